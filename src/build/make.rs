@@ -1,0 +1,154 @@
+//! iPXE's make as a command: which arguments, which environment.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use crate::choices::ipxe_config::IpxeConfig;
+use crate::choices::loader::Loader;
+use crate::choices::pins::IpxePin;
+use crate::choices::script::IMAGE_NAME;
+use crate::paths::WorkPaths;
+use crate::process::Command;
+
+/// Where the exported tree stands, in arguments that are the same wherever it stands.
+pub const TREE: &str = "<tree>";
+
+/// A compiler launcher, as `ccache`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launcher {
+    /// The program.
+    pub program: String,
+    /// The variables of the environment that it goes by.
+    pub env: Vec<(String, String)>,
+}
+
+/// How to run make; nothing of this decides about the bytes of a loader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The `PATH`.
+    pub path: String,
+    /// How many jobs at once.
+    pub jobs: usize,
+    /// Whether a compiler warning ends the build, which is iPXE's own way.
+    pub werror: bool,
+    /// Through what the compiler is called.
+    pub launcher: Option<Launcher>,
+}
+
+/// The variables that decide about the bytes of a loader, as arguments. [`TREE`] stands for the
+/// exported tree's path.
+#[must_use]
+pub fn variables(pin: &IpxePin, config: &IpxeConfig) -> Vec<String> {
+    let mut variables = vec![
+        // A fresh export needs no dependency files, and they take a quarter of a build.
+        "AUTO_DEPS=".to_owned(),
+        // Without `.git`, make would leave the commit out of the version.
+        format!("GITVERSION={}", pin.commit),
+        // Relative, since make splits it at spaces; as an argument, since make ignores the
+        // environment's.
+        format!("EMBED={IMAGE_NAME}"),
+        // Or the path gets into the debug information, and with it into the build id.
+        format!("EXTRA_CFLAGS=-ffile-prefix-map={TREE}=."),
+    ];
+    if !config.trust.is_empty() {
+        let files: Vec<String> = (0..config.trust.len()).map(trust_file).collect();
+        variables.push(format!("TRUST={}", files.join(",")));
+    }
+    variables
+}
+
+/// Where the trusted certificate number `index` stands, from the folder that make runs in.
+#[must_use]
+pub fn trust_file(index: usize) -> String {
+    format!("trust-{index}.pem")
+}
+
+/// The environment's part of what decides about the bytes of a loader.
+#[must_use]
+pub fn environment(pin: &IpxePin) -> [String; 3] {
+    ["LC_ALL=C".into(), "TZ=UTC".into(), format!("SOURCE_DATE_EPOCH={}", pin.epoch)]
+}
+
+/// The command that makes `loaders` in the tree at `work`.
+#[must_use]
+pub fn command(
+    pin: &IpxePin,
+    config: &IpxeConfig,
+    work: &WorkPaths,
+    loaders: &[Loader],
+    settings: &Settings,
+) -> Command {
+    let targets: Vec<String> = loaders.iter().map(|loader| loader.target()).collect();
+    let tree = work.tree();
+    let mut command = Command::new(format!("make {}", targets.join(", ")), "make")
+        .args([format!("-j{}", settings.jobs)])
+        .args(variables(pin, config).into_iter().map(|variable| variable.replace(TREE, tree.as_str())));
+    if !settings.werror {
+        command = command.args(["NO_WERROR=1"]);
+    }
+    command = command.env("PATH", settings.path.as_str());
+    for variable in environment(pin) {
+        if let Some((name, value)) = variable.split_once('=') {
+            command = command.env(name, value);
+        }
+    }
+    if let Some(launcher) = &settings.launcher {
+        command = command.args([format!("CC={} gcc", launcher.program)]);
+        command.env.extend(launcher.env.iter().cloned());
+    }
+    command.dir = Some(work.src());
+    command.log = Some(work.log());
+    command.deadline = Duration::from_secs(2 * 60 * 60);
+    command.args(targets)
+}
+
+/// Where make leaves the object that holds the embedded script, from the folder that make runs in.
+#[must_use]
+pub fn embedded_object(loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(loader.platform().bin_dir()).join("embedded.o")
+}
+
+/// Where make lists all objects of a platform when it begins, from the folder that make runs in.
+#[must_use]
+pub fn object_list(loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(loader.platform().bin_dir()).join(".blib.list")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::choices::pins::Pins;
+    use crate::paths::Cache;
+
+    fn rendered(config: &IpxeConfig, settings: &Settings) -> String {
+        let pins = Pins::parse("vendor/pins.toml".into(), include_str!("../../vendor/pins.toml")).unwrap();
+        let work = Cache::new("/c").work("w");
+        command(&pins.ipxe, config, &work, &[Loader::IpxePxe, Loader::UndionlyKpxe], settings).to_string()
+    }
+
+    #[test]
+    fn the_command_is_what_a_person_would_type() {
+        let mut config = IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new() };
+        let mut settings = Settings { path: "/bin".into(), jobs: 2, werror: true, launcher: None };
+        assert_eq!(
+            rendered(&config, &settings),
+            "cd /c/work/w/tree/src && env -i PATH=/bin LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 make -j2 AUTO_DEPS= \
+             GITVERSION=12798ec29aa8a64d8675c4378b99f5fe28447afb EMBED=embedded.ipxe \
+             EXTRA_CFLAGS=-ffile-prefix-map=/c/work/w/tree=. bin/ipxe.pxe bin/undionly.kpxe"
+        );
+        config.trust.insert("a.pem".into(), Vec::new());
+        config.trust.insert("b.pem".into(), Vec::new());
+        settings.werror = false;
+        settings.launcher = Some(Launcher { program: "ccache".into(), env: vec![("CCACHE_DIR".into(), "/x".into())] });
+        assert_eq!(
+            rendered(&config, &settings),
+            "cd /c/work/w/tree/src && env -i PATH=/bin LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 CCACHE_DIR=/x make -j2 \
+             AUTO_DEPS= GITVERSION=12798ec29aa8a64d8675c4378b99f5fe28447afb EMBED=embedded.ipxe \
+             EXTRA_CFLAGS=-ffile-prefix-map=/c/work/w/tree=. TRUST=trust-0.pem,trust-1.pem NO_WERROR=1 'CC=ccache gcc' \
+             bin/ipxe.pxe bin/undionly.kpxe"
+        );
+    }
+}

@@ -1,0 +1,192 @@
+//! The whole way, from a project's files to a published tree. Each step takes what the step before
+//! returned.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::build::{self, make::Settings};
+use crate::choices::pins::Pins;
+use crate::choices::reader::Findings;
+use crate::choices::sites::{self, Sites};
+use crate::digest::Sha256Digest;
+use crate::fs::{self, Lock};
+use crate::paths::{self, Cache, Project};
+use crate::plan::{Inputs, Origin, Plan};
+use crate::progress::{Event, Progress};
+use crate::source::http::Network;
+use crate::source::ipxe::{self, Patch, Source};
+use crate::source::syslinux;
+use crate::toolchain::{self, Toolchain, needs};
+use crate::tree::archive;
+use crate::tree::manifest::Manifest;
+use crate::tree::publish::{self, Place, Published};
+
+/// Why there is no tree.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The pins or choices are wrong.
+    #[error(transparent)]
+    Findings(#[from] Findings),
+    /// The choices cannot be read.
+    #[error(transparent)]
+    Sites(#[from] sites::Error),
+    /// A tool is missing.
+    #[error(transparent)]
+    Toolchain(#[from] toolchain::Error),
+    /// iPXE's source is not to be had.
+    #[error(transparent)]
+    Ipxe(#[from] ipxe::Error),
+    /// The syslinux files are not to be had.
+    #[error(transparent)]
+    Syslinux(#[from] syslinux::Error),
+    /// The build failed.
+    #[error(transparent)]
+    Build(#[from] build::Error),
+    /// Publishing failed.
+    #[error(transparent)]
+    Publish(#[from] publish::Error),
+    /// The user asked to stop.
+    #[error("interrupted while waiting for another build")]
+    Cancelled,
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// Where pinned inputs may come from.
+#[derive(Debug, Clone)]
+pub struct Origins {
+    /// The network.
+    pub network: Network,
+    /// A git URL or path instead of the pin's, for iPXE.
+    pub ipxe_url: Option<String>,
+    /// A path or address instead of the pin's, for the syslinux archive.
+    pub syslinux_archive: Option<String>,
+}
+
+/// What goes in, read and checked.
+pub struct Choices {
+    /// The pins.
+    pub pins: Pins,
+    /// The choices.
+    pub sites: Sites,
+    /// The patches.
+    pub patches: Vec<Patch>,
+}
+
+impl Choices {
+    /// Reads a project.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: all findings of the file that is wrong.
+    pub fn read(project: &Project, progress: &dyn Progress) -> Result<Self, Error> {
+        let file = project.pins();
+        let text = fs::read(&file)?;
+        let name = file.strip_prefix(project.root()).unwrap_or(&file);
+        let pins = Pins::parse(name, &String::from_utf8_lossy(&text))?;
+        let sites = Sites::read(project, &pins.syslinux)?;
+        for message in &sites.warnings {
+            progress.report(&Event::Warning { message: message.clone() });
+        }
+        Ok(Self { pins, sites, patches: Patch::read_all(&project.patches())? })
+    }
+
+    /// Finds the toolchain for them in `path`, a list of folders as in `PATH`, and plans.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Toolchain`] where a tool is missing.
+    pub fn plan(self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Plan, Error> {
+        let toolchain = Toolchain::find(&needs::build(self.has_trust()), path, cache, progress)?;
+        Ok(Plan::new(Inputs { pins: self.pins, patches: self.patches, toolchain }, &self.sites))
+    }
+
+    /// Whether any site embeds certificates.
+    #[must_use]
+    pub fn has_trust(&self) -> bool {
+        self.sites.sites.iter().any(|site| !site.config.trust.is_empty())
+    }
+}
+
+/// Brings everything that is pinned into the cache.
+///
+/// # Errors
+///
+/// [`Error::Ipxe`] or [`Error::Syslinux`] where something is not to be had.
+pub fn fetch(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), Error> {
+    fetch_ipxe(pins, cache, origins, progress)?;
+    // Opening it compares tree and content with the pin.
+    Source::open(&pins.ipxe, cache, &[])?;
+    let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
+    let Origins { network, syslinux_archive, .. } = origins;
+    syslinux::fetch(&pins.syslinux, &pins.syslinux.members, cache, network, syslinux_archive.as_deref(), progress)?;
+    Ok(())
+}
+
+fn fetch_ipxe(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), Error> {
+    let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
+    Ok(ipxe::fetch(&pins.ipxe, cache, &origins.network, origins.ipxe_url.as_deref(), progress)?)
+}
+
+/// What building came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The tree.
+    pub tree: Utf8PathBuf,
+    /// What is in it.
+    pub manifest: Manifest,
+    /// Whether it is new.
+    pub published: Published,
+    /// How many loaders were made; the others were in the cache.
+    pub made: usize,
+    /// The tarball, where asked for, with its SHA-256 and its size in bytes.
+    pub archive: Option<(Utf8PathBuf, Sha256Digest, u64)>,
+}
+
+/// Builds what `plan` asks for, and publishes it at `tree`. With `pack`, writes the tarball too.
+///
+/// # Errors
+///
+/// [`Error`]; the old tree is then as it was.
+pub fn build_loaders(
+    plan: &Plan,
+    cache: &Cache,
+    origins: &Origins,
+    settings: &Settings,
+    (tree, pack): (&Utf8Path, bool),
+    progress: &dyn Progress,
+) -> Result<Outcome, Error> {
+    let place = Place::take(tree, progress)?;
+    let pins = &plan.inputs.pins;
+    let members: Vec<_> = plan
+        .files
+        .iter()
+        .filter_map(|file| if let Origin::Member(member) = &file.origin { Some(member.clone()) } else { None })
+        .collect();
+    {
+        let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
+        let Origins { network, syslinux_archive, .. } = origins;
+        syslinux::fetch(&pins.syslinux, &members, cache, network, syslinux_archive.as_deref(), progress)?;
+    }
+    let (mut built, missing) = build::recall(plan, cache)?;
+    let mut source = || {
+        fetch_ipxe(pins, cache, origins, progress).map_err(|error| match error {
+            Error::Ipxe(error) => build::Error::Source(error),
+            Error::Fs(error) => build::Error::Fs(error),
+            _ => build::Error::Cancelled,
+        })?;
+        Ok(Source::open(&pins.ipxe, cache, &plan.inputs.patches)?)
+    };
+    build::run(&missing, &mut built, &pins.ipxe, cache, settings, &mut source, progress)?;
+    let manifest = Manifest::new(plan, &built, syslinux::archive_record(cache, &pins.syslinux.version));
+    let published = place.publish(plan, &manifest, cache, progress)?;
+    let archive = if pack {
+        let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
+        let bytes = archive::pack(tree, pins.ipxe.epoch)?;
+        fs::write_atomic(&path, &bytes)?;
+        Some((path, Sha256Digest::of(&bytes), bytes.len() as u64))
+    } else {
+        None
+    };
+    Ok(Outcome { tree: tree.to_owned(), manifest, published, made: built.made, archive })
+}

@@ -1,0 +1,185 @@
+//! `vendor/pins.toml`: what exactly goes into a tree. Nothing but `cargo xtask update` writes it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::reader::{Document, Findings, Table};
+use crate::digest::{CommitId, Sha256Digest, TreeId};
+
+/// The pinned facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    /// iPXE.
+    pub ipxe: IpxePin,
+    /// The prebuilt syslinux loaders.
+    pub syslinux: SyslinuxPin,
+}
+
+/// Which iPXE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpxePin {
+    /// The version, for people.
+    pub version: String,
+    /// A git ref of the remote that leads to the commit, for servers that do not give commits by name.
+    pub git_ref: String,
+    /// Where it is cloned from: a git URL each, tried in order.
+    pub urls: Vec<String>,
+    /// The commit.
+    pub commit: CommitId,
+    /// The commit's tree.
+    pub tree: TreeId,
+    /// The SHA-256 over the tree's content, as defined in `vendor/README.md`.
+    pub content: Sha256Digest,
+    /// The build's `SOURCE_DATE_EPOCH`, in seconds: when the commit was made.
+    pub epoch: u64,
+}
+
+/// Which syslinux.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyslinuxPin {
+    /// The version.
+    pub version: String,
+    /// Where the release can be had, tried in order.
+    pub archives: Vec<ArchivePin>,
+    /// What of it may enter a tree.
+    pub members: Vec<MemberPin>,
+}
+
+/// A release archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivePin {
+    /// Its address.
+    pub url: String,
+    /// Its SHA-256, where a published one is known.
+    pub sha256: Option<Sha256Digest>,
+}
+
+/// A file of the release archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberPin {
+    /// Its name in a tree.
+    pub name: String,
+    /// Its path in the archive, below the release's own folder if there is one.
+    pub path: Utf8PathBuf,
+    /// Its SHA-256.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Pins {
+    /// Reads `text`, called `file` in findings.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn parse(file: &Utf8Path, text: &str) -> Result<Self, Findings> {
+        Document::new(file, text).read(|root| {
+            let ipxe = root.require("ipxe", root.table("ipxe", ipxe), "add the table [ipxe]");
+            let syslinux = root.require("syslinux", root.table("syslinux", syslinux), "add the table [syslinux]");
+            Some(Self { ipxe: ipxe?.value, syslinux: syslinux?.value })
+        })
+    }
+}
+
+const HEX: &str = "copy the whole digest, never type it";
+
+fn required(table: &Table<'_>, key: &str) -> Option<String> {
+    table.require(key, table.string(key), "set it").map(|at| at.value)
+}
+
+fn digest<T: std::str::FromStr>(table: &Table<'_>, key: &str) -> Option<T>
+where
+    T::Err: std::fmt::Display,
+{
+    table.require(key, table.parsed(key, HEX, str::parse), "set it").map(|at| at.value)
+}
+
+fn ipxe(table: &Table<'_>) -> Option<IpxePin> {
+    let version = required(table, "version");
+    let git_ref = required(table, "ref");
+    let urls = table.require("urls", table.strings("urls"), "give at least one git URL");
+    let (commit, tree, content) = (digest(table, "commit"), digest(table, "tree"), digest(table, "content-sha256"));
+    let epoch = table.require("epoch", table.unsigned("epoch"), "set it to the commit's time in seconds");
+    Some(IpxePin {
+        version: version?,
+        git_ref: git_ref?,
+        urls: urls?.value.into_iter().map(|at| at.value).collect(),
+        commit: commit?,
+        tree: tree?,
+        content: content?,
+        epoch: epoch?.value,
+    })
+}
+
+fn syslinux(table: &Table<'_>) -> Option<SyslinuxPin> {
+    let version = required(table, "version");
+    let archives = table.list("archive", |archive| {
+        let url = required(archive, "url");
+        let sha256 = archive.parsed("sha256", HEX, str::parse).map(|at| at.value);
+        Some(ArchivePin { url: url?, sha256 })
+    });
+    let members = table.list("member", |member| {
+        let name =
+            member.require("name", member.parsed("name", "use one file name without `/` and `_`", name), "set it");
+        let path = member.require("path", member.parsed("path", "use a path as in the archive", path), "set it");
+        let sha256 = digest(member, "sha256");
+        let size = member.require("size", member.unsigned("size"), "set it to the size in bytes");
+        Some(MemberPin { name: name?.value, path: path?.value, sha256: sha256?, size: size?.value })
+    });
+    for (i, member) in members.iter().enumerate() {
+        if members[..i].iter().any(|other| other.name == member.name) {
+            table.report(table.place().finding(format!("pins `{}` twice", member.name), "remove one of them"));
+        }
+    }
+    Some(SyslinuxPin { version: version?, archives, members })
+}
+
+/// A syslinux loader cuts its name at an underscore to find `ldlinux.*`, so none may have one.
+fn name(text: &str) -> Result<String, String> {
+    let fine = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
+    if fine && !text.starts_with('.') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("found `{text}`, wanted a safe file name"))
+    }
+}
+
+fn path(text: &str) -> Result<Utf8PathBuf, String> {
+    let path = Utf8PathBuf::from(text);
+    let plain = path.components().all(|part| matches!(part, camino::Utf8Component::Normal(_)));
+    if plain && !text.is_empty() {
+        Ok(path)
+    } else {
+        Err(format!("found `{text}`, wanted a relative path without `..`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pins_that_are_shipped_are_valid() {
+        let pins = Pins::parse("vendor/pins.toml".into(), include_str!("../../vendor/pins.toml")).unwrap();
+        assert_eq!(pins.ipxe.commit.to_string(), "12798ec29aa8a64d8675c4378b99f5fe28447afb");
+        assert_eq!(pins.ipxe.tree.to_string(), "bdfffc12ce204d4743a30f23aa1745c25b7169b4");
+        let names: Vec<_> = pins.syslinux.members.iter().map(|member| member.name.as_str()).collect();
+        assert_eq!(names, ["lpxelinux.0", "ldlinux.c32", "syslinux.efi", "ldlinux.e64"]);
+    }
+
+    #[test]
+    fn every_bad_pin_is_told() {
+        let text = "[ipxe]\nversion = \"2\"\nref = \"r\"\nurls = []\ncommit = \"12798\"\ntree = 3\nepoch = -1\n\
+                    [syslinux]\nversion = \"6\"\n[[syslinux.member]]\nname = \"a_b\"\npath = \"../x\"\nsize = 1\n";
+        assert_eq!(
+            Pins::parse("p.toml".into(), text).unwrap_err().to_string(),
+            "p.toml:1: `ipxe.content-sha256`: is missing\n  hint: set it\n\
+             p.toml:5: `ipxe.commit`: found `12798`, wanted 40 lowercase hexadecimal digits\n  hint: copy the whole digest, never type it\n\
+             p.toml:6: `ipxe.tree`: found integer, wanted a string\n  hint: write a string\n\
+             p.toml:7: `ipxe.epoch`: found integer, wanted a whole number\n  hint: write a whole number\n\
+             p.toml:10: `syslinux.member.sha256`: is missing\n  hint: set it\n\
+             p.toml:11: `syslinux.member.name`: found `a_b`, wanted a safe file name\n  hint: use one file name without `/` and `_`\n\
+             p.toml:12: `syslinux.member.path`: found `../x`, wanted a relative path without `..`\n  hint: use a path as in the archive"
+        );
+    }
+}

@@ -1,0 +1,358 @@
+//! Reads TOML files so that every finding carries file, line, key and remedy, and all findings of
+//! a file come at once.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Something wrong in a file of choices or facts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// The file, as a person would name it.
+    pub file: Utf8PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The full key, as in `site.rack-1.loaders`; empty where the file as a whole is meant.
+    pub key: String,
+    /// What was found and what was wanted.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.file, self.line)?;
+        if !self.key.is_empty() {
+            write!(f, "`{}`: ", self.key)?;
+        }
+        write!(f, "{}\n  hint: {}", self.message, self.remedy)
+    }
+}
+
+/// All that is wrong, in the order of files and lines.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Findings(pub Vec<Finding>);
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, finding) in self.0.iter().enumerate() {
+            write!(f, "{}{finding}", if i > 0 { "\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Utf8PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The full key.
+    pub key: String,
+}
+
+impl Place {
+    /// A finding here.
+    pub fn finding(&self, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding {
+            file: self.file.clone(),
+            line: self.line,
+            key: self.key.clone(),
+            message: message.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// A file being read, with what was found wrong so far.
+pub struct Document<'t> {
+    file: Utf8PathBuf,
+    text: &'t str,
+    findings: RefCell<Vec<Finding>>,
+}
+
+impl<'t> Document<'t> {
+    /// A document with the content `text`, called `file` in findings.
+    pub fn new(file: &Utf8Path, text: &'t str) -> Self {
+        Self { file: file.to_owned(), text, findings: RefCell::default() }
+    }
+
+    /// Parses the text, hands its top table to `read`, and returns what that makes of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Findings`] where there is any finding, even when `read` returned a value.
+    pub fn read<T>(self, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Result<T, Findings> {
+        let (root, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            let line = error.span().map_or(1, |span| self.line(span.start));
+            self.report(Finding {
+                file: self.file.clone(),
+                line,
+                key: String::new(),
+                message: error.message().replace('\n', ", "),
+                remedy: "write it as TOML 1.0".into(),
+            });
+        }
+        let value = if errors.is_empty() {
+            let table = Table::new(&self, String::new(), 1, root.get_ref());
+            let value = read(&table);
+            table.finish();
+            value
+        } else {
+            None
+        };
+        let mut findings = self.findings.into_inner();
+        findings.sort();
+        match value {
+            Some(value) if findings.is_empty() => Ok(value),
+            _ => Err(Findings(findings)),
+        }
+    }
+
+    fn report(&self, finding: Finding) {
+        self.findings.borrow_mut().push(finding);
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        1 + self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count()
+    }
+}
+
+/// A table of a [`Document`]. Keys that nobody asked for become findings in [`Table::finish`].
+pub struct Table<'a> {
+    document: &'a Document<'a>,
+    path: String,
+    line: usize,
+    table: &'a DeTable<'a>,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Table<'a> {
+    fn new(document: &'a Document<'a>, path: String, line: usize, table: &'a DeTable<'a>) -> Self {
+        Self { document, path, line, table, asked: RefCell::default() }
+    }
+
+    fn key(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Where the table itself stands.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { file: self.document.file.clone(), line: self.line, key: self.path.clone() }
+    }
+
+    /// Reports a finding.
+    pub fn report(&self, finding: Finding) {
+        self.document.report(finding);
+    }
+
+    /// Keeps the value of a result, and reports the finding otherwise.
+    pub fn accept<T>(&self, result: Result<T, Finding>) -> Option<T> {
+        result.map_err(|finding| self.report(finding)).ok()
+    }
+
+    fn get(&self, key: &str) -> Option<(Place, &'a Spanned<DeValue<'a>>)> {
+        self.asked.borrow_mut().insert(key.to_owned());
+        let (name, value) = self.table.iter().find(|(name, _)| name.get_ref() == key)?;
+        let line = self.document.line(name.span().start);
+        Some((Place { file: self.document.file.clone(), line, key: self.key(key) }, value))
+    }
+
+    fn typed<T>(&self, key: &str, wanted: &str, convert: impl FnOnce(&'a DeValue<'a>) -> Option<T>) -> Option<At<T>> {
+        let (place, value) = self.get(key)?;
+        match convert(value.get_ref()) {
+            Some(value) => Some(At { value, place }),
+            None => {
+                self.report(place.finding(
+                    format!("found {}, wanted {wanted}", value.get_ref().type_str()),
+                    format!("write {wanted}"),
+                ));
+                None
+            }
+        }
+    }
+
+    /// The value of `required`, where absence is a finding with `remedy`.
+    pub fn require<T>(&self, key: &str, value: Option<At<T>>, remedy: &str) -> Option<At<T>> {
+        if value.is_none() && !self.table.keys().any(|name| name.get_ref() == key) {
+            let mut place = self.place();
+            place.key = self.key(key);
+            self.report(place.finding("is missing", remedy));
+        }
+        value
+    }
+
+    /// A string.
+    #[must_use]
+    pub fn string(&self, key: &str) -> Option<At<String>> {
+        self.typed(key, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// A string that `parse` accepts; its error becomes the finding.
+    pub fn parsed<T, E: fmt::Display>(
+        &self,
+        key: &str,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<At<T>> {
+        let At { value, place } = self.string(key)?;
+        let result = parse(&value).map_err(|error| place.finding(error.to_string(), remedy));
+        self.accept(result).map(|value| At { value, place })
+    }
+
+    /// A whole number from zero.
+    #[must_use]
+    pub fn unsigned(&self, key: &str) -> Option<At<u64>> {
+        self.typed(key, "a whole number", |value| {
+            let number = value.as_integer()?;
+            u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
+        })
+    }
+
+    /// A list of strings, each with its own line.
+    #[must_use]
+    pub fn strings(&self, key: &str) -> Option<At<Vec<At<String>>>> {
+        let (place, value) = self.get(key)?;
+        let items = value.get_ref().as_array().and_then(|array| {
+            let item = |item: &'a Spanned<DeValue<'a>>| {
+                let line = self.document.line(item.span().start);
+                let value = item.get_ref().as_str()?.to_owned();
+                Some(At { value, place: Place { line, ..place.clone() } })
+            };
+            array.iter().map(item).collect::<Option<Vec<_>>>()
+        });
+        if items.is_none() {
+            self.report(place.finding("wanted a list of strings", r#"write a list, as in ["a", "b"]"#));
+        }
+        items.map(|value| At { value, place })
+    }
+
+    /// A table, read by `read` and then checked for keys that nobody asked for.
+    pub fn table<T>(&self, key: &str, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Option<At<T>> {
+        let At { value, place } = self.typed(key, "a table", DeValue::as_table)?;
+        let table = Table::new(self.document, self.key(key), place.line, value);
+        let value = read(&table);
+        table.finish();
+        value.map(|value| At { value, place })
+    }
+
+    /// The tables in the table `key`, each read by `read` with its name, in the order of the file.
+    pub fn tables<T>(&self, key: &str, mut read: impl FnMut(&At<String>, &Table<'_>) -> Option<T>) -> Vec<T> {
+        let Some(At { value: outer, .. }) = self.typed(key, "a table", DeValue::as_table) else { return Vec::new() };
+        let outer = Table::new(self.document, self.key(key), 0, outer);
+        let mut names: Vec<_> = outer.table.keys().collect();
+        names.sort_by_key(|name| name.span().start);
+        let mut found = Vec::new();
+        for name in names {
+            let line = outer.document.line(name.span().start);
+            let at = At {
+                value: name.get_ref().to_string(),
+                place: Place { file: outer.document.file.clone(), line, key: outer.key(name.get_ref()) },
+            };
+            found.extend(outer.table(name.get_ref(), |table| read(&at, table)).map(|item| item.value));
+        }
+        found
+    }
+
+    /// The tables of the array of tables `key`, each read by `read`.
+    pub fn list<T>(&self, key: &str, mut read: impl FnMut(&Table<'_>) -> Option<T>) -> Vec<T> {
+        let Some((place, value)) = self.get(key) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            self.report(place.finding("wanted an array of tables", format!("write [[{}]]", place.key)));
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for item in array {
+            let line = self.document.line(item.span().start);
+            if let Some(table) = item.get_ref().as_table() {
+                let table = Table::new(self.document, self.key(key), line, table);
+                found.extend(read(&table));
+                table.finish();
+            } else {
+                self.report(
+                    Place { line, ..place.clone() }.finding("wanted a table", format!("write [[{}]]", place.key)),
+                );
+            }
+        }
+        found
+    }
+
+    /// All keys whose values are strings, with their values.
+    #[must_use]
+    pub fn all_strings(&self) -> Vec<(String, At<String>)> {
+        let keys: Vec<String> = self.table.keys().map(|name| name.get_ref().to_string()).collect();
+        keys.into_iter().filter_map(|key| self.string(&key).map(|value| (key, value))).collect()
+    }
+
+    fn finish(&self) {
+        let asked = self.asked.borrow();
+        for name in self.table.keys() {
+            let key = name.get_ref();
+            if asked.contains(key.as_ref()) {
+                continue;
+            }
+            let place = Place {
+                file: self.document.file.clone(),
+                line: self.document.line(name.span().start),
+                key: self.key(key),
+            };
+            let known = asked.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            self.report(place.finding("is not a key that is known here", format!("known here: {known}")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(text: &str, read: impl FnOnce(&Table<'_>) -> Option<()>) -> String {
+        Document::new("f.toml".into(), text).read(read).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_finding_comes_at_once_with_its_line_and_key() {
+        let text = "a = 1\n\n[t]\nx = \"ok\"\nlist = [\n  \"p\",\n  2,\n]\nspare = true\n";
+        let all = findings(text, |table| {
+            let _ = table.require("b", table.string("b"), "set it");
+            let _ = table.string("a");
+            table.table("t", |inner| {
+                assert_eq!(inner.string("x").unwrap().place.line, 4);
+                let _ = inner.strings("list");
+                Some(())
+            });
+            Some(())
+        });
+        assert_eq!(
+            all,
+            "f.toml:1: `a`: found integer, wanted a string\n  hint: write a string\n\
+             f.toml:1: `b`: is missing\n  hint: set it\n\
+             f.toml:5: `t.list`: wanted a list of strings\n  hint: write a list, as in [\"a\", \"b\"]\n\
+             f.toml:9: `t.spare`: is not a key that is known here\n  hint: known here: `list`, `x`"
+        );
+    }
+
+    #[test]
+    fn what_is_not_toml_is_told_by_line() {
+        let all = findings("ok = 1\nnot ok\n", |_| Some(()));
+        assert!(all.starts_with("f.toml:2: "), "{all}");
+    }
+}

@@ -1,0 +1,338 @@
+//! File operations whose errors carry the path, atomic writes, and locks between processes.
+//!
+//! Knows no stage and spells no path: callers bring them.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{CWD, RenameFlags};
+
+use crate::digest::Sha256Digest;
+use crate::progress::{Kind, Progress, Task};
+
+/// A file operation that failed, on which path.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} `{path}`{}", hint(source, path))]
+pub struct Error {
+    action: &'static str,
+    path: Utf8PathBuf,
+    source: io::Error,
+}
+
+/// The result of a file operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+fn hint(error: &io::Error, path: &Utf8Path) -> String {
+    let folder = path.parent().unwrap_or(path);
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!(
+                "\nhint: free space on the file system of `{folder}`, or choose another one with `--cache-dir` or `--out`"
+            )
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            format!("\nhint: make `{folder}` writable, or choose another folder with `--cache-dir` or `--out`")
+        }
+        _ => String::new(),
+    }
+}
+
+impl Error {
+    /// An error of `action` (an imperative, as in "read") on `path`.
+    pub fn new(action: &'static str, path: impl Into<Utf8PathBuf>, source: io::Error) -> Self {
+        Self { action, path: path.into(), source }
+    }
+
+    /// Whether what was looked for does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+fn failing<'a>(action: &'static str, path: &'a Utf8Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| Error::new(action, path, source)
+}
+
+/// The content of a file.
+///
+/// # Errors
+///
+/// [`Error`] where the file cannot be read, as everywhere in this module.
+pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(failing("read", path))
+}
+
+/// The content of a file, or `None` where there is no such file.
+///
+/// # Errors
+///
+/// [`Error`] for any other reason.
+pub fn read_if_exists(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
+    match read(path) {
+        Err(error) if error.is_not_found() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn open(path: &Utf8Path) -> Result<File> {
+    File::open(path).map_err(failing("open", path))
+}
+
+/// Makes a folder and those above it.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn create_dir_all(path: &Utf8Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(failing("create the folder", path))
+}
+
+/// Removes a folder with all that is in it; nothing to remove is fine.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn remove_dir_all(path: &Utf8Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file; nothing to remove is fine.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn remove_file(path: &Utf8Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Renames within a file system, replacing a file.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    std::fs::rename(from, to).map_err(failing("rename to", to))
+}
+
+/// Swaps two existing paths as one step. `Ok(false)` where the file system cannot do that.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn exchange(a: &Utf8Path, b: &Utf8Path) -> Result<bool> {
+    use rustix::io::Errno;
+    match rustix::fs::renameat_with(CWD, a.as_std_path(), CWD, b.as_std_path(), RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(false),
+        Err(error) => Err(Error::new("exchange", b, error.into())),
+    }
+}
+
+/// Writes a new file with `mode` (permission bits) and waits until it is on the disk.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn write_new(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(content)?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.sync_all()
+    };
+    write().map_err(failing("write", path))
+}
+
+/// Writes a new file of a source tree: without waiting for the disk, since a tree that was not
+/// finished is made anew, and with its modification time.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn write_exported(path: &Utf8Path, content: &[u8], mode: u32, modified: SystemTime) -> Result<()> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(content)?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.set_modified(modified)
+    };
+    write().map_err(failing("write", path))
+}
+
+/// Writes a file whole or not at all: a temporary sibling, then a rename.
+///
+/// # Errors
+///
+/// [`Error`]; the file at `path` is then as it was.
+pub fn write_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    create_dir_all(folder)?;
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.as_file().sync_all()?;
+        file.persist(path).map(drop).map_err(|error| error.error)
+    };
+    write().map_err(failing("write", path))
+}
+
+/// Waits until the entries of a folder are on the disk.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn sync_dir(path: &Utf8Path) -> Result<()> {
+    open(path)?.sync_all().map_err(failing("sync", path))
+}
+
+/// The SHA-256 and the size in bytes of a file.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn sha256(path: &Utf8Path) -> Result<(Sha256Digest, u64)> {
+    let mut reader = BufReader::with_capacity(1 << 18, open(path)?);
+    Sha256Digest::of_reader(&mut reader).map_err(failing("read", path))
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A symbolic link, a device, a socket or a pipe.
+    Other,
+}
+
+/// All that is below `root` but folders, as paths relative to it, sorted bytewise.
+///
+/// # Errors
+///
+/// [`Error`], also for a name that is not UTF-8.
+pub fn walk(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![Utf8PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let absolute = root.join(&folder);
+        let entries = absolute.read_dir_utf8().map_err(failing("list", &absolute))?;
+        for entry in entries {
+            let entry = entry.map_err(failing("list", &absolute))?;
+            let kind = entry.file_type().map_err(failing("list", entry.path()))?;
+            let relative = folder.join(entry.file_name());
+            if kind.is_dir() {
+                folders.push(relative);
+            } else {
+                found.push((relative, if kind.is_file() { EntryKind::File } else { EntryKind::Other }));
+            }
+        }
+    }
+    found.sort_unstable_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+    Ok(found)
+}
+
+/// A lock between processes, held until dropped (or until the process ends, however it ends).
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+
+impl Lock {
+    /// Takes the lock at `path`. While another process holds it, says so and waits; `Ok(None)`
+    /// when cancelled meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where the lock file cannot be made.
+    pub fn acquire(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
+        create_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(failing("open", path))?;
+        let mut waiting = None;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(Error::new("lock", path, error)),
+                Err(TryLockError::WouldBlock) => {
+                    if progress.cancelled() {
+                        return Ok(None);
+                    }
+                    waiting.get_or_insert_with(|| {
+                        Task::start(progress, Kind::Wait, format!("for another build to release `{path}`"), None)
+                    });
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
+        if let Some(task) = waiting {
+            task.finish("released");
+        }
+        Ok(Some(Self(file)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::{Event, Silent};
+
+    fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn errors_carry_the_path() {
+        let error = read(Utf8Path::new("/nowhere/at/all")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read `/nowhere/at/all`");
+        assert!(error.is_not_found());
+    }
+
+    #[test]
+    fn a_full_disk_gets_a_hint() {
+        let error = Error::new("write", "/d/f", io::ErrorKind::StorageFull.into());
+        assert_eq!(
+            error.to_string(),
+            "cannot write `/d/f`\nhint: free space on the file system of `/d`, or choose another one with `--cache-dir` or `--out`"
+        );
+    }
+
+    #[test]
+    fn an_atomic_write_that_fails_leaves_nothing_behind() {
+        let (_guard, folder) = folder();
+        let target = folder.join("taken");
+        create_dir_all(&target.join("by-a-folder")).unwrap();
+        write_atomic(&target, b"x").unwrap_err();
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_held_lock_is_waited_for_and_a_cancelled_wait_ends() {
+        struct Impatient;
+        impl Progress for Impatient {
+            fn report(&self, _: &Event) {}
+            fn cancelled(&self) -> bool {
+                true
+            }
+        }
+        let (_guard, folder) = folder();
+        let path = folder.join("lock");
+        let held = Lock::acquire(&path, &Silent).unwrap().unwrap();
+        assert!(Lock::acquire(&path, &Impatient).unwrap().is_none());
+        drop(held);
+        assert!(Lock::acquire(&path, &Impatient).unwrap().is_some());
+    }
+}

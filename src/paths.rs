@@ -1,0 +1,221 @@
+//! The only module that spells paths: where the project keeps its facts and choices, where the
+//! cache keeps what it knows, and how a tree is laid out.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::digest::Sha256Digest;
+
+/// A folder with `vendor/` (facts) and `embed-scripts/` (choices).
+#[derive(Debug, Clone)]
+pub struct Project(Utf8PathBuf);
+
+impl Project {
+    /// The project at `root`.
+    pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Utf8Path {
+        &self.0
+    }
+
+    /// The pinned facts.
+    #[must_use]
+    pub fn pins(&self) -> Utf8PathBuf {
+        self.0.join("vendor/pins.toml")
+    }
+
+    /// The choices.
+    #[must_use]
+    pub fn sites(&self) -> Utf8PathBuf {
+        self.scripts().join("sites.toml")
+    }
+
+    /// The folder that script, certificate and pxelinux configuration names are relative to.
+    #[must_use]
+    pub fn scripts(&self) -> Utf8PathBuf {
+        self.0.join("embed-scripts")
+    }
+
+    /// The folder of the build configurations, one subfolder each.
+    #[must_use]
+    pub fn ipxe_configs(&self) -> Utf8PathBuf {
+        self.0.join("vendor/ipxe-config")
+    }
+
+    /// The folder of the patches that are applied to iPXE.
+    #[must_use]
+    pub fn patches(&self) -> Utf8PathBuf {
+        self.0.join("vendor/patches")
+    }
+
+    /// The tree that is published when no other place was asked for.
+    #[must_use]
+    pub fn default_tree(&self) -> Utf8PathBuf {
+        self.0.join("dist/tftp")
+    }
+}
+
+/// The user's cache: everything in it can be deleted, and is checked before it is used.
+#[derive(Debug, Clone)]
+pub struct Cache(Utf8PathBuf);
+
+impl Cache {
+    /// The cache at `root`.
+    pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Utf8Path {
+        &self.0
+    }
+
+    /// The bare git repository that holds iPXE's pinned commits.
+    #[must_use]
+    pub fn ipxe_git(&self) -> Utf8PathBuf {
+        self.0.join("ipxe.git")
+    }
+
+    /// A file known by its digest.
+    #[must_use]
+    pub fn blob(&self, digest: &Sha256Digest) -> Utf8PathBuf {
+        self.0.join("blobs").join(digest.to_string())
+    }
+
+    /// The folder of downloads under way.
+    #[must_use]
+    pub fn downloads(&self) -> Utf8PathBuf {
+        self.0.join("downloads")
+    }
+
+    /// What is known of the syslinux archive that the members of `version` came from.
+    #[must_use]
+    pub fn syslinux_record(&self, version: &str) -> Utf8PathBuf {
+        self.0.join(format!("syslinux-{version}.json"))
+    }
+
+    /// The toolchain as it was last probed.
+    #[must_use]
+    pub fn toolchain_record(&self) -> Utf8PathBuf {
+        self.0.join("toolchain.json")
+    }
+
+    /// The build tree named `name`.
+    #[must_use]
+    pub fn work(&self, name: &str) -> WorkPaths {
+        WorkPaths(self.0.join("work").join(name))
+    }
+
+    /// A built loader and its record.
+    #[must_use]
+    pub fn output(&self, key: &Sha256Digest) -> OutputPaths {
+        OutputPaths(self.0.join("loaders").join(key.to_string()))
+    }
+
+    /// The lock `name`.
+    #[must_use]
+    pub fn lock(&self, name: &str) -> Utf8PathBuf {
+        self.0.join("locks").join(name)
+    }
+}
+
+/// A build tree: iPXE's exported source, with what make put into it.
+#[derive(Debug, Clone)]
+pub struct WorkPaths(Utf8PathBuf);
+
+impl WorkPaths {
+    /// The folder of it all.
+    #[must_use]
+    pub fn root(&self) -> &Utf8Path {
+        &self.0
+    }
+
+    /// The exported tree.
+    #[must_use]
+    pub fn tree(&self) -> Utf8PathBuf {
+        self.0.join("tree")
+    }
+
+    /// The folder that make runs in.
+    #[must_use]
+    pub fn src(&self) -> Utf8PathBuf {
+        self.0.join("tree/src")
+    }
+
+    /// The record of what is in the tree and was made whole.
+    #[must_use]
+    pub fn seal(&self) -> Utf8PathBuf {
+        self.0.join("seal.json")
+    }
+
+    /// All that the last make said.
+    #[must_use]
+    pub fn log(&self) -> Utf8PathBuf {
+        self.0.join("make.log")
+    }
+}
+
+/// A built loader in the cache.
+#[derive(Debug, Clone)]
+pub struct OutputPaths(Utf8PathBuf);
+
+impl OutputPaths {
+    /// The loader's bytes.
+    #[must_use]
+    pub fn loader(&self) -> Utf8PathBuf {
+        self.0.join("loader")
+    }
+
+    /// What they should be.
+    #[must_use]
+    pub fn record(&self) -> Utf8PathBuf {
+        self.0.join("record.json")
+    }
+}
+
+/// The manifest's name in a tree.
+pub const MANIFEST: &str = "manifest.json";
+/// The checksum list's name in a tree.
+pub const SHA256SUMS: &str = "SHA256SUMS";
+/// The pxelinux configuration's name in a tree.
+pub const PXELINUX_DEFAULT: &str = "pxelinux.cfg/default";
+
+/// Where a site's loader stands in a tree; the root's own where `site` is `None`.
+#[must_use]
+pub fn loader_in_tree(site: Option<&str>, loader: &str) -> Utf8PathBuf {
+    match site {
+        Some(site) => Utf8PathBuf::from(format!("sites/{site}/{loader}")),
+        None => loader.into(),
+    }
+}
+
+/// The tarball of a tree: it stands beside it.
+#[must_use]
+pub fn archive_of(tree: &Utf8Path, version: &str) -> Utf8PathBuf {
+    tree.with_file_name(format!("netboot-loaders-{version}-tftp.tar.gz"))
+}
+
+/// Hidden siblings of a tree that is being published.
+#[derive(Debug, Clone)]
+pub struct Staging {
+    /// Where the new tree is written.
+    pub partial: Utf8PathBuf,
+    /// Where the old tree stands for a moment, on file systems that cannot swap two folders.
+    pub previous: Utf8PathBuf,
+    /// Held while a tree is published.
+    pub lock: Utf8PathBuf,
+}
+
+impl Staging {
+    /// The siblings of `tree`.
+    #[must_use]
+    pub fn of(tree: &Utf8Path) -> Self {
+        let name = tree.file_name().unwrap_or("tftp");
+        let sibling = |suffix: &str| tree.with_file_name(format!(".{name}.{suffix}"));
+        Self { partial: sibling("partial"), previous: sibling("previous"), lock: sibling("lock") }
+    }
+}

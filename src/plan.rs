@@ -1,0 +1,224 @@
+//! All that is to be done, computed before anything is done: a pure function of pins, choices,
+//! patches and toolchain.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+
+use crate::build::make;
+use crate::choices::ipxe_config::IpxeConfig;
+use crate::choices::loader::{Loader, Platform};
+use crate::choices::pins::{MemberPin, Pins};
+use crate::choices::script::Script;
+use crate::choices::sites::Sites;
+use crate::digest::Sha256Digest;
+use crate::paths;
+use crate::source::ipxe::Patch;
+use crate::toolchain::Toolchain;
+
+/// All that is to be done for a tree.
+#[derive(Debug)]
+pub struct Plan {
+    /// The builds, in the order of their names; each is independent of the others.
+    pub builds: Vec<Build>,
+    /// The files of the tree, sorted bytewise by path.
+    pub files: Vec<PlannedFile>,
+    /// What goes in.
+    pub inputs: Inputs,
+}
+
+/// What goes in.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// The pins.
+    pub pins: Pins,
+    /// The patches, in the order in which they are applied.
+    pub patches: Vec<Patch>,
+    /// The toolchain.
+    pub toolchain: Toolchain,
+}
+
+/// One platform in one configuration: a build tree of its own.
+#[derive(Debug)]
+pub struct Build {
+    /// The platform.
+    pub platform: Platform,
+    /// The configuration.
+    pub config: Arc<IpxeConfig>,
+    /// Identifies all that decides about the objects. Another key, other objects.
+    pub key: Sha256Digest,
+    /// What is linked from the objects: for each script, loaders.
+    pub images: Vec<Image>,
+}
+
+/// Loaders with one script.
+#[derive(Debug)]
+pub struct Image {
+    /// The script.
+    pub script: Arc<Script>,
+    /// The loaders, each with the key of its output.
+    pub loaders: BTreeMap<Loader, Sha256Digest>,
+}
+
+/// A file of the tree.
+#[derive(Debug, Clone)]
+pub struct PlannedFile {
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
+    /// The site whose it is; none for the root of the tree.
+    pub site: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a file of the tree comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// It is built.
+    Built {
+        /// Which loader.
+        loader: Loader,
+        /// The key of the output.
+        key: Sha256Digest,
+        /// What it runs.
+        script: Arc<Script>,
+        /// How it is built.
+        config: Arc<IpxeConfig>,
+    },
+    /// It is a pinned syslinux file.
+    Member(MemberPin),
+    /// It is a text of the project.
+    Text(Vec<u8>),
+}
+
+impl Build {
+    /// The name of the build and of its build tree: readable, and unique for what it builds.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.platform, self.config.digest().short())
+    }
+}
+
+impl Plan {
+    /// Computes the plan.
+    #[must_use]
+    pub fn new(inputs: Inputs, sites: &Sites) -> Self {
+        let mut builds: BTreeMap<(String, Platform), Build> = BTreeMap::new();
+        let mut files = Vec::new();
+        for site in &sites.sites {
+            for loader in &site.loaders {
+                let platform = loader.platform();
+                let build = builds.entry((site.config.digest().to_string(), platform)).or_insert_with(|| Build {
+                    platform,
+                    config: Arc::clone(&site.config),
+                    key: objects_key(&inputs, &site.config, platform),
+                    images: Vec::new(),
+                });
+                let key = build.add(&site.script, *loader);
+                let origin = Origin::Built {
+                    loader: *loader,
+                    key,
+                    script: Arc::clone(&site.script),
+                    config: Arc::clone(&site.config),
+                };
+                files.push(PlannedFile {
+                    path: paths::loader_in_tree(site.name.as_deref(), loader.as_str()),
+                    site: site.name.clone(),
+                    origin,
+                });
+            }
+        }
+        files.extend(sites.members.iter().map(|member| PlannedFile {
+            path: member.name.clone().into(),
+            site: None,
+            origin: Origin::Member(member.clone()),
+        }));
+        files.extend(sites.pxelinux_config.iter().map(|text| PlannedFile {
+            path: paths::PXELINUX_DEFAULT.into(),
+            site: None,
+            origin: Origin::Text(text.clone()),
+        }));
+        files.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
+        let mut builds: Vec<Build> = builds.into_values().collect();
+        builds.sort_by_key(Build::name);
+        Self { builds, files, inputs }
+    }
+}
+
+impl Build {
+    /// Adds a loader with `script`, and returns the key of its output.
+    fn add(&mut self, script: &Arc<Script>, loader: Loader) -> Sha256Digest {
+        let digest = script.digest();
+        let key = Sha256Digest::of(format!("loader\n{}\n{digest}\n{}\n", self.key, loader.target()).as_bytes());
+        let same = self.images.iter_mut().find(|image| image.script.text() == script.text());
+        let image = match same {
+            Some(image) => image,
+            None => {
+                self.images.push(Image { script: Arc::clone(script), loaders: BTreeMap::new() });
+                self.images.last_mut().expect("an image was just pushed")
+            }
+        };
+        image.loaders.insert(loader, key);
+        key
+    }
+}
+
+/// Identifies all that decides about the objects of a build.
+fn objects_key(inputs: &Inputs, config: &IpxeConfig, platform: Platform) -> Sha256Digest {
+    let pin = &inputs.pins.ipxe;
+    let mut text = format!(
+        "objects\n{}\n{}\n{}\n{}\n{}\n",
+        pin.commit,
+        pin.content,
+        config.digest(),
+        platform,
+        inputs.toolchain.digest(),
+    );
+    for patch in &inputs.patches {
+        text += &format!("patch {} {}\n", patch.name, Sha256Digest::of(&patch.content));
+    }
+    for argument in make::variables(pin, config).into_iter().chain(make::environment(pin)) {
+        text += &format!("{argument}\n");
+    }
+    Sha256Digest::of(text.as_bytes())
+}
+
+impl fmt::Display for Plan {
+    /// The plan for a person, one line a step.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pins = &self.inputs.pins;
+        writeln!(f, "iPXE {} at commit {}", pins.ipxe.version, pins.ipxe.commit)?;
+        for patch in &self.inputs.patches {
+            writeln!(f, "  patch {}", patch.name)?;
+        }
+        for build in &self.builds {
+            writeln!(f, "build {} (configuration `{}`)", build.name(), build.config.name)?;
+            writeln!(f, "  make {}", make::variables(&pins.ipxe, &build.config).join(" "))?;
+            for image in &build.images {
+                let loaders: Vec<&str> = image.loaders.keys().map(|loader| loader.as_str()).collect();
+                writeln!(
+                    f,
+                    "  link {} with {} (slot {})",
+                    loaders.join(", "),
+                    image.script.source,
+                    image.script.digest().short()
+                )?;
+            }
+        }
+        writeln!(f, "tree")?;
+        for file in &self.files {
+            match &file.origin {
+                Origin::Built { loader, script, config, .. } => {
+                    writeln!(f, "  {} = {loader} with {}, configuration `{}`", file.path, script.source, config.name)?;
+                }
+                Origin::Member(member) => {
+                    writeln!(f, "  {} = {} of syslinux {}", file.path, member.path, pins.syslinux.version)?;
+                }
+                Origin::Text(text) => writeln!(f, "  {} = {} bytes of text", file.path, text.len())?,
+            }
+        }
+        Ok(())
+    }
+}

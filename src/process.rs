@@ -1,0 +1,391 @@
+//! The only module that starts programs.
+//!
+//! Every command runs with exactly the environment that it names, in a process group of its own,
+//! with a deadline; it ends when this process ends, and its output can be kept in a log file.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+
+use crate::fs;
+use crate::progress::Progress;
+
+/// How many of the last lines of output an error shows.
+const TAIL_LINES: usize = 15;
+/// How long a group that was asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A command as data: it can be shown, compared and tested without being run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// What it is run for, as in "compile the BIOS loaders".
+    pub purpose: String,
+    /// The program, by path or by a name that is looked up in `PATH` of [`Command::env`].
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// The folder it runs in; this process's own where `None`.
+    pub dir: Option<Utf8PathBuf>,
+    /// Where all output goes, besides to the caller.
+    pub log: Option<Utf8PathBuf>,
+    /// How long it may take.
+    pub deadline: Duration,
+}
+
+impl Command {
+    /// A command of `program` with an empty environment, no arguments and a deadline of a minute.
+    pub fn new(purpose: impl Into<String>, program: impl Into<String>) -> Self {
+        Self {
+            purpose: purpose.into(),
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            dir: None,
+            log: None,
+            deadline: Duration::from_secs(60),
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Runs to the end, handing each line of output (standard output and standard error as one
+    /// stream) to `on_line`, and returns all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where it cannot be started, fails, takes too long or is cancelled. All that it
+    /// started has been told to end by then.
+    pub fn run(&self, progress: &dyn Progress, on_line: &mut dyn FnMut(&str)) -> Result<Vec<String>, Error> {
+        let failed = |outcome, lines: &[String]| Error {
+            command: Box::new(self.clone()),
+            outcome,
+            tail: lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec(),
+        };
+        let mut log =
+            match &self.log {
+                Some(path) => Some(std::fs::File::create(path).map_err(|error| {
+                    failed(Outcome::Log(fs::Error::new("create the log", path.clone(), error)), &[])
+                })?),
+                None => None,
+            };
+        let reader = self.expression().reader().map_err(|error| failed(Outcome::NotStarted(error), &[]))?;
+        let mut group = Group { reader: Arc::new(reader), ended: false };
+        let (sender, receiver) = mpsc::channel();
+        let source = Arc::clone(&group.reader);
+        // Detached on purpose: where a stray grandchild keeps the pipe open, this thread would
+        // never end, and nobody has to wait for it.
+        std::thread::spawn(move || {
+            let mut source = BufReader::new(&*source);
+            let mut line = Vec::new();
+            while matches!(source.read_until(b'\n', &mut line), Ok(1..)) {
+                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+                if sender.send(text).is_err() {
+                    break;
+                }
+                line.clear();
+            }
+        });
+        let started = Instant::now();
+        let mut lines = Vec::new();
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(100)) {
+                Ok(line) => {
+                    if let Some(log) = &mut log {
+                        writeln!(log, "{line}").map_err(|error| {
+                            failed(
+                                Outcome::Log(fs::Error::new(
+                                    "write the log",
+                                    self.log.clone().unwrap_or_default(),
+                                    error,
+                                )),
+                                &lines,
+                            )
+                        })?;
+                    }
+                    on_line(&line);
+                    lines.push(line);
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if progress.cancelled() {
+                return Err(failed(Outcome::Cancelled, &lines));
+            }
+            if started.elapsed() > self.deadline {
+                return Err(failed(Outcome::TooLong, &lines));
+            }
+        }
+        match group.status() {
+            Some(status) if status.success() => Ok(lines),
+            Some(status) => Err(failed(Outcome::Failed(status), &lines)),
+            None => Err(failed(Outcome::Cancelled, &lines)),
+        }
+    }
+
+    /// Runs to the end and returns the lines of output.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::run`].
+    pub fn output(&self, progress: &dyn Progress) -> Result<Vec<String>, Error> {
+        self.run(progress, &mut |_| {})
+    }
+
+    fn expression(&self) -> duct::Expression {
+        let mut expression = duct::cmd(&self.program, &self.args)
+            .full_env(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin_null()
+            .stderr_to_stdout()
+            .unchecked()
+            .before_spawn(|command| {
+                command.process_group(0);
+                die_with_parent(command);
+                Ok(())
+            });
+        if let Some(dir) = &self.dir {
+            expression = expression.dir(dir);
+        }
+        expression
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "`pre_exec` is the only way to set the parent-death signal, which is the only one that works after kill -9"
+)]
+fn die_with_parent(command: &mut std::process::Command) {
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl(2) is one, and
+    // nothing is allocated: the error is built from the number that it returns.
+    unsafe {
+        command.pre_exec(|| set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into));
+    }
+}
+
+/// A running process group, told to end when dropped.
+struct Group {
+    reader: Arc<duct::ReaderHandle>,
+    ended: bool,
+}
+
+impl Group {
+    /// The exit status, once the output has ended.
+    fn status(&mut self) -> Option<ExitStatus> {
+        let patience = Instant::now();
+        while patience.elapsed() < GRACE {
+            if let Ok(Some(output)) = self.reader.try_wait() {
+                self.ended = true;
+                return Some(output.status);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+
+    fn signal(&self, signal: Signal) {
+        for pid in self.reader.pids().into_iter().filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::from_raw)) {
+            // A group that is gone already is what we want.
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.signal(Signal::TERM);
+            if self.status().is_none() {
+                self.signal(Signal::KILL);
+                let _ = self.status();
+            }
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    /// A line to paste into a shell: it does the same thing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(dir) = &self.dir {
+            write!(f, "cd {} && ", quoted(dir.as_str()))?;
+        }
+        write!(f, "env -i")?;
+        for (name, value) in &self.env {
+            write!(f, " {name}={}", quoted(value))?;
+        }
+        for word in std::iter::once(&self.program).chain(&self.args) {
+            write!(f, " {}", quoted(word))?;
+        }
+        Ok(())
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// The path of `name` as a shell would find it in `path`, a list separated by colons.
+#[must_use]
+pub fn find_program(name: &str, path: &str) -> Option<Utf8PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    path.split(':').filter(|folder| folder.starts_with('/')).map(|folder| Utf8Path::new(folder).join(name)).find(
+        |file| file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0),
+    )
+}
+
+/// A command that did not succeed.
+#[derive(Debug)]
+pub struct Error {
+    command: Box<Command>,
+    outcome: Outcome,
+    /// The last lines of its output.
+    pub tail: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    NotStarted(std::io::Error),
+    Failed(ExitStatus),
+    TooLong,
+    Cancelled,
+    Log(fs::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let command = &self.command;
+        write!(f, "cannot {}: `{}` ", command.purpose, command.program)?;
+        match &self.outcome {
+            Outcome::NotStarted(_) => write!(f, "did not start")?,
+            Outcome::Failed(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => write!(f, "ended with exit code {code}")?,
+                (None, Some(signal)) => write!(f, "was ended by signal {signal}")?,
+                (None, None) => write!(f, "failed")?,
+            },
+            Outcome::TooLong => write!(f, "took longer than {} seconds and was ended", command.deadline.as_secs())?,
+            Outcome::Cancelled => write!(f, "was interrupted")?,
+            Outcome::Log(_) => write!(f, "was ended because its log cannot be kept")?,
+        }
+        for line in &self.tail {
+            write!(f, "\n  | {line}")?;
+        }
+        write!(f, "\n  command: {command}")?;
+        if let Some(log) = &command.log {
+            write!(f, "\n  log: {log}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.outcome {
+            Outcome::NotStarted(error) => Some(error),
+            Outcome::Log(error) => Some(error),
+            Outcome::Failed(_) | Outcome::TooLong | Outcome::Cancelled => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::{Event, Silent};
+
+    fn shell(script: &str) -> Command {
+        Command::new("try", "sh").args(["-c", script]).env("PATH", "/usr/bin:/bin")
+    }
+
+    #[test]
+    fn a_command_shows_what_to_paste() {
+        let mut command = shell("echo $A").env("A", "it's");
+        command.dir = Some("/tmp/x y".into());
+        assert_eq!(command.to_string(), r"cd '/tmp/x y' && env -i PATH=/usr/bin:/bin A='it'\''s' sh -c 'echo $A'");
+    }
+
+    #[test]
+    fn output_is_one_stream_and_the_environment_is_what_was_said() {
+        let lines = shell("echo a; echo b >&2; env | grep -c HOME; true").output(&Silent).unwrap();
+        assert_eq!(lines, ["a", "b", "0"]);
+    }
+
+    #[test]
+    fn a_failure_tells_all() {
+        let error = shell("echo last words; exit 3").output(&Silent).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot try: `sh` ended with exit code 3\n  | last words\n  command: env -i PATH=/usr/bin:/bin sh -c 'echo last words; exit 3'"
+        );
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = Command::new("try", "/nowhere/make").output(&Silent).unwrap_err();
+        assert_eq!(error.to_string(), "cannot try: `/nowhere/make` did not start\n  command: env -i /nowhere/make");
+    }
+
+    #[test]
+    fn a_deadline_ends_the_whole_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let mut command = shell(&format!("sleep 1000 & echo $! > {}; wait", pid.display()));
+        command.deadline = Duration::from_millis(300);
+        let error = command.output(&Silent).unwrap_err();
+        assert!(error.to_string().contains("took longer than 0 seconds and was ended"), "{error}");
+        assert_ends(&pid);
+    }
+
+    #[test]
+    fn cancelling_ends_the_whole_group() {
+        struct Now;
+        impl Progress for Now {
+            fn report(&self, _: &Event) {}
+            fn cancelled(&self) -> bool {
+                true
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let error = shell(&format!("sleep 1000 & echo $! > {}; echo; wait", pid.display())).output(&Now).unwrap_err();
+        assert!(error.to_string().starts_with("cannot try: `sh` was interrupted"), "{error}");
+        if pid.exists() {
+            assert_ends(&pid);
+        }
+    }
+
+    /// The grandchild whose number is in `file` is gone, or goes within seconds.
+    fn assert_ends(file: &std::path::Path) {
+        let number = std::fs::read_to_string(file).unwrap();
+        let stat = format!("/proc/{}/stat", number.trim());
+        let gone = || std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "));
+        let patience = Instant::now();
+        while !gone() {
+            assert!(patience.elapsed() < Duration::from_secs(10), "process {number} is still there");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! How the library tells what it does, and how it is told to stop.
+//!
+//! The library never prints: it reports [`Event`]s, and whoever called it renders them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// Receives events, and can ask for an early end. Called from several threads.
+pub trait Progress: Sync {
+    /// Takes note of `event`.
+    fn report(&self, event: &Event);
+
+    /// Whether the work should stop. Long stages ask at least every 200 milliseconds.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Hears nothing and never cancels.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn report(&self, _: &Event) {}
+}
+
+/// Something that happened. Serialised, each is one line of `--message-format json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A task began.
+    Started {
+        /// Identifies the task in later events; unique within the process.
+        task: u64,
+        /// What sort of task.
+        kind: Kind,
+        /// What it works on, for a person.
+        label: String,
+        /// How many units there are, where that is known.
+        total: Option<u64>,
+    },
+    /// A task came further.
+    Advanced {
+        /// As in [`Event::Started`].
+        task: u64,
+        /// Units done so far.
+        done: u64,
+        /// How many units there are, where that is known.
+        total: Option<u64>,
+    },
+    /// A task ended well.
+    Finished {
+        /// As in [`Event::Started`].
+        task: u64,
+        /// The outcome in a few words.
+        detail: String,
+    },
+    /// A task ended without success; the error that is returned says why.
+    Abandoned {
+        /// As in [`Event::Started`].
+        task: u64,
+    },
+    /// Something that a person should know although the work goes on.
+    Warning {
+        /// In the form of an error message: subject in backticks, remedy after `hint:`.
+        message: String,
+    },
+}
+
+/// The sorts of task, each with its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Waiting for another process; no unit.
+    Wait,
+    /// Fetching from a git repository; objects.
+    Clone,
+    /// Downloading over HTTP; bytes.
+    Download,
+    /// Writing a source tree; files.
+    Export,
+    /// Running make; objects compiled.
+    Make,
+    /// Linking a loader with another script; loaders.
+    Link,
+    /// Publishing the tree; files.
+    Publish,
+}
+
+/// A task under way. Dropped before [`Task::finish`], it reports [`Event::Abandoned`].
+pub struct Task<'p> {
+    progress: &'p dyn Progress,
+    id: u64,
+    done: u64,
+    total: Option<u64>,
+    finished: bool,
+}
+
+impl<'p> Task<'p> {
+    /// Starts a task of `kind`; `total` is its number of units, where known.
+    pub fn start(progress: &'p dyn Progress, kind: Kind, label: impl Into<String>, total: Option<u64>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        progress.report(&Event::Started { task: id, kind, label: label.into(), total });
+        Self { progress, id, done: 0, total, finished: false }
+    }
+
+    /// Sets how many units are done. Says nothing when that changes nothing.
+    pub fn set(&mut self, done: u64, total: Option<u64>) {
+        if (done, total) != (self.done, self.total) {
+            (self.done, self.total) = (done, total);
+            self.progress.report(&Event::Advanced { task: self.id, done, total });
+        }
+    }
+
+    /// One unit more is done.
+    pub fn advance(&mut self) {
+        self.set(self.done + 1, self.total);
+    }
+
+    /// Units done so far.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Ends the task well.
+    pub fn finish(mut self, detail: impl Into<String>) {
+        self.finished = true;
+        self.progress.report(&Event::Finished { task: self.id, detail: detail.into() });
+    }
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.progress.report(&Event::Abandoned { task: self.id });
+        }
+    }
+}

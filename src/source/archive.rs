@@ -1,0 +1,199 @@
+//! Reads named members out of a release archive, `.zip` or `.tar.xz`, that may be hostile: nothing
+//! is unpacked, sizes are capped, and an archive that no honest release would be is refused.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::fs;
+
+/// The most that a whole archive may unpack to, in bytes; syslinux 6.03 has 60 MB.
+const MAX_UNPACKED: u64 = 512 << 20;
+/// The most memory that xz may ask for, in bytes.
+const XZ_MEMORY: u64 = 128 << 20;
+
+/// Why an archive cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its content is neither format.
+    #[error(
+        "`{path}` is {found}, wanted a .zip or .tar.xz archive\nhint: check where it came from, and bring in the release archive with `--syslinux-archive`"
+    )]
+    Format {
+        /// The archive.
+        path: Utf8PathBuf,
+        /// What it looks like.
+        found: &'static str,
+    },
+    /// It is cut off or otherwise broken.
+    #[error("`{path}` is damaged: {reason}\nhint: download it again")]
+    Damaged {
+        /// The archive.
+        path: Utf8PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It was made to do harm.
+    #[error(
+        "`{path}` is refused: {reason}, which no honest release has\nhint: find out where this file came from; do not use it"
+    )]
+    Hostile {
+        /// The archive.
+        path: Utf8PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Something is not in it.
+    #[error(
+        "`{path}` has no member `{member}`\nhint: bring in the archive of the pinned release with `--syslinux-archive`"
+    )]
+    Missing {
+        /// The archive.
+        path: Utf8PathBuf,
+        /// The member's pinned path.
+        member: Utf8PathBuf,
+    },
+    /// It cannot be read.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// What is wanted: members by path, each with its size in bytes. A member may stand below one
+/// leading folder, as in `syslinux-6.03/bios/core/lpxelinux.0`.
+pub type Wanted = BTreeMap<Utf8PathBuf, u64>;
+
+/// Reads the members `wanted` from the archive at `path`.
+///
+/// # Errors
+///
+/// [`Error`]. A member of another size than wanted is an error only when it is larger: the digest
+/// finds the rest.
+pub fn read_members(path: &Utf8Path, wanted: &Wanted) -> Result<BTreeMap<Utf8PathBuf, Vec<u8>>, Error> {
+    let mut file = fs::open(path)?;
+    let mut magic = [0; 6];
+    let length = read_up_to(&mut file, &mut magic).map_err(|error| fs::Error::new("read", path, error))?;
+    file.rewind().map_err(|error| fs::Error::new("read", path, error))?;
+    let mut collector = Collector { path, wanted, found: BTreeMap::new(), unpacked: 0 };
+    match &magic[..length] {
+        [b'P', b'K', 3, 4, ..] => collector.zip(file)?,
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => collector.tar_xz(file)?,
+        start => return Err(Error::Format { path: path.into(), found: describe(start) }),
+    }
+    let missing = wanted.keys().find(|member| !collector.found.contains_key(*member));
+    match missing {
+        Some(member) => Err(Error::Missing { path: path.into(), member: member.clone() }),
+        None => Ok(collector.found),
+    }
+}
+
+fn read_up_to(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match reader.read(&mut buffer[length..])? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    Ok(length)
+}
+
+fn describe(start: &[u8]) -> &'static str {
+    match start.trim_ascii_start() {
+        [] => "empty",
+        [b'<', ..] => "an HTML or XML page",
+        [0x1f, 0x8b, ..] => "gzip data",
+        _ => "something else",
+    }
+}
+
+struct Collector<'a> {
+    path: &'a Utf8Path,
+    wanted: &'a Wanted,
+    found: BTreeMap<Utf8PathBuf, Vec<u8>>,
+    unpacked: u64,
+}
+
+impl Collector<'_> {
+    fn damaged(&self, reason: &dyn std::fmt::Display) -> Error {
+        Error::Damaged { path: self.path.into(), reason: reason.to_string() }
+    }
+
+    fn hostile(&self, reason: String) -> Error {
+        Error::Hostile { path: self.path.into(), reason }
+    }
+
+    fn zip(&mut self, file: File) -> Result<(), Error> {
+        let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| self.damaged(&error))?;
+        if archive.has_duplicate_names() {
+            return Err(self.hostile("it has two members of one name".into()));
+        }
+        for index in 0..archive.len() {
+            let mut entry = archive.by_index(index).map_err(|error| self.damaged(&error))?;
+            let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
+            let (plain, size) = (entry.is_file() && !entry.is_symlink(), entry.size());
+            self.entry(&name, plain, entry.is_dir(), size, &mut entry)?;
+        }
+        Ok(())
+    }
+
+    fn tar_xz(&mut self, file: File) -> Result<(), Error> {
+        let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0).map_err(|error| self.damaged(&error))?;
+        let reader = liblzma::bufread::XzDecoder::new_stream(BufReader::new(file), stream).take(MAX_UNPACKED);
+        let mut archive = tar::Archive::new(reader);
+        for entry in archive.entries().map_err(|error| self.damaged(&error))? {
+            let mut entry = entry.map_err(|error| self.damaged(&error))?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let kind = entry.header().entry_type();
+            let size = entry.size();
+            self.entry(&name, kind.is_file(), kind.is_dir(), size, &mut entry)?;
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        name: &str,
+        is_file: bool,
+        is_dir: bool,
+        size: u64,
+        content: &mut dyn Read,
+    ) -> Result<(), Error> {
+        let path = Utf8Path::new(name);
+        let escapes = path
+            .components()
+            .any(|part| matches!(part, camino::Utf8Component::ParentDir | camino::Utf8Component::RootDir));
+        if escapes || name.contains(['\0', '\\']) {
+            return Err(self.hostile(format!("its member `{}` leaves the archive", name.escape_default())));
+        }
+        self.unpacked = self.unpacked.saturating_add(size);
+        if self.unpacked > MAX_UNPACKED {
+            return Err(self.hostile(format!("it unpacks to more than {MAX_UNPACKED} bytes")));
+        }
+        let Some((member, limit)) = self.member(path) else { return Ok(()) };
+        if is_dir {
+            return Ok(());
+        }
+        if !is_file {
+            return Err(self.hostile(format!("its member `{name}` is a link or a device")));
+        }
+        let mut bytes = Vec::new();
+        content.take(limit + 1).read_to_end(&mut bytes).map_err(|error| self.damaged(&error))?;
+        if bytes.len() as u64 > limit {
+            return Err(self.hostile(format!("its member `{name}` is larger than the {limit} bytes that are pinned")));
+        }
+        if self.found.insert(member.clone(), bytes).is_some() {
+            return Err(self.hostile(format!("it has the member `{member}` twice")));
+        }
+        Ok(())
+    }
+
+    fn member(&self, path: &Utf8Path) -> Option<(Utf8PathBuf, u64)> {
+        let below: Utf8PathBuf = path.components().skip(1).collect();
+        [path, below.as_path()]
+            .into_iter()
+            .find_map(|path| self.wanted.get_key_value(path))
+            .map(|(path, size)| (path.clone(), *size))
+    }
+}

@@ -1,0 +1,195 @@
+//! Downloads one file: capped in size, resumed where the server allows it, tried again after
+//! faults that may pass.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use ureq::http::StatusCode;
+
+use super::http::{Http, Response};
+use crate::fs;
+use crate::progress::{Kind, Progress, Task};
+
+/// Why a download failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server refused.
+    #[error(
+        "cannot download `{url}`: found status {status}, wanted 200\nhint: check the address, or bring the file in with `--syslinux-archive`"
+    )]
+    Status {
+        /// The address.
+        url: String,
+        /// The answer.
+        status: StatusCode,
+    },
+    /// The file is larger than it can honestly be.
+    #[error(
+        "cannot download `{url}`: found more than {limit} bytes, wanted at most that\nhint: check the address: this is not the file that is pinned"
+    )]
+    TooLarge {
+        /// The address.
+        url: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The server sends its visitors in a circle.
+    #[error(
+        "cannot download `{url}`: the server redirects in a circle\nhint: check the address, or bring the file in with `--syslinux-archive`"
+    )]
+    Redirects {
+        /// The address.
+        url: String,
+    },
+    /// The connection failed, again and again.
+    #[error(
+        "cannot download `{url}`: {reason}, after {attempts} attempts\nhint: run the command again to resume, or bring the file in with `--syslinux-archive`"
+    )]
+    Connection {
+        /// The address.
+        url: String,
+        /// What went wrong last.
+        reason: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The user asked to stop.
+    #[error("cannot download `{url}`: interrupted")]
+    Cancelled {
+        /// The address.
+        url: String,
+    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// What one attempt came to, where it did not succeed.
+enum Attempt {
+    Final(Error),
+    Passing(String),
+}
+
+impl From<fs::Error> for Attempt {
+    fn from(error: fs::Error) -> Self {
+        Self::Final(error.into())
+    }
+}
+
+/// Downloads `url` into the file `partial`, which keeps what has arrived when this fails.
+/// `limit` is the largest size in bytes that is accepted.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn download(http: &Http, url: &str, partial: &Utf8Path, limit: u64, progress: &dyn Progress) -> Result<(), Error> {
+    fs::create_dir_all(partial.parent().unwrap_or(Utf8Path::new(".")))?;
+    let mut task = Task::start(progress, Kind::Download, url, None);
+    let mut reason = String::new();
+    for attempt in 0..http.patience.attempts {
+        if attempt > 0 {
+            pause(http.patience.pause * 2_u32.pow(attempt - 1), progress);
+        }
+        if progress.cancelled() {
+            return Err(Error::Cancelled { url: url.into() });
+        }
+        match http.interruptible(progress, || attempt_once(http, url, partial, limit, &mut task)) {
+            Ok(bytes) => {
+                fs::remove_file(&validator_file(partial))?;
+                task.finish(format!("{bytes} bytes"));
+                return Ok(());
+            }
+            Err(_) if progress.cancelled() => return Err(Error::Cancelled { url: url.into() }),
+            Err(Attempt::Final(error)) => return Err(error),
+            Err(Attempt::Passing(why)) => reason = why,
+        }
+    }
+    Err(Error::Connection { url: url.into(), reason, attempts: http.patience.attempts })
+}
+
+fn pause(length: std::time::Duration, progress: &dyn Progress) {
+    let started = std::time::Instant::now();
+    while started.elapsed() < length && !progress.cancelled() {
+        std::thread::sleep(length.saturating_sub(started.elapsed()).min(std::time::Duration::from_millis(100)));
+    }
+}
+
+fn attempt_once(http: &Http, url: &str, partial: &Utf8Path, limit: u64, task: &mut Task<'_>) -> Result<u64, Attempt> {
+    let have = resumable(partial)?;
+    let headers = match &have {
+        Some((length, validator)) => vec![("Range", format!("bytes={length}-")), ("If-Range", validator.clone())],
+        None => Vec::new(),
+    };
+    let response = http.get(url, &headers).map_err(|error| classify(url, &error))?;
+    let too_large = || Attempt::Final(Error::TooLarge { url: url.into(), limit });
+    let (mut file, start) = match (response.status(), have) {
+        (StatusCode::PARTIAL_CONTENT, Some((length, _))) => (
+            OpenOptions::new().append(true).open(partial).map_err(|error| fs::Error::new("open", partial, error))?,
+            length,
+        ),
+        (StatusCode::OK, _) => {
+            fs::remove_file(&validator_file(partial))?;
+            let file = File::create(partial).map_err(|error| fs::Error::new("create", partial, error))?;
+            if let Some(validator) = validator(&response) {
+                fs::write_atomic(&validator_file(partial), validator.as_bytes())?;
+            }
+            (file, 0)
+        }
+        (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
+            fs::remove_file(partial)?;
+            return Err(Attempt::Passing("the server does not have the rest of the file".into()));
+        }
+        (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            return Err(Attempt::Passing(format!("found status {status}")));
+        }
+        (status, _) => return Err(Attempt::Final(Error::Status { url: url.into(), status })),
+    };
+    let total = response.body().content_length().map(|rest| start + rest);
+    if total.is_some_and(|total| total > limit) {
+        return Err(too_large());
+    }
+    let mut reader = response.into_body().into_reader();
+    let mut done = start;
+    task.set(done, total);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) => return Err(Attempt::Passing(format!("the connection broke after {done} bytes ({error})"))),
+        };
+        done += count as u64;
+        if done > limit {
+            return Err(too_large());
+        }
+        file.write_all(&buffer[..count]).map_err(|error| fs::Error::new("write", partial, error))?;
+        task.set(done, total);
+    }
+    Ok(done)
+}
+
+fn classify(url: &str, error: &ureq::Error) -> Attempt {
+    match error {
+        ureq::Error::TooManyRedirects => Attempt::Final(Error::Redirects { url: url.into() }),
+        ureq::Error::HostNotFound => Attempt::Passing("the host name cannot be resolved".into()),
+        ureq::Error::Timeout(_) => Attempt::Passing("the server does not answer in time".into()),
+        other => Attempt::Passing(other.to_string()),
+    }
+}
+
+fn validator_file(partial: &Utf8Path) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{partial}.validator"))
+}
+
+/// What lets a server tell whether its file is still the one that was begun. Weak ones do not.
+fn validator(response: &Response) -> Option<String> {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    header("etag").filter(|etag| !etag.starts_with("W/")).or_else(|| header("last-modified"))
+}
+
+fn resumable(partial: &Utf8Path) -> Result<Option<(u64, String)>, fs::Error> {
+    let Some(validator) = fs::read_if_exists(&validator_file(partial))? else { return Ok(None) };
+    let length = partial.metadata().map_or(0, |metadata| metadata.len());
+    Ok(String::from_utf8(validator).ok().filter(|_| length > 0).map(|validator| (length, validator)))
+}

@@ -1,0 +1,184 @@
+//! The bare git cache: brings a commit in from any git URL or local path.
+
+use std::io::Write;
+
+use camino::Utf8Path;
+use git2::{AutotagOption, FetchOptions, Oid, RemoteCallbacks, Repository};
+
+use super::http::Http;
+use super::transport::with_http;
+use crate::digest::CommitId;
+use crate::fs;
+use crate::progress::{Kind, Progress, Task};
+
+/// Why a commit cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The remote cannot be reached or does not speak git.
+    #[error(
+        "cannot fetch from `{url}`: {reason}\nhint: check the address, or give a mirror or a local clone with `--ipxe-url`"
+    )]
+    Fetch {
+        /// The remote.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The remote has no such commit.
+    #[error(
+        "`{url}` does not have the pinned commit {commit}\nhint: bring the mirror up to date with `git fetch --tags`, or give another one with `--ipxe-url`"
+    )]
+    NoCommit {
+        /// The remote.
+        url: String,
+        /// The commit.
+        commit: CommitId,
+    },
+    /// The cache is damaged.
+    #[error("cannot use the git cache `{path}`: {reason}\nhint: delete that folder; it is fetched anew")]
+    Cache {
+        /// The repository.
+        path: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// Opens the bare repository at `path`, which is made when there is none.
+///
+/// # Errors
+///
+/// [`Error::Cache`] where there is something else.
+pub fn open(path: &Utf8Path) -> Result<Repository, Error> {
+    let opened = if path.exists() { Repository::open_bare(path) } else { Repository::init_bare(path) };
+    opened.map_err(|error| cache_error(path, &error))
+}
+
+/// What libgit2 says of the repository at `path`, as an error of the cache.
+pub(super) fn cache_error(path: &Utf8Path, error: &git2::Error) -> Error {
+    Error::Cache { path: path.to_string(), reason: error.message().to_owned() }
+}
+
+/// Whether `repository` has `commit`.
+#[must_use]
+pub fn has(repository: &Repository, commit: &CommitId) -> bool {
+    Oid::from_bytes(commit.as_bytes()).is_ok_and(|oid| repository.find_commit(oid).is_ok())
+}
+
+/// Brings `commit` from `url`, a git URL or a local path, into `repository`, without its history
+/// where that can be had.
+///
+/// # Errors
+///
+/// [`Error::Fetch`] where the remote fails, [`Error::NoCommit`] where it works but has no such commit.
+pub fn fetch(
+    repository: &Repository,
+    http: Option<&Http>,
+    url: &str,
+    commit: &CommitId,
+    git_ref: &str,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let mut task = Task::start(progress, Kind::Clone, url, None);
+    let fetched = match local_path(url) {
+        Some(path) => copy(repository, path, commit, &mut task),
+        None => fetch_remote(repository, http, url, (commit, git_ref), progress, &mut task),
+    };
+    if has(repository, commit) {
+        task.finish(format!("commit {commit}"));
+        return Ok(());
+    }
+    Err(match fetched {
+        Err(_) if progress.cancelled() => Error::Fetch { url: url.into(), reason: "interrupted".into() },
+        Err(error) => Error::Fetch { url: url.into(), reason: error.message().to_owned() },
+        Ok(()) => Error::NoCommit { url: url.into(), commit: *commit },
+    })
+}
+
+/// The path that `url` means, where it means one on this machine.
+#[must_use]
+pub fn local_path(url: &str) -> Option<&Utf8Path> {
+    let path = url.strip_prefix("file://").or_else(|| (!url.contains("://")).then_some(url));
+    path.map(Utf8Path::new)
+}
+
+/// Copies the commit and its tree, and not its history, out of the repository at `path`.
+fn copy(repository: &Repository, path: &Utf8Path, commit: &CommitId, task: &mut Task<'_>) -> Result<(), git2::Error> {
+    let source = Repository::open(path)?;
+    if !has(&source, commit) {
+        return Ok(());
+    }
+    let oid = Oid::from_bytes(commit.as_bytes())?;
+    let mut builder = source.packbuilder()?;
+    builder.insert_commit(oid)?;
+    task.set(0, Some(builder.object_count() as u64));
+    let odb = repository.odb()?;
+    let mut writer = odb.packwriter()?;
+    let mut broken = None;
+    builder.foreach(|piece| {
+        broken = writer.write_all(piece).err();
+        broken.is_none()
+    })?;
+    if let Some(error) = broken {
+        return Err(git2::Error::from_str(&error.to_string()));
+    }
+    task.set(builder.written() as u64, Some(builder.object_count() as u64));
+    writer.commit()?;
+    // Tells git that the parents are left out on purpose.
+    let shallow = repository.path().join("shallow");
+    let mut list = std::fs::read_to_string(&shallow).unwrap_or_default();
+    list += &format!("{commit}\n");
+    std::fs::write(&shallow, list).map_err(|error| git2::Error::from_str(&error.to_string()))?;
+    repository.reference(&format!("refs/pins/{commit}"), oid, true, "pinned").map(drop)
+}
+
+/// Fetches the commit first by its own name and without history; where the server does not give
+/// commits by name, by the ref that leads to it; then with all branches and tags.
+fn fetch_remote(
+    repository: &Repository,
+    http: Option<&Http>,
+    url: &str,
+    (commit, git_ref): (&CommitId, &str),
+    progress: &dyn Progress,
+    task: &mut Task<'_>,
+) -> Result<(), git2::Error> {
+    let pinned = format!("refs/pins/{commit}");
+    let attempts = [
+        (vec![format!("+{commit}:{pinned}")], 1),
+        (vec![format!("+{git_ref}:{pinned}")], 1),
+        (vec!["+refs/heads/*:refs/mirror/heads/*".into(), "+refs/tags/*:refs/mirror/tags/*".into()], 0),
+    ];
+    let mut result = Ok(());
+    for (refspecs, depth) in attempts {
+        let mut once = || fetch_once(repository, url, &refspecs, depth, progress, task);
+        result = match http {
+            Some(http) => with_http(http, || http.interruptible(progress, &mut once)),
+            None => once(),
+        };
+        if has(repository, commit) || progress.cancelled() {
+            break;
+        }
+    }
+    result
+}
+
+fn fetch_once(
+    repository: &Repository,
+    url: &str,
+    refspecs: &[String],
+    depth: i32,
+    progress: &dyn Progress,
+    task: &mut Task<'_>,
+) -> Result<(), git2::Error> {
+    let mut callbacks = RemoteCallbacks::new();
+    callbacks.transfer_progress(|stats| {
+        task.set(stats.received_objects() as u64, Some(stats.total_objects() as u64));
+        !progress.cancelled()
+    });
+    let mut options = FetchOptions::new();
+    options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
+    repository.remote_anonymous(url)?.fetch(refspecs, Some(&mut options), None)
+}

@@ -1,0 +1,254 @@
+//! iPXE's source at the pin: fetched, verified, patched, exported.
+
+use std::path::Path;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use git2::{Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
+
+use super::git;
+use super::http::Network;
+use crate::choices::pins::IpxePin;
+use crate::digest::{Sha256Digest, TreeId};
+use crate::fs;
+use crate::paths::Cache;
+use crate::progress::{Kind, Progress, Task};
+
+/// Why the source cannot be had, or is not what was pinned.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// From git.
+    #[error(transparent)]
+    Git(#[from] git::Error),
+    /// Offline, and not in the cache.
+    #[error(
+        "iPXE's pinned commit {commit} is not in the cache `{cache}`, and `--offline` forbids to fetch it\nhint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url`"
+    )]
+    Offline {
+        /// The commit.
+        commit: String,
+        /// The bare repository.
+        cache: Utf8PathBuf,
+    },
+    /// What came is not what was pinned.
+    #[error(
+        "iPXE's {what} does not match its pin: found {found}, wanted {wanted}\nhint: do not just update the pin: find out first which of them is right"
+    )]
+    Mismatch {
+        /// Which fact.
+        what: &'static str,
+        /// What was found.
+        found: String,
+        /// What `vendor/pins.toml` says.
+        wanted: String,
+    },
+    /// A patch does not fit.
+    #[error(
+        "the patch `{name}` does not apply: {reason}\nhint: bring it up to date with the pinned commit, or remove it from vendor/patches"
+    )]
+    Patch {
+        /// Its file name.
+        name: String,
+        /// What libgit2 says.
+        reason: String,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// A change to iPXE's source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// Its file name.
+    pub name: String,
+    /// A unified diff.
+    pub content: Vec<u8>,
+}
+
+impl Patch {
+    /// The patches in `folder`, in the order of their names; none where there is no such folder.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn read_all(folder: &Utf8Path) -> Result<Vec<Self>, fs::Error> {
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let files = fs::walk(folder)?.into_iter().filter(|(path, _)| path.extension() == Some("patch"));
+        files.map(|(path, _)| Ok(Self { content: fs::read(&folder.join(&path))?, name: path.into_string() })).collect()
+    }
+}
+
+/// iPXE's source as pinned, with patches: verified, and ready to be exported.
+pub struct Source {
+    repository: Repository,
+    path: Utf8PathBuf,
+    tree: Oid,
+}
+
+/// Brings the pinned commit into the cache. `url` overrides the pin's own addresses.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn fetch(
+    pin: &IpxePin,
+    cache: &Cache,
+    network: &Network,
+    url: Option<&str>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let path = cache.ipxe_git();
+    fs::create_dir_all(cache.root())?;
+    let repository = git::open(&path)?;
+    if git::has(&repository, &pin.commit) {
+        return Ok(());
+    }
+    let http = match network {
+        Network::Online(http) => Some(http),
+        Network::Offline => None,
+    };
+    let urls = url.map_or_else(|| pin.urls.clone(), |url| vec![url.to_owned()]);
+    let mut result = Err(Error::Offline { commit: pin.commit.to_string(), cache: path });
+    for url in urls.iter().filter(|url| http.is_some() || git::local_path(url).is_some()) {
+        result = git::fetch(&repository, http, url, &pin.commit, &pin.git_ref, progress).map_err(Error::from);
+        if result.is_ok() || progress.cancelled() {
+            break;
+        }
+    }
+    result
+}
+
+impl Source {
+    /// Opens the pinned commit in the cache, where [`fetch`] has put it, checks its tree and its
+    /// content against the pin, and applies `patches`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] where anything is not as pinned.
+    pub fn open(pin: &IpxePin, cache: &Cache, patches: &[Patch]) -> Result<Self, Error> {
+        let path = cache.ipxe_git();
+        let repository = git::open(&path)?;
+        let damaged = |error: git2::Error| Error::from(git::cache_error(&path, &error));
+        let commit =
+            Oid::from_bytes(pin.commit.as_bytes()).and_then(|oid| repository.find_commit(oid)).map_err(damaged)?;
+        let tree = commit.tree_id();
+        if tree.as_bytes() != pin.tree.as_bytes() {
+            return Err(mismatch("tree", &tree, &pin.tree));
+        }
+        let content = content_digest(&repository, tree).map_err(damaged)?;
+        if content != pin.content {
+            return Err(mismatch("content-sha256", &content, &pin.content));
+        }
+        let mut patched = tree;
+        for patch in patches {
+            patched = apply(&repository, patched, &patch.content)
+                .map_err(|error| Error::Patch { name: patch.name.clone(), reason: error.message().to_owned() })?;
+        }
+        drop(commit);
+        Ok(Self { repository, path, tree: patched })
+    }
+
+    /// Writes all files below `folder`, which must not exist yet, all with the modification time
+    /// `epoch` (seconds).
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn export(&self, folder: &Utf8Path, epoch: u64, progress: &dyn Progress) -> Result<(), Error> {
+        let damaged = |error: git2::Error| Error::from(git::cache_error(&self.path, &error));
+        let files = files(&self.tree().map_err(damaged)?).map_err(damaged)?;
+        let mut task = Task::start(progress, Kind::Export, "iPXE's source", Some(files.len() as u64));
+        let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(epoch);
+        for file in files {
+            let path = folder.join(&file.path);
+            fs::create_dir_all(path.parent().unwrap_or(folder))?;
+            let blob = self.repository.find_blob(file.oid).map_err(damaged)?;
+            fs::write_exported(&path, blob.content(), file.mode, modified)?;
+            task.advance();
+        }
+        task.finish("exported");
+        Ok(())
+    }
+
+    fn tree(&self) -> Result<Tree<'_>, git2::Error> {
+        self.repository.find_tree(self.tree)
+    }
+}
+
+fn mismatch(what: &'static str, found: &dyn std::fmt::Display, wanted: &dyn std::fmt::Display) -> Error {
+    Error::Mismatch { what, found: found.to_string(), wanted: wanted.to_string() }
+}
+
+/// The tree that `commit`, as pinned, should have, and the digest of its content: what a pin says.
+///
+/// # Errors
+///
+/// What libgit2 says where `commit` or a part of it is missing.
+pub fn describe(repository: &Repository, commit: Oid) -> Result<(TreeId, Sha256Digest), git2::Error> {
+    let tree = repository.find_commit(commit)?.tree_id();
+    let id = tree.to_string().parse().map_err(|_| git2::Error::from_str("not a SHA-1 repository"))?;
+    Ok((id, content_digest(repository, tree)?))
+}
+
+struct TreeFile {
+    path: Utf8PathBuf,
+    oid: Oid,
+    mode: u32,
+}
+
+/// All files of a tree, sorted bytewise by path.
+fn files(tree: &Tree<'_>) -> Result<Vec<TreeFile>, git2::Error> {
+    let mut found = Vec::new();
+    let mut strange = None;
+    tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
+        let name = entry.name().ok().filter(|name| !name.contains('/') && *name != "..");
+        match (entry.filemode(), name) {
+            (0o040_000, _) => {}
+            (mode @ (0o100_644 | 0o100_755), Some(name)) => {
+                found.push(TreeFile {
+                    path: Utf8Path::new(folder).join(name),
+                    oid: entry.id(),
+                    mode: mode.cast_unsigned() & 0o777,
+                });
+            }
+            (mode, name) => {
+                strange = Some(format!("`{}` has mode {mode:o}, wanted a plain file", name.unwrap_or("a file")));
+                return TreeWalkResult::Abort;
+            }
+        }
+        TreeWalkResult::Ok
+    })
+    .or_else(|error| if strange.is_some() { Ok(()) } else { Err(error) })?;
+    if let Some(strange) = strange {
+        return Err(git2::Error::from_str(&strange));
+    }
+    found.sort_unstable_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
+    Ok(found)
+}
+
+/// The SHA-256 of the text that `sha256sum` prints for all files of the tree, sorted bytewise.
+fn content_digest(repository: &Repository, tree: Oid) -> Result<Sha256Digest, git2::Error> {
+    let mut list = String::new();
+    for file in files(&repository.find_tree(tree)?)? {
+        let blob = repository.find_blob(file.oid)?;
+        list += &format!("{}  {}\n", Sha256Digest::of(blob.content()), file.path);
+    }
+    Ok(Sha256Digest::of(list.as_bytes()))
+}
+
+fn apply(repository: &Repository, tree: Oid, patch: &[u8]) -> Result<Oid, git2::Error> {
+    let diff = git2::Diff::from_buffer(patch)?;
+    if diff.deltas().len() == 0 {
+        return Err(git2::Error::from_str("it is no unified diff"));
+    }
+    let stays_inside = |path: Option<&Path>| {
+        path.is_none_or(|path| path.components().all(|part| matches!(part, std::path::Component::Normal(_))))
+    };
+    if !diff.deltas().all(|delta| stays_inside(delta.old_file().path()) && stays_inside(delta.new_file().path())) {
+        return Err(git2::Error::from_str("it names a path outside the tree"));
+    }
+    let mut index = repository.apply_to_tree(&repository.find_tree(tree)?, &diff, None)?;
+    index.write_tree_to(repository)
+}

@@ -1,0 +1,143 @@
+//! The programs and headers that the work needs: which, whether they are there, and what they are.
+
+pub mod needs;
+pub mod packages;
+pub mod probe;
+
+use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use self::needs::Need;
+use self::packages::Manager;
+use self::probe::Status;
+use crate::digest::Sha256Digest;
+use crate::fs;
+use crate::paths::Cache;
+use crate::progress::Progress;
+
+/// A program or library that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// Its name, as in `gcc`.
+    pub name: String,
+    /// What it says of its version.
+    pub version: String,
+    /// The SHA-256 of the file that decides what it does: a compiler's own, not its driver's.
+    pub sha256: Sha256Digest,
+    /// The files that were looked at, so that a change of any of them is noticed.
+    files: Vec<Fingerprint>,
+}
+
+/// A file as it was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Fingerprint {
+    path: Utf8PathBuf,
+    size: u64,
+    modified: i64,
+    modified_nanos: i64,
+    inode: u64,
+}
+
+impl Fingerprint {
+    fn of(path: &Utf8Path) -> Option<Self> {
+        let metadata = path.metadata().ok()?;
+        Some(Self {
+            path: path.to_owned(),
+            size: metadata.len(),
+            modified: metadata.mtime(),
+            modified_nanos: metadata.mtime_nsec(),
+            inode: metadata.ino(),
+        })
+    }
+}
+
+/// All tools that a build uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Toolchain {
+    /// The `PATH` that they were looked up in.
+    path: String,
+    /// In the order of [`needs::build`].
+    pub tools: Vec<Tool>,
+}
+
+impl Toolchain {
+    /// Finds what `needs` names in `path`, a list of folders as in `PATH`. What the cache knows
+    /// is used where no file has changed since.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] names all that is missing or unfit.
+    pub fn find(needs: &[Need], path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Self, Error> {
+        if let Some(known) = Self::recall(needs, path, cache) {
+            return Ok(known);
+        }
+        let statuses: Vec<Status> = needs.iter().map(|need| need.probe(path, cache, progress)).collect();
+        let missing: Vec<String> = needs
+            .iter()
+            .zip(&statuses)
+            .filter_map(|(need, status)| Some(format!("`{}` ({}): {}", need.name, need.purpose, status.complaint()?)))
+            .collect();
+        if !missing.is_empty() {
+            let unmet: Vec<&Need> = needs
+                .iter()
+                .zip(&statuses)
+                .filter(|(_, status)| status.complaint().is_some())
+                .map(|(need, _)| need)
+                .collect();
+            return Err(Error::Missing { missing, install: install_lines(&unmet, path) });
+        }
+        let tools =
+            statuses.into_iter().filter_map(|status| if let Status::Found(tool) = status { Some(*tool) } else { None });
+        let found = Self { path: path.into(), tools: tools.collect() };
+        fs::write_atomic(&cache.toolchain_record(), serde_json::json!(found).to_string().as_bytes())?;
+        Ok(found)
+    }
+
+    fn recall(needs: &[Need], path: &str, cache: &Cache) -> Option<Self> {
+        let known: Self = serde_json::from_slice(&fs::read_if_exists(&cache.toolchain_record()).ok()??).ok()?;
+        let same_names = known.tools.iter().map(|tool| tool.name.as_str()).eq(needs.iter().map(|need| need.name));
+        let unchanged = |tool: &Tool| tool.files.iter().all(|file| Fingerprint::of(&file.path).as_ref() == Some(file));
+        (known.path == path && same_names && known.tools.iter().all(unchanged)).then_some(known)
+    }
+
+    /// Identifies the toolchain by what its tools say and are, and not by where they are.
+    #[must_use]
+    pub fn digest(&self) -> Sha256Digest {
+        let lines = self.tools.iter().fold(String::new(), |mut lines, tool| {
+            let _ = writeln!(lines, "{} {} {}", tool.name, tool.version, tool.sha256);
+            lines
+        });
+        Sha256Digest::of(lines.as_bytes())
+    }
+}
+
+/// Why there is no toolchain to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something is missing or unfit.
+    #[error("found no usable {}\nhint: {install}\nhint: or run this command again with `--install-deps`", missing.join("\nfound no usable "))]
+    Missing {
+        /// What, for what, and why it will not do.
+        missing: Vec<String>,
+        /// How to install it.
+        install: String,
+    },
+    /// The result cannot be kept.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// The command that installs what `needs` names on the system that `path` shows, or on each known
+/// one where that cannot be told.
+#[must_use]
+pub fn install_lines(needs: &[&Need], path: &str) -> String {
+    match Manager::detect(path) {
+        Some(manager) => format!("install it with `{}`", manager.install_line(needs)),
+        None => {
+            Manager::ALL.map(|manager| format!("install it with `{}`", manager.install_line(needs))).join("\nhint: or ")
+        }
+    }
+}

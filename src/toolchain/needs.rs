@@ -1,0 +1,150 @@
+//! What the work needs, for what, and which packages have it.
+
+/// Something that has to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is needed for.
+    pub purpose: &'static str,
+    /// The packages that have it: for apt, dnf, pacman, zypper and apk.
+    pub packages: [&'static str; 5],
+    /// How to tell whether it is there.
+    pub test: Test,
+}
+
+/// How to tell whether something is there, and what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Test {
+    /// GCC for x86-64, of this major version or later.
+    Gcc(u32),
+    /// A program; run with the arguments, its first line of output has to contain the text.
+    Program(&'static str, &'static [&'static str], &'static str),
+    /// Several programs; the first is asked for its version.
+    Programs(&'static [&'static str]),
+    /// A C program that compiles, links with the libraries, runs, and prints a version.
+    Compiles {
+        /// The program.
+        code: &'static str,
+        /// The linker's arguments.
+        libraries: &'static [&'static str],
+        /// The header that tells where the thing is.
+        header: &'static str,
+    },
+    /// One of these files.
+    File(&'static [&'static str]),
+}
+
+const GCC: Need = Need {
+    name: "gcc",
+    purpose: "compiles iPXE and its build tools",
+    packages: ["gcc", "gcc", "gcc", "gcc", "gcc"],
+    // -ffile-prefix-map, without which the build path gets into the loaders, came with GCC 8.
+    test: Test::Gcc(8),
+};
+const BINUTILS: Need = Need {
+    name: "binutils",
+    purpose: "assembles and links the loaders",
+    packages: ["binutils"; 5],
+    test: Test::Programs(&["ld", "as", "ar", "objcopy", "objdump", "ranlib", "nm"]),
+};
+const MAKE: Need = Need {
+    name: "make",
+    purpose: "runs iPXE's build",
+    packages: ["make"; 5],
+    test: Test::Program("make", &["--version"], "GNU Make"),
+};
+const PERL: Need = Need {
+    name: "perl",
+    purpose: "runs iPXE's build scripts",
+    packages: ["perl", "perl-interpreter perl-Getopt-Long", "perl", "perl", "perl"],
+    test: Test::Program("perl", &["-e", "use strict; use warnings; use Getopt::Long; print qq(perl $^V\\n)"], "perl v"),
+};
+const AWK: Need = Need {
+    name: "awk",
+    purpose: "is called by iPXE's build",
+    packages: ["mawk", "gawk", "gawk", "gawk", "gawk"],
+    test: Test::Program("awk", &["BEGIN { print \"awk works\" }"], "awk works"),
+};
+const SED: Need = Need {
+    name: "sed",
+    purpose: "is called by iPXE's build",
+    packages: ["sed"; 5],
+    test: Test::Program("sed", &["-n", "$=", "/dev/null"], ""),
+};
+const COREUTILS: Need = Need {
+    name: "coreutils",
+    purpose: "computes build ids and checksums",
+    packages: ["coreutils"; 5],
+    test: Test::Programs(&["sort", "cksum", "cut", "printf", "sha256sum", "touch", "truncate"]),
+};
+const LIBC: Need = Need {
+    name: "libc headers",
+    purpose: "let iPXE's build tools compile",
+    packages: ["libc6-dev", "glibc-devel", "glibc", "glibc-devel", "musl-dev"],
+    test: Test::Compiles {
+        code: "#include <elf.h>\n#include <stdio.h>\n#include <sys/mman.h>\nint main(void) { puts(\"works\"); return 0; }\n",
+        libraries: &[],
+        header: "elf.h",
+    },
+};
+const LZMA: Need = Need {
+    name: "liblzma",
+    purpose: "packs BIOS loaders, through iPXE's zbin",
+    packages: ["liblzma-dev", "xz-devel", "xz", "xz-devel", "xz-dev"],
+    test: Test::Compiles {
+        code: "#include <lzma.h>\n#include <stdio.h>\nint main(void) { puts(lzma_version_string()); return 0; }\n",
+        libraries: &["-llzma"],
+        header: "lzma.h",
+    },
+};
+const OPENSSL: Need = Need {
+    name: "openssl",
+    purpose: "reads the certificates under `trust`",
+    packages: ["openssl"; 5],
+    test: Test::Program("openssl", &["version"], "SSL"),
+};
+
+/// What a build needs; `trust` says whether it embeds certificates.
+#[must_use]
+pub fn build(trust: bool) -> Vec<Need> {
+    let mut needs = vec![GCC, BINUTILS, MAKE, PERL, AWK, SED, COREUTILS, LIBC, LZMA];
+    needs.extend(trust.then_some(OPENSSL));
+    needs
+}
+
+/// What the tests need beyond a build. A test whose need is not met is skipped and says so.
+#[must_use]
+pub fn check() -> Vec<Need> {
+    vec![
+        OPENSSL,
+        Need {
+            name: "git",
+            purpose: "serves test repositories over HTTP",
+            packages: ["git", "git", "git", "git", "git git-daemon"],
+            test: Test::Program("git", &["--version"], "git version"),
+        },
+        Need {
+            name: "file",
+            purpose: "tells what a loader is, independently of this tool",
+            packages: ["file"; 5],
+            test: Test::Program("file", &["--version"], "file-"),
+        },
+        Need {
+            name: "syslinux",
+            purpose: "gives the tests real syslinux loaders",
+            packages: [
+                "pxelinux syslinux-common syslinux-efi",
+                "syslinux syslinux-nonlinux syslinux-efi64",
+                "syslinux",
+                "syslinux",
+                "syslinux",
+            ],
+            test: Test::File(DISTRIBUTION_SYSLINUX),
+        },
+    ]
+}
+
+/// Where distributions put `lpxelinux.0`: Debian, Fedora, Arch.
+pub const DISTRIBUTION_SYSLINUX: &[&str] =
+    &["/usr/lib/PXELINUX/lpxelinux.0", "/usr/share/syslinux/lpxelinux.0", "/usr/lib/syslinux/bios/lpxelinux.0"];

@@ -1,0 +1,169 @@
+//! Looks whether what is needed is there, by running or compiling it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::needs::{Need, Test};
+use super::{Fingerprint, Tool};
+use crate::fs;
+use crate::paths::Cache;
+use crate::process::{Command, find_program};
+use crate::progress::Progress;
+
+/// What looking for something came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It is there.
+    Found(Box<Tool>),
+    /// It is not.
+    Missing,
+    /// It is, and will not do.
+    Unfit {
+        /// What was found.
+        found: String,
+        /// What was wanted.
+        wanted: String,
+    },
+}
+
+impl Status {
+    /// Why it will not do; `None` where it will.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        match self {
+            Self::Found(_) => None,
+            Self::Missing => Some("not found".into()),
+            Self::Unfit { found, wanted } => Some(format!("found {found}, wanted {wanted}")),
+        }
+    }
+}
+
+fn unfit(found: impl Into<String>, wanted: impl Into<String>) -> Status {
+    Status::Unfit { found: found.into(), wanted: wanted.into() }
+}
+
+impl Need {
+    /// Looks for it with the programs in `path`.
+    #[must_use]
+    pub fn probe(&self, path: &str, cache: &Cache, progress: &dyn Progress) -> Status {
+        let prober = Prober { need: self, path, progress };
+        match self.test {
+            Test::Gcc(minimum) => prober.gcc(minimum),
+            Test::Program(name, args, wanted) => prober.program(name, args, wanted),
+            Test::Programs(names) => prober.programs(names),
+            Test::Compiles { code, libraries, header } => prober.compiles(cache, code, libraries, header),
+            Test::File(candidates) => prober.file(candidates),
+        }
+    }
+}
+
+struct Prober<'a> {
+    need: &'a Need,
+    path: &'a str,
+    progress: &'a dyn Progress,
+}
+
+impl Prober<'_> {
+    fn output(&self, program: &Utf8Path, args: &[&str]) -> Option<Vec<String>> {
+        let command = Command::new(format!("examine {}", self.need.name), program.as_str()).args(args.iter().copied());
+        command.env("PATH", self.path).env("LC_ALL", "C").output(self.progress).ok()
+    }
+
+    /// The tool as found: `decisive` is the file that makes it what it is.
+    fn found(&self, version: String, decisive: &Utf8Path, others: &[Utf8PathBuf]) -> Status {
+        let files = std::iter::once(decisive).chain(others.iter().map(Utf8PathBuf::as_path));
+        let tool = files.map(Fingerprint::of).collect::<Option<Vec<_>>>().and_then(|files| {
+            let (sha256, _) = fs::sha256(decisive).ok()?;
+            Some(Box::new(Tool { name: self.need.name.into(), version, sha256, files }))
+        });
+        tool.map_or(Status::Missing, Status::Found)
+    }
+
+    fn gcc(&self, minimum: u32) -> Status {
+        let Some(program) = find_program("gcc", self.path) else { return Status::Missing };
+        let wanted = format!("GCC {minimum} or later for x86_64");
+        let lines = self.output(&program, &["--version"]).unwrap_or_default();
+        let Some(version) =
+            lines.first().filter(|_| lines.iter().any(|line| line.contains("Free Software Foundation")))
+        else {
+            return unfit(lines.first().map_or("a program that does not run", String::as_str), wanted);
+        };
+        let answer =
+            |args: &[&str]| self.output(&program, args).and_then(|lines| lines.into_iter().next()).unwrap_or_default();
+        let major = answer(&["-dumpversion"]).split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_none_or(|major| major < minimum) {
+            return unfit(version, wanted);
+        }
+        let machine = answer(&["-dumpmachine"]);
+        if !machine.starts_with("x86_64") {
+            return unfit(format!("GCC for {machine}"), wanted);
+        }
+        let compiler = Utf8PathBuf::from(answer(&["-print-prog-name=cc1"]));
+        if !compiler.is_absolute() {
+            return unfit("gcc without a C compiler", wanted);
+        }
+        self.found(version.clone(), &compiler, &[program])
+    }
+
+    fn program(&self, name: &str, args: &[&str], wanted: &str) -> Status {
+        let Some(program) = find_program(name, self.path) else { return Status::Missing };
+        match self.output(&program, args) {
+            Some(lines) if lines.first().map_or("", String::as_str).contains(wanted) => {
+                self.found(lines.into_iter().next().unwrap_or_default(), &program, &[])
+            }
+            Some(lines) => unfit(lines.first().map_or("no answer", String::as_str), wanted),
+            None => unfit("a program that fails", wanted),
+        }
+    }
+
+    fn programs(&self, names: &[&str]) -> Status {
+        let found: Vec<_> = names.iter().map(|name| (name, find_program(name, self.path))).collect();
+        if let Some((name, _)) = found.iter().find(|(_, program)| program.is_none()) {
+            return if found.iter().all(|(_, program)| program.is_none()) {
+                Status::Missing
+            } else {
+                unfit(format!("no `{name}`"), "all of it")
+            };
+        }
+        let programs: Vec<Utf8PathBuf> = found.into_iter().filter_map(|(_, program)| program).collect();
+        let version = self.output(&programs[0], &["--version"]).and_then(|lines| lines.into_iter().next());
+        self.found(version.unwrap_or_default(), &programs[0], &programs[1..])
+    }
+
+    fn compiles(&self, cache: &Cache, code: &str, libraries: &[&str], header: &str) -> Status {
+        let Some(gcc) = find_program("gcc", self.path) else { return Status::Missing };
+        let compile = || {
+            fs::create_dir_all(cache.root()).ok()?;
+            let folder = tempfile::Builder::new().prefix("probe-").tempdir_in(cache.root()).ok()?;
+            let folder = Utf8Path::from_path(folder.path()).map(Utf8Path::to_owned).map(|path| (folder, path))?;
+            let (source, program) = (folder.1.join("probe.c"), folder.1.join("probe"));
+            fs::write_new(&source, code.as_bytes(), 0o644).ok()?;
+            let mut args = vec!["-H", "-Wl,--trace", source.as_str(), "-o", program.as_str()];
+            args.extend(libraries);
+            let lines = self.output(&gcc, &args)?;
+            let version = self.output(&program, &[])?.into_iter().next()?;
+            Some((lines, version))
+        };
+        let Some((lines, version)) = compile() else { return Status::Missing };
+        // gcc -H names each header it reads, ld --trace each file it links.
+        let canonical = |path: &str| Utf8Path::new(path).canonicalize_utf8().ok();
+        let headers = lines.iter().filter_map(|line| line.trim_start_matches('.').strip_prefix(' '));
+        let Some(header) = headers.filter(|path| path.ends_with(header)).find_map(canonical) else {
+            return Status::Missing;
+        };
+        let library = libraries.first().and_then(|name| {
+            let stem = format!("lib{}.", name.trim_start_matches("-l"));
+            let mut linked =
+                lines.iter().map(String::as_str).filter(|line| line.starts_with('/') && line.contains(&stem));
+            linked.find_map(canonical)
+        });
+        match library {
+            Some(library) => self.found(version, &library, &[header]),
+            None => self.found(version, &header, &[]),
+        }
+    }
+
+    fn file(&self, candidates: &[&str]) -> Status {
+        let found = candidates.iter().map(Utf8Path::new).find(|path| path.is_file());
+        found.map_or(Status::Missing, |path| self.found("present".into(), path, &[]))
+    }
+}

@@ -1,0 +1,198 @@
+//! Compares a tree, or the tarball of one, with its own manifest and checksums, both ways.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::archive;
+use super::header::{self, Mismatch};
+use super::manifest::{File, Manifest, SCHEMA_VERSION};
+use crate::digest::Sha256Digest;
+use crate::fs::{self, EntryKind};
+use crate::paths;
+
+/// Why nothing can be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no manifest.
+    #[error("`{0}` has no manifest.json\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote")]
+    NoManifest(Utf8PathBuf),
+    /// The manifest cannot be understood.
+    #[error(
+        "the manifest of `{path}` cannot be read: {reason}\nhint: verify it with the version of this tool that wrote it, or build it anew"
+    )]
+    BadManifest {
+        /// The tree.
+        path: Utf8PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// A way in which a tree is not what its manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// In the manifest, not in the tree.
+    Missing(Utf8PathBuf),
+    /// In the tree, not in the manifest.
+    Extra(Utf8PathBuf),
+    /// A link or a device.
+    NotAFile(Utf8PathBuf),
+    /// More than once in the tarball.
+    Twice(Utf8PathBuf),
+    /// Another content.
+    Changed {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its SHA-256 and size.
+        found: (Sha256Digest, u64),
+        /// Those in the manifest.
+        wanted: (Sha256Digest, u64),
+    },
+    /// The content is as in the manifest, and is not what the manifest says it is.
+    Misnamed(Utf8PathBuf, Mismatch),
+    /// `SHA256SUMS` says something else than the manifest.
+    Sums,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(path) => write!(f, "`{path}` is missing"),
+            Self::Extra(path) => write!(f, "`{path}` is not in the manifest"),
+            Self::NotAFile(path) => write!(f, "`{path}` is a link or a device, wanted a plain file"),
+            Self::Twice(path) => write!(f, "`{path}` is there more than once"),
+            Self::Changed { path, found, wanted } => write!(
+                f,
+                "`{path}` has changed: found {} ({} bytes), wanted {} ({} bytes)",
+                found.0, found.1, wanted.0, wanted.1
+            ),
+            Self::Misnamed(path, mismatch) => write!(f, "`{path}` is not what the manifest says: {mismatch}"),
+            Self::Sums => write!(f, "`{}` does not say what the manifest says", paths::SHA256SUMS),
+        }
+    }
+}
+
+/// What comparing came to.
+#[derive(Debug)]
+pub struct Report {
+    /// The tree's manifest.
+    pub manifest: Manifest,
+    /// All differences, sorted.
+    pub differences: Vec<Difference>,
+}
+
+/// Verifies the tree or the tarball at `path`.
+///
+/// # Errors
+///
+/// [`Error`] where there is nothing to compare; differences are no error.
+pub fn verify(path: &Utf8Path) -> Result<Report, Error> {
+    if path.is_dir() { folder(path) } else { tarball(path) }
+}
+
+/// Verifies the tree at `path`.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
+    let mut seen = Seen::default();
+    for (file, kind) in fs::walk(path)? {
+        match kind {
+            EntryKind::File => seen.add(&file, &fs::read(&path.join(&file))?),
+            EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
+        }
+    }
+    seen.report(path)
+}
+
+fn tarball(path: &Utf8Path) -> Result<Report, Error> {
+    let mut seen = Seen::default();
+    archive::visit(path, &mut |file, plain, reader| {
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content)?;
+        if plain {
+            seen.add(&file, &content);
+        } else {
+            seen.differences.push(Difference::NotAFile(file));
+        }
+        Ok(())
+    })?;
+    seen.report(path)
+}
+
+/// What a file was found to be; its content is not kept.
+struct Found {
+    sha256: Sha256Digest,
+    size: u64,
+    identity: Option<(header::Kind, Option<header::Arch>)>,
+    description: String,
+}
+
+#[derive(Default)]
+struct Seen {
+    files: BTreeMap<Utf8PathBuf, Found>,
+    manifest: Option<Vec<u8>>,
+    sums: Option<Vec<u8>>,
+    differences: Vec<Difference>,
+}
+
+impl Seen {
+    fn add(&mut self, path: &Utf8Path, content: &[u8]) {
+        let twice = match path.as_str() {
+            paths::MANIFEST => self.manifest.replace(content.to_vec()).is_some(),
+            paths::SHA256SUMS => self.sums.replace(content.to_vec()).is_some(),
+            _ => {
+                let found = Found {
+                    sha256: Sha256Digest::of(content),
+                    size: content.len() as u64,
+                    identity: header::identify(content),
+                    description: header::describe(content),
+                };
+                self.files.insert(path.to_owned(), found).is_some()
+            }
+        };
+        if twice {
+            self.differences.push(Difference::Twice(path.to_owned()));
+        }
+    }
+
+    fn report(mut self, path: &Utf8Path) -> Result<Report, Error> {
+        let json = self.manifest.take().ok_or_else(|| Error::NoManifest(path.to_owned()))?;
+        let bad = |reason: String| Error::BadManifest { path: path.to_owned(), reason };
+        let manifest: Manifest = serde_json::from_slice(&json).map_err(|error| bad(error.to_string()))?;
+        if manifest.schema_version != SCHEMA_VERSION {
+            return Err(bad(format!("found schema version {}, wanted {SCHEMA_VERSION}", manifest.schema_version)));
+        }
+        for file in &manifest.files {
+            match self.files.remove(&file.path) {
+                Some(found) => self.differences.extend(compare(file, found)),
+                None => self.differences.push(Difference::Missing(file.path.clone())),
+            }
+        }
+        self.differences.extend(self.files.into_keys().map(Difference::Extra));
+        match self.sums {
+            None => self.differences.push(Difference::Missing(paths::SHA256SUMS.into())),
+            Some(sums) if sums != manifest.sha256sums().as_bytes() || json != manifest.to_json().as_bytes() => {
+                self.differences.push(Difference::Sums);
+            }
+            Some(_) => {}
+        }
+        self.differences.sort();
+        Ok(Report { manifest, differences: self.differences })
+    }
+}
+
+fn compare(file: &File, found: Found) -> Option<Difference> {
+    let (is, wanted) = ((found.sha256, found.size), (file.sha256, file.size));
+    if is != wanted {
+        return Some(Difference::Changed { path: file.path.clone(), found: is, wanted });
+    }
+    let fits = file.kind == header::Kind::Data || found.identity == Some((file.kind, file.arch));
+    (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, file.kind, file.arch)))
+}

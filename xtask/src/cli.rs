@@ -1,0 +1,185 @@
+//! The command line.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+/// Builds, checks and publishes TFTP trees of iPXE and syslinux loaders from pinned inputs.
+#[derive(Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", version, after_help = exit::HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Args)]
+pub struct Global {
+    /// Says nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// How to say what happens: for people, or one JSON object a line
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
+    pub message_format: MessageFormat,
+    /// Where sources, build trees and built loaders are kept [default: the user's cache folder]
+    #[arg(long, global = true, value_name = "DIR", env = "NETBOOT_LOADERS_CACHE_DIR", hide_env_values = true)]
+    pub cache_dir: Option<Utf8PathBuf>,
+    /// The folder with vendor/ and embed-scripts/ [default: this repository]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub project: Option<Utf8PathBuf>,
+}
+
+/// How to say what happens.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MessageFormat {
+    /// Bars on a terminal, plain lines elsewhere.
+    Human,
+    /// One JSON object a line, on standard output.
+    Json,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Builds the loaders and publishes the tree
+    #[command(after_help = "Examples:
+  cargo xtask build-loaders --install-deps           on a fresh machine
+  cargo xtask build-loaders --archive                the tree and its tarball
+  cargo xtask build-loaders --plan                   what would be done
+  cargo xtask build-loaders --ipxe-url ../ipxe.git --syslinux-archive syslinux-6.03.zip
+  cargo xtask build-loaders --offline                from the cache alone")]
+    BuildLoaders(BuildLoaders),
+    /// Fills the cache with everything that is pinned
+    #[command(after_help = "Examples:
+  cargo xtask fetch
+  cargo xtask fetch --ipxe-url https://git.example.net/mirrors/ipxe.git")]
+    Fetch(OriginArgs),
+    /// Says which tools are there, which are missing, and how to install them
+    #[command(after_help = "Examples:
+  cargo xtask doctor
+  cargo xtask doctor --for check --install-deps")]
+    Doctor(Doctor),
+    /// Compares a tree or a tarball with its own manifest and checksums
+    #[command(after_help = "Examples:
+  cargo xtask verify                                 dist/tftp
+  cargo xtask verify netboot-loaders-0.1.0-tftp.tar.gz")]
+    Verify {
+        /// The tree or the tarball [default: dist/tftp]
+        path: Option<Utf8PathBuf>,
+    },
+    /// Runs every check of this repository: format, lints, tests
+    #[command(after_help = "Examples:
+  cargo xtask check --install-deps                   on a fresh machine
+  cargo xtask check --require-real                   fails where a test has to be skipped")]
+    Check(Check),
+    /// Measures
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// Prints a completion script
+    #[command(after_help = "Examples:
+  alias xtask='cargo xtask'; source <(cargo xtask completions bash)")]
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where inputs may come from.
+#[derive(Args, Clone, Default)]
+pub struct OriginArgs {
+    /// Opens no socket: uses the cache and the files that are named
+    #[arg(long)]
+    pub offline: bool,
+    /// A git URL or a local path to take iPXE from instead of the pinned address
+    #[arg(long, value_name = "URL")]
+    pub ipxe_url: Option<String>,
+    /// A path or URL of the syslinux release, .zip or .tar.xz, instead of the pinned addresses
+    #[arg(long, value_name = "FILE")]
+    pub syslinux_archive: Option<String>,
+}
+
+/// `build-loaders`.
+#[derive(Args)]
+pub struct BuildLoaders {
+    #[command(flatten)]
+    pub origins: OriginArgs,
+    /// Where the tree goes [default: dist/tftp]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
+    /// Writes the tarball beside the tree, too
+    #[arg(long)]
+    pub archive: bool,
+    /// Prints what would be done, and does nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Installs missing tools first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+/// How make runs; none of it changes a byte of a loader.
+#[derive(Args, Clone)]
+pub struct MakeArgs {
+    /// How many jobs make runs at once [default: the number of processors]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Calls the compiler through a launcher, as ccache
+    #[arg(long, value_name = "PROGRAM")]
+    pub launcher: Option<String>,
+    /// Lets compiler warnings pass
+    #[arg(long)]
+    pub no_werror: bool,
+}
+
+/// `doctor`.
+#[derive(Args)]
+pub struct Doctor {
+    /// For which work
+    #[arg(long = "for", value_name = "WORK", default_value = "build")]
+    pub work: Work,
+    /// Installs what is missing, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+}
+
+/// What tools are needed for.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Work {
+    /// Building loaders.
+    Build,
+    /// Running this repository's checks.
+    Check,
+}
+
+/// `check`.
+#[derive(Args)]
+pub struct Check {
+    /// Installs what the tests need first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+    /// Fails where a test has to be skipped
+    #[arg(long)]
+    pub require_real: bool,
+    #[command(flatten)]
+    pub origins: OriginArgs,
+}
+
+/// `bench`.
+#[derive(Subcommand)]
+pub enum Bench {
+    /// A cold build of the three default loaders, against stock make
+    Cold {
+        /// How many pairs to measure
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+        pairs: u8,
+        #[command(flatten)]
+        origins: OriginArgs,
+    },
+}

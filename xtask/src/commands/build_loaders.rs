@@ -1,0 +1,81 @@
+//! `cargo xtask build-loaders`
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use netboot_loaders::build_loaders::{Choices, Outcome, build_loaders};
+use netboot_loaders::toolchain::needs;
+use netboot_loaders::tree::publish::Published;
+use serde_json::{Value, json};
+
+use super::install;
+use crate::cli::BuildLoaders;
+use crate::exit::Failure;
+use crate::host::{Host, absolute};
+use crate::ui::size;
+
+pub(super) fn run(args: &BuildLoaders, host: &Host) -> Result<(), Failure> {
+    let started = Instant::now();
+    let choices = Choices::read(&host.project, &host.ui)?;
+    if args.install_deps {
+        install::missing(&needs::build(choices.has_trust()), host)?;
+    }
+    let plan = choices.plan(&host.path, &host.cache, &host.ui)?;
+    if args.plan {
+        host.ui.result(&plan.to_string(), json!({ "plan": plan.to_string() }));
+        return Ok(());
+    }
+    let tree = args.out.as_deref().map_or_else(|| Ok(host.project.default_tree()), absolute)?;
+    let origins = Host::origins(&args.origins)?;
+    let settings = host.settings(&args.make);
+    let outcome = build_loaders(&plan, &host.cache, &origins, &settings, (&tree, args.archive), &host.ui)?;
+    let seconds = started.elapsed().as_secs_f64();
+    host.ui.result(&summary(&outcome, seconds), object(&outcome, seconds));
+    Ok(())
+}
+
+fn summary(outcome: &Outcome, seconds: f64) -> String {
+    let files = &outcome.manifest.files;
+    let total: u64 = files.iter().map(|file| file.size).sum();
+    let loaders = files.iter().filter(|file| file.ipxe.is_some()).count();
+    let mut text = match outcome.published {
+        Published::New => format!("built {} in {seconds:.1} s: ", outcome.tree),
+        Published::Unchanged => format!("{} is up to date, checked in {seconds:.1} s: ", outcome.tree),
+    };
+    let cached = loaders.saturating_sub(outcome.made);
+    let _ = writeln!(
+        text,
+        "{} files, {}; {} loaders made, {cached} from the cache",
+        files.len(),
+        size(total),
+        outcome.made
+    );
+    // A thousand sites are told by number, not by name.
+    for file in files.iter().filter(|file| file.site.is_none()) {
+        let _ = writeln!(text, "  {}  {:>10}  {}", file.sha256, size(file.size), file.path);
+    }
+    let sited = files.iter().filter(|file| file.site.is_some()).count();
+    if sited > 0 {
+        let _ = writeln!(text, "  and {sited} files for sites below sites/");
+    }
+    if let Some((path, digest, bytes)) = &outcome.archive {
+        let _ = writeln!(text, "  {digest}  {:>10}  {path}", size(*bytes));
+    }
+    let _ = writeln!(
+        text,
+        "next: copy the tree to the root of your TFTP server; `cargo xtask verify {}` checks it any time",
+        outcome.tree
+    );
+    text
+}
+
+fn object(outcome: &Outcome, seconds: f64) -> Value {
+    json!({
+        "tree": outcome.tree,
+        "published": outcome.published == Published::New,
+        "loaders-made": outcome.made,
+        "seconds": seconds,
+        "files": outcome.manifest.files,
+        "archive": outcome.archive.as_ref().map(|(path, sha256, bytes)| json!({ "path": path, "sha256": sha256, "size": bytes })),
+    })
+}

@@ -1,0 +1,132 @@
+//! `cargo xtask check`: format, lints, documentation, tests; and what was skipped, and why.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use netboot_loaders::build_loaders::{Choices, fetch};
+use netboot_loaders::toolchain::needs;
+use serde_json::json;
+
+use super::install;
+use crate::cli::Check;
+use crate::exit::{CHECK, Failure};
+use crate::host::Host;
+use crate::ui::out;
+
+/// A step: its name, and the arguments of cargo.
+const STEPS: [(&str, &[&str]); 3] = [
+    ("format", &["fmt", "--all", "--check"]),
+    ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+    ("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
+];
+
+pub(super) fn run(args: &Check, host: &Host) -> Result<(), Failure> {
+    let mut needs = needs::build(false);
+    needs.extend(needs::check());
+    if args.install_deps {
+        install::missing(&needs, host)?;
+    }
+    let mut failed: Vec<&str> = Vec::new();
+    for (name, cargo) in STEPS {
+        out(&format!("== {name}: cargo {}\n", cargo.join(" ")));
+        let status = Command::new("cargo")
+            .args(cargo)
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .current_dir(host.project.root())
+            .status()?;
+        if !status.success() {
+            failed.push(name);
+        }
+    }
+    let tests = tests(args, host)?;
+    if tests.failed > 0 || !tests.ended_well {
+        failed.push("tests");
+    }
+    if args.require_real && !tests.skipped.is_empty() {
+        failed.push("tests that were skipped");
+    }
+    let skipped: String = tests.skipped.iter().map(|line| format!("SKIPPED: {line}\n")).collect();
+    let totals = format!("check: {} passed, {} failed, {} skipped\n", tests.passed, tests.failed, tests.skipped.len());
+    let verdict =
+        if failed.is_empty() { "all checks passed\n".to_owned() } else { format!("failed: {}\n", failed.join(", ")) };
+    host.ui.result(
+        &format!("\n{skipped}{verdict}{totals}"),
+        json!({ "passed": tests.passed, "failed": tests.failed, "skipped": tests.skipped, "failed-steps": failed }),
+    );
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(CHECK, &format!("these checks failed: {}", failed.join(", "))))
+    }
+}
+
+/// What the tests came to.
+#[derive(Default)]
+struct Tests {
+    passed: u64,
+    failed: u64,
+    skipped: Vec<String>,
+    ended_well: bool,
+}
+
+fn tests(args: &Check, host: &Host) -> Result<Tests, Failure> {
+    let sources = Choices::read(&host.project, &host.ui)
+        .map_err(Failure::from)
+        .and_then(|choices| Ok(fetch(&choices.pins, &host.cache, &Host::origins(&args.origins)?, &host.ui)?));
+    let reason = sources.err().map(|failure| failure.message.lines().next().unwrap_or_default().to_owned());
+    out("== tests: cargo test --workspace\n");
+    let mut command = Command::new("cargo");
+    command.args(["test", "--workspace", "--no-fail-fast"]).current_dir(host.project.root());
+    command.env("NETBOOT_LOADERS_TEST_SOURCES", host.cache.root()).stdout(Stdio::piped());
+    if let Some(reason) = &reason {
+        command.env("NETBOOT_LOADERS_TEST_SOURCES_MISSING", reason);
+    }
+    let mut child = command.spawn()?;
+    let mut tests = Tests::default();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            out(&format!("{line}\n"));
+            tests.count(&line);
+        }
+    }
+    tests.ended_well = child.wait()?.success();
+    Ok(tests)
+}
+
+impl Tests {
+    /// Counts what a line of a test runner says.
+    fn count(&mut self, line: &str) {
+        if let Some(totals) = line.strip_prefix("test result: ") {
+            let number = |what: &str| {
+                let before = totals.split(what).next()?;
+                before.trim_end().rsplit(' ').next()?.parse::<u64>().ok()
+            };
+            self.passed += number("passed").unwrap_or(0);
+            self.failed += number("failed").unwrap_or(0);
+        } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ignored"))
+        {
+            self.skipped.push(format!("{}: {}", name.trim(), reason.trim_start_matches([',', ' '])));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tests;
+
+    #[test]
+    fn the_runner_is_read_right() {
+        let mut tests = Tests::default();
+        for line in [
+            "test a ... ok",
+            "test real ... ignored, no source",
+            "test result: FAILED. 12 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+        ] {
+            tests.count(line);
+        }
+        assert_eq!((tests.passed, tests.failed), (15, 1));
+        assert_eq!(tests.skipped, ["real: no source"]);
+    }
+}

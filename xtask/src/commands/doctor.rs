@@ -1,0 +1,63 @@
+//! `cargo xtask doctor`
+
+use std::fmt::Write as _;
+
+use netboot_loaders::build_loaders::Choices;
+use netboot_loaders::progress::Silent;
+use netboot_loaders::toolchain::install_lines;
+use netboot_loaders::toolchain::needs::{self, Need};
+use netboot_loaders::toolchain::probe::Status;
+use serde_json::json;
+
+use super::install;
+use crate::cli::{Doctor, Work};
+use crate::exit::{Failure, MISSING_TOOL};
+use crate::host::Host;
+
+pub(super) fn run(args: &Doctor, host: &Host) -> Result<(), Failure> {
+    // Whether certificates are embedded is known only once the choices can be read.
+    let trust = Choices::read(&host.project, &Silent).is_ok_and(|choices| choices.has_trust());
+    let mut needs = needs::build(trust);
+    if args.work == Work::Check {
+        needs.extend(needs::check().into_iter().filter(|need| !trust || need.name != "openssl"));
+    }
+    if args.install_deps {
+        install::missing(&needs, host)?;
+    }
+    let statuses: Vec<Status> = needs.iter().map(|need| need.probe(&host.path, &host.cache, &host.ui)).collect();
+    let unmet: Vec<&Need> =
+        needs.iter().zip(&statuses).filter(|(_, status)| status.complaint().is_some()).map(|(need, _)| need).collect();
+    let tools: Vec<_> = needs
+        .iter()
+        .zip(&statuses)
+        .map(|(need, status)| json!({ "name": need.name, "purpose": need.purpose, "found": status_text(status), "ok": status.complaint().is_none() }))
+        .collect();
+    let outcome = if unmet.is_empty() { "everything is there\nnext: cargo xtask build-loaders\n" } else { "" };
+    host.ui.result(&format!("{}{outcome}", table(&needs, &statuses)), json!({ "tools": tools }));
+    if unmet.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = unmet.iter().map(|need| format!("`{}`", need.name)).collect();
+    let text = format!(
+        "found no usable {}\nhint: {}\nhint: or run `cargo xtask doctor --install-deps`",
+        names.join(", "),
+        install_lines(&unmet, &host.path)
+    );
+    Err(Failure::new(MISSING_TOOL, &text))
+}
+
+fn table(needs: &[Need], statuses: &[Status]) -> String {
+    let mut text = String::new();
+    for (need, status) in needs.iter().zip(statuses) {
+        let mark = if status.complaint().is_none() { "ok" } else { "MISSING" };
+        let _ = writeln!(text, "{mark:<8} {:<14} {:<52} {}", need.name, status_text(status), need.purpose);
+    }
+    text
+}
+
+fn status_text(status: &Status) -> String {
+    match status {
+        Status::Found(tool) => tool.version.clone(),
+        other => other.complaint().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,26 @@
+//! `cargo xtask fetch`
+
+use netboot_loaders::build_loaders::{Choices, fetch};
+use serde_json::json;
+
+use crate::cli::OriginArgs;
+use crate::exit::Failure;
+use crate::host::Host;
+
+pub(super) fn run(args: &OriginArgs, host: &Host) -> Result<(), Failure> {
+    let choices = Choices::read(&host.project, &host.ui)?;
+    fetch(&choices.pins, &host.cache, &Host::origins(args)?, &host.ui)?;
+    let (ipxe, syslinux) = (&choices.pins.ipxe, &choices.pins.syslinux);
+    host.ui.result(
+        &format!(
+            "iPXE {} ({}) and {} files of syslinux {} are in {}, as pinned\nnext: cargo xtask build-loaders --offline\n",
+            ipxe.version,
+            ipxe.commit,
+            syslinux.members.len(),
+            syslinux.version,
+            host.cache.root()
+        ),
+        json!({ "cache": host.cache.root(), "ipxe": ipxe.commit, "syslinux": syslinux.version }),
+    );
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! One file a command.
+
+mod bench;
+mod build_loaders;
+mod check;
+mod doctor;
+mod fetch;
+mod install;
+mod verify;
+
+use clap::CommandFactory;
+
+use crate::cli::{Bench, Cli, Command};
+use crate::exit::Failure;
+use crate::host::Host;
+
+/// Runs `command`.
+pub fn run(command: Command, host: &Host) -> Result<(), Failure> {
+    match command {
+        Command::BuildLoaders(args) => build_loaders::run(&args, host),
+        Command::Fetch(args) => fetch::run(&args, host),
+        Command::Doctor(args) => doctor::run(&args, host),
+        Command::Verify { path } => verify::run(path, host),
+        Command::Check(args) => check::run(&args, host),
+        Command::Bench { what: Bench::Cold { pairs, origins } } => bench::cold(pairs, &origins, host),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Exit codes, and which failure gets which.
+
+use std::error::Error;
+
+use netboot_loaders::source::{git, ipxe, syslinux};
+use netboot_loaders::{build, build_loaders, toolchain, tree};
+
+/// What `--help` says of them.
+pub const HELP: &str = "\
+Exit codes:
+  0    done
+  1    a file operation or something else failed
+  2    the command line is wrong
+  3    a file of choices or pins is wrong
+  4    a tool is missing
+  5    an input cannot be had
+  6    an input is not what is pinned
+  7    the build failed
+  8    a tree is not what its manifest says
+  9    a check failed
+  130  interrupted";
+
+/// Something else failed.
+pub const FAILURE: u8 = 1;
+/// A file of choices or pins is wrong.
+pub const BAD_INPUT: u8 = 3;
+/// A tool is missing.
+pub const MISSING_TOOL: u8 = 4;
+/// An input cannot be had.
+pub const UNAVAILABLE: u8 = 5;
+/// An input is not what is pinned.
+pub const MISMATCH: u8 = 6;
+/// The build failed.
+pub const BUILD: u8 = 7;
+/// A tree is not what its manifest says.
+pub const DIFFERENT: u8 = 8;
+/// A check failed.
+pub const CHECK: u8 = 9;
+/// Interrupted.
+pub const INTERRUPTED: u8 = 130;
+
+/// Why a command failed, ready to be shown.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// The message without hints, with its causes.
+    pub message: String,
+    /// What to do, one remedy each.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// A failure with `code`; lines of `text` that start with `hint:` are its hints.
+    pub fn new(code: u8, text: &str) -> Self {
+        let (hints, message): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("hint: "));
+        let hints = hints.iter().map(|line| line.trim_start_matches("hint: ").to_owned()).collect();
+        Self { code, message: message.join("\n"), hints }
+    }
+
+    /// A failure with `code` and the text of `error` and all its causes.
+    pub fn of(code: u8, error: &dyn Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text += &format!("\n  caused by: {error}");
+            cause = error.source();
+        }
+        Self::new(code, &text)
+    }
+}
+
+impl From<build_loaders::Error> for Failure {
+    fn from(error: build_loaders::Error) -> Self {
+        use build_loaders::Error as E;
+        let code = match &error {
+            E::Findings(_) | E::Sites(_) | E::Build(build::Error::UnknownHeader { .. }) => BAD_INPUT,
+            E::Toolchain(toolchain::Error::Missing { .. }) => MISSING_TOOL,
+            E::Ipxe(error) | E::Build(build::Error::Source(error)) => ipxe_code(error),
+            E::Syslinux(error) => syslinux_code(error),
+            E::Build(build::Error::Cancelled) | E::Publish(tree::publish::Error::Cancelled) | E::Cancelled => {
+                INTERRUPTED
+            }
+            E::Build(build::Error::Make { .. } | build::Error::Unexpected { .. }) => BUILD,
+            E::Build(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
+        };
+        Self::of(code, &error)
+    }
+}
+
+fn ipxe_code(error: &ipxe::Error) -> u8 {
+    match error {
+        ipxe::Error::Git(git::Error::Fetch { .. } | git::Error::NoCommit { .. }) | ipxe::Error::Offline { .. } => {
+            UNAVAILABLE
+        }
+        ipxe::Error::Mismatch { .. } => MISMATCH,
+        ipxe::Error::Patch { .. } => BAD_INPUT,
+        ipxe::Error::Git(_) | ipxe::Error::Fs(_) => FAILURE,
+    }
+}
+
+fn syslinux_code(error: &syslinux::Error) -> u8 {
+    use syslinux::Error as E;
+    match error {
+        E::Offline { .. } | E::NoArchive(_) | E::Download(_) => UNAVAILABLE,
+        E::ArchiveMismatch { .. } | E::MemberMismatch { .. } | E::Archive(_) => MISMATCH,
+        E::Fs(_) => FAILURE,
+    }
+}
+
+macro_rules! failure_from {
+    ($($error:ty => $code:expr),+ $(,)?) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::of($code, &error)
+            }
+        }
+    )+};
+}
+
+failure_from! {
+    netboot_loaders::fs::Error => FAILURE,
+    netboot_loaders::process::Error => FAILURE,
+    netboot_loaders::source::http::BadProxy => BAD_INPUT,
+    toolchain::Error => MISSING_TOOL,
+    tree::verify::Error => FAILURE,
+    xshell::Error => FAILURE,
+    std::io::Error => FAILURE,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_come_last_wherever_they_stood() {
+        let failure = Failure::new(1, "cannot read `x`\nhint: look\n  caused by: gone");
+        assert_eq!(failure.message, "cannot read `x`\n  caused by: gone");
+        assert_eq!(failure.hints, ["look"]);
+    }
+}

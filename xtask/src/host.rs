@@ -1,0 +1,106 @@
+//! The environment of this process, read once and handed on as values.
+
+use std::env;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use netboot_loaders::build::make::{Launcher, Settings};
+use netboot_loaders::build_loaders::Origins;
+use netboot_loaders::paths::{Cache, Project};
+use netboot_loaders::source::http::{Http, Network, Patience, Proxy};
+
+use crate::cli::{Global, MakeArgs, OriginArgs};
+use crate::exit::{BAD_INPUT, FAILURE, Failure};
+use crate::ui::Ui;
+
+/// Where and with what this process works.
+pub struct Host {
+    /// The project.
+    pub project: Project,
+    /// The cache.
+    pub cache: Cache,
+    /// `PATH`.
+    pub path: String,
+    /// How it says what happens.
+    pub ui: Ui,
+}
+
+impl Host {
+    /// Reads the environment. `global` goes first.
+    pub fn new(global: &Global, ui: Ui) -> Result<Self, Failure> {
+        let project = match (&global.project, variable("CARGO_MANIFEST_DIR")) {
+            (Some(folder), _) => absolute(folder)?,
+            (None, Some(xtask)) => Utf8PathBuf::from(xtask).parent().map(ToOwned::to_owned).unwrap_or_default(),
+            (None, None) => absolute(Utf8Path::new("."))?,
+        };
+        let cache = match &global.cache_dir {
+            Some(folder) => absolute(folder)?,
+            None => user_cache()?,
+        };
+        let path = variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        Ok(Self { project: Project::new(project), cache: Cache::new(cache), path, ui })
+    }
+
+    /// Where inputs may come from.
+    pub fn origins(args: &OriginArgs) -> Result<Origins, Failure> {
+        let network = if args.offline {
+            Network::Offline
+        } else {
+            Network::Online(Http::new(proxy().as_ref(), Patience::default())?)
+        };
+        let local = |given: &Option<String>| match given {
+            Some(path) if !path.contains("://") => absolute(Utf8Path::new(path)).map(|path| Some(path.into_string())),
+            other => Ok(other.clone()),
+        };
+        Ok(Origins { network, ipxe_url: local(&args.ipxe_url)?, syslinux_archive: local(&args.syslinux_archive)? })
+    }
+
+    /// How make runs.
+    pub fn settings(&self, args: &MakeArgs) -> Settings {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Settings {
+            path: self.path.clone(),
+            jobs: args.jobs.map_or(processors, usize::from),
+            werror: !args.no_werror,
+            launcher: args.launcher.clone().map(|program| Launcher { program, env: launcher_environment() }),
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A path that stays right wherever a command runs.
+pub fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
+    let absolute = camino::absolute_utf8(path);
+    absolute
+        .map_err(|error| Failure::new(FAILURE, &format!("cannot find the folder of `{path}`\n  caused by: {error}")))
+}
+
+fn user_cache() -> Result<Utf8PathBuf, Failure> {
+    let base = variable("XDG_CACHE_HOME").filter(|path| path.starts_with('/')).map(Utf8PathBuf::from);
+    let base = base.or_else(|| variable("HOME").map(|home| Utf8PathBuf::from(home).join(".cache")));
+    let base = base.ok_or_else(|| {
+        Failure::new(
+            BAD_INPUT,
+            "found neither `HOME` nor `XDG_CACHE_HOME`, wanted a cache folder\nhint: name one with `--cache-dir`",
+        )
+    })?;
+    Ok(base.join("netboot-loaders"))
+}
+
+/// The proxy that curl would use for https.
+fn proxy() -> Option<Proxy> {
+    let url = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"].into_iter().find_map(variable)?;
+    let except = ["no_proxy", "NO_PROXY"].into_iter().find_map(variable).unwrap_or_default();
+    Some(Proxy { url, except })
+}
+
+/// What compiler launchers are configured by.
+fn launcher_environment() -> Vec<(String, String)> {
+    let relevant =
+        |name: &str| name == "HOME" || ["CCACHE_", "SCCACHE_", "DISTCC_"].iter().any(|prefix| name.starts_with(prefix));
+    let mut variables: Vec<_> = env::vars().filter(|(name, _)| relevant(name)).collect();
+    variables.sort();
+    variables
+}

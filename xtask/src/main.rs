@@ -1,0 +1,21 @@
+//! `cargo xtask`: what a person types. All work is the library's; this program reads the command
+//! line and the environment, renders progress, and picks the exit code.
+
+mod cli;
+mod commands;
+mod exit;
+mod host;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
+    match host::Host::new(&cli.global, ui).and_then(|host| commands::run(cli.command, &host)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ui::fail(&failure, cli.global.message_format),
+    }
+}

@@ -1,0 +1,138 @@
+//! Shows what happens: bars on a terminal, plain lines elsewhere, JSON on request.
+
+mod bars;
+mod plain;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use netboot_loaders::progress::{Event, Progress};
+use serde_json::{Value, json};
+use signal_hook::consts::TERM_SIGNALS;
+use signal_hook::flag;
+
+use self::bars::Bars;
+use self::plain::Plain;
+use crate::cli::MessageFormat;
+use crate::exit::{Failure, INTERRUPTED};
+
+enum Style {
+    Quiet,
+    Json,
+    Bars(Bars),
+    Plain(Plain),
+}
+
+/// The one that speaks.
+pub struct Ui {
+    style: Style,
+    stop: Arc<AtomicBool>,
+}
+
+impl Ui {
+    /// Chooses how to speak, and begins to listen for Ctrl-C: the first one asks the work to end,
+    /// a second one ends the process.
+    pub fn new(quiet: bool, format: MessageFormat) -> Self {
+        let style = match (format, quiet) {
+            (MessageFormat::Json, _) => Style::Json,
+            (MessageFormat::Human, true) => Style::Quiet,
+            (MessageFormat::Human, false) if std::io::stderr().is_terminal() => Style::Bars(Bars::new()),
+            (MessageFormat::Human, false) => Style::Plain(Plain::default()),
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in TERM_SIGNALS {
+            // Without a handler the signal just ends the process, which is safe at any moment.
+            let _ = flag::register_conditional_shutdown(*signal, INTERRUPTED.into(), Arc::clone(&stop));
+            let _ = flag::register(*signal, Arc::clone(&stop));
+        }
+        Self { style, stop }
+    }
+
+    /// Says the outcome of a command: lines for people, one object for programs.
+    pub fn result(&self, lines: &str, object: Value) {
+        match &self.style {
+            Style::Quiet => {}
+            Style::Json => emit(&with_event("result", object)),
+            Style::Bars(_) | Style::Plain(_) => out(lines),
+        }
+    }
+}
+
+impl Progress for Ui {
+    fn report(&self, event: &Event) {
+        match &self.style {
+            Style::Quiet => {}
+            Style::Json => emit(&json!(event)),
+            Style::Bars(bars) => bars.report(event),
+            Style::Plain(plain) => plain.report(event),
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+fn with_event(event: &str, mut object: Value) -> Value {
+    if let Value::Object(map) = &mut object {
+        map.insert("event".into(), event.into());
+    }
+    object
+}
+
+fn emit(object: &Value) {
+    out(&format!("{object}\n"));
+}
+
+/// Writes to standard output. A reader that has gone away is no reason to stop a build.
+pub fn out(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+fn err(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn coloured() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A word that stands out where that is wanted: `code` is an ANSI colour.
+fn painted(word: &str, code: u8) -> String {
+    if coloured() { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_owned() }
+}
+
+/// `message` after a label, with its hints below.
+fn labelled(label: &str, code: u8, message: &str) -> String {
+    let mut text = String::new();
+    for (i, line) in message.lines().enumerate() {
+        match line.strip_prefix("hint: ") {
+            Some(hint) => text += &format!("{} {hint}\n", painted("hint:", 36)),
+            None if i == 0 => text += &format!("{} {line}\n", painted(label, code)),
+            None => text += &format!("{line}\n"),
+        }
+    }
+    text
+}
+
+/// Tells a failure, and gives its exit code.
+pub fn fail(failure: &Failure, format: MessageFormat) -> ExitCode {
+    match format {
+        MessageFormat::Json => emit(&json!({
+            "event": "error", "exit-code": failure.code, "message": failure.message, "hints": failure.hints,
+        })),
+        MessageFormat::Human => {
+            let hints: String = failure.hints.iter().map(|hint| format!("\nhint: {hint}")).collect();
+            err(&labelled("error:", 31, &format!("{}{hints}", failure.message)));
+        }
+    }
+    ExitCode::from(failure.code)
+}
+
+/// Bytes for people.
+pub fn size(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
