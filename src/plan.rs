@@ -97,7 +97,7 @@ impl Build {
     /// The name of the build and of its build tree: readable, and unique for what it builds.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}-{}", self.platform, self.config.digest().short())
+        format!("{}-{}-{}", self.platform, self.config.name, self.config.digest().short())
     }
 }
 
