@@ -120,6 +120,7 @@ impl<'t> Document<'t> {
         };
         let mut findings = self.findings.into_inner();
         findings.sort();
+        findings.dedup();
         match value {
             Some(value) if findings.is_empty() => Ok(value),
             _ => Err(Findings(findings)),

@@ -53,14 +53,17 @@ impl Script {
             let line = 1 + template[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             vec![at(line).finding("is not UTF-8", "save the file as UTF-8")]
         })?;
-        let text = expand(template, vars).map_err(|error| {
-            let line = error.line().unwrap_or(1);
+        let text = expand(template, vars, UndefinedBehavior::Strict).map_err(|error| {
             let known = vars.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-            vec![at(line).finding(
+            let mut findings = vec![at(error.line().unwrap_or(1)).finding(
                 format!("{}{detail}", error.kind()),
                 format!("set it under `vars` in sites.toml; known here: {known}"),
-            )]
+            )];
+            // The rest of the script can be judged all the same.
+            let lenient = expand(template, vars, UndefinedBehavior::Lenient).unwrap_or_default();
+            findings.extend(if lenient.is_empty() { Vec::new() } else { check(&lenient, &at) });
+            findings
         })?;
         let findings = check(&text, &at);
         if findings.is_empty() { Ok(Self { source: source.to_owned(), text }) } else { Err(findings) }
@@ -96,9 +99,14 @@ impl Script {
     }
 }
 
-fn expand(template: &str, vars: &BTreeMap<String, String>) -> Result<String, minijinja::Error> {
+fn expand(
+    template: &str,
+    vars: &BTreeMap<String, String>,
+    undefined: UndefinedBehavior,
+) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_undefined_behavior(undefined);
+    environment.set_debug(true);
     environment
         .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build()?);
     environment.render_str(template, vars)

@@ -258,18 +258,18 @@ impl Reader<'_> {
 }
 
 fn said(table: &Table<'_>) -> Said {
-    let loaders = table.strings("loaders").and_then(|list| {
+    let loaders = table.strings("loaders").map(|list| {
         let mut loaders = Vec::new();
         for name in list.value {
             let loader: Result<Loader, _> = name.value.parse();
-            let loader =
-                table.accept(loader.map_err(|error| name.place.finding(error.to_string(), UnknownLoader::remedy())))?;
+            let loader = loader.map_err(|error| name.place.finding(error.to_string(), UnknownLoader::remedy()));
+            let Some(loader) = table.accept(loader) else { continue };
             if loaders.contains(&loader) {
                 table.report(name.place.finding(format!("lists `{loader}` twice"), "remove one of them"));
             }
             loaders.push(loader);
         }
-        Some(loaders)
+        loaders
     });
     let trust = table.strings("trust").map(|list| {
         let paths = list.value.into_iter().filter_map(|at| checked_path(table, at));

@@ -1,0 +1,282 @@
+//! What bad input, missing tools and failing builds get: the message, word for word, the exit code,
+//! and a tree that is as it was.
+
+mod support;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use camino::Utf8Path;
+use support::{Project, Ran};
+
+/// A project with a published tree, and a check that a failure leaves it alone.
+fn published() -> Project {
+    let project = Project::new();
+    project.build(&[]).success();
+    project
+}
+
+#[track_caller]
+fn fails_with(project: &Project, ran: Ran, code: i32, message: &str) {
+    assert_eq!(ran.error(code), message);
+    project.run(&["verify"]).success();
+}
+
+#[test]
+fn each_invalid_file_of_choices_gets_all_its_findings() {
+    let project = published();
+    project.write("embed-scripts/bad.ipxe", "#!ipxe\nwget x\ngoto nowhere\nchain {{ url }}\n");
+    project.write("embed-scripts/bom.ipxe", "\u{feff}#!ipxe\n");
+    project.write("embed-scripts/long.ipxe", &format!("#!ipxe\n#{}\n", "x".repeat(4096)));
+    let before = project.snapshot();
+    let folder = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/invalid");
+    let mut cases = 0;
+    for (file, _) in netboot_loaders::fs::walk(&folder).unwrap() {
+        if file.extension() != Some("toml") {
+            continue;
+        }
+        cases += 1;
+        project.sites(&std::fs::read_to_string(folder.join(&file)).unwrap());
+        let expected = std::fs::read_to_string(folder.join(file.with_extension("stderr"))).unwrap();
+        let error = project.build(&[]).error(3);
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(folder.join(file.with_extension("stderr")), &error).unwrap();
+        } else {
+            assert_eq!(error, expected, "{file}");
+        }
+        assert_eq!(project.snapshot(), before, "{file}");
+    }
+    assert!(cases >= 5);
+}
+
+#[test]
+fn a_missing_tool_is_named_before_anything_is_fetched() {
+    let project = Project::new();
+    let tools = project.path("tools");
+    std::fs::create_dir(&tools).unwrap();
+    for folder in ["/usr/bin", "/bin"] {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let hidden = ["make", "perl", "apt-get", "dnf", "pacman", "zypper", "apk"].contains(&name.as_str());
+            if !hidden && !tools.join(&name).exists() {
+                symlink(Utf8Path::new(folder).join(&name), tools.join(&name)).unwrap();
+            }
+        }
+    }
+    let old = tools.join("perl");
+    std::fs::write(&old, "#!/bin/sh\necho this is perl 4\n").unwrap();
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = project.build_arguments(&[]);
+    let mut command = project.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let error = Ran::from(command.env("PATH", tools.as_str()).output().unwrap()).error(4);
+    assert_eq!(
+        error,
+        "found no usable `make` (runs iPXE's build): not found\n\
+         found no usable `perl` (runs iPXE's build scripts): found this is perl 4, wanted perl v\n\
+         hint: install it with `sudo apt-get update && sudo apt-get install -y --no-install-recommends make perl`\n\
+         hint: or install it with `sudo dnf install -y make perl-Getopt-Long perl-interpreter`\n\
+         hint: or install it with `sudo pacman -Sy --needed --noconfirm make perl`\n\
+         hint: or install it with `sudo zypper --non-interactive install make perl`\n\
+         hint: or install it with `sudo apk add make perl`\n\
+         hint: or run this command again with `--install-deps`\n"
+    );
+    assert!(!project.path("cache/ipxe.git").exists() && !project.path("cache/blobs").exists());
+}
+
+#[test]
+fn a_build_that_fails_says_why_and_where_to_look() {
+    let project = published();
+    let sites = "[default]\nloaders = [\"ipxe.pxe\"]\nscript = \"boot.ipxe\"\nconfig = \"broken\"\n";
+    project.sites(sites);
+    project.config("broken", "#error stop\n");
+    let error = project.build(&[]).error(7);
+    let (first, rest) = error.split_once('\n').unwrap();
+    assert_eq!(first, "config/local/general.h:1:2: error: #error stop");
+    assert!(rest.starts_with("cannot make bin/ipxe.pxe: `make` ended with exit code 2\n  | "), "{error}");
+    assert!(
+        error.contains("\n  command: cd ") && error.contains(" make -j") && error.contains("EMBED=embedded.ipxe"),
+        "{error}"
+    );
+    let (_, log) = error.split_once("\n  log: ").unwrap();
+    assert!(std::fs::read_to_string(log.lines().next().unwrap()).unwrap().contains("#error stop"));
+    assert!(
+        error.ends_with("\nhint: see the log; a configuration under vendor/ipxe-config or a patch may be the cause\n"),
+        "{error}"
+    );
+    project.run(&["verify"]).success();
+
+    project.config("broken", "/* werror */\n");
+    let error = project.build(&[]).error(7);
+    assert!(error.ends_with("hint: build with `--no-werror`: it changes no byte of the loaders\n"), "{error}");
+    project.build(&["--no-werror"]).success();
+}
+
+#[test]
+fn a_loader_that_is_none_does_not_get_into_a_tree() {
+    let project = published();
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"lie\"\n");
+    project.config("lie", "/* lie */\n");
+    let ran = project.build(&[]);
+    let log = netboot_loaders::fs::walk(&project.path("cache/work")).unwrap().into_iter();
+    let log =
+        log.map(|(path, _)| path).find(|path| path.as_str().contains("efi-x64-lie") && path.ends_with("make.log"));
+    fails_with(
+        &project,
+        ran,
+        7,
+        &format!(
+            "`bin-x86_64-efi/ipxe.efi` was made, but it is an HTML or XML page, wanted an EFI application for x86-64\n\
+             hint: see {}; if a compiler launcher is used, build without it: it may have served another script's object\n",
+            project.path("cache/work").join(log.unwrap())
+        ),
+    );
+}
+
+#[test]
+fn a_header_that_ipxe_does_not_read_is_refused() {
+    let project = published();
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"c\"\n");
+    project.write("vendor/ipxe-config/c/genral.h", "");
+    let ran = project.build(&[]);
+    fails_with(
+        &project,
+        ran,
+        3,
+        "the configuration `c` has the header `genral.h`, and iPXE has no such header in src/config\n\
+         hint: put the settings into the header that has them in iPXE, as in `general.h`\n",
+    );
+}
+
+#[test]
+fn offline_and_empty_handed() {
+    let project = Project::new();
+    let cache = project.path("cache");
+    assert_eq!(
+        project.run(&["build-loaders", "--offline"]).error(5),
+        format!(
+            "`ldlinux.c32`, `ldlinux.e64`, `lpxelinux.0`, `syslinux.efi` of syslinux 6.03 are not in the cache `{cache}`, \
+             and `--offline` forbids to download them\nhint: run `cargo xtask fetch` where there is a network, or give the \
+             release archive with `--syslinux-archive`\n"
+        )
+    );
+    let archive = project.path("syslinux.zip");
+    let error = project.run(&["build-loaders", "--offline", "--syslinux-archive", archive.as_str()]).error(5);
+    assert!(
+        error.starts_with("iPXE's pinned commit ") && error.contains("`--offline` forbids to fetch it\nhint: "),
+        "{error}"
+    );
+    assert!(!project.tree().exists());
+}
+
+#[test]
+fn something_else_in_the_trees_place_is_left_alone() {
+    let project = Project::new();
+    project.write("dist/tftp/precious", "photographs");
+    assert_eq!(
+        project.build(&[]).error(1),
+        format!(
+            "`{}` is not a tree that this tool wrote: it has no manifest.json\n\
+             hint: choose another folder with `--out`, or move that one away\n",
+            project.tree()
+        )
+    );
+    assert_eq!(project.read("dist/tftp/precious"), b"photographs");
+}
+
+#[test]
+fn a_cache_where_make_cannot_work_is_refused() {
+    let project = Project::new();
+    let cache = project.path("a cache");
+    let mut arguments = project.build_arguments(&[]);
+    arguments.extend(["--cache-dir".into(), cache.to_string()]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let output = command.args(["--project", project.root.as_str()]).args(arguments).output().unwrap();
+    let error = Ran::from(output).error(1);
+    assert!(error.starts_with(&format!("cannot build in `{cache}/work/bios-default-")), "{error}");
+    assert!(
+        error.ends_with(
+            "`: iPXE's make cannot stand spaces and special characters in a path\nhint: choose another folder with `--cache-dir`\n"
+        ),
+        "{error}"
+    );
+}
+
+/// Runs the build where `prepare`, a shell script with a mount namespace of its own, has changed
+/// the file systems.
+fn in_namespace(project: &Project, prepare: &str) -> Option<Ran> {
+    let possible = Command::new("unshare").args(["-rm", "true"]).output().is_ok_and(|output| output.status.success());
+    if !possible {
+        eprintln!("this kernel does not let users make mount namespaces: not tested here");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-ec", &format!("{prepare}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_xtask")]);
+    command.args(["--project", project.root.as_str(), "--cache-dir", project.path("cache").as_str()]);
+    Some(Ran::from(command.args(project.build_arguments(&[])).output().unwrap()))
+}
+
+#[test]
+fn a_read_only_output_folder_is_named() {
+    let project = published();
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    let dist = project.path("dist");
+    if let Some(ran) = in_namespace(&project, &format!("mount --bind {dist} {dist}; mount -o remount,bind,ro {dist}")) {
+        fails_with(
+            &project,
+            ran,
+            1,
+            &format!(
+                "cannot open `{dist}/.tftp.lock`\n  caused by: Read-only file system (os error 30)\n\
+                 hint: make `{dist}` writable, or choose another folder with `--cache-dir` or `--out`\n"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_tree() {
+    let project = published();
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    let cache = project.path("cache");
+    // The cache on a disk that is too small for a build.
+    if let Some(ran) = in_namespace(&project, &format!("mount -t tmpfs -o size=64k none {cache}")) {
+        let error = ran.error(1);
+        assert!(error.contains("No space left on device (os error 28)"), "{error}");
+        assert!(error.contains("hint: free space on the file system of `"), "{error}");
+        project.run(&["verify"]).success();
+    }
+    // The tree on a disk that holds the old one and not a second one.
+    let dist = project.path("dist");
+    let prepare =
+        format!("mount -t tmpfs -o size=60k none {dist}; mkdir {dist}/tftp; echo '{{}}' > {dist}/tftp/manifest.json");
+    if let Some(ran) = in_namespace(&project, &prepare) {
+        let error = ran.error(1);
+        assert!(error.starts_with(&format!("cannot write `{dist}/.tftp.partial/")), "{error}");
+        assert!(error.contains("\nhint: free space on the file system of `"), "{error}");
+    }
+    project.build(&[]).success();
+}
+
+#[test]
+fn a_warning_tells_what_a_bios_loader_lacks() {
+    let project = Project::new();
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nconsole --x 1024\nping host\n");
+    let ran = project.build(&[]).success();
+    assert!(
+        ran.stderr.contains(
+            "warning: embed-scripts/boot.ipxe:2: `console` needs `CONSOLE_CMD`, which a BIOS build does not have on its own: \
+             the bios loaders would stop there\nhint: name a configuration that has `#define CONSOLE_CMD` with `config`, or \
+             leave those loaders out\n"
+        ),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("3: `ping` needs `PING_CMD`, which no build has on its own: the efi-x64 loaders"),
+        "{}",
+        ran.stderr
+    );
+    project.config("c", "#define CONSOLE_CMD\n#define PING_CMD\n");
+    project.sites("[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"c\"\n");
+    assert!(!project.build(&[]).success().stderr.contains("warning"));
+}

@@ -1,0 +1,215 @@
+//! A project in a temporary folder, around a stand-in for iPXE, and a way to run the program on it.
+
+#![allow(dead_code, reason = "every test file uses another part of this")]
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Child, Command, Output, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use git2::{IndexAddOption, Repository, Signature, Time};
+use netboot_loaders::digest::Sha256Digest;
+use netboot_loaders::source::ipxe::describe;
+use tempfile::TempDir;
+
+/// The stand-in for iPXE's source.
+pub const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/ipxe");
+
+/// A project with its own cache, away from everything else.
+pub struct Project {
+    folder: TempDir,
+    pub root: Utf8PathBuf,
+}
+
+/// What a run came to.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Project {
+    /// Two BIOS loaders and one EFI loader, the four syslinux files, sources beside the project.
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("netboot-").tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap().canonicalize_utf8().unwrap();
+        let project = Self { folder, root };
+        let members = project.write_archive();
+        project.write_pins(&project.commit_stand_in(), &members);
+        project.write("embed-scripts/boot.ipxe", "#!ipxe\ndhcp && chain ${root-path}\n");
+        project.sites(
+            "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\", \"undionly.kpxe\"]\nscript = \"boot.ipxe\"\n\
+             [syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]\n",
+        );
+        project
+    }
+
+    pub fn path(&self, relative: &str) -> Utf8PathBuf {
+        self.root.join(relative)
+    }
+
+    pub fn tree(&self) -> Utf8PathBuf {
+        self.path("dist/tftp")
+    }
+
+    pub fn write(&self, relative: &str, content: &str) {
+        let path = self.path(relative);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub fn read(&self, relative: &str) -> Vec<u8> {
+        std::fs::read(self.path(relative)).unwrap()
+    }
+
+    pub fn sites(&self, text: &str) {
+        self.write("embed-scripts/sites.toml", text);
+    }
+
+    /// The program, with `arguments`, on this project and its cache.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["--project", self.root.as_str(), "--cache-dir", self.path("cache").as_str()]);
+        command.args(arguments).stdin(Stdio::null()).env_remove("CARGO_MANIFEST_DIR");
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+
+    /// `build-loaders` from the sources beside the project.
+    pub fn build_arguments<'a>(&self, more: &[&'a str]) -> Vec<String> {
+        let mut arguments = vec!["build-loaders".to_owned(), "--offline".into()];
+        arguments.extend(["--ipxe-url".into(), self.path("ipxe").into_string()]);
+        arguments.extend(["--syslinux-archive".into(), self.path("syslinux.zip").into_string()]);
+        arguments.extend(more.iter().map(|argument: &&'a str| (*argument).to_owned()));
+        arguments
+    }
+
+    pub fn build(&self, more: &[&str]) -> Ran {
+        let arguments = self.build_arguments(more);
+        self.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    pub fn start_build(&self) -> Child {
+        let arguments = self.build_arguments(&[]);
+        let mut command = self.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Everything that stands in the tree, with its content.
+    pub fn snapshot(&self) -> Vec<(Utf8PathBuf, Vec<u8>)> {
+        let files = netboot_loaders::fs::walk(&self.tree()).unwrap();
+        files.into_iter().map(|(path, _)| (path.clone(), std::fs::read(self.tree().join(path)).unwrap())).collect()
+    }
+
+    /// Turns the configuration NAME's general.h into `content`.
+    pub fn config(&self, name: &str, content: &str) {
+        self.write(&format!("vendor/ipxe-config/{name}/general.h"), content);
+    }
+
+    fn commit_stand_in(&self) -> String {
+        let path = self.path("ipxe");
+        copy_folder(Utf8Path::new(STAND_IN), &path);
+        let repository = Repository::init(&path).unwrap();
+        let mut index = repository.index().unwrap();
+        index.add_all(["."], IndexAddOption::DEFAULT, None).unwrap();
+        let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
+        let author = Signature::new("Test", "test@example.org", &Time::new(1_700_000_000, 0)).unwrap();
+        let commit = repository.commit(Some("refs/heads/main"), &author, &author, "stand-in", &tree, &[]).unwrap();
+        let (id, content) = describe(&repository, commit).unwrap();
+        format!(
+            "[ipxe]\nversion = \"0.0.1\"\nref = \"refs/heads/main\"\nurls = [\"https://unreachable.invalid/ipxe.git\"]\n\
+             commit = \"{commit}\"\ntree = \"{id}\"\ncontent-sha256 = \"{content}\"\nepoch = 1700000000\n"
+        )
+    }
+
+    fn write_pins(&self, ipxe: &str, members: &[(&str, &str, Vec<u8>)]) {
+        let mut pins = format!(
+            "{ipxe}[syslinux]\nversion = \"6.03\"\n[[syslinux.archive]]\nurl = \"https://unreachable.invalid/syslinux.zip\"\n"
+        );
+        for (name, path, content) in members {
+            let (sha256, size) = (Sha256Digest::of(content), content.len());
+            write!(
+                pins,
+                "[[syslinux.member]]\nname = \"{name}\"\npath = \"{path}\"\nsha256 = \"{sha256}\"\nsize = {size}\n"
+            )
+            .unwrap();
+        }
+        self.write("vendor/pins.toml", &pins);
+    }
+
+    /// Files that begin like syslinux's own, in a zip.
+    fn write_archive(&self) -> Vec<(&'static str, &'static str, Vec<u8>)> {
+        let nbp = [&[0xea, 0x24, 0x7c, 0, 0, 0x90, 0x90, 0x90, 0xac, 0xc8, 0x83, 0x29][..], b"lpxelinux"].concat();
+        let mut efi = vec![0; 256];
+        efi[..2].copy_from_slice(b"MZ");
+        efi[0x3c] = 0x80;
+        efi[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+        efi[0xdc] = 10;
+        let members = vec![
+            ("lpxelinux.0", "bios/core/lpxelinux.0", nbp),
+            ("ldlinux.c32", "bios/com32/elflink/ldlinux/ldlinux.c32", elf(1, 3)),
+            ("syslinux.efi", "efi64/efi/syslinux.efi", efi),
+            ("ldlinux.e64", "efi64/com32/elflink/ldlinux/ldlinux.e64", elf(2, 62)),
+        ];
+        let mut archive = zip::ZipWriter::new(std::fs::File::create(self.path("syslinux.zip")).unwrap());
+        for (_, path, content) in &members {
+            archive.start_file(*path, zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(content).unwrap();
+        }
+        archive.finish().unwrap();
+        members
+    }
+}
+
+/// The head of an ELF file of `class` for `machine`.
+fn elf(class: u8, machine: u8) -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    bytes[..5].copy_from_slice(&[0x7f, b'E', b'L', b'F', class]);
+    bytes[18] = machine;
+    bytes
+}
+
+fn copy_folder(from: &Utf8Path, to: &Utf8Path) {
+    for (path, _) in netboot_loaders::fs::walk(from).unwrap() {
+        let target = to.join(&path);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(from.join(path), target).unwrap();
+    }
+}
+
+impl Ran {
+    /// This run, which has to have succeeded.
+    #[track_caller]
+    pub fn success(self) -> Self {
+        assert_eq!(self.code, 0, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The standard error of this run, which has to have failed with `code`.
+    #[track_caller]
+    pub fn failure(self, code: i32) -> String {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self.stderr
+    }
+
+    /// The error message of this run: what follows `error:` on standard error.
+    #[track_caller]
+    pub fn error(self, code: i32) -> String {
+        let stderr = self.failure(code);
+        let (_, error) = stderr.split_once("error: ").unwrap_or_else(|| panic!("no error in:\n{stderr}"));
+        error.to_owned()
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
