@@ -94,10 +94,12 @@ pub enum Origin {
 }
 
 impl Build {
-    /// The name of the build and of its build tree: readable, and unique for what it builds.
+    /// The name of the build and of its build tree. A changed configuration keeps its name, and so
+    /// takes the place of what was built of it before.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}-{}-{}", self.platform, self.config.name, self.config.digest().short())
+        let name = format!("{}-{}", self.platform, self.config.name);
+        if self.config.trust.is_empty() { name } else { format!("{name}-{}", self.config.digest().short()) }
     }
 }
 

@@ -189,21 +189,23 @@ impl Reader<'_> {
     ) -> Option<IpxeConfig> {
         let place = name.map_or_else(|| table.place(), |at| at.place.clone());
         let read = IpxeConfig::read(&self.project.ipxe_configs(), named);
-        let mut config = table.accept(read.map_err(|error| {
+        let config = table.accept(read.map_err(|error| {
             place.finding(error.to_string(), "add its headers under vendor/ipxe-config, or name another one")
-        }))?;
-        for at in trust {
-            let content = self.content(table, at, "certificate")?;
-            if !String::from_utf8_lossy(&content).contains("-----BEGIN CERTIFICATE-----") {
-                table.report(
-                    at.place
-                        .finding(format!("`{}` is not a PEM certificate", at.value), "convert it with `openssl x509`"),
-                );
-                return None;
-            }
-            config.trust.insert(at.value.to_string(), content);
-        }
+        }));
+        let trust: Vec<Option<(String, Vec<u8>)>> = trust.iter().map(|at| self.certificate(table, at)).collect();
+        let mut config = config?;
+        config.trust = trust.into_iter().collect::<Option<_>>()?;
         Some(config)
+    }
+
+    fn certificate(&self, table: &Table<'_>, at: &At<Utf8PathBuf>) -> Option<(String, Vec<u8>)> {
+        let content = self.content(table, at, "certificate")?;
+        if String::from_utf8_lossy(&content).contains("-----BEGIN CERTIFICATE-----") {
+            return Some((at.value.to_string(), content));
+        }
+        let message = format!("`{}` is not a PEM certificate", at.value);
+        table.report(at.place.finding(message, "convert it with `openssl x509`"));
+        None
     }
 
     fn syslinux(&self, table: &Table<'_>, pinned: &SyslinuxPin) -> (Vec<MemberPin>, Option<Vec<u8>>) {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use netboot_loaders::progress::{Event, Progress};
 use serde_json::{Value, json};
-use signal_hook::consts::TERM_SIGNALS;
+use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 use signal_hook::flag;
 
 use self::bars::Bars;
@@ -42,7 +42,7 @@ impl Ui {
             (MessageFormat::Human, false) => Style::Plain(Plain::default()),
         };
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in TERM_SIGNALS {
+        for signal in TERM_SIGNALS.iter().chain(&[SIGHUP]) {
             // Without a handler the signal just ends the process, which is safe at any moment.
             let _ = flag::register_conditional_shutdown(*signal, INTERRUPTED.into(), Arc::clone(&stop));
             let _ = flag::register(*signal, Arc::clone(&stop));

@@ -1,0 +1,369 @@
+//! A download over a connection that breaks, stalls or lies: it is resumed where that is safe,
+//! begun again where it is not, and what fails leaves nothing in the cache that could be taken for
+//! a pinned file.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use netboot_loaders::progress::Silent;
+use netboot_loaders::source::download::{self, download};
+use netboot_loaders::source::http::Network;
+use netboot_loaders::source::syslinux;
+
+use support::release::{self, assert_taken, fetch};
+use support::server::{Answer, Request, Server};
+use support::{Scratch, http, http_with, noise, online};
+
+const PATH: &str = "/release/syslinux-6.03.zip";
+const CUT: usize = 30_000;
+
+fn archive() -> Vec<u8> {
+    release::zip(&release::files())
+}
+
+/// An answer of the whole archive that breaks off after `count` bytes.
+fn cut_after(count: usize, answer: &mut Answer, headers: &[&str]) {
+    let archive = archive();
+    let length = format!("Content-Length: {}", archive.len());
+    answer.head("200 OK", &[&[length.as_str()], headers].concat());
+    answer.bytes(&archive[..count]);
+}
+
+/// An answer of the archive's bytes from `start` on, of which only `count` arrive.
+fn rest(start: usize, count: usize, answer: &mut Answer) {
+    let archive = archive();
+    let range = format!("Content-Range: bytes {start}-{}/{}", archive.len() - 1, archive.len());
+    answer.head("206 Partial Content", &[&range, &format!("Content-Length: {}", archive.len() - start)]);
+    answer.bytes(&archive[start..archive.len().min(start + count)]);
+}
+
+/// A server that resumes as it should, after it cut the first answer, sent with `validator`.
+fn cut_once(validator: &'static str) -> Server {
+    Server::start(move |request, answer| match request.resumes_at() {
+        None if request.number == 0 => cut_after(CUT, answer, &[validator]),
+        None => answer.whole("200 OK", &[], &archive()),
+        Some(start) => rest(start, usize::MAX, answer),
+    })
+}
+
+fn fetch_from(server: &Server, scratch: &Scratch) -> Result<(), syslinux::Error> {
+    fetch(scratch, &[server.url(PATH)], &online())
+}
+
+/// What is kept of the download that failed.
+fn kept(scratch: &Scratch) -> Vec<u8> {
+    let partial = scratch.cached().into_iter().find(|path| path.ends_with(".partial")).unwrap();
+    std::fs::read(scratch.cache.root().join(partial)).unwrap()
+}
+
+/// The length and the validator that a request resumes with.
+fn resumed(request: &Request) -> (Option<&str>, Option<&str>) {
+    (request.header("range"), request.header("if-range"))
+}
+
+#[test]
+fn a_cut_connection_is_resumed() {
+    for (header, validator) in [
+        ("ETag: \"v1\"", "\"v1\""),
+        ("Last-Modified: Mon, 06 Oct 2014 16:29:00 GMT", "Mon, 06 Oct 2014 16:29:00 GMT"),
+    ] {
+        let (server, scratch) = (cut_once(header), Scratch::new());
+        fetch_from(&server, &scratch).unwrap();
+        let requests = server.requests();
+        assert_eq!(requests.len(), 2);
+        assert_eq!(resumed(&requests[0]), (None, None));
+        assert_eq!(resumed(&requests[1]), (Some("bytes=30000-"), Some(validator)));
+        assert_taken(&scratch, "syslinux-6.03.zip", &archive());
+    }
+}
+
+#[test]
+fn a_cut_piece_of_a_chunked_body_is_resumed() {
+    let server = Server::start(|request, answer| match request.resumes_at() {
+        None => {
+            answer.head("200 OK", &["Transfer-Encoding: chunked", "ETag: \"v1\""]);
+            answer.chunk(&archive()[..CUT]);
+        }
+        Some(start) => rest(start, usize::MAX, answer),
+    });
+    let scratch = Scratch::new();
+    fetch_from(&server, &scratch).unwrap();
+    assert_eq!(resumed(&server.requests()[1]), (Some("bytes=30000-"), Some("\"v1\"")));
+    assert_taken(&scratch, "syslinux-6.03.zip", &archive());
+}
+
+#[test]
+fn nothing_is_resumed_that_the_server_cannot_tell_apart() {
+    // Without a validator, or with a weak one, the rest might be that of another file.
+    for header in ["Server: old", "ETag: W/\"v1\""] {
+        let (server, scratch) = (cut_once(header), Scratch::new());
+        fetch_from(&server, &scratch).unwrap();
+        let requests = server.requests();
+        assert_eq!(requests.len(), 2, "{header}");
+        assert_eq!(resumed(&requests[1]), (None, None), "{header}");
+        assert_taken(&scratch, "syslinux-6.03.zip", &archive());
+    }
+}
+
+#[test]
+fn a_file_that_changed_meanwhile_is_begun_again() {
+    let server = Server::start(|request, answer| match request.number {
+        // The beginning of another file, longer than what will be sent of the right one at first.
+        0 => {
+            answer.head("200 OK", &["Content-Length: 70000", "ETag: \"old\""]);
+            answer.bytes(&noise(9, 65_000));
+        }
+        1 => cut_after(CUT, answer, &["ETag: \"new\""]),
+        _ => rest(request.resumes_at().unwrap(), usize::MAX, answer),
+    });
+    let scratch = Scratch::new();
+    fetch_from(&server, &scratch).unwrap();
+    let requests = server.requests();
+    assert_eq!(resumed(&requests[1]), (Some("bytes=65000-"), Some("\"old\"")));
+    assert_eq!(resumed(&requests[2]), (Some("bytes=30000-"), Some("\"new\"")));
+    assert_eq!(requests.len(), 3);
+    assert_taken(&scratch, "syslinux-6.03.zip", &archive());
+}
+
+#[test]
+fn the_wrong_rest_of_a_file_is_not_appended() {
+    for range in ["Content-Range: bytes 20000-60000/60001", "Content-Range: bytes */60001", "Server: old"] {
+        let server = Server::start(move |request, answer| match request.number {
+            0 => cut_after(CUT, answer, &["ETag: \"v1\""]),
+            1 => answer.whole("206 Partial Content", &[range], &archive()[20_000..]),
+            _ => answer.whole("200 OK", &[], &archive()),
+        });
+        let scratch = Scratch::new();
+        fetch_from(&server, &scratch).unwrap();
+        assert_eq!(resumed(&server.requests()[2]), (None, None), "{range}");
+        assert_taken(&scratch, "syslinux-6.03.zip", &archive());
+    }
+}
+
+#[test]
+fn what_arrived_before_the_last_attempt_failed_is_resumed_by_the_next_run() {
+    let server = Server::start(|request, answer| match (request.number, request.resumes_at()) {
+        (0, None) => cut_after(10_000, answer, &["ETag: \"v1\""]),
+        (1 | 2, Some(start)) => rest(start, 10_000, answer),
+        (3, Some(start)) => rest(start, usize::MAX, answer),
+        _ => answer.whole("400 Bad Request", &[], b""),
+    });
+    let scratch = Scratch::new();
+    let error = fetch_from(&server, &scratch).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot download `{}`: the transfer stopped after 30000 bytes (the server closed the connection), after 3 attempts\n\
+             hint: run the command again to resume, or bring the file in with `--syslinux-archive`",
+            server.url(PATH)
+        )
+    );
+    scratch.assert_nothing_taken();
+    assert!(kept(&scratch) == archive()[..30_000]);
+
+    fetch_from(&server, &scratch).unwrap();
+    assert_eq!(resumed(&server.requests()[3]), (Some("bytes=30000-"), Some("\"v1\"")));
+    assert_taken(&scratch, "syslinux-6.03.zip", &archive());
+}
+
+#[test]
+fn a_server_that_closes_without_a_word() {
+    let server = Server::start(|_, _| {});
+    let scratch = Scratch::new();
+    let error = fetch_from(&server, &scratch).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot download `{}`: the server closed the connection, after 3 attempts\n\
+             hint: run the command again to resume, or bring the file in with `--syslinux-archive`",
+            server.url(PATH)
+        )
+    );
+    assert_eq!(server.requests().len(), 3);
+    scratch.assert_empty();
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    // Nobody listens on the first port of all.
+    let url = "http://127.0.0.1:1/syslinux-6.03.zip";
+    let scratch = Scratch::new();
+    let error = fetch(&scratch, &[url.into()], &online()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot download `http://127.0.0.1:1/syslinux-6.03.zip`: the server refuses the connection, after 3 attempts\n\
+         hint: run the command again to resume, or bring the file in with `--syslinux-archive`"
+    );
+    scratch.assert_empty();
+}
+
+#[test]
+fn more_bytes_are_announced_than_sent() {
+    let server = Server::start(|request, answer| match request.resumes_at() {
+        None => {
+            answer.head("200 OK", &[&format!("Content-Length: {}", archive().len() + 10), "ETag: \"v1\""]);
+            answer.bytes(&archive());
+        }
+        Some(_) => answer.whole("416 Range Not Satisfiable", &[], b""),
+    });
+    let scratch = Scratch::new();
+    let error = fetch_from(&server, &scratch).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot download `{}`: the transfer stopped after {} bytes (the server closed the connection), after 3 attempts\n\
+             hint: run the command again to resume, or bring the file in with `--syslinux-archive`",
+            server.url(PATH),
+            archive().len()
+        )
+    );
+    let starts: Vec<_> = server.requests().iter().map(Request::resumes_at).collect();
+    assert_eq!(starts, [None, Some(archive().len()), None]);
+    scratch.assert_nothing_taken();
+}
+
+#[test]
+fn fewer_bytes_are_announced_than_sent() {
+    let server = Server::start(|_, answer| {
+        answer.head("200 OK", &["Content-Length: 30000"]);
+        answer.bytes(&archive());
+    });
+    let scratch = Scratch::new();
+    let error = fetch_from(&server, &scratch).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("`{}` is damaged: invalid Zip archive: Could not find EOCD\nhint: download it again", server.url(PATH))
+    );
+    scratch.assert_empty();
+}
+
+/// Downloads at most 1,000 bytes, and says what went wrong and what is left of it.
+fn capped(server: &Server) -> (String, Vec<String>) {
+    let scratch = Scratch::new();
+    let partial = scratch.path("cache/partial");
+    let error = download(&http(), &server.url(PATH), &partial, 1_000, &Silent).unwrap_err();
+    assert!(matches!(error, download::Error::TooLarge { .. }), "{error}");
+    (error.to_string(), scratch.cached())
+}
+
+#[test]
+fn a_file_is_not_read_beyond_the_cap() {
+    type Behaviour = fn(&Request, &mut Answer);
+    let behaviours: [(&str, Behaviour, usize); 4] = [
+        // Stalls after the head: whoever reads on would wait.
+        (
+            "announced",
+            |_, answer| {
+                answer.head("200 OK", &["Content-Length: 1001"]);
+                answer.stall();
+            },
+            1,
+        ),
+        (
+            "endless",
+            |_, answer| {
+                answer.head("200 OK", &["Transfer-Encoding: chunked"]);
+                while answer.chunk(&[b'x'; 300]) {}
+            },
+            1,
+        ),
+        (
+            "without a length",
+            |_, answer| {
+                answer.head("200 OK", &[]);
+                while answer.bytes(&[b'x'; 300]) {}
+            },
+            1,
+        ),
+        (
+            "announced when resumed",
+            |request, answer| match request.resumes_at() {
+                None => {
+                    answer.head("200 OK", &["Content-Length: 900", "ETag: \"v1\""]);
+                    answer.bytes(&[b'x'; 600]);
+                }
+                Some(start) => {
+                    let range = format!("Content-Range: bytes {start}-899/900");
+                    answer.head("206 Partial Content", &[&range, "Content-Length: 18446744073709551615"]);
+                    answer.stall();
+                }
+            },
+            2,
+        ),
+    ];
+    for (name, behaviour, requests) in behaviours {
+        let server = Server::start(behaviour);
+        let (error, left) = capped(&server);
+        assert_eq!(
+            error,
+            format!(
+                "cannot download `{}`: found more than 1000 bytes, wanted at most that\n\
+                 hint: check the address: this is not the file that is pinned",
+                server.url(PATH)
+            ),
+            "{name}"
+        );
+        // It can never become the right file, so it is neither tried again nor kept.
+        assert_eq!(server.requests().len(), requests, "{name}");
+        assert_eq!(left, <[String; 0]>::default(), "{name}");
+    }
+}
+
+#[test]
+fn a_file_of_just_the_size_of_the_cap_is_accepted() {
+    let server = Server::start(|_, answer| {
+        answer.head("200 OK", &["Transfer-Encoding: chunked"]);
+        answer.chunk(&[b'x'; 1_000]);
+        answer.chunk(&[]);
+    });
+    let scratch = Scratch::new();
+    let partial = scratch.path("file");
+    download(&http(), &server.url(PATH), &partial, 1_000, &Silent).unwrap();
+    assert_eq!(std::fs::read(&partial).unwrap(), [b'x'; 1_000]);
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up() {
+    type Behaviour = fn(&Request, &mut Answer);
+    let behaviours: [(Behaviour, &str); 3] = [
+        (|_, answer| answer.stall(), "the server fell silent"),
+        (
+            |_, answer| {
+                answer.bytes(b"HTTP/1.1 200 OK\r\nContent-");
+                answer.stall();
+            },
+            "the server fell silent",
+        ),
+        (
+            |_, answer| {
+                cut_after(CUT, answer, &[]);
+                answer.stall();
+            },
+            "the transfer stopped after 30000 bytes (the server fell silent)",
+        ),
+    ];
+    let check = |behaviour: Behaviour, reason: &str| {
+        let (server, scratch) = (Server::start(behaviour), Scratch::new());
+        let network = Network::Online(http_with(Duration::from_secs(1), 2));
+        let error = fetch(&scratch, &[server.url(PATH)], &network).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot download `{}`: {reason}, after 2 attempts\n\
+                 hint: run the command again to resume, or bring the file in with `--syslinux-archive`",
+                server.url(PATH)
+            )
+        );
+        assert_eq!(server.requests().len(), 2);
+        scratch.assert_nothing_taken();
+    };
+    // All at once, because all that they do is wait.
+    std::thread::scope(|scope| {
+        for (behaviour, reason) in behaviours {
+            scope.spawn(move || check(behaviour, reason));
+        }
+    });
+}

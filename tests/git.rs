@@ -1,0 +1,332 @@
+//! iPXE's source out of a repository on this machine: brought in by commit, checked against the
+//! pin, patched and written.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
+
+use camino::Utf8Path;
+use libtest_mimic::Completion;
+use netboot_loaders::digest::Sha256Digest;
+use netboot_loaders::progress::Silent;
+use netboot_loaders::source::http::Network;
+use netboot_loaders::source::ipxe::{self, Patch};
+
+use support::git::{EPOCH, Upstream, assert_fetched, commit, commit_tree, fetch, has, open, rogue_tree};
+use support::{Scratch, files_below, online};
+
+fn main() -> ExitCode {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let trials = trials![
+        a_local_path_and_a_file_url,
+        a_working_copy_will_do,
+        only_the_commit_is_copied,
+        a_mirror_without_the_commit,
+        a_path_that_is_no_repository,
+        a_cache_that_is_no_repository,
+        another_tree_than_pinned,
+        another_content_than_pinned,
+        every_file_is_written_as_it_is_in_git,
+        the_content_digest_can_be_computed_with_other_tools,
+        trees_that_no_honest_source_has,
+        patches_apply_in_the_order_of_their_names,
+        patches_that_cannot_be_applied,
+        offline_without_the_commit,
+        offline_a_local_path_will_do,
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn scratch() -> (Scratch, Upstream) {
+    let scratch = Scratch::new();
+    let upstream = Upstream::new(&scratch.path("ipxe.git"));
+    (scratch, upstream)
+}
+
+fn a_local_path_and_a_file_url() -> Completion {
+    for scheme in ["", "file://"] {
+        let (scratch, upstream) = scratch();
+        let pin = upstream.pin();
+        fetch(&pin, &scratch.cache, &online(), &format!("{scheme}{}", upstream.path)).unwrap();
+        assert_fetched(&pin, &scratch.cache);
+    }
+    Completion::Completed
+}
+
+fn a_working_copy_will_do() -> Completion {
+    let (scratch, upstream) = scratch();
+    let copy = scratch.path("copy");
+    git2::Repository::clone(upstream.path.as_str(), &copy).unwrap();
+    // What was changed in it, and not committed, does not count.
+    scratch.write("copy/README", b"changed\n");
+    let pin = upstream.pin();
+    fetch(&pin, &scratch.cache, &online(), copy.as_str()).unwrap();
+    assert_fetched(&pin, &scratch.cache);
+    Completion::Completed
+}
+
+fn only_the_commit_is_copied() -> Completion {
+    let (scratch, upstream) = scratch();
+    for (commit, shallow) in [(upstream.second, 1), (upstream.first, 2)] {
+        let pin = upstream.pin_of(commit);
+        fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
+        assert_fetched(&pin, &scratch.cache);
+        assert_eq!(has(&scratch.cache, upstream.first), commit == upstream.first);
+        // Without this list, git would take the cache for damaged.
+        let list = std::fs::read_to_string(scratch.cache.ipxe_git().join("shallow")).unwrap();
+        assert_eq!(list.lines().count(), shallow, "{list}");
+    }
+    Completion::Completed
+}
+
+fn a_mirror_without_the_commit() -> Completion {
+    let (scratch, upstream) = scratch();
+    let mut pin = upstream.pin();
+    pin.commit = "12798ec29aa8a64d8675c4378b99f5fe28447afb".parse().unwrap();
+    let error = fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap_err();
+    assert_eq!(
+        error,
+        format!(
+            "`{}` does not have the pinned commit 12798ec29aa8a64d8675c4378b99f5fe28447afb\n\
+             hint: bring the mirror up to date with `git fetch --tags`, or give another one with `--ipxe-url`",
+            upstream.path
+        )
+    );
+    Completion::Completed
+}
+
+fn a_path_that_is_no_repository() -> Completion {
+    let (scratch, upstream) = scratch();
+    scratch.write("folder/README", b"no repository\n");
+    let pin = upstream.pin();
+    for (name, reason) in [
+        ("folder", "could not find repository at '{}'"),
+        ("folder/README", "could not find repository at '{}'"),
+        ("nowhere", "failed to resolve path '{}': No such file or directory"),
+    ] {
+        let path = scratch.path(name);
+        let error = fetch(&pin, &scratch.cache, &online(), path.as_str()).unwrap_err();
+        assert_eq!(
+            error,
+            format!(
+                "cannot fetch from `{path}`: {}\n\
+                 hint: check the address, or give a mirror or a local clone with `--ipxe-url`",
+                reason.replace("{}", path.as_str())
+            )
+        );
+    }
+    // None of that spoils the cache.
+    fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
+    assert_fetched(&pin, &scratch.cache);
+    Completion::Completed
+}
+
+fn a_cache_that_is_no_repository() -> Completion {
+    let (scratch, upstream) = scratch();
+    scratch.write("cache/ipxe.git/README", b"no repository\n");
+    let path = scratch.cache.ipxe_git();
+    let error = fetch(&upstream.pin(), &scratch.cache, &online(), upstream.path.as_str()).unwrap_err();
+    assert_eq!(
+        error,
+        format!(
+            "cannot use the git cache `{path}`: could not find repository at '{path}'\n\
+             hint: delete that folder; it is fetched anew"
+        )
+    );
+    Completion::Completed
+}
+
+fn another_tree_than_pinned() -> Completion {
+    let (scratch, upstream) = scratch();
+    let mut pin = upstream.pin();
+    fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
+    let found = pin.tree;
+    pin.tree = upstream.pin_of(upstream.first).tree;
+    assert_eq!(
+        open(&pin, &scratch.cache, &[]).err().unwrap(),
+        format!(
+            "iPXE's tree does not match its pin: found {found}, wanted {}\n\
+             hint: do not just update the pin: find out first which of them is right",
+            pin.tree
+        )
+    );
+    Completion::Completed
+}
+
+fn another_content_than_pinned() -> Completion {
+    let (scratch, upstream) = scratch();
+    let mut pin = upstream.pin();
+    fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
+    let found = pin.content;
+    pin.content = Sha256Digest::of(b"another");
+    assert_eq!(
+        open(&pin, &scratch.cache, &[]).err().unwrap(),
+        format!(
+            "iPXE's content-sha256 does not match its pin: found {found}, wanted {}\n\
+             hint: do not just update the pin: find out first which of them is right",
+            pin.content
+        )
+    );
+    Completion::Completed
+}
+
+fn every_file_is_written_as_it_is_in_git() -> Completion {
+    let (scratch, upstream) = scratch();
+    let pin = upstream.pin();
+    fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
+    let folder = scratch.path("tree");
+    open(&pin, &scratch.cache, &[]).unwrap().export(&folder, pin.epoch, &Silent).unwrap();
+    let files = files_below(&folder);
+    assert_eq!(files, ["README", "src-notes", "src/Makefile", "src/firmware.bin", "src/util/pack.sh"]);
+    for file in files {
+        let metadata = folder.join(&file).metadata().unwrap();
+        let mode = if file == "src/util/pack.sh" { 0o755 } else { 0o644 };
+        assert_eq!(metadata.permissions().mode() & 0o7777, mode, "{file}");
+        assert_eq!(metadata.modified().unwrap(), UNIX_EPOCH + Duration::from_secs(pin.epoch), "{file}");
+    }
+    assert_eq!(std::fs::read(folder.join("README")).unwrap(), b"second\nwith a second line\n");
+    assert_eq!(pin.epoch, EPOCH.cast_unsigned() + 86_400);
+    Completion::Completed
+}
+
+/// Runs a line of shell in `folder`, and says which of the tools that it needs is not there.
+fn shell(folder: &Utf8Path, line: &str, needs: &[&str]) -> Result<String, String> {
+    for tool in needs {
+        let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !found.is_ok_and(|status| status.success()) {
+            return Err(format!("`{tool}` is not installed"));
+        }
+    }
+    let output = Command::new("sh").args(["-c", line]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout).unwrap())
+}
+
+fn the_content_digest_can_be_computed_with_other_tools() -> Completion {
+    let (scratch, upstream) = scratch();
+    let folder = scratch.path("archive");
+    std::fs::create_dir(&folder).unwrap();
+    let line = format!(
+        "git --git-dir='{}' archive {} | tar -x\n\
+         find . -type f | cut -c 3- | LC_ALL=C sort | xargs sha256sum | sha256sum",
+        upstream.path, upstream.second
+    );
+    match shell(&folder, &line, &["git", "sha256sum"]) {
+        Ok(printed) => assert_eq!(printed, format!("{}  -\n", upstream.pin().content)),
+        Err(reason) => return Completion::ignored_with(reason),
+    }
+    Completion::Completed
+}
+
+fn trees_that_no_honest_source_has() -> Completion {
+    let (_scratch, upstream) = scratch();
+    let repository = &upstream.repository;
+    let plain = repository.blob(b"escaped\n").unwrap();
+    let inner = rogue_tree(repository, "100644", "x", plain).id();
+    for (tree, message) in [
+        (rogue_tree(repository, "40000", "..", inner), "`..` is no name of a folder"),
+        (rogue_tree(repository, "40000", ".", inner), "`.` is no name of a folder"),
+        (rogue_tree(repository, "40000", "a/..", inner), "`a/..` is no name of a folder"),
+        (rogue_tree(repository, "100644", "..", plain), "`..` is no name of a file"),
+        (rogue_tree(repository, "100644", "../x", plain), "`../x` is no name of a file"),
+        (rogue_tree(repository, "120000", "link", plain), "`link` has mode 120000, wanted a plain file"),
+        (rogue_tree(repository, "160000", "module", upstream.first), "`module` has mode 160000, wanted a plain file"),
+    ] {
+        let commit = commit_tree(repository, &tree, EPOCH, None);
+        assert_eq!(ipxe::describe(repository, commit).unwrap_err().message(), message);
+    }
+    // The names that are left are all fine.
+    let odd = commit(repository, &[("...", 0o100_644, b""), ("..x/ y", 0o100_644, b"")], EPOCH, None);
+    ipxe::describe(repository, odd).unwrap();
+    Completion::Completed
+}
+
+const FIRST_LINE: &[u8] = b"--- a/README\n+++ b/README\n@@ -1,2 +1,2 @@\n-second\n+patched\n with a second line\n";
+const AGAIN: &[u8] = b"--- a/README\n+++ b/README\n@@ -1,2 +1,2 @@\n-patched\n+patched again\n with a second line\n";
+const NEW_FILE: &[u8] = b"diff --git a/src/new.sh b/src/new.sh\nnew file mode 100755\n--- /dev/null\n+++ b/src/new.sh\n@@ -0,0 +1 @@\n+new\n";
+
+fn patches_apply_in_the_order_of_their_names() -> Completion {
+    let (scratch, upstream) = scratch();
+    let pin = upstream.pin();
+    fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
+    for (name, content) in
+        [("02-again.patch", AGAIN), ("01-line.patch", FIRST_LINE), ("03-new.patch", NEW_FILE), ("README.md", b"why")]
+    {
+        scratch.write(&format!("patches/{name}"), content);
+    }
+    let patches = Patch::read_all(&scratch.path("patches")).unwrap();
+    let names: Vec<_> = patches.iter().map(|patch| patch.name.as_str()).collect();
+    assert_eq!(names, ["01-line.patch", "02-again.patch", "03-new.patch"]);
+
+    let folder = scratch.path("tree");
+    open(&pin, &scratch.cache, &patches).unwrap().export(&folder, pin.epoch, &Silent).unwrap();
+    assert_eq!(std::fs::read(folder.join("README")).unwrap(), b"patched again\nwith a second line\n");
+    assert_eq!(folder.join("src/new.sh").metadata().unwrap().permissions().mode() & 0o777, 0o755);
+
+    assert_eq!(Patch::read_all(&scratch.path("nowhere")).unwrap(), []);
+    Completion::Completed
+}
+
+fn patches_that_cannot_be_applied() -> Completion {
+    let (scratch, upstream) = scratch();
+    let pin = upstream.pin();
+    fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
+    let outside = "it names a path outside the tree";
+    let cases: &[(&[u8], &str)] = &[
+        (AGAIN, "hunk at line 1 did not apply"),
+        (b"", "it is no unified diff"),
+        (b"just a note\n", "it is no unified diff"),
+        (b"--- a/../x\n+++ b/../x\n@@ -1 +1 @@\n-a\n+b\n", outside),
+        (b"--- /dev/null\n+++ b/src/../../x\n@@ -0,0 +1 @@\n+b\n", outside),
+        (
+            b"diff --git a/link b/link\nnew file mode 120000\n--- /dev/null\n+++ b/link\n@@ -0,0 +1 @@\n+/etc/passwd\n\\ No newline at end of file\n",
+            "`link` has mode 120000, wanted a plain file",
+        ),
+    ];
+    for (content, reason) in cases {
+        let patch = Patch { name: "01.patch".into(), content: content.to_vec() };
+        assert_eq!(
+            open(&pin, &scratch.cache, &[patch]).err().unwrap(),
+            format!(
+                "the patch `01.patch` does not apply: {reason}\n\
+                 hint: bring it up to date with the pinned commit, or remove it from vendor/patches"
+            )
+        );
+    }
+    Completion::Completed
+}
+
+fn offline_without_the_commit() -> Completion {
+    let (scratch, upstream) = scratch();
+    let mut pin = upstream.pin();
+    pin.urls = vec!["http://127.0.0.1:1/ipxe.git".into()];
+    let message = format!(
+        "iPXE's pinned commit {} is not in the cache `{}`, and `--offline` forbids to fetch it\n\
+         hint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url`",
+        pin.commit,
+        scratch.cache.ipxe_git()
+    );
+    let error = ipxe::fetch(&pin, &scratch.cache, &Network::Offline, None, &Silent).unwrap_err();
+    assert_eq!(error.to_string(), message);
+    let given = fetch(&pin, &scratch.cache, &Network::Offline, "https://mirror.example/ipxe.git");
+    assert_eq!(given, Err(message));
+
+    // What is in the cache is enough.
+    fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
+    ipxe::fetch(&pin, &scratch.cache, &Network::Offline, None, &Silent).unwrap();
+    Completion::Completed
+}
+
+fn offline_a_local_path_will_do() -> Completion {
+    for scheme in ["", "file://"] {
+        let (scratch, upstream) = scratch();
+        let pin = upstream.pin();
+        fetch(&pin, &scratch.cache, &Network::Offline, &format!("{scheme}{}", upstream.path)).unwrap();
+        assert_fetched(&pin, &scratch.cache);
+    }
+    Completion::Completed
+}

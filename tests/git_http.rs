@@ -1,0 +1,232 @@
+//! git's smart protocol through this tool's own HTTP client, against git's own server.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Completion;
+use netboot_loaders::choices::pins::IpxePin;
+use netboot_loaders::progress::Silent;
+use netboot_loaders::source::ipxe;
+
+use support::git::{Upstream, assert_fetched, backend, fetch, has, http_backend, pass_on, serve};
+use support::server::Server;
+use support::{Scratch, online};
+
+const LIST: &str = "/ipxe.git/info/refs?service=git-upload-pack";
+const PACK: &str = "/ipxe.git/git-upload-pack";
+
+fn main() -> ExitCode {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let trials = trials![
+        a_commit_by_its_id,
+        a_commit_by_its_tag,
+        a_commit_that_only_the_history_leads_to,
+        a_commit_that_the_server_does_not_have,
+        a_second_pin_in_the_same_cache,
+        a_repository_that_has_moved,
+        two_fetches_at_once,
+        the_second_address_is_asked_when_the_first_fails,
+        a_pack_that_is_cut_off,
+        a_server_without_the_repository,
+        a_page_in_the_place_of_a_repository,
+        a_server_that_closes_without_a_word,
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A folder, a repository below it, and git's server in front of it; or why there is none.
+fn served(any_commit: bool) -> Result<(Scratch, Upstream, Server), Completion> {
+    http_backend().map_err(Completion::ignored_with)?;
+    let scratch = Scratch::new();
+    let upstream = Upstream::new(&scratch.path("ipxe.git"));
+    upstream.repository.config().unwrap().set_bool("uploadpack.allowAnySHA1InWant", any_commit).unwrap();
+    let server = serve(scratch.path(""));
+    Ok((scratch, upstream, server))
+}
+
+macro_rules! served {
+    ($any_commit:expr) => {
+        match served($any_commit) {
+            Ok(served) => served,
+            Err(skipped) => return skipped,
+        }
+    };
+}
+
+/// The message of a fetch that fails, which must name the address.
+#[track_caller]
+fn refused(scratch: &Scratch, pin: &IpxePin, url: &str) -> String {
+    let error = fetch(pin, &scratch.cache, &online(), url).unwrap_err();
+    error.replace(url, "URL")
+}
+
+fn failed(reason: &str) -> String {
+    format!(
+        "cannot fetch from `URL`: {reason}\n\
+         hint: check the address, or give a mirror or a local clone with `--ipxe-url`"
+    )
+}
+
+fn a_commit_by_its_id() -> Completion {
+    let (scratch, upstream, server) = served!(true);
+    // Not at the tip of anything, so only its own name leads to it without its history.
+    for commit in [upstream.first, upstream.second] {
+        let scratch = Scratch::new();
+        let pin = upstream.pin_of(commit);
+        fetch(&pin, &scratch.cache, &online(), &server.url("/ipxe.git")).unwrap();
+        assert_fetched(&pin, &scratch.cache);
+        assert_eq!(has(&scratch.cache, upstream.first), commit == upstream.first);
+    }
+    assert_eq!(server.paths(), [LIST, PACK, PACK, LIST, PACK, PACK]);
+    drop(scratch);
+    Completion::Completed
+}
+
+fn a_commit_by_its_tag() -> Completion {
+    let (scratch, upstream, server) = served!(false);
+    let pin = upstream.pin();
+    // A slash at the end makes no difference.
+    fetch(&pin, &scratch.cache, &online(), &server.url("/ipxe.git/")).unwrap();
+    assert_fetched(&pin, &scratch.cache);
+    assert!(!has(&scratch.cache, upstream.first), "the parent came with it");
+    assert_eq!(server.paths(), [LIST, LIST, PACK, PACK]);
+    Completion::Completed
+}
+
+fn a_commit_that_only_the_history_leads_to() -> Completion {
+    let (scratch, upstream, server) = served!(false);
+    let pin = upstream.pin_of(upstream.first);
+    fetch(&pin, &scratch.cache, &online(), &server.url("/ipxe.git")).unwrap();
+    assert_fetched(&pin, &scratch.cache);
+    // No name in the cache says that the tag is the pin.
+    let cache = git2::Repository::open_bare(scratch.cache.ipxe_git()).unwrap();
+    let named = cache.find_reference(&format!("refs/pins/{}", pin.commit)).ok().and_then(|name| name.target());
+    assert!(named.is_none_or(|oid| oid == upstream.first), "{named:?}");
+    Completion::Completed
+}
+
+fn a_commit_that_the_server_does_not_have() -> Completion {
+    for any_commit in [true, false] {
+        let (scratch, upstream, server) = served!(any_commit);
+        let mut pin = upstream.pin();
+        pin.commit = "12798ec29aa8a64d8675c4378b99f5fe28447afb".parse().unwrap();
+        assert_eq!(
+            refused(&scratch, &pin, &server.url("/ipxe.git")),
+            "`URL` does not have the pinned commit 12798ec29aa8a64d8675c4378b99f5fe28447afb\n\
+             hint: bring the mirror up to date with `git fetch --tags`, or give another one with `--ipxe-url`"
+        );
+    }
+    Completion::Completed
+}
+
+fn a_second_pin_in_the_same_cache() -> Completion {
+    for any_commit in [true, false] {
+        let (scratch, upstream, server) = served!(any_commit);
+        for commit in [upstream.second, upstream.first] {
+            let pin = upstream.pin_of(commit);
+            fetch(&pin, &scratch.cache, &online(), &server.url("/ipxe.git")).unwrap();
+            assert_fetched(&pin, &scratch.cache);
+        }
+        assert_fetched(&upstream.pin(), &scratch.cache);
+    }
+    Completion::Completed
+}
+
+fn a_repository_that_has_moved() -> Completion {
+    let (scratch, upstream, _) = served!(true);
+    let root = scratch.path("");
+    let server = Server::start(move |request, answer| match request.path.strip_prefix("/old") {
+        Some(rest) => answer.whole("301 Moved Permanently", &[&format!("Location: {rest}")], b""),
+        None => pass_on(&backend(&root, request), answer),
+    });
+    let pin = upstream.pin();
+    fetch(&pin, &scratch.cache, &online(), &server.url("/old/ipxe.git")).unwrap();
+    assert_fetched(&pin, &scratch.cache);
+    // What is sent goes to the new address at once.
+    assert_eq!(server.paths(), [&format!("/old{LIST}"), LIST, PACK, PACK]);
+    Completion::Completed
+}
+
+fn two_fetches_at_once() -> Completion {
+    let (_scratch, upstream, server) = served!(true);
+    let (pin, url) = (upstream.pin(), server.url("/ipxe.git"));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let scratch = Scratch::new();
+                fetch(&pin, &scratch.cache, &online(), &url).unwrap();
+                assert_fetched(&pin, &scratch.cache);
+            });
+        }
+    });
+    Completion::Completed
+}
+
+fn the_second_address_is_asked_when_the_first_fails() -> Completion {
+    let (scratch, upstream, server) = served!(true);
+    let mut pin = upstream.pin();
+    pin.urls = vec![server.url("/nothing.git"), server.url("/ipxe.git")];
+    ipxe::fetch(&pin, &scratch.cache, &online(), None, &Silent).unwrap();
+    assert_fetched(&pin, &scratch.cache);
+    Completion::Completed
+}
+
+fn a_pack_that_is_cut_off() -> Completion {
+    for any_commit in [true, false] {
+        let (scratch, upstream, honest) = served!(any_commit);
+        let root = scratch.path("");
+        let cutting = Server::start(move |request, answer| {
+            let reply = backend(&root, request);
+            // What is shorter than this is not the pack.
+            if reply.body.len() < 30_000 {
+                return pass_on(&reply, answer);
+            }
+            let headers: Vec<_> = reply.headers.iter().map(String::as_str).collect();
+            answer.head("200 OK", &[&[&*format!("Content-Length: {}", reply.body.len())], &*headers].concat());
+            answer.bytes(&reply.body[..30_000]);
+        });
+        let pin = upstream.pin();
+        let error = refused(&scratch, &pin, &cutting.url("/ipxe.git"));
+        assert_eq!(error, failed("the server closed the connection"));
+
+        fetch(&pin, &scratch.cache, &online(), &honest.url("/ipxe.git")).unwrap();
+        assert_fetched(&pin, &scratch.cache);
+    }
+    Completion::Completed
+}
+
+fn a_server_without_the_repository() -> Completion {
+    let scratch = Scratch::new();
+    let pin = Upstream::new(&scratch.path("ipxe.git")).pin();
+    let server = Server::start(|_, answer| answer.whole("404 Not Found", &["Content-Type: text/html"], b"<html>"));
+    let error = refused(&scratch, &pin, &server.url("/ipxe.git"));
+    assert_eq!(error, failed("found status 404 Not Found, wanted 200"));
+    // Another way to ask for the commit would be told the same.
+    assert_eq!(server.paths(), [LIST]);
+    Completion::Completed
+}
+
+fn a_page_in_the_place_of_a_repository() -> Completion {
+    let scratch = Scratch::new();
+    let pin = Upstream::new(&scratch.path("ipxe.git")).pin();
+    for (headers, found) in [(&["Content-Type: text/html"][..], "text/html"), (&[], "nothing")] {
+        let server = Server::start(|_, answer| answer.whole("200 OK", headers, b"<html>"));
+        let error = refused(&scratch, &pin, &server.url("/ipxe.git"));
+        let wanted = "application/x-git-upload-pack-advertisement";
+        assert_eq!(error, failed(&format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
+        assert_eq!(server.paths(), [LIST]);
+    }
+    Completion::Completed
+}
+
+fn a_server_that_closes_without_a_word() -> Completion {
+    let scratch = Scratch::new();
+    let pin = Upstream::new(&scratch.path("ipxe.git")).pin();
+    let server = Server::start(|_, _| {});
+    let error = refused(&scratch, &pin, &server.url("/ipxe.git"));
+    assert_eq!(error, failed("the server closed the connection"));
+    Completion::Completed
+}

@@ -1,0 +1,126 @@
+//! A person who asks to stop is not kept waiting for a server that says nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use netboot_loaders::paths::Cache;
+use netboot_loaders::source::http::{Http, Network, Patience};
+use netboot_loaders::source::{ipxe, syslinux};
+
+use support::git::Upstream;
+use support::release::pin;
+use support::server::Server;
+use support::{Listener, Scratch, http, noise, online};
+
+/// Well below the client's own patience, and well above what a busy machine needs.
+const PROMPT: Duration = Duration::from_secs(20);
+
+fn fetch(server: &Server, cache: &Cache, listener: &Listener) -> String {
+    let pin = pin(&[server.url("/s.zip"), server.url("/second.zip")]);
+    let started = Instant::now();
+    let error = syslinux::fetch(&pin, &pin.members, cache, &online(), None, listener).unwrap_err();
+    assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
+    error.to_string()
+}
+
+#[test]
+fn in_the_middle_of_a_body() {
+    // Without a length the client cannot tell a connection that it shut itself from a whole file.
+    for head in ["Content-Length: 60000", "Transfer-Encoding: chunked", "Server: old"] {
+        let server = Server::start(move |_, answer| {
+            answer.head("200 OK", &[head, "ETag: \"v1\""]);
+            let piece = noise(3, 20_000);
+            if head.contains("chunked") { answer.chunk(&piece) } else { answer.bytes(&piece) };
+            answer.stall();
+        });
+        let scratch = Scratch::new();
+        let error = fetch(&server, &scratch.cache, &Listener::cancelling());
+        assert_eq!(error, format!("cannot download `{}`: interrupted", server.url("/s.zip")));
+        // Neither is it tried again, nor is the next address asked.
+        assert_eq!(server.paths(), ["/s.zip"]);
+        scratch.assert_nothing_taken();
+        // What came so far is kept for the next run.
+        let kept = scratch.cached();
+        assert_eq!(kept.len(), 2, "{kept:?}");
+        assert!(kept[1].ends_with(".partial.validator"), "{kept:?}");
+    }
+}
+
+#[test]
+fn before_the_first_byte() {
+    let listener = Arc::new(Listener::default());
+    let cancels = Arc::clone(&listener);
+    let server = Server::start(move |_, answer| {
+        cancels.cancelled.store(true, Ordering::SeqCst);
+        answer.stall();
+    });
+    let scratch = Scratch::new();
+    let error = fetch(&server, &scratch.cache, &listener);
+    assert_eq!(error, format!("cannot download `{}`: interrupted", server.url("/s.zip")));
+    assert_eq!(server.paths(), ["/s.zip"]);
+    scratch.assert_empty();
+}
+
+#[test]
+fn in_the_pause_between_two_attempts() {
+    let listener = Arc::new(Listener::default());
+    let cancels = Arc::clone(&listener);
+    let server = Server::start(move |_, answer| {
+        answer.whole("503 Service Unavailable", &[], b"");
+        cancels.cancelled.store(true, Ordering::SeqCst);
+    });
+    let pause = Duration::from_secs(60);
+    let patience = Patience { connect: pause, silence: pause, attempts: 3, pause };
+    let network = Network::Online(Http::new(None, patience).unwrap());
+    let (scratch, pin) = (Scratch::new(), pin(&[server.url("/s.zip")]));
+    let started = Instant::now();
+    let error = syslinux::fetch(&pin, &pin.members, &scratch.cache, &network, None, &*listener).unwrap_err();
+    assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
+    assert_eq!(error.to_string(), format!("cannot download `{}`: interrupted", server.url("/s.zip")));
+    scratch.assert_empty();
+}
+
+#[test]
+fn while_git_waits_for_an_answer() {
+    let listener = Arc::new(Listener::default());
+    let cancels = Arc::clone(&listener);
+    let server = Server::start(move |_, answer| {
+        cancels.cancelled.store(true, Ordering::SeqCst);
+        answer.stall();
+    });
+    let scratch = Scratch::new();
+    let mut pin = Upstream::new(&scratch.path("upstream.git")).pin();
+    pin.urls = vec![server.url("/ipxe.git"), server.url("/second.git")];
+    let started = Instant::now();
+    let error = ipxe::fetch(&pin, &scratch.cache, &online(), None, &*listener).unwrap_err();
+    assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
+    assert_eq!(
+        error.to_string(),
+        format!("cannot fetch from `{}`: interrupted", server.url("/ipxe.git"))
+    );
+    assert_eq!(server.paths(), ["/ipxe.git/info/refs?service=git-upload-pack"]);
+}
+
+#[test]
+fn a_panic_of_the_work_is_not_swallowed_by_the_watch_over_it() {
+    let (done, waits) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let result = std::panic::catch_unwind(|| http().interruptible(&Listener::default(), || panic!("on purpose")));
+        done.send(result.is_err()).unwrap();
+    });
+    assert_eq!(waits.recv_timeout(PROMPT), Ok(true));
+}
+
+#[test]
+fn work_that_is_done_is_not_held_up_by_the_watch_over_it() {
+    // Each wait of the watch would be a tenth of a second, that is a minute for all.
+    let (http, listener, started) = (http(), Listener::default(), Instant::now());
+    let sum: u32 = (0..600).map(|_| http.interruptible(&listener, || 1)).sum();
+    assert_eq!(sum, 600);
+    assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
+}

@@ -1,0 +1,207 @@
+//! The real thing: iPXE at its pinned commit and syslinux 6.03, wherever the pinned inputs can be
+//! had. Elsewhere every test here says that it was skipped, and why.
+
+mod real_support;
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use netboot_loaders::digest::Sha256Digest;
+use netboot_loaders::progress::Silent;
+use real_support::{Real, scripted, sources};
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each test keeps all processors busy by itself, and the later ones use what the first has built.
+    arguments.test_threads = Some(1);
+    let tests: [(&str, fn(&Real)); 6] = [
+        ("all_six_loaders_are_built_and_are_what_they_should_be", six_loaders),
+        ("the_second_time_needs_nothing_and_another_script_only_links", second_script),
+        ("loaders_are_byte_for_byte_what_stock_make_gives", stock_make),
+        ("another_folder_user_and_time_zone_give_the_same_bytes", elsewhere),
+        ("a_configuration_and_a_certificate_get_into_the_loaders", configuration),
+        ("kill_9_at_fifty_moments_leaves_the_old_tree", killed),
+    ];
+    let trial = |(name, test): (&'static str, fn(&Real))| {
+        Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
+            match sources() {
+                Ok(real) => {
+                    let started = Instant::now();
+                    test(real);
+                    println!("{name}: {:.1} s", started.elapsed().as_secs_f64());
+                    Ok(Completion::Completed)
+                }
+                Err(reason) => Ok(Completion::ignored_with(reason)),
+            }
+        })
+    };
+    libtest_mimic::run(&arguments, tests.map(trial).into_iter().collect()).exit_code()
+}
+
+const SIX: &str = r#"["ipxe.pxe", "undionly.kpxe", "ipxe-legacy.pxe", "ipxe.efi", "ipxe-legacy.efi", "snponly.efi"]"#;
+
+fn six_loaders(real: &Real) {
+    real.sites(&format!("[default]\nloaders = {SIX}\nscript = \"root-path.ipxe\"\n[syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]\n"));
+    let before = Instant::now();
+    print!("{}", real.build(&[]));
+    println!("cold build of six loaders: {:.1} s", before.elapsed().as_secs_f64());
+    let sums =
+        Command::new("sha256sum").args(["--strict", "-c", "SHA256SUMS"]).current_dir(real.tree()).output().unwrap();
+    assert!(sums.status.success(), "{sums:?}");
+    let script = std::fs::read(real.project.join("embed-scripts/root-path.ipxe")).unwrap();
+    assert_eq!(script, b"#!ipxe\ndhcp && chain ${root-path}\n");
+    for loader in ["ipxe.efi", "ipxe-legacy.efi", "snponly.efi"] {
+        let found = real.read(loader).windows(script.len()).filter(|window| *window == script).count();
+        assert_eq!(found, 1, "{loader} holds the script verbatim, once");
+        let file = Command::new("file").args(["-b", loader]).current_dir(real.tree()).output();
+        // Where `file` is missing, the tool's own reading of the header stands alone.
+        if let Ok(file) = file {
+            let text = String::from_utf8_lossy(&file.stdout).into_owned();
+            assert!(text.starts_with("PE32+ executable (EFI application) x86-64"), "{loader}: {text}");
+        }
+    }
+    for (name, digest) in real.digests() {
+        println!("{digest}  {name}");
+    }
+}
+
+fn second_script(real: &Real) {
+    six_loaders(real);
+    let before = real.digests();
+    assert!(real.build(&["--offline"]).contains(" is up to date, checked in "));
+    real.sites(&format!(
+        "[default]\nloaders = {SIX}\nscript = \"root-path.ipxe\"\n[site.rack-1]\nscript = \"robust.ipxe\"\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\n"
+    ));
+    real.build(&[]);
+    for log in real.logs() {
+        let compiled: Vec<&str> =
+            log.lines().filter(|line| line.contains("[BUILD]") || line.contains("[DEPS]")).collect();
+        assert!(compiled.iter().all(|line| line.ends_with("/embedded.o")), "compiled {compiled:?}");
+        assert!(log.contains("[LD]"));
+    }
+    let after = real.digests();
+    assert_eq!(before["ipxe.pxe"], after["ipxe.pxe"]);
+    assert_ne!(after["ipxe.pxe"], after["sites/rack-1/ipxe.pxe"]);
+}
+
+/// What a person gets with `git archive`, `make EMBED=` and one export for each platform, with
+/// dependency files and without anything of this tool but the padded script and the pin.
+fn stock_make(real: &Real) {
+    six_loaders(real);
+    let tools = real.digests();
+    let folder = tempfile::tempdir().unwrap();
+    let tree = camino::Utf8Path::from_path(folder.path()).unwrap().join("checkout");
+    real.source().export(&tree, 1, &Silent).unwrap();
+    let script = tree.join("src/embedded.ipxe");
+    std::fs::write(&script, scripted("#!ipxe\ndhcp && chain ${root-path}\n")).unwrap();
+    let loaders = ["bin/ipxe.pxe", "bin/undionly.kpxe", "bin/ipxe-legacy.pxe"].into_iter();
+    let loaders =
+        loaders.chain(["bin-x86_64-efi/ipxe.efi", "bin-x86_64-efi/ipxe-legacy.efi", "bin-x86_64-efi/snponly.efi"]);
+    let output = Command::new("make")
+        .args(["-j2", &format!("EMBED={script}"), &format!("GITVERSION={}", real.pin().commit)])
+        .arg(format!("EXTRA_CFLAGS=-ffile-prefix-map={tree}=."))
+        .args(loaders.clone())
+        .env("SOURCE_DATE_EPOCH", real.pin().epoch.to_string())
+        .current_dir(tree.join("src"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for loader in loaders {
+        let made = Sha256Digest::of(&std::fs::read(tree.join("src").join(loader)).unwrap()).to_string();
+        assert_eq!(tools[loader.rsplit('/').next().unwrap()], made, "{loader}");
+    }
+}
+
+fn elsewhere(real: &Real) {
+    six_loaders(real);
+    let before = real.digests();
+    let folder = tempfile::tempdir().unwrap();
+    let other =
+        camino::Utf8Path::from_path(folder.path()).unwrap().join("a-much-longer-name-of-a-folder-than-the-other-one");
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; cd /; exec \"$@\"", "sh"]).arg(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["--project", real.project.as_str(), "--cache-dir", other.join("cache").as_str()]);
+    command.args(["build-loaders", "--offline", "--jobs", "3", "--no-werror", "--out", other.join("tree").as_str()]);
+    command.args(["--ipxe-url", real.sources.ipxe_git().as_str(), "--syslinux-archive", &real.archive()]);
+    command
+        .env("TZ", "Pacific/Kiritimati")
+        .env("LC_ALL", "C.UTF-8")
+        .env("HOME", "/nowhere")
+        .env("SOURCE_DATE_EPOCH", "1");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (name, digest) in before {
+        let made = Sha256Digest::of(&std::fs::read(other.join("tree").join(&name)).unwrap()).to_string();
+        assert!(name == "SHA256SUMS" || name == "manifest.json" || digest == made, "{name}");
+    }
+}
+
+fn configuration(real: &Real) {
+    let certificate = real.project.join("embed-scripts/ca.pem");
+    let openssl = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+            "-keyout",
+            "/dev/null",
+        ])
+        .args(["-out", certificate.as_str()])
+        .output()
+        .unwrap();
+    assert!(openssl.status.success());
+    real.sites("[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"menu.ipxe\"\nconfig = \"full\"\ntrust = [\"ca.pem\"]\n");
+    print!("{}", real.build(&[]));
+    let der = Command::new("openssl").args(["x509", "-outform", "DER", "-in", certificate.as_str()]).output().unwrap();
+    let fingerprint = Sha256Digest::of(&der.stdout);
+    let loader = real.read("ipxe.efi");
+    let holds = |needle: &[u8]| loader.windows(needle.len()).any(|window| window == needle);
+    assert!(holds(fingerprint.as_bytes()), "the loader trusts the certificate");
+    assert!(holds(b"nslookup\0") && holds(b"imgverify\0"), "the loader has the commands of the configuration");
+}
+
+fn killed(real: &Real) {
+    let sites = |number: u32| {
+        let script = format!("#!ipxe\necho number {number}\nshell\n");
+        std::fs::write(real.project.join("embed-scripts/killed.ipxe"), script).unwrap();
+    };
+    real.sites("[default]\nloaders = [\"ipxe.pxe\", \"undionly.kpxe\", \"ipxe.efi\"]\nscript = \"killed.ipxe\"\n");
+    sites(0);
+    real.build(&[]);
+    sites(51);
+    let started = Instant::now();
+    real.build(&[]);
+    let whole = started.elapsed().max(Duration::from_secs(1));
+    println!("a rebuild with another script takes {:.1} s", whole.as_secs_f64());
+    let mut unfinished = 0;
+    for number in 1..=50_u32 {
+        let before = real.digests();
+        sites(number);
+        let mut child = real.command(&["build-loaders", "--offline", "--quiet"]).spawn().unwrap();
+        std::thread::sleep(whole * (number * 29 % 50) / 46);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        real.verify();
+        unfinished += u32::from(real.digests() == before);
+    }
+    println!("{unfinished} of 50 builds were killed before they had published");
+    assert!(unfinished > 0);
+    let expected = {
+        real.build(&[]);
+        real.verify();
+        real.digests()
+    };
+    assert!(String::from_utf8_lossy(&real.read("ipxe.efi")).contains("echo number 50\n"));
+    // The objects survived: a build that trusts none of them gives the same bytes.
+    std::fs::remove_dir_all(real.cache.join("work")).unwrap();
+    std::fs::remove_dir_all(real.cache.join("loaders")).unwrap();
+    real.build(&[]);
+    assert_eq!(real.digests(), expected);
+}
