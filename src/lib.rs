@@ -6,6 +6,8 @@
 //!
 //! The library never prints, exits, or looks at the clock's date or the environment.
 
+#![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 pub mod digest;
 pub mod fs;
 pub mod paths;

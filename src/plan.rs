@@ -224,3 +224,64 @@ impl fmt::Display for Plan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build_loaders::Choices;
+    use crate::paths::Project;
+    use crate::progress::Silent;
+
+    fn shipped() -> Choices {
+        Choices::read(&Project::new(env!("CARGO_MANIFEST_DIR")), &Silent).unwrap()
+    }
+
+    fn plan(choices: Choices, toolchain: Toolchain) -> Plan {
+        Plan::new(Inputs { pins: choices.pins, patches: choices.patches, toolchain }, &choices.sites)
+    }
+
+    #[test]
+    fn the_plan_of_the_shipped_default() {
+        assert_eq!(
+            plan(shipped(), Toolchain::default()).to_string(),
+            "\
+iPXE 2.0.0 at commit 12798ec29aa8a64d8675c4378b99f5fe28447afb
+build bios-default (configuration `default`)
+  make AUTO_DEPS= GITVERSION=12798ec29aa8a64d8675c4378b99f5fe28447afb EMBED=embedded.ipxe EXTRA_CFLAGS=-ffile-prefix-map=<tree>=.
+  link ipxe.pxe, undionly.kpxe with root-path.ipxe (slot 5b825324bef3)
+build efi-x64-default (configuration `default`)
+  make AUTO_DEPS= GITVERSION=12798ec29aa8a64d8675c4378b99f5fe28447afb EMBED=embedded.ipxe EXTRA_CFLAGS=-ffile-prefix-map=<tree>=.
+  link ipxe.efi with root-path.ipxe (slot 5b825324bef3)
+tree
+  ipxe.efi = ipxe.efi with root-path.ipxe, configuration `default`
+  ipxe.pxe = ipxe.pxe with root-path.ipxe, configuration `default`
+  ldlinux.c32 = bios/com32/elflink/ldlinux/ldlinux.c32 of syslinux 6.03
+  ldlinux.e64 = efi64/com32/elflink/ldlinux/ldlinux.e64 of syslinux 6.03
+  lpxelinux.0 = bios/core/lpxelinux.0 of syslinux 6.03
+  syslinux.efi = efi64/efi/syslinux.efi of syslinux 6.03
+  undionly.kpxe = undionly.kpxe with root-path.ipxe, configuration `default`
+"
+        );
+    }
+
+    #[test]
+    fn whatever_goes_in_decides_about_the_keys() {
+        let keys = |plan: &Plan| plan.builds.iter().map(|build| build.key).collect::<Vec<_>>();
+        let base = keys(&plan(shipped(), Toolchain::default()));
+        assert_eq!(base, keys(&plan(shipped(), Toolchain::default())));
+        let mut changed = Vec::new();
+        let mut choices = shipped();
+        choices.pins.ipxe.epoch += 1;
+        changed.push(plan(choices, Toolchain::default()));
+        let mut choices = shipped();
+        choices.patches.push(Patch { name: "x".into(), content: Vec::new() });
+        changed.push(plan(choices, Toolchain::default()));
+        let mut choices = shipped();
+        let config = Arc::make_mut(&mut choices.sites.sites[0].config);
+        config.headers.insert("general.h".into(), Vec::new());
+        changed.push(plan(choices, Toolchain::default()));
+        for plan in changed {
+            assert!(keys(&plan).iter().all(|key| !base.contains(key)), "{plan}");
+        }
+    }
+}

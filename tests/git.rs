@@ -133,7 +133,7 @@ fn a_cache_that_is_no_repository() -> Completion {
     assert_eq!(
         error,
         format!(
-            "cannot use the git cache `{path}`: could not find repository at '{path}'\n\
+            "cannot use the git cache `{path}`: path is not a repository: {path}\n\
              hint: delete that folder; it is fetched anew"
         )
     );
@@ -210,9 +210,10 @@ fn the_content_digest_can_be_computed_with_other_tools() -> Completion {
     let (scratch, upstream) = scratch();
     let folder = scratch.path("archive");
     std::fs::create_dir(&folder).unwrap();
+    // The line of vendor/README.md.
     let line = format!(
         "git --git-dir='{}' archive {} | tar -x\n\
-         find . -type f | cut -c 3- | LC_ALL=C sort | xargs sha256sum | sha256sum",
+         find . -type f -printf '%P\\n' | LC_ALL=C sort | tr '\\n' '\\0' | xargs -0 sha256sum | sha256sum",
         upstream.path, upstream.second
     );
     match shell(&folder, &line, &["git", "sha256sum"]) {
@@ -228,11 +229,11 @@ fn trees_that_no_honest_source_has() -> Completion {
     let plain = repository.blob(b"escaped\n").unwrap();
     let inner = rogue_tree(repository, "100644", "x", plain).id();
     for (tree, message) in [
-        (rogue_tree(repository, "40000", "..", inner), "`..` is no name of a folder"),
-        (rogue_tree(repository, "40000", ".", inner), "`.` is no name of a folder"),
-        (rogue_tree(repository, "40000", "a/..", inner), "`a/..` is no name of a folder"),
-        (rogue_tree(repository, "100644", "..", plain), "`..` is no name of a file"),
-        (rogue_tree(repository, "100644", "../x", plain), "`../x` is no name of a file"),
+        (rogue_tree(repository, "40000", "..", inner), "`..` is no name of a file or folder"),
+        (rogue_tree(repository, "40000", ".", inner), "`.` is no name of a file or folder"),
+        (rogue_tree(repository, "40000", "a/..", inner), "`a/..` is no name of a file or folder"),
+        (rogue_tree(repository, "100644", "..", plain), "`..` is no name of a file or folder"),
+        (rogue_tree(repository, "100644", "../x", plain), "`../x` is no name of a file or folder"),
         (rogue_tree(repository, "120000", "link", plain), "`link` has mode 120000, wanted a plain file"),
         (rogue_tree(repository, "160000", "module", upstream.first), "`module` has mode 160000, wanted a plain file"),
     ] {
@@ -245,8 +246,8 @@ fn trees_that_no_honest_source_has() -> Completion {
     Completion::Completed
 }
 
-const FIRST_LINE: &[u8] = b"--- a/README\n+++ b/README\n@@ -1,2 +1,2 @@\n-second\n+patched\n with a second line\n";
-const AGAIN: &[u8] = b"--- a/README\n+++ b/README\n@@ -1,2 +1,2 @@\n-patched\n+patched again\n with a second line\n";
+const FIRST_LINE: &[u8] = b"diff --git a/README b/README\n--- a/README\n+++ b/README\n@@ -1,2 +1,2 @@\n-second\n+patched\n with a second line\n";
+const AGAIN: &[u8] = b"From 1234\nSubject: as format-patch writes it\n\ndiff --git a/README b/README\n--- a/README\n+++ b/README\n@@ -1,2 +1,2 @@\n-patched\n+patched again\n with a second line\n";
 const NEW_FILE: &[u8] = b"diff --git a/src/new.sh b/src/new.sh\nnew file mode 100755\n--- /dev/null\n+++ b/src/new.sh\n@@ -0,0 +1 @@\n+new\n";
 
 fn patches_apply_in_the_order_of_their_names() -> Completion {
@@ -278,10 +279,13 @@ fn patches_that_cannot_be_applied() -> Completion {
     let outside = "it names a path outside the tree";
     let cases: &[(&[u8], &str)] = &[
         (AGAIN, "hunk at line 1 did not apply"),
-        (b"", "it is no unified diff"),
-        (b"just a note\n", "it is no unified diff"),
-        (b"--- a/../x\n+++ b/../x\n@@ -1 +1 @@\n-a\n+b\n", outside),
-        (b"--- /dev/null\n+++ b/src/../../x\n@@ -0,0 +1 @@\n+b\n", outside),
+        (b"", "it is not what `git diff` or `git format-patch` writes"),
+        (b"--- a/README\n+++ b/README\n@@ -1 +1 @@\n-a\n+b\n", "it is not what `git diff` or `git format-patch` writes"),
+        (b"diff --git a/../x b/../x\n--- a/../x\n+++ b/../x\n@@ -1 +1 @@\n-a\n+b\n", outside),
+        (
+            b"diff --git a/src/../../x b/src/../../x\nnew file mode 100644\n--- /dev/null\n+++ b/src/../../x\n@@ -0,0 +1 @@\n+b\n",
+            outside,
+        ),
         (
             b"diff --git a/link b/link\nnew file mode 120000\n--- /dev/null\n+++ b/link\n@@ -0,0 +1 @@\n+/etc/passwd\n\\ No newline at end of file\n",
             "`link` has mode 120000, wanted a plain file",

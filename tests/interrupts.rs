@@ -4,11 +4,12 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use netboot_loaders::paths::Cache;
+use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::source::http::{Http, Network, Patience};
 use netboot_loaders::source::{ipxe, syslinux};
 
@@ -35,7 +36,11 @@ fn in_the_middle_of_a_body() {
         let server = Server::start(move |_, answer| {
             answer.head("200 OK", &[head, "ETag: \"v1\""]);
             let piece = noise(3, 20_000);
-            if head.contains("chunked") { answer.chunk(&piece) } else { answer.bytes(&piece) };
+            if head.contains("chunked") {
+                answer.chunk(&piece)
+            } else {
+                answer.bytes(&piece)
+            };
             answer.stall();
         });
         let scratch = Scratch::new();
@@ -99,16 +104,13 @@ fn while_git_waits_for_an_answer() {
     let started = Instant::now();
     let error = ipxe::fetch(&pin, &scratch.cache, &online(), None, &*listener).unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
-    assert_eq!(
-        error.to_string(),
-        format!("cannot fetch from `{}`: interrupted", server.url("/ipxe.git"))
-    );
+    assert_eq!(error.to_string(), format!("cannot fetch from `{}`: interrupted", server.url("/ipxe.git")));
     assert_eq!(server.paths(), ["/ipxe.git/info/refs?service=git-upload-pack"]);
 }
 
 #[test]
 fn a_panic_of_the_work_is_not_swallowed_by_the_watch_over_it() {
-    let (done, waits) = std::sync::mpsc::channel();
+    let (done, waits) = mpsc::channel();
     std::thread::spawn(move || {
         let result = std::panic::catch_unwind(|| http().interruptible(&Listener::default(), || panic!("on purpose")));
         done.send(result.is_err()).unwrap();
@@ -118,9 +120,20 @@ fn a_panic_of_the_work_is_not_swallowed_by_the_watch_over_it() {
 
 #[test]
 fn work_that_is_done_is_not_held_up_by_the_watch_over_it() {
-    // Each wait of the watch would be a tenth of a second, that is a minute for all.
-    let (http, listener, started) = (http(), Listener::default(), Instant::now());
-    let sum: u32 = (0..600).map(|_| http.interruptible(&listener, || 1)).sum();
-    assert_eq!(sum, 600);
+    /// Tells when it was asked, which the watch does before it goes to sleep.
+    struct Asked(mpsc::SyncSender<()>);
+    impl Progress for Asked {
+        fn report(&self, _: &Event) {}
+        fn cancelled(&self) -> bool {
+            let _ = self.0.try_send(());
+            false
+        }
+    }
+    let (asked, waits) = mpsc::sync_channel(1);
+    let (http, asked, started) = (http(), Asked(asked), Instant::now());
+    // Each sleep lasts a tenth of a second, that is more than half a minute for all.
+    for _ in 0..400 {
+        http.interruptible(&asked, || waits.recv().unwrap());
+    }
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
 }

@@ -319,3 +319,42 @@ fn site_name(name: &str, place: &Place) -> Result<(), Finding> {
 fn relative(project: &Project, path: &Utf8Path) -> Utf8PathBuf {
     path.strip_prefix(project.root()).unwrap_or(path).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_script_is_one_that_ipxe_takes() {
+        let project = Project::new(env!("CARGO_MANIFEST_DIR"));
+        let with_url = [("site", "rack-1"), ("boot_url", "http://192.0.2.10/boot.ipxe")];
+        let mut count = 0;
+        for (path, _) in fs::walk(&project.scripts()).unwrap() {
+            if path.extension() == Some("ipxe") {
+                let content = fs::read(&project.scripts().join(&path)).unwrap();
+                for vars in [&with_url[..1], &with_url[..]] {
+                    let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+                    match Script::render(&path, &path, &content, &vars) {
+                        Ok(script) => {
+                            for platform in super::super::loader::Platform::ALL {
+                                assert_eq!(script.needs(platform).count(), 0, "{path} runs in a default build");
+                            }
+                        }
+                        Err(findings) => assert!(path == "url.ipxe" && vars.len() == 1, "{path}: {findings:?}"),
+                    }
+                }
+                count += 1;
+            }
+        }
+        assert_eq!(count, 4);
+    }
+
+    #[test]
+    fn every_shipped_configuration_can_be_read() {
+        let configs = Project::new(env!("CARGO_MANIFEST_DIR")).ipxe_configs();
+        for name in ["https", "diagnostics", "serial", "full"] {
+            assert!(!IpxeConfig::read(&configs, name).unwrap().headers.is_empty(), "{name}");
+        }
+        assert!(IpxeConfig::read(&configs, "full").unwrap().defines("PING_CMD"));
+    }
+}

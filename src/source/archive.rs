@@ -11,6 +11,8 @@ use crate::fs;
 
 /// The most that a whole archive may unpack to, in bytes; syslinux 6.03 has 60 MB.
 const MAX_UNPACKED: u64 = 512 << 20;
+/// The longest name or other note on a member that a .tar may have, in bytes.
+const MAX_NOTE: u64 = 64 << 10;
 /// The most memory that xz may ask for, in bytes.
 const XZ_MEMORY: u64 = 128 << 20;
 
@@ -125,7 +127,11 @@ impl Collector<'_> {
     }
 
     fn zip(&mut self, file: File) -> Result<(), Error> {
-        let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| self.damaged(&error))?;
+        let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| match error {
+            zip::result::ZipError::Io(error) => self.damaged(&error),
+            // The crate's own words name its types.
+            _ => self.damaged(&"its table of contents, which stands at the end, cannot be read"),
+        })?;
         if archive.has_duplicate_names() {
             return Err(self.hostile("it has two members of one name".into()));
         }
@@ -142,13 +148,24 @@ impl Collector<'_> {
         let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0).map_err(|error| self.damaged(&error))?;
         let reader = liblzma::bufread::XzDecoder::new_stream(BufReader::new(file), stream).take(MAX_UNPACKED);
         let mut archive = tar::Archive::new(reader);
-        for entry in archive.entries().map_err(|error| self.damaged(&error))? {
+        // Raw, because long names and other notes would be read into memory whatever their size. The
+        // wanted members have short names.
+        for entry in archive.entries().map_err(|error| self.damaged(&error))?.raw(true) {
             let mut entry = entry.map_err(|error| self.damaged(&error))?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let kind = entry.header().entry_type();
             let size = entry.size();
+            let is_note = kind.is_gnu_longname()
+                || kind.is_gnu_longlink()
+                || kind.is_pax_local_extensions()
+                || kind.is_pax_global_extensions();
+            if is_note && size > MAX_NOTE {
+                return Err(self.hostile(format!("it has a name or a note of more than {MAX_NOTE} bytes")));
+            }
             self.entry(&name, kind.is_file(), kind.is_dir(), size, &mut entry)?;
         }
+        // Reads xz's own checksums too, which stand behind the last member.
+        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| self.damaged(&error))?;
         Ok(())
     }
 
@@ -171,7 +188,8 @@ impl Collector<'_> {
         if self.unpacked > MAX_UNPACKED {
             return Err(self.hostile(format!("it unpacks to more than {MAX_UNPACKED} bytes")));
         }
-        let Some((member, limit)) = self.member(path) else { return Ok(()) };
+        let plain: Utf8PathBuf = path.components().filter(|part| *part != camino::Utf8Component::CurDir).collect();
+        let Some((member, limit)) = self.member(&plain) else { return Ok(()) };
         if is_dir {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use camino::{Utf8Path, Utf8PathBuf};
 use ureq::http::StatusCode;
 
-use super::http::{Http, Response};
+use super::http::{self, Http, Response};
 use crate::fs;
 use crate::progress::{Kind, Progress, Task};
 
@@ -33,6 +33,14 @@ pub enum Error {
         url: String,
         /// The limit in bytes.
         limit: u64,
+    },
+    /// It is no address of the web.
+    #[error(
+        "cannot download `{url}`: found no address that can be asked, wanted one as in `https://host/path`\nhint: check the address, or bring the file in with `--syslinux-archive`"
+    )]
+    Address {
+        /// The address.
+        url: String,
     },
     /// The server sends its visitors in a circle.
     #[error(
@@ -94,14 +102,22 @@ pub fn download(http: &Http, url: &str, partial: &Utf8Path, limit: u64, progress
         if progress.cancelled() {
             return Err(Error::Cancelled { url: url.into() });
         }
-        match http.interruptible(progress, || attempt_once(http, url, partial, limit, &mut task)) {
+        let result = http.interruptible(progress, || attempt_once(http, url, partial, limit, &mut task));
+        match result {
+            // Even a success is none then: where a server does not tell the length, breaking the
+            // connection off looks like the end of the file.
+            _ if progress.cancelled() => return Err(Error::Cancelled { url: url.into() }),
             Ok(bytes) => {
                 fs::remove_file(&validator_file(partial))?;
                 task.finish(format!("{bytes} bytes"));
                 return Ok(());
             }
-            Err(_) if progress.cancelled() => return Err(Error::Cancelled { url: url.into() }),
-            Err(Attempt::Final(error)) => return Err(error),
+            Err(Attempt::Final(error)) => {
+                if matches!(error, Error::TooLarge { .. }) {
+                    forget(partial)?;
+                }
+                return Err(error);
+            }
             Err(Attempt::Passing(why)) => reason = why,
         }
     }
@@ -124,6 +140,10 @@ fn attempt_once(http: &Http, url: &str, partial: &Utf8Path, limit: u64, task: &m
     let response = http.get(url, &headers).map_err(|error| classify(url, &error))?;
     let too_large = || Attempt::Final(Error::TooLarge { url: url.into(), limit });
     let (mut file, start) = match (response.status(), have) {
+        (StatusCode::PARTIAL_CONTENT, Some((length, _))) if starts_at(&response) != Some(length) => {
+            forget(partial)?;
+            return Err(Attempt::Passing("the server sent another part of the file than it was asked for".into()));
+        }
         (StatusCode::PARTIAL_CONTENT, Some((length, _))) => (
             OpenOptions::new().append(true).open(partial).map_err(|error| fs::Error::new("open", partial, error))?,
             length,
@@ -137,7 +157,7 @@ fn attempt_once(http: &Http, url: &str, partial: &Utf8Path, limit: u64, task: &m
             (file, 0)
         }
         (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
-            fs::remove_file(partial)?;
+            forget(partial)?;
             return Err(Attempt::Passing("the server does not have the rest of the file".into()));
         }
         (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
@@ -145,7 +165,7 @@ fn attempt_once(http: &Http, url: &str, partial: &Utf8Path, limit: u64, task: &m
         }
         (status, _) => return Err(Attempt::Final(Error::Status { url: url.into(), status })),
     };
-    let total = response.body().content_length().map(|rest| start + rest);
+    let total = response.body().content_length().map(|rest| start.saturating_add(rest));
     if total.is_some_and(|total| total > limit) {
         return Err(too_large());
     }
@@ -157,7 +177,10 @@ fn attempt_once(http: &Http, url: &str, partial: &Utf8Path, limit: u64, task: &m
         let count = match reader.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => count,
-            Err(error) => return Err(Attempt::Passing(format!("the connection broke after {done} bytes ({error})"))),
+            Err(error) => {
+                let reason = http::reason(&error.into());
+                return Err(Attempt::Passing(format!("the transfer stopped after {done} bytes ({reason})")));
+            }
         };
         done += count as u64;
         if done > limit {
@@ -172,14 +195,25 @@ fn attempt_once(http: &Http, url: &str, partial: &Utf8Path, limit: u64, task: &m
 fn classify(url: &str, error: &ureq::Error) -> Attempt {
     match error {
         ureq::Error::TooManyRedirects => Attempt::Final(Error::Redirects { url: url.into() }),
-        ureq::Error::HostNotFound => Attempt::Passing("the host name cannot be resolved".into()),
-        ureq::Error::Timeout(_) => Attempt::Passing("the server does not answer in time".into()),
-        other => Attempt::Passing(other.to_string()),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Attempt::Final(Error::Address { url: url.into() }),
+        other => Attempt::Passing(http::reason(other)),
     }
 }
 
 fn validator_file(partial: &Utf8Path) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{partial}.validator"))
+}
+
+/// Removes what has arrived: no later attempt can make use of it.
+fn forget(partial: &Utf8Path) -> Result<(), fs::Error> {
+    fs::remove_file(partial)?;
+    fs::remove_file(&validator_file(partial))
+}
+
+/// The place of an answer's first byte in the file, where it says so.
+fn starts_at(response: &Response) -> Option<u64> {
+    let range = response.headers().get("content-range")?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
 }
 
 /// What lets a server tell whether its file is still the one that was begun. Weak ones do not.

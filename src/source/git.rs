@@ -34,6 +34,12 @@ pub enum Error {
         /// The commit.
         commit: CommitId,
     },
+    /// The user asked to stop.
+    #[error("cannot fetch from `{url}`: interrupted")]
+    Cancelled {
+        /// The remote.
+        url: String,
+    },
     /// The cache is damaged.
     #[error("cannot use the git cache `{path}`: {reason}\nhint: delete that folder; it is fetched anew")]
     Cache {
@@ -73,7 +79,8 @@ pub fn has(repository: &Repository, commit: &CommitId) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::Fetch`] where the remote fails, [`Error::NoCommit`] where it works but has no such commit.
+/// [`Error::Fetch`] where the remote fails, [`Error::NoCommit`] where it works but has no such commit,
+/// [`Error::Cancelled`].
 pub fn fetch(
     repository: &Repository,
     http: Option<&Http>,
@@ -92,7 +99,7 @@ pub fn fetch(
         return Ok(());
     }
     Err(match fetched {
-        Err(_) if progress.cancelled() => Error::Fetch { url: url.into(), reason: "interrupted".into() },
+        Err(_) if progress.cancelled() => Error::Cancelled { url: url.into() },
         Err(error) => Error::Fetch { url: url.into(), reason: error.message().to_owned() },
         Ok(()) => Error::NoCommit { url: url.into(), commit: *commit },
     })
@@ -118,13 +125,14 @@ fn copy(repository: &Repository, path: &Utf8Path, commit: &CommitId, task: &mut 
     let odb = repository.odb()?;
     let mut writer = odb.packwriter()?;
     let mut broken = None;
-    builder.foreach(|piece| {
+    let packed = builder.foreach(|piece| {
         broken = writer.write_all(piece).err();
         broken.is_none()
-    })?;
+    });
     if let Some(error) = broken {
         return Err(git2::Error::from_str(&error.to_string()));
     }
+    packed?;
     task.set(builder.written() as u64, Some(builder.object_count() as u64));
     writer.commit()?;
     // Tells git that the parents are left out on purpose.
@@ -134,6 +142,9 @@ fn copy(repository: &Repository, path: &Utf8Path, commit: &CommitId, task: &mut 
     std::fs::write(&shallow, list).map_err(|error| git2::Error::from_str(&error.to_string()))?;
     repository.reference(&format!("refs/pins/{commit}"), oid, true, "pinned").map(drop)
 }
+
+/// The depth that asks for all that earlier fetches left out; libgit2's `GIT_FETCH_DEPTH_UNSHALLOW`.
+const UNSHALLOW: i32 = i32::MAX;
 
 /// Fetches the commit first by its own name and without history; where the server does not give
 /// commits by name, by the ref that leads to it; then with all branches and tags.
@@ -145,14 +156,19 @@ fn fetch_remote(
     progress: &dyn Progress,
     task: &mut Task<'_>,
 ) -> Result<(), git2::Error> {
-    let pinned = format!("refs/pins/{commit}");
     let attempts = [
-        (vec![format!("+{commit}:{pinned}")], 1),
-        (vec![format!("+{git_ref}:{pinned}")], 1),
-        (vec!["+refs/heads/*:refs/mirror/heads/*".into(), "+refs/tags/*:refs/mirror/tags/*".into()], 0),
+        (vec![format!("+{commit}:refs/pins/{commit}")], true),
+        (vec![format!("+{git_ref}:refs/mirror/pinned")], true),
+        (vec!["+refs/heads/*:refs/mirror/heads/*".into(), "+refs/tags/*:refs/mirror/tags/*".into()], false),
     ];
     let mut result = Ok(());
-    for (refspecs, depth) in attempts {
+    for (refspecs, shallow) in attempts {
+        let depth = match (shallow, repository.is_shallow()) {
+            (true, _) => 1,
+            // Without this, a server is right to think that the history is here already.
+            (false, true) => UNSHALLOW,
+            (false, false) => 0,
+        };
         let mut once = || fetch_once(repository, url, &refspecs, depth, progress, task);
         result = match http {
             Some(http) => with_http(http, || http.interruptible(progress, &mut once)),

@@ -1,8 +1,11 @@
 //! The HTTP client: the only TLS stack, for downloads and for git alike.
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Thread;
 use std::time::Duration;
+
+use ureq::Timeout;
 
 use ureq::tls::{RootCerts, TlsConfig};
 
@@ -96,22 +99,57 @@ impl Http {
 
     /// Does `work`, and breaks off whatever transfer it waits for when `progress` is cancelled.
     pub fn interruptible<T>(&self, progress: &dyn Progress, work: impl FnOnce() -> T) -> T {
-        let done = Arc::new(AtomicBool::new(false));
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let watched = Arc::clone(&done);
-            scope.spawn(move || {
-                while !watched.load(Ordering::Relaxed) {
+            let watch = scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
                     if progress.cancelled() {
                         return self.agent.clone().shutdown();
                     }
                     std::thread::park_timeout(Duration::from_millis(100));
                 }
             });
-            let result = work();
-            done.store(true, Ordering::Relaxed);
-            result
+            // Dropped also when the work panics: the scope does not end before the watch does.
+            let _end = EndOfWork { done: &done, watch: watch.thread() };
+            work()
         })
     }
+}
+
+struct EndOfWork<'a> {
+    done: &'a AtomicBool,
+    watch: &'a Thread,
+}
+
+impl Drop for EndOfWork<'_> {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        self.watch.unpark();
+    }
+}
+
+const HOST_NOT_FOUND: &str = "the host name cannot be resolved";
+
+/// Why no answer came, or not all of it. The same fault has the same words at whichever moment it
+/// strikes: a connection that the other side closed is reported in many ways.
+pub(super) fn reason(error: &ureq::Error) -> String {
+    let known = match error {
+        ureq::Error::HostNotFound => HOST_NOT_FOUND,
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => "the server cannot be reached in time",
+        ureq::Error::Timeout(_) => "the server fell silent",
+        ureq::Error::Io(error) => match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => "the server closed the connection",
+            io::ErrorKind::ConnectionRefused => "the server refuses the connection",
+            // A failed look-up has no kind of its own, and the rest of its text depends on the system.
+            _ if error.to_string().starts_with("failed to lookup address information") => HOST_NOT_FOUND,
+            _ => return error.to_string(),
+        },
+        other => return other.to_string(),
+    };
+    known.into()
 }
 
 fn through(proxy: &Proxy) -> Result<ureq::Proxy, BadProxy> {

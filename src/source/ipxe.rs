@@ -61,7 +61,7 @@ pub enum Error {
 pub struct Patch {
     /// Its file name.
     pub name: String,
-    /// A unified diff.
+    /// What `git diff` or `git format-patch` writes.
     pub content: Vec<u8>,
 }
 
@@ -203,18 +203,28 @@ fn files(tree: &Tree<'_>) -> Result<Vec<TreeFile>, git2::Error> {
     let mut found = Vec::new();
     let mut strange = None;
     tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
-        let name = entry.name().ok().filter(|name| !name.contains('/') && *name != "..");
-        match (entry.filemode(), name) {
-            (0o040_000, _) => {}
-            (mode @ (0o100_644 | 0o100_755), Some(name)) => {
+        let name = String::from_utf8_lossy(entry.name_bytes());
+        // git itself would not write such a name, and a folder of that name would lead elsewhere.
+        let leads_elsewhere = name.contains('/') || ["", ".", ".."].contains(&&*name);
+        match (entry.filemode(), entry.name()) {
+            _ if leads_elsewhere => {
+                strange = Some(format!("`{name}` is no name of a file or folder"));
+                return TreeWalkResult::Abort;
+            }
+            (0o040_000, Ok(_)) => {}
+            (mode @ (0o100_644 | 0o100_755), Ok(name)) => {
                 found.push(TreeFile {
                     path: Utf8Path::new(folder).join(name),
                     oid: entry.id(),
                     mode: mode.cast_unsigned() & 0o777,
                 });
             }
-            (mode, name) => {
-                strange = Some(format!("`{}` has mode {mode:o}, wanted a plain file", name.unwrap_or("a file")));
+            (_, Err(_)) => {
+                strange = Some(format!("`{name}` is not UTF-8"));
+                return TreeWalkResult::Abort;
+            }
+            (mode, Ok(name)) => {
+                strange = Some(format!("`{name}` has mode {mode:o}, wanted a plain file"));
                 return TreeWalkResult::Abort;
             }
         }
@@ -239,10 +249,10 @@ fn content_digest(repository: &Repository, tree: Oid) -> Result<Sha256Digest, gi
 }
 
 fn apply(repository: &Repository, tree: Oid, patch: &[u8]) -> Result<Oid, git2::Error> {
-    let diff = git2::Diff::from_buffer(patch)?;
-    if diff.deltas().len() == 0 {
-        return Err(git2::Error::from_str("it is no unified diff"));
+    if !patch.starts_with(b"diff --git ") && memchr::memmem::find(patch, b"\ndiff --git ").is_none() {
+        return Err(git2::Error::from_str("it is not what `git diff` or `git format-patch` writes"));
     }
+    let diff = git2::Diff::from_buffer(patch)?;
     let stays_inside = |path: Option<&Path>| {
         path.is_none_or(|path| path.components().all(|part| matches!(part, std::path::Component::Normal(_))))
     };
@@ -250,5 +260,8 @@ fn apply(repository: &Repository, tree: Oid, patch: &[u8]) -> Result<Oid, git2::
         return Err(git2::Error::from_str("it names a path outside the tree"));
     }
     let mut index = repository.apply_to_tree(&repository.find_tree(tree)?, &diff, None)?;
-    index.write_tree_to(repository)
+    let patched = index.write_tree_to(repository)?;
+    // A patch can make links too.
+    files(&repository.find_tree(patched)?)?;
+    Ok(patched)
 }

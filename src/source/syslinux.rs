@@ -19,7 +19,7 @@ const MAX_ARCHIVE: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Offline, and not in the cache.
-    #[error("{} of syslinux {version} are not in the cache `{cache}`, and `--offline` forbids to download them\nhint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive`", missing.join(", "))]
+    #[error("{} of syslinux {version} {} not in the cache `{cache}`, and `--offline` forbids to download {}\nhint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive`", missing.join(", "), if missing.len() == 1 { "is" } else { "are" }, if missing.len() == 1 { "it" } else { "them" })]
     Offline {
         /// Their names, in backticks.
         missing: Vec<String>,
@@ -134,7 +134,9 @@ fn from_network(
     let Network::Online(http) = network else { return Err(offline()) };
     let mut result = Err(offline());
     for archive in archives {
-        let name = archive.url.rsplit('/').next().unwrap_or_default();
+        // A query may hold what is nobody's business; the name ends up in the manifest.
+        let path = archive.url.split(['?', '#']).next().unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or_default();
         let partial = cache.downloads().join(format!("{}.partial", Sha256Digest::of(archive.url.as_bytes()).short()));
         result = download(http, &archive.url, &partial, MAX_ARCHIVE, progress)
             .map_err(Error::from)

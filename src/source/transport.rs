@@ -5,11 +5,13 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport};
 
-use super::http::Http;
+use ureq::ResponseExt;
+
+use super::http::{self, Http};
 
 thread_local! {
     static LENT: RefCell<Option<Http>> = const { RefCell::new(None) };
@@ -44,7 +46,7 @@ fn register() {
             let registered = unsafe {
                 git2::transport::register(scheme, |remote| {
                     let http = LENT.with_borrow(Clone::clone).ok_or_else(|| error("no HTTP client was lent"))?;
-                    Transport::smart(remote, true, Subtransport { http })
+                    Transport::smart(remote, true, Subtransport { http, moved: Arc::default() })
                 })
             };
             // Only a scheme that is registered twice is refused, and that cannot happen here.
@@ -57,8 +59,13 @@ fn error(message: &str) -> git2::Error {
     git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Net, message)
 }
 
+/// What follows a repository's address where its refs are listed.
+const ADVERTISEMENT: &str = "/info/refs?service=git-upload-pack";
+
 struct Subtransport {
     http: Http,
+    /// Where the repository really is, once the server has said so.
+    moved: Arc<Mutex<Option<String>>>,
 }
 
 impl SmartSubtransport for Subtransport {
@@ -68,7 +75,8 @@ impl SmartSubtransport for Subtransport {
             Service::UploadPack => Request::Pack(Vec::new()),
             Service::ReceivePackLs | Service::ReceivePack => return Err(error("this tool never pushes")),
         };
-        Ok(Box::new(Stream { http: self.http.clone(), url: url.trim_end_matches('/').into(), request, answer: None }))
+        let (http, moved) = (self.http.clone(), Arc::clone(&self.moved));
+        Ok(Box::new(Stream { http, url: url.trim_end_matches('/').into(), moved, request, answer: None }))
     }
 
     fn close(&self) -> Result<(), git2::Error> {
@@ -86,18 +94,19 @@ enum Request {
 struct Stream {
     http: Http,
     url: String,
+    moved: Arc<Mutex<Option<String>>>,
     request: Request,
     answer: Option<Box<dyn Read + Send>>,
 }
 
 impl Stream {
     fn send(&self) -> io::Result<Box<dyn Read + Send>> {
-        let url = &self.url;
+        let mut moved = self.moved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let url = moved.as_ref().unwrap_or(&self.url);
         let (response, wanted) = match &self.request {
-            Request::Advertisement => (
-                self.http.get(&format!("{url}/info/refs?service=git-upload-pack"), &[]),
-                "application/x-git-upload-pack-advertisement",
-            ),
+            Request::Advertisement => {
+                (self.http.get(&format!("{url}{ADVERTISEMENT}"), &[]), "application/x-git-upload-pack-advertisement")
+            }
             Request::Pack(body) => (
                 self.http.post(
                     &format!("{url}/git-upload-pack"),
@@ -110,16 +119,18 @@ impl Stream {
                 "application/x-git-upload-pack-result",
             ),
         };
-        let response = response.map_err(|error| match error {
-            ureq::Error::HostNotFound => io::Error::other("the host name cannot be resolved"),
-            other => other.into_io(),
-        })?;
+        let response = response.map_err(|error| io::Error::other(http::reason(&error)))?;
         if !response.status().is_success() {
             return Err(io::Error::other(format!("found status {}, wanted 200", response.status())));
         }
         let found = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("nothing");
         if found != wanted {
             return Err(io::Error::other(format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
+        }
+        // A redirect changes a request with a body into one without, so that the next request must
+        // go to the new address at once; git does the same.
+        if let Request::Advertisement = self.request {
+            *moved = response.get_uri().to_string().strip_suffix(ADVERTISEMENT).map(str::to_owned);
         }
         Ok(Box::new(response.into_body().into_reader()))
     }
@@ -130,7 +141,8 @@ impl Read for Stream {
         if self.answer.is_none() {
             self.answer = Some(self.send()?);
         }
-        self.answer.as_mut().map_or(Ok(0), |answer| answer.read(buf))
+        let read = self.answer.as_mut().map_or(Ok(0), |answer| answer.read(buf));
+        read.map_err(|error| io::Error::other(http::reason(&error.into())))
     }
 }
 

@@ -55,7 +55,7 @@ impl Fingerprint {
 }
 
 /// All tools that a build uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Toolchain {
     /// The `PATH` that they were looked up in.
     path: String,

@@ -6,14 +6,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::build::make::{Launcher, Settings};
 use netboot_loaders::build_loaders::Origins;
 use netboot_loaders::paths::{Cache, Project};
+use netboot_loaders::process::find_program;
 use netboot_loaders::source::http::{Http, Network, Patience, Proxy};
 
 use crate::cli::{Global, MakeArgs, OriginArgs};
-use crate::exit::{BAD_INPUT, FAILURE, Failure};
+use crate::exit::{BAD_INPUT, FAILURE, Failure, MISSING_TOOL};
 use crate::ui::Ui;
 
 /// Where and with what this process works.
-pub struct Host {
+pub struct Host<'u> {
     /// The project.
     pub project: Project,
     /// The cache.
@@ -21,12 +22,12 @@ pub struct Host {
     /// `PATH`.
     pub path: String,
     /// How it says what happens.
-    pub ui: Ui,
+    pub ui: &'u Ui,
 }
 
-impl Host {
+impl<'u> Host<'u> {
     /// Reads the environment. `global` goes first.
-    pub fn new(global: &Global, ui: Ui) -> Result<Self, Failure> {
+    pub fn new(global: &Global, ui: &'u Ui) -> Result<Self, Failure> {
         let project = match (&global.project, variable("CARGO_MANIFEST_DIR")) {
             (Some(folder), _) => absolute(folder)?,
             (None, Some(xtask)) => Utf8PathBuf::from(xtask).parent().map(ToOwned::to_owned).unwrap_or_default(),
@@ -55,14 +56,23 @@ impl Host {
     }
 
     /// How make runs.
-    pub fn settings(&self, args: &MakeArgs) -> Settings {
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such launcher.
+    pub fn settings(&self, args: &MakeArgs) -> Result<Settings, Failure> {
+        if let Some(program) = args.launcher.as_ref().filter(|program| find_program(program, &self.path).is_none()) {
+            let text =
+                format!("found no compiler launcher `{program}`\nhint: install it, or build without `--launcher`");
+            return Err(Failure::new(MISSING_TOOL, &text));
+        }
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Settings {
+        Ok(Settings {
             path: self.path.clone(),
             jobs: args.jobs.map_or(processors, usize::from),
             werror: !args.no_werror,
             launcher: args.launcher.clone().map(|program| Launcher { program, env: launcher_environment() }),
-        }
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! `cargo xtask`: what a person types. All work is the library's; this program reads the command
 //! line and the environment, renders progress, and picks the exit code.
 
+#![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 mod commands;
 mod exit;
@@ -14,8 +16,9 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
-    match host::Host::new(&cli.global, ui).and_then(|host| commands::run(cli.command, &host)) {
+    let result = host::Host::new(&cli.global, &ui).and_then(|host| commands::run(cli.command, &host));
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => ui::fail(&failure, cli.global.message_format),
+        Err(failure) => ui.fail(failure),
     }
 }

@@ -41,10 +41,15 @@ fn main() -> ExitCode {
 
 const SIX: &str = r#"["ipxe.pxe", "undionly.kpxe", "ipxe-legacy.pxe", "ipxe.efi", "ipxe-legacy.efi", "snponly.efi"]"#;
 
-fn six_loaders(real: &Real) {
+/// The tree of all six loaders, from the cache once it was built.
+fn six(real: &Real) -> String {
     real.sites(&format!("[default]\nloaders = {SIX}\nscript = \"root-path.ipxe\"\n[syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]\n"));
+    real.build(&[])
+}
+
+fn six_loaders(real: &Real) {
     let before = Instant::now();
-    print!("{}", real.build(&[]));
+    print!("{}", six(real));
     println!("cold build of six loaders: {:.1} s", before.elapsed().as_secs_f64());
     let sums =
         Command::new("sha256sum").args(["--strict", "-c", "SHA256SUMS"]).current_dir(real.tree()).output().unwrap();
@@ -58,16 +63,14 @@ fn six_loaders(real: &Real) {
         // Where `file` is missing, the tool's own reading of the header stands alone.
         if let Ok(file) = file {
             let text = String::from_utf8_lossy(&file.stdout).into_owned();
-            assert!(text.starts_with("PE32+ executable (EFI application) x86-64"), "{loader}: {text}");
+            let words = ["PE32+ executable", "(EFI application)", "x86-64"];
+            assert!(words.iter().all(|word| text.contains(word)), "{loader}: {text}");
         }
-    }
-    for (name, digest) in real.digests() {
-        println!("{digest}  {name}");
     }
 }
 
 fn second_script(real: &Real) {
-    six_loaders(real);
+    six(real);
     let before = real.digests();
     assert!(real.build(&["--offline"]).contains(" is up to date, checked in "));
     real.sites(&format!(
@@ -88,7 +91,7 @@ fn second_script(real: &Real) {
 /// What a person gets with `git archive`, `make EMBED=` and one export for each platform, with
 /// dependency files and without anything of this tool but the padded script and the pin.
 fn stock_make(real: &Real) {
-    six_loaders(real);
+    six(real);
     let tools = real.digests();
     let folder = tempfile::tempdir().unwrap();
     let tree = camino::Utf8Path::from_path(folder.path()).unwrap().join("checkout");
@@ -114,7 +117,7 @@ fn stock_make(real: &Real) {
 }
 
 fn elsewhere(real: &Real) {
-    six_loaders(real);
+    six(real);
     let before = real.digests();
     let folder = tempfile::tempdir().unwrap();
     let other =

@@ -19,9 +19,9 @@ use crate::ui::out;
 const TARGETS: [&str; 3] = ["bin/ipxe.pxe", "bin/undionly.kpxe", "bin-x86_64-efi/ipxe.efi"];
 
 /// A cold build of the default loaders, sources cached, against stock make in a fresh export.
-pub(super) fn cold(pairs: u8, origins: &OriginArgs, host: &Host) -> Result<(), Failure> {
-    let choices = Choices::read(&host.project, &host.ui)?;
-    fetch(&choices.pins, &host.cache, &Host::origins(origins)?, &host.ui)?;
+pub(super) fn cold(pairs: u8, origins: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
+    let choices = Choices::read(&host.project, host.ui)?;
+    fetch(&choices.pins, &host.cache, &Host::origins(origins)?, host.ui)?;
     let mut times = Vec::new();
     for pair in 1..=pairs {
         // Which goes first changes from pair to pair, so that a machine that slows down is fair.
@@ -61,7 +61,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// What a person types: `make -jN` for the three targets, with the script embedded.
-fn stock(host: &Host) -> Result<Duration, Failure> {
+fn stock(host: &Host<'_>) -> Result<Duration, Failure> {
     let folder = tempfile::tempdir()?;
     let root = Utf8Path::from_path(folder.path()).unwrap_or(Utf8Path::new("/tmp"));
     let pin = Choices::read(&host.project, &Silent)?.pins.ipxe;
@@ -69,19 +69,19 @@ fn stock(host: &Host) -> Result<Duration, Failure> {
     let source = Source::open(&pin, &host.cache, &[]).map_err(netboot_loaders::build_loaders::Error::from)?;
     source.export(&root.join("ipxe"), pin.epoch, &Silent).map_err(netboot_loaders::build_loaders::Error::from)?;
     let script = host.project.scripts().join("root-path.ipxe");
-    let jobs = host.settings(&MakeArgs { jobs: None, launcher: None, no_werror: false }).jobs;
+    let jobs = host.settings(&MakeArgs { jobs: None, launcher: None, no_werror: false })?.jobs;
     let mut make = Command::new("make the loaders with stock arguments", "make")
         .args([format!("-j{jobs}"), format!("EMBED={script}")])
         .args(TARGETS)
         .env("PATH", host.path.as_str());
     make.dir = Some(root.join("ipxe/src"));
     make.deadline = Duration::from_secs(3600);
-    make.output(&host.ui)?;
+    make.output(host.ui)?;
     Ok(started.elapsed())
 }
 
 /// The product, with a cache that has the sources and nothing else.
-fn product(host: &Host) -> Result<Duration, Failure> {
+fn product(host: &Host<'_>) -> Result<Duration, Failure> {
     let folder = tempfile::tempdir()?;
     let root = Utf8Path::from_path(folder.path()).unwrap_or(Utf8Path::new("/tmp"));
     let cache = Cache::new(root.join("cache"));
@@ -94,9 +94,9 @@ fn product(host: &Host) -> Result<Duration, Failure> {
         netboot_loaders::fs::write_atomic(&cache.blob(&member.sha256), &content)?;
     }
     fetch(&choices.pins, &cache, &near, &Silent)?;
-    let settings = host.settings(&MakeArgs { jobs: None, launcher: None, no_werror: false });
+    let settings = host.settings(&MakeArgs { jobs: None, launcher: None, no_werror: false })?;
     let started = Instant::now();
     let plan = Choices::read(&host.project, &Silent)?.plan(&host.path, &cache, &Silent)?;
-    build_loaders(&plan, &cache, &near, &settings, (&root.join("tree"), false), &host.ui)?;
+    build_loaders(&plan, &cache, &near, &settings, (&root.join("tree"), false), host.ui)?;
     Ok(started.elapsed())
 }

@@ -14,21 +14,21 @@ use crate::exit::Failure;
 use crate::host::{Host, absolute};
 use crate::ui::size;
 
-pub(super) fn run(args: &BuildLoaders, host: &Host) -> Result<(), Failure> {
+pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let started = Instant::now();
-    let choices = Choices::read(&host.project, &host.ui)?;
+    let choices = Choices::read(&host.project, host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(choices.has_trust()), host)?;
     }
-    let plan = choices.plan(&host.path, &host.cache, &host.ui)?;
+    let plan = choices.plan(&host.path, &host.cache, host.ui)?;
     if args.plan {
         host.ui.result(&plan.to_string(), json!({ "plan": plan.to_string() }));
         return Ok(());
     }
     let tree = args.out.as_deref().map_or_else(|| Ok(host.project.default_tree()), absolute)?;
     let origins = Host::origins(&args.origins)?;
-    let settings = host.settings(&args.make);
-    let outcome = build_loaders(&plan, &host.cache, &origins, &settings, (&tree, args.archive), &host.ui)?;
+    let settings = host.settings(&args.make)?;
+    let outcome = build_loaders(&plan, &host.cache, &origins, &settings, (&tree, args.archive), host.ui)?;
     let seconds = started.elapsed().as_secs_f64();
     host.ui.result(&summary(&outcome, seconds), object(&outcome, seconds));
     Ok(())

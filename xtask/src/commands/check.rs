@@ -20,7 +20,7 @@ const STEPS: [(&str, &[&str]); 3] = [
     ("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
 ];
 
-pub(super) fn run(args: &Check, host: &Host) -> Result<(), Failure> {
+pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     let mut needs = needs::build(false);
     needs.extend(needs::check());
     if args.install_deps {
@@ -69,10 +69,10 @@ struct Tests {
     ended_well: bool,
 }
 
-fn tests(args: &Check, host: &Host) -> Result<Tests, Failure> {
-    let sources = Choices::read(&host.project, &host.ui)
+fn tests(args: &Check, host: &Host<'_>) -> Result<Tests, Failure> {
+    let sources = Choices::read(&host.project, host.ui)
         .map_err(Failure::from)
-        .and_then(|choices| Ok(fetch(&choices.pins, &host.cache, &Host::origins(&args.origins)?, &host.ui)?));
+        .and_then(|choices| Ok(fetch(&choices.pins, &host.cache, &Host::origins(&args.origins)?, host.ui)?));
     let reason = sources.err().map(|failure| failure.message.lines().next().unwrap_or_default().to_owned());
     out("== tests: cargo test --workspace\n");
     let mut command = Command::new("cargo");

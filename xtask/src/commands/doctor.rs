@@ -14,7 +14,7 @@ use crate::cli::{Doctor, Work};
 use crate::exit::{Failure, MISSING_TOOL};
 use crate::host::Host;
 
-pub(super) fn run(args: &Doctor, host: &Host) -> Result<(), Failure> {
+pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     // Whether certificates are embedded is known only once the choices can be read.
     let trust = Choices::read(&host.project, &Silent).is_ok_and(|choices| choices.has_trust());
     let mut needs = needs::build(trust);
@@ -24,7 +24,7 @@ pub(super) fn run(args: &Doctor, host: &Host) -> Result<(), Failure> {
     if args.install_deps {
         install::missing(&needs, host)?;
     }
-    let statuses: Vec<Status> = needs.iter().map(|need| need.probe(&host.path, &host.cache, &host.ui)).collect();
+    let statuses: Vec<Status> = needs.iter().map(|need| need.probe(&host.path, &host.cache, host.ui)).collect();
     let unmet: Vec<&Need> =
         needs.iter().zip(&statuses).filter(|(_, status)| status.complaint().is_some()).map(|(need, _)| need).collect();
     let tools: Vec<_> = needs

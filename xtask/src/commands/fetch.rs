@@ -7,9 +7,9 @@ use crate::cli::OriginArgs;
 use crate::exit::Failure;
 use crate::host::Host;
 
-pub(super) fn run(args: &OriginArgs, host: &Host) -> Result<(), Failure> {
-    let choices = Choices::read(&host.project, &host.ui)?;
-    fetch(&choices.pins, &host.cache, &Host::origins(args)?, &host.ui)?;
+pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
+    let choices = Choices::read(&host.project, host.ui)?;
+    fetch(&choices.pins, &host.cache, &Host::origins(args)?, host.ui)?;
     let (ipxe, syslinux) = (&choices.pins.ipxe, &choices.pins.syslinux);
     host.ui.result(
         &format!(

@@ -10,7 +10,7 @@ use crate::exit::{Failure, MISSING_TOOL};
 use crate::host::Host;
 
 /// Installs those of `needs` that are not met.
-pub(super) fn missing(needs: &[Need], host: &Host) -> Result<(), Failure> {
+pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
     let unmet: Vec<&Need> =
         needs.iter().filter(|need| need.probe(&host.path, &host.cache, &Silent).complaint().is_some()).collect();
     if unmet.is_empty() {

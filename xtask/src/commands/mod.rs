@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::host::Host;
 
 /// Runs `command`.
-pub fn run(command: Command, host: &Host) -> Result<(), Failure> {
+pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
     match command {
         Command::BuildLoaders(args) => build_loaders::run(&args, host),
         Command::Fetch(args) => fetch::run(&args, host),

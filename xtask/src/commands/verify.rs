@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::exit::{DIFFERENT, Failure};
 use crate::host::Host;
 
-pub(super) fn run(path: Option<Utf8PathBuf>, host: &Host) -> Result<(), Failure> {
+pub(super) fn run(path: Option<Utf8PathBuf>, host: &Host<'_>) -> Result<(), Failure> {
     let path = path.unwrap_or_else(|| host.project.default_tree());
     if !path.exists() {
         return Err(Failure::new(

@@ -58,6 +58,22 @@ impl Ui {
             Style::Bars(_) | Style::Plain(_) => out(lines),
         }
     }
+
+    /// Tells a failure, and gives its exit code.
+    pub fn fail(&self, failure: Failure) -> ExitCode {
+        let Failure { mut code, message, hints } = failure;
+        if self.cancelled() {
+            // Whatever failed, it failed because it was asked to end.
+            code = INTERRUPTED;
+        }
+        if let Style::Json = self.style {
+            emit(&json!({ "event": "error", "exit-code": code, "message": message, "hints": hints }));
+        } else {
+            let hints: String = hints.iter().map(|hint| format!("\nhint: {hint}")).collect();
+            err(&labelled("error:", 31, &format!("{message}{hints}")));
+        }
+        ExitCode::from(code)
+    }
 }
 
 impl Progress for Ui {
@@ -116,20 +132,6 @@ fn labelled(label: &str, code: u8, message: &str) -> String {
         }
     }
     text
-}
-
-/// Tells a failure, and gives its exit code.
-pub fn fail(failure: &Failure, format: MessageFormat) -> ExitCode {
-    match format {
-        MessageFormat::Json => emit(&json!({
-            "event": "error", "exit-code": failure.code, "message": failure.message, "hints": failure.hints,
-        })),
-        MessageFormat::Human => {
-            let hints: String = failure.hints.iter().map(|hint| format!("\nhint: {hint}")).collect();
-            err(&labelled("error:", 31, &format!("{}{hints}", failure.message)));
-        }
-    }
-    ExitCode::from(failure.code)
 }
 
 /// Bytes for people.

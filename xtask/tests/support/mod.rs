@@ -31,11 +31,16 @@ pub struct Ran {
 impl Project {
     /// Two BIOS loaders and one EFI loader, the four syslinux files, sources beside the project.
     pub fn new() -> Self {
+        Self::with(&stand_in_members())
+    }
+
+    /// The same with other syslinux files: name in the tree, path in the archive, content.
+    pub fn with(members: &[Member]) -> Self {
         let folder = tempfile::Builder::new().prefix("netboot-").tempdir().unwrap();
         let root = Utf8Path::from_path(folder.path()).unwrap().canonicalize_utf8().unwrap();
         let project = Self { folder, root };
-        let members = project.write_archive();
-        project.write_pins(&project.commit_stand_in(), &members);
+        project.write_archive(members);
+        project.write_pins(&project.commit_stand_in(), members);
         project.write("embed-scripts/boot.ipxe", "#!ipxe\ndhcp && chain ${root-path}\n");
         project.sites(
             "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\", \"undionly.kpxe\"]\nscript = \"boot.ipxe\"\n\
@@ -125,7 +130,7 @@ impl Project {
         )
     }
 
-    fn write_pins(&self, ipxe: &str, members: &[(&str, &str, Vec<u8>)]) {
+    fn write_pins(&self, ipxe: &str, members: &[Member]) {
         let mut pins = format!(
             "{ipxe}[syslinux]\nversion = \"6.03\"\n[[syslinux.archive]]\nurl = \"https://unreachable.invalid/syslinux.zip\"\n"
         );
@@ -140,28 +145,37 @@ impl Project {
         self.write("vendor/pins.toml", &pins);
     }
 
-    /// Files that begin like syslinux's own, in a zip.
-    fn write_archive(&self) -> Vec<(&'static str, &'static str, Vec<u8>)> {
-        let nbp = [&[0xea, 0x24, 0x7c, 0, 0, 0x90, 0x90, 0x90, 0xac, 0xc8, 0x83, 0x29][..], b"lpxelinux"].concat();
-        let mut efi = vec![0; 256];
-        efi[..2].copy_from_slice(b"MZ");
-        efi[0x3c] = 0x80;
-        efi[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
-        efi[0xdc] = 10;
-        let members = vec![
-            ("lpxelinux.0", "bios/core/lpxelinux.0", nbp),
-            ("ldlinux.c32", "bios/com32/elflink/ldlinux/ldlinux.c32", elf(1, 3)),
-            ("syslinux.efi", "efi64/efi/syslinux.efi", efi),
-            ("ldlinux.e64", "efi64/com32/elflink/ldlinux/ldlinux.e64", elf(2, 62)),
-        ];
+    fn write_archive(&self, members: &[Member]) {
         let mut archive = zip::ZipWriter::new(std::fs::File::create(self.path("syslinux.zip")).unwrap());
-        for (_, path, content) in &members {
+        for (_, path, content) in members {
             archive.start_file(*path, zip::write::SimpleFileOptions::default()).unwrap();
             archive.write_all(content).unwrap();
         }
         archive.finish().unwrap();
-        members
     }
+}
+
+/// A syslinux file: its name in the tree, its path in the archive, its content.
+pub type Member = (&'static str, &'static str, Vec<u8>);
+
+/// Where the four files stand in syslinux's release.
+pub const MEMBERS: [(&str, &str); 4] = [
+    ("lpxelinux.0", "bios/core/lpxelinux.0"),
+    ("ldlinux.c32", "bios/com32/elflink/ldlinux/ldlinux.c32"),
+    ("syslinux.efi", "efi64/efi/syslinux.efi"),
+    ("ldlinux.e64", "efi64/com32/elflink/ldlinux/ldlinux.e64"),
+];
+
+/// Files that begin like syslinux's own.
+fn stand_in_members() -> Vec<Member> {
+    let nbp = [&[0xea, 0x24, 0x7c, 0, 0, 0x90, 0x90, 0x90, 0xac, 0xc8, 0x83, 0x29][..], b"lpxelinux"].concat();
+    let mut efi = vec![0; 256];
+    efi[..2].copy_from_slice(b"MZ");
+    efi[0x3c] = 0x80;
+    efi[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+    efi[0xdc] = 10;
+    let contents = [nbp, elf(1, 3), efi, elf(2, 62)];
+    MEMBERS.into_iter().zip(contents).map(|((name, path), content)| (name, path, content)).collect()
 }
 
 /// The head of an ELF file of `class` for `machine`.

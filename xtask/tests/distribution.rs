@@ -1,0 +1,82 @@
+//! Real syslinux loaders, as the distribution builds them: they are what the tool thinks they are,
+//! go into a tree, and are known again by their content when one of them is not what it was.
+
+mod support;
+
+use std::process::ExitCode;
+
+use camino::Utf8Path;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use netboot_loaders::tree::header::{check, member_kind};
+use support::{MEMBERS, Member, Project};
+
+/// Where distributions put the four files: Debian, Fedora, Arch.
+const PLACES: [[&str; 3]; 4] = [
+    ["/usr/lib/PXELINUX/lpxelinux.0", "/usr/share/syslinux/lpxelinux.0", "/usr/lib/syslinux/bios/lpxelinux.0"],
+    [
+        "/usr/lib/syslinux/modules/bios/ldlinux.c32",
+        "/usr/share/syslinux/ldlinux.c32",
+        "/usr/lib/syslinux/bios/ldlinux.c32",
+    ],
+    [
+        "/usr/lib/SYSLINUX.EFI/efi64/syslinux.efi",
+        "/usr/share/syslinux/efi64/syslinux.efi",
+        "/usr/lib/syslinux/efi64/syslinux.efi",
+    ],
+    [
+        "/usr/lib/syslinux/modules/efi64/ldlinux.e64",
+        "/usr/share/syslinux/efi64/ldlinux.e64",
+        "/usr/lib/syslinux/efi64/ldlinux.e64",
+    ],
+];
+
+type Test = fn(&[Member]);
+
+fn main() -> ExitCode {
+    let tests: [(&str, Test); 2] =
+        [("their_headers_are_read_right", headers), ("they_go_into_a_tree_and_are_verified", tree)];
+    let trial = |(name, test): (&'static str, Test)| {
+        Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
+            match installed() {
+                Ok(members) => {
+                    test(&members);
+                    Ok(Completion::Completed)
+                }
+                Err(missing) => Ok(Completion::ignored_with(format!("{missing} is not installed"))),
+            }
+        })
+    };
+    libtest_mimic::run(&Arguments::from_args(), tests.map(trial).into_iter().collect()).exit_code()
+}
+
+fn installed() -> Result<Vec<Member>, &'static str> {
+    let find = |((name, path), places): ((&'static str, &'static str), [&str; 3])| {
+        let file = places.into_iter().map(Utf8Path::new).find(|place| place.is_file()).ok_or(name)?;
+        Ok((name, path, std::fs::read(file).unwrap()))
+    };
+    MEMBERS.into_iter().zip(PLACES).map(find).collect()
+}
+
+fn headers(members: &[Member]) {
+    for (name, _, content) in members {
+        let (kind, arch) = member_kind(name);
+        check(content, kind, arch).unwrap();
+        for (other, _, _) in members.iter().filter(|(other, _, _)| other != name) {
+            let (kind, arch) = member_kind(other);
+            assert!(check(content, kind, arch).is_err(), "{name} is no {other}");
+        }
+    }
+}
+
+fn tree(members: &[Member]) {
+    let project = Project::with(members);
+    project.build(&["--archive"]).success();
+    for (name, _, content) in members {
+        assert!(project.read(&format!("dist/tftp/{name}")) == *content, "{name}");
+    }
+    let mut spoiled = members[0].2.clone();
+    spoiled[1000] ^= 1;
+    std::fs::write(project.tree().join(members[0].0), spoiled).unwrap();
+    let error = project.run(&["verify"]).error(8);
+    assert!(error.contains("\n  `lpxelinux.0` has changed: found "), "{error}");
+}
