@@ -1,6 +1,8 @@
 //! The whole way, from a project's files to a published tree. Each step takes what the step before
 //! returned.
 
+use std::rc::Rc;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::build::{self, make::Settings};
@@ -156,6 +158,7 @@ pub fn build_loaders(
     (tree, pack): (&Utf8Path, bool),
     progress: &dyn Progress,
 ) -> Result<Outcome, Error> {
+    build::check_cache(cache)?;
     let place = Place::take(tree, progress)?;
     let pins = &plan.inputs.pins;
     let members: Vec<_> = plan
@@ -169,13 +172,20 @@ pub fn build_loaders(
         syslinux::fetch(&pins.syslinux, &members, cache, network, syslinux_archive.as_deref(), progress)?;
     }
     let (mut built, missing) = build::recall(plan, cache)?;
+    // Checking every file of the source takes a second: once is enough for all build trees.
+    let mut opened = None;
     let mut source = || {
+        if let Some(source) = &opened {
+            return Ok(Rc::clone(source));
+        }
         fetch_ipxe(pins, cache, origins, progress).map_err(|error| match error {
             Error::Ipxe(error) => build::Error::Source(error),
             Error::Fs(error) => build::Error::Fs(error),
             _ => build::Error::Cancelled,
         })?;
-        Ok(Source::open(&pins.ipxe, cache, &plan.inputs.patches)?)
+        let source = Rc::new(Source::open(&pins.ipxe, cache, &plan.inputs.patches)?);
+        opened = Some(Rc::clone(&source));
+        Ok(source)
     };
     build::run(&missing, &mut built, &pins.ipxe, cache, settings, &mut source, progress)?;
     let manifest = Manifest::new(plan, &built, syslinux::archive_record(cache, &pins.syslinux.version));

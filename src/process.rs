@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -77,69 +77,51 @@ impl Command {
     /// [`Error`] where it cannot be started, fails, takes too long or is cancelled. All that it
     /// started has been told to end by then.
     pub fn run(&self, progress: &dyn Progress, on_line: &mut dyn FnMut(&str)) -> Result<Vec<String>, Error> {
-        let failed = |outcome, lines: &[String]| Error {
-            command: Box::new(self.clone()),
-            outcome,
-            tail: lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec(),
-        };
-        let mut log =
-            match &self.log {
-                Some(path) => Some(std::fs::File::create(path).map_err(|error| {
-                    failed(Outcome::Log(fs::Error::new("create the log", path.clone(), error)), &[])
-                })?),
-                None => None,
-            };
-        let reader = self.expression().reader().map_err(|error| failed(Outcome::NotStarted(error), &[]))?;
-        let mut group = Group { reader: Arc::new(reader), ended: false };
-        let (sender, receiver) = mpsc::channel();
-        let source = Arc::clone(&group.reader);
-        // Detached on purpose: where a stray grandchild keeps the pipe open, this thread would
-        // never end, and nobody has to wait for it.
-        std::thread::spawn(move || {
-            let mut source = BufReader::new(&*source);
-            let mut line = Vec::new();
-            while matches!(source.read_until(b'\n', &mut line), Ok(1..)) {
-                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-                if sender.send(text).is_err() {
-                    break;
-                }
-                line.clear();
-            }
-        });
-        let started = Instant::now();
         let mut lines = Vec::new();
+        match self.follow(progress, on_line, &mut lines) {
+            Ok(status) if status.success() => Ok(lines),
+            Ok(status) => Err(self.failed(Outcome::Failed(status), &lines)),
+            Err(outcome) => Err(self.failed(outcome, &lines)),
+        }
+    }
+
+    fn failed(&self, outcome: Outcome, lines: &[String]) -> Error {
+        let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec();
+        Error { command: Box::new(self.clone()), outcome, tail }
+    }
+
+    /// Starts the command and reads its output until it has ended.
+    fn follow(
+        &self,
+        progress: &dyn Progress,
+        on_line: &mut dyn FnMut(&str),
+        lines: &mut Vec<String>,
+    ) -> Result<ExitStatus, Outcome> {
+        let log = |action, error| Outcome::Log(fs::Error::new(action, self.log.clone().unwrap_or_default(), error));
+        let create = |path: &Utf8PathBuf| std::fs::File::create(path).map_err(|error| log("create the log", error));
+        let mut file = self.log.as_ref().map(create).transpose()?;
+        let reader = Arc::new(self.expression().reader().map_err(Outcome::NotStarted)?);
+        let mut group = Group { reader: Arc::clone(&reader), ended: false };
+        let receiver = read_lines(reader);
+        let started = Instant::now();
         loop {
             match receiver.recv_timeout(Duration::from_millis(100)) {
                 Ok(line) => {
-                    if let Some(log) = &mut log {
-                        writeln!(log, "{line}").map_err(|error| {
-                            failed(
-                                Outcome::Log(fs::Error::new(
-                                    "write the log",
-                                    self.log.clone().unwrap_or_default(),
-                                    error,
-                                )),
-                                &lines,
-                            )
-                        })?;
+                    if let Some(file) = &mut file {
+                        writeln!(file, "{line}").map_err(|error| log("write the log", error))?;
                     }
                     on_line(&line);
                     lines.push(line);
                 }
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => return group.status().ok_or(Outcome::Cancelled),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if progress.cancelled() {
-                return Err(failed(Outcome::Cancelled, &lines));
+                return Err(Outcome::Cancelled);
             }
             if started.elapsed() > self.deadline {
-                return Err(failed(Outcome::TooLong, &lines));
+                return Err(Outcome::TooLong);
             }
-        }
-        match group.status() {
-            Some(status) if status.success() => Ok(lines),
-            Some(status) => Err(failed(Outcome::Failed(status), &lines)),
-            None => Err(failed(Outcome::Cancelled, &lines)),
         }
     }
 
@@ -168,6 +150,24 @@ impl Command {
         }
         expression
     }
+}
+
+/// Reads lines in a thread of its own. It is detached on purpose: where a stray grandchild keeps the
+/// pipe open, it would never end, and nobody has to wait for it.
+fn read_lines(reader: Arc<duct::ReaderHandle>) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut source = BufReader::new(&*reader);
+        let mut line = Vec::new();
+        while matches!(source.read_until(b'\n', &mut line), Ok(1..)) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+            if sender.send(text).is_err() {
+                break;
+            }
+            line.clear();
+        }
+    });
+    receiver
 }
 
 #[expect(

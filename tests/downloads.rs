@@ -8,14 +8,14 @@ mod support;
 
 use std::time::Duration;
 
-use netboot_loaders::progress::Silent;
+use netboot_loaders::progress::{Event, Silent};
 use netboot_loaders::source::download::{self, download};
 use netboot_loaders::source::http::Network;
 use netboot_loaders::source::syslinux;
 
 use support::release::{self, assert_taken, fetch};
 use support::server::{Answer, Request, Server};
-use support::{Scratch, http, http_with, noise, online};
+use support::{Listener, Scratch, http, http_with, noise, online};
 
 const PATH: &str = "/release/syslinux-6.03.zip";
 const CUT: usize = 30_000;
@@ -254,8 +254,12 @@ fn fewer_bytes_are_announced_than_sent() {
 fn capped(server: &Server) -> (String, Vec<String>) {
     let scratch = Scratch::new();
     let partial = scratch.path("cache/partial");
-    let error = download(&http(), &server.url(PATH), &partial, 1_000, &Silent).unwrap_err();
+    let listener = Listener::default();
+    let error = download(&http(), &server.url(PATH), &partial, 1_000, &listener).unwrap_err();
     assert!(matches!(error, download::Error::TooLarge { .. }), "{error}");
+    for event in listener.events.lock().unwrap().iter() {
+        assert!(!matches!(event, Event::Advanced { done: 1_001.., .. }), "{event:?}");
+    }
     (error.to_string(), scratch.cached())
 }
 

@@ -6,6 +6,7 @@ pub mod outputs;
 mod work;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -101,6 +102,16 @@ impl Built {
     }
 }
 
+/// Makes sure that make can work in `cache`, before anything is fetched into it.
+///
+/// # Errors
+///
+/// [`Error::UnusablePath`].
+pub fn check_cache(cache: &Cache) -> Result<(), Error> {
+    let special = |c: char| c.is_whitespace() || "\"'$#:,;&|<>()`\\".contains(c);
+    if cache.root().as_str().contains(special) { Err(Error::UnusablePath(cache.root().to_owned())) } else { Ok(()) }
+}
+
 /// The loaders of `plan` that are in the cache, and the builds with those that are not.
 ///
 /// # Errors
@@ -142,7 +153,7 @@ pub fn run(
     pin: &IpxePin,
     cache: &Cache,
     settings: &Settings,
-    source: &mut dyn FnMut() -> Result<Source, Error>,
+    source: &mut dyn FnMut() -> Result<Rc<Source>, Error>,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let failed = AtomicBool::new(false);

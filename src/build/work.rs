@@ -5,6 +5,7 @@
 //! as sealed is removed, whatever happened meanwhile: a killed make, a full disk, a curious user.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -52,19 +53,17 @@ impl WorkTree {
         build: &Build,
         cache: &Cache,
         epoch: u64,
-        source: &mut dyn FnMut() -> Result<Source, Error>,
+        source: &mut dyn FnMut() -> Result<Rc<Source>, Error>,
         progress: &dyn Progress,
     ) -> Result<Option<Self>, Error> {
         let name = build.name();
         let paths = cache.work(&name);
-        if paths.root().as_str().contains(|c: char| c.is_whitespace() || "\"'$#:,;&|<>()`\\".contains(c)) {
-            return Err(Error::UnusablePath(paths.root().to_owned()));
-        }
         let Some(lock) = Lock::acquire(&cache.lock(&name), progress)? else { return Ok(None) };
         let mut tree = Self { paths, key: build.key, sealed: false, _lock: lock };
         tree.sealed = tree.restore()?;
         if !tree.sealed {
-            tree.create(build, &source()?, epoch, progress)?;
+            let source = source()?;
+            tree.create(build, &source, epoch, progress)?;
         }
         Ok(Some(tree))
     }

@@ -26,7 +26,10 @@ impl Availability {
     }
 }
 
-/// The commands that depend on a macro which not every build defines.
+/// How an address begins that needs a protocol which BIOS builds leave out.
+pub const HTTPS: &str = "https://";
+
+/// The commands (and the one protocol) that depend on a macro which not every build defines.
 const CONDITIONAL: &[(&str, Availability)] = &[
     ("certfree", Availability::EfiOnly("CERT_CMD")),
     ("certstat", Availability::EfiOnly("CERT_CMD")),
@@ -46,6 +49,7 @@ const CONDITIONAL: &[(&str, Availability)] = &[
     ("usbscan", Availability::EfiOnly("USB_CMD")),
     ("vcreate", Availability::EfiOnly("VLAN_CMD")),
     ("vdestroy", Availability::EfiOnly("VLAN_CMD")),
+    (HTTPS, Availability::EfiOnly("DOWNLOAD_PROTO_HTTPS")),
     ("imgdecrypt", Availability::OnRequest("IMAGE_CRYPT_CMD")),
     ("imgmem", Availability::OnRequest("IMAGE_MEM_CMD")),
     ("imgtrust", Availability::OnRequest("IMAGE_TRUST_CMD")),

@@ -1,4 +1,4 @@
-//! `vendor/pins.toml`: what exactly goes into a tree. Nothing but `cargo xtask update` writes it.
+//! `vendor/pins.toml`: what exactly goes into a tree. Read here, and never written by a build.
 
 use camino::{Utf8Path, Utf8PathBuf};
 

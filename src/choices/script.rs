@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior};
 
-use super::ipxe_commands::{self, Availability};
+use super::ipxe_commands::{self, Availability, HTTPS};
 use super::loader::Platform;
 use super::reader::{Finding, Place};
 use crate::digest::Sha256Digest;
@@ -89,12 +89,14 @@ impl Script {
         Sha256Digest::of(&self.padded())
     }
 
-    /// The commands that a build for `platform` lacks unless it defines a macro: the line, the
-    /// command and the macro.
+    /// The commands and protocols that a build for `platform` lacks unless it defines a macro: the
+    /// line, the command and the macro.
     pub fn needs(&self, platform: Platform) -> impl Iterator<Item = (usize, &str, &'static str)> {
-        commands(&self.text).filter_map(move |(line, command)| {
-            let name = ipxe_commands::availability(command).and_then(|needs| needs.missing_on(platform))?;
-            Some((line, command, name))
+        let lines = self.text.lines().enumerate().map(|(index, line)| (index + 1, line));
+        let https = lines.filter(|(_, line)| fetches_over_https(line)).map(|(line, _)| (line, HTTPS));
+        commands(&self.text).chain(https).filter_map(move |(line, feature)| {
+            let name = ipxe_commands::availability(feature).and_then(|needs| needs.missing_on(platform))?;
+            Some((line, feature, name))
         })
     }
 }
@@ -207,6 +209,15 @@ fn commands(text: &str) -> impl Iterator<Item = (usize, &str)> {
             }
         }
         found
+    })
+}
+
+/// Whether a command of `line`, and not one that only shows its words, has an `https` address.
+fn fetches_over_https(line: &str) -> bool {
+    let words: Vec<&str> = line.split_ascii_whitespace().take_while(|word| !word.starts_with('#')).collect();
+    words.split(|word| matches!(*word, "||" | "&&" | ";")).any(|command| {
+        let shows = command.first().is_some_and(|name| matches!(*name, "echo" | "prompt" | "item" | "menu"));
+        !shows && command.iter().any(|word| word.starts_with(HTTPS))
     })
 }
 
@@ -326,10 +337,13 @@ mod tests {
     fn real_scripts_are_read_as_ipxe_reads_them() {
         render("#!ipxe\r\n:retry\r\ndhcp && chain ${root-path} ||\r\ngoto retry\r\n").unwrap();
         render("#!ipxe\nset x y ; ${cmd} z || \\\n  echo wget\n:label echo hi # wget\ngoto ${x}\n").unwrap();
-        let script = render("#!ipxe\nconsole --picture http://192.0.2.1/x\nping host\n").unwrap();
+        let script = render(
+            "#!ipxe\nconsole --picture https://192.0.2.1/x\nping host # https://x\nchain x || echo see https://x\n",
+        )
+        .unwrap();
         assert_eq!(
             script.needs(Platform::Bios).collect::<Vec<_>>(),
-            [(2, "console", "CONSOLE_CMD"), (3, "ping", "PING_CMD")]
+            [(2, "console", "CONSOLE_CMD"), (3, "ping", "PING_CMD"), (2, "https://", "DOWNLOAD_PROTO_HTTPS")]
         );
         assert_eq!(script.needs(Platform::EfiX64).collect::<Vec<_>>(), [(3, "ping", "PING_CMD")]);
     }

@@ -132,15 +132,15 @@ impl Reader<'_> {
             let key = if place.key.is_empty() { format!("default.{key}") } else { format!("{}.{key}", place.key) };
             table.report(Place { key, ..place.clone() }.finding("is missing", remedy));
         };
+        if said.loaders.as_ref().is_some_and(Vec::is_empty) {
+            // No loader, no script: what is missing here may come from the sites.
+            return None;
+        }
         if said.loaders.is_none() {
             missing("loaders", "list the loaders, or none with []");
         }
         if said.script.is_none() {
             missing("script", "name a script in embed-scripts");
-        }
-        if said.loaders.as_ref().is_some_and(Vec::is_empty) {
-            // No loader, no script: what its template lacks may come from the sites.
-            return None;
         }
         let config = self.config(table, said.config.as_ref(), said.trust.as_deref().unwrap_or_default());
         let script = self.script(table, name, said.script.as_ref()?, &said.vars);

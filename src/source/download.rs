@@ -139,32 +139,7 @@ fn attempt_once(http: &Http, url: &str, partial: &Utf8Path, limit: u64, task: &m
     };
     let response = http.get(url, &headers).map_err(|error| classify(url, &error))?;
     let too_large = || Attempt::Final(Error::TooLarge { url: url.into(), limit });
-    let (mut file, start) = match (response.status(), have) {
-        (StatusCode::PARTIAL_CONTENT, Some((length, _))) if starts_at(&response) != Some(length) => {
-            forget(partial)?;
-            return Err(Attempt::Passing("the server sent another part of the file than it was asked for".into()));
-        }
-        (StatusCode::PARTIAL_CONTENT, Some((length, _))) => (
-            OpenOptions::new().append(true).open(partial).map_err(|error| fs::Error::new("open", partial, error))?,
-            length,
-        ),
-        (StatusCode::OK, _) => {
-            fs::remove_file(&validator_file(partial))?;
-            let file = File::create(partial).map_err(|error| fs::Error::new("create", partial, error))?;
-            if let Some(validator) = validator(&response) {
-                fs::write_atomic(&validator_file(partial), validator.as_bytes())?;
-            }
-            (file, 0)
-        }
-        (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
-            forget(partial)?;
-            return Err(Attempt::Passing("the server does not have the rest of the file".into()));
-        }
-        (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            return Err(Attempt::Passing(format!("found status {status}")));
-        }
-        (status, _) => return Err(Attempt::Final(Error::Status { url: url.into(), status })),
-    };
+    let (mut file, start) = open(&response, url, partial, have.map(|(length, _)| length))?;
     let total = response.body().content_length().map(|rest| start.saturating_add(rest));
     if total.is_some_and(|total| total > limit) {
         return Err(too_large());
@@ -190,6 +165,37 @@ fn attempt_once(http: &Http, url: &str, partial: &Utf8Path, limit: u64, task: &m
         task.set(done, total);
     }
     Ok(done)
+}
+
+/// The file to write the answer to, and how much of it is there already; `have` is what was asked
+/// to be resumed.
+fn open(response: &Response, url: &str, partial: &Utf8Path, have: Option<u64>) -> Result<(File, u64), Attempt> {
+    match (response.status(), have) {
+        (StatusCode::PARTIAL_CONTENT, Some(length)) if starts_at(response) == Some(length) => {
+            let file = OpenOptions::new().append(true).open(partial);
+            Ok((file.map_err(|error| fs::Error::new("open", partial, error))?, length))
+        }
+        (StatusCode::PARTIAL_CONTENT, Some(_)) => {
+            forget(partial)?;
+            Err(Attempt::Passing("the server sent another part of the file than it was asked for".into()))
+        }
+        (StatusCode::OK, _) => {
+            fs::remove_file(&validator_file(partial))?;
+            let file = File::create(partial).map_err(|error| fs::Error::new("create", partial, error))?;
+            if let Some(validator) = validator(response) {
+                fs::write_atomic(&validator_file(partial), validator.as_bytes())?;
+            }
+            Ok((file, 0))
+        }
+        (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
+            forget(partial)?;
+            Err(Attempt::Passing("the server does not have the rest of the file".into()))
+        }
+        (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            Err(Attempt::Passing(format!("found status {status}")))
+        }
+        (status, _) => Err(Attempt::Final(Error::Status { url: url.into(), status })),
+    }
 }
 
 fn classify(url: &str, error: &ureq::Error) -> Attempt {

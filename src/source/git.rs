@@ -41,7 +41,7 @@ pub enum Error {
         url: String,
     },
     /// The cache is damaged.
-    #[error("cannot use the git cache `{path}`: {reason}\nhint: delete that folder; it is fetched anew")]
+    #[error("cannot use the git cache `{path}`: {reason}\nhint: {}", cache_remedy(path, reason))]
     Cache {
         /// The repository.
         path: String,
@@ -51,6 +51,14 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+fn cache_remedy(path: &str, reason: &str) -> String {
+    if reason.contains("No space left on device") {
+        format!("free space on the file system of `{path}`, or choose another one with `--cache-dir`")
+    } else {
+        "delete that folder; it is fetched anew".into()
+    }
 }
 
 /// Opens the bare repository at `path`, which is made when there is none.
@@ -89,6 +97,9 @@ pub fn fetch(
     git_ref: &str,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
+    if url.starts_with("ssh://") || (local_path(url).is_none() && !url.contains("://")) {
+        return Err(Error::Fetch { url: url.into(), reason: "ssh is not spoken here".into() });
+    }
     let mut task = Task::start(progress, Kind::Clone, url, None);
     let fetched = match local_path(url) {
         Some(path) => copy(repository, path, commit, &mut task),
@@ -108,7 +119,9 @@ pub fn fetch(
 /// The path that `url` means, where it means one on this machine.
 #[must_use]
 pub fn local_path(url: &str) -> Option<&Utf8Path> {
-    let path = url.strip_prefix("file://").or_else(|| (!url.contains("://")).then_some(url));
+    // As git reads it: what has a colon before the first slash, as in `git@host:path`, is a host.
+    let host = url.contains("://") || url.split('/').next().is_some_and(|start| start.contains(':'));
+    let path = url.strip_prefix("file://").or_else(|| (!host).then_some(url));
     path.map(Utf8Path::new)
 }
 

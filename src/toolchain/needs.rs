@@ -64,13 +64,13 @@ const AWK: Need = Need {
     name: "awk",
     purpose: "is called by iPXE's build",
     packages: ["mawk", "gawk", "gawk", "gawk", "gawk"],
-    test: Test::Program("awk", &["BEGIN { print \"awk works\" }"], "awk works"),
+    test: Test::Program("awk", &["BEGIN { print \"works\" }"], "works"),
 };
 const SED: Need = Need {
     name: "sed",
     purpose: "is called by iPXE's build",
     packages: ["sed"; 5],
-    test: Test::Program("sed", &["-n", "$=", "/dev/null"], ""),
+    test: Test::Program("sed", &["--version"], "sed"),
 };
 const COREUTILS: Need = Need {
     name: "coreutils",
@@ -83,7 +83,7 @@ const LIBC: Need = Need {
     purpose: "let iPXE's build tools compile",
     packages: ["libc6-dev", "glibc-devel", "glibc", "glibc-devel", "musl-dev"],
     test: Test::Compiles {
-        code: "#include <elf.h>\n#include <stdio.h>\n#include <sys/mman.h>\nint main(void) { puts(\"works\"); return 0; }\n",
+        code: "#include <elf.h>\n#include <stdio.h>\n#include <sys/mman.h>\n#ifdef __GLIBC__\n#define L \"glibc\"\n#else\n#define __GLIBC__ 0\n#define __GLIBC_MINOR__ 0\n#define L \"another libc\"\n#endif\nint main(void) { printf(\"%s %d.%d\\n\", L, __GLIBC__, __GLIBC_MINOR__); return 0; }\n",
         libraries: &[],
         header: "elf.h",
     },

@@ -108,7 +108,11 @@ impl Prober<'_> {
         let Some(program) = find_program(name, self.path) else { return Status::Missing };
         match self.output(&program, args) {
             Some(lines) if lines.first().map_or("", String::as_str).contains(wanted) => {
-                self.found(lines.into_iter().next().unwrap_or_default(), &program, &[])
+                let answer = lines.into_iter().next().unwrap_or_default();
+                // A program that does not tell its version is known by the name of its file.
+                let name = program.canonicalize_utf8().ok().and_then(|path| path.file_name().map(str::to_owned));
+                let version = if answer == wanted { name.unwrap_or(answer) } else { answer };
+                self.found(version, &program, &[])
             }
             Some(lines) => unfit(lines.first().map_or("no answer", String::as_str), wanted),
             None => unfit("a program that fails", wanted),

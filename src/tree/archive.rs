@@ -1,6 +1,7 @@
 //! A tree as one tarball, the same bytes every time: sorted, ustar, one time, one owner, fixed
 //! modes, gzip without name and time.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -47,23 +48,19 @@ fn append<W: Write>(builder: &mut Builder<W>, path: &Utf8Path, content: &[u8], e
 ///
 /// What reading the tarball gives.
 pub fn visit(
-    tarball: &Utf8Path,
+    tarball: File,
     visit: &mut dyn FnMut(Utf8PathBuf, bool, &mut dyn Read) -> io::Result<()>,
-) -> Result<(), fs::Error> {
-    let file = fs::open(tarball)?;
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(io::BufReader::new(file)));
-    let mut all = || {
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            let kind = entry.header().entry_type();
-            if kind.is_dir() {
-                continue;
-            }
-            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let path = Utf8PathBuf::from(path.strip_prefix("./").unwrap_or(&path));
-            visit(path, kind.is_file(), &mut entry)?;
+) -> io::Result<()> {
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(io::BufReader::new(tarball)));
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let kind = entry.header().entry_type();
+        if kind.is_dir() {
+            continue;
         }
-        Ok(())
-    };
-    all().map_err(|error| fs::Error::new("unpack", tarball, error))
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let path = Utf8PathBuf::from(path.strip_prefix("./").unwrap_or(&path));
+        visit(path, kind.is_file(), &mut entry)?;
+    }
+    Ok(())
 }

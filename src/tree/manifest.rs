@@ -1,5 +1,5 @@
-//! `manifest.json` and `SHA256SUMS`: what is in a tree, and all that it was made from. Nothing in
-//! them varies from one build to the next.
+//! `manifest.json` and `SHA256SUMS`: what is in a tree, and all that it was made from. The same
+//! inputs give the same text; the archive that the syslinux files were taken from is one of them.
 
 use std::collections::BTreeMap;
 

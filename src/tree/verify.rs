@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -11,6 +12,9 @@ use super::manifest::{File, Manifest, SCHEMA_VERSION};
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
 use crate::paths;
+
+/// The most that is read of a file in a tarball, in bytes; no loader comes near it.
+const MAX_FILE: u64 = 64 << 20;
 
 /// Why nothing can be compared.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,16 @@ pub enum Error {
         /// The tree.
         path: Utf8PathBuf,
         /// What is wrong.
+        reason: String,
+    },
+    /// It is no tarball.
+    #[error(
+        "`{path}` is neither a tree nor the tarball of one: {reason}\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote"
+    )]
+    NotATarball {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What unpacking it says.
         reason: String,
     },
     /// A file cannot be read.
@@ -113,16 +127,17 @@ pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
 
 fn tarball(path: &Utf8Path) -> Result<Report, Error> {
     let mut seen = Seen::default();
-    archive::visit(path, &mut |file, plain, reader| {
+    let visited = archive::visit(fs::open(path)?, &mut |file, plain, reader| {
         let mut content = Vec::new();
-        reader.read_to_end(&mut content)?;
+        reader.take(MAX_FILE).read_to_end(&mut content)?;
         if plain {
             seen.add(&file, &content);
         } else {
             seen.differences.push(Difference::NotAFile(file));
         }
         Ok(())
-    })?;
+    });
+    visited.map_err(|error| Error::NotATarball { path: path.to_owned(), reason: error.to_string() })?;
     seen.report(path)
 }
 

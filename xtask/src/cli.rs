@@ -19,16 +19,23 @@ pub struct Cli {
 #[derive(Args)]
 pub struct Global {
     /// Says nothing but errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Global options")]
     pub quiet: bool,
     /// How to say what happens: for people, or one JSON object a line
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FORMAT", default_value = "human")]
     pub message_format: MessageFormat,
     /// Where sources, build trees and built loaders are kept [default: the user's cache folder]
-    #[arg(long, global = true, value_name = "DIR", env = "NETBOOT_LOADERS_CACHE_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "DIR",
+        env = "NETBOOT_LOADERS_CACHE_DIR",
+        hide_env_values = true
+    )]
     pub cache_dir: Option<Utf8PathBuf>,
     /// The folder with vendor/ and embed-scripts/ [default: this repository]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "DIR")]
     pub project: Option<Utf8PathBuf>,
 }
 

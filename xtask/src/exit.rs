@@ -123,7 +123,6 @@ failure_from! {
     netboot_loaders::process::Error => FAILURE,
     netboot_loaders::source::http::BadProxy => BAD_INPUT,
     toolchain::Error => MISSING_TOOL,
-    tree::verify::Error => FAILURE,
     xshell::Error => FAILURE,
     std::io::Error => FAILURE,
 }

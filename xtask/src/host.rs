@@ -7,6 +7,7 @@ use netboot_loaders::build::make::{Launcher, Settings};
 use netboot_loaders::build_loaders::Origins;
 use netboot_loaders::paths::{Cache, Project};
 use netboot_loaders::process::find_program;
+use netboot_loaders::source::git::local_path;
 use netboot_loaders::source::http::{Http, Network, Patience, Proxy};
 
 use crate::cli::{Global, MakeArgs, OriginArgs};
@@ -49,7 +50,9 @@ impl<'u> Host<'u> {
             Network::Online(Http::new(proxy().as_ref(), Patience::default())?)
         };
         let local = |given: &Option<String>| match given {
-            Some(path) if !path.contains("://") => absolute(Utf8Path::new(path)).map(|path| Some(path.into_string())),
+            Some(path) if local_path(path).is_some() && !path.starts_with("file:") => {
+                absolute(Utf8Path::new(path)).map(|path| Some(path.into_string()))
+            }
             other => Ok(other.clone()),
         };
         Ok(Origins { network, ipxe_url: local(&args.ipxe_url)?, syslinux_archive: local(&args.syslinux_archive)? })

@@ -195,7 +195,7 @@ fn a_cache_where_make_cannot_work_is_refused() {
     assert_eq!(
         error,
         format!(
-            "cannot build in `{cache}/work/bios-default`: iPXE's make cannot stand spaces and special characters in a path\n\
+            "cannot build in `{cache}`: iPXE's make cannot stand spaces and special characters in a path\n\
              hint: choose another folder with `--cache-dir`\n"
         )
     );
@@ -241,7 +241,7 @@ fn a_full_disk_leaves_the_old_tree() {
     // The cache on a disk that is too small for a build.
     if let Some(ran) = in_namespace(&project, &format!("mount -t tmpfs -o size=64k none {cache}")) {
         let error = ran.error(1);
-        assert!(error.contains("No space left on device (os error 28)"), "{error}");
+        assert!(error.contains("No space left on device"), "{error}");
         assert!(error.contains("hint: free space on the file system of `"), "{error}");
         project.run(&["verify"]).success();
     }

@@ -11,11 +11,13 @@ use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::progress::Silent;
 use real_support::{Real, scripted, sources};
 
+type Test = fn(&Real);
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each test keeps all processors busy by itself, and the later ones use what the first has built.
     arguments.test_threads = Some(1);
-    let tests: [(&str, fn(&Real)); 6] = [
+    let tests: [(&str, Test); 6] = [
         ("all_six_loaders_are_built_and_are_what_they_should_be", six_loaders),
         ("the_second_time_needs_nothing_and_another_script_only_links", second_script),
         ("loaders_are_byte_for_byte_what_stock_make_gives", stock_make),
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
         ("a_configuration_and_a_certificate_get_into_the_loaders", configuration),
         ("kill_9_at_fifty_moments_leaves_the_old_tree", killed),
     ];
-    let trial = |(name, test): (&'static str, fn(&Real))| {
+    let trial = |(name, test): (&'static str, Test)| {
         Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
             match sources() {
                 Ok(real) => {

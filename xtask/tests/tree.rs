@@ -215,3 +215,41 @@ fn a_site_that_is_gone_is_gone_from_the_tree() {
     project.build(&[]).success();
     assert!(!project.tree().join("sites/a").exists() && project.tree().join("sites/b/ipxe.pxe").exists());
 }
+
+#[test]
+fn what_is_no_tree_is_told_from_a_tree_that_is_not_whole() {
+    let project = Project::new();
+    project.write("page.tar.gz", "<html>404</html>");
+    project.write("folder/file", "");
+    for (path, message) in [
+        (
+            "page.tar.gz",
+            "` is neither a tree nor the tarball of one: invalid gzip header\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n",
+        ),
+        ("folder", "` has no manifest.json\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n"),
+    ] {
+        let path = project.path(path);
+        assert_eq!(project.run(&["verify", path.as_str()]).error(8), format!("`{path}{message}"));
+    }
+    let tree = project.tree();
+    assert_eq!(
+        project.run(&["verify"]).error(8),
+        format!("there is no tree `{tree}`\nhint: run `cargo xtask build-loaders`\n")
+    );
+}
+
+#[test]
+fn ssh_addresses_are_refused_and_not_taken_for_paths() {
+    let project = Project::new();
+    for url in ["git@git.example.net:ipxe.git", "ssh://git@git.example.net/ipxe.git"] {
+        let archive = project.path("syslinux.zip");
+        let ran = project.run(&["build-loaders", "--ipxe-url", url, "--syslinux-archive", archive.as_str()]);
+        assert_eq!(
+            ran.error(5),
+            format!(
+                "cannot fetch from `{url}`: ssh is not spoken here\n\
+                 hint: check the address, or give a mirror or a local clone with `--ipxe-url`\n"
+            )
+        );
+    }
+}

@@ -39,9 +39,10 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     }
     let names: Vec<String> = unmet.iter().map(|need| format!("`{}`", need.name)).collect();
     let text = format!(
-        "found no usable {}\nhint: {}\nhint: or run `cargo xtask doctor --install-deps`",
+        "found no usable {}\nhint: {}\nhint: or run `cargo xtask doctor{} --install-deps`",
         names.join(", "),
-        install_lines(&unmet, &host.path)
+        install_lines(&unmet, &host.path),
+        if args.work == Work::Check { " --for check" } else { "" },
     );
     Err(Failure::new(MISSING_TOOL, &text))
 }

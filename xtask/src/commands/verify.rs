@@ -1,10 +1,10 @@
 //! `cargo xtask verify`
 
 use camino::Utf8PathBuf;
-use netboot_loaders::tree::verify::verify;
+use netboot_loaders::tree::verify::{Error, verify};
 use serde_json::json;
 
-use crate::exit::{DIFFERENT, Failure};
+use crate::exit::{DIFFERENT, FAILURE, Failure};
 use crate::host::Host;
 
 pub(super) fn run(path: Option<Utf8PathBuf>, host: &Host<'_>) -> Result<(), Failure> {
@@ -15,7 +15,10 @@ pub(super) fn run(path: Option<Utf8PathBuf>, host: &Host<'_>) -> Result<(), Fail
             &format!("there is no tree `{path}`\nhint: run `cargo xtask build-loaders`"),
         ));
     }
-    let report = verify(&path)?;
+    let report = verify(&path).map_err(|error| {
+        let code = if matches!(error, Error::Fs(_)) { FAILURE } else { DIFFERENT };
+        Failure::of(code, &error)
+    })?;
     if !report.differences.is_empty() {
         let lines: Vec<String> = report.differences.iter().map(|difference| format!("  {difference}")).collect();
         let text = format!(

@@ -59,6 +59,15 @@ impl Bars {
         }
     }
 
+    /// Takes all bars off the terminal, before something else is written there.
+    pub(super) fn clear(&self) {
+        for (_, _, bar) in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            bar.finish_and_clear();
+        }
+        // A terminal that has gone away needs no clearing.
+        let _ = self.all.clear();
+    }
+
     fn remove(&self, bar: &ProgressBar) {
         bar.finish_and_clear();
         self.all.remove(bar);

@@ -66,6 +66,9 @@ impl Ui {
             // Whatever failed, it failed because it was asked to end.
             code = INTERRUPTED;
         }
+        if let Style::Bars(bars) = &self.style {
+            bars.clear();
+        }
         if let Style::Json = self.style {
             emit(&json!({ "event": "error", "exit-code": code, "message": message, "hints": hints }));
         } else {
