@@ -248,7 +248,7 @@ fn a_full_disk_leaves_the_old_tree() {
     // The tree on a disk that holds the old one and not a second one.
     let dist = project.path("dist");
     let prepare =
-        format!("mount -t tmpfs -o size=60k none {dist}; mkdir {dist}/tftp; echo '{{}}' > {dist}/tftp/manifest.json");
+        format!("mount -t tmpfs -o size=24k none {dist}; mkdir {dist}/tftp; echo '{{}}' > {dist}/tftp/manifest.json");
     if let Some(ran) = in_namespace(&project, &prepare) {
         let error = ran.error(1);
         assert!(error.starts_with(&format!("cannot write `{dist}/.tftp.partial/")), "{error}");
