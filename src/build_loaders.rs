@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::build::{self, make::Settings};
+use crate::build::{self, Workshop, make::Settings};
 use crate::choices::pins::Pins;
 use crate::choices::reader::Findings;
 use crate::choices::sites::{self, Sites};
@@ -145,19 +145,27 @@ pub struct Outcome {
     pub archive: Option<(Utf8PathBuf, Sha256Digest, u64)>,
 }
 
-/// Builds what `plan` asks for, and publishes it at `tree`. With `pack`, writes the tarball too.
+/// What to do with a plan, and with what.
+pub struct Request<'a> {
+    /// The cache.
+    pub cache: &'a Cache,
+    /// Where inputs may come from.
+    pub origins: &'a Origins,
+    /// How make runs.
+    pub settings: &'a Settings,
+    /// Where the tree goes.
+    pub tree: &'a Utf8Path,
+    /// Whether to write the tarball, too.
+    pub pack: bool,
+}
+
+/// Builds what `plan` asks for, and publishes it.
 ///
 /// # Errors
 ///
 /// [`Error`]; the old tree is then as it was.
-pub fn build_loaders(
-    plan: &Plan,
-    cache: &Cache,
-    origins: &Origins,
-    settings: &Settings,
-    (tree, pack): (&Utf8Path, bool),
-    progress: &dyn Progress,
-) -> Result<Outcome, Error> {
+pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
+    let Request { cache, origins, settings, tree, pack } = *request;
     build::check_cache(cache)?;
     let place = Place::take(tree, progress)?;
     let pins = &plan.inputs.pins;
@@ -187,7 +195,8 @@ pub fn build_loaders(
         opened = Some(Rc::clone(&source));
         Ok(source)
     };
-    build::run(&missing, &mut built, &pins.ipxe, cache, settings, &mut source, progress)?;
+    let workshop = Workshop { pin: &pins.ipxe, cache, settings, progress };
+    build::run(&missing, &mut built, &workshop, &mut source)?;
     let manifest = Manifest::new(plan, &built, syslinux::archive_record(cache, &pins.syslinux.version));
     let published = place.publish(plan, &manifest, cache, progress)?;
     let archive = if pack {

@@ -70,37 +70,45 @@ pub fn environment(pin: &IpxePin) -> [String; 3] {
     ["LC_ALL=C".into(), "TZ=UTC".into(), format!("SOURCE_DATE_EPOCH={}", pin.epoch)]
 }
 
-/// The command that makes `loaders` in the tree at `work`.
-#[must_use]
-pub fn command(
-    pin: &IpxePin,
-    config: &IpxeConfig,
-    work: &WorkPaths,
-    loaders: &[Loader],
-    settings: &Settings,
-) -> Command {
-    let targets: Vec<String> = loaders.iter().map(|loader| loader.target()).collect();
-    let tree = work.tree();
-    let mut command = Command::new(format!("make {}", targets.join(", ")), "make")
-        .args([format!("-j{}", settings.jobs)])
-        .args(variables(pin, config).into_iter().map(|variable| variable.replace(TREE, tree.as_str())));
-    if !settings.werror {
-        command = command.args(["NO_WERROR=1"]);
-    }
-    command = command.env("PATH", settings.path.as_str());
-    for variable in environment(pin) {
-        if let Some((name, value)) = variable.split_once('=') {
-            command = command.env(name, value);
+/// A run of make as data.
+#[derive(Debug, Clone, Copy)]
+pub struct Make<'a> {
+    /// Which iPXE.
+    pub pin: &'a IpxePin,
+    /// In which configuration.
+    pub config: &'a IpxeConfig,
+    /// And how.
+    pub settings: &'a Settings,
+}
+
+impl Make<'_> {
+    /// The command that makes `loaders` in the tree at `work`.
+    #[must_use]
+    pub fn command(&self, work: &WorkPaths, loaders: &[Loader]) -> Command {
+        let Self { pin, config, settings } = self;
+        let targets: Vec<String> = loaders.iter().map(|loader| loader.target()).collect();
+        let tree = work.tree();
+        let mut command = Command::new(format!("make {}", targets.join(", ")), "make")
+            .args([format!("-j{}", settings.jobs)])
+            .args(variables(pin, config).into_iter().map(|variable| variable.replace(TREE, tree.as_str())));
+        if !settings.werror {
+            command = command.args(["NO_WERROR=1"]);
         }
+        command = command.env("PATH", settings.path.as_str());
+        for variable in environment(pin) {
+            if let Some((name, value)) = variable.split_once('=') {
+                command = command.env(name, value);
+            }
+        }
+        if let Some(launcher) = &settings.launcher {
+            command = command.args([format!("CC={} gcc", launcher.program)]);
+            command.env.extend(launcher.env.iter().cloned());
+        }
+        command.dir = Some(work.src());
+        command.log = Some(work.log());
+        command.deadline = Duration::from_secs(2 * 60 * 60);
+        command.args(targets)
     }
-    if let Some(launcher) = &settings.launcher {
-        command = command.args([format!("CC={} gcc", launcher.program)]);
-        command.env.extend(launcher.env.iter().cloned());
-    }
-    command.dir = Some(work.src());
-    command.log = Some(work.log());
-    command.deadline = Duration::from_secs(2 * 60 * 60);
-    command.args(targets)
 }
 
 /// Where make leaves the object that holds the embedded script, from the folder that make runs in.
@@ -126,7 +134,7 @@ mod tests {
     fn rendered(config: &IpxeConfig, settings: &Settings) -> String {
         let pins = Pins::parse("vendor/pins.toml".into(), include_str!("../../vendor/pins.toml")).unwrap();
         let work = Cache::new("/c").work("w");
-        command(&pins.ipxe, config, &work, &[Loader::IpxePxe, Loader::UndionlyKpxe], settings).to_string()
+        Make { pin: &pins.ipxe, config, settings }.command(&work, &[Loader::IpxePxe, Loader::UndionlyKpxe]).to_string()
     }
 
     #[test]

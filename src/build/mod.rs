@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::make::Settings;
+use self::make::{Make, Settings};
 use self::outputs::Output;
 use self::work::WorkTree;
 use crate::choices::loader::Loader;
@@ -141,6 +141,19 @@ pub fn recall(plan: &Plan, cache: &Cache) -> Result<(Built, Vec<Build>), fs::Err
     Ok((built, missing))
 }
 
+/// Where and how loaders are made.
+#[derive(Clone, Copy)]
+pub struct Workshop<'a> {
+    /// Which iPXE.
+    pub pin: &'a IpxePin,
+    /// Where build trees and built loaders are kept.
+    pub cache: &'a Cache,
+    /// How make runs.
+    pub settings: &'a Settings,
+    /// Who hears of it.
+    pub progress: &'a dyn Progress,
+}
+
 /// Makes the loaders of `missing` and adds them to `built`. `source` is asked where a build tree
 /// has to be made.
 ///
@@ -150,19 +163,16 @@ pub fn recall(plan: &Plan, cache: &Cache) -> Result<(Built, Vec<Build>), fs::Err
 pub fn run(
     missing: &[Build],
     built: &mut Built,
-    pin: &IpxePin,
-    cache: &Cache,
-    settings: &Settings,
+    workshop: &Workshop<'_>,
     source: &mut dyn FnMut() -> Result<Rc<Source>, Error>,
-    progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let failed = AtomicBool::new(false);
-    let joint = Joint { progress, failed: &failed };
     let mut trees = Vec::new();
     for build in missing {
-        let tree = WorkTree::open(build, cache, pin.epoch, source, progress)?.ok_or(Error::Cancelled)?;
-        trees.push((build, tree));
+        trees.push((build, WorkTree::open(build, workshop, source)?.ok_or(Error::Cancelled)?));
     }
+    let failed = AtomicBool::new(false);
+    let joint = Joint { progress: workshop.progress, failed: &failed };
+    let workshop = Workshop { progress: &joint, ..*workshop };
     let queue = Mutex::new(trees.into_iter());
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -172,7 +182,7 @@ pub fn run(
                     // A statement of its own: the queue must not stay locked while a build runs.
                     let next = lock(&queue).next();
                     let Some((build, tree)) = next else { break };
-                    let result = Maker { build, tree, pin, cache, settings, progress: &joint }.make();
+                    let result = Maker { build, tree, workshop }.make();
                     failed.fetch_or(result.is_err(), Ordering::Relaxed);
                     lock(&results).push(result);
                     if failed.load(Ordering::Relaxed) {
@@ -182,9 +192,8 @@ pub fn run(
             });
         }
     });
-    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     // The build that failed first made the others fail; its error is the one to tell.
-    for result in results {
+    for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
         let outputs = result?;
         built.made += outputs.len();
         built.outputs.extend(outputs);
@@ -216,10 +225,7 @@ impl Progress for Joint<'_> {
 struct Maker<'a> {
     build: &'a Build,
     tree: WorkTree,
-    pin: &'a IpxePin,
-    cache: &'a Cache,
-    settings: &'a Settings,
-    progress: &'a dyn Progress,
+    workshop: Workshop<'a>,
 }
 
 impl Maker<'_> {
@@ -230,7 +236,7 @@ impl Maker<'_> {
             self.link(image, &loaders)?;
             for (loader, key) in &image.loaders {
                 let content = self.take(image, *loader)?;
-                outputs.push((*key, outputs::store(self.cache, key, &content)?));
+                outputs.push((*key, outputs::store(self.workshop.cache, key, &content)?));
             }
         }
         Ok(outputs)
@@ -245,15 +251,16 @@ impl Maker<'_> {
         let exported =
             if compiled { Vec::new() } else { fs::walk(&paths.tree())?.into_iter().map(|(path, _)| path).collect() };
         self.tree.embed(&image.script, &make::embedded_object(*first))?;
-        let command = make::command(self.pin, &self.build.config, &paths, loaders, self.settings);
+        let Workshop { pin, settings, progress, .. } = self.workshop;
+        let command = Make { pin, config: &self.build.config, settings }.command(&paths, loaders);
         let kind = if compiled { Kind::Link } else { Kind::Make };
         let names = loaders.iter().map(|loader| loader.as_str()).collect::<Vec<_>>().join(", ");
         let total = compiled.then_some(loaders.len() as u64);
-        let mut task = Task::start(self.progress, kind, format!("{names} with {}", image.script.source), total);
+        let mut task = Task::start(progress, kind, format!("{names} with {}", image.script.source), total);
         let counted = if compiled { "  [FINISH] " } else { "  [BUILD] " };
         let list = paths.src().join(make::object_list(*first));
         let mut objects = None;
-        let run = command.run(self.progress, &mut |line| {
+        let run = command.run(progress, &mut |line| {
             if line.starts_with(counted) {
                 if !compiled && objects.is_none() {
                     objects =
@@ -263,7 +270,7 @@ impl Maker<'_> {
             }
         });
         if let Err(process) = run {
-            if self.progress.cancelled() {
+            if progress.cancelled() {
                 return Err(Error::Cancelled);
             }
             let log = fs::read(&paths.log()).unwrap_or_default();

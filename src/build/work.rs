@@ -10,14 +10,13 @@ use std::rc::Rc;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::Error;
 use super::make::trust_file;
+use super::{Error, Workshop};
 use crate::choices::script::{IMAGE_NAME, Script};
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind, Lock};
-use crate::paths::{Cache, WorkPaths};
+use crate::paths::WorkPaths;
 use crate::plan::Build;
-use crate::progress::Progress;
 use crate::source::ipxe::Source;
 
 /// Where iPXE looks for configuration headers, in its tree.
@@ -51,19 +50,16 @@ impl WorkTree {
     /// [`Error`].
     pub fn open(
         build: &Build,
-        cache: &Cache,
-        epoch: u64,
+        workshop: &Workshop<'_>,
         source: &mut dyn FnMut() -> Result<Rc<Source>, Error>,
-        progress: &dyn Progress,
     ) -> Result<Option<Self>, Error> {
         let name = build.name();
-        let paths = cache.work(&name);
-        let Some(lock) = Lock::acquire(&cache.lock(&name), progress)? else { return Ok(None) };
-        let mut tree = Self { paths, key: build.key, sealed: false, _lock: lock };
+        let Some(lock) = Lock::acquire(&workshop.cache.lock(&name), workshop.progress)? else { return Ok(None) };
+        let mut tree = Self { paths: workshop.cache.work(&name), key: build.key, sealed: false, _lock: lock };
         tree.sealed = tree.restore()?;
         if !tree.sealed {
             let source = source()?;
-            tree.create(build, &source, epoch, progress)?;
+            tree.create(build, &source, workshop)?;
         }
         Ok(Some(tree))
     }
@@ -103,11 +99,11 @@ impl WorkTree {
         Ok(sources == seal.sources.len())
     }
 
-    fn create(&self, build: &Build, source: &Source, epoch: u64, progress: &dyn Progress) -> Result<(), Error> {
+    fn create(&self, build: &Build, source: &Source, workshop: &Workshop<'_>) -> Result<(), Error> {
         fs::remove_file(&self.paths.seal())?;
         fs::remove_dir_all(self.paths.root())?;
         let tree = self.paths.tree();
-        source.export(&tree, epoch, progress)?;
+        source.export(&tree, workshop.pin.epoch, workshop.progress)?;
         Self::configure(build, &tree.join(CONFIG))?;
         for (index, content) in build.config.trust.values().enumerate() {
             fs::write_new(&self.paths.src().join(trust_file(index)), content, 0o644)?;

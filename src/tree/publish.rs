@@ -101,7 +101,7 @@ impl<'a> Place<'a> {
         {
             return Ok(Published::Unchanged);
         }
-        let result = self.write(plan, manifest, &json, cache, progress).and_then(|()| self.swap());
+        let result = self.write(plan, manifest, cache, progress).and_then(|()| self.swap());
         // What is left is either an unfinished new tree or the old one.
         let removed = fs::remove_dir_all(&self.staging.partial);
         result?;
@@ -109,14 +109,7 @@ impl<'a> Place<'a> {
         Ok(Published::New)
     }
 
-    fn write(
-        &self,
-        plan: &Plan,
-        manifest: &Manifest,
-        json: &str,
-        cache: &Cache,
-        progress: &dyn Progress,
-    ) -> Result<(), Error> {
+    fn write(&self, plan: &Plan, manifest: &Manifest, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
         let partial = &self.staging.partial;
         fs::create_dir_all(partial)?;
         let mut task = Task::start(progress, Kind::Publish, self.tree.as_str(), Some(plan.files.len() as u64));
@@ -135,7 +128,7 @@ impl<'a> Place<'a> {
             fs::write_new(&target, &content, 0o644)?;
             task.advance();
         }
-        fs::write_new(&partial.join(paths::MANIFEST), json.as_bytes(), 0o644)?;
+        fs::write_new(&partial.join(paths::MANIFEST), manifest.to_json().as_bytes(), 0o644)?;
         fs::write_new(&partial.join(paths::SHA256SUMS), manifest.sha256sums().as_bytes(), 0o644)?;
         fs::sync_dir(partial)?;
         task.finish("published");

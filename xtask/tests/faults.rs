@@ -84,6 +84,25 @@ fn a_missing_tool_is_named_before_anything_is_fetched() {
 }
 
 #[test]
+fn a_compiler_that_is_too_old_is_refused() {
+    let project = Project::new();
+    let tools = project.path("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let gcc = "#!/bin/sh\ncase $1 in\n--version) echo 'gcc (Old) 7.5.0'; echo 'Copyright Free Software Foundation' ;;\n\
+               -dumpversion) echo 7.5.0 ;;\n*) exit 1 ;;\nesac\n";
+    std::fs::write(tools.join("gcc"), gcc).unwrap();
+    std::fs::set_permissions(tools.join("gcc"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{tools}:/usr/bin:/bin");
+    let error = Ran::from(project.command(&["doctor"]).env("PATH", path).output().unwrap());
+    assert!(
+        error.stdout.contains("MISSING  gcc            found gcc (Old) 7.5.0, wanted GCC 8 or later for x86_64"),
+        "{}",
+        error.stdout
+    );
+    assert!(error.failure(4).starts_with("error: found no usable `gcc`, "));
+}
+
+#[test]
 fn a_build_that_fails_says_why_and_where_to_look() {
     let project = published();
     let sites = "[default]\nloaders = [\"ipxe.pxe\"]\nscript = \"boot.ipxe\"\nconfig = \"broken\"\n";

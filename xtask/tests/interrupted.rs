@@ -63,15 +63,18 @@ fn control_c_leaves_no_child_and_the_old_tree() {
         let project = slow();
         let before = project.snapshot();
         change(&project, 1, true);
-        let objects = || {
-            let files = netboot_loaders::fs::walk(&project.path("cache/work")).unwrap_or_default();
-            files.iter().filter(|(path, _)| path.as_str().ends_with("/a.o")).count()
+        // Objects, with when they were made: a new one says that make has begun.
+        let objects = || -> std::collections::BTreeSet<_> {
+            let work = project.path("cache/work");
+            let files =
+                netboot_loaders::fs::walk(&work).unwrap_or_default().into_iter().map(|(path, _)| work.join(path));
+            let made = |path: camino::Utf8PathBuf| Some((path.metadata().ok()?.modified().ok()?, path));
+            files.filter(|path| path.extension() == Some("o")).filter_map(made).collect()
         };
-        let already = objects();
+        let before_it = objects();
         let mut child = project.start_build();
         let patience = Instant::now();
-        // Until make has begun on the new objects.
-        while objects() <= already {
+        while objects().is_subset(&before_it) {
             assert!(patience.elapsed() < Duration::from_secs(20), "make did not begin");
             std::thread::sleep(Duration::from_millis(5));
         }

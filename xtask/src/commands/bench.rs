@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use netboot_loaders::build_loaders::{Choices, Origins, build_loaders, fetch};
+use netboot_loaders::build_loaders::{Choices, Origins, Request, build_loaders, fetch};
 use netboot_loaders::paths::Cache;
 use netboot_loaders::process::Command;
 use netboot_loaders::progress::Silent;
@@ -97,6 +97,8 @@ fn product(host: &Host<'_>) -> Result<Duration, Failure> {
     let settings = host.settings(&MakeArgs { jobs: None, launcher: None, no_werror: false })?;
     let started = Instant::now();
     let plan = Choices::read(&host.project, &Silent)?.plan(&host.path, &cache, &Silent)?;
-    build_loaders(&plan, &cache, &near, &settings, (&root.join("tree"), false), host.ui)?;
+    let tree = root.join("tree");
+    let request = Request { cache: &cache, origins: &near, settings: &settings, tree: &tree, pack: false };
+    build_loaders(&plan, &request, host.ui)?;
     Ok(started.elapsed())
 }

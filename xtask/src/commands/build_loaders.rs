@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use netboot_loaders::build_loaders::{Choices, Outcome, build_loaders};
+use netboot_loaders::build_loaders::{Choices, Outcome, Request, build_loaders};
 use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::publish::Published;
 use serde_json::{Value, json};
@@ -28,7 +28,9 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let tree = args.out.as_deref().map_or_else(|| Ok(host.project.default_tree()), absolute)?;
     let origins = Host::origins(&args.origins)?;
     let settings = host.settings(&args.make)?;
-    let outcome = build_loaders(&plan, &host.cache, &origins, &settings, (&tree, args.archive), host.ui)?;
+    let request =
+        Request { cache: &host.cache, origins: &origins, settings: &settings, tree: &tree, pack: args.archive };
+    let outcome = build_loaders(&plan, &request, host.ui)?;
     let seconds = started.elapsed().as_secs_f64();
     host.ui.result(&summary(&outcome, seconds), object(&outcome, seconds));
     Ok(())
