@@ -107,28 +107,23 @@ impl Plan {
     /// Computes the plan.
     #[must_use]
     pub fn new(inputs: Inputs, sites: &Sites) -> Self {
-        let mut builds: BTreeMap<(String, Platform), Build> = BTreeMap::new();
+        let mut builds: BTreeMap<(Sha256Digest, Platform), Builder> = BTreeMap::new();
         let mut files = Vec::new();
         for site in &sites.sites {
+            let (config, slot) = (site.config.digest(), site.script.digest());
             for loader in &site.loaders {
                 let platform = loader.platform();
-                let build = builds.entry((site.config.digest().to_string(), platform)).or_insert_with(|| Build {
-                    platform,
-                    config: Arc::clone(&site.config),
-                    key: objects_key(&inputs, &site.config, platform),
-                    images: Vec::new(),
+                let builder = builds.entry((config, platform)).or_insert_with(|| {
+                    let key = objects_key(&inputs, &site.config, platform);
+                    let build = Build { platform, config: Arc::clone(&site.config), key, images: Vec::new() };
+                    Builder { build, images: BTreeMap::new() }
                 });
-                let key = build.add(&site.script, *loader);
-                let origin = Origin::Built {
-                    loader: *loader,
-                    key,
-                    script: Arc::clone(&site.script),
-                    config: Arc::clone(&site.config),
-                };
+                let key = builder.add(&site.script, slot, *loader);
+                let (script, config) = (Arc::clone(&site.script), Arc::clone(&site.config));
                 files.push(PlannedFile {
                     path: paths::loader_in_tree(site.name.as_deref(), loader.as_str()),
                     site: site.name.clone(),
-                    origin,
+                    origin: Origin::Built { loader: *loader, key, script, config },
                 });
             }
         }
@@ -143,26 +138,28 @@ impl Plan {
             origin: Origin::Text(text.clone()),
         }));
         files.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
-        let mut builds: Vec<Build> = builds.into_values().collect();
+        let mut builds: Vec<Build> = builds.into_values().map(|builder| builder.build).collect();
         builds.sort_by_key(Build::name);
         Self { builds, files, inputs }
     }
 }
 
-impl Build {
-    /// Adds a loader with `script`, and returns the key of its output.
-    fn add(&mut self, script: &Arc<Script>, loader: Loader) -> Sha256Digest {
-        let digest = script.digest();
-        let key = Sha256Digest::of(format!("loader\n{}\n{digest}\n{}\n", self.key, loader.target()).as_bytes());
-        let same = self.images.iter_mut().find(|image| image.script.text() == script.text());
-        let image = match same {
-            Some(image) => image,
-            None => {
-                self.images.push(Image { script: Arc::clone(script), loaders: BTreeMap::new() });
-                self.images.last_mut().expect("an image was just pushed")
-            }
-        };
-        image.loaders.insert(loader, key);
+/// A build that images are still added to, with their places by the digests of their slots.
+struct Builder {
+    build: Build,
+    images: BTreeMap<Sha256Digest, usize>,
+}
+
+impl Builder {
+    /// Adds a loader with `script`, whose slot has the digest `slot`; returns the key of its output.
+    fn add(&mut self, script: &Arc<Script>, slot: Sha256Digest, loader: Loader) -> Sha256Digest {
+        let images = &mut self.build.images;
+        let index = *self.images.entry(slot).or_insert_with(|| {
+            images.push(Image { script: Arc::clone(script), loaders: BTreeMap::new() });
+            images.len() - 1
+        });
+        let key = Sha256Digest::of(format!("loader\n{}\n{slot}\n{}\n", self.build.key, loader.target()).as_bytes());
+        images[index].loaders.insert(loader, key);
         key
     }
 }

@@ -128,6 +128,21 @@ fn a_file_that_changed_meanwhile_is_begun_again() {
 }
 
 #[test]
+fn the_validator_of_another_file_is_forgotten() {
+    let server = Server::start(|request, answer| match request.number {
+        0 => cut_after(CUT, answer, &["ETag: \"old\""]),
+        // Another file, and no way to tell it from a third one.
+        1 => cut_after(CUT, answer, &[]),
+        _ => answer.whole("200 OK", &[], &archive()),
+    });
+    let scratch = Scratch::new();
+    fetch_from(&server, &scratch).unwrap();
+    assert_eq!(resumed(&server.requests()[1]), (Some("bytes=30000-"), Some("\"old\"")));
+    assert_eq!(resumed(&server.requests()[2]), (None, None));
+    assert_taken(&scratch, "syslinux-6.03.zip", &archive());
+}
+
+#[test]
 fn the_wrong_rest_of_a_file_is_not_appended() {
     for range in ["Content-Range: bytes 20000-60000/60001", "Content-Range: bytes */60001", "Server: old"] {
         let server = Server::start(move |request, answer| match request.number {

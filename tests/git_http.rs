@@ -11,7 +11,7 @@ use netboot_loaders::choices::pins::IpxePin;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::source::ipxe;
 
-use support::git::{Upstream, assert_fetched, backend, fetch, has, http_backend, pass_on, serve};
+use support::git::{TAG, Upstream, assert_fetched, backend, fetch, has, http_backend, pass_on, serve};
 use support::server::Server;
 use support::{Scratch, online};
 
@@ -96,14 +96,18 @@ fn a_commit_by_its_tag() -> Completion {
 }
 
 fn a_commit_that_only_the_history_leads_to() -> Completion {
-    let (scratch, upstream, server) = served!(false);
-    let pin = upstream.pin_of(upstream.first);
-    fetch(&pin, &scratch.cache, &online(), &server.url("/ipxe.git")).unwrap();
-    assert_fetched(&pin, &scratch.cache);
-    // No name in the cache says that the tag is the pin.
-    let cache = git2::Repository::open_bare(scratch.cache.ipxe_git()).unwrap();
-    let named = cache.find_reference(&format!("refs/pins/{}", pin.commit)).ok().and_then(|name| name.target());
-    assert!(named.is_none_or(|oid| oid == upstream.first), "{named:?}");
+    // The ref leads elsewhere, or is not there at all.
+    for git_ref in [TAG, "refs/tags/v1"] {
+        let (scratch, upstream, server) = served!(false);
+        let mut pin = upstream.pin_of(upstream.first);
+        pin.git_ref = git_ref.into();
+        fetch(&pin, &scratch.cache, &online(), &server.url("/ipxe.git")).unwrap();
+        assert_fetched(&pin, &scratch.cache);
+        // No name in the cache says that the tag is the pin.
+        let cache = git2::Repository::open_bare(scratch.cache.ipxe_git()).unwrap();
+        let named = cache.find_reference(&format!("refs/pins/{}", pin.commit)).ok().and_then(|name| name.target());
+        assert!(named.is_none_or(|oid| oid == upstream.first), "{named:?}");
+    }
     Completion::Completed
 }
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -73,18 +73,22 @@ fn before_the_first_byte() {
 
 #[test]
 fn in_the_pause_between_two_attempts() {
-    let listener = Arc::new(Listener::default());
-    let cancels = Arc::clone(&listener);
-    let server = Server::start(move |_, answer| {
-        answer.whole("503 Service Unavailable", &[], b"");
-        cancels.cancelled.store(true, Ordering::SeqCst);
-    });
+    /// Cancels when it was asked often enough that the first attempt must be over.
+    #[derive(Default)]
+    struct Later(AtomicU32);
+    impl Progress for Later {
+        fn report(&self, _: &Event) {}
+        fn cancelled(&self) -> bool {
+            self.0.fetch_add(1, Ordering::SeqCst) > 8
+        }
+    }
+    let server = Server::start(|_, answer| answer.whole("503 Service Unavailable", &[], b""));
     let pause = Duration::from_secs(60);
     let patience = Patience { connect: pause, silence: pause, attempts: 3, pause };
     let network = Network::Online(Http::new(None, patience).unwrap());
     let (scratch, pin) = (Scratch::new(), pin(&[server.url("/s.zip")]));
     let started = Instant::now();
-    let error = syslinux::fetch(&pin, &pin.members, &scratch.cache, &network, None, &*listener).unwrap_err();
+    let error = syslinux::fetch(&pin, &pin.members, &scratch.cache, &network, None, &Later::default()).unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
     assert_eq!(error.to_string(), format!("cannot download `{}`: interrupted", server.url("/s.zip")));
     scratch.assert_empty();

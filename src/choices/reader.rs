@@ -84,13 +84,16 @@ pub struct At<T> {
 pub struct Document<'t> {
     file: Utf8PathBuf,
     text: &'t str,
+    /// Where each line but the first begins, in bytes.
+    line_starts: Vec<usize>,
     findings: RefCell<Vec<Finding>>,
 }
 
 impl<'t> Document<'t> {
     /// A document with the content `text`, called `file` in findings.
     pub fn new(file: &Utf8Path, text: &'t str) -> Self {
-        Self { file: file.to_owned(), text, findings: RefCell::default() }
+        let line_starts = text.match_indices('\n').map(|(offset, _)| offset + 1).collect();
+        Self { file: file.to_owned(), text, line_starts, findings: RefCell::default() }
     }
 
     /// Parses the text, hands its top table to `read`, and returns what that makes of it.
@@ -132,7 +135,7 @@ impl<'t> Document<'t> {
     }
 
     fn line(&self, offset: usize) -> usize {
-        1 + self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count()
+        1 + self.line_starts.partition_point(|start| *start <= offset)
     }
 }
 
@@ -259,16 +262,24 @@ impl<'a> Table<'a> {
     pub fn tables<T>(&self, key: &str, mut read: impl FnMut(&At<String>, &Table<'_>) -> Option<T>) -> Vec<T> {
         let Some(At { value: outer, .. }) = self.typed(key, "a table", DeValue::as_table) else { return Vec::new() };
         let outer = Table::new(self.document, self.key(key), 0, outer);
-        let mut names: Vec<_> = outer.table.keys().collect();
-        names.sort_by_key(|name| name.span().start);
+        let mut entries: Vec<_> = outer.table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
         let mut found = Vec::new();
-        for name in names {
-            let line = outer.document.line(name.span().start);
-            let at = At {
-                value: name.get_ref().to_string(),
-                place: Place { file: outer.document.file.clone(), line, key: outer.key(name.get_ref()) },
+        for (name, value) in entries {
+            let place = Place {
+                file: outer.document.file.clone(),
+                line: outer.document.line(name.span().start),
+                key: outer.key(name.get_ref()),
             };
-            found.extend(outer.table(name.get_ref(), |table| read(&at, table)).map(|item| item.value));
+            let Some(inner) = value.get_ref().as_table() else {
+                self.report(
+                    place.finding(format!("found {}, wanted a table", value.get_ref().type_str()), "write a table"),
+                );
+                continue;
+            };
+            let table = Table::new(outer.document, place.key.clone(), place.line, inner);
+            found.extend(read(&At { value: name.get_ref().to_string(), place }, &table));
+            table.finish();
         }
         found
     }
