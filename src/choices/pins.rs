@@ -98,6 +98,9 @@ fn ipxe(table: &Table<'_>) -> Option<IpxePin> {
     let version = required(table, "version");
     let git_ref = required(table, "ref");
     let urls = table.require("urls", table.strings("urls"), "give at least one git URL");
+    if let Some(urls) = urls.as_ref().filter(|urls| urls.value.is_empty()) {
+        table.report(urls.place.finding("is empty", "give at least one git URL"));
+    }
     let (commit, tree, content) = (digest(table, "commit"), digest(table, "tree"), digest(table, "content-sha256"));
     let epoch = table.require("epoch", table.unsigned("epoch"), "set it to the commit's time in seconds");
     Some(IpxePin {
@@ -126,6 +129,9 @@ fn syslinux(table: &Table<'_>) -> Option<SyslinuxPin> {
         let size = member.require("size", member.unsigned("size"), "set it to the size in bytes");
         Some(MemberPin { name: name?.value, path: path?.value, sha256: sha256?, size: size?.value })
     });
+    if archives.is_empty() {
+        table.report(table.place().finding("has no archive", "add one as [[syslinux.archive]] with its `url`"));
+    }
     for (i, member) in members.iter().enumerate() {
         if members[..i].iter().any(|other| other.name == member.name) {
             table.report(table.place().finding(format!("pins `{}` twice", member.name), "remove one of them"));
@@ -174,9 +180,11 @@ mod tests {
         assert_eq!(
             Pins::parse("p.toml".into(), text).unwrap_err().to_string(),
             "p.toml:1: `ipxe.content-sha256`: is missing\n  hint: set it\n\
+             p.toml:4: `ipxe.urls`: is empty\n  hint: give at least one git URL\n\
              p.toml:5: `ipxe.commit`: found `12798`, wanted 40 lowercase hexadecimal digits\n  hint: copy the whole digest, never type it\n\
              p.toml:6: `ipxe.tree`: found integer, wanted a string\n  hint: write a string\n\
-             p.toml:7: `ipxe.epoch`: found integer, wanted a whole number\n  hint: write a whole number\n\
+             p.toml:7: `ipxe.epoch`: found integer, wanted a whole number from 0\n  hint: write a whole number from 0\n\
+             p.toml:8: `syslinux`: has no archive\n  hint: add one as [[syslinux.archive]] with its `url`\n\
              p.toml:10: `syslinux.member.sha256`: is missing\n  hint: set it\n\
              p.toml:11: `syslinux.member.name`: found `a_b`, wanted a safe file name\n  hint: use one file name without `/` and `_`\n\
              p.toml:12: `syslinux.member.path`: found `../x`, wanted a relative path without `..`\n  hint: use a path as in the archive"

@@ -225,7 +225,7 @@ impl<'a> Table<'a> {
     /// A whole number from zero.
     #[must_use]
     pub fn unsigned(&self, key: &str) -> Option<At<u64>> {
-        self.typed(key, "a whole number", |value| {
+        self.typed(key, "a whole number from 0", |value| {
             let number = value.as_integer()?;
             u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
         })
