@@ -64,10 +64,20 @@ fn the_library_is_silent_and_does_not_look_around() {
 
 #[test]
 fn only_paths_spells_the_names_of_the_project_the_cache_and_the_tree() {
-    let names = ["\"vendor", "\"embed-scripts", "\"dist", "\"sites/", "manifest.json\"", "\"SHA256SUMS", "pxelinux.cfg", ".tftp."];
+    let names = [
+        "\"vendor",
+        "\"embed-scripts",
+        "\"dist",
+        "\"sites/",
+        "manifest.json\"",
+        "\"SHA256SUMS",
+        "pxelinux.cfg",
+        ".tftp.",
+    ];
     for (name, text) in sources("src") {
         // Messages name files for people; code must not.
-        let code: Vec<String> = code(&text).lines().filter(|line| !line.contains("#[error(")).map(str::to_owned).collect();
+        let code: Vec<String> =
+            code(&text).lines().filter(|line| !line.contains("#[error(")).map(str::to_owned).collect();
         if name != "src/paths.rs" {
             for word in names {
                 assert!(!code.iter().any(|line| line.contains(word)), "{name} spells {word}");
@@ -106,7 +116,8 @@ fn functions_are_short() {
         for (start, line) in lines.iter().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let head = line.trim_start();
-            let is_function = ["fn ", "pub fn ", "pub(super) fn ", "pub(crate) fn "].iter().any(|word| head.starts_with(word));
+            let is_function =
+                ["fn ", "pub fn ", "pub(super) fn ", "pub(crate) fn "].iter().any(|word| head.starts_with(word));
             if is_function && !line.ends_with(';') {
                 let close = format!("{}}}", " ".repeat(indent));
                 let length = lines[start..].iter().position(|line| *line == close).unwrap_or(0) + 1;
