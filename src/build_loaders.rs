@@ -6,7 +6,7 @@ use std::rc::Rc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::build::{self, Workshop, make::Settings};
-use crate::choices::pins::Pins;
+use crate::choices::pins::{IpxePin, MemberPin, Pins, SyslinuxPin};
 use crate::choices::reader::Findings;
 use crate::choices::sites::{self, Sites};
 use crate::digest::Sha256Digest;
@@ -14,6 +14,7 @@ use crate::fs::{self, Lock};
 use crate::paths::{self, Cache, Project};
 use crate::plan::{Inputs, Origin, Plan};
 use crate::progress::{Event, Progress};
+use crate::source::Supply;
 use crate::source::http::Network;
 use crate::source::ipxe::{self, Patch, Source};
 use crate::source::syslinux;
@@ -110,24 +111,42 @@ impl Choices {
     }
 }
 
+impl Origins {
+    fn ipxe(&self) -> Supply<'_> {
+        Supply { network: &self.network, given: self.ipxe_url.as_deref() }
+    }
+
+    fn syslinux(&self) -> Supply<'_> {
+        Supply { network: &self.network, given: self.syslinux_archive.as_deref() }
+    }
+}
+
 /// Brings everything that is pinned into the cache.
 ///
 /// # Errors
 ///
 /// [`Error::Ipxe`] or [`Error::Syslinux`] where something is not to be had.
 pub fn fetch(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), Error> {
-    fetch_ipxe(pins, cache, origins, progress)?;
+    fetch_ipxe(&pins.ipxe, cache, origins, progress)?;
     // Opening it compares tree and content with the pin.
     Source::open(&pins.ipxe, cache, &[])?;
-    let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
-    let Origins { network, syslinux_archive, .. } = origins;
-    syslinux::fetch(&pins.syslinux, &pins.syslinux.members, cache, network, syslinux_archive.as_deref(), progress)?;
-    Ok(())
+    fetch_syslinux(&pins.syslinux, &pins.syslinux.members, cache, origins, progress)
 }
 
-fn fetch_ipxe(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), Error> {
+fn fetch_ipxe(pin: &IpxePin, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), Error> {
     let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
-    Ok(ipxe::fetch(&pins.ipxe, cache, &origins.network, origins.ipxe_url.as_deref(), progress)?)
+    Ok(ipxe::fetch(pin, cache, &origins.ipxe(), progress)?)
+}
+
+fn fetch_syslinux(
+    pin: &SyslinuxPin,
+    members: &[MemberPin],
+    cache: &Cache,
+    origins: &Origins,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
+    Ok(syslinux::fetch(pin, members, cache, &origins.syslinux(), progress)?)
 }
 
 /// What building came to.
@@ -174,11 +193,7 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
         .iter()
         .filter_map(|file| if let Origin::Member(member) = &file.origin { Some(member.clone()) } else { None })
         .collect();
-    {
-        let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
-        let Origins { network, syslinux_archive, .. } = origins;
-        syslinux::fetch(&pins.syslinux, &members, cache, network, syslinux_archive.as_deref(), progress)?;
-    }
+    fetch_syslinux(&pins.syslinux, &members, cache, origins, progress)?;
     let (mut built, missing) = build::recall(plan, cache)?;
     // Checking every file of the source takes a second: once is enough for all build trees.
     let mut opened = None;
@@ -186,7 +201,7 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
         if let Some(source) = &opened {
             return Ok(Rc::clone(source));
         }
-        fetch_ipxe(pins, cache, origins, progress).map_err(|error| match error {
+        fetch_ipxe(&pins.ipxe, cache, origins, progress).map_err(|error| match error {
             Error::Ipxe(error) => build::Error::Source(error),
             Error::Fs(error) => build::Error::Fs(error),
             _ => build::Error::Cancelled,

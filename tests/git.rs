@@ -13,6 +13,7 @@ use camino::Utf8Path;
 use libtest_mimic::Completion;
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::progress::Silent;
+use netboot_loaders::source::Supply;
 use netboot_loaders::source::http::Network;
 use netboot_loaders::source::ipxe::{self, Patch};
 
@@ -314,14 +315,15 @@ fn offline_without_the_commit() -> Completion {
         pin.commit,
         scratch.cache.ipxe_git()
     );
-    let error = ipxe::fetch(&pin, &scratch.cache, &Network::Offline, None, &Silent).unwrap_err();
+    let error =
+        ipxe::fetch(&pin, &scratch.cache, &Supply { network: &Network::Offline, given: None }, &Silent).unwrap_err();
     assert_eq!(error.to_string(), message);
     let given = fetch(&pin, &scratch.cache, &Network::Offline, "https://mirror.example/ipxe.git");
     assert_eq!(given, Err(message));
 
     // What is in the cache is enough.
     fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
-    ipxe::fetch(&pin, &scratch.cache, &Network::Offline, None, &Silent).unwrap();
+    ipxe::fetch(&pin, &scratch.cache, &Supply { network: &Network::Offline, given: None }, &Silent).unwrap();
     Completion::Completed
 }
 

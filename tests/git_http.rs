@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use libtest_mimic::Completion;
 use netboot_loaders::choices::pins::IpxePin;
 use netboot_loaders::progress::Silent;
+use netboot_loaders::source::Supply;
 use netboot_loaders::source::ipxe;
 
 use support::git::{TAG, Upstream, assert_fetched, backend, fetch, has, http_backend, pass_on, serve};
@@ -172,7 +173,7 @@ fn the_second_address_is_asked_when_the_first_fails() -> Completion {
     let (scratch, upstream, server) = served!(true);
     let mut pin = upstream.pin();
     pin.urls = vec![server.url("/nothing.git"), server.url("/ipxe.git")];
-    ipxe::fetch(&pin, &scratch.cache, &online(), None, &Silent).unwrap();
+    ipxe::fetch(&pin, &scratch.cache, &Supply { network: &online(), given: None }, &Silent).unwrap();
     assert_fetched(&pin, &scratch.cache);
     Completion::Completed
 }

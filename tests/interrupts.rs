@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use netboot_loaders::paths::Cache;
 use netboot_loaders::progress::{Event, Progress};
+use netboot_loaders::source::Supply;
 use netboot_loaders::source::http::{Http, Network, Patience};
 use netboot_loaders::source::{ipxe, syslinux};
 
@@ -24,7 +25,8 @@ const PROMPT: Duration = Duration::from_secs(20);
 fn fetch(server: &Server, cache: &Cache, listener: &Listener) -> String {
     let pin = pin(&[server.url("/s.zip"), server.url("/second.zip")]);
     let started = Instant::now();
-    let error = syslinux::fetch(&pin, &pin.members, cache, &online(), None, listener).unwrap_err();
+    let error =
+        syslinux::fetch(&pin, &pin.members, cache, &Supply { network: &online(), given: None }, listener).unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
     error.to_string()
 }
@@ -88,7 +90,14 @@ fn in_the_pause_between_two_attempts() {
     let network = Network::Online(Http::new(None, patience).unwrap());
     let (scratch, pin) = (Scratch::new(), pin(&[server.url("/s.zip")]));
     let started = Instant::now();
-    let error = syslinux::fetch(&pin, &pin.members, &scratch.cache, &network, None, &Later::default()).unwrap_err();
+    let error = syslinux::fetch(
+        &pin,
+        &pin.members,
+        &scratch.cache,
+        &Supply { network: &network, given: None },
+        &Later::default(),
+    )
+    .unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
     assert_eq!(error.to_string(), format!("cannot download `{}`: interrupted", server.url("/s.zip")));
     scratch.assert_empty();
@@ -106,7 +115,7 @@ fn while_git_waits_for_an_answer() {
     let mut pin = Upstream::new(&scratch.path("upstream.git")).pin();
     pin.urls = vec![server.url("/ipxe.git"), server.url("/second.git")];
     let started = Instant::now();
-    let error = ipxe::fetch(&pin, &scratch.cache, &online(), None, &*listener).unwrap_err();
+    let error = ipxe::fetch(&pin, &scratch.cache, &Supply { network: &online(), given: None }, &*listener).unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
     assert_eq!(error.to_string(), format!("cannot fetch from `{}`: interrupted", server.url("/ipxe.git")));
     assert_eq!(server.paths(), ["/ipxe.git/info/refs?service=git-upload-pack"]);

@@ -110,6 +110,25 @@ fn describe(start: &[u8]) -> &'static str {
     }
 }
 
+/// What a member is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    File,
+    Folder,
+    /// A link or a device.
+    Other,
+}
+
+impl Form {
+    fn of(is_file: bool, is_folder: bool) -> Self {
+        match (is_file, is_folder) {
+            (true, _) => Self::File,
+            (false, true) => Self::Folder,
+            (false, false) => Self::Other,
+        }
+    }
+}
+
 struct Collector<'a> {
     path: &'a Utf8Path,
     wanted: &'a Wanted,
@@ -138,8 +157,9 @@ impl Collector<'_> {
         for index in 0..archive.len() {
             let mut entry = archive.by_index(index).map_err(|error| self.damaged(&error))?;
             let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
-            let (plain, size) = (entry.is_file() && !entry.is_symlink(), entry.size());
-            self.entry(&name, plain, entry.is_dir(), size, &mut entry)?;
+            let form = Form::of(entry.is_file() && !entry.is_symlink(), entry.is_dir());
+            let size = entry.size();
+            self.entry(&name, form, size, &mut entry)?;
         }
         Ok(())
     }
@@ -162,21 +182,14 @@ impl Collector<'_> {
             if is_note && size > MAX_NOTE {
                 return Err(self.hostile(format!("it has a name or a note of more than {MAX_NOTE} bytes")));
             }
-            self.entry(&name, kind.is_file(), kind.is_dir(), size, &mut entry)?;
+            self.entry(&name, Form::of(kind.is_file(), kind.is_dir()), size, &mut entry)?;
         }
         // Reads xz's own checksums too, which stand behind the last member.
         io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| self.damaged(&error))?;
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        name: &str,
-        is_file: bool,
-        is_dir: bool,
-        size: u64,
-        content: &mut dyn Read,
-    ) -> Result<(), Error> {
+    fn entry(&mut self, name: &str, form: Form, size: u64, content: &mut dyn Read) -> Result<(), Error> {
         let path = Utf8Path::new(name);
         let escapes = path
             .components()
@@ -190,10 +203,10 @@ impl Collector<'_> {
         }
         let plain: Utf8PathBuf = path.components().filter(|part| *part != camino::Utf8Component::CurDir).collect();
         let Some((member, limit)) = self.member(&plain) else { return Ok(()) };
-        if is_dir {
+        if form == Form::Folder {
             return Ok(());
         }
-        if !is_file {
+        if form == Form::Other {
             return Err(self.hostile(format!("its member `{name}` is a link or a device")));
         }
         let mut bytes = Vec::new();

@@ -7,6 +7,7 @@ use git2::{AutotagOption, FetchOptions, Oid, RemoteCallbacks, Repository};
 
 use super::http::Http;
 use super::transport::with_http;
+use crate::choices::pins::IpxePin;
 use crate::digest::CommitId;
 use crate::fs;
 use crate::progress::{Kind, Progress, Task};
@@ -91,19 +92,19 @@ pub fn has(repository: &Repository, commit: &CommitId) -> bool {
 /// [`Error::Cancelled`].
 pub fn fetch(
     repository: &Repository,
-    http: Option<&Http>,
     url: &str,
-    commit: &CommitId,
-    git_ref: &str,
+    http: Option<&Http>,
+    pin: &IpxePin,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
+    let commit = &pin.commit;
     if url.starts_with("ssh://") || (local_path(url).is_none() && !url.contains("://")) {
         return Err(Error::Fetch { url: url.into(), reason: "ssh is not spoken here".into() });
     }
     let mut task = Task::start(progress, Kind::Clone, url, None);
     let fetched = match local_path(url) {
         Some(path) => copy(repository, path, commit, &mut task),
-        None => fetch_remote(repository, http, url, (commit, git_ref), progress, &mut task),
+        None => Fetcher { repository, url, http, progress }.fetch(pin, &mut task),
     };
     if has(repository, commit) {
         task.finish(format!("commit {commit}"));
@@ -159,55 +160,52 @@ fn copy(repository: &Repository, path: &Utf8Path, commit: &CommitId, task: &mut 
 /// The depth that asks for all that earlier fetches left out; libgit2's `GIT_FETCH_DEPTH_UNSHALLOW`.
 const UNSHALLOW: i32 = i32::MAX;
 
-/// Fetches the commit first by its own name and without history; where the server does not give
-/// commits by name, by the ref that leads to it; then with all branches and tags.
-fn fetch_remote(
-    repository: &Repository,
-    http: Option<&Http>,
-    url: &str,
-    (commit, git_ref): (&CommitId, &str),
-    progress: &dyn Progress,
-    task: &mut Task<'_>,
-) -> Result<(), git2::Error> {
-    let attempts = [
-        (vec![format!("+{commit}:refs/pins/{commit}")], true),
-        (vec![format!("+{git_ref}:refs/mirror/pinned")], true),
-        (vec!["+refs/heads/*:refs/mirror/heads/*".into(), "+refs/tags/*:refs/mirror/tags/*".into()], false),
-    ];
-    let mut result = Ok(());
-    for (refspecs, shallow) in attempts {
-        let depth = match (shallow, repository.is_shallow()) {
-            (true, _) => 1,
-            // Without this, a server is right to think that the history is here already.
-            (false, true) => UNSHALLOW,
-            (false, false) => 0,
-        };
-        let mut once = || fetch_once(repository, url, &refspecs, depth, progress, task);
-        result = match http {
-            Some(http) => with_http(http, || http.interruptible(progress, &mut once)),
-            None => once(),
-        };
-        if has(repository, commit) || progress.cancelled() {
-            break;
-        }
-    }
-    result
+/// A fetch from a server.
+struct Fetcher<'a> {
+    repository: &'a Repository,
+    url: &'a str,
+    http: Option<&'a Http>,
+    progress: &'a dyn Progress,
 }
 
-fn fetch_once(
-    repository: &Repository,
-    url: &str,
-    refspecs: &[String],
-    depth: i32,
-    progress: &dyn Progress,
-    task: &mut Task<'_>,
-) -> Result<(), git2::Error> {
-    let mut callbacks = RemoteCallbacks::new();
-    callbacks.transfer_progress(|stats| {
-        task.set(stats.received_objects() as u64, Some(stats.total_objects() as u64));
-        !progress.cancelled()
-    });
-    let mut options = FetchOptions::new();
-    options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
-    repository.remote_anonymous(url)?.fetch(refspecs, Some(&mut options), None)
+impl Fetcher<'_> {
+    /// Fetches the commit first by its own name and without history; where the server does not give
+    /// commits by name, by the ref that leads to it; then with all branches and tags.
+    fn fetch(&self, pin: &IpxePin, task: &mut Task<'_>) -> Result<(), git2::Error> {
+        let (commit, git_ref) = (&pin.commit, &pin.git_ref);
+        let attempts = [
+            (vec![format!("+{commit}:refs/pins/{commit}")], true),
+            (vec![format!("+{git_ref}:refs/mirror/pinned")], true),
+            (vec!["+refs/heads/*:refs/mirror/heads/*".into(), "+refs/tags/*:refs/mirror/tags/*".into()], false),
+        ];
+        let mut result = Ok(());
+        for (refspecs, shallow) in attempts {
+            let depth = match (shallow, self.repository.is_shallow()) {
+                (true, _) => 1,
+                // Without this, a server is right to think that the history is here already.
+                (false, true) => UNSHALLOW,
+                (false, false) => 0,
+            };
+            let mut once = || self.fetch_once(&refspecs, depth, task);
+            result = match self.http {
+                Some(http) => with_http(http, || http.interruptible(self.progress, &mut once)),
+                None => once(),
+            };
+            if has(self.repository, commit) || self.progress.cancelled() {
+                break;
+            }
+        }
+        result
+    }
+
+    fn fetch_once(&self, refspecs: &[String], depth: i32, task: &mut Task<'_>) -> Result<(), git2::Error> {
+        let mut callbacks = RemoteCallbacks::new();
+        callbacks.transfer_progress(|stats| {
+            task.set(stats.received_objects() as u64, Some(stats.total_objects() as u64));
+            !self.progress.cancelled()
+        });
+        let mut options = FetchOptions::new();
+        options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
+        self.repository.remote_anonymous(self.url)?.fetch(refspecs, Some(&mut options), None)
+    }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use camino::{Utf8Path, Utf8PathBuf};
 use git2::{Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
 
-use super::git;
 use super::http::Network;
+use super::{Supply, git};
 use crate::choices::pins::IpxePin;
 use crate::digest::{Sha256Digest, TreeId};
 use crate::fs;
@@ -87,32 +87,26 @@ pub struct Source {
     tree: Oid,
 }
 
-/// Brings the pinned commit into the cache. `url` overrides the pin's own addresses.
+/// Brings the pinned commit into the cache.
 ///
 /// # Errors
 ///
 /// [`Error`].
-pub fn fetch(
-    pin: &IpxePin,
-    cache: &Cache,
-    network: &Network,
-    url: Option<&str>,
-    progress: &dyn Progress,
-) -> Result<(), Error> {
+pub fn fetch(pin: &IpxePin, cache: &Cache, supply: &Supply<'_>, progress: &dyn Progress) -> Result<(), Error> {
     let path = cache.ipxe_git();
     fs::create_dir_all(cache.root())?;
     let repository = git::open(&path)?;
     if git::has(&repository, &pin.commit) {
         return Ok(());
     }
-    let http = match network {
+    let http = match supply.network {
         Network::Online(http) => Some(http),
         Network::Offline => None,
     };
-    let urls = url.map_or_else(|| pin.urls.clone(), |url| vec![url.to_owned()]);
+    let urls = supply.given.map_or_else(|| pin.urls.clone(), |url| vec![url.to_owned()]);
     let mut result = Err(Error::Offline { commit: pin.commit.to_string(), cache: path });
     for url in urls.iter().filter(|url| http.is_some() || git::local_path(url).is_some()) {
-        result = git::fetch(&repository, http, url, &pin.commit, &pin.git_ref, progress).map_err(Error::from);
+        result = git::fetch(&repository, url, http, pin, progress).map_err(Error::from);
         if result.is_ok() || progress.cancelled() {
             break;
         }

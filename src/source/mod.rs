@@ -2,6 +2,8 @@
 //!
 //! [`http`] and [`git`] are the only modules that touch the network; both go through one TLS stack.
 
+use self::http::Network;
+
 pub mod archive;
 pub mod download;
 pub mod git;
@@ -9,3 +11,12 @@ pub mod http;
 pub mod ipxe;
 pub mod syslinux;
 mod transport;
+
+/// Where an input may come from.
+#[derive(Clone, Copy)]
+pub struct Supply<'a> {
+    /// The network, or none.
+    pub network: &'a Network,
+    /// An address or a path that takes the place of the pin's own addresses.
+    pub given: Option<&'a str>,
+}

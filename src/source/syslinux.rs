@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::Supply;
 use super::archive::{self, Wanted};
 use super::download::{self, download};
 use super::http::Network;
@@ -80,8 +81,7 @@ pub struct ArchiveRecord {
     pub sha256: Sha256Digest,
 }
 
-/// Brings `members` into the cache, from the archive `given` (a path or an address) or from the
-/// pin's own addresses.
+/// Brings `members`, some or all of the pin's, into the cache.
 ///
 /// # Errors
 ///
@@ -90,68 +90,93 @@ pub fn fetch(
     pin: &SyslinuxPin,
     members: &[MemberPin],
     cache: &Cache,
-    network: &Network,
-    given: Option<&str>,
+    supply: &Supply<'_>,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let missing: Vec<&MemberPin> =
-        members.iter().filter(|member| !matches!(cached(cache, member), Ok(Some(_)))).collect();
-    if missing.is_empty() {
+    let missing = members.iter().filter(|member| !matches!(cached(cache, member), Ok(Some(_)))).collect();
+    let fetcher = Fetcher { pin, missing, cache, progress };
+    if fetcher.missing.is_empty() {
         return Ok(());
     }
-    let offline = || Error::Offline {
-        missing: missing.iter().map(|member| format!("`{}`", member.name)).collect(),
-        version: pin.version.clone(),
-        cache: cache.root().into(),
-    };
-    let take = |path: &Utf8Path, name: &str, sha256| take_members(pin, path, name, sha256, &missing, cache);
-    match given {
-        Some(given) if !given.contains("://") => {
-            let path = Utf8Path::new(given);
-            if !path.is_file() {
-                return Err(Error::NoArchive(given.into()));
+    match supply.given {
+        Some(path) if !path.contains("://") => {
+            if !Utf8Path::new(path).is_file() {
+                return Err(Error::NoArchive(path.into()));
             }
-            take(path, given, None)
+            fetcher.take(Utf8Path::new(path), path, None)
         }
-        Some(url) => {
-            from_network(&[ArchivePin { url: url.into(), sha256: None }], cache, network, &offline, progress, &take)
-        }
-        None => from_network(&pin.archives, cache, network, &offline, progress, &take),
+        Some(url) => fetcher.download(&[ArchivePin { url: url.into(), sha256: None }], supply.network),
+        None => fetcher.download(&pin.archives, supply.network),
     }
 }
 
-/// Takes what is wanted out of an archive (its path, its name for people, its pinned digest).
-type Take<'a> = dyn Fn(&Utf8Path, &str, Option<Sha256Digest>) -> Result<(), Error> + 'a;
+/// Brings members in that the cache lacks.
+struct Fetcher<'a> {
+    pin: &'a SyslinuxPin,
+    missing: Vec<&'a MemberPin>,
+    cache: &'a Cache,
+    progress: &'a dyn Progress,
+}
 
-fn from_network(
-    archives: &[ArchivePin],
-    cache: &Cache,
-    network: &Network,
-    offline: &dyn Fn() -> Error,
-    progress: &dyn Progress,
-    take: &Take<'_>,
-) -> Result<(), Error> {
-    let Network::Online(http) = network else { return Err(offline()) };
-    let mut result = Err(offline());
-    for archive in archives {
-        // A query may hold what is nobody's business; the name ends up in the manifest.
-        let path = archive.url.split(['?', '#']).next().unwrap_or_default();
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let partial = cache.downloads().join(format!("{}.partial", Sha256Digest::of(archive.url.as_bytes()).short()));
-        result = download(http, &archive.url, &partial, MAX_ARCHIVE, progress)
-            .map_err(Error::from)
-            .and_then(|()| {
-                let taken = take(&partial, name, archive.sha256);
-                fs::remove_file(&partial)?;
-                taken
-            })
-            .map_err(|error| name_by_url(error, &archive.url, &partial));
-        // A file that is not what was pinned is a reason to stop and look, not to try elsewhere.
-        if !matches!(result, Err(Error::Download(_))) || progress.cancelled() {
-            break;
+impl Fetcher<'_> {
+    fn offline(&self) -> Error {
+        Error::Offline {
+            missing: self.missing.iter().map(|member| format!("`{}`", member.name)).collect(),
+            version: self.pin.version.clone(),
+            cache: self.cache.root().into(),
         }
     }
-    result
+
+    /// Downloads the first of `archives` that can be had, and takes the members out of it.
+    fn download(&self, archives: &[ArchivePin], network: &Network) -> Result<(), Error> {
+        let mut result = Err(self.offline());
+        let Network::Online(http) = network else { return result };
+        for archive in archives {
+            // A query may hold what is nobody's business; the name ends up in the manifest.
+            let path = archive.url.split(['?', '#']).next().unwrap_or_default();
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let short = Sha256Digest::of(archive.url.as_bytes()).short();
+            let partial = self.cache.downloads().join(format!("{short}.partial"));
+            result = download(http, &archive.url, &partial, MAX_ARCHIVE, self.progress)
+                .map_err(Error::from)
+                .and_then(|()| {
+                    let taken = self.take(&partial, name, archive.sha256);
+                    fs::remove_file(&partial)?;
+                    taken
+                })
+                .map_err(|error| name_by_url(error, &archive.url, &partial));
+            // A file that is not what was pinned is a reason to stop and look, not to try elsewhere.
+            if !matches!(result, Err(Error::Download(_))) || self.progress.cancelled() {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Verifies the archive at `path`, called `name`, where `sha256` is known for it, and each
+    /// member; then keeps the members.
+    fn take(&self, path: &Utf8Path, name: &str, sha256: Option<Sha256Digest>) -> Result<(), Error> {
+        let (found, _) = fs::sha256(path)?;
+        if let Some(wanted) = sha256.filter(|wanted| *wanted != found) {
+            return Err(Error::ArchiveMismatch { archive: name.into(), found, wanted });
+        }
+        let wanted: Wanted = self.missing.iter().map(|member| (member.path.clone(), member.size)).collect();
+        let contents = archive::read_members(path, &wanted)?;
+        for pin in &self.missing {
+            let found = Sha256Digest::of(&contents[&pin.path]);
+            if found != pin.sha256 {
+                let (archive, member) = (name.into(), pin.path.clone());
+                return Err(Error::MemberMismatch { archive, member, found, wanted: pin.sha256 });
+            }
+        }
+        for pin in &self.missing {
+            fs::write_atomic(&self.cache.blob(&pin.sha256), &contents[&pin.path])?;
+        }
+        let name = name.rsplit('/').next().unwrap_or(name).to_owned();
+        let record = serde_json::json!(ArchiveRecord { name, sha256: found });
+        fs::write_atomic(&self.cache.syslinux_record(&self.pin.version), record.to_string().as_bytes())?;
+        Ok(())
+    }
 }
 
 /// People know the archive by its address, not by its place in the cache.
@@ -165,42 +190,6 @@ fn name_by_url(error: Error, url: &str, partial: &Utf8Path) -> Error {
         Error::Archive(Archive::Missing { path, member }) => Archive::Missing { path: named(path), member }.into(),
         other => other,
     }
-}
-
-/// Verifies the archive, where `sha256` is known for it, and each member; then keeps the members.
-fn take_members(
-    pin: &SyslinuxPin,
-    path: &Utf8Path,
-    name: &str,
-    sha256: Option<Sha256Digest>,
-    members: &[&MemberPin],
-    cache: &Cache,
-) -> Result<(), Error> {
-    let (found, _) = fs::sha256(path)?;
-    if let Some(wanted) = sha256.filter(|wanted| *wanted != found) {
-        return Err(Error::ArchiveMismatch { archive: name.into(), found, wanted });
-    }
-    let wanted: Wanted = members.iter().map(|member| (member.path.clone(), member.size)).collect();
-    let contents = archive::read_members(path, &wanted)?;
-    for member in members {
-        let content = &contents[&member.path];
-        let digest = Sha256Digest::of(content);
-        if digest != member.sha256 {
-            return Err(Error::MemberMismatch {
-                archive: name.into(),
-                member: member.path.clone(),
-                found: digest,
-                wanted: member.sha256,
-            });
-        }
-    }
-    for member in members {
-        fs::write_atomic(&cache.blob(&member.sha256), &contents[&member.path])?;
-    }
-    let file_name = name.rsplit('/').next().unwrap_or(name).to_owned();
-    let record = serde_json::json!(ArchiveRecord { name: file_name, sha256: found });
-    fs::write_atomic(&cache.syslinux_record(&pin.version), record.to_string().as_bytes())?;
-    Ok(())
 }
 
 /// The content of a member in the cache, verified; `None` where it is not there or not right.

@@ -8,6 +8,7 @@ use git2::{ObjectType, Oid, Repository, Signature, Time, Tree};
 use netboot_loaders::choices::pins::IpxePin;
 use netboot_loaders::paths::Cache;
 use netboot_loaders::progress::Silent;
+use netboot_loaders::source::Supply;
 use netboot_loaders::source::http::Network;
 use netboot_loaders::source::ipxe::{self, Patch, Source};
 
@@ -108,7 +109,7 @@ pub fn rogue_tree<'a>(repository: &'a Repository, mode: &str, name: &str, id: Oi
 
 /// Brings the pin into the cache from `url`, and says how that failed.
 pub fn fetch(pin: &IpxePin, cache: &Cache, network: &Network, url: &str) -> Result<(), String> {
-    ipxe::fetch(pin, cache, network, Some(url), &Silent).map_err(|error| error.to_string())
+    ipxe::fetch(pin, cache, &Supply { network, given: Some(url) }, &Silent).map_err(|error| error.to_string())
 }
 
 /// Opens the pin in the cache, and says how that failed.

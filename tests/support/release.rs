@@ -5,6 +5,7 @@ use std::io::{Cursor, Write};
 use netboot_loaders::choices::pins::{ArchivePin, MemberPin, SyslinuxPin};
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::progress::Silent;
+use netboot_loaders::source::Supply;
 use netboot_loaders::source::http::Network;
 use netboot_loaders::source::syslinux::{self, Error};
 
@@ -45,7 +46,7 @@ pub fn pin(urls: &[String]) -> SyslinuxPin {
 
 /// Brings the members into the cache of `scratch` as `pin` says, with the archive `given`.
 pub fn fetch_as(scratch: &Scratch, pin: &SyslinuxPin, network: &Network, given: Option<&str>) -> Result<(), Error> {
-    syslinux::fetch(pin, &pin.members, &scratch.cache, network, given, &Silent)
+    syslinux::fetch(pin, &pin.members, &scratch.cache, &Supply { network, given }, &Silent)
 }
 
 /// Brings the members into the cache of `scratch` from `urls`.
