@@ -176,6 +176,8 @@ pub struct Request<'a> {
     pub tree: &'a Utf8Path,
     /// Whether to write the tarball, too.
     pub pack: bool,
+    /// Whether files that somebody has put into the old tree may go.
+    pub replace: bool,
 }
 
 /// Builds what `plan` asks for, and publishes it.
@@ -184,9 +186,13 @@ pub struct Request<'a> {
 ///
 /// [`Error`]; the old tree is then as it was.
 pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
-    let Request { cache, origins, settings, tree, pack } = *request;
+    let Request { cache, origins, settings, pack, .. } = *request;
+    let tree = &fs::resolve(request.tree)?;
     build::check_cache(cache)?;
     let place = Place::take(tree, progress)?;
+    if !request.replace {
+        place.check_foreign()?;
+    }
     let pins = &plan.inputs.pins;
     let members: Vec<_> = plan
         .files
@@ -212,14 +218,19 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
     };
     let workshop = Workshop { pin: &pins.ipxe, cache, settings, progress };
     build::run(&missing, &mut built, &workshop, &mut source)?;
-    let manifest = Manifest::new(plan, &built, syslinux::archive_record(cache, &pins.syslinux.version));
+    let manifest = Manifest::new(plan, &built);
     let published = place.publish(plan, &manifest, cache, progress)?;
+    let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
     let archive = if pack {
-        let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
-        let bytes = archive::pack(tree, pins.ipxe.epoch)?;
-        fs::write_atomic(&path, &bytes)?;
-        Some((path, Sha256Digest::of(&bytes), bytes.len() as u64))
+        let (sha256, size) = archive::pack(tree, pins.ipxe.epoch, &path)?;
+        Some((path, sha256, size))
     } else {
+        if published == Published::New && path.exists() {
+            let message = format!(
+                "`{path}` is the tarball of an earlier tree\nhint: write it anew with `--archive`, or remove it"
+            );
+            progress.report(&Event::Warning { message });
+        }
         None
     };
     Ok(Outcome { tree: tree.to_owned(), manifest, published, made: built.made, archive })

@@ -9,13 +9,14 @@ use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, RenameFlags};
+use tempfile::NamedTempFile;
 
 use crate::digest::Sha256Digest;
 use crate::progress::{Kind, Progress, Task};
 
 /// A file operation that failed, on which path.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{path}`{}", hint(source, path))]
+#[error("cannot {action} `{path}`{}", hint(action, source, path))]
 pub struct Error {
     action: &'static str,
     path: Utf8PathBuf,
@@ -25,13 +26,16 @@ pub struct Error {
 /// The result of a file operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-fn hint(error: &io::Error, path: &Utf8Path) -> String {
+fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
     let folder = path.parent().unwrap_or(path);
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             format!(
                 "\nhint: free space on the file system of `{folder}`, or choose another one with `--cache-dir` or `--out`"
             )
+        }
+        io::ErrorKind::PermissionDenied if ["read", "list"].contains(&action) => {
+            format!("\nhint: make `{path}` readable for this user")
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             format!("\nhint: make `{folder}` writable, or choose another folder with `--cache-dir` or `--out`")
@@ -102,10 +106,48 @@ pub fn create_dir_all(path: &Utf8Path) -> Result<()> {
 ///
 /// [`Error`].
 pub fn remove_dir_all(path: &Utf8Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::new("remove", path, error)),
-        _ => Ok(()),
+    let mut patience = 100;
+    loop {
+        match std::fs::remove_dir_all(path) {
+            // A process that is just ending, as after kill -9, may still write a file there.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && patience > 0 => {
+                patience -= 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::new("remove", path, error)),
+            _ => return Ok(()),
+        }
     }
+}
+
+/// Sets the permission bits of a file or folder, whatever the umask was.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn set_mode(path: &Utf8Path, mode: u32) -> Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failing("set the mode of", path))
+}
+
+/// Where `path` leads: itself, or the target of a symbolic link.
+///
+/// # Errors
+///
+/// [`Error`] where a link leads nowhere.
+pub fn resolve(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    if path.is_symlink() {
+        path.canonicalize_utf8().map_err(failing("follow the link", path))
+    } else {
+        Ok(path.to_owned())
+    }
+}
+
+/// Whether `path` is where another file system begins.
+#[must_use]
+pub fn is_mount_point(path: &Utf8Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Utf8Path| path.metadata().map(|metadata| metadata.dev()).ok();
+    path.exists() && device(path) != path.parent().and_then(device)
 }
 
 /// Removes a file; nothing to remove is fine.
@@ -185,11 +227,23 @@ pub fn write_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
     let write = || {
         let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
         file.write_all(content)?;
+        Ok(file)
+    };
+    publish_file(write().map_err(failing("write", path))?, path)
+}
+
+/// Puts a finished temporary file, a sibling of `path`, in its place.
+///
+/// # Errors
+///
+/// [`Error`]; the file at `path` is then as it was.
+pub fn publish_file(file: NamedTempFile, path: &Utf8Path) -> Result<()> {
+    let publish = || {
         file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
         file.as_file().sync_all()?;
         file.persist(path).map(drop).map_err(|error| error.error)
     };
-    write().map_err(failing("write", path))
+    publish().map_err(failing("write", path))
 }
 
 /// Waits until the entries of a folder are on the disk.

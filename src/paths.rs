@@ -100,8 +100,8 @@ impl Cache {
 
     /// The toolchain as it was last probed.
     #[must_use]
-    pub fn toolchain_record(&self) -> Utf8PathBuf {
-        self.0.join("toolchain.json")
+    pub fn toolchain_record(&self, key: &Sha256Digest) -> Utf8PathBuf {
+        self.0.join("toolchains").join(format!("{}.json", key.short()))
     }
 
     /// The build tree named `name`.
@@ -152,6 +152,12 @@ impl WorkPaths {
         self.0.join("seal.json")
     }
 
+    /// Where programs that make runs put their temporary files.
+    #[must_use]
+    pub fn temporary(&self) -> Utf8PathBuf {
+        self.0.join("tmp")
+    }
+
     /// All that the last make said.
     #[must_use]
     pub fn log(&self) -> Utf8PathBuf {
@@ -176,6 +182,9 @@ impl OutputPaths {
         self.0.join("record.json")
     }
 }
+
+/// Names in the root of a tree that have a meaning of their own, or would get one.
+pub const RESERVED: [&str; 5] = [MANIFEST, SHA256SUMS, "sites", "pxelinux.cfg", "autoexec.ipxe"];
 
 /// The manifest's name in a tree.
 pub const MANIFEST: &str = "manifest.json";

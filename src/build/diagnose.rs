@@ -14,10 +14,10 @@ pub fn known(lines: &[String]) -> Option<(String, &'static str)> {
         return Some(("liblzma's headers are missing".into(), "run `cargo xtask doctor --install-deps`"));
     }
     if find("-Werror").is_some() {
-        let warning = find("[-Werror=").cloned().unwrap_or_else(|| "the compiler warns".into());
+        let warning = find("[-Werror").cloned().unwrap_or_else(|| "the compiler warns".into());
         return Some((
-            format!("this compiler warns where iPXE's developers' did not: {warning}"),
-            "build with `--no-werror`: it changes no byte of the loaders",
+            format!("a warning of the compiler ends the build: {warning}"),
+            "if the line is one of yours, mend it; if this compiler is newer than iPXE, build with `--no-werror`: it changes no byte of the loaders",
         ));
     }
     let missing = lines

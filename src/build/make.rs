@@ -94,7 +94,8 @@ impl Make<'_> {
         if !settings.werror {
             command = command.args(["NO_WERROR=1"]);
         }
-        command = command.env("PATH", settings.path.as_str());
+        // The compiler's temporary files go where there is room for the build.
+        command = command.env("PATH", settings.path.as_str()).env("TMPDIR", work.temporary().as_str());
         for variable in environment(pin) {
             if let Some((name, value)) = variable.split_once('=') {
                 command = command.env(name, value);
@@ -143,7 +144,7 @@ mod tests {
         let mut settings = Settings { path: "/bin".into(), jobs: 2, werror: true, launcher: None };
         assert_eq!(
             rendered(&config, &settings),
-            "cd /c/work/w/tree/src && env -i PATH=/bin LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 make -j2 AUTO_DEPS= \
+            "cd /c/work/w/tree/src && env -i PATH=/bin TMPDIR=/c/work/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 make -j2 AUTO_DEPS= \
              GITVERSION=12798ec29aa8a64d8675c4378b99f5fe28447afb EMBED=embedded.ipxe \
              EXTRA_CFLAGS=-ffile-prefix-map=/c/work/w/tree=. bin/ipxe.pxe bin/undionly.kpxe"
         );
@@ -153,7 +154,7 @@ mod tests {
         settings.launcher = Some(Launcher { program: "ccache".into(), env: vec![("CCACHE_DIR".into(), "/x".into())] });
         assert_eq!(
             rendered(&config, &settings),
-            "cd /c/work/w/tree/src && env -i PATH=/bin LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 CCACHE_DIR=/x make -j2 \
+            "cd /c/work/w/tree/src && env -i PATH=/bin TMPDIR=/c/work/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 CCACHE_DIR=/x make -j2 \
              AUTO_DEPS= GITVERSION=12798ec29aa8a64d8675c4378b99f5fe28447afb EMBED=embedded.ipxe \
              EXTRA_CFLAGS=-ffile-prefix-map=/c/work/w/tree=. TRUST=trust-0.pem,trust-1.pem NO_WERROR=1 'CC=ccache gcc' \
              bin/ipxe.pxe bin/undionly.kpxe"

@@ -183,8 +183,10 @@ pub fn run(
                     let next = lock(&queue).next();
                     let Some((build, tree)) = next else { break };
                     let result = Maker { build, tree, workshop }.make();
-                    failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                    let bad = result.is_err();
+                    // First the result, then the flag: what fails because of the flag comes later.
                     lock(&results).push(result);
+                    failed.fetch_or(bad, Ordering::Relaxed);
                     if failed.load(Ordering::Relaxed) {
                         break;
                     }

@@ -61,6 +61,8 @@ impl WorkTree {
             let source = source()?;
             tree.create(build, &source, workshop)?;
         }
+        fs::remove_dir_all(&tree.paths.temporary())?;
+        fs::create_dir_all(&tree.paths.temporary())?;
         Ok(Some(tree))
     }
 

@@ -50,6 +50,9 @@ const CONDITIONAL: &[(&str, Availability)] = &[
     ("vcreate", Availability::EfiOnly("VLAN_CMD")),
     ("vdestroy", Availability::EfiOnly("VLAN_CMD")),
     (HTTPS, Availability::EfiOnly("DOWNLOAD_PROTO_HTTPS")),
+    // For CPUs that describe their hardware in a device tree; x86 builds have no such thing.
+    ("fdt", Availability::OnRequest("FDT_CMD")),
+    ("gdbstub", Availability::OnRequest("GDBSERIAL")),
     ("imgdecrypt", Availability::OnRequest("IMAGE_CRYPT_CMD")),
     ("imgmem", Availability::OnRequest("IMAGE_MEM_CMD")),
     ("imgtrust", Availability::OnRequest("IMAGE_TRUST_CMD")),
@@ -66,8 +69,8 @@ const CONDITIONAL: &[(&str, Availability)] = &[
 ];
 
 /// All other commands.
-const ALWAYS: &str = "autoboot boot chain choose clear colour config cpair cpuid dhcp echo exit fcels fcstat fdt form \
-    gdbstub goto help ibstat ifclose ifconf iflinkwait ifopen ifstat imgargs imgexec imgextract imgfetch imgfree imgload \
+const ALWAYS: &str = "autoboot boot chain choose clear colour config cpair cpuid dhcp echo exit fcels fcstat form goto \
+    help ibstat ifclose ifconf iflinkwait ifopen ifstat imgargs imgexec imgextract imgfetch imgfree imgload \
     imgselect imgstat inc initrd iseq isset item iwlist iwstat kernel login menu module poweroff present prompt pxebs \
     read reboot route sanboot sanhook sanunhook set shell shim show sleep sync";
 

@@ -27,6 +27,9 @@ pub enum Error {
     /// There is no such folder.
     #[error("found no configuration `{0}`, wanted one of {1}")]
     Unknown(String, String),
+    /// There is a folder for the configuration that is none.
+    #[error("`default` means iPXE's own settings, and there is a folder of that name")]
+    Reserved,
     /// The folder holds something else than headers.
     #[error("`{0}` in the configuration `{1}` is not a header")]
     NotAHeader(String, String),
@@ -43,11 +46,13 @@ impl IpxeConfig {
     /// [`Error`].
     pub fn read(folder: &Utf8Path, name: &str) -> Result<Self, Error> {
         let mut config = Self { name: name.to_owned(), headers: BTreeMap::new(), trust: BTreeMap::new() };
-        if name == DEFAULT {
-            return Ok(config);
-        }
         let own = folder.join(name);
-        if name.contains('/') || name.starts_with('.') || !own.is_dir() {
+        if name == DEFAULT {
+            return if own.exists() { Err(Error::Reserved) } else { Ok(config) };
+        }
+        // The name becomes a part of the path that make works in.
+        let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && !name.is_empty();
+        if !plain || name.starts_with('.') || !own.is_dir() {
             return Err(Error::Unknown(name.to_owned(), known(folder)));
         }
         for (path, _) in fs::walk(&own)? {
@@ -89,5 +94,6 @@ fn known(folder: &Utf8Path) -> String {
         names.extend(entries.flatten().filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().to_owned()));
     }
     names.sort();
+    names.dedup();
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

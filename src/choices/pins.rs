@@ -2,8 +2,10 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::reader::{Document, Findings, Table};
+use super::loader::Loader;
+use super::reader::{At, Document, Findings, Table};
 use crate::digest::{CommitId, Sha256Digest, TreeId};
+use crate::paths::RESERVED;
 
 /// The pinned facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +105,7 @@ fn ipxe(table: &Table<'_>) -> Option<IpxePin> {
     }
     let (commit, tree, content) = (digest(table, "commit"), digest(table, "tree"), digest(table, "content-sha256"));
     let epoch = table.require("epoch", table.unsigned("epoch"), "set it to the commit's time in seconds");
+    let epoch = epoch.and_then(|at| bounded(table, at, u64::from(u32::MAX)));
     Some(IpxePin {
         version: version?,
         git_ref: git_ref?,
@@ -127,6 +130,7 @@ fn syslinux(table: &Table<'_>) -> Option<SyslinuxPin> {
         let path = member.require("path", member.parsed("path", "use a path as in the archive", path), "set it");
         let sha256 = digest(member, "sha256");
         let size = member.require("size", member.unsigned("size"), "set it to the size in bytes");
+        let size = size.and_then(|at| bounded(member, at, MAX_SIZE));
         Some(MemberPin { name: name?.value, path: path?.value, sha256: sha256?, size: size?.value })
     });
     if archives.is_empty() {
@@ -140,10 +144,22 @@ fn syslinux(table: &Table<'_>) -> Option<SyslinuxPin> {
     Some(SyslinuxPin { version: version?, archives, members })
 }
 
+/// The largest file of syslinux that is believable, in bytes.
+const MAX_SIZE: u64 = 16 << 20;
+
+fn bounded(table: &Table<'_>, at: At<u64>, most: u64) -> Option<At<u64>> {
+    if at.value <= most {
+        return Some(at);
+    }
+    table.report(at.place.finding(format!("found {}, wanted at most {most}", at.value), "copy the number again"));
+    None
+}
+
 /// A syslinux loader cuts its name at an underscore to find `ldlinux.*`, so none may have one.
 fn name(text: &str) -> Result<String, String> {
     let fine = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
-    if fine && !text.starts_with('.') {
+    let taken = Loader::ALL.iter().any(|loader| loader.as_str() == text) || RESERVED.contains(&text);
+    if fine && !text.starts_with('.') && !taken {
         Ok(text.to_owned())
     } else {
         Err(format!("found `{text}`, wanted a safe file name"))

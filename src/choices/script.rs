@@ -91,13 +91,17 @@ impl Script {
 
     /// The commands and protocols that a build for `platform` lacks unless it defines a macro: the
     /// line, the command and the macro.
-    pub fn needs(&self, platform: Platform) -> impl Iterator<Item = (usize, &str, &'static str)> {
-        let lines = self.text.lines().enumerate().map(|(index, line)| (index + 1, line));
-        let https = lines.filter(|(_, line)| fetches_over_https(line)).map(|(line, _)| (line, HTTPS));
-        commands(&self.text).chain(https).filter_map(move |(line, feature)| {
-            let name = ipxe_commands::availability(feature).and_then(|needs| needs.missing_on(platform))?;
-            Some((line, feature, name))
-        })
+    #[must_use]
+    pub fn needs(&self, platform: Platform) -> Vec<(usize, String, &'static str)> {
+        let mut found = Vec::new();
+        for command in commands(&self.text) {
+            let https = command.fetches_over_https().then_some(HTTPS);
+            for feature in command.name().into_iter().chain(https) {
+                let missing = ipxe_commands::availability(feature).and_then(|needs| needs.missing_on(platform));
+                found.extend(missing.map(|name| (command.line, feature.to_owned(), name)));
+            }
+        }
+        found
     }
 }
 
@@ -109,6 +113,8 @@ fn expand(
     let mut environment = Environment::new();
     environment.set_undefined_behavior(undefined);
     environment.set_debug(true);
+    // Enough for any script that fits its slot; a loop without end is not one.
+    environment.set_fuel(Some(100_000));
     environment
         .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build()?);
     environment.render_str(template, vars)
@@ -140,34 +146,35 @@ fn check(text: &str, at: &dyn Fn(usize) -> Place) -> Vec<Finding> {
             "shorten it: put the long part on a web server and `chain` to it",
         );
     }
-    let labels: Vec<&str> = text.lines().filter_map(label).collect();
-    for (line, logical) in logical_lines(text) {
-        if logical.split_ascii_whitespace().count() > MAX_WORDS {
+    for (line, words) in logical_lines(text) {
+        if words.len() > MAX_WORDS {
             found(
                 line,
                 format!("has more than {MAX_WORDS} words, which can overflow a BIOS loader's stack"),
                 "split the line",
             );
         }
-        if let Some(target) = goto_target(&logical).filter(|target| !labels.contains(target)) {
-            found(
-                line,
-                format!("goes to `{target}`, and there is no such label"),
-                "add the label as `:name` on a line of its own",
-            );
-        }
     }
-    for (line, command) in commands(text) {
-        if ipxe_commands::availability(command).is_none() {
-            found(line, format!("`{command}` is not a command of iPXE"), "see https://ipxe.org/cmd for the commands");
+    let labels: Vec<&str> = text.lines().filter_map(label).collect();
+    for command in commands(text) {
+        if let Some(target) = command.goto_target().filter(|target| !labels.contains(target)) {
+            let message = format!("goes to `{target}`, and there is no such label");
+            found(command.line, message, "add the label as `:name` on a line of its own");
+        }
+        if let Some(name) = command.name().filter(|name| ipxe_commands::availability(name).is_none()) {
+            found(
+                command.line,
+                format!("`{name}` is not a command of iPXE"),
+                "see https://ipxe.org/cmd for the commands",
+            );
         }
     }
     findings.sort();
     findings
 }
 
-/// Lines as iPXE joins them, each with the number of its first line.
-fn logical_lines(text: &str) -> impl Iterator<Item = (usize, String)> {
+/// Lines as iPXE joins them, each with the number of its first line, as words.
+fn logical_lines(text: &str) -> impl Iterator<Item = (usize, Vec<String>)> {
     let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).enumerate();
     std::iter::from_fn(move || {
         let (index, first) = lines.next()?;
@@ -176,7 +183,7 @@ fn logical_lines(text: &str) -> impl Iterator<Item = (usize, String)> {
             joined.pop();
             joined.push_str(lines.next().map_or("", |(_, next)| next));
         }
-        Some((index + 1, joined))
+        Some((index + 1, joined.split_ascii_whitespace().map(str::to_owned).collect()))
     })
 }
 
@@ -184,41 +191,43 @@ fn label(line: &str) -> Option<&str> {
     line.trim_start().strip_prefix(':')?.split_ascii_whitespace().next()
 }
 
-fn goto_target(line: &str) -> Option<&str> {
-    let mut words = line.split_ascii_whitespace().take_while(|word| !word.starts_with('#'));
-    words.find(|word| *word == "goto")?;
-    words.next().filter(|target| !target.contains("${"))
+/// A command of a script.
+struct Command {
+    line: usize,
+    words: Vec<String>,
 }
 
-/// The first word of each command, with its line; words that iPXE computes are left out.
-fn commands(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut continued = false;
-    text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).enumerate().flat_map(move |(index, line)| {
-        let starts = !std::mem::replace(&mut continued, line.ends_with('\\'));
-        let mut expect = starts;
-        let words = line.split_ascii_whitespace().take_while(|word| !word.starts_with('#'));
-        let mut found = Vec::new();
-        for (position, word) in words.enumerate() {
-            if matches!(word, "||" | "&&" | ";") {
-                expect = true;
-            } else if expect && !(position == 0 && word.starts_with(':')) {
-                expect = false;
-                if !word.contains("${") && word != "\\" {
-                    found.push((index + 1, word.trim_end_matches('\\')));
-                }
-            }
+impl Command {
+    /// Its name; `None` where iPXE computes it.
+    fn name(&self) -> Option<&str> {
+        self.words.first().map(String::as_str).filter(|word| !word.contains("${"))
+    }
+
+    /// Where it goes to, if that is not computed.
+    fn goto_target(&self) -> Option<&str> {
+        let target = (self.name()? == "goto").then(|| self.words.get(1)).flatten()?;
+        Some(target.as_str()).filter(|target| !target.contains("${"))
+    }
+
+    /// Whether it has an `https` address, and does more than show it.
+    fn fetches_over_https(&self) -> bool {
+        let shows = self.name().is_some_and(|name| ["echo", "prompt", "item", "menu"].contains(&name));
+        !shows && self.words.iter().any(|word| word.starts_with(HTTPS))
+    }
+}
+
+/// The commands of a script, without labels and comments.
+fn commands(text: &str) -> Vec<Command> {
+    let mut found = Vec::new();
+    for (line, mut words) in logical_lines(text) {
+        if let Some(comment) = words.iter().position(|word| word.starts_with('#')) {
+            words.truncate(comment);
         }
-        found
-    })
-}
-
-/// Whether a command of `line`, and not one that only shows its words, has an `https` address.
-fn fetches_over_https(line: &str) -> bool {
-    let words: Vec<&str> = line.split_ascii_whitespace().take_while(|word| !word.starts_with('#')).collect();
-    words.split(|word| matches!(*word, "||" | "&&" | ";")).any(|command| {
-        let shows = command.first().is_some_and(|name| matches!(*name, "echo" | "prompt" | "item" | "menu"));
-        !shows && command.iter().any(|word| word.starts_with(HTTPS))
-    })
+        let labelled = usize::from(words.first().is_some_and(|word| word.starts_with(':')));
+        let commands = words[labelled..].split(|word| matches!(word.as_str(), "||" | "&&" | ";"));
+        found.extend(commands.filter(|words| !words.is_empty()).map(|words| Command { line, words: words.to_vec() }));
+    }
+    found
 }
 
 /// Why a command's macro matters, as the text of a warning.
@@ -341,10 +350,17 @@ mod tests {
             "#!ipxe\nconsole --picture https://192.0.2.1/x\nping host # https://x\nchain x || echo see https://x\n",
         )
         .unwrap();
+        let needs = |platform| -> Vec<String> {
+            let needs = script.needs(platform).into_iter();
+            needs.map(|(line, command, name)| format!("{line} {command} {name}")).collect()
+        };
         assert_eq!(
-            script.needs(Platform::Bios).collect::<Vec<_>>(),
-            [(2, "console", "CONSOLE_CMD"), (3, "ping", "PING_CMD"), (2, "https://", "DOWNLOAD_PROTO_HTTPS")]
+            needs(Platform::Bios),
+            ["2 console CONSOLE_CMD", "2 https:// DOWNLOAD_PROTO_HTTPS", "3 ping PING_CMD"]
         );
-        assert_eq!(script.needs(Platform::EfiX64).collect::<Vec<_>>(), [(3, "ping", "PING_CMD")]);
+        assert_eq!(needs(Platform::EfiX64), ["3 ping PING_CMD"]);
+        render("#!ipxe\necho Pick where to goto next\n").unwrap();
+        let error = render("#!ipxe\ngoto known || goto unknown\n:known\n").unwrap_err();
+        assert!(error.starts_with("s.ipxe:2: goes to `unknown`"), "{error}");
     }
 }

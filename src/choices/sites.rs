@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
 use super::ipxe_config::{self, IpxeConfig};
 use super::loader::{Loader, UnknownLoader};
@@ -12,6 +14,7 @@ use super::reader::{At, Document, Finding, Findings, Place, Table};
 use super::script::{self, Script};
 use crate::fs;
 use crate::paths::Project;
+use crate::tree::header::{Kind, describe, identify};
 
 /// All choices.
 #[derive(Debug, Clone)]
@@ -159,6 +162,14 @@ impl Reader<'_> {
         let path = self.project.scripts().join(&at.value);
         let content = self.content(table, at, "script")?;
         let mut vars = vars.clone();
+        if vars.contains_key("site") {
+            table.report(
+                at.place.finding(
+                    "`vars.site` is the site's name and cannot be set",
+                    "choose another name for the variable",
+                ),
+            );
+        }
         vars.insert("site".into(), site.unwrap_or("default").into());
         let rendered = Script::render(&at.value, &relative(self.project, &path), &content, &vars);
         rendered.map_err(|findings| findings.into_iter().for_each(|finding| table.report(finding))).ok()
@@ -200,11 +211,16 @@ impl Reader<'_> {
 
     fn certificate(&self, table: &Table<'_>, at: &At<Utf8PathBuf>) -> Option<(String, Vec<u8>)> {
         let content = self.content(table, at, "certificate")?;
-        if String::from_utf8_lossy(&content).contains("-----BEGIN CERTIFICATE-----") {
-            return Some((at.value.to_string(), content));
-        }
-        let message = format!("`{}` is not a PEM certificate", at.value);
-        table.report(at.place.finding(message, "convert it with `openssl x509`"));
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
+        let (problem, remedy) = match found {
+            Ok(found) if found.len() == 1 => return Some((at.value.to_string(), content)),
+            // iPXE would take the first one only.
+            Ok(found) if found.len() > 1 => {
+                (format!("holds {} certificates", found.len()), "put each into a file of its own")
+            }
+            _ => ("is not a PEM certificate".into(), "convert it with `openssl x509`"),
+        };
+        table.report(at.place.finding(format!("`{}` {problem}", at.value), remedy));
         None
     }
 
@@ -214,6 +230,9 @@ impl Reader<'_> {
         for name in names.map(|at| at.value).unwrap_or_default() {
             let member = pinned.members.iter().find(|member| member.name == name.value).cloned();
             let known = pinned.members.iter().map(|member| format!("`{}`", member.name)).collect::<Vec<_>>().join(", ");
+            if members.iter().any(|other: &MemberPin| other.name == name.value) {
+                table.report(name.place.finding(format!("lists `{}` twice", name.value), "remove one of them"));
+            }
             members.extend(table.accept(member.ok_or_else(|| {
                 name.place
                     .finding(format!("`{}` is not pinned", name.value), format!("pinned in vendor/pins.toml: {known}"))
@@ -230,9 +249,18 @@ impl Reader<'_> {
                 ));
             }
         }
-        let config =
-            safe_path(table, "pxelinux-config").and_then(|at| self.content(table, &at, "pxelinux configuration"));
+        let config = safe_path(table, "pxelinux-config").and_then(|at| self.pxelinux_config(table, &at));
         (members, config)
+    }
+
+    fn pxelinux_config(&self, table: &Table<'_>, at: &At<Utf8PathBuf>) -> Option<Vec<u8>> {
+        let content = self.content(table, at, "pxelinux configuration")?;
+        if identify(&content) == Some((Kind::Text, None)) {
+            return Some(content);
+        }
+        let message = format!("`{}` is {}, wanted a text", at.value, describe(&content));
+        table.report(at.place.finding(message, "save it as UTF-8"));
+        None
     }
 
     fn content(&self, table: &Table<'_>, at: &At<Utf8PathBuf>, what: &str) -> Option<Vec<u8>> {
@@ -251,9 +279,11 @@ impl Reader<'_> {
         let file = relative(self.project, &self.project.scripts().join(&script.source));
         for platform in super::loader::Platform::ALL {
             if loaders.iter().any(|loader| loader.platform() == platform) {
-                let lacking = script.needs(platform).filter(|(_, _, name)| !config.defines(name));
-                self.warnings
-                    .extend(lacking.map(|(line, command, name)| script::lacking(&file, line, command, name, platform)));
+                let needs = script.needs(platform).into_iter();
+                let lacking = needs.filter(|(_, _, name)| !config.defines(name));
+                self.warnings.extend(
+                    lacking.map(|(line, command, name)| script::lacking(&file, line, &command, name, platform)),
+                );
             }
         }
     }
@@ -337,7 +367,7 @@ mod tests {
                     match Script::render(&path, &path, &content, &vars) {
                         Ok(script) => {
                             for platform in super::super::loader::Platform::ALL {
-                                assert_eq!(script.needs(platform).count(), 0, "{path} runs in a default build");
+                                assert_eq!(script.needs(platform).len(), 0, "{path} runs in a default build");
                             }
                         }
                         Err(findings) => assert!(path == "url.ipxe" && vars.len() == 1, "{path}: {findings:?}"),

@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use git2::{AutotagOption, FetchOptions, Oid, RemoteCallbacks, Repository};
 
 use super::http::Http;
-use super::transport::with_http;
+use super::transport::{prepare, with_http};
 use crate::choices::pins::IpxePin;
 use crate::digest::CommitId;
 use crate::fs;
@@ -68,8 +68,15 @@ fn cache_remedy(path: &str, reason: &str) -> String {
 ///
 /// [`Error::Cache`] where there is something else.
 pub fn open(path: &Utf8Path) -> Result<Repository, Error> {
-    let opened = if path.exists() { Repository::open_bare(path) } else { Repository::init_bare(path) };
-    opened.map_err(|error| cache_error(path, &error))
+    prepare();
+    if !path.exists() {
+        // Made under another name first: a kill must not leave half a repository.
+        let partial = path.with_extension("partial");
+        fs::remove_dir_all(&partial)?;
+        Repository::init_bare(&partial).map_err(|error| cache_error(path, &error))?;
+        fs::rename(&partial, path)?;
+    }
+    Repository::open_bare(path).map_err(|error| cache_error(path, &error))
 }
 
 /// What libgit2 says of the repository at `path`, as an error of the cache.

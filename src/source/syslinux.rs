@@ -60,6 +60,18 @@ pub enum Error {
         /// The pin's.
         wanted: Sha256Digest,
     },
+    /// A member is the pinned one, and its pinned size is wrong.
+    #[error(
+        "`{member}` has {found} bytes, and its pin says {wanted}, although the digest is right\nhint: correct `size` in vendor/pins.toml"
+    )]
+    SizeMismatch {
+        /// The member's path in the archive.
+        member: Utf8PathBuf,
+        /// Its size in bytes.
+        found: usize,
+        /// The pin's.
+        wanted: u64,
+    },
     /// From the download.
     #[error(transparent)]
     Download(#[from] download::Error),
@@ -164,6 +176,10 @@ impl Fetcher<'_> {
         let contents = archive::read_members(path, &wanted)?;
         for pin in &self.missing {
             let found = Sha256Digest::of(&contents[&pin.path]);
+            if found == pin.sha256 && contents[&pin.path].len() as u64 != pin.size {
+                let (member, found) = (pin.path.clone(), contents[&pin.path].len());
+                return Err(Error::SizeMismatch { member, found, wanted: pin.size });
+            }
             if found != pin.sha256 {
                 let (archive, member) = (name.into(), pin.path.clone());
                 return Err(Error::MemberMismatch { archive, member, found, wanted: pin.sha256 });
@@ -199,7 +215,7 @@ fn name_by_url(error: Error, url: &str, partial: &Utf8Path) -> Error {
 /// [`fs::Error`] where it is there and cannot be read.
 pub fn cached(cache: &Cache, member: &MemberPin) -> Result<Option<Vec<u8>>, fs::Error> {
     let content = fs::read_if_exists(&cache.blob(&member.sha256))?;
-    Ok(content.filter(|content| Sha256Digest::of(content) == member.sha256))
+    Ok(content.filter(|content| Sha256Digest::of(content) == member.sha256 && content.len() as u64 == member.size))
 }
 
 /// The archive that the members came from, as far as the cache knows.

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use git2::ConfigLevel;
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport};
 
 use ureq::ResponseExt;
@@ -25,33 +26,45 @@ pub(super) fn with_http<T>(http: &Http, work: impl FnOnce() -> T) -> T {
             LENT.with_borrow_mut(|lent| *lent = None);
         }
     }
-    register();
+    prepare();
     LENT.with_borrow_mut(|lent| *lent = Some(http.clone()));
     let _return = Return;
     work()
 }
 
+/// What git servers over `git://` may take to connect and to answer, in milliseconds.
+const PATIENCE: i32 = 30_000;
+
+/// Sets libgit2 up, once for the process: our transports, timeouts, and nobody's configuration, which
+/// could lead a fetch elsewhere. Whose a repository is does not matter either: nothing of it is run,
+/// and what is read from it is compared with the pins.
 #[expect(
     unsafe_code,
-    reason = "git2 marks the registration as unsafe because libgit2 keeps its table of transports unlocked"
+    reason = "git2 marks these as unsafe because libgit2 keeps its settings and its table of transports unlocked"
 )]
-fn register() {
+pub(super) fn prepare() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
-        for scheme in ["http", "https"] {
-            // SAFETY: the table must not change while a transport is being looked up. The first
-            // look-up for a URL of another process-wide user of libgit2 could race with this, but
-            // this crate is the only user, and all its fetches pass here first; `OnceLock` makes
-            // them wait until the registration is done.
-            let registered = unsafe {
-                git2::transport::register(scheme, |remote| {
-                    let http = LENT.with_borrow(Clone::clone).ok_or_else(|| error("no HTTP client was lent"))?;
-                    Transport::smart(remote, true, Subtransport { http, moved: Arc::default() })
-                })
-            };
-            // Only a scheme that is registered twice is refused, and that cannot happen here.
-            debug_assert!(registered.is_ok(), "{scheme} is registered once");
-        }
+        let transport = |remote: &git2::Remote<'_>| {
+            let http = LENT.with_borrow(Clone::clone).ok_or_else(|| error("no HTTP client was lent"))?;
+            Transport::smart(remote, true, Subtransport { http, moved: Arc::default() })
+        };
+        let levels = [ConfigLevel::ProgramData, ConfigLevel::System, ConfigLevel::XDG, ConfigLevel::Global];
+        // SAFETY: settings and table must not change while libgit2 is in use elsewhere. This crate is
+        // its only user in the process, every use of it begins with opening the cache, which passes
+        // here first, and `OnceLock` makes all others wait until this is done.
+        let prepared = unsafe {
+            levels
+                .into_iter()
+                .try_for_each(|level| git2::opts::set_search_path(level, ""))
+                .and_then(|()| git2::opts::set_verify_owner_validation(false))
+                .and_then(|()| git2::opts::set_server_connect_timeout_in_milliseconds(PATIENCE))
+                .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(PATIENCE))
+                .and_then(|()| git2::transport::register("http", transport))
+                .and_then(|()| git2::transport::register("https", transport))
+        };
+        // Only an unknown setting or a scheme that is registered twice is refused.
+        debug_assert!(prepared.is_ok(), "libgit2 takes its settings: {prepared:?}");
     });
 }
 

@@ -4,7 +4,6 @@ pub mod needs;
 pub mod packages;
 pub mod probe;
 
-use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,6 +15,7 @@ use self::probe::Status;
 use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths::Cache;
+use crate::process::find_program;
 use crate::progress::Progress;
 
 /// A program or library that was found.
@@ -35,6 +35,9 @@ pub struct Tool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Fingerprint {
     path: Utf8PathBuf,
+    /// Whether it was found by its name in `PATH`, where another one may come to stand before it.
+    looked_up: bool,
+    sha256: Sha256Digest,
     size: u64,
     modified: i64,
     modified_nanos: i64,
@@ -42,10 +45,17 @@ struct Fingerprint {
 }
 
 impl Fingerprint {
-    fn of(path: &Utf8Path) -> Option<Self> {
+    fn of(path: &Utf8Path, search: &str) -> Option<Self> {
+        Some(Self { sha256: fs::sha256(path).ok()?.0, ..Self::glance(path, search)? })
+    }
+
+    /// The same without a look at the content.
+    fn glance(path: &Utf8Path, search: &str) -> Option<Self> {
         let metadata = path.metadata().ok()?;
         Some(Self {
             path: path.to_owned(),
+            looked_up: find_program(path.file_name()?, search).as_deref() == Some(path),
+            sha256: Sha256Digest::of(b""),
             size: metadata.len(),
             modified: metadata.mtime(),
             modified_nanos: metadata.mtime_nsec(),
@@ -92,26 +102,43 @@ impl Toolchain {
         let tools =
             statuses.into_iter().filter_map(|status| if let Status::Found(tool) = status { Some(*tool) } else { None });
         let found = Self { path: path.into(), tools: tools.collect() };
-        fs::write_atomic(&cache.toolchain_record(), serde_json::json!(found).to_string().as_bytes())?;
+        fs::write_atomic(
+            &cache.toolchain_record(&record_key(needs, path)),
+            serde_json::json!(found).to_string().as_bytes(),
+        )?;
         Ok(found)
     }
 
     fn recall(needs: &[Need], path: &str, cache: &Cache) -> Option<Self> {
-        let known: Self = serde_json::from_slice(&fs::read_if_exists(&cache.toolchain_record()).ok()??).ok()?;
+        let known: Self =
+            serde_json::from_slice(&fs::read_if_exists(&cache.toolchain_record(&record_key(needs, path))).ok()??)
+                .ok()?;
         let same_names = known.tools.iter().map(|tool| tool.name.as_str()).eq(needs.iter().map(|need| need.name));
-        let unchanged = |tool: &Tool| tool.files.iter().all(|file| Fingerprint::of(&file.path).as_ref() == Some(file));
+        let same = |file: &Fingerprint| {
+            let now = Fingerprint::glance(&file.path, path)?;
+            Some(Fingerprint { sha256: file.sha256, ..now } == *file)
+        };
+        let unchanged = |tool: &Tool| tool.files.iter().all(|file| same(file).unwrap_or(false));
         (known.path == path && same_names && known.tools.iter().all(unchanged)).then_some(known)
     }
 
-    /// Identifies the toolchain by what its tools say and are, and not by where they are.
+    /// Identifies the toolchain by what its tools say and are, and not by where they are. What only
+    /// reads certificates counts for builds with `trust` alone.
     #[must_use]
-    pub fn digest(&self) -> Sha256Digest {
-        let lines = self.tools.iter().fold(String::new(), |mut lines, tool| {
-            let _ = writeln!(lines, "{} {} {}", tool.name, tool.version, tool.sha256);
-            lines
-        });
+    pub fn digest(&self, trust: bool) -> Sha256Digest {
+        let mut lines = String::new();
+        for tool in self.tools.iter().filter(|tool| trust || tool.name != needs::OPENSSL.name) {
+            lines += &format!("{} {} {}\n", tool.name, tool.version, tool.sha256);
+            lines.extend(tool.files.iter().map(|file| format!("{}\n", file.sha256)));
+        }
         Sha256Digest::of(lines.as_bytes())
     }
+}
+
+/// What a record is about: other needs or another `PATH` have another record.
+fn record_key(needs: &[Need], path: &str) -> Sha256Digest {
+    let names = needs.iter().map(|need| need.name).collect::<Vec<_>>().join("\n");
+    Sha256Digest::of(format!("{path}\n{names}").as_bytes())
 }
 
 /// Why there is no toolchain to work with.

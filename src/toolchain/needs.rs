@@ -98,7 +98,8 @@ const LZMA: Need = Need {
         header: "lzma.h",
     },
 };
-const OPENSSL: Need = Need {
+/// Reads certificates.
+pub(super) const OPENSSL: Need = Need {
     name: "openssl",
     purpose: "reads the certificates under `trust`",
     packages: ["openssl"; 5],

@@ -52,7 +52,7 @@ impl Manager {
         let steps: &[&[&str]] = match self {
             Self::Apt => &[&["apt-get", "update"], &["apt-get", "install", "-y", "--no-install-recommends"]],
             Self::Dnf => &[&["dnf", "install", "-y"]],
-            Self::Pacman => &[&["pacman", "-Sy", "--needed", "--noconfirm"]],
+            Self::Pacman => &[&["pacman", "-Syu", "--needed", "--noconfirm"]],
             Self::Zypper => &[&["zypper", "--non-interactive", "install"]],
             Self::Apk => &[&["apk", "add"]],
         };

@@ -71,7 +71,7 @@ impl Prober<'_> {
     /// The tool as found: `decisive` is the file that makes it what it is.
     fn found(&self, version: String, decisive: &Utf8Path, others: &[Utf8PathBuf]) -> Status {
         let files = std::iter::once(decisive).chain(others.iter().map(Utf8PathBuf::as_path));
-        let tool = files.map(Fingerprint::of).collect::<Option<Vec<_>>>().and_then(|files| {
+        let tool = files.map(|file| Fingerprint::of(file, self.path)).collect::<Option<Vec<_>>>().and_then(|files| {
             let (sha256, _) = fs::sha256(decisive).ok()?;
             Some(Box::new(Tool { name: self.need.name.into(), version, sha256, files }))
         });

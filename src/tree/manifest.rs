@@ -1,5 +1,6 @@
-//! `manifest.json` and `SHA256SUMS`: what is in a tree, and all that it was made from. The same
-//! inputs give the same text; the archive that the syslinux files were taken from is one of them.
+//! `manifest.json` and `SHA256SUMS`: what is in a tree, and all that it was made from. Nothing in
+//! them varies from one build to the next; so the archive that the syslinux files were found in is not
+//! there, since any archive with the pinned members will do.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,9 @@ use crate::choices::script::{IMAGE_NAME, SLOT};
 use crate::digest::{CommitId, Sha256Digest, TreeId};
 use crate::paths;
 use crate::plan::{Inputs, Origin, Plan, PlannedFile};
-use crate::source::syslinux::ArchiveRecord;
+
+/// What writes manifests.
+pub const GENERATOR: &str = env!("CARGO_PKG_NAME");
 
 /// The version of the manifest's own form, described by `schemas/manifest-1.schema.json`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -86,8 +89,6 @@ pub struct Patch {
 pub struct Syslinux {
     /// The version.
     pub version: String,
-    /// The archive that its files were seen in, where known.
-    pub archive: Option<ArchiveRecord>,
 }
 
 /// A tool of the build.
@@ -161,9 +162,9 @@ pub struct Embedded {
 }
 
 impl Manifest {
-    /// The manifest of a plan that was built. `archive` is what is known of the syslinux archive.
+    /// The manifest of a plan that was built.
     #[must_use]
-    pub fn new(plan: &Plan, built: &Built, archive: Option<ArchiveRecord>) -> Self {
+    pub fn new(plan: &Plan, built: &Built) -> Self {
         let Inputs { pins, patches, toolchain } = &plan.inputs;
         let members = plan.files.iter().any(|file| matches!(file.origin, Origin::Member(_)));
         let mut configurations: Vec<Configuration> =
@@ -172,7 +173,7 @@ impl Manifest {
         configurations.dedup();
         Self {
             schema_version: SCHEMA_VERSION,
-            generator: Generator { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+            generator: Generator { name: GENERATOR.into(), version: env!("CARGO_PKG_VERSION").into() },
             ipxe: Ipxe {
                 version: pins.ipxe.version.clone(),
                 commit: pins.ipxe.commit,
@@ -186,7 +187,7 @@ impl Manifest {
                 slot_size: SLOT,
                 embedded_name: IMAGE_NAME.into(),
             },
-            syslinux: members.then(|| Syslinux { version: pins.syslinux.version.clone(), archive }),
+            syslinux: members.then(|| Syslinux { version: pins.syslinux.version.clone() }),
             toolchain: toolchain
                 .tools
                 .iter()

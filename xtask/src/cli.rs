@@ -112,6 +112,7 @@ pub struct OriginArgs {
 
 /// `build-loaders`.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct BuildLoaders {
     #[command(flatten)]
     pub origins: OriginArgs,
@@ -121,6 +122,9 @@ pub struct BuildLoaders {
     /// Writes the tarball beside the tree, too
     #[arg(long)]
     pub archive: bool,
+    /// Removes files that somebody has put into the old tree
+    #[arg(long)]
+    pub replace: bool,
     /// Prints what would be done, and does nothing
     #[arg(long)]
     pub plan: bool,

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use netboot_loaders::source::{git, ipxe, syslinux};
+use netboot_loaders::source::{archive, download, git, ipxe, syslinux};
 use netboot_loaders::{build, build_loaders, toolchain, tree};
 
 /// What `--help` says of them.
@@ -102,9 +102,9 @@ fn ipxe_code(error: &ipxe::Error) -> u8 {
 fn syslinux_code(error: &syslinux::Error) -> u8 {
     use syslinux::Error as E;
     match error {
+        E::Archive(archive::Error::Fs(_)) | E::Download(download::Error::Fs(_)) | E::Fs(_) => FAILURE,
         E::Offline { .. } | E::NoArchive(_) | E::Download(_) => UNAVAILABLE,
-        E::ArchiveMismatch { .. } | E::MemberMismatch { .. } | E::Archive(_) => MISMATCH,
-        E::Fs(_) => FAILURE,
+        E::ArchiveMismatch { .. } | E::MemberMismatch { .. } | E::SizeMismatch { .. } | E::Archive(_) => MISMATCH,
     }
 }
 
@@ -122,7 +122,6 @@ failure_from! {
     netboot_loaders::fs::Error => FAILURE,
     netboot_loaders::process::Error => FAILURE,
     netboot_loaders::source::http::BadProxy => BAD_INPUT,
-    toolchain::Error => MISSING_TOOL,
     xshell::Error => FAILURE,
     std::io::Error => FAILURE,
 }

@@ -18,8 +18,7 @@ use crate::ui::Ui;
 pub struct Host<'u> {
     /// The project.
     pub project: Project,
-    /// The cache.
-    pub cache: Cache,
+    cache_dir: Option<Utf8PathBuf>,
     /// `PATH`.
     pub path: String,
     /// How it says what happens.
@@ -34,12 +33,22 @@ impl<'u> Host<'u> {
             (None, Some(xtask)) => Utf8PathBuf::from(xtask).parent().map(ToOwned::to_owned).unwrap_or_default(),
             (None, None) => absolute(Utf8Path::new("."))?,
         };
-        let cache = match &global.cache_dir {
+        let path = variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        // Relative folders would mean another place for make, which runs elsewhere.
+        let path = path.split(':').filter(|folder| folder.starts_with('/')).collect::<Vec<_>>().join(":");
+        let cache_dir = global.cache_dir.clone().filter(|folder| !folder.as_str().is_empty());
+        Ok(Self { project: Project::new(project), cache_dir, path, ui })
+    }
+
+    /// The cache, by its real path: the compiler sees through links, and must be told the same path
+    /// that it sees.
+    pub fn cache(&self) -> Result<Cache, Failure> {
+        let folder = match &self.cache_dir {
             Some(folder) => absolute(folder)?,
             None => user_cache()?,
         };
-        let path = variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-        Ok(Self { project: Project::new(project), cache: Cache::new(cache), path, ui })
+        netboot_loaders::fs::create_dir_all(&folder)?;
+        Ok(Cache::new(folder.canonicalize_utf8()?))
     }
 
     /// Where inputs may come from.

@@ -28,6 +28,10 @@ fn each_invalid_file_of_choices_gets_all_its_findings() {
     project.write("embed-scripts/bad.ipxe", "#!ipxe\nwget x\ngoto nowhere\nchain {{ url }}\n");
     project.write("embed-scripts/bom.ipxe", "\u{feff}#!ipxe\n");
     project.write("embed-scripts/long.ipxe", &format!("#!ipxe\n#{}\n", "x".repeat(4096)));
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    project.write("embed-scripts/two.pem", &pem.repeat(2));
+    project.write("embed-scripts/broken.pem", &pem.replace("MIIB", "!"));
+    project.write("embed-scripts/empty.cfg", "");
     let before = project.snapshot();
     let folder = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/invalid");
     let mut cases = 0;
@@ -75,7 +79,7 @@ fn a_missing_tool_is_named_before_anything_is_fetched() {
          found no usable `perl` (runs iPXE's build scripts): found this is perl 4, wanted perl v\n\
          hint: install it with `sudo apt-get update && sudo apt-get install -y --no-install-recommends make perl`\n\
          hint: or install it with `sudo dnf install -y make perl-Getopt-Long perl-interpreter`\n\
-         hint: or install it with `sudo pacman -Sy --needed --noconfirm make perl`\n\
+         hint: or install it with `sudo pacman -Syu --needed --noconfirm make perl`\n\
          hint: or install it with `sudo zypper --non-interactive install make perl`\n\
          hint: or install it with `sudo apk add make perl`\n\
          hint: or run this command again with `--install-deps`\n"
@@ -126,7 +130,7 @@ fn a_build_that_fails_says_why_and_where_to_look() {
 
     project.config("broken", "/* werror */\n");
     let error = project.build(&[]).error(7);
-    assert!(error.ends_with("hint: build with `--no-werror`: it changes no byte of the loaders\n"), "{error}");
+    assert!(error.ends_with("build with `--no-werror`: it changes no byte of the loaders\n"), "{error}");
     project.build(&["--no-werror"]).success();
 }
 
@@ -194,7 +198,7 @@ fn something_else_in_the_trees_place_is_left_alone() {
     assert_eq!(
         project.build(&[]).error(1),
         format!(
-            "`{}` is not a tree that this tool wrote: it has no manifest.json\n\
+            "`{}` is not a tree that this tool wrote: it has no manifest.json of its\n\
              hint: choose another folder with `--out`, or move that one away\n",
             project.tree()
         )
@@ -266,8 +270,9 @@ fn a_full_disk_leaves_the_old_tree() {
     }
     // The tree on a disk that holds the old one and not a second one.
     let dist = project.path("dist");
-    let prepare =
-        format!("mount -t tmpfs -o size=24k none {dist}; mkdir {dist}/tftp; echo '{{}}' > {dist}/tftp/manifest.json");
+    let prepare = format!(
+        "mount -t tmpfs -o size=24k none {dist}; mkdir {dist}/tftp; echo '{{\"schema-version\":1,\"generator\":{{\"name\":\"netboot_loaders\"}}}}' > {dist}/tftp/manifest.json"
+    );
     if let Some(ran) = in_namespace(&project, &prepare) {
         let error = ran.error(1);
         assert!(error.starts_with(&format!("cannot write `{dist}/.tftp.partial/")), "{error}");

@@ -20,16 +20,23 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     if args.install_deps {
         install::missing(&needs::build(choices.has_trust()), host)?;
     }
-    let plan = choices.plan(&host.path, &host.cache, host.ui)?;
+    let cache = host.cache()?;
+    let plan = choices.plan(&host.path, &cache, host.ui)?;
     if args.plan {
-        host.ui.result(&plan.to_string(), json!({ "plan": plan.to_string() }));
+        host.ui.answer(&plan.to_string(), json!({ "plan": plan.to_string() }));
         return Ok(());
     }
     let tree = args.out.as_deref().map_or_else(|| Ok(host.project.default_tree()), absolute)?;
     let origins = Host::origins(&args.origins)?;
     let settings = host.settings(&args.make)?;
-    let request =
-        Request { cache: &host.cache, origins: &origins, settings: &settings, tree: &tree, pack: args.archive };
+    let request = Request {
+        cache: &cache,
+        origins: &origins,
+        settings: &settings,
+        tree: &tree,
+        pack: args.archive,
+        replace: args.replace,
+    };
     let outcome = build_loaders(&plan, &request, host.ui)?;
     let seconds = started.elapsed().as_secs_f64();
     host.ui.result(&summary(&outcome, seconds), object(&outcome, seconds));

@@ -4,14 +4,14 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use netboot_loaders::build_loaders::{Choices, fetch};
+use netboot_loaders::progress::Progress;
 use netboot_loaders::toolchain::needs;
 use serde_json::json;
 
 use super::install;
 use crate::cli::Check;
-use crate::exit::{CHECK, Failure};
+use crate::exit::{CHECK, Failure, INTERRUPTED, MISMATCH};
 use crate::host::Host;
-use crate::ui::out;
 
 /// A step: its name, and the arguments of cargo.
 const STEPS: [(&str, &[&str]); 3] = [
@@ -28,12 +28,14 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     }
     let mut failed: Vec<&str> = Vec::new();
     for (name, cargo) in STEPS {
-        out(&format!("== {name}: cargo {}\n", cargo.join(" ")));
+        host.ui.say(&format!("== {name}: cargo {}\n", cargo.join(" ")));
         let status = Command::new("cargo")
             .args(cargo)
+            .stdout(std::io::stderr())
             .env("RUSTDOCFLAGS", "-D warnings")
             .current_dir(host.project.root())
             .status()?;
+        interrupted(host)?;
         if !status.success() {
             failed.push(name);
         }
@@ -60,6 +62,11 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     }
 }
 
+/// Ends the check where the user asked for that.
+fn interrupted(host: &Host<'_>) -> Result<(), Failure> {
+    if host.ui.cancelled() { Err(Failure::new(INTERRUPTED, "the check was interrupted")) } else { Ok(()) }
+}
+
 /// What the tests came to.
 #[derive(Default)]
 struct Tests {
@@ -72,12 +79,18 @@ struct Tests {
 fn tests(args: &Check, host: &Host<'_>) -> Result<Tests, Failure> {
     let sources = Choices::read(&host.project, host.ui)
         .map_err(Failure::from)
-        .and_then(|choices| Ok(fetch(&choices.pins, &host.cache, &Host::origins(&args.origins)?, host.ui)?));
+        .and_then(|choices| Ok(fetch(&choices.pins, &host.cache()?, &Host::origins(&args.origins)?, host.ui)?));
+    // What is not as pinned is a failure; what is not to be had is a reason to skip.
+    let sources = match sources {
+        Err(failure) if failure.code == MISMATCH => return Err(failure),
+        other => other,
+    };
+    interrupted(host)?;
     let reason = sources.err().map(|failure| failure.message.lines().next().unwrap_or_default().to_owned());
-    out("== tests: cargo test --workspace\n");
+    host.ui.say("== tests: cargo test --workspace\n");
     let mut command = Command::new("cargo");
     command.args(["test", "--workspace", "--no-fail-fast"]).current_dir(host.project.root());
-    command.env("NETBOOT_LOADERS_TEST_SOURCES", host.cache.root()).stdout(Stdio::piped());
+    command.env("NETBOOT_LOADERS_TEST_SOURCES", host.cache()?.root()).stdout(Stdio::piped());
     if let Some(reason) = &reason {
         command.env("NETBOOT_LOADERS_TEST_SOURCES_MISSING", reason);
     }
@@ -86,11 +99,12 @@ fn tests(args: &Check, host: &Host<'_>) -> Result<Tests, Failure> {
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
             let line = line?;
-            out(&format!("{line}\n"));
+            host.ui.say(&format!("{line}\n"));
             tests.count(&line);
         }
     }
     tests.ended_well = child.wait()?.success();
+    interrupted(host)?;
     Ok(tests)
 }
 

@@ -24,7 +24,8 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     if args.install_deps {
         install::missing(&needs, host)?;
     }
-    let statuses: Vec<Status> = needs.iter().map(|need| need.probe(&host.path, &host.cache, host.ui)).collect();
+    let cache = host.cache()?;
+    let statuses: Vec<Status> = needs.iter().map(|need| need.probe(&host.path, &cache, host.ui)).collect();
     let unmet: Vec<&Need> =
         needs.iter().zip(&statuses).filter(|(_, status)| status.complaint().is_some()).map(|(need, _)| need).collect();
     let tools: Vec<_> = needs

@@ -9,7 +9,8 @@ use crate::host::Host;
 
 pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
     let choices = Choices::read(&host.project, host.ui)?;
-    fetch(&choices.pins, &host.cache, &Host::origins(args)?, host.ui)?;
+    let cache = host.cache()?;
+    fetch(&choices.pins, &cache, &Host::origins(args)?, host.ui)?;
     let (ipxe, syslinux) = (&choices.pins.ipxe, &choices.pins.syslinux);
     host.ui.result(
         &format!(
@@ -18,9 +19,9 @@ pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
             ipxe.commit,
             syslinux.members.len(),
             syslinux.version,
-            host.cache.root()
+            cache.root()
         ),
-        json!({ "cache": host.cache.root(), "ipxe": ipxe.commit, "syslinux": syslinux.version }),
+        json!({ "cache": cache.root(), "ipxe": ipxe.commit, "syslinux": syslinux.version }),
     );
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use netboot_loaders::process::find_program;
 use netboot_loaders::progress::Silent;
+use netboot_loaders::toolchain::install_lines;
 use netboot_loaders::toolchain::needs::Need;
 use netboot_loaders::toolchain::packages::Manager;
 use xshell::{Shell, cmd};
@@ -11,8 +12,9 @@ use crate::host::Host;
 
 /// Installs those of `needs` that are not met.
 pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
+    let cache = host.cache()?;
     let unmet: Vec<&Need> =
-        needs.iter().filter(|need| need.probe(&host.path, &host.cache, &Silent).complaint().is_some()).collect();
+        needs.iter().filter(|need| need.probe(&host.path, &cache, &Silent).complaint().is_some()).collect();
     if unmet.is_empty() {
         return Ok(());
     }
@@ -24,11 +26,29 @@ pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
     };
     let shell = Shell::new()?;
     // The package manager talks to the terminal itself: it may have to ask.
-    let prefix = if is_root(&shell)? || find_program("sudo", &host.path).is_none() { None } else { Some("sudo") };
+    let sudo = find_program("sudo", &host.path).is_some();
+    let prefix = match (is_root(&shell)?, sudo) {
+        (true, _) => None,
+        (false, true) => Some("sudo"),
+        (false, false) => {
+            let text = format!(
+                "cannot install without root, and found no sudo\nhint: as root, {}",
+                install_lines(&unmet, &host.path)
+            );
+            return Err(Failure::new(MISSING_TOOL, &text));
+        }
+    };
     for words in manager.install_commands(&unmet) {
         let mut words = prefix.map(str::to_owned).into_iter().chain(words);
         let program = words.next().unwrap_or_default();
-        cmd!(shell, "{program} {words...}").env("DEBIAN_FRONTEND", "noninteractive").run()?;
+        let command = cmd!(shell, "{program} {words...}").env("DEBIAN_FRONTEND", "noninteractive");
+        let mut command = std::process::Command::from(command);
+        // Standard output belongs to this program's own results.
+        let status = command.stdout(std::io::stderr()).status()?;
+        if !status.success() {
+            let text = format!("`{program}` failed\nhint: {}", install_lines(&unmet, &host.path));
+            return Err(Failure::new(MISSING_TOOL, &text));
+        }
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use clap::CommandFactory;
 use crate::cli::{Bench, Cli, Command};
 use crate::exit::Failure;
 use crate::host::Host;
+use crate::ui::out;
 
 /// Runs `command`.
 pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
@@ -24,7 +25,9 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
         Command::Check(args) => check::run(&args, host),
         Command::Bench { what: Bench::Cold { pairs, origins } } => bench::cold(pairs, &origins, host),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut script);
+            out(&String::from_utf8_lossy(&script));
             Ok(())
         }
     }

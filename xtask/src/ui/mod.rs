@@ -59,6 +59,23 @@ impl Ui {
         }
     }
 
+    /// Says what was asked for, also when only errors are to be said besides.
+    pub fn answer(&self, lines: &str, object: Value) {
+        if let Style::Quiet = self.style {
+            out(lines);
+        }
+        self.result(lines, object);
+    }
+
+    /// Says something on the way that is for people alone.
+    pub fn say(&self, text: &str) {
+        match &self.style {
+            Style::Json => err(text),
+            Style::Quiet => {}
+            Style::Bars(_) | Style::Plain(_) => out(text),
+        }
+    }
+
     /// Tells a failure, and gives its exit code.
     pub fn fail(&self, failure: Failure) -> ExitCode {
         let Failure { mut code, message, hints } = failure;

@@ -1,0 +1,166 @@
+//! Where a tree is published: what else may stand there, and what it looks like afterwards.
+
+mod support;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use support::{Project, Ran};
+
+#[test]
+fn what_is_no_tree_is_told_from_a_tree_that_is_not_whole() {
+    let project = Project::new();
+    project.write("page.tar.gz", "<html>404</html>");
+    project.write("folder/file", "");
+    for (path, message) in [
+        (
+            "page.tar.gz",
+            "` is neither a tree nor the tarball of one: invalid gzip header\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n",
+        ),
+        ("folder", "` has no manifest.json\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n"),
+    ] {
+        let path = project.path(path);
+        assert_eq!(project.run(&["verify", path.as_str()]).error(8), format!("`{path}{message}"));
+    }
+    let tree = project.tree();
+    assert_eq!(
+        project.run(&["verify"]).error(8),
+        format!("there is no tree `{tree}`\nhint: run `cargo xtask build-loaders`\n")
+    );
+}
+
+#[test]
+fn ssh_addresses_are_refused_and_not_taken_for_paths() {
+    let project = Project::new();
+    for url in ["git@git.example.net:ipxe.git", "ssh://git@git.example.net/ipxe.git"] {
+        let archive = project.path("syslinux.zip");
+        let ran = project.run(&["build-loaders", "--ipxe-url", url, "--syslinux-archive", archive.as_str()]);
+        assert_eq!(
+            ran.error(5),
+            format!(
+                "cannot fetch from `{url}`: ssh is not spoken here\n\
+                 hint: check the address, or give a mirror or a local clone with `--ipxe-url`\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn only_a_tree_of_this_tool_is_replaced() {
+    let project = Project::new();
+    project.write("dist/tftp/manifest.json", "{ \"name\": \"a web application\" }");
+    project.write("dist/tftp/src/app.js", "precious");
+    let error = project.build(&[]).error(1);
+    assert!(error.contains("` is not a tree that this tool wrote: it has no manifest.json of its\n"), "{error}");
+    assert_eq!(project.read("dist/tftp/src/app.js"), b"precious");
+}
+
+#[test]
+fn a_link_to_a_tree_is_followed() {
+    let project = Project::new();
+    std::fs::create_dir_all(project.path("srv/tftp")).unwrap();
+    std::fs::create_dir_all(project.path("dist")).unwrap();
+    symlink(project.path("srv/tftp"), project.tree()).unwrap();
+    project.build(&[]).success();
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    project.build(&[]).success();
+    assert!(project.tree().is_symlink());
+    assert!(String::from_utf8_lossy(&project.read("srv/tftp/ipxe.efi")).contains("shell"));
+    std::fs::remove_dir_all(project.path("srv")).unwrap();
+    let error = project.build(&[]).error(1);
+    assert!(error.starts_with(&format!("cannot follow the link `{}`", project.tree())), "{error}");
+}
+
+#[test]
+fn every_server_may_read_the_tree_whatever_the_umask() {
+    let project = Project::new();
+    project.sites("[default]\nloaders = []\n[site.a]\nscript = \"boot.ipxe\"\nloaders = [\"ipxe.pxe\"]\n");
+    let arguments = project.build_arguments(&[]);
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "umask 077; exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_xtask"),
+        "--project",
+        project.root.as_str(),
+    ]);
+    command.args(["--cache-dir", project.path("cache").as_str()]).args(arguments);
+    Ran::from(command.output().unwrap()).success();
+    for (path, mode) in
+        [("", 0o755), ("sites", 0o755), ("sites/a", 0o755), ("sites/a/ipxe.pxe", 0o644), ("SHA256SUMS", 0o644)]
+    {
+        let found = project.tree().join(path).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{path}");
+    }
+}
+
+#[test]
+fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
+    let project = Project::new();
+    let ran = project.build(&["--archive"]).success();
+    let path = project.path(&format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION")));
+    assert!(ran.stdout.contains(path.as_str()));
+    let whole = std::fs::read(&path).unwrap();
+    let mut spoiled = whole.clone();
+    let crc = spoiled.len() - 6;
+    spoiled[crc] ^= 1;
+    for bytes in [&whole[..whole.len() - 1], &whole[..whole.len() / 2], &spoiled, &[&whole[..], b"more"].concat()] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = project.run(&["verify", path.as_str()]).error(8);
+        assert!(error.contains("` is neither a tree nor the tarball of one: "), "{error}");
+    }
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    let stderr = project.build(&[]).success().stderr;
+    assert!(
+        stderr.contains(&format!(
+            "warning: `{path}` is the tarball of an earlier tree\nhint: write it anew with `--archive`"
+        )),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn another_compiler_in_the_path_is_noticed() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let tools = project.path("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let path = format!("{tools}:/usr/bin:/bin");
+    let build = |project: &Project| {
+        let arguments = project.build_arguments(&[]);
+        let mut command = project.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        Ran::from(command.env("PATH", &path).output().unwrap()).success().stdout
+    };
+    assert!(build(&project).contains(" is up to date"));
+    let wrapper = "#!/bin/sh\n# another compiler\nexec /usr/bin/gcc \"$@\"\n";
+    std::fs::write(tools.join("gcc"), wrapper).unwrap();
+    std::fs::set_permissions(tools.join("gcc"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(build(&project).contains("3 loaders made, 0 from the cache"));
+}
+
+#[test]
+fn a_cache_behind_a_link_is_the_same_cache() {
+    let project = Project::new();
+    project.build(&[]).success();
+    symlink(project.path("cache"), project.path("link")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args([
+        "--project",
+        project.root.as_str(),
+        "--cache-dir",
+        project.path("link").as_str(),
+        "build-loaders",
+        "--offline",
+    ]);
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    Ran::from(command.output().unwrap()).success();
+    let log = netboot_loaders::fs::walk(&project.path("cache/work")).unwrap();
+    assert!(!log.is_empty());
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nwget\n");
+    project.config("c", "#error stop\n");
+    project.sites("[default]\nloaders = [\"ipxe.pxe\"]\nscript = \"b.ipxe\"\nconfig = \"c\"\n");
+    project.write("embed-scripts/b.ipxe", "#!ipxe\nshell\n");
+    let error = Ran::from(command.output().unwrap()).error(7);
+    assert!(error.contains(&format!("-ffile-prefix-map={}/work/", project.path("cache"))), "{error}");
+}
