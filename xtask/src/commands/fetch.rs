@@ -1,6 +1,7 @@
 //! `cargo xtask fetch`
 
 use netboot_loaders::build_loaders::{Choices, fetch};
+use netboot_loaders::source::syslinux::archive_record;
 use serde_json::json;
 
 use crate::cli::OriginArgs;
@@ -12,16 +13,19 @@ pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
     let cache = host.cache()?;
     fetch(&choices.pins, &cache, &Host::origins(args)?, host.ui)?;
     let (ipxe, syslinux) = (&choices.pins.ipxe, &choices.pins.syslinux);
+    let seen = archive_record(&cache, &syslinux.version);
+    let found =
+        seen.as_ref().map(|seen| format!("found in {}, SHA-256 {}\n", seen.name, seen.sha256)).unwrap_or_default();
     host.ui.result(
         &format!(
-            "iPXE {} ({}) and {} files of syslinux {} are in {}, as pinned\nnext: cargo xtask build-loaders --offline\n",
+            "iPXE {} ({}) and {} files of syslinux {} are in {}, as pinned\n{found}next: cargo xtask build-loaders --offline\n",
             ipxe.version,
             ipxe.commit,
             syslinux.members.len(),
             syslinux.version,
             cache.root()
         ),
-        json!({ "cache": cache.root(), "ipxe": ipxe.commit, "syslinux": syslinux.version }),
+        json!({ "cache": cache.root(), "ipxe": ipxe.commit, "syslinux": syslinux.version, "syslinux-archive": seen }),
     );
     Ok(())
 }
