@@ -107,7 +107,7 @@ impl Cache {
     /// The build tree named `name`.
     #[must_use]
     pub fn work(&self, name: &str) -> WorkPaths {
-        WorkPaths(self.0.join("work").join(name))
+        WorkPaths(self.0.join("trees").join(name))
     }
 
     /// A built loader and its record.

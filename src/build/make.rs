@@ -144,9 +144,9 @@ mod tests {
         let mut settings = Settings { path: "/bin".into(), jobs: 2, werror: true, launcher: None };
         assert_eq!(
             rendered(&config, &settings),
-            "cd /c/work/w/tree/src && env -i PATH=/bin TMPDIR=/c/work/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 make -j2 AUTO_DEPS= \
+            "cd /c/trees/w/tree/src && env -i PATH=/bin TMPDIR=/c/trees/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 make -j2 AUTO_DEPS= \
              GITVERSION=12798ec29aa8a64d8675c4378b99f5fe28447afb EMBED=embedded.ipxe \
-             EXTRA_CFLAGS=-ffile-prefix-map=/c/work/w/tree=. bin/ipxe.pxe bin/undionly.kpxe"
+             EXTRA_CFLAGS=-ffile-prefix-map=/c/trees/w/tree=. bin/ipxe.pxe bin/undionly.kpxe"
         );
         config.trust.insert("a.pem".into(), Vec::new());
         config.trust.insert("b.pem".into(), Vec::new());
@@ -154,9 +154,9 @@ mod tests {
         settings.launcher = Some(Launcher { program: "ccache".into(), env: vec![("CCACHE_DIR".into(), "/x".into())] });
         assert_eq!(
             rendered(&config, &settings),
-            "cd /c/work/w/tree/src && env -i PATH=/bin TMPDIR=/c/work/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 CCACHE_DIR=/x make -j2 \
+            "cd /c/trees/w/tree/src && env -i PATH=/bin TMPDIR=/c/trees/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 CCACHE_DIR=/x make -j2 \
              AUTO_DEPS= GITVERSION=12798ec29aa8a64d8675c4378b99f5fe28447afb EMBED=embedded.ipxe \
-             EXTRA_CFLAGS=-ffile-prefix-map=/c/work/w/tree=. TRUST=trust-0.pem,trust-1.pem NO_WERROR=1 'CC=ccache gcc' \
+             EXTRA_CFLAGS=-ffile-prefix-map=/c/trees/w/tree=. TRUST=trust-0.pem,trust-1.pem NO_WERROR=1 'CC=ccache gcc' \
              bin/ipxe.pxe bin/undionly.kpxe"
         );
     }

@@ -140,7 +140,7 @@ fn a_loader_that_is_none_does_not_get_into_a_tree() {
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"lie\"\n");
     project.config("lie", "/* lie */\n");
     let ran = project.build(&[]);
-    let log = netboot_loaders::fs::walk(&project.path("cache/work")).unwrap().into_iter();
+    let log = netboot_loaders::fs::walk(&project.path("cache/trees")).unwrap().into_iter();
     let log =
         log.map(|(path, _)| path).find(|path| path.as_str().contains("efi-x64-lie") && path.ends_with("make.log"));
     fails_with(
@@ -150,7 +150,7 @@ fn a_loader_that_is_none_does_not_get_into_a_tree() {
         &format!(
             "`bin-x86_64-efi/ipxe.efi` was made, but it is an HTML or XML page, wanted an EFI application for x86-64\n\
              hint: see {}; if a compiler launcher is used, build without it: it may have served another script's object\n",
-            project.path("cache/work").join(log.unwrap())
+            project.path("cache/trees").join(log.unwrap())
         ),
     );
 }

@@ -65,7 +65,7 @@ fn control_c_leaves_no_child_and_the_old_tree() {
         change(&project, 1, true);
         // Objects, with when they were made: a new one says that make has begun.
         let objects = || -> std::collections::BTreeSet<_> {
-            let work = project.path("cache/work");
+            let work = project.path("cache/trees");
             let files =
                 netboot_loaders::fs::walk(&work).unwrap_or_default().into_iter().map(|(path, _)| work.join(path));
             let made = |path: camino::Utf8PathBuf| Some((path.metadata().ok()?.modified().ok()?, path));

@@ -155,12 +155,12 @@ fn a_cache_behind_a_link_is_the_same_cache() {
     ]);
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
     Ran::from(command.output().unwrap()).success();
-    let log = netboot_loaders::fs::walk(&project.path("cache/work")).unwrap();
+    let log = netboot_loaders::fs::walk(&project.path("cache/trees")).unwrap();
     assert!(!log.is_empty());
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nwget\n");
     project.config("c", "#error stop\n");
     project.sites("[default]\nloaders = [\"ipxe.pxe\"]\nscript = \"b.ipxe\"\nconfig = \"c\"\n");
     project.write("embed-scripts/b.ipxe", "#!ipxe\nshell\n");
     let error = Ran::from(command.output().unwrap()).error(7);
-    assert!(error.contains(&format!("-ffile-prefix-map={}/work/", project.path("cache"))), "{error}");
+    assert!(error.contains(&format!("-ffile-prefix-map={}/trees/", project.path("cache"))), "{error}");
 }

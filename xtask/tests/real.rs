@@ -205,7 +205,7 @@ fn killed(real: &Real) {
     };
     assert!(String::from_utf8_lossy(&real.read("ipxe.efi")).contains("echo number 50\n"));
     // The objects survived: a build that trusts none of them gives the same bytes.
-    std::fs::remove_dir_all(real.cache.join("work")).unwrap();
+    std::fs::remove_dir_all(real.cache.join("trees")).unwrap();
     std::fs::remove_dir_all(real.cache.join("loaders")).unwrap();
     real.build(&[]);
     assert_eq!(real.digests(), expected);

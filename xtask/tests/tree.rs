@@ -82,7 +82,7 @@ fn nothing_to_do_touches_nothing() {
     let project = Project::new();
     project.build(&["--archive"]).success();
     let before = project.tree().join("ipxe.efi").metadata().unwrap().modified().unwrap();
-    std::fs::remove_dir_all(project.path("cache/work")).unwrap();
+    std::fs::remove_dir_all(project.path("cache/trees")).unwrap();
     std::fs::remove_dir_all(project.path("cache/ipxe.git")).unwrap();
     let ran = project.run(&["build-loaders", "--offline"]).success();
     assert!(ran.stdout.starts_with(&format!("{} is up to date, checked in ", project.tree())), "{}", ran.stdout);
@@ -103,7 +103,7 @@ fn a_second_script_is_only_linked() {
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
     let second = project.build(&["--message-format", "json"]).success();
     assert_eq!((started(&second, "make"), started(&second, "link")), (0, 2));
-    for entry in std::fs::read_dir(project.path("cache/work")).unwrap() {
+    for entry in std::fs::read_dir(project.path("cache/trees")).unwrap() {
         let log = std::fs::read_to_string(entry.unwrap().path().join("make.log")).unwrap();
         assert!(log.contains("[FINISH]") && !log.contains("[BUILD]"), "{log}");
     }

@@ -133,7 +133,7 @@ impl Real {
 
     /// What the last make of each build tree said.
     pub fn logs(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.cache.join("work")).unwrap();
+        let entries = std::fs::read_dir(self.cache.join("trees")).unwrap();
         entries.map(|entry| std::fs::read_to_string(entry.unwrap().path().join("make.log")).unwrap()).collect()
     }
 }
