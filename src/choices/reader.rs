@@ -139,7 +139,7 @@ impl<'t> Document<'t> {
     }
 }
 
-/// A table of a [`Document`]. Keys that nobody asked for become findings in [`Table::finish`].
+/// A table of a [`Document`]. Keys that nobody asked for become findings when it has been read.
 pub struct Table<'a> {
     document: &'a Document<'a>,
     path: String,
