@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
 use super::ipxe_commands::{self, Availability, HTTPS};
 use super::loader::Platform;
@@ -54,12 +54,19 @@ impl Script {
             vec![at(line).finding("is not UTF-8", "save the file as UTF-8")]
         })?;
         let text = expand(template, vars, UndefinedBehavior::Strict).map_err(|error| {
-            let known = vars.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-            let mut findings = vec![at(error.line().unwrap_or(1)).finding(
-                format!("{}{detail}", error.kind()),
-                format!("set it under `vars` in sites.toml; known here: {known}"),
-            )];
+            let (site, remedy) = if error.kind() == ErrorKind::UndefinedError {
+                let known = vars.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                let site = vars.get("site").map(|site| format!(", for the site `{site}`"));
+                (site.unwrap_or_default(), format!("set it under `vars` in sites.toml; known here: {known}"))
+            } else {
+                (
+                    String::new(),
+                    "mend the template: `{{ name }}` is a variable, `{% if name is defined %}` a condition".into(),
+                )
+            };
+            let line = error.line().unwrap_or(1);
+            let mut findings = vec![at(line).finding(format!("{}{detail}{site}", error.kind()), remedy)];
             // The rest of the script can be judged all the same.
             let lenient = expand(template, vars, UndefinedBehavior::Lenient).unwrap_or_default();
             findings.extend(if lenient.is_empty() { Vec::new() } else { check(&lenient, &at) });
@@ -279,6 +286,15 @@ mod tests {
         assert_eq!(
             render_with("#!ipxe\nchain {{ boot_ulr }}\n", &vars).unwrap_err(),
             "s.ipxe:2: undefined value: `boot_ulr` is undefined\n  hint: set it under `vars` in sites.toml; known here: `boot_url`"
+        );
+    }
+
+    #[test]
+    fn a_template_that_is_none_gets_another_remedy() {
+        let error = render("#!ipxe\nchain {{ boot_url }\n").unwrap_err();
+        assert!(
+            error.starts_with("s.ipxe:2: syntax error: ") && error.contains("\n  hint: mend the template: "),
+            "{error}"
         );
     }
 

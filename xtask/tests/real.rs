@@ -38,7 +38,9 @@ fn main() -> ExitCode {
             }
         })
     };
-    libtest_mimic::run(&arguments, tests.map(trial).into_iter().collect()).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, tests.map(trial).into_iter().collect());
+    real_support::clean_up();
+    conclusion.exit_code()
 }
 
 const SIX: &str = r#"["ipxe.pxe", "undionly.kpxe", "ipxe-legacy.pxe", "ipxe.efi", "ipxe-legacy.efi", "snponly.efi"]"#;

@@ -17,16 +17,24 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// A project of the real thing.
 pub struct Real {
-    _folder: TempDir,
+    folder: TempDir,
     pub project: Utf8PathBuf,
     pub cache: Utf8PathBuf,
     pub sources: Cache,
     pins: Pins,
 }
 
+static REAL: OnceLock<Result<Real, String>> = OnceLock::new();
+
+/// Removes what the tests have built; nothing does that for a static.
+pub fn clean_up() {
+    if let Some(Ok(real)) = REAL.get() {
+        std::fs::remove_dir_all(real.folder.path()).unwrap();
+    }
+}
+
 /// The real thing, or why it is not to be had here.
 pub fn sources() -> Result<&'static Real, String> {
-    static REAL: OnceLock<Result<Real, String>> = OnceLock::new();
     REAL.get_or_init(Real::new).as_ref().map_err(Clone::clone)
 }
 
@@ -60,7 +68,7 @@ impl Real {
         }
         let guard = tempfile::Builder::new().prefix("netboot-real-").tempdir().map_err(|error| error.to_string())?;
         let root = Utf8Path::from_path(guard.path()).ok_or("the temporary folder is not UTF-8")?.to_owned();
-        let real = Self { _folder: guard, project: root.join("project"), cache: root.join("cache"), sources, pins };
+        let real = Self { folder: guard, project: root.join("project"), cache: root.join("cache"), sources, pins };
         for folder in ["vendor", "embed-scripts"] {
             let from = Utf8Path::new(REPOSITORY).join(folder);
             for (path, _) in fs::walk(&from).map_err(|error| error.to_string())? {
