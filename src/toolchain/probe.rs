@@ -65,7 +65,10 @@ struct Prober<'a> {
 impl Prober<'_> {
     fn output(&self, program: &Utf8Path, args: &[&str]) -> Option<Vec<String>> {
         let command = Command::new(format!("examine {}", self.need.name), program.as_str()).args(args.iter().copied());
-        command.env("PATH", self.path).env("LC_ALL", "C").output(self.progress).ok()
+        let lines = command.env("PATH", self.path).env("LC_ALL", "C").output(self.progress).ok()?;
+        // Some programs call themselves by the path that they were called by, which is not what they are.
+        let name = program.file_name().unwrap_or_default();
+        Some(lines.into_iter().map(|line| line.replace(program.as_str(), name)).collect())
     }
 
     /// The tool as found: `decisive` is the file that makes it what it is.
