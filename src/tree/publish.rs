@@ -34,6 +34,9 @@ pub enum Error {
         /// The files, in backticks.
         files: Vec<String>,
     },
+    /// It cannot be told what is in the tree.
+    #[error("{0}\nhint: or replace it, with all that is in it, with `--replace`")]
+    Unknown(String),
     /// A tree cannot be exchanged there.
     #[error(
         "`{0}` is a mount point, and a tree is published by exchanging folders\nhint: publish to a folder inside it, as `--out {0}/tftp`"
@@ -104,11 +107,15 @@ impl<'a> Place<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Foreign`].
+    /// [`Error::Foreign`]; [`Error::Unknown`] where that cannot be told.
     pub fn check_foreign(&self) -> Result<(), Error> {
-        let Ok(report) = verify::folder(self.tree) else { return Ok(()) };
+        if !self.tree.join(paths::MANIFEST).is_file() {
+            return Ok(());
+        }
+        // Where the manifest cannot be understood, nobody can tell what is foreign: that is an error.
+        let report = verify::folder(self.tree).map_err(|error| Error::Unknown(error.to_string()))?;
         let foreign = report.differences.into_iter().filter_map(|difference| match difference {
-            Difference::Extra(path) => Some(format!("`{path}`")),
+            Difference::Extra(path) | Difference::NotAFile(path) => Some(format!("`{path}`")),
             _ => None,
         });
         let files: Vec<String> = foreign.collect();

@@ -270,9 +270,8 @@ fn a_full_disk_leaves_the_old_tree() {
     }
     // The tree on a disk that holds the old one and not a second one.
     let dist = project.path("dist");
-    let prepare = format!(
-        "mount -t tmpfs -o size=24k none {dist}; mkdir {dist}/tftp; echo '{{\"schema-version\":1,\"generator\":{{\"name\":\"netboot_loaders\"}}}}' > {dist}/tftp/manifest.json"
-    );
+    let keep = project.path("keep");
+    let prepare = format!("cp -r {dist}/tftp {keep}; mount -t tmpfs -o size=64k none {dist}; cp -r {keep} {dist}/tftp");
     if let Some(ran) = in_namespace(&project, &prepare) {
         let error = ran.error(1);
         assert!(error.starts_with(&format!("cannot write `{dist}/.tftp.partial/")), "{error}");

@@ -56,6 +56,25 @@ fn only_a_tree_of_this_tool_is_replaced() {
 }
 
 #[test]
+fn what_somebody_put_into_a_tree_stays_unless_it_is_given_up() {
+    let project = Project::new();
+    project.build(&[]).success();
+    symlink("ipxe.efi", project.tree().join("boot.efi")).unwrap();
+    assert!(project.build(&[]).error(1).contains("publishing would remove them: `boot.efi`\nhint: "));
+    let manifest = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
+    project.write("dist/tftp/manifest.json", &manifest.replace("\"files\"", "\"later-key\": 1, \"files\""));
+    let error = project.build(&[]).error(1);
+    assert!(
+        error.contains("cannot be read: unknown field `later-key`") && error.contains("with `--replace`\n"),
+        "{error}"
+    );
+    assert!(project.tree().join("boot.efi").is_symlink());
+    project.build(&["--replace"]).success();
+    assert!(!project.tree().join("boot.efi").exists());
+    project.run(&["verify"]).success();
+}
+
+#[test]
 fn a_link_to_a_tree_is_followed() {
     let project = Project::new();
     std::fs::create_dir_all(project.path("srv/tftp")).unwrap();

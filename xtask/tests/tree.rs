@@ -202,7 +202,7 @@ fn verify_names_every_difference() {
     assert_eq!(
         project.build(&[]).error(1),
         format!(
-            "`{tree}` has files that this tool did not put there, and publishing would remove them: `autoexec.ipxe`\n\
+            "`{tree}` has files that this tool did not put there, and publishing would remove them: `autoexec.ipxe`, `ldlinux.e64`\n\
              hint: move them away, or publish with `--replace`\n"
         )
     );
