@@ -142,6 +142,15 @@ pub fn resolve(path: &Utf8Path) -> Result<Utf8PathBuf> {
     }
 }
 
+/// Makes a symbolic link at `path` that leads to `target`.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn symlink(target: &Utf8Path, path: &Utf8Path) -> Result<()> {
+    std::os::unix::fs::symlink(target, path).map_err(failing("link", path))
+}
+
 /// Whether `path` is where another file system begins.
 #[must_use]
 pub fn is_mount_point(path: &Utf8Path) -> bool {

@@ -24,3 +24,5 @@ pub mod build;
 pub mod tree;
 
 pub mod build_loaders;
+
+pub mod boot_test;

@@ -56,6 +56,12 @@ impl Project {
     pub fn default_tree(&self) -> Utf8PathBuf {
         self.0.join("dist/tftp")
     }
+
+    /// Where the report of a boot test goes when no other place was asked for.
+    #[must_use]
+    pub fn default_report(&self) -> Utf8PathBuf {
+        self.0.join("dist/boot-test")
+    }
 }
 
 /// The user's cache: everything in it can be deleted, and is checked before it is used.
@@ -207,6 +213,33 @@ pub fn loader_in_tree(site: Option<&str>, loader: &str) -> Utf8PathBuf {
 pub fn archive_of(tree: &Utf8Path, version: &str) -> Utf8PathBuf {
     tree.with_file_name(format!("netboot-loaders-{version}-tftp.tar.gz"))
 }
+
+/// The report of a boot test for programs, in the folder `report`.
+#[must_use]
+pub fn report_json(report: &Utf8Path) -> Utf8PathBuf {
+    report.join("report.json")
+}
+
+/// The report of a boot test for people, in the folder `report`.
+#[must_use]
+pub fn report_html(report: &Utf8Path) -> Utf8PathBuf {
+    report.join("report.html")
+}
+
+/// The evidence of all cases of a boot test, in the folder `report`.
+#[must_use]
+pub fn evidence(report: &Utf8Path) -> Utf8PathBuf {
+    report.join(EVIDENCE)
+}
+
+/// The evidence of the case `name`, relative to the report.
+#[must_use]
+pub fn evidence_of(name: &str) -> Utf8PathBuf {
+    Utf8Path::new(EVIDENCE).join(name.replace(['/', ':'], "-"))
+}
+
+/// The folder of the evidence in a report.
+const EVIDENCE: &str = "cases";
 
 /// Hidden siblings of a tree that is being published.
 #[derive(Debug, Clone)]

@@ -85,6 +85,8 @@ pub enum Kind {
     Link,
     /// Publishing the tree; files.
     Publish,
+    /// Booting a machine; phases.
+    Boot,
 }
 
 /// A task under way. Dropped before [`Task::finish`], it reports [`Event::Abandoned`].

@@ -26,6 +26,8 @@ const MAX_WORDS: usize = 200;
 pub struct Script {
     /// The file that it was rendered from, as named in `sites.toml`.
     pub source: Utf8PathBuf,
+    /// The web addresses among its variables that it uses: where it is meant to go.
+    pub addresses: Vec<String>,
     text: String,
 }
 
@@ -73,7 +75,12 @@ impl Script {
             findings
         })?;
         let findings = check(&text, &at);
-        if findings.is_empty() { Ok(Self { source: source.to_owned(), text }) } else { Err(findings) }
+        if !findings.is_empty() {
+            return Err(findings);
+        }
+        let is_address = |value: &&String| value.starts_with("http://") || value.starts_with("https://");
+        let addresses = vars.values().filter(is_address).filter(|value| text.contains(value.as_str())).cloned().collect();
+        Ok(Self { source: source.to_owned(), addresses, text })
     }
 
     /// The script as rendered.

@@ -44,6 +44,14 @@ struct Fingerprint {
     inode: u64,
 }
 
+impl Tool {
+    /// The file that decides what it does.
+    #[must_use]
+    pub fn file(&self) -> &Utf8Path {
+        self.files.first().map_or(Utf8Path::new(""), |file| &file.path)
+    }
+}
+
 impl Fingerprint {
     fn of(path: &Utf8Path, search: &str) -> Option<Self> {
         Some(Self { sha256: fs::sha256(path).ok()?.0, ..Self::glance(path, search)? })
@@ -84,24 +92,7 @@ impl Toolchain {
         if let Some(known) = Self::recall(needs, path, cache) {
             return Ok(known);
         }
-        let statuses: Vec<Status> = needs.iter().map(|need| need.probe(path, cache, progress)).collect();
-        let missing: Vec<String> = needs
-            .iter()
-            .zip(&statuses)
-            .filter_map(|(need, status)| Some(format!("`{}` ({}): {}", need.name, need.purpose, status.complaint()?)))
-            .collect();
-        if !missing.is_empty() {
-            let unmet: Vec<&Need> = needs
-                .iter()
-                .zip(&statuses)
-                .filter(|(_, status)| status.complaint().is_some())
-                .map(|(need, _)| need)
-                .collect();
-            return Err(Error::Missing { missing, install: install_lines(&unmet, path) });
-        }
-        let tools =
-            statuses.into_iter().filter_map(|status| if let Status::Found(tool) = status { Some(*tool) } else { None });
-        let found = Self { path: path.into(), tools: tools.collect() };
+        let found = Self { path: path.into(), tools: look(needs, path, cache, progress)? };
         fs::write_atomic(
             &cache.toolchain_record(&record_key(needs, path)),
             serde_json::json!(found).to_string().as_bytes(),
@@ -133,6 +124,27 @@ impl Toolchain {
         }
         Sha256Digest::of(lines.as_bytes())
     }
+}
+
+/// Looks for all that `needs` names, in `path`, and returns it in that order.
+///
+/// # Errors
+///
+/// [`Error::Missing`] names all that is missing or unfit.
+pub fn look(needs: &[Need], path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Vec<Tool>, Error> {
+    let mut tools = Vec::new();
+    let (mut missing, mut unmet) = (Vec::new(), Vec::new());
+    for need in needs {
+        let status = need.probe(path, cache, progress);
+        if let Some(complaint) = status.complaint() {
+            missing.push(format!("`{}` ({}): {complaint}", need.name, need.purpose));
+            unmet.push(need);
+        }
+        if let Status::Found(tool) = status {
+            tools.push(*tool);
+        }
+    }
+    if missing.is_empty() { Ok(tools) } else { Err(Error::Missing { missing, install: install_lines(&unmet, path) }) }
 }
 
 /// What a record is about: other needs or another `PATH` have another record.

@@ -33,6 +33,10 @@ pub enum Test {
     },
     /// One of these files.
     File(&'static [&'static str]),
+    /// A program by one of these names that needs no shared library.
+    Static(&'static [&'static str]),
+    /// The newest kernel: a file whose name begins so, in one of these folders or in folders in them.
+    Kernel(&'static [&'static str], &'static str),
 }
 
 const GCC: Need = Need {
@@ -114,11 +118,13 @@ pub fn build(trust: bool) -> Vec<Need> {
     needs
 }
 
-/// What the tests need beyond a build. A test whose need is not met is skipped and says so.
+/// What the tests need; `trust` is as for [`build`]. A test whose need is not met is skipped and says so.
 #[must_use]
-pub fn check() -> Vec<Need> {
-    vec![
-        OPENSSL,
+pub fn check(trust: bool) -> Vec<Need> {
+    let mut needs = build(trust);
+    needs.extend((!trust).then_some(OPENSSL));
+    needs.extend(boot_test());
+    needs.extend([
         Need {
             name: "git",
             purpose: "serves test repositories over HTTP",
@@ -142,6 +148,56 @@ pub fn check() -> Vec<Need> {
                 "syslinux",
             ],
             test: Test::File(DISTRIBUTION_SYSLINUX),
+        },
+    ]);
+    needs
+}
+
+/// What a boot test needs, in the order of [`crate::boot_test::kit::Kit`]'s parts.
+#[must_use]
+pub fn boot_test() -> Vec<Need> {
+    vec![
+        Need {
+            name: "qemu",
+            purpose: "is the machine that boots",
+            packages: ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-x86", "qemu-system-x86_64"],
+            test: Test::Program("qemu-system-x86_64", &["--version"], "QEMU emulator"),
+        },
+        Need {
+            name: "ovmf",
+            purpose: "is the UEFI of that machine",
+            packages: ["ovmf", "edk2-ovmf", "edk2-ovmf", "qemu-ovmf-x86_64", "ovmf"],
+            test: Test::File(&[
+                "/usr/share/OVMF/OVMF_CODE_4M.fd",
+                "/usr/share/OVMF/OVMF_CODE.fd",
+                "/usr/share/edk2/ovmf/OVMF_CODE.fd",
+                "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
+                "/usr/share/qemu/ovmf-x86_64-code.bin",
+            ]),
+        },
+        Need {
+            name: "dnsmasq",
+            purpose: "answers its DHCP and TFTP",
+            packages: ["dnsmasq-base", "dnsmasq", "dnsmasq", "dnsmasq", "dnsmasq"],
+            test: Test::Program("dnsmasq", &["--version"], "Dnsmasq version"),
+        },
+        Need {
+            name: "ip",
+            purpose: "sets up its network",
+            packages: ["iproute2", "iproute", "iproute2", "iproute2", "iproute2"],
+            test: Test::Program("ip", &["-V"], "iproute2"),
+        },
+        Need {
+            name: "kernel",
+            purpose: "is what it boots",
+            packages: ["linux-image-cloud-amd64", "kernel-core", "linux", "kernel-default", "linux-virt"],
+            test: Test::Kernel(&["/boot", "/usr/lib/modules"], "vmlinuz"),
+        },
+        Need {
+            name: "busybox",
+            purpose: "is the userland that it boots into",
+            packages: ["busybox-static", "busybox", "busybox", "busybox-static", "busybox-static"],
+            test: Test::Static(&["busybox", "busybox.static", "busybox-static"]),
         },
     ]
 }

@@ -52,6 +52,8 @@ impl Need {
             Test::Programs(names) => prober.programs(names),
             Test::Compiles { code, libraries, header } => prober.compiles(cache, code, libraries, header),
             Test::File(candidates) => prober.file(candidates),
+            Test::Static(names) => prober.without_libraries(names),
+            Test::Kernel(folders, name) => prober.kernel(folders, name),
         }
     }
 }
@@ -173,4 +175,57 @@ impl Prober<'_> {
         let found = candidates.iter().map(Utf8Path::new).find(|path| path.is_file());
         found.map_or(Status::Missing, |path| self.found("present".into(), path, &[]))
     }
+
+    fn without_libraries(&self, names: &[&str]) -> Status {
+        let found: Vec<Utf8PathBuf> = names.iter().filter_map(|name| find_program(name, self.path)).collect();
+        let Some(first) = found.first() else { return Status::Missing };
+        match found.iter().find(|file| fs::read(file).is_ok_and(|content| is_static(&content))) {
+            Some(file) => self.found(format!("{}, static", file.file_name().unwrap_or_default()), file, &[]),
+            None => unfit(format!("`{first}`, which needs shared libraries"), "a static one"),
+        }
+    }
+
+    fn kernel(&self, folders: &[&str], name: &str) -> Status {
+        let mut found: Vec<Utf8PathBuf> =
+            folders.iter().flat_map(|folder| files_named(Utf8Path::new(folder), name)).collect();
+        // Versions sort well enough as text: any kernel of this decade will do.
+        found.sort_unstable();
+        let readable = found.iter().rev().find(|file| std::fs::File::open(file).is_ok());
+        match (readable, found.last()) {
+            (Some(file), _) => {
+                let version = file.as_str().trim_start_matches("/boot/").trim_start_matches("/usr/lib/modules/");
+                self.found(version.to_owned(), file, &[])
+            }
+            (None, Some(file)) => {
+                unfit(format!("`{file}`, which only root may read"), format!("one to read: `sudo chmod +r {file}`"))
+            }
+            (None, None) => Status::Missing,
+        }
+    }
+}
+
+/// Files in `folder` and in the folders in it whose names begin with `name`.
+fn files_named(folder: &Utf8Path, name: &str) -> Vec<Utf8PathBuf> {
+    let list = |folder: &Utf8Path| -> Vec<Utf8PathBuf> {
+        let entries = folder.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
+        entries.map(camino::Utf8DirEntry::into_path).collect()
+    };
+    let below: Vec<Utf8PathBuf> =
+        list(folder).into_iter().flat_map(|path| if path.is_dir() { list(&path) } else { vec![path] }).collect();
+    below.into_iter().filter(|path| path.file_name().is_some_and(|file| file.starts_with(name))).collect()
+}
+
+/// Whether an ELF file of 64 bits asks for no interpreter, which is what loads shared libraries.
+fn is_static(content: &[u8]) -> bool {
+    let number = |offset: usize, size: usize| -> Option<usize> {
+        let bytes = content.get(offset..offset + size)?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))
+    };
+    let headers = || {
+        // Where the program headers are, how large each is, and how many there are.
+        let (start, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+        (0..count).map(|i| number(start + i * size, 4)).collect::<Option<Vec<_>>>()
+    };
+    const INTERPRETER: usize = 3;
+    content.starts_with(b"\x7fELF\x02") && headers().is_some_and(|kinds| !kinds.contains(&INTERPRETER))
 }

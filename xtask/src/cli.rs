@@ -77,6 +77,14 @@ pub enum Command {
         /// The tree or the tarball [default: dist/tftp]
         path: Option<Utf8PathBuf>,
     },
+    /// Boots the loaders of a tree or a tarball in virtual machines, and says which got through
+    #[command(after_help = "Examples:
+  cargo xtask boot-test --install-deps               on a fresh machine
+  cargo xtask boot-test --loader ipxe.efi            one loader of dist/tftp
+  cargo xtask boot-test netboot-loaders-0.1.0-tftp.tar.gz
+  cargo xtask boot-test --site rack-1 --jobs 1
+  cargo xtask boot-test --list                       what would be tried")]
+    BootTest(BootTest),
     /// Runs every check of this repository: format, lints, tests
     #[command(after_help = "Examples:
   cargo xtask check --install-deps                   on a fresh machine
@@ -162,11 +170,71 @@ pub struct Doctor {
 
 /// What tools are needed for.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "kebab-case")]
 pub enum Work {
     /// Building loaders.
     Build,
+    /// Booting them.
+    BootTest,
     /// Running this repository's checks.
     Check,
+}
+
+/// `boot-test`.
+#[derive(Args)]
+pub struct BootTest {
+    /// The tree or the tarball [default: dist/tftp]
+    pub path: Option<Utf8PathBuf>,
+    /// Boots only this loader, by path or file name; may be given more than once
+    #[arg(long = "loader", value_name = "NAME", help_heading = "Which cases")]
+    pub loaders: Vec<String>,
+    /// Boots only loaders of this site; may be given more than once
+    #[arg(long = "site", value_name = "NAME", help_heading = "Which cases")]
+    pub sites: Vec<String>,
+    /// Runs only this case, as --list names it; may be given more than once
+    #[arg(long = "case", value_name = "NAME", help_heading = "Which cases")]
+    pub cases: Vec<String>,
+    /// Of how many sites loaders are booted where none is named
+    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Which cases")]
+    pub sample: usize,
+    /// Names the cases, and boots nothing
+    #[arg(long)]
+    pub list: bool,
+    /// An address that loaders may go to besides DHCP option 17 and the project's own variables
+    #[arg(long = "chain-to", value_name = "URL", value_parser = web_address)]
+    pub chain_to: Vec<String>,
+    /// A description of the network, as README.md has it
+    #[arg(long, value_name = "FILE")]
+    pub network: Option<Utf8PathBuf>,
+    /// Boots this kernel instead of the distribution's
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<Utf8PathBuf>,
+    /// More arguments for the kernel
+    #[arg(long, value_name = "ARGUMENTS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    pub append: String,
+    /// How many cases run side by side [default: the number of processors]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// How many seconds a case may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub deadline: u64,
+    /// Lets the machines use the kernel's virtualisation, which misbehaves where this machine is virtual
+    #[arg(long)]
+    pub kvm: bool,
+    /// Where the report goes [default: dist/boot-test]
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<Utf8PathBuf>,
+    /// Fails where a case has to be skipped
+    #[arg(long)]
+    pub require_real: bool,
+    /// Installs what is missing first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+}
+
+fn web_address(text: &str) -> Result<String, String> {
+    let known = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len());
+    if known { Ok(text.to_owned()) } else { Err("wanted an address that begins with http:// or https://".into()) }
 }
 
 /// `check`.

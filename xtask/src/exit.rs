@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use netboot_loaders::source::{archive, download, git, ipxe, syslinux};
-use netboot_loaders::{build, build_loaders, toolchain, tree};
+use netboot_loaders::{boot_test, build, build_loaders, toolchain, tree};
 
 /// What `--help` says of them.
 pub const HELP: &str = "\
@@ -18,6 +18,7 @@ Exit codes:
   7    the build failed
   8    a tree is not what its manifest says
   9    a check failed
+  10   a loader did not boot
   130  interrupted";
 
 /// Something else failed.
@@ -36,6 +37,8 @@ pub const BUILD: u8 = 7;
 pub const DIFFERENT: u8 = 8;
 /// A check failed.
 pub const CHECK: u8 = 9;
+/// A loader did not boot.
+pub const NOT_BOOTED: u8 = 10;
 /// Interrupted.
 pub const INTERRUPTED: u8 = 130;
 
@@ -88,6 +91,23 @@ impl From<build_loaders::Error> for Failure {
     }
 }
 
+impl From<boot_test::Error> for Failure {
+    fn from(error: boot_test::Error) -> Self {
+        use boot_test::{Error as E, subject, trial};
+        let code = match &error {
+            E::Subject(subject::Error::Verify(tree::verify::Error::Fs(_)) | subject::Error::Fs(_))
+            | E::Subject(subject::Error::Unpack { .. })
+            | E::NotAReport(_)
+            | E::Fs(_) => FAILURE,
+            E::Subject(subject::Error::Verify(_) | subject::Error::Different { .. }) => DIFFERENT,
+            E::NoCase { .. } => BAD_INPUT,
+            E::Trial(trial::Error::Cancelled) => INTERRUPTED,
+            E::Trial(_) => FAILURE,
+        };
+        Self::of(code, &error)
+    }
+}
+
 fn ipxe_code(error: &ipxe::Error) -> u8 {
     match error {
         ipxe::Error::Git(git::Error::Fetch { .. } | git::Error::NoCommit { .. }) | ipxe::Error::Offline { .. } => {
@@ -119,6 +139,9 @@ macro_rules! failure_from {
 }
 
 failure_from! {
+    boot_test::namespace::Error => FAILURE,
+    boot_test::network::Error => BAD_INPUT,
+    boot_test::subject::Error => DIFFERENT,
     netboot_loaders::fs::Error => FAILURE,
     netboot_loaders::process::Error => FAILURE,
     netboot_loaders::source::http::BadProxy => BAD_INPUT,

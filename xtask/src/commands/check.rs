@@ -21,10 +21,8 @@ const STEPS: [(&str, &[&str]); 3] = [
 ];
 
 pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
-    let mut needs = needs::build(false);
-    needs.extend(needs::check());
     if args.install_deps {
-        install::missing(&needs, host)?;
+        install::missing(&needs::check(false), host)?;
     }
     let mut failed: Vec<&str> = Vec::new();
     for (name, cargo) in STEPS {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use netboot_loaders::boot_test::kit::search_path;
 use netboot_loaders::build_loaders::Choices;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::toolchain::install_lines;
@@ -17,15 +18,17 @@ use crate::host::Host;
 pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     // Whether certificates are embedded is known only once the choices can be read.
     let trust = Choices::read(&host.project, &Silent).is_ok_and(|choices| choices.has_trust());
-    let mut needs = needs::build(trust);
-    if args.work == Work::Check {
-        needs.extend(needs::check().into_iter().filter(|need| !trust || need.name != "openssl"));
-    }
+    let needs = match args.work {
+        Work::Build => needs::build(trust),
+        Work::BootTest => needs::boot_test(),
+        Work::Check => needs::check(trust),
+    };
+    let path = search_path(&host.path);
     if args.install_deps {
         install::missing(&needs, host)?;
     }
     let cache = host.cache()?;
-    let statuses: Vec<Status> = needs.iter().map(|need| need.probe(&host.path, &cache, host.ui)).collect();
+    let statuses: Vec<Status> = needs.iter().map(|need| need.probe(&path, &cache, host.ui)).collect();
     let unmet: Vec<&Need> =
         needs.iter().zip(&statuses).filter(|(_, status)| status.complaint().is_some()).map(|(need, _)| need).collect();
     let tools: Vec<_> = needs
@@ -33,7 +36,11 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         .zip(&statuses)
         .map(|(need, status)| json!({ "name": need.name, "purpose": need.purpose, "found": status_text(status), "ok": status.complaint().is_none() }))
         .collect();
-    let outcome = if unmet.is_empty() { "everything is there\nnext: cargo xtask build-loaders\n" } else { "" };
+    let next = match args.work {
+        Work::BootTest => "everything is there\nnext: cargo xtask boot-test\n",
+        Work::Build | Work::Check => "everything is there\nnext: cargo xtask build-loaders\n",
+    };
+    let outcome = if unmet.is_empty() { next } else { "" };
     host.ui.result(&format!("{}{outcome}", table(&needs, &statuses)), json!({ "tools": tools }));
     if unmet.is_empty() {
         return Ok(());
@@ -43,7 +50,11 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         "found no usable {}\nhint: {}\nhint: or run `cargo xtask doctor{} --install-deps`",
         names.join(", "),
         install_lines(&unmet, &host.path),
-        if args.work == Work::Check { " --for check" } else { "" },
+        match args.work {
+            Work::Build => "",
+            Work::BootTest => " --for boot-test",
+            Work::Check => " --for check",
+        },
     );
     Err(Failure::new(MISSING_TOOL, &text))
 }

@@ -1,5 +1,6 @@
 //! Installs missing tools with the system's package manager, on request only.
 
+use netboot_loaders::boot_test::kit::search_path;
 use netboot_loaders::process::find_program;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::toolchain::install_lines;
@@ -14,7 +15,7 @@ use crate::host::Host;
 pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
     let cache = host.cache()?;
     let unmet: Vec<&Need> =
-        needs.iter().filter(|need| need.probe(&host.path, &cache, &Silent).complaint().is_some()).collect();
+        needs.iter().filter(|need| need.probe(&search_path(&host.path), &cache, &Silent).complaint().is_some()).collect();
     if unmet.is_empty() {
         return Ok(());
     }

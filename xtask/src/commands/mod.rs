@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod bench;
+mod boot_test;
 mod build_loaders;
 mod check;
 mod doctor;
@@ -22,6 +23,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
         Command::Fetch(args) => fetch::run(&args, host),
         Command::Doctor(args) => doctor::run(&args, host),
         Command::Verify { path } => verify::run(path, host),
+        Command::BootTest(args) => boot_test::run(&args, host),
         Command::Check(args) => check::run(&args, host),
         Command::Bench { what: Bench::Cold { pairs, origins } } => bench::cold(pairs, &origins, host),
         Command::Completions { shell } => {

@@ -42,5 +42,6 @@ pub(super) fn verb(kind: Kind) -> &'static str {
         Kind::Make => "make",
         Kind::Link => "link",
         Kind::Publish => "publish",
+        Kind::Boot => "boot",
     }
 }

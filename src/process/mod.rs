@@ -3,24 +3,21 @@
 //! Every command runs with exactly the environment that it names, in a process group of its own,
 //! with a deadline; it ends when this process ends, and its output can be kept in a log file.
 
+mod running;
+
 use std::fmt;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 
+pub use self::running::{Running, Streams};
 use crate::fs;
 use crate::progress::Progress;
 
 /// How many of the last lines of output an error shows.
 const TAIL_LINES: usize = 15;
-/// How long a group that was asked to end may take before it is killed.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// A command as data: it can be shown, compared and tested without being run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,51 +75,26 @@ impl Command {
     /// started has been told to end by then.
     pub fn run(&self, progress: &dyn Progress, on_line: &mut dyn FnMut(&str)) -> Result<Vec<String>, Error> {
         let mut lines = Vec::new();
-        match self.follow(progress, on_line, &mut lines) {
+        match running::follow(self, progress, on_line, &mut lines) {
             Ok(status) if status.success() => Ok(lines),
             Ok(status) => Err(self.failed(Outcome::Failed(status), &lines)),
             Err(outcome) => Err(self.failed(outcome, &lines)),
         }
     }
 
+    /// Starts it and leaves it running: a server, a machine. The deadline does not count, and nothing
+    /// goes to the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where it cannot be started.
+    pub fn start(&self, streams: Streams) -> Result<Running, Error> {
+        Running::start(self, streams).map_err(|error| self.failed(Outcome::NotStarted(error), &[]))
+    }
+
     fn failed(&self, outcome: Outcome, lines: &[String]) -> Error {
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec();
         Error { command: Box::new(self.clone()), outcome, tail }
-    }
-
-    /// Starts the command and reads its output until it has ended.
-    fn follow(
-        &self,
-        progress: &dyn Progress,
-        on_line: &mut dyn FnMut(&str),
-        lines: &mut Vec<String>,
-    ) -> Result<ExitStatus, Outcome> {
-        let log = |action, error| Outcome::Log(fs::Error::new(action, self.log.clone().unwrap_or_default(), error));
-        let create = |path: &Utf8PathBuf| std::fs::File::create(path).map_err(|error| log("create the log", error));
-        let mut file = self.log.as_ref().map(create).transpose()?;
-        let reader = Arc::new(self.expression().reader().map_err(Outcome::NotStarted)?);
-        let mut group = Group { reader: Arc::clone(&reader), ended: false };
-        let receiver = read_lines(reader);
-        let started = Instant::now();
-        loop {
-            match receiver.recv_timeout(Duration::from_millis(100)) {
-                Ok(line) => {
-                    if let Some(file) = &mut file {
-                        writeln!(file, "{line}").map_err(|error| log("write the log", error))?;
-                    }
-                    on_line(&line);
-                    lines.push(line);
-                }
-                Err(RecvTimeoutError::Disconnected) => return group.status().ok_or(Outcome::Cancelled),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if progress.cancelled() {
-                return Err(Outcome::Cancelled);
-            }
-            if started.elapsed() > self.deadline {
-                return Err(Outcome::TooLong);
-            }
-        }
     }
 
     /// Runs to the end and returns the lines of output.
@@ -132,93 +104,6 @@ impl Command {
     /// As [`Command::run`].
     pub fn output(&self, progress: &dyn Progress) -> Result<Vec<String>, Error> {
         self.run(progress, &mut |_| {})
-    }
-
-    fn expression(&self) -> duct::Expression {
-        let mut expression = duct::cmd(&self.program, &self.args)
-            .full_env(self.env.iter().map(|(name, value)| (name, value)))
-            .stdin_null()
-            .stderr_to_stdout()
-            .unchecked()
-            .before_spawn(|command| {
-                command.process_group(0);
-                die_with_parent(command);
-                Ok(())
-            });
-        if let Some(dir) = &self.dir {
-            expression = expression.dir(dir);
-        }
-        expression
-    }
-}
-
-/// Reads lines in a thread of its own. It is detached on purpose: where a stray grandchild keeps the
-/// pipe open, it would never end, and nobody has to wait for it.
-fn read_lines(reader: Arc<duct::ReaderHandle>) -> Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut source = BufReader::new(&*reader);
-        let mut line = Vec::new();
-        while matches!(source.read_until(b'\n', &mut line), Ok(1..)) {
-            let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-            if sender.send(text).is_err() {
-                break;
-            }
-            line.clear();
-        }
-    });
-    receiver
-}
-
-#[expect(
-    unsafe_code,
-    reason = "`pre_exec` is the only way to set the parent-death signal, which is the only one that works after kill -9"
-)]
-fn die_with_parent(command: &mut std::process::Command) {
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl(2) is one, and
-    // nothing is allocated: the error is built from the number that it returns.
-    unsafe {
-        command.pre_exec(|| set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into));
-    }
-}
-
-/// A running process group, told to end when dropped.
-struct Group {
-    reader: Arc<duct::ReaderHandle>,
-    ended: bool,
-}
-
-impl Group {
-    /// The exit status, once the output has ended.
-    fn status(&mut self) -> Option<ExitStatus> {
-        let patience = Instant::now();
-        while patience.elapsed() < GRACE {
-            if let Ok(Some(output)) = self.reader.try_wait() {
-                self.ended = true;
-                return Some(output.status);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        None
-    }
-
-    fn signal(&self, signal: Signal) {
-        for pid in self.reader.pids().into_iter().filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::from_raw)) {
-            // A group that is gone already is what we want.
-            let _ = kill_process_group(pid, signal);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.signal(Signal::TERM);
-            if self.status().is_none() {
-                self.signal(Signal::KILL);
-                let _ = self.status();
-            }
-        }
     }
 }
 

@@ -1,0 +1,265 @@
+//! The cases: which loader, in which machine, in front of which servers, and what has to come of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use camino::Utf8Path;
+use serde::Serialize;
+
+use super::subject::{LoaderFile, Program, Target};
+use crate::choices::script::Script;
+use crate::choices::sites::Sites;
+use crate::digest::Sha256Digest;
+use crate::tree::header::Arch;
+
+/// A case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// Its name: the loader's path, and what is special about it.
+    pub name: String,
+    /// The loader.
+    pub loader: LoaderFile,
+    /// The machine's firmware.
+    pub firmware: Firmware,
+    /// What has to come of it.
+    pub aim: Aim,
+    /// Where the loader is to go.
+    pub destination: Destination,
+}
+
+/// The firmware of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firmware {
+    /// SeaBIOS, and the boot ROM of the network card.
+    Bios,
+    /// OVMF, with its own PXE.
+    Uefi,
+}
+
+impl fmt::Display for Firmware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bios => "BIOS",
+            Self::Uefi => "UEFI",
+        })
+    }
+}
+
+/// What has to come of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// Linux runs, and switches off.
+    Userland,
+    /// syslinux.efi asks the TFTP server's address, whatever address it was told.
+    WrongServer,
+    /// Something is missing, and the loader does what it is known to do then.
+    Fault(Fault),
+}
+
+/// What is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// DHCP sends no option 17.
+    NoRootPath,
+    /// The web server does not have the script.
+    NoScript,
+    /// Nothing listens at the web server.
+    NoWebServer,
+}
+
+impl Fault {
+    const ALL: [Self; 3] = [Self::NoRootPath, Self::NoScript, Self::NoWebServer];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::NoRootPath => "no-option-17",
+            Self::NoScript => "no-script",
+            Self::NoWebServer => "no-web-server",
+        }
+    }
+}
+
+impl Aim {
+    /// In words, what is expected.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Userland => "boots Linux over HTTP",
+            Self::WrongServer => "asks the TFTP server's address for a kernel on another web server (Debian #907805)",
+            Self::Fault(Fault::NoRootPath) => "DHCP sends no option 17",
+            Self::Fault(Fault::NoScript) => "the web server does not have the script",
+            Self::Fault(Fault::NoWebServer) => "the web server is down",
+        }
+    }
+}
+
+/// Where an iPXE loader is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Where DHCP option 17 says.
+    RootPath,
+    /// To one of these addresses.
+    Addresses(Vec<String>),
+}
+
+/// What loaders are meant to do, as a project says.
+#[derive(Debug, Clone, Default)]
+pub struct Intent {
+    /// The project's scripts, by the digest of their slot.
+    pub scripts: BTreeMap<Sha256Digest, Arc<Script>>,
+    /// Addresses that any loader may go to.
+    pub addresses: Vec<String>,
+}
+
+impl Intent {
+    /// What a project's choices mean; `addresses` are given besides.
+    #[must_use]
+    pub fn new(sites: &Sites, addresses: Vec<String>) -> Self {
+        let scripts = sites.sites.iter().map(|site| (site.script.digest(), Arc::clone(&site.script)));
+        Self { scripts: scripts.collect(), addresses }
+    }
+
+    fn destination(&self, slot: &Sha256Digest) -> Destination {
+        let mut addresses = self.scripts.get(slot).map(|script| script.addresses.clone()).unwrap_or_default();
+        addresses.extend(self.addresses.iter().cloned());
+        if addresses.is_empty() { Destination::RootPath } else { Destination::Addresses(addresses) }
+    }
+}
+
+/// Which cases.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only these loaders, by path or file name.
+    pub loaders: Vec<String>,
+    /// Only these sites.
+    pub sites: Vec<String>,
+    /// Only these cases.
+    pub cases: Vec<String>,
+    /// How many sites are booted when none is named; all of them where `None`.
+    pub sample: Option<usize>,
+}
+
+/// The cases of `loaders`, by `selection`.
+#[must_use]
+pub fn cases(loaders: &[LoaderFile], intent: &Intent, selection: &Selection) -> Vec<Case> {
+    let named = |loader: &&LoaderFile| {
+        let name = loader.path.file_name().unwrap_or_default();
+        let wanted = |wanted: &String| loader.path == wanted.as_str() || name == wanted;
+        selection.loaders.is_empty() || selection.loaders.iter().any(wanted)
+    };
+    let chosen: Vec<&LoaderFile> = loaders.iter().filter(named).collect();
+    let sampled = sample(&chosen, selection);
+    let in_sites = |loader: &&&LoaderFile| match &loader.site {
+        None => selection.sites.is_empty(),
+        Some(site) => sampled.contains(site),
+    };
+    let chosen: Vec<&LoaderFile> = chosen.iter().filter(in_sites).copied().collect();
+    let mut cases: Vec<Case> = chosen.iter().flat_map(|loader| boots(loader, intent)).collect();
+    for loader in representatives(&chosen) {
+        cases.extend(faults(loader, intent));
+    }
+    if !selection.cases.is_empty() {
+        cases.retain(|case| {
+            let special = case.name.split_once(':').map(|(_, special)| special);
+            selection.cases.iter().any(|wanted| *wanted == case.name || Some(wanted.as_str()) == special)
+        });
+    }
+    cases
+}
+
+/// The sites to boot: those that are named, or a few at even distances.
+fn sample(loaders: &[&LoaderFile], selection: &Selection) -> Vec<String> {
+    if !selection.sites.is_empty() {
+        return selection.sites.clone();
+    }
+    let mut sites: Vec<&String> = loaders.iter().filter_map(|loader| loader.site.as_ref()).collect();
+    sites.dedup();
+    let count = selection.sample.unwrap_or(sites.len()).min(sites.len());
+    (0..count).map(|i| sites[i * sites.len() / count].clone()).collect()
+}
+
+fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent) -> Case {
+    let name = if special.is_empty() { loader.path.to_string() } else { format!("{}:{special}", loader.path) };
+    let firmware = if loader.target == Target::Bios { Firmware::Bios } else { Firmware::Uefi };
+    let mut loader = loader.clone();
+    let destination = match &mut loader.program {
+        Program::Ipxe { slot, script, .. } => {
+            // A packed loader does not show its script, but the project may know it.
+            let known = || intent.scripts.get(slot).map(|script| script.text().to_owned());
+            *script = script.take().or_else(known);
+            intent.destination(slot)
+        }
+        Program::Syslinux => Destination::RootPath,
+    };
+    Case { name, loader, firmware, aim, destination }
+}
+
+fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
+    let mut cases = vec![case(loader, "", Aim::Userland, intent)];
+    if loader.program == Program::Syslinux && loader.target == Target::Uefi(Arch::X86_64) {
+        cases.push(case(loader, "another-web-server", Aim::WrongServer, intent));
+    }
+    cases
+}
+
+/// One iPXE loader of each script, the one that starts fastest.
+fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
+    let mut found: BTreeMap<&Utf8Path, &LoaderFile> = BTreeMap::new();
+    for loader in loaders {
+        if let Program::Ipxe { source, .. } = &loader.program {
+            let known = found.entry(source).or_insert(loader);
+            if known.target == Target::Bios && loader.target != Target::Bios {
+                *known = loader;
+            }
+        }
+    }
+    // In the order of the tree.
+    loaders.iter().filter(|loader| found.values().any(|known| known.path == loader.path)).copied().collect()
+}
+
+fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
+    let faults = Fault::ALL.map(|fault| case(loader, fault.name(), Aim::Fault(fault), intent));
+    // A script that goes to a fixed address does not care about option 17.
+    let applies = |case: &Case| case.aim != Aim::Fault(Fault::NoRootPath) || case.destination == Destination::RootPath;
+    faults.into_iter().filter(applies).filter(|case| !super::watch::steps(case).is_empty()).collect()
+}
+
+impl Case {
+    /// Why no machine here can run it.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        if let Target::Uefi(arch) = self.loader.target
+            && arch != Arch::X86_64
+        {
+            return Some(format!("there is no machine with UEFI for {arch}"));
+        }
+        if self.loader.program == Program::Syslinux
+            && self.firmware == Firmware::Bios
+            && self.loader.path.file_name() != Some("lpxelinux.0")
+        {
+            return Some("it speaks no HTTP, and the kernel is on a web server".into());
+        }
+        let Destination::Addresses(addresses) = &self.destination else { return None };
+        let secure = addresses.iter().find(|address| address.starts_with("https:"))?;
+        Some(format!("`{secure}` has a certificate of its own, which nothing here can stand in for"))
+    }
+
+    /// The script that the loader has embedded, where it can be read.
+    #[must_use]
+    pub fn script(&self) -> Option<&str> {
+        if let Program::Ipxe { script, .. } = &self.loader.program { script.as_deref() } else { None }
+    }
+
+    /// How much work it is for a processor, compared with others.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        match (self.firmware, self.aim) {
+            (Firmware::Bios, Aim::Userland) => 25,
+            (Firmware::Bios, _) => 20,
+            (Firmware::Uefi, Aim::Userland) => 15,
+            (Firmware::Uefi, _) => 10,
+        }
+    }
+}

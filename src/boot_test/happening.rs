@@ -1,0 +1,109 @@
+//! What can be seen from outside while a machine boots.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+use std::sync::mpsc::Sender;
+
+use camino::Utf8PathBuf;
+
+use super::qmp::Stop;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// A client got an address.
+    Leased(Ipv4Addr),
+    /// A file went out over TFTP, whole.
+    Sent(Utf8PathBuf),
+    /// A file was asked for over TFTP, and there is none.
+    NotInTree(Utf8PathBuf),
+    /// A request over HTTP was answered.
+    Asked(Request),
+    /// The console said more; any part of a line.
+    Said(String),
+    /// The machine stopped.
+    Stopped(Stop),
+    /// A program that had to go on ended; its last words.
+    Gone {
+        /// Which.
+        program: &'static str,
+        /// Its last words.
+        words: String,
+    },
+}
+
+/// A request over HTTP, and what it got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Which server was asked.
+    pub server: Asked,
+    /// The address as the client has it.
+    pub url: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// How many bytes went out.
+    pub bytes: u64,
+    /// Whether the client took all of them.
+    pub whole: bool,
+}
+
+/// Which web server was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// The one on the TFTP server's address.
+    NextServer,
+    /// The one on another address.
+    Other,
+    /// Whichever stands for the rest of the world.
+    Elsewhere,
+}
+
+/// When what happened, since the case began.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// When.
+    pub at: Duration,
+    /// What.
+    pub what: Happening,
+    /// The line of a server's log that says so, where there is one.
+    pub line: Option<String>,
+}
+
+/// Where the servers and the machine tell what happens.
+#[derive(Clone)]
+pub struct Witness {
+    started: Instant,
+    moments: Sender<Note>,
+}
+
+/// What a witness hands on.
+pub enum Note {
+    /// Something happened.
+    Moment(Moment),
+    /// A server's log has a line more, which says nothing of its own.
+    Log(Duration, String),
+}
+
+impl Witness {
+    /// A witness whose time begins now.
+    #[must_use]
+    pub fn new(moments: Sender<Note>) -> Self {
+        Self { started: Instant::now(), moments }
+    }
+
+    /// Since the beginning.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Takes note of `what`. Whether anybody still listens.
+    pub fn saw(&self, what: Happening, line: Option<String>) -> bool {
+        self.moments.send(Note::Moment(Moment { at: self.elapsed(), what, line })).is_ok()
+    }
+
+    /// Takes note of a line that only the log needs. Whether anybody still listens.
+    pub fn heard(&self, line: String) -> bool {
+        self.moments.send(Note::Log(self.elapsed(), line)).is_ok()
+    }
+}

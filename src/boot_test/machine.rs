@@ -1,0 +1,224 @@
+//! QEMU: its arguments, and a machine at work.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use camino::Utf8Path;
+use serde_json::json;
+
+use super::case::Firmware;
+use super::console::Console;
+use super::happening::{Happening, Witness};
+use super::kit::Kit;
+use super::namespace::INTERFACE;
+use super::qmp::{self, Monitor};
+use crate::fs;
+use crate::process::{self, Command, Running, Streams};
+
+/// The first serial port of a PC, as a number of SeaBIOS's: its console goes there as well.
+const SERIAL_PORT: [u8; 2] = 0x3f8_u16.to_le_bytes();
+/// Where the machine keeps its UEFI variables, in its folder.
+const VARIABLES: &str = "variables.fd";
+/// Where SeaBIOS reads [`SERIAL_PORT`], in the machine's folder.
+const CONSOLE_PORT: &str = "serial-port";
+/// The name of the picture, in the machine's folder.
+pub const PICTURE: &str = "screen.png";
+/// The raw bytes of the serial console, in the machine's folder.
+pub const SERIAL: &str = "serial.log";
+
+/// How the processor is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Accelerator {
+    /// By QEMU's translator: the same everywhere.
+    #[default]
+    Tcg,
+    /// By the kernel: faster, and unreliable where this machine is a virtual one itself.
+    Kvm,
+}
+
+/// QEMU's arguments for a machine with `firmware`, in a folder that [`prepare`] has filled. The monitor
+/// speaks over standard input, the serial console is standard output.
+#[must_use]
+pub fn arguments(firmware: Firmware, kit: &Kit, accelerator: Accelerator) -> Vec<String> {
+    let accelerator = match accelerator {
+        Accelerator::Tcg => "tcg",
+        Accelerator::Kvm => "kvm",
+    };
+    let mut words: Vec<String> = [
+        "-nodefaults -no-user-config -display none -vga std -smp 1 -m 512",
+        // Neither a power-off nor a reset ends the machine: its screen is still to be looked at.
+        "-no-reboot -no-shutdown",
+        "-device virtio-rng-pci",
+        "-chardev socket,id=monitor,fd=0 -mon chardev=monitor,mode=control",
+        "-chardev socket,id=serial,fd=1 -serial chardev:serial",
+    ]
+    .iter()
+    .flat_map(|line| line.split(' '))
+    .map(str::to_owned)
+    .collect();
+    let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+    add("-machine", format!("q35,accel={accelerator}"));
+    add("-netdev", format!("tap,id=net,ifname={INTERFACE},script=no,downscript=no"));
+    match firmware {
+        // The card's own boot ROM loads.
+        Firmware::Bios => {
+            add("-device", "virtio-net-pci,netdev=net,bootindex=1".into());
+            add("-fw_cfg", format!("name=etc/sercon-port,file={CONSOLE_PORT}"));
+        }
+        // Without a ROM, the firmware's own PXE does.
+        Firmware::Uefi => {
+            add("-device", "virtio-net-pci,netdev=net,bootindex=1,romfile=".into());
+            add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", kit.firmware));
+            add("-drive", format!("if=pflash,format=raw,unit=1,file={VARIABLES}"));
+        }
+    }
+    words
+}
+
+/// Writes what the machine needs into `folder`.
+///
+/// # Errors
+///
+/// [`fs::Error`].
+pub fn prepare(folder: &Utf8Path, kit: &Kit) -> Result<(), fs::Error> {
+    fs::write_atomic(&folder.join(VARIABLES), &fs::read(&kit.variables)?)?;
+    fs::write_atomic(&folder.join(CONSOLE_PORT), &SERIAL_PORT)
+}
+
+/// A machine at work; it ends when dropped.
+pub struct Machine {
+    running: Running,
+    monitor: Monitor,
+    serial: UnixStream,
+}
+
+/// Why there is no machine.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// QEMU does not start.
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    /// QEMU does not do what it is asked for.
+    #[error(transparent)]
+    Monitor(#[from] qmp::Error),
+    /// The operating system refuses.
+    #[error("cannot connect with QEMU: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Machine {
+    /// Starts a machine in `folder`, which has been prepared. All that it says goes to `witness`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where it cannot be started; where it ends later, `witness` hears of it.
+    pub fn start(
+        firmware: Firmware,
+        kit: &Kit,
+        accelerator: Accelerator,
+        folder: &Utf8Path,
+        witness: &Witness,
+    ) -> Result<Self, Error> {
+        let (monitor, its_input) = UnixStream::pair()?;
+        let (serial, its_output) = UnixStream::pair()?;
+        let mut command =
+            Command::new("run the machine", kit.qemu.as_str()).args(arguments(firmware, kit, accelerator));
+        command.dir = Some(folder.to_owned());
+        let streams =
+            Streams { input: Some(OwnedFd::from(its_input)), output: Some(OwnedFd::from(its_output)) };
+        let running = command.start(streams)?;
+        let (teller, mut words) = (witness.clone(), String::new());
+        running.each_line(move |line| match line {
+            Some(line) => {
+                words = line.clone();
+                teller.heard(format!("qemu: {line}"))
+            }
+            None => teller.saw(Happening::Gone { program: "QEMU", words: words.clone() }, None),
+        });
+        let teller = witness.clone();
+        let mut monitor = Monitor::new(monitor, move |stop| {
+            teller.saw(Happening::Stopped(stop), None);
+        })?;
+        listen(serial.try_clone()?, folder, witness.clone())?;
+        // Where QEMU has ended by now, its last words say why, and they go to the witness.
+        if let Err(error) = monitor.greet() {
+            witness.heard(error.to_string());
+        }
+        Ok(Self { running, monitor, serial })
+    }
+
+    /// Types a key on the serial console.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn press(&mut self, key: u8) -> std::io::Result<()> {
+        std::io::Write::write_all(&mut self.serial, &[key])
+    }
+
+    /// Takes a picture of the screen, as [`PICTURE`] in the machine's folder.
+    ///
+    /// # Errors
+    ///
+    /// [`qmp::Error`] where QEMU cannot, as before version 7.1.
+    pub fn picture(&mut self) -> Result<(), qmp::Error> {
+        self.monitor.execute("screendump", json!({ "filename": PICTURE, "format": "png" })).map(drop)
+    }
+
+    /// How much processor time it has taken.
+    #[must_use]
+    pub fn processor_time(&self) -> Duration {
+        self.running.processor_time().unwrap_or_default()
+    }
+}
+
+/// Keeps what the serial console says in a file, and tells it to `witness` as text.
+fn listen(mut serial: UnixStream, folder: &Utf8Path, witness: Witness) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(folder.join(SERIAL))?;
+    std::thread::spawn(move || {
+        let (mut console, mut bytes) = (Console::default(), vec![0; 1 << 14]);
+        while let Ok(count @ 1..) = serial.read(&mut bytes) {
+            // The verdict does not hang on this file.
+            let _ = std::io::Write::write_all(&mut file, &bytes[..count]);
+            let text = console.take(&bytes[..count]);
+            if !text.is_empty() && !witness.saw(Happening::Said(text), None) {
+                break;
+            }
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(firmware: Firmware) -> String {
+        let kit = Kit {
+            qemu: "qemu".into(),
+            firmware: "/ovmf/CODE.fd".into(),
+            variables: "/ovmf/VARS.fd".into(),
+            dnsmasq: "dnsmasq".into(),
+            ip: "ip".into(),
+            kernel: "vmlinuz".into(),
+            busybox: "busybox".into(),
+            versions: Vec::new(),
+        };
+        arguments(firmware, &kit, Accelerator::default()).join(" ")
+    }
+
+    #[test]
+    fn uefi_loads_with_its_own_pxe_and_a_bios_with_the_cards() {
+        let (bios, uefi) = (words(Firmware::Bios), words(Firmware::Uefi));
+        assert!(uefi.contains("-device virtio-net-pci,netdev=net,bootindex=1,romfile= -drive if=pflash"), "{uefi}");
+        assert!(uefi.ends_with("unit=0,readonly=on,file=/ovmf/CODE.fd -drive if=pflash,format=raw,unit=1,file=variables.fd"));
+        assert!(bios.contains("-device virtio-net-pci,netdev=net,bootindex=1 -fw_cfg name=etc/sercon-port"), "{bios}");
+        for words in [&bios, &uefi] {
+            assert!(words.contains("-no-reboot -no-shutdown -device virtio-rng-pci"), "{words}");
+            assert!(words.contains("-machine q35,accel=tcg"), "{words}");
+            assert!(words.contains("-netdev tap,id=net,ifname=tap0,script=no,downscript=no"), "{words}");
+        }
+    }
+}

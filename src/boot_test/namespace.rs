@@ -1,0 +1,160 @@
+//! A network of one's own, without root: a user namespace for the process, and in it a network
+//! namespace for each case.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use camino::Utf8Path;
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+
+use super::network::Network;
+use crate::fs;
+use crate::process::{self, Command};
+use crate::progress::Progress;
+
+/// The interface that machines are behind.
+pub const INTERFACE: &str = "tap0";
+
+/// How long threads that are just ending may take to do so.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The proof that this process is in a user namespace of its own.
+#[derive(Debug)]
+pub struct Namespace(());
+
+/// Why there is no network of one's own.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel does not allow it.
+    #[error(
+        "cannot make a user namespace, in which the test network would be: {reason}\n\
+         hint: allow it with {remedy}"
+    )]
+    Forbidden {
+        /// What the kernel says.
+        reason: String,
+        /// What allows it.
+        remedy: &'static str,
+    },
+    /// There is no device for virtual network cards.
+    #[error("cannot use `/dev/net/tun`: {0}\nhint: as root, `modprobe tun` and `chmod 0666 /dev/net/tun`; in a container, add that device")]
+    NoTun(std::io::Error),
+    /// The network cannot be set up.
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl Namespace {
+    /// Moves this process into a user namespace in which it may set up networks, and whose root it is.
+    /// Files that it makes still belong to the user outside.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] where the kernel does not allow it, also when other threads are running.
+    pub fn enter() -> Result<Self, Error> {
+        let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let started = Instant::now();
+        loop {
+            match unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET) {
+                Ok(()) => break,
+                // The kernel refuses while there is a second thread, and one may be just ending.
+                Err(Errno::EINVAL) if started.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+                Err(error) => return Err(forbidden(error)),
+            }
+        }
+        let process = Utf8Path::new("/proc/self");
+        // The kernel wants this before a group may be mapped without privileges.
+        write(&process.join("setgroups"), "deny")?;
+        write(&process.join("uid_map"), &format!("0 {user} 1"))?;
+        write(&process.join("gid_map"), &format!("0 {group} 1"))?;
+        let tun = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
+        tun.map_err(Error::NoTun)?;
+        Ok(Self(()))
+    }
+
+    /// Moves this thread into a network namespace of its own, with nothing in it but `network`. What
+    /// this thread starts from now on, threads and programs, is in it as well; it vanishes with the last
+    /// of them. `ip` is the program of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where the kernel or `ip` refuses.
+    pub fn network(&self, ip: &Utf8Path, network: &Network, progress: &dyn Progress) -> Result<(), Error> {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(forbidden)?;
+        for arguments in setup(network) {
+            let words = arguments.split(' ');
+            Command::new("set up the test network", ip.as_str()).args(words).output(progress)?;
+        }
+        Ok(())
+    }
+}
+
+/// What `ip` is asked for, one call a line.
+#[must_use]
+pub fn setup(network: &Network) -> Vec<String> {
+    let Network { server, web, prefix, .. } = network;
+    let mut lines = vec!["link set lo up".to_owned(), format!("tuntap add mode tap name {INTERFACE}")];
+    for address in [server, web] {
+        lines.push(format!("address add {address}/{prefix} dev {INTERFACE}"));
+    }
+    lines.push(format!("link set {INTERFACE} up"));
+    // Whatever address a machine asks for is this namespace's own: a loader that goes to an unexpected
+    // place is heard there, and nothing gets out in any case.
+    lines.push(format!("rule add iif {INTERFACE} lookup 100"));
+    lines.push("route add local default dev lo table 100".to_owned());
+    lines
+}
+
+fn forbidden(error: Errno) -> Error {
+    let remedy = match error {
+        Errno::ENOSPC => "`sudo sysctl user.max_user_namespaces=10000`",
+        Errno::EINVAL => "a call before other threads are started",
+        _ => {
+            "`sudo sysctl kernel.unprivileged_userns_clone=1` (Debian), \
+             `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu), \
+             or in a container with `--security-opt seccomp=unconfined`"
+        }
+    };
+    Error::Forbidden { reason: std::io::Error::from(error).to_string(), remedy }
+}
+
+fn write(file: &Utf8Path, text: &str) -> Result<(), Error> {
+    std::fs::write(file, text).map_err(|error| {
+        let mut reason = String::new();
+        let _ = write!(reason, "writing `{file}`: {error}");
+        Error::Forbidden { reason, remedy: "`sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu)" }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_lead_into_the_namespace() {
+        assert_eq!(
+            setup(&Network::default()),
+            [
+                "link set lo up",
+                "tuntap add mode tap name tap0",
+                "address add 192.0.2.1/24 dev tap0",
+                "address add 192.0.2.2/24 dev tap0",
+                "link set tap0 up",
+                "rule add iif tap0 lookup 100",
+                "route add local default dev lo table 100",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_kernel_that_forbids_it_is_told_how_to_allow_it() {
+        let text = forbidden(Errno::EPERM).to_string();
+        assert!(text.starts_with("cannot make a user namespace, "), "{text}");
+        assert!(text.contains("\nhint: allow it with `sudo sysctl kernel.unprivileged_userns_clone=1` (Debian)"), "{text}");
+        assert!(forbidden(Errno::ENOSPC).to_string().contains("user.max_user_namespaces"));
+    }
+}

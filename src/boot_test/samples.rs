@@ -1,0 +1,29 @@
+//! Cases for unit tests.
+
+use super::case::{Aim, Case, Destination, Firmware};
+use super::subject::{LoaderFile, Program, Target};
+use crate::digest::Sha256Digest;
+use crate::tree::header::Arch;
+
+/// The script of [`ipxe`]'s loaders.
+pub const SCRIPT: &str = "#!ipxe\ndhcp && chain ${root-path}\n";
+
+fn case(path: &str, aim: Aim, program: Program) -> Case {
+    let efi = path.ends_with(".efi");
+    let (firmware, target) =
+        if efi { (Firmware::Uefi, Target::Uefi(Arch::X86_64)) } else { (Firmware::Bios, Target::Bios) };
+    let site = path.strip_prefix("sites/").and_then(|rest| rest.split_once('/')).map(|(site, _)| site.to_owned());
+    let loader = LoaderFile { path: path.into(), sha256: Sha256Digest::of(path.as_bytes()), site, target, program };
+    Case { name: path.into(), loader, firmware, aim, destination: Destination::RootPath }
+}
+
+/// A case of an iPXE loader that goes where option 17 says.
+pub fn ipxe(path: &str, aim: Aim) -> Case {
+    let slot = Sha256Digest::of(b"slot");
+    case(path, aim, Program::Ipxe { slot, source: "root-path.ipxe".into(), script: Some(SCRIPT.into()) })
+}
+
+/// A case of a syslinux loader.
+pub fn syslinux(path: &str, aim: Aim) -> Case {
+    case(path, aim, Program::Syslinux)
+}

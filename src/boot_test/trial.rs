@@ -1,0 +1,206 @@
+//! One case, from an empty network to a verdict.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::Request;
+use super::case::Case;
+use super::dhcp::{self, Files};
+use super::happening::{Moment, Note, Witness};
+use super::machine::{self, Machine};
+use super::namespace::{self, Namespace};
+use super::report::{CaseReport, Evidence};
+use super::service::Service;
+use super::subject::Subject;
+use super::userland;
+use super::watch::{Phase, Reaction, Verdict, Watch};
+use super::web::Web;
+use crate::digest::Sha256Digest;
+use crate::fs;
+use crate::paths;
+use crate::progress::{Kind, Progress, Task};
+
+/// After this time without a word from anybody, nothing more is to come.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What all cases share.
+pub struct Lab<'a> {
+    /// What was asked for.
+    pub request: &'a Request<'a>,
+    /// The permission to make networks.
+    pub namespace: &'a Namespace,
+    /// What is tested.
+    pub subject: &'a Subject,
+    /// The kernel.
+    pub kernel: Arc<[u8]>,
+    /// A folder for sockets, variables and logs; nothing in it outlives the run. Its name is nobody's
+    /// guess, and so is what userland has to say.
+    pub scratch: &'a Utf8Path,
+    /// Who hears of it.
+    pub progress: &'a dyn Progress,
+}
+
+/// Why a case has no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no network.
+    #[error(transparent)]
+    Namespace(#[from] namespace::Error),
+    /// There is no DHCP server.
+    #[error(transparent)]
+    Dhcp(#[from] dhcp::Error),
+    /// There is no web server.
+    #[error("cannot serve HTTP in the test network: {0}")]
+    Web(std::io::Error),
+    /// There is no machine.
+    #[error(transparent)]
+    Machine(#[from] machine::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// The user asked to stop.
+    #[error("the boot test was interrupted")]
+    Cancelled,
+}
+
+/// Runs `case`, the `number`th, in a network of its own, which this thread stays in.
+///
+/// # Errors
+///
+/// [`Error`] where there can be no verdict.
+pub fn run(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, Error> {
+    let folder = lab.scratch.join(number.to_string());
+    let nonce = Sha256Digest::of(folder.as_str().as_bytes()).short();
+    let network = &lab.request.network;
+    let service = Service::new(case, network, &nonce, lab.request.append);
+    let files = lay_out(case, &service, &folder, lab)?;
+    let mut task = Task::start(
+        lab.progress,
+        Kind::Boot,
+        format!("{} in {}", case.name, case.firmware),
+        Some(Phase::ALL.len() as u64),
+    );
+    lab.namespace.network(&lab.request.kit.ip, network, lab.progress)?;
+    let (sender, notes) = mpsc::channel();
+    let witness = Witness::new(sender);
+    let initrd = Arc::from(userland::initramfs(&lab.request.kit.busybox, &nonce)?);
+    let pages = Arc::new(service.pages(case, &lab.kernel, &initrd));
+    let _web = service
+        .servers
+        .iter()
+        .map(|(name, address, port)| Web::start(*name, *address, *port, Arc::clone(&pages), witness.clone()))
+        .collect::<Result<Vec<Web>, _>>()
+        .map_err(Error::Web)?;
+    let dhcp = dhcp::Server::start(&lab.request.kit.dnsmasq, network, &service.offer, &files, witness.clone())?;
+    let started = Instant::now();
+    let machine = Machine::start(case.firmware, lab.request.kit, lab.request.accelerator, &folder, &witness)?;
+    let mut run = Run { watch: Watch::new(case, &service, &nonce), service: &service, dhcp, machine, log: String::new() };
+    let verdict = run.attend(&notes, &mut task, lab)?;
+    let elapsed = started.elapsed();
+    // What cannot be photographed is told in words.
+    let picture = run.machine.picture().err().map(|error| error.to_string());
+    let processor = run.machine.processor_time();
+    let Run { watch, log, .. } = run;
+    let evidence = Evidence { folder: &folder, console: &watch.console, log: &log, no_picture: picture };
+    let report = CaseReport::new(case, &verdict, &watch.phases, (elapsed, processor), &evidence);
+    report.keep(&evidence, lab.request.report)?;
+    task.finish(report.summary());
+    Ok(report)
+}
+
+/// Makes the machine's folder, and a TFTP folder that shows the tree, with a pxelinux configuration of the
+/// case's own.
+fn lay_out(case: &Case, service: &Service, folder: &Utf8Path, lab: &Lab<'_>) -> Result<Files, fs::Error> {
+    machine::prepare(folder, lab.request.kit)?;
+    let files = Files { tftp: folder.join("tftp"), folder: folder.join("dhcp") };
+    fs::create_dir_all(&files.tftp)?;
+    let own: Option<Utf8PathBuf> = service.pxelinux.as_ref().map(|_| files.tftp.join(paths::PXELINUX_DEFAULT));
+    for (name, target) in lab.subject.top()? {
+        let shadowed = own.as_ref().is_some_and(|own| own.parent() == Some(files.tftp.join(&name).as_path()));
+        if !shadowed {
+            fs::symlink(&target, &files.tftp.join(name))?;
+        }
+    }
+    if let (Some(own), Some(text)) = (own, &service.pxelinux) {
+        // A loader below a folder looks for its configuration from there on.
+        debug_assert!(case.loader.site.is_none());
+        fs::write_atomic(&own, text.as_bytes())?;
+    }
+    Ok(files)
+}
+
+/// A case under way.
+struct Run<'c> {
+    watch: Watch<'c>,
+    service: &'c Service,
+    dhcp: dhcp::Server,
+    machine: Machine,
+    log: String,
+}
+
+impl Run<'_> {
+    /// Watches until there is a verdict.
+    fn attend(&mut self, notes: &Receiver<Note>, task: &mut Task<'_>, lab: &Lab<'_>) -> Result<Verdict, Error> {
+        let started = Instant::now();
+        let mut heard = Instant::now();
+        loop {
+            match notes.recv_timeout(Duration::from_millis(100)) {
+                Ok(note) => {
+                    heard = Instant::now();
+                    if let Some(verdict) = self.note(note)? {
+                        return Ok(verdict);
+                    }
+                    let (done, total) = self.watch.progress();
+                    task.set(done, Some(total));
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if lab.progress.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            if heard.elapsed() > SILENCE {
+                return Ok(self.watch.given_up(&format!("nothing happened for {} seconds", SILENCE.as_secs())));
+            }
+            if started.elapsed() > lab.request.deadline {
+                let seconds = lab.request.deadline.as_secs();
+                return Ok(self.watch.given_up(&format!("it was not done after {seconds} seconds")));
+            }
+        }
+    }
+
+    fn note(&mut self, note: Note) -> Result<Option<Verdict>, Error> {
+        let Moment { at, what, line } = match note {
+            Note::Moment(moment) => moment,
+            Note::Log(at, line) => {
+                self.write(at, &line);
+                return Ok(None);
+            }
+        };
+        if let Some(line) = line {
+            self.write(at, &line);
+        }
+        for reaction in self.watch.see(at, &what) {
+            match reaction {
+                Reaction::OfferRootPath => {
+                    if let Some(url) = &self.service.later {
+                        self.dhcp.offer_root_path(url)?;
+                        self.write(at, &format!("boot test: DHCP sends option 17 from now on: {url}"));
+                    }
+                }
+                Reaction::Type(key) => {
+                    self.machine.press(key).map_err(machine::Error::Io)?;
+                    self.write(at, &format!("boot test: key {key:#04x} was typed"));
+                }
+                Reaction::Done(verdict) => return Ok(Some(verdict)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn write(&mut self, at: Duration, line: &str) {
+        self.log += &format!("{:8.3} {line}\n", at.as_secs_f64());
+    }
+}

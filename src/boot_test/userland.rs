@@ -1,0 +1,127 @@
+//! What a machine boots into: an initramfs with a static busybox and an `init` that says that it
+//! got there, and powers off.
+
+use camino::Utf8Path;
+
+use crate::fs;
+
+/// What stands before the nonce when userland was reached.
+pub const REACHED: &str = "netboot-loaders: userland ";
+/// What stands before the kernel's command line.
+pub const COMMAND_LINE: &str = "netboot-loaders: command line: ";
+
+/// The initramfs, as cpio in the "newc" form, uncompressed. It says `nonce` on the serial console and
+/// on the screen.
+///
+/// # Errors
+///
+/// [`fs::Error`] where busybox cannot be read.
+pub fn initramfs(busybox: &Utf8Path, nonce: &str) -> Result<Vec<u8>, fs::Error> {
+    let mut archive = Cpio::default();
+    for folder in ["bin", "dev", "proc"] {
+        archive.add(folder, FOLDER | 0o755, b"");
+    }
+    archive.add("bin/busybox", FILE | 0o755, &fs::read(busybox)?);
+    archive.add("init", FILE | 0o755, init(nonce).as_bytes());
+    Ok(archive.finish())
+}
+
+/// Waits for nothing: the machine is told to stay where it is when the power goes off, so that its
+/// screen can be looked at.
+fn init(nonce: &str) -> String {
+    format!(
+        "#!/bin/busybox sh\n\
+         busybox=/bin/busybox\n\
+         $busybox mount -t proc proc /proc\n\
+         $busybox mount -t devtmpfs dev /dev\n\
+         # No message of the kernel shall stand in the middle of the next lines.\n\
+         $busybox dmesg -n 1\n\
+         read -r line < /proc/cmdline\n\
+         for console in /dev/tty0 /dev/console; do\n\
+         \x20   echo > $console\n\
+         \x20   echo \"{REACHED}{nonce}\" > $console\n\
+         \x20   echo \"{COMMAND_LINE}$line\" > $console\n\
+         done\n\
+         $busybox poweroff -f\n"
+    )
+}
+
+/// Type bits of a folder.
+const FOLDER: u32 = 0o040_000;
+/// Type bits of a regular file.
+const FILE: u32 = 0o100_000;
+
+/// A cpio archive in the "newc" form, as the kernel reads it.
+#[derive(Default)]
+struct Cpio {
+    bytes: Vec<u8>,
+    entries: u32,
+}
+
+impl Cpio {
+    fn add(&mut self, name: &str, mode: u32, content: &[u8]) {
+        self.entries += 1;
+        let links = if mode & FOLDER == 0 { 1 } else { 2 };
+        let size = u32::try_from(content.len()).unwrap_or(u32::MAX);
+        let name_size = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
+        // Inode, mode, owner, group, links, time, size, four device numbers, size of the name, checksum.
+        let fields = [self.entries, mode, 0, 0, links, 0, size, 0, 0, 0, 0, name_size, 0];
+        self.bytes.extend(b"070701");
+        for field in fields {
+            self.bytes.extend(format!("{field:08x}").bytes());
+        }
+        self.bytes.extend(name.bytes().chain([0]));
+        self.pad();
+        self.bytes.extend(content);
+        self.pad();
+    }
+
+    fn pad(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.add("TRAILER!!!", 0, b"");
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Name, mode and size of each entry, as the kernel's own reader steps through an archive.
+    fn entries(mut archive: &[u8]) -> Vec<(String, u32, usize)> {
+        let mut entries = Vec::new();
+        while !archive.is_empty() {
+            let (magic, rest) = archive.split_at(6);
+            assert_eq!(magic, b"070701");
+            let field = |n: usize| u32::from_str_radix(std::str::from_utf8(&rest[n * 8..n * 8 + 8]).unwrap(), 16).unwrap();
+            let (mode, size, name_size) = (field(1), field(6) as usize, field(11) as usize);
+            let name = String::from_utf8(archive[110..110 + name_size - 1].to_vec()).unwrap();
+            let content = (110 + name_size).next_multiple_of(4);
+            entries.push((name, mode, size));
+            archive = &archive[(content + size).next_multiple_of(4)..];
+        }
+        entries
+    }
+
+    #[test]
+    fn the_archive_is_as_the_kernel_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let busybox = Utf8Path::from_path(folder.path()).unwrap().join("busybox");
+        fs::write_new(&busybox, b"odd length", 0o755).unwrap();
+        let entries = entries(&initramfs(&busybox, "abc").unwrap());
+        let names: Vec<&str> = entries.iter().map(|(name, _, _)| name.as_str()).collect();
+        assert_eq!(names, ["bin", "dev", "proc", "bin/busybox", "init", "TRAILER!!!"]);
+        assert_eq!((entries[0].1, entries[3].1, entries[3].2), (0o040_755, 0o100_755, 10));
+    }
+
+    #[test]
+    fn init_says_the_nonce_and_ends() {
+        let init = init("0123");
+        assert!(init.starts_with("#!/bin/busybox sh\n"));
+        assert!(init.contains("echo \"netboot-loaders: userland 0123\" > $console\n"));
+        assert!(init.ends_with("poweroff -f\n"));
+    }
+}

@@ -1,0 +1,386 @@
+//! Watches a machine boot: what happened so far, what has to be done next, and the verdict. It does
+//! nothing itself, so all of it can be tried without a machine.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use serde::Serialize;
+
+use super::case::{Aim, Case, Destination, Fault};
+use super::happening::{Asked, Happening, Request};
+use super::qmp::Stop;
+use super::service::{MARK, Service};
+use super::userland::{COMMAND_LINE, REACHED};
+use crate::paths;
+
+/// A stage of a boot, reached once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The machine has an address.
+    Address,
+    /// The loader was fetched.
+    Loader,
+    /// The script or the pxelinux configuration was fetched.
+    Script,
+    /// The kernel was fetched.
+    Kernel,
+    /// The initramfs was fetched.
+    Initrd,
+    /// Userland has said the nonce.
+    Userland,
+    /// Linux has switched the machine off.
+    Off,
+}
+
+impl Phase {
+    /// All of them, in order.
+    pub const ALL: [Self; 7] =
+        [Self::Address, Self::Loader, Self::Script, Self::Kernel, Self::Initrd, Self::Userland, Self::Off];
+
+    /// In words, what was just done.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Address => "the machine got an address",
+            Self::Loader => "the loader was fetched",
+            Self::Script => "the boot script was fetched",
+            Self::Kernel => "the kernel was fetched",
+            Self::Initrd => "the initramfs was fetched",
+            Self::Userland => "userland was reached",
+            Self::Off => "the machine was switched off",
+        }
+    }
+}
+
+/// Something that has to happen in a case that is not to reach userland.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The console says this.
+    Says(String),
+    /// The loader fetches itself.
+    LoadsItself,
+    /// The firmware has the machine back.
+    GivesBack,
+    /// Then this key is typed.
+    Type(u8),
+}
+
+/// What has to be done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reaction {
+    /// Send option 17 from now on.
+    OfferRootPath,
+    /// Type a key.
+    Type(u8),
+    /// End the case.
+    Done(Verdict),
+}
+
+/// What a case came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All was as expected.
+    Passed,
+    /// It was not, and why.
+    Failed(String),
+}
+
+/// What firmware says when a loader has given up, and it goes on with something else.
+const FIRMWARE: [&str; 3] = ["BdsDxe: failed to start", "No bootable device.", "Booting from Hard Disk"];
+
+/// What is said when all is lost.
+const CRASHES: [(&str, &str); 3] = [
+    ("Kernel panic - not syncing", "the kernel panicked"),
+    ("!!!! X64 Exception", "the firmware caught a processor exception"),
+    ("Failed to load ldlinux", "the loader did not get its second part"),
+];
+
+/// What has to happen in `case`, one after the other; nothing where that is not known.
+#[must_use]
+pub fn steps(case: &Case) -> VecDeque<Step> {
+    let (Aim::Fault(fault), Some(script)) = (case.aim, case.script()) else { return VecDeque::new() };
+    let says = |text: &str| Step::Says(text.to_owned());
+    // Ctrl-B in its pauses, as in the scripts that come with this tool.
+    let patient = script.contains("--key 0x02");
+    let plain = !["prompt", "menu", "goto", "shell"].iter().any(|word| script.contains(word));
+    let shell = [says("Ctrl-B"), Step::Type(0x02), says("iPXE>")];
+    let error = match fault {
+        Fault::NoRootPath if script.contains("isset ${root-path}") => {
+            return if patient { [says("iPXE>")].into() } else { VecDeque::new() };
+        }
+        // `chain` of nothing is `chain` of where iPXE itself came from.
+        Fault::NoRootPath => return [Step::LoadsItself].into(),
+        Fault::NoScript => "Not found (https://ipxe.org/",
+        Fault::NoWebServer => "Connection reset (https://ipxe.org/",
+    };
+    let goal = match &case.destination {
+        Destination::RootPath => "/boot.ipxe".to_owned(),
+        Destination::Addresses(addresses) => addresses.first().cloned().unwrap_or_default(),
+    };
+    let attempt = [Step::Says(goal), says(error)];
+    let mut steps: VecDeque<Step> = attempt.clone().into();
+    if patient {
+        steps.extend(attempt.into_iter().chain(shell));
+    } else if plain {
+        steps.push_back(Step::GivesBack);
+    }
+    steps
+}
+
+/// What was seen of a case so far.
+pub struct Watch<'c> {
+    case: &'c Case,
+    service: &'c Service,
+    nonce: &'c str,
+    /// When each phase was reached.
+    pub phases: Vec<(Phase, Duration)>,
+    /// All that the console said.
+    pub console: String,
+    /// The same without line ends, which also stand where a line is longer than the screen is wide.
+    heard: String,
+    /// How far the steps have got in it.
+    searched: usize,
+    steps: VecDeque<Step>,
+    missing: Vec<Utf8PathBuf>,
+    /// Whether the loader itself has asked for an address.
+    alive: bool,
+}
+
+impl<'c> Watch<'c> {
+    /// Begins to watch `case`, in front of `service`; `nonce` is what userland has to say.
+    #[must_use]
+    pub fn new(case: &'c Case, service: &'c Service, nonce: &'c str) -> Self {
+        Self {
+            case,
+            service,
+            nonce,
+            phases: Vec::new(),
+            console: String::new(),
+            heard: String::new(),
+            searched: 0,
+            steps: steps(case),
+            missing: Vec::new(),
+            alive: false,
+        }
+    }
+
+    /// Whether `phase` was reached.
+    #[must_use]
+    pub fn has(&self, phase: Phase) -> bool {
+        self.phases.iter().any(|(reached, _)| *reached == phase)
+    }
+
+    fn reach(&mut self, phase: Phase, at: Duration) -> bool {
+        let new = !self.has(phase);
+        if new {
+            self.phases.push((phase, at));
+        }
+        new
+    }
+
+    /// Takes note of what happened `at` some time after the start, and says what to do.
+    pub fn see(&mut self, at: Duration, what: &Happening) -> Vec<Reaction> {
+        let mut reactions = Vec::new();
+        let verdict = match what {
+            Happening::Leased(_) => {
+                self.reach(Phase::Address, at);
+                self.alive |= self.has(Phase::Loader);
+                None
+            }
+            Happening::Sent(path) => self.sent(path, at, &mut reactions),
+            Happening::NotInTree(path) => {
+                self.missing.push(path.clone());
+                None
+            }
+            Happening::Asked(request) => self.asked(request, at),
+            Happening::Said(text) => self.said(text, at),
+            Happening::Stopped(stop) => Some(self.stopped(*stop, at)),
+            Happening::Gone { program, words } => Some(failed(format!("{program} ended by itself: {words}"))),
+        };
+        let verdict = verdict.or_else(|| self.step(what, &mut reactions));
+        reactions.extend(verdict.map(Reaction::Done));
+        reactions
+    }
+
+    fn sent(&mut self, path: &Utf8PathBuf, at: Duration, reactions: &mut Vec<Reaction>) -> Option<Verdict> {
+        if path == paths::PXELINUX_DEFAULT {
+            self.reach(Phase::Script, at);
+        }
+        if *path != self.case.loader.path {
+            return None;
+        }
+        if self.reach(Phase::Loader, at) {
+            reactions.extend(self.service.later.is_some().then_some(Reaction::OfferRootPath));
+        } else if self.alive && self.case.aim == Aim::Userland && !self.has(Phase::Script) {
+            return Some(failed("the loader fetched itself again instead of a boot script"));
+        }
+        None
+    }
+
+    fn asked(&mut self, request: &Request, at: Duration) -> Option<Verdict> {
+        let place = (request.server, request.url.clone());
+        if self.case.aim == Aim::WrongServer {
+            return self.wrong_server(&place);
+        }
+        if request.status != 200 {
+            let wanted = if self.has(Phase::Script) {
+                format!("`{}`", self.service.kernel.1)
+            } else {
+                let urls: Vec<String> = self.service.scripts.iter().map(|(_, url)| format!("`{url}`")).collect();
+                urls.join(" or ")
+            };
+            let source = match (&self.case.destination, self.has(Phase::Script)) {
+                (_, true) => String::new(),
+                (Destination::RootPath, _) => " (DHCP option 17)".to_owned(),
+                (Destination::Addresses(_), _) => " (the script's variables)".to_owned(),
+            };
+            return (self.case.aim == Aim::Userland).then(|| {
+                failed(format!(
+                    "the loader asked for `{0}`, wanted {wanted}{source}\nhint: if it is meant to go there, say so with `--chain-to {0}`",
+                    request.url
+                ))
+            });
+        }
+        let phases = [
+            (Phase::Script, self.service.scripts.contains(&place)),
+            (Phase::Kernel, self.service.kernel == place),
+            (Phase::Initrd, self.service.initrd == place),
+        ];
+        for (phase, here) in phases {
+            if here && request.whole {
+                self.reach(phase, at);
+            }
+        }
+        None
+    }
+
+    /// The address of the kernel is another web server's, and `place` is where it was asked for.
+    fn wrong_server(&self, place: &(Asked, String)) -> Option<Verdict> {
+        let (_, url) = &self.service.kernel;
+        if *place == self.service.kernel {
+            let text = format!("`{url}` was asked for at its own address: the bug is mended here, and README's warning is out of date");
+            return Some(failed(text));
+        }
+        let path = url.rsplit('/').next().unwrap_or_default();
+        (place.0 == Asked::NextServer && place.1.ends_with(path)).then_some(Verdict::Passed)
+    }
+
+    fn said(&mut self, text: &str, at: Duration) -> Option<Verdict> {
+        self.console.push_str(text);
+        self.heard.extend(text.chars().filter(|c| *c != '\n'));
+        if self.heard.contains(&format!("{REACHED}{}", self.nonce)) {
+            self.reach(Phase::Userland, at);
+        }
+        if self.case.aim == Aim::Fault(Fault::NoRootPath) {
+            // OVMF does not survive an iPXE that was started by an iPXE, and that is not what is tested.
+            return None;
+        }
+        let crash = CRASHES.iter().find(|(sign, _)| self.heard.contains(sign));
+        if let Some((sign, words)) = crash {
+            return Some(failed(format!("{words}: `{}`{}", self.line_with(sign), self.not_in_tree())));
+        }
+        let given_up = FIRMWARE.iter().find(|sign| self.heard.contains(*sign)).filter(|_| self.has(Phase::Loader));
+        let early = self.case.aim == Aim::Userland || self.case.aim == Aim::WrongServer;
+        given_up.filter(|_| early).map(|sign| {
+            failed(format!("the loader gave up, and the firmware went on: `{}`{}", self.line_with(sign), self.not_in_tree()))
+        })
+    }
+
+    fn stopped(&mut self, stop: Stop, at: Duration) -> Verdict {
+        if self.case.aim != Aim::Userland {
+            return failed(format!("the machine {} by itself", stop_words(stop)));
+        }
+        if stop != Stop::PoweredOff || !self.has(Phase::Userland) {
+            return failed(format!("the machine {} before userland was reached{}", stop_words(stop), self.not_in_tree()));
+        }
+        self.reach(Phase::Off, at);
+        let mark = format!("{MARK}{}", self.nonce);
+        let line = self.console.lines().find(|line| line.starts_with(COMMAND_LINE)).unwrap_or_default();
+        if !line.contains(&mark) {
+            return failed(format!("found `{line}` in userland, wanted `{mark}` on the kernel's command line"));
+        }
+        Verdict::Passed
+    }
+
+    /// Does the steps that are due.
+    fn step(&mut self, what: &Happening, reactions: &mut Vec<Reaction>) -> Option<Verdict> {
+        if self.steps.is_empty() {
+            return None;
+        }
+        while let Some(step) = self.steps.front() {
+            let fresh = &self.heard[self.searched..];
+            let end = |text: &str| fresh.find(text).map(|start| start + text.len());
+            let done = match step {
+                Step::Says(text) => end(text),
+                Step::GivesBack => FIRMWARE.iter().find_map(|sign| end(sign)),
+                Step::LoadsItself => {
+                    let again = matches!(what, Happening::Sent(path) if *path == self.case.loader.path);
+                    (again && self.alive).then_some(0)
+                }
+                Step::Type(key) => {
+                    reactions.push(Reaction::Type(*key));
+                    Some(0)
+                }
+            };
+            let Some(end) = done else { return None };
+            self.searched += end;
+            self.steps.pop_front();
+        }
+        Some(Verdict::Passed)
+    }
+
+    /// The verdict where `what` ("for 60 seconds nothing happened") ended the case.
+    #[must_use]
+    pub fn given_up(&self, what: &str) -> Verdict {
+        let expected = match self.steps.front() {
+            Some(Step::Says(text)) => format!("; waited for the console to say `{text}`"),
+            Some(Step::GivesBack) => "; waited for the firmware to go on".to_owned(),
+            Some(Step::LoadsItself) => "; waited for the loader to fetch itself".to_owned(),
+            Some(Step::Type(_)) | None => String::new(),
+        };
+        let last = self.phases.iter().max_by_key(|(phase, _)| *phase);
+        let reached = match last {
+            Some((Phase::Loader, _)) if !self.alive => "the loader was fetched, and did nothing that could be seen",
+            Some((phase, _)) => phase.words(),
+            None => "the firmware did not get as far as DHCP",
+        };
+        failed(format!("{what}: {reached}{expected}{}", self.not_in_tree()))
+    }
+
+    /// The last line of the console that has `sign`.
+    fn line_with(&self, sign: &str) -> String {
+        let line = self.console.lines().rev().find(|line| line.contains(sign)).unwrap_or(sign);
+        line.trim().to_owned()
+    }
+
+    /// The files that the loader needed and the tree lacks.
+    fn not_in_tree(&self) -> String {
+        let needed = |path: &&Utf8PathBuf| path.file_stem() == Some("ldlinux") || **path == self.case.loader.path;
+        let mut names: Vec<&str> = self.missing.iter().filter(needed).filter_map(|path| path.file_name()).collect();
+        names.dedup();
+        match names.first() {
+            Some(name) => format!("; it asked for `{name}` over TFTP, which is not in the tree"),
+            None => String::new(),
+        }
+    }
+
+    /// How far it got, of how many phases.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        (self.phases.len() as u64, Phase::ALL.len() as u64)
+    }
+}
+
+fn failed(reason: impl Into<String>) -> Verdict {
+    Verdict::Failed(reason.into())
+}
+
+fn stop_words(stop: Stop) -> &'static str {
+    match stop {
+        Stop::PoweredOff => "switched itself off",
+        Stop::Reset => "reset itself",
+        Stop::Ended => "was ended from outside",
+    }
+}

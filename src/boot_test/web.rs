@@ -1,0 +1,121 @@
+//! The web servers of a case: real ones, that tell what they were asked for and answer from a list.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::sync::Arc;
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use tiny_http::{Method, Response, Server};
+
+use super::happening::{Asked, Happening, Request, Witness};
+
+/// What servers have, by address as a client would write it: `http://HOST[:PORT]/PATH`.
+#[derive(Debug, Clone, Default)]
+pub struct Pages(HashMap<(Asked, String), Arc<[u8]>>);
+
+impl Pages {
+    /// Puts `content` at `url` of `server`.
+    pub fn put(&mut self, server: Asked, url: impl Into<String>, content: Arc<[u8]>) {
+        self.0.insert((server, url.into()), content);
+    }
+}
+
+/// A web server; it ends when dropped.
+pub struct Web {
+    server: Arc<Server>,
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.server.unblock();
+    }
+}
+
+impl Web {
+    /// Listens on `port` of `address`; of two servers on one port, the one with the more precise address
+    /// is asked. Answers with what `pages` have for `name`, and with 404 otherwise.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn start(
+        name: Asked,
+        address: Ipv4Addr,
+        port: u16,
+        pages: Arc<Pages>,
+        witness: Witness,
+    ) -> io::Result<Self> {
+        let listener = listen(SocketAddrV4::new(address, port))?;
+        let server = Arc::new(Server::from_listener(listener, None).map_err(io::Error::other)?);
+        let accepting = Arc::clone(&server);
+        std::thread::spawn(move || {
+            for request in accepting.incoming_requests() {
+                let (pages, witness) = (Arc::clone(&pages), witness.clone());
+                // A machine that is switched off in the middle leaves its request behind; nobody waits.
+                std::thread::spawn(move || answer(name, (address, port), request, &pages, &witness));
+            }
+        });
+        Ok(Self { server })
+    }
+}
+
+/// A listening socket that may share its port with one for all addresses.
+fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, 64)?;
+    Ok(socket.into())
+}
+
+fn answer(
+    name: Asked,
+    bound: (Ipv4Addr, u16),
+    request: tiny_http::Request,
+    pages: &Pages,
+    witness: &Witness,
+) {
+    let host = request.headers().iter().find(|header| header.field.equiv("Host")).map(|header| header.value.as_str());
+    let url = format!("http://{}{}", authority(name, bound, host), request.url());
+    let readable = matches!(request.method(), Method::Get | Method::Head);
+    let content = pages.0.get(&(name, url.clone())).filter(|_| readable).cloned();
+    let client = request.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default();
+    let line = format!("web server {}:{}: {client} {} {url}", bound.0, bound.1, request.method());
+    let (status, content) = content.map_or((404, Arc::from(&b"not found\n"[..])), |content| (200, content));
+    let bytes = content.len();
+    let response = Response::new(status.into(), Vec::new(), io::Cursor::new(content), Some(bytes), None);
+    let whole = request.respond(response.with_chunked_threshold(usize::MAX)).is_ok();
+    let asked = Request { server: name, url, status, bytes: bytes as u64, whole };
+    let line = format!("{line}: {status}, {bytes} bytes{}", if whole { "" } else { ", broken off" });
+    witness.saw(Happening::Asked(asked), Some(line));
+}
+
+/// The host of the address that the client asked for. A server with one address goes by that, because a
+/// client that asks the wrong server says the right name.
+fn authority(name: Asked, (address, port): (Ipv4Addr, u16), host: Option<&str>) -> String {
+    let port = if port == 80 { String::new() } else { format!(":{port}") };
+    let own = format!("{address}{port}");
+    if name == Asked::Elsewhere {
+        let host = host.map(|host| host.split_once(':').map_or(host, |(host, _)| host));
+        host.map_or(own, |host| format!("{host}{port}"))
+    } else {
+        own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_with_one_address_goes_by_that() {
+        let here = ([192, 0, 2, 1].into(), 80);
+        assert_eq!(authority(Asked::NextServer, here, Some("192.0.2.2")), "192.0.2.1");
+        assert_eq!(authority(Asked::Elsewhere, ([0, 0, 0, 0].into(), 80), Some("boot.example.org")), "boot.example.org");
+        let odd = ([0, 0, 0, 0].into(), 8080);
+        assert_eq!(authority(Asked::Elsewhere, odd, Some("10.0.0.1:8080")), "10.0.0.1:8080");
+        assert_eq!(authority(Asked::Elsewhere, odd, Some("10.0.0.1")), "10.0.0.1:8080");
+    }
+}

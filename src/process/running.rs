@@ -1,0 +1,186 @@
+//! A program that runs, in a process group of its own that ends with this process.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+
+use super::{Command, Outcome};
+use crate::fs;
+use crate::progress::Progress;
+
+/// How long a group that was asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What stands for a program's standard input and output. Without, input is empty, and output comes
+/// as lines, together with standard error.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// Its standard input.
+    pub input: Option<OwnedFd>,
+    /// Its standard output.
+    pub output: Option<OwnedFd>,
+}
+
+/// A running process group, told to end when dropped.
+#[derive(Debug)]
+pub struct Running {
+    reader: Arc<duct::ReaderHandle>,
+    ended: bool,
+}
+
+/// Runs `command` and reads its output until it has ended.
+pub(super) fn follow(
+    command: &Command,
+    progress: &dyn Progress,
+    on_line: &mut dyn FnMut(&str),
+    lines: &mut Vec<String>,
+) -> Result<ExitStatus, Outcome> {
+    let log = |action, error| Outcome::Log(fs::Error::new(action, command.log.clone().unwrap_or_default(), error));
+    let create = |path: &Utf8PathBuf| std::fs::File::create(path).map_err(|error| log("create the log", error));
+    let mut file = command.log.as_ref().map(create).transpose()?;
+    let mut running = Running::start(command, Streams::default()).map_err(Outcome::NotStarted)?;
+    let (sender, receiver) = mpsc::channel();
+    running.each_line(move |line| line.is_some_and(|line| sender.send(line).is_ok()));
+    let started = Instant::now();
+    loop {
+        match receive(&receiver) {
+            Ok(line) => {
+                if let Some(file) = &mut file {
+                    writeln!(file, "{line}").map_err(|error| log("write the log", error))?;
+                }
+                on_line(&line);
+                lines.push(line);
+            }
+            Err(RecvTimeoutError::Disconnected) => return running.settled().ok_or(Outcome::Cancelled),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if progress.cancelled() {
+            return Err(Outcome::Cancelled);
+        }
+        if started.elapsed() > command.deadline {
+            return Err(Outcome::TooLong);
+        }
+    }
+}
+
+fn receive(lines: &Receiver<String>) -> Result<String, RecvTimeoutError> {
+    lines.recv_timeout(Duration::from_millis(100))
+}
+
+impl Running {
+    /// Starts `command`.
+    pub(super) fn start(command: &Command, streams: Streams) -> io::Result<Self> {
+        let mut expression = duct::cmd(&command.program, &command.args)
+            .full_env(command.env.iter().map(|(name, value)| (name, value)))
+            .unchecked()
+            .before_spawn(|command| {
+                command.process_group(0);
+                die_with_parent(command);
+                Ok(())
+            });
+        expression = match streams.input {
+            Some(input) => expression.stdin_file(input),
+            None => expression.stdin_null(),
+        };
+        if let Some(output) = streams.output {
+            expression = expression.stdout_file(output);
+        }
+        expression = expression.stderr_to_stdout();
+        if let Some(dir) = &command.dir {
+            expression = expression.dir(dir);
+        }
+        Ok(Self { reader: Arc::new(expression.reader()?), ended: false })
+    }
+
+    /// Hands each line of output to `sink` until that says false, and `None` at the end, in a thread of its
+    /// own. The thread is detached on purpose: where a stray grandchild keeps the pipe open, it would never end, and
+    /// nobody has to wait for it.
+    pub fn each_line(&self, mut sink: impl FnMut(Option<String>) -> bool + Send + 'static) {
+        let reader = Arc::clone(&self.reader);
+        std::thread::spawn(move || {
+            let mut source = BufReader::new(&*reader);
+            let mut line = Vec::new();
+            while matches!(source.read_until(b'\n', &mut line), Ok(1..)) {
+                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+                if !sink(Some(text)) {
+                    return;
+                }
+                line.clear();
+            }
+            sink(None);
+        });
+    }
+
+    /// The exit status, where it has ended.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        let status = self.reader.try_wait().ok()??.status;
+        self.ended = true;
+        Some(status)
+    }
+
+    /// The exit status, once the output has ended.
+    fn settled(&mut self) -> Option<ExitStatus> {
+        let patience = Instant::now();
+        while patience.elapsed() < GRACE {
+            if let Some(status) = self.status() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+
+    /// Sends `signal` to it and to all that it has started.
+    pub fn signal(&self, signal: Signal) {
+        for pid in self.pids() {
+            // A group that is gone already is what we want.
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+
+    fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.reader.pids().into_iter().filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::from_raw))
+    }
+
+    /// How much processor time it has taken so far, in all its threads. `None` once it has ended.
+    #[must_use]
+    pub fn processor_time(&self) -> Option<Duration> {
+        let pid = self.pids().next()?.as_raw_pid();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Behind the name, which may have blanks and brackets: utime and stime are the fields 14 and 15.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.signal(Signal::TERM);
+            if self.settled().is_none() {
+                self.signal(Signal::KILL);
+                let _ = self.settled();
+            }
+        }
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "`pre_exec` is the only way to set the parent-death signal, which is the only one that works after kill -9"
+)]
+fn die_with_parent(command: &mut std::process::Command) {
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl(2) is one, and
+    // nothing is allocated: the error is built from the number that it returns.
+    unsafe {
+        command.pre_exec(|| set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into));
+    }
+}

@@ -1,0 +1,176 @@
+//! `cargo xtask boot-test`
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use netboot_loaders::boot_test::case::{Case, Intent, Selection};
+use netboot_loaders::boot_test::kit::Kit;
+use netboot_loaders::boot_test::machine::Accelerator;
+use netboot_loaders::boot_test::namespace::Namespace;
+use netboot_loaders::boot_test::network::Network;
+use netboot_loaders::boot_test::report::{CaseReport, Outcome, Report, to_seconds};
+use netboot_loaders::boot_test::subject::Subject;
+use netboot_loaders::boot_test::watch::Phase;
+use netboot_loaders::boot_test::{self, Request};
+use netboot_loaders::build_loaders::{self, Choices};
+use netboot_loaders::paths::report_html;
+use netboot_loaders::progress::Silent;
+use netboot_loaders::toolchain::needs;
+use serde_json::json;
+
+use super::install;
+use crate::cli::BootTest;
+use crate::exit::{DIFFERENT, Failure, NOT_BOOTED};
+use crate::host::{Host, absolute};
+
+pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
+    let path = args.path.clone().unwrap_or_else(|| host.project.default_tree());
+    if !path.exists() {
+        let text = format!("there is no tree `{path}`\nhint: run `cargo xtask build-loaders`");
+        return Err(Failure::new(DIFFERENT, &text));
+    }
+    if args.install_deps {
+        install::missing(&needs::boot_test(), host)?;
+    }
+    // A project whose choices are wrong says nothing of where loaders are meant to go.
+    let intent = match Choices::read(&host.project, &Silent) {
+        Ok(choices) => Intent::new(&choices.sites, args.chain_to.clone()),
+        Err(_) => Intent { addresses: args.chain_to.clone(), ..Intent::default() },
+    };
+    let selection = Selection {
+        loaders: args.loaders.clone(),
+        sites: args.sites.clone(),
+        cases: args.cases.clone(),
+        sample: Some(args.sample),
+    };
+    let scratch = scratch()?;
+    if args.list {
+        let subject = Subject::open(&path, &scratch)?;
+        return list(&boot_test::plan(&subject, &intent, &selection)?, host);
+    }
+    let network = args.network.as_deref().map_or_else(|| Ok(Network::default()), Network::read)?;
+    let kernel = args.kernel.as_deref().map(absolute).transpose()?;
+    let kit = Kit::find(&host.path, kernel.as_deref(), &host.cache()?, host.ui).map_err(build_loaders::Error::from)?;
+    let subject = Subject::open(&path, &scratch)?;
+    // From here on this process has a network of its own, and no way to another one.
+    let namespace = Namespace::enter()?;
+    let report = args.report.as_deref().map_or_else(|| Ok(host.project.default_report()), absolute)?;
+    let request = Request {
+        kit: &kit,
+        network,
+        selection: &selection,
+        intent: &intent,
+        jobs: args.jobs.map_or_else(processors, usize::from),
+        accelerator: if args.kvm { Accelerator::Kvm } else { Accelerator::Tcg },
+        deadline: Duration::from_secs(args.deadline),
+        append: &args.append,
+        report: &report,
+        scratch: &scratch,
+    };
+    let done = boot_test::run(&subject, &request, &namespace, host.ui)?;
+    warn_of_sites(&subject, &selection, args.sample, host);
+    let page = report_html(&report);
+    host.ui.result(&format!("{}report: {page}\n", table(&done)), json!({ "report": page, "boot-test": done }));
+    verdict(&done, args.require_real)
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The folder for temporary files.
+fn scratch() -> Result<Utf8PathBuf, Failure> {
+    Utf8PathBuf::from_path_buf(std::env::temp_dir())
+        .map_err(|path| Failure::new(crate::exit::FAILURE, &format!("`{}` is not UTF-8", path.display())))
+}
+
+fn list(cases: &[Case], host: &Host<'_>) -> Result<(), Failure> {
+    let mut text = String::new();
+    for case in cases {
+        let note = case.obstacle().map(|reason| format!(" (skipped: {reason})")).unwrap_or_default();
+        let _ = writeln!(text, "{:<34} {}  {}{note}", case.name, case.firmware, case.aim.words());
+    }
+    let objects: Vec<_> =
+        cases.iter().map(|case| json!({ "name": case.name, "loader": case.loader.path, "firmware": case.firmware })).collect();
+    host.ui.answer(&text, json!({ "cases": objects }));
+    Ok(())
+}
+
+/// A line a case: how it ended, and when it got how far.
+fn table(report: &Report) -> String {
+    let mut text = format!("{:<8} {:<34} {:<8}", "", "case", "seconds");
+    let shown = &Phase::ALL[..6];
+    for phase in shown {
+        let _ = write!(text, " {:>8}", json!(phase).as_str().unwrap_or_default());
+    }
+    text.push('\n');
+    for case in &report.cases {
+        let word = match case.outcome {
+            Outcome::Passed => "ok",
+            Outcome::Failed => "FAILED",
+            Outcome::Skipped => "SKIPPED",
+        };
+        let _ = write!(text, "{word:<8} {:<34} {:>7.1} ", case.name, to_seconds(case.milliseconds));
+        for phase in shown {
+            let reached = case.reached(*phase).map_or("-".to_owned(), |at| format!("{:.1}", to_seconds(at)));
+            let _ = write!(text, " {reached:>8}");
+        }
+        text.push('\n');
+    }
+    for case in report.of(Outcome::Skipped) {
+        let _ = writeln!(text, "SKIPPED: {}: {}", case.name, case.reason.as_deref().unwrap_or_default());
+    }
+    let count = |outcome| report.of(outcome).count();
+    let _ = writeln!(
+        text,
+        "boot-test: {} passed, {} failed, {} skipped, in {:.1} s; {} side by side, which can take {:.1} s at best",
+        count(Outcome::Passed),
+        count(Outcome::Failed),
+        count(Outcome::Skipped),
+        to_seconds(report.milliseconds),
+        report.jobs,
+        to_seconds(report.bound_milliseconds()),
+    );
+    text
+}
+
+fn verdict(report: &Report, require_real: bool) -> Result<(), Failure> {
+    let failed: Vec<String> = report.of(Outcome::Failed).map(told).collect();
+    let skipped: Vec<&CaseReport> = report.of(Outcome::Skipped).filter(|_| require_real).collect();
+    if failed.is_empty() && skipped.is_empty() {
+        return Ok(());
+    }
+    let mut text = match failed.len() {
+        0 => String::new(),
+        1 => "a case failed".to_owned(),
+        number => format!("{number} cases failed"),
+    };
+    text += &failed.concat();
+    for case in skipped {
+        let _ = write!(text, "\n`{}` was skipped: {}", case.name, case.reason.as_deref().unwrap_or_default());
+    }
+    Err(Failure::new(NOT_BOOTED, text.trim_start()))
+}
+
+/// Why a case failed, and the last that its console said.
+fn told(case: &CaseReport) -> String {
+    let console: String = case.last_lines.iter().map(|line| format!("\n  | {line}")).collect();
+    let folder = case.evidence.as_ref().map(|folder| format!("\n  evidence: {folder}")).unwrap_or_default();
+    format!("\n`{}`: {}{console}{folder}", case.name, case.reason.as_deref().unwrap_or_default())
+}
+
+/// Says where not all sites were booted.
+fn warn_of_sites(subject: &Subject, selection: &Selection, sample: usize, host: &Host<'_>) {
+    use netboot_loaders::progress::{Event, Progress};
+    let mut sites: Vec<&String> = subject.manifest.files.iter().filter_map(|file| file.site.as_ref()).collect();
+    sites.dedup();
+    if selection.sites.is_empty() && sites.len() > sample {
+        let message = format!(
+            "loaders of {sample} of {} sites were booted\nhint: name one with `--site`, or take more with `--sample {}`",
+            sites.len(),
+            sites.len()
+        );
+        host.ui.report(&Event::Warning { message });
+    }
+}
