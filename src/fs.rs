@@ -165,10 +165,8 @@ pub fn is_mount_point(path: &Utf8Path) -> bool {
 ///
 /// [`Error`].
 pub fn remove_file(path: &Utf8Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::new("remove", path, error)),
-        _ => Ok(()),
-    }
+    let removed = std::fs::remove_file(path).map_err(failing("remove", path));
+    removed.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
 }
 
 /// Renames within a file system, replacing a file.

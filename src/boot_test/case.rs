@@ -32,7 +32,7 @@ pub struct Case {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Firmware {
-    /// SeaBIOS, and the boot ROM of the network card.
+    /// `SeaBIOS`, and the boot ROM of the network card.
     Bios,
     /// OVMF, with its own PXE.
     Uefi,
@@ -204,13 +204,15 @@ fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     cases
 }
 
-/// One iPXE loader of each script, the one that starts fastest.
+/// One iPXE loader of each script: one for UEFI where there is one, since that starts faster, and best of
+/// all the one that most people use.
 fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
+    let rank = |loader: &LoaderFile| (loader.target == Target::Bios, loader.path.file_name() != Some("ipxe.efi"));
     let mut found: BTreeMap<&Utf8Path, &LoaderFile> = BTreeMap::new();
     for loader in loaders {
         if let Program::Ipxe { source, .. } = &loader.program {
             let known = found.entry(source).or_insert(loader);
-            if known.target == Target::Bios && loader.target != Target::Bios {
+            if rank(loader) < rank(known) {
                 *known = loader;
             }
         }
@@ -223,7 +225,7 @@ fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     let faults = Fault::ALL.map(|fault| case(loader, fault.name(), Aim::Fault(fault), intent));
     // A script that goes to a fixed address does not care about option 17.
     let applies = |case: &Case| case.aim != Aim::Fault(Fault::NoRootPath) || case.destination == Destination::RootPath;
-    faults.into_iter().filter(applies).filter(|case| !super::watch::steps(case).is_empty()).collect()
+    faults.into_iter().filter(applies).filter(|case| !super::steps::steps(case).is_empty()).collect()
 }
 
 impl Case {
@@ -261,5 +263,84 @@ impl Case {
             (Firmware::Uefi, Aim::Userland) => 15,
             (Firmware::Uefi, _) => 10,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_test::samples::{ipxe, syslinux};
+
+    fn tree() -> Vec<LoaderFile> {
+        let mut loaders: Vec<LoaderFile> =
+            ["ipxe.efi", "ipxe.pxe", "sites/a/ipxe.efi", "sites/b/ipxe.efi", "sites/c/ipxe.efi"]
+                .map(|path| ipxe(path, Aim::Userland).loader)
+                .into();
+        loaders.extend(["lpxelinux.0", "syslinux.efi"].map(|path| syslinux(path, Aim::Userland).loader));
+        loaders
+    }
+
+    fn names(selection: &Selection) -> Vec<String> {
+        cases(&tree(), &Intent::default(), selection).into_iter().map(|case| case.name).collect()
+    }
+
+    #[test]
+    fn every_loader_is_booted_and_every_script_meets_its_faults() {
+        let names = names(&Selection { sample: Some(0), ..Selection::default() });
+        assert_eq!(
+            names,
+            [
+                "ipxe.efi",
+                "ipxe.pxe",
+                "lpxelinux.0",
+                "syslinux.efi",
+                "syslinux.efi:another-web-server",
+                "ipxe.efi:no-option-17",
+                "ipxe.efi:no-script",
+                "ipxe.efi:no-web-server",
+            ]
+        );
+    }
+
+    #[test]
+    fn sites_are_sampled_or_named() {
+        let sites = |selection: &Selection| -> Vec<String> {
+            names(selection).into_iter().filter(|name| name.starts_with("sites/") && !name.contains(':')).collect()
+        };
+        assert_eq!(
+            sites(&Selection { sample: Some(2), ..Selection::default() }),
+            ["sites/a/ipxe.efi", "sites/b/ipxe.efi"]
+        );
+        assert_eq!(sites(&Selection::default()).len(), 3);
+        let named = Selection { sites: vec!["c".into()], ..Selection::default() };
+        assert_eq!(names(&named)[0], "sites/c/ipxe.efi");
+    }
+
+    #[test]
+    fn loaders_and_cases_can_be_named() {
+        let one = Selection { loaders: vec!["lpxelinux.0".into()], ..Selection::default() };
+        assert_eq!(names(&one), ["lpxelinux.0"]);
+        let case = Selection { cases: vec!["no-script".into()], sample: Some(0), ..Selection::default() };
+        assert_eq!(names(&case), ["ipxe.efi:no-script"]);
+        assert_eq!(names(&Selection { cases: vec!["gone".into()], ..Selection::default() }), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_no_machine_can_run_says_so() {
+        let mut arm = ipxe("ipxe.efi", Aim::Userland);
+        arm.loader.target = Target::Uefi(Arch::Arm64);
+        assert_eq!(arm.obstacle().unwrap(), "there is no machine with UEFI for arm64");
+        let mut secure = ipxe("ipxe.efi", Aim::Userland);
+        secure.destination = Destination::Addresses(vec!["https://192.0.2.10/a".into()]);
+        assert!(secure.obstacle().unwrap().starts_with("`https://192.0.2.10/a` has a certificate"));
+        assert_eq!(ipxe("ipxe.efi", Aim::Userland).obstacle(), None);
+    }
+
+    #[test]
+    fn a_fixed_address_is_the_goal_and_makes_option_17_irrelevant() {
+        let intent = Intent { addresses: vec!["http://192.0.2.10/a".into()], ..Intent::default() };
+        let cases = cases(&[ipxe("ipxe.efi", Aim::Userland).loader], &intent, &Selection::default());
+        assert!(cases.iter().all(|case| case.destination == Destination::Addresses(intent.addresses.clone())));
+        assert!(!cases.iter().any(|case| case.aim == Aim::Fault(Fault::NoRootPath)));
     }
 }

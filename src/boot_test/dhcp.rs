@@ -28,7 +28,7 @@ pub struct Offer {
 #[derive(Debug, Clone)]
 pub struct Files {
     /// What TFTP serves.
-    pub tftp: Utf8PathBuf,
+    pub served: Utf8PathBuf,
     /// Where its own files go.
     pub folder: Utf8PathBuf,
 }
@@ -80,7 +80,7 @@ impl Server {
         fs::write_atomic(&file, configuration(network, offer, files).as_bytes())?;
         let command = Command::new("answer DHCP and TFTP", program.as_str()).args([format!("--conf-file={file}")]);
         let running = command.start(Streams::default())?;
-        let tftp = files.tftp.clone();
+        let tftp = files.served.clone();
         let mut last: Vec<String> = Vec::new();
         running.each_line(move |line| {
             let Some(line) = line else {
@@ -125,7 +125,7 @@ pub fn configuration(network: &Network, offer: &Offer, files: &Files) -> String 
          enable-tftp\n\
          tftp-root={}\n",
         files.folder.join("leases"),
-        files.tftp
+        files.served
     );
     match &network.dhcp {
         Dhcp::Own => {
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     fn files() -> Files {
-        Files { tftp: "/run/tftp".into(), folder: "/run/dhcp".into() }
+        Files { served: "/run/tftp".into(), folder: "/run/dhcp".into() }
     }
 
     #[test]

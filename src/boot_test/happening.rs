@@ -1,8 +1,8 @@
 //! What can be seen from outside while a machine boots.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 

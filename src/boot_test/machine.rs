@@ -17,11 +17,11 @@ use super::qmp::{self, Monitor};
 use crate::fs;
 use crate::process::{self, Command, Running, Streams};
 
-/// The first serial port of a PC, as a number of SeaBIOS's: its console goes there as well.
+/// The first serial port of a PC, as `SeaBIOS` wants it: its console goes there as well.
 const SERIAL_PORT: [u8; 2] = 0x3f8_u16.to_le_bytes();
 /// Where the machine keeps its UEFI variables, in its folder.
 const VARIABLES: &str = "variables.fd";
-/// Where SeaBIOS reads [`SERIAL_PORT`], in the machine's folder.
+/// Where `SeaBIOS` reads [`SERIAL_PORT`], in the machine's folder.
 const CONSOLE_PORT: &str = "serial-port";
 /// The name of the picture, in the machine's folder.
 pub const PICTURE: &str = "screen.png";
@@ -126,13 +126,12 @@ impl Machine {
         let mut command =
             Command::new("run the machine", kit.qemu.as_str()).args(arguments(firmware, kit, accelerator));
         command.dir = Some(folder.to_owned());
-        let streams =
-            Streams { input: Some(OwnedFd::from(its_input)), output: Some(OwnedFd::from(its_output)) };
+        let streams = Streams { input: Some(OwnedFd::from(its_input)), output: Some(OwnedFd::from(its_output)) };
         let running = command.start(streams)?;
         let (teller, mut words) = (witness.clone(), String::new());
         running.each_line(move |line| match line {
             Some(line) => {
-                words = line.clone();
+                words.clone_from(&line);
                 teller.heard(format!("qemu: {line}"))
             }
             None => teller.saw(Happening::Gone { program: "QEMU", words: words.clone() }, None),
@@ -164,7 +163,7 @@ impl Machine {
     ///
     /// [`qmp::Error`] where QEMU cannot, as before version 7.1.
     pub fn picture(&mut self) -> Result<(), qmp::Error> {
-        self.monitor.execute("screendump", json!({ "filename": PICTURE, "format": "png" })).map(drop)
+        self.monitor.execute("screendump", &json!({ "filename": PICTURE, "format": "png" })).map(drop)
     }
 
     /// How much processor time it has taken.
@@ -213,7 +212,11 @@ mod tests {
     fn uefi_loads_with_its_own_pxe_and_a_bios_with_the_cards() {
         let (bios, uefi) = (words(Firmware::Bios), words(Firmware::Uefi));
         assert!(uefi.contains("-device virtio-net-pci,netdev=net,bootindex=1,romfile= -drive if=pflash"), "{uefi}");
-        assert!(uefi.ends_with("unit=0,readonly=on,file=/ovmf/CODE.fd -drive if=pflash,format=raw,unit=1,file=variables.fd"));
+        assert!(
+            uefi.ends_with(
+                "unit=0,readonly=on,file=/ovmf/CODE.fd -drive if=pflash,format=raw,unit=1,file=variables.fd"
+            )
+        );
         assert!(bios.contains("-device virtio-net-pci,netdev=net,bootindex=1 -fw_cfg name=etc/sercon-port"), "{bios}");
         for words in [&bios, &uefi] {
             assert!(words.contains("-no-reboot -no-shutdown -device virtio-rng-pci"), "{words}");

@@ -3,8 +3,8 @@
 //!
 //! [`subject`] says what there is to boot, [`case`] what is tried with it, [`service`] what servers have
 //! in that case. [`trial`] runs a case: [`namespace`] gives it a network, [`dhcp`] and [`web`] serve,
-//! [`machine`] boots, and [`watch`] draws the verdict from what [`happening`] has seen. [`report`] keeps
-//! all of it.
+//! [`machine`] boots, and [`watch`] draws the verdict from what [`happening`] has seen: the [`phase`]s of a
+//! boot, or the [`steps`] of a failure. [`report`] keeps all of it.
 
 pub mod case;
 pub mod console;
@@ -14,11 +14,13 @@ pub mod kit;
 pub mod machine;
 pub mod namespace;
 pub mod network;
+pub mod phase;
 pub mod qmp;
 pub mod report;
 #[cfg(test)]
 mod samples;
 pub mod service;
+pub mod steps;
 pub mod subject;
 pub mod trial;
 pub mod userland;

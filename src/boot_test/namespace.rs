@@ -38,7 +38,9 @@ pub enum Error {
         remedy: &'static str,
     },
     /// There is no device for virtual network cards.
-    #[error("cannot use `/dev/net/tun`: {0}\nhint: as root, `modprobe tun` and `chmod 0666 /dev/net/tun`; in a container, add that device")]
+    #[error(
+        "cannot use `/dev/net/tun`: {0}\nhint: as root, `modprobe tun` and `chmod 0666 /dev/net/tun`; in a container, add that device"
+    )]
     NoTun(std::io::Error),
     /// The network cannot be set up.
     #[error(transparent)]
@@ -103,9 +105,14 @@ pub fn setup(network: &Network) -> Vec<String> {
     }
     lines.push(format!("link set {INTERFACE} up"));
     // Whatever address a machine asks for is this namespace's own: a loader that goes to an unexpected
-    // place is heard there, and nothing gets out in any case.
-    lines.push(format!("rule add iif {INTERFACE} lookup 100"));
-    lines.push("route add local default dev lo table 100".to_owned());
+    // place is heard there, and nothing gets out in any case. That is a route in the table of this
+    // machine's own addresses, which the kernel asks first; what it must not take is thrown out there,
+    // and found in the main table. Any rule at all makes the kernel keep the two tables apart.
+    lines.push("rule add pref 100 lookup main".to_owned());
+    for other in [format!("{}/{prefix}", network.base()), "255.255.255.255".to_owned()] {
+        lines.push(format!("route add throw {other} table local"));
+    }
+    lines.push("route add local default dev lo table local".to_owned());
     lines
 }
 
@@ -144,8 +151,10 @@ mod tests {
                 "address add 192.0.2.1/24 dev tap0",
                 "address add 192.0.2.2/24 dev tap0",
                 "link set tap0 up",
-                "rule add iif tap0 lookup 100",
-                "route add local default dev lo table 100",
+                "rule add pref 100 lookup main",
+                "route add throw 192.0.2.0/24 table local",
+                "route add throw 255.255.255.255 table local",
+                "route add local default dev lo table local",
             ]
         );
     }
@@ -154,7 +163,10 @@ mod tests {
     fn a_kernel_that_forbids_it_is_told_how_to_allow_it() {
         let text = forbidden(Errno::EPERM).to_string();
         assert!(text.starts_with("cannot make a user namespace, "), "{text}");
-        assert!(text.contains("\nhint: allow it with `sudo sysctl kernel.unprivileged_userns_clone=1` (Debian)"), "{text}");
+        assert!(
+            text.contains("\nhint: allow it with `sudo sysctl kernel.unprivileged_userns_clone=1` (Debian)"),
+            "{text}"
+        );
         assert!(forbidden(Errno::ENOSPC).to_string().contains("user.max_user_namespaces"));
     }
 }

@@ -69,17 +69,27 @@ impl Network {
         Ok(Document::new(file, &text).read(|table| Some(network(table, folder)))?)
     }
 
+    /// The network's first address, which names it.
+    #[must_use]
+    pub fn base(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.server.to_bits() & self.mask())
+    }
+
     /// Whether `address` is in the network.
     #[must_use]
     pub fn contains(&self, address: Ipv4Addr) -> bool {
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-        (address.to_bits() & mask) == (self.server.to_bits() & mask)
+        address.to_bits() & self.mask() == self.base().to_bits()
+    }
+
+    fn mask(&self) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0)
     }
 }
 
 fn network(table: &Table<'_>, folder: &Utf8Path) -> Network {
     let mut network = Network::default();
-    if let Some(At { value: (server, prefix), .. }) = table.parsed("server", "write it as in \"192.0.2.1/24\"", prefixed)
+    if let Some(At { value: (server, prefix), .. }) =
+        table.parsed("server", "write it as in \"192.0.2.1/24\"", prefixed)
     {
         (network.server, network.prefix) = (server, prefix);
     }
@@ -137,11 +147,16 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
-        let error = read("server = \"10.0.0.1\"\nweb = \"10.0.0.2\"\nfirst = \"x\"\ndnsmasq = \"gone\"\nlease = 1\n").unwrap_err();
+        let error = read("server = \"10.0.0.1\"\nweb = \"10.0.0.2\"\nfirst = \"x\"\ndnsmasq = \"gone\"\nlease = 1\n")
+            .unwrap_err();
         let text = error.to_string();
-        for part in
-            ["`server`: found `10.0.0.1`", "`web`: `10.0.0.2` is outside of 192.0.2.1/24", "`first`: ", "`dnsmasq`: there is no file", "`lease`: "]
-        {
+        for part in [
+            "`server`: found `10.0.0.1`",
+            "`web`: `10.0.0.2` is outside of 192.0.2.1/24",
+            "`first`: ",
+            "`dnsmasq`: there is no file",
+            "`lease`: ",
+        ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
     }

@@ -64,7 +64,7 @@ impl Monitor {
     /// [`Error`] where it does not.
     pub fn greet(&mut self) -> Result<(), Error> {
         self.answer("start")?;
-        self.execute("qmp_capabilities", json!({})).map(drop)
+        self.execute("qmp_capabilities", &json!({})).map(drop)
     }
 
     /// Has QEMU do `command`, and waits until that is done.
@@ -72,7 +72,7 @@ impl Monitor {
     /// # Errors
     ///
     /// [`Error`] where QEMU refuses or is gone.
-    pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, Error> {
+    pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value, Error> {
         let failed = |reason: String| Error { command: command.into(), reason };
         let line = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         self.stream.write_all(line.as_bytes()).map_err(|error| failed(error.to_string()))?;
@@ -109,7 +109,7 @@ mod tests {
         let (mine, mut its) = UnixStream::pair().unwrap();
         its.write_all(lines.as_bytes()).unwrap();
         let (sender, stops) = mpsc::channel();
-        let monitor = Monitor::new(mine, move |stop| drop(sender.send(stop))).unwrap();
+        let monitor = Monitor::new(mine, move |stop| _ = sender.send(stop)).unwrap();
         // Kept open by the reader's own end until the monitor is dropped.
         std::mem::forget(its);
         (monitor, stops)
@@ -123,14 +123,15 @@ mod tests {
             "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no such file\"}}\n",
         ));
         monitor.greet().unwrap();
-        let error = monitor.execute("screendump", json!({})).unwrap_err();
+        let error = monitor.execute("screendump", &json!({})).unwrap_err();
         assert_eq!(error.to_string(), "QEMU did not `screendump`: no such file");
         assert_eq!(stops.recv().unwrap(), Stop::PoweredOff);
     }
 
     #[test]
     fn a_reset_is_no_power_off() {
-        let (_monitor, stops) = talk("{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}}\n");
+        let (_monitor, stops) =
+            talk("{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}}\n");
         assert_eq!(stops.recv().unwrap(), Stop::Reset);
     }
 }

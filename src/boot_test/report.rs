@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use super::case::{Case, Firmware};
 use super::kit::Part;
 use super::machine;
-use super::watch::{Phase, Verdict};
+use super::phase::Phase;
+use super::steps::expectation;
+use super::watch::Verdict;
 use crate::fs;
 use crate::paths;
 
@@ -139,7 +141,10 @@ impl CaseReport {
             reason,
             milliseconds: milliseconds(clock),
             processor_milliseconds: milliseconds(processor),
-            phases: phases.iter().map(|(phase, at)| Reached { phase: *phase, milliseconds: milliseconds(*at) }).collect(),
+            phases: phases
+                .iter()
+                .map(|(phase, at)| Reached { phase: *phase, milliseconds: milliseconds(*at) })
+                .collect(),
             evidence: Some(paths::evidence_of(&case.name)),
             picture: picture.map(|bytes| STANDARD.encode(bytes)),
             no_picture: evidence.no_picture.clone(),
@@ -158,7 +163,7 @@ impl CaseReport {
             sha256: case.loader.sha256.to_string(),
             site: case.loader.site.clone(),
             firmware: case.firmware,
-            expected: case.aim.words().to_owned(),
+            expected: expectation(case),
             outcome: Outcome::Skipped,
             reason: Some(reason),
             milliseconds: 0,
@@ -305,4 +310,64 @@ fn milliseconds(duration: Duration) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "times of minutes, shown with one digit")]
 pub fn to_seconds(milliseconds: u64) -> f64 {
     milliseconds as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_test::case::Aim;
+    use crate::boot_test::samples::ipxe;
+
+    fn report() -> Report {
+        let case = ipxe("ipxe.efi", Aim::Userland);
+        let evidence = Evidence {
+            folder: Utf8Path::new("/nowhere"),
+            console: "first\n\nlast words\n",
+            log: "0.1 <DHCP>\n",
+            no_picture: Some("QEMU is too old".into()),
+        };
+        let times = (Duration::from_secs(20), Duration::from_secs(12));
+        let phases = [(Phase::Address, Duration::from_millis(1500)), (Phase::Loader, Duration::from_secs(3))];
+        let failed =
+            CaseReport::new(&case, &Verdict::Failed("it <broke>\nhint: mend it".into()), &phases, times, &evidence);
+        let passed = CaseReport::new(&case, &Verdict::Passed, &phases, times, &evidence);
+        Report {
+            schema_version: SCHEMA_VERSION,
+            subject: "dist/tftp".into(),
+            manifest_sha256: "0".repeat(64),
+            kit: Vec::new(),
+            jobs: 2,
+            milliseconds: 21_000,
+            processor_milliseconds: 50_000,
+            cases: vec![failed, passed, CaseReport::skipped(&case, "no machine".into())],
+        }
+    }
+
+    #[test]
+    fn the_page_shows_every_case_and_escapes_what_machines_say() {
+        let page = report().page();
+        assert!(page.contains("<title>boot test: 1 passed, 1 failed, 1 skipped</title>"), "{page}");
+        assert!(page.contains("it &lt;broke&gt;") && page.contains("0.1 &lt;DHCP&gt;"), "{page}");
+        assert!(page.contains("QEMU is too old") && page.contains("no machine ran"));
+        assert!(page.contains("<td>loader</td><td>+1.5 s</td><td>3.0 s</td>"), "{page}");
+        assert!(!page.contains("the report has no page"));
+    }
+
+    #[test]
+    fn the_record_has_phases_and_last_lines() {
+        let json = json!(report());
+        assert_eq!(json["cases"][0]["outcome"], "failed");
+        assert_eq!(json["cases"][0]["last-lines"], json!(["first", "last words"]));
+        assert_eq!(json["cases"][1]["phases"][1], json!({ "phase": "loader", "milliseconds": 3000 }));
+        assert_eq!(json["cases"][1]["last-lines"], json!([]));
+        assert_eq!(json["cases"][2]["outcome"], "skipped");
+    }
+
+    #[test]
+    fn the_bound_is_the_longest_case_or_the_processors() {
+        let mut report = report();
+        assert_eq!(report.bound_milliseconds(), 25_000);
+        report.jobs = 4;
+        assert_eq!(report.bound_milliseconds(), 20_000);
+    }
 }

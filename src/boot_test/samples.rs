@@ -9,7 +9,7 @@ use crate::tree::header::Arch;
 pub const SCRIPT: &str = "#!ipxe\ndhcp && chain ${root-path}\n";
 
 fn case(path: &str, aim: Aim, program: Program) -> Case {
-    let efi = path.ends_with(".efi");
+    let efi = path.rsplit('.').next() == Some("efi");
     let (firmware, target) =
         if efi { (Firmware::Uefi, Target::Uefi(Arch::X86_64)) } else { (Firmware::Bios, Target::Bios) };
     let site = path.strip_prefix("sites/").and_then(|rest| rest.split_once('/')).map(|(site, _)| site.to_owned());

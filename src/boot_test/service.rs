@@ -62,16 +62,9 @@ impl Service {
         let arguments = [ARGUMENTS, &format!("{MARK}{nonce}"), append].join(" ").trim_end().to_owned();
         let (kernel, initrd) = (at("vmlinuz"), at("initrd.img"));
         let pxelinux = (case.loader.program == Program::Syslinux).then(|| {
-            format!(
-                "DEFAULT linux\nLABEL linux\n  KERNEL {}\n  INITRD {}\n  APPEND {arguments}\n",
-                kernel.1, initrd.1
-            )
+            format!("DEFAULT linux\nLABEL linux\n  KERNEL {}\n  INITRD {}\n  APPEND {arguments}\n", kernel.1, initrd.1)
         });
-        let servers = if case.aim == Aim::Fault(Fault::NoWebServer) {
-            Vec::new()
-        } else {
-            servers(network, &scripts)
-        };
+        let servers = if case.aim == Aim::Fault(Fault::NoWebServer) { Vec::new() } else { servers(network, &scripts) };
         let offer = Offer { loader: case.loader.path.clone(), root_path: early };
         Self { offer, later, servers, scripts, kernel, initrd, arguments, pxelinux }
     }

@@ -174,9 +174,7 @@ fn loader(file: &manifest::File) -> Option<LoaderFile> {
         Kind::SyslinuxModule | Kind::Text | Kind::Data => return None,
     };
     let program = match &file.ipxe {
-        Some(embedded) => {
-            Program::Ipxe { slot: embedded.slot_sha256, source: embedded.script.clone(), script: None }
-        },
+        Some(embedded) => Program::Ipxe { slot: embedded.slot_sha256, source: embedded.script.clone(), script: None },
         None => Program::Syslinux,
     };
     Some(LoaderFile { path: file.path.clone(), sha256: file.sha256, site: None, target, program })

@@ -12,11 +12,12 @@ use super::dhcp::{self, Files};
 use super::happening::{Moment, Note, Witness};
 use super::machine::{self, Machine};
 use super::namespace::{self, Namespace};
+use super::phase::Phase;
 use super::report::{CaseReport, Evidence};
 use super::service::Service;
 use super::subject::Subject;
 use super::userland;
-use super::watch::{Phase, Reaction, Verdict, Watch};
+use super::watch::{Reaction, Verdict, Watch};
 use super::web::Web;
 use crate::digest::Sha256Digest;
 use crate::fs;
@@ -25,6 +26,8 @@ use crate::progress::{Kind, Progress, Task};
 
 /// After this time without a word from anybody, nothing more is to come.
 const SILENCE: Duration = Duration::from_secs(60);
+/// The same after the beginning of a line that says that all is lost.
+const LAST_GASP: Duration = Duration::from_secs(3);
 
 /// What all cases share.
 pub struct Lab<'a> {
@@ -97,7 +100,8 @@ pub fn run(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, Erro
     let dhcp = dhcp::Server::start(&lab.request.kit.dnsmasq, network, &service.offer, &files, witness.clone())?;
     let started = Instant::now();
     let machine = Machine::start(case.firmware, lab.request.kit, lab.request.accelerator, &folder, &witness)?;
-    let mut run = Run { watch: Watch::new(case, &service, &nonce), service: &service, dhcp, machine, log: String::new() };
+    let mut run =
+        Run { watch: Watch::new(case, &service, &nonce), service: &service, dhcp, machine, log: String::new() };
     let verdict = run.attend(&notes, &mut task, lab)?;
     let elapsed = started.elapsed();
     // What cannot be photographed is told in words.
@@ -115,13 +119,13 @@ pub fn run(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, Erro
 /// case's own.
 fn lay_out(case: &Case, service: &Service, folder: &Utf8Path, lab: &Lab<'_>) -> Result<Files, fs::Error> {
     machine::prepare(folder, lab.request.kit)?;
-    let files = Files { tftp: folder.join("tftp"), folder: folder.join("dhcp") };
-    fs::create_dir_all(&files.tftp)?;
-    let own: Option<Utf8PathBuf> = service.pxelinux.as_ref().map(|_| files.tftp.join(paths::PXELINUX_DEFAULT));
+    let files = Files { served: folder.join("tftp"), folder: folder.join("dhcp") };
+    fs::create_dir_all(&files.served)?;
+    let own: Option<Utf8PathBuf> = service.pxelinux.as_ref().map(|_| files.served.join(paths::PXELINUX_DEFAULT));
     for (name, target) in lab.subject.top()? {
-        let shadowed = own.as_ref().is_some_and(|own| own.parent() == Some(files.tftp.join(&name).as_path()));
+        let shadowed = own.as_ref().is_some_and(|own| own.parent() == Some(files.served.join(&name).as_path()));
         if !shadowed {
-            fs::symlink(&target, &files.tftp.join(name))?;
+            fs::symlink(&target, &files.served.join(name))?;
         }
     }
     if let (Some(own), Some(text)) = (own, &service.pxelinux) {
@@ -161,8 +165,9 @@ impl Run<'_> {
             if lab.progress.cancelled() {
                 return Err(Error::Cancelled);
             }
-            if heard.elapsed() > SILENCE {
-                return Ok(self.watch.given_up(&format!("nothing happened for {} seconds", SILENCE.as_secs())));
+            let silence = if self.watch.is_lost() { LAST_GASP } else { SILENCE };
+            if heard.elapsed() > silence {
+                return Ok(self.watch.given_up(&format!("nothing happened for {} seconds", silence.as_secs())));
             }
             if started.elapsed() > lab.request.deadline {
                 let seconds = lab.request.deadline.as_secs();

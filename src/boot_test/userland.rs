@@ -37,6 +37,8 @@ fn init(nonce: &str) -> String {
          # No message of the kernel shall stand in the middle of the next lines.\n\
          $busybox dmesg -n 1\n\
          read -r line < /proc/cmdline\n\
+         # The picture of the screen shall show this alone.\n\
+         $busybox printf '\\033[2J\\033[H' > /dev/tty0\n\
          for console in /dev/tty0 /dev/console; do\n\
          \x20   echo > $console\n\
          \x20   echo \"{REACHED}{nonce}\" > $console\n\
@@ -96,7 +98,8 @@ mod tests {
         while !archive.is_empty() {
             let (magic, rest) = archive.split_at(6);
             assert_eq!(magic, b"070701");
-            let field = |n: usize| u32::from_str_radix(std::str::from_utf8(&rest[n * 8..n * 8 + 8]).unwrap(), 16).unwrap();
+            let field =
+                |n: usize| u32::from_str_radix(std::str::from_utf8(&rest[n * 8..n * 8 + 8]).unwrap(), 16).unwrap();
             let (mode, size, name_size) = (field(1), field(6) as usize, field(11) as usize);
             let name = String::from_utf8(archive[110..110 + name_size - 1].to_vec()).unwrap();
             let content = (110 + name_size).next_multiple_of(4);

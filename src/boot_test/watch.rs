@@ -4,68 +4,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
-use serde::Serialize;
-
 use super::case::{Aim, Case, Destination, Fault};
 use super::happening::{Asked, Happening, Request};
+use super::phase::Phase;
 use super::qmp::Stop;
 use super::service::{MARK, Service};
+use super::steps::{FIRMWARE, Step, steps};
 use super::userland::{COMMAND_LINE, REACHED};
 use crate::paths;
-
-/// A stage of a boot, reached once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// The machine has an address.
-    Address,
-    /// The loader was fetched.
-    Loader,
-    /// The script or the pxelinux configuration was fetched.
-    Script,
-    /// The kernel was fetched.
-    Kernel,
-    /// The initramfs was fetched.
-    Initrd,
-    /// Userland has said the nonce.
-    Userland,
-    /// Linux has switched the machine off.
-    Off,
-}
-
-impl Phase {
-    /// All of them, in order.
-    pub const ALL: [Self; 7] =
-        [Self::Address, Self::Loader, Self::Script, Self::Kernel, Self::Initrd, Self::Userland, Self::Off];
-
-    /// In words, what was just done.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Address => "the machine got an address",
-            Self::Loader => "the loader was fetched",
-            Self::Script => "the boot script was fetched",
-            Self::Kernel => "the kernel was fetched",
-            Self::Initrd => "the initramfs was fetched",
-            Self::Userland => "userland was reached",
-            Self::Off => "the machine was switched off",
-        }
-    }
-}
-
-/// Something that has to happen in a case that is not to reach userland.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// The console says this.
-    Says(String),
-    /// The loader fetches itself.
-    LoadsItself,
-    /// The firmware has the machine back.
-    GivesBack,
-    /// Then this key is typed.
-    Type(u8),
-}
+use camino::Utf8PathBuf;
 
 /// What has to be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,47 +34,13 @@ pub enum Verdict {
     Failed(String),
 }
 
-/// What firmware says when a loader has given up, and it goes on with something else.
-const FIRMWARE: [&str; 3] = ["BdsDxe: failed to start", "No bootable device.", "Booting from Hard Disk"];
-
 /// What is said when all is lost.
-const CRASHES: [(&str, &str); 3] = [
+const CRASHES: [(&str, &str); 4] = [
     ("Kernel panic - not syncing", "the kernel panicked"),
     ("!!!! X64 Exception", "the firmware caught a processor exception"),
+    ("Installation failed", "the loader could not unpack itself"),
     ("Failed to load ldlinux", "the loader did not get its second part"),
 ];
-
-/// What has to happen in `case`, one after the other; nothing where that is not known.
-#[must_use]
-pub fn steps(case: &Case) -> VecDeque<Step> {
-    let (Aim::Fault(fault), Some(script)) = (case.aim, case.script()) else { return VecDeque::new() };
-    let says = |text: &str| Step::Says(text.to_owned());
-    // Ctrl-B in its pauses, as in the scripts that come with this tool.
-    let patient = script.contains("--key 0x02");
-    let plain = !["prompt", "menu", "goto", "shell"].iter().any(|word| script.contains(word));
-    let shell = [says("Ctrl-B"), Step::Type(0x02), says("iPXE>")];
-    let error = match fault {
-        Fault::NoRootPath if script.contains("isset ${root-path}") => {
-            return if patient { [says("iPXE>")].into() } else { VecDeque::new() };
-        }
-        // `chain` of nothing is `chain` of where iPXE itself came from.
-        Fault::NoRootPath => return [Step::LoadsItself].into(),
-        Fault::NoScript => "Not found (https://ipxe.org/",
-        Fault::NoWebServer => "Connection reset (https://ipxe.org/",
-    };
-    let goal = match &case.destination {
-        Destination::RootPath => "/boot.ipxe".to_owned(),
-        Destination::Addresses(addresses) => addresses.first().cloned().unwrap_or_default(),
-    };
-    let attempt = [Step::Says(goal), says(error)];
-    let mut steps: VecDeque<Step> = attempt.clone().into();
-    if patient {
-        steps.extend(attempt.into_iter().chain(shell));
-    } else if plain {
-        steps.push_back(Step::GivesBack);
-    }
-    steps
-}
 
 /// What was seen of a case so far.
 pub struct Watch<'c> {
@@ -260,7 +173,9 @@ impl<'c> Watch<'c> {
     fn wrong_server(&self, place: &(Asked, String)) -> Option<Verdict> {
         let (_, url) = &self.service.kernel;
         if *place == self.service.kernel {
-            let text = format!("`{url}` was asked for at its own address: the bug is mended here, and README's warning is out of date");
+            let text = format!(
+                "`{url}` was asked for at its own address: the bug is mended here, and README's warning is out of date"
+            );
             return Some(failed(text));
         }
         let path = url.rsplit('/').next().unwrap_or_default();
@@ -277,15 +192,33 @@ impl<'c> Watch<'c> {
             // OVMF does not survive an iPXE that was started by an iPXE, and that is not what is tested.
             return None;
         }
-        let crash = CRASHES.iter().find(|(sign, _)| self.heard.contains(sign));
-        if let Some((sign, words)) = crash {
-            return Some(failed(format!("{words}: `{}`{}", self.line_with(sign), self.not_in_tree())));
+        if let Some(reason) = self.crash(true) {
+            return Some(failed(reason));
         }
-        let given_up = FIRMWARE.iter().find(|sign| self.heard.contains(*sign)).filter(|_| self.has(Phase::Loader));
         let early = self.case.aim == Aim::Userland || self.case.aim == Aim::WrongServer;
-        given_up.filter(|_| early).map(|sign| {
-            failed(format!("the loader gave up, and the firmware went on: `{}`{}", self.line_with(sign), self.not_in_tree()))
+        let sign = FIRMWARE.into_iter().find(|sign| self.has_whole(sign))?;
+        (early && self.has(Phase::Loader)).then(|| {
+            let (line, lacking) = (self.line_with(sign), self.not_in_tree());
+            failed(format!("the loader gave up, and the firmware went on: `{line}`{lacking}"))
         })
+    }
+
+    /// Whether the console says `sign`, in a line that has ended.
+    fn has_whole(&self, sign: &str) -> bool {
+        self.console.split_once(sign).is_some_and(|(_, rest)| rest.contains('\n'))
+    }
+
+    /// What the console says where all is lost; only once its line is `whole`, where that is asked for.
+    fn crash(&self, whole: bool) -> Option<String> {
+        let told = |sign: &str| if whole { self.has_whole(sign) } else { self.console.contains(sign) };
+        let (sign, words) = CRASHES.iter().find(|(sign, _)| told(sign))?;
+        Some(format!("{words}: `{}`{}", self.line_with(sign), self.not_in_tree()))
+    }
+
+    /// Whether the console has begun to say that all is lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.case.aim != Aim::Fault(Fault::NoRootPath) && self.crash(false).is_some()
     }
 
     fn stopped(&mut self, stop: Stop, at: Duration) -> Verdict {
@@ -293,7 +226,8 @@ impl<'c> Watch<'c> {
             return failed(format!("the machine {} by itself", stop_words(stop)));
         }
         if stop != Stop::PoweredOff || !self.has(Phase::Userland) {
-            return failed(format!("the machine {} before userland was reached{}", stop_words(stop), self.not_in_tree()));
+            let reason = format!("the machine {} before userland was reached{}", stop_words(stop), self.not_in_tree());
+            return failed(self.crash(false).unwrap_or(reason));
         }
         self.reach(Phase::Off, at);
         let mark = format!("{MARK}{}", self.nonce);
@@ -324,8 +258,7 @@ impl<'c> Watch<'c> {
                     Some(0)
                 }
             };
-            let Some(end) = done else { return None };
-            self.searched += end;
+            self.searched += done?;
             self.steps.pop_front();
         }
         Some(Verdict::Passed)
@@ -334,6 +267,9 @@ impl<'c> Watch<'c> {
     /// The verdict where `what` ("for 60 seconds nothing happened") ended the case.
     #[must_use]
     pub fn given_up(&self, what: &str) -> Verdict {
+        if let Some(reason) = self.crash(false) {
+            return failed(reason);
+        }
         let expected = match self.steps.front() {
             Some(Step::Says(text)) => format!("; waited for the console to say `{text}`"),
             Some(Step::GivesBack) => "; waited for the firmware to go on".to_owned(),
@@ -384,3 +320,6 @@ fn stop_words(stop: Stop) -> &'static str {
         Stop::Ended => "was ended from outside",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,13 +39,7 @@ impl Web {
     /// # Errors
     ///
     /// What the operating system says.
-    pub fn start(
-        name: Asked,
-        address: Ipv4Addr,
-        port: u16,
-        pages: Arc<Pages>,
-        witness: Witness,
-    ) -> io::Result<Self> {
+    pub fn start(name: Asked, address: Ipv4Addr, port: u16, pages: Arc<Pages>, witness: Witness) -> io::Result<Self> {
         let listener = listen(SocketAddrV4::new(address, port))?;
         let server = Arc::new(Server::from_listener(listener, None).map_err(io::Error::other)?);
         let accepting = Arc::clone(&server);
@@ -70,13 +64,7 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn answer(
-    name: Asked,
-    bound: (Ipv4Addr, u16),
-    request: tiny_http::Request,
-    pages: &Pages,
-    witness: &Witness,
-) {
+fn answer(name: Asked, bound: (Ipv4Addr, u16), request: tiny_http::Request, pages: &Pages, witness: &Witness) {
     let host = request.headers().iter().find(|header| header.field.equiv("Host")).map(|header| header.value.as_str());
     let url = format!("http://{}{}", authority(name, bound, host), request.url());
     let readable = matches!(request.method(), Method::Get | Method::Head);
@@ -113,7 +101,10 @@ mod tests {
     fn a_server_with_one_address_goes_by_that() {
         let here = ([192, 0, 2, 1].into(), 80);
         assert_eq!(authority(Asked::NextServer, here, Some("192.0.2.2")), "192.0.2.1");
-        assert_eq!(authority(Asked::Elsewhere, ([0, 0, 0, 0].into(), 80), Some("boot.example.org")), "boot.example.org");
+        assert_eq!(
+            authority(Asked::Elsewhere, ([0, 0, 0, 0].into(), 80), Some("boot.example.org")),
+            "boot.example.org"
+        );
         let odd = ([0, 0, 0, 0].into(), 8080);
         assert_eq!(authority(Asked::Elsewhere, odd, Some("10.0.0.1:8080")), "10.0.0.1:8080");
         assert_eq!(authority(Asked::Elsewhere, odd, Some("10.0.0.1")), "10.0.0.1:8080");

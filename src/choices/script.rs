@@ -79,7 +79,8 @@ impl Script {
             return Err(findings);
         }
         let is_address = |value: &&String| value.starts_with("http://") || value.starts_with("https://");
-        let addresses = vars.values().filter(is_address).filter(|value| text.contains(value.as_str())).cloned().collect();
+        let addresses =
+            vars.values().filter(is_address).filter(|value| text.contains(value.as_str())).cloned().collect();
         Ok(Self { source: source.to_owned(), addresses, text })
     }
 

@@ -198,6 +198,8 @@ impl std::error::Error for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::progress::{Event, Silent};
 

@@ -215,6 +215,9 @@ fn files_named(folder: &Utf8Path, name: &str) -> Vec<Utf8PathBuf> {
     below.into_iter().filter(|path| path.file_name().is_some_and(|file| file.starts_with(name))).collect()
 }
 
+/// The kind of the program header that names an interpreter.
+const INTERPRETER: usize = 3;
+
 /// Whether an ELF file of 64 bits asks for no interpreter, which is what loads shared libraries.
 fn is_static(content: &[u8]) -> bool {
     let number = |offset: usize, size: usize| -> Option<usize> {
@@ -226,6 +229,5 @@ fn is_static(content: &[u8]) -> bool {
         let (start, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
         (0..count).map(|i| number(start + i * size, 4)).collect::<Option<Vec<_>>>()
     };
-    const INTERPRETER: usize = 3;
     content.starts_with(b"\x7fELF\x02") && headers().is_some_and(|kinds| !kinds.contains(&INTERPRETER))
 }

@@ -78,10 +78,9 @@ impl<'u> Host<'u> {
                 format!("found no compiler launcher `{program}`\nhint: install it, or build without `--launcher`");
             return Err(Failure::new(MISSING_TOOL, &text));
         }
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Settings {
             path: self.path.clone(),
-            jobs: args.jobs.map_or(processors, usize::from),
+            jobs: args.jobs.map_or_else(processors, usize::from),
             werror: !args.no_werror,
             launcher: args.launcher.clone().map(|program| Launcher { program, env: launcher_environment() }),
         })
@@ -97,6 +96,17 @@ pub fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     let absolute = camino::absolute_utf8(path);
     absolute
         .map_err(|error| Failure::new(FAILURE, &format!("cannot find the folder of `{path}`\n  caused by: {error}")))
+}
+
+/// How many processors this process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The folder for temporary files.
+pub fn temporary_folder() -> Result<Utf8PathBuf, Failure> {
+    Utf8PathBuf::from_path_buf(env::temp_dir())
+        .map_err(|path| Failure::new(BAD_INPUT, &format!("`{}` is not UTF-8\nhint: set `TMPDIR`", path.display())))
 }
 
 fn user_cache() -> Result<Utf8PathBuf, Failure> {

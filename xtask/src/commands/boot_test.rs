@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
 use netboot_loaders::boot_test::case::{Case, Intent, Selection};
 use netboot_loaders::boot_test::kit::Kit;
 use netboot_loaders::boot_test::machine::Accelerator;
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::Network;
+use netboot_loaders::boot_test::phase::Phase;
 use netboot_loaders::boot_test::report::{CaseReport, Outcome, Report, to_seconds};
+use netboot_loaders::boot_test::steps::expectation;
 use netboot_loaders::boot_test::subject::Subject;
-use netboot_loaders::boot_test::watch::Phase;
 use netboot_loaders::boot_test::{self, Request};
 use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::paths::report_html;
@@ -22,7 +22,7 @@ use serde_json::json;
 use super::install;
 use crate::cli::BootTest;
 use crate::exit::{DIFFERENT, Failure, NOT_BOOTED};
-use crate::host::{Host, absolute};
+use crate::host::{Host, absolute, processors, temporary_folder};
 
 pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let path = args.path.clone().unwrap_or_else(|| host.project.default_tree());
@@ -44,7 +44,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         cases: args.cases.clone(),
         sample: Some(args.sample),
     };
-    let scratch = scratch()?;
+    let scratch = temporary_folder()?;
     if args.list {
         let subject = Subject::open(&path, &scratch)?;
         return list(&boot_test::plan(&subject, &intent, &selection)?, host);
@@ -75,24 +75,16 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     verdict(&done, args.require_real)
 }
 
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// The folder for temporary files.
-fn scratch() -> Result<Utf8PathBuf, Failure> {
-    Utf8PathBuf::from_path_buf(std::env::temp_dir())
-        .map_err(|path| Failure::new(crate::exit::FAILURE, &format!("`{}` is not UTF-8", path.display())))
-}
-
 fn list(cases: &[Case], host: &Host<'_>) -> Result<(), Failure> {
     let mut text = String::new();
     for case in cases {
         let note = case.obstacle().map(|reason| format!(" (skipped: {reason})")).unwrap_or_default();
-        let _ = writeln!(text, "{:<34} {}  {}{note}", case.name, case.firmware, case.aim.words());
+        let _ = writeln!(text, "{:<34} {}  {}{note}", case.name, case.firmware, expectation(case));
     }
-    let objects: Vec<_> =
-        cases.iter().map(|case| json!({ "name": case.name, "loader": case.loader.path, "firmware": case.firmware })).collect();
+    let objects: Vec<_> = cases
+        .iter()
+        .map(|case| json!({ "name": case.name, "loader": case.loader.path, "firmware": case.firmware }))
+        .collect();
     host.ui.answer(&text, json!({ "cases": objects }));
     Ok(())
 }

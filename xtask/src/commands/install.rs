@@ -14,8 +14,10 @@ use crate::host::Host;
 /// Installs those of `needs` that are not met.
 pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
     let cache = host.cache()?;
-    let unmet: Vec<&Need> =
-        needs.iter().filter(|need| need.probe(&search_path(&host.path), &cache, &Silent).complaint().is_some()).collect();
+    let unmet: Vec<&Need> = needs
+        .iter()
+        .filter(|need| need.probe(&search_path(&host.path), &cache, &Silent).complaint().is_some())
+        .collect();
     if unmet.is_empty() {
         return Ok(());
     }

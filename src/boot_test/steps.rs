@@ -1,0 +1,77 @@
+//! What a loader is known to do where something is missing, step by step.
+
+use std::collections::VecDeque;
+
+use super::case::{Aim, Case, Destination, Fault};
+
+/// Something that has to happen in a case that is not to reach userland.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The console says this.
+    Says(String),
+    /// The loader fetches itself.
+    LoadsItself,
+    /// The firmware has the machine back.
+    GivesBack,
+    /// Then this key is typed.
+    Type(u8),
+}
+
+/// What firmware says when a loader has given up, and it goes on with something else.
+pub const FIRMWARE: [&str; 3] = ["BdsDxe: failed to start", "No bootable device.", "Booting from Hard Disk"];
+
+/// What has to happen in `case`, one after the other; nothing where that is not known.
+#[must_use]
+pub fn steps(case: &Case) -> VecDeque<Step> {
+    let (Aim::Fault(fault), Some(script)) = (case.aim, case.script()) else { return VecDeque::new() };
+    if case.destination == Destination::RootPath && !script.contains("${root-path}") {
+        // It will not get where it should, and that is another case's verdict.
+        return VecDeque::new();
+    }
+    let says = |text: &str| Step::Says(text.to_owned());
+    // Ctrl-B in its pauses, as in the scripts that come with this tool.
+    let patient = script.contains("--key 0x02");
+    let plain = !["prompt", "menu", "goto", "shell"].iter().any(|word| script.contains(word));
+    let shell = [says("Ctrl-B"), Step::Type(0x02), says("iPXE>")];
+    let error = match fault {
+        Fault::NoRootPath if script.contains("isset ${root-path}") => {
+            return if patient { [says("iPXE>")].into() } else { VecDeque::new() };
+        }
+        // `chain` of nothing is `chain` of where iPXE itself came from.
+        Fault::NoRootPath => return [Step::LoadsItself].into(),
+        Fault::NoScript => "Not found (https://ipxe.org/",
+        Fault::NoWebServer => "Connection reset (https://ipxe.org/",
+    };
+    let goal = match &case.destination {
+        Destination::RootPath => "/boot.ipxe".to_owned(),
+        Destination::Addresses(addresses) => addresses.first().cloned().unwrap_or_default(),
+    };
+    let attempt = [Step::Says(goal), says(error)];
+    let mut steps: VecDeque<Step> = attempt.clone().into();
+    if patient {
+        steps.extend(attempt.into_iter().chain(shell));
+    } else if plain {
+        steps.push_back(Step::GivesBack);
+    }
+    steps
+}
+
+/// In words, what has to come of `case`.
+#[must_use]
+pub fn expectation(case: &Case) -> String {
+    let Aim::Fault(_) = case.aim else { return case.aim.words().to_owned() };
+    let steps = steps(case);
+    let has = |step: &Step| steps.contains(step);
+    let reaction = if has(&Step::LoadsItself) {
+        "it loads itself again"
+    } else if has(&Step::GivesBack) {
+        "it says so, and the firmware goes on"
+    } else if has(&Step::Type(0x02)) {
+        "it says so, tries again, and offers a shell"
+    } else if steps.len() == 1 {
+        "it offers a shell"
+    } else {
+        "it says so"
+    };
+    format!("{}: {reaction}", case.aim.words())
+}
