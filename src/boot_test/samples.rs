@@ -12,7 +12,7 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
     let efi = path.rsplit('.').next() == Some("efi");
     let (firmware, target) =
         if efi { (Firmware::Uefi, Target::Uefi(Arch::X86_64)) } else { (Firmware::Bios, Target::Bios) };
-    let site = path.strip_prefix("sites/").and_then(|rest| rest.split_once('/')).map(|(site, _)| site.to_owned());
+    let site = path.split('/').rev().nth(1).map(str::to_owned);
     let loader = LoaderFile { path: path.into(), sha256: Sha256Digest::of(path.as_bytes()), site, target, program };
     Case { name: path.into(), loader, firmware, aim, destination: Destination::RootPath }
 }

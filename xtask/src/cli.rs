@@ -182,6 +182,7 @@ pub enum Work {
 
 /// `boot-test`.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct BootTest {
     /// The tree or the tarball [default: dist/tftp]
     pub path: Option<Utf8PathBuf>,

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use netboot_loaders::boot_test::subject;
 use netboot_loaders::source::{archive, download, git, ipxe, syslinux};
 use netboot_loaders::{boot_test, build, build_loaders, toolchain, tree};
 
@@ -93,18 +94,28 @@ impl From<build_loaders::Error> for Failure {
 
 impl From<boot_test::Error> for Failure {
     fn from(error: boot_test::Error) -> Self {
-        use boot_test::{Error as E, subject, trial};
+        use boot_test::{Error as E, trial};
         let code = match &error {
-            E::Subject(subject::Error::Verify(tree::verify::Error::Fs(_)) | subject::Error::Fs(_))
-            | E::Subject(subject::Error::Unpack { .. })
-            | E::NotAReport(_)
-            | E::Fs(_) => FAILURE,
-            E::Subject(subject::Error::Verify(_) | subject::Error::Different { .. }) => DIFFERENT,
+            E::Subject(error) => subject_code(error),
             E::NoCase { .. } => BAD_INPUT,
             E::Trial(trial::Error::Cancelled) => INTERRUPTED,
-            E::Trial(_) => FAILURE,
+            E::Trial(_) | E::NotAReport(_) | E::Fs(_) => FAILURE,
         };
         Self::of(code, &error)
+    }
+}
+
+impl From<subject::Error> for Failure {
+    fn from(error: subject::Error) -> Self {
+        Self::of(subject_code(&error), &error)
+    }
+}
+
+fn subject_code(error: &subject::Error) -> u8 {
+    use subject::Error as E;
+    match error {
+        E::Verify(tree::verify::Error::Fs(_)) | E::Fs(_) | E::Unpack { .. } => FAILURE,
+        E::Verify(_) | E::Different { .. } => DIFFERENT,
     }
 }
 
@@ -141,7 +152,6 @@ macro_rules! failure_from {
 failure_from! {
     boot_test::namespace::Error => FAILURE,
     boot_test::network::Error => BAD_INPUT,
-    boot_test::subject::Error => DIFFERENT,
     netboot_loaders::fs::Error => FAILURE,
     netboot_loaders::process::Error => FAILURE,
     netboot_loaders::source::http::BadProxy => BAD_INPUT,

@@ -47,7 +47,8 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let scratch = temporary_folder()?;
     if args.list {
         let subject = Subject::open(&path, &scratch)?;
-        return list(&boot_test::plan(&subject, &intent, &selection)?, host);
+        list(&boot_test::plan(&subject, &intent, &selection)?, host);
+        return Ok(());
     }
     let network = args.network.as_deref().map_or_else(|| Ok(Network::default()), Network::read)?;
     let kernel = args.kernel.as_deref().map(absolute).transpose()?;
@@ -75,7 +76,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     verdict(&done, args.require_real)
 }
 
-fn list(cases: &[Case], host: &Host<'_>) -> Result<(), Failure> {
+fn list(cases: &[Case], host: &Host<'_>) {
     let mut text = String::new();
     for case in cases {
         let note = case.obstacle().map(|reason| format!(" (skipped: {reason})")).unwrap_or_default();
@@ -86,7 +87,6 @@ fn list(cases: &[Case], host: &Host<'_>) -> Result<(), Failure> {
         .map(|case| json!({ "name": case.name, "loader": case.loader.path, "firmware": case.firmware }))
         .collect();
     host.ui.answer(&text, json!({ "cases": objects }));
-    Ok(())
 }
 
 /// A line a case: how it ended, and when it got how far.
