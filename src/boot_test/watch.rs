@@ -162,7 +162,8 @@ impl<'c> Watch<'c> {
             (Phase::Initrd, self.service.initrd == place),
         ];
         for (phase, here) in phases {
-            if here && request.whole {
+            // What a boot ROM asks for is no phase of the loader's.
+            if here && request.whole && self.has(Phase::Loader) {
                 self.reach(phase, at);
             }
         }

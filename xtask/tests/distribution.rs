@@ -5,30 +5,9 @@ mod support;
 
 use std::process::ExitCode;
 
-use camino::Utf8Path;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use netboot_loaders::tree::header::{check, member_kind};
-use support::{MEMBERS, Member, Project};
-
-/// Where distributions put the four files: Debian, Fedora, Arch.
-const PLACES: [[&str; 3]; 4] = [
-    ["/usr/lib/PXELINUX/lpxelinux.0", "/usr/share/syslinux/lpxelinux.0", "/usr/lib/syslinux/bios/lpxelinux.0"],
-    [
-        "/usr/lib/syslinux/modules/bios/ldlinux.c32",
-        "/usr/share/syslinux/ldlinux.c32",
-        "/usr/lib/syslinux/bios/ldlinux.c32",
-    ],
-    [
-        "/usr/lib/SYSLINUX.EFI/efi64/syslinux.efi",
-        "/usr/share/syslinux/efi64/syslinux.efi",
-        "/usr/lib/syslinux/efi64/syslinux.efi",
-    ],
-    [
-        "/usr/lib/syslinux/modules/efi64/ldlinux.e64",
-        "/usr/share/syslinux/efi64/ldlinux.e64",
-        "/usr/lib/syslinux/efi64/ldlinux.e64",
-    ],
-];
+use support::{Member, Project, installed};
 
 type Test = fn(&[Member]);
 
@@ -47,14 +26,6 @@ fn main() -> ExitCode {
         })
     };
     libtest_mimic::run(&Arguments::from_args(), tests.map(trial).into_iter().collect()).exit_code()
-}
-
-fn installed() -> Result<Vec<Member>, &'static str> {
-    let find = |((name, path), places): ((&'static str, &'static str), [&str; 3])| {
-        let file = places.into_iter().map(Utf8Path::new).find(|place| place.is_file()).ok_or(name)?;
-        Ok((name, path, std::fs::read(file).unwrap()))
-    };
-    MEMBERS.into_iter().zip(PLACES).map(find).collect()
 }
 
 fn headers(members: &[Member]) {

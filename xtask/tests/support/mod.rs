@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use git2::{IndexAddOption, Repository, Signature, Time};
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::source::ipxe::describe;
+use netboot_loaders::tree::manifest::Manifest;
 use tempfile::TempDir;
 
 /// The stand-in for iPXE's source.
@@ -166,6 +167,35 @@ pub const MEMBERS: [(&str, &str); 4] = [
     ("ldlinux.e64", "efi64/com32/elflink/ldlinux/ldlinux.e64"),
 ];
 
+/// Where distributions put the four files: Debian, Fedora, Arch.
+const PLACES: [[&str; 3]; 4] = [
+    ["/usr/lib/PXELINUX/lpxelinux.0", "/usr/share/syslinux/lpxelinux.0", "/usr/lib/syslinux/bios/lpxelinux.0"],
+    [
+        "/usr/lib/syslinux/modules/bios/ldlinux.c32",
+        "/usr/share/syslinux/ldlinux.c32",
+        "/usr/lib/syslinux/bios/ldlinux.c32",
+    ],
+    [
+        "/usr/lib/SYSLINUX.EFI/efi64/syslinux.efi",
+        "/usr/share/syslinux/efi64/syslinux.efi",
+        "/usr/lib/syslinux/efi64/syslinux.efi",
+    ],
+    [
+        "/usr/lib/syslinux/modules/efi64/ldlinux.e64",
+        "/usr/share/syslinux/efi64/ldlinux.e64",
+        "/usr/lib/syslinux/efi64/ldlinux.e64",
+    ],
+];
+
+/// The four files as the distribution has them, or the one that is missing.
+pub fn installed() -> Result<Vec<Member>, &'static str> {
+    let find = |((name, path), places): ((&'static str, &'static str), [&str; 3])| {
+        let file = places.into_iter().map(Utf8Path::new).find(|place| place.is_file()).ok_or(name)?;
+        Ok((name, path, std::fs::read(file).unwrap()))
+    };
+    MEMBERS.into_iter().zip(PLACES).map(find).collect()
+}
+
 /// Files that begin like syslinux's own.
 fn stand_in_members() -> Vec<Member> {
     let nbp = [&[0xea, 0x24, 0x7c, 0, 0, 0x90, 0x90, 0x90, 0xac, 0xc8, 0x83, 0x29][..], b"lpxelinux"].concat();
@@ -192,6 +222,31 @@ fn copy_folder(from: &Utf8Path, to: &Utf8Path) {
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
         std::fs::copy(from.join(path), target).unwrap();
     }
+}
+
+/// Whether machines can be booted here, or why not.
+pub fn machines() -> Result<(), String> {
+    let doctor = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["--quiet", "doctor", "--for", "boot-test"]).output();
+    let doctor = Ran::from(doctor.map_err(|error| error.to_string())?);
+    if doctor.code != 0 {
+        return Err(doctor.stderr.lines().next().unwrap_or("`doctor` failed").trim_start_matches("error: ").to_owned());
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "--net", "sh", "-c", "exec 3<>/dev/net/tun"]);
+    let unshare = Ran::from(unshare.output().map_err(|error| format!("`unshare` cannot be run: {error}"))?);
+    if unshare.code == 0 { Ok(()) } else { Err(format!("no test network can be made: {}", unshare.stderr.trim())) }
+}
+
+/// Makes the manifest and the checksums of the tree at `root` say what is there, as if it had been
+/// built so.
+pub fn forge(root: &Utf8Path) {
+    let mut manifest: Manifest = serde_json::from_slice(&std::fs::read(root.join("manifest.json")).unwrap()).unwrap();
+    manifest.files.retain(|file| root.join(&file.path).exists());
+    for file in &mut manifest.files {
+        (file.sha256, file.size) = netboot_loaders::fs::sha256(&root.join(&file.path)).unwrap();
+    }
+    std::fs::write(root.join("manifest.json"), manifest.to_json()).unwrap();
+    std::fs::write(root.join("SHA256SUMS"), manifest.sha256sums()).unwrap();
 }
 
 impl Ran {
