@@ -19,12 +19,13 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // A boot test uses all processors by itself.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 6] = [
+    let tests: [(&str, Test); 7] = [
         ("every_loader_of_a_tarball_boots_and_leaves_its_evidence", boots),
         ("a_loader_without_its_second_part_says_which_file_it_lacks", second_part),
         ("a_kernel_that_panics_is_a_failure_with_its_last_words", panics),
         ("without_dnsmasq_nothing_starts_and_the_remedy_is_named", without_dnsmasq),
         ("what_does_not_verify_is_not_booted", changed),
+        ("a_case_that_cannot_run_says_why_and_fails_where_it_must_run", secure),
         ("an_interrupt_or_a_kill_leaves_nothing_running", interrupted),
     ];
     let trial = |(name, test): (&'static str, Test)| {
@@ -122,6 +123,21 @@ fn changed(project: &Project) {
     let error = boot(project, &[]).error(8);
     assert!(error.contains("\n  `syslinux.efi` has changed: found "), "{error}");
     assert!(!project.path("dist/boot-test").exists());
+}
+
+fn secure(project: &Project) {
+    project.write("embed-scripts/url.ipxe", "#!ipxe\ndhcp && chain {{ boot_url }}\n");
+    project.sites(
+        "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"https://192.0.2.10/a\" }\n",
+    );
+    project.build(&[]).success();
+    let skipped = "ipxe.efi: `https://192.0.2.10/a` has a certificate of its own";
+    let ran = boot(project, &["--case", "ipxe.efi"]).success();
+    assert!(ran.stdout.contains(&format!("\nSKIPPED: {skipped}")), "{}", ran.stdout);
+    let error = boot(project, &["--case", "ipxe.efi", "--require-real"]).error(10);
+    assert!(error.starts_with("`ipxe.efi` was skipped: `https://"), "{error}");
+    let error = boot(project, &["--site", "gone"]).error(3);
+    assert!(error.starts_with("found no case as asked for in `"), "{error}");
 }
 
 fn interrupted(project: &Project) {

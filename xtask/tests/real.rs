@@ -2,6 +2,7 @@
 //! had. Elsewhere every test here says that it was skipped, and why.
 
 mod real_support;
+mod support;
 
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::progress::Silent;
 use real_support::{Real, scripted, sources};
+use support::Ran;
 
 type Test = fn(&Real);
 
@@ -17,17 +19,19 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each test keeps all processors busy by itself, and the later ones use what the first has built.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 6] = [
+    let tests: [(&str, Test); 8] = [
         ("all_six_loaders_are_built_and_are_what_they_should_be", six_loaders),
         ("the_second_time_needs_nothing_and_another_script_only_links", second_script),
         ("loaders_are_byte_for_byte_what_stock_make_gives", stock_make),
         ("another_folder_user_and_time_zone_give_the_same_bytes", elsewhere),
         ("a_configuration_and_a_certificate_get_into_the_loaders", configuration),
+        ("every_loader_boots_from_the_tarball", booted),
+        ("what_is_broken_or_goes_elsewhere_does_not_pass_as_booted", not_booted),
         ("kill_9_at_fifty_moments_leaves_the_old_tree", killed),
     ];
     let trial = |(name, test): (&'static str, Test)| {
         Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
-            match sources() {
+            match sources().and_then(|real| possible(name).map(|()| real)) {
                 Ok(real) => {
                     let started = Instant::now();
                     test(real);
@@ -41,6 +45,11 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, tests.map(trial).into_iter().collect());
     real_support::clean_up();
     conclusion.exit_code()
+}
+
+/// Whether the test `name` can run here, or why not.
+fn possible(name: &str) -> Result<(), String> {
+    if name.contains("boot") { support::machines() } else { Ok(()) }
 }
 
 const SIX: &str = r#"["ipxe.pxe", "undionly.kpxe", "ipxe-legacy.pxe", "ipxe.efi", "ipxe-legacy.efi", "snponly.efi"]"#;
@@ -172,6 +181,72 @@ fn configuration(real: &Real) {
     let holds = |needle: &[u8]| loader.windows(needle.len()).any(|window| window == needle);
     assert!(holds(fingerprint.as_bytes()), "the loader trusts the certificate");
     assert!(holds(b"nslookup\0") && holds(b"imgverify\0"), "the loader has the commands of the configuration");
+}
+
+fn booted(real: &Real) {
+    real.sites(&format!(
+        "[default]\nloaders = {SIX}\nscript = \"root-path.ipxe\"\n\
+         [syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]\n\
+         [site.patient]\nscript = \"robust.ipxe\"\nloaders = [\"ipxe.efi\"]\n\
+         [site.rack-1]\nscript = \"url.ipxe\"\nloaders = [\"undionly.kpxe\"]\n\
+         vars = {{ boot_url = \"http://boot.example.org:8080/racks/1.ipxe\" }}\n"
+    ));
+    real.build(&["--archive"]);
+    let tarball = format!("netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION"));
+    let tarball = real.tree().with_file_name(tarball);
+    let ran = Ran::from(real.command(&["boot-test", tarball.as_str()]).output().unwrap()).success();
+    println!("{}", ran.stdout);
+    // Eight loaders in the root, the bug of syslinux.efi, two sites, and three scripts with their faults.
+    assert!(ran.stdout.contains("boot-test: 19 passed, 0 failed, 0 skipped"), "{}", ran.stdout);
+    let console = |case: &str| {
+        let file = real.project.join(format!("dist/boot-test/cases/{case}/console.txt"));
+        std::fs::read_to_string(file).unwrap().replace('\n', "")
+    };
+    assert!(console("sites-rack-1-undionly.kpxe").contains("http://boot.example.org:8080/racks/1.ipxe"));
+    assert!(console("ipxe.pxe").contains("iPXE 2.0.0"));
+    let patient = console("sites-patient-ipxe.efi-no-web-server");
+    for words in ["(try 1 of 10)", "Connection reset (https://ipxe.org/", "(try 2 of 10)", "iPXE>"] {
+        assert!(patient.contains(words), "{words} is not in:\n{patient}");
+    }
+}
+
+fn not_booted(real: &Real) {
+    let elsewhere = "#!ipxe\ndhcp && chain http://198.51.100.7/elsewhere.ipxe\n";
+    std::fs::write(real.project.join("embed-scripts/elsewhere.ipxe"), elsewhere).unwrap();
+    real.sites("[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"elsewhere.ipxe\"\n");
+    real.build(&[]);
+    let boot = |more: &[&str]| Ran::from(real.command(&[&["boot-test"], more].concat()).output().unwrap());
+    let error = boot(&["--case", "ipxe.efi"]).error(10);
+    let wanted = "`ipxe.efi`: the loader asked for `http://198.51.100.7/elsewhere.ipxe`, wanted `http://192.0.2.2/boot.ipxe` (DHCP option 17)\n";
+    assert!(error.contains(wanted), "{error}");
+    boot(&["--case", "ipxe.efi", "--chain-to", "http://198.51.100.7/elsewhere.ipxe"]).success();
+    // The first instruction of the one, and the middle of what the other has packed.
+    for (loader, offset, wanted) in [
+        ("ipxe.efi", entry_point(&real.read("ipxe.efi")), "the firmware caught a processor exception: "),
+        ("ipxe.pxe", real.read("ipxe.pxe").len() / 2, "the loader could not unpack itself: "),
+    ] {
+        let mut content = real.read(loader);
+        content[offset] ^= 0xff;
+        std::fs::write(real.tree().join(loader), content).unwrap();
+        support::forge(&real.tree());
+        let error = boot(&["--case", loader]).error(10);
+        assert!(error.contains(&format!("`{loader}`: {wanted}")), "{error}");
+    }
+}
+
+/// Where the first instruction of an EFI application stands in its file.
+fn entry_point(content: &[u8]) -> usize {
+    let number = |offset: usize, size: usize| {
+        content[offset..offset + size].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    let header = number(0x3c, 4);
+    let (sections, optional, address) = (number(header + 6, 2), number(header + 20, 2), number(header + 40, 4));
+    let section = |i: usize| header + 24 + optional + 40 * i;
+    let inside = |section: &usize| {
+        (number(section + 12, 4)..number(section + 12, 4) + number(section + 8, 4)).contains(&address)
+    };
+    let section = (0..sections).map(section).find(inside).unwrap();
+    address - number(section + 12, 4) + number(section + 20, 4)
 }
 
 fn killed(real: &Real) {
