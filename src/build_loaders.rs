@@ -15,11 +15,12 @@ use crate::paths::{self, Cache, Project};
 use crate::plan::{Inputs, Origin, Plan};
 use crate::progress::{Event, Progress};
 use crate::source::Supply;
+use crate::source::bundle;
 use crate::source::http::Network;
 use crate::source::ipxe::{self, Patch, Source};
 use crate::source::syslinux;
+use crate::tarball;
 use crate::toolchain::{self, Toolchain, needs};
-use crate::tree::archive;
 use crate::tree::manifest::Manifest;
 use crate::tree::publish::{self, Place, Published};
 
@@ -41,6 +42,9 @@ pub enum Error {
     /// The syslinux files are not to be had.
     #[error(transparent)]
     Syslinux(#[from] syslinux::Error),
+    /// The source bundle does not have what is pinned.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
     /// The build failed.
     #[error(transparent)]
     Build(#[from] build::Error),
@@ -64,6 +68,8 @@ pub struct Origins {
     pub ipxe_url: Option<String>,
     /// A path or address instead of the pin's, for the syslinux archive.
     pub syslinux_archive: Option<String>,
+    /// A source bundle that has everything.
+    pub bundle: Option<Utf8PathBuf>,
 }
 
 /// What goes in, read and checked.
@@ -116,6 +122,13 @@ impl Origins {
         Supply { network: &self.network, given: self.ipxe_url.as_deref() }
     }
 
+    /// Brings what the cache lacks out of the bundle, where there is one.
+    fn unpack(&self, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
+        let Some(bundle) = &self.bundle else { return Ok(()) };
+        let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
+        Ok(bundle::read(bundle, pins, cache, progress)?)
+    }
+
     fn syslinux(&self) -> Supply<'_> {
         Supply { network: &self.network, given: self.syslinux_archive.as_deref() }
     }
@@ -127,6 +140,7 @@ impl Origins {
 ///
 /// [`Error::Ipxe`] or [`Error::Syslinux`] where something is not to be had.
 pub fn fetch(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), Error> {
+    origins.unpack(pins, cache, progress)?;
     fetch_ipxe(&pins.ipxe, cache, origins, progress)?;
     // Opening it compares tree and content with the pin.
     Source::open(&pins.ipxe, cache, &[])?;
@@ -199,6 +213,7 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
         .iter()
         .filter_map(|file| if let Origin::Member(member) = &file.origin { Some(member.clone()) } else { None })
         .collect();
+    origins.unpack(pins, cache, progress)?;
     fetch_syslinux(&pins.syslinux, &members, cache, origins, progress)?;
     let (mut built, missing) = build::recall(plan, cache)?;
     // Checking every file of the source takes a second: once is enough for all build trees.
@@ -222,7 +237,7 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
     let published = place.publish(plan, &manifest, cache, progress)?;
     let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
     let archive = if pack {
-        let (sha256, size) = archive::pack(tree, pins.ipxe.epoch, &path)?;
+        let (sha256, size) = tarball::pack(tree, pins.ipxe.epoch, &path)?;
         Some((path, sha256, size))
     } else {
         if published == Published::New && path.exists() {

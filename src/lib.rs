@@ -13,6 +13,7 @@ pub mod fs;
 pub mod paths;
 pub mod process;
 pub mod progress;
+pub mod tarball;
 
 pub mod choices;
 pub mod source;

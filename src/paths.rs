@@ -57,6 +57,18 @@ impl Project {
         self.0.join("dist/tftp")
     }
 
+    /// The folders of what is pinned and what is chosen.
+    #[must_use]
+    pub fn facts_and_choices(&self) -> [Utf8PathBuf; 2] {
+        [self.0.join("vendor"), self.scripts()]
+    }
+
+    /// The source bundle that is written when no other place was asked for.
+    #[must_use]
+    pub fn default_bundle(&self, version: &str) -> Utf8PathBuf {
+        self.0.join(format!("dist/netboot-loaders-{version}-sources.tar.gz"))
+    }
+
     /// Where the report of a boot test goes when no other place was asked for.
     #[must_use]
     pub fn default_report(&self) -> Utf8PathBuf {

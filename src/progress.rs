@@ -85,6 +85,8 @@ pub enum Kind {
     Link,
     /// Publishing the tree; files.
     Publish,
+    /// Packing a tarball; files.
+    Pack,
     /// Booting a machine; phases.
     Boot,
 }

@@ -8,9 +8,10 @@ use tempfile::TempDir;
 use crate::choices::script::SLOT;
 use crate::digest::Sha256Digest;
 use crate::fs;
+use crate::tarball;
 use crate::tree::header::{Arch, Kind};
 use crate::tree::manifest::{self, Manifest};
-use crate::tree::{archive, verify};
+use crate::tree::verify;
 
 /// A tree that is as its manifest says.
 #[derive(Debug)]
@@ -160,10 +161,10 @@ impl Subject {
 fn unpack(tarball: &Utf8Path, root: &Utf8Path) -> std::io::Result<()> {
     let file = std::fs::File::open(tarball)?;
     // The tarball was verified: all its paths are in its manifest, and each is a plain file once.
-    archive::visit(file, &mut |path, _, reader| {
+    tarball::visit(file, &mut |entry| {
         let mut content = Vec::new();
-        reader.read_to_end(&mut content)?;
-        fs::write_atomic(&root.join(path), &content).map_err(std::io::Error::other)
+        entry.content.read_to_end(&mut content)?;
+        fs::write_atomic(&root.join(entry.path), &content).map_err(std::io::Error::other)
     })
 }
 

@@ -156,11 +156,16 @@ fn copy(repository: &Repository, path: &Utf8Path, commit: &CommitId, task: &mut 
     packed?;
     task.set(builder.written() as u64, Some(builder.object_count() as u64));
     writer.commit()?;
-    // Tells git that the parents are left out on purpose.
+    keep(repository, commit)
+}
+
+/// Makes sure that git keeps `commit`, whose parents are left out on purpose.
+pub(super) fn keep(repository: &Repository, commit: &CommitId) -> Result<(), git2::Error> {
     let shallow = repository.path().join("shallow");
     let mut list = std::fs::read_to_string(&shallow).unwrap_or_default();
     list += &format!("{commit}\n");
     std::fs::write(&shallow, list).map_err(|error| git2::Error::from_str(&error.to_string()))?;
+    let oid = Oid::from_bytes(commit.as_bytes())?;
     repository.reference(&format!("refs/pins/{commit}"), oid, true, "pinned").map(drop)
 }
 

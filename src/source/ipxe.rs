@@ -151,23 +151,55 @@ impl Source {
     ///
     /// [`Error`].
     pub fn export(&self, folder: &Utf8Path, epoch: u64, progress: &dyn Progress) -> Result<(), Error> {
-        let damaged = |error: git2::Error| Error::from(git::cache_error(&self.path, &error));
-        let files = files(&self.tree().map_err(damaged)?).map_err(damaged)?;
-        let mut task = Task::start(progress, Kind::Export, "iPXE's source", Some(files.len() as u64));
+        let total = self.files()?.len() as u64;
+        let mut task = Task::start(progress, Kind::Export, "iPXE's source", Some(total));
         let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(epoch);
-        for file in files {
-            let path = folder.join(&file.path);
+        self.each_file(|path, mode, content| {
+            let path = folder.join(path);
             fs::create_dir_all(path.parent().unwrap_or(folder))?;
-            let blob = self.repository.find_blob(file.oid).map_err(damaged)?;
-            fs::write_exported(&path, blob.content(), file.mode, modified)?;
+            fs::write_exported(&path, content, mode, modified)?;
             task.advance();
-        }
+            Ok(())
+        })?;
         task.finish("exported");
         Ok(())
     }
 
-    fn tree(&self) -> Result<Tree<'_>, git2::Error> {
-        self.repository.find_tree(self.tree)
+    /// Hands each file to `visit`, sorted bytewise by path: its path, its permission bits, its content.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], also what `visit` gives.
+    pub fn each_file(
+        &self,
+        mut visit: impl FnMut(&Utf8Path, u32, &[u8]) -> Result<(), fs::Error>,
+    ) -> Result<(), Error> {
+        for file in self.files()? {
+            let blob = self.repository.find_blob(file.oid).map_err(|error| self.damaged(&error))?;
+            visit(&file.path, file.mode, blob.content())?;
+        }
+        Ok(())
+    }
+
+    /// The commit of `pin` as git keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where it is not there.
+    pub fn commit(&self, pin: &IpxePin) -> Result<Vec<u8>, Error> {
+        let read = || {
+            self.repository.odb()?.read(Oid::from_bytes(pin.commit.as_bytes())?).map(|object| object.data().to_vec())
+        };
+        read().map_err(|error| self.damaged(&error))
+    }
+
+    fn damaged(&self, error: &git2::Error) -> Error {
+        git::cache_error(&self.path, error).into()
+    }
+
+    fn files(&self) -> Result<Vec<TreeFile>, Error> {
+        let tree = self.repository.find_tree(self.tree);
+        tree.and_then(|tree| files(&tree)).map_err(|error| self.damaged(&error))
     }
 }
 

@@ -5,6 +5,7 @@
 use self::http::Network;
 
 pub mod archive;
+pub mod bundle;
 pub mod download;
 pub mod git;
 pub mod http;

@@ -1,6 +1,5 @@
 //! The tree that is deployed: what is in it, how it is published, packed and verified.
 
-pub mod archive;
 pub mod header;
 pub mod manifest;
 pub mod publish;

@@ -6,12 +6,12 @@ use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::archive;
 use super::header::{self, Mismatch};
 use super::manifest::{File, Manifest, SCHEMA_VERSION};
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
 use crate::paths;
+use crate::tarball;
 
 /// The most that is read of a file in a tarball, in bytes; no loader comes near it.
 const MAX_FILE: u64 = 64 << 20;
@@ -127,13 +127,13 @@ pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
 
 fn tarball(path: &Utf8Path) -> Result<Report, Error> {
     let mut seen = Seen::default();
-    let visited = archive::visit(fs::open(path)?, &mut |file, plain, reader| {
+    let visited = tarball::visit(fs::open(path)?, &mut |entry| {
         let mut content = Vec::new();
-        reader.take(MAX_FILE).read_to_end(&mut content)?;
-        if plain {
-            seen.add(&file, &content);
+        entry.content.take(MAX_FILE).read_to_end(&mut content)?;
+        if entry.plain {
+            seen.add(&entry.path, &content);
         } else {
-            seen.differences.push(Difference::NotAFile(file));
+            seen.differences.push(Difference::NotAFile(entry.path));
         }
         Ok(())
     });

@@ -64,6 +64,20 @@ pub enum Command {
   cargo xtask fetch
   cargo xtask fetch --ipxe-url https://git.example.net/mirrors/ipxe.git")]
     Fetch(OriginArgs),
+    /// Writes all that the loaders are made from as one tarball
+    #[command(after_help = "The bundle is what the licences of the loaders ask to be offered with them, and all that
+a build needs where there is no network.
+
+Examples:
+  cargo xtask bundle-sources
+  cargo xtask build-loaders --offline --sources-from netboot-loaders-0.1.0-sources.tar.gz")]
+    BundleSources {
+        /// Where the bundle goes [default: dist/netboot-loaders-VERSION-sources.tar.gz]
+        #[arg(long, value_name = "FILE")]
+        out: Option<Utf8PathBuf>,
+        #[command(flatten)]
+        origins: OriginArgs,
+    },
     /// Says which tools are there, which are missing, and how to install them
     #[command(after_help = "Examples:
   cargo xtask doctor
@@ -116,6 +130,9 @@ pub struct OriginArgs {
     /// A path or URL of the syslinux release, .zip or .tar.xz, instead of the pinned addresses
     #[arg(long, value_name = "FILE")]
     pub syslinux_archive: Option<String>,
+    /// A source bundle, as bundle-sources writes it, to take everything from
+    #[arg(long, value_name = "FILE")]
+    pub sources_from: Option<Utf8PathBuf>,
 }
 
 /// `build-loaders`.

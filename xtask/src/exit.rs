@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use netboot_loaders::boot_test::subject;
-use netboot_loaders::source::{archive, download, git, ipxe, syslinux};
+use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
 use netboot_loaders::{boot_test, build, build_loaders, toolchain, tree};
 
 /// What `--help` says of them.
@@ -82,6 +82,7 @@ impl From<build_loaders::Error> for Failure {
             E::Toolchain(toolchain::Error::Missing { .. }) => MISSING_TOOL,
             E::Ipxe(error) | E::Build(build::Error::Source(error)) => ipxe_code(error),
             E::Syslinux(error) => syslinux_code(error),
+            E::Bundle(error) => bundle_code(error),
             E::Build(build::Error::Cancelled) | E::Publish(tree::publish::Error::Cancelled) | E::Cancelled => {
                 INTERRUPTED
             }
@@ -127,6 +128,16 @@ fn ipxe_code(error: &ipxe::Error) -> u8 {
         ipxe::Error::Mismatch { .. } => MISMATCH,
         ipxe::Error::Patch { .. } => BAD_INPUT,
         ipxe::Error::Git(_) | ipxe::Error::Fs(_) => FAILURE,
+    }
+}
+
+fn bundle_code(error: &bundle::Error) -> u8 {
+    use bundle::Error as E;
+    match error {
+        E::Ipxe(error) => ipxe_code(error),
+        E::NoMember(_) => UNAVAILABLE,
+        E::NotABundle { .. } | E::Mismatch { .. } => MISMATCH,
+        E::Git(_) | E::Fs(_) => FAILURE,
     }
 }
 

@@ -64,7 +64,12 @@ impl<'u> Host<'u> {
             }
             other => Ok(other.clone()),
         };
-        Ok(Origins { network, ipxe_url: local(&args.ipxe_url)?, syslinux_archive: local(&args.syslinux_archive)? })
+        Ok(Origins {
+            network,
+            ipxe_url: local(&args.ipxe_url)?,
+            syslinux_archive: local(&args.syslinux_archive)?,
+            bundle: args.sources_from.as_deref().map(absolute).transpose()?,
+        })
     }
 
     /// How make runs.

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         ("all_six_loaders_are_built_and_are_what_they_should_be", six_loaders),
         ("the_second_time_needs_nothing_and_another_script_only_links", second_script),
         ("loaders_are_byte_for_byte_what_stock_make_gives", stock_make),
-        ("another_folder_user_and_time_zone_give_the_same_bytes", elsewhere),
+        ("the_source_bundle_another_folder_and_time_zone_give_the_same_bytes", elsewhere),
         ("a_configuration_and_a_certificate_get_into_the_loaders", configuration),
         ("every_loader_boots_from_the_tarball", booted),
         ("what_is_broken_or_goes_elsewhere_does_not_pass_as_booted", not_booted),
@@ -139,7 +139,11 @@ fn elsewhere(real: &Real) {
     command.args(["-c", "umask 077; cd /; exec \"$@\"", "sh"]).arg(env!("CARGO_BIN_EXE_xtask"));
     command.args(["--project", real.project.as_str(), "--cache-dir", other.join("cache").as_str()]);
     command.args(["build-loaders", "--offline", "--jobs", "3", "--no-werror", "--out", other.join("tree").as_str()]);
-    command.args(["--ipxe-url", real.sources.ipxe_git().as_str(), "--syslinux-archive", &real.archive()]);
+    // From the source bundle alone, which is all that this other cache gets.
+    let bundle = other.join("bundle.tar.gz");
+    let bundled = real.command(&["bundle-sources", "--offline", "--out", bundle.as_str()]).output().unwrap();
+    assert!(bundled.status.success(), "{}", String::from_utf8_lossy(&bundled.stderr));
+    command.args(["--sources-from", bundle.as_str()]);
     command
         .env("TZ", "Pacific/Kiritimati")
         .env("LC_ALL", "C.UTF-8")

@@ -89,7 +89,12 @@ fn product(host: &Host<'_>) -> Result<Duration, Failure> {
     let choices = Choices::read(&host.project, &Silent)?;
     let path = |path: camino::Utf8PathBuf| Some(path.into_string());
     // Filling the new cache is not measured.
-    let near = Origins { network: Network::Offline, ipxe_url: path(host.cache()?.ipxe_git()), syslinux_archive: None };
+    let near = Origins {
+        network: Network::Offline,
+        ipxe_url: path(host.cache()?.ipxe_git()),
+        syslinux_archive: None,
+        bundle: None,
+    };
     for member in &choices.pins.syslinux.members {
         let content = netboot_loaders::fs::read(&host.cache()?.blob(&member.sha256))?;
         netboot_loaders::fs::write_atomic(&cache.blob(&member.sha256), &content)?;

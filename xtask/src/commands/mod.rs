@@ -3,6 +3,7 @@
 mod bench;
 mod boot_test;
 mod build_loaders;
+mod bundle_sources;
 mod check;
 mod doctor;
 mod fetch;
@@ -21,6 +22,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
     match command {
         Command::BuildLoaders(args) => build_loaders::run(&args, host),
         Command::Fetch(args) => fetch::run(&args, host),
+        Command::BundleSources { out, origins } => bundle_sources::run(out.as_deref(), &origins, host),
         Command::Doctor(args) => doctor::run(&args, host),
         Command::Verify { path } => verify::run(path, host),
         Command::BootTest(args) => boot_test::run(&args, host),

@@ -42,6 +42,7 @@ pub(super) fn verb(kind: Kind) -> &'static str {
         Kind::Make => "make",
         Kind::Link => "link",
         Kind::Publish => "publish",
+        Kind::Pack => "pack",
         Kind::Boot => "boot",
     }
 }

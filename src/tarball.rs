@@ -1,0 +1,126 @@
+//! Tarballs with the same bytes every time: ustar, one time, one owner, gzip without name and time.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
+use tar::{Builder, EntryType, Header};
+use tempfile::NamedTempFile;
+
+use crate::digest::Sha256Digest;
+use crate::fs::{self, EntryKind};
+
+/// The most that may stand between the last entry and the end of a tarball, in bytes.
+const MAX_PADDING: u64 = 1 << 20;
+
+/// Packs the folder at `tree` into the `.tar.gz` at `path`, sorted, whole or not at all; `epoch` (seconds) is
+/// every file's time. Returns the tarball's SHA-256 and its size in bytes.
+///
+/// # Errors
+///
+/// [`fs::Error`] where the tree cannot be read or the tarball not be written.
+pub fn pack(tree: &Utf8Path, epoch: u64, path: &Utf8Path) -> Result<(Sha256Digest, u64), fs::Error> {
+    let mut packer = Packer::create(path, epoch)?;
+    for (member, kind) in fs::walk(tree)? {
+        if kind == EntryKind::File {
+            packer.add(&member, 0o644, &fs::read(&tree.join(&member))?)?;
+        }
+    }
+    packer.publish()
+}
+
+/// A tarball being written. It stands in its place once it is published, and not before.
+pub struct Packer {
+    builder: Builder<GzEncoder<NamedTempFile>>,
+    path: Utf8PathBuf,
+    epoch: u64,
+}
+
+impl Packer {
+    /// Begins the `.tar.gz` at `path`; `epoch` (seconds) is every file's time.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`] where it cannot be written there.
+    pub fn create(path: &Utf8Path, epoch: u64) -> Result<Self, fs::Error> {
+        let failed = |error| fs::Error::new("write", path, error);
+        let folder = path.parent().unwrap_or(Utf8Path::new("."));
+        let file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(failed)?;
+        let compressor = GzBuilder::new().mtime(0).operating_system(255).write(file, Compression::best());
+        Ok(Self { builder: Builder::new(compressor), path: path.to_owned(), epoch })
+    }
+
+    /// Adds a file with `mode` (permission bits). Whoever wants the same bytes every time adds the same
+    /// files in the same order.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn add(&mut self, name: &Utf8Path, mode: u32, content: &[u8]) -> Result<(), fs::Error> {
+        let mut header = Header::new_ustar();
+        let mut append = |header: &mut Header| {
+            header.set_path(name)?;
+            header.set_size(content.len() as u64);
+            header.set_entry_type(EntryType::Regular);
+            header.set_mode(mode);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(self.epoch);
+            header.set_cksum();
+            self.builder.append(header, content)
+        };
+        append(&mut header).map_err(|error| fs::Error::new("write", &self.path, error))
+    }
+
+    /// Ends the tarball and puts it in its place; returns its SHA-256 and its size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn publish(self) -> Result<(Sha256Digest, u64), fs::Error> {
+        let failed = |error| fs::Error::new("write", &self.path, error);
+        let file = self.builder.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
+        fs::publish_file(file, &self.path)?;
+        fs::sha256(&self.path)
+    }
+}
+
+/// An entry of a tarball.
+pub struct Entry<'r> {
+    /// Its path, without a leading `./`.
+    pub path: Utf8PathBuf,
+    /// Whether it is a regular file.
+    pub plain: bool,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its content.
+    pub content: &'r mut dyn Read,
+}
+
+/// Hands each entry of a `.tar.gz` but folders to `visit`.
+///
+/// # Errors
+///
+/// What reading the tarball gives.
+pub fn visit(tarball: File, visit: &mut dyn FnMut(Entry<'_>) -> io::Result<()>) -> io::Result<()> {
+    let mut archive = tar::Archive::new(GzDecoder::new(io::BufReader::new(tarball)));
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let kind = entry.header().entry_type();
+        if kind.is_dir() {
+            continue;
+        }
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let path = Utf8PathBuf::from(path.strip_prefix("./").unwrap_or(&path));
+        let mode = entry.header().mode()? & 0o777;
+        visit(Entry { path, plain: kind.is_file(), mode, content: &mut entry })?;
+    }
+    // The checksum of the whole stands behind the last entry, and nothing may stand behind that.
+    let mut decoder = archive.into_inner();
+    io::copy(&mut decoder.by_ref().take(MAX_PADDING), &mut io::sink())?;
+    let mut rest = decoder.into_inner();
+    if rest.fill_buf()?.is_empty() { Ok(()) } else { Err(io::Error::other("something follows the end of the tarball")) }
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask bundle-sources`
+
+use camino::Utf8Path;
+use netboot_loaders::build_loaders::{self, Choices, fetch};
+use netboot_loaders::source::bundle;
+use serde_json::json;
+
+use crate::cli::OriginArgs;
+use crate::exit::Failure;
+use crate::host::{Host, absolute};
+use crate::ui::size;
+
+pub(super) fn run(out: Option<&Utf8Path>, origins: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
+    let pins = Choices::read(&host.project, host.ui)?.pins;
+    let cache = host.cache()?;
+    fetch(&pins, &cache, &Host::origins(origins)?, host.ui)?;
+    let path = out.map_or_else(|| Ok(host.project.default_bundle(env!("CARGO_PKG_VERSION"))), absolute)?;
+    let (sha256, bytes) =
+        bundle::write(&host.project, &pins, &cache, &path, host.ui).map_err(build_loaders::Error::from)?;
+    host.ui.result(
+        &format!(
+            "{sha256}  {}  {path}\nnext: offer it wherever the loaders are offered; `cargo xtask build-loaders --offline --sources-from {path}` builds from it\n",
+            size(bytes)
+        ),
+        json!({ "path": path, "sha256": sha256, "size": bytes }),
+    );
+    Ok(())
+}
