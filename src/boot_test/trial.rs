@@ -79,7 +79,7 @@ pub fn run(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, Erro
     let nonce = Sha256Digest::of(folder.as_str().as_bytes()).short();
     let network = &lab.request.network;
     let service = Service::new(case, network, &nonce, lab.request.append);
-    let files = lay_out(case, &service, &folder, lab)?;
+    let files = lay_out(&service, &folder, lab)?;
     let mut task = Task::start(
         lab.progress,
         Kind::Boot,
@@ -117,7 +117,7 @@ pub fn run(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, Erro
 
 /// Makes the machine's folder, and a TFTP folder that shows the tree, with a pxelinux configuration of the
 /// case's own.
-fn lay_out(case: &Case, service: &Service, folder: &Utf8Path, lab: &Lab<'_>) -> Result<Files, fs::Error> {
+fn lay_out(service: &Service, folder: &Utf8Path, lab: &Lab<'_>) -> Result<Files, fs::Error> {
     machine::prepare(folder, lab.request.kit)?;
     let files = Files { served: folder.join("tftp"), folder: folder.join("dhcp") };
     fs::create_dir_all(&files.served)?;
@@ -129,8 +129,6 @@ fn lay_out(case: &Case, service: &Service, folder: &Utf8Path, lab: &Lab<'_>) -> 
         }
     }
     if let (Some(own), Some(text)) = (own, &service.pxelinux) {
-        // A loader below a folder looks for its configuration from there on.
-        debug_assert!(case.loader.site.is_none());
         fs::write_atomic(&own, text.as_bytes())?;
     }
     Ok(files)

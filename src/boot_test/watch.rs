@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use camino::Utf8PathBuf;
+
 use super::case::{Aim, Case, Destination, Fault};
 use super::happening::{Asked, Happening, Request};
 use super::phase::Phase;
@@ -12,7 +14,6 @@ use super::service::{MARK, Service};
 use super::steps::{FIRMWARE, Step, steps};
 use super::userland::{COMMAND_LINE, REACHED};
 use crate::paths;
-use camino::Utf8PathBuf;
 
 /// What has to be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Watch<'c> {
     missing: Vec<Utf8PathBuf>,
     /// Whether the loader itself has asked for an address.
     alive: bool,
+    /// How and when the machine stopped. Its last words may be heard after that.
+    stopped: Option<(Stop, Duration)>,
 }
 
 impl<'c> Watch<'c> {
@@ -76,6 +79,7 @@ impl<'c> Watch<'c> {
             steps: steps(case),
             missing: Vec::new(),
             alive: false,
+            stopped: None,
         }
     }
 
@@ -109,10 +113,13 @@ impl<'c> Watch<'c> {
             }
             Happening::Asked(request) => self.asked(request, at),
             Happening::Said(text) => self.said(text, at),
-            Happening::Stopped(stop) => Some(self.stopped(*stop, at)),
+            Happening::Stopped(stop) => {
+                self.stopped = Some((*stop, at));
+                None
+            }
             Happening::Gone { program, words } => Some(failed(format!("{program} ended by itself: {words}"))),
         };
-        let verdict = verdict.or_else(|| self.step(what, &mut reactions));
+        let verdict = verdict.or_else(|| self.arrived()).or_else(|| self.step(what, &mut reactions));
         reactions.extend(verdict.map(Reaction::Done));
         reactions
     }
@@ -219,24 +226,23 @@ impl<'c> Watch<'c> {
     /// Whether the console has begun to say that all is lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.case.aim != Aim::Fault(Fault::NoRootPath) && self.crash(false).is_some()
+        self.stopped.is_some() || (self.case.aim != Aim::Fault(Fault::NoRootPath) && self.crash(false).is_some())
     }
 
-    fn stopped(&mut self, stop: Stop, at: Duration) -> Verdict {
-        if self.case.aim != Aim::Userland {
-            return failed(format!("the machine {} by itself", stop_words(stop)));
+    /// The verdict where Linux has said all that it has to say, and switched the machine off.
+    fn arrived(&mut self) -> Option<Verdict> {
+        let (Stop::PoweredOff, at) = self.stopped? else { return None };
+        if self.case.aim != Aim::Userland || !self.has(Phase::Userland) {
+            return None;
         }
-        if stop != Stop::PoweredOff || !self.has(Phase::Userland) {
-            let reason = format!("the machine {} before userland was reached{}", stop_words(stop), self.not_in_tree());
-            return failed(self.crash(false).unwrap_or(reason));
+        let (_, line) = self.console.split_once(COMMAND_LINE)?;
+        let (line, _) = line.split_once('\n')?;
+        let mark = format!("{MARK}{}", self.nonce);
+        if !line.contains(&mark) {
+            return Some(failed(format!("found the kernel's command line `{line}`, wanted `{mark}` on it")));
         }
         self.reach(Phase::Off, at);
-        let mark = format!("{MARK}{}", self.nonce);
-        let line = self.console.lines().find(|line| line.starts_with(COMMAND_LINE)).unwrap_or_default();
-        if !line.contains(&mark) {
-            return failed(format!("found `{line}` in userland, wanted `{mark}` on the kernel's command line"));
-        }
-        Verdict::Passed
+        Some(Verdict::Passed)
     }
 
     /// Does the steps that are due.
@@ -270,6 +276,10 @@ impl<'c> Watch<'c> {
     pub fn given_up(&self, what: &str) -> Verdict {
         if let Some(reason) = self.crash(false) {
             return failed(reason);
+        }
+        if let Some((stop, _)) = self.stopped {
+            let when = if self.case.aim == Aim::Userland { "before userland was reached" } else { "by itself" };
+            return failed(format!("the machine {} {when}{}", stop_words(stop), self.not_in_tree()));
         }
         let expected = match self.steps.front() {
             Some(Step::Says(text)) => format!("; waited for the console to say `{text}`"),

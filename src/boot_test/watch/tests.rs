@@ -35,6 +35,21 @@ fn watch(case: &Case, happenings: &[Happening]) -> (Vec<Reaction>, Vec<Phase>) {
     (reactions, watch.phases.iter().map(|(phase, _)| *phase).collect())
 }
 
+/// The reason of `case`, once nothing more happens after `happenings`.
+#[track_caller]
+fn at_last(case: &Case, happenings: &[Happening]) -> String {
+    let service = Service::new(case, &Network::default(), NONCE, "");
+    let mut watch = Watch::new(case, &service, NONCE);
+    for what in happenings {
+        assert_eq!(watch.see(Duration::ZERO, what), []);
+    }
+    assert!(watch.is_lost(), "it is known that nothing more comes");
+    match watch.given_up("nothing happened for 3 seconds") {
+        Verdict::Failed(reason) => reason,
+        Verdict::Passed => panic!("passed"),
+    }
+}
+
 #[track_caller]
 fn fails(case: &Case, happenings: &[Happening], wanted: &str) {
     let (reactions, _) = watch(case, happenings);
@@ -77,13 +92,21 @@ fn a_nonce_alone_is_not_enough() {
     let case = ipxe("ipxe.efi", Aim::Userland);
     let mut reset = [until_kernel("ipxe.efi"), userland(&format!("{MARK}{NONCE}"))].concat();
     *reset.last_mut().unwrap() = Happening::Stopped(Stop::Reset);
-    fails(&case, &reset, "the machine reset itself before userland was reached");
+    assert_eq!(at_last(&case, &reset), "the machine reset itself before userland was reached");
     fails(&case, &[until_kernel("ipxe.efi"), userland("quiet")].concat(), "wanted `netboot-loaders.case=0123456789ab`");
-    fails(
-        &case,
-        &[until_kernel("ipxe.efi"), vec![Happening::Stopped(Stop::PoweredOff)]].concat(),
-        "switched itself off",
-    );
+    let silent = [until_kernel("ipxe.efi"), vec![Happening::Stopped(Stop::PoweredOff)]].concat();
+    assert_eq!(at_last(&case, &silent), "the machine switched itself off before userland was reached");
+}
+
+#[test]
+fn last_words_may_be_heard_after_the_power_is_off() {
+    let case = ipxe("ipxe.efi", Aim::Userland);
+    let mut late = [until_kernel("ipxe.efi"), userland(&format!("{MARK}{NONCE}"))].concat();
+    let off = late.pop().unwrap();
+    late.insert(late.len() - 1, off);
+    let (reactions, phases) = watch(&case, &late);
+    assert_eq!(reactions, [Reaction::Done(Verdict::Passed)]);
+    assert_eq!(phases, Phase::ALL);
 }
 
 #[test]
