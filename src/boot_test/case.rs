@@ -7,6 +7,7 @@ use std::sync::Arc;
 use camino::Utf8Path;
 use serde::Serialize;
 
+use super::network::{Dhcp, Network};
 use super::subject::{LoaderFile, Program, Target};
 use crate::choices::script::Script;
 use crate::choices::sites::Sites;
@@ -97,11 +98,11 @@ impl Aim {
 
 /// Where an iPXE loader is to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    /// Where DHCP option 17 says.
-    RootPath,
-    /// To one of these addresses.
-    Addresses(Vec<String>),
+pub struct Destination {
+    /// Where DHCP option 17 says: so it is unless the script's variables name an address.
+    pub root_path: bool,
+    /// Or to one of these addresses.
+    pub addresses: Vec<String>,
 }
 
 /// What loaders are meant to do, as a project says.
@@ -123,8 +124,9 @@ impl Intent {
 
     fn destination(&self, slot: &Sha256Digest) -> Destination {
         let mut addresses = self.scripts.get(slot).map(|script| script.addresses.clone()).unwrap_or_default();
+        let root_path = addresses.is_empty();
         addresses.extend(self.addresses.iter().cloned());
-        if addresses.is_empty() { Destination::RootPath } else { Destination::Addresses(addresses) }
+        Destination { root_path, addresses }
     }
 }
 
@@ -191,7 +193,7 @@ fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent) -> Case {
             *script = script.take().or_else(known);
             intent.destination(slot)
         }
-        Program::Syslinux => Destination::RootPath,
+        Program::Syslinux => Destination { root_path: false, addresses: Vec::new() },
     };
     Case { name, loader, firmware, aim, destination }
 }
@@ -224,14 +226,17 @@ fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
 fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     let faults = Fault::ALL.map(|fault| case(loader, fault.name(), Aim::Fault(fault), intent));
     // A script that goes to a fixed address does not care about option 17.
-    let applies = |case: &Case| case.aim != Aim::Fault(Fault::NoRootPath) || case.destination == Destination::RootPath;
+    let applies = |case: &Case| case.aim != Aim::Fault(Fault::NoRootPath) || case.destination.root_path;
     faults.into_iter().filter(applies).filter(|case| !super::steps::steps(case).is_empty()).collect()
 }
 
 impl Case {
     /// Why no machine here can run it.
     #[must_use]
-    pub fn obstacle(&self) -> Option<String> {
+    pub fn obstacle(&self, network: &Network) -> Option<String> {
+        if self.aim == Aim::Fault(Fault::NoRootPath) && network.dhcp != Dhcp::Own {
+            return Some("the DHCP configuration that was given decides about option 17".into());
+        }
         if let Target::Uefi(arch) = self.loader.target
             && arch != Arch::X86_64
         {
@@ -243,8 +248,7 @@ impl Case {
         {
             return Some("it speaks no HTTP, and the kernel is on a web server".into());
         }
-        let Destination::Addresses(addresses) = &self.destination else { return None };
-        let secure = addresses.iter().find(|address| address.starts_with("https:"))?;
+        let secure = self.destination.addresses.iter().find(|address| address.starts_with("https:"))?;
         Some(format!("`{secure}` has a certificate of its own, which nothing here can stand in for"))
     }
 
@@ -329,18 +333,36 @@ mod tests {
     fn what_no_machine_can_run_says_so() {
         let mut arm = ipxe("ipxe.efi", Aim::Userland);
         arm.loader.target = Target::Uefi(Arch::Arm64);
-        assert_eq!(arm.obstacle().unwrap(), "there is no machine with UEFI for arm64");
+        assert_eq!(arm.obstacle(&Network::default()).unwrap(), "there is no machine with UEFI for arm64");
         let mut secure = ipxe("ipxe.efi", Aim::Userland);
-        secure.destination = Destination::Addresses(vec!["https://192.0.2.10/a".into()]);
-        assert!(secure.obstacle().unwrap().starts_with("`https://192.0.2.10/a` has a certificate"));
-        assert_eq!(ipxe("ipxe.efi", Aim::Userland).obstacle(), None);
+        secure.destination.addresses = vec!["https://192.0.2.10/a".into()];
+        assert!(secure.obstacle(&Network::default()).unwrap().starts_with("`https://192.0.2.10/a` has a certificate"));
+        assert_eq!(ipxe("ipxe.efi", Aim::Userland).obstacle(&Network::default()), None);
     }
 
     #[test]
-    fn a_fixed_address_is_the_goal_and_makes_option_17_irrelevant() {
-        let intent = Intent { addresses: vec!["http://192.0.2.10/a".into()], ..Intent::default() };
-        let cases = cases(&[ipxe("ipxe.efi", Aim::Userland).loader], &intent, &Selection::default());
-        assert!(cases.iter().all(|case| case.destination == Destination::Addresses(intent.addresses.clone())));
-        assert!(!cases.iter().any(|case| case.aim == Aim::Fault(Fault::NoRootPath)));
+    fn an_address_of_the_script_takes_the_place_of_option_17_and_a_given_one_does_not() {
+        let loader = ipxe("ipxe.efi", Aim::Userland).loader;
+        let given = Intent { addresses: vec!["http://192.0.2.10/a".into()], ..Intent::default() };
+        let found = cases(std::slice::from_ref(&loader), &given, &Selection::default());
+        assert!(found.iter().all(|case| case.destination.root_path && case.destination.addresses == given.addresses));
+        let Program::Ipxe { slot, .. } = &loader.program else { panic!("{loader:?}") };
+        let vars = [("boot_url".to_owned(), "http://192.0.2.10/b".to_owned())].into();
+        let template = b"#!ipxe\nchain {{ boot_url }}\n";
+        let script = Script::render("a.ipxe".into(), "a.ipxe".into(), template, &vars).unwrap();
+        let own = Intent { scripts: [(*slot, Arc::new(script))].into(), ..Intent::default() };
+        let found = cases(&[loader], &own, &Selection::default());
+        assert_eq!(
+            found[0].destination,
+            Destination { root_path: false, addresses: vec!["http://192.0.2.10/b".into()] }
+        );
+        assert!(!found.iter().any(|case| case.aim == Aim::Fault(Fault::NoRootPath)));
+    }
+
+    #[test]
+    fn with_a_dhcp_configuration_of_somebody_else_option_17_cannot_be_withheld() {
+        let case = ipxe("ipxe.efi", Aim::Fault(Fault::NoRootPath));
+        let network = Network { dhcp: Dhcp::Dnsmasq("a.conf".into()), ..Network::default() };
+        assert!(case.obstacle(&network).is_some() && case.obstacle(&Network::default()).is_none());
     }
 }

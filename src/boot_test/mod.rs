@@ -160,7 +160,7 @@ fn side_by_side(cases: &[Case], lab: &Lab<'_>) -> Result<Vec<CaseReport>, trial:
     let work = || {
         let mut done = Vec::new();
         while let Some((number, case)) = next() {
-            let report = match case.obstacle() {
+            let report = match case.obstacle(&lab.request.network) {
                 Some(reason) => CaseReport::skipped(case, reason),
                 None => trial::run(case, number, lab).inspect_err(|_| while next().is_some() {})?,
             };

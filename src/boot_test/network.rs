@@ -100,13 +100,7 @@ fn network(table: &Table<'_>, folder: &Utf8Path) -> Network {
             *place = at.value;
         }
     }
-    for at in given.iter().flatten().filter(|at| !network.contains(at.value)) {
-        let message = format!("`{}` is outside of {}/{}", at.value, network.server, network.prefix);
-        table.report(at.place.finding(message, "choose an address in the network of `server`"));
-    }
-    if network.range.0 > network.range.1 {
-        table.report(table.place().finding("`first` comes after `last`", "exchange them"));
-    }
+    check(&network, &given, table);
     if let Some(at) = table.string("dnsmasq") {
         let file = folder.join(&at.value);
         if !file.is_file() {
@@ -115,6 +109,24 @@ fn network(table: &Table<'_>, folder: &Utf8Path) -> Network {
         network.dhcp = Dhcp::Dnsmasq(file);
     }
     network
+}
+
+/// Reports addresses that do not go together; `given` are those of `web`, `first` and `last`.
+fn check(network: &Network, given: &[Option<At<Ipv4Addr>>; 3], table: &Table<'_>) {
+    let values = [network.web, network.range.0, network.range.1];
+    for ((key, value), given) in ["web", "first", "last"].into_iter().zip(values).zip(given) {
+        let place = given.as_ref().map_or_else(|| table.place(), |at| at.place.clone());
+        if !network.contains(value) {
+            let message = format!("`{key}` is {value}, which is outside of {}/{}", network.server, network.prefix);
+            table.report(place.finding(message, "choose an address in the network of `server`"));
+        } else if value == network.server || (key != "web" && value == network.web) {
+            let message = format!("`{key}` is {value}, which is a server's own address");
+            table.report(place.finding(message, "choose another address"));
+        }
+    }
+    if network.range.0 > network.range.1 {
+        table.report(table.place().finding("`first` comes after `last`", "exchange them"));
+    }
 }
 
 fn prefixed(text: &str) -> Result<(Ipv4Addr, u8), String> {
@@ -146,13 +158,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_said_has_to_fit_all_the_same() {
+        let text = read("server = \"10.0.0.1/24\"\n").unwrap_err().to_string();
+        assert_eq!(text.matches(", which is outside of 10.0.0.1/24").count(), 3, "{text}");
+        let text = read("web = \"192.0.2.1\"\n").unwrap_err().to_string();
+        assert!(text.contains("`web` is 192.0.2.1, which is a server's own address"), "{text}");
+    }
+
+    #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let error = read("server = \"10.0.0.1\"\nweb = \"10.0.0.2\"\nfirst = \"x\"\ndnsmasq = \"gone\"\nlease = 1\n")
             .unwrap_err();
         let text = error.to_string();
         for part in [
             "`server`: found `10.0.0.1`",
-            "`web`: `10.0.0.2` is outside of 192.0.2.1/24",
+            "`web`: `web` is 10.0.0.2, which is outside of 192.0.2.1/24",
             "`first`: ",
             "`dnsmasq`: there is no file",
             "`lease`: ",

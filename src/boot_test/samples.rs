@@ -14,7 +14,13 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
         if efi { (Firmware::Uefi, Target::Uefi(Arch::X86_64)) } else { (Firmware::Bios, Target::Bios) };
     let site = path.split('/').rev().nth(1).map(str::to_owned);
     let loader = LoaderFile { path: path.into(), sha256: Sha256Digest::of(path.as_bytes()), site, target, program };
-    Case { name: path.into(), loader, firmware, aim, destination: Destination::RootPath }
+    Case {
+        name: path.into(),
+        loader,
+        firmware,
+        aim,
+        destination: Destination { root_path: true, addresses: Vec::new() },
+    }
 }
 
 /// A case of an iPXE loader that goes where option 17 says.

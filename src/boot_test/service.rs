@@ -49,12 +49,11 @@ impl Service {
             _ => (Asked::Other, network.web),
         };
         let at = |name: &str| (place, format!("http://{address}/{name}"));
-        let (scripts, root_path) = match (&case.loader.program, &case.destination) {
-            (Program::Syslinux, _) => (Vec::new(), None),
-            (_, Destination::Addresses(urls)) => (urls.iter().map(|url| located(url, network)).collect(), None),
-            (_, Destination::RootPath) => (vec![at("boot.ipxe")], Some(at("boot.ipxe").1)),
-        };
-        let root_path = root_path.filter(|_| case.aim != Aim::Fault(Fault::NoRootPath));
+        let Destination { root_path, addresses } = &case.destination;
+        let mut scripts: Vec<_> = addresses.iter().map(|url| located(url, network)).collect();
+        scripts.extend(root_path.then(|| at("boot.ipxe")));
+        let offered = *root_path && case.aim != Aim::Fault(Fault::NoRootPath);
+        let root_path = offered.then(|| at("boot.ipxe").1);
         let (early, later) = match case.firmware {
             Firmware::Bios => (None, root_path),
             Firmware::Uefi => (root_path, None),
@@ -156,7 +155,8 @@ mod tests {
     #[test]
     fn a_given_address_is_served_wherever_it_is() {
         let mut case = ipxe("sites/a/ipxe.efi", Aim::Userland);
-        case.destination = Destination::Addresses(vec!["http://boot.example.org:8080/a.ipxe".into()]);
+        let addresses = vec!["http://boot.example.org:8080/a.ipxe".into()];
+        case.destination = Destination { root_path: false, addresses };
         let service = service(&case);
         assert_eq!(service.scripts, [(Asked::Elsewhere, "http://boot.example.org:8080/a.ipxe".to_owned())]);
         assert!(service.servers.contains(&(Asked::Elsewhere, Ipv4Addr::UNSPECIFIED, 8080)));

@@ -24,16 +24,22 @@ pub const FIRMWARE: [&str; 3] = ["BdsDxe: failed to start", "No bootable device.
 #[must_use]
 pub fn steps(case: &Case) -> VecDeque<Step> {
     let (Aim::Fault(fault), Some(script)) = (case.aim, case.script()) else { return VecDeque::new() };
-    if case.destination == Destination::RootPath && !script.contains("${root-path}") {
+    let Destination { root_path, addresses } = &case.destination;
+    let goal = if *root_path && script.contains("${root-path}") {
+        "/boot.ipxe"
+    } else if let Some(address) = addresses.iter().find(|address| script.contains(address.as_str())) {
+        address.as_str()
+    } else {
         // It will not get where it should, and that is another case's verdict.
         return VecDeque::new();
-    }
+    };
     let says = |text: &str| Step::Says(text.to_owned());
     // Ctrl-B in its pauses, as in the scripts that come with this tool.
     let patient = script.contains("--key 0x02");
     let plain = !["prompt", "menu", "goto", "shell"].iter().any(|word| script.contains(word));
     let shell = [says("Ctrl-B"), Step::Type(0x02), says("iPXE>")];
     let error = match fault {
+        Fault::NoRootPath if !script.contains("${root-path}") => return VecDeque::new(),
         Fault::NoRootPath if script.contains("isset ${root-path}") => {
             return if patient { [says("iPXE>")].into() } else { VecDeque::new() };
         }
@@ -42,11 +48,7 @@ pub fn steps(case: &Case) -> VecDeque<Step> {
         Fault::NoScript => "Not found (https://ipxe.org/",
         Fault::NoWebServer => "Connection reset (https://ipxe.org/",
     };
-    let goal = match &case.destination {
-        Destination::RootPath => "/boot.ipxe".to_owned(),
-        Destination::Addresses(addresses) => addresses.first().cloned().unwrap_or_default(),
-    };
-    let attempt = [Step::Says(goal), says(error)];
+    let attempt = [says(goal), says(error)];
     let mut steps: VecDeque<Step> = attempt.clone().into();
     if patient {
         steps.extend(attempt.into_iter().chain(shell));

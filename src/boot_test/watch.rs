@@ -56,6 +56,10 @@ pub struct Watch<'c> {
     heard: String,
     /// How far the steps have got in it.
     searched: usize,
+    /// Where in the console a sign of a crash stands, and what it means.
+    crash: Option<(usize, &'static str)>,
+    /// Where in the console the firmware went on.
+    given_back: Option<usize>,
     steps: VecDeque<Step>,
     missing: Vec<Utf8PathBuf>,
     /// Whether the loader itself has asked for an address.
@@ -76,6 +80,8 @@ impl<'c> Watch<'c> {
             console: String::new(),
             heard: String::new(),
             searched: 0,
+            crash: None,
+            given_back: None,
             steps: steps(case),
             missing: Vec::new(),
             alive: false,
@@ -144,6 +150,10 @@ impl<'c> Watch<'c> {
         if self.case.aim == Aim::WrongServer {
             return self.wrong_server(&place);
         }
+        if !self.has(Phase::Loader) {
+            // What a boot ROM asks for is not the loader's doing.
+            return None;
+        }
         if request.status != 200 {
             let wanted = if self.has(Phase::Script) {
                 format!("`{}`", self.service.kernel.1)
@@ -152,9 +162,9 @@ impl<'c> Watch<'c> {
                 urls.join(" or ")
             };
             let source = match (&self.case.destination, self.has(Phase::Script)) {
-                (_, true) => String::new(),
-                (Destination::RootPath, _) => " (DHCP option 17)".to_owned(),
-                (Destination::Addresses(_), _) => " (the script's variables)".to_owned(),
+                (_, true) => "",
+                (Destination { root_path: true, .. }, _) => " (DHCP option 17)",
+                _ => " (the script's variables)",
             };
             return (self.case.aim == Aim::Userland).then(|| {
                 failed(format!(
@@ -169,8 +179,7 @@ impl<'c> Watch<'c> {
             (Phase::Initrd, self.service.initrd == place),
         ];
         for (phase, here) in phases {
-            // What a boot ROM asks for is no phase of the loader's.
-            if here && request.whole && self.has(Phase::Loader) {
+            if here && request.whole {
                 self.reach(phase, at);
             }
         }
@@ -191,42 +200,45 @@ impl<'c> Watch<'c> {
     }
 
     fn said(&mut self, text: &str, at: Duration) -> Option<Verdict> {
+        // Only what is new is looked at, and as much before it as a sign may be long.
+        let (fresh, heard) = (tail(&self.console), tail(&self.heard));
         self.console.push_str(text);
         self.heard.extend(text.chars().filter(|c| *c != '\n'));
-        if self.heard.contains(&format!("{REACHED}{}", self.nonce)) {
+        if self.heard[heard..].contains(&format!("{REACHED}{}", self.nonce)) {
             self.reach(Phase::Userland, at);
         }
+        let find = |sign: &str| self.console[fresh..].find(sign).map(|start| fresh + start);
+        let crash = CRASHES.iter().find_map(|(sign, words)| Some((find(sign)?, *words)));
+        let given_back = FIRMWARE.iter().find_map(|sign| find(sign));
+        self.crash = self.crash.or(crash);
+        self.given_back = self.given_back.or(given_back);
         if self.case.aim == Aim::Fault(Fault::NoRootPath) {
             // OVMF does not survive an iPXE that was started by an iPXE, and that is not what is tested.
             return None;
         }
-        if let Some(reason) = self.crash(true) {
-            return Some(failed(reason));
+        if let Some((start, words)) = self.crash.filter(|(start, _)| self.is_whole(*start)) {
+            return Some(failed(self.crash_words(start, words)));
         }
-        let early = self.case.aim == Aim::Userland || self.case.aim == Aim::WrongServer;
-        let sign = FIRMWARE.into_iter().find(|sign| self.has_whole(sign))?;
-        (early && self.has(Phase::Loader)).then(|| {
-            let (line, lacking) = (self.line_with(sign), self.not_in_tree());
+        let start = self.given_back.filter(|start| self.is_whole(*start) && self.has(Phase::Loader))?;
+        matches!(self.case.aim, Aim::Userland | Aim::WrongServer).then(|| {
+            let (line, lacking) = (self.line_at(start), self.not_in_tree());
             failed(format!("the loader gave up, and the firmware went on: `{line}`{lacking}"))
         })
     }
 
-    /// Whether the console says `sign`, in a line that has ended.
-    fn has_whole(&self, sign: &str) -> bool {
-        self.console.split_once(sign).is_some_and(|(_, rest)| rest.contains('\n'))
+    /// Whether the line at `start` of the console has ended.
+    fn is_whole(&self, start: usize) -> bool {
+        self.console[start..].contains('\n')
     }
 
-    /// What the console says where all is lost; only once its line is `whole`, where that is asked for.
-    fn crash(&self, whole: bool) -> Option<String> {
-        let told = |sign: &str| if whole { self.has_whole(sign) } else { self.console.contains(sign) };
-        let (sign, words) = CRASHES.iter().find(|(sign, _)| told(sign))?;
-        Some(format!("{words}: `{}`{}", self.line_with(sign), self.not_in_tree()))
+    fn crash_words(&self, start: usize, words: &str) -> String {
+        format!("{words}: `{}`{}", self.line_at(start), self.not_in_tree())
     }
 
     /// Whether the console has begun to say that all is lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.stopped.is_some() || (self.case.aim != Aim::Fault(Fault::NoRootPath) && self.crash(false).is_some())
+        self.stopped.is_some() || (self.case.aim != Aim::Fault(Fault::NoRootPath) && self.crash.is_some())
     }
 
     /// The verdict where Linux has said all that it has to say, and switched the machine off.
@@ -274,8 +286,8 @@ impl<'c> Watch<'c> {
     /// The verdict where `what` ("for 60 seconds nothing happened") ended the case.
     #[must_use]
     pub fn given_up(&self, what: &str) -> Verdict {
-        if let Some(reason) = self.crash(false) {
-            return failed(reason);
+        if let Some((start, words)) = self.crash {
+            return failed(self.crash_words(start, words));
         }
         if let Some((stop, _)) = self.stopped {
             let when = if self.case.aim == Aim::Userland { "before userland was reached" } else { "by itself" };
@@ -296,10 +308,10 @@ impl<'c> Watch<'c> {
         failed(format!("{what}: {reached}{expected}{}", self.not_in_tree()))
     }
 
-    /// The last line of the console that has `sign`.
-    fn line_with(&self, sign: &str) -> String {
-        let line = self.console.lines().rev().find(|line| line.contains(sign)).unwrap_or(sign);
-        line.trim().to_owned()
+    /// The line of the console in which `start` is.
+    fn line_at(&self, start: usize) -> &str {
+        let from = self.console[..start].rfind('\n').map_or(0, |end| end + 1);
+        self.console[from..].lines().next().unwrap_or_default().trim()
     }
 
     /// The files that the loader needed and the tree lacks.
@@ -318,6 +330,13 @@ impl<'c> Watch<'c> {
     pub fn progress(&self) -> (u64, u64) {
         (self.phases.len() as u64, Phase::ALL.len() as u64)
     }
+}
+
+/// The last place in `text` from which on the longest sign could begin.
+fn tail(text: &str) -> usize {
+    const LONGEST_SIGN: usize = 80;
+    let start = text.len().saturating_sub(LONGEST_SIGN);
+    (0..=start).rev().find(|start| text.is_char_boundary(*start)).unwrap_or(0)
 }
 
 fn failed(reason: impl Into<String>) -> Verdict {

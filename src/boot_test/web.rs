@@ -67,6 +67,7 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
 fn answer(name: Asked, bound: (Ipv4Addr, u16), request: tiny_http::Request, pages: &Pages, witness: &Witness) {
     let host = request.headers().iter().find(|header| header.field.equiv("Host")).map(|header| header.value.as_str());
     let url = format!("http://{}{}", authority(name, bound, host), request.url());
+    let head = *request.method() == Method::Head;
     let readable = matches!(request.method(), Method::Get | Method::Head);
     let content = pages.0.get(&(name, url.clone())).filter(|_| readable).cloned();
     let client = request.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default();
@@ -75,9 +76,14 @@ fn answer(name: Asked, bound: (Ipv4Addr, u16), request: tiny_http::Request, page
     let bytes = content.len();
     let response = Response::new(status.into(), Vec::new(), io::Cursor::new(content), Some(bytes), None);
     let whole = request.respond(response.with_chunked_threshold(usize::MAX)).is_ok();
-    let asked = Request { server: name, url, status, bytes: bytes as u64, whole };
     let line = format!("{line}: {status}, {bytes} bytes{}", if whole { "" } else { ", broken off" });
-    witness.saw(Happening::Asked(asked), Some(line));
+    if head && status == 200 {
+        // A question about a file is no request for it.
+        witness.heard(line);
+    } else {
+        let asked = Request { server: name, url, status, bytes: bytes as u64, whole };
+        witness.saw(Happening::Asked(asked), Some(line));
+    }
 }
 
 /// The host of the address that the client asked for. A server with one address goes by that, because a

@@ -173,7 +173,7 @@ impl Prober<'_> {
 
     fn file(&self, candidates: &[&str]) -> Status {
         let found = candidates.iter().map(Utf8Path::new).find(|path| path.is_file());
-        found.map_or(Status::Missing, |path| self.found("present".into(), path, &[]))
+        found.map_or(Status::Missing, |path| self.found(path.to_string(), path, &[]))
     }
 
     fn without_libraries(&self, names: &[&str]) -> Status {

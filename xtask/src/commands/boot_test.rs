@@ -44,13 +44,13 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         cases: args.cases.clone(),
         sample: Some(args.sample),
     };
+    let network = args.network.as_deref().map_or_else(|| Ok(Network::default()), Network::read)?;
     let scratch = temporary_folder()?;
     if args.list {
         let subject = Subject::open(&path, &scratch)?;
-        list(&boot_test::plan(&subject, &intent, &selection)?, host);
+        list(&boot_test::plan(&subject, &intent, &selection)?, &network, host);
         return Ok(());
     }
-    let network = args.network.as_deref().map_or_else(|| Ok(Network::default()), Network::read)?;
     let kernel = args.kernel.as_deref().map(absolute).transpose()?;
     let kit = Kit::find(&host.path, kernel.as_deref(), &host.cache()?, host.ui).map_err(build_loaders::Error::from)?;
     let subject = Subject::open(&path, &scratch)?;
@@ -76,10 +76,10 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     verdict(&done, args.require_real)
 }
 
-fn list(cases: &[Case], host: &Host<'_>) {
+fn list(cases: &[Case], network: &Network, host: &Host<'_>) {
     let mut text = String::new();
     for case in cases {
-        let note = case.obstacle().map(|reason| format!(" (skipped: {reason})")).unwrap_or_default();
+        let note = case.obstacle(network).map(|reason| format!(" (skipped: {reason})")).unwrap_or_default();
         let _ = writeln!(text, "{:<34} {}  {}{note}", case.name, case.firmware, expectation(case));
     }
     let objects: Vec<_> = cases
