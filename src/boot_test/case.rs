@@ -248,6 +248,9 @@ impl Case {
         {
             return Some("it speaks no HTTP, and the kernel is on a web server".into());
         }
+        if let Some(address) = self.destination.addresses.iter().find(|address| address.contains("${")) {
+            return Some(format!("`{address}` is an address that only the machine itself can complete"));
+        }
         let secure = self.destination.addresses.iter().find(|address| address.starts_with("https:"))?;
         Some(format!("`{secure}` has a certificate of its own, which nothing here can stand in for"))
     }

@@ -24,24 +24,16 @@ pub struct Offer {
     pub root_path: Option<String>,
 }
 
-/// Where the server finds and keeps things.
-#[derive(Debug, Clone)]
-pub struct Files {
-    /// What TFTP serves.
-    pub served: Utf8PathBuf,
-    /// Where its own files go.
-    pub folder: Utf8PathBuf,
-}
-
-impl Files {
-    fn options(&self) -> Utf8PathBuf {
-        self.folder.join("options")
-    }
-
-    fn configuration(&self) -> Utf8PathBuf {
-        self.folder.join("dnsmasq.conf")
-    }
-}
+/// The folder that TFTP serves, in the folder that the server works in. All its paths are relative to that:
+/// no character in a path can then have a meaning of its own in the configuration or the log.
+pub const SERVED: &str = "tftp";
+/// The configuration, in the same folder.
+const CONFIGURATION: &str = "dnsmasq.conf";
+/// Option 17, in the same folder.
+const OPTIONS: &str = "options";
+/// Any name leads to this address. It is outside of all networks, and every such address is the namespace's
+/// own.
+const ANYWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// A DHCP and TFTP server at work; it ends when dropped.
 pub struct Server {
@@ -61,8 +53,8 @@ pub enum Error {
 }
 
 impl Server {
-    /// Starts dnsmasq, the program at `program`, in the network that this thread is in. What its log
-    /// says goes to `witness`.
+    /// Starts dnsmasq, the program at `program`, in the network that this thread is in. It works in `folder`,
+    /// and serves what is below [`SERVED`] there. What its log says goes to `witness`.
     ///
     /// # Errors
     ///
@@ -71,24 +63,27 @@ impl Server {
         program: &Utf8Path,
         network: &Network,
         offer: &Offer,
-        files: &Files,
+        folder: &Utf8Path,
         witness: Witness,
     ) -> Result<Self, Error> {
-        let options = files.options();
+        let options = folder.join(OPTIONS);
         fs::write_atomic(&options, options_text(offer.root_path.as_deref()).as_bytes())?;
-        let file = files.configuration();
-        fs::write_atomic(&file, configuration(network, offer, files).as_bytes())?;
-        let command = Command::new("answer DHCP and TFTP", program.as_str()).args([format!("--conf-file={file}")]);
+        fs::write_atomic(&folder.join(CONFIGURATION), configuration(network, offer).as_bytes())?;
+        let mut command = Command::new("answer DHCP and TFTP", program.as_str());
+        command = command.args([format!("--conf-file={CONFIGURATION}")]);
+        command.dir = Some(folder.to_owned());
         let running = command.start(Streams::default())?;
-        let tftp = files.served.clone();
-        let mut last: Vec<String> = Vec::new();
+        let (mut last, mut aborted): (Vec<String>, bool) = (Vec::new(), false);
         running.each_line(move |line| {
             let Some(line) = line else {
                 return witness.saw(Happening::Gone { program: "dnsmasq", words: last.join("\n") }, None);
             };
             last.push(line.clone());
             last.drain(..last.len().saturating_sub(LAST_WORDS));
-            match parse(&line, &tftp) {
+            // A client that only wants to know the size breaks off, and dnsmasq says "sent" all the same.
+            let probe = std::mem::replace(&mut aborted, line.contains("]: error ") && line.contains(" received from "));
+            match parse(&line) {
+                Some(Happening::Sent(_)) if probe => witness.heard(line),
                 Some(happening) => witness.saw(happening, Some(line)),
                 None => witness.heard(line),
             }
@@ -108,10 +103,31 @@ impl Server {
     }
 }
 
-/// The configuration. All of it can be tried by hand with `dnsmasq --conf-file=FILE`.
+/// The configuration. What the boot test needs comes last: of two values for one thing, dnsmasq takes the
+/// later one.
 #[must_use]
-pub fn configuration(network: &Network, offer: &Offer, files: &Files) -> String {
-    let mut text = format!(
+pub fn configuration(network: &Network, offer: &Offer) -> String {
+    let mut text = String::new();
+    match &network.dhcp {
+        Dhcp::Own => {
+            let (first, last) = network.range;
+            let _ = write!(
+                text,
+                "dhcp-authoritative\n\
+                 no-ping\n\
+                 dhcp-range={first},{last},5m\n\
+                 dhcp-boot={},,{}\n\
+                 # Option 17. It is read again after SIGHUP.\n\
+                 dhcp-optsfile={OPTIONS}\n",
+                offer.loader, network.server,
+            );
+        }
+        Dhcp::Dnsmasq(file) => {
+            let _ = writeln!(text, "conf-file={file}");
+        }
+    }
+    let _ = write!(
+        text,
         "# In the foreground, and as the user that it is started by.\n\
          no-daemon\n\
          log-facility=-\n\
@@ -119,37 +135,13 @@ pub fn configuration(network: &Network, offer: &Offer, files: &Files) -> String 
          pid-file\n\
          no-hosts\n\
          no-resolv\n\
+         address=/#/{ANYWHERE}\n\
          interface={INTERFACE}\n\
          bind-dynamic\n\
-         dhcp-leasefile={}\n\
+         dhcp-leasefile=leases\n\
          enable-tftp\n\
-         tftp-root={}\n",
-        files.folder.join("leases"),
-        files.served
+         tftp-root={SERVED}\n"
     );
-    match &network.dhcp {
-        Dhcp::Own => {
-            let (first, last) = network.range;
-            let _ = write!(
-                text,
-                "# Whatever the name, it is the other web server's.\n\
-                 address=/#/{}\n\
-                 dhcp-authoritative\n\
-                 no-ping\n\
-                 dhcp-range={first},{last},5m\n\
-                 dhcp-boot={},,{}\n\
-                 # Option 17. It is read again after SIGHUP.\n\
-                 dhcp-optsfile={}\n",
-                network.web,
-                offer.loader,
-                network.server,
-                files.options()
-            );
-        }
-        Dhcp::Dnsmasq(file) => {
-            let _ = writeln!(text, "conf-file={file}");
-        }
-    }
     text
 }
 
@@ -157,14 +149,20 @@ fn options_text(root_path: Option<&str>) -> String {
     root_path.map(|url| format!("option:root-path,{url}\n")).unwrap_or_default()
 }
 
-/// What a line of dnsmasq's log tells; `tftp` is the folder that it serves.
+/// What a line of dnsmasq's log tells.
 #[must_use]
-pub fn parse(line: &str, tftp: &Utf8Path) -> Option<Happening> {
+pub fn parse(line: &str) -> Option<Happening> {
     let (head, message) = line.split_once("]: ")?;
-    let relative = |path: &str| Utf8Path::new(path).strip_prefix(tftp).map_or_else(|_| path.into(), ToOwned::to_owned);
+    let relative = |path: &str| {
+        let path = Utf8Path::new(path);
+        path.strip_prefix(SERVED).map_or_else(|_| path.to_owned(), ToOwned::to_owned)
+    };
     if head.contains("dnsmasq-tftp[") {
         if let Some((path, _)) = message.strip_prefix("sent ").and_then(|rest| rest.rsplit_once(" to ")) {
             return Some(Happening::Sent(relative(path)));
+        }
+        if message.starts_with("cannot access ") {
+            return Some(Happening::Refused(message.to_owned()));
         }
         let (path, _) = message.strip_prefix("file ")?.rsplit_once(" not found for ")?;
         return Some(Happening::NotInTree(relative(path)));
@@ -178,21 +176,17 @@ pub fn parse(line: &str, tftp: &Utf8Path) -> Option<Happening> {
 mod tests {
     use super::*;
 
-    fn files() -> Files {
-        Files { served: "/run/tftp".into(), folder: "/run/dhcp".into() }
-    }
-
     #[test]
     fn the_configuration_names_the_loader_and_its_server() {
         let offer = Offer { loader: "sites/rack-1/ipxe.pxe".into(), root_path: None };
-        let text = configuration(&Network::default(), &offer, &files());
+        let text = configuration(&Network::default(), &offer);
         for line in [
             "interface=tap0",
-            "tftp-root=/run/tftp",
+            "tftp-root=tftp",
             "dhcp-range=192.0.2.100,192.0.2.119,5m",
             "dhcp-boot=sites/rack-1/ipxe.pxe,,192.0.2.1",
-            "dhcp-optsfile=/run/dhcp/options",
-            "address=/#/192.0.2.2",
+            "dhcp-optsfile=options",
+            "address=/#/198.51.100.1",
         ] {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in:\n{text}");
         }
@@ -201,10 +195,10 @@ mod tests {
     #[test]
     fn a_given_configuration_decides_about_dhcp() {
         let network = Network { dhcp: Dhcp::Dnsmasq("/etc/mine.conf".into()), ..Network::default() };
-        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None }, &files());
-        assert!(text.ends_with("conf-file=/etc/mine.conf\n"), "{text}");
+        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None });
+        assert!(text.starts_with("conf-file=/etc/mine.conf\n"), "{text}");
         assert!(!text.contains("dhcp-boot"), "{text}");
-        assert!(text.contains("tftp-root=/run/tftp\n"), "{text}");
+        assert!(text.ends_with("tftp-root=tftp\n"), "the boot test's own folder comes last:\n{text}");
     }
 
     #[test]
@@ -215,20 +209,24 @@ mod tests {
 
     #[test]
     fn the_log_of_dnsmasq_2_90_is_read_right() {
-        let see = |line: &str| parse(line, Utf8Path::new("/run/tftp"));
+        let see = parse;
         let day = "Nov 22 13:24:12";
         assert_eq!(
             see(&format!("{day} dnsmasq-dhcp[7]: 3338105418 DHCPACK(tap0) 192.0.2.108 52:54:00:12:34:56 ")),
             Some(Happening::Leased([192, 0, 2, 108].into()))
         );
         assert_eq!(
-            see(&format!("{day} dnsmasq-tftp[7]: sent /run/tftp/ldlinux.c32 to 192.0.2.108")),
+            see(&format!("{day} dnsmasq-tftp[7]: sent tftp/ldlinux.c32 to 192.0.2.108")),
             Some(Happening::Sent("ldlinux.c32".into()))
         );
         assert_eq!(
-            see(&format!("{day} dnsmasq-tftp[7]: file /run/tftp/pxelinux.cfg/C0 not found for 192.0.2.108")),
+            see(&format!("{day} dnsmasq-tftp[7]: file tftp/pxelinux.cfg/C0 not found for 192.0.2.108")),
             Some(Happening::NotInTree("pxelinux.cfg/C0".into()))
         );
+        assert!(matches!(
+            see(&format!("{day} dnsmasq-tftp[7]: cannot access tftp/ipxe.efi: Permission denied")),
+            Some(Happening::Refused(_))
+        ));
         for line in [
             "dnsmasq-dhcp[7]: 3338105418 sent size:  9 option: 67 bootfile-name  ipxe.pxe",
             "dnsmasq-tftp[7]: error 8 User aborted the transfer received from 192.0.2.108",

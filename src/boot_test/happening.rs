@@ -17,6 +17,8 @@ pub enum Happening {
     Sent(Utf8PathBuf),
     /// A file was asked for over TFTP, and there is none.
     NotInTree(Utf8PathBuf),
+    /// The TFTP server may not read a file; what it says.
+    Refused(String),
     /// A request over HTTP was answered.
     Asked(Request),
     /// The console said more; any part of a line.
@@ -41,10 +43,6 @@ pub struct Request {
     pub url: String,
     /// The status of the answer.
     pub status: u16,
-    /// How many bytes went out.
-    pub bytes: u64,
-    /// Whether the client took all of them.
-    pub whole: bool,
 }
 
 /// Which web server was asked.

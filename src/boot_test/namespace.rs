@@ -2,6 +2,7 @@
 //! namespace for each case.
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
@@ -78,16 +79,23 @@ impl Namespace {
         Ok(Self(()))
     }
 
-    /// Moves this thread into a network namespace of its own, with nothing in it but `network`. What
+    /// Moves this thread into a network namespace of its own, with nothing in it but `network`, whose servers have
+    /// the addresses `more` as well. What
     /// this thread starts from now on, threads and programs, is in it as well; it vanishes with the last
     /// of them. `ip` is the program of that name.
     ///
     /// # Errors
     ///
     /// [`Error`] where the kernel or `ip` refuses.
-    pub fn network(&self, ip: &Utf8Path, network: &Network, progress: &dyn Progress) -> Result<(), Error> {
+    pub fn network(
+        &self,
+        ip: &Utf8Path,
+        network: &Network,
+        more: &[Ipv4Addr],
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
         unshare(CloneFlags::CLONE_NEWNET).map_err(forbidden)?;
-        for arguments in setup(network) {
+        for arguments in setup(network, more) {
             let words = arguments.split(' ');
             Command::new("set up the test network", ip.as_str()).args(words).output(progress)?;
         }
@@ -97,10 +105,10 @@ impl Namespace {
 
 /// What `ip` is asked for, one call a line.
 #[must_use]
-pub fn setup(network: &Network) -> Vec<String> {
+pub fn setup(network: &Network, more: &[Ipv4Addr]) -> Vec<String> {
     let Network { server, web, prefix, .. } = network;
     let mut lines = vec!["link set lo up".to_owned(), format!("tuntap add mode tap name {INTERFACE}")];
-    for address in [server, web] {
+    for address in [server, web].into_iter().chain(more) {
         lines.push(format!("address add {address}/{prefix} dev {INTERFACE}"));
     }
     lines.push(format!("link set {INTERFACE} up"));
@@ -144,7 +152,7 @@ mod tests {
     #[test]
     fn all_addresses_lead_into_the_namespace() {
         assert_eq!(
-            setup(&Network::default()),
+            setup(&Network::default(), &[]),
             [
                 "link set lo up",
                 "tuntap add mode tap name tap0",

@@ -83,6 +83,17 @@ impl Service {
         pages
     }
 
+    /// The addresses in `network` that scripts are expected at, beyond the servers' own.
+    #[must_use]
+    pub fn addresses(&self, network: &Network) -> Vec<Ipv4Addr> {
+        let hosts = self.scripts.iter().filter_map(|(_, url)| authority(url).0.parse().ok());
+        let mut found: Vec<Ipv4Addr> = hosts.filter(|address| network.contains(*address)).collect();
+        found.retain(|address| ![network.server, network.web].contains(address));
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
     /// The script that loaders chain to.
     fn script(&self) -> String {
         let (kernel, initrd) = (&self.kernel.1, &self.initrd.1);

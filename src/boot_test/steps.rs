@@ -18,7 +18,8 @@ pub enum Step {
 }
 
 /// What firmware says when a loader has given up, and it goes on with something else.
-pub const FIRMWARE: [&str; 3] = ["BdsDxe: failed to start", "No bootable device.", "Booting from Hard Disk"];
+pub const FIRMWARE: [&str; 4] =
+    ["BdsDxe: failed to start", "BdsDxe: failed to load", "No bootable device.", "Booting from Hard Disk"];
 
 /// What has to happen in `case`, one after the other; nothing where that is not known.
 #[must_use]

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Request;
 use super::case::Case;
-use super::dhcp::{self, Files};
+use super::dhcp::{self, SERVED};
 use super::happening::{Moment, Note, Witness};
 use super::machine::{self, Machine};
 use super::namespace::{self, Namespace};
@@ -24,8 +24,8 @@ use crate::fs;
 use crate::paths;
 use crate::progress::{Kind, Progress, Task};
 
-/// After this time without a word from anybody, nothing more is to come.
-const SILENCE: Duration = Duration::from_secs(60);
+/// After this part of the deadline without a word from anybody, nothing more is to come.
+const SILENCE: u32 = 5;
 /// The same after the beginning of a line that says that all is lost.
 const LAST_GASP: Duration = Duration::from_secs(3);
 
@@ -79,14 +79,14 @@ pub fn run(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, Erro
     let nonce = Sha256Digest::of(folder.as_str().as_bytes()).short();
     let network = &lab.request.network;
     let service = Service::new(case, network, &nonce, lab.request.append);
-    let files = lay_out(&service, &folder, lab)?;
+    lay_out(&service, &folder, lab)?;
     let mut task = Task::start(
         lab.progress,
         Kind::Boot,
         format!("{} in {}", case.name, case.firmware),
         Some(Phase::ALL.len() as u64),
     );
-    lab.namespace.network(&lab.request.kit.ip, network, lab.progress)?;
+    lab.namespace.network(&lab.request.kit.ip, network, &service.addresses(network), lab.progress)?;
     let (sender, notes) = mpsc::channel();
     let witness = Witness::new(sender);
     let initrd = Arc::from(userland::initramfs(&lab.request.kit.busybox, &nonce)?);
@@ -97,7 +97,7 @@ pub fn run(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, Erro
         .map(|(name, address, port)| Web::start(*name, *address, *port, Arc::clone(&pages), witness.clone()))
         .collect::<Result<Vec<Web>, _>>()
         .map_err(Error::Web)?;
-    let dhcp = dhcp::Server::start(&lab.request.kit.dnsmasq, network, &service.offer, &files, witness.clone())?;
+    let dhcp = dhcp::Server::start(&lab.request.kit.dnsmasq, network, &service.offer, &folder, witness.clone())?;
     let started = Instant::now();
     let machine = Machine::start(case.firmware, lab.request.kit, lab.request.accelerator, &folder, &witness)?;
     let mut run =
@@ -117,21 +117,21 @@ pub fn run(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, Erro
 
 /// Makes the machine's folder, and a TFTP folder that shows the tree, with a pxelinux configuration of the
 /// case's own.
-fn lay_out(service: &Service, folder: &Utf8Path, lab: &Lab<'_>) -> Result<Files, fs::Error> {
+fn lay_out(service: &Service, folder: &Utf8Path, lab: &Lab<'_>) -> Result<(), fs::Error> {
     machine::prepare(folder, lab.request.kit)?;
-    let files = Files { served: folder.join("tftp"), folder: folder.join("dhcp") };
-    fs::create_dir_all(&files.served)?;
-    let own: Option<Utf8PathBuf> = service.pxelinux.as_ref().map(|_| files.served.join(paths::PXELINUX_DEFAULT));
+    let served = folder.join(SERVED);
+    fs::create_dir_all(&served)?;
+    let own: Option<Utf8PathBuf> = service.pxelinux.as_ref().map(|_| served.join(paths::PXELINUX_DEFAULT));
     for (name, target) in lab.subject.top()? {
-        let shadowed = own.as_ref().is_some_and(|own| own.parent() == Some(files.served.join(&name).as_path()));
+        let shadowed = own.as_ref().is_some_and(|own| own.parent() == Some(served.join(&name).as_path()));
         if !shadowed {
-            fs::symlink(&target, &files.served.join(name))?;
+            fs::symlink(&target, &served.join(name))?;
         }
     }
     if let (Some(own), Some(text)) = (own, &service.pxelinux) {
         fs::write_atomic(&own, text.as_bytes())?;
     }
-    Ok(files)
+    Ok(())
 }
 
 /// A case under way.
@@ -163,7 +163,7 @@ impl Run<'_> {
             if lab.progress.cancelled() {
                 return Err(Error::Cancelled);
             }
-            let silence = if self.watch.is_lost() { LAST_GASP } else { SILENCE };
+            let silence = if self.watch.is_lost() { LAST_GASP } else { lab.request.deadline / SILENCE };
             if heard.elapsed() > silence {
                 return Ok(self.watch.given_up(&format!("nothing happened for {} seconds", silence.as_secs())));
             }
@@ -194,8 +194,9 @@ impl Run<'_> {
                     }
                 }
                 Reaction::Type(key) => {
-                    self.machine.press(key).map_err(machine::Error::Io)?;
-                    self.write(at, &format!("boot test: key {key:#04x} was typed"));
+                    // Where the machine is gone, that is told by another way.
+                    let typed = self.machine.press(key).map_or("could not be", |()| "was");
+                    self.write(at, &format!("boot test: key {key:#04x} {typed} typed"));
                 }
                 Reaction::Done(verdict) => return Ok(Some(verdict)),
             }

@@ -113,6 +113,9 @@ impl<'c> Watch<'c> {
                 None
             }
             Happening::Sent(path) => self.sent(path, at, &mut reactions),
+            Happening::Refused(line) => Some(failed(format!(
+                "the TFTP server may not read a file of the tree: `{line}`\nhint: `chmod -R a+rX` the tree, as a TFTP server would need it"
+            ))),
             Happening::NotInTree(path) => {
                 self.missing.push(path.clone());
                 None
@@ -179,7 +182,7 @@ impl<'c> Watch<'c> {
             (Phase::Initrd, self.service.initrd == place),
         ];
         for (phase, here) in phases {
-            if here && request.whole {
+            if here {
                 self.reach(phase, at);
             }
         }
@@ -252,6 +255,15 @@ impl<'c> Watch<'c> {
         let mark = format!("{MARK}{}", self.nonce);
         if !line.contains(&mark) {
             return Some(failed(format!("found the kernel's command line `{line}`, wanted `{mark}` on it")));
+        }
+        // Whatever else booted it, it was not what is to be tested.
+        let (before, _) = Phase::ALL.split_at(Phase::Userland as usize);
+        let skipped = before.iter().find(|phase| !self.has(**phase));
+        if let Some(phase) = skipped {
+            return Some(failed(format!("userland was reached, and it was not seen that {}", phase.words())));
+        }
+        if !self.phases.is_sorted_by_key(|(phase, _)| *phase) {
+            return Some(failed("userland was reached, but not on the way that was to be tested"));
         }
         self.reach(Phase::Off, at);
         Some(Verdict::Passed)

@@ -75,13 +75,14 @@ fn answer(name: Asked, bound: (Ipv4Addr, u16), request: tiny_http::Request, page
     let (status, content) = content.map_or((404, Arc::from(&b"not found\n"[..])), |content| (200, content));
     let bytes = content.len();
     let response = Response::new(status.into(), Vec::new(), io::Cursor::new(content), Some(bytes), None);
-    let whole = request.respond(response.with_chunked_threshold(usize::MAX)).is_ok();
-    let line = format!("{line}: {status}, {bytes} bytes{}", if whole { "" } else { ", broken off" });
+    // A client that breaks off, as one that is switched off, is its own affair.
+    let _ = request.respond(response.with_chunked_threshold(usize::MAX));
+    let line = format!("{line}: {status}, {bytes} bytes");
     if head && status == 200 {
         // A question about a file is no request for it.
         witness.heard(line);
     } else {
-        let asked = Request { server: name, url, status, bytes: bytes as u64, whole };
+        let asked = Request { server: name, url, status };
         witness.saw(Happening::Asked(asked), Some(line));
     }
 }

@@ -23,7 +23,7 @@ fn said(text: &str) -> Happening {
 }
 
 fn asked(server: Asked, url: &str, status: u16) -> Happening {
-    Happening::Asked(Request { server, url: url.into(), status, bytes: 1, whole: true })
+    Happening::Asked(Request { server, url: url.into(), status })
 }
 
 /// All reactions to `happenings` in `case`, a second apart.
