@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use camino::Utf8Path;
 use serde::Serialize;
 
 use super::network::{Dhcp, Network};
 use super::subject::{LoaderFile, Program, Target};
 use crate::choices::script::Script;
-use crate::choices::sites::Sites;
+use crate::choices::sites::{Site, Sites};
 use crate::digest::Sha256Digest;
 use crate::tree::header::Arch;
 
@@ -71,9 +70,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 3] = [Self::NoRootPath, Self::NoScript, Self::NoWebServer];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::NoRootPath, Self::NoScript, Self::NoWebServer];
 
-    fn name(self) -> &'static str {
+    /// What a case is called by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::NoRootPath => "no-option-17",
             Self::NoScript => "no-script",
@@ -108,7 +110,9 @@ pub struct Destination {
 /// What loaders are meant to do, as a project says.
 #[derive(Debug, Clone, Default)]
 pub struct Intent {
-    /// The project's scripts, by the digest of their slot.
+    /// The project's scripts, by the site whose they are; the root of the tree has none.
+    pub sites: BTreeMap<Option<String>, Arc<Script>>,
+    /// The same by the digest of their slot.
     pub scripts: BTreeMap<Sha256Digest, Arc<Script>>,
     /// Addresses that any loader may go to.
     pub addresses: Vec<String>,
@@ -118,119 +122,48 @@ impl Intent {
     /// What a project's choices mean; `addresses` are given besides.
     #[must_use]
     pub fn new(sites: &Sites, addresses: Vec<String>) -> Self {
-        let scripts = sites.sites.iter().map(|site| (site.script.digest(), Arc::clone(&site.script)));
-        Self { scripts: scripts.collect(), addresses }
+        let script = |site: &Site| Arc::clone(&site.script);
+        Self {
+            sites: sites.sites.iter().map(|site| (site.name.clone(), script(site))).collect(),
+            scripts: sites.sites.iter().map(|site| (site.script.digest(), script(site))).collect(),
+            addresses,
+        }
     }
 
-    fn destination(&self, slot: &Sha256Digest) -> Destination {
-        let mut addresses = self.scripts.get(slot).map(|script| script.addresses.clone()).unwrap_or_default();
+    /// Where a loader of `site` is to go. Where the project knows the script in its `slot`, it is to go where
+    /// the script of its own site goes: it may have got another site's by mistake.
+    fn destination(&self, site: Option<&str>, slot: &Sha256Digest) -> Destination {
+        let of_site = self.sites.get(&site.map(str::to_owned));
+        let known = self.scripts.get(slot).map(|script| of_site.unwrap_or(script));
+        let mut addresses = known.map(|script| script.addresses.clone()).unwrap_or_default();
         let root_path = addresses.is_empty();
         addresses.extend(self.addresses.iter().cloned());
         Destination { root_path, addresses }
     }
 }
 
-/// Which cases.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    /// Only these loaders, by path or file name.
-    pub loaders: Vec<String>,
-    /// Only these sites.
-    pub sites: Vec<String>,
-    /// Only these cases.
-    pub cases: Vec<String>,
-    /// How many sites are booted when none is named; all of them where `None`.
-    pub sample: Option<usize>,
-}
-
-/// The cases of `loaders`, by `selection`.
-#[must_use]
-pub fn cases(loaders: &[LoaderFile], intent: &Intent, selection: &Selection) -> Vec<Case> {
-    let named = |loader: &&LoaderFile| {
-        let name = loader.path.file_name().unwrap_or_default();
-        let wanted = |wanted: &String| loader.path == wanted.as_str() || name == wanted;
-        selection.loaders.is_empty() || selection.loaders.iter().any(wanted)
-    };
-    let chosen: Vec<&LoaderFile> = loaders.iter().filter(named).collect();
-    let sampled = sample(&chosen, selection);
-    let in_sites = |loader: &&&LoaderFile| match &loader.site {
-        None => selection.sites.is_empty(),
-        Some(site) => sampled.contains(site),
-    };
-    let chosen: Vec<&LoaderFile> = chosen.iter().filter(in_sites).copied().collect();
-    let mut cases: Vec<Case> = chosen.iter().flat_map(|loader| boots(loader, intent)).collect();
-    for loader in representatives(&chosen) {
-        cases.extend(faults(loader, intent));
-    }
-    if !selection.cases.is_empty() {
-        cases.retain(|case| {
-            let special = case.name.split_once(':').map(|(_, special)| special);
-            selection.cases.iter().any(|wanted| *wanted == case.name || Some(wanted.as_str()) == special)
-        });
-    }
-    cases
-}
-
-/// The sites to boot: those that are named, or a few at even distances.
-fn sample(loaders: &[&LoaderFile], selection: &Selection) -> Vec<String> {
-    if !selection.sites.is_empty() {
-        return selection.sites.clone();
-    }
-    let mut sites: Vec<&String> = loaders.iter().filter_map(|loader| loader.site.as_ref()).collect();
-    sites.dedup();
-    let count = selection.sample.unwrap_or(sites.len()).min(sites.len());
-    (0..count).map(|i| sites[i * sites.len() / count].clone()).collect()
-}
-
-fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent) -> Case {
+pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent) -> Case {
     let name = if special.is_empty() { loader.path.to_string() } else { format!("{}:{special}", loader.path) };
     let firmware = if loader.target == Target::Bios { Firmware::Bios } else { Firmware::Uefi };
-    let mut loader = loader.clone();
+    let (mut loader, site) = (loader.clone(), loader.site.clone());
     let destination = match &mut loader.program {
         Program::Ipxe { slot, script, .. } => {
             // A packed loader does not show its script, but the project may know it.
             let known = || intent.scripts.get(slot).map(|script| script.text().to_owned());
             *script = script.take().or_else(known);
-            intent.destination(slot)
+            intent.destination(site.as_deref(), slot)
         }
         Program::Syslinux => Destination { root_path: false, addresses: Vec::new() },
     };
     Case { name, loader, firmware, aim, destination }
 }
 
-fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
-    let mut cases = vec![case(loader, "", Aim::Userland, intent)];
-    if loader.program == Program::Syslinux && loader.target == Target::Uefi(Arch::X86_64) {
-        cases.push(case(loader, "another-web-server", Aim::WrongServer, intent));
-    }
-    cases
-}
-
-/// One iPXE loader of each script: one for UEFI where there is one, since that starts faster, and best of
-/// all the one that most people use.
-fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
-    let rank = |loader: &LoaderFile| (loader.target == Target::Bios, loader.path.file_name() != Some("ipxe.efi"));
-    let mut found: BTreeMap<&Utf8Path, &LoaderFile> = BTreeMap::new();
-    for loader in loaders {
-        if let Program::Ipxe { source, .. } = &loader.program {
-            let known = found.entry(source).or_insert(loader);
-            if rank(loader) < rank(known) {
-                *known = loader;
-            }
-        }
-    }
-    // In the order of the tree.
-    loaders.iter().filter(|loader| found.values().any(|known| known.path == loader.path)).copied().collect()
-}
-
-fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
-    let faults = Fault::ALL.map(|fault| case(loader, fault.name(), Aim::Fault(fault), intent));
-    // A script that goes to a fixed address does not care about option 17.
-    let applies = |case: &Case| case.aim != Aim::Fault(Fault::NoRootPath) || case.destination.root_path;
-    faults.into_iter().filter(applies).filter(|case| !super::steps::steps(case).is_empty()).collect()
-}
-
 impl Case {
+    /// Whether `name` is its name, or what is special about it.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.name.split_once(':').is_some_and(|(_, special)| special == name)
+    }
+
     /// Why no machine here can run it.
     #[must_use]
     pub fn obstacle(&self, network: &Network) -> Option<String> {
@@ -276,61 +209,8 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot_test::samples::{ipxe, syslinux};
-
-    fn tree() -> Vec<LoaderFile> {
-        let mut loaders: Vec<LoaderFile> =
-            ["ipxe.efi", "ipxe.pxe", "sites/a/ipxe.efi", "sites/b/ipxe.efi", "sites/c/ipxe.efi"]
-                .map(|path| ipxe(path, Aim::Userland).loader)
-                .into();
-        loaders.extend(["lpxelinux.0", "syslinux.efi"].map(|path| syslinux(path, Aim::Userland).loader));
-        loaders
-    }
-
-    fn names(selection: &Selection) -> Vec<String> {
-        cases(&tree(), &Intent::default(), selection).into_iter().map(|case| case.name).collect()
-    }
-
-    #[test]
-    fn every_loader_is_booted_and_every_script_meets_its_faults() {
-        let names = names(&Selection { sample: Some(0), ..Selection::default() });
-        assert_eq!(
-            names,
-            [
-                "ipxe.efi",
-                "ipxe.pxe",
-                "lpxelinux.0",
-                "syslinux.efi",
-                "syslinux.efi:another-web-server",
-                "ipxe.efi:no-option-17",
-                "ipxe.efi:no-script",
-                "ipxe.efi:no-web-server",
-            ]
-        );
-    }
-
-    #[test]
-    fn sites_are_sampled_or_named() {
-        let sites = |selection: &Selection| -> Vec<String> {
-            names(selection).into_iter().filter(|name| name.starts_with("sites/") && !name.contains(':')).collect()
-        };
-        assert_eq!(
-            sites(&Selection { sample: Some(2), ..Selection::default() }),
-            ["sites/a/ipxe.efi", "sites/b/ipxe.efi"]
-        );
-        assert_eq!(sites(&Selection::default()).len(), 3);
-        let named = Selection { sites: vec!["c".into()], ..Selection::default() };
-        assert_eq!(names(&named)[0], "sites/c/ipxe.efi");
-    }
-
-    #[test]
-    fn loaders_and_cases_can_be_named() {
-        let one = Selection { loaders: vec!["lpxelinux.0".into()], ..Selection::default() };
-        assert_eq!(names(&one), ["lpxelinux.0"]);
-        let case = Selection { cases: vec!["no-script".into()], sample: Some(0), ..Selection::default() };
-        assert_eq!(names(&case), ["ipxe.efi:no-script"]);
-        assert_eq!(names(&Selection { cases: vec!["gone".into()], ..Selection::default() }), Vec::<String>::new());
-    }
+    use crate::boot_test::samples::ipxe;
+    use crate::boot_test::selection::{Selection, cases};
 
     #[test]
     fn what_no_machine_can_run_says_so() {
@@ -360,6 +240,26 @@ mod tests {
             Destination { root_path: false, addresses: vec!["http://192.0.2.10/b".into()] }
         );
         assert!(!found.iter().any(|case| case.aim == Aim::Fault(Fault::NoRootPath)));
+    }
+
+    #[test]
+    fn a_loader_that_runs_the_script_of_another_site_is_to_go_where_its_own_site_goes() {
+        let script = |url: &str| {
+            let vars = [("boot_url".to_owned(), url.to_owned())].into();
+            Arc::new(
+                Script::render("a.ipxe".into(), "a.ipxe".into(), b"#!ipxe\nchain {{ boot_url }}\n", &vars).unwrap(),
+            )
+        };
+        let (a, b) = (script("http://192.0.2.10/a"), script("http://192.0.2.10/b"));
+        let intent = Intent {
+            sites: [(Some("a".into()), Arc::clone(&a)), (Some("b".into()), Arc::clone(&b))].into(),
+            scripts: [(a.digest(), a), (b.digest(), Arc::clone(&b))].into(),
+            addresses: Vec::new(),
+        };
+        let swapped = intent.destination(Some("a"), &b.digest());
+        assert_eq!(swapped.addresses, ["http://192.0.2.10/a"]);
+        // What the project does not know, it says nothing of.
+        assert!(intent.destination(Some("a"), &Sha256Digest::of(b"other")).root_path);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use crate::fs;
 use crate::paths::Cache;
 use crate::progress::Progress;
 use crate::toolchain::{self, Tool, needs};
@@ -73,6 +74,11 @@ impl Kit {
             version: tool.version.clone(),
             sha256: tool.sha256.to_string(),
         };
+        let mut versions: Vec<Part> = tools.iter().map(part).collect();
+        if let Some(kernel) = kernel {
+            let sha256 = fs::sha256(kernel)?.0.to_string();
+            versions.push(Part { name: "kernel".into(), version: kernel.to_string(), sha256 });
+        }
         Ok(Self {
             qemu: file("qemu"),
             variables: variables(&firmware),
@@ -81,7 +87,7 @@ impl Kit {
             ip: file("ip"),
             kernel: kernel.map_or_else(|| file("kernel"), ToOwned::to_owned),
             busybox: file("busybox"),
-            versions: tools.iter().map(part).collect(),
+            versions,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Boots what is to be shipped: each loader of a tree or tarball, in a machine of its own, in front of
 //! real servers, without root and without a network.
 //!
-//! [`subject`] says what there is to boot, [`case`] what is tried with it, [`service`] what servers have
+//! [`subject`] says what there is to boot, [`selection`] which [`case`]s are tried with it, [`service`] what servers have
 //! in that case. [`trial`] runs a case: [`namespace`] gives it a network, [`dhcp`] and [`web`] serve,
 //! [`machine`] boots, and [`watch`] draws the verdict from what [`happening`] has seen: the [`phase`]s of a
 //! boot, or the [`steps`] of a failure. [`report`] keeps all of it.
@@ -14,11 +14,13 @@ pub mod kit;
 pub mod machine;
 pub mod namespace;
 pub mod network;
+pub mod page;
 pub mod phase;
 pub mod qmp;
 pub mod report;
 #[cfg(test)]
 mod samples;
+pub mod selection;
 pub mod service;
 pub mod steps;
 pub mod subject;
@@ -33,12 +35,13 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 
-use self::case::{Case, Intent, Selection, cases};
+use self::case::{Case, Intent};
 use self::kit::Kit;
 use self::machine::Accelerator;
 use self::namespace::Namespace;
 use self::network::Network;
-use self::report::{CaseReport, Report};
+use self::report::{Attempt, CaseReport, GENERATOR, Outcome, Report};
+use self::selection::{Selection, cases};
 use self::subject::Subject;
 use self::trial::Lab;
 use crate::digest::Sha256Digest;
@@ -62,6 +65,10 @@ pub struct Request<'a> {
     pub accelerator: Accelerator,
     /// How long a case may take.
     pub deadline: Duration,
+    /// How often a case is tried until it passes.
+    pub attempts: u32,
+    /// How many processors there are.
+    pub processors: usize,
     /// More arguments for the kernel.
     pub append: &'a str,
     /// The folder that the report goes to.
@@ -80,10 +87,12 @@ pub enum Error {
     #[error(transparent)]
     Trial(#[from] trial::Error),
     /// No case is as asked for.
-    #[error("found no case as asked for in `{subject}`\nhint: `cargo xtask boot-test --list` names all cases")]
+    #[error("found {wanted} as asked for in `{subject}`\nhint: `cargo xtask boot-test --list` names all cases")]
     NoCase {
         /// The tree.
         subject: camino::Utf8PathBuf,
+        /// What there is nothing of.
+        wanted: String,
     },
     /// The report would overwrite something else.
     #[error("`{0}` is not empty, and no report of a boot test\nhint: name another folder with `--report`")]
@@ -99,8 +108,14 @@ pub enum Error {
 ///
 /// [`Error::NoCase`] where there is none, or [`Error::Fs`] where a loader cannot be read.
 pub fn plan(subject: &Subject, intent: &Intent, selection: &Selection) -> Result<Vec<Case>, Error> {
-    let cases = cases(&subject.loaders()?, intent, selection);
-    if cases.is_empty() { Err(Error::NoCase { subject: subject.name.clone() }) } else { Ok(cases) }
+    let loaders = subject.loaders()?;
+    let cases = cases(&loaders, intent, selection);
+    let unknown: Vec<String> = selection.unknown(&loaders, &cases).map(|name| format!("`{name}`")).collect();
+    if cases.is_empty() || !unknown.is_empty() {
+        let wanted = if unknown.is_empty() { "no case".to_owned() } else { format!("no {}", unknown.join(", no ")) };
+        return Err(Error::NoCase { subject: subject.name.clone(), wanted });
+    }
+    Ok(cases)
 }
 
 /// Runs all cases of `subject`, and writes the report.
@@ -115,20 +130,22 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<Report, Error> {
     let cases = plan(subject, request.intent, request.selection)?;
+    let kernel = fs::read(&request.kit.kernel)?.into();
     clear(request.report)?;
     let started = Instant::now();
     let failed = |error| fs::Error::new("make a folder in", request.scratch, error);
     let guard = tempfile::Builder::new().prefix("boot-").tempdir_in(request.scratch).map_err(failed)?;
     let scratch = Utf8Path::from_path(guard.path()).unwrap_or(request.scratch);
-    let kernel = fs::read(&request.kit.kernel)?.into();
     let lab = Lab { request, namespace, subject, kernel, scratch, progress };
     let cases = side_by_side(&cases, &lab)?;
     let report = Report {
+        generator: GENERATOR.into(),
         schema_version: report::SCHEMA_VERSION,
         subject: subject.name.clone(),
         manifest_sha256: Sha256Digest::of(subject.manifest.to_json().as_bytes()).to_string(),
         kit: request.kit.versions.clone(),
         jobs: request.jobs,
+        processors: request.processors,
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         processor_milliseconds: cases.iter().map(|case| case.processor_milliseconds).sum(),
         cases,
@@ -140,14 +157,35 @@ pub fn run(
 /// Makes room for a report where an older one is, or nothing.
 fn clear(folder: &Utf8Path) -> Result<(), Error> {
     fs::create_dir_all(folder)?;
-    if !fs::walk(folder)?.is_empty() && !paths::report_json(folder).is_file() {
+    let old = fs::read_if_exists(&paths::report_json(folder))?.unwrap_or_default();
+    let old = serde_json::from_slice::<serde_json::Value>(&old).unwrap_or_default();
+    if old["generator"] != GENERATOR && !fs::walk(folder)?.is_empty() {
         return Err(Error::NotAReport(folder.to_owned()));
     }
     // An old report must not stand there as if it were of this run.
     fs::remove_file(&paths::report_html(folder))?;
     fs::remove_dir_all(&paths::evidence(folder))?;
     // The mark by which the folder is known again, whatever happens until the report is written.
-    Ok(fs::write_atomic(&paths::report_json(folder), b"{}\n")?)
+    let mark = format!("{}\n", serde_json::json!({ "generator": GENERATOR }));
+    Ok(fs::write_atomic(&paths::report_json(folder), mark.as_bytes())?)
+}
+
+/// Runs `case` until it passes, as often as asked for. What failed before is told by the last report.
+fn attempts(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, trial::Error> {
+    let mut earlier = Vec::new();
+    loop {
+        let attempt = earlier.len() + 1;
+        let mut report = trial::run(case, &format!("{number}-{attempt}"), lab)?;
+        let again = report.outcome == Outcome::Failed && attempt < lab.request.attempts as usize;
+        if !again {
+            report.earlier = earlier;
+            report.keep(lab.request.report)?;
+            return Ok(report);
+        }
+        report.evidence = paths::evidence_of(&format!("{}:attempt-{attempt}", case.name)).into();
+        report.keep(lab.request.report)?;
+        earlier.push(Attempt::of(&report));
+    }
 }
 
 /// Runs the cases, as many at a time as asked for, those with the most work first. The result is in the
@@ -162,7 +200,7 @@ fn side_by_side(cases: &[Case], lab: &Lab<'_>) -> Result<Vec<CaseReport>, trial:
         while let Some((number, case)) = next() {
             let report = match case.obstacle(&lab.request.network) {
                 Some(reason) => CaseReport::skipped(case, reason),
-                None => trial::run(case, number, lab).inspect_err(|_| while next().is_some() {})?,
+                None => attempts(case, number, lab).inspect_err(|_| while next().is_some() {})?,
             };
             done.push((number, report));
         }
@@ -170,7 +208,7 @@ fn side_by_side(cases: &[Case], lab: &Lab<'_>) -> Result<Vec<CaseReport>, trial:
     };
     let mut done = Vec::new();
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..lab.request.jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..lab.request.jobs.clamp(1, cases.len())).map(|_| scope.spawn(work)).collect();
         for worker in workers {
             // A worker that panicked has said so on its own.
             done.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);

@@ -53,12 +53,16 @@ pub enum Error {
 
 impl Namespace {
     /// Moves this process into a user namespace in which it may set up networks, and whose root it is.
-    /// Files that it makes still belong to the user outside.
+    /// Files that it makes still belong to the user outside. A process of root's only leaves the network.
     ///
     /// # Errors
     ///
     /// [`Error::Forbidden`] where the kernel does not allow it, also when other threads are running.
     pub fn enter() -> Result<Self, Error> {
+        if rustix::process::getuid().is_root() && unshare(CloneFlags::CLONE_NEWNET).is_ok() {
+            // Root may do without, and would lose its rights to other users' files in a user namespace.
+            return usable().map(|()| Self(()));
+        }
         let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let started = Instant::now();
         loop {
@@ -74,9 +78,7 @@ impl Namespace {
         write(&process.join("setgroups"), "deny")?;
         write(&process.join("uid_map"), &format!("0 {user} 1"))?;
         write(&process.join("gid_map"), &format!("0 {group} 1"))?;
-        let tun = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
-        tun.map_err(Error::NoTun)?;
-        Ok(Self(()))
+        usable().map(|()| Self(()))
     }
 
     /// Moves this thread into a network namespace of its own, with nothing in it but `network`, whose servers have
@@ -124,10 +126,15 @@ pub fn setup(network: &Network, more: &[Ipv4Addr]) -> Vec<String> {
     lines
 }
 
+/// Makes sure that virtual network cards can be had.
+fn usable() -> Result<(), Error> {
+    let tun = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
+    tun.map(drop).map_err(Error::NoTun)
+}
+
 fn forbidden(error: Errno) -> Error {
     let remedy = match error {
         Errno::ENOSPC => "`sudo sysctl user.max_user_namespaces=10000`",
-        Errno::EINVAL => "a call before other threads are started",
         _ => {
             "`sudo sysctl kernel.unprivileged_userns_clone=1` (Debian), \
              `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu), \

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
-use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::case::{Case, Firmware};
 use super::kit::Part;
 use super::machine;
+use super::page::page;
 use super::phase::Phase;
 use super::steps::expectation;
 use super::watch::Verdict;
 use crate::fs;
 use crate::paths;
+
+/// What writes reports, and how a report is known again.
+pub const GENERATOR: &str = "netboot-loaders boot-test";
 
 /// The version of `report.json`'s form.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -28,6 +28,8 @@ const LAST_LINES: usize = 12;
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Report {
+    /// [`GENERATOR`].
+    pub generator: String,
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// The tree or tarball.
@@ -38,6 +40,8 @@ pub struct Report {
     pub kit: Vec<Part>,
     /// How many cases ran side by side.
     pub jobs: usize,
+    /// How many processors there were.
+    pub processors: usize,
     /// How long all of it took.
     pub milliseconds: u64,
     /// How much processor time the machines took together.
@@ -66,6 +70,9 @@ pub struct CaseReport {
     pub outcome: Outcome,
     /// Why not; or why it did not run.
     pub reason: Option<String>,
+    /// Attempts before this one, which failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Attempt>,
     /// From the machine's start to the verdict.
     pub milliseconds: u64,
     /// How much processor time the machine took.
@@ -76,18 +83,39 @@ pub struct CaseReport {
     pub last_lines: Vec<String>,
     /// Its evidence: a folder beside the report.
     pub evidence: Option<Utf8PathBuf>,
-    /// The picture of its screen, as base64; only for the page.
+    /// The picture of its screen, a PNG.
     #[serde(skip)]
-    pub picture: Option<String>,
+    pub picture: Option<Vec<u8>>,
+    /// The bytes of its serial console.
+    #[serde(skip)]
+    pub serial: Vec<u8>,
     /// Why there is no picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_picture: Option<String>,
-    /// What the console said; only for the page.
+    /// What the console said.
     #[serde(skip)]
     pub console: String,
-    /// What the servers logged; only for the page.
+    /// What the servers logged.
     #[serde(skip)]
     pub log: String,
+}
+
+/// An attempt that failed, before another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Attempt {
+    /// Why.
+    pub reason: String,
+    /// Its evidence: a folder beside the report.
+    pub evidence: Option<Utf8PathBuf>,
+}
+
+impl Attempt {
+    /// What `report` says.
+    #[must_use]
+    pub fn of(report: &CaseReport) -> Self {
+        Self { reason: report.reason.clone().unwrap_or_default(), evidence: report.evidence.clone() }
+    }
 }
 
 /// How a case ended.
@@ -116,9 +144,9 @@ pub struct Evidence<'a> {
     /// The machine's folder, with the serial console and the picture.
     pub folder: &'a Utf8Path,
     /// What the console said, as text.
-    pub console: &'a str,
+    pub console: String,
     /// What the servers logged.
-    pub log: &'a str,
+    pub log: String,
     /// Why there is no picture.
     pub no_picture: Option<String>,
 }
@@ -131,13 +159,13 @@ impl CaseReport {
         verdict: &Verdict,
         phases: &[(Phase, Duration)],
         (clock, processor): (Duration, Duration),
-        evidence: &Evidence<'_>,
+        evidence: Evidence<'_>,
     ) -> Self {
         let reason = if let Verdict::Failed(reason) = verdict { Some(reason.clone()) } else { None };
-        let picture = std::fs::read(evidence.folder.join(machine::PICTURE)).ok();
+        let read = |name: &str| std::fs::read(evidence.folder.join(name)).ok();
         Self {
             outcome: if reason.is_some() { Outcome::Failed } else { Outcome::Passed },
-            last_lines: if reason.is_some() { last_lines(evidence.console) } else { Vec::new() },
+            last_lines: if reason.is_some() { last_lines(&evidence.console) } else { Vec::new() },
             reason,
             milliseconds: milliseconds(clock),
             processor_milliseconds: milliseconds(processor),
@@ -146,10 +174,11 @@ impl CaseReport {
                 .map(|(phase, at)| Reached { phase: *phase, milliseconds: milliseconds(*at) })
                 .collect(),
             evidence: Some(paths::evidence_of(&case.name)),
-            picture: picture.map(|bytes| STANDARD.encode(bytes)),
-            no_picture: evidence.no_picture.clone(),
-            console: evidence.console.to_owned(),
-            log: evidence.log.to_owned(),
+            picture: read(machine::PICTURE),
+            serial: read(machine::SERIAL).unwrap_or_default(),
+            no_picture: evidence.no_picture,
+            console: evidence.console,
+            log: evidence.log,
             ..Self::skipped(case, String::new())
         }
     }
@@ -171,7 +200,9 @@ impl CaseReport {
             phases: Vec::new(),
             last_lines: Vec::new(),
             evidence: None,
+            earlier: Vec::new(),
             picture: None,
+            serial: Vec::new(),
             no_picture: None,
             console: String::new(),
             log: String::new(),
@@ -183,24 +214,20 @@ impl CaseReport {
     /// # Errors
     ///
     /// [`fs::Error`].
-    pub fn keep(&self, evidence: &Evidence<'_>, report: &Utf8Path) -> Result<(), fs::Error> {
+    pub fn keep(&self, report: &Utf8Path) -> Result<(), fs::Error> {
         let Some(folder) = self.evidence.as_ref().map(|folder| report.join(folder)) else { return Ok(()) };
-        let text = |name: &str, text: &str| fs::write_atomic(&folder.join(name), text.as_bytes());
-        text("console.txt", evidence.console)?;
-        text("servers.log", evidence.log)?;
-        for name in [machine::SERIAL, machine::PICTURE] {
-            if let Some(content) = fs::read_if_exists(&evidence.folder.join(name))? {
-                fs::write_atomic(&folder.join(name), &content)?;
-            }
-        }
-        Ok(())
+        let write = |name: &str, content: &[u8]| fs::write_atomic(&folder.join(name), content);
+        write("console.txt", self.console.as_bytes())?;
+        write("servers.log", self.log.as_bytes())?;
+        write(machine::SERIAL, &self.serial)?;
+        self.picture.as_ref().map_or(Ok(()), |picture| write(machine::PICTURE, picture))
     }
 
     /// In a few words how it ended.
     #[must_use]
     pub fn summary(&self) -> String {
         match (&self.outcome, &self.reason) {
-            (Outcome::Failed, Some(reason)) => format!("FAILED: {}", reason.lines().next().unwrap_or_default()),
+            (Outcome::Failed, Some(reason)) => format!("FAILED: {}", first_line(reason)),
             _ => self.expected.clone(),
         }
     }
@@ -218,12 +245,12 @@ impl Report {
         self.cases.iter().filter(move |case| case.outcome == outcome)
     }
 
-    /// The shortest time that these cases could take with this many side by side: what the machines need
-    /// of processors, or the longest case.
+    /// The shortest time that these cases could take: what the machines need of processors, as many as can be
+    /// used side by side, or the longest case.
     #[must_use]
     pub fn bound_milliseconds(&self) -> u64 {
         let longest = self.cases.iter().map(|case| case.milliseconds).max().unwrap_or(0);
-        longest.max(self.processor_milliseconds / self.jobs.max(1) as u64)
+        longest.max(self.processor_milliseconds / self.jobs.min(self.processors).max(1) as u64)
     }
 
     /// Writes `report.json` and `report.html` into `folder`.
@@ -234,65 +261,14 @@ impl Report {
     pub fn write(&self, folder: &Utf8Path) -> Result<(), fs::Error> {
         let json = format!("{:#}\n", serde_json::json!(self));
         fs::write_atomic(&paths::report_json(folder), json.as_bytes())?;
-        fs::write_atomic(&paths::report_html(folder), self.page().as_bytes())
+        fs::write_atomic(&paths::report_html(folder), page(self).as_bytes())
     }
+}
 
-    /// The page, which needs nothing beside it.
-    fn page(&self) -> String {
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::Html);
-        environment.add_filter("seconds", |milliseconds: u64| format!("{:.1}", to_seconds(milliseconds)));
-        let cases: Vec<_> = self.cases.iter().map(|case| self.card(case)).collect();
-        let count = |outcome| self.of(outcome).count();
-        let page = environment.render_str(
-            include_str!("report.html"),
-            minijinja::Value::from(minijinja::value::Serde(json!({
-                "subject": self.subject,
-                "manifest": self.manifest_sha256,
-                "kit": self.kit,
-                "jobs": self.jobs,
-                "milliseconds": self.milliseconds,
-                "processor": self.processor_milliseconds,
-                "passed": count(Outcome::Passed),
-                "failed": count(Outcome::Failed),
-                "skipped": count(Outcome::Skipped),
-                "cases": cases,
-            }))),
-        );
-        // The template is part of this program, and a test renders it.
-        page.unwrap_or_else(|error| format!("<pre>the report has no page: {error}</pre>"))
-    }
-
-    /// A case for the page; its bars are as long as the longest case is to all of the width.
-    fn card(&self, case: &CaseReport) -> Value {
-        let longest = self.cases.iter().map(|case| case.milliseconds).max().unwrap_or(0).max(1);
-        let mut before = 0;
-        let bars: Vec<_> = case
-            .phases
-            .iter()
-            .map(|reached| {
-                let took = reached.milliseconds.saturating_sub(before);
-                before = reached.milliseconds;
-                let percent = to_seconds(took) * 100.0 / to_seconds(longest);
-                json!({ "phase": reached.phase, "at": reached.milliseconds, "took": took, "percent": percent })
-            })
-            .collect();
-        json!({
-            "name": case.name,
-            "id": paths::evidence_of(&case.name).file_name(),
-            "firmware": case.firmware.to_string(),
-            "sha256": case.sha256,
-            "expected": case.expected,
-            "outcome": case.outcome,
-            "reason": case.reason,
-            "milliseconds": case.milliseconds,
-            "picture": case.picture,
-            "no_picture": case.no_picture,
-            "bars": bars,
-            "console": case.console,
-            "log": case.log,
-        })
-    }
+/// The first line of a reason; the others are hints.
+#[must_use]
+pub fn first_line(reason: &str) -> &str {
+    reason.lines().next().unwrap_or_default()
 }
 
 /// The last lines of a console that say anything.
@@ -314,29 +290,33 @@ pub fn to_seconds(milliseconds: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::boot_test::case::Aim;
     use crate::boot_test::samples::ipxe;
 
     fn report() -> Report {
         let case = ipxe("ipxe.efi", Aim::Userland);
-        let evidence = Evidence {
+        let evidence = || Evidence {
             folder: Utf8Path::new("/nowhere"),
-            console: "first\n\nlast words\n",
-            log: "0.1 <DHCP>\n",
+            console: "first\n\nlast words\n".into(),
+            log: "0.1 <DHCP>\n".into(),
             no_picture: Some("QEMU is too old".into()),
         };
         let times = (Duration::from_secs(20), Duration::from_secs(12));
         let phases = [(Phase::Address, Duration::from_millis(1500)), (Phase::Loader, Duration::from_secs(3))];
         let failed =
-            CaseReport::new(&case, &Verdict::Failed("it <broke>\nhint: mend it".into()), &phases, times, &evidence);
-        let passed = CaseReport::new(&case, &Verdict::Passed, &phases, times, &evidence);
+            CaseReport::new(&case, &Verdict::Failed("it <broke>\nhint: mend it".into()), &phases, times, evidence());
+        let passed = CaseReport::new(&case, &Verdict::Passed, &phases, times, evidence());
         Report {
+            generator: GENERATOR.into(),
             schema_version: SCHEMA_VERSION,
             subject: "dist/tftp".into(),
             manifest_sha256: "0".repeat(64),
             kit: Vec::new(),
             jobs: 2,
+            processors: 4,
             milliseconds: 21_000,
             processor_milliseconds: 50_000,
             cases: vec![failed, passed, CaseReport::skipped(&case, "no machine".into())],
@@ -345,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_every_case_and_escapes_what_machines_say() {
-        let page = report().page();
+        let page = page(&report());
         assert!(page.contains("<title>boot test: 1 passed, 1 failed, 1 skipped</title>"), "{page}");
         assert!(page.contains("it &lt;broke&gt;") && page.contains("0.1 &lt;DHCP&gt;"), "{page}");
         assert!(page.contains("QEMU is too old") && page.contains("no machine ran"));

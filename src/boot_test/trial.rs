@@ -69,13 +69,13 @@ pub enum Error {
     Cancelled,
 }
 
-/// Runs `case`, the `number`th, in a network of its own, which this thread stays in.
+/// Runs `case` in a network of its own, which this thread stays in, and in a new folder `name`.
 ///
 /// # Errors
 ///
 /// [`Error`] where there can be no verdict.
-pub fn run(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, Error> {
-    let folder = lab.scratch.join(number.to_string());
+pub fn run(case: &Case, name: &str, lab: &Lab<'_>) -> Result<CaseReport, Error> {
+    let folder = lab.scratch.join(name);
     let nonce = Sha256Digest::of(folder.as_str().as_bytes()).short();
     let network = &lab.request.network;
     let service = Service::new(case, network, &nonce, lab.request.append);
@@ -108,9 +108,8 @@ pub fn run(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, Erro
     let picture = run.machine.picture().err().map(|error| error.to_string());
     let processor = run.machine.processor_time();
     let Run { watch, log, .. } = run;
-    let evidence = Evidence { folder: &folder, console: &watch.console, log: &log, no_picture: picture };
-    let report = CaseReport::new(case, &verdict, &watch.phases, (elapsed, processor), &evidence);
-    report.keep(&evidence, lab.request.report)?;
+    let evidence = Evidence { folder: &folder, console: watch.console, log, no_picture: picture };
+    let report = CaseReport::new(case, &verdict, &watch.phases, (elapsed, processor), evidence);
     task.finish(report.summary());
     Ok(report)
 }

@@ -188,10 +188,10 @@ impl Prober<'_> {
     fn kernel(&self, folders: &[&str], name: &str) -> Status {
         let mut found: Vec<Utf8PathBuf> =
             folders.iter().flat_map(|folder| files_named(Utf8Path::new(folder), name)).collect();
-        // Versions sort well enough as text: any kernel of this decade will do.
-        found.sort_unstable();
-        let readable = found.iter().rev().find(|file| std::fs::File::open(file).is_ok());
-        match (readable, found.last()) {
+        found.sort_by_key(|file| version(file.as_str()));
+        let readable = found.iter().rev().find(|file| is_kernel(file));
+        let locked = found.iter().rev().find(|file| std::fs::File::open(file).is_err());
+        match (readable, locked) {
             (Some(file), _) => {
                 let version = file.as_str().trim_start_matches("/boot/").trim_start_matches("/usr/lib/modules/");
                 self.found(version.to_owned(), file, &[])
@@ -213,6 +213,18 @@ fn files_named(folder: &Utf8Path, name: &str) -> Vec<Utf8PathBuf> {
     let below: Vec<Utf8PathBuf> =
         list(folder).into_iter().flat_map(|path| if path.is_dir() { list(&path) } else { vec![path] }).collect();
     below.into_iter().filter(|path| path.file_name().is_some_and(|file| file.starts_with(name))).collect()
+}
+
+/// The numbers in a name, by which versions sort.
+fn version(name: &str) -> Vec<u64> {
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
+/// Whether a file can be read and has the mark of a Linux kernel for x86.
+fn is_kernel(file: &Utf8Path) -> bool {
+    let mut head = [0; 0x206];
+    let read = std::fs::File::open(file).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
+    read.is_ok() && head.ends_with(b"HdrS")
 }
 
 /// The kind of the program header that names an interpreter.

@@ -234,8 +234,11 @@ pub struct BootTest {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// How many seconds a case may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..))]
     pub deadline: u64,
+    /// How often a case is tried until it passes; the report tells of all attempts
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub attempts: u32,
     /// Lets the machines use the kernel's virtualisation, which misbehaves where this machine is virtual
     #[arg(long)]
     pub kvm: bool,

@@ -137,7 +137,7 @@ fn secure(project: &Project) {
     let error = boot(project, &["--case", "ipxe.efi", "--require-real"]).error(10);
     assert!(error.starts_with("`ipxe.efi` was skipped: `https://"), "{error}");
     let error = boot(project, &["--site", "gone"]).error(3);
-    assert!(error.starts_with("found no case as asked for in `"), "{error}");
+    assert!(error.starts_with("found no `gone` as asked for in `"), "{error}");
 }
 
 fn interrupted(project: &Project) {

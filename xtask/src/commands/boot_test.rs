@@ -3,19 +3,21 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use netboot_loaders::boot_test::case::{Case, Intent, Selection};
+use camino::Utf8Path;
+use netboot_loaders::boot_test::case::{Case, Intent};
 use netboot_loaders::boot_test::kit::Kit;
 use netboot_loaders::boot_test::machine::Accelerator;
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::Network;
 use netboot_loaders::boot_test::phase::Phase;
-use netboot_loaders::boot_test::report::{CaseReport, Outcome, Report, to_seconds};
+use netboot_loaders::boot_test::report::{CaseReport, Outcome, Report, first_line, to_seconds};
+use netboot_loaders::boot_test::selection::Selection;
 use netboot_loaders::boot_test::steps::expectation;
 use netboot_loaders::boot_test::subject::Subject;
 use netboot_loaders::boot_test::{self, Request};
 use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::paths::report_html;
-use netboot_loaders::progress::Silent;
+use netboot_loaders::progress::{Event, Progress, Silent};
 use netboot_loaders::toolchain::needs;
 use serde_json::json;
 
@@ -33,10 +35,13 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     if args.install_deps {
         install::missing(&needs::boot_test(), host)?;
     }
-    // A project whose choices are wrong says nothing of where loaders are meant to go.
     let intent = match Choices::read(&host.project, &Silent) {
         Ok(choices) => Intent::new(&choices.sites, args.chain_to.clone()),
-        Err(_) => Intent { addresses: args.chain_to.clone(), ..Intent::default() },
+        Err(error) => {
+            let message = format!("the project does not say where loaders are meant to go\n{error}");
+            host.ui.report(&Event::Warning { message });
+            Intent { addresses: args.chain_to.clone(), ..Intent::default() }
+        }
     };
     let selection = Selection {
         loaders: args.loaders.clone(),
@@ -65,6 +70,8 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         jobs: args.jobs.map_or_else(processors, usize::from),
         accelerator: if args.kvm { Accelerator::Kvm } else { Accelerator::Tcg },
         deadline: Duration::from_secs(args.deadline),
+        attempts: args.attempts,
+        processors: processors(),
         append: &args.append,
         report: &report,
         scratch: &scratch,
@@ -73,14 +80,15 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     warn_of_sites(&subject, &selection, args.sample, host);
     let page = report_html(&report);
     host.ui.result(&format!("{}report: {page}\n", table(&done)), json!({ "report": page, "boot-test": done }));
-    verdict(&done, args.require_real)
+    verdict(&done, &report, args.require_real)
 }
 
 fn list(cases: &[Case], network: &Network, host: &Host<'_>) {
     let mut text = String::new();
+    let width = cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
     for case in cases {
         let note = case.obstacle(network).map(|reason| format!(" (skipped: {reason})")).unwrap_or_default();
-        let _ = writeln!(text, "{:<34} {}  {}{note}", case.name, case.firmware, expectation(case));
+        let _ = writeln!(text, "{:<width$} {}  {}{note}", case.name, case.firmware, expectation(case));
     }
     let objects: Vec<_> = cases
         .iter()
@@ -91,7 +99,8 @@ fn list(cases: &[Case], network: &Network, host: &Host<'_>) {
 
 /// A line a case: how it ended, and when it got how far.
 fn table(report: &Report) -> String {
-    let mut text = format!("{:<8} {:<34} {:<8}", "", "case", "seconds");
+    let width = report.cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
+    let mut text = format!("{:<8} {:<width$} {:<8}", "", "case", "seconds");
     let shown = &Phase::ALL[..6];
     for phase in shown {
         let _ = write!(text, " {:>8}", json!(phase).as_str().unwrap_or_default());
@@ -103,12 +112,16 @@ fn table(report: &Report) -> String {
             Outcome::Failed => "FAILED",
             Outcome::Skipped => "SKIPPED",
         };
-        let _ = write!(text, "{word:<8} {:<34} {:>7.1} ", case.name, to_seconds(case.milliseconds));
+        let _ = write!(text, "{word:<8} {:<width$} {:>7.1} ", case.name, to_seconds(case.milliseconds));
         for phase in shown {
             let reached = case.reached(*phase).map_or("-".to_owned(), |at| format!("{:.1}", to_seconds(at)));
             let _ = write!(text, " {reached:>8}");
         }
         text.push('\n');
+    }
+    for (case, attempt) in report.cases.iter().flat_map(|case| case.earlier.iter().map(move |attempt| (case, attempt)))
+    {
+        let _ = writeln!(text, "TRIED AGAIN: {}: {}", case.name, first_line(&attempt.reason));
     }
     for case in report.of(Outcome::Skipped) {
         let _ = writeln!(text, "SKIPPED: {}: {}", case.name, case.reason.as_deref().unwrap_or_default());
@@ -116,7 +129,7 @@ fn table(report: &Report) -> String {
     let count = |outcome| report.of(outcome).count();
     let _ = writeln!(
         text,
-        "boot-test: {} passed, {} failed, {} skipped, in {:.1} s; {} side by side, which can take {:.1} s at best",
+        "boot-test: {} passed, {} failed, {} skipped, in {:.1} s; {} side by side, which need {:.1} s at least",
         count(Outcome::Passed),
         count(Outcome::Failed),
         count(Outcome::Skipped),
@@ -127,8 +140,8 @@ fn table(report: &Report) -> String {
     text
 }
 
-fn verdict(report: &Report, require_real: bool) -> Result<(), Failure> {
-    let failed: Vec<String> = report.of(Outcome::Failed).map(told).collect();
+fn verdict(report: &Report, folder: &Utf8Path, require_real: bool) -> Result<(), Failure> {
+    let failed: Vec<String> = report.of(Outcome::Failed).map(|case| told(case, folder)).collect();
     let skipped: Vec<&CaseReport> = report.of(Outcome::Skipped).filter(|_| require_real).collect();
     if failed.is_empty() && skipped.is_empty() {
         return Ok(());
@@ -146,18 +159,19 @@ fn verdict(report: &Report, require_real: bool) -> Result<(), Failure> {
 }
 
 /// Why a case failed, and the last that its console said.
-fn told(case: &CaseReport) -> String {
+fn told(case: &CaseReport, report: &Utf8Path) -> String {
     let console: String = case.last_lines.iter().map(|line| format!("\n  | {line}")).collect();
-    let folder = case.evidence.as_ref().map(|folder| format!("\n  evidence: {folder}")).unwrap_or_default();
+    let folder =
+        case.evidence.as_ref().map(|folder| format!("\n  evidence: {}", report.join(folder))).unwrap_or_default();
     format!("\n`{}`: {}{console}{folder}", case.name, case.reason.as_deref().unwrap_or_default())
 }
 
 /// Says where not all sites were booted.
 fn warn_of_sites(subject: &Subject, selection: &Selection, sample: usize, host: &Host<'_>) {
-    use netboot_loaders::progress::{Event, Progress};
     let mut sites: Vec<&String> = subject.manifest.files.iter().filter_map(|file| file.site.as_ref()).collect();
     sites.dedup();
-    if selection.sites.is_empty() && sites.len() > sample {
+    let all = selection.sites.is_empty() && selection.cases.is_empty() && selection.loaders.is_empty();
+    if all && sites.len() > sample {
         let message = format!(
             "loaders of {sample} of {} sites were booted\nhint: name one with `--site`, or take more with `--sample {}`",
             sites.len(),

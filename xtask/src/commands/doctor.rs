@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use netboot_loaders::boot_test::kit::search_path;
+use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::build_loaders::Choices;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::toolchain::install_lines;
@@ -37,13 +38,14 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         .map(|(need, status)| json!({ "name": need.name, "purpose": need.purpose, "found": status_text(status), "ok": status.complaint().is_none() }))
         .collect();
     let next = match args.work {
-        Work::BootTest => "everything is there\nnext: cargo xtask boot-test\n",
+        Work::BootTest => "all tools are there\nnext: cargo xtask boot-test\n",
         Work::Build | Work::Check => "everything is there\nnext: cargo xtask build-loaders\n",
     };
     let outcome = if unmet.is_empty() { next } else { "" };
     host.ui.result(&format!("{}{outcome}", table(&needs, &statuses)), json!({ "tools": tools }));
     if unmet.is_empty() {
-        return Ok(());
+        // All that is left is what the system has to allow; this process has nothing to do afterwards.
+        return if args.work == Work::BootTest { Ok(Namespace::enter().map(drop)?) } else { Ok(()) };
     }
     let names: Vec<String> = unmet.iter().map(|need| format!("`{}`", need.name)).collect();
     let text = format!(

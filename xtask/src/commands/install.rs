@@ -4,8 +4,9 @@ use netboot_loaders::boot_test::kit::search_path;
 use netboot_loaders::process::find_program;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::toolchain::install_lines;
-use netboot_loaders::toolchain::needs::Need;
+use netboot_loaders::toolchain::needs::{Need, Test};
 use netboot_loaders::toolchain::packages::Manager;
+use netboot_loaders::toolchain::probe::Status;
 use xshell::{Shell, cmd};
 
 use crate::exit::{Failure, MISSING_TOOL};
@@ -14,10 +15,16 @@ use crate::host::Host;
 /// Installs those of `needs` that are not met.
 pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
     let cache = host.cache()?;
-    let unmet: Vec<&Need> = needs
-        .iter()
-        .filter(|need| need.probe(&search_path(&host.path), &cache, &Silent).complaint().is_some())
-        .collect();
+    let mut unmet: Vec<&Need> = Vec::new();
+    for need in needs {
+        let status = need.probe(&search_path(&host.path), &cache, &Silent);
+        let Some(complaint) = status.complaint() else { continue };
+        if matches!((need.test, status), (Test::Kernel(..), Status::Unfit { .. })) {
+            // There is one, and another package would not help.
+            return Err(Failure::new(MISSING_TOOL, &format!("`{}` ({}): {complaint}", need.name, need.purpose)));
+        }
+        unmet.push(need);
+    }
     if unmet.is_empty() {
         return Ok(());
     }

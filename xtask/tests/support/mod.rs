@@ -224,17 +224,14 @@ fn copy_folder(from: &Utf8Path, to: &Utf8Path) {
     }
 }
 
-/// Whether machines can be booted here, or why not.
+/// Whether machines can be booted here, or why not; `doctor` also tries to make a network.
 pub fn machines() -> Result<(), String> {
     let doctor = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["--quiet", "doctor", "--for", "boot-test"]).output();
     let doctor = Ran::from(doctor.map_err(|error| error.to_string())?);
     if doctor.code != 0 {
         return Err(doctor.stderr.lines().next().unwrap_or("`doctor` failed").trim_start_matches("error: ").to_owned());
     }
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--user", "--map-root-user", "--net", "sh", "-c", "exec 3<>/dev/net/tun"]);
-    let unshare = Ran::from(unshare.output().map_err(|error| format!("`unshare` cannot be run: {error}"))?);
-    if unshare.code == 0 { Ok(()) } else { Err(format!("no test network can be made: {}", unshare.stderr.trim())) }
+    Ok(())
 }
 
 /// Makes the manifest and the checksums of the tree at `root` say what is there, as if it had been

@@ -1,0 +1,68 @@
+//! A report as a page: all cases at a glance, with their screens.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::{AutoEscape, Environment};
+use serde_json::{Value, json};
+
+use super::report::{CaseReport, Outcome, Report, to_seconds};
+use crate::paths;
+
+/// The page, which needs nothing beside it.
+#[must_use]
+pub fn page(report: &Report) -> String {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_filter("seconds", |milliseconds: u64| format!("{:.1}", to_seconds(milliseconds)));
+    let cases: Vec<_> = report.cases.iter().map(|case| card(report, case)).collect();
+    let count = |outcome| report.of(outcome).count();
+    let page = environment.render_str(
+        include_str!("report.html"),
+        minijinja::Value::from(minijinja::value::Serde(json!({
+            "subject": report.subject,
+            "manifest": report.manifest_sha256,
+            "kit": report.kit,
+            "jobs": report.jobs,
+            "milliseconds": report.milliseconds,
+            "processor": report.processor_milliseconds,
+            "passed": count(Outcome::Passed),
+            "failed": count(Outcome::Failed),
+            "skipped": count(Outcome::Skipped),
+            "cases": cases,
+        }))),
+    );
+    // The template is part of this program, and a test renders it.
+    page.unwrap_or_else(|error| format!("<pre>the report has no page: {error}</pre>"))
+}
+
+/// A case for the page; its bars are as long as the longest case is to all of the width.
+fn card(report: &Report, case: &CaseReport) -> Value {
+    let longest = report.cases.iter().map(|case| case.milliseconds).max().unwrap_or(0).max(1);
+    let mut before = 0;
+    let bars: Vec<_> = case
+        .phases
+        .iter()
+        .map(|reached| {
+            let took = reached.milliseconds.saturating_sub(before);
+            before = reached.milliseconds;
+            let percent = to_seconds(took) * 100.0 / to_seconds(longest);
+            json!({ "phase": reached.phase, "at": reached.milliseconds, "took": took, "percent": percent })
+        })
+        .collect();
+    json!({
+        "name": case.name,
+        "id": paths::evidence_of(&case.name).file_name(),
+        "firmware": case.firmware.to_string(),
+        "sha256": case.sha256,
+        "expected": case.expected,
+        "outcome": case.outcome,
+        "reason": case.reason,
+        "milliseconds": case.milliseconds,
+        "earlier": case.earlier,
+        "picture": case.picture.as_ref().map(|bytes| STANDARD.encode(bytes)),
+        "no_picture": case.no_picture,
+        "bars": bars,
+        "console": case.console,
+        "log": case.log,
+    })
+}

@@ -1,0 +1,165 @@
+//! Which cases there are for a tree's loaders, and which of them are asked for.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+
+use super::case::{Aim, Case, Fault, Intent, case};
+use super::steps::steps;
+use super::subject::{LoaderFile, Program, Target};
+use crate::tree::header::Arch;
+
+/// Which cases.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only these loaders, by path or file name.
+    pub loaders: Vec<String>,
+    /// Only these sites.
+    pub sites: Vec<String>,
+    /// Only these cases.
+    pub cases: Vec<String>,
+    /// How many sites are booted when none is named; all of them where `None`.
+    pub sample: Option<usize>,
+}
+
+impl Selection {
+    /// What is named here, and is not among `loaders` and the `cases` that were selected of them.
+    pub fn unknown<'s>(&'s self, loaders: &'s [LoaderFile], cases: &'s [Case]) -> impl Iterator<Item = &'s String> {
+        let loader = |name: &&String| !loaders.iter().any(|loader| is_called(loader, name));
+        let site = |name: &&String| !loaders.iter().any(|loader| loader.site.as_ref() == Some(*name));
+        let case = |name: &&String| !cases.iter().any(|case| case.is_called(name));
+        let loaders = self.loaders.iter().filter(loader);
+        loaders.chain(self.sites.iter().filter(site)).chain(self.cases.iter().filter(case))
+    }
+}
+
+/// Whether `name` is the path or the file name of `loader`.
+fn is_called(loader: &LoaderFile, name: &str) -> bool {
+    loader.path == name || loader.path.file_name() == Some(name)
+}
+
+/// The cases of `loaders`, by `selection`.
+#[must_use]
+pub fn cases(loaders: &[LoaderFile], intent: &Intent, selection: &Selection) -> Vec<Case> {
+    let named = |loader: &&LoaderFile| {
+        selection.loaders.is_empty() || selection.loaders.iter().any(|name| is_called(loader, name))
+    };
+    let chosen: Vec<&LoaderFile> = loaders.iter().filter(named).collect();
+    let sampled = sample(&chosen, selection);
+    let in_sites = |loader: &&&LoaderFile| match &loader.site {
+        None => selection.sites.is_empty(),
+        Some(site) => sampled.contains(site),
+    };
+    let chosen: Vec<&LoaderFile> = chosen.iter().filter(in_sites).copied().collect();
+    let mut cases: Vec<Case> = chosen.iter().flat_map(|loader| boots(loader, intent)).collect();
+    for loader in representatives(&chosen) {
+        cases.extend(faults(loader, intent));
+    }
+    if !selection.cases.is_empty() {
+        cases.retain(|case| selection.cases.iter().any(|name| case.is_called(name)));
+    }
+    cases
+}
+
+/// The sites to boot: those that are named, or a few at even distances.
+fn sample(loaders: &[&LoaderFile], selection: &Selection) -> Vec<String> {
+    if !selection.sites.is_empty() {
+        return selection.sites.clone();
+    }
+    let mut sites: Vec<&String> = loaders.iter().filter_map(|loader| loader.site.as_ref()).collect();
+    sites.dedup();
+    let count = selection.sample.unwrap_or(sites.len()).min(sites.len());
+    (0..count).map(|i| sites[i * sites.len() / count].clone()).collect()
+}
+
+fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
+    let mut cases = vec![case(loader, "", Aim::Userland, intent)];
+    if loader.program == Program::Syslinux && loader.target == Target::Uefi(Arch::X86_64) {
+        cases.push(case(loader, "another-web-server", Aim::WrongServer, intent));
+    }
+    cases
+}
+
+/// One iPXE loader of each script: one for UEFI where there is one, since that starts faster, and best of
+/// all the one that most people use.
+fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
+    let rank = |loader: &LoaderFile| (loader.target == Target::Bios, loader.path.file_name() != Some("ipxe.efi"));
+    let mut found: BTreeMap<&Utf8Path, &LoaderFile> = BTreeMap::new();
+    for loader in loaders {
+        if let Program::Ipxe { source, .. } = &loader.program {
+            let known = found.entry(source).or_insert(loader);
+            if rank(loader) < rank(known) {
+                *known = loader;
+            }
+        }
+    }
+    // In the order of the tree.
+    loaders.iter().filter(|loader| found.values().any(|known| known.path == loader.path)).copied().collect()
+}
+
+fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
+    let faults = Fault::ALL.map(|fault| case(loader, fault.name(), Aim::Fault(fault), intent));
+    // A script that goes to a fixed address does not care about option 17.
+    let applies = |case: &Case| case.aim != Aim::Fault(Fault::NoRootPath) || case.destination.root_path;
+    faults.into_iter().filter(applies).filter(|case| !steps(case).is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_test::samples::{ipxe, syslinux};
+
+    fn tree() -> Vec<LoaderFile> {
+        let mut loaders: Vec<LoaderFile> =
+            ["ipxe.efi", "ipxe.pxe", "sites/a/ipxe.efi", "sites/b/ipxe.efi", "sites/c/ipxe.efi"]
+                .map(|path| ipxe(path, Aim::Userland).loader)
+                .into();
+        loaders.extend(["lpxelinux.0", "syslinux.efi"].map(|path| syslinux(path, Aim::Userland).loader));
+        loaders
+    }
+
+    fn names(selection: &Selection) -> Vec<String> {
+        cases(&tree(), &Intent::default(), selection).into_iter().map(|case| case.name).collect()
+    }
+
+    #[test]
+    fn every_loader_is_booted_and_every_script_meets_its_faults() {
+        let names = names(&Selection { sample: Some(0), ..Selection::default() });
+        assert_eq!(
+            names,
+            [
+                "ipxe.efi",
+                "ipxe.pxe",
+                "lpxelinux.0",
+                "syslinux.efi",
+                "syslinux.efi:another-web-server",
+                "ipxe.efi:no-option-17",
+                "ipxe.efi:no-script",
+                "ipxe.efi:no-web-server",
+            ]
+        );
+    }
+
+    #[test]
+    fn sites_are_sampled_or_named() {
+        let sites = |selection: &Selection| -> Vec<String> {
+            names(selection).into_iter().filter(|name| name.starts_with("sites/") && !name.contains(':')).collect()
+        };
+        assert_eq!(
+            sites(&Selection { sample: Some(2), ..Selection::default() }),
+            ["sites/a/ipxe.efi", "sites/b/ipxe.efi"]
+        );
+        assert_eq!(sites(&Selection::default()).len(), 3);
+        let named = Selection { sites: vec!["c".into()], ..Selection::default() };
+        assert_eq!(names(&named)[0], "sites/c/ipxe.efi");
+    }
+
+    #[test]
+    fn loaders_and_cases_can_be_named() {
+        let one = Selection { loaders: vec!["lpxelinux.0".into()], ..Selection::default() };
+        assert_eq!(names(&one), ["lpxelinux.0"]);
+        let case = Selection { cases: vec!["no-script".into()], sample: Some(0), ..Selection::default() };
+        assert_eq!(names(&case), ["ipxe.efi:no-script"]);
+        assert_eq!(names(&Selection { cases: vec!["gone".into()], ..Selection::default() }), Vec::<String>::new());
+    }
+}
