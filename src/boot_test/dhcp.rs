@@ -24,9 +24,12 @@ pub struct Offer {
     pub root_path: Option<String>,
 }
 
-/// The folder that TFTP serves, in the folder that the server works in. All its paths are relative to that:
-/// no character in a path can then have a meaning of its own in the configuration or the log.
+/// The folder that TFTP serves, in the folder that the server works in. All its paths are relative to that, or go
+/// through the kernel's name for it: no character in a path can then have a meaning of its own in the
+/// configuration or the log.
 pub const SERVED: &str = "tftp";
+/// The same as an absolute path, which dnsmasq wants.
+const ROOT: &str = "/proc/self/cwd/tftp";
 /// The configuration, in the same folder.
 const CONFIGURATION: &str = "dnsmasq.conf";
 /// Option 17, in the same folder.
@@ -140,7 +143,7 @@ pub fn configuration(network: &Network, offer: &Offer) -> String {
          bind-dynamic\n\
          dhcp-leasefile=leases\n\
          enable-tftp\n\
-         tftp-root={SERVED}\n"
+         tftp-root={ROOT}\n"
     );
     text
 }
@@ -155,7 +158,7 @@ pub fn parse(line: &str) -> Option<Happening> {
     let (head, message) = line.split_once("]: ")?;
     let relative = |path: &str| {
         let path = Utf8Path::new(path);
-        path.strip_prefix(SERVED).map_or_else(|_| path.to_owned(), ToOwned::to_owned)
+        path.strip_prefix(ROOT).map_or_else(|_| path.to_owned(), ToOwned::to_owned)
     };
     if head.contains("dnsmasq-tftp[") {
         if let Some((path, _)) = message.strip_prefix("sent ").and_then(|rest| rest.rsplit_once(" to ")) {
@@ -182,7 +185,7 @@ mod tests {
         let text = configuration(&Network::default(), &offer);
         for line in [
             "interface=tap0",
-            "tftp-root=tftp",
+            "tftp-root=/proc/self/cwd/tftp",
             "dhcp-range=192.0.2.100,192.0.2.119,5m",
             "dhcp-boot=sites/rack-1/ipxe.pxe,,192.0.2.1",
             "dhcp-optsfile=options",
@@ -198,7 +201,7 @@ mod tests {
         let text = configuration(&network, &Offer { loader: "x".into(), root_path: None });
         assert!(text.starts_with("conf-file=/etc/mine.conf\n"), "{text}");
         assert!(!text.contains("dhcp-boot"), "{text}");
-        assert!(text.ends_with("tftp-root=tftp\n"), "the boot test's own folder comes last:\n{text}");
+        assert!(text.ends_with("tftp-root=/proc/self/cwd/tftp\n"), "the boot test's own folder comes last:\n{text}");
     }
 
     #[test]
@@ -216,15 +219,15 @@ mod tests {
             Some(Happening::Leased([192, 0, 2, 108].into()))
         );
         assert_eq!(
-            see(&format!("{day} dnsmasq-tftp[7]: sent tftp/ldlinux.c32 to 192.0.2.108")),
+            see(&format!("{day} dnsmasq-tftp[7]: sent /proc/self/cwd/tftp/ldlinux.c32 to 192.0.2.108")),
             Some(Happening::Sent("ldlinux.c32".into()))
         );
         assert_eq!(
-            see(&format!("{day} dnsmasq-tftp[7]: file tftp/pxelinux.cfg/C0 not found for 192.0.2.108")),
+            see(&format!("{day} dnsmasq-tftp[7]: file /proc/self/cwd/tftp/pxelinux.cfg/C0 not found for 192.0.2.108")),
             Some(Happening::NotInTree("pxelinux.cfg/C0".into()))
         );
         assert!(matches!(
-            see(&format!("{day} dnsmasq-tftp[7]: cannot access tftp/ipxe.efi: Permission denied")),
+            see(&format!("{day} dnsmasq-tftp[7]: cannot access /proc/self/cwd/tftp/ipxe.efi: Permission denied")),
             Some(Happening::Refused(_))
         ));
         for line in [

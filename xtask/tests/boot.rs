@@ -90,16 +90,22 @@ fn boots(project: &Project) {
 fn second_part(project: &Project) {
     std::fs::remove_file(project.tree().join("ldlinux.c32")).unwrap();
     forge(&project.tree());
-    let error = boot(project, &["--loader", "lpxelinux.0"]).error(10);
+    let error = boot(project, &["--loader", "lpxelinux.0", "--attempts", "1"]).error(10);
     let wanted = "it asked for `ldlinux.c32` over TFTP, which is not in the tree\n";
     assert!(error.contains("Failed to load ldlinux") && error.contains(wanted), "{error}");
 }
 
 fn panics(project: &Project) {
-    let error = boot(project, &["--case", "syslinux.efi", "--append", "rdinit=/nowhere"]).error(10);
+    let ran = boot(project, &["--case", "syslinux.efi", "--append", "rdinit=/nowhere"]);
+    // A second attempt is no better, and the first one is told, too.
+    assert!(ran.stdout.contains("\nTRIED AGAIN: syslinux.efi: the kernel panicked: "), "{}", ran.stdout);
+    let error = ran.error(10);
     assert!(error.contains("`syslinux.efi`: the kernel panicked: `"), "{error}");
     assert!(error.contains("Kernel panic - not syncing"), "{error}");
-    assert_eq!(report(project)["cases"][0]["outcome"], "failed");
+    let report = report(project);
+    assert_eq!(report["cases"][0]["outcome"], "failed");
+    let first = report["cases"][0]["earlier"][0]["evidence"].as_str().unwrap();
+    assert!(!project.read(&format!("dist/boot-test/{first}/console.txt")).is_empty());
 }
 
 fn without_dnsmasq(project: &Project) {
