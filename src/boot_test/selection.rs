@@ -68,7 +68,10 @@ fn sample(loaders: &[&LoaderFile], selection: &Selection) -> Vec<String> {
     }
     let mut sites: Vec<&String> = loaders.iter().filter_map(|loader| loader.site.as_ref()).collect();
     sites.dedup();
-    let count = selection.sample.unwrap_or(sites.len()).min(sites.len());
+    // What is named by its path or as a case is meant, whatever else would be left out.
+    let named = !selection.cases.is_empty() || selection.loaders.iter().any(|name| name.contains('/'));
+    let sample = selection.sample.filter(|_| !named);
+    let count = sample.unwrap_or(sites.len()).min(sites.len());
     (0..count).map(|i| sites[i * sites.len() / count].clone()).collect()
 }
 
@@ -152,6 +155,18 @@ mod tests {
         assert_eq!(sites(&Selection::default()).len(), 3);
         let named = Selection { sites: vec!["c".into()], ..Selection::default() };
         assert_eq!(names(&named)[0], "sites/c/ipxe.efi");
+    }
+
+    #[test]
+    fn what_is_named_is_not_left_out_by_the_sample() {
+        let path = "sites/c/ipxe.efi".to_owned();
+        let case = Selection { cases: vec![path.clone()], sample: Some(1), ..Selection::default() };
+        assert_eq!(names(&case), ["sites/c/ipxe.efi"]);
+        let loader = Selection { loaders: vec![path], sample: Some(1), ..Selection::default() };
+        assert_eq!(names(&loader)[0], "sites/c/ipxe.efi");
+        let typo = Selection { sites: vec!["d".into()], loaders: vec!["ipxe.exe".into()], ..Selection::default() };
+        let unknown: Vec<String> = typo.unknown(&tree(), &[]).cloned().collect();
+        assert_eq!(unknown, ["ipxe.exe", "d"]);
     }
 
     #[test]

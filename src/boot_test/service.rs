@@ -175,6 +175,24 @@ mod tests {
     }
 
     #[test]
+    fn the_script_first_drops_what_was_loaded_before_it() {
+        let script = service(&ipxe("ipxe.efi", Aim::Userland)).script();
+        assert_eq!(
+            script,
+            "#!ipxe\nimgfree\nkernel http://192.0.2.2/vmlinuz initrd=initrd.img console=tty0 console=ttyS0,115200 \
+             panic=-1 netboot-loaders.case=n0\ninitrd http://192.0.2.2/initrd.img\nboot\n"
+        );
+    }
+
+    #[test]
+    fn an_expected_address_in_the_network_becomes_the_servers_own() {
+        let mut case = ipxe("sites/a/ipxe.efi", Aim::Userland);
+        case.destination.addresses =
+            ["http://192.0.2.10/a", "http://192.0.2.2/b", "http://10.0.0.1/c"].map(Into::into).into();
+        assert_eq!(service(&case).addresses(&Network::default()), [Ipv4Addr::new(192, 0, 2, 10)]);
+    }
+
+    #[test]
     fn a_server_that_is_down_does_not_listen() {
         assert!(service(&ipxe("ipxe.efi", Aim::Fault(Fault::NoWebServer))).servers.is_empty());
     }

@@ -19,13 +19,14 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // A boot test uses all processors by itself.
     arguments.test_threads = Some(1);
-    let tests: [(&str, Test); 7] = [
+    let tests: [(&str, Test); 8] = [
         ("every_loader_of_a_tarball_boots_and_leaves_its_evidence", boots),
         ("a_loader_without_its_second_part_says_which_file_it_lacks", second_part),
         ("a_kernel_that_panics_is_a_failure_with_its_last_words", panics),
         ("without_dnsmasq_nothing_starts_and_the_remedy_is_named", without_dnsmasq),
         ("what_does_not_verify_is_not_booted", changed),
         ("a_case_that_cannot_run_says_why_and_fails_where_it_must_run", secure),
+        ("a_folder_of_somebody_else_is_not_taken_for_a_report", foreign),
         ("an_interrupt_or_a_kill_leaves_nothing_running", interrupted),
     ];
     let trial = |(name, test): (&'static str, Test)| {
@@ -144,6 +145,16 @@ fn secure(project: &Project) {
     assert!(error.starts_with("`ipxe.efi` was skipped: `https://"), "{error}");
     let error = boot(project, &["--site", "gone"]).error(3);
     assert!(error.starts_with("found no `gone` as asked for in `"), "{error}");
+}
+
+fn foreign(project: &Project) {
+    project.write("mine/report.json", "{ \"tool\": \"another\" }\n");
+    project.write("mine/cases/2024/notes.txt", "keep me\n");
+    let mine = project.path("mine");
+    let error = boot(project, &["--report", mine.as_str()]).error(1);
+    assert!(error.starts_with(&format!("`{mine}` is not empty, and no report of a boot test\n")), "{error}");
+    assert_eq!(project.read("mine/cases/2024/notes.txt"), b"keep me\n");
+    assert_eq!(project.read("mine/report.json"), b"{ \"tool\": \"another\" }\n");
 }
 
 fn interrupted(project: &Project) {

@@ -174,6 +174,38 @@ fn the_bug_of_syslinux_is_pinned_in_both_directions() {
 }
 
 #[test]
+fn what_was_not_fetched_on_the_way_did_not_boot() {
+    let case = ipxe("ipxe.efi", Aim::Userland);
+    let words = userland(&format!("{MARK}{NONCE}"));
+    // A boot ROM that is iPXE itself can do all of it without the loader.
+    let rom: Vec<Happening> = until_kernel("ipxe.efi").into_iter().filter(|what| *what != sent("ipxe.efi")).collect();
+    fails(&case, &[rom, words.clone()].concat(), "it was not seen that the loader was fetched");
+    let mut early = until_kernel("ipxe.efi");
+    early.swap(1, 4);
+    fails(&case, &[early, words].concat(), "it was not seen that the boot script was fetched");
+}
+
+#[test]
+fn what_a_boot_rom_asks_for_is_not_the_loaders_doing() {
+    let case = ipxe("ipxe.efi", Aim::Userland);
+    let rom = asked(Asked::Other, "http://192.0.2.2/boot.ipxe", 404);
+    assert_eq!(watch(&case, &[leased(), rom]).0, []);
+}
+
+#[test]
+fn only_the_kernel_asked_for_at_the_wrong_address_shows_the_bug() {
+    let case = syslinux("syslinux.efi", Aim::WrongServer);
+    assert_eq!(watch(&case, &[asked(Asked::NextServer, "http://192.0.2.1/other", 404)]).0, []);
+    assert_eq!(watch(&case, &[asked(Asked::Elsewhere, "http://192.0.2.9/vmlinuz", 404)]).0, []);
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_told_with_the_remedy() {
+    let refused = Happening::Refused("cannot access ipxe.efi: Permission denied".into());
+    fails(&ipxe("ipxe.efi", Aim::Userland), &[leased(), refused], "Permission denied`\nhint: `chmod -R a+rX`");
+}
+
+#[test]
 fn a_plain_script_says_what_is_wrong_and_gives_the_machine_back() {
     let case = ipxe("ipxe.efi", Aim::Fault(Fault::NoScript));
     let early = said("autoexec.ipxe... Not found (https://ipxe.org/2d12618e)\n");
