@@ -1,7 +1,6 @@
-//! A network of one's own, without root: a user namespace for the process, and in it a network
-//! namespace for each case.
+//! A network of one's own, without root: a user namespace for the process (root needs none), and a
+//! network namespace for each case.
 
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,6 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
 use super::network::Network;
-use crate::fs;
 use crate::process::{self, Command};
 use crate::progress::Progress;
 
@@ -20,7 +18,7 @@ pub const INTERFACE: &str = "tap0";
 /// How long threads that are just ending may take to do so.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The proof that this process is in a user namespace of its own.
+/// The proof that this process may set up networks, and has left the one that it came from.
 #[derive(Debug)]
 pub struct Namespace(());
 
@@ -46,9 +44,6 @@ pub enum Error {
     /// The network cannot be set up.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// A file cannot be read or written.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
 }
 
 impl Namespace {
@@ -145,10 +140,9 @@ fn forbidden(error: Errno) -> Error {
 }
 
 fn write(file: &Utf8Path, text: &str) -> Result<(), Error> {
-    std::fs::write(file, text).map_err(|error| {
-        let mut reason = String::new();
-        let _ = write!(reason, "writing `{file}`: {error}");
-        Error::Forbidden { reason, remedy: "`sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu)" }
+    std::fs::write(file, text).map_err(|error| Error::Forbidden {
+        reason: format!("writing `{file}`: {error}"),
+        remedy: "`sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu)",
     })
 }
 
