@@ -5,12 +5,14 @@ use std::rc::Rc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::baseline;
 use crate::build::{self, Workshop, make::Settings};
 use crate::choices::pins::{IpxePin, MemberPin, Pins, SyslinuxPin};
 use crate::choices::reader::Findings;
 use crate::choices::sites::{self, Sites};
 use crate::digest::Sha256Digest;
 use crate::fs::{self, Lock};
+use crate::known_toolchains::{self, KnownToolchain, Recognised};
 use crate::paths::{self, Cache, Project};
 use crate::plan::{Inputs, Origin, Plan};
 use crate::progress::{Event, Progress};
@@ -30,6 +32,9 @@ pub enum Error {
     /// The pins or choices are wrong.
     #[error(transparent)]
     Findings(#[from] Findings),
+    /// What is said of known toolchains is wrong.
+    #[error(transparent)]
+    KnownToolchains(#[from] known_toolchains::Error),
     /// The choices cannot be read.
     #[error(transparent)]
     Sites(#[from] sites::Error),
@@ -48,6 +53,9 @@ pub enum Error {
     /// The build failed.
     #[error(transparent)]
     Build(#[from] build::Error),
+    /// Something else is linked than the baseline says.
+    #[error(transparent)]
+    Baseline(#[from] baseline::Error),
     /// Publishing failed.
     #[error(transparent)]
     Publish(#[from] publish::Error),
@@ -80,6 +88,8 @@ pub struct Choices {
     pub sites: Sites,
     /// The patches.
     pub patches: Vec<Patch>,
+    /// What known toolchains give.
+    pub known: Vec<KnownToolchain>,
 }
 
 impl Choices {
@@ -97,7 +107,8 @@ impl Choices {
         for message in &sites.warnings {
             progress.report(&Event::Warning { message: message.clone() });
         }
-        Ok(Self { pins, sites, patches: Patch::read_all(&project.patches())? })
+        let known = KnownToolchain::read_all(project)?;
+        Ok(Self { pins, sites, patches: Patch::read_all(&project.patches())?, known })
     }
 
     /// Finds the toolchain for them in `path`, a list of folders as in `PATH`, and plans.
@@ -107,7 +118,8 @@ impl Choices {
     /// [`Error::Toolchain`] where a tool is missing.
     pub fn plan(self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Plan, Error> {
         let toolchain = Toolchain::find(&needs::build(self.has_trust()), path, cache, progress)?;
-        Ok(Plan::new(Inputs { pins: self.pins, patches: self.patches, toolchain }, &self.sites))
+        let Self { pins, sites, patches, known } = self;
+        Ok(Plan::new(Inputs { pins, patches, toolchain, known }, &sites))
     }
 
     /// Whether any site embeds certificates.
@@ -172,6 +184,8 @@ pub struct Outcome {
     pub manifest: Manifest,
     /// Whether it is new.
     pub published: Published,
+    /// How the loaders compare with what known toolchains give.
+    pub recognised: Vec<Recognised>,
     /// How many loaders were made; the others were in the cache.
     pub made: usize,
     /// The tarball, where asked for, with its SHA-256 and its size in bytes.
@@ -180,6 +194,8 @@ pub struct Outcome {
 
 /// What to do with a plan, and with what.
 pub struct Request<'a> {
+    /// Whose baseline is compared with.
+    pub project: &'a Project,
     /// The cache.
     pub cache: &'a Cache,
     /// Where inputs may come from.
@@ -192,6 +208,8 @@ pub struct Request<'a> {
     pub pack: bool,
     /// Whether files that somebody has put into the old tree may go.
     pub replace: bool,
+    /// Whether what is linked now becomes the baseline.
+    pub update_baseline: bool,
 }
 
 /// Builds what `plan` asks for, and publishes it.
@@ -233,6 +251,11 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
     };
     let workshop = Workshop { pin: &pins.ipxe, cache, settings, progress };
     build::run(&missing, &mut built, &workshop, &mut source)?;
+    if request.update_baseline {
+        baseline::accept(plan, request.project, cache)?;
+    } else {
+        baseline::check(plan, request.project, cache)?;
+    }
     let manifest = Manifest::new(plan, &built);
     let published = place.publish(plan, &manifest, cache, progress)?;
     let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
@@ -248,5 +271,13 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
         }
         None
     };
-    Ok(Outcome { tree: tree.to_owned(), manifest, published, made: built.made, archive })
+    let recognised = known_toolchains::recognise(plan, &built);
+    for known in recognised.iter().filter(|known| known.used && !known.different.is_empty()) {
+        let paths = known.different.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "{paths} should be other bytes with this very toolchain, by vendor/toolchains.toml\nhint: find out why with `cargo xtask reproduce`"
+        );
+        progress.report(&Event::Warning { message });
+    }
+    Ok(Outcome { tree: tree.to_owned(), manifest, published, recognised, made: built.made, archive })
 }

@@ -21,8 +21,14 @@ pub mod toolchain;
 
 pub mod plan;
 
+pub mod contents;
+
 pub mod build;
 pub mod tree;
+
+pub mod baseline;
+pub mod inspect;
+pub mod known_toolchains;
 
 pub mod build_loaders;
 

@@ -27,6 +27,12 @@ impl Project {
         self.0.join("vendor/pins.toml")
     }
 
+    /// What known toolchains give.
+    #[must_use]
+    pub fn toolchains(&self) -> Utf8PathBuf {
+        self.0.join("vendor/toolchains.toml")
+    }
+
     /// The choices.
     #[must_use]
     pub fn sites(&self) -> Utf8PathBuf {
@@ -49,6 +55,12 @@ impl Project {
     #[must_use]
     pub fn patches(&self) -> Utf8PathBuf {
         self.0.join("vendor/patches")
+    }
+
+    /// The baseline: what should be linked into `loader` in the configuration `config`.
+    #[must_use]
+    pub fn linked(&self, config: &str, loader: &str) -> Utf8PathBuf {
+        self.0.join("vendor").join(linked_in_tree(config, loader))
     }
 
     /// The tree that is published when no other place was asked for.
@@ -194,6 +206,12 @@ impl OutputPaths {
         self.0.join("loader")
     }
 
+    /// The list of what was linked into it.
+    #[must_use]
+    pub fn linked(&self) -> Utf8PathBuf {
+        self.0.join("linked-objects.txt")
+    }
+
     /// What they should be.
     #[must_use]
     pub fn record(&self) -> Utf8PathBuf {
@@ -202,12 +220,14 @@ impl OutputPaths {
 }
 
 /// Names in the root of a tree that have a meaning of their own, or would get one.
-pub const RESERVED: [&str; 5] = [MANIFEST, SHA256SUMS, "sites", "pxelinux.cfg", "autoexec.ipxe"];
+pub const RESERVED: [&str; 6] = [MANIFEST, SHA256SUMS, LINKED_OBJECTS, "sites", "pxelinux.cfg", "autoexec.ipxe"];
 
 /// The manifest's name in a tree.
 pub const MANIFEST: &str = "manifest.json";
 /// The checksum list's name in a tree.
 pub const SHA256SUMS: &str = "SHA256SUMS";
+/// The folder of the lists of what is linked into the loaders, in a tree and among the facts.
+const LINKED_OBJECTS: &str = "linked-objects";
 /// The pxelinux configuration's name in a tree.
 pub const PXELINUX_DEFAULT: &str = "pxelinux.cfg/default";
 
@@ -218,6 +238,18 @@ pub fn loader_in_tree(site: Option<&str>, loader: &str) -> Utf8PathBuf {
         Some(site) => Utf8PathBuf::from(format!("sites/{site}/{loader}")),
         None => loader.into(),
     }
+}
+
+/// The list of what is linked into `loader` in the configuration `config`, in a tree.
+#[must_use]
+pub fn linked_in_tree(config: &str, loader: &str) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{LINKED_OBJECTS}/{config}/{loader}.txt"))
+}
+
+/// Whether a path in a tree is that of a list of what is linked into a loader.
+#[must_use]
+pub fn is_linked_list(path: &Utf8Path) -> bool {
+    path.starts_with(LINKED_OBJECTS)
 }
 
 /// The tarball of a tree: it stands beside it.

@@ -14,6 +14,7 @@ use crate::choices::pins::{MemberPin, Pins};
 use crate::choices::script::Script;
 use crate::choices::sites::Sites;
 use crate::digest::Sha256Digest;
+use crate::known_toolchains::KnownToolchain;
 use crate::paths;
 use crate::source::ipxe::Patch;
 use crate::toolchain::Toolchain;
@@ -38,6 +39,8 @@ pub struct Inputs {
     pub patches: Vec<Patch>,
     /// The toolchain.
     pub toolchain: Toolchain,
+    /// What known toolchains give; decides about nothing.
+    pub known: Vec<KnownToolchain>,
 }
 
 /// One platform in one configuration: a build tree of its own.
@@ -87,6 +90,15 @@ pub enum Origin {
         /// How it is built.
         config: Arc<IpxeConfig>,
     },
+    /// It is the list of what is linked into a loader; the same for each script.
+    Linked {
+        /// Which loader.
+        loader: Loader,
+        /// The key of an output that it is about.
+        key: Sha256Digest,
+        /// The name of the configuration.
+        config: String,
+    },
     /// It is a pinned syslinux file.
     Member(MemberPin),
     /// It is a text of the project.
@@ -108,7 +120,7 @@ impl Plan {
     #[must_use]
     pub fn new(inputs: Inputs, sites: &Sites) -> Self {
         let mut builds: BTreeMap<(Sha256Digest, Platform), Builder> = BTreeMap::new();
-        let mut files = Vec::new();
+        let (mut files, mut linked) = (Vec::new(), BTreeMap::new());
         for site in &sites.sites {
             let (config, slot) = (site.config.digest(), site.script.digest());
             for loader in &site.loaders {
@@ -119,6 +131,7 @@ impl Plan {
                     Builder { build, images: BTreeMap::new() }
                 });
                 let key = builder.add(&site.script, slot, *loader);
+                linked.entry((site.config.name.clone(), *loader)).or_insert(key);
                 let (script, config) = (Arc::clone(&site.script), Arc::clone(&site.config));
                 files.push(PlannedFile {
                     path: paths::loader_in_tree(site.name.as_deref(), loader.as_str()),
@@ -127,6 +140,11 @@ impl Plan {
                 });
             }
         }
+        files.extend(linked.into_iter().map(|((config, loader), key)| PlannedFile {
+            path: paths::linked_in_tree(&config, loader.as_str()),
+            site: None,
+            origin: Origin::Linked { loader, key, config },
+        }));
         files.extend(sites.members.iter().map(|member| PlannedFile {
             path: member.name.clone().into(),
             site: None,
@@ -216,6 +234,9 @@ impl fmt::Display for Plan {
                 Origin::Built { loader, script, config, .. } => {
                     writeln!(f, "  {} = {loader} with {}, configuration `{}`", file.path, script.source, config.name)?;
                 }
+                Origin::Linked { loader, config, .. } => {
+                    writeln!(f, "  {} = what is linked into {loader}, configuration `{config}`", file.path)?;
+                }
                 Origin::Member(member) => {
                     writeln!(f, "  {} = {} of syslinux {}", file.path, member.path, pins.syslinux.version)?;
                 }
@@ -238,7 +259,7 @@ mod tests {
     }
 
     fn plan(choices: Choices, toolchain: Toolchain) -> Plan {
-        Plan::new(Inputs { pins: choices.pins, patches: choices.patches, toolchain }, &choices.sites)
+        Plan::new(Inputs { pins: choices.pins, patches: choices.patches, toolchain, known: Vec::new() }, &choices.sites)
     }
 
     #[test]
@@ -258,6 +279,9 @@ tree
   ipxe.pxe = ipxe.pxe with root-path.ipxe, configuration `default`
   ldlinux.c32 = bios/com32/elflink/ldlinux/ldlinux.c32 of syslinux 6.03
   ldlinux.e64 = efi64/com32/elflink/ldlinux/ldlinux.e64 of syslinux 6.03
+  linked-objects/default/ipxe.efi.txt = what is linked into ipxe.efi, configuration `default`
+  linked-objects/default/ipxe.pxe.txt = what is linked into ipxe.pxe, configuration `default`
+  linked-objects/default/undionly.kpxe.txt = what is linked into undionly.kpxe, configuration `default`
   lpxelinux.0 = bios/core/lpxelinux.0 of syslinux 6.03
   syslinux.efi = efi64/efi/syslinux.efi of syslinux 6.03
   undionly.kpxe = undionly.kpxe with root-path.ipxe, configuration `default`

@@ -118,6 +118,12 @@ pub fn embedded_object(loader: Loader) -> Utf8PathBuf {
     Utf8PathBuf::from(loader.platform().bin_dir()).join("embedded.o")
 }
 
+/// Where make leaves the link map of a loader, from the folder that make runs in.
+#[must_use]
+pub fn link_map(loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{}.tmp.map", loader.target()))
+}
+
 /// Where make lists all objects of a platform when it begins, from the folder that make runs in.
 #[must_use]
 pub fn object_list(loader: Loader) -> Utf8PathBuf {

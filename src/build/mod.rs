@@ -17,6 +17,8 @@ use self::outputs::Output;
 use self::work::WorkTree;
 use crate::choices::loader::Loader;
 use crate::choices::pins::IpxePin;
+use crate::contents::link_map::LinkMap;
+use crate::contents::linked::{Linked, Sources};
 use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths::Cache;
@@ -233,15 +235,24 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn make(mut self) -> Result<Vec<(Sha256Digest, Output)>, Error> {
         let mut outputs = Vec::new();
+        let sources = Sources::read(&self.tree.paths().src(), self.build.platform)?;
         for image in &self.build.images {
             let loaders: Vec<Loader> = image.loaders.keys().copied().collect();
             self.link(image, &loaders)?;
             for (loader, key) in &image.loaders {
                 let content = self.take(image, *loader)?;
-                outputs.push((*key, outputs::store(self.workshop.cache, key, &content)?));
+                let linked = self.linked(*loader, &sources)?;
+                outputs.push((*key, outputs::store(self.workshop.cache, key, &content, &linked)?));
             }
         }
         Ok(outputs)
+    }
+
+    /// The list of what make has linked into `loader`.
+    fn linked(&self, loader: Loader, sources: &Sources) -> Result<String, Error> {
+        let map = fs::read(&self.tree.paths().src().join(make::link_map(loader)))?;
+        let linked = Linked::of(&LinkMap::new(&String::from_utf8_lossy(&map)), sources)?;
+        Ok(linked.to_text(&format!("Linked into {loader} in the configuration `{}`.", self.build.config.name)))
     }
 
     /// Runs make once: for the first script of a fresh tree it compiles, else it only links.

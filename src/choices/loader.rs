@@ -45,6 +45,15 @@ impl Platform {
             Self::EfiX64 => "bin-x86_64-efi",
         }
     }
+
+    /// The folders in iPXE's `src/arch` that this platform is built from.
+    #[must_use]
+    pub fn arch_dirs(self) -> [&'static str; 2] {
+        match self {
+            Self::Bios => ["x86", "i386"],
+            Self::EfiX64 => ["x86", "x86_64"],
+        }
+    }
 }
 
 impl fmt::Display for Platform {

@@ -4,6 +4,7 @@ pub mod needs;
 pub mod packages;
 pub mod probe;
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -27,6 +28,8 @@ pub struct Tool {
     pub version: String,
     /// The SHA-256 of the file that decides what it does: a compiler's own, not its driver's.
     pub sha256: Sha256Digest,
+    /// The package that this file came with, by name and version, where the system can tell.
+    pub package: Option<String>,
     /// The files that were looked at, so that a change of any of them is noticed.
     files: Vec<Fingerprint>,
 }
@@ -45,6 +48,13 @@ struct Fingerprint {
 }
 
 impl Tool {
+    /// All files that were looked at, by name, each with its SHA-256.
+    #[must_use]
+    pub fn programs(&self) -> BTreeMap<String, Sha256Digest> {
+        let name = |file: &Fingerprint| file.path.file_name().unwrap_or_default().to_owned();
+        self.files.iter().map(|file| (name(file), file.sha256)).collect()
+    }
+
     /// The file that decides what it does.
     #[must_use]
     pub fn file(&self) -> &Utf8Path {

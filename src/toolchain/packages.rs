@@ -1,7 +1,10 @@
-//! Package managers, and how each installs.
+//! Package managers, how each installs, and what each knows of a file.
+
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::needs::Need;
-use crate::process::find_program;
+use crate::process::{Command, find_program};
+use crate::progress::Progress;
 
 /// A package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,29 @@ impl Manager {
         }
     }
 
+    /// The package that brought `file`, by name and version; none where the manager does not know it.
+    #[must_use]
+    pub fn owner(self, file: &Utf8Path, path: &str, progress: &dyn Progress) -> Option<String> {
+        let ask = |words: &[&str]| {
+            let command = Command::new("ask whose a file is", words[0]).args(words[1..].iter().copied());
+            command.env("PATH", path).env("LC_ALL", "C").output(progress).ok()?.into_iter().next()
+        };
+        let file = file.canonicalize_utf8().ok()?;
+        // Where /bin is a link to /usr/bin, a package may have brought the file under either name.
+        let names = [file.clone(), Utf8Path::new("/").join(file.strip_prefix("/usr").unwrap_or(&file))];
+        let known = |name: &Utf8PathBuf| match self {
+            Self::Apt => {
+                let answer = ask(&["dpkg-query", "-S", name.as_str()])?;
+                let (package, _) = answer.split_once(": ")?;
+                ask(&["dpkg-query", "-W", "-f=${Package} ${Version}\n", package])
+            }
+            Self::Dnf | Self::Zypper => ask(&["rpm", "-qf", "--qf", "%{NAME} %{EVR}\n", name.as_str()]),
+            Self::Pacman => owned(&ask(&["pacman", "-Qo", name.as_str()])?),
+            Self::Apk => owned(&ask(&["apk", "info", "-W", name.as_str()])?),
+        };
+        names.iter().find_map(known)
+    }
+
     /// The commands that install what `needs` names, each a program and its arguments, to be run
     /// as root one after the other. None where there is nothing to install.
     #[must_use]
@@ -72,10 +98,27 @@ impl Manager {
     }
 }
 
+/// The package in `/usr/bin/make is owned by make 4.4.1-2`.
+fn owned(answer: &str) -> Option<String> {
+    answer.split_once(" is owned by ").map(|(_, package)| package.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Silent;
     use crate::toolchain::needs;
+
+    #[test]
+    fn a_file_of_nobody_has_no_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Utf8Path::from_path(folder.path()).unwrap().join("file");
+        std::fs::write(&file, "").unwrap();
+        for manager in Manager::ALL {
+            assert_eq!(manager.owner(&file, "/usr/bin:/bin", &Silent), None);
+        }
+        assert_eq!(owned("/usr/bin/make is owned by make 4.4.1-2").as_deref(), Some("make 4.4.1-2"));
+    }
 
     #[test]
     fn install_lines_name_each_package_once() {

@@ -8,12 +8,14 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::header::{self, Arch, Kind};
+use crate::build::outputs::Content;
 use crate::build::{Built, make};
 use crate::choices::loader::Loader;
 use crate::choices::script::{IMAGE_NAME, SLOT};
 use crate::digest::{CommitId, Sha256Digest, TreeId};
 use crate::paths;
 use crate::plan::{Inputs, Origin, Plan, PlannedFile};
+use crate::toolchain;
 
 /// What writes manifests.
 pub const GENERATOR: &str = env!("CARGO_PKG_NAME");
@@ -101,6 +103,19 @@ pub struct Tool {
     pub version: String,
     /// The SHA-256 of the file that decides what it does.
     pub sha256: Sha256Digest,
+    /// The package that this file came with, by name and version, where the system can tell.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub package: Option<String>,
+    /// All files that were looked at, by name: programs, headers, libraries.
+    #[serde(default)]
+    pub files: BTreeMap<String, Sha256Digest>,
+}
+
+impl From<&toolchain::Tool> for Tool {
+    fn from(tool: &toolchain::Tool) -> Self {
+        let toolchain::Tool { name, version, sha256, package, .. } = tool.clone();
+        Self { name, version, sha256, package, files: tool.programs() }
+    }
 }
 
 /// A build configuration.
@@ -165,7 +180,7 @@ impl Manifest {
     /// The manifest of a plan that was built.
     #[must_use]
     pub fn new(plan: &Plan, built: &Built) -> Self {
-        let Inputs { pins, patches, toolchain } = &plan.inputs;
+        let Inputs { pins, patches, toolchain, .. } = &plan.inputs;
         let members = plan.files.iter().any(|file| matches!(file.origin, Origin::Member(_)));
         let mut configurations: Vec<Configuration> =
             plan.builds.iter().map(|build| configuration(plan, build)).collect();
@@ -188,11 +203,7 @@ impl Manifest {
                 embedded_name: IMAGE_NAME.into(),
             },
             syslinux: members.then(|| Syslinux { version: pins.syslinux.version.clone() }),
-            toolchain: toolchain
-                .tools
-                .iter()
-                .map(|tool| Tool { name: tool.name.clone(), version: tool.version.clone(), sha256: tool.sha256 })
-                .collect(),
+            toolchain: toolchain.tools.iter().map(Tool::from).collect(),
             configurations,
             files: plan.files.iter().map(|file| File::new(file, built)).collect(),
         }
@@ -250,14 +261,18 @@ impl File {
         };
         match &file.origin {
             Origin::Built { loader, key, script, config } => {
-                let output = built.output(key);
+                let Content { sha256, size } = built.output(key).loader;
                 let embedded = Embedded {
                     target: loader.target(),
                     configuration: config.digest(),
                     script: script.source.clone(),
                     slot_sha256: script.digest(),
                 };
-                Self { ipxe: Some(embedded), ..plain(output.size, output.sha256, loader_kind(*loader)) }
+                Self { ipxe: Some(embedded), ..plain(size, sha256, loader_kind(*loader)) }
+            }
+            Origin::Linked { key, .. } => {
+                let Content { sha256, size } = built.output(key).linked;
+                plain(size, sha256, (Kind::Text, None))
             }
             Origin::Member(member) => {
                 let kind = header::member_kind(&member.name);

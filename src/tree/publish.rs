@@ -216,6 +216,7 @@ fn content(file: &PlannedFile, cache: &Cache) -> Result<Vec<u8>, Error> {
     let changed = || Error::Changed(file.path.clone());
     match &file.origin {
         Origin::Built { key, .. } => Ok(fs::read(&cache.output(key).loader())?),
+        Origin::Linked { key, .. } => Ok(fs::read(&cache.output(key).linked())?),
         Origin::Member(member) => syslinux::cached(cache, member)?.ok_or_else(changed),
         Origin::Text(text) => Ok(text.clone()),
     }

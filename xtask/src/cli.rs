@@ -91,6 +91,11 @@ Examples:
         /// The tree or the tarball [default: dist/tftp]
         path: Option<Utf8PathBuf>,
     },
+    /// Says what a loader is: version, drivers, embedded script, and whether a manifest knows it
+    #[command(after_help = "Examples:
+  cargo xtask inspect dist/tftp/ipxe.efi
+  cargo xtask inspect /srv/tftp/undionly.kpxe --manifest dist/tftp")]
+    Inspect(Inspect),
     /// Boots the loaders of a tree or a tarball in virtual machines, and says which got through
     #[command(after_help = "Examples:
   cargo xtask boot-test --install-deps               on a fresh machine
@@ -150,6 +155,9 @@ pub struct BuildLoaders {
     /// Removes files that somebody has put into the old tree
     #[arg(long)]
     pub replace: bool,
+    /// Accepts what is linked into the loaders now, as vendor/linked-objects
+    #[arg(long)]
+    pub update_baseline: bool,
     /// Prints what would be done, and does nothing
     #[arg(long)]
     pub plan: bool,
@@ -172,6 +180,16 @@ pub struct MakeArgs {
     /// Lets compiler warnings pass
     #[arg(long)]
     pub no_werror: bool,
+}
+
+/// `inspect`.
+#[derive(Args)]
+pub struct Inspect {
+    /// The loader
+    pub loader: Utf8PathBuf,
+    /// A tree or a manifest to ask [default: the trees that the loader is in, and dist/tftp]
+    #[arg(long, value_name = "PATH")]
+    pub manifest: Option<Utf8PathBuf>,
 }
 
 /// `doctor`.

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use netboot_loaders::boot_test::subject;
 use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
-use netboot_loaders::{boot_test, build, build_loaders, toolchain, tree};
+use netboot_loaders::{baseline, boot_test, build, build_loaders, toolchain, tree};
 
 /// What `--help` says of them.
 pub const HELP: &str = "\
@@ -78,7 +78,9 @@ impl From<build_loaders::Error> for Failure {
     fn from(error: build_loaders::Error) -> Self {
         use build_loaders::Error as E;
         let code = match &error {
-            E::Findings(_) | E::Sites(_) | E::Build(build::Error::UnknownHeader { .. }) => BAD_INPUT,
+            E::Findings(_) | E::Sites(_) | E::KnownToolchains(_) | E::Build(build::Error::UnknownHeader { .. }) => {
+                BAD_INPUT
+            }
             E::Toolchain(toolchain::Error::Missing { .. }) => MISSING_TOOL,
             E::Ipxe(error) | E::Build(build::Error::Source(error)) => ipxe_code(error),
             E::Syslinux(error) => syslinux_code(error),
@@ -86,8 +88,9 @@ impl From<build_loaders::Error> for Failure {
             E::Build(build::Error::Cancelled) | E::Publish(tree::publish::Error::Cancelled) | E::Cancelled => {
                 INTERRUPTED
             }
+            E::Baseline(baseline::Error::Drift { .. }) => CHECK,
             E::Build(build::Error::Make { .. } | build::Error::Unexpected { .. }) => BUILD,
-            E::Build(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
+            E::Build(_) | E::Baseline(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
         };
         Self::of(code, &error)
     }

@@ -31,6 +31,9 @@ fn a_project_becomes_a_tree_that_checks_itself() {
             "ipxe.efi",
             "ipxe.pxe",
             "ldlinux.c32",
+            "linked-objects/default/ipxe.efi.txt",
+            "linked-objects/default/ipxe.pxe.txt",
+            "linked-objects/default/snponly.efi.txt",
             "lpxelinux.0",
             "manifest.json",
             "pxelinux.cfg/default",
@@ -47,7 +50,7 @@ fn a_project_becomes_a_tree_that_checks_itself() {
     let ran = project.run(&["verify"]).success();
     assert_eq!(
         ran.stdout,
-        format!("{}: all 6 files are as in the manifest, and nothing else is there\n", project.tree())
+        format!("{}: all 9 files are as in the manifest, and nothing else is there\n", project.tree())
     );
 }
 

@@ -104,8 +104,16 @@ fn product(host: &Host<'_>) -> Result<Duration, Failure> {
     let started = Instant::now();
     let plan = Choices::read(&host.project, &Silent)?.plan(&host.path, &cache, &Silent)?;
     let tree = root.join("tree");
-    let request =
-        Request { cache: &cache, origins: &near, settings: &settings, tree: &tree, pack: false, replace: false };
+    let request = Request {
+        project: &host.project,
+        cache: &cache,
+        origins: &near,
+        settings: &settings,
+        tree: &tree,
+        pack: false,
+        replace: false,
+        update_baseline: false,
+    };
     build_loaders(&plan, &request, host.ui)?;
     Ok(started.elapsed())
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use netboot_loaders::build_loaders::{Choices, Outcome, Request, build_loaders};
+use netboot_loaders::paths::is_linked_list;
 use netboot_loaders::toolchain::needs;
+use netboot_loaders::tree::manifest::File;
 use netboot_loaders::tree::publish::Published;
 use serde_json::{Value, json};
 
@@ -30,12 +32,14 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let origins = Host::origins(&args.origins)?;
     let settings = host.settings(&args.make)?;
     let request = Request {
+        project: &host.project,
         cache: &cache,
         origins: &origins,
         settings: &settings,
         tree: &tree,
         pack: args.archive,
         replace: args.replace,
+        update_baseline: args.update_baseline,
     };
     let outcome = build_loaders(&plan, &request, host.ui)?;
     let seconds = started.elapsed().as_secs_f64();
@@ -60,12 +64,19 @@ fn summary(outcome: &Outcome, seconds: f64) -> String {
         outcome.made
     );
     // A thousand sites are told by number, not by name.
-    for file in files.iter().filter(|file| file.site.is_none()) {
+    let (lists, named): (Vec<&File>, Vec<&File>) =
+        files.iter().filter(|file| file.site.is_none()).partition(|file| is_linked_list(&file.path));
+    for file in named {
         let _ = writeln!(text, "  {}  {:>10}  {}", file.sha256, size(file.size), file.path);
     }
     let sited = files.iter().filter(|file| file.site.is_some()).count();
     if sited > 0 {
         let _ = writeln!(text, "  and {sited} files for sites below sites/");
+    }
+    let _ = writeln!(text, "  and {} lists of what is linked into the loaders below linked-objects/", lists.len());
+    for known in outcome.recognised.iter().filter(|known| known.different.is_empty()) {
+        let paths = known.same.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "  {paths}: the very bytes that {} gives, by vendor/toolchains.toml", known.name);
     }
     if let Some((path, digest, bytes)) = &outcome.archive {
         let _ = writeln!(text, "  {digest}  {:>10}  {path}", size(*bytes));

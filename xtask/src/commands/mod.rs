@@ -7,6 +7,7 @@ mod bundle_sources;
 mod check;
 mod doctor;
 mod fetch;
+mod inspect;
 mod install;
 mod verify;
 
@@ -25,6 +26,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
         Command::BundleSources { out, origins } => bundle_sources::run(out.as_deref(), &origins, host),
         Command::Doctor(args) => doctor::run(&args, host),
         Command::Verify { path } => verify::run(path, host),
+        Command::Inspect(args) => inspect::run(&args, host),
         Command::BootTest(args) => boot_test::run(&args, host),
         Command::Check(args) => check::run(&args, host),
         Command::Bench { what: Bench::Cold { pairs, origins } } => bench::cold(pairs, &origins, host),

@@ -1,0 +1,101 @@
+//! The baseline: what should be linked into each loader. Where it is written down, a loader with anything
+//! less or more is not published until somebody has accepted that, so that no change of a pin, a patch or a
+//! configuration can silently drop a driver or a protocol.
+
+use camino::Utf8PathBuf;
+
+use crate::choices::loader::Loader;
+use crate::contents::linked::{Drift, Linked};
+use crate::fs;
+use crate::paths::{Cache, Project};
+use crate::plan::{Origin, Plan};
+
+/// How many lines of a drift an error shows.
+const SHOWN: usize = 20;
+
+/// Why a baseline does not let loaders pass.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something else is linked.
+    #[error(
+        "what is linked has changed\n{}\nhint: if that is wanted, accept it with `cargo xtask build-loaders --update-baseline` and commit the change of vendor/linked-objects",
+        drifts.iter().map(Drifted::to_string).collect::<Vec<_>>().join("\n")
+    )]
+    Drift {
+        /// What has changed, for each loader.
+        drifts: Vec<Drifted>,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// A loader into which something else is linked than before.
+#[derive(Debug)]
+pub struct Drifted {
+    /// The loader.
+    pub loader: Loader,
+    /// Its configuration.
+    pub config: String,
+    /// The difference.
+    pub drift: Drift,
+}
+
+impl std::fmt::Display for Drifted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Drift { lost, gained } = &self.drift;
+        write!(f, "`{}` (configuration `{}`) lost {}, gained {}", self.loader, self.config, lost.len(), gained.len())?;
+        let lines = lost.iter().map(|line| format!("- {line}")).chain(gained.iter().map(|line| format!("+ {line}")));
+        for line in lines.take(SHOWN) {
+            write!(f, "\n  {line}")?;
+        }
+        let more = (lost.len() + gained.len()).saturating_sub(SHOWN);
+        if more > 0 { write!(f, "\n  and {more} more") } else { Ok(()) }
+    }
+}
+
+/// A list of a plan, with the place that it has among the facts.
+struct Listed {
+    loader: Loader,
+    config: String,
+    text: Vec<u8>,
+    place: Utf8PathBuf,
+}
+
+/// Compares what was built of `plan` with the baseline of `project`. What has no baseline passes.
+///
+/// # Errors
+///
+/// [`Error::Drift`].
+pub fn check(plan: &Plan, project: &Project, cache: &Cache) -> Result<(), Error> {
+    let mut drifts = Vec::new();
+    for Listed { loader, config, text, place } in lists(plan, project, cache)? {
+        let Some(before) = fs::read_if_exists(&place)? else { continue };
+        let parse = |text: &[u8]| Linked::parse(&String::from_utf8_lossy(text));
+        let drift = parse(&text).since(&parse(&before));
+        if !drift.is_empty() {
+            drifts.push(Drifted { loader, config, drift });
+        }
+    }
+    if drifts.is_empty() { Ok(()) } else { Err(Error::Drift { drifts }) }
+}
+
+/// Makes what was built of `plan` the baseline of `project`.
+///
+/// # Errors
+///
+/// [`fs::Error`].
+pub fn accept(plan: &Plan, project: &Project, cache: &Cache) -> Result<(), fs::Error> {
+    lists(plan, project, cache)?.iter().try_for_each(|listed| fs::write_atomic(&listed.place, &listed.text))
+}
+
+fn lists(plan: &Plan, project: &Project, cache: &Cache) -> Result<Vec<Listed>, fs::Error> {
+    let mut lists = Vec::new();
+    for file in &plan.files {
+        if let Origin::Linked { loader, key, config } = &file.origin {
+            let (text, place) = (fs::read(&cache.output(key).linked())?, project.linked(config, loader.as_str()));
+            lists.push(Listed { loader: *loader, config: config.clone(), text, place });
+        }
+    }
+    Ok(lists)
+}

@@ -1,0 +1,177 @@
+//! The packed parts of a BIOS loader. iPXE's `zbin` writes each as a length (four bytes, little-endian, of
+//! what follows), raw LZMA over x86 code with absolute call targets, and a CRC-32 without the final
+//! inversion.
+
+use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
+
+/// The sections that `zbin` packs, in the order in which it does so.
+pub const SECTIONS: [&str; 4] = [".text16.early", ".text16.late", ".data16", ".textdata"];
+
+/// The largest part that is believable, in bytes.
+const MAX_PART: usize = 64 << 20;
+
+/// A packed part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Where it begins in the file: its length field.
+    pub offset: usize,
+    /// How many bytes of the file it takes, with length and checksum.
+    pub packed: usize,
+    /// What it holds, as it runs.
+    pub content: Vec<u8>,
+}
+
+/// All packed parts of a BIOS loader. They are known by their checksums, so that anything else has none.
+#[must_use]
+pub fn unpack(loader: &[u8]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut offset = 0;
+    while let Some(length) = number(loader, offset) {
+        match part(loader, offset, length) {
+            Some(part) => {
+                offset += part.packed;
+                parts.push(part);
+            }
+            None => offset += 1,
+        }
+    }
+    parts
+}
+
+fn number(bytes: &[u8], offset: usize) -> Option<usize> {
+    let four = bytes.get(offset..offset + 4)?.try_into().ok()?;
+    usize::try_from(u32::from_le_bytes(four)).ok()
+}
+
+/// The part at `offset`, whose packed bytes and checksum take `length` bytes.
+fn part(loader: &[u8], offset: usize, length: usize) -> Option<Part> {
+    const CHECKSUM: usize = 4;
+    if length <= CHECKSUM || length > loader.len() - offset {
+        return None;
+    }
+    let packed = loader.get(offset + 4..offset + length)?;
+    let checksum = number(loader, offset + length)?;
+    let mut crc = flate2::Crc::new();
+    crc.update(packed);
+    if usize::try_from(!crc.sum()) != Ok(checksum) {
+        return None;
+    }
+    let mut content = decompress(packed)?;
+    restore_calls(&mut content);
+    Some(Part { offset, packed: length + 4, content })
+}
+
+fn decompress(packed: &[u8]) -> Option<Vec<u8>> {
+    let mut options = LzmaOptions::new_preset(6).ok()?;
+    options.literal_context_bits(2).literal_position_bits(0).position_bits(0);
+    let mut filters = Filters::new();
+    filters.lzma1(&options);
+    let mut decoder = Stream::new_raw_decoder(&filters).ok()?;
+    let mut content = Vec::with_capacity(packed.len() * 4);
+    loop {
+        let read = usize::try_from(decoder.total_in()).ok()?;
+        match decoder.process_vec(packed.get(read..)?, &mut content, Action::Run).ok()? {
+            Status::StreamEnd => return Some(content),
+            _ if content.len() == content.capacity() && content.len() < MAX_PART => content.reserve(content.len()),
+            _ => return None,
+        }
+    }
+}
+
+/// The opcodes of a call and of a jump with a relative target of four bytes.
+const CALLS: [u8; 2] = [0xe8, 0xe9];
+
+/// Turns the targets of calls and jumps, which were packed as absolute, into relative ones again.
+fn restore_calls(code: &mut [u8]) {
+    let Some(limit) = i32::try_from(code.len()).ok().map(|length| length - 5) else { return };
+    let mut offset = 0;
+    while offset <= limit {
+        let at = offset.cast_unsigned() as usize;
+        if CALLS.contains(&code[at]) {
+            let target = i32::from_le_bytes([code[at + 1], code[at + 2], code[at + 3], code[at + 4]]);
+            let restored = if (0..limit).contains(&target) {
+                target - offset
+            } else if (-offset..0).contains(&target) {
+                target + limit
+            } else {
+                target
+            };
+            code[at + 1..at + 5].copy_from_slice(&restored.to_le_bytes());
+            offset += 4;
+        }
+        offset += 1;
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// What `zbin` does to the targets of calls, from its source.
+    fn absolute_calls(code: &mut [u8]) {
+        let limit = i32::try_from(code.len()).unwrap() - 5;
+        let mut offset = 0;
+        while offset <= limit {
+            let at = usize::try_from(offset).unwrap();
+            if CALLS.contains(&code[at]) {
+                let mut target = i32::from_le_bytes(code[at + 1..at + 5].try_into().unwrap());
+                if target >= -offset && target < limit - offset {
+                    target += offset;
+                } else if target >= limit - offset && target < limit {
+                    target -= limit;
+                }
+                code[at + 1..at + 5].copy_from_slice(&target.to_le_bytes());
+                offset += 4;
+            }
+            offset += 1;
+        }
+    }
+
+    /// A part as `zbin` packs it.
+    pub fn pack(content: &[u8]) -> Vec<u8> {
+        let mut options = LzmaOptions::new_preset(6).unwrap();
+        options.literal_context_bits(2).literal_position_bits(0).position_bits(0);
+        let mut filters = Filters::new();
+        filters.lzma1(&options);
+        let mut encoder = Stream::new_raw_encoder(&filters).unwrap();
+        let mut code = content.to_vec();
+        absolute_calls(&mut code);
+        let mut packed = Vec::with_capacity(content.len() * 2 + 100);
+        while encoder
+            .process_vec(&code[usize::try_from(encoder.total_in()).unwrap()..], &mut packed, Action::Finish)
+            .unwrap()
+            != Status::StreamEnd
+        {}
+        let mut crc = flate2::Crc::new();
+        crc.update(&packed);
+        let length = u32::try_from(packed.len() + 4).unwrap();
+        [&length.to_le_bytes()[..], &packed, &(!crc.sum()).to_le_bytes()].concat()
+    }
+
+    #[test]
+    fn what_was_packed_comes_out_again() {
+        // Calls near and far, forwards and backwards, among other bytes.
+        let mut first = vec![0x90; 600];
+        for (at, target) in
+            [(0, 5), (10, -10), (20, 400), (300, -250), (310, 580), (400, 599), (500, -700), (590, i32::MAX)]
+        {
+            first[at] = 0xe8 + u8::from(at % 20 == 0);
+            first[at + 1..at + 5].copy_from_slice(&i32::to_le_bytes(target));
+        }
+        let second = b"#!ipxe\nshell\n".repeat(50);
+        let loader = [b"prefix\0\0".to_vec(), pack(&first), vec![0xff; 7], pack(&second), b"end".to_vec()].concat();
+        let parts = unpack(&loader);
+        assert_eq!(parts.iter().map(|part| part.offset).collect::<Vec<_>>(), [8, 8 + parts[0].packed + 7]);
+        assert!(parts[0].content == first && parts[1].content == second);
+        let mut spoiled = loader;
+        spoiled[20] ^= 1;
+        assert_eq!(unpack(&spoiled).len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_packed_has_no_parts() {
+        for bytes in [&b""[..], b"abc", &[0xff; 100], &[5, 0, 0, 0, 1, 2, 3, 4, 5]] {
+            assert_eq!(unpack(bytes), []);
+        }
+    }
+}

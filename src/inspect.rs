@@ -1,0 +1,83 @@
+//! What a single loader is: by its bytes, and by what manifests and known toolchains say of those bytes.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::contents::facts::Facts;
+use crate::contents::linked::Linked;
+use crate::digest::Sha256Digest;
+use crate::fs;
+use crate::known_toolchains::KnownToolchain;
+use crate::paths;
+use crate::tree::header::{self, Arch, Kind};
+use crate::tree::manifest::{File, Manifest};
+
+/// What a loader is.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Its SHA-256.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes.
+    pub size: usize,
+    /// What it is, by its first bytes; none where that is nothing known.
+    pub identity: Option<(Kind, Option<Arch>)>,
+    /// What it says of itself.
+    pub facts: Facts,
+    /// What a manifest says of these bytes.
+    pub known: Option<Known>,
+    /// The names of the toolchains that are known to give these bytes.
+    pub toolchains: Vec<String>,
+}
+
+/// A loader that a manifest knows.
+#[derive(Debug)]
+pub struct Known {
+    /// Where the manifest is.
+    pub manifest: Utf8PathBuf,
+    /// What it says of the file.
+    pub file: File,
+    /// The name of the configuration.
+    pub configuration: Option<String>,
+    /// What is linked into it.
+    pub linked: Option<Linked>,
+}
+
+/// Looks at the loader at `path`. Of the manifests below `candidates` (trees or manifests), the first that
+/// knows its bytes is asked.
+///
+/// # Errors
+///
+/// [`fs::Error`] where the loader cannot be read. A manifest that cannot be read knows nothing.
+pub fn inspect(path: &Utf8Path, candidates: &[Utf8PathBuf], known: &[KnownToolchain]) -> Result<Inspection, fs::Error> {
+    let content = fs::read(path)?;
+    let sha256 = Sha256Digest::of(&content);
+    let gives = |known: &&KnownToolchain| known.loaders.values().any(|loader| *loader == sha256);
+    Ok(Inspection {
+        sha256,
+        size: content.len(),
+        identity: header::identify(&content),
+        facts: Facts::of(&content),
+        known: candidates.iter().find_map(|candidate| look_up(candidate, &sha256)),
+        toolchains: known.iter().filter(gives).map(|known| known.name.clone()).collect(),
+    })
+}
+
+/// The trees that a file may be in: the folders above it.
+pub fn trees_above(path: &Utf8Path) -> impl Iterator<Item = Utf8PathBuf> {
+    path.ancestors().skip(1).map(Utf8Path::to_owned).filter(|folder| folder.join(paths::MANIFEST).is_file())
+}
+
+fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest) -> Option<Known> {
+    let path = if candidate.is_dir() { candidate.join(paths::MANIFEST) } else { candidate.to_owned() };
+    let manifest: Manifest = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+    let file = manifest.files.into_iter().find(|file| file.sha256 == *sha256)?;
+    let configuration = file.ipxe.as_ref().and_then(|ipxe| {
+        let mut configurations = manifest.configurations.iter();
+        configurations.find(|configuration| configuration.sha256 == ipxe.configuration).map(|it| it.name.clone())
+    });
+    let linked = file.ipxe.as_ref().zip(configuration.as_ref()).and_then(|(ipxe, configuration)| {
+        let loader = Utf8Path::new(&ipxe.target).file_name()?;
+        let list = path.with_file_name("").join(paths::linked_in_tree(configuration, loader));
+        Some(Linked::parse(&String::from_utf8_lossy(&fs::read(&list).ok()?)))
+    });
+    Some(Known { manifest: path, file, configuration, linked })
+}

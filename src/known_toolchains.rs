@@ -1,0 +1,176 @@
+//! `vendor/toolchains.toml`: which bytes known toolchains give. Whoever has one of them can be told that
+//! what was built here are the very bytes that were built there, and be warned where they are not.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use camino::Utf8PathBuf;
+
+use crate::build::Built;
+use crate::choices::ipxe_config::DEFAULT;
+use crate::choices::loader::{Loader, UnknownLoader};
+use crate::choices::reader::{Document, Findings, Table};
+use crate::digest::{CommitId, ParseError, Sha256Digest};
+use crate::fs;
+use crate::paths::Project;
+use crate::plan::{Origin, Plan};
+
+/// What one toolchain gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownToolchain {
+    /// What people call it, as in `Debian 12`.
+    pub name: String,
+    /// The digest of its tools, by which it is known again.
+    pub digest: Sha256Digest,
+    /// Its packages, for people.
+    pub packages: Vec<String>,
+    /// The commit that it built, without patches and in the default configuration.
+    pub commit: CommitId,
+    /// The digest of the slot that it embedded.
+    pub slot: Sha256Digest,
+    /// What came out.
+    pub loaders: BTreeMap<Loader, Sha256Digest>,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is wrong.
+    #[error(transparent)]
+    Findings(#[from] Findings),
+    /// It cannot be read.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+const HEX: &str = "copy the whole digest, never type it";
+
+impl KnownToolchain {
+    /// Reads the known toolchains of `project`; none where it has no such file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: all that is wrong with the file.
+    pub fn read_all(project: &Project) -> Result<Vec<Self>, Error> {
+        let file = project.toolchains();
+        let Some(text) = fs::read_if_exists(&file)? else { return Ok(Vec::new()) };
+        let name = file.strip_prefix(project.root()).unwrap_or(&file);
+        let text = String::from_utf8_lossy(&text);
+        Ok(Document::new(name, &text).read(|root| Some(root.list("toolchain", Self::read)))?)
+    }
+
+    fn read(table: &Table<'_>) -> Option<Self> {
+        let name = table.require("name", table.string("name"), "set it")?;
+        let packages = table.strings("packages").map(|list| list.value).unwrap_or_default();
+        let digest = table.require("digest", table.parsed("digest", HEX, str::parse), "set it");
+        let commit = table.require("commit", table.parsed("commit", HEX, str::parse), "set it");
+        let slot = table.require("slot-sha256", table.parsed("slot-sha256", HEX, str::parse), "set it");
+        let loaders = table.table("loaders", |loaders| {
+            let mut known = BTreeMap::new();
+            for (name, digest) in loaders.all_strings() {
+                let loader = name.parse::<Loader>();
+                let loader = loader.map_err(|error| digest.place.finding(error.to_string(), UnknownLoader::remedy()));
+                let sha256 =
+                    digest.value.parse().map_err(|error: ParseError| digest.place.finding(error.to_string(), HEX));
+                if let Some((loader, sha256)) = loaders.accept(loader).zip(loaders.accept(sha256)) {
+                    known.insert(loader, sha256);
+                }
+            }
+            Some(known)
+        });
+        Some(Self {
+            name: name.value,
+            digest: digest?.value,
+            packages: packages.into_iter().map(|at| at.value).collect(),
+            commit: commit?.value,
+            slot: slot?.value,
+            loaders: table.require("loaders", loaders, "add the table")?.value,
+        })
+    }
+
+    /// What `plan`, once built, tells of its toolchain, under the name `name`. `None` where it has no loader
+    /// in the root of the tree that is built in the default configuration and without patches.
+    #[must_use]
+    pub fn of(name: &str, plan: &Plan, built: &Built) -> Option<Self> {
+        let loaders = plain_loaders(plan);
+        let slot = loaders.first()?.slot;
+        let same_slot = loaders.iter().filter(|plain| plain.slot == slot);
+        let toolchain = &plan.inputs.toolchain;
+        Some(Self {
+            name: name.to_owned(),
+            digest: toolchain.digest(false),
+            packages: toolchain.tools.iter().filter_map(|tool| tool.package.clone()).collect(),
+            commit: plan.inputs.pins.ipxe.commit,
+            slot,
+            loaders: same_slot.map(|plain| (plain.loader, built.output(&plain.key).loader.sha256)).collect(),
+        })
+    }
+
+    /// As an entry of the file.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut text = format!("[[toolchain]]\nname = {:?}\ndigest = \"{}\"\npackages = [\n", self.name, self.digest);
+        for package in &self.packages {
+            let _ = writeln!(text, "    {package:?},");
+        }
+        let _ =
+            write!(text, "]\ncommit = \"{}\"\nslot-sha256 = \"{}\"\n\n[toolchain.loaders]\n", self.commit, self.slot);
+        for (loader, sha256) in &self.loaders {
+            let _ = writeln!(text, "\"{loader}\" = \"{sha256}\"");
+        }
+        text
+    }
+}
+
+/// How what was built compares with what a known toolchain gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recognised {
+    /// The name of the known toolchain.
+    pub name: String,
+    /// Whether it is the one that was used here.
+    pub used: bool,
+    /// The files that are the same.
+    pub same: Vec<Utf8PathBuf>,
+    /// The files that are not.
+    pub different: Vec<Utf8PathBuf>,
+}
+
+/// Compares what was built of `plan` with each known toolchain that built the same.
+#[must_use]
+pub fn recognise(plan: &Plan, built: &Built) -> Vec<Recognised> {
+    let digest = plan.inputs.toolchain.digest(false);
+    let loaders = plain_loaders(plan);
+    let mut recognised = Vec::new();
+    for known in plan.inputs.known.iter().filter(|known| known.commit == plan.inputs.pins.ipxe.commit) {
+        let (mut same, mut different) = (Vec::new(), Vec::new());
+        for plain in loaders.iter().filter(|plain| plain.slot == known.slot) {
+            let Some(sha256) = known.loaders.get(&plain.loader) else { continue };
+            let equal = built.output(&plain.key).loader.sha256 == *sha256;
+            if equal { &mut same } else { &mut different }.push(plain.path.clone());
+        }
+        if !(same.is_empty() && different.is_empty()) {
+            recognised.push(Recognised { name: known.name.clone(), used: known.digest == digest, same, different });
+        }
+    }
+    recognised
+}
+
+/// A loader in the root of the tree that nothing of the project but its script decides about.
+struct Plain {
+    path: Utf8PathBuf,
+    loader: Loader,
+    key: Sha256Digest,
+    slot: Sha256Digest,
+}
+
+fn plain_loaders(plan: &Plan) -> Vec<Plain> {
+    let plain = plan.files.iter().filter_map(|file| match &file.origin {
+        Origin::Built { loader, key, script, config }
+            if file.site.is_none() && config.name == DEFAULT && config.trust.is_empty() =>
+        {
+            Some(Plain { path: file.path.clone(), loader: *loader, key: *key, slot: script.digest() })
+        }
+        _ => None,
+    });
+    if plan.inputs.patches.is_empty() { plain.collect() } else { Vec::new() }
+}

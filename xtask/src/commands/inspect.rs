@@ -1,0 +1,140 @@
+//! `cargo xtask inspect`
+
+use std::fmt::Write as _;
+
+use netboot_loaders::build_loaders;
+use netboot_loaders::contents::linked::{Class, Linked};
+use netboot_loaders::inspect::{Inspection, Known, inspect, trees_above};
+use netboot_loaders::known_toolchains::KnownToolchain;
+use serde_json::{Value, json};
+
+use crate::cli::Inspect;
+use crate::exit::{DIFFERENT, Failure};
+use crate::host::{Host, absolute};
+use crate::ui::size;
+
+/// How wide a list is written, in characters.
+const WIDTH: usize = 96;
+
+pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
+    let path = absolute(&args.loader)?;
+    let known = KnownToolchain::read_all(&host.project).map_err(build_loaders::Error::from)?;
+    let candidates = match &args.manifest {
+        Some(manifest) => vec![absolute(manifest)?],
+        None => trees_above(&path).chain([host.project.default_tree()]).collect(),
+    };
+    let found = inspect(&path, &candidates, &known)?;
+    if found.identity.is_none() {
+        let text = format!(
+            "`{}` is nothing known, wanted a loader\nhint: look at its first bytes: an HTML page or half a download has none of a loader's",
+            args.loader
+        );
+        return Err(Failure::new(DIFFERENT, &text));
+    }
+    host.ui.answer(&text(args, &found), object(&found));
+    Ok(())
+}
+
+fn text(args: &Inspect, found: &Inspection) -> String {
+    let mut text = format!("{}\n", args.loader);
+    let mut line = |key: &str, value: &str| {
+        let _ = writeln!(text, "  {key:<11}{value}");
+    };
+    line("kind", &kind(found));
+    line("size", &format!("{} ({} bytes)", size(found.size as u64), found.size));
+    line("sha256", &found.sha256.to_string());
+    line("version", &found.facts.version.as_ref().map_or_else(|| "not told".to_owned(), |it| format!("iPXE {it}")));
+    match &found.known {
+        Some(known) => line("manifest", &sentence(known)),
+        None => line("manifest", "no manifest that was looked at knows these bytes"),
+    }
+    if !found.toolchains.is_empty() {
+        line("toolchain", &format!("the very bytes that {} gives", found.toolchains.join(" and ")));
+    }
+    match linked(found) {
+        Some(linked) => {
+            for (class, key) in CLASSES {
+                let names: Vec<&str> = linked.names(class).map(|name| short(class, name)).collect();
+                line(key, &wrapped(&names));
+            }
+        }
+        None => line("contents", "not known: only a tree with this loader has the list of what is linked into it"),
+    }
+    if let Some(script) = &found.facts.script {
+        text += "embedded script\n";
+        text.extend(script.lines().map(|line| format!("  | {line}\n")));
+    }
+    text
+}
+
+/// What is listed, and under which heading.
+const CLASSES: [(Class, &str); 4] = [
+    (Class::Feature, "features"),
+    (Class::Command, "commands"),
+    (Class::Protocol, "protocols"),
+    (Class::Driver, "drivers"),
+];
+
+fn linked(found: &Inspection) -> Option<&Linked> {
+    found.known.as_ref()?.linked.as_ref()
+}
+
+fn kind(found: &Inspection) -> String {
+    match found.identity {
+        Some((kind, Some(arch))) => format!("{kind} for {arch}"),
+        Some((kind, None)) => kind.to_string(),
+        None => "nothing known".to_owned(),
+    }
+}
+
+fn sentence(known: &Known) -> String {
+    let mut text = format!("{} in {}", known.file.path, known.manifest);
+    if let Some(ipxe) = &known.file.ipxe {
+        let _ = write!(text, ", {} with {}", ipxe.target, ipxe.script);
+    }
+    if let Some(configuration) = &known.configuration {
+        let _ = write!(text, ", configuration `{configuration}`");
+    }
+    text
+}
+
+/// A path without what all of its class have in common.
+fn short(class: Class, name: &str) -> &str {
+    let common = if class == Class::Protocol { "net/" } else { "drivers/" };
+    name.strip_prefix(common).unwrap_or(name)
+}
+
+fn wrapped(names: &[&str]) -> String {
+    let mut text = format!("{}:", names.len());
+    let mut width = text.len();
+    for name in names {
+        if width + name.len() >= WIDTH {
+            text += "\n             ";
+            width = 0;
+        }
+        text += " ";
+        text += name;
+        width += name.len() + 1;
+    }
+    text
+}
+
+fn object(found: &Inspection) -> Value {
+    let contents = linked(found).map(|linked| {
+        let lists = Class::ALL.map(|class| (class.as_str(), json!(linked.names(class).collect::<Vec<_>>())));
+        lists.into_iter().map(|(word, names)| (format!("{word}s"), names)).collect::<serde_json::Map<_, _>>()
+    });
+    json!({
+        "sha256": found.sha256,
+        "size": found.size,
+        "kind": found.identity.map(|(kind, _)| kind),
+        "arch": found.identity.and_then(|(_, arch)| arch),
+        "version": found.facts.version,
+        "script": found.facts.script,
+        "manifest": found.known.as_ref().map(|known| json!({
+            "path": known.manifest, "file": known.file, "configuration": known.configuration,
+        })),
+        "toolchains": found.toolchains,
+        "contents": contents,
+    })
+}
