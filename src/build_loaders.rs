@@ -6,7 +6,7 @@ use std::rc::Rc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::baseline;
-use crate::build::{self, Workshop, make::Settings};
+use crate::build::{self, Built, Workshop, make::Settings};
 use crate::choices::pins::{IpxePin, MemberPin, Pins, SyslinuxPin};
 use crate::choices::reader::Findings;
 use crate::choices::sites::{self, Sites};
@@ -212,6 +212,33 @@ pub struct Request<'a> {
     pub update_baseline: bool,
 }
 
+/// Makes the loaders of `plan` in `workshop`, as far as that does not have them. iPXE's source is taken from
+/// the cache `sources`, and brought there first from `origins`.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn make(plan: &Plan, sources: &Cache, origins: &Origins, workshop: &Workshop<'_>) -> Result<Built, Error> {
+    let (mut built, missing) = build::recall(plan, workshop.cache)?;
+    // Checking every file of the source takes a second: once is enough for all build trees.
+    let mut opened = None;
+    let mut source = || {
+        if let Some(source) = &opened {
+            return Ok(Rc::clone(source));
+        }
+        fetch_ipxe(workshop.pin, sources, origins, workshop.progress).map_err(|error| match error {
+            Error::Ipxe(error) => build::Error::Source(error),
+            Error::Fs(error) => build::Error::Fs(error),
+            _ => build::Error::Cancelled,
+        })?;
+        let source = Rc::new(Source::open(workshop.pin, sources, &plan.inputs.patches)?);
+        opened = Some(Rc::clone(&source));
+        Ok(source)
+    };
+    build::run(&missing, &mut built, workshop, &mut source)?;
+    Ok(built)
+}
+
 /// Builds what `plan` asks for, and publishes it.
 ///
 /// # Errors
@@ -233,24 +260,8 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
         .collect();
     origins.unpack(pins, cache, progress)?;
     fetch_syslinux(&pins.syslinux, &members, cache, origins, progress)?;
-    let (mut built, missing) = build::recall(plan, cache)?;
-    // Checking every file of the source takes a second: once is enough for all build trees.
-    let mut opened = None;
-    let mut source = || {
-        if let Some(source) = &opened {
-            return Ok(Rc::clone(source));
-        }
-        fetch_ipxe(&pins.ipxe, cache, origins, progress).map_err(|error| match error {
-            Error::Ipxe(error) => build::Error::Source(error),
-            Error::Fs(error) => build::Error::Fs(error),
-            _ => build::Error::Cancelled,
-        })?;
-        let source = Rc::new(Source::open(&pins.ipxe, cache, &plan.inputs.patches)?);
-        opened = Some(Rc::clone(&source));
-        Ok(source)
-    };
     let workshop = Workshop { pin: &pins.ipxe, cache, settings, progress };
-    build::run(&missing, &mut built, &workshop, &mut source)?;
+    let built = make(plan, cache, origins, &workshop)?;
     if request.update_baseline {
         baseline::accept(plan, request.project, cache)?;
     } else {
@@ -272,6 +283,12 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
         None
     };
     let recognised = known_toolchains::recognise(plan, &built);
+    warn_of_strangers(&recognised, progress);
+    Ok(Outcome { tree: tree.to_owned(), manifest, published, recognised, made: built.made, archive })
+}
+
+/// Says where a known toolchain has given other bytes than it should.
+fn warn_of_strangers(recognised: &[Recognised], progress: &dyn Progress) {
     for known in recognised.iter().filter(|known| known.used && !known.different.is_empty()) {
         let paths = known.different.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
         let message = format!(
@@ -279,5 +296,4 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
         );
         progress.report(&Event::Warning { message });
     }
-    Ok(Outcome { tree: tree.to_owned(), manifest, published, recognised, made: built.made, archive })
 }

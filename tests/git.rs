@@ -15,7 +15,7 @@ use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::source::Supply;
 use netboot_loaders::source::http::Network;
-use netboot_loaders::source::ipxe::{self, Patch};
+use netboot_loaders::source::ipxe::{self, Order, Patch};
 
 use support::git::{EPOCH, Upstream, assert_fetched, commit, commit_tree, fetch, has, open, rogue_tree};
 use support::{Scratch, files_below, online};
@@ -180,7 +180,7 @@ fn every_file_is_written_as_it_is_in_git() -> Completion {
     let pin = upstream.pin();
     fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
     let folder = scratch.path("tree");
-    open(&pin, &scratch.cache, &[]).unwrap().export(&folder, pin.epoch, &Silent).unwrap();
+    open(&pin, &scratch.cache, &[]).unwrap().export(&folder, pin.epoch, Order::Sorted, &Silent).unwrap();
     let files = files_below(&folder);
     assert_eq!(files, ["README", "src-notes", "src/Makefile", "src/firmware.bin", "src/util/pack.sh"]);
     for file in files {
@@ -265,7 +265,7 @@ fn patches_apply_in_the_order_of_their_names() -> Completion {
     assert_eq!(names, ["01-line.patch", "02-again.patch", "03-new.patch"]);
 
     let folder = scratch.path("tree");
-    open(&pin, &scratch.cache, &patches).unwrap().export(&folder, pin.epoch, &Silent).unwrap();
+    open(&pin, &scratch.cache, &patches).unwrap().export(&folder, pin.epoch, Order::Sorted, &Silent).unwrap();
     assert_eq!(std::fs::read(folder.join("README")).unwrap(), b"patched again\nwith a second line\n");
     assert_eq!(folder.join("src/new.sh").metadata().unwrap().permissions().mode() & 0o777, 0o755);
 

@@ -42,12 +42,12 @@ use self::namespace::Namespace;
 use self::network::Network;
 use self::report::{Attempt, CaseReport, GENERATOR, Outcome, Report};
 use self::selection::{Selection, cases};
-use self::subject::Subject;
 use self::trial::Lab;
 use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths;
 use crate::progress::Progress;
+use crate::tree::checked::{self, CheckedTree};
 
 /// What to boot, and how.
 pub struct Request<'a> {
@@ -82,7 +82,7 @@ pub struct Request<'a> {
 pub enum Error {
     /// There is nothing to boot.
     #[error(transparent)]
-    Subject(#[from] subject::Error),
+    Tree(#[from] checked::Error),
     /// A case has no verdict.
     #[error(transparent)]
     Trial(#[from] trial::Error),
@@ -102,47 +102,47 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
-/// The cases of `subject` that are asked for.
+/// The cases of `tree` that are asked for.
 ///
 /// # Errors
 ///
 /// [`Error::NoCase`] where there is none, or [`Error::Fs`] where a loader cannot be read.
-pub fn plan(subject: &Subject, intent: &Intent, selection: &Selection) -> Result<Vec<Case>, Error> {
-    let loaders = subject.loaders()?;
+pub fn plan(tree: &CheckedTree, intent: &Intent, selection: &Selection) -> Result<Vec<Case>, Error> {
+    let loaders = subject::loaders(tree)?;
     let cases = cases(&loaders, intent, selection);
     let unknown: Vec<String> = selection.unknown(&loaders, &cases).map(|name| format!("`{name}`")).collect();
     if cases.is_empty() || !unknown.is_empty() {
         let wanted = if unknown.is_empty() { "no case".to_owned() } else { format!("no {}", unknown.join(", no ")) };
-        return Err(Error::NoCase { subject: subject.name.clone(), wanted });
+        return Err(Error::NoCase { subject: tree.name.clone(), wanted });
     }
     Ok(cases)
 }
 
-/// Runs all cases of `subject`, and writes the report.
+/// Runs all cases of `tree`, and writes the report.
 ///
 /// # Errors
 ///
 /// [`Error`] where there can be no report; a case that failed is no error.
 pub fn run(
-    subject: &Subject,
+    tree: &CheckedTree,
     request: &Request<'_>,
     namespace: &Namespace,
     progress: &dyn Progress,
 ) -> Result<Report, Error> {
-    let cases = plan(subject, request.intent, request.selection)?;
+    let cases = plan(tree, request.intent, request.selection)?;
     let kernel = fs::read(&request.kit.kernel)?.into();
     clear(request.report)?;
     let started = Instant::now();
     let failed = |error| fs::Error::new("make a folder in", request.scratch, error);
     let guard = tempfile::Builder::new().prefix("boot-").tempdir_in(request.scratch).map_err(failed)?;
     let scratch = Utf8Path::from_path(guard.path()).unwrap_or(request.scratch);
-    let lab = Lab { request, namespace, subject, kernel, scratch, progress };
+    let lab = Lab { request, namespace, tree, kernel, scratch, progress };
     let cases = side_by_side(&cases, &lab)?;
     let report = Report {
         generator: GENERATOR.into(),
         schema_version: report::SCHEMA_VERSION,
-        subject: subject.name.clone(),
-        manifest_sha256: Sha256Digest::of(subject.manifest.to_json().as_bytes()).to_string(),
+        subject: tree.name.clone(),
+        manifest_sha256: Sha256Digest::of(tree.manifest.to_json().as_bytes()).to_string(),
         kit: request.kit.versions.clone(),
         jobs: request.jobs,
         processors: request.processors,

@@ -15,7 +15,6 @@ use super::namespace::{self, Namespace};
 use super::phase::Phase;
 use super::report::{CaseReport, Evidence};
 use super::service::Service;
-use super::subject::Subject;
 use super::userland;
 use super::watch::{Reaction, Verdict, Watch};
 use super::web::Web;
@@ -23,6 +22,7 @@ use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths;
 use crate::progress::{Kind, Progress, Task};
+use crate::tree::checked::CheckedTree;
 
 /// After this part of the deadline without a word from anybody, nothing more is to come.
 const SILENCE: u32 = 5;
@@ -36,7 +36,7 @@ pub struct Lab<'a> {
     /// The permission to make networks.
     pub namespace: &'a Namespace,
     /// What is tested.
-    pub subject: &'a Subject,
+    pub tree: &'a CheckedTree,
     /// The kernel.
     pub kernel: Arc<[u8]>,
     /// A folder for sockets, variables and logs; nothing in it outlives the run. Its name is nobody's
@@ -121,7 +121,7 @@ fn lay_out(service: &Service, folder: &Utf8Path, lab: &Lab<'_>) -> Result<(), fs
     let served = folder.join(SERVED);
     fs::create_dir_all(&served)?;
     let own: Option<Utf8PathBuf> = service.pxelinux.as_ref().map(|_| served.join(paths::PXELINUX_DEFAULT));
-    for (name, target) in lab.subject.top()? {
+    for (name, target) in lab.tree.top()? {
         let shadowed = own.as_ref().is_some_and(|own| own.parent() == Some(served.join(&name).as_path()));
         if !shadowed {
             fs::symlink(&target, &served.join(name))?;

@@ -23,6 +23,20 @@ pub struct Launcher {
     pub env: Vec<(String, String)>,
 }
 
+/// What surrounds make. By default that is nothing; a rebuild puts something there, to show that it does
+/// not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Variables of the environment, besides or instead of the usual ones.
+    pub env: Vec<(String, String)>,
+    /// A command that runs the one whose words follow, which is make.
+    pub wrapper: Vec<String>,
+    /// Where programs that make runs put their temporary files, if not in the usual place.
+    pub temporary: Option<Utf8PathBuf>,
+    /// Whether the source is written file by file in the reverse order.
+    pub reversed: bool,
+}
+
 /// How to run make; nothing of this decides about the bytes of a loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -34,6 +48,8 @@ pub struct Settings {
     pub werror: bool,
     /// Through what the compiler is called.
     pub launcher: Option<Launcher>,
+    /// What is around it.
+    pub surroundings: Surroundings,
 }
 
 /// The variables that decide about the bytes of a loader, as arguments. [`TREE`] stands for the
@@ -88,14 +104,18 @@ impl Make<'_> {
         let Self { pin, config, settings } = self;
         let targets: Vec<String> = loaders.iter().map(|loader| loader.target()).collect();
         let tree = work.tree();
-        let mut command = Command::new(format!("make {}", targets.join(", ")), "make")
+        let Surroundings { env, wrapper, temporary, .. } = &settings.surroundings;
+        let mut words = wrapper.iter().cloned().chain(["make".to_owned()]);
+        let mut command = Command::new(format!("make {}", targets.join(", ")), words.next().unwrap_or_default())
+            .args(words)
             .args([format!("-j{}", settings.jobs)])
             .args(variables(pin, config).into_iter().map(|variable| variable.replace(TREE, tree.as_str())));
         if !settings.werror {
             command = command.args(["NO_WERROR=1"]);
         }
         // The compiler's temporary files go where there is room for the build.
-        command = command.env("PATH", settings.path.as_str()).env("TMPDIR", work.temporary().as_str());
+        let temporary = temporary.clone().unwrap_or_else(|| work.temporary());
+        command = command.env("PATH", settings.path.as_str()).env("TMPDIR", temporary);
         for variable in environment(pin) {
             if let Some((name, value)) = variable.split_once('=') {
                 command = command.env(name, value);
@@ -105,6 +125,8 @@ impl Make<'_> {
             command = command.args([format!("CC={} gcc", launcher.program)]);
             command.env.extend(launcher.env.iter().cloned());
         }
+        command.env.retain(|(name, _)| env.iter().all(|(other, _)| other != name));
+        command.env.extend(env.iter().cloned());
         command.dir = Some(work.src());
         command.log = Some(work.log());
         command.deadline = Duration::from_secs(2 * 60 * 60);
@@ -147,7 +169,13 @@ mod tests {
     #[test]
     fn the_command_is_what_a_person_would_type() {
         let mut config = IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new() };
-        let mut settings = Settings { path: "/bin".into(), jobs: 2, werror: true, launcher: None };
+        let mut settings = Settings {
+            path: "/bin".into(),
+            jobs: 2,
+            werror: true,
+            launcher: None,
+            surroundings: Surroundings::default(),
+        };
         assert_eq!(
             rendered(&config, &settings),
             "cd /c/trees/w/tree/src && env -i PATH=/bin TMPDIR=/c/trees/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 make -j2 AUTO_DEPS= \
@@ -165,5 +193,20 @@ mod tests {
              EXTRA_CFLAGS=-ffile-prefix-map=/c/trees/w/tree=. TRUST=trust-0.pem,trust-1.pem NO_WERROR=1 'CC=ccache gcc' \
              bin/ipxe.pxe bin/undionly.kpxe"
         );
+    }
+
+    #[test]
+    fn what_surrounds_make_goes_around_it() {
+        let config = IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new() };
+        let surroundings = Surroundings {
+            env: vec![("TZ".into(), "Asia/Tokyo".into()), ("NOISE".into(), "1".into())],
+            wrapper: ["sh", "-c", "umask 077 && exec \"$@\"", "sh"].map(str::to_owned).to_vec(),
+            temporary: Some("/t".into()),
+            reversed: true,
+        };
+        let settings = Settings { path: "/bin".into(), jobs: 2, werror: true, launcher: None, surroundings };
+        let text = rendered(&config, &settings);
+        let wanted = "env -i PATH=/bin TMPDIR=/t LC_ALL=C SOURCE_DATE_EPOCH=1772812135 TZ=Asia/Tokyo NOISE=1 sh -c 'umask 077 && exec \"$@\"' sh make -j2 ";
+        assert!(text.contains(wanted), "{text}");
     }
 }

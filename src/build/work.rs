@@ -17,7 +17,7 @@ use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind, Lock};
 use crate::paths::WorkPaths;
 use crate::plan::Build;
-use crate::source::ipxe::Source;
+use crate::source::ipxe::{Order, Source};
 
 /// Where iPXE looks for configuration headers, in its tree.
 const CONFIG: &str = "src/config";
@@ -62,7 +62,8 @@ impl WorkTree {
             tree.create(build, &source, workshop)?;
         }
         fs::remove_dir_all(&tree.paths.temporary())?;
-        fs::create_dir_all(&tree.paths.temporary())?;
+        let usual = tree.paths.temporary();
+        fs::create_dir_all(workshop.settings.surroundings.temporary.as_ref().unwrap_or(&usual))?;
         Ok(Some(tree))
     }
 
@@ -105,7 +106,8 @@ impl WorkTree {
         fs::remove_file(&self.paths.seal())?;
         fs::remove_dir_all(self.paths.root())?;
         let tree = self.paths.tree();
-        source.export(&tree, workshop.pin.epoch, workshop.progress)?;
+        let order = if workshop.settings.surroundings.reversed { Order::Reversed } else { Order::Sorted };
+        source.export(&tree, workshop.pin.epoch, order, workshop.progress)?;
         Self::configure(build, &tree.join(CONFIG))?;
         for (index, content) in build.config.trust.values().enumerate() {
             fs::write_new(&self.paths.src().join(trust_file(index)), content, 0o644)?;

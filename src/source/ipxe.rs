@@ -87,6 +87,15 @@ pub struct Source {
     tree: Oid,
 }
 
+/// In which order files are written, which is the order of a folder on some file systems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Sorted bytewise by path.
+    Sorted,
+    /// The other way round.
+    Reversed,
+}
+
 /// Brings the pinned commit into the cache.
 ///
 /// # Errors
@@ -144,17 +153,20 @@ impl Source {
         Ok(Self { repository, path, tree: patched })
     }
 
-    /// Writes all files below `folder`, which must not exist yet, all with the modification time
-    /// `epoch` (seconds).
+    /// Writes all files below `folder`, which must not exist yet, in the order `order`, all with the
+    /// modification time `epoch` (seconds).
     ///
     /// # Errors
     ///
     /// [`Error`].
-    pub fn export(&self, folder: &Utf8Path, epoch: u64, progress: &dyn Progress) -> Result<(), Error> {
-        let total = self.files()?.len() as u64;
-        let mut task = Task::start(progress, Kind::Export, "iPXE's source", Some(total));
+    pub fn export(&self, folder: &Utf8Path, epoch: u64, order: Order, progress: &dyn Progress) -> Result<(), Error> {
+        let mut files = self.files()?;
+        if order == Order::Reversed {
+            files.reverse();
+        }
+        let mut task = Task::start(progress, Kind::Export, "iPXE's source", Some(files.len() as u64));
         let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(epoch);
-        self.each_file(|path, mode, content| {
+        self.each(files, |path, mode, content| {
             let path = folder.join(path);
             fs::create_dir_all(path.parent().unwrap_or(folder))?;
             fs::write_exported(&path, content, mode, modified)?;
@@ -170,11 +182,16 @@ impl Source {
     /// # Errors
     ///
     /// [`Error`], also what `visit` gives.
-    pub fn each_file(
+    pub fn each_file(&self, visit: impl FnMut(&Utf8Path, u32, &[u8]) -> Result<(), fs::Error>) -> Result<(), Error> {
+        self.each(self.files()?, visit)
+    }
+
+    fn each(
         &self,
+        files: Vec<TreeFile>,
         mut visit: impl FnMut(&Utf8Path, u32, &[u8]) -> Result<(), fs::Error>,
     ) -> Result<(), Error> {
-        for file in self.files()? {
+        for file in files {
             let blob = self.repository.find_blob(file.oid).map_err(|error| self.damaged(&error))?;
             visit(&file.path, file.mode, blob.content())?;
         }

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use netboot_loaders::boot_test::subject;
 use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
+use netboot_loaders::tree::checked;
 use netboot_loaders::{baseline, boot_test, build, build_loaders, toolchain, tree};
 
 /// What `--help` says of them.
@@ -100,7 +100,7 @@ impl From<boot_test::Error> for Failure {
     fn from(error: boot_test::Error) -> Self {
         use boot_test::{Error as E, trial};
         let code = match &error {
-            E::Subject(error) => subject_code(error),
+            E::Tree(error) => checked_code(error),
             E::NoCase { .. } => BAD_INPUT,
             E::Trial(trial::Error::Cancelled) => INTERRUPTED,
             E::Trial(_) | E::NotAReport(_) | E::Fs(_) => FAILURE,
@@ -109,14 +109,14 @@ impl From<boot_test::Error> for Failure {
     }
 }
 
-impl From<subject::Error> for Failure {
-    fn from(error: subject::Error) -> Self {
-        Self::of(subject_code(&error), &error)
+impl From<checked::Error> for Failure {
+    fn from(error: checked::Error) -> Self {
+        Self::of(checked_code(&error), &error)
     }
 }
 
-fn subject_code(error: &subject::Error) -> u8 {
-    use subject::Error as E;
+fn checked_code(error: &checked::Error) -> u8 {
+    use checked::Error as E;
     match error {
         E::Verify(tree::verify::Error::Fs(_)) | E::Fs(_) | E::Unpack { .. } => FAILURE,
         E::Verify(_) | E::Different { .. } => DIFFERENT,

@@ -3,7 +3,7 @@
 use std::env;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_loaders::build::make::{Launcher, Settings};
+use netboot_loaders::build::make::{Launcher, Settings, Surroundings};
 use netboot_loaders::build_loaders::Origins;
 use netboot_loaders::paths::{Cache, Project};
 use netboot_loaders::process::find_program;
@@ -88,6 +88,7 @@ impl<'u> Host<'u> {
             jobs: args.jobs.map_or_else(processors, usize::from),
             werror: !args.no_werror,
             launcher: args.launcher.clone().map(|program| Launcher { program, env: launcher_environment() }),
+            surroundings: Surroundings::default(),
         })
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::progress::Silent;
+use netboot_loaders::source::ipxe::Order;
 use real_support::{Real, scripted, sources};
 use support::Ran;
 
@@ -108,7 +109,7 @@ fn stock_make(real: &Real) {
     let tools = real.digests();
     let folder = tempfile::tempdir().unwrap();
     let tree = camino::Utf8Path::from_path(folder.path()).unwrap().join("checkout");
-    real.source().export(&tree, 1, &Silent).unwrap();
+    real.source().export(&tree, 1, Order::Sorted, &Silent).unwrap();
     let script = tree.join("src/embedded.ipxe");
     std::fs::write(&script, scripted("#!ipxe\ndhcp && chain ${root-path}\n")).unwrap();
     let loaders = ["bin/ipxe.pxe", "bin/undionly.kpxe", "bin/ipxe-legacy.pxe"].into_iter();

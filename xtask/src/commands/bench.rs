@@ -8,7 +8,7 @@ use netboot_loaders::paths::Cache;
 use netboot_loaders::process::Command;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::source::http::Network;
-use netboot_loaders::source::ipxe::Source;
+use netboot_loaders::source::ipxe::{Order, Source};
 use serde_json::json;
 
 use crate::cli::{MakeArgs, OriginArgs};
@@ -66,7 +66,9 @@ fn stock(host: &Host<'_>) -> Result<Duration, Failure> {
     let root = Utf8Path::from_path(folder.path()).unwrap_or(Utf8Path::new("/tmp"));
     let pin = Choices::read(&host.project, &Silent)?.pins.ipxe;
     let source = Source::open(&pin, &host.cache()?, &[]).map_err(netboot_loaders::build_loaders::Error::from)?;
-    source.export(&root.join("ipxe"), pin.epoch, &Silent).map_err(netboot_loaders::build_loaders::Error::from)?;
+    source
+        .export(&root.join("ipxe"), pin.epoch, Order::Sorted, &Silent)
+        .map_err(netboot_loaders::build_loaders::Error::from)?;
     // A person's clone is there already; only make is measured.
     let started = Instant::now();
     let script = host.project.scripts().join("root-path.ipxe");

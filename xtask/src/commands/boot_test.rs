@@ -13,12 +13,12 @@ use netboot_loaders::boot_test::phase::Phase;
 use netboot_loaders::boot_test::report::{CaseReport, Outcome, Report, first_line, to_seconds};
 use netboot_loaders::boot_test::selection::Selection;
 use netboot_loaders::boot_test::steps::expectation;
-use netboot_loaders::boot_test::subject::Subject;
 use netboot_loaders::boot_test::{self, Request};
 use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::paths::report_html;
 use netboot_loaders::progress::{Event, Progress, Silent};
 use netboot_loaders::toolchain::needs;
+use netboot_loaders::tree::checked::CheckedTree;
 use serde_json::json;
 
 use super::install;
@@ -52,13 +52,13 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let network = args.network.as_deref().map_or_else(|| Ok(Network::default()), Network::read)?;
     let scratch = temporary_folder()?;
     if args.list {
-        let subject = Subject::open(&path, &scratch)?;
-        list(&boot_test::plan(&subject, &intent, &selection)?, &network, host);
+        let tree = CheckedTree::open(&path, &scratch)?;
+        list(&boot_test::plan(&tree, &intent, &selection)?, &network, host);
         return Ok(());
     }
     let kernel = args.kernel.as_deref().map(absolute).transpose()?;
     let kit = Kit::find(&host.path, kernel.as_deref(), &host.cache()?, host.ui).map_err(build_loaders::Error::from)?;
-    let subject = Subject::open(&path, &scratch)?;
+    let tree = CheckedTree::open(&path, &scratch)?;
     // From here on this process has a network of its own, and no way to another one.
     let namespace = Namespace::enter()?;
     let report = args.report.as_deref().map_or_else(|| Ok(host.project.default_report()), absolute)?;
@@ -76,8 +76,8 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         report: &report,
         scratch: &scratch,
     };
-    let done = boot_test::run(&subject, &request, &namespace, host.ui)?;
-    warn_of_sites(&subject, &selection, args.sample, host);
+    let done = boot_test::run(&tree, &request, &namespace, host.ui)?;
+    warn_of_sites(&tree, &selection, args.sample, host);
     let page = report_html(&report);
     host.ui.result(&format!("{}report: {page}\n", table(&done)), json!({ "report": page, "boot-test": done }));
     verdict(&done, &report, args.require_real)
@@ -167,8 +167,8 @@ fn told(case: &CaseReport, report: &Utf8Path) -> String {
 }
 
 /// Says where not all sites were booted.
-fn warn_of_sites(subject: &Subject, selection: &Selection, sample: usize, host: &Host<'_>) {
-    let mut sites: Vec<&String> = subject.manifest.files.iter().filter_map(|file| file.site.as_ref()).collect();
+fn warn_of_sites(tree: &CheckedTree, selection: &Selection, sample: usize, host: &Host<'_>) {
+    let mut sites: Vec<&String> = tree.manifest.files.iter().filter_map(|file| file.site.as_ref()).collect();
     sites.dedup();
     let all = selection.sites.is_empty() && selection.cases.is_empty() && selection.loaders.is_empty();
     if all && sites.len() > sample {
