@@ -122,6 +122,27 @@ impl KnownToolchain {
     }
 }
 
+/// What the file begins with.
+const HEADING: &str = "\
+# Which bytes known toolchains give: iPXE at the pinned commit, without patches, in the default
+# configuration, with the script whose slot has the digest `slot-sha256`. Each entry was measured on such a
+# system; `cargo xtask reproduce --all-loaders --record NAME` writes one.
+";
+
+/// Writes `known` into the file of `project`, in the place of an entry of the same name.
+///
+/// # Errors
+///
+/// [`Error`]; the file is then as it was.
+pub fn record(project: &Project, known: KnownToolchain) -> Result<(), Error> {
+    let mut entries = KnownToolchain::read_all(project)?;
+    entries.retain(|entry| entry.name != known.name);
+    entries.push(known);
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    let text: String = entries.iter().map(|entry| format!("\n{}", entry.to_toml())).collect();
+    Ok(fs::write_atomic(&project.toolchains(), format!("{HEADING}{text}").as_bytes())?)
+}
+
 /// How what was built compares with what a known toolchain gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recognised {

@@ -33,3 +33,4 @@ pub mod known_toolchains;
 pub mod build_loaders;
 
 pub mod boot_test;
+pub mod reproduce;

@@ -81,6 +81,12 @@ impl Project {
         self.0.join(format!("dist/netboot-loaders-{version}-sources.tar.gz"))
     }
 
+    /// Where loaders that could not be reproduced go when no other place was asked for.
+    #[must_use]
+    pub fn default_evidence(&self) -> Utf8PathBuf {
+        self.0.join("dist/reproduce")
+    }
+
     /// Where the report of a boot test goes when no other place was asked for.
     #[must_use]
     pub fn default_report(&self) -> Utf8PathBuf {
@@ -138,6 +144,12 @@ impl Cache {
     #[must_use]
     pub fn work(&self, name: &str) -> WorkPaths {
         WorkPaths(self.0.join("trees").join(name))
+    }
+
+    /// Where everything is built once more.
+    #[must_use]
+    pub fn reproduce(&self) -> Utf8PathBuf {
+        self.0.join("reproduce")
     }
 
     /// A built loader and its record.
@@ -256,6 +268,13 @@ pub fn is_linked_list(path: &Utf8Path) -> bool {
 #[must_use]
 pub fn archive_of(tree: &Utf8Path, version: &str) -> Utf8PathBuf {
     tree.with_file_name(format!("netboot-loaders-{version}-tftp.tar.gz"))
+}
+
+/// Where two versions of the loader at `path` in a tree are kept in the folder `evidence`: that which was
+/// built here, and that which it was compared with.
+#[must_use]
+pub fn both_versions(evidence: &Utf8Path, path: &Utf8Path) -> (Utf8PathBuf, Utf8PathBuf) {
+    (evidence.join("here").join(path), evidence.join("there").join(path))
 }
 
 /// The report of a boot test for programs, in the folder `report`.

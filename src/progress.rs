@@ -87,6 +87,8 @@ pub enum Kind {
     Publish,
     /// Packing a tarball; files.
     Pack,
+    /// Building everything once more; no unit.
+    Rebuild,
     /// Booting a machine; phases.
     Boot,
 }

@@ -85,7 +85,7 @@ fn diagnosed(known: Option<&(String, &'static str)>) -> String {
 }
 
 /// The built loaders of a plan, by the keys of their outputs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Built {
     outputs: BTreeMap<Sha256Digest, Output>,
     /// How many had to be made; the others were in the cache.

@@ -43,6 +43,16 @@ pub struct Site {
 }
 
 impl Sites {
+    /// These choices without sites, and with all loaders in the root of the tree.
+    #[must_use]
+    pub fn with_all_loaders(mut self) -> Self {
+        self.sites.retain(|site| site.name.is_none());
+        for site in &mut self.sites {
+            site.loaders = Loader::ALL.to_vec();
+        }
+        self
+    }
+
     /// Reads the project's choices, with every file that they name. `syslinux` says which
     /// syslinux files there are to choose from.
     ///

@@ -104,7 +104,7 @@ fn restore_calls(code: &mut [u8]) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// What `zbin` does to the targets of calls, from its source.

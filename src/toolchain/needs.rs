@@ -124,6 +124,7 @@ pub fn check(trust: bool) -> Vec<Need> {
     let mut needs = build(trust);
     needs.extend((!trust).then_some(OPENSSL));
     needs.extend(boot_test());
+    needs.extend(variations());
     needs.extend([
         Need {
             name: "git",
@@ -152,6 +153,33 @@ pub fn check(trust: bool) -> Vec<Need> {
     ]);
     needs
 }
+
+/// What some variations of a rebuild need; without it, those are left out.
+#[must_use]
+pub fn variations() -> Vec<Need> {
+    vec![
+        Need {
+            name: "libfaketime",
+            purpose: "shows a rebuild another time of day",
+            packages: ["faketime", "libfaketime", "libfaketime", "libfaketime", "libfaketime"],
+            test: Test::File(LIBFAKETIME),
+        },
+        Need {
+            name: "ccache",
+            purpose: "is the compiler cache of a rebuild",
+            packages: ["ccache"; 5],
+            test: Test::Program("ccache", &["--version"], "ccache version"),
+        },
+    ]
+}
+
+/// Where distributions put libfaketime: Debian, Fedora, openSUSE, Arch and Alpine.
+pub const LIBFAKETIME: &[&str] = &[
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib64/faketime/libfaketime.so.1",
+    "/usr/lib64/libfaketime.so.1",
+    "/usr/lib/faketime/libfaketime.so.1",
+];
 
 /// What a boot test needs, in the order of [`crate::boot_test::kit::Kit`]'s parts.
 #[must_use]

@@ -3,6 +3,8 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use netboot_loaders::reproduce::variation::Variation;
+
 use crate::exit;
 
 /// Builds, checks and publishes TFTP trees of iPXE and syslinux loaders from pinned inputs.
@@ -104,6 +106,18 @@ Examples:
   cargo xtask boot-test --site rack-1 --jobs 1
   cargo xtask boot-test --list                       what would be tried")]
     BootTest(BootTest),
+    /// Builds everything again under other conditions, and compares every byte
+    #[command(
+        after_help = "Exit code 0 says that every byte is the same, 11 that the tools differ, 12 that bytes differ.
+
+Examples:
+  cargo xtask reproduce                              two builds, one with everything varied
+  cargo xtask reproduce --against netboot-loaders-0.1.0-tftp.tar.gz
+  cargo xtask reproduce --against https://example.net/manifest.json
+  cargo xtask reproduce --vary path --vary clock
+  cargo xtask reproduce --list                       what can be varied"
+    )]
+    Reproduce(Reproduce),
     /// Runs every check of this repository: format, lints, tests
     #[command(after_help = "Examples:
   cargo xtask check --install-deps                   on a fresh machine
@@ -182,6 +196,49 @@ pub struct MakeArgs {
     pub no_werror: bool,
 }
 
+/// `reproduce`.
+#[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct Reproduce {
+    /// A tree, a tarball, a manifest.json, or the address of one, to compare with
+    #[arg(long, value_name = "RELEASE")]
+    pub against: Option<String>,
+    /// Varies only this, as --list names it; may be given more than once
+    #[arg(long, value_name = "NAME", help_heading = "What is varied")]
+    pub vary: Vec<Variation>,
+    /// Does not vary this; may be given more than once
+    #[arg(long, value_name = "NAME", help_heading = "What is varied", conflicts_with = "vary")]
+    pub without: Vec<Variation>,
+    /// Varies nothing
+    #[arg(long, help_heading = "What is varied", conflicts_with_all = ["vary", "without"])]
+    pub plain: bool,
+    /// Names what can be varied, and builds nothing
+    #[arg(long, help_heading = "What is varied")]
+    pub list: bool,
+    /// Builds all loaders for the root of the tree, and no sites
+    #[arg(long, conflicts_with = "against")]
+    pub all_loaders: bool,
+    /// Writes what this toolchain gives into vendor/toolchains.toml, under this name
+    #[arg(long, value_name = "NAME")]
+    pub record: Option<String>,
+    /// Hands what differs to diffoscope
+    #[arg(long)]
+    pub diffoscope: bool,
+    /// Fails where something that was asked for cannot be varied here
+    #[arg(long)]
+    pub require_real: bool,
+    /// Keeps the build trees, for a look at them
+    #[arg(long)]
+    pub keep: bool,
+    /// Installs what is missing first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+    #[command(flatten)]
+    pub origins: OriginArgs,
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
 /// `inspect`.
 #[derive(Args)]
 pub struct Inspect {
@@ -211,6 +268,8 @@ pub enum Work {
     Build,
     /// Booting them.
     BootTest,
+    /// Building them again under other conditions.
+    Reproduce,
     /// Running this repository's checks.
     Check,
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
 use netboot_loaders::tree::checked;
-use netboot_loaders::{baseline, boot_test, build, build_loaders, toolchain, tree};
+use netboot_loaders::{baseline, boot_test, build, build_loaders, reproduce, toolchain, tree};
 
 /// What `--help` says of them.
 pub const HELP: &str = "\
@@ -20,6 +20,8 @@ Exit codes:
   8    a tree is not what its manifest says
   9    a check failed
   10   a loader did not boot
+  11   a rebuild gives other bytes, with other tools
+  12   a rebuild gives other bytes, with the same tools
   130  interrupted";
 
 /// Something else failed.
@@ -40,6 +42,10 @@ pub const DIFFERENT: u8 = 8;
 pub const CHECK: u8 = 9;
 /// A loader did not boot.
 pub const NOT_BOOTED: u8 = 10;
+/// A rebuild gives other bytes, with other tools.
+pub const OTHER_TOOLCHAIN: u8 = 11;
+/// A rebuild gives other bytes, with the same tools.
+pub const OTHER_BYTES: u8 = 12;
 /// Interrupted.
 pub const INTERRUPTED: u8 = 130;
 
@@ -76,23 +82,38 @@ impl Failure {
 
 impl From<build_loaders::Error> for Failure {
     fn from(error: build_loaders::Error) -> Self {
-        use build_loaders::Error as E;
+        Self::of(build_code(&error), &error)
+    }
+}
+
+impl From<reproduce::Error> for Failure {
+    fn from(error: reproduce::Error) -> Self {
+        use reproduce::{Error as E, published::Error as P};
         let code = match &error {
-            E::Findings(_) | E::Sites(_) | E::KnownToolchains(_) | E::Build(build::Error::UnknownHeader { .. }) => {
-                BAD_INPUT
-            }
-            E::Toolchain(toolchain::Error::Missing { .. }) => MISSING_TOOL,
-            E::Ipxe(error) | E::Build(build::Error::Source(error)) => ipxe_code(error),
-            E::Syslinux(error) => syslinux_code(error),
-            E::Bundle(error) => bundle_code(error),
-            E::Build(build::Error::Cancelled) | E::Publish(tree::publish::Error::Cancelled) | E::Cancelled => {
-                INTERRUPTED
-            }
-            E::Baseline(baseline::Error::Drift { .. }) => CHECK,
-            E::Build(build::Error::Make { .. } | build::Error::Unexpected { .. }) => BUILD,
-            E::Build(_) | E::Baseline(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
+            E::Build { error, .. } => build_code(error),
+            E::Published(P::Download(download::Error::Fs(_)) | P::Fs(_)) | E::Fs(_) => FAILURE,
+            E::Published(P::NotThere(_) | P::Offline(_) | P::Download(_)) => UNAVAILABLE,
+            E::Published(P::Tree(error)) => checked_code(error),
+            E::Published(P::NotAManifest { .. }) => DIFFERENT,
         };
         Self::of(code, &error)
+    }
+}
+
+fn build_code(error: &build_loaders::Error) -> u8 {
+    use build_loaders::Error as E;
+    match error {
+        E::Findings(_) | E::Sites(_) | E::KnownToolchains(_) | E::Build(build::Error::UnknownHeader { .. }) => {
+            BAD_INPUT
+        }
+        E::Toolchain(toolchain::Error::Missing { .. }) => MISSING_TOOL,
+        E::Ipxe(error) | E::Build(build::Error::Source(error)) => ipxe_code(error),
+        E::Syslinux(error) => syslinux_code(error),
+        E::Bundle(error) => bundle_code(error),
+        E::Build(build::Error::Cancelled) | E::Publish(tree::publish::Error::Cancelled) | E::Cancelled => INTERRUPTED,
+        E::Baseline(baseline::Error::Drift { .. }) => CHECK,
+        E::Build(build::Error::Make { .. } | build::Error::Unexpected { .. }) => BUILD,
+        E::Build(_) | E::Baseline(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
     }
 }
 

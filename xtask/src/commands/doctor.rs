@@ -22,6 +22,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     let needs = match args.work {
         Work::Build => needs::build(trust),
         Work::BootTest => needs::boot_test(),
+        Work::Reproduce => [needs::build(trust), needs::variations()].concat(),
         Work::Check => needs::check(trust),
     };
     let path = search_path(&host.path);
@@ -39,6 +40,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         .collect();
     let next = match args.work {
         Work::BootTest => "all tools are there\nnext: cargo xtask boot-test\n",
+        Work::Reproduce => "all tools are there\nnext: cargo xtask reproduce\n",
         Work::Build | Work::Check => "everything is there\nnext: cargo xtask build-loaders\n",
     };
     let outcome = if unmet.is_empty() { next } else { "" };
@@ -55,6 +57,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         match args.work {
             Work::Build => "",
             Work::BootTest => " --for boot-test",
+            Work::Reproduce => " --for reproduce",
             Work::Check => " --for check",
         },
     );

@@ -9,6 +9,7 @@ mod doctor;
 mod fetch;
 mod inspect;
 mod install;
+mod reproduce;
 mod verify;
 
 use clap::CommandFactory;
@@ -27,6 +28,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(&args, host),
         Command::Verify { path } => verify::run(path, host),
         Command::Inspect(args) => inspect::run(&args, host),
+        Command::Reproduce(args) => reproduce::run(&args, host),
         Command::BootTest(args) => boot_test::run(&args, host),
         Command::Check(args) => check::run(&args, host),
         Command::Bench { what: Bench::Cold { pairs, origins } } => bench::cold(pairs, &origins, host),

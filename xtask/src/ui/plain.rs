@@ -43,6 +43,7 @@ pub(super) fn verb(kind: Kind) -> &'static str {
         Kind::Link => "link",
         Kind::Publish => "publish",
         Kind::Pack => "pack",
+        Kind::Rebuild => "rebuild",
         Kind::Boot => "boot",
     }
 }

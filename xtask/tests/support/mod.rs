@@ -110,20 +110,37 @@ impl Project {
         files.into_iter().map(|(path, _)| (path.clone(), std::fs::read(self.tree().join(path)).unwrap())).collect()
     }
 
+    /// Changes the stand-in's Makefile, and pins that.
+    pub fn edit_makefile(&self, edit: impl FnOnce(String) -> String) {
+        let makefile = String::from_utf8(self.read("ipxe/src/Makefile")).unwrap();
+        let edited = edit(makefile.clone());
+        assert!(edited != makefile, "the edit changes nothing");
+        self.write("ipxe/src/Makefile", &edited);
+        let pins = String::from_utf8(self.read("vendor/pins.toml")).unwrap();
+        let (_, syslinux) = pins.split_once("[syslinux]").unwrap();
+        self.write("vendor/pins.toml", &format!("{}[syslinux]{syslinux}", self.commit()));
+    }
+
     /// Turns the configuration NAME's general.h into `content`.
     pub fn config(&self, name: &str, content: &str) {
         self.write(&format!("vendor/ipxe-config/{name}/general.h"), content);
     }
 
     fn commit_stand_in(&self) -> String {
-        let path = self.path("ipxe");
-        copy_folder(Utf8Path::new(STAND_IN), &path);
-        let repository = Repository::init(&path).unwrap();
+        copy_folder(Utf8Path::new(STAND_IN), &self.path("ipxe"));
+        self.commit()
+    }
+
+    /// Commits the stand-in as it is now, and returns its pin.
+    fn commit(&self) -> String {
+        let repository = Repository::init(self.path("ipxe")).unwrap();
         let mut index = repository.index().unwrap();
         index.add_all(["."], IndexAddOption::DEFAULT, None).unwrap();
         let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
         let author = Signature::new("Test", "test@example.org", &Time::new(1_700_000_000, 0)).unwrap();
-        let commit = repository.commit(Some("refs/heads/main"), &author, &author, "stand-in", &tree, &[]).unwrap();
+        let parent = repository.find_reference("refs/heads/main").ok().map(|head| head.peel_to_commit().unwrap());
+        let parents: Vec<_> = parent.iter().collect();
+        let commit = repository.commit(Some("refs/heads/main"), &author, &author, "stand-in", &tree, &parents).unwrap();
         let (id, content) = describe(&repository, commit).unwrap();
         format!(
             "[ipxe]\nversion = \"0.0.1\"\nref = \"refs/heads/main\"\nurls = [\"https://unreachable.invalid/ipxe.git\"]\n\

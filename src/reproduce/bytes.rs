@@ -1,0 +1,185 @@
+//! Where two loaders differ: which section, near which symbol, what stands there on both sides, and what
+//! of this host or another one has got in.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::contents::image::{self, Stretch};
+use crate::contents::link_map::LinkMap;
+
+/// How many bytes of context are shown before and behind the first difference.
+const AROUND: usize = 24;
+/// How many leaks are named.
+const MOST_LEAKS: usize = 5;
+/// The variable in which an EFI loader keeps a checksum over all that was linked.
+const BUILD_ID: &str = "build_id";
+
+/// How two loaders differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Difference {
+    /// The sizes in bytes: here, there.
+    pub sizes: (usize, usize),
+    /// The offset of the first byte that differs.
+    pub offset: usize,
+    /// How many bytes differ, as far as both go.
+    pub count: usize,
+    /// Where that is, once a BIOS loader has been unpacked.
+    pub place: Option<Place>,
+    /// What stands there, with unprintable bytes escaped: here, there.
+    pub context: (String, String),
+    /// Whether nothing differs but the checksum over all that was linked.
+    pub only_build_id: bool,
+    /// Paths and names that are in one of them only: here, there.
+    pub leaks: (Vec<String>, Vec<String>),
+}
+
+/// Where in a loader a byte lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Place {
+    /// The section.
+    pub section: String,
+    /// The offset in it.
+    pub offset: usize,
+    /// Whether the loader holds it packed, so that one byte changes all that follow.
+    pub packed: bool,
+    /// The symbol before it, and how far behind that it lies.
+    pub symbol: Option<(String, u64)>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in {} at {:#x}", self.section, self.offset)?;
+        if self.packed {
+            write!(f, " (unpacked)")?;
+        }
+        match &self.symbol {
+            Some((name, 0)) => write!(f, ", `{name}`"),
+            Some((name, distance)) => write!(f, ", `{name}` + {distance:#x}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Compares two loaders that differ. `map` is the link map of the first; `names` are names of this host
+/// that must not get in.
+#[must_use]
+pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -> Difference {
+    let (offset, count) = differing(here, there);
+    let (ours, theirs) = (image::stretches(here), image::stretches(there));
+    let located = locate(&ours, &theirs);
+    let place = located.map(|(ours, _, at)| {
+        let address = map.start(&ours.name).map(|start| start + at as u64);
+        let symbol = address.and_then(|address| map.nearest(&ours.name, address));
+        let symbol = symbol.map(|(symbol, distance)| (symbol.name, distance));
+        Place { section: ours.name.clone(), offset: at, packed: ours.packed, symbol }
+    });
+    let context = match located {
+        Some((ours, theirs, at)) => (around(&ours.content, at), around(&theirs.content, at)),
+        None => (around(here, offset), around(there, offset)),
+    };
+    let in_build_id = place.as_ref().is_some_and(|place| place.symbol.as_ref().is_some_and(|it| it.0 == BUILD_ID));
+    let leaks = leaks(&strings(&ours), &strings(&theirs), names);
+    let only_build_id = in_build_id && count <= 4 && here.len() == there.len();
+    Difference { sizes: (here.len(), there.len()), offset, count, place, context, only_build_id, leaks }
+}
+
+/// The first offset at which two files differ, and how many bytes differ as far as both go.
+fn differing(here: &[u8], there: &[u8]) -> (usize, usize) {
+    let mut offsets = here.iter().zip(there).enumerate().filter(|(_, (a, b))| a != b).map(|(offset, _)| offset);
+    match offsets.next() {
+        Some(first) => (first, 1 + offsets.count()),
+        None => (here.len().min(there.len()), 0),
+    }
+}
+
+/// The first stretch that differs, on both sides, and where in it.
+fn locate<'s>(ours: &'s [Stretch], theirs: &'s [Stretch]) -> Option<(&'s Stretch, &'s Stretch, usize)> {
+    let pairs = ours.iter().zip(theirs).filter(|(ours, theirs)| ours.name == theirs.name);
+    let mut different = pairs.filter(|(ours, theirs)| ours.content != theirs.content);
+    // What stands in the headers follows from the sections, so these tell more.
+    let first = different.find(|(ours, _)| ours.name.starts_with('.'));
+    let (ours, theirs) = first?;
+    Some((ours, theirs, differing(&ours.content, &theirs.content).0))
+}
+
+/// What stands around `offset`.
+fn around(content: &[u8], offset: usize) -> String {
+    let start = offset.saturating_sub(AROUND).min(content.len());
+    let end = (offset + AROUND).min(content.len());
+    content[start..end].escape_ascii().to_string()
+}
+
+/// All texts of at least six printable characters.
+fn strings(stretches: &[Stretch]) -> BTreeSet<String> {
+    stretches.iter().flat_map(|stretch| printable(&stretch.content)).collect()
+}
+
+/// All texts of at least six printable characters in `content`.
+pub(super) fn printable(content: &[u8]) -> BTreeSet<String> {
+    let runs = content.split(|byte| !(0x20..0x7f).contains(byte)).filter(|run| run.len() >= 6);
+    runs.map(|run| String::from_utf8_lossy(run).into_owned()).collect()
+}
+
+/// Of the texts that are on one side only, those that look like a path or have one of `names`.
+pub(super) fn leaks(here: &BTreeSet<String>, there: &BTreeSet<String>, names: &[String]) -> (Vec<String>, Vec<String>) {
+    let telling = |text: &&String| looks_like_a_path(text) || names.iter().any(|name| text.contains(name.as_str()));
+    let side = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
+        a.difference(b).filter(telling).take(MOST_LEAKS).cloned().collect::<Vec<_>>()
+    };
+    (side(here, there), side(there, here))
+}
+
+/// Whether a text has an absolute path of a folder where people or builders work.
+fn looks_like_a_path(text: &str) -> bool {
+    ["/home/", "/root/", "/tmp/", "/var/", "/build/", "/builds/", "/work/", "/usr/", "/srv/", "/mnt/", "/opt/"]
+        .iter()
+        .any(|folder| text.contains(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contents::packed::tests::pack;
+
+    const MAP: &str = "\n.textdata 0x00000000 0xebfc4 load address 0x1800\n\
+                       00000010 l       .textdata\t00000000 .hidden some_text\n\
+                       00000000 g     F .textdata\t00000008 main\n";
+
+    fn loader(text: &[u8]) -> Vec<u8> {
+        let mut content = vec![0; 16];
+        content.extend(text);
+        [b"prefix\0\0".to_vec(), pack(&[1; 40]), pack(&[2; 40]), pack(&[3; 40]), pack(&content)].concat()
+    }
+
+    #[test]
+    fn a_difference_is_found_unpacked_with_symbol_and_context() {
+        let (here, there) = (loader(b"built in /home/me/ipxe!\0"), loader(b"built in /srv/you/ipx!\0\0"));
+        let difference = compare(&here, &there, &LinkMap::new(MAP), &[]);
+        assert!(difference.count > 1);
+        assert_eq!(difference.place.unwrap().to_string(), "in .textdata at 0x1a (unpacked), `some_text` + 0xa");
+        assert!(difference.context.0.ends_with("built in /home/me/ipxe!\\x00"), "{}", difference.context.0);
+        assert_eq!(difference.leaks.0, ["built in /home/me/ipxe!"]);
+        assert_eq!(difference.leaks.1, ["built in /srv/you/ipx!"]);
+        assert!(!difference.only_build_id);
+    }
+
+    #[test]
+    fn names_of_this_host_are_leaks_wherever_they_stand() {
+        let (here, there) = (loader(b"by me@build-7.example\0"), loader(b"by me@elsewhere.exam\0\0"));
+        let names = ["build-7".to_owned()];
+        let difference = compare(&here, &there, &LinkMap::new(MAP), &names);
+        assert_eq!(difference.leaks, (vec!["by me@build-7.example".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_differs_where_it_ends() {
+        let difference = compare(b"abc", b"abcdef", &LinkMap::new(""), &[]);
+        assert_eq!((difference.offset, difference.count, difference.sizes), (3, 0, (3, 6)));
+        assert_eq!(difference.context, ("abc".into(), "abcdef".into()));
+        assert_eq!(difference.place, None);
+    }
+}

@@ -1,0 +1,212 @@
+//! Why two builds may differ, as far as their manifests tell: first the tools, then what went in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::digest::Sha256Digest;
+use crate::tree::manifest::{Configuration, File, Ipxe, Manifest, Tool};
+
+/// What is different about what went in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sort {
+    /// A tool of the build.
+    Toolchain,
+    /// What is pinned, and patches.
+    Pin,
+    /// What make is given.
+    Flag,
+    /// A configuration header or a trusted certificate.
+    Configuration,
+    /// The embedded script.
+    Script,
+    /// Which files there are.
+    Choice,
+}
+
+/// A difference in what went in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Cause {
+    /// What sort of difference.
+    pub sort: Sort,
+    /// What is different.
+    pub subject: String,
+    /// What is here.
+    pub found: String,
+    /// What was there.
+    pub wanted: String,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subject, found, wanted, .. } = self;
+        write!(f, "{subject}: found {found}, wanted {wanted}")
+    }
+}
+
+const NONE: &str = "none";
+
+/// All that `found`, the manifest of what was built here, says otherwise than `wanted`.
+#[must_use]
+pub fn causes(found: &Manifest, wanted: &Manifest) -> Vec<Cause> {
+    let mut list = List::default();
+    list.toolchain(&found.toolchain, &wanted.toolchain);
+    list.pins(found, wanted);
+    list.configurations(found, wanted);
+    list.files(found, wanted);
+    list.0
+}
+
+#[derive(Default)]
+struct List(Vec<Cause>);
+
+impl List {
+    fn compare(&mut self, sort: Sort, subject: impl Into<String>, found: impl Into<String>, wanted: impl Into<String>) {
+        let (found, wanted) = (found.into(), wanted.into());
+        if found != wanted {
+            self.0.push(Cause { sort, subject: subject.into(), found, wanted });
+        }
+    }
+
+    /// Compares two lists by name; what is only in one of them is `none` in the other.
+    fn compare_all<'v>(
+        &mut self,
+        sort: Sort,
+        subject: impl Fn(&str) -> String,
+        (found, wanted): (BTreeMap<&'v str, String>, BTreeMap<&'v str, String>),
+    ) {
+        let mut names: Vec<&str> = wanted.keys().chain(found.keys()).copied().collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let said = |map: &BTreeMap<&str, String>| map.get(name).cloned().unwrap_or_else(|| NONE.to_owned());
+            self.compare(sort, subject(name), said(&found), said(&wanted));
+        }
+    }
+
+    fn toolchain(&mut self, found: &[Tool], wanted: &[Tool]) {
+        let named = |list: &[Tool], name: &str| list.iter().find(|tool| tool.name == name).cloned();
+        let extra = found.iter().filter(|tool| named(wanted, &tool.name).is_none());
+        for Tool { name, .. } in wanted.iter().chain(extra) {
+            let (here, there) = (named(found, name), named(wanted, name));
+            let text = |tool: Option<&Tool>, other: Option<&Tool>| {
+                tool.map_or_else(|| NONE.to_owned(), |tool| described(tool, other))
+            };
+            let (found, wanted) = (text(here.as_ref(), there.as_ref()), text(there.as_ref(), here.as_ref()));
+            self.compare(Sort::Toolchain, format!("`{name}`"), found, wanted);
+        }
+    }
+
+    fn pins(&mut self, found: &Manifest, wanted: &Manifest) {
+        let (here, there) = (&found.ipxe, &wanted.ipxe);
+        self.compare(Sort::Pin, "iPXE's commit", here.commit.to_string(), there.commit.to_string());
+        self.compare(Sort::Pin, "iPXE's tree", here.tree.to_string(), there.tree.to_string());
+        self.compare(Sort::Pin, "iPXE's content", here.content_sha256.to_string(), there.content_sha256.to_string());
+        let epoch = |epoch: u64| epoch.to_string();
+        self.compare(Sort::Pin, "the epoch", epoch(here.source_date_epoch), epoch(there.source_date_epoch));
+        let patches = |ipxe: &Ipxe| -> BTreeMap<String, String> {
+            ipxe.patches.iter().map(|patch| (patch.name.clone(), patch.sha256.to_string())).collect()
+        };
+        let (here_patches, there_patches) = (patches(here), patches(there));
+        self.compare_all(
+            Sort::Pin,
+            |name| format!("the patch `{name}`"),
+            (borrowed(&here_patches), borrowed(&there_patches)),
+        );
+        self.compare(Sort::Flag, "the slot's size", here.slot_size.to_string(), there.slot_size.to_string());
+        self.compare(Sort::Flag, "the embedded name", here.embedded_name.as_str(), there.embedded_name.as_str());
+    }
+
+    fn configurations(&mut self, found: &Manifest, wanted: &Manifest) {
+        for there in &wanted.configurations {
+            let same = |here: &&Configuration| here.sha256 == there.sha256 && here.make == there.make;
+            if found.configurations.iter().any(|here| same(&here) && here.environment == there.environment) {
+                continue;
+            }
+            let named = |here: &&Configuration| here.name == there.name;
+            let Some(here) = found.configurations.iter().find(named) else {
+                self.compare(
+                    Sort::Configuration,
+                    format!("the configuration `{}`", there.name),
+                    NONE,
+                    there.sha256.to_string(),
+                );
+                continue;
+            };
+            let name = &there.name;
+            let flags = |list: &[String]| assignments(list);
+            for (here, there) in [(&here.make, &there.make), (&here.environment, &there.environment)] {
+                let (here, there) = (flags(here), flags(there));
+                self.compare_all(Sort::Flag, |flag| format!("`{flag}` of make"), (borrowed(&here), borrowed(&there)));
+            }
+            for (what, here, there) in
+                [("header", &here.headers, &there.headers), ("certificate", &here.trust, &there.trust)]
+            {
+                let text = |map: &BTreeMap<String, Sha256Digest>| {
+                    map.iter().map(|(name, digest)| (name.clone(), digest.to_string())).collect::<BTreeMap<_, _>>()
+                };
+                let (here, there) = (text(here), text(there));
+                let subject = |file: &str| format!("the {what} `{file}` of the configuration `{name}`");
+                self.compare_all(Sort::Configuration, subject, (borrowed(&here), borrowed(&there)));
+            }
+        }
+    }
+
+    fn files(&mut self, found: &Manifest, wanted: &Manifest) {
+        for there in wanted.files.iter().filter(|file| file.ipxe.is_some()) {
+            let Some(here) = found.files.iter().find(|file| file.path == there.path) else {
+                self.compare(
+                    Sort::Choice,
+                    format!("`{}`", there.path),
+                    "no such loader among the choices",
+                    target(there),
+                );
+                continue;
+            };
+            let (Some(ours), Some(theirs)) = (&here.ipxe, &there.ipxe) else { continue };
+            self.compare(Sort::Choice, format!("the target of `{}`", there.path), target(here), target(there));
+            if ours.slot_sha256 != theirs.slot_sha256 {
+                let script = |script: &camino::Utf8Path, slot| format!("{script} (slot {slot})");
+                let (found, wanted) =
+                    (script(&ours.script, ours.slot_sha256), script(&theirs.script, theirs.slot_sha256));
+                self.compare(Sort::Script, format!("the script in `{}`", there.path), found, wanted);
+            }
+        }
+    }
+}
+
+fn target(file: &File) -> String {
+    file.ipxe.as_ref().map_or_else(|| NONE.to_owned(), |ipxe| ipxe.target.clone())
+}
+
+fn borrowed(map: &BTreeMap<String, String>) -> BTreeMap<&str, String> {
+    map.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
+}
+
+/// `NAME=value` words as a map.
+fn assignments(words: &[String]) -> BTreeMap<String, String> {
+    let assignment = |word: &String| {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        (name.to_owned(), if value.is_empty() { "nothing".to_owned() } else { format!("`{value}`") })
+    };
+    words.iter().map(assignment).collect()
+}
+
+/// A tool in a few words: its package where that is known, else what it says of its version; and the
+/// programs that are not as those of `other`, by digest.
+fn described(tool: &Tool, other: Option<&Tool>) -> String {
+    let name = tool.package.as_ref().unwrap_or(&tool.version);
+    let same = |name: &String, digest: &Sha256Digest| other.is_none_or(|other| other.files.get(name) == Some(digest));
+    let programs = tool.files.iter().filter(|(name, digest)| !same(name, digest));
+    let mut digests: Vec<String> = programs.map(|(name, digest)| format!("{name} {}", digest.short())).collect();
+    if digests.is_empty() && other.is_some_and(|other| other.sha256 != tool.sha256) {
+        digests.push(tool.sha256.short());
+    }
+    if digests.is_empty() { name.clone() } else { format!("{name} ({})", digests.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests;

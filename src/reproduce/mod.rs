@@ -1,0 +1,372 @@
+//! Builds everything again, under other conditions, and compares every byte: two builds with each other,
+//! or one with a published release. Where bytes differ, it says why.
+//!
+//! [`variation`] is what can be different, [`rebuild`] one build, [`published`] what it is compared with.
+//! [`cause`] looks for reasons in what went in, [`bytes`] and [`objects`] in what came out.
+
+pub mod bytes;
+pub mod cause;
+pub mod objects;
+pub mod published;
+pub mod rebuild;
+pub mod variation;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use self::bytes::Difference;
+use self::cause::{Cause, Sort};
+use self::objects::Objects;
+use self::published::Published;
+use self::rebuild::{Planned, Rebuild, Yard, loaders};
+use self::variation::{HOME, HOSTNAME, Variation};
+use crate::build::Built;
+use crate::contents::link_map::LinkMap;
+use crate::contents::linked::{Drift, Linked};
+use crate::digest::Sha256Digest;
+use crate::tree::manifest::Manifest;
+use crate::{build_loaders, fs, paths};
+
+/// Why nothing could be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A build failed, or could not begin.
+    #[error("{}{error}", under(variations))]
+    Build {
+        /// Under which variations.
+        variations: Vec<Variation>,
+        /// Why.
+        error: Box<build_loaders::Error>,
+    },
+    /// There is nothing to compare with.
+    #[error(transparent)]
+    Published(#[from] published::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+fn under(variations: &[Variation]) -> String {
+    let names: Vec<&str> = variations.iter().map(|variation| variation.as_str()).collect();
+    if names.is_empty() { String::new() } else { format!("the build with variations ({}) failed\n", names.join(", ")) }
+}
+
+/// What comparing came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every byte is the same.
+    Same,
+    /// Bytes differ, and so do the tools.
+    ToolchainDiffers,
+    /// Bytes differ, with the same tools.
+    BytesDiffer,
+}
+
+/// What a run came to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was compared with, if it was a release.
+    pub against: Option<String>,
+    /// The builds, in their order.
+    pub builds: Vec<BuildTime>,
+    /// All loaders.
+    pub loaders: Vec<Compared>,
+    /// Whether the manifest, and with it the whole tree, is the same; only with a release.
+    pub manifest_same: Option<bool>,
+    /// The variations that change bytes.
+    pub culprits: Vec<String>,
+    /// What is different about what went in; only with a release.
+    pub causes: Vec<Cause>,
+    /// The loaders that differ.
+    pub differences: Vec<LoaderDifference>,
+    /// What was built here.
+    #[serde(skip)]
+    pub built: Built,
+}
+
+/// A build, and how long it took.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BuildTime {
+    /// What was varied.
+    pub variations: Vec<String>,
+    /// How many seconds it took.
+    pub seconds: f64,
+}
+
+/// A loader on both sides.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Compared {
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
+    /// What was built here; none where it is not among the choices.
+    pub found: Option<Sha256Digest>,
+    /// What it is compared with; none where it is not there.
+    pub wanted: Option<Sha256Digest>,
+}
+
+/// How a loader differs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoaderDifference {
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
+    /// The bytes; none where only a digest is known of the other side.
+    pub bytes: Option<Difference>,
+    /// What is linked into it here and not there, and the other way round.
+    pub linked: Option<LinkedDrift>,
+    /// The objects, where both build trees are here.
+    pub objects: Option<Objects>,
+    /// Both versions, for whoever wants to look further: here, there.
+    #[serde(skip)]
+    pub files: Option<(Utf8PathBuf, Utf8PathBuf)>,
+}
+
+/// What is linked into one of two loaders only, by lines.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LinkedDrift {
+    /// In that of the other side.
+    pub lost: Vec<String>,
+    /// In that of this side.
+    pub gained: Vec<String>,
+}
+
+impl Compared {
+    /// Whether both are the same.
+    #[must_use]
+    pub fn same(&self) -> bool {
+        self.found.is_some() && self.found == self.wanted
+    }
+}
+
+/// Digests by path.
+type Digests = BTreeMap<Utf8PathBuf, Sha256Digest>;
+
+/// What is compared with.
+#[derive(Clone, Copy)]
+enum Reference<'r> {
+    Rebuild(&'r Rebuild),
+    Published(&'r Published),
+}
+
+/// Builds under `asked` and compares: with `against`, or where there is none, with a build under no
+/// variation. Copies of what differs go below `evidence`.
+///
+/// # Errors
+///
+/// [`Error`]; that bytes differ is none.
+pub fn reproduce(
+    yard: &Yard<'_>,
+    asked: &BTreeSet<Variation>,
+    against: Option<&Published>,
+    evidence: &Utf8Path,
+) -> Result<Report, Error> {
+    let mut run = Run { yard, planned: loaders(yard.plan), builds: Vec::new() };
+    fs::remove_dir_all(evidence)?;
+    let none = BTreeSet::new();
+    let Some(published) = against else {
+        let plain = run.build(&none)?;
+        let varied = run.build(asked)?;
+        let reference = Reference::Rebuild(&plain);
+        return if run.digests(&varied) == run.digests(&plain) {
+            Ok(run.report(&varied, reference))
+        } else {
+            let (culprits, build) = run.narrow(asked, varied, &plain)?;
+            run.explain(&build, reference, &culprits, evidence)
+        };
+    };
+    let varied = run.build(asked)?;
+    let reference = Reference::Published(published);
+    if run.digests(&varied) == run.wanted(reference) {
+        return Ok(run.report(&varied, reference));
+    }
+    if asked.is_empty() {
+        return run.explain(&varied, reference, &[], evidence);
+    }
+    // Is it the release that differs, or a variation that matters?
+    let plain = run.build(&none)?;
+    if run.digests(&plain) == run.digests(&varied) {
+        return run.explain(&plain, reference, &[], evidence);
+    }
+    let (culprits, build) = run.narrow(asked, varied, &plain)?;
+    if run.digests(&plain) == run.wanted(reference) {
+        return run.explain(&build, Reference::Rebuild(&plain), &culprits, evidence);
+    }
+    run.explain(&plain, reference, &culprits, evidence)
+}
+
+/// A run under way.
+struct Run<'a> {
+    yard: &'a Yard<'a>,
+    planned: Vec<Planned>,
+    builds: Vec<BuildTime>,
+}
+
+impl Run<'_> {
+    fn build(&mut self, variations: &BTreeSet<Variation>) -> Result<Rebuild, Error> {
+        let build = self.yard.build(self.builds.len() + 1, variations).map_err(|error| Error::Build {
+            variations: variations.iter().copied().collect(),
+            error: Box::new(error),
+        })?;
+        let variations = variations.iter().map(ToString::to_string).collect();
+        self.builds.push(BuildTime { variations, seconds: build.took.as_secs_f64() });
+        Ok(build)
+    }
+
+    fn digests(&self, build: &Rebuild) -> Digests {
+        let digest = |planned: &Planned| (planned.path.clone(), build.built.output(&planned.key).loader.sha256);
+        self.planned.iter().map(digest).collect()
+    }
+
+    fn wanted(&self, reference: Reference<'_>) -> Digests {
+        match reference {
+            Reference::Rebuild(build) => self.digests(build),
+            Reference::Published(published) => {
+                let loaders = published.manifest.files.iter().filter(|file| file.ipxe.is_some());
+                loaders.map(|file| (file.path.clone(), file.sha256)).collect()
+            }
+        }
+    }
+
+    /// Finds out which of `suspects`, under which `varied` was built, makes a difference to `plain`, by
+    /// halves. Several come out only where no half of them makes a difference alone.
+    fn narrow(
+        &mut self,
+        suspects: &BTreeSet<Variation>,
+        varied: Rebuild,
+        plain: &Rebuild,
+    ) -> Result<(Vec<Variation>, Rebuild), Error> {
+        let (mut suspects, mut build): (Vec<Variation>, _) = (suspects.iter().copied().collect(), varied);
+        'halve: while suspects.len() > 1 {
+            let (first, second) = suspects.split_at(suspects.len() / 2);
+            for half in [first.to_vec(), second.to_vec()] {
+                let tried = self.build(&half.iter().copied().collect())?;
+                if self.digests(&tried) != self.digests(plain) {
+                    (suspects, build) = (half, tried);
+                    continue 'halve;
+                }
+            }
+            break;
+        }
+        Ok((suspects, build))
+    }
+
+    /// The report of a comparison; what differs is not explained yet.
+    fn report(&mut self, build: &Rebuild, reference: Reference<'_>) -> Report {
+        let (found, wanted) = (self.digests(build), self.wanted(reference));
+        let paths: BTreeSet<&Utf8PathBuf> = found.keys().chain(wanted.keys()).collect();
+        let compared = |path: &&Utf8PathBuf| Compared {
+            path: (*path).clone(),
+            found: found.get(*path).copied(),
+            wanted: wanted.get(*path).copied(),
+        };
+        let loaders: Vec<Compared> = paths.iter().map(compared).collect();
+        let manifest = Manifest::new(self.yard.plan, &build.built);
+        let (manifest_same, causes, against) = match reference {
+            Reference::Rebuild(_) => (None, Vec::new(), None),
+            Reference::Published(published) => (
+                Some(manifest == published.manifest),
+                cause::causes(&manifest, &published.manifest),
+                Some(published.name.clone()),
+            ),
+        };
+        let verdict = if loaders.iter().all(Compared::same) {
+            Verdict::Same
+        } else if causes.iter().any(|cause| cause.sort == Sort::Toolchain) {
+            Verdict::ToolchainDiffers
+        } else {
+            Verdict::BytesDiffer
+        };
+        Report {
+            verdict,
+            against,
+            builds: std::mem::take(&mut self.builds),
+            loaders,
+            manifest_same,
+            culprits: Vec::new(),
+            causes,
+            differences: Vec::new(),
+            built: build.built.clone(),
+        }
+    }
+
+    /// The report of a comparison that came out different, with all that can be told about it.
+    fn explain(
+        &mut self,
+        build: &Rebuild,
+        reference: Reference<'_>,
+        culprits: &[Variation],
+        evidence: &Utf8Path,
+    ) -> Result<Report, Error> {
+        let mut report = self.report(build, reference);
+        report.culprits = culprits.iter().map(ToString::to_string).collect();
+        for compared in report.loaders.iter().filter(|compared| !compared.same()) {
+            if let Some(planned) = self.planned.iter().find(|planned| planned.path == compared.path) {
+                report.differences.push(self.difference(planned, build, reference, evidence)?);
+            }
+        }
+        Ok(report)
+    }
+
+    fn difference(
+        &self,
+        planned: &Planned,
+        build: &Rebuild,
+        reference: Reference<'_>,
+        evidence: &Utf8Path,
+    ) -> Result<LoaderDifference, Error> {
+        let path = &planned.path;
+        let mut difference =
+            LoaderDifference { path: path.clone(), bytes: None, linked: None, objects: None, files: None };
+        let (theirs, their_list) = match reference {
+            Reference::Rebuild(plain) => (Some(plain.loader(&planned.key)), Some(plain.linked(&planned.key))),
+            Reference::Published(published) => (published.file(path), self.list_of(planned, published)),
+        };
+        let names = self.names(build);
+        if let Some(theirs) = theirs.filter(|theirs| theirs.is_file()) {
+            let (here, there) = (fs::read(&build.loader(&planned.key))?, fs::read(&theirs)?);
+            let map = build.link_map(&planned.build, planned.loader);
+            difference.bytes = Some(bytes::compare(&here, &there, &LinkMap::new(&map), &names));
+            let copies = paths::both_versions(evidence, path);
+            fs::write_atomic(&copies.0, &here)?;
+            fs::write_atomic(&copies.1, &there)?;
+            difference.files = Some(copies);
+        }
+        if let Some(list) = their_list.and_then(|list| fs::read(&list).ok()) {
+            let parse = |text: &[u8]| Linked::parse(&String::from_utf8_lossy(text));
+            let Drift { lost, gained } = parse(&fs::read(&build.linked(&planned.key))?).since(&parse(&list));
+            difference.linked = Some(LinkedDrift { lost, gained });
+        }
+        if let Reference::Rebuild(plain) = reference {
+            let folder = |build: &Rebuild| build.objects(&planned.build, planned.loader);
+            difference.objects = objects::compare(&folder(build), &folder(plain), &names)?;
+        }
+        Ok(difference)
+    }
+
+    /// The published list of what is linked into a loader.
+    fn list_of(&self, planned: &Planned, published: &Published) -> Option<Utf8PathBuf> {
+        let build = self.yard.plan.builds.iter().find(|build| build.name() == planned.build)?;
+        published.file(&paths::linked_in_tree(&build.config.name, planned.loader.as_str()))
+    }
+
+    /// Names of this host and of the variations that must not get into a loader.
+    fn names(&self, build: &Rebuild) -> Vec<String> {
+        let mut names = vec![self.yard.scratch.to_string()];
+        if build.variations.contains(&Variation::Hostname) {
+            names.push(HOSTNAME.to_owned());
+        }
+        if build.variations.contains(&Variation::User) {
+            names.push(HOME.to_owned());
+        }
+        names
+    }
+}

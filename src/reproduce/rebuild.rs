@@ -1,0 +1,135 @@
+//! One build of all loaders of a plan, from nothing, under given variations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::variation::{Means, Variation};
+use crate::build::make::{self, Settings};
+use crate::build::{Built, Workshop};
+use crate::build_loaders::{Error, Origins, make};
+use crate::choices::loader::Loader;
+use crate::digest::Sha256Digest;
+use crate::fs;
+use crate::paths::Cache;
+use crate::plan::{Origin, Plan};
+use crate::progress::{Kind, Progress, Task};
+
+/// What all builds of a run have in common.
+pub struct Yard<'a> {
+    /// What is built.
+    pub plan: &'a Plan,
+    /// Where the sources are.
+    pub sources: &'a Cache,
+    /// Where they may come from.
+    pub origins: &'a Origins,
+    /// How make runs where nothing is varied.
+    pub settings: &'a Settings,
+    /// What variations work with.
+    pub means: &'a Means,
+    /// An empty folder for everything.
+    pub scratch: &'a Utf8Path,
+    /// Who hears of it.
+    pub progress: &'a dyn Progress,
+}
+
+/// A finished build.
+pub struct Rebuild {
+    /// What was varied.
+    pub variations: BTreeSet<Variation>,
+    /// What came out.
+    pub built: Built,
+    /// How long it took.
+    pub took: Duration,
+    cache: Cache,
+}
+
+impl Yard<'_> {
+    /// Builds everything under `variations`, as build `number` of the run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as a build gives it.
+    pub fn build(&self, number: usize, variations: &BTreeSet<Variation>) -> Result<Rebuild, Error> {
+        let names: Vec<&str> = variations.iter().map(|variation| variation.as_str()).collect();
+        let label =
+            if names.is_empty() { "nothing varied".to_owned() } else { format!("varied: {}", names.join(", ")) };
+        let task = Task::start(self.progress, Kind::Rebuild, label, None);
+        // Whatever does not vary the path is built in the same one, so it is free again afterwards.
+        let place = if variations.contains(&Variation::Path) {
+            self.scratch.join("another-and-much-longer-path/of-the-build-tree")
+        } else {
+            self.scratch.join("usual")
+        };
+        fs::create_dir_all(&place)?;
+        let settings = self.means.settings(variations, self.settings, self.scratch);
+        let (cache, started) = (Cache::new(&place), Instant::now());
+        let pin = &self.plan.inputs.pins.ipxe;
+        let workshop = Workshop { pin, cache: &cache, settings: &settings, progress: self.progress };
+        let built = make(self.plan, self.sources, self.origins, &workshop)?;
+        let took = started.elapsed();
+        task.finish("built");
+        let kept = self.scratch.join(format!("build-{number}"));
+        fs::rename(&place, &kept)?;
+        Ok(Rebuild { variations: variations.clone(), built, took, cache: Cache::new(kept) })
+    }
+}
+
+impl Rebuild {
+    /// The file with the output `key`.
+    #[must_use]
+    pub fn loader(&self, key: &Sha256Digest) -> Utf8PathBuf {
+        self.cache.output(key).loader()
+    }
+
+    /// The file with the list of what is linked into the output `key`.
+    #[must_use]
+    pub fn linked(&self, key: &Sha256Digest) -> Utf8PathBuf {
+        self.cache.output(key).linked()
+    }
+
+    /// What the linker said of `loader` in the build named `build`; empty where it said nothing.
+    #[must_use]
+    pub fn link_map(&self, build: &str, loader: Loader) -> String {
+        let content = fs::read(&self.cache.work(build).src().join(make::link_map(loader))).unwrap_or_default();
+        String::from_utf8_lossy(&content).into_owned()
+    }
+
+    /// Where the build named `build` has its objects for the platform of `loader`.
+    #[must_use]
+    pub fn objects(&self, build: &str, loader: Loader) -> Utf8PathBuf {
+        self.cache.work(build).src().join(loader.platform().bin_dir())
+    }
+}
+
+/// A loader of a plan.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
+    /// Which one it is.
+    pub loader: Loader,
+    /// The key of its output.
+    pub key: Sha256Digest,
+    /// The name of the build that it comes from.
+    pub build: String,
+}
+
+/// All loaders of `plan`, sorted by path.
+#[must_use]
+pub fn loaders(plan: &Plan) -> Vec<Planned> {
+    let keys = plan.builds.iter().flat_map(|build| {
+        let keys = build.images.iter().flat_map(|image| image.loaders.values());
+        keys.map(move |key| (*key, build.name()))
+    });
+    let builds: BTreeMap<Sha256Digest, String> = keys.collect();
+    let planned = plan.files.iter().filter_map(|file| match &file.origin {
+        Origin::Built { loader, key, .. } => {
+            let build = builds.get(key).cloned().unwrap_or_default();
+            Some(Planned { path: file.path.clone(), loader: *loader, key: *key, build })
+        }
+        _ => None,
+    });
+    planned.collect()
+}

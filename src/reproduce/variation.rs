@@ -1,0 +1,285 @@
+//! What can be different about a build without changing a byte of a loader: each thing with a name, each
+//! to be switched on by itself.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::build::make::{Launcher, Settings, Surroundings};
+use crate::process::{Command, find_program};
+use crate::progress::Progress;
+use crate::toolchain::needs::LIBFAKETIME;
+
+/// Something that can be different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Variation {
+    /// The path of the build tree, and its length.
+    Path,
+    /// The clock: more than a year later.
+    Clock,
+    /// The time zone.
+    TimeZone,
+    /// The locale.
+    Locale,
+    /// The permissions of new files.
+    Umask,
+    /// The user's name, number and home.
+    User,
+    /// The host's name.
+    Hostname,
+    /// How many jobs run at once.
+    Jobs,
+    /// Variables in the environment that mean nothing to a build.
+    Environment,
+    /// The order in which the source was written, and with it the order of folders.
+    FileOrder,
+    /// Where temporary files go.
+    TemporaryFolder,
+    /// A compiler cache before the compiler.
+    CompilerCache,
+}
+
+impl Variation {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Path,
+        Self::Clock,
+        Self::TimeZone,
+        Self::Locale,
+        Self::Umask,
+        Self::User,
+        Self::Hostname,
+        Self::Jobs,
+        Self::Environment,
+        Self::FileOrder,
+        Self::TemporaryFolder,
+        Self::CompilerCache,
+    ];
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Clock => "clock",
+            Self::TimeZone => "time-zone",
+            Self::Locale => "locale",
+            Self::Umask => "umask",
+            Self::User => "user",
+            Self::Hostname => "hostname",
+            Self::Jobs => "jobs",
+            Self::Environment => "environment",
+            Self::FileOrder => "file-order",
+            Self::TemporaryFolder => "temporary-folder",
+            Self::CompilerCache => "compiler-cache",
+        }
+    }
+
+    /// What is different, in words.
+    #[must_use]
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Path => "another and longer path of the build tree",
+            Self::Clock => "a clock that is 400 days ahead (libfaketime)",
+            Self::TimeZone => "TZ=Pacific/Kiritimati, 14 hours before UTC",
+            Self::Locale => "another locale, of those that the system has",
+            Self::Umask => "umask 0077",
+            Self::User => "another user name, number and HOME (user namespace)",
+            Self::Hostname => "another host name (UTS namespace)",
+            Self::Jobs => "three more jobs of make",
+            Self::Environment => "more variables in the environment",
+            Self::FileOrder => "the source written in the reverse order",
+            Self::TemporaryFolder => "another and longer TMPDIR",
+            Self::CompilerCache => "the compiler called through ccache, with an empty cache",
+        }
+    }
+}
+
+impl fmt::Display for Variation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Variation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|variation| variation.as_str() == text);
+        known.ok_or_else(|| format!("wanted one of {}", Self::ALL.map(Self::as_str).join(", ")))
+    }
+}
+
+/// The user that a build is told to run as, with its number; every distribution has it.
+const USER: (&str, &str) = ("daemon", "1");
+/// The host that a build is told to run on.
+pub const HOSTNAME: &str = "another-host";
+/// The home that a build is told to have.
+pub const HOME: &str = "/home/somebody-else";
+/// How far the clock is ahead.
+const AHEAD: &str = "+400d";
+/// What variations need of this system, where it has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Means {
+    faketime: Option<Utf8PathBuf>,
+    ccache: bool,
+    locale: String,
+    namespaces: bool,
+}
+
+impl Means {
+    /// Looks for them, in `path`, a list of folders as in `PATH`.
+    #[must_use]
+    pub fn find(path: &str, progress: &dyn Progress) -> Self {
+        let run = |words: &[String]| {
+            let command = Command::new("try", words[0].as_str()).args(words[1..].iter().cloned());
+            command.env("PATH", path).env("LC_ALL", "C").output(progress)
+        };
+        let wrapped = [&hostname_wrapper()[..], &user_wrapper(), &["true".to_owned()]].concat();
+        let locales = run(&["locale".into(), "-a".into()]).unwrap_or_default();
+        let foreign = |name: &&String| !["C", "POSIX", "C.utf8", "C.UTF-8"].contains(&name.as_str());
+        Self {
+            faketime: LIBFAKETIME.iter().map(Utf8Path::new).find(|path| path.is_file()).map(Utf8Path::to_owned),
+            ccache: find_program("ccache", path).is_some(),
+            locale: locales.iter().find(foreign).cloned().unwrap_or_else(|| "C.UTF-8".to_owned()),
+            namespaces: run(&wrapped).is_ok(),
+        }
+    }
+
+    /// Why `variation` cannot be had here; `None` where it can.
+    #[must_use]
+    pub fn lacking(&self, variation: Variation) -> Option<&'static str> {
+        match variation {
+            Variation::Clock if self.faketime.is_none() => Some("found no libfaketime (package `faketime`)"),
+            Variation::CompilerCache if !self.ccache => Some("found no ccache"),
+            Variation::User | Variation::Hostname if !self.namespaces => {
+                Some("`unshare` (util-linux) cannot make user namespaces here")
+            }
+            _ => None,
+        }
+    }
+
+    /// How make runs with all of `variations`; `settings` is how it runs without, `scratch` a folder for
+    /// what they need.
+    #[must_use]
+    pub fn settings(&self, variations: &BTreeSet<Variation>, settings: &Settings, scratch: &Utf8Path) -> Settings {
+        let mut settings = settings.clone();
+        for variation in variations {
+            self.vary(*variation, &mut settings, scratch);
+        }
+        settings
+    }
+
+    fn vary(&self, variation: Variation, settings: &mut Settings, scratch: &Utf8Path) {
+        let Surroundings { env, wrapper, temporary, reversed } = &mut settings.surroundings;
+        let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
+        match variation {
+            // Whoever runs the build chooses its folder.
+            Variation::Path => {}
+            Variation::Clock => {
+                set("LD_PRELOAD", self.faketime.as_deref().map_or("", Utf8Path::as_str));
+                set("FAKETIME", AHEAD);
+                // Files keep their times: make compares them with each other.
+                set("NO_FAKE_STAT", "1");
+            }
+            Variation::TimeZone => set("TZ", "Pacific/Kiritimati"),
+            Variation::Locale => {
+                for name in ["LC_ALL", "LANG", "LANGUAGE"] {
+                    set(name, &self.locale);
+                }
+            }
+            Variation::Umask => {
+                wrapper.extend(["sh", "-c", "umask 0077 && exec \"$@\"", "sh"].map(str::to_owned));
+            }
+            Variation::User => {
+                wrapper.extend(user_wrapper());
+                for (name, value) in [("USER", USER.0), ("LOGNAME", USER.0), ("HOME", HOME)] {
+                    set(name, value);
+                }
+            }
+            // It goes outermost: naming a host needs rights that another user has no longer.
+            Variation::Hostname => {
+                wrapper.splice(0..0, hostname_wrapper());
+                set("HOSTNAME", HOSTNAME);
+            }
+            Variation::Jobs => settings.jobs += 3,
+            Variation::Environment => {
+                for (name, value) in
+                    [("EDITOR", "vi"), ("TERM", "vt100"), ("COLUMNS", "33"), ("SHLVL", "7"), ("NOISE", "a b\tc")]
+                {
+                    set(name, value);
+                }
+            }
+            Variation::FileOrder => *reversed = true,
+            Variation::TemporaryFolder => *temporary = Some(scratch.join("temporary-files-of-another-build")),
+            Variation::CompilerCache => {
+                let folder = scratch.join("ccache").into_string();
+                settings.launcher =
+                    Some(Launcher { program: "ccache".into(), env: vec![("CCACHE_DIR".into(), folder)] });
+            }
+        }
+    }
+}
+
+/// Runs what follows on a host of another name.
+fn hostname_wrapper() -> Vec<String> {
+    let script = format!("echo {HOSTNAME} > /proc/sys/kernel/hostname && exec \"$@\"");
+    ["unshare", "--map-root-user", "--uts", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
+}
+
+/// Runs what follows as another user, who is this one outside.
+fn user_wrapper() -> Vec<String> {
+    let (user, group) = (format!("--map-user={}", USER.1), format!("--map-group={}", USER.1));
+    ["unshare", "--user", &user, &group].map(str::to_owned).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for variation in Variation::ALL {
+            assert_eq!(variation.as_str().parse(), Ok(variation));
+        }
+        assert!("weather".parse::<Variation>().unwrap_err().starts_with("wanted one of path, clock, "));
+    }
+
+    #[test]
+    fn each_variation_changes_something_and_only_its_own() {
+        let means = Means {
+            faketime: Some("/lib/faketime.so".into()),
+            ccache: true,
+            locale: "tr_TR.utf8".into(),
+            namespaces: true,
+        };
+        let plain = Settings {
+            path: "/bin".into(),
+            jobs: 2,
+            werror: true,
+            launcher: None,
+            surroundings: Surroundings::default(),
+        };
+        let vary =
+            |variations: &[Variation]| means.settings(&variations.iter().copied().collect(), &plain, "/s".into());
+        assert_eq!(vary(&[]), plain);
+        for variation in Variation::ALL {
+            assert_eq!(vary(&[variation]) == plain, variation == Variation::Path, "{variation}");
+            assert_eq!(means.lacking(variation), None);
+        }
+        let all = vary(&Variation::ALL);
+        assert_eq!(all.surroundings.wrapper.join(" ").matches("unshare").count(), 2);
+        assert_eq!(all.surroundings.wrapper[1], "--map-root-user");
+        let names: BTreeSet<&String> = all.surroundings.env.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), all.surroundings.env.len(), "each variable is set once");
+    }
+
+    #[test]
+    fn what_is_lacking_is_named() {
+        let lacking = |variation| Means::default().lacking(variation).is_some();
+        let found: Vec<_> = Variation::ALL.into_iter().filter(|variation| lacking(*variation)).collect();
+        assert_eq!(found, [Variation::Clock, Variation::User, Variation::Hostname, Variation::CompilerCache]);
+    }
+}

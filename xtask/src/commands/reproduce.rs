@@ -1,0 +1,273 @@
+//! `cargo xtask reproduce`
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use camino::Utf8Path;
+use netboot_loaders::build_loaders::{self, Choices};
+use netboot_loaders::fs::{self, Lock};
+use netboot_loaders::known_toolchains::{self, KnownToolchain, recognise};
+use netboot_loaders::paths::Cache;
+use netboot_loaders::plan::Plan;
+use netboot_loaders::process::{Command, find_program};
+use netboot_loaders::progress::{Event, Progress};
+use netboot_loaders::reproduce::bytes::Difference;
+use netboot_loaders::reproduce::published::Published;
+use netboot_loaders::reproduce::rebuild::Yard;
+use netboot_loaders::reproduce::variation::{Means, Variation};
+use netboot_loaders::reproduce::{self, LoaderDifference, Report, Verdict};
+use netboot_loaders::toolchain::needs;
+use serde_json::json;
+
+use super::install;
+use crate::cli::Reproduce;
+use crate::exit::{CHECK, FAILURE, Failure, INTERRUPTED, MISSING_TOOL, OTHER_BYTES, OTHER_TOOLCHAIN};
+use crate::host::Host;
+
+pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
+    let mut choices = Choices::read(&host.project, host.ui)?;
+    if args.install_deps {
+        install::missing(&needs::build(choices.has_trust()), host)?;
+        install::missing(&needs::variations(), host)?;
+    }
+    let means = Means::find(&host.path, host.ui);
+    if args.list {
+        list(&means, host);
+        return Ok(());
+    }
+    if args.diffoscope && find_program("diffoscope", &host.path).is_none() {
+        let text = "found no `diffoscope`\nhint: install it, or leave `--diffoscope` out";
+        return Err(Failure::new(MISSING_TOOL, text));
+    }
+    let variations = asked(args, &means, host)?;
+    if args.all_loaders {
+        choices.sites = choices.sites.with_all_loaders();
+    }
+    let cache = host.cache()?;
+    let plan = choices.plan(&host.path, &cache, host.ui)?;
+    netboot_loaders::build::check_cache(&cache).map_err(build_loaders::Error::from)?;
+    let report = compare(args, host, &cache, &plan, (&means, &variations))?;
+    if let (Some(name), Verdict::Same) = (&args.record, report.verdict) {
+        record(name, &plan, &report, host)?;
+    }
+    conclude(args, &plan, &report, host)
+}
+
+/// Builds and compares, in a folder of the cache that nobody else uses meanwhile.
+fn compare(
+    args: &Reproduce,
+    host: &Host<'_>,
+    cache: &Cache,
+    plan: &Plan,
+    (means, variations): (&Means, &BTreeSet<Variation>),
+) -> Result<Report, Failure> {
+    let Some(_lock) = Lock::acquire(&cache.lock("reproduce"), host.ui)? else {
+        return Err(Failure::new(INTERRUPTED, "interrupted while waiting for another rebuild"));
+    };
+    let scratch = cache.reproduce();
+    fs::remove_dir_all(&scratch)?;
+    fs::create_dir_all(&scratch)?;
+    let (origins, settings) = (Host::origins(&args.origins)?, host.settings(&args.make)?);
+    let against = args.against.as_deref().map(|name| Published::open(name, &origins.network, &scratch, host.ui));
+    let against = against.transpose().map_err(reproduce::Error::from)?;
+    let yard = Yard {
+        plan,
+        sources: cache,
+        origins: &origins,
+        settings: &settings,
+        means,
+        scratch: &scratch,
+        progress: host.ui,
+    };
+    let report = reproduce::reproduce(&yard, variations, against.as_ref(), &host.project.default_evidence());
+    if args.keep {
+        host.ui.say(&format!("the build trees are in {scratch}\n"));
+    } else {
+        fs::remove_dir_all(&scratch)?;
+    }
+    Ok(report?)
+}
+
+/// What is to be varied; what cannot be is told.
+fn asked(args: &Reproduce, means: &Means, host: &Host<'_>) -> Result<BTreeSet<Variation>, Failure> {
+    let all: Vec<Variation> = match (args.plain, args.vary.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, true) => Variation::ALL.into_iter().filter(|variation| !args.without.contains(variation)).collect(),
+        (false, false) => args.vary.clone(),
+    };
+    let mut variations = BTreeSet::new();
+    for variation in all {
+        match means.lacking(variation) {
+            None => drop(variations.insert(variation)),
+            Some(reason) if args.require_real => {
+                let text = format!(
+                    "cannot vary `{variation}`: {reason}\nhint: run this command with `--install-deps`, or with `--without {variation}`"
+                );
+                return Err(Failure::new(CHECK, &text));
+            }
+            Some(reason) => {
+                let message =
+                    format!("`{variation}` is not varied: {reason}\nhint: run this command with `--install-deps`");
+                host.ui.report(&Event::Warning { message });
+            }
+        }
+    }
+    Ok(variations)
+}
+
+fn list(means: &Means, host: &Host<'_>) {
+    let line = |variation: Variation| {
+        let lacking = means.lacking(variation).map(|reason| format!("; not here: {reason}")).unwrap_or_default();
+        format!("{:<18}{}{lacking}\n", variation.as_str(), variation.description())
+    };
+    let objects = Variation::ALL.map(|variation| {
+        json!({ "name": variation.as_str(), "description": variation.description(), "lacking": means.lacking(variation) })
+    });
+    host.ui.answer(&Variation::ALL.map(line).concat(), json!({ "variations": objects }));
+}
+
+fn record(name: &str, plan: &Plan, report: &Report, host: &Host<'_>) -> Result<(), Failure> {
+    let Some(known) = KnownToolchain::of(name, plan, &report.built) else {
+        let text = "found no loader in the root of the tree that is built in the default configuration and without patches, wanted one to record";
+        return Err(Failure::new(FAILURE, text));
+    };
+    known_toolchains::record(&host.project, known).map_err(build_loaders::Error::from)?;
+    host.ui.say(&format!("recorded as `{name}` in {}\n", host.project.toolchains()));
+    Ok(())
+}
+
+/// Says what came of it, and fails where bytes differ.
+fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> Result<(), Failure> {
+    if report.verdict == Verdict::Same {
+        host.ui.result(&same(plan, report), json!(report));
+        return Ok(());
+    }
+    let mut text = different(report);
+    if args.diffoscope {
+        for (here, there) in report.differences.iter().filter_map(|difference| difference.files.as_ref()) {
+            let _ = writeln!(text, "  diffoscope: {}", diffoscope(here, there, host)?);
+        }
+    }
+    host.ui.result("", json!(report));
+    let (code, hint) = match report.verdict {
+        Verdict::ToolchainDiffers => {
+            (OTHER_TOOLCHAIN, "rebuild with the toolchain of the release; the list above says what differs")
+        }
+        _ if report.culprits.is_empty() => {
+            (OTHER_BYTES, "look at both versions, or run this again with `--diffoscope`")
+        }
+        _ => (OTHER_BYTES, "find out how it gets into the loader: the build must not depend on it"),
+    };
+    Err(Failure::new(code, &format!("{text}hint: {hint}")))
+}
+
+fn same(plan: &Plan, report: &Report) -> String {
+    let against = report.against.as_deref().unwrap_or("the first build");
+    let mut text = format!("reproduced: all {} loaders are those of {against}, byte for byte\n", report.loaders.len());
+    for loader in &report.loaders {
+        let _ =
+            writeln!(text, "  {}  {}", loader.found.map(|digest| digest.to_string()).unwrap_or_default(), loader.path);
+    }
+    if report.manifest_same == Some(true) {
+        text += "  and the manifest is the same, so the whole tree is\n";
+    }
+    for cause in &report.causes {
+        let _ = writeln!(text, "  although this differs: {cause}");
+    }
+    for known in recognise(plan, &report.built).iter().filter(|known| known.different.is_empty()) {
+        let _ = writeln!(text, "  the very bytes that {} gives, by vendor/toolchains.toml", known.name);
+    }
+    text + &times(report)
+}
+
+fn times(report: &Report) -> String {
+    let line = |build: &reproduce::BuildTime| {
+        let varied = if build.variations.is_empty() { "nothing".to_owned() } else { build.variations.join(", ") };
+        format!("  {:.1} s  varied {varied}\n", build.seconds)
+    };
+    let number = report.builds.len();
+    let heading = if number == 1 { "one build\n".to_owned() } else { format!("{number} builds\n") };
+    heading + &report.builds.iter().map(line).collect::<String>()
+}
+
+fn different(report: &Report) -> String {
+    let differing = report.loaders.iter().filter(|loader| !loader.same()).count();
+    let against = report.against.as_deref().unwrap_or("the first build");
+    let mut text = format!("{differing} of {} loaders are not those of {against}\n", report.loaders.len());
+    if !report.culprits.is_empty() {
+        let _ = writeln!(text, "the variation makes the difference: {}", report.culprits.join(", "));
+    }
+    for cause in &report.causes {
+        let _ = writeln!(text, "  {cause}");
+    }
+    for loader in report.loaders.iter().filter(|loader| !loader.same()) {
+        let digest = |digest: Option<netboot_loaders::digest::Sha256Digest>| {
+            digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
+        };
+        let _ = writeln!(text, "`{}`: found {}, wanted {}", loader.path, digest(loader.found), digest(loader.wanted));
+        if let Some(difference) = report.differences.iter().find(|difference| difference.path == loader.path) {
+            text += &explained(difference);
+        }
+    }
+    text + &times(report)
+}
+
+/// What is known of how a loader differs.
+fn explained(difference: &LoaderDifference) -> String {
+    let mut text = match &difference.bytes {
+        Some(bytes) => located(bytes),
+        None => "  only the digest of the other one is known; its tarball would tell where they differ\n".to_owned(),
+    };
+    if let Some(linked) = &difference.linked {
+        text.extend(linked.lost.iter().map(|line| format!("  not linked here: {line}\n")));
+        text.extend(linked.gained.iter().map(|line| format!("  linked only here: {line}\n")));
+    }
+    if let Some(objects) = &difference.objects {
+        let _ = writeln!(
+            text,
+            "  {} of {} objects differ: {}{}",
+            objects.differing,
+            objects.total,
+            objects.first.join(", "),
+            if objects.differing > objects.first.len() { ", …" } else { "" }
+        );
+        text += &leaks(&objects.leaks);
+    }
+    if let Some((here, there)) = &difference.files {
+        let _ = writeln!(text, "  both versions: {here}, {there}");
+    }
+    text
+}
+
+fn located(bytes: &Difference) -> String {
+    let mut text = String::new();
+    let place = bytes.place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
+    let how_much = match bytes.sizes {
+        (here, there) if here == there => format!("{} of {here} bytes differ", bytes.count),
+        (here, there) => format!("found {here} bytes, wanted {there}"),
+    };
+    let _ = writeln!(text, "  {how_much}, the first difference is at {:#x}{place}", bytes.offset);
+    if bytes.only_build_id {
+        text += "  nothing else differs but iPXE's build id, a checksum over all objects: they differ in what is not loaded, as debug information with a path\n";
+    }
+    let _ = writeln!(text, "    found  {}\n    wanted {}", bytes.context.0, bytes.context.1);
+    text + &leaks(&bytes.leaks)
+}
+
+fn leaks((here, there): &(Vec<String>, Vec<String>)) -> String {
+    let line = |side: &str, text: &String| format!("  leaked, {side}: {text}\n");
+    let lines = here.iter().map(|text| line("found", text)).chain(there.iter().map(|text| line("wanted", text)));
+    lines.collect()
+}
+
+/// Has diffoscope compare two files; returns the path of what it says.
+fn diffoscope(here: &Utf8Path, there: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
+    let out = here.with_added_extension("diffoscope.txt");
+    // It says by exit code 1 that they differ, which is known.
+    let script = "diffoscope --text \"$1\" \"$2\" \"$3\"; test $? -le 1";
+    let command = Command::new("compare with diffoscope", "sh");
+    let mut command = command.args(["-c", script, "sh", out.as_str(), there.as_str(), here.as_str()]);
+    command.deadline = std::time::Duration::from_secs(600);
+    command.env("PATH", host.path.as_str()).env("LC_ALL", "C.UTF-8").output(host.ui)?;
+    Ok(out.into_string())
+}

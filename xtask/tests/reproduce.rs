@@ -1,0 +1,352 @@
+//! Building again and comparing, with a stand-in for iPXE: what is the same, what differs, and why.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, ExitCode};
+
+use camino::Utf8PathBuf;
+use libtest_mimic::{Arguments, Trial};
+use netboot_loaders::reproduce::variation::Variation;
+use serde_json::Value;
+use support::{Project, Ran, forge};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let tests: [(&str, fn()); 9] = [
+        ("two_builds_with_everything_varied_are_the_same", two_builds),
+        ("a_release_is_compared_as_tree_tarball_manifest_and_address", releases),
+        ("another_script_configuration_or_pin_is_named", inputs),
+        ("another_tool_is_another_verdict", tools),
+        ("one_flipped_byte_is_found", flipped_byte),
+        ("a_failing_build_and_a_missing_input_are_other_verdicts", other_verdicts),
+        ("what_is_varied_is_chosen", choosing),
+        ("what_a_toolchain_gives_is_recorded_and_recognised", recording),
+        ("diffoscope_is_handed_both_versions", diffoscope),
+    ];
+    let mut trials: Vec<Trial> = tests
+        .into_iter()
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                test();
+                Ok(())
+            })
+        })
+        .collect();
+    for (variation, leak) in LEAKS {
+        let name = format!("what_depends_on_{variation}_is_found_and_blamed_on_it");
+        trials.push(match lacking(variation) {
+            None => Trial::test(name, move || {
+                leaking(variation, leak);
+                Ok(())
+            }),
+            Some(reason) => Trial::ignorable_test(name, move || Ok(libtest_mimic::Completion::ignored_with(reason))),
+        });
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// What a build can do to depend on something that is varied: a line of a recipe whose output goes into an
+/// object.
+const LEAKS: [(Variation, &str); 12] = [
+    (Variation::Path, "pwd"),
+    (Variation::Clock, "date +%Y"),
+    (Variation::TimeZone, "date +%Z"),
+    (Variation::Locale, "echo $$$$LC_ALL"),
+    (Variation::Umask, "umask"),
+    (Variation::User, "id -un; echo $$$$HOME"),
+    (Variation::Hostname, "uname -n"),
+    (Variation::Jobs, "echo $$(MAKEFLAGS)"),
+    (Variation::Environment, "echo \"$$$$NOISE\""),
+    (Variation::FileOrder, "ls -U config hci net"),
+    (Variation::TemporaryFolder, "basename $$$$TMPDIR"),
+    (Variation::CompilerCache, "echo $$(CC)"),
+];
+
+/// Why something cannot be varied here.
+fn lacking(variation: Variation) -> Option<String> {
+    // A folder's order shows the order of writing on a file system in memory.
+    if variation == Variation::FileOrder && !std::path::Path::new("/dev/shm").is_dir() {
+        return Some("there is no /dev/shm".to_owned());
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["--message-format", "json", "--project", concat!(env!("CARGO_MANIFEST_DIR"), "/..")])
+        .args(["reproduce", "--list"])
+        .output()
+        .unwrap();
+    let object: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let listed = object["variations"].as_array().unwrap().iter().find(|it| it["name"] == variation.as_str()).unwrap();
+    listed["lacking"].as_str().map(str::to_owned)
+}
+
+/// A project whose sources are in the cache, with a tree and a tarball.
+fn published() -> Project {
+    let project = Project::new();
+    project.build(&["--archive"]).success();
+    project
+}
+
+fn reproduce(project: &Project, more: &[&str]) -> Ran {
+    project.run(&[&["reproduce", "--offline"], more].concat())
+}
+
+fn tarball(project: &Project) -> Utf8PathBuf {
+    project.path(&format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION")))
+}
+
+fn two_builds() {
+    let project = published();
+    let ran = reproduce(&project, &[]).success();
+    assert!(
+        ran.stdout.contains("reproduced: all 3 loaders are those of the first build, byte for byte\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.contains("\n2 builds\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("varied path, "), "{}", ran.stdout);
+    // Nothing stays behind, and the tree was not touched.
+    assert!(!project.path("cache/reproduce").exists());
+    assert!(!project.path("dist/reproduce").exists());
+    project.run(&["verify"]).success();
+}
+
+fn releases() {
+    let project = published();
+    let (tree, manifest) = (project.tree(), project.path("dist/tftp/manifest.json"));
+    for release in [&tree, &tarball(&project), &manifest] {
+        let ran = reproduce(&project, &["--against", release.as_str()]).success();
+        let wanted = format!("reproduced: all 3 loaders are those of {release}, byte for byte\n");
+        assert!(ran.stdout.contains(&wanted), "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains("  and the manifest is the same, so the whole tree is\none build\n"),
+            "{}",
+            ran.stdout
+        );
+    }
+    let content = std::fs::read(tarball(&project)).unwrap();
+    let address = serve(content);
+    project.run(&["reproduce", "--against", &address]).success();
+    let error = reproduce(&project, &["--against", &address]).error(5);
+    assert!(error.starts_with(&format!("`{address}` is not downloaded because of `--offline`\n")), "{error}");
+    let error = reproduce(&project, &["--against", "/nowhere"]).error(5);
+    assert!(error.starts_with("there is no `/nowhere`\nhint: "), "{error}");
+}
+
+/// Serves `content` over HTTP, and returns its address.
+fn serve(content: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/release.tar.gz", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", content.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&content));
+        }
+    });
+    address
+}
+
+fn inputs() {
+    let project = published();
+    let release = tarball(&project);
+    let against = |project: &Project| reproduce(project, &["--against", release.as_str(), "--plain"]).error(12);
+    let script = project.read("embed-scripts/boot.ipxe");
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\ndhcp && chain ${filename}\n");
+    let error = against(&project);
+    assert!(error.starts_with(&format!("3 of 3 loaders are not those of {release}\n")), "{error}");
+    assert!(error.contains("  the script in `ipxe.efi`: found boot.ipxe (slot "), "{error}");
+    assert!(error.contains("dhcp && chain ${filen"), "{error}");
+    assert!(
+        error.contains("wanted #!ipxe\\ndhcp && chain ${root-path") || error.contains("dhcp && chain ${root-"),
+        "{error}"
+    );
+    let (here, there) = (project.path("dist/reproduce/here/ipxe.efi"), project.path("dist/reproduce/there/ipxe.efi"));
+    assert!(error.contains(&format!("  both versions: {here}, {there}\n")), "{error}");
+    assert!(std::fs::read(there).unwrap() == project.read("dist/tftp/ipxe.efi"));
+    std::fs::write(project.path("embed-scripts/boot.ipxe"), script).unwrap();
+    // A configuration of the same name with another content.
+    let sites = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"own\"\n";
+    project.sites(sites);
+    project.config("own", "#define A\n");
+    project.build(&["--archive", "--replace"]).success();
+    project.config("own", "#define B /* drop */\n");
+    let error = against(&project);
+    assert!(error.contains("  the header `general.h` of the configuration `own`: found "), "{error}");
+    assert!(error.contains("  not linked here: feature D\n  not linked here: protocol net/d_proto\n"), "{error}");
+    project.config("own", "#define A\n");
+    project.write("vendor/patches/a.patch", "diff --git a/src/core.c b/src/core.c\n--- a/src/core.c\n+++ b/src/core.c\n@@ -1 +1 @@\n-int main(void) { return 0; }\n+int main(void) { return 1; }\n");
+    let error = against(&project);
+    assert!(error.contains("  the patch `a.patch`: found "), "{error}");
+    // Only the digests are known of the other side.
+    let manifest = project.path("dist/tftp/manifest.json");
+    let error = reproduce(&project, &["--against", manifest.as_str(), "--plain"]).error(12);
+    assert!(
+        error.contains("  the patch `a.patch`: found ")
+            && error.contains("  only the digest of the other one is known"),
+        "{error}"
+    );
+}
+
+/// A folder with a `make` that does what `script` says, for the front of `PATH`.
+fn make_of_its_own(project: &Project, script: &str) -> String {
+    let file = project.path("tools/make");
+    project.write("tools/make", &format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", project.path("tools"), std::env::var("PATH").unwrap())
+}
+
+fn tools() {
+    let project = Project::new();
+    let path = make_of_its_own(&project, "unset SOURCE_DATE_EPOCH\nexec /usr/bin/make \"$@\"");
+    let arguments = project.build_arguments(&["--archive"]);
+    let mut command = project.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    Ran::from(command.env("PATH", path).output().unwrap()).success();
+    let error = reproduce(&project, &["--against", tarball(&project).as_str()]).error(11);
+    // The tool first, then where the bytes differ.
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(lines[0].starts_with("3 of 3 loaders are not those of "), "{error}");
+    assert!(lines[1].starts_with("  `make`: found "), "{error}");
+    assert!(
+        error.contains("a 0000000000000000000000000000000000000000") || error.contains(" 1700000000 C UTC"),
+        "{error}"
+    );
+    assert!(error.contains("hint: rebuild with the toolchain of the release"), "{error}");
+    // Other tools that give the same bytes are no reason to fail, and are told.
+    let path = make_of_its_own(&project, "exec /usr/bin/make \"$@\"");
+    project.build(&["--archive"]).success();
+    let mut command = project.command(&["reproduce", "--offline", "--plain", "--against", tarball(&project).as_str()]);
+    let ran = Ran::from(command.env("PATH", path).output().unwrap()).success();
+    assert!(ran.stdout.contains("  although this differs: `make`: found "), "{}", ran.stdout);
+}
+
+fn flipped_byte() {
+    let project = published();
+    let mut content = project.read("dist/tftp/ipxe.efi");
+    let at = content.len() - 20;
+    content[at] ^= 1;
+    std::fs::write(project.path("dist/tftp/ipxe.efi"), content).unwrap();
+    // A release that is not what it says of itself is no release.
+    let tree = project.tree();
+    let error = reproduce(&project, &["--against", tree.as_str()]).error(8);
+    assert!(error.contains("`ipxe.efi` has changed: found "), "{error}");
+    forge(&tree);
+    let error = reproduce(&project, &["--against", tree.as_str()]).error(12);
+    assert!(error.starts_with(&format!("1 of 3 loaders are not those of {tree}\n`ipxe.efi`: found ")), "{error}");
+    assert!(error.contains(&format!("  1 of {} bytes differ, the first difference is at {at:#x}", at + 20)), "{error}");
+}
+
+fn other_verdicts() {
+    let project = published();
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"own\"\n");
+    project.config("own", "#error\n");
+    let error = reproduce(&project, &[]).error(7);
+    assert!(error.contains("ended with exit code 2\n"), "{error}");
+    // A failure that a variation makes is told with its name.
+    project.config("own", "");
+    project.edit_makefile(|text| text.replace("OBJS := ", "$(if $(NOISE),$(error no noise))\nOBJS := "));
+    project.build(&["--archive", "--replace"]).success();
+    let error = reproduce(&project, &["--vary", "environment"]).error(7);
+    assert!(error.starts_with("the build with variations (environment) failed\n"), "{error}");
+    std::fs::remove_dir_all(project.path("cache")).unwrap();
+    let error = reproduce(&project, &[]).error(5);
+    assert!(error.contains("is not in the cache"), "{error}");
+}
+
+fn choosing() {
+    let project = published();
+    let ran = reproduce(&project, &["--vary", "path", "--vary", "umask"]).success();
+    assert!(ran.stdout.contains(" s  varied path, umask\n"), "{}", ran.stdout);
+    let ran = reproduce(&project, &["--without", "path", "--without", "clock"]).success();
+    assert!(ran.stdout.contains(" s  varied time-zone, locale, umask, "), "{}", ran.stdout);
+    let stderr = reproduce(&project, &["--vary", "weather"]).failure(2);
+    assert!(stderr.contains("wanted one of path, clock, "), "{stderr}");
+    let list = project.run(&["reproduce", "--list"]).success().stdout;
+    assert_eq!(list.lines().count(), Variation::ALL.len());
+    assert!(list.contains("umask             umask 0077\n"), "{list}");
+    // What cannot be varied is told, and is a failure where everything is required.
+    let tools = project.path("few");
+    std::fs::create_dir(&tools).unwrap();
+    for entry in std::fs::read_dir("/usr/bin").unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "ccache" {
+            std::os::unix::fs::symlink(entry.path(), tools.join(entry.file_name().to_str().unwrap())).unwrap();
+        }
+    }
+    let few = |more: &[&str]| {
+        let arguments = [&["reproduce", "--offline", "--vary", "compiler-cache"], more].concat();
+        Ran::from(project.command(&arguments).env("PATH", tools.as_str()).output().unwrap())
+    };
+    let ran = few(&[]).success();
+    assert!(ran.stderr.contains("`compiler-cache` is not varied: found no ccache"), "{}", ran.stderr);
+    let error = few(&["--require-real"]).error(9);
+    assert!(error.starts_with("cannot vary `compiler-cache`: found no ccache\nhint: "), "{error}");
+}
+
+fn recording() {
+    let project = published();
+    reproduce(&project, &["--all-loaders", "--record", "This one", "--vary", "path"]).success();
+    let text = String::from_utf8(project.read("vendor/toolchains.toml")).unwrap();
+    assert_eq!(text.matches("[[toolchain]]").count(), 1);
+    for line in ["name = \"This one\"\n", "\"snponly.efi\" = \"", "\"ipxe-legacy.pxe\" = \"", "packages = [\n"] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+    let ran = project.build(&[]).success();
+    let told = "  ipxe.efi, ipxe.pxe, undionly.kpxe: the very bytes that This one gives, by vendor/toolchains.toml\n";
+    assert!(ran.stdout.contains(told), "{}", ran.stdout);
+    let path = project.path("dist/tftp/ipxe.efi");
+    let ran = project.run(&["inspect", path.as_str()]).success();
+    assert!(ran.stdout.contains("  toolchain  the very bytes that This one gives\n"), "{}", ran.stdout);
+    // The same toolchain with other bytes is strange.
+    let digest = netboot_loaders::digest::Sha256Digest::of(&project.read("dist/tftp/ipxe.efi")).to_string();
+    project.write("vendor/toolchains.toml", &text.replace(&digest, &"0".repeat(64)));
+    let ran = project.build(&[]).success();
+    assert!(ran.stderr.contains("`ipxe.efi` should be other bytes with this very toolchain"), "{}", ran.stderr);
+    assert!(!ran.stdout.contains("the very bytes"), "{}", ran.stdout);
+    // Recording again replaces the entry.
+    reproduce(&project, &["--all-loaders", "--record", "This one", "--vary", "umask"]).success();
+    assert!(text.as_bytes() == project.read("vendor/toolchains.toml"));
+    project.write("vendor/toolchains.toml", "[[toolchain]]\nname = \"x\"\n[toolchain.loaders]\n\"ipxe.iso\" = \"0\"\n");
+    let error = project.build(&[]).error(3);
+    assert!(error.contains("vendor/toolchains.toml:4: `toolchain.loaders.ipxe.iso`: found `ipxe.iso`, wanted the name of an iPXE loader\n"), "{error}");
+}
+
+fn diffoscope() {
+    let project = published();
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    let tool = project.path("tools/diffoscope");
+    project.write("tools/diffoscope", "#!/bin/sh\necho \"$3 $4\" > \"$2\"\nexit 1\n");
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", project.path("tools"), std::env::var("PATH").unwrap());
+    let arguments = ["reproduce", "--offline", "--plain", "--diffoscope", "--against"];
+    let mut command = project.command(&[&arguments[..], &[tarball(&project).as_str()]].concat());
+    let error = Ran::from(command.env("PATH", path).output().unwrap()).error(12);
+    let said = project.path("dist/reproduce/here/ipxe.efi.diffoscope.txt");
+    assert!(error.contains(&format!("  diffoscope: {said}\n")), "{error}");
+    let (here, there) = (project.path("dist/reproduce/here/ipxe.efi"), project.path("dist/reproduce/there/ipxe.efi"));
+    assert_eq!(std::fs::read_to_string(said).unwrap(), format!("{there} {here}\n"));
+}
+
+/// A build that depends on what is varied gives a difference, and that variation is named.
+fn leaking(variation: Variation, leak: &str) {
+    let project = Project::new();
+    project.edit_makefile(|text| text.replace("cat core.c $(LOCAL)", &format!("{leak}; cat core.c $(LOCAL)")));
+    project.build(&[]).success();
+    let memory = tempfile::tempdir_in(if variation == Variation::FileOrder { "/dev/shm" } else { "/tmp" }).unwrap();
+    let cache = memory.path().to_str().unwrap();
+    let sources = project.path("ipxe");
+    let mut command = project.command(&["reproduce", "--offline", "--ipxe-url", sources.as_str()]);
+    let error = Ran::from(command.args(["--cache-dir", cache]).output().unwrap()).error(12);
+    assert!(error.starts_with("3 of 3 loaders are not those of the first build\n"), "{error}");
+    assert!(error.contains(&format!("\nthe variation makes the difference: {variation}\n")), "{error}");
+    assert!(error.contains(" of 9 objects differ: a.o, "), "{error}");
+    let text = match variation {
+        Variation::Path => "another-and-much-longer-path",
+        Variation::Hostname => "another-host",
+        Variation::User => "/home/somebody-else",
+        _ => return,
+    };
+    assert!(error.lines().any(|line| line.starts_with("  leaked, found: ") && line.contains(text)), "{error}");
+}
