@@ -26,11 +26,15 @@ pub mod contents;
 pub mod build;
 pub mod tree;
 
+pub mod attest;
 pub mod baseline;
 pub mod inspect;
 pub mod known_toolchains;
 
 pub mod build_loaders;
+pub mod release;
 
 pub mod boot_test;
 pub mod reproduce;
+
+pub mod update;

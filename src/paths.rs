@@ -78,13 +78,43 @@ impl Project {
     /// The source bundle that is written when no other place was asked for.
     #[must_use]
     pub fn default_bundle(&self, version: &str) -> Utf8PathBuf {
-        self.0.join(format!("dist/netboot-loaders-{version}-sources.tar.gz"))
+        self.0.join("dist").join(ReleaseNames::new(version).sources)
+    }
+
+    /// Where a release goes when no other place was asked for.
+    #[must_use]
+    pub fn default_release(&self) -> Utf8PathBuf {
+        self.0.join("dist/release")
+    }
+
+    /// What has changed from version to version.
+    #[must_use]
+    pub fn changelog(&self) -> Utf8PathBuf {
+        self.0.join("CHANGELOG.md")
     }
 
     /// Where loaders that could not be reproduced go when no other place was asked for.
     #[must_use]
     pub fn default_evidence(&self) -> Utf8PathBuf {
         self.0.join("dist/reproduce")
+    }
+
+    /// The folder of the workflows and of what belongs to them.
+    #[must_use]
+    pub fn github(&self) -> Utf8PathBuf {
+        self.0.join(".github")
+    }
+
+    /// The linters of the workflows, pinned, as pip reads them.
+    #[must_use]
+    pub fn linters(&self) -> Utf8PathBuf {
+        self.github().join("linters.txt")
+    }
+
+    /// The folder that the linters of a file with that digest are installed in.
+    #[must_use]
+    pub fn installed_linters(&self, pinned: &Sha256Digest) -> Utf8PathBuf {
+        self.0.join("target/linters").join(pinned.short())
     }
 
     /// Where the report of a boot test goes when no other place was asked for.
@@ -114,6 +144,12 @@ impl Cache {
     #[must_use]
     pub fn ipxe_git(&self) -> Utf8PathBuf {
         self.0.join("ipxe.git")
+    }
+
+    /// The bare git repository that holds the history of what was looked at for newer commits.
+    #[must_use]
+    pub fn ipxe_history(&self) -> Utf8PathBuf {
+        self.0.join("ipxe-history.git")
     }
 
     /// A file known by its digest.
@@ -267,7 +303,49 @@ pub fn is_linked_list(path: &Utf8Path) -> bool {
 /// The tarball of a tree: it stands beside it.
 #[must_use]
 pub fn archive_of(tree: &Utf8Path, version: &str) -> Utf8PathBuf {
-    tree.with_file_name(format!("netboot-loaders-{version}-tftp.tar.gz"))
+    tree.with_file_name(ReleaseNames::new(version).tarball)
+}
+
+/// What the files of a release are called, but for those that have the same name in a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseNames {
+    /// The tree.
+    pub tarball: String,
+    /// All that it was made from.
+    pub sources: String,
+    /// The bill of materials.
+    pub sbom: String,
+    /// The provenance statement.
+    pub provenance: String,
+    /// What is new, for people.
+    pub notes: String,
+}
+
+impl ReleaseNames {
+    /// Those of `version`.
+    #[must_use]
+    pub fn new(version: &str) -> Self {
+        let name = |suffix: &str| format!("netboot-loaders-{version}-{suffix}");
+        Self {
+            tarball: name("tftp.tar.gz"),
+            sources: name("sources.tar.gz"),
+            sbom: name("sbom.cdx.json"),
+            provenance: name("provenance.intoto.json"),
+            notes: name("notes.md"),
+        }
+    }
+
+    /// The file with the checksum of `name`.
+    #[must_use]
+    pub fn sha256(&self, name: &str) -> String {
+        format!("{name}.sha256")
+    }
+}
+
+/// Where a release is written before it gets its name.
+#[must_use]
+pub fn partial_release(folder: &Utf8Path) -> Utf8PathBuf {
+    Staging::of(folder).partial
 }
 
 /// Where two versions of the loader at `path` in a tree are kept in the folder `evidence`: that which was

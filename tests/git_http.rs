@@ -10,6 +10,8 @@ use libtest_mimic::Completion;
 use netboot_loaders::choices::pins::IpxePin;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::source::Supply;
+use netboot_loaders::source::git;
+use netboot_loaders::source::http::Network;
 use netboot_loaders::source::ipxe;
 
 use support::git::{TAG, Upstream, assert_fetched, backend, fetch, has, http_backend, pass_on, serve};
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         a_commit_that_the_server_does_not_have,
         a_second_pin_in_the_same_cache,
         a_repository_that_has_moved,
+        all_branches_and_tags_with_their_history,
         two_fetches_at_once,
         the_second_address_is_asked_when_the_first_fails,
         a_pack_that_is_cut_off,
@@ -151,6 +154,30 @@ fn a_repository_that_has_moved() -> Completion {
     assert_fetched(&pin, &scratch.cache);
     // What is sent goes to the new address at once.
     assert_eq!(server.paths(), [&format!("/old{LIST}"), LIST, PACK, PACK]);
+    Completion::Completed
+}
+
+fn all_branches_and_tags_with_their_history() -> Completion {
+    let (scratch, upstream, server) = served!(false);
+    let url = server.url("/ipxe.git");
+    let look = || {
+        let Network::Online(http) = online() else { unreachable!() };
+        git::upstream(&scratch.cache.ipxe_history(), &url, Some(&http), &Silent).unwrap()
+    };
+    std::fs::create_dir_all(scratch.cache.root()).unwrap();
+    let object = upstream.repository.find_object(upstream.first, None).unwrap();
+    let signature = upstream.repository.find_commit(upstream.first).unwrap().author().to_owned();
+    let tag = upstream.repository.tag("v1", &object, &signature, "with a message", false).unwrap();
+    let found = look();
+    assert!(git::has(&found.repository, &upstream.pin_of(upstream.first).commit), "the history is missing");
+    assert_eq!(found.head.as_deref(), Some("refs/heads/master"));
+    let branch = ("refs/heads/master".to_owned(), upstream.second);
+    assert_eq!(found.refs, [branch.clone(), ("refs/tags/v1".into(), tag), (TAG.into(), upstream.second)]);
+    // What is gone there is gone here, and the rest is not sent again.
+    upstream.repository.tag_delete("v1").unwrap();
+    upstream.repository.find_reference(TAG).unwrap().delete().unwrap();
+    assert_eq!(look().refs, [branch]);
+    assert_eq!(server.paths(), [LIST, PACK, LIST]);
     Completion::Completed
 }
 

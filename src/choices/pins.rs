@@ -1,4 +1,4 @@
-//! `vendor/pins.toml`: what exactly goes into a tree. Read here, and never written by a build.
+//! `vendor/pins.toml`: what exactly goes into a tree. Read here; `pins_writer` writes it.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -145,7 +145,7 @@ fn syslinux(table: &Table<'_>) -> Option<SyslinuxPin> {
 }
 
 /// The largest file of syslinux that is believable, in bytes.
-const MAX_SIZE: u64 = 16 << 20;
+pub const MAX_SIZE: u64 = 16 << 20;
 
 fn bounded(table: &Table<'_>, at: At<u64>, most: u64) -> Option<At<u64>> {
     if at.value <= most {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -120,6 +121,32 @@ pub const HOSTNAME: &str = "another-host";
 pub const HOME: &str = "/home/somebody-else";
 /// How far the clock is ahead.
 const AHEAD: &str = "+400d";
+/// Files keep their true times: make compares them with each other, and would begin again for ever.
+const TRUE_FILE_TIMES: [(&str, &str); 2] = [("NO_FAKE_STAT", "1"), ("FAKE_UTIME", "1")];
+
+/// A day in seconds.
+const DAY: i64 = 24 * 60 * 60;
+
+/// Whether programs under the library `faketime` see another time, and leave that of files alone; not
+/// every version of it can do that.
+fn fakes_the_clock_alone(faketime: &Utf8Path, path: &str, progress: &dyn Progress) -> bool {
+    let try_it = || {
+        let folder = tempfile::tempdir().ok()?;
+        let (file, program) = (folder.path().join("file"), "touch \"$0\" && date +%s");
+        std::fs::write(folder.path().join("true"), "").ok()?;
+        let mut command = Command::new("try libfaketime", "sh").args(["-c", program, file.to_str()?]);
+        command = command.env("PATH", path).env("LD_PRELOAD", faketime.as_str()).env("FAKETIME", AHEAD);
+        for (name, value) in TRUE_FILE_TIMES {
+            command = command.env(name, value);
+        }
+        let told: i64 = command.output(progress).ok()?.last()?.parse().ok()?;
+        let modified = |file: &std::path::Path| Some(std::fs::metadata(file).ok()?.mtime());
+        let (touched, now) = (modified(&file)?, modified(&folder.path().join("true"))?);
+        Some((touched - now).abs() < DAY && told - now > 300 * DAY)
+    };
+    try_it().unwrap_or(false)
+}
+
 /// What variations need of this system, where it has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Means {
@@ -139,9 +166,11 @@ impl Means {
         };
         let wrapped = [&hostname_wrapper()[..], &user_wrapper(), &["true".to_owned()]].concat();
         let locales = run(&["locale".into(), "-a".into()]).unwrap_or_default();
+        let mut libraries = LIBFAKETIME.iter().map(Utf8Path::new).filter(|library| library.is_file());
+        let faketime = libraries.find(|library| fakes_the_clock_alone(library, path, progress));
         let foreign = |name: &&String| !["C", "POSIX", "C.utf8", "C.UTF-8"].contains(&name.as_str());
         Self {
-            faketime: LIBFAKETIME.iter().map(Utf8Path::new).find(|path| path.is_file()).map(Utf8Path::to_owned),
+            faketime: faketime.map(Utf8Path::to_owned),
             ccache: find_program("ccache", path).is_some(),
             locale: locales.iter().find(foreign).cloned().unwrap_or_else(|| "C.UTF-8".to_owned()),
             namespaces: run(&wrapped).is_ok(),
@@ -152,7 +181,9 @@ impl Means {
     #[must_use]
     pub fn lacking(&self, variation: Variation) -> Option<&'static str> {
         match variation {
-            Variation::Clock if self.faketime.is_none() => Some("found no libfaketime (package `faketime`)"),
+            Variation::Clock if self.faketime.is_none() => {
+                Some("found no libfaketime that leaves the times of files alone")
+            }
             Variation::CompilerCache if !self.ccache => Some("found no ccache"),
             Variation::User | Variation::Hostname if !self.namespaces => {
                 Some("`unshare` (util-linux) cannot make user namespaces here")
@@ -181,8 +212,9 @@ impl Means {
             Variation::Clock => {
                 set("LD_PRELOAD", self.faketime.as_deref().map_or("", Utf8Path::as_str));
                 set("FAKETIME", AHEAD);
-                // Files keep their times: make compares them with each other.
-                set("NO_FAKE_STAT", "1");
+                for (name, value) in TRUE_FILE_TIMES {
+                    set(name, value);
+                }
             }
             Variation::TimeZone => set("TZ", "Pacific/Kiritimati"),
             Variation::Locale => {

@@ -66,13 +66,16 @@ pub enum Error {
 /// leading folder, as in `syslinux-6.03/bios/core/lpxelinux.0`.
 pub type Wanted = BTreeMap<Utf8PathBuf, u64>;
 
+/// The content of each member.
+pub type Contents = BTreeMap<Utf8PathBuf, Vec<u8>>;
+
 /// Reads the members `wanted` from the archive at `path`.
 ///
 /// # Errors
 ///
 /// [`Error`]. A member of another size than wanted is an error only when it is larger: the digest
 /// finds the rest.
-pub fn read_members(path: &Utf8Path, wanted: &Wanted) -> Result<BTreeMap<Utf8PathBuf, Vec<u8>>, Error> {
+pub fn read_members(path: &Utf8Path, wanted: &Wanted) -> Result<Contents, Error> {
     let mut file = fs::open(path)?;
     let mut magic = [0; 6];
     let length = read_up_to(&mut file, &mut magic).map_err(|error| fs::Error::new("read", path, error))?;
@@ -132,7 +135,7 @@ impl Form {
 struct Collector<'a> {
     path: &'a Utf8Path,
     wanted: &'a Wanted,
-    found: BTreeMap<Utf8PathBuf, Vec<u8>>,
+    found: Contents,
     unpacked: u64,
 }
 

@@ -1,14 +1,15 @@
-//! The bare git cache: brings a commit in from any git URL or local path.
+//! The bare git cache: brings a commit in from any git URL or local path; and the one way to look
+//! at a repository with its history.
 
 use std::io::Write;
 
 use camino::Utf8Path;
-use git2::{AutotagOption, FetchOptions, Oid, RemoteCallbacks, Repository};
+use git2::{AutotagOption, FetchOptions, Oid, Remote, RemoteCallbacks, Repository};
 
 use super::http::Http;
 use super::transport::{prepare, with_http};
 use crate::choices::pins::IpxePin;
-use crate::digest::CommitId;
+use crate::digest::{CommitId, Sha256Digest};
 use crate::fs;
 use crate::progress::{Kind, Progress, Task};
 
@@ -105,9 +106,7 @@ pub fn fetch(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let commit = &pin.commit;
-    if url.starts_with("ssh://") || (local_path(url).is_none() && !url.contains("://")) {
-        return Err(Error::Fetch { url: url.into(), reason: "ssh is not spoken here".into() });
-    }
+    refuse_ssh(url)?;
     let mut task = Task::start(progress, Kind::Clone, url, None);
     let fetched = match local_path(url) {
         Some(path) => copy(repository, path, commit, &mut task),
@@ -118,11 +117,91 @@ pub fn fetch(
         return Ok(());
     }
     Err(match fetched {
-        Err(_) if progress.cancelled() => Error::Cancelled { url: url.into() },
-        Err(error) => Error::Fetch { url: url.into(), reason: error.message().to_owned() },
+        Err(error) => failed(url, &error, progress),
         Ok(()) => Error::NoCommit { url: url.into(), commit: *commit },
     })
 }
+
+fn refuse_ssh(url: &str) -> Result<(), Error> {
+    if url.starts_with("ssh://") || (local_path(url).is_none() && !url.contains("://")) {
+        return Err(Error::Fetch { url: url.into(), reason: "ssh is not spoken here".into() });
+    }
+    Ok(())
+}
+
+fn failed(url: &str, error: &git2::Error, progress: &dyn Progress) -> Error {
+    if progress.cancelled() {
+        return Error::Cancelled { url: url.into() };
+    }
+    Error::Fetch { url: url.into(), reason: error.message().to_owned() }
+}
+
+/// Full names of branches and tags, sorted, and what they lead to: a commit, or a tag that leads to one.
+pub type Refs = Vec<(String, Oid)>;
+
+/// A repository with its history, and where its branches and tags lead.
+pub struct Upstream {
+    /// Has all that they lead to.
+    pub repository: Repository,
+    /// The branches and tags.
+    pub refs: Refs,
+    /// The full name of the default branch, where there is one.
+    pub head: Option<String>,
+}
+
+/// Opens the repository that the local path `url` means, or brings all branches and tags of the git
+/// URL `url` with their history into the bare repository at `scratch`, which may be that of another
+/// URL already.
+///
+/// # Errors
+///
+/// As [`fetch`].
+pub fn upstream(
+    scratch: &Utf8Path,
+    url: &str,
+    http: Option<&Http>,
+    progress: &dyn Progress,
+) -> Result<Upstream, Error> {
+    refuse_ssh(url)?;
+    prepare();
+    if let Some(path) = local_path(url) {
+        return open_local(path).map_err(|error| failed(url, &error, progress));
+    }
+    let repository = open(scratch)?;
+    let mut task = Task::start(progress, Kind::Clone, url, None);
+    let own = format!("refs/mirror/{}/", Sha256Digest::of(url.as_bytes()).short());
+    let fetched = Fetcher { repository: &repository, url, http, progress }.fetch_all(&own, &mut task);
+    let (refs, head) = fetched.map_err(|error| failed(url, &error, progress))?;
+    task.finish(format!("{} branches and tags", refs.len()));
+    Ok(Upstream { repository, refs, head })
+}
+
+fn open_local(path: &Utf8Path) -> Result<Upstream, git2::Error> {
+    let repository = Repository::open(path)?;
+    let refs = branches_and_tags(&repository, "refs/")?;
+    let head = repository.head().ok().and_then(|head| head.name().ok().map(str::to_owned));
+    Ok(Upstream { repository, refs, head })
+}
+
+/// Where the refs below `root` lead that stand for branches and tags, with the names that these have.
+fn branches_and_tags(repository: &Repository, root: &str) -> Result<Refs, git2::Error> {
+    let mut refs = Vec::new();
+    for reference in repository.references()? {
+        let reference = reference?;
+        // A name that is not UTF-8 cannot be pinned.
+        let name = reference.name().ok().and_then(|name| name.strip_prefix(root)).map(|name| format!("refs/{name}"));
+        let name = name.filter(|name| name.starts_with(HEADS) || name.starts_with(TAGS));
+        // A branch may be another name for one that is not there.
+        refs.extend(name.zip(reference.resolve().ok().and_then(|reference| reference.target())));
+    }
+    refs.sort_unstable();
+    Ok(refs)
+}
+
+/// What the full names of branches begin with.
+pub const HEADS: &str = "refs/heads/";
+/// What the full names of tags begin with.
+pub const TAGS: &str = "refs/tags/";
 
 /// The path that `url` means, where it means one on this machine.
 #[must_use]
@@ -198,11 +277,7 @@ impl Fetcher<'_> {
                 (false, true) => UNSHALLOW,
                 (false, false) => 0,
             };
-            let mut once = || self.fetch_once(&refspecs, depth, task);
-            result = match self.http {
-                Some(http) => with_http(http, || http.interruptible(self.progress, &mut once)),
-                None => once(),
-            };
+            result = self.fetch_once(&refspecs, depth, task).map(drop);
             if has(self.repository, commit) || self.progress.cancelled() {
                 break;
             }
@@ -210,14 +285,32 @@ impl Fetcher<'_> {
         result
     }
 
-    fn fetch_once(&self, refspecs: &[String], depth: i32, task: &mut Task<'_>) -> Result<(), git2::Error> {
-        let mut callbacks = RemoteCallbacks::new();
-        callbacks.transfer_progress(|stats| {
-            task.set(stats.received_objects() as u64, Some(stats.total_objects() as u64));
-            !self.progress.cancelled()
-        });
-        let mut options = FetchOptions::new();
-        options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
-        self.repository.remote_anonymous(self.url)?.fetch(refspecs, Some(&mut options), None)
+    /// Fetches all branches and tags with their history, and keeps them below `own`, where those go
+    /// that the server has no more. Gives where they lead, and the default branch.
+    fn fetch_all(&self, own: &str, task: &mut Task<'_>) -> Result<(Refs, Option<String>), git2::Error> {
+        let refspecs = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:{own}{kind}/*"));
+        let mut remote = self.fetch_once(&refspecs, 0, task)?;
+        remote.prune(None)?;
+        let head = remote.default_branch().ok().and_then(|name| name.as_str().ok().map(str::to_owned));
+        Ok((branches_and_tags(self.repository, own)?, head))
+    }
+
+    fn fetch_once(&self, refspecs: &[String], depth: i32, task: &mut Task<'_>) -> Result<Remote<'_>, git2::Error> {
+        let mut once = || {
+            let mut callbacks = RemoteCallbacks::new();
+            callbacks.transfer_progress(|stats| {
+                task.set(stats.received_objects() as u64, Some(stats.total_objects() as u64));
+                !self.progress.cancelled()
+            });
+            let mut options = FetchOptions::new();
+            options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
+            let mut remote = self.repository.remote_anonymous(self.url)?;
+            remote.fetch(refspecs, Some(&mut options), None)?;
+            Ok(remote)
+        };
+        match self.http {
+            Some(http) => with_http(http, || http.interruptible(self.progress, &mut once)),
+            None => once(),
+        }
     }
 }

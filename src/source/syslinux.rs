@@ -4,10 +4,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Supply;
-use super::archive::{self, Wanted};
+use super::archive::{self, Contents, Wanted};
 use super::download::{self, download};
 use super::http::Network;
-use crate::choices::pins::{ArchivePin, MemberPin, SyslinuxPin};
+use crate::choices::pins::{ArchivePin, MAX_SIZE, MemberPin, SyslinuxPin};
 use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths::Cache;
@@ -93,6 +93,12 @@ pub struct ArchiveRecord {
     pub sha256: Sha256Digest,
 }
 
+impl ArchiveRecord {
+    fn new(path: &str, sha256: Sha256Digest) -> Self {
+        Self { name: path.rsplit('/').next().unwrap_or(path).to_owned(), sha256 }
+    }
+}
+
 /// Brings `members`, some or all of the pin's, into the cache.
 ///
 /// # Errors
@@ -111,15 +117,38 @@ pub fn fetch(
         return Ok(());
     }
     match supply.given {
-        Some(path) if !path.contains("://") => {
-            if !Utf8Path::new(path).is_file() {
-                return Err(Error::NoArchive(path.into()));
-            }
-            fetcher.take(Utf8Path::new(path), path, None)
-        }
-        Some(url) => fetcher.download(&[ArchivePin { url: url.into(), sha256: None }], supply.network),
-        None => fetcher.download(&pin.archives, supply.network),
+        Some(given) => fetcher.given(given, supply.network, |path, name| fetcher.take(path, name, None)),
+        None => fetcher.first_of(&pin.archives, supply.network),
     }
+}
+
+/// Takes the members whose paths `pin` has out of the archive that is given, whatever they are, and
+/// keeps them in the cache. Gives their pins, and what the archive is.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn survey(
+    pin: &SyslinuxPin,
+    given: &str,
+    network: &Network,
+    cache: &Cache,
+    progress: &dyn Progress,
+) -> Result<(Vec<MemberPin>, ArchiveRecord), Error> {
+    let fetcher = Fetcher { pin, missing: pin.members.iter().collect(), cache, progress };
+    fetcher.given(given, network, |path, name| {
+        let (sha256, _) = fs::sha256(path)?;
+        let wanted = pin.members.iter().map(|member| (member.path.clone(), MAX_SIZE)).collect();
+        let contents = archive::read_members(path, &wanted)?;
+        let found = |member: &MemberPin| {
+            let content = &contents[&member.path];
+            MemberPin { sha256: Sha256Digest::of(content), size: content.len() as u64, ..member.clone() }
+        };
+        let members: Vec<_> = pin.members.iter().map(found).collect();
+        let record = ArchiveRecord::new(name, sha256);
+        fetcher.keep(&members.iter().collect::<Vec<_>>(), &contents, &record)?;
+        Ok((members, record))
+    })
 }
 
 /// Brings members in that the cache lacks.
@@ -139,30 +168,54 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Downloads the first of `archives` that can be had, and takes the members out of it.
-    fn download(&self, archives: &[ArchivePin], network: &Network) -> Result<(), Error> {
+    /// Takes the members out of the first of `archives` that can be had.
+    fn first_of(&self, archives: &[ArchivePin], network: &Network) -> Result<(), Error> {
         let mut result = Err(self.offline());
-        let Network::Online(http) = network else { return result };
         for archive in archives {
-            // A query may hold what is nobody's business; the name ends up in the manifest.
-            let path = archive.url.split(['?', '#']).next().unwrap_or_default();
-            let name = path.rsplit('/').next().unwrap_or_default();
-            let short = Sha256Digest::of(archive.url.as_bytes()).short();
-            let partial = self.cache.downloads().join(format!("{short}.partial"));
-            result = download(http, &archive.url, &partial, MAX_ARCHIVE, self.progress)
-                .map_err(Error::from)
-                .and_then(|()| {
-                    let taken = self.take(&partial, name, archive.sha256);
-                    fs::remove_file(&partial)?;
-                    taken
-                })
-                .map_err(|error| name_by_url(error, &archive.url, &partial));
+            result = self.download(&archive.url, network, |path, name| self.take(path, name, archive.sha256));
             // A file that is not what was pinned is a reason to stop and look, not to try elsewhere.
             if !matches!(result, Err(Error::Download(_))) || self.progress.cancelled() {
                 break;
             }
         }
         result
+    }
+
+    /// Hands the archive at `place`, a path or an address, to `take`, and what it is called.
+    fn given<T>(
+        &self,
+        place: &str,
+        network: &Network,
+        take: impl FnOnce(&Utf8Path, &str) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if place.contains("://") {
+            return self.download(place, network, take);
+        }
+        let file = Utf8Path::new(place);
+        if file.is_file() { take(file, place) } else { Err(Error::NoArchive(place.into())) }
+    }
+
+    /// Downloads the archive at `url`, and hands it to `take`, and what it is called.
+    fn download<T>(
+        &self,
+        url: &str,
+        network: &Network,
+        take: impl FnOnce(&Utf8Path, &str) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let Network::Online(http) = network else { return Err(self.offline()) };
+        // A query may hold what is nobody's business; the name ends up in the manifest.
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let short = Sha256Digest::of(url.as_bytes()).short();
+        let partial = self.cache.downloads().join(format!("{short}.partial"));
+        download(http, url, &partial, MAX_ARCHIVE, self.progress)
+            .map_err(Error::from)
+            .and_then(|()| {
+                let taken = take(&partial, name);
+                fs::remove_file(&partial)?;
+                taken
+            })
+            .map_err(|error| name_by_url(error, url, &partial))
     }
 
     /// Verifies the archive at `path`, called `name`, where `sha256` is known for it, and each
@@ -185,13 +238,15 @@ impl Fetcher<'_> {
                 return Err(Error::MemberMismatch { archive, member, found, wanted: pin.sha256 });
             }
         }
-        for pin in &self.missing {
+        self.keep(&self.missing, &contents, &ArchiveRecord::new(name, found))
+    }
+
+    fn keep(&self, members: &[&MemberPin], contents: &Contents, record: &ArchiveRecord) -> Result<(), Error> {
+        for pin in members {
             fs::write_atomic(&self.cache.blob(&pin.sha256), &contents[&pin.path])?;
         }
-        let name = name.rsplit('/').next().unwrap_or(name).to_owned();
-        let record = serde_json::json!(ArchiveRecord { name, sha256: found });
-        fs::write_atomic(&self.cache.syslinux_record(&self.pin.version), record.to_string().as_bytes())?;
-        Ok(())
+        let record = serde_json::json!(record).to_string();
+        Ok(fs::write_atomic(&self.cache.syslinux_record(&self.pin.version), record.as_bytes())?)
     }
 }
 

@@ -118,7 +118,7 @@ pub fn build(trust: bool) -> Vec<Need> {
     needs
 }
 
-/// What the tests need; `trust` is as for [`build`]. A test whose need is not met is skipped and says so.
+/// What the checks need; `trust` is as for [`build`]. A check whose need is not met is skipped and says so.
 #[must_use]
 pub fn check(trust: bool) -> Vec<Need> {
     let mut needs = build(trust);
@@ -149,6 +149,17 @@ pub fn check(trust: bool) -> Vec<Need> {
                 "syslinux",
             ],
             test: Test::File(DISTRIBUTION_SYSLINUX),
+        },
+        Need {
+            name: "python",
+            purpose: "installs the linters of the workflows",
+            packages: ["python3 python3-venv", "python3", "python", "python3", "python3"],
+            // Debian has what makes a folder for them in a package of its own.
+            test: Test::Program(
+                "python3",
+                &["-c", "import ensurepip, sys, venv; print('Python', sys.version.split()[0])"],
+                "Python",
+            ),
         },
     ]);
     needs

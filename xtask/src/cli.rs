@@ -80,10 +80,23 @@ Examples:
         #[command(flatten)]
         origins: OriginArgs,
     },
+    /// Moves the pins to newer inputs, and says what that brings
+    #[command(
+        after_help = "No build does this by itself. The pins are written as a whole or not at all; their comments
+stay. What is new is in the cache afterwards.
+
+Examples:
+  cargo xtask update                                 iPXE's newest release
+  cargo xtask update ipxe --to master --dry-run      what master has since the pin
+  cargo xtask update ipxe --ipxe-url ../ipxe --to 0ab2277c40f1de56c736b9e7db7ee23d52509ec5
+  cargo xtask update syslinux --syslinux-archive syslinux-6.03.zip"
+    )]
+    Update(Update),
     /// Says which tools are there, which are missing, and how to install them
     #[command(after_help = "Examples:
   cargo xtask doctor
-  cargo xtask doctor --for check --install-deps")]
+  cargo xtask doctor --for check --install-deps
+  cargo xtask doctor --for boot-test --prepare-host    on Ubuntu 24.04")]
     Doctor(Doctor),
     /// Compares a tree or a tarball with its own manifest and checksums
     #[command(after_help = "Examples:
@@ -118,10 +131,18 @@ Examples:
   cargo xtask reproduce --list                       what can be varied"
     )]
     Reproduce(Reproduce),
-    /// Runs every check of this repository: format, lints, tests
+    /// Writes every file of a release, and makes a draft of it
+    #[command(after_help = "Without --dry-run the files become one draft release of the repository, through GitHub's
+program `gh`.
+
+Examples:
+  cargo xtask release --dry-run                      the files alone, in dist/release
+  cargo xtask release --files dist/release --tag v0.1.0")]
+    Release(Release),
+    /// Runs every check of this repository: format, lints, workflows, tests
     #[command(after_help = "Examples:
   cargo xtask check --install-deps                   on a fresh machine
-  cargo xtask check --require-real                   fails where a test has to be skipped")]
+  cargo xtask check --require-real                   fails where anything has to be skipped")]
     Check(Check),
     /// Measures
     Bench {
@@ -239,6 +260,30 @@ pub struct Reproduce {
     pub make: MakeArgs,
 }
 
+/// `release`.
+#[derive(Args)]
+pub struct Release {
+    /// Writes the files, and publishes nothing
+    #[arg(long, conflicts_with = "files")]
+    pub dry_run: bool,
+    /// Publishes these files, once they are found to be as their checksums say
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub files: Option<Utf8PathBuf>,
+    /// The tag of the release, which has to be v and the version
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// Where the files go [default: dist/release]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
+    /// Installs missing tools first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+    #[command(flatten)]
+    pub origins: OriginArgs,
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
 /// `inspect`.
 #[derive(Args)]
 pub struct Inspect {
@@ -258,6 +303,9 @@ pub struct Doctor {
     /// Installs what is missing, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
+    /// Lets boot tests run without root, through sudo: user namespaces, readable kernels, a tap device
+    #[arg(long)]
+    pub prepare_host: bool,
 }
 
 /// What tools are needed for.
@@ -272,6 +320,38 @@ pub enum Work {
     Reproduce,
     /// Running this repository's checks.
     Check,
+}
+
+/// `update`.
+#[derive(Args)]
+pub struct Update {
+    /// Which pins [default: both]
+    #[arg(value_enum)]
+    pub what: Option<Input>,
+    /// A tag, a branch or a whole commit id of iPXE, or a version of syslinux [default: iPXE's newest release]
+    #[arg(long, value_name = "REF", requires = "what")]
+    pub to: Option<String>,
+    /// Says what would change, and changes no pin
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Opens no socket: uses the files that are named
+    #[arg(long)]
+    pub offline: bool,
+    /// A git URL or a local path to look for iPXE in instead of the pinned address
+    #[arg(long, value_name = "URL")]
+    pub ipxe_url: Option<String>,
+    /// A path or URL of the syslinux release, .zip or .tar.xz, to pin the files of
+    #[arg(long, value_name = "FILE")]
+    pub syslinux_archive: Option<String>,
+}
+
+/// What is pinned.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Input {
+    /// iPXE's source.
+    Ipxe,
+    /// The prebuilt syslinux files.
+    Syslinux,
 }
 
 /// `boot-test`.
@@ -338,10 +418,10 @@ fn web_address(text: &str) -> Result<String, String> {
 /// `check`.
 #[derive(Args)]
 pub struct Check {
-    /// Installs what the tests need first, as root or through sudo
+    /// Installs what the checks need first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
-    /// Fails where a test has to be skipped
+    /// Fails where a test or a linter has to be skipped
     #[arg(long)]
     pub require_real: bool,
     #[command(flatten)]

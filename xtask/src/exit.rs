@@ -4,7 +4,7 @@ use std::error::Error;
 
 use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
 use netboot_loaders::tree::checked;
-use netboot_loaders::{baseline, boot_test, build, build_loaders, reproduce, toolchain, tree};
+use netboot_loaders::{baseline, boot_test, build, build_loaders, release, reproduce, toolchain, tree, update};
 
 /// What `--help` says of them.
 pub const HELP: &str = "\
@@ -100,6 +100,18 @@ impl From<reproduce::Error> for Failure {
     }
 }
 
+impl From<release::Error> for Failure {
+    fn from(error: release::Error) -> Self {
+        use release::Error as E;
+        let code = match &error {
+            E::Bundle(error) => bundle_code(error),
+            E::Different { .. } | E::Verify(_) => DIFFERENT,
+            E::Occupied(_) | E::Fs(_) => FAILURE,
+        };
+        Self::of(code, &error)
+    }
+}
+
 fn build_code(error: &build_loaders::Error) -> u8 {
     use build_loaders::Error as E;
     match error {
@@ -114,6 +126,22 @@ fn build_code(error: &build_loaders::Error) -> u8 {
         E::Baseline(baseline::Error::Drift { .. }) => CHECK,
         E::Build(build::Error::Make { .. } | build::Error::Unexpected { .. }) => BUILD,
         E::Build(_) | E::Baseline(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
+    }
+}
+
+impl From<update::Error> for Failure {
+    fn from(error: update::Error) -> Self {
+        use update::Error as E;
+        let code = match &error {
+            E::Pins(_) | E::NoArchive | E::BadVersion(_) => BAD_INPUT,
+            E::Offline(_) | E::NoRelease(_) | E::UnknownRef { .. } | E::UnknownCommit { .. } => UNAVAILABLE,
+            E::Git(error) => git_code(error),
+            E::Ipxe(error) => ipxe_code(error),
+            E::Syslinux(error) => syslinux_code(error),
+            E::Cancelled => INTERRUPTED,
+            E::History { .. } | E::Older { .. } | E::Unfit { .. } | E::Fs(_) => FAILURE,
+        };
+        Self::of(code, &error)
     }
 }
 
@@ -146,12 +174,18 @@ fn checked_code(error: &checked::Error) -> u8 {
 
 fn ipxe_code(error: &ipxe::Error) -> u8 {
     match error {
-        ipxe::Error::Git(git::Error::Fetch { .. } | git::Error::NoCommit { .. }) | ipxe::Error::Offline { .. } => {
-            UNAVAILABLE
-        }
+        ipxe::Error::Git(error) => git_code(error),
+        ipxe::Error::Offline { .. } => UNAVAILABLE,
         ipxe::Error::Mismatch { .. } => MISMATCH,
         ipxe::Error::Patch { .. } => BAD_INPUT,
-        ipxe::Error::Git(_) | ipxe::Error::Fs(_) => FAILURE,
+        ipxe::Error::Fs(_) => FAILURE,
+    }
+}
+
+fn git_code(error: &git::Error) -> u8 {
+    match error {
+        git::Error::Fetch { .. } | git::Error::NoCommit { .. } => UNAVAILABLE,
+        git::Error::Cancelled { .. } | git::Error::Cache { .. } | git::Error::Fs(_) => FAILURE,
     }
 }
 

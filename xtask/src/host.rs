@@ -136,8 +136,16 @@ fn proxy() -> Option<Proxy> {
 
 /// What compiler launchers are configured by.
 fn launcher_environment() -> Vec<(String, String)> {
-    let relevant =
-        |name: &str| name == "HOME" || ["CCACHE_", "SCCACHE_", "DISTCC_"].iter().any(|prefix| name.starts_with(prefix));
+    variables(|name| name == "HOME" || ["CCACHE_", "SCCACHE_", "DISTCC_"].iter().any(|prefix| name.starts_with(prefix)))
+}
+
+/// What GitHub's command line program goes by.
+pub fn github_environment() -> Vec<(String, String)> {
+    let relevant = ["HOME", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "XDG_CONFIG_HOME"];
+    variables(|name| relevant.contains(&name) || name.starts_with("GH_") || name.starts_with("GITHUB_"))
+}
+
+fn variables(relevant: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let mut variables: Vec<_> = env::vars().filter(|(name, _)| relevant(name)).collect();
     variables.sort();
     variables

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: format, lints, documentation, tests; and what was skipped, and why.
+//! `cargo xtask check`: format, lints, documentation, workflows, tests; and what was skipped, and why.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use netboot_loaders::progress::Progress;
 use netboot_loaders::toolchain::needs;
 use serde_json::json;
 
-use super::install;
+use super::{install, linters};
 use crate::cli::Check;
 use crate::exit::{CHECK, Failure, INTERRUPTED, MISMATCH};
 use crate::host::Host;
@@ -38,12 +38,18 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
             failed.push(name);
         }
     }
-    let tests = tests(args, host)?;
+    let linted = linters::run(args.install_deps, host)?;
+    interrupted(host)?;
+    if linted.failed {
+        failed.push("workflows");
+    }
+    let mut tests = tests(args, host)?;
     if tests.failed > 0 || !tests.ended_well {
         failed.push("tests");
     }
+    tests.skipped.extend(linted.skipped);
     if args.require_real && !tests.skipped.is_empty() {
-        failed.push("tests that were skipped");
+        failed.push("what was skipped");
     }
     let skipped: String = tests.skipped.iter().map(|line| format!("SKIPPED: {line}\n")).collect();
     let totals = format!("check: {} passed, {} failed, {} skipped\n", tests.passed, tests.failed, tests.skipped.len());

@@ -11,7 +11,7 @@ use netboot_loaders::toolchain::needs::{self, Need};
 use netboot_loaders::toolchain::probe::Status;
 use serde_json::json;
 
-use super::install;
+use super::{install, prepare};
 use crate::cli::{Doctor, Work};
 use crate::exit::{Failure, MISSING_TOOL};
 use crate::host::Host;
@@ -26,8 +26,12 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         Work::Check => needs::check(trust),
     };
     let path = search_path(&host.path);
+    let prepared = || if args.prepare_host { prepare::run(host) } else { Ok(()) };
+    prepared()?;
     if args.install_deps {
         install::missing(&needs, host)?;
+        // For a kernel that has just come.
+        prepared()?;
     }
     let cache = host.cache()?;
     let statuses: Vec<Status> = needs.iter().map(|need| need.probe(&path, &cache, host.ui)).collect();

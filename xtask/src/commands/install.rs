@@ -34,33 +34,55 @@ pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
             "found no package manager, wanted apt-get, dnf, pacman, zypper or apk\nhint: run `cargo xtask doctor` and install by hand what it names",
         ));
     };
-    let shell = Shell::new()?;
-    // The package manager talks to the terminal itself: it may have to ask.
-    let sudo = find_program("sudo", &host.path).is_some();
-    let prefix = match (is_root(&shell)?, sudo) {
-        (true, _) => None,
-        (false, true) => Some("sudo"),
-        (false, false) => {
-            let text = format!(
-                "cannot install without root, and found no sudo\nhint: as root, {}",
-                install_lines(&unmet, &host.path)
-            );
-            return Err(Failure::new(MISSING_TOOL, &text));
-        }
+    let lines = || install_lines(&unmet, &host.path);
+    let Some(root) = Root::find(host)? else {
+        let text = format!("cannot install without root, and found no sudo\nhint: as root, {}", lines());
+        return Err(Failure::new(MISSING_TOOL, &text));
     };
     for words in manager.install_commands(&unmet) {
-        let mut words = prefix.map(str::to_owned).into_iter().chain(words);
-        let program = words.next().unwrap_or_default();
-        let command = cmd!(shell, "{program} {words...}").env("DEBIAN_FRONTEND", "noninteractive");
-        let mut command = std::process::Command::from(command);
-        // Standard output belongs to this program's own results.
-        let status = command.stdout(std::io::stderr()).status()?;
-        if !status.success() {
-            let text = format!("`{program}` failed\nhint: {}", install_lines(&unmet, &host.path));
+        if !root.run(&words)? {
+            let text = format!("`{}` failed\nhint: {}", root.shown(&words), lines());
             return Err(Failure::new(MISSING_TOOL, &text));
         }
     }
     Ok(())
+}
+
+/// How this process gets root's rights.
+pub(super) struct Root {
+    shell: Shell,
+    sudo: bool,
+}
+
+impl Root {
+    /// `None` where it does not.
+    pub(super) fn find(host: &Host<'_>) -> Result<Option<Self>, Failure> {
+        let shell = Shell::new()?;
+        let root = is_root(&shell)?;
+        let found = root || find_program("sudo", &host.path).is_some();
+        Ok(found.then_some(Self { shell, sudo: !root }))
+    }
+
+    /// Whether this process has them already.
+    pub(super) fn is_held(&self) -> bool {
+        !self.sudo
+    }
+
+    /// Runs a program on the terminal, since it may have to ask, and says whether it succeeded.
+    pub(super) fn run(&self, words: &[String]) -> Result<bool, Failure> {
+        let mut words = self.sudo.then_some("sudo").into_iter().chain(words.iter().map(String::as_str));
+        let program = words.next().unwrap_or_default();
+        let shell = &self.shell;
+        let command = cmd!(shell, "{program} {words...}").env("DEBIAN_FRONTEND", "noninteractive");
+        let mut command = std::process::Command::from(command);
+        // Standard output belongs to this program's own results.
+        Ok(command.stdout(std::io::stderr()).status()?.success())
+    }
+
+    /// The program that [`Self::run`] starts.
+    fn shown<'w>(&self, words: &'w [String]) -> &'w str {
+        if self.sudo { "sudo" } else { words.first().map_or("", String::as_str) }
+    }
 }
 
 fn is_root(shell: &Shell) -> Result<bool, Failure> {

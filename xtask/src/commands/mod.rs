@@ -9,7 +9,11 @@ mod doctor;
 mod fetch;
 mod inspect;
 mod install;
+mod linters;
+mod prepare;
+mod release;
 mod reproduce;
+mod update;
 mod verify;
 
 use clap::CommandFactory;
@@ -25,9 +29,11 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
         Command::BuildLoaders(args) => build_loaders::run(&args, host),
         Command::Fetch(args) => fetch::run(&args, host),
         Command::BundleSources { out, origins } => bundle_sources::run(out.as_deref(), &origins, host),
+        Command::Update(args) => update::run(args, host),
         Command::Doctor(args) => doctor::run(&args, host),
         Command::Verify { path } => verify::run(path, host),
         Command::Inspect(args) => inspect::run(&args, host),
+        Command::Release(args) => release::run(&args, host),
         Command::Reproduce(args) => reproduce::run(&args, host),
         Command::BootTest(args) => boot_test::run(&args, host),
         Command::Check(args) => check::run(&args, host),

@@ -1,5 +1,7 @@
 //! A project with the repository's own pins, and a cache with the pinned sources.
 
+#![allow(dead_code, reason = "every test file uses another part of this")]
+
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -116,6 +118,14 @@ impl Real {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(["--project", self.project.as_str(), "--cache-dir", self.cache.as_str()]).args(arguments);
         command
+    }
+
+    /// Brings the pinned sources into the cache of this project.
+    pub fn fetch(&self) {
+        let archive = self.archive();
+        let mut command = self.command(&["fetch", "--offline", "--ipxe-url", self.sources.ipxe_git().as_str()]);
+        let output = command.args(["--syslinux-archive", &archive]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Builds from the pinned sources, and returns what was said.

@@ -1,0 +1,88 @@
+//! What a consumer reads of a tree's origin: a software bill of materials and build provenance, in
+//! the standard forms. Pure functions of a manifest: no clock, no random numbers, no host.
+
+pub mod provenance;
+pub mod sbom;
+
+mod cyclonedx;
+
+use camino::Utf8Path;
+use serde::Serialize;
+
+use crate::digest::Sha256Digest;
+use crate::paths;
+use crate::tree::manifest::{Embedded, File, Manifest};
+
+/// Where iPXE's commits are published, as an SPDX download location without the commit.
+const IPXE_REPOSITORY: &str = "git+https://github.com/ipxe/ipxe.git";
+
+/// The package URL of the iPXE that was pinned.
+fn ipxe_purl(manifest: &Manifest) -> String {
+    format!("pkg:github/ipxe/ipxe@{}", manifest.ipxe.commit)
+}
+
+/// The package URL of a syslinux release. It names no archive, as the manifest does not.
+fn syslinux_purl(version: &str) -> String {
+    format!("pkg:generic/syslinux@{}", percent_encoded(version))
+}
+
+/// The package URL of a file in a syslinux release.
+fn member_purl(version: &str, member: &Utf8Path) -> String {
+    let segments: Vec<String> = member.as_str().split('/').map(percent_encoded).collect();
+    format!("{}#{}", syslinux_purl(version), segments.join("/"))
+}
+
+/// As package URLs have it: all but letters, digits and `.-_~:` becomes `%XX`.
+fn percent_encoded(text: &str) -> String {
+    let encoded = |byte: u8| match byte {
+        b'.' | b'-' | b'_' | b'~' | b':' => char::from(byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encoded).collect()
+}
+
+/// The iPXE loaders among the files, each with how it came to be. A tree of syslinux alone has none,
+/// and then iPXE is no part of it.
+fn loaders(manifest: &Manifest) -> impl Iterator<Item = (&Utf8Path, &Embedded)> {
+    manifest.files.iter().filter_map(|file| Some((file.path.as_path(), file.ipxe.as_ref()?)))
+}
+
+/// Whether a file is a text that was put into the tree as it was.
+fn is_chosen_text(file: &File) -> bool {
+    file.path == paths::PXELINUX_DEFAULT
+}
+
+/// The folder of the project with its files named from there: no path of a host.
+fn project() -> paths::Project {
+    paths::Project::new("")
+}
+
+/// The two files of a tree that its manifest does not list.
+fn unlisted(manifest: &Manifest) -> [(&'static str, Sha256Digest); 2] {
+    [
+        (paths::MANIFEST, Sha256Digest::of(manifest.to_json().as_bytes())),
+        (paths::SHA256SUMS, Sha256Digest::of(manifest.sha256sums().as_bytes())),
+    ]
+}
+
+fn to_text(document: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("these documents have string keys only");
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_url_is_as_its_specification_says() {
+        assert_eq!(syslinux_purl("6.04-pre1~x+y"), "pkg:generic/syslinux@6.04-pre1~x%2By");
+        assert_eq!(
+            member_purl("6.03", "bios/core/a b#.0".into()),
+            "pkg:generic/syslinux@6.03#bios/core/a%20b%23.0",
+            "a space and a `#` are data, a `/` is not"
+        );
+    }
+}

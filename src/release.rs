@@ -1,0 +1,199 @@
+//! The files of a release: what is deployed, what it was made from, and what says so. The same inputs give
+//! the same bytes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::attest::provenance::{self, Subject};
+use crate::attest::sbom;
+use crate::build_loaders::Outcome;
+use crate::choices::pins::Pins;
+use crate::digest::Sha256Digest;
+use crate::fs::{self, EntryKind};
+use crate::paths::{self, Cache, Project, ReleaseNames};
+use crate::progress::Progress;
+use crate::source::bundle;
+use crate::tarball;
+use crate::tree::manifest::Manifest;
+use crate::tree::verify::{self, verify};
+
+/// Why there is no release.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The sources cannot be bundled.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
+    /// Something else stands where the release should go.
+    #[error(
+        "`{0}` is no release: it has no SHA256SUMS\nhint: choose another folder with `--out`, or move that one away"
+    )]
+    Occupied(Utf8PathBuf),
+    /// A file is not what the checksums say.
+    #[error("the release `{folder}` is not what its SHA256SUMS says\n  {}\nhint: make it anew with `cargo xtask release --dry-run`", differences.join("\n  "))]
+    Different {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// What is different.
+        differences: Vec<String>,
+    },
+    /// Its tarball cannot be read.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// A release in a folder.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The folder.
+    pub folder: Utf8PathBuf,
+    /// Its files, by name, with SHA-256 and size in bytes; `SHA256SUMS` is one of them.
+    pub files: BTreeMap<String, (Sha256Digest, u64)>,
+}
+
+/// Writes the release of `built`, a tree of `project`, into `folder`, whole or not at all. A release that is
+/// there already is replaced.
+///
+/// # Errors
+///
+/// [`Error`]; the old release is then as it was.
+pub fn write(
+    project: &Project,
+    pins: &Pins,
+    (cache, built): (&Cache, &Outcome),
+    folder: &Utf8Path,
+    progress: &dyn Progress,
+) -> Result<Release, Error> {
+    let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
+    if folder.exists() && !folder.join(paths::SHA256SUMS).is_file() {
+        return Err(Error::Occupied(folder.to_owned()));
+    }
+    let partial = paths::partial_release(folder);
+    fs::remove_dir_all(&partial)?;
+    fs::create_dir_all(&partial)?;
+    let (tarball, _) = tarball::pack(&built.tree, pins.ipxe.epoch, &partial.join(&names.tarball))?;
+    let (sources, _) = bundle::write(project, pins, cache, &partial.join(&names.sources), progress)?;
+    let manifest = &built.manifest;
+    let bill = sbom::cyclonedx(manifest);
+    let mut subjects = Subject::of_tree(manifest);
+    subjects.push(Subject { name: names.tarball.clone(), sha256: tarball });
+    subjects.push(Subject { name: names.sources.clone(), sha256: sources });
+    let texts = [
+        (names.sha256(&names.tarball), format!("{tarball}  {}\n", names.tarball)),
+        (names.sha256(&names.sources), format!("{sources}  {}\n", names.sources)),
+        (paths::MANIFEST.to_owned(), manifest.to_json()),
+        (names.sbom.clone(), bill),
+        (names.provenance.clone(), provenance::statement(manifest, &subjects)),
+        (names.notes.clone(), notes(project, manifest, &names)?),
+    ];
+    for (name, text) in &texts {
+        fs::write_new(&partial.join(name), text.as_bytes(), 0o644)?;
+    }
+    let sums: String = digests(&partial)?.iter().map(|(name, (digest, _))| format!("{digest}  {name}\n")).collect();
+    fs::write_new(&partial.join(paths::SHA256SUMS), sums.as_bytes(), 0o644)?;
+    if folder.exists() {
+        if !fs::exchange(&partial, folder)? {
+            fs::remove_dir_all(folder)?;
+            fs::rename(&partial, folder)?;
+        }
+        fs::remove_dir_all(&partial)?;
+    } else {
+        fs::rename(&partial, folder)?;
+    }
+    check(folder)
+}
+
+/// Checks that the release in `folder` is what its checksums say, and its tarball what its manifest says.
+///
+/// # Errors
+///
+/// [`Error::Different`] names all that is wrong.
+pub fn check(folder: &Utf8Path) -> Result<Release, Error> {
+    let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
+    let mut files = digests(folder)?;
+    let sums = files.remove(paths::SHA256SUMS);
+    let text = fs::read(&folder.join(paths::SHA256SUMS))?;
+    let text = String::from_utf8_lossy(&text);
+    let wanted: BTreeMap<&str, &str> =
+        text.lines().filter_map(|line| line.split_once("  ")).map(|(digest, name)| (name, digest)).collect();
+    let mut differences = Vec::new();
+    for (name, digest) in &wanted {
+        match files.get(*name) {
+            Some((found, _)) if found.to_string() == **digest => {}
+            Some((found, _)) => differences.push(format!("`{name}` has changed: found {found}, wanted {digest}")),
+            None => differences.push(format!("`{name}` is missing")),
+        }
+    }
+    let extra = files.keys().filter(|name| !wanted.contains_key(name.as_str()));
+    differences.extend(extra.map(|name| format!("`{name}` is not in SHA256SUMS")));
+    if differences.is_empty() {
+        let report = verify(&folder.join(&names.tarball))?;
+        differences.extend(report.differences.iter().map(ToString::to_string));
+        if fs::read(&folder.join(paths::MANIFEST))? != report.manifest.to_json().as_bytes() {
+            differences.push(format!("`{}` is not the manifest of the tarball", paths::MANIFEST));
+        }
+    }
+    if !differences.is_empty() {
+        return Err(Error::Different { folder: folder.to_owned(), differences });
+    }
+    files.extend(sums.map(|sums| (paths::SHA256SUMS.to_owned(), sums)));
+    Ok(Release { folder: folder.to_owned(), files })
+}
+
+/// The files of a folder, by name.
+fn digests(folder: &Utf8Path) -> Result<BTreeMap<String, (Sha256Digest, u64)>, fs::Error> {
+    let files = fs::walk(folder)?.into_iter().filter(|(_, kind)| *kind == EntryKind::File);
+    files.map(|(name, _)| Ok((name.to_string(), fs::sha256(&folder.join(&name))?))).collect()
+}
+
+/// The text that goes with a release: what is new, the loaders' digests, and how to check them.
+fn notes(project: &Project, manifest: &Manifest, names: &ReleaseNames) -> Result<String, fs::Error> {
+    let version = env!("CARGO_PKG_VERSION");
+    let log = fs::read_if_exists(&project.changelog())?.unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let mut text = changes(&log, version).or_else(|| changes(&log, "Unreleased")).unwrap_or_default();
+    let ipxe = &manifest.ipxe;
+    let _ = write!(text, "\n## Loaders\n\niPXE {} at commit `{}`", ipxe.version, ipxe.commit);
+    if let Some(syslinux) = &manifest.syslinux {
+        let _ = write!(text, ", syslinux {}", syslinux.version);
+    }
+    text += ".\n\n| SHA-256 | file |\n| --- | --- |\n";
+    for file in manifest.files.iter().filter(|file| !paths::is_linked_list(&file.path)) {
+        let _ = writeln!(text, "| `{}` | {} |", file.sha256, file.path);
+    }
+    let (tarball, sources) = (&names.tarball, &names.sources);
+    let _ = write!(
+        text,
+        "\n## Checking\n\n```sh\nsha256sum -c {}\ncargo xtask verify {tarball}\ncargo xtask boot-test {tarball}\n\
+         cargo xtask reproduce --against {tarball}\n```\n\nThe last one builds everything again and compares every byte. \
+         `{sources}` has all that the loaders are made from, as their licences ask; `cargo xtask build-loaders --offline \
+         --sources-from {sources}` builds from it without a network.\n",
+        names.sha256(tarball)
+    );
+    Ok(text.trim_start().to_owned())
+}
+
+/// The section of a changelog under the heading `version`.
+fn changes(log: &str, version: &str) -> Option<String> {
+    let mut lines = log.lines().skip_while(|line| !line.starts_with(&format!("## [{version}]")));
+    lines.next()?;
+    let section: Vec<&str> = lines.take_while(|line| !line.starts_with("## ") && !line.starts_with('[')).collect();
+    Some(format!("{}\n", section.join("\n").trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_those_of_the_version() {
+        let log = "# Changelog\n\n## [Unreleased]\n\nSoon.\n\n## [1.0.0] - today\n\n### Added\n\n- All.\n\n## [0.9.0]\n\nOld.\n\n[1.0.0]: x\n";
+        assert_eq!(changes(log, "1.0.0").unwrap(), "### Added\n\n- All.\n");
+        assert_eq!(changes(log, "0.9.0").unwrap(), "Old.\n");
+        assert_eq!(changes(log, "2.0.0"), None);
+    }
+}

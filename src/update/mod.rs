@@ -1,0 +1,166 @@
+//! Moves the pins: the only stage that writes `vendor/pins.toml`, and no build runs it.
+
+pub mod history;
+pub mod ipxe;
+pub mod subjects;
+pub mod syslinux;
+pub mod version;
+
+use camino::Utf8PathBuf;
+
+use crate::build_loaders::Origins;
+use crate::choices::pins::Pins;
+use crate::choices::pins_writer::{self, rewrite};
+use crate::choices::reader::Findings;
+use crate::digest::CommitId;
+use crate::fs::{self, Lock};
+use crate::paths::{Cache, Project};
+use crate::progress::Progress;
+use crate::source;
+
+/// Why the pins stay as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The pins are wrong, or cannot be rewritten.
+    #[error(transparent)]
+    Pins(#[from] pins_writer::Error),
+    /// Offline, and no repository is at hand.
+    #[error("`--offline` forbids to ask `{0}` for what is new\nhint: name a local clone of iPXE with `--ipxe-url`")]
+    Offline(String),
+    /// The repository cannot be had.
+    #[error(transparent)]
+    Git(#[from] source::git::Error),
+    /// The repository can be had, but not be read.
+    #[error(
+        "cannot read the history of `{url}`: {reason}\nhint: look at it with `git fsck`, or give another repository with `--ipxe-url`"
+    )]
+    History {
+        /// The repository.
+        url: String,
+        /// What libgit2 says.
+        reason: String,
+    },
+    /// There is no tag that a release would have.
+    #[error("`{0}` has no tag of a release, as in `v2.0.0`\nhint: say what to pin with `--to`")]
+    NoRelease(String),
+    /// There is neither such a tag nor such a branch.
+    #[error(
+        "`{url}` has neither a tag nor a branch `{name}`\nhint: give a tag, a branch or all 40 digits of a commit with `--to`{}", newest.as_ref().map(|tag| format!("; the newest release is `{tag}`")).unwrap_or_default()
+    )]
+    UnknownRef {
+        /// The repository.
+        url: String,
+        /// What was asked for.
+        name: String,
+        /// The newest tag of a release.
+        newest: Option<String>,
+    },
+    /// There is no such commit, or nothing leads to it.
+    #[error(
+        "no tag and no branch of `{url}` leads to the commit {commit}\nhint: give another repository with `--ipxe-url`, or make a branch there"
+    )]
+    UnknownCommit {
+        /// The repository.
+        url: String,
+        /// What was asked for.
+        commit: CommitId,
+    },
+    /// The newest release is older than what is pinned.
+    #[error(
+        "the newest release of `{url}` is `{tag}`, and the pinned {pinned} is newer\nhint: to go back to it, say `--to {tag}`; to follow a branch, name it with `--to`"
+    )]
+    Older {
+        /// The repository.
+        url: String,
+        /// The tag.
+        tag: String,
+        /// The version of the pin.
+        pinned: String,
+    },
+    /// The commit has something that no build can take.
+    #[error("the commit {commit} cannot be pinned: {reason}\nhint: choose another one with `--to`")]
+    Unfit {
+        /// The commit.
+        commit: CommitId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The new pin does not hold.
+    #[error(transparent)]
+    Ipxe(#[from] source::ipxe::Error),
+    /// `--to` without an archive.
+    #[error(
+        "a syslinux version alone does not say which files it has\nhint: give its release archive, too, with `--syslinux-archive`"
+    )]
+    NoArchive,
+    /// No version.
+    #[error("found `{0}`, wanted a version of syslinux\nhint: write it as in `6.03`")]
+    BadVersion(String),
+    /// The archive cannot be had, or not be used.
+    #[error(transparent)]
+    Syslinux(#[from] source::syslinux::Error),
+    /// The user asked to stop.
+    #[error("interrupted; the pins are as they were")]
+    Cancelled,
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl From<Findings> for Error {
+    fn from(findings: Findings) -> Self {
+        Self::Pins(findings.into())
+    }
+}
+
+/// With what to update.
+pub struct Request<'a> {
+    /// Whose pins.
+    pub project: &'a Project,
+    /// The cache; what is new is in it afterwards.
+    pub cache: &'a Cache,
+    /// Where inputs may come from.
+    pub origins: &'a Origins,
+    /// What to pin; the newest release otherwise.
+    pub to: Option<&'a str>,
+    /// Whether to leave the pins alone.
+    pub dry_run: bool,
+}
+
+/// The pins of a project, held for a change.
+struct Held {
+    path: Utf8PathBuf,
+    name: Utf8PathBuf,
+    text: String,
+    pins: Pins,
+    _lock: Lock,
+}
+
+impl Held {
+    fn take(request: &Request<'_>, progress: &dyn Progress) -> Result<Self, Error> {
+        let lock = Lock::acquire(&request.cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
+        let path = request.project.pins();
+        let name = path.strip_prefix(request.project.root()).unwrap_or(&path).to_owned();
+        let path = fs::resolve(&path)?;
+        let content = fs::read(&path)?;
+        let text = String::from_utf8(content).map_err(|_| pins_writer::Error::Layout(name.clone()))?;
+        let pins = Pins::parse(&name, &text)?;
+        Ok(Self { path, name, text, pins, _lock: lock })
+    }
+
+    /// What the file would be with `pins`.
+    fn rewrite(&self, pins: &Pins) -> Result<String, Error> {
+        Ok(rewrite(&self.name, &self.text, pins)?)
+    }
+
+    /// Writes `text`, where that changes anything and is wanted.
+    fn write(&self, text: &str, request: &Request<'_>, progress: &dyn Progress) -> Result<(), Error> {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if request.dry_run || text == self.text {
+            return Ok(());
+        }
+        Ok(fs::write_atomic(&self.path, text.as_bytes())?)
+    }
+}

@@ -1,0 +1,98 @@
+//! The pins of the syslinux files: what an archive has under the pinned paths.
+
+use super::{Error, Held, Request};
+use crate::choices::pins::{ArchivePin, MemberPin, Pins, SyslinuxPin};
+use crate::progress::{Event, Progress};
+use crate::source::syslinux::{ArchiveRecord, survey};
+
+/// What an update of syslinux comes to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The pin as it was.
+    pub old: SyslinuxPin,
+    /// The pin as it is now, or would be.
+    pub new: SyslinuxPin,
+    /// The archive; `None` where none was given, and nothing was done.
+    pub archive: Option<ArchiveRecord>,
+}
+
+/// Pins what the given archive has, as the version that is asked for.
+///
+/// # Errors
+///
+/// [`Error`]; the pins are then as they were.
+pub fn update(request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
+    let held = Held::take(request, progress)?;
+    let old = held.pins.syslinux.clone();
+    let Some(given) = &request.origins.syslinux_archive else {
+        return if request.to.is_some() {
+            Err(Error::NoArchive)
+        } else {
+            Ok(Outcome { new: old.clone(), old, archive: None })
+        };
+    };
+    let version = request.to.unwrap_or(&old.version);
+    // It becomes part of addresses and of a file name.
+    if !version.starts_with(|c: char| c.is_ascii_digit())
+        || !version.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c))
+    {
+        return Err(Error::BadVersion(version.into()));
+    }
+    let named = SyslinuxPin { version: version.into(), ..old.clone() };
+    let (members, archive) = survey(&named, given, &request.origins.network, request.cache, progress)?;
+    if let Some(doubt) = doubt(given, &named, &members, &old) {
+        progress.report(&Event::Warning { message: doubt });
+    }
+    let archives = old.archives.iter().map(|pin| moved(pin, &old.version, version, &archive)).collect();
+    let new = SyslinuxPin { archives, members, ..named };
+    let text = held.rewrite(&Pins { syslinux: new.clone(), ..held.pins.clone() })?;
+    held.write(&text, request, progress)?;
+    Ok(Outcome { old, new, archive: Some(archive) })
+}
+
+/// What is strange about `members`, the files of `given`: a release has other files than another one,
+/// and the same as itself.
+fn doubt(given: &str, new: &SyslinuxPin, members: &[MemberPin], old: &SyslinuxPin) -> Option<String> {
+    let (version, known) = (&new.version, &old.version);
+    match (version == known, members == old.members) {
+        (true, false) => Some(format!(
+            "`{given}` has other files than are pinned of syslinux {known}\nhint: find out whether it is a rebuild before you commit the pins; another release is named with `--to`"
+        )),
+        (false, true) => Some(format!(
+            "`{given}` has the very files that were pinned as syslinux {known}, not those of {version}\nhint: give the archive of {version}"
+        )),
+        _ => None,
+    }
+}
+
+/// The pin of a release archive, for another version of which `seen` is an archive.
+fn moved(pin: &ArchivePin, old: &str, new: &str, seen: &ArchiveRecord) -> ArchivePin {
+    let url = pin.url.replace(old, new);
+    let is = |ending: &str| url.ends_with(ending) && seen.name.ends_with(ending);
+    let sha256 = if is(".zip") || is(".tar.xz") {
+        Some(seen.sha256)
+    } else {
+        // The digest of another file says nothing about this one.
+        pin.sha256.filter(|_| url == pin.url)
+    };
+    ArchivePin { url, sha256 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Sha256Digest;
+
+    #[test]
+    fn an_archive_moves_with_its_version_and_loses_a_digest_that_is_not_its_own() {
+        let (old, seen) = (Sha256Digest::of(b"old"), Sha256Digest::of(b"seen"));
+        let pin = |url: &str, sha256| ArchivePin { url: url.into(), sha256 };
+        let archive = ArchiveRecord { name: "syslinux-6.04.zip".into(), sha256: seen };
+        let (xz, zip) = ("https://x/6.03/syslinux-6.03.tar.xz", "https://x/6.03/syslinux-6.03.zip");
+        let to = |url: &str, version| moved(&pin(url, Some(old)), "6.03", version, &archive);
+        assert_eq!(to(xz, "6.04"), pin("https://x/6.04/syslinux-6.04.tar.xz", None));
+        assert_eq!(to(zip, "6.04"), pin("https://x/6.04/syslinux-6.04.zip", Some(seen)));
+        assert_eq!(to(xz, "6.03"), pin(xz, Some(old)));
+        assert_eq!(to(zip, "6.03"), pin(zip, Some(seen)));
+    }
+}

@@ -1,0 +1,138 @@
+//! The linters of the workflows: pinned in the project, installed on request only, below `target/`.
+
+use std::process::{Command, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use netboot_loaders::fs;
+use netboot_loaders::process::find_program;
+
+use crate::exit::{Failure, MISMATCH};
+use crate::host::Host;
+
+/// A linter, and its arguments before the files. None of them lets the machine or the network decide.
+const LINTERS: [(&str, &[&str]); 2] = [
+    // Its helpers are on one machine and not on another.
+    ("actionlint", &["-no-color", "-shellcheck=", "-pyflakes="]),
+    ("zizmor", &["--offline", "--persona=auditor", "--strict-collection", "--no-progress", "--quiet"]),
+];
+
+/// What the linters came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Linted {
+    /// Whether one has found something.
+    pub failed: bool,
+    /// Which could not run, and why.
+    pub skipped: Vec<String>,
+}
+
+/// Runs them over the workflows of the project.
+pub(super) fn run(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
+    let pinned = host.project.linters();
+    let folder = host.project.installed_linters(&fs::sha256(&pinned)?.0);
+    let workflows = workflows(&host.project.github().join("workflows"))?;
+    let missing = LINTERS.iter().any(|(name, _)| works(&folder.join("bin").join(name), &host.path).is_none());
+    let mut reason = "not found, `cargo xtask check --install-deps` installs it".to_owned();
+    if install && missing {
+        host.ui.say(&format!("== workflows: installing linters in {folder}\n"));
+        reason = install_pinned(&pinned, &folder, host)?;
+    }
+    let path = format!("{folder}/bin:{}", host.path);
+    lint(&path, host.project.root(), &workflows, &reason, &|line| host.ui.say(line))
+}
+
+/// Runs those linters that are in `path`, in the folder `root`; those that are not are skipped for `reason`.
+fn lint(
+    path: &str,
+    root: &Utf8Path,
+    workflows: &[Utf8PathBuf],
+    reason: &str,
+    say: &dyn Fn(&str),
+) -> Result<Linted, Failure> {
+    let mut linted = Linted::default();
+    for (name, args) in LINTERS {
+        let found = find_program(name, path).and_then(|program| Some((works(&program, path)?, program)));
+        let Some((version, program)) = found else {
+            linted.skipped.push(format!("workflows ({name}): {reason}"));
+            continue;
+        };
+        say(&format!("== workflows: {name} {} ({version})\n", args.join(" ")));
+        let mut linter = clean(&program, path);
+        let status = linter.args(args).args(workflows).current_dir(root).stdout(std::io::stderr()).status()?;
+        linted.failed |= !status.success();
+    }
+    Ok(linted)
+}
+
+/// A program without the environment, which may hold what unlocks something.
+fn clean(program: &Utf8Path, path: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", path).stdin(Stdio::null());
+    command
+}
+
+/// The version that a linter tells; `None` where it does not run.
+fn works(program: &Utf8Path, path: &str) -> Option<String> {
+    let output = clean(program, path).arg("--version").stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn workflows(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Failure> {
+    let mut files: Vec<Utf8PathBuf> = fs::walk(folder)?.into_iter().map(|(path, _)| folder.join(path)).collect();
+    files.retain(|path| matches!(path.extension(), Some("yml" | "yaml")));
+    Ok(files)
+}
+
+/// Installs what `pinned` lists in `folder`, with the digests that it has. Returns why one may be missing afterwards.
+fn install_pinned(pinned: &Utf8Path, folder: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
+    let run = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).env("PATH", &host.path).stdin(Stdio::null()).output()?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        host.ui.say(&text);
+        Ok::<_, Failure>((output.status.success(), text))
+    };
+    if find_program("python3", &host.path).is_none() {
+        return Ok("found no `python3` to install it".to_owned());
+    }
+    if !run("python3", &["-m", "venv", "--clear", folder.as_str()])?.0 {
+        return Ok("`python3 -m venv` failed, so it could not be installed".to_owned());
+    }
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--no-deps"];
+    let what = ["--require-hashes", "--requirement", pinned.as_str()];
+    let (done, text) = run(folder.join("bin/python").as_str(), &[&pip[..], &what].concat())?;
+    // What is not as pinned is a failure; what is not to be had is a reason to skip.
+    if text.contains("DO NOT MATCH THE HASHES") {
+        let text = format!("a linter is not what `{pinned}` says\nhint: find out which of the two is right");
+        return Err(Failure::new(MISMATCH, &text));
+    }
+    Ok(if done { "it was installed and does not run" } else { "pip could not install it" }.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_linter_finds_something_or_nothing_or_is_skipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let files = [Utf8PathBuf::from("ci.yml")];
+        let linted = || lint(&format!("{root}:/usr/bin:/bin"), root, &files, "no network", &|_| ()).unwrap();
+        let linter = |name: &str, script: &str| {
+            let file = root.join(name);
+            let text = format!("#!/bin/sh\ntest \"$1\" = --version && {{ echo 1; exit; }}\n{script}\n");
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        linter("zizmor", "test \"$1\" = --offline || exit 3; for last; do :; done; test \"$last\" = ci.yml");
+        linter("actionlint", "exit 1");
+        assert_eq!(linted(), Linted { failed: true, skipped: vec![] });
+        linter("actionlint", "test -z \"$HOME\"");
+        assert_eq!(linted(), Linted::default());
+        // One whose interpreter has gone is not there.
+        std::fs::write(root.join("actionlint"), "#!/no/python\n").unwrap();
+        assert_eq!(linted(), Linted { failed: false, skipped: vec!["workflows (actionlint): no network".to_owned()] });
+    }
+}

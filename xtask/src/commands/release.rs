@@ -1,0 +1,93 @@
+//! `cargo xtask release`
+
+use std::fmt::Write as _;
+
+use netboot_loaders::build_loaders::{Choices, Request, build_loaders, fetch};
+use netboot_loaders::paths::ReleaseNames;
+use netboot_loaders::process::{Command, find_program};
+use netboot_loaders::release::{self, Release};
+use netboot_loaders::toolchain::needs;
+use serde_json::json;
+
+use super::install;
+use crate::cli;
+use crate::exit::{BAD_INPUT, Failure, MISSING_TOOL};
+use crate::host::{Host, absolute, github_environment};
+use crate::ui::size;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub(super) fn run(args: &cli::Release, host: &Host<'_>) -> Result<(), Failure> {
+    let wanted = format!("v{VERSION}");
+    if let Some(tag) = args.tag.as_ref().filter(|tag| **tag != wanted) {
+        let text = format!(
+            "the tag is `{tag}`, wanted `{wanted}`\nhint: set the version in Cargo.toml, or push the tag of the version"
+        );
+        return Err(Failure::new(BAD_INPUT, &text));
+    }
+    let release = match &args.files {
+        Some(folder) => release::check(&absolute(folder)?)?,
+        None => write(args, host)?,
+    };
+    let drafted = if args.dry_run { None } else { Some(draft(&release, &wanted, host)?) };
+    let mut text = format!("the release is in {}\n", release.folder);
+    for (name, (digest, bytes)) in &release.files {
+        let _ = writeln!(text, "  {digest}  {:>10}  {name}", size(*bytes));
+    }
+    match &drafted {
+        Some(address) => {
+            let _ = writeln!(text, "and a draft at {address}\nnext: read it, and publish it there");
+        }
+        None => text += "nothing is published\n",
+    }
+    let files: serde_json::Map<_, _> =
+        release.files.iter().map(|(name, (digest, _))| (name.clone(), json!(digest))).collect();
+    host.ui.result(&text, json!({ "folder": release.folder, "files": files, "draft": drafted }));
+    Ok(())
+}
+
+/// Builds the tree, and writes all files.
+fn write(args: &cli::Release, host: &Host<'_>) -> Result<Release, Failure> {
+    let choices = Choices::read(&host.project, host.ui)?;
+    if args.install_deps {
+        install::missing(&needs::build(choices.has_trust()), host)?;
+    }
+    let (cache, pins) = (host.cache()?, choices.pins.clone());
+    let (origins, settings) = (Host::origins(&args.origins)?, host.settings(&args.make)?);
+    // The sources are part of the release, also where no loader has to be made.
+    fetch(&pins, &cache, &origins, host.ui)?;
+    let plan = choices.plan(&host.path, &cache, host.ui)?;
+    let request = Request {
+        project: &host.project,
+        cache: &cache,
+        origins: &origins,
+        settings: &settings,
+        tree: &host.project.default_tree(),
+        pack: false,
+        replace: false,
+        update_baseline: false,
+    };
+    let built = build_loaders(&plan, &request, host.ui)?;
+    let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_release()), absolute)?;
+    Ok(release::write(&host.project, &pins, (&cache, &built), &folder, host.ui)?)
+}
+
+/// Makes a draft of the release; returns its address.
+fn draft(release: &Release, tag: &str, host: &Host<'_>) -> Result<String, Failure> {
+    if find_program("gh", &host.path).is_none() {
+        let text = "found no `gh`, which makes the draft\nhint: install GitHub's command line program, or write the files alone with `--dry-run`";
+        return Err(Failure::new(MISSING_TOOL, text));
+    }
+    let notes = release.folder.join(ReleaseNames::new(VERSION).notes);
+    let files = release.files.keys().map(|name| release.folder.join(name)).filter(|file| *file != notes);
+    let title = format!("netboot-loaders {VERSION}");
+    let mut command = Command::new("make a draft release", "gh")
+        .args(["release", "create", tag, "--draft", "--verify-tag", "--title", &title, "--notes-file", notes.as_str()])
+        .args(files.map(camino::Utf8PathBuf::into_string));
+    // It goes by the environment: whose repository, which token.
+    command.env.extend(github_environment());
+    command.dir = Some(host.project.root().to_owned());
+    command.deadline = std::time::Duration::from_secs(1800);
+    let lines = command.env("PATH", host.path.as_str()).output(host.ui)?;
+    Ok(lines.last().cloned().unwrap_or_default())
+}

@@ -1,0 +1,297 @@
+//! `update`: the pins move to what is asked for, and only their values do.
+
+mod support;
+
+use camino::Utf8PathBuf;
+use git2::build::TreeUpdateBuilder;
+use git2::{FileMode, Oid, Repository, Signature, Time};
+use netboot_loaders::choices::pins::Pins;
+use support::{Project, Ran};
+
+const PINS: &str = "vendor/pins.toml";
+const MAIN: &str = "refs/heads/main";
+
+/// A project whose pin has a future: v0.0.2, a pre-release, a branch that goes on, and another one.
+struct Fixture {
+    project: Project,
+    repository: Repository,
+    pinned: Oid,
+    fixed: Oid,
+    candidate: Oid,
+    tip: Oid,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let project = Project::new();
+        let repository = Repository::open(project.path("ipxe")).unwrap();
+        let pinned = repository.refname_to_id(MAIN).unwrap();
+        let mut fixture = Self { project, repository, pinned, fixed: pinned, candidate: pinned, tip: pinned };
+        fixture.tag("v0.0.1", pinned);
+        fixture.fixed = fixture.commit(MAIN, pinned, "[dhcp] Fix CVE-2099-0001\x1b[31m in options", "0 0 1 +");
+        let release = fixture.commit(MAIN, fixture.fixed, "[release] Release version 0.0.2", "0 0 2");
+        let object = fixture.repository.find_object(release, None).unwrap();
+        fixture.repository.tag("v0.0.2", &object, &author(), "with an object of its own", false).unwrap();
+        drop(object);
+        fixture.candidate = fixture.commit(MAIN, release, "[release] Candidate", "0 1 0 -rc1");
+        fixture.tag("v0.1.0-rc1", fixture.candidate);
+        fixture.tip = fixture.commit(MAIN, fixture.candidate, "[tls] Add a cipher", "0 1 0 +");
+        fixture.commit("refs/heads/side", pinned, "[nfs] Fix heap overflow", "0 0 1 +");
+        let pins =
+            fixture.pins().replace("ref =", "  # what leads there\nref =").replace("\nurls", "  # at the end\nurls");
+        fixture.project.write(PINS, &pins);
+        fixture
+    }
+
+    /// Commits a Makefile that calls itself `version`: three numbers and what follows.
+    fn commit(&self, branch: &str, parent: Oid, subject: &str, version: &str) -> Oid {
+        let repository = &self.repository;
+        let parent = repository.find_commit(parent).unwrap();
+        let keys = ["VERSION_MAJOR", "VERSION_MINOR", "VERSION_PATCH", "EXTRAVERSION"];
+        let lines = keys.iter().zip(version.split(' ').chain([""])).map(|(key, value)| format!("{key}\t:= {value}\n"));
+        let stock = std::fs::read_to_string(format!("{}/src/Makefile", support::STAND_IN)).unwrap();
+        let blob = repository.blob((lines.collect::<String>() + &stock).as_bytes()).unwrap();
+        let mut update = TreeUpdateBuilder::new();
+        update.upsert("src/Makefile", blob, FileMode::Blob);
+        let tree = update.create_updated(repository, &parent.tree().unwrap()).unwrap();
+        let tree = repository.find_tree(tree).unwrap();
+        let commit = repository.commit(None, &author(), &author(), subject, &tree, &[&parent]).unwrap();
+        repository.reference(branch, commit, true, "made").unwrap();
+        commit
+    }
+
+    fn tag(&self, name: &str, commit: Oid) {
+        self.repository.reference(&format!("refs/tags/{name}"), commit, true, "made").unwrap();
+    }
+
+    fn url(&self) -> Utf8PathBuf {
+        self.project.path("ipxe")
+    }
+
+    fn update(&self, more: &[&str]) -> Ran {
+        self.project.run(&[&["update", "ipxe", "--offline", "--ipxe-url", self.url().as_str()], more].concat())
+    }
+
+    fn pins(&self) -> String {
+        String::from_utf8(self.project.read(PINS)).unwrap()
+    }
+
+    /// The pinned version, ref and commit.
+    fn pinned(&self) -> (String, String, String) {
+        let pin = Pins::parse(PINS.into(), &self.pins()).unwrap().ipxe;
+        (pin.version, pin.git_ref, pin.commit.to_string())
+    }
+
+    /// Fails with `code` and `message`, in which `URL` stands for the repository, and changes nothing.
+    #[track_caller]
+    fn refuses(&self, more: &[&str], code: i32, message: &str) {
+        let before = self.pins();
+        assert_eq!(self.update(more).error(code).replace(self.url().as_str(), "URL"), message);
+        assert_eq!(self.pins(), before);
+    }
+}
+
+fn author() -> Signature<'static> {
+    Signature::new("Test", "test@example.org", &Time::new(1_710_000_000, 0)).unwrap()
+}
+
+#[test]
+fn the_newest_release_is_pinned_and_builds() {
+    let fixture = Fixture::new();
+    let old = fixture.pins();
+    let (commit, url) = (fixture.repository.revparse_single("v0.0.2^{commit}").unwrap().id(), fixture.url());
+    let ran = fixture.update(&[]).success();
+    assert_eq!(
+        ran.stdout,
+        format!(
+            "iPXE 0.0.1 -> 0.0.2, refs/tags/v0.0.2 of {url}\n  old: {}\n  new: {commit}\n\
+             2 commits, 1 of which says something about security:\n  {}  [dhcp] Fix CVE-2099-0001[31m in options\n\
+             builds elsewhere take iPXE from https://unreachable.invalid/ipxe.git, which must have this commit, too\n\
+             vendor/pins.toml is written: look at it with `git diff`\n\
+             next: cargo xtask build-loaders, which compares the linked objects with the baseline\n",
+            fixture.pinned,
+            &fixture.fixed.to_string()[..9],
+        )
+    );
+    let new = fixture.pins();
+    let changed =
+        |(old, new): (&str, &str)| (old != new).then(|| new.split(['=', ' ']).next().unwrap_or_default().to_owned());
+    let keys: Vec<_> = old.split('\n').zip(new.split('\n')).filter_map(changed).collect();
+    assert_eq!(keys, ["version", "ref", "commit", "tree", "content-sha256", "epoch"]);
+    assert!(
+        new.starts_with(
+            "[ipxe]\nversion = \"0.0.2\"\n  # what leads there\nref = \"refs/tags/v0.0.2\"  # at the end\nurls"
+        ),
+        "{new}"
+    );
+    assert!(new.contains("\nepoch = 1710000000\n"), "{new}");
+    // Nothing is new now.
+    let again = fixture.update(&[]).success().stdout;
+    assert_eq!(again, format!("iPXE 0.0.2 ({commit}) is up to date with refs/tags/v0.0.2 of {url}\n"));
+    assert_eq!(fixture.pins(), new);
+    // The cache has it already.
+    let archive = fixture.project.path("syslinux.zip");
+    fixture.project.run(&["build-loaders", "--offline", "--syslinux-archive", archive.as_str()]).success();
+}
+
+#[test]
+fn a_tag_a_branch_or_a_commit_is_pinned_when_asked_for() {
+    let fixture = Fixture::new();
+    let (candidate, tip, fixed) = (fixture.candidate.to_string(), fixture.tip.to_string(), fixture.fixed.to_string());
+    for (to, version, git_ref, commit) in [
+        ("v0.1.0-rc1", "0.1.0-rc1", "refs/tags/v0.1.0-rc1", &candidate),
+        ("main", "0.1.0+", MAIN, &tip),
+        (&candidate, "0.1.0-rc1", "refs/tags/v0.1.0-rc1", &candidate),
+        (&fixed, "0.0.1+", MAIN, &fixed),
+        ("refs/tags/v0.0.1", "0.0.1", "refs/tags/v0.0.1", &fixture.pinned.to_string()),
+    ] {
+        fixture.update(&["--to", to]).success();
+        assert_eq!(fixture.pinned(), (version.into(), git_ref.into(), commit.clone()), "{to}");
+        fixture.project.build(&["--plan"]).success();
+    }
+    fixture.project.build(&[]).success();
+}
+
+#[test]
+fn a_pin_goes_back_only_when_told_to() {
+    let fixture = Fixture::new();
+    fixture.update(&["--to", "main"]).success();
+    fixture.refuses(
+        &[],
+        1,
+        "the newest release of `URL` is `v0.0.2`, and the pinned 0.1.0+ is newer\n\
+         hint: to go back to it, say `--to v0.0.2`; to follow a branch, name it with `--to`\n",
+    );
+    let back = fixture.update(&["--to", "v0.0.1"]).success().stdout;
+    assert!(back.contains("\n4 fewer commits, 1 of which says something about security:\n"), "{back}");
+    fixture.update(&["--to", "v0.0.2"]).success();
+    let aside = fixture.update(&["--to", "side"]).success().stdout;
+    let wanted = format!(
+        "\nthe histories diverge since {}: 2 commits of the old pin are not in the new one\n",
+        &fixture.pinned.to_string()[..9]
+    );
+    assert!(
+        aside.contains("\n1 commit, 1 of which says something about security:\n") && aside.contains(&wanted),
+        "{aside}"
+    );
+}
+
+#[test]
+fn what_is_not_there_is_not_pinned() {
+    let fixture = Fixture::new();
+    fixture.refuses(
+        &["--to", "v9"],
+        5,
+        "`URL` has neither a tag nor a branch `v9`\n\
+         hint: give a tag, a branch or all 40 digits of a commit with `--to`; the newest release is `v0.0.2`\n",
+    );
+    let loose = fixture.commit("refs/other/loose", fixture.tip, "[x] Loose", "0 1 0 +").to_string();
+    for commit in [&loose, &"7".repeat(40)] {
+        fixture.refuses(
+            &["--to", commit],
+            5,
+            &format!(
+                "no tag and no branch of `URL` leads to the commit {commit}\n\
+                 hint: give another repository with `--ipxe-url`, or make a branch there\n"
+            ),
+        );
+    }
+    for tag in ["v0.0.1", "v0.0.2"] {
+        fixture.repository.tag_delete(tag).unwrap();
+    }
+    fixture.refuses(&[], 5, "`URL` has no tag of a release, as in `v2.0.0`\nhint: say what to pin with `--to`\n");
+    let error = fixture.project.run(&["update", "ipxe", "--offline"]).error(5);
+    assert_eq!(
+        error,
+        "`--offline` forbids to ask `https://unreachable.invalid/ipxe.git` for what is new\n\
+         hint: name a local clone of iPXE with `--ipxe-url`\n"
+    );
+    // What no build could take.
+    let link = fixture.repository.blob(b"target").unwrap();
+    let mut update = TreeUpdateBuilder::new();
+    let tip = fixture.repository.find_commit(fixture.tip).unwrap();
+    let tree = update.upsert("link", link, FileMode::Link).create_updated(&fixture.repository, &tip.tree().unwrap());
+    let tree = fixture.repository.find_tree(tree.unwrap()).unwrap();
+    let commit = fixture.repository.commit(Some("refs/heads/links"), &author(), &author(), "x", &tree, &[]).unwrap();
+    fixture.refuses(
+        &["--to", "links"],
+        1,
+        &format!(
+            "the commit {commit} cannot be pinned: `link` has mode 120000, wanted a plain file\n\
+             hint: choose another one with `--to`\n"
+        ),
+    );
+}
+
+#[test]
+fn a_dry_run_and_pins_with_findings_write_nothing() {
+    let fixture = Fixture::new();
+    let old = fixture.pins();
+    let ran = fixture.update(&["--dry-run", "--quiet"]).success();
+    assert!(ran.stdout.ends_with("\nnothing is written because of --dry-run\n"), "{}", ran.stdout);
+    let ran = fixture.update(&["--dry-run", "--message-format", "json"]).success();
+    let said: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&said["changed"], &said["written"]), (&true.into(), &false.into()));
+    assert_eq!(said["update"]["changes"]["security"][0]["commit"], fixture.fixed.to_string());
+    assert_eq!(said["update"]["new"]["version"], "0.0.2");
+    assert_eq!(fixture.pins(), old);
+    fixture.project.write(PINS, &old.replace("epoch = 1700000000", "epoch = \"soon\""));
+    fixture.refuses(
+        &[],
+        3,
+        "vendor/pins.toml:9: `ipxe.epoch`: found string, wanted a whole number from 0\n  hint: write a whole number from 0\n",
+    );
+}
+
+#[test]
+fn what_makes_one_wonder_is_said() {
+    let fixture = Fixture::new();
+    // A tag in the wrong place, and a patch of something that is there no more.
+    fixture.tag("v0.3.0", fixture.fixed);
+    let patch = "diff --git a/gone b/gone\n--- a/gone\n+++ b/gone\n@@ -1 +1 @@\n-x\n+y\n";
+    fixture.project.write("vendor/patches/gone.patch", patch);
+    let said = fixture.update(&[]).success().stderr;
+    assert!(said.contains("`refs/tags/v0.3.0` is called 0.3.0, and its src/Makefile says 0.0.1+\n"), "{said}");
+    assert!(said.contains("the patch `gone.patch` does not apply: "), "{said}");
+    // A repository that knows nothing of the old pin.
+    let pins = fixture.pins();
+    fixture.project.write(PINS, &pins.replace(&fixture.fixed.to_string(), &"7".repeat(40)));
+    let said = fixture.update(&["--to", "main"]).success().stdout;
+    assert!(
+        said.contains("\nthat repository does not have the old commit, so nobody can say what came since\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn syslinux_is_pinned_as_the_archive_has_it() {
+    let project = Project::new();
+    let old = String::from_utf8(project.read(PINS)).unwrap();
+    let archive = project.path("syslinux.zip");
+    let update = |more: &[&str]| project.run(&[&["update", "syslinux", "--offline"], more].concat());
+    let given = ["--syslinux-archive", archive.as_str()];
+    let said = update(&[]).success().stdout;
+    assert!(said.starts_with("syslinux 6.03 stays as it is: there has been no release since 6.03"), "{said}");
+    let error = update(&["--to", "6.04"]).error(3);
+    assert!(error.starts_with("a syslinux version alone does not say which files it has\n"), "{error}");
+    let error = update(&[&given[..], &["--to", "../6"]].concat()).error(3);
+    assert!(error.starts_with("found `../6`, wanted a version of syslinux\n"), "{error}");
+    assert_eq!(project.read(PINS), old.as_bytes());
+    // The digest of the archive is new, and nothing else.
+    update(&given).success();
+    let new = String::from_utf8(project.read(PINS)).unwrap();
+    let (sha256, _) = netboot_loaders::fs::sha256(&archive).unwrap();
+    let line = format!("syslinux.zip\"\nsha256 = \"{sha256}\"\n");
+    assert_eq!(new, old.replace("syslinux.zip\"\n", &line));
+    assert!(update(&given).success().stdout.starts_with("syslinux 6.03 is up to date with syslinux.zip, SHA-256 "));
+    // The files of another release.
+    project.write(PINS, &new.replace("size = 64", "size = 65"));
+    let said = update(&[&given[..], &["--to", "6.04"]].concat()).success();
+    assert!(said.stdout.contains("\n  lpxelinux.0: as pinned\n  ldlinux.c32: 64 bytes, SHA-256 "), "{}", said.stdout);
+    assert_eq!(project.read(PINS), new.replace("6.03", "6.04").as_bytes());
+    // A rebuild of the same one.
+    project.write(PINS, &new.replace("size = 64", "size = 65"));
+    let said = update(&given).success().stderr;
+    assert!(said.contains("syslinux.zip` has other files than are pinned of syslinux 6.03\n"), "{said}");
+    project.build(&[]).success();
+}
