@@ -176,7 +176,8 @@ impl Builder {
             images.push(Image { script: Arc::clone(script), loaders: BTreeMap::new() });
             images.len() - 1
         });
-        let key = Sha256Digest::of(format!("loader\n{}\n{slot}\n{}\n", self.build.key, loader.target()).as_bytes());
+        let key =
+            Sha256Digest::of(format!("loader {OUTPUT}\n{}\n{slot}\n{}\n", self.build.key, loader.target()).as_bytes());
         images[index].loaders.insert(loader, key);
         key
     }
@@ -185,6 +186,10 @@ impl Builder {
 /// The version of what this tool itself does to a source tree before make runs. Raise it whenever
 /// that changes, so that nothing made the old way is served.
 const RECIPE: u32 = 1;
+
+/// The version of what is kept of a finished loader, as the list of what is linked into it. Raise it
+/// whenever that changes.
+const OUTPUT: u32 = 2;
 
 /// Identifies all that decides about the objects of a build.
 fn objects_key(inputs: &Inputs, config: &IpxeConfig, platform: Platform) -> Sha256Digest {

@@ -8,14 +8,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::attest::provenance::{self, Subject};
 use crate::attest::sbom;
-use crate::build_loaders::Outcome;
 use crate::choices::pins::Pins;
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
 use crate::paths::{self, Cache, Project, ReleaseNames};
 use crate::progress::Progress;
 use crate::source::bundle;
-use crate::tarball;
 use crate::tree::manifest::Manifest;
 use crate::tree::verify::{self, verify};
 
@@ -55,8 +53,8 @@ pub struct Release {
     pub files: BTreeMap<String, (Sha256Digest, u64)>,
 }
 
-/// Writes the release of `built`, a tree of `project`, into `folder`, whole or not at all. A release that is
-/// there already is replaced.
+/// Writes the release of a tree of `project` into `folder`, whole or not at all: its `manifest`, and its
+/// tarball `packed` with the SHA-256. A release that is there already is replaced.
 ///
 /// # Errors
 ///
@@ -64,7 +62,7 @@ pub struct Release {
 pub fn write(
     project: &Project,
     pins: &Pins,
-    (cache, built): (&Cache, &Outcome),
+    (cache, manifest, packed): (&Cache, &Manifest, (&Utf8Path, Sha256Digest)),
     folder: &Utf8Path,
     progress: &dyn Progress,
 ) -> Result<Release, Error> {
@@ -75,9 +73,9 @@ pub fn write(
     let partial = paths::partial_release(folder);
     fs::remove_dir_all(&partial)?;
     fs::create_dir_all(&partial)?;
-    let (tarball, _) = tarball::pack(&built.tree, pins.ipxe.epoch, &partial.join(&names.tarball))?;
+    let (archive, tarball) = packed;
+    fs::write_new(&partial.join(&names.tarball), &fs::read(archive)?, 0o644)?;
     let (sources, _) = bundle::write(project, pins, cache, &partial.join(&names.sources), progress)?;
-    let manifest = &built.manifest;
     let bill = sbom::cyclonedx(manifest);
     let mut subjects = Subject::of_tree(manifest);
     subjects.push(Subject { name: names.tarball.clone(), sha256: tarball });
@@ -157,7 +155,7 @@ fn notes(project: &Project, manifest: &Manifest, names: &ReleaseNames) -> Result
     let log = String::from_utf8_lossy(&log);
     let mut text = changes(&log, version).or_else(|| changes(&log, "Unreleased")).unwrap_or_default();
     let ipxe = &manifest.ipxe;
-    let _ = write!(text, "\n## Loaders\n\niPXE {} at commit `{}`", ipxe.version, ipxe.commit);
+    let _ = write!(text, "\n## Files\n\niPXE {} at commit `{}`", ipxe.version, ipxe.commit);
     if let Some(syslinux) = &manifest.syslinux {
         let _ = write!(text, ", syslinux {}", syslinux.version);
     }
@@ -168,8 +166,9 @@ fn notes(project: &Project, manifest: &Manifest, names: &ReleaseNames) -> Result
     let (tarball, sources) = (&names.tarball, &names.sources);
     let _ = write!(
         text,
-        "\n## Checking\n\n```sh\nsha256sum -c {}\ncargo xtask verify {tarball}\ncargo xtask boot-test {tarball}\n\
-         cargo xtask reproduce --against {tarball}\n```\n\nThe last one builds everything again and compares every byte. \
+        "\n## Checking\n\n```sh\nsha256sum -c {}\n```\n\nIn a checkout of the tag `v{version}`:\n\n```sh\ncargo xtask verify {tarball}\n\
+         cargo xtask boot-test {tarball}\ncargo xtask reproduce --against {tarball}\n```\n\nThe last one builds everything \
+         again and compares every byte. `gh attestation verify {tarball} --repo OWNER/REPO` says which workflow has built it. \
          `{sources}` has all that the loaders are made from, as their licences ask; `cargo xtask build-loaders --offline \
          --sources-from {sources}` builds from it without a network.\n",
         names.sha256(tarball)

@@ -81,7 +81,7 @@ fn only_paths_spells_the_names_of_the_project_the_cache_and_the_tree() {
         // Messages name files for people; code must not.
         let code: Vec<String> =
             code(&text).lines().filter(|line| !line.contains("#[error(")).map(str::to_owned).collect();
-        if name != "src/paths.rs" {
+        if !name.starts_with("src/paths") {
             for word in names {
                 assert!(!code.iter().any(|line| line.contains(word)), "{name} spells {word}");
             }

@@ -62,8 +62,6 @@ pub struct Component {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub licenses: Vec<License>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpe: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub purl: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub swhid: Vec<String>,

@@ -8,6 +8,7 @@ use super::cyclonedx::{
 };
 use super::{ipxe_purl, is_chosen_text, loaders, project, syslinux_purl, to_text, unlisted};
 use crate::digest::Sha256Digest;
+use crate::paths::is_linked_list;
 use crate::tree::manifest::{Configuration, Embedded, File, Manifest, Syslinux, Tool};
 
 /// The licences that the files below `src` of iPXE 2.0.0 declare with `FILE_LICENCE`. UBDL, the
@@ -128,7 +129,8 @@ impl Parts {
 
 /// What is known to be all, and what of which nothing is said.
 fn compositions(manifest: &Manifest, parts: &Parts) -> Vec<Composition> {
-    let unexplained = manifest.files.iter().filter(|file| ingredients(file).is_empty() && !is_chosen_text(file));
+    let explained = |file: &File| is_chosen_text(file) || is_linked_list(&file.path);
+    let unexplained = manifest.files.iter().filter(|file| ingredients(file).is_empty() && !explained(file));
     let mut opaque: BTreeSet<String> = unexplained.map(|file| file_ref(file.path.as_str())).collect();
     opaque.extend([IPXE.into(), SYSLINUX.into()]);
     let all = parts.dependencies.iter().map(|known| known.r#ref.clone());
@@ -187,7 +189,6 @@ fn ipxe(manifest: &Manifest) -> Component {
         supplier: Some(Supplier { name: "iPXE project", url: ["https://ipxe.org/"] }),
         version: Some(pin.version.clone()),
         licenses: vec![License { expression: IPXE_DECLARED, acknowledgement: "declared" }],
-        cpe: Some(format!("cpe:2.3:a:ipxe:ipxe:{}:*:*:*:*:*:*:*", cpe_quoted(&pin.version))),
         purl: Some(ipxe_purl(manifest)),
         external_references: vec![ExternalReference { r#type: "vcs", url: "https://github.com/ipxe/ipxe" }],
         ..Component::new("firmware", IPXE, "ipxe")
@@ -216,16 +217,6 @@ fn ipxe(manifest: &Manifest) -> Component {
         components: patches.map(|patch| Component::part("file", url(&patch.name)).hashed(patch.sha256)).collect(),
         ..component
     }
-}
-
-/// A version in a CPE 2.3 name: punctuation that could mean something there is quoted.
-fn cpe_quoted(version: &str) -> String {
-    let quoted = |character: char| match character {
-        '.' | '-' | '_' => character.to_string(),
-        _ if character.is_ascii_alphanumeric() => character.to_ascii_lowercase().to_string(),
-        _ => format!("\\{character}"),
-    };
-    version.chars().map(quoted).collect()
 }
 
 fn syslinux_release(syslinux: &Syslinux) -> Component {
@@ -290,10 +281,5 @@ mod tests {
             "urn:uuid:ba7816bf-8f01-8fea-8141-40de5dae2223",
             "ba7816bf8f01cfea414140de5dae2223 with the bits of version and variant"
         );
-    }
-
-    #[test]
-    fn a_version_in_a_cpe_is_quoted() {
-        assert_eq!(cpe_quoted("2.0.0-rc_1+G:*"), "2.0.0-rc_1\\+g\\:\\*");
     }
 }

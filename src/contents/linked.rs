@@ -13,11 +13,11 @@ use crate::fs;
 /// What a linked thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// A command of iPXE's shell and scripts, by its name.
+    /// A command of iPXE's shell and scripts that a linked source declares, by its name.
     Command,
     /// A driver, by the path of its source.
     Driver,
-    /// A feature as iPXE's banner and DHCP requests name it.
+    /// A feature that a linked source declares, as iPXE's banner and DHCP requests name it.
     Feature,
     /// Any other object, by the path of its source.
     Object,

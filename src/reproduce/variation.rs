@@ -84,7 +84,7 @@ impl Variation {
         match self {
             Self::Path => "another and longer path of the build tree",
             Self::Clock => "a clock that is 400 days ahead (libfaketime)",
-            Self::TimeZone => "TZ=Pacific/Kiritimati, 14 hours before UTC",
+            Self::TimeZone => "TZ=Pacific/Kiritimati, 14 hours ahead of UTC",
             Self::Locale => "another locale, of those that the system has",
             Self::Umask => "umask 0077",
             Self::User => "another user name, number and HOME (user namespace)",
@@ -177,17 +177,19 @@ impl Means {
         }
     }
 
-    /// Why `variation` cannot be had here; `None` where it can.
+    /// Why `variation` cannot be had here, and what to do about it; `None` where it can.
     #[must_use]
-    pub fn lacking(&self, variation: Variation) -> Option<&'static str> {
+    pub fn lacking(&self, variation: Variation) -> Option<(&'static str, &'static str)> {
+        const INSTALL: &str = "run this command with `--install-deps`";
         match variation {
             Variation::Clock if self.faketime.is_none() => {
-                Some("found no libfaketime that leaves the times of files alone")
+                Some(("found no libfaketime that leaves the times of files alone", INSTALL))
             }
-            Variation::CompilerCache if !self.ccache => Some("found no ccache"),
-            Variation::User | Variation::Hostname if !self.namespaces => {
-                Some("`unshare` (util-linux) cannot make user namespaces here")
-            }
+            Variation::CompilerCache if !self.ccache => Some(("found no ccache", INSTALL)),
+            Variation::User | Variation::Hostname if !self.namespaces => Some((
+                "`unshare` of util-linux cannot make user namespaces here",
+                "allow them, as `cargo xtask doctor --for boot-test --prepare-host` does on Ubuntu; in a chroot there are none",
+            )),
             _ => None,
         }
     }

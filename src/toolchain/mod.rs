@@ -157,10 +157,13 @@ pub fn look(needs: &[Need], path: &str, cache: &Cache, progress: &dyn Progress) 
     if missing.is_empty() { Ok(tools) } else { Err(Error::Missing { missing, install: install_lines(&unmet, path) }) }
 }
 
+/// The version of the form of a record. Raise it whenever a tool tells more or other things of itself.
+const FORM: u32 = 2;
+
 /// What a record is about: other needs or another `PATH` have another record.
 fn record_key(needs: &[Need], path: &str) -> Sha256Digest {
     let names = needs.iter().map(|need| need.name).collect::<Vec<_>>().join("\n");
-    Sha256Digest::of(format!("{path}\n{names}").as_bytes())
+    Sha256Digest::of(format!("{FORM}\n{path}\n{names}").as_bytes())
 }
 
 /// Why there is no toolchain to work with.

@@ -25,7 +25,7 @@ pub enum Error {
     #[error(transparent)]
     Pins(#[from] pins_writer::Error),
     /// Offline, and no repository is at hand.
-    #[error("`--offline` forbids to ask `{0}` for what is new\nhint: name a local clone of iPXE with `--ipxe-url`")]
+    #[error("`--offline` forbids asking `{0}` for what is new\nhint: name a local clone of iPXE with `--ipxe-url`")]
     Offline(String),
     /// The repository cannot be had.
     #[error(transparent)]

@@ -240,7 +240,7 @@ pub struct Reproduce {
     #[arg(long, conflicts_with = "against")]
     pub all_loaders: bool,
     /// Writes what this toolchain gives into vendor/toolchains.toml, under this name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["plain", "against"])]
     pub record: Option<String>,
     /// Hands what differs to diffoscope
     #[arg(long)]
@@ -275,6 +275,9 @@ pub struct Release {
     /// Where the files go [default: dist/release]
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
+    /// Removes files that somebody has put into the old tree
+    #[arg(long)]
+    pub replace: bool,
     /// Installs missing tools first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,

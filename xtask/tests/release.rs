@@ -39,7 +39,7 @@ fn a_release_has_all_files_and_is_the_same_every_time() {
     wanted.extend(["sources.tar.gz", "sources.tar.gz.sha256", "tftp.tar.gz", "tftp.tar.gz.sha256"].map(name));
     assert_eq!(names, wanted);
     let notes = String::from_utf8(project.read(&format!("dist/release/{}", name("notes.md")))).unwrap();
-    assert!(notes.starts_with("### Added\n\n- Everything.\n\n## Loaders\n\niPXE 0.0.1 at commit `"), "{notes}");
+    assert!(notes.starts_with("### Added\n\n- Everything.\n\n## Files\n\niPXE 0.0.1 at commit `"), "{notes}");
     assert!(notes.contains(&format!("| `{}` | ipxe.efi |\n", Sha256Digest::of(&project.read("dist/tftp/ipxe.efi")))));
     let mut sums = Command::new("sha256sum");
     sums.args(["--strict", "-c", "SHA256SUMS"]).current_dir(project.path("dist/release"));

@@ -58,7 +58,7 @@ const LEAKS: [(Variation, &str); 12] = [
     (Variation::Umask, "umask"),
     (Variation::User, "id -un; echo $$$$HOME"),
     (Variation::Hostname, "uname -n"),
-    (Variation::Jobs, "echo $$(MAKEFLAGS)"),
+    (Variation::Jobs, "echo $$(filter -j%,$$(MAKEFLAGS))"),
     (Variation::Environment, "echo \"$$$$NOISE\""),
     (Variation::FileOrder, "ls -U config hci net"),
     (Variation::TemporaryFolder, "basename $$$$TMPDIR"),
@@ -156,7 +156,7 @@ fn inputs() {
     let script = project.read("embed-scripts/boot.ipxe");
     project.write("embed-scripts/boot.ipxe", "#!ipxe\ndhcp && chain ${filename}\n");
     let error = against(&project);
-    assert!(error.starts_with(&format!("3 of 3 loaders are not those of {release}\n")), "{error}");
+    assert!(error.starts_with(&format!("3 of 3 loaders differ from {release}\n")), "{error}");
     assert!(error.contains("  the script in `ipxe.efi`: found boot.ipxe (slot "), "{error}");
     assert!(error.contains("dhcp && chain ${filen"), "{error}");
     assert!(
@@ -207,12 +207,8 @@ fn tools() {
     let error = reproduce(&project, &["--against", tarball(&project).as_str()]).error(11);
     // The tool first, then where the bytes differ.
     let lines: Vec<&str> = error.lines().collect();
-    assert!(lines[0].starts_with("3 of 3 loaders are not those of "), "{error}");
+    assert!(lines[0].starts_with("3 of 3 loaders differ from "), "{error}");
     assert!(lines[1].starts_with("  `make`: found "), "{error}");
-    assert!(
-        error.contains("a 0000000000000000000000000000000000000000") || error.contains(" 1700000000 C UTC"),
-        "{error}"
-    );
     assert!(error.contains("hint: rebuild with the toolchain of the release"), "{error}");
     // Other tools that give the same bytes are no reason to fail, and are told.
     let path = make_of_its_own(&project, "exec /usr/bin/make \"$@\"");
@@ -234,7 +230,7 @@ fn flipped_byte() {
     assert!(error.contains("`ipxe.efi` has changed: found "), "{error}");
     forge(&tree);
     let error = reproduce(&project, &["--against", tree.as_str()]).error(12);
-    assert!(error.starts_with(&format!("1 of 3 loaders are not those of {tree}\n`ipxe.efi`: found ")), "{error}");
+    assert!(error.starts_with(&format!("1 of 3 loaders differs from {tree}\n`ipxe.efi`: found ")), "{error}");
     assert!(error.contains(&format!("  1 of {} bytes differ, the first difference is at {at:#x}", at + 20)), "{error}");
 }
 
@@ -339,7 +335,7 @@ fn leaking(variation: Variation, leak: &str) {
     let sources = project.path("ipxe");
     let mut command = project.command(&["reproduce", "--offline", "--ipxe-url", sources.as_str()]);
     let error = Ran::from(command.args(["--cache-dir", cache]).output().unwrap()).error(12);
-    assert!(error.starts_with("3 of 3 loaders are not those of the first build\n"), "{error}");
+    assert!(error.starts_with("3 of 3 loaders differ from the first build\n"), "{error}");
     assert!(error.contains(&format!("\nthe variation makes the difference: {variation}\n")), "{error}");
     assert!(error.contains(" of 9 objects differ: a.o, "), "{error}");
     let text = match variation {

@@ -203,7 +203,7 @@ fn what_is_not_there_is_not_pinned() {
     let error = fixture.project.run(&["update", "ipxe", "--offline"]).error(5);
     assert_eq!(
         error,
-        "`--offline` forbids to ask `https://unreachable.invalid/ipxe.git` for what is new\n\
+        "`--offline` forbids asking `https://unreachable.invalid/ipxe.git` for what is new\n\
          hint: name a local clone of iPXE with `--ipxe-url`\n"
     );
     // What no build could take.

@@ -45,7 +45,8 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     let next = match args.work {
         Work::BootTest => "all tools are there\nnext: cargo xtask boot-test\n",
         Work::Reproduce => "all tools are there\nnext: cargo xtask reproduce\n",
-        Work::Build | Work::Check => "everything is there\nnext: cargo xtask build-loaders\n",
+        Work::Build => "everything is there\nnext: cargo xtask build-loaders\n",
+        Work::Check => "everything is there\nnext: cargo xtask check\n",
     };
     let outcome = if unmet.is_empty() { next } else { "" };
     host.ui.result(&format!("{}{outcome}", table(&needs, &statuses)), json!({ "tools": tools }));

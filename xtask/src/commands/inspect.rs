@@ -6,6 +6,7 @@ use netboot_loaders::build_loaders;
 use netboot_loaders::contents::linked::{Class, Linked};
 use netboot_loaders::inspect::{Inspection, Known, inspect, trees_above};
 use netboot_loaders::known_toolchains::KnownToolchain;
+use netboot_loaders::tree::header::Kind;
 use serde_json::{Value, json};
 
 use crate::cli::Inspect;
@@ -24,10 +25,11 @@ pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
         None => trees_above(&path).chain([host.project.default_tree()]).collect(),
     };
     let found = inspect(&path, &candidates, &known)?;
-    if found.identity.is_none() {
+    if matches!(found.identity, None | Some((Kind::Text, _))) {
         let text = format!(
-            "`{}` is nothing known, wanted a loader\nhint: look at its first bytes: an HTML page or half a download has none of a loader's",
-            args.loader
+            "`{}` is {}, wanted a loader\nhint: give one loader; `cargo xtask verify` takes trees and tarballs",
+            args.loader,
+            kind(&found)
         );
         return Err(Failure::new(DIFFERENT, &text));
     }
@@ -43,7 +45,10 @@ fn text(args: &Inspect, found: &Inspection) -> String {
     line("kind", &kind(found));
     line("size", &format!("{} ({} bytes)", size(found.size as u64), found.size));
     line("sha256", &found.sha256.to_string());
-    line("version", &found.facts.version.as_ref().map_or_else(|| "not told".to_owned(), |it| format!("iPXE {it}")));
+    line(
+        "version",
+        &found.facts.version.as_ref().map_or_else(|| "not found in its bytes".to_owned(), |it| format!("iPXE {it}")),
+    );
     match &found.known {
         Some(known) => line("manifest", &sentence(known)),
         None => line("manifest", "no manifest that was looked at knows these bytes"),
@@ -57,6 +62,9 @@ fn text(args: &Inspect, found: &Inspection) -> String {
                 let names: Vec<&str> = linked.names(class).map(|name| short(class, name)).collect();
                 line(key, &wrapped(&names));
             }
+        }
+        None if found.known.as_ref().is_some_and(|known| known.file.ipxe.is_none()) => {
+            line("contents", "not listed: it was not built here");
         }
         None => line("contents", "not known: only a tree with this loader has the list of what is linked into it"),
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::install;
 use crate::cli;
-use crate::exit::{BAD_INPUT, Failure, MISSING_TOOL};
+use crate::exit::{BAD_INPUT, FAILURE, Failure, MISSING_TOOL};
 use crate::host::{Host, absolute, github_environment};
 use crate::ui::size;
 
@@ -63,13 +63,17 @@ fn write(args: &cli::Release, host: &Host<'_>) -> Result<Release, Failure> {
         origins: &origins,
         settings: &settings,
         tree: &host.project.default_tree(),
-        pack: false,
-        replace: false,
+        pack: true,
+        replace: args.replace,
         update_baseline: false,
     };
     let built = build_loaders(&plan, &request, host.ui)?;
     let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_release()), absolute)?;
-    Ok(release::write(&host.project, &pins, (&cache, &built), &folder, host.ui)?)
+    let Some((packed, digest, _)) = &built.archive else {
+        return Err(Failure::new(FAILURE, "the tree was not packed"));
+    };
+    let tree = (&cache, &built.manifest, (packed.as_path(), *digest));
+    Ok(release::write(&host.project, &pins, tree, &folder, host.ui)?)
 }
 
 /// Makes a draft of the release; returns its address.

@@ -24,6 +24,11 @@ use crate::cli::Reproduce;
 use crate::exit::{CHECK, FAILURE, Failure, INTERRUPTED, MISSING_TOOL, OTHER_BYTES, OTHER_TOOLCHAIN};
 use crate::host::Host;
 
+/// Of how many loaders the difference is explained; `--message-format json` has all.
+const EXPLAINED: usize = 4;
+/// How much is shown of a text that has leaked, in characters.
+const SHOWN: usize = 120;
+
 pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
     let mut choices = Choices::read(&host.project, host.ui)?;
     if args.install_deps {
@@ -99,15 +104,14 @@ fn asked(args: &Reproduce, means: &Means, host: &Host<'_>) -> Result<BTreeSet<Va
     for variation in all {
         match means.lacking(variation) {
             None => drop(variations.insert(variation)),
-            Some(reason) if args.require_real => {
+            Some((reason, hint)) if args.require_real => {
                 let text = format!(
-                    "cannot vary `{variation}`: {reason}\nhint: run this command with `--install-deps`, or with `--without {variation}`"
+                    "cannot vary `{variation}`: {reason}\nhint: {hint}\nhint: or leave it out with `--without {variation}`"
                 );
                 return Err(Failure::new(CHECK, &text));
             }
-            Some(reason) => {
-                let message =
-                    format!("`{variation}` is not varied: {reason}\nhint: run this command with `--install-deps`");
+            Some((reason, hint)) => {
+                let message = format!("`{variation}` is not varied: {reason}\nhint: {hint}");
                 host.ui.report(&Event::Warning { message });
             }
         }
@@ -117,11 +121,11 @@ fn asked(args: &Reproduce, means: &Means, host: &Host<'_>) -> Result<BTreeSet<Va
 
 fn list(means: &Means, host: &Host<'_>) {
     let line = |variation: Variation| {
-        let lacking = means.lacking(variation).map(|reason| format!("; not here: {reason}")).unwrap_or_default();
+        let lacking = means.lacking(variation).map(|(reason, _)| format!("; not here: {reason}")).unwrap_or_default();
         format!("{:<18}{}{lacking}\n", variation.as_str(), variation.description())
     };
     let objects = Variation::ALL.map(|variation| {
-        json!({ "name": variation.as_str(), "description": variation.description(), "lacking": means.lacking(variation) })
+        json!({ "name": variation.as_str(), "description": variation.description(), "lacking": means.lacking(variation).map(|(reason, _)| reason) })
     });
     host.ui.answer(&Variation::ALL.map(line).concat(), json!({ "variations": objects }));
 }
@@ -153,10 +157,16 @@ fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> 
         Verdict::ToolchainDiffers => {
             (OTHER_TOOLCHAIN, "rebuild with the toolchain of the release; the list above says what differs")
         }
-        _ if report.culprits.is_empty() => {
-            (OTHER_BYTES, "look at both versions, or run this again with `--diffoscope`")
+        _ if !report.culprits.is_empty() => {
+            (OTHER_BYTES, "find out how it gets into the loader: the build must not depend on it")
         }
-        _ => (OTHER_BYTES, "find out how it gets into the loader: the build must not depend on it"),
+        _ if !report.causes.is_empty() => {
+            (OTHER_BYTES, "rebuild from the inputs of the release: check out its tag, or make the above the same")
+        }
+        _ if report.differences.iter().all(|difference| difference.files.is_none()) => {
+            (OTHER_BYTES, "give the tarball of the release, which tells where they differ")
+        }
+        _ => (OTHER_BYTES, "look at both versions, or run this again with `--diffoscope`"),
     };
     Err(Failure::new(code, &format!("{text}hint: {hint}")))
 }
@@ -193,19 +203,22 @@ fn times(report: &Report) -> String {
 fn different(report: &Report) -> String {
     let differing = report.loaders.iter().filter(|loader| !loader.same()).count();
     let against = report.against.as_deref().unwrap_or("the first build");
-    let mut text = format!("{differing} of {} loaders are not those of {against}\n", report.loaders.len());
+    let verb = if differing == 1 { "differs" } else { "differ" };
+    let mut text = format!("{differing} of {} loaders {verb} from {against}\n", report.loaders.len());
     if !report.culprits.is_empty() {
         let _ = writeln!(text, "the variation makes the difference: {}", report.culprits.join(", "));
     }
     for cause in &report.causes {
         let _ = writeln!(text, "  {cause}");
     }
-    for loader in report.loaders.iter().filter(|loader| !loader.same()) {
+    for (number, loader) in report.loaders.iter().filter(|loader| !loader.same()).enumerate() {
         let digest = |digest: Option<netboot_loaders::digest::Sha256Digest>| {
             digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
         };
         let _ = writeln!(text, "`{}`: found {}, wanted {}", loader.path, digest(loader.found), digest(loader.wanted));
-        if let Some(difference) = report.differences.iter().find(|difference| difference.path == loader.path) {
+        // What differs in one loader differs in the next; a thousand sites need not say it a thousand times.
+        let difference = report.differences.iter().find(|difference| difference.path == loader.path);
+        if let Some(difference) = difference.filter(|_| number < EXPLAINED) {
             text += &explained(difference);
         }
     }
@@ -231,7 +244,10 @@ fn explained(difference: &LoaderDifference) -> String {
             objects.first.join(", "),
             if objects.differing > objects.first.len() { ", …" } else { "" }
         );
-        text += &leaks(&objects.leaks);
+        let told = difference.bytes.as_ref().is_some_and(|bytes| bytes.leaks != (Vec::new(), Vec::new()));
+        if !told {
+            text += &leaks(&objects.leaks);
+        }
     }
     if let Some((here, there)) = &difference.files {
         let _ = writeln!(text, "  both versions: {here}, {there}");
@@ -255,7 +271,10 @@ fn located(bytes: &Difference) -> String {
 }
 
 fn leaks((here, there): &(Vec<String>, Vec<String>)) -> String {
-    let line = |side: &str, text: &String| format!("  leaked, {side}: {text}\n");
+    let line = |side: &str, text: &String| {
+        let more = if text.chars().count() > SHOWN { "…" } else { "" };
+        format!("  leaked, {side}: {}{more}\n", text.chars().take(SHOWN).collect::<String>())
+    };
     let lines = here.iter().map(|text| line("found", text)).chain(there.iter().map(|text| line("wanted", text)));
     lines.collect()
 }

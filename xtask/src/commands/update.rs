@@ -49,6 +49,7 @@ fn ipxe_summary(outcome: &ipxe::Outcome, given: bool) -> (String, bool, Value) {
         old.version, new.version, new.git_ref, old.commit, new.commit
     );
     match changes {
+        _ if old.commit == new.commit => lines += "the commit stays; only what it is called changes\n",
         Some(changes) => lines += &brings(changes),
         None => lines += "that repository does not have the old commit, so nobody can say what came since\n",
     }

@@ -1,0 +1,148 @@
+//! Where the cache keeps what.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::digest::Sha256Digest;
+
+/// The user's cache: everything in it can be deleted, and is checked before it is used.
+#[derive(Debug, Clone)]
+pub struct Cache(Utf8PathBuf);
+
+impl Cache {
+    /// The cache at `root`.
+    pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Utf8Path {
+        &self.0
+    }
+
+    /// The bare git repository that holds iPXE's pinned commits.
+    #[must_use]
+    pub fn ipxe_git(&self) -> Utf8PathBuf {
+        self.0.join("ipxe.git")
+    }
+
+    /// The bare git repository that holds the history of what was looked at for newer commits.
+    #[must_use]
+    pub fn ipxe_history(&self) -> Utf8PathBuf {
+        self.0.join("ipxe-history.git")
+    }
+
+    /// A file known by its digest.
+    #[must_use]
+    pub fn blob(&self, digest: &Sha256Digest) -> Utf8PathBuf {
+        self.0.join("blobs").join(digest.to_string())
+    }
+
+    /// The folder of downloads under way.
+    #[must_use]
+    pub fn downloads(&self) -> Utf8PathBuf {
+        self.0.join("downloads")
+    }
+
+    /// What is known of the syslinux archive that the members of `version` came from.
+    #[must_use]
+    pub fn syslinux_record(&self, version: &str) -> Utf8PathBuf {
+        self.0.join(format!("syslinux-{version}.json"))
+    }
+
+    /// The toolchain as it was last probed.
+    #[must_use]
+    pub fn toolchain_record(&self, key: &Sha256Digest) -> Utf8PathBuf {
+        self.0.join("toolchains").join(format!("{}.json", key.short()))
+    }
+
+    /// The build tree named `name`.
+    #[must_use]
+    pub fn work(&self, name: &str) -> WorkPaths {
+        WorkPaths(self.0.join("trees").join(name))
+    }
+
+    /// Where everything is built once more.
+    #[must_use]
+    pub fn reproduce(&self) -> Utf8PathBuf {
+        self.0.join("reproduce")
+    }
+
+    /// A built loader and its record.
+    #[must_use]
+    pub fn output(&self, key: &Sha256Digest) -> OutputPaths {
+        OutputPaths(self.0.join("loaders").join(key.to_string()))
+    }
+
+    /// The lock `name`.
+    #[must_use]
+    pub fn lock(&self, name: &str) -> Utf8PathBuf {
+        self.0.join("locks").join(name)
+    }
+}
+
+/// A build tree: iPXE's exported source, with what make put into it.
+#[derive(Debug, Clone)]
+pub struct WorkPaths(Utf8PathBuf);
+
+impl WorkPaths {
+    /// The folder of it all.
+    #[must_use]
+    pub fn root(&self) -> &Utf8Path {
+        &self.0
+    }
+
+    /// The exported tree.
+    #[must_use]
+    pub fn tree(&self) -> Utf8PathBuf {
+        self.0.join("tree")
+    }
+
+    /// The folder that make runs in.
+    #[must_use]
+    pub fn src(&self) -> Utf8PathBuf {
+        self.0.join("tree/src")
+    }
+
+    /// The record of what is in the tree and was made whole.
+    #[must_use]
+    pub fn seal(&self) -> Utf8PathBuf {
+        self.0.join("seal.json")
+    }
+
+    /// Where programs that make runs put their temporary files.
+    #[must_use]
+    pub fn temporary(&self) -> Utf8PathBuf {
+        self.0.join("tmp")
+    }
+
+    /// All that the last make said.
+    #[must_use]
+    pub fn log(&self) -> Utf8PathBuf {
+        self.0.join("make.log")
+    }
+}
+
+/// A built loader in the cache.
+#[derive(Debug, Clone)]
+pub struct OutputPaths(Utf8PathBuf);
+
+impl OutputPaths {
+    /// The loader's bytes.
+    #[must_use]
+    pub fn loader(&self) -> Utf8PathBuf {
+        self.0.join("loader")
+    }
+
+    /// The list of what was linked into it.
+    #[must_use]
+    pub fn linked(&self) -> Utf8PathBuf {
+        self.0.join("linked-objects.txt")
+    }
+
+    /// What they should be.
+    #[must_use]
+    pub fn record(&self) -> Utf8PathBuf {
+        self.0.join("record.json")
+    }
+}
