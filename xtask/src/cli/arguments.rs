@@ -1,0 +1,291 @@
+//! The arguments of each command.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Subcommand, ValueEnum};
+use netboot_loaders::reproduce::variation::Variation;
+
+/// Where inputs may come from.
+#[derive(Args, Clone, Default)]
+pub struct OriginArgs {
+    /// Opens no socket: uses the cache and the files that are named
+    #[arg(long)]
+    pub offline: bool,
+    /// A git URL or a local path to take iPXE from instead of the pinned address
+    #[arg(long, value_name = "URL")]
+    pub ipxe_url: Option<String>,
+    /// A path or URL of the syslinux release, .zip or .tar.xz, instead of the pinned addresses
+    #[arg(long, value_name = "FILE")]
+    pub syslinux_archive: Option<String>,
+    /// A source bundle, as bundle-sources writes it, to take everything from
+    #[arg(long, value_name = "FILE")]
+    pub sources_from: Option<Utf8PathBuf>,
+}
+
+/// `build-loaders`.
+#[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct BuildLoaders {
+    #[command(flatten)]
+    pub origins: OriginArgs,
+    /// Where the tree goes [default: dist/tftp]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
+    /// Writes the tarball beside the tree, too
+    #[arg(long)]
+    pub archive: bool,
+    /// Removes files that somebody has put into the old tree
+    #[arg(long)]
+    pub replace: bool,
+    /// Accepts what is linked into the loaders now, as vendor/linked-objects
+    #[arg(long)]
+    pub update_baseline: bool,
+    /// Prints what would be done, and does nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Installs missing tools first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+/// How make runs; none of it changes a byte of a loader.
+#[derive(Args, Clone)]
+pub struct MakeArgs {
+    /// How many jobs make runs at once [default: the number of processors]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Calls the compiler through a launcher, as ccache
+    #[arg(long, value_name = "PROGRAM")]
+    pub launcher: Option<String>,
+    /// Lets compiler warnings pass
+    #[arg(long)]
+    pub no_werror: bool,
+}
+
+/// `reproduce`.
+#[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct Reproduce {
+    /// A tree, a tarball, a manifest.json, or the address of one, to compare with
+    #[arg(long, value_name = "RELEASE")]
+    pub against: Option<String>,
+    /// Varies only this, as --list names it; may be given more than once
+    #[arg(long, value_name = "NAME", help_heading = "What is varied")]
+    pub vary: Vec<Variation>,
+    /// Does not vary this; may be given more than once
+    #[arg(long, value_name = "NAME", help_heading = "What is varied", conflicts_with = "vary")]
+    pub without: Vec<Variation>,
+    /// Varies nothing
+    #[arg(long, help_heading = "What is varied", conflicts_with_all = ["vary", "without"])]
+    pub plain: bool,
+    /// Names what can be varied, and builds nothing
+    #[arg(long, help_heading = "What is varied")]
+    pub list: bool,
+    /// Builds all loaders for the root of the tree, and no sites
+    #[arg(long, conflicts_with = "against")]
+    pub all_loaders: bool,
+    /// Writes what this toolchain gives into vendor/toolchains.toml, under this name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["plain", "against"])]
+    pub record: Option<String>,
+    /// Hands what differs to diffoscope
+    #[arg(long)]
+    pub diffoscope: bool,
+    /// Fails where something that was asked for cannot be varied here
+    #[arg(long)]
+    pub require_real: bool,
+    /// Keeps the build trees, for a look at them
+    #[arg(long)]
+    pub keep: bool,
+    /// Installs what is missing first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+    #[command(flatten)]
+    pub origins: OriginArgs,
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+/// `release`.
+#[derive(Args)]
+pub struct Release {
+    /// Writes the files, and publishes nothing
+    #[arg(long, conflicts_with = "files")]
+    pub dry_run: bool,
+    /// Publishes these files, once they are found to be as their checksums say
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub files: Option<Utf8PathBuf>,
+    /// The tag of the release, which has to be v and the version
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// Where the files go [default: dist/release]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<Utf8PathBuf>,
+    /// Removes files that somebody has put into the old tree
+    #[arg(long)]
+    pub replace: bool,
+    /// Installs missing tools first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+    #[command(flatten)]
+    pub origins: OriginArgs,
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+/// `inspect`.
+#[derive(Args)]
+pub struct Inspect {
+    /// The loader
+    pub loader: Utf8PathBuf,
+    /// A tree or a manifest to ask [default: the trees that the loader is in, and dist/tftp]
+    #[arg(long, value_name = "PATH")]
+    pub manifest: Option<Utf8PathBuf>,
+}
+
+/// `doctor`.
+#[derive(Args)]
+pub struct Doctor {
+    /// For which work
+    #[arg(long = "for", value_name = "WORK", default_value = "build")]
+    pub work: Work,
+    /// Installs what is missing, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+    /// Lets boot tests run without root, through sudo: user namespaces, readable kernels, a tap device
+    #[arg(long)]
+    pub prepare_host: bool,
+}
+
+/// What tools are needed for.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "kebab-case")]
+pub enum Work {
+    /// Building loaders.
+    Build,
+    /// Booting them.
+    BootTest,
+    /// Building them again under other conditions.
+    Reproduce,
+    /// Running this repository's checks.
+    Check,
+}
+
+/// `update`.
+#[derive(Args)]
+pub struct Update {
+    /// Which pins [default: both]
+    #[arg(value_enum)]
+    pub what: Option<Input>,
+    /// A tag, a branch or a whole commit id of iPXE, or a version of syslinux [default: iPXE's newest release]
+    #[arg(long, value_name = "REF", requires = "what")]
+    pub to: Option<String>,
+    /// Says what would change, and changes no pin
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Opens no socket: uses the files that are named
+    #[arg(long)]
+    pub offline: bool,
+    /// A git URL or a local path to look for iPXE in instead of the pinned address
+    #[arg(long, value_name = "URL")]
+    pub ipxe_url: Option<String>,
+    /// A path or URL of the syslinux release, .zip or .tar.xz, to pin the files of
+    #[arg(long, value_name = "FILE")]
+    pub syslinux_archive: Option<String>,
+}
+
+/// What is pinned.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Input {
+    /// iPXE's source.
+    Ipxe,
+    /// The prebuilt syslinux files.
+    Syslinux,
+}
+
+/// `boot-test`.
+#[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct BootTest {
+    /// The tree or the tarball [default: dist/tftp]
+    pub path: Option<Utf8PathBuf>,
+    /// Boots only this loader, by path or file name; may be given more than once
+    #[arg(long = "loader", value_name = "NAME", help_heading = "Which cases")]
+    pub loaders: Vec<String>,
+    /// Boots only loaders of this site; may be given more than once
+    #[arg(long = "site", value_name = "NAME", help_heading = "Which cases")]
+    pub sites: Vec<String>,
+    /// Runs only this case, as --list names it; may be given more than once
+    #[arg(long = "case", value_name = "NAME", help_heading = "Which cases")]
+    pub cases: Vec<String>,
+    /// Of how many sites loaders are booted where none is named
+    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Which cases")]
+    pub sample: usize,
+    /// Names the cases, and boots nothing
+    #[arg(long)]
+    pub list: bool,
+    /// An address that loaders may go to besides DHCP option 17 and the project's own variables
+    #[arg(long = "chain-to", value_name = "URL", value_parser = web_address)]
+    pub chain_to: Vec<String>,
+    /// A description of the network, as README.md has it
+    #[arg(long, value_name = "FILE")]
+    pub network: Option<Utf8PathBuf>,
+    /// Boots this kernel instead of the distribution's
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<Utf8PathBuf>,
+    /// More arguments for the kernel
+    #[arg(long, value_name = "ARGUMENTS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    pub append: String,
+    /// How many cases run side by side [default: the number of processors]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// How many seconds a case may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..))]
+    pub deadline: u64,
+    /// How often a case is tried until it passes; the report tells of all attempts
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub attempts: u32,
+    /// Lets the machines use the kernel's virtualisation, which misbehaves where this machine is virtual
+    #[arg(long)]
+    pub kvm: bool,
+    /// Where the report goes [default: dist/boot-test]
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<Utf8PathBuf>,
+    /// Fails where a case has to be skipped
+    #[arg(long)]
+    pub require_real: bool,
+    /// Installs what is missing first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+}
+
+fn web_address(text: &str) -> Result<String, String> {
+    let known = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len());
+    if known { Ok(text.to_owned()) } else { Err("wanted an address that begins with http:// or https://".into()) }
+}
+
+/// `check`.
+#[derive(Args)]
+pub struct Check {
+    /// Installs what the checks need first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+    /// Fails where a test or a linter has to be skipped
+    #[arg(long)]
+    pub require_real: bool,
+    #[command(flatten)]
+    pub origins: OriginArgs,
+}
+
+/// `bench`.
+#[derive(Subcommand)]
+pub enum Bench {
+    /// A cold build of the three default loaders, against stock make
+    Cold {
+        /// How many pairs to measure
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+        pairs: u8,
+        #[command(flatten)]
+        origins: OriginArgs,
+    },
+}
