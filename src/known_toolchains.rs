@@ -195,3 +195,20 @@ fn plain_loaders(plan: &Plan) -> Vec<Plain> {
     });
     if plan.inputs.patches.is_empty() { plain.collect() } else { Vec::new() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shipped_can_be_read_and_is_written_the_same() {
+        let project = Project::new(env!("CARGO_MANIFEST_DIR"));
+        let known = KnownToolchain::read_all(&project).unwrap();
+        assert!(known.len() >= 2);
+        for toolchain in &known {
+            assert_eq!(toolchain.loaders.len(), Loader::ALL.len(), "{}", toolchain.name);
+        }
+        let entries: String = known.iter().map(|known| format!("\n{}", known.to_toml())).collect();
+        assert_eq!(std::fs::read_to_string(project.toolchains()).unwrap(), format!("{HEADING}{entries}"));
+    }
+}

@@ -59,6 +59,11 @@ fn only_the_source_modules_touch_the_network() {
 }
 
 #[test]
+fn only_update_writes_pins() {
+    only(&["src/choices/mod.rs", "src/update/mod.rs"], &["pins_writer"]);
+}
+
+#[test]
 fn the_library_is_silent_and_does_not_look_around() {
     only(&[], &["println!", "eprintln!", "print!", "dbg!", "process::exit", "std::io::stdout", "std::io::stderr"]);
     only(&[], &["std::env", "env::var", "SystemTime::now", "current_dir", "available_parallelism"]);

@@ -163,7 +163,9 @@ mod tests {
     fn rendered(config: &IpxeConfig, settings: &Settings) -> String {
         let pins = Pins::parse("vendor/pins.toml".into(), include_str!("../../vendor/pins.toml")).unwrap();
         let work = Cache::new("/c").work("w");
-        Make { pin: &pins.ipxe, config, settings }.command(&work, &[Loader::IpxePxe, Loader::UndionlyKpxe]).to_string()
+        let make = Make { pin: &pins.ipxe, config, settings };
+        let text = make.command(&work, &[Loader::IpxePxe, Loader::UndionlyKpxe]).to_string();
+        text.replace(&pins.ipxe.commit.to_string(), "<commit>").replace(&pins.ipxe.epoch.to_string(), "<epoch>")
     }
 
     #[test]
@@ -178,8 +180,8 @@ mod tests {
         };
         assert_eq!(
             rendered(&config, &settings),
-            "cd /c/trees/w/tree/src && env -i PATH=/bin TMPDIR=/c/trees/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 make -j2 AUTO_DEPS= \
-             GITVERSION=12798ec29aa8a64d8675c4378b99f5fe28447afb EMBED=embedded.ipxe \
+            "cd /c/trees/w/tree/src && env -i PATH=/bin TMPDIR=/c/trees/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=<epoch> make -j2 AUTO_DEPS= \
+             GITVERSION=<commit> EMBED=embedded.ipxe \
              EXTRA_CFLAGS=-ffile-prefix-map=/c/trees/w/tree=. bin/ipxe.pxe bin/undionly.kpxe"
         );
         config.trust.insert("a.pem".into(), Vec::new());
@@ -188,8 +190,8 @@ mod tests {
         settings.launcher = Some(Launcher { program: "ccache".into(), env: vec![("CCACHE_DIR".into(), "/x".into())] });
         assert_eq!(
             rendered(&config, &settings),
-            "cd /c/trees/w/tree/src && env -i PATH=/bin TMPDIR=/c/trees/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1772812135 CCACHE_DIR=/x make -j2 \
-             AUTO_DEPS= GITVERSION=12798ec29aa8a64d8675c4378b99f5fe28447afb EMBED=embedded.ipxe \
+            "cd /c/trees/w/tree/src && env -i PATH=/bin TMPDIR=/c/trees/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=<epoch> CCACHE_DIR=/x make -j2 \
+             AUTO_DEPS= GITVERSION=<commit> EMBED=embedded.ipxe \
              EXTRA_CFLAGS=-ffile-prefix-map=/c/trees/w/tree=. TRUST=trust-0.pem,trust-1.pem NO_WERROR=1 'CC=ccache gcc' \
              bin/ipxe.pxe bin/undionly.kpxe"
         );
@@ -206,7 +208,7 @@ mod tests {
         };
         let settings = Settings { path: "/bin".into(), jobs: 2, werror: true, launcher: None, surroundings };
         let text = rendered(&config, &settings);
-        let wanted = "env -i PATH=/bin TMPDIR=/t LC_ALL=C SOURCE_DATE_EPOCH=1772812135 TZ=Asia/Tokyo NOISE=1 sh -c 'umask 077 && exec \"$@\"' sh make -j2 ";
+        let wanted = "env -i PATH=/bin TMPDIR=/t LC_ALL=C SOURCE_DATE_EPOCH=<epoch> TZ=Asia/Tokyo NOISE=1 sh -c 'umask 077 && exec \"$@\"' sh make -j2 ";
         assert!(text.contains(wanted), "{text}");
     }
 }

@@ -53,8 +53,8 @@ impl<'m> LinkMap<'m> {
             self.0.lines().filter_map(symbol).filter(|symbol| {
                 symbol.section == section && symbol.address <= address && !symbol.name.starts_with('.')
             });
-        // Of several at one address, one with a size is a thing, and others are marks.
-        let nearest = below.max_by_key(|symbol| (symbol.address, symbol.size))?;
+        // Of several at one address, one with a size is a thing, and others are marks, as `_data`.
+        let nearest = below.max_by_key(|symbol| (symbol.address, symbol.size, !symbol.name.starts_with('_')))?;
         let distance = address - nearest.address;
         Some((nearest, distance))
     }
@@ -95,6 +95,7 @@ SYMBOL TABLE:
 0000000000000000 g       *ABS*\t0000000000000000 .hidden _weak
 00000000000f0000 l    d  .data\t0000000000000000 .data
 00000000000f0000 l       .data\t0000000000000000 .hidden embedded_image_1_data
+00000000000f0000 g       .data\t0000000000000000 _data
 00000000000f1070 g     O .data\t0000000000000008 .hidden build_id
 00000000000f1070 g       .data\t0000000000000000 _mark
 00000000000f1000 g     F .text\t0000000000000008 other

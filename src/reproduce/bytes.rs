@@ -11,8 +11,8 @@ use crate::contents::link_map::LinkMap;
 
 /// How many bytes of context are shown before and behind the first difference.
 const AROUND: usize = 24;
-/// How many leaks are named.
-const MOST_LEAKS: usize = 5;
+/// How many texts that are on one side only are named.
+const MOST: usize = 5;
 /// The variable in which an EFI loader keeps a checksum over all that was linked.
 const BUILD_ID: &str = "build_id";
 
@@ -34,6 +34,8 @@ pub struct Difference {
     pub only_build_id: bool,
     /// Paths and names that are in one of them only: here, there.
     pub leaks: (Vec<String>, Vec<String>),
+    /// Other texts that are in one of them only, a few of them: here, there.
+    pub texts: (Vec<String>, Vec<String>),
 }
 
 /// Where in a loader a byte lies.
@@ -84,7 +86,8 @@ pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -
     let in_build_id = place.as_ref().is_some_and(|place| place.symbol.as_ref().is_some_and(|it| it.0 == BUILD_ID));
     let leaks = leaks(&strings(&ours), &strings(&theirs), names);
     let only_build_id = in_build_id && count <= 4 && here.len() == there.len();
-    Difference { sizes: (here.len(), there.len()), offset, count, place, context, only_build_id, leaks }
+    let texts = only(&whole_texts(&ours), &whole_texts(&theirs), |text| !is_leak(text, names));
+    Difference { sizes: (here.len(), there.len()), offset, count, place, context, only_build_id, leaks, texts }
 }
 
 /// The first offset at which two files differ, and how many bytes differ as far as both go.
@@ -124,13 +127,32 @@ pub(super) fn printable(content: &[u8]) -> BTreeSet<String> {
     runs.map(|run| String::from_utf8_lossy(run).into_owned()).collect()
 }
 
+/// All texts of at least five printable characters that stand between zeros.
+fn whole_texts(stretches: &[Stretch]) -> BTreeSet<String> {
+    let pieces = stretches.iter().flat_map(|stretch| stretch.content.split(|byte| *byte == 0));
+    let whole = pieces.filter(|piece| piece.len() >= 5 && piece.iter().all(|byte| (0x20..0x7f).contains(byte)));
+    whole.map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
+}
+
 /// Of the texts that are on one side only, those that look like a path or have one of `names`.
 pub(super) fn leaks(here: &BTreeSet<String>, there: &BTreeSet<String>, names: &[String]) -> (Vec<String>, Vec<String>) {
-    let telling = |text: &&String| looks_like_a_path(text) || names.iter().any(|name| text.contains(name.as_str()));
+    only(here, there, |text| is_leak(text, names))
+}
+
+/// A few of the texts that are on one side only, of those that are `wanted`.
+fn only(
+    here: &BTreeSet<String>,
+    there: &BTreeSet<String>,
+    wanted: impl Fn(&str) -> bool,
+) -> (Vec<String>, Vec<String>) {
     let side = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
-        a.difference(b).filter(telling).take(MOST_LEAKS).cloned().collect::<Vec<_>>()
+        a.difference(b).filter(|text| wanted(text)).take(MOST).cloned().collect::<Vec<_>>()
     };
     (side(here, there), side(there, here))
+}
+
+fn is_leak(text: &str, names: &[String]) -> bool {
+    looks_like_a_path(text) || names.iter().any(|name| text.contains(name.as_str()))
 }
 
 /// Whether a text has an absolute path of a folder where people or builders work.
@@ -173,6 +195,7 @@ mod tests {
         let names = ["build-7".to_owned()];
         let difference = compare(&here, &there, &LinkMap::new(MAP), &names);
         assert_eq!(difference.leaks, (vec!["by me@build-7.example".to_owned()], vec![]));
+        assert_eq!(difference.texts, (vec![], vec!["by me@elsewhere.exam".to_owned()]));
     }
 
     #[test]

@@ -246,7 +246,7 @@ fn explained(difference: &LoaderDifference) -> String {
         );
         let told = difference.bytes.as_ref().is_some_and(|bytes| bytes.leaks != (Vec::new(), Vec::new()));
         if !told {
-            text += &leaks(&objects.leaks);
+            text += &sides("leaked", &objects.leaks);
         }
     }
     if let Some((here, there)) = &difference.files {
@@ -267,13 +267,14 @@ fn located(bytes: &Difference) -> String {
         text += "  nothing else differs but iPXE's build id, a checksum over all objects: they differ in what is not loaded, as debug information with a path\n";
     }
     let _ = writeln!(text, "    found  {}\n    wanted {}", bytes.context.0, bytes.context.1);
-    text + &leaks(&bytes.leaks)
+    text + &sides("leaked", &bytes.leaks) + &sides("text", &bytes.texts)
 }
 
-fn leaks((here, there): &(Vec<String>, Vec<String>)) -> String {
+/// What is on one side only.
+fn sides(what: &str, (here, there): &(Vec<String>, Vec<String>)) -> String {
     let line = |side: &str, text: &String| {
         let more = if text.chars().count() > SHOWN { "…" } else { "" };
-        format!("  leaked, {side}: {}{more}\n", text.chars().take(SHOWN).collect::<String>())
+        format!("  {what}, {side}: {}{more}\n", text.chars().take(SHOWN).collect::<String>())
     };
     let lines = here.iter().map(|text| line("found", text)).chain(there.iter().map(|text| line("wanted", text)));
     lines.collect()
