@@ -68,7 +68,7 @@ pub fn trees_above(path: &Utf8Path) -> impl Iterator<Item = Utf8PathBuf> {
 
 fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest) -> Option<Known> {
     let path = if candidate.is_dir() { candidate.join(paths::MANIFEST) } else { candidate.to_owned() };
-    let manifest: Manifest = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+    let manifest = Manifest::parse(&fs::read(&path).ok()?).ok()?;
     let file = manifest.files.into_iter().find(|file| file.sha256 == *sha256)?;
     let configuration = file.ipxe.as_ref().and_then(|ipxe| {
         let mut configurations = manifest.configurations.iter();

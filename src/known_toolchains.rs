@@ -109,9 +109,10 @@ impl KnownToolchain {
     /// As an entry of the file.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let mut text = format!("[[toolchain]]\nname = {:?}\ndigest = \"{}\"\npackages = [\n", self.name, self.digest);
+        let mut text =
+            format!("[[toolchain]]\nname = {}\ndigest = \"{}\"\npackages = [\n", quoted(&self.name), self.digest);
         for package in &self.packages {
-            let _ = writeln!(text, "    {package:?},");
+            let _ = writeln!(text, "    {},", quoted(package));
         }
         let _ =
             write!(text, "]\ncommit = \"{}\"\nslot-sha256 = \"{}\"\n\n[toolchain.loaders]\n", self.commit, self.slot);
@@ -120,6 +121,11 @@ impl KnownToolchain {
         }
         text
     }
+}
+
+/// A text as TOML has it, which is as JSON has it.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// What the file begins with.

@@ -196,6 +196,26 @@ impl ReleaseNames {
         }
     }
 
+    /// Whether a release of any version can have a file called `name`.
+    #[must_use]
+    pub fn is_any(name: &str) -> bool {
+        let suffixes = Self::new("").all();
+        let suffixes = suffixes.iter().map(|name| name.trim_start_matches("netboot-loaders--"));
+        let rest = name.strip_prefix("netboot-loaders-");
+        [MANIFEST, SHA256SUMS].contains(&name)
+            || rest.is_some_and(|rest| suffixes.clone().any(|suffix| rest.ends_with(&format!("-{suffix}"))))
+    }
+
+    /// All files of a release.
+    #[must_use]
+    pub fn all(&self) -> Vec<String> {
+        let Self { tarball, sources, sbom, provenance, notes } = self;
+        let mut all = vec![MANIFEST.to_owned(), SHA256SUMS.to_owned(), self.sha256(tarball), self.sha256(sources)];
+        all.extend([tarball, sources, sbom, provenance, notes].map(Clone::clone));
+        all.sort_unstable();
+        all
+    }
+
     /// The file with the checksum of `name`.
     #[must_use]
     pub fn sha256(&self, name: &str) -> String {

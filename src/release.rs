@@ -24,10 +24,13 @@ pub enum Error {
     #[error(transparent)]
     Bundle(#[from] bundle::Error),
     /// Something else stands where the release should go.
-    #[error(
-        "`{0}` is no release: it has no SHA256SUMS\nhint: choose another folder with `--out`, or move that one away"
-    )]
-    Occupied(Utf8PathBuf),
+    #[error("`{folder}` is no release: it has `{path}`\nhint: choose another folder with `--out`, or move that away")]
+    Occupied {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// Something in it that no release has.
+        path: Utf8PathBuf,
+    },
     /// A file is not what the checksums say.
     #[error("the release `{folder}` is not what its SHA256SUMS says\n  {}\nhint: make it anew with `cargo xtask release --dry-run`", differences.join("\n  "))]
     Different {
@@ -67,8 +70,11 @@ pub fn write(
     progress: &dyn Progress,
 ) -> Result<Release, Error> {
     let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
-    if folder.exists() && !folder.join(paths::SHA256SUMS).is_file() {
-        return Err(Error::Occupied(folder.to_owned()));
+    if folder.exists() {
+        let foreign = |(path, _): &(Utf8PathBuf, EntryKind)| !ReleaseNames::is_any(path.as_str());
+        if let Some((path, _)) = fs::walk(folder)?.into_iter().find(foreign) {
+            return Err(Error::Occupied { folder: folder.to_owned(), path });
+        }
     }
     let partial = paths::partial_release(folder);
     fs::remove_dir_all(&partial)?;
@@ -76,18 +82,8 @@ pub fn write(
     let (archive, tarball) = packed;
     fs::write_new(&partial.join(&names.tarball), &fs::read(archive)?, 0o644)?;
     let (sources, _) = bundle::write(project, pins, cache, &partial.join(&names.sources), progress)?;
-    let bill = sbom::cyclonedx(manifest);
-    let mut subjects = Subject::of_tree(manifest);
-    subjects.push(Subject { name: names.tarball.clone(), sha256: tarball });
-    subjects.push(Subject { name: names.sources.clone(), sha256: sources });
-    let texts = [
-        (names.sha256(&names.tarball), format!("{tarball}  {}\n", names.tarball)),
-        (names.sha256(&names.sources), format!("{sources}  {}\n", names.sources)),
-        (paths::MANIFEST.to_owned(), manifest.to_json()),
-        (names.sbom.clone(), bill),
-        (names.provenance.clone(), provenance::statement(manifest, &subjects)),
-        (names.notes.clone(), notes(project, manifest, &names)?),
-    ];
+    let mut texts = derived(manifest, &names, tarball, sources);
+    texts.push((names.notes.clone(), notes(project, manifest, &names)?));
     for (name, text) in &texts {
         fs::write_new(&partial.join(name), text.as_bytes(), 0o644)?;
     }
@@ -105,7 +101,27 @@ pub fn write(
     check(folder)
 }
 
-/// Checks that the release in `folder` is what its checksums say, and its tarball what its manifest says.
+/// The texts that follow from the rest, by name.
+fn derived(
+    manifest: &Manifest,
+    names: &ReleaseNames,
+    tarball: Sha256Digest,
+    sources: Sha256Digest,
+) -> Vec<(String, String)> {
+    let packed = [(&names.tarball, tarball), (&names.sources, sources)];
+    let mut subjects = Subject::of_tree(manifest);
+    subjects.extend(packed.map(|(name, sha256)| Subject { name: name.clone(), sha256 }));
+    let mut texts = vec![
+        (paths::MANIFEST.to_owned(), manifest.to_json()),
+        (names.sbom.clone(), sbom::cyclonedx(manifest)),
+        (names.provenance.clone(), provenance::statement(manifest, &subjects)),
+    ];
+    texts.extend(packed.map(|(name, sha256)| (names.sha256(name), format!("{sha256}  {name}\n"))));
+    texts
+}
+
+/// Checks that the release in `folder` is whole, that it is what its checksums say, and
+/// that its parts are about the same tree.
 ///
 /// # Errors
 ///
@@ -128,11 +144,15 @@ pub fn check(folder: &Utf8Path) -> Result<Release, Error> {
     }
     let extra = files.keys().filter(|name| !wanted.contains_key(name.as_str()));
     differences.extend(extra.map(|name| format!("`{name}` is not in SHA256SUMS")));
+    let lacking = names.all().into_iter().filter(|name| *name != paths::SHA256SUMS && !files.contains_key(name));
+    differences.extend(lacking.map(|name| format!("`{name}` is missing, and a release has it")));
     if differences.is_empty() {
         let report = verify(&folder.join(&names.tarball))?;
         differences.extend(report.differences.iter().map(ToString::to_string));
-        if fs::read(&folder.join(paths::MANIFEST))? != report.manifest.to_json().as_bytes() {
-            differences.push(format!("`{}` is not the manifest of the tarball", paths::MANIFEST));
+        for (name, text) in derived(&report.manifest, &names, files[&names.tarball].0, files[&names.sources].0) {
+            if fs::read(&folder.join(&name))? != text.as_bytes() {
+                differences.push(format!("`{name}` is not about the tarball beside it"));
+            }
         }
     }
     if !differences.is_empty() {

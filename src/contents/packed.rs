@@ -7,8 +7,11 @@ use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
 /// The sections that `zbin` packs, in the order in which it does so.
 pub const SECTIONS: [&str; 4] = [".text16.early", ".text16.late", ".data16", ".textdata"];
 
-/// The largest part that is believable, in bytes.
+/// The largest part that is believable, and the most that is looked at to find parts, in bytes.
 const MAX_PART: usize = 64 << 20;
+
+/// What the checksum and LZMA's own first bytes take at least, in bytes.
+const LEAST: usize = 4 + 5;
 
 /// A packed part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +29,15 @@ pub struct Part {
 pub fn unpack(loader: &[u8]) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut offset = 0;
-    while let Some(length) = number(loader, offset) {
-        match part(loader, offset, length) {
+    // A file may be made to look as if a part began everywhere.
+    let mut budget = MAX_PART;
+    while let Some(length) = number(loader, offset).filter(|_| parts.len() < SECTIONS.len()) {
+        let plausible = length > LEAST && length <= loader.len() - offset;
+        if plausible {
+            let Some(left) = budget.checked_sub(length) else { break };
+            budget = left;
+        }
+        match plausible.then(|| part(loader, offset, length)).flatten() {
             Some(part) => {
                 offset += part.packed;
                 parts.push(part);
@@ -45,10 +55,6 @@ fn number(bytes: &[u8], offset: usize) -> Option<usize> {
 
 /// The part at `offset`, whose packed bytes and checksum take `length` bytes.
 fn part(loader: &[u8], offset: usize, length: usize) -> Option<Part> {
-    const CHECKSUM: usize = 4;
-    if length <= CHECKSUM || length > loader.len() - offset {
-        return None;
-    }
     let packed = loader.get(offset + 4..offset + length)?;
     let checksum = number(loader, offset + length)?;
     let mut crc = flate2::Crc::new();

@@ -116,6 +116,9 @@ impl List {
             |name| format!("the patch `{name}`"),
             (borrowed(&here_patches), borrowed(&there_patches)),
         );
+        let syslinux =
+            |manifest: &Manifest| manifest.syslinux.as_ref().map_or(NONE.to_owned(), |it| it.version.clone());
+        self.compare(Sort::Pin, "syslinux", syslinux(found), syslinux(wanted));
         self.compare(Sort::Flag, "the slot's size", here.slot_size.to_string(), there.slot_size.to_string());
         self.compare(Sort::Flag, "the embedded name", here.embedded_name.as_str(), there.embedded_name.as_str());
     }
@@ -156,6 +159,10 @@ impl List {
     }
 
     fn files(&mut self, found: &Manifest, wanted: &Manifest) {
+        let extra = found.files.iter().filter(|file| !wanted.files.iter().any(|other| other.path == file.path));
+        for here in extra.filter(|file| file.ipxe.is_some()) {
+            self.compare(Sort::Choice, format!("`{}`", here.path), target(here), "no such loader in the release");
+        }
         for there in wanted.files.iter().filter(|file| file.ipxe.is_some()) {
             let Some(here) = found.files.iter().find(|file| file.path == there.path) else {
                 self.compare(
@@ -167,6 +174,18 @@ impl List {
                 continue;
             };
             let (Some(ours), Some(theirs)) = (&here.ipxe, &there.ipxe) else { continue };
+            // Another configuration of the same name is compared header by header.
+            let name = |manifest: &Manifest, digest: Sha256Digest| {
+                let mut all = manifest.configurations.iter();
+                let found = all.find(|configuration| configuration.sha256 == digest);
+                format!("`{}`", found.map_or(NONE, |configuration| &configuration.name))
+            };
+            self.compare(
+                Sort::Configuration,
+                format!("the configuration of `{}`", there.path),
+                name(found, ours.configuration),
+                name(wanted, theirs.configuration),
+            );
             self.compare(Sort::Choice, format!("the target of `{}`", there.path), target(here), target(there));
             if ours.slot_sha256 != theirs.slot_sha256 {
                 let script = |script: &camino::Utf8Path, slot| format!("{script} (slot {slot})");

@@ -75,12 +75,16 @@ pub struct Report {
     pub against: Option<String>,
     /// The builds, in their order.
     pub builds: Vec<BuildTime>,
-    /// All loaders.
-    pub loaders: Vec<Compared>,
+    /// What was compared: all loaders, and with a release all files of the tree.
+    pub files: Vec<Compared>,
     /// Whether the manifest, and with it the whole tree, is the same; only with a release.
     pub manifest_same: Option<bool>,
     /// The variations that change bytes.
     pub culprits: Vec<String>,
+    /// The variations that change bytes here, where the difference to the release is another one.
+    pub besides: Vec<String>,
+    /// Whether builds differ with nothing varied, so that no variation can be blamed.
+    pub unsteady: bool,
     /// What is different about what went in; only with a release.
     pub causes: Vec<Cause>,
     /// The loaders that differ.
@@ -100,7 +104,7 @@ pub struct BuildTime {
     pub seconds: f64,
 }
 
-/// A loader on both sides.
+/// A file on both sides.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Compared {
@@ -176,7 +180,7 @@ pub fn reproduce(
         let plain = run.build(&none)?;
         let varied = run.build(asked)?;
         let reference = Reference::Rebuild(&plain);
-        return if run.digests(&varied) == run.digests(&plain) {
+        return if run.found(&varied, reference) == run.wanted(reference) {
             Ok(run.report(&varied, reference))
         } else {
             let (culprits, build) = run.narrow(asked, varied, &plain)?;
@@ -185,7 +189,7 @@ pub fn reproduce(
     };
     let varied = run.build(asked)?;
     let reference = Reference::Published(published);
-    if run.digests(&varied) == run.wanted(reference) {
+    if run.found(&varied, reference) == run.wanted(reference) {
         return Ok(run.report(&varied, reference));
     }
     if asked.is_empty() {
@@ -197,10 +201,17 @@ pub fn reproduce(
         return run.explain(&plain, reference, &[], evidence);
     }
     let (culprits, build) = run.narrow(asked, varied, &plain)?;
-    if run.digests(&plain) == run.wanted(reference) {
+    if run.found(&plain, reference) == run.wanted(reference) {
         return run.explain(&build, Reference::Rebuild(&plain), &culprits, evidence);
     }
-    run.explain(&plain, reference, &culprits, evidence)
+    let mut report = run.explain(&plain, reference, &[], evidence)?;
+    report.besides = culprits.iter().map(ToString::to_string).collect();
+    Ok(report)
+}
+
+/// All files of a tree.
+fn all_files(manifest: &Manifest) -> Digests {
+    manifest.files.iter().map(|file| (file.path.clone(), file.sha256)).collect()
 }
 
 /// A run under way.
@@ -226,18 +237,24 @@ impl Run<'_> {
         self.planned.iter().map(digest).collect()
     }
 
+    /// What `build` gave of all that `reference` has.
+    fn found(&self, build: &Rebuild, reference: Reference<'_>) -> Digests {
+        match reference {
+            Reference::Rebuild(_) => self.digests(build),
+            Reference::Published(_) => all_files(&Manifest::new(self.yard.plan, &build.built)),
+        }
+    }
+
     fn wanted(&self, reference: Reference<'_>) -> Digests {
         match reference {
             Reference::Rebuild(build) => self.digests(build),
-            Reference::Published(published) => {
-                let loaders = published.manifest.files.iter().filter(|file| file.ipxe.is_some());
-                loaders.map(|file| (file.path.clone(), file.sha256)).collect()
-            }
+            Reference::Published(published) => all_files(&published.manifest),
         }
     }
 
     /// Finds out which of `suspects`, under which `varied` was built, makes a difference to `plain`, by
-    /// halves. Several come out only where no half of them makes a difference alone.
+    /// halves. Several come out only where no half of them makes a difference alone, and none where builds
+    /// differ with nothing varied. Where several make a difference by themselves, one of them comes out.
     fn narrow(
         &mut self,
         suspects: &BTreeSet<Variation>,
@@ -245,6 +262,13 @@ impl Run<'_> {
         plain: &Rebuild,
     ) -> Result<(Vec<Variation>, Rebuild), Error> {
         let (mut suspects, mut build): (Vec<Variation>, _) = (suspects.iter().copied().collect(), varied);
+        if suspects.is_empty() {
+            return Ok((suspects, build));
+        }
+        let control = self.build(&BTreeSet::new())?;
+        if self.digests(&control) != self.digests(plain) {
+            return Ok((Vec::new(), control));
+        }
         'halve: while suspects.len() > 1 {
             let (first, second) = suspects.split_at(suspects.len() / 2);
             for half in [first.to_vec(), second.to_vec()] {
@@ -261,14 +285,14 @@ impl Run<'_> {
 
     /// The report of a comparison; what differs is not explained yet.
     fn report(&mut self, build: &Rebuild, reference: Reference<'_>) -> Report {
-        let (found, wanted) = (self.digests(build), self.wanted(reference));
+        let (found, wanted) = (self.found(build, reference), self.wanted(reference));
         let paths: BTreeSet<&Utf8PathBuf> = found.keys().chain(wanted.keys()).collect();
         let compared = |path: &&Utf8PathBuf| Compared {
             path: (*path).clone(),
             found: found.get(*path).copied(),
             wanted: wanted.get(*path).copied(),
         };
-        let loaders: Vec<Compared> = paths.iter().map(compared).collect();
+        let files: Vec<Compared> = paths.iter().map(compared).collect();
         let manifest = Manifest::new(self.yard.plan, &build.built);
         let (manifest_same, causes, against) = match reference {
             Reference::Rebuild(_) => (None, Vec::new(), None),
@@ -278,7 +302,7 @@ impl Run<'_> {
                 Some(published.name.clone()),
             ),
         };
-        let verdict = if loaders.iter().all(Compared::same) {
+        let verdict = if files.iter().all(Compared::same) {
             Verdict::Same
         } else if causes.iter().any(|cause| cause.sort == Sort::Toolchain) {
             Verdict::ToolchainDiffers
@@ -289,9 +313,11 @@ impl Run<'_> {
             verdict,
             against,
             builds: std::mem::take(&mut self.builds),
-            loaders,
+            files,
             manifest_same,
             culprits: Vec::new(),
+            besides: Vec::new(),
+            unsteady: false,
             causes,
             differences: Vec::new(),
             built: build.built.clone(),
@@ -308,7 +334,8 @@ impl Run<'_> {
     ) -> Result<Report, Error> {
         let mut report = self.report(build, reference);
         report.culprits = culprits.iter().map(ToString::to_string).collect();
-        for compared in report.loaders.iter().filter(|compared| !compared.same()) {
+        report.unsteady = culprits.is_empty() && matches!(reference, Reference::Rebuild(_));
+        for compared in report.files.iter().filter(|compared| !compared.same()) {
             if let Some(planned) = self.planned.iter().find(|planned| planned.path == compared.path) {
                 report.differences.push(self.difference(planned, build, reference, evidence)?);
             }
@@ -328,7 +355,7 @@ impl Run<'_> {
             LoaderDifference { path: path.clone(), bytes: None, linked: None, objects: None, files: None };
         let (theirs, their_list) = match reference {
             Reference::Rebuild(plain) => (Some(plain.loader(&planned.key)), Some(plain.linked(&planned.key))),
-            Reference::Published(published) => (published.file(path), self.list_of(planned, published)),
+            Reference::Published(published) => (published.file(path), Self::list_of(planned, published)),
         };
         let names = self.names(build);
         if let Some(theirs) = theirs.filter(|theirs| theirs.is_file()) {
@@ -352,10 +379,14 @@ impl Run<'_> {
         Ok(difference)
     }
 
-    /// The published list of what is linked into a loader.
-    fn list_of(&self, planned: &Planned, published: &Published) -> Option<Utf8PathBuf> {
-        let build = self.yard.plan.builds.iter().find(|build| build.name() == planned.build)?;
-        published.file(&paths::linked_in_tree(&build.config.name, planned.loader.as_str()))
+    /// The published list of what is linked into a loader, in whatever configuration it is there.
+    fn list_of(planned: &Planned, published: &Published) -> Option<Utf8PathBuf> {
+        let manifest = &published.manifest;
+        let ipxe = manifest.files.iter().find(|file| file.path == planned.path)?.ipxe.as_ref()?;
+        let mut configurations = manifest.configurations.iter();
+        let configuration = configurations.find(|configuration| configuration.sha256 == ipxe.configuration)?;
+        let list = paths::linked_in_tree(&configuration.name, planned.loader.as_str());
+        manifest.files.iter().any(|file| file.path == list).then(|| published.file(&list)).flatten()
     }
 
     /// Names of this host and of the variations that must not get into a loader.

@@ -1,5 +1,7 @@
 //! What a rebuild is compared with: a tree, its tarball, or its manifest alone; here or on the web.
 
+use std::io::Read;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::fs;
@@ -7,7 +9,7 @@ use crate::progress::Progress;
 use crate::source::download::{self, download};
 use crate::source::http::Network;
 use crate::tree::checked::{self, CheckedTree};
-use crate::tree::manifest::{Manifest, SCHEMA_VERSION};
+use crate::tree::manifest::Manifest;
 
 /// The largest release that is downloaded, in bytes.
 const MAX_RELEASE: u64 = 4 << 30;
@@ -39,9 +41,7 @@ pub enum Error {
     #[error(transparent)]
     Tree(#[from] checked::Error),
     /// It is no manifest.
-    #[error(
-        "`{name}` is no manifest of version {SCHEMA_VERSION}: {reason}\nhint: give the manifest.json of a tree, or its tarball"
-    )]
+    #[error("`{name}` is no manifest: {reason}\nhint: give the manifest.json of a tree, or its tarball")]
     NotAManifest {
         /// Its name.
         name: String,
@@ -71,9 +71,11 @@ impl Published {
         if !path.exists() {
             return Err(Error::NotThere(name.to_owned()));
         }
-        if path.is_file() && fs::read(&path)?.first() == Some(&b'{') {
-            let manifest = serde_json::from_slice(&fs::read(&path)?)
-                .map_err(|error| Error::NotAManifest { name: name.to_owned(), reason: error.to_string() })?;
+        let mut first = [0];
+        let length = if path.is_file() { fs::open(&path)?.read(&mut first).unwrap_or(0) } else { 0 };
+        if first[..length] == *b"{" {
+            let manifest = Manifest::parse(&fs::read(&path)?)
+                .map_err(|reason| Error::NotAManifest { name: name.to_owned(), reason })?;
             return Ok(Self { name: name.to_owned(), manifest, tree: None });
         }
         let tree = CheckedTree::open(&path, scratch)?;

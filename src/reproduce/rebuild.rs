@@ -63,7 +63,7 @@ impl Yard<'_> {
             self.scratch.join("usual")
         };
         fs::create_dir_all(&place)?;
-        let settings = self.means.settings(variations, self.settings, self.scratch);
+        let settings = self.means.settings(variations, self.settings, &self.scratch.join(format!("for-{number}")));
         let (cache, started) = (Cache::new(&place), Instant::now());
         let pin = &self.plan.inputs.pins.ipxe;
         let workshop = Workshop { pin, cache: &cache, settings: &settings, progress: self.progress };

@@ -85,7 +85,7 @@ impl Variation {
             Self::Path => "another and longer path of the build tree",
             Self::Clock => "a clock that is 400 days ahead (libfaketime)",
             Self::TimeZone => "TZ=Pacific/Kiritimati, 14 hours ahead of UTC",
-            Self::Locale => "another locale, of those that the system has",
+            Self::Locale => "another locale, of those that the system has; C.UTF-8 where it has no other",
             Self::Umask => "umask 0077",
             Self::User => "another user name, number and HOME (user namespace)",
             Self::Hostname => "another host name (UTS namespace)",

@@ -1,6 +1,7 @@
 //! A tree, or the tarball of one, that is what its manifest says, as a folder.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
@@ -88,10 +89,14 @@ impl CheckedTree {
 
 fn unpack(tarball: &Utf8Path, root: &Utf8Path) -> std::io::Result<()> {
     let file = std::fs::File::open(tarball)?;
-    // The tarball was verified: all its paths are in its manifest, and each is a plain file once.
+    // The tarball was verified: all its paths are in its manifest, and each is a plain file once. It may have
+    // become another one since then.
     tarball::visit(file, &mut |entry| {
+        if !verify::is_inside(&entry.path) {
+            return Err(std::io::Error::other(format!("`{}` is no path in a tree", entry.path)));
+        }
         let mut content = Vec::new();
-        entry.content.read_to_end(&mut content)?;
+        entry.content.take(verify::MAX_FILE).read_to_end(&mut content)?;
         fs::write_atomic(&root.join(entry.path), &content).map_err(std::io::Error::other)
     })
 }

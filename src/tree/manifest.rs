@@ -209,6 +209,20 @@ impl Manifest {
         }
     }
 
+    /// Reads the text of a `manifest.json`.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be understood.
+    pub fn parse(json: &[u8]) -> Result<Self, String> {
+        let manifest: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        if manifest.schema_version == SCHEMA_VERSION {
+            Ok(manifest)
+        } else {
+            Err(format!("found schema version {}, wanted {SCHEMA_VERSION}", manifest.schema_version))
+        }
+    }
+
     /// As the text of `manifest.json`.
     ///
     /// # Panics

@@ -7,14 +7,14 @@ use std::io::Read;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::header::{self, Mismatch};
-use super::manifest::{File, Manifest, SCHEMA_VERSION};
+use super::manifest::{File, Manifest};
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
 use crate::paths;
 use crate::tarball;
 
-/// The most that is read of a file in a tarball, in bytes; no loader comes near it.
-const MAX_FILE: u64 = 64 << 20;
+/// The most that a file in a tarball may have, in bytes; no loader comes near it.
+pub(super) const MAX_FILE: u64 = 64 << 20;
 
 /// Why nothing can be compared.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,10 @@ pub enum Difference {
     Extra(Utf8PathBuf),
     /// A link or a device.
     NotAFile(Utf8PathBuf),
+    /// A path that is none of a file in a tree, as one with `..`.
+    Outside(Utf8PathBuf),
+    /// Larger than any loader.
+    TooLarge(Utf8PathBuf),
     /// More than once in the tarball.
     Twice(Utf8PathBuf),
     /// Another content.
@@ -79,6 +83,8 @@ impl fmt::Display for Difference {
             Self::Missing(path) => write!(f, "`{path}` is missing"),
             Self::Extra(path) => write!(f, "`{path}` is not in the manifest"),
             Self::NotAFile(path) => write!(f, "`{path}` is a link or a device, wanted a plain file"),
+            Self::Outside(path) => write!(f, "`{path}` is no path in a tree"),
+            Self::TooLarge(path) => write!(f, "`{path}` has more than {MAX_FILE} bytes"),
             Self::Twice(path) => write!(f, "`{path}` is there more than once"),
             Self::Changed { path, found, wanted } => write!(
                 f,
@@ -129,16 +135,27 @@ fn tarball(path: &Utf8Path) -> Result<Report, Error> {
     let mut seen = Seen::default();
     let visited = tarball::visit(fs::open(path)?, &mut |entry| {
         let mut content = Vec::new();
-        entry.content.take(MAX_FILE).read_to_end(&mut content)?;
-        if entry.plain {
-            seen.add(&entry.path, &content);
-        } else {
+        entry.content.take(MAX_FILE + 1).read_to_end(&mut content)?;
+        if !entry.plain {
             seen.differences.push(Difference::NotAFile(entry.path));
+        } else if !is_inside(&entry.path) {
+            seen.differences.push(Difference::Outside(entry.path));
+        } else if content.len() as u64 > MAX_FILE {
+            seen.differences.push(Difference::TooLarge(entry.path));
+        } else {
+            seen.add(&entry.path, &content);
         }
         Ok(())
     });
     visited.map_err(|error| Error::NotATarball { path: path.to_owned(), reason: error.to_string() })?;
     seen.report(path)
+}
+
+/// Whether a path leads to something in the tree that it is joined to, wherever that is.
+#[must_use]
+pub fn is_inside(path: &Utf8Path) -> bool {
+    let parts: Vec<&str> = path.as_str().split('/').collect();
+    parts.iter().all(|part| !["", ".", ".."].contains(part))
 }
 
 /// What a file was found to be; its content is not kept.
@@ -180,11 +197,11 @@ impl Seen {
     fn report(mut self, path: &Utf8Path) -> Result<Report, Error> {
         let json = self.manifest.take().ok_or_else(|| Error::NoManifest(path.to_owned()))?;
         let bad = |reason: String| Error::BadManifest { path: path.to_owned(), reason };
-        let manifest: Manifest = serde_json::from_slice(&json).map_err(|error| bad(error.to_string()))?;
-        if manifest.schema_version != SCHEMA_VERSION {
-            return Err(bad(format!("found schema version {}, wanted {SCHEMA_VERSION}", manifest.schema_version)));
-        }
+        let manifest = Manifest::parse(&json).map_err(bad)?;
         for file in &manifest.files {
+            if !is_inside(&file.path) {
+                self.differences.push(Difference::Outside(file.path.clone()));
+            }
             match self.files.remove(&file.path) {
                 Some(found) => self.differences.extend(compare(file, found)),
                 None => self.differences.push(Difference::Missing(file.path.clone())),

@@ -106,7 +106,7 @@ impl From<release::Error> for Failure {
         let code = match &error {
             E::Bundle(error) => bundle_code(error),
             E::Different { .. } | E::Verify(_) => DIFFERENT,
-            E::Occupied(_) | E::Fs(_) => FAILURE,
+            E::Occupied { .. } | E::Fs(_) => FAILURE,
         };
         Self::of(code, &error)
     }

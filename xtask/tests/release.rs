@@ -95,6 +95,23 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     project.write("dist/release/manifest.json", "{}\n");
     let error = publish(&[]).error(8);
     assert!(error.contains("`manifest.json` has changed: found "), "{error}");
+    // A release without its sources is none, whatever its checksums say; nor one of parts that do not belong together.
+    release(&project, &["--dry-run"]).success();
+    let sums = String::from_utf8(project.read("dist/release/SHA256SUMS")).unwrap();
+    let sources = format!("netboot-loaders-{VERSION}-sources.tar.gz");
+    std::fs::remove_file(folder.join(&sources)).unwrap();
+    let without: String =
+        sums.lines().filter(|line| !line.ends_with(&sources)).map(|line| format!("{line}\n")).collect();
+    project.write("dist/release/SHA256SUMS", &without);
+    let error = publish(&[]).error(8);
+    assert!(error.contains(&format!("`{sources}` is missing, and a release has it\n")), "{error}");
+    release(&project, &["--dry-run"]).success();
+    let bill = format!("netboot-loaders-{VERSION}-sbom.cdx.json");
+    let old = Sha256Digest::of(&project.read(&format!("dist/release/{bill}"))).to_string();
+    project.write(&format!("dist/release/{bill}"), "{}\n");
+    project.write("dist/release/SHA256SUMS", &sums.replace(&old, &Sha256Digest::of(b"{}\n").to_string()));
+    let error = publish(&[]).error(8);
+    assert!(error.contains(&format!("`{bill}` is not about the tarball beside it\n")), "{error}");
     assert!(!project.path("said").exists());
 }
 
@@ -103,6 +120,16 @@ fn what_is_no_release_is_not_replaced() {
     let project = Project::new();
     project.write("dist/release/mine.txt", "mine\n");
     let error = release(&project, &["--dry-run"]).error(1);
-    assert!(error.contains("is no release: it has no SHA256SUMS\nhint: "), "{error}");
+    assert!(error.contains("is no release: it has `mine.txt`\nhint: "), "{error}");
     assert_eq!(project.read("dist/release/mine.txt"), b"mine\n");
+    // Neither is a tree, nor a folder of downloads with their checksums.
+    let before = project.snapshot();
+    let tree = project.tree();
+    release(&project, &["--dry-run", "--out", tree.as_str()]).error(1);
+    assert!(project.snapshot() == before);
+    project.write("downloads/SHA256SUMS", "x\n");
+    project.write("downloads/photos/a", "a\n");
+    let downloads = project.path("downloads");
+    let error = release(&project, &["--dry-run", "--out", downloads.as_str()]).error(1);
+    assert!(error.contains("is no release: it has `photos/a`\n"), "{error}");
 }

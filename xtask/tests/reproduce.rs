@@ -15,12 +15,15 @@ use support::{Project, Ran, forge};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 12] = [
         ("two_builds_with_everything_varied_are_the_same", two_builds),
         ("a_release_is_compared_as_tree_tarball_manifest_and_address", releases),
         ("another_script_configuration_or_pin_is_named", inputs),
         ("another_tool_is_another_verdict", tools),
         ("one_flipped_byte_is_found", flipped_byte),
+        ("a_release_with_other_files_is_not_the_same", foreign_files),
+        ("a_tarball_that_leads_out_of_the_tree_is_refused", outside),
+        ("no_variation_is_blamed_for_what_it_does_not_do", unsteady),
         ("a_failing_build_and_a_missing_input_are_other_verdicts", other_verdicts),
         ("what_is_varied_is_chosen", choosing),
         ("what_a_toolchain_gives_is_recorded_and_recognised", recording),
@@ -100,12 +103,14 @@ fn two_builds() {
     let project = published();
     let ran = reproduce(&project, &[]).success();
     assert!(
-        ran.stdout.contains("reproduced: all 3 loaders are those of the first build, byte for byte\n"),
+        ran.stdout.contains("reproduced: all 3 loaders are those of the build with nothing varied, byte for byte\n"),
         "{}",
         ran.stdout
     );
     assert!(ran.stdout.contains("\n2 builds\n"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("varied path, "), "{}", ran.stdout);
+    let varied = Variation::ALL.into_iter().filter(|variation| lacking(*variation).is_none());
+    let varied = varied.map(Variation::as_str).collect::<Vec<_>>().join(", ");
+    assert!(ran.stdout.contains(&format!(" s  varied {varied}\n")), "{}", ran.stdout);
     // Nothing stays behind, and the tree was not touched.
     assert!(!project.path("cache/reproduce").exists());
     assert!(!project.path("dist/reproduce").exists());
@@ -117,7 +122,7 @@ fn releases() {
     let (tree, manifest) = (project.tree(), project.path("dist/tftp/manifest.json"));
     for release in [&tree, &tarball(&project), &manifest] {
         let ran = reproduce(&project, &["--against", release.as_str()]).success();
-        let wanted = format!("reproduced: all 3 loaders are those of {release}, byte for byte\n");
+        let wanted = format!("reproduced: all 10 files are those of {release}, byte for byte\n");
         assert!(ran.stdout.contains(&wanted), "{}", ran.stdout);
         assert!(
             ran.stdout.contains("  and the manifest is the same, so the whole tree is\none build\n"),
@@ -156,7 +161,7 @@ fn inputs() {
     let script = project.read("embed-scripts/boot.ipxe");
     project.write("embed-scripts/boot.ipxe", "#!ipxe\ndhcp && chain ${filename}\n");
     let error = against(&project);
-    assert!(error.starts_with(&format!("3 of 3 loaders differ from {release}\n")), "{error}");
+    assert!(error.starts_with(&format!("3 of 10 files differ from {release}\n")), "{error}");
     assert!(error.contains("  the script in `ipxe.efi`: found boot.ipxe (slot "), "{error}");
     assert!(error.contains("dhcp && chain ${filen"), "{error}");
     assert!(
@@ -207,7 +212,7 @@ fn tools() {
     let error = reproduce(&project, &["--against", tarball(&project).as_str()]).error(11);
     // The tool first, then where the bytes differ.
     let lines: Vec<&str> = error.lines().collect();
-    assert!(lines[0].starts_with("3 of 3 loaders differ from "), "{error}");
+    assert!(lines[0].starts_with("3 of 10 files differ from "), "{error}");
     assert!(lines[1].starts_with("  `make`: found "), "{error}");
     assert!(error.contains("hint: rebuild with the toolchain of the release"), "{error}");
     // Other tools that give the same bytes are no reason to fail, and are told.
@@ -216,6 +221,93 @@ fn tools() {
     let mut command = project.command(&["reproduce", "--offline", "--plain", "--against", tarball(&project).as_str()]);
     let ran = Ran::from(command.env("PATH", path).output().unwrap()).success();
     assert!(ran.stdout.contains("  although this differs: `make`: found "), "{}", ran.stdout);
+}
+
+fn foreign_files() {
+    let project = published();
+    let tree = project.tree();
+    // Another file than a loader.
+    let mut content = project.read("dist/tftp/lpxelinux.0");
+    content.extend(b"more");
+    std::fs::write(project.path("dist/tftp/lpxelinux.0"), content).unwrap();
+    forge(&tree);
+    let error = reproduce(&project, &["--plain", "--against", tree.as_str()]).error(12);
+    assert!(error.starts_with(&format!("1 of 10 files differs from {tree}\n`lpxelinux.0`: found ")), "{error}");
+    // One loader less here, and one more.
+    project.build(&["--archive"]).success();
+    project.sites("[default]\nloaders = [\"ipxe.efi\", \"snponly.efi\"]\nscript = \"boot.ipxe\"\n[syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]\n");
+    let error = reproduce(&project, &["--plain", "--against", tarball(&project).as_str()]).error(12);
+    assert!(
+        error.contains("  `snponly.efi`: found bin-x86_64-efi/snponly.efi, wanted no such loader in the release\n"),
+        "{error}"
+    );
+    assert!(error.contains("  `ipxe.pxe`: found no such loader among the choices, wanted bin/ipxe.pxe\n"), "{error}");
+}
+
+/// A tarball whose manifest knows all that is in it, and which leads out of the tree.
+fn outside() {
+    let project = published();
+    let tree = project.tree();
+    for path in ["../../outside", "/tmp/netboot-loaders-outside", "a/../b"] {
+        let text = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
+        let mut manifest: netboot_loaders::tree::manifest::Manifest = serde_json::from_str(&text).unwrap();
+        manifest.files[0].path = path.into();
+        let evil = project.path("evil");
+        let _ = std::fs::remove_dir_all(&evil);
+        let mut builder = tar_of(&tree, &manifest.files, path);
+        builder.push(("manifest.json".to_owned(), manifest.to_json().into_bytes()));
+        builder.push(("SHA256SUMS".to_owned(), manifest.sha256sums().into_bytes()));
+        let file = project.path("evil.tar.gz");
+        write_tarball(&file, &builder);
+        for command in ["verify", "boot-test"] {
+            let error = project.run(&[command, file.as_str()]).error(8);
+            assert!(error.contains(&format!("`{path}` is no path in a tree\n")), "{error}");
+        }
+        let error = reproduce(&project, &["--plain", "--against", file.as_str()]).error(8);
+        assert!(error.contains(&format!("`{path}` is no path in a tree\n")), "{error}");
+    }
+    assert!(!std::path::Path::new("/tmp/netboot-loaders-outside").exists());
+}
+
+/// The files of a tree; the first of `files` has the content of `ipxe.efi` and the path `first`.
+fn tar_of(tree: &Utf8PathBuf, files: &[netboot_loaders::tree::manifest::File], first: &str) -> Vec<(String, Vec<u8>)> {
+    let content = |path: &str| std::fs::read(tree.join(if path == first { "ipxe.efi" } else { path })).unwrap();
+    files.iter().map(|file| (file.path.to_string(), content(file.path.as_str()))).collect()
+}
+
+/// Writes a tarball in which every path stands as it is.
+fn write_tarball(file: &Utf8PathBuf, entries: &[(String, Vec<u8>)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "import sys,tarfile,io\nt=tarfile.open(sys.argv[1],'w:gz')\nfor line in open(sys.argv[2]):\n    path,source=line.rstrip('\\n').split('\\t')\n    data=open(source,'rb').read()\n    info=tarfile.TarInfo(path)\n    info.size=len(data)\n    t.addfile(info,io.BytesIO(data))\nt.close()\n";
+    let mut list = String::new();
+    for (number, (path, content)) in entries.iter().enumerate() {
+        let source = folder.path().join(number.to_string());
+        std::fs::write(&source, content).unwrap();
+        list += &format!("{path}\t{}\n", source.display());
+    }
+    let index = folder.path().join("list");
+    std::fs::write(&index, list).unwrap();
+    let ran = Command::new("python3").args(["-c", script, file.as_str(), index.to_str().unwrap()]).status().unwrap();
+    assert!(ran.success());
+}
+
+/// What differs without anything varied is nobody's fault.
+fn unsteady() {
+    let project = Project::new();
+    project
+        .edit_makefile(|text| text.replace("cat core.c $(LOCAL)", "head -c 16 /dev/urandom | od; cat core.c $(LOCAL)"));
+    project.build(&[]).success();
+    let error = reproduce(&project, &[]).error(12);
+    assert!(error.contains("\nbuilds differ with nothing varied: no variation can be blamed\n"), "{error}");
+    assert!(!error.contains("the variation makes the difference"), "{error}");
+    // A variation that matters beside something else is not what the difference is blamed on.
+    let project = Project::new();
+    project.edit_makefile(|text| text.replace("cat core.c $(LOCAL)", "basename $$$$TMPDIR; cat core.c $(LOCAL)"));
+    project.build(&["--archive"]).success();
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    let error = reproduce(&project, &["--against", tarball(&project).as_str()]).error(12);
+    assert!(error.contains("\nbesides, a variation changes bytes here: temporary-folder\n"), "{error}");
+    assert!(error.contains("  the script in `ipxe.efi`: found "), "{error}");
 }
 
 fn flipped_byte() {
@@ -230,7 +322,7 @@ fn flipped_byte() {
     assert!(error.contains("`ipxe.efi` has changed: found "), "{error}");
     forge(&tree);
     let error = reproduce(&project, &["--against", tree.as_str()]).error(12);
-    assert!(error.starts_with(&format!("1 of 3 loaders differs from {tree}\n`ipxe.efi`: found ")), "{error}");
+    assert!(error.starts_with(&format!("1 of 10 files differs from {tree}\n`ipxe.efi`: found ")), "{error}");
     assert!(error.contains(&format!("  1 of {} bytes differ, the first difference is at {at:#x}", at + 20)), "{error}");
 }
 
@@ -335,7 +427,7 @@ fn leaking(variation: Variation, leak: &str) {
     let sources = project.path("ipxe");
     let mut command = project.command(&["reproduce", "--offline", "--ipxe-url", sources.as_str()]);
     let error = Ran::from(command.args(["--cache-dir", cache]).output().unwrap()).error(12);
-    assert!(error.starts_with("3 of 3 loaders differ from the first build\n"), "{error}");
+    assert!(error.starts_with("3 of 3 loaders differ from the build with nothing varied\n"), "{error}");
     assert!(error.contains(&format!("\nthe variation makes the difference: {variation}\n")), "{error}");
     assert!(error.contains(" of 9 objects differ: a.o, "), "{error}");
     let text = match variation {

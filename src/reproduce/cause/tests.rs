@@ -133,6 +133,7 @@ fn flags_and_headers_are_named_one_by_one() {
     );
     let header = |here: &mut Manifest| {
         here.configurations[0].sha256 = digest("other config");
+        here.files[0].ipxe.as_mut().unwrap().configuration = digest("other config");
         here.configurations[0].headers.insert("general.h".into(), digest("other"));
     };
     assert_eq!(
@@ -143,11 +144,13 @@ fn flags_and_headers_are_named_one_by_one() {
             digest("header")
         )]
     );
-    assert_eq!(
-        said(|here| here.configurations[0].name = "small".into()).len(),
-        0,
-        "the same configuration under another name is the same"
-    );
+    let swapped = |here: &mut Manifest| {
+        let mut other = here.configurations[0].clone();
+        (other.name, other.sha256) = ("small".into(), digest("small"));
+        here.configurations.push(other);
+        here.files[0].ipxe.as_mut().unwrap().configuration = digest("small");
+    };
+    assert_eq!(said(swapped), ["the configuration of `ipxe.pxe`: found `small`, wanted `default`"]);
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub struct Reproduce {
     #[arg(long, conflicts_with = "against")]
     pub all_loaders: bool,
     /// Writes what this toolchain gives into vendor/toolchains.toml, under this name
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["plain", "against"])]
+    #[arg(long, value_name = "NAME", requires = "all_loaders", conflicts_with_all = ["plain", "against"])]
     pub record: Option<String>,
     /// Hands what differs to diffoscope
     #[arg(long)]

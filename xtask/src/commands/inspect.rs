@@ -21,6 +21,10 @@ pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
     let path = absolute(&args.loader)?;
     let known = KnownToolchain::read_all(&host.project).map_err(build_loaders::Error::from)?;
     let candidates = match &args.manifest {
+        Some(manifest) if !manifest.exists() => {
+            let text = format!("there is no manifest `{manifest}`\nhint: give a tree or its manifest.json");
+            return Err(Failure::new(DIFFERENT, &text));
+        }
         Some(manifest) => vec![absolute(manifest)?],
         None => trees_above(&path).chain([host.project.default_tree()]).collect(),
     };

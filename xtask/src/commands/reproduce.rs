@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::fs::{self, Lock};
 use netboot_loaders::known_toolchains::{self, KnownToolchain, recognise};
-use netboot_loaders::paths::Cache;
+use netboot_loaders::paths::{Cache, is_linked_list};
 use netboot_loaders::plan::Plan;
 use netboot_loaders::process::{Command, find_program};
 use netboot_loaders::progress::{Event, Progress};
@@ -87,10 +87,14 @@ fn compare(
     let report = reproduce::reproduce(&yard, variations, against.as_ref(), &host.project.default_evidence());
     if args.keep {
         host.ui.say(&format!("the build trees are in {scratch}\n"));
-    } else {
-        fs::remove_dir_all(&scratch)?;
+        return Ok(report?);
     }
-    Ok(report?)
+    let removed = fs::remove_dir_all(&scratch);
+    let report = report?;
+    if let Err(error) = removed {
+        host.ui.report(&Event::Warning { message: error.to_string() });
+    }
+    Ok(report)
 }
 
 /// What is to be varied; what cannot be is told.
@@ -149,7 +153,9 @@ fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> 
     let mut text = different(report);
     if args.diffoscope {
         for (here, there) in report.differences.iter().filter_map(|difference| difference.files.as_ref()) {
-            let _ = writeln!(text, "  diffoscope: {}", diffoscope(here, there, host)?);
+            // Whatever becomes of it, the verdict stands.
+            let said = diffoscope(here, there, host).unwrap_or_else(|failure| failure.message);
+            let _ = writeln!(text, "  diffoscope: {said}");
         }
     }
     host.ui.result("", json!(report));
@@ -157,7 +163,7 @@ fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> 
         Verdict::ToolchainDiffers => {
             (OTHER_TOOLCHAIN, "rebuild with the toolchain of the release; the list above says what differs")
         }
-        _ if !report.culprits.is_empty() => {
+        _ if !report.culprits.is_empty() || report.unsteady => {
             (OTHER_BYTES, "find out how it gets into the loader: the build must not depend on it")
         }
         _ if !report.causes.is_empty() => {
@@ -172,9 +178,13 @@ fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> 
 }
 
 fn same(plan: &Plan, report: &Report) -> String {
-    let against = report.against.as_deref().unwrap_or("the first build");
-    let mut text = format!("reproduced: all {} loaders are those of {against}, byte for byte\n", report.loaders.len());
-    for loader in &report.loaders {
+    let mut text = format!(
+        "reproduced: all {} {} are those of {}, byte for byte\n",
+        report.files.len(),
+        unit(report),
+        reference(report)
+    );
+    for loader in report.files.iter().filter(|file| !is_linked_list(&file.path)) {
         let _ =
             writeln!(text, "  {}  {}", loader.found.map(|digest| digest.to_string()).unwrap_or_default(), loader.path);
     }
@@ -190,6 +200,16 @@ fn same(plan: &Plan, report: &Report) -> String {
     text + &times(report)
 }
 
+/// What was compared.
+fn unit(report: &Report) -> &'static str {
+    if report.against.is_some() { "files" } else { "loaders" }
+}
+
+/// What it was compared with.
+fn reference(report: &Report) -> &str {
+    report.against.as_deref().unwrap_or("the build with nothing varied")
+}
+
 fn times(report: &Report) -> String {
     let line = |build: &reproduce::BuildTime| {
         let varied = if build.variations.is_empty() { "nothing".to_owned() } else { build.variations.join(", ") };
@@ -201,24 +221,31 @@ fn times(report: &Report) -> String {
 }
 
 fn different(report: &Report) -> String {
-    let differing = report.loaders.iter().filter(|loader| !loader.same()).count();
-    let against = report.against.as_deref().unwrap_or("the first build");
+    let differing = report.files.iter().filter(|file| !file.same()).count();
     let verb = if differing == 1 { "differs" } else { "differ" };
-    let mut text = format!("{differing} of {} loaders {verb} from {against}\n", report.loaders.len());
+    let mut text =
+        format!("{differing} of {} {} {verb} from {}\n", report.files.len(), unit(report), reference(report));
+    if report.unsteady {
+        text += "builds differ with nothing varied: no variation can be blamed\n";
+    }
+    if !report.besides.is_empty() {
+        let _ = writeln!(text, "besides, a variation changes bytes here: {}", report.besides.join(", "));
+    }
     if !report.culprits.is_empty() {
         let _ = writeln!(text, "the variation makes the difference: {}", report.culprits.join(", "));
     }
     for cause in &report.causes {
         let _ = writeln!(text, "  {cause}");
     }
-    for (number, loader) in report.loaders.iter().filter(|loader| !loader.same()).enumerate() {
+    for (number, loader) in report.files.iter().filter(|file| !file.same()).enumerate() {
         let digest = |digest: Option<netboot_loaders::digest::Sha256Digest>| {
             digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
         };
         let _ = writeln!(text, "`{}`: found {}, wanted {}", loader.path, digest(loader.found), digest(loader.wanted));
         // What differs in one loader differs in the next; a thousand sites need not say it a thousand times.
         let difference = report.differences.iter().find(|difference| difference.path == loader.path);
-        if let Some(difference) = difference.filter(|_| number < EXPLAINED) {
+        let both = loader.found.is_some() && loader.wanted.is_some();
+        if let Some(difference) = difference.filter(|_| number < EXPLAINED && both) {
             text += &explained(difference);
         }
     }

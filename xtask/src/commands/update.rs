@@ -7,11 +7,20 @@ use netboot_loaders::update::{Request, ipxe, syslinux};
 use serde_json::{Value, json};
 
 use crate::cli::{Input, OriginArgs, Update};
-use crate::exit::Failure;
+use crate::exit::{BAD_INPUT, Failure};
 use crate::host::Host;
 
 pub(super) fn run(args: Update, host: &Host<'_>) -> Result<(), Failure> {
     let Update { what, to, dry_run, offline, ipxe_url, syslinux_archive } = args;
+    let misplaced = match what {
+        Some(Input::Ipxe) => syslinux_archive.as_ref().map(|_| "--syslinux-archive"),
+        Some(Input::Syslinux) => ipxe_url.as_ref().map(|_| "--ipxe-url"),
+        None => None,
+    };
+    if let Some(option) = misplaced {
+        let text = format!("`{option}` says nothing about this input\nhint: leave it out, or name the other input");
+        return Err(Failure::new(BAD_INPUT, &text));
+    }
     let given = ipxe_url.is_some();
     let origins = Host::origins(&OriginArgs { offline, ipxe_url, syslinux_archive, sources_from: None })?;
     let cache = host.cache()?;

@@ -55,14 +55,14 @@ impl Ui {
         match &self.style {
             Style::Quiet => {}
             Style::Json => emit(&with_event("result", object)),
-            Style::Bars(_) | Style::Plain(_) => out(lines),
+            Style::Bars(_) | Style::Plain(_) => out(&harmless(lines)),
         }
     }
 
     /// Says what was asked for, also when only errors are to be said besides.
     pub fn answer(&self, lines: &str, object: Value) {
         if let Style::Quiet = self.style {
-            out(lines);
+            out(&harmless(lines));
         }
         self.result(lines, object);
     }
@@ -90,7 +90,7 @@ impl Ui {
             emit(&json!({ "event": "error", "exit-code": code, "message": message, "hints": hints }));
         } else {
             let hints: String = hints.iter().map(|hint| format!("\nhint: {hint}")).collect();
-            err(&labelled("error:", 31, &format!("{message}{hints}")));
+            err(&labelled("error:", 31, &harmless(&format!("{message}{hints}"))));
         }
         ExitCode::from(code)
     }
@@ -154,7 +154,23 @@ fn labelled(label: &str, code: u8, message: &str) -> String {
     text
 }
 
+/// A text that cannot steer a terminal: names, scripts and manifests come from elsewhere.
+fn harmless(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    text.chars().map(|c| if harmless(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
+}
+
 /// Bytes for people.
 pub fn size(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn what_comes_from_elsewhere_does_not_steer_the_terminal() {
+        assert_eq!(harmless("a\tb\n\x1b[2J\r\u{9b}1mü"), "a\tb\n\\u{1b}[2J\\r\\u{9b}1mü");
+    }
 }
