@@ -2,27 +2,26 @@
 //! or one with a published release. Where bytes differ, it says why.
 //!
 //! [`variation`] is what can be different, [`rebuild`] one build, [`published`] what it is compared with.
-//! [`cause`] looks for reasons in what went in, [`bytes`] and [`objects`] in what came out.
+//! [`cause`] looks for reasons in what went in, [`bytes`] and [`objects`] in what came out, and [`report`]
+//! is all of that.
 
 pub mod bytes;
 pub mod cause;
 pub mod objects;
 pub mod published;
 pub mod rebuild;
+pub mod report;
 pub mod variation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Serialize;
 
-use self::bytes::Difference;
-use self::cause::{Cause, Sort};
-use self::objects::Objects;
+use self::cause::Sort;
 use self::published::Published;
 use self::rebuild::{Planned, Rebuild, Yard, loaders};
+use self::report::{BuildTime, Compared, LinkedDrift, LoaderDifference, Report, Verdict};
 use self::variation::{HOME, HOSTNAME, Variation};
-use crate::build::Built;
 use crate::contents::link_map::LinkMap;
 use crate::contents::linked::{Drift, Linked};
 use crate::digest::Sha256Digest;
@@ -51,104 +50,6 @@ pub enum Error {
 fn under(variations: &[Variation]) -> String {
     let names: Vec<&str> = variations.iter().map(|variation| variation.as_str()).collect();
     if names.is_empty() { String::new() } else { format!("the build with variations ({}) failed\n", names.join(", ")) }
-}
-
-/// What comparing came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Every byte is the same.
-    Same,
-    /// Bytes differ, and so do the tools.
-    ToolchainDiffers,
-    /// Bytes differ, with the same tools.
-    BytesDiffer,
-}
-
-/// What a run came to.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Report {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// What was compared with, if it was a release.
-    pub against: Option<String>,
-    /// The builds, in their order.
-    pub builds: Vec<BuildTime>,
-    /// What was compared: all loaders, and with a release all files of the tree.
-    pub files: Vec<Compared>,
-    /// Whether the manifest, and with it the whole tree, is the same; only with a release.
-    pub manifest_same: Option<bool>,
-    /// The variations that change bytes.
-    pub culprits: Vec<String>,
-    /// The variations that change bytes here, where the difference to the release is another one.
-    pub besides: Vec<String>,
-    /// Whether builds differ with nothing varied, so that no variation can be blamed.
-    pub unsteady: bool,
-    /// What is different about what went in; only with a release.
-    pub causes: Vec<Cause>,
-    /// The loaders that differ.
-    pub differences: Vec<LoaderDifference>,
-    /// What was built here.
-    #[serde(skip)]
-    pub built: Built,
-}
-
-/// A build, and how long it took.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct BuildTime {
-    /// What was varied.
-    pub variations: Vec<String>,
-    /// How many seconds it took.
-    pub seconds: f64,
-}
-
-/// A file on both sides.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Compared {
-    /// Its path in the tree.
-    pub path: Utf8PathBuf,
-    /// What was built here; none where it is not among the choices.
-    pub found: Option<Sha256Digest>,
-    /// What it is compared with; none where it is not there.
-    pub wanted: Option<Sha256Digest>,
-}
-
-/// How a loader differs.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct LoaderDifference {
-    /// Its path in the tree.
-    pub path: Utf8PathBuf,
-    /// The bytes; none where only a digest is known of the other side.
-    pub bytes: Option<Difference>,
-    /// What is linked into it here and not there, and the other way round.
-    pub linked: Option<LinkedDrift>,
-    /// The objects, where both build trees are here.
-    pub objects: Option<Objects>,
-    /// Both versions, for whoever wants to look further: here, there.
-    #[serde(skip)]
-    pub files: Option<(Utf8PathBuf, Utf8PathBuf)>,
-}
-
-/// What is linked into one of two loaders only, by lines.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct LinkedDrift {
-    /// In that of the other side.
-    pub lost: Vec<String>,
-    /// In that of this side.
-    pub gained: Vec<String>,
-}
-
-impl Compared {
-    /// Whether both are the same.
-    #[must_use]
-    pub fn same(&self) -> bool {
-        self.found.is_some() && self.found == self.wanted
-    }
 }
 
 /// Digests by path.

@@ -10,7 +10,6 @@ use std::process::{Command, ExitCode};
 use camino::Utf8PathBuf;
 use libtest_mimic::{Arguments, Trial};
 use netboot_loaders::reproduce::variation::Variation;
-use serde_json::Value;
 use support::{Project, Ran, forge};
 
 fn main() -> ExitCode {
@@ -29,7 +28,7 @@ fn main() -> ExitCode {
         ("what_a_toolchain_gives_is_recorded_and_recognised", recording),
         ("diffoscope_is_handed_both_versions", diffoscope),
     ];
-    let mut trials: Vec<Trial> = tests
+    let trials: Vec<Trial> = tests
         .into_iter()
         .map(|(name, test)| {
             Trial::test(name, move || {
@@ -38,50 +37,7 @@ fn main() -> ExitCode {
             })
         })
         .collect();
-    for (variation, leak) in LEAKS {
-        let name = format!("what_depends_on_{variation}_is_found_and_blamed_on_it");
-        trials.push(match lacking(variation) {
-            None => Trial::test(name, move || {
-                leaking(variation, leak);
-                Ok(())
-            }),
-            Some(reason) => Trial::ignorable_test(name, move || Ok(libtest_mimic::Completion::ignored_with(reason))),
-        });
-    }
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-/// What a build can do to depend on something that is varied: a line of a recipe whose output goes into an
-/// object.
-const LEAKS: [(Variation, &str); 12] = [
-    (Variation::Path, "pwd"),
-    (Variation::Clock, "date +%Y"),
-    (Variation::TimeZone, "date +%Z"),
-    (Variation::Locale, "echo $$$$LC_ALL"),
-    (Variation::Umask, "umask"),
-    (Variation::User, "id -un; echo $$$$HOME"),
-    (Variation::Hostname, "uname -n"),
-    (Variation::Jobs, "echo $$(filter -j%,$$(MAKEFLAGS))"),
-    (Variation::Environment, "echo \"$$$$NOISE\""),
-    (Variation::FileOrder, "ls -U config hci net"),
-    (Variation::TemporaryFolder, "basename $$$$TMPDIR"),
-    (Variation::CompilerCache, "echo $$(CC)"),
-];
-
-/// Why something cannot be varied here.
-fn lacking(variation: Variation) -> Option<String> {
-    // A folder's order shows the order of writing on a file system in memory.
-    if variation == Variation::FileOrder && !std::path::Path::new("/dev/shm").is_dir() {
-        return Some("there is no /dev/shm".to_owned());
-    }
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["--message-format", "json", "--project", concat!(env!("CARGO_MANIFEST_DIR"), "/..")])
-        .args(["reproduce", "--list"])
-        .output()
-        .unwrap();
-    let object: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let listed = object["variations"].as_array().unwrap().iter().find(|it| it["name"] == variation.as_str()).unwrap();
-    listed["lacking"].as_str().map(str::to_owned)
 }
 
 /// A project whose sources are in the cache, with a tree and a tarball.
@@ -108,7 +64,7 @@ fn two_builds() {
         ran.stdout
     );
     assert!(ran.stdout.contains("\n2 builds\n"), "{}", ran.stdout);
-    let varied = Variation::ALL.into_iter().filter(|variation| lacking(*variation).is_none());
+    let varied = Variation::ALL.into_iter().filter(|variation| support::lacking(*variation).is_none());
     let varied = varied.map(Variation::as_str).collect::<Vec<_>>().join(", ");
     assert!(ran.stdout.contains(&format!(" s  varied {varied}\n")), "{}", ran.stdout);
     // Nothing stays behind, and the tree was not touched.
@@ -415,26 +371,4 @@ fn diffoscope() {
     assert!(error.contains(&format!("  diffoscope: {said}\n")), "{error}");
     let (here, there) = (project.path("dist/reproduce/here/ipxe.efi"), project.path("dist/reproduce/there/ipxe.efi"));
     assert_eq!(std::fs::read_to_string(said).unwrap(), format!("{there} {here}\n"));
-}
-
-/// A build that depends on what is varied gives a difference, and that variation is named.
-fn leaking(variation: Variation, leak: &str) {
-    let project = Project::new();
-    project.edit_makefile(|text| text.replace("cat core.c $(LOCAL)", &format!("{leak}; cat core.c $(LOCAL)")));
-    project.build(&[]).success();
-    let memory = tempfile::tempdir_in(if variation == Variation::FileOrder { "/dev/shm" } else { "/tmp" }).unwrap();
-    let cache = memory.path().to_str().unwrap();
-    let sources = project.path("ipxe");
-    let mut command = project.command(&["reproduce", "--offline", "--ipxe-url", sources.as_str()]);
-    let error = Ran::from(command.args(["--cache-dir", cache]).output().unwrap()).error(12);
-    assert!(error.starts_with("3 of 3 loaders differ from the build with nothing varied\n"), "{error}");
-    assert!(error.contains(&format!("\nthe variation makes the difference: {variation}\n")), "{error}");
-    assert!(error.contains(" of 9 objects differ: a.o, "), "{error}");
-    let text = match variation {
-        Variation::Path => "another-and-much-longer-path",
-        Variation::Hostname => "another-host",
-        Variation::User => "/home/somebody-else",
-        _ => return,
-    };
-    assert!(error.lines().any(|line| line.starts_with("  leaked, found: ") && line.contains(text)), "{error}");
 }

@@ -11,11 +11,12 @@ use netboot_loaders::paths::{Cache, is_linked_list};
 use netboot_loaders::plan::Plan;
 use netboot_loaders::process::{Command, find_program};
 use netboot_loaders::progress::{Event, Progress};
+use netboot_loaders::reproduce;
 use netboot_loaders::reproduce::bytes::Difference;
 use netboot_loaders::reproduce::published::Published;
 use netboot_loaders::reproduce::rebuild::Yard;
+use netboot_loaders::reproduce::report::{BuildTime, LoaderDifference, Report, Verdict};
 use netboot_loaders::reproduce::variation::{Means, Variation};
-use netboot_loaders::reproduce::{self, LoaderDifference, Report, Verdict};
 use netboot_loaders::toolchain::needs;
 use serde_json::json;
 
@@ -211,7 +212,7 @@ fn reference(report: &Report) -> &str {
 }
 
 fn times(report: &Report) -> String {
-    let line = |build: &reproduce::BuildTime| {
+    let line = |build: &BuildTime| {
         let varied = if build.variations.is_empty() { "nothing".to_owned() } else { build.variations.join(", ") };
         format!("  {:.1} s  varied {varied}\n", build.seconds)
     };

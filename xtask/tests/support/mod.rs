@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use camino::{Utf8Path, Utf8PathBuf};
 use git2::{IndexAddOption, Repository, Signature, Time};
 use netboot_loaders::digest::Sha256Digest;
+use netboot_loaders::reproduce::variation::Variation;
 use netboot_loaders::source::ipxe::describe;
 use netboot_loaders::tree::manifest::Manifest;
 use tempfile::TempDir;
@@ -249,6 +250,18 @@ pub fn machines() -> Result<(), String> {
         return Err(doctor.stderr.lines().next().unwrap_or("`doctor` failed").trim_start_matches("error: ").to_owned());
     }
     Ok(())
+}
+
+/// Why a rebuild cannot vary something here.
+pub fn lacking(variation: Variation) -> Option<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["--message-format", "json", "--project", concat!(env!("CARGO_MANIFEST_DIR"), "/..")])
+        .args(["reproduce", "--list"])
+        .output()
+        .unwrap();
+    let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let listed = object["variations"].as_array().unwrap().iter().find(|it| it["name"] == variation.as_str()).unwrap();
+    listed["lacking"].as_str().map(str::to_owned)
 }
 
 /// Makes the manifest and the checksums of the tree at `root` say what is there, as if it had been

@@ -1,0 +1,108 @@
+//! What comparing came to.
+
+use camino::Utf8PathBuf;
+use serde::Serialize;
+
+use super::bytes::Difference;
+use super::cause::Cause;
+use super::objects::Objects;
+use crate::build::Built;
+use crate::digest::Sha256Digest;
+
+/// What comparing came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every byte is the same.
+    Same,
+    /// Bytes differ, and so do the tools.
+    ToolchainDiffers,
+    /// Bytes differ, with the same tools.
+    BytesDiffer,
+}
+
+/// What a run came to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was compared with, if it was a release.
+    pub against: Option<String>,
+    /// The builds, in their order.
+    pub builds: Vec<BuildTime>,
+    /// What was compared: all loaders, and with a release all files of the tree.
+    pub files: Vec<Compared>,
+    /// Whether the manifest, and with it the whole tree, is the same; only with a release.
+    pub manifest_same: Option<bool>,
+    /// The variations that change bytes.
+    pub culprits: Vec<String>,
+    /// The variations that change bytes here, where the difference to the release is another one.
+    pub besides: Vec<String>,
+    /// Whether builds differ with nothing varied, so that no variation can be blamed.
+    pub unsteady: bool,
+    /// What is different about what went in; only with a release.
+    pub causes: Vec<Cause>,
+    /// The loaders that differ.
+    pub differences: Vec<LoaderDifference>,
+    /// What was built here.
+    #[serde(skip)]
+    pub built: Built,
+}
+
+/// A build, and how long it took.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BuildTime {
+    /// What was varied.
+    pub variations: Vec<String>,
+    /// How many seconds it took.
+    pub seconds: f64,
+}
+
+/// A file on both sides.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Compared {
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
+    /// What was built here; none where it is not among the choices.
+    pub found: Option<Sha256Digest>,
+    /// What it is compared with; none where it is not there.
+    pub wanted: Option<Sha256Digest>,
+}
+
+/// How a loader differs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoaderDifference {
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
+    /// The bytes; none where only a digest is known of the other side.
+    pub bytes: Option<Difference>,
+    /// What is linked into it here and not there, and the other way round.
+    pub linked: Option<LinkedDrift>,
+    /// The objects, where both build trees are here.
+    pub objects: Option<Objects>,
+    /// Both versions, for whoever wants to look further: here, there.
+    #[serde(skip)]
+    pub files: Option<(Utf8PathBuf, Utf8PathBuf)>,
+}
+
+/// What is linked into one of two loaders only, by lines.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LinkedDrift {
+    /// In that of the other side.
+    pub lost: Vec<String>,
+    /// In that of this side.
+    pub gained: Vec<String>,
+}
+
+impl Compared {
+    /// Whether both are the same.
+    #[must_use]
+    pub fn same(&self) -> bool {
+        self.found.is_some() && self.found == self.wanted
+    }
+}
