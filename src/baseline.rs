@@ -2,7 +2,7 @@
 //! less or more is not published until somebody has accepted that, so that no change of a pin, a patch or a
 //! configuration can silently drop a driver or a protocol.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::choices::loader::Loader;
 use crate::contents::linked::{Drift, Linked};
@@ -62,22 +62,28 @@ struct Listed {
     place: Utf8PathBuf,
 }
 
-/// Compares what was built of `plan` with the baseline of `project`. What has no baseline passes.
+/// Compares what was built of `plan` with the baseline of `project`. A configuration that has none passes;
+/// lists that a baseline lacks are returned.
 ///
 /// # Errors
 ///
 /// [`Error::Drift`].
-pub fn check(plan: &Plan, project: &Project, cache: &Cache) -> Result<(), Error> {
-    let mut drifts = Vec::new();
+pub fn check(plan: &Plan, project: &Project, cache: &Cache) -> Result<Vec<Utf8PathBuf>, Error> {
+    let (mut drifts, mut lacking) = (Vec::new(), Vec::new());
     for Listed { loader, config, text, place } in lists(plan, project, cache)? {
-        let Some(before) = fs::read_if_exists(&place)? else { continue };
+        let Some(before) = fs::read_if_exists(&place)? else {
+            if place.parent().is_some_and(Utf8Path::is_dir) {
+                lacking.push(place);
+            }
+            continue;
+        };
         let parse = |text: &[u8]| Linked::parse(&String::from_utf8_lossy(text));
         let drift = parse(&text).since(&parse(&before));
         if !drift.is_empty() {
             drifts.push(Drifted { loader, config, drift });
         }
     }
-    if drifts.is_empty() { Ok(()) } else { Err(Error::Drift { drifts }) }
+    if drifts.is_empty() { Ok(lacking) } else { Err(Error::Drift { drifts }) }
 }
 
 /// Makes what was built of `plan` the baseline of `project`.

@@ -265,7 +265,12 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
     if request.update_baseline {
         baseline::accept(plan, request.project, cache)?;
     } else {
-        baseline::check(plan, request.project, cache)?;
+        for list in baseline::check(plan, request.project, cache)? {
+            let message = format!(
+                "the baseline has no `{list}`, so nothing is compared with it\nhint: write it with `cargo xtask build-loaders --update-baseline`"
+            );
+            progress.report(&Event::Warning { message });
+        }
     }
     let manifest = Manifest::new(plan, &built);
     let published = place.publish(plan, &manifest, cache, progress)?;

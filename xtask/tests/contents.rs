@@ -53,7 +53,17 @@ fn what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted() {
     );
     assert_eq!(project.snapshot(), before);
     project.build(&["--update-baseline"]).success();
-    project.build(&[]).success();
+    assert!(!project.build(&[]).success().stderr.contains("warning: "));
+    // A list that is gone is missed.
+    let list = project.path("vendor/linked-objects/small/ipxe.pxe.txt");
+    let content = std::fs::read(&list).unwrap();
+    std::fs::remove_file(&list).unwrap();
+    let stderr = project.build(&[]).success().stderr;
+    assert!(
+        stderr.contains(&format!("warning: the baseline has no `{list}`, so nothing is compared with it\n")),
+        "{stderr}"
+    );
+    std::fs::write(&list, content).unwrap();
     project.config("small", "/* drop */\n");
     let error = project.build(&[]).error(9);
     assert!(error.contains("`ipxe.efi` (configuration `small`) lost 2, gained 0\n  - feature D\n"), "{error}");
