@@ -155,11 +155,14 @@ fn is_leak(text: &str, names: &[String]) -> bool {
     looks_like_a_path(text) || names.iter().any(|name| text.contains(name.as_str()))
 }
 
-/// Whether a text has an absolute path of a folder where people or builders work.
+/// Whether a text has an absolute path of two names or more; an address of the web has none.
 fn looks_like_a_path(text: &str) -> bool {
-    ["/home/", "/root/", "/tmp/", "/var/", "/build/", "/builds/", "/work/", "/usr/", "/srv/", "/mnt/", "/opt/"]
-        .iter()
-        .any(|folder| text.contains(folder))
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"/._+~-".contains(c));
+    words.into_iter().any(|word| {
+        let mut names = word.strip_prefix('/').unwrap_or_default().split('/');
+        let mut is_name = || names.next().is_some_and(|name| name.chars().any(|c| c.is_ascii_alphanumeric()));
+        is_name() && is_name()
+    })
 }
 
 #[cfg(test)]
@@ -204,5 +207,15 @@ mod tests {
         assert_eq!((difference.offset, difference.count, difference.sizes), (3, 0, (3, 6)));
         assert_eq!(difference.context, ("abc".into(), "abcdef".into()));
         assert_eq!(difference.place, None);
+    }
+
+    #[test]
+    fn what_looks_like_a_path() {
+        for text in ["/home/me/tree", "map=/build/ipxe=.", "in /a/b.c:3", "(/x/y)"] {
+            assert!(looks_like_a_path(text), "{text}");
+        }
+        for text in ["http://192.0.2.1/a/b", "text/html", "/boot.ipxe", "%s/%s/%s", "a // b", "/./..", "net/tcp/http"] {
+            assert!(!looks_like_a_path(text), "{text}");
+        }
     }
 }
