@@ -22,6 +22,7 @@ pub mod toolchain;
 pub mod plan;
 
 pub mod contents;
+pub mod stamp;
 
 pub mod build;
 pub mod tree;
