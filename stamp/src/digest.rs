@@ -1,0 +1,186 @@
+//! Digests and object names as validated types: a value of one of these types has been checked,
+//! a plain string has not.
+//!
+//! Knows nothing of files, pins or stages.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Why a text is not a digest or an object name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("found `{found}`, wanted {digits} lowercase hexadecimal digits")]
+pub struct ParseError {
+    found: String,
+    digits: usize,
+}
+
+fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseError> {
+    let error = || ParseError { found: text.to_owned(), digits: 2 * N };
+    if text.len() != 2 * N || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(error());
+    }
+    let mut bytes = [0; N];
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| error())?;
+    }
+    Ok(bytes)
+}
+
+macro_rules! hex_type {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name([u8; $bytes]);
+
+        impl $name {
+            /// The raw bytes.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseError;
+
+            fn from_str(text: &str) -> Result<Self, ParseError> {
+                parse_hex(text).map(Self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = ParseError;
+
+            fn try_from(text: String) -> Result<Self, ParseError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.to_string()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+hex_type!(
+    /// A SHA-256, written as 64 lowercase hexadecimal digits.
+    Sha256Digest,
+    32
+);
+hex_type!(
+    /// The name of a git commit, written as 40 lowercase hexadecimal digits.
+    CommitId,
+    20
+);
+hex_type!(
+    /// The name of a git tree, written as 40 lowercase hexadecimal digits.
+    TreeId,
+    20
+);
+
+impl Sha256Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest and the length in bytes of all that `reader` yields.
+    ///
+    /// # Errors
+    ///
+    /// What `reader` returns.
+    pub fn of_reader(reader: &mut dyn Read) -> io::Result<(Self, u64)> {
+        let mut hasher = Hasher::default();
+        let length = io::copy(reader, &mut hasher)?;
+        Ok((hasher.finish(), length))
+    }
+
+    /// The first 12 digits: enough to name a folder, never enough to trust a file.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.to_string()[..12].to_owned()
+    }
+}
+
+/// A file's content, as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// The SHA-256.
+    pub sha256: Sha256Digest,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+impl Content {
+    /// What describes `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { sha256: Sha256Digest::of(bytes), size: bytes.len() as u64 }
+    }
+}
+
+/// A SHA-256 that is fed piece by piece, as a [`Write`].
+#[derive(Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// The digest of all that was written.
+    #[must_use]
+    pub fn finish(self) -> Sha256Digest {
+        Sha256Digest(self.0.finalize().into())
+    }
+}
+
+impl Write for Hasher {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.update(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_digest() {
+        assert_eq!(
+            Sha256Digest::of(b"abc").to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn only_full_length_lowercase_hex_is_a_name() {
+        let name = "12798ec29aa8a64d8675c4378b99f5fe28447afb";
+        assert_eq!(name.parse::<CommitId>().unwrap().to_string(), name);
+        for bad in ["", "12798", &name.to_uppercase(), &format!("{}g", &name[1..]), "é".repeat(20).as_str()] {
+            let error = bad.parse::<CommitId>().unwrap_err().to_string();
+            assert_eq!(error, format!("found `{bad}`, wanted 40 lowercase hexadecimal digits"));
+        }
+    }
+}

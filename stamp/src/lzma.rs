@@ -1,0 +1,346 @@
+//! Raw LZMA with `zbin`'s choices, of inputs that begin the same: the common beginning is encoded once, and
+//! the encoder's state after it is brought back for each input.
+//!
+//! liblzma cannot clone an encoder. But whoever uses it may say where it allocates: here, everything goes into
+//! one mapping. Between two calls, the state of an encoder is nothing but the bytes of that mapping. They are
+//! copied away after the common beginning, and copied back, to the same addresses, before each rest. Unlike a
+//! forked child per input, this works in a process with threads, and needs no second process.
+#![expect(unsafe_code, reason = "the safe crate `liblzma` lets nobody choose where it allocates")]
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr::{null, null_mut};
+
+use liblzma_sys as sys;
+use memmap2::{MmapMut, MmapRaw, UncheckedAdvice};
+
+/// How much address space an encoder gets, in bytes: what one with a dictionary of 8 MiB allocates, and more.
+/// Only what is written to takes memory.
+const SPACE: usize = 128 << 20;
+
+/// What everything allocated is aligned to, in bytes.
+const ALIGN: usize = 64;
+
+/// Memory is saved in pages of this many bytes.
+const PAGE: usize = 4096;
+
+/// How much room an output gets besides the length of the input, in bytes. It should do for all of the output:
+/// with `LZMA_RUN`, liblzma encodes no more once it has read its input and run out of room.
+const ROOM: usize = 1 << 16;
+
+/// Why an encoder does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no memory for it.
+    #[error("there is no memory for an encoder: {0}")]
+    Memory(#[from] std::io::Error),
+    /// liblzma refuses.
+    #[error("liblzma refuses to encode, with the code {0}")]
+    Refused(sys::lzma_ret),
+}
+
+/// An encoder for inputs with known beginnings. Each of these has a number.
+pub struct Encoder {
+    space: Space,
+    beginnings: Vec<State>,
+}
+
+/// An encoder after a beginning.
+struct State {
+    stream: sys::lzma_stream,
+    memory: Saved,
+    /// What was encoded so far.
+    output: Vec<u8>,
+}
+
+impl Encoder {
+    /// An encoder that knows no beginning yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`].
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self { space: Space::new()?, beginnings: Vec::new() })
+    }
+
+    /// Encodes `input`, which has nothing in common with others.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn encode(&mut self, input: &[u8]) -> Result<Vec<u8>, Error> {
+        let (mut stream, mut output) = (self.space.start()?, Vec::new());
+        self.space.encode(&mut stream, input, &mut output, sys::LZMA_FINISH)?;
+        Ok(output)
+    }
+
+    /// Encodes `input`, the common beginning of some inputs; returns its number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn begin(&mut self, input: &[u8]) -> Result<usize, Error> {
+        let mut stream = self.space.start()?;
+        let mut output = Vec::new();
+        self.space.encode(&mut stream, input, &mut output, sys::LZMA_RUN)?;
+        self.beginnings.push(State { stream, memory: self.space.save(), output });
+        Ok(self.beginnings.len() - 1)
+    }
+
+    /// Encodes the input that begins as number `beginning` and goes on with `rest`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such number.
+    pub fn finish(&mut self, beginning: usize, rest: &[u8]) -> Result<Vec<u8>, Error> {
+        let state = &self.beginnings[beginning];
+        self.space.restore(&state.memory)?;
+        let (mut stream, mut output) = (state.stream, state.output.clone());
+        self.space.encode(&mut stream, rest, &mut output, sys::LZMA_FINISH)?;
+        Ok(output)
+    }
+}
+
+/// Where an encoder lives: memory that stays where it is.
+struct Space {
+    memory: MmapRaw,
+    allocator: Box<sys::lzma_allocator>,
+    bump: Box<Bump>,
+}
+
+/// Gives memory away piece by piece, and takes nothing back.
+struct Bump {
+    base: *mut u8,
+    used: Cell<usize>,
+}
+
+// SAFETY: the raw pointers of a `Space` and of the streams of a `State` lead into memory that the same `Encoder`
+// owns, and into liblzma, which has no state of threads. Nothing of that is shared or given out.
+unsafe impl Send for Encoder {}
+
+impl Space {
+    fn new() -> Result<Self, Error> {
+        let memory = MmapRaw::from(MmapMut::map_anon(SPACE)?);
+        let bump = Box::new(Bump { base: memory.as_mut_ptr(), used: Cell::new(0) });
+        let opaque = (&raw const *bump).cast_mut().cast();
+        let allocator = Box::new(sys::lzma_allocator { alloc: Some(allocate), free: Some(keep), opaque });
+        Ok(Self { memory, allocator, bump })
+    }
+
+    /// A new encoder, in place of any that was here.
+    fn start(&mut self) -> Result<sys::lzma_stream, Error> {
+        self.forget(0, SPACE)?;
+        self.bump.used.set(0);
+        // SAFETY: both are plain C structures, for which zeros are what liblzma asks for (LZMA_STREAM_INIT). The
+        // filters are copied before the call returns. The allocator stands in a box that lives as long as the
+        // memory that it gives out, and no stream outlives either: streams stay inside `Encoder`.
+        let (stream, code) = unsafe {
+            let mut stream: sys::lzma_stream = std::mem::zeroed();
+            stream.allocator = &raw const *self.allocator;
+            let mut options: sys::lzma_options_lzma = std::mem::zeroed();
+            sys::lzma_lzma_preset(&raw mut options, sys::LZMA_PRESET_DEFAULT | sys::LZMA_PRESET_EXTREME);
+            (options.lc, options.lp, options.pb) = (2, 0, 0);
+            let filters = [
+                sys::lzma_filter { id: sys::LZMA_FILTER_LZMA1, options: (&raw mut options).cast() },
+                sys::lzma_filter { id: sys::LZMA_VLI_UNKNOWN, options: null_mut() },
+            ];
+            let code = sys::lzma_raw_encoder(&raw mut stream, filters.as_ptr());
+            (stream, code)
+        };
+        if code == sys::LZMA_OK { Ok(stream) } else { Err(Error::Refused(code)) }
+    }
+
+    /// Encodes all of `input`, and with `LZMA_FINISH` ends.
+    #[expect(clippy::unused_self, reason = "nobody may hold a reference into the memory meanwhile")]
+    fn encode(
+        &mut self,
+        stream: &mut sys::lzma_stream,
+        input: &[u8],
+        output: &mut Vec<u8>,
+        action: sys::lzma_action,
+    ) -> Result<(), Error> {
+        (stream.next_in, stream.avail_in) = (input.as_ptr(), input.len());
+        let room = input.len() + ROOM;
+        loop {
+            let filled = output.len();
+            output.resize(filled + room, 0);
+            (stream.next_out, stream.avail_out) = (output[filled..].as_mut_ptr(), room);
+            // SAFETY: `stream` is one that `start` has made, in this memory as it was after the last call for that
+            // stream. Its input and output are borrowed here, and have the lengths that it is told.
+            let code = unsafe { sys::lzma_code(&raw mut *stream, action) };
+            output.truncate(filled + room - stream.avail_out);
+            let all_read = stream.avail_in == 0 && stream.avail_out > 0;
+            match code {
+                sys::LZMA_STREAM_END => break,
+                sys::LZMA_OK if all_read && action == sys::LZMA_RUN => break,
+                sys::LZMA_OK => {}
+                _ => return Err(Error::Refused(code)),
+            }
+        }
+        (stream.next_in, stream.next_out) = (null(), null_mut());
+        Ok(())
+    }
+
+    /// The memory, while liblzma does not run.
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping has `SPACE` bytes, was zeros at first, and this borrows it exclusively: whoever else
+        // has pointers into it is liblzma, which follows them only while `encode` or `start` calls it.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr(), SPACE) }
+    }
+
+    /// A copy of all that is not zero.
+    fn save(&mut self) -> Saved {
+        let used = self.bump.used.get().next_multiple_of(PAGE);
+        let (pages, _) = self.bytes()[..used].as_chunks::<PAGE>();
+        let pages = pages.iter().enumerate().filter_map(|(index, page)| Some((index, SavedPage::of(page)?)));
+        Saved { pages: pages.collect() }
+    }
+
+    /// Makes the memory what it was when `saved` was made. Nothing was allocated since: liblzma does that when
+    /// an encoder is made, and not while it works.
+    fn restore(&mut self, saved: &Saved) -> Result<(), Error> {
+        let mut end = 0;
+        for (index, page) in &saved.pages {
+            let start = index * PAGE;
+            self.forget(end, start)?;
+            end = start + PAGE;
+            page.write(&mut self.bytes()[start..end]);
+        }
+        self.forget(end, SPACE)
+    }
+
+    /// Makes the bytes from `start` to `end` zero, and gives their memory back as far as that goes.
+    fn forget(&mut self, start: usize, end: usize) -> Result<(), Error> {
+        if start == end {
+            return Ok(());
+        }
+        let unit = rustix::param::page_size();
+        let (first, last) = (start.next_multiple_of(unit).min(end), (end / unit * unit).max(start));
+        if first >= last {
+            self.bytes()[start..end].fill(0);
+            return Ok(());
+        }
+        self.bytes()[start..first].fill(0);
+        self.bytes()[last..end].fill(0);
+        // SAFETY: these are whole pages of a private anonymous mapping, which read as zeros from now on. Nobody
+        // holds a reference into them: this borrows the memory, and liblzma does not run.
+        unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, first, last - first) }?;
+        Ok(())
+    }
+}
+
+/// `alloc` of an allocator.
+extern "C" fn allocate(opaque: *mut c_void, count: usize, size: usize) -> *mut c_void {
+    // SAFETY: `opaque` is what `Space::new` has put into the allocator: a boxed `Bump` of the same `Space`. It
+    // outlives every call with that allocator, and is never borrowed mutably.
+    let bump = unsafe { &*opaque.cast::<Bump>() };
+    let start = bump.used.get().next_multiple_of(ALIGN);
+    let end = count.checked_mul(size).and_then(|size| size.checked_add(start)).filter(|end| *end <= SPACE);
+    let Some(end) = end else { return null_mut() };
+    bump.used.set(end);
+    bump.base.wrapping_add(start).cast()
+}
+
+/// `free` of an allocator: nothing, since the memory goes as a whole.
+extern "C" fn keep(_: *mut c_void, _: *mut c_void) {}
+
+/// Memory, saved: its pages that are not all zeros, by their numbers.
+struct Saved {
+    pages: Vec<(usize, SavedPage)>,
+}
+
+/// The words of a page that are not zero. Most of an encoder's memory is a hash table, and most of that is
+/// zeros.
+struct SavedPage {
+    /// A bit for each word.
+    present: [u64; PAGE / 512],
+    words: Box<[u64]>,
+}
+
+impl SavedPage {
+    fn of(page: &[u8; PAGE]) -> Option<Self> {
+        let (words, _) = page.as_chunks::<8>();
+        let mut present = [0; PAGE / 512];
+        for (index, _) in words.iter().enumerate().filter(|(_, word)| **word != [0; 8]) {
+            present[index / 64] |= 1 << (index % 64);
+        }
+        let words = words.iter().filter(|word| **word != [0; 8]).map(|word| u64::from_ne_bytes(*word));
+        (present != [0; PAGE / 512]).then(|| Self { present, words: words.collect() })
+    }
+
+    fn write(&self, page: &mut [u8]) {
+        let mut words = self.words.iter();
+        let (groups, _) = page.as_chunks_mut::<512>();
+        for (group, present) in groups.iter_mut().zip(self.present) {
+            let (places, _) = group.as_chunks_mut::<8>();
+            for (index, place) in places.iter_mut().enumerate() {
+                let word = if present >> index & 1 == 1 { words.next().copied().unwrap_or_default() } else { 0 };
+                *place = word.to_ne_bytes();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that compress somewhat.
+    fn text(seed: u32, length: usize) -> Vec<u8> {
+        let mut state = seed;
+        let mut word = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ["boot ", "net0/", "chain\n", "\u{e8}\0"][(state >> 24) as usize % 4]
+        };
+        std::iter::repeat_with(&mut word).flat_map(str::bytes).take(length).collect()
+    }
+
+    /// What the safe crate makes of it.
+    fn decoded(encoded: &[u8]) -> Vec<u8> {
+        use liblzma::stream::{Action, Filters, LzmaOptions, Stream};
+        let mut options = LzmaOptions::new_preset(6).unwrap();
+        options.literal_context_bits(2).literal_position_bits(0).position_bits(0);
+        let mut decoder = Stream::new_raw_decoder(Filters::new().lzma1(&options)).unwrap();
+        let mut content = Vec::with_capacity(1 << 20);
+        decoder.process_vec(encoded, &mut content, Action::Run).unwrap();
+        content
+    }
+
+    #[test]
+    fn what_comes_out_is_what_encoding_the_whole_gives() {
+        let (mut encoder, mut other) = (Encoder::new().unwrap(), Encoder::new().unwrap());
+        let starts = [text(1, 300_000), text(2, 5000), text(3, 20), Vec::new()];
+        let numbers: Vec<usize> = starts.iter().map(|start| encoder.begin(start).unwrap()).collect();
+        // In any order, and again and again.
+        for round in 0..2 {
+            for (start, number) in starts.iter().zip(&numbers).rev() {
+                for rest in [text(9 + round, 40_000), vec![0xff; 5000], vec![0; 4096], Vec::new()] {
+                    let encoded = encoder.finish(*number, &rest).unwrap();
+                    let input = [&start[..], &rest].concat();
+                    assert!(encoded == other.encode(&input).unwrap(), "{} {}", start.len(), rest.len());
+                    assert!(decoded(&encoded) == input);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_brought_back_as_it_was() {
+        let mut space = Space::new().unwrap();
+        let mut stream = space.start().unwrap();
+        space.encode(&mut stream, &text(4, 100_000), &mut Vec::new(), sys::LZMA_RUN).unwrap();
+        let saved = space.save();
+        let used = space.bump.used.get();
+        let before = space.bytes()[..used].to_vec();
+        let mut after = stream;
+        space.encode(&mut after, &text(5, 100_000), &mut Vec::new(), sys::LZMA_FINISH).unwrap();
+        assert!(space.bytes()[..used] != before);
+        assert_eq!(space.bump.used.get(), used, "nothing is allocated while an encoder works");
+        space.restore(&saved).unwrap();
+        assert!(space.bytes()[..used] == before);
+    }
+}

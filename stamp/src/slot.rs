@@ -1,0 +1,159 @@
+//! The slot: the bytes of a loader that hold its embedded script.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256Digest;
+
+/// How many bytes a slot has: a multiple of 4,096, up to 65,536. Part of a loader's identity, because another
+/// size makes another loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "usize", try_from = "usize")]
+pub struct SlotSize(usize);
+
+/// A number that is no slot's size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("found {0}, wanted a multiple of {step} up to {max}", step = SlotSize::STEP, max = SlotSize::MAX.0)]
+pub struct BadSize(usize);
+
+impl SlotSize {
+    /// The usual size.
+    pub const DEFAULT: Self = Self(Self::STEP);
+
+    /// The largest size.
+    pub const MAX: Self = Self(65_536);
+
+    const STEP: usize = 4096;
+
+    /// In bytes.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        self.0
+    }
+
+    /// The smallest slot that takes `needed` bytes; `None` where none does.
+    #[must_use]
+    pub fn for_bytes(needed: usize) -> Option<Self> {
+        Self::try_from(needed.max(1).checked_next_multiple_of(Self::STEP)?).ok()
+    }
+}
+
+impl TryFrom<usize> for SlotSize {
+    type Error = BadSize;
+
+    fn try_from(bytes: usize) -> Result<Self, BadSize> {
+        let fits = (1..=Self::MAX.0).contains(&bytes) && bytes.is_multiple_of(Self::STEP);
+        if fits { Ok(Self(bytes)) } else { Err(BadSize(bytes)) }
+    }
+}
+
+impl From<SlotSize> for usize {
+    fn from(size: SlotSize) -> Self {
+        size.0
+    }
+}
+
+impl fmt::Display for SlotSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Something that is too long for its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is {needed} bytes, {} more than the slot of {slot}", needed - slot.0)]
+pub struct TooLong {
+    /// How many bytes it needs.
+    pub needed: usize,
+    /// How many there are.
+    pub slot: SlotSize,
+}
+
+/// The whole content of a slot: what it was filled with, then newlines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot(Vec<u8>);
+
+impl Slot {
+    /// A slot of `size` that begins with `content`. Nothing but the length is looked at: iPXE wants a script
+    /// that begins with `#!ipxe` and whose last line does not end in a backslash.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`]. Where there is room, the last line gets an end.
+    pub fn fill(content: &[u8], size: SlotSize) -> Result<Self, TooLong> {
+        if content.len() > size.0 {
+            return Err(TooLong { needed: content.len(), slot: size });
+        }
+        let mut bytes = content.to_vec();
+        bytes.resize(size.0, b'\n');
+        Ok(Self(bytes))
+    }
+
+    /// What a base holds in its slot until it is stamped: a script that says so, if somebody boots it.
+    #[must_use]
+    pub fn sentinel(size: SlotSize) -> Self {
+        let mut bytes = SENTINEL.as_bytes().to_vec();
+        bytes.resize(size.0, b'\n');
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Its size.
+    #[must_use]
+    pub fn size(&self) -> SlotSize {
+        SlotSize(self.0.len())
+    }
+
+    /// The digest of its bytes.
+    #[must_use]
+    pub fn digest(&self) -> Sha256Digest {
+        Sha256Digest::of(&self.0)
+    }
+}
+
+const SENTINEL: &str = "\
+#!ipxe
+echo This loader is a base of netboot-loaders: nobody has stamped a script into it yet.
+echo Stamp one with `cargo xtask build-loaders`, and serve that.
+shell
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_filled_up_with_newlines() {
+        let slot = Slot::fill(b"#!ipxe\nshell", SlotSize::DEFAULT).unwrap();
+        assert_eq!(slot.bytes().len(), 4096);
+        assert!(slot.bytes().starts_with(b"#!ipxe\nshell\n\n"));
+        assert!(slot.bytes()[12..].iter().all(|byte| *byte == b'\n'));
+        assert_eq!(Slot::fill(&[0xff; 4096], SlotSize::DEFAULT).unwrap().bytes(), [0xff; 4096]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_told_by_how_much() {
+        let error = Slot::fill(&[b'x'; 4099], SlotSize::DEFAULT).unwrap_err();
+        assert_eq!(error.to_string(), "it is 4099 bytes, 3 more than the slot of 4096");
+    }
+
+    #[test]
+    fn a_size_is_a_multiple_of_4096() {
+        assert_eq!(SlotSize::try_from(8192).unwrap().bytes(), 8192);
+        for bad in [0, 4095, 6000, 65_536 + 4096] {
+            let error = SlotSize::try_from(bad).unwrap_err().to_string();
+            assert_eq!(error, format!("found {bad}, wanted a multiple of 4096 up to 65536"));
+        }
+        let fitting = |needed| SlotSize::for_bytes(needed).map(SlotSize::bytes);
+        assert_eq!(
+            [fitting(0), fitting(4096), fitting(4097), fitting(65_537)],
+            [Some(4096), Some(4096), Some(8192), None]
+        );
+    }
+}

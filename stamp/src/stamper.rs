@@ -1,0 +1,282 @@
+//! Puts scripts into bases, one after the other.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+
+use crate::base::{self, Base, Kind};
+use crate::digest::{Content, Sha256Digest};
+use crate::lzma::{self, Encoder};
+use crate::slot::Slot;
+use crate::zbin::{self, CallFilter, Instruction, Part};
+
+/// Why a loader could not be stamped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The base does not take the slot.
+    #[error(transparent)]
+    Base(#[from] base::Error),
+    /// This program's liblzma does not give what the one gave that the base was built with.
+    #[error("`{0}` cannot be packed here: another version of liblzma made its base, and the outcome would differ")]
+    ForeignPacker(String),
+    /// The encoder does not work.
+    #[error(transparent)]
+    Lzma(#[from] lzma::Error),
+    /// The instructions of a BIOS loader cannot be followed.
+    #[error(transparent)]
+    Zbin(#[from] zbin::Error),
+}
+
+/// Stamps. For BIOS loaders it keeps an encoder, and what is common to all loaders of a base; so whoever stamps
+/// many keeps one of these in each thread.
+#[derive(Default)]
+pub struct Stamper {
+    encoder: Option<Encoder>,
+    /// By the digests of images; `None` where this program does not give the bytes that it should.
+    packers: HashMap<Sha256Digest, Option<Packer>>,
+}
+
+impl Stamper {
+    /// One that has stamped nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The loader of `base` with `slot`, as building it with that would give. The first one of a BIOS base takes
+    /// longer, since what is common is encoded then; and the base itself is packed and compared.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn stamp(&mut self, base: &Base, slot: &Slot) -> Result<Vec<u8>, Error> {
+        let Kind::Bios { loader, .. } = &base.record().kind else { return Ok(base.image_with(slot)?) };
+        base.check(slot)?;
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            empty => empty.insert(Encoder::new()?),
+        };
+        let packer = match self.packers.entry(base.record().image.sha256) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(empty) => {
+                let packer = Packer::new(base, encoder)?;
+                let own = packer.pack(base, &base.image()[base.slot()], encoder)?;
+                empty.insert((Content::of(&own) == *loader).then_some(packer))
+            }
+        };
+        let foreign = || Error::ForeignPacker(base.record().loader.clone());
+        packer.as_ref().ok_or_else(foreign)?.pack(base, slot.bytes(), encoder)
+    }
+}
+
+/// What all loaders of a BIOS base have in common.
+struct Packer {
+    /// For each instruction that packs something.
+    parts: HashMap<usize, Packed>,
+}
+
+/// A packed part of a loader.
+enum Packed {
+    /// The same in each.
+    Same(Vec<u8>),
+    /// Different from somewhere on: where the slot is.
+    Begun {
+        /// The encoder's number of the beginning that is the same.
+        beginning: usize,
+        /// How far the filter has come: as far as the encoder.
+        filter: CallFilter,
+        /// Where in the image the rest is, in bytes.
+        rest: Range<usize>,
+    },
+}
+
+impl Packer {
+    fn new(base: &Base, encoder: &mut Encoder) -> Result<Self, Error> {
+        let mut parts = HashMap::new();
+        for (number, instruction) in base.instructions().iter().enumerate() {
+            if let Instruction::Pack(part) = instruction {
+                parts.insert(number, Packed::new(base, *part, encoder)?);
+            }
+        }
+        Ok(Self { parts })
+    }
+
+    /// The loader of `base` with `slot`.
+    fn pack(&self, base: &Base, slot: &[u8], encoder: &mut Encoder) -> Result<Vec<u8>, Error> {
+        let mut image = base.image().to_vec();
+        image[base.slot()].copy_from_slice(slot);
+        zbin::assemble(&image, base.instructions(), &mut |number| match &self.parts[&number] {
+            Packed::Same(packed) => Ok(packed.clone()),
+            Packed::Begun { beginning, filter, rest } => {
+                let mut code = image[rest.clone()].to_vec();
+                filter.clone().pass(&mut code);
+                Ok(encoder.finish(*beginning, &code)?)
+            }
+        })
+    }
+}
+
+impl Packed {
+    fn new(base: &Base, part: Part, encoder: &mut Encoder) -> Result<Self, Error> {
+        let mut code = part.of(base.image())?.to_vec();
+        let mut filter = CallFilter::new(code.len());
+        let slot = base.slot();
+        let end = part.offset + part.length;
+        if slot.end <= part.offset || slot.start >= end {
+            filter.pass(&mut code);
+            return Ok(Self::Same(encoder.encode(&code)?));
+        }
+        // A call right before the slot reaches into it: the filter stops before the first one that may.
+        let done = filter.pass(&mut code[..slot.start.saturating_sub(part.offset)]);
+        let beginning = encoder.begin(&code[..done])?;
+        Ok(Self::Begun { beginning, filter, rest: part.offset + done..end })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "test data")]
+mod tests {
+    use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
+
+    use super::*;
+    use crate::slot::SlotSize;
+
+    const SIZE: SlotSize = SlotSize::DEFAULT;
+
+    /// What `zbin` does, part by part and without any of this crate: its filter, the safe crate's encoder, a
+    /// checksum of another crate.
+    fn zbin(image: &[u8], zinfo: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for record in zinfo.chunks(16) {
+            let number = |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().unwrap()) as usize;
+            let mut part = image[number(4)..number(4) + number(8)].to_vec();
+            out.resize(out.len().next_multiple_of(number(12)), 0xff);
+            if &record[..4] == b"COPY" {
+                out.extend(part);
+                continue;
+            }
+            absolute_calls(&mut part);
+            let packed = encode(&part);
+            let mut crc = flate2::Crc::new();
+            crc.update(&packed);
+            out.extend(u32::try_from(packed.len() + 4).unwrap().to_le_bytes());
+            out.extend(packed);
+            out.extend((!crc.sum()).to_le_bytes());
+        }
+        out
+    }
+
+    fn absolute_calls(code: &mut [u8]) {
+        let limit = code.len() as i32 - 5;
+        let mut offset = 0;
+        while offset <= limit {
+            let at = offset as usize;
+            if code[at] == 0xe8 || code[at] == 0xe9 {
+                let mut target = i32::from_le_bytes(code[at + 1..at + 5].try_into().unwrap());
+                if target >= -offset && target < limit - offset {
+                    target += offset;
+                } else if target >= limit - offset && target < limit {
+                    target -= limit;
+                }
+                code[at + 1..at + 5].copy_from_slice(&target.to_le_bytes());
+                offset += 4;
+            }
+            offset += 1;
+        }
+    }
+
+    fn encode(part: &[u8]) -> Vec<u8> {
+        let mut options = LzmaOptions::new_preset(6 | 1 << 31).unwrap();
+        options.literal_context_bits(2).literal_position_bits(0).position_bits(0);
+        let mut encoder = Stream::new_raw_encoder(Filters::new().lzma1(&options)).unwrap();
+        let mut packed = Vec::with_capacity(part.len() * 2 + 1000);
+        let status = encoder.process_vec(part, &mut packed, Action::Finish).unwrap();
+        assert_eq!(status, Status::StreamEnd);
+        packed
+    }
+
+    fn record(kind: [u8; 4], numbers: [usize; 3]) -> Vec<u8> {
+        [kind.to_vec(), numbers.iter().flat_map(|number| (*number as u32).to_le_bytes()).collect()].concat()
+    }
+
+    fn noise(seed: u32, length: usize) -> Vec<u8> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        std::iter::repeat_with(&mut next).take(length).collect()
+    }
+
+    /// Contents of a slot that something might trip over.
+    fn hostile() -> Vec<Vec<u8>> {
+        let size = SIZE.bytes();
+        let calls = |opcodes: &[u8]| opcodes.iter().cycle().take(size).copied().collect::<Vec<u8>>();
+        vec![
+            Vec::new(),
+            b"#!ipxe\nshell\n".to_vec(),
+            vec![0; size],
+            vec![0xff; size],
+            vec![b'\n'; size],
+            calls(&[0xe8]),
+            calls(&[0xe9, 0, 1, 0, 0]),
+            calls(&[0xe8, 0xf0, 0xff, 0xff, 0xff]),
+            "引导程序不见了".repeat(190).into_bytes(),
+            noise(5, size),
+            noise(6, size - 1),
+        ]
+    }
+
+    /// An image whose slot has `before` and `after` around it in a packed part.
+    fn bios(before: &[u8], after: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let head = b"prefix with \xe8 code".repeat(3);
+        let sentinel = Slot::sentinel(SIZE);
+        let image = [&head[..], before, sentinel.bytes(), after].concat();
+        let packed = image.len() - head.len();
+        let zinfo = [
+            record(*b"COPY", [0, 20, 16]),
+            record(*b"PACK", [20, head.len() - 20, 16]),
+            record(*b"PACK", [head.len(), packed, 16]),
+        ];
+        (image, zinfo.concat())
+    }
+
+    #[test]
+    fn a_stamped_bios_loader_is_what_zbin_makes_of_the_same_image() {
+        let code = |seed, length: usize| {
+            let calls =
+                noise(seed, length).into_iter().map(|byte| if byte < 60 { 0xe8 + byte % 2 } else { byte & 0xf });
+            calls.collect::<Vec<u8>>()
+        };
+        let mut stamper = Stamper::new();
+        for (before, after) in [
+            (code(1, 50_000), code(2, 9000)),
+            (code(3, 7), code(4, 3)),
+            (b"x\xe8".to_vec(), Vec::new()),
+            (b"\xe9abc".to_vec(), b"\xe8".to_vec()),
+            (Vec::new(), code(7, 5000)),
+        ] {
+            let (image, zinfo) = bios(&before, &after);
+            let base = Base::capture_bios("x.pxe", image, zinfo.clone(), &zbin(&bios(&before, &after).0, &zinfo), SIZE);
+            let base = base.unwrap();
+            for content in hostile() {
+                let slot = Slot::fill(&content, SIZE).unwrap();
+                let stamped = stamper.stamp(&base, &slot).unwrap();
+                assert!(stamped == zbin(&base.image_with(&slot).unwrap(), &zinfo), "{} {content:?}", before.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_another_liblzma_packed_is_refused_each_time() {
+        let (image, zinfo) = bios(b"before", b"after");
+        let mut packed = zbin(&image, &zinfo);
+        *packed.last_mut().unwrap() ^= 1;
+        let base = Base::capture_bios("x.pxe", image, zinfo, &packed, SIZE).unwrap();
+        let mut stamper = Stamper::new();
+        for _ in 0..2 {
+            let error = stamper.stamp(&base, &Slot::sentinel(SIZE)).unwrap_err();
+            assert!(matches!(error, Error::ForeignPacker(_)), "{error}");
+        }
+    }
+}

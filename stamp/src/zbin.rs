@@ -1,0 +1,321 @@
+//! What iPXE's `zbin` does to the image of a BIOS loader, by its source: a list of instructions (`.zinfo`)
+//! says which parts of the image are copied and which are packed, and which numbers are corrected by the
+//! length of the outcome.
+
+use crc::{Algorithm, CRC_32_ISO_HDLC, Crc, Table};
+
+/// An instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instruction {
+    /// Copies a part of the image.
+    Copy(Part),
+    /// Packs a part of the image.
+    Pack(Part),
+    /// What comes from here on is the payload.
+    Payload {
+        /// A power of two that the payload's place is a multiple of.
+        align: usize,
+    },
+    /// Adds a length to a number.
+    Add(Correction),
+}
+
+/// A part of the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Where it begins.
+    pub offset: usize,
+    /// How many bytes it has.
+    pub length: usize,
+    /// A power of two that its place in the outcome is a multiple of.
+    pub align: usize,
+}
+
+/// A number in the outcome that a length is added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Correction {
+    /// Which length.
+    measured: Measured,
+    /// Where the number is, from the beginning of the outcome or of the payload.
+    offset: usize,
+    in_payload: bool,
+    /// How many bytes it has: 1, 2 or 4.
+    size: usize,
+    /// The unit of the length, in bytes.
+    divisor: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measured {
+    Whole,
+    Header,
+    Payload,
+}
+
+/// Why instructions cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is something that a BIOS loader's have not.
+    #[error("there is no instruction `{0}`")]
+    Unknown(String),
+    /// They are not whole.
+    #[error("the instructions have {0} bytes, wanted a multiple of 16")]
+    Torn(usize),
+    /// They lead out of the image or the outcome.
+    #[error("an instruction leads out of the loader")]
+    Outside,
+    /// A corrected number is too large for its place.
+    #[error("the loader is too large: a length does not fit its {0} bytes")]
+    Overflow(usize),
+}
+
+/// Reads the content of a `.zinfo`.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn parse(zinfo: &[u8]) -> Result<Vec<Instruction>, Error> {
+    let (records, rest) = zinfo.as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err(Error::Torn(zinfo.len()));
+    }
+    records.iter().map(instruction).collect()
+}
+
+fn instruction(record: &[u8; 16]) -> Result<Instruction, Error> {
+    let (words, _) = record.as_chunks::<4>();
+    let [offset, length, align] = [1, 2, 3].map(|index| u32::from_le_bytes(words[index]) as usize);
+    let part = Part { offset, length, align: align.max(1) };
+    let unknown = || Error::Unknown(String::from_utf8_lossy(&words[0]).into_owned());
+    let size = match words[0][3] {
+        b'B' => 1,
+        b'W' => 2,
+        _ => 4,
+    };
+    let add = |measured, in_payload| {
+        Instruction::Add(Correction { measured, offset, in_payload, size, divisor: length.max(1) })
+    };
+    Ok(match &words[0] {
+        b"COPY" => Instruction::Copy(part),
+        b"PACK" => Instruction::Pack(part),
+        b"PAYL" => Instruction::Payload { align: align.max(1) },
+        b"ADDB" | b"ADDW" | b"ADDL" => add(Measured::Whole, false),
+        b"ADHB" | b"ADHW" | b"ADHL" => add(Measured::Header, false),
+        b"ADPB" | b"ADPW" | b"ADPL" => add(Measured::Payload, false),
+        b"APPB" | b"APPW" | b"APPL" => add(Measured::Payload, true),
+        _ => return Err(unknown()),
+    })
+}
+
+impl Part {
+    /// Its bytes in `image`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Outside`].
+    pub fn of(self, image: &[u8]) -> Result<&[u8], Error> {
+        self.offset.checked_add(self.length).and_then(|end| image.get(self.offset..end)).ok_or(Error::Outside)
+    }
+}
+
+/// Follows `instructions` on `image`; `pack` compresses the part that an instruction's number stands for.
+///
+/// # Errors
+///
+/// [`Error`], or what `pack` gives.
+pub fn assemble<E: From<Error>>(
+    image: &[u8],
+    instructions: &[Instruction],
+    pack: &mut dyn FnMut(usize) -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, E> {
+    let mut outcome = Vec::with_capacity(image.len());
+    let mut header = 0;
+    for (number, instruction) in instructions.iter().enumerate() {
+        match instruction {
+            Instruction::Copy(part) => {
+                pad(&mut outcome, part.align);
+                outcome.extend_from_slice(part.of(image)?);
+            }
+            Instruction::Pack(part) => {
+                pad(&mut outcome, part.align);
+                let packed = pack(number)?;
+                let length = u32::try_from(packed.len() + 4).map_err(|_| Error::Overflow(4))?;
+                outcome.extend_from_slice(&length.to_le_bytes());
+                outcome.extend_from_slice(&packed);
+                outcome.extend_from_slice(&checksum(&packed).to_le_bytes());
+            }
+            Instruction::Payload { align } => {
+                pad(&mut outcome, *align);
+                header = outcome.len();
+            }
+            Instruction::Add(correction) => correction.apply(&mut outcome, header)?,
+        }
+    }
+    Ok(outcome)
+}
+
+fn pad(outcome: &mut Vec<u8>, align: usize) {
+    outcome.resize(outcome.len().next_multiple_of(align), 0xff);
+}
+
+/// A packed part's checksum: a CRC-32 without the final inversion.
+fn checksum(packed: &[u8]) -> u32 {
+    const PLAIN: Algorithm<u32> = Algorithm { xorout: 0, ..CRC_32_ISO_HDLC };
+    static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&PLAIN);
+    CRC.checksum(packed)
+}
+
+impl Correction {
+    fn apply(self, outcome: &mut [u8], header: usize) -> Result<(), Error> {
+        let measured = match self.measured {
+            Measured::Whole => outcome.len(),
+            Measured::Header => header,
+            Measured::Payload => outcome.len() - header,
+        };
+        let start = self.offset.saturating_add(if self.in_payload { header } else { 0 });
+        let place = start.checked_add(self.size).and_then(|end| outcome.get_mut(start..end)).ok_or(Error::Outside)?;
+        // The number that stands there is a signed one.
+        let sign = if place[self.size - 1] & 0x80 == 0 { 0 } else { 0xff };
+        let mut wide = [sign; 8];
+        wide[..self.size].copy_from_slice(place);
+        let units = i64::try_from(measured.div_ceil(self.divisor)).map_err(|_| Error::Overflow(self.size))?;
+        let sum = i64::from_le_bytes(wide) + units;
+        let fits = u64::try_from(sum).is_ok_and(|sum| sum >> (8 * self.size) == 0);
+        if !fits {
+            return Err(Error::Overflow(self.size));
+        }
+        place.copy_from_slice(&sum.to_le_bytes()[..self.size]);
+        Ok(())
+    }
+}
+
+/// The opcodes of a call and of a jump with a relative target of four bytes.
+const CALLS: [u8; 2] = [0xe8, 0xe9];
+
+/// The pass over a part before it is compressed: the targets of calls and jumps become absolute. It goes from
+/// the beginning to the end, and can stop on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallFilter {
+    /// Where the next instruction may begin.
+    next: usize,
+    /// How many bytes the whole part has.
+    length: usize,
+}
+
+impl CallFilter {
+    /// The pass over a part of `length` bytes.
+    #[must_use]
+    pub fn new(length: usize) -> Self {
+        Self { next: 0, length }
+    }
+
+    /// Goes on over `code`, which is where the pass has come to and all that follows, or only a first piece of
+    /// that; it stops where what it would look at may lie outside. Returns how many bytes of `code` are done.
+    pub fn pass(&mut self, code: &mut [u8]) -> usize {
+        let begin = self.next;
+        let last = self.length.min(begin + code.len());
+        while self.next + 5 <= last {
+            let at = self.next - begin;
+            if CALLS.contains(&code[at])
+                && let Some(place) = code[at + 1..].first_chunk_mut::<4>()
+            {
+                *place = self.absolute(i32::from_le_bytes(*place)).to_le_bytes();
+                self.next += 4;
+            }
+            self.next += 1;
+        }
+        self.next - begin
+    }
+
+    /// The target of the call at `next`, as it is packed. What would collide with that is moved out of its way.
+    fn absolute(self, target: i32) -> i32 {
+        let [offset, length] = [self.next, self.length].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        let limit = length - 5;
+        let wide = i64::from(target);
+        let moved = if (-offset..limit - offset).contains(&wide) {
+            wide + offset
+        } else if (limit - offset..limit).contains(&wide) {
+            wide - limit
+        } else {
+            wide
+        };
+        i32::try_from(moved).unwrap_or(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: [u8; 4], numbers: [u32; 3]) -> Vec<u8> {
+        [kind.to_vec(), numbers.iter().flat_map(|number| number.to_le_bytes()).collect()].concat()
+    }
+
+    fn assembled(image: &[u8], zinfo: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
+        let instructions = parse(&zinfo.concat())?;
+        assemble(image, &instructions, &mut |number| {
+            let Instruction::Pack(part) = instructions[number] else { return Err(Error::Outside) };
+            Ok(part.of(image)?.to_vec())
+        })
+    }
+
+    #[test]
+    fn instructions_are_followed() {
+        let image = b"\x01\xfeheadpayload";
+        let zinfo = [
+            record(*b"COPY", [0, 6, 16]),
+            record(*b"PAYL", [0, 0, 4]),
+            record(*b"PACK", [6, 7, 4]),
+            record(*b"ADDB", [0, 10, 0]),
+            record(*b"ADPB", [1, 1, 0]),
+            record(*b"APPW", [4, 1, 0]),
+        ];
+        let outcome = assembled(image, &zinfo).unwrap();
+        // 23 bytes in units of 10, plus 1; a payload of 15 bytes, plus -2; "pa" as a number, plus 15.
+        assert_eq!(outcome[..8], *b"\x04\x0dhead\xff\xff");
+        assert_eq!(outcome[8..12], [11, 0, 0, 0]);
+        assert_eq!(outcome[12..19], [b'p' + 15, b'a', b'y', b'l', b'o', b'a', b'd']);
+        let mut crc = flate2::Crc::new();
+        crc.update(b"payload");
+        assert_eq!(outcome[19..], (!crc.sum()).to_le_bytes());
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_refused() {
+        for (zinfo, error) in [
+            (record(*b"ZREL", [0; 3]), "there is no instruction `ZREL`"),
+            (b"COPY".to_vec(), "the instructions have 4 bytes, wanted a multiple of 16"),
+            (record(*b"COPY", [2, 9, 1]), "an instruction leads out of the loader"),
+            (record(*b"PACK", [u32::MAX, u32::MAX, 1]), "an instruction leads out of the loader"),
+            (record(*b"ADDL", [0, 1, 0]), "an instruction leads out of the loader"),
+            (
+                [record(*b"COPY", [0, 200, 1]), record(*b"ADDB", [0, 1, 0])].concat(),
+                "the loader is too large: a length does not fit its 1 bytes",
+            ),
+        ] {
+            let image = if zinfo.len() > 16 { &[0x7f; 200][..] } else { &[0x7f; 10] };
+            assert_eq!(assembled(image, &[zinfo]).unwrap_err().to_string(), error);
+        }
+    }
+
+    #[test]
+    fn a_pass_in_pieces_is_the_pass_over_the_whole() {
+        // Calls near and far, some of which overlap.
+        let calls = (0..600_u16).flat_map(|i| {
+            let target = i32::from(i.wrapping_mul(2029) % 7000) - 3500;
+            [&[0xe8 + (i % 3) as u8][..], &target.to_le_bytes()].concat()
+        });
+        let code: Vec<u8> = calls.collect();
+        let mut whole = code.clone();
+        CallFilter::new(code.len()).pass(&mut whole);
+        assert!(whole != code);
+        for cut in [0, 4, 5, 999, 1000, 1001, 1002, 2996, 3000] {
+            let mut pieces = code.clone();
+            let mut filter = CallFilter::new(code.len());
+            let done = filter.pass(&mut pieces[..cut]);
+            assert!(done <= cut && done + 5 > cut, "{cut} {done}");
+            filter.pass(&mut pieces[done..]);
+            assert!(pieces == whole, "{cut}");
+        }
+    }
+}
