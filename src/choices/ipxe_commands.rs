@@ -5,7 +5,7 @@
 use super::loader::Platform;
 
 /// What a command depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Availability {
     /// In every build.
     Always,
@@ -68,17 +68,75 @@ const CONDITIONAL: &[(&str, Availability)] = &[
     ("time", Availability::OnRequest("TIME_CMD")),
 ];
 
-/// All other commands.
-const ALWAYS: &str = "autoboot boot chain choose clear colour config cpair cpuid dhcp echo exit fcels fcstat form goto \
-    help ibstat ifclose ifconf iflinkwait ifopen ifstat imgargs imgexec imgextract imgfetch imgfree imgload \
-    imgselect imgstat inc initrd iseq isset item iwlist iwstat kernel login menu module poweroff present prompt pxebs \
-    read reboot route sanboot sanhook sanunhook set shell shim show sleep sync";
+/// All other commands, sorted.
+const ALWAYS: &[&str] = &[
+    "autoboot",
+    "boot",
+    "chain",
+    "choose",
+    "clear",
+    "colour",
+    "config",
+    "cpair",
+    "cpuid",
+    "dhcp",
+    "echo",
+    "exit",
+    "fcels",
+    "fcstat",
+    "form",
+    "goto",
+    "help",
+    "ibstat",
+    "ifclose",
+    "ifconf",
+    "iflinkwait",
+    "ifopen",
+    "ifstat",
+    "imgargs",
+    "imgexec",
+    "imgextract",
+    "imgfetch",
+    "imgfree",
+    "imgload",
+    "imgselect",
+    "imgstat",
+    "inc",
+    "initrd",
+    "iseq",
+    "isset",
+    "item",
+    "iwlist",
+    "iwstat",
+    "kernel",
+    "login",
+    "menu",
+    "module",
+    "poweroff",
+    "present",
+    "prompt",
+    "pxebs",
+    "read",
+    "reboot",
+    "route",
+    "sanboot",
+    "sanhook",
+    "sanunhook",
+    "set",
+    "shell",
+    "shim",
+    "show",
+    "sleep",
+    "sync",
+];
 
 /// What `command` depends on; `None` where iPXE has no such command.
 #[must_use]
 pub fn availability(command: &str) -> Option<Availability> {
-    let conditional = CONDITIONAL.iter().find(|(name, _)| *name == command).map(|(_, availability)| *availability);
-    conditional.or_else(|| ALWAYS.split_ascii_whitespace().any(|name| name == command).then_some(Availability::Always))
+    if ALWAYS.binary_search(&command).is_ok() {
+        return Some(Availability::Always);
+    }
+    CONDITIONAL.iter().find(|(name, _)| *name == command).map(|(_, availability)| *availability)
 }
 
 #[cfg(test)]
@@ -93,5 +151,6 @@ mod tests {
         assert_eq!(availability("ping").unwrap().missing_on(Platform::EfiX64), Some("PING_CMD"));
         assert_eq!(availability("chain"), Some(Availability::Always));
         assert_eq!(availability("wget"), None);
+        assert!(ALWAYS.is_sorted());
     }
 }

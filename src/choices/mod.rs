@@ -9,5 +9,13 @@ pub mod loader;
 pub mod pins;
 pub mod pins_writer;
 pub mod reader;
+pub mod rules;
 pub mod script;
 pub mod sites;
+pub mod template;
+
+mod inventory;
+mod material;
+mod roster;
+mod said;
+mod syslinux;

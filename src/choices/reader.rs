@@ -14,9 +14,9 @@ use toml::de::{DeTable, DeValue};
 pub struct Finding {
     /// The file, as a person would name it.
     pub file: Utf8PathBuf,
-    /// The line, counted from 1.
+    /// The line, counted from 1; 0 where the file as a whole is meant.
     pub line: usize,
-    /// The full key, as in `site.rack-1.loaders`; empty where the file as a whole is meant.
+    /// The full key, as in `site.rack-1.loaders`; empty where no key is meant.
     pub key: String,
     /// What was found and what was wanted.
     pub message: String,
@@ -26,7 +26,11 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.file, self.line)?;
+        f.write_str(self.file.as_str())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        f.write_str(": ")?;
         if !self.key.is_empty() {
             write!(f, "`{}`: ", self.key)?;
         }
@@ -38,12 +42,19 @@ impl fmt::Display for Finding {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Findings(pub Vec<Finding>);
 
+/// How many findings are told; the others are counted. Nobody mends more at once.
+const TOLD: usize = 50;
+
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, finding) in self.0.iter().enumerate() {
+        for (i, finding) in self.0.iter().take(TOLD).enumerate() {
             write!(f, "{}{finding}", if i > 0 { "\n" } else { "" })?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(TOLD) {
+            0 => Ok(()),
+            1 => f.write_str("\nand one more finding"),
+            more => write!(f, "\nand {more} more findings"),
+        }
     }
 }
 
@@ -52,7 +63,7 @@ impl fmt::Display for Findings {
 pub struct Place {
     /// The file.
     pub file: Utf8PathBuf,
-    /// The line, counted from 1.
+    /// The line, counted from 1; 0 for the file as a whole.
     pub line: usize,
     /// The full key.
     pub key: String,
@@ -78,6 +89,12 @@ pub struct At<T> {
     pub value: T,
     /// Where it stands.
     pub place: Place,
+}
+
+/// The line, counted from 1, that the byte at `offset` of a file stands on.
+#[must_use]
+pub fn line_at(content: &[u8], offset: usize) -> usize {
+    1 + content[..offset].iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// A file being read, with what was found wrong so far.
@@ -360,6 +377,19 @@ mod tests {
              f.toml:5: `t.list`: wanted a list of strings\n  hint: write a list, as in [\"a\", \"b\"]\n\
              f.toml:9: `t.spare`: is not a key that is known here\n  hint: known here: `list`, `x`"
         );
+    }
+
+    #[test]
+    fn a_mistake_that_was_made_many_times_is_told_fifty_times() {
+        let findings = |count| Findings((1..=count).map(finding).collect()).to_string();
+        assert_eq!(findings(50).lines().count(), 100);
+        assert!(findings(51).ends_with("\nf:50: no\n  hint: yes\nand one more finding"));
+        assert!(findings(100_000).ends_with("\nf:50: no\n  hint: yes\nand 99950 more findings"));
+        assert_eq!(finding(0).to_string(), "f: no\n  hint: yes");
+    }
+
+    fn finding(line: usize) -> Finding {
+        Place { file: "f".into(), line, key: String::new() }.finding("no", "yes")
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
+use netboot_loaders::choices::sites::Options;
 use netboot_loaders::reproduce::variation::Variation;
 
 /// Where inputs may come from.
@@ -21,12 +22,31 @@ pub struct OriginArgs {
     pub sources_from: Option<Utf8PathBuf>,
 }
 
+/// What is chosen besides what sites.toml says.
+#[derive(Args, Clone, Default)]
+pub struct ChoiceArgs {
+    /// An inventory of more sites: a CSV file, or a folder of *.toml; may be given more than once
+    #[arg(long = "sites", value_name = "PATH", help_heading = "Choices")]
+    pub inventories: Vec<Utf8PathBuf>,
+    /// Gives a script that is too long for its slot a larger one, which takes a link of its own
+    #[arg(long, help_heading = "Choices")]
+    pub relink: bool,
+}
+
+impl From<&ChoiceArgs> for Options {
+    fn from(args: &ChoiceArgs) -> Self {
+        Self { inventories: args.inventories.clone(), relink: args.relink }
+    }
+}
+
 /// `build-loaders`.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct BuildLoaders {
     #[command(flatten)]
     pub origins: OriginArgs,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     /// Where the tree goes [default: dist/tftp]
     #[arg(long, value_name = "DIR")]
     pub out: Option<Utf8PathBuf>,
@@ -100,6 +120,8 @@ pub struct Reproduce {
     /// Installs what is missing first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     #[command(flatten)]
     pub origins: OriginArgs,
     #[command(flatten)]
@@ -209,6 +231,8 @@ pub enum Input {
 pub struct BootTest {
     /// The tree or the tarball [default: dist/tftp]
     pub path: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     /// Boots only this loader, by path or file name; may be given more than once
     #[arg(long = "loader", value_name = "NAME", help_heading = "Which cases")]
     pub loaders: Vec<String>,

@@ -1,0 +1,154 @@
+//! Inventories: many sites at once, as the rows of a CSV file or as a folder of TOML files.
+
+mod rows;
+
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use self::rows::Rows;
+use super::reader::{Document, Place, Table};
+use super::roster::{Origin, check_name};
+use super::said::Said;
+use super::sites::Reading;
+use super::template::Vars;
+use crate::fs;
+
+/// An inventory that is to be read.
+pub(super) struct Inventory<'a> {
+    /// Where it is.
+    pub path: &'a Utf8Path,
+    /// What findings call it.
+    pub file: Utf8PathBuf,
+    /// Where somebody asks for it.
+    pub asked: &'a Place,
+    /// What its sites have in common.
+    pub said: Said,
+    /// Where that is said.
+    pub place: &'a Place,
+}
+
+impl Inventory<'_> {
+    /// Reads its sites; reports to `table` what is wrong.
+    pub(super) fn read(self, table: &Table<'_>, reading: &mut Reading<'_>) {
+        let read = if self.path.is_dir() {
+            self.names().map(|names| self.folder(&names, table, reading))
+        } else {
+            fs::read(self.path).map(|content| self.csv(&content, table, reading))
+        };
+        table.accept(read.map_err(|error| {
+            let message =
+                if error.is_not_found() { format!("there is no inventory `{}`", self.file) } else { error.to_string() };
+            self.asked.finding(message, "create it, or name another one: a CSV file, or a folder of *.toml")
+        }));
+    }
+
+    /// Whether its sites have no loaders unless they say so themselves.
+    fn has_no_loaders(&self) -> bool {
+        self.said.loaders.as_ref().is_some_and(|loaders| loaders.is_empty())
+    }
+
+    fn csv(&self, content: &[u8], table: &Table<'_>, reading: &mut Reading<'_>) {
+        if self.has_no_loaders() {
+            let place = Place { key: format!("{}.loaders", self.place.key), ..self.place.clone() };
+            let message = format!("is empty, so nothing would come of `{}`", self.file);
+            table.report(place.finding(message, "list the loaders"));
+        }
+        let mut setup = reading.material.setup(table, self.place, self.said.clone());
+        let rows = match Rows::new(&self.file, content) {
+            Ok(rows) => rows,
+            Err(findings) => return findings.into_iter().for_each(|finding| table.report(finding)),
+        };
+        let (columns, file) = (Arc::clone(&rows.columns), Arc::from(self.file.as_path()));
+        let mut empty = true;
+        for row in rows {
+            empty = false;
+            let Some(row) = table.accept(row) else { continue };
+            let place = || Place { file: self.file.clone(), line: row.line, key: "name".into() };
+            if table.accept(check_name(&row.name, place)).is_none() {
+                continue;
+            }
+            let origin = Origin { file: Arc::clone(&file), line: row.line };
+            if let Some(setup) = &mut setup {
+                let vars = Vars { common: Arc::clone(&setup.vars), columns: Arc::clone(&columns), row: row.values };
+                reading.roster.add(setup, &row.name, &origin, vars);
+            }
+            reading.roster.name(row.name, origin);
+        }
+        if empty {
+            self.report_empty(table, "has no row below its header");
+        }
+    }
+
+    /// What is in the folder, sorted.
+    fn names(&self) -> Result<Vec<String>, fs::Error> {
+        let failing = |error| fs::Error::new("list", self.path, error);
+        let mut names = Vec::new();
+        for entry in self.path.read_dir_utf8().map_err(failing)? {
+            names.push(entry.map_err(failing)?.file_name().to_owned());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Reads each NAME.toml as the site NAME. Other files are somebody's notes, but what may be meant as a site is
+    /// not passed over.
+    fn folder(&self, names: &[String], table: &Table<'_>, reading: &mut Reading<'_>) {
+        let mut empty = true;
+        for name in names.iter().filter(|name| !name.starts_with('.')) {
+            let whole = Place { file: self.file.join(name), line: 0, key: String::new() };
+            match (Utf8Path::new(name).file_stem(), Utf8Path::new(name).extension()) {
+                _ if self.path.join(name).is_dir() => table.report(whole.finding(
+                    "is a folder, and a folder in an inventory is not read",
+                    "make it an inventory of its own, or move it elsewhere",
+                )),
+                (Some(site), Some("toml")) => {
+                    empty = false;
+                    self.file(site, &whole, table, reading);
+                }
+                (_, Some(end)) if end.eq_ignore_ascii_case("toml") => {
+                    table.report(whole.finding("is not read: only *.toml is", "rename it"));
+                }
+                _ => {}
+            }
+        }
+        if empty {
+            self.report_empty(table, "has no *.toml");
+        }
+    }
+
+    /// Reads the file of the site `name`; its place is `whole`.
+    fn file(&self, name: &str, whole: &Place, table: &Table<'_>, reading: &mut Reading<'_>) {
+        table.accept(check_name(name, || whole.clone()));
+        let content = fs::read(&self.path.join(format!("{name}.toml")));
+        let content =
+            content.map_err(|error| whole.finding(error.to_string(), "make it readable, or move it elsewhere"));
+        let text = content.and_then(|content| {
+            String::from_utf8(content).map_err(|_| whole.finding("is not UTF-8", "save the file as UTF-8"))
+        });
+        let Some(text) = table.accept(text) else { return };
+        let read = Document::new(&whole.file, &text).read(|own| {
+            let said = Said::read(own);
+            if said.loaders.is_none() && self.has_no_loaders() {
+                let place = Place { key: "loaders".into(), ..own.place() };
+                own.report(
+                    place.finding("is missing, and none come from elsewhere", "list the loaders, or none with []"),
+                );
+            }
+            reading.site(own, name, &own.place(), said.over(&self.said));
+            Some(())
+        });
+        read.err().into_iter().flat_map(|findings| findings.0).for_each(|finding| table.report(finding));
+    }
+
+    /// A tree without sites that were there before is worse than none.
+    fn report_empty(&self, table: &Table<'_>, message: &str) {
+        let place = Place { file: self.file.clone(), line: 0, key: String::new() };
+        table.report(
+            place.finding(
+                format!("{message}, so there are no sites in it"),
+                "add sites, or do not ask for this inventory",
+            ),
+        );
+    }
+}

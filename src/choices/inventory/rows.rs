@@ -1,0 +1,215 @@
+//! A CSV file as rows: each has a name, and a value for each variable in the header.
+
+use std::sync::Arc;
+
+use camino::Utf8Path;
+use csv::{Reader, ReaderBuilder, StringRecord};
+
+use crate::choices::reader::{Finding, Place, line_at};
+use crate::choices::template;
+
+/// The column that says which site a row is about.
+const NAME: &str = "name";
+
+/// The rows of a CSV file, without its header.
+pub(in crate::choices) struct Rows<'t> {
+    file: &'t Utf8Path,
+    content: &'t [u8],
+    reader: Reader<&'t [u8]>,
+    record: StringRecord,
+    header: StringRecord,
+    /// The names of the variables.
+    pub columns: Arc<[String]>,
+}
+
+/// A row.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::choices) struct Row {
+    /// The line that it begins on, counted from 1.
+    pub line: usize,
+    /// Which site it is about.
+    pub name: String,
+    /// What it says of each variable; an empty cell says nothing.
+    pub values: Arc<[Option<Box<str>>]>,
+}
+
+impl<'t> Rows<'t> {
+    /// Reads the header of `content`, which findings call `file`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(in crate::choices) fn new(file: &'t Utf8Path, content: &'t [u8]) -> Result<Self, Vec<Finding>> {
+        // Excel writes a byte order mark.
+        let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+        let at = |line| Place { file: file.to_owned(), line, key: String::new() };
+        if let Err(error) = std::str::from_utf8(content) {
+            let line = line_at(content, error.valid_up_to());
+            return Err(vec![at(line).finding("is not UTF-8", "save the file as UTF-8")]);
+        }
+        let reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(content);
+        let (record, header) = (StringRecord::new(), StringRecord::new());
+        let mut rows = Self { file, content, reader, record, header, columns: Arc::default() };
+        let line = rows.advance().map_err(|finding| vec![finding])?.ok_or_else(|| {
+            let remedy = "begin with a line that names the columns: `name`, and a variable each";
+            vec![at(0).finding("is empty, wanted a header with the column `name`", remedy)]
+        })?;
+        rows.header = rows.record.clone();
+        let findings = judge(&rows.header, &at(line));
+        rows.columns = rows.header.iter().filter(|column| *column != NAME).map(str::to_owned).collect();
+        if findings.is_empty() { Ok(rows) } else { Err(findings) }
+    }
+
+    /// Reads the next record; returns the line that it begins on.
+    fn advance(&mut self) -> Result<Option<usize>, Finding> {
+        let (start, line) = (self.offset(), self.reader.position().line());
+        let read = self.reader.read_record(&mut self.record);
+        let bytes = &self.content[start..self.offset()];
+        // What ends the row before, and empty lines, are not told from the beginning of this one.
+        let blank =
+            bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count();
+        let line = blank + usize::try_from(line).unwrap_or(usize::MAX);
+        let at = Place { file: self.file.to_owned(), line, key: String::new() };
+        // A quote that stays open would take in the rows that follow.
+        if memchr::memchr_iter(b'"', bytes).count() % 2 == 1 {
+            return Err(at.finding(
+                "has a quote without its counterpart",
+                "put the value into quotes, and write each quote in it twice",
+            ));
+        }
+        match read {
+            Ok(more) => Ok(more.then_some(line)),
+            Err(error) => Err(at.finding(error.to_string(), "write it as CSV")),
+        }
+    }
+
+    fn offset(&self) -> usize {
+        usize::try_from(self.reader.position().byte()).unwrap_or(usize::MAX).min(self.content.len())
+    }
+
+    fn row(&self, line: usize) -> Result<Row, Finding> {
+        let (found, wanted) = (self.record.len(), self.header.len());
+        if found != wanted {
+            let columns = self.header.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
+            return Err(Place { file: self.file.to_owned(), line, key: String::new() }.finding(
+                format!("found {found} values, wanted {wanted}: {columns}"),
+                "give the row a value for each column, if only an empty one, and put a value with a comma into quotes",
+            ));
+        }
+        let mut row = Row { line, name: String::new(), values: Arc::default() };
+        let mut values = Vec::with_capacity(self.columns.len());
+        for (column, value) in self.header.iter().zip(&self.record) {
+            if column == NAME {
+                value.clone_into(&mut row.name);
+            } else {
+                values.push((!value.is_empty()).then(|| value.into()));
+            }
+        }
+        row.values = values.into();
+        Ok(row)
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<Row, Finding>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.advance() {
+            Ok(line) => Some(self.row(line?)),
+            Err(finding) => Some(Err(finding)),
+        }
+    }
+}
+
+/// What is wrong with the names of the columns.
+fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, column) in header.iter().enumerate() {
+        if header.iter().take(index).any(|other| other == column) {
+            findings.push(at.finding(format!("has the column `{column}` twice"), "remove or rename one of them"));
+        } else if let (true, Err((message, remedy))) = (column != NAME, template::check_name(column)) {
+            findings.push(Place { key: column.into(), ..at.clone() }.finding(message, remedy));
+        }
+    }
+    if !header.iter().any(|column| column == NAME) {
+        let found = header.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
+        findings.push(at.finding(
+            format!("found the columns {found}, wanted a column `{NAME}`"),
+            "add the column with the sites' names; commas part columns",
+        ));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each row as a line, or what is wrong.
+    fn read(content: &[u8]) -> String {
+        let told = |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        match Rows::new("f.csv".into(), content) {
+            Err(findings) => told(findings),
+            Ok(rows) => {
+                let lines = rows.map(|row| match row {
+                    Ok(Row { line, name, values }) => {
+                        let values: Vec<_> = values.iter().map(|value| value.as_deref().unwrap_or("-")).collect();
+                        format!("{line} {name} {}", values.join(" "))
+                    }
+                    Err(finding) => told(vec![finding]),
+                });
+                lines.collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_read_as_spreadsheets_write_them() {
+        for text in
+            ["name,a,b\nx,1,2\ny,,\"3,4\"\n", "name,a,b\r\nx,1,2\r\ny,,\"3,4\"\r\n", "name,a,b\nx,1,2\ny,,\"3,4\""]
+        {
+            assert_eq!(read(text.as_bytes()), "2 x 1 2\n3 y - 3,4");
+            assert_eq!(read(format!("\u{feff}{text}").as_bytes()), "2 x 1 2\n3 y - 3,4");
+        }
+        assert_eq!(read(b"a,name\n1,x\n"), "2 x 1");
+        assert_eq!(read(b"name\nx\n"), "2 x ");
+        assert_eq!(read(b"name,a\nx,\"he said \"\"hi\"\"\"\n"), "2 x he said \"hi\"");
+        assert_eq!(read(b"name,a\n"), "");
+    }
+
+    #[test]
+    fn lines_are_counted_over_quoted_newlines_and_empty_lines() {
+        assert_eq!(read(b"\nname,a\n\n\nx,\"1\n2\"\ny,3\n\nz,4\n"), "5 x 1\n2\n7 y 3\n9 z 4");
+        assert_eq!(read(b"name,a\r\nx,\"1\r\n2\"\r\n\r\ny,3\r\n"), "2 x 1\r\n2\n5 y 3");
+    }
+
+    #[test]
+    fn a_row_that_is_none_is_told_by_line_and_the_others_are_read() {
+        let values = |line, found| {
+            format!(
+                "f.csv:{line}: found {found} values, wanted 2: `name`, `a`\n  hint: give the row a value for each column, if only an empty one, and put a value with a comma into quotes"
+            )
+        };
+        assert_eq!(read(b"name,a\nx\ny,1\nz,1,2\n"), format!("{}\n3 y 1\n{}", values(2, 1), values(4, 3)));
+        assert_eq!(
+            read(b"name,a\nx,\"1\ny,2\nz,3\n"),
+            "f.csv:2: has a quote without its counterpart\n  hint: put the value into quotes, and write each quote in it twice"
+        );
+    }
+
+    #[test]
+    fn a_header_is_told_all_that_is_wrong_with_it() {
+        assert_eq!(
+            read(b"a,a,boot-url,site\n"),
+            "f.csv:1: has the column `a` twice\n  hint: remove or rename one of them\n\
+             f.csv:1: `boot-url`: found the variable name `boot-url`, wanted letters, digits and `_`, not a digit first and not a word of templates\n  hint: choose another name for the variable\n\
+             f.csv:1: `site`: is the site's name and cannot be set\n  hint: choose another name for the variable\n\
+             f.csv:1: found the columns `a`, `a`, `boot-url`, `site`, wanted a column `name`\n  hint: add the column with the sites' names; commas part columns"
+        );
+        assert_eq!(
+            read(b""),
+            "f.csv: is empty, wanted a header with the column `name`\n  hint: begin with a line that names the columns: `name`, and a variable each"
+        );
+        assert_eq!(read(b"name\n\xff\n"), "f.csv:2: is not UTF-8\n  hint: save the file as UTF-8");
+    }
+}

@@ -1,0 +1,143 @@
+//! What choices name: templates of scripts, configurations and certificates. Each file is read once, however many
+//! sites name it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use super::ipxe_config::{self, IpxeConfig};
+use super::loader::Loader;
+use super::reader::{At, Place, Table};
+use super::rules::Feature;
+use super::said::Said;
+use super::template::Template;
+use crate::fs;
+use crate::paths::Project;
+use crate::stamp::slot::SlotSize;
+
+/// All that a site is made of but its name and its own variables.
+pub(super) struct Setup {
+    /// Which loaders.
+    pub loaders: Arc<[Loader]>,
+    /// What their script is rendered from.
+    pub template: Arc<Template>,
+    /// How they are built.
+    pub config: Arc<IpxeConfig>,
+    /// How large their slot is, if their script fits.
+    pub slot: SlotSize,
+    /// The variables.
+    pub vars: Arc<BTreeMap<String, String>>,
+    /// What was looked for in the configuration already.
+    pub judged: BTreeSet<Feature>,
+}
+
+/// What was read so far.
+pub(super) struct Material<'p> {
+    project: &'p Project,
+    templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
+    configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
+}
+
+impl<'p> Material<'p> {
+    pub(super) fn new(project: &'p Project) -> Self {
+        Self { project, templates: BTreeMap::new(), configs: BTreeMap::new() }
+    }
+
+    /// What a table at `place` has said as a whole, and all files that it names; `None` where there are no
+    /// loaders, or something is wrong.
+    pub(super) fn setup(&mut self, table: &Table<'_>, place: &Place, said: Said) -> Option<Setup> {
+        let missing = |key: &str, remedy: &str| {
+            let key = if place.key.is_empty() { key.to_owned() } else { format!("{}.{key}", place.key) };
+            table.report(Place { key, ..place.clone() }.finding("is missing", remedy));
+        };
+        if said.loaders.as_ref().is_some_and(|loaders| loaders.is_empty()) {
+            // No loader, no script: what is missing here may come from the sites.
+            return None;
+        }
+        if said.loaders.is_none() {
+            missing("loaders", "list the loaders, or none with []");
+        }
+        if said.script.is_none() {
+            missing("script", "name a script in embed-scripts");
+        }
+        let config = self.config(table, said.config.as_ref(), said.trust.as_deref().unwrap_or_default());
+        let template = self.template(table, said.script.as_ref()?);
+        let slot = said.slot.unwrap_or(SlotSize::DEFAULT);
+        let (loaders, template, config) = (said.loaders?, template?, config?);
+        Some(Setup { loaders, template, config, slot, vars: said.vars, judged: BTreeSet::new() })
+    }
+
+    /// What findings call the file or folder at `path`.
+    pub(super) fn relative(&self, path: &Utf8Path) -> Utf8PathBuf {
+        path.strip_prefix(self.project.root()).unwrap_or(path).to_owned()
+    }
+
+    /// The path of a file or folder that choices name.
+    pub(super) fn path(&self, named: &Utf8Path) -> Utf8PathBuf {
+        self.project.scripts().join(named)
+    }
+
+    /// The content of a file that choices name, which is `what`.
+    pub(super) fn content(&self, table: &Table<'_>, at: &At<Utf8PathBuf>, what: &str) -> Option<Vec<u8>> {
+        let read = fs::read(&self.path(&at.value));
+        table.accept(read.map_err(|error| {
+            let message = if error.is_not_found() {
+                format!("there is no {what} `{}` in embed-scripts", at.value)
+            } else {
+                error.to_string()
+            };
+            at.place.finding(message, "create the file, or name another one")
+        }))
+    }
+
+    fn template(&mut self, table: &Table<'_>, at: &At<Utf8PathBuf>) -> Option<Arc<Template>> {
+        if let Some(known) = self.templates.get(&at.value) {
+            return Some(Arc::clone(known));
+        }
+        let content = self.content(table, at, "script")?;
+        let file = self.relative(&self.path(&at.value));
+        let template = table.accept(Template::new(&at.value, &file, &content)).map(Arc::new)?;
+        self.templates.insert(at.value.clone(), Arc::clone(&template));
+        Some(template)
+    }
+
+    fn config(
+        &mut self,
+        table: &Table<'_>,
+        name: Option<&At<String>>,
+        trust: &[At<Utf8PathBuf>],
+    ) -> Option<Arc<IpxeConfig>> {
+        let named = name.map_or(ipxe_config::DEFAULT, |at| &at.value);
+        let key = (named.to_owned(), trust.iter().map(|at| at.value.clone()).collect::<Vec<_>>());
+        if let Some(known) = self.configs.get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let place = name.map_or_else(|| table.place(), |at| at.place.clone());
+        let read = IpxeConfig::read(&self.project.ipxe_configs(), named);
+        let config = table.accept(read.map_err(|error| {
+            place.finding(error.to_string(), "add its headers under vendor/ipxe-config, or name another one")
+        }));
+        let trust: Vec<Option<(String, Vec<u8>)>> = trust.iter().map(|at| self.certificate(table, at)).collect();
+        let config = Arc::new(IpxeConfig { trust: trust.into_iter().collect::<Option<_>>()?, ..config? });
+        self.configs.insert(key, Arc::clone(&config));
+        Some(config)
+    }
+
+    fn certificate(&self, table: &Table<'_>, at: &At<Utf8PathBuf>) -> Option<(String, Vec<u8>)> {
+        let content = self.content(table, at, "certificate")?;
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
+        let (problem, remedy) = match found {
+            Ok(found) if found.len() == 1 => return Some((at.value.to_string(), content)),
+            // iPXE would take the first one only.
+            Ok(found) if found.len() > 1 => {
+                (format!("holds {} certificates", found.len()), "put each into a file of its own")
+            }
+            _ => ("is not a PEM certificate".into(), "convert it with `openssl x509`"),
+        };
+        table.report(at.place.finding(format!("`{}` {problem}", at.value), remedy));
+        None
+    }
+}

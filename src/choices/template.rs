@@ -1,0 +1,241 @@
+//! Templates of scripts: compiled once, filled in for each site.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Object;
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+
+use super::reader::{Finding, Place};
+use super::rules::Flaw;
+
+/// What the variable is called that is always there: the site's name.
+pub const SITE: &str = "site";
+
+/// What it says in the root of the tree.
+const ROOT: &str = "default";
+
+/// A script with places for variables.
+#[derive(Debug)]
+pub struct Template {
+    /// The file, as named in `sites.toml`.
+    pub source: Utf8PathBuf,
+    /// The same file, as a person would name it.
+    pub file: Utf8PathBuf,
+    environment: Environment<'static>,
+}
+
+/// The variables of a site. What many sites have alike they share.
+#[derive(Debug, Clone, Default)]
+pub struct Vars {
+    /// Those that do not come from a row.
+    pub common: Arc<BTreeMap<String, String>>,
+    /// The names of those that come from a row.
+    pub columns: Arc<[String]>,
+    /// What the row says of them; what it does not say comes from the common ones.
+    pub row: Arc<[Option<Box<str>>]>,
+}
+
+impl Template {
+    /// Compiles `content`, the content of the file `source`, which findings call `file`.
+    ///
+    /// # Errors
+    ///
+    /// Why it is no template.
+    pub fn new(source: &Utf8Path, file: &Utf8Path, content: &[u8]) -> Result<Self, Finding> {
+        let at = |line| Place { file: file.to_owned(), line, key: String::new() };
+        if content.starts_with(b"\xef\xbb\xbf") {
+            return Err(at(1).finding(
+                "found a byte order mark, wanted `#!ipxe` as the first bytes",
+                "save the file as UTF-8 without BOM",
+            ));
+        }
+        let text = std::str::from_utf8(content).map_err(|error| {
+            at(super::reader::line_at(content, error.valid_up_to())).finding("is not UTF-8", "save the file as UTF-8")
+        })?;
+        let environment = compile(text).map_err(|error| {
+            let Flaw { line, message, remedy, .. } = flaw(&error, &BTreeMap::new());
+            at(line).finding(message, remedy)
+        })?;
+        Ok(Self { source: source.to_owned(), file: file.to_owned(), environment })
+    }
+
+    /// The text for `site`, or for the root of the tree, with `vars`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and the text as far as there is one.
+    pub fn render(&self, site: Option<&str>, vars: &Vars) -> Result<String, (Flaw, String)> {
+        let scope = Value::from_object(Scope { site: site.unwrap_or(ROOT).to_owned(), vars: vars.clone() });
+        expand(&self.environment, &scope).map_err(|error| {
+            let mut lenient = self.environment.clone();
+            lenient.set_undefined_behavior(UndefinedBehavior::Lenient);
+            (flaw(&error, &vars.all()), expand(&lenient, &scope).unwrap_or_default())
+        })
+    }
+}
+
+impl Vars {
+    /// The one called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut row = self.columns.iter().zip(&*self.row);
+        let own = row.find(|(column, _)| *column == name).and_then(|(_, value)| value.as_deref());
+        own.or_else(|| self.common.get(name).map(String::as_str))
+    }
+
+    /// All of them by name; a row's go first.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<&str, &str> {
+        let mut all: BTreeMap<&str, &str> =
+            self.common.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let row = self.columns.iter().zip(&*self.row);
+        all.extend(row.filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?))));
+        all
+    }
+}
+
+impl From<Arc<BTreeMap<String, String>>> for Vars {
+    fn from(common: Arc<BTreeMap<String, String>>) -> Self {
+        Self { common, ..Self::default() }
+    }
+}
+
+/// What a template looks its variables up in: only those that it uses are made into values.
+#[derive(Debug)]
+struct Scope {
+    site: String,
+    vars: Vars,
+}
+
+impl Object for Scope {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let name = key.as_str()?;
+        let value = if name == SITE { Some(self.site.as_str()) } else { self.vars.get(name) };
+        value.map(Value::from)
+    }
+}
+
+/// Whether a variable can have this name; a message and a remedy where it cannot.
+///
+/// # Errors
+///
+/// What is wrong with the name, and what to do about it.
+pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
+    if name == SITE {
+        return Err(("is the site's name and cannot be set".into(), "choose another name for the variable"));
+    }
+    let environment = Environment::empty();
+    let used = environment.compile_expression(name).map(|expression| expression.undeclared_variables(false));
+    if used.is_ok_and(|used| used.len() == 1 && used.contains(name)) {
+        return Ok(());
+    }
+    Err((
+        format!(
+            "found the variable name `{name}`, wanted letters, digits and `_`, not a digit first and not a word of templates"
+        ),
+        "choose another name for the variable",
+    ))
+}
+
+fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_debug(true);
+    // Enough for any script that fits its slot; a loop without end is not one.
+    environment.set_fuel(Some(100_000));
+    environment
+        .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.add_template_owned(NAME, text.to_owned())?;
+    Ok(environment)
+}
+
+/// What the template is called in its environment; the file's name could ask for HTML.
+const NAME: &str = "script";
+
+fn expand(environment: &Environment<'_>, scope: &Value) -> Result<String, minijinja::Error> {
+    environment.get_template(NAME)?.render(scope)
+}
+
+fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> Flaw {
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let of_site = error.kind() == ErrorKind::UndefinedError;
+    let remedy = if of_site {
+        let known = [SITE].iter().chain(vars.keys()).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        format!("set it under `vars`, or in a column of the inventory; known here: {known}")
+    } else {
+        "mend the template: `{{ name }}` is a variable, `{% if name is defined %}` a condition".into()
+    };
+    Flaw { line: error.line().unwrap_or(1), message: format!("{}{detail}", error.kind()), remedy, of_site }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(text: &str, vars: &[(&str, &str)]) -> Result<String, String> {
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, text.as_bytes()).map_err(|finding| finding.to_string())?;
+        let vars: BTreeMap<String, String> =
+            vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        template.render(Some("a"), &Arc::new(vars).into()).map_err(|(flaw, rest)| format!("{flaw:?}\n{rest}"))
+    }
+
+    #[test]
+    fn ipxe_settings_pass_through_and_template_variables_are_filled_in() {
+        let vars = [("boot_url", "http://192.0.2.1/")];
+        assert_eq!(
+            render("#!ipxe\nchain {{ boot_url }}${net0/mac:hexhyp} {{ site }}\n", &vars).unwrap(),
+            "#!ipxe\nchain http://192.0.2.1/${net0/mac:hexhyp} a\n"
+        );
+    }
+
+    #[test]
+    fn an_undefined_variable_is_named_and_the_rest_is_rendered() {
+        let error = render("#!ipxe\nchain {{ boot_ulr }}x\n", &[("boot_url", "")]).unwrap_err();
+        assert!(error.contains("line: 2, message: \"undefined value: `boot_ulr` is undefined\""), "{error}");
+        assert!(error.contains("known here: `site`, `boot_url`"), "{error}");
+        assert!(error.ends_with("\n#!ipxe\nchain x\n"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_template_is_told_by_line() {
+        let error = render("#!ipxe\nchain {{ boot_url }\n", &[]).unwrap_err();
+        assert!(
+            error.starts_with("s.ipxe:2: syntax error: ") && error.contains("\n  hint: mend the template: "),
+            "{error}"
+        );
+        assert_eq!(
+            render("\u{feff}#!ipxe\n", &[]).unwrap_err(),
+            "s.ipxe:1: found a byte order mark, wanted `#!ipxe` as the first bytes\n  hint: save the file as UTF-8 without BOM"
+        );
+        let file = Utf8Path::new("s.ipxe");
+        let finding = Template::new(file, file, b"#!ipxe\necho \xff\n").unwrap_err();
+        assert_eq!(finding.to_string(), "s.ipxe:2: is not UTF-8\n  hint: save the file as UTF-8");
+    }
+
+    #[test]
+    fn a_row_goes_before_what_is_common_and_an_empty_cell_says_nothing() {
+        let common = [("a", "1"), ("b", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let vars = Vars {
+            common: Arc::new(common.into()),
+            columns: ["b", "c", "a"].map(str::to_owned).into(),
+            row: [Some("3".into()), Some("4".into()), None].into(),
+        };
+        assert_eq!(["a", "b", "c", "d"].map(|name| vars.get(name)), [Some("1"), Some("3"), Some("4"), None]);
+        assert_eq!(vars.all(), [("a", "1"), ("b", "3"), ("c", "4")].into());
+    }
+
+    #[test]
+    fn names_of_variables_are_those_that_templates_know() {
+        for name in ["a", "boot_url", "_x1", "Name"] {
+            check_name(name).unwrap();
+        }
+        for name in ["", " a", "boot-url", "1a", "a.b", "true", "not", "ä", "a b"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert_eq!(check_name("site").unwrap_err().0, "is the site's name and cannot be set");
+    }
+}
