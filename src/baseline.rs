@@ -4,11 +4,12 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::build::Built;
 use crate::choices::loader::Loader;
 use crate::contents::linked::{Drift, Linked};
 use crate::fs;
-use crate::paths::{Cache, Project};
-use crate::plan::{Origin, Plan};
+use crate::paths::Project;
+use crate::plan::{Other, Plan};
 
 /// How many lines of a drift an error shows.
 const SHOWN: usize = 20;
@@ -58,7 +59,7 @@ impl std::fmt::Display for Drifted {
 struct Listed {
     loader: Loader,
     config: String,
-    text: Vec<u8>,
+    text: String,
     place: Utf8PathBuf,
 }
 
@@ -68,17 +69,16 @@ struct Listed {
 /// # Errors
 ///
 /// [`Error::Drift`].
-pub fn check(plan: &Plan, project: &Project, cache: &Cache) -> Result<Vec<Utf8PathBuf>, Error> {
+pub fn check(plan: &Plan, project: &Project, built: &Built) -> Result<Vec<Utf8PathBuf>, Error> {
     let (mut drifts, mut lacking) = (Vec::new(), Vec::new());
-    for Listed { loader, config, text, place } in lists(plan, project, cache)? {
+    for Listed { loader, config, text, place } in lists(plan, project, built) {
         let Some(before) = fs::read_if_exists(&place)? else {
             if place.parent().is_some_and(Utf8Path::is_dir) {
                 lacking.push(place);
             }
             continue;
         };
-        let parse = |text: &[u8]| Linked::parse(&String::from_utf8_lossy(text));
-        let drift = parse(&text).since(&parse(&before));
+        let drift = Linked::parse(&text).since(&Linked::parse(&String::from_utf8_lossy(&before)));
         if !drift.is_empty() {
             drifts.push(Drifted { loader, config, drift });
         }
@@ -91,17 +91,17 @@ pub fn check(plan: &Plan, project: &Project, cache: &Cache) -> Result<Vec<Utf8Pa
 /// # Errors
 ///
 /// [`fs::Error`].
-pub fn accept(plan: &Plan, project: &Project, cache: &Cache) -> Result<(), fs::Error> {
-    lists(plan, project, cache)?.iter().try_for_each(|listed| fs::write_atomic(&listed.place, &listed.text))
+pub fn accept(plan: &Plan, project: &Project, built: &Built) -> Result<(), fs::Error> {
+    lists(plan, project, built).iter().try_for_each(|listed| fs::write_atomic(&listed.place, listed.text.as_bytes()))
 }
 
-fn lists(plan: &Plan, project: &Project, cache: &Cache) -> Result<Vec<Listed>, fs::Error> {
+fn lists(plan: &Plan, project: &Project, built: &Built) -> Vec<Listed> {
     let mut lists = Vec::new();
-    for file in &plan.files {
-        if let Origin::Linked { loader, key, config } = &file.origin {
-            let (text, place) = (fs::read(&cache.output(key).linked())?, project.linked(config, loader.as_str()));
+    for (_, other) in plan.others() {
+        if let Other::Linked { loader, key, config } = other {
+            let (text, place) = (built.base(key).linked.clone(), project.linked(config, loader.as_str()));
             lists.push(Listed { loader: *loader, config: config.clone(), text, place });
         }
     }
-    Ok(lists)
+    lists
 }

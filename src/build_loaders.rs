@@ -9,21 +9,21 @@ use crate::baseline;
 use crate::build::{self, Built, Workshop, make::Settings};
 use crate::choices::pins::{IpxePin, MemberPin, Pins, SyslinuxPin};
 use crate::choices::reader::Findings;
-use crate::choices::sites::{self, Sites};
+use crate::choices::sites::{self, Options, Sites};
 use crate::digest::Sha256Digest;
 use crate::fs::{self, Lock};
 use crate::known_toolchains::{self, KnownToolchain, Recognised};
 use crate::paths::{self, Cache, Project};
-use crate::plan::{Inputs, Origin, Plan};
+use crate::plan::{Inputs, Other, Plan};
 use crate::progress::{Event, Progress};
 use crate::source::Supply;
 use crate::source::bundle;
 use crate::source::http::Network;
 use crate::source::ipxe::{self, Patch, Source};
 use crate::source::syslinux;
+use crate::stamping::{self, Stock};
 use crate::tarball;
 use crate::toolchain::{self, Toolchain, needs};
-use crate::tree::manifest::Manifest;
 use crate::tree::publish::{self, Place, Published};
 
 /// Why there is no tree.
@@ -56,6 +56,9 @@ pub enum Error {
     /// Something else is linked than the baseline says.
     #[error(transparent)]
     Baseline(#[from] baseline::Error),
+    /// A loader could not be stamped.
+    #[error(transparent)]
+    Stamping(#[from] stamping::Error),
     /// Publishing failed.
     #[error(transparent)]
     Publish(#[from] publish::Error),
@@ -93,17 +96,17 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// Reads a project.
+    /// Reads a project, with `options` besides what it says.
     ///
     /// # Errors
     ///
     /// [`Error`]: all findings of the file that is wrong.
-    pub fn read(project: &Project, progress: &dyn Progress) -> Result<Self, Error> {
+    pub fn read(project: &Project, options: &Options, progress: &dyn Progress) -> Result<Self, Error> {
         let file = project.pins();
         let text = fs::read(&file)?;
         let name = file.strip_prefix(project.root()).unwrap_or(&file);
         let pins = Pins::parse(name, &String::from_utf8_lossy(&text))?;
-        let sites = Sites::read(project, &pins.syslinux)?;
+        let sites = Sites::read(project, &pins.syslinux, options)?;
         for message in &sites.warnings {
             progress.report(&Event::Warning { message: message.clone() });
         }
@@ -119,13 +122,13 @@ impl Choices {
     pub fn plan(self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Plan, Error> {
         let toolchain = Toolchain::find(&needs::build(self.has_trust()), path, cache, progress)?;
         let Self { pins, sites, patches, known } = self;
-        Ok(Plan::new(Inputs { pins, patches, toolchain, known }, &sites))
+        Ok(Plan::new(Inputs { pins, patches, toolchain, known }, sites))
     }
 
     /// Whether any site embeds certificates.
     #[must_use]
     pub fn has_trust(&self) -> bool {
-        self.sites.sites.iter().any(|site| !site.config.trust.is_empty())
+        self.sites.iter().any(|site| !site.config.trust.is_empty())
     }
 }
 
@@ -180,13 +183,11 @@ fn fetch_syslinux(
 pub struct Outcome {
     /// The tree.
     pub tree: Utf8PathBuf,
-    /// What is in it.
-    pub manifest: Manifest,
-    /// Whether it is new.
+    /// What is in it, and whether it is new.
     pub published: Published,
     /// How the loaders compare with what known toolchains give.
     pub recognised: Vec<Recognised>,
-    /// How many loaders were made; the others were in the cache.
+    /// How many bases were made; the others were in the cache.
     pub made: usize,
     /// The tarball, where asked for, with its SHA-256 and its size in bytes.
     pub archive: Option<(Utf8PathBuf, Sha256Digest, u64)>,
@@ -212,7 +213,7 @@ pub struct Request<'a> {
     pub update_baseline: bool,
 }
 
-/// Makes the loaders of `plan` in `workshop`, as far as that does not have them. iPXE's source is taken from
+/// Makes the bases of `plan` in `workshop`, as far as that does not have them. iPXE's source is taken from
 /// the cache `sources`, and brought there first from `origins`.
 ///
 /// # Errors
@@ -253,33 +254,30 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
         place.check_foreign()?;
     }
     let pins = &plan.inputs.pins;
-    let members: Vec<_> = plan
-        .files
-        .iter()
-        .filter_map(|file| if let Origin::Member(member) = &file.origin { Some(member.clone()) } else { None })
-        .collect();
+    let members =
+        plan.others().filter_map(|(_, other)| if let Other::Member(member) = other { Some(member) } else { None });
+    let members: Vec<MemberPin> = members.cloned().collect();
     origins.unpack(pins, cache, progress)?;
     fetch_syslinux(&pins.syslinux, &members, cache, origins, progress)?;
     let workshop = Workshop { pin: &pins.ipxe, cache, settings, progress };
     let built = make(plan, cache, origins, &workshop)?;
     if request.update_baseline {
-        baseline::accept(plan, request.project, cache)?;
+        baseline::accept(plan, request.project, &built)?;
     } else {
-        for list in baseline::check(plan, request.project, cache)? {
+        for list in baseline::check(plan, request.project, &built)? {
             let message = format!(
                 "the baseline has no `{list}`, so nothing is compared with it\nhint: write it with `cargo xtask build-loaders --update-baseline`"
             );
             progress.report(&Event::Warning { message });
         }
     }
-    let manifest = Manifest::new(plan, &built);
-    let published = place.publish(plan, &manifest, cache, progress)?;
+    let published = place.publish(&Stock::new(plan, &built, cache, settings.jobs, progress))?;
     let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
     let archive = if pack {
         let (sha256, size) = tarball::pack(tree, pins.ipxe.epoch, &path)?;
         Some((path, sha256, size))
     } else {
-        if published == Published::New && path.exists() {
+        if published.new && path.exists() {
             let message = format!(
                 "`{path}` is the tarball of an earlier tree\nhint: write it anew with `--archive`, or remove it"
             );
@@ -287,9 +285,9 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
         }
         None
     };
-    let recognised = known_toolchains::recognise(plan, &built);
+    let recognised = known_toolchains::recognise(plan, &published.root);
     warn_of_strangers(&recognised, progress);
-    Ok(Outcome { tree: tree.to_owned(), manifest, published, recognised, made: built.made, archive })
+    Ok(Outcome { tree: tree.to_owned(), published, recognised, made: built.made, archive })
 }
 
 /// Says where a known toolchain has given other bytes than it should.

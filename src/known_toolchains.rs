@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 
 use camino::Utf8PathBuf;
 
-use crate::build::Built;
 use crate::choices::ipxe_config::DEFAULT;
 use crate::choices::loader::{Loader, UnknownLoader};
 use crate::choices::reader::{Document, Findings, Table};
 use crate::digest::{CommitId, ParseError, Sha256Digest};
 use crate::fs;
 use crate::paths::Project;
-use crate::plan::{Origin, Plan};
+use crate::plan::{Plan, Stamped};
+use crate::tree::manifest::File;
 
 /// What one toolchain gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,11 +88,11 @@ impl KnownToolchain {
         })
     }
 
-    /// What `plan`, once built, tells of its toolchain, under the name `name`. `None` where it has no loader
+    /// What the files in the root of the tree of `plan` tell of its toolchain, under the name `name`. `None` where it has no loader
     /// in the root of the tree that is built in the default configuration and without patches.
     #[must_use]
-    pub fn of(name: &str, plan: &Plan, built: &Built) -> Option<Self> {
-        let loaders = plain_loaders(plan);
+    pub fn of(name: &str, plan: &Plan, root: &[File]) -> Option<Self> {
+        let loaders = plain_loaders(plan, root);
         let slot = loaders.first()?.slot;
         let same_slot = loaders.iter().filter(|plain| plain.slot == slot);
         let toolchain = &plan.inputs.toolchain;
@@ -102,7 +102,7 @@ impl KnownToolchain {
             packages: toolchain.tools.iter().filter_map(|tool| tool.package.clone()).collect(),
             commit: plan.inputs.pins.ipxe.commit,
             slot,
-            loaders: same_slot.map(|plain| (plain.loader, built.output(&plain.key).loader.sha256)).collect(),
+            loaders: same_slot.map(|plain| (plain.loader, plain.sha256)).collect(),
         })
     }
 
@@ -162,17 +162,17 @@ pub struct Recognised {
     pub different: Vec<Utf8PathBuf>,
 }
 
-/// Compares what was built of `plan` with each known toolchain that built the same.
+/// Compares the files in the root of the tree of `plan` with each known toolchain that built the same.
 #[must_use]
-pub fn recognise(plan: &Plan, built: &Built) -> Vec<Recognised> {
+pub fn recognise(plan: &Plan, root: &[File]) -> Vec<Recognised> {
     let digest = plan.inputs.toolchain.digest(false);
-    let loaders = plain_loaders(plan);
+    let loaders = plain_loaders(plan, root);
     let mut recognised = Vec::new();
     for known in plan.inputs.known.iter().filter(|known| known.commit == plan.inputs.pins.ipxe.commit) {
         let (mut same, mut different) = (Vec::new(), Vec::new());
         for plain in loaders.iter().filter(|plain| plain.slot == known.slot) {
             let Some(sha256) = known.loaders.get(&plain.loader) else { continue };
-            let equal = built.output(&plain.key).loader.sha256 == *sha256;
+            let equal = plain.sha256 == *sha256;
             if equal { &mut same } else { &mut different }.push(plain.path.clone());
         }
         if !(same.is_empty() && different.is_empty()) {
@@ -186,20 +186,21 @@ pub fn recognise(plan: &Plan, built: &Built) -> Vec<Recognised> {
 struct Plain {
     path: Utf8PathBuf,
     loader: Loader,
-    key: Sha256Digest,
     slot: Sha256Digest,
+    sha256: Sha256Digest,
 }
 
-fn plain_loaders(plan: &Plan) -> Vec<Plain> {
-    let plain = plan.files.iter().filter_map(|file| match &file.origin {
-        Origin::Built { loader, key, script, config }
-            if file.site.is_none() && config.name == DEFAULT && config.trust.is_empty() =>
-        {
-            Some(Plain { path: file.path.clone(), loader: *loader, key: *key, slot: script.digest() })
-        }
-        _ => None,
+fn plain_loaders(plan: &Plan, root: &[File]) -> Vec<Plain> {
+    if !plan.inputs.patches.is_empty() {
+        return Vec::new();
+    }
+    let in_root = plan.loaders().take_while(|(_, Stamped { site, .. })| site.name.is_none());
+    let plain = in_root.filter(|(_, Stamped { site, .. })| site.config.name == DEFAULT && site.config.trust.is_empty());
+    let found = plain.filter_map(|(path, Stamped { loader, site, .. })| {
+        let sha256 = root.iter().find(|file| file.path == path)?.sha256;
+        Some(Plain { path, loader, slot: site.slot_sha256, sha256 })
     });
-    if plan.inputs.patches.is_empty() { plain.collect() } else { Vec::new() }
+    found.collect()
 }
 
 #[cfg(test)]

@@ -8,8 +8,11 @@
 
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
-pub mod digest;
+pub use netboot_stamp as stamp;
+pub use netboot_stamp::digest;
+
 pub mod fs;
+pub mod parallel;
 pub mod paths;
 pub mod process;
 pub mod progress;
@@ -22,9 +25,9 @@ pub mod toolchain;
 pub mod plan;
 
 pub mod contents;
-pub mod stamp;
 
 pub mod build;
+pub mod stamping;
 pub mod tree;
 
 pub mod attest;

@@ -5,7 +5,7 @@ mod cache;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use self::cache::{Cache, OutputPaths, WorkPaths};
+pub use self::cache::{BasePaths, Cache, WorkPaths};
 
 use crate::digest::Sha256Digest;
 
@@ -270,6 +270,10 @@ pub struct Staging {
     pub partial: Utf8PathBuf,
     /// Where the old tree stands for a moment, on file systems that cannot swap two folders.
     pub previous: Utf8PathBuf,
+    /// What was stamped into the tree, or was going to be.
+    pub journal: Utf8PathBuf,
+    /// The same for a tree that is being written.
+    pub next_journal: Utf8PathBuf,
     /// Held while a tree is published.
     pub lock: Utf8PathBuf,
 }
@@ -280,6 +284,12 @@ impl Staging {
     pub fn of(tree: &Utf8Path) -> Self {
         let name = tree.file_name().unwrap_or("tftp");
         let sibling = |suffix: &str| tree.with_file_name(format!(".{name}.{suffix}"));
-        Self { partial: sibling("partial"), previous: sibling("previous"), lock: sibling("lock") }
+        Self {
+            partial: sibling("partial"),
+            previous: sibling("previous"),
+            journal: sibling("journal"),
+            next_journal: sibling("next-journal"),
+            lock: sibling("lock"),
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{IPXE_REPOSITORY, is_chosen_text, loaders, member_purl, project, to_text, unlisted};
 use crate::digest::{CommitId, Sha256Digest};
+use crate::stamp::slot::SlotSize;
 use crate::tree::manifest::{File, Manifest, Patch, Syslinux};
 
 /// The type of the statement.
@@ -162,9 +163,19 @@ struct Choice<'a> {
 #[derive(Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum Origin<'a> {
-    Built { target: &'a str, configuration: Sha256Digest, script: &'a Utf8Path, slot_sha256: Sha256Digest },
-    Member { member: &'a Utf8Path },
-    Text { sha256: Sha256Digest },
+    Built {
+        target: &'a str,
+        configuration: Sha256Digest,
+        script: &'a Utf8Path,
+        slot_size: SlotSize,
+        slot_sha256: Sha256Digest,
+    },
+    Member {
+        member: &'a Utf8Path,
+    },
+    Text {
+        sha256: Sha256Digest,
+    },
 }
 
 /// What this project adds of its own.
@@ -172,7 +183,6 @@ enum Origin<'a> {
 #[serde(rename_all = "camelCase")]
 struct InternalParameters<'a> {
     embedded_name: &'a str,
-    slot_size: usize,
     source_date_epoch: u64,
     make: Vec<Make<'a>>,
 }
@@ -209,6 +219,7 @@ fn origin(file: &File) -> Option<Origin<'_>> {
             target: &embedded.target,
             configuration: embedded.configuration,
             script: &embedded.script,
+            slot_size: embedded.slot_size,
             slot_sha256: embedded.slot_sha256,
         }),
         (None, Some(member)) => Some(Origin::Member { member }),
@@ -224,7 +235,6 @@ fn internal_parameters(manifest: &Manifest) -> InternalParameters<'_> {
     });
     InternalParameters {
         embedded_name: &manifest.ipxe.embedded_name,
-        slot_size: manifest.ipxe.slot_size,
         source_date_epoch: manifest.ipxe.source_date_epoch,
         make: make.collect(),
     }

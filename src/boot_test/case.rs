@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::network::{Dhcp, Network};
 use super::subject::{LoaderFile, Program, Target};
 use crate::choices::script::Script;
-use crate::choices::sites::{Site, Sites};
+use crate::choices::sites::Sites;
 use crate::digest::Sha256Digest;
 use crate::tree::header::Arch;
 
@@ -122,12 +122,12 @@ impl Intent {
     /// What a project's choices mean; `addresses` are given besides.
     #[must_use]
     pub fn new(sites: &Sites, addresses: Vec<String>) -> Self {
-        let script = |site: &Site| Arc::clone(&site.script);
-        Self {
-            sites: sites.sites.iter().map(|site| (site.name.clone(), script(site))).collect(),
-            scripts: sites.sites.iter().map(|site| (site.script.digest(), script(site))).collect(),
-            addresses,
+        let mut intent = Self { addresses, ..Self::default() };
+        for site in sites.iter() {
+            let script = intent.scripts.entry(site.slot_sha256).or_insert_with(|| Arc::new(site.script()));
+            intent.sites.insert(site.name.clone(), Arc::clone(script));
         }
+        intent
     }
 
     /// Where a loader of `site` is to go. Where the project knows the script in its `slot`, it is to go where
@@ -211,6 +211,15 @@ mod tests {
     use super::*;
     use crate::boot_test::samples::ipxe;
     use crate::boot_test::selection::{Selection, cases};
+    use crate::choices::template::{Template, Vars};
+    use crate::stamp::slot::SlotSize;
+
+    /// A script that goes to `url`.
+    fn script(url: &str) -> Arc<Script> {
+        let template = Template::new("a.ipxe".into(), "a.ipxe".into(), b"#!ipxe\nchain {{ boot_url }}\n").unwrap();
+        let vars = Vars::from(Arc::new([("boot_url".to_owned(), url.to_owned())].into()));
+        Arc::new(Script::render(&template, None, &vars, SlotSize::DEFAULT))
+    }
 
     #[test]
     fn what_no_machine_can_run_says_so() {
@@ -230,10 +239,7 @@ mod tests {
         let found = cases(std::slice::from_ref(&loader), &given, &Selection::default());
         assert!(found.iter().all(|case| case.destination.root_path && case.destination.addresses == given.addresses));
         let Program::Ipxe { slot, .. } = &loader.program else { panic!("{loader:?}") };
-        let vars = [("boot_url".to_owned(), "http://192.0.2.10/b".to_owned())].into();
-        let template = b"#!ipxe\nchain {{ boot_url }}\n";
-        let script = Script::render("a.ipxe".into(), "a.ipxe".into(), template, &vars).unwrap();
-        let own = Intent { scripts: [(*slot, Arc::new(script))].into(), ..Intent::default() };
+        let own = Intent { scripts: [(*slot, script("http://192.0.2.10/b"))].into(), ..Intent::default() };
         let found = cases(&[loader], &own, &Selection::default());
         assert_eq!(
             found[0].destination,
@@ -244,19 +250,13 @@ mod tests {
 
     #[test]
     fn a_loader_that_runs_the_script_of_another_site_is_to_go_where_its_own_site_goes() {
-        let script = |url: &str| {
-            let vars = [("boot_url".to_owned(), url.to_owned())].into();
-            Arc::new(
-                Script::render("a.ipxe".into(), "a.ipxe".into(), b"#!ipxe\nchain {{ boot_url }}\n", &vars).unwrap(),
-            )
-        };
         let (a, b) = (script("http://192.0.2.10/a"), script("http://192.0.2.10/b"));
         let intent = Intent {
             sites: [(Some("a".into()), Arc::clone(&a)), (Some("b".into()), Arc::clone(&b))].into(),
-            scripts: [(a.digest(), a), (b.digest(), Arc::clone(&b))].into(),
+            scripts: [(a.slot().digest(), a), (b.slot().digest(), Arc::clone(&b))].into(),
             addresses: Vec::new(),
         };
-        let swapped = intent.destination(Some("a"), &b.digest());
+        let swapped = intent.destination(Some("a"), &b.slot().digest());
         assert_eq!(swapped.addresses, ["http://192.0.2.10/a"]);
         // What the project does not know, it says nothing of.
         assert!(intent.destination(Some("a"), &Sha256Digest::of(b"other")).root_path);

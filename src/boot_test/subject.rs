@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use camino::Utf8PathBuf;
 
-use crate::choices::script::SLOT;
 use crate::digest::Sha256Digest;
 use crate::fs;
+use crate::stamp::slot::SlotSize;
 use crate::tree::checked::CheckedTree;
 use crate::tree::header::{Arch, Kind};
-use crate::tree::manifest;
+use crate::tree::manifest::{self, Embedded};
 
 /// A loader of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +61,12 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, fs::Error> {
     let mut loaders = Vec::new();
     for file in &tree.manifest.files {
         let Some(mut loader) = loader(file) else { continue };
-        if let Program::Ipxe { slot, .. } = &loader.program
+        if let Some(Embedded { slot_size, slot_sha256, .. }) = &file.ipxe
             && matches!(loader.target, Target::Uefi(_))
-            && !scripts.contains_key(slot)
-            && let Some(script) = script_in(&fs::read(&tree.root.join(&file.path))?, slot)
+            && !scripts.contains_key(slot_sha256)
+            && let Some(script) = script_in(&fs::read(&tree.root.join(&file.path))?, *slot_size, slot_sha256)
         {
-            scripts.insert(*slot, script);
+            scripts.insert(*slot_sha256, script);
         }
         loader.site.clone_from(&file.site);
         loaders.push(loader);
@@ -93,10 +93,10 @@ fn loader(file: &manifest::File) -> Option<LoaderFile> {
     Some(LoaderFile { path: file.path.clone(), sha256: file.sha256, site: None, target, program })
 }
 
-/// The script in the slot of an EFI loader, where the slot has the digest `slot`.
-fn script_in(content: &[u8], slot: &Sha256Digest) -> Option<String> {
+/// The script in the slot of an EFI loader, where the slot has this size and the digest `slot`.
+fn script_in(content: &[u8], size: SlotSize, slot: &Sha256Digest) -> Option<String> {
     let starts = memchr::memmem::find_iter(content, b"#!ipxe");
-    let mut slots = starts.filter_map(|start| content.get(start..start + SLOT));
+    let mut slots = starts.filter_map(|start| content.get(start..start + size.bytes()));
     let found = slots.find(|bytes| Sha256Digest::of(bytes) == *slot)?;
     Some(format!("{}\n", String::from_utf8_lossy(found).trim_end_matches('\n')))
 }
@@ -104,13 +104,13 @@ fn script_in(content: &[u8], slot: &Sha256Digest) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::slot::Slot;
 
     #[test]
     fn a_script_is_found_by_the_digest_of_its_slot() {
-        let mut slot = b"#!ipxe\nshell\n".to_vec();
-        slot.resize(SLOT, b'\n');
-        let loader = [b"MZ #!ipxe of something else".as_slice(), &slot, b"rest"].concat();
-        assert_eq!(script_in(&loader, &Sha256Digest::of(&slot)).unwrap(), "#!ipxe\nshell\n");
-        assert_eq!(script_in(&loader, &Sha256Digest::of(b"another")), None);
+        let slot = Slot::fill(b"#!ipxe\nshell\n", SlotSize::DEFAULT).unwrap();
+        let loader = [b"MZ #!ipxe of something else".as_slice(), slot.bytes(), b"rest"].concat();
+        assert_eq!(script_in(&loader, slot.size(), &slot.digest()).unwrap(), "#!ipxe\nshell\n");
+        assert_eq!(script_in(&loader, slot.size(), &Sha256Digest::of(b"another")), None);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use crate::choices::ipxe_config::IpxeConfig;
-use crate::choices::loader::Loader;
+use crate::choices::loader::{Loader, Platform};
 use crate::choices::pins::IpxePin;
 use crate::choices::script::IMAGE_NAME;
 use crate::paths::WorkPaths;
@@ -86,6 +86,15 @@ pub fn environment(pin: &IpxePin) -> [String; 3] {
     ["LC_ALL=C".into(), "TZ=UTC".into(), format!("SOURCE_DATE_EPOCH={}", pin.epoch)]
 }
 
+/// What make is to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goals {
+    /// Loaders, and all that makes bases of them.
+    Bases,
+    /// Loaders only.
+    Loaders,
+}
+
 /// A run of make as data.
 #[derive(Debug, Clone, Copy)]
 pub struct Make<'a> {
@@ -100,9 +109,9 @@ pub struct Make<'a> {
 impl Make<'_> {
     /// The command that makes `loaders` in the tree at `work`.
     #[must_use]
-    pub fn command(&self, work: &WorkPaths, loaders: &[Loader]) -> Command {
+    pub fn command(&self, work: &WorkPaths, loaders: &[Loader], goals: Goals) -> Command {
         let Self { pin, config, settings } = self;
-        let targets: Vec<String> = loaders.iter().map(|loader| loader.target()).collect();
+        let mut targets: Vec<String> = loaders.iter().map(|loader| loader.target()).collect();
         let tree = work.tree();
         let Surroundings { env, wrapper, temporary, .. } = &settings.surroundings;
         let mut words = wrapper.iter().cloned().chain(["make".to_owned()]);
@@ -112,6 +121,12 @@ impl Make<'_> {
             .args(variables(pin, config).into_iter().map(|variable| variable.replace(TREE, tree.as_str())));
         if !settings.werror {
             command = command.args(["NO_WERROR=1"]);
+        }
+        if goals == Goals::Bases {
+            command = command.args([KEEP_LINKED]);
+            // Make removes what it made on the way, but for goals.
+            let bios = loaders.iter().filter(|loader| loader.platform() == Platform::Bios);
+            targets.extend(bios.flat_map(|loader| [image(*loader), zinfo(*loader)]).map(Utf8PathBuf::into_string));
         }
         // The compiler's temporary files go where there is room for the build.
         let temporary = temporary.clone().unwrap_or_else(|| work.temporary());
@@ -133,6 +148,31 @@ impl Make<'_> {
         command.args(targets)
     }
 }
+
+/// Makes make keep what it computes a build id of: all that is linked, in its own order.
+const KEEP_LINKED: &str = "BUILD_ID_CMD=cat $^ | tee $@.linked | cksum | cut -d ' ' -f 1";
+
+/// Where make leaves what the build id of `loader` was computed of, from the folder that make runs in.
+#[must_use]
+pub fn linked(loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{}.tmp.linked", loader.target()))
+}
+
+/// Where make leaves the image of a BIOS loader, from the folder that make runs in.
+#[must_use]
+pub fn image(loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{}.bin", loader.target()))
+}
+
+/// Where make leaves how that is packed, from the folder that make runs in.
+#[must_use]
+pub fn zinfo(loader: Loader) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{}.zinfo", loader.target()))
+}
+
+/// What the program is called that packs BIOS loaders, in one version of iPXE or another, from the folder that
+/// make runs in.
+pub const ZBIN: [&str; 2] = ["util/zbin32", "util/zbin"];
 
 /// Where make leaves the object that holds the embedded script, from the folder that make runs in.
 #[must_use]
@@ -164,7 +204,7 @@ mod tests {
         let pins = Pins::parse("vendor/pins.toml".into(), include_str!("../../vendor/pins.toml")).unwrap();
         let work = Cache::new("/c").work("w");
         let make = Make { pin: &pins.ipxe, config, settings };
-        let text = make.command(&work, &[Loader::IpxePxe, Loader::UndionlyKpxe]).to_string();
+        let text = make.command(&work, &[Loader::IpxePxe, Loader::UndionlyKpxe], Goals::Loaders).to_string();
         text.replace(&pins.ipxe.commit.to_string(), "<commit>").replace(&pins.ipxe.epoch.to_string(), "<epoch>")
     }
 

@@ -1,8 +1,9 @@
-//! Turns a plan's builds into loaders in the cache.
+//! Turns a plan's builds into bases in the cache: loaders that scripts are stamped into.
 
+pub mod bases;
 mod diagnose;
+pub mod linker;
 pub mod make;
-pub mod outputs;
 mod work;
 
 use std::collections::BTreeMap;
@@ -10,23 +11,25 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
-use self::make::{Make, Settings};
-use self::outputs::Output;
+use self::bases::BuiltBase;
+use self::linker::Linker;
+use self::make::{Goals, Settings};
 use self::work::WorkTree;
-use crate::choices::loader::Loader;
+use crate::choices::loader::{Loader, Platform};
 use crate::choices::pins::IpxePin;
 use crate::contents::link_map::LinkMap;
 use crate::contents::linked::{Linked, Sources};
 use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths::Cache;
-use crate::plan::{Build, Image, Plan};
+use crate::plan::{Build, Plan};
 use crate::process;
-use crate::progress::{Event, Kind, Progress, Task};
+use crate::progress::{Event, Progress};
 use crate::source::ipxe::{self, Source};
-use crate::tree::header;
+use crate::stamp::base::{self, Addresses, Base};
+use crate::stamp::slot::{Slot, SlotSize};
 
 /// How many builds run side by side, each with all jobs: their serial parts overlap.
 const SIDE_BY_SIDE: usize = 2;
@@ -51,6 +54,16 @@ pub enum Error {
         target: String,
         /// What is wrong with it.
         problem: String,
+        /// The log.
+        log: Utf8PathBuf,
+    },
+    /// What make made cannot be stamped.
+    #[error(
+        "{error}\nhint: see {log}; a patch or a configuration may keep iPXE from embedding scripts as it usually does"
+    )]
+    NoBase {
+        /// Why.
+        error: base::Error,
         /// The log.
         log: Utf8PathBuf,
     },
@@ -84,23 +97,23 @@ fn diagnosed(known: Option<&(String, &'static str)>) -> String {
     known.map(|(finding, remedy)| format!("{finding}\nhint: {remedy}\n")).unwrap_or_default()
 }
 
-/// The built loaders of a plan, by the keys of their outputs.
-#[derive(Debug, Clone, Default)]
+/// The bases of a plan, by their keys.
+#[derive(Debug, Default)]
 pub struct Built {
-    outputs: BTreeMap<Sha256Digest, Output>,
+    bases: BTreeMap<Sha256Digest, BuiltBase>,
     /// How many had to be made; the others were in the cache.
     pub made: usize,
 }
 
 impl Built {
-    /// The output under `key`.
+    /// The base under `key`.
     ///
     /// # Panics
     ///
     /// Where `key` is not of the plan that was built.
     #[must_use]
-    pub fn output(&self, key: &Sha256Digest) -> Output {
-        self.outputs[key]
+    pub fn base(&self, key: &Sha256Digest) -> &BuiltBase {
+        &self.bases[key]
     }
 }
 
@@ -114,7 +127,7 @@ pub fn check_cache(cache: &Cache) -> Result<(), Error> {
     if cache.root().as_str().contains(special) { Err(Error::UnusablePath(cache.root().to_owned())) } else { Ok(()) }
 }
 
-/// The loaders of `plan` that are in the cache, and the builds with those that are not.
+/// The bases of `plan` that are in the cache, and the builds with those that are not.
 ///
 /// # Errors
 ///
@@ -123,21 +136,17 @@ pub fn recall(plan: &Plan, cache: &Cache) -> Result<(Built, Vec<Build>), fs::Err
     let mut built = Built::default();
     let mut missing = Vec::new();
     for build in &plan.builds {
-        let mut images = Vec::new();
-        for image in &build.images {
-            let mut loaders = BTreeMap::new();
-            for (loader, key) in &image.loaders {
-                match outputs::find(cache, key)? {
-                    Some(output) => drop(built.outputs.insert(*key, output)),
-                    None => drop(loaders.insert(*loader, *key)),
+        let mut bases: BTreeMap<SlotSize, BTreeMap<Loader, Sha256Digest>> = BTreeMap::new();
+        for (size, keys) in &build.bases {
+            for (loader, key) in keys {
+                match bases::find(cache, key)? {
+                    Some(base) => drop(built.bases.insert(*key, base)),
+                    None => drop(bases.entry(*size).or_default().insert(*loader, *key)),
                 }
             }
-            if !loaders.is_empty() {
-                images.push(Image { script: image.script.clone(), loaders });
-            }
         }
-        if !images.is_empty() {
-            missing.push(Build { images, config: build.config.clone(), ..*build });
+        if !bases.is_empty() {
+            missing.push(Build { bases, config: build.config.clone(), ..*build });
         }
     }
     Ok((built, missing))
@@ -148,7 +157,7 @@ pub fn recall(plan: &Plan, cache: &Cache) -> Result<(Built, Vec<Build>), fs::Err
 pub struct Workshop<'a> {
     /// Which iPXE.
     pub pin: &'a IpxePin,
-    /// Where build trees and built loaders are kept.
+    /// Where build trees and bases are kept.
     pub cache: &'a Cache,
     /// How make runs.
     pub settings: &'a Settings,
@@ -156,7 +165,7 @@ pub struct Workshop<'a> {
     pub progress: &'a dyn Progress,
 }
 
-/// Makes the loaders of `missing` and adds them to `built`. `source` is asked where a build tree
+/// Makes the bases of `missing` and adds them to `built`. `source` is asked where a build tree
 /// has to be made.
 ///
 /// # Errors
@@ -184,7 +193,7 @@ pub fn run(
                     // A statement of its own: the queue must not stay locked while a build runs.
                     let next = lock(&queue).next();
                     let Some((build, tree)) = next else { break };
-                    let result = Maker { build, tree, workshop }.make();
+                    let result = Maker { build, linker: Linker::new(build, tree, workshop) }.make();
                     let bad = result.is_err();
                     // First the result, then the flag: what fails because of the flag comes later.
                     lock(&results).push(result);
@@ -198,9 +207,9 @@ pub fn run(
     });
     // The build that failed first made the others fail; its error is the one to tell.
     for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        let outputs = result?;
-        built.made += outputs.len();
-        built.outputs.extend(outputs);
+        let bases = result?;
+        built.made += bases.len();
+        built.bases.extend(bases);
     }
     Ok(())
 }
@@ -225,99 +234,74 @@ impl Progress for Joint<'_> {
     }
 }
 
-/// Makes all images of one build.
+/// Makes all bases of one build.
 struct Maker<'a> {
     build: &'a Build,
-    tree: WorkTree,
-    workshop: Workshop<'a>,
+    linker: Linker<'a>,
 }
 
 impl Maker<'_> {
-    fn make(mut self) -> Result<Vec<(Sha256Digest, Output)>, Error> {
-        let mut outputs = Vec::new();
-        let sources = Sources::read(&self.tree.paths().src(), self.build.platform)?;
-        for image in &self.build.images {
-            let loaders: Vec<Loader> = image.loaders.keys().copied().collect();
-            self.link(image, &loaders)?;
-            for (loader, key) in &image.loaders {
-                let content = self.take(image, *loader)?;
+    fn make(mut self) -> Result<Vec<(Sha256Digest, BuiltBase)>, Error> {
+        let mut bases = Vec::new();
+        let sources = Sources::read(&self.linker.src(), self.build.platform)?;
+        for (size, keys) in &self.build.bases {
+            let loaders: Vec<Loader> = keys.keys().copied().collect();
+            let slot = Slot::sentinel(*size);
+            self.linker.link(&slot, &loaders, Goals::Bases, "a script to be stamped")?;
+            for (loader, key) in keys {
+                let content = self.linker.loader(*loader, &slot)?;
+                let base = self.capture(*loader, content, *size)?;
                 let linked = self.linked(*loader, &sources)?;
-                outputs.push((*key, outputs::store(self.workshop.cache, key, &content, &linked)?));
+                let zbin = if loader.platform() == Platform::Bios { Some(self.zbin()?) } else { None };
+                bases.push((*key, bases::store(self.linker.workshop().cache, key, base, linked, zbin.as_deref())?));
             }
+            self.linker.seal()?;
         }
-        Ok(outputs)
+        Ok(bases)
+    }
+
+    /// The base that make has left of `loader`, whose file has `content`.
+    fn capture(&self, loader: Loader, content: Vec<u8>, size: SlotSize) -> Result<Base, Error> {
+        let src = self.linker.src();
+        let no_base = |error| Error::NoBase { error, log: self.linker.log() };
+        let path = src.join(make::linked(loader));
+        if loader.platform() == Platform::Bios {
+            let (image, zinfo) = (fs::read(&src.join(make::image(loader)))?, fs::read(&src.join(make::zinfo(loader)))?);
+            fs::remove_file(&path)?;
+            return Base::capture_bios(loader.as_str(), image, zinfo, &content, size).map_err(no_base);
+        }
+        let map = self.link_map(loader)?;
+        let map = LinkMap::new(&map);
+        let address = |symbol| {
+            let problem = format!("the linker says nothing of `{symbol}`");
+            map.address(symbol).ok_or_else(|| self.linker.unexpected(loader, problem))
+        };
+        let addresses = Addresses { slot: address("embedded_image_1_data")?, build_id: address("build_id")? };
+        let captured = Base::capture_efi(loader.as_str(), content, size, addresses, &mut fs::open(&path)?)
+            .map_err(|error| fs::Error::new("read", &path, error))?
+            .map_err(no_base)?;
+        // It has everything that was linked, and is of no more use.
+        fs::remove_file(&path)?;
+        Ok(captured)
+    }
+
+    /// The program that packs BIOS loaders.
+    fn zbin(&self) -> Result<Vec<u8>, fs::Error> {
+        let [first, second] = make::ZBIN.map(|name| self.linker.src().join(name));
+        match fs::read_if_exists(&first)? {
+            Some(zbin) => Ok(zbin),
+            None => fs::read(&second),
+        }
+    }
+
+    fn link_map(&self, loader: Loader) -> Result<String, fs::Error> {
+        let map = fs::read(&self.linker.src().join(make::link_map(loader)))?;
+        Ok(String::from_utf8_lossy(&map).into_owned())
     }
 
     /// The list of what make has linked into `loader`.
     fn linked(&self, loader: Loader, sources: &Sources) -> Result<String, Error> {
-        let map = fs::read(&self.tree.paths().src().join(make::link_map(loader)))?;
-        let linked = Linked::of(&LinkMap::new(&String::from_utf8_lossy(&map)), sources)?;
+        let linked = Linked::of(&LinkMap::new(&self.link_map(loader)?), sources)?;
         Ok(linked.to_text(&format!("Linked into {loader} in the configuration `{}`.", self.build.config.name)))
-    }
-
-    /// Runs make once: for the first script of a fresh tree it compiles, else it only links.
-    fn link(&mut self, image: &Image, loaders: &[Loader]) -> Result<(), Error> {
-        let Some(first) = loaders.first() else { return Ok(()) };
-        let paths = self.tree.paths().clone();
-        let compiled = self.tree.is_compiled();
-        // Before the script is there: it changes from make to make, so the seal must not cover it.
-        let exported =
-            if compiled { Vec::new() } else { fs::walk(&paths.tree())?.into_iter().map(|(path, _)| path).collect() };
-        self.tree.embed(&image.script, &make::embedded_object(*first))?;
-        let Workshop { pin, settings, progress, .. } = self.workshop;
-        let command = Make { pin, config: &self.build.config, settings }.command(&paths, loaders);
-        let kind = if compiled { Kind::Link } else { Kind::Make };
-        let names = loaders.iter().map(|loader| loader.as_str()).collect::<Vec<_>>().join(", ");
-        let total = compiled.then_some(loaders.len() as u64);
-        let mut task = Task::start(progress, kind, format!("{names} with {}", image.script.source), total);
-        let counted = if compiled { "  [FINISH] " } else { "  [BUILD] " };
-        let list = paths.src().join(make::object_list(*first));
-        let mut objects = None;
-        let run = command.run(progress, &mut |line| {
-            if line.starts_with(counted) {
-                if !compiled && objects.is_none() {
-                    objects =
-                        std::fs::read_to_string(&list).ok().map(|text| text.split_ascii_whitespace().count() as u64);
-                }
-                task.set(task.done() + 1, total.or(objects));
-            }
-        });
-        if let Err(process) = run {
-            if progress.cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let log = fs::read(&paths.log()).unwrap_or_default();
-            let lines: Vec<String> = String::from_utf8_lossy(&log).lines().map(str::to_owned).collect();
-            return Err(Error::Make { known: diagnose::known(&lines), process });
-        }
-        task.finish(if compiled { "linked" } else { "made" });
-        if !compiled {
-            self.tree.seal(&exported)?;
-        }
-        Ok(())
-    }
-
-    /// The loader that make made, once it is known to be what was asked for.
-    fn take(&self, image: &Image, loader: Loader) -> Result<Vec<u8>, Error> {
-        let src = self.tree.paths().src();
-        let unexpected =
-            |problem: String| Error::Unexpected { target: loader.target(), problem, log: self.tree.paths().log() };
-        let content = fs::read(&src.join(loader.target()))?;
-        let (kind, arch) = header::loader_kind(loader);
-        header::check(&content, kind, Some(arch)).map_err(|error| unexpected(error.to_string()))?;
-        let slot = image.script.padded();
-        let mut holders: Vec<(&Utf8Path, Vec<u8>)> = Vec::new();
-        let object = make::embedded_object(loader);
-        holders.push((&object, fs::read(&src.join(&object))?));
-        if loader.platform().holds_script_verbatim() {
-            holders.push((Utf8Path::new(loader.as_str()), content.clone()));
-        }
-        for (name, bytes) in &holders {
-            let count = memchr::memmem::find_iter(bytes, &slot).count();
-            if count != 1 {
-                return Err(unexpected(format!("`{name}` holds its script {count} times, wanted once")));
-            }
-        }
-        Ok(content)
     }
 }

@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::make::trust_file;
 use super::{Error, Workshop};
-use crate::choices::script::{IMAGE_NAME, Script};
+use crate::choices::script::IMAGE_NAME;
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind, Lock};
 use crate::paths::WorkPaths;
 use crate::plan::Build;
 use crate::source::ipxe::{Order, Source};
+use crate::stamp::slot::Slot;
 
 /// Where iPXE looks for configuration headers, in its tree.
 const CONFIG: &str = "src/config";
@@ -137,16 +138,16 @@ impl WorkTree {
         Ok(())
     }
 
-    /// Puts `script` where make embeds it from, as something newer than all that was made before.
+    /// Puts the content of `slot` where make embeds it from, as something newer than all that was made before.
     ///
     /// # Errors
     ///
     /// [`fs::Error`].
-    pub fn embed(&self, script: &Script, embedded_object: &Utf8Path) -> Result<(), fs::Error> {
+    pub fn embed(&self, slot: &Slot, embedded_object: &Utf8Path) -> Result<(), fs::Error> {
         fs::remove_file(&self.paths.src().join(embedded_object))?;
         let path = self.paths.src().join(IMAGE_NAME);
         fs::remove_file(&path)?;
-        fs::write_new(&path, &script.padded(), 0o644)
+        fs::write_new(&path, slot.bytes(), 0o644)
     }
 
     /// Seals the tree after its first successful make.

@@ -46,6 +46,12 @@ impl<'m> LinkMap<'m> {
         u64::from_str_radix(lines.next()?.split_ascii_whitespace().next()?, 16).ok()
     }
 
+    /// The address of the symbol called `name`.
+    #[must_use]
+    pub fn address(&self, name: &str) -> Option<u64> {
+        self.0.lines().filter_map(symbol).find(|symbol| symbol.name == name).map(|symbol| symbol.address)
+    }
+
     /// The symbol that is nearest below or at `address` in `section`, and how far it is.
     #[must_use]
     pub fn nearest(&self, section: &str, address: u64) -> Option<(Symbol, u64)> {
@@ -115,6 +121,7 @@ SYMBOL TABLE:
         assert_eq!(nearest(".data", 0xf1073), Some(("build_id".into(), 3)));
         assert_eq!(nearest(".data", 0xf106f), Some(("embedded_image_1_data".into(), 0x106f)));
         assert_eq!(nearest(".text", 0xf0fff), None);
+        assert_eq!((map.address("build_id"), map.address("nobody")), (Some(0xf1070), None));
         assert_eq!((map.start(".data"), map.start(".bss")), (Some(0xf0000), None));
     }
 }

@@ -112,42 +112,14 @@ fn restore_calls(code: &mut [u8]) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-
-    /// What `zbin` does to the targets of calls, from its source.
-    fn absolute_calls(code: &mut [u8]) {
-        let limit = i32::try_from(code.len()).unwrap() - 5;
-        let mut offset = 0;
-        while offset <= limit {
-            let at = usize::try_from(offset).unwrap();
-            if CALLS.contains(&code[at]) {
-                let mut target = i32::from_le_bytes(code[at + 1..at + 5].try_into().unwrap());
-                if target >= -offset && target < limit - offset {
-                    target += offset;
-                } else if target >= limit - offset && target < limit {
-                    target -= limit;
-                }
-                code[at + 1..at + 5].copy_from_slice(&target.to_le_bytes());
-                offset += 4;
-            }
-            offset += 1;
-        }
-    }
+    use crate::stamp::lzma::Encoder;
+    use crate::stamp::zbin::CallFilter;
 
     /// A part as `zbin` packs it.
     pub fn pack(content: &[u8]) -> Vec<u8> {
-        let mut options = LzmaOptions::new_preset(6).unwrap();
-        options.literal_context_bits(2).literal_position_bits(0).position_bits(0);
-        let mut filters = Filters::new();
-        filters.lzma1(&options);
-        let mut encoder = Stream::new_raw_encoder(&filters).unwrap();
         let mut code = content.to_vec();
-        absolute_calls(&mut code);
-        let mut packed = Vec::with_capacity(content.len() * 2 + 100);
-        while encoder
-            .process_vec(&code[usize::try_from(encoder.total_in()).unwrap()..], &mut packed, Action::Finish)
-            .unwrap()
-            != Status::StreamEnd
-        {}
+        CallFilter::new(code.len()).pass(&mut code);
+        let packed = Encoder::new().unwrap().encode(&code).unwrap();
         let mut crc = flate2::Crc::new();
         crc.update(&packed);
         let length = u32::try_from(packed.len() + 4).unwrap();

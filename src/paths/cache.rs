@@ -68,10 +68,16 @@ impl Cache {
         self.0.join("reproduce")
     }
 
-    /// A built loader and its record.
+    /// Where loaders are packed by another program.
     #[must_use]
-    pub fn output(&self, key: &Sha256Digest) -> OutputPaths {
-        OutputPaths(self.0.join("loaders").join(key.to_string()))
+    pub fn stamping(&self) -> Utf8PathBuf {
+        self.0.join("stamping")
+    }
+
+    /// A base and its record.
+    #[must_use]
+    pub fn base(&self, key: &Sha256Digest) -> BasePaths {
+        BasePaths(self.0.join("bases").join(key.to_string()))
     }
 
     /// The lock `name`.
@@ -123,18 +129,30 @@ impl WorkPaths {
     }
 }
 
-/// A built loader in the cache.
+/// A base in the cache.
 #[derive(Debug, Clone)]
-pub struct OutputPaths(Utf8PathBuf);
+pub struct BasePaths(Utf8PathBuf);
 
-impl OutputPaths {
-    /// The loader's bytes.
+impl BasePaths {
+    /// What a script is put into.
     #[must_use]
-    pub fn loader(&self) -> Utf8PathBuf {
-        self.0.join("loader")
+    pub fn image(&self) -> Utf8PathBuf {
+        self.0.join("image")
     }
 
-    /// The list of what was linked into it.
+    /// How the image of a BIOS loader is packed.
+    #[must_use]
+    pub fn zinfo(&self) -> Utf8PathBuf {
+        self.0.join("zinfo")
+    }
+
+    /// The program that packs it.
+    #[must_use]
+    pub fn zbin(&self) -> Utf8PathBuf {
+        self.0.join("zbin")
+    }
+
+    /// The list of what is linked into it.
     #[must_use]
     pub fn linked(&self) -> Utf8PathBuf {
         self.0.join("linked-objects.txt")

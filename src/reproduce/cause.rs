@@ -119,7 +119,6 @@ impl List {
         let syslinux =
             |manifest: &Manifest| manifest.syslinux.as_ref().map_or(NONE.to_owned(), |it| it.version.clone());
         self.compare(Sort::Pin, "syslinux", syslinux(found), syslinux(wanted));
-        self.compare(Sort::Flag, "the slot's size", here.slot_size.to_string(), there.slot_size.to_string());
         self.compare(Sort::Flag, "the embedded name", here.embedded_name.as_str(), there.embedded_name.as_str());
     }
 

@@ -81,7 +81,7 @@ pub fn reproduce(
         let plain = run.build(&none)?;
         let varied = run.build(asked)?;
         let reference = Reference::Rebuild(&plain);
-        return if run.found(&varied, reference) == run.wanted(reference) {
+        return if Run::found(&varied, reference) == Run::wanted(reference) {
             Ok(run.report(&varied, reference))
         } else {
             let (culprits, build) = run.narrow(asked, varied, &plain)?;
@@ -90,7 +90,7 @@ pub fn reproduce(
     };
     let varied = run.build(asked)?;
     let reference = Reference::Published(published);
-    if run.found(&varied, reference) == run.wanted(reference) {
+    if Run::found(&varied, reference) == Run::wanted(reference) {
         return Ok(run.report(&varied, reference));
     }
     if asked.is_empty() {
@@ -98,11 +98,11 @@ pub fn reproduce(
     }
     // Is it the release that differs, or a variation that matters?
     let plain = run.build(&none)?;
-    if run.digests(&plain) == run.digests(&varied) {
+    if Run::digests(&plain) == Run::digests(&varied) {
         return run.explain(&plain, reference, &[], evidence);
     }
     let (culprits, build) = run.narrow(asked, varied, &plain)?;
-    if run.found(&plain, reference) == run.wanted(reference) {
+    if Run::found(&plain, reference) == Run::wanted(reference) {
         return run.explain(&build, Reference::Rebuild(&plain), &culprits, evidence);
     }
     let mut report = run.explain(&plain, reference, &[], evidence)?;
@@ -133,22 +133,22 @@ impl Run<'_> {
         Ok(build)
     }
 
-    fn digests(&self, build: &Rebuild) -> Digests {
-        let digest = |planned: &Planned| (planned.path.clone(), build.built.output(&planned.key).loader.sha256);
-        self.planned.iter().map(digest).collect()
+    fn digests(build: &Rebuild) -> Digests {
+        let loaders = build.manifest.files.iter().filter(|file| file.ipxe.is_some());
+        loaders.map(|file| (file.path.clone(), file.sha256)).collect()
     }
 
     /// What `build` gave of all that `reference` has.
-    fn found(&self, build: &Rebuild, reference: Reference<'_>) -> Digests {
+    fn found(build: &Rebuild, reference: Reference<'_>) -> Digests {
         match reference {
-            Reference::Rebuild(_) => self.digests(build),
-            Reference::Published(_) => all_files(&Manifest::new(self.yard.plan, &build.built)),
+            Reference::Rebuild(_) => Self::digests(build),
+            Reference::Published(_) => all_files(&build.manifest),
         }
     }
 
-    fn wanted(&self, reference: Reference<'_>) -> Digests {
+    fn wanted(reference: Reference<'_>) -> Digests {
         match reference {
-            Reference::Rebuild(build) => self.digests(build),
+            Reference::Rebuild(build) => Self::digests(build),
             Reference::Published(published) => all_files(&published.manifest),
         }
     }
@@ -167,14 +167,14 @@ impl Run<'_> {
             return Ok((suspects, build));
         }
         let control = self.build(&BTreeSet::new())?;
-        if self.digests(&control) != self.digests(plain) {
+        if Self::digests(&control) != Self::digests(plain) {
             return Ok((Vec::new(), control));
         }
         'halve: while suspects.len() > 1 {
             let (first, second) = suspects.split_at(suspects.len() / 2);
             for half in [first.to_vec(), second.to_vec()] {
                 let tried = self.build(&half.iter().copied().collect())?;
-                if self.digests(&tried) != self.digests(plain) {
+                if Self::digests(&tried) != Self::digests(plain) {
                     (suspects, build) = (half, tried);
                     continue 'halve;
                 }
@@ -186,7 +186,7 @@ impl Run<'_> {
 
     /// The report of a comparison; what differs is not explained yet.
     fn report(&mut self, build: &Rebuild, reference: Reference<'_>) -> Report {
-        let (found, wanted) = (self.found(build, reference), self.wanted(reference));
+        let (found, wanted) = (Self::found(build, reference), Self::wanted(reference));
         let paths: BTreeSet<&Utf8PathBuf> = found.keys().chain(wanted.keys()).collect();
         let compared = |path: &&Utf8PathBuf| Compared {
             path: (*path).clone(),
@@ -194,12 +194,12 @@ impl Run<'_> {
             wanted: wanted.get(*path).copied(),
         };
         let files: Vec<Compared> = paths.iter().map(compared).collect();
-        let manifest = Manifest::new(self.yard.plan, &build.built);
+        let manifest = &build.manifest;
         let (manifest_same, causes, against) = match reference {
             Reference::Rebuild(_) => (None, Vec::new(), None),
             Reference::Published(published) => (
-                Some(manifest == published.manifest),
-                cause::causes(&manifest, &published.manifest),
+                Some(*manifest == published.manifest),
+                cause::causes(manifest, &published.manifest),
                 Some(published.name.clone()),
             ),
         };
@@ -221,7 +221,7 @@ impl Run<'_> {
             unsteady: false,
             causes,
             differences: Vec::new(),
-            built: build.built.clone(),
+            manifest: build.manifest.clone(),
         }
     }
 
@@ -254,13 +254,21 @@ impl Run<'_> {
         let path = &planned.path;
         let mut difference =
             LoaderDifference { path: path.clone(), bytes: None, linked: None, objects: None, files: None };
+        let read = |file: Option<Utf8PathBuf>| file.and_then(|file| fs::read(&file).ok());
+        let failed = |error| Error::Build { variations: Vec::new(), error: Box::new(error) };
         let (theirs, their_list) = match reference {
-            Reference::Rebuild(plain) => (Some(plain.loader(&planned.key)), Some(plain.linked(&planned.key))),
-            Reference::Published(published) => (published.file(path), Self::list_of(planned, published)),
+            Reference::Rebuild(plain) => {
+                let loader = self.yard.loader(plain, planned).map_err(failed)?;
+                (Some(loader), Some(plain.linked(&planned.key).to_owned()))
+            }
+            Reference::Published(published) => {
+                let list = read(Self::list_of(planned, published));
+                (read(published.file(path)), list.map(|list| String::from_utf8_lossy(&list).into_owned()))
+            }
         };
         let names = self.names(build);
-        if let Some(theirs) = theirs.filter(|theirs| theirs.is_file()) {
-            let (here, there) = (fs::read(&build.loader(&planned.key))?, fs::read(&theirs)?);
+        if let Some(there) = theirs {
+            let here = self.yard.loader(build, planned).map_err(failed)?;
             let map = build.link_map(&planned.build, planned.loader);
             difference.bytes = Some(bytes::compare(&here, &there, &LinkMap::new(&map), &names));
             let copies = paths::both_versions(evidence, path);
@@ -268,9 +276,8 @@ impl Run<'_> {
             fs::write_atomic(&copies.1, &there)?;
             difference.files = Some(copies);
         }
-        if let Some(list) = their_list.and_then(|list| fs::read(&list).ok()) {
-            let parse = |text: &[u8]| Linked::parse(&String::from_utf8_lossy(text));
-            let Drift { lost, gained } = parse(&fs::read(&build.linked(&planned.key))?).since(&parse(&list));
+        if let Some(list) = their_list {
+            let Drift { lost, gained } = Linked::parse(build.linked(&planned.key)).since(&Linked::parse(&list));
             difference.linked = Some(LinkedDrift { lost, gained });
         }
         if let Reference::Rebuild(plain) = reference {

@@ -7,14 +7,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::variation::{Means, Variation};
 use crate::build::make::{self, Settings};
-use crate::build::{Built, Workshop};
+use crate::build::{Built, Workshop, recall};
 use crate::build_loaders::{Error, Origins, make};
 use crate::choices::loader::Loader;
 use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths::Cache;
-use crate::plan::{Origin, Plan};
+use crate::plan::{Plan, Stamped};
 use crate::progress::{Kind, Progress, Task};
+use crate::stamp::stamper::Stamper;
+use crate::stamping::Stock;
+use crate::tree::manifest::Manifest;
 
 /// What all builds of a run have in common.
 pub struct Yard<'a> {
@@ -38,8 +41,9 @@ pub struct Yard<'a> {
 pub struct Rebuild {
     /// What was varied.
     pub variations: BTreeSet<Variation>,
-    /// What came out.
-    pub built: Built,
+    /// What came out, as the manifest of a tree.
+    pub manifest: Manifest,
+    built: Built,
     /// How long it took.
     pub took: Duration,
     cache: Cache,
@@ -68,25 +72,38 @@ impl Yard<'_> {
         let pin = &self.plan.inputs.pins.ipxe;
         let workshop = Workshop { pin, cache: &cache, settings: &settings, progress: self.progress };
         let built = make(self.plan, self.sources, self.origins, &workshop)?;
+        let manifest = self.stock(&built).manifest()?;
         let took = started.elapsed();
         task.finish("built");
         let kept = self.scratch.join(format!("build-{number}"));
         fs::rename(&place, &kept)?;
-        Ok(Rebuild { variations: variations.clone(), built, took, cache: Cache::new(kept) })
+        let cache = Cache::new(kept);
+        let (built, _) = recall(self.plan, &cache)?;
+        Ok(Rebuild { variations: variations.clone(), manifest, built, took, cache })
+    }
+
+    /// What the files of a tree are made of, with the bases `built`.
+    fn stock<'a>(&'a self, built: &'a Built) -> Stock<'a> {
+        Stock::new(self.plan, built, self.sources, self.settings.jobs, self.progress)
+    }
+
+    /// The bytes of the loader `planned` as `build` gave them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn loader(&self, build: &Rebuild, planned: &Planned) -> Result<Vec<u8>, Error> {
+        let file = self.plan.files().find(|file| file.path == planned.path);
+        let content = file.map(|file| self.stock(&build.built).content(&file, &mut Stamper::new()));
+        Ok(content.transpose()?.unwrap_or_default())
     }
 }
 
 impl Rebuild {
-    /// The file with the output `key`.
+    /// The list of what is linked into the base `key`.
     #[must_use]
-    pub fn loader(&self, key: &Sha256Digest) -> Utf8PathBuf {
-        self.cache.output(key).loader()
-    }
-
-    /// The file with the list of what is linked into the output `key`.
-    #[must_use]
-    pub fn linked(&self, key: &Sha256Digest) -> Utf8PathBuf {
-        self.cache.output(key).linked()
+    pub fn linked(&self, key: &Sha256Digest) -> &str {
+        &self.built.base(key).linked
     }
 
     /// What the linker said of `loader` in the build named `build`; empty where it said nothing.
@@ -110,7 +127,7 @@ pub struct Planned {
     pub path: Utf8PathBuf,
     /// Which one it is.
     pub loader: Loader,
-    /// The key of its output.
+    /// The key of its base.
     pub key: Sha256Digest,
     /// The name of the build that it comes from.
     pub build: String,
@@ -120,16 +137,13 @@ pub struct Planned {
 #[must_use]
 pub fn loaders(plan: &Plan) -> Vec<Planned> {
     let keys = plan.builds.iter().flat_map(|build| {
-        let keys = build.images.iter().flat_map(|image| image.loaders.values());
+        let keys = build.bases.values().flat_map(|loaders| loaders.values());
         keys.map(move |key| (*key, build.name()))
     });
     let builds: BTreeMap<Sha256Digest, String> = keys.collect();
-    let planned = plan.files.iter().filter_map(|file| match &file.origin {
-        Origin::Built { loader, key, .. } => {
-            let build = builds.get(key).cloned().unwrap_or_default();
-            Some(Planned { path: file.path.clone(), loader: *loader, key: *key, build })
-        }
-        _ => None,
+    let planned = plan.loaders().map(|(path, Stamped { loader, base, .. })| {
+        let build = builds.get(&base).cloned().unwrap_or_default();
+        Planned { path, loader, key: base, build }
     });
     planned.collect()
 }

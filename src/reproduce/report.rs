@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::bytes::Difference;
 use super::cause::Cause;
 use super::objects::Objects;
-use crate::build::Built;
 use crate::digest::Sha256Digest;
+use crate::tree::manifest::Manifest;
 
 /// What comparing came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,9 +45,9 @@ pub struct Report {
     pub causes: Vec<Cause>,
     /// The loaders that differ.
     pub differences: Vec<LoaderDifference>,
-    /// What was built here.
+    /// What was built here, as the manifest of a tree.
     #[serde(skip)]
-    pub built: Built,
+    pub manifest: Manifest,
 }
 
 /// A build, and how long it took.

@@ -3,18 +3,19 @@
 //! there, since any archive with the pinned members will do.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::header::{self, Arch, Kind};
-use crate::build::outputs::Content;
-use crate::build::{Built, make};
+use crate::build::make;
 use crate::choices::loader::Loader;
-use crate::choices::script::{IMAGE_NAME, SLOT};
-use crate::digest::{CommitId, Sha256Digest, TreeId};
+use crate::choices::script::IMAGE_NAME;
+use crate::digest::{CommitId, Content, Sha256Digest, TreeId};
 use crate::paths;
-use crate::plan::{Inputs, Origin, Plan, PlannedFile};
+use crate::plan::{Inputs, Origin, Other, Plan, PlannedFile, Stamped};
+use crate::stamp::slot::SlotSize;
 use crate::toolchain;
 
 /// What writes manifests.
@@ -69,8 +70,6 @@ pub struct Ipxe {
     pub source_date_epoch: u64,
     /// The patches, in the order in which they were applied.
     pub patches: Vec<Patch>,
-    /// The size of the slot for the embedded script, in bytes.
-    pub slot_size: usize,
     /// The name of the embedded script as an image.
     pub embedded_name: String,
 }
@@ -154,6 +153,9 @@ pub struct File {
     /// The site whose it is; the root of the tree where absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub site: Option<String>,
+    /// The first file with the same content, of which this is a hard link in the tree.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub same_as: Option<Utf8PathBuf>,
     /// For an iPXE loader: how it came to be.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ipxe: Option<Embedded>,
@@ -172,16 +174,18 @@ pub struct Embedded {
     pub configuration: Sha256Digest,
     /// The file that the script was rendered from.
     pub script: Utf8PathBuf,
+    /// The size of the slot for the embedded script, in bytes.
+    pub slot_size: SlotSize,
     /// The SHA-256 of the slot's content: the script, padded with newlines.
     pub slot_sha256: Sha256Digest,
 }
 
 impl Manifest {
-    /// The manifest of a plan that was built.
+    /// The manifest of a plan, without files yet.
     #[must_use]
-    pub fn new(plan: &Plan, built: &Built) -> Self {
+    pub fn head(plan: &Plan) -> Self {
         let Inputs { pins, patches, toolchain, .. } = &plan.inputs;
-        let members = plan.files.iter().any(|file| matches!(file.origin, Origin::Member(_)));
+        let members = plan.others().any(|(_, other)| matches!(other, Other::Member(_)));
         let mut configurations: Vec<Configuration> =
             plan.builds.iter().map(|build| configuration(plan, build)).collect();
         configurations.sort();
@@ -199,13 +203,12 @@ impl Manifest {
                     .iter()
                     .map(|patch| Patch { name: patch.name.clone(), sha256: Sha256Digest::of(&patch.content) })
                     .collect(),
-                slot_size: SLOT,
                 embedded_name: IMAGE_NAME.into(),
             },
             syslinux: members.then(|| Syslinux { version: pins.syslinux.version.clone() }),
             toolchain: toolchain.tools.iter().map(Tool::from).collect(),
             configurations,
-            files: plan.files.iter().map(|file| File::new(file, built)).collect(),
+            files: Vec::new(),
         }
     }
 
@@ -227,22 +230,73 @@ impl Manifest {
     ///
     /// # Panics
     ///
-    /// Never: a manifest has string keys only, and those can always be written.
+    /// Never: a manifest has string keys only, and memory does not fail.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a manifest has string keys only");
-        text.push('\n');
-        text
+        let mut writer = Writer::new(self, Vec::new()).expect("memory does not fail");
+        for file in &self.files {
+            writer.add(file).expect("memory does not fail");
+        }
+        String::from_utf8(writer.finish().expect("memory does not fail")).expect("JSON is UTF-8")
     }
 
     /// The text of `SHA256SUMS`: all files but itself, sorted bytewise by path.
     #[must_use]
     pub fn sha256sums(&self) -> String {
-        let mut lines: Vec<(String, Sha256Digest)> =
-            self.files.iter().map(|file| (file.path.to_string(), file.sha256)).collect();
-        lines.push((paths::MANIFEST.into(), Sha256Digest::of(self.to_json().as_bytes())));
+        let mut lines: Vec<(&str, Sha256Digest)> =
+            self.files.iter().map(|file| (file.path.as_str(), file.sha256)).collect();
+        lines.push((paths::MANIFEST, Sha256Digest::of(self.to_json().as_bytes())));
         lines.sort_unstable();
-        lines.iter().map(|(path, digest)| format!("{digest}  {path}\n")).collect()
+        lines.iter().map(|(path, digest)| sum(path, digest)).collect()
+    }
+}
+
+/// A line of `SHA256SUMS`.
+#[must_use]
+pub fn sum(path: &str, digest: &Sha256Digest) -> String {
+    format!("{digest}  {path}\n")
+}
+
+/// Writes a `manifest.json` file by file, as the text of the whole would be.
+pub struct Writer<W: Write> {
+    to: W,
+    any: bool,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins with all of `head` but its files.
+    ///
+    /// # Errors
+    ///
+    /// What `to` gives.
+    pub fn new(head: &Manifest, mut to: W) -> io::Result<Self> {
+        let head = Manifest { files: Vec::new(), ..head.clone() };
+        let text = serde_json::to_string_pretty(&head)?;
+        // The files come last, in a list that is empty so far.
+        to.write_all(text.trim_end_matches("]\n}").as_bytes())?;
+        Ok(Self { to, any: false })
+    }
+
+    /// Adds a file; they come sorted bytewise by path.
+    ///
+    /// # Errors
+    ///
+    /// What writing gives.
+    pub fn add(&mut self, file: &File) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(file)?;
+        self.to.write_all(if self.any { b",\n    " } else { b"\n    " })?;
+        self.any = true;
+        self.to.write_all(text.replace('\n', "\n    ").as_bytes())
+    }
+
+    /// Ends the text; returns what it was written to.
+    ///
+    /// # Errors
+    ///
+    /// What writing gives.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.to.write_all(if self.any { b"\n  ]\n}\n" } else { b"]\n}\n" })?;
+        Ok(self.to)
     }
 }
 
@@ -262,37 +316,30 @@ fn configuration(plan: &Plan, build: &crate::plan::Build) -> Configuration {
 }
 
 impl File {
-    fn new(file: &PlannedFile, built: &Built) -> Self {
-        let plain = |size, sha256, (kind, arch): (Kind, Option<Arch>)| Self {
-            path: file.path.clone(),
-            size,
-            sha256,
-            kind,
-            arch,
-            site: file.site.clone(),
-            ipxe: None,
-            member: None,
+    /// A planned file that has `content`.
+    #[must_use]
+    pub fn new(file: &PlannedFile<'_>, content: Content) -> Self {
+        let (kind, arch) = match file.origin {
+            Origin::Stamped(Stamped { loader, .. }) => loader_kind(loader),
+            Origin::Other(Other::Member(member)) => header::member_kind(&member.name),
+            Origin::Other(Other::Linked { .. } | Other::Text(_)) => (Kind::Text, None),
         };
-        match &file.origin {
-            Origin::Built { loader, key, script, config } => {
-                let Content { sha256, size } = built.output(key).loader;
+        let Content { sha256, size } = content;
+        let path = file.path.clone();
+        let plain = Self { path, size, sha256, kind, arch, site: None, same_as: None, ipxe: None, member: None };
+        match file.origin {
+            Origin::Stamped(Stamped { loader, site, .. }) => {
                 let embedded = Embedded {
                     target: loader.target(),
-                    configuration: config.digest(),
-                    script: script.source.clone(),
-                    slot_sha256: script.digest(),
+                    configuration: site.config.digest(),
+                    script: site.source().to_owned(),
+                    slot_size: site.slot,
+                    slot_sha256: site.slot_sha256,
                 };
-                Self { ipxe: Some(embedded), ..plain(size, sha256, loader_kind(*loader)) }
+                Self { site: site.name.clone(), ipxe: Some(embedded), ..plain }
             }
-            Origin::Linked { key, .. } => {
-                let Content { sha256, size } = built.output(key).linked;
-                plain(size, sha256, (Kind::Text, None))
-            }
-            Origin::Member(member) => {
-                let kind = header::member_kind(&member.name);
-                Self { member: Some(member.path.clone()), ..plain(member.size, member.sha256, kind) }
-            }
-            Origin::Text(text) => plain(text.len() as u64, Sha256Digest::of(text), (Kind::Text, None)),
+            Origin::Other(Other::Member(member)) => Self { member: Some(member.path.clone()), ..plain },
+            Origin::Other(_) => plain,
         }
     }
 }

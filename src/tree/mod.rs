@@ -1,7 +1,10 @@
 //! The tree that is deployed: what is in it, how it is published, packed and verified.
 
 pub mod checked;
+mod filler;
 pub mod header;
+mod journal;
 pub mod manifest;
 pub mod publish;
+mod records;
 pub mod verify;

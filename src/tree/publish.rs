@@ -4,19 +4,19 @@
 //! system cannot swap two folders, the old tree is renamed away first; a kill between the two
 //! renames is repaired by whatever comes next.
 
-use std::collections::BTreeSet;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
 
-use camino::Utf8Path;
-
+use super::filler::Filler;
 use super::header;
-use super::manifest::{GENERATOR, Manifest};
-use super::verify::{self, Difference};
-use crate::digest::Sha256Digest;
+use super::journal::{Journal, Known};
+use super::manifest::{File, GENERATOR};
+use super::verify;
 use crate::fs::{self, Lock};
-use crate::paths::{self, Cache, Staging};
-use crate::plan::{Origin, Plan, PlannedFile};
+use crate::paths::{self, Staging};
+use crate::plan::PlannedFile;
 use crate::progress::{Kind, Progress, Task};
-use crate::source::syslinux;
+use crate::stamping::{self, Stock};
 
 /// Why a tree could not be published; the old one is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +25,12 @@ pub enum Error {
     #[error(
         "`{0}` is not a tree that this tool wrote: it has no manifest.json of its\nhint: choose another folder with `--out`, or move that one away"
     )]
-    Occupied(camino::Utf8PathBuf),
+    Occupied(Utf8PathBuf),
     /// Somebody has put files into the tree.
     #[error("`{tree}` has files that this tool did not put there, and publishing would remove them: {}\nhint: move them away, or publish with `--replace`", files.join(", "))]
     Foreign {
         /// The tree.
-        tree: camino::Utf8PathBuf,
+        tree: Utf8PathBuf,
         /// The files, in backticks.
         files: Vec<String>,
     },
@@ -41,15 +41,15 @@ pub enum Error {
     #[error(
         "`{0}` is a mount point, and a tree is published by exchanging folders\nhint: publish to a folder inside it, as `--out {0}/tftp`"
     )]
-    MountPoint(camino::Utf8PathBuf),
-    /// A file in the cache changed while it was used.
-    #[error("`{0}` in the cache is not what it was a moment ago\nhint: run the command again")]
-    Changed(camino::Utf8PathBuf),
+    MountPoint(Utf8PathBuf),
+    /// A file has no content.
+    #[error(transparent)]
+    Stamping(#[from] stamping::Error),
     /// A file is not what its name says.
     #[error("`{path}` does not belong in a tree: {mismatch}\nhint: check its pin")]
     Unfit {
         /// Its path in the tree.
-        path: camino::Utf8PathBuf,
+        path: Utf8PathBuf,
         /// What is wrong.
         mismatch: header::Mismatch,
     },
@@ -62,12 +62,22 @@ pub enum Error {
 }
 
 /// What publishing came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Published {
-    /// The tree is new.
-    New,
-    /// The tree was there already, whole.
-    Unchanged,
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Whether the tree is new; else it was there already, whole.
+    pub new: bool,
+    /// How many files it has besides the manifest and the checksums.
+    pub files: usize,
+    /// What they have together, in bytes.
+    pub bytes: u64,
+    /// How many loaders were stamped now.
+    pub stamped: usize,
+    /// How many loaders were there already, from an earlier run.
+    pub kept: usize,
+    /// How many files have the content of another one, and are hard links to it.
+    pub same: usize,
+    /// The files that are no site's.
+    pub root: Vec<File>,
 }
 
 /// A tree's place, which nobody else publishes to while this lives.
@@ -93,7 +103,6 @@ impl<'a> Place<'a> {
                 fs::rename(&staging.previous, tree)?;
             }
         }
-        fs::remove_dir_all(&staging.partial)?;
         if fs::is_mount_point(tree) {
             return Err(Error::MountPoint(tree.to_owned()));
         }
@@ -113,76 +122,78 @@ impl<'a> Place<'a> {
             return Ok(());
         }
         // Where the manifest cannot be understood, nobody can tell what is foreign: that is an error.
-        let report = verify::folder(self.tree).map_err(|error| Error::Unknown(error.to_string()))?;
-        let foreign = report.differences.into_iter().filter_map(|difference| match difference {
-            Difference::Extra(path) | Difference::NotAFile(path) => Some(format!("`{path}`")),
-            _ => None,
-        });
-        let files: Vec<String> = foreign.collect();
+        let foreign = verify::foreign(self.tree).map_err(|error| Error::Unknown(error.to_string()))?;
+        let files: Vec<String> = foreign.into_iter().map(|path| format!("`{path}`")).collect();
         if files.is_empty() { Ok(()) } else { Err(Error::Foreign { tree: self.tree.to_owned(), files }) }
     }
 
-    /// Publishes `plan`, whose manifest is `manifest`.
+    /// Publishes the files of `stock`. Loaders that an earlier run has made are used again, be it from the old
+    /// tree or from one that was not finished.
     ///
     /// # Errors
     ///
-    /// [`Error`].
-    pub fn publish(
-        &self,
-        plan: &Plan,
-        manifest: &Manifest,
-        cache: &Cache,
-        progress: &dyn Progress,
-    ) -> Result<Published, Error> {
-        let current = fs::read_if_exists(&self.tree.join(paths::MANIFEST))?;
-        if current.as_deref() == Some(manifest.to_json().as_bytes())
-            && verify::folder(self.tree).is_ok_and(|report| report.differences.is_empty())
-        {
-            return Ok(Published::Unchanged);
+    /// [`Error`]; what was made so far is used again by the next run.
+    pub fn publish(&self, stock: &Stock<'_>) -> Result<Published, Error> {
+        let total = stock.plan.len() as u64;
+        let mut task = Task::start(stock.progress, Kind::Publish, self.tree.as_str(), Some(total));
+        self.make_folders(stock)?;
+        let known = Known::read(&self.staging.journal)?;
+        let mut journal = Journal::open(&self.staging.journal, &self.staging.next_journal)?;
+        let mut filler = Filler::new(self.tree, &self.staging.partial, stock)?;
+        filler.fill(stock, &known, &mut journal, &mut task)?;
+        let mut published = filler.finish()?;
+        published.new |= !verify::foreign(self.tree).is_ok_and(|foreign| foreign.is_empty());
+        if published.new {
+            self.remove_others(stock)?;
+            fs::sync_all_of(&self.staging.partial)?;
+            self.swap()?;
         }
-        let mut task = Task::start(progress, Kind::Publish, self.tree.as_str(), Some(plan.files.len() as u64));
-        let result = self.write(plan, manifest, cache, (progress, &mut task)).and_then(|()| self.swap());
-        // What is left is either an unfinished new tree or the old one.
-        let removed = fs::remove_dir_all(&self.staging.partial);
-        result?;
-        removed?;
-        task.finish("published");
-        Ok(Published::New)
+        // What is left is either a copy of the tree, or the old one.
+        fs::remove_dir_all(&self.staging.partial)?;
+        journal.finish()?;
+        task.finish(if published.new { "published" } else { "unchanged" });
+        Ok(published)
     }
 
-    fn write(
-        &self,
-        plan: &Plan,
-        manifest: &Manifest,
-        cache: &Cache,
-        (progress, task): (&dyn Progress, &mut Task<'_>),
-    ) -> Result<(), Error> {
+    /// Makes the folders of the new tree beside the old one.
+    fn make_folders(&self, stock: &Stock<'_>) -> Result<(), fs::Error> {
         let partial = &self.staging.partial;
-        fs::create_dir_all(partial)?;
-        let mut folders = BTreeSet::from([partial.clone()]);
-        for (file, entry) in plan.files.iter().zip(&manifest.files) {
-            if progress.cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let content = content(file, cache)?;
-            if Sha256Digest::of(&content) != entry.sha256 {
-                return Err(Error::Changed(file.path.clone()));
-            }
-            header::check(&content, entry.kind, entry.arch)
-                .map_err(|mismatch| Error::Unfit { path: file.path.clone(), mismatch })?;
-            let target = partial.join(&file.path);
-            fs::create_dir_all(target.parent().unwrap_or(partial))?;
-            folders.extend(target.ancestors().skip(1).take_while(|folder| *folder != partial).map(Utf8Path::to_owned));
-            fs::write_new(&target, &content, 0o644)?;
-            task.advance();
-        }
-        fs::write_new(&partial.join(paths::MANIFEST), manifest.to_json().as_bytes(), 0o644)?;
-        fs::write_new(&partial.join(paths::SHA256SUMS), manifest.sha256sums().as_bytes(), 0o644)?;
-        for folder in folders {
+        let make = |folder: &Utf8Path| {
+            fs::create_dir_all(folder)?;
             // A TFTP server runs as another user, and the umask may have been 077.
-            fs::set_mode(&folder, 0o755)?;
+            fs::set_mode(folder, 0o755)
+        };
+        let make_all = || {
+            make(partial)?;
+            let mut last = Utf8PathBuf::new();
+            for PlannedFile { path, .. } in stock.plan.files() {
+                let folders = path.parent().into_iter().flat_map(Utf8Path::ancestors);
+                let mut folders: Vec<&Utf8Path> = folders.filter(|folder| !folder.as_str().is_empty()).collect();
+                folders.retain(|folder| !last.starts_with(folder));
+                folders.iter().rev().try_for_each(|folder| make(&partial.join(folder)))?;
+                last = path.parent().unwrap_or(&path).to_owned();
+            }
+            Ok(())
+        };
+        make_all().or_else(|_: fs::Error| {
+            // What an earlier run has left may have a file where a folder should be.
+            fs::remove_dir_all(partial)?;
+            make_all()
+        })
+    }
+
+    /// Removes what an earlier run has left that is not in the tree now.
+    fn remove_others(&self, stock: &Stock<'_>) -> Result<(), fs::Error> {
+        let partial = &self.staging.partial;
+        let mut planned = stock.plan.files().map(|file| file.path).peekable();
+        for (path, _) in fs::walk(partial)? {
+            while planned.next_if(|planned| planned.as_str() < path.as_str()).is_some() {}
+            let wanted = [paths::MANIFEST, paths::SHA256SUMS].contains(&path.as_str()) || planned.peek() == Some(&path);
+            if !wanted {
+                fs::remove_file(&partial.join(path))?;
+            }
         }
-        Ok(fs::sync_dir(partial)?)
+        fs::remove_empty_folders(partial)
     }
 
     fn swap(&self) -> Result<(), Error> {
@@ -201,23 +212,26 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Whether the folder has a manifest that this tool wrote, of whatever version.
+/// What every manifest of whatever version has.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Mark {
+    generator: Name,
+    #[serde(rename = "schema-version")]
+    _schema_version: u32,
+}
+
+#[derive(Deserialize)]
+struct Name {
+    name: String,
+}
+
+/// Whether the folder has a manifest that this tool wrote.
 fn is_ours(folder: &Utf8Path) -> bool {
     let text = fs::read(&folder.join(paths::MANIFEST)).unwrap_or_default();
-    let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-    manifest["generator"]["name"] == GENERATOR && manifest["schema-version"].is_u64()
+    serde_json::from_slice(&text).is_ok_and(|Mark { generator, .. }| generator.name == GENERATOR)
 }
 
 fn is_empty(folder: &Utf8Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
-}
-
-fn content(file: &PlannedFile, cache: &Cache) -> Result<Vec<u8>, Error> {
-    let changed = || Error::Changed(file.path.clone());
-    match &file.origin {
-        Origin::Built { key, .. } => Ok(fs::read(&cache.output(key).loader())?),
-        Origin::Linked { key, .. } => Ok(fs::read(&cache.output(key).linked())?),
-        Origin::Member(member) => syslinux::cached(cache, member)?.ok_or_else(changed),
-        Origin::Text(text) => Ok(text.clone()),
-    }
 }

@@ -1,6 +1,6 @@
 //! Compares a tree, or the tarball of one, with its own manifest and checksums, both ways.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read;
 
@@ -129,6 +129,30 @@ pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
         }
     }
     seen.report(path)
+}
+
+/// The manifest of the tree at `path`; nothing is compared with it.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn manifest(path: &Utf8Path) -> Result<Manifest, Error> {
+    let json = fs::read_if_exists(&path.join(paths::MANIFEST))?.ok_or_else(|| Error::NoManifest(path.to_owned()))?;
+    Manifest::parse(&json).map_err(|reason| Error::BadManifest { path: path.to_owned(), reason })
+}
+
+/// What is in the tree at `path` and not in its manifest, or is no plain file, by names alone.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn foreign(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
+    let manifest = manifest(path)?;
+    let mut known: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+    known.extend([paths::MANIFEST, paths::SHA256SUMS]);
+    let mut found = fs::walk(path)?;
+    found.retain(|(file, kind)| *kind != EntryKind::File || !known.contains(file.as_str()));
+    Ok(found.into_iter().map(|(file, _)| file).collect())
 }
 
 fn tarball(path: &Utf8Path) -> Result<Report, Error> {

@@ -124,8 +124,8 @@ fn build_code(error: &build_loaders::Error) -> u8 {
         E::Bundle(error) => bundle_code(error),
         E::Build(build::Error::Cancelled) | E::Publish(tree::publish::Error::Cancelled) | E::Cancelled => INTERRUPTED,
         E::Baseline(baseline::Error::Drift { .. }) => CHECK,
-        E::Build(build::Error::Make { .. } | build::Error::Unexpected { .. }) => BUILD,
-        E::Build(_) | E::Baseline(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
+        E::Build(build::Error::Make { .. } | build::Error::Unexpected { .. } | build::Error::NoBase { .. }) => BUILD,
+        E::Build(_) | E::Baseline(_) | E::Stamping(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
     }
 }
 

@@ -15,6 +15,7 @@ fn manifest() -> Manifest {
         target: "bin/ipxe.pxe".into(),
         configuration: digest("config"),
         script: "boot.ipxe".into(),
+        slot_size: crate::stamp::slot::SlotSize::DEFAULT,
         slot_sha256: digest("slot"),
     };
     Manifest {
@@ -27,7 +28,6 @@ fn manifest() -> Manifest {
             content_sha256: digest("content"),
             source_date_epoch: 1,
             patches: vec![],
-            slot_size: 4096,
             embedded_name: "embedded.ipxe".into(),
         },
         syslinux: None,
@@ -47,6 +47,7 @@ fn manifest() -> Manifest {
             trust: BTreeMap::new(),
         }],
         files: vec![File {
+            same_as: None,
             path: "ipxe.pxe".into(),
             size: 1,
             sha256: digest("loader"),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use netboot_loaders::build_loaders::{Choices, Origins, Request, build_loaders, fetch};
+use netboot_loaders::choices::sites::Options;
 use netboot_loaders::paths::Cache;
 use netboot_loaders::process::Command;
 use netboot_loaders::progress::Silent;
@@ -19,7 +20,7 @@ const TARGETS: [&str; 3] = ["bin/ipxe.pxe", "bin/undionly.kpxe", "bin-x86_64-efi
 
 /// A cold build of the default loaders, sources cached, against stock make in a fresh export.
 pub(super) fn cold(pairs: u8, origins: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
-    let choices = Choices::read(&host.project, host.ui)?;
+    let choices = Choices::read(&host.project, &Options::default(), host.ui)?;
     let cache = host.cache()?;
     fetch(&choices.pins, &cache, &Host::origins(origins)?, host.ui)?;
     let mut times = Vec::new();
@@ -64,7 +65,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn stock(host: &Host<'_>) -> Result<Duration, Failure> {
     let folder = tempfile::tempdir()?;
     let root = Utf8Path::from_path(folder.path()).unwrap_or(Utf8Path::new("/tmp"));
-    let pin = Choices::read(&host.project, &Silent)?.pins.ipxe;
+    let pin = Choices::read(&host.project, &Options::default(), &Silent)?.pins.ipxe;
     let source = Source::open(&pin, &host.cache()?, &[]).map_err(netboot_loaders::build_loaders::Error::from)?;
     source
         .export(&root.join("ipxe"), pin.epoch, Order::Sorted, &Silent)
@@ -88,7 +89,7 @@ fn product(host: &Host<'_>) -> Result<Duration, Failure> {
     let folder = tempfile::tempdir()?;
     let root = Utf8Path::from_path(folder.path()).unwrap_or(Utf8Path::new("/tmp"));
     let cache = Cache::new(root.join("cache"));
-    let choices = Choices::read(&host.project, &Silent)?;
+    let choices = Choices::read(&host.project, &Options::default(), &Silent)?;
     let path = |path: camino::Utf8PathBuf| Some(path.into_string());
     // Filling the new cache is not measured.
     let near = Origins {
@@ -104,7 +105,7 @@ fn product(host: &Host<'_>) -> Result<Duration, Failure> {
     fetch(&choices.pins, &cache, &near, &Silent)?;
     let settings = host.settings(&MakeArgs { jobs: None, launcher: None, no_werror: false })?;
     let started = Instant::now();
-    let plan = Choices::read(&host.project, &Silent)?.plan(&host.path, &cache, &Silent)?;
+    let plan = Choices::read(&host.project, &Options::default(), &Silent)?.plan(&host.path, &cache, &Silent)?;
     let tree = root.join("tree");
     let request = Request {
         project: &host.project,

@@ -15,6 +15,7 @@ use netboot_loaders::boot_test::selection::Selection;
 use netboot_loaders::boot_test::steps::expectation;
 use netboot_loaders::boot_test::{self, Request};
 use netboot_loaders::build_loaders::{self, Choices};
+use netboot_loaders::choices::sites::Options;
 use netboot_loaders::paths::report_html;
 use netboot_loaders::progress::{Event, Progress, Silent};
 use netboot_loaders::toolchain::needs;
@@ -35,7 +36,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     if args.install_deps {
         install::missing(&needs::boot_test(), host)?;
     }
-    let intent = match Choices::read(&host.project, &Silent) {
+    let intent = match Choices::read(&host.project, &Options::from(&args.choices), &Silent) {
         Ok(choices) => Intent::new(&choices.sites, args.chain_to.clone()),
         Err(error) => {
             let message = format!("the project does not say where loaders are meant to go\n{error}");

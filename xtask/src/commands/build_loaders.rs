@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use netboot_loaders::build_loaders::{Choices, Outcome, Request, build_loaders};
+use netboot_loaders::choices::sites::Options;
 use netboot_loaders::paths::is_linked_list;
 use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::manifest::File;
@@ -18,7 +19,7 @@ use crate::ui::size;
 
 pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let started = Instant::now();
-    let choices = Choices::read(&host.project, host.ui)?;
+    let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(choices.has_trust()), host)?;
     }
@@ -48,28 +49,21 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 fn summary(outcome: &Outcome, seconds: f64) -> String {
-    let files = &outcome.manifest.files;
-    let total: u64 = files.iter().map(|file| file.size).sum();
-    let loaders = files.iter().filter(|file| file.ipxe.is_some()).count();
-    let mut text = match outcome.published {
-        Published::New => format!("built {} in {seconds:.1} s: ", outcome.tree),
-        Published::Unchanged => format!("{} is up to date, checked in {seconds:.1} s: ", outcome.tree),
-    };
-    let cached = loaders.saturating_sub(outcome.made);
-    let _ = writeln!(
-        text,
-        "{} files, {}; {} loaders made, {cached} from the cache",
-        files.len(),
-        size(total),
-        outcome.made
-    );
+    let Outcome { tree, published, made, .. } = outcome;
+    let Published { new, files, bytes, stamped, kept, same, root } = published;
+    let what = if *new { "built" } else { "checked" };
+    let mut text = format!("{what} {tree} in {seconds:.1} s: {files} files, {}", size(*bytes));
+    let _ = write!(text, "; {made} bases made, {stamped} loaders stamped, {kept} kept");
+    if *same > 0 {
+        let _ = write!(text, ", {same} hard links to others");
+    }
+    text.push('\n');
     // A thousand sites are told by number, not by name.
-    let (lists, named): (Vec<&File>, Vec<&File>) =
-        files.iter().filter(|file| file.site.is_none()).partition(|file| is_linked_list(&file.path));
+    let (lists, named): (Vec<&File>, Vec<&File>) = root.iter().partition(|file| is_linked_list(&file.path));
     for file in named {
         let _ = writeln!(text, "  {}  {:>10}  {}", file.sha256, size(file.size), file.path);
     }
-    let sited = files.iter().filter(|file| file.site.is_some()).count();
+    let sited = files - root.len();
     if sited > 0 {
         let _ = writeln!(text, "  and {sited} files for sites below sites/");
     }
@@ -83,19 +77,24 @@ fn summary(outcome: &Outcome, seconds: f64) -> String {
     }
     let _ = writeln!(
         text,
-        "next: copy the tree to the root of your TFTP server; `cargo xtask verify {}` checks it any time",
-        outcome.tree
+        "next: copy the tree to the root of your TFTP server; `cargo xtask verify {tree}` checks it any time"
     );
     text
 }
 
 fn object(outcome: &Outcome, seconds: f64) -> Value {
+    let Published { new, files, bytes, stamped, kept, same, root } = &outcome.published;
     json!({
         "tree": outcome.tree,
-        "published": outcome.published == Published::New,
-        "loaders-made": outcome.made,
+        "published": new,
+        "bases-made": outcome.made,
+        "loaders-stamped": stamped,
+        "loaders-kept": kept,
+        "hard-links": same,
         "seconds": seconds,
-        "files": outcome.manifest.files,
+        "files": files,
+        "bytes": bytes,
+        "root": root,
         "archive": outcome.archive.as_ref().map(|(path, sha256, bytes)| json!({ "path": path, "sha256": sha256, "size": bytes })),
     })
 }

@@ -2,6 +2,7 @@
 
 use camino::Utf8Path;
 use netboot_loaders::build_loaders::{self, Choices, fetch};
+use netboot_loaders::choices::sites::Options;
 use netboot_loaders::source::bundle;
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use crate::host::{Host, absolute};
 use crate::ui::size;
 
 pub(super) fn run(out: Option<&Utf8Path>, origins: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
-    let pins = Choices::read(&host.project, host.ui)?.pins;
+    let pins = Choices::read(&host.project, &Options::default(), host.ui)?.pins;
     let cache = host.cache()?;
     fetch(&pins, &cache, &Host::origins(origins)?, host.ui)?;
     let path = out.map_or_else(|| Ok(host.project.default_bundle(env!("CARGO_PKG_VERSION"))), absolute)?;

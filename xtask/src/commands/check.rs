@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use netboot_loaders::build_loaders::{Choices, fetch};
+use netboot_loaders::choices::sites::Options;
 use netboot_loaders::progress::Progress;
 use netboot_loaders::toolchain::needs;
 use serde_json::json;
@@ -81,7 +82,7 @@ struct Tests {
 }
 
 fn tests(args: &Check, host: &Host<'_>) -> Result<Tests, Failure> {
-    let sources = Choices::read(&host.project, host.ui)
+    let sources = Choices::read(&host.project, &Options::default(), host.ui)
         .map_err(Failure::from)
         .and_then(|choices| Ok(fetch(&choices.pins, &host.cache()?, &Host::origins(&args.origins)?, host.ui)?));
     // What is not as pinned is a failure; what is not to be had is a reason to skip.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use netboot_loaders::boot_test::kit::search_path;
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::build_loaders::Choices;
+use netboot_loaders::choices::sites::Options;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::toolchain::install_lines;
 use netboot_loaders::toolchain::needs::{self, Need};
@@ -18,7 +19,7 @@ use crate::host::Host;
 
 pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     // Whether certificates are embedded is known only once the choices can be read.
-    let trust = Choices::read(&host.project, &Silent).is_ok_and(|choices| choices.has_trust());
+    let trust = Choices::read(&host.project, &Options::default(), &Silent).is_ok_and(|choices| choices.has_trust());
     let needs = match args.work {
         Work::Build => needs::build(trust),
         Work::BootTest => needs::boot_test(),

@@ -1,6 +1,7 @@
 //! `cargo xtask fetch`
 
 use netboot_loaders::build_loaders::{Choices, fetch};
+use netboot_loaders::choices::sites::Options;
 use netboot_loaders::source::syslinux::archive_record;
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use crate::exit::Failure;
 use crate::host::Host;
 
 pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
-    let choices = Choices::read(&host.project, host.ui)?;
+    let choices = Choices::read(&host.project, &Options::default(), host.ui)?;
     let cache = host.cache()?;
     fetch(&choices.pins, &cache, &Host::origins(args)?, host.ui)?;
     let (ipxe, syslinux) = (&choices.pins.ipxe, &choices.pins.syslinux);

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use netboot_loaders::build_loaders::{Choices, Request, build_loaders, fetch};
+use netboot_loaders::choices::sites::Options;
 use netboot_loaders::paths::ReleaseNames;
 use netboot_loaders::process::{Command, find_program};
 use netboot_loaders::release::{self, Release};
 use netboot_loaders::toolchain::needs;
+use netboot_loaders::tree::verify;
 use serde_json::json;
 
 use super::install;
@@ -48,7 +50,7 @@ pub(super) fn run(args: &cli::Release, host: &Host<'_>) -> Result<(), Failure> {
 
 /// Builds the tree, and writes all files.
 fn write(args: &cli::Release, host: &Host<'_>) -> Result<Release, Failure> {
-    let choices = Choices::read(&host.project, host.ui)?;
+    let choices = Choices::read(&host.project, &Options::default(), host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(choices.has_trust()), host)?;
     }
@@ -72,7 +74,8 @@ fn write(args: &cli::Release, host: &Host<'_>) -> Result<Release, Failure> {
     let Some((packed, digest, _)) = &built.archive else {
         return Err(Failure::new(FAILURE, "the tree was not packed"));
     };
-    let tree = (&cache, &built.manifest, (packed.as_path(), *digest));
+    let manifest = verify::manifest(&built.tree).map_err(release::Error::from)?;
+    let tree = (&cache, &manifest, (packed.as_path(), *digest));
     Ok(release::write(&host.project, &pins, tree, &folder, host.ui)?)
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use camino::Utf8Path;
 use netboot_loaders::build_loaders::{self, Choices};
+use netboot_loaders::choices::sites::Options;
 use netboot_loaders::fs::{self, Lock};
 use netboot_loaders::known_toolchains::{self, KnownToolchain, recognise};
 use netboot_loaders::paths::{Cache, is_linked_list};
@@ -31,7 +32,7 @@ const EXPLAINED: usize = 4;
 const SHOWN: usize = 120;
 
 pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
-    let mut choices = Choices::read(&host.project, host.ui)?;
+    let mut choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(choices.has_trust()), host)?;
         install::missing(&needs::variations(), host)?;
@@ -136,7 +137,7 @@ fn list(means: &Means, host: &Host<'_>) {
 }
 
 fn record(name: &str, plan: &Plan, report: &Report, host: &Host<'_>) -> Result<(), Failure> {
-    let Some(known) = KnownToolchain::of(name, plan, &report.built) else {
+    let Some(known) = KnownToolchain::of(name, plan, &report.manifest.files) else {
         let text = "found no loader in the root of the tree that is built in the default configuration and without patches, wanted one to record";
         return Err(Failure::new(FAILURE, text));
     };
@@ -195,7 +196,7 @@ fn same(plan: &Plan, report: &Report) -> String {
     for cause in &report.causes {
         let _ = writeln!(text, "  although this differs: {cause}");
     }
-    for known in recognise(plan, &report.built).iter().filter(|known| known.different.is_empty()) {
+    for known in recognise(plan, &report.manifest.files).iter().filter(|known| known.different.is_empty()) {
         let _ = writeln!(text, "  the very bytes that {} gives, by vendor/toolchains.toml", known.name);
     }
     text + &times(report)

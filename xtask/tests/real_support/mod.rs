@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::choices::pins::{IpxePin, Pins};
-use netboot_loaders::choices::script::SLOT;
 use netboot_loaders::paths::Cache;
 use netboot_loaders::source::ipxe::Source;
+use netboot_loaders::stamp::slot::{Slot, SlotSize};
 use netboot_loaders::{fs, source};
 use tempfile::TempDir;
 
@@ -42,9 +42,7 @@ pub fn sources() -> Result<&'static Real, String> {
 
 /// The script in its slot, as the tool pads it.
 pub fn scripted(script: &str) -> Vec<u8> {
-    let mut bytes = script.as_bytes().to_vec();
-    bytes.resize(SLOT, b'\n');
-    bytes
+    Slot::fill(script.as_bytes(), SlotSize::DEFAULT).unwrap().bytes().to_vec()
 }
 
 impl Real {

@@ -2,7 +2,10 @@
 //!
 //! Knows no stage and spells no path: callers bring them.
 
-use std::fs::{File, OpenOptions, TryLockError};
+mod folders;
+mod lock;
+
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
@@ -11,8 +14,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use tempfile::NamedTempFile;
 
+pub use self::folders::{EntryKind, is_mount_point, remove_empty_folders, walk};
+pub use self::lock::Lock;
+
 use crate::digest::Sha256Digest;
-use crate::progress::{Kind, Progress, Task};
 
 /// A file operation that failed, on which path.
 #[derive(Debug, thiserror::Error)]
@@ -151,14 +156,6 @@ pub fn symlink(target: &Utf8Path, path: &Utf8Path) -> Result<()> {
     std::os::unix::fs::symlink(target, path).map_err(failing("link", path))
 }
 
-/// Whether `path` is where another file system begins.
-#[must_use]
-pub fn is_mount_point(path: &Utf8Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let device = |path: &Utf8Path| path.metadata().map(|metadata| metadata.dev()).ok();
-    path.exists() && device(path) != path.parent().and_then(device)
-}
-
 /// Removes a file; nothing to remove is fine.
 ///
 /// # Errors
@@ -272,82 +269,46 @@ pub fn sha256(path: &Utf8Path) -> Result<(Sha256Digest, u64)> {
     Sha256Digest::of_reader(&mut reader).map_err(failing("read", path))
 }
 
-/// What stands at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A regular file.
-    File,
-    /// A symbolic link, a device, a socket or a pipe.
-    Other,
-}
-
-/// All that is below `root` but folders, as paths relative to it, sorted bytewise.
+/// Makes `to` another name of the file `from`; where the file system has no such thing, a copy.
 ///
 /// # Errors
 ///
-/// [`Error`], also for a name that is not UTF-8.
-pub fn walk(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
-    let mut found = Vec::new();
-    let mut folders = vec![Utf8PathBuf::new()];
-    while let Some(folder) = folders.pop() {
-        let absolute = root.join(&folder);
-        let entries = absolute.read_dir_utf8().map_err(failing("list", &absolute))?;
-        for entry in entries {
-            let entry = entry.map_err(failing("list", &absolute))?;
-            let kind = entry.file_type().map_err(failing("list", entry.path()))?;
-            let relative = folder.join(entry.file_name());
-            if kind.is_dir() {
-                folders.push(relative);
-            } else {
-                found.push((relative, if kind.is_file() { EntryKind::File } else { EntryKind::Other }));
-            }
-        }
-    }
-    found.sort_unstable_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
-    Ok(found)
+/// [`Error`].
+pub fn link_or_copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    remove_file(to)?;
+    let linked = std::fs::hard_link(from, to);
+    let made = linked.or_else(|_| std::fs::copy(from, to).map(drop));
+    made.map_err(failing("write", to))?;
+    set_mode(to, 0o644)
 }
 
-/// A lock between processes, held until dropped (or until the process ends, however it ends).
-#[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+/// Writes a file with mode 0644 in place of any that is there, without waiting for the disk: see [`sync_all_of`].
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn write_anew(path: &Utf8Path, content: &[u8]) -> Result<()> {
+    remove_file(path)?;
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(content)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o644))
+    };
+    write().map_err(failing("write", path))
+}
 
-impl Lock {
-    /// Takes the lock at `path`. While another process holds it, says so and waits; `Ok(None)`
-    /// when cancelled meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] where the lock file cannot be made.
-    pub fn acquire(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
-        create_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(failing("open", path))?;
-        let mut waiting = None;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::Error(error)) => return Err(Error::new("lock", path, error)),
-                Err(TryLockError::WouldBlock) => {
-                    if progress.cancelled() {
-                        return Ok(None);
-                    }
-                    waiting.get_or_insert_with(|| {
-                        Task::start(progress, Kind::Wait, format!("for another build to release `{path}`"), None)
-                    });
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-            }
-        }
-        if let Some(task) = waiting {
-            task.finish("released");
-        }
-        Ok(Some(Self(file)))
-    }
+/// Waits until everything on the file system of `path` is on the disk.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn sync_all_of(path: &Utf8Path) -> Result<()> {
+    rustix::fs::syncfs(open(path)?).map_err(|error| Error::new("sync", path, error.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::{Event, Silent};
 
     fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -378,22 +339,5 @@ mod tests {
         create_dir_all(&target.join("by-a-folder")).unwrap();
         write_atomic(&target, b"x").unwrap_err();
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_held_lock_is_waited_for_and_a_cancelled_wait_ends() {
-        struct Impatient;
-        impl Progress for Impatient {
-            fn report(&self, _: &Event) {}
-            fn cancelled(&self) -> bool {
-                true
-            }
-        }
-        let (_guard, folder) = folder();
-        let path = folder.join("lock");
-        let held = Lock::acquire(&path, &Silent).unwrap().unwrap();
-        assert!(Lock::acquire(&path, &Impatient).unwrap().is_none());
-        drop(held);
-        assert!(Lock::acquire(&path, &Impatient).unwrap().is_some());
     }
 }

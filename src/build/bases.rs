@@ -1,0 +1,112 @@
+//! Bases in the cache: kept under the key of all that went in, each with the list of what was linked into it,
+//! and a record of everything. One that does not match its record is not there.
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Content, Sha256Digest};
+use crate::fs;
+use crate::paths::{BasePaths, Cache};
+use crate::stamp::base::{Base, Kind, Record};
+
+/// A base as it was built.
+#[derive(Debug, Clone)]
+pub struct BuiltBase {
+    /// What is stamped.
+    pub base: Base,
+    /// The list of what was linked into it.
+    pub linked: String,
+    /// Where its parts are kept; `zbin` is there for a BIOS loader only.
+    pub paths: BasePaths,
+}
+
+/// What is kept of a base.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Kept {
+    base: Record,
+    linked: Content,
+    /// The program that packs a BIOS loader.
+    zbin: Option<Content>,
+}
+
+/// Keeps `base` under `key`, with the text `linked` and for a BIOS loader the program `zbin`.
+///
+/// # Errors
+///
+/// [`fs::Error`].
+pub fn store(
+    cache: &Cache,
+    key: &Sha256Digest,
+    base: Base,
+    linked: String,
+    zbin: Option<&[u8]>,
+) -> Result<BuiltBase, fs::Error> {
+    let paths = cache.base(key);
+    let kept =
+        Kept { base: base.record().clone(), linked: Content::of(linked.as_bytes()), zbin: zbin.map(Content::of) };
+    fs::write_atomic(&paths.image(), base.image())?;
+    fs::write_atomic(&paths.zinfo(), base.zinfo())?;
+    fs::write_atomic(&paths.linked(), linked.as_bytes())?;
+    if let Some(zbin) = zbin {
+        fs::write_atomic(&paths.zbin(), zbin)?;
+        fs::set_mode(&paths.zbin(), 0o755)?;
+    }
+    fs::write_atomic(&paths.record(), serde_json::json!(kept).to_string().as_bytes())?;
+    Ok(BuiltBase { base, linked, paths })
+}
+
+/// The base under `key`, where everything of it is there and as recorded.
+///
+/// # Errors
+///
+/// [`fs::Error`] where it is there and cannot be read.
+pub fn find(cache: &Cache, key: &Sha256Digest) -> Result<Option<BuiltBase>, fs::Error> {
+    let paths = cache.base(key);
+    let Some(record) = fs::read_if_exists(&paths.record())? else { return Ok(None) };
+    let Ok(Kept { base, linked, zbin }) = serde_json::from_slice(&record) else { return Ok(None) };
+    let as_recorded = |path: &Utf8Path, wanted: Content| -> Result<Option<Vec<u8>>, fs::Error> {
+        Ok(fs::read_if_exists(path)?.filter(|bytes| Content::of(bytes) == wanted))
+    };
+    let Some(text) = as_recorded(&paths.linked(), linked)? else { return Ok(None) };
+    if let Some(zbin) = zbin
+        && as_recorded(&paths.zbin(), zbin)?.is_none()
+    {
+        return Ok(None);
+    }
+    let Some(image) = as_recorded(&paths.image(), base.image)? else { return Ok(None) };
+    let zinfo = match base.kind {
+        Kind::Efi { .. } => Vec::new(),
+        Kind::Bios { zinfo, .. } => as_recorded(&paths.zinfo(), zinfo)?.unwrap_or_default(),
+    };
+    let Ok(base) = Base::open(base, image, zinfo) else { return Ok(None) };
+    Ok(Some(BuiltBase { base, linked: String::from_utf8_lossy(&text).into_owned(), paths }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stamp::slot::{Slot, SlotSize};
+
+    #[test]
+    fn an_entry_that_does_not_match_its_record_is_not_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(camino::Utf8Path::from_path(folder.path()).unwrap());
+        let key = Sha256Digest::of(b"key");
+        assert!(find(&cache, &key).unwrap().is_none());
+        let image = Slot::sentinel(SlotSize::DEFAULT).bytes().to_vec();
+        let zinfo = [&b"COPY"[..], &[0; 4], &[0, 16, 0, 0], &[1, 0, 0, 0]].concat();
+        let base = Base::capture_bios("x.pxe", image.clone(), zinfo, &image, SlotSize::DEFAULT).unwrap();
+        let keep = || store(&cache, &key, base.clone(), "linked".into(), Some(b"zbin")).unwrap();
+        let paths = keep().paths;
+        let found = find(&cache, &key).unwrap().unwrap();
+        assert_eq!((found.base.record(), found.linked.as_str()), (base.record(), "linked"));
+        for part in [paths.image(), paths.zinfo(), paths.zbin(), paths.linked(), paths.record()] {
+            keep();
+            std::fs::write(&part, b"changed").unwrap();
+            assert!(find(&cache, &key).unwrap().is_none(), "{part}");
+            std::fs::remove_file(&part).unwrap();
+            assert!(find(&cache, &key).unwrap().is_none(), "{part}");
+        }
+    }
+}

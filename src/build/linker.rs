@@ -1,0 +1,145 @@
+//! A build tree at work: iPXE's make embeds a slot and links loaders. The first time it compiles, later it
+//! only links.
+
+use std::rc::Rc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::make::{self, Goals, Make};
+use super::work::WorkTree;
+use super::{Error, Workshop, diagnose};
+use crate::choices::loader::Loader;
+use crate::fs;
+use crate::plan::Build;
+use crate::progress::{Kind, Task};
+use crate::source::ipxe::Source;
+use crate::stamp::slot::Slot;
+use crate::tree::header;
+
+/// Links the loaders of one build, with one slot after another.
+pub struct Linker<'a> {
+    build: &'a Build,
+    tree: WorkTree,
+    workshop: Workshop<'a>,
+    /// What was there before make ran, in a tree that is not sealed yet.
+    exported: Vec<Utf8PathBuf>,
+}
+
+impl<'a> Linker<'a> {
+    /// Takes the build tree of `build`; `source` is asked where that has to be made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn open(
+        build: &'a Build,
+        workshop: &Workshop<'a>,
+        source: &mut dyn FnMut() -> Result<Rc<Source>, Error>,
+    ) -> Result<Self, Error> {
+        let tree = WorkTree::open(build, workshop, source)?.ok_or(Error::Cancelled)?;
+        Ok(Self::new(build, tree, *workshop))
+    }
+
+    /// The same with a tree that was opened before.
+    pub(super) fn new(build: &'a Build, tree: WorkTree, workshop: Workshop<'a>) -> Self {
+        Self { build, tree, workshop, exported: Vec::new() }
+    }
+
+    /// Where make runs.
+    #[must_use]
+    pub fn src(&self) -> Utf8PathBuf {
+        self.tree.paths().src()
+    }
+
+    /// All that the last make said.
+    #[must_use]
+    pub fn log(&self) -> Utf8PathBuf {
+        self.tree.paths().log()
+    }
+
+    pub(super) fn workshop(&self) -> &Workshop<'a> {
+        &self.workshop
+    }
+
+    /// Runs make once, for `loaders` with `slot`, which `name` names for people.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Make`].
+    pub fn link(&mut self, slot: &Slot, loaders: &[Loader], goals: Goals, name: &str) -> Result<(), Error> {
+        let Some(first) = loaders.first() else { return Ok(()) };
+        let paths = self.tree.paths().clone();
+        let compiled = self.tree.is_compiled();
+        if !compiled {
+            // Before the slot is there: it changes from make to make, so the seal must not cover it.
+            self.exported = fs::walk(&paths.tree())?.into_iter().map(|(path, _)| path).collect();
+        }
+        self.tree.embed(slot, &make::embedded_object(*first))?;
+        let Workshop { pin, settings, progress, .. } = self.workshop;
+        let command = Make { pin, config: &self.build.config, settings }.command(&paths, loaders, goals);
+        let kind = if compiled { Kind::Link } else { Kind::Make };
+        let names = loaders.iter().map(|loader| loader.as_str()).collect::<Vec<_>>().join(", ");
+        let total = compiled.then_some(loaders.len() as u64);
+        let mut task = Task::start(progress, kind, format!("{names} with {name}"), total);
+        let counted = if compiled { "  [FINISH] " } else { "  [BUILD] " };
+        let list = paths.src().join(make::object_list(*first));
+        let mut objects = None;
+        let run = command.run(progress, &mut |line| {
+            if line.starts_with(counted) {
+                if !compiled && objects.is_none() {
+                    objects =
+                        std::fs::read_to_string(&list).ok().map(|text| text.split_ascii_whitespace().count() as u64);
+                }
+                task.set(task.done() + 1, total.or(objects));
+            }
+        });
+        if let Err(process) = run {
+            if progress.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let log = fs::read(&paths.log()).unwrap_or_default();
+            let lines: Vec<String> = String::from_utf8_lossy(&log).lines().map(str::to_owned).collect();
+            return Err(Error::Make { known: diagnose::known(&lines), process });
+        }
+        task.finish(if compiled { "linked" } else { "made" });
+        Ok(())
+    }
+
+    /// Seals the tree, if it was compiled just now. What is only of use meanwhile has to be gone.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn seal(&mut self) -> Result<(), fs::Error> {
+        if self.tree.is_compiled() { Ok(()) } else { self.tree.seal(&self.exported) }
+    }
+
+    /// The loader that make made, once it is known to be one, with `slot`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unexpected`].
+    pub fn loader(&self, loader: Loader, slot: &Slot) -> Result<Vec<u8>, Error> {
+        let src = self.src();
+        let content = fs::read(&src.join(loader.target()))?;
+        let (kind, arch) = header::loader_kind(loader);
+        header::check(&content, kind, Some(arch)).map_err(|error| self.unexpected(loader, error.to_string()))?;
+        let object = make::embedded_object(loader);
+        let embedded = fs::read(&src.join(&object))?;
+        let mut holders: Vec<(&Utf8Path, &[u8])> = vec![(&object, &embedded)];
+        if loader.platform().holds_script_verbatim() {
+            holders.push((Utf8Path::new(loader.as_str()), &content));
+        }
+        for (name, bytes) in holders {
+            let count = memchr::memmem::find_iter(bytes, slot.bytes()).count();
+            if count != 1 {
+                return Err(self.unexpected(loader, format!("`{name}` holds its script {count} times, wanted once")));
+            }
+        }
+        Ok(content)
+    }
+
+    pub(super) fn unexpected(&self, loader: Loader, problem: String) -> Error {
+        Error::Unexpected { target: loader.target(), problem, log: self.log() }
+    }
+}

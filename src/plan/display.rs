@@ -1,0 +1,54 @@
+//! A plan for people.
+
+use std::fmt;
+
+use super::{Origin, Other, Plan, PlannedFile, Stamped};
+use crate::build::make;
+
+/// So many loaders of sites are shown.
+const SHOWN: usize = 20;
+
+impl fmt::Display for Plan {
+    /// The plan for a person, one line a step.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pins = &self.inputs.pins;
+        writeln!(f, "iPXE {} at commit {}", pins.ipxe.version, pins.ipxe.commit)?;
+        for patch in &self.inputs.patches {
+            writeln!(f, "  patch {}", patch.name)?;
+        }
+        for build in &self.builds {
+            writeln!(f, "build {} (configuration `{}`)", build.name(), build.config.name)?;
+            writeln!(f, "  make {}", make::variables(&pins.ipxe, &build.config).join(" "))?;
+            for (size, loaders) in &build.bases {
+                let loaders: Vec<&str> = loaders.keys().map(|loader| loader.as_str()).collect();
+                writeln!(f, "  link bases of {}, with a slot of {size} bytes", loaders.join(", "))?;
+            }
+        }
+        writeln!(f, "tree")?;
+        let mut sited: usize = 0;
+        for PlannedFile { path, origin } in self.files() {
+            match origin {
+                Origin::Stamped(Stamped { loader, site, .. }) => {
+                    sited += usize::from(site.name.is_some());
+                    if site.name.is_none() || sited <= SHOWN {
+                        let (source, slot) = (site.source(), site.slot_sha256.short());
+                        writeln!(
+                            f,
+                            "  {path} = {loader} with {source} (slot {slot}), configuration `{}`",
+                            site.config.name
+                        )?;
+                    }
+                }
+                Origin::Other(Other::Linked { loader, config, .. }) => {
+                    writeln!(f, "  {path} = what is linked into {loader}, configuration `{config}`")?;
+                }
+                Origin::Other(Other::Member(member)) => {
+                    writeln!(f, "  {path} = {} of syslinux {}", member.path, pins.syslinux.version)?;
+                }
+                Origin::Other(Other::Text(text)) => writeln!(f, "  {path} = {} bytes of text", text.len())?,
+            }
+        }
+        let more = sited.saturating_sub(SHOWN);
+        if more > 0 { writeln!(f, "  and {more} loaders of sites more") } else { Ok(()) }
+    }
+}

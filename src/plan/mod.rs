@@ -1,0 +1,351 @@
+//! All that is to be done, computed before anything is done: a pure function of pins, choices,
+//! patches and toolchain.
+
+mod display;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::build::make;
+use crate::choices::ipxe_config::IpxeConfig;
+use crate::choices::loader::{Loader, Platform};
+use crate::choices::pins::{MemberPin, Pins};
+use crate::choices::sites::{Site, Sites};
+use crate::digest::Sha256Digest;
+use crate::known_toolchains::KnownToolchain;
+use crate::paths;
+use crate::source::ipxe::Patch;
+use crate::stamp::slot::SlotSize;
+use crate::toolchain::Toolchain;
+
+/// All that is to be done for a tree.
+#[derive(Debug)]
+pub struct Plan {
+    /// The builds, in the order of their names; each is independent of the others.
+    pub builds: Vec<Build>,
+    /// What goes in.
+    pub inputs: Inputs,
+    /// The root of the tree, if it has loaders of its own, then the sites in the order of their folders.
+    sites: Vec<Bound>,
+    /// The other files, sorted bytewise by path.
+    others: Vec<(Utf8PathBuf, Other)>,
+}
+
+/// What goes in.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// The pins.
+    pub pins: Pins,
+    /// The patches, in the order in which they are applied.
+    pub patches: Vec<Patch>,
+    /// The toolchain.
+    pub toolchain: Toolchain,
+    /// What known toolchains give; decides about nothing.
+    pub known: Vec<KnownToolchain>,
+}
+
+/// One platform in one configuration: a build tree of its own.
+#[derive(Debug)]
+pub struct Build {
+    /// The platform.
+    pub platform: Platform,
+    /// The configuration.
+    pub config: Arc<IpxeConfig>,
+    /// Identifies all that decides about the objects. Another key, other objects.
+    pub key: Sha256Digest,
+    /// What is linked from the objects: bases, each with its key, by the size of their slots.
+    pub bases: BTreeMap<SlotSize, BTreeMap<Loader, Sha256Digest>>,
+}
+
+/// A site, with the keys of the bases that its loaders are stamped from.
+#[derive(Debug)]
+struct Bound {
+    site: Site,
+    bases: Arc<BTreeMap<Loader, Sha256Digest>>,
+}
+
+/// A file of the tree.
+#[derive(Debug, Clone)]
+pub struct PlannedFile<'p> {
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
+    /// Where it comes from.
+    pub origin: Origin<'p>,
+}
+
+/// Where a file of the tree comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin<'p> {
+    /// It is stamped.
+    Stamped(Stamped<'p>),
+    /// It is no loader of iPXE.
+    Other(&'p Other),
+}
+
+/// A loader with a script.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamped<'p> {
+    /// Which loader.
+    pub loader: Loader,
+    /// The key of its base.
+    pub base: Sha256Digest,
+    /// The site whose it is, or the root of the tree.
+    pub site: &'p Site,
+}
+
+/// A file that is no loader of iPXE.
+#[derive(Debug, Clone)]
+pub enum Other {
+    /// It is the list of what is linked into a loader; the same for each script.
+    Linked {
+        /// Which loader.
+        loader: Loader,
+        /// The key of a base that it is about.
+        key: Sha256Digest,
+        /// The name of the configuration.
+        config: String,
+    },
+    /// It is a pinned syslinux file.
+    Member(MemberPin),
+    /// It is a text of the project.
+    Text(Vec<u8>),
+}
+
+impl Build {
+    /// The name of the build and of its build tree. A changed configuration keeps its name, and so
+    /// takes the place of what was built of it before.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = format!("{}-{}", self.platform, self.config.name);
+        if self.config.trust.is_empty() { name } else { format!("{name}-{}", self.config.digest().short()) }
+    }
+}
+
+impl Plan {
+    /// Computes the plan.
+    #[must_use]
+    pub fn new(inputs: Inputs, sites: Sites) -> Self {
+        let Sites { default, sites, members, pxelinux_config, .. } = sites;
+        let mut binder = Binder { inputs: &inputs, builds: BTreeMap::new(), known: BTreeMap::new() };
+        let all = default.into_iter().chain(sites);
+        let sites: Vec<Bound> = all.map(|site| Bound { bases: binder.bases(&site), site }).collect();
+        let mut builds: Vec<Build> = binder.builds.into_values().collect();
+        builds.sort_by_key(Build::name);
+        let mut others = linked(&builds);
+        others.extend(members.into_iter().map(|member| (member.name.clone().into(), Other::Member(member))));
+        others.extend(pxelinux_config.map(|text| (paths::PXELINUX_DEFAULT.into(), Other::Text(text))));
+        others.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+        Self { builds, inputs, sites, others }
+    }
+
+    /// All files of the tree, sorted bytewise by path.
+    pub fn files(&self) -> impl Iterator<Item = PlannedFile<'_>> {
+        let mut stamped =
+            self.loaders().map(|(path, loader)| PlannedFile { path, origin: Origin::Stamped(loader) }).peekable();
+        let mut others = self
+            .others
+            .iter()
+            .map(|(path, other)| PlannedFile { path: path.clone(), origin: Origin::Other(other) })
+            .peekable();
+        std::iter::from_fn(move || match (stamped.peek(), others.peek()) {
+            (Some(loader), Some(other)) if loader.path.as_str() > other.path.as_str() => others.next(),
+            (None, _) => others.next(),
+            _ => stamped.next(),
+        })
+    }
+
+    /// The loaders of iPXE among the files, sorted bytewise by path.
+    pub fn loaders(&self) -> impl Iterator<Item = (Utf8PathBuf, Stamped<'_>)> {
+        self.sites.iter().flat_map(|Bound { site, bases }| {
+            let mut loaders = site.loaders.to_vec();
+            loaders.sort_unstable_by_key(|loader| loader.as_str());
+            loaders.into_iter().map(|loader| {
+                let path = paths::loader_in_tree(site.name.as_deref(), loader.as_str());
+                (path, Stamped { loader, base: bases[&loader], site })
+            })
+        })
+    }
+
+    /// The files that are no loaders of iPXE, sorted bytewise by path.
+    pub fn others(&self) -> impl Iterator<Item = (&Utf8Path, &Other)> {
+        self.others.iter().map(|(path, other)| (path.as_path(), other))
+    }
+
+    /// How many files there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.others.len() + self.sites.iter().map(|bound| bound.site.loaders.len()).sum::<usize>()
+    }
+
+    /// Whether there is no file at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many sites have a folder of their own.
+    #[must_use]
+    pub fn site_count(&self) -> usize {
+        self.sites.iter().filter(|bound| bound.site.name.is_some()).count()
+    }
+}
+
+impl Stamped<'_> {
+    /// Identifies its bytes: the digest of its base's key and of what is in its slot.
+    #[must_use]
+    pub fn identity(&self) -> Sha256Digest {
+        Sha256Digest::of(&[self.base.as_bytes(), self.site.slot_sha256.as_bytes()].concat())
+    }
+}
+
+/// The lists of what is linked into the loaders of `builds`: one for each loader and configuration.
+fn linked(builds: &[Build]) -> Vec<(Utf8PathBuf, Other)> {
+    let mut lists = BTreeMap::new();
+    for build in builds {
+        for (loader, key) in build.bases.values().flatten() {
+            let config = build.config.name.clone();
+            let path = paths::linked_in_tree(&config, loader.as_str());
+            lists.entry(path).or_insert(Other::Linked { loader: *loader, key: *key, config });
+        }
+    }
+    lists.into_iter().collect()
+}
+
+/// Finds out which bases there have to be.
+struct Binder<'i> {
+    inputs: &'i Inputs,
+    builds: BTreeMap<(Sha256Digest, Platform), Build>,
+    /// What was found out for sites before, by what decides about it.
+    known: BTreeMap<Sort, Arc<BTreeMap<Loader, Sha256Digest>>>,
+}
+
+/// What sites have in common that need the same bases: the address of their configuration, the size of their
+/// slots, their loaders.
+type Sort = (usize, SlotSize, Vec<Loader>);
+
+impl Binder<'_> {
+    /// The keys of the bases that `site` needs.
+    fn bases(&mut self, site: &Site) -> Arc<BTreeMap<Loader, Sha256Digest>> {
+        let sort = (Arc::as_ptr(&site.config) as usize, site.slot, site.loaders.to_vec());
+        if let Some(known) = self.known.get(&sort) {
+            return Arc::clone(known);
+        }
+        let config = site.config.digest();
+        let keys = site.loaders.iter().map(|loader| {
+            let platform = loader.platform();
+            let build = self.builds.entry((config, platform)).or_insert_with(|| {
+                let key = objects_key(self.inputs, &site.config, platform);
+                Build { platform, config: Arc::clone(&site.config), key, bases: BTreeMap::new() }
+            });
+            let key = base_key(build.key, site.slot, *loader);
+            build.bases.entry(site.slot).or_default().insert(*loader, key);
+            (*loader, key)
+        });
+        let bases = Arc::new(keys.collect());
+        self.known.insert(sort, Arc::clone(&bases));
+        bases
+    }
+}
+
+/// The version of what this tool itself does to a source tree before make runs. Raise it whenever
+/// that changes, so that nothing made the old way is served.
+const RECIPE: u32 = 1;
+
+/// The version of what is kept of a base. Raise it whenever that changes, or what a base holds in its slot.
+const BASE: u32 = 1;
+
+/// Identifies a base.
+fn base_key(objects: Sha256Digest, slot: SlotSize, loader: Loader) -> Sha256Digest {
+    Sha256Digest::of(format!("base {BASE}\n{objects}\n{slot}\n{}\n", loader.target()).as_bytes())
+}
+
+/// Identifies all that decides about the objects of a build.
+fn objects_key(inputs: &Inputs, config: &IpxeConfig, platform: Platform) -> Sha256Digest {
+    let pin = &inputs.pins.ipxe;
+    let mut text = format!(
+        "objects {RECIPE}\n{}\n{}\n{}\n{}\n{}\n",
+        pin.commit,
+        pin.content,
+        config.digest(),
+        platform,
+        inputs.toolchain.digest(!config.trust.is_empty()),
+    );
+    for patch in &inputs.patches {
+        text += &format!("patch {} {}\n", patch.name, Sha256Digest::of(&patch.content));
+    }
+    for argument in make::variables(pin, config).into_iter().chain(make::environment(pin)) {
+        text += &format!("{argument}\n");
+    }
+    Sha256Digest::of(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build_loaders::Choices;
+    use crate::choices::sites::Options;
+    use crate::paths::Project;
+    use crate::progress::Silent;
+
+    fn shipped() -> Choices {
+        Choices::read(&Project::new(env!("CARGO_MANIFEST_DIR")), &Options::default(), &Silent).unwrap()
+    }
+
+    fn plan(choices: Choices, toolchain: Toolchain) -> Plan {
+        Plan::new(Inputs { pins: choices.pins, patches: choices.patches, toolchain, known: Vec::new() }, choices.sites)
+    }
+
+    #[test]
+    fn the_plan_of_the_shipped_default() {
+        let plan = plan(shipped(), Toolchain::default());
+        let pin = &plan.inputs.pins.ipxe;
+        let text = plan.to_string().replace(&pin.commit.to_string(), "<commit>");
+        assert_eq!(
+            text.replace(&format!("iPXE {} ", pin.version), "iPXE <version> "),
+            "\
+iPXE <version> at commit <commit>
+build bios-default (configuration `default`)
+  make AUTO_DEPS= GITVERSION=<commit> EMBED=embedded.ipxe EXTRA_CFLAGS=-ffile-prefix-map=<tree>=.
+  link bases of ipxe.pxe, undionly.kpxe, with a slot of 4096 bytes
+build efi-x64-default (configuration `default`)
+  make AUTO_DEPS= GITVERSION=<commit> EMBED=embedded.ipxe EXTRA_CFLAGS=-ffile-prefix-map=<tree>=.
+  link bases of ipxe.efi, with a slot of 4096 bytes
+tree
+  ipxe.efi = ipxe.efi with root-path.ipxe (slot 5b825324bef3), configuration `default`
+  ipxe.pxe = ipxe.pxe with root-path.ipxe (slot 5b825324bef3), configuration `default`
+  ldlinux.c32 = bios/com32/elflink/ldlinux/ldlinux.c32 of syslinux 6.03
+  ldlinux.e64 = efi64/com32/elflink/ldlinux/ldlinux.e64 of syslinux 6.03
+  linked-objects/default/ipxe.efi.txt = what is linked into ipxe.efi, configuration `default`
+  linked-objects/default/ipxe.pxe.txt = what is linked into ipxe.pxe, configuration `default`
+  linked-objects/default/undionly.kpxe.txt = what is linked into undionly.kpxe, configuration `default`
+  lpxelinux.0 = bios/core/lpxelinux.0 of syslinux 6.03
+  syslinux.efi = efi64/efi/syslinux.efi of syslinux 6.03
+  undionly.kpxe = undionly.kpxe with root-path.ipxe (slot 5b825324bef3), configuration `default`
+"
+        );
+    }
+
+    #[test]
+    fn whatever_goes_in_decides_about_the_keys() {
+        let keys = |plan: &Plan| plan.builds.iter().map(|build| build.key).collect::<Vec<_>>();
+        let base = keys(&plan(shipped(), Toolchain::default()));
+        assert_eq!(base, keys(&plan(shipped(), Toolchain::default())));
+        let mut changed = Vec::new();
+        let mut choices = shipped();
+        choices.pins.ipxe.epoch += 1;
+        changed.push(plan(choices, Toolchain::default()));
+        let mut choices = shipped();
+        choices.patches.push(Patch { name: "x".into(), content: Vec::new() });
+        changed.push(plan(choices, Toolchain::default()));
+        let mut choices = shipped();
+        let site = choices.sites.default.as_mut().unwrap();
+        let config = Arc::make_mut(&mut site.config);
+        config.headers.insert("general.h".into(), Vec::new());
+        changed.push(plan(choices, Toolchain::default()));
+        for plan in changed {
+            assert!(keys(&plan).iter().all(|key| !base.contains(key)), "{plan}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! From bases to loaders: the content of each file of a planned tree. Loaders are stamped; anything else is in
+//! the cache or in the plan.
+
+use std::sync::Once;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::build::Built;
+use crate::build::bases::BuiltBase;
+use crate::digest::Content;
+use crate::fs;
+use crate::parallel;
+use crate::paths::Cache;
+use crate::plan::{Origin, Other, Plan, PlannedFile, Stamped};
+use crate::process::{self, Command};
+use crate::progress::{Event, Progress};
+use crate::source::syslinux;
+use crate::stamp::slot::Slot;
+use crate::stamp::stamper::{self, Stamper};
+use crate::tree::manifest::{File, Manifest};
+
+/// Why a file has no content.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A loader cannot be stamped.
+    #[error(transparent)]
+    Stamp(#[from] stamper::Error),
+    /// iPXE's own program cannot pack a loader.
+    #[error(transparent)]
+    Zbin(#[from] process::Error),
+    /// A file in the cache changed while it was used.
+    #[error("`{0}` in the cache is not what it was a moment ago\nhint: run the command again")]
+    Changed(Utf8PathBuf),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// All that the files of a tree are made of.
+pub struct Stock<'a> {
+    /// What files there are.
+    pub plan: &'a Plan,
+    /// What loaders are stamped from.
+    pub built: &'a Built,
+    /// Where pinned files are.
+    pub cache: &'a Cache,
+    /// How many files are made at once.
+    pub threads: usize,
+    /// Who hears of it.
+    pub progress: &'a dyn Progress,
+    said: Once,
+}
+
+impl<'a> Stock<'a> {
+    /// The files of `plan`, of which everything is in `cache` or `built`.
+    #[must_use]
+    pub fn new(plan: &'a Plan, built: &'a Built, cache: &'a Cache, threads: usize, progress: &'a dyn Progress) -> Self {
+        Self { plan, built, cache, threads, progress, said: Once::new() }
+    }
+
+    /// The content of `file`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn content(&self, file: &PlannedFile<'_>, stamper: &mut Stamper) -> Result<Vec<u8>, Error> {
+        match file.origin {
+            Origin::Stamped(Stamped { base, site, .. }) => {
+                self.stamp(self.built.base(&base), &site.script().slot(), stamper)
+            }
+            Origin::Other(Other::Linked { key, .. }) => Ok(self.built.base(key).linked.clone().into_bytes()),
+            Origin::Other(Other::Member(member)) => {
+                syslinux::cached(self.cache, member)?.ok_or_else(|| Error::Changed(file.path.clone()))
+            }
+            Origin::Other(Other::Text(text)) => Ok(text.clone()),
+        }
+    }
+
+    /// The manifest of the tree, without making it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn manifest(&self) -> Result<Manifest, Error> {
+        let mut manifest = Manifest::head(self.plan);
+        let described = |stamper: &mut Stamper, file: PlannedFile<'_>| {
+            Ok(File::new(&file, Content::of(&self.content(&file, stamper)?)))
+        };
+        parallel::in_order(self.plan.files(), self.threads, described, |file| {
+            manifest.files.push(file);
+            Ok::<_, Error>(())
+        })?;
+        Ok(manifest)
+    }
+
+    fn stamp(&self, built: &BuiltBase, slot: &Slot, stamper: &mut Stamper) -> Result<Vec<u8>, Error> {
+        match stamper.stamp(&built.base, slot) {
+            Err(stamper::Error::ForeignPacker(loader)) => {
+                self.said.call_once(|| {
+                    let message = format!(
+                        "`{loader}` is packed by iPXE's own program, since the system's liblzma packs otherwise than this tool's: sites take longer"
+                    );
+                    self.progress.report(&Event::Warning { message });
+                });
+                self.zbin(built, slot)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// What iPXE's own program makes of the image of `built` with `slot`.
+    fn zbin(&self, built: &BuiltBase, slot: &Slot) -> Result<Vec<u8>, Error> {
+        let folder = self.cache.stamping();
+        fs::create_dir_all(&folder)?;
+        let scratch = tempfile::tempdir_in(&folder).map_err(|error| fs::Error::new("write to", &folder, error))?;
+        let place = Utf8Path::from_path(scratch.path()).unwrap_or(&folder);
+        let (image, packed) = (place.join("image"), place.join("packed"));
+        let patched = built.base.image_with(slot).map_err(stamper::Error::from)?;
+        fs::write_new(&image, &patched, 0o644)?;
+        let (zbin, zinfo) = (built.paths.zbin(), built.paths.zinfo());
+        Command::new(format!("pack {}", built.base.record().loader), "sh")
+            .args(["-c", "exec \"$0\" \"$1\" \"$2\" > \"$3\"", zbin.as_str()])
+            .args([image.as_str(), zinfo.as_str(), packed.as_str()])
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .output(self.progress)?;
+        Ok(fs::read(&packed)?)
+    }
+}

@@ -1,0 +1,157 @@
+//! What was stamped into a tree, written down as it happens, so that the next run need not stamp it again: after
+//! a kill, or when other sites have changed. A file beside the tree, with a line for each loader.
+//!
+//! It is a hint and no more: a loader is taken from an old tree only if its bytes have the digest that stands
+//! here, and its identity says that it would be made of the same things now.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Content, Sha256Digest};
+use crate::fs;
+
+/// A loader that was stamped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    path: Box<str>,
+    identity: Sha256Digest,
+    #[serde(flatten)]
+    content: Content,
+}
+
+/// What is known of loaders that were stamped before, by path.
+#[derive(Debug, Default)]
+pub struct Known(HashMap<Box<str>, (Sha256Digest, Content)>);
+
+impl Known {
+    /// Reads what stands in the journal at `path`. What cannot be understood, as a line that a kill has torn, is
+    /// not known.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`] where there is a journal that cannot be read.
+    pub fn read(path: &Utf8Path) -> Result<Self, fs::Error> {
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let failed = |error| fs::Error::new("read", path, error);
+        let mut known = HashMap::new();
+        for line in BufReader::new(fs::open(path)?).split(b'\n') {
+            if let Ok(Line { path, identity, content }) = serde_json::from_slice(&line.map_err(failed)?) {
+                known.insert(path, (identity, content));
+            }
+        }
+        Ok(Self(known))
+    }
+
+    /// The content that the loader at `path` had when it was stamped, if it is of this identity.
+    #[must_use]
+    pub fn content(&self, path: &Utf8Path, identity: Sha256Digest) -> Option<Content> {
+        self.0.get(path.as_str()).filter(|(known, _)| *known == identity).map(|(_, content)| *content)
+    }
+}
+
+/// A journal that is being written, for a tree that is.
+pub struct Journal {
+    /// What was there before stays, until the new tree has all that is known: a loader may be in either.
+    now: Appended,
+    next: Appended,
+}
+
+impl Journal {
+    /// Goes on with the journal at `now`, and begins one at `next` that is going to take its place.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn open(now: &Utf8Path, next: &Utf8Path) -> Result<Self, fs::Error> {
+        fs::remove_file(next)?;
+        let mut journal = Self { now: Appended::open(now)?, next: Appended::open(next)? };
+        // The last line may be torn: nothing must be added to it.
+        journal.now.write(b"\n")?;
+        Ok(journal)
+    }
+
+    /// Adds a loader of the new tree that was not known before.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn add(&mut self, path: &Utf8Path, identity: Sha256Digest, content: Content) -> Result<(), fs::Error> {
+        self.now.add(path, identity, content)?;
+        self.keep(path, identity, content)
+    }
+
+    /// Adds a loader of the new tree that was known.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn keep(&mut self, path: &Utf8Path, identity: Sha256Digest, content: Content) -> Result<(), fs::Error> {
+        self.next.add(path, identity, content)
+    }
+
+    /// Forgets what is not in the new tree.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn finish(self) -> Result<(), fs::Error> {
+        fs::rename(&self.next.path, &self.now.path)
+    }
+}
+
+struct Appended {
+    path: Utf8PathBuf,
+    file: File,
+}
+
+impl Appended {
+    fn open(path: &Utf8Path) -> Result<Self, fs::Error> {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        Ok(Self { path: path.to_owned(), file: file.map_err(|error| fs::Error::new("open", path, error))? })
+    }
+
+    fn add(&mut self, path: &Utf8Path, identity: Sha256Digest, content: Content) -> Result<(), fs::Error> {
+        let line = Line { path: path.as_str().into(), identity, content };
+        self.write(format!("{}\n", serde_json::json!(line)).as_bytes())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), fs::Error> {
+        self.file.write_all(bytes).map_err(|error| fs::Error::new("write", &self.path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_known_and_a_torn_line_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (now, next) = (folder.join("now"), folder.join("next"));
+        assert!(Known::read(&now).unwrap().0.is_empty());
+        let (one, two) = (Sha256Digest::of(b"1"), Sha256Digest::of(b"2"));
+        let content = Content::of(b"loader");
+        Journal::open(&now, &next).unwrap().add("sites/a/ipxe.efi".into(), one, content).unwrap();
+        std::fs::write(&now, [&std::fs::read(&now).unwrap()[..], b"{\"path\":\"sites/b"].concat()).unwrap();
+        let mut journal = Journal::open(&now, &next).unwrap();
+        journal.add("sites/c/ipxe.efi".into(), two, content).unwrap();
+        let known = Known::read(&now).unwrap();
+        assert_eq!(known.0.len(), 2);
+        assert_eq!(known.content("sites/a/ipxe.efi".into(), one), Some(content));
+        assert_eq!(known.content("sites/a/ipxe.efi".into(), two), None);
+        assert_eq!(known.content("sites/c/ipxe.efi".into(), two), Some(content));
+        journal.keep("sites/d/ipxe.efi".into(), one, content).unwrap();
+        journal.finish().unwrap();
+        let known = Known::read(&now).unwrap();
+        assert_eq!(known.content("sites/a/ipxe.efi".into(), one), None);
+        assert_eq!(known.content("sites/c/ipxe.efi".into(), two), Some(content));
+        assert_eq!(known.content("sites/d/ipxe.efi".into(), one), Some(content));
+    }
+}
