@@ -27,7 +27,9 @@ pub struct Plan {
     pub builds: Vec<Build>,
     /// What goes in.
     pub inputs: Inputs,
-    /// The root of the tree, if it has loaders of its own, then the sites in the order of their folders.
+    /// The root of the tree, if it has loaders of its own.
+    root: Option<Bound>,
+    /// The sites in the order of their folders.
     sites: Vec<Bound>,
     /// The other files, sorted bytewise by path.
     others: Vec<(Utf8PathBuf, Other)>,
@@ -129,42 +131,37 @@ impl Plan {
     pub fn new(inputs: Inputs, sites: Sites) -> Self {
         let Sites { default, sites, members, pxelinux_config, .. } = sites;
         let mut binder = Binder { inputs: &inputs, builds: BTreeMap::new(), known: BTreeMap::new() };
-        let all = default.into_iter().chain(sites);
-        let sites: Vec<Bound> = all.map(|site| Bound { bases: binder.bases(&site), site }).collect();
+        let mut bind = |site| Bound { bases: binder.bases(&site), site };
+        let (root, sites) = (default.map(&mut bind), sites.into_iter().map(&mut bind).collect());
         let mut builds: Vec<Build> = binder.builds.into_values().collect();
         builds.sort_by_key(Build::name);
         let mut others = linked(&builds);
         others.extend(members.into_iter().map(|member| (member.name.clone().into(), Other::Member(member))));
         others.extend(pxelinux_config.map(|text| (paths::PXELINUX_DEFAULT.into(), Other::Text(text))));
         others.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
-        Self { builds, inputs, sites, others }
+        Self { builds, inputs, root, sites, others }
     }
 
     /// All files of the tree, sorted bytewise by path.
     pub fn files(&self) -> impl Iterator<Item = PlannedFile<'_>> {
-        let mut stamped =
-            self.loaders().map(|(path, loader)| PlannedFile { path, origin: Origin::Stamped(loader) }).peekable();
-        let mut others = self
-            .others
-            .iter()
-            .map(|(path, other)| PlannedFile { path: path.clone(), origin: Origin::Other(other) })
-            .peekable();
-        std::iter::from_fn(move || match (stamped.peek(), others.peek()) {
-            (Some(loader), Some(other)) if loader.path.as_str() > other.path.as_str() => others.next(),
-            (None, _) => others.next(),
-            _ => stamped.next(),
-        })
+        let others =
+            self.others.iter().map(|(path, other)| PlannedFile { path: path.clone(), origin: Origin::Other(other) });
+        let mut own: Vec<PlannedFile<'_>> = self.root.iter().flat_map(Bound::files).chain(others).collect();
+        own.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
+        // All that the sites have stands together, in their order.
+        let first_site = self.sites.first().and_then(|site| site.files().next());
+        let behind =
+            own.split_off(own.partition_point(|file| {
+                first_site.as_ref().is_none_or(|first| file.path.as_str() < first.path.as_str())
+            }));
+        own.into_iter().chain(self.sites.iter().flat_map(Bound::files)).chain(behind)
     }
 
     /// The loaders of iPXE among the files, sorted bytewise by path.
     pub fn loaders(&self) -> impl Iterator<Item = (Utf8PathBuf, Stamped<'_>)> {
-        self.sites.iter().flat_map(|Bound { site, bases }| {
-            let mut loaders = site.loaders.to_vec();
-            loaders.sort_unstable_by_key(|loader| loader.as_str());
-            loaders.into_iter().map(|loader| {
-                let path = paths::loader_in_tree(site.name.as_deref(), loader.as_str());
-                (path, Stamped { loader, base: bases[&loader], site })
-            })
+        self.files().filter_map(|PlannedFile { path, origin }| match origin {
+            Origin::Stamped(loader) => Some((path, loader)),
+            Origin::Other(_) => None,
         })
     }
 
@@ -176,7 +173,7 @@ impl Plan {
     /// How many files there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.others.len() + self.sites.iter().map(|bound| bound.site.loaders.len()).sum::<usize>()
+        self.others.len() + self.root.iter().chain(&self.sites).map(|bound| bound.site.loaders.len()).sum::<usize>()
     }
 
     /// Whether there is no file at all.
@@ -184,11 +181,18 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
 
-    /// How many sites have a folder of their own.
-    #[must_use]
-    pub fn site_count(&self) -> usize {
-        self.sites.iter().filter(|bound| bound.site.name.is_some()).count()
+impl Bound {
+    /// The loaders, sorted bytewise by path.
+    fn files(&self) -> impl Iterator<Item = PlannedFile<'_>> {
+        let Self { site, bases } = self;
+        let mut loaders = site.loaders.to_vec();
+        loaders.sort_unstable_by_key(|loader| loader.as_str());
+        loaders.into_iter().map(|loader| PlannedFile {
+            path: paths::loader_in_tree(site.name.as_deref(), loader.as_str()),
+            origin: Origin::Stamped(Stamped { loader, base: bases[&loader], site }),
+        })
     }
 }
 
@@ -325,6 +329,26 @@ tree
   undionly.kpxe = undionly.kpxe with root-path.ipxe (slot 5b825324bef3), configuration `default`
 "
         );
+    }
+
+    #[test]
+    fn files_come_sorted_by_path_whatever_sites_there_are() {
+        for names in [&["a"][..], &["a-b", "a", "a.b", "b"], &[]] {
+            let mut choices = shipped();
+            let root = choices.sites.default.clone().unwrap();
+            let named = |name: &&str| {
+                let mut site = root.clone();
+                site.name = Some((*name).to_owned());
+                site
+            };
+            let mut sites: Vec<Site> = names.iter().map(named).collect();
+            sites.sort_by_key(|site| format!("{}/", site.name.as_deref().unwrap_or_default()));
+            choices.sites.sites = sites;
+            let plan = plan(choices, Toolchain::default());
+            let paths: Vec<Utf8PathBuf> = plan.files().map(|file| file.path).collect();
+            assert!(paths.is_sorted_by(|a, b| a.as_str() < b.as_str()), "{paths:?}");
+            assert_eq!((paths.len(), plan.loaders().count()), (plan.len(), 3 + 3 * names.len()));
+        }
     }
 
     #[test]

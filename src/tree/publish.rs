@@ -4,6 +4,8 @@
 //! system cannot swap two folders, the old tree is renamed away first; a kill between the two
 //! renames is repaired by whatever comes next.
 
+use std::collections::HashSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
@@ -185,11 +187,10 @@ impl<'a> Place<'a> {
     /// Removes what an earlier run has left that is not in the tree now.
     fn remove_others(&self, stock: &Stock<'_>) -> Result<(), fs::Error> {
         let partial = &self.staging.partial;
-        let mut planned = stock.plan.files().map(|file| file.path).peekable();
+        let mut planned: HashSet<Utf8PathBuf> = stock.plan.files().map(|file| file.path).collect();
+        planned.extend([paths::MANIFEST, paths::SHA256SUMS].map(Utf8PathBuf::from));
         for (path, _) in fs::walk(partial)? {
-            while planned.next_if(|planned| planned.as_str() < path.as_str()).is_some() {}
-            let wanted = [paths::MANIFEST, paths::SHA256SUMS].contains(&path.as_str()) || planned.peek() == Some(&path);
-            if !wanted {
+            if !planned.contains(&path) {
                 fs::remove_file(&partial.join(path))?;
             }
         }
