@@ -221,9 +221,20 @@ pub struct Request<'a> {
 /// [`Error`].
 pub fn make(plan: &Plan, sources: &Cache, origins: &Origins, workshop: &Workshop<'_>) -> Result<Built, Error> {
     let (mut built, missing) = build::recall(plan, workshop.cache)?;
+    build::run(&missing, &mut built, workshop, &mut source(plan, sources, origins, workshop))?;
+    Ok(built)
+}
+
+/// iPXE's source for `plan`, fetched and checked when it is asked for first.
+pub fn source<'a>(
+    plan: &'a Plan,
+    sources: &'a Cache,
+    origins: &'a Origins,
+    workshop: &'a Workshop<'_>,
+) -> impl FnMut() -> Result<Rc<Source>, build::Error> + use<'a> {
     // Checking every file of the source takes a second: once is enough for all build trees.
-    let mut opened = None;
-    let mut source = || {
+    let mut opened: Option<Rc<Source>> = None;
+    move || {
         if let Some(source) = &opened {
             return Ok(Rc::clone(source));
         }
@@ -235,9 +246,7 @@ pub fn make(plan: &Plan, sources: &Cache, origins: &Origins, workshop: &Workshop
         let source = Rc::new(Source::open(workshop.pin, sources, &plan.inputs.patches)?);
         opened = Some(Rc::clone(&source));
         Ok(source)
-    };
-    build::run(&missing, &mut built, workshop, &mut source)?;
-    Ok(built)
+    }
 }
 
 /// Builds what `plan` asks for, and publishes it.

@@ -39,6 +39,7 @@ pub mod build_loaders;
 pub mod release;
 
 pub mod boot_test;
+pub mod oracle;
 pub mod reproduce;
 
 pub mod update;

@@ -139,6 +139,16 @@ impl<'a> Linker<'a> {
         Ok(content)
     }
 
+    /// What the linker said of `loader`.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn link_map(&self, loader: Loader) -> Result<String, fs::Error> {
+        let map = fs::read(&self.src().join(make::link_map(loader)))?;
+        Ok(String::from_utf8_lossy(&map).into_owned())
+    }
+
     pub(super) fn unexpected(&self, loader: Loader, problem: String) -> Error {
         Error::Unexpected { target: loader.target(), problem, log: self.log() }
     }

@@ -270,7 +270,7 @@ impl Maker<'_> {
             fs::remove_file(&path)?;
             return Base::capture_bios(loader.as_str(), image, zinfo, &content, size).map_err(no_base);
         }
-        let map = self.link_map(loader)?;
+        let map = self.linker.link_map(loader)?;
         let map = LinkMap::new(&map);
         let address = |symbol| {
             let problem = format!("the linker says nothing of `{symbol}`");
@@ -294,14 +294,9 @@ impl Maker<'_> {
         }
     }
 
-    fn link_map(&self, loader: Loader) -> Result<String, fs::Error> {
-        let map = fs::read(&self.linker.src().join(make::link_map(loader)))?;
-        Ok(String::from_utf8_lossy(&map).into_owned())
-    }
-
     /// The list of what make has linked into `loader`.
     fn linked(&self, loader: Loader, sources: &Sources) -> Result<String, Error> {
-        let linked = Linked::of(&LinkMap::new(&self.link_map(loader)?), sources)?;
+        let linked = Linked::of(&LinkMap::new(&self.linker.link_map(loader)?), sources)?;
         Ok(linked.to_text(&format!("Linked into {loader} in the configuration `{}`.", self.build.config.name)))
     }
 }

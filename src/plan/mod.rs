@@ -170,10 +170,15 @@ impl Plan {
         self.others.iter().map(|(path, other)| (path.as_path(), other))
     }
 
+    /// All sites, the root of the tree first.
+    pub fn sites(&self) -> impl Iterator<Item = &Site> {
+        self.root.iter().chain(&self.sites).map(|bound| &bound.site)
+    }
+
     /// How many files there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.others.len() + self.root.iter().chain(&self.sites).map(|bound| bound.site.loaders.len()).sum::<usize>()
+        self.others.len() + self.sites().map(|site| site.loaders.len()).sum::<usize>()
     }
 
     /// Whether there is no file at all.

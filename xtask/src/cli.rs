@@ -102,11 +102,9 @@ Examples:
     /// Compares a tree or a tarball with its own manifest and checksums
     #[command(after_help = "Examples:
   cargo xtask verify                                 dist/tftp
-  cargo xtask verify netboot-loaders-0.1.0-tftp.tar.gz")]
-    Verify {
-        /// The tree or the tarball [default: dist/tftp]
-        path: Option<Utf8PathBuf>,
-    },
+  cargo xtask verify netboot-loaders-0.1.0-tftp.tar.gz
+  cargo xtask verify --against-make --sample 20      has make link the loaders of 20 sites, and compares")]
+    Verify(Verify),
     /// Says what a loader is: version, drivers, embedded script, and whether a manifest knows it
     #[command(after_help = "Examples:
   cargo xtask inspect dist/tftp/ipxe.efi

@@ -301,6 +301,28 @@ pub struct Check {
     pub origins: OriginArgs,
 }
 
+/// `verify`.
+#[derive(Args)]
+pub struct Verify {
+    /// The tree or the tarball [default: dist/tftp]
+    pub path: Option<Utf8PathBuf>,
+    /// Has iPXE's make link loaders with the scripts of some sites, and compares whole files
+    #[arg(long)]
+    pub against_make: bool,
+    /// How many sites, the root of the tree among them
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "against_make")]
+    pub sample: usize,
+    /// Picks the same sites as an earlier run [default: other ones each time]
+    #[arg(long, value_name = "NUMBER", requires = "against_make")]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
+    #[command(flatten)]
+    pub origins: OriginArgs,
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
 /// `bench`.
 #[derive(Subcommand)]
 pub enum Bench {

@@ -31,7 +31,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
         Command::BundleSources { out, origins } => bundle_sources::run(out.as_deref(), &origins, host),
         Command::Update(args) => update::run(args, host),
         Command::Doctor(args) => doctor::run(&args, host),
-        Command::Verify { path } => verify::run(path, host),
+        Command::Verify(args) => verify::run(&args, host),
         Command::Inspect(args) => inspect::run(&args, host),
         Command::Release(args) => release::run(&args, host),
         Command::Reproduce(args) => reproduce::run(&args, host),

@@ -284,7 +284,8 @@ fn explained(difference: &LoaderDifference) -> String {
     text
 }
 
-fn located(bytes: &Difference) -> String {
+/// Where two loaders differ, for people.
+pub(super) fn located(bytes: &Difference) -> String {
     let mut text = String::new();
     let place = bytes.place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
     let how_much = match bytes.sizes {

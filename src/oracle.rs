@@ -1,0 +1,149 @@
+//! The oracle: has iPXE's make embed the scripts of some sites and link their loaders, and compares whole files
+//! with those of a tree. What is stamped has to be what make gives, byte for byte.
+
+use camino::Utf8PathBuf;
+
+use crate::build::linker::Linker;
+use crate::build::make::Goals;
+use crate::build::{self, Workshop};
+use crate::build_loaders::{Origins, source};
+use crate::choices::loader::Loader;
+use crate::choices::sites::Site;
+use crate::contents::link_map::LinkMap;
+use crate::digest::Sha256Digest;
+use crate::fs;
+use crate::paths::{self, Cache};
+use crate::plan::{Build, Plan};
+use crate::reproduce::bytes::{self, Difference};
+use crate::tree::checked::CheckedTree;
+use crate::tree::manifest::Embedded;
+
+/// Why nothing could be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tree is not one of these choices.
+    #[error("`{path}` {problem}\nhint: build the tree anew with `cargo xtask build-loaders`, then ask make")]
+    OtherChoices {
+        /// The loader.
+        path: Utf8PathBuf,
+        /// How it differs from the choices.
+        problem: &'static str,
+    },
+    /// There is nothing to compare.
+    #[error("the choices have no loader of iPXE")]
+    Nothing,
+    /// Make failed.
+    #[error(transparent)]
+    Build(#[from] build::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// What is compared, and how make works.
+pub struct Question<'a> {
+    /// What the tree should be of.
+    pub plan: &'a Plan,
+    /// The tree.
+    pub tree: &'a CheckedTree,
+    /// Where the sources are.
+    pub sources: &'a Cache,
+    /// Where they may come from.
+    pub origins: &'a Origins,
+    /// Where and how make works.
+    pub workshop: &'a Workshop<'a>,
+}
+
+/// What make said.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// The sites that were looked at; the root of the tree is `None`.
+    pub sites: Vec<Option<String>>,
+    /// How many loaders were compared.
+    pub loaders: usize,
+    /// Those that differ, and how: here is what make gives, there what is in the tree.
+    pub differences: Vec<(Utf8PathBuf, Difference)>,
+}
+
+/// Compares the loaders of `count` sites, which `seed` picks.
+///
+/// # Errors
+///
+/// [`Error`]; that bytes differ is none.
+pub fn ask(question: &Question<'_>, count: usize, seed: u64) -> Result<Answer, Error> {
+    let plan = question.plan;
+    let sample = sample(plan, count, seed);
+    if sample.is_empty() {
+        return Err(Error::Nothing);
+    }
+    let mut answer = Answer { sites: sample.iter().map(|site| site.name.clone()).collect(), ..Answer::default() };
+    for site in &sample {
+        for loader in site.loaders.iter() {
+            check_choices(question.tree, site, *loader)?;
+        }
+    }
+    let mut source = source(plan, question.sources, question.origins, question.workshop);
+    for build in &plan.builds {
+        let of_build = sample.iter().filter(|site| site.config.digest() == build.config.digest());
+        let wanted: Vec<(&Site, Vec<Loader>)> = of_build
+            .map(|site| (*site, of_platform(site, build)))
+            .filter(|(_, loaders)| !loaders.is_empty())
+            .collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let mut linker = Linker::open(build, question.workshop, &mut source)?;
+        for (site, loaders) in wanted {
+            compare(&mut linker, question.tree, site, &loaders, &mut answer)?;
+        }
+    }
+    Ok(answer)
+}
+
+/// So many sites, as the digests of `seed` with their names have it.
+fn sample(plan: &Plan, count: usize, seed: u64) -> Vec<&Site> {
+    let rank = |site: &Site| Sha256Digest::of(format!("{seed} {:?}", site.name).as_bytes());
+    let mut ranked: Vec<(Sha256Digest, &Site)> = plan.sites().map(|site| (rank(site), site)).collect();
+    ranked.sort_unstable_by_key(|(rank, _)| *rank);
+    ranked.truncate(count);
+    ranked.into_iter().map(|(_, site)| site).collect()
+}
+
+fn of_platform(site: &Site, build: &Build) -> Vec<Loader> {
+    site.loaders.iter().copied().filter(|loader| loader.platform() == build.platform).collect()
+}
+
+/// Makes sure that the tree's manifest has the loader with the script that the choices give it.
+fn check_choices(tree: &CheckedTree, site: &Site, loader: Loader) -> Result<(), Error> {
+    let path = paths::loader_in_tree(site.name.as_deref(), loader.as_str());
+    let file = tree.manifest.files.iter().find(|file| file.path == path);
+    let problem = match file.map(|file| file.ipxe.as_ref()) {
+        Some(Some(Embedded { slot_sha256, .. })) if *slot_sha256 == site.slot_sha256 => return Ok(()),
+        Some(_) => "has another script in the tree than the choices give it",
+        None => "is among the choices and not in the tree",
+    };
+    Err(Error::OtherChoices { path, problem })
+}
+
+fn compare(
+    linker: &mut Linker<'_>,
+    tree: &CheckedTree,
+    site: &Site,
+    loaders: &[Loader],
+    answer: &mut Answer,
+) -> Result<(), Error> {
+    let slot = site.script().slot();
+    let name = site.name.as_deref().unwrap_or("the root of the tree");
+    linker.link(&slot, loaders, Goals::Loaders, &format!("the script of {name}"))?;
+    linker.seal()?;
+    for loader in loaders {
+        let path = paths::loader_in_tree(site.name.as_deref(), loader.as_str());
+        let (made, published) = (linker.loader(*loader, &slot)?, fs::read(&tree.root.join(&path))?);
+        answer.loaders += 1;
+        if made != published {
+            let map = linker.link_map(*loader)?;
+            answer.differences.push((path, bytes::compare(&made, &published, &LinkMap::new(&map), &[])));
+        }
+    }
+    Ok(())
+}
