@@ -85,10 +85,8 @@ pub fn ask(question: &Question<'_>, count: usize, seed: u64) -> Result<Answer, E
     let mut source = source(plan, question.sources, question.origins, question.workshop);
     for build in &plan.builds {
         let of_build = sample.iter().filter(|site| site.config.digest() == build.config.digest());
-        let wanted: Vec<(&Site, Vec<Loader>)> = of_build
-            .map(|site| (*site, of_platform(site, build)))
-            .filter(|(_, loaders)| !loaders.is_empty())
-            .collect();
+        let wanted: Vec<(&Site, Vec<Loader>)> =
+            of_build.map(|site| (*site, of_platform(site, build))).filter(|(_, loaders)| !loaders.is_empty()).collect();
         if wanted.is_empty() {
             continue;
         }

@@ -234,6 +234,9 @@ impl Progress for Joint<'_> {
     }
 }
 
+/// The symbol of a checksum over all that was linked. BIOS loaders have none.
+const BUILD_ID: &str = "build_id";
+
 /// Makes all bases of one build.
 struct Maker<'a> {
     build: &'a Build,
@@ -265,18 +268,21 @@ impl Maker<'_> {
         let src = self.linker.src();
         let no_base = |error| Error::NoBase { error, log: self.linker.log() };
         let path = src.join(make::linked(loader));
+        let map = self.linker.link_map(loader)?;
+        let map = LinkMap::new(&map);
         if loader.platform() == Platform::Bios {
+            if map.address(BUILD_ID).is_some() {
+                return Err(self.linker.unexpected(loader, "a BIOS loader with a build id cannot be stamped".into()));
+            }
             let (image, zinfo) = (fs::read(&src.join(make::image(loader)))?, fs::read(&src.join(make::zinfo(loader)))?);
             fs::remove_file(&path)?;
             return Base::capture_bios(loader.as_str(), image, zinfo, &content, size).map_err(no_base);
         }
-        let map = self.linker.link_map(loader)?;
-        let map = LinkMap::new(&map);
         let address = |symbol| {
             let problem = format!("the linker says nothing of `{symbol}`");
             map.address(symbol).ok_or_else(|| self.linker.unexpected(loader, problem))
         };
-        let addresses = Addresses { slot: address("embedded_image_1_data")?, build_id: address("build_id")? };
+        let addresses = Addresses { slot: address("embedded_image_1_data")?, build_id: address(BUILD_ID)? };
         let captured = Base::capture_efi(loader.as_str(), content, size, addresses, &mut fs::open(&path)?)
             .map_err(|error| fs::Error::new("read", &path, error))?
             .map_err(no_base)?;

@@ -99,19 +99,29 @@ fn started(ran: &Ran, kind: &str) -> usize {
 }
 
 #[test]
-fn a_second_script_is_only_linked() {
+fn a_second_script_needs_neither_compiler_nor_linker() {
     let project = Project::new();
     let first = project.build(&["--message-format", "json"]).success();
     assert_eq!((started(&first, "make"), started(&first, "link")), (2, 0));
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
     let second = project.build(&["--message-format", "json"]).success();
-    assert_eq!((started(&second, "make"), started(&second, "link")), (0, 2));
+    assert_eq!((started(&second, "make"), started(&second, "link")), (0, 0));
+    let loader = String::from_utf8_lossy(&project.read("dist/tftp/ipxe.efi")).into_owned();
+    assert!(loader.contains("#!ipxe\nshell\n\n") && !loader.contains("root-path"));
+}
+
+#[test]
+fn a_larger_slot_is_only_linked() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
+    project.sites(&sites.replace("script =", "slot = 8192\nscript ="));
+    let ran = project.build(&["--message-format", "json"]).success();
+    assert_eq!((started(&ran, "make"), started(&ran, "link")), (0, 2));
     for entry in std::fs::read_dir(project.path("cache/trees")).unwrap() {
         let log = std::fs::read_to_string(entry.unwrap().path().join("make.log")).unwrap();
         assert!(log.contains("[FINISH]") && !log.contains("[BUILD]"), "{log}");
     }
-    let loader = String::from_utf8_lossy(&project.read("dist/tftp/ipxe.efi")).into_owned();
-    assert!(loader.contains("#!ipxe\nshell\n\n") && !loader.contains("root-path"));
 }
 
 #[test]
@@ -124,17 +134,17 @@ fn what_was_changed_behind_the_tools_back_is_made_again() {
         let file = files.into_iter().find(|(path, _)| path.as_str().contains(pattern)).unwrap().0;
         std::fs::write(project.path("cache").join(file), "spoiled").unwrap();
     };
-    spoil("/loader");
+    spoil("/image");
     std::fs::write(project.tree().join("ipxe.pxe"), "spoiled").unwrap();
     spoil("src/bin/c.o");
     spoil("src/bin-x86_64-efi/c.o");
     spoil("blobs/");
     let ran = project.build(&[]).success();
-    assert!(ran.stdout.contains("1 loaders made, 2 from the cache"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("1 bases made, 1 loaders stamped, 2 kept"), "{}", ran.stdout);
     assert_eq!(project.snapshot(), before);
     // A changed source cannot be mended by removing it: the build tree is made anew.
     spoil("src/core.c");
-    spoil("/loader");
+    spoil("/image");
     project.build(&[]).success();
     assert_eq!(project.snapshot(), before);
 }

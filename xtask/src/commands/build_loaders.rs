@@ -51,9 +51,12 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
 fn summary(outcome: &Outcome, seconds: f64) -> String {
     let Outcome { tree, published, made, .. } = outcome;
     let Published { new, files, bytes, stamped, kept, same, root } = published;
-    let what = if *new { "built" } else { "checked" };
-    let mut text = format!("{what} {tree} in {seconds:.1} s: {files} files, {}", size(*bytes));
-    let _ = write!(text, "; {made} bases made, {stamped} loaders stamped, {kept} kept");
+    let mut text = if *new {
+        format!("built {tree} in {seconds:.1} s: ")
+    } else {
+        format!("{tree} is up to date, checked in {seconds:.1} s: ")
+    };
+    let _ = write!(text, "{files} files, {}; {made} bases made, {stamped} loaders stamped, {kept} kept", size(*bytes));
     if *same > 0 {
         let _ = write!(text, ", {same} hard links to others");
     }

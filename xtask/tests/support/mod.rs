@@ -107,8 +107,13 @@ impl Project {
 
     /// Everything that stands in the tree, with its content.
     pub fn snapshot(&self) -> Vec<(Utf8PathBuf, Vec<u8>)> {
-        let files = netboot_loaders::fs::walk(&self.tree()).unwrap();
-        files.into_iter().map(|(path, _)| (path.clone(), std::fs::read(self.tree().join(path)).unwrap())).collect()
+        Self::files_of(&self.tree())
+    }
+
+    /// Everything that stands in a folder, with its content.
+    pub fn files_of(folder: &Utf8Path) -> Vec<(Utf8PathBuf, Vec<u8>)> {
+        let files = netboot_loaders::fs::walk(folder).unwrap();
+        files.into_iter().map(|(path, _)| (path.clone(), std::fs::read(folder.join(path)).unwrap())).collect()
     }
 
     /// Changes the stand-in's Makefile, and pins that.
