@@ -1,8 +1,9 @@
 //! Builds, checks and publishes TFTP trees of iPXE and syslinux loaders from pinned inputs.
 //!
 //! Data flows one way: [`choices`] are read and checked, [`source`] brings pinned inputs in,
-//! [`plan`] computes all that is to be done, [`build`] does it, [`tree`] publishes it. A stage
-//! takes the value that the stage before returned. [`build_loaders`] is the whole of it.
+//! [`plan`] computes all that is to be done, [`build`] builds bases, [`stamping`] makes loaders of
+//! them, [`tree`] publishes these. A stage takes the value that the stage before returned.
+//! [`build_loaders`] is the whole of it.
 //!
 //! The library never prints, exits, or looks at the clock's date or the environment.
 

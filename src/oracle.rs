@@ -61,6 +61,8 @@ pub struct Answer {
     pub sites: Vec<Option<String>>,
     /// How many loaders were compared.
     pub loaders: usize,
+    /// How many loaders the tree has that the choices know nothing of.
+    pub unknown: usize,
     /// Those that differ, and how: here is what make gives, there what is in the tree.
     pub differences: Vec<(Utf8PathBuf, Difference)>,
 }
@@ -76,7 +78,12 @@ pub fn ask(question: &Question<'_>, count: usize, seed: u64) -> Result<Answer, E
     if sample.is_empty() {
         return Err(Error::Nothing);
     }
-    let mut answer = Answer { sites: sample.iter().map(|site| site.name.clone()).collect(), ..Answer::default() };
+    let of_tree = question.tree.manifest.files.iter().filter(|file| file.ipxe.is_some()).count();
+    let mut answer = Answer {
+        sites: sample.iter().map(|site| site.name.clone()).collect(),
+        unknown: of_tree.saturating_sub(plan.loaders().count()),
+        ..Answer::default()
+    };
     for site in &sample {
         for loader in site.loaders.iter() {
             check_choices(question.tree, site, *loader)?;

@@ -118,10 +118,9 @@ impl<'a> Stock<'a> {
         let patched = built.base.image_with(slot).map_err(stamper::Error::from)?;
         fs::write_new(&image, &patched, 0o644)?;
         let (zbin, zinfo) = (built.paths.zbin(), built.paths.zinfo());
-        Command::new(format!("pack {}", built.base.record().loader), "sh")
+        Command::new(format!("pack {}", built.base.record().loader), "/bin/sh")
             .args(["-c", "exec \"$0\" \"$1\" \"$2\" > \"$3\"", zbin.as_str()])
             .args([image.as_str(), zinfo.as_str(), packed.as_str()])
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .output(self.progress)?;
         Ok(fs::read(&packed)?)
     }

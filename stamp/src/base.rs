@@ -85,7 +85,7 @@ pub struct Record {
 
 /// What has to be done once a script is in the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Kind {
     /// The image is the loader, and its build id follows the slot's content.
     Efi {
@@ -361,7 +361,7 @@ mod tests {
         // Nor does it help to change the record, too.
         let mut text = serde_json::to_value(base.record()).unwrap();
         text["image"] = serde_json::to_value(Content::of(&loader)).unwrap();
-        text["kind"]["efi"]["build_id"]["zero"] = 7.into();
+        text["kind"]["efi"]["build-id"]["zero"] = 7.into();
         let record: Record = serde_json::from_value(text.clone()).unwrap();
         assert!(matches!(Base::open(record, loader.clone(), Vec::new()), Err(Error::BuildId { .. })));
         text["slot-offset"] = usize::MAX.into();

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let tests: [(&str, Test); 8] = [
         ("all_six_loaders_are_built_and_are_what_they_should_be", six_loaders),
-        ("the_second_time_needs_nothing_and_another_script_only_links", second_script),
+        ("the_second_time_needs_nothing_and_another_script_is_only_stamped", second_script),
         ("loaders_are_byte_for_byte_what_stock_make_gives", stock_make),
         ("the_source_bundle_another_folder_and_time_zone_give_the_same_bytes", elsewhere),
         ("a_configuration_and_a_certificate_get_into_the_loaders", configuration),
@@ -90,6 +90,15 @@ fn second_script(real: &Real) {
     real.sites(&format!(
         "[default]\nloaders = {SIX}\nscript = \"root-path.ipxe\"\n[site.rack-1]\nscript = \"robust.ipxe\"\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\n"
     ));
+    let logs = real.logs();
+    real.build(&[]);
+    assert!(real.logs() == logs, "make ran");
+    let after = real.digests();
+    assert_eq!(before["ipxe.pxe"], after["ipxe.pxe"]);
+    assert_ne!(after["ipxe.pxe"], after["sites/rack-1/ipxe.pxe"]);
+    // A larger slot takes a link, and nothing is compiled but the object that holds it.
+    let sites = std::fs::read_to_string(real.project.join("embed-scripts/sites.toml")).unwrap();
+    real.sites(&format!("{sites}slot = 8192\n"));
     real.build(&[]);
     for log in real.logs() {
         let compiled: Vec<&str> =
@@ -97,9 +106,6 @@ fn second_script(real: &Real) {
         assert!(compiled.iter().all(|line| line.ends_with("/embedded.o")), "compiled {compiled:?}");
         assert!(log.contains("[LD]"));
     }
-    let after = real.digests();
-    assert_eq!(before["ipxe.pxe"], after["ipxe.pxe"]);
-    assert_ne!(after["ipxe.pxe"], after["sites/rack-1/ipxe.pxe"]);
 }
 
 /// What a person gets with `git archive`, `make EMBED=` and one export for each platform, with
@@ -193,9 +199,9 @@ fn booted(real: &Real) {
         "[default]\nloaders = {SIX}\nscript = \"root-path.ipxe\"\n\
          [syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]\n\
          [site.patient]\nscript = \"robust.ipxe\"\nloaders = [\"ipxe.efi\"]\n\
-         [site.rack-1]\nscript = \"url.ipxe\"\nloaders = [\"undionly.kpxe\"]\n\
+         [site.rack-1]\nscript = \"url.ipxe\"\nloaders = [\"ipxe.pxe\", \"undionly.kpxe\", \"ipxe-legacy.pxe\"]\n\
          vars = {{ boot_url = \"http://192.0.2.10/racks/1.ipxe\" }}\n\
-         [site.rack-2]\nscript = \"url.ipxe\"\nloaders = [\"ipxe.efi\"]\n\
+         [site.rack-2]\nscript = \"url.ipxe\"\nloaders = [\"ipxe.efi\", \"snponly.efi\", \"ipxe-legacy.efi\"]\n\
          vars = {{ boot_url = \"http://boot.example.org/racks/2.ipxe\" }}\n"
     ));
     real.build(&["--archive"]);
@@ -203,14 +209,21 @@ fn booted(real: &Real) {
     let tarball = real.tree().with_file_name(tarball);
     let ran = Ran::from(real.command(&["boot-test", tarball.as_str()]).output().unwrap()).success();
     println!("{}", ran.stdout);
-    // Eight loaders in the root, the bug of syslinux.efi, three sites, and three scripts with their faults.
-    assert!(ran.stdout.contains("boot-test: 20 passed, 0 failed, 0 skipped"), "{}", ran.stdout);
+    // Eight loaders in the root, the bug of syslinux.efi, seven of sites, and three scripts with their faults.
+    assert!(ran.stdout.contains("boot-test: 24 passed, 0 failed, 0 skipped"), "{}", ran.stdout);
     let console = |case: &str| {
         let file = real.project.join(format!("dist/boot-test/cases/{case}/console.txt"));
         std::fs::read_to_string(file).unwrap().replace('\n', "")
     };
-    assert!(console("sites-rack-1-undionly.kpxe").contains("http://192.0.2.10/racks/1.ipxe"));
-    assert!(console("sites-rack-2-ipxe.efi").contains("http://boot.example.org/racks/2.ipxe"));
+    for loader in ["ipxe.pxe", "undionly.kpxe", "ipxe-legacy.pxe"] {
+        assert!(console(&format!("sites-rack-1-{loader}")).contains("http://192.0.2.10/racks/1.ipxe"), "{loader}");
+    }
+    for loader in ["ipxe.efi", "snponly.efi", "ipxe-legacy.efi"] {
+        assert!(
+            console(&format!("sites-rack-2-{loader}")).contains("http://boot.example.org/racks/2.ipxe"),
+            "{loader}"
+        );
+    }
     assert!(console("ipxe.pxe").contains("iPXE 2.0.0"));
     let patient = console("sites-patient-ipxe.efi-no-web-server");
     for words in ["(try 1 of 10)", "Connection reset (https://ipxe.org/", "(try 2 of 10)", "iPXE>"] {
@@ -292,7 +305,7 @@ fn killed(real: &Real) {
     assert!(String::from_utf8_lossy(&real.read("ipxe.efi")).contains("echo number 50\n"));
     // The objects survived: a build that trusts none of them gives the same bytes.
     std::fs::remove_dir_all(real.cache.join("trees")).unwrap();
-    std::fs::remove_dir_all(real.cache.join("loaders")).unwrap();
+    std::fs::remove_dir_all(real.cache.join("bases")).unwrap();
     real.build(&[]);
     assert_eq!(real.digests(), expected);
 }

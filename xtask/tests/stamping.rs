@@ -75,7 +75,10 @@ fn stamped_loaders_are_what_make_gives() {
         "{error}"
     );
     assert!(error.contains("\nhint: compare again with `--seed 1`"), "{error}");
-    // And one with another script than the choices have.
+    // Choices that know less than the tree has, or something else.
+    project.write("embed-scripts/racks.csv", &racks(0..2));
+    let ran = ask(&[]).success();
+    assert!(ran.stderr.contains("has 10 loaders that the choices do not have, and nobody asks make"), "{}", ran.stderr);
     project.write("embed-scripts/racks.csv", &racks(1..8));
     let error = ask(&["--sample", "8"]).error(3);
     assert_eq!(

@@ -7,6 +7,7 @@ use netboot_loaders::build::{Workshop, check_cache};
 use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::oracle::{self, Answer, Question};
+use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::tree::checked::{self, CheckedTree};
 use netboot_loaders::tree::verify;
 use serde_json::json;
@@ -55,7 +56,13 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
     });
     let question = Question { plan: &plan, tree: &tree, sources: &cache, origins: &origins, workshop: &workshop };
     let answer = oracle::ask(&question, args.sample, seed)?;
-    let Answer { sites, loaders, differences } = &answer;
+    let Answer { sites, loaders, unknown, differences } = &answer;
+    if *unknown > 0 {
+        let message = format!(
+            "`{path}` has {unknown} loaders that the choices do not have, and nobody asks make about these\nhint: name the inventories that it was built with, as `--sites racks.csv`"
+        );
+        host.ui.report(&Event::Warning { message });
+    }
     let what = format!("{loaders} loaders of {} of {} sites (seed {seed})", sites.len(), plan.sites().count());
     if !differences.is_empty() {
         let told: String =
