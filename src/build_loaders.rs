@@ -138,7 +138,7 @@ impl Origins {
     }
 
     /// Brings what the cache lacks out of the bundle, where there is one.
-    fn unpack(&self, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
+    pub(crate) fn unpack(&self, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
         let Some(bundle) = &self.bundle else { return Ok(()) };
         let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
         Ok(bundle::read(bundle, pins, cache, progress)?)
@@ -273,12 +273,7 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
     if request.update_baseline {
         baseline::accept(plan, request.project, &built)?;
     } else {
-        for list in baseline::check(plan, request.project, &built)? {
-            let message = format!(
-                "the baseline has no `{list}`, so nothing is compared with it\nhint: write it with `cargo xtask build-loaders --update-baseline`"
-            );
-            progress.report(&Event::Warning { message });
-        }
+        check_baseline(plan, request.project, &built, progress)?;
     }
     let published = place.publish(&Stock::new(plan, &built, cache, settings.jobs, progress))?;
     let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
@@ -297,6 +292,26 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
     let recognised = known_toolchains::recognise(plan, &published.root);
     warn_of_strangers(&recognised, progress);
     Ok(Outcome { tree: tree.to_owned(), published, recognised, made: built.made, archive })
+}
+
+/// Makes sure that nothing else is linked than the baseline of `project` says, and tells what it does not say.
+///
+/// # Errors
+///
+/// [`baseline::Error`].
+pub fn check_baseline(
+    plan: &Plan,
+    project: &Project,
+    built: &Built,
+    progress: &dyn Progress,
+) -> Result<(), baseline::Error> {
+    for list in baseline::check(plan, project, built)? {
+        let message = format!(
+            "the baseline has no `{list}`, so nothing is compared with it\nhint: write it with `cargo xtask build-loaders --update-baseline`"
+        );
+        progress.report(&Event::Warning { message });
+    }
+    Ok(())
 }
 
 /// Says where a known toolchain has given other bytes than it should.

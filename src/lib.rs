@@ -37,6 +37,7 @@ pub mod inspect;
 pub mod known_toolchains;
 
 pub mod build_loaders;
+pub mod bundle_bases;
 pub mod release;
 
 pub mod boot_test;

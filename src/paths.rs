@@ -85,6 +85,12 @@ impl Project {
         self.0.join("dist").join(ReleaseNames::new(version).sources)
     }
 
+    /// The bundle of bases that is written when no other place was asked for.
+    #[must_use]
+    pub fn default_bases(&self, version: &str) -> Utf8PathBuf {
+        self.0.join(format!("dist/netboot-loaders-{version}-bases.tar.gz"))
+    }
+
     /// Where a release goes when no other place was asked for.
     #[must_use]
     pub fn default_release(&self) -> Utf8PathBuf {

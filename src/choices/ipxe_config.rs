@@ -39,6 +39,12 @@ pub enum Error {
 }
 
 impl IpxeConfig {
+    /// Its name, which does for all but one with certificates of its own: that has its digest behind it.
+    #[must_use]
+    pub fn unique_name(&self) -> String {
+        if self.trust.is_empty() { self.name.clone() } else { format!("{}-{}", self.name, self.digest().short()) }
+    }
+
     /// Reads the configuration `name` from `folder`, the place of all configurations.
     ///
     /// # Errors

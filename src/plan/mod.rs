@@ -120,8 +120,7 @@ impl Build {
     /// takes the place of what was built of it before.
     #[must_use]
     pub fn name(&self) -> String {
-        let name = format!("{}-{}", self.platform, self.config.name);
-        if self.config.trust.is_empty() { name } else { format!("{name}-{}", self.config.digest().short()) }
+        format!("{}-{}", self.platform, self.config.unique_name())
     }
 }
 

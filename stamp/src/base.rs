@@ -68,7 +68,7 @@ pub enum Error {
 }
 
 /// What is known of a base, as it is kept beside its image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Record {
     /// The file name of the loader.
@@ -84,7 +84,7 @@ pub struct Record {
 }
 
 /// What has to be done once a script is in the image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Kind {
     /// The image is the loader, and its build id follows the slot's content.
@@ -278,6 +278,12 @@ impl Base {
 }
 
 impl Record {
+    /// The size of the slot.
+    #[must_use]
+    pub fn slot_size(&self) -> SlotSize {
+        self.slot_size
+    }
+
     fn slot(&self) -> Option<Range<usize>> {
         Some(self.slot_offset..self.slot_offset.checked_add(self.slot_size.bytes())?)
     }

@@ -16,7 +16,7 @@ const REMAINDER: Algorithm<u32> = Algorithm { xorout: 0, ..CRC_32_CKSUM };
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&REMAINDER);
 
 /// How the build id depends on the slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BuildId {
     /// The id that a slot of zero bytes would give.

@@ -123,7 +123,7 @@ impl Sha256Digest {
 }
 
 /// A file's content, as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Content {
     /// The SHA-256.
     pub sha256: Sha256Digest,

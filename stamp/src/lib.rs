@@ -1,10 +1,36 @@
 //! Stamping: a loader of iPXE is built once, and any number of sites get it with a script of their own, byte
 //! for byte what building it with that script would give.
+//!
+//! A [`Bundle`](bundle::Bundle) has the [bases](base::Base), as `cargo xtask bundle-bases` writes them. A script
+//! goes into a [`Slot`](slot::Slot). A [`Stamper`](stamper::Stamper) puts the one into the other; nothing of iPXE,
+//! make or a compiler is needed any more.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use netboot_stamp::bundle::Bundle;
+//! use netboot_stamp::slot::Slot;
+//! use netboot_stamp::stamper::Stamper;
+//!
+//! let bundle = Bundle::open(Path::new("netboot-loaders-0.1.0-bases.tar.gz"))?;
+//! let base = bundle.base("default", "undionly.kpxe").ok_or("there is no such base")?;
+//! let mut stamper = Stamper::new();
+//! for site in ["rack-1", "rack-2"] {
+//!     let script = format!("#!ipxe\ndhcp && chain http://192.0.2.10/{site}.ipxe\n");
+//!     let slot = Slot::fill(script.as_bytes(), base.slot_size())?;
+//!     std::fs::write(format!("{site}.kpxe"), stamper.stamp(base, &slot)?)?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! In a server, all threads share one bundle, and each has a stamper of its own, which has
+//! [prepared](stamper::Stamper::prepare) the BIOS bases before the first request. `examples/stamp_server.rs` is one.
 
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod base;
 pub mod build_id;
+pub mod bundle;
 pub mod digest;
 pub mod lzma;
 pub mod slot;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-use crate::base::{self, Base, Kind};
-use crate::digest::{Content, Sha256Digest};
+use crate::base::{self, Base, Kind, Record};
+use crate::digest::Content;
 use crate::lzma::{self, Encoder};
 use crate::slot::Slot;
 use crate::zbin::{self, CallFilter, Instruction, Part};
@@ -28,12 +28,12 @@ pub enum Error {
 }
 
 /// Stamps. For BIOS loaders it keeps an encoder, and what is common to all loaders of a base; so whoever stamps
-/// many keeps one of these in each thread.
+/// many keeps one of these in each thread. EFI applications need nothing of it.
 #[derive(Default)]
 pub struct Stamper {
     encoder: Option<Encoder>,
-    /// By the digests of images; `None` where this program does not give the bytes that it should.
-    packers: HashMap<Sha256Digest, Option<Packer>>,
+    /// By the records of bases; `None` where this program does not give the bytes that it should.
+    packers: HashMap<Record, Option<Packer>>,
 }
 
 impl Stamper {
@@ -43,29 +43,59 @@ impl Stamper {
         Self::default()
     }
 
-    /// The loader of `base` with `slot`, as building it with that would give. The first one of a BIOS base takes
-    /// longer, since what is common is encoded then; and the base itself is packed and compared.
+    /// Does what takes long, so that no call of [`Self::stamp`] for `base` does: encodes what is common to the
+    /// loaders of a BIOS base, packs the base itself, and compares. There is nothing to do for an EFI application.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn prepare(&mut self, base: &Base) -> Result<(), Error> {
+        match base.record().kind {
+            Kind::Efi { .. } => Ok(()),
+            Kind::Bios { loader, .. } => self.packer(base, loader).map(drop),
+        }
+    }
+
+    /// The loader of `base` with `slot`, as building it with that would give.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub fn stamp(&mut self, base: &Base, slot: &Slot) -> Result<Vec<u8>, Error> {
-        let Kind::Bios { loader, .. } = &base.record().kind else { return Ok(base.image_with(slot)?) };
+        let Kind::Bios { loader, .. } = base.record().kind else { return Ok(base.image_with(slot)?) };
         base.check(slot)?;
+        let (packer, encoder) = self.packer(base, loader)?;
+        packer.pack(base, slot.bytes(), encoder)
+    }
+
+    /// What packs the loaders of `base`, whose own one is `loader`.
+    fn packer(&mut self, base: &Base, loader: Content) -> Result<(&Packer, &mut Encoder), Error> {
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             empty => empty.insert(Encoder::new()?),
         };
-        let packer = match self.packers.entry(base.record().image.sha256) {
+        let packer = match self.packers.entry(base.record().clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(empty) => {
                 let packer = Packer::new(base, encoder)?;
                 let own = packer.pack(base, &base.image()[base.slot()], encoder)?;
-                empty.insert((Content::of(&own) == *loader).then_some(packer))
+                empty.insert((Content::of(&own) == loader).then_some(packer))
             }
         };
         let foreign = || Error::ForeignPacker(base.record().loader.clone());
-        packer.as_ref().ok_or_else(foreign)?.pack(base, slot.bytes(), encoder)
+        Ok((packer.as_ref().ok_or_else(foreign)?, encoder))
+    }
+}
+
+impl Base {
+    /// The loader with `slot`, for whoever wants one only: for a BIOS base this does each time what
+    /// [`Stamper::prepare`] does once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn stamp(&self, slot: &Slot) -> Result<Vec<u8>, Error> {
+        Stamper::new().stamp(self, slot)
     }
 }
 
@@ -259,6 +289,7 @@ mod tests {
             let (image, zinfo) = bios(&before, &after);
             let base = Base::capture_bios("x.pxe", image, zinfo.clone(), &zbin(&bios(&before, &after).0, &zinfo), SIZE);
             let base = base.unwrap();
+            stamper.prepare(&base).unwrap();
             for content in hostile() {
                 let slot = Slot::fill(&content, SIZE).unwrap();
                 let stamped = stamper.stamp(&base, &slot).unwrap();
@@ -274,6 +305,7 @@ mod tests {
         *packed.last_mut().unwrap() ^= 1;
         let base = Base::capture_bios("x.pxe", image, zinfo, &packed, SIZE).unwrap();
         let mut stamper = Stamper::new();
+        assert!(matches!(stamper.prepare(&base), Err(Error::ForeignPacker(_))));
         for _ in 0..2 {
             let error = stamper.stamp(&base, &Slot::sentinel(SIZE)).unwrap_err();
             assert!(matches!(error, Error::ForeignPacker(_)), "{error}");

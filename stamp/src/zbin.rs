@@ -64,10 +64,16 @@ pub enum Error {
     /// They lead out of the image or the outcome.
     #[error("an instruction leads out of the loader")]
     Outside,
+    /// They make more than any loader has.
+    #[error("the instructions make more than {MAX} bytes")]
+    TooLarge,
     /// A corrected number is too large for its place.
     #[error("the loader is too large: a length does not fit its {0} bytes")]
     Overflow(usize),
 }
+
+/// The most that instructions may make, before packing, in bytes.
+const MAX: usize = 64 << 20;
 
 /// Reads the content of a `.zinfo`.
 ///
@@ -79,7 +85,20 @@ pub fn parse(zinfo: &[u8]) -> Result<Vec<Instruction>, Error> {
     if !rest.is_empty() {
         return Err(Error::Torn(zinfo.len()));
     }
-    records.iter().map(instruction).collect()
+    let instructions = records.iter().map(instruction).collect::<Result<Vec<_>, _>>()?;
+    let made = instructions.iter().fold(0_usize, |made, instruction| made.saturating_add(instruction.makes()));
+    if made > MAX { Err(Error::TooLarge) } else { Ok(instructions) }
+}
+
+impl Instruction {
+    /// How many bytes it makes at most, before packing.
+    fn makes(&self) -> usize {
+        match self {
+            Self::Copy(part) | Self::Pack(part) => part.align.saturating_add(part.length),
+            Self::Payload { align } => *align,
+            Self::Add(_) => 0,
+        }
+    }
 }
 
 fn instruction(record: &[u8; 16]) -> Result<Instruction, Error> {
@@ -286,7 +305,9 @@ mod tests {
             (record(*b"ZREL", [0; 3]), "there is no instruction `ZREL`"),
             (b"COPY".to_vec(), "the instructions have 4 bytes, wanted a multiple of 16"),
             (record(*b"COPY", [2, 9, 1]), "an instruction leads out of the loader"),
-            (record(*b"PACK", [u32::MAX, u32::MAX, 1]), "an instruction leads out of the loader"),
+            (record(*b"PACK", [u32::MAX, 9, 1]), "an instruction leads out of the loader"),
+            (record(*b"PACK", [0, u32::MAX, 1]), "the instructions make more than 67108864 bytes"),
+            (record(*b"PAYL", [0, 0, u32::MAX]), "the instructions make more than 67108864 bytes"),
             (record(*b"ADDL", [0, 1, 0]), "an instruction leads out of the loader"),
             (
                 [record(*b"COPY", [0, 200, 1]), record(*b"ADDB", [0, 1, 0])].concat(),

@@ -81,6 +81,17 @@ Examples:
         #[command(flatten)]
         origins: OriginArgs,
     },
+    /// Writes the bases that loaders are stamped from as one tarball
+    #[command(
+        after_help = "A server that has the bundle gives each machine a loader of its own, without make or iPXE's source:
+see stamp/examples/stamp_server.rs. The bundle has a base for each configuration, loader and size of slot that
+sites.toml and the inventories ask for; the sites themselves are not in it.
+
+Examples:
+  cargo xtask bundle-bases
+  cargo xtask bundle-bases --offline --out bases.tar.gz"
+    )]
+    BundleBases(BundleBases),
     /// Moves the pins to newer inputs, and says what that brings
     #[command(
         after_help = "No build does this by itself. The pins are written as a whole or not at all; their comments

@@ -1,9 +1,14 @@
-//! The source bundle: the same bytes every time, and all that a build without a network needs.
+//! The source bundle: the same bytes every time, and all that a build without a network needs. The bundle of bases:
+//! the same bytes every time, and all that stamping needs.
 
 mod support;
 
 use std::process::Command;
 
+use netboot_loaders::digest::Sha256Digest;
+use netboot_loaders::stamp::bundle::Bundle;
+use netboot_loaders::stamp::slot::Slot;
+use netboot_loaders::stamp::stamper::Stamper;
 use support::{Project, Ran};
 
 fn bundle(project: &Project, out: &str) -> Vec<u8> {
@@ -82,4 +87,88 @@ fn what_is_not_as_pinned_does_not_get_in() {
     std::fs::write(&file, &content[..content.len() / 2]).unwrap();
     let error = build_from_bundle(&project).error(6);
     assert!(error.starts_with(&format!("`{file}` cannot be read as a source bundle: ")), "{error}");
+}
+
+/// Arguments of `bundle-bases` that write to `out`.
+fn bases_arguments(project: &Project, out: &str) -> Vec<String> {
+    let mut arguments = project.build_arguments(&["--out"]);
+    arguments[0] = "bundle-bases".into();
+    arguments.push(project.path(out).into_string());
+    arguments
+}
+
+fn bundle_bases(project: &Project, out: &str) -> Ran {
+    let arguments = bases_arguments(project, out);
+    project.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Sites with two sizes of slots and a configuration of their own, from one script.
+fn write_sites(project: &Project) {
+    project.config("small", "#undef USB_HCD_XHCI\n");
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\necho {{ site }}\ndhcp && chain ${root-path}\n");
+    project.sites(
+        "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\", \"undionly.kpxe\"]\nscript = \"boot.ipxe\"\n\
+         [site.rack-1]\nscript = \"boot.ipxe\"\n\
+         [site.rack-2]\nconfig = \"small\"\nslot = 8192\nloaders = [\"ipxe.efi\", \"ipxe.pxe\"]\nscript = \"boot.ipxe\"\n",
+    );
+}
+
+#[test]
+fn a_server_that_has_the_bases_gives_the_loaders_that_a_build_gives() {
+    let project = Project::new();
+    write_sites(&project);
+    project.build(&[]).success();
+    bundle_bases(&project, "bases.tar.gz").success();
+    let bundle = Bundle::open(project.path("bases.tar.gz").as_std_path()).unwrap();
+    let mut stamper = Stamper::new();
+    for (configuration, site, loader) in [
+        ("default", "default", "ipxe.efi"),
+        ("default", "rack-1", "ipxe.efi"),
+        ("default", "rack-1", "ipxe.pxe"),
+        ("default", "rack-1", "undionly.kpxe"),
+        ("small", "rack-2", "ipxe.efi"),
+        ("small", "rack-2", "ipxe.pxe"),
+    ] {
+        let base = bundle.base(configuration, loader).unwrap();
+        let script = format!("#!ipxe\necho {site}\ndhcp && chain ${{root-path}}\n");
+        let slot = Slot::fill(script.as_bytes(), base.slot_size()).unwrap();
+        let folder = if site == "default" { "dist/tftp".into() } else { format!("dist/tftp/sites/{site}") };
+        assert!(stamper.stamp(base, &slot).unwrap() == project.read(&format!("{folder}/{loader}")), "{site} {loader}");
+        assert!(base.stamp(&slot).unwrap() == stamper.stamp(base, &slot).unwrap());
+    }
+    assert_eq!(bundle.bases().count(), 5);
+    assert!(bundle.base("small", "undionly.kpxe").is_none());
+}
+
+#[test]
+fn a_bundle_of_bases_is_the_same_every_time() {
+    let project = Project::new();
+    let ran = bundle_bases(&project, "bases.tar.gz").success();
+    let first = project.read("bases.tar.gz");
+    assert!(ran.stdout.contains("; 3 bases made\n  ipxe.efi, configuration `default`, with a slot of 4096 bytes\n"));
+    // Out of the cache, and built again.
+    assert!(bundle_bases(&project, "another/name.tar.gz").success().stdout.contains("; 0 bases made\n"));
+    assert!(first == project.read("another/name.tar.gz"));
+    std::fs::remove_dir_all(project.path("cache")).unwrap();
+    bundle_bases(&project, "bases.tar.gz").success();
+    assert!(first == project.read("bases.tar.gz"));
+    let arguments = [&["--message-format".into(), "json".into()][..], &bases_arguments(&project, "b.tar.gz")].concat();
+    let ran = project.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).success();
+    let result: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(result["sha256"], Sha256Digest::of(&first).to_string());
+    assert_eq!(
+        result["bases"][1],
+        serde_json::json!({ "configuration": "default", "loader": "ipxe.pxe", "slot": 4096 })
+    );
+}
+
+#[test]
+fn what_has_drifted_from_the_baseline_is_not_bundled() {
+    let project = Project::new();
+    write_sites(&project);
+    project.build(&["--update-baseline"]).success();
+    project.config("small", "/* drop */\n");
+    let error = bundle_bases(&project, "bases.tar.gz").error(9);
+    assert!(error.starts_with("what is linked has changed\n"), "{error}");
+    assert!(!project.path("bases.tar.gz").exists());
 }

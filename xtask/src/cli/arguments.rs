@@ -69,6 +69,23 @@ pub struct BuildLoaders {
     pub make: MakeArgs,
 }
 
+/// `bundle-bases`.
+#[derive(Args)]
+pub struct BundleBases {
+    #[command(flatten)]
+    pub origins: OriginArgs,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
+    /// Where the bundle goes [default: dist/netboot-loaders-VERSION-bases.tar.gz]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<Utf8PathBuf>,
+    /// Installs missing tools first, as root or through sudo
+    #[arg(long)]
+    pub install_deps: bool,
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
 /// How make runs; none of it changes a byte of a loader.
 #[derive(Args, Clone)]
 pub struct MakeArgs {

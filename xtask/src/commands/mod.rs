@@ -3,6 +3,7 @@
 mod bench;
 mod boot_test;
 mod build_loaders;
+mod bundle_bases;
 mod bundle_sources;
 mod check;
 mod doctor;
@@ -29,6 +30,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
         Command::BuildLoaders(args) => build_loaders::run(&args, host),
         Command::Fetch(args) => fetch::run(&args, host),
         Command::BundleSources { out, origins } => bundle_sources::run(out.as_deref(), &origins, host),
+        Command::BundleBases(args) => bundle_bases::run(&args, host),
         Command::Update(args) => update::run(args, host),
         Command::Doctor(args) => doctor::run(&args, host),
         Command::Verify(args) => verify::run(&args, host),

@@ -1,0 +1,312 @@
+//! A bundle: bases as one `.tar.gz`, all that a server needs which gives each machine a loader of its own.
+//!
+//! The first entry is `bases.json`: its form, which iPXE, and for each base its configuration and its record. Then
+//! come the parts of the bases in the same order, and nothing else. This says what is in a bundle and reads it.
+//! Whoever writes one packs [`Bundle::files`].
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use serde::{Deserialize, Serialize};
+use tar::{Archive, Entries};
+
+use crate::base::{self, Base, Kind, Record};
+use crate::digest::CommitId;
+use crate::slot::SlotSize;
+
+/// The version of the form of bundles.
+const SCHEMA_VERSION: u32 = 1;
+
+/// The first entry: what is in a bundle.
+const INDEX: &str = "bases.json";
+
+/// The most that an entry may have, in bytes. Images have one or two million.
+const MAX_ENTRY: u64 = 16 << 20;
+
+/// The most that all entries may have, in bytes.
+const MAX_BUNDLE: u64 = 1 << 30;
+
+/// The most that may stand behind the last entry, in bytes.
+const MAX_PADDING: u64 = 1 << 20;
+
+/// Why a file gives no bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be opened.
+    #[error("cannot open `{}`", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// It is none.
+    #[error("`{}` is no bundle of bases: {flaw}", path.display())]
+    NotABundle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+}
+
+/// What is wrong with a bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum Flaw {
+    /// It is no `.tar.gz`, or not a whole one.
+    #[error("it cannot be unpacked: {0}\nhint: give a whole file that `cargo xtask bundle-bases` wrote")]
+    Archive(io::Error),
+    /// Its index cannot be understood.
+    #[error("its `{INDEX}` cannot be read: {0}\nhint: give a file that `cargo xtask bundle-bases` wrote")]
+    Index(serde_json::Error),
+    /// It is of another version.
+    #[error(
+        "its form is version {0}, wanted {SCHEMA_VERSION}\nhint: write it again with the `cargo xtask bundle-bases` of this version"
+    )]
+    Version(u32),
+    /// Its index is not sorted, or has a base twice.
+    #[error(
+        "its `{INDEX}` has {0} twice, or not in its place\nhint: give a file that `cargo xtask bundle-bases` wrote"
+    )]
+    Order(String),
+    /// Another file is where one should be.
+    #[error("found {found}, wanted {wanted}\nhint: give a file that `cargo xtask bundle-bases` wrote, as it was")]
+    Entry {
+        /// What is there.
+        found: String,
+        /// What should be.
+        wanted: String,
+    },
+    /// A file is larger than any that belongs there.
+    #[error("`{name}` has {found} bytes, wanted {most} at most")]
+    TooLarge {
+        /// The file.
+        name: String,
+        /// Its size.
+        found: u64,
+        /// The most that it could have.
+        most: u64,
+    },
+    /// A base is not what its record says.
+    #[error(transparent)]
+    Base(#[from] base::Error),
+}
+
+/// Which iPXE bases are of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Ipxe {
+    /// The version.
+    pub version: String,
+    /// The commit.
+    pub commit: CommitId,
+}
+
+/// Bases of one iPXE.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    ipxe: Ipxe,
+    bases: BTreeMap<Place, Base>,
+}
+
+/// Which base: sorted as they are in a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    configuration: String,
+    loader: String,
+    slot: SlotSize,
+}
+
+/// The content of `bases.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Index {
+    schema_version: u32,
+    ipxe: Ipxe,
+    bases: Vec<Listed>,
+}
+
+/// All of `bases.json` that every version has.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Version {
+    schema_version: u32,
+}
+
+/// A base in `bases.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Listed {
+    configuration: String,
+    record: Record,
+}
+
+impl Bundle {
+    /// A bundle of `bases`, each with the name of its configuration. There is one for each configuration, loader
+    /// and size of the slot.
+    pub fn new(ipxe: Ipxe, bases: impl IntoIterator<Item = (String, Base)>) -> Self {
+        let bases = bases.into_iter().map(|(configuration, base)| (Place::of(configuration, base.record()), base));
+        Self { ipxe, bases: bases.collect() }
+    }
+
+    /// Reads the bundle at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let mut file = File::open(path).map_err(|error| Error::Open { path: path.to_owned(), error })?;
+        Self::read(&mut file).map_err(|flaw| Error::NotABundle { path: path.to_owned(), flaw })
+    }
+
+    /// Reads a bundle, whoever made it: into memory, with a limit on it, and with each part compared with its
+    /// record.
+    ///
+    /// # Errors
+    ///
+    /// [`Flaw`].
+    pub fn read(bundle: &mut dyn Read) -> Result<Self, Flaw> {
+        let mut archive = Archive::new(GzDecoder::new(bundle));
+        // What extends tar, as long names, belongs in no bundle: raw entries do not go by it.
+        let entries = archive.entries().map_err(Flaw::Archive)?.raw(true);
+        let mut parts = Parts { entries, left: MAX_BUNDLE };
+        let Index { ipxe, bases: listed, .. } = Index::parse(&parts.next(INDEX)?)?;
+        let mut bases = BTreeMap::new();
+        for Listed { configuration, record } in listed {
+            let place = Place::of(configuration, &record);
+            if bases.last_key_value().is_some_and(|(last, _)| *last >= place) {
+                return Err(Flaw::Order(place.file(IMAGE)));
+            }
+            let image = parts.next(&place.file(IMAGE))?;
+            let zinfo = match record.kind {
+                Kind::Efi { .. } => Vec::new(),
+                Kind::Bios { .. } => parts.next(&place.file(ZINFO))?,
+            };
+            bases.insert(place, Base::open(record, image, zinfo)?);
+        }
+        parts.end()?;
+        // The checksum of the whole stands behind the last entry.
+        let mut rest = archive.into_inner().take(MAX_PADDING);
+        io::copy(&mut rest, &mut io::sink()).map_err(Flaw::Archive)?;
+        Ok(Self { ipxe, bases })
+    }
+
+    /// Which iPXE its bases are of.
+    #[must_use]
+    pub fn ipxe(&self) -> &Ipxe {
+        &self.ipxe
+    }
+
+    /// All bases, each with the name of its configuration, sorted by that, by loader, and by the size of the slot.
+    pub fn bases(&self) -> impl Iterator<Item = (&str, &Base)> {
+        self.bases.iter().map(|(place, base)| (place.configuration.as_str(), base))
+    }
+
+    /// The base of `loader` in `configuration`; where there are more, the one with the smallest slot.
+    #[must_use]
+    pub fn base(&self, configuration: &str, loader: &str) -> Option<&Base> {
+        let mut bases = self.bases();
+        let found = bases.find(|(its, base)| *its == configuration && base.record().loader == loader);
+        found.map(|(_, base)| base)
+    }
+
+    /// Every file of the bundle, by its name, in the order that [`Self::read`] wants. The same bases give the same
+    /// bytes.
+    pub fn files(&self) -> impl Iterator<Item = (String, Cow<'_, [u8]>)> {
+        let index = std::iter::once((INDEX.to_owned(), Cow::Owned(Index::of(self).to_json())));
+        index.chain(self.bases.iter().flat_map(|(place, base)| {
+            let zinfo = matches!(base.record().kind, Kind::Bios { .. }).then(|| (place.file(ZINFO), base.zinfo()));
+            let parts = std::iter::once((place.file(IMAGE), base.image())).chain(zinfo);
+            parts.map(|(name, content)| (name, Cow::Borrowed(content)))
+        }))
+    }
+}
+
+/// The part of a base that a script is put into.
+const IMAGE: &str = "image";
+/// How the image of a BIOS loader is packed.
+const ZINFO: &str = "zinfo";
+
+impl Place {
+    fn of(configuration: String, record: &Record) -> Self {
+        Self { configuration, loader: record.loader.clone(), slot: record.slot_size() }
+    }
+
+    /// What the file with `part` is called in a bundle.
+    fn file(&self, part: &str) -> String {
+        let Self { configuration, loader, slot } = self;
+        format!("{configuration}/{loader}/{slot}/{part}")
+    }
+}
+
+impl Index {
+    fn of(bundle: &Bundle) -> Self {
+        let listed = |(configuration, base): (&str, &Base)| Listed {
+            configuration: configuration.to_owned(),
+            record: base.record().clone(),
+        };
+        Self { schema_version: SCHEMA_VERSION, ipxe: bundle.ipxe.clone(), bases: bundle.bases().map(listed).collect() }
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("an index has nothing that JSON has not");
+        json.push(b'\n');
+        json
+    }
+
+    fn parse(json: &[u8]) -> Result<Self, Flaw> {
+        let Version { schema_version } = serde_json::from_slice(json).map_err(Flaw::Index)?;
+        if schema_version != SCHEMA_VERSION {
+            return Err(Flaw::Version(schema_version));
+        }
+        serde_json::from_slice(json).map_err(Flaw::Index)
+    }
+}
+
+/// The entries of a bundle that was not read yet.
+struct Parts<'a, R: Read> {
+    entries: Entries<'a, R>,
+    /// How many bytes they may have.
+    left: u64,
+}
+
+impl<R: Read> Parts<'_, R> {
+    /// The content of the next one, which has to be called `name`.
+    fn next(&mut self, name: &str) -> Result<Vec<u8>, Flaw> {
+        let entry = self.entries.next().transpose().map_err(Flaw::Archive)?;
+        let called = |found: String| Flaw::Entry { found, wanted: format!("`{name}`") };
+        let mut entry = entry.ok_or_else(|| called("nothing".into()))?;
+        let path = entry.path_bytes();
+        if *path != *name.as_bytes() || !entry.header().entry_type().is_file() {
+            return Err(called(format!("`{}`", String::from_utf8_lossy(&path))));
+        }
+        let (found, most) = (entry.size(), self.left.min(MAX_ENTRY));
+        self.left = self.left.checked_sub(found).filter(|_| found <= most).ok_or_else(|| Flaw::TooLarge {
+            name: name.to_owned(),
+            found,
+            most,
+        })?;
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).map_err(Flaw::Archive)?;
+        Ok(content)
+    }
+
+    /// Makes sure that none follows.
+    fn end(mut self) -> Result<(), Flaw> {
+        match self.entries.next().transpose().map_err(Flaw::Archive)? {
+            None => Ok(()),
+            Some(entry) => {
+                let found = format!("`{}`", String::from_utf8_lossy(&entry.path_bytes()));
+                Err(Flaw::Entry { found, wanted: "nothing".into() })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! `cargo xtask bundle-bases`
+
+use std::fmt::Write as _;
+
+use camino::Utf8Path;
+use netboot_loaders::build::Workshop;
+use netboot_loaders::build_loaders::Choices;
+use netboot_loaders::bundle_bases::{Outcome, bundle_bases};
+use netboot_loaders::choices::sites::Options;
+use netboot_loaders::stamp::bundle::Ipxe;
+use netboot_loaders::toolchain::needs;
+use serde_json::{Value, json};
+
+use super::install;
+use crate::cli::BundleBases;
+use crate::exit::Failure;
+use crate::host::{Host, absolute};
+use crate::ui::size;
+
+pub(super) fn run(args: &BundleBases, host: &Host<'_>) -> Result<(), Failure> {
+    let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    if args.install_deps {
+        install::missing(&needs::build(choices.has_trust()), host)?;
+    }
+    let cache = host.cache()?;
+    let plan = choices.plan(&host.path, &cache, host.ui)?;
+    let out = || Ok(host.project.default_bases(env!("CARGO_PKG_VERSION")));
+    let path = args.out.as_deref().map_or_else(out, absolute)?;
+    let (origins, settings) = (Host::origins(&args.origins)?, host.settings(&args.make)?);
+    let workshop = Workshop { pin: &plan.inputs.pins.ipxe, cache: &cache, settings: &settings, progress: host.ui };
+    let outcome = bundle_bases(&plan, &host.project, &origins, &workshop, &path)?;
+    host.ui.result(&summary(&path, &outcome), object(&path, &outcome));
+    Ok(())
+}
+
+fn summary(path: &Utf8Path, outcome: &Outcome) -> String {
+    let Outcome { bundle, sha256, size: bytes, made } = outcome;
+    let Ipxe { version, commit } = bundle.ipxe();
+    let mut text =
+        format!("{sha256}  {}  {path}\niPXE {version} at commit {commit}; {made} bases made\n", size(*bytes));
+    for (configuration, base) in bundle.bases() {
+        let (loader, slot) = (&base.record().loader, base.slot_size());
+        let _ = writeln!(text, "  {loader}, configuration `{configuration}`, with a slot of {slot} bytes");
+    }
+    let _ = writeln!(
+        text,
+        "next: `cargo run --release -p netboot_stamp --example stamp_server -- {path}` stamps each loader when it is asked for"
+    );
+    text
+}
+
+fn object(path: &Utf8Path, outcome: &Outcome) -> Value {
+    let Outcome { bundle, sha256, size, made } = outcome;
+    let bases = bundle.bases().map(|(configuration, base)| {
+        json!({ "configuration": configuration, "loader": base.record().loader, "slot": base.slot_size() })
+    });
+    json!({
+        "path": path,
+        "sha256": sha256,
+        "size": size,
+        "ipxe": bundle.ipxe(),
+        "bases-made": made,
+        "bases": bases.collect::<Vec<_>>(),
+    })
+}
