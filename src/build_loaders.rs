@@ -138,7 +138,7 @@ impl Origins {
     }
 
     /// Brings what the cache lacks out of the bundle, where there is one.
-    pub(crate) fn unpack(&self, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
+    fn unpack(&self, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
         let Some(bundle) = &self.bundle else { return Ok(()) };
         let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
         Ok(bundle::read(bundle, pins, cache, progress)?)
@@ -238,8 +238,12 @@ pub fn source<'a>(
         if let Some(source) = &opened {
             return Ok(Rc::clone(source));
         }
-        fetch_ipxe(workshop.pin, sources, origins, workshop.progress).map_err(|error| match error {
+        let fetched = origins
+            .unpack(&plan.inputs.pins, sources, workshop.progress)
+            .and_then(|()| fetch_ipxe(workshop.pin, sources, origins, workshop.progress));
+        fetched.map_err(|error| match error {
             Error::Ipxe(error) => build::Error::Source(error),
+            Error::Bundle(error) => build::Error::Bundle(error),
             Error::Fs(error) => build::Error::Fs(error),
             _ => build::Error::Cancelled,
         })?;

@@ -40,7 +40,6 @@ pub fn bundle_bases(
 ) -> Result<Outcome, Error> {
     let Workshop { cache, progress, .. } = *workshop;
     build::check_cache(cache)?;
-    origins.unpack(&plan.inputs.pins, cache, progress)?;
     let built = build_loaders::make(plan, cache, origins, workshop)?;
     build_loaders::check_baseline(plan, project, &built, progress)?;
     let bundle = bundle(plan, &built);

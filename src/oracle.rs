@@ -73,7 +73,7 @@ pub struct Answer {
 ///
 /// [`Error`]; that bytes differ is none.
 pub fn ask(question: &Question<'_>, count: usize, seed: u64) -> Result<Answer, Error> {
-    let plan = question.plan;
+    let Question { plan, workshop, .. } = *question;
     let sample = sample(plan, count, seed);
     if sample.is_empty() {
         return Err(Error::Nothing);
@@ -89,7 +89,7 @@ pub fn ask(question: &Question<'_>, count: usize, seed: u64) -> Result<Answer, E
             check_choices(question.tree, site, *loader)?;
         }
     }
-    let mut source = source(plan, question.sources, question.origins, question.workshop);
+    let mut source = source(plan, question.sources, question.origins, workshop);
     for build in &plan.builds {
         let of_build = sample.iter().filter(|site| site.config.digest() == build.config.digest());
         let wanted: Vec<(&Site, Vec<Loader>)> =
@@ -97,7 +97,7 @@ pub fn ask(question: &Question<'_>, count: usize, seed: u64) -> Result<Answer, E
         if wanted.is_empty() {
             continue;
         }
-        let mut linker = Linker::open(build, question.workshop, &mut source)?;
+        let mut linker = Linker::open(build, workshop, &mut source)?;
         for (site, loaders) in wanted {
             compare(&mut linker, question.tree, site, &loaders, &mut answer)?;
         }

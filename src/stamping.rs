@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::build::Built;
 use crate::build::bases::BuiltBase;
+use crate::choices::pins::MemberPin;
 use crate::digest::Content;
 use crate::fs;
 use crate::parallel;
@@ -84,7 +85,14 @@ impl<'a> Stock<'a> {
     pub fn manifest(&self) -> Result<Manifest, Error> {
         let mut manifest = Manifest::head(self.plan);
         let described = |stamper: &mut Stamper, file: PlannedFile<'_>| {
-            Ok(File::new(&file, Content::of(&self.content(&file, stamper)?)))
+            let content = match file.origin {
+                // It is as pinned, or it would not get into the cache.
+                Origin::Other(Other::Member(MemberPin { sha256, size, .. })) => {
+                    Content { sha256: *sha256, size: *size }
+                }
+                _ => Content::of(&self.content(&file, stamper)?),
+            };
+            Ok(File::new(&file, content))
         };
         parallel::in_order(self.plan.files(), self.threads, described, |file| {
             manifest.files.push(file);

@@ -27,6 +27,7 @@ use crate::paths::Cache;
 use crate::plan::{Build, Plan};
 use crate::process;
 use crate::progress::{Event, Progress};
+use crate::source::bundle;
 use crate::source::ipxe::{self, Source};
 use crate::stamp::base::{self, Addresses, Base};
 use crate::stamp::slot::{Slot, SlotSize};
@@ -88,6 +89,9 @@ pub enum Error {
     /// The source is not to be had.
     #[error(transparent)]
     Source(#[from] ipxe::Error),
+    /// The source bundle does not have what is pinned.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),

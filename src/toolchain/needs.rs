@@ -151,6 +151,18 @@ pub fn check(trust: bool) -> Vec<Need> {
             test: Test::File(DISTRIBUTION_SYSLINUX),
         },
         Need {
+            name: "aarch64 gcc",
+            purpose: "builds loaders for ARM, to compare stamped ones with",
+            packages: [
+                "gcc-aarch64-linux-gnu",
+                "gcc-aarch64-linux-gnu",
+                "aarch64-linux-gnu-gcc",
+                "cross-aarch64-gcc14",
+                "gcc-aarch64-none-elf",
+            ],
+            test: Test::Program("aarch64-linux-gnu-gcc", &["--version"], "gcc"),
+        },
+        Need {
             name: "python",
             purpose: "installs the linters of the workflows",
             packages: ["python3 python3-venv", "python3", "python", "python3", "python3"],
