@@ -127,6 +127,18 @@ impl Project {
         self.0.join("target/linters").join(pinned.short())
     }
 
+    /// Where measurements go when no other place was asked for.
+    #[must_use]
+    pub fn default_bench(&self) -> Utf8PathBuf {
+        self.0.join("dist/bench.json")
+    }
+
+    /// Where what is measured has its trees when no other place was asked for.
+    #[must_use]
+    pub fn default_bench_scratch(&self) -> Utf8PathBuf {
+        self.0.join("target/bench")
+    }
+
     /// Where the report of a boot test goes when no other place was asked for.
     #[must_use]
     pub fn default_report(&self) -> Utf8PathBuf {

@@ -116,8 +116,12 @@ impl<'a> Stock<'a> {
         }
     }
 
-    /// What iPXE's own program makes of the image of `built` with `slot`.
-    fn zbin(&self, built: &BuiltBase, slot: &Slot) -> Result<Vec<u8>, Error> {
+    /// What iPXE's own program makes of the image of `built`, a BIOS loader's, with `slot`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn zbin(&self, built: &BuiltBase, slot: &Slot) -> Result<Vec<u8>, Error> {
         let folder = self.cache.stamping();
         fs::create_dir_all(&folder)?;
         let scratch = tempfile::tempdir_in(&folder).map_err(|error| fs::Error::new("write to", &folder, error))?;

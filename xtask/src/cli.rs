@@ -1,11 +1,13 @@
 //! The command line.
 
 mod arguments;
+mod bench;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::arguments::*;
+pub use self::bench::{Bench, Measure, Sites};
 use crate::exit;
 
 /// Builds, checks and publishes TFTP trees of iPXE and syslinux loaders from pinned inputs.
@@ -154,7 +156,16 @@ Examples:
   cargo xtask check --install-deps                   on a fresh machine
   cargo xtask check --require-real                   fails where anything has to be skipped")]
     Check(Check),
-    /// Measures
+    /// Measures against what people do without this tool, pair by pair in one run
+    #[command(
+        after_help = "Each writes its section of dist/bench.json anew, and leaves the others as they are. A machine
+that has other work to do measures that.
+
+Examples:
+  cargo xtask bench warm
+  cargo xtask bench sites --count 1000 --linear
+  cargo xtask bench table                            all that was measured, for the README"
+    )]
     Bench {
         #[command(subcommand)]
         what: Bench,

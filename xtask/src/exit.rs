@@ -219,6 +219,8 @@ macro_rules! failure_from {
 }
 
 failure_from! {
+    boot_test::dhcp::Error => FAILURE,
+    boot_test::machine::Error => FAILURE,
     boot_test::namespace::Error => FAILURE,
     boot_test::network::Error => BAD_INPUT,
     netboot_loaders::fs::Error => FAILURE,

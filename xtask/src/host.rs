@@ -104,6 +104,13 @@ pub fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
         .map_err(|error| Failure::new(FAILURE, &format!("cannot find the folder of `{path}`\n  caused by: {error}")))
 }
 
+/// The program that this process runs.
+pub fn own_program() -> Result<Utf8PathBuf, Failure> {
+    let path = env::current_exe()?;
+    Utf8PathBuf::from_path_buf(path)
+        .map_err(|path| Failure::new(BAD_INPUT, &format!("`{}` is not UTF-8\nhint: move it", path.display())))
+}
+
 /// How many processors this process may use.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)

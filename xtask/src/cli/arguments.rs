@@ -1,7 +1,7 @@
 //! The arguments of each command.
 
 use camino::Utf8PathBuf;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::reproduce::variation::Variation;
 
@@ -338,17 +338,4 @@ pub struct Verify {
     pub origins: OriginArgs,
     #[command(flatten)]
     pub make: MakeArgs,
-}
-
-/// `bench`.
-#[derive(Subcommand)]
-pub enum Bench {
-    /// A cold build of the three default loaders, against stock make
-    Cold {
-        /// How many pairs to measure
-        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
-        pairs: u8,
-        #[command(flatten)]
-        origins: OriginArgs,
-    },
 }

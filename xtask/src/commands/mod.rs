@@ -19,7 +19,7 @@ mod verify;
 
 use clap::CommandFactory;
 
-use crate::cli::{Bench, Cli, Command};
+use crate::cli::{Cli, Command};
 use crate::exit::Failure;
 use crate::host::Host;
 use crate::ui::out;
@@ -39,7 +39,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
         Command::Reproduce(args) => reproduce::run(&args, host),
         Command::BootTest(args) => boot_test::run(&args, host),
         Command::Check(args) => check::run(&args, host),
-        Command::Bench { what: Bench::Cold { pairs, origins } } => bench::cold(pairs, &origins, host),
+        Command::Bench { what } => bench::run(&what, host),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut script);
