@@ -262,10 +262,8 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
     let Request { cache, origins, settings, pack, .. } = *request;
     let tree = &fs::resolve(request.tree)?;
     build::check_cache(cache)?;
-    let place = Place::take(tree, progress)?;
-    if !request.replace {
-        place.check_foreign()?;
-    }
+    let mut place = Place::take(tree, progress)?;
+    place.check_foreign(request.replace)?;
     let pins = &plan.inputs.pins;
     let members =
         plan.others().filter_map(|(_, other)| if let Other::Member(member) = other { Some(member) } else { None });

@@ -1,6 +1,8 @@
 //! The oracle: has iPXE's make embed the scripts of some sites and link their loaders, and compares whole files
 //! with those of a tree. What is stamped has to be what make gives, byte for byte.
 
+use std::collections::HashMap;
+
 use camino::Utf8PathBuf;
 
 use crate::build::linker::Linker;
@@ -16,7 +18,7 @@ use crate::paths::{self, Cache};
 use crate::plan::{Build, Plan};
 use crate::reproduce::bytes::{self, Difference};
 use crate::tree::checked::CheckedTree;
-use crate::tree::manifest::Embedded;
+use crate::tree::manifest::File;
 
 /// Why nothing could be compared.
 #[derive(Debug, thiserror::Error)]
@@ -84,11 +86,7 @@ pub fn ask(question: &Question<'_>, count: usize, seed: u64) -> Result<Answer, E
         unknown: of_tree.saturating_sub(plan.loaders().count()),
         ..Answer::default()
     };
-    for site in &sample {
-        for loader in site.loaders.iter() {
-            check_choices(question.tree, site, *loader)?;
-        }
-    }
+    check_choices(question.tree, plan)?;
     let mut source = source(plan, question.sources, question.origins, workshop);
     for build in &plan.builds {
         let of_build = sample.iter().filter(|site| site.config.digest() == build.config.digest());
@@ -118,16 +116,19 @@ fn of_platform(site: &Site, build: &Build) -> Vec<Loader> {
     site.loaders.iter().copied().filter(|loader| loader.platform() == build.platform).collect()
 }
 
-/// Makes sure that the tree's manifest has the loader with the script that the choices give it.
-fn check_choices(tree: &CheckedTree, site: &Site, loader: Loader) -> Result<(), Error> {
-    let path = paths::loader_in_tree(site.name.as_deref(), loader.as_str());
-    let file = tree.manifest.files.iter().find(|file| file.path == path);
-    let problem = match file.map(|file| file.ipxe.as_ref()) {
-        Some(Some(Embedded { slot_sha256, .. })) if *slot_sha256 == site.slot_sha256 => return Ok(()),
-        Some(_) => "has another script in the tree than the choices give it",
-        None => "is among the choices and not in the tree",
-    };
-    Err(Error::OtherChoices { path, problem })
+/// Makes sure that the tree has each loader of the choices, with the script that they give it.
+fn check_choices(tree: &CheckedTree, plan: &Plan) -> Result<(), Error> {
+    let slot = |file: &File| Some((file.path.clone(), file.ipxe.as_ref()?.slot_sha256));
+    let slots: HashMap<Utf8PathBuf, Sha256Digest> = tree.manifest.files.iter().filter_map(slot).collect();
+    for (path, loader) in plan.loaders() {
+        let problem = match slots.get(&path) {
+            Some(slot) if *slot == loader.site.slot_sha256 => continue,
+            Some(_) => "has another script in the tree than the choices give it",
+            None => "is among the choices and not in the tree",
+        };
+        return Err(Error::OtherChoices { path, problem });
+    }
+    Ok(())
 }
 
 fn compare(

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::build::Built;
 use crate::build::bases::BuiltBase;
 use crate::choices::pins::MemberPin;
-use crate::digest::Content;
+use crate::digest::{Content, Sha256Digest};
 use crate::fs;
 use crate::parallel;
 use crate::paths::Cache;
@@ -18,7 +18,7 @@ use crate::progress::{Event, Progress};
 use crate::source::syslinux;
 use crate::stamp::slot::Slot;
 use crate::stamp::stamper::{self, Stamper};
-use crate::tree::manifest::{File, Manifest};
+use crate::tree::manifest::{File, Firsts, Manifest};
 
 /// Why a file has no content.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,10 @@ pub enum Error {
     #[error(transparent)]
     Fs(#[from] fs::Error),
 }
+
+/// The version of what stamping does to a base. Raise it whenever that changes, so that no loader that was
+/// stamped the old way is taken for a new one.
+const STAMPING: u32 = 1;
 
 /// All that the files of a tree are made of.
 pub struct Stock<'a> {
@@ -77,14 +81,21 @@ impl<'a> Stock<'a> {
         }
     }
 
+    /// Identifies the bytes of a loader: by the base that it is stamped from, and what is in its slot.
+    #[must_use]
+    pub fn identity(&self, loader: &Stamped<'_>) -> Sha256Digest {
+        let (base, slot) = (self.built.base(&loader.base).digest, loader.site.slot_sha256);
+        Sha256Digest::of(&[&STAMPING.to_le_bytes()[..], base.as_bytes(), slot.as_bytes()].concat())
+    }
+
     /// The manifest of the tree, without making it.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub fn manifest(&self) -> Result<Manifest, Error> {
-        let mut manifest = Manifest::head(self.plan);
-        let described = |stamper: &mut Stamper, file: PlannedFile<'_>| {
+        let (mut manifest, mut firsts) = (Manifest::head(self.plan), Firsts::default());
+        let made = |stamper: &mut Stamper, file: PlannedFile<'a>| {
             let content = match file.origin {
                 // It is as pinned, or it would not get into the cache.
                 Origin::Other(Other::Member(MemberPin { sha256, size, .. })) => {
@@ -92,10 +103,13 @@ impl<'a> Stock<'a> {
                 }
                 _ => Content::of(&self.content(&file, stamper)?),
             };
-            Ok(File::new(&file, content))
+            Ok((file, content))
         };
-        parallel::in_order(self.plan.files(), self.threads, described, |file| {
-            manifest.files.push(file);
+        parallel::in_order(self.plan.files(), self.threads, made, |(file, content)| {
+            manifest.files.push(match file.origin {
+                Origin::Stamped(loader) => firsts.describe(&file, self.identity(&loader), content),
+                Origin::Other(_) => File::new(&file, content),
+            });
             Ok::<_, Error>(())
         })?;
         Ok(manifest)

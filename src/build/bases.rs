@@ -14,10 +14,19 @@ use crate::stamp::base::{Base, Kind, Record};
 pub struct BuiltBase {
     /// What is stamped.
     pub base: Base,
+    /// Identifies it: the digest of its record.
+    pub digest: Sha256Digest,
     /// The list of what was linked into it.
     pub linked: String,
     /// Where its parts are kept; `zbin` is there for a BIOS loader only.
     pub paths: BasePaths,
+}
+
+impl BuiltBase {
+    fn new(base: Base, linked: String, paths: BasePaths) -> Self {
+        let digest = Sha256Digest::of(serde_json::json!(base.record()).to_string().as_bytes());
+        Self { base, digest, linked, paths }
+    }
 }
 
 /// What is kept of a base.
@@ -53,7 +62,7 @@ pub fn store(
         fs::set_mode(&paths.zbin(), 0o755)?;
     }
     fs::write_atomic(&paths.record(), serde_json::json!(kept).to_string().as_bytes())?;
-    Ok(BuiltBase { base, linked, paths })
+    Ok(BuiltBase::new(base, linked, paths))
 }
 
 /// The base under `key`, where everything of it is there and as recorded.
@@ -80,7 +89,7 @@ pub fn find(cache: &Cache, key: &Sha256Digest) -> Result<Option<BuiltBase>, fs::
         Kind::Bios { zinfo, .. } => as_recorded(&paths.zinfo(), zinfo)?.unwrap_or_default(),
     };
     let Ok(base) = Base::open(base, image, zinfo) else { return Ok(None) };
-    Ok(Some(BuiltBase { base, linked: String::from_utf8_lossy(&text).into_owned(), paths }))
+    Ok(Some(BuiltBase::new(base, String::from_utf8_lossy(&text).into_owned(), paths)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! Known ways in which make fails, in words that say what to do.
 
+use camino::Utf8Path;
+
+use crate::fs;
+
 /// What the output of a failed make points at, and the remedy; `None` for what is not known.
 #[must_use]
 pub fn known(lines: &[String]) -> Option<(String, &'static str)> {
@@ -29,6 +33,13 @@ pub fn known(lines: &[String]) -> Option<(String, &'static str)> {
     let error = lines.iter().find(|line| line.contains(": error:") || line.contains(": undefined reference"));
     error
         .map(|line| (line.clone(), "see the log; a configuration under vendor/ipxe-config or a patch may be the cause"))
+}
+
+/// The same of what make wrote into `log`.
+#[must_use]
+pub fn of_log(log: &Utf8Path) -> Option<(String, &'static str)> {
+    let log = fs::read(log).unwrap_or_default();
+    known(&String::from_utf8_lossy(&log).lines().map(str::to_owned).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -97,9 +97,7 @@ impl<'a> Linker<'a> {
             if progress.cancelled() {
                 return Err(Error::Cancelled);
             }
-            let log = fs::read(&paths.log()).unwrap_or_default();
-            let lines: Vec<String> = String::from_utf8_lossy(&log).lines().map(str::to_owned).collect();
-            return Err(Error::Make { known: diagnose::known(&lines), process });
+            return Err(Error::Make { known: diagnose::of_log(&paths.log()), process });
         }
         task.finish(if compiled { "linked" } else { "made" });
         Ok(())

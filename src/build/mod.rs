@@ -60,11 +60,14 @@ pub enum Error {
     },
     /// What make made cannot be stamped.
     #[error(
-        "{error}\nhint: see {log}; a patch or a configuration may keep iPXE from embedding scripts as it usually does"
+        "{}{error}\nhint: see {log}; a patch or a configuration may keep iPXE from embedding scripts as it usually does",
+        diagnosed(known.as_ref())
     )]
     NoBase {
+        /// What is known about this failure: the finding and the remedy.
+        known: Option<(String, &'static str)>,
         /// Why.
-        error: base::Error,
+        error: Box<base::Error>,
         /// The log.
         log: Utf8PathBuf,
     },
@@ -270,7 +273,10 @@ impl Maker<'_> {
     /// The base that make has left of `loader`, whose file has `content`.
     fn capture(&self, loader: Loader, content: Vec<u8>, size: SlotSize) -> Result<Base, Error> {
         let src = self.linker.src();
-        let no_base = |error| Error::NoBase { error, log: self.linker.log() };
+        let no_base = |error| {
+            let log = self.linker.log();
+            Error::NoBase { known: diagnose::of_log(&log), error: Box::new(error), log }
+        };
         let path = src.join(make::linked(loader));
         let map = self.linker.link_map(loader)?;
         let map = LinkMap::new(&map);

@@ -200,11 +200,25 @@ impl From<&Place> for Origin {
 /// A site's name becomes a folder, so it must be one on every file system and in every URL.
 pub(super) fn check_name(name: &str, place: impl FnOnce() -> Place) -> Result<(), Finding> {
     let fine = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    if fine && !name.starts_with(['.', '-']) && (1..=63).contains(&name.len()) && !name.ends_with('.') {
+    let plain = fine && !name.starts_with(['.', '-']) && (1..=63).contains(&name.len()) && !name.ends_with('.');
+    if plain && !is_device(name) {
         return Ok(());
     }
+    let wanted = if plain {
+        "a name that is no device's on Windows"
+    } else {
+        "1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`"
+    };
     Err(place().finding(
-        format!("found the site name `{name}`, wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`"),
+        format!("found the site name `{name}`, wanted {wanted}"),
         "rename the site: its name becomes a folder of the tree",
     ))
+}
+
+/// Whether Windows takes a file of that name for a device, whatever follows its first dot.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let port = ["com", "lpt"].iter().find_map(|port| stem.strip_prefix(port));
+    ["con", "prn", "aux", "nul"].contains(&stem.as_str())
+        || port.is_some_and(|number| number.len() == 1 && number.bytes().all(|digit| (b'1'..=b'9').contains(&digit)))
 }

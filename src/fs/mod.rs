@@ -105,7 +105,7 @@ pub fn create_dir_all(path: &Utf8Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(failing("create the folder", path))
 }
 
-/// Removes a folder with all that is in it; nothing to remove is fine.
+/// Removes a folder with all that is in it, or a link to one; nothing to remove is fine.
 ///
 /// # Errors
 ///
@@ -119,6 +119,7 @@ pub fn remove_dir_all(path: &Utf8Path) -> Result<()> {
                 patience -= 1;
                 std::thread::sleep(Duration::from_millis(20));
             }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return remove_file(path),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::new("remove", path, error)),
             _ => return Ok(()),
         }

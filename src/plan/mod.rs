@@ -200,14 +200,6 @@ impl Bound {
     }
 }
 
-impl Stamped<'_> {
-    /// Identifies its bytes: the digest of its base's key and of what is in its slot.
-    #[must_use]
-    pub fn identity(&self) -> Sha256Digest {
-        Sha256Digest::of(&[self.base.as_bytes(), self.site.slot_sha256.as_bytes()].concat())
-    }
-}
-
 /// The lists of what is linked into the loaders of `builds`: one for each loader and configuration.
 fn linked(builds: &[Build]) -> Vec<(Utf8PathBuf, Other)> {
     let mut lists = BTreeMap::new();

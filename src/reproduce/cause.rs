@@ -1,8 +1,9 @@
 //! Why two builds may differ, as far as their manifests tell: first the tools, then what went in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use camino::Utf8Path;
 use serde::Serialize;
 
 use crate::digest::Sha256Digest;
@@ -158,12 +159,13 @@ impl List {
     }
 
     fn files(&mut self, found: &Manifest, wanted: &Manifest) {
-        let extra = found.files.iter().filter(|file| !wanted.files.iter().any(|other| other.path == file.path));
+        let (ours, theirs) = (by_path(found), by_path(wanted));
+        let extra = found.files.iter().filter(|file| !theirs.contains_key(file.path.as_path()));
         for here in extra.filter(|file| file.ipxe.is_some()) {
             self.compare(Sort::Choice, format!("`{}`", here.path), target(here), "no such loader in the release");
         }
         for there in wanted.files.iter().filter(|file| file.ipxe.is_some()) {
-            let Some(here) = found.files.iter().find(|file| file.path == there.path) else {
+            let Some(here) = ours.get(there.path.as_path()) else {
                 self.compare(
                     Sort::Choice,
                     format!("`{}`", there.path),
@@ -187,13 +189,17 @@ impl List {
             );
             self.compare(Sort::Choice, format!("the target of `{}`", there.path), target(here), target(there));
             if ours.slot_sha256 != theirs.slot_sha256 {
-                let script = |script: &camino::Utf8Path, slot| format!("{script} (slot {slot})");
+                let script = |script: &Utf8Path, slot| format!("{script} (slot {slot})");
                 let (found, wanted) =
                     (script(&ours.script, ours.slot_sha256), script(&theirs.script, theirs.slot_sha256));
                 self.compare(Sort::Script, format!("the script in `{}`", there.path), found, wanted);
             }
         }
     }
+}
+
+fn by_path(manifest: &Manifest) -> HashMap<&Utf8Path, &File> {
+    manifest.files.iter().map(|file| (file.path.as_path(), file)).collect()
 }
 
 fn target(file: &File) -> String {

@@ -1,14 +1,14 @@
 //! Fills the folder of a new tree: several files at a time, none of them twice, and none anew that an earlier run
 //! has made.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::header;
 use super::journal::{Journal, Known};
-use super::manifest::{File, Manifest};
+use super::manifest::{File, Firsts, Manifest};
 use super::publish::{Error, Published};
 use super::records::Records;
 use crate::digest::{Content, Sha256Digest};
@@ -25,8 +25,7 @@ pub struct Filler<'t> {
     old: &'t Utf8Path,
     new: &'t Utf8Path,
     records: Records<'t>,
-    /// The loaders so far, by their identities: where each stands, and what it is.
-    firsts: HashMap<Sha256Digest, (Utf8PathBuf, Content)>,
+    firsts: Firsts,
     /// Whether all files so far stand in the old tree, too.
     unchanged: AtomicBool,
     published: Published,
@@ -51,7 +50,7 @@ impl<'t> Filler<'t> {
     pub fn new(old: &'t Utf8Path, new: &'t Utf8Path, stock: &Stock<'_>) -> Result<Self, fs::Error> {
         let records = Records::create(new, &Manifest::head(stock.plan))?;
         let (unchanged, published) = (AtomicBool::new(true), Published::default());
-        Ok(Self { old, new, records, firsts: HashMap::new(), unchanged, published })
+        Ok(Self { old, new, records, firsts: Firsts::default(), unchanged, published })
     }
 
     /// Makes all files of `stock`, or takes them from where `known` says that they are.
@@ -68,7 +67,7 @@ impl<'t> Filler<'t> {
     ) -> Result<(), Error> {
         let mut seen = HashSet::new();
         let items = stock.plan.files().map(|file| {
-            let identity = if let Origin::Stamped(loader) = file.origin { Some(loader.identity()) } else { None };
+            let identity = if let Origin::Stamped(loader) = file.origin { Some(stock.identity(&loader)) } else { None };
             let repeated = identity.is_some_and(|identity| !seen.insert(identity));
             (file, identity, repeated)
         });
@@ -115,14 +114,13 @@ impl<'t> Filler<'t> {
                     published.kept += 1;
                     journal.keep(&file.path, identity, content)?;
                 }
-                self.firsts.insert(identity, (file.path.clone(), content));
-                File::new(&file, content)
+                self.firsts.describe(&file, identity, content)
             }
             Made::Repeated { file, identity } => {
-                let (first, content) = &self.firsts[&identity];
-                maker.repeat(&file.path, first, *content)?;
+                let (first, content) = self.firsts.get(&identity);
+                maker.repeat(&file.path, first, content)?;
                 published.same += 1;
-                File { same_as: Some(first.clone()), ..File::new(&file, *content) }
+                self.firsts.describe(&file, identity, content)
             }
         };
         self.records.add(&entry)?;
@@ -153,11 +151,10 @@ impl Maker<'_> {
         stamper: &mut Stamper,
     ) -> Result<Made<'p>, Error> {
         self.check_cancelled()?;
-        if let Some(content) = self.known.content(&file.path, identity) {
-            let in_old = self.keep(&file.path, content)?;
-            if in_old || has(&self.new.join(&file.path), content) {
-                return Ok(Made::Loader { file, identity, content, stamped: false });
-            }
+        if let Some(content) = self.known.content(&file.path, identity)
+            && (self.is_made(&file.path, content)? || self.keep(&file.path, content)?)
+        {
+            return Ok(Made::Loader { file, identity, content, stamped: false });
         }
         let content = self.write(&file, stamper)?;
         Ok(Made::Loader { file, identity, content, stamped: true })
@@ -194,21 +191,41 @@ impl Maker<'_> {
         fs::link_or_copy(&self.new.join(first), &self.new.join(path))
     }
 
+    /// Whether an earlier attempt has left `content` at `path` in the new tree.
+    fn is_made(&self, path: &Utf8Path, content: Content) -> Result<bool, fs::Error> {
+        let new = self.new.join(path);
+        if !has(&new, content) {
+            return Ok(false);
+        }
+        if !has(&self.old.join(path), content) {
+            self.unchanged.store(false, Ordering::Relaxed);
+        }
+        fs::set_mode(&new, 0o644)?;
+        Ok(true)
+    }
+
     /// Whether the old tree has `content` at `path`; it is in the new one then, too.
     fn keep(&self, path: &Utf8Path, content: Content) -> Result<bool, fs::Error> {
-        let old = self.old.join(path);
-        if has(&old, content) {
-            fs::link_or_copy(&old, &self.new.join(path))?;
-            return Ok(true);
+        let (old, new) = (self.old.join(path), self.new.join(path));
+        if is_plain(&old, content.size) {
+            // What is looked at is what is published, whoever replaces the old file meanwhile.
+            fs::link_or_copy(&old, &new)?;
+            if has(&new, content) {
+                return Ok(true);
+            }
+            fs::remove_file(&new)?;
         }
         self.unchanged.store(false, Ordering::Relaxed);
         Ok(false)
     }
 }
 
+/// Whether a plain file of `size` bytes stands at `path`.
+fn is_plain(path: &Utf8Path, size: u64) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+}
+
 /// Whether the plain file at `path` has `content`.
 fn has(path: &Utf8Path, content: Content) -> bool {
-    let Content { sha256, size } = content;
-    let plain = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size);
-    plain && fs::sha256(path).is_ok_and(|(found, _)| found == sha256)
+    is_plain(path, content.size) && fs::sha256(path).is_ok_and(|(found, _)| found == content.sha256)
 }

@@ -2,10 +2,11 @@
 //! them varies from one build to the next; so the archive that the syslinux files were found in is not
 //! there, since any archive with the pinned members will do.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::header::{self, Arch, Kind};
@@ -341,6 +342,36 @@ impl File {
             Origin::Other(Other::Member(member)) => Self { member: Some(member.path.clone()), ..plain },
             Origin::Other(_) => plain,
         }
+    }
+}
+
+/// The loaders of a tree that were described, by what identifies their bytes: where each stands first, and what
+/// it is. Files with the same bytes are named after the first.
+#[derive(Debug, Default)]
+pub struct Firsts(HashMap<Sha256Digest, (Utf8PathBuf, Content)>);
+
+impl Firsts {
+    /// Describes the loader `file`, which has `content`; they come in the order of the tree.
+    pub fn describe(&mut self, file: &PlannedFile<'_>, identity: Sha256Digest, content: Content) -> File {
+        let described = File::new(file, content);
+        match self.0.entry(identity) {
+            Entry::Occupied(first) => File { same_as: Some(first.get().0.clone()), ..described },
+            Entry::Vacant(empty) => {
+                empty.insert((file.path.clone(), content));
+                described
+            }
+        }
+    }
+
+    /// The first loader with those bytes, which was described.
+    ///
+    /// # Panics
+    ///
+    /// Where none was.
+    #[must_use]
+    pub fn get(&self, identity: &Sha256Digest) -> (&Utf8Path, Content) {
+        let (path, content) = &self.0[identity];
+        (path, *content)
     }
 }
 

@@ -14,7 +14,7 @@ use super::header;
 use super::journal::{Journal, Known};
 use super::manifest::{File, GENERATOR};
 use super::verify;
-use crate::fs::{self, Lock};
+use crate::fs::{self, EntryKind, Lock};
 use crate::paths::{self, Staging};
 use crate::plan::PlannedFile;
 use crate::progress::{Kind, Progress, Task};
@@ -86,6 +86,8 @@ pub struct Published {
 pub struct Place<'a> {
     tree: &'a Utf8Path,
     staging: Staging,
+    /// Whether somebody has put files into the tree.
+    foreign: bool,
     _lock: Lock,
 }
 
@@ -111,22 +113,26 @@ impl<'a> Place<'a> {
         if tree.exists() && !is_empty(tree) && !is_ours(tree) {
             return Err(Error::Occupied(tree.to_owned()));
         }
-        Ok(Self { tree, staging, _lock: lock })
+        Ok(Self { tree, staging, foreign: false, _lock: lock })
     }
 
-    /// Refuses to go on where somebody has put files into the tree: publishing would remove them.
+    /// Looks for files that somebody has put into the tree: publishing removes them, so that needs `replace`.
     ///
     /// # Errors
     ///
     /// [`Error::Foreign`]; [`Error::Unknown`] where that cannot be told.
-    pub fn check_foreign(&self) -> Result<(), Error> {
+    pub fn check_foreign(&mut self, replace: bool) -> Result<(), Error> {
         if !self.tree.join(paths::MANIFEST).is_file() {
             return Ok(());
         }
         // Where the manifest cannot be understood, nobody can tell what is foreign: that is an error.
-        let foreign = verify::foreign(self.tree).map_err(|error| Error::Unknown(error.to_string()))?;
-        let files: Vec<String> = foreign.into_iter().map(|path| format!("`{path}`")).collect();
-        if files.is_empty() { Ok(()) } else { Err(Error::Foreign { tree: self.tree.to_owned(), files }) }
+        let foreign = verify::foreign(self.tree).map_err(|error| Error::Unknown(error.to_string()));
+        self.foreign = !foreign.as_ref().is_ok_and(Vec::is_empty);
+        if replace || !self.foreign {
+            return Ok(());
+        }
+        let files = foreign?.into_iter().map(|path| format!("`{path}`")).collect();
+        Err(Error::Foreign { tree: self.tree.to_owned(), files })
     }
 
     /// Publishes the files of `stock`. Loaders that an earlier run has made are used again, be it from the old
@@ -144,13 +150,13 @@ impl<'a> Place<'a> {
         let mut filler = Filler::new(self.tree, &self.staging.partial, stock)?;
         filler.fill(stock, &known, &mut journal, &mut task)?;
         let mut published = filler.finish()?;
-        published.new |= !verify::foreign(self.tree).is_ok_and(|foreign| foreign.is_empty());
+        published.new |= self.foreign;
         if published.new {
             self.remove_others(stock)?;
             fs::sync_all_of(&self.staging.partial)?;
             self.swap()?;
         }
-        // What is left is either a copy of the tree, or the old one.
+        // What is left, if anything, is a copy of the tree.
         fs::remove_dir_all(&self.staging.partial)?;
         journal.finish()?;
         task.finish(if published.new { "published" } else { "unchanged" });
@@ -167,16 +173,23 @@ impl<'a> Place<'a> {
         };
         let make_all = || {
             make(partial)?;
+            let planned = |path: &Utf8Path| partial.join(path);
             let mut last = Utf8PathBuf::new();
             for PlannedFile { path, .. } in stock.plan.files() {
                 let folders = path.parent().into_iter().flat_map(Utf8Path::ancestors);
                 let mut folders: Vec<&Utf8Path> = folders.filter(|folder| !folder.as_str().is_empty()).collect();
                 folders.retain(|folder| !last.starts_with(folder));
-                folders.iter().rev().try_for_each(|folder| make(&partial.join(folder)))?;
+                folders.iter().rev().try_for_each(|folder| make(&planned(folder)))?;
+                if planned(&path).is_dir() {
+                    fs::remove_dir_all(&planned(&path))?;
+                }
                 last = path.parent().unwrap_or(&path).to_owned();
             }
             Ok(())
         };
+        if !is_plain(partial) {
+            fs::remove_dir_all(partial)?;
+        }
         make_all().or_else(|_: fs::Error| {
             // What an earlier run has left may have a file where a folder should be.
             fs::remove_dir_all(partial)?;
@@ -201,16 +214,26 @@ impl<'a> Place<'a> {
         let Staging { partial, previous, .. } = &self.staging;
         if !self.tree.exists() {
             fs::rename(partial, self.tree)?;
-        } else if !fs::exchange(partial, self.tree)? {
+        } else if fs::exchange(partial, self.tree)? {
+            // What people have put into the old tree must not be taken for something of a new one.
+            fs::rename(partial, previous)?;
+        } else {
             fs::rename(self.tree, previous)?;
             if let Err(error) = fs::rename(partial, self.tree) {
                 fs::rename(previous, self.tree)?;
                 return Err(error.into());
             }
-            fs::remove_dir_all(previous)?;
         }
-        Ok(fs::sync_dir(self.tree.parent().unwrap_or(Utf8Path::new(".")))?)
+        fs::sync_dir(self.tree.parent().unwrap_or(Utf8Path::new(".")))?;
+        Ok(fs::remove_dir_all(previous)?)
     }
+}
+
+/// Whether `folder` has nothing but folders and plain files, and is one itself. Through a link, others' files
+/// would be written and removed.
+fn is_plain(folder: &Utf8Path) -> bool {
+    let itself = folder.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    itself && fs::walk(folder).is_ok_and(|found| found.iter().all(|(_, kind)| *kind == EntryKind::File))
 }
 
 /// What every manifest of whatever version has.

@@ -1,4 +1,4 @@
-//! Writes `manifest.json` and `SHA256SUMS` into a tree, file by file, so that no list of all files is in memory.
+//! Writes `manifest.json` and `SHA256SUMS` into a tree, file by file, so that no list of all entries is in memory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};

@@ -10,6 +10,7 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
+use std::rc::Rc;
 
 use liblzma_sys as sys;
 use memmap2::{MmapMut, MmapRaw, UncheckedAdvice};
@@ -34,6 +35,9 @@ pub enum Error {
     /// There is no memory for it.
     #[error("there is no memory for an encoder: {0}")]
     Memory(#[from] std::io::Error),
+    /// liblzma has allocated where it did not before: its state cannot be brought back.
+    #[error("liblzma allocates while it encodes, which no version did when this was written")]
+    Allocated,
     /// liblzma refuses.
     #[error("liblzma refuses to encode, with the code {0}")]
     Refused(sys::lzma_ret),
@@ -101,15 +105,15 @@ impl Encoder {
         self.space.restore(&state.memory)?;
         let (mut stream, mut output) = (state.stream, state.output.clone());
         self.space.encode(&mut stream, rest, &mut output, sys::LZMA_FINISH)?;
-        Ok(output)
+        if self.space.bump.used.get() == state.memory.used { Ok(output) } else { Err(Error::Allocated) }
     }
 }
 
 /// Where an encoder lives: memory that stays where it is.
 struct Space {
     memory: MmapRaw,
-    allocator: Box<sys::lzma_allocator>,
-    bump: Box<Bump>,
+    allocator: Rc<sys::lzma_allocator>,
+    bump: Rc<Bump>,
 }
 
 /// Gives memory away piece by piece, and takes nothing back.
@@ -125,9 +129,9 @@ unsafe impl Send for Encoder {}
 impl Space {
     fn new() -> Result<Self, Error> {
         let memory = MmapRaw::from(MmapMut::map_anon(SPACE)?);
-        let bump = Box::new(Bump { base: memory.as_mut_ptr(), used: Cell::new(0) });
-        let opaque = (&raw const *bump).cast_mut().cast();
-        let allocator = Box::new(sys::lzma_allocator { alloc: Some(allocate), free: Some(keep), opaque });
+        let bump = Rc::new(Bump { base: memory.as_mut_ptr(), used: Cell::new(0) });
+        let opaque = Rc::as_ptr(&bump).cast_mut().cast();
+        let allocator = Rc::new(sys::lzma_allocator { alloc: Some(allocate), free: Some(keep), opaque });
         Ok(Self { memory, allocator, bump })
     }
 
@@ -136,11 +140,12 @@ impl Space {
         self.forget(0, SPACE)?;
         self.bump.used.set(0);
         // SAFETY: both are plain C structures, for which zeros are what liblzma asks for (LZMA_STREAM_INIT). The
-        // filters are copied before the call returns. The allocator stands in a box that lives as long as the
-        // memory that it gives out, and no stream outlives either: streams stay inside `Encoder`.
+        // filters are copied before the call returns. The allocator lives as long as the memory that it gives out,
+        // and no stream outlives either: streams stay inside `Encoder`. That they move with it does not move what
+        // an `Rc` leads to, nor claims that for oneself, as a `Box` would.
         let (stream, code) = unsafe {
             let mut stream: sys::lzma_stream = std::mem::zeroed();
-            stream.allocator = &raw const *self.allocator;
+            stream.allocator = Rc::as_ptr(&self.allocator);
             let mut options: sys::lzma_options_lzma = std::mem::zeroed();
             sys::lzma_lzma_preset(&raw mut options, sys::LZMA_PRESET_DEFAULT | sys::LZMA_PRESET_EXTREME);
             (options.lc, options.lp, options.pb) = (2, 0, 0);
@@ -196,13 +201,13 @@ impl Space {
     fn save(&mut self) -> Saved {
         let used = self.bump.used.get().next_multiple_of(PAGE);
         let (pages, _) = self.bytes()[..used].as_chunks::<PAGE>();
-        let pages = pages.iter().enumerate().filter_map(|(index, page)| Some((index, SavedPage::of(page)?)));
-        Saved { pages: pages.collect() }
+        let pages = pages.iter().enumerate().filter_map(|(index, page)| Some((index, SavedPage::of(page)?))).collect();
+        Saved { used: self.bump.used.get(), pages }
     }
 
-    /// Makes the memory what it was when `saved` was made. Nothing was allocated since: liblzma does that when
-    /// an encoder is made, and not while it works.
+    /// Makes the memory what it was when `saved` was made.
     fn restore(&mut self, saved: &Saved) -> Result<(), Error> {
+        self.bump.used.set(saved.used);
         let mut end = 0;
         for (index, page) in &saved.pages {
             let start = index * PAGE;
@@ -220,7 +225,8 @@ impl Space {
         }
         let unit = rustix::param::page_size();
         let (first, last) = (start.next_multiple_of(unit).min(end), (end / unit * unit).max(start));
-        if first >= last {
+        // Elsewhere than on Linux, memory that was given back may read as what it was.
+        if first >= last || !cfg!(target_os = "linux") {
             self.bytes()[start..end].fill(0);
             return Ok(());
         }
@@ -235,8 +241,8 @@ impl Space {
 
 /// `alloc` of an allocator.
 extern "C" fn allocate(opaque: *mut c_void, count: usize, size: usize) -> *mut c_void {
-    // SAFETY: `opaque` is what `Space::new` has put into the allocator: a boxed `Bump` of the same `Space`. It
-    // outlives every call with that allocator, and is never borrowed mutably.
+    // SAFETY: `opaque` is what `Space::new` has put into the allocator: the `Bump` of the same `Space`. It outlives
+    // every call with that allocator, and is never borrowed mutably.
     let bump = unsafe { &*opaque.cast::<Bump>() };
     let start = bump.used.get().next_multiple_of(ALIGN);
     let end = count.checked_mul(size).and_then(|size| size.checked_add(start)).filter(|end| *end <= SPACE);
@@ -250,6 +256,8 @@ extern "C" fn keep(_: *mut c_void, _: *mut c_void) {}
 
 /// Memory, saved: its pages that are not all zeros, by their numbers.
 struct Saved {
+    /// How much was given away, in bytes.
+    used: usize,
     pages: Vec<(usize, SavedPage)>,
 }
 

@@ -64,6 +64,9 @@ pub enum Error {
     /// They lead out of the image or the outcome.
     #[error("an instruction leads out of the loader")]
     Outside,
+    /// They are none that any loader has.
+    #[error("{0}")]
+    Strange(&'static str),
     /// They make more than any loader has.
     #[error("the instructions make more than {MAX} bytes")]
     TooLarge,
@@ -71,6 +74,9 @@ pub enum Error {
     #[error("the loader is too large: a length does not fit its {0} bytes")]
     Overflow(usize),
 }
+
+/// The most parts that are packed; iPXE's loaders have four.
+const MOST_PARTS: usize = 16;
 
 /// The most that instructions may make, before packing, in bytes.
 const MAX: usize = 64 << 20;
@@ -86,6 +92,23 @@ pub fn parse(zinfo: &[u8]) -> Result<Vec<Instruction>, Error> {
         return Err(Error::Torn(zinfo.len()));
     }
     let instructions = records.iter().map(instruction).collect::<Result<Vec<_>, _>>()?;
+    let packed: Vec<Part> = instructions
+        .iter()
+        .filter_map(|it| if let Instruction::Pack(part) = it { Some(*part) } else { None })
+        .collect();
+    if packed.len() > MOST_PARTS {
+        return Err(Error::Strange("there are more packed parts than any loader has"));
+    }
+    // `zbin` filters a part where it is, so what is packed is no longer there to be copied or packed again.
+    let again = |part: &Part| packed.iter().filter(|other| other.overlaps(*part)).count();
+    let twice = instructions.iter().any(|instruction| match instruction {
+        Instruction::Copy(part) => again(part) > 0,
+        Instruction::Pack(part) => again(part) > 1,
+        Instruction::Payload { .. } | Instruction::Add(_) => false,
+    });
+    if twice {
+        return Err(Error::Strange("a packed part is there twice"));
+    }
     let made = instructions.iter().fold(0_usize, |made, instruction| made.saturating_add(instruction.makes()));
     if made > MAX { Err(Error::TooLarge) } else { Ok(instructions) }
 }
@@ -104,29 +127,37 @@ impl Instruction {
 fn instruction(record: &[u8; 16]) -> Result<Instruction, Error> {
     let (words, _) = record.as_chunks::<4>();
     let [offset, length, align] = [1, 2, 3].map(|index| u32::from_le_bytes(words[index]) as usize);
-    let part = Part { offset, length, align: align.max(1) };
-    let unknown = || Error::Unknown(String::from_utf8_lossy(&words[0]).into_owned());
+    // With another unit, the masks of `zbin` would mean nothing.
+    let unit = |unit: usize| {
+        if unit.is_power_of_two() { Ok(unit) } else { Err(Error::Strange("a unit is no power of two")) }
+    };
+    let part = || Ok(Part { offset, length, align: unit(align)? });
     let size = match words[0][3] {
         b'B' => 1,
         b'W' => 2,
         _ => 4,
     };
     let add = |measured, in_payload| {
-        Instruction::Add(Correction { measured, offset, in_payload, size, divisor: length.max(1) })
+        Ok(Instruction::Add(Correction { measured, offset, in_payload, size, divisor: unit(length)? }))
     };
-    Ok(match &words[0] {
-        b"COPY" => Instruction::Copy(part),
-        b"PACK" => Instruction::Pack(part),
-        b"PAYL" => Instruction::Payload { align: align.max(1) },
+    match &words[0] {
+        b"COPY" => Ok(Instruction::Copy(part()?)),
+        b"PACK" => Ok(Instruction::Pack(part()?)),
+        b"PAYL" => Ok(Instruction::Payload { align: unit(align)? }),
         b"ADDB" | b"ADDW" | b"ADDL" => add(Measured::Whole, false),
         b"ADHB" | b"ADHW" | b"ADHL" => add(Measured::Header, false),
         b"ADPB" | b"ADPW" | b"ADPL" => add(Measured::Payload, false),
         b"APPB" | b"APPW" | b"APPL" => add(Measured::Payload, true),
-        _ => return Err(unknown()),
-    })
+        unknown => Err(Error::Unknown(String::from_utf8_lossy(unknown).into_owned())),
+    }
 }
 
 impl Part {
+    fn overlaps(self, other: Self) -> bool {
+        let end = |part: Self| part.offset.saturating_add(part.length);
+        self.length > 0 && other.length > 0 && self.offset < end(other) && other.offset < end(self)
+    }
+
     /// Its bytes in `image`.
     ///
     /// # Errors
@@ -285,12 +316,12 @@ mod tests {
             record(*b"COPY", [0, 6, 16]),
             record(*b"PAYL", [0, 0, 4]),
             record(*b"PACK", [6, 7, 4]),
-            record(*b"ADDB", [0, 10, 0]),
+            record(*b"ADDB", [0, 8, 0]),
             record(*b"ADPB", [1, 1, 0]),
             record(*b"APPW", [4, 1, 0]),
         ];
         let outcome = assembled(image, &zinfo).unwrap();
-        // 23 bytes in units of 10, plus 1; a payload of 15 bytes, plus -2; "pa" as a number, plus 15.
+        // 23 bytes in units of 8, plus 1; a payload of 15 bytes, plus -2; "pa" as a number, plus 15.
         assert_eq!(outcome[..8], *b"\x04\x0dhead\xff\xff");
         assert_eq!(outcome[8..12], [11, 0, 0, 0]);
         assert_eq!(outcome[12..19], [b'p' + 15, b'a', b'y', b'l', b'o', b'a', b'd']);
@@ -307,7 +338,12 @@ mod tests {
             (record(*b"COPY", [2, 9, 1]), "an instruction leads out of the loader"),
             (record(*b"PACK", [u32::MAX, 9, 1]), "an instruction leads out of the loader"),
             (record(*b"PACK", [0, u32::MAX, 1]), "the instructions make more than 67108864 bytes"),
-            (record(*b"PAYL", [0, 0, u32::MAX]), "the instructions make more than 67108864 bytes"),
+            (record(*b"PAYL", [0, 0, 1 << 31]), "the instructions make more than 67108864 bytes"),
+            (record(*b"PAYL", [0, 0, 12]), "a unit is no power of two"),
+            (record(*b"ADDW", [0, 0, 0]), "a unit is no power of two"),
+            (record(*b"PACK", [0, 1, 1]).repeat(17), "there are more packed parts than any loader has"),
+            ([record(*b"PACK", [0, 4, 1]), record(*b"COPY", [3, 4, 1])].concat(), "a packed part is there twice"),
+            ([record(*b"PACK", [0, 4, 1]), record(*b"PACK", [3, 4, 1])].concat(), "a packed part is there twice"),
             (record(*b"ADDL", [0, 1, 0]), "an instruction leads out of the loader"),
             (
                 [record(*b"COPY", [0, 200, 1]), record(*b"ADDB", [0, 1, 0])].concat(),

@@ -135,7 +135,7 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
 #[test]
 fn what_is_wrong_with_a_csv_file_is_told_by_line() {
     let project = with_csv("name,boot_url\na/b,x\n\nc,\"x\ny\"\nd,x,y\n,x\ne,x\ne,y\n\"f,x\n");
-    let name = "wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`";
+    let name = "wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`";
     fails_with(
         &project,
         &format!(

@@ -86,6 +86,12 @@ fn releases() {
             ran.stdout
         );
     }
+    // Loaders with the same bytes are named after the first of them, whoever makes the manifest.
+    let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
+    project.sites(&format!("{sites}[site.a]\n[site.b]\n"));
+    project.build(&["--archive"]).success();
+    let ran = reproduce(&project, &["--against", tree.as_str()]).success();
+    assert!(ran.stdout.contains("  and the manifest is the same, so the whole tree is\n"), "{}", ran.stdout);
     let content = std::fs::read(tarball(&project)).unwrap();
     let address = serve(content);
     project.run(&["reproduce", "--against", &address]).success();

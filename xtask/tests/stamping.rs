@@ -83,7 +83,7 @@ fn stamped_loaders_are_what_make_gives() {
     let error = ask(&["--sample", "8"]).error(3);
     assert_eq!(
         error,
-        "`sites/rack-0007/ipxe.pxe` is among the choices and not in the tree\n\
+        "`sites/rack-0007/ipxe.efi` is among the choices and not in the tree\n\
          hint: build the tree anew with `cargo xtask build-loaders`, then ask make\n"
     );
 }
@@ -178,6 +178,76 @@ fn a_killed_run_leaves_the_old_tree_and_its_work_to_the_next() {
     std::fs::remove_dir_all(project.path("dist")).unwrap();
     assert_eq!(numbers(&project), [3002, 0, 0]);
     assert!(project.snapshot() == after);
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_new_tree_is_removed_and_nothing_behind_a_link() {
+    let project = with_sites(3);
+    project.build(&[]).success();
+    let elsewhere = project.path("elsewhere");
+    project.write("elsewhere/sites/rack-0001/ipxe.efi", "somebody's");
+    project.write("elsewhere/ipxe.efi", "somebody's");
+    let theirs = Project::files_of(&elsewhere);
+    let partial = project.path("dist/.tftp.partial");
+    let link = |to: &camino::Utf8Path, at: &camino::Utf8Path| std::os::unix::fs::symlink(to, at).unwrap();
+    let prepare: [&dyn Fn(); 5] = [
+        &|| link(&elsewhere, &partial),
+        &|| {
+            std::fs::create_dir(&partial).unwrap();
+            link(&elsewhere.join("sites"), &partial.join("sites"));
+        },
+        &|| {
+            std::fs::create_dir_all(partial.join("sites/rack-0001")).unwrap();
+            link(&elsewhere.join("ipxe.efi"), &partial.join("sites/rack-0001/ipxe.efi"));
+        },
+        &|| std::fs::create_dir_all(partial.join("sites/rack-0001/ipxe.efi/folder")).unwrap(),
+        &|| {
+            std::fs::create_dir(&partial).unwrap();
+            std::fs::write(partial.join("sites"), "a file").unwrap();
+        },
+    ];
+    for (number, prepare) in prepare.iter().enumerate() {
+        prepare();
+        project.write("embed-scripts/racks.csv", &racks(0..3).replace("/1\n", &format!("/new-{number}\n")));
+        project.build(&[]).success();
+        project.run(&["verify"]).success();
+        assert_eq!(manifest(&project).files.len(), 10, "{number}");
+        assert!(Project::files_of(&elsewhere) == theirs, "{number}");
+        assert!(partial.symlink_metadata().is_err(), "{number}");
+    }
+}
+
+#[test]
+fn a_killed_exchange_leaves_nothing_of_the_old_tree_to_the_next() {
+    let project = with_sites(3);
+    project.build(&[]).success();
+    // The old tree, which somebody has kept on another disk in part, is in the place of a new one.
+    let kept = project.path("kept");
+    std::fs::rename(project.tree().join("sites"), &kept).unwrap();
+    std::os::unix::fs::symlink(&kept, project.tree().join("sites")).unwrap();
+    let before = Project::files_of(&kept);
+    std::fs::rename(project.tree(), project.path("dist/.tftp.partial")).unwrap();
+    project.write("embed-scripts/racks.csv", &racks(1..5));
+    project.build(&[]).success();
+    project.run(&["verify"]).success();
+    assert!(Project::files_of(&kept) == before, "what is behind the link has changed");
+}
+
+#[test]
+fn loaders_of_another_base_are_not_used_again() {
+    let project = with_sites(2);
+    // A build that gives other BIOS loaders each time, for the same keys.
+    project
+        .edit_makefile(|text| text.replace("echo $*; cat $<; }", "echo $*; cat $<; od -An -N8 -tx8 /dev/urandom; }"));
+    project.build(&[]).success();
+    let before = project.read("dist/tftp/sites/rack-0001/ipxe.pxe");
+    assert_eq!(numbers(&project), [0, 6, 0]);
+    std::fs::remove_dir_all(project.path("cache")).unwrap();
+    project.write("embed-scripts/racks.csv", &racks(0..3));
+    assert_eq!(numbers(&project), [5, 3, 0]);
+    assert!(project.read("dist/tftp/sites/rack-0001/ipxe.pxe") != before);
+    let end = |path: &str| project.read(path).rsplit(|byte| *byte == b'\n').nth(1).unwrap().to_vec();
+    assert_eq!(end("dist/tftp/sites/rack-0000/ipxe.pxe"), end("dist/tftp/sites/rack-0002/ipxe.pxe"));
 }
 
 #[test]

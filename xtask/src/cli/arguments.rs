@@ -327,8 +327,9 @@ pub struct Verify {
     #[arg(long)]
     pub against_make: bool,
     /// How many sites, the root of the tree among them
-    #[arg(long, value_name = "N", default_value_t = 10, requires = "against_make")]
-    pub sample: usize,
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "against_make",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub sample: u32,
     /// Picks the same sites as an earlier run [default: other ones each time]
     #[arg(long, value_name = "NUMBER", requires = "against_make")]
     pub seed: Option<u64>,

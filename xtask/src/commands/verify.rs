@@ -55,7 +55,7 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
         since.map_or(0, |since| u64::from(since.subsec_nanos()))
     });
     let question = Question { plan: &plan, tree: &tree, sources: &cache, origins: &origins, workshop: &workshop };
-    let answer = oracle::ask(&question, args.sample, seed)?;
+    let answer = oracle::ask(&question, args.sample as usize, seed)?;
     let Answer { sites, loaders, unknown, differences } = &answer;
     if *unknown > 0 {
         let message = format!(
