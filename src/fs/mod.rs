@@ -55,6 +55,12 @@ impl Error {
         Self { action, path: path.into(), source }
     }
 
+    /// Whether something else stands where a folder should be.
+    #[must_use]
+    pub fn is_obstacle(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists)
+    }
+
     /// Whether what was looked for does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -185,16 +185,19 @@ impl<'a> Place<'a> {
                 }
                 last = path.parent().unwrap_or(&path).to_owned();
             }
-            Ok(())
+            Ok::<_, fs::Error>(())
         };
         if !is_plain(partial) {
             fs::remove_dir_all(partial)?;
         }
-        make_all().or_else(|_: fs::Error| {
+        match make_all() {
             // What an earlier run has left may have a file where a folder should be.
-            fs::remove_dir_all(partial)?;
-            make_all()
-        })
+            Err(error) if error.is_obstacle() => {
+                fs::remove_dir_all(partial)?;
+                make_all()
+            }
+            made => made,
+        }
     }
 
     /// Removes what an earlier run has left that is not in the tree now.
