@@ -31,6 +31,12 @@ pub(super) struct Inventory<'a> {
 impl Inventory<'_> {
     /// Reads its sites; reports to `table` what is wrong.
     pub(super) fn read(self, table: &Table<'_>, reading: &mut Reading<'_>) {
+        if let Ok(path) = self.path.canonicalize_utf8()
+            && !reading.inventories.insert(path)
+        {
+            let message = format!("the inventory `{}` was named before", self.file);
+            return table.report(self.asked.finding(message, "name it once, in sites.toml or with `--sites`"));
+        }
         let read = if self.path.is_dir() {
             self.names().map(|names| self.folder(&names, table, reading))
         } else {

@@ -1,5 +1,6 @@
 //! `embed-scripts/sites.toml`: which loaders, with which scripts, for which sites.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -113,7 +114,8 @@ impl Sites {
     /// [`Error`]: all that is wrong with them.
     pub fn read(project: &Project, pinned: &SyslinuxPin, options: &Options) -> Result<Self, Error> {
         let path = project.sites();
-        let mut reading = Reading { material: Material::new(project), roster: Roster::new(options.relink) };
+        let roster = Roster::new(options.relink);
+        let mut reading = Reading { material: Material::new(project), roster, inventories: BTreeSet::new() };
         let file = reading.material.relative(&path);
         let text = String::from_utf8(fs::read(&path)?).map_err(|_| Error::NotUtf8(file.clone()))?;
         Ok(Document::new(&file, &text).read(|root| {
@@ -147,6 +149,8 @@ pub(super) struct Reading<'p> {
     pub material: Material<'p>,
     /// The sites.
     pub roster: Roster,
+    /// The inventories that were named so far.
+    pub inventories: BTreeSet<Utf8PathBuf>,
 }
 
 impl Reading<'_> {

@@ -126,6 +126,18 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
         run().error(3),
         "elsewhere/lab/B.toml:1: `B` differs from the site `b`, at racks.csv:2, only in case, and some TFTP servers ignore case\n  hint: rename one of them\n"
     );
+    std::fs::remove_file(project.path("elsewhere/lab/B.toml")).unwrap();
+    project.sites(&format!("{sites}[inventory.racks]\nfrom = \"../racks.csv\"\n").replace("../", ""));
+    std::os::unix::fs::symlink(project.path("racks.csv"), project.path("embed-scripts/racks.csv")).unwrap();
+    let twice = project.build_arguments(&["--plan", "--sites", "racks.csv"]);
+    let twice: Vec<&str> = twice.iter().map(String::as_str).collect();
+    let ran = Ran::from(project.command(&twice).current_dir(&project.root).output().unwrap());
+    assert_eq!(
+        ran.error(3),
+        "racks.csv: the inventory `racks.csv` was named before\n  hint: name it once, in sites.toml or with `--sites`\n"
+    );
+    let error = project.run(&["build-loaders", "--plan", "--sites", ""]).failure(2);
+    assert!(error.contains("wanted the path of a CSV file or a folder"), "{error}");
     for command in ["boot-test", "reproduce"] {
         let help = project.run(&[command, "--help"]).success().stdout;
         assert!(help.contains("--sites <PATH>") && help.contains("--relink"), "{help}");

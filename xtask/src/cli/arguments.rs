@@ -26,11 +26,15 @@ pub struct OriginArgs {
 #[derive(Args, Clone, Default)]
 pub struct ChoiceArgs {
     /// An inventory of more sites: a CSV file, or a folder of *.toml; may be given more than once
-    #[arg(long = "sites", value_name = "PATH", help_heading = "Choices")]
+    #[arg(long = "sites", value_name = "PATH", help_heading = "Choices", value_parser = some_path)]
     pub inventories: Vec<Utf8PathBuf>,
     /// Gives a script that is too long for its slot a larger one, which takes a link of its own
     #[arg(long, help_heading = "Choices")]
     pub relink: bool,
+}
+
+fn some_path(text: &str) -> Result<Utf8PathBuf, String> {
+    if text.is_empty() { Err("wanted the path of a CSV file or a folder".into()) } else { Ok(text.into()) }
 }
 
 impl From<&ChoiceArgs> for Options {
