@@ -87,6 +87,7 @@ impl Encoder {
         let mut stream = self.space.start()?;
         let mut output = Vec::new();
         self.space.encode(&mut stream, input, &mut output, sys::LZMA_RUN)?;
+        output.shrink_to_fit();
         self.beginnings.push(State { stream, memory: self.space.save(), output });
         Ok(self.beginnings.len() - 1)
     }
@@ -123,7 +124,8 @@ struct Bump {
 }
 
 // SAFETY: the raw pointers of a `Space` and of the streams of a `State` lead into memory that the same `Encoder`
-// owns, and into liblzma, which has no state of threads. Nothing of that is shared or given out.
+// owns, and into liblzma, which has no state of threads. Nothing of that is shared or given out: each `Rc` has
+// this one owner.
 unsafe impl Send for Encoder {}
 
 impl Space {
