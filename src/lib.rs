@@ -33,6 +33,8 @@ pub mod tree;
 
 pub mod attest;
 pub mod baseline;
+pub mod ignition;
+pub mod index;
 pub mod inspect;
 pub mod known_toolchains;
 
@@ -42,6 +44,7 @@ pub mod release;
 
 pub mod boot_test;
 pub mod oracle;
+pub mod recipe;
 pub mod reproduce;
 
 pub mod update;

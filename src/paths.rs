@@ -43,6 +43,12 @@ impl Project {
         self.scripts().join("sites.toml")
     }
 
+    /// The network that machines boot in.
+    #[must_use]
+    pub fn network(&self) -> Utf8PathBuf {
+        self.scripts().join("network.toml")
+    }
+
     /// The folder that script, certificate and pxelinux configuration names are relative to.
     #[must_use]
     pub fn scripts(&self) -> Utf8PathBuf {
@@ -173,6 +179,12 @@ pub fn linked_in_tree(config: &str, loader: &str) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{LINKED_OBJECTS}/{config}/{loader}.txt"))
 }
 
+/// Whether a path in a tree is that of a text of the project: a script of a boot entry, or the pxelinux configuration.
+#[must_use]
+pub fn is_chosen_text(path: &Utf8Path) -> bool {
+    path == PXELINUX_DEFAULT || (path.extension() == Some("ipxe") && path.components().count() == 1)
+}
+
 /// Whether a path in a tree is that of a list of what is linked into a loader.
 #[must_use]
 pub fn is_linked_list(path: &Utf8Path) -> bool {
@@ -183,6 +195,12 @@ pub fn is_linked_list(path: &Utf8Path) -> bool {
 #[must_use]
 pub fn archive_of(tree: &Utf8Path, version: &str) -> Utf8PathBuf {
     tree.with_file_name(ReleaseNames::new(version).tarball)
+}
+
+/// The page about a tree: it stands beside it.
+#[must_use]
+pub fn index_of(tree: &Utf8Path) -> Utf8PathBuf {
+    tree.with_file_name("index.html")
 }
 
 /// What the files of a release are called, but for those that have the same name in a tree.

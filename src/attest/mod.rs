@@ -50,7 +50,7 @@ fn loaders(manifest: &Manifest) -> impl Iterator<Item = (&Utf8Path, &Embedded)> 
 
 /// Whether a file is a text that was put into the tree as it was.
 fn is_chosen_text(file: &File) -> bool {
-    file.path == paths::PXELINUX_DEFAULT
+    paths::is_chosen_text(&file.path)
 }
 
 /// The folder of the project with its files named from there: no path of a host.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::network::{Dhcp, Network};
 use super::subject::{LoaderFile, Program, Target};
+use crate::choices::loader::Platform;
 use crate::choices::script::Script;
 use crate::choices::sites::Sites;
 use crate::digest::Sha256Digest;
@@ -36,6 +37,17 @@ pub enum Firmware {
     Bios,
     /// OVMF, with its own PXE.
     Uefi,
+}
+
+impl Firmware {
+    /// That which loaders for `platform` run on.
+    #[must_use]
+    pub fn of(platform: Platform) -> Self {
+        match platform {
+            Platform::Bios => Self::Bios,
+            Platform::EfiX64 => Self::Uefi,
+        }
+    }
 }
 
 impl fmt::Display for Firmware {
@@ -170,6 +182,11 @@ impl Case {
         if self.aim == Aim::Fault(Fault::NoRootPath) && network.dhcp != Dhcp::Own {
             return Some("the DHCP configuration that was given decides about option 17".into());
         }
+        if !network.chosen.is_empty() && !network.chosen.contains(&(self.firmware, self.loader.path.clone())) {
+            let chosen = network.chosen.iter().find(|(firmware, _)| *firmware == self.firmware);
+            let chosen = chosen.map_or("no loader".to_owned(), |(_, path)| format!("`{path}`"));
+            return Some(format!("DHCP gives machines with {} {chosen}", self.firmware));
+        }
         if let Target::Uefi(arch) = self.loader.target
             && arch != Arch::X86_64
         {
@@ -209,6 +226,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot_test::dhcp::Daemon;
     use crate::boot_test::samples::ipxe;
     use crate::boot_test::selection::{Selection, cases};
     use crate::choices::template::{Template, Vars};
@@ -265,7 +283,16 @@ mod tests {
     #[test]
     fn with_a_dhcp_configuration_of_somebody_else_option_17_cannot_be_withheld() {
         let case = ipxe("ipxe.efi", Aim::Fault(Fault::NoRootPath));
-        let network = Network { dhcp: Dhcp::Dnsmasq("a.conf".into()), ..Network::default() };
+        let network = Network { dhcp: Dhcp::Given(Daemon::Kea, "{}".into()), ..Network::default() };
         assert!(case.obstacle(&network).is_some() && case.obstacle(&Network::default()).is_none());
+    }
+
+    #[test]
+    fn a_loader_that_dhcp_does_not_choose_cannot_be_tried() {
+        let network = Network { chosen: vec![(Firmware::Uefi, "snponly.efi".into())], ..Network::default() };
+        let obstacle = |loader| ipxe(loader, Aim::Userland).obstacle(&network);
+        assert_eq!(obstacle("ipxe.efi").unwrap(), "DHCP gives machines with UEFI `snponly.efi`");
+        assert_eq!(obstacle("ipxe.pxe").unwrap(), "DHCP gives machines with BIOS no loader");
+        assert_eq!(obstacle("snponly.efi"), None);
     }
 }

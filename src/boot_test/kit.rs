@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::dhcp::Daemon;
 use crate::fs;
 use crate::paths::Cache;
 use crate::progress::Progress;
@@ -22,6 +23,8 @@ pub struct Kit {
     pub variables: Utf8PathBuf,
     /// `dnsmasq`.
     pub dnsmasq: Utf8PathBuf,
+    /// The DHCP server, where it is another one.
+    pub dhcp: Utf8PathBuf,
     /// `ip`.
     pub ip: Utf8PathBuf,
     /// A Linux kernel.
@@ -50,18 +53,21 @@ pub fn search_path(path: &str) -> String {
 }
 
 impl Kit {
-    /// Finds the parts in `path`, a list of folders as in `PATH`, and takes `kernel` where it is given.
+    /// Finds the parts in `path`, a list of folders as in `PATH`, with `daemon` to answer DHCP, and takes `kernel`
+    /// where it is given.
     ///
     /// # Errors
     ///
     /// [`toolchain::Error::Missing`] names all that is missing, and how to install it.
     pub fn find(
         path: &str,
+        daemon: Daemon,
         kernel: Option<&Utf8Path>,
         cache: &Cache,
         progress: &dyn Progress,
     ) -> Result<Self, toolchain::Error> {
         let mut needs = needs::boot_test();
+        needs.extend(needs::dhcp_servers().into_iter().filter(|need| need.name == daemon.as_str()));
         needs.retain(|need| kernel.is_none() || need.name != "kernel");
         let tools = toolchain::look(&needs, &search_path(path), cache, progress)?;
         let file = |name: &str| {
@@ -84,6 +90,7 @@ impl Kit {
             variables: variables(&firmware),
             firmware,
             dnsmasq: file("dnsmasq"),
+            dhcp: file(daemon.as_str()),
             ip: file("ip"),
             kernel: kernel.map_or_else(|| file("kernel"), ToOwned::to_owned),
             busybox: file("busybox"),

@@ -14,9 +14,12 @@ use super::happening::{Happening, Witness};
 use super::kit::Kit;
 use super::namespace::INTERFACE;
 use super::qmp::{self, Monitor};
+use crate::choices::network::Mac;
 use crate::fs;
 use crate::process::{self, Command, Running, Streams};
 
+/// The address that QEMU gives to the first network card of a machine.
+pub const MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
 /// The first serial port of a PC, as `SeaBIOS` wants it: its console goes there as well.
 const SERIAL_PORT: [u8; 2] = 0x3f8_u16.to_le_bytes();
 /// Where the machine keeps its UEFI variables, in its folder.
@@ -200,6 +203,7 @@ mod tests {
             firmware: "/ovmf/CODE.fd".into(),
             variables: "/ovmf/VARS.fd".into(),
             dnsmasq: "dnsmasq".into(),
+            dhcp: "dnsmasq".into(),
             ip: "ip".into(),
             kernel: "vmlinuz".into(),
             busybox: "busybox".into(),

@@ -2,10 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
-use crate::choices::reader::{At, Document, Findings, Table};
-use crate::fs;
+use super::case::Firmware;
+use super::dhcp::Daemon;
+use super::machine::MAC;
+use crate::choices::network::{self, Subnet};
 
 /// Addresses, and who answers DHCP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +20,12 @@ pub struct Network {
     pub web: Ipv4Addr,
     /// The first and the last address for machines.
     pub range: (Ipv4Addr, Ipv4Addr),
+    /// Where option 17 sends loaders.
+    pub boot: String,
     /// What answers DHCP.
     pub dhcp: Dhcp,
+    /// Which loader it gives to which firmware, where that is known.
+    pub chosen: Vec<(Firmware, Utf8PathBuf)>,
 }
 
 /// What answers DHCP.
@@ -27,9 +33,9 @@ pub struct Network {
 pub enum Dhcp {
     /// dnsmasq, with a configuration of the boot test's own.
     Own,
-    /// dnsmasq, with this configuration: it is what is tested. Interface, logs and TFTP folder are the
+    /// This server, with this configuration: it is what is tried. Interface, logs and the TFTP folder are the
     /// boot test's all the same.
-    Dnsmasq(Utf8PathBuf),
+    Given(Daemon, String),
 }
 
 impl Default for Network {
@@ -40,33 +46,58 @@ impl Default for Network {
             prefix: 24,
             web: Ipv4Addr::new(192, 0, 2, 2),
             range: (Ipv4Addr::new(192, 0, 2, 100), Ipv4Addr::new(192, 0, 2, 119)),
+            boot: "http://192.0.2.2/boot.ipxe".into(),
             dhcp: Dhcp::Own,
+            chosen: Vec::new(),
         }
     }
 }
 
-/// Why a description of a network cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// What is wrong with it.
-    #[error(transparent)]
-    Findings(#[from] Findings),
-    /// The file cannot be read.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
+/// Why a network cannot be stood up here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// There is nothing to give to machines.
+    #[error(
+        "`ranges` is empty, and the machine of a boot test wants an address\nhint: say which addresses machines get, as in ranges = [\"192.168.88.100-192.168.88.199\"]"
+    )]
+    NoRange,
+    /// There is no address left for a web server.
+    #[error(
+        "all addresses of {0} are taken, and a boot test wants one for its second web server\nhint: leave one out of `ranges`"
+    )]
+    Full(Subnet),
 }
 
 impl Network {
-    /// Reads a description: `server` with its prefix, `web`, `first`, `last`, and `dnsmasq`, the
-    /// name of a file beside it. What it does not say is as in [`Network::default`].
+    /// The network that a person described, with `dhcp` to answer DHCP. The second web server has the address of
+    /// `http-url`, where that is one of the network's and not the TFTP server's.
     ///
     /// # Errors
     ///
-    /// [`Error`]: all that is wrong with it.
-    pub fn read(file: &Utf8Path) -> Result<Self, Error> {
-        let text = String::from_utf8_lossy(&fs::read(file)?).into_owned();
-        let folder = file.parent().unwrap_or(Utf8Path::new("."));
-        Ok(Document::new(file, &text).read(|table| Some(network(table, folder)))?)
+    /// [`Unfit`] where the description does not say enough.
+    pub fn new(described: &network::Network, dhcp: Dhcp) -> Result<Self, Unfit> {
+        let network::Network { subnet, tftp_server, ranges, .. } = described;
+        let range = ranges.first().ok_or(Unfit::NoRange)?;
+        let taken = |address: &Ipv4Addr| {
+            address == tftp_server
+                || ranges.iter().any(|range| range.contains(*address))
+                || described.hosts.iter().any(|host| host.ip == Some(*address))
+        };
+        let named = described.http.host().parse().ok().filter(|address| subnet.contains(*address) && !taken(address));
+        let mut hosts = (subnet.base.to_bits() + 1..subnet.broadcast().to_bits()).map(Ipv4Addr::from_bits);
+        let web = named.or_else(|| hosts.find(|address| !taken(address))).ok_or(Unfit::Full(*subnet))?;
+        let machine = described.hosts.iter().find(|host| host.mac == MAC);
+        let boot = machine.and_then(|host| host.boot.as_ref()).or(described.boot.as_ref());
+        let boot = boot.map_or_else(|| format!("http://{web}/boot.ipxe"), ToString::to_string);
+        Ok(Self {
+            server: *tftp_server,
+            prefix: subnet.prefix,
+            web,
+            range: (range.first, range.last),
+            boot,
+            dhcp,
+            chosen: Vec::new(),
+        })
     }
 
     /// The network's first address, which names it.
@@ -86,98 +117,46 @@ impl Network {
     }
 }
 
-fn network(table: &Table<'_>, folder: &Utf8Path) -> Network {
-    let mut network = Network::default();
-    if let Some(At { value: (server, prefix), .. }) =
-        table.parsed("server", "write it as in \"192.0.2.1/24\"", prefixed)
-    {
-        (network.server, network.prefix) = (server, prefix);
-    }
-    let address = |key: &str| table.parsed(key, "write an IPv4 address", str::parse::<Ipv4Addr>);
-    let given = [address("web"), address("first"), address("last")];
-    for (place, given) in [&mut network.web, &mut network.range.0, &mut network.range.1].into_iter().zip(&given) {
-        if let Some(at) = given {
-            *place = at.value;
-        }
-    }
-    check(&network, &given, table);
-    if let Some(at) = table.string("dnsmasq") {
-        let file = folder.join(&at.value);
-        if !file.is_file() {
-            table.report(at.place.finding(format!("there is no file `{file}`"), "name a configuration of dnsmasq"));
-        }
-        network.dhcp = Dhcp::Dnsmasq(file);
-    }
-    network
-}
-
-/// Reports addresses that do not go together; `given` are those of `web`, `first` and `last`.
-fn check(network: &Network, given: &[Option<At<Ipv4Addr>>; 3], table: &Table<'_>) {
-    let values = [network.web, network.range.0, network.range.1];
-    for ((key, value), given) in ["web", "first", "last"].into_iter().zip(values).zip(given) {
-        let place = given.as_ref().map_or_else(|| table.place(), |at| at.place.clone());
-        if !network.contains(value) {
-            let message = format!("`{key}` is {value}, which is outside of {}/{}", network.server, network.prefix);
-            table.report(place.finding(message, "choose an address in the network of `server`"));
-        } else if value == network.server || (key != "web" && value == network.web) {
-            let message = format!("`{key}` is {value}, which is a server's own address");
-            table.report(place.finding(message, "choose another address"));
-        }
-    }
-    if network.range.0 > network.range.1 {
-        table.report(table.place().finding("`first` comes after `last`", "exchange them"));
-    }
-}
-
-fn prefixed(text: &str) -> Result<(Ipv4Addr, u8), String> {
-    let parse = || {
-        let (address, prefix) = text.split_once('/')?;
-        Some((address.parse().ok()?, prefix.parse().ok().filter(|prefix| (8..=30).contains(prefix))?))
-    };
-    parse().ok_or_else(|| format!("found `{text}`, wanted an IPv4 address and a prefix of 8 to 30 bits"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::choices::network::Network as Described;
+    use crate::choices::reader::Document;
 
-    fn read(text: &str) -> Result<Network, Error> {
-        let folder = tempfile::tempdir().unwrap();
-        let file = Utf8Path::from_path(folder.path()).unwrap().join("network.toml");
-        std::fs::write(&file, text).unwrap();
-        std::fs::write(file.with_file_name("dnsmasq.conf"), "").unwrap();
-        Network::read(&file)
+    fn described(more: &str) -> Result<Network, Unfit> {
+        let text = format!("subnet = \"192.168.88.0/24\"\ntftp-server = \"192.168.88.1\"\n{more}");
+        let described = Document::new("network.toml".into(), &text).read(|table| Described::of(table, &[])).unwrap();
+        Network::new(&described, Dhcp::Own)
     }
 
     #[test]
-    fn what_is_not_said_is_as_by_default() {
-        assert_eq!(read("").unwrap(), Network::default());
-        let network = read("server = \"192.168.88.1/24\"\nweb = \"192.168.88.10\"\nfirst = \"192.168.88.20\"\nlast = \"192.168.88.21\"\ndnsmasq = \"dnsmasq.conf\"\n").unwrap();
+    fn a_described_network_is_stood_up_as_it_is() {
+        let network = described(
+            "http-url = \"http://192.168.88.10/tftp\"\nranges = [\"192.168.88.20-192.168.88.21\"]\nboot = \"a.ipxe\"\n",
+        )
+        .unwrap();
         assert_eq!((network.server, network.web), ([192, 168, 88, 1].into(), [192, 168, 88, 10].into()));
-        assert!(matches!(network.dhcp, Dhcp::Dnsmasq(file) if file.ends_with("dnsmasq.conf")));
+        assert_eq!((network.base(), network.prefix), ([192, 168, 88, 0].into(), 24));
+        assert_eq!(
+            (network.range.1, network.boot.as_str()),
+            ([192, 168, 88, 21].into(), "http://192.168.88.10/tftp/a.ipxe")
+        );
     }
 
     #[test]
-    fn what_is_not_said_has_to_fit_all_the_same() {
-        let text = read("server = \"10.0.0.1/24\"\n").unwrap_err().to_string();
-        assert_eq!(text.matches(", which is outside of 10.0.0.1/24").count(), 3, "{text}");
-        let text = read("web = \"192.0.2.1\"\n").unwrap_err().to_string();
-        assert!(text.contains("`web` is 192.0.2.1, which is a server's own address"), "{text}");
-    }
-
-    #[test]
-    fn all_that_is_wrong_is_said_at_once() {
-        let error = read("server = \"10.0.0.1\"\nweb = \"10.0.0.2\"\nfirst = \"x\"\ndnsmasq = \"gone\"\nlease = 1\n")
-            .unwrap_err();
-        let text = error.to_string();
-        for part in [
-            "`server`: found `10.0.0.1`",
-            "`web`: `web` is 10.0.0.2, which is outside of 192.0.2.1/24",
-            "`first`: ",
-            "`dnsmasq`: there is no file",
-            "`lease`: ",
-        ] {
-            assert!(text.contains(part), "{part} is not in:\n{text}");
+    fn the_second_web_server_is_on_an_address_of_its_own() {
+        let web = |http: &str| {
+            described(&format!("http-url = \"http://{http}\"\nranges = [\"192.168.88.2-192.168.88.99\"]\n"))
+                .unwrap()
+                .web
+        };
+        for http in ["192.168.88.1/tftp", "boot.example.net", "10.0.0.1"] {
+            assert_eq!(web(http), Ipv4Addr::new(192, 168, 88, 100), "{http}");
         }
+    }
+
+    #[test]
+    fn a_network_without_addresses_for_machines_is_refused() {
+        assert_eq!(described("http-url = \"http://192.168.88.10\"\n"), Err(Unfit::NoRange));
     }
 }

@@ -24,6 +24,8 @@ pub struct Service {
     /// Option 17 from the moment on when the loader was fetched. A card's boot ROM that is iPXE itself
     /// would take it for a disk.
     pub later: Option<String>,
+    /// Where option 17 leads, whether it is sent or not.
+    pub boot: String,
     /// The web servers: which, its address, its port.
     pub servers: Vec<(Asked, Ipv4Addr, u16)>,
     /// Where the script may be asked for, and at which server.
@@ -51,9 +53,9 @@ impl Service {
         let at = |name: &str| (place, format!("http://{address}/{name}"));
         let Destination { root_path, addresses } = &case.destination;
         let mut scripts: Vec<_> = addresses.iter().map(|url| located(url, network)).collect();
-        scripts.extend(root_path.then(|| at("boot.ipxe")));
+        scripts.extend(root_path.then(|| located(&network.boot, network)));
         let offered = *root_path && case.aim != Aim::Fault(Fault::NoRootPath);
-        let root_path = offered.then(|| at("boot.ipxe").1);
+        let root_path = offered.then(|| network.boot.clone());
         let (early, later) = match case.firmware {
             Firmware::Bios => (None, root_path),
             Firmware::Uefi => (root_path, None),
@@ -65,7 +67,8 @@ impl Service {
         });
         let servers = if case.aim == Aim::Fault(Fault::NoWebServer) { Vec::new() } else { servers(network, &scripts) };
         let offer = Offer { loader: case.loader.path.clone(), root_path: early };
-        Self { offer, later, servers, scripts, kernel, initrd, arguments, pxelinux }
+        let boot = network.boot.clone();
+        Self { offer, later, boot, servers, scripts, kernel, initrd, arguments, pxelinux }
     }
 
     /// The pages of the web servers.

@@ -9,6 +9,8 @@ use super::case::{Aim, Case, Destination, Fault};
 pub enum Step {
     /// The console says this.
     Says(String),
+    /// The console says the address in option 17.
+    SaysRootPath,
     /// The loader fetches itself.
     LoadsItself,
     /// The firmware has the machine back.
@@ -27,9 +29,9 @@ pub fn steps(case: &Case) -> VecDeque<Step> {
     let (Aim::Fault(fault), Some(script)) = (case.aim, case.script()) else { return VecDeque::new() };
     let Destination { root_path, addresses } = &case.destination;
     let goal = if *root_path && script.contains("${root-path}") {
-        "/boot.ipxe"
+        Step::SaysRootPath
     } else if let Some(address) = addresses.iter().find(|address| script.contains(address.as_str())) {
-        address.as_str()
+        Step::Says(address.clone())
     } else {
         // It will not get where it should, and that is another case's verdict.
         return VecDeque::new();
@@ -49,7 +51,7 @@ pub fn steps(case: &Case) -> VecDeque<Step> {
         Fault::NoScript => "Not found (https://ipxe.org/",
         Fault::NoWebServer => "Connection reset (https://ipxe.org/",
     };
-    let attempt = [says(goal), says(error)];
+    let attempt = [goal, says(error)];
     let mut steps: VecDeque<Step> = attempt.clone().into();
     if patient {
         steps.extend(attempt.into_iter().chain(shell));

@@ -97,7 +97,7 @@ pub fn run(case: &Case, name: &str, lab: &Lab<'_>) -> Result<CaseReport, Error> 
         .map(|(name, address, port)| Web::start(*name, *address, *port, Arc::clone(&pages), witness.clone()))
         .collect::<Result<Vec<Web>, _>>()
         .map_err(Error::Web)?;
-    let dhcp = dhcp::Server::start(&lab.request.kit.dnsmasq, network, &service.offer, &folder, witness.clone())?;
+    let dhcp = dhcp::Server::start(lab.request.kit, network, &service.offer, &folder, &witness)?;
     let started = Instant::now();
     let machine = Machine::start(case.firmware, lab.request.kit, lab.request.accelerator, &folder, &witness)?;
     let mut run =

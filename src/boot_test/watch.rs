@@ -279,6 +279,7 @@ impl<'c> Watch<'c> {
             let end = |text: &str| fresh.find(text).map(|start| start + text.len());
             let done = match step {
                 Step::Says(text) => end(text),
+                Step::SaysRootPath => end(&self.service.boot),
                 Step::GivesBack => FIRMWARE.iter().find_map(|sign| end(sign)),
                 Step::LoadsItself => {
                     let again = matches!(what, Happening::Sent(path) if *path == self.case.loader.path);
@@ -307,6 +308,7 @@ impl<'c> Watch<'c> {
         }
         let expected = match self.steps.front() {
             Some(Step::Says(text)) => format!("; waited for the console to say `{text}`"),
+            Some(Step::SaysRootPath) => format!("; waited for the console to say `{}`", self.service.boot),
             Some(Step::GivesBack) => "; waited for the firmware to go on".to_owned(),
             Some(Step::LoadsItself) => "; waited for the loader to fetch itself".to_owned(),
             Some(Step::Type(_)) | None => String::new(),

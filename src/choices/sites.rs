@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::boot_entry::{self, BootEntry};
 use super::inventory::Inventory;
 use super::ipxe_config::IpxeConfig;
 use super::loader::Loader;
 use super::material::{Material, Setup};
+use super::network;
 use super::pins::{MemberPin, SyslinuxPin};
 use super::reader::{At, Document, Findings, Place, Table};
 use super::roster::{Origin, Roster, check_name};
@@ -30,6 +32,8 @@ pub struct Sites {
     pub sites: Vec<Site>,
     /// The syslinux files for the root of the tree.
     pub members: Vec<MemberPin>,
+    /// What can be booted.
+    pub boot: Vec<BootEntry>,
     /// The content of `pxelinux.cfg/default`, where asked for.
     pub pxelinux_config: Option<Vec<u8>>,
     /// What a person should know although it is no error, in the form of error messages.
@@ -114,6 +118,7 @@ impl Sites {
     /// [`Error`]: all that is wrong with them.
     pub fn read(project: &Project, pinned: &SyslinuxPin, options: &Options) -> Result<Self, Error> {
         let path = project.sites();
+        let server = network::tftp_server(&project.network())?;
         let roster = Roster::new(options.relink);
         let mut reading = Reading { material: Material::new(project), roster, inventories: BTreeSet::new() };
         let file = reading.material.relative(&path);
@@ -123,8 +128,15 @@ impl Sites {
             let (members, pxelinux_config) = root
                 .table("syslinux", |table| Some(syslinux::read(table, pinned, &reading.material)))
                 .map_or((Vec::new(), None), |at| at.value);
-            let (sites, warnings) = reading.roster.finish(root);
-            Some(Self { default, sites, members, pxelinux_config, warnings })
+            let boot = boot_entry::read(root);
+            let (sites, mut warnings) = reading.roster.finish(root);
+            let mut pxelinux_config = pxelinux_config;
+            if pxelinux_config.is_none() && !members.is_empty() {
+                pxelinux_config = boot_entry::pxelinux_configuration(&boot).map(String::into_bytes);
+                let efi = members.iter().any(|member| member.name == "syslinux.efi");
+                warnings.extend(boot_entry::warning(&boot, server).filter(|_| efi));
+            }
+            Some(Self { default, sites, members, boot, pxelinux_config, warnings })
         })?)
     }
 }

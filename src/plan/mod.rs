@@ -128,7 +128,7 @@ impl Plan {
     /// Computes the plan.
     #[must_use]
     pub fn new(inputs: Inputs, sites: Sites) -> Self {
-        let Sites { default, sites, members, pxelinux_config, .. } = sites;
+        let Sites { default, sites, members, boot, pxelinux_config, .. } = sites;
         let mut binder = Binder { inputs: &inputs, builds: BTreeMap::new(), known: BTreeMap::new() };
         let mut bind = |site| Bound { bases: binder.bases(&site), site };
         let (root, sites) = (default.map(&mut bind), sites.into_iter().map(&mut bind).collect());
@@ -136,6 +136,7 @@ impl Plan {
         builds.sort_by_key(Build::name);
         let mut others = linked(&builds);
         others.extend(members.into_iter().map(|member| (member.name.clone().into(), Other::Member(member))));
+        others.extend(boot.iter().map(|entry| (entry.file().into(), Other::Text(entry.script().into_bytes()))));
         others.extend(pxelinux_config.map(|text| (paths::PXELINUX_DEFAULT.into(), Other::Text(text))));
         others.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
         Self { builds, inputs, root, sites, others }

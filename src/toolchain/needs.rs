@@ -125,6 +125,7 @@ pub fn check(trust: bool) -> Vec<Need> {
     needs.extend((!trust).then_some(OPENSSL));
     needs.extend(boot_test());
     needs.extend(variations());
+    needs.extend(dhcp_servers());
     needs.extend([
         Need {
             name: "git",
@@ -249,6 +250,25 @@ pub fn boot_test() -> Vec<Need> {
             purpose: "is the userland that it boots into",
             packages: ["busybox-static", "busybox", "busybox", "busybox-static", "busybox-static"],
             test: Test::Static(&["busybox", "busybox.static", "busybox-static"]),
+        },
+    ]
+}
+
+/// DHCP servers besides dnsmasq, which a boot test can try as well.
+#[must_use]
+pub fn dhcp_servers() -> Vec<Need> {
+    vec![
+        Need {
+            name: "kea",
+            purpose: "answers DHCP as its recipe says",
+            packages: ["kea-dhcp4-server", "kea", "kea", "kea", "kea-dhcp4"],
+            test: Test::Program("kea-dhcp4", &["-v"], "."),
+        },
+        Need {
+            name: "isc-dhcpd",
+            purpose: "answers DHCP as its recipe says",
+            packages: ["isc-dhcp-server", "dhcp-server", "dhcp", "dhcp-server", "dhcp-server-vanilla"],
+            test: Test::Program("dhcpd", &["--version"], "isc-dhcpd"),
         },
     ]
 }

@@ -2,12 +2,14 @@
 
 mod arguments;
 mod bench;
+mod servers;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::arguments::*;
 pub use self::bench::{Bench, Measure, Sites};
+pub use self::servers::*;
 use crate::exit;
 
 /// Builds, checks and publishes TFTP trees of iPXE and syslinux loaders from pinned inputs.
@@ -131,6 +133,23 @@ Examples:
   cargo xtask boot-test --site rack-1 --jobs 1
   cargo xtask boot-test --list                       what would be tried")]
     BootTest(BootTest),
+    /// Writes the configuration of a DHCP, TFTP or HTTP server for this tree
+    #[command(after_help = "It is made of embed-scripts/network.toml, and of the loaders that sites.toml asks for.
+
+Examples:
+  cargo xtask recipe                                 which servers there are recipes for
+  cargo xtask recipe routeros                        prints it
+  cargo xtask recipe dnsmasq --out dist/recipes      writes it, with all that comes with it
+  cargo xtask recipe routeros --undo                 prints what takes it back")]
+    Recipe(Recipe),
+    /// Writes a starter configuration for Ignition, with which a machine sets itself up
+    #[command(after_help = "It is made of the table [ignition] of embed-scripts/network.toml.
+
+Examples:
+  cargo xtask ignition                               prints it
+  cargo xtask ignition --host k8s-master-01 --out dist/k8s-master-01.ign
+  cargo xtask ignition --butane machine.bu           has butane make it of a file of yours")]
+    Ignition(Ignition),
     /// Builds everything again under other conditions, and compares every byte
     #[command(
         after_help = "Exit code 0 says that every byte is the same, 11 that the tools differ, 12 that bytes differ.

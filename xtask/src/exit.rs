@@ -4,7 +4,9 @@ use std::error::Error;
 
 use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
 use netboot_loaders::tree::checked;
-use netboot_loaders::{baseline, boot_test, build, build_loaders, release, reproduce, toolchain, tree, update};
+use netboot_loaders::{
+    baseline, boot_test, build, build_loaders, choices, release, reproduce, toolchain, tree, update,
+};
 
 /// What `--help` says of them.
 pub const HELP: &str = "\
@@ -222,7 +224,8 @@ failure_from! {
     boot_test::dhcp::Error => FAILURE,
     boot_test::machine::Error => FAILURE,
     boot_test::namespace::Error => FAILURE,
-    boot_test::network::Error => BAD_INPUT,
+    boot_test::network::Unfit => BAD_INPUT,
+    choices::network::Error => BAD_INPUT,
     netboot_loaders::fs::Error => FAILURE,
     netboot_loaders::process::Error => FAILURE,
     netboot_loaders::source::http::BadProxy => BAD_INPUT,

@@ -1,7 +1,9 @@
 //! The arguments of each command.
 
 use camino::Utf8PathBuf;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use netboot_loaders::boot_test::dhcp::Daemon;
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::reproduce::variation::Variation;
 
@@ -57,6 +59,9 @@ pub struct BuildLoaders {
     /// Writes the tarball beside the tree, too
     #[arg(long)]
     pub archive: bool,
+    /// Writes a page about the tree beside it, index.html, with recipes where embed-scripts/network.toml is filled in
+    #[arg(long)]
+    pub index: bool,
     /// Removes files that somebody has put into the old tree
     #[arg(long)]
     pub replace: bool,
@@ -272,9 +277,16 @@ pub struct BootTest {
     /// An address that loaders may go to besides DHCP option 17 and the project's own variables
     #[arg(long = "chain-to", value_name = "URL", value_parser = web_address)]
     pub chain_to: Vec<String>,
-    /// A description of the network, as README.md has it
+    /// The network to boot in, described as in embed-scripts/network.toml [default: one of the boot test's own]
     #[arg(long, value_name = "FILE")]
     pub network: Option<Utf8PathBuf>,
+    /// The DHCP server, configured by its recipe for the network
+    #[arg(long, value_name = "SERVER", requires = "network")]
+    #[arg(value_parser = PossibleValuesParser::new(Daemon::ALL.map(Daemon::as_str)).try_map(|name| name.parse::<Daemon>()))]
+    pub dhcp: Option<Daemon>,
+    /// A configuration of yours for that server, instead of the recipe
+    #[arg(long, value_name = "FILE", requires = "dhcp")]
+    pub dhcp_config: Option<Utf8PathBuf>,
     /// Boots this kernel instead of the distribution's
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<Utf8PathBuf>,

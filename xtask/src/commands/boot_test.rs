@@ -4,21 +4,26 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use netboot_loaders::boot_test::case::{Case, Intent};
+use netboot_loaders::boot_test::case::{Case, Firmware, Intent};
+use netboot_loaders::boot_test::dhcp::Daemon;
 use netboot_loaders::boot_test::kit::Kit;
-use netboot_loaders::boot_test::machine::Accelerator;
+use netboot_loaders::boot_test::machine::{Accelerator, MAC};
 use netboot_loaders::boot_test::namespace::Namespace;
-use netboot_loaders::boot_test::network::Network;
+use netboot_loaders::boot_test::network::{Dhcp, Network};
 use netboot_loaders::boot_test::phase::Phase;
 use netboot_loaders::boot_test::report::{CaseReport, Outcome, Report, first_line, to_seconds};
 use netboot_loaders::boot_test::selection::Selection;
 use netboot_loaders::boot_test::steps::expectation;
 use netboot_loaders::boot_test::{self, Request};
 use netboot_loaders::build_loaders::{self, Choices};
-use netboot_loaders::choices::sites::Options;
+use netboot_loaders::choices::network;
+use netboot_loaders::choices::sites::{Options, Sites};
+use netboot_loaders::fs;
 use netboot_loaders::paths::report_html;
 use netboot_loaders::progress::{Event, Progress, Silent};
-use netboot_loaders::toolchain::needs;
+use netboot_loaders::recipe;
+use netboot_loaders::recipe::offer::Offers;
+use netboot_loaders::toolchain::needs::{self, Need};
 use netboot_loaders::tree::checked::CheckedTree;
 use serde_json::json;
 
@@ -34,23 +39,23 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         return Err(Failure::new(DIFFERENT, &text));
     }
     if args.install_deps {
-        install::missing(&needs::boot_test(), host)?;
+        let server = |need: &Need| args.dhcp.is_some_and(|daemon| need.name == daemon.as_str());
+        let mut needs = needs::boot_test();
+        needs.extend(needs::dhcp_servers().into_iter().filter(server));
+        install::missing(&needs, host)?;
     }
-    let intent = match Choices::read(&host.project, &Options::from(&args.choices), &Silent) {
-        Ok(choices) => Intent::new(&choices.sites, args.chain_to.clone()),
-        Err(error) => {
-            let message = format!("the project does not say where loaders are meant to go\n{error}");
-            host.ui.report(&Event::Warning { message });
-            Intent { addresses: args.chain_to.clone(), ..Intent::default() }
-        }
-    };
+    let choices = Choices::read(&host.project, &Options::from(&args.choices), &Silent);
+    let intent = intent(&choices, args, host);
     let selection = Selection {
         loaders: args.loaders.clone(),
         sites: args.sites.clone(),
         cases: args.cases.clone(),
         sample: Some(args.sample),
     };
-    let network = args.network.as_deref().map_or_else(|| Ok(Network::default()), Network::read)?;
+    let network = match &args.network {
+        None => Network::default(),
+        Some(file) => described(file, args, &choices?.sites)?,
+    };
     let scratch = temporary_folder()?;
     if args.list {
         let tree = CheckedTree::open(&path, &scratch)?;
@@ -58,7 +63,9 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let kernel = args.kernel.as_deref().map(absolute).transpose()?;
-    let kit = Kit::find(&host.path, kernel.as_deref(), &host.cache()?, host.ui).map_err(build_loaders::Error::from)?;
+    let daemon = args.dhcp.unwrap_or(Daemon::Dnsmasq);
+    let kit = Kit::find(&host.path, daemon, kernel.as_deref(), &host.cache()?, host.ui);
+    let kit = kit.map_err(build_loaders::Error::from)?;
     let tree = CheckedTree::open(&path, &scratch)?;
     // From here on this process has a network of its own, and no way to another one.
     let namespace = Namespace::enter()?;
@@ -82,6 +89,33 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let page = report_html(&report);
     host.ui.result(&format!("{}report: {page}\n", table(&done)), json!({ "report": page, "boot-test": done }));
     verdict(&done, &report, args.require_real)
+}
+
+/// Where loaders are meant to go, as far as the project says.
+fn intent(choices: &Result<Choices, build_loaders::Error>, args: &BootTest, host: &Host<'_>) -> Intent {
+    match choices {
+        Ok(choices) => Intent::new(&choices.sites, args.chain_to.clone()),
+        Err(error) => {
+            let message = format!("the project does not say where loaders are meant to go\n{error}");
+            host.ui.report(&Event::Warning { message });
+            Intent { addresses: args.chain_to.clone(), ..Intent::default() }
+        }
+    }
+}
+
+/// The network of `file`, with the DHCP server that is asked for.
+fn described(file: &Utf8Path, args: &BootTest, sites: &Sites) -> Result<Network, Failure> {
+    let described = network::Network::read(file, sites)?;
+    let Some(daemon) = args.dhcp else { return Ok(Network::new(&described, Dhcp::Own)?) };
+    if let Some(file) = &args.dhcp_config {
+        let text = String::from_utf8_lossy(&fs::read(file)?).into_owned();
+        return Ok(Network::new(&described, Dhcp::Given(daemon, text))?);
+    }
+    let offers = Offers::new(&described, sites);
+    let text = recipe::write(daemon.recipe(), &offers).swap_remove(0).text;
+    let mut network = Network::new(&described, Dhcp::Given(daemon, text))?;
+    network.chosen = offers.chosen(MAC).into_iter().map(|(platform, path)| (Firmware::of(platform), path)).collect();
+    Ok(network)
 }
 
 fn list(cases: &[Case], network: &Network, host: &Host<'_>) {

@@ -4,8 +4,13 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use netboot_loaders::build_loaders::{Choices, Outcome, Request, build_loaders};
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::paths::is_linked_list;
+use netboot_loaders::choices::network::{self, Network};
+use netboot_loaders::choices::sites::{Options, Sites};
+use netboot_loaders::fs;
+use netboot_loaders::index::{self, Index};
+use netboot_loaders::paths::{index_of, is_linked_list};
+use netboot_loaders::recipe::offer::Offers;
+use netboot_loaders::recipe::{self, Kind};
 use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::manifest::File;
 use netboot_loaders::tree::publish::Published;
@@ -24,6 +29,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
         install::missing(&needs::build(choices.has_trust()), host)?;
     }
     let cache = host.cache()?;
+    let recipes = if args.index { recipes(&choices.sites, host)? } else { Vec::new() };
     let plan = choices.plan(&host.path, &cache, host.ui)?;
     if args.plan {
         host.ui.answer(&plan.to_string(), json!({ "plan": plan.to_string() }));
@@ -43,9 +49,37 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
         update_baseline: args.update_baseline,
     };
     let outcome = build_loaders(&plan, &request, host.ui)?;
+    if args.index {
+        write_index(&outcome, &recipes)?;
+    }
     let seconds = started.elapsed().as_secs_f64();
     host.ui.result(&summary(&outcome, seconds), object(&outcome, seconds));
     Ok(())
+}
+
+/// All recipes, where the network is described.
+fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(Kind, Vec<recipe::File>)>, Failure> {
+    match Network::read(&host.project.network(), sites) {
+        Ok(network) => {
+            let offers = Offers::new(&network, sites);
+            Ok(Kind::ALL.into_iter().map(|kind| (kind, recipe::write(kind, &offers))).collect())
+        }
+        Err(network::Error::Absent(_) | network::Error::Blank(_)) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes the page about the tree.
+fn write_index(outcome: &Outcome, recipes: &[(Kind, Vec<recipe::File>)]) -> Result<(), Failure> {
+    let Outcome { tree, published, .. } = outcome;
+    let page = index::page(&Index {
+        version: env!("CARGO_PKG_VERSION"),
+        tree: tree.file_name().unwrap_or_default(),
+        root: &published.root,
+        sited: published.files - published.root.len(),
+        recipes,
+    });
+    Ok(fs::write_atomic(&index_of(tree), page.as_bytes())?)
 }
 
 fn summary(outcome: &Outcome, seconds: f64) -> String {

@@ -8,10 +8,12 @@ mod bundle_sources;
 mod check;
 mod doctor;
 mod fetch;
+mod ignition;
 mod inspect;
 mod install;
 mod linters;
 mod prepare;
+mod recipe;
 mod release;
 mod reproduce;
 mod update;
@@ -35,6 +37,8 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(&args, host),
         Command::Verify(args) => verify::run(&args, host),
         Command::Inspect(args) => inspect::run(&args, host),
+        Command::Ignition(args) => ignition::run(&args, host),
+        Command::Recipe(args) => recipe::run(&args, host),
         Command::Release(args) => release::run(&args, host),
         Command::Reproduce(args) => reproduce::run(&args, host),
         Command::BootTest(args) => boot_test::run(&args, host),

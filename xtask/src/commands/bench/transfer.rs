@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use netboot_loaders::boot_test::case::Firmware;
-use netboot_loaders::boot_test::dhcp::{Offer, SERVED, Server};
+use netboot_loaders::boot_test::dhcp::{Daemon, Offer, SERVED, Server};
 use netboot_loaders::boot_test::happening::{Asked, Happening, Note, Witness};
 use netboot_loaders::boot_test::kit::Kit;
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine};
@@ -68,7 +68,8 @@ impl Protocol {
 pub(super) fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     let host = setting.host;
     let network = Network::default();
-    let kit = Kit::find(&host.path, None, &setting.cache, host.ui).map_err(build_loaders::Error::from)?;
+    let kit =
+        Kit::find(&host.path, Daemon::Dnsmasq, None, &setting.cache, host.ui).map_err(build_loaders::Error::from)?;
     let product = Product::new(setting, &[("sites.toml", &sites(&network)), (SCRIPT, &script())])?;
     product.prepare()?;
     let blob = Arc::from(noise(MEGABYTES * 1_000_000));
@@ -186,7 +187,7 @@ impl Lane<'_> {
         pages.put(Asked::Other, Protocol::Http.url(BLOB, network), Arc::clone(&self.blob));
         pages.put(Asked::Other, Protocol::Http.url(KERNEL, network), Arc::from(self.kernel.as_slice()));
         let _web = Web::start(Asked::Other, network.web, 80, Arc::new(pages), witness.clone())?;
-        let _dhcp = Server::start(&kit.dnsmasq, network, offer, folder, witness.clone())?;
+        let _dhcp = Server::start(kit, network, offer, folder, &witness)?;
         let _machine = Machine::start(firmware, kit, Accelerator::Tcg, folder, &witness)?;
         self.watch(&notes, Stopwatch::new(marks))
     }

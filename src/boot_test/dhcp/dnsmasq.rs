@@ -1,110 +1,26 @@
-//! DHCP and TFTP: dnsmasq, its configuration, and what its log says.
+//! dnsmasq: its configuration, and what its log says.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use rustix::process::Signal;
+use camino::Utf8Path;
 
-use super::happening::{Happening, Witness};
-use super::namespace::INTERFACE;
-use super::network::{Dhcp, Network};
-use crate::fs;
-use crate::process::{self, Command, Running, Streams};
+use super::{Daemon, Offer};
+use crate::boot_test::happening::Happening;
+use crate::boot_test::namespace::INTERFACE;
+use crate::boot_test::network::{Dhcp, Network};
 
-/// How many of the last lines of its log are told when it ends by itself.
-const LAST_WORDS: usize = 5;
-
-/// What machines are told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// Option 67, a path in the TFTP folder.
-    pub loader: Utf8PathBuf,
-    /// Option 17 from the beginning.
-    pub root_path: Option<String>,
-}
-
-/// The folder that TFTP serves, in the folder that the server works in. All its paths are relative to that, or go
-/// through the kernel's name for it: no character in a path can then have a meaning of its own in the
-/// configuration or the log.
-pub const SERVED: &str = "tftp";
-/// The same as an absolute path, which dnsmasq wants.
+/// The folder [`SERVED`](super::SERVED) as an absolute path, which dnsmasq wants.
 const ROOT: &str = "/proc/self/cwd/tftp";
-/// The configuration, in the same folder.
-const CONFIGURATION: &str = "dnsmasq.conf";
+/// The configuration, in the folder that the server works in.
+pub(super) const CONFIGURATION: &str = "dnsmasq.conf";
+/// A configuration that was given, in the same folder.
+pub(super) const GIVEN: &str = "given.conf";
 /// Option 17, in the same folder.
-const OPTIONS: &str = "options";
+pub(super) const OPTIONS: &str = "options";
 /// Any name leads to this address. It is outside of all networks, and every such address is the namespace's
 /// own.
 const ANYWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-
-/// A DHCP and TFTP server at work; it ends when dropped.
-pub struct Server {
-    running: Running,
-    options: Utf8PathBuf,
-}
-
-/// Why there is no server.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It does not start.
-    #[error(transparent)]
-    Process(#[from] process::Error),
-    /// A file cannot be written.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
-}
-
-impl Server {
-    /// Starts dnsmasq, the program at `program`, in the network that this thread is in. It works in `folder`,
-    /// and serves what is below [`SERVED`] there. What its log says goes to `witness`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] where it cannot be started; where it ends later, `witness` hears of it.
-    pub fn start(
-        program: &Utf8Path,
-        network: &Network,
-        offer: &Offer,
-        folder: &Utf8Path,
-        witness: Witness,
-    ) -> Result<Self, Error> {
-        let options = folder.join(OPTIONS);
-        fs::write_atomic(&options, options_text(offer.root_path.as_deref()).as_bytes())?;
-        fs::write_atomic(&folder.join(CONFIGURATION), configuration(network, offer).as_bytes())?;
-        let mut command = Command::new("answer DHCP and TFTP", program.as_str());
-        command = command.args([format!("--conf-file={CONFIGURATION}")]);
-        command.dir = Some(folder.to_owned());
-        let running = command.start(Streams::default())?;
-        let (mut last, mut aborted): (Vec<String>, bool) = (Vec::new(), false);
-        running.each_line(move |line| {
-            let Some(line) = line else {
-                return witness.saw(Happening::Gone { program: "dnsmasq", words: last.join("\n") }, None);
-            };
-            last.push(line.clone());
-            last.drain(..last.len().saturating_sub(LAST_WORDS));
-            // A client that only wants to know the size breaks off, and dnsmasq says "sent" all the same.
-            let probe = std::mem::replace(&mut aborted, line.contains("]: error ") && line.contains(" received from "));
-            match parse(&line) {
-                Some(Happening::Sent(_)) if probe => witness.heard(line),
-                Some(happening) => witness.saw(happening, Some(line)),
-                None => witness.heard(line),
-            }
-        });
-        Ok(Self { running, options })
-    }
-
-    /// Sends option 17 from now on.
-    ///
-    /// # Errors
-    ///
-    /// [`fs::Error`] where that cannot be written.
-    pub fn offer_root_path(&self, url: &str) -> Result<(), fs::Error> {
-        fs::write_atomic(&self.options, options_text(Some(url)).as_bytes())?;
-        self.running.signal(Signal::HUP);
-        Ok(())
-    }
-}
 
 /// The configuration. What the boot test needs comes last: of two values for one thing, dnsmasq takes the
 /// later one.
@@ -125,9 +41,9 @@ pub fn configuration(network: &Network, offer: &Offer) -> String {
                 offer.loader, network.server,
             );
         }
-        Dhcp::Dnsmasq(file) => {
-            let _ = writeln!(text, "conf-file={file}");
-        }
+        Dhcp::Given(Daemon::Dnsmasq, _) => text += &format!("conf-file={GIVEN}\n"),
+        // Then only TFTP and names are left to it.
+        Dhcp::Given(Daemon::Kea | Daemon::IscDhcpd, _) => {}
     }
     let _ = write!(
         text,
@@ -148,7 +64,7 @@ pub fn configuration(network: &Network, offer: &Offer) -> String {
     text
 }
 
-fn options_text(root_path: Option<&str>) -> String {
+pub(super) fn options_text(root_path: Option<&str>) -> String {
     root_path.map(|url| format!("option:root-path,{url}\n")).unwrap_or_default()
 }
 
@@ -178,6 +94,12 @@ pub fn parse(line: &str) -> Option<Happening> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot_test::dhcp::SERVED;
+
+    #[test]
+    fn the_folder_that_is_served_has_one_name() {
+        assert_eq!(ROOT, format!("/proc/self/cwd/{SERVED}"));
+    }
 
     #[test]
     fn the_configuration_names_the_loader_and_its_server() {
@@ -197,11 +119,16 @@ mod tests {
 
     #[test]
     fn a_given_configuration_decides_about_dhcp() {
-        let network = Network { dhcp: Dhcp::Dnsmasq("/etc/mine.conf".into()), ..Network::default() };
+        let network = Network { dhcp: Dhcp::Given(Daemon::Dnsmasq, "dhcp-boot=mine".into()), ..Network::default() };
         let text = configuration(&network, &Offer { loader: "x".into(), root_path: None });
-        assert!(text.starts_with("conf-file=/etc/mine.conf\n"), "{text}");
+        assert!(text.starts_with("conf-file=given.conf\n"), "{text}");
         assert!(!text.contains("dhcp-boot"), "{text}");
         assert!(text.ends_with("tftp-root=/proc/self/cwd/tftp\n"), "the boot test's own folder comes last:\n{text}");
+        for daemon in [Daemon::Kea, Daemon::IscDhcpd] {
+            let network = Network { dhcp: Dhcp::Given(daemon, String::new()), ..Network::default() };
+            let text = configuration(&network, &Offer { loader: "x".into(), root_path: None });
+            assert!(!text.contains("\ndhcp-range") && text.contains("\nenable-tftp\n"), "{text}");
+        }
     }
 
     #[test]

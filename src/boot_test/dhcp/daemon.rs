@@ -1,0 +1,168 @@
+//! DHCP servers besides dnsmasq: how they are started with a configuration that was given, and what their logs say.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use camino::Utf8Path;
+use serde_json::{Value, json};
+
+use super::Error;
+use crate::boot_test::happening::Happening;
+use crate::boot_test::namespace::INTERFACE;
+use crate::fs;
+use crate::process::Command;
+use crate::recipe::Kind;
+
+/// A DHCP server whose configuration can be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Daemon {
+    /// dnsmasq.
+    Dnsmasq,
+    /// ISC Kea.
+    Kea,
+    /// ISC dhcpd.
+    IscDhcpd,
+}
+
+/// No such server can be tried.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no DHCP server `{0}` to be tried")]
+pub struct UnknownDaemon(String);
+
+/// Something was given that is no configuration of Kea's.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration of Kea is no JSON with `Dhcp4`: {0}\nhint: `kea-dhcp4 -t FILE` says more")]
+pub struct NotConfiguration(String);
+
+/// The configuration, in the folder that the server works in.
+const CONFIGURATION: &str = "dhcp.conf";
+
+impl Daemon {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Dnsmasq, Self::Kea, Self::IscDhcpd];
+
+    /// Its name, which is that of its recipe.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dnsmasq => "dnsmasq",
+            Self::Kea => "kea",
+            Self::IscDhcpd => "isc-dhcpd",
+        }
+    }
+
+    /// Its recipe.
+    #[must_use]
+    pub fn recipe(self) -> Kind {
+        match self {
+            Self::Dnsmasq => Kind::Dnsmasq,
+            Self::Kea => Kind::Kea,
+            Self::IscDhcpd => Kind::IscDhcpd,
+        }
+    }
+
+    /// Writes the configuration `text` into `folder`, and says how `program` is started there with it.
+    pub(super) fn prepare(self, program: &Utf8Path, text: &str, folder: &Utf8Path) -> Result<Command, Error> {
+        let command = Command::new("answer DHCP", program.as_str());
+        let configuration = folder.join(CONFIGURATION);
+        match self {
+            Self::Dnsmasq => Ok(command),
+            Self::Kea => {
+                fs::write_atomic(&configuration, kea(text)?.to_string().as_bytes())?;
+                // Its files for the process that it is: no other one is looked for here.
+                let command = command.env("KEA_PIDFILE_DIR", folder.as_str()).env("KEA_LOCKFILE_DIR", "none");
+                Ok(command.args(["-c", CONFIGURATION]))
+            }
+            Self::IscDhcpd => {
+                fs::write_atomic(&configuration, text.as_bytes())?;
+                fs::write_atomic(&folder.join("dhcpd.leases"), b"")?;
+                let arguments =
+                    ["-f", "-d", "-cf", CONFIGURATION, "-lf", "dhcpd.leases", "-pf", "dhcpd.pid", INTERFACE];
+                Ok(command.args(arguments))
+            }
+        }
+    }
+
+    /// What reads a line of its log.
+    pub(super) fn parser(self) -> fn(&str) -> Option<Happening> {
+        match self {
+            Self::Dnsmasq => super::dnsmasq::parse,
+            Self::Kea => leased_by_kea,
+            Self::IscDhcpd => leased_by_dhcpd,
+        }
+    }
+}
+
+impl FromStr for Daemon {
+    type Err = UnknownDaemon;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDaemon> {
+        Self::ALL.into_iter().find(|daemon| daemon.as_str() == name).ok_or_else(|| UnknownDaemon(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A configuration of Kea's, with what the boot test needs in place of what it says: the interface, leases that no
+/// disk has to keep, and a log on standard output.
+fn kea(text: &str) -> Result<Value, NotConfiguration> {
+    // Comments are Kea's own; those on lines of their own can be left out without reading the rest.
+    let code = text.lines().filter(|line| !["//", "#"].iter().any(|mark| line.trim_start().starts_with(mark)));
+    let mut value: Value = serde_json::from_str(&code.collect::<Vec<_>>().join("\n"))
+        .map_err(|error| NotConfiguration(error.to_string()))?;
+    let Some(dhcp) = value.get_mut("Dhcp4").and_then(Value::as_object_mut) else {
+        return Err(NotConfiguration("there is no `Dhcp4`".into()));
+    };
+    // The interface has no carrier before the machine runs, and Kea would not listen on it later by itself.
+    let patient = json!({
+        "interfaces": [INTERFACE],
+        "service-sockets-max-retries": 3000,
+        "service-sockets-retry-wait-time": 100,
+    });
+    dhcp.insert("interfaces-config".into(), patient);
+    dhcp.insert("lease-database".into(), json!({ "type": "memfile", "persist": false }));
+    dhcp.remove("control-socket");
+    let output = json!([{ "output": "stdout", "flush": true }]);
+    dhcp.insert("loggers".into(), json!([{ "name": "kea-dhcp4", "severity": "INFO", "output_options": output }]));
+    Ok(value)
+}
+
+fn leased_by_kea(line: &str) -> Option<Happening> {
+    let (_, rest) = line.split_once("DHCP4_LEASE_ALLOC ")?;
+    let (_, rest) = rest.split_once(": lease ")?;
+    leased(rest)
+}
+
+fn leased_by_dhcpd(line: &str) -> Option<Happening> {
+    leased(line.strip_prefix("DHCPACK on ")?)
+}
+
+/// The address that `text` begins with.
+fn leased(text: &str) -> Option<Happening> {
+    Some(Happening::Leased(text.split(' ').next()?.parse::<Ipv4Addr>().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_of_kea_keeps_what_is_tried() {
+        let given = "// a recipe\n{ \"Dhcp4\": {\n  # leases\n  \"lease-database\": { \"type\": \"mysql\" },\n  \"valid-lifetime\": 7\n} }\n";
+        let value = kea(given).unwrap();
+        assert_eq!(value["Dhcp4"]["valid-lifetime"], 7);
+        assert_eq!(value["Dhcp4"]["lease-database"], json!({ "type": "memfile", "persist": false }));
+        assert_eq!(value["Dhcp4"]["interfaces-config"]["interfaces"], json!(["tap0"]));
+        let error = kea("{ \"Dhcp6\": {} }").unwrap_err().to_string();
+        assert!(
+            error.starts_with("the configuration of Kea is no JSON with `Dhcp4`: there is no `Dhcp4`\nhint: "),
+            "{error}"
+        );
+        assert!(kea("dhcp-range=1").is_err());
+    }
+}

@@ -1,0 +1,126 @@
+//! DHCP and TFTP for a machine. TFTP is always dnsmasq's, and so is DHCP, unless another [`Daemon`] is to be tried.
+
+pub mod daemon;
+pub mod dnsmasq;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::process::Signal;
+
+pub use self::daemon::Daemon;
+
+use super::happening::{Happening, Witness};
+use super::kit::Kit;
+use super::network::{Dhcp, Network};
+use crate::fs;
+use crate::process::{self, Command, Running, Streams};
+
+/// How many of the last lines of its log are told when a server ends by itself.
+const LAST_WORDS: usize = 5;
+
+/// The folder that TFTP serves, in the folder that the server works in. All its paths are relative to that, or go
+/// through the kernel's name for it: no character in a path can then have a meaning of its own in the
+/// configuration or the log.
+pub const SERVED: &str = "tftp";
+
+/// What machines are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Option 67, a path in the TFTP folder.
+    pub loader: Utf8PathBuf,
+    /// Option 17 from the beginning.
+    pub root_path: Option<String>,
+}
+
+/// DHCP and TFTP servers at work; they end when dropped.
+pub struct Server {
+    dnsmasq: Running,
+    options: Utf8PathBuf,
+    _other: Option<Running>,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It does not start.
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    /// The configuration that was given is not one.
+    #[error(transparent)]
+    Configuration(#[from] daemon::NotConfiguration),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl Server {
+    /// Starts servers, with programs from `kit`, in the network that this thread is in. They work in `folder`,
+    /// and serve what is below [`SERVED`] there. What their logs say goes to `witness`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where one cannot be started; where it ends later, `witness` hears of it.
+    pub fn start(
+        kit: &Kit,
+        network: &Network,
+        offer: &Offer,
+        folder: &Utf8Path,
+        witness: &Witness,
+    ) -> Result<Self, Error> {
+        let options = folder.join(dnsmasq::OPTIONS);
+        fs::write_atomic(&options, dnsmasq::options_text(offer.root_path.as_deref()).as_bytes())?;
+        let configuration = dnsmasq::configuration(network, offer);
+        fs::write_atomic(&folder.join(dnsmasq::CONFIGURATION), configuration.as_bytes())?;
+        let mut other = None;
+        match &network.dhcp {
+            Dhcp::Own => {}
+            Dhcp::Given(Daemon::Dnsmasq, text) => fs::write_atomic(&folder.join(dnsmasq::GIVEN), text.as_bytes())?,
+            Dhcp::Given(daemon, text) => {
+                let command = daemon.prepare(&kit.dhcp, text, folder)?;
+                other = Some(watched(daemon.as_str(), command, folder, daemon.parser(), witness)?);
+            }
+        }
+        let command = Command::new("answer DHCP and TFTP", kit.dnsmasq.as_str())
+            .args([format!("--conf-file={}", dnsmasq::CONFIGURATION)]);
+        let dnsmasq = watched("dnsmasq", command, folder, dnsmasq::parse, witness)?;
+        Ok(Self { dnsmasq, options, _other: other })
+    }
+
+    /// Sends option 17 from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`] where that cannot be written.
+    pub fn offer_root_path(&self, url: &str) -> Result<(), fs::Error> {
+        fs::write_atomic(&self.options, dnsmasq::options_text(Some(url)).as_bytes())?;
+        self.dnsmasq.signal(Signal::HUP);
+        Ok(())
+    }
+}
+
+/// Starts the server `name` in `folder`, and tells `witness` what `parse` finds in its log.
+fn watched(
+    name: &'static str,
+    mut command: Command,
+    folder: &Utf8Path,
+    parse: fn(&str) -> Option<Happening>,
+    witness: &Witness,
+) -> Result<Running, process::Error> {
+    command.dir = Some(folder.to_owned());
+    let running = command.start(Streams::default())?;
+    let (witness, mut last, mut aborted) = (witness.clone(), Vec::<String>::new(), false);
+    running.each_line(move |line| {
+        let Some(line) = line else {
+            return witness.saw(Happening::Gone { program: name, words: last.join("\n") }, None);
+        };
+        last.push(line.clone());
+        last.drain(..last.len().saturating_sub(LAST_WORDS));
+        // A client that only wants to know the size breaks off, and dnsmasq says "sent" all the same.
+        let probe = std::mem::replace(&mut aborted, line.contains("]: error ") && line.contains(" received from "));
+        match parse(&line) {
+            Some(Happening::Sent(_)) if probe => witness.heard(line),
+            Some(happening) => witness.saw(happening, Some(line)),
+            None => witness.heard(line),
+        }
+    });
+    Ok(running)
+}

@@ -1,0 +1,194 @@
+//! Configurations for the servers around a tree: DHCP, TFTP and HTTP, written from `network.toml` and the choices.
+//!
+//! [`offer`] decides what each machine is told; it is the same for all servers. A [`Kind`] of server has a template in
+//! `templates/`, in that server's own language, and [`write()`] fills it in. `quote` knows what servers take literally.
+
+pub mod offer;
+pub mod quote;
+
+use std::fmt;
+use std::str::FromStr;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+
+use self::offer::Offers;
+use crate::fs;
+
+/// A server that there is a recipe for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `MikroTik` `RouterOS` 7: DHCP and TFTP.
+    Routeros,
+    /// `MikroTik` `RouterOS` 6: DHCP and TFTP.
+    Routeros6,
+    /// dnsmasq: DHCP and TFTP.
+    Dnsmasq,
+    /// dnsmasq beside another DHCP server, and TFTP.
+    DnsmasqProxy,
+    /// ISC Kea: DHCP.
+    Kea,
+    /// ISC dhcpd: DHCP.
+    IscDhcpd,
+    /// systemd-networkd: DHCP for one kind of firmware.
+    SystemdNetworkd,
+    /// nginx: HTTP.
+    Nginx,
+    /// nginx on a Synology NAS: HTTP.
+    NginxSynology,
+    /// Caddy: HTTP.
+    Caddy,
+    /// tftpd-hpa: TFTP.
+    TftpdHpa,
+}
+
+/// A file of a recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its name.
+    pub name: &'static str,
+    /// Its content.
+    pub text: String,
+}
+
+/// What is in a template: its name as a file of a recipe, and its text.
+struct Template(&'static str, &'static str);
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Routeros,
+        Self::Routeros6,
+        Self::Dnsmasq,
+        Self::DnsmasqProxy,
+        Self::Kea,
+        Self::IscDhcpd,
+        Self::SystemdNetworkd,
+        Self::Nginx,
+        Self::NginxSynology,
+        Self::Caddy,
+        Self::TftpdHpa,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Routeros => "routeros",
+            Self::Routeros6 => "routeros-6",
+            Self::Dnsmasq => "dnsmasq",
+            Self::DnsmasqProxy => "dnsmasq-proxy",
+            Self::Kea => "kea",
+            Self::IscDhcpd => "isc-dhcpd",
+            Self::SystemdNetworkd => "systemd-networkd",
+            Self::Nginx => "nginx",
+            Self::NginxSynology => "nginx-synology",
+            Self::Caddy => "caddy",
+            Self::TftpdHpa => "tftpd-hpa",
+        }
+    }
+
+    /// What it is, in one line.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Routeros => "DHCP and TFTP by MikroTik RouterOS 7, and an undo",
+            Self::Routeros6 => "the same for RouterOS 6, which cannot tell firmwares apart",
+            Self::Dnsmasq => "DHCP and TFTP by dnsmasq",
+            Self::DnsmasqProxy => "dnsmasq beside a DHCP server that is not to be changed",
+            Self::Kea => "DHCP by Kea",
+            Self::IscDhcpd => "DHCP by ISC dhcpd",
+            Self::SystemdNetworkd => "DHCP by systemd-networkd, for machines with UEFI",
+            Self::Nginx => "HTTP by nginx",
+            Self::NginxSynology => "HTTP by the nginx of a Synology NAS",
+            Self::Caddy => "HTTP by Caddy",
+            Self::TftpdHpa => "TFTP by tftpd-hpa",
+        }
+    }
+
+    /// The templates: that of the configuration, and those of what comes with it.
+    fn templates(self) -> &'static [Template] {
+        match self {
+            Self::Routeros | Self::Routeros6 => &[
+                Template("netboot.rsc", include_str!("templates/routeros.rsc")),
+                Template("netboot-undo.rsc", include_str!("templates/routeros-undo.rsc")),
+            ],
+            Self::Dnsmasq => &[Template("netboot.conf", include_str!("templates/dnsmasq.conf"))],
+            Self::DnsmasqProxy => &[Template("netboot.conf", include_str!("templates/dnsmasq-proxy.conf"))],
+            Self::Kea => &[Template("kea-dhcp4.conf", include_str!("templates/kea-dhcp4.conf"))],
+            Self::IscDhcpd => &[Template("dhcpd.conf", include_str!("templates/dhcpd.conf"))],
+            Self::SystemdNetworkd => &[Template("80-netboot.network", include_str!("templates/netboot.network"))],
+            Self::Nginx => &[Template("netboot.conf", include_str!("templates/nginx.conf"))],
+            Self::NginxSynology => &[Template("www.netboot.conf", include_str!("templates/nginx-synology.conf"))],
+            Self::Caddy => &[Template("Caddyfile", include_str!("templates/Caddyfile"))],
+            Self::TftpdHpa => &[Template("tftpd-hpa", include_str!("templates/tftpd-hpa"))],
+        }
+    }
+}
+
+/// No recipe has that name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no recipe `{0}`")]
+pub struct UnknownKind(String);
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| UnknownKind(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The recipe for a server of `kind`: its configuration, and what comes with that.
+///
+/// # Panics
+///
+/// Where a template is wrong, which a test excludes.
+#[must_use]
+pub fn write(kind: Kind, offers: &Offers<'_>) -> Vec<File> {
+    let environment = environment(kind);
+    let write = |Template(name, text): &Template| {
+        let text = environment.render_str(text, offers.facts(name)).expect("each template is filled in by a test");
+        File { name, text }
+    };
+    kind.templates().iter().map(write).collect()
+}
+
+/// Writes the files of a recipe into `folder`, each as a whole.
+///
+/// # Errors
+///
+/// [`fs::Error`].
+pub fn save(files: &[File], folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, fs::Error> {
+    fs::create_dir_all(folder)?;
+    let save = |file: &File| {
+        let path = folder.join(file.name);
+        fs::write_atomic(&path, file.text.as_bytes()).map(|()| path)
+    };
+    files.iter().map(save).collect()
+}
+
+/// Templates that know how `kind` quotes.
+fn environment(kind: Kind) -> Environment<'static> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.expect("the delimiters are the usual ones"));
+    // Each language is escaped by filters of its own.
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let console = if kind == Kind::Routeros6 { quote::Console::V6 } else { quote::Console::V7 };
+    environment.add_global("version", if kind == Kind::Routeros6 { 6 } else { 7 });
+    environment.add_filter("ros", move |text: &str| console.string(text));
+    environment.add_filter("ros_value", move |text: &str| console.string(&quote::option_value(text)));
+    environment.add_filter("ros_request", move |path: &str| console.string(&quote::request(path)));
+    environment.add_filter("quoted", quote::quoted);
+    environment.add_filter("unit", quote::unit);
+    environment
+}

@@ -1,0 +1,349 @@
+//! What each machine is told: which loader it is to fetch, and where that is to go. It is the same for all servers.
+
+use std::net::Ipv4Addr;
+
+use camino::Utf8PathBuf;
+use minijinja::Value;
+use minijinja::value::Serde;
+use serde::Serialize;
+
+use crate::choices::loader::Platform;
+use crate::choices::network::{Host, Mac, Network, Range, WebAddress};
+use crate::choices::sites::{Site, Sites};
+use crate::paths;
+
+/// The user class of iPXE, where its script does not choose another one. A boot ROM that is iPXE itself has it, too.
+const IPXE: &str = "iPXE";
+
+/// What machines are told.
+#[derive(Debug)]
+pub struct Offers<'n> {
+    network: &'n Network,
+    /// Machines that are not known, by what they say of themselves.
+    clients: Vec<Client>,
+    /// What the loaders of these machines are told.
+    common: Option<Second>,
+    hosts: Vec<Machine<'n>>,
+    /// Whether the script in the root of the tree goes where option 17 says.
+    asks: bool,
+    /// The files of syslinux in the tree, and their configuration.
+    companions: Vec<String>,
+}
+
+/// What a loader is told whose script goes where option 17 says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Second {
+    /// Its user class.
+    class: String,
+    /// Whether that class is its own, and no boot ROM's.
+    own_class: bool,
+    /// Option 17.
+    boot: WebAddress,
+}
+
+/// Machines with one value of option 93.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Client {
+    code: u16,
+    /// The same as two bytes, as in `00:07`.
+    bytes: String,
+    words: &'static str,
+    /// A name for it.
+    tag: String,
+    /// Whether it fetches its loader over HTTP.
+    http: bool,
+    /// Which loader it gets: a path, or an address; nothing where the tree has none.
+    loader: Option<String>,
+    /// What dnsmasq calls it.
+    csa: &'static str,
+}
+
+/// A machine that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Machine<'n> {
+    name: &'n str,
+    mac: Mac,
+    /// The same without colons.
+    mac_hex: String,
+    ip: Option<Ipv4Addr>,
+    hostname: &'n str,
+    firmware: &'static str,
+    #[serde(skip)]
+    platform: Platform,
+    loader: Utf8PathBuf,
+    /// The loader's address, for firmware that fetches it over HTTP.
+    url: String,
+    second: Option<Second>,
+    /// Whether the loader is another one than that of a machine that is not known.
+    own_loader: bool,
+    /// Whether its loader is told something else than that of a machine that is not known.
+    own_boot: bool,
+}
+
+/// Values of option 93: what machine it is, how dnsmasq calls it, which loaders run there, and whether it asks over HTTP.
+const ARCHITECTURES: [(u16, &str, &str, Option<Platform>, bool); 8] = [
+    (0, "BIOS", "x86PC", Some(Platform::Bios), false),
+    (6, "32-bit UEFI", "IA32_EFI", None, false),
+    (7, "64-bit UEFI", "X86-64_EFI", Some(Platform::EfiX64), false),
+    (9, "64-bit UEFI, as some firmware says it", "BC_EFI", Some(Platform::EfiX64), false),
+    (11, "ARM64 UEFI", "ARM64_EFI", None, false),
+    (15, "32-bit UEFI, over HTTP", "15", None, true),
+    (16, "64-bit UEFI, over HTTP", "16", Some(Platform::EfiX64), true),
+    (19, "ARM64 UEFI, over HTTP", "19", None, true),
+];
+
+impl<'n> Offers<'n> {
+    /// What machines in `network` are told, whose tree is made as `sites` say.
+    #[must_use]
+    pub fn new(network: &'n Network, sites: &Sites) -> Self {
+        let root = |platform| loader(sites.default.as_ref(), platform).or_else(|| syslinux(sites, platform));
+        let client =
+            |(code, words, csa, platform, http): &(u16, &'static str, &'static str, Option<Platform>, bool)| {
+                let path = platform.and_then(root);
+                let loader =
+                    path.map(|path| if *http { format!("{}/{path}", network.http) } else { path.into_string() });
+                let [high, low] = code.to_be_bytes();
+                let (bytes, tag) = (format!("{high:02x}:{low:02x}"), format!("arch-{code}"));
+                Client { code: *code, bytes, words, tag, http: *http, loader, csa }
+            };
+        let common = Second::of(sites.default.as_ref(), network.boot.as_ref());
+        let machine = |host: &'n Host| {
+            let site = host
+                .site
+                .as_deref()
+                .and_then(|name| sites.sites.iter().find(|site| site.name.as_deref() == Some(name)));
+            let path = site.map_or_else(|| root(host.platform), |site| loader(Some(site), host.platform))?;
+            let boot = host.boot.as_ref().or(network.boot.as_ref());
+            let second = Second::of(site.or(sites.default.as_ref()), boot);
+            Some(Machine {
+                name: &host.name,
+                mac: host.mac,
+                mac_hex: host.mac.hex(),
+                ip: host.ip,
+                hostname: &host.hostname,
+                platform: host.platform,
+                firmware: if host.platform == Platform::Bios { "bios" } else { "uefi" },
+                url: format!("{}/{path}", network.http),
+                own_loader: root(host.platform).as_ref() != Some(&path),
+                loader: path,
+                own_boot: second != common,
+                second,
+            })
+        };
+        let hosts = network.hosts.iter().filter_map(machine).collect();
+        let asks = sites.default.as_ref().is_some_and(asks_for_root_path);
+        let configuration = sites.pxelinux_config.iter().map(|_| paths::PXELINUX_DEFAULT.to_owned());
+        let companions = sites.members.iter().map(|member| member.name.clone()).chain(configuration).collect();
+        Self { network, clients: ARCHITECTURES.iter().map(client).collect(), common, hosts, asks, companions }
+    }
+
+    /// What a person should know, in the form of error messages.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.clients.iter().all(|client| client.loader.is_none()) {
+            warnings.push(
+                "the root of the tree has no loader\nhint: machines that network.toml does not name get none".into(),
+            );
+        }
+        if self.asks && self.network.boot.is_none() {
+            warnings.push(
+                "`boot` is missing in network.toml, and the script of the loaders goes where option 17 says\n\
+                 hint: name the iPXE script that machines go to, as in boot = \"fedora-coreos.ipxe\""
+                    .into(),
+            );
+        }
+        if self.common.as_ref().is_some_and(|second| !second.own_class) {
+            warnings.push(
+                "a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk\n\
+                 hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does"
+                    .into(),
+            );
+        }
+        warnings
+    }
+
+    /// Which loaders a machine with the network card `mac` is told to fetch over TFTP, by platform.
+    #[must_use]
+    pub fn chosen(&self, mac: Mac) -> Vec<(Platform, Utf8PathBuf)> {
+        if let Some(host) = self.hosts.iter().find(|host| host.mac == mac) {
+            return vec![(host.platform, host.loader.clone())];
+        }
+        let told = ARCHITECTURES.iter().zip(&self.clients).filter(|(_, client)| !client.http);
+        let mut chosen: Vec<_> = told
+            .filter_map(|((.., platform, _), client)| Some(((*platform)?, client.loader.clone()?.into())))
+            .collect();
+        chosen.dedup();
+        chosen
+    }
+
+    /// What templates know, for the file `name` of a recipe.
+    pub(super) fn facts(&self, name: &str) -> Value {
+        let network = self.network;
+        let Range { first, last } =
+            network.ranges.first().copied().unwrap_or(Range { first: network.subnet.base, last: network.subnet.base });
+        Value::from(Serde(Facts {
+            file: name,
+            subnet: network.subnet.to_string(),
+            base: network.subnet.base,
+            prefix: network.subnet.prefix,
+            mask: network.subnet.mask(),
+            broadcast: network.subnet.broadcast(),
+            tftp_server: network.tftp_server,
+            tftp_root: network.tftp_root.as_str(),
+            http: network.http.as_str(),
+            secure: network.http.is_secure(),
+            http_host: network.http.host(),
+            http_port: network.http.port().unwrap_or(if network.http.is_secure() { 443 } else { 80 }),
+            http_path: network.http.path(),
+            http_root: network.http_root.as_str(),
+            ranges: network.ranges.iter().map(Span::from).collect(),
+            free: self.free().iter().map(Span::from).collect(),
+            pool: Pool {
+                offset: first.to_bits() - network.subnet.base.to_bits(),
+                size: last.to_bits() - first.to_bits() + 1,
+            },
+            gateway: network.gateway,
+            dns: &network.dns,
+            interface: &network.interface,
+            clients: self.clients.iter().filter(|client| client.loader.is_some()).collect(),
+            without: self.clients.iter().filter(|client| client.loader.is_none()).collect(),
+            common: self.common.as_ref(),
+            hosts: &self.hosts,
+            classes: self.classes(),
+            files: self.files(),
+        }))
+    }
+
+    /// The ranges without the addresses of machines that are known, which some servers would give away.
+    fn free(&self) -> Vec<Range> {
+        let taken = || self.hosts.iter().filter_map(|host| host.ip);
+        self.network.ranges.iter().flat_map(|range| range.without(taken())).collect()
+    }
+
+    /// The user classes of all loaders, each once.
+    fn classes(&self) -> Vec<&str> {
+        let seconds = self.common.iter().chain(self.hosts.iter().filter_map(|host| host.second.as_ref()));
+        let mut classes: Vec<&str> = seconds.map(|second| second.class.as_str()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+
+    /// All files that are fetched over TFTP, each once: loaders, and what loaders of syslinux fetch there.
+    fn files(&self) -> Vec<String> {
+        let common = self.clients.iter().filter(|client| !client.http).filter_map(|client| client.loader.clone());
+        let mut files: Vec<String> = common.chain(self.hosts.iter().map(|host| host.loader.to_string())).collect();
+        if files.iter().any(|file| self.companions.contains(file)) {
+            files.extend(self.companions.iter().cloned());
+        }
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+}
+
+impl Second {
+    /// What loaders of `site` are told, where `boot` is what option 17 would say.
+    fn of(site: Option<&Site>, boot: Option<&WebAddress>) -> Option<Self> {
+        let site = site.filter(|site| asks_for_root_path(site))?;
+        let class = user_class(site.script().text()).to_owned();
+        Some(Self { own_class: class != IPXE, class, boot: boot?.clone() })
+    }
+}
+
+/// Whether loaders of `site` go where option 17 says.
+fn asks_for_root_path(site: &Site) -> bool {
+    !site.loaders.is_empty() && site.script().text().contains("${root-path}")
+}
+
+/// The user class that iPXE has in its requests while it runs `script`.
+#[must_use]
+pub fn user_class(script: &str) -> &str {
+    let set = |line| {
+        let mut words = str::split_ascii_whitespace(line);
+        let class = words.next() == Some("set") && words.next() == Some("user-class");
+        let plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        words.next().filter(|word| class && plain(word))
+    };
+    script.lines().find_map(set).unwrap_or(IPXE)
+}
+
+/// The first loader of `site` for `platform`.
+fn loader(site: Option<&Site>, platform: Platform) -> Option<Utf8PathBuf> {
+    let site = site?;
+    let loader = site.loaders.iter().find(|loader| loader.platform() == platform)?;
+    Some(paths::loader_in_tree(site.name.as_deref(), loader.as_str()))
+}
+
+/// The syslinux loader in the root of the tree for `platform`.
+fn syslinux(sites: &Sites, platform: Platform) -> Option<Utf8PathBuf> {
+    let names: &[&str] = match platform {
+        Platform::Bios => &["lpxelinux.0", "pxelinux.0"],
+        Platform::EfiX64 => &["syslinux.efi"],
+    };
+    names.iter().find(|name| sites.members.iter().any(|member| member.name == **name)).map(Utf8PathBuf::from)
+}
+
+/// What templates know.
+#[derive(Serialize)]
+struct Facts<'a> {
+    file: &'a str,
+    subnet: String,
+    base: Ipv4Addr,
+    prefix: u8,
+    mask: Ipv4Addr,
+    broadcast: Ipv4Addr,
+    tftp_server: Ipv4Addr,
+    tftp_root: &'a str,
+    http: &'a str,
+    secure: bool,
+    http_host: &'a str,
+    http_port: u16,
+    http_path: &'a str,
+    http_root: &'a str,
+    ranges: Vec<Span>,
+    free: Vec<Span>,
+    pool: Pool,
+    gateway: Option<Ipv4Addr>,
+    dns: &'a [Ipv4Addr],
+    interface: &'a str,
+    clients: Vec<&'a Client>,
+    without: Vec<&'a Client>,
+    common: Option<&'a Second>,
+    hosts: &'a [Machine<'a>],
+    classes: Vec<&'a str>,
+    files: Vec<String>,
+}
+
+/// A range, for templates.
+#[derive(Serialize)]
+struct Span {
+    first: Ipv4Addr,
+    last: Ipv4Addr,
+}
+
+impl From<&Range> for Span {
+    fn from(range: &Range) -> Self {
+        Self { first: range.first, last: range.last }
+    }
+}
+
+/// The first range as systemd counts it.
+#[derive(Serialize)]
+struct Pool {
+    offset: u32,
+    size: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_can_choose_its_user_class() {
+        assert_eq!(user_class("#!ipxe\ndhcp && chain ${root-path}\n"), "iPXE");
+        assert_eq!(user_class("#!ipxe\n  set user-class netboot-loaders\ndhcp\n"), "netboot-loaders");
+        assert_eq!(user_class("#!ipxe\nset user-class ${uuid}\nset user user-class x\n"), "iPXE");
+    }
+}

@@ -1,0 +1,87 @@
+# DHCP and TFTP for {{ subnet }}, by RouterOS {{ version }}. Written from network.toml: change that, not this.
+#
+#   apply   /import {{ file }}          (again and again: what is right already stays)
+#   undo    /import netboot-undo.rsc
+#
+# The files of the tree have to be in the folder tftp of the router: `cargo xtask deploy` puts them there, or these
+# lines fetch them:
+{% for file in files %}
+#   /tool fetch url={{ (http ~ "/" ~ file) | ros }} dst-path={{ ("tftp/" ~ file) | ros }}
+{% endfor %}
+{% macro option(name, code, value) %}
+:if ([:len [find name={{ name | ros }}]] = 0) do={ add name={{ name | ros }} code={{ code }} value={{ value }} } else={ set [find name={{ name | ros }}] code={{ code }} value={{ value }} }
+{% endmacro %}
+{% macro set_of(name, options) %}
+:if ([:len [find name={{ name | ros }}]] = 0) do={ add name={{ name | ros }} options={{ options }} } else={ set [find name={{ name | ros }}] options={{ options }} }
+{% endmacro %}
+
+# What machines are told. A value that looks like an address stands in s'...': else it would be sent as four bytes.
+/ip dhcp-server option
+{{ option("netboot-66", 66, tftp_server | string | ros_value) -}}
+{% for client in clients if client.code in [0, 7] or client.http %}
+{{ option("netboot-67-" ~ client.tag, 67, client.loader | ros_value) -}}
+{% if client.http %}
+{{ option("netboot-60-" ~ client.tag, 60, "HTTPClient" | ros_value) -}}
+{% endif %}
+{% endfor %}
+{% if common %}
+{{ option("netboot-17", 17, common.boot | ros_value) -}}
+{% endif %}
+{% for host in hosts %}
+{{ option("netboot-12-" ~ host.name, 12, host.hostname | ros_value) -}}
+{% if host.own_loader %}
+{{ option("netboot-67-" ~ host.name, 67, host.loader | ros_value) -}}
+{% endif %}
+{% if host.own_boot and host.second %}
+{{ option("netboot-17-" ~ host.name, 17, host.second.boot | ros_value) -}}
+{% endif %}
+{% endfor %}
+
+/ip dhcp-server option sets
+{% for client in clients if client.code in [0, 7] %}
+{{ set_of("netboot-" ~ ("bios" if client.code == 0 else "uefi"), "netboot-66,netboot-67-" ~ client.tag ~ (",netboot-17" if common else "")) -}}
+{% endfor %}
+{% for client in clients if client.http %}
+{{ set_of("netboot-" ~ client.tag, "netboot-60-" ~ client.tag ~ ",netboot-67-" ~ client.tag ~ (",netboot-17" if common else "")) -}}
+{% endfor %}
+{% for host in hosts if host.own_loader or host.own_boot %}
+{{ set_of("netboot-" ~ host.name, "netboot-66,netboot-67-" ~ (host.name if host.own_loader else ("arch-0" if host.firmware == "bios" else "arch-7")) ~ (("," ~ ("netboot-17-" ~ host.name if host.own_boot else "netboot-17")) if host.second else "")) -}}
+{% endfor %}
+
+# Much firmware takes the server from here, and not from option 66.
+/ip dhcp-server network
+:if ([:len [find address="{{ subnet }}"]] = 0) do={ :error "there is no DHCP network {{ subnet }}" }
+set [find address="{{ subnet }}"] next-server={{ tftp_server }}
+{% if version == 7 %}
+
+# Machines that are not named below, by what they say of themselves (option 93). These lines need RouterOS 7.4 or later;
+# `print` shows whether yours knows `option-set` here.
+/ip dhcp-server matcher
+{% for client in clients %}
+:if ([:len [find name="netboot-{{ client.tag }}"]] = 0) do={ add name="netboot-{{ client.tag }}" code=93 value=0x{{ client.bytes | replace(":", "") }} option-set={% if client.http %}netboot-{{ client.tag }}{% else %}{{ "netboot-bios" if client.code == 0 else "netboot-uefi" }}{% endif %} }
+{% endfor %}
+{% else %}
+
+# RouterOS 6 cannot tell firmwares apart. For machines that are not named below, give the network one of the two:
+#   /ip dhcp-server network set [find address="{{ subnet }}"] dhcp-option-set=netboot-uefi
+{% endif %}
+{% if hosts %}
+
+# Machines.
+/ip dhcp-server lease
+{% for host in hosts %}
+{% set own = "netboot-" ~ (host.name if host.own_loader or host.own_boot else host.firmware) %}
+{% if host.ip %}
+:if ([:len [find mac-address={{ host.mac | upper | ros }}]] = 0) do={ add mac-address={{ host.mac | upper | ros }} address={{ host.ip }} }
+{% else %}
+:if ([:len [find mac-address={{ host.mac | upper | ros }}]] = 0) do={ :put "{{ host.name }} has no lease yet: import this again when it has got one" }
+{% endif %}
+set [find mac-address={{ host.mac | upper | ros }}] dhcp-option-set={{ own }} dhcp-option=netboot-12-{{ host.name }} comment={{ host.name | ros }}
+{% endfor %}
+{% endif %}
+
+# The request is a regular expression: it is anchored, and its dots are meant literally.
+/ip tftp
+{% for file in files %}
+:if ([:len [find real-filename={{ ("tftp/" ~ file) | ros }}]] = 0) do={ add ip-addresses={{ subnet }} req-filename={{ file | ros_request }} real-filename={{ ("tftp/" ~ file) | ros }} allow=yes read-only=yes allow-rollover=yes }
+{% endfor %}

@@ -1,0 +1,75 @@
+//! `cargo xtask ignition`
+
+use camino::Utf8Path;
+use netboot_loaders::build_loaders::Choices;
+use netboot_loaders::choices::network::{Host as Machine, Network};
+use netboot_loaders::choices::sites::Options;
+use netboot_loaders::process::{Command, find_program};
+use netboot_loaders::progress::{Event, Progress, Silent};
+use netboot_loaders::{fs, ignition};
+use serde_json::json;
+
+use crate::cli::Ignition;
+use crate::exit::{BAD_INPUT, Failure, MISSING_TOOL};
+use crate::host::{Host, absolute};
+
+pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
+    let text = match &args.butane {
+        Some(file) => butane(file, host)?,
+        None => starter(args, host)?,
+    };
+    let Some(out) = &args.out else {
+        host.ui.answer(&text, json!({ "ignition": text }));
+        return Ok(());
+    };
+    fs::write_atomic(out, text.as_bytes())?;
+    host.ui.result(&format!("{out}\n"), json!({ "path": out }));
+    Ok(())
+}
+
+fn starter(args: &Ignition, host: &Host<'_>) -> Result<String, Failure> {
+    let choices = Choices::read(&host.project, &Options::default(), &Silent)?;
+    let file = args.network.clone().unwrap_or_else(|| host.project.network());
+    let network = Network::read(&file, &choices.sites)?;
+    let machine = args.host.as_deref().map(|name| machine(&network, name, &file)).transpose()?;
+    let Some(starter) = &network.ignition else {
+        let text = format!(
+            "there is no table `[ignition]` in `{file}`\nhint: say there who may log in, as in ssh-keys = [\"ssh-ed25519 AAAA… name\"]"
+        );
+        return Err(Failure::new(BAD_INPUT, &text));
+    };
+    if starter.ssh_keys.is_empty() && !starter.autologin {
+        warn(host, "nobody can log in: `ssh-keys` is empty\nhint: copy the line of a file like id_ed25519.pub");
+    }
+    if starter.autologin {
+        warn(
+            host,
+            "`autologin` lets in whoever sees the console, and as an administrator\nhint: take it away once the machine does what it should",
+        );
+    }
+    Ok(ignition::configuration(starter, machine.map(|machine| machine.hostname.as_str())))
+}
+
+fn machine<'n>(network: &'n Network, name: &str, file: &Utf8Path) -> Result<&'n Machine, Failure> {
+    network.hosts.iter().find(|machine| machine.name == name).ok_or_else(|| {
+        let known: Vec<String> = network.hosts.iter().map(|machine| format!("`{}`", machine.name)).collect();
+        let text = format!("there is no [[host]] `{name}` in `{file}`\nhint: known there: {}", known.join(", "));
+        Failure::new(BAD_INPUT, &text)
+    })
+}
+
+fn warn(host: &Host<'_>, message: &str) {
+    host.ui.report(&Event::Warning { message: message.into() });
+}
+
+/// What Butane makes of `file`.
+fn butane(file: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
+    let Some(program) = find_program("butane", &host.path) else {
+        let text = "found no `butane`, which makes Ignition's configuration of a Butane file\n\
+                    hint: install the package `butane`, or take its program from https://github.com/coreos/butane/releases";
+        return Err(Failure::new(MISSING_TOOL, text));
+    };
+    let file = absolute(file)?;
+    let command = Command::new("read the Butane file", program.as_str()).args(["--strict", "--pretty", file.as_str()]);
+    Ok(command.output(host.ui)?.join("\n") + "\n")
+}

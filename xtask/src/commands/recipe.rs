@@ -1,0 +1,57 @@
+//! `cargo xtask recipe`
+
+use std::fmt::Write as _;
+
+use netboot_loaders::build_loaders::Choices;
+use netboot_loaders::choices::network::Network;
+use netboot_loaders::choices::sites::Options;
+use netboot_loaders::progress::{Event, Progress};
+use netboot_loaders::recipe::offer::Offers;
+use netboot_loaders::recipe::{File, Kind, save, write};
+use serde_json::json;
+
+use crate::cli::Recipe;
+use crate::exit::{BAD_INPUT, Failure};
+use crate::host::Host;
+
+pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
+    let Some(kind) = args.kind else {
+        list(host);
+        return Ok(());
+    };
+    let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let file = args.network.clone().unwrap_or_else(|| host.project.network());
+    let network = Network::read(&file, &choices.sites)?;
+    let offers = Offers::new(&network, &choices.sites);
+    for message in offers.warnings() {
+        host.ui.report(&Event::Warning { message });
+    }
+    let files = write(kind, &offers);
+    if let Some(folder) = &args.out {
+        let written = save(&files, folder)?;
+        let lines: String = written.iter().map(|path| format!("{path}\n")).collect();
+        host.ui.result(&lines, json!({ "recipe": kind.as_str(), "files": written }));
+        return Ok(());
+    }
+    let File { name, text } = if args.undo { undo(kind, &files)? } else { &files[0] };
+    host.ui.answer(text, json!({ "recipe": kind.as_str(), "file": name, "text": text }));
+    Ok(())
+}
+
+fn undo(kind: Kind, files: &[File]) -> Result<&File, Failure> {
+    files.get(1).ok_or_else(|| {
+        let text =
+            format!("the recipe `{kind}` needs no undo of its own\nhint: its first lines say how it is taken back");
+        Failure::new(BAD_INPUT, &text)
+    })
+}
+
+fn list(host: &Host<'_>) {
+    let width = Kind::ALL.iter().map(|kind| kind.as_str().len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for kind in Kind::ALL {
+        let _ = writeln!(text, "{:<width$}  {}", kind.as_str(), kind.words());
+    }
+    let recipes = Kind::ALL.map(|kind| json!({ "name": kind.as_str(), "is": kind.words() }));
+    host.ui.answer(&text, json!({ "recipes": recipes }));
+}

@@ -1,0 +1,111 @@
+//! Real DHCP servers, configured by their recipes, boot real machines: with the distribution's syslinux loaders, and with
+//! iPXE wherever the pinned sources can be had. What is not to be had here is skipped, and says why.
+
+mod real_support;
+mod support;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use real_support::{Real, sources};
+use support::{Project, Ran, installed};
+
+/// The servers: their names, and their programs.
+const SERVERS: [(&str, &str); 3] = [("dnsmasq", "dnsmasq"), ("kea", "kea-dhcp4"), ("isc-dhcpd", "dhcpd")];
+
+const NETWORK: &str = r#"
+subnet = "192.0.2.0/24"
+tftp-server = "192.0.2.1"
+http-url = "http://192.0.2.2/tftp"
+ranges = ["192.0.2.100-192.0.2.119"]
+boot = "machines.ipxe"
+"#;
+
+/// The machine of the boot test, as one that is known.
+const HOST: &str = r#"
+[[host]]
+name = "known"
+mac = "5254.0012.3456"
+ip = "192.0.2.77"
+firmware = "uefi"
+site = "rack-1"
+hostname = "known.example.net"
+boot = "http://192.0.2.10:8080/known.ipxe"
+"#;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // A boot test uses all processors by itself.
+    arguments.test_threads = Some(1);
+    let mut trials = Vec::new();
+    for (server, program) in SERVERS {
+        let name = |what: &str| format!("{what}_with_the_recipe_of_{}", server.replace('-', "_"));
+        trials.push(trial(name("bios_and_uefi_boot_syslinux"), move || {
+            present(program)?;
+            let members = installed().map_err(|missing| format!("{missing} is not installed"))?;
+            syslinux(server, &members);
+            Ok(())
+        }));
+        trials.push(trial(name("bios_and_uefi_boot_ipxe_and_a_known_machine_gets_its_own"), move || {
+            present(program)?;
+            ipxe(server, sources()?);
+            Ok(())
+        }));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    real_support::clean_up();
+    conclusion.exit_code()
+}
+
+fn trial(name: String, test: impl FnOnce() -> Result<(), String> + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
+        match support::machines().and_then(|()| test()) {
+            Ok(()) => Ok(Completion::Completed),
+            Err(reason) => Ok(Completion::ignored_with(reason)),
+        }
+    })
+}
+
+/// Whether `program` is installed, in whichever folder distributions have it.
+fn present(program: &str) -> Result<(), String> {
+    let path = format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let found = path.split(':').any(|folder| std::path::Path::new(folder).join(program).is_file());
+    if found { Ok(()) } else { Err(format!("{program} is not installed")) }
+}
+
+fn syslinux(server: &str, members: &[support::Member]) {
+    let project = Project::with(members);
+    project.sites("[default]\nloaders = []\n[syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]\n");
+    project.build(&[]).success();
+    project.write("embed-scripts/network.toml", NETWORK);
+    let network = project.path("embed-scripts/network.toml");
+    let ran = project.run(&["boot-test", "--network", network.as_str(), "--dhcp", server]).success();
+    assert!(ran.stdout.contains("boot-test: 3 passed, 0 failed, 0 skipped"), "{}", ran.stdout);
+}
+
+fn ipxe(server: &str, real: &Real) {
+    let scripts = real.project.join("embed-scripts");
+    let own = "#!ipxe\nset user-class netboot-loaders\ndhcp\necho I am ${hostname} at ${ip}\nchain ${root-path}\n";
+    std::fs::write(scripts.join("own.ipxe"), own).unwrap();
+    real.sites(
+        "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"robust.ipxe\"\n\
+         [site.rack-1]\nscript = \"own.ipxe\"\nloaders = [\"snponly.efi\"]\n",
+    );
+    real.build(&[]);
+    let network = scripts.join("network.toml");
+    let boot = |cases: &[&str]| {
+        let arguments = [&["boot-test", "--network", network.as_str(), "--dhcp", server], cases].concat();
+        Ran::from(real.command(&arguments).output().unwrap()).success().stdout
+    };
+    // The card of the machine with BIOS has iPXE for a boot ROM, which must not hear of option 17.
+    std::fs::write(&network, NETWORK).unwrap();
+    let said = boot(&["--case", "ipxe.pxe", "--case", "ipxe.efi"]);
+    assert!(said.contains("boot-test: 2 passed, 0 failed, 0 skipped"), "{said}");
+    std::fs::write(&network, format!("{NETWORK}{HOST}")).unwrap();
+    let said = boot(&["--case", "sites/rack-1/snponly.efi"]);
+    assert!(said.contains("boot-test: 1 passed, 0 failed, 0 skipped"), "{said}");
+    let console = real.project.join("dist/boot-test/cases/sites-rack-1-snponly.efi/console.txt");
+    let console = std::fs::read_to_string(console).unwrap().replace('\n', "");
+    assert!(console.contains("I am known.example.net at 192.0.2.77"), "{console}");
+    assert!(console.contains("http://192.0.2.10:8080/known.ipxe"), "{console}");
+}

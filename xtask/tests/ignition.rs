@@ -1,0 +1,80 @@
+//! Starter configurations for Ignition, held against its published schema.
+
+mod support;
+
+use serde_json::Value;
+use support::Project;
+
+const NETWORK: &str = "subnet = \"192.168.88.0/24\"\ntftp-server = \"192.168.88.1\"\nhttp-url = \"http://192.168.88.10/tftp\"\n\
+    [[host]]\nname = \"master\"\nmac = \"00:50:56:00:01:01\"\nfirmware = \"uefi\"\nhostname = \"master.example.net\"\n";
+
+/// A public key that belongs to nobody.
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f you@example.net";
+
+fn project(ignition: &str) -> Project {
+    let project = Project::new();
+    project.write("embed-scripts/network.toml", &format!("{NETWORK}[ignition]\n{ignition}"));
+    project
+}
+
+/// Whether the published schema takes `config`; its complaints otherwise.
+fn check(config: &Value) -> Vec<String> {
+    let schema: Value = serde_json::from_str(include_str!("../../tests/schemas/ignition-3.3.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    validator.iter_errors(config).map(|error| error.to_string()).collect()
+}
+
+#[test]
+fn a_starter_is_what_the_schema_takes() {
+    let all =
+        format!("ssh-keys = [\"{KEY}\"]\ntime-zone = \"Europe/Moscow\"\nconsole-log-level = 4\nautologin = true\n");
+    for ignition in ["", &all] {
+        let project = project(ignition);
+        let ran = project.run(&["ignition", "--host", "master"]).success();
+        let config: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(check(&config), Vec::<String>::new(), "{config:#}");
+        assert_eq!(config["storage"]["files"][0]["contents"]["source"], "data:,master.example.net%0A");
+        let warning = if ignition.is_empty() {
+            "warning: nobody can log in: `ssh-keys` is empty\n"
+        } else {
+            "warning: `autologin` lets in whoever sees the console"
+        };
+        assert!(ran.stderr.starts_with(warning), "{}", ran.stderr);
+    }
+    // The schema does say no.
+    assert!(!check(&serde_json::json!({ "ignition": { "version": 3 } })).is_empty());
+}
+
+#[test]
+fn a_starter_is_written_where_it_is_asked_for() {
+    let project = project(&format!("ssh-keys = [\"{KEY}\"]\n"));
+    let out = project.path("master.ign");
+    let ran = project.run(&["ignition", "--out", out.as_str()]).success();
+    assert_eq!((ran.stdout, ran.stderr), (format!("{out}\n"), String::new()));
+    let config: Value = serde_json::from_slice(&project.read("master.ign")).unwrap();
+    assert_eq!(config["passwd"]["users"][0]["sshAuthorizedKeys"][0], KEY);
+}
+
+#[test]
+fn what_is_wrong_with_a_starter_is_said() {
+    let project = project(
+        "ssh-keys = [\"-----BEGIN OPENSSH PRIVATE KEY-----\"]\ntime-zone = \"../etc\"\nconsole-log-level = 9\nautologin = 1\n",
+    );
+    let error = project.run(&["ignition"]).error(3);
+    for part in [
+        "`ignition.ssh-keys`: found `-----BEGIN OPENSSH PRIVA`…, wanted a public key as in `ssh-ed25519 AAAA… name`\n",
+        "`ignition.time-zone`: found the time zone `../etc`, wanted a name as in the tz database\n",
+        "`ignition.console-log-level`: found 9, wanted 0 to 8\n",
+        "`ignition.autologin`: found integer, wanted true or false\n",
+    ] {
+        assert!(error.contains(part), "{part} is not in:\n{error}");
+    }
+    project.write("embed-scripts/network.toml", NETWORK);
+    let error = project.run(&["ignition"]).error(3);
+    assert!(error.starts_with("there is no table `[ignition]` in `"), "{error}");
+    let error = project.run(&["ignition", "--host", "slave"]).error(3);
+    assert!(
+        error.starts_with("there is no [[host]] `slave` in `") && error.ends_with("\nhint: known there: `master`\n"),
+        "{error}"
+    );
+}

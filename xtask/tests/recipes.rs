@@ -1,0 +1,293 @@
+//! Recipes: each is as the file in `recipes/` says, and servers that are installed take theirs.
+
+mod support;
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use support::{Project, Ran};
+
+const NETWORK: &str = r#"
+subnet = "192.168.88.0/24"
+tftp-server = "192.168.88.1"
+http-url = "http://192.168.88.10/tftp"
+ranges = ["192.168.88.100-192.168.88.199"]
+gateway = "192.168.88.1"
+dns = ["192.168.88.1", "9.9.9.9"]
+boot = "fedora-coreos.ipxe"
+interface = "lo"
+
+[[host]]
+name = "k8s-master-01"
+mac = "00-50-56-00-01-01"
+ip = "192.168.88.21"
+firmware = "bios"
+hostname = "k8s-master-01.acmelabs.spb.ru"
+
+[[host]]
+name = "worker"
+mac = "0050.5600.0102"
+ip = "192.168.88.120"
+firmware = "uefi"
+site = "rack-1"
+
+[[host]]
+name = "lab"
+mac = "0:50:56:0:1:3"
+firmware = "uefi"
+site = "fixed"
+
+[[host]]
+name = "storage"
+mac = "005056000104"
+firmware = "uefi"
+boot = "http://192.168.88.11:8080/boot/${net0/mac:hexhyp}.ipxe?a=b"
+"#;
+
+const SITES: &str = r#"
+[default]
+loaders = ["ipxe.pxe", "ipxe.efi", "undionly.kpxe"]
+script = "boot.ipxe"
+[site.rack-1]
+loaders = ["snponly.efi"]
+script = "class.ipxe"
+[site.fixed]
+script = "fixed.ipxe"
+"#;
+
+/// The recipes, by their names.
+const KINDS: [&str; 11] = [
+    "routeros",
+    "routeros-6",
+    "dnsmasq",
+    "dnsmasq-proxy",
+    "kea",
+    "isc-dhcpd",
+    "systemd-networkd",
+    "nginx",
+    "nginx-synology",
+    "caddy",
+    "tftpd-hpa",
+];
+
+fn project() -> Project {
+    let project = Project::new();
+    project.sites(SITES);
+    project.write("embed-scripts/class.ipxe", "#!ipxe\nset user-class netboot-loaders\ndhcp && chain ${root-path}\n");
+    project.write("embed-scripts/fixed.ipxe", "#!ipxe\ndhcp && chain http://192.0.2.1/x\n");
+    project.write("embed-scripts/network.toml", NETWORK);
+    project
+}
+
+/// All files of all recipes, by kind and name.
+fn written(project: &Project) -> Vec<(&'static str, Utf8PathBuf)> {
+    let mut files = Vec::new();
+    for kind in KINDS {
+        let folder = project.path(&format!("out/{kind}"));
+        project.run(&["recipe", kind, "--out", folder.as_str()]).success();
+        let found = netboot_loaders::fs::walk(&folder).unwrap();
+        files.extend(found.into_iter().map(|(path, _)| (kind, folder.join(path))));
+    }
+    files
+}
+
+#[test]
+fn each_recipe_is_as_it_was_reviewed() {
+    let project = project();
+    let golden = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recipes");
+    let (mut seen, mut differences) = (0, String::new());
+    for (kind, path) in written(&project) {
+        let found = std::fs::read_to_string(&path).unwrap();
+        let wanted = golden.join(kind).join(path.file_name().unwrap());
+        if std::fs::read_to_string(&wanted).ok().as_ref() != Some(&found) {
+            let _ = writeln!(differences, "--- {wanted} should be:\n{found}");
+        }
+        seen += 1;
+    }
+    assert!(differences.is_empty(), "{differences}");
+    assert_eq!(seen, netboot_loaders::fs::walk(&golden).unwrap().len(), "no reviewed recipe is left over");
+}
+
+#[test]
+fn a_recipe_is_printed_or_written_and_routeros_has_an_undo() {
+    let project = project();
+    let printed = project.run(&["recipe", "routeros"]).success();
+    project.run(&["recipe", "routeros", "--out", project.path("out").as_str()]).success();
+    assert_eq!(printed.stdout.as_bytes(), project.read("out/netboot.rsc"));
+    let undo = project.run(&["recipe", "routeros", "--undo"]).success();
+    assert_eq!(undo.stdout.as_bytes(), project.read("out/netboot-undo.rsc"));
+    assert_eq!(
+        project.run(&["recipe", "kea", "--undo"]).error(3),
+        "the recipe `kea` needs no undo of its own\nhint: its first lines say how it is taken back\n"
+    );
+    let list = project.run(&["recipe"]).success();
+    assert_eq!(list.stdout.lines().map(|line| line.split_whitespace().next().unwrap()).collect::<Vec<_>>(), KINDS);
+}
+
+#[test]
+fn what_a_person_should_know_is_said_beside_the_recipe() {
+    let project = project();
+    let ran = project.run(&["recipe", "dnsmasq"]).success();
+    assert!(
+        ran.stderr.contains("warning: a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk\n"),
+        "{}",
+        ran.stderr
+    );
+    project.write("embed-scripts/network.toml", &NETWORK.replace("boot = \"fedora-coreos.ipxe\"\n", ""));
+    let ran = project.run(&["recipe", "dnsmasq"]).success();
+    assert!(
+        ran.stderr.contains(
+            "warning: `boot` is missing in network.toml, and the script of the loaders goes where option 17 says\n"
+        ),
+        "{}",
+        ran.stderr
+    );
+    project.sites(&SITES.replacen("boot.ipxe", "class.ipxe", 1));
+    project.write("embed-scripts/network.toml", NETWORK);
+    assert_eq!(project.run(&["recipe", "dnsmasq"]).success().stderr, "");
+}
+
+#[test]
+fn without_a_network_there_is_a_remedy() {
+    let project = project();
+    std::fs::remove_file(project.path("embed-scripts/network.toml")).unwrap();
+    let file = project.path("embed-scripts/network.toml");
+    assert_eq!(
+        project.run(&["recipe", "kea"]).error(3),
+        format!(
+            "there is no file `{file}`\nhint: it says which addresses servers and machines have; copy the one that comes with this tool, and change it\n"
+        )
+    );
+}
+
+#[test]
+fn the_shipped_description_says_nothing_yet_and_becomes_one_without_its_marks() {
+    let project = project();
+    let shipped = include_str!("../../embed-scripts/network.toml");
+    project.write("embed-scripts/network.toml", shipped);
+    let file = project.path("embed-scripts/network.toml");
+    assert_eq!(
+        project.run(&["recipe", "kea"]).error(3),
+        format!("`{file}` says nothing yet\nhint: take the `#` away, and write your own addresses\n")
+    );
+    let key =
+        |line: &str| line.starts_with("# [") || line.split_once(" = ").is_some_and(|(key, _)| !key[2..].contains(' '));
+    let lines = shipped.lines().map(|line| if line.starts_with("# ") && key(line) { &line[2..] } else { line });
+    let text = lines.collect::<Vec<_>>().join("\n").replace("ssh-keys = [\"ssh-ed25519 AAAA... you@example.net\"]", "");
+    project.write("embed-scripts/network.toml", &text);
+    let recipe = project.run(&["recipe", "dnsmasq"]).success().stdout;
+    assert!(recipe.contains("dhcp-host=00:50:56:00:01:01,set:k8s-master-01"), "{recipe}");
+}
+
+#[test]
+fn all_that_is_wrong_with_a_network_is_said_at_once() {
+    let project = project();
+    let bad = r#"
+subnet = "192.168.88.0/24"
+tftp-server = "192.168.89.1"
+http-url = "http://192.168.88.10/a b"
+ranges = ["192.168.88.20-192.168.88.30", "192.168.88.30-192.168.88.255", "x"]
+dns = ["dns"]
+tftp-root = "/srv/../tftp"
+spare = 1
+
+[[host]]
+name = "a"
+mac = "00:50:56:00:01"
+ip = "192.168.88.1"
+firmware = "efi"
+
+[[host]]
+name = "b"
+mac = "00:50:56:00:01:01"
+ip = "192.168.88.21"
+firmware = "bios"
+site = "rack-1"
+
+[[host]]
+name = "B"
+mac = "0050.5600.0101"
+ip = "192.168.88.21"
+firmware = "bios"
+site = "gone"
+hostname = "a_b"
+
+[[host]]
+ip = "10.0.0.1"
+"#;
+    project.write("embed-scripts/network.toml", bad);
+    let Ran { code, stderr, .. } = project.run(&["recipe", "kea"]);
+    let golden = include_str!("invalid/network.stderr");
+    assert_eq!((code, stderr.replace(&format!("{}/", project.root), "").as_str()), (3, golden));
+}
+
+#[test]
+fn servers_and_machines_do_not_share_addresses() {
+    let project = project();
+    let ranges = NETWORK.replace("192.168.88.100-", "192.168.88.5-").replace("192.168.88.21\"", "192.168.88.10\"");
+    project.write("embed-scripts/network.toml", &ranges);
+    let error = project.run(&["recipe", "kea"]).error(3);
+    for part in [
+        ":5: `ranges`: 192.168.88.5-192.168.88.199 has 192.168.88.10, the address of the web server\n",
+        ":14: `host.ip`: found 192.168.88.10, the address of the web server\n",
+    ] {
+        assert!(error.contains(part), "{part} is not in:\n{error}");
+    }
+}
+
+/// A server's own opinion of its recipe: what is run in the folder of the recipe.
+struct Judge {
+    kind: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const JUDGES: [Judge; 7] = [
+    Judge { kind: "dnsmasq", program: "dnsmasq", arguments: &["--test", "--conf-file=netboot.conf"] },
+    Judge { kind: "dnsmasq-proxy", program: "dnsmasq", arguments: &["--test", "--conf-file=netboot.conf"] },
+    Judge { kind: "kea", program: "kea-dhcp4", arguments: &["-t", "kea-dhcp4.conf"] },
+    Judge { kind: "isc-dhcpd", program: "dhcpd", arguments: &["-t", "-cf", "dhcpd.conf"] },
+    Judge {
+        kind: "caddy",
+        program: "caddy",
+        arguments: &["validate", "--adapter", "caddyfile", "--config", "Caddyfile"],
+    },
+    Judge { kind: "nginx", program: "nginx", arguments: &["-t", "-p", ".", "-c", "all.conf"] },
+    Judge { kind: "nginx-synology", program: "nginx", arguments: &["-t", "-p", ".", "-c", "all.conf"] },
+];
+
+#[test]
+fn servers_that_are_installed_take_their_recipes() {
+    let project = project();
+    written(&project);
+    for Judge { kind, program, arguments } in JUDGES {
+        let folder = project.path(&format!("out/{kind}"));
+        let wrap = |include: &str| {
+            format!("pid nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n  access_log off;\n  {include}\n}}\n")
+        };
+        match kind {
+            "nginx" => std::fs::write(folder.join("all.conf"), wrap("include netboot.conf;")).unwrap(),
+            "nginx-synology" => {
+                std::fs::write(folder.join("all.conf"), wrap("server { listen 80; include www.netboot.conf; }"))
+                    .unwrap();
+            }
+            _ => {}
+        }
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
+        if kind == "dnsmasq-proxy" {
+            // Before 2.91, dnsmasq does not know this option, which the recipe says.
+            let file = folder.join("netboot.conf");
+            let text = std::fs::read_to_string(&file).unwrap();
+            let known = text.lines().filter(|line| !line.starts_with("dhcp-option-pxe="));
+            std::fs::write(file, known.collect::<Vec<_>>().join("\n")).unwrap();
+        }
+        let ran = Command::new(program).args(arguments).current_dir(&folder).env("PATH", path).output();
+        let Ok(output) = ran else {
+            eprintln!("SKIPPED: {program} is not installed, and cannot say whether it takes the recipe `{kind}`");
+            continue;
+        };
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{kind}: {said}");
+    }
+}
