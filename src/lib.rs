@@ -48,3 +48,5 @@ pub mod recipe;
 pub mod reproduce;
 
 pub mod update;
+
+pub mod mirror;

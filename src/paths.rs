@@ -1,11 +1,13 @@
 //! The only module that spells paths: where the project keeps its facts and choices, where the
-//! cache keeps what it knows, and how a tree is laid out.
+//! cache keeps what it knows, and how trees and mirrors are laid out.
 
 mod cache;
+mod mirror;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 pub use self::cache::{BasePaths, Cache, WorkPaths};
+pub use self::mirror::MirrorPaths;
 
 use crate::digest::Sha256Digest;
 

@@ -15,7 +15,7 @@ use netboot_loaders::source::syslinux;
 
 use support::release::{self, assert_taken, fetch};
 use support::server::{Answer, Request, Server};
-use support::{Listener, Scratch, http, http_with, noise, online};
+use support::{Listener, Scratch, at, http, http_with, noise, online};
 
 const PATH: &str = "/release/syslinux-6.03.zip";
 const CUT: usize = 30_000;
@@ -270,7 +270,7 @@ fn capped(server: &Server) -> (String, Vec<String>) {
     let scratch = Scratch::new();
     let partial = scratch.path("cache/partial");
     let listener = Listener::default();
-    let error = download(&http(), &server.url(PATH), &partial, 1_000, &listener).unwrap_err();
+    let error = download(&http(), at(&server.url(PATH)), &partial, 1_000, &listener).unwrap_err();
     assert!(matches!(error, download::Error::TooLarge { .. }), "{error}");
     for event in listener.events.lock().unwrap().iter() {
         assert!(!matches!(event, Event::Advanced { done: 1_001.., .. }), "{event:?}");
@@ -330,7 +330,7 @@ fn a_file_is_not_read_beyond_the_cap() {
             error,
             format!(
                 "cannot download `{}`: found more than 1000 bytes, wanted at most that\n\
-                 hint: check the address: this is not the file that is pinned",
+                 hint: check the address: this cannot be the file that is wanted",
                 server.url(PATH)
             ),
             "{name}"
@@ -350,7 +350,7 @@ fn a_file_of_just_the_size_of_the_cap_is_accepted() {
     });
     let scratch = Scratch::new();
     let partial = scratch.path("file");
-    download(&http(), &server.url(PATH), &partial, 1_000, &Silent).unwrap();
+    download(&http(), at(&server.url(PATH)), &partial, 1_000, &Silent).unwrap();
     assert_eq!(std::fs::read(&partial).unwrap(), [b'x'; 1_000]);
 }
 

@@ -13,6 +13,7 @@ pub mod pins_writer;
 pub mod reader;
 pub mod rules;
 pub mod script;
+pub mod signers;
 pub mod sites;
 pub mod template;
 

@@ -4,6 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::loader::Loader;
 use super::reader::{At, Document, Findings, Table};
+use super::signers::{self, SignerPin};
 use crate::digest::{CommitId, Sha256Digest, TreeId};
 use crate::paths::RESERVED;
 
@@ -14,6 +15,8 @@ pub struct Pins {
     pub ipxe: IpxePin,
     /// The prebuilt syslinux loaders.
     pub syslinux: SyslinuxPin,
+    /// Whose signatures count, for releases that are mirrored.
+    pub signers: Vec<SignerPin>,
 }
 
 /// Which iPXE.
@@ -78,7 +81,8 @@ impl Pins {
         Document::new(file, text).read(|root| {
             let ipxe = root.require("ipxe", root.table("ipxe", ipxe), "add the table [ipxe]");
             let syslinux = root.require("syslinux", root.table("syslinux", syslinux), "add the table [syslinux]");
-            Some(Self { ipxe: ipxe?.value, syslinux: syslinux?.value })
+            let signers = signers::read(root);
+            Some(Self { ipxe: ipxe?.value, syslinux: syslinux?.value, signers })
         })
     }
 }
@@ -185,6 +189,8 @@ mod tests {
         let pins = Pins::parse("vendor/pins.toml".into(), include_str!("../../vendor/pins.toml")).unwrap();
         let names: Vec<_> = pins.syslinux.members.iter().map(|member| member.name.as_str()).collect();
         assert_eq!(names, ["lpxelinux.0", "ldlinux.c32", "syslinux.efi", "ldlinux.e64"]);
+        let signers: Vec<_> = pins.signers.iter().map(|pin| (pin.name.as_str(), pin.fingerprints.len())).collect();
+        assert_eq!(signers, [("fedora-coreos", 3), ("flatcar", 1)]);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Folders, and what is in them.
+//! Folders: what is in them, and how one takes the place of another.
 
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Error, Result, failing};
+use super::{Error, Result, exchange, failing, remove_dir_all, rename, sync_dir};
 
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,22 @@ pub fn walk(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
     Ok(found)
 }
 
+/// The paths of all that is in `folder`, sorted bytewise; none where there is no such folder.
+///
+/// # Errors
+///
+/// [`Error`], also for a name that is not UTF-8.
+pub fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+    let entries = match folder.read_dir_utf8() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failing("list", folder))?,
+    };
+    let paths = entries.map(|entry| Ok(entry.map_err(failing("list", folder))?.into_path()));
+    let mut paths = paths.collect::<Result<Vec<_>>>()?;
+    paths.sort_unstable();
+    Ok(paths)
+}
+
 /// Removes all folders below `root` that have no files in them.
 ///
 /// # Errors
@@ -68,4 +84,55 @@ pub fn is_mount_point(path: &Utf8Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let device = |path: &Utf8Path| path.metadata().map(|metadata| metadata.dev()).ok();
     path.exists() && device(path) != path.parent().and_then(device)
+}
+
+/// Whether `folder` has nothing but folders and plain files, and is one itself. Through a link, others' files
+/// would be written and removed.
+#[must_use]
+pub fn is_plain(folder: &Utf8Path) -> bool {
+    let itself = folder.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    itself && walk(folder).is_ok_and(|found| found.iter().all(|(_, kind)| *kind == EntryKind::File))
+}
+
+/// Puts the folder or link `new` in the place of the folder or link at `place`, if there is one, and removes that.
+/// This is one step where the file system can swap two of them. Elsewhere the old one is at `previous` for a
+/// moment, and [`restore`] repairs what a kill at that moment leaves.
+///
+/// # Errors
+///
+/// [`Error`]; but for one of removing, `place` is then as it was.
+pub fn replace(new: &Utf8Path, place: &Utf8Path, previous: &Utf8Path) -> Result<()> {
+    // Every file system can rename a link over another one.
+    if !is_there(place) || (new.is_symlink() && place.is_symlink()) {
+        rename(new, place)?;
+    } else if exchange(new, place)? {
+        // What stands at `new` now is old, and must not be taken for something new by a later run.
+        rename(new, previous)?;
+    } else {
+        rename(place, previous)?;
+        if let Err(error) = rename(new, place) {
+            rename(previous, place)?;
+            return Err(error);
+        }
+    }
+    sync_dir(place.parent().unwrap_or(Utf8Path::new(".")))?;
+    remove_dir_all(previous)
+}
+
+/// Repairs what a kill within [`replace`] may have left.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn restore(place: &Utf8Path, previous: &Utf8Path) -> Result<()> {
+    match (is_there(previous), is_there(place)) {
+        (false, _) => Ok(()),
+        (true, true) => remove_dir_all(previous),
+        (true, false) => rename(previous, place),
+    }
+}
+
+/// Whether anything stands at `path`, be it a link that leads nowhere.
+fn is_there(path: &Utf8Path) -> bool {
+    path.symlink_metadata().is_ok()
 }

@@ -32,7 +32,7 @@ impl Lock {
                         return Ok(None);
                     }
                     waiting.get_or_insert_with(|| {
-                        Task::start(progress, Kind::Wait, format!("for another build to release `{path}`"), None)
+                        Task::start(progress, Kind::Wait, format!("for another process to release `{path}`"), None)
                     });
                     std::thread::sleep(Duration::from_millis(50));
                 }

@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use tempfile::NamedTempFile;
 
-pub use self::folders::{EntryKind, is_mount_point, remove_empty_folders, walk};
+pub use self::folders::{EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk};
 pub use self::lock::Lock;
 
 use crate::digest::Sha256Digest;
@@ -36,14 +36,16 @@ fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             format!(
-                "\nhint: free space on the file system of `{folder}`, or choose another one with `--cache-dir` or `--out`"
+                "\nhint: free space on the file system of `{folder}`, or choose another one with `--cache-dir`, `--out` or `--dest`"
             )
         }
         io::ErrorKind::PermissionDenied if ["read", "list"].contains(&action) => {
             format!("\nhint: make `{path}` readable for this user")
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            format!("\nhint: make `{folder}` writable, or choose another folder with `--cache-dir` or `--out`")
+            format!(
+                "\nhint: make `{folder}` writable, or choose another folder with `--cache-dir`, `--out` or `--dest`"
+            )
         }
         _ => String::new(),
     }
@@ -276,6 +278,25 @@ pub fn sha256(path: &Utf8Path) -> Result<(Sha256Digest, u64)> {
     Sha256Digest::of_reader(&mut reader).map_err(failing("read", path))
 }
 
+/// Makes `to` another name of the file `from`.
+///
+/// # Errors
+///
+/// [`Error`], also where the file system has no such thing.
+pub fn hard_link(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    std::fs::hard_link(from, to).map_err(failing("link", to))
+}
+
+/// Makes `to` a copy of the file `from`, with mode 0644.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    std::fs::copy(from, to).map_err(failing("write", to))?;
+    set_mode(to, 0o644)
+}
+
 /// Makes `to` another name of the file `from`; where the file system has no such thing, a copy.
 ///
 /// # Errors
@@ -283,9 +304,7 @@ pub fn sha256(path: &Utf8Path) -> Result<(Sha256Digest, u64)> {
 /// [`Error`].
 pub fn link_or_copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
     remove_file(to)?;
-    let linked = std::fs::hard_link(from, to);
-    let made = linked.or_else(|_| std::fs::copy(from, to).map(drop));
-    made.map_err(failing("write", to))?;
+    hard_link(from, to).or_else(|_| copy(from, to))?;
     set_mode(to, 0o644)
 }
 
@@ -335,7 +354,7 @@ mod tests {
         let error = Error::new("write", "/d/f", io::ErrorKind::StorageFull.into());
         assert_eq!(
             error.to_string(),
-            "cannot write `/d/f`\nhint: free space on the file system of `/d`, or choose another one with `--cache-dir` or `--out`"
+            "cannot write `/d/f`\nhint: free space on the file system of `/d`, or choose another one with `--cache-dir`, `--out` or `--dest`"
         );
     }
 

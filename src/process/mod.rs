@@ -124,7 +124,9 @@ impl fmt::Display for Command {
     }
 }
 
-fn quoted(word: &str) -> String {
+/// `word` as a shell takes it for one word.
+#[must_use]
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

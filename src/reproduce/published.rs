@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::fs;
 use crate::progress::Progress;
-use crate::source::download::{self, download};
+use crate::source::download::{self, Address, download};
 use crate::source::http::Network;
 use crate::tree::checked::{self, CheckedTree};
 use crate::tree::manifest::Manifest;
@@ -63,7 +63,8 @@ impl Published {
         let path = if name.starts_with("http://") || name.starts_with("https://") {
             let Network::Online(http) = network else { return Err(Error::Offline(name.to_owned())) };
             let file = scratch.join("published");
-            download(http, name, &file, MAX_RELEASE, progress)?;
+            let address = Address { url: name, remedy: "download the release by other means, and give the file" };
+            download(http, address, &file, MAX_RELEASE, progress)?;
             file
         } else {
             Utf8PathBuf::from(name)

@@ -11,22 +11,31 @@ use super::http::{self, Http, Response};
 use crate::fs;
 use crate::progress::{Kind, Progress, Task};
 
+/// Where a file is downloaded from.
+#[derive(Debug, Clone, Copy)]
+pub struct Address<'a> {
+    /// Its address.
+    pub url: &'a str,
+    /// What a person can do where the address does not help, as in "bring the file in with `--option`".
+    pub remedy: &'static str,
+}
+
 /// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server refused.
-    #[error(
-        "cannot download `{url}`: found status {status}, wanted 200\nhint: check the address, or bring the file in with `--syslinux-archive`"
-    )]
+    #[error("cannot download `{url}`: found status {status}, wanted 200\nhint: check the address, or {remedy}")]
     Status {
         /// The address.
         url: String,
         /// The answer.
         status: StatusCode,
+        /// As in [`Address`].
+        remedy: &'static str,
     },
     /// The file is larger than it can honestly be.
     #[error(
-        "cannot download `{url}`: found more than {limit} bytes, wanted at most that\nhint: check the address: this is not the file that is pinned"
+        "cannot download `{url}`: found more than {limit} bytes, wanted at most that\nhint: check the address: this cannot be the file that is wanted"
     )]
     TooLarge {
         /// The address.
@@ -36,23 +45,25 @@ pub enum Error {
     },
     /// It is no address of the web.
     #[error(
-        "cannot download `{url}`: found no address that can be asked, wanted one as in `https://host/path`\nhint: check the address, or bring the file in with `--syslinux-archive`"
+        "cannot download `{url}`: found no address that can be asked, wanted one as in `https://host/path`\nhint: check the address, or {remedy}"
     )]
     Address {
         /// The address.
         url: String,
+        /// As in [`Address`].
+        remedy: &'static str,
     },
     /// The server sends its visitors in a circle.
-    #[error(
-        "cannot download `{url}`: the server redirects in a circle\nhint: check the address, or bring the file in with `--syslinux-archive`"
-    )]
+    #[error("cannot download `{url}`: the server redirects in a circle\nhint: check the address, or {remedy}")]
     Redirects {
         /// The address.
         url: String,
+        /// As in [`Address`].
+        remedy: &'static str,
     },
     /// The connection failed, again and again.
     #[error(
-        "cannot download `{url}`: {reason}, after {attempts} attempts\nhint: run the command again to resume, or bring the file in with `--syslinux-archive`"
+        "cannot download `{url}`: {reason}, after {attempts} attempts\nhint: run the command again to resume, or {remedy}"
     )]
     Connection {
         /// The address.
@@ -61,6 +72,8 @@ pub enum Error {
         reason: String,
         /// How often it was tried.
         attempts: u32,
+        /// As in [`Address`].
+        remedy: &'static str,
     },
     /// The user asked to stop.
     #[error("cannot download `{url}`: interrupted")]
@@ -85,13 +98,20 @@ impl From<fs::Error> for Attempt {
     }
 }
 
-/// Downloads `url` into the file `partial`, which keeps what has arrived when this fails.
+/// Downloads the file at `address` into the file `partial`, which keeps what has arrived when this fails.
 /// `limit` is the largest size in bytes that is accepted.
 ///
 /// # Errors
 ///
 /// [`Error`].
-pub fn download(http: &Http, url: &str, partial: &Utf8Path, limit: u64, progress: &dyn Progress) -> Result<(), Error> {
+pub fn download(
+    http: &Http,
+    address: Address<'_>,
+    partial: &Utf8Path,
+    limit: u64,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let Address { url, remedy } = address;
     fs::create_dir_all(partial.parent().unwrap_or(Utf8Path::new(".")))?;
     let mut task = Task::start(progress, Kind::Download, url, None);
     let mut reason = String::new();
@@ -102,7 +122,7 @@ pub fn download(http: &Http, url: &str, partial: &Utf8Path, limit: u64, progress
         if progress.cancelled() {
             return Err(Error::Cancelled { url: url.into() });
         }
-        let result = http.interruptible(progress, || attempt_once(http, url, partial, limit, &mut task));
+        let result = http.interruptible(progress, || attempt_once(http, address, partial, limit, &mut task));
         match result {
             // Even a success is none then: where a server does not tell the length, breaking the
             // connection off looks like the end of the file.
@@ -121,7 +141,7 @@ pub fn download(http: &Http, url: &str, partial: &Utf8Path, limit: u64, progress
             Err(Attempt::Passing(why)) => reason = why,
         }
     }
-    Err(Error::Connection { url: url.into(), reason, attempts: http.patience.attempts })
+    Err(Error::Connection { url: url.into(), reason, attempts: http.patience.attempts, remedy })
 }
 
 fn pause(length: std::time::Duration, progress: &dyn Progress) {
@@ -131,15 +151,22 @@ fn pause(length: std::time::Duration, progress: &dyn Progress) {
     }
 }
 
-fn attempt_once(http: &Http, url: &str, partial: &Utf8Path, limit: u64, task: &mut Task<'_>) -> Result<u64, Attempt> {
+fn attempt_once(
+    http: &Http,
+    address: Address<'_>,
+    partial: &Utf8Path,
+    limit: u64,
+    task: &mut Task<'_>,
+) -> Result<u64, Attempt> {
+    let url = address.url;
     let have = resumable(partial)?;
     let headers = match &have {
         Some((length, validator)) => vec![("Range", format!("bytes={length}-")), ("If-Range", validator.clone())],
         None => Vec::new(),
     };
-    let response = http.get(url, &headers).map_err(|error| classify(url, &error))?;
+    let response = http.get(url, &headers).map_err(|error| classify(address, &error))?;
     let too_large = || Attempt::Final(Error::TooLarge { url: url.into(), limit });
-    let (mut file, start) = open(&response, url, partial, have.map(|(length, _)| length))?;
+    let (mut file, start) = open(&response, address, partial, have.map(|(length, _)| length))?;
     let total = response.body().content_length().map(|rest| start.saturating_add(rest));
     if total.is_some_and(|total| total > limit) {
         return Err(too_large());
@@ -169,7 +196,12 @@ fn attempt_once(http: &Http, url: &str, partial: &Utf8Path, limit: u64, task: &m
 
 /// The file to write the answer to, and how much of it is there already; `have` is what was asked
 /// to be resumed.
-fn open(response: &Response, url: &str, partial: &Utf8Path, have: Option<u64>) -> Result<(File, u64), Attempt> {
+fn open(
+    response: &Response,
+    Address { url, remedy }: Address<'_>,
+    partial: &Utf8Path,
+    have: Option<u64>,
+) -> Result<(File, u64), Attempt> {
     match (response.status(), have) {
         (StatusCode::PARTIAL_CONTENT, Some(length)) if starts_at(response) == Some(length) => {
             let file = OpenOptions::new().append(true).open(partial);
@@ -194,14 +226,14 @@ fn open(response: &Response, url: &str, partial: &Utf8Path, have: Option<u64>) -
         (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Err(Attempt::Passing(format!("found status {status}")))
         }
-        (status, _) => Err(Attempt::Final(Error::Status { url: url.into(), status })),
+        (status, _) => Err(Attempt::Final(Error::Status { url: url.into(), status, remedy })),
     }
 }
 
-fn classify(url: &str, error: &ureq::Error) -> Attempt {
+fn classify(Address { url, remedy }: Address<'_>, error: &ureq::Error) -> Attempt {
     match error {
-        ureq::Error::TooManyRedirects => Attempt::Final(Error::Redirects { url: url.into() }),
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Attempt::Final(Error::Address { url: url.into() }),
+        ureq::Error::TooManyRedirects => Attempt::Final(Error::Redirects { url: url.into(), remedy }),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Attempt::Final(Error::Address { url: url.into(), remedy }),
         other => Attempt::Passing(http::reason(other)),
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Supply;
 use super::archive::{self, Contents, Wanted};
-use super::download::{self, download};
+use super::download::{self, Address, download};
 use super::http::Network;
 use crate::choices::pins::{ArchivePin, MAX_SIZE, MemberPin, SyslinuxPin};
 use crate::digest::Sha256Digest;
@@ -208,7 +208,8 @@ impl Fetcher<'_> {
         let name = path.rsplit('/').next().unwrap_or_default();
         let short = Sha256Digest::of(url.as_bytes()).short();
         let partial = self.cache.downloads().join(format!("{short}.partial"));
-        download(http, url, &partial, MAX_ARCHIVE, self.progress)
+        let address = Address { url, remedy: "bring the file in with `--syslinux-archive`" };
+        download(http, address, &partial, MAX_ARCHIVE, self.progress)
             .map_err(Error::from)
             .and_then(|()| {
                 let taken = take(&partial, name);

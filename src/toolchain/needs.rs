@@ -110,6 +110,21 @@ pub(super) const OPENSSL: Need = Need {
     test: Test::Program("openssl", &["version"], "SSL"),
 };
 
+/// Checks signatures. Fedora has moved it between packages, so it is asked for by its file there.
+pub const GPGV: Need = Need {
+    name: "gpgv",
+    purpose: "checks signatures for `mirror`",
+    packages: ["gpgv", "/usr/bin/gpgv", "gnupg", "gpg2", "gpgv"],
+    test: Test::Program("gpgv", &["--version"], "gpgv (GnuPG)"),
+};
+/// Makes keys and signs with them.
+const GPG: Need = Need {
+    name: "gpg",
+    purpose: "signs what the tests mirror",
+    packages: ["gpg", "gnupg2", "gnupg", "gpg2", "gnupg"],
+    test: Test::Program("gpg", &["--version"], "gpg (GnuPG)"),
+};
+
 /// What a build needs; `trust` says whether it embeds certificates.
 #[must_use]
 pub fn build(trust: bool) -> Vec<Need> {
@@ -127,6 +142,8 @@ pub fn check(trust: bool) -> Vec<Need> {
     needs.extend(variations());
     needs.extend(dhcp_servers());
     needs.extend([
+        GPGV,
+        GPG,
         Need {
             name: "git",
             purpose: "serves test repositories over HTTP",

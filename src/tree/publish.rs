@@ -14,7 +14,7 @@ use super::header;
 use super::journal::{Journal, Known};
 use super::manifest::{File, GENERATOR};
 use super::verify;
-use crate::fs::{self, EntryKind, Lock};
+use crate::fs::{self, Lock};
 use crate::paths::{self, Staging};
 use crate::plan::PlannedFile;
 use crate::progress::{Kind, Progress, Task};
@@ -100,13 +100,7 @@ impl<'a> Place<'a> {
     pub fn take(tree: &'a Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
         let staging = Staging::of(tree);
         let lock = Lock::acquire(&staging.lock, progress)?.ok_or(Error::Cancelled)?;
-        if staging.previous.exists() {
-            if tree.exists() {
-                fs::remove_dir_all(&staging.previous)?;
-            } else {
-                fs::rename(&staging.previous, tree)?;
-            }
-        }
+        fs::restore(tree, &staging.previous)?;
         if fs::is_mount_point(tree) {
             return Err(Error::MountPoint(tree.to_owned()));
         }
@@ -154,7 +148,7 @@ impl<'a> Place<'a> {
         if published.new {
             self.remove_others(stock)?;
             fs::sync_all_of(&self.staging.partial)?;
-            self.swap()?;
+            fs::replace(&self.staging.partial, self.tree, &self.staging.previous)?;
         }
         // What is left, if anything, is a copy of the tree.
         fs::remove_dir_all(&self.staging.partial)?;
@@ -187,7 +181,7 @@ impl<'a> Place<'a> {
             }
             Ok::<_, fs::Error>(())
         };
-        if !is_plain(partial) {
+        if !fs::is_plain(partial) {
             fs::remove_dir_all(partial)?;
         }
         match make_all() {
@@ -212,31 +206,6 @@ impl<'a> Place<'a> {
         }
         fs::remove_empty_folders(partial)
     }
-
-    fn swap(&self) -> Result<(), Error> {
-        let Staging { partial, previous, .. } = &self.staging;
-        if !self.tree.exists() {
-            fs::rename(partial, self.tree)?;
-        } else if fs::exchange(partial, self.tree)? {
-            // What people have put into the old tree must not be taken for something of a new one.
-            fs::rename(partial, previous)?;
-        } else {
-            fs::rename(self.tree, previous)?;
-            if let Err(error) = fs::rename(partial, self.tree) {
-                fs::rename(previous, self.tree)?;
-                return Err(error.into());
-            }
-        }
-        fs::sync_dir(self.tree.parent().unwrap_or(Utf8Path::new(".")))?;
-        Ok(fs::remove_dir_all(previous)?)
-    }
-}
-
-/// Whether `folder` has nothing but folders and plain files, and is one itself. Through a link, others' files
-/// would be written and removed.
-fn is_plain(folder: &Utf8Path) -> bool {
-    let itself = folder.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-    itself && fs::walk(folder).is_ok_and(|found| found.iter().all(|(_, kind)| *kind == EntryKind::File))
 }
 
 /// What every manifest of whatever version has.

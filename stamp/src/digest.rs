@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 /// Why a text is not a digest or an object name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +87,11 @@ hex_type!(
     32
 );
 hex_type!(
+    /// A SHA-512, written as 128 lowercase hexadecimal digits.
+    Sha512Digest,
+    64
+);
+hex_type!(
     /// The name of a git commit, written as 40 lowercase hexadecimal digits.
     CommitId,
     20
@@ -119,6 +124,28 @@ impl Sha256Digest {
     #[must_use]
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
+    }
+}
+
+impl Sha512Digest {
+    /// The digest and the length in bytes of all that `reader` yields.
+    ///
+    /// # Errors
+    ///
+    /// What `reader` returns.
+    pub fn of_reader(reader: &mut dyn Read) -> io::Result<(Self, u64)> {
+        let (mut hash, mut length, mut buffer) = (Sha512::new(), 0, [0; 1 << 14]);
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok((Self(hash.finalize().into()), length)),
+                Ok(count) => {
+                    hash.update(&buffer[..count]);
+                    length += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -167,10 +194,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_known_digest() {
+    fn known_digests() {
         assert_eq!(
             Sha256Digest::of(b"abc").to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        let (digest, length) = Sha512Digest::of_reader(&mut &b"abc"[..]).unwrap();
+        assert_eq!(
+            (digest.to_string().as_str(), length),
+            (
+                "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                 2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+                3
+            )
         );
     }
 

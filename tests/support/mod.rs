@@ -11,6 +11,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::paths::Cache;
 use netboot_loaders::progress::{Event, Progress};
+use netboot_loaders::source::download::Address;
 use netboot_loaders::source::http::{Http, Network, Patience};
 
 pub mod git;
@@ -81,6 +82,11 @@ pub fn http() -> Http {
 pub fn http_with(silence: Duration, attempts: u32) -> Http {
     let patience = Patience { connect: Duration::from_secs(60), silence, attempts, pause: Duration::from_millis(1) };
     Http::new(None, patience).unwrap()
+}
+
+/// The address `url`, without a way around it.
+pub fn at(url: &str) -> Address<'_> {
+    Address { url, remedy: "do without it" }
 }
 
 pub fn online() -> Network {

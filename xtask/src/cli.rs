@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bench;
+mod mirror;
 mod servers;
 
 use camino::Utf8PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::arguments::*;
 pub use self::bench::{Bench, Measure, Sites};
+pub use self::mirror::{Mirror, MirrorArgs};
 pub use self::servers::*;
 use crate::exit;
 
@@ -108,10 +110,25 @@ Examples:
   cargo xtask update syslinux --syslinux-archive syslinux-6.03.zip"
     )]
     Update(Update),
+    /// Keeps a copy of the images that a publisher calls current, as whole sets
+    #[command(
+        after_help = "The last line on standard output is one JSON object: mirror, stream, arch, version, previous, changed,
+removed. Run it once a day; --print-schedule prints what does that.
+
+Examples:
+  cargo xtask mirror fedora-coreos --dest /srv/www/fedora-coreos
+  cargo xtask mirror flatcar --channel beta --dest /srv/www/flatcar --verify-signatures
+  cargo xtask mirror fedora-coreos --dest /srv/www/fedora-coreos --print-schedule systemd"
+    )]
+    Mirror {
+        #[command(subcommand)]
+        what: Mirror,
+    },
     /// Says which tools are there, which are missing, and how to install them
     #[command(after_help = "Examples:
   cargo xtask doctor
   cargo xtask doctor --for check --install-deps
+  cargo xtask doctor --for mirror                      for --verify-signatures
   cargo xtask doctor --for boot-test --prepare-host    on Ubuntu 24.04")]
     Doctor(Doctor),
     /// Compares a tree or a tarball with its own manifest and checksums

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use netboot_loaders::mirror::{self, metadata, shelf, signature, transfer};
 use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
 use netboot_loaders::tree::checked;
 use netboot_loaders::{
@@ -50,6 +51,22 @@ pub const OTHER_TOOLCHAIN: u8 = 11;
 pub const OTHER_BYTES: u8 = 12;
 /// Interrupted.
 pub const INTERRUPTED: u8 = 130;
+
+/// The codes of commands that failed.
+const TAKEN: std::ops::RangeInclusive<u8> = FAILURE..=OTHER_BYTES;
+/// What cargo ends with where it cannot compile the program, and the program where it panics.
+const CARGO: u8 = 101;
+
+/// An exit code for a success that is to be told from others: 0, or one that no failure has.
+pub fn of_success(text: &str) -> Result<u8, String> {
+    match text.parse::<u8>() {
+        Err(_) => Err("wanted a number from 0 to 255".into()),
+        Ok(code) if TAKEN.contains(&code) || [CARGO, INTERRUPTED].contains(&code) => {
+            Err(format!("{code} says that a command failed; 255 does not"))
+        }
+        Ok(code) => Ok(code),
+    }
+}
 
 /// Why a command failed, ready to be shown.
 #[derive(Debug)]
@@ -147,6 +164,42 @@ impl From<update::Error> for Failure {
     }
 }
 
+impl From<mirror::Error> for Failure {
+    fn from(error: mirror::Error) -> Self {
+        use download::Error as D;
+        use metadata::Error as M;
+        use mirror::Error as E;
+        use transfer::Error as T;
+        let code = match &error {
+            E::Shelf(shelf::Error::Cancelled) => INTERRUPTED,
+            E::Metadata(M::Download(D::Fs(_)) | M::Fs(_))
+            | E::Transfer(T::Download(D::Fs(_)) | T::Fs(_))
+            | E::Shelf(_) => FAILURE,
+            E::Metadata(_) | E::Transfer(T::Download(_)) => UNAVAILABLE,
+            E::Transfer(T::Mismatch { .. }) => MISMATCH,
+            E::Transfer(T::Signature(error)) => signature_code(error),
+        };
+        Self::of(code, &error)
+    }
+}
+
+impl From<signature::Error> for Failure {
+    fn from(error: signature::Error) -> Self {
+        Self::of(signature_code(&error), &error)
+    }
+}
+
+fn signature_code(error: &signature::Error) -> u8 {
+    use signature::Error as E;
+    match error {
+        E::NoGpgv(_) => MISSING_TOOL,
+        E::NotPinned(_) | E::NoKeys { .. } => BAD_INPUT,
+        E::None(_) => UNAVAILABLE,
+        E::Bad { .. } => MISMATCH,
+        E::Process(_) | E::Fs(_) => FAILURE,
+    }
+}
+
 impl From<boot_test::Error> for Failure {
     fn from(error: boot_test::Error) -> Self {
         use boot_test::{Error as E, trial};
@@ -226,9 +279,11 @@ failure_from! {
     boot_test::namespace::Error => FAILURE,
     boot_test::network::Unfit => BAD_INPUT,
     choices::network::Error => BAD_INPUT,
+    choices::reader::Findings => BAD_INPUT,
     netboot_loaders::fs::Error => FAILURE,
     netboot_loaders::process::Error => FAILURE,
     netboot_loaders::source::http::BadProxy => BAD_INPUT,
+    serde_json::Error => FAILURE,
     xshell::Error => FAILURE,
     std::io::Error => FAILURE,
 }
@@ -236,6 +291,16 @@ failure_from! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_failure_is_taken_for_a_success() {
+        assert_eq!([of_success("0"), of_success("13"), of_success("255")], [Ok(0), Ok(13), Ok(255)]);
+        for failure in ["1", "12", "101", "130"] {
+            let error = format!("{failure} says that a command failed; 255 does not");
+            assert_eq!(of_success(failure).unwrap_err(), error);
+        }
+        assert_eq!(of_success("256").unwrap_err(), "wanted a number from 0 to 255");
+    }
 
     #[test]
     fn hints_come_last_wherever_they_stood() {

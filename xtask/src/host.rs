@@ -51,13 +51,14 @@ impl<'u> Host<'u> {
         Ok(Cache::new(folder.canonicalize_utf8()?))
     }
 
+    /// The client for the web, through the proxy that the environment names.
+    pub fn http() -> Result<Http, Failure> {
+        Ok(Http::new(proxy().as_ref(), Patience::default())?)
+    }
+
     /// Where inputs may come from.
     pub fn origins(args: &OriginArgs) -> Result<Origins, Failure> {
-        let network = if args.offline {
-            Network::Offline
-        } else {
-            Network::Online(Http::new(proxy().as_ref(), Patience::default())?)
-        };
+        let network = if args.offline { Network::Offline } else { Network::Online(Self::http()?) };
         let local = |given: &Option<String>| match given {
             Some(path) if local_path(path).is_some() && !path.starts_with("file:") => {
                 absolute(Utf8Path::new(path)).map(|path| Some(path.into_string()))

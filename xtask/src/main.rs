@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
     let result = host::Host::new(&cli.global, &ui).and_then(|host| commands::run(cli.command, &host));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => ui.fail(failure),
     }
 }

@@ -215,6 +215,8 @@ pub enum Work {
     BootTest,
     /// Building them again under other conditions.
     Reproduce,
+    /// Checking the signatures of what is mirrored.
+    Mirror,
     /// Running this repository's checks.
     Check,
 }
@@ -316,7 +318,7 @@ pub struct BootTest {
     pub install_deps: bool,
 }
 
-fn web_address(text: &str) -> Result<String, String> {
+pub(super) fn web_address(text: &str) -> Result<String, String> {
     let known = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len());
     if known { Ok(text.to_owned()) } else { Err("wanted an address that begins with http:// or https://".into()) }
 }

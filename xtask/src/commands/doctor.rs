@@ -24,6 +24,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         Work::Build => needs::build(trust),
         Work::BootTest => needs::boot_test(),
         Work::Reproduce => [needs::build(trust), needs::variations()].concat(),
+        Work::Mirror => vec![needs::GPGV],
         Work::Check => needs::check(trust),
     };
     let path = search_path(&host.path);
@@ -47,6 +48,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         Work::BootTest => "all tools are there\nnext: cargo xtask boot-test\n",
         Work::Reproduce => "all tools are there\nnext: cargo xtask reproduce\n",
         Work::Build => "everything is there\nnext: cargo xtask build-loaders\n",
+        Work::Mirror => "everything is there\nnext: cargo xtask mirror\n",
         Work::Check => "everything is there\nnext: cargo xtask check\n",
     };
     let outcome = if unmet.is_empty() { next } else { "" };
@@ -64,6 +66,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
             Work::Build => "",
             Work::BootTest => " --for boot-test",
             Work::Reproduce => " --for reproduce",
+            Work::Mirror => " --for mirror",
             Work::Check => " --for check",
         },
     );

@@ -12,12 +12,15 @@ mod ignition;
 mod inspect;
 mod install;
 mod linters;
+mod mirror;
 mod prepare;
 mod recipe;
 mod release;
 mod reproduce;
 mod update;
 mod verify;
+
+use std::process::ExitCode;
 
 use clap::CommandFactory;
 
@@ -26,14 +29,15 @@ use crate::exit::Failure;
 use crate::host::Host;
 use crate::ui::out;
 
-/// Runs `command`.
-pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
-    match command {
+/// Runs `command`, and gives the exit code of its success.
+pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
+    let done = match command {
         Command::BuildLoaders(args) => build_loaders::run(&args, host),
         Command::Fetch(args) => fetch::run(&args, host),
         Command::BundleSources { out, origins } => bundle_sources::run(out.as_deref(), &origins, host),
         Command::BundleBases(args) => bundle_bases::run(&args, host),
         Command::Update(args) => update::run(args, host),
+        Command::Mirror { what } => return mirror::run(&what, host),
         Command::Doctor(args) => doctor::run(&args, host),
         Command::Verify(args) => verify::run(&args, host),
         Command::Inspect(args) => inspect::run(&args, host),
@@ -50,5 +54,6 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<(), Failure> {
             out(&String::from_utf8_lossy(&script));
             Ok(())
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

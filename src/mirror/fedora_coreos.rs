@@ -1,0 +1,314 @@
+//! Fedora CoreOS: the metadata of a stream says which release is current, where its images are, and what
+//! their digests are.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::metadata::{Error, Reader, file_name};
+use super::names::{CoreosArch, Stream};
+use super::set::{Digest, Image, Part, Set, Version};
+
+/// Where Fedora publishes.
+const BASE: &str = "https://builds.coreos.fedoraproject.org";
+
+/// What of Fedora CoreOS is mirrored, and from where.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The stream.
+    pub stream: Stream,
+    /// The processor.
+    pub arch: CoreosArch,
+    /// The address of the metadata; Fedora's own otherwise.
+    pub stream_url: Option<String>,
+    /// What takes the place of the beginning of Fedora's addresses.
+    pub base_url: Option<String>,
+}
+
+impl Origin {
+    /// What the image for `part` is called in every set: what people have long called their links to it.
+    fn name(&self, part: Part) -> String {
+        let arch = self.arch;
+        match part {
+            Part::Kernel => format!("kernel-{arch}"),
+            Part::Initramfs => format!("initramfs.{arch}.img"),
+            Part::Rootfs => format!("rootfs.{arch}.img"),
+        }
+    }
+
+    /// What the images are called in every set.
+    pub(super) fn names(&self) -> Vec<String> {
+        [Part::Kernel, Part::Initramfs, Part::Rootfs].map(|part| self.name(part)).into()
+    }
+
+    /// The set that is current.
+    pub(super) fn read(&self, reader: &Reader<'_>) -> Result<Set, Error> {
+        let url = match &self.stream_url {
+            Some(url) => url.clone(),
+            None => self.relocated(&format!("{BASE}/streams/{}.json", self.stream)),
+        };
+        let text = reader.text(&url, "the metadata of a stream of Fedora CoreOS")?;
+        let raw = serde_json::from_str(&text).map_err(|error| Error::Other {
+            url: url.clone(),
+            found: format!("no such metadata ({error})"),
+            wanted: "the metadata of a stream of Fedora CoreOS",
+        })?;
+        Checker { origin: self, url: &url }.set(raw)
+    }
+
+    /// `address`, one of Fedora's, where it is to be had instead. One that is somebody else's already stays.
+    fn relocated(&self, address: &str) -> String {
+        match (&self.base_url, address.strip_prefix(BASE)) {
+            (Some(base), Some(rest)) => format!("{}{rest}", base.trim_end_matches('/')),
+            _ => address.to_owned(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RawStream {
+    stream: Option<String>,
+    architectures: Option<BTreeMap<String, RawArchitecture>>,
+}
+
+#[derive(Deserialize)]
+struct RawArchitecture {
+    artifacts: Option<RawArtifacts>,
+}
+
+#[derive(Deserialize)]
+struct RawArtifacts {
+    metal: Option<RawMetal>,
+}
+
+#[derive(Deserialize)]
+struct RawMetal {
+    release: Option<String>,
+    formats: Option<RawFormats>,
+}
+
+#[derive(Deserialize)]
+struct RawFormats {
+    pxe: Option<RawPxe>,
+}
+
+#[derive(Deserialize)]
+struct RawPxe {
+    kernel: Option<RawFile>,
+    initramfs: Option<RawFile>,
+    rootfs: Option<RawFile>,
+}
+
+#[derive(Deserialize)]
+struct RawFile {
+    location: Option<String>,
+    signature: Option<String>,
+    sha256: Option<String>,
+}
+
+/// Turns what was read into what is known to be fit.
+struct Checker<'a> {
+    origin: &'a Origin,
+    url: &'a str,
+}
+
+impl Checker<'_> {
+    fn set(&self, raw: RawStream) -> Result<Set, Error> {
+        let wanted = self.origin.stream.as_str();
+        let stream = self.need(raw.stream, "stream")?;
+        if stream != wanted {
+            return Err(self.unfit("stream", format!("found `{stream}`, wanted `{wanted}`")));
+        }
+        let arch = self.origin.arch.as_str();
+        let mut all = self.need(raw.architectures, "architectures")?;
+        let Some(architecture) = all.remove(arch) else {
+            let present = all.keys().map(|name| format!("`{name}`")).collect();
+            return Err(Error::NoArch { url: self.url.to_owned(), arch: arch.to_owned(), present });
+        };
+        let at = format!("architectures.{arch}.artifacts");
+        let artifacts = self.need(architecture.artifacts, &at)?;
+        let metal = self.need(artifacts.metal, &format!("{at}.metal"))?;
+        let release = self.need(metal.release, &format!("{at}.metal.release"))?;
+        let version = release.parse::<Version>();
+        let version = version.map_err(|error| self.unfit(&format!("{at}.metal.release"), error.to_string()))?;
+        let formats = self.need(metal.formats, &format!("{at}.metal.formats"))?;
+        let at = format!("{at}.metal.formats.pxe");
+        let RawPxe { kernel, initramfs, rootfs } = self.need(formats.pxe, &at)?;
+        let image = |part, key, raw| self.image(part, raw, &format!("{at}.{key}"), &version);
+        let images = vec![
+            image(Part::Kernel, "kernel", kernel)?,
+            image(Part::Initramfs, "initramfs", initramfs)?,
+            image(Part::Rootfs, "rootfs", rootfs)?,
+        ];
+        Ok(Set { version, images })
+    }
+
+    fn image(&self, part: Part, raw: Option<RawFile>, at: &str, version: &Version) -> Result<Image, Error> {
+        let raw = self.need(raw, at)?;
+        let location = self.need(raw.location, &format!("{at}.location"))?;
+        let file = file_name(&location).map_err(|reason| self.unfit(&format!("{at}.location"), reason))?;
+        // Whatever the digests are: a file of another release does not belong with the others.
+        if !file.split('-').any(|part| part == version.as_str()) {
+            let reason = format!("found `{file}`, wanted a file of the release {version}");
+            return Err(self.unfit(&format!("{at}.location"), reason));
+        }
+        let sha256 = self.need(raw.sha256, &format!("{at}.sha256"))?;
+        let digest = sha256.parse().map(Digest::Sha256);
+        let digest = digest.map_err(|error| self.unfit(&format!("{at}.sha256"), error.to_string()))?;
+        let signature = raw.signature.map(|signature| match file_name(&signature) {
+            Ok(_) => Ok(self.origin.relocated(&signature)),
+            Err(reason) => Err(self.unfit(&format!("{at}.signature"), reason)),
+        });
+        let (url, signature) = (self.origin.relocated(&location), signature.transpose()?);
+        Ok(Image { part, name: self.origin.name(part), url, digest, signature })
+    }
+
+    fn need<T>(&self, value: Option<T>, key: &str) -> Result<T, Error> {
+        value.ok_or_else(|| Error::Missing { url: self.url.to_owned(), key: key.to_owned() })
+    }
+
+    fn unfit(&self, key: &str, reason: String) -> Error {
+        Error::Unfit { url: self.url.to_owned(), key: key.to_owned(), reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn origin(base_url: Option<&str>) -> Origin {
+        Origin {
+            stream: Stream::Stable,
+            arch: CoreosArch::X86_64,
+            stream_url: None,
+            base_url: base_url.map(str::to_owned),
+        }
+    }
+
+    /// Metadata in the form that Fedora's has, with more in it than is asked for.
+    fn metadata() -> Value {
+        let file = |name: &str, digit: &str| {
+            let location =
+                format!("{BASE}/prod/streams/stable/builds/44.1.3.1/x86_64/fedora-coreos-44.1.3.1-live-{name}");
+            json!({ "location": location, "signature": format!("{location}.sig"), "sha256": digit.repeat(64) })
+        };
+        json!({
+            "stream": "stable",
+            "metadata": { "last-modified": "2026-07-21T00:00:00Z", "generator": "fedora-coreos-stream-generator" },
+            "architectures": { "aarch64": {}, "x86_64": { "images": {}, "artifacts": { "aws": 1, "metal": {
+                "release": "44.1.3.1",
+                "formats": { "iso": { "disk": {} }, "pxe": {
+                    "kernel": file("kernel.x86_64", "a"),
+                    "initramfs": file("initramfs.x86_64.img", "b"),
+                    "rootfs": file("rootfs.x86_64.img", "c"),
+                } }
+            } } } }
+        })
+    }
+
+    fn read(origin: &Origin, metadata: &Value) -> Result<Set, String> {
+        let raw = serde_json::from_value(metadata.clone()).unwrap();
+        Checker { origin, url: "URL" }.set(raw).map_err(|error| error.to_string())
+    }
+
+    const PXE: &str = "/architectures/x86_64/artifacts/metal/formats/pxe";
+
+    #[test]
+    fn names_addresses_and_digests_are_those_of_the_metadata() {
+        let set = read(&origin(None), &metadata()).unwrap();
+        assert_eq!(set.version.as_str(), "44.1.3.1");
+        let names: Vec<_> = set.images.iter().map(|image| image.name.as_str()).collect();
+        assert_eq!(names, ["kernel-x86_64", "initramfs.x86_64.img", "rootfs.x86_64.img"]);
+        let rootfs = &set.images[2];
+        assert_eq!(rootfs.digest, Digest::Sha256("c".repeat(64).parse().unwrap()));
+        assert_eq!(
+            Some(&rootfs.url),
+            metadata().pointer(&format!("{PXE}/rootfs/location")).and_then(Value::as_str).map(str::to_owned).as_ref()
+        );
+        assert_eq!(rootfs.signature, Some(format!("{}.sig", rootfs.url)));
+    }
+
+    #[test]
+    fn another_server_has_the_same_paths() {
+        let set = read(&origin(Some("http://nas/mirror/")), &metadata()).unwrap();
+        let expected =
+            "http://nas/mirror/prod/streams/stable/builds/44.1.3.1/x86_64/fedora-coreos-44.1.3.1-live-kernel.x86_64";
+        assert_eq!(set.images[0].url, expected);
+        assert_eq!(set.images[0].signature, Some(format!("{expected}.sig")));
+        let mut moved = metadata();
+        *moved.pointer_mut(&format!("{PXE}/kernel/location")).unwrap() = json!("https://cdn/44.1.3.1-kernel");
+        assert_eq!(read(&origin(Some("http://nas")), &moved).unwrap().images[0].url, "https://cdn/44.1.3.1-kernel");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_place() {
+        for place in [
+            "/stream",
+            "/architectures",
+            "/architectures/x86_64/artifacts",
+            "/architectures/x86_64/artifacts/metal",
+            "/architectures/x86_64/artifacts/metal/release",
+            "/architectures/x86_64/artifacts/metal/formats",
+            PXE,
+            &format!("{PXE}/kernel"),
+            &format!("{PXE}/initramfs/location"),
+            &format!("{PXE}/rootfs/sha256"),
+        ] {
+            let mut metadata = metadata();
+            let (parent, key) = place.rsplit_once('/').unwrap();
+            metadata.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key).unwrap();
+            let key = place[1..].replace('/', ".");
+            assert_eq!(
+                read(&origin(None), &metadata).unwrap_err(),
+                format!("`URL` does not have `{key}`\nhint: try again later, or name another server with `--base-url`")
+            );
+        }
+        let mut unsigned = metadata();
+        unsigned.pointer_mut(&format!("{PXE}/kernel")).unwrap().as_object_mut().unwrap().remove("signature");
+        assert_eq!(read(&origin(None), &unsigned).unwrap().images[0].signature, None);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_place() {
+        for (place, value, reason) in [
+            ("/stream", "next", "found `next`, wanted `stable`"),
+            (
+                "/architectures/x86_64/artifacts/metal/release",
+                "..",
+                "found `..`, wanted a version as in `44.20260707.3.1`",
+            ),
+            (
+                &format!("{PXE}/rootfs/location"),
+                "https://x/44.1.3.1/../../etc/passwd",
+                "found `https://x/44.1.3.1/../../etc/passwd`, wanted the address of a file, as in `https://host/path/file`",
+            ),
+            (
+                &format!("{PXE}/rootfs/location"),
+                "https://x/44.1.3.0/fedora-coreos-44.1.3.0-live-rootfs.x86_64.img",
+                "found `fedora-coreos-44.1.3.0-live-rootfs.x86_64.img`, wanted a file of the release 44.1.3.1",
+            ),
+            (&format!("{PXE}/kernel/sha256"), "c0ffee", "found `c0ffee`, wanted 64 lowercase hexadecimal digits"),
+            (
+                &format!("{PXE}/kernel/signature"),
+                "ftp://x/f",
+                "found `ftp://x/f`, wanted the address of a file, as in `https://host/path/file`",
+            ),
+        ] {
+            let mut metadata = metadata();
+            *metadata.pointer_mut(place).unwrap() = json!(value);
+            let key = place[1..].replace('/', ".");
+            assert_eq!(
+                read(&origin(None), &metadata).unwrap_err(),
+                format!("`URL`: `{key}`: {reason}\nhint: try again later, or name another server with `--base-url`")
+            );
+        }
+        let mut metadata = metadata();
+        metadata["architectures"].as_object_mut().unwrap().remove("x86_64");
+        assert_eq!(
+            read(&origin(None), &metadata).unwrap_err(),
+            "`URL` has nothing for `x86_64`, only for `aarch64`\nhint: choose one of these with `--arch`"
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! Flatcar: `version.txt` of a channel says which release is current; beside each of its images is a file with
+//! digests, of which SHA-512 is the only one that is worth something.
+//!
+//! All that is fetched comes out of the folder of that release. The folder `current` is only asked which one that
+//! is: what is in it is replaced file by file when there is a new release.
+
+use super::metadata::{Error, Reader};
+use super::names::{Channel, FlatcarArch};
+use super::set::{Digest, Image, Part, Set, Version};
+use crate::digest::Sha512Digest;
+
+/// The images that boot over a network, by the publisher's names, which are the same in each release.
+const NAMES: [(Part, &str); 2] =
+    [(Part::Kernel, "flatcar_production_pxe.vmlinuz"), (Part::Initramfs, "flatcar_production_pxe_image.cpio.gz")];
+
+/// What of Flatcar is mirrored, and from where.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The channel.
+    pub channel: Channel,
+    /// The processor.
+    pub arch: FlatcarArch,
+    /// What takes the place of the beginning of the publisher's addresses.
+    pub base_url: Option<String>,
+}
+
+impl Origin {
+    /// What the images are called in every set.
+    pub(super) fn names() -> Vec<String> {
+        NAMES.map(|(_, name)| name.to_owned()).into()
+    }
+
+    /// The set that is current.
+    pub(super) fn read(&self, reader: &Reader<'_>) -> Result<Set, Error> {
+        let base = match &self.base_url {
+            Some(base) => base.trim_end_matches('/').to_owned(),
+            None => format!("https://{}.release.flatcar-linux.net", self.channel),
+        };
+        let base = format!("{base}/{}-usr", self.arch);
+        let url = format!("{base}/current/version.txt");
+        let version = version(&url, &reader.text(&url, "the version of a channel of Flatcar")?)?;
+        let images = NAMES.into_iter().map(|(part, name)| {
+            let place = format!("{base}/{version}/{name}");
+            let digests = format!("{place}.DIGESTS");
+            let digest = digest(&digests, name, &reader.text(&digests, "a list of digests")?)?;
+            Ok(Image { part, name: name.to_owned(), digest, signature: Some(format!("{place}.sig")), url: place })
+        });
+        let images = images.collect::<Result<_, Error>>()?;
+        Ok(Set { version, images })
+    }
+}
+
+/// The version in the text of `version.txt`: lines of shell variables.
+fn version(url: &str, text: &str) -> Result<Version, Error> {
+    const KEY: &str = "FLATCAR_VERSION";
+    let value = text.lines().find_map(|line| line.trim().strip_prefix(KEY)?.strip_prefix('='));
+    let value = value.ok_or_else(|| Error::Missing { url: url.to_owned(), key: KEY.to_owned() })?;
+    let version = value.trim_matches('"').parse::<Version>();
+    version.map_err(|error| Error::Unfit { url: url.to_owned(), key: KEY.to_owned(), reason: error.to_string() })
+}
+
+/// The SHA-512 of `name` in the text of a `.DIGESTS`: below a heading for each sort of digest, a line as
+/// `sha512sum` writes it.
+fn digest(url: &str, name: &str, text: &str) -> Result<Digest, Error> {
+    let key = format!("SHA512 {name}");
+    let mut lines = text.lines().skip_while(|line| line.trim() != "# SHA512 HASH").skip(1);
+    let line = lines.find(|line| line.split_whitespace().nth(1) == Some(name));
+    let line = line.ok_or_else(|| Error::Missing { url: url.to_owned(), key: key.clone() })?;
+    let digest = line.split_whitespace().next().unwrap_or_default().parse::<Sha512Digest>();
+    digest.map(Digest::Sha512).map_err(|error| Error::Unfit { url: url.to_owned(), key, reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_with_and_without_quotes() {
+        let version = |text| version("URL", text).map(|version| version.to_string()).map_err(|error| error.to_string());
+        assert_eq!(version("FLATCAR_BUILD=1\nFLATCAR_VERSION_ID=9\nFLATCAR_VERSION=4593.2.5\n").unwrap(), "4593.2.5");
+        assert_eq!(version("FLATCAR_VERSION=\"4593.2.5\"\r\n").unwrap(), "4593.2.5");
+        let hint = "\nhint: try again later, or name another server with `--base-url`";
+        assert_eq!(version("COREOS_VERSION=1\n").unwrap_err(), format!("`URL` does not have `FLATCAR_VERSION`{hint}"));
+        assert_eq!(
+            version("FLATCAR_VERSION=../x\n").unwrap_err(),
+            format!("`URL`: `FLATCAR_VERSION`: found `../x`, wanted a version as in `44.20260707.3.1`{hint}")
+        );
+    }
+
+    #[test]
+    fn only_sha_512_counts_and_only_that_of_the_file() {
+        let (good, name) = ("f".repeat(128), "flatcar_production_pxe.vmlinuz");
+        let text = format!(
+            "# MD5 HASH\n{}  {name}\n# SHA1 HASH\n{}  {name}\n# SHA512 HASH\n{}  other\n{good}  {name}\n",
+            "0".repeat(32),
+            "1".repeat(40),
+            "2".repeat(128)
+        );
+        let read = |text: &str| digest("URL", name, text).map_err(|error| error.to_string());
+        assert_eq!(read(&text).unwrap(), Digest::Sha512(good.parse().unwrap()));
+        let hint = "\nhint: try again later, or name another server with `--base-url`";
+        let cut = text.replace(&format!("{good}  {name}"), "");
+        assert_eq!(read(&cut).unwrap_err(), format!("`URL` does not have `SHA512 {name}`{hint}"));
+        let short = text.replace(&good, "ff");
+        assert_eq!(
+            read(&short).unwrap_err(),
+            format!("`URL`: `SHA512 {name}`: found `ff`, wanted 128 lowercase hexadecimal digits{hint}")
+        );
+    }
+}

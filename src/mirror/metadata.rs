@@ -1,0 +1,141 @@
+//! What a publisher says of its releases: how that is asked for, and what can be wrong with it.
+//!
+//! Knows no publisher.
+
+use camino::Utf8PathBuf;
+
+use crate::fs;
+use crate::progress::Progress;
+use crate::source::download::{self, Address, download};
+use crate::source::http::Http;
+
+/// The most that metadata may weigh, in bytes; a stream of Fedora CoreOS has about 300 kB.
+const MAX: u64 = 32 << 20;
+
+/// What a person can do where a publisher's server does not help.
+pub(super) const REMEDY: &str = "name another server with `--base-url`";
+
+/// Why nobody can tell what to mirror.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is something else.
+    #[error(
+        "`{url}` is {found}, wanted {wanted}\nhint: look at that address in a browser: a proxy or a login page may answer in its place"
+    )]
+    Other {
+        /// The address.
+        url: String,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// Something is not in it.
+    #[error("`{url}` does not have `{key}`\nhint: try again later, or {REMEDY}")]
+    Missing {
+        /// The address.
+        url: String,
+        /// What should be there.
+        key: String,
+    },
+    /// Something in it cannot be used.
+    #[error("`{url}`: `{key}`: {reason}\nhint: try again later, or {REMEDY}")]
+    Unfit {
+        /// The address.
+        url: String,
+        /// Where it stands.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is nothing for that processor.
+    #[error("`{url}` has nothing for `{arch}`, only for {}\nhint: choose one of these with `--arch`", present.join(", "))]
+    NoArch {
+        /// The address.
+        url: String,
+        /// The processor.
+        arch: String,
+        /// Those that there are, in backticks.
+        present: Vec<String>,
+    },
+    /// It cannot be had.
+    #[error(transparent)]
+    Download(#[from] download::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// Asks a publisher's server.
+pub(super) struct Reader<'a> {
+    pub(super) http: &'a Http,
+    /// A folder for what comes.
+    pub(super) folder: Utf8PathBuf,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Reader<'_> {
+    /// The text at `url`, a `wanted` by its kind.
+    pub(super) fn text(&self, url: &str, wanted: &'static str) -> Result<String, Error> {
+        let other = |found: &str| Error::Other { url: url.to_owned(), found: found.to_owned(), wanted };
+        // What a killed run has left is of another time, and may be of another address.
+        fs::remove_dir_all(&self.folder)?;
+        let file = self.folder.join("text");
+        download(self.http, Address { url, remedy: REMEDY }, &file, MAX, self.progress)?;
+        let content = fs::read(&file)?;
+        fs::remove_dir_all(&self.folder)?;
+        match content.trim_ascii_start().first() {
+            None => Err(other("empty")),
+            Some(b'<') => Err(other("an HTML or XML page")),
+            Some(_) => String::from_utf8(content).map_err(|_| other("no text")),
+        }
+    }
+}
+
+/// What `location` is a file of, if it can be asked for and leads nowhere else: the address of a file with a
+/// plain name, without a query and without `..`.
+pub(super) fn file_name(location: &str) -> Result<&str, String> {
+    let bad = || Err(format!("found `{location}`, wanted the address of a file, as in `https://host/path/file`"));
+    let Some(path) = ["https://", "http://"].iter().find_map(|scheme| location.strip_prefix(scheme)) else {
+        return bad();
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~+:/".contains(c);
+    let segments = || path.split('/');
+    let name = segments().next_back().unwrap_or_default();
+    let fine = path.chars().all(plain)
+        && segments().count() > 1
+        && segments().all(|segment| !matches!(segment, "" | "." | ".."))
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if fine { Ok(name) } else { bad() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_is_the_address_of_a_plain_file() {
+        let name = "fedora-coreos-1.2-live-rootfs.x86_64.img";
+        assert_eq!(file_name(&format!("https://x.org/a/{name}")).unwrap(), name);
+        assert_eq!(file_name("http://nas:8080/f").unwrap(), "f");
+        for bad in [
+            "",
+            "file:///etc/passwd",
+            "https://",
+            "https://host",
+            "https://host/",
+            "https://host/a/../b",
+            "https://host//f",
+            "https://host/f?x=1",
+            "https://host/f#x",
+            "https://host/%2e%2e/f",
+            "https://host/.f",
+            "https://host/a b",
+            "/relative/f",
+            "https://host/f\n",
+            "HTTPS://host/f",
+        ] {
+            assert!(file_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a set says of itself: which mirror it belongs to, and what its images are.
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use super::set::{Digest, Part, Set, Version};
+use crate::choices::signers::Fingerprint;
+use crate::fs;
+use crate::paths::MirrorPaths;
+use crate::progress::Progress;
+
+/// Who wrote it: how a set is told from a folder of somebody else.
+const GENERATOR: &str = "netboot-loaders mirror";
+
+/// What is mirrored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Identity {
+    /// The product, as in `fedora-coreos`.
+    pub mirror: String,
+    /// Its stream or channel.
+    pub stream: String,
+    /// The processor, as the publisher calls it.
+    pub arch: String,
+}
+
+/// The record of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Record {
+    generator: String,
+    /// What it is of.
+    #[serde(rename = "of")]
+    pub identity: Identity,
+    /// The version.
+    pub version: Version,
+    /// The images.
+    pub files: Vec<RecordedFile>,
+    /// The keys that the images' signatures are by; none where nobody asked for signatures.
+    pub signed_by: Vec<Fingerprint>,
+}
+
+/// An image as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RecordedFile {
+    /// What it is for.
+    pub part: Part,
+    /// Its name in the set.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What the publisher says that it is, and what it is.
+    pub digest: Digest,
+    /// Where it came from.
+    pub url: String,
+}
+
+impl Record {
+    /// The record of `set`, whose images have `sizes` in the same order.
+    #[must_use]
+    pub fn new(identity: &Identity, set: &Set, sizes: &[u64], signed_by: Vec<Fingerprint>) -> Self {
+        let files = set.images.iter().zip(sizes).map(|(image, size)| RecordedFile {
+            part: image.part,
+            name: image.name.clone(),
+            size: *size,
+            digest: image.digest,
+            url: image.url.clone(),
+        });
+        Self {
+            generator: GENERATOR.into(),
+            identity: identity.clone(),
+            version: set.version.clone(),
+            files: files.collect(),
+            signed_by,
+        }
+    }
+
+    /// The record in the folder of a set; `None` where there is none, or one that somebody else wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`] where it cannot be read.
+    pub fn read(folder: &Utf8Path) -> Result<Option<Self>, fs::Error> {
+        let text = fs::read_if_exists(&folder.join(MirrorPaths::RECORD))?.unwrap_or_default();
+        Ok(serde_json::from_slice::<Self>(&text).ok().filter(|record| record.generator == GENERATOR))
+    }
+
+    /// The file's content.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        format!("{:#}\n", serde_json::json!(self))
+    }
+
+    /// Whether it is the record of `set`, with signatures where they are asked for.
+    #[must_use]
+    pub fn is_of(&self, set: &Set, signed: bool) -> bool {
+        let as_recorded = |file: &RecordedFile| (file.name.clone(), file.digest);
+        self.version == set.version
+            && self.files.iter().map(as_recorded).eq(set.images.iter().map(|image| (image.name.clone(), image.digest)))
+            && (!signed || !self.signed_by.is_empty())
+    }
+
+    /// What is wrong with the images in `folder`, in a few words; `None` where they are as recorded. Looks at
+    /// their digests where it is to be `thorough`, at their sizes otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`] where an image cannot be read, or where `progress` is cancelled meanwhile.
+    pub fn damage(
+        &self,
+        folder: &Utf8Path,
+        thorough: bool,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>, fs::Error> {
+        for file in &self.files {
+            let path = folder.join(&file.name);
+            match path.metadata() {
+                Err(_) => return Ok(Some(format!("`{path}` is gone"))),
+                Ok(metadata) if metadata.len() != file.size => {
+                    return Ok(Some(format!("`{path}` has {} bytes, wanted {}", metadata.len(), file.size)));
+                }
+                Ok(_) => {}
+            }
+            if thorough {
+                let (found, _) = file.digest.same_of(&path, progress)?;
+                if found != file.digest {
+                    return Ok(Some(format!("`{path}` has {found}, wanted {}", file.digest)));
+                }
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,162 @@
+//! A set of images that belong together: which, where they are to be had, and what they should be.
+//!
+//! A value of [`Set`] has been checked: its names are safe as names of files, its digests are whole.
+
+use std::fmt;
+use std::io::{self, BufReader, Read};
+use std::str::FromStr;
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Sha256Digest, Sha512Digest};
+use crate::fs;
+use crate::progress::Progress;
+
+/// The version of a set. It begins with a digit and has nothing but ASCII letters, digits, `.` and `-`, so it is
+/// a name for a folder, and none that means something else in a mirror.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Version(String);
+
+/// Why a text is no version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("found `{0}`, wanted a version as in `44.20260707.3.1`")]
+pub struct BadVersion(String);
+
+impl Version {
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Version {
+    type Err = BadVersion;
+
+    fn from_str(text: &str) -> Result<Self, BadVersion> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        let fine = text.starts_with(|c: char| c.is_ascii_digit()) && text.len() <= 64 && text.chars().all(plain);
+        if fine { Ok(Self(text.to_owned())) } else { Err(BadVersion(text.to_owned())) }
+    }
+}
+
+impl TryFrom<String> for Version {
+    type Error = BadVersion;
+
+    fn try_from(text: String) -> Result<Self, BadVersion> {
+        text.parse()
+    }
+}
+
+impl From<Version> for String {
+    fn from(version: Version) -> Self {
+        version.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an image is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// The kernel.
+    Kernel,
+    /// What the kernel begins with.
+    Initramfs,
+    /// What that goes on with.
+    Rootfs,
+}
+
+/// A digest, as the publisher gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Digest {
+    /// A SHA-256.
+    Sha256(Sha256Digest),
+    /// A SHA-512.
+    Sha512(Sha512Digest),
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sha256(digest) => write!(f, "SHA-256 {digest}"),
+            Self::Sha512(digest) => write!(f, "SHA-512 {digest}"),
+        }
+    }
+}
+
+impl Digest {
+    /// The digest of the same sort of the file at `path`, and its size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`] where it cannot be read, or where `progress` is cancelled meanwhile.
+    pub fn same_of(&self, path: &Utf8Path, progress: &dyn Progress) -> Result<(Self, u64), fs::Error> {
+        let mut reader = BufReader::with_capacity(1 << 18, Interruptible { inner: fs::open(path)?, progress });
+        let read = match self {
+            Self::Sha256(_) => Sha256Digest::of_reader(&mut reader).map(|(digest, size)| (Self::Sha256(digest), size)),
+            Self::Sha512(_) => Sha512Digest::of_reader(&mut reader).map(|(digest, size)| (Self::Sha512(digest), size)),
+        };
+        read.map_err(|error| fs::Error::new("read", path, error))
+    }
+}
+
+/// Reads until it is told to stop: images take seconds to be read.
+struct Interruptible<'p, R> {
+    inner: R,
+    progress: &'p dyn Progress,
+}
+
+impl<R: Read> Read for Interruptible<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.progress.cancelled() { Err(io::Error::other("interrupted")) } else { self.inner.read(buffer) }
+    }
+}
+
+/// An image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// What it is for.
+    pub part: Part,
+    /// What it is called in every set.
+    pub name: String,
+    /// Where it is to be had.
+    pub url: String,
+    /// What it should be.
+    pub digest: Digest,
+    /// Where its detached signature is to be had, if the publisher says so.
+    pub signature: Option<String>,
+}
+
+/// Images that belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// Their version.
+    pub version: Version,
+    /// The images.
+    pub images: Vec<Image>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_the_name_of_a_folder_and_of_nothing_else() {
+        for fine in ["44.20260707.3.1", "4593.2.5", "1-rc1"] {
+            assert_eq!(fine.parse::<Version>().unwrap().as_str(), fine);
+        }
+        for bad in ["", ".", "..", "current", ".mirror", "1/..", "44 1", "44\n", "v44", "4\u{660}", &"4".repeat(65)] {
+            let error = bad.parse::<Version>().unwrap_err().to_string();
+            assert_eq!(error, format!("found `{bad}`, wanted a version as in `44.20260707.3.1`"));
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The folder of a mirror: which sets stand there, which one is in use, how another one takes its place, and
+//! which ones go.
+//!
+//! Knows nothing of publishers.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::display::Display;
+use super::record::{Identity, Record};
+use super::set::{Set, Version};
+use crate::fs::{self, Lock};
+use crate::paths::MirrorPaths;
+use crate::progress::{Event, Progress};
+
+/// Why a mirror's folder cannot be used; what is served is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something stands where something of the mirror should be.
+    #[error(
+        "`{0}` is in the way: this tool did not put it there\nhint: move it away, or choose another folder with `--dest`"
+    )]
+    Foreign(Utf8PathBuf),
+    /// Something else is mirrored there.
+    #[error(
+        "`{root}` is the mirror of {}, wanted {}\nhint: give each mirror a folder of its own with `--dest`",
+        told(found),
+        told(wanted)
+    )]
+    OtherMirror {
+        /// The folder.
+        root: Utf8PathBuf,
+        /// What is mirrored there.
+        found: Box<Identity>,
+        /// What should be.
+        wanted: Box<Identity>,
+    },
+    /// The file system does not have what was asked for.
+    #[error("`{root}` cannot have {what}: {reason}\nhint: choose another way with `--links`, or leave it out")]
+    NoLinks {
+        /// The folder.
+        root: Utf8PathBuf,
+        /// What it cannot have.
+        what: &'static str,
+        /// What the system says.
+        reason: String,
+    },
+    /// The user asked to stop.
+    #[error("interrupted while waiting for another mirror")]
+    Cancelled,
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+fn told(identity: &Identity) -> String {
+    let Identity { mirror, stream, arch } = identity;
+    format!("`{mirror} {stream} {arch}`")
+}
+
+/// How many sets are kept: at least two, because a machine that is booting while another set comes into use goes
+/// on with the one that it has begun with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep(usize);
+
+impl std::fmt::Display for Keep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl std::str::FromStr for Keep {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(keep @ 2..) => Ok(Self(keep)),
+            _ => Err("wanted at least 2: a machine that boots while the set changes goes on with the one before"),
+        }
+    }
+}
+
+/// A mirror's folder, which nobody else changes while this lives.
+pub struct Shelf<'a> {
+    pub(super) paths: MirrorPaths,
+    progress: &'a dyn Progress,
+    _lock: Lock,
+}
+
+impl<'a> Shelf<'a> {
+    /// Takes the folder `root` for the mirror of `identity`, and repairs what a killed process may have left there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn take(root: &Utf8Path, identity: &Identity, progress: &'a dyn Progress) -> Result<Self, Error> {
+        let paths = MirrorPaths::new(root);
+        if !root.exists() {
+            fs::create_dir_all(root)?;
+            fs::set_mode(root, 0o755)?;
+        }
+        let lock = Lock::acquire(&paths.lock(), progress)?.ok_or(Error::Cancelled)?;
+        let shelf = Self { paths, progress, _lock: lock };
+        shelf.repair()?;
+        for (_, record) in shelf.sets()? {
+            if record.identity != *identity {
+                let (found, wanted) = (Box::new(record.identity), Box::new(identity.clone()));
+                return Err(Error::OtherMirror { root: root.to_owned(), found, wanted });
+            }
+        }
+        Ok(shelf)
+    }
+
+    fn repair(&self) -> Result<(), fs::Error> {
+        let paths = &self.paths;
+        let of_use = [paths.lock(), paths.history(), paths.unfinished(), paths.previous(), paths.replaced()];
+        for remains in fs::entries(&paths.own())?.iter().filter(|path| !of_use.contains(path)) {
+            fs::remove_dir_all(remains)?;
+        }
+        fs::restore(&paths.current(), &paths.previous())?;
+        for old in fs::entries(&paths.replaced())? {
+            fs::restore(&paths.set(old.file_name().unwrap_or_default()), &old)?;
+        }
+        fs::remove_dir_all(&paths.replaced())
+    }
+
+    /// The sets that stand here, whole or not.
+    fn sets(&self) -> Result<Vec<(Version, Record)>, Error> {
+        let mut sets = Vec::new();
+        for path in fs::entries(self.paths.root())? {
+            let version = path.file_name().and_then(|name| name.parse::<Version>().ok());
+            if let Some(version) = version.filter(|_| path.is_dir())
+                && let Some(record) = Record::read(&path)?
+            {
+                sets.push((version, record));
+            }
+        }
+        Ok(sets)
+    }
+
+    /// The version in use; none before the first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Foreign`] where that was made by somebody else.
+    pub fn in_use(&self) -> Result<Option<Version>, Error> {
+        let current = self.paths.current();
+        let foreign = || Error::Foreign(current.clone());
+        if current.is_symlink() {
+            let target = current.read_link_utf8().map_err(|error| fs::Error::new("read", &current, error))?;
+            return target.as_str().parse().map(Some).map_err(|_| foreign());
+        }
+        if !current.exists() {
+            return Ok(None);
+        }
+        let record = if current.is_dir() { Record::read(&current)? } else { None };
+        Ok(Some(record.ok_or_else(foreign)?.version))
+    }
+
+    /// The record of `set`, if it stands here whole: with signatures where they are asked for, and with the digests
+    /// that it should have where that is to be looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn find(&self, set: &Set, signed: bool, thorough: bool) -> Result<Option<Record>, Error> {
+        let folder = self.paths.set(set.version.as_str());
+        if folder.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        let record = if folder.is_dir() { Record::read(&folder)? } else { None };
+        let record = record.ok_or_else(|| Error::Foreign(folder.clone()))?;
+        if !record.is_of(set, signed) {
+            return Ok(None);
+        }
+        let Some(damage) = record.damage(&folder, thorough, self.progress)? else { return Ok(Some(record)) };
+        let message = format!("{damage}\nhint: the set is brought in anew; look after the disk if this happens again");
+        self.progress.report(&Event::Warning { message });
+        Ok(None)
+    }
+
+    /// Gives the set in `folder`, which is whole, its place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn publish(&self, folder: &Utf8Path, version: &Version) -> Result<(), Error> {
+        let replaced = self.paths.replaced();
+        fs::create_dir_all(&replaced)?;
+        fs::replace(folder, &self.paths.set(version.as_str()), &replaced.join(version.as_str()))?;
+        fs::remove_dir_all(&replaced)?;
+        Ok(fs::remove_dir_all(&self.paths.unfinished())?)
+    }
+
+    /// Brings the set of `record` into use, as `display` does that. Says whether that was not so already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn bring_into_use(&self, record: &Record, display: Display, thorough: bool) -> Result<bool, Error> {
+        display.make_names(&self.paths, record)?;
+        if self.in_use()?.as_ref() == Some(&record.version)
+            && display.is_shown(&self.paths, record, thorough, self.progress)?
+        {
+            return Ok(false);
+        }
+        // Written before the switch: what was in use is not forgotten, whenever a kill comes.
+        let mut history = self.history()?;
+        history.push(record.version.clone());
+        let lines: String = history.iter().map(|version| format!("{version}\n")).collect();
+        fs::write_atomic(&self.paths.history(), lines.as_bytes())?;
+        display.prepare(&self.paths, record)?;
+        fs::replace(&self.paths.next(), &self.paths.current(), &self.paths.previous())?;
+        Ok(true)
+    }
+
+    /// Which versions were in use, the one that is last.
+    fn history(&self) -> Result<Vec<Version>, Error> {
+        let text = fs::read_if_exists(&self.paths.history())?.unwrap_or_default();
+        let mut history: Vec<Version> =
+            String::from_utf8_lossy(&text).lines().filter_map(|line| line.parse().ok()).collect();
+        let in_use = self.in_use()?;
+        // What follows has never been in use: a kill came between the note and the switch.
+        let end = history.iter().rposition(|version| Some(version) == in_use.as_ref());
+        history.truncate(end.map_or(0, |position| position + 1));
+        history.extend(in_use.filter(|_| end.is_none()));
+        let known: Vec<Version> = self.sets()?.into_iter().map(|(version, _)| version).collect();
+        history.retain(|version| known.contains(version));
+        Ok(history)
+    }
+
+    /// Removes all sets but the one in use and those that were in use last, `keep` of them together. Notes each
+    /// in `removed`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn retain(&self, keep: Keep, removed: &mut Vec<Version>) -> Result<(), Error> {
+        let mut order = self.history()?;
+        order.reverse();
+        let mut unused: Vec<Version> = self.sets()?.into_iter().map(|(version, _)| version).collect();
+        unused.reverse();
+        order.extend(unused);
+        let mut seen: Vec<Version> = Vec::new();
+        for version in order {
+            if seen.contains(&version) {
+                continue;
+            }
+            seen.push(version.clone());
+            if seen.len() > keep.0 {
+                // In one step, so that nobody takes a set for whole that is half removed.
+                fs::create_dir_all(&self.paths.trash())?;
+                fs::rename(&self.paths.set(version.as_str()), &self.paths.trash().join(version.as_str()))?;
+                fs::remove_dir_all(&self.paths.trash())?;
+                removed.push(version);
+            }
+        }
+        Ok(())
+    }
+}

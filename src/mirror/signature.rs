@@ -1,0 +1,232 @@
+//! Detached OpenPGP signatures, checked by GnuPG's `gpgv` against pinned keys.
+//!
+//! `gpgv` is what Debian and Fedora check their own releases with. What it says is read from its status lines,
+//! which are made for programs; what it says for people decides nothing.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::choices::signers::{Fingerprint, SignerPin};
+use crate::fs;
+use crate::process::{self, Command, find_program};
+use crate::progress::Progress;
+use crate::toolchain::{install_lines, needs};
+
+/// How long `gpgv` may take: it reads a gigabyte, on whatever machine.
+const DEADLINE: Duration = Duration::from_secs(1800);
+
+/// Why a signature does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is nothing to check with.
+    #[error("found no `gpgv`, which checks signatures\nhint: {0}\nhint: or leave `--verify-signatures` out")]
+    NoGpgv(String),
+    /// Nobody's signatures count.
+    #[error("`vendor/pins.toml` does not say whose signatures count for `{0}`\nhint: add the table [signers.{0}]")]
+    NotPinned(&'static str),
+    /// The file has no keys.
+    #[error("`{place}` has no OpenPGP keys\nhint: give the file that the publisher offers with `--keys`")]
+    NoKeys {
+        /// The file or its address.
+        place: String,
+    },
+    /// The publisher offers no signature.
+    #[error("there is no signature of `{0}`\nhint: leave `--verify-signatures` out, if its digest is enough")]
+    None(String),
+    /// It is not by whom it should be, or not of that file.
+    #[error(
+        "the signature of `{name}` does not count: {reason}\nhint: do not use these images; vendor/README.md says how the pinned keys were found"
+    )]
+    Bad {
+        /// The image.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// `gpgv` did not do its work.
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// What signatures are checked with.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    /// `gpgv`.
+    gpgv: Utf8PathBuf,
+    /// Whose signatures count.
+    pub pin: SignerPin,
+    /// A file with the keys; from where the pin says otherwise.
+    pub keys: Option<Utf8PathBuf>,
+}
+
+impl Trust {
+    /// What signatures of `product` are checked with: a program that is found in `path`, a list of folders as in
+    /// `PATH`, a pin out of `pins`, and the keys in the file `keys`, where one is given.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoGpgv`], [`Error::NotPinned`].
+    pub fn new(
+        product: &'static str,
+        pins: &[SignerPin],
+        keys: Option<Utf8PathBuf>,
+        path: &str,
+    ) -> Result<Self, Error> {
+        let pin = pins.iter().find(|pin| pin.name == product).ok_or(Error::NotPinned(product))?.clone();
+        let gpgv = find_program("gpgv", path).ok_or_else(|| Error::NoGpgv(install_lines(&[&needs::GPGV], path)))?;
+        Ok(Self { gpgv, pin, keys })
+    }
+
+    /// Whose signature the file at `signature` is, if it is one of the file at `image` that counts. `keyring` has
+    /// the keys, as [`keyring`] gives them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn check(
+        &self,
+        image: &Utf8Path,
+        signature: &Utf8Path,
+        keyring: &Utf8Path,
+        progress: &dyn Progress,
+    ) -> Result<Fingerprint, Error> {
+        let name = image.file_name().unwrap_or_default();
+        let command = self.command(image, signature, keyring);
+        let mut lines = Vec::new();
+        let outcome = command.run(progress, &mut |line| lines.push(line.to_owned()));
+        let status: Vec<Vec<&str>> = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("[GNUPG:] "))
+            .map(|line| line.split(' ').collect())
+            .collect();
+        let content = match outcome {
+            Ok(_) => true,
+            Err(error) if progress.cancelled() || status.is_empty() => return Err(error.into()),
+            Err(_) => false,
+        };
+        self.judge(&status, content).map_err(|reason| Error::Bad { name: name.to_owned(), reason })
+    }
+
+    fn command(&self, image: &Utf8Path, signature: &Utf8Path, keyring: &Utf8Path) -> Command {
+        let purpose = format!("check the signature of `{image}`");
+        let mut command = Command::new(purpose, self.gpgv.as_str());
+        command.deadline = DEADLINE;
+        // The folder of the keyring takes the place of the one of the user, whose own keys do not count.
+        let home = keyring.parent().unwrap_or(keyring);
+        command.env("LC_ALL", "C").args(["--status-fd", "1", "--homedir", home.as_str()]).args([
+            "--keyring",
+            keyring.as_str(),
+            signature.as_str(),
+            image.as_str(),
+        ])
+    }
+
+    /// What comes of the status lines, each as its words, and of whether `gpgv` was content.
+    fn judge(&self, status: &[Vec<&str>], content: bool) -> Result<Fingerprint, String> {
+        let line = |keyword: &str| status.iter().find(|words| words.first() == Some(&keyword));
+        // The last word of VALIDSIG is the fingerprint of the primary key, also where a subkey has signed.
+        let signer = line("VALIDSIG").and_then(|words| words.last()).filter(|_| line("GOODSIG").is_some() && content);
+        if let Some(signer) = signer {
+            let pinned = self.pin.fingerprints.iter().find(|pinned| pinned.to_string() == **signer);
+            return pinned.cloned().ok_or_else(|| format!("it was made with the key {signer}, which is not pinned"));
+        }
+        let told = [
+            ("BADSIG", "the file is not the one that was signed"),
+            ("REVKEYSIG", "its key was revoked"),
+            ("EXPKEYSIG", "its key has expired"),
+            ("EXPSIG", "it has expired"),
+        ];
+        let known = told.iter().find(|(keyword, _)| line(keyword).is_some()).map(|(_, reason)| (*reason).to_owned());
+        let stranger = || {
+            let key = line("NO_PUBKEY")?.get(1)?;
+            Some(format!("it was made with the key {key}, which is not among the keys"))
+        };
+        Err(known.or_else(stranger).unwrap_or_else(|| "it is no signature of a file".into()))
+    }
+}
+
+const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
+const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
+
+/// The keys in `content`, as `gpgv` reads them: it does not know the form for e-mail (ASCII armor) that most
+/// publishers offer their keys in. `None` where there are none.
+pub fn keyring(content: &[u8]) -> Option<Vec<u8>> {
+    let armored = std::str::from_utf8(content).ok();
+    let Some(text) = armored else { return Some(content.to_vec()) };
+    let mut keys = Vec::new();
+    for block in text.split(BEGIN).skip(1) {
+        let (block, _) = block.split_once(END)?;
+        // After the rest of the first line, headers end with an empty line; a checksum, which begins with `=`,
+        // ends the block.
+        let body = block.lines().skip(1).map(str::trim).skip_while(|line| !line.is_empty());
+        let body: String = body.take_while(|line| !line.starts_with('=')).collect();
+        keys.extend(BASE64_STANDARD.decode(body).ok()?);
+    }
+    (!keys.is_empty()).then_some(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PINNED: &str = "F88CFEDEFF29A5B4D9523864E25D9AED0593B34A";
+    const OTHER: &str = "36F612DCF27F7D1A48A835E4DBFCF71C6D9F90A6";
+
+    fn judge(lines: &str, content: bool) -> Result<String, String> {
+        let pin = SignerPin { name: "x".into(), keys: String::new(), fingerprints: vec![PINNED.parse().unwrap()] };
+        let trust = Trust { gpgv: "gpgv".into(), pin, keys: None };
+        let status: Vec<Vec<&str>> = lines.lines().map(|line| line.split(' ').collect()).collect();
+        trust.judge(&status, content).map(|signer| signer.to_string())
+    }
+
+    fn valid(primary: &str) -> String {
+        format!("VALIDSIG {OTHER} 2026-07-21 1784600000 0 4 0 1 10 00 {primary}\n")
+    }
+
+    #[test]
+    fn a_good_signature_by_a_subkey_of_a_pinned_key_counts() {
+        let good = format!("NEWSIG\nGOODSIG E25D9AED0593B34A Buildbot\n{}", valid(PINNED));
+        assert_eq!(judge(&good, true).unwrap(), PINNED);
+    }
+
+    #[test]
+    fn nothing_else_counts() {
+        let good = "NEWSIG\nGOODSIG E25D9AED0593B34A Buildbot\n";
+        for (lines, content, reason) in [
+            (format!("{good}{}", valid(OTHER)), true, format!("it was made with the key {OTHER}, which is not pinned")),
+            (format!("{good}{}", valid(PINNED)), false, "it is no signature of a file".into()),
+            (good.into(), true, "it is no signature of a file".into()),
+            (valid(PINNED), true, "it is no signature of a file".into()),
+            (format!("EXPKEYSIG E25D9AED0593B34A x\n{}", valid(PINNED)), true, "its key has expired".into()),
+            (format!("REVKEYSIG E25D9AED0593B34A x\n{}", valid(PINNED)), true, "its key was revoked".into()),
+            (format!("EXPSIG E25D9AED0593B34A x\n{}", valid(PINNED)), true, "it has expired".into()),
+            ("BADSIG E25D9AED0593B34A x\n".into(), false, "the file is not the one that was signed".into()),
+            (
+                "ERRSIG E25D9AED0593B34A 1 10 00 1784600000 9 -\nNO_PUBKEY E25D9AED0593B34A\n".into(),
+                false,
+                "it was made with the key E25D9AED0593B34A, which is not among the keys".into(),
+            ),
+            ("NODATA 4\n".into(), false, "it is no signature of a file".into()),
+            (String::new(), true, "it is no signature of a file".into()),
+        ] {
+            assert_eq!(judge(&lines, content).unwrap_err(), reason, "{lines}");
+        }
+    }
+
+    #[test]
+    fn keys_are_read_in_both_forms() {
+        let block = |body: &str| format!("{BEGIN}\nVersion: x\n\n{body}\n=abcd\n{END}\n");
+        let text = format!("Two keys\n{}\r\n{}", block("AQID\nBAUG"), block("Bw=="));
+        assert_eq!(keyring(text.as_bytes()).unwrap(), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(keyring(b"\x99\x02\x0d\xff").unwrap(), b"\x99\x02\x0d\xff");
+        for bad in ["", "<html></html>", BEGIN, &block("?"), &block("")] {
+            assert_eq!(keyring(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Brings a set in, beside the sets that are there: downloaded, compared with its digests and signatures, and
+//! written to the disk before anyone gets to see it.
+//!
+//! Knows nothing of which set is in use.
+
+use std::io::Read;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::metadata::REMEDY;
+use super::record::{Identity, Record};
+use super::set::{Digest, Image, Set};
+use super::signature::{self, Trust, keyring};
+use crate::choices::signers::Fingerprint;
+use crate::fs;
+use crate::paths::MirrorPaths;
+use crate::progress::Progress;
+use crate::source::download::{self, Address, download};
+use crate::source::http::Http;
+
+/// The most that an image may weigh, in bytes; the largest of Fedora CoreOS has about 1 GB.
+const MAX_IMAGE: u64 = 8 << 30;
+/// The most that a signature or a file of keys may weigh, in bytes.
+const MAX_SIGNATURE: u64 = 4 << 20;
+
+/// Why a set could not be brought in; the sets that are there are as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An image is not what the publisher says.
+    #[error(
+        "`{url}` is not what its publisher says: found {found}{}, wanted {wanted}\nhint: run the command again; if that does not help, {REMEDY}",
+        if *page { " (an HTML or XML page)" } else { "" }
+    )]
+    Mismatch {
+        /// Where it came from.
+        url: String,
+        /// What it is.
+        found: Box<Digest>,
+        /// Whether it is a page for people.
+        page: bool,
+        /// What it should be.
+        wanted: Box<Digest>,
+    },
+    /// It cannot be downloaded.
+    #[error(transparent)]
+    Download(#[from] download::Error),
+    /// Its signatures do not count.
+    #[error(transparent)]
+    Signature(#[from] signature::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl Error {
+    /// Whether it may be that the publisher has meanwhile replaced what was asked for.
+    #[must_use]
+    pub fn may_be_outdated(&self) -> bool {
+        match self {
+            Self::Mismatch { .. } | Self::Signature(signature::Error::Bad { .. }) => true,
+            Self::Download(error) => matches!(error, download::Error::Status { .. }),
+            Self::Signature(_) | Self::Fs(_) => false,
+        }
+    }
+}
+
+/// How sets are brought in.
+pub(super) struct Transfer<'a> {
+    pub(super) http: &'a Http,
+    pub(super) paths: &'a MirrorPaths,
+    pub(super) identity: &'a Identity,
+    /// What signatures are checked with, where that is asked for.
+    pub(super) trust: Option<&'a Trust>,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Transfer<'_> {
+    /// Brings `set` in. What an earlier run has left of it is used again, and so is what is right of a damaged set
+    /// of the same version. Gives the folder with the whole set, which is on the disk then, and its record.
+    pub(super) fn bring(&self, set: &Set) -> Result<(Utf8PathBuf, Record), Error> {
+        let folder = self.paths.partial(set.version.as_str());
+        self.forget_others(&folder)?;
+        fs::create_dir_all(&folder)?;
+        let old = self.paths.set(set.version.as_str());
+        let images = set.images.iter().map(|image| self.image(image, &folder, &old));
+        let sizes = images.collect::<Result<Vec<u64>, Error>>()?;
+        let signed_by = self.trust.map(|trust| self.signers(trust, set, &folder)).transpose()?.unwrap_or_default();
+        let record = Record::new(self.identity, set, &sizes, signed_by);
+        let script = format!("#!ipxe\nset {}-version {}\n", self.identity.mirror, set.version);
+        fs::write_anew(&folder.join(MirrorPaths::SCRIPT), script.as_bytes())?;
+        fs::write_anew(&folder.join(MirrorPaths::RECORD), record.to_json().as_bytes())?;
+        self.remove_others(set, &folder)?;
+        // A web server runs as another user, and the umask may have been 077.
+        fs::set_mode(&folder, 0o755)?;
+        fs::sync_all_of(&folder)?;
+        Ok((folder, record))
+    }
+
+    /// Brings `image` into `folder`, and gives its size in bytes.
+    fn image(&self, image: &Image, folder: &Utf8Path, old: &Utf8Path) -> Result<u64, Error> {
+        let file = folder.join(&image.name);
+        if let Some(size) = self.right(image, &file)? {
+            return Ok(size);
+        }
+        let old = old.join(&image.name);
+        if let Some(size) = self.right(image, &old)? {
+            fs::link_or_copy(&old, &file)?;
+            return Ok(size);
+        }
+        let part = folder.join(format!("{}.part", image.name));
+        self.download(&image.url, &part, MAX_IMAGE)?;
+        let (found, size) = image.digest.same_of(&part, self.progress)?;
+        if found != image.digest {
+            let page = is_page(&part)?;
+            // No later attempt can make use of it.
+            fs::remove_file(&part)?;
+            let (found, wanted) = (Box::new(found), Box::new(image.digest));
+            return Err(Error::Mismatch { url: image.url.clone(), found, page, wanted });
+        }
+        fs::set_mode(&part, 0o644)?;
+        fs::rename(&part, &file)?;
+        Ok(size)
+    }
+
+    /// The size of the file at `path`, if there is one and it is `image`.
+    fn right(&self, image: &Image, path: &Utf8Path) -> Result<Option<u64>, Error> {
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let (found, size) = image.digest.same_of(path, self.progress)?;
+        Ok((found == image.digest).then_some(size))
+    }
+
+    fn download(&self, url: &str, file: &Utf8Path, limit: u64) -> Result<(), Error> {
+        Ok(download(self.http, Address { url, remedy: REMEDY }, file, limit, self.progress)?)
+    }
+
+    /// Checks the signature of each image in `folder`, and keeps it there. Gives the keys, each once.
+    fn signers(&self, trust: &Trust, set: &Set, folder: &Utf8Path) -> Result<Vec<Fingerprint>, Error> {
+        let keyring = self.keyring(trust)?;
+        let mut signers = Vec::new();
+        for image in &set.images {
+            let url = image.signature.as_ref().ok_or_else(|| signature::Error::None(image.url.clone()))?;
+            let signature = folder.join(signature_of(&image.name));
+            fs::remove_file(&signature)?;
+            self.download(url, &signature, MAX_SIGNATURE)?;
+            fs::set_mode(&signature, 0o644)?;
+            let signer = trust.check(&folder.join(&image.name), &signature, &keyring, self.progress)?;
+            if !signers.contains(&signer) {
+                signers.push(signer);
+            }
+        }
+        fs::remove_dir_all(&self.paths.keys())?;
+        Ok(signers)
+    }
+
+    /// The file with the keys that signatures are checked against.
+    fn keyring(&self, trust: &Trust) -> Result<Utf8PathBuf, Error> {
+        let folder = self.paths.keys();
+        fs::remove_dir_all(&folder)?;
+        fs::create_dir_all(&folder)?;
+        let (place, content) = match &trust.keys {
+            Some(file) => (file.to_string(), fs::read(file)?),
+            None => {
+                let file = folder.join("download");
+                self.download(&trust.pin.keys, &file, MAX_SIGNATURE)?;
+                (trust.pin.keys.clone(), fs::read(&file)?)
+            }
+        };
+        let keys = keyring(&content).ok_or(signature::Error::NoKeys { place })?;
+        let file = folder.join("keyring");
+        fs::write_anew(&file, &keys)?;
+        Ok(file)
+    }
+
+    /// Removes unfinished sets but the one in `folder`, and that too, if others' files would be written through it.
+    fn forget_others(&self, folder: &Utf8Path) -> Result<(), Error> {
+        let unfinished = self.paths.unfinished();
+        if !fs::is_plain(&unfinished) {
+            fs::remove_dir_all(&unfinished)?;
+        }
+        for other in fs::entries(&unfinished)? {
+            if other != folder {
+                fs::remove_dir_all(&other)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what does not belong to `set` in `folder`, as a signature that nobody asks for any more.
+    fn remove_others(&self, set: &Set, folder: &Utf8Path) -> Result<(), Error> {
+        let mut names = vec![MirrorPaths::SCRIPT.to_owned(), MirrorPaths::RECORD.to_owned()];
+        for image in &set.images {
+            names.push(image.name.clone());
+            names.extend(self.trust.map(|_| signature_of(&image.name)));
+        }
+        for path in fs::entries(folder)? {
+            if !names.iter().any(|name| path.file_name() == Some(name)) {
+                fs::remove_dir_all(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the file at `path` is a page for people.
+fn is_page(path: &Utf8Path) -> Result<bool, fs::Error> {
+    let mut head = Vec::new();
+    fs::open(path)?.take(64).read_to_end(&mut head).map_err(|error| fs::Error::new("read", path, error))?;
+    Ok(head.trim_ascii_start().starts_with(b"<"))
+}
+
+/// What the signature of the image `name` is called in a set.
+fn signature_of(name: &str) -> String {
+    format!("{name}.sig")
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask mirror`
+
+use std::process::ExitCode;
+
+use camino::Utf8Path;
+use netboot_loaders::choices::pins::Pins;
+use netboot_loaders::fs;
+use netboot_loaders::mirror::schedule::{Job, Scheduler};
+use netboot_loaders::mirror::signature::Trust;
+use netboot_loaders::mirror::{Request, Upstream, fedora_coreos, flatcar, mirror};
+use serde_json::json;
+
+use crate::cli::{Mirror, MirrorArgs};
+use crate::exit::Failure;
+use crate::host::{self, Host};
+
+pub(super) fn run(what: &Mirror, host: &Host<'_>) -> Result<ExitCode, Failure> {
+    let (upstream, args) = upstream(what);
+    let dest = host::absolute(&args.dest)?;
+    if let Some(scheduler) = args.print_schedule {
+        print_schedule(scheduler, what, &dest, host)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let trust = args.verify_signatures.then(|| trust(upstream.product(), args, host)).transpose()?;
+    let request = Request { upstream, dest, keep: args.keep, links: args.links, thorough: args.check, trust };
+    let outcome = mirror(&request, &Host::http()?, host.ui)?;
+    // As a string, the fields are in the order of their meaning.
+    host.ui.answer(&format!("{}\n", serde_json::to_string(&outcome)?), json!(outcome));
+    let code = args.exit_code_on_update.filter(|_| outcome.changed);
+    Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
+}
+
+fn upstream(what: &Mirror) -> (Upstream, &MirrorArgs) {
+    match what {
+        Mirror::FedoraCoreos { stream, arch, stream_url, args } => {
+            let (stream_url, base_url) = (stream_url.clone(), args.base_url.clone());
+            let origin = fedora_coreos::Origin { stream: *stream, arch: *arch, stream_url, base_url };
+            (Upstream::FedoraCoreos(origin), args)
+        }
+        Mirror::Flatcar { channel, arch, args } => {
+            let origin = flatcar::Origin { channel: *channel, arch: *arch, base_url: args.base_url.clone() };
+            (Upstream::Flatcar(origin), args)
+        }
+    }
+}
+
+/// What signatures of `product` are checked with.
+fn trust(product: &'static str, args: &MirrorArgs, host: &Host<'_>) -> Result<Trust, Failure> {
+    let file = host.project.pins();
+    let name = file.strip_prefix(host.project.root()).unwrap_or(&file);
+    let pins = Pins::parse(name, &String::from_utf8_lossy(&fs::read(&file)?))?;
+    let keys = args.keys.as_deref().map(host::absolute).transpose()?;
+    Ok(Trust::new(product, &pins.signers, keys, &host.path)?)
+}
+
+fn print_schedule(scheduler: Scheduler, what: &Mirror, dest: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
+    let (upstream, args) = upstream(what);
+    let mut command = vec![host::own_program()?.into_string(), "--quiet".to_owned()];
+    if args.verify_signatures {
+        command.extend(["--project".to_owned(), host.project.root().to_string()]);
+    }
+    command.push("mirror".to_owned());
+    command.extend(arguments(what, dest)?);
+    let (identity, exit_code_on_update) = (upstream.identity(), args.exit_code_on_update);
+    let text = Job { identity, command, exit_code_on_update }.text(scheduler);
+    host.ui.answer(&text, json!({ "schedule": text }));
+    Ok(())
+}
+
+/// The arguments that mean the same wherever the command runs.
+fn arguments(what: &Mirror, dest: &Utf8Path) -> Result<Vec<String>, Failure> {
+    let (first, url, args) = match what {
+        Mirror::FedoraCoreos { stream, arch, stream_url, args } => {
+            (["fedora-coreos", "--stream", stream.as_str(), "--arch", arch.as_str()], stream_url.as_ref(), args)
+        }
+        Mirror::Flatcar { channel, arch, args } => {
+            (["flatcar", "--channel", channel.as_str(), "--arch", arch.as_str()], None, args)
+        }
+    };
+    let keys = args.keys.as_deref().map(host::absolute).transpose()?;
+    let options = [
+        ("--stream-url", url.cloned()),
+        ("--dest", Some(dest.to_string())),
+        ("--keep", Some(args.keep.to_string())),
+        ("--links", Some(args.links.to_string())),
+        ("--keys", keys.map(Into::into)),
+        ("--base-url", args.base_url.clone()),
+        ("--exit-code-on-update", args.exit_code_on_update.map(|code| code.to_string())),
+    ];
+    let mut words: Vec<String> = first.map(str::to_owned).into();
+    for (name, value) in options {
+        words.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
+    }
+    words.extend(args.check.then(|| "--check".to_owned()));
+    words.extend(args.verify_signatures.then(|| "--verify-signatures".to_owned()));
+    Ok(words)
+}

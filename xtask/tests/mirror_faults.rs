@@ -1,0 +1,320 @@
+//! What `mirror` says to bad input, word for word, and that it goes on serving the set that was in use.
+
+mod mirror_support;
+mod support;
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mirror_support::{METADATA, Mirror, content, metadata, path};
+use netboot_loaders::digest::Sha256Digest;
+use serde_json::{Value, json};
+use support::Ran;
+
+const TRY: &str = "hint: try again later, or name another server with `--base-url`\n";
+
+/// Runs a mirror whose set in use is 44.1, which has to fail with `code` and `message`, and to change nothing.
+#[track_caller]
+fn fails_with(mirror: &Mirror, more: &[&str], code: i32, message: &str) {
+    let before = mirror.names();
+    let ran = mirror.run(more);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(ran.error(code), message);
+    mirror.assert_served("44.1");
+    assert_eq!(mirror.names(), before);
+}
+
+#[test]
+fn metadata_that_is_none() {
+    let mirror = Mirror::of("44.1");
+    let url = mirror.publisher.server.url(METADATA);
+    let page = "hint: look at that address in a browser: a proxy or a login page may answer in its place\n";
+    for (content, found) in [
+        ("<!DOCTYPE html><html>Please log in</html>", "an HTML or XML page"),
+        ("\n ", "empty"),
+        ("{ \"stream\": ", "no such metadata (EOF while parsing a value at line 1 column 12)"),
+        ("{ \"stream\": 5 }", "no such metadata (invalid type: integer `5`, expected a string at line 1 column 13)"),
+    ] {
+        mirror.publisher.offer(METADATA, content);
+        let message = format!("`{url}` is {found}, wanted the metadata of a stream of Fedora CoreOS\n{page}");
+        fails_with(&mirror, &[], 5, &message);
+    }
+    mirror.publisher.offer(METADATA, b"\xff\xfe".to_vec());
+    let message = format!("`{url}` is no text, wanted the metadata of a stream of Fedora CoreOS\n{page}");
+    fails_with(&mirror, &[], 5, &message);
+    mirror.publisher.withdraw("streams");
+    let message = format!(
+        "cannot download `{url}`: found status 404 Not Found, wanted 200\n\
+         hint: check the address, or name another server with `--base-url`\n"
+    );
+    fails_with(&mirror, &[], 5, &message);
+}
+
+#[test]
+fn metadata_that_lacks_something_or_has_something_wrong() {
+    let mirror = Mirror::of("44.1");
+    let url = mirror.publisher.server.url(METADATA);
+    let pxe = "architectures.x86_64.artifacts.metal.formats.pxe";
+    let mut lacking = metadata("44.2");
+    lacking.pointer_mut(&format!("/{}", pxe.replace('.', "/"))).unwrap().as_object_mut().unwrap().remove("rootfs");
+    mirror.publisher.offer(METADATA, lacking.to_string());
+    fails_with(&mirror, &[], 5, &format!("`{url}` does not have `{pxe}.rootfs`\n{TRY}"));
+
+    let mut mixed = metadata("44.2");
+    let kernel = format!("/{}/kernel", pxe.replace('.', "/"));
+    *mixed.pointer_mut(&kernel).unwrap() = metadata("44.1").pointer(&kernel).unwrap().clone();
+    mirror.publisher.offer(METADATA, mixed.to_string());
+    let message = format!(
+        "`{url}`: `{pxe}.kernel.location`: found `fedora-coreos-44.1-live-kernel.x86_64`, wanted a file of the release \
+         44.2\n{TRY}"
+    );
+    fails_with(&mirror, &[], 5, &message);
+
+    mirror.publisher.release("44.1");
+    let message = format!("`{url}`: `stream`: found `stable`, wanted `testing`\n{TRY}");
+    let other = Mirror::new();
+    other.publisher.offer("/streams/testing.json", mirror.publisher.file(METADATA));
+    let testing = other.publisher.server.url("/streams/testing.json");
+    assert_eq!(other.run(&["--stream", "testing"]).error(5), message.replace(&url, &testing));
+    let ran = other.run(&["--arch", "aarch64", "--stream-url", &url]);
+    assert_eq!(
+        ran.error(5),
+        format!("`{url}` has nothing for `aarch64`, only for `x86_64`\nhint: choose one of these with `--arch`\n")
+    );
+}
+
+#[test]
+fn images_that_are_not_what_the_metadata_says() {
+    let mirror = Mirror::of("44.1");
+    mirror.publisher.release("44.2");
+    let rootfs = path("44.2", "rootfs.x86_64.img");
+    let wanted = Sha256Digest::of(&content("44.2", "rootfs.x86_64.img", 150_000));
+    for (bytes, page) in [(&b"other bytes"[..], ""), (b"\n<html>404</html>", " (an HTML or XML page)")] {
+        mirror.publisher.offer(&rootfs, bytes);
+        let message = format!(
+            "`{}` is not what its publisher says: found SHA-256 {}{page}, wanted SHA-256 {wanted}\n\
+             hint: run the command again; if that does not help, name another server with `--base-url`\n",
+            mirror.publisher.server.url(&rootfs),
+            Sha256Digest::of(bytes)
+        );
+        fails_with(&mirror, &[], 6, &message);
+    }
+    mirror.publisher.withdraw(&rootfs);
+    let message = format!(
+        "cannot download `{}`: found status 404 Not Found, wanted 200\n\
+         hint: check the address, or name another server with `--base-url`\n",
+        mirror.publisher.server.url(&rootfs)
+    );
+    fails_with(&mirror, &[], 5, &message);
+    mirror.publisher.release("44.2");
+    mirror.update(&[]);
+    mirror.assert_served("44.2");
+}
+
+/// The publisher moves on to 44.3 as soon as somebody asks for the first image of 44.2; `withdraw` says whether
+/// 44.2 is gone then.
+fn moves_on(mirror: &Mirror, withdraw: bool) {
+    mirror.publisher.release("44.2");
+    let newer = metadata("44.3").to_string();
+    for (name, _, size) in mirror_support::IMAGES {
+        mirror.publisher.offer(&path("44.3", name), content("44.3", name, size));
+    }
+    let moved = Arc::<AtomicBool>::default();
+    mirror.publisher.hook(move |request, answer| {
+        if request.path.contains("44.2-live-kernel") {
+            moved.store(true, Ordering::SeqCst);
+        }
+        let moved = moved.load(Ordering::SeqCst);
+        if moved && request.path == METADATA {
+            answer.whole("200 OK", &[], newer.as_bytes());
+            return true;
+        }
+        if moved && withdraw && request.path.contains("44.2-live-rootfs") {
+            answer.whole("404 Not Found", &[], b"");
+            return true;
+        }
+        false
+    });
+}
+
+#[test]
+fn a_set_that_is_withdrawn_while_it_comes_gives_way_to_the_next_one() {
+    let mirror = Mirror::of("44.1");
+    moves_on(&mirror, true);
+    let ran = mirror.run(&[]).success();
+    mirror.assert_served("44.3");
+    assert!(ran.stderr.contains("warning: 44.2 was replaced by 44.3 while it was brought in\n"), "{}", ran.stderr);
+    assert!(!mirror.path("44.2").exists() && mirror.own() == ["history", "lock"]);
+}
+
+#[test]
+fn a_set_that_came_whole_is_used_although_there_is_a_newer_one_by_now() {
+    let mirror = Mirror::of("44.1");
+    moves_on(&mirror, false);
+    let ran = mirror.run(&[]).success();
+    mirror.assert_served("44.2");
+    assert!(
+        ran.stderr.contains(
+            "warning: 44.3 is current by now, and 44.2 is in use\n\
+             hint: run the command again, or let the next run do it\n"
+        ),
+        "{}",
+        ran.stderr
+    );
+    mirror.update(&[]);
+    mirror.assert_served("44.3");
+}
+
+#[test]
+fn nothing_of_somebody_else_is_replaced() {
+    let mirror = Mirror::new();
+    mirror.publisher.release("44.1");
+    for name in ["current", "kernel-x86_64", "44.1"] {
+        for folder in [true, false] {
+            let path = mirror.path(name);
+            std::fs::create_dir_all(mirror.dest()).unwrap();
+            if folder {
+                std::fs::create_dir(&path).unwrap();
+                std::fs::write(path.join("precious"), "photographs").unwrap();
+            } else {
+                std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+            }
+            assert_eq!(
+                mirror.run(&[]).error(1),
+                format!(
+                    "`{path}` is in the way: this tool did not put it there\n\
+                     hint: move it away, or choose another folder with `--dest`\n"
+                )
+            );
+            if folder {
+                assert_eq!(std::fs::read(path.join("precious")).unwrap(), b"photographs");
+                std::fs::remove_dir_all(&path).unwrap();
+            } else {
+                assert_eq!(path.read_link_utf8().unwrap(), "elsewhere");
+                std::fs::remove_file(&path).unwrap();
+            }
+        }
+    }
+    mirror.update(&[]);
+    // An Ignition file, say, may stand beside the sets.
+    std::fs::write(mirror.path("config.ign"), "{}").unwrap();
+    mirror.publisher.release("44.2");
+    mirror.update(&[]);
+    assert_eq!(std::fs::read(mirror.path("config.ign")).unwrap(), b"{}");
+}
+
+#[test]
+fn each_mirror_has_a_folder_of_its_own() {
+    let mirror = Mirror::of("44.1");
+    let message = format!(
+        "`{}` is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos testing x86_64`\n\
+         hint: give each mirror a folder of its own with `--dest`\n",
+        mirror.dest()
+    );
+    fails_with(&mirror, &["--stream", "testing"], 1, &message);
+}
+
+#[test]
+fn what_the_command_line_cannot_mean() {
+    let mirror = Mirror::of("44.1");
+    for (more, message) in [
+        (
+            ["--keep", "1"],
+            "error: invalid value '1' for '--keep <N>': wanted at least 2: a machine that boots while the set changes goes \
+             on with the one before\n",
+        ),
+        (
+            ["--stream", "rawhide"],
+            "error: invalid value 'rawhide' for '--stream <NAME>': wanted one of stable, testing, next\n",
+        ),
+        (
+            ["--exit-code-on-update", "5"],
+            "error: invalid value '5' for '--exit-code-on-update <CODE>': 5 says that a command failed; 255 does not\n",
+        ),
+        (
+            ["--links", "soft"],
+            "error: invalid value 'soft' for '--links <HOW>': wanted one of auto, symbolic, hard, copy\n",
+        ),
+    ] {
+        let stderr = mirror.run(&more).failure(2);
+        assert!(stderr.starts_with(message), "{stderr}");
+    }
+    assert!(mirror.run(&["--keys", "file"]).failure(2).contains("--verify-signatures"));
+}
+
+#[test]
+fn what_killed_runs_have_left_is_repaired_or_removed() {
+    let mirror = Mirror::of("44.1");
+    // As between the two renames on a file system that cannot exchange.
+    for (from, to) in [("current", ".mirror/previous"), ("44.1", ".mirror/replaced/44.1")] {
+        std::fs::create_dir_all(mirror.path(to).parent().unwrap()).unwrap();
+        std::fs::rename(mirror.path(from), mirror.path(to)).unwrap();
+        assert_eq!(mirror.update(&[])["changed"], false, "{from}");
+        mirror.assert_served("44.1");
+    }
+    for remains in
+        ["next/x", "trash/44.0/x", "metadata/text", "keys/keyring", "replaced/44.1/x", "previous/x", ".partial-x"]
+    {
+        let path = mirror.path(".mirror").join(remains);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+    // Nothing is written through a link that somebody has put there.
+    let elsewhere = mirror.root.join("elsewhere");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    std::fs::create_dir_all(mirror.path(".mirror/partial")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, mirror.path(".mirror/partial/44.2")).unwrap();
+    mirror.publisher.release("44.2");
+    mirror.update(&[]);
+    mirror.assert_served("44.2");
+    assert_eq!(mirror.own(), ["history", "lock"]);
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_disk_leaves_the_set_in_use_and_the_next_run_goes_on() {
+    let possible = Command::new("unshare").args(["-rm", "true"]).output().is_ok_and(|output| output.status.success());
+    if !possible {
+        eprintln!("this kernel does not let users make mount namespaces: not tested here");
+        return;
+    }
+    let mirror = Mirror::new();
+    mirror.publisher.release("44.2");
+    mirror.publisher.offer("/second.json", mirror.publisher.file(METADATA));
+    mirror.publisher.release("44.1");
+    let (dest, second) = (mirror.dest(), mirror.publisher.server.url("/second.json"));
+    std::fs::create_dir(&dest).unwrap();
+    // Room for one set of 210 kB and not for two; after a failure, there is more.
+    let script = format!(
+        "mount -t tmpfs -o size=320k none {dest}; \"$@\" >&2; if \"$@\" --stream-url {second}; then exit 99; fi\n\
+         cat {dest}/current/version.ipxe; du -b {dest}/.mirror/partial/44.2/*.part | cut -f1\n\
+         mount -o remount,size=2m {dest}; \"$@\" --stream-url {second}; cat {dest}/current/version.ipxe"
+    );
+    let command = mirror.command(&[]);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+    for proxy in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        unshare.env_remove(proxy);
+    }
+    let ran = Ran::from(unshare.output().unwrap()).success();
+    let part = format!("{dest}/.mirror/partial/44.2/rootfs.x86_64.img.part");
+    let folder = format!("{dest}/.mirror/partial/44.2");
+    assert!(
+        ran.stderr.contains(&format!(
+            "error: cannot write `{part}`\n  caused by: No space left on device (os error 28)\n\
+             hint: free space on the file system of `{folder}`, or choose another one with `--cache-dir`, `--out` or `--dest`\n"
+        )),
+        "{}",
+        ran.stderr
+    );
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[..2], ["#!ipxe", "set fedora-coreos-version 44.1"], "{}", ran.stdout);
+    let arrived: usize = lines[2].parse().unwrap();
+    let outcome: Value = serde_json::from_str(lines[3]).unwrap();
+    assert_eq!((&outcome["previous"], &outcome["changed"]), (&"44.1".into(), &json!(true)));
+    assert_eq!(lines[4..], ["#!ipxe", "set fedora-coreos-version 44.2"]);
+    let resumed =
+        mirror.publisher.server.requests().iter().filter_map(mirror_support::server::Request::resumes_at).max();
+    assert_eq!(resumed, Some(arrived));
+}

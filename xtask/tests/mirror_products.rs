@@ -1,0 +1,168 @@
+//! `mirror flatcar`, what runs a mirror once a day, and what a mirror says to programs.
+
+mod mirror_support;
+mod support;
+
+use std::process::Command;
+
+use mirror_support::{METADATA, Mirror, content};
+use netboot_loaders::digest::Sha512Digest;
+use serde_json::Value;
+use support::Ran;
+
+const KERNEL: (&str, usize) = ("flatcar_production_pxe.vmlinuz", 30_000);
+const INITRAMFS: (&str, usize) = ("flatcar_production_pxe_image.cpio.gz", 90_000);
+
+/// Offers the images of `version`, each with its list of digests, and calls that current.
+fn release(mirror: &Mirror, version: &str) {
+    for (name, size) in [KERNEL, INITRAMFS] {
+        let image = content(version, name, size);
+        let (sha512, _) = Sha512Digest::of_reader(&mut &image[..]).unwrap();
+        let digests = format!(
+            "# MD5 HASH\n{}  {name}\n# SHA1 HASH\n{}  {name}\n# SHA512 HASH\n{sha512}  {name}\n",
+            "0".repeat(32),
+            "0".repeat(40)
+        );
+        mirror.publisher.offer(&format!("/amd64-usr/{version}/{name}"), image);
+        mirror.publisher.offer(&format!("/amd64-usr/{version}/{name}.DIGESTS"), digests);
+    }
+    let text = format!("FLATCAR_BUILD=4593\nFLATCAR_VERSION={version}\nFLATCAR_BUILD_ID=\"2026-08-11-2350\"\n");
+    mirror.publisher.offer("/amd64-usr/current/version.txt", text);
+}
+
+fn flatcar(mirror: &Mirror, more: &[&str]) -> Ran {
+    Ran::from(mirror.product("flatcar", more).output().unwrap())
+}
+
+#[test]
+fn flatcar_is_mirrored_by_its_versions_and_sha_512() {
+    let mirror = Mirror::new();
+    for version in ["4593.2.4", "4593.2.5"] {
+        release(&mirror, version);
+        let outcome: Value = serde_json::from_str(&flatcar(&mirror, &[]).success().stdout).unwrap();
+        assert_eq!((&outcome["mirror"], &outcome["version"]), (&"flatcar".into(), &version.into()));
+        assert_eq!(outcome["changed"], true);
+        for (name, size) in [KERNEL, INITRAMFS] {
+            assert_eq!(std::fs::read(mirror.path(name)).unwrap(), content(version, name, size));
+        }
+        let script = std::fs::read_to_string(mirror.path("current/version.ipxe")).unwrap();
+        assert_eq!(script, format!("#!ipxe\nset flatcar-version {version}\n"));
+    }
+    assert!(flatcar(&mirror, &["--check"]).success().stdout.contains("\"changed\":false"));
+    // Nothing comes out of a folder whose content changes.
+    let paths = mirror.publisher.server.paths();
+    assert!(paths.iter().all(|path| !path.contains("/current/") || path.ends_with("/version.txt")), "{paths:?}");
+
+    release(&mirror, "4593.2.6");
+    mirror.publisher.offer("/amd64-usr/4593.2.6/flatcar_production_pxe.vmlinuz", "another");
+    let error = flatcar(&mirror, &[]).error(6);
+    assert!(
+        error.contains("flatcar_production_pxe.vmlinuz` is not what its publisher says: found SHA-512 "),
+        "{error}"
+    );
+    let url = mirror.publisher.server.url("/amd64-usr/current/version.txt");
+    mirror.publisher.offer("/amd64-usr/current/version.txt", "<html></html>");
+    assert_eq!(
+        flatcar(&mirror, &[]).error(5),
+        format!(
+            "`{url}` is an HTML or XML page, wanted the version of a channel of Flatcar\n\
+             hint: look at that address in a browser: a proxy or a login page may answer in its place\n"
+        )
+    );
+    assert_eq!(
+        std::fs::read_to_string(mirror.path("current/version.ipxe")).unwrap(),
+        "#!ipxe\nset flatcar-version 4593.2.5\n"
+    );
+}
+
+#[test]
+fn the_result_is_said_to_programs_in_each_form() {
+    let mirror = Mirror::new();
+    mirror.publisher.release("44.1");
+    let ran = mirror.run(&["--quiet"]).success();
+    assert_eq!(ran.stderr, "");
+    assert!(ran.stdout.starts_with("{\"mirror\":\"fedora-coreos\",") && ran.stdout.lines().count() == 1);
+    mirror.publisher.release("44.2");
+    let ran = mirror.run(&["--message-format", "json"]).success();
+    assert_eq!(ran.stderr, "");
+    let events: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.iter().any(|event| event["event"] == "started" && event["kind"] == "download"));
+    let advanced = events.iter().filter(|event| event["event"] == "advanced" && event["done"] == 150_000);
+    assert_eq!(advanced.count(), 1, "progress says how much of the rootfs has come");
+    let last = events.last().unwrap();
+    assert_eq!((&last["event"], &last["version"], &last["changed"]), (&"result".into(), &"44.2".into(), &true.into()));
+    mirror.publisher.withdraw(METADATA);
+    let ran = mirror.run(&["--message-format", "json", "--exit-code-on-update", "255"]);
+    let last: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((ran.code, &last["event"], &last["exit-code"]), (5, &"error".into(), &5.into()));
+}
+
+/// The command in the text for `scheduler`, as a shell runs it.
+fn scheduled(mirror: &Mirror, scheduler: &str, more: &[&str]) -> (String, String) {
+    let ran = mirror.run(&[&["--print-schedule", scheduler], more].concat()).success();
+    let last = ran.stdout.lines().last().unwrap().to_owned();
+    (ran.stdout, last)
+}
+
+#[test]
+fn what_runs_a_mirror_daily_is_printed_and_does_that() {
+    let mirror = Mirror::new();
+    mirror.publisher.release("44.1");
+    assert!(!mirror.dest().exists());
+    let run = |command: &str| {
+        let mut shell = Command::new("sh");
+        for proxy in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+            shell.env_remove(proxy);
+        }
+        Ran::from(shell.args(["-c", command]).current_dir("/").output().unwrap())
+    };
+    let (_, line) = scheduled(&mirror, "cron", &["--keep", "3"]);
+    assert!(!mirror.dest().exists(), "nothing is done");
+    let command = line.strip_prefix("17 4 * * * ").unwrap();
+    let ran = run(command).success();
+    assert!(ran.stdout.contains("\"changed\":true"), "{}", ran.stdout);
+    // cron has nothing to mail where nothing has changed.
+    let ran = run(command);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+
+    mirror.publisher.release("44.2");
+    let (_, command) = scheduled(&mirror, "synology", &[]);
+    assert!(command.ends_with(" --exit-code-on-update 255"), "{command}");
+    assert_eq!(run(&command).code, 255);
+    assert_eq!(run(&command).code, 0);
+    mirror.assert_served("44.2");
+}
+
+#[test]
+fn systemd_understands_its_units() {
+    let mirror = Mirror::new();
+    let keys = mirror.root.join("100% keys");
+    let (text, _) = scheduled(&mirror, "systemd", &["--verify-signatures", "--keys", keys.as_str(), "--check"]);
+    let (head, timer) =
+        text.split_once("\n\n# /etc/systemd/system/mirror-fedora-coreos-stable-x86_64.timer\n").unwrap();
+    let service = head.strip_prefix("# /etc/systemd/system/mirror-fedora-coreos-stable-x86_64.service\n").unwrap();
+    let start = service.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    assert_eq!(
+        start,
+        format!(
+            "{} --quiet --project {} mirror fedora-coreos --stream stable --arch x86_64 --dest {} --keep 4 --links auto --keys \
+             \"{}\" --base-url {} --check --verify-signatures",
+            env!("CARGO_BIN_EXE_xtask"),
+            mirror.root,
+            mirror.dest(),
+            mirror.root.join("100%% keys"),
+            mirror.publisher.server.url("")
+        )
+    );
+    let units = [("mirror.service", service), ("mirror.timer", timer)];
+    for (name, text) in units {
+        std::fs::write(mirror.root.join(name), text).unwrap();
+    }
+    let paths = units.map(|(name, _)| mirror.root.join(name));
+    let Ok(output) = Command::new("systemd-analyze").arg("verify").args(paths).output() else {
+        eprintln!("systemd-analyze is not installed: its opinion is not asked for here");
+        return;
+    };
+    let ran = Ran::from(output);
+    assert!(!ran.stderr.contains("mirror."), "{}", ran.stderr);
+}
