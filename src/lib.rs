@@ -43,6 +43,7 @@ pub mod bundle_bases;
 pub mod release;
 
 pub mod boot_test;
+pub mod deploy;
 pub mod oracle;
 pub mod recipe;
 pub mod reproduce;

@@ -155,12 +155,15 @@ impl Project {
 }
 
 /// Names in the root of a tree that have a meaning of their own, or would get one.
-pub const RESERVED: [&str; 6] = [MANIFEST, SHA256SUMS, LINKED_OBJECTS, "sites", "pxelinux.cfg", "autoexec.ipxe"];
+pub const RESERVED: [&str; 7] =
+    [MANIFEST, SHA256SUMS, DEPLOYED, LINKED_OBJECTS, "sites", "pxelinux.cfg", "autoexec.ipxe"];
 
 /// The manifest's name in a tree.
 pub const MANIFEST: &str = "manifest.json";
 /// The checksum list's name in a tree.
 pub const SHA256SUMS: &str = "SHA256SUMS";
+/// The record of what a deployment has put where, in the folder that it went to.
+pub const DEPLOYED: &str = "netboot-loaders-deployed.json";
 /// The folder of the lists of what is linked into the loaders, in a tree and among the facts.
 const LINKED_OBJECTS: &str = "linked-objects";
 /// The pxelinux configuration's name in a tree.
@@ -191,6 +194,19 @@ pub fn is_chosen_text(path: &Utf8Path) -> bool {
 #[must_use]
 pub fn is_linked_list(path: &Utf8Path) -> bool {
     path.starts_with(LINKED_OBJECTS)
+}
+
+/// Where a file of a deployment is written before it gets its name. The name tells the content, so that whoever
+/// finds it knows what it is going to be. It has no dot in front: not every server shows or takes such names.
+#[must_use]
+pub fn partial_of(path: &Utf8Path, content: &Sha256Digest) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{path}.{}.partial", content.short()))
+}
+
+/// Where the record of a deployment is written before it gets its name.
+#[must_use]
+pub fn partial_record() -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{DEPLOYED}.partial"))
 }
 
 /// The tarball of a tree: it stands beside it.

@@ -3,6 +3,7 @@
 //! The library never prints: it reports [`Event`]s, and whoever called it renders them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -22,6 +23,14 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn report(&self, _: &Event) {}
+}
+
+/// Waits for `length`, or until `progress` is cancelled.
+pub fn pause(length: Duration, progress: &dyn Progress) {
+    let started = Instant::now();
+    while started.elapsed() < length && !progress.cancelled() {
+        std::thread::sleep(length.saturating_sub(started.elapsed()).min(Duration::from_millis(100)));
+    }
 }
 
 /// Something that happened. Serialised, each is one line of `--message-format json`.
@@ -91,6 +100,10 @@ pub enum Kind {
     Rebuild,
     /// Booting a machine; phases.
     Boot,
+    /// Reading back what is at a place; bytes.
+    Compare,
+    /// Putting files at a place; bytes.
+    Deploy,
 }
 
 /// A task under way. Dropped before [`Task::finish`], it reports [`Event::Abandoned`].
@@ -121,7 +134,12 @@ impl<'p> Task<'p> {
 
     /// One unit more is done.
     pub fn advance(&mut self) {
-        self.set(self.done + 1, self.total);
+        self.add(1);
+    }
+
+    /// So many units more are done.
+    pub fn add(&mut self, units: u64) {
+        self.set(self.done + units, self.total);
     }
 
     /// Units done so far.

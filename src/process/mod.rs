@@ -1,7 +1,8 @@
 //! The only module that starts programs.
 //!
-//! Every command runs with exactly the environment that it names, in a process group of its own,
-//! with a deadline; it ends when this process ends, and its output can be kept in a log file.
+//! Every command runs with exactly the environment that it names, in a process group of its own (but for
+//! one that has to ask on the terminal), with a deadline; it ends when this process ends, and its output can be
+//! kept in a log file.
 
 mod running;
 
@@ -36,6 +37,9 @@ pub struct Command {
     pub log: Option<Utf8PathBuf>,
     /// How long it may take.
     pub deadline: Duration,
+    /// Whether it may ask on the terminal. It stays in this process's group then, because the terminal stops
+    /// whatever of another group reads from it.
+    pub asks: bool,
 }
 
 impl Command {
@@ -49,6 +53,7 @@ impl Command {
             dir: None,
             log: None,
             deadline: Duration::from_secs(60),
+            asks: false,
         }
     }
 

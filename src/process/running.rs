@@ -1,4 +1,4 @@
-//! A program that runs, in a process group of its own that ends with this process.
+//! A program that runs, and ends with this process: in a group of its own, unless it asks on the terminal.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
 
 use super::{Command, Outcome};
 use crate::fs;
@@ -32,6 +32,7 @@ pub struct Streams {
 #[derive(Debug)]
 pub struct Running {
     reader: Arc<duct::ReaderHandle>,
+    own_group: bool,
     ended: bool,
 }
 
@@ -77,11 +78,14 @@ fn receive(lines: &Receiver<String>) -> Result<String, RecvTimeoutError> {
 impl Running {
     /// Starts `command`.
     pub(super) fn start(command: &Command, streams: Streams) -> io::Result<Self> {
+        let own_group = !command.asks;
         let mut expression = duct::cmd(&command.program, &command.args)
             .full_env(command.env.iter().map(|(name, value)| (name, value)))
             .unchecked()
-            .before_spawn(|command| {
-                command.process_group(0);
+            .before_spawn(move |command| {
+                if own_group {
+                    command.process_group(0);
+                }
                 die_with_parent(command);
                 Ok(())
             });
@@ -96,7 +100,7 @@ impl Running {
         if let Some(dir) = &command.dir {
             expression = expression.dir(dir);
         }
-        Ok(Self { reader: Arc::new(expression.reader()?), ended: false })
+        Ok(Self { reader: Arc::new(expression.reader()?), own_group, ended: false })
     }
 
     /// Hands each line of output to `sink` until that says false, and `None` at the end, in a thread of its
@@ -137,11 +141,11 @@ impl Running {
         None
     }
 
-    /// Sends `signal` to it and to all that it has started.
+    /// Sends `signal` to it and to all that it has started; where it is in this process's group, to it alone.
     pub fn signal(&self, signal: Signal) {
         for pid in self.pids() {
-            // A group that is gone already is what we want.
-            let _ = kill_process_group(pid, signal);
+            // What is gone already is as we want it.
+            let _ = if self.own_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
         }
     }
 
@@ -163,7 +167,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.ended {
+        // The number of one that has ended may be another's by now.
+        if !self.ended && self.status().is_none() {
             self.signal(Signal::TERM);
             if self.settled().is_none() {
                 self.signal(Signal::KILL);

@@ -9,7 +9,7 @@ use ureq::http::StatusCode;
 
 use super::http::{self, Http, Response};
 use crate::fs;
-use crate::progress::{Kind, Progress, Task};
+use crate::progress::{Kind, Progress, Task, pause};
 
 /// Where a file is downloaded from.
 #[derive(Debug, Clone, Copy)]
@@ -142,13 +142,6 @@ pub fn download(
         }
     }
     Err(Error::Connection { url: url.into(), reason, attempts: http.patience.attempts, remedy })
-}
-
-fn pause(length: std::time::Duration, progress: &dyn Progress) {
-    let started = std::time::Instant::now();
-    while started.elapsed() < length && !progress.cancelled() {
-        std::thread::sleep(length.saturating_sub(started.elapsed()).min(std::time::Duration::from_millis(100)));
-    }
 }
 
 fn attempt_once(

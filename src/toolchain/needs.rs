@@ -109,6 +109,13 @@ pub(super) const OPENSSL: Need = Need {
     packages: ["openssl"; 5],
     test: Test::Program("openssl", &["version"], "SSL"),
 };
+/// Receives what the tests deploy.
+const SSH_SERVER: Need = Need {
+    name: "sshd",
+    purpose: "receives the deployments of the tests",
+    packages: ["openssh-server", "openssh-server", "openssh", "openssh-server", "openssh-server"],
+    test: Test::File(SSHD),
+};
 
 /// Checks signatures. Fedora has moved it between packages, so it is asked for by its file there.
 pub const GPGV: Need = Need {
@@ -141,6 +148,8 @@ pub fn check(trust: bool) -> Vec<Need> {
     needs.extend(boot_test());
     needs.extend(variations());
     needs.extend(dhcp_servers());
+    needs.extend(deploy());
+    needs.push(SSH_SERVER);
     needs.extend([
         GPGV,
         GPG,
@@ -213,6 +222,20 @@ pub fn variations() -> Vec<Need> {
         },
     ]
 }
+
+/// What a deployment to a server needs.
+#[must_use]
+pub fn deploy() -> Vec<Need> {
+    vec![Need {
+        name: "ssh",
+        purpose: "carries a deployment to a server",
+        packages: ["openssh-client", "openssh-clients", "openssh", "openssh-clients", "openssh-client-default"],
+        test: Test::Program("ssh", &["-V"], "OpenSSH"),
+    }]
+}
+
+/// Where distributions put the SSH server.
+pub const SSHD: &[&str] = &["/usr/sbin/sshd", "/usr/bin/sshd"];
 
 /// Where distributions put libfaketime: Debian, Fedora, openSUSE, Arch and Alpine.
 pub const LIBFAKETIME: &[&str] = &[

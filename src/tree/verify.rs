@@ -124,6 +124,8 @@ pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
     let mut seen = Seen::default();
     for (file, kind) in fs::walk(path)? {
         match kind {
+            // What a deployment has written down stands among what it has put there.
+            EntryKind::File if file == paths::DEPLOYED => {}
             EntryKind::File => seen.add(&file, &fs::read(&path.join(&file))?),
             EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
         }
@@ -149,7 +151,7 @@ pub fn manifest(path: &Utf8Path) -> Result<Manifest, Error> {
 pub fn foreign(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
     let manifest = manifest(path)?;
     let mut known: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
-    known.extend([paths::MANIFEST, paths::SHA256SUMS]);
+    known.extend([paths::MANIFEST, paths::SHA256SUMS, paths::DEPLOYED]);
     let mut found = fs::walk(path)?;
     found.retain(|(file, kind)| *kind != EntryKind::File || !known.contains(file.as_str()));
     Ok(found.into_iter().map(|(file, _)| file).collect())

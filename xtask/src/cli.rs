@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bench;
+mod deploy;
 mod mirror;
 mod servers;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::arguments::*;
 pub use self::bench::{Bench, Measure, Sites};
+pub use self::deploy::Deploy;
 pub use self::mirror::{Mirror, MirrorArgs};
 pub use self::servers::*;
 use crate::exit;
@@ -167,6 +169,18 @@ Examples:
   cargo xtask ignition --host k8s-master-01 --out dist/k8s-master-01.ign
   cargo xtask ignition --butane machine.bu           has butane make it of a file of yours")]
     Ignition(Ignition),
+    /// Brings a tree or a tarball to the folder or the server that machines boot from
+    #[command(
+        after_help = "Only what has changed is sent. Each file is read back before it takes the place of the old one. What
+somebody else put there stays.
+
+Examples:
+  cargo xtask deploy --dry-run sftp://admin@192.168.88.1/tftp    what would be done
+  cargo xtask deploy sftp://admin@192.168.88.1/tftp              dist/tftp to a router
+  cargo xtask deploy --prune sftp://nas/~/tftp                   below the folder where a login begins
+  cargo xtask deploy /srv/tftp --tree netboot-loaders-0.1.0-tftp.tar.gz"
+    )]
+    Deploy(Deploy),
     /// Builds everything again under other conditions, and compares every byte
     #[command(
         after_help = "Exit code 0 says that every byte is the same, 11 that the tools differ, 12 that bytes differ.

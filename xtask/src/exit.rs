@@ -6,7 +6,7 @@ use netboot_loaders::mirror::{self, metadata, shelf, signature, transfer};
 use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
 use netboot_loaders::tree::checked;
 use netboot_loaders::{
-    baseline, boot_test, build, build_loaders, choices, release, reproduce, toolchain, tree, update,
+    baseline, boot_test, build, build_loaders, choices, deploy, release, reproduce, toolchain, tree, update,
 };
 
 /// What `--help` says of them.
@@ -17,7 +17,7 @@ Exit codes:
   2    the command line is wrong
   3    a file of choices or pins is wrong
   4    a tool is missing
-  5    an input cannot be had
+  5    an input cannot be had, or a server not be reached
   6    an input is not what is pinned
   7    the build failed
   8    a tree is not what its manifest says
@@ -33,7 +33,7 @@ pub const FAILURE: u8 = 1;
 pub const BAD_INPUT: u8 = 3;
 /// A tool is missing.
 pub const MISSING_TOOL: u8 = 4;
-/// An input cannot be had.
+/// An input cannot be had, or a server not be reached.
 pub const UNAVAILABLE: u8 = 5;
 /// An input is not what is pinned.
 pub const MISMATCH: u8 = 6;
@@ -178,6 +178,28 @@ impl From<mirror::Error> for Failure {
             E::Metadata(_) | E::Transfer(T::Download(_)) => UNAVAILABLE,
             E::Transfer(T::Mismatch { .. }) => MISMATCH,
             E::Transfer(T::Signature(error)) => signature_code(error),
+        };
+        Self::of(code, &error)
+    }
+}
+
+impl From<deploy::Error> for Failure {
+    fn from(error: deploy::Error) -> Self {
+        use deploy::{Error as E, place, sftp::ssh};
+        let code = match &error {
+            E::Place(place::Error::Connect(ssh::Error::NotStarted { .. })) => MISSING_TOOL,
+            E::Place(place::Error::Connect(ssh::Error::Cancelled) | place::Error::Cancelled) | E::Cancelled => {
+                INTERRUPTED
+            }
+            E::Place(place::Error::Connect(_) | place::Error::Lost { .. } | place::Error::NotSftp { .. })
+            | E::Lost { .. } => UNAVAILABLE,
+            E::Spoiled { .. } => DIFFERENT,
+            E::Place(place::Error::Refused { .. })
+            | E::Strangers { .. }
+            | E::ForeignManifest { .. }
+            | E::Obstacle(_)
+            | E::Changed(_)
+            | E::Itself(_) => FAILURE,
         };
         Self::of(code, &error)
     }

@@ -1,6 +1,7 @@
 //! The environment of this process, read once and handed on as values.
 
 use std::env;
+use std::ffi::OsString;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::build::make::{Launcher, Settings, Surroundings};
@@ -11,7 +12,7 @@ use netboot_loaders::source::git::local_path;
 use netboot_loaders::source::http::{Http, Network, Patience, Proxy};
 
 use crate::cli::{Global, MakeArgs, OriginArgs};
-use crate::exit::{BAD_INPUT, FAILURE, Failure, MISSING_TOOL};
+use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, MISSING_TOOL};
 use crate::ui::Ui;
 
 /// Where and with what this process works.
@@ -54,6 +55,14 @@ impl<'u> Host<'u> {
     /// The client for the web, through the proxy that the environment names.
     pub fn http() -> Result<Http, Failure> {
         Ok(Http::new(proxy().as_ref(), Patience::default())?)
+    }
+
+    /// The tree or the tarball that was named, or the project's own, which has to be there.
+    pub fn tree(&self, named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
+        let path = named.map_or_else(|| self.project.default_tree(), Utf8Path::to_owned);
+        let missing =
+            || Failure::new(DIFFERENT, &format!("there is no tree `{path}`\nhint: run `cargo xtask build-loaders`"));
+        if path.exists() { Ok(path) } else { Err(missing()) }
     }
 
     /// Where inputs may come from.
@@ -153,8 +162,15 @@ pub fn github_environment() -> Vec<(String, String)> {
     variables(|name| relevant.contains(&name) || name.starts_with("GH_") || name.starts_with("GITHUB_"))
 }
 
+/// What ssh goes by: all of it, since agents, and what a person's configuration calls, have variables of their own.
+pub fn ssh_environment() -> Vec<(String, String)> {
+    variables(|_| true)
+}
+
+/// The variables that are `relevant`. One that is not UTF-8 is none of these.
 fn variables(relevant: impl Fn(&str) -> bool) -> Vec<(String, String)> {
-    let mut variables: Vec<_> = env::vars().filter(|(name, _)| relevant(name)).collect();
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let mut variables: Vec<_> = env::vars_os().filter_map(text).filter(|(name, _)| relevant(name)).collect();
     variables.sort();
     variables
 }

@@ -217,6 +217,8 @@ pub enum Work {
     Reproduce,
     /// Checking the signatures of what is mirrored.
     Mirror,
+    /// Bringing them to a server.
+    Deploy,
     /// Running this repository's checks.
     Check,
 }

@@ -29,15 +29,11 @@ use serde_json::json;
 
 use super::install;
 use crate::cli::BootTest;
-use crate::exit::{DIFFERENT, Failure, NOT_BOOTED};
+use crate::exit::{Failure, NOT_BOOTED};
 use crate::host::{Host, absolute, processors, temporary_folder};
 
 pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
-    let path = args.path.clone().unwrap_or_else(|| host.project.default_tree());
-    if !path.exists() {
-        let text = format!("there is no tree `{path}`\nhint: run `cargo xtask build-loaders`");
-        return Err(Failure::new(DIFFERENT, &text));
-    }
+    let path = host.tree(args.path.as_deref())?;
     if args.install_deps {
         let server = |need: &Need| args.dhcp.is_some_and(|daemon| need.name == daemon.as_str());
         let mut needs = needs::boot_test();

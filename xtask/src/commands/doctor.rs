@@ -25,6 +25,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         Work::BootTest => needs::boot_test(),
         Work::Reproduce => [needs::build(trust), needs::variations()].concat(),
         Work::Mirror => vec![needs::GPGV],
+        Work::Deploy => needs::deploy(),
         Work::Check => needs::check(trust),
     };
     let path = search_path(&host.path);
@@ -47,6 +48,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     let next = match args.work {
         Work::BootTest => "all tools are there\nnext: cargo xtask boot-test\n",
         Work::Reproduce => "all tools are there\nnext: cargo xtask reproduce\n",
+        Work::Deploy => "all tools are there\nnext: cargo xtask deploy --dry-run TARGET\n",
         Work::Build => "everything is there\nnext: cargo xtask build-loaders\n",
         Work::Mirror => "everything is there\nnext: cargo xtask mirror\n",
         Work::Check => "everything is there\nnext: cargo xtask check\n",
@@ -67,6 +69,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
             Work::BootTest => " --for boot-test",
             Work::Reproduce => " --for reproduce",
             Work::Mirror => " --for mirror",
+            Work::Deploy => " --for deploy",
             Work::Check => " --for check",
         },
     );

@@ -6,6 +6,7 @@ mod build_loaders;
 mod bundle_bases;
 mod bundle_sources;
 mod check;
+mod deploy;
 mod doctor;
 mod fetch;
 mod ignition;
@@ -46,6 +47,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
         Command::Release(args) => release::run(&args, host),
         Command::Reproduce(args) => reproduce::run(&args, host),
         Command::BootTest(args) => boot_test::run(&args, host),
+        Command::Deploy(args) => deploy::run(&args, host),
         Command::Check(args) => check::run(&args, host),
         Command::Bench { what } => bench::run(&what, host),
         Command::Completions { shell } => {

@@ -14,17 +14,11 @@ use serde_json::json;
 
 use super::reproduce::located;
 use crate::cli::Verify;
-use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, OTHER_BYTES};
+use crate::exit::{BAD_INPUT, FAILURE, Failure, OTHER_BYTES};
 use crate::host::Host;
 
 pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
-    let path = args.path.clone().unwrap_or_else(|| host.project.default_tree());
-    if !path.exists() {
-        return Err(Failure::new(
-            DIFFERENT,
-            &format!("there is no tree `{path}`\nhint: run `cargo xtask build-loaders`"),
-        ));
-    }
+    let path = host.tree(args.path.as_deref())?;
     if args.against_make { against_make(args, &path, host) } else { against_manifest(path, host) }
 }
 

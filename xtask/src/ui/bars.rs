@@ -82,7 +82,9 @@ impl Bars {
 fn style(kind: Kind, total: Option<u64>) -> ProgressStyle {
     let template = match (kind, total) {
         (_, None) => "{prefix:>8} {spinner} {wide_msg} {elapsed}",
-        (Kind::Download, Some(_)) => "{prefix:>8} {spinner} {wide_msg} [{bar:24}] {bytes}/{total_bytes} {elapsed}",
+        (Kind::Download | Kind::Compare | Kind::Deploy, Some(_)) => {
+            "{prefix:>8} {spinner} {wide_msg} [{bar:24}] {bytes}/{total_bytes} {elapsed}"
+        }
         (_, Some(_)) => "{prefix:>8} {spinner} {wide_msg} [{bar:24}] {pos}/{len} {elapsed}",
     };
     ProgressStyle::with_template(template)

@@ -45,5 +45,7 @@ pub(super) fn verb(kind: Kind) -> &'static str {
         Kind::Pack => "pack",
         Kind::Rebuild => "rebuild",
         Kind::Boot => "boot",
+        Kind::Compare => "compare",
+        Kind::Deploy => "deploy",
     }
 }

@@ -1,0 +1,136 @@
+//! A folder of this machine, on whatever file system: no links, no permission bits, no locks are asked for.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::place::{Error, Found, FoundKind, Place, Reason, Subject};
+use crate::progress::Progress;
+
+/// How much is read or written between two questions whether to stop.
+const PIECE: usize = 1 << 20;
+/// The mode of the files: servers run as other users.
+const MODE: u32 = 0o644;
+
+/// The folder.
+pub struct Folder<'p> {
+    root: Utf8PathBuf,
+    progress: &'p dyn Progress,
+}
+
+impl<'p> Folder<'p> {
+    /// The folder at `root`.
+    #[must_use]
+    pub fn new(root: &Utf8Path, progress: &'p dyn Progress) -> Self {
+        Self { root: root.to_owned(), progress }
+    }
+
+    fn at(&self, path: &Utf8Path) -> Utf8PathBuf {
+        if path.as_str().is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+
+    fn failed(&self, action: &'static str, path: &Utf8Path, error: &io::Error) -> Error {
+        let reason = match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Reason::Denied,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Reason::Full,
+            ErrorKind::NotFound => Reason::Missing,
+            _ => Reason::Unknown,
+        };
+        let subject = Subject { path: self.at(path).into_string(), host: None };
+        Error::Refused { action, subject, reason, said: error.to_string() }
+    }
+
+    fn go_on(&self) -> Result<(), Error> {
+        if self.progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}
+
+impl Place for Folder<'_> {
+    fn is_there(&mut self) -> Result<bool, Error> {
+        match fs::metadata(&self.root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.failed("look at", "".into(), &error)),
+            Ok(metadata) if metadata.is_dir() => Ok(true),
+            Ok(_) => Err(self.failed("list", "".into(), &ErrorKind::NotADirectory.into())),
+        }
+    }
+
+    fn look(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
+        let look = |path: &Utf8PathBuf| match fs::symlink_metadata(self.at(path)) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(self.failed("look at", path, &error)),
+            Ok(metadata) => {
+                let kind = match metadata.file_type() {
+                    kind if kind.is_file() => FoundKind::File,
+                    kind if kind.is_dir() => FoundKind::Folder,
+                    _ => FoundKind::Other,
+                };
+                // Reading is cheap here, and tells more than a time.
+                Ok(Some(Found { kind, size: metadata.len(), modified: None }))
+            }
+        };
+        paths.iter().map(look).collect()
+    }
+
+    fn read(&mut self, path: &Utf8Path, range: Range<u64>, take: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        let failed = |error: io::Error| self.failed("read", path, &error);
+        let mut file = fs::File::open(self.at(path)).map_err(failed)?;
+        file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
+        let mut rest = file.take(range.end.saturating_sub(range.start));
+        let mut piece = vec![0; PIECE];
+        loop {
+            self.go_on()?;
+            match rest.read(&mut piece).map_err(failed)? {
+                0 => return Ok(()),
+                count => take(&piece[..count]),
+            }
+        }
+    }
+
+    fn write(&mut self, path: &Utf8Path, data: &[u8], offset: u64, done: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        let failed = |error: io::Error| self.failed("write", path, &error);
+        let open = OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(self.at(path));
+        let mut file = open.map_err(failed)?;
+        // Not every file system has modes, and then there is nothing to set.
+        let _ = file.set_permissions(Permissions::from_mode(MODE));
+        file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+        for piece in data.chunks(PIECE) {
+            self.go_on()?;
+            file.write_all(piece).map_err(failed)?;
+            done(piece.len() as u64);
+        }
+        file.sync_all().map_err(failed)
+    }
+
+    fn rename(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<(), Error> {
+        fs::rename(self.at(from), self.at(to)).map_err(|error| self.failed("replace", to, &error))
+    }
+
+    fn remove(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        match fs::remove_file(self.at(path)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.failed("remove", path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        let folder = self.at(path);
+        let made = if path.as_str().is_empty() { fs::create_dir_all(&folder) } else { fs::create_dir(&folder) };
+        match made {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.failed("make the folder", path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        match fs::remove_dir(self.at(path)) {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+                Err(self.failed("remove the folder", path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What one attempt leaves for the next: what was there before, what was done, and how far it came.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8PathBuf;
+
+use super::past::Past;
+use super::place::{self, Found, Place};
+use super::plan::{Plan, Step};
+use super::record::Record;
+use crate::digest::Sha256Digest;
+
+/// What is remembered.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// What is known of the place. Its record is ahead of the one there while files are sent.
+    pub(super) past: Past,
+    /// The record that is at the place.
+    pub(super) stored: Record,
+    /// What was read back, and what the files looked like then.
+    pub(super) read: BTreeMap<Utf8PathBuf, (Found, Sha256Digest)>,
+    /// How much of each temporary file has been found to be as it was sent.
+    pub(super) verified: BTreeMap<Utf8PathBuf, usize>,
+    /// What is being sent.
+    pub(super) at: Option<At>,
+    /// The files that got their names, or were about to when a connection was lost. At the end all of them have.
+    pub(super) named: BTreeMap<Utf8PathBuf, Step>,
+    /// The files that were removed, or were about to be.
+    pub(super) pruned: BTreeSet<Utf8PathBuf>,
+    /// How many bytes were sent.
+    pub(super) bytes: u64,
+    /// How far all of it has come, in bytes that need not be sent or read again.
+    pub(super) reached: u64,
+}
+
+/// A file that is being sent, or read back.
+#[derive(Debug, Clone)]
+pub(super) struct At {
+    pub(super) path: Utf8PathBuf,
+    pub(super) what: &'static str,
+    pub(super) done: u64,
+    pub(super) size: u64,
+}
+
+impl Memory {
+    /// What `place` says of the time before.
+    pub(super) fn of(place: &mut dyn Place) -> Result<Self, place::Error> {
+        let past = Past::read(place)?;
+        Ok(Self { stored: past.record.clone(), past, ..Self::default() })
+    }
+
+    /// Takes note of `bytes` that need not be sent or read again.
+    pub(super) fn advance(&mut self, bytes: u64) {
+        self.reached += bytes;
+        if let Some(at) = &mut self.at {
+            at.done += bytes;
+        }
+    }
+
+    /// Takes note of what was found: the connection that was lost may have brought more than was known, or less.
+    pub(super) fn reach(&mut self, plan: &Plan) {
+        let read: u64 = self.read.values().map(|(found, _)| found.size).sum();
+        let verified: u64 = self.verified.values().map(|count| *count as u64).sum();
+        self.reached = plan.reached() + read + verified;
+    }
+
+    /// How many files were put there by `step`.
+    pub(super) fn count(&self, step: Step) -> usize {
+        self.named.values().filter(|done| **done == step).count()
+    }
+
+    /// Where a connection was lost, in words.
+    pub(super) fn place_of_loss(&self) -> String {
+        self.at.as_ref().map_or_else(String::new, |At { path, what, done, size }| {
+            format!(" when {done} of {size} bytes of `{path}` were {what}")
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! Plans without a place.
+
+use super::*;
+use crate::deploy::samples::manifest;
+
+const EARLIER: Choices = Choices { read_all: false, prune: false, replace: false };
+
+fn wanted(files: &[(&str, &str)]) -> Vec<Wanted> {
+    files.iter().map(|(path, text)| Wanted { path: (*path).into(), content: Content::of(text.as_bytes()) }).collect()
+}
+
+fn file(text: &str, modified: u64) -> Found {
+    Found { kind: FoundKind::File, size: text.len() as u64, modified: Some(modified) }
+}
+
+fn folder() -> Found {
+    Found { kind: FoundKind::Folder, size: 0, modified: None }
+}
+
+fn survey(found: &[(&str, Found)]) -> Survey {
+    let found = found.iter().map(|(path, found)| ((*path).into(), *found)).collect();
+    Survey { there: true, found, ..Survey::default() }
+}
+
+/// What was put there at the time 7.
+fn record(files: &[(&str, &str)]) -> Record {
+    let mut record = Record::default();
+    for (path, text) in files {
+        let content = Content::of(text.as_bytes());
+        record.files.insert((*path).into(), Deployed { content, modified: Some(7), next: None });
+    }
+    record
+}
+
+#[test]
+fn a_plan_says_what_it_is() {
+    let wanted = wanted(&[("a.efi", "new"), ("b.efi", "longer"), ("c.efi", "same"), ("racks/x/a.efi", "site")]);
+    let past =
+        Past::new(None, record(&[("b.efi", "before"), ("c.efi", "same"), ("old.efi", "old"), ("mine.efi", "ours")]));
+    let partial = paths::partial_of("a.efi".into(), &wanted[0].content.sha256);
+    let stale = paths::partial_of("old.efi".into(), &Content::of(b"old").sha256);
+    let survey = survey(&[
+        (partial.as_str(), file("n", 9)),
+        (stale.as_str(), file("o", 9)),
+        ("b.efi", file("before", 7)),
+        ("c.efi", file("same", 7)),
+        ("old.efi", file("old", 7)),
+        ("mine.efi", file("mine", 8)),
+        ("racks", folder()),
+    ]);
+    let view = |choices| View { wanted: &wanted, past: &past, survey: &survey, choices };
+    assert_eq!(view(EARLIER).to_read(), []);
+    let plan = view(EARLIER).plan().unwrap();
+    assert_eq!(
+        plan.to_string(),
+        format!(
+            "folder     racks/x\n\
+             send       a.efi (3 bytes, 1 of them are there)\n\
+             replace    b.efi (6 bytes)\n\
+             unchanged  c.efi (4 bytes)\n\
+             send       racks/x/a.efi (4 bytes)\n\
+             clean up   {stale}\n\
+             obsolete   mine.efi (stays without `--prune`)\n\
+             obsolete   old.efi (stays without `--prune`)\n\
+             2 to send, 1 to replace, 1 unchanged: 12 bytes\n"
+        )
+    );
+    let prune = Choices { prune: true, ..EARLIER };
+    // It has another time, and the size that it had.
+    assert_eq!(view(prune).to_read(), [("mine.efi".into(), file("mine", 8))]);
+    let text = view(prune).plan().unwrap().to_string();
+    assert!(
+        text.contains("\nprune      old.efi\nchanged    mine.efi (stays: it is not what was put there)\n"),
+        "{text}"
+    );
+    let all = Choices { read_all: true, ..EARLIER };
+    let names: Vec<_> = view(all).to_read().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(names, ["b.efi", "c.efi"]);
+}
+
+#[test]
+fn what_is_looked_at_is_what_may_be_ours() {
+    let wanted = wanted(&[("racks/x/a.efi", "new")]);
+    let past = Past::new(None, record(&[("b.efi", "old")]));
+    let partial = |path: &str, text: &str| paths::partial_of(path.into(), &Content::of(text.as_bytes()).sha256);
+    let mut looked = interest(&wanted, &past);
+    looked.sort();
+    let mut due: Vec<Utf8PathBuf> = ["b.efi", "racks", "racks/x", "racks/x/a.efi"].map(Utf8PathBuf::from).into();
+    due.extend([partial("b.efi", "old"), partial("racks/x/a.efi", "new"), paths::partial_record()]);
+    due.sort();
+    assert_eq!(looked, due);
+}
+
+#[test]
+fn a_manifest_that_leads_elsewhere_is_not_followed() {
+    let hostile = manifest(&[("../etc/passwd", "root"), ("/etc/shadow", "x"), ("racks/./a", "y"), ("fine.efi", "z")]);
+    let past = Past::new(Some(Ok(hostile.to_json().into_bytes())), Record::default());
+    let names: BTreeSet<&str> = past.all().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), [paths::SHA256SUMS, "fine.efi", paths::MANIFEST]);
+}
+
+#[test]
+fn what_is_no_file_stands_in_the_way() {
+    let wanted = wanted(&[("racks/x/a.efi", "new")]);
+    let past = Past::default();
+    let link = Found { kind: FoundKind::Other, ..folder() };
+    for (found, error) in [
+        (("racks/x/a.efi", folder()), "`racks/x/a.efi` is a folder there, wanted a plain file"),
+        (("racks/x", link), "`racks/x` is a link or a device there, wanted a folder"),
+        (("racks", file("text", 1)), "`racks` is a file there, wanted a folder"),
+    ] {
+        let survey = survey(&[found]);
+        let view = View { wanted: &wanted, past: &past, survey: &survey, choices: EARLIER };
+        let hint = "\nhint: move it away, or choose another folder";
+        assert_eq!(view.plan().unwrap_err().to_string(), format!("{error}{hint}"));
+    }
+}
+
+#[test]
+fn a_place_that_tells_no_times_is_read() {
+    let wanted = wanted(&[("a.efi", "new"), ("b.efi", "other")]);
+    let past = Past::new(None, record(&[("a.efi", "new")]));
+    let timeless = |text| Found { modified: None, ..file(text, 0) };
+    let mut survey = survey(&[("a.efi", timeless("new")), ("b.efi", timeless("some"))]);
+    let view = View { wanted: &wanted, past: &past, survey: &survey, choices: EARLIER };
+    // Of another size than any that is known, it can only be somebody else's.
+    assert_eq!(view.to_read(), [("a.efi".into(), timeless("new"))]);
+    survey.read.insert("a.efi".into(), (timeless("new"), Content::of(b"new").sha256));
+    let view = View { wanted: &wanted, past: &past, survey: &survey, choices: EARLIER };
+    assert_eq!(view.to_read(), []);
+    let plan = view.plan().unwrap();
+    assert_eq!((plan.files[0].step, plan.strangers), (Step::Unchanged, vec!["b.efi".into()]));
+}
+
+#[test]
+fn folders_go_where_nothing_wanted_is_below_them() {
+    let wanted = wanted(&[("racks/x/a.efi", "new")]);
+    let past = Past::new(None, record(&[("racks/x/old.efi", "1"), ("racks/y/z/old.efi", "2")]));
+    let survey = survey(&[
+        ("racks", folder()),
+        ("racks/x", folder()),
+        ("racks/y", folder()),
+        ("racks/y/z", folder()),
+        ("racks/x/old.efi", file("1", 7)),
+        ("racks/y/z/old.efi", file("2", 7)),
+    ]);
+    let view = View { wanted: &wanted, past: &past, survey: &survey, choices: Choices { prune: true, ..EARLIER } };
+    let plan = view.plan().unwrap();
+    assert_eq!(plan.prune, ["racks/x/old.efi", "racks/y/z/old.efi"]);
+    assert_eq!(plan.emptied, ["racks/y/z", "racks/y"]);
+}

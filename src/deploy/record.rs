@@ -1,0 +1,99 @@
+//! The record of a deployment: what was put where, and what the place said then of its time. It stands among the
+//! files that it tells of.
+//!
+//! A file is in the record before it is at the place, so that whatever was put there is known again, also after a
+//! connection was cut. Where there is no record, nothing goes wrong: files are read back instead.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Content;
+use crate::tree::manifest::GENERATOR;
+use crate::tree::verify::is_inside;
+
+/// The version of the record's form.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What was put at a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Record {
+    schema_version: u32,
+    generator: String,
+    /// Each file.
+    pub files: BTreeMap<Utf8PathBuf, Deployed>,
+}
+
+/// A file that was put at a place, or was going to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployed {
+    /// Its content.
+    #[serde(flatten)]
+    pub content: Content,
+    /// When it was changed, as the place counts; where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub modified: Option<u64>,
+    /// What was going to take its place.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next: Option<Content>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { schema_version: SCHEMA_VERSION, generator: GENERATOR.to_owned(), files: BTreeMap::new() }
+    }
+}
+
+impl Record {
+    /// Reads a record. What is none, or of another version, says nothing; nor does a path that leads elsewhere.
+    #[must_use]
+    pub fn parse(json: &[u8]) -> Self {
+        let record = serde_json::from_slice(json).unwrap_or_else(|_| Self::default());
+        if record.schema_version != SCHEMA_VERSION || record.generator != GENERATOR {
+            return Self::default();
+        }
+        Self { files: record.files.into_iter().filter(|(path, _)| is_inside(path)).collect(), ..record }
+    }
+
+    /// As text.
+    ///
+    /// # Panics
+    ///
+    /// Never: the keys are strings.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("the keys are strings");
+        text.push('\n');
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_and_nonsense_says_nothing() {
+        let mut record = Record::default();
+        let content = Content::of(b"loader");
+        record.files.insert("sites/a/ipxe.efi".into(), Deployed { content, modified: Some(1_700_000_000), next: None });
+        record.files.insert("ipxe.efi".into(), Deployed { content, modified: None, next: Some(Content::of(b"next")) });
+        let json = record.to_json();
+        assert_eq!(Record::parse(json.as_bytes()), record);
+        for nonsense in [
+            "",
+            "<html>",
+            &json[..json.len() / 2],
+            &json.replace("\"schema-version\": 1", "\"schema-version\": 2"),
+            &json.replace("netboot_loaders", "another"),
+        ] {
+            assert_eq!(Record::parse(nonsense.as_bytes()), Record::default(), "{nonsense}");
+        }
+        for elsewhere in ["../ipxe.efi", "/etc/passwd", "sites//a", ""] {
+            let told = json.replace("sites/a/ipxe.efi", elsewhere);
+            assert_eq!(Record::parse(told.as_bytes()).files.len(), 1, "{elsewhere}");
+        }
+    }
+}

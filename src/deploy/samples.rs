@@ -1,0 +1,201 @@
+//! Trees and a place for unit tests. The place is in memory, and its connection can be cut between any two things
+//! that are done there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use tempfile::TempDir;
+
+use super::place::{Error, Found, FoundKind, Place};
+use crate::digest::{Content, Sha256Digest};
+use crate::paths;
+use crate::stamp::digest::CommitId;
+use crate::tree::checked::CheckedTree;
+use crate::tree::header::Kind;
+use crate::tree::manifest::{File, GENERATOR, Generator, Ipxe, Manifest};
+
+/// A manifest of files with these contents.
+pub fn manifest(files: &[(&str, &str)]) -> Manifest {
+    let file = |(path, content): &(&str, &str)| {
+        let Content { sha256, size } = Content::of(content.as_bytes());
+        let path = Utf8PathBuf::from(*path);
+        File { path, size, sha256, kind: Kind::Data, arch: None, site: None, same_as: None, ipxe: None, member: None }
+    };
+    Manifest {
+        schema_version: 1,
+        generator: Generator { name: GENERATOR.into(), version: "1".into() },
+        ipxe: Ipxe {
+            version: "2.0.0".into(),
+            commit: "1".repeat(40).parse::<CommitId>().unwrap(),
+            tree: "2".repeat(40).parse().unwrap(),
+            content_sha256: Sha256Digest::of(b"content"),
+            source_date_epoch: 1,
+            patches: Vec::new(),
+            embedded_name: "embedded.ipxe".into(),
+        },
+        syslinux: None,
+        toolchain: Vec::new(),
+        configurations: Vec::new(),
+        files: files.iter().map(file).collect(),
+    }
+}
+
+/// A tree of files with these contents; it goes with the folder.
+pub fn tree(files: &[(&str, &str)]) -> (TempDir, CheckedTree) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Utf8Path::from_path(folder.path()).unwrap().join("tree");
+    let manifest = manifest(files);
+    let (json, sums) = (manifest.to_json(), manifest.sha256sums());
+    for (path, content) in files.iter().copied().chain([(paths::MANIFEST, json.as_str()), (paths::SHA256SUMS, &sums)]) {
+        crate::fs::write_atomic(&root.join(path), content.as_bytes()).unwrap();
+    }
+    let tree = CheckedTree::open(&root, &root).unwrap();
+    (folder, tree)
+}
+
+/// A place in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Shelf {
+    /// Its files, with the time of each.
+    pub files: BTreeMap<Utf8PathBuf, (Vec<u8>, u64)>,
+    /// Its folders; the empty path is the place itself.
+    pub folders: BTreeSet<Utf8PathBuf>,
+    /// What is neither.
+    pub links: BTreeSet<Utf8PathBuf>,
+    /// After how many moments the connection is cut; never where `None`. Everything that is done has a moment
+    /// before it and one after it.
+    pub patience: Option<usize>,
+    /// A file in which every byte that is written is spoiled.
+    pub spoils: Option<Utf8PathBuf>,
+    /// What was read so far, in bytes.
+    pub read: u64,
+    /// What was written so far, in bytes.
+    pub written: u64,
+    /// The time of the last change.
+    pub clock: u64,
+}
+
+/// How much is written at once.
+const PIECE: usize = 60;
+
+impl Shelf {
+    /// A place with files of somebody.
+    pub fn with(files: &[(&str, &str)]) -> Self {
+        let mut shelf = Self { clock: 1_000, ..Self::default() };
+        shelf.folders.insert("".into());
+        for (path, content) in files {
+            shelf.clock += 1;
+            shelf.files.insert((*path).into(), (content.as_bytes().to_vec(), shelf.clock));
+            shelf.folders.extend(Utf8Path::new(path).ancestors().skip(1).map(Utf8Path::to_owned));
+        }
+        shelf
+    }
+
+    /// The content of a file.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.files.get(Utf8Path::new(path)).map(|(content, _)| std::str::from_utf8(content).unwrap())
+    }
+
+    /// The names of all files.
+    pub fn names(&self) -> Vec<&str> {
+        self.files.keys().map(|path| path.as_str()).collect()
+    }
+
+    fn moment(&mut self) -> Result<(), Error> {
+        if let Some(patience) = &mut self.patience {
+            *patience = patience.checked_sub(1).ok_or(Error::Lost { words: vec!["cut".into()] })?;
+        }
+        Ok(())
+    }
+
+    fn done<T>(&mut self, value: T) -> Result<T, Error> {
+        self.moment().map(|()| value)
+    }
+}
+
+impl Place for Shelf {
+    fn is_there(&mut self) -> Result<bool, Error> {
+        self.moment()?;
+        Ok(self.folders.contains(Utf8Path::new("")))
+    }
+
+    fn look(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
+        self.moment()?;
+        let plain = |kind| Found { kind, size: 0, modified: Some(1) };
+        let look = |path: &Utf8PathBuf| {
+            let file = self.files.get(path).map(|(content, modified)| Found {
+                kind: FoundKind::File,
+                size: content.len() as u64,
+                modified: Some(*modified),
+            });
+            let folder = self.folders.contains(path).then(|| plain(FoundKind::Folder));
+            self.links.contains(path).then(|| plain(FoundKind::Other)).or(file).or(folder)
+        };
+        Ok(paths.iter().map(look).collect())
+    }
+
+    fn read(&mut self, path: &Utf8Path, range: Range<u64>, take: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        let content = self.files[path].0.clone();
+        let end = content.len().min(usize::try_from(range.end).unwrap());
+        for piece in content[usize::try_from(range.start).unwrap()..end].chunks(PIECE) {
+            self.moment()?;
+            self.read += piece.len() as u64;
+            take(piece);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, path: &Utf8Path, data: &[u8], offset: u64, done: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        self.moment()?;
+        let folder = path.parent().unwrap();
+        assert!(self.folders.contains(folder), "there is no folder for {path}");
+        let offset = usize::try_from(offset).unwrap();
+        self.clock += 1;
+        let (clock, spoils) = (self.clock, self.spoils.as_deref() == Some(path));
+        self.files.entry(path.to_owned()).or_default().1 = clock;
+        // Nobody goes on with half a record.
+        let size = if *path == paths::partial_record() { data.len() } else { PIECE };
+        for (index, piece) in data.chunks(size).enumerate() {
+            let file = &mut self.files.get_mut(path).unwrap().0;
+            let start = offset + index * size;
+            file.resize(file.len().max(start + piece.len()), 0);
+            file[start..start + piece.len()].copy_from_slice(piece);
+            if spoils {
+                file[start] ^= 1;
+            }
+            self.written += piece.len() as u64;
+            self.moment()?;
+            done(piece.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<(), Error> {
+        self.moment()?;
+        let file = self.files.remove(from).unwrap();
+        self.files.insert(to.to_owned(), file);
+        self.done(())
+    }
+
+    fn remove(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        self.moment()?;
+        self.files.remove(path);
+        self.done(())
+    }
+
+    fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        self.moment()?;
+        assert!(self.folders.insert(path.to_owned()), "{path} is there");
+        self.done(())
+    }
+
+    fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        self.moment()?;
+        let mut inside = self.files.keys().chain(&self.folders).filter(|other| other.parent() == Some(path));
+        if inside.next().is_none() {
+            self.folders.remove(path);
+        }
+        self.done(())
+    }
+}

@@ -1,0 +1,179 @@
+//! What ssh says when it fails: a cause with a remedy, and its own words.
+
+use std::fmt;
+
+use crate::deploy::target::Address;
+
+/// How a connection failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub cause: Cause,
+    address: Address,
+    words: Vec<String>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The server has another key than the one that is known.
+    OtherHostKey,
+    /// The server has a key that nobody has accepted.
+    UnknownHostKey,
+    /// The server does not let this user in.
+    Denied,
+    /// Nobody answers.
+    Unreachable,
+    /// The server has no SFTP, or has it for others only.
+    NoSftp,
+    /// The connection ended while it was being made. It may come back.
+    Dropped,
+    /// Anything else.
+    Other,
+}
+
+/// What ssh says in each case. The first that fits counts: it may say more afterwards.
+const SIGNS: [(Cause, &[&str]); 6] = [
+    (Cause::OtherHostKey, &["HOST IDENTIFICATION HAS CHANGED"]),
+    (Cause::UnknownHostKey, &["Host key verification failed"]),
+    (Cause::NoSftp, &["subsystem request failed"]),
+    (Cause::Denied, &["Permission denied", "Too many authentication failures"]),
+    (Cause::Unreachable, &["Could not resolve hostname", "connect to host"]),
+    (
+        Cause::Dropped,
+        &[
+            "Connection reset",
+            "Connection closed",
+            "closed by remote host",
+            "exchange_identification",
+            "timed out",
+            "Timeout, server",
+            "Broken pipe",
+        ],
+    ),
+];
+
+impl Failure {
+    /// Why ssh has ended before the server at `address` has greeted, by all that it said.
+    #[must_use]
+    pub fn diagnose(address: &Address, words: Vec<String>) -> Self {
+        // A frame of such signs stands around what is important.
+        let words: Vec<String> = words.into_iter().filter(|line| line.chars().any(|c| !"@ \t".contains(c))).collect();
+        let said = |sign: &&str| words.iter().any(|line| line.contains(sign));
+        let cause = SIGNS.iter().find(|(_, signs)| signs.iter().any(said)).map(|(cause, _)| *cause);
+        let cause = cause.unwrap_or(if words.is_empty() { Cause::Dropped } else { Cause::Other });
+        Self { cause, address: address.clone(), words }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (login, hand) = (self.address.login(), self.address.by_hand());
+        let host = self.address.host();
+        let words = quoted(&self.words);
+        match self.cause {
+            Cause::OtherHostKey => write!(
+                f,
+                "the host key of `{host}` is not the one that is known{words}\n\
+                 hint: where the device was reset or replaced, compare the fingerprint with what it shows itself, \
+                 then forget the old key with `ssh-keygen -R '{}'`",
+                self.address.known_as()
+            ),
+            Cause::UnknownHostKey => write!(
+                f,
+                "the host key of `{host}` is not known, and nobody has accepted it{words}\n\
+                 hint: connect once with `{hand}`, and compare the fingerprint that it shows"
+            ),
+            Cause::Denied => write!(
+                f,
+                "`{login}` cannot log in{words}\n\
+                 hint: see that `{hand}` gets in; a key of its own is named with `--ssh-option IdentityFile=FILE`"
+            ),
+            Cause::Unreachable => {
+                write!(f, "`{host}` cannot be reached{words}\nhint: check the address, and that SSH is on there")
+            }
+            Cause::NoSftp => write!(
+                f,
+                "`{login}` has no SFTP on the server{words}\n\
+                 hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, \
+                 OpenSSH a line `Subsystem sftp internal-sftp`"
+            ),
+            Cause::Dropped => write!(
+                f,
+                "`{host}` ended the connection{words}\n\
+                 hint: run the command again; where that does not help, see what `{hand}` says"
+            ),
+            Cause::Other => {
+                write!(f, "`ssh` does not connect with `{host}`{words}\nhint: see what `{hand}` says")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Lines as they were said.
+pub(in crate::deploy) fn quoted(words: &[String]) -> String {
+    words.iter().map(|line| format!("\n  | {line}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::target::Target;
+
+    #[test]
+    fn each_failure_gets_its_name_its_words_and_a_remedy() {
+        let Ok(Target::Sftp(address)) = "sftp://admin@router:2222/tftp".parse() else { panic!("no address") };
+        let said = |lines: &[&str]| {
+            let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+            Failure::diagnose(&address, lines).to_string()
+        };
+        assert_eq!(
+            said(&[
+                "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@",
+                "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @",
+                "Host key verification failed.",
+            ]),
+            "the host key of `router` is not the one that is known\n  \
+             | @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n  | Host key verification failed.\n\
+             hint: where the device was reset or replaced, compare the fingerprint with what it shows itself, \
+             then forget the old key with `ssh-keygen -R '[router]:2222'`"
+        );
+        assert_eq!(
+            said(&[
+                "No ED25519 host key is known for router and you have requested strict checking.",
+                "Host key verification failed."
+            ]),
+            "the host key of `router` is not known, and nobody has accepted it\n  \
+             | No ED25519 host key is known for router and you have requested strict checking.\n  \
+             | Host key verification failed.\n\
+             hint: connect once with `ssh -p 2222 admin@router`, and compare the fingerprint that it shows"
+        );
+        assert_eq!(
+            said(&["admin@router: Permission denied (publickey)."]),
+            "`admin@router` cannot log in\n  | admin@router: Permission denied (publickey).\n\
+             hint: see that `ssh -p 2222 admin@router` gets in; a key of its own is named with `--ssh-option IdentityFile=FILE`"
+        );
+        assert_eq!(
+            said(&["ssh: connect to host router port 2222: Connection timed out"]),
+            "`router` cannot be reached\n  | ssh: connect to host router port 2222: Connection timed out\n\
+             hint: check the address, and that SSH is on there"
+        );
+        assert_eq!(
+            said(&["subsystem request failed on channel 0"]),
+            "`admin@router` has no SFTP on the server\n  | subsystem request failed on channel 0\n\
+             hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, OpenSSH a line `Subsystem sftp internal-sftp`"
+        );
+        assert_eq!(
+            said(&["Connection closed by 192.0.2.1 port 2222"]),
+            "`router` ended the connection\n  | Connection closed by 192.0.2.1 port 2222\n\
+             hint: run the command again; where that does not help, see what `ssh -p 2222 admin@router` says"
+        );
+        assert_eq!(
+            said(&["command-line: line 0: Bad configuration option: x"]),
+            "`ssh` does not connect with `router`\n  | command-line: line 0: Bad configuration option: x\n\
+             hint: see what `ssh -p 2222 admin@router` says"
+        );
+    }
+}

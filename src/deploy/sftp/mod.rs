@@ -1,0 +1,216 @@
+//! A folder on a server that speaks SFTP, be it one without a shell: `RouterOS` has nothing else.
+//!
+//! Every request is in version 3 of the protocol, as OpenSSH's own `sftp` sends it. Nothing beyond that is asked of a
+//! server that has not announced it.
+
+mod client;
+pub mod failure;
+pub mod ssh;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::ops::Range;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use self::client::Client;
+use self::ssh::{Connection, Ssh};
+use self::wire::{Attributes, Request, Status, code};
+use super::place::{Error, Found, FoundKind, Place, Reason, Subject};
+use super::target::Address;
+use crate::progress::Progress;
+
+/// The bits of a mode that say what something is, and their values.
+const KIND: u32 = 0o170_000;
+const FOLDER: u32 = 0o040_000;
+const PLAIN: u32 = 0o100_000;
+
+/// The folder, for as long as there is a connection.
+pub struct Sftp<'p> {
+    connection: Connection<'p>,
+    address: Address,
+}
+
+impl<'p> Sftp<'p> {
+    /// Connects with the server of `address`.
+    ///
+    /// # Errors
+    ///
+    /// [`ssh::Error`].
+    pub fn open(ssh: &Ssh, address: &Address, progress: &'p dyn Progress) -> Result<Self, ssh::Error> {
+        Ok(Self { connection: Connection::open(ssh, address, progress)?, address: address.clone() })
+    }
+
+    /// A path as the server takes it.
+    fn at(&self, path: &Utf8Path) -> String {
+        match (self.address.path().trim_end_matches('/'), path.as_str()) {
+            ("", "") if self.address.path().is_empty() => ".".to_owned(),
+            ("", "") => "/".to_owned(),
+            (root, "") => root.to_owned(),
+            ("", path) if self.address.path().is_empty() => path.to_owned(),
+            (root, path) => format!("{root}/{path}"),
+        }
+    }
+
+    /// What came of a request that was to do `action` to the path `there`.
+    fn explain<T>(&mut self, action: &'static str, there: &str, result: Result<T, client::Error>) -> Result<T, Error> {
+        result.map_err(|error| match error {
+            client::Error::Gone => Error::Lost { words: self.connection.last_words() },
+            client::Error::Silent => {
+                let mut words = self.connection.last_words();
+                words.push("the server has said nothing for two minutes".to_owned());
+                Error::Lost { words }
+            }
+            client::Error::Cancelled => Error::Cancelled,
+            client::Error::NotSftp(found) => Error::NotSftp { host: self.address.host().to_owned(), found },
+            client::Error::Refused(status) => self.refused(action, there, &status),
+        })
+    }
+
+    fn refused(&self, action: &'static str, there: &str, status: &Status) -> Error {
+        let (reason, plain) = match status.code {
+            code::NO_SUCH_FILE => (Reason::Missing, "no such file"),
+            code::PERMISSION_DENIED => (Reason::Denied, "permission denied"),
+            code::UNSUPPORTED => (Reason::Unsupported, "the server cannot do that"),
+            _ => (Reason::Unknown, "failure"),
+        };
+        let said = match status.message.as_str() {
+            message if message.is_empty() || message.eq_ignore_ascii_case(plain) => plain.to_owned(),
+            message => format!("{plain} ({message})"),
+        };
+        let subject = Subject { path: there.to_owned(), host: Some(self.address.login()) };
+        Error::Refused { action, subject, reason, said }
+    }
+
+    /// The same error, unless it is that the disk is full: the protocol has no code for that.
+    fn or_full(&mut self, error: Error, wanted: u64) -> Error {
+        match error {
+            Error::Refused { action, subject, reason: Reason::Unknown, said } => {
+                let room = self.connection.client.space(&self.at("".into()));
+                match room.filter(|room| *room < wanted) {
+                    Some(room) => {
+                        let said = format!("found room for {room} bytes, wanted {wanted}");
+                        Error::Refused { action, subject, reason: Reason::Full, said }
+                    }
+                    None => Error::Refused { action, subject, reason: Reason::Unknown, said },
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+impl Place for Sftp<'_> {
+    fn is_there(&mut self) -> Result<bool, Error> {
+        let root = self.at("".into());
+        let found = self.connection.client.stat(&root);
+        match self.explain("look at", &root, found)? {
+            None => Ok(false),
+            Some(attributes) if attributes.mode.is_none() || kind(attributes) == FoundKind::Folder => Ok(true),
+            Some(_) => {
+                let status = Status { code: code::FAILURE, message: "not a folder".to_owned() };
+                Err(self.refused("use", &root, &status))
+            }
+        }
+    }
+
+    fn look(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
+        let there: Vec<String> = paths.iter().map(|path| self.at(path)).collect();
+        let answers = self.connection.client.lstat(&there);
+        let root = self.at("".into());
+        let answers = self.explain("look into", &root, answers)?;
+        Ok(answers.into_iter().map(|answer| answer.map(found)).collect())
+    }
+
+    fn read(&mut self, path: &Utf8Path, range: Range<u64>, take: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        let there = self.at(path);
+        let read = self.connection.client.read_file(&there, range, take);
+        self.explain("read", &there, read)
+    }
+
+    fn write(&mut self, path: &Utf8Path, data: &[u8], offset: u64, done: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        let there = self.at(path);
+        let mut left = data.len() as u64;
+        let written = self.connection.client.write_file(&there, data, offset, &mut |count| {
+            left -= count;
+            done(count);
+        });
+        self.explain("write", &there, written).map_err(|error| self.or_full(error, left))
+    }
+
+    fn rename(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<(), Error> {
+        let (old, new) = (self.at(from), self.at(to));
+        let client = &mut self.connection.client;
+        let renamed = if client.extensions.posix_rename {
+            client.ask(&Request::PosixRename { from: &old, to: &new })
+        } else {
+            rename_over(client, &old, &new)
+        };
+        self.explain("replace", &new, renamed)
+    }
+
+    fn remove(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        let there = self.at(path);
+        let removed = match self.connection.client.ask(&Request::Remove { path: &there }) {
+            Err(client::Error::Refused(status)) if status.code == code::NO_SUCH_FILE => Ok(()),
+            other => other,
+        };
+        self.explain("remove", &there, removed)
+    }
+
+    fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        let there = self.at(path);
+        // What is above the place itself may be missing, too.
+        let above = there.match_indices('/').map(|(end, _)| &there[..end]);
+        for folder in above.filter(|folder| path.as_str().is_empty() && !folder.is_empty()) {
+            let made = match self.connection.client.stat(folder) {
+                Ok(None) => self.connection.client.ask(&Request::MakeFolder { path: folder }),
+                other => other.map(drop),
+            };
+            self.explain("make the folder", folder, made)?;
+        }
+        let made = self.connection.client.ask(&Request::MakeFolder { path: &there });
+        self.explain("make the folder", &there, made)
+    }
+
+    fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        let there = self.at(path);
+        let removed = match self.connection.client.ask(&Request::RemoveFolder { path: &there }) {
+            // It has something in it, or is gone. The protocol has no code for the former.
+            Err(client::Error::Refused(_)) => Ok(()),
+            other => other,
+        };
+        self.explain("remove the folder", &there, removed)
+    }
+}
+
+/// Renames a file where the server does not say that the old one gives way. With some servers it does; with others it
+/// has to be removed, and then there is no file for a moment.
+fn rename_over(client: &mut Client<'_>, old: &str, new: &str) -> Result<(), client::Error> {
+    let request = Request::Rename { from: old, to: new };
+    match client.ask(&request) {
+        Err(client::Error::Refused(status)) if [code::FAILURE, code::FILE_EXISTS].contains(&status.code) => {
+            if client.stat(new)?.is_none() {
+                return Err(client::Error::Refused(status));
+            }
+            client.ask(&Request::Remove { path: new })?;
+            client.ask(&request)
+        }
+        other => other,
+    }
+}
+
+fn found(attributes: Attributes) -> Found {
+    let modified = attributes.modified.map(u64::from);
+    Found { kind: kind(attributes), size: attributes.size.unwrap_or(0), modified }
+}
+
+/// A server that does not say what something is has plain files there.
+fn kind(attributes: Attributes) -> FoundKind {
+    match attributes.mode.map(|mode| mode & KIND) {
+        Some(FOLDER) => FoundKind::Folder,
+        Some(PLAIN | 0) | None => FoundKind::File,
+        Some(_) => FoundKind::Other,
+    }
+}

@@ -1,0 +1,345 @@
+//! SFTP version 3 on the wire, as draft-ietf-secsh-filexfer-02 and OpenSSH's extensions have it: requests become
+//! bytes, and bytes become replies. Knows no connection.
+
+/// The version that is spoken. `RouterOS` and OpenSSH know no other.
+pub(super) const VERSION: u32 = 3;
+
+/// A request for one thing. Paths are as the server takes them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Request<'a> {
+    /// A handle of an existing file, to read it.
+    OpenToRead { path: &'a str },
+    /// A handle of a file, to write it; made where it does not exist.
+    OpenToWrite { path: &'a str },
+    /// The end of a handle.
+    Close { handle: &'a [u8] },
+    /// A piece of a file.
+    Read { handle: &'a [u8], offset: u64, length: u32 },
+    /// A piece into a file.
+    Write { handle: &'a [u8], offset: u64, data: &'a [u8] },
+    /// What stands at a path; a link is a link.
+    Lstat { path: &'a str },
+    /// What stands at a path; a link is what it leads to.
+    Stat { path: &'a str },
+    /// That there be no such file.
+    Remove { path: &'a str },
+    /// A new folder.
+    MakeFolder { path: &'a str },
+    /// That there be no such folder; it has to be empty.
+    RemoveFolder { path: &'a str },
+    /// Another name. Whether a file of that name gives way, each server decides for itself.
+    Rename { from: &'a str, to: &'a str },
+    /// Another name, for which a file of that name gives way in the same moment.
+    PosixRename { from: &'a str, to: &'a str },
+    /// That what was written be on the disk.
+    Fsync { handle: &'a [u8] },
+    /// How much room there is.
+    Space { path: &'a str },
+}
+
+/// What the server answers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// That it is done, or why not.
+    Status(Status),
+    /// A handle.
+    Handle(Vec<u8>),
+    /// A piece of a file.
+    Data(Vec<u8>),
+    /// What stands at a path.
+    Attributes(Attributes),
+    /// The answer to an extension.
+    Extended(Vec<u8>),
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Status {
+    /// One of [`code`], or of a later version of the protocol.
+    pub code: u32,
+    /// In the server's words.
+    pub message: String,
+}
+
+/// The codes of a [`Status`].
+pub(super) mod code {
+    pub const OK: u32 = 0;
+    pub const END_OF_FILE: u32 = 1;
+    pub const NO_SUCH_FILE: u32 = 2;
+    pub const PERMISSION_DENIED: u32 = 3;
+    pub const FAILURE: u32 = 4;
+    pub const UNSUPPORTED: u32 = 8;
+    /// Of later versions; some servers say it all the same.
+    pub const FILE_EXISTS: u32 = 11;
+}
+
+/// What a server says of a file, as far as it says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Attributes {
+    /// In bytes.
+    pub size: Option<u64>,
+    /// The kind and the permissions.
+    pub mode: Option<u32>,
+    /// When it was changed, in seconds.
+    pub modified: Option<u32>,
+}
+
+/// The extensions that are used where a server announces them. One that does not is never asked: `RouterOS` does not
+/// find its way back after a request that it does not know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Extensions {
+    /// [`Request::PosixRename`].
+    pub posix_rename: bool,
+    /// [`Request::Fsync`].
+    pub fsync: bool,
+    /// [`Request::Space`].
+    pub space: bool,
+}
+
+const POSIX_RENAME: &[u8] = b"posix-rename@openssh.com";
+const FSYNC: &[u8] = b"fsync@openssh.com";
+const STATVFS: &[u8] = b"statvfs@openssh.com";
+
+/// Bits of a request for a handle: read, write, create.
+const READ: u32 = 0x01;
+const WRITE: u32 = 0x02;
+const CREATE: u32 = 0x08;
+
+/// Bits that say which attributes follow.
+const SIZE: u32 = 0x01;
+const OWNERS: u32 = 0x02;
+const PERMISSIONS: u32 = 0x04;
+const TIMES: u32 = 0x08;
+
+/// What a new file and a new folder may be used for, before the server's umask.
+const FILE_MODE: u32 = 0o644;
+const FOLDER_MODE: u32 = 0o755;
+
+/// The first thing that a client says.
+pub(super) fn init() -> Vec<u8> {
+    Packet::bare(1).number(VERSION).finish()
+}
+
+impl Request<'_> {
+    /// The request as bytes; `id` comes back with its reply.
+    pub(super) fn packet(&self, id: u32) -> Vec<u8> {
+        let packet = |kind| Packet::bare(kind).number(id);
+        let extended = |name| packet(200).bytes(name);
+        match *self {
+            Self::OpenToRead { path } => packet(3).text(path).number(READ).number(0),
+            // Never cut: what is there was begun with the same content, or is removed before.
+            Self::OpenToWrite { path } => {
+                packet(3).text(path).number(WRITE | CREATE).number(PERMISSIONS).number(FILE_MODE)
+            }
+            Self::Close { handle } => packet(4).bytes(handle),
+            Self::Read { handle, offset, length } => packet(5).bytes(handle).offset(offset).number(length),
+            Self::Write { handle, offset, data } => packet(6).bytes(handle).offset(offset).bytes(data),
+            Self::Lstat { path } => packet(7).text(path),
+            Self::Remove { path } => packet(13).text(path),
+            Self::MakeFolder { path } => packet(14).text(path).number(PERMISSIONS).number(FOLDER_MODE),
+            Self::RemoveFolder { path } => packet(15).text(path),
+            Self::Stat { path } => packet(17).text(path),
+            Self::Rename { from, to } => packet(18).text(from).text(to),
+            Self::PosixRename { from, to } => extended(POSIX_RENAME).text(from).text(to),
+            Self::Fsync { handle } => extended(FSYNC).bytes(handle),
+            Self::Space { path } => extended(STATVFS).text(path),
+        }
+        .finish()
+    }
+}
+
+/// Bytes that become a packet.
+struct Packet(Vec<u8>);
+
+impl Packet {
+    fn bare(kind: u8) -> Self {
+        Self(vec![0, 0, 0, 0, kind])
+    }
+
+    fn number(mut self, number: u32) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    fn offset(mut self, offset: u64) -> Self {
+        self.0.extend_from_slice(&offset.to_be_bytes());
+        self
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        self = self.number(length(bytes));
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        let length = length(&self.0[4..]);
+        self.0[..4].copy_from_slice(&length.to_be_bytes());
+        self.0
+    }
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("a piece of a file and a path are far below 4 GiB")
+}
+
+/// What a packet is made of, taken one after the other; `None` where it ends too early.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        self.take(4)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    fn offset(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = self.number()?;
+        self.take(usize::try_from(length).ok()?)
+    }
+
+    fn attributes(&mut self) -> Option<Attributes> {
+        let flags = self.number()?;
+        let mut found = Attributes::default();
+        if flags & SIZE != 0 {
+            found.size = Some(self.offset()?);
+        }
+        if flags & OWNERS != 0 {
+            self.take(8)?;
+        }
+        if flags & PERMISSIONS != 0 {
+            found.mode = Some(self.number()?);
+        }
+        if flags & TIMES != 0 {
+            let _accessed = self.number()?;
+            found.modified = Some(self.number()?);
+        }
+        Some(found)
+    }
+}
+
+/// What the server says first: its version, and what it can do besides. `None` where it is something else.
+pub(super) fn version(packet: &[u8]) -> Option<(u32, Extensions)> {
+    let mut fields = Fields(packet);
+    if fields.byte()? != 2 {
+        return None;
+    }
+    let version = fields.number()?;
+    let mut extensions = Extensions::default();
+    while let Some((name, data)) = fields.bytes().and_then(|name| Some((name, fields.bytes()?))) {
+        match (name, data) {
+            (POSIX_RENAME, b"1") => extensions.posix_rename = true,
+            (FSYNC, b"1") => extensions.fsync = true,
+            (STATVFS, b"2") => extensions.space = true,
+            _ => {}
+        }
+    }
+    Some((version, extensions))
+}
+
+/// A reply, and to which request. `None` where it is none.
+pub(super) fn reply(packet: &[u8]) -> Option<(u32, Reply)> {
+    let mut fields = Fields(packet);
+    let (kind, id) = (fields.byte()?, fields.number()?);
+    let reply = match kind {
+        101 => {
+            let code = fields.number()?;
+            // Old servers say the code alone.
+            let message = String::from_utf8_lossy(fields.bytes().unwrap_or_default()).into_owned();
+            Reply::Status(Status { code, message })
+        }
+        102 => Reply::Handle(fields.bytes()?.to_vec()),
+        103 => Reply::Data(fields.bytes()?.to_vec()),
+        105 => Reply::Attributes(fields.attributes()?),
+        201 => Reply::Extended(fields.0.to_vec()),
+        _ => return None,
+    };
+    Some((id, reply))
+}
+
+/// How many bytes a user may still write, by the answer to [`Request::Space`].
+pub(super) fn free_space(answer: &[u8]) -> Option<u64> {
+    let mut fields = Fields(answer);
+    let _block = fields.offset()?;
+    let unit = fields.offset()?;
+    fields.take(2 * 8)?;
+    unit.checked_mul(fields.offset()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_as_the_draft_has_them() {
+        assert_eq!(init(), [0, 0, 0, 5, 1, 0, 0, 0, 3]);
+        let open = Request::OpenToWrite { path: "a" }.packet(7);
+        assert_eq!(
+            open,
+            [&[0, 0, 0, 22, 3, 0, 0, 0, 7, 0, 0, 0, 1, b'a', 0, 0, 0, 10][..], &[0, 0, 0, 4, 0, 0, 1, 164]].concat()
+        );
+        let write = Request::Write { handle: b"h", offset: 258, data: b"xy" }.packet(1);
+        assert_eq!(
+            write,
+            [&[0, 0, 0, 24, 6, 0, 0, 0, 1, 0, 0, 0, 1, b'h'][..], &[0, 0, 0, 0, 0, 0, 1, 2], &[0, 0, 0, 2, b'x', b'y']]
+                .concat()
+        );
+        let rename = Request::PosixRename { from: "a", to: "b" }.packet(2);
+        assert_eq!(rename.len(), 4 + 5 + 4 + POSIX_RENAME.len() + 5 + 5);
+        assert_eq!(rename[4], 200);
+    }
+
+    #[test]
+    fn extensions_count_in_the_version_that_is_known() {
+        let greeting = |pairs: &[(&[u8], &str)]| {
+            let packet = Packet::bare(2).number(3);
+            pairs.iter().fold(packet, |packet, (name, data)| packet.bytes(name).text(data)).finish()[4..].to_vec()
+        };
+        assert_eq!(version(&greeting(&[])), Some((3, Extensions::default())));
+        let all = greeting(&[(b"limits@openssh.com", "1"), (POSIX_RENAME, "1"), (STATVFS, "2"), (FSYNC, "1")]);
+        assert_eq!(version(&all), Some((3, Extensions { posix_rename: true, fsync: true, space: true })));
+        assert_eq!(version(&greeting(&[(POSIX_RENAME, "2")])), Some((3, Extensions::default())));
+        assert_eq!(version(b"Last login: yesterday"), None);
+    }
+
+    #[test]
+    fn replies_are_read_and_what_is_none_is_not() {
+        let status = [101, 0, 0, 0, 9, 0, 0, 0, 3, 0, 0, 0, 2, b'n', b'o', 0, 0, 0, 0];
+        let refused = Status { code: code::PERMISSION_DENIED, message: "no".into() };
+        assert_eq!(reply(&status), Some((9, Reply::Status(refused))));
+        let terse = Status { code: code::OK, message: String::new() };
+        assert_eq!(reply(&status[..5]), None);
+        assert_eq!(reply(&[101, 0, 0, 0, 9, 0, 0, 0, 0]), Some((9, Reply::Status(terse))));
+        let times = [105, 0, 0, 0, 1, 0, 0, 0, 15, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let attributes = [&times[..], &[0, 0, 0x81, 0xa4, 0, 0, 0, 1, 0, 0, 0, 2]].concat();
+        let wanted = Attributes { size: Some(256), mode: Some(0o100_644), modified: Some(2) };
+        assert_eq!(reply(&attributes), Some((1, Reply::Attributes(wanted))));
+        assert_eq!(reply(&attributes[..attributes.len() - 1]), None);
+        assert_eq!(reply(&[103, 0, 0, 0, 1, 255, 255, 255, 255, 0]), None);
+        assert_eq!(reply(&[99, 0, 0, 0, 1]), None);
+    }
+
+    #[test]
+    fn room_is_that_of_a_user_and_not_of_root() {
+        let numbers: [u64; 6] = [4096, 1024, 1000, 500, 20, 0];
+        let answer: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
+        assert_eq!(free_space(&answer), Some(20 * 1024));
+        assert_eq!(free_space(&answer[..30]), None);
+    }
+}

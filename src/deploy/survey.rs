@@ -1,0 +1,48 @@
+//! Looks at a place: what stands where, and what is in files that nobody vouches for.
+
+use std::io::Write;
+
+use super::goods::Goods;
+use super::memory::{At, Memory};
+use super::place::{Error, Place};
+use super::plan::{Choices, Survey, View, interest};
+use crate::digest::Hasher;
+use crate::progress::{Kind, Progress, Task};
+
+/// What is found at `place`. Files that were read in an earlier attempt, and look the same, are not read again.
+pub(super) fn survey(
+    place: &mut dyn Place,
+    goods: &Goods<'_>,
+    memory: &mut Memory,
+    choices: Choices,
+    progress: &dyn Progress,
+) -> Result<Survey, Error> {
+    let paths = interest(&goods.files, &memory.past);
+    let there = place.is_there()?;
+    let looked = if there { place.look(&paths)? } else { Vec::new() };
+    let found = paths.into_iter().zip(looked).filter_map(|(path, found)| Some((path, found?))).collect();
+    let mut survey = Survey { there, found, read: memory.read.clone() };
+    let to_read = View { wanted: &goods.files, past: &memory.past, survey: &survey, choices }.to_read();
+    let total: u64 = to_read.iter().map(|(_, found)| found.size).sum();
+    let label = || format!("{} files that are there", to_read.len());
+    let mut task = (total > 0).then(|| Task::start(progress, Kind::Compare, label(), Some(total)));
+    for (path, found) in &to_read {
+        let mut hasher = Hasher::default();
+        memory.at = Some(At { path: path.clone(), what: "read", done: 0, size: found.size });
+        place.read(path, 0..found.size, &mut |piece| {
+            // A digest takes whatever it is given.
+            let _ = hasher.write_all(piece);
+            if let (Some(task), Some(at)) = (&mut task, &mut memory.at) {
+                task.add(piece.len() as u64);
+                at.done += piece.len() as u64;
+            }
+        })?;
+        memory.at = None;
+        memory.read.insert(path.clone(), (*found, hasher.finish()));
+    }
+    if let Some(task) = task {
+        task.finish(format!("{total} bytes read"));
+    }
+    survey.read.clone_from(&memory.read);
+    Ok(survey)
+}

@@ -1,0 +1,295 @@
+//! Where a deployment goes: a folder of this machine, or one on a server that speaks SFTP.
+
+use std::fmt;
+use std::str::FromStr;
+
+use camino::Utf8PathBuf;
+
+/// The place that receives a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A folder of this machine.
+    Folder(Utf8PathBuf),
+    /// A folder of a server.
+    Sftp(Address),
+}
+
+/// A folder on a server that speaks SFTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+    /// As the server takes it: absolute, or below the folder in which a session begins; empty for that folder.
+    path: String,
+}
+
+/// Why a text names no target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// Nothing, where a folder should be named.
+    #[error("wanted `sftp://user@host/path` or a folder")]
+    Empty,
+    /// Another scheme.
+    #[error("found the scheme `{0}`, wanted `sftp://user@host/path` or a folder")]
+    Scheme(String),
+    /// As scp has it.
+    #[error(
+        "wanted `sftp://{}/{}`; for a folder of that name, write `./{}`",
+        host,
+        path.trim_start_matches('/'),
+        format_args!("{host}:{path}")
+    )]
+    ScpStyle {
+        /// What stands before the colon.
+        host: String,
+        /// What stands behind it.
+        path: String,
+    },
+    /// A password.
+    #[error("found a password, wanted none: `ssh` uses keys, or asks for it")]
+    Password,
+    /// No user's name.
+    #[error("found the user `{0}`, wanted a name without blanks that does not begin with `-`")]
+    User(String),
+    /// No host.
+    #[error("found the host `{0}`, wanted a name, an IPv4 address, or an IPv6 address in brackets")]
+    Host(String),
+    /// No port.
+    #[error("found the port `{0}`, wanted a number from 1 to 65535")]
+    Port(String),
+    /// No path.
+    #[error(
+        "found no path, wanted one as in `sftp://user@host/tftp`; `/` alone is the root, `/~` where a login begins"
+    )]
+    NoPath,
+    /// A path that cannot be one.
+    #[error("found `{0}` in the address, wanted characters, or `%` with the two digits of one")]
+    Escape(String),
+}
+
+impl FromStr for Target {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return if scheme.eq_ignore_ascii_case("sftp") {
+                rest.parse().map(Self::Sftp)
+            } else {
+                Err(ParseError::Scheme(scheme.to_owned()))
+            };
+        }
+        match text.split_once(':') {
+            _ if text.is_empty() => Err(ParseError::Empty),
+            Some((host, path)) if !host.is_empty() && !host.contains('/') => {
+                Err(ParseError::ScpStyle { host: host.to_owned(), path: path.to_owned() })
+            }
+            _ => Ok(Self::Folder(text.into())),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = ParseError;
+
+    /// Reads what follows `sftp://`.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let (authority, path) = text.split_once('/').ok_or(ParseError::NoPath)?;
+        let (user, place) = match authority.rsplit_once('@') {
+            Some((user, place)) => (Some(decoded(user)?), place),
+            None => (None, authority),
+        };
+        if let Some(user) = &user {
+            if user.contains(':') {
+                return Err(ParseError::Password);
+            }
+            if user.is_empty() || user.starts_with('-') || user.contains(char::is_whitespace) {
+                return Err(ParseError::User(user.clone()));
+            }
+        }
+        let (host, port) = host_and_port(place)?;
+        let mut parts: Vec<String> = path.split('/').map(decoded).collect::<Result<_, _>>()?;
+        parts.retain(|part| !part.is_empty());
+        // `~` is where a session begins, which is what a relative path means to the server.
+        let path = match parts.first() {
+            Some(first) if first == "~" => parts[1..].join("/"),
+            _ => format!("/{}", parts.join("/")),
+        };
+        Ok(Self { user, host, port, path })
+    }
+}
+
+fn host_and_port(text: &str) -> Result<(String, Option<u16>), ParseError> {
+    let bad_host = || ParseError::Host(text.to_owned());
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').ok_or_else(bad_host)?,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let port = match rest.strip_prefix(':') {
+        Some(port) => {
+            Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(|| ParseError::Port(port.to_owned()))?)
+        }
+        None if rest.is_empty() => None,
+        None => return Err(bad_host()),
+    };
+    // An address may have a zone, whose `%` is written as `%25` in an address of the web.
+    let host = if text.starts_with('[') { decoded(host)? } else { host.to_owned() };
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c) || text.starts_with('[') && ":%".contains(c);
+    if host.is_empty() || host.starts_with('-') || !host.chars().all(fits) {
+        return Err(bad_host());
+    }
+    Ok((host, port))
+}
+
+/// `text` with its `%20` and the like as characters.
+fn decoded(text: &str) -> Result<String, ParseError> {
+    let bad = || ParseError::Escape(text.to_owned());
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        let digits = after.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        bytes.push(digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).ok_or_else(bad)?);
+        rest = &after[2..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    let decoded = String::from_utf8(bytes).map_err(|_| bad())?;
+    if decoded.contains(char::is_control) { Err(bad()) } else { Ok(decoded) }
+}
+
+impl Address {
+    /// The name or the address of the server.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whom to log in as; who that is otherwise, ssh's configuration says.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The port; which that is otherwise, ssh's configuration says.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The path as the server takes it.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Who logs in where, as `ssh` has it.
+    #[must_use]
+    pub fn login(&self) -> String {
+        self.user.as_ref().map_or_else(|| self.host.clone(), |user| format!("{user}@{}", self.host))
+    }
+
+    /// The command that a person tries by hand.
+    #[must_use]
+    pub fn by_hand(&self) -> String {
+        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        format!("ssh {port}{}", self.login())
+    }
+
+    /// The server as `known_hosts` names it.
+    #[must_use]
+    pub fn known_as(&self) -> String {
+        self.port.map_or_else(|| self.host.clone(), |port| format!("[{}]:{port}", self.host))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.fmt(f),
+            Self::Sftp(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sftp://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host.replace('%', "%25"))?;
+        } else {
+            f.write_str(&self.host)?;
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        match self.path.as_str() {
+            "" => f.write_str("/~"),
+            path if path.starts_with('/') => f.write_str(path),
+            path => write!(f, "/~/{path}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        match text.parse() {
+            Ok(Target::Sftp(address)) => address,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn addresses_are_taken_apart_and_put_together_again() {
+        let router = address("sftp://admin@192.168.88.1/tftp");
+        assert_eq!((router.user(), router.host(), router.port()), (Some("admin"), "192.168.88.1", None));
+        assert_eq!((router.path(), router.by_hand().as_str()), ("/tftp", "ssh admin@192.168.88.1"));
+        let other = address("SFTP://[fe80::1%25eth0]:2222//srv//boot%20files/");
+        assert_eq!((other.host(), other.port(), other.path()), ("fe80::1%eth0", Some(2222), "/srv/boot files"));
+        assert_eq!(other.known_as(), "[fe80::1%eth0]:2222");
+        assert_eq!(other.to_string(), "sftp://[fe80::1%25eth0]:2222/srv/boot files");
+        for (text, path) in [
+            ("sftp://nas/", "/"),
+            ("sftp://nas/~", ""),
+            ("sftp://nas/~/tftp", "tftp"),
+            ("sftp://a@nas:22/srv/tftp", "/srv/tftp"),
+        ] {
+            assert_eq!((address(text).path(), address(text).to_string().as_str()), (path, text));
+        }
+        assert_eq!("./a:b".parse(), Ok(Target::Folder("./a:b".into())));
+        assert_eq!("/srv/tftp".parse(), Ok(Target::Folder("/srv/tftp".into())));
+    }
+
+    #[test]
+    fn what_is_no_target_says_what_is_wanted() {
+        for (text, error) in [
+            ("", "wanted `sftp://user@host/path` or a folder"),
+            ("ftp://router/tftp", "found the scheme `ftp`, wanted `sftp://user@host/path` or a folder"),
+            (
+                "admin@router:/tftp",
+                "wanted `sftp://admin@router/tftp`; for a folder of that name, write `./admin@router:/tftp`",
+            ),
+            ("sftp://admin:secret@router/tftp", "found a password, wanted none: `ssh` uses keys, or asks for it"),
+            ("sftp://-l@router/", "found the user `-l`, wanted a name without blanks that does not begin with `-`"),
+            (
+                "sftp://-oProxyCommand=sh/tftp",
+                "found the host `-oProxyCommand=sh`, wanted a name, an IPv4 address, or an IPv6 address in brackets",
+            ),
+            ("sftp:///tftp", "found the host ``, wanted a name, an IPv4 address, or an IPv6 address in brackets"),
+            ("sftp://router:ssh/tftp", "found the port `ssh`, wanted a number from 1 to 65535"),
+            (
+                "sftp://router",
+                "found no path, wanted one as in `sftp://user@host/tftp`; `/` alone is the root, `/~` where a login begins",
+            ),
+            ("sftp://router/a%2", "found `a%2` in the address, wanted characters, or `%` with the two digits of one"),
+            ("sftp://router/a%00", "found `a%00` in the address, wanted characters, or `%` with the two digits of one"),
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap_err().to_string(), error, "{text}");
+        }
+    }
+}

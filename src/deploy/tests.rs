@@ -1,0 +1,266 @@
+//! Deployments to a place in memory, cut at every single moment.
+
+use super::samples::{Shelf, manifest, tree};
+use super::sftp::failure::Failure;
+use super::sftp::ssh::Ssh;
+use super::*;
+use crate::progress::Silent;
+use crate::tree::manifest::Manifest;
+
+const RECORD: &str = "netboot-loaders-deployed.json";
+
+fn ssh() -> Ssh {
+    Ssh { program: "ssh".into(), config: None, options: Vec::new(), env: Vec::new() }
+}
+
+/// One attempt at `shelf`, with what an earlier one has left in `memory`.
+fn attempt(
+    tree: &CheckedTree,
+    shelf: &mut Shelf,
+    choices: Choices,
+    memory: &mut Option<Memory>,
+) -> Result<Plan, Error> {
+    let target = "sftp://admin@router/tftp".parse().unwrap();
+    let request = Request { target: &target, ssh: &ssh(), choices, attempts: 1, dry_run: false };
+    let deployment = Deployment { goods: Goods::of(tree), request: &request, progress: &Silent };
+    deployment.at(shelf, memory).map(|(plan, _)| plan)
+}
+
+/// A deployment with one attempt.
+fn deploy(tree: &CheckedTree, shelf: &mut Shelf, choices: Choices) -> Result<Plan, Error> {
+    attempt(tree, shelf, choices, &mut None)
+}
+
+const OLD: [(&str, &str); 4] =
+    [("ipxe.efi", "old loader"), ("ipxe.pxe", "the same"), ("racks/a/ipxe.efi", "old site"), ("racks/gone/x", "gone")];
+/// A loader that does not go in one piece.
+const LONG: &str = "a new loader, which is a good deal longer than the one before, and has to be sent in several pieces, each \
+                    of which can be the last that gets through before the connection is cut again";
+const NEW: [(&str, &str); 4] =
+    [("ipxe.efi", LONG), ("ipxe.pxe", "the same"), ("racks/a/ipxe.efi", "new site"), ("racks/b/y", "more")];
+const PRUNE: Choices = Choices { read_all: false, prune: true, replace: false };
+
+/// Whether all that is at a name of a file is one of two whole files, and nobody's file was touched.
+fn assert_whole(shelf: &Shelf, moment: usize) {
+    for (path, _) in OLD.iter().chain(&NEW) {
+        let allowed = [&OLD[..], &NEW[..]].concat();
+        let content = shelf.text(path);
+        let whole = allowed.iter().any(|(name, content)| name == path && shelf.text(path) == Some(content));
+        let before = OLD.iter().find(|(name, _)| name == path);
+        let vanished = content.is_none() && before.is_none_or(|_| path.starts_with("racks/gone"));
+        assert!(whole || vanished, "at moment {moment}, {path} is {content:?}");
+    }
+    assert_eq!(shelf.text("mine.txt"), Some("mine"));
+    assert_eq!(shelf.text("racks/a/ipxe.efi.mine.partial"), Some("mine too"));
+    let told = Manifest::parse(shelf.text(paths::MANIFEST).unwrap().as_bytes()).unwrap();
+    for file in &told.files {
+        assert!(shelf.files.contains_key(&file.path), "at moment {moment}, the manifest names {}", file.path);
+    }
+}
+
+fn published(tree: &CheckedTree) -> Shelf {
+    let mut shelf = Shelf::with(&[("mine.txt", "mine"), ("racks/a/ipxe.efi.mine.partial", "mine too")]);
+    deploy(tree, &mut shelf, Choices::default()).unwrap();
+    shelf
+}
+
+fn assert_complete(shelf: &Shelf) {
+    let mut names: Vec<&str> = NEW.iter().map(|(path, _)| *path).collect();
+    names.extend([paths::SHA256SUMS, paths::MANIFEST, RECORD, "mine.txt", "racks/a/ipxe.efi.mine.partial"]);
+    names.sort_unstable();
+    assert_eq!(shelf.names(), names);
+    for (path, content) in NEW {
+        assert_eq!(shelf.text(path), Some(content), "{path}");
+    }
+    assert_eq!(shelf.text(paths::MANIFEST), Some(manifest(&NEW).to_json().as_str()));
+    assert!(!shelf.folders.contains(Utf8Path::new("racks/gone")));
+}
+
+#[test]
+fn what_is_cut_at_any_moment_is_whole_and_the_next_run_ends_it() {
+    let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
+    let start = published(&old);
+    let mut cuts = 0;
+    for moment in 0.. {
+        let mut shelf = Shelf { patience: Some(moment), ..start.clone() };
+        let result = deploy(&new, &mut shelf, PRUNE);
+        assert_whole(&shelf, moment);
+        if result.is_ok() {
+            break;
+        }
+        cuts += 1;
+        shelf.patience = None;
+        deploy(&new, &mut shelf, PRUNE).unwrap();
+        assert_complete(&shelf);
+        // A further run finds nothing to do, and reads nothing but what tells it so.
+        let before = shelf.clone();
+        let plan = deploy(&new, &mut shelf, PRUNE).unwrap();
+        assert_eq!(plan.under_way().count(), 0, "{plan}");
+        assert_eq!((shelf.written, &shelf.files), (before.written, &before.files));
+        let told = [shelf.text(paths::MANIFEST), shelf.text(RECORD)].map(|text| text.unwrap().len() as u64);
+        assert_eq!(shelf.read - before.read, told[0] + told[1]);
+    }
+    assert!(cuts > 80, "{cuts} moments");
+}
+
+#[test]
+fn what_a_run_that_nobody_ended_has_left_is_known_to_the_next() {
+    let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
+    let start = published(&old);
+    let names = start.names();
+    for moment in 0.. {
+        let mut shelf = Shelf { patience: Some(moment), ..start.clone() };
+        let result = deploy(&new, &mut shelf, Choices::default());
+        shelf.patience = None;
+        // Somebody has thought better of it.
+        deploy(&old, &mut shelf, PRUNE).unwrap();
+        assert_eq!(shelf.names(), names, "at moment {moment}");
+        assert_eq!(shelf.folders, start.folders, "at moment {moment}");
+        for (path, content) in OLD {
+            assert_eq!(shelf.text(path), Some(content), "at moment {moment}, {path}");
+        }
+        if result.is_ok() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_cut_again_and_again_gets_through() {
+    let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
+    let start = published(&old);
+    // Enough to see what is there and to bring one piece.
+    for patience in 12..60 {
+        let mut shelf = start.clone();
+        // The manifest and the record of the time before are read once, which takes longer.
+        let mut memory = Some(Memory::of(&mut shelf).unwrap());
+        let (mut reached, mut barren, read) = (0, 0, shelf.read);
+        loop {
+            shelf.patience = Some(patience);
+            let result = attempt(&new, &mut shelf, PRUNE, &mut memory);
+            shelf.patience = None;
+            assert_whole(&shelf, patience);
+            if result.is_ok() {
+                break;
+            }
+            let now = memory.as_ref().unwrap().reached;
+            barren = if now > reached { 0 } else { barren + 1 };
+            assert!(barren < 5, "{patience} moments at a time, stuck at {now}: {:?}", memory.unwrap().at);
+            reached = now.max(reached);
+        }
+        assert_complete(&shelf);
+        let memory = memory.unwrap();
+        let done = [memory.count(Step::Send), memory.count(Step::Replace), memory.pruned.len()];
+        assert_eq!(done, [1, 4, 1]);
+        let sent: u64 = ["ipxe.efi", "racks/a/ipxe.efi", "racks/b/y", paths::SHA256SUMS, paths::MANIFEST]
+            .map(|path| shelf.text(path).unwrap().len() as u64)
+            .iter()
+            .sum();
+        // Each byte was read back once, and nothing but what was sent was read at all.
+        assert_eq!(shelf.read - read, sent);
+        assert!(memory.bytes <= sent, "{} bytes were acknowledged, {sent} were to be sent", memory.bytes);
+    }
+}
+
+#[test]
+fn files_of_others_stay_where_nobody_asks_for_more() {
+    let (_guard, new) = tree(&NEW);
+    let mine = [("ipxe.efi", "mine!"), ("ipxe.pxe", "the same"), ("racks/b/y", "mine")];
+    let mut shelf = Shelf::with(&mine);
+    let error = deploy(&new, &mut shelf, Choices::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`sftp://admin@router/tftp` has files that this tool did not put there, and deploying would replace them: \
+         `ipxe.efi`, `racks/b/y`\nhint: move them away, or deploy with `--replace`"
+    );
+    assert_eq!(shelf.names(), ["ipxe.efi", "ipxe.pxe", "racks/b/y"]);
+    let plan = deploy(&new, &mut shelf, Choices { replace: true, ..Choices::default() }).unwrap();
+    assert_eq!(plan.strangers, ["ipxe.efi", "racks/b/y"]);
+    assert_eq!(shelf.text("ipxe.efi"), Some(LONG));
+    // What somebody has changed since is somebody's, too.
+    shelf.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().0 = b"changed!".to_vec();
+    shelf.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().1 += 100;
+    let error = deploy(&new, &mut shelf, Choices::default()).unwrap_err();
+    assert!(error.to_string().contains("would replace them: `ipxe.pxe`\n"), "{error}");
+}
+
+#[test]
+fn a_manifest_of_something_else_is_nobody_s_business() {
+    let (_guard, new) = tree(&NEW);
+    for (text, reason) in [
+        ("[]", "invalid length 0, expected struct Manifest with 7 elements at line 1 column 2"),
+        (
+            &manifest(&NEW).to_json().replace("\"netboot_loaders\"", "\"another\""),
+            "found the generator `another`, wanted `netboot_loaders`",
+        ),
+    ] {
+        let mut shelf = Shelf::with(&[(paths::MANIFEST, text)]);
+        let error = deploy(&new, &mut shelf, PRUNE).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the `manifest.json` in `sftp://admin@router/tftp` is none of this tool's: {reason}\n\
+                 hint: choose another folder, or deploy with `--replace`, which replaces it"
+            )
+        );
+        assert_eq!(shelf.names(), [paths::MANIFEST]);
+        deploy(&new, &mut shelf, Choices { replace: true, ..PRUNE }).unwrap();
+        assert_eq!(shelf.text(paths::MANIFEST), Some(manifest(&NEW).to_json().as_str()));
+    }
+}
+
+#[test]
+fn what_was_pruned_is_what_was_put_there_and_nothing_else() {
+    let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
+    let mut shelf = published(&old);
+    let plan = deploy(&new, &mut shelf, Choices::default()).unwrap();
+    assert_eq!((plan.obsolete.len(), shelf.text("racks/gone/x")), (1, Some("gone")));
+    // The manifest does not list it any more, and the record does.
+    let mut changed = shelf.clone();
+    let plan = deploy(&new, &mut shelf, PRUNE).unwrap();
+    assert_eq!((plan.prune.len(), shelf.text("racks/gone/x")), (1, None));
+    assert_complete(&shelf);
+    changed.files.get_mut(Utf8Path::new("racks/gone/x")).unwrap().0 = b"mine".to_vec();
+    changed.files.get_mut(Utf8Path::new("racks/gone/x")).unwrap().1 += 1;
+    let plan = deploy(&new, &mut changed, PRUNE).unwrap();
+    assert_eq!((plan.changed.len(), changed.text("racks/gone/x")), (1, Some("mine")));
+    // Neither is anything removed through a link.
+    let mut linked = published(&old);
+    linked.links.insert("racks/gone".into());
+    let plan = deploy(&new, &mut linked, PRUNE).unwrap();
+    assert_eq!((plan.changed.len(), linked.text("racks/gone/x")), (1, Some("gone")));
+}
+
+#[test]
+fn what_does_not_read_back_as_it_was_sent_gets_no_name() {
+    let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
+    let mut shelf = published(&old);
+    let partial = paths::partial_of("ipxe.efi".into(), &crate::digest::Sha256Digest::of(LONG.as_bytes()));
+    shelf.spoils = Some(partial.clone());
+    let error = deploy(&new, &mut shelf, PRUNE).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`ipxe.efi` did not read back as it was sent, twice\n\
+         hint: check the storage of `sftp://admin@router/tftp`; what has that name there is as it was"
+    );
+    assert_eq!((shelf.text("ipxe.efi"), shelf.files.contains_key(&partial)), (Some("old loader"), false));
+    // What is left under the temporary name of a file, and is not the beginning of that file, is sent anew.
+    shelf.spoils = None;
+    shelf.files.insert(partial.clone(), (b"else".to_vec(), 1));
+    deploy(&new, &mut shelf, PRUNE).unwrap();
+    assert_complete(&shelf);
+}
+
+#[test]
+fn only_a_connection_that_comes_back_is_waited_for() {
+    let Target::Sftp(address) = "sftp://admin@router/tftp".parse().unwrap() else { panic!("no address") };
+    let said = |words: &str| {
+        let failure = Failure::diagnose(&address, vec![words.to_owned()]);
+        Error::Place(place::Error::Connect(failure.into()))
+    };
+    let refused = || said("ssh: connect to host router port 22: Connection refused");
+    assert!(may_pass(&Error::Place(place::Error::Lost { words: vec![] }), false));
+    assert!(may_pass(&said("kex_exchange_identification: read: Connection reset by peer"), false));
+    assert!(may_pass(&refused(), true) && !may_pass(&refused(), false));
+    assert!(!may_pass(&said("admin@router: Permission denied (publickey)."), true));
+}

@@ -1,0 +1,147 @@
+//! Does what is planned, file by file: sent under a temporary name, read back, renamed.
+
+use camino::Utf8Path;
+
+use super::Error;
+use super::goods::Goods;
+use super::memory::{At, Memory};
+use super::place::{Found, FoundKind, Place};
+use super::plan::{Plan, Planned};
+use super::record::Deployed;
+use crate::paths;
+use crate::progress::Task;
+
+/// After how many bytes the record is written again: a deployment that was killed need not read back more than that.
+const RECORD_EVERY: u64 = 32 << 20;
+
+/// A place, and what is put there.
+pub(super) struct Work<'a, 'p> {
+    pub(super) place: &'a mut dyn Place,
+    pub(super) goods: &'a Goods<'a>,
+    pub(super) memory: &'a mut Memory,
+    pub(super) task: Task<'p>,
+    /// The place, for a person.
+    pub(super) target: String,
+}
+
+impl Work<'_, '_> {
+    /// Does all of `plan`.
+    pub(super) fn carry_out(mut self, plan: &Plan) -> Result<(), Error> {
+        self.memory.past.record = plan.record.clone();
+        for leftover in &plan.leftovers {
+            self.place.remove(leftover)?;
+        }
+        let (place, below): (Vec<_>, Vec<_>) = plan.folders.iter().partition(|folder| folder.as_str().is_empty());
+        for folder in place {
+            self.place.make_folder(folder)?;
+        }
+        // Before anything that it tells of: whatever is put there has to be known again.
+        self.write_record()?;
+        for folder in below {
+            self.place.make_folder(folder)?;
+        }
+        let mut unrecorded = 0;
+        for planned in plan.under_way() {
+            self.deliver(planned)?;
+            unrecorded += planned.wanted.content.size;
+            if unrecorded > RECORD_EVERY {
+                self.write_record()?;
+                unrecorded = 0;
+            }
+        }
+        for path in &plan.prune {
+            self.memory.pruned.insert(path.clone());
+            self.place.remove(path)?;
+        }
+        for folder in &plan.emptied {
+            self.place.remove_empty_folder(folder)?;
+        }
+        // Last, so that a folder is known by them until it is gone.
+        for path in plan.prune.iter().chain(&plan.gone) {
+            self.memory.past.record.files.remove(path);
+        }
+        self.write_record()?;
+        self.task.finish(format!("{} bytes sent", self.memory.bytes));
+        Ok(())
+    }
+
+    /// Brings a file there, and gives it its name once it was read back.
+    fn deliver(&mut self, planned: &Planned) -> Result<(), Error> {
+        let (path, content) = (&planned.wanted.path, self.goods.read(&planned.wanted)?);
+        let partial = planned.partial_path();
+        self.send(path, &partial, &content, planned.partial)?;
+        let mut found = self.reads_back(path, &partial, &content)?;
+        if found.is_none() {
+            // An earlier attempt, or somebody else, may have left something under that name.
+            self.place.remove(&partial)?;
+            self.send(path, &partial, &content, None)?;
+            found = self.reads_back(path, &partial, &content)?;
+        }
+        let Some(found) = found else {
+            self.place.remove(&partial)?;
+            return Err(Error::Spoiled { path: path.clone(), target: self.target.clone() });
+        };
+        let deployed = Deployed { content: planned.wanted.content, modified: found.modified, next: None };
+        self.memory.past.in_flight = Some((path.clone(), deployed));
+        self.memory.read.remove(path);
+        self.memory.named.entry(path.clone()).or_insert(planned.step);
+        self.place.rename(&partial, path)?;
+        self.memory.past.in_flight = None;
+        self.memory.past.record.files.insert(path.clone(), deployed);
+        self.memory.at = None;
+        Ok(())
+    }
+
+    /// Sends what is not there yet: `there` bytes of it are.
+    fn send(&mut self, path: &Utf8Path, partial: &Utf8Path, content: &[u8], there: Option<u64>) -> Result<(), Error> {
+        let rest = there.and_then(|there| content.get(usize::try_from(there).ok()?..)).unwrap_or(content);
+        if there.is_some() && rest.is_empty() {
+            return Ok(());
+        }
+        let from = content.len() - rest.len();
+        // What is sent anew has not been read back.
+        self.memory.verified.entry(partial.to_owned()).and_modify(|verified| *verified = from.min(*verified));
+        let (done, size) = (from as u64, content.len() as u64);
+        self.memory.at = Some(At { path: path.to_owned(), what: "sent", done, size });
+        let (memory, task) = (&mut *self.memory, &mut self.task);
+        Ok(self.place.write(partial, rest, done, &mut |count| {
+            memory.advance(count);
+            memory.bytes += count;
+            task.add(count);
+        })?)
+    }
+
+    /// What is there, if it is what was sent. What an earlier connection has read back need not be read again.
+    fn reads_back(&mut self, path: &Utf8Path, partial: &Utf8Path, content: &[u8]) -> Result<Option<Found>, Error> {
+        let size = content.len() as u64;
+        let found = self.place.look(&[partial.to_owned()])?.pop().flatten();
+        let Some(found) = found.filter(|found| found.kind == FoundKind::File && found.size == size) else {
+            return Ok(None);
+        };
+        let mut at = self.memory.verified.get(partial).copied().unwrap_or(0);
+        let mut same = true;
+        self.memory.at = Some(At { path: path.to_owned(), what: "read back", done: at as u64, size });
+        let memory = &mut *self.memory;
+        self.place.read(partial, at as u64..size, &mut |piece| {
+            same &= content.get(at..at + piece.len()) == Some(piece);
+            at += piece.len();
+            if same {
+                memory.advance(piece.len() as u64);
+                memory.verified.insert(partial.to_owned(), at);
+            }
+        })?;
+        Ok((same && at == content.len()).then_some(found))
+    }
+
+    /// Writes the record, if the place has another one.
+    fn write_record(&mut self) -> Result<(), Error> {
+        if self.memory.past.record == self.memory.stored {
+            return Ok(());
+        }
+        let (record, partial) = (&self.memory.past.record, paths::partial_record());
+        self.place.write(&partial, record.to_json().as_bytes(), 0, &mut |_| {})?;
+        self.place.rename(&partial, paths::DEPLOYED.into())?;
+        self.memory.stored = record.clone();
+        Ok(())
+    }
+}

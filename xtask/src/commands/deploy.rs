@@ -1,0 +1,119 @@
+//! `cargo xtask deploy`
+
+use camino::Utf8PathBuf;
+use netboot_loaders::build_loaders;
+use netboot_loaders::deploy::plan::{Choices, Step};
+use netboot_loaders::deploy::sftp::ssh::Ssh;
+use netboot_loaders::deploy::target::Target;
+use netboot_loaders::deploy::{self, Outcome, Request};
+use netboot_loaders::process::find_program;
+use netboot_loaders::toolchain::{self, needs};
+use netboot_loaders::tree::checked::CheckedTree;
+use serde_json::{Value, json};
+
+use super::install;
+use crate::cli::Deploy;
+use crate::exit::{Failure, MISSING_TOOL};
+use crate::host::{Host, absolute, ssh_environment, temporary_folder};
+
+pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
+    let path = host.tree(args.tree.as_deref())?;
+    let target = match &args.target {
+        Target::Folder(folder) => Target::Folder(absolute(folder)?),
+        server @ Target::Sftp(_) => server.clone(),
+    };
+    let program = match &target {
+        Target::Folder(_) => Utf8PathBuf::new(),
+        Target::Sftp(_) => ssh(args, host)?,
+    };
+    let ssh = Ssh {
+        program,
+        config: args.ssh_config.as_deref().map(absolute).transpose()?,
+        options: args.ssh_options.clone(),
+        env: ssh_environment(),
+    };
+    let request = Request {
+        target: &target,
+        ssh: &ssh,
+        choices: Choices { read_all: args.read_all, prune: args.prune, replace: args.replace },
+        attempts: args.attempts,
+        dry_run: args.dry_run,
+    };
+    let tree = CheckedTree::open(&path, &temporary_folder()?)?;
+    let outcome = deploy::run(&tree, &request, host.ui)?;
+    let object = object(&outcome, &target, args.dry_run);
+    if args.dry_run {
+        host.ui.answer(&format!("{}nothing was done at {target}\n", outcome.plan), object);
+    } else {
+        host.ui.result(&told(&outcome, &target), object);
+    }
+    outcome.refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
+}
+
+/// The program that carries SFTP.
+fn ssh(args: &Deploy, host: &Host<'_>) -> Result<Utf8PathBuf, Failure> {
+    if let Some(named) = &args.ssh {
+        let found = if named.as_str().contains('/') { Some(absolute(named)?) } else { None };
+        let found = found.filter(|path| path.is_file()).or_else(|| find_program(named.as_str(), &host.path));
+        return found.ok_or_else(|| {
+            let text = format!("found no program `{named}`\nhint: name OpenSSH's client, or leave `--ssh` out");
+            Failure::new(MISSING_TOOL, &text)
+        });
+    }
+    if args.install_deps {
+        install::missing(&needs::deploy(), host)?;
+    }
+    let tools = toolchain::look(&needs::deploy(), &host.path, &host.cache()?, host.ui);
+    let tools = tools.map_err(build_loaders::Error::from)?;
+    Ok(tools.first().map(|tool| tool.file().to_owned()).unwrap_or_default())
+}
+
+/// What was done, for people.
+fn told(outcome: &Outcome, target: &Target) -> String {
+    let Outcome { plan, sent, replaced, pruned, bytes, .. } = outcome;
+    let files = plan.files.len();
+    let mut text = if sent + replaced + pruned == 0 {
+        format!("{target} is up to date: all {files} files are there\n")
+    } else {
+        let unchanged = files - sent - replaced;
+        format!(
+            "{target} has all {files} files: {sent} sent, {replaced} replaced, {unchanged} unchanged, {pruned} pruned; {bytes} bytes sent and read back\n"
+        )
+    };
+    for path in &plan.obsolete {
+        text += &format!("obsolete   {path} (stays without `--prune`)\n");
+    }
+    for path in &plan.changed {
+        text += &format!("changed    {path} (stays: it is not what was put there)\n");
+    }
+    text
+}
+
+/// The same for programs.
+fn object(outcome: &Outcome, target: &Target, dry_run: bool) -> Value {
+    let Outcome { plan, sent, replaced, pruned, bytes, reconnected, .. } = outcome;
+    let named = |step| {
+        let files = plan.files.iter().filter(|planned| planned.step == step);
+        files.map(|planned| planned.wanted.path.as_str()).collect::<Vec<_>>()
+    };
+    let planned = json!({
+        "send": named(Step::Send),
+        "replace": named(Step::Replace),
+        "unchanged": named(Step::Unchanged),
+        "prune": plan.prune,
+        "obsolete": plan.obsolete,
+        "changed": plan.changed,
+        "strangers": plan.strangers,
+        "bytes": plan.to_send(),
+    });
+    json!({
+        "target": target.to_string(),
+        "dry-run": dry_run,
+        "sent": sent,
+        "replaced": replaced,
+        "pruned": pruned,
+        "bytes": bytes,
+        "reconnected": reconnected,
+        "plan": planned,
+    })
+}
