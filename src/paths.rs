@@ -2,7 +2,7 @@
 //! cache keeps what it knows, and how trees and mirrors are laid out.
 
 mod cache;
-mod mirror;
+pub mod mirror;
 
 use camino::{Utf8Path, Utf8PathBuf};
 

@@ -10,6 +10,7 @@ use super::record::Record;
 use super::shelf::Error;
 use crate::fs;
 use crate::paths::MirrorPaths;
+use crate::paths::mirror::ImageNames;
 use crate::progress::Progress;
 
 names! {
@@ -44,7 +45,7 @@ impl Display {
     ///
     /// [`Error::NoLinks`] where the file system does not have what was asked for; [`Error::Foreign`] where
     /// something stands in the place of a name.
-    pub fn choose(links: Links, paths: &MirrorPaths, names: &[String]) -> Result<Self, Error> {
+    pub fn choose(links: Links, paths: &MirrorPaths, names: ImageNames) -> Result<Self, Error> {
         let refused = |what, error: fs::Error| Error::NoLinks {
             root: paths.root().to_owned(),
             what,
@@ -61,8 +62,8 @@ impl Display {
         };
         if display == Self::Link {
             for name in names {
-                let path = paths.stable(name);
-                if path.symlink_metadata().is_ok() && !leads(&path, &MirrorPaths::stable_target(name)) {
+                let path = paths.stable(&name);
+                if path.symlink_metadata().is_ok() && !leads(&path, &MirrorPaths::stable_target(&name)) {
                     return Err(Error::Foreign(path));
                 }
             }

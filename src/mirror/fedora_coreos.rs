@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::metadata::{Error, Reader, file_name};
 use super::names::{CoreosArch, Stream};
 use super::set::{Digest, Image, Part, Set, Version};
+use crate::paths::mirror::ImageNames;
 
 /// Where Fedora publishes.
 const BASE: &str = "https://builds.coreos.fedoraproject.org";
@@ -26,19 +27,9 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// What the image for `part` is called in every set: what people have long called their links to it.
-    fn name(&self, part: Part) -> String {
-        let arch = self.arch;
-        match part {
-            Part::Kernel => format!("kernel-{arch}"),
-            Part::Initramfs => format!("initramfs.{arch}.img"),
-            Part::Rootfs => format!("rootfs.{arch}.img"),
-        }
-    }
-
     /// What the images are called in every set.
-    pub(super) fn names(&self) -> Vec<String> {
-        [Part::Kernel, Part::Initramfs, Part::Rootfs].map(|part| self.name(part)).into()
+    pub(super) fn names(&self) -> ImageNames {
+        ImageNames::fedora_coreos(self.arch.as_str())
     }
 
     /// The set that is current.
@@ -134,16 +125,26 @@ impl Checker<'_> {
         let formats = self.need(metal.formats, &format!("{at}.metal.formats"))?;
         let at = format!("{at}.metal.formats.pxe");
         let RawPxe { kernel, initramfs, rootfs } = self.need(formats.pxe, &at)?;
-        let image = |part, key, raw| self.image(part, raw, &format!("{at}.{key}"), &version);
-        let images = vec![
-            image(Part::Kernel, "kernel", kernel)?,
-            image(Part::Initramfs, "initramfs", initramfs)?,
-            image(Part::Rootfs, "rootfs", rootfs)?,
+        let parts = [
+            (Part::Kernel, "kernel", kernel),
+            (Part::Initramfs, "initramfs", initramfs),
+            (Part::Rootfs, "rootfs", rootfs),
         ];
+        let images = parts
+            .into_iter()
+            .zip(self.origin.names())
+            .map(|((part, key, raw), name)| self.image((part, name), raw, &format!("{at}.{key}"), &version));
+        let images = images.collect::<Result<_, _>>()?;
         Ok(Set { version, images })
     }
 
-    fn image(&self, part: Part, raw: Option<RawFile>, at: &str, version: &Version) -> Result<Image, Error> {
+    fn image(
+        &self,
+        (part, name): (Part, String),
+        raw: Option<RawFile>,
+        at: &str,
+        version: &Version,
+    ) -> Result<Image, Error> {
         let raw = self.need(raw, at)?;
         let location = self.need(raw.location, &format!("{at}.location"))?;
         let file = file_name(&location).map_err(|reason| self.unfit(&format!("{at}.location"), reason))?;
@@ -160,7 +161,7 @@ impl Checker<'_> {
             Err(reason) => Err(self.unfit(&format!("{at}.signature"), reason)),
         });
         let (url, signature) = (self.origin.relocated(&location), signature.transpose()?);
-        Ok(Image { part, name: self.origin.name(part), url, digest, signature })
+        Ok(Image { part, name, url, digest, signature })
     }
 
     fn need<T>(&self, value: Option<T>, key: &str) -> Result<T, Error> {

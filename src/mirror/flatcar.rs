@@ -8,10 +8,7 @@ use super::metadata::{Error, Reader};
 use super::names::{Channel, FlatcarArch};
 use super::set::{Digest, Image, Part, Set, Version};
 use crate::digest::Sha512Digest;
-
-/// The images that boot over a network, by the publisher's names, which are the same in each release.
-const NAMES: [(Part, &str); 2] =
-    [(Part::Kernel, "flatcar_production_pxe.vmlinuz"), (Part::Initramfs, "flatcar_production_pxe_image.cpio.gz")];
+use crate::paths::mirror::ImageNames;
 
 /// What of Flatcar is mirrored, and from where.
 #[derive(Debug, Clone)]
@@ -25,11 +22,6 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// What the images are called in every set.
-    pub(super) fn names() -> Vec<String> {
-        NAMES.map(|(_, name)| name.to_owned()).into()
-    }
-
     /// The set that is current.
     pub(super) fn read(&self, reader: &Reader<'_>) -> Result<Set, Error> {
         let base = match &self.base_url {
@@ -39,11 +31,12 @@ impl Origin {
         let base = format!("{base}/{}-usr", self.arch);
         let url = format!("{base}/current/version.txt");
         let version = version(&url, &reader.text(&url, "the version of a channel of Flatcar")?)?;
-        let images = NAMES.into_iter().map(|(part, name)| {
+        let names = [Part::Kernel, Part::Initramfs].into_iter().zip(ImageNames::flatcar());
+        let images = names.map(|(part, name)| {
             let place = format!("{base}/{version}/{name}");
             let digests = format!("{place}.DIGESTS");
-            let digest = digest(&digests, name, &reader.text(&digests, "a list of digests")?)?;
-            Ok(Image { part, name: name.to_owned(), digest, signature: Some(format!("{place}.sig")), url: place })
+            let digest = digest(&digests, &name, &reader.text(&digests, "a list of digests")?)?;
+            Ok(Image { part, name, digest, signature: Some(format!("{place}.sig")), url: place })
         });
         let images = images.collect::<Result<_, Error>>()?;
         Ok(Set { version, images })

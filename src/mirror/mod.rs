@@ -51,6 +51,7 @@ use self::set::{Set, Version};
 use self::shelf::{Keep, Shelf};
 use self::signature::Trust;
 use self::transfer::Transfer;
+use crate::paths::mirror::{ImageNames, version_variable};
 use crate::progress::{Event, Kind, Progress, Task};
 use crate::source::http::Http;
 
@@ -104,10 +105,10 @@ impl Upstream {
     }
 
     /// What its images are called in every set.
-    fn names(&self) -> Vec<String> {
+    fn names(&self) -> ImageNames {
         match self {
             Self::FedoraCoreos(origin) => origin.names(),
-            Self::Flatcar(_) => flatcar::Origin::names(),
+            Self::Flatcar(_) => ImageNames::flatcar(),
         }
     }
 
@@ -117,6 +118,12 @@ impl Upstream {
             Self::Flatcar(origin) => origin.read(reader),
         }
     }
+}
+
+/// The script that says that the set of `version` is in use, for boot scripts to `chain`.
+#[must_use]
+pub fn version_script(product: &str, version: &str) -> String {
+    format!("#!ipxe\nset {} {version}\n", version_variable(product))
 }
 
 /// What is asked for.
@@ -160,7 +167,7 @@ pub struct Outcome {
 pub fn mirror(request: &Request, http: &Http, progress: &dyn Progress) -> Result<Outcome, Error> {
     let identity = request.upstream.identity();
     let shelf = Shelf::take(&request.dest, &identity, progress)?;
-    let display = Display::choose(request.links, &shelf.paths, &request.upstream.names())?;
+    let display = Display::choose(request.links, &shelf.paths, request.upstream.names())?;
     let previous = shelf.in_use()?;
     let run = Run { request, http, shelf: &shelf, identity: &identity, progress };
     let (record, brought) = run.current()?;

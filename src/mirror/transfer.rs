@@ -86,7 +86,7 @@ impl Transfer<'_> {
         let sizes = images.collect::<Result<Vec<u64>, Error>>()?;
         let signed_by = self.trust.map(|trust| self.signers(trust, set, &folder)).transpose()?.unwrap_or_default();
         let record = Record::new(self.identity, set, &sizes, signed_by);
-        let script = format!("#!ipxe\nset {}-version {}\n", self.identity.mirror, set.version);
+        let script = super::version_script(&self.identity.mirror, set.version.as_str());
         fs::write_anew(&folder.join(MirrorPaths::SCRIPT), script.as_bytes())?;
         fs::write_anew(&folder.join(MirrorPaths::RECORD), record.to_json().as_bytes())?;
         self.remove_others(set, &folder)?;

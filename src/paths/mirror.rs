@@ -2,6 +2,54 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+/// What the images of a set are called: the same in every set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageNames {
+    /// The kernel.
+    pub kernel: String,
+    /// What it begins with.
+    pub initramfs: String,
+    /// What that goes on with, where it is a file of its own.
+    pub rootfs: Option<String>,
+}
+
+impl ImageNames {
+    /// Those of Fedora `CoreOS`: what people have long called their links to them.
+    #[must_use]
+    pub fn fedora_coreos(arch: &str) -> Self {
+        Self {
+            kernel: format!("kernel-{arch}"),
+            initramfs: format!("initramfs.{arch}.img"),
+            rootfs: Some(format!("rootfs.{arch}.img")),
+        }
+    }
+
+    /// Those of Flatcar: the publisher's own, which are the same in each release.
+    #[must_use]
+    pub fn flatcar() -> Self {
+        Self {
+            kernel: "flatcar_production_pxe.vmlinuz".to_owned(),
+            initramfs: "flatcar_production_pxe_image.cpio.gz".to_owned(),
+            rootfs: None,
+        }
+    }
+}
+
+impl IntoIterator for ImageNames {
+    type Item = String;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<String>, 3>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        [Some(self.kernel), Some(self.initramfs), self.rootfs].into_iter().flatten()
+    }
+}
+
+/// The variable of iPXE's in which [`MirrorPaths::SCRIPT`] says which set of `product` is in use.
+#[must_use]
+pub fn version_variable(product: &str) -> String {
+    format!("{product}-version")
+}
+
 /// A folder with a folder for each set, and the names that lead to the set in use.
 #[derive(Debug, Clone)]
 pub struct MirrorPaths(Utf8PathBuf);

@@ -1,15 +1,19 @@
 //! The tables `[boot.NAME]` of `sites.toml`: what machines can boot. Each becomes an iPXE script `NAME.ipxe` in the root of
 //! the tree, and an entry of `pxelinux.cfg/default`.
 
+mod distribution;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
+
+pub use self::distribution::Distribution;
 
 use super::network::WebAddress;
 use super::reader::{At, Place, Table};
 use super::roster::check_name;
 use super::rules::Review;
-use crate::paths;
+use crate::paths::{self, MirrorPaths};
 
 /// What a machine can boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,45 +54,15 @@ pub enum System {
     },
 }
 
-/// A distribution that `mirror` knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Distribution {
-    /// Fedora `CoreOS`.
-    FedoraCoreos,
-    /// Flatcar Container Linux.
-    Flatcar,
-}
-
-impl Distribution {
-    /// Its name, with which `mirror` is called, too.
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::FedoraCoreos => "fedora-coreos",
-            Self::Flatcar => "flatcar",
-        }
-    }
-
-    /// What its mirror calls kernel, initial RAM disk and, where that is a file of its own, root file system.
-    fn files(self) -> (&'static str, &'static str, Option<&'static str>) {
-        match self {
-            Self::FedoraCoreos => ("kernel-x86_64", "initramfs.x86_64.img", Some("rootfs.x86_64.img")),
-            Self::Flatcar => ("kernel-x86_64", "initramfs.x86_64.img", None),
-        }
-    }
-
-    /// The arguments of its kernel, where its files are in the folder `set`.
-    fn arguments(self, set: &str, ignition: Option<&WebAddress>) -> String {
-        let mut arguments =
-            self.files().2.map(|name| format!("coreos.live.rootfs_url={set}/{name}")).unwrap_or_default();
-        let first_boot = match self {
-            Self::FedoraCoreos => "ignition.firstboot ignition.platform.id=metal",
-            Self::Flatcar => "flatcar.first_boot=1",
-        };
-        if let Some(address) = ignition {
-            let _ = write!(arguments, " {first_boot} ignition.config.url={address}");
-        }
-        arguments.trim_start().to_owned()
-    }
+/// What a machine fetches, by whole addresses, and what its kernel is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The kernel.
+    pub kernel: String,
+    /// Its initial RAM disks.
+    pub initrds: Vec<String>,
+    /// Its arguments, but for those that name the RAM disks.
+    pub arguments: String,
 }
 
 /// Reads all boot entries of `root`.
@@ -201,20 +175,23 @@ impl BootEntry {
         text += "imgfree\n";
         match &self.system {
             System::Live { distribution, mirror, ignition, arguments } => {
-                let (kernel, initrd, _) = distribution.files();
-                let version = format!("{}-version", distribution.as_str());
-                let set = format!("${{mirror}}/${{{version}}}");
+                let images = distribution.images();
+                let set = format!("${{mirror}}/${{{}}}", distribution.version_variable());
                 let own = distribution.arguments("${set}", ignition.as_ref());
                 let _ = write!(
                     text,
                     "set mirror {mirror}\n\
                      # Files of one version belong together, also while the mirror goes on to the next one.\n\
-                     chain --autofree ${{mirror}}/current/version.ipxe\n\
+                     chain --autofree ${{mirror}}/{}/{}\n\
                      set set {set}\n\
-                     kernel ${{set}}/{kernel} {}\n\
-                     initrd --name main ${{set}}/{initrd}\n\
+                     kernel ${{set}}/{} {}\n\
+                     initrd --name main ${{set}}/{}\n\
                      boot\n",
-                    words(&["initrd=main", &own, arguments])
+                    MirrorPaths::CURRENT,
+                    MirrorPaths::SCRIPT,
+                    images.kernel,
+                    words(&["initrd=main", &own, arguments]),
+                    images.initramfs
                 );
             }
             System::Linux { kernel, initrds, arguments } => {
@@ -233,23 +210,33 @@ impl BootEntry {
         text
     }
 
+    /// What a machine fetches that boots it, where the files of a live system are in the folder `set` of their mirror.
+    /// `None` where another server decides.
+    #[must_use]
+    pub fn files(&self, set: &str) -> Option<Files> {
+        match &self.system {
+            System::Live { distribution, mirror, ignition, arguments } => {
+                let (images, set) = (distribution.images(), format!("{mirror}/{set}"));
+                Some(Files {
+                    kernel: format!("{set}/{}", images.kernel),
+                    initrds: vec![format!("{set}/{}", images.initramfs)],
+                    arguments: words(&[&distribution.arguments(&set, ignition.as_ref()), arguments]),
+                })
+            }
+            System::Linux { kernel, initrds, arguments } => Some(Files {
+                kernel: kernel.to_string(),
+                initrds: initrds.iter().map(ToString::to_string).collect(),
+                arguments: arguments.clone(),
+            }),
+            System::Matchbox { .. } => None,
+        }
+    }
+
     /// The entry of a pxelinux configuration, where pxelinux can boot it.
     fn pxelinux(&self) -> Option<String> {
-        let (kernel, initrds, arguments) = match &self.system {
-            System::Live { distribution, mirror, ignition, arguments } => {
-                let (kernel, initrd, _) = distribution.files();
-                let set = format!("{mirror}/current");
-                let own = distribution.arguments(&set, ignition.as_ref());
-                (format!("{set}/{kernel}"), format!("{set}/{initrd}"), words(&[&own, arguments]))
-            }
-            System::Linux { kernel, initrds, arguments } => {
-                let initrds: Vec<&str> = initrds.iter().map(WebAddress::as_str).collect();
-                (kernel.to_string(), initrds.join(","), arguments.clone())
-            }
-            System::Matchbox { .. } => return None,
-        };
+        let Files { kernel, initrds, arguments } = self.files(MirrorPaths::CURRENT)?;
         let mut text = format!("LABEL {}\n  KERNEL {kernel}\n", self.name);
-        for (key, value) in [("INITRD", initrds), ("APPEND", arguments)] {
+        for (key, value) in [("INITRD", initrds.join(",")), ("APPEND", arguments)] {
             if !value.is_empty() {
                 let _ = writeln!(text, "  {key} {value}");
             }
@@ -301,98 +288,4 @@ fn words(parts: &[&str]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::choices::reader::Document;
-
-    fn entries(text: &str) -> Result<Vec<BootEntry>, String> {
-        Document::new("sites.toml".into(), text).read(|root| Some(read(root))).map_err(|findings| findings.to_string())
-    }
-
-    #[test]
-    fn a_live_system_is_loaded_from_one_set_of_files() {
-        let text = "[boot.fedora-coreos]\nkind = \"fedora-coreos\"\nmirror = \"http://192.168.88.10/tftp/fedora-coreos\"\n\
-                    ignition = \"http://192.168.88.10/tftp/config.ign\"\narguments = \"console=tty1\"\n";
-        let entries = entries(text).unwrap();
-        assert_eq!(
-            entries[0].script(),
-            "#!ipxe\n\
-             # Boots `fedora-coreos`. Made of [boot.fedora-coreos] in sites.toml.\n\n\
-             imgfree\n\
-             set mirror http://192.168.88.10/tftp/fedora-coreos\n\
-             # Files of one version belong together, also while the mirror goes on to the next one.\n\
-             chain --autofree ${mirror}/current/version.ipxe\n\
-             set set ${mirror}/${fedora-coreos-version}\n\
-             kernel ${set}/kernel-x86_64 initrd=main coreos.live.rootfs_url=${set}/rootfs.x86_64.img \
-             ignition.firstboot ignition.platform.id=metal ignition.config.url=http://192.168.88.10/tftp/config.ign \
-             console=tty1\n\
-             initrd --name main ${set}/initramfs.x86_64.img\n\
-             boot\n"
-        );
-        assert_eq!(
-            pxelinux_configuration(&entries).unwrap(),
-            "# Made of the tables [boot.NAME] in sites.toml.\n\
-             DEFAULT fedora-coreos\n\n\
-             LABEL fedora-coreos\n  \
-             KERNEL http://192.168.88.10/tftp/fedora-coreos/current/kernel-x86_64\n  \
-             INITRD http://192.168.88.10/tftp/fedora-coreos/current/initramfs.x86_64.img\n  \
-             APPEND coreos.live.rootfs_url=http://192.168.88.10/tftp/fedora-coreos/current/rootfs.x86_64.img \
-             ignition.firstboot ignition.platform.id=metal \
-             ignition.config.url=http://192.168.88.10/tftp/config.ign console=tty1\n"
-        );
-        let warned = |server: Option<[u8; 4]>| warning(&entries, server.map(Ipv4Addr::from));
-        assert!(warned(None).unwrap().contains("`fedora-coreos` is at 192.168.88.10: that works only"));
-        assert!(warned(Some([192, 168, 88, 1])).is_some() && warned(Some([192, 168, 88, 10])).is_none());
-    }
-
-    #[test]
-    fn other_systems_are_what_they_say() {
-        let text = "[boot.rescue]\nkind = \"linux\"\nkernel = \"http://a/vmlinuz\"\ninitrd = [\"http://a/1.img\", \"http://a/2.img\"]\n\
-                    [boot.memtest]\nkind = \"linux\"\nkernel = \"http://a/memtest\"\n\
-                    [boot.flatcar]\nkind = \"flatcar\"\nmirror = \"http://a/flatcar\"\nignition = \"http://a/c.ign\"\n\
-                    [boot.cluster]\nkind = \"matchbox\"\nserver = \"http://matchbox.example.net:8080\"\n";
-        let entries = entries(text).unwrap();
-        let ends = |index: usize, end: &str| {
-            let script: &str = &entries[index].script();
-            assert!(script.ends_with(end), "{script}");
-        };
-        ends(
-            0,
-            "\nimgfree\nkernel http://a/vmlinuz initrd=initrd1 initrd=initrd2\ninitrd --name initrd1 http://a/1.img\ninitrd --name initrd2 http://a/2.img\nboot\n",
-        );
-        ends(1, "\nimgfree\nkernel http://a/memtest\nboot\n");
-        ends(
-            2,
-            "\nkernel ${set}/kernel-x86_64 initrd=main flatcar.first_boot=1 ignition.config.url=http://a/c.ign\ninitrd --name main ${set}/initramfs.x86_64.img\nboot\n",
-        );
-        ends(3, "\nimgfree\nchain http://matchbox.example.net:8080/boot.ipxe\n");
-        let configuration = pxelinux_configuration(&entries).unwrap();
-        assert!(
-            configuration
-                .contains("\nLABEL rescue\n  KERNEL http://a/vmlinuz\n  INITRD http://a/1.img,http://a/2.img\n\n"),
-            "{configuration}"
-        );
-        assert!(!configuration.contains("cluster"), "pxelinux cannot run a script of iPXE");
-        assert_eq!((pxelinux_configuration(&entries[3..]), warning(&entries[3..], None)), (None, None));
-    }
-
-    #[test]
-    fn what_is_wrong_with_entries_is_said_at_once() {
-        let text = "[boot.C]\nkind = \"matchbox\"\nserver = \"http://a\"\n[boot.autoexec]\nkind = \"linux\"\nkernel = \"vmlinuz\"\n\
-                    [boot.a]\nkind = \"windows\"\n\
-                    [boot.b]\nkind = \"fedora-coreos\"\narguments = \"quiet && reboot\"\n\
-                    [boot.c]\nmirror = \"http://a/b\"\n";
-        let error = entries(text).unwrap_err();
-        for part in [
-            "sites.toml:4: `boot.autoexec`: `autoexec.ipxe` has a meaning of its own for iPXE\n",
-            "sites.toml:6: `boot.autoexec.kernel`: found `vmlinuz`, wanted an address that begins with http:// or https://\n",
-            "sites.toml:8: `boot.a.kind`: found the kind `windows`, wanted fedora-coreos, flatcar, linux or matchbox\n",
-            "sites.toml:9: `boot.b.mirror`: is missing\n",
-            "sites.toml:11: `boot.b.arguments`: found `&&`, which iPXE would not hand to the kernel\n",
-            "sites.toml:12: `boot.c.kind`: is missing\n",
-            "sites.toml:12: `boot.c`: differs from `boot.C` only in case, and some TFTP servers ignore case\n",
-        ] {
-            assert!(error.contains(part), "{part} is not in:\n{error}");
-        }
-    }
-}
+mod tests;
