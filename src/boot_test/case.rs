@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::network::{Dhcp, Network};
+use super::entry::Entry;
+use super::network::{Dhcp, Http, Network};
+use super::service::Service;
 use super::subject::{LoaderFile, Program, Target};
+use crate::choices::boot_entry::BootEntry;
 use crate::choices::loader::Platform;
 use crate::choices::script::Script;
 use crate::choices::sites::Sites;
@@ -27,6 +30,8 @@ pub struct Case {
     pub aim: Aim,
     /// Where the loader is to go.
     pub destination: Destination,
+    /// The boot entry whose script is there; the boot test's own script otherwise.
+    pub entry: Option<Arc<Entry>>,
 }
 
 /// The firmware of a machine.
@@ -128,13 +133,15 @@ pub struct Intent {
     pub scripts: BTreeMap<Sha256Digest, Arc<Script>>,
     /// Addresses that any loader may go to.
     pub addresses: Vec<String>,
+    /// What machines can boot.
+    pub entries: Vec<BootEntry>,
 }
 
 impl Intent {
     /// What a project's choices mean; `addresses` are given besides.
     #[must_use]
     pub fn new(sites: &Sites, addresses: Vec<String>) -> Self {
-        let mut intent = Self { addresses, ..Self::default() };
+        let mut intent = Self { addresses, entries: sites.boot.clone(), ..Self::default() };
         for site in sites.iter() {
             let script = intent.scripts.entry(site.slot_sha256).or_insert_with(|| Arc::new(site.script()));
             intent.sites.insert(site.name.clone(), Arc::clone(script));
@@ -167,7 +174,7 @@ pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent
         }
         Program::Syslinux => Destination { root_path: false, addresses: Vec::new() },
     };
-    Case { name, loader, firmware, aim, destination }
+    Case { name, loader, firmware, aim, destination, entry: None }
 }
 
 impl Case {
@@ -201,8 +208,20 @@ impl Case {
         if let Some(address) = self.destination.addresses.iter().find(|address| address.contains("${")) {
             return Some(format!("`{address}` is an address that only the machine itself can complete"));
         }
-        let secure = self.destination.addresses.iter().find(|address| address.starts_with("https:"))?;
-        Some(format!("`{secure}` has a certificate of its own, which nothing here can stand in for"))
+        self.entry.as_ref().and_then(|entry| entry.obstacle(network)).or_else(|| self.not_served(network))
+    }
+
+    /// Why the web servers of `network` cannot have what it needs.
+    fn not_served(&self, network: &Network) -> Option<String> {
+        let secure = |url: &&str| url.starts_with("https:");
+        let service = Service::new(self, network, "", "");
+        let given = self.destination.addresses.iter().map(String::as_str);
+        if let Some(url) = given.chain([service.boot.as_str()]).chain(service.urls()).find(secure) {
+            return Some(format!("`{url}` has a certificate of its own, which nothing here can stand in for"));
+        }
+        let strange = service.urls().find(|url| network.below_tree(url).is_none())?;
+        let nginx = matches!(network.http, Http::Nginx(_));
+        nginx.then(|| format!("`{strange}` is not below `{}`, and nginx has nothing else", network.tree))
     }
 
     /// The script that the loader has embedded, where it can be read.
@@ -254,11 +273,11 @@ mod tests {
     fn an_address_of_the_script_takes_the_place_of_option_17_and_a_given_one_does_not() {
         let loader = ipxe("ipxe.efi", Aim::Userland).loader;
         let given = Intent { addresses: vec!["http://192.0.2.10/a".into()], ..Intent::default() };
-        let found = cases(std::slice::from_ref(&loader), &given, &Selection::default());
+        let found = cases(std::slice::from_ref(&loader), &[], &given, &Selection::default());
         assert!(found.iter().all(|case| case.destination.root_path && case.destination.addresses == given.addresses));
         let Program::Ipxe { slot, .. } = &loader.program else { panic!("{loader:?}") };
         let own = Intent { scripts: [(*slot, script("http://192.0.2.10/b"))].into(), ..Intent::default() };
-        let found = cases(&[loader], &own, &Selection::default());
+        let found = cases(&[loader], &[], &own, &Selection::default());
         assert_eq!(
             found[0].destination,
             Destination { root_path: false, addresses: vec!["http://192.0.2.10/b".into()] }
@@ -272,7 +291,7 @@ mod tests {
         let intent = Intent {
             sites: [(Some("a".into()), Arc::clone(&a)), (Some("b".into()), Arc::clone(&b))].into(),
             scripts: [(a.slot().digest(), a), (b.slot().digest(), Arc::clone(&b))].into(),
-            addresses: Vec::new(),
+            ..Intent::default()
         };
         let swapped = intent.destination(Some("a"), &b.slot().digest());
         assert_eq!(swapped.addresses, ["http://192.0.2.10/a"]);

@@ -3,11 +3,12 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::dhcp::Daemon;
+use super::network::{Dhcp, Http, Network};
 use crate::fs;
 use crate::paths::Cache;
 use crate::progress::Progress;
-use crate::toolchain::{self, Tool, needs};
+use crate::toolchain::needs::{self, Need};
+use crate::toolchain::{self, Tool};
 
 /// Where distributions keep programs for root, which need not be in a user's `PATH`.
 const ROOTS_PROGRAMS: &str = ":/usr/local/sbin:/usr/sbin:/sbin";
@@ -25,6 +26,8 @@ pub struct Kit {
     pub dnsmasq: Utf8PathBuf,
     /// The DHCP server, where it is another one.
     pub dhcp: Utf8PathBuf,
+    /// `nginx`, where it is tried.
+    pub nginx: Utf8PathBuf,
     /// `ip`.
     pub ip: Utf8PathBuf,
     /// A Linux kernel.
@@ -53,21 +56,21 @@ pub fn search_path(path: &str) -> String {
 }
 
 impl Kit {
-    /// Finds the parts in `path`, a list of folders as in `PATH`, with `daemon` to answer DHCP, and takes `kernel`
-    /// where it is given.
+    /// Finds the parts in `path`, a list of folders as in `PATH`, with the servers that `network` wants, and takes
+    /// `kernel` where it is given.
     ///
     /// # Errors
     ///
     /// [`toolchain::Error::Missing`] names all that is missing, and how to install it.
     pub fn find(
         path: &str,
-        daemon: Daemon,
+        network: &Network,
         kernel: Option<&Utf8Path>,
         cache: &Cache,
         progress: &dyn Progress,
     ) -> Result<Self, toolchain::Error> {
         let mut needs = needs::boot_test();
-        needs.extend(needs::dhcp_servers().into_iter().filter(|need| need.name == daemon.as_str()));
+        needs.extend(servers(network));
         needs.retain(|need| kernel.is_none() || need.name != "kernel");
         let tools = toolchain::look(&needs, &search_path(path), cache, progress)?;
         let file = |name: &str| {
@@ -90,13 +93,27 @@ impl Kit {
             variables: variables(&firmware),
             firmware,
             dnsmasq: file("dnsmasq"),
-            dhcp: file(daemon.as_str()),
+            dhcp: file(dhcp(network)),
+            nginx: file(needs::NGINX),
             ip: file("ip"),
             kernel: kernel.map_or_else(|| file("kernel"), ToOwned::to_owned),
             busybox: file("busybox"),
             versions,
         })
     }
+}
+
+/// The name of the DHCP server in `network`.
+fn dhcp(network: &Network) -> &'static str {
+    if let Dhcp::Given(daemon, _) = &network.dhcp { daemon.as_str() } else { "dnsmasq" }
+}
+
+/// What `network` needs beside what every boot test needs.
+pub fn servers(network: &Network) -> Vec<Need> {
+    let nginx = matches!(network.http, Http::Nginx(_));
+    let mut needs = needs::servers();
+    needs.retain(|need| need.name == dhcp(network) || (nginx && need.name == needs::NGINX));
+    needs
 }
 
 /// The variables that go with OVMF's code, which is a file beside it.

@@ -204,6 +204,7 @@ mod tests {
             variables: "/ovmf/VARS.fd".into(),
             dnsmasq: "dnsmasq".into(),
             dhcp: "dnsmasq".into(),
+            nginx: "nginx".into(),
             ip: "ip".into(),
             kernel: "vmlinuz".into(),
             busybox: "busybox".into(),

@@ -9,6 +9,8 @@
 pub mod case;
 pub mod console;
 pub mod dhcp;
+pub mod drivers;
+pub mod entry;
 pub mod happening;
 pub mod kit;
 pub mod machine;
@@ -21,16 +23,17 @@ pub mod report;
 #[cfg(test)]
 mod samples;
 pub mod selection;
+pub mod server;
 pub mod service;
 pub mod steps;
 pub mod subject;
+pub mod testimony;
 pub mod trial;
 pub mod userland;
 pub mod watch;
 pub mod web;
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
@@ -109,7 +112,8 @@ pub enum Error {
 /// [`Error::NoCase`] where there is none, or [`Error::Fs`] where a loader cannot be read.
 pub fn plan(tree: &CheckedTree, intent: &Intent, selection: &Selection) -> Result<Vec<Case>, Error> {
     let loaders = subject::loaders(tree)?;
-    let cases = cases(&loaders, intent, selection);
+    let entries = entry::entries(tree, &intent.entries)?;
+    let cases = cases(&loaders, &entries, intent, selection);
     let unknown: Vec<String> = selection.unknown(&loaders, &cases).map(|name| format!("`{name}`")).collect();
     if cases.is_empty() || !unknown.is_empty() {
         let wanted = if unknown.is_empty() { "no case".to_owned() } else { format!("no {}", unknown.join(", no ")) };
@@ -130,13 +134,15 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<Report, Error> {
     let cases = plan(tree, request.intent, request.selection)?;
-    let kernel = fs::read(&request.kit.kernel)?.into();
+    let kernel: Arc<[u8]> = fs::read(&request.kit.kernel)?.into();
     clear(request.report)?;
     let started = Instant::now();
     let failed = |error| fs::Error::new("make a folder in", request.scratch, error);
     let guard = tempfile::Builder::new().prefix("boot-").tempdir_in(request.scratch).map_err(failed)?;
     let scratch = Utf8Path::from_path(guard.path()).unwrap_or(request.scratch);
-    let lab = Lab { request, namespace, tree, kernel, scratch, progress };
+    let drivers = drivers::drivers(&kernel, scratch, progress);
+    let drivers = drivers.map_err(|error| error.to_string());
+    let lab = Lab { request, namespace, tree, kernel, drivers, scratch, progress };
     let cases = side_by_side(&cases, &lab)?;
     let report = Report {
         generator: GENERATOR.into(),
@@ -198,7 +204,8 @@ fn side_by_side(cases: &[Case], lab: &Lab<'_>) -> Result<Vec<CaseReport>, trial:
     let work = || {
         let mut done = Vec::new();
         while let Some((number, case)) = next() {
-            let report = match case.obstacle(&lab.request.network) {
+            let lacking = || lab.drivers.as_ref().err().filter(|_| case.entry.is_some()).cloned();
+            let report = match case.obstacle(&lab.request.network).or_else(lacking) {
                 Some(reason) => CaseReport::skipped(case, reason),
                 None => attempts(case, number, lab).inspect_err(|_| while next().is_some() {})?,
             };

@@ -20,10 +20,22 @@ pub struct Network {
     pub web: Ipv4Addr,
     /// The first and the last address for machines.
     pub range: (Ipv4Addr, Ipv4Addr),
+    /// The gateway and the name servers, where those are machines of their own: the boot test stands in for them.
+    pub neighbours: Vec<Ipv4Addr>,
+    /// Where the tree can be had over HTTP: the whole address without a slash at its end.
+    pub tree: String,
+    /// The port in that address.
+    pub port: u16,
+    /// The path in it, from its slash on.
+    pub path: String,
     /// Where option 17 sends loaders.
     pub boot: String,
+    /// What DHCP is to tell the machine as its host name, where that is known.
+    pub hostname: Option<String>,
     /// What answers DHCP.
     pub dhcp: Dhcp,
+    /// What answers HTTP.
+    pub http: Http,
     /// Which loader it gives to which firmware, where that is known.
     pub chosen: Vec<(Firmware, Utf8PathBuf)>,
 }
@@ -38,6 +50,16 @@ pub enum Dhcp {
     Given(Daemon, String),
 }
 
+/// What answers HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Http {
+    /// Servers of the boot test's own.
+    Own,
+    /// nginx, with this configuration: it is what is tried. What it serves is in the folder
+    /// [`SERVED`](super::web::nginx::SERVED).
+    Nginx(String),
+}
+
 impl Default for Network {
     /// Addresses that are set aside for documentation.
     fn default() -> Self {
@@ -46,8 +68,14 @@ impl Default for Network {
             prefix: 24,
             web: Ipv4Addr::new(192, 0, 2, 2),
             range: (Ipv4Addr::new(192, 0, 2, 100), Ipv4Addr::new(192, 0, 2, 119)),
+            neighbours: Vec::new(),
+            tree: "http://192.0.2.2".into(),
+            port: 80,
+            path: String::new(),
             boot: "http://192.0.2.2/boot.ipxe".into(),
+            hostname: None,
             dhcp: Dhcp::Own,
+            http: Http::Own,
             chosen: Vec::new(),
         }
     }
@@ -69,13 +97,13 @@ pub enum Unfit {
 }
 
 impl Network {
-    /// The network that a person described, with `dhcp` to answer DHCP. The second web server has the address of
+    /// The network that a person described, with `dhcp` and `http` to answer. The second web server has the address of
     /// `http-url`, where that is one of the network's and not the TFTP server's.
     ///
     /// # Errors
     ///
     /// [`Unfit`] where the description does not say enough.
-    pub fn new(described: &network::Network, dhcp: Dhcp) -> Result<Self, Unfit> {
+    pub fn new(described: &network::Network, dhcp: Dhcp, http: Http) -> Result<Self, Unfit> {
         let network::Network { subnet, tftp_server, ranges, .. } = described;
         let range = ranges.first().ok_or(Unfit::NoRange)?;
         let taken = |address: &Ipv4Addr| {
@@ -88,16 +116,46 @@ impl Network {
         let web = named.or_else(|| hosts.find(|address| !taken(address))).ok_or(Unfit::Full(*subnet))?;
         let machine = described.hosts.iter().find(|host| host.mac == MAC);
         let boot = machine.and_then(|host| host.boot.as_ref()).or(described.boot.as_ref());
-        let boot = boot.map_or_else(|| format!("http://{web}/boot.ipxe"), ToString::to_string);
+        let tree = &described.http;
+        let boot = boot.map_or_else(|| format!("{tree}/boot.ipxe"), ToString::to_string);
+        let mut neighbours: Vec<Ipv4Addr> =
+            described.gateway.into_iter().chain(described.dns.iter().copied()).collect();
+        neighbours.retain(|address| subnet.contains(*address) && ![*tftp_server, web].contains(address));
+        // Only a configuration that is tried knows machines.
+        let told = machine.filter(|_| dhcp != Dhcp::Own).map(|host| host.hostname.clone());
         Ok(Self {
             server: *tftp_server,
             prefix: subnet.prefix,
             web,
             range: (range.first, range.last),
+            neighbours,
+            tree: tree.to_string(),
+            port: tree.port().unwrap_or(80),
+            path: tree.path().to_owned(),
             boot,
+            hostname: told,
             dhcp,
+            http,
             chosen: Vec::new(),
         })
+    }
+
+    /// The address of the tree's file `name` on the server at `address`.
+    #[must_use]
+    pub fn url(&self, address: Ipv4Addr, name: &str) -> String {
+        let port = if self.port == 80 { String::new() } else { format!(":{}", self.port) };
+        format!("http://{address}{port}{}/{name}", self.path)
+    }
+
+    /// The path in the tree's folder of what is at `url`, on whichever server.
+    #[must_use]
+    pub fn below_tree<'u>(&self, url: &'u str) -> Option<&'u str> {
+        let (authority, path) = url.strip_prefix("http://")?.split_once('/')?;
+        let port = authority.split_once(':').map_or(Some(80), |(_, port)| port.parse().ok())?;
+        let prefix = self.path.strip_prefix('/').unwrap_or_default();
+        let rest = if prefix.is_empty() { path } else { path.strip_prefix(prefix)?.strip_prefix('/')? };
+        let plain = |part: &str| !["", ".", ".."].contains(&part) && !part.contains(['?', '%', '#']);
+        (port == self.port && rest.split('/').all(plain)).then_some(rest)
     }
 
     /// The network's first address, which names it.
@@ -126,7 +184,7 @@ mod tests {
     fn described(more: &str) -> Result<Network, Unfit> {
         let text = format!("subnet = \"192.168.88.0/24\"\ntftp-server = \"192.168.88.1\"\n{more}");
         let described = Document::new("network.toml".into(), &text).read(|table| Described::of(table, &[])).unwrap();
-        Network::new(&described, Dhcp::Own)
+        Network::new(&described, Dhcp::Own, Http::Own)
     }
 
     #[test]
@@ -153,6 +211,29 @@ mod tests {
         for http in ["192.168.88.1/tftp", "boot.example.net", "10.0.0.1"] {
             assert_eq!(web(http), Ipv4Addr::new(192, 168, 88, 100), "{http}");
         }
+    }
+
+    #[test]
+    fn what_is_below_the_tree_is_known_by_port_and_path() {
+        let network = described(
+            "http-url = \"http://boot.example.net:8080/a/b\"\nranges = [\"192.168.88.20-192.168.88.21\"]\n\
+             gateway = \"192.168.88.254\"\ndns = [\"192.168.88.1\", \"192.0.2.53\"]\n",
+        )
+        .unwrap();
+        assert_eq!(network.url([192, 168, 88, 2].into(), "vmlinuz"), "http://192.168.88.2:8080/a/b/vmlinuz");
+        for (url, path) in [
+            ("http://boot.example.net:8080/a/b/c/d", Some("c/d")),
+            ("http://192.168.88.2:8080/a/b/c", Some("c")),
+            ("http://192.168.88.2/a/b/c", None),
+            ("http://192.168.88.2:8080/a/bc", None),
+            ("http://192.168.88.2:8080/a/b/../c", None),
+            ("https://192.168.88.2:8080/a/b/c", None),
+        ] {
+            assert_eq!(network.below_tree(url), path, "{url}");
+        }
+        assert_eq!(Network::default().below_tree("http://192.0.2.2/vmlinuz"), Some("vmlinuz"));
+        // Only the gateway is a machine of its own in this network.
+        assert_eq!(network.neighbours, [Ipv4Addr::new(192, 168, 88, 254)]);
     }
 
     #[test]

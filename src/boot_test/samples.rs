@@ -20,6 +20,7 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
         firmware,
         aim,
         destination: Destination { root_path: true, addresses: Vec::new() },
+        entry: None,
     }
 }
 

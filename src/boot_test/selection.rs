@@ -1,10 +1,12 @@
 //! Which cases there are for a tree's loaders, and which of them are asked for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::Utf8Path;
 
 use super::case::{Aim, Case, Fault, Intent, case};
+use super::entry::Entry;
 use super::steps::steps;
 use super::subject::{LoaderFile, Program, Target};
 use crate::tree::header::Arch;
@@ -38,9 +40,9 @@ fn is_called(loader: &LoaderFile, name: &str) -> bool {
     loader.path == name || loader.path.file_name() == Some(name)
 }
 
-/// The cases of `loaders`, by `selection`.
+/// The cases of `loaders` and `entries`, by `selection`.
 #[must_use]
-pub fn cases(loaders: &[LoaderFile], intent: &Intent, selection: &Selection) -> Vec<Case> {
+pub fn cases(loaders: &[LoaderFile], entries: &[Arc<Entry>], intent: &Intent, selection: &Selection) -> Vec<Case> {
     let named = |loader: &&LoaderFile| {
         selection.loaders.is_empty() || selection.loaders.iter().any(|name| is_called(loader, name))
     };
@@ -55,6 +57,7 @@ pub fn cases(loaders: &[LoaderFile], intent: &Intent, selection: &Selection) -> 
     for loader in representatives(&chosen) {
         cases.extend(faults(loader, intent));
     }
+    cases.extend(entries.iter().flat_map(|entry| boots_of(entry, &chosen, intent)));
     if !selection.cases.is_empty() {
         cases.retain(|case| selection.cases.iter().any(|name| case.is_called(name)));
     }
@@ -81,6 +84,20 @@ fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
         cases.push(case(loader, "another-web-server", Aim::WrongServer, intent));
     }
     cases
+}
+
+/// `entry`, booted by a loader for each firmware, one of those in the root of the tree that go where option 17 says.
+fn boots_of(entry: &Arc<Entry>, loaders: &[&LoaderFile], intent: &Intent) -> Vec<Case> {
+    let able = |target| {
+        let ours = |loader: &&&LoaderFile| {
+            loader.target == target && loader.site.is_none() && loader.program != Program::Syslinux
+        };
+        let special = format!("boot-{}", entry.name);
+        let mut cases = loaders.iter().filter(ours).map(|loader| case(loader, &special, Aim::Userland, intent));
+        cases.find(|case| case.destination.root_path)
+    };
+    let cases = [Target::Uefi(Arch::X86_64), Target::Bios].into_iter().filter_map(able);
+    cases.map(|case| Case { entry: Some(Arc::clone(entry)), ..case }).collect()
 }
 
 /// One iPXE loader of each script: one for UEFI where there is one, since that starts faster, and best of
@@ -111,6 +128,7 @@ fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
 mod tests {
     use super::*;
     use crate::boot_test::samples::{ipxe, syslinux};
+    use crate::choices::boot_entry::tests::of_text;
 
     fn tree() -> Vec<LoaderFile> {
         let mut loaders: Vec<LoaderFile> =
@@ -122,7 +140,7 @@ mod tests {
     }
 
     fn names(selection: &Selection) -> Vec<String> {
-        cases(&tree(), &Intent::default(), selection).into_iter().map(|case| case.name).collect()
+        cases(&tree(), &[], &Intent::default(), selection).into_iter().map(|case| case.name).collect()
     }
 
     #[test]
@@ -167,6 +185,20 @@ mod tests {
         let typo = Selection { sites: vec!["d".into()], loaders: vec!["ipxe.exe".into()], ..Selection::default() };
         let unknown: Vec<String> = typo.unknown(&tree(), &[]).cloned().collect();
         assert_eq!(unknown, ["ipxe.exe", "d"]);
+    }
+
+    #[test]
+    fn an_entry_is_booted_by_a_loader_for_each_firmware() {
+        let text = "[boot.a]\nkind = \"linux\"\nkernel = \"http://a/k\"\ninitrd = [\"http://a/i\"]\n";
+        let entry = Arc::new(Entry::new(&of_text(text)[0], Arc::from(&b"#!ipxe\n"[..])));
+        let found = |intent: &Intent| -> Vec<Case> {
+            let selection = Selection { cases: vec!["boot-a".into()], ..Selection::default() };
+            cases(&tree(), &[Arc::clone(&entry)], intent, &selection)
+        };
+        let both = found(&Intent::default());
+        let names: Vec<&str> = both.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names, ["ipxe.efi:boot-a", "ipxe.pxe:boot-a"]);
+        assert!(both.iter().all(|case| case.entry.as_ref() == Some(&entry)));
     }
 
     #[test]

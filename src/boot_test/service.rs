@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use super::case::{Aim, Case, Destination, Fault, Firmware};
 use super::dhcp::Offer;
+use super::entry::Entry;
 use super::happening::Asked;
 use super::network::Network;
 use super::subject::Program;
+use super::userland;
 use super::web::Pages;
+use crate::digest::Sha256Digest;
 
 /// What the kernel is told in every case: to talk to the serial port, and to end where it panics.
 const ARGUMENTS: &str = "console=tty0 console=ttyS0,115200 panic=-1";
@@ -28,80 +31,153 @@ pub struct Service {
     pub boot: String,
     /// The web servers: which, its address, its port.
     pub servers: Vec<(Asked, Ipv4Addr, u16)>,
-    /// Where the script may be asked for, and at which server.
-    pub scripts: Vec<(Asked, String)>,
+    /// Where the script may be asked for.
+    pub scripts: Vec<Place>,
+    /// The script that is there.
+    pub script: Arc<[u8]>,
     /// Where the kernel is.
-    pub kernel: (Asked, String),
+    pub kernel: Place,
     /// Where the initramfs is.
-    pub initrd: (Asked, String),
-    /// The kernel's arguments.
-    pub arguments: String,
+    pub initrd: Place,
+    /// What else there is.
+    pub more: Vec<(Place, Vec<u8>)>,
+    /// What has to be on the kernel's command line.
+    pub command_line: String,
+    /// What userland has to fetch, and the digests of that.
+    pub fetched: Vec<(String, Sha256Digest)>,
+    /// What DHCP has to tell userland as the host name.
+    pub hostname: Option<String>,
     /// The content of `pxelinux.cfg/default`.
     pub pxelinux: Option<String>,
 }
+
+/// A web server, and a whole address as that server sees it.
+pub type Place = (Asked, String);
 
 impl Service {
     /// What `case` needs in `network`; `append` are more arguments for the kernel.
     #[must_use]
     pub fn new(case: &Case, network: &Network, nonce: &str, append: &str) -> Self {
-        // syslinux.efi can only reach the TFTP server's address. All others have to reach another one.
-        let near = case.loader.program == Program::Syslinux && case.firmware == Firmware::Uefi;
-        let (place, address) = match case.aim {
-            Aim::Userland if near => (Asked::NextServer, network.server),
-            _ => (Asked::Other, network.web),
+        let goods = match &case.entry {
+            Some(entry) => Goods::of_entry(entry, network, nonce),
+            None => Goods::own(case, network, nonce, append),
         };
-        let at = |name: &str| (place, format!("http://{address}/{name}"));
         let Destination { root_path, addresses } = &case.destination;
-        let mut scripts: Vec<_> = addresses.iter().map(|url| located(url, network)).collect();
-        scripts.extend(root_path.then(|| located(&network.boot, network)));
+        let boot = case.entry.as_ref().map_or_else(|| network.boot.clone(), |entry| entry.url(network));
+        let mut scripts: Vec<Place> = addresses.iter().map(|url| located(url, network)).collect();
+        scripts.extend(root_path.then(|| located(&boot, network)));
         let offered = *root_path && case.aim != Aim::Fault(Fault::NoRootPath);
-        let root_path = offered.then(|| network.boot.clone());
+        let root_path = offered.then(|| boot.clone());
         let (early, later) = match case.firmware {
             Firmware::Bios => (None, root_path),
             Firmware::Uefi => (root_path, None),
         };
-        let arguments = [ARGUMENTS, &format!("{MARK}{nonce}"), append].join(" ").trim_end().to_owned();
-        let (kernel, initrd) = (at("vmlinuz"), at("initrd.img"));
-        let pxelinux = (case.loader.program == Program::Syslinux).then(|| {
-            format!("DEFAULT linux\nLABEL linux\n  KERNEL {}\n  INITRD {}\n  APPEND {arguments}\n", kernel.1, initrd.1)
-        });
-        let servers = if case.aim == Aim::Fault(Fault::NoWebServer) { Vec::new() } else { servers(network, &scripts) };
-        let offer = Offer { loader: case.loader.path.clone(), root_path: early };
-        let boot = network.boot.clone();
-        Self { offer, later, boot, servers, scripts, kernel, initrd, arguments, pxelinux }
+        let Goods { kernel, initrd, script, more, command_line, fetched, pxelinux } = goods;
+        let mut service = Self {
+            offer: Offer { loader: case.loader.path.clone(), root_path: early },
+            later,
+            boot,
+            servers: Vec::new(),
+            scripts,
+            script: Arc::clone(&script),
+            kernel,
+            initrd,
+            more,
+            command_line,
+            fetched,
+            hostname: network.hostname.clone().filter(|_| case.entry.is_some()),
+            pxelinux,
+        };
+        if case.aim != Aim::Fault(Fault::NoWebServer) {
+            service.servers = servers(network, service.urls());
+        }
+        service
     }
 
     /// The pages of the web servers.
     #[must_use]
     pub fn pages(&self, case: &Case, kernel: &Arc<[u8]>, initrd: &Arc<[u8]>) -> Pages {
         let mut pages = Pages::default();
-        for ((server, url), content) in [(&self.kernel, kernel), (&self.initrd, initrd)] {
-            pages.put(*server, url, Arc::clone(content));
+        let more = self.more.iter().map(|(place, content)| (place, Arc::from(content.as_slice())));
+        let images = [(&self.kernel, Arc::clone(kernel)), (&self.initrd, Arc::clone(initrd))];
+        for ((server, url), content) in images.into_iter().chain(more) {
+            pages.put(*server, url, content);
         }
         if case.aim != Aim::Fault(Fault::NoScript) {
             for (server, url) in &self.scripts {
-                pages.put(*server, url, Arc::from(self.script().as_bytes()));
+                pages.put(*server, url, Arc::clone(&self.script));
             }
         }
         pages
     }
 
-    /// The addresses in `network` that scripts are expected at, beyond the servers' own.
+    /// All addresses at which there is something.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        let more = self.more.iter().map(|(place, _)| place);
+        let places = self.scripts.iter().chain([&self.kernel, &self.initrd]).chain(more);
+        places.map(|(_, url)| url.as_str())
+    }
+
+    /// The addresses in `network` that something is expected at, beyond the servers' own.
     #[must_use]
     pub fn addresses(&self, network: &Network) -> Vec<Ipv4Addr> {
-        let hosts = self.scripts.iter().filter_map(|(_, url)| authority(url).0.parse().ok());
+        let hosts = self.urls().filter_map(|url| authority(url).0.parse().ok());
         let mut found: Vec<Ipv4Addr> = hosts.filter(|address| network.contains(*address)).collect();
+        found.extend(&network.neighbours);
         found.retain(|address| ![network.server, network.web].contains(address));
         found.sort_unstable();
         found.dedup();
         found
     }
+}
 
-    /// The script that loaders chain to.
-    fn script(&self) -> String {
-        let (kernel, initrd) = (&self.kernel.1, &self.initrd.1);
+/// What is booted, and from where.
+struct Goods {
+    kernel: Place,
+    initrd: Place,
+    script: Arc<[u8]>,
+    more: Vec<(Place, Vec<u8>)>,
+    command_line: String,
+    fetched: Vec<(String, Sha256Digest)>,
+    pxelinux: Option<String>,
+}
+
+impl Goods {
+    /// A kernel of the boot test's own, and a script that boots it.
+    fn own(case: &Case, network: &Network, nonce: &str, append: &str) -> Self {
+        // syslinux.efi can only reach the TFTP server's address. All others have to reach another one.
+        let near = case.loader.program == Program::Syslinux && case.firmware == Firmware::Uefi;
+        let address = if near && case.aim == Aim::Userland { network.server } else { network.web };
+        let at = |name: &str| located(&network.url(address, name), network);
+        let (kernel, initrd) = (at("vmlinuz"), at("initrd.img"));
+        let command_line = format!("{MARK}{nonce}");
+        let arguments = [ARGUMENTS, &command_line, append].join(" ").trim_end().to_owned();
+        let pxelinux = (case.loader.program == Program::Syslinux).then(|| {
+            format!("DEFAULT linux\nLABEL linux\n  KERNEL {}\n  INITRD {}\n  APPEND {arguments}\n", kernel.1, initrd.1)
+        });
         // Whatever was loaded before would become a part of the initrd.
-        format!("#!ipxe\nimgfree\nkernel {kernel} initrd=initrd.img {}\ninitrd {initrd}\nboot\n", self.arguments)
+        let script =
+            format!("#!ipxe\nimgfree\nkernel {} initrd=initrd.img {arguments}\ninitrd {}\nboot\n", kernel.1, initrd.1);
+        let (script, more, fetched) = (Arc::from(script.into_bytes()), Vec::new(), Vec::new());
+        Self { kernel, initrd, script, more, command_line, fetched, pxelinux }
+    }
+
+    /// What `entry` boots: its script is the tree's, all else is a stand-in.
+    fn of_entry(entry: &Entry, network: &Network, nonce: &str) -> Self {
+        let at = |url: &str| located(url, network);
+        let files = entry.files.clone().unwrap_or_default();
+        let mut initrds = files.initrds.iter().map(|url| at(url));
+        let initrd = initrds.next().unwrap_or_else(|| at(""));
+        let mut more: Vec<_> = initrds.map(|place| (place, userland::nothing())).collect();
+        more.extend(entry.version.iter().map(|(url, text)| (at(url), text.clone().into_bytes())));
+        let mut fetched = Vec::new();
+        for url in entry.for_userland() {
+            let content = format!("{url} for {nonce}\n").into_bytes();
+            fetched.push((url.to_owned(), Sha256Digest::of(&content)));
+            more.push((at(url), content));
+        }
+        let (script, command_line) = (Arc::clone(&entry.script.1), files.arguments);
+        Self { kernel: at(&files.kernel), initrd, script, more, command_line, fetched, pxelinux: None }
     }
 }
 
@@ -109,8 +185,8 @@ impl Service {
 fn located(url: &str, network: &Network) -> (Asked, String) {
     let (host, port) = authority(url);
     let server = match host.parse::<Ipv4Addr>() {
-        Ok(address) if address == network.server && port == 80 => Asked::NextServer,
-        Ok(address) if address == network.web && port == 80 => Asked::Other,
+        Ok(address) if address == network.server && port == network.port => Asked::NextServer,
+        Ok(address) if address == network.web && port == network.port => Asked::Other,
         _ => Asked::Elsewhere,
     };
     let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
@@ -128,9 +204,10 @@ fn authority(url: &str) -> (&str, u16) {
     }
 }
 
-fn servers(network: &Network, scripts: &[(Asked, String)]) -> Vec<(Asked, Ipv4Addr, u16)> {
-    let mut servers = vec![(Asked::NextServer, network.server, 80), (Asked::Other, network.web, 80)];
-    let mut ports: Vec<u16> = scripts.iter().map(|(_, url)| authority(url).1).chain([80]).collect();
+fn servers<'u>(network: &Network, urls: impl Iterator<Item = &'u str>) -> Vec<(Asked, Ipv4Addr, u16)> {
+    let mut servers =
+        vec![(Asked::NextServer, network.server, network.port), (Asked::Other, network.web, network.port)];
+    let mut ports: Vec<u16> = urls.map(|url| authority(url).1).chain([80, network.port]).collect();
     ports.sort_unstable();
     ports.dedup();
     servers.extend(ports.into_iter().map(|port| (Asked::Elsewhere, Ipv4Addr::UNSPECIFIED, port)));
@@ -179,9 +256,9 @@ mod tests {
 
     #[test]
     fn the_script_first_drops_what_was_loaded_before_it() {
-        let script = service(&ipxe("ipxe.efi", Aim::Userland)).script();
+        let script = service(&ipxe("ipxe.efi", Aim::Userland)).script;
         assert_eq!(
-            script,
+            std::str::from_utf8(&script).unwrap(),
             "#!ipxe\nimgfree\nkernel http://192.0.2.2/vmlinuz initrd=initrd.img console=tty0 console=ttyS0,115200 \
              panic=-1 netboot-loaders.case=n0\ninitrd http://192.0.2.2/initrd.img\nboot\n"
         );

@@ -64,6 +64,9 @@ pub fn steps(case: &Case) -> VecDeque<Step> {
 /// In words, what has to come of `case`.
 #[must_use]
 pub fn expectation(case: &Case) -> String {
+    if let Some(entry) = &case.entry {
+        return format!("boots what stands in for `{}`, by the tree's script", entry.name);
+    }
     let Aim::Fault(_) = case.aim else { return case.aim.words().to_owned() };
     let steps = steps(case);
     let has = |step: &Step| steps.contains(step);

@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Request;
 use super::case::Case;
 use super::dhcp::{self, SERVED};
+use super::drivers::Drivers;
 use super::happening::{Moment, Note, Witness};
 use super::machine::{self, Machine};
 use super::namespace::{self, Namespace};
@@ -17,7 +18,7 @@ use super::report::{CaseReport, Evidence};
 use super::service::Service;
 use super::userland;
 use super::watch::{Reaction, Verdict, Watch};
-use super::web::Web;
+use super::web;
 use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths;
@@ -39,6 +40,8 @@ pub struct Lab<'a> {
     pub tree: &'a CheckedTree,
     /// The kernel.
     pub kernel: Arc<[u8]>,
+    /// Its modules for the network card, or why there are none.
+    pub drivers: Result<Drivers, String>,
     /// A folder for sockets, variables and logs; nothing in it outlives the run. Its name is nobody's
     /// guess, and so is what userland has to say.
     pub scratch: &'a Utf8Path,
@@ -56,8 +59,8 @@ pub enum Error {
     #[error(transparent)]
     Dhcp(#[from] dhcp::Error),
     /// There is no web server.
-    #[error("cannot serve HTTP in the test network: {0}")]
-    Web(std::io::Error),
+    #[error(transparent)]
+    Web(#[from] web::Error),
     /// There is no machine.
     #[error(transparent)]
     Machine(#[from] machine::Error),
@@ -89,14 +92,11 @@ pub fn run(case: &Case, name: &str, lab: &Lab<'_>) -> Result<CaseReport, Error> 
     lab.namespace.network(&lab.request.kit.ip, network, &service.addresses(network), lab.progress)?;
     let (sender, notes) = mpsc::channel();
     let witness = Witness::new(sender);
-    let initrd = Arc::from(userland::initramfs(&lab.request.kit.busybox, &nonce)?);
-    let pages = Arc::new(service.pages(case, &lab.kernel, &initrd));
-    let _web = service
-        .servers
-        .iter()
-        .map(|(name, address, port)| Web::start(*name, *address, *port, Arc::clone(&pages), witness.clone()))
-        .collect::<Result<Vec<Web>, _>>()
-        .map_err(Error::Web)?;
+    // Only an operating system asks DHCP again, and that is what an entry boots.
+    let drivers = case.entry.as_ref().and(lab.drivers.as_ref().ok());
+    let initrd = Arc::from(userland::initramfs(&lab.request.kit.busybox, &nonce, drivers)?);
+    let pages = service.pages(case, &lab.kernel, &initrd);
+    let _web = web::Servers::start(lab.request, &service, pages, &folder, &witness)?;
     let dhcp = dhcp::Server::start(lab.request.kit, network, &service.offer, &folder, &witness)?;
     let started = Instant::now();
     let machine = Machine::start(case.firmware, lab.request.kit, lab.request.accelerator, &folder, &witness)?;

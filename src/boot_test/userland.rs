@@ -1,37 +1,71 @@
 //! What a machine boots into: an initramfs with a static busybox and an `init` that says that it
-//! got there, and powers off.
+//! got there, and powers off. With drivers, it first asks DHCP as an operating system does, and fetches
+//! what the kernel's command line names.
 
 use camino::Utf8Path;
 
+use super::drivers::Drivers;
 use crate::fs;
 
 /// What stands before the nonce when userland was reached.
 pub const REACHED: &str = "netboot-loaders: userland ";
 /// What stands before the kernel's command line.
 pub const COMMAND_LINE: &str = "netboot-loaders: command line: ";
+/// What stands before the host name in DHCP option 12.
+pub const HOST_NAME: &str = "netboot-loaders: host name: ";
+/// What stands before an address of the command line, and the SHA-256 of what was fetched from it.
+pub const FETCHED: &str = "netboot-loaders: fetched: ";
 
 /// The initramfs, as cpio in the "newc" form, uncompressed. It says `nonce` on the serial console and
-/// on the screen.
+/// on the screen. With `drivers`, it goes on the network as well.
 ///
 /// # Errors
 ///
 /// [`fs::Error`] where busybox cannot be read.
-pub fn initramfs(busybox: &Utf8Path, nonce: &str) -> Result<Vec<u8>, fs::Error> {
+pub fn initramfs(busybox: &Utf8Path, nonce: &str, drivers: Option<&Drivers>) -> Result<Vec<u8>, fs::Error> {
     let mut archive = Cpio::default();
-    for folder in ["bin", "dev", "proc"] {
+    for folder in ["bin", "dev", "etc", "modules", "proc"] {
         archive.add(folder, FOLDER | 0o755, b"");
     }
     archive.add("bin/busybox", FILE | 0o755, &fs::read(busybox)?);
-    archive.add("init", FILE | 0o755, init(nonce).as_bytes());
+    archive.add("init", FILE | 0o755, init(nonce, drivers).as_bytes());
+    archive.add("bin/lease", FILE | 0o755, LEASE.as_bytes());
+    for (name, content) in drivers.iter().flat_map(|drivers| drivers.iter()) {
+        archive.add(&format!("modules/{name}"), FILE | 0o644, content);
+    }
     Ok(archive.finish())
 }
 
+/// An initramfs with nothing in it, to stand in for further ones.
+#[must_use]
+pub fn nothing() -> Vec<u8> {
+    Cpio::default().finish()
+}
+
+/// What DHCP says, as `udhcpc` hands it over.
+const LEASE: &str = "\
+#!/bin/busybox sh
+busybox=/bin/busybox
+case $1 in
+deconfig) $busybox ip link set $interface up ;;
+bound)
+    $busybox ip address add $ip/$mask dev $interface
+    for router in $router; do $busybox ip route add default via $router; done
+    for server in $dns; do echo \"nameserver $server\" >> /etc/resolv.conf; done
+    echo \"$hostname\" > /etc/hostname ;;
+esac
+";
+
 /// Waits for nothing: the machine is told to stay where it is when the power goes off, so that its
-/// screen can be looked at.
-fn init(nonce: &str) -> String {
+/// screen can be looked at. It speaks to the serial port whatever the command line says of consoles.
+fn init(nonce: &str, drivers: Option<&Drivers>) -> String {
+    let network = drivers.map(network).unwrap_or_default();
     format!(
         "#!/bin/busybox sh\n\
          busybox=/bin/busybox\n\
+         say() {{\n\
+         \x20   for console in /dev/tty0 /dev/ttyS0; do echo \"$*\" > $console; done\n\
+         }}\n\
          $busybox mount -t proc proc /proc\n\
          $busybox mount -t devtmpfs dev /dev\n\
          # No message of the kernel shall stand in the middle of the next lines.\n\
@@ -39,12 +73,33 @@ fn init(nonce: &str) -> String {
          read -r line < /proc/cmdline\n\
          # The picture of the screen shall show this alone.\n\
          $busybox printf '\\033[2J\\033[H' > /dev/tty0\n\
-         for console in /dev/tty0 /dev/console; do\n\
-         \x20   echo > $console\n\
-         \x20   echo \"{REACHED}{nonce}\" > $console\n\
-         \x20   echo \"{COMMAND_LINE}$line\" > $console\n\
-         done\n\
+         say\n\
+         say \"{REACHED}{nonce}\"\n\
+         say \"{COMMAND_LINE}$line\"\n\
+         {network}\
          $busybox poweroff -f\n"
+    )
+}
+
+/// Asks DHCP, and fetches what the command line names.
+fn network(drivers: &Drivers) -> String {
+    let modules: Vec<&str> = drivers.iter().map(|(name, _)| name.as_str()).collect();
+    format!(
+        "for module in {}; do $busybox insmod /modules/$module; done\n\
+         $busybox udhcpc -i eth0 -f -n -q -t 10 -T 2 -s /bin/lease > /dev/null\n\
+         read -r name < /etc/hostname || name=\n\
+         say \"{HOST_NAME}$name\"\n\
+         for word in $line; do\n\
+         \x20   url=${{word#*=}}\n\
+         \x20   case $url in\n\
+         \x20   $word) ;;\n\
+         \x20   http://*)\n\
+         \x20       sum=nothing\n\
+         \x20       if $busybox wget -q -O /got \"$url\"; then sum=$($busybox sha256sum < /got); fi\n\
+         \x20       say \"{FETCHED}$url ${{sum%% *}}\" ;;\n\
+         \x20   esac\n\
+         done\n",
+        modules.join(" ")
     )
 }
 
@@ -114,17 +169,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let busybox = Utf8Path::from_path(folder.path()).unwrap().join("busybox");
         fs::write_new(&busybox, b"odd length", 0o755).unwrap();
-        let entries = entries(&initramfs(&busybox, "abc").unwrap());
+        let entries = entries(&initramfs(&busybox, "abc", None).unwrap());
         let names: Vec<&str> = entries.iter().map(|(name, _, _)| name.as_str()).collect();
-        assert_eq!(names, ["bin", "dev", "proc", "bin/busybox", "init", "TRAILER!!!"]);
-        assert_eq!((entries[0].1, entries[3].1, entries[3].2), (0o040_755, 0o100_755, 10));
+        assert_eq!(names, ["bin", "dev", "etc", "modules", "proc", "bin/busybox", "init", "bin/lease", "TRAILER!!!"]);
+        assert_eq!((entries[0].1, entries[5].1, entries[5].2), (0o040_755, 0o100_755, 10));
     }
 
     #[test]
     fn init_says_the_nonce_and_ends() {
-        let init = init("0123");
+        let init = init("0123", None);
         assert!(init.starts_with("#!/bin/busybox sh\n"));
-        assert!(init.contains("echo \"netboot-loaders: userland 0123\" > $console\n"));
-        assert!(init.ends_with("poweroff -f\n"));
+        assert!(init.contains("say \"netboot-loaders: userland 0123\"\n"));
+        assert!(init.ends_with("$line\"\n$busybox poweroff -f\n"), "{init}");
+    }
+
+    #[test]
+    fn with_drivers_it_goes_on_the_network() {
+        let drivers: Drivers = [("a.ko".to_owned(), vec![1]), ("b.ko".to_owned(), vec![2])].into();
+        let init = init("0123", Some(&drivers));
+        assert!(init.contains("\nfor module in a.ko b.ko; do $busybox insmod /modules/$module; done\n"), "{init}");
+        assert!(init.contains("$busybox udhcpc "), "{init}");
     }
 }

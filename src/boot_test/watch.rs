@@ -10,9 +10,10 @@ use super::case::{Aim, Case, Destination, Fault};
 use super::happening::{Asked, Happening, Request};
 use super::phase::Phase;
 use super::qmp::Stop;
-use super::service::{MARK, Service};
+use super::service::Service;
 use super::steps::{FIRMWARE, Step, steps};
-use super::userland::{COMMAND_LINE, REACHED};
+use super::testimony;
+use super::userland::REACHED;
 use crate::paths;
 
 /// What has to be done now.
@@ -250,11 +251,8 @@ impl<'c> Watch<'c> {
         if self.case.aim != Aim::Userland || !self.has(Phase::Userland) {
             return None;
         }
-        let (_, line) = self.console.split_once(COMMAND_LINE)?;
-        let (line, _) = line.split_once('\n')?;
-        let mark = format!("{MARK}{}", self.nonce);
-        if !line.contains(&mark) {
-            return Some(failed(format!("found the kernel's command line `{line}`, wanted `{mark}` on it")));
+        if let Some(flaw) = testimony::flaw(&self.console, self.service)? {
+            return Some(failed(flaw));
         }
         // Whatever else booted it, it was not what is to be tested.
         let (before, _) = Phase::ALL.split_at(Phase::Userland as usize);

@@ -147,7 +147,7 @@ pub fn check(trust: bool) -> Vec<Need> {
     needs.extend((!trust).then_some(OPENSSL));
     needs.extend(boot_test());
     needs.extend(variations());
-    needs.extend(dhcp_servers());
+    needs.extend(servers());
     needs.extend(deploy());
     needs.push(SSH_SERVER);
     needs.extend([
@@ -294,9 +294,12 @@ pub fn boot_test() -> Vec<Need> {
     ]
 }
 
-/// DHCP servers besides dnsmasq, which a boot test can try as well.
+/// The name of nginx.
+pub const NGINX: &str = "nginx";
+
+/// Servers that a boot test can try besides its own.
 #[must_use]
-pub fn dhcp_servers() -> Vec<Need> {
+pub fn servers() -> Vec<Need> {
     vec![
         Need {
             name: "kea",
@@ -309,6 +312,12 @@ pub fn dhcp_servers() -> Vec<Need> {
             purpose: "answers DHCP as its recipe says",
             packages: ["isc-dhcp-server", "dhcp-server", "dhcp", "dhcp-server", "dhcp-server-vanilla"],
             test: Test::Program("dhcpd", &["--version"], "isc-dhcpd"),
+        },
+        Need {
+            name: NGINX,
+            purpose: "serves HTTP as its recipe says",
+            packages: ["nginx-light", "nginx-core", "nginx", "nginx", "nginx"],
+            test: Test::Program("nginx", &["-v"], "nginx version"),
         },
     ]
 }

@@ -6,6 +6,7 @@ mod support;
 use std::process::Command;
 
 use mirror_support::{METADATA, Mirror, content};
+use netboot_loaders::choices::boot_entry::{BootEntry, Distribution, System};
 use netboot_loaders::digest::Sha512Digest;
 use serde_json::Value;
 use support::Ran;
@@ -32,6 +33,36 @@ fn release(mirror: &Mirror, version: &str) {
 
 fn flatcar(mirror: &Mirror, more: &[&str]) -> Ran {
     Ran::from(mirror.product("flatcar", more).output().unwrap())
+}
+
+/// The files of a boot entry for `mirror`, which has a set of `version`, have to be there.
+#[track_caller]
+fn boots(mirror: &Mirror, distribution: Distribution, version: &str) {
+    const AT: &str = "http://192.0.2.2/mirror";
+    let system = System::Live { distribution, mirror: AT.parse().unwrap(), ignition: None, arguments: String::new() };
+    let entry = BootEntry { name: "a".into(), system };
+    let (product, script) = entry.version_script().unwrap();
+    for set in [version, "current"] {
+        let files = entry.files(set).unwrap();
+        let named = files.arguments.split(' ').filter_map(|word| Some(word.split_once('=')?.1.to_owned()));
+        for url in files.initrds.into_iter().chain([files.kernel, script.clone()]).chain(named) {
+            let path = mirror.path(url.strip_prefix(AT).unwrap().trim_start_matches('/'));
+            assert!(path.is_file(), "{url} is not in the mirror");
+        }
+    }
+    let script = std::fs::read_to_string(mirror.path("current/version.ipxe")).unwrap();
+    assert_eq!(script, format!("#!ipxe\nset {}-version {version}\n", product.as_str()));
+}
+
+#[test]
+fn what_a_boot_entry_asks_for_is_in_the_mirror() {
+    let mirror = Mirror::new();
+    release(&mirror, "4593.2.5");
+    flatcar(&mirror, &[]).success();
+    boots(&mirror, Distribution::Flatcar, "4593.2.5");
+    let mirror = Mirror::of("44.20260707.3.1");
+    mirror.run(&[]).success();
+    boots(&mirror, Distribution::FedoraCoreos, "44.20260707.3.1");
 }
 
 #[test]

@@ -8,14 +8,12 @@ use rustix::process::Signal;
 
 pub use self::daemon::Daemon;
 
-use super::happening::{Happening, Witness};
+use super::happening::Witness;
 use super::kit::Kit;
 use super::network::{Dhcp, Network};
+use super::server;
 use crate::fs;
-use crate::process::{self, Command, Running, Streams};
-
-/// How many of the last lines of its log are told when a server ends by itself.
-const LAST_WORDS: usize = 5;
+use crate::process::{self, Command, Running};
 
 /// The folder that TFTP serves, in the folder that the server works in. All its paths are relative to that, or go
 /// through the kernel's name for it: no character in a path can then have a meaning of its own in the
@@ -76,12 +74,12 @@ impl Server {
             Dhcp::Given(Daemon::Dnsmasq, text) => fs::write_atomic(&folder.join(dnsmasq::GIVEN), text.as_bytes())?,
             Dhcp::Given(daemon, text) => {
                 let command = daemon.prepare(&kit.dhcp, text, folder)?;
-                other = Some(watched(daemon.as_str(), command, folder, daemon.parser(), witness)?);
+                other = Some(server::start(daemon.as_str(), command, folder, daemon.parser(), witness)?);
             }
         }
         let command = Command::new("answer DHCP and TFTP", kit.dnsmasq.as_str())
             .args([format!("--conf-file={}", dnsmasq::CONFIGURATION)]);
-        let dnsmasq = watched("dnsmasq", command, folder, dnsmasq::parse, witness)?;
+        let dnsmasq = server::start("dnsmasq", command, folder, dnsmasq::parse, witness)?;
         Ok(Self { dnsmasq, options, _other: other })
     }
 
@@ -95,32 +93,4 @@ impl Server {
         self.dnsmasq.signal(Signal::HUP);
         Ok(())
     }
-}
-
-/// Starts the server `name` in `folder`, and tells `witness` what `parse` finds in its log.
-fn watched(
-    name: &'static str,
-    mut command: Command,
-    folder: &Utf8Path,
-    parse: fn(&str) -> Option<Happening>,
-    witness: &Witness,
-) -> Result<Running, process::Error> {
-    command.dir = Some(folder.to_owned());
-    let running = command.start(Streams::default())?;
-    let (witness, mut last, mut aborted) = (witness.clone(), Vec::<String>::new(), false);
-    running.each_line(move |line| {
-        let Some(line) = line else {
-            return witness.saw(Happening::Gone { program: name, words: last.join("\n") }, None);
-        };
-        last.push(line.clone());
-        last.drain(..last.len().saturating_sub(LAST_WORDS));
-        // A client that only wants to know the size breaks off, and dnsmasq says "sent" all the same.
-        let probe = std::mem::replace(&mut aborted, line.contains("]: error ") && line.contains(" received from "));
-        match parse(&line) {
-            Some(Happening::Sent(_)) if probe => witness.heard(line),
-            Some(happening) => witness.saw(happening, Some(line)),
-            None => witness.heard(line),
-        }
-    });
-    Ok(running)
 }

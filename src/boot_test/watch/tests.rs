@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::boot_test::network::Network;
 use crate::boot_test::samples::{ipxe, syslinux};
+use crate::boot_test::service::MARK;
 use crate::boot_test::steps::expectation;
 use crate::boot_test::subject::Program;
 

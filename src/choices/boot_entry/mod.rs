@@ -55,7 +55,7 @@ pub enum System {
 }
 
 /// What a machine fetches, by whole addresses, and what its kernel is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     /// The kernel.
     pub kernel: String,
@@ -232,6 +232,13 @@ impl BootEntry {
         }
     }
 
+    /// Where the mirror of a live system says which set is in use, and of what.
+    #[must_use]
+    pub fn version_script(&self) -> Option<(Distribution, String)> {
+        let System::Live { distribution, mirror, .. } = &self.system else { return None };
+        Some((*distribution, format!("{mirror}/{}/{}", MirrorPaths::CURRENT, MirrorPaths::SCRIPT)))
+    }
+
     /// The entry of a pxelinux configuration, where pxelinux can boot it.
     fn pxelinux(&self) -> Option<String> {
         let Files { kernel, initrds, arguments } = self.files(MirrorPaths::CURRENT)?;
@@ -288,4 +295,4 @@ fn words(parts: &[&str]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,11 @@
 use super::*;
 use crate::choices::reader::Document;
 
+/// The entries of `text`, which has no mistake.
+pub(crate) fn of_text(text: &str) -> Vec<BootEntry> {
+    entries(text).unwrap()
+}
+
 fn entries(text: &str) -> Result<Vec<BootEntry>, String> {
     Document::new("sites.toml".into(), text).read(|root| Some(read(root))).map_err(|findings| findings.to_string())
 }

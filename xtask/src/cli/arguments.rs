@@ -255,6 +255,13 @@ pub enum Input {
     Syslinux,
 }
 
+/// A web server that a boot test can try.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum WebServer {
+    /// nginx.
+    Nginx,
+}
+
 /// `boot-test`.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -291,6 +298,9 @@ pub struct BootTest {
     /// A configuration of yours for that server, instead of the recipe
     #[arg(long, value_name = "FILE", requires = "dhcp")]
     pub dhcp_config: Option<Utf8PathBuf>,
+    /// The web server, configured by its recipe for the network
+    #[arg(long, value_name = "SERVER", requires = "network")]
+    pub http: Option<WebServer>,
     /// Boots this kernel instead of the distribution's
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<Utf8PathBuf>,

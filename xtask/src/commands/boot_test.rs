@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use netboot_loaders::boot_test::case::{Case, Firmware, Intent};
-use netboot_loaders::boot_test::dhcp::Daemon;
-use netboot_loaders::boot_test::kit::Kit;
+use netboot_loaders::boot_test::kit::{self, Kit};
 use netboot_loaders::boot_test::machine::{Accelerator, MAC};
 use netboot_loaders::boot_test::namespace::Namespace;
-use netboot_loaders::boot_test::network::{Dhcp, Network};
+use netboot_loaders::boot_test::network::{Dhcp, Http, Network};
 use netboot_loaders::boot_test::phase::Phase;
 use netboot_loaders::boot_test::report::{CaseReport, Outcome, Report, first_line, to_seconds};
 use netboot_loaders::boot_test::selection::Selection;
 use netboot_loaders::boot_test::steps::expectation;
+use netboot_loaders::boot_test::web::nginx::SERVED;
 use netboot_loaders::boot_test::{self, Request};
 use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::choices::network;
@@ -21,25 +21,19 @@ use netboot_loaders::choices::sites::{Options, Sites};
 use netboot_loaders::fs;
 use netboot_loaders::paths::report_html;
 use netboot_loaders::progress::{Event, Progress, Silent};
-use netboot_loaders::recipe;
 use netboot_loaders::recipe::offer::Offers;
-use netboot_loaders::toolchain::needs::{self, Need};
+use netboot_loaders::recipe::{self, Kind};
+use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::checked::CheckedTree;
 use serde_json::json;
 
 use super::install;
-use crate::cli::BootTest;
+use crate::cli::{BootTest, WebServer};
 use crate::exit::{Failure, NOT_BOOTED};
 use crate::host::{Host, absolute, processors, temporary_folder};
 
 pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.path.as_deref())?;
-    if args.install_deps {
-        let server = |need: &Need| args.dhcp.is_some_and(|daemon| need.name == daemon.as_str());
-        let mut needs = needs::boot_test();
-        needs.extend(needs::dhcp_servers().into_iter().filter(server));
-        install::missing(&needs, host)?;
-    }
     let choices = Choices::read(&host.project, &Options::from(&args.choices), &Silent);
     let intent = intent(&choices, args, host);
     let selection = Selection {
@@ -52,6 +46,9 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         None => Network::default(),
         Some(file) => described(file, args, &choices?.sites)?,
     };
+    if args.install_deps {
+        install::missing(&[needs::boot_test(), kit::servers(&network)].concat(), host)?;
+    }
     let scratch = temporary_folder()?;
     if args.list {
         let tree = CheckedTree::open(&path, &scratch)?;
@@ -59,8 +56,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let kernel = args.kernel.as_deref().map(absolute).transpose()?;
-    let daemon = args.dhcp.unwrap_or(Daemon::Dnsmasq);
-    let kit = Kit::find(&host.path, daemon, kernel.as_deref(), &host.cache()?, host.ui);
+    let kit = Kit::find(&host.path, &network, kernel.as_deref(), &host.cache()?, host.ui);
     let kit = kit.map_err(build_loaders::Error::from)?;
     let tree = CheckedTree::open(&path, &scratch)?;
     // From here on this process has a network of its own, and no way to another one.
@@ -99,18 +95,26 @@ fn intent(choices: &Result<Choices, build_loaders::Error>, args: &BootTest, host
     }
 }
 
-/// The network of `file`, with the DHCP server that is asked for.
+/// The network of `file`, with the servers that are asked for.
 fn described(file: &Utf8Path, args: &BootTest, sites: &Sites) -> Result<Network, Failure> {
-    let described = network::Network::read(file, sites)?;
-    let Some(daemon) = args.dhcp else { return Ok(Network::new(&described, Dhcp::Own)?) };
-    if let Some(file) = &args.dhcp_config {
-        let text = String::from_utf8_lossy(&fs::read(file)?).into_owned();
-        return Ok(Network::new(&described, Dhcp::Given(daemon, text))?);
-    }
+    let mut described = network::Network::read(file, sites)?;
+    described.http_root = SERVED.into();
     let offers = Offers::new(&described, sites);
-    let text = recipe::write(daemon.recipe(), &offers).swap_remove(0).text;
-    let mut network = Network::new(&described, Dhcp::Given(daemon, text))?;
-    network.chosen = offers.chosen(MAC).into_iter().map(|(platform, path)| (Firmware::of(platform), path)).collect();
+    let of_recipe = |kind| recipe::write(kind, &offers).swap_remove(0).text;
+    let http = match args.http {
+        Some(WebServer::Nginx) => Http::Nginx(of_recipe(Kind::Nginx)),
+        None => Http::Own,
+    };
+    let dhcp = match (args.dhcp, &args.dhcp_config) {
+        (None, _) => Dhcp::Own,
+        (Some(daemon), None) => Dhcp::Given(daemon, of_recipe(daemon.recipe())),
+        (Some(daemon), Some(file)) => Dhcp::Given(daemon, String::from_utf8_lossy(&fs::read(file)?).into_owned()),
+    };
+    let mut network = Network::new(&described, dhcp, http)?;
+    if args.dhcp.is_some() && args.dhcp_config.is_none() {
+        let chosen = offers.chosen(MAC).into_iter();
+        network.chosen = chosen.map(|(platform, path)| (Firmware::of(platform), path)).collect();
+    }
     Ok(network)
 }
 

@@ -247,6 +247,13 @@ fn copy_folder(from: &Utf8Path, to: &Utf8Path) {
     }
 }
 
+/// Whether `program` is installed, in whichever folder distributions have it.
+pub fn present(program: &str) -> Result<(), String> {
+    let path = format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let found = path.split(':').any(|folder| std::path::Path::new(folder).join(program).is_file());
+    if found { Ok(()) } else { Err(format!("{program} is not installed")) }
+}
+
 /// Whether machines can be booted here, or why not; `doctor` also tries to make a network.
 pub fn machines() -> Result<(), String> {
     let doctor = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["--quiet", "doctor", "--for", "boot-test"]).output();

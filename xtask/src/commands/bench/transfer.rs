@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use netboot_loaders::boot_test::case::Firmware;
-use netboot_loaders::boot_test::dhcp::{Daemon, Offer, SERVED, Server};
+use netboot_loaders::boot_test::dhcp::{Offer, SERVED, Server};
 use netboot_loaders::boot_test::happening::{Asked, Happening, Note, Witness};
 use netboot_loaders::boot_test::kit::Kit;
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine};
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::Network;
-use netboot_loaders::boot_test::web::{Pages, Web};
+use netboot_loaders::boot_test::web::Pages;
+use netboot_loaders::boot_test::web::own::Web;
 use netboot_loaders::build_loaders;
 use netboot_loaders::choices::loader::Loader;
 use netboot_loaders::fs;
@@ -68,8 +69,7 @@ impl Protocol {
 pub(super) fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     let host = setting.host;
     let network = Network::default();
-    let kit =
-        Kit::find(&host.path, Daemon::Dnsmasq, None, &setting.cache, host.ui).map_err(build_loaders::Error::from)?;
+    let kit = Kit::find(&host.path, &network, None, &setting.cache, host.ui).map_err(build_loaders::Error::from)?;
     let product = Product::new(setting, &[("sites.toml", &sites(&network)), (SCRIPT, &script())])?;
     product.prepare()?;
     let blob = Arc::from(noise(MEGABYTES * 1_000_000));

@@ -1,6 +1,5 @@
-//! The web servers of a case: real ones, that tell what they were asked for and answer from a list.
+//! Web servers of the boot test's own, that tell what they were asked for and answer from a list.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::sync::Arc;
@@ -8,18 +7,8 @@ use std::sync::Arc;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tiny_http::{Method, Response, Server};
 
-use super::happening::{Asked, Happening, Request, Witness};
-
-/// What servers have, by address as a client would write it: `http://HOST[:PORT]/PATH`.
-#[derive(Debug, Clone, Default)]
-pub struct Pages(HashMap<(Asked, String), Arc<[u8]>>);
-
-impl Pages {
-    /// Puts `content` at `url` of `server`.
-    pub fn put(&mut self, server: Asked, url: impl Into<String>, content: Arc<[u8]>) {
-        self.0.insert((server, url.into()), content);
-    }
-}
+use super::{Pages, authority};
+use crate::boot_test::happening::{Asked, Happening, Request, Witness};
 
 /// A web server; it ends when dropped.
 pub struct Web {
@@ -69,7 +58,7 @@ fn answer(name: Asked, bound: (Ipv4Addr, u16), request: tiny_http::Request, page
     let url = format!("http://{}{}", authority(name, bound, host), request.url());
     let head = *request.method() == Method::Head;
     let readable = matches!(request.method(), Method::Get | Method::Head);
-    let content = pages.0.get(&(name, url.clone())).filter(|_| readable).cloned();
+    let content = pages.get(name, &url).filter(|_| readable).cloned();
     let client = request.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default();
     let line = format!("web server {}:{}: {client} {} {url}", bound.0, bound.1, request.method());
     let (status, content) = content.map_or((404, Arc::from(&b"not found\n"[..])), |content| (200, content));
@@ -84,36 +73,5 @@ fn answer(name: Asked, bound: (Ipv4Addr, u16), request: tiny_http::Request, page
     } else {
         let asked = Request { server: name, url, status };
         witness.saw(Happening::Asked(asked), Some(line));
-    }
-}
-
-/// The host of the address that the client asked for. A server with one address goes by that, because a
-/// client that asks the wrong server says the right name.
-fn authority(name: Asked, (address, port): (Ipv4Addr, u16), host: Option<&str>) -> String {
-    let port = if port == 80 { String::new() } else { format!(":{port}") };
-    let own = format!("{address}{port}");
-    if name == Asked::Elsewhere {
-        let host = host.map(|host| host.split_once(':').map_or(host, |(host, _)| host));
-        host.map_or(own, |host| format!("{host}{port}"))
-    } else {
-        own
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_with_one_address_goes_by_that() {
-        let here = ([192, 0, 2, 1].into(), 80);
-        assert_eq!(authority(Asked::NextServer, here, Some("192.0.2.2")), "192.0.2.1");
-        assert_eq!(
-            authority(Asked::Elsewhere, ([0, 0, 0, 0].into(), 80), Some("boot.example.org")),
-            "boot.example.org"
-        );
-        let odd = ([0, 0, 0, 0].into(), 8080);
-        assert_eq!(authority(Asked::Elsewhere, odd, Some("10.0.0.1:8080")), "10.0.0.1:8080");
-        assert_eq!(authority(Asked::Elsewhere, odd, Some("10.0.0.1")), "10.0.0.1:8080");
     }
 }

@@ -1,14 +1,10 @@
-//! Real DHCP servers, configured by their recipes, boot real machines: with the distribution's syslinux loaders, and with
-//! iPXE wherever the pinned sources can be had. What is not to be had here is skipped, and says why.
+//! DHCP servers: with the distribution's syslinux loaders, and with iPXE wherever the pinned sources can be had.
 
-mod real_support;
-mod support;
+use libtest_mimic::Trial;
 
-use std::process::ExitCode;
-
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use real_support::{Real, sources};
-use support::{Project, Ran, installed};
+use crate::real_support::{Real, sources};
+use crate::support::{self, Project, Ran, installed, present};
+use crate::trial;
 
 /// The servers: their names, and their programs.
 const SERVERS: [(&str, &str); 3] = [("dnsmasq", "dnsmasq"), ("kea", "kea-dhcp4"), ("isc-dhcpd", "dhcpd")];
@@ -33,44 +29,23 @@ hostname = "known.example.net"
 boot = "http://192.0.2.10:8080/known.ipxe"
 "#;
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // A boot test uses all processors by itself.
-    arguments.test_threads = Some(1);
-    let mut trials = Vec::new();
-    for (server, program) in SERVERS {
+/// The tests.
+pub fn trials() -> impl Iterator<Item = Trial> {
+    SERVERS.into_iter().flat_map(|(server, program)| {
         let name = |what: &str| format!("{what}_with_the_recipe_of_{}", server.replace('-', "_"));
-        trials.push(trial(name("bios_and_uefi_boot_syslinux"), move || {
+        let with_syslinux = trial(name("bios_and_uefi_boot_syslinux"), move || {
             present(program)?;
             let members = installed().map_err(|missing| format!("{missing} is not installed"))?;
             syslinux(server, &members);
             Ok(())
-        }));
-        trials.push(trial(name("bios_and_uefi_boot_ipxe_and_a_known_machine_gets_its_own"), move || {
+        });
+        let with_ipxe = trial(name("bios_and_uefi_boot_ipxe_and_a_known_machine_gets_its_own"), move || {
             present(program)?;
             ipxe(server, sources()?);
             Ok(())
-        }));
-    }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    real_support::clean_up();
-    conclusion.exit_code()
-}
-
-fn trial(name: String, test: impl FnOnce() -> Result<(), String> + Send + 'static) -> Trial {
-    Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
-        match support::machines().and_then(|()| test()) {
-            Ok(()) => Ok(Completion::Completed),
-            Err(reason) => Ok(Completion::ignored_with(reason)),
-        }
+        });
+        [with_syslinux, with_ipxe]
     })
-}
-
-/// Whether `program` is installed, in whichever folder distributions have it.
-fn present(program: &str) -> Result<(), String> {
-    let path = format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let found = path.split(':').any(|folder| std::path::Path::new(folder).join(program).is_file());
-    if found { Ok(()) } else { Err(format!("{program} is not installed")) }
 }
 
 fn syslinux(server: &str, members: &[support::Member]) {

@@ -1,0 +1,109 @@
+//! Boot entries of a tree: their scripts are the tree's own, and what these boot is a stand-in.
+
+use std::sync::Arc;
+
+use super::network::{Dhcp, Network};
+use crate::choices::boot_entry::{BootEntry, Files};
+use crate::fs;
+use crate::mirror::version_script;
+use crate::tree::checked::CheckedTree;
+
+/// The version of the set that stands in for one of a mirror.
+const VERSION: &str = "0.boot-test";
+
+/// A boot entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its script in the tree: the path, and the content.
+    pub script: (String, Arc<[u8]>),
+    /// What a machine fetches; or why nothing can stand in for that.
+    pub files: Result<Files, String>,
+    /// What says which set of a mirror is in use: the address, and the content.
+    pub version: Option<(String, String)>,
+}
+
+/// Those of `entries` whose scripts are in `tree`.
+///
+/// # Errors
+///
+/// [`fs::Error`] where one cannot be read.
+pub fn entries(tree: &CheckedTree, entries: &[BootEntry]) -> Result<Vec<Arc<Entry>>, fs::Error> {
+    let there = entries.iter().filter(|entry| tree.manifest.files.iter().any(|file| file.path == entry.file()));
+    there.map(|entry| Ok(Arc::new(Entry::new(entry, fs::read(&tree.root.join(entry.file()))?.into())))).collect()
+}
+
+impl Entry {
+    /// `entry`, whose script in the tree is `script`.
+    #[must_use]
+    pub fn new(entry: &BootEntry, script: Arc<[u8]>) -> Self {
+        let name = entry.name.clone();
+        let files = match entry.files(VERSION) {
+            None => Err(format!("what `{name}` boots is decided by another server")),
+            Some(files) if files.initrds.is_empty() => {
+                Err(format!("`{name}` has no initial RAM disk, from which a machine could tell that it got there"))
+            }
+            Some(files) => Ok(files),
+        };
+        let version = entry.version_script().map(|(product, url)| (url, version_script(product.as_str(), VERSION)));
+        Self { name, script: (entry.file(), script), files, version }
+    }
+
+    /// Where its script is in `network`.
+    #[must_use]
+    pub fn url(&self, network: &Network) -> String {
+        format!("{}/{}", network.tree, self.script.0)
+    }
+
+    /// Why it cannot be tried in `network`, with loaders that go where option 17 says.
+    #[must_use]
+    pub fn obstacle(&self, network: &Network) -> Option<String> {
+        if let Err(reason) = &self.files {
+            return Some(reason.clone());
+        }
+        let sent = (network.dhcp != Dhcp::Own && self.url(network) != network.boot).then_some(&network.boot)?;
+        Some(format!("DHCP sends loaders to `{sent}`"))
+    }
+
+    /// The web addresses among the kernel's arguments, which userland fetches.
+    pub fn for_userland(&self) -> impl Iterator<Item = &str> {
+        let arguments = self.files.as_ref().map_or("", |files| files.arguments.as_str());
+        let values = arguments.split(' ').filter_map(|word| Some(word.split_once('=')?.1));
+        values.filter(|value| value.starts_with("http://") || value.starts_with("https://"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choices::boot_entry::tests::of_text;
+
+    #[test]
+    fn what_cannot_be_stood_in_for_says_why() {
+        let text = "[boot.memtest]\nkind = \"linux\"\nkernel = \"http://a/memtest\"\n\
+                    [boot.cluster]\nkind = \"matchbox\"\nserver = \"http://a\"\n";
+        let reasons: Vec<String> =
+            of_text(text).iter().filter_map(|entry| Entry::new(entry, Arc::from(&b""[..])).files.err()).collect();
+        assert_eq!(
+            reasons,
+            [
+                "`memtest` has no initial RAM disk, from which a machine could tell that it got there",
+                "what `cluster` boots is decided by another server",
+            ]
+        );
+    }
+
+    #[test]
+    fn userland_fetches_what_the_kernel_is_told_of() {
+        let text =
+            "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://a/m\"\nignition = \"https://a/c.ign?x=http://b\"\n";
+        let entry = Entry::new(&of_text(text)[0], Arc::from(&b""[..]));
+        let found: Vec<&str> = entry.for_userland().collect();
+        assert_eq!(found, ["http://a/m/0.boot-test/rootfs.x86_64.img", "https://a/c.ign?x=http://b"]);
+        assert_eq!(
+            entry.version.unwrap(),
+            ("http://a/m/current/version.ipxe".into(), "#!ipxe\nset fedora-coreos-version 0.boot-test\n".into())
+        );
+    }
+}

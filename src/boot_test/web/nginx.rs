@@ -1,0 +1,118 @@
+//! nginx, configured by its recipe: what is around that, and what its log says.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use camino::Utf8Path;
+
+use super::{Pages, authority};
+use crate::boot_test::happening::{Asked, Happening, Request, Witness};
+use crate::boot_test::kit::Kit;
+use crate::boot_test::network::Network;
+use crate::boot_test::server;
+use crate::fs;
+use crate::process::{self, Command, Running};
+
+/// The folder that is served, in the one that nginx works in. The recipe is written for it: nginx takes what is no
+/// absolute path from the folder that it works in, so no path of this machine is in a configuration.
+pub const SERVED: &str = "www";
+/// The recipe, in the folder that nginx works in.
+const GIVEN: &str = "nginx-given.conf";
+/// What is around it.
+const CONFIGURATION: &str = "nginx.conf";
+
+/// One process in the foreground, as the user that it is started by, that logs to where it is read.
+const AROUND: &str = "\
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr;
+events {}
+http {
+    log_format case '$server_addr:$server_port $request_method $http_host $request_uri $status $body_bytes_sent';
+    access_log /dev/stdout case;
+    client_body_temp_path nginx-body;
+    proxy_temp_path nginx-proxy;
+    fastcgi_temp_path nginx-fastcgi;
+    uwsgi_temp_path nginx-uwsgi;
+    scgi_temp_path nginx-scgi;
+    include nginx-given.conf;
+}
+";
+
+/// Writes the configuration `given`, and the files of `pages` that are below the tree's address, into `folder`.
+pub(super) fn lay_out(given: &str, pages: &Pages, network: &Network, folder: &Utf8Path) -> Result<(), fs::Error> {
+    fs::write_atomic(&folder.join(GIVEN), given.as_bytes())?;
+    fs::write_atomic(&folder.join(CONFIGURATION), AROUND.as_bytes())?;
+    let served = folder.join(SERVED);
+    fs::create_dir_all(&served)?;
+    for (url, content) in pages.iter() {
+        if let Some(path) = network.below_tree(url) {
+            fs::write_atomic(&served.join(path), content)?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts nginx in `folder`, which [`lay_out`] has filled.
+pub(super) fn start(
+    kit: &Kit,
+    network: &Network,
+    folder: &Utf8Path,
+    witness: &Witness,
+) -> Result<Running, process::Error> {
+    let command = Command::new("serve HTTP", kit.nginx.as_str());
+    let command = command.args(["-p", folder.as_str(), "-e", "stderr", "-c", CONFIGURATION]);
+    let network = network.clone();
+    server::start("nginx", command, folder, move |line| parse(line, &network), witness)
+}
+
+/// What a line of the log tells.
+fn parse(line: &str, network: &Network) -> Option<Happening> {
+    let mut words = line.split(' ');
+    let bound: SocketAddrV4 = words.next()?.parse().ok()?;
+    let (method, host, path) = (words.next()?, words.next()?, words.next()?);
+    let status: u16 = words.next()?.parse().ok()?;
+    if method == "HEAD" && status == 200 {
+        // A question about a file is no request for it.
+        return None;
+    }
+    let server = whose(*bound.ip(), bound.port(), network);
+    let authority = authority(server, (*bound.ip(), bound.port()), Some(host));
+    Some(Happening::Asked(Request { server, url: format!("http://{authority}{path}"), status }))
+}
+
+/// Which server is asked at `port` of `address`.
+fn whose(address: Ipv4Addr, port: u16, network: &Network) -> Asked {
+    match address {
+        _ if port != network.port => Asked::Elsewhere,
+        address if address == network.server => Asked::NextServer,
+        address if address == network.web => Asked::Other,
+        _ => Asked::Elsewhere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_says_who_was_asked_for_what() {
+        let told = |line: &str| match parse(line, &Network::default()) {
+            Some(Happening::Asked(Request { server, url, status })) => Some((server, url, status)),
+            _ => None,
+        };
+        let at = |server, url: &str, status| Some((server, url.to_owned(), status));
+        assert_eq!(
+            told("192.0.2.2:80 GET 192.0.2.2 /tftp/vmlinuz 200 9"),
+            at(Asked::Other, "http://192.0.2.2/tftp/vmlinuz", 200)
+        );
+        // syslinux.efi asks one server, and says the name of another one.
+        assert_eq!(told("192.0.2.1:80 GET 192.0.2.2 /a 404 9"), at(Asked::NextServer, "http://192.0.2.1/a", 404));
+        assert_eq!(
+            told("198.51.100.1:80 GET boot.example.org /a 200 9"),
+            at(Asked::Elsewhere, "http://boot.example.org/a", 200)
+        );
+        assert_eq!(told("192.0.2.2:80 HEAD 192.0.2.2 /a 200 0"), None);
+        assert_eq!(told("2026/11/23 04:00:00 [emerg] 1#1: bind() to 0.0.0.0:80 failed"), None);
+    }
+}
