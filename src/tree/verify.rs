@@ -104,6 +104,8 @@ pub struct Report {
     pub manifest: Manifest,
     /// All differences, sorted.
     pub differences: Vec<Difference>,
+    /// How many files of others are beside the tree's, where it was deployed to.
+    pub others: usize,
 }
 
 /// Verifies the tree or the tarball at `path`.
@@ -122,10 +124,13 @@ pub fn verify(path: &Utf8Path) -> Result<Report, Error> {
 /// As [`verify`].
 pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
     let mut seen = Seen::default();
+    // A deployment leaves alone what others have at the place, and says so in a record of its own.
+    let deployed = path.join(paths::DEPLOYED).is_file();
+    let known = if deployed { Some(known(&manifest(path)?)) } else { None };
     for (file, kind) in fs::walk(path)? {
         match kind {
-            // What a deployment has written down stands among what it has put there.
             EntryKind::File if file == paths::DEPLOYED => {}
+            _ if known.as_ref().is_some_and(|known| !known.contains(&file)) => seen.others += 1,
             EntryKind::File => seen.add(&file, &fs::read(&path.join(&file))?),
             EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
         }
@@ -149,12 +154,16 @@ pub fn manifest(path: &Utf8Path) -> Result<Manifest, Error> {
 ///
 /// As [`verify`].
 pub fn foreign(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
-    let manifest = manifest(path)?;
-    let mut known: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
-    known.extend([paths::MANIFEST, paths::SHA256SUMS, paths::DEPLOYED]);
+    let known = known(&manifest(path)?);
     let mut found = fs::walk(path)?;
-    found.retain(|(file, kind)| *kind != EntryKind::File || !known.contains(file.as_str()));
+    found.retain(|(file, kind)| *kind != EntryKind::File || !known.contains(file));
     Ok(found.into_iter().map(|(file, _)| file).collect())
+}
+
+/// The paths of all that belongs to the tree of `manifest`.
+fn known(manifest: &Manifest) -> BTreeSet<Utf8PathBuf> {
+    let own = [paths::MANIFEST, paths::SHA256SUMS, paths::DEPLOYED].map(Utf8PathBuf::from);
+    manifest.files.iter().map(|file| file.path.clone()).chain(own).collect()
 }
 
 fn tarball(path: &Utf8Path) -> Result<Report, Error> {
@@ -198,6 +207,7 @@ struct Seen {
     manifest: Option<Vec<u8>>,
     sums: Option<Vec<u8>>,
     differences: Vec<Difference>,
+    others: usize,
 }
 
 impl Seen {
@@ -242,7 +252,7 @@ impl Seen {
             Some(_) => {}
         }
         self.differences.sort();
-        Ok(Report { manifest, differences: self.differences })
+        Ok(Report { manifest, differences: self.differences, others: self.others })
     }
 }
 

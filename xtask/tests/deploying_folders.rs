@@ -49,7 +49,13 @@ fn a_folder_gets_the_tree_and_verifies_as_one() {
     let count = files(&project.tree()).len();
     assert!(ran.stdout.starts_with(&format!("{folder} has all {count} files: {count} sent, ")), "{}", ran.stdout);
     assert!(files(&folder) == files(&project.tree()));
-    project.run(&["verify", folder.as_str()]).success();
+    let verify = || project.run(&["verify", folder.as_str()]);
+    assert!(verify().success().stdout.ends_with(" files are as in the manifest, and nothing else is there\n"));
+    // What others have beside it is their affair, and is not even read.
+    std::os::unix::fs::symlink("/nowhere", folder.join("mirror")).unwrap();
+    let said = verify().success().stdout;
+    assert!(said.ends_with(" manifest, and nothing is known of 1 more\n"), "{said}");
+    std::fs::remove_file(folder.join("mirror")).unwrap();
     for (path, _) in files(&folder) {
         let metadata = folder.join(&path).metadata().unwrap();
         // Servers run as other users, and not every file system has hard links.

@@ -112,10 +112,7 @@ fn summary(outcome: &Outcome, seconds: f64) -> String {
     if let Some((path, digest, bytes)) = &outcome.archive {
         let _ = writeln!(text, "  {digest}  {:>10}  {path}", size(*bytes));
     }
-    let _ = writeln!(
-        text,
-        "next: copy the tree to the root of your TFTP server; `cargo xtask verify {tree}` checks it any time"
-    );
+    let _ = writeln!(text, "next: `cargo xtask boot-test` boots it, `cargo xtask deploy TARGET` brings it to a server");
     text
 }
 

@@ -28,10 +28,14 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
         let differences = report.differences.iter().map(ToString::to_string).collect();
         return Err(checked::Error::Different { path, differences }.into());
     }
-    let files = report.manifest.files.len();
+    let (files, others) = (report.manifest.files.len(), report.others);
+    let besides = match others {
+        0 => "nothing else is there".to_owned(),
+        _ => format!("nothing is known of {others} more"),
+    };
     host.ui.result(
-        &format!("{path}: all {files} files are as in the manifest, and nothing else is there\n"),
-        json!({ "path": path, "files": files }),
+        &format!("{path}: all {files} files are as in the manifest, and {besides}\n"),
+        json!({ "path": path, "files": files, "others": others }),
     );
     Ok(())
 }
