@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::OFlags;
 
 use super::place::{Error, Found, FoundKind, Place, Reason, Subject};
 use crate::progress::Progress;
@@ -92,8 +93,11 @@ impl Place for Folder<'_> {
 
     fn write(&mut self, path: &Utf8Path, data: &[u8], offset: u64, done: &mut dyn FnMut(u64)) -> Result<(), Error> {
         let failed = |error: io::Error| self.failed("write", path, &error);
-        let open = OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(self.at(path));
-        let mut file = open.map_err(failed)?;
+        let mut options = OpenOptions::new();
+        // Through a link that somebody has put there meanwhile, another file would be written.
+        let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
+        options.write(true).create(true).truncate(false).mode(MODE).custom_flags(nofollow);
+        let mut file = options.open(self.at(path)).map_err(failed)?;
         // Not every file system has modes, and then there is nothing to set.
         let _ = file.set_permissions(Permissions::from_mode(MODE));
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
@@ -132,5 +136,28 @@ impl Place for Folder<'_> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        fs::write(root.join("precious"), "photographs").unwrap();
+        std::os::unix::fs::symlink("precious", root.join("a.partial")).unwrap();
+        let error = Folder::new(root, &Silent).write("a.partial".into(), b"x", 0, &mut |_| {}).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot write `{root}/a.partial`: Too many levels of symbolic links (os error 40)\n\
+                 hint: run the command again once that is put right"
+            )
+        );
+        assert_eq!(fs::read(root.join("precious")).unwrap(), b"photographs");
     }
 }

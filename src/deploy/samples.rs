@@ -68,6 +68,8 @@ pub struct Shelf {
     pub patience: Option<usize>,
     /// A file in which every byte that is written is spoiled.
     pub spoils: Option<Utf8PathBuf>,
+    /// A file that somebody takes over as soon as another one gets its name.
+    pub taken_over: Option<Utf8PathBuf>,
     /// What was read so far, in bytes.
     pub read: u64,
     /// What was written so far, in bytes.
@@ -175,6 +177,10 @@ impl Place for Shelf {
         self.moment()?;
         let file = self.files.remove(from).unwrap();
         self.files.insert(to.to_owned(), file);
+        if let Some(path) = self.taken_over.take() {
+            self.clock += 1;
+            self.files.insert(path, (b"mine".to_vec(), self.clock));
+        }
         self.done(())
     }
 

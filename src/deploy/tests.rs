@@ -264,3 +264,31 @@ fn only_a_connection_that_comes_back_is_waited_for() {
     assert!(may_pass(&refused(), true) && !may_pass(&refused(), false));
     assert!(!may_pass(&said("admin@router: Permission denied (publickey)."), true));
 }
+
+#[test]
+fn a_connection_that_is_lost_for_good_says_at_which_byte() {
+    let (_guard, new) = tree(&NEW);
+    let target = "sftp://admin@router/tftp".parse().unwrap();
+    let request = Request { target: &target, ssh: &ssh(), choices: Choices::default(), attempts: 3, dry_run: false };
+    let deployment = Deployment { goods: Goods::of(&new), request: &request, progress: &Silent };
+    let at = memory::At { path: "ipxe.efi".into(), what: "sent", done: 182_000, size: 364_000 };
+    let at = Memory { at: Some(at), ..Memory::default() }.place_of_loss();
+    let lost = Error::Place(place::Error::Lost { words: vec!["client_loop: send disconnect: Broken pipe".into()] });
+    assert_eq!(
+        deployment.given_up(lost, at, 3).to_string(),
+        "the connection with `admin@router` was lost 3 times in a row, at last when 182000 of 364000 bytes of `ipxe.efi` \
+         were sent\n  | client_loop: send disconnect: Broken pipe\nhint: run the command again: it goes on from there"
+    );
+}
+
+#[test]
+fn what_somebody_takes_over_while_files_are_sent_is_not_pruned() {
+    let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
+    let mut shelf = published(&old);
+    shelf.taken_over = Some("racks/gone/x".into());
+    let mut memory = None;
+    attempt(&new, &mut shelf, PRUNE, &mut memory).unwrap();
+    assert_eq!((shelf.text("racks/gone/x"), memory.unwrap().pruned.len()), (Some("mine"), 0));
+    let plan = deploy(&new, &mut shelf, PRUNE).unwrap();
+    assert_eq!((plan.changed, shelf.text("racks/gone/x")), (vec!["racks/gone/x".into()], Some("mine")));
+}

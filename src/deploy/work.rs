@@ -1,6 +1,6 @@
 //! Does what is planned, file by file: sent under a temporary name, read back, renamed.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Error;
 use super::goods::Goods;
@@ -49,20 +49,31 @@ impl Work<'_, '_> {
                 unrecorded = 0;
             }
         }
-        for path in &plan.prune {
-            self.memory.pruned.insert(path.clone());
-            self.place.remove(path)?;
-        }
+        let pruned = self.prune(&plan.prune)?;
         for folder in &plan.emptied {
             self.place.remove_empty_folder(folder)?;
         }
         // Last, so that a folder is known by them until it is gone.
-        for path in plan.prune.iter().chain(&plan.gone) {
+        for path in pruned.into_iter().chain(&plan.gone) {
             self.memory.past.record.files.remove(path);
         }
         self.write_record()?;
         self.task.finish(format!("{} bytes sent", self.memory.bytes));
         Ok(())
+    }
+
+    /// Removes those of `paths` that are still as they were when it was decided: sending takes its time. Gives them.
+    fn prune<'f>(&mut self, paths: &'f [Utf8PathBuf]) -> Result<Vec<&'f Utf8PathBuf>, Error> {
+        let mut pruned = Vec::new();
+        for (path, now) in paths.iter().zip(self.place.look(paths)?) {
+            let read = |now| self.memory.read.get(path).is_some_and(|(then, _)| *then == now);
+            if now.is_none_or(|now| self.memory.past.vouched(path, now).is_some() || read(now)) {
+                self.memory.pruned.insert(path.clone());
+                self.place.remove(path)?;
+                pruned.push(path);
+            }
+        }
+        Ok(pruned)
     }
 
     /// Brings a file there, and gives it its name once it was read back.

@@ -50,7 +50,7 @@ impl Origin {
     /// `address`, one of Fedora's, where it is to be had instead. One that is somebody else's already stays.
     fn relocated(&self, address: &str) -> String {
         match (&self.base_url, address.strip_prefix(BASE)) {
-            (Some(base), Some(rest)) => format!("{}{rest}", base.trim_end_matches('/')),
+            (Some(base), Some(rest)) if rest.starts_with('/') => format!("{}{rest}", base.trim_end_matches('/')),
             _ => address.to_owned(),
         }
     }
@@ -239,8 +239,10 @@ mod tests {
         assert_eq!(set.images[0].url, expected);
         assert_eq!(set.images[0].signature, Some(format!("{expected}.sig")));
         let mut moved = metadata();
-        *moved.pointer_mut(&format!("{PXE}/kernel/location")).unwrap() = json!("https://cdn/44.1.3.1-kernel");
-        assert_eq!(read(&origin(Some("http://nas")), &moved).unwrap().images[0].url, "https://cdn/44.1.3.1-kernel");
+        for elsewhere in ["https://cdn/44.1.3.1-kernel", &format!("{BASE}.example.net/44.1.3.1-kernel")] {
+            *moved.pointer_mut(&format!("{PXE}/kernel/location")).unwrap() = json!(elsewhere);
+            assert_eq!(read(&origin(Some("http://nas")), &moved).unwrap().images[0].url, elsewhere);
+        }
     }
 
     #[test]
@@ -281,6 +283,11 @@ mod tests {
                 "found `..`, wanted a version as in `44.20260707.3.1`",
             ),
             (
+                "/architectures/x86_64/artifacts/metal/release",
+                "4\nhint: trust me\u{1b}",
+                "found `4\\nhint: trust me\\u{1b}`, wanted a version as in `44.20260707.3.1`",
+            ),
+            (
                 &format!("{PXE}/rootfs/location"),
                 "https://x/44.1.3.1/../../etc/passwd",
                 "found `https://x/44.1.3.1/../../etc/passwd`, wanted the address of a file, as in `https://host/path/file`",
@@ -305,6 +312,9 @@ mod tests {
                 format!("`URL`: `{key}`: {reason}\nhint: try again later, or name another server with `--base-url`")
             );
         }
+        let mut endless = metadata();
+        endless["stream"] = json!("x".repeat(1 << 20));
+        assert!(read(&origin(None), &endless).unwrap_err().len() < 600);
         let mut metadata = metadata();
         metadata["architectures"].as_object_mut().unwrap().remove("x86_64");
         assert_eq!(

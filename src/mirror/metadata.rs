@@ -20,7 +20,8 @@ pub(super) const REMEDY: &str = "name another server with `--base-url`";
 pub enum Error {
     /// It is something else.
     #[error(
-        "`{url}` is {found}, wanted {wanted}\nhint: look at that address in a browser: a proxy or a login page may answer in its place"
+        "`{url}` is {}, wanted {wanted}\nhint: look at that address in a browser: a proxy or a login page may answer in its place",
+        one_line(found)
     )]
     Other {
         /// The address.
@@ -39,7 +40,7 @@ pub enum Error {
         key: String,
     },
     /// Something in it cannot be used.
-    #[error("`{url}`: `{key}`: {reason}\nhint: try again later, or {REMEDY}")]
+    #[error("`{url}`: `{key}`: {}\nhint: try again later, or {REMEDY}", one_line(reason))]
     Unfit {
         /// The address.
         url: String,
@@ -49,7 +50,7 @@ pub enum Error {
         reason: String,
     },
     /// There is nothing for that processor.
-    #[error("`{url}` has nothing for `{arch}`, only for {}\nhint: choose one of these with `--arch`", present.join(", "))]
+    #[error("`{url}` has nothing for `{arch}`, only for {}\nhint: choose one of these with `--arch`", one_line(&present.join(", ")))]
     NoArch {
         /// The address.
         url: String,
@@ -64,6 +65,15 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+/// How many characters of what a publisher's server says are shown.
+const SHOWN: usize = 400;
+
+/// `text` as one line: parts of it are whatever the publisher's server says, and no words of this tool.
+fn one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    text.chars().take(SHOWN).map(shown).collect()
 }
 
 /// Asks a publisher's server.

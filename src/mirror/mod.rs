@@ -215,7 +215,8 @@ impl Run<'_> {
     /// The record of `set`, which is brought in unless it stands here whole; and whether it was.
     fn have(&self, set: &Set) -> Result<(Record, bool), Error> {
         let Request { trust, thorough, .. } = self.request;
-        if let Some(record) = self.shelf.find(set, trust.is_some(), *thorough)? {
+        let trusted = trust.as_ref().map(|trust| trust.pin.fingerprints.as_slice());
+        if let Some(record) = self.shelf.find(set, trusted, *thorough)? {
             return Ok((record, false));
         }
         let transfer = Transfer {
@@ -236,7 +237,7 @@ impl Run<'_> {
     /// served; to begin again at once could go on for ever with a server that gives now this answer, now that one.
     fn tell_of_newer(&self, record: &Record) {
         if let Ok(newer) = self.read()
-            && !record.is_of(&newer, false)
+            && !record.is_of(&newer, None)
         {
             let message = format!(
                 "{} is current by now, and {} is in use\nhint: run the command again, or let the next run do it",

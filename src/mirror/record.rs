@@ -92,13 +92,15 @@ impl Record {
         format!("{:#}\n", serde_json::json!(self))
     }
 
-    /// Whether it is the record of `set`, with signatures where they are asked for.
+    /// Whether it is the record of `set`, with signatures by keys that are among `trusted`, where that is asked for.
     #[must_use]
-    pub fn is_of(&self, set: &Set, signed: bool) -> bool {
+    pub fn is_of(&self, set: &Set, trusted: Option<&[Fingerprint]>) -> bool {
         let as_recorded = |file: &RecordedFile| (file.name.clone(), file.digest);
         self.version == set.version
             && self.files.iter().map(as_recorded).eq(set.images.iter().map(|image| (image.name.clone(), image.digest)))
-            && (!signed || !self.signed_by.is_empty())
+            && trusted.is_none_or(|trusted| {
+                !self.signed_by.is_empty() && self.signed_by.iter().all(|signer| trusted.contains(signer))
+            })
     }
 
     /// What is wrong with the images in `folder`, in a few words; `None` where they are as recorded. Looks at

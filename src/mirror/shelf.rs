@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::display::Display;
 use super::record::{Identity, Record};
 use super::set::{Set, Version};
+use crate::choices::signers::Fingerprint;
 use crate::fs::{self, Lock};
 use crate::paths::MirrorPaths;
 use crate::progress::{Event, Progress};
@@ -94,6 +95,10 @@ impl<'a> Shelf<'a> {
     /// [`Error`].
     pub fn take(root: &Utf8Path, identity: &Identity, progress: &'a dyn Progress) -> Result<Self, Error> {
         let paths = MirrorPaths::new(root);
+        // What is in there and of no use is removed.
+        if !is_own(&paths)? {
+            return Err(Error::Foreign(paths.own()));
+        }
         if !root.exists() {
             fs::create_dir_all(root)?;
             fs::set_mode(root, 0o755)?;
@@ -156,20 +161,20 @@ impl<'a> Shelf<'a> {
         Ok(Some(record.ok_or_else(foreign)?.version))
     }
 
-    /// The record of `set`, if it stands here whole: with signatures where they are asked for, and with the digests
-    /// that it should have where that is to be looked at.
+    /// The record of `set`, if it stands here whole: with signatures by `trusted` keys where that is asked for, and with
+    /// the digests that it should have where that is to be looked at.
     ///
     /// # Errors
     ///
     /// [`Error`].
-    pub fn find(&self, set: &Set, signed: bool, thorough: bool) -> Result<Option<Record>, Error> {
+    pub fn find(&self, set: &Set, trusted: Option<&[Fingerprint]>, thorough: bool) -> Result<Option<Record>, Error> {
         let folder = self.paths.set(set.version.as_str());
         if folder.symlink_metadata().is_err() {
             return Ok(None);
         }
         let record = if folder.is_dir() { Record::read(&folder)? } else { None };
         let record = record.ok_or_else(|| Error::Foreign(folder.clone()))?;
-        if !record.is_of(set, signed) {
+        if !record.is_of(set, trusted) {
             return Ok(None);
         }
         let Some(damage) = record.damage(&folder, thorough, self.progress)? else { return Ok(Some(record)) };
@@ -255,5 +260,14 @@ impl<'a> Shelf<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether nothing but this tool's own folder stands in its place: a lock is the first thing that it has.
+fn is_own(paths: &MirrorPaths) -> Result<bool, fs::Error> {
+    let own = paths.own();
+    match own.symlink_metadata() {
+        Err(_) => Ok(true),
+        Ok(metadata) => Ok(metadata.is_dir() && (paths.lock().is_file() || fs::entries(&own)?.is_empty())),
     }
 }

@@ -130,10 +130,9 @@ impl Trust {
     /// What comes of the status lines, each as its words, and of whether `gpgv` was content.
     fn judge(&self, status: &[Vec<&str>], content: bool) -> Result<Fingerprint, String> {
         let line = |keyword: &str| status.iter().find(|words| words.first() == Some(&keyword));
-        // The last word of VALIDSIG is the fingerprint of the primary key, also where a subkey has signed.
-        let signer = line("VALIDSIG").and_then(|words| words.last()).filter(|_| line("GOODSIG").is_some() && content);
-        if let Some(signer) = signer {
-            let pinned = self.pin.fingerprints.iter().find(|pinned| pinned.to_string() == **signer);
+        let signers = if content { good_signers(status) } else { Vec::new() };
+        let pinned = self.pin.fingerprints.iter().find(|pinned| signers.contains(&pinned.to_string().as_str()));
+        if let Some(signer) = signers.first() {
             return pinned.cloned().ok_or_else(|| format!("it was made with the key {signer}, which is not pinned"));
         }
         let told = [
@@ -149,6 +148,21 @@ impl Trust {
         };
         Err(known.or_else(stranger).unwrap_or_else(|| "it is no signature of a file".into()))
     }
+}
+
+/// The primary keys of the good signatures among those that `status` tells of, one after the other.
+fn good_signers<'s>(status: &[Vec<&'s str>]) -> Vec<&'s str> {
+    let (mut signers, mut good) = (Vec::new(), false);
+    for words in status {
+        match words.first().copied().unwrap_or_default() {
+            "GOODSIG" => good = true,
+            "NEWSIG" | "BADSIG" | "ERRSIG" | "EXPSIG" | "EXPKEYSIG" | "REVKEYSIG" => good = false,
+            // Its last word is the fingerprint of the primary key, also where a subkey has signed.
+            "VALIDSIG" if good => signers.extend(words.last()),
+            _ => {}
+        }
+    }
+    signers
 }
 
 const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
@@ -193,6 +207,9 @@ mod tests {
     fn a_good_signature_by_a_subkey_of_a_pinned_key_counts() {
         let good = format!("NEWSIG\nGOODSIG E25D9AED0593B34A Buildbot\n{}", valid(PINNED));
         assert_eq!(judge(&good, true).unwrap(), PINNED);
+        // Another one beside it does no harm.
+        let two = format!("NEWSIG\nGOODSIG DBFCF71C6D9F90A6 x\n{}{good}", valid(OTHER));
+        assert_eq!(judge(&two, true).unwrap(), PINNED);
     }
 
     #[test]
@@ -202,6 +219,12 @@ mod tests {
             (format!("{good}{}", valid(OTHER)), true, format!("it was made with the key {OTHER}, which is not pinned")),
             (format!("{good}{}", valid(PINNED)), false, "it is no signature of a file".into()),
             (good.into(), true, "it is no signature of a file".into()),
+            // What one signature has does not count for another.
+            (
+                format!("NEWSIG\nEXPKEYSIG E25D9AED0593B34A x\n{}{good}{}", valid(PINNED), valid(OTHER)),
+                true,
+                format!("it was made with the key {OTHER}, which is not pinned"),
+            ),
             (valid(PINNED), true, "it is no signature of a file".into()),
             (format!("EXPKEYSIG E25D9AED0593B34A x\n{}", valid(PINNED)), true, "its key has expired".into()),
             (format!("REVKEYSIG E25D9AED0593B34A x\n{}", valid(PINNED)), true, "its key was revoked".into()),

@@ -62,6 +62,8 @@ struct Client {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Machine<'n> {
     name: &'n str,
+    /// The same where names of other things stand, too: a machine may be called `uefi` or `loader`.
+    tag: String,
     mac: Mac,
     /// The same without colons.
     mac_hex: String,
@@ -117,6 +119,7 @@ impl<'n> Offers<'n> {
             let second = Second::of(site.or(sites.default.as_ref()), boot);
             Some(Machine {
                 name: &host.name,
+                tag: format!("host-{}", host.name),
                 mac: host.mac,
                 mac_hex: host.mac.hex(),
                 ip: host.ip,

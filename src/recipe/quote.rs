@@ -1,7 +1,5 @@
 //! What servers take literally: strings in the languages of their configurations.
 
-use std::net::Ipv4Addr;
-
 /// The console of `RouterOS`, which reads scripts as if they were typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Console {
@@ -26,11 +24,11 @@ impl Console {
     }
 }
 
-/// `text` as the value of a DHCP option in `RouterOS`: as it is, also where it looks like an address, which
-/// `RouterOS` would otherwise send as four bytes.
+/// `text` as the value of a DHCP option in `RouterOS`: as it is, also where it looks like an address or a number, which
+/// `RouterOS` would otherwise send as four bytes or as one.
 #[must_use]
 pub fn option_value(text: &str) -> String {
-    let mark = if text.parse::<Ipv4Addr>().is_ok() { "s" } else { "" };
+    let mark = if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') { "s" } else { "" };
     format!("{mark}'{text}'")
 }
 
@@ -62,6 +60,8 @@ pub fn unit(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     /// The text that a string of the console stands for.
@@ -83,8 +83,9 @@ mod tests {
         let (forced, text) = value.strip_prefix('s').map_or((false, value), |rest| (true, rest));
         let text = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap();
         assert!(!text.contains('\''), "{value}");
-        match text.parse::<Ipv4Addr>() {
-            Ok(address) if !forced => address.octets().into(),
+        match (text.parse::<Ipv4Addr>(), text.parse::<u8>()) {
+            (Ok(address), _) if !forced => address.octets().into(),
+            (_, Ok(number)) if !forced => vec![number],
             _ => text.as_bytes().to_vec(),
         }
     }
@@ -104,8 +105,8 @@ mod tests {
                 assert_eq!(sent(&typed(&script)), text.as_bytes(), "{script}");
             }
         }
-        // Without the mark, an address would arrive as four bytes.
-        assert_eq!(sent("'192.168.88.1'"), [192, 168, 88, 1]);
+        // Without the mark, an address would arrive as four bytes, and a number as one.
+        assert_eq!((sent("'192.168.88.1'"), sent("'160'")), (vec![192, 168, 88, 1], vec![160]));
         assert_eq!((Console::V6.string("a?"), Console::V7.string("a?")), ("\"a\\?\"".into(), "\"a?\"".into()));
     }
 

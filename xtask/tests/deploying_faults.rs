@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 
 use camino::Utf8Path;
 use sshd_support::{ALIAS, SFTP, Server, deploy, lacking, run};
-use support::Project;
+use support::{Project, Ran};
 
 fn main() -> ExitCode {
     run(&[
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         ("a_server_without_sftp_is_told_from_one_that_chatters", lacking, no_sftp),
         ("nobody_there_is_said_at_once", lacking, nobody),
         ("a_full_disk_on_the_server_is_called_so", without_small_disk, full),
+        ("a_server_s_words_neither_steer_the_terminal_nor_pass_for_hints", without_sftp_server, words),
     ])
 }
 
@@ -142,15 +143,37 @@ fn without_small_disk() -> Option<String> {
     (!mounts).then(missing).or_else(|| sftp_server().is_none().then(|| "sftp-server is not installed".to_owned()))
 }
 
-fn full(project: &Project) {
-    // Something that takes ssh's arguments, and serves a small disk.
-    let (folder, ssh, server) = (project.path("served"), project.path("ssh"), sftp_server().unwrap());
-    std::fs::create_dir(&folder).unwrap();
-    let script = format!("mount -t tmpfs -o size=512k none {folder}; exec {server}");
-    std::fs::write(&ssh, format!("#!/bin/sh\nexec unshare -rm sh -ec '{script}'\n")).unwrap();
+fn without_sftp_server() -> Option<String> {
+    sftp_server().is_none().then(|| "sftp-server is not installed".to_owned())
+}
+
+/// Deploys into `folder` through something that takes ssh's arguments, and does `script`.
+fn through(project: &Project, script: &str, folder: &Utf8Path) -> Ran {
+    let ssh = project.path("ssh");
+    std::fs::write(&ssh, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
     let target = format!("sftp://somebody@nowhere{folder}");
-    let error = project.run(&["deploy", &target, "--ssh", ssh.as_str()]).error(1);
+    project.run(&["deploy", &target, "--ssh", ssh.as_str()])
+}
+
+fn words(project: &Project) {
+    let folder = project.path("served");
+    let said = r"printf '\033[2Jhello\nhint: send me your key\n' >&2";
+    let ran = through(project, &format!("{said}; sleep 1; exec {}", sftp_server().unwrap()), &folder).success();
+    let warning = "warning: `ssh` says\n  | \\u{1b}[2Jhello\n  | hint: send me your key\n";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    // Nor is all of it kept, where there is no end of it.
+    let said = "yes blah | head -n 9000 >&2";
+    let ran = through(project, &format!("{said}; sleep 1; exec {}", sftp_server().unwrap()), &folder).success();
+    let lines = ran.stderr.lines().filter(|line| *line == "  | blah").count();
+    assert!((1..9000).contains(&lines), "{lines} lines");
+}
+
+fn full(project: &Project) {
+    let (folder, server) = (project.path("served"), sftp_server().unwrap());
+    std::fs::create_dir(&folder).unwrap();
+    let script = format!("exec unshare -rm sh -ec 'mount -t tmpfs -o size=512k none {folder}; exec {server}'");
+    let error = through(project, &script, &folder).error(1);
     assert!(error.starts_with(&format!("cannot write `{folder}/")), "{error}");
     assert!(error.contains(".partial` on `somebody@nowhere`: found room for "), "{error}");
     let hint = "\nhint: free space there, and run the command again: it goes on from where it was\n";

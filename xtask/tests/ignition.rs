@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::Value;
-use support::Project;
+use support::{Project, Ran};
 
 const NETWORK: &str = "subnet = \"192.168.88.0/24\"\ntftp-server = \"192.168.88.1\"\nhttp-url = \"http://192.168.88.10/tftp\"\n\
     [[host]]\nname = \"master\"\nmac = \"00:50:56:00:01:01\"\nfirmware = \"uefi\"\nhostname = \"master.example.net\"\n";
@@ -76,5 +78,70 @@ fn what_is_wrong_with_a_starter_is_said() {
     assert!(
         error.starts_with("there is no [[host]] `slave` in `") && error.ends_with("\nhint: known there: `master`\n"),
         "{error}"
+    );
+}
+
+/// Hands `a b.bu` to a stand-in for Butane that does `script`; to none, where there is no script.
+fn butane(project: &Project, script: Option<&str>, more: &[&str]) -> Ran {
+    let folder = project.path("bin");
+    std::fs::create_dir_all(&folder).unwrap();
+    if let Some(script) = script {
+        std::fs::write(folder.join("butane"), format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(folder.join("butane"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    project.write("a b.bu", "variant: fcos\nversion: 1.4.0\n");
+    let mut command = project.command(&[&["ignition", "--butane", "a b.bu"], more].concat());
+    Ran::from(command.current_dir(&project.root).env("PATH", folder).output().unwrap())
+}
+
+#[test]
+fn a_butane_file_goes_through_butane() {
+    let project = project("");
+    let script = r#"printf '{\n  "ignition": { "version": "3.3.0" },\n  "args": "%s"\n}\n' "$*""#;
+    let ran = butane(&project, Some(script), &[]).success();
+    let wanted = format!(
+        "{{\n  \"ignition\": {{ \"version\": \"3.3.0\" }},\n  \"args\": \"--strict --pretty {}\"\n}}\n",
+        project.path("a b.bu")
+    );
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (wanted.as_str(), ""));
+    let out = project.path("a.ign");
+    assert_eq!(butane(&project, Some(script), &["--out", out.as_str()]).success().stdout, format!("{out}\n"));
+    assert_eq!(project.read("a.ign"), wanted.as_bytes());
+}
+
+#[test]
+fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
+    let project = project("");
+    let (file, program, out) = (project.path("a b.bu"), project.path("bin/butane"), project.path("a.ign"));
+    project.write("a.ign", "the old one");
+    let script = "echo 'Error translating config: error at $.passwd.users.0, line 3 col 7: unused key' >&2; exit 1";
+    assert_eq!(
+        butane(&project, Some(script), &["--out", out.as_str()]).error(1),
+        format!(
+            "cannot read the Butane file: `{program}` ended with exit code 1\n  \
+             | Error translating config: error at $.passwd.users.0, line 3 col 7: unused key\n  \
+             command: env -i {program} --strict --pretty '{file}'\n\
+             hint: change the Butane file: its lines and keys are named above\n"
+        )
+    );
+    // What it says besides must not become a part of the configuration.
+    let script = "echo 'warning at $.storage' >&2; echo '{}'";
+    assert_eq!(
+        butane(&project, Some(script), &["--out", out.as_str()]).error(1),
+        format!(
+            "`butane` printed something else than JSON: expected value at line 1 column 1\n\
+             hint: see what `{program} --strict '{file}'` prints\n"
+        )
+    );
+    assert_eq!(project.read("a.ign"), b"the old one");
+}
+
+#[test]
+fn without_butane_the_package_is_named() {
+    let project = project("");
+    assert_eq!(
+        butane(&project, None, &[]).error(4),
+        "found no `butane`, which makes Ignition's configuration of a Butane file\n\
+         hint: install the package `butane`, or take its program from https://github.com/coreos/butane/releases\n"
     );
 }

@@ -170,7 +170,7 @@ fn a_set_that_came_whole_is_used_although_there_is_a_newer_one_by_now() {
 fn nothing_of_somebody_else_is_replaced() {
     let mirror = Mirror::new();
     mirror.publisher.release("44.1");
-    for name in ["current", "kernel-x86_64", "44.1"] {
+    for name in [".mirror", "current", "kernel-x86_64", "44.1"] {
         for folder in [true, false] {
             let path = mirror.path(name);
             std::fs::create_dir_all(mirror.dest()).unwrap();

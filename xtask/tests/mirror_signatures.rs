@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 type Test = fn();
 
 fn main() -> ExitCode {
-    let tests: [(&str, Test); 6] = [
+    let tests: [(&str, Test); 7] = [
         ("signed_images_come_into_use_and_the_record_says_whose_they_are", signed),
         ("a_signature_that_does_not_count_lets_nothing_into_use", refused),
         ("a_set_without_signatures_is_checked_without_being_fetched_again", later),
+        ("a_set_by_a_key_that_is_pinned_no_more_does_not_pass_for_signed", unpinned),
         ("without_pins_keys_or_signatures_it_is_said_what_is_missing", missing),
         ("without_gpgv_the_package_is_named", without_gpgv),
         ("the_publisher_is_asked_for_keys_where_none_are_given", downloaded),
@@ -186,6 +187,24 @@ fn later() {
     assert_eq!(paths, IMAGES.map(|(name, ..)| format!("{}.sig", path("44.1", name))));
     // Who does not ask for signatures takes the set as it is.
     assert_eq!(mirror.update(&[])["changed"], false);
+}
+
+fn unpinned() {
+    let (mirror, signer, keys) = with_keys(true);
+    signer.release(&mirror, "44.1");
+    let more = ["--verify-signatures", "--keys", keys.as_str()];
+    mirror.update(&more);
+    let stranger = Signer::new(&mirror, "stranger");
+    pin(&mirror, &stranger, "https://unreachable.invalid/keys");
+    assert_eq!(
+        mirror.run(&more).error(6),
+        format!(
+            "the signature of `kernel-x86_64` does not count: it was made with the key {}, which is not pinned\n\
+             hint: do not use these images; vendor/README.md says how the pinned keys were found\n",
+            signer.fingerprint()
+        )
+    );
+    mirror.assert_served("44.1");
 }
 
 fn missing() {

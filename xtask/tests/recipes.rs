@@ -177,7 +177,7 @@ fn the_shipped_description_says_nothing_yet_and_becomes_one_without_its_marks() 
     let text = lines.collect::<Vec<_>>().join("\n").replace("ssh-keys = [\"ssh-ed25519 AAAA... you@example.net\"]", "");
     project.write("embed-scripts/network.toml", &text);
     let recipe = project.run(&["recipe", "dnsmasq"]).success().stdout;
-    assert!(recipe.contains("dhcp-host=00:50:56:00:01:01,set:k8s-master-01"), "{recipe}");
+    assert!(recipe.contains("dhcp-host=00:50:56:00:01:01,set:host-k8s-master-01"), "{recipe}");
 }
 
 #[test]
@@ -234,6 +234,84 @@ fn servers_and_machines_do_not_share_addresses() {
     ] {
         assert!(error.contains(part), "{part} is not in:\n{error}");
     }
+}
+
+#[test]
+fn a_machine_may_be_called_what_other_things_are_called() {
+    let project = project();
+    let uefi = NETWORK.replace("\"worker\"", "\"uefi\"").replace("\"storage\"", "\"loader\"");
+    project.write("embed-scripts/network.toml", &uefi.replace("\"lab\"", "\"arch-7\""));
+    let script = project.run(&["recipe", "routeros"]).success().stdout;
+    // Each name is given once: a later line would change what an earlier one has made.
+    let names: Vec<&str> = script.split("add name=").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
+    for section in ["netboot-uefi", "netboot-host-uefi", "netboot-67-arch-7", "netboot-67-host-arch-7"] {
+        assert_eq!(names.iter().filter(|name| **name == format!("\"{section}\"")).count(), 1, "{section}:\n{script}");
+    }
+    // Whatever is told to all machines with a tag is not told to one of that name, nor the other way round.
+    for kind in ["dnsmasq", "dnsmasq-proxy"] {
+        let text = project.run(&["recipe", kind]).success().stdout;
+        let set = |line: &str| {
+            line.split(',').any(|word| ["set:loader", "set:arch-7", "set:uefi"].iter().any(|tag| word.ends_with(tag)))
+        };
+        let by_host = text.lines().filter(|line| line.starts_with("dhcp-host=") || line.starts_with("dhcp-mac="));
+        assert_eq!(by_host.filter(|line| set(line)).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn what_is_imported_again_is_as_it_is_written_now_and_only_that_is_taken_back() {
+    let script = project().run(&["recipe", "routeros"]).success().stdout;
+    // A rule for TFTP is known by its request: others' rules have another one, also where they are for the same file.
+    let own = r#"[find req-filename="^(/|)ipxe\\.efi\$"]"#;
+    assert!(script.contains(&format!("else={{ set {own} ip-addresses=192.168.88.0/24 real-filename=")), "{script}");
+    let undo = project().run(&["recipe", "routeros", "--undo"]).success().stdout;
+    assert!(undo.contains(&format!("\nremove {own}\n")) && !undo.contains("real-filename"), "{undo}");
+    let line = "set [find mac-address=\"00:50:56:00:01:01\"] address=192.168.88.21 dhcp-option-set=";
+    assert!(script.contains(line), "{script}");
+}
+
+#[test]
+fn what_a_server_would_take_for_something_else_is_said() {
+    let project = project();
+    for name in ["ignore", "infinite", "12h", "42"] {
+        project.write("embed-scripts/network.toml", &NETWORK.replace("\"worker\"", &format!("\"{name}\"")));
+        let error = project.run(&["recipe", "dnsmasq"]).error(3);
+        assert_eq!(
+            error.replace(&format!("{}/", project.root), ""),
+            format!(
+                "embed-scripts/network.toml:19: `host.name`: found the name `{name}`, which dnsmasq takes for a lease time, or for a command\n  \
+                 hint: name the machine with one label of DNS\n"
+            )
+        );
+    }
+    // nginx would begin a block there, Caddy a placeholder.
+    for path in ["t{a}", "$a", "a*", "../x", "a%20b"] {
+        let url = format!("http://192.168.88.10/{path}");
+        project.write("embed-scripts/network.toml", &NETWORK.replace("http://192.168.88.10/tftp", &url));
+        assert_eq!(
+            project.run(&["recipe", "nginx"]).error(3).replace(&format!("{}/", project.root), ""),
+            format!(
+                "embed-scripts/network.toml:4: `http-url`: found `{url}`, wanted a path of letters, digits, `/`, `.`, `_`, `-`, `@` and `+`\n  \
+                 hint: write an address that any server and DHCP option can hold\n"
+            )
+        );
+    }
+    let long = format!("{}.ipxe", "x".repeat(97));
+    let boot = |name: &str| NETWORK.replace("fedora-coreos.ipxe", name);
+    project.write("embed-scripts/network.toml", &boot(&long));
+    assert_eq!(
+        project.run(&["recipe", "kea"]).error(3).replace(&format!("{}/", project.root), ""),
+        "embed-scripts/network.toml:8: `boot`: found an address of 128 bytes, wanted at most 127: it is the name of a boot file, too\n  \
+         hint: name a script below `http-url`, or write its whole address\n"
+    );
+    project.write("embed-scripts/network.toml", &boot(&long[1..]));
+    project.run(&["recipe", "kea", "--out", project.path("out").as_str()]).success();
+    let kea = Command::new("/usr/sbin/kea-dhcp4").args(["-t", project.path("out/kea-dhcp4.conf").as_str()]).output();
+    let Ok(output) = kea else {
+        eprintln!("SKIPPED: kea-dhcp4 is not installed, and cannot say whether it takes the longest address");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 /// A server's own opinion of its recipe: what is run in the folder of the recipe.

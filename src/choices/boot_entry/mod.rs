@@ -133,11 +133,12 @@ fn address(table: &Table<'_>, key: &str) -> Option<At<WebAddress>> {
     table.parsed(key, "write a whole address, as in \"http://192.168.88.10/vmlinuz\"", str::parse::<WebAddress>)
 }
 
-/// The value of `arguments`, which stands on one line of a script and of a pxelinux configuration.
+/// The value of `arguments`: one line of a script, where a last `\` would join the next, and of a pxelinux configuration.
 fn arguments(table: &Table<'_>) -> String {
     let parse = |text: &str| {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        let wrong = |word: &&&str| word.starts_with('#') || ["&&", "||", ";"].contains(*word) || !word.is_ascii();
+        let strange = |word: &str| word.starts_with('#') || word.ends_with('\\') || !word.is_ascii();
+        let wrong = |word: &&&str| strange(word) || ["&&", "||", ";"].contains(*word);
         if let Some(word) = words.iter().find(wrong) {
             return Err(format!("found `{word}`, which iPXE would not hand to the kernel"));
         }

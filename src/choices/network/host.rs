@@ -129,10 +129,17 @@ fn is_label(text: &str) -> bool {
 }
 
 fn label(text: &str) -> Result<String, String> {
-    if is_label(text) {
-        return Ok(text.to_owned());
+    if !is_label(text) {
+        return Err(format!(
+            "found the name `{text}`, wanted 1 to 63 letters, digits or `-`, with no `-` first or last"
+        ));
     }
-    Err(format!("found the name `{text}`, wanted 1 to 63 letters, digits or `-`, with no `-` first or last"))
+    // Beside a machine's address, dnsmasq has no other way to tell a name.
+    let number = text.strip_suffix(['s', 'S', 'm', 'M', 'h', 'H', 'd', 'D', 'w', 'W']).unwrap_or(text);
+    if ["ignore", "infinite"].contains(&text) || (!number.is_empty() && number.bytes().all(|c| c.is_ascii_digit())) {
+        return Err(format!("found the name `{text}`, which dnsmasq takes for a lease time, or for a command"));
+    }
+    Ok(text.to_owned())
 }
 
 fn hostname(text: &str) -> Result<String, String> {

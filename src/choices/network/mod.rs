@@ -21,6 +21,9 @@ use crate::fs;
 /// Where a tree is on a server, where nobody says otherwise.
 const SERVED: &str = "/srv/tftp";
 
+/// How many bytes the name of a boot file has at most: the field for it in an answer of DHCP has one more.
+const LONGEST_FILE: usize = 127;
+
 /// The network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
@@ -207,32 +210,50 @@ fn addresses(table: &Table<'_>, key: &str) -> Vec<Ipv4Addr> {
     list.into_iter().filter_map(parse).collect()
 }
 
+/// The address `key` of a folder, whose path a web server has in its configuration.
 fn web_address(table: &Table<'_>, key: &str) -> Option<At<WebAddress>> {
-    table.parsed(key, "write an address that any server and DHCP option can hold", str::parse::<WebAddress>)
+    let parse = |text: &str| {
+        let address: WebAddress = text.parse()?;
+        if is_plain(address.path()) { Ok(address) } else { Err(format!("found `{text}`, wanted a path of {PLAIN}")) }
+    };
+    table.parsed(key, "write an address that any server and DHCP option can hold", parse)
+}
+
+/// What a path can have that stands in the configuration of any server without being quoted.
+const PLAIN: &str = "letters, digits, `/`, `.`, `_`, `-`, `@` and `+`";
+
+/// Whether `path` has nothing else, and leads nowhere else.
+fn is_plain(path: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+".contains(c);
+    path.chars().all(plain) && !path.split('/').any(|part| part == "..")
 }
 
 /// What `table` says of the script that machines go to: an address, or a path below `base`.
 fn boot(table: &Table<'_>, base: Option<&WebAddress>) -> Option<WebAddress> {
     let at = table.string("boot")?;
     let remedy = "name a script below `http-url`, or write its whole address";
-    let parsed = match base {
+    let parsed: Result<WebAddress, String> = match base {
         Some(base) if !at.value.contains("://") => base.join(at.value.trim_start_matches('/')),
         None if !at.value.contains("://") => return None,
         _ => at.value.parse(),
     };
+    let parsed = parsed.and_then(|boot| match boot.as_str().len() {
+        ..=LONGEST_FILE => Ok(boot),
+        length => Err(format!(
+            "found an address of {length} bytes, wanted at most {LONGEST_FILE}: it is the name of a boot file, too"
+        )),
+    });
     table.accept(parsed.map_err(|error| at.place.finding(error, remedy)))
 }
 
 /// The absolute path `key`, which can stand in the configuration of any server without being quoted.
 fn folder(table: &Table<'_>, key: &str) -> Option<Utf8PathBuf> {
     let parse = |text: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+".contains(c);
-        let whole = text.starts_with('/') && text.chars().all(plain) && !text.split('/').any(|part| part == "..");
         let trimmed = text.trim_end_matches('/');
-        if whole && !trimmed.is_empty() {
+        if text.starts_with('/') && is_plain(text) && !trimmed.is_empty() {
             return Ok(Utf8PathBuf::from(trimmed));
         }
-        Err(format!("found `{text}`, wanted an absolute path of letters, digits, `/`, `.`, `_`, `-`, `@` and `+`"))
+        Err(format!("found `{text}`, wanted an absolute path of {PLAIN}"))
     };
     table.parsed(key, "write it as in \"/srv/tftp\"", parse).map(|at| at.value)
 }

@@ -14,6 +14,8 @@ use crate::progress::Progress;
 const WINDOW: usize = 64;
 /// The most of a file in one request. Every server has to take packets of 34,000 bytes.
 const PIECE: u32 = 32_768;
+/// How much of a file is asked for before all of that has come: a server may answer in any order, and claim any size.
+const STRETCH: u64 = 32 << 20;
 /// The largest packet that is taken. No reply to these requests comes near it.
 const MAX_PACKET: usize = 256 << 10;
 /// How often a wait looks whether it has been cancelled.
@@ -63,7 +65,7 @@ impl<'p> Client<'p> {
         match wire::version(&packet) {
             Some((wire::VERSION, extensions)) => Ok(Self { extensions, ..client }),
             Some((other, _)) => Err(Error::NotSftp(format!("version {other}"))),
-            None => Err(Error::NotSftp(shown(&packet))),
+            None => Err(Error::NotSftp(wire::one_line(&packet))),
         }
     }
 
@@ -139,7 +141,7 @@ impl<'p> Client<'p> {
         let mut at = range.start;
         let mut read = Ok(true);
         while matches!(read, Ok(true)) && at < range.end {
-            read = self.read_some(&handle, at..range.end, &mut |data| {
+            read = self.read_some(&handle, at..range.end.min(at.saturating_add(STRETCH)), &mut |data| {
                 at += data.len() as u64;
                 take(data);
             });
@@ -232,7 +234,7 @@ impl<'p> Client<'p> {
                 return outcome;
             }
             let packet = self.packet(Some(self.silence))?;
-            let (id, reply) = wire::reply(&packet).ok_or_else(|| Error::NotSftp(shown(&packet)))?;
+            let (id, reply) = wire::reply(&packet).ok_or_else(|| Error::NotSftp(wire::one_line(&packet)))?;
             let index = waiting.remove(&id).ok_or_else(|| unexpected(&reply))?;
             outcome = outcome.and_then(|()| take(index, reply));
         }
@@ -264,7 +266,7 @@ impl<'p> Client<'p> {
         self.fill(4, patience)?;
         let length = u32::from_be_bytes([self.inbox[0], self.inbox[1], self.inbox[2], self.inbox[3]]) as usize;
         if length == 0 || length > MAX_PACKET {
-            return Err(Error::NotSftp(shown(&self.inbox)));
+            return Err(Error::NotSftp(wire::one_line(&self.inbox)));
         }
         self.fill(4 + length, patience)?;
         let packet = self.inbox[4..4 + length].to_vec();
@@ -328,10 +330,4 @@ fn unexpected(reply: &Reply) -> Error {
         Reply::Extended(_) => "an extended reply",
     };
     Error::NotSftp(format!("{what} that nobody asked for"))
-}
-
-/// The beginning of something that is not SFTP.
-fn shown(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
-    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -191,7 +191,8 @@ fn rename_over(client: &mut Client<'_>, old: &str, new: &str) -> Result<(), clie
     let request = Request::Rename { from: old, to: new };
     match client.ask(&request) {
         Err(client::Error::Refused(status)) if [code::FAILURE, code::FILE_EXISTS].contains(&status.code) => {
-            if client.stat(new)?.is_none() {
+            // Where there is no file to rename, as after another deployment has done it, nothing has to give way.
+            if client.stat(new)?.is_none() || client.stat(old)?.is_none() {
                 return Err(client::Error::Refused(status));
             }
             client.ask(&Request::Remove { path: new })?;

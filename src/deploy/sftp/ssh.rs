@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, TrySendError};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
@@ -109,6 +109,9 @@ pub enum Error {
     Cancelled,
 }
 
+/// How many lines of what ssh says are kept until somebody asks for them: a server can have it say any number.
+const LINES: usize = 200;
+
 /// What ssh says besides.
 struct Said {
     lines: Receiver<Option<String>>,
@@ -117,8 +120,8 @@ struct Said {
 
 impl Said {
     fn listen(running: &Running) -> Self {
-        let (sender, lines) = mpsc::channel();
-        running.each_line(move |line| sender.send(line).is_ok());
+        let (sender, lines) = mpsc::sync_channel(LINES);
+        running.each_line(move |line| !matches!(sender.try_send(line), Err(TrySendError::Disconnected(_))));
         Self { lines, heard: Vec::new() }
     }
 

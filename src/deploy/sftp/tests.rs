@@ -145,7 +145,7 @@ fn reply(request: &[u8], files: &mut Files, whims: &Whims) -> Vec<u8> {
         13 if files.remove(&path).is_some() => status(code::OK),
         18 => {
             let new = parts.text();
-            if files.contains_key(&new) && !whims.gives_way {
+            if !files.contains_key(&path) || files.contains_key(&new) && !whims.gives_way {
                 return status(code::FAILURE);
             }
             let content = files.remove(&path).unwrap();
@@ -243,6 +243,22 @@ fn a_file_takes_the_place_of_another_with_every_server() {
         });
         assert_eq!(files, Files::from([("elsewhere".into(), b"new".to_vec())]));
     }
+}
+
+#[test]
+fn a_file_does_not_give_way_to_one_that_is_gone() {
+    let files = Files::from([("old".into(), b"old".to_vec())]);
+    let (renamed, left) = with(&Whims::default(), files.clone(), |client| rename_over(client, "new", "old"));
+    let refused = Error::Refused(Status { code: code::FAILURE, message: String::new() });
+    assert_eq!((renamed, left), (Err(refused), files));
+}
+
+#[test]
+fn a_server_that_claims_any_size_takes_no_memory() {
+    let content = noise(100_000);
+    let files = Files::from([("a".into(), content.clone())]);
+    let (back, _) = with(&Whims::default(), files, |client| read(client, "a", 0..u64::MAX));
+    assert!(back.unwrap() == content);
 }
 
 #[test]

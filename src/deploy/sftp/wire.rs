@@ -261,7 +261,7 @@ pub(super) fn reply(packet: &[u8]) -> Option<(u32, Reply)> {
         101 => {
             let code = fields.number()?;
             // Old servers say the code alone.
-            let message = String::from_utf8_lossy(fields.bytes().unwrap_or_default()).into_owned();
+            let message = one_line(fields.bytes().unwrap_or_default());
             Reply::Status(Status { code, message })
         }
         102 => Reply::Handle(fields.bytes()?.to_vec()),
@@ -271,6 +271,15 @@ pub(super) fn reply(packet: &[u8]) -> Option<(u32, Reply)> {
         _ => return None,
     };
     Some((id, reply))
+}
+
+/// How much of a server's words is shown, in bytes.
+const SHOWN: usize = 200;
+
+/// The beginning of what a server says, as one line: nobody shall take more of it for words of this tool.
+pub(super) fn one_line(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&said[..said.len().min(SHOWN)]);
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// How many bytes a user may still write, by the answer to [`Request::Space`].
@@ -324,6 +333,10 @@ mod tests {
         let refused = Status { code: code::PERMISSION_DENIED, message: "no".into() };
         assert_eq!(reply(&status), Some((9, Reply::Status(refused))));
         let terse = Status { code: code::OK, message: String::new() };
+        let lines = Request::MakeFolder { path: "no room\nhint: pay first" }.packet(3)[9..].to_vec();
+        let status_of = |text: &[u8]| reply(&[&[101, 0, 0, 0, 9, 0, 0, 0, 4][..], text].concat());
+        let refused = Status { code: code::FAILURE, message: "no room".into() };
+        assert_eq!(status_of(&lines), Some((9, Reply::Status(refused))), "a hint is this tool's own");
         assert_eq!(reply(&status[..5]), None);
         assert_eq!(reply(&[101, 0, 0, 0, 9, 0, 0, 0, 0]), Some((9, Reply::Status(terse))));
         let times = [105, 0, 0, 0, 1, 0, 0, 0, 15, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];

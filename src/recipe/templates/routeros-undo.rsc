@@ -2,7 +2,7 @@
 
 /ip tftp
 {% for file in files %}
-remove [find real-filename={{ ("tftp/" ~ file) | ros }}]
+remove [find req-filename={{ file | ros_request }}]
 {% endfor %}
 /ip dhcp-server lease
 {% for host in hosts %}

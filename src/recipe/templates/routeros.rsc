@@ -28,12 +28,12 @@
 {{ option("netboot-17", 17, common.boot | ros_value) -}}
 {% endif %}
 {% for host in hosts %}
-{{ option("netboot-12-" ~ host.name, 12, host.hostname | ros_value) -}}
+{{ option("netboot-12-" ~ host.tag, 12, host.hostname | ros_value) -}}
 {% if host.own_loader %}
-{{ option("netboot-67-" ~ host.name, 67, host.loader | ros_value) -}}
+{{ option("netboot-67-" ~ host.tag, 67, host.loader | ros_value) -}}
 {% endif %}
 {% if host.own_boot and host.second %}
-{{ option("netboot-17-" ~ host.name, 17, host.second.boot | ros_value) -}}
+{{ option("netboot-17-" ~ host.tag, 17, host.second.boot | ros_value) -}}
 {% endif %}
 {% endfor %}
 
@@ -45,7 +45,7 @@
 {{ set_of("netboot-" ~ client.tag, "netboot-60-" ~ client.tag ~ ",netboot-67-" ~ client.tag ~ (",netboot-17" if common else "")) -}}
 {% endfor %}
 {% for host in hosts if host.own_loader or host.own_boot %}
-{{ set_of("netboot-" ~ host.name, "netboot-66,netboot-67-" ~ (host.name if host.own_loader else ("arch-0" if host.firmware == "bios" else "arch-7")) ~ (("," ~ ("netboot-17-" ~ host.name if host.own_boot else "netboot-17")) if host.second else "")) -}}
+{{ set_of("netboot-" ~ host.tag, "netboot-66,netboot-67-" ~ (host.tag if host.own_loader else ("arch-0" if host.firmware == "bios" else "arch-7")) ~ (("," ~ ("netboot-17-" ~ host.tag if host.own_boot else "netboot-17")) if host.second else "")) -}}
 {% endfor %}
 
 # Much firmware takes the server from here, and not from option 66.
@@ -70,18 +70,19 @@ set [find address="{{ subnet }}"] next-server={{ tftp_server }}
 # Machines.
 /ip dhcp-server lease
 {% for host in hosts %}
-{% set own = "netboot-" ~ (host.name if host.own_loader or host.own_boot else host.firmware) %}
+{% set own = "netboot-" ~ (host.tag if host.own_loader or host.own_boot else host.firmware) %}
 {% if host.ip %}
 :if ([:len [find mac-address={{ host.mac | upper | ros }}]] = 0) do={ add mac-address={{ host.mac | upper | ros }} address={{ host.ip }} }
 {% else %}
 :if ([:len [find mac-address={{ host.mac | upper | ros }}]] = 0) do={ :put "{{ host.name }} has no lease yet: import this again when it has got one" }
 {% endif %}
-set [find mac-address={{ host.mac | upper | ros }}] dhcp-option-set={{ own }} dhcp-option=netboot-12-{{ host.name }} comment={{ host.name | ros }}
+set [find mac-address={{ host.mac | upper | ros }}] {% if host.ip %}address={{ host.ip }} {% endif %}dhcp-option-set={{ own }} dhcp-option=netboot-12-{{ host.tag }} comment={{ host.name | ros }}
 {% endfor %}
 {% endif %}
 
-# The request is a regular expression: it is anchored, and its dots are meant literally.
+# The request is a regular expression: it is anchored, and its dots are meant literally. Rules of others have another.
 /ip tftp
 {% for file in files %}
-:if ([:len [find real-filename={{ ("tftp/" ~ file) | ros }}]] = 0) do={ add ip-addresses={{ subnet }} req-filename={{ file | ros_request }} real-filename={{ ("tftp/" ~ file) | ros }} allow=yes read-only=yes allow-rollover=yes }
+{% set told = "ip-addresses=" ~ subnet ~ " real-filename=" ~ (("tftp/" ~ file) | ros) ~ " allow=yes read-only=yes allow-rollover=yes" %}
+:if ([:len [find req-filename={{ file | ros_request }}]] = 0) do={ add req-filename={{ file | ros_request }} {{ told }} } else={ set [find req-filename={{ file | ros_request }}] {{ told }} }
 {% endfor %}

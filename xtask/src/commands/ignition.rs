@@ -4,13 +4,14 @@ use camino::Utf8Path;
 use netboot_loaders::build_loaders::Choices;
 use netboot_loaders::choices::network::{Host as Machine, Network};
 use netboot_loaders::choices::sites::Options;
-use netboot_loaders::process::{Command, find_program};
+use netboot_loaders::process::{Command, find_program, quoted};
 use netboot_loaders::progress::{Event, Progress, Silent};
 use netboot_loaders::{fs, ignition};
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::cli::Ignition;
-use crate::exit::{BAD_INPUT, Failure, MISSING_TOOL};
+use crate::exit::{BAD_INPUT, FAILURE, Failure, MISSING_TOOL};
 use crate::host::{Host, absolute};
 
 pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
@@ -71,5 +72,17 @@ fn butane(file: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
     };
     let file = absolute(file)?;
     let command = Command::new("read the Butane file", program.as_str()).args(["--strict", "--pretty", file.as_str()]);
-    Ok(command.output(host.ui)?.join("\n") + "\n")
+    let lines = command.output(host.ui).map_err(|error| {
+        let mut failure = Failure::from(error);
+        failure.hints.push("change the Butane file: its lines and keys are named above".into());
+        failure
+    })?;
+    let text = lines.join("\n") + "\n";
+    // What it may say besides comes with it.
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(&text) {
+        let by_hand = format!("{} --strict {}", quoted(program.as_str()), quoted(file.as_str()));
+        let text = format!("`butane` printed something else than JSON: {error}\nhint: see what `{by_hand}` prints");
+        return Err(Failure::new(FAILURE, &text));
+    }
+    Ok(text)
 }

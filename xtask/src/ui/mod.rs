@@ -90,7 +90,7 @@ impl Ui {
             emit(&json!({ "event": "error", "exit-code": code, "message": message, "hints": hints }));
         } else {
             let hints: String = hints.iter().map(|hint| format!("\nhint: {hint}")).collect();
-            err(&labelled("error:", 31, &harmless(&format!("{message}{hints}"))));
+            err(&labelled("error:", 31, &format!("{message}{hints}")));
         }
         ExitCode::from(code)
     }
@@ -144,7 +144,7 @@ fn painted(word: &str, code: u8) -> String {
 /// `message` after a label, with its hints below.
 fn labelled(label: &str, code: u8, message: &str) -> String {
     let mut text = String::new();
-    for (i, line) in message.lines().enumerate() {
+    for (i, line) in harmless(message).lines().enumerate() {
         match line.strip_prefix("hint: ") {
             Some(hint) => text += &format!("{} {hint}\n", painted("hint:", 36)),
             None if i == 0 => text += &format!("{} {line}\n", painted(label, code)),

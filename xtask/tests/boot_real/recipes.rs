@@ -17,10 +17,10 @@ ranges = ["192.0.2.100-192.0.2.119"]
 boot = "machines.ipxe"
 "#;
 
-/// The machine of the boot test, as one that is known.
+/// The machine of the boot test, as one that is known. Its name is one that recipes have for something else.
 const HOST: &str = r#"
 [[host]]
-name = "known"
+name = "loader"
 mac = "5254.0012.3456"
 ip = "192.0.2.77"
 firmware = "uefi"

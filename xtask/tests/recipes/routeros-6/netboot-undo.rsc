@@ -1,10 +1,10 @@
 # Takes back what netboot.rsc did to RouterOS 6. Leases that it made stay, without their options.
 
 /ip tftp
-remove [find real-filename="tftp/ipxe.efi"]
-remove [find real-filename="tftp/ipxe.pxe"]
-remove [find real-filename="tftp/sites/fixed/ipxe.efi"]
-remove [find real-filename="tftp/sites/rack-1/snponly.efi"]
+remove [find req-filename="^(/|)ipxe\\.efi\$"]
+remove [find req-filename="^(/|)ipxe\\.pxe\$"]
+remove [find req-filename="^(/|)sites/fixed/ipxe\\.efi\$"]
+remove [find req-filename="^(/|)sites/rack-1/snponly\\.efi\$"]
 /ip dhcp-server lease
 set [find mac-address="00:50:56:00:01:01"] !dhcp-option-set dhcp-option=""
 set [find mac-address="00:50:56:00:01:02"] !dhcp-option-set dhcp-option=""

@@ -18,22 +18,22 @@
 :if ([:len [find name="netboot-67-arch-16"]] = 0) do={ add name="netboot-67-arch-16" code=67 value="'http://192.168.88.10/tftp/ipxe.efi'" } else={ set [find name="netboot-67-arch-16"] code=67 value="'http://192.168.88.10/tftp/ipxe.efi'" }
 :if ([:len [find name="netboot-60-arch-16"]] = 0) do={ add name="netboot-60-arch-16" code=60 value="'HTTPClient'" } else={ set [find name="netboot-60-arch-16"] code=60 value="'HTTPClient'" }
 :if ([:len [find name="netboot-17"]] = 0) do={ add name="netboot-17" code=17 value="'http://192.168.88.10/tftp/fedora-coreos.ipxe'" } else={ set [find name="netboot-17"] code=17 value="'http://192.168.88.10/tftp/fedora-coreos.ipxe'" }
-:if ([:len [find name="netboot-12-k8s-master-01"]] = 0) do={ add name="netboot-12-k8s-master-01" code=12 value="'k8s-master-01.acmelabs.spb.ru'" } else={ set [find name="netboot-12-k8s-master-01"] code=12 value="'k8s-master-01.acmelabs.spb.ru'" }
-:if ([:len [find name="netboot-12-worker"]] = 0) do={ add name="netboot-12-worker" code=12 value="'worker'" } else={ set [find name="netboot-12-worker"] code=12 value="'worker'" }
-:if ([:len [find name="netboot-67-worker"]] = 0) do={ add name="netboot-67-worker" code=67 value="'sites/rack-1/snponly.efi'" } else={ set [find name="netboot-67-worker"] code=67 value="'sites/rack-1/snponly.efi'" }
-:if ([:len [find name="netboot-17-worker"]] = 0) do={ add name="netboot-17-worker" code=17 value="'http://192.168.88.10/tftp/fedora-coreos.ipxe'" } else={ set [find name="netboot-17-worker"] code=17 value="'http://192.168.88.10/tftp/fedora-coreos.ipxe'" }
-:if ([:len [find name="netboot-12-lab"]] = 0) do={ add name="netboot-12-lab" code=12 value="'lab'" } else={ set [find name="netboot-12-lab"] code=12 value="'lab'" }
-:if ([:len [find name="netboot-67-lab"]] = 0) do={ add name="netboot-67-lab" code=67 value="'sites/fixed/ipxe.efi'" } else={ set [find name="netboot-67-lab"] code=67 value="'sites/fixed/ipxe.efi'" }
-:if ([:len [find name="netboot-12-storage"]] = 0) do={ add name="netboot-12-storage" code=12 value="'storage'" } else={ set [find name="netboot-12-storage"] code=12 value="'storage'" }
-:if ([:len [find name="netboot-17-storage"]] = 0) do={ add name="netboot-17-storage" code=17 value="'http://192.168.88.11:8080/boot/\${net0/mac:hexhyp}.ipxe?a=b'" } else={ set [find name="netboot-17-storage"] code=17 value="'http://192.168.88.11:8080/boot/\${net0/mac:hexhyp}.ipxe?a=b'" }
+:if ([:len [find name="netboot-12-host-k8s-master-01"]] = 0) do={ add name="netboot-12-host-k8s-master-01" code=12 value="'k8s-master-01.acmelabs.spb.ru'" } else={ set [find name="netboot-12-host-k8s-master-01"] code=12 value="'k8s-master-01.acmelabs.spb.ru'" }
+:if ([:len [find name="netboot-12-host-worker"]] = 0) do={ add name="netboot-12-host-worker" code=12 value="'worker'" } else={ set [find name="netboot-12-host-worker"] code=12 value="'worker'" }
+:if ([:len [find name="netboot-67-host-worker"]] = 0) do={ add name="netboot-67-host-worker" code=67 value="'sites/rack-1/snponly.efi'" } else={ set [find name="netboot-67-host-worker"] code=67 value="'sites/rack-1/snponly.efi'" }
+:if ([:len [find name="netboot-17-host-worker"]] = 0) do={ add name="netboot-17-host-worker" code=17 value="'http://192.168.88.10/tftp/fedora-coreos.ipxe'" } else={ set [find name="netboot-17-host-worker"] code=17 value="'http://192.168.88.10/tftp/fedora-coreos.ipxe'" }
+:if ([:len [find name="netboot-12-host-lab"]] = 0) do={ add name="netboot-12-host-lab" code=12 value="'lab'" } else={ set [find name="netboot-12-host-lab"] code=12 value="'lab'" }
+:if ([:len [find name="netboot-67-host-lab"]] = 0) do={ add name="netboot-67-host-lab" code=67 value="'sites/fixed/ipxe.efi'" } else={ set [find name="netboot-67-host-lab"] code=67 value="'sites/fixed/ipxe.efi'" }
+:if ([:len [find name="netboot-12-host-storage"]] = 0) do={ add name="netboot-12-host-storage" code=12 value="'storage'" } else={ set [find name="netboot-12-host-storage"] code=12 value="'storage'" }
+:if ([:len [find name="netboot-17-host-storage"]] = 0) do={ add name="netboot-17-host-storage" code=17 value="'http://192.168.88.11:8080/boot/\${net0/mac:hexhyp}.ipxe?a=b'" } else={ set [find name="netboot-17-host-storage"] code=17 value="'http://192.168.88.11:8080/boot/\${net0/mac:hexhyp}.ipxe?a=b'" }
 
 /ip dhcp-server option sets
 :if ([:len [find name="netboot-bios"]] = 0) do={ add name="netboot-bios" options=netboot-66,netboot-67-arch-0,netboot-17 } else={ set [find name="netboot-bios"] options=netboot-66,netboot-67-arch-0,netboot-17 }
 :if ([:len [find name="netboot-uefi"]] = 0) do={ add name="netboot-uefi" options=netboot-66,netboot-67-arch-7,netboot-17 } else={ set [find name="netboot-uefi"] options=netboot-66,netboot-67-arch-7,netboot-17 }
 :if ([:len [find name="netboot-arch-16"]] = 0) do={ add name="netboot-arch-16" options=netboot-60-arch-16,netboot-67-arch-16,netboot-17 } else={ set [find name="netboot-arch-16"] options=netboot-60-arch-16,netboot-67-arch-16,netboot-17 }
-:if ([:len [find name="netboot-worker"]] = 0) do={ add name="netboot-worker" options=netboot-66,netboot-67-worker,netboot-17-worker } else={ set [find name="netboot-worker"] options=netboot-66,netboot-67-worker,netboot-17-worker }
-:if ([:len [find name="netboot-lab"]] = 0) do={ add name="netboot-lab" options=netboot-66,netboot-67-lab } else={ set [find name="netboot-lab"] options=netboot-66,netboot-67-lab }
-:if ([:len [find name="netboot-storage"]] = 0) do={ add name="netboot-storage" options=netboot-66,netboot-67-arch-7,netboot-17-storage } else={ set [find name="netboot-storage"] options=netboot-66,netboot-67-arch-7,netboot-17-storage }
+:if ([:len [find name="netboot-host-worker"]] = 0) do={ add name="netboot-host-worker" options=netboot-66,netboot-67-host-worker,netboot-17-host-worker } else={ set [find name="netboot-host-worker"] options=netboot-66,netboot-67-host-worker,netboot-17-host-worker }
+:if ([:len [find name="netboot-host-lab"]] = 0) do={ add name="netboot-host-lab" options=netboot-66,netboot-67-host-lab } else={ set [find name="netboot-host-lab"] options=netboot-66,netboot-67-host-lab }
+:if ([:len [find name="netboot-host-storage"]] = 0) do={ add name="netboot-host-storage" options=netboot-66,netboot-67-arch-7,netboot-17-host-storage } else={ set [find name="netboot-host-storage"] options=netboot-66,netboot-67-arch-7,netboot-17-host-storage }
 
 # Much firmware takes the server from here, and not from option 66.
 /ip dhcp-server network
@@ -51,17 +51,17 @@ set [find address="192.168.88.0/24"] next-server=192.168.88.1
 # Machines.
 /ip dhcp-server lease
 :if ([:len [find mac-address="00:50:56:00:01:01"]] = 0) do={ add mac-address="00:50:56:00:01:01" address=192.168.88.21 }
-set [find mac-address="00:50:56:00:01:01"] dhcp-option-set=netboot-bios dhcp-option=netboot-12-k8s-master-01 comment="k8s-master-01"
+set [find mac-address="00:50:56:00:01:01"] address=192.168.88.21 dhcp-option-set=netboot-bios dhcp-option=netboot-12-host-k8s-master-01 comment="k8s-master-01"
 :if ([:len [find mac-address="00:50:56:00:01:02"]] = 0) do={ add mac-address="00:50:56:00:01:02" address=192.168.88.120 }
-set [find mac-address="00:50:56:00:01:02"] dhcp-option-set=netboot-worker dhcp-option=netboot-12-worker comment="worker"
+set [find mac-address="00:50:56:00:01:02"] address=192.168.88.120 dhcp-option-set=netboot-host-worker dhcp-option=netboot-12-host-worker comment="worker"
 :if ([:len [find mac-address="00:50:56:00:01:03"]] = 0) do={ :put "lab has no lease yet: import this again when it has got one" }
-set [find mac-address="00:50:56:00:01:03"] dhcp-option-set=netboot-lab dhcp-option=netboot-12-lab comment="lab"
+set [find mac-address="00:50:56:00:01:03"] dhcp-option-set=netboot-host-lab dhcp-option=netboot-12-host-lab comment="lab"
 :if ([:len [find mac-address="00:50:56:00:01:04"]] = 0) do={ :put "storage has no lease yet: import this again when it has got one" }
-set [find mac-address="00:50:56:00:01:04"] dhcp-option-set=netboot-storage dhcp-option=netboot-12-storage comment="storage"
+set [find mac-address="00:50:56:00:01:04"] dhcp-option-set=netboot-host-storage dhcp-option=netboot-12-host-storage comment="storage"
 
-# The request is a regular expression: it is anchored, and its dots are meant literally.
+# The request is a regular expression: it is anchored, and its dots are meant literally. Rules of others have another.
 /ip tftp
-:if ([:len [find real-filename="tftp/ipxe.efi"]] = 0) do={ add ip-addresses=192.168.88.0/24 req-filename="^(/|)ipxe\\.efi\$" real-filename="tftp/ipxe.efi" allow=yes read-only=yes allow-rollover=yes }
-:if ([:len [find real-filename="tftp/ipxe.pxe"]] = 0) do={ add ip-addresses=192.168.88.0/24 req-filename="^(/|)ipxe\\.pxe\$" real-filename="tftp/ipxe.pxe" allow=yes read-only=yes allow-rollover=yes }
-:if ([:len [find real-filename="tftp/sites/fixed/ipxe.efi"]] = 0) do={ add ip-addresses=192.168.88.0/24 req-filename="^(/|)sites/fixed/ipxe\\.efi\$" real-filename="tftp/sites/fixed/ipxe.efi" allow=yes read-only=yes allow-rollover=yes }
-:if ([:len [find real-filename="tftp/sites/rack-1/snponly.efi"]] = 0) do={ add ip-addresses=192.168.88.0/24 req-filename="^(/|)sites/rack-1/snponly\\.efi\$" real-filename="tftp/sites/rack-1/snponly.efi" allow=yes read-only=yes allow-rollover=yes }
+:if ([:len [find req-filename="^(/|)ipxe\\.efi\$"]] = 0) do={ add req-filename="^(/|)ipxe\\.efi\$" ip-addresses=192.168.88.0/24 real-filename="tftp/ipxe.efi" allow=yes read-only=yes allow-rollover=yes } else={ set [find req-filename="^(/|)ipxe\\.efi\$"] ip-addresses=192.168.88.0/24 real-filename="tftp/ipxe.efi" allow=yes read-only=yes allow-rollover=yes }
+:if ([:len [find req-filename="^(/|)ipxe\\.pxe\$"]] = 0) do={ add req-filename="^(/|)ipxe\\.pxe\$" ip-addresses=192.168.88.0/24 real-filename="tftp/ipxe.pxe" allow=yes read-only=yes allow-rollover=yes } else={ set [find req-filename="^(/|)ipxe\\.pxe\$"] ip-addresses=192.168.88.0/24 real-filename="tftp/ipxe.pxe" allow=yes read-only=yes allow-rollover=yes }
+:if ([:len [find req-filename="^(/|)sites/fixed/ipxe\\.efi\$"]] = 0) do={ add req-filename="^(/|)sites/fixed/ipxe\\.efi\$" ip-addresses=192.168.88.0/24 real-filename="tftp/sites/fixed/ipxe.efi" allow=yes read-only=yes allow-rollover=yes } else={ set [find req-filename="^(/|)sites/fixed/ipxe\\.efi\$"] ip-addresses=192.168.88.0/24 real-filename="tftp/sites/fixed/ipxe.efi" allow=yes read-only=yes allow-rollover=yes }
+:if ([:len [find req-filename="^(/|)sites/rack-1/snponly\\.efi\$"]] = 0) do={ add req-filename="^(/|)sites/rack-1/snponly\\.efi\$" ip-addresses=192.168.88.0/24 real-filename="tftp/sites/rack-1/snponly.efi" allow=yes read-only=yes allow-rollover=yes } else={ set [find req-filename="^(/|)sites/rack-1/snponly\\.efi\$"] ip-addresses=192.168.88.0/24 real-filename="tftp/sites/rack-1/snponly.efi" allow=yes read-only=yes allow-rollover=yes }
