@@ -46,6 +46,7 @@ struct Row<'a> {
 pub fn page(index: &Index<'_>) -> String {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_filter("address", address);
     let recipes: Vec<_> = index
         .recipes
         .iter()
@@ -77,6 +78,13 @@ fn row(file: &File) -> Row<'_> {
         is: words(file),
         script: file.ipxe.as_ref().map(|embedded| embedded.script.as_str()),
     }
+}
+
+/// `path` as it stands in an address, where much has a meaning of its own.
+fn address(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    let encode = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    path.bytes().map(encode).collect()
 }
 
 /// Which machines a file is for.
@@ -139,6 +147,11 @@ mod tests {
         for elsewhere in ["<script", "<link", "src=", "url(", "@import", "http://", "https://"] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn a_link_leads_to_a_folder_of_any_name() {
+        assert_eq!(address("a-b_c.d~/100% #1?é"), "a-b_c.d~/100%25%20%231%3F%C3%A9");
     }
 
     #[test]

@@ -110,16 +110,22 @@ impl Kind {
     /// The templates: that of the configuration, and those of what comes with it.
     fn templates(self) -> &'static [Template] {
         match self {
-            Self::Routeros | Self::Routeros6 => &[
-                Template("netboot.rsc", include_str!("templates/routeros.rsc")),
-                Template("netboot-undo.rsc", include_str!("templates/routeros-undo.rsc")),
+            Self::Routeros => &[
+                Template("netboot-routeros.rsc", include_str!("templates/routeros.rsc")),
+                Template("netboot-routeros-undo.rsc", include_str!("templates/routeros-undo.rsc")),
             ],
-            Self::Dnsmasq => &[Template("netboot.conf", include_str!("templates/dnsmasq.conf"))],
-            Self::DnsmasqProxy => &[Template("netboot.conf", include_str!("templates/dnsmasq-proxy.conf"))],
+            Self::Routeros6 => &[
+                Template("netboot-routeros-6.rsc", include_str!("templates/routeros.rsc")),
+                Template("netboot-routeros-6-undo.rsc", include_str!("templates/routeros-undo.rsc")),
+            ],
+            Self::Dnsmasq => &[Template("netboot-dnsmasq.conf", include_str!("templates/dnsmasq.conf"))],
+            Self::DnsmasqProxy => {
+                &[Template("netboot-dnsmasq-proxy.conf", include_str!("templates/dnsmasq-proxy.conf"))]
+            }
             Self::Kea => &[Template("kea-dhcp4.conf", include_str!("templates/kea-dhcp4.conf"))],
             Self::IscDhcpd => &[Template("dhcpd.conf", include_str!("templates/dhcpd.conf"))],
             Self::SystemdNetworkd => &[Template("80-netboot.network", include_str!("templates/netboot.network"))],
-            Self::Nginx => &[Template("netboot.conf", include_str!("templates/nginx.conf"))],
+            Self::Nginx => &[Template("netboot-nginx.conf", include_str!("templates/nginx.conf"))],
             Self::NginxSynology => &[Template("www.netboot.conf", include_str!("templates/nginx-synology.conf"))],
             Self::Caddy => &[Template("Caddyfile", include_str!("templates/Caddyfile"))],
             Self::TftpdHpa => &[Template("tftpd-hpa", include_str!("templates/tftpd-hpa"))],

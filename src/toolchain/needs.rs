@@ -147,8 +147,7 @@ pub fn check(trust: bool) -> Vec<Need> {
     needs.extend((!trust).then_some(OPENSSL));
     needs.extend(boot_test());
     needs.extend(variations());
-    needs.extend(servers());
-    needs.extend(deploy());
+    needs.extend([servers(), tree_servers(), deploy()].concat());
     needs.push(SSH_SERVER);
     needs.extend([
         GPGV,
@@ -316,8 +315,27 @@ pub fn servers() -> Vec<Need> {
         Need {
             name: NGINX,
             purpose: "serves HTTP as its recipe says",
-            packages: ["nginx-light", "nginx-core", "nginx", "nginx", "nginx"],
+            packages: ["nginx"; 5],
             test: Test::Program("nginx", &["-v"], "nginx version"),
+        },
+    ]
+}
+
+/// Servers that have a recipe, and serve a tree to the tests besides those.
+fn tree_servers() -> Vec<Need> {
+    vec![
+        Need {
+            name: "caddy",
+            purpose: "serves a tree over HTTP as its recipe says",
+            packages: ["caddy"; 5],
+            // Its first words are about a home folder, where there is none.
+            test: Test::File(&["/usr/bin/caddy", "/usr/sbin/caddy"]),
+        },
+        Need {
+            name: "tftpd-hpa",
+            purpose: "serves a tree over TFTP as its recipe says",
+            packages: ["tftpd-hpa", "tftp-server", "tftp-hpa", "tftp", "tftp-hpa"],
+            test: Test::Program("in.tftpd", &["-V"], "tftp-hpa"),
         },
     ]
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::Command;
 
@@ -96,17 +97,17 @@ fn written(project: &Project) -> Vec<(&'static str, Utf8PathBuf)> {
 fn each_recipe_is_as_it_was_reviewed() {
     let project = project();
     let golden = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recipes");
-    let (mut seen, mut differences) = (0, String::new());
+    let (mut names, mut differences) = (BTreeSet::new(), String::new());
     for (kind, path) in written(&project) {
         let found = std::fs::read_to_string(&path).unwrap();
         let wanted = golden.join(kind).join(path.file_name().unwrap());
         if std::fs::read_to_string(&wanted).ok().as_ref() != Some(&found) {
             let _ = writeln!(differences, "--- {wanted} should be:\n{found}");
         }
-        seen += 1;
+        assert!(names.insert(path.file_name().unwrap().to_owned()), "{path} would take another recipe's place");
     }
     assert!(differences.is_empty(), "{differences}");
-    assert_eq!(seen, netboot_loaders::fs::walk(&golden).unwrap().len(), "no reviewed recipe is left over");
+    assert_eq!(names.len(), netboot_loaders::fs::walk(&golden).unwrap().len(), "no reviewed recipe is left over");
 }
 
 #[test]
@@ -114,9 +115,14 @@ fn a_recipe_is_printed_or_written_and_routeros_has_an_undo() {
     let project = project();
     let printed = project.run(&["recipe", "routeros"]).success();
     project.run(&["recipe", "routeros", "--out", project.path("out").as_str()]).success();
-    assert_eq!(printed.stdout.as_bytes(), project.read("out/netboot.rsc"));
+    assert_eq!(printed.stdout.as_bytes(), project.read("out/netboot-routeros.rsc"));
     let undo = project.run(&["recipe", "routeros", "--undo"]).success();
-    assert_eq!(undo.stdout.as_bytes(), project.read("out/netboot-undo.rsc"));
+    assert_eq!(undo.stdout.as_bytes(), project.read("out/netboot-routeros-undo.rsc"));
+    // A router with flash memory loses whatever is elsewhere.
+    project.write("embed-scripts/network.toml", &format!("tftp-root = \"/flash/tftp\"\n{NETWORK}"));
+    let printed = project.run(&["recipe", "routeros"]).success().stdout;
+    assert!(printed.contains(" real-filename=\"flash/tftp/ipxe.efi\" "), "{printed}");
+    assert!(printed.contains(" dst-path=\"flash/tftp/ipxe.efi\"\n") && !printed.contains("\"tftp/"), "{printed}");
     assert_eq!(
         project.run(&["recipe", "kea", "--undo"]).error(3),
         "the recipe `kea` needs no undo of its own\nhint: its first lines say how it is taken back\n"
@@ -322,8 +328,12 @@ struct Judge {
 }
 
 const JUDGES: [Judge; 7] = [
-    Judge { kind: "dnsmasq", program: "dnsmasq", arguments: &["--test", "--conf-file=netboot.conf"] },
-    Judge { kind: "dnsmasq-proxy", program: "dnsmasq", arguments: &["--test", "--conf-file=netboot.conf"] },
+    Judge { kind: "dnsmasq", program: "dnsmasq", arguments: &["--test", "--conf-file=netboot-dnsmasq.conf"] },
+    Judge {
+        kind: "dnsmasq-proxy",
+        program: "dnsmasq",
+        arguments: &["--test", "--conf-file=netboot-dnsmasq-proxy.conf"],
+    },
     Judge { kind: "kea", program: "kea-dhcp4", arguments: &["-t", "kea-dhcp4.conf"] },
     Judge { kind: "isc-dhcpd", program: "dhcpd", arguments: &["-t", "-cf", "dhcpd.conf"] },
     Judge {
@@ -345,7 +355,7 @@ fn servers_that_are_installed_take_their_recipes() {
             format!("pid nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n  access_log off;\n  {include}\n}}\n")
         };
         match kind {
-            "nginx" => std::fs::write(folder.join("all.conf"), wrap("include netboot.conf;")).unwrap(),
+            "nginx" => std::fs::write(folder.join("all.conf"), wrap("include netboot-nginx.conf;")).unwrap(),
             "nginx-synology" => {
                 std::fs::write(folder.join("all.conf"), wrap("server { listen 80; include www.netboot.conf; }"))
                     .unwrap();
@@ -355,7 +365,7 @@ fn servers_that_are_installed_take_their_recipes() {
         let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
         if kind == "dnsmasq-proxy" {
             // Before 2.91, dnsmasq does not know this option, which the recipe says.
-            let file = folder.join("netboot.conf");
+            let file = folder.join("netboot-dnsmasq-proxy.conf");
             let text = std::fs::read_to_string(&file).unwrap();
             let known = text.lines().filter(|line| !line.starts_with("dhcp-option-pxe="));
             std::fs::write(file, known.collect::<Vec<_>>().join("\n")).unwrap();

@@ -31,8 +31,8 @@ pub struct Network {
     pub subnet: Subnet,
     /// The TFTP server: next-server, and option 66.
     pub tftp_server: Ipv4Addr,
-    /// The folder that the TFTP server serves, on that server.
-    pub tftp_root: Utf8PathBuf,
+    /// The folder that the TFTP server serves, on that server, where it is said.
+    tftp_root: Option<Utf8PathBuf>,
     /// Where the tree can be had over HTTP.
     pub http: WebAddress,
     /// The folder that is at that address, on that server.
@@ -87,6 +87,18 @@ impl Network {
         Ok(Document::new(file, &text).read(|table| Self::of(table, &sites.sites))?)
     }
 
+    /// The folder that the TFTP server serves, on that server.
+    #[must_use]
+    pub fn tftp_root(&self) -> &Utf8Path {
+        self.tftp_root.as_deref().unwrap_or(Utf8Path::new(SERVED))
+    }
+
+    /// The same on a router, whose paths begin with no slash.
+    #[must_use]
+    pub fn router_folder(&self) -> &str {
+        self.tftp_root.as_ref().map_or("tftp", |root| root.as_str().trim_start_matches('/'))
+    }
+
     /// What `table` says, whose hosts can be of any of the `sites`.
     pub(crate) fn of(table: &Table<'_>, sites: &[Site]) -> Option<Self> {
         let subnet = table.parsed("subnet", "write it as in \"192.168.88.0/24\"", str::parse::<Subnet>);
@@ -107,8 +119,8 @@ impl Network {
         ];
         inside.servers = servers.into_iter().filter_map(|(name, address)| Some((name, address?))).collect();
         let ranges = inside.ranges();
-        let tftp_root = folder(table, "tftp-root").unwrap_or_else(|| SERVED.into());
-        let http_root = folder(table, "http-root").unwrap_or_else(|| tftp_root.clone());
+        let tftp_root = folder(table, "tftp-root");
+        let http_root = folder(table, "http-root").or_else(|| tftp_root.clone()).unwrap_or_else(|| SERVED.into());
         let interface = table.parsed("interface", "name it as the server does", interface);
         let base = http.map(|at| at.value);
         let boot = boot(table, base.as_ref());

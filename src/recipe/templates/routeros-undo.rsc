@@ -1,4 +1,4 @@
-# Takes back what netboot.rsc did to RouterOS {{ version }}. Leases that it made stay, without their options.
+# Takes back what {{ file | replace("-undo.rsc", ".rsc") }} did to RouterOS {{ version }}. Leases that it made stay, without their options.
 
 /ip tftp
 {% for file in files %}

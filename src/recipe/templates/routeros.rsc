@@ -1,12 +1,12 @@
 # DHCP and TFTP for {{ subnet }}, by RouterOS {{ version }}. Written from network.toml: change that, not this.
 #
 #   apply   /import {{ file }}          (again and again: what is right already stays)
-#   undo    /import netboot-undo.rsc
+#   undo    /import {{ file | replace(".rsc", "-undo.rsc") }}
 #
-# The files of the tree have to be in the folder tftp of the router: `cargo xtask deploy` puts them there, or these
+# The files of the tree have to be in the folder {{ router_folder }} of the router: `cargo xtask deploy` puts them there, or these
 # lines fetch them:
 {% for file in files %}
-#   /tool fetch url={{ (http ~ "/" ~ file) | ros }} dst-path={{ ("tftp/" ~ file) | ros }}
+#   /tool fetch url={{ (http ~ "/" ~ file) | ros }} dst-path={{ (router_folder ~ "/" ~ file) | ros }}
 {% endfor %}
 {% macro option(name, code, value) %}
 :if ([:len [find name={{ name | ros }}]] = 0) do={ add name={{ name | ros }} code={{ code }} value={{ value }} } else={ set [find name={{ name | ros }}] code={{ code }} value={{ value }} }
@@ -70,6 +70,7 @@ set [find address="{{ subnet }}"] next-server={{ tftp_server }}
 # Machines.
 /ip dhcp-server lease
 {% for host in hosts %}
+:foreach lease in=[find mac-address={{ host.mac | upper | ros }} dynamic=yes] do={ make-static $lease }
 {% set own = "netboot-" ~ (host.tag if host.own_loader or host.own_boot else host.firmware) %}
 {% if host.ip %}
 :if ([:len [find mac-address={{ host.mac | upper | ros }}]] = 0) do={ add mac-address={{ host.mac | upper | ros }} address={{ host.ip }} }
@@ -83,6 +84,6 @@ set [find mac-address={{ host.mac | upper | ros }}] {% if host.ip %}address={{ h
 # The request is a regular expression: it is anchored, and its dots are meant literally. Rules of others have another.
 /ip tftp
 {% for file in files %}
-{% set told = "ip-addresses=" ~ subnet ~ " real-filename=" ~ (("tftp/" ~ file) | ros) ~ " allow=yes read-only=yes allow-rollover=yes" %}
+{% set told = "ip-addresses=" ~ subnet ~ " real-filename=" ~ ((router_folder ~ "/" ~ file) | ros) ~ " allow=yes read-only=yes allow-rollover=yes" %}
 :if ([:len [find req-filename={{ file | ros_request }}]] = 0) do={ add req-filename={{ file | ros_request }} {{ told }} } else={ set [find req-filename={{ file | ros_request }}] {{ told }} }
 {% endfor %}

@@ -4,7 +4,7 @@
 use libtest_mimic::Trial;
 
 use crate::real_support::{Real, sources};
-use crate::support::{Ran, present};
+use crate::support::{self, Ran};
 use crate::trial;
 
 const NETWORK: &str = r#"
@@ -58,7 +58,7 @@ pub fn trials() -> impl Iterator<Item = Trial> {
     ];
     tests.into_iter().map(|(name, test)| {
         trial(name.to_owned(), move || {
-            present("nginx")?;
+            support::program("nginx")?;
             test(sources()?);
             Ok(())
         })

@@ -3,7 +3,7 @@
 use libtest_mimic::Trial;
 
 use crate::real_support::{Real, sources};
-use crate::support::{self, Project, Ran, installed, present};
+use crate::support::{self, Project, Ran, installed};
 use crate::trial;
 
 /// The servers: their names, and their programs.
@@ -34,13 +34,13 @@ pub fn trials() -> impl Iterator<Item = Trial> {
     SERVERS.into_iter().flat_map(|(server, program)| {
         let name = |what: &str| format!("{what}_with_the_recipe_of_{}", server.replace('-', "_"));
         let with_syslinux = trial(name("bios_and_uefi_boot_syslinux"), move || {
-            present(program)?;
+            support::program(program)?;
             let members = installed().map_err(|missing| format!("{missing} is not installed"))?;
             syslinux(server, &members);
             Ok(())
         });
         let with_ipxe = trial(name("bios_and_uefi_boot_ipxe_and_a_known_machine_gets_its_own"), move || {
-            present(program)?;
+            support::program(program)?;
             ipxe(server, sources()?);
             Ok(())
         });

@@ -247,11 +247,11 @@ fn copy_folder(from: &Utf8Path, to: &Utf8Path) {
     }
 }
 
-/// Whether `program` is installed, in whichever folder distributions have it.
-pub fn present(program: &str) -> Result<(), String> {
+/// The program `name`, in whichever folder distributions have it, or that it is not installed.
+pub fn program(name: &str) -> Result<Utf8PathBuf, String> {
     let path = format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let found = path.split(':').any(|folder| std::path::Path::new(folder).join(program).is_file());
-    if found { Ok(()) } else { Err(format!("{program} is not installed")) }
+    let found = path.split(':').map(|folder| Utf8Path::new(folder).join(name)).find(|file| file.is_file());
+    found.ok_or_else(|| format!("{name} is not installed"))
 }
 
 /// Whether machines can be booted here, or why not; `doctor` also tries to make a network.

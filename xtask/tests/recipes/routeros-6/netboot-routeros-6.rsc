@@ -1,7 +1,7 @@
-# DHCP and TFTP for 192.168.88.0/24, by RouterOS 7. Written from network.toml: change that, not this.
+# DHCP and TFTP for 192.168.88.0/24, by RouterOS 6. Written from network.toml: change that, not this.
 #
-#   apply   /import netboot.rsc          (again and again: what is right already stays)
-#   undo    /import netboot-undo.rsc
+#   apply   /import netboot-routeros-6.rsc          (again and again: what is right already stays)
+#   undo    /import netboot-routeros-6-undo.rsc
 #
 # The files of the tree have to be in the folder tftp of the router: `cargo xtask deploy` puts them there, or these
 # lines fetch them:
@@ -25,7 +25,7 @@
 :if ([:len [find name="netboot-12-host-lab"]] = 0) do={ add name="netboot-12-host-lab" code=12 value="'lab'" } else={ set [find name="netboot-12-host-lab"] code=12 value="'lab'" }
 :if ([:len [find name="netboot-67-host-lab"]] = 0) do={ add name="netboot-67-host-lab" code=67 value="'sites/fixed/ipxe.efi'" } else={ set [find name="netboot-67-host-lab"] code=67 value="'sites/fixed/ipxe.efi'" }
 :if ([:len [find name="netboot-12-host-storage"]] = 0) do={ add name="netboot-12-host-storage" code=12 value="'storage'" } else={ set [find name="netboot-12-host-storage"] code=12 value="'storage'" }
-:if ([:len [find name="netboot-17-host-storage"]] = 0) do={ add name="netboot-17-host-storage" code=17 value="'http://192.168.88.11:8080/boot/\${net0/mac:hexhyp}.ipxe?a=b'" } else={ set [find name="netboot-17-host-storage"] code=17 value="'http://192.168.88.11:8080/boot/\${net0/mac:hexhyp}.ipxe?a=b'" }
+:if ([:len [find name="netboot-17-host-storage"]] = 0) do={ add name="netboot-17-host-storage" code=17 value="'http://192.168.88.11:8080/boot/\${net0/mac:hexhyp}.ipxe\?a=b'" } else={ set [find name="netboot-17-host-storage"] code=17 value="'http://192.168.88.11:8080/boot/\${net0/mac:hexhyp}.ipxe\?a=b'" }
 
 /ip dhcp-server option sets
 :if ([:len [find name="netboot-bios"]] = 0) do={ add name="netboot-bios" options=netboot-66,netboot-67-arch-0,netboot-17 } else={ set [find name="netboot-bios"] options=netboot-66,netboot-67-arch-0,netboot-17 }
@@ -40,22 +40,21 @@
 :if ([:len [find address="192.168.88.0/24"]] = 0) do={ :error "there is no DHCP network 192.168.88.0/24" }
 set [find address="192.168.88.0/24"] next-server=192.168.88.1
 
-# Machines that are not named below, by what they say of themselves (option 93). These lines need RouterOS 7.4 or later;
-# `print` shows whether yours knows `option-set` here.
-/ip dhcp-server matcher
-:if ([:len [find name="netboot-arch-0"]] = 0) do={ add name="netboot-arch-0" code=93 value=0x0000 option-set=netboot-bios }
-:if ([:len [find name="netboot-arch-7"]] = 0) do={ add name="netboot-arch-7" code=93 value=0x0007 option-set=netboot-uefi }
-:if ([:len [find name="netboot-arch-9"]] = 0) do={ add name="netboot-arch-9" code=93 value=0x0009 option-set=netboot-uefi }
-:if ([:len [find name="netboot-arch-16"]] = 0) do={ add name="netboot-arch-16" code=93 value=0x0010 option-set=netboot-arch-16 }
+# RouterOS 6 cannot tell firmwares apart. For machines that are not named below, give the network one of the two:
+#   /ip dhcp-server network set [find address="192.168.88.0/24"] dhcp-option-set=netboot-uefi
 
 # Machines.
 /ip dhcp-server lease
+:foreach lease in=[find mac-address="00:50:56:00:01:01" dynamic=yes] do={ make-static $lease }
 :if ([:len [find mac-address="00:50:56:00:01:01"]] = 0) do={ add mac-address="00:50:56:00:01:01" address=192.168.88.21 }
 set [find mac-address="00:50:56:00:01:01"] address=192.168.88.21 dhcp-option-set=netboot-bios dhcp-option=netboot-12-host-k8s-master-01 comment="k8s-master-01"
+:foreach lease in=[find mac-address="00:50:56:00:01:02" dynamic=yes] do={ make-static $lease }
 :if ([:len [find mac-address="00:50:56:00:01:02"]] = 0) do={ add mac-address="00:50:56:00:01:02" address=192.168.88.120 }
 set [find mac-address="00:50:56:00:01:02"] address=192.168.88.120 dhcp-option-set=netboot-host-worker dhcp-option=netboot-12-host-worker comment="worker"
+:foreach lease in=[find mac-address="00:50:56:00:01:03" dynamic=yes] do={ make-static $lease }
 :if ([:len [find mac-address="00:50:56:00:01:03"]] = 0) do={ :put "lab has no lease yet: import this again when it has got one" }
 set [find mac-address="00:50:56:00:01:03"] dhcp-option-set=netboot-host-lab dhcp-option=netboot-12-host-lab comment="lab"
+:foreach lease in=[find mac-address="00:50:56:00:01:04" dynamic=yes] do={ make-static $lease }
 :if ([:len [find mac-address="00:50:56:00:01:04"]] = 0) do={ :put "storage has no lease yet: import this again when it has got one" }
 set [find mac-address="00:50:56:00:01:04"] dhcp-option-set=netboot-host-storage dhcp-option=netboot-12-host-storage comment="storage"
 

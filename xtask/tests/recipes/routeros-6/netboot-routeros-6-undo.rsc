@@ -1,4 +1,4 @@
-# Takes back what netboot.rsc did to RouterOS 6. Leases that it made stay, without their options.
+# Takes back what netboot-routeros-6.rsc did to RouterOS 6. Leases that it made stay, without their options.
 
 /ip tftp
 remove [find req-filename="^(/|)ipxe\\.efi\$"]

@@ -1,4 +1,4 @@
-# Takes back what netboot.rsc did to RouterOS 7. Leases that it made stay, without their options.
+# Takes back what netboot-routeros.rsc did to RouterOS 7. Leases that it made stay, without their options.
 
 /ip tftp
 remove [find req-filename="^(/|)ipxe\\.efi\$"]
