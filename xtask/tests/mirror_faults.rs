@@ -3,14 +3,11 @@
 mod mirror_support;
 mod support;
 
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mirror_support::{METADATA, Mirror, content, metadata, path};
 use netboot_loaders::digest::Sha256Digest;
-use serde_json::{Value, json};
-use support::Ran;
 
 const TRY: &str = "hint: try again later, or name another server with `--base-url`\n";
 
@@ -270,51 +267,4 @@ fn what_killed_runs_have_left_is_repaired_or_removed() {
     mirror.assert_served("44.2");
     assert_eq!(mirror.own(), ["history", "lock"]);
     assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
-}
-
-#[test]
-fn a_full_disk_leaves_the_set_in_use_and_the_next_run_goes_on() {
-    let possible = Command::new("unshare").args(["-rm", "true"]).output().is_ok_and(|output| output.status.success());
-    if !possible {
-        eprintln!("this kernel does not let users make mount namespaces: not tested here");
-        return;
-    }
-    let mirror = Mirror::new();
-    mirror.publisher.release("44.2");
-    mirror.publisher.offer("/second.json", mirror.publisher.file(METADATA));
-    mirror.publisher.release("44.1");
-    let (dest, second) = (mirror.dest(), mirror.publisher.server.url("/second.json"));
-    std::fs::create_dir(&dest).unwrap();
-    // Room for one set of 210 kB and not for two; after a failure, there is more.
-    let script = format!(
-        "mount -t tmpfs -o size=320k none {dest}; \"$@\" >&2; if \"$@\" --stream-url {second}; then exit 99; fi\n\
-         cat {dest}/current/version.ipxe; du -b {dest}/.mirror/partial/44.2/*.part | cut -f1\n\
-         mount -o remount,size=2m {dest}; \"$@\" --stream-url {second}; cat {dest}/current/version.ipxe"
-    );
-    let command = mirror.command(&[]);
-    let mut unshare = Command::new("unshare");
-    unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
-    for proxy in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
-        unshare.env_remove(proxy);
-    }
-    let ran = Ran::from(unshare.output().unwrap()).success();
-    let part = format!("{dest}/.mirror/partial/44.2/rootfs.x86_64.img.part");
-    let folder = format!("{dest}/.mirror/partial/44.2");
-    assert!(
-        ran.stderr.contains(&format!(
-            "error: cannot write `{part}`\n  caused by: No space left on device (os error 28)\n\
-             hint: free space on the file system of `{folder}`, or choose another one with `--cache-dir`, `--out` or `--dest`\n"
-        )),
-        "{}",
-        ran.stderr
-    );
-    let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert_eq!(lines[..2], ["#!ipxe", "set fedora-coreos-version 44.1"], "{}", ran.stdout);
-    let arrived: usize = lines[2].parse().unwrap();
-    let outcome: Value = serde_json::from_str(lines[3]).unwrap();
-    assert_eq!((&outcome["previous"], &outcome["changed"]), (&"44.1".into(), &json!(true)));
-    assert_eq!(lines[4..], ["#!ipxe", "set fedora-coreos-version 44.2"]);
-    let resumed =
-        mirror.publisher.server.requests().iter().filter_map(mirror_support::server::Request::resumes_at).max();
-    assert_eq!(resumed, Some(arrived));
 }

@@ -128,13 +128,6 @@ fn the_result_is_said_to_programs_in_each_form() {
     assert_eq!((ran.code, &last["event"], &last["exit-code"]), (5, &"error".into(), &5.into()));
 }
 
-/// The command in the text for `scheduler`, as a shell runs it.
-fn scheduled(mirror: &Mirror, scheduler: &str, more: &[&str]) -> (String, String) {
-    let ran = mirror.run(&[&["--print-schedule", scheduler], more].concat()).success();
-    let last = ran.stdout.lines().last().unwrap().to_owned();
-    (ran.stdout, last)
-}
-
 #[test]
 fn what_runs_a_mirror_daily_is_printed_and_does_that() {
     let mirror = Mirror::new();
@@ -147,7 +140,7 @@ fn what_runs_a_mirror_daily_is_printed_and_does_that() {
         }
         Ran::from(shell.args(["-c", command]).current_dir("/").output().unwrap())
     };
-    let (_, line) = scheduled(&mirror, "cron", &["--keep", "3"]);
+    let (_, line) = mirror.scheduled("cron", &["--keep", "3"]);
     assert!(!mirror.dest().exists(), "nothing is done");
     let command = line.strip_prefix("17 4 * * * ").unwrap();
     let ran = run(command).success();
@@ -157,43 +150,9 @@ fn what_runs_a_mirror_daily_is_printed_and_does_that() {
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
 
     mirror.publisher.release("44.2");
-    let (_, command) = scheduled(&mirror, "synology", &[]);
+    let (_, command) = mirror.scheduled("synology", &[]);
     assert!(command.ends_with(" --exit-code-on-update 255"), "{command}");
     assert_eq!(run(&command).code, 255);
     assert_eq!(run(&command).code, 0);
     mirror.assert_served("44.2");
-}
-
-#[test]
-fn systemd_understands_its_units() {
-    let mirror = Mirror::new();
-    let keys = mirror.root.join("100% keys");
-    let (text, _) = scheduled(&mirror, "systemd", &["--verify-signatures", "--keys", keys.as_str(), "--check"]);
-    let (head, timer) =
-        text.split_once("\n\n# /etc/systemd/system/mirror-fedora-coreos-stable-x86_64.timer\n").unwrap();
-    let service = head.strip_prefix("# /etc/systemd/system/mirror-fedora-coreos-stable-x86_64.service\n").unwrap();
-    let start = service.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
-    assert_eq!(
-        start,
-        format!(
-            "{} --quiet --project {} mirror fedora-coreos --stream stable --arch x86_64 --dest {} --keep 4 --links auto --keys \
-             \"{}\" --base-url {} --check --verify-signatures",
-            env!("CARGO_BIN_EXE_xtask"),
-            mirror.root,
-            mirror.dest(),
-            mirror.root.join("100%% keys"),
-            mirror.publisher.server.url("")
-        )
-    );
-    let units = [("mirror.service", service), ("mirror.timer", timer)];
-    for (name, text) in units {
-        std::fs::write(mirror.root.join(name), text).unwrap();
-    }
-    let paths = units.map(|(name, _)| mirror.root.join(name));
-    let Ok(output) = Command::new("systemd-analyze").arg("verify").args(paths).output() else {
-        eprintln!("systemd-analyze is not installed: its opinion is not asked for here");
-        return;
-    };
-    let ran = Ran::from(output);
-    assert!(!ran.stderr.contains("mirror."), "{}", ran.stderr);
 }

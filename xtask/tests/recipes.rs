@@ -1,97 +1,14 @@
-//! Recipes: each is as the file in `recipes/` says, and servers that are installed take theirs.
+//! Recipes: each is as the file in `recipes/` says.
 
+mod recipe_support;
 mod support;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::process::Command;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use support::{Project, Ran};
-
-const NETWORK: &str = r#"
-subnet = "192.168.88.0/24"
-tftp-server = "192.168.88.1"
-http-url = "http://192.168.88.10/tftp"
-ranges = ["192.168.88.100-192.168.88.199"]
-gateway = "192.168.88.1"
-dns = ["192.168.88.1", "9.9.9.9"]
-boot = "fedora-coreos.ipxe"
-interface = "lo"
-
-[[host]]
-name = "k8s-master-01"
-mac = "00-50-56-00-01-01"
-ip = "192.168.88.21"
-firmware = "bios"
-hostname = "k8s-master-01.acmelabs.spb.ru"
-
-[[host]]
-name = "worker"
-mac = "0050.5600.0102"
-ip = "192.168.88.120"
-firmware = "uefi"
-site = "rack-1"
-
-[[host]]
-name = "lab"
-mac = "0:50:56:0:1:3"
-firmware = "uefi"
-site = "fixed"
-
-[[host]]
-name = "storage"
-mac = "005056000104"
-firmware = "uefi"
-boot = "http://192.168.88.11:8080/boot/${net0/mac:hexhyp}.ipxe?a=b"
-"#;
-
-const SITES: &str = r#"
-[default]
-loaders = ["ipxe.pxe", "ipxe.efi", "undionly.kpxe"]
-script = "boot.ipxe"
-[site.rack-1]
-loaders = ["snponly.efi"]
-script = "class.ipxe"
-[site.fixed]
-script = "fixed.ipxe"
-"#;
-
-/// The recipes, by their names.
-const KINDS: [&str; 11] = [
-    "routeros",
-    "routeros-6",
-    "dnsmasq",
-    "dnsmasq-proxy",
-    "kea",
-    "isc-dhcpd",
-    "systemd-networkd",
-    "nginx",
-    "nginx-synology",
-    "caddy",
-    "tftpd-hpa",
-];
-
-fn project() -> Project {
-    let project = Project::new();
-    project.sites(SITES);
-    project.write("embed-scripts/class.ipxe", "#!ipxe\nset user-class netboot-loaders\ndhcp && chain ${root-path}\n");
-    project.write("embed-scripts/fixed.ipxe", "#!ipxe\ndhcp && chain http://192.0.2.1/x\n");
-    project.write("embed-scripts/network.toml", NETWORK);
-    project
-}
-
-/// All files of all recipes, by kind and name.
-fn written(project: &Project) -> Vec<(&'static str, Utf8PathBuf)> {
-    let mut files = Vec::new();
-    for kind in KINDS {
-        let folder = project.path(&format!("out/{kind}"));
-        project.run(&["recipe", kind, "--out", folder.as_str()]).success();
-        let found = netboot_loaders::fs::walk(&folder).unwrap();
-        files.extend(found.into_iter().map(|(path, _)| (kind, folder.join(path))));
-    }
-    files
-}
+use camino::Utf8Path;
+use recipe_support::{KINDS, NETWORK, SITES, project, written};
+use support::Ran;
 
 #[test]
 fn each_recipe_is_as_it_was_reviewed() {
@@ -303,79 +220,10 @@ fn what_a_server_would_take_for_something_else_is_said() {
         );
     }
     let long = format!("{}.ipxe", "x".repeat(97));
-    let boot = |name: &str| NETWORK.replace("fedora-coreos.ipxe", name);
-    project.write("embed-scripts/network.toml", &boot(&long));
+    project.write("embed-scripts/network.toml", &NETWORK.replace("fedora-coreos.ipxe", &long));
     assert_eq!(
         project.run(&["recipe", "kea"]).error(3).replace(&format!("{}/", project.root), ""),
         "embed-scripts/network.toml:8: `boot`: found an address of 128 bytes, wanted at most 127: it is the name of a boot file, too\n  \
          hint: name a script below `http-url`, or write its whole address\n"
     );
-    project.write("embed-scripts/network.toml", &boot(&long[1..]));
-    project.run(&["recipe", "kea", "--out", project.path("out").as_str()]).success();
-    let kea = Command::new("/usr/sbin/kea-dhcp4").args(["-t", project.path("out/kea-dhcp4.conf").as_str()]).output();
-    let Ok(output) = kea else {
-        eprintln!("SKIPPED: kea-dhcp4 is not installed, and cannot say whether it takes the longest address");
-        return;
-    };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-}
-
-/// A server's own opinion of its recipe: what is run in the folder of the recipe.
-struct Judge {
-    kind: &'static str,
-    program: &'static str,
-    arguments: &'static [&'static str],
-}
-
-const JUDGES: [Judge; 7] = [
-    Judge { kind: "dnsmasq", program: "dnsmasq", arguments: &["--test", "--conf-file=netboot-dnsmasq.conf"] },
-    Judge {
-        kind: "dnsmasq-proxy",
-        program: "dnsmasq",
-        arguments: &["--test", "--conf-file=netboot-dnsmasq-proxy.conf"],
-    },
-    Judge { kind: "kea", program: "kea-dhcp4", arguments: &["-t", "kea-dhcp4.conf"] },
-    Judge { kind: "isc-dhcpd", program: "dhcpd", arguments: &["-t", "-cf", "dhcpd.conf"] },
-    Judge {
-        kind: "caddy",
-        program: "caddy",
-        arguments: &["validate", "--adapter", "caddyfile", "--config", "Caddyfile"],
-    },
-    Judge { kind: "nginx", program: "nginx", arguments: &["-t", "-p", ".", "-c", "all.conf"] },
-    Judge { kind: "nginx-synology", program: "nginx", arguments: &["-t", "-p", ".", "-c", "all.conf"] },
-];
-
-#[test]
-fn servers_that_are_installed_take_their_recipes() {
-    let project = project();
-    written(&project);
-    for Judge { kind, program, arguments } in JUDGES {
-        let folder = project.path(&format!("out/{kind}"));
-        let wrap = |include: &str| {
-            format!("pid nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n  access_log off;\n  {include}\n}}\n")
-        };
-        match kind {
-            "nginx" => std::fs::write(folder.join("all.conf"), wrap("include netboot-nginx.conf;")).unwrap(),
-            "nginx-synology" => {
-                std::fs::write(folder.join("all.conf"), wrap("server { listen 80; include www.netboot.conf; }"))
-                    .unwrap();
-            }
-            _ => {}
-        }
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
-        if kind == "dnsmasq-proxy" {
-            // Before 2.91, dnsmasq does not know this option, which the recipe says.
-            let file = folder.join("netboot-dnsmasq-proxy.conf");
-            let text = std::fs::read_to_string(&file).unwrap();
-            let known = text.lines().filter(|line| !line.starts_with("dhcp-option-pxe="));
-            std::fs::write(file, known.collect::<Vec<_>>().join("\n")).unwrap();
-        }
-        let ran = Command::new(program).args(arguments).current_dir(&folder).env("PATH", path).output();
-        let Ok(output) = ran else {
-            eprintln!("SKIPPED: {program} is not installed, and cannot say whether it takes the recipe `{kind}`");
-            continue;
-        };
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{kind}: {said}");
-    }
 }

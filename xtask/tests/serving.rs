@@ -8,15 +8,11 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, ExitCode, Stdio};
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use netboot_loaders::digest::Sha256Digest;
 use served_support::http::{Answer, Web};
 use served_support::tftp::{self, Tftp};
 use served_support::{Running, Served};
-use support::program;
-
-/// A test, which says why it cannot run.
-type Test = fn() -> Result<(), String>;
+use support::{Test, program};
 
 fn main() -> ExitCode {
     let tests: [(&str, Test); 4] = [
@@ -25,12 +21,7 @@ fn main() -> ExitCode {
         ("caddy_serves_as_its_recipe_says", || web("caddy", "Caddyfile", caddy)),
         ("tftpd_hpa_serves_as_its_recipe_says", tftpd_hpa),
     ];
-    let trial = |(name, test): (&str, Test)| {
-        Trial::ignorable_test(name, move || -> Result<Completion, Failed> {
-            Ok(test().map_or_else(Completion::ignored_with, |()| Completion::Completed))
-        })
-    };
-    libtest_mimic::run(&Arguments::from_args(), tests.into_iter().map(trial).collect()).exit_code()
+    support::run(&tests)
 }
 
 /// How a server is started, with the recipe of that name in the folder `out`.

@@ -221,6 +221,13 @@ impl Mirror {
         Ran::from(self.command(more).output().unwrap())
     }
 
+    /// What is printed for `scheduler`, and the command at the end of that, as a shell runs it.
+    pub fn scheduled(&self, scheduler: &str, more: &[&str]) -> (String, String) {
+        let ran = self.run(&[&["--print-schedule", scheduler], more].concat()).success();
+        let last = ran.stdout.lines().last().unwrap().to_owned();
+        (ran.stdout, last)
+    }
+
     pub fn start(&self, more: &[&str]) -> Child {
         self.command(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }

@@ -4,10 +4,11 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use git2::{IndexAddOption, Repository, Signature, Time};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::reproduce::variation::Variation;
 use netboot_loaders::source::ipxe::describe;
@@ -245,6 +246,20 @@ fn copy_folder(from: &Utf8Path, to: &Utf8Path) {
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
         std::fs::copy(from.join(path), target).unwrap();
     }
+}
+
+/// A test, which says why it cannot run here.
+pub type Test = fn() -> Result<(), String>;
+
+/// Runs `tests`, those that cannot run as ignored ones.
+pub fn run(tests: &[(&str, Test)]) -> ExitCode {
+    let trial = |(name, test): &(&str, Test)| {
+        let test = *test;
+        Trial::ignorable_test(*name, move || -> Result<Completion, Failed> {
+            Ok(test().map_or_else(Completion::ignored_with, |()| Completion::Completed))
+        })
+    };
+    libtest_mimic::run(&Arguments::from_args(), tests.iter().map(trial).collect()).exit_code()
 }
 
 /// The program `name`, in whichever folder distributions have it, or that it is not installed.

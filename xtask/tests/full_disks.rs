@@ -1,0 +1,142 @@
+//! File systems that are full or cannot be written: what is served stays, and the next run goes on. They are made in a mount
+//! namespace; where the kernel does not let this user have one, that is said.
+
+mod mirror_support;
+mod support;
+
+use std::collections::BTreeMap;
+use std::process::{Command, ExitCode};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use mirror_support::{METADATA, Mirror};
+use serde_json::{Value, json};
+use support::{Project, Ran, Test};
+
+/// The record of a deployment.
+const RECORD: &str = "netboot-loaders-deployed.json";
+
+fn main() -> ExitCode {
+    let tests: [(&str, Test); 3] = [
+        ("a_full_disk_leaves_the_set_in_use_and_the_next_run_goes_on", mirror),
+        ("a_read_only_disk_leaves_what_was_deployed", read_only),
+        ("a_full_disk_leaves_what_was_deployed", full),
+    ];
+    support::run(&tests)
+}
+
+/// Whether this user can have a mount namespace.
+fn namespaces() -> Result<(), String> {
+    let possible = Command::new("unshare").args(["-rm", "true"]).output().is_ok_and(|output| output.status.success());
+    if possible { Ok(()) } else { Err("this user may not make mount namespaces".to_owned()) }
+}
+
+fn mirror() -> Result<(), String> {
+    namespaces()?;
+    let mirror = Mirror::new();
+    mirror.publisher.release("44.2");
+    mirror.publisher.offer("/second.json", mirror.publisher.file(METADATA));
+    mirror.publisher.release("44.1");
+    let (dest, second) = (mirror.dest(), mirror.publisher.server.url("/second.json"));
+    std::fs::create_dir(&dest).unwrap();
+    // Room for one set of 210 kB and not for two; after a failure, there is more.
+    let script = format!(
+        "mount -t tmpfs -o size=320k none {dest}; \"$@\" >&2; if \"$@\" --stream-url {second}; then exit 99; fi\n\
+         cat {dest}/current/version.ipxe; du -b {dest}/.mirror/partial/44.2/*.part | cut -f1\n\
+         mount -o remount,size=2m {dest}; \"$@\" --stream-url {second}; cat {dest}/current/version.ipxe"
+    );
+    let command = mirror.command(&[]);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+    for proxy in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        unshare.env_remove(proxy);
+    }
+    let ran = Ran::from(unshare.output().unwrap()).success();
+    let part = format!("{dest}/.mirror/partial/44.2/rootfs.x86_64.img.part");
+    let folder = format!("{dest}/.mirror/partial/44.2");
+    assert!(
+        ran.stderr.contains(&format!(
+            "error: cannot write `{part}`\n  caused by: No space left on device (os error 28)\n\
+             hint: free space on the file system of `{folder}`, or choose another one with `--cache-dir`, `--out` or `--dest`\n"
+        )),
+        "{}",
+        ran.stderr
+    );
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[..2], ["#!ipxe", "set fedora-coreos-version 44.1"], "{}", ran.stdout);
+    let arrived: usize = lines[2].parse().unwrap();
+    let outcome: Value = serde_json::from_str(lines[3]).unwrap();
+    assert_eq!((&outcome["previous"], &outcome["changed"]), (&"44.1".into(), &json!(true)));
+    assert_eq!(lines[4..], ["#!ipxe", "set fedora-coreos-version 44.2"]);
+    let resumed =
+        mirror.publisher.server.requests().iter().filter_map(mirror_support::server::Request::resumes_at).max();
+    assert_eq!(resumed, Some(arrived));
+    Ok(())
+}
+
+/// A project whose tree was deployed to a folder, and has changed since; the files in that folder.
+fn deployed() -> (Project, Utf8PathBuf, BTreeMap<Utf8PathBuf, Vec<u8>>) {
+    let project = Project::new();
+    project.build(&[]).success();
+    let folder = project.path("srv/tftp");
+    project.run(&["deploy", folder.as_str()]).success();
+    let old = files(&folder);
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    project.build(&[]).success();
+    (project, folder, old)
+}
+
+fn files(folder: &Utf8Path) -> BTreeMap<Utf8PathBuf, Vec<u8>> {
+    Project::files_of(folder).into_iter().filter(|(path, _)| path != RECORD).collect()
+}
+
+/// Deploys to `folder`, where `prepare`, a shell script with a mount namespace of its own, has changed the file
+/// systems.
+fn in_namespace(project: &Project, folder: &Utf8Path, prepare: &str) -> Ran {
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-ec", &format!("{prepare}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_xtask")]);
+    command.args(["--project", project.root.as_str(), "deploy", folder.as_str()]);
+    Ran::from(command.output().unwrap())
+}
+
+fn read_only() -> Result<(), String> {
+    namespaces()?;
+    let (project, folder, old) = deployed();
+    let read_only = format!("mount --bind {folder} {folder}; mount -o remount,bind,ro {folder}");
+    assert_eq!(
+        in_namespace(&project, &folder, &read_only).error(1),
+        format!(
+            "cannot write `{folder}/{RECORD}.partial`: Read-only file system (os error 30)\n\
+             hint: let this user write there, or choose another folder\n"
+        )
+    );
+    assert!(files(&folder) == old);
+    Ok(())
+}
+
+fn full() -> Result<(), String> {
+    namespaces()?;
+    let (project, folder, old) = deployed();
+    let keep = project.path("keep");
+    let full = format!(
+        "cp -r {folder} {keep}; mount -t tmpfs -o size=1m none {folder}; cp -r {keep}/. {folder}; \
+         cat /dev/zero >{folder}/filler 2>/dev/null || truncate -s -4k {folder}/filler; \
+         set -- sh -c '\"$@\"; code=$?; rm {folder}/filler; cp -r {folder} {keep}.after; exit $code' sh \"$@\""
+    );
+    let error = in_namespace(&project, &folder, &full).error(1);
+    assert!(error.starts_with(&format!("cannot write `{folder}/")), "{error}");
+    assert!(
+        error.ends_with(
+            ": No space left on device (os error 28)\n\
+             hint: free space there, and run the command again: it goes on from where it was\n"
+        ),
+        "{error}"
+    );
+    let new = files(&project.tree());
+    for (path, content) in files(&project.path("keep.after")) {
+        let whole = old.get(&path) == Some(&content) || new.get(&path) == Some(&content);
+        assert!(whole || path.as_str().ends_with(".partial"), "{path}");
+    }
+    project.run(&["deploy", folder.as_str()]).success();
+    assert!(files(&folder) == files(&project.tree()));
+    Ok(())
+}

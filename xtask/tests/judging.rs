@@ -1,0 +1,105 @@
+//! Servers and systemd judge what is written for them. Who is not installed is skipped, and that is said.
+
+mod mirror_support;
+mod recipe_support;
+mod support;
+
+use std::process::{Command, ExitCode};
+
+use mirror_support::Mirror;
+use recipe_support::{NETWORK, project};
+use support::{Project, Ran, Test, program};
+
+fn main() -> ExitCode {
+    let tests: [(&str, Test); 9] = [
+        ("dnsmasq_takes_its_recipe", || dnsmasq("dnsmasq")),
+        ("dnsmasq_takes_its_recipe_for_beside_another_server", || dnsmasq("dnsmasq-proxy")),
+        ("kea_takes_its_recipe", || kea(&project())),
+        ("kea_takes_the_longest_address", longest_address),
+        ("dhcpd_takes_its_recipe", || judged(&project(), "isc-dhcpd", "dhcpd", &["-t", "-cf", "dhcpd.conf"])),
+        ("caddy_takes_its_recipe", caddy),
+        ("nginx_takes_its_recipe", || nginx("nginx", "include netboot-nginx.conf;")),
+        ("nginx_takes_its_recipe_for_a_synology_nas", || {
+            nginx("nginx-synology", "server { listen 80; include www.netboot.conf; }")
+        }),
+        ("systemd_understands_the_units_of_a_mirror", systemd),
+    ];
+    support::run(&tests)
+}
+
+/// What `server` says when it is run with `arguments` in the folder with the recipe `kind`.
+fn judged(project: &Project, kind: &str, server: &str, arguments: &[&str]) -> Result<(), String> {
+    let server = program(server)?;
+    let folder = project.path("out").join(kind);
+    project.run(&["recipe", kind, "--out", folder.as_str()]).success();
+    let output = Command::new(&server).args(arguments).current_dir(&folder).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{kind}: {said}");
+    Ok(())
+}
+
+fn dnsmasq(kind: &str) -> Result<(), String> {
+    let project = project();
+    let file = format!("netboot-{kind}.conf");
+    if kind == "dnsmasq-proxy" {
+        // Before 2.91, dnsmasq does not know the option with which it sends option 17 then, as the recipe says.
+        let boot = NETWORK.replace("boot = \"fedora-coreos.ipxe\"\n", "");
+        let boot = boot.replace("boot = \"http://192.168.88.11:8080/boot/${net0/mac:hexhyp}.ipxe?a=b\"\n", "");
+        project.write("embed-scripts/network.toml", &boot);
+    }
+    judged(&project, kind, "dnsmasq", &["--test", &format!("--conf-file={file}")])
+}
+
+fn kea(project: &Project) -> Result<(), String> {
+    judged(project, "kea", "kea-dhcp4", &["-t", "kea-dhcp4.conf"])
+}
+
+fn longest_address() -> Result<(), String> {
+    let project = project();
+    let longest = format!("{}.ipxe", "x".repeat(96));
+    project.write("embed-scripts/network.toml", &NETWORK.replace("fedora-coreos.ipxe", &longest));
+    kea(&project)
+}
+
+fn caddy() -> Result<(), String> {
+    judged(&project(), "caddy", "caddy", &["validate", "--adapter", "caddyfile", "--config", "Caddyfile"])
+}
+
+fn nginx(kind: &str, include: &str) -> Result<(), String> {
+    let project = project();
+    let around =
+        format!("pid nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n  access_log off;\n  {include}\n}}\n");
+    project.write(&format!("out/{kind}/all.conf"), &around);
+    judged(&project, kind, "nginx", &["-t", "-p", ".", "-c", "all.conf"])
+}
+
+fn systemd() -> Result<(), String> {
+    program("systemd-analyze")?;
+    let mirror = Mirror::new();
+    let keys = mirror.root.join("100% keys");
+    let (text, _) = mirror.scheduled("systemd", &["--verify-signatures", "--keys", keys.as_str(), "--check"]);
+    let (head, timer) =
+        text.split_once("\n\n# /etc/systemd/system/mirror-fedora-coreos-stable-x86_64.timer\n").unwrap();
+    let service = head.strip_prefix("# /etc/systemd/system/mirror-fedora-coreos-stable-x86_64.service\n").unwrap();
+    let start = service.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    assert_eq!(
+        start,
+        format!(
+            "{} --quiet --project {} mirror fedora-coreos --stream stable --arch x86_64 --dest {} --keep 4 --links auto --keys \
+             \"{}\" --base-url {} --check --verify-signatures",
+            env!("CARGO_BIN_EXE_xtask"),
+            mirror.root,
+            mirror.dest(),
+            mirror.root.join("100%% keys"),
+            mirror.publisher.server.url("")
+        )
+    );
+    let units = [("mirror.service", service), ("mirror.timer", timer)];
+    for (name, text) in units {
+        std::fs::write(mirror.root.join(name), text).unwrap();
+    }
+    let paths = units.map(|(name, _)| mirror.root.join(name));
+    let ran = Ran::from(Command::new("systemd-analyze").arg("verify").args(paths).output().unwrap());
+    assert!(!ran.stderr.contains("mirror."), "{}", ran.stderr);
+    Ok(())
+}
