@@ -105,7 +105,7 @@ impl Kit {
 
 /// The name of the DHCP server in `network`.
 fn dhcp(network: &Network) -> &'static str {
-    if let Dhcp::Given(daemon, _) = &network.dhcp { daemon.as_str() } else { "dnsmasq" }
+    if let Dhcp::Given(daemon, _) = &network.dhcp { daemon.program() } else { "dnsmasq" }
 }
 
 /// What `network` needs beside what every boot test needs.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
-use super::Error;
+use super::{Error, dnsmasq};
 use crate::boot_test::happening::Happening;
 use crate::boot_test::namespace::INTERFACE;
 use crate::fs;
@@ -19,6 +19,8 @@ use crate::recipe::Kind;
 pub enum Daemon {
     /// dnsmasq.
     Dnsmasq,
+    /// dnsmasq beside another server, which gives addresses and nothing else.
+    DnsmasqProxy,
     /// ISC Kea.
     Kea,
     /// ISC dhcpd.
@@ -40,15 +42,25 @@ const CONFIGURATION: &str = "dhcp.conf";
 
 impl Daemon {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Dnsmasq, Self::Kea, Self::IscDhcpd];
+    pub const ALL: [Self; 4] = [Self::Dnsmasq, Self::DnsmasqProxy, Self::Kea, Self::IscDhcpd];
 
     /// Its name, which is that of its recipe.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dnsmasq => "dnsmasq",
+            Self::DnsmasqProxy => "dnsmasq-proxy",
             Self::Kea => "kea",
             Self::IscDhcpd => "isc-dhcpd",
+        }
+    }
+
+    /// Its program, by the name of what a boot test needs.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Dnsmasq | Self::DnsmasqProxy => "dnsmasq",
+            Self::Kea | Self::IscDhcpd => self.as_str(),
         }
     }
 
@@ -57,6 +69,7 @@ impl Daemon {
     pub fn recipe(self) -> Kind {
         match self {
             Self::Dnsmasq => Kind::Dnsmasq,
+            Self::DnsmasqProxy => Kind::DnsmasqProxy,
             Self::Kea => Kind::Kea,
             Self::IscDhcpd => Kind::IscDhcpd,
         }
@@ -68,6 +81,10 @@ impl Daemon {
         let configuration = folder.join(CONFIGURATION);
         match self {
             Self::Dnsmasq => Ok(command),
+            Self::DnsmasqProxy => {
+                fs::write_atomic(&configuration, dnsmasq::proxy(text).as_bytes())?;
+                Ok(command.args([format!("--conf-file={CONFIGURATION}")]))
+            }
             Self::Kea => {
                 fs::write_atomic(&configuration, kea(text)?.to_string().as_bytes())?;
                 // Its files for the process that it is: no other one is looked for here.
@@ -87,7 +104,7 @@ impl Daemon {
     /// What reads a line of its log.
     pub(super) fn parser(self) -> fn(&str) -> Option<Happening> {
         match self {
-            Self::Dnsmasq => super::dnsmasq::parse,
+            Self::Dnsmasq | Self::DnsmasqProxy => dnsmasq::parse,
             Self::Kea => leased_by_kea,
             Self::IscDhcpd => leased_by_dhcpd,
         }

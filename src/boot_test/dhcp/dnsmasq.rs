@@ -1,6 +1,5 @@
 //! dnsmasq: its configuration, and what its log says.
 
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use camino::Utf8Path;
@@ -22,46 +21,51 @@ pub(super) const OPTIONS: &str = "options";
 /// own.
 const ANYWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
-/// The configuration. What the boot test needs comes last: of two values for one thing, dnsmasq takes the
-/// later one.
+/// The configuration of the one dnsmasq that there always is. What the boot test needs comes last: of two values for
+/// one thing, dnsmasq takes the later one.
 #[must_use]
 pub fn configuration(network: &Network, offer: &Offer) -> String {
-    let mut text = String::new();
+    let (first, last) = network.range;
+    let addresses = format!("dhcp-authoritative\nno-ping\ndhcp-range={first},{last},5m\n");
+    let own = format!("{}address=/#/{ANYWHERE}\n", foreground("leases"));
     match &network.dhcp {
-        Dhcp::Own => {
-            let (first, last) = network.range;
-            let _ = write!(
-                text,
-                "dhcp-authoritative\n\
-                 no-ping\n\
-                 dhcp-range={first},{last},5m\n\
-                 dhcp-boot={},,{}\n\
-                 # Option 17. It is read again after SIGHUP.\n\
-                 dhcp-optsfile={OPTIONS}\n",
-                offer.loader, network.server,
-            );
-        }
-        Dhcp::Given(Daemon::Dnsmasq, _) => text += &format!("conf-file={GIVEN}\n"),
+        Dhcp::Own => format!(
+            "{addresses}\
+             dhcp-boot={},,{}\n\
+             # Option 17. It is read again after SIGHUP.\n\
+             dhcp-optsfile={OPTIONS}\n\
+             {own}{TFTP}",
+            offer.loader, network.server
+        ),
+        Dhcp::Given(Daemon::Dnsmasq, _) => format!("conf-file={GIVEN}\n{own}{TFTP}"),
+        // The other one has the tree, and all that there is to say besides addresses.
+        Dhcp::Given(Daemon::DnsmasqProxy, _) => format!("{addresses}{own}"),
         // Then only TFTP and names are left to it.
-        Dhcp::Given(Daemon::Kea | Daemon::IscDhcpd, _) => {}
+        Dhcp::Given(Daemon::Kea | Daemon::IscDhcpd, _) => format!("{own}{TFTP}"),
     }
-    let _ = write!(
-        text,
-        "# In the foreground, and as the user that it is started by.\n\
-         no-daemon\n\
+}
+
+/// The configuration of a second dnsmasq, by what was given for beside another server.
+pub(super) fn proxy(given: &str) -> String {
+    format!("{given}\n{}{TFTP}", foreground("proxy-leases"))
+}
+
+/// The tree, for machines.
+const TFTP: &str = "enable-tftp\ntftp-root=/proc/self/cwd/tftp\n";
+
+/// In the foreground, and as the user that it is started by.
+fn foreground(leases: &str) -> String {
+    format!(
+        "no-daemon\n\
          log-facility=-\n\
          log-dhcp\n\
          pid-file\n\
          no-hosts\n\
          no-resolv\n\
-         address=/#/{ANYWHERE}\n\
          interface={INTERFACE}\n\
          bind-dynamic\n\
-         dhcp-leasefile=leases\n\
-         enable-tftp\n\
-         tftp-root={ROOT}\n"
-    );
-    text
+         dhcp-leasefile={leases}\n"
+    )
 }
 
 pub(super) fn options_text(root_path: Option<&str>) -> String {
@@ -99,6 +103,7 @@ mod tests {
     #[test]
     fn the_folder_that_is_served_has_one_name() {
         assert_eq!(ROOT, format!("/proc/self/cwd/{SERVED}"));
+        assert!(TFTP.ends_with(&format!("tftp-root={ROOT}\n")));
     }
 
     #[test]
@@ -129,6 +134,17 @@ mod tests {
             let text = configuration(&network, &Offer { loader: "x".into(), root_path: None });
             assert!(!text.contains("\ndhcp-range") && text.contains("\nenable-tftp\n"), "{text}");
         }
+    }
+
+    #[test]
+    fn beside_a_given_one_it_gives_addresses_and_nothing_else() {
+        let given = "interface=eth0\nport=0\ntftp-root=/srv/tftp\n";
+        let network = Network { dhcp: Dhcp::Given(Daemon::DnsmasqProxy, given.into()), ..Network::default() };
+        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None });
+        assert!(text.contains("\ndhcp-range=192.0.2.100,") && !text.contains("dhcp-boot"), "{text}");
+        assert!(!text.contains("tftp"), "both would listen on one port:\n{text}");
+        let text = proxy(given);
+        assert!(text.starts_with(given) && text.ends_with("\nenable-tftp\ntftp-root=/proc/self/cwd/tftp\n"), "{text}");
     }
 
     #[test]

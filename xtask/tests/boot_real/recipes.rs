@@ -31,6 +31,14 @@ boot = "http://192.0.2.10:8080/known.ipxe"
 
 /// The tests.
 pub fn trials() -> impl Iterator<Item = Trial> {
+    let beside = trial("bios_and_uefi_boot_beside_a_server_that_only_gives_addresses".to_owned(), || {
+        beside_another(sources()?);
+        Ok(())
+    });
+    with_each_server().chain([beside])
+}
+
+fn with_each_server() -> impl Iterator<Item = Trial> {
     SERVERS.into_iter().flat_map(|(server, program)| {
         let name = |what: &str| format!("{what}_with_the_recipe_of_{}", server.replace('-', "_"));
         let with_syslinux = trial(name("bios_and_uefi_boot_syslinux"), move || {
@@ -83,4 +91,19 @@ fn ipxe(server: &str, real: &Real) {
     let console = std::fs::read_to_string(console).unwrap().replace('\n', "");
     assert!(console.contains("I am known.example.net at 192.0.2.77"), "{console}");
     assert!(console.contains("http://192.0.2.10:8080/known.ipxe"), "{console}");
+}
+
+/// Before 2.91, dnsmasq cannot send option 17 there, so the loaders have their address with them.
+fn beside_another(real: &Real) {
+    real.sites(
+        "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"url.ipxe\"\n\
+         vars = { boot_url = \"http://192.0.2.2/tftp/machines.ipxe\" }\n",
+    );
+    real.build(&[]);
+    let network = real.project.join("embed-scripts/network.toml");
+    std::fs::write(&network, NETWORK.replace("boot = \"machines.ipxe\"\n", "")).unwrap();
+    let arguments = ["boot-test", "--network", network.as_str(), "--dhcp", "dnsmasq-proxy"];
+    let cases = ["--case", "ipxe.pxe", "--case", "ipxe.efi"];
+    let said = Ran::from(real.command(&[&arguments[..], &cases].concat()).output().unwrap()).success().stdout;
+    assert!(said.contains("boot-test: 2 passed, 0 failed, 0 skipped"), "{said}");
 }
