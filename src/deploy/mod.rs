@@ -99,7 +99,7 @@ pub enum Error {
     },
     /// Files of others are where something is wanted.
     #[error(
-        "`{target}` has files that this tool did not put there, and deploying would replace them: {files}\nhint: move them away, or deploy with `--replace`"
+        "`{target}` has files that somebody else put there or changed, and deploying would replace them: {files}\nhint: move them away, or deploy with `--replace`"
     )]
     Strangers {
         /// The place.

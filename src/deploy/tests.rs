@@ -170,7 +170,7 @@ fn files_of_others_stay_where_nobody_asks_for_more() {
     let error = deploy(&new, &mut shelf, Choices::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`sftp://admin@router/tftp` has files that this tool did not put there, and deploying would replace them: \
+        "`sftp://admin@router/tftp` has files that somebody else put there or changed, and deploying would replace them: \
          `ipxe.efi`, `racks/b/y`\nhint: move them away, or deploy with `--replace`"
     );
     assert_eq!(shelf.names(), ["ipxe.efi", "ipxe.pxe", "racks/b/y"]);

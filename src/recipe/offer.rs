@@ -1,5 +1,6 @@
 //! What each machine is told: which loader it is to fetch, and where that is to go. It is the same for all servers.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use camino::Utf8PathBuf;
@@ -7,6 +8,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
+use crate::choices::boot_entry::BootEntry;
 use crate::choices::loader::Platform;
 use crate::choices::network::{Host, Mac, Network, Range, WebAddress};
 use crate::choices::sites::{Site, Sites};
@@ -28,6 +30,8 @@ pub struct Offers<'n> {
     asks: bool,
     /// The files of syslinux in the tree, and their configuration.
     companions: Vec<String>,
+    /// The scripts of boot entries, which are in the root of the tree.
+    scripts: Vec<String>,
 }
 
 /// What a loader is told whose script goes where option 17 says.
@@ -137,7 +141,9 @@ impl<'n> Offers<'n> {
         let asks = sites.default.as_ref().is_some_and(asks_for_root_path);
         let configuration = sites.pxelinux_config.iter().map(|_| paths::PXELINUX_DEFAULT.to_owned());
         let companions = sites.members.iter().map(|member| member.name.clone()).chain(configuration).collect();
-        Self { network, clients: ARCHITECTURES.iter().map(client).collect(), common, hosts, asks, companions }
+        let clients = ARCHITECTURES.iter().map(client).collect();
+        let scripts = sites.boot.iter().map(BootEntry::file).collect();
+        Self { network, clients, common, hosts, asks, companions, scripts }
     }
 
     /// What a person should know, in the form of error messages.
@@ -163,7 +169,21 @@ impl<'n> Offers<'n> {
                     .into(),
             );
         }
+        warnings.extend(self.strange_scripts());
         warnings
+    }
+
+    /// What `boot` names below the tree's address, where the tree has scripts, and none of that name.
+    fn strange_scripts(&self) -> impl Iterator<Item = String> {
+        let (network, scripts) = (self.network, &self.scripts);
+        let all = network.boot.iter().chain(network.hosts.iter().filter_map(|host| host.boot.as_ref()));
+        let named = all.filter_map(|boot| boot.as_str().strip_prefix(network.http.as_str())?.strip_prefix('/'));
+        let own = |name: &&str| scripts.iter().any(|script| script == name) || name.contains('$');
+        let strange: BTreeSet<&str> = named.filter(|name| !scripts.is_empty() && !own(name)).collect();
+        strange.into_iter().map(|name| {
+            let has = scripts.iter().map(|script| format!("`{script}`")).collect::<Vec<_>>().join(", ");
+            format!("`boot` is `{name}`, and the scripts of the tree are {has}\nhint: name one of them, or put yours beside them")
+        })
     }
 
     /// Which loaders a machine with the network card `mac` is told to fetch over TFTP, by platform.

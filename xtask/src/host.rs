@@ -60,8 +60,9 @@ impl<'u> Host<'u> {
     /// The tree or the tarball that was named, or the project's own, which has to be there.
     pub fn tree(&self, named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
         let path = named.map_or_else(|| self.project.default_tree(), Utf8Path::to_owned);
-        let missing =
-            || Failure::new(DIFFERENT, &format!("there is no tree `{path}`\nhint: run `cargo xtask build-loaders`"));
+        let remedy =
+            named.map_or("run `cargo xtask build-loaders`", |_| "look at the path; it is relative to this folder");
+        let missing = || Failure::new(DIFFERENT, &format!("there is no tree `{path}`\nhint: {remedy}"));
         if path.exists() { Ok(path) } else { Err(missing()) }
     }
 

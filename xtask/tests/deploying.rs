@@ -150,7 +150,7 @@ fn changes(project: &Project) {
     assert_eq!(
         error,
         format!(
-            "`{address}` has files that this tool did not put there, and deploying would replace them: `ipxe.efi`\n\
+            "`{address}` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`\n\
              hint: move them away, or deploy with `--replace`\n"
         )
     );

@@ -114,7 +114,7 @@ fn what_others_put_there_stays() {
     std::fs::write(folder.join("ipxe.efi"), "by hand").unwrap();
     std::fs::copy(project.tree().join("ipxe.pxe"), folder.join("ipxe.pxe")).unwrap();
     let message = format!(
-        "`{folder}` has files that this tool did not put there, and deploying would replace them: `ipxe.efi`\n\
+        "`{folder}` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`\n\
          hint: move them away, or deploy with `--replace`\n"
     );
     let plan = deploy(&project, &folder, &["--dry-run"]);
@@ -165,7 +165,7 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
     project.run(&["verify"]).success();
     let missing = project.path("nowhere");
     let error = deploy(&project, &project.path("srv"), &["--tree", missing.as_str()]).error(8);
-    assert_eq!(error, format!("there is no tree `{missing}`\nhint: run `cargo xtask build-loaders`\n"));
+    assert_eq!(error, format!("there is no tree `{missing}`\nhint: look at the path; it is relative to this folder\n"));
     let error = project.run(&["deploy", "sftp://router/tftp", "--ssh", "no-such-ssh"]).error(4);
     assert_eq!(error, "found no program `no-such-ssh`\nhint: name OpenSSH's client, or leave `--ssh` out\n");
     std::fs::write(tree.join("ipxe.efi"), "spoiled").unwrap();

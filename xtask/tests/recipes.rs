@@ -66,9 +66,21 @@ fn what_a_person_should_know_is_said_beside_the_recipe() {
         "{}",
         ran.stderr
     );
-    project.sites(&SITES.replacen("boot.ipxe", "class.ipxe", 1));
+    let sites = SITES.replacen("boot.ipxe", "class.ipxe", 1);
+    project.sites(&sites);
     project.write("embed-scripts/network.toml", NETWORK);
     assert_eq!(project.run(&["recipe", "dnsmasq"]).success().stderr, "");
+    // Where the tree has scripts, another name is likely to be a slip. One with a variable is somebody's own.
+    let entry =
+        "[boot.fedora-coreos]\nkind = \"fedora-coreos\"\nmirror = \"http://192.168.88.10/tftp/fedora-coreos\"\n";
+    project.sites(&format!("{sites}{entry}"));
+    assert_eq!(project.run(&["recipe", "dnsmasq"]).success().stderr, "");
+    project.write("embed-scripts/network.toml", &NETWORK.replace("\"fedora-coreos.ipxe\"", "\"fedora-core.ipxe\""));
+    assert_eq!(
+        project.run(&["recipe", "dnsmasq"]).success().stderr,
+        "warning: `boot` is `fedora-core.ipxe`, and the scripts of the tree are `fedora-coreos.ipxe`\n\
+         hint: name one of them, or put yours beside them\n"
+    );
 }
 
 #[test]
@@ -79,7 +91,7 @@ fn without_a_network_there_is_a_remedy() {
     assert_eq!(
         project.run(&["recipe", "kea"]).error(3),
         format!(
-            "there is no file `{file}`\nhint: it says which addresses servers and machines have; copy the one that comes with this tool, and change it\n"
+            "there is no file `{file}`\nhint: it says which addresses servers and machines have; bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it\n"
         )
     );
 }

@@ -75,7 +75,8 @@ pub(super) fn read(root: &Table<'_>) -> Vec<BootEntry> {
             let message = format!("differs from `boot.{other}` only in case, and some TFTP servers ignore case");
             table.report(name.place.finding(message, "rename one of them"));
         }
-        let kind = table.require("kind", table.string("kind"), "choose fedora-coreos, flatcar, linux or matchbox")?;
+        let kind = table.require("kind", table.string("kind"), "choose fedora-coreos, flatcar, linux or matchbox");
+        let Some(kind) = kind else { return of_no_kind(table) };
         let system = match kind.value.as_str() {
             "fedora-coreos" => live(table, Distribution::FedoraCoreos),
             "flatcar" => live(table, Distribution::Flatcar),
@@ -84,13 +85,22 @@ pub(super) fn read(root: &Table<'_>) -> Vec<BootEntry> {
             other => {
                 let message = format!("found the kind `{other}`, wanted fedora-coreos, flatcar, linux or matchbox");
                 table.report(kind.place.finding(message, "choose one of them; `linux` is for every other system"));
-                None
+                return of_no_kind(table);
             }
         };
         let entry = BootEntry { name: name.value.clone(), system: system? };
         fine?;
         entry.review(&name.place, table)
     })
+}
+
+/// An entry whose kind is not known, and so not which of these keys it may have.
+fn of_no_kind(table: &Table<'_>) -> Option<BootEntry> {
+    for key in ["mirror", "ignition", "arguments", "kernel", "server"] {
+        let _ = table.string(key);
+    }
+    let _ = table.strings("initrd");
+    None
 }
 
 /// The script of an entry must not take the place of another file.

@@ -61,7 +61,7 @@ pub enum Error {
     Findings(#[from] Findings),
     /// There is no such file.
     #[error(
-        "there is no file `{0}`\nhint: it says which addresses servers and machines have; copy the one that comes with this tool, and change it"
+        "there is no file `{0}`\nhint: it says which addresses servers and machines have; bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it"
     )]
     Absent(Utf8PathBuf),
     /// It has nothing but comments.

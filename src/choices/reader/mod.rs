@@ -58,7 +58,8 @@ impl<'t> Document<'t> {
                 line,
                 key: String::new(),
                 message: error.message().replace('\n', ", "),
-                remedy: "write it as TOML 1.0".into(),
+                remedy: "write it as TOML 1.0: text stands in double quotes, and so does a name with a blank in it"
+                    .into(),
             });
         }
         let value = if errors.is_empty() {

@@ -1,7 +1,11 @@
 # DHCP and TFTP for {{ subnet }}, by RouterOS {{ version }}. Written from network.toml: change that, not this.
 #
-#   apply   /import {{ file }}          (again and again: what is right already stays)
+#   before  /export file=before-netboot      (what was there, for you to compare with)
+#   apply   /import {{ file }}      (again and again: what is right already stays)
 #   undo    /import {{ file | replace(".rsc", "-undo.rsc") }}
+#
+# It replaces next-server of the DHCP network{{ ", and address, options and comment of the leases of the machines below" if hosts }}. All
+# else that it makes has a name that begins with netboot-, or is a rule of TFTP for a file of the tree.
 #
 # The files of the tree have to be in the folder {{ router_folder }} of the router: `cargo xtask deploy` puts them there, or these
 # lines fetch them:
@@ -14,6 +18,9 @@
 {% macro set_of(name, options) %}
 :if ([:len [find name={{ name | ros }}]] = 0) do={ add name={{ name | ros }} options={{ options }} } else={ set [find name={{ name | ros }}] options={{ options }} }
 {% endmacro %}
+
+/ip dhcp-server network
+:if ([:len [find address="{{ subnet }}"]] = 0) do={ :error "there is no DHCP network {{ subnet }}: nothing was changed" }
 
 # What machines are told. A value that looks like an address stands in s'...': else it would be sent as four bytes.
 /ip dhcp-server option
@@ -50,15 +57,15 @@
 
 # Much firmware takes the server from here, and not from option 66.
 /ip dhcp-server network
-:if ([:len [find address="{{ subnet }}"]] = 0) do={ :error "there is no DHCP network {{ subnet }}" }
 set [find address="{{ subnet }}"] next-server={{ tftp_server }}
 {% if version == 7 %}
 
 # Machines that are not named below, by what they say of themselves (option 93). These lines need RouterOS 7.4 or later;
-# `print` shows whether yours knows `option-set` here.
+# `print` shows whether yours knows `option-set` here. They count for each DHCP server of this router.
 /ip dhcp-server matcher
 {% for client in clients %}
-:if ([:len [find name="netboot-{{ client.tag }}"]] = 0) do={ add name="netboot-{{ client.tag }}" code=93 value=0x{{ client.bytes | replace(":", "") }} option-set={% if client.http %}netboot-{{ client.tag }}{% else %}{{ "netboot-bios" if client.code == 0 else "netboot-uefi" }}{% endif %} }
+{% set told = "code=93 value=0x" ~ (client.bytes | replace(":", "")) ~ " option-set=netboot-" ~ (client.tag if client.http else ("bios" if client.code == 0 else "uefi")) %}
+:if ([:len [find name="netboot-{{ client.tag }}"]] = 0) do={ add name="netboot-{{ client.tag }}" {{ told }} } else={ set [find name="netboot-{{ client.tag }}"] {{ told }} }
 {% endfor %}
 {% else %}
 

@@ -44,7 +44,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     };
     let network = match &args.network {
         None => Network::default(),
-        Some(file) => described(file, args, &choices?.sites)?,
+        Some(file) => described(file, args, &choices?.sites, host)?,
     };
     if args.install_deps {
         install::missing(&[needs::boot_test(), kit::servers(&network)].concat(), host)?;
@@ -96,7 +96,7 @@ fn intent(choices: &Result<Choices, build_loaders::Error>, args: &BootTest, host
 }
 
 /// The network of `file`, with the servers that are asked for.
-fn described(file: &Utf8Path, args: &BootTest, sites: &Sites) -> Result<Network, Failure> {
+fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -> Result<Network, Failure> {
     let mut described = network::Network::read(file, sites)?;
     described.http_root = SERVED.into();
     let offers = Offers::new(&described, sites);
@@ -110,6 +110,11 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites) -> Result<Network,
         (Some(daemon), None) => Dhcp::Given(daemon, of_recipe(daemon.recipe())),
         (Some(daemon), Some(file)) => Dhcp::Given(daemon, String::from_utf8_lossy(&fs::read(file)?).into_owned()),
     };
+    if args.dhcp.is_some() || args.http.is_some() {
+        for message in offers.warnings() {
+            host.ui.report(&Event::Warning { message });
+        }
+    }
     let mut network = Network::new(&described, dhcp, http)?;
     if args.dhcp.is_some() && args.dhcp_config.is_none() {
         let chosen = offers.chosen(MAC).into_iter();

@@ -53,7 +53,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
         write_index(&outcome, &recipes)?;
     }
     let seconds = started.elapsed().as_secs_f64();
-    host.ui.result(&summary(&outcome, seconds), object(&outcome, seconds));
+    host.ui.result(&summary(&outcome, seconds, args.index), object(&outcome, seconds));
     Ok(())
 }
 
@@ -82,7 +82,7 @@ fn write_index(outcome: &Outcome, recipes: &[(Kind, Vec<recipe::File>)]) -> Resu
     Ok(fs::write_atomic(&index_of(tree), page.as_bytes())?)
 }
 
-fn summary(outcome: &Outcome, seconds: f64) -> String {
+fn summary(outcome: &Outcome, seconds: f64, with_page: bool) -> String {
     let Outcome { tree, published, made, .. } = outcome;
     let Published { new, files, bytes, stamped, kept, same, root } = published;
     let mut text = if *new {
@@ -111,6 +111,9 @@ fn summary(outcome: &Outcome, seconds: f64) -> String {
     }
     if let Some((path, digest, bytes)) = &outcome.archive {
         let _ = writeln!(text, "  {digest}  {:>10}  {path}", size(*bytes));
+    }
+    if with_page {
+        let _ = writeln!(text, "page: {}", index_of(tree));
     }
     let _ = writeln!(text, "next: `cargo xtask boot-test` boots it, `cargo xtask deploy TARGET` brings it to a server");
     text

@@ -1,7 +1,11 @@
 # DHCP and TFTP for 192.168.88.0/24, by RouterOS 6. Written from network.toml: change that, not this.
 #
-#   apply   /import netboot-routeros-6.rsc          (again and again: what is right already stays)
+#   before  /export file=before-netboot      (what was there, for you to compare with)
+#   apply   /import netboot-routeros-6.rsc      (again and again: what is right already stays)
 #   undo    /import netboot-routeros-6-undo.rsc
+#
+# It replaces next-server of the DHCP network, and address, options and comment of the leases of the machines below. All
+# else that it makes has a name that begins with netboot-, or is a rule of TFTP for a file of the tree.
 #
 # The files of the tree have to be in the folder tftp of the router: `cargo xtask deploy` puts them there, or these
 # lines fetch them:
@@ -9,6 +13,9 @@
 #   /tool fetch url="http://192.168.88.10/tftp/ipxe.pxe" dst-path="tftp/ipxe.pxe"
 #   /tool fetch url="http://192.168.88.10/tftp/sites/fixed/ipxe.efi" dst-path="tftp/sites/fixed/ipxe.efi"
 #   /tool fetch url="http://192.168.88.10/tftp/sites/rack-1/snponly.efi" dst-path="tftp/sites/rack-1/snponly.efi"
+
+/ip dhcp-server network
+:if ([:len [find address="192.168.88.0/24"]] = 0) do={ :error "there is no DHCP network 192.168.88.0/24: nothing was changed" }
 
 # What machines are told. A value that looks like an address stands in s'...': else it would be sent as four bytes.
 /ip dhcp-server option
@@ -37,7 +44,6 @@
 
 # Much firmware takes the server from here, and not from option 66.
 /ip dhcp-server network
-:if ([:len [find address="192.168.88.0/24"]] = 0) do={ :error "there is no DHCP network 192.168.88.0/24" }
 set [find address="192.168.88.0/24"] next-server=192.168.88.1
 
 # RouterOS 6 cannot tell firmwares apart. For machines that are not named below, give the network one of the two:

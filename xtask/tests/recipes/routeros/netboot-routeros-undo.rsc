@@ -1,4 +1,6 @@
-# Takes back what netboot-routeros.rsc did to RouterOS 7. Leases that it made stay, without their options.
+# Takes back what netboot-routeros.rsc did to RouterOS 7, for the machines and files of the day when both were
+# written: keep them together. What it had replaced does not come back: next-server becomes 0.0.0.0, and leases stay as they
+# are, without options. Whatever in the lists of options, sets and matchers has a name that begins with netboot- goes.
 
 /ip tftp
 remove [find req-filename="^(/|)ipxe\\.efi\$"]

@@ -1,7 +1,11 @@
 # DHCP and TFTP for 192.168.88.0/24, by RouterOS 7. Written from network.toml: change that, not this.
 #
-#   apply   /import netboot-routeros.rsc          (again and again: what is right already stays)
+#   before  /export file=before-netboot      (what was there, for you to compare with)
+#   apply   /import netboot-routeros.rsc      (again and again: what is right already stays)
 #   undo    /import netboot-routeros-undo.rsc
+#
+# It replaces next-server of the DHCP network, and address, options and comment of the leases of the machines below. All
+# else that it makes has a name that begins with netboot-, or is a rule of TFTP for a file of the tree.
 #
 # The files of the tree have to be in the folder tftp of the router: `cargo xtask deploy` puts them there, or these
 # lines fetch them:
@@ -9,6 +13,9 @@
 #   /tool fetch url="http://192.168.88.10/tftp/ipxe.pxe" dst-path="tftp/ipxe.pxe"
 #   /tool fetch url="http://192.168.88.10/tftp/sites/fixed/ipxe.efi" dst-path="tftp/sites/fixed/ipxe.efi"
 #   /tool fetch url="http://192.168.88.10/tftp/sites/rack-1/snponly.efi" dst-path="tftp/sites/rack-1/snponly.efi"
+
+/ip dhcp-server network
+:if ([:len [find address="192.168.88.0/24"]] = 0) do={ :error "there is no DHCP network 192.168.88.0/24: nothing was changed" }
 
 # What machines are told. A value that looks like an address stands in s'...': else it would be sent as four bytes.
 /ip dhcp-server option
@@ -37,16 +44,15 @@
 
 # Much firmware takes the server from here, and not from option 66.
 /ip dhcp-server network
-:if ([:len [find address="192.168.88.0/24"]] = 0) do={ :error "there is no DHCP network 192.168.88.0/24" }
 set [find address="192.168.88.0/24"] next-server=192.168.88.1
 
 # Machines that are not named below, by what they say of themselves (option 93). These lines need RouterOS 7.4 or later;
-# `print` shows whether yours knows `option-set` here.
+# `print` shows whether yours knows `option-set` here. They count for each DHCP server of this router.
 /ip dhcp-server matcher
-:if ([:len [find name="netboot-arch-0"]] = 0) do={ add name="netboot-arch-0" code=93 value=0x0000 option-set=netboot-bios }
-:if ([:len [find name="netboot-arch-7"]] = 0) do={ add name="netboot-arch-7" code=93 value=0x0007 option-set=netboot-uefi }
-:if ([:len [find name="netboot-arch-9"]] = 0) do={ add name="netboot-arch-9" code=93 value=0x0009 option-set=netboot-uefi }
-:if ([:len [find name="netboot-arch-16"]] = 0) do={ add name="netboot-arch-16" code=93 value=0x0010 option-set=netboot-arch-16 }
+:if ([:len [find name="netboot-arch-0"]] = 0) do={ add name="netboot-arch-0" code=93 value=0x0000 option-set=netboot-bios } else={ set [find name="netboot-arch-0"] code=93 value=0x0000 option-set=netboot-bios }
+:if ([:len [find name="netboot-arch-7"]] = 0) do={ add name="netboot-arch-7" code=93 value=0x0007 option-set=netboot-uefi } else={ set [find name="netboot-arch-7"] code=93 value=0x0007 option-set=netboot-uefi }
+:if ([:len [find name="netboot-arch-9"]] = 0) do={ add name="netboot-arch-9" code=93 value=0x0009 option-set=netboot-uefi } else={ set [find name="netboot-arch-9"] code=93 value=0x0009 option-set=netboot-uefi }
+:if ([:len [find name="netboot-arch-16"]] = 0) do={ add name="netboot-arch-16" code=93 value=0x0010 option-set=netboot-arch-16 } else={ set [find name="netboot-arch-16"] code=93 value=0x0010 option-set=netboot-arch-16 }
 
 # Machines.
 /ip dhcp-server lease
