@@ -79,7 +79,7 @@ impl Service {
             boot,
             servers: Vec::new(),
             scripts,
-            script: Arc::clone(&script),
+            script,
             kernel,
             initrd,
             more,
