@@ -1,6 +1,7 @@
 //! The modules with which a kernel can use the network card of a machine: the kernel's own, from where its
 //! distribution has them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -61,7 +62,7 @@ pub fn drivers(kernel: &[u8], scratch: &Utf8Path, progress: &dyn Progress) -> Re
         let found = chain(&dependencies, name).ok_or_else(|| Error::Missing { folder: folder.clone(), name })?;
         paths.extend(found);
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     paths.retain(|path| seen.insert(*path));
     let modules = paths.into_iter().map(|path| module(&folder.join(path), scratch, progress));
     modules.collect::<Result<Vec<_>, _>>().map(Into::into)
@@ -104,7 +105,10 @@ fn module(path: &Utf8Path, scratch: &Utf8Path, progress: &dyn Progress) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
+    use crate::progress::Silent;
 
     #[test]
     fn a_kernel_says_its_version() {
@@ -115,6 +119,21 @@ mod tests {
         assert_eq!(version(&kernel), Some("6.1.0-56-cloud-amd64"));
         kernel[0x300..0x306].copy_from_slice(b"../../");
         assert_eq!((version(&kernel), version(b"MZ")), (None, None));
+    }
+
+    #[test]
+    fn what_is_compressed_is_unpacked() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let packed = folder.join("virtio-net.ko.gz");
+        let mut encoder =
+            flate2::write::GzEncoder::new(std::fs::File::create(&packed).unwrap(), flate2::Compression::fast());
+        encoder.write_all(b"module").unwrap();
+        encoder.finish().unwrap();
+        let scratch = folder.join("scratch");
+        let (name, content) = module(&packed, &scratch, &Silent).unwrap();
+        assert_eq!((name.as_str(), content.as_slice()), ("virtio_net.ko", &b"module"[..]));
+        assert!(packed.exists(), "the distribution's own file stays");
     }
 
     #[test]

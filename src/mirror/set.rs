@@ -154,7 +154,9 @@ mod tests {
         for fine in ["44.20260707.3.1", "4593.2.5", "1-rc1"] {
             assert_eq!(fine.parse::<Version>().unwrap().as_str(), fine);
         }
-        for bad in ["", ".", "..", "current", ".mirror", "1/..", "44 1", "44\n", "v44", "4\u{660}", &"4".repeat(65)] {
+        for bad in
+            ["", ".", "..", "current", ".netboot-loaders", "1/..", "44 1", "44\n", "v44", "4\u{660}", &"4".repeat(65)]
+        {
             let error = bad.parse::<Version>().unwrap_err().to_string();
             assert_eq!(error, format!("found `{bad}`, wanted a version as in `44.20260707.3.1`"));
         }

@@ -100,7 +100,7 @@ impl MirrorPaths {
     /// What is not for those who are served.
     #[must_use]
     pub fn own(&self) -> Utf8PathBuf {
-        self.0.join(".mirror")
+        self.0.join(".netboot-loaders")
     }
 
     /// Held while the mirror is brought up to date.

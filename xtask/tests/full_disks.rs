@@ -41,7 +41,7 @@ fn mirror() -> Result<(), String> {
     // Room for one set of 210 kB and not for two; after a failure, there is more.
     let script = format!(
         "mount -t tmpfs -o size=320k none {dest}; \"$@\" >&2; if \"$@\" --stream-url {second}; then exit 99; fi\n\
-         cat {dest}/current/version.ipxe; du -b {dest}/.mirror/partial/44.2/*.part | cut -f1\n\
+         cat {dest}/current/version.ipxe; du -b {dest}/.netboot-loaders/partial/44.2/*.part | cut -f1\n\
          mount -o remount,size=2m {dest}; \"$@\" --stream-url {second}; cat {dest}/current/version.ipxe"
     );
     let command = mirror.command(&[]);
@@ -51,8 +51,8 @@ fn mirror() -> Result<(), String> {
         unshare.env_remove(proxy);
     }
     let ran = Ran::from(unshare.output().unwrap()).success();
-    let part = format!("{dest}/.mirror/partial/44.2/rootfs.x86_64.img.part");
-    let folder = format!("{dest}/.mirror/partial/44.2");
+    let part = format!("{dest}/.netboot-loaders/partial/44.2/rootfs.x86_64.img.part");
+    let folder = format!("{dest}/.netboot-loaders/partial/44.2");
     assert!(
         ran.stderr.contains(&format!(
             "error: cannot write `{part}`\n  caused by: No space left on device (os error 28)\n\

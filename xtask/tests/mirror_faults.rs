@@ -167,7 +167,7 @@ fn a_set_that_came_whole_is_used_although_there_is_a_newer_one_by_now() {
 fn nothing_of_somebody_else_is_replaced() {
     let mirror = Mirror::new();
     mirror.publisher.release("44.1");
-    for name in [".mirror", "current", "kernel-x86_64", "44.1"] {
+    for name in [".netboot-loaders", "current", "kernel-x86_64", "44.1"] {
         for folder in [true, false] {
             let path = mirror.path(name);
             std::fs::create_dir_all(mirror.dest()).unwrap();
@@ -244,7 +244,7 @@ fn what_the_command_line_cannot_mean() {
 fn what_killed_runs_have_left_is_repaired_or_removed() {
     let mirror = Mirror::of("44.1");
     // As between the two renames on a file system that cannot exchange.
-    for (from, to) in [("current", ".mirror/previous"), ("44.1", ".mirror/replaced/44.1")] {
+    for (from, to) in [("current", ".netboot-loaders/previous"), ("44.1", ".netboot-loaders/replaced/44.1")] {
         std::fs::create_dir_all(mirror.path(to).parent().unwrap()).unwrap();
         std::fs::rename(mirror.path(from), mirror.path(to)).unwrap();
         assert_eq!(mirror.update(&[])["changed"], false, "{from}");
@@ -253,15 +253,15 @@ fn what_killed_runs_have_left_is_repaired_or_removed() {
     for remains in
         ["next/x", "trash/44.0/x", "metadata/text", "keys/keyring", "replaced/44.1/x", "previous/x", ".partial-x"]
     {
-        let path = mirror.path(".mirror").join(remains);
+        let path = mirror.path(".netboot-loaders").join(remains);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "").unwrap();
     }
     // Nothing is written through a link that somebody has put there.
     let elsewhere = mirror.root.join("elsewhere");
     std::fs::create_dir_all(&elsewhere).unwrap();
-    std::fs::create_dir_all(mirror.path(".mirror/partial")).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, mirror.path(".mirror/partial/44.2")).unwrap();
+    std::fs::create_dir_all(mirror.path(".netboot-loaders/partial")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, mirror.path(".netboot-loaders/partial/44.2")).unwrap();
     mirror.publisher.release("44.2");
     mirror.update(&[]);
     mirror.assert_served("44.2");

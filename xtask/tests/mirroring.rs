@@ -100,7 +100,7 @@ fn the_last_sets_stay_and_the_one_in_use_always() {
     assert_eq!((&outcome["changed"], &outcome["removed"]), (&false.into(), &json!(["44.3"])));
     assert_eq!(versions(&mirror), ["44.2", "44.4"]);
     // A set that a killed run has published and not brought into use gives way to what was in use.
-    std::fs::write(mirror.path(".mirror/history"), "44.4\n44.2\n44.5\n").unwrap();
+    std::fs::write(mirror.path(".netboot-loaders/history"), "44.4\n44.2\n44.5\n").unwrap();
     let folder = mirror.path("44.5");
     std::fs::create_dir(&folder).unwrap();
     let record = std::fs::read_to_string(mirror.path("44.2/mirror.json")).unwrap().replace("44.2", "44.5");
@@ -127,7 +127,7 @@ fn a_killed_download_goes_on_where_it_was() {
         stalls
     });
     let mut child = mirror.start(&[]);
-    let part = mirror.path(".mirror/partial/44.2/rootfs.x86_64.img.part");
+    let part = mirror.path(".netboot-loaders/partial/44.2/rootfs.x86_64.img.part");
     let patience = Instant::now();
     while part.metadata().map_or(0, |metadata| metadata.len()) < 100_000 {
         assert!(patience.elapsed() < Duration::from_secs(30), "the download did not begin");
@@ -251,7 +251,7 @@ fn two_mirrors_at_once_take_turns() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let second = mirror.run(&[]).success();
-    let lock = mirror.path(".mirror/lock");
+    let lock = mirror.path(".netboot-loaders/lock");
     assert!(second.stderr.contains(&format!("wait for another process to release `{lock}`")), "{}", second.stderr);
     let outcome: Value = serde_json::from_str(&second.stdout).unwrap();
     assert_eq!((&outcome["version"], &outcome["changed"]), (&"44.2".into(), &false.into()));

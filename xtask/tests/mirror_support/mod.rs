@@ -241,12 +241,12 @@ impl Mirror {
     /// What stands in the mirror's folder, but for what is the mirror's own.
     pub fn names(&self) -> Vec<String> {
         let names = netboot_loaders::fs::entries(&self.dest()).unwrap().into_iter();
-        names.map(|path| path.file_name().unwrap().to_owned()).filter(|name| name != ".mirror").collect()
+        names.map(|path| path.file_name().unwrap().to_owned()).filter(|name| name != ".netboot-loaders").collect()
     }
 
     /// What is the mirror's own.
     pub fn own(&self) -> Vec<String> {
-        let names = netboot_loaders::fs::entries(&self.path(".mirror")).unwrap().into_iter();
+        let names = netboot_loaders::fs::entries(&self.path(".netboot-loaders")).unwrap().into_iter();
         names.map(|path| path.file_name().unwrap().to_owned()).collect()
     }
 
