@@ -112,7 +112,7 @@ fn files_are_short_and_say_what_they_own() {
     for folder in ["src", "stamp", "xtask", "tests"] {
         for (name, text) in sources(folder) {
             assert!(text.starts_with("//! "), "{name} does not begin with `//!`");
-            assert!(text.lines().count() <= 400, "{name} has {} lines", text.lines().count());
+            assert!(text.lines().count() <= 800, "{name} has {} lines", text.lines().count());
             assert!(!vague.iter().any(|vague| name.ends_with(&format!("/{vague}"))), "{name} says nothing");
         }
     }
