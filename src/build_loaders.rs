@@ -70,6 +70,47 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
+/// Errors from bringing iPXE's source into the cache.
+///
+/// The conversions below name every variant, so that one that is added can't be taken for another.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The source cannot be had, or is not what was pinned.
+    #[error(transparent)]
+    Ipxe(#[from] ipxe::Error),
+    /// The source bundle does not have what is pinned.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
+    /// The user asked to stop.
+    #[error("interrupted while waiting for another build")]
+    Cancelled,
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl From<FetchError> for Error {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Ipxe(error) => Self::Ipxe(error),
+            FetchError::Bundle(error) => Self::Bundle(error),
+            FetchError::Cancelled => Self::Cancelled,
+            FetchError::Fs(error) => Self::Fs(error),
+        }
+    }
+}
+
+impl From<FetchError> for build::Error {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Ipxe(error) => Self::Source(error),
+            FetchError::Bundle(error) => Self::Bundle(error),
+            FetchError::Cancelled => Self::Cancelled,
+            FetchError::Fs(error) => Self::Fs(error),
+        }
+    }
+}
+
 /// Where pinned inputs may come from.
 #[derive(Debug, Clone)]
 pub struct Origins {
@@ -138,9 +179,9 @@ impl Origins {
     }
 
     /// Brings what the cache lacks out of the bundle, where there is one.
-    fn unpack(&self, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
+    fn unpack(&self, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), FetchError> {
         let Some(bundle) = &self.bundle else { return Ok(()) };
-        let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
+        let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(FetchError::Cancelled)?;
         Ok(bundle::read(bundle, pins, cache, progress)?)
     }
 
@@ -162,8 +203,8 @@ pub fn fetch(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progr
     fetch_syslinux(&pins.syslinux, &pins.syslinux.members, cache, origins, progress)
 }
 
-fn fetch_ipxe(pin: &IpxePin, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), Error> {
-    let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
+fn fetch_ipxe(pin: &IpxePin, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), FetchError> {
+    let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(FetchError::Cancelled)?;
     Ok(ipxe::fetch(pin, cache, &origins.ipxe(), progress)?)
 }
 
@@ -238,15 +279,8 @@ pub fn source<'a>(
         if let Some(source) = &opened {
             return Ok(Rc::clone(source));
         }
-        let fetched = origins
-            .unpack(&plan.inputs.pins, sources, workshop.progress)
-            .and_then(|()| fetch_ipxe(workshop.pin, sources, origins, workshop.progress));
-        fetched.map_err(|error| match error {
-            Error::Ipxe(error) => build::Error::Source(error),
-            Error::Bundle(error) => build::Error::Bundle(error),
-            Error::Fs(error) => build::Error::Fs(error),
-            _ => build::Error::Cancelled,
-        })?;
+        origins.unpack(&plan.inputs.pins, sources, workshop.progress)?;
+        fetch_ipxe(workshop.pin, sources, origins, workshop.progress)?;
         let source = Rc::new(Source::open(workshop.pin, sources, &plan.inputs.patches)?);
         opened = Some(Rc::clone(&source));
         Ok(source)
