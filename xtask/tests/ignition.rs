@@ -100,7 +100,8 @@ fn a_butane_file_goes_through_butane() {
     let script = r#"printf '{\n  "ignition": { "version": "3.3.0" },\n  "args": "%s"\n}\n' "$*""#;
     let ran = butane(&project, Some(script), &[]).success();
     let wanted = format!(
-        "{{\n  \"ignition\": {{ \"version\": \"3.3.0\" }},\n  \"args\": \"--strict --pretty {}\"\n}}\n",
+        "{{\n  \"ignition\": {{ \"version\": \"3.3.0\" }},\n  \"args\": \"--strict --pretty --files-dir {} {}\"\n}}\n",
+        project.root,
         project.path("a b.bu")
     );
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (wanted.as_str(), ""));
@@ -110,9 +111,26 @@ fn a_butane_file_goes_through_butane() {
 }
 
 #[test]
+fn files_that_a_butane_file_names_are_looked_for_beside_it() {
+    let project = project("");
+    project.write("machines/one two.bu", "variant: fcos\nversion: 1.4.0\n");
+    project.write("machines/motd", "hello");
+    // Butane reads what `local:` names below its `--files-dir`, and refuses `local:` without that option.
+    let script = r#"while [ "$1" != --files-dir ]; do shift || exit 9; done; printf '{ "motd": "%s" }\n' "$(/bin/cat "$2/motd")""#;
+    butane(&project, Some(script), &[]);
+    let (bin, file) = (project.path("bin"), project.path("machines/one two.bu"));
+    for (folder, name) in [(&project.root, "machines/one two.bu"), (&bin, file.as_str()), (&bin, "../machines/one two.bu")] {
+        let mut command = project.command(&["ignition", "--butane", name]);
+        let ran = Ran::from(command.current_dir(folder).env("PATH", &bin).output().unwrap()).success();
+        assert_eq!(ran.stdout, "{ \"motd\": \"hello\" }\n", "{name}");
+    }
+}
+
+#[test]
 fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
     let project = project("");
     let (file, program, out) = (project.path("a b.bu"), project.path("bin/butane"), project.path("a.ign"));
+    let root = &project.root;
     project.write("a.ign", "the old one");
     let script = "echo 'Error translating config: error at $.passwd.users.0, line 3 col 7: unused key' >&2; exit 1";
     assert_eq!(
@@ -120,7 +138,7 @@ fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
         format!(
             "cannot read the Butane file: `{program}` ended with exit code 1\n  \
              | Error translating config: error at $.passwd.users.0, line 3 col 7: unused key\n  \
-             command: env -i {program} --strict --pretty '{file}'\n\
+             command: env -i {program} --strict --pretty --files-dir {root} '{file}'\n\
              hint: change the Butane file: its lines and keys are named above\n"
         )
     );
@@ -130,7 +148,7 @@ fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
         butane(&project, Some(script), &["--out", out.as_str()]).error(1),
         format!(
             "`butane` printed something else than JSON: expected value at line 1 column 1\n\
-             hint: see what `{program} --strict '{file}'` prints\n"
+             hint: see what `{program} --strict --files-dir {root} '{file}'` prints\n"
         )
     );
     assert_eq!(project.read("a.ign"), b"the old one");

@@ -71,7 +71,10 @@ fn butane(file: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
         return Err(Failure::new(MISSING_TOOL, text));
     };
     let file = absolute(file)?;
-    let command = Command::new("read the Butane file", program.as_str()).args(["--strict", "--pretty", file.as_str()]);
+    // What `local:` and `tree:` name is relative to the Butane file.
+    let folder = file.parent().unwrap_or(Utf8Path::new("/"));
+    let options = ["--strict", "--pretty", "--files-dir", folder.as_str(), file.as_str()];
+    let command = Command::new("read the Butane file", program.as_str()).args(options);
     let lines = command.output(host.ui).map_err(|error| {
         let mut failure = Failure::from(error);
         failure.hints.push("change the Butane file: its lines and keys are named above".into());
@@ -80,7 +83,8 @@ fn butane(file: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
     let text = lines.join("\n") + "\n";
     // What it may say besides comes with it.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(&text) {
-        let by_hand = format!("{} --strict {}", quoted(program.as_str()), quoted(file.as_str()));
+        let (program, folder, file) = (quoted(program.as_str()), quoted(folder.as_str()), quoted(file.as_str()));
+        let by_hand = format!("{program} --strict --files-dir {folder} {file}");
         let text = format!("`butane` printed something else than JSON: {error}\nhint: see what `{by_hand}` prints");
         return Err(Failure::new(FAILURE, &text));
     }
