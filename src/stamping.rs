@@ -137,8 +137,7 @@ impl<'a> Stock<'a> {
     /// [`Error`].
     pub fn zbin(&self, built: &BuiltBase, slot: &Slot) -> Result<Vec<u8>, Error> {
         let folder = self.cache.stamping();
-        fs::create_dir_all(&folder)?;
-        let scratch = tempfile::tempdir_in(&folder).map_err(|error| fs::Error::new("write to", &folder, error))?;
+        let scratch = fs::temporary_in(&folder, "pack-")?;
         let place = Utf8Path::from_path(scratch.path()).unwrap_or(&folder);
         let (image, packed) = (place.join("image"), place.join("packed"));
         let patched = built.base.image_with(slot).map_err(stamper::Error::from)?;

@@ -3,8 +3,9 @@
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use tempfile::TempDir;
 
-use super::{Error, Result, exchange, failing, remove_dir_all, rename, sync_dir};
+use super::{Error, Result, create_dir_all, exchange, failing, remove_dir_all, rename, sync_dir};
 
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,17 @@ pub fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     let mut paths = paths.collect::<Result<Vec<_>>>()?;
     paths.sort_unstable();
     Ok(paths)
+}
+
+/// Makes a folder in `folder` whose name begins with `prefix`; it goes when the value is dropped.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn temporary_in(folder: &Utf8Path, prefix: &str) -> Result<TempDir> {
+    create_dir_all(folder)?;
+    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(folder);
+    made.map_err(|error| Error::new("create a folder in", folder.join(prefix), error))
 }
 
 /// Removes all folders below `root` that have no files in them.

@@ -14,7 +14,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use tempfile::NamedTempFile;
 
-pub use self::folders::{EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk};
+pub use self::folders::{
+    EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, temporary_in, walk,
+};
 pub use self::lock::Lock;
 
 use crate::digest::Sha256Digest;
@@ -46,6 +48,9 @@ fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
             format!(
                 "\nhint: make `{folder}` writable, or choose another folder with `--cache-dir`, `--out` or `--dest`"
             )
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists if action != "write" => {
+            "\nhint: a file stands where a folder is wanted: move it away, or choose another folder with `--cache-dir`, `--out` or `--dest`".into()
         }
         _ => String::new(),
     }

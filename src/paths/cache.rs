@@ -56,6 +56,9 @@ impl Cache {
         self.0.join("toolchains").join(format!("{}.json", key.short()))
     }
 
+    /// What the names of folders begin with in which a tool is tried, beside everything else.
+    pub const PROBE: &str = "probe-";
+
     /// The build tree named `name`.
     #[must_use]
     pub fn work(&self, name: &str) -> WorkPaths {

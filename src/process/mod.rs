@@ -158,6 +158,14 @@ pub struct Error {
     pub tail: Vec<String>,
 }
 
+impl Error {
+    /// Whether the system did not let this user start the program.
+    #[must_use]
+    pub fn is_permission_denied(&self) -> bool {
+        matches!(&self.outcome, Outcome::NotStarted(error) if error.kind() == std::io::ErrorKind::PermissionDenied)
+    }
+}
+
 #[derive(Debug)]
 enum Outcome {
     NotStarted(std::io::Error),

@@ -13,7 +13,7 @@ use git2::{Index, IndexEntry, IndexTime, ObjectType, Oid};
 
 use super::ipxe::Source;
 use super::{git, ipxe, syslinux};
-use crate::choices::pins::{IpxePin, MemberPin, Pins, SyslinuxPin};
+use crate::choices::pins::{IpxePin, MemberPin, Pins};
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
 use crate::paths::{Cache, Project};
@@ -182,9 +182,7 @@ impl<'p> Needed<'p> {
         fs::create_dir_all(cache.root())?;
         let repository = git::open(&cache.ipxe_git())?;
         let ipxe = (!git::has(&repository, &pins.ipxe.commit)).then_some(&pins.ipxe);
-        let SyslinuxPin { members, .. } = &pins.syslinux;
-        let lacking = |member: &&MemberPin| !matches!(syslinux::cached(cache, member), Ok(Some(_)));
-        Ok(Self { ipxe, members: members.iter().filter(lacking).collect() })
+        Ok(Self { ipxe, members: syslinux::lacking(&pins.syslinux.members, cache)? })
     }
 
     fn take(&self, path: &Utf8Path, pins: &Pins, cache: &Cache) -> Result<(), Error> {

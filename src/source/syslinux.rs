@@ -111,7 +111,7 @@ pub fn fetch(
     supply: &Supply<'_>,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let missing = members.iter().filter(|member| !matches!(cached(cache, member), Ok(Some(_)))).collect();
+    let missing = lacking(members, cache)?;
     let fetcher = Fetcher { pin, missing, cache, progress };
     if fetcher.missing.is_empty() {
         return Ok(());
@@ -262,6 +262,21 @@ fn name_by_url(error: Error, url: &str, partial: &Utf8Path) -> Error {
         Error::Archive(Archive::Missing { path, member }) => Archive::Missing { path: named(path), member }.into(),
         other => other,
     }
+}
+
+/// The members of `members` that are not in the cache, or not right there.
+///
+/// # Errors
+///
+/// [`fs::Error`] where one cannot be read: a download would not help then.
+pub fn lacking<'m>(members: &'m [MemberPin], cache: &Cache) -> Result<Vec<&'m MemberPin>, fs::Error> {
+    let mut lacking = Vec::new();
+    for member in members {
+        if cached(cache, member)?.is_none() {
+            lacking.push(member);
+        }
+    }
+    Ok(lacking)
 }
 
 /// The content of a member in the cache, verified; `None` where it is not there or not right.

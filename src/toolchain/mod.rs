@@ -140,12 +140,12 @@ impl Toolchain {
 ///
 /// # Errors
 ///
-/// [`Error::Missing`] names all that is missing or unfit.
+/// [`Error::Missing`] names all that is missing or unfit; the others say what is wrong with the cache.
 pub fn look(needs: &[Need], path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Vec<Tool>, Error> {
     let mut tools = Vec::new();
     let (mut missing, mut unmet) = (Vec::new(), Vec::new());
     for need in needs {
-        let status = need.probe(path, cache, progress);
+        let status = need.probe(path, cache, progress)?;
         if let Some(complaint) = status.complaint() {
             missing.push(format!("`{}` ({}): {complaint}", need.name, need.purpose));
             unmet.push(need);
@@ -177,7 +177,12 @@ pub enum Error {
         /// How to install it.
         install: String,
     },
-    /// The result cannot be kept.
+    /// Programs in the cache cannot be run.
+    #[error(
+        "the cache `{0}` is on a file system that runs no programs (mounted `noexec`), and builds run their own there\nhint: choose another folder with `--cache-dir`, or mount that file system without `noexec`"
+    )]
+    NotExecutable(Utf8PathBuf),
+    /// The cache cannot be used.
     #[error(transparent)]
     Fs(#[from] fs::Error),
 }

@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::needs::{Need, Test};
 use super::packages::Manager;
-use super::{Fingerprint, Tool};
+use super::{Error, Fingerprint, Tool};
 use crate::fs;
 use crate::paths::Cache;
 use crate::process::{Command, find_program};
@@ -44,20 +44,26 @@ fn unfit(found: impl Into<String>, wanted: impl Into<String>) -> Status {
 
 impl Need {
     /// Looks for it with the programs in `path`.
-    #[must_use]
-    pub fn probe(&self, path: &str, cache: &Cache, progress: &dyn Progress) -> Status {
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where `cache`, in which small programs are compiled, cannot be used for that.
+    pub fn probe(&self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Status, Error> {
         let prober = Prober { need: self, path, progress };
-        match self.test {
+        Ok(match self.test {
             Test::Gcc(minimum) => prober.gcc(minimum),
             Test::Program(name, args, wanted) => prober.program(name, args, wanted),
             Test::Programs(names) => prober.programs(names),
-            Test::Compiles { code, libraries, header } => prober.compiles(cache, code, libraries, header),
+            Test::Compiles { code, libraries, header } => prober.compiles(cache, code, libraries, header)?,
             Test::File(candidates) => prober.file(candidates),
             Test::Static(names) => prober.without_libraries(names),
             Test::Kernel(folders, name) => prober.kernel(folders, name),
-        }
+        })
     }
 }
+
+/// How much room compiling a small program takes at most, in bytes, with the compiler's temporary files.
+const ROOM: usize = 1 << 18;
 
 struct Prober<'a> {
     need: &'a Need,
@@ -66,9 +72,13 @@ struct Prober<'a> {
 }
 
 impl Prober<'_> {
+    fn command(&self, program: &Utf8Path) -> Command {
+        let command = Command::new(format!("examine {}", self.need.name), program.as_str());
+        command.env("PATH", self.path).env("LC_ALL", "C")
+    }
+
     fn output(&self, program: &Utf8Path, args: &[&str]) -> Option<Vec<String>> {
-        let command = Command::new(format!("examine {}", self.need.name), program.as_str()).args(args.iter().copied());
-        let lines = command.env("PATH", self.path).env("LC_ALL", "C").output(self.progress).ok()?;
+        let lines = self.command(program).args(args.iter().copied()).output(self.progress).ok()?;
         // Some programs call themselves by the path that they were called by, which is not what they are.
         let name = program.file_name().unwrap_or_default();
         Some(lines.into_iter().map(|line| line.replace(program.as_str(), name)).collect())
@@ -140,26 +150,14 @@ impl Prober<'_> {
         self.found(version.unwrap_or_default(), &programs[0], &programs[1..])
     }
 
-    fn compiles(&self, cache: &Cache, code: &str, libraries: &[&str], header: &str) -> Status {
-        let Some(gcc) = find_program("gcc", self.path) else { return Status::Missing };
-        let compile = || {
-            fs::create_dir_all(cache.root()).ok()?;
-            let folder = tempfile::Builder::new().prefix("probe-").tempdir_in(cache.root()).ok()?;
-            let folder = Utf8Path::from_path(folder.path()).map(Utf8Path::to_owned).map(|path| (folder, path))?;
-            let (source, program) = (folder.1.join("probe.c"), folder.1.join("probe"));
-            fs::write_new(&source, code.as_bytes(), 0o644).ok()?;
-            let mut args = vec!["-H", "-Wl,--trace", source.as_str(), "-o", program.as_str()];
-            args.extend(libraries);
-            let lines = self.output(&gcc, &args)?;
-            let version = self.output(&program, &[])?.into_iter().next()?;
-            Some((lines, version))
-        };
-        let Some((lines, version)) = compile() else { return Status::Missing };
+    fn compiles(&self, cache: &Cache, code: &str, libraries: &[&str], header: &str) -> Result<Status, Error> {
+        let Some(gcc) = find_program("gcc", self.path) else { return Ok(Status::Missing) };
+        let Some((lines, version)) = self.compile(&gcc, cache, code, libraries)? else { return Ok(Status::Missing) };
         // gcc -H names each header it reads, ld --trace each file it links.
         let canonical = |path: &str| Utf8Path::new(path).canonicalize_utf8().ok();
         let headers = lines.iter().filter_map(|line| line.trim_start_matches('.').strip_prefix(' '));
         let Some(header) = headers.filter(|path| path.ends_with(header)).find_map(canonical) else {
-            return Status::Missing;
+            return Ok(Status::Missing);
         };
         let library = libraries.first().and_then(|name| {
             let stem = format!("lib{}.", name.trim_start_matches("-l"));
@@ -167,11 +165,40 @@ impl Prober<'_> {
                 lines.iter().map(String::as_str).filter(|line| line.starts_with('/') && line.contains(&stem));
             linked.find_map(canonical)
         });
-        match library {
+        Ok(match library {
             Some(library) => self.found(version, &library, &[header]),
             None => self.found(version, &header, &[]),
+        })
+    }
+
+    /// Compiles and runs a program in the cache. Returns what the compiler printed and the program's first line;
+    /// `None` where either fails for a reason that the cache does not explain.
+    fn compile(
+        &self,
+        gcc: &Utf8Path,
+        cache: &Cache,
+        code: &str,
+        libraries: &[&str],
+    ) -> Result<Option<(Vec<String>, String)>, Error> {
+        let root = cache.root();
+        let folder = fs::temporary_in(root, Cache::PROBE)?;
+        let place = Utf8Path::from_path(folder.path()).unwrap_or(root);
+        let (source, program) = (place.join("probe.c"), place.join("probe"));
+        fs::write_new(&source, code.as_bytes(), 0o644)?;
+        let args = ["-H", "-Wl,--trace", source.as_str(), "-o", program.as_str()];
+        let compile = self.command(gcc).args(args).args(libraries.iter().copied()).env("TMPDIR", place.as_str());
+        let Ok(lines) = compile.output(self.progress) else {
+            // A compiler that found no room says so in words that nobody can rely on.
+            fs::write_new(&place.join("room"), &vec![0; ROOM], 0o644)?;
+            return Ok(None);
+        };
+        match self.command(&program).output(self.progress) {
+            Ok(told) => Ok(told.into_iter().next().map(|version| (lines, version))),
+            Err(error) if error.is_permission_denied() => Err(Error::NotExecutable(root.to_owned())),
+            Err(_) => Ok(None),
         }
     }
+
 
     fn file(&self, candidates: &[&str]) -> Status {
         let found = candidates.iter().map(Utf8Path::new).find(|path| path.is_file());

@@ -256,6 +256,78 @@ fn a_read_only_output_folder_is_named() {
     }
 }
 
+/// `error` without the random part of a probe's name.
+fn without_probe_name(error: &str, cache: &Utf8Path) -> String {
+    let place = format!("{cache}/probe-");
+    let names = error.match_indices(&place);
+    let random = names.map(|(at, found)| &error[at + found.len()..][..6]).find(|name| !name.starts_with('`'));
+    error.replace(&format!("probe-{}", random.unwrap_or_default()), "probe-XXXXXX")
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() {
+    let project = Project::new();
+    let cache = project.path("cache");
+    std::fs::create_dir(&cache).unwrap();
+    let room = format!(
+        "hint: free space on the file system of `{cache}/probe-XXXXXX`, or choose another one with `--cache-dir`, `--out` or `--dest`\n"
+    );
+    let cases = [
+        (
+            format!("mount -t tmpfs -o ro none {cache}"),
+            format!(
+                "cannot create a folder in `{cache}/probe-`\n  caused by: Read-only file system (os error 30) at path \"{cache}/probe-XXXXXX\"\n\
+                 hint: make `{cache}` writable, or choose another folder with `--cache-dir`, `--out` or `--dest`\n"
+            ),
+        ),
+        (
+            format!("mount -t tmpfs -o size=16k none {cache}; cat /dev/zero >{cache}/filler 2>/dev/null || true"),
+            format!(
+                "cannot write `{cache}/probe-XXXXXX/probe.c`\n  caused by: No space left on device (os error 28)\n{room}"
+            ),
+        ),
+        (
+            // Room for the program's text, and not for the program.
+            format!("mount -t tmpfs -o size=16k none {cache}"),
+            format!(
+                "cannot write `{cache}/probe-XXXXXX/room`\n  caused by: No space left on device (os error 28)\n{room}"
+            ),
+        ),
+        (
+            format!("mount -t tmpfs -o noexec none {cache}"),
+            format!(
+                "the cache `{cache}` is on a file system that runs no programs (mounted `noexec`), and builds run their own there\n\
+                 hint: choose another folder with `--cache-dir`, or mount that file system without `noexec`\n"
+            ),
+        ),
+    ];
+    for (prepare, wanted) in cases {
+        let Some(ran) = in_namespace(&project, &prepare) else { return };
+        assert_eq!(without_probe_name(&ran.error(1), &cache), wanted, "{prepare}");
+    }
+    // The compiler's own temporary files are in the cache, too: those of the system say nothing about it.
+    let root = &project.root;
+    let elsewhere = format!(
+        "mount --bind /tmp /tmp; mount -o remount,bind,ro /tmp; mount --bind {root} {root}; mount -o remount,bind,rw {root}"
+    );
+    if let Some(ran) = in_namespace(&project, &elsewhere) {
+        ran.success();
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named() {
+    let hint = "\nhint: a file stands where a folder is wanted: move it away, or choose another folder with `--cache-dir`, `--out` or `--dest`\n";
+    for part in ["cache", "cache/locks", "cache/blobs", "cache/toolchains", "cache/trees", "cache/bases"] {
+        let project = Project::new();
+        project.write(part, "a file");
+        let error = project.build(&[]).error(1);
+        let first = error.lines().next().unwrap_or_default();
+        assert!(first.contains(&format!("`{}", project.path(part))) && error.ends_with(hint), "{part}:\n{error}");
+        assert_eq!(project.read(part), b"a file");
+    }
+}
+
 #[test]
 fn a_full_disk_leaves_the_old_tree() {
     let project = published();

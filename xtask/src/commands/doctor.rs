@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use netboot_loaders::boot_test::kit::search_path;
 use netboot_loaders::boot_test::namespace::Namespace;
-use netboot_loaders::build_loaders::Choices;
+use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::toolchain::install_lines;
@@ -37,7 +37,8 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         prepared()?;
     }
     let cache = host.cache()?;
-    let statuses: Vec<Status> = needs.iter().map(|need| need.probe(&path, &cache, host.ui)).collect();
+    let statuses = needs.iter().map(|need| need.probe(&path, &cache, host.ui)).collect::<Result<Vec<Status>, _>>();
+    let statuses = statuses.map_err(build_loaders::Error::from)?;
     let unmet: Vec<&Need> =
         needs.iter().zip(&statuses).filter(|(_, status)| status.complaint().is_some()).map(|(need, _)| need).collect();
     let tools: Vec<_> = needs

@@ -1,6 +1,7 @@
 //! Installs missing tools with the system's package manager, on request only.
 
 use netboot_loaders::boot_test::kit::search_path;
+use netboot_loaders::build_loaders;
 use netboot_loaders::process::find_program;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::toolchain::install_lines;
@@ -17,7 +18,7 @@ pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
     let cache = host.cache()?;
     let mut unmet: Vec<&Need> = Vec::new();
     for need in needs {
-        let status = need.probe(&search_path(&host.path), &cache, &Silent);
+        let status = need.probe(&search_path(&host.path), &cache, &Silent).map_err(build_loaders::Error::from)?;
         let Some(complaint) = status.complaint() else { continue };
         if matches!((need.test, status), (Test::Kernel(..), Status::Unfit { .. })) {
             // There is one, and another package would not help.
