@@ -15,6 +15,7 @@ pub use netboot_stamp::digest;
 pub mod fs;
 pub mod parallel;
 pub mod paths;
+pub mod plural;
 pub mod process;
 pub mod progress;
 pub mod tarball;

@@ -131,7 +131,10 @@ impl<'a> Linker<'a> {
         for (name, bytes) in holders {
             let count = memchr::memmem::find_iter(bytes, slot.bytes()).count();
             if count != 1 {
-                return Err(self.unexpected(loader, format!("`{name}` holds its script {count} times, wanted once")));
+                return Err(self.unexpected(
+                    loader,
+                    format!("`{name}` holds its script {}, wanted once", crate::plural::count(count, "time")),
+                ));
             }
         }
         Ok(content)

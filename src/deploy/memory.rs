@@ -1,5 +1,6 @@
 //! What one attempt leaves for the next: what was there before, what was done, and how far it came.
 
+use crate::plural::{choose, count};
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
@@ -72,7 +73,7 @@ impl Memory {
     /// Where a connection was lost, in words.
     pub(super) fn place_of_loss(&self) -> String {
         self.at.as_ref().map_or_else(String::new, |At { path, what, done, size }| {
-            format!(" when {done} of {size} bytes of `{path}` were {what}")
+            format!(" when {done} of {} of `{path}` {} {what}", count(*size, "byte"), choose(*done, "was", "were"))
         })
     }
 }

@@ -20,6 +20,7 @@ pub mod target;
 mod tests;
 mod work;
 
+use crate::plural::count;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -248,7 +249,7 @@ impl Deployment<'_> {
             return Ok((plan, None));
         }
         let target = self.request.target.to_string();
-        let label = format!("{} files to {target}", plan.under_way().count());
+        let label = format!("{} to {target}", count(plan.under_way().count(), "file"));
         let task = Task::start(self.progress, Kind::Deploy, label, Some(plan.to_send()));
         Work { place, goods, memory, task, target }.carry_out(&plan)?;
         Ok((plan, None))

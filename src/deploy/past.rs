@@ -1,5 +1,6 @@
 //! What is known of a place: the manifest that is there, and the record of what was put there.
 
+use crate::plural::count;
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -94,7 +95,7 @@ impl Past {
 /// The content of a file, or why it cannot be what is looked for.
 fn text(place: &mut dyn Place, path: &Utf8Path, found: Found) -> Result<Result<Vec<u8>, String>, Error> {
     if found.kind != FoundKind::File || found.size > LARGEST {
-        return Ok(Err(format!("found {} bytes, wanted a file of at most {LARGEST}", found.size)));
+        return Ok(Err(format!("found {}, wanted a file of at most {LARGEST}", count(found.size, "byte"))));
     }
     let mut text = Vec::new();
     place.read(path, 0..found.size, &mut |piece| text.extend_from_slice(piece))?;

@@ -1,5 +1,6 @@
 //! Looks at a place: what stands where, and what is in files that nobody vouches for.
 
+use crate::plural::count;
 use std::io::Write;
 
 use super::goods::Goods;
@@ -24,7 +25,10 @@ pub(super) fn survey(
     let mut survey = Survey { there, found, read: memory.read.clone() };
     let to_read = View { wanted: &goods.files, past: &memory.past, survey: &survey, choices }.to_read();
     let total: u64 = to_read.iter().map(|(_, found)| found.size).sum();
-    let label = || format!("{} files that are there", to_read.len());
+    let label = || match to_read.len() {
+        1 => "1 file that is there".to_owned(),
+        number => format!("{number} files that are there"),
+    };
     let mut task = (total > 0).then(|| Task::start(progress, Kind::Compare, label(), Some(total)));
     for (path, found) in &to_read {
         let mut hasher = Hasher::default();
@@ -41,7 +45,7 @@ pub(super) fn survey(
         memory.read.insert(path.clone(), (*found, hasher.finish()));
     }
     if let Some(task) = task {
-        task.finish(format!("{total} bytes read"));
+        task.finish(format!("{} read", count(total, "byte")));
     }
     survey.read.clone_from(&memory.read);
     Ok(survey)

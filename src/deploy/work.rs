@@ -1,5 +1,6 @@
 //! Does what is planned, file by file: sent under a temporary name, read back, renamed.
 
+use crate::plural::count;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Error;
@@ -58,7 +59,7 @@ impl Work<'_, '_> {
             self.memory.past.record.files.remove(path);
         }
         self.write_record()?;
-        self.task.finish(format!("{} bytes sent", self.memory.bytes));
+        self.task.finish(format!("{} sent", count(self.memory.bytes, "byte")));
         Ok(())
     }
 

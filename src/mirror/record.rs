@@ -1,5 +1,6 @@
 //! What a set says of itself: which mirror it belongs to, and what its images are.
 
+use crate::plural::count;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +121,7 @@ impl Record {
             match path.metadata() {
                 Err(_) => return Ok(Some(format!("`{path}` is gone"))),
                 Ok(metadata) if metadata.len() != file.size => {
-                    return Ok(Some(format!("`{path}` has {} bytes, wanted {}", metadata.len(), file.size)));
+                    return Ok(Some(format!("`{path}` has {}, wanted {}", count(metadata.len(), "byte"), file.size)));
                 }
                 Ok(_) => {}
             }

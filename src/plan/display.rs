@@ -1,5 +1,6 @@
 //! A plan for people.
 
+use crate::plural::count;
 use std::fmt;
 
 use super::{Origin, Other, Plan, PlannedFile, Stamped};
@@ -45,10 +46,10 @@ impl fmt::Display for Plan {
                 Origin::Other(Other::Member(member)) => {
                     writeln!(f, "  {path} = {} of syslinux {}", member.path, pins.syslinux.version)?;
                 }
-                Origin::Other(Other::Text(text)) => writeln!(f, "  {path} = {} bytes of text", text.len())?,
+                Origin::Other(Other::Text(text)) => writeln!(f, "  {path} = {} of text", count(text.len(), "byte"))?,
             }
         }
         let more = sited.saturating_sub(SHOWN);
-        if more > 0 { writeln!(f, "  and {more} loaders of sites more") } else { Ok(()) }
+        if more > 0 { writeln!(f, "  and {} of sites more", count(more, "loader")) } else { Ok(()) }
     }
 }

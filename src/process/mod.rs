@@ -6,6 +6,7 @@
 
 mod running;
 
+use crate::plural::count;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -186,7 +187,9 @@ impl fmt::Display for Error {
                 (None, Some(signal)) => write!(f, "was ended by signal {signal}")?,
                 (None, None) => write!(f, "failed")?,
             },
-            Outcome::TooLong => write!(f, "took longer than {} seconds and was ended", command.deadline.as_secs())?,
+            Outcome::TooLong => {
+                write!(f, "took longer than {} and was ended", count(command.deadline.as_secs(), "second"))?
+            }
             Outcome::Cancelled => write!(f, "was interrupted")?,
             Outcome::Log(_) => write!(f, "was ended because its log cannot be kept")?,
         }

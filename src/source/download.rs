@@ -1,6 +1,7 @@
 //! Downloads one file: capped in size, resumed where the server allows it, tried again after
 //! faults that may pass.
 
+use crate::plural::count;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 
@@ -63,7 +64,8 @@ pub enum Error {
     },
     /// The connection failed, again and again.
     #[error(
-        "cannot download `{url}`: {reason}, after {attempts} attempts\nhint: run the command again to resume, or {remedy}"
+        "cannot download `{url}`: {reason}, after {}\nhint: run the command again to resume, or {remedy}",
+        count(*attempts, "attempt")
     )]
     Connection {
         /// The address.
@@ -129,7 +131,7 @@ pub fn download(
             _ if progress.cancelled() => return Err(Error::Cancelled { url: url.into() }),
             Ok(bytes) => {
                 fs::remove_file(&validator_file(partial))?;
-                task.finish(format!("{bytes} bytes"));
+                task.finish(count(bytes, "byte"));
                 return Ok(());
             }
             Err(Attempt::Final(error)) => {
@@ -174,7 +176,7 @@ fn attempt_once(
             Ok(count) => count,
             Err(error) => {
                 let reason = http::reason(&error.into());
-                return Err(Attempt::Passing(format!("the transfer stopped after {done} bytes ({reason})")));
+                return Err(Attempt::Passing(format!("the transfer stopped after {} ({reason})", count(done, "byte"))));
             }
         };
         done += count as u64;

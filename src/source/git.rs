@@ -1,6 +1,7 @@
 //! The bare git cache: brings a commit in from any git URL or local path; and the one way to look
 //! at a repository with its history.
 
+use crate::plural::choose;
 use std::io::Write;
 
 use camino::Utf8Path;
@@ -172,7 +173,7 @@ pub fn upstream(
     let own = format!("refs/mirror/{}/", Sha256Digest::of(url.as_bytes()).short());
     let fetched = Fetcher { repository: &repository, url, http, progress }.fetch_all(&own, &mut task);
     let (refs, head) = fetched.map_err(|error| failed(url, &error, progress))?;
-    task.finish(format!("{} branches and tags", refs.len()));
+    task.finish(format!("{} {}", refs.len(), choose(refs.len(), "branch or tag", "branches and tags")));
     Ok(Upstream { repository, refs, head })
 }
 

@@ -1,5 +1,6 @@
 //! The pinned syslinux files: out of the cache, or out of the release archive and into the cache.
 
+use crate::plural::count;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +63,8 @@ pub enum Error {
     },
     /// A member is the pinned one, and its pinned size is wrong.
     #[error(
-        "`{member}` has {found} bytes, and its pin says {wanted}, although the digest is right\nhint: correct `size` in vendor/pins.toml"
+        "`{member}` has {}, and its pin says {wanted}, although the digest is right\nhint: correct `size` in vendor/pins.toml",
+        count(*found, "byte")
     )]
     SizeMismatch {
         /// The member's path in the archive.

@@ -199,7 +199,6 @@ impl Prober<'_> {
         }
     }
 
-
     fn file(&self, candidates: &[&str]) -> Status {
         let found = candidates.iter().map(Utf8Path::new).find(|path| path.is_file());
         found.map_or(Status::Missing, |path| self.found(path.to_string(), path, &[]))

@@ -1,5 +1,6 @@
 //! Compares a tree, or the tarball of one, with its own manifest and checksums, both ways.
 
+use crate::plural::count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read;
@@ -88,8 +89,11 @@ impl fmt::Display for Difference {
             Self::Twice(path) => write!(f, "`{path}` is there more than once"),
             Self::Changed { path, found, wanted } => write!(
                 f,
-                "`{path}` has changed: found {} ({} bytes), wanted {} ({} bytes)",
-                found.0, found.1, wanted.0, wanted.1
+                "`{path}` has changed: found {} ({}), wanted {} ({})",
+                found.0,
+                count(found.1, "byte"),
+                wanted.0,
+                count(wanted.1, "byte")
             ),
             Self::Misnamed(path, mismatch) => write!(f, "`{path}` is not what the manifest says: {mismatch}"),
             Self::Sums => write!(f, "`{}` does not say what the manifest says", paths::SHA256SUMS),

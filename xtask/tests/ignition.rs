@@ -119,7 +119,9 @@ fn files_that_a_butane_file_names_are_looked_for_beside_it() {
     let script = r#"while [ "$1" != --files-dir ]; do shift || exit 9; done; printf '{ "motd": "%s" }\n' "$(/bin/cat "$2/motd")""#;
     butane(&project, Some(script), &[]);
     let (bin, file) = (project.path("bin"), project.path("machines/one two.bu"));
-    for (folder, name) in [(&project.root, "machines/one two.bu"), (&bin, file.as_str()), (&bin, "../machines/one two.bu")] {
+    for (folder, name) in
+        [(&project.root, "machines/one two.bu"), (&bin, file.as_str()), (&bin, "../machines/one two.bu")]
+    {
         let mut command = project.command(&["ignition", "--butane", name]);
         let ran = Ran::from(command.current_dir(folder).env("PATH", &bin).output().unwrap()).success();
         assert_eq!(ran.stdout, "{ \"motd\": \"hello\" }\n", "{name}");

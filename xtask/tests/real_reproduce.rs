@@ -167,7 +167,7 @@ fn inputs(real: &Real) {
     let error = compare(real, &tree, 12);
     assert!(
         error.contains(&format!(
-            "  1 of {} bytes differ, the first difference is at {at:#x}, in .",
+            "  1 of {} bytes differs, the first difference is at {at:#x}, in .",
             std::fs::metadata(tree.join("snponly.efi")).unwrap().len()
         )),
         "{error}"

@@ -285,7 +285,10 @@ fn flipped_byte() {
     forge(&tree);
     let error = reproduce(&project, &["--against", tree.as_str()]).error(12);
     assert!(error.starts_with(&format!("1 of 10 files differs from {tree}\n`ipxe.efi`: found ")), "{error}");
-    assert!(error.contains(&format!("  1 of {} bytes differ, the first difference is at {at:#x}", at + 20)), "{error}");
+    assert!(
+        error.contains(&format!("  1 of {} bytes differs, the first difference is at {at:#x}", at + 20)),
+        "{error}"
+    );
 }
 
 fn other_verdicts() {

@@ -140,7 +140,7 @@ fn what_was_changed_behind_the_tools_back_is_made_again() {
     spoil("src/bin-x86_64-efi/c.o");
     spoil("blobs/");
     let ran = project.build(&[]).success();
-    assert!(ran.stdout.contains("1 bases made, 1 loaders stamped, 2 kept"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("1 base made, 1 loader stamped, 2 kept"), "{}", ran.stdout);
     assert_eq!(project.snapshot(), before);
     // A changed source cannot be mended by removing it: the build tree is made anew.
     spoil("src/core.c");

@@ -1,5 +1,6 @@
 //! A CSV file as rows: each has a name, and a value for each variable in the header.
 
+use crate::plural::count;
 use std::sync::Arc;
 
 use camino::Utf8Path;
@@ -92,7 +93,7 @@ impl<'t> Rows<'t> {
         if found != wanted {
             let columns = self.header.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
             return Err(Place { file: self.file.to_owned(), line, key: String::new() }.finding(
-                format!("found {found} values, wanted {wanted}: {columns}"),
+                format!("found {}, wanted {wanted}: {columns}", count(found, "value")),
                 "give the row a value for each column, if only an empty one, and put a value with a comma into quotes",
             ));
         }
@@ -187,10 +188,13 @@ mod tests {
     fn a_row_that_is_none_is_told_by_line_and_the_others_are_read() {
         let values = |line, found| {
             format!(
-                "f.csv:{line}: found {found} values, wanted 2: `name`, `a`\n  hint: give the row a value for each column, if only an empty one, and put a value with a comma into quotes"
+                "f.csv:{line}: found {found}, wanted 2: `name`, `a`\n  hint: give the row a value for each column, if only an empty one, and put a value with a comma into quotes"
             )
         };
-        assert_eq!(read(b"name,a\nx\ny,1\nz,1,2\n"), format!("{}\n3 y 1\n{}", values(2, 1), values(4, 3)));
+        assert_eq!(
+            read(b"name,a\nx\ny,1\nz,1,2\n"),
+            format!("{}\n3 y 1\n{}", values(2, "1 value"), values(4, "3 values"))
+        );
         assert_eq!(
             read(b"name,a\nx,\"1\ny,2\nz,3\n"),
             "f.csv:2: has a quote without its counterpart\n  hint: put the value into quotes, and write each quote in it twice"

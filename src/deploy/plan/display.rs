@@ -1,5 +1,6 @@
 //! A plan for people.
 
+use crate::plural;
 use std::fmt;
 
 use super::{Plan, Step};
@@ -17,9 +18,9 @@ impl fmt::Display for Plan {
                 Step::Send => "send",
                 Step::Replace => "replace",
             };
-            write!(f, "{verb:<10} {} ({} bytes", planned.wanted.path, planned.wanted.content.size)?;
+            write!(f, "{verb:<10} {} ({}", planned.wanted.path, plural::count(planned.wanted.content.size, "byte"))?;
             if let Some(partial) = planned.partial.filter(|_| planned.step != Step::Unchanged) {
-                write!(f, ", {partial} of them are there")?;
+                write!(f, ", {partial} of them {} there", plural::choose(partial, "is", "are"))?;
             }
             writeln!(f, "){}", if stranger { ", which somebody else put there" } else { "" })?;
         }
@@ -37,11 +38,11 @@ impl fmt::Display for Plan {
         let count = |step| self.count(step);
         writeln!(
             f,
-            "{} to send, {} to replace, {} unchanged: {} bytes",
+            "{} to send, {} to replace, {} unchanged: {}",
             count(Step::Send),
             count(Step::Replace),
             count(Step::Unchanged),
-            self.to_send()
+            plural::count(self.to_send(), "byte")
         )
     }
 }

@@ -10,6 +10,7 @@ pub mod ssh;
 mod tests;
 mod wire;
 
+use crate::plural::count;
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -90,7 +91,7 @@ impl<'p> Sftp<'p> {
                 let room = self.connection.client.space(&self.at("".into()));
                 match room.filter(|room| *room < wanted) {
                     Some(room) => {
-                        let said = format!("found room for {room} bytes, wanted {wanted}");
+                        let said = format!("found room for {}, wanted {wanted}", count(room, "byte"));
                         Error::Refused { action, subject, reason: Reason::Full, said }
                     }
                     None => Error::Refused { action, subject, reason: Reason::Unknown, said },

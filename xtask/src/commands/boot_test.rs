@@ -1,5 +1,6 @@
 //! `cargo xtask boot-test`
 
+use netboot_loaders::plural::count;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -213,8 +214,8 @@ fn warn_of_sites(tree: &CheckedTree, selection: &Selection, sample: usize, host:
     let all = selection.sites.is_empty() && selection.cases.is_empty() && selection.loaders.is_empty();
     if all && sites.len() > sample {
         let message = format!(
-            "loaders of {sample} of {} sites were booted\nhint: name one with `--site`, or take more with `--sample {}`",
-            sites.len(),
+            "loaders of {sample} of {} were booted\nhint: name one with `--site`, or take more with `--sample {}`",
+            count(sites.len(), "site"),
             sites.len()
         );
         host.ui.report(&Event::Warning { message });

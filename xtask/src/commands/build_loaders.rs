@@ -1,5 +1,6 @@
 //! `cargo xtask build-loaders`
 
+use netboot_loaders::plural::count;
 use std::fmt::Write as _;
 use std::time::Instant;
 
@@ -90,9 +91,16 @@ fn summary(outcome: &Outcome, seconds: f64, with_page: bool) -> String {
     } else {
         format!("{tree} is up to date, checked in {seconds:.1} s: ")
     };
-    let _ = write!(text, "{files} files, {}; {made} bases made, {stamped} loaders stamped, {kept} kept", size(*bytes));
+    let _ = write!(
+        text,
+        "{}, {}; {} made, {} stamped, {kept} kept",
+        count(*files, "file"),
+        size(*bytes),
+        count(*made, "base"),
+        count(*stamped, "loader")
+    );
     if *same > 0 {
-        let _ = write!(text, ", {same} hard links to others");
+        let _ = write!(text, ", {} to others", count(*same, "hard link"));
     }
     text.push('\n');
     // A thousand sites are told by number, not by name.
@@ -102,9 +110,10 @@ fn summary(outcome: &Outcome, seconds: f64, with_page: bool) -> String {
     }
     let sited = files - root.len();
     if sited > 0 {
-        let _ = writeln!(text, "  and {sited} files for sites below sites/");
+        let _ = writeln!(text, "  and {} for sites below sites/", count(sited, "file"));
     }
-    let _ = writeln!(text, "  and {} lists of what is linked into the loaders below linked-objects/", lists.len());
+    let _ =
+        writeln!(text, "  and {} of what is linked into the loaders below linked-objects/", count(lists.len(), "list"));
     for known in outcome.recognised.iter().filter(|known| known.different.is_empty()) {
         let paths = known.same.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "  {paths}: the very bytes that {} gives, by vendor/toolchains.toml", known.name);

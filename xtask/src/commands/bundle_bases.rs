@@ -1,5 +1,6 @@
 //! `cargo xtask bundle-bases`
 
+use netboot_loaders::plural::count;
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
@@ -36,8 +37,11 @@ pub(super) fn run(args: &BundleBases, host: &Host<'_>) -> Result<(), Failure> {
 fn summary(path: &Utf8Path, outcome: &Outcome) -> String {
     let Outcome { bundle, sha256, size: bytes, made } = outcome;
     let Ipxe { version, commit } = bundle.ipxe();
-    let mut text =
-        format!("{sha256}  {}  {path}\niPXE {version} at commit {commit}; {made} bases made\n", size(*bytes));
+    let mut text = format!(
+        "{sha256}  {}  {path}\niPXE {version} at commit {commit}; {} made\n",
+        size(*bytes),
+        count(*made, "base")
+    );
     for (configuration, base) in bundle.bases() {
         let (loader, slot) = (&base.record().loader, base.slot_size());
         let _ = writeln!(text, "  {loader}, configuration `{configuration}`, with a slot of {slot} bytes");

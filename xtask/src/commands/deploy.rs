@@ -6,6 +6,7 @@ use netboot_loaders::deploy::plan::{Choices, Step};
 use netboot_loaders::deploy::sftp::ssh::Ssh;
 use netboot_loaders::deploy::target::Target;
 use netboot_loaders::deploy::{self, Outcome, Request};
+use netboot_loaders::plural::{all, choose, count};
 use netboot_loaders::process::find_program;
 use netboot_loaders::toolchain::{self, needs};
 use netboot_loaders::tree::checked::CheckedTree;
@@ -73,11 +74,13 @@ fn told(outcome: &Outcome, target: &Target) -> String {
     let Outcome { plan, sent, replaced, pruned, bytes, .. } = outcome;
     let files = plan.files.len();
     let mut text = if sent + replaced + pruned == 0 {
-        format!("{target} is up to date: all {files} files are there\n")
+        format!("{target} is up to date: {} {} there\n", all(files, "file"), choose(files, "is", "are"))
     } else {
         let unchanged = files - sent - replaced;
         format!(
-            "{target} has all {files} files: {sent} sent, {replaced} replaced, {unchanged} unchanged, {pruned} pruned; {bytes} bytes sent and read back\n"
+            "{target} has {}: {sent} sent, {replaced} replaced, {unchanged} unchanged, {pruned} pruned; {} sent and read back\n",
+            all(files, "file"),
+            count(*bytes, "byte")
         )
     };
     for path in &plan.obsolete {

@@ -2,6 +2,7 @@
 
 use netboot_loaders::build_loaders::{Choices, fetch};
 use netboot_loaders::choices::sites::Options;
+use netboot_loaders::plural::count;
 use netboot_loaders::source::syslinux::archive_record;
 use serde_json::json;
 
@@ -19,10 +20,10 @@ pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
         seen.as_ref().map(|seen| format!("found in {}, SHA-256 {}\n", seen.name, seen.sha256)).unwrap_or_default();
     host.ui.result(
         &format!(
-            "iPXE {} ({}) and {} files of syslinux {} are in {}, as pinned\n{found}next: cargo xtask build-loaders --offline\n",
+            "iPXE {} ({}) and {} of syslinux {} are in {}, as pinned\n{found}next: cargo xtask build-loaders --offline\n",
             ipxe.version,
             ipxe.commit,
-            syslinux.members.len(),
+            count(syslinux.members.len(), "file"),
             syslinux.version,
             cache.root()
         ),

@@ -1,5 +1,6 @@
 //! `cargo xtask inspect`
 
+use netboot_loaders::plural::count;
 use std::fmt::Write as _;
 
 use netboot_loaders::build_loaders;
@@ -47,7 +48,7 @@ fn text(args: &Inspect, found: &Inspection) -> String {
         let _ = writeln!(text, "  {key:<11}{value}");
     };
     line("kind", &kind(found));
-    line("size", &format!("{} ({} bytes)", size(found.size as u64), found.size));
+    line("size", &format!("{} ({})", size(found.size as u64), count(found.size, "byte")));
     line("sha256", &found.sha256.to_string());
     line(
         "version",

@@ -1,5 +1,6 @@
 //! `cargo xtask reproduce`
 
+use netboot_loaders::plural::{all, choose, count};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -181,9 +182,9 @@ fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> 
 
 fn same(plan: &Plan, report: &Report) -> String {
     let mut text = format!(
-        "reproduced: all {} {} are those of {}, byte for byte\n",
-        report.files.len(),
-        unit(report),
+        "reproduced: {} {} of {}, byte for byte\n",
+        all(report.files.len(), unit(report)),
+        choose(report.files.len(), "is that", "are those"),
         reference(report)
     );
     for loader in report.files.iter().filter(|file| !is_linked_list(&file.path)) {
@@ -204,7 +205,7 @@ fn same(plan: &Plan, report: &Report) -> String {
 
 /// What was compared.
 fn unit(report: &Report) -> &'static str {
-    if report.against.is_some() { "files" } else { "loaders" }
+    if report.against.is_some() { "file" } else { "loader" }
 }
 
 /// What it was compared with.
@@ -224,9 +225,9 @@ fn times(report: &Report) -> String {
 
 fn different(report: &Report) -> String {
     let differing = report.files.iter().filter(|file| !file.same()).count();
-    let verb = if differing == 1 { "differs" } else { "differ" };
+    let verb = choose(differing, "differs", "differ");
     let mut text =
-        format!("{differing} of {} {} {verb} from {}\n", report.files.len(), unit(report), reference(report));
+        format!("{differing} of {} {verb} from {}\n", count(report.files.len(), unit(report)), reference(report));
     if report.unsteady {
         text += "builds differ with nothing varied: no variation can be blamed\n";
     }
@@ -267,9 +268,10 @@ fn explained(difference: &LoaderDifference) -> String {
     if let Some(objects) = &difference.objects {
         let _ = writeln!(
             text,
-            "  {} of {} objects differ: {}{}",
+            "  {} of {} {}: {}{}",
             objects.differing,
-            objects.total,
+            count(objects.total, "object"),
+            choose(objects.differing, "differs", "differ"),
             objects.first.join(", "),
             if objects.differing > objects.first.len() { ", …" } else { "" }
         );
@@ -289,8 +291,11 @@ pub(super) fn located(bytes: &Difference) -> String {
     let mut text = String::new();
     let place = bytes.place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
     let how_much = match bytes.sizes {
-        (here, there) if here == there => format!("{} of {here} bytes differ", bytes.count),
-        (here, there) => format!("found {here} bytes, wanted {there}"),
+        (here, there) if here == there => {
+            let verb = choose(bytes.count, "differs", "differ");
+            format!("{} of {} {verb}", bytes.count, count(here, "byte"))
+        }
+        (here, there) => format!("found {}, wanted {there}", count(here, "byte")),
     };
     let _ = writeln!(text, "  {how_much}, the first difference is at {:#x}{place}", bytes.offset);
     if bytes.only_build_id {

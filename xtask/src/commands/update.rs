@@ -2,6 +2,7 @@
 
 use netboot_loaders::choices::pins::{IpxePin, SyslinuxPin};
 use netboot_loaders::digest::CommitId;
+use netboot_loaders::plural::{choose, count};
 use netboot_loaders::update::history::{Changes, Direction};
 use netboot_loaders::update::{Request, ipxe, syslinux};
 use serde_json::{Value, json};
@@ -75,24 +76,23 @@ fn ipxe_summary(outcome: &ipxe::Outcome, given: bool) -> (String, bool, Value) {
 /// What the commits between bring, or take away.
 fn brings(changes: &Changes) -> String {
     let Changes { direction, base, commits, lost, security } = changes;
-    let way = if *direction == Direction::Back { " fewer" } else { "" };
     let colon = if security.is_empty() { "" } else { ":" };
-    let say = if security.len() == 1 { "says" } else { "say" };
-    let (unit, found) = (plural(*commits), security.len());
-    let mut lines = format!("{commits}{way} {unit}, {found} of which {say} something about security{colon}\n");
+    let say = choose(security.len(), "says", "say");
+    let noun = if *direction == Direction::Back { "fewer commit" } else { "commit" };
+    let mut lines =
+        format!("{}, {} of which {say} something about security{colon}\n", count(*commits, noun), security.len());
     for commit in security {
         lines += &format!("  {}  {}\n", short(&commit.commit), commit.subject);
     }
     if *direction == Direction::Diverged {
         let since = base.as_ref().map_or_else(|| "from the start".into(), |base| format!("since {}", short(base)));
-        lines +=
-            &format!("the histories diverge {since}: {lost} {} of the old pin are not in the new one\n", plural(*lost));
+        lines += &format!(
+            "the histories diverge {since}: {} of the old pin {} not in the new one\n",
+            count(*lost, "commit"),
+            choose(*lost, "is", "are")
+        );
     }
     lines
-}
-
-fn plural(commits: usize) -> &'static str {
-    if commits == 1 { "commit" } else { "commits" }
 }
 
 /// As many digits as iPXE's own messages use for a commit.
@@ -126,7 +126,11 @@ fn syslinux_summary(outcome: &syslinux::Outcome) -> (String, bool, Value) {
     let mut lines =
         format!("syslinux {} -> {}, {}, SHA-256 {}\n", old.version, new.version, archive.name, archive.sha256);
     for (old, new) in old.members.iter().zip(&new.members) {
-        let what = if old == new { "as pinned".into() } else { format!("{} bytes, SHA-256 {}", new.size, new.sha256) };
+        let what = if old == new {
+            "as pinned".into()
+        } else {
+            format!("{}, SHA-256 {}", count(new.size, "byte"), new.sha256)
+        };
         lines += &format!("  {}: {what}\n", new.name);
     }
     (lines, true, object)

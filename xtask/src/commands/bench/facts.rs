@@ -1,5 +1,6 @@
 //! What a measurement depends on: the machine and the programs. No name of a host or of a person is among it.
 
+use netboot_loaders::plural::count;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -50,7 +51,7 @@ impl fmt::Display for Facts {
     /// A sentence or two.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { processor, processors, version, profile, ipxe, commit, tools } = self;
-        write!(f, "{processor}, {processors} processors. netboot-loaders {version} ({profile} build), ")?;
+        write!(f, "{processor}, {}. netboot-loaders {version} ({profile} build), ", count(*processors, "processor"))?;
         write!(f, "iPXE {ipxe} ({})", commit.get(..12).unwrap_or(commit))?;
         for name in ["gcc", "binutils", "make", "liblzma", "qemu", "dnsmasq"] {
             if let Some(says) = tools.get(name) {

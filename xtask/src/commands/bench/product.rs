@@ -1,5 +1,6 @@
 //! The product as a person runs it: `build-loaders` as a process, for a project of its own.
 
+use netboot_loaders::plural::count;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
@@ -85,8 +86,8 @@ impl<'a> Product<'a> {
         if stamped == Some(wanted) {
             return Ok(run);
         }
-        let found = stamped.map_or("an unknown number of".into(), |stamped| stamped.to_string());
-        let text = format!("`build-loaders` stamped {found} loaders, wanted {wanted}, so its time says nothing");
+        let found = stamped.map_or("an unknown number of loaders".into(), |stamped| count(stamped, "loader"));
+        let text = format!("`build-loaders` stamped {found}, wanted {wanted}, so its time says nothing");
         Err(Failure::new(FAILURE, &text))
     }
 

@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::record::{Goal, Name, Row, Sections, Unit};
 use super::statistics::Spread;
+use netboot_loaders::plural;
 
 /// The table of `sections`, and below it what they were measured on.
 pub(super) fn markdown(sections: &Sections) -> String {
@@ -38,7 +39,7 @@ fn line(row: &Row) -> String {
     if let Some(against) = against {
         other = format!("{}: {}", against.what, spread(&against.measured, *unit));
         if let Some(sites) = against.extrapolated_from {
-            other += &format!(", extrapolated from {sites} sites");
+            other += &format!(", extrapolated from {}", plural::count(sites, "site"));
         }
         ratio = format!("{} ×", number(against.ratio));
     }
