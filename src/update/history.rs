@@ -68,9 +68,7 @@ impl Changes {
             let commit = repository.find_commit(oid)?;
             let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default());
             if is_about_security(&subject) {
-                // A terminal would obey them.
-                let subject = subject.chars().filter(|c| !c.is_control()).collect();
-                security.push(Commit { commit: id(oid)?, subject });
+                security.push(Commit { commit: id(oid)?, subject: printable(&subject) });
             }
         }
         Ok(Self {
@@ -86,4 +84,9 @@ impl Changes {
 /// The name of a commit, which is a SHA-1.
 pub(super) fn id(oid: Oid) -> Result<CommitId, git2::Error> {
     oid.to_string().parse().map_err(|_| git2::Error::from_str("not a SHA-1 repository"))
+}
+
+/// `subject` without control characters, which a terminal would obey.
+pub(super) fn printable(subject: &str) -> String {
+    subject.chars().filter(|c| !c.is_control()).collect()
 }

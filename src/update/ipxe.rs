@@ -5,7 +5,7 @@ use std::path::Path;
 use camino::Utf8Path;
 use git2::{Oid, Repository};
 
-use super::history::{Changes, Direction, id};
+use super::history::{Changes, Direction, id, printable};
 use super::version::{self, Version};
 use super::{Error, Held, Request};
 use crate::choices::pins::{IpxePin, Pins};
@@ -15,6 +15,11 @@ use crate::source::Supply;
 use crate::source::git::{self, HEADS, TAGS, Upstream};
 use crate::source::http::Network;
 use crate::source::ipxe::{self, Patch, Source};
+
+/// How many commits are named where an abbreviation is ambiguous.
+const NAMED: usize = 20;
+/// For how many commits that begin alike it is found out what leads to them, which takes a walk for each.
+const TRIED: usize = 64;
 
 /// What an update of iPXE comes to.
 #[derive(Debug)]
@@ -131,19 +136,65 @@ impl Place<'_> {
         let found = match to {
             None => newest.ok_or_else(|| Error::NoRelease(self.url.into()))?,
             Some(to) => {
-                if let Ok(commit) = to.parse() {
+                if let Ok(commit) = to.to_ascii_lowercase().parse() {
                     return self.leading_to(&commit);
                 }
                 let full = [to.to_owned(), format!("{TAGS}{to}"), format!("{HEADS}{to}")];
-                let named = full.iter().find_map(|full| self.upstream.refs.iter().find(|(name, _)| name == full));
-                named.ok_or_else(|| Error::UnknownRef {
-                    url: self.url.into(),
-                    name: to.into(),
-                    newest: newest.map(|(name, _)| name.trim_start_matches(TAGS).to_owned()),
-                })?
+                match full.iter().find_map(|full| self.upstream.refs.iter().find(|(name, _)| name == full)) {
+                    Some(named) => named,
+                    None => return self.abbreviated(to),
+                }
             }
         };
         Ok((found.0.clone(), self.commit(found.1).map_err(|error| self.broken(&error))?))
+    }
+
+    /// The commit that `to` abbreviates, and a ref that leads to it.
+    fn abbreviated(&self, to: &str) -> Result<(String, Oid), Error> {
+        let newest = || self.newest().map(|(name, _)| name.trim_start_matches(TAGS).to_owned());
+        let unknown = || Error::UnknownRef { url: self.url.into(), name: to.into(), newest: newest() };
+        let digits = digits(to).ok_or_else(unknown)?;
+        let (mut found, mut loose) = (Vec::new(), None);
+        for commit in self.beginning_with(&digits).map_err(|error| self.broken(&error))?.into_iter().take(TRIED) {
+            match self.leading_to(&id(commit).map_err(|error| self.broken(&error))?) {
+                Ok(leading) => found.push(leading),
+                // Of an old fetch, or of another repository that was asked before.
+                Err(error) => loose = Some(error),
+            }
+        }
+        match found.as_slice() {
+            [] => Err(loose.unwrap_or_else(unknown)),
+            [only] => Ok(only.clone()),
+            many => Err(Error::Ambiguous {
+                url: self.url.into(),
+                name: to.into(),
+                number: many.len(),
+                commits: many.iter().take(NAMED).map(|(_, commit)| self.described(*commit)).collect(),
+            }),
+        }
+    }
+
+    /// All commits of the repository whose names begin with `digits`, sorted. A tag with an object of its own
+    /// counts as its commit.
+    fn beginning_with(&self, digits: &str) -> Result<Vec<Oid>, git2::Error> {
+        let mut found = Vec::new();
+        self.upstream.repository.odb()?.foreach(|oid| {
+            if oid.to_string().starts_with(digits) {
+                found.push(*oid);
+            }
+            true
+        })?;
+        let mut commits: Vec<Oid> = found.into_iter().filter_map(|oid| self.commit(oid).ok()).collect();
+        commits.sort_unstable();
+        commits.dedup();
+        Ok(commits)
+    }
+
+    /// A commit with its subject.
+    fn described(&self, commit: Oid) -> String {
+        let found = self.upstream.repository.find_commit(commit);
+        let subject = found.as_ref().ok().and_then(git2::Commit::summary_bytes).map(String::from_utf8_lossy);
+        format!("{commit}  {}", printable(&subject.unwrap_or_default()))
     }
 
     /// A ref that leads to `commit`: its own tag, else the default branch, else any branch or tag.
@@ -185,6 +236,14 @@ impl Place<'_> {
         let (git_ref, urls, epoch) = (git_ref.to_owned(), old.urls.clone(), epoch.into());
         Ok(IpxePin { version, git_ref, urls, commit: name, tree, content, epoch })
     }
+}
+
+/// The digits of an abbreviated commit: at least four, as git wants them, also at the end of what `git describe`
+/// prints.
+fn digits(to: &str) -> Option<String> {
+    let digits = to.rsplit_once("-g").map_or(to, |(_, digits)| digits).to_ascii_lowercase();
+    let fit = (4..=40).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fit.then_some(digits)
 }
 
 fn makefile(repository: &Repository, commit: &git2::Commit<'_>) -> Option<String> {

@@ -15,6 +15,7 @@ use crate::choices::reader::Findings;
 use crate::digest::CommitId;
 use crate::fs::{self, Lock};
 use crate::paths::{Cache, Project};
+use crate::plural::count;
 use crate::progress::Progress;
 use crate::source;
 
@@ -43,9 +44,9 @@ pub enum Error {
     /// There is no tag that a release would have.
     #[error("`{0}` has no tag of a release, as in `v2.0.0`\nhint: say what to pin with `--to`")]
     NoRelease(String),
-    /// There is neither such a tag nor such a branch.
+    /// There is no such tag, branch or commit.
     #[error(
-        "`{url}` has neither a tag nor a branch `{name}`\nhint: give a tag, a branch or all 40 digits of a commit with `--to`{}", newest.as_ref().map(|tag| format!("; the newest release is `{tag}`")).unwrap_or_default()
+        "`{url}` has no tag, branch or commit `{name}`\nhint: give one that it has with `--to`, as `git log --oneline --all` shows them{}", newest.as_ref().map(|tag| format!("; the newest release is `{tag}`")).unwrap_or_default()
     )]
     UnknownRef {
         /// The repository.
@@ -54,6 +55,22 @@ pub enum Error {
         name: String,
         /// The newest tag of a release.
         newest: Option<String>,
+    },
+    /// Several commits begin so.
+    #[error(
+        "`{name}` is ambiguous: {} of `{url}` begin with it\n  {}\nhint: give more digits with `--to`",
+        count(*number, "commit"),
+        commits.join("\n  ")
+    )]
+    Ambiguous {
+        /// The repository.
+        url: String,
+        /// What was asked for.
+        name: String,
+        /// How many there are.
+        number: usize,
+        /// The first of them, with their subjects.
+        commits: Vec<String>,
     },
     /// There is no such commit, or nothing leads to it.
     #[error(

@@ -153,7 +153,9 @@ impl From<update::Error> for Failure {
         use update::Error as E;
         let code = match &error {
             E::Pins(_) | E::NoArchive | E::BadVersion(_) => BAD_INPUT,
-            E::Offline(_) | E::NoRelease(_) | E::UnknownRef { .. } | E::UnknownCommit { .. } => UNAVAILABLE,
+            E::Offline(_) | E::NoRelease(_) | E::UnknownRef { .. } | E::UnknownCommit { .. } | E::Ambiguous { .. } => {
+                UNAVAILABLE
+            }
             E::Git(error) => git_code(error),
             E::Ipxe(error) => ipxe_code(error),
             E::Syslinux(error) => syslinux_code(error),

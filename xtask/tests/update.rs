@@ -182,8 +182,8 @@ fn what_is_not_there_is_not_pinned() {
     fixture.refuses(
         &["--to", "v9"],
         5,
-        "`URL` has neither a tag nor a branch `v9`\n\
-         hint: give a tag, a branch or all 40 digits of a commit with `--to`; the newest release is `v0.0.2`\n",
+        "`URL` has no tag, branch or commit `v9`\n\
+         hint: give one that it has with `--to`, as `git log --oneline --all` shows them; the newest release is `v0.0.2`\n",
     );
     let loose = fixture.commit("refs/other/loose", fixture.tip, "[x] Loose", "0 1 0 +").to_string();
     for commit in [&loose, &"7".repeat(40)] {
@@ -221,6 +221,75 @@ fn what_is_not_there_is_not_pinned() {
              hint: choose another one with `--to`\n"
         ),
     );
+}
+
+#[test]
+fn an_abbreviated_commit_is_what_git_takes_it_for() {
+    let fixture = Fixture::new();
+    let (fixed, candidate) = (fixture.fixed.to_string(), fixture.candidate.to_string());
+    let tag = fixture.repository.refname_to_id("refs/tags/v0.0.2").unwrap().to_string();
+    let release = fixture.repository.revparse_single("v0.0.2^{commit}").unwrap().id().to_string();
+    let described = format!("v0.0.1-1-g{}", &fixed[..9]);
+    for (to, git_ref, commit) in [
+        (&fixed[..9], MAIN, &fixed),
+        (&fixed.to_uppercase()[..12], MAIN, &fixed),
+        (&fixed.to_uppercase(), MAIN, &fixed),
+        (&described, MAIN, &fixed),
+        (&candidate[..39], "refs/tags/v0.1.0-rc1", &candidate),
+        // The object of a tag stands for its commit.
+        (&tag[..10], "refs/tags/v0.0.2", &release),
+    ] {
+        fixture.update(&["--to", to]).success();
+        let (_, pinned_ref, pinned) = fixture.pinned();
+        assert_eq!((pinned_ref.as_str(), &pinned), (git_ref, commit), "{to}");
+    }
+    // A name goes before digits, and four digits are the least.
+    fixture.tag(&candidate[..7], fixture.fixed);
+    fixture.update(&["--to", &candidate[..7]]).success();
+    assert_eq!(fixture.pinned().2, fixed);
+    let loose = fixture.commit("refs/other/loose", fixture.tip, "[x] Loose", "0 1 0 +").to_string();
+    for (to, message) in [
+        (&fixed[..3], format!("`URL` has no tag, branch or commit `{}`\n", &fixed[..3])),
+        (&loose[..12], format!("no tag and no branch of `URL` leads to the commit {loose}\n")),
+    ] {
+        let error = fixture.update(&["--to", to]).error(5).replace(fixture.url().as_str(), "URL");
+        assert!(error.starts_with(&message), "{error}");
+    }
+}
+
+#[test]
+fn an_ambiguous_commit_is_refused_and_each_that_is_meant_is_named() {
+    let fixture = Fixture::new();
+    let repository = &fixture.repository;
+    let tree = repository.find_commit(fixture.tip).unwrap().tree().unwrap();
+    let mut seen = std::collections::HashMap::from([(fixture.tip.to_string()[..4].to_owned(), fixture.tip)]);
+    let mut parent = fixture.tip;
+    // Two of some hundred commits have the same first four digits.
+    let (digits, mut both) = loop {
+        let parents = [&repository.find_commit(parent).unwrap()];
+        let subject = format!("[x] Number {}\x1b[31m", seen.len());
+        parent = repository.commit(None, &author(), &author(), &subject, &tree, &parents).unwrap();
+        let digits = parent.to_string()[..4].to_owned();
+        if let Some(other) = seen.insert(digits.clone(), parent) {
+            break (digits, [other, parent]);
+        }
+    };
+    repository.reference("refs/heads/long", parent, true, "made").unwrap();
+    both.sort_unstable();
+    let described = both.map(|commit| {
+        let commit = repository.find_commit(commit).unwrap();
+        format!("{}  {}", commit.id(), commit.summary().unwrap().unwrap().replace('\x1b', ""))
+    });
+    fixture.refuses(
+        &["--to", &digits],
+        5,
+        &format!(
+            "`{digits}` is ambiguous: 2 commits of `URL` begin with it\n  {}\n  {}\nhint: give more digits with `--to`\n",
+            described[0], described[1]
+        ),
+    );
+    fixture.update(&["--to", &parent.to_string()[..12]]).success();
+    assert_eq!(fixture.pinned().2, parent.to_string());
 }
 
 #[test]

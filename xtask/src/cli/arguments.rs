@@ -229,7 +229,7 @@ pub struct Update {
     /// Which pins [default: both]
     #[arg(value_enum)]
     pub what: Option<Input>,
-    /// A tag, a branch or a whole commit id of iPXE, or a version of syslinux [default: iPXE's newest release]
+    /// A tag, a branch or a commit of iPXE, which may be abbreviated, or a version of syslinux [default: iPXE's newest release]
     #[arg(long, value_name = "REF", requires = "what")]
     pub to: Option<String>,
     /// Says what would change, and changes no pin
