@@ -17,8 +17,9 @@ use crate::fs;
 use crate::paths::{self, Cache};
 use crate::plan::{Build, Plan};
 use crate::reproduce::bytes::{self, Difference};
+use crate::reproduce::cause::{self, Cause};
 use crate::tree::checked::CheckedTree;
-use crate::tree::manifest::File;
+use crate::tree::manifest::{File, Manifest};
 
 /// Why nothing could be compared.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +66,10 @@ pub struct Answer {
     pub loaders: usize,
     /// How many loaders the tree has that the choices know nothing of.
     pub unknown: usize,
-    /// Those that differ, and how: here is what make gives, there what is in the tree.
+    /// Those that differ, and how: here is what is in the tree, there what make gives.
     pub differences: Vec<(Utf8PathBuf, Difference)>,
+    /// Where some differ: what the manifest says that they were made of, where that is not what make has here.
+    pub causes: Vec<Cause>,
 }
 
 /// Compares the loaders of `count` sites, which `seed` picks.
@@ -99,6 +102,11 @@ pub fn ask(question: &Question<'_>, count: usize, seed: u64) -> Result<Answer, E
         for (site, loaders) in wanted {
             compare(&mut linker, question.tree, site, &loaders, &mut answer)?;
         }
+    }
+    if !answer.differences.is_empty() {
+        // Which files there are says nothing about how one of them was made.
+        let published = Manifest { files: Vec::new(), ..question.tree.manifest.clone() };
+        answer.causes = cause::causes(&published, &Manifest::head(plan));
     }
     Ok(answer)
 }
@@ -148,7 +156,9 @@ fn compare(
         answer.loaders += 1;
         if made != published {
             let map = linker.link_map(*loader)?;
-            answer.differences.push((path, bytes::compare(&made, &published, &LinkMap::new(&map), &[])));
+            // The map is that of the loader that was made here.
+            let difference = bytes::compare(&made, &published, &LinkMap::new(&map), &[]).exchanged();
+            answer.differences.push((path, difference));
         }
     }
     Ok(())

@@ -38,6 +38,19 @@ pub struct Difference {
     pub texts: (Vec<String>, Vec<String>),
 }
 
+impl Difference {
+    /// The same with the sides exchanged.
+    #[must_use]
+    pub fn exchanged(mut self) -> Self {
+        std::mem::swap(&mut self.sizes.0, &mut self.sizes.1);
+        for (here, there) in [&mut self.leaks, &mut self.texts] {
+            std::mem::swap(here, there);
+        }
+        std::mem::swap(&mut self.context.0, &mut self.context.1);
+        self
+    }
+}
+
 /// Where in a loader a byte lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -62,19 +62,61 @@ fn stamped_loaders_are_what_make_gives() {
     assert!(ran.stdout.contains(": 6 loaders of 3 of 8 sites (seed 5) are"), "{}", ran.stdout);
     // A loader that is not what make gives, in a tree that looks as if it was built so.
     let path = project.tree().join("sites/rack-0003/ipxe.efi");
-    let mut loader = std::fs::read(&path).unwrap();
+    let made = std::fs::read(&path).unwrap();
+    let mut loader = made.clone();
     let last = loader.len() - 5;
     loader[last] ^= 1;
-    std::fs::write(&path, loader).unwrap();
+    std::fs::write(&path, &loader).unwrap();
+    // Found is what the tree has, and wanted what it should have, here as in plain `verify`.
+    let [good, bad] = [&made, &loader].map(|content| content[last - 2..][..5].escape_ascii().to_string());
+    let error = project.run(&["verify"]).error(8);
+    let digests = [&loader, &made].map(|content| netboot_loaders::digest::Sha256Digest::of(content).to_string());
+    assert!(error.contains(&format!("found {} (", digests[0])), "{error}");
+    assert!(error.contains(&format!("wanted {} (", digests[1])), "{error}");
     support::forge(&project.tree());
     let error = ask(&["--sample", "8", "--seed", "1"]).error(12);
     assert!(
         error.starts_with(
-            "of 16 loaders of 8 of 8 sites (seed 1), 1 are not what make gives\n`sites/rack-0003/ipxe.efi`\n  1 of "
+            "of 16 loaders of 8 of 8 sites (seed 1), 1 is not what make gives\n`sites/rack-0003/ipxe.efi`\n  1 of "
         ),
         "{error}"
     );
-    assert!(error.contains("\nhint: compare again with `--seed 1`"), "{error}");
+    let line = |side: &str| error.lines().find(|line| line.starts_with(&format!("    {side} "))).unwrap().to_owned();
+    assert!(line("found").contains(&bad) && line("wanted").contains(&good), "{error}");
+    let tree = project.tree();
+    assert!(
+        error.ends_with(&format!(
+            "\nthe manifest names the same tools and inputs as make has here, so it was changed after the build\n\
+             hint: serve nothing of `{tree}`: build it anew with `cargo xtask build-loaders`, and find out who wrote there\n\
+             hint: ask about the same loaders again with `--seed 1`\n"
+        )),
+        "{error}"
+    );
+    // The same where the manifest names another compiler, or other flags: that may explain it.
+    let manifest = std::fs::read_to_string(tree.join("manifest.json")).unwrap();
+    let edited = |edit: &dyn Fn(&mut serde_json::Value)| {
+        let mut value: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        edit(&mut value);
+        std::fs::write(tree.join("manifest.json"), value.to_string()).unwrap();
+        support::forge(&tree);
+    };
+    edited(&|manifest| manifest["toolchain"][0]["package"] = "gcc 1.2-3".into());
+    let error = ask(&["--sample", "8", "--seed", "1"]).error(11);
+    assert!(error.contains("\nthe tree was built with other tools, which may be the reason; "), "{error}");
+    assert!(error.contains(": found gcc 1.2-3, wanted "), "{error}");
+    assert!(
+        error.contains("\nhint: compare again with the tools that found names: what differs then was changed\n"),
+        "{error}"
+    );
+    edited(&|manifest| manifest["ipxe"]["source-date-epoch"] = 7.into());
+    let error = ask(&["--sample", "8", "--seed", "1"]).error(12);
+    assert!(error.contains("\nthe tree was built from other inputs, which may be the reason; "), "{error}");
+    assert!(error.contains("\n  the epoch: found 7, wanted 1700000000\n"), "{error}");
+    let ran = ask(&["--sample", "8", "--message-format", "json"]);
+    let events: Vec<serde_json::Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let details = events.iter().find(|event| event["event"] == "result").unwrap();
+    assert_eq!(details["differences"].as_array().unwrap().len(), 1);
+    assert_eq!(details["causes"][0]["subject"], "the epoch");
     // Choices that know less than the tree has, or something else.
     project.write("embed-scripts/racks.csv", &racks(0..2));
     let ran = ask(&[]).success();

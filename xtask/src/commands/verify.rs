@@ -1,5 +1,6 @@
 //! `cargo xtask verify`
 
+use netboot_loaders::plural::{all, choose, count};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -8,13 +9,14 @@ use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::oracle::{self, Answer, Question};
 use netboot_loaders::progress::{Event, Progress};
+use netboot_loaders::reproduce::cause::Sort;
 use netboot_loaders::tree::checked::{self, CheckedTree};
 use netboot_loaders::tree::verify;
 use serde_json::json;
 
 use super::reproduce::located;
 use crate::cli::Verify;
-use crate::exit::{BAD_INPUT, FAILURE, Failure, OTHER_BYTES};
+use crate::exit::{BAD_INPUT, FAILURE, Failure, OTHER_BYTES, OTHER_TOOLCHAIN};
 use crate::host::Host;
 
 pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
@@ -34,7 +36,7 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
         _ => format!("nothing is known of {others} more"),
     };
     host.ui.result(
-        &format!("{path}: all {files} files are as in the manifest, and {besides}\n"),
+        &format!("{path}: {} {} as in the manifest, and {besides}\n", all(files, "file"), choose(files, "is", "are")),
         json!({ "path": path, "files": files, "others": others }),
     );
     Ok(())
@@ -54,28 +56,66 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
     });
     let question = Question { plan: &plan, tree: &tree, sources: &cache, origins: &origins, workshop: &workshop };
     let answer = oracle::ask(&question, args.sample as usize, seed)?;
-    let Answer { sites, loaders, unknown, differences } = &answer;
+    let Answer { sites, loaders, unknown, differences, causes } = &answer;
     if *unknown > 0 {
         let message = format!(
-            "`{path}` has {unknown} loaders that the choices do not have, and nobody asks make about these\nhint: name the inventories that it was built with, as `--sites racks.csv`"
+            "`{path}` has {} that the choices do not have, and nobody asks make about {}\nhint: name the inventories that it was built with, as `--sites racks.csv`",
+            count(*unknown, "loader"),
+            choose(*unknown, "it", "these")
         );
         host.ui.report(&Event::Warning { message });
     }
-    let what = format!("{loaders} loaders of {} of {} sites (seed {seed})", sites.len(), plan.sites().count());
+    let what = format!(
+        "{} of {} of {} (seed {seed})",
+        count(*loaders, "loader"),
+        sites.len(),
+        count(plan.sites().count(), "site")
+    );
     if !differences.is_empty() {
-        let told: String =
-            differences.iter().map(|(path, difference)| format!("`{path}`\n{}", located(difference))).collect();
-        let text = format!(
-            "of {what}, {} are not what make gives\n{told}hint: compare again with `--seed {seed}`, and report it with the toolchain of the manifest",
-            differences.len()
-        );
-        return Err(Failure::new(OTHER_BYTES, &text));
+        let details = json!({ "path": path, "loaders": loaders, "sites": sites, "seed": seed, "differences": differences, "causes": causes });
+        host.ui.result("", details);
+        return Err(differs(path, &what, &answer, seed));
     }
     host.ui.result(
-        &format!("{path}: {what} are what make gives, byte for byte\n"),
+        &format!("{path}: {what} {} what make gives, byte for byte\n", choose(*loaders, "is", "are")),
         json!({ "path": path, "loaders": loaders, "sites": sites, "seed": seed }),
     );
     Ok(())
+}
+
+/// Says what differs, and why that may be: `found` is what the tree has, `wanted` what make gives, as in plain `verify`.
+fn differs(path: &Utf8Path, what: &str, answer: &Answer, seed: u64) -> Failure {
+    let Answer { differences, causes, .. } = answer;
+    let number = differences.len();
+    let mut text = format!("of {what}, {number} {} not what make gives\n", choose(number, "is", "are"));
+    for (path, difference) in differences {
+        text += &format!("`{path}`\n{}", located(difference));
+    }
+    let tools = causes.iter().any(|cause| cause.sort == Sort::Toolchain);
+    let (they, were) = (choose(number, "it", "they"), choose(number, "was", "were"));
+    text += &match (causes.is_empty(), tools) {
+        (true, _) => format!(
+            "the manifest names the same tools and inputs as make has here, so {they} {were} changed after the build\n\
+             hint: serve nothing of `{path}`: build it anew with `cargo xtask build-loaders`, and find out who wrote there\n"
+        ),
+        (false, true) => {
+            "the tree was built with other tools, which may be the reason; a change after the build may be one, too\n"
+                .to_owned()
+        }
+        (false, false) => {
+            "the tree was built from other inputs, which may be the reason; a change after the build may be one, too\n"
+                .to_owned()
+        }
+    };
+    for cause in causes {
+        text += &format!("  {cause}\n");
+    }
+    if !causes.is_empty() {
+        let made_same = if tools { "with the tools that found names" } else { "with the inputs that found names" };
+        text += &format!("hint: compare again {made_same}: what differs then was changed\n");
+    }
+    text += &format!("hint: ask about the same loaders again with `--seed {seed}`");
+    Failure::new(if tools { OTHER_TOOLCHAIN } else { OTHER_BYTES }, &text)
 }
 
 impl From<oracle::Error> for Failure {
