@@ -47,7 +47,7 @@ use serde::Serialize;
 use self::display::{Display, Links};
 use self::metadata::Reader;
 use self::record::{Identity, Record};
-use self::set::{Set, Version};
+use self::set::{Image, Set, Version};
 use self::shelf::{Keep, Shelf};
 use self::signature::Trust;
 use self::transfer::Transfer;
@@ -61,6 +61,18 @@ pub enum Error {
     /// Nobody can tell what is current.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
+    /// What the publisher calls current is older than what is in use.
+    #[error(
+        "the publisher of `{identity}` calls {found} current, which is older than {in_use}, the version in use; that stays\nhint: ask again later, since a server may be behind or replay what was current once; to go back, use `--allow-older`"
+    )]
+    Older {
+        /// What it is a mirror of.
+        identity: Box<Identity>,
+        /// What the publisher calls current.
+        found: Version,
+        /// What is in use.
+        in_use: Version,
+    },
     /// The current set cannot be brought in.
     #[error(transparent)]
     Transfer(#[from] transfer::Error),
@@ -141,6 +153,8 @@ pub struct Request {
     pub thorough: bool,
     /// What signatures are checked with, where they are to be checked.
     pub trust: Option<Trust>,
+    /// Whether a version comes into use that is older than the one in use.
+    pub allow_older: bool,
 }
 
 /// What became of it.
@@ -155,6 +169,8 @@ pub struct Outcome {
     pub previous: Option<Version>,
     /// Whether anything that is served is another than before.
     pub changed: bool,
+    /// Whether the version is older than the one that was in use before.
+    pub older: bool,
     /// The versions whose sets were removed.
     pub removed: Vec<Version>,
 }
@@ -169,7 +185,7 @@ pub fn mirror(request: &Request, http: &Http, progress: &dyn Progress) -> Result
     let shelf = Shelf::take(&request.dest, &identity, progress)?;
     let display = Display::choose(request.links, &shelf.paths, request.upstream.names())?;
     let previous = shelf.in_use()?;
-    let run = Run { request, http, shelf: &shelf, identity: &identity, progress };
+    let run = Run { request, http, shelf: &shelf, identity: &identity, in_use: previous.as_ref(), progress };
     let (record, brought) = run.current()?;
     let switched = shelf.bring_into_use(&record, display, request.thorough)?;
     // From here on the mirror is up to date, and nothing may say otherwise.
@@ -180,7 +196,9 @@ pub fn mirror(request: &Request, http: &Http, progress: &dyn Progress) -> Result
     if brought {
         run.tell_of_newer(&record);
     }
-    Ok(Outcome { identity: identity.clone(), version: record.version, previous, changed: brought || switched, removed })
+    let older = run.is_older(&record.version);
+    let (version, changed) = (record.version, brought || switched);
+    Ok(Outcome { identity: identity.clone(), version, previous: previous.clone(), changed, older, removed })
 }
 
 /// A run under way.
@@ -189,10 +207,45 @@ struct Run<'a> {
     http: &'a Http,
     shelf: &'a Shelf<'a>,
     identity: &'a Identity,
+    in_use: Option<&'a Version>,
     progress: &'a dyn Progress,
 }
 
 impl Run<'_> {
+    /// Whether `version` is older than the one that was in use when the run began.
+    fn is_older(&self, version: &Version) -> bool {
+        self.in_use.is_some_and(|in_use| version < in_use)
+    }
+
+    /// Refuses what is older than the version in use, where nobody asked for that.
+    fn check_age(&self, version: &Version) -> Result<(), Error> {
+        match self.in_use {
+            Some(in_use) if version < in_use && !self.request.allow_older => Err(Error::Older {
+                identity: Box::new(self.identity.clone()),
+                found: version.clone(),
+                in_use: in_use.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says so where the publisher has given a version that stands here other images: publishers do not do that.
+    fn warn_of_replaced(&self, set: &Set) -> Result<(), Error> {
+        let Some(record) = self.shelf.recorded(&set.version)? else { return Ok(()) };
+        let changed = |image: &&Image| {
+            let recorded = record.files.iter().find(|file| file.name == image.name);
+            recorded.is_some_and(|file| file.digest != image.digest)
+        };
+        for image in set.images.iter().filter(changed) {
+            let message = format!(
+                "`{}` of {} is another image than before, under the same version: {}\nhint: find out why: a release is never changed; `--verify-signatures` tells whether it is its publisher's",
+                image.name, set.version, image.digest
+            );
+            self.progress.report(&Event::Warning { message });
+        }
+        Ok(())
+    }
+
     fn read(&self) -> Result<Set, metadata::Error> {
         let folder = self.shelf.paths.metadata();
         self.request.upstream.read(&Reader { http: self.http, folder, progress: self.progress })
@@ -215,10 +268,12 @@ impl Run<'_> {
     /// The record of `set`, which is brought in unless it stands here whole; and whether it was.
     fn have(&self, set: &Set) -> Result<(Record, bool), Error> {
         let Request { trust, thorough, .. } = self.request;
+        self.check_age(&set.version)?;
         let trusted = trust.as_ref().map(|trust| trust.pin.fingerprints.as_slice());
         if let Some(record) = self.shelf.find(set, trusted, *thorough)? {
             return Ok((record, false));
         }
+        self.warn_of_replaced(set)?;
         let transfer = Transfer {
             http: self.http,
             paths: &self.shelf.paths,

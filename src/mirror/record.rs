@@ -25,6 +25,13 @@ pub struct Identity {
     pub arch: String,
 }
 
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { mirror, stream, arch } = self;
+        write!(f, "{mirror} {stream} {arch}")
+    }
+}
+
 /// The record of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

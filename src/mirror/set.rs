@@ -2,6 +2,7 @@
 //!
 //! A value of [`Set`] has been checked: its names are safe as names of files, its digests are whole.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::str::FromStr;
@@ -15,9 +16,38 @@ use crate::progress::Progress;
 
 /// The version of a set. It begins with a digit and has nothing but ASCII letters, digits, `.` and `-`, so it is
 /// a name for a folder, and none that means something else in a mirror.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+///
+/// Versions are ordered by their numbers, from left to right: 4593.9.0 comes before 4593.10.0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Version(String);
+
+impl Version {
+    /// The parts between dots and dashes, in the form that they are compared in: a number, which comes after a word,
+    /// by how many digits it has.
+    fn parts(&self) -> impl Iterator<Item = (bool, usize, &str)> {
+        self.0.split(['.', '-']).map(|part| {
+            if part.bytes().all(|byte| byte.is_ascii_digit()) {
+                let digits = part.trim_start_matches('0');
+                (true, digits.len(), digits)
+            } else {
+                (false, 0, part)
+            }
+        })
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(other.parts()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// Why a text is no version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +178,30 @@ pub struct Set {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_in_the_order_of_their_numbers() {
+        let sorted = [
+            "4",
+            "4.0",
+            "44.1.2",
+            "44.1.10",
+            "44.20251231.3.2",
+            "44.20260707.2.0",
+            "44.20260707.3.0",
+            "44.20260707.3.1",
+            "44.20260707.10.1",
+            "45.1.1.1",
+            "4593.1.0",
+            "4593.2.5",
+            "4593.2.10",
+            "4600.0.0",
+            "99999999999999999999999999.1",
+            "100000000000000000000000000.0",
+        ];
+        let versions: Vec<Version> = sorted.iter().map(|text| text.parse().unwrap()).collect();
+        assert!(versions.is_sorted_by(|one, other| one < other));
+    }
 
     #[test]
     fn a_version_is_the_name_of_a_folder_and_of_nothing_else() {

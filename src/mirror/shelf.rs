@@ -23,9 +23,7 @@ pub enum Error {
     Foreign(Utf8PathBuf),
     /// Something else is mirrored there.
     #[error(
-        "`{root}` is the mirror of {}, wanted {}\nhint: give each mirror a folder of its own with `--dest`",
-        told(found),
-        told(wanted)
+        "`{root}` is the mirror of `{found}`, wanted `{wanted}`\nhint: give each mirror a folder of its own with `--dest`"
     )]
     OtherMirror {
         /// The folder.
@@ -51,11 +49,6 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
-}
-
-fn told(identity: &Identity) -> String {
-    let Identity { mirror, stream, arch } = identity;
-    format!("`{mirror} {stream} {arch}`")
 }
 
 /// How many sets are kept: at least two, because a machine that is booting while another set comes into use goes
@@ -181,6 +174,16 @@ impl<'a> Shelf<'a> {
         let message = format!("{damage}\nhint: the set is brought in anew; look after the disk if this happens again");
         self.progress.report(&Event::Warning { message });
         Ok(None)
+    }
+
+    /// The record of the set of `version`, if there is one here.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn recorded(&self, version: &Version) -> Result<Option<Record>, fs::Error> {
+        let folder = self.paths.set(version.as_str());
+        if folder.is_dir() { Record::read(&folder) } else { Ok(None) }
     }
 
     /// Gives the set in `folder`, which is whole, its place.

@@ -115,7 +115,7 @@ Examples:
     /// Keeps a copy of the images that a publisher calls current, as whole sets
     #[command(
         after_help = "The last line on standard output is one JSON object: mirror, stream, arch, version, previous, changed,
-removed. Run it once a day; --print-schedule prints what does that.
+older, removed. Run it once a day; --print-schedule prints what does that.
 
 Examples:
   cargo xtask mirror fedora-coreos --dest /srv/www/fedora-coreos

@@ -178,7 +178,7 @@ impl From<mirror::Error> for Failure {
             | E::Transfer(T::Download(D::Fs(_)) | T::Fs(_))
             | E::Shelf(_) => FAILURE,
             E::Metadata(_) | E::Transfer(T::Download(_)) => UNAVAILABLE,
-            E::Transfer(T::Mismatch { .. }) => MISMATCH,
+            E::Older { .. } | E::Transfer(T::Mismatch { .. }) => MISMATCH,
             E::Transfer(T::Signature(error)) => signature_code(error),
         };
         Self::of(code, &error)

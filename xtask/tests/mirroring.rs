@@ -24,7 +24,7 @@ fn a_set_comes_into_use_as_a_whole_and_nothing_is_done_twice() {
     assert_eq!(
         ran.stdout,
         "{\"mirror\":\"fedora-coreos\",\"stream\":\"stable\",\"arch\":\"x86_64\",\"version\":\"44.1.3.1\",\"previous\":null,\
-         \"changed\":true,\"removed\":[]}\n"
+         \"changed\":true,\"older\":false,\"removed\":[]}\n"
     );
     assert_eq!(ran.code, 255);
     mirror.assert_served("44.1.3.1");
@@ -92,8 +92,9 @@ fn the_last_sets_stay_and_the_one_in_use_always() {
     // Back to an older release: its set is still there, and is the last one in use from now on.
     mirror.publisher.release("44.2");
     mirror.publisher.withdraw("live");
-    let outcome = mirror.update(&["--keep", "3"]);
+    let outcome = mirror.update(&["--keep", "3", "--allow-older"]);
     assert_eq!((&outcome["version"], &outcome["removed"]), (&"44.2".into(), &json!([])));
+    assert_eq!((&outcome["previous"], &outcome["older"]), (&"44.4".into(), &true.into()));
     mirror.assert_served("44.2");
     // Not 44.3, although it is the newer one of the two by its number: it was not the one before.
     let outcome = mirror.update(&["--keep", "2"]);
@@ -216,14 +217,14 @@ fn kill_9_at_fifty_moments_leaves_a_whole_set_and_the_next_run_goes_on() {
             let version = format!("44.{}", number / 2);
             mirror.publisher.release(&version);
             let links = ["symbolic", "hard", "copy"][number as usize / 2 % 3];
-            let mut child = mirror.start(&["--keep", "60", "--links", links]);
+            let mut child = mirror.start(&["--keep", "60", "--links", links, "--allow-older"]);
             std::thread::sleep(whole * (number * 29 % 50) / 46);
             // It may have ended already: then nothing is killed.
             let _ = kill_process(Pid::from_child(&child), Signal::KILL);
             killed += u32::from(child.wait().unwrap().signal().is_some());
             mirror.assert_whole();
             if number % 10 == 0 {
-                mirror.update(&["--keep", "60", "--links", links]);
+                mirror.update(&["--keep", "60", "--links", links, "--allow-older"]);
                 assert_eq!(mirror.assert_whole(), version);
             }
         }
@@ -326,6 +327,87 @@ fn a_damaged_set_is_noticed_and_only_what_is_wrong_is_fetched_again() {
     let place = "/architectures/x86_64/artifacts/metal/formats/pxe/rootfs/sha256";
     *metadata.pointer_mut(place).unwrap() = json!(netboot_loaders::digest::Sha256Digest::of(b"other bytes"));
     mirror.publisher.offer(METADATA, metadata.to_string());
-    assert_eq!(mirror.update(&[])["changed"], true);
+    let ran = mirror.run(&[]).success();
+    assert!(ran.stdout.contains("\"changed\":true,\"older\":false"), "{}", ran.stdout);
+    let warning = format!(
+        "warning: `rootfs.x86_64.img` of 44.1 is another image than before, under the same version: SHA-256 {}\n\
+         hint: find out why: a release is never changed; `--verify-signatures` tells whether it is its publisher's\n",
+        netboot_loaders::digest::Sha256Digest::of(b"other bytes")
+    );
+    assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
     assert_eq!(std::fs::read(mirror.path("rootfs.x86_64.img")).unwrap(), b"other bytes");
+}
+
+#[test]
+fn an_older_release_is_not_taken_for_a_newer_one() {
+    for (in_use, older) in
+        [("45.49.1", "44.1.2"), ("44.20260707.3.10", "44.20260707.3.9"), ("44.20260101.3.1", "44.20251231.3.2")]
+    {
+        let mirror = Mirror::of(in_use);
+        let before = netboot_loaders::fs::walk(&mirror.dest()).unwrap();
+        mirror.publisher.release(older);
+        let asked = mirror.publisher.server.paths().len();
+        let ran = mirror.run(&["--exit-code-on-update", "255"]);
+        assert_eq!(ran.stdout, "");
+        assert_eq!(
+            ran.error(6),
+            format!(
+                "the publisher of `fedora-coreos stable x86_64` calls {older} current, which is older than {in_use}, \
+                 the version in use; that stays\n\
+                 hint: ask again later, since a server may be behind or replay what was current once; to go back, use \
+                 `--allow-older`\n"
+            )
+        );
+        mirror.assert_served(in_use);
+        assert_eq!(mirror.publisher.server.paths()[asked..], [METADATA], "no image is fetched");
+        assert_eq!(netboot_loaders::fs::walk(&mirror.dest()).unwrap(), before);
+        let ran = mirror.run(&["--message-format", "json"]);
+        let event: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+        assert_eq!((&event["event"], &event["exit-code"]), (&"error".into(), &6.into()));
+        // Told to, it goes back; then that version is the one in use, and what is newer is taken again.
+        let outcome = mirror.update(&["--allow-older"]);
+        assert_eq!((&outcome["version"], &outcome["previous"]), (&older.into(), &in_use.into()));
+        assert_eq!((&outcome["changed"], &outcome["older"]), (&true.into(), &true.into()));
+        mirror.assert_served(older);
+        let outcome = mirror.update(&[]);
+        assert_eq!((&outcome["changed"], &outcome["older"]), (&false.into(), &false.into()));
+        mirror.publisher.release(in_use);
+        assert_eq!(mirror.update(&["--links", "copy"])["older"], false);
+        assert_eq!(mirror.assert_whole(), in_use);
+        // Without links, the folder in use says which version that is.
+        mirror.publisher.release(older);
+        assert!(mirror.run(&["--links", "copy"]).error(6).contains(&format!(" calls {older} current, ")));
+    }
+}
+
+#[test]
+fn a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken() {
+    let mirror = Mirror::of("44.2");
+    mirror.publisher.release("44.1");
+    let old = mirror.publisher.file(METADATA);
+    mirror.publisher.release("44.3");
+    mirror.publisher.withdraw("44.3-live");
+    // The first answer is newer, and cannot be brought in; the second one is older.
+    let asked = AtomicUsize::new(0);
+    mirror.publisher.hook(move |request, answer| {
+        let replayed = request.path == METADATA && asked.fetch_add(1, Ordering::Relaxed) > 0;
+        if replayed {
+            answer.whole("200 OK", &[], &old);
+        }
+        replayed
+    });
+    let error = mirror.run(&[]).error(6);
+    assert!(error.contains(" calls 44.1 current, which is older than 44.2, "), "{error}");
+    mirror.assert_served("44.2");
+}
+
+#[test]
+fn another_stream_is_another_mirror_also_where_older_is_allowed() {
+    let mirror = Mirror::of("44.2");
+    let error = mirror.run(&["--stream", "next", "--allow-older"]).error(1);
+    assert!(
+        error.contains("is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos next x86_64`\n"),
+        "{error}"
+    );
+    mirror.assert_served("44.2");
 }

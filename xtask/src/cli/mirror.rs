@@ -55,6 +55,9 @@ pub struct MirrorArgs {
     /// Computes the digests of the current set again, where it is there already
     #[arg(long)]
     pub check: bool,
+    /// Takes what the publisher calls current also where it is older than the version in use
+    #[arg(long)]
+    pub allow_older: bool,
     /// Brings in only what is signed with a key that vendor/pins.toml names
     #[arg(long)]
     pub verify_signatures: bool,

@@ -22,7 +22,8 @@ pub(super) fn run(what: &Mirror, host: &Host<'_>) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let trust = args.verify_signatures.then(|| trust(upstream.product(), args, host)).transpose()?;
-    let request = Request { upstream, dest, keep: args.keep, links: args.links, thorough: args.check, trust };
+    let MirrorArgs { keep, links, check: thorough, allow_older, .. } = *args;
+    let request = Request { upstream, dest, keep, links, thorough, trust, allow_older };
     let outcome = mirror(&request, &Host::http()?, host.ui)?;
     // As a string, the fields are in the order of their meaning.
     host.ui.answer(&format!("{}\n", serde_json::to_string(&outcome)?), json!(outcome));
@@ -92,6 +93,7 @@ fn arguments(what: &Mirror, dest: &Utf8Path) -> Result<Vec<String>, Failure> {
         words.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
     }
     words.extend(args.check.then(|| "--check".to_owned()));
+    words.extend(args.allow_older.then(|| "--allow-older".to_owned()));
     words.extend(args.verify_signatures.then(|| "--verify-signatures".to_owned()));
     Ok(words)
 }
