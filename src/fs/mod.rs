@@ -31,30 +31,51 @@ pub struct Error {
 /// The result of a file operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// A file system that accepts no data or no changes, as a cause of an [`Error`]. Which other place can be used depends
+/// on what the path is for, so the program words the remedy; see [`unwritable`].
+#[derive(Debug, thiserror::Error)]
+#[error("{reported}")]
+pub struct Unwritable {
+    /// The file or folder.
+    pub path: Utf8PathBuf,
+    /// Whether it is full; otherwise this user may not write there.
+    pub full: bool,
+    /// The error as the operating system reported it; no cause of its own, or it would be shown twice.
+    reported: io::Error,
+}
+
+/// The [`Unwritable`] file system among the causes of `error`.
+#[must_use]
+pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Unwritable> {
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
+}
+
 fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
-    let folder = path.parent().unwrap_or(path);
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!(
-                "\nhint: free space on the file system of `{folder}`, or choose another one with `--cache-dir`, `--out` or `--dest`"
-            )
-        }
-        io::ErrorKind::PermissionDenied if ["read", "list"].contains(&action) => {
-            format!("\nhint: make `{path}` readable for this user")
-        }
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            format!(
-                "\nhint: make `{folder}` writable, or choose another folder with `--cache-dir`, `--out` or `--dest`"
-            )
-        }
-        _ => String::new(),
+    if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
+        format!("\nhint: make `{path}` readable for this user")
+    } else {
+        String::new()
     }
+}
+
+/// Whether an action needs no right to write.
+fn reads(action: &str) -> bool {
+    ["read", "list"].contains(&action)
 }
 
 impl Error {
     /// An error of `action` (an imperative, as in "read") on `path`.
     pub fn new(action: &'static str, path: impl Into<Utf8PathBuf>, source: io::Error) -> Self {
-        Self { action, path: path.into(), source }
+        let (path, kind) = (path.into(), source.kind());
+        let full = matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let denied = matches!(kind, io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied);
+        let source = if full || denied && !reads(action) {
+            io::Error::new(kind, Unwritable { path: path.clone(), full, reported: source })
+        } else {
+            source
+        };
+        Self { action, path, source }
     }
 
     /// Whether something else stands where a folder should be.
@@ -350,12 +371,22 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_gets_a_hint() {
-        let error = Error::new("write", "/d/f", io::ErrorKind::StorageFull.into());
-        assert_eq!(
-            error.to_string(),
-            "cannot write `/d/f`\nhint: free space on the file system of `/d`, or choose another one with `--cache-dir`, `--out` or `--dest`"
-        );
+    fn a_full_disk_is_found_among_the_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error(transparent)]
+        struct Outer(#[from] Error);
+        let error = |kind: io::ErrorKind, action| Outer(Error::new(action, "/d/f", io::Error::from(kind)));
+        let full = error(io::ErrorKind::StorageFull, "write");
+        assert_eq!(full.to_string(), "cannot write `/d/f`");
+        let found = unwritable(&full).unwrap();
+        assert_eq!((found.path.as_str(), found.full), ("/d/f", true));
+        assert_eq!(found.to_string(), io::Error::from(io::ErrorKind::StorageFull).to_string());
+        let denied = error(io::ErrorKind::PermissionDenied, "write");
+        assert!(!unwritable(&denied).unwrap().full);
+        let unreadable = error(io::ErrorKind::PermissionDenied, "read");
+        assert!(unwritable(&unreadable).is_none());
+        assert_eq!(unreadable.to_string(), "cannot read `/d/f`\nhint: make `/d/f` readable for this user");
+        assert!(unwritable(&error(io::ErrorKind::NotFound, "write")).is_none());
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum Error {
         differences: Vec<String>,
     },
     /// The tarball cannot be unpacked.
-    #[error("cannot unpack `{path}`: {source}")]
+    #[error("cannot unpack `{path}`")]
     Unpack {
         /// The tarball.
         path: Utf8PathBuf,
@@ -65,10 +65,13 @@ impl CheckedTree {
         let (root, unpacked) = if path.is_dir() {
             (path.to_owned(), None)
         } else {
-            let failed = |source| Error::Unpack { path: path.to_owned(), source };
-            let folder = tempfile::Builder::new().prefix("tree-").tempdir_in(scratch).map_err(failed)?;
+            let folder = tempfile::Builder::new().prefix("tree-").tempdir_in(scratch);
+            let folder = folder.map_err(|source| fs::Error::new("create a folder in", scratch, source))?;
             let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_default();
-            unpack(path, &root).map_err(failed)?;
+            unpack(path, &root).map_err(|error| match error.downcast::<fs::Error>() {
+                Ok(error) => Error::Fs(error),
+                Err(source) => Error::Unpack { path: path.to_owned(), source },
+            })?;
             (root, Some(folder))
         };
         // A server that runs elsewhere needs a path that is right everywhere.

@@ -228,3 +228,23 @@ Examples:
         shell: clap_complete::Shell,
     },
 }
+
+impl Command {
+    /// The option that names where this command writes, and the path that it was given.
+    pub fn output(&self) -> Option<(&'static str, Option<Utf8PathBuf>)> {
+        let (option, path) = match self {
+            Self::BuildLoaders(args) => ("--out", &args.out),
+            Self::BundleSources { out, .. } => ("--out", out),
+            Self::BundleBases(args) => ("--out", &args.out),
+            Self::Recipe(args) => ("--out", &args.out),
+            Self::Ignition(args) => ("--out", &args.out),
+            Self::Release(args) => ("--out", &args.out),
+            Self::BootTest(args) => ("--report", &args.report),
+            Self::Mirror { what: Mirror::FedoraCoreos { args, .. } | Mirror::Flatcar { args, .. } } => {
+                return Some(("--dest", Some(args.dest.clone())));
+            }
+            _ => return None,
+        };
+        Some((option, path.clone()))
+    }
+}

@@ -250,7 +250,7 @@ fn a_read_only_output_folder_is_named() {
             1,
             &format!(
                 "cannot open `{dist}/.tftp.lock`\n  caused by: Read-only file system (os error 30)\n\
-                 hint: make `{dist}` writable, or choose another folder with `--cache-dir`, `--out` or `--dest`\n"
+                 hint: make `{dist}` writable, or choose another folder with `--out`\n"
             ),
         );
     }
