@@ -37,6 +37,7 @@ use self::work::Work;
 use crate::paths;
 use crate::progress::{Event, Kind, Progress, Task, pause};
 use crate::tree::checked::CheckedTree;
+use crate::tree::enclosing::{InsideTree, outside_trees};
 
 /// The pause before a connection is made again; each later one is twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -65,9 +66,9 @@ pub struct Outcome {
     pub plan: Plan,
     /// Why nothing would be done, after a dry run.
     pub refusal: Option<Error>,
-    /// How many files were put where nothing was.
+    /// Number of listed files that were put where nothing was.
     pub sent: usize,
-    /// How many files took the place of others.
+    /// Number of listed files that replaced others.
     pub replaced: usize,
     /// How many files were removed.
     pub pruned: usize,
@@ -137,6 +138,9 @@ pub enum Error {
     /// The place is the tree.
     #[error("`{0}` is the tree itself, or in it\nhint: choose another folder")]
     Itself(Utf8PathBuf),
+    /// The place is in another published tree.
+    #[error(transparent)]
+    Inside(#[from] InsideTree),
     /// The user asked to stop.
     #[error("interrupted\nhint: run the command again: it goes on from there")]
     Cancelled,
@@ -159,6 +163,7 @@ impl From<place::Error> for Error {
 pub fn run(tree: &CheckedTree, request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
     if let Target::Folder(folder) = request.target {
         apart(folder, &tree.root)?;
+        outside_trees(folder)?;
     }
     let deployment = Deployment { goods: Goods::of(tree), request, progress };
     let mut memory = None;
@@ -167,7 +172,7 @@ pub fn run(tree: &CheckedTree, request: &Request<'_>, progress: &dyn Progress) -
         let error = match deployment.attempt(&mut memory) {
             Ok((plan, refusal)) => {
                 let memory = memory.unwrap_or_default();
-                let (sent, replaced) = (memory.count(Step::Send), memory.count(Step::Replace));
+                let (sent, replaced) = (memory.count_listed(Step::Send), memory.count_listed(Step::Replace));
                 let (pruned, bytes) = (memory.pruned.len(), memory.bytes);
                 return Ok(Outcome { plan, refusal, sent, replaced, pruned, bytes, reconnected });
             }
@@ -248,7 +253,7 @@ impl Deployment<'_> {
             return Ok((plan, None));
         }
         let target = self.request.target.to_string();
-        let label = format!("{} files to {target}", plan.under_way().count());
+        let label = format!("{} files to {target}", plan.count(Step::Send) + plan.count(Step::Replace));
         let task = Task::start(self.progress, Kind::Deploy, label, Some(plan.to_send()));
         Work { place, goods, memory, task, target }.carry_out(&plan)?;
         Ok((plan, None))

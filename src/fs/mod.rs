@@ -4,18 +4,20 @@
 
 mod folders;
 mod lock;
+mod temporary;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, OFlags, RenameFlags};
 use tempfile::NamedTempFile;
 
 pub use self::folders::{EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk};
 pub use self::lock::Lock;
+pub use self::temporary::temporary_file;
 
 use crate::digest::Sha256Digest;
 
@@ -51,8 +53,15 @@ pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'
         .find_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
 }
 
+/// Something else than a regular file.
+#[derive(Debug, thiserror::Error)]
+#[error("found {0}, wanted a regular file")]
+struct NotRegular(&'static str);
+
 fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
-    if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
+    if error.get_ref().is_some_and(|cause| cause.is::<NotRegular>()) {
+        "\nhint: move it away".to_owned()
+    } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
         format!("\nhint: make `{path}` readable for this user")
     } else {
         String::new()
@@ -123,6 +132,53 @@ pub fn read_if_exists(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
 /// [`Error`].
 pub fn open(path: &Utf8Path) -> Result<File> {
     File::open(path).map_err(failing("open", path))
+}
+
+/// Opens a file that has to be a regular one; there may be none, where `options` allow that. A link is not followed,
+/// and nobody waits for the other end of a FIFO.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn open_regular(path: &Utf8Path, options: &mut OpenOptions) -> Result<File> {
+    let mut open = || {
+        // A device can act as soon as it is opened.
+        match path.symlink_metadata() {
+            Ok(found) => require_regular(found.file_type())?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+        require_regular(file.metadata()?.file_type())?;
+        Ok(file)
+    };
+    open().map_err(failing("open", path))
+}
+
+fn require_regular(found: std::fs::FileType) -> io::Result<()> {
+    let what = match found {
+        found if found.is_file() => return Ok(()),
+        found if found.is_dir() => "a folder",
+        found if found.is_symlink() => "a symbolic link",
+        found if found.is_fifo() => "a FIFO",
+        found if found.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular(what)))
+}
+
+/// The content of a regular file, or `None` where there is nothing.
+///
+/// # Errors
+///
+/// [`Error`], also where there is something else.
+pub fn read_regular(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
+    let mut content = Vec::new();
+    match open_regular(path, OpenOptions::new().read(true)) {
+        Err(error) if error.is_not_found() => Ok(None),
+        file => file?.read_to_end(&mut content).map(|_| Some(content)).map_err(failing("read", path)),
+    }
 }
 
 /// Makes a folder and those above it.
@@ -259,7 +315,7 @@ pub fn write_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     create_dir_all(folder)?;
     let write = || {
-        let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+        let mut file = temporary_file(folder)?;
         file.write_all(content)?;
         Ok(file)
     };

@@ -131,6 +131,7 @@ impl From<release::Error> for Failure {
             E::Bundle(error) => bundle_code(error),
             E::Different { .. } | E::Verify(_) => DIFFERENT,
             E::Occupied { .. } | E::Fs(_) => FAILURE,
+            E::Cancelled => INTERRUPTED,
         };
         Self::of(code, &error)
     }
@@ -204,6 +205,7 @@ impl From<deploy::Error> for Failure {
             | E::ForeignManifest { .. }
             | E::Obstacle(_)
             | E::Changed(_)
+            | E::Inside(_)
             | E::Itself(_) => FAILURE,
         };
         Self::of(code, &error)
@@ -310,6 +312,7 @@ failure_from! {
     netboot_loaders::fs::Error => FAILURE,
     netboot_loaders::process::Error => FAILURE,
     netboot_loaders::source::http::BadProxy => BAD_INPUT,
+    netboot_loaders::tree::enclosing::InsideTree => FAILURE,
     serde_json::Error => FAILURE,
     xshell::Error => FAILURE,
     std::io::Error => FAILURE,

@@ -10,6 +10,7 @@ use netboot_loaders::paths::{Cache, Project};
 use netboot_loaders::process::find_program;
 use netboot_loaders::source::git::local_path;
 use netboot_loaders::source::http::{Http, Network, Patience, Proxy};
+use netboot_loaders::tree::enclosing::outside_trees;
 
 use crate::cli::{Global, MakeArgs, OriginArgs};
 use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, MISSING_TOOL};
@@ -45,6 +46,7 @@ impl<'u> Host<'u> {
     /// that it sees.
     pub fn cache(&self) -> Result<Cache, Failure> {
         let folder = self.cache_folder()?;
+        outside_trees(&folder)?;
         netboot_loaders::fs::create_dir_all(&folder)?;
         Ok(Cache::new(folder.canonicalize_utf8()?))
     }
