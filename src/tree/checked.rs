@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::manifest::Manifest;
 use super::verify;
 use crate::fs;
+use crate::paths;
 use crate::tarball;
 
 /// A tree that is as its manifest says.
@@ -30,7 +31,7 @@ pub enum Error {
     #[error(transparent)]
     Verify(#[from] verify::Error),
     /// It is not what its manifest says.
-    #[error("`{path}` is not what its manifest says\n  {}\nhint: run `cargo xtask build-loaders` to publish it anew", differences.join("\n  "))]
+    #[error("`{path}` is not what its manifest says\n  {}\nhint: {}", differences.join("\n  "), remedy(path))]
     Different {
         /// The tree.
         path: Utf8PathBuf,
@@ -48,6 +49,19 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+/// What restores the tree at `path`: that depends on how it came there.
+fn remedy(path: &Utf8Path) -> &'static str {
+    if path.is_file() {
+        "copy or download it again, or pack it anew with `cargo xtask build-loaders --archive`"
+    } else if path.join(paths::DEPLOYED).is_file() {
+        "deploy the tree there again; `--replace` replaces what somebody has changed"
+    } else if paths::Staging::of(path).journal.is_file() {
+        "run `cargo xtask build-loaders` to publish it anew"
+    } else {
+        "copy it again, or go back to the tree that it is a copy of"
+    }
 }
 
 impl CheckedTree {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Plan, Step};
+use crate::paths;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,13 +36,10 @@ impl fmt::Display for Plan {
             }
         }
         let count = |step| self.count(step);
-        writeln!(
-            f,
-            "{} to send, {} to replace, {} unchanged: {} bytes",
-            count(Step::Send),
-            count(Step::Replace),
-            count(Step::Unchanged),
-            self.to_send()
-        )
+        let (send, replace, unchanged) = (count(Step::Send), count(Step::Replace), count(Step::Unchanged));
+        let records = self.under_way().map(|planned| planned.wanted.path.as_str());
+        let records: Vec<&str> = records.filter(|path| paths::is_tree_record((*path).into())).collect();
+        let besides = if records.is_empty() { String::new() } else { format!(", besides {}", records.join(" and ")) };
+        writeln!(f, "{send} to send, {replace} to replace, {unchanged} unchanged{besides}: {} bytes", self.to_send())
     }
 }
