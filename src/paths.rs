@@ -184,6 +184,13 @@ pub fn linked_in_tree(config: &str, loader: &str) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{LINKED_OBJECTS}/{config}/{loader}.txt"))
 }
 
+/// Whether a path in a tree is that of one of its records: manifest and checksums. What counts the files of a tree
+/// counts those that these list.
+#[must_use]
+pub fn is_tree_record(path: &Utf8Path) -> bool {
+    path == MANIFEST || path == SHA256SUMS
+}
+
 /// Whether a path in a tree is that of a text of the project: a script of a boot entry, or the pxelinux configuration.
 #[must_use]
 pub fn is_chosen_text(path: &Utf8Path) -> bool {
@@ -277,12 +284,6 @@ impl ReleaseNames {
     }
 }
 
-/// Where a release is written before it gets its name.
-#[must_use]
-pub fn partial_release(folder: &Utf8Path) -> Utf8PathBuf {
-    Staging::of(folder).partial
-}
-
 /// Where two versions of the loader at `path` in a tree are kept in the folder `evidence`: that which was
 /// built here, and that which it was compared with.
 #[must_use]
@@ -317,7 +318,7 @@ pub fn evidence_of(name: &str) -> Utf8PathBuf {
 /// The folder of the evidence in a report.
 const EVIDENCE: &str = "cases";
 
-/// Hidden siblings of a tree that is being published.
+/// Hidden siblings of a tree or a release that is being published.
 #[derive(Debug, Clone)]
 pub struct Staging {
     /// Where the new tree is written.

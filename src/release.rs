@@ -10,8 +10,8 @@ use crate::attest::provenance::{self, Subject};
 use crate::attest::sbom;
 use crate::choices::pins::Pins;
 use crate::digest::Sha256Digest;
-use crate::fs::{self, EntryKind};
-use crate::paths::{self, Cache, Project, ReleaseNames};
+use crate::fs::{self, EntryKind, Lock};
+use crate::paths::{self, Cache, Project, ReleaseNames, Staging};
 use crate::progress::Progress;
 use crate::source::bundle;
 use crate::tree::manifest::Manifest;
@@ -42,6 +42,9 @@ pub enum Error {
     /// Its tarball cannot be read.
     #[error(transparent)]
     Verify(#[from] verify::Error),
+    /// The user asked to stop.
+    #[error("interrupted while waiting for another release")]
+    Cancelled,
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -70,13 +73,11 @@ pub fn write(
     progress: &dyn Progress,
 ) -> Result<Release, Error> {
     let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
-    if folder.exists() {
-        let foreign = |(path, _): &(Utf8PathBuf, EntryKind)| !ReleaseNames::is_any(path.as_str());
-        if let Some((path, _)) = fs::walk(folder)?.into_iter().find(foreign) {
-            return Err(Error::Occupied { folder: folder.to_owned(), path });
-        }
-    }
-    let partial = paths::partial_release(folder);
+    check_place(folder)?;
+    let Staging { partial, previous, lock, .. } = Staging::of(folder);
+    let _lock = Lock::acquire(&lock, progress)?.ok_or(Error::Cancelled)?;
+    fs::restore(folder, &previous)?;
+    check_place(folder)?;
     fs::remove_dir_all(&partial)?;
     fs::create_dir_all(&partial)?;
     let (archive, tarball) = packed;
@@ -89,16 +90,19 @@ pub fn write(
     }
     let sums: String = digests(&partial)?.iter().map(|(name, (digest, _))| format!("{digest}  {name}\n")).collect();
     fs::write_new(&partial.join(paths::SHA256SUMS), sums.as_bytes(), 0o644)?;
-    if folder.exists() {
-        if !fs::exchange(&partial, folder)? {
-            fs::remove_dir_all(folder)?;
-            fs::rename(&partial, folder)?;
-        }
-        fs::remove_dir_all(&partial)?;
-    } else {
-        fs::rename(&partial, folder)?;
-    }
+    fs::replace(&partial, folder, &previous)?;
     check(folder)
+}
+
+/// Makes sure that nothing but a release is replaced.
+fn check_place(folder: &Utf8Path) -> Result<(), Error> {
+    if folder.exists() {
+        let foreign = |(path, _): &(Utf8PathBuf, EntryKind)| !ReleaseNames::is_any(path.as_str());
+        if let Some((path, _)) = fs::walk(folder)?.into_iter().find(foreign) {
+            return Err(Error::Occupied { folder: folder.to_owned(), path });
+        }
+    }
+    Ok(())
 }
 
 /// The texts that follow from the rest, by name.

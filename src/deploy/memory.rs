@@ -10,6 +10,7 @@ use super::place::{self, Found, Place};
 use super::plan::{Plan, Step};
 use super::record::Record;
 use crate::digest::Sha256Digest;
+use crate::paths;
 
 /// What is remembered.
 #[derive(Debug, Default)]
@@ -65,7 +66,13 @@ impl Memory {
         self.reached = plan.reached() + read + verified;
     }
 
-    /// How many files were put there by `step`.
+    /// Number of listed files that were put there by `step`.
+    pub(super) fn count_listed(&self, step: Step) -> usize {
+        self.named.iter().filter(|(path, done)| **done == step && !paths::is_tree_record(path)).count()
+    }
+
+    /// How many files were put there by `step`, the tree's records among them.
+    #[cfg(test)]
     pub(super) fn count(&self, step: Step) -> usize {
         self.named.values().filter(|done| **done == step).count()
     }

@@ -38,6 +38,7 @@ use self::work::Work;
 use crate::paths;
 use crate::progress::{Event, Kind, Progress, Task, pause};
 use crate::tree::checked::CheckedTree;
+use crate::tree::enclosing::{InsideTree, outside_trees};
 
 /// The pause before a connection is made again; each later one is twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -66,9 +67,9 @@ pub struct Outcome {
     pub plan: Plan,
     /// Why nothing would be done, after a dry run.
     pub refusal: Option<Error>,
-    /// How many files were put where nothing was.
+    /// Number of listed files that were put where nothing was.
     pub sent: usize,
-    /// How many files took the place of others.
+    /// Number of listed files that replaced others.
     pub replaced: usize,
     /// How many files were removed.
     pub pruned: usize,
@@ -138,6 +139,9 @@ pub enum Error {
     /// The place is the tree.
     #[error("`{0}` is the tree itself, or in it\nhint: choose another folder")]
     Itself(Utf8PathBuf),
+    /// The place is in another published tree.
+    #[error(transparent)]
+    Inside(#[from] InsideTree),
     /// The user asked to stop.
     #[error("interrupted\nhint: run the command again: it goes on from there")]
     Cancelled,
@@ -160,6 +164,7 @@ impl From<place::Error> for Error {
 pub fn run(tree: &CheckedTree, request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
     if let Target::Folder(folder) = request.target {
         apart(folder, &tree.root)?;
+        outside_trees(folder)?;
     }
     let deployment = Deployment { goods: Goods::of(tree), request, progress };
     let mut memory = None;
@@ -168,7 +173,7 @@ pub fn run(tree: &CheckedTree, request: &Request<'_>, progress: &dyn Progress) -
         let error = match deployment.attempt(&mut memory) {
             Ok((plan, refusal)) => {
                 let memory = memory.unwrap_or_default();
-                let (sent, replaced) = (memory.count(Step::Send), memory.count(Step::Replace));
+                let (sent, replaced) = (memory.count_listed(Step::Send), memory.count_listed(Step::Replace));
                 let (pruned, bytes) = (memory.pruned.len(), memory.bytes);
                 return Ok(Outcome { plan, refusal, sent, replaced, pruned, bytes, reconnected });
             }
@@ -249,7 +254,7 @@ impl Deployment<'_> {
             return Ok((plan, None));
         }
         let target = self.request.target.to_string();
-        let label = format!("{} to {target}", count(plan.under_way().count(), "file"));
+        let label = format!("{} to {target}", count(plan.count(Step::Send) + plan.count(Step::Replace), "file"));
         let task = Task::start(self.progress, Kind::Deploy, label, Some(plan.to_send()));
         Work { place, goods, memory, task, target }.carry_out(&plan)?;
         Ok((plan, None))

@@ -31,8 +31,14 @@ pub enum ParseError {
     #[error("wanted `sftp://user@host/path` or a folder")]
     Empty,
     /// Another scheme.
-    #[error("found the scheme `{0}`, wanted `sftp://user@host/path` or a folder")]
+    #[error(
+        "found the scheme `{0}`, wanted `sftp://user@host/path` or a folder{share}",
+        share = if is_share(.0) { ": mount the share, and give its mount point" } else { "" }
+    )]
     Scheme(String),
+    /// A share or a folder as Windows names it.
+    #[error("{}", foreign_path(.0))]
+    ForeignPath(String),
     /// As scp has it.
     #[error(
         "wanted `sftp://{}/{}`; for a folder of that name, write `./{}`",
@@ -68,6 +74,49 @@ pub enum ParseError {
     Escape(String),
 }
 
+/// Whether a scheme is one of shares that a system mounts.
+fn is_share(scheme: &str) -> bool {
+    ["smb", "cifs", "nfs", "afp"].iter().any(|share| scheme.eq_ignore_ascii_case(share))
+}
+
+/// What to give in place of a path as Windows names it.
+fn foreign_path(text: &str) -> String {
+    let plain = text.replace('\\', "/");
+    let parts: Vec<&str> = plain.split('/').filter(|part| !part.is_empty()).collect();
+    match &parts[..] {
+        [host, share @ ..] if plain.starts_with("//") => {
+            let share = share.join("/");
+            let local = if text.starts_with('/') {
+                format!("; for a folder of this machine, write `/{host}/{share}`")
+            } else {
+                String::new()
+            };
+            format!(
+                "found the path of a share on `{host}`: mount the share and give its mount point, or write `sftp://{host}/{share}`{local}"
+            )
+        }
+        _ => "found a path of Windows: give the path that this system has for it, as `/mnt/c/tftp`".to_owned(),
+    }
+}
+
+/// Reads the path of a folder or file of this machine, where an address or a path of another system would become a
+/// folder of that name.
+///
+/// # Errors
+///
+/// What was found, and what to give in its place.
+pub fn local_path(text: &str) -> Result<Utf8PathBuf, String> {
+    match text.parse() {
+        Ok(Target::Folder(path)) => Ok(path),
+        Err(error @ (ParseError::ForeignPath(_) | ParseError::Empty)) => Err(error.to_string()),
+        Ok(Target::Sftp(_)) | Err(_) => {
+            Err("found an address, wanted a path of this machine: mount a share and give its \
+            mount point; `deploy` brings a tree to a server that speaks SFTP. A name with a colon is written `./NAME`"
+                .to_owned())
+        }
+    }
+}
+
 impl FromStr for Target {
     type Err = ParseError;
 
@@ -79,7 +128,10 @@ impl FromStr for Target {
                 Err(ParseError::Scheme(scheme.to_owned()))
             };
         }
+        let drive = |(drive, rest): (&str, &str)| drive.len() == 1 && rest.starts_with(['\\', '/']);
         match text.split_once(':') {
+            _ if text.starts_with("\\\\") || text.starts_with("//") => Err(ParseError::ForeignPath(text.to_owned())),
+            Some(split) if drive(split) => Err(ParseError::ForeignPath(text.to_owned())),
             _ if text.is_empty() => Err(ParseError::Empty),
             Some((host, path)) if !host.is_empty() && !host.contains('/') => {
                 Err(ParseError::ScpStyle { host: host.to_owned(), path: path.to_owned() })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use super::{Error, Result, create_dir_all, failing};
+use super::{Error, Result, create_dir_all, open_regular};
 use crate::progress::{Kind, Progress, Task};
 
 /// A lock between processes, held until dropped (or until the process ends, however it ends).
@@ -18,10 +18,10 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`Error`] where the lock file cannot be made.
+    /// [`Error`] where the lock file cannot be made, or something else than a regular file stands there.
     pub fn acquire(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
         create_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(failing("open", path))?;
+        let file = open_regular(path, OpenOptions::new().create(true).append(true))?;
         let mut waiting = None;
         loop {
             match file.try_lock() {
@@ -65,5 +65,34 @@ mod tests {
         assert!(Lock::acquire(&path, &Impatient).unwrap().is_none());
         drop(held);
         assert!(Lock::acquire(&path, &Impatient).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().join("lock");
+        let refused = |what: &str| {
+            let error = Lock::acquire(&path, &Silent).unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert_eq!(error.to_string(), format!("cannot open `{path}`\nhint: move it away"));
+            assert_eq!(cause, format!("found {what}, wanted a regular file"));
+        };
+        let status = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(status.success());
+        refused("a FIFO");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        refused("a folder");
+        std::fs::remove_dir(&path).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        refused("a socket");
+        std::fs::remove_file(&path).unwrap();
+        // Through a link, somebody else's file would be made.
+        std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+        refused("a symbolic link");
+        assert!(!path.with_file_name("elsewhere").exists());
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        refused("a symbolic link");
     }
 }

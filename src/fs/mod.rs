@@ -4,20 +4,22 @@
 
 mod folders;
 mod lock;
+mod temporary;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, OFlags, RenameFlags};
 use tempfile::NamedTempFile;
 
 pub use self::folders::{
     EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, temporary_in, walk,
 };
 pub use self::lock::Lock;
+pub use self::temporary::temporary_file;
 
 use crate::digest::Sha256Digest;
 
@@ -33,33 +35,60 @@ pub struct Error {
 /// The result of a file operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// A file system that accepts no data or no changes, as a cause of an [`Error`]. Which other place can be used depends
+/// on what the path is for, so the program words the remedy; see [`unwritable`].
+#[derive(Debug, thiserror::Error)]
+#[error("{reported}")]
+pub struct Unwritable {
+    /// The file or folder.
+    pub path: Utf8PathBuf,
+    /// Whether it is full; otherwise this user may not write there.
+    pub full: bool,
+    /// The error as the operating system reported it; no cause of its own, or it would be shown twice.
+    reported: io::Error,
+}
+
+/// The [`Unwritable`] file system among the causes of `error`.
+#[must_use]
+pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Unwritable> {
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
+}
+
+/// Something else than a regular file.
+#[derive(Debug, thiserror::Error)]
+#[error("found {0}, wanted a regular file")]
+struct NotRegular(&'static str);
+
 fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
-    let folder = path.parent().unwrap_or(path);
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!(
-                "\nhint: free space on the file system of `{folder}`, or choose another one with `--cache-dir`, `--out` or `--dest`"
-            )
-        }
-        io::ErrorKind::PermissionDenied if ["read", "list"].contains(&action) => {
-            format!("\nhint: make `{path}` readable for this user")
-        }
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            format!(
-                "\nhint: make `{folder}` writable, or choose another folder with `--cache-dir`, `--out` or `--dest`"
-            )
-        }
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists if action != "write" => {
-            "\nhint: a file stands where a folder is wanted: move it away, or choose another folder with `--cache-dir`, `--out` or `--dest`".into()
-        }
-        _ => String::new(),
+    if error.get_ref().is_some_and(|cause| cause.is::<NotRegular>()) {
+        "\nhint: move it away".to_owned()
+    } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
+        format!("\nhint: make `{path}` readable for this user")
+    } else if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) && action != "write" {
+        "\nhint: a file stands where a folder is wanted: move it away, or choose another folder".to_owned()
+    } else {
+        String::new()
     }
+}
+
+/// Whether an action needs no right to write.
+fn reads(action: &str) -> bool {
+    ["read", "list"].contains(&action)
 }
 
 impl Error {
     /// An error of `action` (an imperative, as in "read") on `path`.
     pub fn new(action: &'static str, path: impl Into<Utf8PathBuf>, source: io::Error) -> Self {
-        Self { action, path: path.into(), source }
+        let (path, kind) = (path.into(), source.kind());
+        let full = matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let denied = matches!(kind, io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied);
+        let source = if full || denied && !reads(action) {
+            io::Error::new(kind, Unwritable { path: path.clone(), full, reported: source })
+        } else {
+            source
+        };
+        Self { action, path, source }
     }
 
     /// Whether something else stands where a folder should be.
@@ -107,6 +136,53 @@ pub fn read_if_exists(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
 /// [`Error`].
 pub fn open(path: &Utf8Path) -> Result<File> {
     File::open(path).map_err(failing("open", path))
+}
+
+/// Opens a file that has to be a regular one; there may be none, where `options` allow that. A link is not followed,
+/// and nobody waits for the other end of a FIFO.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn open_regular(path: &Utf8Path, options: &mut OpenOptions) -> Result<File> {
+    let mut open = || {
+        // A device can act as soon as it is opened.
+        match path.symlink_metadata() {
+            Ok(found) => require_regular(found.file_type())?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+        require_regular(file.metadata()?.file_type())?;
+        Ok(file)
+    };
+    open().map_err(failing("open", path))
+}
+
+fn require_regular(found: std::fs::FileType) -> io::Result<()> {
+    let what = match found {
+        found if found.is_file() => return Ok(()),
+        found if found.is_dir() => "a folder",
+        found if found.is_symlink() => "a symbolic link",
+        found if found.is_fifo() => "a FIFO",
+        found if found.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular(what)))
+}
+
+/// The content of a regular file, or `None` where there is nothing.
+///
+/// # Errors
+///
+/// [`Error`], also where there is something else.
+pub fn read_regular(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
+    let mut content = Vec::new();
+    match open_regular(path, OpenOptions::new().read(true)) {
+        Err(error) if error.is_not_found() => Ok(None),
+        file => file?.read_to_end(&mut content).map(|_| Some(content)).map_err(failing("read", path)),
+    }
 }
 
 /// Makes a folder and those above it.
@@ -243,7 +319,7 @@ pub fn write_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     create_dir_all(folder)?;
     let write = || {
-        let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+        let mut file = temporary_file(folder)?;
         file.write_all(content)?;
         Ok(file)
     };
@@ -355,12 +431,22 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_gets_a_hint() {
-        let error = Error::new("write", "/d/f", io::ErrorKind::StorageFull.into());
-        assert_eq!(
-            error.to_string(),
-            "cannot write `/d/f`\nhint: free space on the file system of `/d`, or choose another one with `--cache-dir`, `--out` or `--dest`"
-        );
+    fn a_full_disk_is_found_among_the_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error(transparent)]
+        struct Outer(#[from] Error);
+        let error = |kind: io::ErrorKind, action| Outer(Error::new(action, "/d/f", io::Error::from(kind)));
+        let full = error(io::ErrorKind::StorageFull, "write");
+        assert_eq!(full.to_string(), "cannot write `/d/f`");
+        let found = unwritable(&full).unwrap();
+        assert_eq!((found.path.as_str(), found.full), ("/d/f", true));
+        assert_eq!(found.to_string(), io::Error::from(io::ErrorKind::StorageFull).to_string());
+        let denied = error(io::ErrorKind::PermissionDenied, "write");
+        assert!(!unwritable(&denied).unwrap().full);
+        let unreadable = error(io::ErrorKind::PermissionDenied, "read");
+        assert!(unwritable(&unreadable).is_none());
+        assert_eq!(unreadable.to_string(), "cannot read `/d/f`\nhint: make `/d/f` readable for this user");
+        assert!(unwritable(&error(io::ErrorKind::NotFound, "write")).is_none());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::manifest::Manifest;
 use super::verify;
 use crate::fs;
+use crate::paths;
 use crate::tarball;
 
 /// A tree that is as its manifest says.
@@ -30,7 +31,7 @@ pub enum Error {
     #[error(transparent)]
     Verify(#[from] verify::Error),
     /// It is not what its manifest says.
-    #[error("`{path}` is not what its manifest says\n  {}\nhint: run `cargo xtask build-loaders` to publish it anew", differences.join("\n  "))]
+    #[error("`{path}` is not what its manifest says\n  {}\nhint: {}", differences.join("\n  "), remedy(path))]
     Different {
         /// The tree.
         path: Utf8PathBuf,
@@ -38,7 +39,7 @@ pub enum Error {
         differences: Vec<String>,
     },
     /// The tarball cannot be unpacked.
-    #[error("cannot unpack `{path}`: {source}")]
+    #[error("cannot unpack `{path}`")]
     Unpack {
         /// The tarball.
         path: Utf8PathBuf,
@@ -48,6 +49,19 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+/// What restores the tree at `path`: that depends on how it came there.
+fn remedy(path: &Utf8Path) -> &'static str {
+    if path.is_file() {
+        "copy or download it again, or pack it anew with `cargo xtask build-loaders --archive`"
+    } else if path.join(paths::DEPLOYED).is_file() {
+        "deploy the tree there again; `--replace` replaces what somebody has changed"
+    } else if paths::Staging::of(path).journal.is_file() {
+        "run `cargo xtask build-loaders` to publish it anew"
+    } else {
+        "copy it again, or go back to the tree that it is a copy of"
+    }
 }
 
 impl CheckedTree {
@@ -65,10 +79,12 @@ impl CheckedTree {
         let (root, unpacked) = if path.is_dir() {
             (path.to_owned(), None)
         } else {
-            let failed = |source| Error::Unpack { path: path.to_owned(), source };
-            let folder = tempfile::Builder::new().prefix("tree-").tempdir_in(scratch).map_err(failed)?;
+            let folder = fs::temporary_in(scratch, "tree-")?;
             let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_default();
-            unpack(path, &root).map_err(failed)?;
+            unpack(path, &root).map_err(|error| match error.downcast::<fs::Error>() {
+                Ok(error) => Error::Fs(error),
+                Err(source) => Error::Unpack { path: path.to_owned(), source },
+            })?;
             (root, Some(folder))
         };
         // A server that runs elsewhere needs a path that is right everywhere.

@@ -35,12 +35,13 @@ impl Known {
     ///
     /// [`fs::Error`] where there is a journal that cannot be read.
     pub fn read(path: &Utf8Path) -> Result<Self, fs::Error> {
-        if !path.exists() {
-            return Ok(Self::default());
-        }
+        let file = match fs::open_regular(path, OpenOptions::new().read(true)) {
+            Err(error) if error.is_not_found() => return Ok(Self::default()),
+            file => file?,
+        };
         let failed = |error| fs::Error::new("read", path, error);
         let mut known = HashMap::new();
-        for line in BufReader::new(fs::open(path)?).split(b'\n') {
+        for line in BufReader::new(file).split(b'\n') {
             if let Ok(Line { path, identity, content }) = serde_json::from_slice(&line.map_err(failed)?) {
                 known.insert(path, (identity, content));
             }
@@ -112,8 +113,8 @@ struct Appended {
 
 impl Appended {
     fn open(path: &Utf8Path) -> Result<Self, fs::Error> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        Ok(Self { path: path.to_owned(), file: file.map_err(|error| fs::Error::new("open", path, error))? })
+        let file = fs::open_regular(path, OpenOptions::new().create(true).append(true))?;
+        Ok(Self { path: path.to_owned(), file })
     }
 
     fn add(&mut self, path: &Utf8Path, identity: Sha256Digest, content: Content) -> Result<(), fs::Error> {

@@ -1,6 +1,7 @@
 //! The tree that is deployed: what is in it, how it is published, packed and verified.
 
 pub mod checked;
+pub mod enclosing;
 mod filler;
 pub mod header;
 mod journal;

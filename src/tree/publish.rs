@@ -7,12 +7,12 @@
 use std::collections::HashSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 
+use super::enclosing::is_ours;
 use super::filler::Filler;
 use super::header;
 use super::journal::{Journal, Known};
-use super::manifest::{File, GENERATOR};
+use super::manifest::File;
 use super::verify;
 use crate::fs::{self, Lock};
 use crate::paths::{self, Staging};
@@ -99,14 +99,11 @@ impl<'a> Place<'a> {
     /// [`Error`].
     pub fn take(tree: &'a Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
         let staging = Staging::of(tree);
+        // Before there is a lock: a refusal leaves nothing behind.
+        check_place(tree)?;
         let lock = Lock::acquire(&staging.lock, progress)?.ok_or(Error::Cancelled)?;
         fs::restore(tree, &staging.previous)?;
-        if fs::is_mount_point(tree) {
-            return Err(Error::MountPoint(tree.to_owned()));
-        }
-        if tree.exists() && !is_empty(tree) && !is_ours(tree) {
-            return Err(Error::Occupied(tree.to_owned()));
-        }
+        check_place(tree)?;
         Ok(Self { tree, staging, foreign: false, _lock: lock })
     }
 
@@ -208,24 +205,15 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What every manifest of whatever version has.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Mark {
-    generator: Name,
-    #[serde(rename = "schema-version")]
-    _schema_version: u32,
-}
-
-#[derive(Deserialize)]
-struct Name {
-    name: String,
-}
-
-/// Whether the folder has a manifest that this tool wrote.
-fn is_ours(folder: &Utf8Path) -> bool {
-    let text = fs::read(&folder.join(paths::MANIFEST)).unwrap_or_default();
-    serde_json::from_slice(&text).is_ok_and(|Mark { generator, .. }| generator.name == GENERATOR)
+/// Makes sure that a tree can be published at `tree`.
+fn check_place(tree: &Utf8Path) -> Result<(), Error> {
+    if fs::is_mount_point(tree) {
+        return Err(Error::MountPoint(tree.to_owned()));
+    }
+    if tree.exists() && !is_empty(tree) && !is_ours(tree) {
+        return Err(Error::Occupied(tree.to_owned()));
+    }
+    Ok(())
 }
 
 fn is_empty(folder: &Utf8Path) -> bool {

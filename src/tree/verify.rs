@@ -108,8 +108,8 @@ pub struct Report {
     pub manifest: Manifest,
     /// All differences, sorted.
     pub differences: Vec<Difference>,
-    /// How many files of others are beside the tree's, where it was deployed to.
-    pub others: usize,
+    /// The files of others beside the tree's, where it was deployed to; sorted.
+    pub others: Vec<Utf8PathBuf>,
 }
 
 /// Verifies the tree or the tarball at `path`.
@@ -134,7 +134,7 @@ pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
     for (file, kind) in fs::walk(path)? {
         match kind {
             EntryKind::File if file == paths::DEPLOYED => {}
-            _ if known.as_ref().is_some_and(|known| !known.contains(&file)) => seen.others += 1,
+            _ if known.as_ref().is_some_and(|known| !known.contains(&file)) => seen.others.push(file),
             EntryKind::File => seen.add(&file, &fs::read(&path.join(&file))?),
             EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
         }
@@ -148,7 +148,7 @@ pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
 ///
 /// As [`verify`].
 pub fn manifest(path: &Utf8Path) -> Result<Manifest, Error> {
-    let json = fs::read_if_exists(&path.join(paths::MANIFEST))?.ok_or_else(|| Error::NoManifest(path.to_owned()))?;
+    let json = fs::read_regular(&path.join(paths::MANIFEST))?.ok_or_else(|| Error::NoManifest(path.to_owned()))?;
     Manifest::parse(&json).map_err(|reason| Error::BadManifest { path: path.to_owned(), reason })
 }
 
@@ -211,7 +211,7 @@ struct Seen {
     manifest: Option<Vec<u8>>,
     sums: Option<Vec<u8>>,
     differences: Vec<Difference>,
-    others: usize,
+    others: Vec<Utf8PathBuf>,
 }
 
 impl Seen {

@@ -8,6 +8,7 @@ mod servers;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use netboot_loaders::deploy::target::local_path;
 
 pub use self::arguments::*;
 pub use self::bench::{Bench, Measure, Sites};
@@ -42,6 +43,7 @@ pub struct Global {
         help_heading = "Global options",
         value_name = "DIR",
         env = "NETBOOT_LOADERS_CACHE_DIR",
+        value_parser = local_path,
         hide_env_values = true
     )]
     pub cache_dir: Option<Utf8PathBuf>,
@@ -84,7 +86,7 @@ Examples:
   cargo xtask build-loaders --offline --sources-from netboot-loaders-0.1.0-sources.tar.gz")]
     BundleSources {
         /// Where the bundle goes [default: dist/netboot-loaders-VERSION-sources.tar.gz]
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_parser = local_path)]
         out: Option<Utf8PathBuf>,
         #[command(flatten)]
         origins: OriginArgs,
@@ -227,4 +229,24 @@ Examples:
         /// For which shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    /// The option that names where this command writes, and the path that it was given.
+    pub fn output(&self) -> Option<(&'static str, Option<Utf8PathBuf>)> {
+        let (option, path) = match self {
+            Self::BuildLoaders(args) => ("--out", &args.out),
+            Self::BundleSources { out, .. } => ("--out", out),
+            Self::BundleBases(args) => ("--out", &args.out),
+            Self::Recipe(args) => ("--out", &args.out),
+            Self::Ignition(args) => ("--out", &args.out),
+            Self::Release(args) => ("--out", &args.out),
+            Self::BootTest(args) => ("--report", &args.report),
+            Self::Mirror { what: Mirror::FedoraCoreos { args, .. } | Mirror::Flatcar { args, .. } } => {
+                return Some(("--dest", Some(args.dest.clone())));
+            }
+            _ => return None,
+        };
+        Some((option, path.clone()))
+    }
 }

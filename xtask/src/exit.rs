@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use camino::Utf8PathBuf;
+use netboot_loaders::fs::unwritable;
 use netboot_loaders::mirror::{self, metadata, shelf, signature, transfer};
 use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
 use netboot_loaders::tree::checked;
@@ -77,6 +79,8 @@ pub struct Failure {
     pub message: String,
     /// What to do, one remedy each.
     pub hints: Vec<String>,
+    /// The path that cannot be written, and whether its file system is full.
+    pub unwritable: Option<(Utf8PathBuf, bool)>,
 }
 
 impl Failure {
@@ -84,18 +88,19 @@ impl Failure {
     pub fn new(code: u8, text: &str) -> Self {
         let (hints, message): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("hint: "));
         let hints = hints.iter().map(|line| line.trim_start_matches("hint: ").to_owned()).collect();
-        Self { code, message: message.join("\n"), hints }
+        Self { code, message: message.join("\n"), hints, unwritable: None }
     }
 
     /// A failure with `code` and the text of `error` and all its causes.
-    pub fn of(code: u8, error: &dyn Error) -> Self {
+    pub fn of(code: u8, error: &(dyn Error + 'static)) -> Self {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
             text += &format!("\n  caused by: {error}");
             cause = error.source();
         }
-        Self::new(code, &text)
+        let unwritable = unwritable(error).map(|found| (found.path.clone(), found.full));
+        Self { unwritable, ..Self::new(code, &text) }
     }
 }
 
@@ -126,6 +131,7 @@ impl From<release::Error> for Failure {
             E::Bundle(error) => bundle_code(error),
             E::Different { .. } | E::Verify(_) => DIFFERENT,
             E::Occupied { .. } | E::Fs(_) => FAILURE,
+            E::Cancelled => INTERRUPTED,
         };
         Self::of(code, &error)
     }
@@ -201,6 +207,7 @@ impl From<deploy::Error> for Failure {
             | E::ForeignManifest { .. }
             | E::Obstacle(_)
             | E::Changed(_)
+            | E::Inside(_)
             | E::Itself(_) => FAILURE,
         };
         Self::of(code, &error)
@@ -307,6 +314,7 @@ failure_from! {
     netboot_loaders::fs::Error => FAILURE,
     netboot_loaders::process::Error => FAILURE,
     netboot_loaders::source::http::BadProxy => BAD_INPUT,
+    netboot_loaders::tree::enclosing::InsideTree => FAILURE,
     serde_json::Error => FAILURE,
     xshell::Error => FAILURE,
     std::io::Error => FAILURE,

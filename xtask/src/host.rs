@@ -10,6 +10,7 @@ use netboot_loaders::paths::{Cache, Project};
 use netboot_loaders::process::find_program;
 use netboot_loaders::source::git::local_path;
 use netboot_loaders::source::http::{Http, Network, Patience, Proxy};
+use netboot_loaders::tree::enclosing::outside_trees;
 
 use crate::cli::{Global, MakeArgs, OriginArgs};
 use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, MISSING_TOOL};
@@ -44,12 +45,48 @@ impl<'u> Host<'u> {
     /// The cache, by its real path: the compiler sees through links, and must be told the same path
     /// that it sees.
     pub fn cache(&self) -> Result<Cache, Failure> {
-        let folder = match &self.cache_dir {
-            Some(folder) => absolute(folder)?,
-            None => user_cache()?,
-        };
+        let folder = self.cache_folder()?;
+        outside_trees(&folder)?;
         netboot_loaders::fs::create_dir_all(&folder)?;
         Ok(Cache::new(folder.canonicalize_utf8()?))
+    }
+
+    fn cache_folder(&self) -> Result<Utf8PathBuf, Failure> {
+        self.cache_dir.as_deref().map_or_else(user_cache, absolute)
+    }
+
+    /// Adds the remedy where a path cannot be written: it depends on what the path is for. `output` is the option of
+    /// the command that names where it writes, and what it names.
+    pub fn with_storage_hint(
+        &self,
+        mut failure: Failure,
+        output: Option<(&'static str, Option<Utf8PathBuf>)>,
+    ) -> Failure {
+        let Some((path, full)) = failure.unwritable.take() else { return failure };
+        let is_in = |folder: &Utf8Path| path.starts_with(folder);
+        let in_cache =
+            |folder: Utf8PathBuf| is_in(&folder) || folder.canonicalize_utf8().is_ok_and(|real| is_in(&real));
+        let temporary = temporary_folder().unwrap_or_default();
+        // What was asked for may lie in the folder for temporary files, too.
+        let named = output.as_ref().and_then(|(_, named)| absolute(named.as_deref()?).ok());
+        let named = named.iter().filter_map(|path| path.parent()).chain([self.project.root()]);
+        let chosen = named.filter(|folder| folder.starts_with(&temporary)).any(is_in);
+        let (folder, other) = if self.cache_folder().is_ok_and(in_cache) {
+            (path.parent(), Some("with `--cache-dir`".to_owned()))
+        } else if is_in(&temporary) && !chosen {
+            (Some(&*temporary), Some("with the variable `TMPDIR`".to_owned()))
+        } else {
+            (path.parent(), output.map(|(option, _)| format!("with `{option}`")))
+        };
+        let folder = folder.unwrap_or(&path);
+        let (remedy, place) = if full {
+            (format!("free space on the file system of `{folder}`"), "one")
+        } else {
+            (format!("make `{folder}` writable"), "folder")
+        };
+        let other = other.map_or(String::new(), |how| format!(", or choose another {place} {how}"));
+        failure.hints.insert(0, remedy + &other);
+        failure
     }
 
     /// The client for the web, through the proxy that the environment names.

@@ -16,7 +16,10 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
-    let result = host::Host::new(&cli.global, &ui).and_then(|host| commands::run(cli.command, &host));
+    let result = host::Host::new(&cli.global, &ui).and_then(|host| {
+        let output = cli.command.output();
+        commands::run(cli.command, &host).map_err(|failure| host.with_storage_hint(failure, output))
+    });
     match result {
         Ok(code) => code,
         Err(failure) => ui.fail(failure),

@@ -46,7 +46,7 @@ fn a_folder_gets_the_tree_and_verifies_as_one() {
         project.root.as_str(),
     ]);
     let ran = Ran::from(command.args(["deploy", folder.as_str()]).output().unwrap()).success();
-    let count = files(&project.tree()).len();
+    let count = files(&project.tree()).len() - 2;
     assert!(ran.stdout.starts_with(&format!("{folder} has all {count} files: {count} sent, ")), "{}", ran.stdout);
     assert!(files(&folder) == files(&project.tree()));
     let verify = || project.run(&["verify", folder.as_str()]);
@@ -54,7 +54,7 @@ fn a_folder_gets_the_tree_and_verifies_as_one() {
     // What others have beside it is their affair, and is not even read.
     std::os::unix::fs::symlink("/nowhere", folder.join("mirror")).unwrap();
     let said = verify().success().stdout;
-    assert!(said.ends_with(" manifest, and nothing is known of 1 more\n"), "{said}");
+    assert!(said.ends_with(" manifest; 1 other file is not of this tree: `mirror`\n"), "{said}");
     std::fs::remove_file(folder.join("mirror")).unwrap();
     for (path, _) in files(&folder) {
         let metadata = folder.join(&path).metadata().unwrap();
@@ -156,6 +156,18 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
         "admin@router:/tftp",
         "wanted `sftp://admin@router/tftp`; for a folder of that name, write `./admin@router:/tftp`",
     );
+    usage(
+        "SMB://nas/tftp",
+        "found the scheme `SMB`, wanted `sftp://user@host/path` or a folder: mount the share, and give its mount point",
+    );
+    let share =
+        "found the path of a share on `nas`: mount the share and give its mount point, or write `sftp://nas/tftp/a`";
+    usage(r"\\nas\tftp\a", share);
+    usage(r"\\nas/tftp\a\", share);
+    usage("//nas/tftp/a", &format!("{share}; for a folder of this machine, write `/nas/tftp/a`"));
+    for drive in [r"C:\tftp", "c:/tftp"] {
+        usage(drive, "found a path of Windows: give the path that this system has for it, as `/mnt/c/tftp`");
+    }
     usage("sftp://a:b@router/tftp", "found a password, wanted none: `ssh` uses keys, or asks for it");
     let tree = project.tree();
     for folder in [tree.clone(), tree.join("new")] {
@@ -175,4 +187,133 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
         "{error}"
     );
     assert!(!project.path("srv").exists());
+}
+
+#[test]
+fn a_share_or_an_address_does_not_become_a_folder_of_that_name() {
+    let project = Project::new();
+    let address = "found an address, wanted a path of this machine: mount a share and give its mount point; `deploy` \
+                   brings a tree to a server that speaks SFTP. A name with a colon is written `./NAME`";
+    let share =
+        "found the path of a share on `nas`: mount the share and give its mount point, or write `sftp://nas/tftp`";
+    let commands: [(&[&str], &str); 6] = [
+        (&["build-loaders", "--out"], "--out <DIR>"),
+        (&["release", "--dry-run", "--out"], "--out <DIR>"),
+        (&["recipe", "dnsmasq", "--out"], "--out <DIR>"),
+        (&["bundle-sources", "--out"], "--out <FILE>"),
+        (&["mirror", "flatcar", "--dest"], "--dest <DIR>"),
+        (&["fetch", "--cache-dir"], "--cache-dir <DIR>"),
+    ];
+    for (command, option) in commands {
+        for (value, message) in
+            [(r"\\nas\tftp", share), ("smb://nas/tftp", address), ("sftp://nas/tftp", address), ("nas:/tftp", address)]
+        {
+            let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+            run.args(["--project", project.root.as_str()]).args(command).arg(value).current_dir(&project.root);
+            let error = Ran::from(run.output().unwrap()).error(2);
+            let wanted = format!("invalid value '{value}' for '{option}': {message}\n");
+            assert!(error.starts_with(&wanted), "{error}\nwanted {wanted}");
+        }
+    }
+    for name in [r"\\nas\tftp", "smb:", "sftp:", "nas:"] {
+        assert!(!project.path(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn nothing_is_put_into_a_published_tree() {
+    let project = built();
+    project.build(&["--out", project.path("dist/other").as_str()]).success();
+    let inside = |folder: &Utf8Path, tree: &Utf8Path| {
+        format!(
+            "`{folder}` is inside the published tree or release `{tree}`, and whatever is put there breaks its verification\n\
+             hint: choose a folder outside of it\n"
+        )
+    };
+    let (tree, other) = (project.tree(), project.path("dist/other"));
+    let folder = tree.join("new/tree");
+    assert_eq!(project.build(&["--out", folder.as_str()]).error(1), inside(&folder, &tree));
+    // Through a link, too.
+    symlink(&tree, project.path("link")).unwrap();
+    let linked = project.path("link/new");
+    assert_eq!(project.build(&["--out", linked.as_str()]).error(1), inside(&linked, &tree));
+    let runs: [&[&str]; 4] = [
+        &["release", "--dry-run", "--out", folder.as_str()],
+        &["mirror", "flatcar", "--dest", folder.as_str()],
+        &["recipe", "dnsmasq", "--out", folder.as_str()],
+        &["fetch", "--offline", "--cache-dir", folder.as_str()],
+    ];
+    for run in runs {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["--project", project.root.as_str()]).args(run);
+        assert_eq!(Ran::from(command.output().unwrap()).error(1), inside(&folder, &tree), "{run:?}");
+    }
+    let folder = other.join("new");
+    assert_eq!(deploy(&project, &folder, &[]).error(1), inside(&folder, &other));
+    assert!(!tree.join("new").exists() && !folder.exists());
+    project.run(&["verify"]).success();
+    project.run(&["verify", other.as_str()]).success();
+    // Where a tree was deployed to, others have folders of their own.
+    let place = project.path("srv/tftp");
+    deploy(&project, &place, &[]).success();
+    deploy(&project, &place.join("test"), &[]).success();
+    project.run(&["verify", place.as_str()]).success();
+    // What holds trees, or the project itself, is no tree.
+    for folder in ["", "dist", "..", "vendor"] {
+        let folder = project.path(folder);
+        let error = project.build(&["--out", folder.as_str()]).error(1);
+        let occupied =
+            error.contains("` is not a tree that this tool wrote: ") || error.contains(" is a mount point, ");
+        assert!(occupied, "{error}");
+    }
+}
+
+#[test]
+fn a_spoiled_tree_gets_the_hint_that_restores_it() {
+    let project = built();
+    let (tree, copy, place) = (project.tree(), project.path("copy"), project.path("srv/tftp"));
+    deploy(&project, &place, &[]).success();
+    let tarball = project.path(&format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION")));
+    assert!(Command::new("cp").args(["-r", tree.as_str(), copy.as_str()]).status().unwrap().success());
+    for folder in [&tree, &copy, &place] {
+        std::fs::write(folder.join("ipxe.efi"), "spoiled").unwrap();
+    }
+    // A tarball of the spoiled tree.
+    let packed = Command::new("tar").args(["-C", copy.as_str(), "-czf", tarball.as_str(), "."]).status().unwrap();
+    assert!(packed.success());
+    let hints = [
+        (&tree, "run `cargo xtask build-loaders` to publish it anew"),
+        (&copy, "copy it again, or go back to the tree that it is a copy of"),
+        (&place, "deploy the tree there again; `--replace` replaces what somebody has changed"),
+        (&tarball, "copy or download it again, or pack it anew with `cargo xtask build-loaders --archive`"),
+    ];
+    for (path, hint) in hints {
+        let error = project.run(&["verify", path.as_str()]).error(8);
+        assert!(error.ends_with(&format!("\nhint: {hint}\n")), "{error}");
+        let error = deploy(&project, &project.path("nowhere"), &["--tree", path.as_str()]).error(8);
+        assert!(error.ends_with(&format!("\nhint: {hint}\n")), "{error}");
+    }
+    assert!(!project.path("nowhere").exists());
+}
+
+#[test]
+fn files_of_others_are_named_up_to_twenty() {
+    let project = built();
+    let place = project.path("srv/tftp");
+    deploy(&project, &place, &[]).success();
+    for number in 10..33 {
+        std::fs::write(place.join(format!("mine-{number}")), "").unwrap();
+    }
+    let said = project.run(&["verify", place.as_str()]).success().stdout;
+    let named: Vec<String> = (10..30).map(|number| format!("`mine-{number}`")).collect();
+    let end = format!("; 23 other files are not of this tree: {} and 3 more\n", named.join(", "));
+    assert!(said.ends_with(&end), "{said}");
+    // All count what the manifest lists.
+    let count = files(&project.tree()).len() - 2;
+    let built = project.build(&[]).success().stdout;
+    assert!(built.contains(&format!(" s: {count} files, ")), "{built}");
+    let deployed = deploy(&project, &project.path("other"), &[]).success().stdout;
+    assert!(deployed.contains(&format!(" has all {count} files: {count} sent, ")), "{deployed}");
+    let verified = project.run(&["verify"]).success().stdout;
+    assert!(verified.contains(&format!(": all {count} files are as in the manifest")), "{verified}");
 }

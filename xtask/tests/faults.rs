@@ -250,7 +250,7 @@ fn a_read_only_output_folder_is_named() {
             1,
             &format!(
                 "cannot open `{dist}/.tftp.lock`\n  caused by: Read-only file system (os error 30)\n\
-                 hint: make `{dist}` writable, or choose another folder with `--cache-dir`, `--out` or `--dest`\n"
+                 hint: make `{dist}` writable, or choose another folder with `--out`\n"
             ),
         );
     }
@@ -270,14 +270,14 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() {
     let cache = project.path("cache");
     std::fs::create_dir(&cache).unwrap();
     let room = format!(
-        "hint: free space on the file system of `{cache}/probe-XXXXXX`, or choose another one with `--cache-dir`, `--out` or `--dest`\n"
+        "hint: free space on the file system of `{cache}/probe-XXXXXX`, or choose another one with `--cache-dir`\n"
     );
     let cases = [
         (
             format!("mount -t tmpfs -o ro none {cache}"),
             format!(
                 "cannot create a folder in `{cache}/probe-`\n  caused by: Read-only file system (os error 30) at path \"{cache}/probe-XXXXXX\"\n\
-                 hint: make `{cache}` writable, or choose another folder with `--cache-dir`, `--out` or `--dest`\n"
+                 hint: make `{cache}` writable, or choose another folder with `--cache-dir`\n"
             ),
         ),
         (
@@ -317,7 +317,7 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() {
 
 #[test]
 fn a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named() {
-    let hint = "\nhint: a file stands where a folder is wanted: move it away, or choose another folder with `--cache-dir`, `--out` or `--dest`\n";
+    let hint = "\nhint: a file stands where a folder is wanted: move it away, or choose another folder\n";
     for part in ["cache", "cache/locks", "cache/blobs", "cache/toolchains", "cache/trees", "cache/bases"] {
         let project = Project::new();
         project.write(part, "a file");

@@ -16,10 +16,12 @@ use support::{Project, Ran, Test};
 const RECORD: &str = "netboot-loaders-deployed.json";
 
 fn main() -> ExitCode {
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 5] = [
         ("a_full_disk_leaves_the_set_in_use_and_the_next_run_goes_on", mirror),
         ("a_read_only_disk_leaves_what_was_deployed", read_only),
         ("a_full_disk_leaves_what_was_deployed", full),
+        ("a_full_folder_for_temporary_files_is_told_once", full_temporary),
+        ("a_read_only_cache_names_its_own_option", read_only_cache),
     ];
     support::run(&tests)
 }
@@ -56,7 +58,7 @@ fn mirror() -> Result<(), String> {
     assert!(
         ran.stderr.contains(&format!(
             "error: cannot write `{part}`\n  caused by: No space left on device (os error 28)\n\
-             hint: free space on the file system of `{folder}`, or choose another one with `--cache-dir`, `--out` or `--dest`\n"
+             hint: free space on the file system of `{folder}`, or choose another one with `--dest`\n"
         )),
         "{}",
         ran.stderr
@@ -138,5 +140,51 @@ fn full() -> Result<(), String> {
     }
     project.run(&["deploy", folder.as_str()]).success();
     assert!(files(&folder) == files(&project.tree()));
+    Ok(())
+}
+
+fn full_temporary() -> Result<(), String> {
+    namespaces()?;
+    let project = Project::new();
+    project.build(&["--archive"]).success();
+    let tarball = project.path(&format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION")));
+    let (folder, scratch) = (project.path("srv/tftp"), project.path("scratch"));
+    std::fs::create_dir(&scratch).unwrap();
+    for (command, arguments) in [
+        ("deploy", vec![folder.as_str(), "--tree", tarball.as_str()]),
+        ("verify", vec!["--against-make", tarball.as_str()]),
+    ] {
+        let script = format!("mount -t tmpfs -o size=16k none {scratch}; export TMPDIR={scratch}; exec \"$@\"");
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-rm", "sh", "-ec", &script, "sh", env!("CARGO_BIN_EXE_xtask")]);
+        unshare.args(["--project", project.root.as_str(), "--cache-dir", project.path("cache").as_str(), command]);
+        let error = Ran::from(unshare.args(arguments).output().unwrap()).error(1);
+        assert!(error.starts_with(&format!("cannot write `{scratch}/")), "{error}");
+        let hint = format!(
+            "\nhint: free space on the file system of `{scratch}`, or choose another one with the variable `TMPDIR`\n"
+        );
+        assert!(
+            error.contains("`\n  caused by: No space left on device (os error 28)") && error.ends_with(&hint),
+            "{error}"
+        );
+        assert_eq!(error.matches("No space left").count(), 1, "{error}");
+    }
+    assert!(!folder.exists());
+    Ok(())
+}
+
+fn read_only_cache() -> Result<(), String> {
+    namespaces()?;
+    let project = Project::new();
+    project.build(&[]).success();
+    let cache = project.path("cache");
+    let script = format!("mount --bind {cache} {cache}; mount -o remount,bind,ro {cache}; exec \"$@\"");
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-rm", "sh", "-ec", &script, "sh", env!("CARGO_BIN_EXE_xtask")]);
+    unshare.args(["--project", project.root.as_str(), "--cache-dir", cache.as_str()]);
+    let build = project.build_arguments(&["--out", project.path("other/tftp").as_str()]);
+    let error = Ran::from(unshare.args(build).output().unwrap()).error(1);
+    assert!(error.contains("\n  caused by: Read-only file system (os error 30)\nhint: make `"), "{error}");
+    assert!(error.ends_with(" writable, or choose another folder with `--cache-dir`\n"), "{error}");
     Ok(())
 }

@@ -117,7 +117,13 @@ fn every_server_may_read_the_tree_whatever_the_umask() {
 #[test]
 fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
     let project = Project::new();
+    // What a killed run has left is removed; only what is surely its own.
+    for name in [".partial-aB3xYz", ".partial-mine", "partial"] {
+        project.write(&format!("dist/{name}"), "left");
+    }
     let ran = project.build(&["--archive"]).success();
+    let left = [".partial-aB3xYz", ".partial-mine", "partial"].map(|name| project.path("dist").join(name).exists());
+    assert_eq!(left, [false, true, true]);
     let path = project.path(&format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION")));
     assert!(ran.stdout.contains(path.as_str()));
     let whole = std::fs::read(&path).unwrap();
@@ -183,4 +189,37 @@ fn a_cache_behind_a_link_is_the_same_cache() {
     project.write("embed-scripts/b.ipxe", "#!ipxe\nshell\n");
     let error = Ran::from(command.output().unwrap()).error(7);
     assert!(error.contains(&format!("-ffile-prefix-map={}/trees/", project.path("cache"))), "{error}");
+}
+
+#[test]
+fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
+    let project = Project::new();
+    for out in ["vendor", "embed-scripts"] {
+        project.build(&["--out", project.path(out).as_str()]).error(1);
+        assert!(!project.path(&format!(".{out}.lock")).exists());
+    }
+    std::fs::create_dir_all(project.path("new/release")).unwrap();
+    std::fs::write(project.path("new/release/mine"), "mine").unwrap();
+    project.build(&["--out", project.path("new/release").as_str()]).error(1);
+    assert_eq!(std::fs::read_dir(project.path("new")).unwrap().count(), 1);
+    let lock = project.path("dist/.tftp.lock");
+    std::fs::create_dir_all(project.path("dist")).unwrap();
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let refused = |path: &camino::Utf8Path, what: &str| {
+        format!("cannot open `{path}`\n  caused by: found {what}, wanted a regular file\nhint: move it away\n")
+    };
+    assert_eq!(project.build(&[]).error(1), refused(&lock, "a FIFO"));
+    std::fs::remove_file(&lock).unwrap();
+    symlink("/dev/null", &lock).unwrap();
+    assert_eq!(project.build(&[]).error(1), refused(&lock, "a symbolic link"));
+    std::fs::remove_file(&lock).unwrap();
+    // What stands beside the lock is opened, too.
+    let journal = project.path("dist/.tftp.journal");
+    assert!(Command::new("mkfifo").arg(&journal).status().unwrap().success());
+    assert_eq!(project.build(&[]).error(1), refused(&journal, "a FIFO"));
+    std::fs::remove_file(&journal).unwrap();
+    project.build(&[]).success();
+    std::fs::remove_file(project.tree().join("manifest.json")).unwrap();
+    assert!(Command::new("mkfifo").arg(project.tree().join("manifest.json")).status().unwrap().success());
+    assert!(project.build(&[]).error(1).contains("` is not a tree that this tool wrote: "));
 }

@@ -4,6 +4,7 @@ use crate::plural;
 use std::fmt;
 
 use super::{Plan, Step};
+use crate::paths;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,12 +37,13 @@ impl fmt::Display for Plan {
             }
         }
         let count = |step| self.count(step);
+        let (send, replace, unchanged) = (count(Step::Send), count(Step::Replace), count(Step::Unchanged));
+        let records = self.under_way().map(|planned| planned.wanted.path.as_str());
+        let records: Vec<&str> = records.filter(|path| paths::is_tree_record((*path).into())).collect();
+        let besides = if records.is_empty() { String::new() } else { format!(", besides {}", records.join(" and ")) };
         writeln!(
             f,
-            "{} to send, {} to replace, {} unchanged: {}",
-            count(Step::Send),
-            count(Step::Replace),
-            count(Step::Unchanged),
+            "{send} to send, {replace} to replace, {unchanged} unchanged{besides}: {}",
             plural::count(self.to_send(), "byte")
         )
     }

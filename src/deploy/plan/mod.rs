@@ -308,10 +308,15 @@ impl Plan {
         self.under_way().next().is_none() && paths.iter().all(|paths| paths.is_empty()) && self.record == *record
     }
 
-    /// How many files there are of which `step` is done.
+    /// The files that the manifest lists: all but the tree's own records.
+    pub fn listed(&self) -> impl Iterator<Item = &Planned> {
+        self.files.iter().filter(|planned| !paths::is_tree_record(&planned.wanted.path))
+    }
+
+    /// Number of listed files for which `step` is done.
     #[must_use]
     pub fn count(&self, step: Step) -> usize {
-        self.files.iter().filter(|planned| planned.step == step).count()
+        self.listed().filter(|planned| planned.step == step).count()
     }
 
     /// How many bytes are still to be sent.

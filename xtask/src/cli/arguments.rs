@@ -5,6 +5,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use netboot_loaders::boot_test::dhcp::Daemon;
 use netboot_loaders::choices::sites::Options;
+use netboot_loaders::deploy::target::local_path;
 use netboot_loaders::reproduce::variation::Variation;
 
 /// Where inputs may come from.
@@ -54,7 +55,7 @@ pub struct BuildLoaders {
     #[command(flatten)]
     pub choices: ChoiceArgs,
     /// Where the tree goes [default: dist/tftp]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
     /// Writes the tarball beside the tree, too
     #[arg(long)]
@@ -86,7 +87,7 @@ pub struct BundleBases {
     #[command(flatten)]
     pub choices: ChoiceArgs,
     /// Where the bundle goes [default: dist/netboot-loaders-VERSION-bases.tar.gz]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
     /// Installs missing tools first, as root or through sudo
     #[arg(long)]
@@ -167,7 +168,7 @@ pub struct Release {
     #[arg(long, value_name = "TAG")]
     pub tag: Option<String>,
     /// Where the files go [default: dist/release]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
     /// Removes files that somebody has put into the old tree
     #[arg(long)]
@@ -320,7 +321,7 @@ pub struct BootTest {
     #[arg(long)]
     pub kvm: bool,
     /// Where the report goes [default: dist/boot-test]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub report: Option<Utf8PathBuf>,
     /// Fails where a case has to be skipped
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
+use netboot_loaders::deploy::target::local_path;
 use netboot_loaders::mirror::display::Links;
 use netboot_loaders::mirror::names::{Channel, CoreosArch, FlatcarArch, Stream};
 use netboot_loaders::mirror::schedule::Scheduler;
@@ -44,7 +45,7 @@ pub enum Mirror {
 #[derive(Args)]
 pub struct MirrorArgs {
     /// The folder of this mirror
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub dest: Utf8PathBuf,
     /// How many sets are kept, the one in use among them
     #[arg(long, value_name = "N", default_value = "4")]

@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use netboot_loaders::deploy::target::local_path;
 use netboot_loaders::recipe::Kind;
 
 use super::ChoiceArgs;
@@ -14,7 +15,7 @@ pub struct Recipe {
     #[arg(value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)).try_map(|name| name.parse::<Kind>()))]
     pub kind: Option<Kind>,
     /// Writes all files of the recipe into this folder, instead of printing the configuration
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
     /// Prints what takes the configuration back, where that is more than removing a file
     #[arg(long, conflicts_with = "out", requires = "kind")]
@@ -33,7 +34,7 @@ pub struct Ignition {
     #[arg(long, value_name = "NAME", conflicts_with = "butane")]
     pub host: Option<String>,
     /// Writes the configuration into this file, instead of printing it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
     /// A file of Butane's, to be made into Ignition's by butane itself
     #[arg(long, value_name = "FILE", conflicts_with = "network")]

@@ -72,8 +72,8 @@ fn ssh(args: &Deploy, host: &Host<'_>) -> Result<Utf8PathBuf, Failure> {
 /// What was done, for people.
 fn told(outcome: &Outcome, target: &Target) -> String {
     let Outcome { plan, sent, replaced, pruned, bytes, .. } = outcome;
-    let files = plan.files.len();
-    let mut text = if sent + replaced + pruned == 0 {
+    let files = plan.listed().count();
+    let mut text = if *pruned == 0 && *bytes == 0 && plan.under_way().next().is_none() {
         format!("{target} is up to date: {} {} there\n", all(files, "file"), choose(files, "is", "are"))
     } else {
         let unchanged = files - sent - replaced;

@@ -24,14 +24,18 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
+use netboot_loaders::tree::enclosing::outside_trees;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
-use crate::host::Host;
+use crate::host::{Host, absolute};
 use crate::ui::out;
 
 /// Runs `command`, and gives the exit code of its success.
 pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
+    if let Some((_, Some(path))) = command.output() {
+        outside_trees(&absolute(&path)?)?;
+    }
     let done = match command {
         Command::BuildLoaders(args) => build_loaders::run(&args, host),
         Command::Fetch(args) => fetch::run(&args, host),

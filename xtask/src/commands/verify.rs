@@ -19,6 +19,9 @@ use crate::cli::Verify;
 use crate::exit::{BAD_INPUT, FAILURE, Failure, OTHER_BYTES, OTHER_TOOLCHAIN};
 use crate::host::Host;
 
+/// How many paths are named.
+const SHOWN: usize = 20;
+
 pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.path.as_deref())?;
     if args.against_make { against_make(args, &path, host) } else { against_manifest(path, host) }
@@ -31,15 +34,24 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
         return Err(checked::Error::Different { path, differences }.into());
     }
     let (files, others) = (report.manifest.files.len(), report.others);
-    let besides = match others {
-        0 => "nothing else is there".to_owned(),
-        _ => format!("nothing is known of {others} more"),
+    let besides = match others.len() {
+        0 => ", and nothing else is there".to_owned(),
+        1 => format!("; 1 other file is not of this tree: {}", named(&others)),
+        count => format!("; {count} other files are not of this tree: {}", named(&others)),
     };
     host.ui.result(
-        &format!("{path}: {} {} as in the manifest, and {besides}\n", all(files, "file"), choose(files, "is", "are")),
-        json!({ "path": path, "files": files, "others": others }),
+        &format!("{path}: {} {} as in the manifest{besides}\n", all(files, "file"), choose(files, "is", "are")),
+        json!({ "path": path, "files": files, "others": others.len(), "other-files": others }),
     );
     Ok(())
+}
+
+/// The first paths of a list, and how many more there are.
+fn named(paths: &[Utf8PathBuf]) -> String {
+    let shown: Vec<String> = paths.iter().take(SHOWN).map(|path| format!("`{path}`")).collect();
+    let rest = paths.len() - shown.len();
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    shown.join(", ") + &more
 }
 
 fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {

@@ -78,7 +78,7 @@ impl Ui {
 
     /// Tells a failure, and gives its exit code.
     pub fn fail(&self, failure: Failure) -> ExitCode {
-        let Failure { mut code, message, hints } = failure;
+        let Failure { mut code, message, hints, .. } = failure;
         if self.cancelled() {
             // Whatever failed, it failed because it was asked to end.
             code = INTERRUPTED;

@@ -1,0 +1,54 @@
+//! Which folders are published trees or releases, told by the mark in their manifests.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use super::manifest::GENERATOR;
+use crate::fs;
+use crate::paths;
+
+/// A path inside a published tree or a release: anything that is put there makes verifying that fail.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{path}` is inside the published tree or release `{tree}`, and whatever is put there breaks its verification\nhint: choose a folder outside of it"
+)]
+pub struct InsideTree {
+    path: Utf8PathBuf,
+    tree: Utf8PathBuf,
+}
+
+/// What every manifest of whatever version has.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Mark {
+    generator: Name,
+    #[serde(rename = "schema-version")]
+    _schema_version: u32,
+}
+
+#[derive(Deserialize)]
+struct Name {
+    name: String,
+}
+
+/// Whether the folder has a manifest that this tool wrote.
+pub(super) fn is_ours(folder: &Utf8Path) -> bool {
+    let text = fs::read_regular(&folder.join(paths::MANIFEST)).ok().flatten().unwrap_or_default();
+    serde_json::from_slice(&text).is_ok_and(|Mark { generator, .. }| generator.name == GENERATOR)
+}
+
+/// Makes sure that no folder above `path` is a published tree or a release. A folder that a tree was deployed to is
+/// none: there, files of others are expected.
+///
+/// # Errors
+///
+/// [`InsideTree`].
+pub fn outside_trees(path: &Utf8Path) -> Result<(), InsideTree> {
+    let real = |above: &Utf8Path| Some(above.canonicalize_utf8().ok()?.join(path.strip_prefix(above).ok()?));
+    let real = path.ancestors().find_map(real).unwrap_or_else(|| path.to_owned());
+    let published = |folder: &&Utf8Path| is_ours(folder) && !folder.join(paths::DEPLOYED).exists();
+    match real.ancestors().skip(1).find(published) {
+        Some(tree) => Err(InsideTree { path: path.to_owned(), tree: tree.to_owned() }),
+        None => Ok(()),
+    }
+}
