@@ -18,6 +18,7 @@ pub mod paths;
 pub mod process;
 pub mod progress;
 pub mod tarball;
+pub mod url;
 
 pub mod choices;
 pub mod source;
