@@ -25,6 +25,7 @@ use crate::stamping::{self, Stock};
 use crate::tarball;
 use crate::toolchain::{self, Toolchain, needs};
 use crate::tree::publish::{self, Place, Published};
+use crate::url::Url;
 
 /// Why there is no tree.
 #[derive(Debug, thiserror::Error)]
@@ -117,9 +118,9 @@ pub struct Origins {
     /// The network.
     pub network: Network,
     /// A git URL or path instead of the pin's, for iPXE.
-    pub ipxe_url: Option<String>,
+    pub ipxe_url: Option<Url>,
     /// A path or address instead of the pin's, for the syslinux archive.
-    pub syslinux_archive: Option<String>,
+    pub syslinux_archive: Option<Url>,
     /// A source bundle that has everything.
     pub bundle: Option<Utf8PathBuf>,
 }
@@ -175,7 +176,7 @@ impl Choices {
 
 impl Origins {
     fn ipxe(&self) -> Supply<'_> {
-        Supply { network: &self.network, given: self.ipxe_url.as_deref() }
+        Supply { network: &self.network, given: self.ipxe_url.as_ref() }
     }
 
     /// Brings what the cache lacks out of the bundle, where there is one.
@@ -186,7 +187,7 @@ impl Origins {
     }
 
     fn syslinux(&self) -> Supply<'_> {
-        Supply { network: &self.network, given: self.syslinux_archive.as_deref() }
+        Supply { network: &self.network, given: self.syslinux_archive.as_ref() }
     }
 }
 

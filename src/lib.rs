@@ -19,6 +19,7 @@ pub mod plural;
 pub mod process;
 pub mod progress;
 pub mod tarball;
+pub mod url;
 
 pub mod choices;
 pub mod source;

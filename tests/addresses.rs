@@ -45,7 +45,12 @@ fn mirror() -> Server {
         "/circle/s.zip" => answer.whole("302 Found", &["Location: /circle/t.zip"], b""),
         "/circle/t.zip" => answer.whole("302 Found", &["Location: /circle/s.zip"], b""),
         "/astray/s.zip" => answer.whole("302 Found", &["Location: ftp://127.0.0.1/s.zip"], b""),
-        other => panic!("nobody asks for `{other}`"),
+        "/local/s.zip" => answer.whole("302 Found", &["Location: file:///etc/passwd"], b""),
+        "/secret/s.zip" => answer.whole("302 Found", &["Location: ftp://me:secret@127.0.0.1/s.zip?token=secret"], b""),
+        other => match other.strip_prefix("/on/").map(|number| number.parse::<u32>().unwrap()) {
+            Some(number) => answer.whole("302 Found", &[&format!("Location: /on/{}", number + 1)], b""),
+            None => panic!("nobody asks for `{other}`"),
+        },
     })
 }
 
@@ -104,7 +109,14 @@ fn a_circle_of_redirects() {
         "cannot download `URL`: the server redirects in a circle\n\
          hint: check the address, or bring the file in with `--syslinux-archive`"
     );
-    // Once around for each redirect that the client follows, and never from the beginning again.
+    // Once around, and never from the beginning again.
+    assert_eq!(asked, ["/circle/s.zip", "/circle/t.zip"]);
+    let (error, asked) = refused("/on/0");
+    assert_eq!(
+        error,
+        "cannot download `URL`: the server redirects more than 10 times\n\
+         hint: check the address, or bring the file in with `--syslinux-archive`"
+    );
     assert_eq!(asked.len(), 11);
 }
 
@@ -122,13 +134,21 @@ fn an_address_that_is_not_of_the_web() {
         );
         scratch.assert_empty();
     }
-    let (error, asked) = refused("/astray/s.zip");
-    assert_eq!(
-        error,
-        "cannot download `URL`: found no address that can be asked, wanted one as in `https://host/path`\n\
-         hint: check the address, or bring the file in with `--syslinux-archive`"
-    );
-    assert_eq!(asked, ["/astray/s.zip"]);
+    for (path, to) in [
+        ("/astray/s.zip", "ftp://127.0.0.1/s.zip"),
+        ("/local/s.zip", "file:///etc/passwd"),
+        ("/secret/s.zip", "ftp://127.0.0.1/s.zip?..."),
+    ] {
+        let (error, asked) = refused(path);
+        assert_eq!(
+            error,
+            format!(
+                "cannot download `URL`: the server redirects to `{to}`, wanted an address with http or https\n\
+                 hint: check the address, or bring the file in with `--syslinux-archive`"
+            )
+        );
+        assert_eq!(asked, [path]);
+    }
 }
 
 #[test]

@@ -270,7 +270,7 @@ fn capped(server: &Server) -> (String, Vec<String>) {
     let scratch = Scratch::new();
     let partial = scratch.path("cache/partial");
     let listener = Listener::default();
-    let error = download(&http(), at(&server.url(PATH)), &partial, 1_000, &listener).unwrap_err();
+    let error = download(&http(), at(&server.url(PATH).into()), &partial, 1_000, &listener).unwrap_err();
     assert!(matches!(error, download::Error::TooLarge { .. }), "{error}");
     for event in listener.events.lock().unwrap().iter() {
         assert!(!matches!(event, Event::Advanced { done: 1_001.., .. }), "{event:?}");
@@ -350,7 +350,7 @@ fn a_file_of_just_the_size_of_the_cap_is_accepted() {
     });
     let scratch = Scratch::new();
     let partial = scratch.path("file");
-    download(&http(), at(&server.url(PATH)), &partial, 1_000, &Silent).unwrap();
+    download(&http(), at(&server.url(PATH).into()), &partial, 1_000, &Silent).unwrap();
     assert_eq!(std::fs::read(&partial).unwrap(), [b'x'; 1_000]);
 }
 

@@ -162,7 +162,7 @@ fn all_branches_and_tags_with_their_history() -> Completion {
     let url = server.url("/ipxe.git");
     let look = || {
         let Network::Online(http) = online() else { unreachable!() };
-        git::upstream(&scratch.cache.ipxe_history(), &url, Some(&http), &Silent).unwrap()
+        git::upstream(&scratch.cache.ipxe_history(), &url.as_str().into(), Some(&http), &Silent).unwrap()
     };
     std::fs::create_dir_all(scratch.cache.root()).unwrap();
     let object = upstream.repository.find_object(upstream.first, None).unwrap();

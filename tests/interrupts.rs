@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use netboot_loaders::paths::Cache;
 use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::source::Supply;
-use netboot_loaders::source::http::{Http, Network, Patience};
+use netboot_loaders::source::http::{Http, Network, Pace, Patience};
 use netboot_loaders::source::{ipxe, syslinux};
 
 use support::git::Upstream;
@@ -86,7 +86,7 @@ fn in_the_pause_between_two_attempts() {
     }
     let server = Server::start(|_, answer| answer.whole("503 Service Unavailable", &[], b""));
     let pause = Duration::from_secs(60);
-    let patience = Patience { connect: pause, silence: pause, attempts: 3, pause };
+    let patience = Patience { connect: pause, silence: pause, pace: Pace::default(), attempts: 3, pause };
     let network = Network::Online(Http::new(None, patience).unwrap());
     let (scratch, pin) = (Scratch::new(), pin(&[server.url("/s.zip")]));
     let started = Instant::now();

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::metadata::{Error, Reader, file_name};
+use super::metadata::{Error, MAX_STREAM, Reader, file_name};
 use super::names::{CoreosArch, Stream};
 use super::set::{Digest, Image, Part, Set, Version};
 use crate::paths::mirror::ImageNames;
+use crate::url::Url;
 
 /// Where Fedora publishes.
 const BASE: &str = "https://builds.coreos.fedoraproject.org";
@@ -21,9 +22,9 @@ pub struct Origin {
     /// The processor.
     pub arch: CoreosArch,
     /// The address of the metadata; Fedora's own otherwise.
-    pub stream_url: Option<String>,
+    pub stream_url: Option<Url>,
     /// What takes the place of the beginning of Fedora's addresses.
-    pub base_url: Option<String>,
+    pub base_url: Option<Url>,
 }
 
 impl Origin {
@@ -38,20 +39,20 @@ impl Origin {
             Some(url) => url.clone(),
             None => self.relocated(&format!("{BASE}/streams/{}.json", self.stream)),
         };
-        let text = reader.text(&url, "the metadata of a stream of Fedora CoreOS")?;
+        let text = reader.text(&url, "the metadata of a stream of Fedora CoreOS", MAX_STREAM)?;
         let raw = serde_json::from_str(&text).map_err(|error| Error::Other {
-            url: url.clone(),
+            url: url.to_string(),
             found: format!("no such metadata ({error})"),
             wanted: "the metadata of a stream of Fedora CoreOS",
         })?;
-        Checker { origin: self, url: &url }.set(raw)
+        Checker { origin: self, url: &url.to_string() }.set(raw)
     }
 
     /// `address`, one of Fedora's, where it is to be had instead. One that is somebody else's already stays.
-    fn relocated(&self, address: &str) -> String {
+    fn relocated(&self, address: &str) -> Url {
         match (&self.base_url, address.strip_prefix(BASE)) {
-            (Some(base), Some(rest)) if rest.starts_with('/') => format!("{}{rest}", base.trim_end_matches('/')),
-            _ => address.to_owned(),
+            (Some(base), Some(rest)) if rest.starts_with('/') => base.join(rest),
+            _ => address.into(),
         }
     }
 }
@@ -180,12 +181,7 @@ mod tests {
     use super::*;
 
     fn origin(base_url: Option<&str>) -> Origin {
-        Origin {
-            stream: Stream::Stable,
-            arch: CoreosArch::X86_64,
-            stream_url: None,
-            base_url: base_url.map(str::to_owned),
-        }
+        Origin { stream: Stream::Stable, arch: CoreosArch::X86_64, stream_url: None, base_url: base_url.map(Url::from) }
     }
 
     /// Metadata in the form that Fedora's has, with more in it than is asked for.
@@ -225,10 +221,10 @@ mod tests {
         let rootfs = &set.images[2];
         assert_eq!(rootfs.digest, Digest::Sha256("c".repeat(64).parse().unwrap()));
         assert_eq!(
-            Some(&rootfs.url),
-            metadata().pointer(&format!("{PXE}/rootfs/location")).and_then(Value::as_str).map(str::to_owned).as_ref()
+            Some(rootfs.url.expose()),
+            metadata().pointer(&format!("{PXE}/rootfs/location")).and_then(Value::as_str)
         );
-        assert_eq!(rootfs.signature, Some(format!("{}.sig", rootfs.url)));
+        assert_eq!(rootfs.signature, Some(format!("{}.sig", rootfs.url).into()));
     }
 
     #[test]
@@ -236,12 +232,12 @@ mod tests {
         let set = read(&origin(Some("http://nas/mirror/")), &metadata()).unwrap();
         let expected =
             "http://nas/mirror/prod/streams/stable/builds/44.1.3.1/x86_64/fedora-coreos-44.1.3.1-live-kernel.x86_64";
-        assert_eq!(set.images[0].url, expected);
-        assert_eq!(set.images[0].signature, Some(format!("{expected}.sig")));
+        assert_eq!(set.images[0].url, expected.into());
+        assert_eq!(set.images[0].signature, Some(format!("{expected}.sig").into()));
         let mut moved = metadata();
         for elsewhere in ["https://cdn/44.1.3.1-kernel", &format!("{BASE}.example.net/44.1.3.1-kernel")] {
             *moved.pointer_mut(&format!("{PXE}/kernel/location")).unwrap() = json!(elsewhere);
-            assert_eq!(read(&origin(Some("http://nas")), &moved).unwrap().images[0].url, elsewhere);
+            assert_eq!(read(&origin(Some("http://nas")), &moved).unwrap().images[0].url, elsewhere.into());
         }
     }
 

@@ -4,11 +4,12 @@
 //! All that is fetched comes out of the folder of that release. The folder `current` is only asked which one that
 //! is: what is in it is replaced file by file when there is a new release.
 
-use super::metadata::{Error, Reader};
+use super::metadata::{Error, MAX_LIST, Reader};
 use super::names::{Channel, FlatcarArch};
 use super::set::{Digest, Image, Part, Set, Version};
 use crate::digest::Sha512Digest;
 use crate::paths::mirror::ImageNames;
+use crate::url::Url;
 
 /// What of Flatcar is mirrored, and from where.
 #[derive(Debug, Clone)]
@@ -18,25 +19,26 @@ pub struct Origin {
     /// The processor.
     pub arch: FlatcarArch,
     /// What takes the place of the beginning of the publisher's addresses.
-    pub base_url: Option<String>,
+    pub base_url: Option<Url>,
 }
 
 impl Origin {
     /// The set that is current.
     pub(super) fn read(&self, reader: &Reader<'_>) -> Result<Set, Error> {
         let base = match &self.base_url {
-            Some(base) => base.trim_end_matches('/').to_owned(),
-            None => format!("https://{}.release.flatcar-linux.net", self.channel),
+            Some(base) => base.clone(),
+            None => format!("https://{}.release.flatcar-linux.net", self.channel).into(),
         };
-        let base = format!("{base}/{}-usr", self.arch);
-        let url = format!("{base}/current/version.txt");
-        let version = version(&url, &reader.text(&url, "the version of a channel of Flatcar")?)?;
+        let base = base.join(&format!("/{}-usr", self.arch));
+        let url = base.join("/current/version.txt");
+        let version = version(&url.to_string(), &reader.text(&url, "the version of a channel of Flatcar", MAX_LIST)?)?;
         let names = [Part::Kernel, Part::Initramfs].into_iter().zip(ImageNames::flatcar());
         let images = names.map(|(part, name)| {
-            let place = format!("{base}/{version}/{name}");
-            let digests = format!("{place}.DIGESTS");
-            let digest = digest(&digests, &name, &reader.text(&digests, "a list of digests")?)?;
-            Ok(Image { part, name, digest, signature: Some(format!("{place}.sig")), url: place })
+            let place = |suffix: &str| base.join(&format!("/{version}/{name}{suffix}"));
+            let digests = place(".DIGESTS");
+            let digest = digest(&digests.to_string(), &name, &reader.text(&digests, "a list of digests", MAX_LIST)?)?;
+            let (url, signature) = (place(""), Some(place(".sig")));
+            Ok(Image { part, name, url, digest, signature })
         });
         let images = images.collect::<Result<_, Error>>()?;
         Ok(Set { version, images })

@@ -8,9 +8,12 @@ use crate::fs;
 use crate::progress::Progress;
 use crate::source::download::{self, Address, download};
 use crate::source::http::Http;
+use crate::url::Url;
 
-/// The most that metadata may weigh, in bytes; a stream of Fedora CoreOS has about 300 kB.
-const MAX: u64 = 32 << 20;
+/// The most that the metadata of a stream may weigh, in bytes; one of Fedora CoreOS has about 300 kB.
+pub(super) const MAX_STREAM: u64 = 32 << 20;
+/// The most that a list of versions or digests may weigh, in bytes; one of Flatcar has about 1 kB.
+pub(super) const MAX_LIST: u64 = 1 << 20;
 
 /// What a person can do where a publisher's server does not help.
 pub(super) const REMEDY: &str = "name another server with `--base-url`";
@@ -85,13 +88,13 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The text at `url`, a `wanted` by its kind.
-    pub(super) fn text(&self, url: &str, wanted: &'static str) -> Result<String, Error> {
-        let other = |found: &str| Error::Other { url: url.to_owned(), found: found.to_owned(), wanted };
+    /// The text at `url`, a `wanted` by its kind, of at most `limit` bytes.
+    pub(super) fn text(&self, url: &Url, wanted: &'static str, limit: u64) -> Result<String, Error> {
+        let other = |found: &str| Error::Other { url: url.to_string(), found: found.to_owned(), wanted };
         // What a killed run has left is of another time, and may be of another address.
         fs::remove_dir_all(&self.folder)?;
         let file = self.folder.join("text");
-        download(self.http, Address { url, remedy: REMEDY }, &file, MAX, self.progress)?;
+        download(self.http, Address { url, remedy: REMEDY }, &file, limit, self.progress)?;
         let content = fs::read(&file)?;
         fs::remove_dir_all(&self.folder)?;
         match content.trim_ascii_start().first() {

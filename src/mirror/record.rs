@@ -60,7 +60,7 @@ pub struct RecordedFile {
     pub size: u64,
     /// What the publisher says that it is, and what it is.
     pub digest: Digest,
-    /// Where it came from.
+    /// Where it came from, as [`crate::url::Url`] shows it.
     pub url: String,
 }
 
@@ -73,7 +73,7 @@ impl Record {
             name: image.name.clone(),
             size: *size,
             digest: image.digest,
-            url: image.url.clone(),
+            url: image.url.to_string(),
         });
         Self {
             generator: GENERATOR.into(),

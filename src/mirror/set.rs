@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Sha256Digest, Sha512Digest};
 use crate::fs;
 use crate::progress::Progress;
+use crate::url::Url;
 
 /// The version of a set. It begins with a digit and has nothing but ASCII letters, digits, `.` and `-`, so it is
 /// a name for a folder, and none that means something else in a mirror.
@@ -159,11 +160,11 @@ pub struct Image {
     /// What it is called in every set.
     pub name: String,
     /// Where it is to be had.
-    pub url: String,
+    pub url: Url,
     /// What it should be.
     pub digest: Digest,
     /// Where its detached signature is to be had, if the publisher says so.
-    pub signature: Option<String>,
+    pub signature: Option<Url>,
 }
 
 /// Images that belong together.

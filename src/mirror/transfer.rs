@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::metadata::REMEDY;
 use super::record::{Identity, Record};
-use super::set::{Digest, Image, Set};
+use super::set::{Digest, Image, Part, Set};
 use super::signature::{self, Trust, keyring};
 use crate::choices::signers::Fingerprint;
 use crate::fs;
@@ -17,11 +17,22 @@ use crate::paths::MirrorPaths;
 use crate::progress::Progress;
 use crate::source::download::{self, Address, download};
 use crate::source::http::Http;
+use crate::url::Url;
 
-/// The most that an image may weigh, in bytes; the largest of Fedora CoreOS has about 1 GB.
-const MAX_IMAGE: u64 = 8 << 30;
-/// The most that a signature or a file of keys may weigh, in bytes.
-const MAX_SIGNATURE: u64 = 4 << 20;
+/// The most that a file of keys may weigh, in bytes; Fedora's has 30 kB.
+const MAX_KEYS: u64 = 4 << 20;
+/// The most that a signature may weigh, in bytes; one has about 1 kB.
+const MAX_SIGNATURE: u64 = 64 << 10;
+
+/// The most that an image may weigh, in bytes: publishers do not say how large theirs are. The kernels have about
+/// 20 MB (Flatcar's has more in it), the largest initramfs 500 MB, the largest rootfs 1 GB.
+fn max_image(part: Part) -> u64 {
+    match part {
+        Part::Kernel => 256 << 20,
+        Part::Initramfs => 2 << 30,
+        Part::Rootfs => 4 << 30,
+    }
+}
 
 /// Why a set could not be brought in; the sets that are there are as they were.
 #[derive(Debug, thiserror::Error)]
@@ -108,14 +119,14 @@ impl Transfer<'_> {
             return Ok(size);
         }
         let part = folder.join(format!("{}.part", image.name));
-        self.download(&image.url, &part, MAX_IMAGE)?;
+        self.download(&image.url, &part, max_image(image.part))?;
         let (found, size) = image.digest.same_of(&part, self.progress)?;
         if found != image.digest {
             let page = is_page(&part)?;
             // No later attempt can make use of it.
             fs::remove_file(&part)?;
             let (found, wanted) = (Box::new(found), Box::new(image.digest));
-            return Err(Error::Mismatch { url: image.url.clone(), found, page, wanted });
+            return Err(Error::Mismatch { url: image.url.to_string(), found, page, wanted });
         }
         fs::set_mode(&part, 0o644)?;
         fs::rename(&part, &file)?;
@@ -131,7 +142,7 @@ impl Transfer<'_> {
         Ok((found == image.digest).then_some(size))
     }
 
-    fn download(&self, url: &str, file: &Utf8Path, limit: u64) -> Result<(), Error> {
+    fn download(&self, url: &Url, file: &Utf8Path, limit: u64) -> Result<(), Error> {
         Ok(download(self.http, Address { url, remedy: REMEDY }, file, limit, self.progress)?)
     }
 
@@ -140,7 +151,7 @@ impl Transfer<'_> {
         let keyring = self.keyring(trust)?;
         let mut signers = Vec::new();
         for image in &set.images {
-            let url = image.signature.as_ref().ok_or_else(|| signature::Error::None(image.url.clone()))?;
+            let url = image.signature.as_ref().ok_or_else(|| signature::Error::None(image.url.to_string()))?;
             let signature = folder.join(signature_of(&image.name));
             fs::remove_file(&signature)?;
             self.download(url, &signature, MAX_SIGNATURE)?;
@@ -163,8 +174,9 @@ impl Transfer<'_> {
             Some(file) => (file.to_string(), fs::read(file)?),
             None => {
                 let file = folder.join("download");
-                self.download(&trust.pin.keys, &file, MAX_SIGNATURE)?;
-                (trust.pin.keys.clone(), fs::read(&file)?)
+                let url = Url::from(trust.pin.keys.as_str());
+                self.download(&url, &file, MAX_KEYS)?;
+                (url.to_string(), fs::read(&file)?)
             }
         };
         let keys = keyring(&content).ok_or(signature::Error::NoKeys { place })?;

@@ -10,9 +10,14 @@ use crate::source::download::{self, Address, download};
 use crate::source::http::Network;
 use crate::tree::checked::{self, CheckedTree};
 use crate::tree::manifest::Manifest;
+use crate::url::Url;
 
-/// The largest release that is downloaded, in bytes.
-const MAX_RELEASE: u64 = 4 << 30;
+/// The most that a tree weighs besides its loaders, in bytes: manifest, lists of what is linked, syslinux files.
+const MAX_REST: u64 = 64 << 20;
+/// The most that a file of a tree weighs, in bytes; the largest loaders have about 1 MB.
+const MAX_FILE: u64 = 4 << 20;
+/// The most that a manifest weighs, in bytes; that of 1,000 sites has about 1 MB.
+const MAX_MANIFEST: u64 = 32 << 20;
 
 /// A published release.
 #[derive(Debug)]
@@ -54,33 +59,43 @@ pub enum Error {
 }
 
 impl Published {
-    /// Opens the release `name`, a path or an address; what it takes is written below `scratch`.
+    /// Opens the release `place`, a path or an address, of a tree with about `files` files; what it takes is written
+    /// below `scratch`.
     ///
     /// # Errors
     ///
     /// [`Error`].
-    pub fn open(name: &str, network: &Network, scratch: &Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
-        let path = if name.starts_with("http://") || name.starts_with("https://") {
-            let Network::Online(http) = network else { return Err(Error::Offline(name.to_owned())) };
+    pub fn open(
+        place: &Url,
+        files: usize,
+        network: &Network,
+        scratch: &Utf8Path,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let name = place.to_string();
+        let path = if place.expose().starts_with("http://") || place.expose().starts_with("https://") {
+            let Network::Online(http) = network else { return Err(Error::Offline(name)) };
             let file = scratch.join("published");
-            let address = Address { url: name, remedy: "download the release by other means, and give the file" };
-            download(http, address, &file, MAX_RELEASE, progress)?;
+            let address = Address { url: place, remedy: "download the release by other means, and give the file" };
+            let is_manifest = name.split('?').next().map(Utf8Path::new).and_then(Utf8Path::extension) == Some("json");
+            let limit = if is_manifest { MAX_MANIFEST } else { MAX_REST + MAX_FILE * files as u64 };
+            download(http, address, &file, limit, progress)?;
             file
         } else {
-            Utf8PathBuf::from(name)
+            Utf8PathBuf::from(place.expose())
         };
         if !path.exists() {
-            return Err(Error::NotThere(name.to_owned()));
+            return Err(Error::NotThere(name));
         }
         let mut first = [0];
         let length = if path.is_file() { fs::open(&path)?.read(&mut first).unwrap_or(0) } else { 0 };
         if first[..length] == *b"{" {
             let manifest = Manifest::parse(&fs::read(&path)?)
-                .map_err(|reason| Error::NotAManifest { name: name.to_owned(), reason })?;
-            return Ok(Self { name: name.to_owned(), manifest, tree: None });
+                .map_err(|reason| Error::NotAManifest { name: name.clone(), reason })?;
+            return Ok(Self { name, manifest, tree: None });
         }
         let tree = CheckedTree::open(&path, scratch)?;
-        Ok(Self { name: name.to_owned(), manifest: tree.manifest.clone(), tree: Some(tree) })
+        Ok(Self { name, manifest: tree.manifest.clone(), tree: Some(tree) })
     }
 
     /// The file at `path` in the tree, where the files are there.

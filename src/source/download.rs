@@ -11,12 +11,13 @@ use ureq::http::StatusCode;
 use super::http::{self, Http, Response};
 use crate::fs;
 use crate::progress::{Kind, Progress, Task, pause};
+use crate::url::Url;
 
 /// Where a file is downloaded from.
 #[derive(Debug, Clone, Copy)]
 pub struct Address<'a> {
     /// Its address.
-    pub url: &'a str,
+    pub url: &'a Url,
     /// What a person can do where the address does not help, as in "bring the file in with `--option`".
     pub remedy: &'static str,
 }
@@ -44,34 +45,27 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
-    /// It is no address of the web.
-    #[error(
-        "cannot download `{url}`: found no address that can be asked, wanted one as in `https://host/path`\nhint: check the address, or {remedy}"
-    )]
-    Address {
+    /// No answer can be had from there.
+    #[error("cannot download `{url}`: {cause}\nhint: {}, or {remedy}", cause.hint().unwrap_or_else(|| "check the address".into()))]
+    Refused {
         /// The address.
         url: String,
-        /// As in [`Address`].
-        remedy: &'static str,
-    },
-    /// The server sends its visitors in a circle.
-    #[error("cannot download `{url}`: the server redirects in a circle\nhint: check the address, or {remedy}")]
-    Redirects {
-        /// The address.
-        url: String,
+        /// Why.
+        cause: http::Error,
         /// As in [`Address`].
         remedy: &'static str,
     },
     /// The connection failed, again and again.
     #[error(
-        "cannot download `{url}`: {reason}, after {}\nhint: run the command again to resume, or {remedy}",
-        count(*attempts, "attempt")
+        "cannot download `{url}`: {reason}, after {}\nhint: {}, or {remedy}",
+        count(*attempts, "attempt"),
+        reason.hint().unwrap_or_else(|| "run the command again to resume".into())
     )]
     Connection {
         /// The address.
         url: String,
         /// What went wrong last.
-        reason: String,
+        reason: http::Error,
         /// How often it was tried.
         attempts: u32,
         /// As in [`Address`].
@@ -91,7 +85,13 @@ pub enum Error {
 /// What one attempt came to, where it did not succeed.
 enum Attempt {
     Final(Error),
-    Passing(String),
+    Passing(http::Error),
+}
+
+impl Attempt {
+    fn passing(reason: impl Into<String>) -> Self {
+        Self::Passing(http::Error::Connection(reason.into()))
+    }
 }
 
 impl From<fs::Error> for Attempt {
@@ -115,20 +115,20 @@ pub fn download(
 ) -> Result<(), Error> {
     let Address { url, remedy } = address;
     fs::create_dir_all(partial.parent().unwrap_or(Utf8Path::new(".")))?;
-    let mut task = Task::start(progress, Kind::Download, url, None);
-    let mut reason = String::new();
+    let mut task = Task::start(progress, Kind::Download, url.to_string(), None);
+    let mut reason = http::Error::Connection(String::new());
     for attempt in 0..http.patience.attempts {
         if attempt > 0 {
             pause(http.patience.pause * 2_u32.pow(attempt - 1), progress);
         }
         if progress.cancelled() {
-            return Err(Error::Cancelled { url: url.into() });
+            return Err(Error::Cancelled { url: url.to_string() });
         }
         let result = http.interruptible(progress, || attempt_once(http, address, partial, limit, &mut task));
         match result {
             // Even a success is none then: where a server does not tell the length, breaking the
             // connection off looks like the end of the file.
-            _ if progress.cancelled() => return Err(Error::Cancelled { url: url.into() }),
+            _ if progress.cancelled() => return Err(Error::Cancelled { url: url.to_string() }),
             Ok(bytes) => {
                 fs::remove_file(&validator_file(partial))?;
                 task.finish(count(bytes, "byte"));
@@ -143,7 +143,7 @@ pub fn download(
             Err(Attempt::Passing(why)) => reason = why,
         }
     }
-    Err(Error::Connection { url: url.into(), reason, attempts: http.patience.attempts, remedy })
+    Err(Error::Connection { url: url.to_string(), reason, attempts: http.patience.attempts, remedy })
 }
 
 fn attempt_once(
@@ -159,14 +159,14 @@ fn attempt_once(
         Some((length, validator)) => vec![("Range", format!("bytes={length}-")), ("If-Range", validator.clone())],
         None => Vec::new(),
     };
-    let response = http.get(url, &headers).map_err(|error| classify(address, &error))?;
-    let too_large = || Attempt::Final(Error::TooLarge { url: url.into(), limit });
+    let (response, _) = http.get(url, &headers).map_err(|error| classify(address, error))?;
+    let too_large = || Attempt::Final(Error::TooLarge { url: url.to_string(), limit });
     let (mut file, start) = open(&response, address, partial, have.map(|(length, _)| length))?;
     let total = response.body().content_length().map(|rest| start.saturating_add(rest));
     if total.is_some_and(|total| total > limit) {
         return Err(too_large());
     }
-    let mut reader = response.into_body().into_reader();
+    let mut reader = http.body(response);
     let mut done = start;
     task.set(done, total);
     let mut buffer = vec![0; 1 << 16];
@@ -176,7 +176,7 @@ fn attempt_once(
             Ok(count) => count,
             Err(error) => {
                 let reason = http::reason(&error.into());
-                return Err(Attempt::Passing(format!("the transfer stopped after {} ({reason})", count(done, "byte"))));
+                return Err(Attempt::passing(format!("the transfer stopped after {} ({reason})", count(done, "byte"))));
             }
         };
         done += count as u64;
@@ -204,7 +204,7 @@ fn open(
         }
         (StatusCode::PARTIAL_CONTENT, Some(_)) => {
             forget(partial)?;
-            Err(Attempt::Passing("the server sent another part of the file than it was asked for".into()))
+            Err(Attempt::passing("the server sent another part of the file than it was asked for"))
         }
         (StatusCode::OK, _) => {
             fs::remove_file(&validator_file(partial))?;
@@ -216,21 +216,20 @@ fn open(
         }
         (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
             forget(partial)?;
-            Err(Attempt::Passing("the server does not have the rest of the file".into()))
+            Err(Attempt::passing("the server does not have the rest of the file"))
         }
         (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            Err(Attempt::Passing(format!("found status {status}")))
+            Err(Attempt::passing(format!("found status {status}")))
         }
-        (status, _) => Err(Attempt::Final(Error::Status { url: url.into(), status, remedy })),
+        (status, _) => Err(Attempt::Final(Error::Status { url: url.to_string(), status, remedy })),
     }
 }
 
-fn classify(Address { url, remedy }: Address<'_>, error: &ureq::Error) -> Attempt {
-    match error {
-        ureq::Error::TooManyRedirects => Attempt::Final(Error::Redirects { url: url.into(), remedy }),
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Attempt::Final(Error::Address { url: url.into(), remedy }),
-        other => Attempt::Passing(http::reason(other)),
+fn classify(Address { url, remedy }: Address<'_>, error: http::Error) -> Attempt {
+    if error.passes() {
+        return Attempt::Passing(error);
     }
+    Attempt::Final(Error::Refused { url: url.to_string(), cause: error, remedy })
 }
 
 fn validator_file(partial: &Utf8Path) -> Utf8PathBuf {

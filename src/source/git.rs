@@ -1,31 +1,33 @@
 //! The bare git cache: brings a commit in from any git URL or local path; and the one way to look
 //! at a repository with its history.
 
-use crate::plural::choose;
+use std::cell::Cell;
 use std::io::Write;
 
 use camino::Utf8Path;
-use git2::{AutotagOption, FetchOptions, Oid, Remote, RemoteCallbacks, Repository};
+use git2::{AutotagOption, FetchOptions, Oid, Remote, RemoteCallbacks, RemoteUpdateFlags, Repository};
+use serde::{Deserialize, Serialize};
 
-use super::http::Http;
+use super::git_helper::{self, Job};
+use super::http::{self, Http};
 use super::transport::{prepare, with_http};
 use crate::choices::pins::IpxePin;
 use crate::digest::{CommitId, Sha256Digest};
 use crate::fs;
+use crate::plural::choose;
 use crate::progress::{Kind, Progress, Task};
+use crate::url::Url;
 
 /// Why a commit cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The remote cannot be reached or does not speak git.
-    #[error(
-        "cannot fetch from `{url}`: {reason}\nhint: check the address, or give a mirror or a local clone with `--ipxe-url`"
-    )]
+    #[error("cannot fetch from `{url}`: {}\nhint: {}, or give a mirror or a local clone with `--ipxe-url`", failure.reason, failure.check())]
     Fetch {
         /// The remote.
         url: String,
         /// What went wrong.
-        reason: String,
+        failure: Failure,
     },
     /// The remote has no such commit.
     #[error(
@@ -57,12 +59,54 @@ pub enum Error {
 }
 
 fn cache_remedy(path: &str, reason: &str) -> String {
-    if reason.contains("No space left on device") {
+    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if says(&["No space left on device", "Disk quota exceeded"]) {
         format!("free space on the file system of `{path}`, or choose another one with `--cache-dir`")
+    } else if says(&["Permission denied", "Read-only file system"]) {
+        format!("let this user write below `{path}`, or choose another folder with `--cache-dir`")
     } else {
         "delete that folder; it is fetched anew".into()
     }
 }
+
+/// Why a fetch failed, in words that can go from one process to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What went wrong.
+    pub reason: String,
+    /// What a person should check, where that is not the address.
+    pub check: Option<String>,
+    /// Whether it is the cache's fault, not the server's.
+    pub is_of_cache: bool,
+}
+
+impl Failure {
+    fn check(&self) -> &str {
+        self.check.as_deref().unwrap_or("check the address")
+    }
+
+    /// What libgit2 says, and why there was no answer, where that is known.
+    pub(super) fn new(error: &git2::Error, cause: Option<http::Error>) -> Self {
+        if let Some(cause) = cause {
+            return Self { reason: cause.to_string(), check: cause.hint(), is_of_cache: false };
+        }
+        Self::from(error.message().to_owned())
+    }
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        // libgit2 adds the words of the system's error to its own, as in "cannot extend packfile 'x': No space left".
+        const OF_FILES: [&str; 4] =
+            ["No space left on device", "Disk quota exceeded", "Permission denied", "Read-only file system"];
+        let is_of_cache = OF_FILES.iter().any(|words| reason.contains(words));
+        let reason = if reason.eq_ignore_ascii_case("out of memory") { TOO_MUCH_MEMORY.into() } else { reason };
+        Self { reason, check: None, is_of_cache }
+    }
+}
+
+/// What is said of a server that makes libgit2 take too much memory.
+pub(super) const TOO_MUCH_MEMORY: &str = "what the server sends takes more than 192 MiB of memory";
 
 /// Opens the bare repository at `path`, which is made when there is none.
 ///
@@ -101,40 +145,50 @@ pub fn has(repository: &Repository, commit: &CommitId) -> bool {
 /// [`Error::Cancelled`].
 pub fn fetch(
     repository: &Repository,
-    url: &str,
+    url: &Url,
     http: Option<&Http>,
     pin: &IpxePin,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let commit = &pin.commit;
     refuse_ssh(url)?;
-    let mut task = Task::start(progress, Kind::Clone, url, None);
-    let fetched = match local_path(url) {
-        Some(path) => copy(repository, path, commit, &mut task),
-        None => Fetcher { repository, url, http, progress }.fetch(pin, &mut task),
+    let mut task = Task::start(progress, Kind::Clone, url.to_string(), None);
+    let fetched = match (local_path(url.expose()), http) {
+        (Some(path), _) => copy(repository, path, commit, &mut task).map_err(|error| Failure::new(&error, None)),
+        (None, None) => Err(Failure::from("there is no network".to_owned())),
+        (None, Some(http)) => {
+            let wanted = Wanted::Pin { commit: *commit, git_ref: pin.git_ref.clone() };
+            Fetcher { repository, url, http, progress }.ask(&wanted, &mut task).map(drop)
+        }
     };
     if has(repository, commit) {
         task.finish(format!("commit {commit}"));
         return Ok(());
     }
     Err(match fetched {
-        Err(error) => failed(url, &error, progress),
-        Ok(()) => Error::NoCommit { url: url.into(), commit: *commit },
+        Err(failure) => failed(repository, url, failure, progress),
+        Ok(()) => Error::NoCommit { url: url.to_string(), commit: *commit },
     })
 }
 
-fn refuse_ssh(url: &str) -> Result<(), Error> {
-    if url.starts_with("ssh://") || (local_path(url).is_none() && !url.contains("://")) {
-        return Err(Error::Fetch { url: url.into(), reason: "ssh is not spoken here".into() });
+fn refuse_ssh(url: &Url) -> Result<(), Error> {
+    let text = url.expose();
+    if text.starts_with("ssh://") || (local_path(text).is_none() && !text.contains("://")) {
+        let failure = Failure::from("ssh is not spoken here".to_owned());
+        return Err(Error::Fetch { url: url.to_string(), failure });
     }
     Ok(())
 }
 
-fn failed(url: &str, error: &git2::Error, progress: &dyn Progress) -> Error {
+fn failed(repository: &Repository, url: &Url, failure: Failure, progress: &dyn Progress) -> Error {
     if progress.cancelled() {
-        return Error::Cancelled { url: url.into() };
+        return Error::Cancelled { url: url.to_string() };
     }
-    Error::Fetch { url: url.into(), reason: error.message().to_owned() }
+    if failure.is_of_cache {
+        let path = repository.path().to_string_lossy().trim_end_matches('/').to_owned();
+        return Error::Cache { path, reason: failure.reason };
+    }
+    Error::Fetch { url: url.to_string(), failure }
 }
 
 /// Full names of branches and tags, sorted, and what they lead to: a commit, or a tag that leads to one.
@@ -159,20 +213,30 @@ pub struct Upstream {
 /// As [`fetch`].
 pub fn upstream(
     scratch: &Utf8Path,
-    url: &str,
+    url: &Url,
     http: Option<&Http>,
     progress: &dyn Progress,
 ) -> Result<Upstream, Error> {
     refuse_ssh(url)?;
     prepare();
-    if let Some(path) = local_path(url) {
-        return open_local(path).map_err(|error| failed(url, &error, progress));
+    if let Some(path) = local_path(url.expose()) {
+        return open_local(path).map_err(|error| {
+            let failure = Failure::new(&error, None);
+            Error::Fetch { url: url.to_string(), failure }
+        });
     }
     let repository = open(scratch)?;
-    let mut task = Task::start(progress, Kind::Clone, url, None);
-    let own = format!("refs/mirror/{}/", Sha256Digest::of(url.as_bytes()).short());
-    let fetched = Fetcher { repository: &repository, url, http, progress }.fetch_all(&own, &mut task);
-    let (refs, head) = fetched.map_err(|error| failed(url, &error, progress))?;
+    let mut task = Task::start(progress, Kind::Clone, url.to_string(), None);
+    let own = format!("refs/mirror/{}/", Sha256Digest::of(url.expose().as_bytes()).short());
+    let fetched = match http {
+        Some(http) => {
+            let fetcher = Fetcher { repository: &repository, url, http, progress };
+            fetcher.ask(&Wanted::All { own: own.clone() }, &mut task)
+        }
+        None => Err(Failure::from("there is no network".to_owned())),
+    };
+    let head = fetched.map_err(|failure| failed(&repository, url, failure, progress))?;
+    let refs = branches_and_tags(&repository, &own).map_err(|error| cache_error(scratch, &error))?;
     task.finish(format!("{} {}", refs.len(), choose(refs.len(), "branch or tag", "branches and tags")));
     Ok(Upstream { repository, refs, head })
 }
@@ -252,19 +316,49 @@ pub(super) fn keep(repository: &Repository, commit: &CommitId) -> Result<(), git
 /// The depth that asks for all that earlier fetches left out; libgit2's `GIT_FETCH_DEPTH_UNSHALLOW`.
 const UNSHALLOW: i32 = i32::MAX;
 
+/// What is to be fetched from a server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Wanted {
+    /// A commit, and the ref that leads to it.
+    Pin { commit: CommitId, git_ref: String },
+    /// All branches and tags with their history, kept below `own`.
+    All { own: String },
+}
+
 /// A fetch from a server.
-struct Fetcher<'a> {
-    repository: &'a Repository,
-    url: &'a str,
-    http: Option<&'a Http>,
-    progress: &'a dyn Progress,
+pub(super) struct Fetcher<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) url: &'a Url,
+    pub(super) http: &'a Http,
+    pub(super) progress: &'a dyn Progress,
 }
 
 impl Fetcher<'_> {
+    /// Fetches what is wanted: in a process of its own, where the client names one, which has less memory and can be
+    /// ended at any moment. Gives the default branch, where all is wanted.
+    fn ask(&self, wanted: &Wanted, task: &mut Task<'_>) -> Result<Option<String>, Failure> {
+        match &self.http.git_helper {
+            Some(program) => {
+                let job = Job::new(self.repository, self.url, self.http, wanted);
+                git_helper::ask(program, &job, task, self.progress)
+            }
+            None => self.fetch(wanted, task),
+        }
+    }
+
+    /// Fetches what is wanted in this process.
+    pub(super) fn fetch(&self, wanted: &Wanted, task: &mut Task<'_>) -> Result<Option<String>, Failure> {
+        let work = || match wanted {
+            Wanted::Pin { commit, git_ref } => self.fetch_pin(commit, git_ref, task).map(|()| None),
+            Wanted::All { own } => self.fetch_all(own, task),
+        };
+        let (fetched, cause) = with_http(self.http, self.progress, work);
+        fetched.map_err(|error| Failure::new(&error, cause))
+    }
+
     /// Fetches the commit first by its own name and without history; where the server does not give
     /// commits by name, by the ref that leads to it; then with all branches and tags.
-    fn fetch(&self, pin: &IpxePin, task: &mut Task<'_>) -> Result<(), git2::Error> {
-        let (commit, git_ref) = (&pin.commit, &pin.git_ref);
+    fn fetch_pin(&self, commit: &CommitId, git_ref: &str, task: &mut Task<'_>) -> Result<(), git2::Error> {
         let attempts = [
             (vec![format!("+{commit}:refs/pins/{commit}")], true),
             (vec![format!("+{git_ref}:refs/mirror/pinned")], true),
@@ -287,31 +381,56 @@ impl Fetcher<'_> {
     }
 
     /// Fetches all branches and tags with their history, and keeps them below `own`, where those go
-    /// that the server has no more. Gives where they lead, and the default branch.
-    fn fetch_all(&self, own: &str, task: &mut Task<'_>) -> Result<(Refs, Option<String>), git2::Error> {
+    /// that the server has no more. Gives the default branch.
+    fn fetch_all(&self, own: &str, task: &mut Task<'_>) -> Result<Option<String>, git2::Error> {
         let refspecs = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:{own}{kind}/*"));
         let mut remote = self.fetch_once(&refspecs, 0, task)?;
         remote.prune(None)?;
-        let head = remote.default_branch().ok().and_then(|name| name.as_str().ok().map(str::to_owned));
-        Ok((branches_and_tags(self.repository, own)?, head))
+        Ok(remote.default_branch().ok().and_then(|name| name.as_str().ok().map(str::to_owned)))
     }
 
     fn fetch_once(&self, refspecs: &[String], depth: i32, task: &mut Task<'_>) -> Result<Remote<'_>, git2::Error> {
-        let mut once = || {
-            let mut callbacks = RemoteCallbacks::new();
-            callbacks.transfer_progress(|stats| {
-                task.set(stats.received_objects() as u64, Some(stats.total_objects() as u64));
-                !self.progress.cancelled()
-            });
-            let mut options = FetchOptions::new();
-            options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
-            let mut remote = self.repository.remote_anonymous(self.url)?;
-            remote.fetch(refspecs, Some(&mut options), None)?;
-            Ok(remote)
-        };
-        match self.http {
-            Some(http) => with_http(http, || http.interruptible(self.progress, &mut once)),
-            None => once(),
+        let mut callbacks = RemoteCallbacks::new();
+        let too_many = Cell::new(false);
+        callbacks.transfer_progress(|stats| {
+            task.set(stats.received_objects() as u64, Some(stats.total_objects() as u64));
+            too_many.set(stats.total_objects() > MAX_OBJECTS);
+            !too_many.get() && !self.progress.cancelled()
+        });
+        let mut options = FetchOptions::new();
+        options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
+        let mut remote = self.repository.remote_anonymous(self.url.expose())?;
+        let downloaded = remote.download(refspecs, Some(&mut options));
+        if too_many.get() {
+            return Err(git2::Error::from_str(&format!("the server sends more than {MAX_OBJECTS} objects")));
         }
+        downloaded?;
+        check_sizes(self.repository)?;
+        remote.update_tips(None, RemoteUpdateFlags::empty(), AutotagOption::None, None)?;
+        Ok(remote)
+    }
+}
+
+/// The most objects that a server may send; iPXE has 85,000 with its whole history.
+const MAX_OBJECTS: usize = 500_000;
+/// The most bytes that an object may have; the largest of iPXE has 3 MB.
+const MAX_OBJECT: usize = 32 << 20;
+
+/// Refuses objects of a size that no honest source has, before a ref leads to one: whoever looks at one has all of
+/// it in memory, however small the pack is.
+fn check_sizes(repository: &Repository) -> Result<(), git2::Error> {
+    let odb = repository.odb()?;
+    let mut found = Ok((Oid::ZERO_SHA1, 0));
+    let walked = odb.foreach(|oid| {
+        found = odb.read_header(*oid).map(|(size, _)| (*oid, size));
+        let fine = matches!(found, Ok((_, ..=MAX_OBJECT)));
+        fine
+    });
+    match found {
+        Ok((oid, size)) if size > MAX_OBJECT => {
+            Err(git2::Error::from_str(&format!("the object {oid} has {size} bytes, wanted at most {MAX_OBJECT}")))
+        }
+        Err(error) => Err(error),
+        Ok(_) => walked,
     }
 }

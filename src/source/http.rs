@@ -1,36 +1,61 @@
 //! The HTTP client: the only TLS stack, for downloads and for git alike.
+//!
+//! Redirects, passwords in addresses, the choice of a proxy and the least speed of a server are its business alone.
 
-use std::io;
+use std::io::{self, Read};
+use std::net::ToSocketAddrs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 use ureq::Timeout;
-
+use ureq::http::header::{AUTHORIZATION, LOCATION};
+use ureq::http::{Request, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 
+pub use super::proxy::{NoProxy, Proxy};
+use crate::process::Command;
 use crate::progress::Progress;
+use crate::url::Url;
 
-/// A proxy, as the environment of the caller names it.
-#[derive(Debug, Clone)]
-pub struct Proxy {
-    /// As in `http://user:password@proxy:3128`.
-    pub url: String,
-    /// Hosts to reach without it: names separated by commas.
-    pub except: String,
-}
+/// How many redirects are followed, one after the other.
+const MAX_REDIRECTS: usize = 10;
+/// The largest head of an answer, in bytes.
+const MAX_HEAD: usize = 64 << 10;
 
 /// How patient the client is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Patience {
     /// How long to wait for a connection.
     pub connect: Duration,
     /// How long a server may say nothing in the middle of an answer.
     pub silence: Duration,
+    /// The least speed of a server.
+    pub pace: Pace,
     /// How often a download is tried.
     pub attempts: u32,
     /// The pause before the second attempt; each later one is twice as long.
     pub pause: Duration,
+}
+
+/// A least speed: so many bytes in each span of waiting for them.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Pace {
+    /// Bytes.
+    pub bytes: u64,
+    /// The span over which they are counted; the head of an answer may take as long.
+    pub span: Duration,
+}
+
+impl Default for Pace {
+    /// 1 kB a second over a minute.
+    fn default() -> Self {
+        Self { bytes: 60_000, span: Duration::from_secs(60) }
+    }
 }
 
 impl Default for Patience {
@@ -38,18 +63,53 @@ impl Default for Patience {
         Self {
             connect: Duration::from_secs(20),
             silence: Duration::from_secs(30),
+            pace: Pace::default(),
             attempts: 5,
             pause: Duration::from_secs(1),
         }
     }
 }
 
+/// Reads no slower than at a pace. Only the time that reading takes counts.
+pub(super) struct Paced<R> {
+    inner: R,
+    pace: Pace,
+    bytes: u64,
+    waited: Duration,
+}
+
+impl<R> Paced<R> {
+    pub(super) fn new(inner: R, pace: Pace) -> Self {
+        Self { inner, pace, bytes: 0, waited: Duration::ZERO }
+    }
+}
+
+impl<R: Read> Read for Paced<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let started = Instant::now();
+        let count = self.inner.read(buffer)?;
+        self.waited += started.elapsed();
+        self.bytes += count as u64;
+        if count > 0 && self.waited >= self.pace.span {
+            if self.bytes < self.pace.bytes {
+                let (found, span) = (self.bytes, self.waited.as_secs());
+                return Err(io::Error::other(format!("the server sends too slowly: {found} bytes in {span} seconds")));
+            }
+            (self.bytes, self.waited) = (0, Duration::ZERO);
+        }
+        Ok(count)
+    }
+}
+
 /// The client. Trusts the certificates that the system trusts.
 #[derive(Debug, Clone)]
 pub struct Http {
-    agent: ureq::Agent,
+    direct: ureq::Agent,
+    proxied: Option<Box<(Proxy, ureq::Agent)>>,
     /// How patient it is.
     pub patience: Patience,
+    /// What runs [`super::git_helper::run`]; without, git servers are asked in this process.
+    pub git_helper: Option<Box<Command>>,
 }
 
 /// What the client gets back.
@@ -57,8 +117,88 @@ pub type Response = ureq::http::Response<ureq::Body>;
 
 /// A proxy address that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("found `{0}`, wanted the address of a proxy\nhint: write it as `http://host:port`")]
-pub struct BadProxy(String);
+#[error(
+    "`{variable}`: found `{url}`, wanted the address of a proxy\nhint: write it as `http://host:port`; http, https, socks4, socks4a, socks5 and socks5h are spoken, and special characters in a password are percent-encoded"
+)]
+pub struct BadProxy {
+    variable: String,
+    url: Url,
+}
+
+/// Why no answer came. An answer of refusal is an answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is no address of the web.
+    #[error("found no address that can be asked, wanted one as in `https://host/path`")]
+    Address,
+    /// The server sends its visitors in a circle.
+    #[error("the server redirects in a circle")]
+    Circle,
+    /// The server sends its visitors ever on.
+    #[error("the server redirects more than {MAX_REDIRECTS} times")]
+    Redirects,
+    /// A redirect from https to http: anybody on the way could answer.
+    #[error("`{from}` redirects to `{to}`, wanted an address with https")]
+    Downgrade {
+        /// The address that redirects.
+        from: String,
+        /// The address where it leads.
+        to: String,
+    },
+    /// A redirect to something that is not of the web.
+    #[error("the server redirects to `{to}`, wanted an address with http or https")]
+    Scheme {
+        /// The address where it leads.
+        to: String,
+    },
+    /// Nobody says that the server is who it says it is.
+    #[error("the certificate of `{host}` is refused: {reason}")]
+    Certificate {
+        /// The host.
+        host: String,
+        /// Why.
+        reason: String,
+        /// Whether another certificate authority in the system's store would help.
+        unknown: bool,
+    },
+    /// The proxy cannot be reached, or does not do as it should.
+    #[error("the proxy `{proxy}` in `{variable}`: {reason}")]
+    Proxy {
+        /// Its address.
+        proxy: String,
+        /// The variable that names it.
+        variable: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The connection failed.
+    #[error("{0}")]
+    Connection(String),
+}
+
+impl Error {
+    /// Whether another attempt may succeed.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Connection(_) | Self::Proxy { .. })
+    }
+
+    /// What a person can do about it, where that is not to check the address.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Certificate { unknown: true, .. } => Some(
+                "if it is right, add the authority that signed it to the system's certificates, or name a file of certificates in `SSL_CERT_FILE`".into(),
+            ),
+            Self::Certificate { .. } => Some("check the address and the clock of this machine".into()),
+            Self::Proxy { variable, .. } => Some(format!("check `{variable}`, or name the host in `no_proxy`")),
+            Self::Downgrade { .. } => {
+                Some("do not trust what comes from there: name an address that stays with https".into())
+            }
+            _ => None,
+        }
+    }
+}
 
 impl Http {
     /// A client.
@@ -67,53 +207,137 @@ impl Http {
     ///
     /// [`BadProxy`] where the proxy's address cannot be read.
     pub fn new(proxy: Option<&Proxy>, patience: Patience) -> Result<Self, BadProxy> {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(patience.connect))
-            .timeout_per_read(Some(patience.silence))
-            .timeout_per_write(Some(patience.silence))
-            .user_agent(concat!("netboot-loaders/", env!("CARGO_PKG_VERSION")))
-            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
-            .proxy(proxy.map(through).transpose()?)
-            .build();
-        Ok(Self { agent: config.into(), patience })
+        let agent = |proxy| -> ureq::Agent {
+            let config = ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_response_header_size(MAX_HEAD)
+                .timeout_connect(Some(patience.connect))
+                .timeout_send_request(Some(patience.pace.span))
+                .timeout_recv_response(Some(patience.pace.span))
+                .timeout_per_read(Some(patience.silence))
+                .timeout_per_write(Some(patience.silence))
+                .user_agent(concat!("netboot-loaders/", env!("CARGO_PKG_VERSION")))
+                .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+                .proxy(proxy);
+            config.build().into()
+        };
+        let bad = |proxy: &Proxy| BadProxy { variable: proxy.variable.clone(), url: proxy.url.clone() };
+        let through = |proxy: &Proxy| {
+            let known = ureq::Proxy::new(proxy.url.expose()).map_err(|_| bad(proxy))?;
+            if known.host().is_empty() {
+                return Err(bad(proxy));
+            }
+            Ok(Box::new((proxy.clone(), agent(Some(known)))))
+        };
+        Ok(Self { proxied: proxy.map(through).transpose()?, direct: agent(None), patience, git_helper: None })
     }
 
-    /// Asks for `url`, with `headers`.
+    /// Asks for `url`, with `headers`, and follows redirects. Gives the address that answered, too.
     ///
     /// # Errors
     ///
-    /// Where no answer came. An answer of refusal is an answer.
-    pub fn get(&self, url: &str, headers: &[(&str, String)]) -> Result<Response, ureq::Error> {
-        headers.iter().fold(self.agent.get(url), |request, (name, value)| request.header(*name, value)).call()
+    /// [`Error`] where no answer came.
+    pub fn get(&self, url: &Url, headers: &[(&str, String)]) -> Result<(Response, Url), Error> {
+        let mut now = web_address(url.expose()).ok_or(Error::Address)?;
+        let mut user = take_user(&mut now);
+        let mut seen = vec![now.clone()];
+        loop {
+            let response = self.send(&now, user.as_deref(), headers, None)?;
+            let Some(place) = redirect(&response) else {
+                return Ok((response, with_user(&now, url, &seen[0])));
+            };
+            let mut next = now.join(&place).map_err(|_| Error::Scheme { to: Url::from(place).to_string() })?;
+            check_redirect(&now, &next)?;
+            let own = take_user(&mut next);
+            // A password is for the server that it was given for.
+            user = own.or(user.filter(|_| now.origin() == next.origin()));
+            if seen.contains(&next) {
+                return Err(Error::Circle);
+            }
+            if seen.len() > MAX_REDIRECTS {
+                return Err(Error::Redirects);
+            }
+            seen.push(next.clone());
+            now = next;
+        }
     }
 
-    /// Sends `body` to `url`, with `headers`.
+    /// Sends `body` to `url`, with `headers`. A redirect is an answer like others.
     ///
     /// # Errors
     ///
     /// As [`Http::get`].
-    pub fn post(&self, url: &str, headers: &[(&str, String)], body: &[u8]) -> Result<Response, ureq::Error> {
-        headers.iter().fold(self.agent.post(url), |request, (name, value)| request.header(*name, value)).send(body)
+    pub fn post(&self, url: &Url, headers: &[(&str, String)], body: &[u8]) -> Result<Response, Error> {
+        let mut url = web_address(url.expose()).ok_or(Error::Address)?;
+        let user = take_user(&mut url);
+        self.send(&url, user.as_deref(), headers, Some(body))
+    }
+
+    fn send(
+        &self,
+        url: &url::Url,
+        user: Option<&str>,
+        headers: &[(&str, String)],
+        body: Option<&[u8]>,
+    ) -> Result<Response, Error> {
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        let proxied = self.proxied.as_deref().filter(|(proxy, _)| !proxy.except.matches(host, port));
+        let agent = proxied.map_or(&self.direct, |(_, agent)| agent);
+        let mut request = Request::builder().uri(url.as_str());
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        if let Some(user) = user {
+            request = request.header(AUTHORIZATION, user);
+        }
+        let sent = match body {
+            None => request.method("GET").body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
+            Some(body) => {
+                request.method("POST").body(body).map_err(ureq::Error::from).and_then(|request| agent.run(request))
+            }
+        };
+        sent.map_err(|error| failure(&error, host, proxied.map(|(proxy, _)| proxy)))
+    }
+
+    /// The body of an answer, which has to come at a pace.
+    pub(super) fn body(&self, response: Response) -> impl Read + Send + use<> {
+        Paced::new(response.into_body().into_reader(), self.patience.pace)
+    }
+
+    /// The proxy that it goes through.
+    pub(super) fn proxy(&self) -> Option<&Proxy> {
+        self.proxied.as_deref().map(|(proxy, _)| proxy)
     }
 
     /// Does `work`, and breaks off whatever transfer it waits for when `progress` is cancelled.
     pub fn interruptible<T>(&self, progress: &dyn Progress, work: impl FnOnce() -> T) -> T {
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let watch = scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    if progress.cancelled() {
-                        return self.agent.clone().shutdown();
-                    }
-                    std::thread::park_timeout(Duration::from_millis(100));
-                }
-            });
-            // Dropped also when the work panics: the scope does not end before the watch does.
-            let _end = EndOfWork { done: &done, watch: watch.thread() };
-            work()
-        })
+        let shutdown = || {
+            self.direct.clone().shutdown();
+            if let Some((_, agent)) = self.proxied.as_deref() {
+                agent.clone().shutdown();
+            }
+        };
+        watched(progress, shutdown, work)
     }
+}
+
+/// Does `work`, and calls `end` from another thread when `progress` is cancelled.
+pub(super) fn watched<T>(progress: &dyn Progress, end: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                if progress.cancelled() {
+                    return end();
+                }
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+        });
+        // Dropped also when the work panics: the scope does not end before the watch does.
+        let _end = EndOfWork { done: &done, watch: watch.thread() };
+        work()
+    })
 }
 
 struct EndOfWork<'a> {
@@ -128,7 +352,124 @@ impl Drop for EndOfWork<'_> {
     }
 }
 
+/// `text` as an address that can be asked.
+fn web_address(text: &str) -> Option<url::Url> {
+    let url = url::Url::parse(text).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+}
+
+/// Takes user and password out of `url`. Gives the header that says them.
+fn take_user(url: &mut url::Url) -> Option<String> {
+    let user = percent_decode_str(url.username()).collect::<Vec<u8>>();
+    let password = url.password().map(|password| percent_decode_str(password).collect::<Vec<u8>>());
+    // Both fail only for addresses without a host.
+    let _ = (url.set_username(""), url.set_password(None));
+    if user.is_empty() && password.is_none() {
+        return None;
+    }
+    let both = [&user[..], b":", &password.unwrap_or_default()[..]].concat();
+    Some(format!("Basic {}", BASE64_STANDARD.encode(both)))
+}
+
+/// `now`, with user and password of `given`, where it is still the server of `first`.
+fn with_user(now: &url::Url, given: &Url, first: &url::Url) -> Url {
+    let mut now = now.clone();
+    if let Some(given) = web_address(given.expose()).filter(|_| now.origin() == first.origin()) {
+        let _ = (now.set_username(given.username()), now.set_password(given.password()));
+    }
+    Url::from(String::from(now))
+}
+
+/// Where a redirect leads.
+fn redirect(response: &Response) -> Option<String> {
+    use StatusCode as S;
+    let codes = [S::MOVED_PERMANENTLY, S::FOUND, S::SEE_OTHER, S::TEMPORARY_REDIRECT, S::PERMANENT_REDIRECT];
+    let place = response.headers().get(LOCATION).filter(|_| codes.contains(&response.status()))?;
+    Some(String::from_utf8_lossy(place.as_bytes()).into_owned())
+}
+
+fn check_redirect(now: &url::Url, next: &url::Url) -> Result<(), Error> {
+    let shown = |url: &url::Url| Url::from(url.as_str()).to_string();
+    if !matches!(next.scheme(), "http" | "https") {
+        return Err(Error::Scheme { to: shown(next) });
+    }
+    if now.scheme() == "https" && next.scheme() == "http" {
+        return Err(Error::Downgrade { from: shown(now), to: shown(next) });
+    }
+    Ok(())
+}
+
 const HOST_NOT_FOUND: &str = "the host name cannot be resolved";
+
+/// Why `host` did not answer, through `proxy` if any.
+fn failure(error: &ureq::Error, host: &str, proxy: Option<&Proxy>) -> Error {
+    if matches!(error, ureq::Error::BadUri(_) | ureq::Error::Http(_)) {
+        return Error::Address;
+    }
+    if let Some((reason, unknown)) = certificate(error) {
+        return Error::Certificate { host: host.to_owned(), reason, unknown };
+    }
+    match proxy.filter(|proxy| is_of_proxy(error, proxy)) {
+        Some(proxy) => Error::Proxy {
+            proxy: proxy.url.to_string(),
+            variable: proxy.variable.clone(),
+            reason: reason(error).replace("the server ", "it "),
+        },
+        None => Error::Connection(reason(error)),
+    }
+}
+
+/// Whether `error` tells of the way to `proxy`, rather than of what lies behind it.
+fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {
+    let known = ureq::Proxy::new(proxy.url.expose()).ok();
+    // Some proxies want an address, so that it may be the host that is not known here.
+    let is_unknown = || {
+        let known = known.as_ref();
+        known.is_some_and(|known| !known.resolve_target() || (known.host(), known.port()).to_socket_addrs().is_err())
+    };
+    match error {
+        ureq::Error::ConnectProxyFailed(_) | ureq::Error::Timeout(Timeout::Connect) => true,
+        ureq::Error::HostNotFound | ureq::Error::Timeout(Timeout::Resolve) => is_unknown(),
+        ureq::Error::Io(_) if reason(error) == HOST_NOT_FOUND => is_unknown(),
+        ureq::Error::Io(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            // What the client says of the first bytes of a proxy that speaks SOCKS.
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::Other => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Why a certificate was refused, and whether because nobody knows who signed it.
+fn certificate(error: &ureq::Error) -> Option<(String, bool)> {
+    use rustls::CertificateError as C;
+    let error = match error {
+        ureq::Error::Rustls(error) => error,
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
+        _ => return None,
+    };
+    match error {
+        rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
+            Some(("no authority that this system trusts has signed it".into(), true))
+        }
+        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+            Some(("it has expired".into(), false))
+        }
+        rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
+            Some(("it is another host's".into(), false))
+        }
+        rustls::Error::InvalidCertificate(other) => Some((other.to_string(), false)),
+        rustls::Error::General(text) if text.contains("No CA certificates") => {
+            Some(("this system trusts no authority at all".into(), true))
+        }
+        _ => None,
+    }
+}
 
 /// Why no answer came, or not all of it. The same fault has the same words at whichever moment it
 /// strikes: a connection that the other side closed is reported in many ways.
@@ -137,6 +478,9 @@ pub(super) fn reason(error: &ureq::Error) -> String {
         ureq::Error::HostNotFound => HOST_NOT_FOUND,
         ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => "the server cannot be reached in time",
         ureq::Error::Timeout(_) => "the server fell silent",
+        ureq::Error::LargeResponseHeader(..) => {
+            return format!("the head of the answer has more than {MAX_HEAD} bytes");
+        }
         ureq::Error::Io(error) => match error.kind() {
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
@@ -150,22 +494,6 @@ pub(super) fn reason(error: &ureq::Error) -> String {
         other => return other.to_string(),
     };
     known.into()
-}
-
-fn through(proxy: &Proxy) -> Result<ureq::Proxy, BadProxy> {
-    let bad = |_| BadProxy(proxy.url.clone());
-    let plain = ureq::Proxy::new(&proxy.url).map_err(bad)?;
-    let mut builder = ureq::Proxy::builder(plain.protocol()).host(plain.host()).port(plain.port());
-    if let Some(user) = plain.username() {
-        builder = builder.username(user);
-    }
-    if let Some(password) = plain.password() {
-        builder = builder.password(password);
-    }
-    for host in proxy.except.split(',').map(str::trim).filter(|host| !host.is_empty()) {
-        builder = builder.no_proxy(host);
-    }
-    builder.build().map_err(bad)
 }
 
 /// Whether the network may be used, and with what.

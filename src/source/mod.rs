@@ -3,13 +3,17 @@
 //! [`http`] and [`git`] are the only modules that touch the network; both go through one TLS stack.
 
 use self::http::Network;
+use crate::url::Url;
 
 pub mod archive;
 pub mod bundle;
 pub mod download;
 pub mod git;
+pub mod git_helper;
+mod git_stream;
 pub mod http;
 pub mod ipxe;
+mod proxy;
 pub mod syslinux;
 mod transport;
 
@@ -19,5 +23,5 @@ pub struct Supply<'a> {
     /// The network, or none.
     pub network: &'a Network,
     /// An address or a path that takes the place of the pin's own addresses.
-    pub given: Option<&'a str>,
+    pub given: Option<&'a Url>,
 }

@@ -13,6 +13,7 @@ use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths::Cache;
 use crate::progress::Progress;
+use crate::url::Url;
 
 /// The most that a release archive may weigh, in bytes; syslinux 6.03's have 7 to 12 MB.
 const MAX_ARCHIVE: u64 = 64 << 20;
@@ -132,7 +133,7 @@ pub fn fetch(
 /// [`Error`].
 pub fn survey(
     pin: &SyslinuxPin,
-    given: &str,
+    given: &Url,
     network: &Network,
     cache: &Cache,
     progress: &dyn Progress,
@@ -174,7 +175,8 @@ impl Fetcher<'_> {
     fn first_of(&self, archives: &[ArchivePin], network: &Network) -> Result<(), Error> {
         let mut result = Err(self.offline());
         for archive in archives {
-            result = self.download(&archive.url, network, |path, name| self.take(path, name, archive.sha256));
+            result = self
+                .download(&archive.url.as_str().into(), network, |path, name| self.take(path, name, archive.sha256));
             // A file that is not what was pinned is a reason to stop and look, not to try elsewhere.
             if !matches!(result, Err(Error::Download(_))) || self.progress.cancelled() {
                 break;
@@ -186,29 +188,30 @@ impl Fetcher<'_> {
     /// Hands the archive at `place`, a path or an address, to `take`, and what it is called.
     fn given<T>(
         &self,
-        place: &str,
+        place: &Url,
         network: &Network,
         take: impl FnOnce(&Utf8Path, &str) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if place.contains("://") {
+        if place.expose().contains("://") {
             return self.download(place, network, take);
         }
-        let file = Utf8Path::new(place);
-        if file.is_file() { take(file, place) } else { Err(Error::NoArchive(place.into())) }
+        let file = Utf8Path::new(place.expose());
+        if file.is_file() { take(file, file.as_str()) } else { Err(Error::NoArchive(place.to_string())) }
     }
 
     /// Downloads the archive at `url`, and hands it to `take`, and what it is called.
     fn download<T>(
         &self,
-        url: &str,
+        url: &Url,
         network: &Network,
         take: impl FnOnce(&Utf8Path, &str) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let Network::Online(http) = network else { return Err(self.offline()) };
-        // A query may hold what is nobody's business; the name ends up in the manifest.
-        let path = url.split(['?', '#']).next().unwrap_or_default();
+        // The name ends up in the manifest.
+        let shown = url.to_string();
+        let path = shown.split('?').next().unwrap_or_default();
         let name = path.rsplit('/').next().unwrap_or_default();
-        let short = Sha256Digest::of(url.as_bytes()).short();
+        let short = Sha256Digest::of(url.expose().as_bytes()).short();
         let partial = self.cache.downloads().join(format!("{short}.partial"));
         let address = Address { url, remedy: "bring the file in with `--syslinux-archive`" };
         download(http, address, &partial, MAX_ARCHIVE, self.progress)
@@ -218,7 +221,7 @@ impl Fetcher<'_> {
                 fs::remove_file(&partial)?;
                 taken
             })
-            .map_err(|error| name_by_url(error, url, &partial))
+            .map_err(|error| name_by_url(error, &shown, &partial))
     }
 
     /// Verifies the archive at `path`, called `name`, where `sha256` is known for it, and each

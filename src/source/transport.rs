@@ -5,21 +5,33 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use git2::ConfigLevel;
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport};
 
-use ureq::ResponseExt;
+use super::git_stream::{GitConnection, Limited, pack_pace};
+use super::http::{self, Http, Paced, watched};
+use crate::progress::Progress;
+use crate::url::Url;
 
-use super::http::{self, Http};
-
-thread_local! {
-    static LENT: RefCell<Option<Http>> = const { RefCell::new(None) };
+/// What a fetch lends to the transports that libgit2 opens for it.
+#[derive(Clone)]
+struct Loan {
+    http: Http,
+    cancelled: Arc<AtomicBool>,
+    /// Why there was no answer: libgit2 keeps the words alone.
+    cause: Arc<Mutex<Option<http::Error>>>,
 }
 
-/// Does `work`, in which git's `http` and `https` URLs are reached through `http`.
-pub(super) fn with_http<T>(http: &Http, work: impl FnOnce() -> T) -> T {
+thread_local! {
+    static LENT: RefCell<Option<Loan>> = const { RefCell::new(None) };
+}
+
+/// Does `work`, in which git's `http`, `https` and `git` URLs are reached with `http`, and breaks off whatever
+/// transfer it waits for when `progress` is cancelled. Where a server did not answer, the second value says why.
+pub(super) fn with_http<T>(http: &Http, progress: &dyn Progress, work: impl FnOnce() -> T) -> (T, Option<http::Error>) {
     struct Return;
     impl Drop for Return {
         fn drop(&mut self) {
@@ -27,15 +39,22 @@ pub(super) fn with_http<T>(http: &Http, work: impl FnOnce() -> T) -> T {
         }
     }
     prepare();
-    LENT.with_borrow_mut(|lent| *lent = Some(http.clone()));
+    let loan = Loan { http: http.clone(), cancelled: Arc::default(), cause: Arc::default() };
+    LENT.with_borrow_mut(|lent| *lent = Some(loan.clone()));
     let _return = Return;
-    work()
+    let end = || loan.cancelled.store(true, Ordering::Relaxed);
+    let done = watched(progress, end, || http.interruptible(progress, work));
+    let cause = loan.cause.lock().unwrap_or_else(PoisonError::into_inner).take();
+    (done, cause)
 }
 
-/// What git servers over `git://` may take to connect and to answer, in milliseconds.
-const PATIENCE: i32 = 30_000;
+/// How much of a pack libgit2 maps at a time, and in all, in bytes.
+const WINDOW: usize = 8 << 20;
+const MAPPED: usize = 64 << 20;
+/// How much libgit2 keeps of what it has read, in bytes.
+const CACHE: isize = 32 << 20;
 
-/// Sets libgit2 up, once for the process: our transports, timeouts, and nobody's configuration, which
+/// Sets libgit2 up, once for the process: our transports, bounds on its memory, and nobody's configuration, which
 /// could lead a fetch elsewhere. Whose a repository is does not matter either: nothing of it is run,
 /// and what is read from it is compared with the pins.
 #[expect(
@@ -45,10 +64,11 @@ const PATIENCE: i32 = 30_000;
 pub(super) fn prepare() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
-        let transport = |remote: &git2::Remote<'_>| {
-            let http = LENT.with_borrow(Clone::clone).ok_or_else(|| error("no HTTP client was lent"))?;
-            Transport::smart(remote, true, Subtransport { http, moved: Arc::default() })
+        let lent = || LENT.with_borrow(Clone::clone).ok_or_else(|| error("no HTTP client was lent"));
+        let web = move |remote: &git2::Remote<'_>| {
+            Transport::smart(remote, true, WebTransport { loan: lent()?, moved: Arc::default() })
         };
+        let daemon = move |remote: &git2::Remote<'_>| Transport::smart(remote, false, GitTransport { loan: lent()? });
         let levels = [ConfigLevel::ProgramData, ConfigLevel::System, ConfigLevel::XDG, ConfigLevel::Global];
         // SAFETY: settings and table must not change while libgit2 is in use elsewhere. This crate is
         // its only user in the process, every use of it begins with opening the cache, which passes
@@ -58,10 +78,12 @@ pub(super) fn prepare() {
                 .into_iter()
                 .try_for_each(|level| git2::opts::set_search_path(level, ""))
                 .and_then(|()| git2::opts::set_verify_owner_validation(false))
-                .and_then(|()| git2::opts::set_server_connect_timeout_in_milliseconds(PATIENCE))
-                .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(PATIENCE))
-                .and_then(|()| git2::transport::register("http", transport))
-                .and_then(|()| git2::transport::register("https", transport))
+                .and_then(|()| git2::opts::set_mwindow_size(WINDOW))
+                .and_then(|()| git2::opts::set_mwindow_mapped_limit(MAPPED))
+                .and_then(|()| git2::opts::set_cache_max_size(CACHE))
+                .and_then(|()| git2::transport::register("http", web))
+                .and_then(|()| git2::transport::register("https", web))
+                .and_then(|()| git2::transport::register("git", daemon))
         };
         // Only an unknown setting or a scheme that is registered twice is refused.
         debug_assert!(prepared.is_ok(), "libgit2 takes its settings: {prepared:?}");
@@ -75,21 +97,41 @@ fn error(message: &str) -> git2::Error {
 /// What follows a repository's address where its refs are listed.
 const ADVERTISEMENT: &str = "/info/refs?service=git-upload-pack";
 
-struct Subtransport {
-    http: Http,
-    /// Where the repository really is, once the server has said so.
-    moved: Arc<Mutex<Option<String>>>,
+/// git over `git://`: one connection for all.
+struct GitTransport {
+    loan: Loan,
 }
 
-impl SmartSubtransport for Subtransport {
+impl SmartSubtransport for GitTransport {
+    fn action(&self, url: &str, action: Service) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
+        if action != Service::UploadPackLs {
+            return Err(error("this tool never pushes"));
+        }
+        let connection = GitConnection::open(url, &self.loan.http.patience, &self.loan.cancelled);
+        Ok(Box::new(connection.map_err(|failure| error(&http::reason(&failure.into())))?))
+    }
+
+    fn close(&self) -> Result<(), git2::Error> {
+        Ok(())
+    }
+}
+
+/// git over HTTP: a request and an answer at a time.
+struct WebTransport {
+    loan: Loan,
+    /// Where the repository really is, once the server has said so.
+    moved: Arc<Mutex<Option<Url>>>,
+}
+
+impl SmartSubtransport for WebTransport {
     fn action(&self, url: &str, action: Service) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
         let request = match action {
             Service::UploadPackLs => Request::Advertisement,
             Service::UploadPack => Request::Pack(Vec::new()),
             Service::ReceivePackLs | Service::ReceivePack => return Err(error("this tool never pushes")),
         };
-        let (http, moved) = (self.http.clone(), Arc::clone(&self.moved));
-        Ok(Box::new(Stream { http, url: url.trim_end_matches('/').into(), moved, request, answer: None }))
+        let (loan, moved) = (self.loan.clone(), Arc::clone(&self.moved));
+        Ok(Box::new(Stream { loan, url: url.trim_end_matches('/').into(), moved, request, answer: None }))
     }
 
     fn close(&self) -> Result<(), git2::Error> {
@@ -105,34 +147,36 @@ enum Request {
 
 /// One request and its answer: the request is sent when the answer is first read.
 struct Stream {
-    http: Http,
-    url: String,
-    moved: Arc<Mutex<Option<String>>>,
+    loan: Loan,
+    url: Url,
+    moved: Arc<Mutex<Option<Url>>>,
     request: Request,
     answer: Option<Box<dyn Read + Send>>,
 }
 
 impl Stream {
     fn send(&self) -> io::Result<Box<dyn Read + Send>> {
-        let mut moved = self.moved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let url = moved.as_ref().unwrap_or(&self.url);
-        let (response, wanted) = match &self.request {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let (url, http) = (moved.as_ref().unwrap_or(&self.url), &self.loan.http);
+        let (answer, wanted) = match &self.request {
             Request::Advertisement => {
-                (self.http.get(&format!("{url}{ADVERTISEMENT}"), &[]), "application/x-git-upload-pack-advertisement")
+                let list = Url::from(format!("{}{ADVERTISEMENT}", url.expose()));
+                (http.get(&list, &[]), "application/x-git-upload-pack-advertisement")
             }
-            Request::Pack(body) => (
-                self.http.post(
-                    &format!("{url}/git-upload-pack"),
-                    &[
-                        ("Content-Type", "application/x-git-upload-pack-request".into()),
-                        ("Accept", "application/x-git-upload-pack-result".into()),
-                    ],
-                    body,
-                ),
-                "application/x-git-upload-pack-result",
-            ),
+            Request::Pack(body) => {
+                let headers = [
+                    ("Content-Type", "application/x-git-upload-pack-request".into()),
+                    ("Accept", "application/x-git-upload-pack-result".into()),
+                ];
+                let answer = http.post(&url.join("/git-upload-pack"), &headers, body);
+                (answer.map(|answer| (answer, url.clone())), "application/x-git-upload-pack-result")
+            }
         };
-        let response = response.map_err(|error| io::Error::other(http::reason(&error)))?;
+        let (response, place) = answer.map_err(|cause| {
+            let error = io::Error::other(cause.to_string());
+            *self.loan.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+            error
+        })?;
         if !response.status().is_success() {
             return Err(io::Error::other(format!("found status {}, wanted 200", response.status())));
         }
@@ -140,12 +184,15 @@ impl Stream {
         if found != wanted {
             return Err(io::Error::other(format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
         }
-        // A redirect changes a request with a body into one without, so that the next request must
-        // go to the new address at once; git does the same.
+        let body = response.into_body().into_reader();
+        let pace = http.patience.pace;
+        // A redirect is an answer to the list of refs alone, so that the next request must go to the new address at
+        // once; git does the same.
         if let Request::Advertisement = self.request {
-            *moved = response.get_uri().to_string().strip_suffix(ADVERTISEMENT).map(str::to_owned);
+            *moved = place.expose().strip_suffix(ADVERTISEMENT).map(Url::from);
+            return Ok(Box::new(Limited::list(Paced::new(body, pace), 2)));
         }
-        Ok(Box::new(response.into_body().into_reader()))
+        Ok(Box::new(Limited::rest(Paced::new(body, pack_pace(pace)))))
     }
 }
 

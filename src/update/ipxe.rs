@@ -15,6 +15,7 @@ use crate::source::Supply;
 use crate::source::git::{self, HEADS, TAGS, Upstream};
 use crate::source::http::Network;
 use crate::source::ipxe::{self, Patch, Source};
+use crate::url::Url;
 
 /// How many commits are named where an abbreviation is ambiguous.
 const NAMED: usize = 20;
@@ -29,7 +30,7 @@ pub struct Outcome {
     /// The pin as it is now, or would be.
     pub new: IpxePin,
     /// The repository that was asked.
-    pub url: String,
+    pub url: Url,
     /// What lies between; `None` where the repository does not have the old commit.
     pub changes: Option<Changes>,
     /// Whether the repository is a clone without its whole history, so that commits are missing.
@@ -45,7 +46,8 @@ pub fn update(request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome,
     let held = Held::take(request, progress)?;
     let old = held.pins.ipxe.clone();
     let (upstream, url) = look(request, &old, progress)?;
-    let place = Place { upstream: &upstream, url: &url };
+    let shown = url.to_string();
+    let place = Place { upstream: &upstream, url: &shown };
     let (git_ref, commit) = place.choose(request.to)?;
     let known = git::has(&upstream.repository, &old.commit);
     let changes = known.then(|| Changes::between(&upstream.repository, oid(&old.commit)?, commit)).transpose();
@@ -53,7 +55,7 @@ pub fn update(request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome,
     let new = place.pin(&git_ref, commit, &old, progress)?;
     if request.to.is_none() && is_older(&new, &old, changes.as_ref()) {
         let tag = git_ref.trim_start_matches(TAGS).to_owned();
-        return Err(Error::Older { url, tag, pinned: old.version });
+        return Err(Error::Older { url: shown, tag, pinned: old.version });
     }
     let text = held.rewrite(&Pins { ipxe: new.clone(), ..held.pins.clone() })?;
     if !request.dry_run && new != old {
@@ -68,15 +70,17 @@ fn oid(commit: &CommitId) -> Result<Oid, git2::Error> {
 }
 
 /// Looks at the first repository that can be had.
-fn look(request: &Request<'_>, pin: &IpxePin, progress: &dyn Progress) -> Result<(Upstream, String), Error> {
+fn look(request: &Request<'_>, pin: &IpxePin, progress: &dyn Progress) -> Result<(Upstream, Url), Error> {
     let http = match &request.origins.network {
         Network::Online(http) => Some(http),
         Network::Offline => None,
     };
     let given = request.origins.ipxe_url.as_ref();
-    let urls = given.map_or(pin.urls.as_slice(), std::slice::from_ref);
-    let mut result = Err(Error::Offline(urls.join("`, `")));
-    for url in urls.iter().filter(|url| http.is_some() || git::local_path(url).is_some()) {
+    let pinned = || pin.urls.iter().map(|url| Url::from(url.as_str())).collect();
+    let urls: Vec<Url> = given.map_or_else(pinned, |url| vec![url.clone()]);
+    let shown: Vec<String> = urls.iter().map(Url::to_string).collect();
+    let mut result = Err(Error::Offline(shown.join("`, `")));
+    for url in urls.iter().filter(|url| http.is_some() || git::local_path(url.expose()).is_some()) {
         let upstream = git::upstream(&request.cache.ipxe_history(), url, http, progress);
         result = upstream.map(|upstream| (upstream, url.clone())).map_err(Error::from);
         if result.is_ok() || progress.cancelled() {
@@ -97,8 +101,8 @@ fn is_older(new: &IpxePin, old: &IpxePin, changes: Option<&Changes>) -> bool {
 /// Brings the new commit into the cache, so that the next build has it, and says which patches do
 /// not fit any more.
 fn keep(new: &IpxePin, repository: &Repository, request: &Request<'_>, progress: &dyn Progress) -> Result<(), Error> {
-    let path = Utf8Path::from_path(repository.commondir()).map(Utf8Path::as_str);
-    let supply = Supply { network: &Network::Offline, given: path };
+    let path = Utf8Path::from_path(repository.commondir()).map(|path| Url::from(path.as_str()));
+    let supply = Supply { network: &Network::Offline, given: path.as_ref() };
     ipxe::fetch(new, request.cache, &supply, progress)?;
     match Source::open(new, request.cache, &Patch::read_all(&request.project.patches())?) {
         Err(error @ ipxe::Error::Patch { .. }) => progress.report(&Event::Warning { message: error.to_string() }),

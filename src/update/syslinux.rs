@@ -4,6 +4,7 @@ use super::{Error, Held, Request};
 use crate::choices::pins::{ArchivePin, MemberPin, Pins, SyslinuxPin};
 use crate::progress::{Event, Progress};
 use crate::source::syslinux::{ArchiveRecord, survey};
+use crate::url::Url;
 
 /// What an update of syslinux comes to.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ pub fn update(request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome,
 
 /// What is strange about `members`, the files of `given`: a release has other files than another one,
 /// and the same as itself.
-fn doubt(given: &str, new: &SyslinuxPin, members: &[MemberPin], old: &SyslinuxPin) -> Option<String> {
+fn doubt(given: &Url, new: &SyslinuxPin, members: &[MemberPin], old: &SyslinuxPin) -> Option<String> {
     let (version, known) = (&new.version, &old.version);
     match (version == known, members == old.members) {
         (true, false) => Some(format!(

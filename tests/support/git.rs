@@ -109,7 +109,7 @@ pub fn rogue_tree<'a>(repository: &'a Repository, mode: &str, name: &str, id: Oi
 
 /// Brings the pin into the cache from `url`, and says how that failed.
 pub fn fetch(pin: &IpxePin, cache: &Cache, network: &Network, url: &str) -> Result<(), String> {
-    ipxe::fetch(pin, cache, &Supply { network, given: Some(url) }, &Silent).map_err(|error| error.to_string())
+    ipxe::fetch(pin, cache, &Supply { network, given: Some(&url.into()) }, &Silent).map_err(|error| error.to_string())
 }
 
 /// Opens the pin in the cache, and says how that failed.

@@ -12,7 +12,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::paths::Cache;
 use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::source::download::Address;
-use netboot_loaders::source::http::{Http, Network, Patience};
+use netboot_loaders::source::http::{Http, Network, Pace, Patience};
+use netboot_loaders::url::Url;
 
 pub mod git;
 pub mod release;
@@ -80,12 +81,13 @@ pub fn http() -> Http {
 
 /// The same, which waits only for `silence`, and tries `attempts` times.
 pub fn http_with(silence: Duration, attempts: u32) -> Http {
-    let patience = Patience { connect: Duration::from_secs(60), silence, attempts, pause: Duration::from_millis(1) };
+    let (connect, pause, pace) = (Duration::from_secs(60), Duration::from_millis(1), Pace::default());
+    let patience = Patience { connect, silence, pace, attempts, pause };
     Http::new(None, patience).unwrap()
 }
 
 /// The address `url`, without a way around it.
-pub fn at(url: &str) -> Address<'_> {
+pub fn at(url: &Url) -> Address<'_> {
     Address { url, remedy: "do without it" }
 }
 

@@ -46,7 +46,13 @@ pub fn pin(urls: &[String]) -> SyslinuxPin {
 
 /// Brings the members into the cache of `scratch` as `pin` says, with the archive `given`.
 pub fn fetch_as(scratch: &Scratch, pin: &SyslinuxPin, network: &Network, given: Option<&str>) -> Result<(), Error> {
-    syslinux::fetch(pin, &pin.members, &scratch.cache, &Supply { network, given }, &Silent)
+    syslinux::fetch(
+        pin,
+        &pin.members,
+        &scratch.cache,
+        &Supply { network, given: given.map(Into::into).as_ref() },
+        &Silent,
+    )
 }
 
 /// Brings the members into the cache of `scratch` from `urls`.

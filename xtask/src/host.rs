@@ -7,14 +7,21 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::build::make::{Launcher, Settings, Surroundings};
 use netboot_loaders::build_loaders::Origins;
 use netboot_loaders::paths::{Cache, Project};
-use netboot_loaders::process::find_program;
+use netboot_loaders::process::{Command, find_program};
+use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::source::git::local_path;
-use netboot_loaders::source::http::{Http, Network, Patience, Proxy};
+use netboot_loaders::source::http::{Http, Network, NoProxy, Patience, Proxy};
 use netboot_loaders::tree::enclosing::outside_trees;
+use netboot_loaders::url::Url;
 
 use crate::cli::{Global, MakeArgs, OriginArgs};
 use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, MISSING_TOOL};
 use crate::ui::Ui;
+
+/// The first argument of the process that fetches from a git server.
+pub const GIT_HELPER: &str = "__git-helper";
+/// What certificates and host names are looked up by.
+const GIT_ENVIRONMENT: [&str; 4] = ["SSL_CERT_FILE", "SSL_CERT_DIR", "RES_OPTIONS", "LOCALDOMAIN"];
 
 /// Where and with what this process works.
 pub struct Host<'u> {
@@ -90,8 +97,30 @@ impl<'u> Host<'u> {
     }
 
     /// The client for the web, through the proxy that the environment names.
-    pub fn http() -> Result<Http, Failure> {
-        Ok(Http::new(proxy().as_ref(), Patience::default())?)
+    pub fn http(&self) -> Result<Http, Failure> {
+        let proxy = self.proxy();
+        let mut http = Http::new(proxy.as_ref(), Patience::default())?;
+        let environment = variables(|name| GIT_ENVIRONMENT.contains(&name));
+        let helper = Command::new("fetch from a git server", own_program()?).args([GIT_HELPER]);
+        http.git_helper = Some(Box::new(Command { env: environment, ..helper }));
+        Ok(http)
+    }
+
+    /// The proxy that curl would use for https.
+    fn proxy(&self) -> Option<Proxy> {
+        let first = |names: &[&str]| names.iter().find_map(|name| Some(((*name).to_owned(), variable(name)?)));
+        let (name, url) = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?;
+        let (list, except) = first(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+        let (except, unknown) = NoProxy::parse(&except);
+        for entry in unknown {
+            let message = format!(
+                "`{list}` has `{}`, which does not count: it is neither a name nor an IP address nor a subnet\n\
+                 hint: write it as in `example.org`, `192.0.2.7`, `10.0.0.0/8`, `fd00::/8` or `*`",
+                Url::from(entry)
+            );
+            self.ui.report(&Event::Warning { message });
+        }
+        Some(Proxy { url: Url::from(url), variable: name, except })
     }
 
     /// The tree or the tarball that was named, or the project's own, which has to be there.
@@ -104,13 +133,13 @@ impl<'u> Host<'u> {
     }
 
     /// Where inputs may come from.
-    pub fn origins(args: &OriginArgs) -> Result<Origins, Failure> {
-        let network = if args.offline { Network::Offline } else { Network::Online(Self::http()?) };
+    pub fn origins(&self, args: &OriginArgs) -> Result<Origins, Failure> {
+        let network = if args.offline { Network::Offline } else { Network::Online(self.http()?) };
         let local = |given: &Option<String>| match given {
             Some(path) if local_path(path).is_some() && !path.starts_with("file:") => {
-                absolute(Utf8Path::new(path)).map(|path| Some(path.into_string()))
+                absolute(Utf8Path::new(path)).map(|path| Some(path.into_string().into()))
             }
-            other => Ok(other.clone()),
+            other => Ok(other.clone().map(Url::from)),
         };
         Ok(Origins {
             network,
@@ -180,13 +209,6 @@ fn user_cache() -> Result<Utf8PathBuf, Failure> {
         )
     })?;
     Ok(base.join("netboot-loaders"))
-}
-
-/// The proxy that curl would use for https.
-fn proxy() -> Option<Proxy> {
-    let url = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"].into_iter().find_map(variable)?;
-    let except = ["no_proxy", "NO_PROXY"].into_iter().find_map(variable).unwrap_or_default();
-    Some(Proxy { url, except })
 }
 
 /// What compiler launchers are configured by.

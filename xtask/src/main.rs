@@ -12,8 +12,13 @@ mod ui;
 use std::process::ExitCode;
 
 use clap::Parser;
+use netboot_loaders::source::git_helper;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == host::GIT_HELPER) {
+        git_helper::run(&mut std::io::stdin(), &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
     let cli = cli::Cli::parse();
     let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
     let result = host::Host::new(&cli.global, &ui).and_then(|host| {

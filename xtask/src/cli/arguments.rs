@@ -7,6 +7,7 @@ use netboot_loaders::boot_test::dhcp::Daemon;
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::deploy::target::local_path;
 use netboot_loaders::reproduce::variation::Variation;
+use netboot_loaders::url::Url;
 
 /// Where inputs may come from.
 #[derive(Args, Clone, Default)]
@@ -334,6 +335,29 @@ pub struct BootTest {
 pub(super) fn web_address(text: &str) -> Result<String, String> {
     let known = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len());
     if known { Ok(text.to_owned()) } else { Err("wanted an address that begins with http:// or https://".into()) }
+}
+
+/// Reads an address for this program to ask. What it says of a wrong one shows no password.
+#[derive(Clone)]
+pub(super) struct WebAddress;
+
+impl TypedValueParser for WebAddress {
+    type Value = Url;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Url, clap::Error> {
+        let text = value.to_string_lossy();
+        web_address(&text).map(Url::from).map_err(|reason| {
+            let name = argument.map(ToString::to_string).unwrap_or_default();
+            let shown = Url::from(text.into_owned());
+            let message = format!("invalid value '{shown}' for '{name}': {reason}\n");
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, message).with_cmd(command)
+        })
+    }
 }
 
 /// `check`.

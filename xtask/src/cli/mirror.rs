@@ -8,7 +8,9 @@ use netboot_loaders::mirror::names::{Channel, CoreosArch, FlatcarArch, Stream};
 use netboot_loaders::mirror::schedule::Scheduler;
 use netboot_loaders::mirror::shelf::Keep;
 
-use super::arguments::web_address;
+use netboot_loaders::url::Url;
+
+use super::arguments::WebAddress;
 use crate::exit;
 
 /// `mirror`.
@@ -23,8 +25,8 @@ pub enum Mirror {
         #[arg(long, value_name = "NAME", default_value = "x86_64")]
         arch: CoreosArch,
         /// The address of the metadata of the stream [default: Fedora's]
-        #[arg(long, value_name = "URL", value_parser = web_address)]
-        stream_url: Option<String>,
+        #[arg(long, value_name = "URL", value_parser = WebAddress)]
+        stream_url: Option<Url>,
         #[command(flatten)]
         args: MirrorArgs,
     },
@@ -66,8 +68,8 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "FILE", requires = "verify_signatures")]
     pub keys: Option<Utf8PathBuf>,
     /// A server with the publisher's paths, instead of the publisher's own
-    #[arg(long, value_name = "URL", value_parser = web_address)]
-    pub base_url: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = WebAddress)]
+    pub base_url: Option<Url>,
     /// The exit code where something has changed; no code that says that the command failed
     #[arg(long, value_name = "CODE", value_parser = exit::of_success)]
     pub exit_code_on_update: Option<u8>,

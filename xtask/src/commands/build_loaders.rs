@@ -37,7 +37,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let tree = args.out.as_deref().map_or_else(|| Ok(host.project.default_tree()), absolute)?;
-    let origins = Host::origins(&args.origins)?;
+    let origins = host.origins(&args.origins)?;
     let settings = host.settings(&args.make)?;
     let request = Request {
         project: &host.project,

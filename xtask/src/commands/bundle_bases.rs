@@ -27,7 +27,7 @@ pub(super) fn run(args: &BundleBases, host: &Host<'_>) -> Result<(), Failure> {
     let plan = choices.plan(&host.path, &cache, host.ui)?;
     let out = || Ok(host.project.default_bases(env!("CARGO_PKG_VERSION")));
     let path = args.out.as_deref().map_or_else(out, absolute)?;
-    let (origins, settings) = (Host::origins(&args.origins)?, host.settings(&args.make)?);
+    let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
     let workshop = Workshop { pin: &plan.inputs.pins.ipxe, cache: &cache, settings: &settings, progress: host.ui };
     let outcome = bundle_bases(&plan, &host.project, &origins, &workshop, &path)?;
     host.ui.result(&summary(&path, &outcome), object(&path, &outcome));

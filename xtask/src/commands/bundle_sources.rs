@@ -14,7 +14,7 @@ use crate::ui::size;
 pub(super) fn run(out: Option<&Utf8Path>, origins: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
     let pins = Choices::read(&host.project, &Options::default(), host.ui)?.pins;
     let cache = host.cache()?;
-    fetch(&pins, &cache, &Host::origins(origins)?, host.ui)?;
+    fetch(&pins, &cache, &host.origins(origins)?, host.ui)?;
     let path = out.map_or_else(|| Ok(host.project.default_bundle(env!("CARGO_PKG_VERSION"))), absolute)?;
     let (sha256, bytes) =
         bundle::write(&host.project, &pins, &cache, &path, host.ui).map_err(build_loaders::Error::from)?;

@@ -84,7 +84,7 @@ struct Tests {
 fn tests(args: &Check, host: &Host<'_>) -> Result<Tests, Failure> {
     let sources = Choices::read(&host.project, &Options::default(), host.ui)
         .map_err(Failure::from)
-        .and_then(|choices| Ok(fetch(&choices.pins, &host.cache()?, &Host::origins(&args.origins)?, host.ui)?));
+        .and_then(|choices| Ok(fetch(&choices.pins, &host.cache()?, &host.origins(&args.origins)?, host.ui)?));
     // What is not as pinned is a failure; what is not to be had is a reason to skip.
     let sources = match sources {
         Err(failure) if failure.code == MISMATCH => return Err(failure),

@@ -13,7 +13,7 @@ use crate::host::Host;
 pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
     let choices = Choices::read(&host.project, &Options::default(), host.ui)?;
     let cache = host.cache()?;
-    fetch(&choices.pins, &cache, &Host::origins(args)?, host.ui)?;
+    fetch(&choices.pins, &cache, &host.origins(args)?, host.ui)?;
     let (ipxe, syslinux) = (&choices.pins.ipxe, &choices.pins.syslinux);
     let seen = archive_record(&cache, &syslinux.version);
     let found =

@@ -8,6 +8,7 @@ use netboot_loaders::fs;
 use netboot_loaders::mirror::schedule::{Job, Scheduler};
 use netboot_loaders::mirror::signature::Trust;
 use netboot_loaders::mirror::{Request, Upstream, fedora_coreos, flatcar, mirror};
+use netboot_loaders::progress::{Event, Progress};
 use serde_json::json;
 
 use crate::cli::{Mirror, MirrorArgs};
@@ -24,7 +25,7 @@ pub(super) fn run(what: &Mirror, host: &Host<'_>) -> Result<ExitCode, Failure> {
     let trust = args.verify_signatures.then(|| trust(upstream.product(), args, host)).transpose()?;
     let MirrorArgs { keep, links, check: thorough, allow_older, .. } = *args;
     let request = Request { upstream, dest, keep, links, thorough, trust, allow_older };
-    let outcome = mirror(&request, &Host::http()?, host.ui)?;
+    let outcome = mirror(&request, &host.http()?, host.ui)?;
     // As a string, the fields are in the order of their meaning.
     host.ui.answer(&format!("{}\n", serde_json::to_string(&outcome)?), json!(outcome));
     let code = args.exit_code_on_update.filter(|_| outcome.changed);
@@ -62,6 +63,16 @@ fn print_schedule(scheduler: Scheduler, what: &Mirror, dest: &Utf8Path, host: &H
     }
     command.push("mirror".to_owned());
     command.extend(arguments(what, dest)?);
+    let stream_url = if let Mirror::FedoraCoreos { stream_url, .. } = what { stream_url.as_ref() } else { None };
+    for (option, url) in [("--base-url", args.base_url.as_ref()), ("--stream-url", stream_url)] {
+        if let Some(url) = url.filter(|url| url.has_secret()) {
+            let message = format!(
+                "`{option} {url}` has a password or a token, and the schedule shows it to whoever can read it\n\
+                 hint: keep the file that it goes to readable for root alone, as with `chmod 600`"
+            );
+            host.ui.report(&Event::Warning { message });
+        }
+    }
     let (identity, exit_code_on_update) = (upstream.identity(), args.exit_code_on_update);
     let text = Job { identity, command, exit_code_on_update }.text(scheduler);
     host.ui.answer(&text, json!({ "schedule": text }));
@@ -80,12 +91,12 @@ fn arguments(what: &Mirror, dest: &Utf8Path) -> Result<Vec<String>, Failure> {
     };
     let keys = args.keys.as_deref().map(host::absolute).transpose()?;
     let options = [
-        ("--stream-url", url.cloned()),
+        ("--stream-url", url.map(|url| url.expose().to_owned())),
         ("--dest", Some(dest.to_string())),
         ("--keep", Some(args.keep.to_string())),
         ("--links", Some(args.links.to_string())),
         ("--keys", keys.map(Into::into)),
-        ("--base-url", args.base_url.clone()),
+        ("--base-url", args.base_url.as_ref().map(|url| url.expose().to_owned())),
         ("--exit-code-on-update", args.exit_code_on_update.map(|code| code.to_string())),
     ];
     let mut words: Vec<String> = first.map(str::to_owned).into();

@@ -55,7 +55,7 @@ fn write(args: &cli::Release, host: &Host<'_>) -> Result<Release, Failure> {
         install::missing(&needs::build(choices.has_trust()), host)?;
     }
     let (cache, pins) = (host.cache()?, choices.pins.clone());
-    let (origins, settings) = (Host::origins(&args.origins)?, host.settings(&args.make)?);
+    let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
     // The sources are part of the release, also where no loader has to be made.
     fetch(&pins, &cache, &origins, host.ui)?;
     let plan = choices.plan(&host.path, &cache, host.ui)?;

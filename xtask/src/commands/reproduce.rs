@@ -75,8 +75,10 @@ fn compare(
     let scratch = cache.reproduce();
     fs::remove_dir_all(&scratch)?;
     fs::create_dir_all(&scratch)?;
-    let (origins, settings) = (Host::origins(&args.origins)?, host.settings(&args.make)?);
-    let against = args.against.as_deref().map(|name| Published::open(name, &origins.network, &scratch, host.ui));
+    let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
+    let files = plan.files().count();
+    let open = |place: &str| Published::open(&place.into(), files, &origins.network, &scratch, host.ui);
+    let against = args.against.as_deref().map(open);
     let against = against.transpose().map_err(reproduce::Error::from)?;
     let yard = Yard {
         plan,

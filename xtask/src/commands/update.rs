@@ -23,7 +23,7 @@ pub(super) fn run(args: Update, host: &Host<'_>) -> Result<(), Failure> {
         return Err(Failure::new(BAD_INPUT, &text));
     }
     let given = ipxe_url.is_some();
-    let origins = Host::origins(&OriginArgs { offline, ipxe_url, syslinux_archive, sources_from: None })?;
+    let origins = host.origins(&OriginArgs { offline, ipxe_url, syslinux_archive, sources_from: None })?;
     let cache = host.cache()?;
     let request = Request { project: &host.project, cache: &cache, origins: &origins, to: to.as_deref(), dry_run };
     let say = |(mut lines, changed, object): (String, bool, Value), next| {

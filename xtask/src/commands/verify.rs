@@ -58,7 +58,7 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
     let scratch = tempfile::tempdir()?;
     let tree = CheckedTree::open(path, Utf8Path::from_path(scratch.path()).unwrap_or(Utf8Path::new("/tmp")))?;
     let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
-    let (cache, origins, settings) = (host.cache()?, Host::origins(&args.origins)?, host.settings(&args.make)?);
+    let (cache, origins, settings) = (host.cache()?, host.origins(&args.origins)?, host.settings(&args.make)?);
     check_cache(&cache).map_err(build_loaders::Error::from)?;
     let plan = choices.plan(&host.path, &cache, host.ui)?;
     let workshop = Workshop { pin: &plan.inputs.pins.ipxe, cache: &cache, settings: &settings, progress: host.ui };

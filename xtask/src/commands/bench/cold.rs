@@ -44,7 +44,7 @@ fn product(setting: &Setting<'_>) -> Result<f64, Failure> {
     // Filling the new cache is not measured.
     let near = Origins {
         network: Network::Offline,
-        ipxe_url: Some(setting.cache.ipxe_git().into_string()),
+        ipxe_url: Some(setting.cache.ipxe_git().into_string().into()),
         syslinux_archive: None,
         bundle: None,
     };

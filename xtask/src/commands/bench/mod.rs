@@ -89,7 +89,7 @@ impl<'a> Setting<'a> {
         let lock = Lock::acquire(&scratch.join("lock"), host.ui)?.ok_or_else(interrupted)?;
         let cache = host.cache()?;
         let choices = Choices::read(&host.project, &Options::default(), host.ui)?;
-        fetch(&choices.pins, &cache, &Host::origins(&measure.origins)?, host.ui)?;
+        fetch(&choices.pins, &cache, &host.origins(&measure.origins)?, host.ui)?;
         let inputs = choices.plan(&host.path, &cache, host.ui)?.inputs;
         Ok(Self { host, rounds: measure.pairs, json, scratch, cache, inputs, _lock: lock })
     }

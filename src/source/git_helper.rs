@@ -1,0 +1,191 @@
+//! Fetches from git servers in a process of its own.
+//!
+//! libgit2 reads what a hostile server sends in C, takes as much memory as that asks for, and looks whether it should
+//! end only now and then. In a process of its own it has a limit of memory that the kernel keeps, and can be ended at
+//! any moment. The program names the command ([`Http::git_helper`](super::http::Http::git_helper)), which calls
+//! [`run`]; the job goes to its standard input, and lines of JSON come back.
+
+use std::io::{self, Read, Write};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use git2::Repository;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
+use super::git::{Failure, Fetcher, TOO_MUCH_MEMORY, Wanted};
+use super::http::{Http, NoProxy, Patience, Proxy};
+use crate::fs;
+use crate::process::{Command, Streams};
+use crate::progress::{Event, Kind, Progress, Silent, Task};
+use crate::url::Url;
+
+/// How much memory the process may take for data, in bytes.
+const MEMORY: u64 = 192 << 20;
+/// How long it may take with nothing left to come: to resolve what was sent as differences, and to write refs.
+const INDEXING: Duration = Duration::from_secs(600);
+/// How often it says how far it has come.
+const PULSE: Duration = Duration::from_millis(100);
+
+/// What to fetch, and how.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Job {
+    repository: Utf8PathBuf,
+    url: String,
+    wanted: Wanted,
+    /// Address, variable, and hosts to reach without it.
+    proxy: Option<(String, String, String)>,
+    patience: Patience,
+}
+
+/// A line of its output.
+#[derive(Serialize, Deserialize)]
+enum Line {
+    Progress { done: u64, total: Option<u64> },
+    Done { head: Option<String> },
+    Failed(Failure),
+}
+
+impl Job {
+    pub(super) fn new(repository: &Repository, url: &Url, http: &Http, wanted: &Wanted) -> Self {
+        let whole =
+            |proxy: &Proxy| (proxy.url.expose().to_owned(), proxy.variable.clone(), proxy.except.as_str().to_owned());
+        Self {
+            repository: repository.path().to_string_lossy().into_owned().into(),
+            url: url.expose().to_owned(),
+            wanted: wanted.clone(),
+            proxy: http.proxy().map(whole),
+            patience: http.patience.clone(),
+        }
+    }
+}
+
+/// Has `program` do `job`. Gives the default branch.
+pub(super) fn ask(
+    program: &Command,
+    job: &Job,
+    task: &mut Task<'_>,
+    progress: &dyn Progress,
+) -> Result<Option<String>, Failure> {
+    remove_leftovers(&job.repository);
+    let answer = follow(program, job, task, progress);
+    if answer.is_err() {
+        remove_leftovers(&job.repository);
+    }
+    answer
+}
+
+fn follow(
+    program: &Command,
+    job: &Job,
+    task: &mut Task<'_>,
+    progress: &dyn Progress,
+) -> Result<Option<String>, Failure> {
+    let broken = |error: &dyn std::fmt::Display| Failure::from(format!("cannot start the process for it: {error}"));
+    let (input, mut writer) = io::pipe().map_err(|error| broken(&error))?;
+    let streams = Streams { input: Some(input.into()), output: None };
+    let mut running = program.start(streams).map_err(|_| broken(&program.program))?;
+    let (sender, receiver) = mpsc::channel();
+    running.each_line(move |line| line.is_some_and(|line| sender.send(line).is_ok()));
+    // A process that ends at once says why itself.
+    let _ = serde_json::to_writer(&mut writer, job).map(|()| drop(writer));
+    let mut indexing: Option<Instant> = None;
+    loop {
+        if progress.cancelled() {
+            return Err(Failure::from("interrupted".to_owned()));
+        }
+        if indexing.is_some_and(|since| since.elapsed() > INDEXING) {
+            return Err(Failure::from(format!(
+                "what the server sent takes more than {} s to index",
+                INDEXING.as_secs()
+            )));
+        }
+        match receiver.recv_timeout(PULSE) {
+            Ok(line) => match serde_json::from_str(&line) {
+                Ok(Line::Progress { done, total }) => {
+                    task.set(done, total);
+                    let received = total.is_some_and(|total| total > 0 && done >= total);
+                    indexing = indexing.filter(|_| received).or_else(|| received.then(Instant::now));
+                }
+                Ok(Line::Done { head }) => return Ok(head),
+                Ok(Line::Failed(failure)) => return Err(failure),
+                // The last words of a process that could not go on.
+                Err(_) => {}
+            },
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                let _ = running.status();
+                return Err(Failure::from(TOO_MUCH_MEMORY.to_owned()));
+            }
+        }
+    }
+}
+
+/// Removes what a process that was ended leaves in `repository`: half a pack, and locks of refs. Nobody else uses it
+/// meanwhile: whoever fetches holds the lock of the cache.
+fn remove_leftovers(repository: &Utf8Path) {
+    for (path, _) in fs::walk(repository).unwrap_or_default() {
+        let name = path.file_name().unwrap_or_default();
+        if name.starts_with("pack_git2_") || path.extension() == Some("lock") {
+            let _ = fs::remove_file(&repository.join(&path));
+        }
+    }
+}
+
+/// Does the job on `input`, and writes lines to `output`: the whole life of the process.
+pub fn run(input: &mut dyn Read, output: &mut (dyn Write + Send)) {
+    let output = Pulse { output: Mutex::new((output, None)) };
+    let line = match read(input).and_then(|job| fetch(&job, &output)) {
+        Ok(head) => Line::Done { head },
+        Err(failure) => Line::Failed(failure),
+    };
+    output.write(&line);
+}
+
+fn read(input: &mut dyn Read) -> Result<Job, Failure> {
+    let limit = Rlimit { current: Some(MEMORY), maximum: getrlimit(Resource::Data).maximum };
+    setrlimit(Resource::Data, limit).map_err(|error| Failure::from(format!("cannot limit its memory: {error}")))?;
+    serde_json::from_reader(input).map_err(|error| Failure::from(error.to_string()))
+}
+
+fn fetch(job: &Job, output: &Pulse<'_>) -> Result<Option<String>, Failure> {
+    super::transport::prepare();
+    let repository = Repository::open_bare(&job.repository).map_err(|error| Failure::new(&error, None))?;
+    let proxy = job.proxy.as_ref().map(|(url, variable, except)| Proxy {
+        url: url.as_str().into(),
+        variable: variable.clone(),
+        except: NoProxy::parse(except).0,
+    });
+    let http = Http::new(proxy.as_ref(), job.patience.clone()).map_err(|error| Failure::from(error.to_string()))?;
+    let url = Url::from(job.url.as_str());
+    let fetcher = Fetcher { repository: &repository, url: &url, http: &http, progress: &Silent };
+    fetcher.fetch(&job.wanted, &mut Task::start(output, Kind::Clone, "", None))
+}
+
+/// Writes lines, of progress only so many.
+struct Pulse<'o> {
+    output: Mutex<(&'o mut (dyn Write + Send), Option<Instant>)>,
+}
+
+impl Pulse<'_> {
+    fn write(&self, line: &Line) {
+        let mut output = self.output.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let text = serde_json::to_string(line).unwrap_or_default();
+        // Whoever listens has gone away: the kernel ends this process with its parent.
+        let _ = writeln!(output.0, "{text}").and_then(|()| output.0.flush());
+        output.1 = Some(Instant::now());
+    }
+}
+
+impl Progress for Pulse<'_> {
+    fn report(&self, event: &Event) {
+        if let Event::Advanced { done, total, .. } = event {
+            let last = self.output.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1;
+            if last.is_none_or(|last| last.elapsed() >= PULSE) || Some(*done) == *total {
+                self.write(&Line::Progress { done: *done, total: *total });
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Addresses that this tool requests, which may hold a password or a token.
+//!
+//! [`Url`] shows itself without them, so messages, records and events cannot give them away.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// The address of an input, or a local path in its place, as it was given.
+///
+/// `Display`, `Debug` and `Serialize` leave out user and password, the content of the query, and the fragment:
+/// `https://me:secret@host/file?token=abc` is shown as `https://host/file?...`. Only [`Url::expose`] gives all of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    /// The whole text: for the request, and for nothing that is shown or stored.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Url {
+    /// Whether there is anything in it that is not shown.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        self.to_string() != self.0
+    }
+
+    /// The address `path`, which begins with a slash, has below this one; a query stays behind it.
+    #[must_use]
+    pub fn join(&self, path: &str) -> Self {
+        let (base, query) = self.0.split_at(self.0.find(['?', '#']).unwrap_or(self.0.len()));
+        Self(format!("{}{path}{query}", base.trim_end_matches('/')))
+    }
+}
+
+impl From<String> for Url {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Url {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = match self.0.find("://") {
+            Some(at) => self.0.split_at(at + "://".len()),
+            // A local path: an `@` or a `?` in it is part of a name. A host has a colon before the first slash.
+            None if !self.0.split('/').next().unwrap_or_default().contains(':') => return f.write_str(&self.0),
+            None => ("", self.0.as_str()),
+        };
+        let rest = without_user(rest);
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        let query = if rest[path.len()..].starts_with('?') { "?..." } else { "" };
+        write!(f, "{scheme}{path}{query}")
+    }
+}
+
+/// What follows the user and the password in `rest`, an address behind its scheme.
+fn without_user(rest: &str) -> &str {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let end = match authority.rfind('@') {
+        Some(at) => Some(at),
+        // `user:pass/word@host`: nobody's port, so it is a password that was not percent-encoded.
+        None if !is_host(authority) => rest.rfind('@'),
+        None => None,
+    };
+    end.map_or(rest, |at| &rest[at + 1..])
+}
+
+/// Whether `authority` is a host, with or without a port.
+fn is_host(authority: &str) -> bool {
+    let port = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((_, "")) => return true,
+        Some((_, rest)) => rest.strip_prefix(':'),
+        None => Some(authority.split_once(':').map_or("", |(_, port)| port)),
+    };
+    port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
+
+impl Serialize for Url {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_goes_before_the_query() {
+        let join = |url: &str| Url::from(url).join("/a/b").expose().to_owned();
+        assert_eq!(join("http://me:pw@nas/mirror/"), "http://me:pw@nas/mirror/a/b");
+        assert_eq!(join("http://nas/mirror?token=x"), "http://nas/mirror/a/b?token=x");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (whole, shown) in [
+            ("https://host/path/file.zip", "https://host/path/file.zip"),
+            ("http://user:secret@host/f", "http://host/f"),
+            ("http://user@host/f", "http://host/f"),
+            ("http://secret%40x:se%3Acret@host:8080/f", "http://host:8080/f"),
+            ("http://user:secret@[2001:db8::1]:8080/f", "http://[2001:db8::1]:8080/f"),
+            ("http://user:secret@[2001:db8::1]/f", "http://[2001:db8::1]/f"),
+            ("git://user:secret@host/ipxe.git", "git://host/ipxe.git"),
+            // Passwords that nobody has percent-encoded.
+            ("http://user:sec@ret@host/f", "http://host/f"),
+            ("http://user:sec/ret@host/f", "http://host/f"),
+            ("http://user:sec?ret@host/f", "http://host/f"),
+            ("http://user:sec#ret@host/f", "http://host/f"),
+            ("user:secret@proxy:3128", "proxy:3128"),
+            ("git@host:ipxe.git", "host:ipxe.git"),
+            // Tokens.
+            ("https://host/f?token=secret&x=1", "https://host/f?..."),
+            ("https://host/f?X-Amz-Signature=secret#secret", "https://host/f?..."),
+            ("https://host/f#secret", "https://host/f"),
+            ("https://host?token=secret", "https://host?..."),
+            // No secrets.
+            ("http://host/user@example.org/f", "http://host/user@example.org/f"),
+            ("http://[2001:db8::1]/a@b", "http://[2001:db8::1]/a@b"),
+            ("http://host:8080/a@b", "http://host:8080/a@b"),
+            ("/srv/me@home/ipxe?.git", "/srv/me@home/ipxe?.git"),
+            ("me@home/ipxe", "me@home/ipxe"),
+            ("file:///srv/ipxe", "file:///srv/ipxe"),
+            ("", ""),
+        ] {
+            let url = Url::from(whole);
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), format!("`{shown}`"));
+            assert_eq!(serde_json::json!(url), shown);
+            assert_eq!(url.expose(), whole);
+            assert_eq!(url.has_secret(), whole != shown);
+        }
+    }
+}
