@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses another part of this")]
 
+pub mod limits;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Child, Command, ExitCode, Output, Stdio};
@@ -80,6 +82,12 @@ impl Project {
         command.args(["--project", self.root.as_str(), "--cache-dir", self.path("cache").as_str()]);
         command.args(arguments).stdin(Stdio::null()).env_remove("CARGO_MANIFEST_DIR");
         command
+    }
+
+    /// As [`Self::run`], of which no input may take more memory than [`limits::MEMORY`].
+    #[track_caller]
+    pub fn run_within_limits(&self, arguments: &[&str]) -> Ran {
+        limits::measure(&mut self.command(arguments)).bounded().into()
     }
 
     pub fn run(&self, arguments: &[&str]) -> Ran {
@@ -324,6 +332,13 @@ impl Ran {
         let stderr = self.failure(code);
         let (_, error) = stderr.split_once("error: ").unwrap_or_else(|| panic!("no error in:\n{stderr}"));
         error.to_owned()
+    }
+}
+
+impl From<limits::Measured> for Ran {
+    fn from(measured: limits::Measured) -> Self {
+        let limits::Measured { status, stdout, stderr, .. } = measured;
+        Self { code: status.code().unwrap_or(-1), stdout, stderr }
     }
 }
 
