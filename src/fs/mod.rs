@@ -4,6 +4,7 @@
 
 mod folders;
 mod lock;
+mod read;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Write};
@@ -16,12 +17,14 @@ use tempfile::NamedTempFile;
 
 pub use self::folders::{EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk};
 pub use self::lock::Lock;
+pub use self::read::{MAX_READ, MAX_TEXT, open, read, read_at_most, read_if_exists, read_text};
 
 use crate::digest::Sha256Digest;
+use crate::printable::printable;
 
 /// A file operation that failed, on which path.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{path}`{}", hint(action, source, path))]
+#[error("cannot {action} `{}`{}", printable(path), hint(action, source, path))]
 pub struct Error {
     action: &'static str,
     path: Utf8PathBuf,
@@ -32,7 +35,7 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
-    let folder = path.parent().unwrap_or(path);
+    let folder = printable(path.parent().unwrap_or(path));
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             format!(
@@ -40,7 +43,7 @@ fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
             )
         }
         io::ErrorKind::PermissionDenied if ["read", "list"].contains(&action) => {
-            format!("\nhint: make `{path}` readable for this user")
+            format!("\nhint: make `{}` readable for this user", printable(path))
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             format!(
@@ -72,36 +75,6 @@ impl Error {
 
 fn failing<'a>(action: &'static str, path: &'a Utf8Path) -> impl FnOnce(io::Error) -> Error + 'a {
     move |source| Error::new(action, path, source)
-}
-
-/// The content of a file.
-///
-/// # Errors
-///
-/// [`Error`] where the file cannot be read, as everywhere in this module.
-pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(failing("read", path))
-}
-
-/// The content of a file, or `None` where there is no such file.
-///
-/// # Errors
-///
-/// [`Error`] for any other reason.
-pub fn read_if_exists(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
-    match read(path) {
-        Err(error) if error.is_not_found() => Ok(None),
-        other => other.map(Some),
-    }
-}
-
-/// Opens a file for reading.
-///
-/// # Errors
-///
-/// [`Error`].
-pub fn open(path: &Utf8Path) -> Result<File> {
-    File::open(path).map_err(failing("open", path))
 }
 
 /// Makes a folder and those above it.
@@ -265,7 +238,8 @@ pub fn publish_file(file: NamedTempFile, path: &Utf8Path) -> Result<()> {
 ///
 /// [`Error`].
 pub fn sync_dir(path: &Utf8Path) -> Result<()> {
-    open(path)?.sync_all().map_err(failing("sync", path))
+    let folder = File::open(path).map_err(failing("open", path))?;
+    folder.sync_all().map_err(failing("sync", path))
 }
 
 /// The SHA-256 and the size in bytes of a file.
@@ -329,7 +303,8 @@ pub fn write_anew(path: &Utf8Path, content: &[u8]) -> Result<()> {
 ///
 /// [`Error`].
 pub fn sync_all_of(path: &Utf8Path) -> Result<()> {
-    rustix::fs::syncfs(open(path)?).map_err(|error| Error::new("sync", path, error.into()))
+    let place = File::open(path).map_err(failing("open", path))?;
+    rustix::fs::syncfs(place).map_err(|error| Error::new("sync", path, error.into()))
 }
 
 #[cfg(test)]

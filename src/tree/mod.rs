@@ -4,6 +4,7 @@ pub mod checked;
 mod filler;
 pub mod header;
 mod journal;
+pub mod limits;
 pub mod manifest;
 pub mod publish;
 mod records;
