@@ -10,7 +10,7 @@
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 pub use netboot_stamp as stamp;
-pub use netboot_stamp::digest;
+pub use netboot_stamp::{digest, printable};
 
 pub mod fs;
 pub mod parallel;

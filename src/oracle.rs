@@ -18,7 +18,7 @@ use crate::paths::{self, Cache};
 use crate::plan::{Build, Plan};
 use crate::reproduce::bytes::{self, Difference};
 use crate::reproduce::cause::{self, Cause};
-use crate::tree::checked::CheckedTree;
+use crate::tree::checked::{Changed, CheckedTree};
 use crate::tree::manifest::{File, Manifest};
 
 /// Why nothing could be compared.
@@ -38,6 +38,9 @@ pub enum Error {
     /// Make failed.
     #[error(transparent)]
     Build(#[from] build::Error),
+    /// The tree is not what it was.
+    #[error(transparent)]
+    Changed(#[from] Changed),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -152,7 +155,8 @@ fn compare(
     linker.seal()?;
     for loader in loaders {
         let path = paths::loader_in_tree(site.name.as_deref(), loader.as_str());
-        let (made, published) = (linker.loader(*loader, &slot)?, fs::read(&tree.root.join(&path))?);
+        let Some(file) = tree.manifest.files.iter().find(|file| file.path == path) else { continue };
+        let (made, published) = (linker.loader(*loader, &slot)?, tree.read(&path, &file.content())?);
         answer.loaders += 1;
         if made != published {
             let map = linker.link_map(*loader)?;

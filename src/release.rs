@@ -81,7 +81,9 @@ pub fn write(
     fs::remove_dir_all(&partial)?;
     fs::create_dir_all(&partial)?;
     let (archive, tarball) = packed;
-    fs::write_new(&partial.join(&names.tarball), &fs::read(archive)?, 0o644)?;
+    // The tarball of a thousand sites has a gigabyte.
+    fs::copy(archive, &partial.join(&names.tarball))?;
+    fs::sync_all_of(&partial)?;
     let (sources, _) = bundle::write(project, pins, cache, &partial.join(&names.sources), progress)?;
     let mut texts = derived(manifest, &names, tarball, sources);
     texts.push((names.notes.clone(), notes(project, manifest, &names)?));

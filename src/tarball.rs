@@ -1,7 +1,8 @@
-//! Tarballs with the same bytes every time: ustar, one time, one owner, gzip without name and time.
+//! Tarballs with the same bytes every time: ustar, one time, one owner, gzip without name and time. Those of anybody
+//! are read by [`crate::stamp::tarball`].
 
 use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::io::BufReader;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use flate2::bufread::GzDecoder;
@@ -12,9 +13,9 @@ use tempfile::NamedTempFile;
 
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
+use crate::stamp::tarball::{self, Tarball};
 
-/// The most that may stand between the last entry and the end of a tarball, in bytes.
-const MAX_PADDING: u64 = 1 << 20;
+pub use crate::stamp::tarball::{EXTENSION, Error, Kind, Limits, Refusal};
 
 /// Packs the folder at `tree` into the `.tar.gz` at `path`, sorted, whole or not at all; `epoch` (seconds) is
 /// every file's time. Returns the tarball's SHA-256 and its size in bytes.
@@ -88,39 +89,26 @@ impl Packer {
     }
 }
 
-/// An entry of a tarball.
-pub struct Entry<'r> {
-    /// Its path, without a leading `./`.
-    pub path: Utf8PathBuf,
-    /// Whether it is a regular file.
-    pub plain: bool,
-    /// Its permission bits.
-    pub mode: u32,
-    /// Its content.
-    pub content: &'r mut dyn Read,
-}
+/// An entry of a `.tar.gz`.
+pub type Entry<'a> = tarball::Entry<'a, GzDecoder<BufReader<File>>>;
 
-/// Hands each entry of a `.tar.gz` but folders to `visit`.
+/// Hands each entry of a `.tar.gz` but folders to `visit`, with its path without a leading `./`.
 ///
 /// # Errors
 ///
-/// What reading the tarball gives.
-pub fn visit(tarball: File, visit: &mut dyn FnMut(Entry<'_>) -> io::Result<()>) -> io::Result<()> {
-    let mut archive = tar::Archive::new(GzDecoder::new(io::BufReader::new(tarball)));
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let kind = entry.header().entry_type();
-        if kind.is_dir() {
-            continue;
+/// What reading the tarball gives, and what `visit` gives.
+pub fn visit<E: From<Error>>(
+    tarball: File,
+    limits: Limits,
+    visit: &mut dyn FnMut(Utf8PathBuf, Entry<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut tarball = Tarball::gzip(BufReader::new(tarball), limits);
+    let mut entries = tarball.entries()?;
+    while let Some(entry) = entries.next()? {
+        if entry.kind != Kind::Folder {
+            let path = entry.path.strip_prefix("./").unwrap_or(&entry.path).into();
+            visit(path, entry)?;
         }
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let path = Utf8PathBuf::from(path.strip_prefix("./").unwrap_or(&path));
-        let mode = entry.header().mode()? & 0o777;
-        visit(Entry { path, plain: kind.is_file(), mode, content: &mut entry })?;
     }
-    // The checksum of the whole stands behind the last entry, and nothing may stand behind that.
-    let mut decoder = archive.into_inner();
-    io::copy(&mut decoder.by_ref().take(MAX_PADDING), &mut io::sink())?;
-    let mut rest = decoder.into_inner();
-    if rest.fill_buf()?.is_empty() { Ok(()) } else { Err(io::Error::other("something follows the end of the tarball")) }
+    Ok(tarball.finish_file()?)
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::network::{Dhcp, Network};
 use crate::choices::boot_entry::{BootEntry, Files};
-use crate::fs;
 use crate::mirror::version_script;
-use crate::tree::checked::CheckedTree;
+use crate::tree::checked::{Changed, CheckedTree};
 
 /// The version of the set that stands in for one of a mirror.
 const VERSION: &str = "0.boot-test";
@@ -28,10 +27,11 @@ pub struct Entry {
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where one cannot be read.
-pub fn entries(tree: &CheckedTree, entries: &[BootEntry]) -> Result<Vec<Arc<Entry>>, fs::Error> {
-    let there = entries.iter().filter(|entry| tree.manifest.files.iter().any(|file| file.path == entry.file()));
-    there.map(|entry| Ok(Arc::new(Entry::new(entry, fs::read(&tree.root.join(entry.file()))?.into())))).collect()
+/// [`Changed`] where one is not what it was.
+pub fn entries(tree: &CheckedTree, entries: &[BootEntry]) -> Result<Vec<Arc<Entry>>, Changed> {
+    let file = |entry: &BootEntry| tree.manifest.files.iter().find(|file| file.path == entry.file());
+    let there = entries.iter().filter_map(|entry| file(entry).map(|file| (entry, file)));
+    there.map(|(entry, file)| Ok(Arc::new(Entry::new(entry, tree.read(&file.path, &file.content())?.into())))).collect()
 }
 
 impl Entry {

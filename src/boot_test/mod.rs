@@ -86,6 +86,9 @@ pub enum Error {
     /// There is nothing to boot.
     #[error(transparent)]
     Tree(#[from] checked::Error),
+    /// The tree is not what it was.
+    #[error(transparent)]
+    Changed(#[from] checked::Changed),
     /// A case has no verdict.
     #[error(transparent)]
     Trial(#[from] trial::Error),
@@ -109,7 +112,7 @@ pub enum Error {
 ///
 /// # Errors
 ///
-/// [`Error::NoCase`] where there is none, or [`Error::Fs`] where a loader cannot be read.
+/// [`Error::NoCase`] where there is none, or [`Error::Changed`] where a loader is not what it was.
 pub fn plan(tree: &CheckedTree, intent: &Intent, selection: &Selection) -> Result<Vec<Case>, Error> {
     let loaders = subject::loaders(tree)?;
     let entries = entry::entries(tree, &intent.entries)?;

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use camino::Utf8PathBuf;
 
 use crate::digest::Sha256Digest;
-use crate::fs;
 use crate::stamp::slot::SlotSize;
-use crate::tree::checked::CheckedTree;
+use crate::tree::checked::{Changed, CheckedTree};
 use crate::tree::header::{Arch, Kind};
 use crate::tree::manifest::{self, Embedded};
 
@@ -55,8 +54,8 @@ pub enum Program {
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where one cannot be read.
-pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, fs::Error> {
+/// [`Changed`] where one is not what it was.
+pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
     let mut scripts: HashMap<Sha256Digest, String> = HashMap::new();
     let mut loaders = Vec::new();
     for file in &tree.manifest.files {
@@ -64,7 +63,7 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, fs::Error> {
         if let Some(Embedded { slot_size, slot_sha256, .. }) = &file.ipxe
             && matches!(loader.target, Target::Uefi(_))
             && !scripts.contains_key(slot_sha256)
-            && let Some(script) = script_in(&fs::read(&tree.root.join(&file.path))?, *slot_size, slot_sha256)
+            && let Some(script) = script_in(&tree.read(&file.path, &file.content())?, *slot_size, slot_sha256)
         {
             scripts.insert(*slot_sha256, script);
         }

@@ -12,7 +12,7 @@ pub mod place;
 pub mod plan;
 pub mod record;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod sftp;
 mod survey;
 pub mod target;
@@ -37,7 +37,7 @@ use self::target::Target;
 use self::work::Work;
 use crate::paths;
 use crate::progress::{Event, Kind, Progress, Task, pause};
-use crate::tree::checked::CheckedTree;
+use crate::tree::checked::{self, CheckedTree};
 use crate::tree::enclosing::{InsideTree, outside_trees};
 
 /// The pause before a connection is made again; each later one is twice as long.
@@ -135,7 +135,7 @@ pub enum Error {
     },
     /// The tree has changed meanwhile.
     #[error(transparent)]
-    Changed(#[from] goods::Changed),
+    Changed(#[from] checked::Changed),
     /// The place is the tree.
     #[error("`{0}` is the tree itself, or in it\nhint: choose another folder")]
     Itself(Utf8PathBuf),

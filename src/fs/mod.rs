@@ -4,28 +4,31 @@
 
 mod folders;
 mod lock;
+mod read;
 mod temporary;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{CWD, OFlags, RenameFlags};
+use rustix::fs::{CWD, RenameFlags};
 use tempfile::NamedTempFile;
 
 pub use self::folders::{
     EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, temporary_in, walk,
 };
 pub use self::lock::Lock;
+pub use self::read::{MAX_READ, MAX_TEXT, open, open_regular, read, read_at_most, read_if_exists, read_text};
 pub use self::temporary::temporary_file;
 
 use crate::digest::Sha256Digest;
+use crate::printable::printable;
 
 /// A file operation that failed, on which path.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{path}`{}", hint(action, source, path))]
+#[error("cannot {action} `{}`{}", printable(path), hint(action, source, path))]
 pub struct Error {
     action: &'static str,
     path: Utf8PathBuf,
@@ -55,16 +58,11 @@ pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'
         .find_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
 }
 
-/// Something else than a regular file.
-#[derive(Debug, thiserror::Error)]
-#[error("found {0}, wanted a regular file")]
-struct NotRegular(&'static str);
-
 fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
-    if error.get_ref().is_some_and(|cause| cause.is::<NotRegular>()) {
+    if error.get_ref().is_some_and(|cause| cause.is::<self::read::NotRegular>()) {
         "\nhint: move it away".to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
-        format!("\nhint: make `{path}` readable for this user")
+        format!("\nhint: make `{}` readable for this user", printable(path))
     } else if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) && action != "write" {
         "\nhint: a file stands where a folder is wanted: move it away, or choose another folder".to_owned()
     } else {
@@ -106,83 +104,6 @@ impl Error {
 
 fn failing<'a>(action: &'static str, path: &'a Utf8Path) -> impl FnOnce(io::Error) -> Error + 'a {
     move |source| Error::new(action, path, source)
-}
-
-/// The content of a file.
-///
-/// # Errors
-///
-/// [`Error`] where the file cannot be read, as everywhere in this module.
-pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(failing("read", path))
-}
-
-/// The content of a file, or `None` where there is no such file.
-///
-/// # Errors
-///
-/// [`Error`] for any other reason.
-pub fn read_if_exists(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
-    match read(path) {
-        Err(error) if error.is_not_found() => Ok(None),
-        other => other.map(Some),
-    }
-}
-
-/// Opens a file for reading.
-///
-/// # Errors
-///
-/// [`Error`].
-pub fn open(path: &Utf8Path) -> Result<File> {
-    File::open(path).map_err(failing("open", path))
-}
-
-/// Opens a file that has to be a regular one; there may be none, where `options` allow that. A link is not followed,
-/// and nobody waits for the other end of a FIFO.
-///
-/// # Errors
-///
-/// [`Error`].
-pub fn open_regular(path: &Utf8Path, options: &mut OpenOptions) -> Result<File> {
-    let mut open = || {
-        // A device can act as soon as it is opened.
-        match path.symlink_metadata() {
-            Ok(found) => require_regular(found.file_type())?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
-        require_regular(file.metadata()?.file_type())?;
-        Ok(file)
-    };
-    open().map_err(failing("open", path))
-}
-
-fn require_regular(found: std::fs::FileType) -> io::Result<()> {
-    let what = match found {
-        found if found.is_file() => return Ok(()),
-        found if found.is_dir() => "a folder",
-        found if found.is_symlink() => "a symbolic link",
-        found if found.is_fifo() => "a FIFO",
-        found if found.is_socket() => "a socket",
-        _ => "a device",
-    };
-    Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular(what)))
-}
-
-/// The content of a regular file, or `None` where there is nothing.
-///
-/// # Errors
-///
-/// [`Error`], also where there is something else.
-pub fn read_regular(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
-    let mut content = Vec::new();
-    match open_regular(path, OpenOptions::new().read(true)) {
-        Err(error) if error.is_not_found() => Ok(None),
-        file => file?.read_to_end(&mut content).map(|_| Some(content)).map_err(failing("read", path)),
-    }
 }
 
 /// Makes a folder and those above it.
@@ -346,7 +267,8 @@ pub fn publish_file(file: NamedTempFile, path: &Utf8Path) -> Result<()> {
 ///
 /// [`Error`].
 pub fn sync_dir(path: &Utf8Path) -> Result<()> {
-    open(path)?.sync_all().map_err(failing("sync", path))
+    let folder = File::open(path).map_err(failing("open", path))?;
+    folder.sync_all().map_err(failing("sync", path))
 }
 
 /// The SHA-256 and the size in bytes of a file.
@@ -410,7 +332,8 @@ pub fn write_anew(path: &Utf8Path, content: &[u8]) -> Result<()> {
 ///
 /// [`Error`].
 pub fn sync_all_of(path: &Utf8Path) -> Result<()> {
-    rustix::fs::syncfs(open(path)?).map_err(|error| Error::new("sync", path, error.into()))
+    let place = File::open(path).map_err(failing("open", path))?;
+    rustix::fs::syncfs(place).map_err(|error| Error::new("sync", path, error.into()))
 }
 
 #[cfg(test)]

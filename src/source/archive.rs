@@ -3,16 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::fs;
+use crate::printable::printable;
+use crate::stamp::tarball::Tarball;
+use crate::tarball::{self, Kind, Limits};
 
 /// The most that a whole archive may unpack to, in bytes; syslinux 6.03 has 60 MB.
 const MAX_UNPACKED: u64 = 512 << 20;
-/// The longest name or other note on a member that a .tar may have, in bytes.
-const MAX_NOTE: u64 = 64 << 10;
+/// The most members that an archive may have; syslinux 6.03 has 2,300.
+const MAX_MEMBERS: u64 = 20_000;
+/// The most bytes that an archive may have; syslinux 6.03's have 7 to 12 MB.
+pub(super) const MAX_ARCHIVE: u64 = 64 << 20;
+/// What a .tar may have. It may have long names, as GNU tar writes them.
+const LIMITS: Limits =
+    Limits { entries: MAX_MEMBERS, extension: tarball::EXTENSION, entry: u64::MAX, total: MAX_UNPACKED };
 /// The most memory that xz may ask for, in bytes.
 const XZ_MEMORY: u64 = 128 << 20;
 
@@ -69,6 +77,38 @@ pub type Wanted = BTreeMap<Utf8PathBuf, u64>;
 /// The content of each member.
 pub type Contents = BTreeMap<Utf8PathBuf, Vec<u8>>;
 
+/// Refuses the archive at `path` where it is larger than any release.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn check_size(path: &Utf8Path) -> Result<(), Error> {
+    let size = fs::open(path)?.metadata().map_err(|error| fs::Error::new("read", path, error))?.len();
+    if size <= MAX_ARCHIVE {
+        return Ok(());
+    }
+    Err(Error::Hostile { path: path.into(), reason: format!("it has {size} bytes, more than {MAX_ARCHIVE}") })
+}
+
+/// Whether each record that may end a .zip says that it has at most [`MAX_MEMBERS`]. Such a record stands in the last
+/// 64 KiB; one of a larger form, which 65,535 members need, has a locator before it.
+fn has_few_members(file: &mut File) -> io::Result<bool> {
+    const RECORD: usize = 22;
+    const LOCATOR: usize = 20;
+    let length = file.seek(SeekFrom::End(0))?;
+    let tail = length.min((LOCATOR + RECORD + usize::from(u16::MAX)) as u64);
+    file.seek(SeekFrom::Start(length - tail))?;
+    let mut end = Vec::new();
+    file.take(tail).read_to_end(&mut end)?;
+    file.rewind()?;
+    let few = |at: usize| {
+        let members = end.get(at + 10..at + 12).map_or(0, |count| u16::from_le_bytes([count[0], count[1]]));
+        let locator = at.checked_sub(LOCATOR).is_some_and(|locator| end[locator..].starts_with(b"PK\x06\x07"));
+        u64::from(members) <= MAX_MEMBERS && !locator
+    };
+    Ok(memchr::memmem::find_iter(&end, b"PK\x05\x06").all(few))
+}
+
 /// Reads the members `wanted` from the archive at `path`.
 ///
 /// # Errors
@@ -113,25 +153,6 @@ fn describe(start: &[u8]) -> &'static str {
     }
 }
 
-/// What a member is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    File,
-    Folder,
-    /// A link or a device.
-    Other,
-}
-
-impl Form {
-    fn of(is_file: bool, is_folder: bool) -> Self {
-        match (is_file, is_folder) {
-            (true, _) => Self::File,
-            (false, true) => Self::Folder,
-            (false, false) => Self::Other,
-        }
-    }
-}
-
 struct Collector<'a> {
     path: &'a Utf8Path,
     wanted: &'a Wanted,
@@ -141,64 +162,68 @@ struct Collector<'a> {
 
 impl Collector<'_> {
     fn damaged(&self, reason: &dyn std::fmt::Display) -> Error {
-        Error::Damaged { path: self.path.into(), reason: reason.to_string() }
+        Error::Damaged { path: self.path.into(), reason: printable(&reason.to_string()).to_string() }
     }
 
     fn hostile(&self, reason: String) -> Error {
         Error::Hostile { path: self.path.into(), reason }
     }
 
-    fn zip(&mut self, file: File) -> Result<(), Error> {
-        let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| match error {
+    fn zip(&mut self, mut file: File) -> Result<(), Error> {
+        let unreadable = |error| match error {
             zip::result::ZipError::Io(error) => self.damaged(&error),
             // The crate's own words name its types.
             _ => self.damaged(&"its table of contents, which stands at the end, cannot be read"),
-        })?;
+        };
+        // The table of contents is read into memory.
+        if !has_few_members(&mut file).map_err(|error| self.damaged(&error))? {
+            return Err(self.hostile(format!("it has more than {MAX_MEMBERS} entries")));
+        }
+        let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(unreadable)?;
         if archive.has_duplicate_names() {
             return Err(self.hostile("it has two members of one name".into()));
         }
         for index in 0..archive.len() {
             let mut entry = archive.by_index(index).map_err(|error| self.damaged(&error))?;
             let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
-            let form = Form::of(entry.is_file() && !entry.is_symlink(), entry.is_dir());
+            let kind = match (entry.is_file() && !entry.is_symlink(), entry.is_dir()) {
+                (true, _) => Kind::File,
+                (false, true) => Kind::Folder,
+                (false, false) => Kind::Other,
+            };
             let size = entry.size();
-            self.entry(&name, form, size, &mut entry)?;
+            self.entry(&name, kind, size, &mut entry)?;
         }
         Ok(())
     }
 
     fn tar_xz(&mut self, file: File) -> Result<(), Error> {
         let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0).map_err(|error| self.damaged(&error))?;
-        let reader = liblzma::bufread::XzDecoder::new_stream(BufReader::new(file), stream).take(MAX_UNPACKED);
-        let mut archive = tar::Archive::new(reader);
-        // Raw, because long names and other notes would be read into memory whatever their size. The
-        // wanted members have short names.
-        for entry in archive.entries().map_err(|error| self.damaged(&error))?.raw(true) {
-            let mut entry = entry.map_err(|error| self.damaged(&error))?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let kind = entry.header().entry_type();
-            let size = entry.size();
-            let is_note = kind.is_gnu_longname()
-                || kind.is_gnu_longlink()
-                || kind.is_pax_local_extensions()
-                || kind.is_pax_global_extensions();
-            if is_note && size > MAX_NOTE {
-                return Err(self.hostile(format!("it has a name or a note of more than {MAX_NOTE} bytes")));
-            }
-            self.entry(&name, Form::of(kind.is_file(), kind.is_dir()), size, &mut entry)?;
+        let mut tarball = Tarball::new(liblzma::bufread::XzDecoder::new_stream(BufReader::new(file), stream), LIMITS);
+        let mut entries = tarball.entries().map_err(|error| self.tar(&error))?;
+        while let Some(mut entry) = entries.next().map_err(|error| self.tar(&error))? {
+            let (name, kind, size) = (std::mem::take(&mut entry.path), entry.kind, entry.size);
+            self.entry(&name, kind, size, &mut entry)?;
         }
         // Reads xz's own checksums too, which stand behind the last member.
-        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| self.damaged(&error))?;
+        tarball.finish().map_err(|error| self.tar(&error))?;
         Ok(())
     }
 
-    fn entry(&mut self, name: &str, form: Form, size: u64, content: &mut dyn Read) -> Result<(), Error> {
+    fn tar(&self, error: &tarball::Error) -> Error {
+        match error {
+            tarball::Error::Read(error) => self.damaged(error),
+            tarball::Error::Refused(refusal) => self.hostile(refusal.to_string()),
+        }
+    }
+
+    fn entry(&mut self, name: &str, kind: Kind, size: u64, content: &mut dyn Read) -> Result<(), Error> {
         let path = Utf8Path::new(name);
         let escapes = path
             .components()
             .any(|part| matches!(part, camino::Utf8Component::ParentDir | camino::Utf8Component::RootDir));
         if escapes || name.contains(['\0', '\\']) {
-            return Err(self.hostile(format!("its member `{}` leaves the archive", name.escape_default())));
+            return Err(self.hostile(format!("its member `{}` leaves the archive", printable(name))));
         }
         self.unpacked = self.unpacked.saturating_add(size);
         if self.unpacked > MAX_UNPACKED {
@@ -206,15 +231,16 @@ impl Collector<'_> {
         }
         let plain: Utf8PathBuf = path.components().filter(|part| *part != camino::Utf8Component::CurDir).collect();
         let Some((member, limit)) = self.member(&plain) else { return Ok(()) };
-        if form == Form::Folder {
+        if kind == Kind::Folder {
             return Ok(());
         }
-        if form == Form::Other {
-            return Err(self.hostile(format!("its member `{name}` is a link or a device")));
+        if kind == Kind::Other {
+            return Err(self.hostile(format!("its member `{}` is a link or a device", printable(name))));
         }
         let mut bytes = Vec::new();
         content.take(limit + 1).read_to_end(&mut bytes).map_err(|error| self.damaged(&error))?;
         if bytes.len() as u64 > limit {
+            let name = printable(name);
             return Err(self.hostile(format!("its member `{name}` is larger than the {limit} bytes that are pinned")));
         }
         if self.found.insert(member.clone(), bytes).is_some() {

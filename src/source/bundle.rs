@@ -6,7 +6,7 @@
 //! the pins, as if it came from anywhere else.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use git2::{Index, IndexEntry, IndexTime, ObjectType, Oid};
@@ -17,8 +17,9 @@ use crate::choices::pins::{IpxePin, MemberPin, Pins};
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
 use crate::paths::{Cache, Project};
+use crate::printable::printable;
 use crate::progress::{Kind, Progress, Task};
-use crate::tarball::{self, Entry, Packer};
+use crate::tarball::{self, EXTENSION, Limits, Packer};
 
 /// The folder of iPXE's files in a bundle.
 const IPXE: &str = "ipxe";
@@ -31,8 +32,8 @@ const PROJECT: &str = "project";
 /// What a person reads first.
 const README: &str = "README";
 
-/// The most that is read of a file in a bundle, in bytes; no file of iPXE comes near it.
-const MAX_FILE: u64 = 64 << 20;
+/// What a bundle may have. iPXE has 3,000 files, of which the largest has 1 MB.
+const LIMITS: Limits = Limits { entries: 50_000, extension: EXTENSION, entry: 16 << 20, total: 512 << 20 };
 
 /// Why there is no bundle, or nothing to be had from one.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,8 @@ pub enum Error {
     NoMember(String),
     /// It is no tarball.
     #[error(
-        "`{path}` cannot be read as a source bundle: {reason}\nhint: give a file that `cargo xtask bundle-sources` wrote"
+        "`{}` cannot be read as a source bundle: {reason}\nhint: give a file that `cargo xtask bundle-sources` wrote",
+        printable(path)
     )]
     NotABundle {
         /// The file.
@@ -189,21 +191,26 @@ impl<'p> Needed<'p> {
         let repository = git::open(&cache.ipxe_git())?;
         let mut index = Index::new().map_err(|error| git::cache_error(&cache.ipxe_git(), &error))?;
         let (mut commit, mut members) = (Vec::new(), BTreeMap::new());
-        let visited = tarball::visit(fs::open(path)?, &mut |entry| {
-            let Some((folder, name, mut entry)) = inside(entry) else { return Ok(()) };
-            let (mode, content) = (entry.mode, content(&mut entry)?);
-            match folder.as_str() {
-                IPXE if self.ipxe.is_some() => {
-                    let oid = repository.blob(&content).map_err(io::Error::other)?;
-                    index.add(&index_entry(&name, mode, oid)).map_err(io::Error::other)?;
+        let visited = tarball::visit(fs::open(path)?, LIMITS, &mut |name, mut entry| {
+            if entry.kind != tarball::Kind::File {
+                return Ok(());
+            }
+            let mode = entry.mode;
+            match inside(&name) {
+                Some((IPXE, file)) if self.ipxe.is_some() => {
+                    let oid = repository.blob(&entry.content()?).map_err(io::Error::other)?;
+                    index.add(&index_entry(&file, mode, oid)).map_err(io::Error::other)?;
                 }
-                COMMIT => commit = content,
-                SYSLINUX => drop(members.insert(name, content)),
+                Some((COMMIT, _)) => commit = entry.content()?,
+                Some((SYSLINUX, file)) if self.members.iter().any(|member| member.path == file) => {
+                    members.insert(file, entry.content()?);
+                }
                 _ => {}
             }
-            Ok(())
+            Ok::<(), tarball::Error>(())
         });
-        let not_a_bundle = |reason: String| Error::NotABundle { path: path.to_owned(), reason };
+        let not_a_bundle =
+            |reason: String| Error::NotABundle { path: path.to_owned(), reason: printable(&reason).to_string() };
         visited.map_err(|error| not_a_bundle(error.to_string()))?;
         if let Some(pin) = self.ipxe {
             let failed = |error: git2::Error| not_a_bundle(error.message().to_owned());
@@ -227,18 +234,11 @@ impl<'p> Needed<'p> {
     }
 }
 
-/// The folder of an entry below the bundle's own, and its path in that; a file beside the folders has
-/// none.
-fn inside(entry: Entry<'_>) -> Option<(String, Utf8PathBuf, Entry<'_>)> {
-    let mut parts = entry.path.iter().skip(1);
-    let folder = parts.next().filter(|_| entry.plain)?.to_owned();
-    Some((folder, parts.collect(), entry))
-}
-
-fn content(entry: &mut Entry<'_>) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    Read::take(&mut entry.content, MAX_FILE).read_to_end(&mut content)?;
-    Ok(content)
+/// The folder of a file below the bundle's own, or its name, and its path in that.
+fn inside(path: &Utf8Path) -> Option<(&str, Utf8PathBuf)> {
+    let mut parts = path.iter().skip(1);
+    let folder = parts.next()?;
+    Some((folder, parts.collect()))
 }
 
 fn index_entry(path: &Utf8Path, mode: u32, id: Oid) -> IndexEntry {

@@ -15,9 +15,6 @@ use crate::paths::Cache;
 use crate::progress::Progress;
 use crate::url::Url;
 
-/// The most that a release archive may weigh, in bytes; syslinux 6.03's have 7 to 12 MB.
-const MAX_ARCHIVE: u64 = 64 << 20;
-
 /// Why the files cannot be had, or are not what was pinned.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -214,7 +211,7 @@ impl Fetcher<'_> {
         let short = Sha256Digest::of(url.expose().as_bytes()).short();
         let partial = self.cache.downloads().join(format!("{short}.partial"));
         let address = Address { url, remedy: "bring the file in with `--syslinux-archive`" };
-        download(http, address, &partial, MAX_ARCHIVE, self.progress)
+        download(http, address, &partial, archive::MAX_ARCHIVE, self.progress)
             .map_err(Error::from)
             .and_then(|()| {
                 let taken = take(&partial, name);
@@ -227,6 +224,7 @@ impl Fetcher<'_> {
     /// Verifies the archive at `path`, called `name`, where `sha256` is known for it, and each
     /// member; then keeps the members.
     fn take(&self, path: &Utf8Path, name: &str, sha256: Option<Sha256Digest>) -> Result<(), Error> {
+        archive::check_size(path)?;
         let (found, _) = fs::sha256(path)?;
         if let Some(wanted) = sha256.filter(|wanted| *wanted != found) {
             return Err(Error::ArchiveMismatch { archive: name.into(), found, wanted });

@@ -1,16 +1,19 @@
 //! A tree, or the tarball of one, that is what its manifest says, as a folder.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::Seek;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
 
+use super::limits;
 use super::manifest::Manifest;
 use super::verify;
+use crate::digest::Content;
 use crate::fs;
 use crate::paths;
-use crate::tarball;
+use crate::printable::{listed, printable};
+use crate::tarball::{self, Kind};
 
 /// A tree that is as its manifest says.
 #[derive(Debug)]
@@ -31,21 +34,27 @@ pub enum Error {
     #[error(transparent)]
     Verify(#[from] verify::Error),
     /// It is not what its manifest says.
-    #[error("`{path}` is not what its manifest says\n  {}\nhint: {}", differences.join("\n  "), remedy(path))]
+    #[error("`{}` is not what its manifest says\n{}\nhint: {}", printable(path), listed(differences), remedy(path))]
     Different {
         /// The tree.
         path: Utf8PathBuf,
         /// What is different.
-        differences: Vec<String>,
+        differences: Vec<verify::Difference>,
     },
+    /// It is not what it was when it was compared.
+    #[error(transparent)]
+    Changed(#[from] Changed),
     /// The tarball cannot be unpacked.
-    #[error("cannot unpack `{path}`")]
+    #[error("cannot unpack `{}`", printable(path))]
     Unpack {
         /// The tarball.
         path: Utf8PathBuf,
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// The tarball cannot be read a second time.
+    #[error(transparent)]
+    Tarball(#[from] tarball::Error),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -63,6 +72,10 @@ fn remedy(path: &Utf8Path) -> &'static str {
         "copy it again, or go back to the tree that it is a copy of"
     }
 }
+/// A tree that has changed since it was checked.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` has changed since the tree was checked\nhint: run the command again, while no build replaces the tree", printable(.0))]
+pub struct Changed(pub Utf8PathBuf);
 
 impl CheckedTree {
     /// Opens the tree or tarball at `path`; a tarball is unpacked below `scratch`.
@@ -71,25 +84,36 @@ impl CheckedTree {
     ///
     /// [`Error`], also where it is not what its manifest says.
     pub fn open(path: &Utf8Path, scratch: &Utf8Path) -> Result<Self, Error> {
-        let report = verify::verify(path)?;
-        if !report.differences.is_empty() {
-            let differences = report.differences.iter().map(ToString::to_string).collect();
-            return Err(Error::Different { path: path.to_owned(), differences });
+        if path.is_dir() {
+            let manifest = same(path, verify::verify(path)?)?;
+            return Self::at(path, path, manifest, None);
         }
-        let (root, unpacked) = if path.is_dir() {
-            (path.to_owned(), None)
-        } else {
-            let folder = fs::temporary_in(scratch, "tree-")?;
-            let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_default();
-            unpack(path, &root).map_err(|error| match error.downcast::<fs::Error>() {
-                Ok(error) => Error::Fs(error),
-                Err(source) => Error::Unpack { path: path.to_owned(), source },
-            })?;
-            (root, Some(folder))
-        };
+        // One opened file, so that another one of that name changes nothing.
+        let mut tarball = fs::open(path)?;
+        let failed = |source| Error::Unpack { path: path.to_owned(), source };
+        let manifest = same(path, verify::tarball(path, tarball.try_clone().map_err(failed)?)?)?;
+        tarball.rewind().map_err(failed)?;
+        let folder = fs::temporary_in(scratch, "tree-")?;
+        let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_default();
+        unpack(path, tarball, &manifest, &root)?;
+        Self::at(path, &root, manifest, Some(folder))
+    }
+
+    fn at(path: &Utf8Path, root: &Utf8Path, manifest: Manifest, unpacked: Option<TempDir>) -> Result<Self, Error> {
         // A server that runs elsewhere needs a path that is right everywhere.
         let root = root.canonicalize_utf8().map_err(|source| Error::Unpack { path: path.to_owned(), source })?;
-        Ok(Self { name: path.to_owned(), root, manifest: report.manifest, _unpacked: unpacked })
+        Ok(Self { name: path.to_owned(), root, manifest, _unpacked: unpacked })
+    }
+
+    /// The bytes of the file at `path`, which have to be `content`, as when the tree was checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Changed`] where they are not, or cannot be read any more.
+    pub fn read(&self, path: &Utf8Path, content: &Content) -> Result<Vec<u8>, Changed> {
+        let path = self.root.join(path);
+        let found = fs::read_at_most(&path, content.size).ok().filter(|found| Content::of(found) == *content);
+        found.ok_or(Changed(path))
     }
 
     /// The entries of the tree's root, for a TFTP folder that shows them and more: name and path.
@@ -103,16 +127,99 @@ impl CheckedTree {
     }
 }
 
-fn unpack(tarball: &Utf8Path, root: &Utf8Path) -> std::io::Result<()> {
-    let file = std::fs::File::open(tarball)?;
-    // The tarball was verified: all its paths are in its manifest, and each is a plain file once. It may have
-    // become another one since then.
-    tarball::visit(file, &mut |entry| {
-        if !verify::is_inside(&entry.path) {
-            return Err(std::io::Error::other(format!("`{}` is no path in a tree", entry.path)));
+/// The manifest of a tree that is as it says.
+fn same(path: &Utf8Path, report: verify::Report) -> Result<Manifest, Error> {
+    if report.differences.is_empty() {
+        Ok(report.manifest)
+    } else {
+        Err(Error::Different { path: path.to_owned(), differences: report.differences })
+    }
+}
+
+/// Unpacks the tarball `file` of the tree of `manifest`, called `path`, to the folder `root`. It was compared with the
+/// manifest before, but may have become another one since: what is written is compared again.
+fn unpack(path: &Utf8Path, file: std::fs::File, manifest: &Manifest, root: &Utf8Path) -> Result<(), Error> {
+    let changed = || Error::Changed(Changed(path.to_owned()));
+    let mut wanted: BTreeMap<Utf8PathBuf, Content> =
+        manifest.files.iter().map(|file| (file.path.clone(), file.content())).collect();
+    let (json, sums) = (manifest.to_json(), manifest.sha256sums());
+    wanted.extend([(paths::MANIFEST.into(), Content::of(json.as_bytes()))]);
+    wanted.extend([(paths::SHA256SUMS.into(), Content::of(sums.as_bytes()))]);
+    drop((json, sums));
+    let limits = limits::of_tarball(&file);
+    tarball::visit(file, limits, &mut |name, mut entry| {
+        let content = wanted.remove(&name).ok_or_else(changed)?;
+        if entry.kind != Kind::File || entry.size != content.size || !verify::is_inside(&name) {
+            return Err(changed());
         }
-        let mut content = Vec::new();
-        entry.content.take(verify::MAX_FILE).read_to_end(&mut content)?;
-        fs::write_atomic(&root.join(entry.path), &content).map_err(std::io::Error::other)
-    })
+        let bytes = entry.content()?;
+        if Content::of(&bytes) != content {
+            return Err(changed());
+        }
+        let place = root.join(name);
+        fs::create_dir_all(place.parent().unwrap_or(root))?;
+        Ok(fs::write_anew(&place, &bytes)?)
+    })?;
+    if wanted.is_empty() { Ok(()) } else { Err(changed()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::samples;
+
+    /// A tree, and its tarball at `name` beside it.
+    fn packed(name: &str, files: &[(&str, &str)]) -> (TempDir, CheckedTree, Utf8PathBuf) {
+        let (folder, tree) = samples::tree(files);
+        let path = tree.root.join("..").join(name);
+        tarball::pack(&tree.root, 1, &path).unwrap();
+        (folder, tree, path)
+    }
+
+    #[test]
+    fn a_tarball_is_unpacked_as_it_was_checked() {
+        let (_guard, tree, path) = packed("a.tar.gz", &[("a", "1"), ("sites/b", "2")]);
+        let scratch = tempfile::tempdir().unwrap();
+        let scratch = Utf8Path::from_path(scratch.path()).unwrap();
+        let opened = CheckedTree::open(&path, scratch).unwrap();
+        for file in &tree.manifest.files {
+            assert_eq!(
+                opened.read(&file.path, &file.content()).unwrap(),
+                fs::read(&tree.root.join(&file.path)).unwrap()
+            );
+        }
+        std::fs::write(opened.root.join("a"), "2").unwrap();
+        let file = &opened.manifest.files[0];
+        let error = opened.read(&file.path, &file.content()).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`{}/a` has changed since the tree was checked", opened.root)));
+    }
+
+    #[test]
+    fn what_has_changed_meanwhile_is_not_unpacked() {
+        let (_guard, tree, path) = packed("a.tar.gz", &[("a", "1"), ("b", "2")]);
+        // Another content, another size, a file more, a file less.
+        for others in [
+            &[("a", "1"), ("b", "3")][..],
+            &[("a", "1"), ("b", "22")],
+            &[("a", "1"), ("b", "2"), ("c", "3")],
+            &[("a", "1")],
+        ] {
+            let (_guard, _, other) = packed("b.tar.gz", others);
+            let scratch = tempfile::tempdir().unwrap();
+            let scratch = Utf8Path::from_path(scratch.path()).unwrap();
+            let error = unpack(&path, fs::open(&other).unwrap(), &tree.manifest, scratch).unwrap_err();
+            assert!(matches!(&error, Error::Changed(Changed(it)) if *it == path), "{error}");
+            assert!(
+                !scratch.join("c").exists() && fs::read(&scratch.join("b")).map_or(true, |content| content == b"2")
+            );
+        }
+        // A whole tarball without its checksums.
+        let short = tree.root.join("../short.tar.gz");
+        let mut packer = tarball::Packer::create(&short, 1).unwrap();
+        packer.add(Utf8Path::new("a"), 0o644, b"1").unwrap();
+        packer.publish().unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let scratch = Utf8Path::from_path(scratch.path()).unwrap();
+        unpack(&path, fs::open(&short).unwrap(), &tree.manifest, scratch).unwrap_err();
+    }
 }

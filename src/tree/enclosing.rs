@@ -33,7 +33,7 @@ struct Name {
 
 /// Whether the folder has a manifest that this tool wrote.
 pub(super) fn is_ours(folder: &Utf8Path) -> bool {
-    let text = fs::read_regular(&folder.join(paths::MANIFEST)).ok().flatten().unwrap_or_default();
+    let text = fs::read_if_exists(&folder.join(paths::MANIFEST)).ok().flatten().unwrap_or_default();
     serde_json::from_slice(&text).is_ok_and(|Mark { generator, .. }| generator.name == GENERATOR)
 }
 

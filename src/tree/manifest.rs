@@ -4,18 +4,23 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::io::{self, Write};
+use std::marker::PhantomData;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::header::{self, Arch, Kind};
+use super::limits::MAX_FILES;
 use crate::build::make;
 use crate::choices::loader::Loader;
 use crate::choices::script::IMAGE_NAME;
 use crate::digest::{CommitId, Content, Sha256Digest, TreeId};
 use crate::paths;
 use crate::plan::{Inputs, Origin, Other, Plan, PlannedFile, Stamped};
+use crate::printable::printable;
 use crate::stamp::slot::SlotSize;
 use crate::toolchain;
 
@@ -24,6 +29,9 @@ pub const GENERATOR: &str = env!("CARGO_PKG_NAME");
 
 /// The version of the manifest's own form, described by `schemas/manifest-1.schema.json`.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// The most items of every list but that of the files.
+const MAX_LIST: usize = 1000;
 
 /// The content of `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +46,13 @@ pub struct Manifest {
     /// Which syslinux, where the tree has any of it.
     pub syslinux: Option<Syslinux>,
     /// The tools of the build.
+    #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
     pub toolchain: Vec<Tool>,
     /// The build configurations, by name and digest.
+    #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
     pub configurations: Vec<Configuration>,
     /// All files but the manifest itself and `SHA256SUMS`, sorted bytewise by path.
+    #[serde(deserialize_with = "list::<MAX_FILES, _, _>")]
     pub files: Vec<File>,
 }
 
@@ -70,6 +81,7 @@ pub struct Ipxe {
     /// `SOURCE_DATE_EPOCH`, in seconds.
     pub source_date_epoch: u64,
     /// The patches, in the order in which they were applied.
+    #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
     pub patches: Vec<Patch>,
     /// The name of the embedded script as an image.
     pub embedded_name: String,
@@ -127,8 +139,10 @@ pub struct Configuration {
     /// Identifies it, with its trusted certificates.
     pub sha256: Sha256Digest,
     /// The variables that make was given; `<tree>` stands for the path of the source.
+    #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
     pub make: Vec<String>,
     /// The environment that make was given.
+    #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
     pub environment: Vec<String>,
     /// The headers, by name.
     pub headers: BTreeMap<String, Sha256Digest>,
@@ -219,12 +233,23 @@ impl Manifest {
     ///
     /// Why it cannot be understood.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let manifest: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let manifest: Self = serde_json::from_slice(json).map_err(|error| printable(&error.to_string()).to_string())?;
         if manifest.schema_version == SCHEMA_VERSION {
             Ok(manifest)
         } else {
             Err(format!("found schema version {}, wanted {SCHEMA_VERSION}", manifest.schema_version))
         }
+    }
+
+    /// Whether `json` is the text that [`Self::to_json`] gives.
+    #[must_use]
+    pub fn is_written_as(&self, json: &[u8]) -> bool {
+        let compare = || {
+            let mut writer = Writer::new(self, Remaining(json))?;
+            self.files.iter().try_for_each(|file| writer.add(file))?;
+            writer.finish()
+        };
+        compare().is_ok_and(|Remaining(rest)| rest.is_empty())
     }
 
     /// As the text of `manifest.json`.
@@ -244,12 +269,64 @@ impl Manifest {
     /// The text of `SHA256SUMS`: all files but itself, sorted bytewise by path.
     #[must_use]
     pub fn sha256sums(&self) -> String {
+        self.sums(Sha256Digest::of(self.to_json().as_bytes()))
+    }
+
+    /// Whether `sums` is what [`Self::sha256sums`] gives, where `manifest` is the manifest's own text.
+    #[must_use]
+    pub fn sha256sums_are(&self, sums: &Content, manifest: &Content) -> bool {
+        Content::of(self.sums(manifest.sha256).as_bytes()) == *sums
+    }
+
+    fn sums(&self, manifest: Sha256Digest) -> String {
         let mut lines: Vec<(&str, Sha256Digest)> =
             self.files.iter().map(|file| (file.path.as_str(), file.sha256)).collect();
-        lines.push((paths::MANIFEST, Sha256Digest::of(self.to_json().as_bytes())));
+        lines.push((paths::MANIFEST, manifest));
         lines.sort_unstable();
         lines.iter().map(|(path, digest)| sum(path, digest)).collect()
     }
+}
+
+/// The rest of a text, of which all that is written has to be the beginning.
+struct Remaining<'t>(&'t [u8]);
+
+impl Write for Remaining<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a list of at most `MOST` items: in memory, an item can be many times as large as in the text.
+fn list<'de, const MOST: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Items<T, const MOST: usize>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Items<T, MOST> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MOST} items")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = seq.next_element()? {
+                if items.len() == MOST {
+                    return Err(de::Error::invalid_length(MOST + 1, &self));
+                }
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+
+    deserializer.deserialize_seq(Items::<T, MOST>(PhantomData))
 }
 
 /// A line of `SHA256SUMS`.
@@ -317,6 +394,12 @@ fn configuration(plan: &Plan, build: &crate::plan::Build) -> Configuration {
 }
 
 impl File {
+    /// Its content, as it has to be.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        Content { sha256: self.sha256, size: self.size }
+    }
+
     /// A planned file that has `content`.
     #[must_use]
     pub fn new(file: &PlannedFile<'_>, content: Content) -> Self {

@@ -5,6 +5,7 @@ pub mod enclosing;
 mod filler;
 pub mod header;
 mod journal;
+pub mod limits;
 pub mod manifest;
 pub mod publish;
 mod records;

@@ -12,11 +12,13 @@ use super::enclosing::is_ours;
 use super::filler::Filler;
 use super::header;
 use super::journal::{Journal, Known};
+use super::limits::MAX_FILES;
 use super::manifest::File;
 use super::verify;
 use crate::fs::{self, Lock};
 use crate::paths::{self, Staging};
 use crate::plan::PlannedFile;
+use crate::printable::{listed_names, printable};
 use crate::progress::{Kind, Progress, Task};
 use crate::stamping::{self, Stock};
 
@@ -29,12 +31,15 @@ pub enum Error {
     )]
     Occupied(Utf8PathBuf),
     /// Somebody has put files into the tree.
-    #[error("`{tree}` has files that this tool did not put there, and publishing would remove them: {}\nhint: move them away, or publish with `--replace`", files.join(", "))]
+    #[error(
+        "`{tree}` has files that this tool did not put there, and publishing would remove them: {}\nhint: move them away, or publish with `--replace`",
+        listed_names(files)
+    )]
     Foreign {
         /// The tree.
         tree: Utf8PathBuf,
-        /// The files, in backticks.
-        files: Vec<String>,
+        /// The files.
+        files: Vec<Utf8PathBuf>,
     },
     /// It cannot be told what is in the tree.
     #[error("{0}\nhint: or replace it, with all that is in it, with `--replace`")]
@@ -44,6 +49,17 @@ pub enum Error {
         "`{0}` is a mount point, and a tree is published by exchanging folders\nhint: publish to a folder inside it, as `--out {0}/tftp`"
     )]
     MountPoint(Utf8PathBuf),
+    /// There are more files than a tree may have.
+    #[error(
+        "`{}` would have {found} files, wanted {MAX_FILES} at most\nhint: build some of the sites to another folder, with `--sites` and `--out`",
+        printable(tree)
+    )]
+    TooMany {
+        /// The tree.
+        tree: Utf8PathBuf,
+        /// How many it would have.
+        found: usize,
+    },
     /// A file has no content.
     #[error(transparent)]
     Stamping(#[from] stamping::Error),
@@ -122,8 +138,7 @@ impl<'a> Place<'a> {
         if replace || !self.foreign {
             return Ok(());
         }
-        let files = foreign?.into_iter().map(|path| format!("`{path}`")).collect();
-        Err(Error::Foreign { tree: self.tree.to_owned(), files })
+        Err(Error::Foreign { tree: self.tree.to_owned(), files: foreign? })
     }
 
     /// Publishes the files of `stock`. Loaders that an earlier run has made are used again, be it from the old
@@ -133,7 +148,11 @@ impl<'a> Place<'a> {
     ///
     /// [`Error`]; what was made so far is used again by the next run.
     pub fn publish(&self, stock: &Stock<'_>) -> Result<Published, Error> {
-        let total = stock.plan.len() as u64;
+        let found = stock.plan.len();
+        if found > MAX_FILES {
+            return Err(Error::TooMany { tree: self.tree.to_owned(), found });
+        }
+        let total = found as u64;
         let mut task = Task::start(stock.progress, Kind::Publish, self.tree.as_str(), Some(total));
         self.make_folders(stock)?;
         let known = Known::read(&self.staging.journal)?;

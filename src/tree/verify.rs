@@ -3,29 +3,31 @@
 use crate::plural::count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::header::{self, Mismatch};
+use super::limits::{self, MAX_FILE, MAX_FILES};
 use super::manifest::{File, Manifest};
-use crate::digest::Sha256Digest;
+use crate::digest::{Content, Sha256Digest};
 use crate::fs::{self, EntryKind};
 use crate::paths;
-use crate::tarball;
-
-/// The most that a file in a tarball may have, in bytes; no loader comes near it.
-pub(super) const MAX_FILE: u64 = 64 << 20;
+use crate::printable::printable;
+use crate::tarball::{self, Kind, Refusal};
 
 /// Why nothing can be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no manifest.
-    #[error("`{0}` has no manifest.json\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote")]
+    #[error(
+        "`{}` has no manifest.json\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote",
+        printable(.0)
+    )]
     NoManifest(Utf8PathBuf),
     /// The manifest cannot be understood.
     #[error(
-        "the manifest of `{path}` cannot be read: {reason}\nhint: verify it with the version of this tool that wrote it, or build it anew"
+        "the manifest of `{}` cannot be read: {reason}\nhint: verify it with the version of this tool that wrote it, or build it anew",
+        printable(path)
     )]
     BadManifest {
         /// The tree.
@@ -35,13 +37,14 @@ pub enum Error {
     },
     /// It is no tarball.
     #[error(
-        "`{path}` is neither a tree nor the tarball of one: {reason}\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote"
+        "`{}` is neither a tree nor the tarball of one: {reason}\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote",
+        printable(path)
     )]
     NotATarball {
         /// The file.
         path: Utf8PathBuf,
         /// What unpacking it says.
-        reason: String,
+        reason: tarball::Error,
     },
     /// A file cannot be read.
     #[error(transparent)]
@@ -59,8 +62,8 @@ pub enum Difference {
     NotAFile(Utf8PathBuf),
     /// A path that is none of a file in a tree, as one with `..`.
     Outside(Utf8PathBuf),
-    /// Larger than any loader.
-    TooLarge(Utf8PathBuf),
+    /// Larger than any loader, with its size in bytes.
+    TooLarge(Utf8PathBuf, u64),
     /// More than once in the tarball.
     Twice(Utf8PathBuf),
     /// Another content.
@@ -81,21 +84,26 @@ pub enum Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing(path) => write!(f, "`{path}` is missing"),
-            Self::Extra(path) => write!(f, "`{path}` is not in the manifest"),
-            Self::NotAFile(path) => write!(f, "`{path}` is a link or a device, wanted a plain file"),
-            Self::Outside(path) => write!(f, "`{path}` is no path in a tree"),
-            Self::TooLarge(path) => write!(f, "`{path}` has more than {MAX_FILE} bytes"),
-            Self::Twice(path) => write!(f, "`{path}` is there more than once"),
+            Self::Missing(path) => write!(f, "`{}` is missing", printable(path)),
+            Self::Extra(path) => write!(f, "`{}` is not in the manifest", printable(path)),
+            Self::NotAFile(path) => write!(f, "`{}` is a link or a device, wanted a plain file", printable(path)),
+            Self::Outside(path) => write!(f, "`{}` is no path in a tree", printable(path)),
+            Self::TooLarge(path, size) => {
+                write!(f, "`{}` has {size} bytes, wanted {MAX_FILE} at most", printable(path))
+            }
+            Self::Twice(path) => write!(f, "`{}` is there more than once", printable(path)),
             Self::Changed { path, found, wanted } => write!(
                 f,
-                "`{path}` has changed: found {} ({}), wanted {} ({})",
+                "`{}` has changed: found {} ({}), wanted {} ({})",
+                printable(path),
                 found.0,
                 count(found.1, "byte"),
                 wanted.0,
                 count(wanted.1, "byte")
             ),
-            Self::Misnamed(path, mismatch) => write!(f, "`{path}` is not what the manifest says: {mismatch}"),
+            Self::Misnamed(path, mismatch) => {
+                write!(f, "`{}` is not what the manifest says: {mismatch}", printable(path))
+            }
             Self::Sums => write!(f, "`{}` does not say what the manifest says", paths::SHA256SUMS),
         }
     }
@@ -118,28 +126,30 @@ pub struct Report {
 ///
 /// [`Error`] where there is nothing to compare; differences are no error.
 pub fn verify(path: &Utf8Path) -> Result<Report, Error> {
-    if path.is_dir() { folder(path) } else { tarball(path) }
+    if path.is_dir() { folder(path) } else { tarball(path, fs::open(path)?) }
 }
 
-/// Verifies the tree at `path`.
+/// Verifies the tree at `path`. What the manifest does not name is not read.
 ///
 /// # Errors
 ///
 /// As [`verify`].
 pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
-    let mut seen = Seen::default();
+    let (manifest, content) = read_manifest(path)?;
+    let known = known(&manifest);
+    let mut seen = Seen { manifest: Some(content), ..Seen::default() };
     // A deployment leaves alone what others have at the place, and says so in a record of its own.
     let deployed = path.join(paths::DEPLOYED).is_file();
-    let known = if deployed { Some(known(&manifest(path)?)) } else { None };
     for (file, kind) in fs::walk(path)? {
         match kind {
-            EntryKind::File if file == paths::DEPLOYED => {}
-            _ if known.as_ref().is_some_and(|known| !known.contains(&file)) => seen.others.push(file),
-            EntryKind::File => seen.add(&file, &fs::read(&path.join(&file))?),
+            EntryKind::File if file == paths::MANIFEST || file == paths::DEPLOYED => {}
+            _ if deployed && !known.contains(&file) => seen.others.push(file),
             EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
+            EntryKind::File if !known.contains(&file) => seen.differences.push(Difference::Extra(file)),
+            EntryKind::File => seen.read(path, file)?,
         }
     }
-    seen.report(path)
+    Ok(seen.report(manifest))
 }
 
 /// The manifest of the tree at `path`; nothing is compared with it.
@@ -148,8 +158,19 @@ pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
 ///
 /// As [`verify`].
 pub fn manifest(path: &Utf8Path) -> Result<Manifest, Error> {
-    let json = fs::read_regular(&path.join(paths::MANIFEST))?.ok_or_else(|| Error::NoManifest(path.to_owned()))?;
-    Manifest::parse(&json).map_err(|reason| Error::BadManifest { path: path.to_owned(), reason })
+    read_manifest(path).map(|(manifest, _)| manifest)
+}
+
+fn read_manifest(path: &Utf8Path) -> Result<(Manifest, Written), Error> {
+    let json = fs::read_if_exists(&path.join(paths::MANIFEST))?.ok_or_else(|| Error::NoManifest(path.to_owned()))?;
+    parse(path, &json)
+}
+
+/// A manifest, and what its text is.
+fn parse(path: &Utf8Path, json: &[u8]) -> Result<(Manifest, Written), Error> {
+    let manifest = Manifest::parse(json).map_err(|reason| Error::BadManifest { path: path.to_owned(), reason })?;
+    let written = Written { content: Content::of(json), as_usual: manifest.is_written_as(json) };
+    Ok((manifest, written))
 }
 
 /// What is in the tree at `path` and not in its manifest, or is no plain file, by names alone.
@@ -170,100 +191,126 @@ fn known(manifest: &Manifest) -> BTreeSet<Utf8PathBuf> {
     manifest.files.iter().map(|file| file.path.clone()).chain(own).collect()
 }
 
-fn tarball(path: &Utf8Path) -> Result<Report, Error> {
-    let mut seen = Seen::default();
-    let visited = tarball::visit(fs::open(path)?, &mut |entry| {
-        let mut content = Vec::new();
-        entry.content.take(MAX_FILE + 1).read_to_end(&mut content)?;
-        if !entry.plain {
-            seen.differences.push(Difference::NotAFile(entry.path));
-        } else if !is_inside(&entry.path) {
-            seen.differences.push(Difference::Outside(entry.path));
-        } else if content.len() as u64 > MAX_FILE {
-            seen.differences.push(Difference::TooLarge(entry.path));
+/// Verifies the tarball `file`, called `path`, from where it stands to its end.
+pub(super) fn tarball(path: &Utf8Path, file: std::fs::File) -> Result<Report, Error> {
+    let (mut seen, mut json) = (Seen::default(), None);
+    let limits = limits::of_tarball(&file);
+    let visited = tarball::visit(file, limits, &mut |path, mut entry| {
+        if entry.kind != Kind::File {
+            seen.different(Difference::NotAFile(path))
+        } else if !is_inside(&path) {
+            seen.different(Difference::Outside(path))
+        } else if path == paths::MANIFEST {
+            let content = entry.content()?;
+            if json.replace(content).is_some() { seen.different(Difference::Twice(path)) } else { Ok(()) }
         } else {
-            seen.add(&entry.path, &content);
+            seen.add(path, &entry.content()?)
         }
-        Ok(())
     });
-    visited.map_err(|error| Error::NotATarball { path: path.to_owned(), reason: error.to_string() })?;
-    seen.report(path)
+    visited.map_err(|reason| Error::NotATarball { path: path.to_owned(), reason })?;
+    let (manifest, written) = parse(path, &json.ok_or_else(|| Error::NoManifest(path.to_owned()))?)?;
+    seen.manifest = Some(written);
+    Ok(seen.report(manifest))
 }
 
 /// Whether a path leads to something in the tree that it is joined to, wherever that is.
 #[must_use]
 pub fn is_inside(path: &Utf8Path) -> bool {
-    let parts: Vec<&str> = path.as_str().split('/').collect();
-    parts.iter().all(|part| !["", ".", ".."].contains(part))
+    path.as_str().split('/').all(|part| !["", ".", ".."].contains(&part))
 }
 
 /// What a file was found to be; its content is not kept.
 struct Found {
-    sha256: Sha256Digest,
-    size: u64,
+    content: Content,
     identity: Option<(header::Kind, Option<header::Arch>)>,
     description: String,
+}
+
+/// The text of a manifest.
+struct Written {
+    content: Content,
+    /// Whether it is the text that this tool writes for what it says.
+    as_usual: bool,
 }
 
 #[derive(Default)]
 struct Seen {
     files: BTreeMap<Utf8PathBuf, Found>,
-    manifest: Option<Vec<u8>>,
-    sums: Option<Vec<u8>>,
+    manifest: Option<Written>,
+    sums: Option<Content>,
     differences: Vec<Difference>,
     others: Vec<Utf8PathBuf>,
 }
 
 impl Seen {
-    fn add(&mut self, path: &Utf8Path, content: &[u8]) {
-        let twice = match path.as_str() {
-            paths::MANIFEST => self.manifest.replace(content.to_vec()).is_some(),
-            paths::SHA256SUMS => self.sums.replace(content.to_vec()).is_some(),
-            _ => {
-                let found = Found {
-                    sha256: Sha256Digest::of(content),
-                    size: content.len() as u64,
-                    identity: header::identify(content),
-                    description: header::describe(content),
-                };
-                self.files.insert(path.to_owned(), found).is_some()
-            }
-        };
-        if twice {
-            self.differences.push(Difference::Twice(path.to_owned()));
+    /// Reads a file of the tree at `root`, unless it is too large.
+    fn read(&mut self, root: &Utf8Path, file: Utf8PathBuf) -> Result<(), Error> {
+        let path = root.join(&file);
+        let size = path.metadata().map_or(0, |metadata| metadata.len());
+        if size > MAX_FILE {
+            self.differences.push(Difference::TooLarge(file, size));
+        } else {
+            let content = fs::read_at_most(&path, MAX_FILE)?;
+            // What a folder has is there once, and limited by what its manifest names.
+            let _ = self.add(file, &content);
         }
+        Ok(())
     }
 
-    fn report(mut self, path: &Utf8Path) -> Result<Report, Error> {
-        let json = self.manifest.take().ok_or_else(|| Error::NoManifest(path.to_owned()))?;
-        let bad = |reason: String| Error::BadManifest { path: path.to_owned(), reason };
-        let manifest = Manifest::parse(&json).map_err(bad)?;
+    /// A file with `content`; there are not more of them than a tree may have.
+    fn add(&mut self, path: Utf8PathBuf, content: &[u8]) -> Result<(), tarball::Error> {
+        let found = Content::of(content);
+        let twice = if path == paths::SHA256SUMS {
+            self.sums.replace(found).is_some()
+        } else {
+            let (identity, description) = (header::identify(content), header::describe(content));
+            let found = Found { content: found, identity, description };
+            self.files.insert(path.clone(), found).is_some()
+        };
+        if self.files.len() > MAX_FILES {
+            return Err(Refusal::Entries(MAX_FILES as u64).into());
+        }
+        if twice { self.different(Difference::Twice(path)) } else { Ok(()) }
+    }
+
+    /// Notes what a tarball has that no tree has; there are not more such entries than a tree may have files.
+    fn different(&mut self, difference: Difference) -> Result<(), tarball::Error> {
+        self.differences.push(difference);
+        if self.differences.len() > MAX_FILES { Err(Refusal::Entries(MAX_FILES as u64).into()) } else { Ok(()) }
+    }
+
+    fn report(mut self, manifest: Manifest) -> Report {
+        let too_large = |difference: &Difference| match difference {
+            Difference::TooLarge(path, _) => Some(path.clone()),
+            _ => None,
+        };
+        let too_large: BTreeSet<Utf8PathBuf> = self.differences.iter().filter_map(too_large).collect();
         for file in &manifest.files {
             if !is_inside(&file.path) {
                 self.differences.push(Difference::Outside(file.path.clone()));
             }
             match self.files.remove(&file.path) {
                 Some(found) => self.differences.extend(compare(file, found)),
+                None if too_large.contains(&file.path) => {}
                 None => self.differences.push(Difference::Missing(file.path.clone())),
             }
         }
         self.differences.extend(self.files.into_keys().map(Difference::Extra));
-        match self.sums {
-            None => self.differences.push(Difference::Missing(paths::SHA256SUMS.into())),
-            Some(sums) if sums != manifest.sha256sums().as_bytes() || json != manifest.to_json().as_bytes() => {
-                self.differences.push(Difference::Sums);
-            }
-            Some(_) => {}
+        match (self.sums, self.manifest) {
+            (Some(sums), Some(Written { content, as_usual: true })) if manifest.sha256sums_are(&sums, &content) => {}
+            (Some(_), _) => self.differences.push(Difference::Sums),
+            (None, _) => self.differences.push(Difference::Missing(paths::SHA256SUMS.into())),
         }
         self.differences.sort();
-        Ok(Report { manifest, differences: self.differences, others: self.others })
+        Report { manifest, differences: self.differences, others: self.others }
     }
 }
 
 fn compare(file: &File, found: Found) -> Option<Difference> {
-    let (is, wanted) = ((found.sha256, found.size), (file.sha256, file.size));
-    if is != wanted {
-        return Some(Difference::Changed { path: file.path.clone(), found: is, wanted });
+    let wanted = Content { sha256: file.sha256, size: file.size };
+    if found.content != wanted {
+        let pair = |content: Content| (content.sha256, content.size);
+        return Some(Difference::Changed { path: file.path.clone(), found: pair(found.content), wanted: pair(wanted) });
     }
     let fits = file.kind == header::Kind::Data || found.identity == Some((file.kind, file.arch));
     (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, file.kind, file.arch)))

@@ -6,20 +6,45 @@
 //! cargo run --release -p netboot_stamp --example stamp_server -- bases.tar.gz --url 'http://192.0.2.10/{site}.ipxe'
 //! curl -O http://127.0.0.1:8080/rack-1/ipxe.efi
 //! ```
+//!
+//! It answers one request a connection, 64 connections at a time; others wait in the kernel. A client that sends or
+//! reads nothing for ten seconds loses its connection, and so does one that takes two minutes. Put it behind a
+//! reverse proxy where clients are not to be trusted that far.
 
 use std::error::Error;
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::thread::{available_parallelism, scope};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::{available_parallelism, scope, sleep};
+use std::time::{Duration, Instant};
 
 use netboot_stamp::bundle::Bundle;
 use netboot_stamp::slot::Slot;
 use netboot_stamp::stamper::{self, Stamper};
-use rustix::net::sockopt::set_tcp_nodelay;
-use tiny_http::{Method, Request, Response, Server};
 
 const USAGE: &str =
     "wanted stamp_server BUNDLE [--listen ADDRESS:PORT] [--configuration NAME] [--template FILE | --url URL]";
+
+/// How many connections are served at a time, each by a thread.
+const CONNECTIONS: usize = 64;
+
+/// The most bytes of a request.
+const MAX_REQUEST: usize = 8 << 10;
+
+/// What a client may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Without sending or reading anything.
+    stalled: Duration,
+    /// For all of its request.
+    request: Duration,
+    /// For all of the response.
+    response: Duration,
+}
+
+const PATIENCE: Patience =
+    Patience { stalled: Duration::from_secs(10), request: Duration::from_secs(10), response: Duration::from_secs(120) };
 
 /// What is stamped into a loader where nothing else is given; `{{ site }}` becomes the name of the site.
 const TEMPLATE: &str = "#!ipxe\necho {{ site }}\ndhcp && chain ${root-path}\n";
@@ -46,20 +71,65 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
             _ => return Err(USAGE.into()),
         }
     }
-    let stock = Stock { bundle: Bundle::open(&path)?, configuration, template };
+    let bundle = Bundle::open(&path)?;
+    let stampers = stampers(&bundle, available_parallelism()?.get())?;
+    let stock = Stock { bundle, configuration, template, stampers: Pool::new(stampers) };
     let listener = TcpListener::bind(address)?;
-    // Its connections inherit this. Without it, the last bytes of a loader can wait 40 ms for an acknowledgement.
-    set_tcp_nodelay(&listener, true)?;
-    let server = Server::from_listener(listener, None)?;
-    let stampers = stock.stampers(available_parallelism()?.get())?;
-    println!("listening on http://{}", server.server_addr());
+    println!("listening on http://{}", listener.local_addr()?);
     scope(|threads| {
-        for mut stamper in stampers {
-            let (server, stock) = (&server, &stock);
-            threads.spawn(move || server.incoming_requests().for_each(|request| stock.answer(request, &mut stamper)));
+        for _ in 0..CONNECTIONS {
+            threads.spawn(|| accept(&listener, &stock, PATIENCE));
         }
     });
     Err("the server accepts no more connections".into())
+}
+
+/// Serves one connection after the other.
+fn accept(listener: &TcpListener, stock: &Stock, patience: Patience) {
+    loop {
+        match listener.accept() {
+            // A client that breaks off, or is too slow, is its own affair.
+            Ok((connection, _)) => drop(stock.serve(&connection, patience)),
+            // As where too many files are open.
+            Err(_) => sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// A stamper for each of `count` threads, with all done that takes long.
+fn stampers(bundle: &Bundle, count: usize) -> Result<Vec<Stamper>, stamper::Error> {
+    let prepared = || {
+        let mut stamper = Stamper::new();
+        bundle.bases().try_for_each(|(_, base)| stamper.prepare(base))?;
+        Ok(stamper)
+    };
+    scope(|threads| {
+        let threads: Vec<_> = (0..count).map(|_| threads.spawn(prepared)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    })
+}
+
+/// Values that many threads use in turn: more threads wait for clients than can compute at a time.
+struct Pool<T> {
+    free: Mutex<Vec<T>>,
+    returned: Condvar,
+}
+
+impl<T> Pool<T> {
+    fn new(values: Vec<T>) -> Self {
+        Self { free: Mutex::new(values), returned: Condvar::new() }
+    }
+
+    /// What `work` gives with one of the values.
+    fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.returned.wait_while(free, |free| free.is_empty());
+        let mut value = waited.unwrap_or_else(PoisonError::into_inner).pop().expect("one is free");
+        let result = work(&mut value);
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+        self.returned.notify_one();
+        result
+    }
 }
 
 /// What all threads share.
@@ -67,37 +137,42 @@ struct Stock {
     bundle: Bundle,
     configuration: String,
     template: String,
+    stampers: Pool<Stamper>,
 }
 
 impl Stock {
-    /// A stamper for each of `count` threads, with all done that takes long.
-    fn stampers(&self, count: usize) -> Result<Vec<Stamper>, stamper::Error> {
-        let prepared = || {
-            let mut stamper = Stamper::new();
-            self.bundle.bases().try_for_each(|(_, base)| stamper.prepare(base))?;
-            Ok(stamper)
+    /// Answers the request of `connection`.
+    fn serve(&self, connection: &TcpStream, patience: Patience) -> io::Result<()> {
+        // Otherwise the last bytes of a loader can wait 40 ms for an acknowledgement.
+        connection.set_nodelay(true)?;
+        let request = read_request(connection, patience)?;
+        let mut words = request.lines().next().unwrap_or_default().split(' ');
+        let (method, path, version) = (words.next(), words.next(), words.next());
+        let http = version.is_some_and(|version| version.starts_with("HTTP/1."));
+        let answer = match (method, path) {
+            (Some("GET" | "HEAD"), Some(path)) if http => self.loader(path),
+            (Some(_), Some(_)) if http => Err((405, "only GET and HEAD are answered".to_owned())),
+            _ => Err((400, "the request is not HTTP/1, or has no end within 8 KiB".to_owned())),
         };
-        scope(|threads| {
-            let threads: Vec<_> = (0..count).map(|_| threads.spawn(prepared)).collect();
-            threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
-        })
-    }
-
-    fn answer(&self, request: Request, stamper: &mut Stamper) {
-        let answer = match request.method() {
-            Method::Get | Method::Head => self.loader(request.url(), stamper),
-            _ => Err((405, "only GET and HEAD are answered".to_owned())),
+        let (status, kind, body) = match answer {
+            Ok(loader) => (200, "application/octet-stream", loader),
+            Err((status, reason)) => (status, "text/plain; charset=utf-8", (reason + "\n").into_bytes()),
         };
-        let response = match answer {
-            Ok(loader) => Response::from_data(loader),
-            Err((status, reason)) => Response::from_string(reason + "\n").with_status_code(status),
-        };
-        // Boot ROMs want to know the length beforehand. A client that breaks off is its own affair.
-        let _ = request.respond(response.with_chunked_threshold(usize::MAX));
+        // Boot ROMs want to know the length beforehand.
+        let head = format!(
+            "HTTP/1.1 {status} {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            reason(status),
+            body.len()
+        );
+        write_response(connection, head.as_bytes(), patience)?;
+        if method != Some("HEAD") {
+            write_response(connection, &body, patience)?;
+        }
+        connection.shutdown(Shutdown::Write)
     }
 
     /// The loader at `/SITE/LOADER`; or the status and the text of a refusal.
-    fn loader(&self, path: &str, stamper: &mut Stamper) -> Result<Vec<u8>, (u16, String)> {
+    fn loader(&self, path: &str) -> Result<Vec<u8>, (u16, String)> {
         let names = path.strip_prefix('/').and_then(|path| path.split_once('/'));
         let (site, loader) = names.ok_or_else(|| (404, "wanted /SITE/LOADER".to_owned()))?;
         if !is_site(site) {
@@ -107,8 +182,53 @@ impl Stock {
         let base = base.ok_or_else(|| (404, "there is no such loader".to_owned()))?;
         let script = self.template.replace("{{ site }}", site);
         let slot = Slot::fill(script.as_bytes(), base.slot_size()).map_err(|error| (500, error.to_string()))?;
-        stamper.stamp(base, &slot).map_err(|error| (500, error.to_string()))
+        self.stampers.with(|stamper| stamper.stamp(base, &slot)).map_err(|error| (500, error.to_string()))
     }
+}
+
+/// What a status is called.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        _ => "Internal Server Error",
+    }
+}
+
+/// A request up to the empty line that ends its head, or as much of it as may be.
+fn read_request(mut connection: &TcpStream, patience: Patience) -> io::Result<String> {
+    let deadline = Instant::now() + patience.request;
+    let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < MAX_REQUEST {
+        connection.set_read_timeout(Some(left(deadline, patience)?))?;
+        match connection.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => request.extend_from_slice(&buffer[..count]),
+        }
+    }
+    // Only a request that came to its end is one.
+    let whole = request.windows(4).any(|end| end == b"\r\n\r\n");
+    Ok(if whole { String::from_utf8(request).unwrap_or_default() } else { String::new() })
+}
+
+fn write_response(mut connection: &TcpStream, mut response: &[u8], patience: Patience) -> io::Result<()> {
+    let deadline = Instant::now() + patience.response;
+    while !response.is_empty() {
+        connection.set_write_timeout(Some(left(deadline, patience)?))?;
+        match connection.write(response)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count => response = &response[count..],
+        }
+    }
+    Ok(())
+}
+
+/// How long a client may go on without doing anything; an error where its time is over.
+fn left(deadline: Instant, patience: Patience) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now()).min(patience.stalled);
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// Whether a site can be called that: nothing that means something to a script or a path.
@@ -119,22 +239,33 @@ fn is_site(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufReader;
+
     use netboot_stamp::base::Base;
     use netboot_stamp::bundle::Ipxe;
     use netboot_stamp::slot::SlotSize;
 
     use super::*;
 
-    #[test]
-    fn a_site_gets_its_own_loader_and_nothing_else_is_there() {
-        let image = Slot::sentinel(SlotSize::DEFAULT).bytes().to_vec();
-        let zinfo = [&b"COPY"[..], &[0; 4], &[0, 16, 0, 0], &[1, 0, 0, 0]].concat();
+    /// More than the kernel takes for a client that does not read.
+    const LARGE: usize = 16 << 20;
+
+    /// A stock with one loader, `x.pxe`.
+    fn stock() -> Stock {
+        let image = [Slot::sentinel(SlotSize::DEFAULT).bytes(), &vec![0x90; LARGE]].concat();
+        let length = u32::try_from(image.len()).unwrap();
+        let zinfo = [&b"COPY"[..], &[0; 4], &length.to_le_bytes(), &[1, 0, 0, 0]].concat();
         let base = Base::capture_bios("x.pxe", image.clone(), zinfo, &image, SlotSize::DEFAULT).unwrap();
         let ipxe = Ipxe { version: "2.0.0".into(), commit: "7".repeat(40).parse().unwrap() };
         let bundle = Bundle::new(ipxe, [("default".to_owned(), base)]);
-        let stock = Stock { bundle, configuration: "default".into(), template: TEMPLATE.into() };
-        let stamper = &mut stock.stampers(1).unwrap()[0];
-        let loader = stock.loader("/rack-1/x.pxe", stamper).unwrap();
+        let stampers = Pool::new(stampers(&bundle, 1).unwrap());
+        Stock { bundle, configuration: "default".into(), template: TEMPLATE.into(), stampers }
+    }
+
+    #[test]
+    fn a_site_gets_its_own_loader_and_nothing_else_is_there() {
+        let stock = stock();
+        let loader = stock.loader("/rack-1/x.pxe").unwrap();
         assert!(loader.starts_with(b"#!ipxe\necho rack-1\ndhcp && chain ${root-path}\n\n"));
         let long = format!("/{}/x.pxe", "a".repeat(64));
         for (path, status) in [
@@ -146,7 +277,87 @@ mod tests {
             ("/a%20b/x.pxe", 400),
             (long.as_str(), 400),
         ] {
-            assert_eq!(stock.loader(path, stamper).unwrap_err().0, status, "{path}");
+            assert_eq!(stock.loader(path).unwrap_err().0, status, "{path}");
         }
+    }
+
+    /// A server with three threads, on a port that was free.
+    fn server(patience: Patience) -> std::net::SocketAddr {
+        let listener: &'static TcpListener = Box::leak(Box::new(TcpListener::bind("127.0.0.1:0").unwrap()));
+        let stock: &'static Stock = Box::leak(Box::new(stock()));
+        for _ in 0..3 {
+            std::thread::spawn(move || accept(listener, stock, patience));
+        }
+        listener.local_addr().unwrap()
+    }
+
+    fn sent(server: std::net::SocketAddr, request: &[u8]) -> TcpStream {
+        let mut connection = TcpStream::connect(server).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        connection.write_all(request).unwrap();
+        connection
+    }
+
+    /// All that the server answers.
+    fn answer(server: std::net::SocketAddr, request: &[u8]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        BufReader::new(sent(server, request)).read_to_end(&mut answer).unwrap();
+        answer
+    }
+
+    const GET: &[u8] = b"GET /rack-1/x.pxe HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    #[test]
+    fn requests_are_answered_with_a_length() {
+        let server = server(PATIENCE);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n",
+            LARGE + 4096
+        );
+        let got = answer(server, GET);
+        assert!(got.starts_with(head.as_bytes()) && got.ends_with(&[0x90; 4096]));
+        let got = answer(server, b"HEAD /rack-1/x.pxe HTTP/1.0\r\n\r\n");
+        assert!(got.starts_with(head.as_bytes()) && got.ends_with(b"\r\n\r\n") && got.len() < 1000);
+        let endless = vec![b'a'; MAX_REQUEST];
+        for (request, status) in [
+            (&b"POST /rack-1/x.pxe HTTP/1.1\r\n\r\n"[..], "405 Method Not Allowed"),
+            (b"GET /rack-1/y.pxe HTTP/1.1\r\n\r\n", "404 Not Found"),
+            (b"GET /../x.pxe HTTP/1.1\r\n\r\n", "400 Bad Request"),
+            (b"GET\r\n\r\n", "400 Bad Request"),
+            (b"\xff\xfe\r\n\r\n", "400 Bad Request"),
+            (b"PRI * HTTP/2.0\r\n\r\n", "400 Bad Request"),
+            (&endless, "400 Bad Request"),
+        ] {
+            let got = answer(server, request);
+            assert!(got.starts_with(format!("HTTP/1.1 {status}\r\n").as_bytes()), "{}", String::from_utf8_lossy(&got));
+        }
+    }
+
+    #[test]
+    fn clients_that_stop_do_not_stop_the_server() {
+        let second = Duration::from_secs(1);
+        let server = server(Patience { stalled: second, request: second, response: 4 * second });
+        // More of each than there are threads: they ask and never read, ask for nothing, and stop amid a request.
+        let stopped: Vec<TcpStream> =
+            [GET, b"", b"GET /rack-1/x.pxe"].repeat(4).into_iter().map(|it| sent(server, it)).collect();
+        let began = Instant::now();
+        assert!(answer(server, GET).starts_with(b"HTTP/1.1 200 OK\r\n"));
+        assert!(began.elapsed() < 20 * second, "{:?}", began.elapsed());
+        drop(stopped);
+        // As many that send or read a byte now and then.
+        for number in 0..6 {
+            let mut slow = sent(server, if number % 2 == 0 { GET } else { b"G" });
+            std::thread::spawn(move || {
+                let again = |slow: &mut TcpStream| {
+                    if number % 2 == 0 { slow.read_exact(&mut [0]) } else { slow.write_all(b"x") }
+                };
+                while again(&mut slow).is_ok() {
+                    sleep(Duration::from_millis(100));
+                }
+            });
+        }
+        let began = Instant::now();
+        assert!(answer(server, GET).starts_with(b"HTTP/1.1 200 OK\r\n"));
+        assert!(began.elapsed() < 20 * second, "{:?}", began.elapsed());
     }
 }

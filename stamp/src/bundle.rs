@@ -7,16 +7,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
-use tar::{Archive, Entries};
 
 use crate::base::{self, Base, Kind, Record};
 use crate::digest::CommitId;
+use crate::printable::printable;
 use crate::slot::SlotSize;
+use crate::tarball::{self, Entries, Limits, Refusal, Tarball};
 
 /// The version of the form of bundles.
 const SCHEMA_VERSION: u32 = 1;
@@ -24,14 +24,11 @@ const SCHEMA_VERSION: u32 = 1;
 /// The first entry: what is in a bundle.
 const INDEX: &str = "bases.json";
 
-/// The most that an entry may have, in bytes. Images have one or two million.
-const MAX_ENTRY: u64 = 16 << 20;
+/// What a bundle may have. Images have one or two million bytes; all that is read stays in memory.
+const LIMITS: Limits = Limits { entries: 10_000, extension: 0, entry: 16 << 20, total: 192 << 20 };
 
-/// The most that all entries may have, in bytes.
-const MAX_BUNDLE: u64 = 1 << 30;
-
-/// The most that may stand behind the last entry, in bytes.
-const MAX_PADDING: u64 = 1 << 20;
+/// The most bytes of [`INDEX`].
+const MAX_INDEX: u64 = 4 << 20;
 
 /// Why a file gives no bundle.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +57,9 @@ pub enum Error {
 pub enum Flaw {
     /// It is no `.tar.gz`, or not a whole one.
     #[error("it cannot be unpacked: {0}\nhint: give a whole file that `cargo xtask bundle-bases` wrote")]
-    Archive(io::Error),
+    Archive(#[from] tarball::Error),
     /// Its index cannot be understood.
-    #[error("its `{INDEX}` cannot be read: {0}\nhint: give a file that `cargo xtask bundle-bases` wrote")]
+    #[error("its `{INDEX}` cannot be read: {}\nhint: give a file that `cargo xtask bundle-bases` wrote", printable(&.0.to_string()))]
     Index(serde_json::Error),
     /// It is of another version.
     #[error(
@@ -71,7 +68,8 @@ pub enum Flaw {
     Version(u32),
     /// Its index is not sorted, or has a base twice.
     #[error(
-        "its `{INDEX}` has {0} twice, or not in its place\nhint: give a file that `cargo xtask bundle-bases` wrote"
+        "its `{INDEX}` has {} twice, or not in its place\nhint: give a file that `cargo xtask bundle-bases` wrote",
+        printable(.0)
     )]
     Order(String),
     /// Another file is where one should be.
@@ -81,16 +79,6 @@ pub enum Flaw {
         found: String,
         /// What should be.
         wanted: String,
-    },
-    /// A file is larger than any that belongs there.
-    #[error("`{name}` has {found} bytes, wanted {most} at most")]
-    TooLarge {
-        /// The file.
-        name: String,
-        /// Its size.
-        found: u64,
-        /// The most that it could have.
-        most: u64,
     },
     /// A base is not what its record says.
     #[error(transparent)]
@@ -171,28 +159,24 @@ impl Bundle {
     ///
     /// [`Flaw`].
     pub fn read(bundle: &mut dyn Read) -> Result<Self, Flaw> {
-        let mut archive = Archive::new(GzDecoder::new(bundle));
-        // What extends tar, as long names, belongs in no bundle: raw entries do not go by it.
-        let entries = archive.entries().map_err(Flaw::Archive)?.raw(true);
-        let mut parts = Parts { entries, left: MAX_BUNDLE };
-        let Index { ipxe, bases: listed, .. } = Index::parse(&parts.next(INDEX)?)?;
+        let mut tarball = Tarball::gzip(BufReader::new(bundle), LIMITS);
+        let mut parts = Parts { entries: tarball.entries()? };
+        let Index { ipxe, bases: listed, .. } = Index::parse(&parts.next(INDEX, MAX_INDEX)?)?;
         let mut bases = BTreeMap::new();
         for Listed { configuration, record } in listed {
             let place = Place::of(configuration, &record);
             if bases.last_key_value().is_some_and(|(last, _)| *last >= place) {
                 return Err(Flaw::Order(place.file(IMAGE)));
             }
-            let image = parts.next(&place.file(IMAGE))?;
+            let image = parts.next(&place.file(IMAGE), LIMITS.entry)?;
             let zinfo = match record.kind {
                 Kind::Efi { .. } => Vec::new(),
-                Kind::Bios { .. } => parts.next(&place.file(ZINFO))?,
+                Kind::Bios { .. } => parts.next(&place.file(ZINFO), LIMITS.entry)?,
             };
             bases.insert(place, Base::open(record, image, zinfo)?);
         }
         parts.end()?;
-        // The checksum of the whole stands behind the last entry.
-        let mut rest = archive.into_inner().take(MAX_PADDING);
-        io::copy(&mut rest, &mut io::sink()).map_err(Flaw::Archive)?;
+        tarball.finish_file()?;
         Ok(Self { ipxe, bases })
     }
 
@@ -271,37 +255,29 @@ impl Index {
 /// The entries of a bundle that was not read yet.
 struct Parts<'a, R: Read> {
     entries: Entries<'a, R>,
-    /// How many bytes they may have.
-    left: u64,
 }
 
 impl<R: Read> Parts<'_, R> {
-    /// The content of the next one, which has to be called `name`.
-    fn next(&mut self, name: &str) -> Result<Vec<u8>, Flaw> {
-        let entry = self.entries.next().transpose().map_err(Flaw::Archive)?;
-        let called = |found: String| Flaw::Entry { found, wanted: format!("`{name}`") };
-        let mut entry = entry.ok_or_else(|| called("nothing".into()))?;
-        let path = entry.path_bytes();
-        if *path != *name.as_bytes() || !entry.header().entry_type().is_file() {
-            return Err(called(format!("`{}`", String::from_utf8_lossy(&path))));
+    /// The content of the next one, which has to be called `name` and have at most so many bytes.
+    fn next(&mut self, name: &str, most: u64) -> Result<Vec<u8>, Flaw> {
+        let called = |found: String| Flaw::Entry { found, wanted: format!("`{}`", printable(name)) };
+        let mut entry = self.entries.next()?.ok_or_else(|| called("nothing".into()))?;
+        if entry.path != name || entry.kind != tarball::Kind::File {
+            return Err(called(format!("`{}`", printable(&entry.path))));
         }
-        let (found, most) = (entry.size(), self.left.min(MAX_ENTRY));
-        self.left = self.left.checked_sub(found).filter(|_| found <= most).ok_or_else(|| Flaw::TooLarge {
-            name: name.to_owned(),
-            found,
-            most,
-        })?;
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(Flaw::Archive)?;
-        Ok(content)
+        if entry.size > most {
+            let refusal = Refusal::Entry { path: entry.path, found: entry.size, most };
+            return Err(tarball::Error::from(refusal).into());
+        }
+        Ok(entry.content()?)
     }
 
     /// Makes sure that none follows.
     fn end(mut self) -> Result<(), Flaw> {
-        match self.entries.next().transpose().map_err(Flaw::Archive)? {
+        match self.entries.next()? {
             None => Ok(()),
             Some(entry) => {
-                let found = format!("`{}`", String::from_utf8_lossy(&entry.path_bytes()));
+                let found = format!("`{}`", printable(&entry.path));
                 Err(Flaw::Entry { found, wanted: "nothing".into() })
             }
         }

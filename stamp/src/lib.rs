@@ -33,6 +33,8 @@ pub mod build_id;
 pub mod bundle;
 pub mod digest;
 pub mod lzma;
+pub mod printable;
 pub mod slot;
 pub mod stamper;
+pub mod tarball;
 pub mod zbin;

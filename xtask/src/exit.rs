@@ -238,7 +238,7 @@ impl From<boot_test::Error> for Failure {
             E::Tree(error) => checked_code(error),
             E::NoCase { .. } => BAD_INPUT,
             E::Trial(trial::Error::Cancelled) => INTERRUPTED,
-            E::Trial(_) | E::NotAReport(_) | E::Fs(_) => FAILURE,
+            E::Changed(_) | E::Trial(_) | E::NotAReport(_) | E::Fs(_) => FAILURE,
         };
         Self::of(code, &error)
     }
@@ -254,7 +254,7 @@ fn checked_code(error: &checked::Error) -> u8 {
     use checked::Error as E;
     match error {
         E::Verify(tree::verify::Error::Fs(_)) | E::Fs(_) | E::Unpack { .. } => FAILURE,
-        E::Verify(_) | E::Different { .. } => DIFFERENT,
+        E::Verify(_) | E::Different { .. } | E::Changed(_) | E::Tarball(_) => DIFFERENT,
     }
 }
 

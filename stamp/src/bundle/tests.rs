@@ -1,6 +1,7 @@
 //! Tests of bundles: what is written comes back, and nothing else gets through.
 
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
@@ -136,16 +137,21 @@ fn what_is_too_large_is_not_read() {
     // A header alone says so.
     let mut header = Header::new_ustar();
     header.set_path(INDEX).unwrap();
-    header.set_size(MAX_ENTRY + 1);
+    header.set_size(MAX_INDEX + 1);
     header.set_cksum();
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     std::io::Write::write_all(&mut packed, header.as_bytes()).unwrap();
     let error = Bundle::read(&mut &packed.finish().unwrap()[..]).unwrap_err();
-    assert_eq!(error.to_string(), "`bases.json` has 16777217 bytes, wanted 16777216 at most");
+    assert_eq!(
+        error.to_string(),
+        "it cannot be unpacked: its entry `bases.json` has 4194305 bytes, wanted 4194304 at most\n\
+         hint: give a whole file that `cargo xtask bundle-bases` wrote"
+    );
     let packed = pack(&files());
-    let mut archive = Archive::new(GzDecoder::new(&packed[..]));
-    let mut parts = Parts { entries: archive.entries().unwrap(), left: 100 };
-    assert!(matches!(parts.next(INDEX), Err(Flaw::TooLarge { most: 100, .. })));
+    let mut tarball = Tarball::new(GzDecoder::new(&packed[..]), Limits { total: 100, ..LIMITS });
+    let mut parts = Parts { entries: tarball.entries().unwrap() };
+    let error = parts.next(INDEX, MAX_INDEX).unwrap_err().to_string();
+    assert!(error.starts_with("it cannot be unpacked: it unpacks to more than 100 bytes\n"), "{error}");
 }
 
 #[test]

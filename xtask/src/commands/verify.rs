@@ -30,8 +30,7 @@ pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
 fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
     let report = verify::verify(&path).map_err(checked::Error::from)?;
     if !report.differences.is_empty() {
-        let differences = report.differences.iter().map(ToString::to_string).collect();
-        return Err(checked::Error::Different { path, differences }.into());
+        return Err(checked::Error::Different { path, differences: report.differences }.into());
     }
     let (files, others) = (report.manifest.files.len(), report.others);
     let besides = match others.len() {
@@ -136,7 +135,7 @@ impl From<oracle::Error> for Failure {
         match error {
             E::OtherChoices { .. } | E::Nothing => Self::of(BAD_INPUT, &error),
             E::Build(error) => build_loaders::Error::from(error).into(),
-            E::Fs(_) => Self::of(FAILURE, &error),
+            E::Changed(_) | E::Fs(_) => Self::of(FAILURE, &error),
         }
     }
 }

@@ -1,0 +1,164 @@
+//! Names and texts of others in messages: nothing in them steers a terminal, begins a line, or hides.
+//!
+//! Whatever an archive, a manifest, a folder or a server names goes through [`printable`] where it enters a message.
+//! [`harmless`] is for whole messages, just before they are shown.
+
+use std::fmt::{self, Write as _};
+
+/// The most characters of a name that a message shows.
+const MAX_SHOWN: usize = 1000;
+
+/// The most lines of a list that a message shows.
+pub const MAX_LISTED: usize = 20;
+
+/// A name or a text of others as a part of one line: see [`printable`].
+#[derive(Debug, Clone, Copy)]
+pub struct Printable<'a>(&'a [u8]);
+
+/// Shows `name`, whoever chose it: control characters, line breaks, what changes the direction of text
+/// or has no width, and bytes that are no UTF-8, all in the form `\u{202e}` or `\x{ff}`. Of a name with more than
+/// 1,000 characters, the rest is left out.
+pub fn printable<T: AsRef<str> + ?Sized>(name: &T) -> Printable<'_> {
+    Printable(name.as_ref().as_bytes())
+}
+
+/// As [`printable`], of a name that may not be UTF-8.
+#[must_use]
+pub fn printable_bytes(name: &[u8]) -> Printable<'_> {
+    Printable(name)
+}
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = 0;
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if shown == MAX_SHOWN {
+                    return write!(f, "… ({} bytes)", self.0.len());
+                }
+                shown += 1;
+                if is_harmful(character) {
+                    write!(f, "{}", escape(character))?;
+                } else {
+                    f.write_char(character)?;
+                }
+            }
+            for byte in chunk.invalid() {
+                shown += 1;
+                write!(f, "\\x{{{byte:02x}}}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A message of several lines without anything but line breaks and tabs that steers a terminal or hides.
+#[must_use]
+pub fn harmless(message: &str) -> String {
+    let mut text = String::with_capacity(message.len());
+    for character in message.chars() {
+        if is_harmful(character) && !matches!(character, '\n' | '\t') {
+            text += &escape(character);
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+fn escape(character: char) -> String {
+    match character {
+        '\n' | '\r' | '\t' => character.escape_default().to_string(),
+        _ => character.escape_unicode().to_string(),
+    }
+}
+
+/// Whether a character steers a terminal, breaks or turns a line, or is not seen.
+#[must_use]
+pub fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            // Line and paragraph separator.
+            '\u{2028}' | '\u{2029}'
+            // Directions of text.
+            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            // Characters without width.
+            | '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The lines of a list for a message, each with two blanks before it. Of more than 20, the rest is counted.
+pub fn listed<T: fmt::Display>(items: &[T]) -> String {
+    listed_of(items, items.len())
+}
+
+/// As [`listed`], where `items` is only the beginning of a list that has `total` items.
+pub fn listed_of<T: fmt::Display>(items: &[T], total: usize) -> String {
+    let shown: Vec<String> = items.iter().take(MAX_LISTED).map(|item| format!("  {item}")).collect();
+    let more = total.saturating_sub(shown.len());
+    let rest = (more > 0).then(|| format!("  and {} more", grouped(more)));
+    shown.into_iter().chain(rest).collect::<Vec<_>>().join("\n")
+}
+
+/// Names in backticks on one line. Of more than 20, the rest is counted.
+pub fn listed_names<T: AsRef<str>>(names: &[T]) -> String {
+    let shown: Vec<String> = names.iter().take(MAX_LISTED).map(|name| format!("`{}`", printable(name))).collect();
+    let text = shown.join(", ");
+    if names.len() > shown.len() { format!("{text} and {} more", grouped(names.len() - shown.len())) } else { text }
+}
+
+/// A number with a comma before each three digits.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_on_its_line_and_in_its_order() {
+        let shown = |name: &[u8]| printable_bytes(name).to_string();
+        assert_eq!(shown("x\nhint: run \u{1b}[2J".as_bytes()), "x\\nhint: run \\u{1b}[2J");
+        assert_eq!(shown("cod\u{202e}gpj.exe\u{2066}\u{200f}".as_bytes()), "cod\\u{202e}gpj.exe\\u{2066}\\u{200f}");
+        assert_eq!(shown("a\u{200b}\u{feff}\u{2028}\u{9b}1m".as_bytes()), "a\\u{200b}\\u{feff}\\u{2028}\\u{9b}1m");
+        assert_eq!(shown(b"\xff\xfe/\xc3\x28"), "\\x{ff}\\x{fe}/\\x{c3}(");
+        // What people write is as they wrote it.
+        for name in ["sites/münchen-1/ipxe.efi", "東京", "عربي", "C:\\x", "a b"] {
+            assert_eq!(shown(name.as_bytes()), name);
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        let name = "ü".repeat(1 << 20);
+        assert_eq!(printable(&name).to_string(), format!("{}… (2097152 bytes)", "ü".repeat(1000)));
+        let name = "\u{fc}".repeat(1000);
+        assert_eq!(printable(&name).to_string(), name);
+    }
+
+    #[test]
+    fn a_message_keeps_its_lines() {
+        assert_eq!(harmless("a\tb\n\x1b[2J\r\u{9b}1m\u{202e}ü"), "a\tb\n\\u{1b}[2J\\r\\u{9b}1m\\u{202e}ü");
+    }
+
+    #[test]
+    fn a_list_ends() {
+        let items: Vec<usize> = (0..1_000_000).collect();
+        let list = listed(&items);
+        assert!(list.starts_with("  0\n  1\n"), "{list}");
+        assert!(list.ends_with("\n  19\n  and 999,980 more"), "{list}");
+        assert_eq!(listed(&items[..2]), "  0\n  1");
+        assert_eq!(listed(&items[..20]).lines().count(), 20);
+        assert_eq!(listed_names(&["a", "b\n"]), "`a`, `b\\n`");
+        assert_eq!(listed_names(&["a"; 23]), format!("{} and 3 more", vec!["`a`"; 20].join(", ")));
+    }
+}

@@ -1,0 +1,315 @@
+//! Reads tarballs, whoever made them: entry by entry, in pieces, within limits.
+//!
+//! Nothing that a header announces is read into memory, but for extension headers (long names of GNU and PAX), which
+//! are small or refused. Sparse files are refused, and so is a size in an extension header: readers do not agree on
+//! what follows these.
+
+use std::io::{self, BufRead, Read};
+
+use flate2::bufread::GzDecoder;
+use tar::{Archive, EntryType};
+
+use crate::printable::{printable, printable_bytes};
+
+/// The most that may follow the last entry, in bytes.
+const MAX_PADDING: u64 = 1 << 20;
+
+/// What a tarball may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most entries of any kind, also folders and extension headers.
+    pub entries: u64,
+    /// The most bytes of an extension header, and thus of a long path; 0 allows plain ustar only.
+    pub extension: u64,
+    /// The most bytes of one entry.
+    pub entry: u64,
+    /// The most bytes of all entries together.
+    pub total: u64,
+}
+
+/// The most bytes of an extension header where there may be any: a path and a few attributes.
+pub const EXTENSION: u64 = 8 << 10;
+
+/// Errors from reading a tarball.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is cut off, is something else, or cannot be read.
+    #[error("{}", printable(&.0.to_string()))]
+    Read(#[from] io::Error),
+    /// It has what no honest tarball of its kind has.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// Reasons why a tarball is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Too many entries.
+    #[error("it has more than {0} entries")]
+    Entries(u64),
+    /// An entry is too large.
+    #[error("its entry `{}` has {found} bytes, wanted {most} at most", printable(path))]
+    Entry {
+        /// The path of the entry.
+        path: String,
+        /// The size that its header announces, in bytes.
+        found: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// All entries together are too large.
+    #[error("it unpacks to more than {0} bytes")]
+    Total(u64),
+    /// An extension header is too large.
+    #[error("it has an extension header of {found} bytes, wanted {most} at most")]
+    Extension {
+        /// The size that its header announces, in bytes.
+        found: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// An extension header where none may be.
+    #[error("it has an extension header of GNU or PAX, wanted plain ustar")]
+    NotPlain,
+    /// An extension header that is malformed, or changes more than a name.
+    #[error("it has an extension header that {0}")]
+    BadExtension(&'static str),
+    /// A sparse file.
+    #[error("its entry `{}` is a sparse file", printable(.0))]
+    Sparse(String),
+    /// A path that is not UTF-8.
+    #[error("the path of its entry `{}` is not UTF-8", printable_bytes(.0))]
+    NotUtf8(Vec<u8>),
+    /// Something follows the tarball.
+    #[error("something follows the end of the tarball")]
+    Trailing,
+}
+
+/// Kinds of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, a device, or anything else.
+    Other,
+}
+
+/// A tarball that is being read from the unpacked stream `R`.
+pub struct Tarball<R: Read> {
+    archive: Archive<R>,
+    limits: Limits,
+}
+
+impl<R: Read> Tarball<R> {
+    /// Begins to read `stream`.
+    pub fn new(stream: R, limits: Limits) -> Self {
+        Self { archive: Archive::new(stream), limits }
+    }
+
+    /// The entries, in their order; this works once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn entries(&mut self) -> Result<Entries<'_, R>, Error> {
+        let raw = self.archive.entries()?.raw(true);
+        Ok(Entries { raw, limits: self.limits, entries: 0, total: 0 })
+    }
+
+    /// Reads to the end of the stream, where its checksum is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], also where more than padding follows the last entry.
+    pub fn finish(self) -> Result<R, Error> {
+        let mut stream = self.archive.into_inner();
+        io::copy(&mut stream.by_ref().take(MAX_PADDING), &mut io::sink())?;
+        if stream.read(&mut [0])? == 0 { Ok(stream) } else { Err(Refusal::Trailing.into()) }
+    }
+}
+
+impl<B: BufRead> Tarball<GzDecoder<B>> {
+    /// Begins to read a `.tar.gz`.
+    pub fn gzip(file: B, limits: Limits) -> Self {
+        Self::new(GzDecoder::new(file), limits)
+    }
+
+    /// Reads to the end of the file, which must end with the tarball.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::finish`].
+    pub fn finish_file(self) -> Result<(), Error> {
+        let mut rest = self.finish()?.into_inner();
+        if rest.fill_buf()?.is_empty() { Ok(()) } else { Err(Refusal::Trailing.into()) }
+    }
+}
+
+/// The entries of a [`Tarball`] that were not read yet.
+pub struct Entries<'a, R: Read> {
+    raw: tar::Entries<'a, R>,
+    limits: Limits,
+    entries: u64,
+    total: u64,
+}
+
+/// An entry of a tarball. Its content is what it gives as a [`Read`].
+pub struct Entry<'a, R: Read> {
+    /// Its path, as it is written there.
+    pub path: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Its permission bits.
+    pub mode: u32,
+    /// The size of its content in bytes.
+    pub size: u64,
+    content: tar::Entry<'a, R>,
+}
+
+impl<R: Read> Read for Entry<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.content.read(buffer)
+    }
+}
+
+impl<R: Read> Entry<'_, R> {
+    /// All of its content, which is no larger than the limit of an entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], also where the tarball ends too early.
+    pub fn content(&mut self) -> Result<Vec<u8>, Error> {
+        // The limit of an entry keeps this small, and a vector that grows would take twice as much.
+        let mut content = Vec::with_capacity(usize::try_from(self.size).unwrap_or(0));
+        if self.read_to_end(&mut content)? as u64 == self.size {
+            Ok(content)
+        } else {
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected end of the tarball").into())
+        }
+    }
+}
+
+impl<'a, R: Read> Entries<'a, R> {
+    /// The next entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    #[expect(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
+    pub fn next(&mut self) -> Result<Option<Entry<'a, R>>, Error> {
+        let mut long_path = None;
+        loop {
+            let Some(mut entry) = self.raw.next().transpose()? else {
+                return if long_path.is_none() { Ok(None) } else { Err(refuse("describes nothing")) };
+            };
+            self.entries += 1;
+            if self.entries > self.limits.entries {
+                return Err(Refusal::Entries(self.limits.entries).into());
+            }
+            let kind = entry.header().entry_type();
+            if kind.is_gnu_longname()
+                || kind.is_gnu_longlink()
+                || kind.is_pax_local_extensions()
+                || kind.is_pax_global_extensions()
+            {
+                if let Some(path) = self.extension(&mut entry, kind)?
+                    && long_path.replace(path).is_some()
+                {
+                    return Err(refuse("names an entry a second time"));
+                }
+                continue;
+            }
+            return self.checked(entry, kind, long_path).map(Some);
+        }
+    }
+
+    /// The path in an extension header, where it has one.
+    fn extension(&self, entry: &mut tar::Entry<'a, R>, kind: EntryType) -> Result<Option<Vec<u8>>, Error> {
+        let (found, most) = (entry.size(), self.limits.extension);
+        if most == 0 {
+            return Err(Refusal::NotPlain.into());
+        }
+        if found > most {
+            return Err(Refusal::Extension { found, most }.into());
+        }
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content)?;
+        if kind.is_gnu_longname() {
+            content.pop_if(|last| *last == 0);
+            let fits = !content.is_empty() && !content.contains(&0);
+            return if fits { Ok(Some(content)) } else { Err(refuse("has no path")) };
+        }
+        if kind.is_gnu_longlink() {
+            return Ok(None);
+        }
+        pax_path(&content, kind.is_pax_global_extensions())
+    }
+
+    fn checked(
+        &mut self,
+        entry: tar::Entry<'a, R>,
+        kind: EntryType,
+        long_path: Option<Vec<u8>>,
+    ) -> Result<Entry<'a, R>, Error> {
+        let path = long_path.unwrap_or_else(|| entry.path_bytes().into_owned());
+        let path = String::from_utf8(path).map_err(|error| Refusal::NotUtf8(error.into_bytes()))?;
+        if kind.is_gnu_sparse() {
+            return Err(Refusal::Sparse(path).into());
+        }
+        let (size, Limits { entry: most, total, .. }) = (entry.size(), self.limits);
+        if size > most {
+            return Err(Refusal::Entry { path, found: size, most }.into());
+        }
+        self.total = self.total.saturating_add(size);
+        if self.total > total {
+            return Err(Refusal::Total(total).into());
+        }
+        let kind = match (kind.is_file(), kind.is_dir()) {
+            (true, _) => Kind::File,
+            (false, true) => Kind::Folder,
+            (false, false) => Kind::Other,
+        };
+        // Absent or malformed, it allows nothing, as for others who read tarballs.
+        let mode = entry.header().mode().unwrap_or(0) & 0o777;
+        Ok(Entry { path, kind, mode, size, content: entry })
+    }
+}
+
+/// The path in a PAX header.
+fn pax_path(mut records: &[u8], global: bool) -> Result<Option<Vec<u8>>, Error> {
+    let mut path = None;
+    while !records.is_empty() {
+        let (key, value, rest) = pax_record(records).ok_or_else(|| refuse("cannot be understood"))?;
+        match key {
+            b"path" if global => return Err(refuse("names all entries")),
+            b"path" if path.is_some() => return Err(refuse("names an entry a second time")),
+            b"path" if value.is_empty() || value.contains(&0) => return Err(refuse("has no path")),
+            b"path" => path = Some(value.to_vec()),
+            b"size" => return Err(refuse("changes a size")),
+            key if key.starts_with(b"GNU.sparse.") => return Err(refuse("announces a sparse file")),
+            _ => {}
+        }
+        records = rest;
+    }
+    Ok(path)
+}
+
+/// Key and value of the first record, which is `LENGTH KEY=VALUE` and a line break, and what follows it. A value can
+/// have line breaks, which the `tar` crate does not expect.
+fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let blank = records.iter().position(|byte| *byte == b' ')?;
+    let length = std::str::from_utf8(&records[..blank]).ok()?.parse().ok()?;
+    let (record, rest) = records.split_at_checked(length)?;
+    let pair = record.get(blank + 1..)?.strip_suffix(b"\n")?;
+    let equals = pair.iter().position(|byte| *byte == b'=')?;
+    Some((&pair[..equals], &pair[equals + 1..], rest))
+}
+
+fn refuse(why: &'static str) -> Error {
+    Refusal::BadExtension(why).into()
+}
+
+#[cfg(test)]
+mod tests;
