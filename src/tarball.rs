@@ -48,7 +48,7 @@ impl Packer {
     pub fn create(path: &Utf8Path, epoch: u64) -> Result<Self, fs::Error> {
         let failed = |error| fs::Error::new("write", path, error);
         let folder = path.parent().unwrap_or(Utf8Path::new("."));
-        let file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(failed)?;
+        let file = tempfile::Builder::new().prefix(crate::paths::PARTIAL).tempfile_in(folder).map_err(failed)?;
         let compressor = GzBuilder::new().mtime(0).operating_system(255).write(file, Compression::best());
         Ok(Self { builder: Builder::new(compressor), path: path.to_owned(), epoch })
     }

@@ -15,7 +15,7 @@ use rustix::fs::{CWD, RenameFlags};
 use tempfile::NamedTempFile;
 
 pub use self::folders::{
-    EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, temporary_in, walk,
+    EntryKind, Temporary, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk,
 };
 pub use self::lock::Lock;
 
@@ -161,6 +161,15 @@ pub fn resolve(path: &Utf8Path) -> Result<Utf8PathBuf> {
     }
 }
 
+/// Notes that the file or folder at `path` is used now, as its modification time. Where that cannot be noted, it
+/// is not: all that follows is that it counts as unused earlier.
+pub fn touch(path: &Utf8Path) {
+    use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: now };
+    let _ = rustix::fs::utimensat(CWD, path.as_std_path(), &times, AtFlags::SYMLINK_NOFOLLOW);
+}
+
 /// Makes a symbolic link at `path` that leads to `target`.
 ///
 /// # Errors
@@ -243,7 +252,7 @@ pub fn write_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     create_dir_all(folder)?;
     let write = || {
-        let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(crate::paths::PARTIAL).tempfile_in(folder)?;
         file.write_all(content)?;
         Ok(file)
     };

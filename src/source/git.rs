@@ -169,6 +169,7 @@ pub fn upstream(
         return open_local(path).map_err(|error| failed(url, &error, progress));
     }
     let repository = open(scratch)?;
+    fs::touch(scratch);
     let mut task = Task::start(progress, Kind::Clone, url, None);
     let own = format!("refs/mirror/{}/", Sha256Digest::of(url.as_bytes()).short());
     let fetched = Fetcher { repository: &repository, url, http, progress }.fetch_all(&own, &mut task);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use tempfile::TempDir;
 
 use super::manifest::Manifest;
 use super::verify;
-use crate::fs;
+use crate::fs::{self, Temporary};
+use crate::paths;
 use crate::tarball;
 
 /// A tree that is as its manifest says.
@@ -20,7 +20,7 @@ pub struct CheckedTree {
     pub root: Utf8PathBuf,
     /// Its manifest.
     pub manifest: Manifest,
-    _unpacked: Option<TempDir>,
+    _unpacked: Option<Temporary>,
 }
 
 /// Why there is no such tree.
@@ -66,8 +66,8 @@ impl CheckedTree {
             (path.to_owned(), None)
         } else {
             let failed = |source| Error::Unpack { path: path.to_owned(), source };
-            let folder = tempfile::Builder::new().prefix("tree-").tempdir_in(scratch).map_err(failed)?;
-            let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_default();
+            let folder = Temporary::create(scratch, paths::TEMPORARY)?;
+            let root = folder.path().to_owned();
             unpack(path, &root).map_err(failed)?;
             (root, Some(folder))
         };

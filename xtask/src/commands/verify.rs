@@ -17,7 +17,7 @@ use serde_json::json;
 use super::reproduce::located;
 use crate::cli::Verify;
 use crate::exit::{BAD_INPUT, FAILURE, Failure, OTHER_BYTES, OTHER_TOOLCHAIN};
-use crate::host::Host;
+use crate::host::{Host, temporary_folder};
 
 pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.path.as_deref())?;
@@ -43,8 +43,7 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
-    let scratch = tempfile::tempdir()?;
-    let tree = CheckedTree::open(path, Utf8Path::from_path(scratch.path()).unwrap_or(Utf8Path::new("/tmp")))?;
+    let tree = CheckedTree::open(path, &temporary_folder()?)?;
     let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
     let (cache, origins, settings) = (host.cache()?, Host::origins(&args.origins)?, host.settings(&args.make)?);
     check_cache(&cache).map_err(build_loaders::Error::from)?;
