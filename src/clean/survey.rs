@@ -195,7 +195,7 @@ impl Surveyor<'_> {
         });
         for Entry { path, name, kind } in self.entries(folder)? {
             let key = name.parse::<Sha256Digest>().ok().filter(|_| kind.is_dir());
-            let Some(key) = key.filter(|_| self.has_only(&path, &BasePaths::NAMES)) else {
+            let Some(key) = key.filter(|_| Self::has_only(&path, &BasePaths::NAMES)) else {
                 self.partial_or_foreign(&path, &name, kind)?;
                 continue;
             };
@@ -210,7 +210,7 @@ impl Surveyor<'_> {
     fn trees(&mut self, folder: &Utf8Path) -> Result<(), Error> {
         let builds = self.request.plan.map(|plan| plan.builds.iter().map(crate::plan::Build::name).collect::<Vec<_>>());
         for Entry { path, name, kind } in self.entries(folder)? {
-            if !kind.is_dir() || !self.has_only(&path, &WorkPaths::NAMES) {
+            if !kind.is_dir() || !Self::has_only(&path, &WorkPaths::NAMES) {
                 self.partial_or_foreign(&path, &name, kind)?;
                 continue;
             }
@@ -223,7 +223,7 @@ impl Surveyor<'_> {
     }
 
     /// Whether `folder` has nothing but `names` and files that were being written: it is what it looks like.
-    fn has_only(&self, folder: &Utf8Path, names: &[&str]) -> bool {
+    fn has_only(folder: &Utf8Path, names: &[&str]) -> bool {
         let entries =
             std::fs::read_dir(folder).map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
         entries.iter().all(|entry| {
@@ -242,11 +242,12 @@ impl Surveyor<'_> {
             for entry in entries {
                 // No name of libgit2's own is anything but UTF-8.
                 let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else { continue };
-                let temporary = if objects { name.contains("_git2_") } else { name.ends_with(".lock") };
+                let temporary =
+                    if objects { name.contains("_git2_") } else { Utf8Path::new(&name).extension() == Some("lock") };
                 match kind {
                     kind if kind.is_dir() => folders.push(folder.join(name)),
                     kind if kind.is_file() && temporary => {
-                        self.add(Kind::Leftover, &folder.join(name), Fate::Unused)?
+                        self.add(Kind::Leftover, &folder.join(name), Fate::Unused)?;
                     }
                     _ => {}
                 }

@@ -338,6 +338,80 @@ fn a_clean_waits_for_builds_and_builds_wait_for_a_clean() {
     drop(lock);
     clean(&project, &[]).success();
     assert!(!project.path("cache/probe-abc123").exists());
+    // Nobody begins to use the cache while something is removed from it.
+    let lock = File::options().append(true).open(&path).unwrap();
+    lock.lock().unwrap();
+    let mut build = project.command(&["build-loaders", "--offline"]);
+    let build = build.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    drop(lock);
+    let ran = Ran::from(build.wait_with_output().unwrap()).success();
+    assert!(ran.stderr.contains(&format!("wait for another process to release `{path}`\n")), "{}", ran.stderr);
+}
+
+#[test]
+fn a_clean_that_is_interrupted_is_finished_by_the_next_one() {
+    let project = used();
+    // Enough files that removing them takes its time.
+    for folder in 0..60 {
+        for file in 0..100 {
+            project.write(&format!("cache/reproduce/{folder}/{file}"), "x");
+        }
+    }
+    let mut interrupted = 0;
+    for delay in [2, 5, 10, 20, 40, 80] {
+        let mut running = start(&project, &["--unused-for", "0"]);
+        std::thread::sleep(Duration::from_millis(delay));
+        let _ = kill_process(Pid::from_child(&running), Signal::INT);
+        let ended = Instant::now();
+        let code = running.wait().unwrap().code();
+        assert!(ended.elapsed() < Duration::from_secs(5));
+        interrupted += u32::from(code == Some(130));
+        assert_eq!(build_offline(&project)["bases-made"], 0);
+    }
+    assert!(interrupted > 0);
+    clean(&project, &["--unused-for", "0"]).success();
+    assert!(!project.path("cache/reproduce").exists() && !project.path("cache/trash").exists());
+}
+
+#[test]
+fn what_a_killed_deployment_and_a_killed_rebuild_have_left_goes() {
+    let project = used();
+    project.build(&["--archive"]).success();
+    let archive = project.path("dist/netboot-loaders-0.1.0-tftp.tar.gz");
+    let temporary = project.path("tmp");
+    std::fs::create_dir_all(&temporary).unwrap();
+    let url = project.path("ipxe");
+    let kill_when = |arguments: &[&str], there: &dyn Fn() -> bool| {
+        let mut command = project.command(arguments);
+        command.env("TMPDIR", &temporary).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let patience = Instant::now();
+        while !there() {
+            assert!(patience.elapsed() < Duration::from_secs(30), "{arguments:?} did not begin");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // It is at work now, so what it works with stays.
+        let left = names(&temporary);
+        clean(&project, &["--dry-run"]).success();
+        assert!(left.iter().all(|name| temporary.join(name).exists()) || child.try_wait().unwrap().is_some());
+        let _ = kill_process(Pid::from_child(&child), Signal::KILL);
+        child.wait().unwrap();
+    };
+    let stop = project.path("stop");
+    let target = format!("sftp://nobody@localhost{}", project.path("srv"));
+    project.write("bin/ssh", &format!("#!/bin/sh\ntouch {stop}\nexec sleep 30\n"));
+    let ssh = project.path("bin/ssh");
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    kill_when(&["deploy", "--tree", archive.as_str(), "--ssh", ssh.as_str(), &target], &|| stop.exists());
+    assert!(names(&temporary).iter().any(|name| name.starts_with("netboot-loaders-")), "{:?}", names(&temporary));
+    let rebuilt = || project.path("cache/reproduce/usual").exists();
+    kill_when(&["reproduce", "--plain", "--offline", "--ipxe-url", url.as_str()], &rebuilt);
+    assert!(rebuilt());
+    age(&temporary, 1);
+    clean(&project, &["--unused-for", "0"]).success();
+    assert_eq!(names(&temporary), Vec::<String>::new());
+    assert!(!project.path("cache/reproduce").exists());
 }
 
 #[test]

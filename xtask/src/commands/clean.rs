@@ -44,9 +44,9 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
     let failures: Vec<&Item> = failed.iter().map(|(item, _)| item).collect();
     let (text, object) = (text(args, &survey, &failures), object(args, &survey, &failures));
     if args.dry_run {
-        host.ui.answer(&text, object)
+        host.ui.answer(&text, object);
     } else {
-        host.ui.result(&text, object)
+        host.ui.result(&text, object);
     }
     let Some((_, first)) = failed.first() else { return Ok(()) };
     let mut failure = Failure::of(FAILURE, first);
