@@ -42,6 +42,7 @@ pub mod known_toolchains;
 
 pub mod build_loaders;
 pub mod bundle_bases;
+pub mod clean;
 pub mod release;
 
 pub mod boot_test;

@@ -6,7 +6,7 @@ pub mod mirror;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use self::cache::{BasePaths, Cache, WorkPaths};
+pub use self::cache::{BasePaths, Cache, CachePart, WorkPaths};
 pub use self::mirror::MirrorPaths;
 
 use crate::digest::Sha256Digest;
@@ -73,6 +73,12 @@ impl Project {
     #[must_use]
     pub fn linked(&self, config: &str, loader: &str) -> Utf8PathBuf {
         self.0.join("vendor").join(linked_in_tree(config, loader))
+    }
+
+    /// The folder of all that is written for others.
+    #[must_use]
+    pub fn dist(&self) -> Utf8PathBuf {
+        self.0.join("dist")
     }
 
     /// The tree that is published when no other place was asked for.
@@ -318,6 +324,19 @@ pub fn evidence_of(name: &str) -> Utf8PathBuf {
 /// The folder of the evidence in a report.
 const EVIDENCE: &str = "cases";
 
+/// What the names of this tool's folders begin with where others have theirs, too, as in /tmp.
+pub const TEMPORARY: &str = "netboot-loaders-";
+
+/// Whether `name` is that of a file that was being written, and would have got its own name when it was whole.
+#[must_use]
+pub fn is_partial(name: &str) -> bool {
+    let random = name.strip_prefix(PARTIAL);
+    random.is_some_and(|random| random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// What the names of files begin with that are being written, before they get their own.
+pub const PARTIAL: &str = ".partial-";
+
 /// Hidden siblings of a tree or a release that is being published.
 #[derive(Debug, Clone)]
 pub struct Staging {
@@ -334,6 +353,14 @@ pub struct Staging {
 }
 
 impl Staging {
+    /// The name of the tree whose hidden sibling `name` is, as far as names tell.
+    #[must_use]
+    pub fn tree_of(name: &str) -> Option<&str> {
+        let name = name.strip_prefix('.')?;
+        let ends = [".partial", ".previous", ".journal", ".next-journal", ".lock"];
+        ends.iter().find_map(|end| name.strip_suffix(end)).filter(|tree| !tree.is_empty())
+    }
+
     /// The siblings of `tree`.
     #[must_use]
     pub fn of(tree: &Utf8Path) -> Self {

@@ -3,22 +3,22 @@
 use std::fmt::Display;
 
 /// `number` with `noun`, a regular English noun in the singular.
-pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
-    if is_one(&number) { format!("{number} {noun}") } else { format!("{number} {}", plural(noun)) }
+pub fn count<N: Display + PartialEq + From<u8> + Copy>(number: N, noun: &str) -> String {
+    if is_one(number) { format!("{number} {noun}") } else { format!("{number} {}", plural(noun)) }
 }
 
 /// `the only file` or `all 2 files`: everything that there is.
-pub fn all<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
-    if is_one(&number) { format!("the only {noun}") } else { format!("all {}", count(number, noun)) }
+pub fn all<N: Display + PartialEq + From<u8> + Copy>(number: N, noun: &str) -> String {
+    if is_one(number) { format!("the only {noun}") } else { format!("all {}", count(number, noun)) }
 }
 
 /// `one` where the number is one, else `many`: for verbs, and for nouns without a regular plural.
-pub fn choose<N: PartialEq + From<u8>>(number: N, one: &'static str, many: &'static str) -> &'static str {
-    if is_one(&number) { one } else { many }
+pub fn choose<N: PartialEq + From<u8> + Copy>(number: N, one: &'static str, many: &'static str) -> &'static str {
+    if is_one(number) { one } else { many }
 }
 
-fn is_one<N: PartialEq + From<u8>>(number: &N) -> bool {
-    *number == N::from(1)
+fn is_one<N: PartialEq + From<u8> + Copy>(number: N) -> bool {
+    number == N::from(1)
 }
 
 fn plural(noun: &str) -> String {

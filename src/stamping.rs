@@ -3,7 +3,7 @@
 
 use std::sync::Once;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
 use crate::build::Built;
 use crate::build::bases::BuiltBase;
@@ -137,8 +137,8 @@ impl<'a> Stock<'a> {
     /// [`Error`].
     pub fn zbin(&self, built: &BuiltBase, slot: &Slot) -> Result<Vec<u8>, Error> {
         let folder = self.cache.stamping();
-        let scratch = fs::temporary_in(&folder, "pack-")?;
-        let place = Utf8Path::from_path(scratch.path()).unwrap_or(&folder);
+        let scratch = fs::Temporary::create(&folder, Cache::PACK)?;
+        let place = scratch.path();
         let (image, packed) = (place.join("image"), place.join("packed"));
         let patched = built.base.image_with(slot).map_err(stamper::Error::from)?;
         fs::write_new(&image, &patched, 0o644)?;

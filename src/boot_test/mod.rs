@@ -140,9 +140,8 @@ pub fn run(
     let kernel: Arc<[u8]> = fs::read(&request.kit.kernel)?.into();
     clear(request.report)?;
     let started = Instant::now();
-    let failed = |error| fs::Error::new("make a folder in", request.scratch, error);
-    let guard = tempfile::Builder::new().prefix("boot-").tempdir_in(request.scratch).map_err(failed)?;
-    let scratch = Utf8Path::from_path(guard.path()).unwrap_or(request.scratch);
+    let guard = fs::Temporary::create(request.scratch, paths::TEMPORARY)?;
+    let scratch = guard.path();
     let drivers = drivers::drivers(&kernel, scratch, progress);
     let drivers = drivers.map_err(|error| error.to_string());
     let lab = Lab { request, namespace, tree, kernel, drivers, scratch, progress };

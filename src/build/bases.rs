@@ -89,6 +89,7 @@ pub fn find(cache: &Cache, key: &Sha256Digest) -> Result<Option<BuiltBase>, fs::
         Kind::Bios { zinfo, .. } => as_recorded(&paths.zinfo(), zinfo)?.unwrap_or_default(),
     };
     let Ok(base) = Base::open(base, image, zinfo) else { return Ok(None) };
+    fs::touch(&paths.record());
     Ok(Some(BuiltBase::new(base, String::from_utf8_lossy(&text).into_owned(), paths)))
 }
 

@@ -58,6 +58,7 @@ impl WorkTree {
         let Some(lock) = Lock::acquire(&workshop.cache.lock(&name), workshop.progress)? else { return Ok(None) };
         let mut tree = Self { paths: workshop.cache.work(&name), key: build.key, sealed: false, _lock: lock };
         tree.sealed = tree.restore()?;
+        fs::touch(&tree.paths.seal());
         if !tree.sealed {
             let source = source()?;
             tree.create(build, &source, workshop)?;

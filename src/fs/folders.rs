@@ -5,7 +5,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
 
-use super::{Error, Result, create_dir_all, exchange, failing, remove_dir_all, rename, sync_dir};
+use super::{Error, Lock, Result, create_dir_all, exchange, failing, remove_dir_all, rename, sync_dir};
 
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,15 +58,36 @@ pub fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     Ok(paths)
 }
 
-/// Makes a folder in `folder` whose name begins with `prefix`; it goes when the value is dropped.
-///
-/// # Errors
-///
-/// [`Error`].
-pub fn temporary_in(folder: &Utf8Path, prefix: &str) -> Result<TempDir> {
-    create_dir_all(folder)?;
-    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(folder);
-    made.map_err(|error| Error::new("create a folder in", folder.join(prefix), error))
+/// A folder that is removed when the value is dropped, and stays where the process is killed. While it is in use it is
+/// locked, so that others can tell.
+#[derive(Debug)]
+pub struct Temporary {
+    path: Utf8PathBuf,
+    _folder: TempDir,
+    _lock: Option<Lock>,
+}
+
+impl Temporary {
+    /// Makes a folder in `parent` whose name begins with `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn create(parent: &Utf8Path, prefix: &str) -> Result<Self> {
+        create_dir_all(parent)?;
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
+        let folder = folder.map_err(|error| Error::new("create a folder in", parent.join(prefix), error))?;
+        let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_else(|_| parent.to_owned());
+        // Where a file system cannot lock a folder, it counts as in use for as long as it is young.
+        let lock = Lock::try_existing(&path).ok().flatten();
+        Ok(Self { path, _folder: folder, _lock: lock })
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
 }
 
 /// Removes all folders below `root` that have no files in them.

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::time::Duration;
 
 use camino::Utf8Path;
+use rustix::fs::{Mode, OFlags};
 
 use super::{Error, Result, create_dir_all, open_regular};
 use crate::progress::{Kind, Progress, Task};
@@ -20,11 +21,45 @@ impl Lock {
     ///
     /// [`Error`] where the lock file cannot be made, or something else than a regular file stands there.
     pub fn acquire(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
+        Self::wait(path, File::try_lock, progress)
+    }
+
+    /// Takes the lock at `path` together with others that share it; otherwise as [`Lock::acquire`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where the lock file cannot be made.
+    pub fn share(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
+        Self::wait(path, File::try_lock_shared, progress)
+    }
+
+    /// Takes the lock of the file or folder at `path`, which is there already and no link, without waiting; `None`
+    /// while another process holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where there is no such file, or it cannot be locked.
+    pub fn try_existing(path: &Utf8Path) -> Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path.as_std_path(), flags, Mode::empty());
+        let file = File::from(opened.map_err(|error| Error::new("open", path, error.into()))?);
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::new("lock", path, error)),
+        }
+    }
+
+    fn wait(
+        path: &Utf8Path,
+        try_lock: impl Fn(&File) -> std::result::Result<(), TryLockError>,
+        progress: &dyn Progress,
+    ) -> Result<Option<Self>> {
         create_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
         let file = open_regular(path, OpenOptions::new().create(true).append(true))?;
         let mut waiting = None;
         loop {
-            match file.try_lock() {
+            match try_lock(&file) {
                 Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(Error::new("lock", path, error)),
                 Err(TryLockError::WouldBlock) => {
@@ -49,6 +84,21 @@ impl Lock {
 mod tests {
     use super::*;
     use crate::progress::{Event, Silent};
+
+    #[test]
+    fn a_shared_lock_is_held_by_many_and_keeps_one_out_that_wants_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().join("lock");
+        let first = Lock::share(&path, &Silent).unwrap().unwrap();
+        let second = Lock::share(&path, &Silent).unwrap().unwrap();
+        drop(first);
+        assert!(Lock::try_existing(&path).unwrap().is_none());
+        drop(second);
+        assert!(Lock::try_existing(&path).unwrap().is_some());
+        assert!(Lock::try_existing(&path.with_file_name("none")).unwrap_err().is_not_found());
+        std::os::unix::fs::symlink(&path, path.with_file_name("link")).unwrap();
+        Lock::try_existing(&path.with_file_name("link")).unwrap_err();
+    }
 
     #[test]
     fn a_held_lock_is_waited_for_and_a_cancelled_wait_ends() {

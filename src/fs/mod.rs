@@ -17,7 +17,7 @@ use rustix::fs::{CWD, RenameFlags};
 use tempfile::NamedTempFile;
 
 pub use self::folders::{
-    EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, temporary_in, walk,
+    EntryKind, Temporary, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk,
 };
 pub use self::lock::Lock;
 pub use self::read::{MAX_READ, MAX_TEXT, open, open_regular, read, read_at_most, read_if_exists, read_text};
@@ -156,6 +156,15 @@ pub fn resolve(path: &Utf8Path) -> Result<Utf8PathBuf> {
     } else {
         Ok(path.to_owned())
     }
+}
+
+/// Notes that the file or folder at `path` is used now, as its modification time. Where that cannot be noted, it
+/// is not: all that follows is that it counts as unused earlier.
+pub fn touch(path: &Utf8Path) {
+    use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: now };
+    let _ = rustix::fs::utimensat(CWD, path.as_std_path(), &times, AtFlags::SYMLINK_NOFOLLOW);
 }
 
 /// Makes a symbolic link at `path` that leads to `target`.

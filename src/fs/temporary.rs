@@ -7,11 +7,7 @@ use camino::Utf8Path;
 use tempfile::NamedTempFile;
 
 use super::open_regular;
-
-/// What the names of temporary files begin with; random letters follow.
-const PREFIX: &str = ".partial-";
-/// How many of them.
-const RANDOM: usize = 6;
+use crate::paths::{PARTIAL, is_partial};
 
 /// A new hidden file in `folder`, which vanishes unless it is renamed. Those that killed processes have left there are
 /// removed.
@@ -22,7 +18,7 @@ const RANDOM: usize = 6;
 pub fn temporary_file(folder: &Utf8Path) -> io::Result<NamedTempFile> {
     remove_abandoned(folder);
     loop {
-        let file = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).tempfile_in(folder)?;
+        let file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder)?;
         // Held for as long as this process lives and the file is open. Where a file system has no locks, nobody gets
         // one to remove the file either.
         let _ = file.as_file().lock();
@@ -36,9 +32,7 @@ pub fn temporary_file(folder: &Utf8Path) -> io::Result<NamedTempFile> {
 /// Removes the temporary files in `folder` that no living process holds. What cannot be removed stays.
 fn remove_abandoned(folder: &Utf8Path) {
     for entry in folder.read_dir_utf8().into_iter().flatten().flatten() {
-        let random = entry.file_name().strip_prefix(PREFIX);
-        if random
-            .is_some_and(|random| random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        if is_partial(entry.file_name())
             && let Ok(file) = open_regular(entry.path(), OpenOptions::new().write(true))
             && File::try_lock(&file).is_ok()
         {

@@ -32,6 +32,48 @@ impl Cache {
         self.0.join("ipxe-history.git")
     }
 
+    /// What stands in the cache under `name`; `None` where that is nothing of this tool.
+    #[must_use]
+    pub fn part(name: &str) -> Option<CachePart> {
+        use CachePart as P;
+        let known = match name {
+            "ipxe.git" => P::Ipxe,
+            "ipxe-history.git" => P::History,
+            "blobs" => P::Blobs,
+            "bases" => P::Bases,
+            "trees" => P::Trees,
+            "toolchains" => P::Toolchains,
+            "locks" => P::Locks,
+            "downloads" | "stamping" => P::Scratch,
+            "reproduce" | "trash" | "ipxe.partial" | "ipxe-history.partial" => P::Remains,
+            _ if name.starts_with(Self::PROBE) || super::is_partial(name) => P::Remains,
+            _ => {
+                let version = name.strip_prefix("syslinux-")?.strip_suffix(".json")?;
+                return Some(P::SyslinuxRecord(version.to_owned()));
+            }
+        };
+        Some(known)
+    }
+
+    /// Whether something called `name` is of use for one run: in the folder of downloads or of stamping.
+    #[must_use]
+    pub fn is_scratch(name: &str) -> bool {
+        let download = name.ends_with(".partial") || name.ends_with(".partial.validator");
+        download || super::is_partial(name) || name.starts_with(Self::PACK) || name.starts_with(".tmp")
+    }
+
+    /// Where what is being removed goes first.
+    #[must_use]
+    pub fn trash(&self) -> Utf8PathBuf {
+        self.0.join("trash")
+    }
+
+    /// Shared by all that use the cache; held alone by what removes something from it.
+    #[must_use]
+    pub fn use_lock(&self) -> Utf8PathBuf {
+        self.lock("use")
+    }
+
     /// A file known by its digest.
     #[must_use]
     pub fn blob(&self, digest: &Sha256Digest) -> Utf8PathBuf {
@@ -58,6 +100,9 @@ impl Cache {
 
     /// What the names of folders begin with in which a tool is tried, beside everything else.
     pub const PROBE: &str = "probe-";
+
+    /// What the names of folders begin with in which another program packs a loader.
+    pub const PACK: &str = "pack-";
 
     /// The build tree named `name`.
     #[must_use]
@@ -90,6 +135,31 @@ impl Cache {
     }
 }
 
+/// What stands in the root of the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CachePart {
+    /// The bare repository of pinned commits.
+    Ipxe,
+    /// The bare repository with the history.
+    History,
+    /// Files known by their digests.
+    Blobs,
+    /// Bases, by their keys.
+    Bases,
+    /// Build trees, by their names.
+    Trees,
+    /// Toolchains as they were found.
+    Toolchains,
+    /// Locks.
+    Locks,
+    /// What is known of the archive of that syslinux version.
+    SyslinuxRecord(String),
+    /// A folder of what is of use for one run.
+    Scratch,
+    /// Of no use once its run has ended.
+    Remains,
+}
+
 /// A build tree: iPXE's exported source, with what make put into it.
 #[derive(Debug, Clone)]
 pub struct WorkPaths(Utf8PathBuf);
@@ -119,6 +189,9 @@ impl WorkPaths {
         self.0.join("seal.json")
     }
 
+    /// The names of all that a build tree has in its root.
+    pub const NAMES: [&str; 4] = ["tree", "seal.json", "tmp", "make.log"];
+
     /// Where programs that make runs put their temporary files.
     #[must_use]
     pub fn temporary(&self) -> Utf8PathBuf {
@@ -137,6 +210,9 @@ impl WorkPaths {
 pub struct BasePaths(Utf8PathBuf);
 
 impl BasePaths {
+    /// The names of all that a base has.
+    pub const NAMES: [&str; 5] = ["image", "zinfo", "zbin", "linked-objects.txt", "record.json"];
+
     /// What a script is put into.
     #[must_use]
     pub fn image(&self) -> Utf8PathBuf {

@@ -188,7 +188,7 @@ impl fmt::Display for Error {
                 (None, None) => write!(f, "failed")?,
             },
             Outcome::TooLong => {
-                write!(f, "took longer than {} and was ended", count(command.deadline.as_secs(), "second"))?
+                write!(f, "took longer than {} and was ended", count(command.deadline.as_secs(), "second"))?;
             }
             Outcome::Cancelled => write!(f, "was interrupted")?,
             Outcome::Log(_) => write!(f, "was ended because its log cannot be kept")?,

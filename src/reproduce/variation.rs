@@ -9,6 +9,7 @@ use std::str::FromStr;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::build::make::{Launcher, Settings, Surroundings};
+use crate::paths;
 use crate::process::{Command, find_program};
 use crate::progress::Progress;
 use crate::toolchain::needs::LIBFAKETIME;
@@ -131,7 +132,7 @@ const DAY: i64 = 24 * 60 * 60;
 /// every version of it can do that.
 fn fakes_the_clock_alone(faketime: &Utf8Path, path: &str, progress: &dyn Progress) -> bool {
     let try_it = || {
-        let folder = tempfile::tempdir().ok()?;
+        let folder = tempfile::Builder::new().prefix(paths::TEMPORARY).tempdir().ok()?;
         let (file, program) = (folder.path().join("file"), "touch \"$0\" && date +%s");
         std::fs::write(folder.path().join("true"), "").ok()?;
         let mut command = Command::new("try libfaketime", "sh").args(["-c", program, file.to_str()?]);

@@ -226,6 +226,7 @@ pub fn upstream(
         });
     }
     let repository = open(scratch)?;
+    fs::touch(scratch);
     let mut task = Task::start(progress, Kind::Clone, url.to_string(), None);
     let own = format!("refs/mirror/{}/", Sha256Digest::of(url.expose().as_bytes()).short());
     let fetched = match http {

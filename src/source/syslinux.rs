@@ -288,13 +288,17 @@ pub fn lacking<'m>(members: &'m [MemberPin], cache: &Cache) -> Result<Vec<&'m Me
 ///
 /// [`fs::Error`] where it is there and cannot be read.
 pub fn cached(cache: &Cache, member: &MemberPin) -> Result<Option<Vec<u8>>, fs::Error> {
-    let content = fs::read_if_exists(&cache.blob(&member.sha256))?;
-    Ok(content.filter(|content| Sha256Digest::of(content) == member.sha256 && content.len() as u64 == member.size))
+    let path = cache.blob(&member.sha256);
+    let content = fs::read_if_exists(&path)?;
+    let right = |content: &Vec<u8>| Sha256Digest::of(content) == member.sha256 && content.len() as u64 == member.size;
+    Ok(content.filter(right).inspect(|_| fs::touch(&path)))
 }
 
 /// The archive that the members came from, as far as the cache knows.
 #[must_use]
 pub fn archive_record(cache: &Cache, version: &str) -> Option<ArchiveRecord> {
-    let text = fs::read_if_exists(&cache.syslinux_record(version)).ok()??;
+    let path = cache.syslinux_record(version);
+    let text = fs::read_if_exists(&path).ok()??;
+    fs::touch(&path);
     serde_json::from_slice(&text).ok()
 }

@@ -103,24 +103,27 @@ impl Toolchain {
             return Ok(known);
         }
         let found = Self { path: path.into(), tools: look(needs, path, cache, progress)? };
-        fs::write_atomic(
-            &cache.toolchain_record(&record_key(needs, path)),
-            serde_json::json!(found).to_string().as_bytes(),
-        )?;
+        fs::write_atomic(&found.record(cache), serde_json::json!(found).to_string().as_bytes())?;
         Ok(found)
     }
 
+    /// Where `cache` keeps it.
+    #[must_use]
+    pub fn record(&self, cache: &Cache) -> Utf8PathBuf {
+        cache.toolchain_record(&record_key(self.tools.iter().map(|tool| tool.name.as_str()), &self.path))
+    }
+
     fn recall(needs: &[Need], path: &str, cache: &Cache) -> Option<Self> {
-        let known: Self =
-            serde_json::from_slice(&fs::read_if_exists(&cache.toolchain_record(&record_key(needs, path))).ok()??)
-                .ok()?;
+        let record = cache.toolchain_record(&record_key(needs.iter().map(|need| need.name), path));
+        let known: Self = serde_json::from_slice(&fs::read_if_exists(&record).ok()??).ok()?;
         let same_names = known.tools.iter().map(|tool| tool.name.as_str()).eq(needs.iter().map(|need| need.name));
         let same = |file: &Fingerprint| {
             let now = Fingerprint::glance(&file.path, path)?;
             Some(Fingerprint { sha256: file.sha256, ..now } == *file)
         };
         let unchanged = |tool: &Tool| tool.files.iter().all(|file| same(file).unwrap_or(false));
-        (known.path == path && same_names && known.tools.iter().all(unchanged)).then_some(known)
+        let valid = known.path == path && same_names && known.tools.iter().all(unchanged);
+        valid.then_some(known).inspect(|_| fs::touch(&record))
     }
 
     /// Identifies the toolchain by what its tools say and are, and not by where they are. What only
@@ -160,9 +163,9 @@ pub fn look(needs: &[Need], path: &str, cache: &Cache, progress: &dyn Progress) 
 /// The version of the form of a record. Raise it whenever a tool tells more or other things of itself.
 const FORM: u32 = 2;
 
-/// What a record is about: other needs or another `PATH` have another record.
-fn record_key(needs: &[Need], path: &str) -> Sha256Digest {
-    let names = needs.iter().map(|need| need.name).collect::<Vec<_>>().join("\n");
+/// What a record is about: other needs, by their names, or another `PATH` have another record.
+fn record_key<'n>(needs: impl Iterator<Item = &'n str>, path: &str) -> Sha256Digest {
+    let names = needs.collect::<Vec<_>>().join("\n");
     Sha256Digest::of(format!("{FORM}\n{path}\n{names}").as_bytes())
 }
 

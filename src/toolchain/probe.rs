@@ -181,8 +181,8 @@ impl Prober<'_> {
         libraries: &[&str],
     ) -> Result<Option<(Vec<String>, String)>, Error> {
         let root = cache.root();
-        let folder = fs::temporary_in(root, Cache::PROBE)?;
-        let place = Utf8Path::from_path(folder.path()).unwrap_or(root);
+        let folder = fs::Temporary::create(root, Cache::PROBE)?;
+        let place = folder.path();
         let (source, program) = (place.join("probe.c"), place.join("probe"));
         fs::write_new(&source, code.as_bytes(), 0o644)?;
         let args = ["-H", "-Wl,--trace", source.as_str(), "-o", program.as_str()];

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Seek;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use tempfile::TempDir;
 
 use super::limits;
 use super::manifest::Manifest;
 use super::verify;
 use crate::digest::Content;
-use crate::fs;
+use crate::fs::{self, Temporary};
 use crate::paths;
 use crate::printable::{listed, printable};
 use crate::tarball::{self, Kind};
@@ -24,7 +23,7 @@ pub struct CheckedTree {
     pub root: Utf8PathBuf,
     /// Its manifest.
     pub manifest: Manifest,
-    _unpacked: Option<TempDir>,
+    _unpacked: Option<Temporary>,
 }
 
 /// Why there is no such tree.
@@ -93,13 +92,13 @@ impl CheckedTree {
         let failed = |source| Error::Unpack { path: path.to_owned(), source };
         let manifest = same(path, verify::tarball(path, tarball.try_clone().map_err(failed)?)?)?;
         tarball.rewind().map_err(failed)?;
-        let folder = fs::temporary_in(scratch, "tree-")?;
-        let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_default();
+        let folder = Temporary::create(scratch, paths::TEMPORARY)?;
+        let root = folder.path().to_owned();
         unpack(path, tarball, &manifest, &root)?;
         Self::at(path, &root, manifest, Some(folder))
     }
 
-    fn at(path: &Utf8Path, root: &Utf8Path, manifest: Manifest, unpacked: Option<TempDir>) -> Result<Self, Error> {
+    fn at(path: &Utf8Path, root: &Utf8Path, manifest: Manifest, unpacked: Option<Temporary>) -> Result<Self, Error> {
         // A server that runs elsewhere needs a path that is right everywhere.
         let root = root.canonicalize_utf8().map_err(|source| Error::Unpack { path: path.to_owned(), source })?;
         Ok(Self { name: path.to_owned(), root, manifest, _unpacked: unpacked })
@@ -169,7 +168,7 @@ mod tests {
     use crate::deploy::samples;
 
     /// A tree, and its tarball at `name` beside it.
-    fn packed(name: &str, files: &[(&str, &str)]) -> (TempDir, CheckedTree, Utf8PathBuf) {
+    fn packed(name: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, CheckedTree, Utf8PathBuf) {
         let (folder, tree) = samples::tree(files);
         let path = tree.root.join("..").join(name);
         tarball::pack(&tree.root, 1, &path).unwrap();

@@ -128,6 +128,18 @@ Examples:
         #[command(subcommand)]
         what: Mirror,
     },
+    /// Removes what no build needs any more: from the cache, and what killed runs have left
+    #[command(
+        after_help = "What this project needs stays, and so does what anybody has used lately: other projects may share the
+cache. What this tool did not make is left alone and named.
+
+Examples:
+  cargo xtask clean --dry-run                        what would be removed, and how large it is
+  cargo xtask clean
+  cargo xtask clean --unused-for 0                   all that this project does not need
+  cargo xtask clean --sites racks.csv                the sites of that inventory need their bases, too"
+    )]
+    Clean(Clean),
     /// Says which tools are there, which are missing, and how to install them
     #[command(after_help = "Examples:
   cargo xtask doctor

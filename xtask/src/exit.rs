@@ -8,7 +8,7 @@ use netboot_loaders::mirror::{self, metadata, shelf, signature, transfer};
 use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
 use netboot_loaders::tree::checked;
 use netboot_loaders::{
-    baseline, boot_test, build, build_loaders, choices, deploy, release, reproduce, toolchain, tree, update,
+    baseline, boot_test, build, build_loaders, choices, clean, deploy, release, reproduce, toolchain, tree, update,
 };
 
 /// What `--help` says of them.
@@ -151,6 +151,17 @@ fn build_code(error: &build_loaders::Error) -> u8 {
         E::Baseline(baseline::Error::Drift { .. }) => CHECK,
         E::Build(build::Error::Make { .. } | build::Error::Unexpected { .. } | build::Error::NoBase { .. }) => BUILD,
         E::Build(_) | E::Baseline(_) | E::Stamping(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
+    }
+}
+
+impl From<clean::Error> for Failure {
+    fn from(error: clean::Error) -> Self {
+        use clean::Error as E;
+        let code = match &error {
+            E::Cancelled => INTERRUPTED,
+            E::Fs(_) => FAILURE,
+        };
+        Self::of(code, &error)
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::build::make::{Launcher, Settings, Surroundings};
 use netboot_loaders::build_loaders::Origins;
+use netboot_loaders::fs::Lock;
 use netboot_loaders::paths::{Cache, Project};
 use netboot_loaders::process::{Command, find_program};
 use netboot_loaders::progress::{Event, Progress};
@@ -15,7 +17,7 @@ use netboot_loaders::tree::enclosing::outside_trees;
 use netboot_loaders::url::Url;
 
 use crate::cli::{Global, MakeArgs, OriginArgs};
-use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, MISSING_TOOL};
+use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, INTERRUPTED, MISSING_TOOL};
 use crate::ui::Ui;
 
 /// The first argument of the process that fetches from a git server.
@@ -28,6 +30,8 @@ pub struct Host<'u> {
     /// The project.
     pub project: Project,
     cache_dir: Option<Utf8PathBuf>,
+    /// Held for as long as this process may use the cache.
+    cache_lock: OnceLock<Lock>,
     /// `PATH`.
     pub path: String,
     /// How it says what happens.
@@ -46,12 +50,26 @@ impl<'u> Host<'u> {
         // Relative folders would mean another place for make, which runs elsewhere.
         let path = path.split(':').filter(|folder| folder.starts_with('/')).collect::<Vec<_>>().join(":");
         let cache_dir = global.cache_dir.clone().filter(|folder| !folder.as_str().is_empty());
-        Ok(Self { project: Project::new(project), cache_dir, path, ui })
+        Ok(Self { project: Project::new(project), cache_dir, cache_lock: OnceLock::new(), path, ui })
+    }
+
+    /// The cache, from which nobody removes anything while this process lives.
+    pub fn cache(&self) -> Result<Cache, Failure> {
+        let cache = self.unlocked_cache()?;
+        if self.cache_lock.get().is_none() {
+            match Lock::share(&cache.use_lock(), self.ui) {
+                Ok(Some(lock)) => drop(self.cache_lock.set(lock)),
+                Ok(None) => return Err(Failure::new(INTERRUPTED, "interrupted while waiting for the cache")),
+                // Where nothing can be written, nobody removes anything either; what needs to write says so.
+                Err(_) => {}
+            }
+        }
+        Ok(cache)
     }
 
     /// The cache, by its real path: the compiler sees through links, and must be told the same path
     /// that it sees.
-    pub fn cache(&self) -> Result<Cache, Failure> {
+    pub fn unlocked_cache(&self) -> Result<Cache, Failure> {
         let folder = self.cache_folder()?;
         outside_trees(&folder)?;
         netboot_loaders::fs::create_dir_all(&folder)?;

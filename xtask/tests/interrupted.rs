@@ -170,7 +170,7 @@ fn output_for_programs_is_one_object_a_line_and_quiet_is_quiet() {
 #[test]
 fn help_and_completions_are_there() {
     let project = Project::new();
-    for command in ["build-loaders", "fetch", "doctor", "mirror", "verify", "check", "completions"] {
+    for command in ["build-loaders", "fetch", "clean", "doctor", "mirror", "verify", "check", "completions"] {
         let help = project.run(&[command, "--help"]).success().stdout;
         assert!(help.contains("Examples:\n  ") && help.contains("cargo xtask "), "{help}");
     }

@@ -193,6 +193,19 @@ pub struct Inspect {
     pub manifest: Option<Utf8PathBuf>,
 }
 
+/// `clean`.
+#[derive(Args)]
+pub struct Clean {
+    /// Says what would be removed, and removes nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// For how many days something must be unused, where this project does not need it
+    #[arg(long, value_name = "DAYS", default_value_t = 14)]
+    pub unused_for: u32,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
+}
+
 /// `doctor`.
 #[derive(Args)]
 pub struct Doctor {

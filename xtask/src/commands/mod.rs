@@ -6,6 +6,7 @@ mod build_loaders;
 mod bundle_bases;
 mod bundle_sources;
 mod check;
+mod clean;
 mod deploy;
 mod doctor;
 mod fetch;
@@ -43,6 +44,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
         Command::BundleBases(args) => bundle_bases::run(&args, host),
         Command::Update(args) => update::run(args, host),
         Command::Mirror { what } => return mirror::run(&what, host),
+        Command::Clean(args) => clean::run(&args, host),
         Command::Doctor(args) => doctor::run(&args, host),
         Command::Verify(args) => verify::run(&args, host),
         Command::Inspect(args) => inspect::run(&args, host),

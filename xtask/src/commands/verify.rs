@@ -17,7 +17,7 @@ use serde_json::json;
 use super::reproduce::located;
 use crate::cli::Verify;
 use crate::exit::{BAD_INPUT, FAILURE, Failure, OTHER_BYTES, OTHER_TOOLCHAIN};
-use crate::host::Host;
+use crate::host::{Host, temporary_folder};
 
 /// How many paths are named.
 const SHOWN: usize = 20;
@@ -54,8 +54,7 @@ fn named(paths: &[Utf8PathBuf]) -> String {
 }
 
 fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
-    let scratch = tempfile::tempdir()?;
-    let tree = CheckedTree::open(path, Utf8Path::from_path(scratch.path()).unwrap_or(Utf8Path::new("/tmp")))?;
+    let tree = CheckedTree::open(path, &temporary_folder()?)?;
     let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
     let (cache, origins, settings) = (host.cache()?, host.origins(&args.origins)?, host.settings(&args.make)?);
     check_cache(&cache).map_err(build_loaders::Error::from)?;

@@ -1,0 +1,221 @@
+//! Removes what no build needs any more: from the cache, from the project's `dist` and `vendor`, and from the folder
+//! for temporary files.
+//!
+//! [`survey()`] looks and decides, and changes nothing. [`remove`] removes what it found unused. The cache is shared by
+//! all projects of a user, so what this project does not need counts as unused only when nobody has used it for a
+//! while; each use is noted as a modification time. What this tool did not make is never touched.
+
+mod survey;
+
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+pub use self::survey::survey;
+use crate::choices::pins::Pins;
+use crate::fs::{self, Lock};
+use crate::paths::{Cache, Project};
+use crate::plan::Plan;
+use crate::progress::Progress;
+
+/// Errors from looking for what is unused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user asked to stop.
+    #[error("interrupted; what is left is removed by the next run")]
+    Cancelled,
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// What is looked through, and what counts as used.
+pub struct Request<'a> {
+    /// The cache.
+    pub cache: &'a Cache,
+    /// The project.
+    pub project: &'a Project,
+    /// The folder for temporary files.
+    pub temporary: &'a Utf8Path,
+    /// What the project pins; where that cannot be told, all sources count as needed.
+    pub pins: Option<&'a Pins>,
+    /// What the project builds; where that cannot be told, all bases and build trees count as needed.
+    pub plan: Option<&'a Plan>,
+    /// For how long something has to be unused.
+    pub unused_for: Duration,
+    /// The present time.
+    pub now: SystemTime,
+    /// Receives the question whether to stop.
+    pub progress: &'a dyn Progress,
+}
+
+/// What something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A base.
+    Base,
+    /// A build tree.
+    BuildTree,
+    /// A pinned input.
+    Source,
+    /// The history that `update` looks through.
+    History,
+    /// What is known of a toolchain or an archive.
+    Record,
+    /// What a killed run has left, or a rebuild that was kept.
+    Leftover,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Base, Self::BuildTree, Self::Source, Self::History, Self::Record, Self::Leftover];
+
+    /// What one is called.
+    #[must_use]
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::BuildTree => "build tree",
+            Self::Source => "source",
+            Self::History => "history",
+            Self::Record => "record",
+            Self::Leftover => "leftover",
+        }
+    }
+}
+
+/// Whether something goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// It goes: nobody uses it.
+    Unused,
+    /// It stays: this project needs it.
+    Needed,
+    /// It stays: somebody has used it not long ago.
+    Recent,
+    /// It stays: a process uses it now.
+    Busy,
+}
+
+/// Something of this tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Item {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it is.
+    pub path: Utf8PathBuf,
+    /// How much room it takes on the disk, in bytes.
+    pub bytes: u64,
+    /// Whether it goes.
+    pub fate: Fate,
+}
+
+/// What there is.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// What this tool made, in the order of the paths.
+    pub items: Vec<Item>,
+    /// What somebody else put between that, and what stays.
+    pub foreign: Vec<Utf8PathBuf>,
+    /// Held so that nobody begins to use what is going to be removed.
+    locks: Vec<Lock>,
+}
+
+impl Survey {
+    /// What goes.
+    pub fn unused(&self) -> impl Iterator<Item = &Item> + Clone {
+        self.items.iter().filter(|item| item.fate == Fate::Unused)
+    }
+}
+
+/// Removes what `survey` found unused. Returns what could not be removed, and why.
+///
+/// The lock of the cache, [`Cache::use_lock`], must be held. A folder of the cache is renamed before it is removed: at
+/// whichever moment this ends, nobody finds half of it.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`].
+pub fn remove(survey: &Survey, cache: &Cache, progress: &dyn Progress) -> Result<Vec<(Item, fs::Error)>, Error> {
+    let mut failed = Vec::new();
+    for (number, item) in survey.unused().enumerate() {
+        match remove_item(&item.path, number, cache, progress) {
+            Ok(()) => {}
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(Error::Fs(error)) => failed.push((item.clone(), error)),
+        }
+    }
+    // Fails where something is left in it, or where it never was.
+    let _ = std::fs::remove_dir(cache.trash());
+    Ok(failed)
+}
+
+fn remove_item(path: &Utf8Path, number: usize, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
+    let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    let aside = cache.trash().join(format!("{number}-{}", path.file_name().unwrap_or_default()));
+    if !is_folder || !path.starts_with(cache.root()) || path.starts_with(cache.trash()) {
+        return delete(path.as_std_path(), progress);
+    }
+    fs::create_dir_all(&cache.trash())?;
+    delete(aside.as_std_path(), progress)?;
+    make_writable(path.as_std_path());
+    std::fs::rename(path, &aside).map_err(|error| fs::Error::new("remove", path, error))?;
+    delete(aside.as_std_path(), progress)
+}
+
+/// Removes what is at `path` with all that is in it, and never what a link leads to. Nothing to remove is fine.
+fn delete(path: &Path, progress: &dyn Progress) -> Result<(), Error> {
+    if progress.cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let failed = |action| move |error: io::Error| fs::Error::new(action, path.to_string_lossy().into_owned(), error);
+    let Ok(metadata) = path.symlink_metadata() else { return Ok(()) };
+    if !metadata.is_dir() {
+        return Ok(std::fs::remove_file(path).map_err(failed("remove"))?);
+    }
+    make_writable(path);
+    for entry in std::fs::read_dir(path).map_err(failed("list"))? {
+        delete(&entry.map_err(failed("list"))?.path(), progress)?;
+    }
+    Ok(std::fs::remove_dir(path).map_err(failed("remove"))?)
+}
+
+/// Lets this user remove what is in the folder `path`, which is no link. What that does not help fails later.
+fn make_writable(path: &Path) {
+    if let Ok(metadata) = path.symlink_metadata()
+        && metadata.is_dir()
+        && metadata.mode() & 0o700 != 0o700
+    {
+        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(metadata.mode() | 0o700));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    #[test]
+    fn deleting_gets_through_read_only_folders_and_not_through_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, outside) = (folder.path().join("inside"), folder.path().join("outside"));
+        std::fs::create_dir_all(inside.join("a/b")).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(inside.join("a/b/file"), "x").unwrap();
+        std::fs::write(outside.join("precious"), "x").unwrap();
+        std::os::unix::fs::symlink(&outside, inside.join("a/link")).unwrap();
+        for read_only in [inside.join("a/b"), inside.join("a")] {
+            std::fs::set_permissions(read_only, std::fs::Permissions::from_mode(0o500)).unwrap();
+        }
+        delete(&inside, &Silent).unwrap();
+        assert!(!inside.exists() && outside.join("precious").exists());
+        delete(&inside, &Silent).unwrap();
+    }
+}

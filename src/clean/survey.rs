@@ -1,0 +1,347 @@
+//! Finds what there is, and decides what of it goes.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::FileType;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{Error, Fate, Item, Kind, Request, Survey};
+use crate::digest::Sha256Digest;
+use crate::fs::{self, Lock};
+use crate::paths::{self, BasePaths, CachePart, Staging, WorkPaths};
+
+/// For how long something outside the cache has to be left alone before it counts as what a killed run has left, where
+/// no lock tells.
+const QUIET: Duration = Duration::from_secs(60 * 60);
+
+/// Finds what there is, and decides what of it goes.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
+    let mut surveyor = Surveyor { request, survey: Survey::default() };
+    surveyor.cache()?;
+    surveyor.dist()?;
+    for folder in request.project.facts_and_choices() {
+        surveyor.partial_files(&folder)?;
+    }
+    surveyor.temporary()?;
+    let mut survey = surveyor.survey;
+    survey.items.sort_by(|a, b| a.path.cmp(&b.path));
+    survey.foreign.sort();
+    Ok(survey)
+}
+
+/// Something in a folder.
+struct Entry {
+    path: Utf8PathBuf,
+    name: String,
+    kind: FileType,
+}
+
+struct Surveyor<'a> {
+    request: &'a Request<'a>,
+    survey: Survey,
+}
+
+impl Surveyor<'_> {
+    /// What is in `folder`; nothing where there is none, or a link. A name that is not UTF-8 is none of this tool.
+    fn entries(&mut self, folder: &Utf8Path) -> Result<Vec<Entry>, Error> {
+        if folder.is_symlink() {
+            return Ok(Vec::new());
+        }
+        let failed = |error| fs::Error::new("list", folder, error);
+        let entries = match std::fs::read_dir(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            match entry.file_name().into_string() {
+                Ok(name) => {
+                    found.push(Entry { path: folder.join(&name), name, kind: entry.file_type().map_err(failed)? });
+                }
+                Err(name) => self.foreign(&folder.join(&*name.to_string_lossy())),
+            }
+        }
+        Ok(found)
+    }
+
+    fn foreign(&mut self, path: &Utf8Path) {
+        self.survey.foreign.push(path.to_owned());
+    }
+
+    fn add(&mut self, kind: Kind, path: &Utf8Path, fate: Fate) -> Result<(), Error> {
+        let bytes = size(path.as_std_path(), self.request, &mut HashSet::new())?;
+        self.survey.items.push(Item { kind, path: path.to_owned(), bytes, fate });
+        Ok(())
+    }
+
+    /// For how long `path` itself was not changed; no time at all where that cannot be told.
+    fn age(&self, path: &Utf8Path) -> Duration {
+        let modified = path.symlink_metadata().and_then(|metadata| metadata.modified()).ok();
+        modified.and_then(|modified| self.request.now.duration_since(modified).ok()).unwrap_or_default()
+    }
+
+    /// The fate of what is `needed` or not, and whose last use `stamp` tells.
+    fn fate(&self, needed: bool, stamp: &Utf8Path) -> Fate {
+        match needed {
+            true => Fate::Needed,
+            false if self.age(stamp) < self.request.unused_for => Fate::Recent,
+            false => Fate::Unused,
+        }
+    }
+
+    fn cache(&mut self) -> Result<(), Error> {
+        use CachePart as P;
+        let cache = self.request.cache;
+        for Entry { path, name, kind } in self.entries(cache.root())? {
+            let part = paths::Cache::part(&name);
+            match part {
+                Some(P::SyslinuxRecord(version)) if kind.is_file() => {
+                    let needed = self.request.pins.is_none_or(|pins| pins.syslinux.version == version);
+                    self.add(Kind::Record, &path, self.fate(needed, &path))?;
+                }
+                Some(P::Remains) if kind.is_dir() || kind.is_file() => self.remains(&path, &name)?,
+                _ if !kind.is_dir() => self.foreign(&path),
+                Some(P::Ipxe) => {
+                    self.git_leftovers(&path)?;
+                    self.add(Kind::Source, &path, Fate::Needed)?;
+                }
+                Some(P::History) => match self.fate(false, &path) {
+                    Fate::Recent => {
+                        self.git_leftovers(&path)?;
+                        self.add(Kind::History, &path, Fate::Recent)?;
+                    }
+                    fate => self.add(Kind::History, &path, fate)?,
+                },
+                Some(P::Blobs) => self.blobs(&path)?,
+                Some(P::Bases) => self.bases(&path)?,
+                Some(P::Trees) => self.trees(&path)?,
+                Some(P::Toolchains) => self.toolchains(&path)?,
+                Some(P::Scratch) => {
+                    for Entry { path, name, kind } in self.entries(&path)? {
+                        if !kind.is_symlink() && paths::Cache::is_scratch(&name) {
+                            self.add(Kind::Leftover, &path, Fate::Unused)?;
+                        } else {
+                            self.foreign(&path);
+                        }
+                    }
+                }
+                // A lock that is removed may be held by somebody who has opened it and waits for it.
+                Some(P::Locks) => {}
+                Some(P::Remains | P::SyslinuxRecord(_)) | None => self.foreign(&path),
+            }
+        }
+        Ok(())
+    }
+
+    /// What nobody uses once its run has ended; the folder of what is being removed by its parts.
+    fn remains(&mut self, path: &Utf8Path, name: &str) -> Result<(), Error> {
+        if self.request.cache.trash().file_name() != Some(name) {
+            return self.add(Kind::Leftover, path, Fate::Unused);
+        }
+        for Entry { path, .. } in self.entries(path)? {
+            self.add(Kind::Leftover, &path, Fate::Unused)?;
+        }
+        Ok(())
+    }
+
+    fn blobs(&mut self, folder: &Utf8Path) -> Result<(), Error> {
+        let members = self.request.pins.map(|pins| pins.syslinux.members.as_slice());
+        for Entry { path, name, kind } in self.entries(folder)? {
+            match name.parse::<Sha256Digest>() {
+                Ok(digest) if kind.is_file() => {
+                    let needed = members.is_none_or(|members| members.iter().any(|member| member.sha256 == digest));
+                    self.add(Kind::Source, &path, self.fate(needed, &path))?;
+                }
+                _ => self.partial_or_foreign(&path, &name, kind)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn toolchains(&mut self, folder: &Utf8Path) -> Result<(), Error> {
+        let record = self.request.plan.map(|plan| plan.inputs.toolchain.record(self.request.cache));
+        for Entry { path, name, kind } in self.entries(folder)? {
+            let key = name.strip_suffix(".json").is_some_and(|key| key.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            if key && kind.is_file() {
+                let needed = record.as_ref().is_none_or(|record| *record == path);
+                self.add(Kind::Record, &path, self.fate(needed, &path))?;
+            } else {
+                self.partial_or_foreign(&path, &name, kind)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn partial_or_foreign(&mut self, path: &Utf8Path, name: &str, kind: FileType) -> Result<(), Error> {
+        if kind.is_file() && paths::is_partial(name) {
+            return self.add(Kind::Leftover, path, Fate::Unused);
+        }
+        self.foreign(path);
+        Ok(())
+    }
+
+    fn bases(&mut self, folder: &Utf8Path) -> Result<(), Error> {
+        let bases = self.request.plan.map(|plan| {
+            let keys = plan.builds.iter().flat_map(|build| build.bases.values()).flat_map(|loaders| loaders.values());
+            keys.copied().collect::<BTreeSet<Sha256Digest>>()
+        });
+        for Entry { path, name, kind } in self.entries(folder)? {
+            let key = name.parse::<Sha256Digest>().ok().filter(|_| kind.is_dir());
+            let Some(key) = key.filter(|_| Self::has_only(&path, &BasePaths::NAMES)) else {
+                self.partial_or_foreign(&path, &name, kind)?;
+                continue;
+            };
+            let needed = bases.as_ref().is_none_or(|bases| bases.contains(&key));
+            let record = self.request.cache.base(&key).record();
+            let stamp = if record.exists() { record } else { path.clone() };
+            self.add(Kind::Base, &path, self.fate(needed, &stamp))?;
+        }
+        Ok(())
+    }
+
+    fn trees(&mut self, folder: &Utf8Path) -> Result<(), Error> {
+        let builds = self.request.plan.map(|plan| plan.builds.iter().map(crate::plan::Build::name).collect::<Vec<_>>());
+        for Entry { path, name, kind } in self.entries(folder)? {
+            if !kind.is_dir() || !Self::has_only(&path, &WorkPaths::NAMES) {
+                self.partial_or_foreign(&path, &name, kind)?;
+                continue;
+            }
+            let needed = builds.as_ref().is_none_or(|builds| builds.contains(&name));
+            let seal = self.request.cache.work(&name).seal();
+            let stamp = if seal.exists() { seal } else { path.clone() };
+            self.add(Kind::BuildTree, &path, self.fate(needed, &stamp))?;
+        }
+        Ok(())
+    }
+
+    /// Whether `folder` has nothing but `names` and files that were being written: it is what it looks like.
+    fn has_only(folder: &Utf8Path, names: &[&str]) -> bool {
+        let entries =
+            std::fs::read_dir(folder).map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
+        entries.iter().all(|entry| {
+            let name = entry.file_name();
+            let linked = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            !linked && name.to_str().is_some_and(|name| names.contains(&name) || paths::is_partial(name))
+        })
+    }
+
+    /// What libgit2 was writing to the repository at `path` when it was killed; a lock would stop the next fetch.
+    fn git_leftovers(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        let mut folders = vec![path.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let objects = folder.starts_with(path.join("objects"));
+            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            for entry in entries {
+                // No name of libgit2's own is anything but UTF-8.
+                let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else { continue };
+                let temporary =
+                    if objects { name.contains("_git2_") } else { Utf8Path::new(&name).extension() == Some("lock") };
+                match kind {
+                    kind if kind.is_dir() => folders.push(folder.join(name)),
+                    kind if kind.is_file() && temporary => {
+                        self.add(Kind::Leftover, &folder.join(name), Fate::Unused)?;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What killed runs have left beside the trees and releases of the project.
+    fn dist(&mut self) -> Result<(), Error> {
+        let dist = self.request.project.dist();
+        let mut trees = BTreeSet::new();
+        for Entry { name, .. } in self.entries(&dist)? {
+            trees.extend(Staging::tree_of(&name).map(str::to_owned));
+        }
+        for tree in trees.iter().map(|name| dist.join(name)) {
+            let staging = Staging::of(&tree);
+            let locked = staging.lock.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+            // A lock that cannot be tried may be held.
+            let lock = locked.then(|| Lock::try_existing(&staging.lock).unwrap_or_default());
+            let parts = [&staging.partial, &staging.next_journal, &staging.previous];
+            // Where the tree is gone, the previous one is all that is left of it, and the next build puts it back.
+            let parts = parts.into_iter().filter(|part| **part != staging.previous || tree.exists());
+            for part in parts.filter(|part| part.symlink_metadata().is_ok_and(|metadata| !metadata.is_symlink())) {
+                let fate = match &lock {
+                    Some(None) => Fate::Busy,
+                    Some(Some(_)) => Fate::Unused,
+                    None => self.quiet(part),
+                };
+                self.add(Kind::Leftover, part, fate)?;
+            }
+            self.survey.locks.extend(lock.flatten());
+        }
+        self.partial_files(&dist)
+    }
+
+    /// Files in `folder` that were being written.
+    fn partial_files(&mut self, folder: &Utf8Path) -> Result<(), Error> {
+        for Entry { path, name, kind } in self.entries(folder)? {
+            if kind.is_file() && paths::is_partial(&name) {
+                self.add(Kind::Leftover, &path, self.quiet(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The fate of what nobody needs if nobody is writing it just now.
+    fn quiet(&self, path: &Utf8Path) -> Fate {
+        let inside = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let inside = inside.filter_map(|entry| Utf8PathBuf::from_path_buf(entry.path()).ok());
+        let youngest = inside.map(|entry| self.age(&entry)).chain([self.age(path)]).min().unwrap_or_default();
+        if youngest < QUIET { Fate::Recent } else { Fate::Unused }
+    }
+
+    /// Folders of this tool among the temporary files of all programs. They are locked while they are in use.
+    fn temporary(&mut self) -> Result<(), Error> {
+        let user = rustix::process::getuid().as_raw();
+        let folder = self.request.temporary;
+        let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let path = folder.join(&name);
+            let own = |metadata: std::fs::Metadata| metadata.is_dir() && metadata.uid() == user;
+            if !name.starts_with(paths::TEMPORARY) || !path.symlink_metadata().is_ok_and(own) {
+                continue;
+            }
+            match Lock::try_existing(&path) {
+                Ok(Some(lock)) => {
+                    let fate = self.quiet(&path);
+                    self.add(Kind::Leftover, &path, fate)?;
+                    self.survey.locks.push(lock);
+                }
+                Ok(None) | Err(_) => self.add(Kind::Leftover, &path, Fate::Busy)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How much room `path` takes on the disk with all that is in it, in bytes. What is there by several names counts
+/// once, and what a link leads to not at all.
+fn size(path: &Path, request: &Request<'_>, seen: &mut HashSet<(u64, u64)>) -> Result<u64, Error> {
+    if request.progress.cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let Ok(metadata) = path.symlink_metadata() else { return Ok(0) };
+    if metadata.nlink() > 1 && !metadata.is_dir() && !seen.insert((metadata.dev(), metadata.ino())) {
+        return Ok(0);
+    }
+    let mut bytes = metadata.blocks() * 512;
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            bytes += size(&entry.path(), request, seen)?;
+        }
+    }
+    Ok(bytes)
+}

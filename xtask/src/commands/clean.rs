@@ -1,0 +1,166 @@
+//! `cargo xtask clean`
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use netboot_loaders::build_loaders::Choices;
+use netboot_loaders::choices::pins::Pins;
+use netboot_loaders::choices::sites::Options;
+use netboot_loaders::clean::{self, Fate, Item, Kind, Request, Survey};
+use netboot_loaders::fs::{self, Lock};
+use netboot_loaders::paths::Cache;
+use netboot_loaders::plan::Plan;
+use netboot_loaders::plural::count;
+use netboot_loaders::progress::{Event, Progress, Silent};
+use serde_json::{Value, json};
+
+use crate::cli::Clean;
+use crate::exit::{FAILURE, Failure, INTERRUPTED};
+use crate::host::{Host, temporary_folder};
+use crate::ui::size;
+
+/// How many paths of others are named; `--message-format json` has all.
+const NAMED: usize = 20;
+const DAY: u64 = 24 * 60 * 60;
+
+pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
+    let cache = host.unlocked_cache()?;
+    // A look does not need to wait.
+    let _lock = if args.dry_run { None } else { Some(alone(&cache, host)?) };
+    let (pins, plan) = needed(args, &cache, host);
+    let temporary = temporary_folder()?;
+    let request = Request {
+        cache: &cache,
+        project: &host.project,
+        temporary: &temporary,
+        pins: pins.as_ref(),
+        plan: plan.as_ref(),
+        unused_for: Duration::from_secs(u64::from(args.unused_for) * DAY),
+        now: SystemTime::now(),
+        progress: host.ui,
+    };
+    let survey = clean::survey(&request)?;
+    let failed = if args.dry_run { Vec::new() } else { clean::remove(&survey, &cache, host.ui)? };
+    let failures: Vec<&Item> = failed.iter().map(|(item, _)| item).collect();
+    let (text, object) = (text(args, &survey, &failures), object(args, &survey, &failures));
+    if args.dry_run {
+        host.ui.answer(&text, object);
+    } else {
+        host.ui.result(&text, object);
+    }
+    let Some((_, first)) = failed.first() else { return Ok(()) };
+    let mut failure = Failure::of(FAILURE, first);
+    if failed.len() > 1 {
+        let _ = write!(failure.message, "\nand {} more could not be removed", failed.len() - 1);
+    }
+    Err(failure)
+}
+
+/// Waits until nobody uses the cache.
+fn alone(cache: &Cache, host: &Host<'_>) -> Result<Lock, Failure> {
+    let lock = Lock::acquire(&cache.use_lock(), host.ui)?;
+    lock.ok_or_else(|| {
+        Failure::new(INTERRUPTED, "interrupted while waiting for another process to be done with the cache")
+    })
+}
+
+/// What the project pins and builds, as far as that can be told.
+fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> (Option<Pins>, Option<Plan>) {
+    let file = host.project.pins();
+    let name = file.strip_prefix(host.project.root()).unwrap_or(&file);
+    let pins = fs::read(&file)
+        .map_err(Failure::from)
+        .and_then(|text| Pins::parse(name, &String::from_utf8_lossy(&text)).map_err(Failure::from));
+    let plan = Choices::read(&host.project, &Options::from(&args.choices), &Silent)
+        .and_then(|choices| choices.plan(&host.path, cache, &Silent))
+        .map_err(Failure::from);
+    if let Err(failure) = &plan {
+        let stay = if pins.is_ok() { "bases and build trees" } else { "sources, bases and build trees" };
+        let why = failure.message.lines().next().unwrap_or_default();
+        let message = format!(
+            "all {stay} stay, since it cannot be told which of them this project needs: {why}\nhint: see what `cargo xtask build-loaders --plan` says"
+        );
+        host.ui.report(&Event::Warning { message });
+    }
+    (pins.ok(), plan.ok())
+}
+
+fn sum<'i>(items: impl Iterator<Item = &'i Item> + Clone) -> (usize, u64) {
+    (items.clone().count(), items.map(|item| item.bytes).sum())
+}
+
+/// What goes and what stays, for people.
+fn text(args: &Clean, survey: &Survey, failures: &[&Item]) -> String {
+    let gone = || survey.unused().filter(|item| !failures.contains(item));
+    let mut text = String::new();
+    for kind in Kind::ALL {
+        let (number, bytes) = sum(gone().filter(|item| item.kind == kind));
+        if number > 0 {
+            let _ = writeln!(text, "  {:<20} {:>12}", count(number, kind.noun()), size(bytes));
+        }
+    }
+    for leftover in gone().filter(|item| item.kind == Kind::Leftover).take(NAMED) {
+        let _ = writeln!(text, "    {}", leftover.path);
+    }
+    let (number, bytes) = sum(gone());
+    let done = if args.dry_run { "would be removed" } else { "removed" };
+    let heading = match number {
+        0 => "nothing to remove\n".to_owned(),
+        _ => format!("{done}: {}\n", size(bytes)),
+    };
+    text.insert_str(0, &heading);
+    for (fate, why) in [
+        (Fate::Needed, "needed by this project".to_owned()),
+        (Fate::Recent, recent(args)),
+        (Fate::Busy, "in use by a process".to_owned()),
+    ] {
+        text += &kept(survey, fate, &why);
+    }
+    for path in survey.foreign.iter().take(NAMED) {
+        let _ = writeln!(text, "left alone: `{path}`, which this tool did not make");
+    }
+    let more = survey.foreign.len().saturating_sub(NAMED);
+    if more > 0 {
+        let _ = writeln!(text, "left alone: {more} more");
+    }
+    if args.dry_run && number > 0 {
+        text += "nothing is removed because of --dry-run\nnext: cargo xtask clean\n";
+    }
+    text
+}
+
+fn recent(args: &Clean) -> String {
+    format!(
+        "used in the last {}, perhaps by another project (`--unused-for 0` removes what is in the cache)",
+        if args.unused_for == 1 { "day".to_owned() } else { count(args.unused_for, "day") }
+    )
+}
+
+/// A line about what stays for the reason `fate`.
+fn kept(survey: &Survey, fate: Fate, why: &str) -> String {
+    let items = || survey.items.iter().filter(|item| item.fate == fate);
+    let (number, bytes) = sum(items());
+    if number == 0 {
+        return String::new();
+    }
+    let kinds = Kind::ALL.into_iter().filter_map(|kind| {
+        let number = items().filter(|item| item.kind == kind).count();
+        (number > 0).then(|| count(number, kind.noun()))
+    });
+    format!("kept: {} ({}): {why}\n", kinds.collect::<Vec<_>>().join(", "), size(bytes))
+}
+
+fn object(args: &Clean, survey: &Survey, failures: &[&Item]) -> Value {
+    let (number, bytes) = sum(survey.unused().filter(|item| !failures.contains(item)));
+    let removed = if args.dry_run { 0 } else { number };
+    json!({
+        "dry-run": args.dry_run,
+        "unused": number,
+        "unused-bytes": bytes,
+        "removed": removed,
+        "removed-bytes": if args.dry_run { 0 } else { bytes },
+        "items": survey.items,
+        "failed": failures,
+        "foreign": survey.foreign,
+    })
+}
