@@ -4,6 +4,7 @@
 
 mod folders;
 mod lock;
+pub mod served;
 mod temporary;
 
 use std::fs::{File, OpenOptions};
@@ -97,6 +98,13 @@ impl Error {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+impl From<Error> for io::Error {
+    /// What the operating system says.
+    fn from(error: Error) -> Self {
+        error.source
     }
 }
 

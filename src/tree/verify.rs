@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::header::{self, Mismatch};
 use super::manifest::{File, Manifest};
 use crate::digest::Sha256Digest;
-use crate::fs::{self, EntryKind};
+use crate::fs::{self, EntryKind, served};
 use crate::paths;
 use crate::tarball;
 
@@ -104,6 +104,8 @@ pub struct Report {
     pub manifest: Manifest,
     /// All differences, sorted.
     pub differences: Vec<Difference>,
+    /// The first file or folder of the tree that other users cannot read.
+    pub unreadable: Option<Utf8PathBuf>,
     /// The files of others beside the tree's, where it was deployed to; sorted.
     pub others: Vec<Utf8PathBuf>,
 }
@@ -135,7 +137,9 @@ pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
             EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
         }
     }
-    seen.report(path)
+    let mut report = seen.report(path)?;
+    report.unreadable = served::first_unreadable(path, known_files(&report.manifest).into_iter());
+    Ok(report)
 }
 
 /// The manifest of the tree at `path`; nothing is compared with it.
@@ -162,8 +166,14 @@ pub fn foreign(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
 
 /// The paths of all that belongs to the tree of `manifest`.
 fn known(manifest: &Manifest) -> BTreeSet<Utf8PathBuf> {
-    let own = [paths::MANIFEST, paths::SHA256SUMS, paths::DEPLOYED].map(Utf8PathBuf::from);
-    manifest.files.iter().map(|file| file.path.clone()).chain(own).collect()
+    let own = [paths::DEPLOYED.into()];
+    known_files(manifest).into_iter().map(Utf8Path::to_owned).chain(own).collect()
+}
+
+/// The paths of the files that `manifest` lists, and of the tree's records.
+fn known_files(manifest: &Manifest) -> Vec<&Utf8Path> {
+    let records = [paths::MANIFEST, paths::SHA256SUMS].map(Utf8Path::new);
+    manifest.files.iter().map(|file| &*file.path).chain(records).collect()
 }
 
 fn tarball(path: &Utf8Path) -> Result<Report, Error> {
@@ -252,7 +262,7 @@ impl Seen {
             Some(_) => {}
         }
         self.differences.sort();
-        Ok(Report { manifest, differences: self.differences, others: self.others })
+        Ok(Report { manifest, differences: self.differences, unreadable: None, others: self.others })
     }
 }
 
