@@ -43,7 +43,7 @@ pub fn bundle_bases(
     let built = build_loaders::make(plan, cache, origins, workshop)?;
     build_loaders::check_baseline(plan, project, &built, progress)?;
     let bundle = bundle(plan, &built);
-    fs::create_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
+    fs::served::create_served_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
     let task = Task::start(progress, Kind::Pack, path.as_str(), None);
     let mut packer = Packer::create(path, plan.inputs.pins.ipxe.epoch)?;
     for (name, content) in bundle.files() {

@@ -9,12 +9,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::OFlags;
 
 use super::place::{Error, Found, FoundKind, Place, Reason, Subject};
+use crate::fs::served;
 use crate::progress::Progress;
 
 /// How much is read or written between two questions whether to stop.
 const PIECE: usize = 1 << 20;
-/// The mode of the files: servers run as other users.
-const MODE: u32 = 0o644;
 
 /// The folder.
 pub struct Folder<'p> {
@@ -70,7 +69,8 @@ impl Place for Folder<'_> {
                     _ => FoundKind::Other,
                 };
                 // Reading is cheap here, and tells more than a time.
-                Ok(Some(Found { kind, size: metadata.len(), modified: None }))
+                let mode = Some(metadata.permissions().mode());
+                Ok(Some(Found { kind, size: metadata.len(), modified: None, mode }))
             }
         };
         paths.iter().map(look).collect()
@@ -96,10 +96,10 @@ impl Place for Folder<'_> {
         let mut options = OpenOptions::new();
         // Through a link that somebody has put there meanwhile, another file would be written.
         let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
-        options.write(true).create(true).truncate(false).mode(MODE).custom_flags(nofollow);
+        options.write(true).create(true).truncate(false).mode(served::FILE_MODE).custom_flags(nofollow);
         let mut file = options.open(self.at(path)).map_err(failed)?;
         // Not every file system has modes, and then there is nothing to set.
-        let _ = file.set_permissions(Permissions::from_mode(MODE));
+        let _ = file.set_permissions(Permissions::from_mode(served::FILE_MODE));
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
         for piece in data.chunks(PIECE) {
             self.go_on()?;
@@ -122,11 +122,27 @@ impl Place for Folder<'_> {
 
     fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
         let folder = self.at(path);
-        let made = if path.as_str().is_empty() { fs::create_dir_all(&folder) } else { fs::create_dir(&folder) };
-        match made {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.failed("make the folder", path, &error)),
-            _ => Ok(()),
+        if path.as_str().is_empty() {
+            return served::create_served_dir_all(&folder)
+                .map_err(|error| self.failed("make the folder", path, &error.into()));
         }
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.failed("make the folder", path, &error)),
+            made => {
+                if made.is_ok() {
+                    served::serve(&folder);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn serve(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
+        Ok(fs::set_permissions(self.at(path), Permissions::from_mode(found.served_mode())).is_ok())
+    }
+
+    fn first_closed(&mut self) -> Result<Option<String>, Error> {
+        Ok(served::first_closed(&self.root).map(Utf8PathBuf::into_string))
     }
 
     fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {

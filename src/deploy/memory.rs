@@ -31,6 +31,11 @@ pub(super) struct Memory {
     pub(super) pruned: BTreeSet<Utf8PathBuf>,
     /// How many bytes were sent.
     pub(super) bytes: u64,
+    /// Whether the place refuses to set permission bits. Also true while it is asked to: a server that falls over that
+    /// is not asked again.
+    pub(super) refuses_modes: bool,
+    /// The first file that other users cannot read.
+    pub(super) unreadable: Option<Utf8PathBuf>,
     /// How far all of it has come, in bytes that need not be sent or read again.
     pub(super) reached: u64,
 }

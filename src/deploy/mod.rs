@@ -250,14 +250,27 @@ impl Deployment<'_> {
         if let Some(refusal) = refusal {
             return Err(refusal);
         }
-        if plan.is_done(&memory.stored) {
-            return Ok((plan, None));
+        if !plan.is_done(&memory.stored) {
+            let target = self.request.target.to_string();
+            let label = format!("{} to {target}", count(plan.count(Step::Send) + plan.count(Step::Replace), "file"));
+            let task = Task::start(self.progress, Kind::Deploy, label, Some(plan.to_send()));
+            Work { place, goods, memory, task, target }.carry_out(&plan)?;
         }
-        let target = self.request.target.to_string();
-        let label = format!("{} to {target}", count(plan.count(Step::Send) + plan.count(Step::Replace), "file"));
-        let task = Task::start(self.progress, Kind::Deploy, label, Some(plan.to_send()));
-        Work { place, goods, memory, task, target }.carry_out(&plan)?;
+        self.warn_of_unreadable(place, memory)?;
         Ok((plan, None))
+    }
+
+    /// Names the first folder or file that the server of the place may be unable to read.
+    fn warn_of_unreadable(&self, place: &mut dyn Place, memory: &Memory) -> Result<(), Error> {
+        let unreadable = || memory.unreadable.as_ref().map(ToString::to_string);
+        if let Some(path) = place.first_closed()?.or_else(unreadable) {
+            let message = format!(
+                "other users cannot read `{path}` at the place, so a server that runs as another user cannot serve it\n\
+                 hint: give them the right, with `chmod` or in the settings of the share"
+            );
+            self.progress.report(&Event::Warning { message });
+        }
+        Ok(())
     }
 
     /// Why the files of others keep `plan` from being done.

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::sftp::failure::quoted;
 use super::sftp::ssh;
+use crate::fs::served;
 
 /// A folder that files are put into.
 pub trait Place {
@@ -60,6 +61,20 @@ pub trait Place {
     /// [`Error`].
     fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error>;
 
+    /// Lets other users read what was `found` at `path`. False where the place refuses.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where the connection is lost.
+    fn serve(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error>;
+
+    /// The first folder on the way to the place, itself included, that other users cannot enter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where the connection is lost.
+    fn first_closed(&mut self) -> Result<Option<String>, Error>;
+
     /// Removes a folder if nothing is in it.
     ///
     /// # Errors
@@ -77,6 +92,22 @@ pub struct Found {
     pub size: u64,
     /// When it was changed, as the place counts. Where it does not tell, the content has to be read.
     pub modified: Option<u64>,
+    /// Its permission bits, where the place has any.
+    pub mode: Option<u32>,
+}
+
+impl Found {
+    /// Whether other users can read it; true where the place does not say.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.mode.is_none_or(|mode| served::is_served(mode, self.kind == FoundKind::Folder))
+    }
+
+    /// The permission bits with which other users can read it.
+    #[must_use]
+    pub fn served_mode(&self) -> u32 {
+        served::served_mode(self.mode.unwrap_or(0), self.kind == FoundKind::Folder)
+    }
 }
 
 /// What may stand at a path.

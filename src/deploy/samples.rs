@@ -70,6 +70,10 @@ pub struct Shelf {
     pub spoils: Option<Utf8PathBuf>,
     /// A file that somebody takes over as soon as another one gets its name.
     pub taken_over: Option<Utf8PathBuf>,
+    /// The permission bits of files, where it has any.
+    pub modes: BTreeMap<Utf8PathBuf, u32>,
+    /// Whether it sets permission bits.
+    pub sets_modes: bool,
     /// What was read so far, in bytes.
     pub read: u64,
     /// What was written so far, in bytes.
@@ -124,12 +128,13 @@ impl Place for Shelf {
 
     fn look(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
         self.moment()?;
-        let plain = |kind| Found { kind, size: 0, modified: Some(1) };
+        let plain = |kind| Found { kind, size: 0, modified: Some(1), mode: None };
         let look = |path: &Utf8PathBuf| {
             let file = self.files.get(path).map(|(content, modified)| Found {
                 kind: FoundKind::File,
                 size: content.len() as u64,
                 modified: Some(*modified),
+                mode: self.modes.get(path).copied(),
             });
             let folder = self.folders.contains(path).then(|| plain(FoundKind::Folder));
             self.links.contains(path).then(|| plain(FoundKind::Other)).or(file).or(folder)
@@ -194,6 +199,19 @@ impl Place for Shelf {
         self.moment()?;
         assert!(self.folders.insert(path.to_owned()), "{path} is there");
         self.done(())
+    }
+
+    fn serve(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
+        self.moment()?;
+        if self.sets_modes {
+            self.modes.insert(path.to_owned(), found.served_mode());
+        }
+        self.done(self.sets_modes)
+    }
+
+    fn first_closed(&mut self) -> Result<Option<String>, Error> {
+        self.moment()?;
+        Ok(None)
     }
 
     fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {

@@ -163,6 +163,32 @@ fn a_run_that_is_cut_again_and_again_gets_through() {
 }
 
 #[test]
+fn files_become_readable_for_others_where_the_place_lets_them() {
+    let (_guard, new) = tree(&NEW);
+    let mut shelf = Shelf { sets_modes: true, ..Shelf::with(&[]) };
+    deploy(&new, &mut shelf, Choices::default()).unwrap();
+    shelf.modes.insert("ipxe.efi".into(), 0o100_660);
+    let plan = deploy(&new, &mut shelf, Choices::default()).unwrap();
+    assert_eq!((plan.unreadable.len(), shelf.modes[Utf8Path::new("ipxe.efi")]), (1, 0o664));
+    // Where it refuses, or a connection is lost over that, it is asked once, and the rest is done.
+    for (sets_modes, patience) in [(false, None), (true, Some(4))] {
+        let mut memory = None;
+        shelf.modes.insert("ipxe.efi".into(), 0o600);
+        shelf.modes.insert("ipxe.pxe".into(), 0o600);
+        (shelf.sets_modes, shelf.patience) = (sets_modes, None);
+        memory.replace(Memory::of(&mut shelf).unwrap());
+        shelf.patience = patience;
+        let result = attempt(&new, &mut shelf, Choices::default(), &mut memory);
+        assert_eq!(result.is_err(), patience.is_some());
+        shelf.patience = None;
+        attempt(&new, &mut shelf, Choices::default(), &mut memory).unwrap();
+        let memory = memory.unwrap();
+        assert!(memory.refuses_modes && memory.unreadable.is_some());
+        assert_eq!(shelf.modes[Utf8Path::new("ipxe.pxe")], 0o600);
+    }
+}
+
+#[test]
 fn files_of_others_stay_where_nobody_asks_for_more() {
     let (_guard, new) = tree(&NEW);
     let mine = [("ipxe.efi", "mine!"), ("ipxe.pxe", "the same"), ("racks/b/y", "mine")];

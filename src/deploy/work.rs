@@ -41,6 +41,9 @@ impl Work<'_, '_> {
         for folder in below {
             self.place.make_folder(folder)?;
         }
+        for (path, found) in &plan.unreadable {
+            self.serve(path, path, *found)?;
+        }
         let mut unrecorded = 0;
         for planned in plan.under_way() {
             self.deliver(planned)?;
@@ -94,6 +97,9 @@ impl Work<'_, '_> {
             return Err(Error::Spoiled { path: path.clone(), target: self.target.clone() });
         };
         let deployed = Deployed { content: planned.wanted.content, modified: found.modified, next: None };
+        if !found.is_served() {
+            self.serve(path, &partial, found)?;
+        }
         self.memory.past.in_flight = Some((path.clone(), deployed));
         self.memory.read.remove(path);
         self.memory.named.entry(path.clone()).or_insert(planned.step);
@@ -101,6 +107,17 @@ impl Work<'_, '_> {
         self.memory.past.in_flight = None;
         self.memory.past.record.files.insert(path.clone(), deployed);
         self.memory.at = None;
+        Ok(())
+    }
+
+    /// Lets other users read what was `found` at `there`, which is `path` or going to be. A server that refuses once,
+    /// or does not answer, is not asked again.
+    fn serve(&mut self, path: &Utf8Path, there: &Utf8Path, found: Found) -> Result<(), Error> {
+        let refused = std::mem::replace(&mut self.memory.refuses_modes, true);
+        self.memory.refuses_modes = refused || !self.place.serve(there, found)?;
+        if self.memory.refuses_modes {
+            self.memory.unreadable.get_or_insert_with(|| path.to_owned());
+        }
         Ok(())
     }
 

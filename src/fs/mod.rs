@@ -5,6 +5,7 @@
 mod folders;
 mod lock;
 mod read;
+pub mod served;
 mod temporary;
 
 use std::fs::{File, OpenOptions};
@@ -99,6 +100,13 @@ impl Error {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+impl From<Error> for io::Error {
+    /// What the operating system says.
+    fn from(error: Error) -> Self {
+        error.source
     }
 }
 

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use super::names::names;
 use super::record::Record;
 use super::shelf::Error;
-use crate::fs;
+use crate::fs::{self, served};
 use crate::paths::MirrorPaths;
 use crate::paths::mirror::ImageNames;
 use crate::progress::Progress;
@@ -114,7 +114,7 @@ impl Display {
         for path in fs::entries(&set)? {
             one(&path, &next.join(path.file_name().unwrap_or_default()))?;
         }
-        fs::set_mode(&next, 0o755)?;
+        served::serve(&next);
         fs::sync_all_of(&next)
     }
 }

@@ -51,6 +51,8 @@ use self::set::{Image, Set, Version};
 use self::shelf::{Keep, Shelf};
 use self::signature::Trust;
 use self::transfer::Transfer;
+use crate::fs::served;
+use crate::paths::MirrorPaths;
 use crate::paths::mirror::{ImageNames, version_variable};
 use crate::progress::{Event, Kind, Progress, Task};
 use crate::source::http::Http;
@@ -195,6 +197,12 @@ pub fn mirror(request: &Request, http: &Http, progress: &dyn Progress) -> Result
     }
     if brought {
         run.tell_of_newer(&record);
+    }
+    let served = [shelf.paths.current().join(MirrorPaths::SCRIPT)];
+    let root = &request.dest;
+    let served = served.iter().filter_map(|path| path.strip_prefix(root).ok());
+    if let Some(path) = served::first_unreadable(root, served) {
+        progress.report(&Event::Warning { message: served::unreadable_warning(&path) });
     }
     let older = run.is_older(&record.version);
     let (version, changed) = (record.version, brought || switched);

@@ -9,7 +9,7 @@ use super::display::Display;
 use super::record::{Identity, Record};
 use super::set::{Set, Version};
 use crate::choices::signers::Fingerprint;
-use crate::fs::{self, Lock};
+use crate::fs::{self, Lock, served};
 use crate::paths::MirrorPaths;
 use crate::progress::{Event, Progress};
 
@@ -93,8 +93,7 @@ impl<'a> Shelf<'a> {
             return Err(Error::Foreign(paths.own()));
         }
         if !root.exists() {
-            fs::create_dir_all(root)?;
-            fs::set_mode(root, 0o755)?;
+            served::create_served_dir_all(root)?;
         }
         let lock = Lock::acquire(&paths.lock(), progress)?.ok_or(Error::Cancelled)?;
         let shelf = Self { paths, progress, _lock: lock };

@@ -12,7 +12,7 @@ use super::record::{Identity, Record};
 use super::set::{Digest, Image, Part, Set};
 use super::signature::{self, Trust, keyring};
 use crate::choices::signers::Fingerprint;
-use crate::fs;
+use crate::fs::{self, served};
 use crate::paths::MirrorPaths;
 use crate::progress::Progress;
 use crate::source::download::{self, Address, download};
@@ -102,7 +102,7 @@ impl Transfer<'_> {
         fs::write_anew(&folder.join(MirrorPaths::RECORD), record.to_json().as_bytes())?;
         self.remove_others(set, &folder)?;
         // A web server runs as another user, and the umask may have been 077.
-        fs::set_mode(&folder, 0o755)?;
+        served::serve(&folder);
         fs::sync_all_of(&folder)?;
         Ok((folder, record))
     }

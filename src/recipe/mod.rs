@@ -173,7 +173,7 @@ pub fn write(kind: Kind, offers: &Offers<'_>) -> Vec<File> {
 ///
 /// [`fs::Error`].
 pub fn save(files: &[File], folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, fs::Error> {
-    fs::create_dir_all(folder)?;
+    fs::served::create_served_dir_all(folder)?;
     let save = |file: &File| {
         let path = folder.join(file.name);
         fs::write_atomic(&path, file.text.as_bytes()).map(|()| path)

@@ -92,7 +92,7 @@ pub fn write(
 ) -> Result<(Sha256Digest, u64), Error> {
     let files = collect(project, pins, cache)?;
     let root = Utf8PathBuf::from(format!("netboot-loaders-{}-sources", env!("CARGO_PKG_VERSION")));
-    fs::create_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
+    fs::served::create_served_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
     let mut task = Task::start(progress, Kind::Pack, path.as_str(), Some(files.len() as u64));
     let mut packer = Packer::create(path, pins.ipxe.epoch)?;
     for (name, (mode, content)) in &files {

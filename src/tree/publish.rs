@@ -15,11 +15,11 @@ use super::journal::{Journal, Known};
 use super::limits::MAX_FILES;
 use super::manifest::File;
 use super::verify;
-use crate::fs::{self, Lock};
+use crate::fs::{self, Lock, served};
 use crate::paths::{self, Staging};
 use crate::plan::PlannedFile;
 use crate::printable::{listed_names, printable};
-use crate::progress::{Kind, Progress, Task};
+use crate::progress::{Event, Kind, Progress, Task};
 use crate::stamping::{self, Stock};
 
 /// Why a tree could not be published; the old one is as it was.
@@ -117,6 +117,7 @@ impl<'a> Place<'a> {
         let staging = Staging::of(tree);
         // Before there is a lock: a refusal leaves nothing behind.
         check_place(tree)?;
+        served::create_served_dir_all(tree.parent().unwrap_or(Utf8Path::new(".")))?;
         let lock = Lock::acquire(&staging.lock, progress)?.ok_or(Error::Cancelled)?;
         fs::restore(tree, &staging.previous)?;
         check_place(tree)?;
@@ -169,6 +170,7 @@ impl<'a> Place<'a> {
         // What is left, if anything, is a copy of the tree.
         fs::remove_dir_all(&self.staging.partial)?;
         journal.finish()?;
+        self.keep_readable(stock);
         task.finish(if published.new { "published" } else { "unchanged" });
         Ok(published)
     }
@@ -177,9 +179,10 @@ impl<'a> Place<'a> {
     fn make_folders(&self, stock: &Stock<'_>) -> Result<(), fs::Error> {
         let partial = &self.staging.partial;
         let make = |folder: &Utf8Path| {
-            fs::create_dir_all(folder)?;
-            // A TFTP server runs as another user, and the umask may have been 077.
-            fs::set_mode(folder, 0o755)
+            served::create_served_dir_all(folder)?;
+            // An earlier run may have made it, and somebody else have closed it.
+            served::serve(folder);
+            Ok(())
         };
         let make_all = || {
             make(partial)?;
@@ -207,6 +210,22 @@ impl<'a> Place<'a> {
                 make_all()
             }
             made => made,
+        }
+    }
+
+    /// Lets servers that run as other users read the tree, also where somebody has changed that since.
+    fn keep_readable(&self, stock: &Stock<'_>) {
+        let files = || stock.plan.files().map(|file| file.path);
+        served::serve(self.tree);
+        let mut last = Utf8PathBuf::new();
+        for path in files() {
+            let folders = path.ancestors().filter(|folder| !folder.as_str().is_empty() && !last.starts_with(folder));
+            folders.for_each(|path| served::serve(&self.tree.join(path)));
+            last = path.parent().unwrap_or(&path).to_owned();
+        }
+        let files: Vec<Utf8PathBuf> = files().collect();
+        if let Some(path) = served::first_unreadable(self.tree, files.iter().map(|path| &**path)) {
+            stock.progress.report(&Event::Warning { message: served::unreadable_warning(&path) });
         }
     }
 

@@ -10,7 +10,7 @@ use super::header::{self, Mismatch};
 use super::limits::{self, MAX_FILE, MAX_FILES};
 use super::manifest::{File, Manifest};
 use crate::digest::{Content, Sha256Digest};
-use crate::fs::{self, EntryKind};
+use crate::fs::{self, EntryKind, served};
 use crate::paths;
 use crate::printable::printable;
 use crate::tarball::{self, Kind, Refusal};
@@ -116,6 +116,8 @@ pub struct Report {
     pub manifest: Manifest,
     /// All differences, sorted.
     pub differences: Vec<Difference>,
+    /// The first file or folder of the tree that other users cannot read.
+    pub unreadable: Option<Utf8PathBuf>,
     /// The files of others beside the tree's, where it was deployed to; sorted.
     pub others: Vec<Utf8PathBuf>,
 }
@@ -149,7 +151,9 @@ pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
             EntryKind::File => seen.read(path, file)?,
         }
     }
-    Ok(seen.report(manifest))
+    let mut report = seen.report(manifest);
+    report.unreadable = served::first_unreadable(path, known_files(&report.manifest).into_iter());
+    Ok(report)
 }
 
 /// The manifest of the tree at `path`; nothing is compared with it.
@@ -187,8 +191,14 @@ pub fn foreign(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
 
 /// The paths of all that belongs to the tree of `manifest`.
 fn known(manifest: &Manifest) -> BTreeSet<Utf8PathBuf> {
-    let own = [paths::MANIFEST, paths::SHA256SUMS, paths::DEPLOYED].map(Utf8PathBuf::from);
-    manifest.files.iter().map(|file| file.path.clone()).chain(own).collect()
+    let own = [paths::DEPLOYED.into()];
+    known_files(manifest).into_iter().map(Utf8Path::to_owned).chain(own).collect()
+}
+
+/// The paths of the files that `manifest` lists, and of the tree's records.
+fn known_files(manifest: &Manifest) -> Vec<&Utf8Path> {
+    let records = [paths::MANIFEST, paths::SHA256SUMS].map(Utf8Path::new);
+    manifest.files.iter().map(|file| &*file.path).chain(records).collect()
 }
 
 /// Verifies the tarball `file`, called `path`, from where it stands to its end.
@@ -302,7 +312,7 @@ impl Seen {
             (None, _) => self.differences.push(Difference::Missing(paths::SHA256SUMS.into())),
         }
         self.differences.sort();
-        Report { manifest, differences: self.differences, others: self.others }
+        Report { manifest, differences: self.differences, unreadable: None, others: self.others }
     }
 }
 

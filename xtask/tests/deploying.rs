@@ -5,7 +5,9 @@ mod sshd_support;
 mod support;
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -24,11 +26,61 @@ fn main() -> ExitCode {
         ("a_deployment_survives_twenty_random_cuts", lacking, cuts),
         ("only_what_has_changed_is_sent_and_the_plan_says_so_before", lacking, changes),
         ("a_server_without_any_extension_gets_the_same", lacking, bare),
+        ("a_server_s_umask_does_not_keep_others_from_reading", lacking, umask),
         ("a_line_that_is_cut_for_good_leaves_what_is_there_and_says_where", lacking, lost),
         ("a_deployment_that_is_killed_goes_on_the_next_time", lacking, killed),
         ("an_interrupt_ends_a_dead_line_at_once", lacking, interrupted),
         ("a_passphrase_is_asked_for_on_the_terminal", without_terminal, asked),
     ])
+}
+
+fn umask(project: &Project) {
+    let server = Server::start(project, "sshd", "internal-sftp -u 0077");
+    let folder = project.path("served/new/tftp");
+    let modes = || {
+        let mut wrong = Vec::new();
+        for path in ["served", "served/new", "served/new/tftp"] {
+            wrong.extend(mode_unless(&project.path(path), 0o755));
+        }
+        for path in files(&folder).keys() {
+            wrong.extend(mode_unless(&folder.join(path), 0o644));
+            let folders = path.ancestors().skip(1).filter(|path| !path.as_str().is_empty());
+            wrong.extend(folders.filter_map(|path| mode_unless(&folder.join(path), 0o755)));
+        }
+        wrong
+    };
+    let closed = |path: &Utf8Path| {
+        format!(
+            "warning: other users cannot read `{path}` at the place, so a server that runs as another user cannot serve it\nhint: "
+        )
+    };
+    std::fs::set_permissions(&project.root, Permissions::from_mode(0o700)).unwrap();
+    let ran = deploy(project, &server, &folder, &[]).success();
+    assert_eq!(modes(), Vec::<String>::new());
+    assert!(ran.stderr.contains(&closed(&project.root)), "{}", ran.stderr);
+    assert_deployed(project, &folder);
+    let set = |path: &str, mode| std::fs::set_permissions(folder.join(path), Permissions::from_mode(mode)).unwrap();
+    set("ipxe.efi", 0o600);
+    set("sites/a", 0o2770);
+    let plan = deploy(project, &server, &folder, &["--dry-run"]).success().stdout;
+    assert!(plan.contains("\nmode       ipxe.efi (other users get to read it)\nmode       sites/a ("), "{plan}");
+    let ran = deploy(project, &server, &folder, &[]).success();
+    assert!(ran.stdout.contains(" is up to date: all "), "{}", ran.stdout);
+    assert_eq!(modes(), [format!("{folder}/sites/a: 2775")], "what a group may do stays");
+    set("sites/a", 0o755);
+    std::fs::set_permissions(&project.root, Permissions::from_mode(0o755)).unwrap();
+    set("", 0o700);
+    let ran = deploy(project, &server, &folder, &[]).success();
+    assert!(ran.stderr.contains(&closed(&folder)), "{}", ran.stderr);
+    set("", 0o755);
+    let ran = deploy(project, &server, &folder, &[]).success();
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+}
+
+/// What a path's permission bits are, unless they are `wanted`.
+fn mode_unless(path: &Utf8Path, wanted: u32) -> Option<String> {
+    let mode = path.metadata().unwrap().permissions().mode() & 0o7777;
+    (mode != wanted).then(|| format!("{path}: {mode:o}"))
 }
 
 fn cuts(project: &Project) {

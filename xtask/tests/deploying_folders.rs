@@ -25,6 +25,50 @@ fn files(folder: &Utf8Path) -> BTreeMap<Utf8PathBuf, Vec<u8>> {
     Project::files_of(folder).into_iter().filter(|(path, _)| path != RECORD).collect()
 }
 
+fn mode(path: &Utf8Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o7777
+}
+
+fn set_mode(path: &Utf8Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn what_others_cannot_read_is_repaired_or_named() {
+    let project = built();
+    let share = project.path("srv");
+    std::fs::create_dir(&share).unwrap();
+    // A share whose group writes there, and has what is new in it.
+    set_mode(&share, 0o2775);
+    let folder = share.join("tftp");
+    set_mode(&project.root, 0o700);
+    let closed = |path: &Utf8Path| {
+        format!(
+            "warning: other users cannot read `{path}` at the place, so a server that runs as another user cannot serve it\nhint: "
+        )
+    };
+    let ran = deploy(&project, &folder, &[]).success();
+    assert!(ran.stderr.contains(&closed(&project.root)), "{}", ran.stderr);
+    set_mode(&project.root, 0o755);
+    assert_eq!((mode(&share), mode(&folder) & 0o2755, mode(&folder.join("sites")) & 0o2755), (0o2775, 0o2755, 0o2755));
+    set_mode(&folder.join("ipxe.efi"), 0o660);
+    set_mode(&folder.join("sites"), 0o2770);
+    let warned = |path: &Utf8Path, bits: &str| {
+        format!(
+            "warning: other users cannot read `{path}`, so a server that runs as another user cannot serve it\n\
+             hint: run `chmod a+{bits} {path}`\n"
+        )
+    };
+    let verified = project.run(&["verify", folder.as_str()]).success().stderr;
+    assert_eq!(verified, warned(&folder.join("ipxe.efi"), "r"));
+    assert!(!deploy(&project, &folder, &[]).success().stderr.contains("warning"));
+    assert_eq!((mode(&folder.join("ipxe.efi")), mode(&folder.join("sites"))), (0o664, 0o2775));
+    set_mode(&folder, 0o2770);
+    assert!(deploy(&project, &folder, &[]).success().stderr.contains(&closed(&folder)));
+    assert_eq!(project.run(&["verify", folder.as_str()]).success().stderr, warned(&folder, "rx"));
+    assert_eq!(mode(&folder), 0o2770, "somebody has decided that");
+}
+
 fn deploy(project: &Project, folder: &Utf8Path, more: &[&str]) -> Ran {
     project.run(&[&["deploy", folder.as_str()], more].concat())
 }
@@ -46,6 +90,9 @@ fn a_folder_gets_the_tree_and_verifies_as_one() {
         project.root.as_str(),
     ]);
     let ran = Ran::from(command.args(["deploy", folder.as_str()]).output().unwrap()).success();
+    for path in ["srv", "srv/tftp", "srv/tftp/sites", "srv/tftp/sites/a"] {
+        assert_eq!(mode(&project.path(path)), 0o755, "{path}");
+    }
     let count = files(&project.tree()).len() - 2;
     assert!(ran.stdout.starts_with(&format!("{folder} has all {count} files: {count} sent, ")), "{}", ran.stdout);
     assert!(files(&folder) == files(&project.tree()));

@@ -76,6 +76,13 @@ fn every_server_may_read_a_set_whatever_the_umask() {
         ] {
             assert_eq!(mirror.path(name).metadata().unwrap().permissions().mode() & 0o777, mode, "{name}");
         }
+        // The folder itself may have been somebody's before.
+        std::fs::set_permissions(mirror.dest(), std::fs::Permissions::from_mode(0o2770)).unwrap();
+        let stderr = Ran::from(shell.output().unwrap()).success().stderr;
+        let warning = format!("warning: other users cannot read `{}`, so a server ", mirror.dest());
+        assert!(stderr.contains(&warning), "{stderr}");
+        assert_eq!(mirror.dest().metadata().unwrap().permissions().mode() & 0o7777, 0o2770);
+        std::fs::set_permissions(mirror.dest(), std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 }
 

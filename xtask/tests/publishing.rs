@@ -94,7 +94,8 @@ fn a_link_to_a_tree_is_followed() {
 fn every_server_may_read_the_tree_whatever_the_umask() {
     let project = Project::new();
     project.sites("[default]\nloaders = []\n[site.a]\nscript = \"boot.ipxe\"\nloaders = [\"ipxe.pxe\"]\n");
-    let arguments = project.build_arguments(&[]);
+    let arguments = project.build_arguments(&["--archive", "--index", "--out", project.path("new/dist/tftp").as_str()]);
+    let tree = project.path("new/dist/tftp");
     let mut command = Command::new("sh");
     command.args([
         "-c",
@@ -106,12 +107,36 @@ fn every_server_may_read_the_tree_whatever_the_umask() {
     ]);
     command.args(["--cache-dir", project.path("cache").as_str()]).args(arguments);
     Ran::from(command.output().unwrap()).success();
-    for (path, mode) in
-        [("", 0o755), ("sites", 0o755), ("sites/a", 0o755), ("sites/a/ipxe.pxe", 0o644), ("SHA256SUMS", 0o644)]
-    {
-        let found = project.tree().join(path).metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(found, mode, "{path}");
+    let archive = format!("../netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION"));
+    let wanted = [
+        ("../..", 0o755),
+        ("..", 0o755),
+        ("../index.html", 0o644),
+        (&archive, 0o644),
+        ("", 0o755),
+        ("sites", 0o755),
+        ("sites/a", 0o755),
+        ("sites/a/ipxe.pxe", 0o644),
+        ("SHA256SUMS", 0o644),
+    ];
+    let assert_modes = || {
+        for (path, mode) in wanted {
+            let found = tree.join(path).metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(found, mode, "{path}");
+        }
+    };
+    assert_modes();
+    // A later run repairs what somebody has changed, also where nothing else is to be done.
+    for path in ["", "sites", "sites/a/ipxe.pxe"] {
+        std::fs::set_permissions(tree.join(path), std::fs::Permissions::from_mode(0o700)).unwrap();
     }
+    let said = project.run(&["verify", tree.as_str()]).success().stderr;
+    assert!(said.starts_with(&format!("warning: other users cannot read `{tree}`, so ")), "{said}");
+    let ran = Ran::from(command.output().unwrap()).success();
+    assert!(ran.stdout.contains(" is up to date"), "{}", ran.stdout);
+    std::fs::set_permissions(tree.join("sites/a/ipxe.pxe"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_modes();
+    assert_eq!(project.run(&["verify", tree.as_str()]).success().stderr, "");
 }
 
 #[test]

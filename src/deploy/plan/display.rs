@@ -25,6 +25,9 @@ impl fmt::Display for Plan {
             }
             writeln!(f, "){}", if stranger { ", which somebody else put there" } else { "" })?;
         }
+        for (path, _) in &self.unreadable {
+            writeln!(f, "{:<10} {path} (other users get to read it)", "mode")?;
+        }
         let lists = [
             ("clean up", &self.leftovers, ""),
             ("prune", &self.prune, ""),

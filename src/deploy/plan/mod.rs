@@ -79,6 +79,8 @@ pub struct Plan {
     pub obsolete: Vec<Utf8PathBuf>,
     /// The same where they are not what was put there: these always stay.
     pub changed: Vec<Utf8PathBuf>,
+    /// What is there as it is wanted, and other users cannot read: they get to.
+    pub unreadable: Vec<(Utf8PathBuf, Found)>,
     /// Files that somebody else put where something is wanted.
     pub strangers: Vec<Utf8PathBuf>,
     /// What is written down before anything is done.
@@ -203,6 +205,9 @@ impl View<'_> {
             Some(found) if found.kind != FoundKind::File => return Err(obstacle(path, *found, "a plain file")),
             Some(found) => match self.content(path, *found) {
                 Some(now) if now == *content => {
+                    if !found.is_served() {
+                        plan.unreadable.push((path.clone(), *found));
+                    }
                     deployed.modified = found.modified;
                     Step::Unchanged
                 }
@@ -232,6 +237,11 @@ impl View<'_> {
                 Some(found) if found.kind == FoundKind::Folder => {}
                 Some(found) => return Err(obstacle(folder, *found, "a folder")),
             }
+        }
+        let folders: BTreeSet<&Utf8Path> = self.wanted.iter().flat_map(|wanted| above(&wanted.path)).collect();
+        for folder in folders {
+            let found = self.survey.found.get(folder).filter(|found| found.kind == FoundKind::Folder);
+            plan.unreadable.extend(found.filter(|found| !found.is_served()).map(|found| (folder.to_owned(), *found)));
         }
         let place = (!self.survey.there).then(Utf8PathBuf::new);
         plan.folders = place.into_iter().chain(missing).collect();
@@ -303,9 +313,12 @@ impl Plan {
     /// Whether there is nothing to do at a place that has `record`.
     #[must_use]
     pub fn is_done(&self, record: &Record) -> bool {
-        let Self { leftovers, prune, gone, emptied, .. } = self;
+        let Self { leftovers, prune, gone, emptied, unreadable, .. } = self;
         let paths = [leftovers, prune, gone, emptied];
-        self.under_way().next().is_none() && paths.iter().all(|paths| paths.is_empty()) && self.record == *record
+        self.under_way().next().is_none()
+            && unreadable.is_empty()
+            && paths.iter().all(|paths| paths.is_empty())
+            && self.record == *record
     }
 
     /// The files that the manifest lists: all but the tree's own records.

@@ -10,11 +10,11 @@ fn wanted(files: &[(&str, &str)]) -> Vec<Wanted> {
 }
 
 fn file(text: &str, modified: u64) -> Found {
-    Found { kind: FoundKind::File, size: text.len() as u64, modified: Some(modified) }
+    Found { kind: FoundKind::File, size: text.len() as u64, modified: Some(modified), mode: None }
 }
 
 fn folder() -> Found {
-    Found { kind: FoundKind::Folder, size: 0, modified: None }
+    Found { kind: FoundKind::Folder, size: 0, modified: None, mode: None }
 }
 
 fn survey(found: &[(&str, Found)]) -> Survey {

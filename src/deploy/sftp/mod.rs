@@ -84,6 +84,27 @@ impl<'p> Sftp<'p> {
         Error::Refused { action, subject, reason, said }
     }
 
+    /// Makes a folder that other users can read: the server applies its umask to what was asked for.
+    fn make_served(&mut self, there: &str) -> Result<(), client::Error> {
+        self.connection.client.ask(&Request::MakeFolder { path: there })?;
+        // The folder is there, whatever is refused now.
+        match self.connection.client.stat(there) {
+            Ok(Some(attributes)) if !found(attributes).is_served() => {
+                self.set_mode(there, found(attributes).served_mode()).map(drop)
+            }
+            Ok(_) | Err(client::Error::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// False where the server refuses.
+    fn set_mode(&mut self, there: &str, mode: u32) -> Result<bool, client::Error> {
+        match self.connection.client.ask(&Request::SetMode { path: there, mode }) {
+            Err(client::Error::Refused(_)) => Ok(false),
+            asked => asked.map(|()| true),
+        }
+    }
+
     /// The same error, unless it is that the disk is full: the protocol has no code for that.
     fn or_full(&mut self, error: Error, wanted: u64) -> Error {
         match error {
@@ -163,16 +184,35 @@ impl Place for Sftp<'_> {
     fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
         let there = self.at(path);
         // What is above the place itself may be missing, too.
-        let above = there.match_indices('/').map(|(end, _)| &there[..end]);
-        for folder in above.filter(|folder| path.as_str().is_empty() && !folder.is_empty()) {
+        for folder in above(&there).filter(|_| path.as_str().is_empty()) {
             let made = match self.connection.client.stat(folder) {
-                Ok(None) => self.connection.client.ask(&Request::MakeFolder { path: folder }),
+                Ok(None) => self.make_served(folder),
                 other => other.map(drop),
             };
             self.explain("make the folder", folder, made)?;
         }
-        let made = self.connection.client.ask(&Request::MakeFolder { path: &there });
+        let made = self.make_served(&there);
         self.explain("make the folder", &there, made)
+    }
+
+    fn serve(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
+        let there = self.at(path);
+        let served = self.set_mode(&there, found.served_mode());
+        self.explain("set the mode of", &there, served)
+    }
+
+    fn first_closed(&mut self) -> Result<Option<String>, Error> {
+        let root = self.at("".into());
+        for folder in above(&root).chain([root.as_str()]) {
+            let found = match self.connection.client.stat(folder) {
+                Err(client::Error::Refused(_)) => continue,
+                other => self.explain("look at", folder, other)?.map(found),
+            };
+            if found.is_some_and(|found| found.kind == FoundKind::Folder && !found.is_served()) {
+                return Ok(Some(folder.to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
@@ -203,9 +243,14 @@ fn rename_over(client: &mut Client<'_>, old: &str, new: &str) -> Result<(), clie
     }
 }
 
+/// The folders above a path as the server takes it, outermost first.
+fn above(there: &str) -> impl Iterator<Item = &str> {
+    there.match_indices('/').map(|(end, _)| &there[..end]).filter(|folder| !folder.is_empty())
+}
+
 fn found(attributes: Attributes) -> Found {
     let modified = attributes.modified.map(u64::from);
-    Found { kind: kind(attributes), size: attributes.size.unwrap_or(0), modified }
+    Found { kind: kind(attributes), size: attributes.size.unwrap_or(0), modified, mode: attributes.mode }
 }
 
 /// A server that does not say what something is has plain files there.

@@ -1,6 +1,8 @@
 //! SFTP version 3 on the wire, as draft-ietf-secsh-filexfer-02 and OpenSSH's extensions have it: requests become
 //! bytes, and bytes become replies. Knows no connection.
 
+use crate::fs::served::{FILE_MODE, FOLDER_MODE};
+
 /// The version that is spoken. `RouterOS` and OpenSSH know no other.
 pub(super) const VERSION: u32 = 3;
 
@@ -31,6 +33,8 @@ pub(super) enum Request<'a> {
     Rename { from: &'a str, to: &'a str },
     /// Another name, for which a file of that name gives way in the same moment.
     PosixRename { from: &'a str, to: &'a str },
+    /// Other permission bits.
+    SetMode { path: &'a str, mode: u32 },
     /// That what was written be on the disk.
     Fsync { handle: &'a [u8] },
     /// How much room there is.
@@ -111,10 +115,6 @@ const OWNERS: u32 = 0x02;
 const PERMISSIONS: u32 = 0x04;
 const TIMES: u32 = 0x08;
 
-/// What a new file and a new folder may be used for, before the server's umask.
-const FILE_MODE: u32 = 0o644;
-const FOLDER_MODE: u32 = 0o755;
-
 /// The first thing that a client says.
 pub(super) fn init() -> Vec<u8> {
     Packet::bare(1).number(VERSION).finish()
@@ -135,6 +135,7 @@ impl Request<'_> {
             Self::Read { handle, offset, length } => packet(5).bytes(handle).offset(offset).number(length),
             Self::Write { handle, offset, data } => packet(6).bytes(handle).offset(offset).bytes(data),
             Self::Lstat { path } => packet(7).text(path),
+            Self::SetMode { path, mode } => packet(9).text(path).number(PERMISSIONS).number(mode),
             Self::Remove { path } => packet(13).text(path),
             Self::MakeFolder { path } => packet(14).text(path).number(PERMISSIONS).number(FOLDER_MODE),
             Self::RemoveFolder { path } => packet(15).text(path),
@@ -309,6 +310,8 @@ mod tests {
             [&[0, 0, 0, 24, 6, 0, 0, 0, 1, 0, 0, 0, 1, b'h'][..], &[0, 0, 0, 0, 0, 0, 1, 2], &[0, 0, 0, 2, b'x', b'y']]
                 .concat()
         );
+        let mode = Request::SetMode { path: "a", mode: 0o644 }.packet(3);
+        assert_eq!(mode, [&[0, 0, 0, 18, 9, 0, 0, 0, 3, 0, 0, 0, 1, b'a'][..], &[0, 0, 0, 4, 0, 0, 1, 164]].concat());
         let rename = Request::PosixRename { from: "a", to: "b" }.packet(2);
         assert_eq!(rename.len(), 4 + 5 + 4 + POSIX_RENAME.len() + 5 + 5);
         assert_eq!(rename[4], 200);

@@ -23,6 +23,7 @@ pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
         host.ui.answer(&text, json!({ "ignition": text }));
         return Ok(());
     };
+    fs::served::create_served_dir_all(out.parent().unwrap_or(out))?;
     fs::write_atomic(out, text.as_bytes())?;
     host.ui.result(&format!("{out}\n"), json!({ "path": out }));
     Ok(())

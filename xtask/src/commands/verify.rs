@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::build::{Workshop, check_cache};
 use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::choices::sites::Options;
+use netboot_loaders::fs::served;
 use netboot_loaders::oracle::{self, Answer, Question};
 use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::reproduce::cause::Sort;
@@ -31,6 +32,9 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
     let report = verify::verify(&path).map_err(checked::Error::from)?;
     if !report.differences.is_empty() {
         return Err(checked::Error::Different { path, differences: report.differences }.into());
+    }
+    if let Some(unreadable) = &report.unreadable {
+        host.ui.report(&Event::Warning { message: served::unreadable_warning(unreadable) });
     }
     let (files, others) = (report.manifest.files.len(), report.others);
     let besides = match others.len() {
