@@ -17,6 +17,7 @@ pub mod parallel;
 pub mod paths;
 pub mod process;
 pub mod progress;
+pub mod quote;
 pub mod tarball;
 
 pub mod choices;

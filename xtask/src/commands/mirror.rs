@@ -11,7 +11,7 @@ use netboot_loaders::mirror::{Request, Upstream, fedora_coreos, flatcar, mirror}
 use serde_json::json;
 
 use crate::cli::{Mirror, MirrorArgs};
-use crate::exit::Failure;
+use crate::exit::{BAD_INPUT, Failure};
 use crate::host::{self, Host};
 
 pub(super) fn run(what: &Mirror, host: &Host<'_>) -> Result<ExitCode, Failure> {
@@ -62,7 +62,10 @@ fn print_schedule(scheduler: Scheduler, what: &Mirror, dest: &Utf8Path, host: &H
     command.push("mirror".to_owned());
     command.extend(arguments(what, dest)?);
     let (identity, exit_code_on_update) = (upstream.identity(), args.exit_code_on_update);
-    let text = Job { identity, command, exit_code_on_update }.text(scheduler);
+    let text = Job { identity, command, exit_code_on_update }.text(scheduler).map_err(|error| {
+        let text = format!("{error}, for {}\nhint: choose another path or address", scheduler.as_str());
+        Failure::new(BAD_INPUT, &text)
+    })?;
     host.ui.answer(&text, json!({ "schedule": text }));
     Ok(())
 }
