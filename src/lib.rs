@@ -18,6 +18,7 @@ pub mod paths;
 pub mod process;
 pub mod progress;
 pub mod quote;
+pub mod secrets;
 pub mod tarball;
 
 pub mod choices;

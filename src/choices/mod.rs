@@ -16,6 +16,7 @@ pub mod script;
 pub mod signers;
 pub mod sites;
 pub mod template;
+pub mod trust;
 
 mod inventory;
 mod material;

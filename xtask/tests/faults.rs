@@ -54,6 +54,29 @@ fn each_invalid_file_of_choices_gets_all_its_findings() {
 }
 
 #[test]
+fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
+    let project = published();
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMC4C\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    project.write("embed-scripts/ca.pem", &format!("Bag Attributes\n{pem}Key Attributes\n{key}"));
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\ntrust = [\"ca.pem\"]\n");
+    let message = "embed-scripts/ca.pem:6: has a private key (`ENCRYPTED PRIVATE KEY`), and what is trusted gets published\n  \
+                   hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it\n";
+    assert_eq!(project.build(&["--plan"]).error(3), message);
+    // Nor does it get into a bundle, whether somebody trusts it or not.
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
+    let (out, ipxe) = (project.path("sources.tar.gz"), project.path("ipxe"));
+    let arguments = ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()];
+    let error = project.run(&arguments).error(3);
+    assert_eq!(
+        error,
+        "`embed-scripts/ca.pem`:6 has a private key, and a source bundle is for everybody\n\
+         hint: move the key out of the folders of choices and facts\n"
+    );
+    assert!(!out.exists());
+}
+
+#[test]
 fn a_missing_tool_is_named_before_anything_is_fetched() {
     let project = Project::new();
     let tools = project.path("tools");
