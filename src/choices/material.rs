@@ -28,7 +28,7 @@ pub(super) struct Setup {
     /// How large their slot is, if their script fits.
     pub slot: SlotSize,
     /// The variables.
-    pub vars: Arc<BTreeMap<String, String>>,
+    pub vars: Arc<BTreeMap<String, At<String>>>,
     /// What was looked for in the configuration already.
     pub judged: BTreeSet<Feature>,
 }
