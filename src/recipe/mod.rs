@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn a_template_that_forgets_to_quote_puts_in_nothing_but_bare_words() {
         let environment = environment(Kind::Dnsmasq);
-        let render = |text: &str, value: &str| environment.render_str(text, BTreeMap::from([("value", value.to_owned())])).ok();
+        let render =
+            |text: &str, value: &str| environment.render_str(text, BTreeMap::from([("value", value.to_owned())])).ok();
         for bare in ["192.168.88.0/24", "host-a_b", "http://192.0.2.1:8080/a.b", "52:54:00:12:34:56"] {
             assert_eq!(render("a={{ value }}", bare), Some(format!("a={bare}")));
         }
