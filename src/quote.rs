@@ -12,8 +12,10 @@ pub enum Language {
     Shell,
     /// One word of the command in a line of a crontab, where a percent sign would end the command.
     Cron,
-    /// One word of a command in a unit file, such as that of `ExecStart=`.
-    UnitCommand,
+    /// The program of a command in a unit file, such as that of `ExecStart=`: the one word without variables.
+    UnitProgram,
+    /// Another word of such a command.
+    UnitArgument,
     /// The value of another setting in a unit file, where a percent sign begins a specifier.
     UnitValue,
     /// A string in double quotes, as JSON, ISC dhcpd, dnsmasq and nginx read it.
@@ -62,7 +64,8 @@ impl Language {
             Self::Bare => refuse("letters, digits and `/._-@+:`, which need no quotes"),
             Self::Shell => Ok(process::quoted(text)),
             Self::Cron => Ok(process::quoted(text).replace('%', "\\%")),
-            Self::UnitCommand => Ok(unit_command(text)),
+            Self::UnitProgram => Ok(unit_word(text)),
+            Self::UnitArgument => Ok(unit_word(&text.replace('$', "$$"))),
             // Blanks at the ends are dropped there, and quotes are a part of the value.
             Self::UnitValue if text.trim() != text => refuse("a value without blanks at its ends"),
             Self::UnitValue => Ok(text.replace('\\', "\\\\").replace('%', "%%")),
@@ -88,9 +91,9 @@ fn is_bare(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/._-@+:".contains(c)
 }
 
-/// `word` as systemd takes it for one word, without specifiers and variables.
-fn unit_command(word: &str) -> String {
-    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
+/// `word` as systemd takes it for one word, without specifiers.
+fn unit_word(word: &str) -> String {
+    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     let plain = escaped.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,+@%$".contains(c));
     if plain && !escaped.is_empty() { escaped } else { format!("\"{escaped}\"") }
 }
@@ -195,9 +198,10 @@ mod tests {
         assert_eq!(quote(Language::Dnsmasq, "http://a/${mac}.ipxe"), "http://a/${mac}.ipxe");
         assert_eq!(quote(Language::Dnsmasq, "a,b"), "\"a,b\"");
         assert_eq!(quote(Language::UnitValue, "http://a/%20"), "http://a/%%20");
-        assert_eq!(quote(Language::UnitCommand, "a\\\"b"), r#""a\\\"b""#);
-        assert_eq!(quote(Language::UnitCommand, "/srv/100%$a"), "/srv/100%%$$a");
-        assert_eq!(quote(Language::UnitCommand, ";"), "\";\"");
+        assert_eq!(quote(Language::UnitArgument, "a\\\"b"), r#""a\\\"b""#);
+        assert_eq!(quote(Language::UnitArgument, "/srv/100%$a"), "/srv/100%%$$a");
+        assert_eq!(quote(Language::UnitProgram, "/srv/100%$a"), "/srv/100%%$a");
+        assert_eq!(quote(Language::UnitArgument, ";"), "\";\"");
         assert_eq!(quote(Language::Cron, "100% $a"), "'100\\% $a'");
         assert_eq!(quote(Language::Shell, "it's"), r"'it'\''s'");
     }
@@ -207,7 +211,8 @@ mod tests {
         let languages = [
             Language::Shell,
             Language::Cron,
-            Language::UnitCommand,
+            Language::UnitProgram,
+            Language::UnitArgument,
             Language::UnitValue,
             Language::DoubleQuoted,
             Language::Routeros(Console::V7),

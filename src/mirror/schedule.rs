@@ -50,7 +50,11 @@ impl Job {
     fn systemd(&self) -> Result<String, Refused> {
         let title = self.title();
         let unit = format!("mirror-{}", title.replace(' ', "-"));
-        let command = self.words(Language::UnitCommand)?;
+        let mut command = self.words(Language::UnitArgument)?;
+        if let Some(program) = self.command.first() {
+            command[0] = Language::UnitProgram.quote(program)?;
+        }
+        let command = command.join(" ");
         let success = self.exit_code_on_update.filter(|code| *code != 0);
         let success = success.map(|code| format!("SuccessExitStatus={code}\n")).unwrap_or_default();
         Ok(format!(
@@ -63,7 +67,7 @@ impl Job {
 
     /// cron mails what a command prints: here, errors, and the line that tells of an update.
     fn cron(&self) -> Result<String, Refused> {
-        let command = self.words(Language::Cron)?;
+        let command = self.words(Language::Cron)?.join(" ");
         Ok(format!(
             "# {}, once a day; cron mails errors and updates\n17 4 * * * {command} | grep '\"changed\":true'\n",
             self.title()
@@ -74,7 +78,7 @@ impl Job {
     fn synology(&self) -> Result<String, Refused> {
         let more =
             if self.exit_code_on_update.is_none() { " --exit-code-on-update 255".to_owned() } else { String::new() };
-        let (title, command) = (self.title(), self.words(Language::Shell)?);
+        let (title, command) = (self.title(), self.words(Language::Shell)?.join(" "));
         Ok(format!(
             "# Control Panel > Task Scheduler > Create > Scheduled Task > User-defined script; daily.\n# Task Settings: \
              \"Send run details only when the script terminates abnormally\".\n# An update of {title} ends with another \
@@ -82,10 +86,9 @@ impl Job {
         ))
     }
 
-    /// The command, each word quoted for `language`.
-    fn words(&self, language: Language) -> Result<String, Refused> {
-        let words: Result<Vec<String>, Refused> = self.command.iter().map(|word| language.quote(word)).collect();
-        words.map(|words| words.join(" "))
+    /// The words of the command, each quoted for `language`.
+    fn words(&self, language: Language) -> Result<Vec<String>, Refused> {
+        self.command.iter().map(|word| language.quote(word)).collect()
     }
 }
 
@@ -94,7 +97,7 @@ mod tests {
     use super::*;
 
     fn job(exit_code_on_update: Option<u8>) -> Job {
-        let command = ["/opt/x y/xtask", "mirror", "fedora-coreos", "--dest", "/srv/100%$a"];
+        let command = ["/opt/x $y/xtask", "mirror", "fedora-coreos", "--dest", "/srv/100%$a"];
         Job {
             identity: Identity { mirror: "fedora-coreos".into(), stream: "stable".into(), arch: "x86_64".into() },
             command: command.map(str::to_owned).into(),
@@ -115,7 +118,7 @@ mod tests {
              \n\
              [Service]\n\
              Type=oneshot\n\
-             ExecStart=\"/opt/x y/xtask\" mirror fedora-coreos --dest /srv/100%%$$a\n\
+             ExecStart=\"/opt/x $y/xtask\" mirror fedora-coreos --dest /srv/100%%$$a\n\
              SuccessExitStatus=255\n\
              Nice=10\n\
              \n\
@@ -139,7 +142,7 @@ mod tests {
         assert_eq!(
             job(None).text(Scheduler::Cron).unwrap(),
             "# fedora-coreos stable x86_64, once a day; cron mails errors and updates\n\
-             17 4 * * * '/opt/x y/xtask' mirror fedora-coreos --dest '/srv/100\\%$a' | grep '\"changed\":true'\n"
+             17 4 * * * '/opt/x $y/xtask' mirror fedora-coreos --dest '/srv/100\\%$a' | grep '\"changed\":true'\n"
         );
     }
 
