@@ -18,6 +18,8 @@ pub mod paths;
 pub mod plural;
 pub mod process;
 pub mod progress;
+pub mod quote;
+pub mod secrets;
 pub mod tarball;
 pub mod url;
 

@@ -248,13 +248,13 @@ mod tests {
     use crate::boot_test::dhcp::Daemon;
     use crate::boot_test::samples::ipxe;
     use crate::boot_test::selection::{Selection, cases};
-    use crate::choices::template::{Template, Vars};
+    use crate::choices::template::{Template, of_pairs};
     use crate::stamp::slot::SlotSize;
 
     /// A script that goes to `url`.
     fn script(url: &str) -> Arc<Script> {
         let template = Template::new("a.ipxe".into(), "a.ipxe".into(), b"#!ipxe\nchain {{ boot_url }}\n").unwrap();
-        let vars = Vars::from(Arc::new([("boot_url".to_owned(), url.to_owned())].into()));
+        let vars = of_pairs(&[("boot_url", url)]);
         Arc::new(Script::render(&template, None, &vars, SlotSize::DEFAULT))
     }
 

@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
 use super::ipxe_config::{self, IpxeConfig};
 use super::loader::Loader;
@@ -14,6 +12,7 @@ use super::reader::{At, Place, Table};
 use super::rules::Feature;
 use super::said::Said;
 use super::template::Template;
+use super::trust::{self, Refused};
 use crate::fs;
 use crate::paths::Project;
 use crate::stamp::slot::SlotSize;
@@ -29,7 +28,7 @@ pub(super) struct Setup {
     /// How large their slot is, if their script fits.
     pub slot: SlotSize,
     /// The variables.
-    pub vars: Arc<BTreeMap<String, String>>,
+    pub vars: Arc<BTreeMap<String, At<String>>>,
     /// What was looked for in the configuration already.
     pub judged: BTreeSet<Feature>,
 }
@@ -128,16 +127,15 @@ impl<'p> Material<'p> {
 
     fn certificate(&self, table: &Table<'_>, at: &At<Utf8PathBuf>) -> Option<(String, Vec<u8>)> {
         let content = self.content(table, at, "certificate")?;
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
-        let (problem, remedy) = match found {
-            Ok(found) if found.len() == 1 => return Some((at.value.to_string(), content)),
-            // iPXE would take the first one only.
-            Ok(found) if found.len() > 1 => {
-                (format!("holds {} certificates", found.len()), "put each into a file of its own")
-            }
-            _ => ("is not a PEM certificate".into(), "convert it with `openssl x509`"),
+        let Refused { line, message, remedy } = match trust::certificate(&content) {
+            Ok(certificate) => return Some((at.value.to_string(), certificate)),
+            Err(refused) => refused,
         };
-        table.report(at.place.finding(format!("`{}` {problem}", at.value), remedy));
+        table.report(if line > 0 {
+            Place { file: self.relative(&self.path(&at.value)), line, key: String::new() }.finding(message, remedy)
+        } else {
+            at.place.finding(format!("`{}` {message}", at.value), remedy)
+        });
         None
     }
 }

@@ -3,6 +3,7 @@
 //! Every value that leaves this folder is valid; every reader collects all that is wrong with its
 //! file before it gives up. Nothing here builds or fetches, or writes a file.
 
+pub mod address;
 pub mod boot_entry;
 pub mod ipxe_commands;
 pub mod ipxe_config;
@@ -16,6 +17,8 @@ pub mod script;
 pub mod signers;
 pub mod sites;
 pub mod template;
+pub mod trust;
+pub mod values;
 
 mod inventory;
 mod material;

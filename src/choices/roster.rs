@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::loader::Platform;
 use super::material::Setup;
 use super::reader::{Finding, Place, Table};
-use super::rules::{Feature, Flaw};
-use super::script::{Flaws, Script};
+use super::rules::{self, Feature, Flaw};
+use super::script::{BadValue, Flaws, Script};
 use super::sites::Site;
 use super::template::Vars;
 use crate::stamp::slot::{SlotSize, TooLong};
@@ -28,6 +27,8 @@ pub(super) struct Roster {
     flaws: BTreeMap<(Utf8PathBuf, Flaw), Affected>,
     /// The longest script that is too long, by template and slot.
     too_long: BTreeMap<(Utf8PathBuf, SlotSize), (usize, TooLong, Affected)>,
+    /// What is wrong with variables, each where it is set.
+    values: BTreeSet<Finding>,
     warnings: BTreeSet<String>,
 }
 
@@ -56,6 +57,7 @@ impl Roster {
             uses: BTreeMap::new(),
             flaws: BTreeMap::new(),
             too_long: BTreeMap::new(),
+            values: BTreeSet::new(),
             warnings: BTreeSet::new(),
         }
     }
@@ -75,12 +77,20 @@ impl Roster {
     pub(super) fn check(&mut self, setup: &mut Setup, name: Option<&str>, origin: &Origin, vars: Vars) -> Option<Site> {
         *self.uses.entry(setup.template.file.clone()).or_default() += 1;
         match Script::check(&setup.template, name, &vars, setup.slot, self.relink) {
-            Ok((script, features)) => {
-                self.warn_of_features(setup, features);
+            Ok((script, review)) => {
+                for (line, word) in &review.glued {
+                    self.warnings.insert(rules::glued(&setup.template.file, *line, word));
+                }
+                let file = setup.template.file.as_str();
+                self.warnings.extend(review.secrets.iter().map(|secret| secret.warning(file)));
+                self.warn_of_features(setup, review.features);
                 let slot = script.slot();
                 Some(Site::new(setup, name, vars, &slot))
             }
-            Err(flaws) => {
+            Err(mut flaws) => {
+                for value in std::mem::take(&mut flaws.values) {
+                    self.values.extend(blame(value, &vars, origin));
+                }
                 self.complain(&setup.template.file, flaws, || {
                     format!("for the site `{}` at {}:{}", name.unwrap_or("default"), origin.file, origin.line)
                 });
@@ -92,6 +102,9 @@ impl Roster {
     /// All sites, sorted by their folders, with the warnings. What is wrong with them is reported to `table`.
     pub(super) fn finish(mut self, table: &Table<'_>) -> (Vec<Site>, Vec<String>) {
         for finding in self.flawed().chain(self.oversized()).chain(collisions(&self.names)) {
+            table.report(finding);
+        }
+        for finding in std::mem::take(&mut self.values) {
             table.report(finding);
         }
         // With the `/` that follows the name in a path: `a/` comes after `a-b/`.
@@ -120,13 +133,9 @@ impl Roster {
             if setup.judged.contains(&feature) {
                 continue;
             }
-            for platform in Platform::ALL {
-                if setup.loaders.iter().any(|loader| loader.platform() == platform)
-                    && let Some(name) = feature.availability.missing_on(platform)
-                    && !setup.config.defines(name)
-                {
-                    self.warnings.insert(feature.lacking(&setup.template.file, name, platform));
-                }
+            let place = format!("{}:{}", setup.template.file, feature.line);
+            for (platform, name) in feature.lacks(&setup.loaders, &setup.config) {
+                self.warnings.insert(feature.lacking(&place, name, platform));
             }
             setup.judged.insert(feature);
         }
@@ -157,6 +166,16 @@ impl Roster {
             }
         })
     }
+}
+
+/// What is wrong with the variable of `value`, in the row at `origin` or where `vars` have it from.
+fn blame(value: BadValue, vars: &Vars, origin: &Origin) -> Option<Finding> {
+    let BadValue { variable, message, remedy } = value;
+    if vars.is_of_row(&variable) {
+        let place = Place { file: (*origin.file).to_owned(), line: origin.line, key: variable };
+        return Some(place.finding(message, remedy));
+    }
+    vars.common.get(&variable).map(|at| at.place.finding(message, remedy))
 }
 
 impl Affected {

@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use camino::Utf8Path;
 
-use super::ipxe_commands::{self, Availability, HTTPS};
-use super::loader::Platform;
+use super::address::{self, Address, Purpose, Scheme};
+use super::ipxe_commands::{self, Availability};
+use super::ipxe_config::IpxeConfig;
+use super::loader::{Loader, Platform};
+use crate::secrets::{self, Secret};
 
 /// More words on a line than this can overflow the stack of a BIOS loader.
 const MAX_WORDS: usize = 200;
@@ -21,6 +24,8 @@ pub struct Flaw {
     pub remedy: String,
     /// Whether it lies in what a site says, and not in the script.
     pub of_site: bool,
+    /// The address that it is about, which may come from a variable.
+    pub address: Option<String>,
 }
 
 /// A command or protocol that not every build has.
@@ -41,6 +46,12 @@ pub struct Review {
     pub flaws: Vec<Flaw>,
     /// What it needs of a build.
     pub features: Vec<Feature>,
+    /// The addresses that commands fetch from, each with its line.
+    pub addresses: Vec<(usize, String)>,
+    /// Operators that are not told from the words beside them, each with its line.
+    pub glued: Vec<(usize, String)>,
+    /// What gets published with it and should not.
+    pub secrets: Vec<Secret>,
 }
 
 impl Review {
@@ -51,17 +62,20 @@ impl Review {
         review.frame(text);
         let labels: Vec<&str> = text.lines().filter_map(label).collect();
         for (line, joined) in logical_lines(text) {
-            let mut words: Vec<&str> = joined.split_ascii_whitespace().collect();
-            if words.len() > MAX_WORDS {
+            if joined.split_ascii_whitespace().count() > MAX_WORDS {
                 let message = format!("has more than {MAX_WORDS} words, which can overflow a BIOS loader's stack");
                 review.flaw(line, message, "split the line");
             }
-            if let Some(comment) = words.iter().position(|word| word.starts_with('#')) {
-                words.truncate(comment);
-            }
-            let labelled = usize::from(words.first().is_some_and(|word| word.starts_with(':')));
-            for command in words[labelled..].split(|word| matches!(*word, "||" | "&&" | ";")) {
+            let words = words(&joined);
+            for command in commands(&words) {
                 review.command(line, command, &labels);
+            }
+        }
+        for secret in secrets::find(text.as_bytes()) {
+            if secret.kind == secrets::Kind::PrivateKey {
+                review.flaw(secret.line, "has a private key, which anybody could read in a loader", "take it out");
+            } else {
+                review.secrets.push(secret);
             }
         }
         review.flaws.sort();
@@ -69,7 +83,7 @@ impl Review {
     }
 
     fn flaw(&mut self, line: usize, message: impl Into<String>, remedy: &str) {
-        self.flaws.push(Flaw { line, message: message.into(), remedy: remedy.into(), of_site: false });
+        self.flaws.push(Flaw { line, message: message.into(), remedy: remedy.into(), of_site: false, address: None });
     }
 
     /// Judges how the script begins and ends.
@@ -109,12 +123,66 @@ impl Review {
             let message = format!("goes to `{target}`, and there is no such label");
             self.flaw(line, message, "add the label as `:name` on a line of its own");
         }
-        let shows = name.is_some_and(|name| ["echo", "prompt", "item", "menu"].contains(name));
-        if !shows
-            && words.iter().any(|word| word.starts_with(HTTPS))
-            && let Some(availability) = ipxe_commands::availability(HTTPS)
-        {
-            self.feature(line, HTTPS, availability);
+        if !name.is_some_and(|name| shows(name)) {
+            for word in words.iter().filter(|word| is_glued(word)) {
+                self.glued.push((line, (*word).to_owned()));
+            }
+            self.fetched(line, words);
+        }
+    }
+
+    /// Judges the addresses of the command `words`: those that it fetches from, and others that it is given.
+    fn fetched(&mut self, line: usize, words: &[&str]) {
+        let name = words.first().copied().unwrap_or_default();
+        let Some(purpose) = purpose(name) else {
+            let known =
+                |word: &&&str| address::split_scheme(word).0.and_then(Scheme::of).is_some() && word.contains("://");
+            for word in words.iter().skip(1).filter(known) {
+                self.address(line, word, None);
+            }
+            return;
+        };
+        let own: Vec<&str> = positional(words).collect();
+        // What follows the first one is for what is fetched, and not for iPXE.
+        let several = purpose == Purpose::Disks || name == "imgverify";
+        for word in own.iter().take(if several { own.len() } else { 1 }) {
+            self.addresses.push((line, (*word).to_owned()));
+            self.address(line, word, Some(purpose));
+        }
+    }
+
+    /// Judges the address `word`, which is to be good for `purpose`.
+    fn address(&mut self, line: usize, word: &str, purpose: Option<Purpose>) {
+        let mut flaw = |message: String, remedy: &str| {
+            let (remedy, address) = (remedy.to_owned(), Some(word.to_owned()));
+            self.flaws.push(Flaw { line, message, remedy, of_site: false, address });
+        };
+        let found = address::shown(word);
+        let address = match Address::parse(word) {
+            Ok(address) => address,
+            Err(wanted) => return flaw(format!("found `{found}`, wanted {wanted}"), "correct the address"),
+        };
+        let Some(scheme) = address.scheme else {
+            if address::lacks_scheme(word) {
+                flaw(
+                    format!("found `{found}`, wanted an address that begins with {}", Scheme::known()),
+                    "write `http://` before it",
+                );
+            }
+            return;
+        };
+        let Some(scheme) = Scheme::of(scheme) else {
+            return flaw(
+                format!("found `{found}`, wanted an address that begins with {}", Scheme::known()),
+                "correct the beginning of the address",
+            );
+        };
+        if (purpose, scheme.purpose) == (Some(Purpose::Files), Purpose::Disks) {
+            return flaw(format!("found `{found}`, a disk and not a file"), "use `sanboot` or `sanhook` for it");
+        }
+        self.feature(line, &scheme.prefix(), scheme.availability);
+        if let Some(host) = address.ipv6() {
+            self.feature(line, host, address::IPV6);
         }
     }
 
@@ -132,7 +200,7 @@ pub fn last_line(text: &str) -> usize {
 }
 
 /// Lines as iPXE joins them, each with the number of its first line.
-fn logical_lines(text: &str) -> impl Iterator<Item = (usize, Cow<'_, str>)> {
+pub(super) fn logical_lines(text: &str) -> impl Iterator<Item = (usize, Cow<'_, str>)> {
     let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).enumerate();
     std::iter::from_fn(move || {
         let (index, first) = lines.next()?;
@@ -146,24 +214,107 @@ fn logical_lines(text: &str) -> impl Iterator<Item = (usize, Cow<'_, str>)> {
     })
 }
 
+/// The words of a line, without its label and its comment.
+pub(super) fn words(line: &str) -> Vec<&str> {
+    let words = line.split_ascii_whitespace().take_while(|word| !word.starts_with('#')).enumerate();
+    words.filter(|(index, word)| *index > 0 || !word.starts_with(':')).map(|(_, word)| word).collect()
+}
+
+/// The commands that the words of a line are.
+pub(super) fn commands<'a, 't>(words: &'a [&'t str]) -> impl Iterator<Item = &'a [&'t str]> {
+    words.split(|word| matches!(*word, "||" | "&&" | ";"))
+}
+
+/// Whether the command `name` shows its words to a person.
+pub(super) fn shows(name: &str) -> bool {
+    ["echo", "prompt", "item", "menu"].contains(&name)
+}
+
+/// What the command `name` fetches its first word for, that is no option, where it does.
+fn purpose(name: &str) -> Option<Purpose> {
+    match name {
+        "boot" | "chain" | "imgexec" | "imgextract" | "imgfetch" | "imgload" | "imgselect" | "imgverify" | "initrd"
+        | "kernel" | "module" | "shim" => Some(Purpose::Files),
+        "sanboot" | "sanhook" => Some(Purpose::Disks),
+        _ => None,
+    }
+}
+
+/// The words of a command that are no options of it.
+fn positional<'a>(command: &'a [&str]) -> impl Iterator<Item = &'a str> {
+    let mut words = command.iter().skip(1).copied().peekable();
+    while let Some(word) = words.next_if(|word| word.starts_with('-')) {
+        if word == "--" {
+            break;
+        }
+        if !is_flag(word) {
+            words.next();
+        }
+    }
+    words
+}
+
+/// Whether the option `word` has no value, or has it after `=`; that of others is the next word.
+pub(super) fn is_flag(word: &str) -> bool {
+    let flags = ["--autofree", "--replace", "--no-describe", "--keep", "-a", "-r", "-k"];
+    flags.contains(&word) || word.contains('=')
+}
+
+/// Whether `word` has an operator in it, which iPXE takes for a part of the word.
+fn is_glued(word: &str) -> bool {
+    let inside = ["&&", "||"].iter().any(|operator| word.contains(operator));
+    // Addresses and arguments of kernels may have them in the middle.
+    let value = word.contains("://") || word.contains('=');
+    let operators = |c: char| "&|".contains(c);
+    let ends = word.ends_with("&&") || word.ends_with("||") || word.starts_with("&&") || word.starts_with("||");
+    let more = !word.chars().all(operators);
+    more && (ends || (inside && !value) || (word.ends_with(';') && !value))
+}
+
 fn label(line: &str) -> Option<&str> {
     line.trim_start().strip_prefix(':')?.split_ascii_whitespace().next()
 }
 
+/// What a person should know of `word` in `line` of the script `file`, which has an operator in it: the text of a warning.
+#[must_use]
+pub fn glued(file: &Utf8Path, line: usize, word: &str) -> String {
+    let operator = ["&&", "||"].into_iter().find(|operator| word.contains(operator)).unwrap_or(";");
+    format!(
+        "{file}:{line}: `{word}` is one word to iPXE, which takes `{operator}` for an operator only between blanks\n\
+         hint: write blanks around `{operator}`"
+    )
+}
+
 impl Feature {
-    /// Why it matters that a build for `platform` does not define `name`, as the text of a warning on the script
-    /// `file`.
+    /// Why it matters that a build for `platform` does not define `name`: the text of a warning on what stands at `place`.
     #[must_use]
-    pub fn lacking(&self, file: &Utf8Path, name: &str, platform: Platform) -> String {
+    pub fn lacking(&self, place: &str, name: &str, platform: Platform) -> String {
         let why = match self.availability {
             Availability::OnRequest(_) => "which no build has on its own",
             _ => "which a BIOS build does not have on its own",
         };
         format!(
-            "{file}:{}: `{}` needs `{name}`, {why}: the {platform} loaders would stop there\n\
+            "{place}: `{}` needs `{name}`, {why}: the {platform} loaders would stop there\n\
              hint: name a configuration that has `#define {name}` with `config`, or leave those loaders out",
-            self.line, self.name
+            self.name
         )
+    }
+
+    /// The one that addresses of https need, in `line`.
+    #[must_use]
+    pub fn https(line: usize) -> Self {
+        let name = ipxe_commands::HTTPS;
+        let availability = ipxe_commands::availability(name).unwrap_or(Availability::Always);
+        Self { line, name: name.to_owned(), availability }
+    }
+
+    /// For which platforms `loaders` that are built as `config` says lack it, with the macro that a configuration would have to define.
+    pub fn lacks(&self, loaders: &[Loader], config: &IpxeConfig) -> impl Iterator<Item = (Platform, &'static str)> {
+        Platform::ALL.into_iter().filter_map(|platform| {
+            let name = self.availability.missing_on(platform)?;
+            let built = loaders.iter().any(|loader| loader.platform() == platform);
+            (built && !config.defines(name)).then_some((platform, name))
+        })
     }
 }
 
@@ -230,5 +381,45 @@ mod tests {
             ["2 console CONSOLE_CMD", "2 https:// DOWNLOAD_PROTO_HTTPS", "3 ping PING_CMD"]
         );
         assert_eq!(missing(Platform::EfiX64), ["3 ping PING_CMD"]);
+    }
+
+    #[test]
+    fn addresses_are_judged_where_ipxe_fetches_from_them() {
+        let http = "found `htp://a/b`, wanted an address that begins with `http://`, `https://` or `tftp://`";
+        let write = "correct the beginning of the address";
+        assert_eq!(flaws("#!ipxe\nchain --autofree --name x htp://a/b y ||\n"), format!("2: {http}; {write}"));
+        for good in [
+            "kernel http://a/k nfsroot=1.2.3.4:/x ip=dhcp root=http://c/d e:f",
+            "chain ${x}://a || chain menu.ipxe || boot kernel",
+            "sanboot --drive 0x80 iscsi:192.0.2.1::::iqn.x http://a/disk",
+            "echo htp://a/b && prompt http://a b",
+            "set x y://z && imgargs k http://a/b",
+        ] {
+            assert_eq!(flaws(&format!("#!ipxe\n{good}\n")), "", "{good}");
+        }
+        for (bad, message) in [
+            ("kernel http:/a/b", "found `http:/a/b`, wanted `http://` and the name of a server"),
+            ("set x http://a/\u{a0}", "found `http://a/\u{a0}`, wanted an address without `\\u{a0}`, a no-break space"),
+            ("chain 192.0.2.1/a", "found `192.0.2.1/a`, wanted an address that begins with"),
+            ("chain iscsi:192.0.2.1::::x", "found `iscsi:192.0.2.1::::x`, a disk and not a file"),
+            ("sanhook nope://x", "found `nope://x`, wanted an address that begins with"),
+        ] {
+            let found = Review::of(&format!("#!ipxe\n{bad}\n")).flaws;
+            assert!(found[0].message.starts_with(&message.replace('\u{a0}', "\\u{a0}")), "{found:?}");
+        }
+        let review = Review::of("#!ipxe\nchain https://[2001:db8::1]/ || initrd nfs://a/b\nchain file:/a\n");
+        let needs: Vec<_> = review.features.iter().map(|it| (it.line, it.name.as_str())).collect();
+        assert_eq!(needs, [(2, "https://"), (2, "[2001:db8::1]"), (2, "nfs://"), (3, "file://")]);
+    }
+
+    #[test]
+    fn an_operator_without_blanks_around_it_is_none() {
+        let glued = |text: &str| Review::of(&format!("#!ipxe\n{text}\n")).glued;
+        assert_eq!(glued("dhcp net0&& goto a || goto b"), [(2, "net0&&".into())]);
+        assert_eq!(glued("dhcp || chain x ||shell"), [(2, "||shell".into())]);
+        assert_eq!(glued("dhcp net0&&chain x"), [(2, "net0&&chain".into())]);
+        assert_eq!(glued("ifopen net0; dhcp"), [(2, "net0;".into())]);
+        assert_eq!(glued("kernel x a=b&&c ds=nocloud;s=http://d/"), []);
+        assert_eq!(glued("echo a&& b\nchain http://a/?b&&c\ndhcp && shell || \\\n  exit"), []);
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Said {
     /// How large the slot is.
     pub slot: Option<SlotSize>,
     /// The variables.
-    pub vars: Arc<BTreeMap<String, String>>,
+    pub vars: Arc<BTreeMap<String, At<String>>>,
 }
 
 impl Said {
@@ -55,7 +55,7 @@ impl Said {
             Arc::clone(&base.vars)
         } else {
             let own = Arc::unwrap_or_clone(self.vars);
-            Arc::new(base.vars.iter().map(|(name, value)| (name.clone(), value.clone())).chain(own).collect())
+            Arc::new(base.vars.iter().map(|(name, at)| (name.clone(), at.clone())).chain(own).collect())
         };
         Self {
             loaders: self.loaders.or_else(|| base.loaders.clone()),
@@ -83,13 +83,13 @@ fn loaders(table: &Table<'_>) -> Option<Arc<[Loader]>> {
     Some(loaders.into())
 }
 
-fn vars(table: &Table<'_>) -> BTreeMap<String, String> {
+fn vars(table: &Table<'_>) -> BTreeMap<String, At<String>> {
     let vars = table.table("vars", |vars| Some(vars.all_strings()));
     let mut found = BTreeMap::new();
     for (name, At { value, place }) in vars.map(|at| at.value).unwrap_or_default() {
         let checked = template::check_name(&name);
         table.accept(checked.map_err(|(message, remedy)| place.finding(message, remedy)));
-        found.insert(name, value);
+        found.insert(name, At { value, place });
     }
     found
 }

@@ -1,9 +1,13 @@
 //! Embedded scripts: rendered from a template, checked, as large as their slot at most.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 
-use super::rules::{Feature, Flaw, Review, last_line};
-use super::template::{Template, Vars};
+use super::address::{self, Scheme};
+use super::rules::{Flaw, Review, last_line};
+use super::template::{Rendered, Template, Vars};
+use super::values::{self, Inserted, Misuse};
 use crate::stamp::slot::{Slot, SlotSize, TooLong};
 
 /// The name that the embedded script has as an image inside iPXE. Part of a loader's identity.
@@ -25,10 +29,23 @@ pub struct Script {
 pub struct Flaws {
     /// What is wrong with it.
     pub flaws: Vec<Flaw>,
+    /// What is wrong with its variables.
+    pub values: Vec<BadValue>,
     /// How much too long it is.
     pub too_long: Option<TooLong>,
     /// The number of its last line.
     pub last_line: usize,
+}
+
+/// The value of a variable that cannot stand where the template puts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadValue {
+    /// The variable.
+    pub variable: String,
+    /// What was found and what was wanted.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 impl Script {
@@ -44,24 +61,28 @@ impl Script {
         vars: &Vars,
         size: SlotSize,
         grow: bool,
-    ) -> Result<(Self, Vec<Feature>), Flaws> {
-        let (text, undefined) = match template.render(site, vars) {
-            Ok(text) => (text, None),
+    ) -> Result<(Self, Review), Flaws> {
+        let (rendered, undefined) = match template.render(site, vars) {
+            Ok(rendered) => (rendered, None),
             // The rest of the script can be judged all the same.
-            Err((flaw, rest)) if rest.is_empty() => return Err(Flaws { flaws: vec![flaw], ..Flaws::default() }),
-            Err((flaw, rest)) => (rest, Some(flaw)),
+            Err((flaw, rest)) if rest.text.is_empty() => return Err(Flaws { flaws: vec![*flaw], ..Flaws::default() }),
+            Err((flaw, rest)) => (rest, Some(*flaw)),
         };
-        let mut review = Review::of(&text);
+        let (mut review, values) = judge(template, vars, &rendered);
         review.flaws.extend(undefined);
+        let text = rendered.text;
         let needed = text.len() + usize::from(!text.ends_with('\n'));
         let fitting = if grow { SlotSize::for_bytes(needed).map(|fitting| fitting.max(size)) } else { Some(size) };
         let fitting = fitting.filter(|fitting| needed <= fitting.bytes());
         match fitting {
-            Some(size) if review.flaws.is_empty() => Ok((Self::new(template, vars, text, size), review.features)),
+            Some(size) if review.flaws.is_empty() && values.is_empty() => {
+                Ok((Self::new(template, vars, text, size), review))
+            }
             _ => Err(Flaws {
                 last_line: last_line(&text),
                 too_long: fitting.is_none().then_some(TooLong { needed, slot: size }),
                 flaws: review.flaws,
+                values,
             }),
         }
     }
@@ -73,8 +94,9 @@ impl Script {
     /// Where [`Script::check`] has an error.
     #[must_use]
     pub fn render(template: &Template, site: Option<&str>, vars: &Vars, size: SlotSize) -> Self {
-        let text = template.render(site, vars).expect("the same template with the same variables was rendered before");
-        Self::new(template, vars, text, size)
+        let rendered =
+            template.render(site, vars).expect("the same template with the same variables was rendered before");
+        Self::new(template, vars, rendered.text, size)
     }
 
     fn new(template: &Template, vars: &Vars, text: String, size: SlotSize) -> Self {
@@ -100,11 +122,75 @@ impl Script {
     }
 }
 
+/// What there is to say of a script that was `rendered` from `template` with `vars`: of the script, and of variables.
+fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> (Review, Vec<BadValue>) {
+    let mut review = Review::of(&rendered.text);
+    let misuses = values::misuses(&rendered.text, &rendered.inserted);
+    let origin = Origin { template, vars: vars.all(), inserted: &rendered.inserted };
+    let mut bad = Vec::new();
+    let misused = !misuses.is_empty();
+    review.flaws.retain(|flaw| match flaw.address.as_deref().and_then(|address| origin.of_address(address)) {
+        // It is no script of which more could be said.
+        None => !misused,
+        Some(variable) => {
+            bad.push(BadValue { variable, message: flaw.message.clone(), remedy: flaw.remedy.clone() });
+            false
+        }
+    });
+    bad.extend(review.addresses.iter().filter_map(|(_, address)| origin.lacks_scheme(address)));
+    for Misuse { text, message, remedy } in misuses {
+        if let Some(variable) = origin.of_text(&text) {
+            // What it would do is worse than what address it may be.
+            bad.retain(|bad| bad.variable != variable);
+            let remedy = remedy.replace("{{ name |", &format!("{{{{ {variable} |"));
+            bad.push(BadValue { variable, message, remedy });
+        } else {
+            let line = rendered.text.lines().position(|line| line.contains(&text)).unwrap_or(0) + 1;
+            review.flaws.push(Flaw { line, message, remedy, of_site: true, address: None });
+        }
+    }
+    (review, bad)
+}
+
+/// Where parts of a script come from.
+struct Origin<'a> {
+    template: &'a Template,
+    vars: BTreeMap<&'a str, &'a str>,
+    inserted: &'a [Inserted],
+}
+
+impl Origin<'_> {
+    /// The variable that says `text`.
+    fn of_text(&self, text: &str) -> Option<String> {
+        self.vars.iter().find(|(_, value)| **value == text).map(|(name, _)| (*name).to_owned())
+    }
+
+    /// The variable that `address` comes from, at least in part, unless the template itself has it.
+    fn of_address(&self, address: &str) -> Option<String> {
+        let parts = self.inserted.iter().filter(|part| address.contains(&part.text) && !self.template.has(address));
+        parts.max_by_key(|part| part.text.len()).and_then(|part| self.of_text(&part.text))
+    }
+
+    /// What is wrong with an `address` that begins with a variable of which its name says that it is one, and has no
+    /// scheme.
+    fn lacks_scheme(&self, address: &str) -> Option<BadValue> {
+        let is_whole = address::split_scheme(address).0.is_some() || address.starts_with("${");
+        let begins = self.inserted.iter().find(|part| !is_whole && address.starts_with(&part.text))?;
+        let variable = self.of_text(&begins.text).filter(|name| name == "url" || name.ends_with("_url"))?;
+        let found = address::shown(address);
+        (!address::lacks_scheme(address)).then(|| BadValue {
+            variable,
+            message: format!("found `{found}`, wanted an address that begins with {}", Scheme::known()),
+            remedy: "write the whole address; a path on the TFTP server is below `tftp://${next-server}/`".into(),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::choices::template::of_pairs;
     use camino::Utf8Path;
-    use std::sync::Arc;
 
     fn check(text: &str, grow: bool) -> Result<Script, Flaws> {
         let file = Utf8Path::new("s.ipxe");
@@ -125,7 +211,7 @@ mod tests {
         let long = |bytes: usize| format!("#!ipxe\n#{}\n", "x".repeat(bytes - 9));
         let error = |needed| {
             let too_long = Some(TooLong { needed, slot: SlotSize::DEFAULT });
-            Err(Flaws { flaws: Vec::new(), too_long, last_line: 2 })
+            Err(Flaws { too_long, last_line: 2, ..Flaws::default() })
         };
         assert_eq!(check(&long(4097), false), error(4097));
         assert_eq!(check(&long(4097), true).unwrap().slot().size().bytes(), 8192);
@@ -143,9 +229,49 @@ mod tests {
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, b"#!ipxe\nchain {{ a }}\necho {{ b }}\n").unwrap();
         let vars = [("a", "http://192.0.2.1/x"), ("b", "c"), ("unused", "http://192.0.2.2/")];
-        let vars = Vars::from(Arc::new(vars.map(|(a, b)| (a.to_owned(), b.to_owned())).into()));
-        let (script, features) = Script::check(&template, Some("x"), &vars, SlotSize::DEFAULT, false).unwrap();
+        let vars = of_pairs(&vars);
+        let (script, review) = Script::check(&template, Some("x"), &vars, SlotSize::DEFAULT, false).unwrap();
         assert_eq!(script, Script::render(&template, Some("x"), &vars, SlotSize::DEFAULT));
-        assert_eq!((script.addresses, features), (vec!["http://192.0.2.1/x".to_owned()], Vec::new()));
+        assert_eq!((script.addresses, review.features), (vec!["http://192.0.2.1/x".to_owned()], Vec::new()));
+    }
+
+    /// What is wrong with the variable `boot_url` of a script that goes there.
+    fn told(text: &str, value: &str) -> String {
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, format!("#!ipxe\n{text}\n").as_bytes()).unwrap();
+        let vars = of_pairs(&[("boot_url", value), ("other", "x")]);
+        match Script::check(&template, None, &vars, SlotSize::DEFAULT, false) {
+            Ok(_) => String::new(),
+            Err(Flaws { flaws, values, .. }) => {
+                let flaws = flaws.iter().map(|flaw| format!("{}: {}", flaw.line, flaw.message));
+                let values = values.iter().map(|value| format!("{}: {}", value.variable, value.message));
+                flaws.chain(values).collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_variable_is_said_of_it_and_not_of_the_template() {
+        let chain = "echo {{ boot_url }}\nchain --autofree {{ boot_url }}/a && exit ||";
+        for good in ["http://192.0.2.1/${mac}", "${base}/x", "tftp://${next-server}", "https://[2001:db8::1]:8443"] {
+            assert_eq!(told(chain, good), "", "{good}");
+        }
+        for (value, message) in [
+            ("htp://192.0.2.1", "found `htp://192.0.2.1/a`, wanted an address that begins with"),
+            ("192.0.2.1", "found `192.0.2.1/a`, wanted an address that begins with"),
+            ("boot", "found `boot/a`, wanted an address that begins with `http://`"),
+            ("http://192.0.2.1 ", "found `http://192.0.2.1 `, wanted one word"),
+            ("http://192.0.2.1/\u{a0}", "found `http://192.0.2.1/\\u{a0}/a`, wanted an address without `\\u{a0}`"),
+            ("--replace", "found `--replace`, which iPXE would take for an option"),
+            ("x || shell", "found `x || shell`, where iPXE would end a command at `||`"),
+        ] {
+            let found = told(chain, value);
+            assert!(found.starts_with(&format!("boot_url: {message}")) && found.lines().count() == 1, "{found}");
+        }
+        // What the template says or computes is its own.
+        assert!(told("chain htp://x", "x").starts_with("2: found `htp://x`"));
+        assert!(told("echo\nchain {{ boot_url | upper }}", "a b").starts_with("3: found `A B`, wanted one word"));
+        // A variable that is no address by its name may be a path.
+        assert_eq!(told("chain {{ other }}", ""), "");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::boot_entry::{self, BootEntry};
+use super::boot_entry::{self, BootEntry, Entries};
 use super::inventory::Inventory;
 use super::ipxe_config::IpxeConfig;
 use super::loader::Loader;
@@ -14,13 +14,15 @@ use super::network;
 use super::pins::{MemberPin, SyslinuxPin};
 use super::reader::{At, Document, Findings, Place, Table};
 use super::roster::{Origin, Roster, check_name};
+use super::rules::Feature;
 use super::said::{Said, safe_path};
 use super::script::Script;
 use super::syslinux;
 use super::template::{Template, Vars};
 use crate::digest::Sha256Digest;
 use crate::fs;
-use crate::paths::Project;
+use crate::paths::{self, Project};
+use crate::secrets;
 use crate::stamp::slot::{Slot, SlotSize};
 
 /// All choices.
@@ -128,17 +130,47 @@ impl Sites {
             let (members, pxelinux_config) = root
                 .table("syslinux", |table| Some(syslinux::read(table, pinned, &reading.material)))
                 .map_or((Vec::new(), None), |at| at.value);
-            let boot = boot_entry::read(root);
+            let Entries { boot, secure } = boot_entry::read(root);
             let (sites, mut warnings) = reading.roster.finish(root);
+            warnings.extend(secure.iter().flat_map(|place| lacking_https(place, default.iter().chain(&sites))));
             let mut pxelinux_config = pxelinux_config;
             if pxelinux_config.is_none() && !members.is_empty() {
                 pxelinux_config = boot_entry::pxelinux_configuration(&boot).map(String::into_bytes);
                 let efi = members.iter().any(|member| member.name == "syslinux.efi");
                 warnings.extend(boot_entry::warning(&boot, server).filter(|_| efi));
+                warnings.extend(secure.iter().filter_map(boot_entry::without_https));
             }
+            warnings.extend(published(root, &boot, pxelinux_config.as_deref()));
             Some(Self { default, sites, members, boot, pxelinux_config, warnings })
         })?)
     }
+}
+
+/// What a person should know of the texts in the root of the tree, which are named by their paths there; private keys
+/// in them are reported to `table`.
+fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8]>) -> Vec<String> {
+    let scripts = boot.iter().map(|entry| (entry.file(), entry.script().into_bytes()));
+    let config = pxelinux_config.map(|text| (paths::PXELINUX_DEFAULT.to_owned(), text.to_vec()));
+    let mut warnings = Vec::new();
+    for (file, text) in scripts.chain(config) {
+        for secret in secrets::find(&text) {
+            if secret.kind == secrets::Kind::PrivateKey {
+                let place = Place { file: file.clone().into(), line: secret.line, key: String::new() };
+                table.report(place.finding("has a private key, and gets published", "take it out"));
+            } else {
+                warnings.push(secret.warning(&file));
+            }
+        }
+    }
+    warnings
+}
+
+/// What a person should know of an address of https at `place`: which loaders of `sites` cannot fetch from it.
+fn lacking_https<'s>(place: &Place, sites: impl Iterator<Item = &'s Site>) -> BTreeSet<String> {
+    let https = Feature::https(place.line);
+    let place = place.to_string();
+    let lacking = |site: &'s Site| https.lacks(&site.loaders, &site.config).collect::<Vec<_>>();
+    sites.flat_map(lacking).map(|(platform, name)| https.lacking(&place, name, platform)).collect()
 }
 
 /// Why the choices cannot be used.
@@ -211,6 +243,7 @@ impl Reading<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::choices::template::of_pairs;
 
     #[test]
     fn every_shipped_script_is_one_that_ipxe_takes() {
@@ -219,10 +252,12 @@ mod tests {
         for (path, _) in fs::walk(&project.scripts()).unwrap() {
             if path.extension() == Some("ipxe") {
                 let template = Template::new(&path, &path, &fs::read(&project.scripts().join(&path)).unwrap()).unwrap();
-                for vars in [&[][..], &[("boot_url".to_owned(), "http://192.0.2.10/boot.ipxe".to_owned())]] {
-                    let vars = Vars::from(Arc::new(vars.iter().cloned().collect()));
+                for vars in [&[][..], &[("boot_url", "http://192.0.2.10/boot.ipxe")]] {
+                    let vars = of_pairs(vars);
                     match Script::check(&template, Some("rack-1"), &vars, SlotSize::DEFAULT, false) {
-                        Ok((_, features)) => assert_eq!(features, [], "{path} runs in a default build"),
+                        Ok((_, review)) => {
+                            assert_eq!((review.features, review.glued), (vec![], vec![]), "{path}: in a default build");
+                        }
                         Err(flaws) => assert!(path == "url.ipxe" && vars.common.is_empty(), "{path}: {flaws:?}"),
                     }
                 }

@@ -1,15 +1,19 @@
 //! Templates of scripts: compiled once, filled in for each site.
+//!
+//! What is put into a script is one word, unless the template says `{{ name | line }}`; `values` has the rules.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Object;
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::reader::{Finding, Place};
+use super::reader::{At, Finding, Place};
 use super::rules::Flaw;
+use super::values::Inserted;
 
 /// What the variable is called that is always there: the site's name.
 pub const SITE: &str = "site";
@@ -31,11 +35,20 @@ pub struct Template {
 #[derive(Debug, Clone, Default)]
 pub struct Vars {
     /// Those that do not come from a row.
-    pub common: Arc<BTreeMap<String, String>>,
+    pub common: Arc<BTreeMap<String, At<String>>>,
     /// The names of those that come from a row.
     pub columns: Arc<[String]>,
     /// What the row says of them; what it does not say comes from the common ones.
     pub row: Arc<[Option<Box<str>>]>,
+}
+
+/// What a template became.
+#[derive(Debug, Default)]
+pub struct Rendered {
+    /// The text.
+    pub text: String,
+    /// What was put into it, in this order.
+    pub inserted: Vec<Inserted>,
 }
 
 impl Template {
@@ -67,13 +80,19 @@ impl Template {
     /// # Errors
     ///
     /// What is wrong, and the text as far as there is one.
-    pub fn render(&self, site: Option<&str>, vars: &Vars) -> Result<String, (Flaw, String)> {
+    pub fn render(&self, site: Option<&str>, vars: &Vars) -> Result<Rendered, (Box<Flaw>, Rendered)> {
         let scope = Value::from_object(Scope { site: site.unwrap_or(ROOT).to_owned(), vars: vars.clone() });
         expand(&self.environment, &scope).map_err(|error| {
             let mut lenient = self.environment.clone();
             lenient.set_undefined_behavior(UndefinedBehavior::Lenient);
-            (flaw(&error, &vars.all()), expand(&lenient, &scope).unwrap_or_default())
+            (Box::new(flaw(&error, &vars.all())), expand(&lenient, &scope).unwrap_or_default())
         })
+    }
+
+    /// Whether the template itself has `text`.
+    #[must_use]
+    pub fn has(&self, text: &str) -> bool {
+        self.environment.get_template(NAME).is_ok_and(|template| template.source().contains(text))
     }
 }
 
@@ -83,22 +102,28 @@ impl Vars {
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut row = self.columns.iter().zip(&*self.row);
         let own = row.find(|(column, _)| *column == name).and_then(|(_, value)| value.as_deref());
-        own.or_else(|| self.common.get(name).map(String::as_str))
+        own.or_else(|| self.common.get(name).map(|at| at.value.as_str()))
+    }
+
+    /// Whether the one called `name` comes from a row.
+    #[must_use]
+    pub fn is_of_row(&self, name: &str) -> bool {
+        self.columns.iter().zip(&*self.row).any(|(column, value)| column == name && value.is_some())
     }
 
     /// All of them by name; a row's go first.
     #[must_use]
     pub fn all(&self) -> BTreeMap<&str, &str> {
         let mut all: BTreeMap<&str, &str> =
-            self.common.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            self.common.iter().map(|(name, at)| (name.as_str(), at.value.as_str())).collect();
         let row = self.columns.iter().zip(&*self.row);
         all.extend(row.filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?))));
         all
     }
 }
 
-impl From<Arc<BTreeMap<String, String>>> for Vars {
-    fn from(common: Arc<BTreeMap<String, String>>) -> Self {
+impl From<Arc<BTreeMap<String, At<String>>>> for Vars {
+    fn from(common: Arc<BTreeMap<String, At<String>>>) -> Self {
         Self { common, ..Self::default() }
     }
 }
@@ -148,6 +173,21 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
     environment.set_fuel(Some(100_000));
     environment
         .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_auto_escape_callback(|_| AutoEscape::Custom("ipxe".into()));
+    environment.set_formatter(|out, _, value| {
+        let text = value.to_string();
+        // What is marked as safe was noted when it became that: by `line`, or in a macro or block of the template.
+        if !value.is_safe() {
+            note(&text, false);
+        }
+        Ok(out.write_str(&text)?)
+    });
+    environment.add_filter("line", |text: String| {
+        note(&text, true);
+        Value::from_safe_string(text)
+    });
+    // It would make code of data.
+    environment.remove_filter("safe");
     environment.add_template_owned(NAME, text.to_owned())?;
     Ok(environment)
 }
@@ -155,8 +195,25 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
 /// What the template is called in its environment; the file's name could ask for HTML.
 const NAME: &str = "script";
 
-fn expand(environment: &Environment<'_>, scope: &Value) -> Result<String, minijinja::Error> {
-    environment.get_template(NAME)?.render(scope)
+thread_local! {
+    /// What the template that this thread renders has put into its text so far.
+    static INSERTED: RefCell<Vec<Inserted>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Notes that `text` is put into the script, be it one word or, as the template says, several.
+fn note(text: &str, several: bool) {
+    INSERTED.with_borrow_mut(|inserted| {
+        let one = Inserted { text: text.to_owned(), several };
+        if !text.is_empty() && !inserted.contains(&one) {
+            inserted.push(one);
+        }
+    });
+}
+
+fn expand(environment: &Environment<'_>, scope: &Value) -> Result<Rendered, minijinja::Error> {
+    INSERTED.with_borrow_mut(Vec::clear);
+    let text = environment.get_template(NAME)?.render(scope)?;
+    Ok(Rendered { text, inserted: INSERTED.take() })
 }
 
 fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> Flaw {
@@ -168,7 +225,23 @@ fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> Flaw {
     } else {
         "mend the template: `{{ name }}` is a variable, `{% if name is defined %}` a condition".into()
     };
-    Flaw { line: error.line().unwrap_or(1), message: format!("{}{detail}", error.kind()), remedy, of_site }
+    Flaw {
+        line: error.line().unwrap_or(1),
+        message: format!("{}{detail}", error.kind()),
+        remedy,
+        of_site,
+        address: None,
+    }
+}
+
+/// Variables with these values, for tests.
+#[cfg(test)]
+pub(crate) fn of_pairs(pairs: &[(&str, &str)]) -> Vars {
+    let at = |(line, (name, value)): (usize, &(&str, &str))| {
+        let place = Place { file: "sites.toml".into(), line: line + 1, key: format!("default.vars.{name}") };
+        ((*name).to_owned(), At { value: (*value).to_owned(), place })
+    };
+    Vars::from(Arc::new(pairs.iter().enumerate().map(at).collect::<BTreeMap<_, _>>()))
 }
 
 #[cfg(test)]
@@ -178,9 +251,8 @@ mod tests {
     fn render(text: &str, vars: &[(&str, &str)]) -> Result<String, String> {
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, text.as_bytes()).map_err(|finding| finding.to_string())?;
-        let vars: BTreeMap<String, String> =
-            vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        template.render(Some("a"), &Arc::new(vars).into()).map_err(|(flaw, rest)| format!("{flaw:?}\n{rest}"))
+        let rendered = template.render(Some("a"), &of_pairs(vars));
+        rendered.map(|it| it.text).map_err(|(flaw, rest)| format!("{flaw:?}\n{}", rest.text))
     }
 
     #[test]
@@ -201,6 +273,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_into_a_script_is_noted_wherever_it_goes_through() {
+        let text = "{% macro m(x) %}chain {{ x }}{% endmacro %}{% set s %}<{{ a }}>{% endset %}{{ s }} {{ m(b) }}\n\
+                    echo {{ c | line }}{{ c | upper }}{{ 'd' ~ a }}{% if b %}{{ a }}{% endif %}";
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, text.as_bytes()).unwrap();
+        let rendered = template.render(None, &of_pairs(&[("a", "1"), ("b", "2"), ("c", "x y")])).unwrap();
+        assert_eq!(rendered.text, "<1> chain 2\necho x yX Yd11");
+        let told: Vec<_> = rendered.inserted.iter().map(|it| (it.text.as_str(), it.several)).collect();
+        assert_eq!(told, [("1", false), ("2", false), ("x y", true), ("X Y", false), ("d1", false)]);
+        assert!(render("{{ a | safe }}", &[("a", "1")]).unwrap_err().contains("unknown filter"));
+    }
+
+    #[test]
     fn what_is_no_template_is_told_by_line() {
         let error = render("#!ipxe\nchain {{ boot_url }\n", &[]).unwrap_err();
         assert!(
@@ -218,11 +303,10 @@ mod tests {
 
     #[test]
     fn a_row_goes_before_what_is_common_and_an_empty_cell_says_nothing() {
-        let common = [("a", "1"), ("b", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let vars = Vars {
-            common: Arc::new(common.into()),
             columns: ["b", "c", "a"].map(str::to_owned).into(),
             row: [Some("3".into()), Some("4".into()), None].into(),
+            ..of_pairs(&[("a", "1"), ("b", "2")])
         };
         assert_eq!(["a", "b", "c", "d"].map(|name| vars.get(name)), [Some("1"), Some("3"), Some("4"), None]);
         assert_eq!(vars.all(), [("a", "1"), ("b", "3"), ("c", "4")].into());

@@ -3,7 +3,7 @@
 
 use super::names::names;
 use super::record::Identity;
-use crate::process::quoted;
+use crate::quote::{Language, Refused};
 
 names! {
     /// Who runs it.
@@ -30,8 +30,11 @@ pub struct Job {
 
 impl Job {
     /// The text for `scheduler`.
-    #[must_use]
-    pub fn text(&self, scheduler: Scheduler) -> String {
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] where a word of the command cannot be written there.
+    pub fn text(&self, scheduler: Scheduler) -> Result<String, Refused> {
         match scheduler {
             Scheduler::Systemd => self.systemd(),
             Scheduler::Cron => self.cron(),
@@ -44,53 +47,49 @@ impl Job {
         format!("{mirror} {stream} {arch}")
     }
 
-    fn systemd(&self) -> String {
+    fn systemd(&self) -> Result<String, Refused> {
         let title = self.title();
         let unit = format!("mirror-{}", title.replace(' ', "-"));
-        let words: Vec<String> = self.command.iter().map(|word| systemd_quoted(word)).collect();
+        let mut command = self.words(Language::UnitArgument)?;
+        if let Some(program) = self.command.first() {
+            command[0] = Language::UnitProgram.quote(program)?;
+        }
+        let command = command.join(" ");
         let success = self.exit_code_on_update.filter(|code| *code != 0);
         let success = success.map(|code| format!("SuccessExitStatus={code}\n")).unwrap_or_default();
-        format!(
+        Ok(format!(
             "# /etc/systemd/system/{unit}.service\n[Unit]\nDescription=Mirror of {title}\nWants=network-online.target\n\
-             After=network-online.target\n\n[Service]\nType=oneshot\nExecStart={}\n{success}Nice=10\n\n\
+             After=network-online.target\n\n[Service]\nType=oneshot\nExecStart={command}\n{success}Nice=10\n\n\
              # /etc/systemd/system/{unit}.timer\n[Unit]\nDescription=Mirror of {title}, once a day\n\n[Timer]\n\
              OnCalendar=daily\nRandomizedDelaySec=2h\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n",
-            words.join(" ")
-        )
+        ))
     }
 
     /// cron mails what a command prints: here, errors, and the line that tells of an update.
-    fn cron(&self) -> String {
-        let command = self.shell().replace('%', "\\%");
-        format!(
+    fn cron(&self) -> Result<String, Refused> {
+        let command = self.words(Language::Cron)?.join(" ");
+        Ok(format!(
             "# {}, once a day; cron mails errors and updates\n17 4 * * * {command} | grep '\"changed\":true'\n",
             self.title()
-        )
+        ))
     }
 
     /// That task scheduler mails where a command fails, so an update has to look like a failure.
-    fn synology(&self) -> String {
+    fn synology(&self) -> Result<String, Refused> {
         let more =
             if self.exit_code_on_update.is_none() { " --exit-code-on-update 255".to_owned() } else { String::new() };
-        let title = self.title();
-        format!(
+        let (title, command) = (self.title(), self.words(Language::Shell)?.join(" "));
+        Ok(format!(
             "# Control Panel > Task Scheduler > Create > Scheduled Task > User-defined script; daily.\n# Task Settings: \
              \"Send run details only when the script terminates abnormally\".\n# An update of {title} ends with another \
-             code than 0, so that it is mailed, too.\n{}{more}\n",
-            self.shell()
-        )
+             code than 0, so that it is mailed, too.\n{command}{more}\n",
+        ))
     }
 
-    fn shell(&self) -> String {
-        self.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    /// The words of the command, each quoted for `language`.
+    fn words(&self, language: Language) -> Result<Vec<String>, Refused> {
+        self.command.iter().map(|word| language.quote(word)).collect()
     }
-}
-
-/// `word` as systemd takes it for one word, without specifiers and variables.
-fn systemd_quoted(word: &str) -> String {
-    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
-    let plain = escaped.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,+@%$".contains(c));
-    if plain && !escaped.is_empty() { escaped } else { format!("\"{escaped}\"") }
 }
 
 #[cfg(test)]
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     fn job(exit_code_on_update: Option<u8>) -> Job {
-        let command = ["/opt/x y/xtask", "mirror", "fedora-coreos", "--dest", "/srv/100%$a"];
+        let command = ["/opt/x $y/xtask", "mirror", "fedora-coreos", "--dest", "/srv/100%$a"];
         Job {
             identity: Identity { mirror: "fedora-coreos".into(), stream: "stable".into(), arch: "x86_64".into() },
             command: command.map(str::to_owned).into(),
@@ -108,7 +107,7 @@ mod tests {
 
     #[test]
     fn systemd_gets_a_service_and_a_timer() {
-        let text = job(Some(255)).text(Scheduler::Systemd);
+        let text = job(Some(255)).text(Scheduler::Systemd).unwrap();
         assert_eq!(
             text,
             "# /etc/systemd/system/mirror-fedora-coreos-stable-x86_64.service\n\
@@ -119,7 +118,7 @@ mod tests {
              \n\
              [Service]\n\
              Type=oneshot\n\
-             ExecStart=\"/opt/x y/xtask\" mirror fedora-coreos --dest /srv/100%%$$a\n\
+             ExecStart=\"/opt/x $y/xtask\" mirror fedora-coreos --dest /srv/100%%$$a\n\
              SuccessExitStatus=255\n\
              Nice=10\n\
              \n\
@@ -135,23 +134,34 @@ mod tests {
              [Install]\n\
              WantedBy=timers.target\n"
         );
-        assert!(!job(None).text(Scheduler::Systemd).contains("SuccessExitStatus"));
-        assert_eq!(systemd_quoted("a\\\"b"), r#""a\\\"b""#);
+        assert!(!job(None).text(Scheduler::Systemd).unwrap().contains("SuccessExitStatus"));
     }
 
     #[test]
     fn cron_gets_one_line_without_bare_percent_signs() {
         assert_eq!(
-            job(None).text(Scheduler::Cron),
+            job(None).text(Scheduler::Cron).unwrap(),
             "# fedora-coreos stable x86_64, once a day; cron mails errors and updates\n\
-             17 4 * * * '/opt/x y/xtask' mirror fedora-coreos --dest '/srv/100\\%$a' | grep '\"changed\":true'\n"
+             17 4 * * * '/opt/x $y/xtask' mirror fedora-coreos --dest '/srv/100\\%$a' | grep '\"changed\":true'\n"
         );
     }
 
     #[test]
     fn synology_is_told_of_updates_as_failures() {
-        let last = |code| job(code).text(Scheduler::Synology).lines().last().unwrap().to_owned();
+        let last = |code| job(code).text(Scheduler::Synology).unwrap().lines().last().unwrap().to_owned();
         assert!(last(None).ends_with(" --dest '/srv/100%$a' --exit-code-on-update 255"));
         assert!(last(Some(7)).ends_with(" --dest '/srv/100%$a'"));
+    }
+
+    #[test]
+    fn a_line_break_does_not_get_into_a_unit_or_a_crontab() {
+        for end in ["\nExecStartPost=/bin/sh", "\n* * * * * sh", "\r", "\u{1b}[A"] {
+            for scheduler in Scheduler::ALL {
+                let mut job = job(None);
+                job.command.push(format!("/srv/a{end}"));
+                let error = job.text(*scheduler).unwrap_err().to_string();
+                assert!(error.ends_with("wanted a value without control characters and line breaks"), "{error}");
+            }
+        }
     }
 }

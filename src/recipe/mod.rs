@@ -1,20 +1,21 @@
 //! Configurations for the servers around a tree: DHCP, TFTP and HTTP, written from `network.toml` and the choices.
 //!
 //! [`offer`] decides what each machine is told; it is the same for all servers. A [`Kind`] of server has a template in
-//! `templates/`, in that server's own language, and [`write()`] fills it in. `quote` knows what servers take literally.
+//! `templates/`, in that server's own language, and [`write()`] fills it in. [`crate::quote`] knows what servers take
+//! literally: a template puts in nothing else.
 
 pub mod offer;
-pub mod quote;
 
 use std::fmt;
 use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
 use self::offer::Offers;
 use crate::fs;
+use crate::quote::{self, Console, Language};
 
 /// A server that there is a recipe for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,20 +182,63 @@ pub fn save(files: &[File], folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, fs::E
     files.iter().map(save).collect()
 }
 
-/// Templates that know how `kind` quotes.
+/// Templates that know how `kind` quotes. What a template puts in without a filter has to need no quotes.
 fn environment(kind: Kind) -> Environment<'static> {
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.expect("the delimiters are the usual ones"));
-    // Each language is escaped by filters of its own.
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    // What a filter has quoted is marked as safe, and so is what a macro gives.
+    environment.set_auto_escape_callback(|_| AutoEscape::Custom("quoted".into()));
+    environment.set_formatter(|out, _, value| {
+        let text = value.to_string();
+        let text = if value.is_safe() { text } else { quoted(Language::Bare, &text)?.to_string() };
+        Ok(out.write_str(&text)?)
+    });
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    let console = if kind == Kind::Routeros6 { quote::Console::V6 } else { quote::Console::V7 };
-    environment.add_global("version", if kind == Kind::Routeros6 { 6 } else { 7 });
-    environment.add_filter("ros", move |text: &str| console.string(text));
-    environment.add_filter("ros_value", move |text: &str| console.string(&quote::option_value(text)));
-    environment.add_filter("ros_request", move |path: &str| console.string(&quote::request(path)));
-    environment.add_filter("quoted", quote::quoted);
-    environment.add_filter("unit", quote::unit);
+    let version = if kind == Kind::Routeros6 { 6 } else { 7 };
+    environment.add_global("version", version);
+    let console = Language::Routeros(if version == 6 { Console::V6 } else { Console::V7 });
+    environment.add_filter("ros", move |text: &str| quoted(console, text));
+    environment.add_filter("ros_value", move |text: &str| quoted(console, &quote::option_value(text)));
+    environment.add_filter("ros_request", move |path: &str| quoted(console, &quote::request(path)));
+    environment.add_filter("quoted", |text: &str| quoted(Language::DoubleQuoted, text));
+    environment.add_filter("dnsmasq", |text: &str| quoted(Language::Dnsmasq, text));
+    environment.add_filter("listed", |items: Vec<Value>, separator: &str| {
+        let items = items.iter().map(|item| quoted(Language::Bare, &item.to_string()));
+        let items = items.map(|item| item.map(|item| item.to_string())).collect::<Result<Vec<_>, _>>()?;
+        Ok::<_, minijinja::Error>(Value::from_safe_string(items.join(separator)))
+    });
+    environment.add_filter("unit", |text: &str| quoted(Language::UnitValue, text));
     environment
+}
+
+/// `text` as a value of `language`, marked as such.
+fn quoted(language: Language, text: &str) -> Result<Value, minijinja::Error> {
+    let quoted =
+        language.quote(text).map_err(|error| minijinja::Error::new(ErrorKind::BadEscape, error.to_string()))?;
+    Ok(Value::from_safe_string(quoted))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_template_that_forgets_to_quote_puts_in_nothing_but_bare_words() {
+        let environment = environment(Kind::Dnsmasq);
+        let render =
+            |text: &str, value: &str| environment.render_str(text, BTreeMap::from([("value", value.to_owned())])).ok();
+        for bare in ["192.168.88.0/24", "host-a_b", "http://192.0.2.1:8080/a.b", "52:54:00:12:34:56"] {
+            assert_eq!(render("a={{ value }}", bare), Some(format!("a={bare}")));
+        }
+        for code in ["x\ndhcp-script=/bin/sh", "a,b", "a b", "${a}", "a;b", "a\"", "a{b}"] {
+            for text in ["{{ value }}", "{% set x %}{{ value }}{% endset %}{{ x }}", "{{ [value] | listed(\",\") }}"] {
+                assert_eq!(render(text, code), None, "{text} {code}");
+            }
+        }
+        assert_eq!(render("{{ value | dnsmasq }}", "a,b").unwrap(), "\"a,b\"");
+        assert_eq!(render("{{ value | quoted }}", "a\nb"), None);
+    }
 }

@@ -8,9 +8,11 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
+use super::Kind;
 use crate::choices::boot_entry::BootEntry;
 use crate::choices::loader::Platform;
 use crate::choices::network::{Host, Mac, Network, Range, WebAddress};
+use crate::choices::rules::Feature;
 use crate::choices::sites::{Site, Sites};
 use crate::paths;
 
@@ -32,6 +34,8 @@ pub struct Offers<'n> {
     companions: Vec<String>,
     /// The scripts of boot entries, which are in the root of the tree.
     scripts: Vec<String>,
+    /// Where loaders are told an address of https, and do not know that.
+    lacking: BTreeSet<String>,
 }
 
 /// What a loader is told whose script goes where option 17 says.
@@ -143,12 +147,13 @@ impl<'n> Offers<'n> {
         let companions = sites.members.iter().map(|member| member.name.clone()).chain(configuration).collect();
         let clients = ARCHITECTURES.iter().map(client).collect();
         let scripts = sites.boot.iter().map(BootEntry::file).collect();
-        Self { network, clients, common, hosts, asks, companions, scripts }
+        let lacking = lacking(network, sites);
+        Self { network, clients, common, hosts, asks, companions, scripts, lacking }
     }
 
-    /// What a person should know, in the form of error messages.
+    /// What a person should know who has a server of `kind` told this, in the form of error messages.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self, kind: Kind) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.clients.iter().all(|client| client.loader.is_none()) {
             warnings.push(
@@ -170,6 +175,51 @@ impl<'n> Offers<'n> {
             );
         }
         warnings.extend(self.strange_scripts());
+        warnings.extend(self.lacking.iter().cloned());
+        warnings.extend(self.unreachable(kind));
+        warnings
+    }
+
+    /// The addresses in network.toml that machines cannot reach with what a server of `kind` tells them.
+    fn unreachable(&self, kind: Kind) -> Vec<String> {
+        let network = self.network;
+        // Other servers tell what they know themselves where nothing is said, or are beside one that does.
+        let only_this = matches!(kind, Kind::Kea | Kind::IscDhcpd | Kind::SystemdNetworkd);
+        let mut warnings = Vec::new();
+        let mut servers = vec![("http-url".to_owned(), &network.http)];
+        servers.extend(network.boot.iter().map(|boot| ("boot".to_owned(), boot)));
+        let of_host = |host: &'n Host| Some((format!("boot` of the host `{}", host.name), host.boot.as_ref()?));
+        servers.extend(network.hosts.iter().filter_map(of_host));
+        let mut told = BTreeSet::new();
+        for (key, address) in servers.into_iter().filter(|(_, address)| told.insert(address.host())) {
+            let host = address.host();
+            let outside = host.parse().is_ok_and(|host| !network.subnet.contains(host));
+            if is_local(host) {
+                warnings.push(format!(
+                    "`{key}` names `{host}`, and firmware and loaders look up no names that end in .local\n\
+                     hint: write the server's IPv4 address, or a name that a DNS server knows"
+                ));
+            } else if address.is_named() && network.dns.is_empty() && only_this {
+                warnings.push(format!(
+                    "`{key}` names `{host}`, and network.toml has no `dns`, so machines cannot look it up\n\
+                     hint: add dns = [\"…\"], or write the server's IPv4 address"
+                ));
+            } else if outside && network.gateway.is_none() && only_this {
+                warnings.push(format!(
+                    "`{key}` is at {host}, outside of {}, and network.toml has no `gateway`, so machines cannot reach it\n\
+                     hint: add gateway = \"…\"",
+                    network.subnet
+                ));
+            }
+        }
+        let far = network.dns.iter().find(|server| !network.subnet.contains(**server));
+        if let Some(server) = far.filter(|_| network.gateway.is_none() && only_this) {
+            warnings.push(format!(
+                "`dns` has {server}, outside of {}, and network.toml has no `gateway`, so machines cannot reach it\n\
+                 hint: add gateway = \"…\"",
+                network.subnet
+            ));
+        }
         warnings
     }
 
@@ -276,6 +326,30 @@ impl Second {
     }
 }
 
+/// Whether `host` is a name of multicast DNS.
+fn is_local(host: &str) -> bool {
+    host.trim_end_matches('.').rsplit_once('.').is_some_and(|(_, last)| last.eq_ignore_ascii_case("local"))
+}
+
+/// Where `network` tells loaders of `sites` an address of https that they cannot fetch from.
+fn lacking(network: &Network, sites: &Sites) -> BTreeSet<String> {
+    let https = Feature::https(0);
+    let of_site = |name: &str| sites.sites.iter().find(|site| site.name.as_deref() == Some(name));
+    let lacking = |site: Option<&Site>, platform: Option<Platform>, boot: Option<&WebAddress>, place: &str| {
+        let site = site.filter(|site| boot.is_some_and(WebAddress::is_secure) && asks_for_root_path(site));
+        let lacks: Vec<_> = site.map(|site| https.lacks(&site.loaders, &site.config).collect()).unwrap_or_default();
+        let of_machine = lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
+        of_machine.map(|(platform, name)| https.lacking(place, name, platform)).collect::<Vec<_>>()
+    };
+    let mut warnings = lacking(sites.default.as_ref(), None, network.boot.as_ref(), "network.toml: `boot`");
+    for host in network.hosts.iter().filter(|host| host.boot.is_some() || host.site.is_some()) {
+        let site = host.site.as_deref().map_or(sites.default.as_ref(), of_site);
+        let place = format!("network.toml: `boot` for the host `{}`", host.name);
+        warnings.extend(lacking(site, Some(host.platform), host.boot.as_ref().or(network.boot.as_ref()), &place));
+    }
+    warnings.into_iter().collect()
+}
+
 /// Whether loaders of `site` go where option 17 says.
 fn asks_for_root_path(site: &Site) -> bool {
     !site.loaders.is_empty() && site.script().text().contains("${root-path}")
@@ -364,6 +438,12 @@ struct Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_multicast_dns_are_known() {
+        assert!(is_local("nas.local") && is_local("a.b.LOCAL."));
+        assert!(!is_local("local") && !is_local("local.example.net") && !is_local("192.0.2.1"));
+    }
 
     #[test]
     fn a_script_can_choose_its_user_class() {

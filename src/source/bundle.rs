@@ -14,11 +14,13 @@ use git2::{Index, IndexEntry, IndexTime, ObjectType, Oid};
 use super::ipxe::Source;
 use super::{git, ipxe, syslinux};
 use crate::choices::pins::{IpxePin, MemberPin, Pins};
+use crate::choices::trust;
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
 use crate::paths::{Cache, Project};
 use crate::printable::printable;
-use crate::progress::{Kind, Progress, Task};
+use crate::progress::{Event, Kind, Progress, Task};
+use crate::secrets;
 use crate::tarball::{self, EXTENSION, Limits, Packer};
 
 /// The folder of iPXE's files in a bundle.
@@ -72,6 +74,11 @@ pub enum Error {
         /// What the pin says.
         wanted: String,
     },
+    /// A private key would get published.
+    #[error(
+        "`{0}`:{1} has a private key, and a source bundle is for everybody\nhint: move the key out of the folders of choices and facts"
+    )]
+    PrivateKey(Utf8PathBuf, usize),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -90,7 +97,7 @@ pub fn write(
     path: &Utf8Path,
     progress: &dyn Progress,
 ) -> Result<(Sha256Digest, u64), Error> {
-    let files = collect(project, pins, cache)?;
+    let files = collect(project, pins, cache, progress)?;
     let root = Utf8PathBuf::from(format!("netboot-loaders-{}-sources", env!("CARGO_PKG_VERSION")));
     fs::served::create_served_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
     let mut task = Task::start(progress, Kind::Pack, path.as_str(), Some(files.len() as u64));
@@ -105,7 +112,12 @@ pub fn write(
 }
 
 /// All files of a bundle, by their paths in it, with their permission bits.
-fn collect(project: &Project, pins: &Pins, cache: &Cache) -> Result<BTreeMap<Utf8PathBuf, (u32, Vec<u8>)>, Error> {
+fn collect(
+    project: &Project,
+    pins: &Pins,
+    cache: &Cache,
+    progress: &dyn Progress,
+) -> Result<BTreeMap<Utf8PathBuf, (u32, Vec<u8>)>, Error> {
     let mut files = BTreeMap::new();
     // As it is upstream: the patches stand beside it.
     let source = Source::open(&pins.ipxe, cache, &[])?;
@@ -123,12 +135,32 @@ fn collect(project: &Project, pins: &Pins, cache: &Cache) -> Result<BTreeMap<Utf
             if kind == EntryKind::File {
                 let content = fs::read(&folder.join(&path))?;
                 let name = folder.strip_prefix(project.root()).unwrap_or(&folder).join(path);
+                let content = publishable(&name, content, progress)?;
                 files.insert(Utf8Path::new(PROJECT).join(name), (0o644, content));
             }
         }
     }
     files.insert(README.into(), (0o644, readme(pins).into_bytes()));
     Ok(files)
+}
+
+/// The `content` of the project's file `name` as everybody may have it: of a file of certificates, these alone.
+fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+    for secret in secrets::find(&content) {
+        if secret.kind == secrets::Kind::PrivateKey {
+            return Err(Error::PrivateKey(name.to_owned(), secret.line));
+        }
+        progress.report(&Event::Warning { message: secret.warning(name.as_str()) });
+    }
+    let extension = name.extension().unwrap_or_default();
+    if ["p12", "pfx", "jks"].contains(&extension) {
+        let message = format!(
+            "`{name}` may hold a private key, and gets published\nhint: move it out of the folders of choices and facts"
+        );
+        progress.report(&Event::Warning { message });
+    }
+    let certificates = ["pem", "crt", "cer"].contains(&extension).then(|| trust::certificates(&content)).flatten();
+    Ok(certificates.unwrap_or(content))
 }
 
 fn readme(pins: &Pins) -> String {

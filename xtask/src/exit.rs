@@ -291,6 +291,7 @@ fn bundle_code(error: &bundle::Error) -> u8 {
     match error {
         E::Ipxe(error) => ipxe_code(error),
         E::NoMember(_) => UNAVAILABLE,
+        E::PrivateKey(..) => BAD_INPUT,
         E::NotABundle { .. } | E::Mismatch { .. } => MISMATCH,
         E::Git(_) | E::Fs(_) => FAILURE,
     }

@@ -32,6 +32,15 @@ fn each_invalid_file_of_choices_gets_all_its_findings() {
     project.write("embed-scripts/two.pem", &pem.repeat(2));
     project.write("embed-scripts/broken.pem", &pem.replace("MIIB", "!"));
     project.write("embed-scripts/empty.cfg", "");
+    project
+        .write("embed-scripts/values.ipxe", "#!ipxe\necho {{ message }}\nchain --autofree {{ boot_url }} {{ args }}\n");
+    project.write(
+        "embed-scripts/addresses.ipxe",
+        "#!ipxe\nkernel htp://a/k root=htp://b\ninitrd http://a:0/i\nchain iscsi:a\n",
+    );
+    let sheet = "name;boot_url;args\na;http://192.0.2.1/a\u{a0};\n;;\nb;http://192.0.2.1/b c;x\nc;192.0.2.1/c;\"x ||\nchain http://198.51.100.1/ ||\n#\"\n\
+                 d;htp://192.0.2.1/d;--x\ne;--replace;x\nf;http://192.0.2.1/é;\n";
+    project.write("embed-scripts/values.csv", sheet);
     let before = project.snapshot();
     let folder = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/invalid");
     let mut cases = 0;
@@ -51,6 +60,66 @@ fn each_invalid_file_of_choices_gets_all_its_findings() {
         assert_eq!(project.snapshot(), before, "{file}");
     }
     assert!(cases >= 5);
+}
+
+#[test]
+fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
+    let project = published();
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMC4C\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    project.write("embed-scripts/ca.pem", &format!("Bag Attributes\n{pem}Key Attributes\n{key}"));
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\ntrust = [\"ca.pem\"]\n");
+    let message = "embed-scripts/ca.pem:6: has a private key (`ENCRYPTED PRIVATE KEY`), and what is trusted gets published\n  \
+                   hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it\n";
+    assert_eq!(project.build(&["--plan"]).error(3), message);
+    // Nor does it get into a bundle, whether somebody trusts it or not.
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
+    let (out, ipxe) = (project.path("sources.tar.gz"), project.path("ipxe"));
+    let arguments = ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()];
+    let error = project.run(&arguments).error(3);
+    assert_eq!(
+        error,
+        "`embed-scripts/ca.pem`:6 has a private key, and a source bundle is for everybody\n\
+         hint: move the key out of the folders of choices and facts\n"
+    );
+    assert!(!out.exists());
+}
+
+#[test]
+fn what_boots_in_part_of_the_loaders_only_is_warned_of() {
+    let project = Project::new();
+    project.write(
+        "embed-scripts/boot.ipxe",
+        "#!ipxe\ndhcp net0&& goto a || shell\n:a\nchain http://boot:s3cret@192.0.2.1/\n",
+    );
+    let sites = "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"c\"\n\
+                 [boot.a]\nkind = \"linux\"\nkernel = \"https://192.0.2.1/k\"\ninitrd = [\"http://192.0.2.1/i\"]\narguments = \"inst.rootpw=x password=y\"\n\
+                 [boot.b]\nkind = \"matchbox\"\nserver = \"https://192.0.2.1:8443\"\n";
+    project.sites(sites);
+    project.config("c", "");
+    let lacks = |line: u32, key: &str| {
+        format!(
+            "warning: embed-scripts/sites.toml:{line}: `{key}`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there\n\
+             hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out\n"
+        )
+    };
+    let published = |place: &str, what: &str| {
+        format!(
+            "warning: {place}: {what} gets published: whoever can fetch the file can read it\n\
+             hint: take it out, and let the server tell machines apart by their addresses or certificates\n"
+        )
+    };
+    let glued = "warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between blanks\n\
+                 hint: write blanks around `&&`\n";
+    let secrets = published("embed-scripts/boot.ipxe:4", "an address with a password");
+    let rest = published("a.ipxe:5", "a password");
+    let warned = || project.build(&["--plan"]).success().stderr;
+    assert_eq!(warned(), format!("{glued}{secrets}{}{}{rest}", lacks(7, "boot.a.kernel"), lacks(12, "boot.b.server")));
+    project.config("c", "#define DOWNLOAD_PROTO_HTTPS\n");
+    assert_eq!(warned(), format!("{glued}{secrets}{rest}"));
+    project.config("c", "");
+    project.sites(&sites.replace("\"ipxe.pxe\", ", ""));
+    assert_eq!(warned(), format!("{glued}{secrets}{rest}"));
 }
 
 #[test]

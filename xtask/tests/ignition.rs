@@ -65,7 +65,7 @@ fn what_is_wrong_with_a_starter_is_said() {
     let error = project.run(&["ignition"]).error(3);
     for part in [
         "`ignition.ssh-keys`: found `-----BEGIN OPENSSH PRIVA`…, wanted a public key as in `ssh-ed25519 AAAA… name`\n",
-        "`ignition.time-zone`: found the time zone `../etc`, wanted a name as in the tz database\n",
+        "`ignition.time-zone`: found the time zone `../etc`, wanted a name of the tz database as in `Europe/Moscow`\n",
         "`ignition.console-log-level`: found 9, wanted 0 to 8\n",
         "`ignition.autologin`: found integer, wanted true or false\n",
     ] {
@@ -79,6 +79,33 @@ fn what_is_wrong_with_a_starter_is_said() {
         error.starts_with("there is no [[host]] `slave` in `") && error.ends_with("\nhint: known there: `master`\n"),
         "{error}"
     );
+}
+
+#[test]
+fn what_a_machine_would_refuse_is_refused_with_its_line() {
+    let other = KEY.replace("you@", "me@").replace(' ', "  ");
+    let project = project(&format!("ssh-keys = [\n  \"{KEY}\",\n  \"{other}\",\n]\ntime-zone = \"europe/moscow\"\n"));
+    let long = format!("{}.{}", "a".repeat(31), "b".repeat(33));
+    let network = String::from_utf8(project.read("embed-scripts/network.toml")).unwrap();
+    project.write("embed-scripts/network.toml", &network.replace("master.example.net", &long));
+    let error = project.run(&["ignition"]).error(3).replace(&format!("{}/", project.root), "");
+    assert_eq!(
+        error,
+        "embed-scripts/network.toml:8: `host.hostname`: found a host name of 65 letters, wanted at most 64, which Linux has\n  \
+         hint: write it as in DNS\n\
+         embed-scripts/network.toml:12: `ignition.ssh-keys`: has the key of line 11 again\n  hint: remove one of them\n\
+         embed-scripts/network.toml:14: `ignition.time-zone`: found the time zone `europe/moscow`, wanted `Europe/Moscow`: capitals count\n  \
+         hint: take a name of the tz database, as `timedatectl list-timezones` prints them\n"
+    );
+    project.write(
+        "embed-scripts/network.toml",
+        &network
+            .replace("master.example.net", &long[1..])
+            .replace(&other, "")
+            .replace(",\n  \"\",", "")
+            .replace("europe/moscow", "Europe/Moscow"),
+    );
+    project.run(&["ignition", "--host", "master"]).success();
 }
 
 /// Hands `a b.bu` to a stand-in for Butane that does `script`; to none, where there is no script.

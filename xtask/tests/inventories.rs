@@ -73,8 +73,9 @@ fn a_row_becomes_a_site() {
 
 #[test]
 fn a_file_of_a_folder_becomes_a_site_with_all_that_a_site_can_say() {
-    let project = project("[inventory.lab]\nfrom = \"lab\"\nloaders = [\"ipxe.efi\"]\nvars = { boot_url = \"x\" }\n");
-    project.write("embed-scripts/lab/a.toml", "vars = { boot_url = \"y\" }\nslot = 8192\n");
+    let project =
+        project("[inventory.lab]\nfrom = \"lab\"\nloaders = [\"ipxe.efi\"]\nvars = { boot_url = \"${x}\" }\n");
+    project.write("embed-scripts/lab/a.toml", "vars = { boot_url = \"${y}\" }\nslot = 8192\n");
     project
         .write("embed-scripts/lab/b.1.toml", "script = \"boot.ipxe\"\nloaders = [\"undionly.kpxe\"]\nconfig = \"c\"\n");
     project.write("embed-scripts/lab/c.toml", "");
@@ -97,8 +98,8 @@ fn a_file_of_a_folder_becomes_a_site_with_all_that_a_site_can_say() {
             "c url.ipxe 1 ipxe.efi default SlotSize(4096)"
         ]
     );
-    assert_eq!(sites[0].script().text(), "#!ipxe\nchain y # a\n");
-    assert_eq!(sites[2].script().text(), "#!ipxe\nchain x # c\n");
+    assert_eq!(sites[0].script().text(), "#!ipxe\nchain ${y} # a\n");
+    assert_eq!(sites[2].script().text(), "#!ipxe\nchain ${x} # c\n");
     assert_eq!(sites[0].script().slot().bytes().len(), 8192);
 }
 
@@ -115,7 +116,7 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
         "elsewhere/lab/b.toml:1: `loaders`: is missing, and none come from elsewhere\n  hint: list the loaders, or none with []\n\
          embed-scripts/sites.toml:1: `default.loaders`: is empty, so nothing would come of `racks.csv`\n  hint: list the loaders\n"
     );
-    let sites = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"x\" }\n";
+    let sites = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"${x}\" }\n";
     project.sites(sites);
     let plan = run().success().stdout;
     assert!(plan.contains("sites/a/ipxe.efi = ") && plan.contains("sites/b/ipxe.efi = "), "{plan}");
@@ -145,25 +146,47 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
 }
 
 #[test]
+fn a_sheet_is_read_as_programs_in_other_countries_write_it() {
+    for separator in [";", "\t"] {
+        let csv =
+            "name;boot_url;note\r\na;http://192.0.2.1/a,b;\"one\ntwo\"\r\n;;\r\n \u{a0};;\r\nb;${mac};\r\n;;;;;\r\n";
+        let project = with_csv(&format!("\u{feff}{}", csv.replace(';', separator)));
+        assert_eq!(
+            scripts(&project, &Options::default()),
+            [
+                ("a".to_owned(), "#!ipxe\nchain http://192.0.2.1/a,b # a\n".to_owned()),
+                ("b".into(), "#!ipxe\nchain ${mac} # b\n".into())
+            ]
+        );
+    }
+    let project = with_csv("name;boot_url,note\n");
+    fails_with(
+        &project,
+        "embed-scripts/racks.csv:1: has a comma and a semicolon in its header, wanted one of them between columns\n  \
+         hint: let header and rows have the same between columns, and nothing else of the kind in the header\n",
+    );
+}
+
+#[test]
 fn what_is_wrong_with_a_csv_file_is_told_by_line() {
-    let project = with_csv("name,boot_url\na/b,x\n\nc,\"x\ny\"\nd,x,y\n,x\ne,x\ne,y\n\"f,x\n");
+    let project = with_csv("name,boot_url\na/b,${x}\n,\nc,\"${x}\ny\"\nd,x,y\n,x\ne,${x}\ne,${y}\n\"f,x\n");
     let name = "wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`";
     fails_with(
         &project,
         &format!(
             "embed-scripts/racks.csv:2: `name`: found the site name `a/b`, {name}\n  hint: rename the site: its name becomes a folder of the tree\n\
+             embed-scripts/racks.csv:4: `boot_url`: found `${{x}}\\ny`, with a line break, wanted one line of text\n  hint: take it out: a variable cannot have more than one line, nor tabs\n\
              embed-scripts/racks.csv:6: found 3 values, wanted 2: `name`, `boot_url`\n  hint: give the row a value for each column, if only an empty one, and put a value with a comma into quotes\n\
              embed-scripts/racks.csv:7: `name`: found the site name ``, {name}\n  hint: rename the site: its name becomes a folder of the tree\n\
              embed-scripts/racks.csv:9: `e` is the name of a site already, at embed-scripts/racks.csv:8\n  hint: rename or remove one of them\n\
-             embed-scripts/racks.csv:10: has a quote without its counterpart\n  hint: put the value into quotes, and write each quote in it twice\n\
-             embed-scripts/url.ipxe:3: `y` is not a command of iPXE, for the site `c` at embed-scripts/racks.csv:4\n  hint: see https://ipxe.org/cmd for the commands\n"
+             embed-scripts/racks.csv:10: has a quote without its counterpart\n  hint: put the value into quotes, and write each quote in it twice\n"
         ),
     );
     project.write("embed-scripts/racks.csv", "site;boot_url\na;x\n");
     fails_with(
         &project,
-        "embed-scripts/racks.csv:1: found the columns `site;boot_url`, wanted a column `name`\n  hint: add the column with the sites' names; commas part columns\n\
-         embed-scripts/racks.csv:1: `site;boot_url`: found the variable name `site;boot_url`, wanted letters, digits and `_`, not a digit first and not a word of templates\n  hint: choose another name for the variable\n",
+        "embed-scripts/racks.csv:1: found the columns `site`, `boot_url`, wanted a column `name`\n  hint: add the column with the sites' names; a comma, a semicolon or a tab is between columns\n\
+         embed-scripts/racks.csv:1: `site`: is the site's name and cannot be set\n  hint: choose another name for the variable\n",
     );
     std::fs::write(project.path("embed-scripts/racks.csv"), b"name,boot_url\na,x\nb,\xff\n").unwrap();
     fails_with(&project, "embed-scripts/racks.csv:3: is not UTF-8\n  hint: save the file as UTF-8\n");
@@ -232,9 +255,9 @@ fn an_inventory_without_sites_is_refused_rather_than_published() {
 fn a_name_is_there_once_in_all_of_the_choices() {
     let project = project(
         "[site.a]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n\
-         [inventory.one]\nfrom = \"one.csv\"\nloaders = [\"ipxe.efi\"]\n[inventory.two]\nfrom = \"two\"\nloaders = [\"ipxe.efi\"]\nvars = { boot_url = \"x\" }\n",
+         [inventory.one]\nfrom = \"one.csv\"\nloaders = [\"ipxe.efi\"]\n[inventory.two]\nfrom = \"two\"\nloaders = [\"ipxe.efi\"]\nvars = { boot_url = \"http://x\" }\n",
     );
-    project.write("embed-scripts/one.csv", "name,boot_url\na,x\nB,x\n");
+    project.write("embed-scripts/one.csv", "name,boot_url\na,${x}\nB,${x}\n");
     project.write("embed-scripts/two/b.toml", "");
     fails_with(
         &project,
@@ -269,10 +292,10 @@ fn a_mistake_of_many_sites_is_told_once() {
 
 #[test]
 fn a_script_that_is_too_long_gets_a_larger_slot_when_asked() {
-    let project = with_csv("name,boot_url,pad\na,x,\nb,x,_\n");
+    let project = with_csv("name,boot_url,pad\na,${x},\nb,${x},_\n");
     let long = |times| format!("#!ipxe\nchain {{{{ boot_url }}}}\n# {}{{{{ pad }}}}\n", "x".repeat(times));
-    project.write("embed-scripts/url.ipxe", &long(4096 - 18));
-    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"x\", pad = \"\" }\n[inventory.racks]\nfrom = \"racks.csv\"\n");
+    project.write("embed-scripts/url.ipxe", &long(4096 - 21));
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"${x}\", pad = \"\" }\n[inventory.racks]\nfrom = \"racks.csv\"\n");
     let sizes = |options: &Options| {
         let slot = |site: &Site| site.slot.bytes();
         read(&project, options).iter().map(slot).collect::<Vec<_>>()
@@ -290,7 +313,7 @@ fn a_script_that_is_too_long_gets_a_larger_slot_when_asked() {
     assert_eq!(sizes(&relink), [4096, 4096, 8192]);
     project.build(&["--plan", "--relink"]).success();
     // The longest one decides what has to be set.
-    project.write("embed-scripts/url.ipxe", &long(4096 - 17));
+    project.write("embed-scripts/url.ipxe", &long(4096 - 20));
     fails_with(&project, &format!("{} and 2 others{hint}", message(4098)));
     let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
     project.sites(&sites.replace("[inventory", "slot = 8192\n[inventory"));

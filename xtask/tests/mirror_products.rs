@@ -156,3 +156,23 @@ fn what_runs_a_mirror_daily_is_printed_and_does_that() {
     assert_eq!(run(&command).code, 0);
     mirror.assert_served("44.2");
 }
+
+#[test]
+fn what_a_schedule_cannot_hold_is_refused() {
+    let run = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        Ran::from(command.args(["mirror", "flatcar"]).args(more).output().unwrap())
+    };
+    for scheduler in ["systemd", "cron", "synology"] {
+        assert_eq!(
+            run(&["--print-schedule", scheduler, "--dest", "/srv/a\nExecStartPost=/bin/sh"]).error(3),
+            format!(
+                "found `/srv/a\\nExecStartPost=/bin/sh`, wanted a value without control characters and line breaks, for {scheduler}\n\
+                 hint: choose another path or address\n"
+            )
+        );
+        let error = run(&["--print-schedule", scheduler, "--dest", "/srv/a", "--base-url", "http://a/\n* * * * * sh"]);
+        let error = error.failure(2);
+        assert!(error.contains("wanted an address without `\\n`, a control character"), "{error}");
+    }
+}

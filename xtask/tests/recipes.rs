@@ -84,6 +84,80 @@ fn what_a_person_should_know_is_said_beside_the_recipe() {
 }
 
 #[test]
+fn what_machines_could_not_reach_is_said_beside_the_recipe() {
+    let project = project();
+    project.sites(&SITES.replacen("boot.ipxe", "class.ipxe", 1));
+    let (gateway, dns) = ("gateway = \"192.168.88.1\"\n", "dns = [\"192.168.88.1\", \"9.9.9.9\"]\n");
+    let warned = |kind: &str, network: String| {
+        project.write("embed-scripts/network.toml", &network);
+        project.run(&["recipe", kind]).success().stderr
+    };
+    let named = NETWORK.replace("http://192.168.88.10/", "http://boot.example.net/");
+    for kind in ["kea", "isc-dhcpd", "systemd-networkd"] {
+        assert_eq!(
+            warned(kind, named.replace(dns, "")),
+            "warning: `http-url` names `boot.example.net`, and network.toml has no `dns`, so machines cannot look it up\n\
+             hint: add dns = [\"…\"], or write the server's IPv4 address\n"
+        );
+        let far = NETWORK.replace("http://192.168.88.10/", "http://198.51.100.10/");
+        assert_eq!(
+            warned(kind, far.replace(gateway, "")),
+            "warning: `http-url` is at 198.51.100.10, outside of 192.168.88.0/24, and network.toml has no `gateway`, so machines cannot reach it\n\
+             hint: add gateway = \"…\"\n\
+             warning: `dns` has 9.9.9.9, outside of 192.168.88.0/24, and network.toml has no `gateway`, so machines cannot reach it\n\
+             hint: add gateway = \"…\"\n"
+        );
+        assert_eq!(warned(kind, named.clone()) + &warned(kind, far), "");
+    }
+    // They tell machines what they know themselves, where nothing is said.
+    assert_eq!(warned("dnsmasq", named.replace(dns, "")), "");
+    let local = NETWORK.replace("http://192.168.88.11:8080/", "http://nas.local/");
+    assert_eq!(
+        warned("routeros", local),
+        "warning: `boot` of the host `storage` names `nas.local`, and firmware and loaders look up no names that end in .local\n\
+         hint: write the server's IPv4 address, or a name that a DNS server knows\n"
+    );
+}
+
+#[test]
+fn an_address_of_https_is_said_to_loaders_that_know_it() {
+    let project = project();
+    let sites = SITES.replacen("boot.ipxe", "class.ipxe", 1);
+    project.sites(&sites);
+    let network = NETWORK.replacen("boot = \"fedora-coreos.ipxe\"", "boot = \"https://192.168.88.10/a.ipxe\"", 1);
+    project.write("embed-scripts/network.toml", &network);
+    let warning = "warning: network.toml: `boot`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there\n";
+    let ran = project.run(&["recipe", "dnsmasq"]).success();
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    project.config("tls", "#define DOWNLOAD_PROTO_HTTPS\n");
+    project.sites(&sites.replacen("[default]\n", "[default]\nconfig = \"tls\"\n", 1));
+    assert_eq!(project.run(&["recipe", "dnsmasq"]).success().stderr, "");
+}
+
+#[test]
+fn an_address_that_no_loader_of_such_a_network_can_use_is_refused() {
+    let project = project();
+    for (boot, wanted) in [
+        (
+            "iscsi:192.168.88.10::::iqn.x",
+            "an address that begins with http:// or https://: a disk is for `sanboot` in a script of your own",
+        ),
+        ("htp://192.168.88.10/a", "an address that begins with http:// or https://"),
+        ("192.168.88.10/a.ipxe", "http:// before the server, or a path below `http-url`"),
+        ("http://[2001:db8::1]/a", "the server's name, or its IPv4 address: IPv6 is not supported here"),
+    ] {
+        project.write("embed-scripts/network.toml", &NETWORK.replace("\"fedora-coreos.ipxe\"", &format!("\"{boot}\"")));
+        assert_eq!(
+            project.run(&["recipe", "kea"]).error(3).replace(&format!("{}/", project.root), ""),
+            format!(
+                "embed-scripts/network.toml:8: `boot`: found `{boot}`, wanted {wanted}\n  \
+                 hint: name a script below `http-url`, or write its whole address\n"
+            )
+        );
+    }
+}
+
+#[test]
 fn without_a_network_there_is_a_remedy() {
     let project = project();
     std::fs::remove_file(project.path("embed-scripts/network.toml")).unwrap();

@@ -8,6 +8,7 @@ use super::{Daemon, Offer};
 use crate::boot_test::happening::Happening;
 use crate::boot_test::namespace::INTERFACE;
 use crate::boot_test::network::{Dhcp, Network};
+use crate::quote::{Language, Refused};
 
 /// The folder [`SERVED`](super::SERVED) as an absolute path, which dnsmasq wants.
 const ROOT: &str = "/proc/self/cwd/tftp";
@@ -23,26 +24,30 @@ const ANYWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// The configuration of the one dnsmasq that there always is. What the boot test needs comes last: of two values for
 /// one thing, dnsmasq takes the later one.
-#[must_use]
-pub fn configuration(network: &Network, offer: &Offer) -> String {
+///
+/// # Errors
+///
+/// [`Refused`] where the loader has a name that cannot be written there: a tarball names its files as it likes.
+pub fn configuration(network: &Network, offer: &Offer) -> Result<String, Refused> {
+    let loader = Language::Dnsmasq.quote(offer.loader.as_str())?;
     let (first, last) = network.range;
     let addresses = format!("dhcp-authoritative\nno-ping\ndhcp-range={first},{last},5m\n");
     let own = format!("{}address=/#/{ANYWHERE}\n", foreground("leases"));
-    match &network.dhcp {
+    Ok(match &network.dhcp {
         Dhcp::Own => format!(
             "{addresses}\
-             dhcp-boot={},,{}\n\
+             dhcp-boot={loader},,{}\n\
              # Option 17. It is read again after SIGHUP.\n\
              dhcp-optsfile={OPTIONS}\n\
              {own}{TFTP}",
-            offer.loader, network.server
+            network.server
         ),
         Dhcp::Given(Daemon::Dnsmasq, _) => format!("conf-file={GIVEN}\n{own}{TFTP}"),
         // The other one has the tree, and all that there is to say besides addresses.
         Dhcp::Given(Daemon::DnsmasqProxy, _) => format!("{addresses}{own}"),
         // Then only TFTP and names are left to it.
         Dhcp::Given(Daemon::Kea | Daemon::IscDhcpd, _) => format!("{own}{TFTP}"),
-    }
+    })
 }
 
 /// The configuration of a second dnsmasq, by what was given for beside another server.
@@ -109,7 +114,7 @@ mod tests {
     #[test]
     fn the_configuration_names_the_loader_and_its_server() {
         let offer = Offer { loader: "sites/rack-1/ipxe.pxe".into(), root_path: None };
-        let text = configuration(&Network::default(), &offer);
+        let text = configuration(&Network::default(), &offer).unwrap();
         for line in [
             "interface=tap0",
             "tftp-root=/proc/self/cwd/tftp",
@@ -120,18 +125,22 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in:\n{text}");
         }
+        let hostile = Offer { loader: "x\ndhcp-script=/bin/sh".into(), root_path: None };
+        assert!(configuration(&Network::default(), &hostile).is_err());
+        let quoted = Offer { loader: "a,b c".into(), root_path: None };
+        assert!(configuration(&Network::default(), &quoted).unwrap().contains("dhcp-boot=\"a,b c\",,192.0.2.1\n"));
     }
 
     #[test]
     fn a_given_configuration_decides_about_dhcp() {
         let network = Network { dhcp: Dhcp::Given(Daemon::Dnsmasq, "dhcp-boot=mine".into()), ..Network::default() };
-        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None });
+        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None }).unwrap();
         assert!(text.starts_with("conf-file=given.conf\n"), "{text}");
         assert!(!text.contains("dhcp-boot"), "{text}");
         assert!(text.ends_with("tftp-root=/proc/self/cwd/tftp\n"), "the boot test's own folder comes last:\n{text}");
         for daemon in [Daemon::Kea, Daemon::IscDhcpd] {
             let network = Network { dhcp: Dhcp::Given(daemon, String::new()), ..Network::default() };
-            let text = configuration(&network, &Offer { loader: "x".into(), root_path: None });
+            let text = configuration(&network, &Offer { loader: "x".into(), root_path: None }).unwrap();
             assert!(!text.contains("\ndhcp-range") && text.contains("\nenable-tftp\n"), "{text}");
         }
     }
@@ -140,7 +149,7 @@ mod tests {
     fn beside_a_given_one_it_gives_addresses_and_nothing_else() {
         let given = "interface=eth0\nport=0\ntftp-root=/srv/tftp\n";
         let network = Network { dhcp: Dhcp::Given(Daemon::DnsmasqProxy, given.into()), ..Network::default() };
-        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None });
+        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None }).unwrap();
         assert!(text.contains("\ndhcp-range=192.0.2.100,") && !text.contains("dhcp-boot"), "{text}");
         assert!(!text.contains("tftp"), "both would listen on one port:\n{text}");
         let text = proxy(given);

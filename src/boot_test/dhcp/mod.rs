@@ -14,6 +14,7 @@ use super::network::{Dhcp, Network};
 use super::server;
 use crate::fs;
 use crate::process::{self, Command, Running};
+use crate::quote::Refused;
 
 /// The folder that TFTP serves, in the folder that the server works in. All its paths are relative to that, or go
 /// through the kernel's name for it: no character in a path can then have a meaning of its own in the
@@ -45,6 +46,9 @@ pub enum Error {
     /// The configuration that was given is not one.
     #[error(transparent)]
     Configuration(#[from] daemon::NotConfiguration),
+    /// The loader has a name that no configuration can hold.
+    #[error("the tree has a loader that no DHCP server can offer: {0}\nhint: build the tree anew")]
+    Name(#[from] Refused),
     /// A file cannot be written.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -66,7 +70,7 @@ impl Server {
     ) -> Result<Self, Error> {
         let options = folder.join(dnsmasq::OPTIONS);
         fs::write_atomic(&options, dnsmasq::options_text(offer.root_path.as_deref()).as_bytes())?;
-        let configuration = dnsmasq::configuration(network, offer);
+        let configuration = dnsmasq::configuration(network, offer)?;
         fs::write_atomic(&folder.join(dnsmasq::CONFIGURATION), configuration.as_bytes())?;
         let mut other = None;
         match &network.dhcp {

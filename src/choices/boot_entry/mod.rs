@@ -65,8 +65,23 @@ pub struct Files {
     pub arguments: String,
 }
 
+/// Boot entries, as they are read.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    /// Those without mistakes.
+    pub boot: Vec<BootEntry>,
+    /// Where there are addresses of https that loaders fetch from.
+    pub secure: Vec<Place>,
+}
+
 /// Reads all boot entries of `root`.
-pub(super) fn read(root: &Table<'_>) -> Vec<BootEntry> {
+pub(super) fn read(root: &Table<'_>) -> Entries {
+    let mut secure = Vec::new();
+    let boot = entries(root, &mut secure);
+    Entries { boot, secure }
+}
+
+fn entries(root: &Table<'_>, secure: &mut Vec<Place>) -> Vec<BootEntry> {
     let mut taken = BTreeMap::new();
     root.tables("boot", |name, table| {
         let checked = check_name(&name.value, || name.place.clone()).and_then(|()| check_free(name));
@@ -78,10 +93,10 @@ pub(super) fn read(root: &Table<'_>) -> Vec<BootEntry> {
         let kind = table.require("kind", table.string("kind"), "choose fedora-coreos, flatcar, linux or matchbox");
         let Some(kind) = kind else { return of_no_kind(table) };
         let system = match kind.value.as_str() {
-            "fedora-coreos" => live(table, Distribution::FedoraCoreos),
-            "flatcar" => live(table, Distribution::Flatcar),
-            "linux" => linux(table),
-            "matchbox" => server(table),
+            "fedora-coreos" => live(table, Distribution::FedoraCoreos, secure),
+            "flatcar" => live(table, Distribution::Flatcar, secure),
+            "linux" => linux(table, secure),
+            "matchbox" => server(table, secure),
             other => {
                 let message = format!("found the kind `{other}`, wanted fedora-coreos, flatcar, linux or matchbox");
                 table.report(kind.place.finding(message, "choose one of them; `linux` is for every other system"));
@@ -113,28 +128,31 @@ fn check_free(name: &At<String>) -> Result<(), super::reader::Finding> {
     Ok(())
 }
 
-fn live(table: &Table<'_>, distribution: Distribution) -> Option<System> {
+fn live(table: &Table<'_>, distribution: Distribution, secure: &mut Vec<Place>) -> Option<System> {
     let remedy =
         "say where the folder of `cargo xtask mirror` can be had, as in \"http://192.168.88.10/fedora-coreos\"";
-    let mirror = table.require("mirror", address(table, "mirror"), remedy);
+    let mirror = table.require("mirror", fetched(table, "mirror", secure), remedy);
     let ignition = address(table, "ignition");
-    let arguments = arguments(table);
+    let own = distribution.arguments("", ignition.as_ref().map(|at| &at.value));
+    let arguments = arguments(table, &own);
     Some(System::Live { distribution, mirror: mirror?.value, ignition: ignition.map(|at| at.value), arguments })
 }
 
-fn linux(table: &Table<'_>) -> Option<System> {
-    let kernel = table.require("kernel", address(table, "kernel"), "say where the kernel can be had");
+fn linux(table: &Table<'_>, secure: &mut Vec<Place>) -> Option<System> {
+    let kernel = table.require("kernel", fetched(table, "kernel", secure), "say where the kernel can be had");
     let mut initrds = Vec::new();
     for At { value, place } in table.strings("initrd").map(|at| at.value).unwrap_or_default() {
         let parsed: Result<WebAddress, String> = value.parse();
-        initrds.extend(table.accept(parsed.map_err(|error| place.finding(error, "write a whole address"))));
+        let parsed = table.accept(parsed.map_err(|error| place.finding(error, "write a whole address")));
+        secure.extend(parsed.iter().filter(|address| address.is_secure()).map(|_| place.clone()));
+        initrds.extend(parsed);
     }
-    let arguments = arguments(table);
+    let arguments = arguments(table, "");
     Some(System::Linux { kernel: kernel?.value, initrds, arguments })
 }
 
-fn server(table: &Table<'_>) -> Option<System> {
-    let server = address(table, "server");
+fn server(table: &Table<'_>, secure: &mut Vec<Place>) -> Option<System> {
+    let server = fetched(table, "server", secure);
     let server = table.require("server", server, "say where Matchbox answers, as in \"http://192.168.88.10:8080\"")?;
     Some(System::Matchbox { server: server.value })
 }
@@ -143,8 +161,18 @@ fn address(table: &Table<'_>, key: &str) -> Option<At<WebAddress>> {
     table.parsed(key, "write a whole address, as in \"http://192.168.88.10/vmlinuz\"", str::parse::<WebAddress>)
 }
 
+/// The address `key`, which loaders fetch from; where it is one of https, its place goes to `secure`.
+fn fetched(table: &Table<'_>, key: &str, secure: &mut Vec<Place>) -> Option<At<WebAddress>> {
+    let at = address(table, key)?;
+    secure.extend(at.value.is_secure().then(|| at.place.clone()));
+    Some(at)
+}
+
 /// The value of `arguments`: one line of a script, where a last `\` would join the next, and of a pxelinux configuration.
-fn arguments(table: &Table<'_>) -> String {
+/// The arguments `own` come besides, and those that name RAM disks.
+fn arguments(table: &Table<'_>, own: &str) -> String {
+    let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+    let taken: Vec<String> = own.split_ascii_whitespace().chain(["initrd="]).map(name).collect();
     let parse = |text: &str| {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let strange = |word: &str| word.starts_with('#') || word.ends_with('\\') || !word.is_ascii();
@@ -154,6 +182,9 @@ fn arguments(table: &Table<'_>) -> String {
         }
         if text.chars().any(char::is_control) {
             return Err("found a control character, wanted one line".to_owned());
+        }
+        if let Some(word) = words.iter().find(|word| taken.contains(&name(word))) {
+            return Err(format!("found `{word}`, and `{}` is written from the other keys: leave it out", name(word)));
         }
         Ok(words.join(" "))
     };
@@ -298,6 +329,14 @@ pub fn warning(entries: &[BootEntry], server: Option<Ipv4Addr>) -> Option<String
         entry.server().authority(),
         entry.file(),
     ))
+}
+
+/// What a person should know of the address of https at `place`, where syslinux would fetch from it.
+pub(super) fn without_https(place: &Place) -> Option<String> {
+    // Matchbox is for iPXE alone.
+    (!place.key.ends_with(".server")).then(|| {
+        format!("{place}: syslinux does not speak https, so it cannot boot this\nhint: have machines load iPXE for it, or use http")
+    })
 }
 
 /// `parts` with a space between them, without those that are empty.

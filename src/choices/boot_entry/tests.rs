@@ -9,7 +9,7 @@ pub(crate) fn of_text(text: &str) -> Vec<BootEntry> {
 }
 
 fn entries(text: &str) -> Result<Vec<BootEntry>, String> {
-    Document::new("sites.toml".into(), text).read(|root| Some(read(root))).map_err(|findings| findings.to_string())
+    Document::new("sites.toml".into(), text).read(|root| Some(read(root).boot)).map_err(|findings| findings.to_string())
 }
 
 #[test]
@@ -99,4 +99,42 @@ fn what_is_wrong_with_entries_is_said_at_once() {
     }
     // Which keys it may have, nobody knows.
     assert!(!error.contains("is not a key"), "{error}");
+}
+
+#[test]
+fn what_is_written_from_other_keys_is_not_taken_twice() {
+    let text = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://a\"\nignition = \"http://a/c\"\narguments = \"@\"\n\
+                [boot.b]\nkind = \"linux\"\nkernel = \"http://a/k\"\narguments = \"initrd=x\"\n\
+                [boot.c]\nkind = \"flatcar\"\nmirror = \"http://a\"\narguments = \"ignition.config.url=http://b quiet\"\n";
+    for word in ["initrd=main", "coreos.live.rootfs_url=x", "ignition.config.url=http://b/c", "ignition.firstboot"] {
+        let error = entries(&text.replace('@', &format!("quiet {word}"))).unwrap_err();
+        let name = word.split('=').next().unwrap();
+        let told = format!(
+            "sites.toml:5: `boot.a.arguments`: found `{word}`, and `{name}` is written from the other keys: leave it out\n"
+        );
+        assert!(
+            error.contains(&told) && error.contains("sites.toml:9: `boot.b.arguments`: found `initrd=x`"),
+            "{error}"
+        );
+        // Without `ignition`, the address may be among the arguments.
+        assert!(!error.contains("boot.c"), "{error}");
+    }
+}
+
+#[test]
+fn addresses_of_https_are_noted_where_loaders_fetch_from_them() {
+    let text = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"https://a\"\nignition = \"https://a/c\"\n\
+                [boot.b]\nkind = \"linux\"\nkernel = \"https://a/k\"\ninitrd = [\n\"http://a/1\",\n\"https://a/2\"]\n\
+                [boot.c]\nkind = \"matchbox\"\nserver = \"https://a:8443\"\n";
+    let secure = Document::new("sites.toml".into(), text).read(|root| Some(read(root).secure)).unwrap();
+    let places: Vec<String> = secure.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        places,
+        [
+            "sites.toml:3: `boot.a.mirror`",
+            "sites.toml:7: `boot.b.kernel`",
+            "sites.toml:10: `boot.b.initrd`",
+            "sites.toml:13: `boot.c.server`"
+        ]
+    );
 }

@@ -16,11 +16,48 @@ const NAME: &str = "name";
 pub(in crate::choices) struct Rows<'t> {
     file: &'t Utf8Path,
     content: &'t [u8],
+    separator: Separator,
     reader: Reader<&'t [u8]>,
     record: StringRecord,
     header: StringRecord,
     /// The names of the variables.
     pub columns: Arc<[String]>,
+}
+
+/// What is between two values of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Separator {
+    Comma = b',' as isize,
+    Semicolon = b';' as isize,
+    Tab = b'\t' as isize,
+}
+
+impl Separator {
+    fn byte(self) -> u8 {
+        self as u8
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Comma => "comma",
+            Self::Semicolon => "semicolon",
+            Self::Tab => "tab",
+        }
+    }
+
+    /// The one that `header` has, in which names of columns have none of them.
+    ///
+    /// # Errors
+    ///
+    /// The first two, where there are several.
+    fn of(header: &[u8]) -> Result<Self, (Self, Self)> {
+        let all = [Self::Comma, Self::Semicolon, Self::Tab];
+        let mut found = all.into_iter().filter(|separator| header.contains(&separator.byte()));
+        match (found.next(), found.next()) {
+            (Some(one), Some(other)) => Err((one, other)),
+            (one, _) => Ok(one.unwrap_or(Self::Comma)),
+        }
+    }
 }
 
 /// A row.
@@ -48,9 +85,20 @@ impl<'t> Rows<'t> {
             let line = line_at(content, error.valid_up_to());
             return Err(vec![at(line).finding("is not UTF-8", "save the file as UTF-8")]);
         }
-        let reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(content);
+        let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let start = content.iter().position(|byte| !is_end(byte)).unwrap_or(0);
+        let header = content[start..].split(is_end).next().unwrap_or_default();
+        let separator = Separator::of(header).map_err(|(one, other)| {
+            let (one, other) = (one.name(), other.name());
+            let message = format!("has a {one} and a {other} in its header, wanted one of them between columns");
+            let remedy =
+                "let header and rows have the same between columns, and nothing else of the kind in the header";
+            vec![at(line_at(content, start)).finding(message, remedy)]
+        })?;
+        let mut reader = ReaderBuilder::new();
+        let reader = reader.has_headers(false).flexible(true).delimiter(separator.byte()).from_reader(content);
         let (record, header) = (StringRecord::new(), StringRecord::new());
-        let mut rows = Self { file, content, reader, record, header, columns: Arc::default() };
+        let mut rows = Self { file, content, separator, reader, record, header, columns: Arc::default() };
         let line = rows.advance().map_err(|finding| vec![finding])?.ok_or_else(|| {
             let remedy = "begin with a line that names the columns: `name`, and a variable each";
             vec![at(0).finding("is empty, wanted a header with the column `name`", remedy)]
@@ -92,9 +140,10 @@ impl<'t> Rows<'t> {
         let (found, wanted) = (self.record.len(), self.header.len());
         if found != wanted {
             let columns = self.header.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
+            let separator = self.separator.name();
             return Err(Place { file: self.file.to_owned(), line, key: String::new() }.finding(
                 format!("found {}, wanted {wanted}: {columns}", count(found, "value")),
-                "give the row a value for each column, if only an empty one, and put a value with a comma into quotes",
+                format!("give the row a value for each column, if only an empty one, and put a value with a {separator} into quotes"),
             ));
         }
         let mut row = Row { line, name: String::new(), values: Arc::default() };
@@ -115,9 +164,13 @@ impl Iterator for Rows<'_> {
     type Item = Result<Row, Finding>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.advance() {
-            Ok(line) => Some(self.row(line?)),
-            Err(finding) => Some(Err(finding)),
+        loop {
+            match self.advance() {
+                // Programs for tables write such rows where nothing was ever written.
+                Ok(Some(_)) if self.record.iter().all(|value| value.trim().is_empty()) => {}
+                Ok(line) => return Some(self.row(line?)),
+                Err(finding) => return Some(Err(finding)),
+            }
         }
     }
 }
@@ -136,7 +189,7 @@ fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
         let found = header.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
         findings.push(at.finding(
             format!("found the columns {found}, wanted a column `{NAME}`"),
-            "add the column with the sites' names; commas part columns",
+            "add the column with the sites' names; a comma, a semicolon or a tab is between columns",
         ));
     }
     findings
@@ -179,6 +232,28 @@ mod tests {
     }
 
     #[test]
+    fn semicolons_and_tabs_are_understood_by_the_header() {
+        for separator in [';', '\t'] {
+            let text = "\u{feff}\r\nname|a|b\r\nx|1,2|\"3|4\"\r\n".replace('|', &separator.to_string());
+            assert_eq!(read(text.as_bytes()), format!("3 x 1,2 3{separator}4"));
+        }
+        // A row is what its header says, whatever stands in its values.
+        assert_eq!(read(b"name,a\nx,1;2\n"), "2 x 1;2");
+        assert_eq!(
+            read(b"\nname,a;b\n"),
+            "f.csv:2: has a comma and a semicolon in its header, wanted one of them between columns\n  \
+             hint: let header and rows have the same between columns, and nothing else of the kind in the header"
+        );
+    }
+
+    #[test]
+    fn rows_in_which_nothing_was_written_are_passed_over() {
+        assert_eq!(read(b"name,a\n,\nx,1\n , \n,,,,\n\"\",\"\"\ny,2\n;\n").lines().count(), 4);
+        assert_eq!(read("name;a\n;\nx;1\n\u{a0};\n;;;;\n".as_bytes()), "3 x 1");
+        assert_eq!(read(b"name;a\n;1\n"), "2  1");
+    }
+
+    #[test]
     fn lines_are_counted_over_quoted_newlines_and_empty_lines() {
         assert_eq!(read(b"\nname,a\n\n\nx,\"1\n2\"\ny,3\n\nz,4\n"), "5 x 1\n2\n7 y 3\n9 z 4");
         assert_eq!(read(b"name,a\r\nx,\"1\r\n2\"\r\n\r\ny,3\r\n"), "2 x 1\r\n2\n5 y 3");
@@ -186,15 +261,17 @@ mod tests {
 
     #[test]
     fn a_row_that_is_none_is_told_by_line_and_the_others_are_read() {
-        let values = |line, found| {
+        let values = |line, found, separator: &str| {
             format!(
-                "f.csv:{line}: found {found}, wanted 2: `name`, `a`\n  hint: give the row a value for each column, if only an empty one, and put a value with a comma into quotes"
+                "f.csv:{line}: found {found}, wanted 2: `name`, `a`\n  hint: give the row a value for each column, if only an empty one, and put a value with a {separator} into quotes"
             )
         };
-        assert_eq!(
-            read(b"name,a\nx\ny,1\nz,1,2\n"),
-            format!("{}\n3 y 1\n{}", values(2, "1 value"), values(4, "3 values"))
-        );
+        let text = "name,a\nx;1\ny,1\nz,1,2\n";
+        let told =
+            |separator| format!("{}\n3 y 1\n{}", values(2, "1 value", separator), values(4, "3 values", separator));
+        assert_eq!(read(text.as_bytes()), told("comma"));
+        let swapped: String = text.chars().map(|c| if c == ',' { '\t' } else { c }).collect();
+        assert_eq!(read(swapped.as_bytes()), told("tab"));
         assert_eq!(
             read(b"name,a\nx,\"1\ny,2\nz,3\n"),
             "f.csv:2: has a quote without its counterpart\n  hint: put the value into quotes, and write each quote in it twice"
@@ -208,7 +285,7 @@ mod tests {
             "f.csv:1: has the column `a` twice\n  hint: remove or rename one of them\n\
              f.csv:1: `boot-url`: found the variable name `boot-url`, wanted letters, digits and `_`, not a digit first and not a word of templates\n  hint: choose another name for the variable\n\
              f.csv:1: `site`: is the site's name and cannot be set\n  hint: choose another name for the variable\n\
-             f.csv:1: found the columns `a`, `a`, `boot-url`, `site`, wanted a column `name`\n  hint: add the column with the sites' names; commas part columns"
+             f.csv:1: found the columns `a`, `a`, `boot-url`, `site`, wanted a column `name`\n  hint: add the column with the sites' names; a comma, a semicolon or a tab is between columns"
         );
         assert_eq!(
             read(b""),

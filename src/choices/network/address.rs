@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use crate::choices::address::{self, Address, Purpose, Scheme};
+
 /// An IPv4 network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subnet {
@@ -206,13 +208,19 @@ impl WebAddress {
     /// What is after `http://` or `https://`, up to the path.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.0.split('/').nth(2).unwrap_or_default()
+        self.0.split(['/', '?']).nth(2).unwrap_or_default()
     }
 
     /// The name or the address of the server.
     #[must_use]
     pub fn host(&self) -> &str {
         self.authority().split(':').next().unwrap_or_default()
+    }
+
+    /// Whether the server is named, so that machines have to look up its address.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.host().parse::<Ipv4Addr>().is_err()
     }
 
     /// The port, where it is said.
@@ -248,22 +256,34 @@ impl FromStr for WebAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = |wanted: &str| Err(format!("found `{}`, wanted {wanted}", text.escape_debug()));
-        let rest = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
-        let Some(rest) = rest else { return found("an address that begins with http:// or https://") };
+        let found = |wanted: &str| Err(format!("found `{}`, wanted {wanted}", address::shown(text)));
+        let beginning = "an address that begins with http:// or https://";
+        match address::split_scheme(text).0 {
+            Some("http" | "https") => {}
+            Some(other) if Scheme::of(other).is_some_and(|scheme| scheme.purpose == Purpose::Disks) => {
+                return found(&format!("{beginning}: a disk is for `sanboot` in a script of your own"));
+            }
+            _ => return found(beginning),
+        }
+        let address = match Address::parse(text) {
+            Ok(address) => address,
+            Err(wanted) => return found(&wanted),
+        };
         // What has a meaning of its own for some server: quotes, separators, the beginning of a comment.
-        let strange = |c: char| !c.is_ascii_graphic() || "\"'`\\,;#<>|^".contains(c);
-        if let Some(c) = text.chars().find(|c| strange(*c)) {
+        if let Some(c) = text.chars().find(|c| "\"'`\\,;#<>|^".contains(*c)) {
             return found(&format!("an address without `{}`", c.escape_debug()));
         }
         if text.len() > Self::LIMIT {
             return found(&format!("at most {} bytes, which a DHCP option has", Self::LIMIT));
         }
-        let authority = rest.split('/').next().unwrap_or_default();
-        let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
-        let named = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
-        if !named || port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        if address.ipv6().is_some() {
+            return found("the server's name, or its IPv4 address: IPv6 is not supported here");
+        }
+        let Some(host) = address.host else {
             return found("an address with a server's name, as in `http://192.0.2.10/tftp`");
+        };
+        if !text[address.scheme.map_or(0, str::len) + "://".len()..].starts_with(host) {
+            return found("an address without a user's name: whoever asks for a loader could read it");
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
@@ -364,11 +384,22 @@ mod tests {
         assert!("http://a/${net0/mac:hexhyp}.ipxe".parse::<WebAddress>().is_ok());
         for (text, wanted) in [
             ("tftp://a/b", "an address that begins with http:// or https://"),
-            ("http://a/b c", "an address without ` `"),
+            ("http://a/b c", "an address without ` `, a blank: `%20` stands for one"),
             ("http://a/\"", "an address without `\\\"`"),
             ("http://a/b,c", "an address without `,`"),
             ("http:///b", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
-            ("http://a:0/b", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
+            ("http://a:0/b", "a port from 1 to 65535"),
+            (
+                "http://192.0.2.1/b\u{a0}",
+                "an address without `\\u{a0}`, a no-break space, as programs for tables and texts write it",
+            ),
+            ("http://${next-server}/b", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
+            ("http://user:pw@a/b", "an address without a user's name: whoever asks for a loader could read it"),
+            ("http://[2001:db8::1]/b", "the server's name, or its IPv4 address: IPv6 is not supported here"),
+            (
+                "iscsi:192.0.2.1::::iqn.x",
+                "an address that begins with http:// or https://: a disk is for `sanboot` in a script of your own",
+            ),
         ] {
             let error = text.parse::<WebAddress>().unwrap_err();
             assert!(error.ends_with(&format!("wanted {wanted}")), "{error}");

@@ -142,8 +142,17 @@ fn label(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// How many letters the name of a machine has at most under Linux, with its domain.
+const LONGEST_HOSTNAME: usize = 64;
+
 fn hostname(text: &str) -> Result<String, String> {
-    if text.len() <= 253 && text.split('.').all(is_label) {
+    if text.len() > LONGEST_HOSTNAME {
+        let length = text.len();
+        return Err(format!(
+            "found a host name of {length} letters, wanted at most {LONGEST_HOSTNAME}, which Linux has"
+        ));
+    }
+    if text.split('.').all(is_label) {
         return Ok(text.to_owned());
     }
     Err(format!("found the host name `{text}`, wanted a name as in DNS"))

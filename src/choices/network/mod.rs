@@ -14,6 +14,7 @@ pub use self::address::{Mac, Range, Subnet, WebAddress};
 pub use self::host::Host;
 pub use self::starter::Starter;
 
+use super::address as url;
 use super::reader::{At, Document, Findings, Place, Table};
 use super::sites::{Site, Sites};
 use crate::fs;
@@ -244,9 +245,13 @@ fn is_plain(path: &str) -> bool {
 fn boot(table: &Table<'_>, base: Option<&WebAddress>) -> Option<WebAddress> {
     let at = table.string("boot")?;
     let remedy = "name a script below `http-url`, or write its whole address";
+    let whole = url::split_scheme(&at.value).0.is_some() || at.value.contains("://");
     let parsed: Result<WebAddress, String> = match base {
-        Some(base) if !at.value.contains("://") => base.join(at.value.trim_start_matches('/')),
-        None if !at.value.contains("://") => return None,
+        _ if !whole && url::lacks_scheme(&at.value) => {
+            Err(format!("found `{}`, wanted http:// before the server, or a path below `http-url`", at.value))
+        }
+        Some(base) if !whole => base.join(at.value.trim_start_matches('/')),
+        None if !whole => return None,
         _ => at.value.parse(),
     };
     let parsed = parsed.and_then(|boot| match boot.as_str().len() {

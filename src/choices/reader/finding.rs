@@ -21,15 +21,8 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.file.as_str())?;
-        if self.line > 0 {
-            write!(f, ":{}", self.line)?;
-        }
-        f.write_str(": ")?;
-        if !self.key.is_empty() {
-            write!(f, "`{}`: ", self.key)?;
-        }
-        write!(f, "{}\n  hint: {}", self.message, self.remedy)
+        let place = Place { file: self.file.clone(), line: self.line, key: self.key.clone() };
+        write!(f, "{place}: {}\n  hint: {}", self.message, self.remedy)
     }
 }
 
@@ -62,6 +55,17 @@ pub struct Place {
     pub line: usize,
     /// The full key.
     pub key: String,
+}
+
+/// As messages begin: the file, the line where there is one, and the key where there is one.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.file.as_str())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        if self.key.is_empty() { Ok(()) } else { write!(f, ": `{}`", self.key) }
+    }
 }
 
 impl Place {

@@ -4,7 +4,7 @@
 #   apply   /import {{ file }}      (again and again: what is right already stays)
 #   undo    /import {{ file | replace(".rsc", "-undo.rsc") }}
 #
-# It replaces next-server of the DHCP network{{ ", and address, options and comment of the leases of the machines below" if hosts }}. All
+# It replaces next-server of the DHCP network{% if hosts %}, and address, options and comment of the leases of the machines below{% endif %}. All
 # else that it makes has a name that begins with netboot-, or is a rule of TFTP for a file of the tree.
 #
 # The files of the tree have to be in the folder {{ router_folder }} of the router: `cargo xtask deploy` puts them there, or these
@@ -16,7 +16,7 @@
 :if ([:len [find name={{ name | ros }}]] = 0) do={ add name={{ name | ros }} code={{ code }} value={{ value }} } else={ set [find name={{ name | ros }}] code={{ code }} value={{ value }} }
 {% endmacro %}
 {% macro set_of(name, options) %}
-:if ([:len [find name={{ name | ros }}]] = 0) do={ add name={{ name | ros }} options={{ options }} } else={ set [find name={{ name | ros }}] options={{ options }} }
+:if ([:len [find name={{ name | ros }}]] = 0) do={ add name={{ name | ros }} options={{ options | listed(",") }} } else={ set [find name={{ name | ros }}] options={{ options | listed(",") }} }
 {% endmacro %}
 
 /ip dhcp-server network
@@ -45,14 +45,15 @@
 {% endfor %}
 
 /ip dhcp-server option sets
+{% set common_option = ["netboot-17"] if common else [] %}
 {% for client in clients if client.code in [0, 7] %}
-{{ set_of("netboot-" ~ ("bios" if client.code == 0 else "uefi"), "netboot-66,netboot-67-" ~ client.tag ~ (",netboot-17" if common else "")) -}}
+{{ set_of("netboot-" ~ ("bios" if client.code == 0 else "uefi"), ["netboot-66", "netboot-67-" ~ client.tag] + common_option) -}}
 {% endfor %}
 {% for client in clients if client.http %}
-{{ set_of("netboot-" ~ client.tag, "netboot-60-" ~ client.tag ~ ",netboot-67-" ~ client.tag ~ (",netboot-17" if common else "")) -}}
+{{ set_of("netboot-" ~ client.tag, ["netboot-60-" ~ client.tag, "netboot-67-" ~ client.tag] + common_option) -}}
 {% endfor %}
 {% for host in hosts if host.own_loader or host.own_boot %}
-{{ set_of("netboot-" ~ host.tag, "netboot-66,netboot-67-" ~ (host.tag if host.own_loader else ("arch-0" if host.firmware == "bios" else "arch-7")) ~ (("," ~ ("netboot-17-" ~ host.tag if host.own_boot else "netboot-17")) if host.second else "")) -}}
+{{ set_of("netboot-" ~ host.tag, ["netboot-66", "netboot-67-" ~ (host.tag if host.own_loader else ("arch-0" if host.firmware == "bios" else "arch-7"))] + (["netboot-17-" ~ host.tag if host.own_boot else "netboot-17"] if host.second else [])) -}}
 {% endfor %}
 
 # Much firmware takes the server from here, and not from option 66.
@@ -64,7 +65,7 @@ set [find address="{{ subnet }}"] next-server={{ tftp_server }}
 # `print` shows whether yours knows `option-set` here. They count for each DHCP server of this router.
 /ip dhcp-server matcher
 {% for client in clients %}
-{% set told = "code=93 value=0x" ~ (client.bytes | replace(":", "")) ~ " option-set=netboot-" ~ (client.tag if client.http else ("bios" if client.code == 0 else "uefi")) %}
+{% set told %}code=93 value=0x{{ client.bytes | replace(":", "") }} option-set=netboot-{{ client.tag if client.http else ("bios" if client.code == 0 else "uefi") }}{% endset %}
 :if ([:len [find name="netboot-{{ client.tag }}"]] = 0) do={ add name="netboot-{{ client.tag }}" {{ told }} } else={ set [find name="netboot-{{ client.tag }}"] {{ told }} }
 {% endfor %}
 {% else %}
@@ -91,6 +92,6 @@ set [find mac-address={{ host.mac | upper | ros }}] {% if host.ip %}address={{ h
 # The request is a regular expression: it is anchored, and its dots are meant literally. Rules of others have another.
 /ip tftp
 {% for file in files %}
-{% set told = "ip-addresses=" ~ subnet ~ " real-filename=" ~ ((router_folder ~ "/" ~ file) | ros) ~ " allow=yes read-only=yes allow-rollover=yes" %}
+{% set told %}ip-addresses={{ subnet }} real-filename={{ (router_folder ~ "/" ~ file) | ros }} allow=yes read-only=yes allow-rollover=yes{% endset %}
 :if ([:len [find req-filename={{ file | ros_request }}]] = 0) do={ add req-filename={{ file | ros_request }} {{ told }} } else={ set [find req-filename={{ file | ros_request }}] {{ told }} }
 {% endfor %}

@@ -4,6 +4,7 @@ use camino::Utf8PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use netboot_loaders::boot_test::dhcp::Daemon;
+use netboot_loaders::choices::address::Address;
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::deploy::target::local_path;
 use netboot_loaders::reproduce::variation::Variation;
@@ -347,7 +348,14 @@ pub struct BootTest {
 
 pub(super) fn web_address(text: &str) -> Result<String, String> {
     let known = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len());
-    if known { Ok(text.to_owned()) } else { Err("wanted an address that begins with http:// or https://".into()) }
+    if !known {
+        return Err("wanted an address that begins with http:// or https://".into());
+    }
+    let address = Address::parse(text).map_err(|wanted| format!("wanted {wanted}"))?;
+    if address.host.is_none() {
+        return Err("wanted an address with a server's name".into());
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads an address for this program to ask. What it says of a wrong one shows no password.

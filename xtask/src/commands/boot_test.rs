@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use netboot_loaders::boot_test::case::{Case, Firmware, Intent};
+use netboot_loaders::boot_test::dhcp::Daemon;
 use netboot_loaders::boot_test::kit::{self, Kit};
 use netboot_loaders::boot_test::machine::{Accelerator, MAC};
 use netboot_loaders::boot_test::namespace::Namespace;
@@ -112,7 +113,7 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
         (Some(daemon), Some(file)) => Dhcp::Given(daemon, String::from_utf8_lossy(&fs::read(file)?).into_owned()),
     };
     if args.dhcp.is_some() || args.http.is_some() {
-        for message in offers.warnings() {
+        for message in offers.warnings(args.dhcp.map_or(Kind::Nginx, Daemon::recipe)) {
             host.ui.report(&Event::Warning { message });
         }
     }

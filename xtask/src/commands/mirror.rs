@@ -12,7 +12,7 @@ use netboot_loaders::progress::{Event, Progress};
 use serde_json::json;
 
 use crate::cli::{Mirror, MirrorArgs};
-use crate::exit::Failure;
+use crate::exit::{BAD_INPUT, Failure};
 use crate::host::{self, Host};
 
 pub(super) fn run(what: &Mirror, host: &Host<'_>) -> Result<ExitCode, Failure> {
@@ -74,7 +74,10 @@ fn print_schedule(scheduler: Scheduler, what: &Mirror, dest: &Utf8Path, host: &H
         }
     }
     let (identity, exit_code_on_update) = (upstream.identity(), args.exit_code_on_update);
-    let text = Job { identity, command, exit_code_on_update }.text(scheduler);
+    let text = Job { identity, command, exit_code_on_update }.text(scheduler).map_err(|error| {
+        let text = format!("{error}, for {}\nhint: choose another path or address", scheduler.as_str());
+        Failure::new(BAD_INPUT, &text)
+    })?;
     host.ui.answer(&text, json!({ "schedule": text }));
     Ok(())
 }

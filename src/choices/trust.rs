@@ -1,0 +1,119 @@
+//! Files of trusted certificates. Whatever else is in such a file stays there: only the certificate goes on.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+/// Why a file is no trusted certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The line, counted from 1; 0 for the file as a whole.
+    pub line: usize,
+    /// What was found.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+/// The one certificate of a PEM file, as PEM in its shortest form.
+///
+/// # Errors
+///
+/// [`Refused`]: a private key would get published with the certificate, and iPXE takes the first certificate only.
+pub fn certificate(content: &[u8]) -> Result<Vec<u8>, Refused> {
+    if let Some((line, label)) = blocks(content).into_iter().find(|(_, label)| label != "CERTIFICATE") {
+        let (message, remedy) = if label.contains("PRIVATE KEY") {
+            (
+                format!("has a private key (`{label}`), and what is trusted gets published"),
+                "keep the key elsewhere, and the certificate alone here: `openssl x509` writes it",
+            )
+        } else {
+            (format!("has a `{label}`, wanted a certificate and nothing else"), "convert it with `openssl x509`")
+        };
+        return Err(Refused { line, message, remedy });
+    }
+    let whole = |message: String, remedy| Refused { line: 0, message, remedy };
+    match CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>() {
+        Ok(found) if found.len() == 1 => Ok(pem(&found[0])),
+        Ok(found) if found.len() > 1 => {
+            Err(whole(format!("holds {} certificates", found.len()), "put each into a file of its own"))
+        }
+        _ => Err(whole("is not a PEM certificate".into(), "convert it with `openssl x509`")),
+    }
+}
+
+/// All certificates of `content` as PEM in its shortest form, where it has nothing but certificates and text.
+#[must_use]
+pub fn certificates(content: &[u8]) -> Option<Vec<u8>> {
+    let blocks = blocks(content);
+    if blocks.is_empty() || blocks.iter().any(|(_, label)| label != "CERTIFICATE") {
+        return None;
+    }
+    let found = CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>().ok()?;
+    Some(found.iter().flat_map(|certificate| pem(certificate)).collect())
+}
+
+/// What begins in `content`, each with its line.
+fn blocks(content: &[u8]) -> Vec<(usize, String)> {
+    let lines = content.split(|byte| matches!(byte, b'\n')).enumerate();
+    let label = |(index, line): (usize, &[u8])| {
+        let line = String::from_utf8_lossy(line);
+        // Wherever in the line: what a program would skip is published all the same.
+        let (_, rest) = line.split_once("-----BEGIN ")?;
+        Some((index + 1, rest.split("-----").next()?.trim().to_owned()))
+    };
+    lines.filter_map(label).collect()
+}
+
+fn pem(certificate: &[u8]) -> Vec<u8> {
+    let body = STANDARD.encode(certificate);
+    let mut text = b"-----BEGIN CERTIFICATE-----\n".to_vec();
+    for line in body.as_bytes().chunks(64) {
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    text.extend_from_slice(b"-----END CERTIFICATE-----\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn only_the_certificate_goes_on() {
+        let noisy = format!(
+            "Bag Attributes\n    friendlyName: secret project\nsubject=CN = x\n{}\nmore\n",
+            ONE.replace('\n', "\r\n")
+        );
+        assert_eq!(certificate(noisy.as_bytes()).unwrap(), ONE.as_bytes());
+        assert_eq!(certificates(format!("a\n{ONE}b\n{ONE}").as_bytes()).unwrap(), ONE.repeat(2).as_bytes());
+        let long = pem(&[7; 100]);
+        assert!(String::from_utf8(long.clone()).unwrap().lines().all(|line| line.len() <= 64));
+        assert_eq!(certificate(&long).unwrap(), long);
+    }
+
+    #[test]
+    fn a_key_beside_a_certificate_is_refused_wherever_it_stands() {
+        for label in
+            ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY"]
+        {
+            let key = format!("-----BEGIN {label}-----\nMC4CAQ==\n-----END {label}-----\n");
+            for (text, line) in [(format!("{ONE}{key}"), 4), (format!("{key}{ONE}"), 1), (format!("{ONE}# {key}"), 4)] {
+                let refused = certificate(text.as_bytes()).unwrap_err();
+                assert_eq!(refused.line, line);
+                assert_eq!(
+                    refused.message,
+                    format!("has a private key (`{label}`), and what is trusted gets published")
+                );
+                assert_eq!(certificates(text.as_bytes()), None);
+            }
+        }
+        let request = format!("{ONE}-----BEGIN CERTIFICATE REQUEST-----\nMC4=\n-----END CERTIFICATE REQUEST-----\n");
+        assert!(certificate(request.as_bytes()).unwrap_err().message.starts_with("has a `CERTIFICATE REQUEST`"));
+        assert_eq!(certificate(ONE.repeat(2).as_bytes()).unwrap_err().message, "holds 2 certificates");
+    }
+}

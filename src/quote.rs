@@ -1,0 +1,236 @@
+//! Values in the languages of others: scripts, unit files, crontabs and configurations of servers.
+//!
+//! Whatever this tool puts into such a text goes through [`Language::quote`]: it comes out as one value there, and
+//! never as code. What a language has no way to write is refused.
+
+use crate::process;
+
+/// A language that values are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// One word of a shell.
+    Shell,
+    /// One word of the command in a line of a crontab, where a percent sign would end the command.
+    Cron,
+    /// The program of a command in a unit file, such as that of `ExecStart=`: the one word without variables.
+    UnitProgram,
+    /// Another word of such a command.
+    UnitArgument,
+    /// The value of another setting in a unit file, where a percent sign begins a specifier.
+    UnitValue,
+    /// A string in double quotes, as JSON, ISC dhcpd, dnsmasq and nginx read it.
+    DoubleQuoted,
+    /// What is between two commas in a line of dnsmasq.
+    Dnsmasq,
+    /// A string of the console of `RouterOS`.
+    Routeros(Console),
+    /// No quotes at all: what is one value in every language.
+    Bare,
+}
+
+/// The console of `RouterOS`, which reads scripts as if they were typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// Version 6, which takes a question mark for a request for help.
+    V6,
+    /// Version 7.
+    V7,
+}
+
+/// A value that a language cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("found `{}`, wanted {wanted}", .found.escape_debug())]
+pub struct Refused {
+    /// The value.
+    pub found: String,
+    /// What can be held.
+    pub wanted: &'static str,
+}
+
+impl Language {
+    /// `text` as one value.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] where there is no way to write it. Control characters are refused everywhere: they end lines, and
+    /// move what a terminal shows.
+    pub fn quote(self, text: &str) -> Result<String, Refused> {
+        let refuse = |wanted| Err(Refused { found: text.to_owned(), wanted });
+        if text.contains(is_control) {
+            return refuse("a value without control characters and line breaks");
+        }
+        match self {
+            Self::Bare if text.chars().all(is_bare) => Ok(text.to_owned()),
+            Self::Bare => refuse("letters, digits and `/._-@+:`, which need no quotes"),
+            Self::Shell => Ok(process::quoted(text)),
+            Self::Cron => Ok(process::quoted(text).replace('%', "\\%")),
+            Self::UnitProgram => Ok(unit_word(text)),
+            Self::UnitArgument => Ok(unit_word(&text.replace('$', "$$"))),
+            // Blanks at the ends are dropped there, and quotes are a part of the value.
+            Self::UnitValue if text.trim() != text => refuse("a value without blanks at its ends"),
+            Self::UnitValue => Ok(text.replace('\\', "\\\\").replace('%', "%%")),
+            Self::Dnsmasq if text.chars().all(|c| c.is_ascii_graphic() && !",\"'\\#".contains(c)) => {
+                Ok(text.to_owned())
+            }
+            Self::DoubleQuoted | Self::Dnsmasq => {
+                Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+            }
+            Self::Routeros(console) => Ok(console.string(text)),
+        }
+    }
+}
+
+/// Whether `c` ends a line somewhere, or is a command to a terminal.
+#[must_use]
+pub fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Whether `c` has no meaning of its own in any of the languages.
+fn is_bare(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "/._-@+:".contains(c)
+}
+
+/// `word` as systemd takes it for one word, without specifiers.
+fn unit_word(word: &str) -> String {
+    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+    let plain = escaped.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,+@%$".contains(c));
+    if plain && !escaped.is_empty() { escaped } else { format!("\"{escaped}\"") }
+}
+
+impl Console {
+    /// `text` as a string of the console.
+    fn string(self, text: &str) -> String {
+        let mut string = String::from("\"");
+        for c in text.chars() {
+            if "\"\\$".contains(c) || (c == '?' && self == Self::V6) {
+                string.push('\\');
+            }
+            string.push(c);
+        }
+        string + "\""
+    }
+}
+
+/// `text` as the value of a DHCP option in `RouterOS`: as it is, also where it looks like an address or a number, which
+/// `RouterOS` would otherwise send as four bytes or as one.
+#[must_use]
+pub fn option_value(text: &str) -> String {
+    let mark = if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') { "s" } else { "" };
+    format!("{mark}'{text}'")
+}
+
+/// The regular expression that only a request over TFTP for `path` matches, be it with a slash before it or without.
+#[must_use]
+pub fn request(path: &str) -> String {
+    let mut expression = String::from("^(/|)");
+    for c in path.chars() {
+        if !c.is_ascii_alphanumeric() && !"/_-".contains(c) {
+            expression.push('\\');
+        }
+        expression.push(c);
+    }
+    expression + "$"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// The text that a string of the console stands for.
+    fn typed(string: &str) -> String {
+        let mut text = String::new();
+        let mut rest = string.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap().chars();
+        while let Some(c) = rest.next() {
+            match c {
+                '\\' => text.push(rest.next().unwrap()),
+                '"' | '$' => panic!("`{c}` is not escaped in {string}"),
+                _ => text.push(c),
+            }
+        }
+        text
+    }
+
+    /// The bytes that a client gets for the value of an option, by the rules of `RouterOS`.
+    fn sent(value: &str) -> Vec<u8> {
+        let (forced, text) = value.strip_prefix('s').map_or((false, value), |rest| (true, rest));
+        let text = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap();
+        assert!(!text.contains('\''), "{value}");
+        match (text.parse::<Ipv4Addr>(), text.parse::<u8>()) {
+            (Ok(address), _) if !forced => address.octets().into(),
+            (_, Ok(number)) if !forced => vec![number],
+            _ => text.as_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn what_a_client_of_routeros_gets_is_what_was_meant() {
+        for console in [Console::V6, Console::V7] {
+            for text in [
+                "ipxe.efi",
+                "192.168.88.1",
+                "http://192.168.88.10/a/${net0/mac:hexhyp}.ipxe?a=b&c=%20",
+                "sites/rack-1/undionly.kpxe",
+                "0x0a",
+                "160",
+            ] {
+                let script = console.string(&option_value(text));
+                assert_eq!(sent(&typed(&script)), text.as_bytes(), "{script}");
+            }
+        }
+        // Without the mark, an address would arrive as four bytes, and a number as one.
+        assert_eq!((sent("'192.168.88.1'"), sent("'160'")), (vec![192, 168, 88, 1], vec![160]));
+        assert_eq!((Console::V6.string("a?"), Console::V7.string("a?")), ("\"a\\?\"".into(), "\"a?\"".into()));
+    }
+
+    #[test]
+    fn a_request_is_taken_literally() {
+        assert_eq!(request("sites/a-b/ipxe.efi"), "^(/|)sites/a-b/ipxe\\.efi$");
+        assert_eq!(Console::V7.string(&request("ipxe.efi")), r#""^(/|)ipxe\\.efi\$""#);
+    }
+
+    #[test]
+    fn quotes_and_percent_signs_keep_their_place() {
+        let quote = |language: Language, text: &str| language.quote(text).unwrap();
+        assert_eq!(quote(Language::DoubleQuoted, r#"a"b\c"#), r#""a\"b\\c""#);
+        assert_eq!(quote(Language::Dnsmasq, "http://a/${mac}.ipxe"), "http://a/${mac}.ipxe");
+        assert_eq!(quote(Language::Dnsmasq, "a,b"), "\"a,b\"");
+        assert_eq!(quote(Language::UnitValue, "http://a/%20"), "http://a/%%20");
+        assert_eq!(quote(Language::UnitArgument, "a\\\"b"), r#""a\\\"b""#);
+        assert_eq!(quote(Language::UnitArgument, "/srv/100%$a"), "/srv/100%%$$a");
+        assert_eq!(quote(Language::UnitProgram, "/srv/100%$a"), "/srv/100%%$a");
+        assert_eq!(quote(Language::UnitArgument, ";"), "\";\"");
+        assert_eq!(quote(Language::Cron, "100% $a"), "'100\\% $a'");
+        assert_eq!(quote(Language::Shell, "it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn what_a_language_cannot_hold_is_refused() {
+        let languages = [
+            Language::Shell,
+            Language::Cron,
+            Language::UnitProgram,
+            Language::UnitArgument,
+            Language::UnitValue,
+            Language::DoubleQuoted,
+            Language::Routeros(Console::V7),
+            Language::Dnsmasq,
+            Language::Bare,
+        ];
+        for language in languages {
+            for text in ["a\nExecStartPost=/bin/sh", "a\r", "\u{1b}[2J", "a\0", "\u{85}", "a\u{2028}b"] {
+                assert!(language.quote(text).is_err(), "{language:?} {text:?}");
+            }
+        }
+        for text in ["a b", "a,b", "a;b", "$(a)", "a\"", "a{", "é"] {
+            assert!(Language::Bare.quote(text).is_err(), "{text}");
+        }
+        assert!(Language::UnitValue.quote("a ").is_err());
+        assert_eq!(
+            Language::Cron.quote("a\nb").unwrap_err().to_string(),
+            "found `a\\nb`, wanted a value without control characters and line breaks"
+        );
+    }
+}
