@@ -26,6 +26,8 @@ pub struct Case {
     pub loader: LoaderFile,
     /// The machine's firmware.
     pub firmware: Firmware,
+    /// The machine's network cards.
+    pub cards: Cards,
     /// What has to come of it.
     pub aim: Aim,
     /// Where the loader is to go.
@@ -61,6 +63,47 @@ impl fmt::Display for Firmware {
             Self::Bios => "BIOS",
             Self::Uefi => "UEFI",
         })
+    }
+}
+
+/// The network cards of a machine. The card that the loader comes from is in the network of the servers. A second card is
+/// in another network, whose DHCP server gives addresses and names no loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cards {
+    /// One card.
+    One,
+    /// Two cards. The loader comes from the first one, and option 17 with it.
+    First,
+    /// Two cards. The loader comes from the second one, and option 17 with it.
+    Second,
+    /// Two cards. The loader comes from the first one, and only the network of the second one has option 17.
+    Another,
+}
+
+impl Cards {
+    /// Those with a second card.
+    pub const TWO: [Self; 3] = [Self::First, Self::Second, Self::Another];
+
+    /// What a case is called by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::One => "",
+            Self::First => "first-card",
+            Self::Second => "second-card",
+            Self::Another => "another-card",
+        }
+    }
+
+    /// In words, how the loader gets to its boot script.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::One => "",
+            Self::First => ", with option 17 on the first of two cards",
+            Self::Second => ", with option 17 on the second of two cards",
+            Self::Another => ", with option 17 on another card than the loader's",
+        }
     }
 }
 
@@ -174,7 +217,7 @@ pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent
         }
         Program::Syslinux => Destination { root_path: false, addresses: Vec::new() },
     };
-    Case { name, loader, firmware, aim, destination, entry: None }
+    Case { name, loader, firmware, cards: Cards::One, aim, destination, entry: None }
 }
 
 impl Case {
@@ -186,8 +229,14 @@ impl Case {
     /// Why no machine here can run it.
     #[must_use]
     pub fn obstacle(&self, network: &Network) -> Option<String> {
-        if self.aim == Aim::Fault(Fault::NoRootPath) && network.dhcp != Dhcp::Own {
+        let withheld = self.aim == Aim::Fault(Fault::NoRootPath) || self.cards == Cards::Another;
+        if withheld && network.dhcp != Dhcp::Own {
             return Some("the DHCP configuration that was given decides about option 17".into());
+        }
+        if self.cards == Cards::Another
+            && let Some(name @ ("undionly.kpxe" | "snponly.efi")) = self.loader.path.file_name()
+        {
+            return Some(format!("`{name}` drives only the card that it came from"));
         }
         if !network.chosen.is_empty() && !network.chosen.contains(&(self.firmware, self.loader.path.clone())) {
             let chosen = network.chosen.iter().find(|(firmware, _)| *firmware == self.firmware);
@@ -213,11 +262,16 @@ impl Case {
 
     /// Why the web servers of `network` cannot have what it needs.
     fn not_served(&self, network: &Network) -> Option<String> {
-        let secure = |url: &&str| url.starts_with("https:");
         let service = Service::new(self, network, "", "");
-        let given = self.destination.addresses.iter().map(String::as_str);
-        if let Some(url) = given.chain([service.boot.as_str()]).chain(service.urls()).find(secure) {
-            return Some(format!("`{url}` has a certificate of its own, which nothing here can stand in for"));
+        if let Some(url) = service.urls().find(|url| url.starts_with("https:")) {
+            if network.tls.is_none() {
+                return Some(format!(
+                    "`{url}` needs a certificate that the loader trusts: give one with `--tls-certificate` and `--tls-key`"
+                ));
+            }
+            if matches!(network.http, Http::Nginx(_)) {
+                return Some(format!("`{url}` is https, and the recipe that is tried is for http"));
+            }
         }
         let strange = service.urls().find(|url| network.below_tree(url).is_none())?;
         let nginx = matches!(network.http, Http::Nginx(_));
@@ -246,6 +300,7 @@ impl Case {
 mod tests {
     use super::*;
     use crate::boot_test::dhcp::Daemon;
+    use crate::boot_test::network::Tls;
     use crate::boot_test::samples::ipxe;
     use crate::boot_test::selection::{Selection, cases};
     use crate::choices::template::{Template, of_pairs};
@@ -265,7 +320,12 @@ mod tests {
         assert_eq!(arm.obstacle(&Network::default()).unwrap(), "there is no machine with UEFI for arm64");
         let mut secure = ipxe("ipxe.efi", Aim::Userland);
         secure.destination.addresses = vec!["https://192.0.2.10/a".into()];
-        assert!(secure.obstacle(&Network::default()).unwrap().starts_with("`https://192.0.2.10/a` has a certificate"));
+        let reason = "`https://192.0.2.10/a` needs a certificate that the loader trusts: give one with `--tls-certificate` and `--tls-key`";
+        assert_eq!(secure.obstacle(&Network::default()).unwrap(), reason);
+        let tls = Some(Tls { certificate: "chain".into(), key: "key".into() });
+        assert_eq!(secure.obstacle(&Network { tls: tls.clone(), ..Network::default() }), None);
+        let nginx = Network { tls, http: Http::Nginx(String::new()), ..Network::default() };
+        assert!(secure.obstacle(&nginx).unwrap().ends_with(" is https, and the recipe that is tried is for http"));
         assert_eq!(ipxe("ipxe.efi", Aim::Userland).obstacle(&Network::default()), None);
     }
 

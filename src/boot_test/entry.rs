@@ -66,11 +66,12 @@ impl Entry {
         Some(format!("DHCP sends loaders to `{sent}`"))
     }
 
-    /// The web addresses among the kernel's arguments, which userland fetches.
+    /// The web addresses among the kernel's arguments that userland fetches: those over plain HTTP, since nothing is known
+    /// of the certificates that the real system trusts.
     pub fn for_userland(&self) -> impl Iterator<Item = &str> {
         let arguments = self.files.as_ref().map_or("", |files| files.arguments.as_str());
         let values = arguments.split(' ').filter_map(|word| Some(word.split_once('=')?.1));
-        values.filter(|value| value.starts_with("http://") || value.starts_with("https://"))
+        values.filter(|value| value.starts_with("http://"))
     }
 }
 
@@ -96,11 +97,10 @@ mod tests {
 
     #[test]
     fn userland_fetches_what_the_kernel_is_told_of() {
-        let text =
-            "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://a/m\"\nignition = \"https://a/c.ign?x=http://b\"\n";
+        let text = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://a/m\"\nignition = \"http://a/c.ign?x=http://b\"\narguments = \"x=https://a/d\"\n";
         let entry = Entry::new(&of_text(text)[0], Arc::from(&b""[..]));
         let found: Vec<&str> = entry.for_userland().collect();
-        assert_eq!(found, ["http://a/m/0.boot-test/rootfs.x86_64.img", "https://a/c.ign?x=http://b"]);
+        assert_eq!(found, ["http://a/m/0.boot-test/rootfs.x86_64.img", "http://a/c.ign?x=http://b"]);
         assert_eq!(
             entry.version.unwrap(),
             ("http://a/m/current/version.ipxe".into(), "#!ipxe\nset fedora-coreos-version 0.boot-test\n".into())

@@ -110,7 +110,7 @@ fn dhcp(network: &Network) -> &'static str {
 
 /// What `network` needs beside what every boot test needs.
 pub fn servers(network: &Network) -> Vec<Need> {
-    let nginx = matches!(network.http, Http::Nginx(_));
+    let nginx = matches!(network.http, Http::Nginx(_)) || network.tls.is_some();
     let mut needs = needs::servers();
     needs.retain(|need| need.name == dhcp(network) || (nginx && need.name == needs::NGINX));
     needs

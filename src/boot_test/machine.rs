@@ -8,11 +8,11 @@ use std::time::Duration;
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::case::Firmware;
+use super::case::{Cards, Firmware};
 use super::console::Console;
 use super::happening::{Happening, Witness};
 use super::kit::Kit;
-use super::namespace::INTERFACE;
+use super::namespace::{INTERFACE, SECOND_INTERFACE};
 use super::qmp::{self, Monitor};
 use crate::choices::network::Mac;
 use crate::fs;
@@ -20,6 +20,8 @@ use crate::process::{self, Command, Running, Streams};
 
 /// The address that QEMU gives to the first network card of a machine.
 pub const MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
+/// The address of the card that is not the loader's, in a machine with two.
+const SECOND_MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x57]);
 /// The first serial port of a PC, as `SeaBIOS` wants it: its console goes there as well.
 const SERIAL_PORT: [u8; 2] = 0x3f8_u16.to_le_bytes();
 /// Where the machine keeps its UEFI variables, in its folder.
@@ -41,10 +43,10 @@ pub enum Accelerator {
     Kvm,
 }
 
-/// QEMU's arguments for a machine with `firmware`, in a folder that [`prepare`] has filled. The monitor
+/// QEMU's arguments for a machine with `firmware` and `cards`, in a folder that [`prepare`] has filled. The monitor
 /// speaks over standard input, the serial console is standard output.
 #[must_use]
-pub fn arguments(firmware: Firmware, kit: &Kit, accelerator: Accelerator) -> Vec<String> {
+pub fn arguments(firmware: Firmware, cards: Cards, kit: &Kit, accelerator: Accelerator) -> Vec<String> {
     let accelerator = match accelerator {
         Accelerator::Tcg => "tcg",
         Accelerator::Kvm => "kvm",
@@ -64,15 +66,25 @@ pub fn arguments(firmware: Firmware, kit: &Kit, accelerator: Accelerator) -> Vec
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
     add("-machine", format!("q35,accel={accelerator}"));
     add("-netdev", format!("tap,id=net,ifname={INTERFACE},script=no,downscript=no"));
-    match firmware {
-        // The card's own boot ROM loads.
-        Firmware::Bios => {
-            add("-device", "virtio-net-pci,netdev=net,bootindex=1".into());
-            add("-fw_cfg", format!("name=etc/sercon-port,file={CONSOLE_PORT}"));
+    // The card's own boot ROM loads; without one, the firmware's own PXE does.
+    let rom = if firmware == Firmware::Uefi { ",romfile=" } else { "" };
+    let card = format!("virtio-net-pci,netdev=net,bootindex=1{rom}");
+    if cards == Cards::One {
+        add("-device", card);
+    } else {
+        add("-netdev", format!("tap,id=second,ifname={SECOND_INTERFACE},script=no,downscript=no"));
+        let mut both = [format!("{card},mac={MAC}"), format!("virtio-net-pci,netdev=second,romfile=,mac={SECOND_MAC}")];
+        // Loaders count cards in the order of their places on the bus.
+        if cards == Cards::Second {
+            both.reverse();
         }
-        // Without a ROM, the firmware's own PXE does.
+        for card in both {
+            add("-device", card);
+        }
+    }
+    match firmware {
+        Firmware::Bios => add("-fw_cfg", format!("name=etc/sercon-port,file={CONSOLE_PORT}")),
         Firmware::Uefi => {
-            add("-device", "virtio-net-pci,netdev=net,bootindex=1,romfile=".into());
             add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", kit.firmware));
             add("-drive", format!("if=pflash,format=raw,unit=1,file={VARIABLES}"));
         }
@@ -118,7 +130,7 @@ impl Machine {
     ///
     /// [`Error`] where it cannot be started; where it ends later, `witness` hears of it.
     pub fn start(
-        firmware: Firmware,
+        (firmware, cards): (Firmware, Cards),
         kit: &Kit,
         accelerator: Accelerator,
         folder: &Utf8Path,
@@ -127,7 +139,7 @@ impl Machine {
         let (monitor, its_input) = UnixStream::pair()?;
         let (serial, its_output) = UnixStream::pair()?;
         let mut command =
-            Command::new("run the machine", kit.qemu.as_str()).args(arguments(firmware, kit, accelerator));
+            Command::new("run the machine", kit.qemu.as_str()).args(arguments(firmware, cards, kit, accelerator));
         command.dir = Some(folder.to_owned());
         let streams = Streams { input: Some(OwnedFd::from(its_input)), output: Some(OwnedFd::from(its_output)) };
         let running = command.start(streams)?;
@@ -197,7 +209,7 @@ fn listen(mut serial: UnixStream, folder: &Utf8Path, witness: Witness) -> std::i
 mod tests {
     use super::*;
 
-    fn words(firmware: Firmware) -> String {
+    fn words(firmware: Firmware, cards: Cards) -> String {
         let kit = Kit {
             qemu: "qemu".into(),
             firmware: "/ovmf/CODE.fd".into(),
@@ -210,12 +222,12 @@ mod tests {
             busybox: "busybox".into(),
             versions: Vec::new(),
         };
-        arguments(firmware, &kit, Accelerator::default()).join(" ")
+        arguments(firmware, cards, &kit, Accelerator::default()).join(" ")
     }
 
     #[test]
     fn uefi_loads_with_its_own_pxe_and_a_bios_with_the_cards() {
-        let (bios, uefi) = (words(Firmware::Bios), words(Firmware::Uefi));
+        let (bios, uefi) = (words(Firmware::Bios, Cards::One), words(Firmware::Uefi, Cards::One));
         assert!(uefi.contains("-device virtio-net-pci,netdev=net,bootindex=1,romfile= -drive if=pflash"), "{uefi}");
         assert!(
             uefi.ends_with(
@@ -227,6 +239,20 @@ mod tests {
             assert!(words.contains("-no-reboot -no-shutdown -device virtio-rng-pci"), "{words}");
             assert!(words.contains("-machine q35,accel=tcg"), "{words}");
             assert!(words.contains("-netdev tap,id=net,ifname=tap0,script=no,downscript=no"), "{words}");
+        }
+    }
+    #[test]
+    fn the_card_of_the_loader_is_the_first_or_the_second() {
+        let useful = "virtio-net-pci,netdev=net,bootindex=1,mac=52:54:00:12:34:56";
+        let other = "virtio-net-pci,netdev=second,romfile=,mac=52:54:00:12:34:57";
+        for (cards, wanted) in [
+            (Cards::First, format!("-device {useful} -device {other} ")),
+            (Cards::Second, format!("-device {other} -device {useful} ")),
+            (Cards::Another, format!("-device {useful} -device {other} ")),
+        ] {
+            let words = words(Firmware::Bios, cards);
+            assert!(words.contains(&wanted), "{words}");
+            assert!(words.contains("-netdev tap,id=second,ifname=tap1,script=no,downscript=no "), "{words}");
         }
     }
 }

@@ -15,6 +15,9 @@ use crate::progress::Progress;
 /// The interface that machines are behind.
 pub const INTERFACE: &str = "tap0";
 
+/// The interface that the second card of a machine is behind.
+pub const SECOND_INTERFACE: &str = "tap1";
+
 /// How long threads that are just ending may take to do so.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -77,9 +80,9 @@ impl Namespace {
     }
 
     /// Moves this thread into a network namespace of its own, with nothing in it but `network`, whose servers have
-    /// the addresses `more` as well. What
-    /// this thread starts from now on, threads and programs, is in it as well; it vanishes with the last
-    /// of them. `ip` is the program of that name.
+    /// the addresses `more` as well, and the network of a second card where there are `two_cards`. What this thread
+    /// starts from now on, threads and programs, is in it as well; it vanishes with the last of them. `ip` is the
+    /// program of that name.
     ///
     /// # Errors
     ///
@@ -88,11 +91,11 @@ impl Namespace {
         &self,
         ip: &Utf8Path,
         network: &Network,
-        more: &[Ipv4Addr],
+        (more, two_cards): (&[Ipv4Addr], bool),
         progress: &dyn Progress,
     ) -> Result<(), Error> {
         unshare(CloneFlags::CLONE_NEWNET).map_err(forbidden)?;
-        for arguments in setup(network, more) {
+        for arguments in setup(network, more, two_cards) {
             let words = arguments.split(' ');
             Command::new("set up the test network", ip.as_str()).args(words).output(progress)?;
         }
@@ -102,19 +105,27 @@ impl Namespace {
 
 /// What `ip` is asked for, one call a line.
 #[must_use]
-pub fn setup(network: &Network, more: &[Ipv4Addr]) -> Vec<String> {
+pub fn setup(network: &Network, more: &[Ipv4Addr], two_cards: bool) -> Vec<String> {
     let Network { server, web, prefix, .. } = network;
     let mut lines = vec!["link set lo up".to_owned(), format!("tuntap add mode tap name {INTERFACE}")];
     for address in [server, web].into_iter().chain(more) {
         lines.push(format!("address add {address}/{prefix} dev {INTERFACE}"));
     }
     lines.push(format!("link set {INTERFACE} up"));
+    let mut others = vec![format!("{}/{prefix}", network.base()), "255.255.255.255".to_owned()];
+    if two_cards {
+        let second = format!("{}/24", network.second_server());
+        lines.push(format!("tuntap add mode tap name {SECOND_INTERFACE}"));
+        lines.push(format!("address add {second} dev {SECOND_INTERFACE}"));
+        lines.push(format!("link set {SECOND_INTERFACE} up"));
+        others.push(second.replace(".1/", ".0/"));
+    }
     // Whatever address a machine asks for is this namespace's own: a loader that goes to an unexpected
     // place is heard there, and nothing gets out in any case. That is a route in the table of this
     // machine's own addresses, which the kernel asks first; what it must not take is thrown out there,
     // and found in the main table. Any rule at all makes the kernel keep the two tables apart.
     lines.push("rule add pref 100 lookup main".to_owned());
-    for other in [format!("{}/{prefix}", network.base()), "255.255.255.255".to_owned()] {
+    for other in others {
         lines.push(format!("route add throw {other} table local"));
     }
     lines.push("route add local default dev lo table local".to_owned());
@@ -153,7 +164,7 @@ mod tests {
     #[test]
     fn all_addresses_lead_into_the_namespace() {
         assert_eq!(
-            setup(&Network::default(), &[]),
+            setup(&Network::default(), &[], false),
             [
                 "link set lo up",
                 "tuntap add mode tap name tap0",
@@ -166,6 +177,15 @@ mod tests {
                 "route add local default dev lo table local",
             ]
         );
+    }
+
+    #[test]
+    fn a_second_card_has_a_network_of_its_own() {
+        let lines = setup(&Network::default(), &[], true).join("\n");
+        let wanted = "tuntap add mode tap name tap1\naddress add 203.0.113.1/24 dev tap1\nlink set tap1 up\n";
+        assert!(lines.contains(wanted) && lines.contains("\nroute add throw 203.0.113.0/24 table local\n"), "{lines}");
+        let same = Network { server: [203, 0, 113, 9].into(), ..Network::default() };
+        assert!(setup(&same, &[], true).contains(&"address add 198.18.0.1/24 dev tap1".to_owned()));
     }
 
     #[test]

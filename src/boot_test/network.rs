@@ -36,8 +36,19 @@ pub struct Network {
     pub dhcp: Dhcp,
     /// What answers HTTP.
     pub http: Http,
+    /// With what servers speak TLS.
+    pub tls: Option<Tls>,
     /// Which loader it gives to which firmware, where that is known.
     pub chosen: Vec<(Firmware, Utf8PathBuf)>,
+}
+
+/// A server's certificate and its private key, as PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and whatever else of its chain the server sends.
+    pub certificate: String,
+    /// The private key.
+    pub key: String,
 }
 
 /// What answers DHCP.
@@ -76,6 +87,7 @@ impl Default for Network {
             hostname: None,
             dhcp: Dhcp::Own,
             http: Http::Own,
+            tls: None,
             chosen: Vec::new(),
         }
     }
@@ -136,6 +148,7 @@ impl Network {
             hostname: told,
             dhcp,
             http,
+            tls: None,
             chosen: Vec::new(),
         })
     }
@@ -156,6 +169,14 @@ impl Network {
         let rest = if prefix.is_empty() { path } else { path.strip_prefix(prefix)?.strip_prefix('/')? };
         let plain = |part: &str| !["", ".", ".."].contains(&part) && !part.contains(['?', '%', '#']);
         (port == self.port && rest.split('/').all(plain)).then_some(rest)
+    }
+
+    /// The address of the DHCP server in the network of a machine's second card, with a prefix of 24 bits. That network is
+    /// set aside for documentation or for benchmarks.
+    #[must_use]
+    pub fn second_server(&self) -> Ipv4Addr {
+        let candidates = [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(198, 18, 0, 1)];
+        candidates.into_iter().find(|address| !self.contains(*address)).unwrap_or(candidates[0])
     }
 
     /// The network's first address, which names it.

@@ -1,6 +1,6 @@
 //! Cases for unit tests.
 
-use super::case::{Aim, Case, Destination, Firmware};
+use super::case::{Aim, Cards, Case, Destination, Firmware};
 use super::subject::{LoaderFile, Program, Target};
 use crate::digest::Sha256Digest;
 use crate::tree::header::Arch;
@@ -18,6 +18,7 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
         name: path.into(),
         loader,
         firmware,
+        cards: Cards::One,
         aim,
         destination: Destination { root_path: true, addresses: Vec::new() },
         entry: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 
-use super::case::{Aim, Case, Fault, Intent, case};
+use super::case::{Aim, Cards, Case, Fault, Intent, case};
 use super::entry::Entry;
 use super::steps::steps;
 use super::subject::{LoaderFile, Program, Target};
@@ -22,6 +22,8 @@ pub struct Selection {
     pub cases: Vec<String>,
     /// How many sites are booted when none is named; all of them where `None`.
     pub sample: Option<usize>,
+    /// Whether iPXE loaders are also booted in machines with two network cards.
+    pub two_cards: bool,
 }
 
 impl Selection {
@@ -58,6 +60,9 @@ pub fn cases(loaders: &[LoaderFile], entries: &[Arc<Entry>], intent: &Intent, se
         cases.extend(faults(loader, intent));
     }
     cases.extend(entries.iter().flat_map(|entry| boots_of(entry, &chosen, intent)));
+    if selection.two_cards {
+        cases.extend(chosen.iter().flat_map(|loader| boots_with_two_cards(loader, intent)));
+    }
     if !selection.cases.is_empty() {
         cases.retain(|case| selection.cases.iter().any(|name| case.is_called(name)));
     }
@@ -84,6 +89,15 @@ fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
         cases.push(case(loader, "another-web-server", Aim::WrongServer, intent));
     }
     cases
+}
+
+/// `loader` in machines with two cards. What goes to a fixed address needs no option 17 from another card.
+fn boots_with_two_cards(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
+    if loader.program == Program::Syslinux {
+        return Vec::new();
+    }
+    let cases = Cards::TWO.map(|cards| Case { cards, ..case(loader, cards.name(), Aim::Userland, intent) });
+    cases.into_iter().filter(|case| case.cards != Cards::Another || case.destination.root_path).collect()
 }
 
 /// `entry`, booted by a loader for each firmware, one of those in the root of the tree that go where option 17 says.
@@ -129,6 +143,9 @@ mod tests {
     use super::*;
     use crate::boot_test::samples::{ipxe, syslinux};
     use crate::choices::boot_entry::tests::of_text;
+    use crate::choices::script::Script;
+    use crate::choices::template::Template;
+    use crate::stamp::slot::SlotSize;
 
     fn tree() -> Vec<LoaderFile> {
         let mut loaders: Vec<LoaderFile> =
@@ -199,6 +216,31 @@ mod tests {
         let names: Vec<&str> = both.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names, ["ipxe.efi:boot-a", "ipxe.pxe:boot-a"]);
         assert!(both.iter().all(|case| case.entry.as_ref() == Some(&entry)));
+    }
+
+    #[test]
+    fn each_ipxe_loader_is_booted_with_two_cards_where_that_is_asked_for() {
+        let asked = |case: &str| {
+            let cases = vec![case.to_owned()];
+            names(&Selection { two_cards: true, cases, ..Selection::default() })
+        };
+        assert_eq!(asked("second-card")[..2], ["ipxe.efi:second-card", "ipxe.pxe:second-card"]);
+        assert_eq!(asked("ipxe.efi:another-card"), ["ipxe.efi:another-card"]);
+        assert!(!names(&Selection::default()).iter().any(|name| name.ends_with("-card")));
+        let selection = Selection { loaders: vec!["lpxelinux.0".into()], two_cards: true, ..Selection::default() };
+        assert_eq!(names(&selection), ["lpxelinux.0"]);
+    }
+
+    #[test]
+    fn a_fixed_address_needs_no_option_17_from_another_card() {
+        let template = Template::new("a".into(), "a".into(), b"#!ipxe\nchain {{ boot_url }}\n").unwrap();
+        let vars = crate::choices::template::of_pairs(&[("boot_url", "http://192.0.2.10/a")]);
+        let script = Arc::new(Script::render(&template, None, &vars, SlotSize::DEFAULT));
+        let loader = tree().swap_remove(0);
+        let Program::Ipxe { slot, .. } = &loader.program else { panic!("{loader:?}") };
+        let intent = Intent { scripts: [(*slot, script)].into(), ..Intent::default() };
+        let cases: Vec<Cards> = boots_with_two_cards(&loader, &intent).iter().map(|case| case.cards).collect();
+        assert_eq!(cases, [Cards::First, Cards::Second]);
     }
 
     #[test]

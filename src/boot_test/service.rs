@@ -1,9 +1,10 @@
 //! What the servers of a case have: addresses, a boot script, a pxelinux configuration, a kernel.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::case::{Aim, Case, Destination, Fault, Firmware};
+use super::case::{Aim, Cards, Case, Destination, Fault, Firmware};
 use super::dhcp::Offer;
 use super::entry::Entry;
 use super::happening::Asked;
@@ -31,6 +32,8 @@ pub struct Service {
     pub boot: String,
     /// The web servers: which, its address, its port.
     pub servers: Vec<(Asked, Ipv4Addr, u16)>,
+    /// The ports at which a server speaks TLS, for any address.
+    pub tls_ports: Vec<u16>,
     /// Where the script may be asked for.
     pub scripts: Vec<Place>,
     /// The script that is there.
@@ -68,16 +71,22 @@ impl Service {
         scripts.extend(root_path.then(|| located(&boot, network)));
         let offered = *root_path && case.aim != Aim::Fault(Fault::NoRootPath);
         let root_path = offered.then(|| boot.clone());
+        let (root_path, second_card) = match case.cards {
+            Cards::One => (root_path, None),
+            Cards::First | Cards::Second => (root_path, Some(None)),
+            Cards::Another => (None, Some(root_path)),
+        };
         let (early, later) = match case.firmware {
             Firmware::Bios => (None, root_path),
             Firmware::Uefi => (root_path, None),
         };
         let Goods { kernel, initrd, script, more, command_line, fetched, pxelinux } = goods;
         let mut service = Self {
-            offer: Offer { loader: case.loader.path.clone(), root_path: early },
+            offer: Offer { loader: case.loader.path.clone(), root_path: early, second_card },
             later,
             boot,
             servers: Vec::new(),
+            tls_ports: Vec::new(),
             scripts,
             script,
             kernel,
@@ -90,6 +99,8 @@ impl Service {
         };
         if case.aim != Aim::Fault(Fault::NoWebServer) {
             service.servers = servers(network, service.urls());
+            let tls: BTreeSet<u16> = service.urls().filter(|url| is_tls(url)).map(|url| authority(url).1).collect();
+            service.tls_ports = tls.into_iter().collect();
         }
         service
     }
@@ -183,34 +194,41 @@ impl Goods {
 
 /// Which server stands at `url`, and the address as that server will see it.
 fn located(url: &str, network: &Network) -> (Asked, String) {
-    let (host, port) = authority(url);
+    let ((host, port), tls) = (authority(url), is_tls(url));
     let server = match host.parse::<Ipv4Addr>() {
+        _ if tls => Asked::Elsewhere,
         Ok(address) if address == network.server && port == network.port => Asked::NextServer,
         Ok(address) if address == network.web && port == network.port => Asked::Other,
         _ => Asked::Elsewhere,
     };
     let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
-    let shown = if port == 80 { String::new() } else { format!(":{port}") };
-    (server, format!("http://{host}{shown}/{path}"))
+    let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };
+    let shown = if port == usual { String::new() } else { format!(":{port}") };
+    (server, format!("{scheme}://{host}{shown}/{path}"))
+}
+
+/// Whether what is at `url` comes over TLS.
+fn is_tls(url: &str) -> bool {
+    url.starts_with("https://")
 }
 
 /// Host and port of a web address.
 fn authority(url: &str) -> (&str, u16) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let usual = if is_tls(url) { 443 } else { 80 };
     match authority.rsplit_once(':') {
-        Some((host, port)) => (host, port.parse().unwrap_or(80)),
-        None => (authority, 80),
+        Some((host, port)) => (host, port.parse().unwrap_or(usual)),
+        None => (authority, usual),
     }
 }
 
 fn servers<'u>(network: &Network, urls: impl Iterator<Item = &'u str>) -> Vec<(Asked, Ipv4Addr, u16)> {
     let mut servers =
         vec![(Asked::NextServer, network.server, network.port), (Asked::Other, network.web, network.port)];
-    let mut ports: Vec<u16> = urls.map(|url| authority(url).1).chain([80, network.port]).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    servers.extend(ports.into_iter().map(|port| (Asked::Elsewhere, Ipv4Addr::UNSPECIFIED, port)));
+    let open: BTreeSet<u16> =
+        urls.filter(|url| !is_tls(url)).map(|url| authority(url).1).chain([80, network.port]).collect();
+    servers.extend(open.into_iter().map(|port| (Asked::Elsewhere, Ipv4Addr::UNSPECIFIED, port)));
     servers
 }
 
@@ -262,6 +280,28 @@ mod tests {
             "#!ipxe\nimgfree\nkernel http://192.0.2.2/vmlinuz initrd=initrd.img console=tty0 console=ttyS0,115200 \
              panic=-1 netboot-loaders.case=n0\ninitrd http://192.0.2.2/initrd.img\nboot\n"
         );
+    }
+
+    #[test]
+    fn what_comes_over_tls_has_a_server_of_its_own() {
+        let mut case = ipxe("sites/a/ipxe.efi", Aim::Userland);
+        let addresses = ["https://192.0.2.2/a.ipxe", "https://boot.example.org:8443/b.ipxe"].map(Into::into);
+        case.destination = Destination { root_path: false, addresses: addresses.to_vec() };
+        let service = service(&case);
+        assert_eq!(service.scripts, addresses.map(|url: String| (Asked::Elsewhere, url)));
+        assert_eq!(service.tls_ports, [443, 8443]);
+        assert!(service.servers.iter().all(|(_, _, port)| *port == 80), "{:?}", service.servers);
+    }
+
+    #[test]
+    fn another_card_has_what_the_card_of_the_loader_lacks() {
+        for loader in ["ipxe.efi", "ipxe.pxe"] {
+            let service = service(&Case { cards: Cards::Another, ..ipxe(loader, Aim::Userland) });
+            assert_eq!((service.offer.root_path, service.later), (None, None), "{loader}");
+            assert_eq!(service.offer.second_card, Some(Some("http://192.0.2.2/boot.ipxe".into())));
+        }
+        let plain = service(&Case { cards: Cards::Second, ..ipxe("ipxe.efi", Aim::Userland) }).offer.second_card;
+        assert_eq!(plain, Some(None), "an answer without option 17");
     }
 
     #[test]

@@ -43,8 +43,15 @@ pub fn steps(case: &Case) -> VecDeque<Step> {
     let shell = [says("Ctrl-B"), Step::Type(0x02), says("iPXE>")];
     let error = match fault {
         Fault::NoRootPath if !script.contains("${root-path}") => return VecDeque::new(),
-        Fault::NoRootPath if script.contains("isset ${root-path}") => {
-            return if patient { [says("iPXE>")].into() } else { VecDeque::new() };
+        Fault::NoRootPath if looks_for_root_path(script) => {
+            // What asks each card for it says so, and asks all of them again.
+            let missing = "option 17";
+            let again = script.contains("/root-path}") && script.contains(missing);
+            return match (patient, again) {
+                (true, true) => [says(missing)].into_iter().chain(shell).collect(),
+                (true, false) => [says("iPXE>")].into(),
+                (false, _) => VecDeque::new(),
+            };
         }
         // `chain` of nothing is `chain` of where iPXE itself came from.
         Fault::NoRootPath => return [Step::LoadsItself].into(),
@@ -61,13 +68,18 @@ pub fn steps(case: &Case) -> VecDeque<Step> {
     steps
 }
 
+/// Whether `script` makes sure that DHCP has sent option 17.
+fn looks_for_root_path(script: &str) -> bool {
+    script.lines().any(|line| line.starts_with("isset ") && line.contains("root-path}"))
+}
+
 /// In words, what has to come of `case`.
 #[must_use]
 pub fn expectation(case: &Case) -> String {
     if let Some(entry) = &case.entry {
         return format!("boots what stands in for `{}`, by the tree's script", entry.name);
     }
-    let Aim::Fault(_) = case.aim else { return case.aim.words().to_owned() };
+    let Aim::Fault(_) = case.aim else { return format!("{}{}", case.aim.words(), case.cards.words()) };
     let steps = steps(case);
     let has = |step: &Step| steps.contains(step);
     let reaction = if has(&Step::LoadsItself) {
@@ -82,4 +94,33 @@ pub fn expectation(case: &Case) -> String {
         "it says so"
     };
     format!("{}: {reaction}", case.aim.words())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_test::samples::ipxe;
+    use crate::boot_test::subject::Program;
+
+    /// What has to happen where `script` gets no option 17.
+    fn without_option_17(script: &str) -> Vec<Step> {
+        let mut case = ipxe("ipxe.efi", Aim::Fault(Fault::NoRootPath));
+        if let Program::Ipxe { script: known, .. } = &mut case.loader.program {
+            *known = Some(script.to_owned());
+        }
+        steps(&case).into()
+    }
+
+    #[test]
+    fn a_script_that_asks_each_card_tries_again_and_an_older_one_gives_up_at_once() {
+        let says = |text: &str| Step::Says(text.into());
+        let shell = [says("Ctrl-B"), Step::Type(0x02), says("iPXE>")];
+        let robust = include_str!("../../embed-scripts/robust.ipxe");
+        assert_eq!(without_option_17(robust), [&[says("option 17")], &shell[..]].concat());
+        let older = "#!ipxe\ndhcp\nisset ${root-path} && chain ${root-path} ||\nprompt --key 0x02 again ||\nshell\n";
+        assert_eq!(without_option_17(older), [says("iPXE>")]);
+        // The menu waits for a person.
+        assert_eq!(without_option_17(include_str!("../../embed-scripts/menu.ipxe")), []);
+        assert_eq!(without_option_17("#!ipxe\ndhcp && chain ${root-path}\n"), [Step::LoadsItself]);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Request;
-use super::case::Case;
+use super::case::{Cards, Case};
 use super::dhcp::{self, SERVED};
 use super::drivers::Drivers;
 use super::happening::{Moment, Note, Witness};
@@ -89,7 +89,9 @@ pub fn run(case: &Case, name: &str, lab: &Lab<'_>) -> Result<CaseReport, Error> 
         format!("{} in {}", case.name, case.firmware),
         Some(Phase::ALL.len() as u64),
     );
-    lab.namespace.network(&lab.request.kit.ip, network, &service.addresses(network), lab.progress)?;
+    let addresses = service.addresses(network);
+    let two_cards = case.cards != Cards::One;
+    lab.namespace.network(&lab.request.kit.ip, network, (&addresses, two_cards), lab.progress)?;
     let (sender, notes) = mpsc::channel();
     let witness = Witness::new(sender);
     // Only an operating system asks DHCP again, and that is what an entry boots.
@@ -99,7 +101,8 @@ pub fn run(case: &Case, name: &str, lab: &Lab<'_>) -> Result<CaseReport, Error> 
     let _web = web::Servers::start(lab.request, &service, pages, &folder, &witness)?;
     let dhcp = dhcp::Server::start(lab.request.kit, network, &service.offer, &folder, &witness)?;
     let started = Instant::now();
-    let machine = Machine::start(case.firmware, lab.request.kit, lab.request.accelerator, &folder, &witness)?;
+    let machine =
+        Machine::start((case.firmware, case.cards), lab.request.kit, lab.request.accelerator, &folder, &witness)?;
     let mut run =
         Run { watch: Watch::new(case, &service, &nonce), service: &service, dhcp, machine, log: String::new() };
     let verdict = run.attend(&notes, &mut task, lab)?;

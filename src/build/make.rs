@@ -69,7 +69,9 @@ pub fn variables(pin: &IpxePin, config: &IpxeConfig) -> Vec<String> {
     ];
     if !config.trust.is_empty() {
         let files: Vec<String> = (0..config.trust.len()).map(trust_file).collect();
-        variables.push(format!("TRUST={}", files.join(",")));
+        // Of a certificate in `TRUST`, the loader gets the fingerprint. It gets the certificate itself by `CERT`,
+        // without which each server would have to send its own root.
+        variables.extend(["TRUST", "CERT"].map(|name| format!("{name}={}", files.join(","))));
     }
     variables
 }
@@ -232,7 +234,8 @@ mod tests {
             rendered(&config, &settings),
             "cd /c/trees/w/tree/src && env -i PATH=/bin TMPDIR=/c/trees/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=<epoch> CCACHE_DIR=/x make -j2 \
              AUTO_DEPS= GITVERSION=<commit> EMBED=embedded.ipxe \
-             EXTRA_CFLAGS=-ffile-prefix-map=/c/trees/w/tree=. TRUST=trust-0.pem,trust-1.pem NO_WERROR=1 'CC=ccache gcc' \
+             EXTRA_CFLAGS=-ffile-prefix-map=/c/trees/w/tree=. TRUST=trust-0.pem,trust-1.pem \
+             CERT=trust-0.pem,trust-1.pem NO_WERROR=1 'CC=ccache gcc' \
              bin/ipxe.pxe bin/undionly.kpxe"
         );
     }

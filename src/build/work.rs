@@ -112,7 +112,9 @@ impl WorkTree {
         source.export(&tree, workshop.pin.epoch, order, workshop.progress)?;
         Self::configure(build, &tree.join(CONFIG))?;
         for (index, content) in build.config.trust.values().enumerate() {
-            fs::write_new(&self.paths.src().join(trust_file(index)), content, 0o644)?;
+            // Make joins the files, and takes lines for the borders of certificates.
+            let lines = [content.trim_ascii_end(), b"\n"].concat();
+            fs::write_new(&self.paths.src().join(trust_file(index)), &lines, 0o644)?;
         }
         Ok(())
     }

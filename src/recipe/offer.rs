@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
@@ -81,8 +81,9 @@ struct Machine<'n> {
     #[serde(skip)]
     platform: Platform,
     loader: Utf8PathBuf,
-    /// The loader's address, for firmware that fetches it over HTTP.
-    url: String,
+    /// Its firmware as option 93 says it, with the loader for each value. A machine that starts with other firmware than
+    /// it was described with gets what a machine that is not known gets.
+    clients: Vec<Client>,
     second: Option<Second>,
     /// Whether the loader is another one than that of a machine that is not known.
     own_loader: bool,
@@ -90,8 +91,11 @@ struct Machine<'n> {
     own_boot: bool,
 }
 
+/// A value of option 93.
+type Architecture = (u16, &'static str, &'static str, Option<Platform>, bool);
+
 /// Values of option 93: what machine it is, how dnsmasq calls it, which loaders run there, and whether it asks over HTTP.
-const ARCHITECTURES: [(u16, &str, &str, Option<Platform>, bool); 8] = [
+const ARCHITECTURES: [Architecture; 8] = [
     (0, "BIOS", "x86PC", Some(Platform::Bios), false),
     (6, "32-bit UEFI", "IA32_EFI", None, false),
     (7, "64-bit UEFI", "X86-64_EFI", Some(Platform::EfiX64), false),
@@ -107,15 +111,6 @@ impl<'n> Offers<'n> {
     #[must_use]
     pub fn new(network: &'n Network, sites: &Sites) -> Self {
         let root = |platform| loader(sites.default.as_ref(), platform).or_else(|| syslinux(sites, platform));
-        let client =
-            |(code, words, csa, platform, http): &(u16, &'static str, &'static str, Option<Platform>, bool)| {
-                let path = platform.and_then(root);
-                let loader =
-                    path.map(|path| if *http { format!("{}/{path}", network.http) } else { path.into_string() });
-                let [high, low] = code.to_be_bytes();
-                let (bytes, tag) = (format!("{high:02x}:{low:02x}"), format!("arch-{code}"));
-                Client { code: *code, bytes, words, tag, http: *http, loader, csa }
-            };
         let common = Second::of(sites.default.as_ref(), network.boot.as_ref());
         let machine = |host: &'n Host| {
             let site = host
@@ -134,7 +129,11 @@ impl<'n> Offers<'n> {
                 hostname: &host.hostname,
                 platform: host.platform,
                 firmware: if host.platform == Platform::Bios { "bios" } else { "uefi" },
-                url: format!("{}/{path}", network.http),
+                clients: ARCHITECTURES
+                    .iter()
+                    .filter(|(.., platform, _)| *platform == Some(host.platform))
+                    .map(|architecture| Client::new(architecture, Some(&path), network))
+                    .collect(),
                 own_loader: root(host.platform).as_ref() != Some(&path),
                 loader: path,
                 own_boot: second != common,
@@ -145,6 +144,10 @@ impl<'n> Offers<'n> {
         let asks = sites.default.as_ref().is_some_and(asks_for_root_path);
         let configuration = sites.pxelinux_config.iter().map(|_| paths::PXELINUX_DEFAULT.to_owned());
         let companions = sites.members.iter().map(|member| member.name.clone()).chain(configuration).collect();
+        let client = |architecture: &Architecture| {
+            let (.., platform, _) = architecture;
+            Client::new(architecture, platform.and_then(root).as_deref(), network)
+        };
         let clients = ARCHITECTURES.iter().map(client).collect();
         let scripts = sites.boot.iter().map(BootEntry::file).collect();
         let lacking = lacking(network, sites);
@@ -281,12 +284,22 @@ impl<'n> Offers<'n> {
             dns: &network.dns,
             interface: &network.interface,
             clients: self.clients.iter().filter(|client| client.loader.is_some()).collect(),
+            architectures: self.architectures(),
             without: self.clients.iter().filter(|client| client.loader.is_none()).collect(),
             common: self.common.as_ref(),
             hosts: &self.hosts,
             classes: self.classes(),
             files: self.files(),
         }))
+    }
+
+    /// The values of option 93 with a loader in the root of the tree, or for a machine that is known.
+    fn architectures(&self) -> Vec<&Client> {
+        let known = |client: &Client| {
+            let own = self.hosts.iter().filter(|host| host.own_loader).flat_map(|host| &host.clients);
+            own.map(|own| own.code).any(|code| code == client.code)
+        };
+        self.clients.iter().filter(|client| client.loader.is_some() || known(client)).collect()
     }
 
     /// The ranges without the addresses of machines that are known, which some servers would give away.
@@ -314,6 +327,16 @@ impl<'n> Offers<'n> {
         files.sort_unstable();
         files.dedup();
         files
+    }
+}
+
+impl Client {
+    /// Machines of an architecture, which get the loader at `path` in the tree of `network`.
+    fn new((code, words, csa, _, http): &Architecture, path: Option<&Utf8Path>, network: &Network) -> Self {
+        let loader = path.map(|path| if *http { format!("{}/{path}", network.http) } else { path.to_string() });
+        let [high, low] = code.to_be_bytes();
+        let (bytes, tag) = (format!("{high:02x}:{low:02x}"), format!("arch-{code}"));
+        Self { code: *code, bytes, words, tag, http: *http, loader, csa }
     }
 }
 
@@ -408,6 +431,7 @@ struct Facts<'a> {
     dns: &'a [Ipv4Addr],
     interface: &'a str,
     clients: Vec<&'a Client>,
+    architectures: Vec<&'a Client>,
     without: Vec<&'a Client>,
     common: Option<&'a Second>,
     hosts: &'a [Machine<'a>],

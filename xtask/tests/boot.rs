@@ -138,7 +138,7 @@ fn secure(project: &Project) {
         "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"https://192.0.2.10/a\" }\n",
     );
     project.build(&[]).success();
-    let skipped = "ipxe.efi: `https://192.0.2.10/a` has a certificate of its own";
+    let skipped = "ipxe.efi: `https://192.0.2.10/a` needs a certificate that the loader trusts: give one with `--tls-certificate` and";
     let ran = boot(project, &["--case", "ipxe.efi"]).success();
     assert!(ran.stdout.contains(&format!("\nSKIPPED: {skipped}")), "{}", ran.stdout);
     let error = boot(project, &["--case", "ipxe.efi", "--require-real"]).error(10);

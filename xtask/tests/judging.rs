@@ -11,12 +11,15 @@ use recipe_support::{NETWORK, project};
 use support::{Project, Ran, Test, program};
 
 fn main() -> ExitCode {
-    let tests: [(&str, Test); 9] = [
+    let tests: [(&str, Test); 12] = [
         ("dnsmasq_takes_its_recipe", || dnsmasq("dnsmasq")),
         ("dnsmasq_takes_its_recipe_for_beside_another_server", || dnsmasq("dnsmasq-proxy")),
         ("kea_takes_its_recipe", || kea(&project())),
         ("kea_takes_the_longest_address", longest_address),
         ("dhcpd_takes_its_recipe", || judged(&project(), "isc-dhcpd", "dhcpd", &["-t", "-cf", "dhcpd.conf"])),
+        ("dnsmasq_tells_firmware_over_http_that_it_is_understood", || over_http("dnsmasq", "dnsmasq", DNSMASQ)),
+        ("kea_tells_firmware_over_http_that_it_is_understood", || over_http("kea", "kea-dhcp4", KEA)),
+        ("dhcpd_tells_firmware_over_http_that_it_is_understood", || over_http("isc-dhcpd", "dhcpd", DHCPD)),
         ("caddy_takes_its_recipe", caddy),
         ("nginx_takes_its_recipe", || nginx("nginx", "include netboot-nginx.conf;")),
         ("nginx_takes_its_recipe_for_a_synology_nas", || {
@@ -52,6 +55,62 @@ fn dnsmasq(kind: &str) -> Result<(), String> {
 
 fn kea(project: &Project) -> Result<(), String> {
     judged(project, "kea", "kea-dhcp4", &["-t", "kea-dhcp4.conf"])
+}
+
+/// How servers are started in the foreground, on `veth0`.
+const DNSMASQ: &str = "exec dnsmasq --no-daemon --user=root --conf-file=netboot-dnsmasq.conf --tftp-root=$PWD --port=0 --dhcp-leasefile=leases";
+const KEA: &str = "sed -i 's/\"type\": \"memfile\"/&, \"persist\": false/' kea-dhcp4.conf; \
+                   export KEA_PIDFILE_DIR=$PWD KEA_LOCKFILE_DIR=none; exec kea-dhcp4 -c kea-dhcp4.conf";
+const DHCPD: &str = ": > leases; exec dhcpd -f -cf dhcpd.conf -lf leases -pf pid veth0";
+
+/// Two networks with a cable between them: the server in one, and in the other a client that is like firmware that boots
+/// over HTTP, and does not ask for option 60 (`-o`). What it is told goes into the file `told`.
+const HTTP_CLIENT: &str = "\
+set -e
+ip link add veth0 type veth peer name veth1
+ip address add 192.0.2.1/24 dev veth0
+ip link set veth0 up
+unshare -n sleep 30 & there=$!
+trap 'kill $there $server' EXIT
+sleep 0.5
+ip link set veth1 netns $there
+nsenter -t $there -n ip link set veth1 up
+( SERVER ) > server.log 2>&1 & server=$!
+printf '#!/bin/sh\\nif [ $1 = bound ]; then env > told; fi\\n' > tell
+chmod +x tell
+nsenter -t $there -n busybox udhcpc -i veth1 -f -n -q -t 20 -T 1 -o -O subnet \\
+    -V HTTPClient:Arch:00016:UNDI:003001 -x 0x5d:0010 -s ./tell
+";
+
+/// Firmware that boots over HTTP has to get option 60 from `server` whether or not it asks for it.
+fn over_http(kind: &str, server: &str, start: &str) -> Result<(), String> {
+    for name in [server, "busybox", "ip", "nsenter"] {
+        program(name)?;
+    }
+    let allowed = Command::new("unshare").args(["-rn", "true"]).output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        return Err("a user may not make a network of his own here".into());
+    }
+    let project = project();
+    project.write(
+        "embed-scripts/network.toml",
+        "subnet = \"192.0.2.0/24\"\ntftp-server = \"192.0.2.1\"\nhttp-url = \"http://192.0.2.1/tftp\"\n\
+         ranges = [\"192.0.2.100-192.0.2.119\"]\nboot = \"machines.ipxe\"\ninterface = \"veth0\"\n",
+    );
+    let folder = project.path("out");
+    project.run(&["recipe", kind, "--out", folder.as_str()]).success();
+    let script = HTTP_CLIENT.replace("SERVER", start);
+    let path = format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new("unshare");
+    command.args(["-rn", "sh", "-c", &script]).current_dir(&folder).env("PATH", path);
+    let output = command.output().unwrap();
+    let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let told = std::fs::read_to_string(folder.join("told")).unwrap_or_default();
+    for line in ["boot_file=http://192.0.2.1/tftp/ipxe.efi\n", "vendor=HTTPClient\n"] {
+        assert!(told.contains(line), "{line} is not in:\n{told}\n{said}\n{log}");
+    }
+    Ok(())
 }
 
 fn longest_address() -> Result<(), String> {

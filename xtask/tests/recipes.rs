@@ -268,6 +268,35 @@ fn a_machine_may_be_called_what_other_things_are_called() {
 }
 
 #[test]
+fn a_machine_gets_the_loader_of_its_site_only_for_its_firmware() {
+    let project = project();
+    // The root of the tree has nothing for a BIOS: what tells one is there all the same.
+    project.sites(
+        "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"class.ipxe\"\n[site.rack-1]\nloaders = [\"ipxe.pxe\"]\n",
+    );
+    let host = "[[host]]\nname = \"old\"\nmac = \"00:50:56:00:01:05\"\nfirmware = \"bios\"\nsite = \"rack-1\"\n";
+    let network = NETWORK.split("[[host]]").next().unwrap();
+    project.write("embed-scripts/network.toml", &format!("{network}{host}"));
+    let recipe = |kind: &str| project.run(&["recipe", kind]).success().stdout;
+    let dnsmasq = recipe("dnsmasq");
+    assert!(dnsmasq.contains("\ndhcp-match=set:arch-0,option:client-arch,0\n"), "{dnsmasq}");
+    assert!(dnsmasq.contains("\ndhcp-boot=tag:!loader,tag:host-old,tag:arch-0,sites/rack-1/ipxe.pxe,"), "{dnsmasq}");
+    assert_eq!(dnsmasq.matches("sites/rack-1/ipxe.pxe").count(), 1, "{dnsmasq}");
+    let proxy = recipe("dnsmasq-proxy");
+    assert!(
+        proxy.contains("pxe-service=tag:!loader,tag:host-old,x86PC,\"netboot-loaders\",sites/rack-1/ipxe.pxe,"),
+        "{proxy}"
+    );
+    let kea = recipe("kea");
+    let test = "\"member('is-old') and option[93].hex == 0x0000 and not member('loader')\"";
+    assert!(kea.contains(test) && kea.matches("sites/rack-1/ipxe.pxe").count() == 1, "{kea}");
+    let dhcpd = recipe("isc-dhcpd");
+    let guarded =
+        "    elsif option architecture = 00:00 {\n        # 0: BIOS\n        filename \"sites/rack-1/ipxe.pxe\";\n";
+    assert!(dhcpd.contains(guarded), "{dhcpd}");
+}
+
+#[test]
 fn what_is_imported_again_is_as_it_is_written_now_and_only_that_is_taken_back() {
     let script = project().run(&["recipe", "routeros"]).success().stdout;
     // A rule for TFTP is known by its request: others' rules have another one, also where they are for the same file.

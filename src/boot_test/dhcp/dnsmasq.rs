@@ -6,7 +6,7 @@ use camino::Utf8Path;
 
 use super::{Daemon, Offer};
 use crate::boot_test::happening::Happening;
-use crate::boot_test::namespace::INTERFACE;
+use crate::boot_test::namespace::{INTERFACE, SECOND_INTERFACE};
 use crate::boot_test::network::{Dhcp, Network};
 use crate::quote::{Language, Refused};
 
@@ -16,6 +16,8 @@ const ROOT: &str = "/proc/self/cwd/tftp";
 pub(super) const CONFIGURATION: &str = "dnsmasq.conf";
 /// A configuration that was given, in the same folder.
 pub(super) const GIVEN: &str = "given.conf";
+/// The configuration for the network of a second card.
+pub(super) const SECOND: &str = "second.conf";
 /// Option 17, in the same folder.
 pub(super) const OPTIONS: &str = "options";
 /// Any name leads to this address. It is outside of all networks, and every such address is the namespace's
@@ -32,7 +34,7 @@ pub fn configuration(network: &Network, offer: &Offer) -> Result<String, Refused
     let loader = Language::Dnsmasq.quote(offer.loader.as_str())?;
     let (first, last) = network.range;
     let addresses = format!("dhcp-authoritative\nno-ping\ndhcp-range={first},{last},5m\n");
-    let own = format!("{}address=/#/{ANYWHERE}\n", foreground("leases"));
+    let own = format!("{}address=/#/{ANYWHERE}\n", foreground(INTERFACE, "leases"));
     Ok(match &network.dhcp {
         Dhcp::Own => format!(
             "{addresses}\
@@ -52,14 +54,31 @@ pub fn configuration(network: &Network, offer: &Offer) -> Result<String, Refused
 
 /// The configuration of a second dnsmasq, by what was given for beside another server.
 pub(super) fn proxy(given: &str) -> String {
-    format!("{given}\n{}{TFTP}", foreground("proxy-leases"))
+    format!("{given}\n{}{TFTP}", foreground(INTERFACE, "proxy-leases"))
+}
+
+/// The configuration of the dnsmasq in the network of a second card: it gives addresses, names a gateway and a DNS server
+/// that is not there, as whatever stands in such a network, and sends `root_path` as option 17.
+pub(super) fn second(network: &Network, root_path: Option<&str>) -> String {
+    let server = network.second_server();
+    let host = |number: u8| {
+        let [a, b, c, _] = server.octets();
+        Ipv4Addr::new(a, b, c, number)
+    };
+    let (first, last, dns) = (host(100), host(119), host(53));
+    let root_path = root_path.map(|url| format!("dhcp-option=option:root-path,{url}\n")).unwrap_or_default();
+    format!(
+        "dhcp-authoritative\nno-ping\nport=0\ndhcp-range={first},{last},5m\ndhcp-option=option:router,{server}\n\
+         dhcp-option=option:dns-server,{dns}\n{root_path}{}",
+        foreground(SECOND_INTERFACE, "second-leases")
+    )
 }
 
 /// The tree, for machines.
 const TFTP: &str = "enable-tftp\ntftp-root=/proc/self/cwd/tftp\n";
 
 /// In the foreground, and as the user that it is started by.
-fn foreground(leases: &str) -> String {
+fn foreground(interface: &str, leases: &str) -> String {
     format!(
         "no-daemon\n\
          log-facility=-\n\
@@ -67,7 +86,7 @@ fn foreground(leases: &str) -> String {
          pid-file\n\
          no-hosts\n\
          no-resolv\n\
-         interface={INTERFACE}\n\
+         interface={interface}\n\
          bind-dynamic\n\
          dhcp-leasefile={leases}\n"
     )
@@ -113,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_configuration_names_the_loader_and_its_server() {
-        let offer = Offer { loader: "sites/rack-1/ipxe.pxe".into(), root_path: None };
+        let offer = Offer { loader: "sites/rack-1/ipxe.pxe".into(), root_path: None, second_card: None };
         let text = configuration(&Network::default(), &offer).unwrap();
         for line in [
             "interface=tap0",
@@ -125,22 +144,23 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in:\n{text}");
         }
-        let hostile = Offer { loader: "x\ndhcp-script=/bin/sh".into(), root_path: None };
+        let hostile = Offer { loader: "x\ndhcp-script=/bin/sh".into(), root_path: None, second_card: None };
         assert!(configuration(&Network::default(), &hostile).is_err());
-        let quoted = Offer { loader: "a,b c".into(), root_path: None };
+        let quoted = Offer { loader: "a,b c".into(), root_path: None, second_card: None };
         assert!(configuration(&Network::default(), &quoted).unwrap().contains("dhcp-boot=\"a,b c\",,192.0.2.1\n"));
     }
 
     #[test]
     fn a_given_configuration_decides_about_dhcp() {
         let network = Network { dhcp: Dhcp::Given(Daemon::Dnsmasq, "dhcp-boot=mine".into()), ..Network::default() };
-        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None }).unwrap();
+        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None, second_card: None }).unwrap();
         assert!(text.starts_with("conf-file=given.conf\n"), "{text}");
         assert!(!text.contains("dhcp-boot"), "{text}");
         assert!(text.ends_with("tftp-root=/proc/self/cwd/tftp\n"), "the boot test's own folder comes last:\n{text}");
         for daemon in [Daemon::Kea, Daemon::IscDhcpd] {
             let network = Network { dhcp: Dhcp::Given(daemon, String::new()), ..Network::default() };
-            let text = configuration(&network, &Offer { loader: "x".into(), root_path: None }).unwrap();
+            let text =
+                configuration(&network, &Offer { loader: "x".into(), root_path: None, second_card: None }).unwrap();
             assert!(!text.contains("\ndhcp-range") && text.contains("\nenable-tftp\n"), "{text}");
         }
     }
@@ -149,11 +169,23 @@ mod tests {
     fn beside_a_given_one_it_gives_addresses_and_nothing_else() {
         let given = "interface=eth0\nport=0\ntftp-root=/srv/tftp\n";
         let network = Network { dhcp: Dhcp::Given(Daemon::DnsmasqProxy, given.into()), ..Network::default() };
-        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None }).unwrap();
+        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None, second_card: None }).unwrap();
         assert!(text.contains("\ndhcp-range=192.0.2.100,") && !text.contains("dhcp-boot"), "{text}");
         assert!(!text.contains("tftp"), "both would listen on one port:\n{text}");
         let text = proxy(given);
         assert!(text.starts_with(given) && text.ends_with("\nenable-tftp\ntftp-root=/proc/self/cwd/tftp\n"), "{text}");
+    }
+
+    #[test]
+    fn in_the_network_of_a_second_card_no_loader_is_named() {
+        let text = second(&Network::default(), None);
+        for line in ["interface=tap1", "dhcp-range=203.0.113.100,203.0.113.119,5m", "port=0"] {
+            assert!(text.lines().any(|found| found == line), "`{line}` is not in:\n{text}");
+        }
+        assert!(!["dhcp-boot", "root-path", "tftp"].iter().any(|word| text.contains(word)), "{text}");
+        assert!(
+            second(&Network::default(), Some("http://a/b")).contains("\ndhcp-option=option:root-path,http://a/b\n")
+        );
     }
 
     #[test]

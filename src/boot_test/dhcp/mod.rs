@@ -28,13 +28,15 @@ pub struct Offer {
     pub loader: Utf8PathBuf,
     /// Option 17 from the beginning.
     pub root_path: Option<String>,
+    /// Option 17 in the network of a second card, where the machine has one.
+    pub second_card: Option<Option<String>>,
 }
 
 /// DHCP and TFTP servers at work; they end when dropped.
 pub struct Server {
     dnsmasq: Running,
     options: Utf8PathBuf,
-    _other: Option<Running>,
+    _others: Vec<Running>,
 }
 
 /// Why there is no server.
@@ -72,19 +74,26 @@ impl Server {
         fs::write_atomic(&options, dnsmasq::options_text(offer.root_path.as_deref()).as_bytes())?;
         let configuration = dnsmasq::configuration(network, offer)?;
         fs::write_atomic(&folder.join(dnsmasq::CONFIGURATION), configuration.as_bytes())?;
-        let mut other = None;
+        let mut others = Vec::new();
         match &network.dhcp {
             Dhcp::Own => {}
             Dhcp::Given(Daemon::Dnsmasq, text) => fs::write_atomic(&folder.join(dnsmasq::GIVEN), text.as_bytes())?,
             Dhcp::Given(daemon, text) => {
                 let command = daemon.prepare(&kit.dhcp, text, folder)?;
-                other = Some(server::start(daemon.as_str(), command, folder, daemon.parser(), witness)?);
+                others.push(server::start(daemon.as_str(), command, folder, daemon.parser(), witness)?);
             }
         }
-        let command = Command::new("answer DHCP and TFTP", kit.dnsmasq.as_str())
-            .args([format!("--conf-file={}", dnsmasq::CONFIGURATION)]);
-        let dnsmasq = server::start("dnsmasq", command, folder, dnsmasq::parse, witness)?;
-        Ok(Self { dnsmasq, options, _other: other })
+        let dnsmasq = |configuration: &str| {
+            let command = Command::new("answer DHCP and TFTP", kit.dnsmasq.as_str());
+            let command = command.args([format!("--conf-file={configuration}")]);
+            server::start("dnsmasq", command, folder, dnsmasq::parse, witness)
+        };
+        if let Some(root_path) = &offer.second_card {
+            let configuration = dnsmasq::second(network, root_path.as_deref());
+            fs::write_atomic(&folder.join(dnsmasq::SECOND), configuration.as_bytes())?;
+            others.push(dnsmasq(dnsmasq::SECOND)?);
+        }
+        Ok(Self { dnsmasq: dnsmasq(dnsmasq::CONFIGURATION)?, options, _others: others })
     }
 
     /// Sends option 17 from now on.

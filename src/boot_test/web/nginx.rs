@@ -77,7 +77,7 @@ fn parse(line: &str, network: &Network) -> Option<Happening> {
         return None;
     }
     let server = whose(*bound.ip(), bound.port(), network);
-    let authority = authority(server, (*bound.ip(), bound.port()), Some(host));
+    let authority = authority(server, (*bound.ip(), bound.port()), 80, Some(host));
     Some(Happening::Asked(Request { server, url: format!("http://{authority}{path}"), status }))
 }
 

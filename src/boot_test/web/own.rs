@@ -1,14 +1,14 @@
 //! Web servers of the boot test's own, that tell what they were asked for and answer from a list.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{SocketAddrV4, TcpListener};
 use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tiny_http::{Method, Response, Server};
 
-use super::{Pages, authority};
-use crate::boot_test::happening::{Asked, Happening, Request, Witness};
+use super::{Bound, Pages};
+use crate::boot_test::happening::{Happening, Request, Witness};
 
 /// A web server; it ends when dropped.
 pub struct Web {
@@ -22,21 +22,21 @@ impl Drop for Web {
 }
 
 impl Web {
-    /// Listens on `port` of `address`; of two servers on one port, the one with the more precise address
-    /// is asked. Answers with what `pages` have for `name`, and with 404 otherwise.
+    /// Listens where `bound` says; of two servers on one port, the one with the more precise address
+    /// is asked. Answers with what `pages` have for that server, and with 404 otherwise.
     ///
     /// # Errors
     ///
     /// What the operating system says.
-    pub fn start(name: Asked, address: Ipv4Addr, port: u16, pages: Arc<Pages>, witness: Witness) -> io::Result<Self> {
-        let listener = listen(SocketAddrV4::new(address, port))?;
+    pub fn start(bound: Bound, pages: Arc<Pages>, witness: Witness) -> io::Result<Self> {
+        let listener = listen(SocketAddrV4::new(bound.address, bound.port))?;
         let server = Arc::new(Server::from_listener(listener, None).map_err(io::Error::other)?);
         let accepting = Arc::clone(&server);
         std::thread::spawn(move || {
             for request in accepting.incoming_requests() {
                 let (pages, witness) = (Arc::clone(&pages), witness.clone());
                 // A machine that is switched off in the middle leaves its request behind; nobody waits.
-                std::thread::spawn(move || answer(name, (address, port), request, &pages, &witness));
+                std::thread::spawn(move || answer(bound, request, &pages, &witness));
             }
         });
         Ok(Self { server })
@@ -53,14 +53,14 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn answer(name: Asked, bound: (Ipv4Addr, u16), request: tiny_http::Request, pages: &Pages, witness: &Witness) {
+fn answer(bound: Bound, request: tiny_http::Request, pages: &Pages, witness: &Witness) {
     let host = request.headers().iter().find(|header| header.field.equiv("Host")).map(|header| header.value.as_str());
-    let url = format!("http://{}{}", authority(name, bound, host), request.url());
+    let url = format!("{}{}", bound.origin(host), request.url());
     let head = *request.method() == Method::Head;
     let readable = matches!(request.method(), Method::Get | Method::Head);
-    let content = pages.get(name, &url).filter(|_| readable).cloned();
+    let content = pages.get(bound.name, &url).filter(|_| readable).cloned();
     let client = request.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default();
-    let line = format!("web server {}:{}: {client} {} {url}", bound.0, bound.1, request.method());
+    let line = format!("web server {}:{}: {client} {} {url}", bound.address, bound.port, request.method());
     let (status, content) = content.map_or((404, Arc::from(&b"not found\n"[..])), |content| (200, content));
     let bytes = content.len();
     let response = Response::new(status.into(), Vec::new(), io::Cursor::new(content), Some(bytes), None);
@@ -71,7 +71,7 @@ fn answer(name: Asked, bound: (Ipv4Addr, u16), request: tiny_http::Request, page
         // A question about a file is no request for it.
         witness.heard(line);
     } else {
-        let asked = Request { server: name, url, status };
+        let asked = Request { server: bound.name, url, status };
         witness.saw(Happening::Asked(asked), Some(line));
     }
 }

@@ -298,6 +298,9 @@ pub struct BootTest {
     /// Of how many sites loaders are booted where none is named
     #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Which cases")]
     pub sample: usize,
+    /// How many network cards machines have; with 2, iPXE loaders are booted on either of two cards as well
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2), help_heading = "Which cases")]
+    pub cards: u8,
     /// Names the cases, and boots nothing
     #[arg(long)]
     pub list: bool,
@@ -317,6 +320,12 @@ pub struct BootTest {
     /// The web server, configured by its recipe for the network
     #[arg(long, value_name = "SERVER", requires = "network")]
     pub http: Option<WebServer>,
+    /// The certificate of web servers with https addresses, and whatever else of its chain they send (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<Utf8PathBuf>,
+    /// The private key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<Utf8PathBuf>,
     /// Boots this kernel instead of the distribution's
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<Utf8PathBuf>,

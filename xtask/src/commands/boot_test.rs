@@ -10,7 +10,7 @@ use netboot_loaders::boot_test::dhcp::Daemon;
 use netboot_loaders::boot_test::kit::{self, Kit};
 use netboot_loaders::boot_test::machine::{Accelerator, MAC};
 use netboot_loaders::boot_test::namespace::Namespace;
-use netboot_loaders::boot_test::network::{Dhcp, Http, Network};
+use netboot_loaders::boot_test::network::{Dhcp, Http, Network, Tls};
 use netboot_loaders::boot_test::phase::Phase;
 use netboot_loaders::boot_test::report::{CaseReport, Outcome, Report, first_line, to_seconds};
 use netboot_loaders::boot_test::selection::Selection;
@@ -43,11 +43,13 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         sites: args.sites.clone(),
         cases: args.cases.clone(),
         sample: Some(args.sample),
+        two_cards: args.cards > 1,
     };
-    let network = match &args.network {
+    let mut network = match &args.network {
         None => Network::default(),
         Some(file) => described(file, args, &choices?.sites, host)?,
     };
+    network.tls = tls(args)?;
     if args.install_deps {
         install::missing(&[needs::boot_test(), kit::servers(&network)].concat(), host)?;
     }
@@ -95,6 +97,13 @@ fn intent(choices: &Result<Choices, build_loaders::Error>, args: &BootTest, host
             Intent { addresses: args.chain_to.clone(), ..Intent::default() }
         }
     }
+}
+
+/// With what web servers speak TLS.
+fn tls(args: &BootTest) -> Result<Option<Tls>, Failure> {
+    let (Some(certificate), Some(key)) = (&args.tls_certificate, &args.tls_key) else { return Ok(None) };
+    let text = |file: &Utf8Path| fs::read(file).map(|content| String::from_utf8_lossy(&content).into_owned());
+    Ok(Some(Tls { certificate: text(certificate)?, key: text(key)? }))
 }
 
 /// The network of `file`, with the servers that are asked for.

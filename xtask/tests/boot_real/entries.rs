@@ -90,7 +90,7 @@ fn the_whole_way(real: &Real) {
     let base = "http://192.168.88.10/tftp";
     let set = format!("{base}/fedora-coreos/0.boot-test");
     for line in [
-        format!("Loading {base}/fedora-coreos.ipxe"),
+        format!("net0: loading {base}/fedora-coreos.ipxe"),
         format!(
             "netboot-loaders: command line: kernel-x86_64 initrd=main coreos.live.rootfs_url={set}/rootfs.x86_64.img \
              ignition.firstboot ignition.platform.id=metal ignition.config.url={base}/config.ign console=tty1\n"

@@ -1,10 +1,12 @@
 //! Real machines in front of real servers that are configured by their recipes. What is not to be had here is skipped, and
 //! says why.
 
+mod cards;
 mod entries;
 #[path = "../real_support/mod.rs"]
 mod real_support;
 mod recipes;
+mod secure;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -16,7 +18,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // A boot test uses all processors by itself.
     arguments.test_threads = Some(1);
-    let trials = recipes::trials().chain(entries::trials()).collect();
+    let trials = recipes::trials().chain(entries::trials()).chain(cards::trials()).chain(secure::trials()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     real_support::clean_up();
     conclusion.exit_code()

@@ -6,15 +6,15 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
-use netboot_loaders::boot_test::case::Firmware;
+use netboot_loaders::boot_test::case::{Cards, Firmware};
 use netboot_loaders::boot_test::dhcp::{Offer, SERVED, Server};
 use netboot_loaders::boot_test::happening::{Asked, Happening, Note, Witness};
 use netboot_loaders::boot_test::kit::Kit;
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine};
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::Network;
-use netboot_loaders::boot_test::web::Pages;
 use netboot_loaders::boot_test::web::own::Web;
+use netboot_loaders::boot_test::web::{Bound, Pages};
 use netboot_loaders::build_loaders;
 use netboot_loaders::choices::loader::Loader;
 use netboot_loaders::fs;
@@ -142,7 +142,7 @@ impl Lane<'_> {
         } else {
             (Utf8PathBuf::from("sites").join(protocol.site()).join(loader), MARKS)
         };
-        let offer = Offer { loader: path, root_path: None };
+        let offer = Offer { loader: path, root_path: None, second_card: None };
         // A thread of its own, since it goes into a network of its own.
         let took = std::thread::scope(|scope| {
             let boot = scope.spawn(|| self.boot(firmware, &offer, marks, &folder));
@@ -180,15 +180,16 @@ impl Lane<'_> {
         folder: &Utf8PathBuf,
     ) -> Result<Duration, Failure> {
         let Self { kit, network, .. } = self;
-        self.namespace.network(&kit.ip, network, &[], self.setting.host.ui)?;
+        self.namespace.network(&kit.ip, network, (&[], false), self.setting.host.ui)?;
         let (sender, notes) = mpsc::channel();
         let witness = Witness::new(sender);
         let mut pages = Pages::default();
         pages.put(Asked::Other, Protocol::Http.url(BLOB, network), Arc::clone(&self.blob));
         pages.put(Asked::Other, Protocol::Http.url(KERNEL, network), Arc::from(self.kernel.as_slice()));
-        let _web = Web::start(Asked::Other, network.web, 80, Arc::new(pages), witness.clone())?;
+        let bound = Bound { name: Asked::Other, address: network.web, port: 80, tls: false };
+        let _web = Web::start(bound, Arc::new(pages), witness.clone())?;
         let _dhcp = Server::start(kit, network, offer, folder, &witness)?;
-        let _machine = Machine::start(firmware, kit, Accelerator::Tcg, folder, &witness)?;
+        let _machine = Machine::start((firmware, Cards::One), kit, Accelerator::Tcg, folder, &witness)?;
         self.watch(&notes, Stopwatch::new(marks))
     }
 

@@ -1,0 +1,84 @@
+//! TLS before the boot test's own web servers: nginx with a certificate that was given, as most people have it.
+
+use camino::Utf8Path;
+
+use crate::boot_test::happening::Witness;
+use crate::boot_test::kit::Kit;
+use crate::boot_test::network::Tls;
+use crate::boot_test::server;
+use crate::fs;
+use crate::process::{self, Command, Running};
+
+/// The configuration, in the folder that nginx works in.
+const CONFIGURATION: &str = "tls.conf";
+/// The certificate, in the same folder.
+const CERTIFICATE: &str = "tls.pem";
+/// Its private key, in the same folder.
+const KEY: &str = "tls.key";
+
+/// Writes what nginx needs for TLS at `ports` into `folder`.
+pub(super) fn lay_out(tls: &Tls, ports: &[u16], folder: &Utf8Path) -> Result<(), fs::Error> {
+    fs::write_atomic(&folder.join(CONFIGURATION), configuration(ports).as_bytes())?;
+    fs::write_atomic(&folder.join(CERTIFICATE), tls.certificate.as_bytes())?;
+    fs::write_atomic(&folder.join(KEY), tls.key.as_bytes())
+}
+
+/// Starts nginx in `folder`, which [`lay_out`] has filled.
+pub(super) fn start(kit: &Kit, folder: &Utf8Path, witness: &Witness) -> Result<Running, process::Error> {
+    let command = Command::new("serve HTTPS", kit.nginx.as_str());
+    let command = command.args(["-p", folder.as_str(), "-e", "stderr", "-c", CONFIGURATION]);
+    // What it is asked for is told by the server behind it.
+    server::start("nginx", command, folder, |_| None, witness)
+}
+
+/// One process in the foreground. At each of `ports` it takes TLS off, and hands requests on to the server that listens
+/// there on this machine's own address: of two sockets with one port, the one with the more precise address is asked.
+fn configuration(ports: &[u16]) -> String {
+    let server = |port: &u16| {
+        format!(
+            "    server {{
+        listen {port} ssl reuseport;
+        ssl_certificate {CERTIFICATE};
+        ssl_certificate_key {KEY};
+        location / {{
+            proxy_pass http://127.0.0.1:{port};
+            proxy_set_header Host $http_host;
+            proxy_max_temp_file_size 0;
+        }}
+    }}
+"
+        )
+    };
+    let servers: String = ports.iter().map(server).collect();
+    format!(
+        "daemon off;
+master_process off;
+pid tls.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path tls-body;
+    proxy_temp_path tls-proxy;
+    fastcgi_temp_path tls-fastcgi;
+    uwsgi_temp_path tls-uwsgi;
+    scgi_temp_path tls-scgi;
+{servers}}}
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_port_has_a_server_that_hands_on() {
+        let text = configuration(&[443, 8443]);
+        assert_eq!(text.matches(" ssl reuseport;\n").count(), 2);
+        assert!(
+            text.contains("listen 8443 ssl reuseport;") && text.contains("proxy_pass http://127.0.0.1:8443;"),
+            "{text}"
+        );
+    }
+}
