@@ -347,6 +347,23 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_a_fetch_has_the_same_code_within_a_build_and_alone() {
+        use build_loaders::{Error, FetchError as F};
+        let full = || netboot_loaders::fs::Error::new("read", "/x", std::io::ErrorKind::StorageFull.into());
+        let mismatch = || ipxe::Error::Mismatch { what: "tree", found: String::new(), wanted: String::new() };
+        let errors: [(&dyn Fn() -> F, u8); 4] = [
+            (&|| F::Ipxe(mismatch()), MISMATCH),
+            (&|| F::Bundle(bundle::Error::NoMember("x".into())), UNAVAILABLE),
+            (&|| F::Fs(full()), FAILURE),
+            (&|| F::Cancelled, INTERRUPTED),
+        ];
+        for (error, code) in errors {
+            let (alone, within) = (Error::from(error()), Error::Build(error().into()));
+            assert_eq!((build_code(&alone), build_code(&within)), (code, code), "{alone}");
+        }
+    }
+
+    #[test]
     fn hints_come_last_wherever_they_stood() {
         let failure = Failure::new(1, "cannot read `x`\nhint: look\n  caused by: gone");
         assert_eq!(failure.message, "cannot read `x`\n  caused by: gone");

@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Child, Command, Stdio};
@@ -325,13 +326,11 @@ fn a_clean_waits_for_builds_and_builds_wait_for_a_clean() {
     lock.lock_shared().unwrap();
     project.write("cache/probe-abc123/probe.c", "x");
     assert!(clean(&project, &["--dry-run"]).success().stdout.contains("/cache/probe-abc123\n"));
-    let waiting = start(&project, &[]);
-    std::thread::sleep(Duration::from_millis(400));
-    kill_process(Pid::from_child(&waiting), Signal::INT).unwrap();
-    let ran = Ran::from(waiting.wait_with_output().unwrap());
-    let stderr = ran.failure(130);
     let path = project.path("cache/locks/use");
-    assert!(stderr.contains(&format!("wait for another process to release `{path}`\n")), "{stderr}");
+    let mut waiting = start(&project, &[]);
+    until_it_waits(&mut waiting, &path);
+    kill_process(Pid::from_child(&waiting), Signal::INT).unwrap();
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
     assert!(project.path("cache/probe-abc123").exists());
     // Others that use it do not wait for each other.
     assert_eq!(build_offline(&project)["bases-made"], 0);
@@ -342,11 +341,19 @@ fn a_clean_waits_for_builds_and_builds_wait_for_a_clean() {
     let lock = File::options().append(true).open(&path).unwrap();
     lock.lock().unwrap();
     let mut build = project.command(&["build-loaders", "--offline"]);
-    let build = build.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(400));
+    let mut build = build.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until_it_waits(&mut build, &path);
     drop(lock);
-    let ran = Ran::from(build.wait_with_output().unwrap()).success();
-    assert!(ran.stderr.contains(&format!("wait for another process to release `{path}`\n")), "{}", ran.stderr);
+    assert!(build.wait().unwrap().success());
+}
+
+/// Waits until `child` says that it waits for the lock at `path`.
+#[track_caller]
+fn until_it_waits(child: &mut Child, path: &Utf8Path) {
+    let wanted = format!("wait for another process to release `{path}`");
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let lines: Vec<String> = said.take_while(|line| !line.contains(&wanted)).collect();
+    assert!(child.try_wait().unwrap().is_none(), "it ended without waiting: {lines:?}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn a_plan_says_what_it_is() {
         plan.to_string(),
         format!(
             "folder     racks/x\n\
-             send       a.efi (3 bytes, 1 of them are there)\n\
+             send       a.efi (3 bytes, 1 of them is there)\n\
              replace    b.efi (6 bytes)\n\
              unchanged  c.efi (4 bytes)\n\
              send       racks/x/a.efi (4 bytes)\n\

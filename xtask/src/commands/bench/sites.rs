@@ -13,6 +13,7 @@ use netboot_loaders::digest::Content;
 use netboot_loaders::fs;
 use netboot_loaders::parallel;
 use netboot_loaders::plan::{Origin, Plan, PlannedFile, Stamped};
+use netboot_loaders::plural::choose;
 use netboot_loaders::progress::Silent;
 use netboot_loaders::stamp::stamper::Stamper;
 use netboot_loaders::stamping::{self, Stock as Stamping};
@@ -283,9 +284,9 @@ fn failure(error: stamping::Error) -> Failure {
 
 /// So many sites with these loaders.
 fn label(count: u32, loaders: &[Loader]) -> String {
-    let count = table::count(count);
+    let (sites, count) = (choose(count, "site", "sites"), table::count(count));
     match loaders {
-        [loader] => format!("{count} sites × {loader}"),
-        _ => format!("{count} sites × {} loaders", loaders.len()),
+        [loader] => format!("{count} {sites} × {loader}"),
+        _ => format!("{count} {sites} × {} loaders", loaders.len()),
     }
 }
