@@ -225,7 +225,10 @@ impl Http {
         let bad = |proxy: &Proxy| BadProxy { variable: proxy.variable.clone(), url: proxy.url.clone() };
         let through = |proxy: &Proxy| {
             let known = ureq::Proxy::new(proxy.url.expose()).map_err(|_| bad(proxy))?;
-            if known.host().is_empty() {
+            // Which takes `http://user:pass/word@host` for the host `user`.
+            let text = proxy.url.expose();
+            let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+            if !url::Url::parse(&with_scheme).is_ok_and(|url| url.has_host()) {
                 return Err(bad(proxy));
             }
             Ok(Box::new((proxy.clone(), agent(Some(known)))))
@@ -480,6 +483,9 @@ pub(super) fn reason(error: &ureq::Error) -> String {
         ureq::Error::Timeout(_) => "the server fell silent",
         ureq::Error::LargeResponseHeader(..) => {
             return format!("the head of the answer has more than {MAX_HEAD} bytes");
+        }
+        ureq::Error::Protocol(error) if error.to_string().contains("too many headers") => {
+            "the head of the answer has too many lines"
         }
         ureq::Error::Io(error) => match error.kind() {
             io::ErrorKind::UnexpectedEof
