@@ -9,9 +9,11 @@ mod support;
 use std::time::Duration;
 
 use netboot_loaders::progress::{Event, Silent};
+use netboot_loaders::reproduce::published::Published;
 use netboot_loaders::source::download::{self, download};
 use netboot_loaders::source::http::{Http, Network, Pace, Patience};
 use netboot_loaders::source::syslinux;
+use netboot_loaders::url::Url;
 
 use support::release::{self, assert_taken, fetch};
 use support::server::{Answer, Request, Server};
@@ -398,6 +400,29 @@ fn a_server_that_falls_silent_is_given_up() {
 }
 
 #[test]
+fn a_release_to_compare_with_is_no_larger_than_its_files() {
+    let server = Server::start(|_, answer| {
+        answer.head("200 OK", &["Content-Length: 4294967296"]);
+        answer.stall();
+    });
+    for (path, files, limit) in [
+        ("/netboot-loaders-tftp.tar.gz", 7, (64 << 20) + 7 * (4 << 20)),
+        ("/netboot-loaders-tftp.tar.gz", 100, (64 << 20) + 100 * (4 << 20)),
+        ("/manifest.json?raw=1", 100, 32 << 20),
+    ] {
+        let (scratch, url) = (Scratch::new(), Url::from(server.url(path)));
+        let error = Published::open(&url, files, &online(), &scratch.path("scratch"), &Silent).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot download `{url}`: found more than {limit} bytes, wanted at most that\n\
+                 hint: check the address: this cannot be the file that is wanted"
+            )
+        );
+    }
+}
+
+#[test]
 fn a_server_that_drips_is_given_up() {
     // Never silent for as long as would count.
     let server = Server::start(|_, answer| {
@@ -441,7 +466,7 @@ fn an_answer_with_an_endless_head_is_refused() {
     let behaviours: [Behaviour; 2] = [
         |_, answer| {
             answer.bytes(b"HTTP/1.1 200 OK\r\nX: ");
-            while answer.bytes(&[b'x'; 1 << 16]) {}
+            while answer.bytes(&[b'x'; 1 << 13]) {}
         },
         |_, answer| {
             answer.bytes(b"HTTP/1.1 200 OK\r\n");

@@ -5,6 +5,7 @@
 use std::io::{self, Read};
 use std::net::ToSocketAddrs;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -266,6 +267,29 @@ impl Http {
         }
     }
 
+    /// As [`Http::get`], and gives up at once when `cancelled`; nobody can break off a look-up of a name, or a
+    /// connection that is not there yet, so the thread that waits for it is left alone then, until its time is up.
+    pub(super) fn get_unless(
+        &self,
+        url: &Url,
+        headers: &[(&'static str, String)],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(Response, Url), Error> {
+        let (http, url, headers) = (self.clone(), url.clone(), headers.to_vec());
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || drop(sender.send(http.get(&url, &headers))));
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(100)) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) if !cancelled() => {}
+                Err(_) => {
+                    self.shutdown();
+                    return Err(Error::Connection("interrupted".into()));
+                }
+            }
+        }
+    }
+
     /// Sends `body` to `url`, with `headers`. A redirect is an answer like others.
     ///
     /// # Errors
@@ -315,13 +339,15 @@ impl Http {
 
     /// Does `work`, and breaks off whatever transfer it waits for when `progress` is cancelled.
     pub fn interruptible<T>(&self, progress: &dyn Progress, work: impl FnOnce() -> T) -> T {
-        let shutdown = || {
-            self.direct.clone().shutdown();
-            if let Some((_, agent)) = self.proxied.as_deref() {
-                agent.clone().shutdown();
-            }
-        };
-        watched(progress, shutdown, work)
+        watched(progress, || self.shutdown(), work)
+    }
+
+    /// Breaks off all transfers.
+    fn shutdown(&self) {
+        self.direct.clone().shutdown();
+        if let Some((_, agent)) = self.proxied.as_deref() {
+            agent.clone().shutdown();
+        }
     }
 }
 

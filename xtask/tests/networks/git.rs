@@ -299,9 +299,12 @@ fn ctrl_c_ends_a_fetch_that_cannot_connect() {
     while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
         queue.push(stream);
     }
-    for url in [format!("git://{address}/ipxe.git"), format!("http://{address}/ipxe.git")] {
+    for scheme in ["git", "http", "archive"] {
         let project = Project::new();
-        let mut command = project.command(&["fetch", "--ipxe-url", &url]);
+        let (folder, url) = (project.path("ipxe").into_string(), format!("{scheme}://{address}/ipxe.git"));
+        let archive = format!("http://{address}/syslinux.zip");
+        let ipxe = if scheme == "archive" { &folder } else { &url };
+        let mut command = project.command(&["fetch", "--ipxe-url", ipxe, "--syslinux-archive", &archive]);
         let cache = project.path("cache/ipxe.git/HEAD");
         let started = std::cell::Cell::new(None::<std::time::Instant>);
         limits::interrupt(&mut command, || {
