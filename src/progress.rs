@@ -142,6 +142,12 @@ impl<'p> Task<'p> {
         self.set(self.done + units, self.total);
     }
 
+    /// Whether the work should stop.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.progress.cancelled()
+    }
+
     /// Units done so far.
     #[must_use]
     pub fn done(&self) -> u64 {

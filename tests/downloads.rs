@@ -9,9 +9,11 @@ mod support;
 use std::time::Duration;
 
 use netboot_loaders::progress::{Event, Silent};
+use netboot_loaders::reproduce::published::Published;
 use netboot_loaders::source::download::{self, download};
-use netboot_loaders::source::http::Network;
+use netboot_loaders::source::http::{Http, Network, Pace, Patience};
 use netboot_loaders::source::syslinux;
+use netboot_loaders::url::Url;
 
 use support::release::{self, assert_taken, fetch};
 use support::server::{Answer, Request, Server};
@@ -395,4 +397,135 @@ fn a_server_that_falls_silent_is_given_up() {
             scope.spawn(move || check(behaviour, reason));
         }
     });
+}
+
+#[test]
+fn a_release_to_compare_with_is_no_larger_than_its_files() {
+    let server = Server::start(|_, answer| {
+        answer.head("200 OK", &["Content-Length: 4294967296"]);
+        answer.stall();
+    });
+    for (path, files, limit) in [
+        ("/netboot-loaders-tftp.tar.gz", 7, (64 << 20) + 7 * (4 << 20)),
+        ("/netboot-loaders-tftp.tar.gz", 100, (64 << 20) + 100 * (4 << 20)),
+        ("/manifest.json?raw=1", 100, 32 << 20),
+    ] {
+        let (scratch, url) = (Scratch::new(), Url::from(server.url(path)));
+        let error = Published::open(&url, files, &online(), &scratch.path("scratch"), &Silent).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot download `{url}`: found more than {limit} bytes, wanted at most that\n\
+                 hint: check the address: this cannot be the file that is wanted"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_server_that_drips_is_given_up() {
+    // Never silent for as long as would count.
+    let server = Server::start(|_, answer| {
+        answer.head("200 OK", &["Content-Length: 60000"]);
+        while answer.bytes(b"x") {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let mut http = http_with(Duration::from_secs(60), 2);
+    http.patience.pace = Pace { bytes: 1_000, span: Duration::from_secs(1) };
+    let scratch = Scratch::new();
+    let error = fetch(&scratch, &[server.url(PATH)], &Network::Online(http)).unwrap_err().to_string();
+    let start = format!("cannot download `{}`: the transfer stopped after ", server.url(PATH));
+    assert!(error.starts_with(&start), "{error}");
+    assert!(
+        error.contains(" bytes (the server sends too slowly: ") && error.contains(" bytes in 1 seconds"),
+        "{error}"
+    );
+    assert!(error.ends_with("hint: run the command again to resume, or bring the file in with `--syslinux-archive`"));
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn a_head_that_drips_is_given_up() {
+    let server = Server::start(|_, answer| {
+        answer.bytes(b"HTTP/1.1 200 OK\r\nX: ");
+        while answer.bytes(b"x") {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let (connect, silence, pause) = (Duration::from_secs(60), Duration::from_secs(60), Duration::from_millis(1));
+    let pace = Pace { bytes: 1_000, span: Duration::from_secs(1) };
+    let http = Http::new(None, Patience { connect, silence, pace, attempts: 1, pause }).unwrap();
+    let error = fetch(&Scratch::new(), &[server.url(PATH)], &Network::Online(http)).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot download `{}`: the server fell silent", server.url(PATH))), "{error}");
+}
+
+#[test]
+fn an_answer_with_an_endless_head_is_refused() {
+    type Behaviour = fn(&Request, &mut Answer);
+    let behaviours: [Behaviour; 2] = [
+        |_, answer| {
+            answer.bytes(b"HTTP/1.1 200 OK\r\nX: ");
+            while answer.bytes(&[b'x'; 1 << 13]) {}
+        },
+        |_, answer| {
+            answer.bytes(b"HTTP/1.1 200 OK\r\n");
+            while answer.bytes(b"X: x\r\n") {}
+        },
+    ];
+    for behaviour in behaviours {
+        let (server, scratch) = (Server::start(behaviour), Scratch::new());
+        let error = fetch_from(&server, &scratch).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("cannot download `{}`: the head of the answer has ", server.url(PATH))),
+            "{error}"
+        );
+        scratch.assert_empty();
+    }
+}
+
+/// An address of `server` with user and password.
+fn secret(server: &Server, path: &str) -> String {
+    server.url(path).replace("http://", "http://us%20er:s%3Acret@")
+}
+
+#[test]
+fn a_password_in_the_address_is_sent_and_not_shown() {
+    let server = Server::start(|request, answer| match request.path.as_str() {
+        // "us er:s:cret"
+        _ if request.header("authorization") != Some("Basic dXMgZXI6czpjcmV0") => {
+            answer.whole("401 Unauthorized", &["WWW-Authenticate: Basic"], b"");
+        }
+        "/release/moved.zip" => answer.whole("302 Found", &[&format!("Location: {PATH}")], b""),
+        PATH => answer.whole("200 OK", &[], &archive()),
+        _ => answer.whole("404 Not Found", &[], b""),
+    });
+    for path in [PATH, "/release/moved.zip"] {
+        let scratch = Scratch::new();
+        fetch(&scratch, &[secret(&server, path)], &online()).unwrap();
+        assert_taken(&scratch, path.trim_start_matches("/release/"), &archive());
+    }
+    let error = fetch(&Scratch::new(), &[secret(&server, "/gone")], &online()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot download `{}`: found status 404 Not Found, wanted 200\n\
+             hint: check the address, or bring the file in with `--syslinux-archive`",
+            server.url("/gone")
+        )
+    );
+}
+
+#[test]
+fn a_password_does_not_go_to_another_server() {
+    let other = Server::start(|_, answer| answer.whole("200 OK", &[], &archive()));
+    let target = other.url(PATH);
+    // With a password of its own, that one is used there.
+    for (place, sent) in [(target.clone(), None), (target.replace("http://", "http://a:b@"), Some("Basic YTpi"))] {
+        let place = format!("Location: {place}");
+        let server = Server::start(move |_, answer| answer.whole("302 Found", &[&place], b""));
+        fetch(&Scratch::new(), &[secret(&server, PATH)], &online()).unwrap();
+        assert_eq!(server.requests()[0].header("authorization"), Some("Basic dXMgZXI6czpjcmV0"));
+        assert_eq!(other.requests().last().unwrap().header("authorization"), sent);
+    }
 }

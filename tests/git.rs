@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
 use camino::Utf8Path;
+use git2::Oid;
 use libtest_mimic::Completion;
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::progress::Silent;
@@ -18,7 +19,7 @@ use netboot_loaders::source::http::Network;
 use netboot_loaders::source::ipxe::{self, Order, Patch};
 
 use support::git::{EPOCH, Upstream, assert_fetched, commit, commit_tree, fetch, has, open, rogue_tree};
-use support::{Scratch, files_below, online};
+use support::{Scratch, files_below, noise, online};
 
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         another_content_than_pinned,
         every_file_is_written_as_it_is_in_git,
         the_content_digest_can_be_computed_with_other_tools,
+        trees_that_unfold_to_more_than_any_source_has,
         trees_that_no_honest_source_has,
         patches_apply_in_the_order_of_their_names,
         patches_that_cannot_be_applied,
@@ -221,6 +223,39 @@ fn the_content_digest_can_be_computed_with_other_tools() -> Completion {
         Ok(printed) => assert_eq!(printed, format!("{}  -\n", upstream.pin().content)),
         Err(reason) => return Completion::ignored_with(reason),
     }
+    Completion::Completed
+}
+
+fn trees_that_unfold_to_more_than_any_source_has() -> Completion {
+    let (_scratch, upstream) = scratch();
+    let repository = &upstream.repository;
+    let describe = |tree: Oid| {
+        let commit = commit_tree(repository, &repository.find_tree(tree).unwrap(), EPOCH, None);
+        ipxe::describe(repository, commit).unwrap_err().message().to_owned()
+    };
+    // Ten folders that have ten folders each, twelve times over, are one small tree on each floor.
+    let mut floor = rogue_tree(repository, "100644", "x", repository.blob(b"x").unwrap()).id();
+    for _ in 0..12 {
+        let mut builder = repository.treebuilder(None).unwrap();
+        for name in 0..10 {
+            builder.insert(name.to_string(), floor, 0o040_000).unwrap();
+        }
+        floor = builder.write().unwrap();
+    }
+    let unfolds = "it has more than 50000 files, or one with a path of more than 4096 bytes";
+    assert_eq!(describe(floor), unfolds);
+    // The same without any file in it, and a folder that goes down and down.
+    let mut deep = repository.treebuilder(None).unwrap().write().unwrap();
+    for _ in 0..40 {
+        deep = rogue_tree(repository, "40000", &"d".repeat(200), deep).id();
+    }
+    assert_eq!(describe(deep), unfolds);
+    let large = repository.blob(&noise(1, 1 << 20)).unwrap();
+    let mut builder = repository.treebuilder(None).unwrap();
+    for name in 0..300 {
+        builder.insert(name.to_string(), large, 0o100_644).unwrap();
+    }
+    assert_eq!(describe(builder.write().unwrap()), "its files have more than 268435456 bytes");
     Completion::Completed
 }
 

@@ -159,7 +159,8 @@ fn attempt_once(
         Some((length, validator)) => vec![("Range", format!("bytes={length}-")), ("If-Range", validator.clone())],
         None => Vec::new(),
     };
-    let (response, _) = http.get(url, &headers).map_err(|error| classify(address, error))?;
+    let (response, _) =
+        http.get_unless(url, &headers, &|| task.cancelled()).map_err(|error| classify(address, error))?;
     let too_large = || Attempt::Final(Error::TooLarge { url: url.to_string(), limit });
     let (mut file, start) = open(&response, address, partial, have.map(|(length, _)| length))?;
     let total = response.body().content_length().map(|rest| start.saturating_add(rest));

@@ -9,6 +9,7 @@ use git2::{AutotagOption, FetchOptions, Oid, Remote, RemoteCallbacks, RemoteUpda
 use serde::{Deserialize, Serialize};
 
 use super::git_helper::{self, Job};
+use super::git_stream::TOO_MUCH;
 use super::http::{self, Http};
 use super::transport::{prepare, with_http};
 use crate::choices::pins::IpxePin;
@@ -154,7 +155,9 @@ pub fn fetch(
     refuse_ssh(url)?;
     let mut task = Task::start(progress, Kind::Clone, url.to_string(), None);
     let fetched = match (local_path(url.expose()), http) {
-        (Some(path), _) => copy(repository, path, commit, &mut task).map_err(|error| Failure::new(&error, None)),
+        (Some(path), _) => {
+            copy(repository, path, commit, &mut task, progress).map_err(|error| Failure::new(&error, None))
+        }
         (None, None) => Err(Failure::from("there is no network".to_owned())),
         (None, Some(http)) => {
             let wanted = Wanted::Pin { commit: *commit, git_ref: pin.git_ref.clone() };
@@ -279,7 +282,13 @@ pub fn local_path(url: &str) -> Option<&Utf8Path> {
 }
 
 /// Copies the commit and its tree, and not its history, out of the repository at `path`.
-fn copy(repository: &Repository, path: &Utf8Path, commit: &CommitId, task: &mut Task<'_>) -> Result<(), git2::Error> {
+fn copy(
+    repository: &Repository,
+    path: &Utf8Path,
+    commit: &CommitId,
+    task: &mut Task<'_>,
+    progress: &dyn Progress,
+) -> Result<(), git2::Error> {
     let source = Repository::open(path)?;
     if !has(&source, commit) {
         return Ok(());
@@ -292,11 +301,12 @@ fn copy(repository: &Repository, path: &Utf8Path, commit: &CommitId, task: &mut 
     let mut writer = odb.packwriter()?;
     let mut broken = None;
     let packed = builder.foreach(|piece| {
-        broken = writer.write_all(piece).err();
-        broken.is_none()
+        // The writer's own error has no cause.
+        broken = writer.write_all(piece).err().map(|_| git2::Error::last_error(-1));
+        broken.is_none() && !progress.cancelled()
     });
     if let Some(error) = broken {
-        return Err(git2::Error::from_str(&error.to_string()));
+        return Err(error);
     }
     packed?;
     task.set(builder.written() as u64, Some(builder.object_count() as u64));
@@ -374,7 +384,10 @@ impl Fetcher<'_> {
                 (false, false) => 0,
             };
             result = self.fetch_once(&refspecs, depth, task).map(drop);
-            if has(self.repository, commit) || self.progress.cancelled() {
+            let too_much = |error: &git2::Error| {
+                error.class() == git2::ErrorClass::NoMemory || error.message().starts_with(TOO_MUCH)
+            };
+            if has(self.repository, commit) || self.progress.cancelled() || result.as_ref().is_err_and(too_much) {
                 break;
             }
         }
@@ -403,7 +416,7 @@ impl Fetcher<'_> {
         let mut remote = self.repository.remote_anonymous(self.url.expose())?;
         let downloaded = remote.download(refspecs, Some(&mut options));
         if too_many.get() {
-            return Err(git2::Error::from_str(&format!("the server sends more than {MAX_OBJECTS} objects")));
+            return Err(git2::Error::from_str(&format!("{TOO_MUCH}: more than {MAX_OBJECTS} objects")));
         }
         downloaded?;
         check_sizes(self.repository)?;
@@ -429,7 +442,7 @@ fn check_sizes(repository: &Repository) -> Result<(), git2::Error> {
     });
     match found {
         Ok((oid, size)) if size > MAX_OBJECT => {
-            Err(git2::Error::from_str(&format!("the object {oid} has {size} bytes, wanted at most {MAX_OBJECT}")))
+            Err(git2::Error::from_str(&format!("{TOO_MUCH}: an object of {size} bytes, {oid}")))
         }
         Err(error) => Err(error),
         Ok(_) => walked,

@@ -16,6 +16,8 @@ pub(super) const MAX_REFS: usize = 100_000;
 pub(super) const MAX_LIST: u64 = 16 << 20;
 /// The most bytes that a server may send besides; iPXE with its whole history takes 80 MB.
 pub(super) const MAX_PACK: u64 = 1 << 30;
+/// What is said of a server that goes beyond a limit begins so: it is not asked again.
+pub(super) const TOO_MUCH: &str = "the server sends too much";
 /// The port of `git://`.
 const PORT: u16 = 9418;
 /// How often a waiting connection looks whether it should end.
@@ -75,18 +77,18 @@ impl<R> Limited<R> {
             *refs += 1;
             *flushes -= u8::from(length == Some(0));
             if *refs > MAX_REFS {
-                return Err(io::Error::other(format!("the server lists more than {MAX_REFS} refs")));
+                return Err(io::Error::other(format!("{TOO_MUCH}: more than {MAX_REFS} refs")));
             }
             if *flushes == 0 {
                 (self.phase, self.bytes) = (Phase::Rest, bytes.len() as u64);
             }
         }
         let (limit, what) = match self.phase {
-            Phase::List { .. } => (MAX_LIST, "its list of refs"),
-            Phase::Rest => (MAX_PACK, "it"),
+            Phase::List { .. } => (MAX_LIST, "a list of refs of"),
+            Phase::Rest => (MAX_PACK, "a pack of"),
         };
         if self.bytes > limit {
-            return Err(io::Error::other(format!("the server sends too much: {what} has more than {limit} bytes")));
+            return Err(io::Error::other(format!("{TOO_MUCH}: {what} more than {limit} bytes")));
         }
         Ok(())
     }
@@ -209,20 +211,20 @@ mod tests {
         assert_eq!(read(&list, 1), Ok(list.len()));
         // What follows is no ref.
         assert!(read(&[&list[..], &one.repeat(3)].concat(), 1).is_ok());
-        assert_eq!(read(&one.repeat(MAX_REFS + 1), 1), Err("the server lists more than 100000 refs".into()));
+        assert_eq!(read(&one.repeat(MAX_REFS + 1), 1), Err("the server sends too much: more than 100000 refs".into()));
         let service = [&packet("# service=git-upload-pack\n")[..], b"0000", &many, &one.repeat(3)].concat();
-        assert_eq!(read(&service, 2), Err("the server lists more than 100000 refs".into()));
+        assert_eq!(read(&service, 2), Err("the server sends too much: more than 100000 refs".into()));
     }
 
     #[test]
     fn a_list_of_long_names_ends_at_its_size() {
         let long = packet(&format!("{} refs/heads/{}\n", "0".repeat(40), "x".repeat(60_000)));
         let list = long.repeat(300);
-        let error = "the server sends too much: its list of refs has more than 16777216 bytes";
+        let error = "the server sends too much: a list of refs of more than 16777216 bytes";
         assert_eq!(read(&list, 1), Err(error.into()));
         assert_eq!(
             read(&b"no length at all".repeat(2 << 20), 1).unwrap_err(),
-            "the server lists more than 100000 refs"
+            "the server sends too much: more than 100000 refs"
         );
     }
 
@@ -235,6 +237,6 @@ mod tests {
                 break error.to_string();
             }
         };
-        assert_eq!(error, "the server sends too much: it has more than 1073741824 bytes");
+        assert_eq!(error, "the server sends too much: a pack of more than 1073741824 bytes");
     }
 }

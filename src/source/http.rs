@@ -5,6 +5,7 @@
 use std::io::{self, Read};
 use std::net::ToSocketAddrs;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -225,7 +226,10 @@ impl Http {
         let bad = |proxy: &Proxy| BadProxy { variable: proxy.variable.clone(), url: proxy.url.clone() };
         let through = |proxy: &Proxy| {
             let known = ureq::Proxy::new(proxy.url.expose()).map_err(|_| bad(proxy))?;
-            if known.host().is_empty() {
+            // Which takes `http://user:pass/word@host` for the host `user`.
+            let text = proxy.url.expose();
+            let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+            if !url::Url::parse(&with_scheme).is_ok_and(|url| url.has_host()) {
                 return Err(bad(proxy));
             }
             Ok(Box::new((proxy.clone(), agent(Some(known)))))
@@ -260,6 +264,29 @@ impl Http {
             }
             seen.push(next.clone());
             now = next;
+        }
+    }
+
+    /// As [`Http::get`], and gives up at once when `cancelled`; nobody can break off a look-up of a name, or a
+    /// connection that is not there yet, so the thread that waits for it is left alone then, until its time is up.
+    pub(super) fn get_unless(
+        &self,
+        url: &Url,
+        headers: &[(&'static str, String)],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(Response, Url), Error> {
+        let (http, url, headers) = (self.clone(), url.clone(), headers.to_vec());
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || drop(sender.send(http.get(&url, &headers))));
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(100)) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) if !cancelled() => {}
+                Err(_) => {
+                    self.shutdown();
+                    return Err(Error::Connection("interrupted".into()));
+                }
+            }
         }
     }
 
@@ -312,13 +339,15 @@ impl Http {
 
     /// Does `work`, and breaks off whatever transfer it waits for when `progress` is cancelled.
     pub fn interruptible<T>(&self, progress: &dyn Progress, work: impl FnOnce() -> T) -> T {
-        let shutdown = || {
-            self.direct.clone().shutdown();
-            if let Some((_, agent)) = self.proxied.as_deref() {
-                agent.clone().shutdown();
-            }
-        };
-        watched(progress, shutdown, work)
+        watched(progress, || self.shutdown(), work)
+    }
+
+    /// Breaks off all transfers.
+    fn shutdown(&self) {
+        self.direct.clone().shutdown();
+        if let Some((_, agent)) = self.proxied.as_deref() {
+            agent.clone().shutdown();
+        }
     }
 }
 
@@ -480,6 +509,9 @@ pub(super) fn reason(error: &ureq::Error) -> String {
         ureq::Error::Timeout(_) => "the server fell silent",
         ureq::Error::LargeResponseHeader(..) => {
             return format!("the head of the answer has more than {MAX_HEAD} bytes");
+        }
+        ureq::Error::Protocol(error) if error.to_string().contains("too many headers") => {
+            "the head of the answer has too many lines"
         }
         ureq::Error::Io(error) => match error.kind() {
             io::ErrorKind::UnexpectedEof

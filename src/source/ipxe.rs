@@ -243,7 +243,15 @@ struct TreeFile {
     mode: u32,
 }
 
-/// All files of a tree, sorted bytewise by path.
+/// The most files that a source may have; iPXE has 2,800.
+const MAX_FILES: usize = 50_000;
+/// The most bytes that all its files may have; iPXE's have 17 MB.
+const MAX_BYTES: usize = 256 << 20;
+/// The most bytes that a path may have: what Linux allows.
+const MAX_PATH: usize = 4096;
+
+/// All files of a tree, sorted bytewise by path. A tree that has itself in many places is small, and all its files
+/// are not: their number and the length of their paths have limits.
 fn files(tree: &Tree<'_>) -> Result<Vec<TreeFile>, git2::Error> {
     let mut found = Vec::new();
     let mut strange = None;
@@ -252,6 +260,12 @@ fn files(tree: &Tree<'_>) -> Result<Vec<TreeFile>, git2::Error> {
         // git itself would not write such a name, and a folder of that name would lead elsewhere.
         let leads_elsewhere = name.contains('/') || ["", ".", ".."].contains(&&*name);
         match (entry.filemode(), entry.name()) {
+            _ if found.len() >= MAX_FILES || folder.len() + name.len() > MAX_PATH => {
+                strange = Some(format!(
+                    "it has more than {MAX_FILES} files, or one with a path of more than {MAX_PATH} bytes"
+                ));
+                return TreeWalkResult::Abort;
+            }
             _ if leads_elsewhere => {
                 strange = Some(format!("`{name}` is no name of a file or folder"));
                 return TreeWalkResult::Abort;
@@ -285,9 +299,13 @@ fn files(tree: &Tree<'_>) -> Result<Vec<TreeFile>, git2::Error> {
 
 /// The SHA-256 of the text that `sha256sum` prints for all files of the tree, sorted bytewise.
 fn content_digest(repository: &Repository, tree: Oid) -> Result<Sha256Digest, git2::Error> {
-    let mut list = String::new();
+    let (mut list, mut bytes) = (String::new(), 0);
     for file in files(&repository.find_tree(tree)?)? {
         let blob = repository.find_blob(file.oid)?;
+        bytes += blob.size();
+        if bytes > MAX_BYTES {
+            return Err(git2::Error::from_str(&format!("its files have more than {MAX_BYTES} bytes")));
+        }
         list += &format!("{}  {}\n", Sha256Digest::of(blob.content()), file.path);
     }
     Ok(Sha256Digest::of(list.as_bytes()))

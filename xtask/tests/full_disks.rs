@@ -5,9 +5,13 @@ mod mirror_support;
 mod support;
 
 use std::collections::BTreeMap;
-use std::process::{Command, ExitCode};
+use std::io::Read;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Command, ExitCode, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use mirror_support::server::Server;
 use mirror_support::{METADATA, Mirror};
 use serde_json::{Value, json};
 use support::{Project, Ran, Test};
@@ -16,7 +20,8 @@ use support::{Project, Ran, Test};
 const RECORD: &str = "netboot-loaders-deployed.json";
 
 fn main() -> ExitCode {
-    let tests: [(&str, Test); 5] = [
+    let tests: [(&str, Test); 6] = [
+        ("a_full_cache_is_told_as_a_full_disk", cache),
         ("a_full_disk_leaves_the_set_in_use_and_the_next_run_goes_on", mirror),
         ("a_read_only_disk_leaves_what_was_deployed", read_only),
         ("a_full_disk_leaves_what_was_deployed", full),
@@ -30,6 +35,72 @@ fn main() -> ExitCode {
 fn namespaces() -> Result<(), String> {
     let possible = Command::new("unshare").args(["-rm", "true"]).output().is_ok_and(|output| output.status.success());
     if possible { Ok(()) } else { Err("this user may not make mount namespaces".to_owned()) }
+}
+
+/// The address of git's own server for the repository at `path`; it lasts as long as the test program.
+fn git_server(path: &Utf8Path) -> Result<String, String> {
+    support::program("git")?;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("git://{}/ipxe.git", listener.local_addr().unwrap());
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).unwrap();
+            let length = usize::from_str_radix(std::str::from_utf8(&length).unwrap(), 16).unwrap();
+            stream.read_exact(&mut vec![0; length - 4]).unwrap();
+            let mut command = Command::new("git");
+            command.args(["-c", "uploadpack.allowAnySHA1InWant=true", "-c", "safe.directory=*", "upload-pack"]);
+            command.arg(&path).stdin(OwnedFd::from(stream.try_clone().unwrap())).stdout(OwnedFd::from(stream));
+            let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+            std::thread::spawn(move || child.wait());
+        }
+    });
+    Ok(url)
+}
+
+/// The cache on a disk that is full sooner or later: before there is a repository, within a pack or a download, when
+/// the source is written.
+fn cache() -> Result<(), String> {
+    namespaces()?;
+    let project = Project::new();
+    // What does not compress, so that there is no room for a pack of it.
+    let mut seed = 7_u32;
+    let mut noise = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'!' + (seed >> 24) as u8 % 90)
+    };
+    project.write("ipxe/src/noise", &(0..400_000).map(|_| noise()).collect::<String>());
+    project.edit_makefile(|makefile| format!("{makefile}\n"));
+    let archive = project.read("syslinux.zip");
+    let server = Server::start(move |_, answer| answer.whole("200 OK", &[], &archive));
+    let cache = project.path("cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    for url in [git_server(&project.path("ipxe"))?, project.path("ipxe").into_string()] {
+        let fetch = ["fetch", "--ipxe-url", &url, "--syslinux-archive", &server.url("/syslinux.zip")];
+        let mut full = 0;
+        for kilobytes in (8..1000).step_by(28) {
+            let command = project.command(&fetch);
+            let mut unshare = Command::new("unshare");
+            let script = format!("mount -t tmpfs -o size={kilobytes}k none {cache}; exec \"$@\"");
+            unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+            let ran = Ran::from(unshare.env("no_proxy", "*").output().unwrap());
+            if ran.code == 0 {
+                break;
+            }
+            let error = ran.error(1);
+            assert!(error.contains("No space left on device"), "{kilobytes} kB, {url}: {error}");
+            assert!(
+                error.contains(&format!("hint: free space on the file system of `{cache}")),
+                "{kilobytes} kB: {error}"
+            );
+            assert!(error.contains("choose another one with `--cache-dir`"), "{kilobytes} kB: {error}");
+            full += 1;
+        }
+        assert!((10..30).contains(&full), "{full}");
+    }
+    Ok(())
 }
 
 fn mirror() -> Result<(), String> {
