@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 
 pub use self::folders::{EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk};
 pub use self::lock::Lock;
-pub use self::read::{MAX_READ, MAX_TEXT, open, read, read_at_most, read_if_exists, read_text};
+pub use self::read::{MAX_READ, MAX_TEXT, open, read, read_at_most, read_if_exists, read_text, read_text_if_exists};
 
 use crate::digest::Sha256Digest;
 use crate::printable::printable;
@@ -58,6 +58,12 @@ impl Error {
     /// An error of `action` (an imperative, as in "read") on `path`.
     pub fn new(action: &'static str, path: impl Into<Utf8PathBuf>, source: io::Error) -> Self {
         Self { action, path: path.into(), source }
+    }
+
+    /// What failed, and why, on one line and without a hint.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        format!("cannot {} `{}`: {}", self.action, printable(&self.path), self.source)
     }
 
     /// Whether something else stands where a folder should be.

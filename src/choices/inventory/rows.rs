@@ -7,6 +7,7 @@ use csv::{Reader, ReaderBuilder, StringRecord};
 
 use crate::choices::reader::{Finding, Place, line_at};
 use crate::choices::template;
+use crate::printable::listed_names;
 
 /// The column that says which site a row is about.
 const NAME: &str = "name";
@@ -21,6 +22,9 @@ pub(in crate::choices) struct Rows<'t> {
     /// The names of the variables.
     pub columns: Arc<[String]>,
 }
+
+/// The most columns that a file may have.
+const MAX_COLUMNS: usize = 1000;
 
 /// A row.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,7 +94,7 @@ impl<'t> Rows<'t> {
     fn row(&self, line: usize) -> Result<Row, Finding> {
         let (found, wanted) = (self.record.len(), self.header.len());
         if found != wanted {
-            let columns = self.header.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
+            let columns = listed_names(&self.header.iter().collect::<Vec<_>>());
             return Err(Place { file: self.file.to_owned(), line, key: String::new() }.finding(
                 format!("found {found} values, wanted {wanted}: {columns}"),
                 "give the row a value for each column, if only an empty one, and put a value with a comma into quotes",
@@ -123,6 +127,10 @@ impl Iterator for Rows<'_> {
 
 /// What is wrong with the names of the columns.
 fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
+    if header.len() > MAX_COLUMNS {
+        let message = format!("has {} columns, wanted {MAX_COLUMNS} at most", header.len());
+        return vec![at.finding(message, "give each site a row, and each variable a column")];
+    }
     let mut findings = Vec::new();
     for (index, column) in header.iter().enumerate() {
         if header.iter().take(index).any(|other| other == column) {
@@ -132,7 +140,7 @@ fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
         }
     }
     if !header.iter().any(|column| column == NAME) {
-        let found = header.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
+        let found = listed_names(&header.iter().collect::<Vec<_>>());
         findings.push(at.finding(
             format!("found the columns {found}, wanted a column `{NAME}`"),
             "add the column with the sites' names; commas part columns",
