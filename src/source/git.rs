@@ -11,6 +11,7 @@ use super::transport::{prepare, with_http};
 use crate::choices::pins::IpxePin;
 use crate::digest::{CommitId, Sha256Digest};
 use crate::fs;
+use crate::printable::printable;
 use crate::progress::{Kind, Progress, Task};
 
 /// Why a commit cannot be had.
@@ -18,7 +19,8 @@ use crate::progress::{Kind, Progress, Task};
 pub enum Error {
     /// The remote cannot be reached or does not speak git.
     #[error(
-        "cannot fetch from `{url}`: {reason}\nhint: check the address, or give a mirror or a local clone with `--ipxe-url`"
+        "cannot fetch from `{url}`: {}\nhint: check the address, or give a mirror or a local clone with `--ipxe-url`",
+        printable(reason)
     )]
     Fetch {
         /// The remote.

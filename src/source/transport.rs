@@ -13,6 +13,7 @@ use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Trans
 use ureq::ResponseExt;
 
 use super::http::{self, Http};
+use crate::printable::printable;
 
 thread_local! {
     static LENT: RefCell<Option<Http>> = const { RefCell::new(None) };
@@ -138,6 +139,7 @@ impl Stream {
         }
         let found = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("nothing");
         if found != wanted {
+            let found = printable(found);
             return Err(io::Error::other(format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
         }
         // A redirect changes a request with a body into one without, so that the next request must
