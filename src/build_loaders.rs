@@ -145,7 +145,7 @@ impl Choices {
     /// [`Error`]: all findings of the file that is wrong.
     pub fn read(project: &Project, options: &Options, progress: &dyn Progress) -> Result<Self, Error> {
         let file = project.pins();
-        let text = fs::read(&file)?;
+        let text = fs::read_text(&file)?;
         let name = file.strip_prefix(project.root()).unwrap_or(&file);
         let pins = Pins::parse(name, &String::from_utf8_lossy(&text))?;
         let sites = Sites::read(project, &pins.syslinux, options)?;

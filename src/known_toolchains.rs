@@ -53,7 +53,7 @@ impl KnownToolchain {
     /// [`Error`]: all that is wrong with the file.
     pub fn read_all(project: &Project) -> Result<Vec<Self>, Error> {
         let file = project.toolchains();
-        let Some(text) = fs::read_if_exists(&file)? else { return Ok(Vec::new()) };
+        let Some(text) = fs::read_text_if_exists(&file)? else { return Ok(Vec::new()) };
         let name = file.strip_prefix(project.root()).unwrap_or(&file);
         let text = String::from_utf8_lossy(&text);
         Ok(Document::new(name, &text).read(|root| Some(root.list("toolchain", Self::read)))?)

@@ -12,6 +12,7 @@ use crate::choices::pins::Pins;
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind, Lock};
 use crate::paths::{self, Cache, Project, ReleaseNames, Staging};
+use crate::printable::{listed, printable};
 use crate::progress::Progress;
 use crate::source::bundle;
 use crate::tree::manifest::Manifest;
@@ -24,7 +25,10 @@ pub enum Error {
     #[error(transparent)]
     Bundle(#[from] bundle::Error),
     /// Something else stands where the release should go.
-    #[error("`{folder}` is no release: it has `{path}`\nhint: choose another folder with `--out`, or move that away")]
+    #[error(
+        "`{folder}` is no release: it has `{}`\nhint: choose another folder with `--out`, or move that away",
+        printable(path)
+    )]
     Occupied {
         /// The folder.
         folder: Utf8PathBuf,
@@ -32,7 +36,10 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// A file is not what the checksums say.
-    #[error("the release `{folder}` is not what its SHA256SUMS says\n  {}\nhint: make it anew with `cargo xtask release --dry-run`", differences.join("\n  "))]
+    #[error(
+        "the release `{folder}` is not what its SHA256SUMS says\n{}\nhint: make it anew with `cargo xtask release --dry-run`",
+        listed(differences)
+    )]
     Different {
         /// The folder.
         folder: Utf8PathBuf,
@@ -145,12 +152,16 @@ pub fn check(folder: &Utf8Path) -> Result<Release, Error> {
     for (name, digest) in &wanted {
         match files.get(*name) {
             Some((found, _)) if found.to_string() == **digest => {}
-            Some((found, _)) => differences.push(format!("`{name}` has changed: found {found}, wanted {digest}")),
-            None => differences.push(format!("`{name}` is missing")),
+            Some((found, _)) => differences.push(format!(
+                "`{}` has changed: found {found}, wanted {}",
+                printable(name),
+                printable(digest)
+            )),
+            None => differences.push(format!("`{}` is missing", printable(name))),
         }
     }
     let extra = files.keys().filter(|name| !wanted.contains_key(name.as_str()));
-    differences.extend(extra.map(|name| format!("`{name}` is not in SHA256SUMS")));
+    differences.extend(extra.map(|name| format!("`{}` is not in SHA256SUMS", printable(name))));
     let lacking = names.all().into_iter().filter(|name| *name != paths::SHA256SUMS && !files.contains_key(name));
     differences.extend(lacking.map(|name| format!("`{name}` is missing, and a release has it")));
     if differences.is_empty() {

@@ -40,11 +40,11 @@ impl Inventory<'_> {
         let read = if self.path.is_dir() {
             self.names().map(|names| self.folder(&names, table, reading))
         } else {
-            fs::read(self.path).map(|content| self.csv(&content, table, reading))
+            fs::read_text(self.path).map(|content| self.csv(&content, table, reading))
         };
         table.accept(read.map_err(|error| {
             let message =
-                if error.is_not_found() { format!("there is no inventory `{}`", self.file) } else { error.to_string() };
+                if error.is_not_found() { format!("there is no inventory `{}`", self.file) } else { error.reason() };
             self.asked.finding(message, "create it, or name another one: a CSV file, or a folder of *.toml")
         }));
     }
@@ -126,9 +126,8 @@ impl Inventory<'_> {
     /// Reads the file of the site `name`; its place is `whole`.
     fn file(&self, name: &str, whole: &Place, table: &Table<'_>, reading: &mut Reading<'_>) {
         table.accept(check_name(name, || whole.clone()));
-        let content = fs::read(&self.path.join(format!("{name}.toml")));
-        let content =
-            content.map_err(|error| whole.finding(error.to_string(), "make it readable, or move it elsewhere"));
+        let content = fs::read_text(&self.path.join(format!("{name}.toml")));
+        let content = content.map_err(|error| whole.finding(error.reason(), "make it readable, or move it elsewhere"));
         let text = content.and_then(|content| {
             String::from_utf8(content).map_err(|_| whole.finding("is not UTF-8", "save the file as UTF-8"))
         });

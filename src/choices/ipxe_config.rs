@@ -65,7 +65,7 @@ impl IpxeConfig {
             if path.extension() != Some("h") || path.components().count() != 1 {
                 return Err(Error::NotAHeader(path.into_string(), name.to_owned()));
             }
-            config.headers.insert(path.to_string(), fs::read(&own.join(path))?);
+            config.headers.insert(path.to_string(), fs::read_text(&own.join(path))?);
         }
         Ok(config)
     }

@@ -81,12 +81,12 @@ impl<'p> Material<'p> {
 
     /// The content of a file that choices name, which is `what`.
     pub(super) fn content(&self, table: &Table<'_>, at: &At<Utf8PathBuf>, what: &str) -> Option<Vec<u8>> {
-        let read = fs::read(&self.path(&at.value));
+        let read = fs::read_text(&self.path(&at.value));
         table.accept(read.map_err(|error| {
             let message = if error.is_not_found() {
                 format!("there is no {what} `{}` in embed-scripts", at.value)
             } else {
-                error.to_string()
+                error.reason()
             };
             at.place.finding(message, "create the file, or name another one")
         }))

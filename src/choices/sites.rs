@@ -124,7 +124,7 @@ impl Sites {
         let roster = Roster::new(options.relink);
         let mut reading = Reading { material: Material::new(project), roster, inventories: BTreeSet::new() };
         let file = reading.material.relative(&path);
-        let text = String::from_utf8(fs::read(&path)?).map_err(|_| Error::NotUtf8(file.clone()))?;
+        let text = String::from_utf8(fs::read_text(&path)?).map_err(|_| Error::NotUtf8(file.clone()))?;
         Ok(Document::new(&file, &text).read(|root| {
             let default = reading.all(root, &options.inventories);
             let (members, pxelinux_config) = root

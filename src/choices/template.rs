@@ -14,6 +14,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use super::reader::{At, Finding, Place};
 use super::rules::Flaw;
 use super::values::Inserted;
+use crate::printable::printable;
 
 /// What the variable is called that is always there: the site's name.
 pub const SITE: &str = "site";
@@ -68,6 +69,9 @@ impl Template {
         let text = std::str::from_utf8(content).map_err(|error| {
             at(super::reader::line_at(content, error.valid_up_to())).finding("is not UTF-8", "save the file as UTF-8")
         })?;
+        if let Some(problem) = too_long(text) {
+            return Err(at(0).finding(problem, "shorten it, or chain a second script"));
+        }
         let environment = compile(text).map_err(|error| {
             let Flaw { line, message, remedy, .. } = flaw(&error, &BTreeMap::new());
             at(line).finding(message, remedy)
@@ -152,17 +156,37 @@ pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     if name == SITE {
         return Err(("is the site's name and cannot be set".into(), "choose another name for the variable"));
     }
-    let environment = Environment::empty();
-    let used = environment.compile_expression(name).map(|expression| expression.undeclared_variables(false));
-    if used.is_ok_and(|used| used.len() == 1 && used.contains(name)) {
+    let is_variable = || {
+        let environment = Environment::empty();
+        let used = environment.compile_expression(name).map(|expression| expression.undeclared_variables(false));
+        used.is_ok_and(|used| used.len() == 1 && used.contains(name))
+    };
+    if name.len() <= MAX_POSITION && is_variable() {
         return Ok(());
     }
     Err((
         format!(
-            "found the variable name `{name}`, wanted letters, digits and `_`, not a digit first and not a word of templates"
+            "found the variable name `{}`, wanted letters, digits and `_`, not a digit first and not a word of templates",
+            printable(name)
         ),
         "choose another name for the variable",
     ))
+}
+
+/// The most lines, and the most bytes of a line, that `minijinja` counts: with more, it panics where arithmetic is
+/// checked. No script that fits a slot has as many.
+const MAX_POSITION: usize = u16::MAX as usize - 1;
+
+/// What is too long in `text` for it to be compiled.
+fn too_long(text: &str) -> Option<String> {
+    let (lines, longest) = (text.lines().count(), text.lines().map(str::len).max().unwrap_or_default());
+    if lines > MAX_POSITION {
+        Some(format!("has {lines} lines, wanted {MAX_POSITION} at most"))
+    } else if longest > MAX_POSITION {
+        Some(format!("has a line of {longest} bytes, wanted {MAX_POSITION} at most"))
+    } else {
+        None
+    }
 }
 
 fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
@@ -299,6 +323,18 @@ mod tests {
         let file = Utf8Path::new("s.ipxe");
         let finding = Template::new(file, file, b"#!ipxe\necho \xff\n").unwrap_err();
         assert_eq!(finding.to_string(), "s.ipxe:2: is not UTF-8\n  hint: save the file as UTF-8");
+    }
+
+    #[test]
+    fn more_than_the_template_language_counts_is_refused() {
+        let found = |text: String| Template::new("s".into(), "s".into(), text.as_bytes()).unwrap_err().message;
+        assert_eq!(found("#\n".repeat(65_536)), "has 65536 lines, wanted 65534 at most");
+        assert_eq!(found("x".repeat(70_000)), "has a line of 70000 bytes, wanted 65534 at most");
+        assert!(check_name(&"x".repeat(70_000)).is_err());
+        // Neither end panics.
+        render(&"#\n".repeat(65_534), &[]).unwrap();
+        let error = render(&("\n".repeat(65_533) + &"{".repeat(65_534)), &[]).unwrap_err();
+        assert!(error.starts_with("s.ipxe:65534: "), "{}", &error[..200]);
     }
 
     #[test]

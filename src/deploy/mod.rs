@@ -36,6 +36,7 @@ use self::sftp::ssh::{self, Ssh};
 use self::target::Target;
 use self::work::Work;
 use crate::paths;
+use crate::printable::listed_names;
 use crate::progress::{Event, Kind, Progress, Task, pause};
 use crate::tree::checked::{self, CheckedTree};
 use crate::tree::enclosing::{InsideTree, outside_trees};
@@ -281,8 +282,8 @@ impl Deployment<'_> {
             _ if plan.strangers.is_empty() => None,
             Some(reason) if manifest => Some(Error::ForeignManifest { target, reason: reason.clone() }),
             _ => {
-                let files: Vec<String> = plan.strangers.iter().map(|path| format!("`{path}`")).collect();
-                Some(Error::Strangers { target, files: files.join(", ") })
+                let files: Vec<&Utf8PathBuf> = plan.strangers.iter().collect();
+                Some(Error::Strangers { target, files: listed_names(&files) })
             }
         }
     }

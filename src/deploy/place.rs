@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::sftp::failure::quoted;
 use super::sftp::ssh;
 use crate::fs::served;
+use crate::printable::printable;
 
 /// A folder that files are put into.
 pub trait Place {
@@ -170,8 +171,8 @@ pub struct Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            Some(host) => write!(f, "`{}` on `{host}`", self.path),
-            None => write!(f, "`{}`", self.path),
+            Some(host) => write!(f, "`{}` on `{host}`", printable(&self.path)),
+            None => write!(f, "`{}`", printable(&self.path)),
         }
     }
 }

@@ -21,7 +21,9 @@ pub use self::folders::{
     EntryKind, Temporary, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk,
 };
 pub use self::lock::Lock;
-pub use self::read::{MAX_READ, MAX_TEXT, open, open_regular, read, read_at_most, read_if_exists, read_text};
+pub use self::read::{
+    MAX_READ, MAX_TEXT, open, open_regular, read, read_at_most, read_if_exists, read_text, read_text_if_exists,
+};
 pub use self::temporary::temporary_file;
 
 use crate::digest::Sha256Digest;
@@ -88,6 +90,12 @@ impl Error {
             source
         };
         Self { action, path, source }
+    }
+
+    /// What failed, and why, on one line and without a hint.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        format!("cannot {} `{}`: {}", self.action, printable(&self.path), self.source)
     }
 
     /// Whether something else stands where a folder should be.

@@ -15,7 +15,9 @@ use super::{Result, failing};
 pub const MAX_READ: u64 = 64 << 20;
 
 /// The most bytes of a file that people write: choices, scripts, inventories, certificates.
-pub const MAX_TEXT: u64 = 4 << 20;
+///
+/// A thousand sites as tables of TOML have 100 kB; parsed, TOML can take seventy times as much memory as its text.
+pub const MAX_TEXT: u64 = 2 << 20;
 
 /// The content of a plain file of at most [`MAX_READ`] bytes.
 ///
@@ -58,13 +60,26 @@ pub fn read_at_most(path: &Utf8Path, most: u64) -> Result<Vec<u8>> {
     read().map_err(failing("read", path))
 }
 
-/// The content of a file, or `None` where there is no such file.
+/// As [`read`], or `None` where there is no such file.
 ///
 /// # Errors
 ///
 /// [`Error`] for any other reason.
 pub fn read_if_exists(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
-    match read(path) {
+    if_exists(read(path))
+}
+
+/// As [`read_text`], or `None` where there is no such file.
+///
+/// # Errors
+///
+/// [`Error`] for any other reason.
+pub fn read_text_if_exists(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
+    if_exists(read_text(path))
+}
+
+fn if_exists(read: Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+    match read {
         Err(error) if error.is_not_found() => Ok(None),
         other => other.map(Some),
     }

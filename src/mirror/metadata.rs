@@ -5,6 +5,7 @@
 use camino::Utf8PathBuf;
 
 use crate::fs;
+use crate::printable::single_line;
 use crate::progress::Progress;
 use crate::source::download::{self, Address, download};
 use crate::source::http::Http;
@@ -75,8 +76,7 @@ const SHOWN: usize = 400;
 
 /// `text` as one line: parts of it are whatever the publisher's server says, and no words of this tool.
 fn one_line(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
-    text.chars().take(SHOWN).map(shown).collect()
+    single_line(&text.chars().take(SHOWN).collect::<String>())
 }
 
 /// Asks a publisher's server.

@@ -16,6 +16,7 @@ use crate::choices::pins::IpxePin;
 use crate::digest::{CommitId, Sha256Digest};
 use crate::fs;
 use crate::plural::choose;
+use crate::printable::printable;
 use crate::progress::{Kind, Progress, Task};
 use crate::url::Url;
 
@@ -23,7 +24,7 @@ use crate::url::Url;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The remote cannot be reached or does not speak git.
-    #[error("cannot fetch from `{url}`: {}\nhint: {}, or give a mirror or a local clone with `--ipxe-url`", failure.reason, failure.check())]
+    #[error("cannot fetch from `{url}`: {}\nhint: {}, or give a mirror or a local clone with `--ipxe-url`", printable(&failure.reason), failure.check())]
     Fetch {
         /// The remote.
         url: String,

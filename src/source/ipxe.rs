@@ -11,6 +11,7 @@ use crate::choices::pins::IpxePin;
 use crate::digest::{Sha256Digest, TreeId};
 use crate::fs;
 use crate::paths::Cache;
+use crate::printable::{printable, printable_bytes};
 use crate::progress::{Kind, Progress, Task};
 use crate::url::Url;
 
@@ -267,7 +268,7 @@ fn files(tree: &Tree<'_>) -> Result<Vec<TreeFile>, git2::Error> {
                 return TreeWalkResult::Abort;
             }
             _ if leads_elsewhere => {
-                strange = Some(format!("`{name}` is no name of a file or folder"));
+                strange = Some(format!("`{}` is no name of a file or folder", printable(&name)));
                 return TreeWalkResult::Abort;
             }
             (0o040_000, Ok(_)) => {}
@@ -279,11 +280,11 @@ fn files(tree: &Tree<'_>) -> Result<Vec<TreeFile>, git2::Error> {
                 });
             }
             (_, Err(_)) => {
-                strange = Some(format!("`{name}` is not UTF-8"));
+                strange = Some(format!("`{}` is not UTF-8", printable_bytes(entry.name_bytes())));
                 return TreeWalkResult::Abort;
             }
             (mode, Ok(name)) => {
-                strange = Some(format!("`{name}` has mode {mode:o}, wanted a plain file"));
+                strange = Some(format!("`{}` has mode {mode:o}, wanted a plain file", printable(name)));
                 return TreeWalkResult::Abort;
             }
         }

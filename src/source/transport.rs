@@ -13,6 +13,7 @@ use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Trans
 
 use super::git_stream::{GitConnection, Limited, pack_pace};
 use super::http::{self, Http, Paced, watched};
+use crate::printable::printable;
 use crate::progress::Progress;
 use crate::url::Url;
 
@@ -182,6 +183,7 @@ impl Stream {
         }
         let found = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("nothing");
         if found != wanted {
+            let found = printable(found);
             return Err(io::Error::other(format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
         }
         let body = response.into_body().into_reader();

@@ -20,7 +20,7 @@ use crate::choices::script::IMAGE_NAME;
 use crate::digest::{CommitId, Content, Sha256Digest, TreeId};
 use crate::paths;
 use crate::plan::{Inputs, Origin, Other, Plan, PlannedFile, Stamped};
-use crate::printable::printable;
+use crate::printable::{is_plain_json, printable};
 use crate::stamp::slot::SlotSize;
 use crate::toolchain;
 
@@ -233,6 +233,9 @@ impl Manifest {
     ///
     /// Why it cannot be understood.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
+        if !is_plain_json(json) {
+            return Err("found a text with characters that are not to be seen, wanted names and versions".into());
+        }
         let manifest: Self = serde_json::from_slice(json).map_err(|error| printable(&error.to_string()).to_string())?;
         if manifest.schema_version == SCHEMA_VERSION {
             Ok(manifest)

@@ -159,7 +159,7 @@ impl Held {
         let path = request.project.pins();
         let name = path.strip_prefix(request.project.root()).unwrap_or(&path).to_owned();
         let path = fs::resolve(&path)?;
-        let content = fs::read(&path)?;
+        let content = fs::read_text(&path)?;
         let text = String::from_utf8(content).map_err(|_| pins_writer::Error::Layout(name.clone()))?;
         let pins = Pins::parse(&name, &text)?;
         Ok(Self { path, name, text, pins, _lock: lock })

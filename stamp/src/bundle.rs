@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{self, Base, Kind, Record};
 use crate::digest::CommitId;
-use crate::printable::printable;
+use crate::printable::{is_plain_json, printable};
 use crate::slot::SlotSize;
 use crate::tarball::{self, Entries, Limits, Refusal, Tarball};
 
@@ -34,7 +34,7 @@ const MAX_INDEX: u64 = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be opened.
-    #[error("cannot open `{}`", path.display())]
+    #[error("cannot open `{}`", printable(&path.to_string_lossy()))]
     Open {
         /// The file.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum Error {
         error: io::Error,
     },
     /// It is none.
-    #[error("`{}` is no bundle of bases: {flaw}", path.display())]
+    #[error("`{}` is no bundle of bases: {flaw}", printable(&path.to_string_lossy()))]
     NotABundle {
         /// The file.
         path: PathBuf,
@@ -66,6 +66,11 @@ pub enum Flaw {
         "its form is version {0}, wanted {SCHEMA_VERSION}\nhint: write it again with the `cargo xtask bundle-bases` of this version"
     )]
     Version(u32),
+    /// Its index has names that cannot be shown.
+    #[error(
+        "its `{INDEX}` has characters in it that are not to be seen\nhint: give a file that `cargo xtask bundle-bases` wrote"
+    )]
+    Hidden,
     /// Its index is not sorted, or has a base twice.
     #[error(
         "its `{INDEX}` has {} twice, or not in its place\nhint: give a file that `cargo xtask bundle-bases` wrote",
@@ -244,6 +249,9 @@ impl Index {
     }
 
     fn parse(json: &[u8]) -> Result<Self, Flaw> {
+        if !is_plain_json(json) {
+            return Err(Flaw::Hidden);
+        }
         let Version { schema_version } = serde_json::from_slice(json).map_err(Flaw::Index)?;
         if schema_version != SCHEMA_VERSION {
             return Err(Flaw::Version(schema_version));

@@ -52,18 +52,46 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
+/// As [`printable`], of all of a text, however long.
+#[must_use]
+pub fn single_line(text: &str) -> String {
+    escaped(text, |_| false)
+}
+
+/// Whether a text of JSON has a character in one of its strings that a message would have to escape. What programs
+/// write about names and versions has none.
+#[must_use]
+pub fn is_plain_json(json: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(json) else { return false };
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        let escaped = if character == '\\' { characters.next() } else { None };
+        // `\u` could be any of them, and nothing has to be written so.
+        if escaped.is_some_and(|escaped| !matches!(escaped, '"' | '\\' | '/'))
+            || (is_harmful(character) && !matches!(character, '\n' | '\r' | '\t'))
+        {
+            return false;
+        }
+    }
+    true
+}
+
 /// A message of several lines without anything but line breaks and tabs that steers a terminal or hides.
 #[must_use]
 pub fn harmless(message: &str) -> String {
-    let mut text = String::with_capacity(message.len());
-    for character in message.chars() {
-        if is_harmful(character) && !matches!(character, '\n' | '\t') {
-            text += &escape(character);
+    escaped(message, |character| matches!(character, '\n' | '\t'))
+}
+
+fn escaped(text: &str, keep: impl Fn(char) -> bool) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_harmful(character) && !keep(character) {
+            safe += &escape(character);
         } else {
-            text.push(character);
+            safe.push(character);
         }
     }
-    text
+    safe
 }
 
 fn escape(character: char) -> String {
@@ -146,7 +174,19 @@ mod tests {
     }
 
     #[test]
+    fn json_with_names_that_forge_is_told() {
+        for plain in [r#"{"a": "b"}"#, "{\n\t\"a\": \"C:\\\\new \\\"x\\\"\"\r\n}", r#"["münchen"]"#] {
+            assert!(is_plain_json(plain.as_bytes()), "{plain}");
+        }
+        for forged in [r#""a\nhint: run""#, r#""\u202e""#, "\"\u{202e}\"", "\"\u{1b}[2J\"", r#""\\\n""#, r#""\t""#] {
+            assert!(!is_plain_json(forged.as_bytes()), "{forged}");
+        }
+        assert!(!is_plain_json(b"\"\xff\""));
+    }
+
+    #[test]
     fn a_message_keeps_its_lines() {
+        assert_eq!(single_line("a\tb\n\u{202e}"), "a\\tb\\n\\u{202e}");
         assert_eq!(harmless("a\tb\n\x1b[2J\r\u{9b}1m\u{202e}ü"), "a\tb\n\\u{1b}[2J\\r\\u{9b}1m\\u{202e}ü");
     }
 

@@ -4,6 +4,8 @@
 
 use crc::{Algorithm, CRC_32_ISO_HDLC, Crc, Table};
 
+use crate::printable::printable;
+
 /// An instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instruction {
@@ -56,7 +58,7 @@ enum Measured {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// There is something that a BIOS loader's have not.
-    #[error("there is no instruction `{0}`")]
+    #[error("there is no instruction `{}`", printable(.0))]
     Unknown(String),
     /// They are not whole.
     #[error("the instructions have {0} bytes, wanted a multiple of 16")]

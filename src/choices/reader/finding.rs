@@ -4,6 +4,8 @@ use std::fmt;
 
 use camino::Utf8PathBuf;
 
+use crate::printable::{printable, single_line};
+
 /// Something wrong in a file of choices or facts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
@@ -22,7 +24,7 @@ pub struct Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = Place { file: self.file.clone(), line: self.line, key: self.key.clone() };
-        write!(f, "{place}: {}\n  hint: {}", self.message, self.remedy)
+        write!(f, "{place}: {}\n  hint: {}", single_line(&self.message), single_line(&self.remedy))
     }
 }
 
@@ -60,11 +62,11 @@ pub struct Place {
 /// As messages begin: the file, the line where there is one, and the key where there is one.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.file.as_str())?;
+        write!(f, "{}", printable(&self.file))?;
         if self.line > 0 {
             write!(f, ":{}", self.line)?;
         }
-        if self.key.is_empty() { Ok(()) } else { write!(f, ": `{}`", self.key) }
+        if self.key.is_empty() { Ok(()) } else { write!(f, ": `{}`", printable(&self.key)) }
     }
 }
 

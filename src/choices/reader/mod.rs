@@ -13,6 +13,13 @@ use toml::de::{DeTable, DeValue};
 
 pub use self::finding::{Finding, Findings, Place};
 
+/// The most findings that are kept; no more than some of them are shown.
+pub(super) const MAX_FINDINGS: usize = 1000;
+
+/// The most signs `=`, `[`, `{` and `,` in a file, which bound its values. 10,000 sites as tables have 60,000. A value
+/// takes a few hundred bytes of memory.
+const MAX_MARKS: usize = 400_000;
+
 /// A value and where it stands.
 #[derive(Debug, Clone)]
 pub struct At<T> {
@@ -50,6 +57,11 @@ impl<'t> Document<'t> {
     ///
     /// [`Findings`] where there is any finding, even when `read` returned a value.
     pub fn read<T>(self, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Result<T, Findings> {
+        if self.is_too_much() {
+            let place = Place { file: self.file, line: 0, key: String::new() };
+            let message = format!("has more than {MAX_MARKS} keys and values");
+            return Err(Findings(vec![place.finding(message, "describe many sites in a CSV file instead")]));
+        }
         let (root, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
             let line = error.span().map_or(1, |span| self.line(span.start));
@@ -80,7 +92,16 @@ impl<'t> Document<'t> {
     }
 
     fn report(&self, finding: Finding) {
-        self.findings.borrow_mut().push(finding);
+        let mut findings = self.findings.borrow_mut();
+        if findings.len() < MAX_FINDINGS {
+            findings.push(finding);
+        }
+    }
+
+    /// Whether the text has so many values that they would take too much memory.
+    fn is_too_much(&self) -> bool {
+        let marks = self.text.bytes().filter(|byte| b"=[{,".contains(byte));
+        marks.count() > MAX_MARKS
     }
 
     fn line(&self, offset: usize) -> usize {

@@ -5,12 +5,13 @@ use std::fmt;
 
 use super::{Plan, Step};
 use crate::paths;
+use crate::printable::printable;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for folder in &self.folders {
             let name = if folder.as_str().is_empty() { "." } else { folder.as_str() };
-            writeln!(f, "{:<10} {name}", "folder")?;
+            writeln!(f, "{:<10} {}", "folder", printable(name))?;
         }
         for planned in &self.files {
             let stranger = self.strangers.contains(&planned.wanted.path);
@@ -19,7 +20,12 @@ impl fmt::Display for Plan {
                 Step::Send => "send",
                 Step::Replace => "replace",
             };
-            write!(f, "{verb:<10} {} ({}", planned.wanted.path, plural::count(planned.wanted.content.size, "byte"))?;
+            write!(
+                f,
+                "{verb:<10} {} ({}",
+                printable(&planned.wanted.path),
+                plural::count(planned.wanted.content.size, "byte")
+            )?;
             if let Some(partial) = planned.partial.filter(|_| planned.step != Step::Unchanged) {
                 write!(f, ", {partial} of them {} there", plural::choose(partial, "is", "are"))?;
             }
@@ -36,7 +42,7 @@ impl fmt::Display for Plan {
         ];
         for (verb, paths, note) in lists {
             for path in paths {
-                writeln!(f, "{verb:<10} {path}{note}")?;
+                writeln!(f, "{verb:<10} {}{note}", printable(path))?;
             }
         }
         let count = |step| self.count(step);

@@ -15,6 +15,7 @@ use super::place::{Found, FoundKind};
 use super::record::{Deployed, Record};
 use crate::digest::{Content, Sha256Digest};
 use crate::paths;
+use crate::printable::printable;
 
 /// How it is decided.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,7 +90,7 @@ pub struct Plan {
 
 /// Something that nobody replaces.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{path}` is {found} there, wanted {wanted}\nhint: move it away, or choose another folder")]
+#[error("`{}` is {found} there, wanted {wanted}\nhint: move it away, or choose another folder", printable(path))]
 pub struct Obstacle {
     path: Utf8PathBuf,
     found: &'static str,

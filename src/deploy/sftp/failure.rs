@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::deploy::target::Address;
+use crate::printable::printable;
 
 /// How a connection failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +115,7 @@ impl std::error::Error for Failure {}
 
 /// Lines as they were said.
 pub(in crate::deploy) fn quoted(words: &[String]) -> String {
-    words.iter().map(|line| format!("\n  | {line}")).collect()
+    words.iter().map(|line| format!("\n  | {}", printable(line))).collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! bytes, and bytes become replies. Knows no connection.
 
 use crate::fs::served::{FILE_MODE, FOLDER_MODE};
+use crate::printable::single_line;
 
 /// The version that is spoken. `RouterOS` and OpenSSH know no other.
 pub(super) const VERSION: u32 = 3;
@@ -280,7 +281,7 @@ const SHOWN: usize = 200;
 /// The beginning of what a server says, as one line: nobody shall take more of it for words of this tool.
 pub(super) fn one_line(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(&said[..said.len().min(SHOWN)]);
-    text.lines().next().unwrap_or_default().to_owned()
+    single_line(text.lines().next().unwrap_or_default())
 }
 
 /// How many bytes a user may still write, by the answer to [`Request::Space`].

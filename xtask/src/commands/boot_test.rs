@@ -119,7 +119,7 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
     let dhcp = match (args.dhcp, &args.dhcp_config) {
         (None, _) => Dhcp::Own,
         (Some(daemon), None) => Dhcp::Given(daemon, of_recipe(daemon.recipe())),
-        (Some(daemon), Some(file)) => Dhcp::Given(daemon, String::from_utf8_lossy(&fs::read(file)?).into_owned()),
+        (Some(daemon), Some(file)) => Dhcp::Given(daemon, String::from_utf8_lossy(&fs::read_text(file)?).into_owned()),
     };
     if args.dhcp.is_some() || args.http.is_some() {
         for message in offers.warnings(args.dhcp.map_or(Kind::Nginx, Daemon::recipe)) {

@@ -7,6 +7,7 @@ use netboot_loaders::deploy::sftp::ssh::Ssh;
 use netboot_loaders::deploy::target::Target;
 use netboot_loaders::deploy::{self, Outcome, Request};
 use netboot_loaders::plural::{all, choose, count};
+use netboot_loaders::printable::printable;
 use netboot_loaders::process::find_program;
 use netboot_loaders::toolchain::{self, needs};
 use netboot_loaders::tree::checked::CheckedTree;
@@ -84,10 +85,10 @@ fn told(outcome: &Outcome, target: &Target) -> String {
         )
     };
     for path in &plan.obsolete {
-        text += &format!("obsolete   {path} (stays without `--prune`)\n");
+        text += &format!("obsolete   {} (stays without `--prune`)\n", printable(path));
     }
     for path in &plan.changed {
-        text += &format!("changed    {path} (stays: it is not what was put there)\n");
+        text += &format!("changed    {} (stays: it is not what was put there)\n", printable(path));
     }
     text
 }

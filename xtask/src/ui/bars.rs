@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use netboot_loaders::printable::single_line;
 use netboot_loaders::progress::{Event, Kind};
 
 use super::labelled;
@@ -30,7 +31,7 @@ impl Bars {
                     bar.set_length(*total);
                 }
                 bar.set_prefix(verb(*kind));
-                bar.set_message(label.clone());
+                bar.set_message(single_line(label));
                 bar.enable_steady_tick(Duration::from_millis(120));
                 tasks.insert(*task, (*kind, label.clone(), bar));
             }
@@ -47,7 +48,8 @@ impl Bars {
                 if let Some((kind, label, bar)) = tasks.remove(task) {
                     let took = bar.elapsed().as_secs_f64();
                     self.remove(&bar);
-                    self.say(&format!("{:>8} {label}: {detail} ({took:.1} s)", verb(kind)));
+                    let text = single_line(&format!("{label}: {detail}"));
+                    self.say(&format!("{:>8} {text} ({took:.1} s)", verb(kind)));
                 }
             }
             Event::Abandoned { task } => {

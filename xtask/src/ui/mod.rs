@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use netboot_loaders::printable::{harmless, is_harmful};
 use netboot_loaders::progress::{Event, Progress};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
@@ -70,9 +71,9 @@ impl Ui {
     /// Says something on the way that is for people alone.
     pub fn say(&self, text: &str) {
         match &self.style {
-            Style::Json => err(text),
+            Style::Json => err(&harmless(text)),
             Style::Quiet => {}
-            Style::Bars(_) | Style::Plain(_) => out(text),
+            Style::Bars(_) | Style::Plain(_) => out(&harmless(text)),
         }
     }
 
@@ -119,7 +120,20 @@ fn with_event(event: &str, mut object: Value) -> Value {
 }
 
 fn emit(object: &Value) {
-    out(&format!("{object}\n"));
+    out(&(ascii(&object.to_string()) + "\n"));
+}
+
+/// JSON whose strings have nothing that steers a terminal: whatever would is written as `\u` and four digits.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_harmful(character) {
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text += &format!("\\u{unit:04x}"));
+        } else {
+            text.push(character);
+        }
+    }
+    text
 }
 
 /// Writes to standard output. A reader that has gone away is no reason to stop a build.
@@ -154,12 +168,6 @@ fn labelled(label: &str, code: u8, message: &str) -> String {
     text
 }
 
-/// A text that cannot steer a terminal: names, scripts and manifests come from elsewhere.
-fn harmless(text: &str) -> String {
-    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
-    text.chars().map(|c| if harmless(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
-}
-
 /// Bytes for people.
 pub fn size(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
@@ -167,10 +175,13 @@ pub fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::harmless;
+    use super::*;
 
     #[test]
-    fn what_comes_from_elsewhere_does_not_steer_the_terminal() {
-        assert_eq!(harmless("a\tb\n\x1b[2J\r\u{9b}1mü"), "a\tb\n\\u{1b}[2J\\r\\u{9b}1mü");
+    fn json_does_not_steer_the_terminal() {
+        let object = json!({ "path": "a\u{9b}1m\u{202e}\u{e0041}\nü" });
+        let text = ascii(&object.to_string());
+        assert_eq!(text, r#"{"path":"a\u009b1m\u202e\udb40\udc41\nü"}"#);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), object);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use netboot_loaders::printable::single_line;
 use netboot_loaders::progress::{Event, Kind};
 
 use super::{err, labelled};
@@ -18,11 +19,12 @@ impl Plain {
         match event {
             Event::Started { task, kind, label, .. } => {
                 tasks.insert(*task, (*kind, label.clone(), Instant::now()));
-                err(&format!("{:>8} {label}\n", verb(*kind)));
+                err(&format!("{:>8} {}\n", verb(*kind), single_line(label)));
             }
             Event::Finished { task, detail } => {
                 if let Some((_, label, started)) = tasks.remove(task) {
-                    err(&format!("{:>8} {label}: {detail} ({:.1} s)\n", "done", started.elapsed().as_secs_f64()));
+                    let text = single_line(&format!("{label}: {detail}"));
+                    err(&format!("{:>8} {text} ({:.1} s)\n", "done", started.elapsed().as_secs_f64()));
                 }
             }
             Event::Abandoned { task } => drop(tasks.remove(task)),
