@@ -6,6 +6,7 @@ use crate::digest::Content;
 use crate::fs;
 use crate::paths;
 use crate::tree::checked::CheckedTree;
+use crate::tree::neighbours::autoexec_paths;
 
 /// A file as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Goods<'t> {
     root: &'t Utf8Path,
     /// In the order of the manifest. Checksums and manifest come last: these must not name what is not there.
     pub files: Vec<Wanted>,
+    /// Where a file of others would change how the loaders boot.
+    pub neighbours: Vec<Utf8PathBuf>,
 }
 
 /// A tree that has changed since it was checked.
@@ -41,7 +44,7 @@ impl<'t> Goods<'t> {
         // The tree's own are these texts, or it would not have been found to be as its manifest says.
         let texts = [(paths::SHA256SUMS, manifest.sha256sums()), (paths::MANIFEST, manifest.to_json())];
         let texts = texts.map(|(path, text)| Wanted { path: path.into(), content: Content::of(text.as_bytes()) });
-        Self { root: &tree.root, files: listed.chain(texts).collect() }
+        Self { root: &tree.root, files: listed.chain(texts).collect(), neighbours: autoexec_paths(manifest) }
     }
 
     /// The bytes of a file.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use super::{Error, Result, create_dir_all, open_regular};
+use super::{Error, Result, create_dir_all, open, open_regular};
 use crate::progress::{Kind, Progress, Task};
 
 /// A lock between processes, held until dropped (or until the process ends, however it ends).
@@ -22,6 +22,26 @@ impl Lock {
     pub fn acquire(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
         create_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
         let file = open_regular(path, OpenOptions::new().create(true).append(true))?;
+        Self::wait(file, path, progress)
+    }
+
+    /// Takes the lock of the folder at `path`, as far as its file system has such locks: nothing is left there.
+    /// `Ok(None)` when cancelled meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// None but [`Error`] of a file system whose locks fail otherwise than by not being there.
+    pub fn acquire_folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
+        let file = open(path)?;
+        // Network file systems lock files alone, and some nothing at all.
+        let without = match file.try_lock() {
+            Err(TryLockError::Error(_)) => true,
+            Ok(()) | Err(TryLockError::WouldBlock) => false,
+        };
+        if without { Ok(Some(Self(file))) } else { Self::wait(file, path, progress) }
+    }
+
+    fn wait(file: File, path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
         let mut waiting = None;
         loop {
             match file.try_lock() {

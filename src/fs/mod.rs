@@ -60,7 +60,7 @@ pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'
 struct NotRegular(&'static str);
 
 fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
-    if error.get_ref().is_some_and(|cause| cause.is::<NotRegular>()) {
+    if error.get_ref().and_then(|cause| cause.downcast_ref::<NotRegular>()).is_some() {
         "\nhint: move it away".to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
         format!("\nhint: make `{path}` readable for this user")

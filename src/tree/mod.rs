@@ -6,6 +6,7 @@ mod filler;
 pub mod header;
 mod journal;
 pub mod manifest;
+pub mod neighbours;
 pub mod publish;
 mod records;
 pub mod verify;
