@@ -161,8 +161,7 @@ impl Project {
 }
 
 /// Names in the root of a tree that have a meaning of their own, or would get one.
-pub const RESERVED: [&str; 7] =
-    [MANIFEST, SHA256SUMS, DEPLOYED, LINKED_OBJECTS, "sites", "pxelinux.cfg", "autoexec.ipxe"];
+pub const RESERVED: [&str; 7] = [MANIFEST, SHA256SUMS, DEPLOYED, LINKED_OBJECTS, "sites", "pxelinux.cfg", AUTOEXEC];
 
 /// The manifest's name in a tree.
 pub const MANIFEST: &str = "manifest.json";
@@ -170,6 +169,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const SHA256SUMS: &str = "SHA256SUMS";
 /// The record of what a deployment has put where, in the folder that it went to.
 pub const DEPLOYED: &str = "netboot-loaders-deployed.json";
+/// The script that iPXE downloads when it starts in UEFI; no tree has one.
+pub const AUTOEXEC: &str = "autoexec.ipxe";
 /// The folder of the lists of what is linked into the loaders, in a tree and among the facts.
 const LINKED_OBJECTS: &str = "linked-objects";
 /// The pxelinux configuration's name in a tree.

@@ -5,6 +5,7 @@ use camino::Utf8PathBuf;
 use crate::digest::Content;
 use crate::paths;
 use crate::tree::checked::{Changed, CheckedTree};
+use crate::tree::neighbours::autoexec_paths;
 
 /// A file as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Goods<'t> {
     tree: &'t CheckedTree,
     /// In the order of the manifest. Checksums and manifest come last: these must not name what is not there.
     pub files: Vec<Wanted>,
+    /// Where a file of others would change how the loaders boot.
+    pub neighbours: Vec<Utf8PathBuf>,
 }
 
 impl<'t> Goods<'t> {
@@ -32,7 +35,7 @@ impl<'t> Goods<'t> {
         // The tree's own are these texts, or it would not have been found to be as its manifest says.
         let texts = [(paths::SHA256SUMS, manifest.sha256sums()), (paths::MANIFEST, manifest.to_json())];
         let texts = texts.map(|(path, text)| Wanted { path: path.into(), content: Content::of(text.as_bytes()) });
-        Self { tree, files: listed.chain(texts).collect() }
+        Self { tree, files: listed.chain(texts).collect(), neighbours: autoexec_paths(manifest) }
     }
 
     /// The bytes of a file.

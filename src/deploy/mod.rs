@@ -26,25 +26,30 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use self::folder::Folder;
-use self::goods::Goods;
+use self::goods::{Goods, Wanted};
 use self::memory::Memory;
-use self::place::Place;
+use self::place::{Found, FoundKind, Place};
 use self::plan::{Choices, Obstacle, Plan, Step, View};
 use self::sftp::Sftp;
 use self::sftp::failure::{Cause, quoted};
 use self::sftp::ssh::{self, Ssh};
 use self::target::Target;
 use self::work::Work;
+use crate::fs::{self, Lock};
 use crate::paths;
 use crate::printable::listed_names;
 use crate::progress::{Event, Kind, Progress, Task, pause};
 use crate::tree::checked::{self, CheckedTree};
 use crate::tree::enclosing::{InsideTree, outside_trees};
+use crate::tree::neighbours::Neighbour;
 
 /// The pause before a connection is made again; each later one is twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
 /// After so many pauses they do not get longer.
 const LONGER_PAUSES: u32 = 7;
+
+/// How many files of others are warned of.
+const NEIGHBOURS: usize = 20;
 
 /// What to do.
 #[derive(Debug)]
@@ -53,6 +58,8 @@ pub struct Request<'a> {
     pub target: &'a Target,
     /// How a server is reached.
     pub ssh: &'a Ssh,
+    /// A lock file for deployments of this user to the target. A folder has a lock of its own, which holds for all.
+    pub lock: Option<Utf8PathBuf>,
     /// How it is decided what is done.
     pub choices: Choices,
     /// How often in a row a connection may be lost without having got any further.
@@ -140,6 +147,14 @@ pub enum Error {
     /// The place is the tree.
     #[error("`{0}` is the tree itself, or in it\nhint: choose another folder")]
     Itself(Utf8PathBuf),
+    /// The lock file cannot be used.
+    #[error(transparent)]
+    Lock(fs::Error),
+    /// Another deployment takes place at the same time.
+    #[error(
+        "`{0}` is changed by somebody else at the same time\nhint: run the command again once the other deployment has ended"
+    )]
+    Interfered(String),
     /// The place is in another published tree.
     #[error(transparent)]
     Inside(#[from] InsideTree),
@@ -167,6 +182,7 @@ pub fn run(tree: &CheckedTree, request: &Request<'_>, progress: &dyn Progress) -
         apart(folder, &tree.root)?;
         outside_trees(folder)?;
     }
+    let _lock = lock(request, progress)?;
     let deployment = Deployment { goods: Goods::of(tree), request, progress };
     let mut memory = None;
     let (mut losses, mut best, mut reconnected) = (0, 0, 0);
@@ -192,6 +208,27 @@ pub fn run(tree: &CheckedTree, request: &Request<'_>, progress: &dyn Progress) -
         reconnected += 1;
         deployment.wait(losses, &at);
     }
+}
+
+/// Waits for other deployments to the same target on this machine. Those of other machines are noticed by what they
+/// change.
+fn lock(request: &Request<'_>, progress: &dyn Progress) -> Result<Option<Lock>, Error> {
+    let lock = match (request.target, &request.lock) {
+        // The folder above it: the folder itself may not be there yet, or be on a file system without locks.
+        (Target::Folder(folder), _) => {
+            let real = folder.canonicalize_utf8();
+            let folder = real.as_deref().unwrap_or(folder);
+            let above = folder.ancestors().skip(1).find(|above| above.is_dir());
+            match above.map(|above| Lock::acquire_folder(above, progress)) {
+                Some(Ok(lock)) => lock,
+                // Where this user cannot even look, there is no lock.
+                Some(Err(_)) | None => return Ok(None),
+            }
+        }
+        (Target::Sftp(_), Some(path)) => Lock::acquire(path, progress).map_err(Error::Lock)?,
+        (Target::Sftp(_), None) => return Ok(None),
+    };
+    lock.map(Some).ok_or(Error::Cancelled)
 }
 
 /// Makes sure that `folder` is not in the tree: whatever is put there would change that.
@@ -246,6 +283,7 @@ impl Deployment<'_> {
         memory.reach(&plan);
         let refusal = if choices.replace { None } else { self.refusal(&plan, memory) };
         if self.request.dry_run {
+            self.warn_of_neighbours(place)?;
             return Ok((plan, refusal));
         }
         if let Some(refusal) = refusal {
@@ -255,10 +293,38 @@ impl Deployment<'_> {
             let target = self.request.target.to_string();
             let label = format!("{} to {target}", count(plan.count(Step::Send) + plan.count(Step::Replace), "file"));
             let task = Task::start(self.progress, Kind::Deploy, label, Some(plan.to_send()));
-            Work { place, goods, memory, task, target }.carry_out(&plan)?;
+            Work { place, goods, memory, task, target: target.clone() }.carry_out(&plan)?;
+            self.check_undisturbed(place, memory, target)?;
         }
+        self.warn_of_neighbours(place)?;
         self.warn_of_unreadable(place, memory)?;
         Ok((plan, None))
+    }
+
+    /// Makes sure that all wanted files are still those that were put there: another machine may deploy, too. A file
+    /// without a time can only be read again.
+    fn check_undisturbed(&self, place: &mut dyn Place, memory: &Memory, target: String) -> Result<(), Error> {
+        let paths: Vec<Utf8PathBuf> = self.goods.files.iter().map(|wanted| wanted.path.clone()).collect();
+        let undisturbed = |(wanted, found): (&Wanted, Option<Found>)| {
+            let vouched = |found: Found| memory.past.vouched(&wanted.path, found) == Some(wanted.content);
+            found.is_some_and(|found| found.modified.is_none() || vouched(found))
+        };
+        let all = self.goods.files.iter().zip(place.look(&paths)?).all(undisturbed);
+        if all { Ok(()) } else { Err(Error::Interfered(target)) }
+    }
+
+    /// Names files of others that change how the loaders boot.
+    fn warn_of_neighbours(&self, place: &mut dyn Place) -> Result<(), Error> {
+        let paths = &self.goods.neighbours;
+        if paths.is_empty() {
+            return Ok(());
+        }
+        // iPXE takes no notice of an empty one.
+        let there = |found: &Option<Found>| found.is_some_and(|found| found.kind != FoundKind::File || found.size > 0);
+        for (path, _) in paths.iter().zip(place.look(paths)?).filter(|(_, found)| there(found)).take(NEIGHBOURS) {
+            self.progress.report(&Event::Warning { message: Neighbour::autoexec(path.clone()).to_string() });
+        }
+        Ok(())
     }
 
     /// Names the first folder or file that the server of the place may be unable to read.

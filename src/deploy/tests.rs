@@ -21,7 +21,7 @@ fn attempt(
     memory: &mut Option<Memory>,
 ) -> Result<Plan, Error> {
     let target = "sftp://admin@router/tftp".parse().unwrap();
-    let request = Request { target: &target, ssh: &ssh(), choices, attempts: 1, dry_run: false };
+    let request = Request { target: &target, ssh: &ssh(), lock: None, choices, attempts: 1, dry_run: false };
     let deployment = Deployment { goods: Goods::of(tree), request: &request, progress: &Silent };
     deployment.at(shelf, memory).map(|(plan, _)| plan)
 }
@@ -295,7 +295,8 @@ fn only_a_connection_that_comes_back_is_waited_for() {
 fn a_connection_that_is_lost_for_good_says_at_which_byte() {
     let (_guard, new) = tree(&NEW);
     let target = "sftp://admin@router/tftp".parse().unwrap();
-    let request = Request { target: &target, ssh: &ssh(), choices: Choices::default(), attempts: 3, dry_run: false };
+    let request =
+        Request { target: &target, ssh: &ssh(), lock: None, choices: Choices::default(), attempts: 3, dry_run: false };
     let deployment = Deployment { goods: Goods::of(&new), request: &request, progress: &Silent };
     let at = memory::At { path: "ipxe.efi".into(), what: "sent", done: 182_000, size: 364_000 };
     let at = Memory { at: Some(at), ..Memory::default() }.place_of_loss();

@@ -50,6 +50,21 @@ impl Lock {
         }
     }
 
+    /// Takes the lock of the folder at `path`, as far as its file system has such locks: nothing is left there.
+    /// `Ok(None)` when cancelled meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where there is no such folder.
+    pub fn acquire_folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
+        let folder = File::open(path).map_err(|error| Error::new("open", path, error))?;
+        match folder.try_lock() {
+            // Network file systems lock files alone, and some nothing at all.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Self(folder))),
+            Err(TryLockError::WouldBlock) => Self::wait_for(folder, path, File::try_lock, progress),
+        }
+    }
+
     fn wait(
         path: &Utf8Path,
         try_lock: impl Fn(&File) -> std::result::Result<(), TryLockError>,
@@ -57,6 +72,15 @@ impl Lock {
     ) -> Result<Option<Self>> {
         create_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
         let file = open_regular(path, OpenOptions::new().create(true).append(true))?;
+        Self::wait_for(file, path, try_lock, progress)
+    }
+
+    fn wait_for(
+        file: File,
+        path: &Utf8Path,
+        try_lock: impl Fn(&File) -> std::result::Result<(), TryLockError>,
+        progress: &dyn Progress,
+    ) -> Result<Option<Self>> {
         let mut waiting = None;
         loop {
             match try_lock(&file) {

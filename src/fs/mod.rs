@@ -62,7 +62,7 @@ pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'
 }
 
 fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
-    if error.get_ref().is_some_and(|cause| cause.is::<self::read::NotRegular>()) {
+    if error.get_ref().and_then(|cause| cause.downcast_ref::<self::read::NotRegular>()).is_some() {
         "\nhint: move it away".to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
         format!("\nhint: make `{}` readable for this user", printable(path))

@@ -7,6 +7,7 @@ pub mod header;
 mod journal;
 pub mod limits;
 pub mod manifest;
+pub mod neighbours;
 pub mod publish;
 mod records;
 pub mod verify;

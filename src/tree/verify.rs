@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::header::{self, Mismatch};
 use super::limits::{self, MAX_FILE, MAX_FILES};
 use super::manifest::{File, Manifest};
+use super::neighbours::Neighbour;
 use crate::digest::{Content, Sha256Digest};
 use crate::fs::{self, EntryKind, served};
 use crate::paths;
@@ -116,6 +117,8 @@ pub struct Report {
     pub manifest: Manifest,
     /// All differences, sorted.
     pub differences: Vec<Difference>,
+    /// Files of others that change how the tree's loaders boot.
+    pub neighbours: Vec<Neighbour>,
     /// The first file or folder of the tree that other users cannot read.
     pub unreadable: Option<Utf8PathBuf>,
     /// The files of others beside the tree's, where it was deployed to; sorted.
@@ -312,7 +315,12 @@ impl Seen {
             (None, _) => self.differences.push(Difference::Missing(paths::SHA256SUMS.into())),
         }
         self.differences.sort();
-        Report { manifest, differences: self.differences, unreadable: None, others: self.others }
+        let extra = self.differences.iter().filter_map(|difference| match difference {
+            Difference::Extra(path) | Difference::NotAFile(path) => Some(path),
+            _ => None,
+        });
+        let neighbours = Neighbour::among(extra.chain(&self.others), &manifest);
+        Report { manifest, differences: self.differences, neighbours, unreadable: None, others: self.others }
     }
 }
 

@@ -219,6 +219,8 @@ impl From<deploy::Error> for Failure {
             | E::Obstacle(_)
             | E::Changed(_)
             | E::Inside(_)
+            | E::Interfered(_)
+            | E::Lock(_)
             | E::Itself(_) => FAILURE,
         };
         Self::of(code, &error)

@@ -26,12 +26,46 @@ fn main() -> ExitCode {
         ("a_deployment_survives_twenty_random_cuts", lacking, cuts),
         ("only_what_has_changed_is_sent_and_the_plan_says_so_before", lacking, changes),
         ("a_server_without_any_extension_gets_the_same", lacking, bare),
+        ("two_deployments_at_once_leave_one_whole_tree", lacking, two_at_once),
         ("a_server_s_umask_does_not_keep_others_from_reading", lacking, umask),
         ("a_line_that_is_cut_for_good_leaves_what_is_there_and_says_where", lacking, lost),
         ("a_deployment_that_is_killed_goes_on_the_next_time", lacking, killed),
         ("an_interrupt_ends_a_dead_line_at_once", lacking, interrupted),
         ("a_passphrase_is_asked_for_on_the_terminal", without_terminal, asked),
     ])
+}
+
+fn two_at_once(project: &Project) {
+    let server = Server::start(project, "sshd", SFTP);
+    let other = Project::new();
+    other.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    other.build(&[]).success();
+    grow(&other, 7);
+    let (one, two) = (files(&project.tree()), files(&other.tree()));
+    let folder = project.path("served/tftp");
+    let both = |second: &(dyn Fn() -> Ran + Sync)| {
+        std::thread::scope(|scope| {
+            let second = scope.spawn(second);
+            [deploy(project, &server, &folder, &["--prune"]), second.join().unwrap()]
+        })
+    };
+    for _ in 0..3 {
+        let tree = other.tree();
+        let ran = both(&|| deploy(project, &server, &folder, &["--prune", "--tree", tree.as_str()]));
+        ran.into_iter().for_each(|ran| _ = ran.success());
+        let there = files(&folder);
+        assert!(there == one || there == two);
+    }
+    // From two machines, which have no lock in common, nobody is told that all is well while it is not.
+    for _ in 0..3 {
+        let ran = both(&|| deploy(&other, &server, &folder, &["--prune"]));
+        let there = files(&folder);
+        assert!(there == one || there == two || ran.iter().any(|ran| ran.code != 0));
+        let told = |ran: &Ran| ran.code == 0 || ran.code == 1 && ran.stderr.contains("\nhint: ");
+        assert!(ran.iter().all(told), "{}\n{}", ran[0].stderr, ran[1].stderr);
+        deploy(project, &server, &folder, &["--prune", "--replace"]).success();
+        assert_deployed(project, &folder);
+    }
 }
 
 fn umask(project: &Project) {

@@ -237,6 +237,83 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
 }
 
 #[test]
+fn deployments_of_two_trees_at_once_take_turns() {
+    let (one, two) = (built(), Project::new());
+    two.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    two.build(&[]).success();
+    let place = one.path("srv/new/tftp");
+    for round in 0..6 {
+        let run = |project: &Project| deploy(project, &place, &["--prune"]);
+        let (first, second) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| run(&two));
+            (run(&one), second.join().unwrap())
+        });
+        first.success();
+        second.success();
+        one.run(&["verify", place.as_str()]).success();
+        let there = files(&place);
+        assert!(there == files(&one.tree()) || there == files(&two.tree()), "round {round}");
+    }
+    assert_eq!(std::fs::read_dir(one.path("srv/new")).unwrap().count(), 1, "no lock is left");
+}
+
+#[test]
+fn a_neighbour_that_changes_a_boot_is_warned_of() {
+    let project = built();
+    let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
+    project.write("embed-scripts/menu", "DEFAULT local\n");
+    project.sites(&sites.replace("[syslinux]\n", "[syslinux]\npxelinux-config = \"menu\"\n"));
+    project.build(&[]).success();
+    let place = project.path("srv/tftp");
+    assert!(!deploy(&project, &place, &[]).success().stderr.contains("autoexec"));
+    let autoexec = |path: &str| {
+        format!(
+            "warning: `{path}` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get \
+             it as a part of their initrd\nhint: move it away\n"
+        )
+    };
+    // iPXE takes no notice of an empty one, and looks in no folder without an EFI loader.
+    std::fs::create_dir(place.join("other")).unwrap();
+    for (path, content) in
+        [("autoexec.ipxe", "#!ipxe\n"), ("other/autoexec.ipxe", "#!ipxe\n"), ("sites/a/autoexec.ipxe", "")]
+    {
+        std::fs::write(place.join(path), content).unwrap();
+    }
+    for more in [&["--dry-run"][..], &[]] {
+        let said = deploy(&project, &place, more).success().stderr;
+        assert!(said.contains(&autoexec("autoexec.ipxe")), "{said}");
+        assert_eq!(said.matches("autoexec.ipxe").count(), 1, "{said}");
+    }
+    std::fs::write(place.join("sites/a/autoexec.ipxe"), "#!ipxe\n").unwrap();
+    let said = deploy(&project, &place, &[]).success().stderr;
+    assert!(said.contains(&autoexec("autoexec.ipxe")) && said.contains(&autoexec("sites/a/autoexec.ipxe")), "{said}");
+    for name in ["01-52-54-00-12-34-56", "C0A80001", "old-default", "graphics.conf"] {
+        std::fs::write(place.join("pxelinux.cfg").join(name), "").unwrap();
+    }
+    let pxelinux = |name: &str| {
+        format!(
+            "warning: `pxelinux.cfg/{name}` is not of this tree: PXELINUX reads it instead of `pxelinux.cfg/default` on the \
+             machines that it is named after\nhint: move it away if these machines should boot as the others do\n"
+        )
+    };
+    let said = project.run(&["verify", place.as_str()]).success().stderr;
+    let wanted = [
+        autoexec("autoexec.ipxe"),
+        pxelinux("01-52-54-00-12-34-56"),
+        pxelinux("C0A80001"),
+        autoexec("sites/a/autoexec.ipxe"),
+    ];
+    assert_eq!(said, wanted.concat());
+    // In a tree where nothing was deployed to, it is a difference besides.
+    std::fs::write(project.tree().join("autoexec.ipxe"), "#!ipxe\n").unwrap();
+    let said = project.run(&["verify"]).failure(8);
+    assert!(
+        said.starts_with(&autoexec("autoexec.ipxe")) && said.contains("`autoexec.ipxe` is not in the manifest"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_share_or_an_address_does_not_become_a_folder_of_that_name() {
     let project = Project::new();
     let address = "found an address, wanted a path of this machine: mount a share and give its mount point; `deploy` \

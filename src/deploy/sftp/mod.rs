@@ -86,7 +86,11 @@ impl<'p> Sftp<'p> {
 
     /// Makes a folder that other users can read: the server applies its umask to what was asked for.
     fn make_served(&mut self, there: &str) -> Result<(), client::Error> {
-        self.connection.client.ask(&Request::MakeFolder { path: there })?;
+        if let Err(error) = self.connection.client.ask(&Request::MakeFolder { path: there }) {
+            // Another deployment may have made it since.
+            let made = matches!(error, client::Error::Refused(_)) && self.connection.client.stat(there)?.is_some();
+            return if made { Ok(()) } else { Err(error) };
+        }
         // The folder is there, whatever is refused now.
         match self.connection.client.stat(there) {
             Ok(Some(attributes)) if !found(attributes).is_served() => {

@@ -6,6 +6,7 @@ use netboot_loaders::deploy::plan::{Choices, Step};
 use netboot_loaders::deploy::sftp::ssh::Ssh;
 use netboot_loaders::deploy::target::Target;
 use netboot_loaders::deploy::{self, Outcome, Request};
+use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::plural::{all, choose, count};
 use netboot_loaders::printable::printable;
 use netboot_loaders::process::find_program;
@@ -34,9 +35,17 @@ pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
         options: args.ssh_options.clone(),
         env: ssh_environment(),
     };
+    let lock = match &target {
+        Target::Folder(_) => None,
+        Target::Sftp(address) => {
+            let name = Sha256Digest::of(address.to_string().as_bytes());
+            Some(host.cache()?.lock(&format!("deploy-{}", name.short())))
+        }
+    };
     let request = Request {
         target: &target,
         ssh: &ssh,
+        lock,
         choices: Choices { read_all: args.read_all, prune: args.prune, replace: args.replace },
         attempts: args.attempts,
         dry_run: args.dry_run,

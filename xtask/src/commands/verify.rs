@@ -20,7 +20,7 @@ use crate::cli::Verify;
 use crate::exit::{BAD_INPUT, FAILURE, Failure, OTHER_BYTES, OTHER_TOOLCHAIN};
 use crate::host::{Host, temporary_folder};
 
-/// How many paths are named.
+/// How many paths are named, and how many warnings given.
 const SHOWN: usize = 20;
 
 pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
@@ -30,6 +30,9 @@ pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
 
 fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
     let report = verify::verify(&path).map_err(checked::Error::from)?;
+    for neighbour in report.neighbours.iter().take(SHOWN) {
+        host.ui.report(&Event::Warning { message: neighbour.to_string() });
+    }
     if !report.differences.is_empty() {
         return Err(checked::Error::Different { path, differences: report.differences }.into());
     }

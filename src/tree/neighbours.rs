@@ -1,0 +1,101 @@
+//! Files of others beside a tree that change how its loaders boot.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::header::Kind;
+use super::manifest::Manifest;
+use crate::paths;
+
+/// A file that changes how machines boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    path: Utf8PathBuf,
+    effect: Effect,
+}
+
+/// What it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// iPXE 2.0.0 downloads it at its start in UEFI, and keeps it, whatever script is embedded.
+    Initrd,
+    /// PXELINUX looks for it before it looks for the default.
+    PxelinuxConfig,
+}
+
+impl fmt::Display for Neighbour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &self.path;
+        match self.effect {
+            Effect::Initrd => write!(
+                f,
+                "`{path}` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get it as \
+                 a part of their initrd\nhint: move it away"
+            ),
+            Effect::PxelinuxConfig => write!(
+                f,
+                "`{path}` is not of this tree: PXELINUX reads it instead of `{}` on the machines that it is named after\n\
+                 hint: move it away if these machines should boot as the others do",
+                paths::PXELINUX_DEFAULT
+            ),
+        }
+    }
+}
+
+/// Where the loaders of `manifest` look for an `autoexec.ipxe`: beside themselves, then in the root.
+#[must_use]
+pub fn autoexec_paths(manifest: &Manifest) -> Vec<Utf8PathBuf> {
+    let loaders = manifest.files.iter().filter(|file| file.kind == Kind::EfiApplication && file.ipxe.is_some());
+    let folders: BTreeSet<&Utf8Path> =
+        loaders.flat_map(|file| [file.path.parent().unwrap_or(Utf8Path::new("")), Utf8Path::new("")]).collect();
+    folders.into_iter().map(|folder| folder.join(paths::AUTOEXEC)).collect()
+}
+
+impl Neighbour {
+    /// The `autoexec.ipxe` at one of [`autoexec_paths`].
+    #[must_use]
+    pub fn autoexec(path: Utf8PathBuf) -> Self {
+        Self { path, effect: Effect::Initrd }
+    }
+
+    /// Those of `others` that change how the loaders of `manifest` boot.
+    #[must_use]
+    pub fn among<'p>(others: impl Iterator<Item = &'p Utf8PathBuf>, manifest: &Manifest) -> Vec<Self> {
+        let autoexec = autoexec_paths(manifest);
+        let default = Utf8Path::new(paths::PXELINUX_DEFAULT);
+        let has_default = manifest.files.iter().any(|file| file.path == default);
+        let effect = |path: &Utf8PathBuf| {
+            if autoexec.contains(path) {
+                Some(Effect::Initrd)
+            } else if has_default && path.parent() == default.parent() && is_machine(path) {
+                Some(Effect::PxelinuxConfig)
+            } else {
+                None
+            }
+        };
+        others.filter_map(|path| Some(Self { path: path.clone(), effect: effect(path)? })).collect()
+    }
+}
+
+/// Whether PXELINUX asks some machine's configuration by this name: its UUID, its hardware address, or the beginning
+/// of its IPv4 address.
+fn is_machine(path: &Utf8Path) -> bool {
+    path.file_name().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_named_by_uuid_hardware_address_or_address() {
+        for name in ["01-52-54-00-12-34-56", "C0A80001", "C0A8", "b8945908-d6a6-41a9-611d-74a6ab80b83d"] {
+            assert!(is_machine(name.into()), "{name}");
+        }
+        for name in ["default", "default.bak", "menu.cfg", "graphics.conf", "README"] {
+            assert!(!is_machine(name.into()), "{name}");
+        }
+    }
+}
