@@ -65,6 +65,10 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
         for at in memmem::find_iter(content, mark) {
             let start = content[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             let end = memchr::memchr(b'\n', &content[at..]).map_or(content.len(), |length| at + length);
+            // What is looked for in an address has this in it.
+            if mark == "://" && memchr::memchr(b'@', &content[at..end]).is_none() {
+                continue;
+            }
             let text = String::from_utf8_lossy(&content[start..end]);
             let after = String::from_utf8_lossy(&content[at..end]);
             if let Some(kind) = kind(&text, &after, mark) {

@@ -62,11 +62,11 @@ impl Review {
         review.frame(text);
         let labels: Vec<&str> = text.lines().filter_map(label).collect();
         for (line, joined) in logical_lines(text) {
-            if joined.split_ascii_whitespace().count() > MAX_WORDS {
+            let words: Vec<&str> = joined.split_ascii_whitespace().collect();
+            if words.len() > MAX_WORDS {
                 let message = format!("has more than {MAX_WORDS} words, which can overflow a BIOS loader's stack");
                 review.flaw(line, message, "split the line");
             }
-            let words = words(&joined);
             for command in commands(&words) {
                 review.command(line, command, &labels);
             }
@@ -135,9 +135,10 @@ impl Review {
     fn fetched(&mut self, line: usize, words: &[&str]) {
         let name = words.first().copied().unwrap_or_default();
         let Some(purpose) = purpose(name) else {
-            let known =
-                |word: &&&str| address::split_scheme(word).0.and_then(Scheme::of).is_some() && word.contains("://");
-            for word in words.iter().skip(1).filter(known) {
+            // There are many words, and few of them are addresses.
+            let marked = |word: &&&str| memchr::memmem::find(word.as_bytes(), b"://").is_some();
+            let known = |word: &&&str| address::split_scheme(word).0.and_then(Scheme::of).is_some();
+            for word in words.iter().skip(1).filter(marked).filter(known) {
                 self.address(line, word, None);
             }
             return;
@@ -157,15 +158,15 @@ impl Review {
             let (remedy, address) = (remedy.to_owned(), Some(word.to_owned()));
             self.flaws.push(Flaw { line, message, remedy, of_site: false, address });
         };
-        let found = address::shown(word);
+        let found = || address::shown(word);
         let address = match Address::parse(word) {
             Ok(address) => address,
-            Err(wanted) => return flaw(format!("found `{found}`, wanted {wanted}"), "correct the address"),
+            Err(wanted) => return flaw(format!("found `{}`, wanted {wanted}", found()), "correct the address"),
         };
         let Some(scheme) = address.scheme else {
             if address::lacks_scheme(word) {
                 flaw(
-                    format!("found `{found}`, wanted an address that begins with {}", Scheme::known()),
+                    format!("found `{}`, wanted an address that begins with {}", found(), Scheme::known()),
                     "write `http://` before it",
                 );
             }
@@ -173,12 +174,12 @@ impl Review {
         };
         let Some(scheme) = Scheme::of(scheme) else {
             return flaw(
-                format!("found `{found}`, wanted an address that begins with {}", Scheme::known()),
+                format!("found `{}`, wanted an address that begins with {}", found(), Scheme::known()),
                 "correct the beginning of the address",
             );
         };
         if (purpose, scheme.purpose) == (Some(Purpose::Files), Purpose::Disks) {
-            return flaw(format!("found `{found}`, a disk and not a file"), "use `sanboot` or `sanhook` for it");
+            return flaw(format!("found `{}`, a disk and not a file", found()), "use `sanboot` or `sanhook` for it");
         }
         self.feature(line, &scheme.prefix(), scheme.availability);
         if let Some(host) = address.ipv6() {
@@ -214,15 +215,11 @@ pub(super) fn logical_lines(text: &str) -> impl Iterator<Item = (usize, Cow<'_, 
     })
 }
 
-/// The words of a line, without its label and its comment.
-pub(super) fn words(line: &str) -> Vec<&str> {
-    let words = line.split_ascii_whitespace().take_while(|word| !word.starts_with('#')).enumerate();
-    words.filter(|(index, word)| *index > 0 || !word.starts_with(':')).map(|(_, word)| word).collect()
-}
-
-/// The commands that the words of a line are.
+/// The commands that the words of a line are, without its label and its comment.
 pub(super) fn commands<'a, 't>(words: &'a [&'t str]) -> impl Iterator<Item = &'a [&'t str]> {
-    words.split(|word| matches!(*word, "||" | "&&" | ";"))
+    let end = words.iter().position(|word| word.starts_with('#')).unwrap_or(words.len());
+    let labelled = usize::from(end > 0 && words[0].starts_with(':'));
+    words[labelled..end].split(|word| matches!(*word, "||" | "&&" | ";"))
 }
 
 /// Whether the command `name` shows its words to a person.
@@ -262,6 +259,9 @@ pub(super) fn is_flag(word: &str) -> bool {
 
 /// Whether `word` has an operator in it, which iPXE takes for a part of the word.
 fn is_glued(word: &str) -> bool {
+    if memchr::memchr3(b'&', b'|', b';', word.as_bytes()).is_none() {
+        return false;
+    }
     let inside = ["&&", "||"].iter().any(|operator| word.contains(operator));
     // Addresses and arguments of kernels may have them in the middle.
     let value = word.contains("://") || word.contains('=');

@@ -1,7 +1,5 @@
 //! Embedded scripts: rendered from a template, checked, as large as their slot at most.
 
-use std::collections::BTreeMap;
-
 use camino::Utf8PathBuf;
 
 use super::address::{self, Scheme};
@@ -126,7 +124,7 @@ impl Script {
 fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> (Review, Vec<BadValue>) {
     let mut review = Review::of(&rendered.text);
     let misuses = values::misuses(&rendered.text, &rendered.inserted);
-    let origin = Origin { template, vars: vars.all(), inserted: &rendered.inserted };
+    let origin = Origin { template, vars, inserted: &rendered.inserted };
     let mut bad = Vec::new();
     let misused = !misuses.is_empty();
     review.flaws.retain(|flaw| match flaw.address.as_deref().and_then(|address| origin.of_address(address)) {
@@ -155,14 +153,14 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> (Review, Vec<
 /// Where parts of a script come from.
 struct Origin<'a> {
     template: &'a Template,
-    vars: BTreeMap<&'a str, &'a str>,
+    vars: &'a Vars,
     inserted: &'a [Inserted],
 }
 
 impl Origin<'_> {
     /// The variable that says `text`.
     fn of_text(&self, text: &str) -> Option<String> {
-        self.vars.iter().find(|(_, value)| **value == text).map(|(name, _)| (*name).to_owned())
+        self.vars.all().into_iter().find(|(_, value)| *value == text).map(|(name, _)| name.to_owned())
     }
 
     /// The variable that `address` comes from, at least in part, unless the template itself has it.
@@ -174,8 +172,10 @@ impl Origin<'_> {
     /// What is wrong with an `address` that begins with a variable of which its name says that it is one, and has no
     /// scheme.
     fn lacks_scheme(&self, address: &str) -> Option<BadValue> {
-        let is_whole = address::split_scheme(address).0.is_some() || address.starts_with("${");
-        let begins = self.inserted.iter().find(|part| !is_whole && address.starts_with(&part.text))?;
+        if address::split_scheme(address).0.is_some() || address.starts_with("${") {
+            return None;
+        }
+        let begins = self.inserted.iter().find(|part| address.starts_with(&part.text))?;
         let variable = self.of_text(&begins.text).filter(|name| name == "url" || name.ends_with("_url"))?;
         let found = address::shown(address);
         (!address::lacks_scheme(address)).then(|| BadValue {

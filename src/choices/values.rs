@@ -47,6 +47,11 @@ pub fn misuses(text: &str, inserted: &[Inserted]) -> Vec<Misuse> {
 }
 
 fn fault(script: &str, it: &Inserted) -> Option<(String, String)> {
+    // Most values are one word, which begins and ends as words do.
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"|&;".contains(&byte);
+    if it.text.bytes().all(plain) && !it.text.starts_with(['#', '-']) && !it.text.ends_with('\\') {
+        return None;
+    }
     if let Err(fault) = check(&it.text) {
         return Some(fault);
     }
@@ -89,7 +94,7 @@ fn fault(script: &str, it: &Inserted) -> Option<(String, String)> {
 /// The commands of `script`, each as its words.
 fn commands(script: &str) -> impl Iterator<Item = Vec<String>> {
     rules::logical_lines(script).flat_map(|(_, line)| {
-        let words = rules::words(&line);
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let commands = rules::commands(&words).map(|words| words.iter().map(|word| (*word).to_owned()).collect());
         commands.collect::<Vec<Vec<String>>>()
     })
