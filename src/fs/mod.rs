@@ -17,7 +17,9 @@ use tempfile::NamedTempFile;
 
 pub use self::folders::{EntryKind, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk};
 pub use self::lock::Lock;
-pub use self::read::{MAX_READ, MAX_TEXT, open, read, read_at_most, read_if_exists, read_text, read_text_if_exists};
+pub use self::read::{
+    MAX_INVENTORY, MAX_READ, MAX_TEXT, open, read, read_at_most, read_if_exists, read_text, read_text_if_exists,
+};
 
 use crate::digest::Sha256Digest;
 use crate::printable::printable;

@@ -79,7 +79,7 @@ impl Published {
                 .map_err(|reason| Error::NotAManifest { name: name.to_owned(), reason })?;
             return Ok(Self { name: name.to_owned(), manifest, tree: None });
         }
-        let tree = CheckedTree::open(&path, scratch)?;
+        let tree = CheckedTree::open(&path, scratch, progress)?;
         Ok(Self { name: name.to_owned(), manifest: tree.manifest.clone(), tree: Some(tree) })
     }
 

@@ -272,6 +272,7 @@ fn bundle_code(error: &bundle::Error) -> u8 {
         E::Ipxe(error) => ipxe_code(error),
         E::NoMember(_) => UNAVAILABLE,
         E::NotABundle { .. } | E::Mismatch { .. } => MISMATCH,
+        E::Cancelled => INTERRUPTED,
         E::Git(_) | E::Fs(_) => FAILURE,
     }
 }

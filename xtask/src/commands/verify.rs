@@ -23,7 +23,7 @@ pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
-    let report = verify::verify(&path).map_err(checked::Error::from)?;
+    let report = verify::verify(&path, host.ui).map_err(checked::Error::from)?;
     if !report.differences.is_empty() {
         return Err(checked::Error::Different { path, differences: report.differences }.into());
     }
@@ -41,7 +41,8 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
 
 fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     let scratch = tempfile::tempdir()?;
-    let tree = CheckedTree::open(path, Utf8Path::from_path(scratch.path()).unwrap_or(Utf8Path::new("/tmp")))?;
+    let folder = Utf8Path::from_path(scratch.path()).unwrap_or(Utf8Path::new("/tmp"));
+    let tree = CheckedTree::open(path, folder, host.ui)?;
     let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
     let (cache, origins, settings) = (host.cache()?, Host::origins(&args.origins)?, host.settings(&args.make)?);
     check_cache(&cache).map_err(build_loaders::Error::from)?;
