@@ -193,6 +193,37 @@ fn what_a_manifest_claims_is_not_unpacked_without_end() {
     }
 }
 
+#[test]
+fn no_archive_takes_memory_for_what_it_unpacks_to() {
+    let project = Project::new();
+    std::fs::remove_file(project.path("syslinux.zip")).unwrap();
+    let path = project.path("syslinux.tar.xz");
+    let write = |write: &dyn Fn(&mut Writer<liblzma::write::XzEncoder<File>>)| {
+        let mut writer = Writer(liblzma::write::XzEncoder::new(File::create(&path).unwrap(), 0));
+        write(&mut writer);
+        writer.0.finish().unwrap();
+    };
+    let run = |code, said: &str| {
+        let ipxe = project.path("ipxe");
+        let arguments = ["fetch", "--offline", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", path.as_str()];
+        let error = project.run_within_limits(&arguments).error(code);
+        assert!(error.starts_with(&format!("`{path}` {said}")), "{error}");
+    };
+    write(&|writer| {
+        writer.header(EntryType::Regular, b"large", 500 << 20);
+        writer.zeros(500 << 20);
+        writer.zeros(1024);
+    });
+    run(6, "has no member `");
+    write(&|writer| writer.zeros(600 << 20));
+    run(6, "is refused: something follows the end of the tarball, which no honest release has");
+    write(&|writer| {
+        writer.header(EntryType::GNULongName, b"././@LongLink", 10 << 30);
+        writer.zeros(TOO_MUCH);
+    });
+    run(6, "is refused: it has an extension header of 10737418240 bytes, wanted 8192 at most");
+}
+
 /// A tarball that takes seconds to read.
 fn long_tarball(project: &Project) -> Utf8PathBuf {
     let path = project.path("long.tar.gz");
