@@ -2,6 +2,7 @@
 //!
 //! The library never prints: it reports [`Event`]s, and whoever called it renders them.
 
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,25 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn report(&self, _: &Event) {}
+}
+
+/// A stream that fails once the work should stop.
+pub struct Interruptible<'p, R> {
+    inner: R,
+    progress: &'p dyn Progress,
+}
+
+impl<'p, R> Interruptible<'p, R> {
+    /// Reads `inner` until `progress` is cancelled.
+    pub fn new(inner: R, progress: &'p dyn Progress) -> Self {
+        Self { inner, progress }
+    }
+}
+
+impl<R: Read> Read for Interruptible<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.progress.cancelled() { Err(io::Error::other("interrupted")) } else { self.inner.read(buffer) }
+    }
 }
 
 /// Waits for `length`, or until `progress` is cancelled.

@@ -101,7 +101,7 @@ pub fn write(
     let sums: String = digests(&partial)?.iter().map(|(name, (digest, _))| format!("{digest}  {name}\n")).collect();
     fs::write_new(&partial.join(paths::SHA256SUMS), sums.as_bytes(), 0o644)?;
     fs::replace(&partial, folder, &previous)?;
-    check(folder)
+    check(folder, progress)
 }
 
 /// Makes sure that nothing but a release is replaced.
@@ -140,7 +140,7 @@ fn derived(
 /// # Errors
 ///
 /// [`Error::Different`] names all that is wrong.
-pub fn check(folder: &Utf8Path) -> Result<Release, Error> {
+pub fn check(folder: &Utf8Path, progress: &dyn Progress) -> Result<Release, Error> {
     let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
     let mut files = digests(folder)?;
     let sums = files.remove(paths::SHA256SUMS);
@@ -165,7 +165,7 @@ pub fn check(folder: &Utf8Path) -> Result<Release, Error> {
     let lacking = names.all().into_iter().filter(|name| *name != paths::SHA256SUMS && !files.contains_key(name));
     differences.extend(lacking.map(|name| format!("`{name}` is missing, and a release has it")));
     if differences.is_empty() {
-        let report = verify(&folder.join(&names.tarball))?;
+        let report = verify(&folder.join(&names.tarball), progress)?;
         differences.extend(report.differences.iter().map(ToString::to_string));
         for (name, text) in derived(&report.manifest, &names, files[&names.tarball].0, files[&names.sources].0) {
             if fs::read(&folder.join(&name))? != text.as_bytes() {

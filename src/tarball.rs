@@ -1,8 +1,7 @@
 //! Tarballs with the same bytes every time: ustar, one time, one owner, gzip without name and time. Those of anybody
 //! are read by [`crate::stamp::tarball`].
 
-use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use flate2::bufread::GzDecoder;
@@ -90,17 +89,17 @@ impl Packer {
 }
 
 /// An entry of a `.tar.gz`.
-pub type Entry<'a> = tarball::Entry<'a, GzDecoder<BufReader<File>>>;
+pub type Entry<'a, R> = tarball::Entry<'a, GzDecoder<BufReader<R>>>;
 
 /// Hands each entry of a `.tar.gz` but folders to `visit`, with its path without a leading `./`.
 ///
 /// # Errors
 ///
 /// What reading the tarball gives, and what `visit` gives.
-pub fn visit<E: From<Error>>(
-    tarball: File,
+pub fn visit<R: Read, E: From<Error>>(
+    tarball: R,
     limits: Limits,
-    visit: &mut dyn FnMut(Utf8PathBuf, Entry<'_>) -> Result<(), E>,
+    visit: &mut impl FnMut(Utf8PathBuf, Entry<'_, R>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut tarball = Tarball::gzip(BufReader::new(tarball), limits);
     let mut entries = tarball.entries()?;

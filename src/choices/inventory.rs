@@ -40,7 +40,7 @@ impl Inventory<'_> {
         let read = if self.path.is_dir() {
             self.names().map(|names| self.folder(&names, table, reading))
         } else {
-            fs::read_text(self.path).map(|content| self.csv(&content, table, reading))
+            fs::read_at_most(self.path, fs::MAX_INVENTORY).map(|content| self.csv(&content, table, reading))
         };
         table.accept(read.map_err(|error| {
             let message =

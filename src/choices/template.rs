@@ -69,8 +69,9 @@ impl Template {
         let text = std::str::from_utf8(content).map_err(|error| {
             at(super::reader::line_at(content, error.valid_up_to())).finding("is not UTF-8", "save the file as UTF-8")
         })?;
-        if let Some(problem) = too_long(text) {
-            return Err(at(0).finding(problem, "shorten it, or chain a second script"));
+        if let Some((index, line)) = text.lines().enumerate().find(|(_, line)| line.len() > MAX_LINE) {
+            let message = format!("is a line of {} bytes, wanted {MAX_LINE} at most", line.len());
+            return Err(at(index + 1).finding(message, "shorten it, or chain a second script"));
         }
         let environment = compile(text).map_err(|error| {
             let Flaw { line, message, remedy, .. } = flaw(&error, &BTreeMap::new());
@@ -161,7 +162,7 @@ pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
         let used = environment.compile_expression(name).map(|expression| expression.undeclared_variables(false));
         used.is_ok_and(|used| used.len() == 1 && used.contains(name))
     };
-    if name.len() <= MAX_POSITION && is_variable() {
+    if name.len() <= MAX_LINE && is_variable() {
         return Ok(());
     }
     Err((
@@ -173,21 +174,9 @@ pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     ))
 }
 
-/// The most lines, and the most bytes of a line, that `minijinja` counts: with more, it panics where arithmetic is
-/// checked. No script that fits a slot has as many.
-const MAX_POSITION: usize = u16::MAX as usize - 1;
-
-/// What is too long in `text` for it to be compiled.
-fn too_long(text: &str) -> Option<String> {
-    let (lines, longest) = (text.lines().count(), text.lines().map(str::len).max().unwrap_or_default());
-    if lines > MAX_POSITION {
-        Some(format!("has {lines} lines, wanted {MAX_POSITION} at most"))
-    } else if longest > MAX_POSITION {
-        Some(format!("has a line of {longest} bytes, wanted {MAX_POSITION} at most"))
-    } else {
-        None
-    }
-}
+/// The most bytes of a line: `minijinja` counts columns to 65,535, and panics beyond where arithmetic is checked. No
+/// script that fits a slot has such a line.
+const MAX_LINE: usize = u16::MAX as usize - 1;
 
 fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
@@ -328,13 +317,13 @@ mod tests {
     #[test]
     fn more_than_the_template_language_counts_is_refused() {
         let found = |text: String| Template::new("s".into(), "s".into(), text.as_bytes()).unwrap_err().message;
-        assert_eq!(found("#\n".repeat(65_536)), "has 65536 lines, wanted 65534 at most");
-        assert_eq!(found("x".repeat(70_000)), "has a line of 70000 bytes, wanted 65534 at most");
+        assert_eq!(found("#\n".to_owned() + &"x".repeat(70_000)), "is a line of 70000 bytes, wanted 65534 at most");
         assert!(check_name(&"x".repeat(70_000)).is_err());
         // Neither end panics.
-        render(&"#\n".repeat(65_534), &[]).unwrap();
-        let error = render(&("\n".repeat(65_533) + &"{".repeat(65_534)), &[]).unwrap_err();
-        assert!(error.starts_with("s.ipxe:65534: "), "{}", &error[..200]);
+        let error = render(&("\n".repeat(70_000) + &"x".repeat(65_533) + "{%"), &[]).unwrap_err();
+        assert!(error.starts_with("s.ipxe:70001: "), "{}", &error[..200]);
+        let error = render(&("\n".repeat(70_000) + &"{%".repeat(30_000)), &[]).unwrap_err();
+        assert!(error.starts_with("s.ipxe:65535: "), "{}", &error[..200]);
     }
 
     #[test]

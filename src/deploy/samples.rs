@@ -50,7 +50,7 @@ pub fn tree(files: &[(&str, &str)]) -> (TempDir, CheckedTree) {
     for (path, content) in files.iter().copied().chain([(paths::MANIFEST, json.as_str()), (paths::SHA256SUMS, &sums)]) {
         crate::fs::write_atomic(&root.join(path), content.as_bytes()).unwrap();
     }
-    let tree = CheckedTree::open(&root, &root).unwrap();
+    let tree = CheckedTree::open(&root, &root, &crate::progress::Silent).unwrap();
     (folder, tree)
 }
 

@@ -22,7 +22,8 @@ pub use self::folders::{
 };
 pub use self::lock::Lock;
 pub use self::read::{
-    MAX_READ, MAX_TEXT, open, open_regular, read, read_at_most, read_if_exists, read_text, read_text_if_exists,
+    MAX_INVENTORY, MAX_READ, MAX_TEXT, open, open_regular, read, read_at_most, read_if_exists, read_text,
+    read_text_if_exists,
 };
 pub use self::temporary::temporary_file;
 

@@ -14,10 +14,13 @@ use super::{Result, failing};
 /// The most bytes that [`read`] reads: more than any file of a tree, a source tree or a machine's firmware has.
 pub const MAX_READ: u64 = 64 << 20;
 
-/// The most bytes of a file that people write: choices, scripts, inventories, certificates.
+/// The most bytes of a file that people write: choices, scripts, certificates.
 ///
 /// A thousand sites as tables of TOML have 100 kB; parsed, TOML can take seventy times as much memory as its text.
 pub const MAX_TEXT: u64 = 2 << 20;
+
+/// The most bytes of an inventory as CSV; one of 100,000 sites has 3 MB.
+pub const MAX_INVENTORY: u64 = 4 << 20;
 
 /// The content of a plain file of at most [`MAX_READ`] bytes.
 ///

@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::io::{self, BufReader, Read};
+use std::io::BufReader;
 use std::str::FromStr;
 
 use camino::Utf8Path;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Sha256Digest, Sha512Digest};
 use crate::fs;
-use crate::progress::Progress;
+use crate::progress::{Interruptible, Progress};
 use crate::url::Url;
 
 /// The version of a set. It begins with a digit and has nothing but ASCII letters, digits, `.` and `-`, so it is
@@ -131,24 +131,12 @@ impl Digest {
     ///
     /// [`fs::Error`] where it cannot be read, or where `progress` is cancelled meanwhile.
     pub fn same_of(&self, path: &Utf8Path, progress: &dyn Progress) -> Result<(Self, u64), fs::Error> {
-        let mut reader = BufReader::with_capacity(1 << 18, Interruptible { inner: fs::open(path)?, progress });
+        let mut reader = BufReader::with_capacity(1 << 18, Interruptible::new(fs::open(path)?, progress));
         let read = match self {
             Self::Sha256(_) => Sha256Digest::of_reader(&mut reader).map(|(digest, size)| (Self::Sha256(digest), size)),
             Self::Sha512(_) => Sha512Digest::of_reader(&mut reader).map(|(digest, size)| (Self::Sha512(digest), size)),
         };
         read.map_err(|error| fs::Error::new("read", path, error))
-    }
-}
-
-/// Reads until it is told to stop: images take seconds to be read.
-struct Interruptible<'p, R> {
-    inner: R,
-    progress: &'p dyn Progress,
-}
-
-impl<R: Read> Read for Interruptible<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.progress.cancelled() { Err(io::Error::other("interrupted")) } else { self.inner.read(buffer) }
     }
 }
 

@@ -94,7 +94,7 @@ impl Published {
                 .map_err(|reason| Error::NotAManifest { name: name.clone(), reason })?;
             return Ok(Self { name, manifest, tree: None });
         }
-        let tree = CheckedTree::open(&path, scratch)?;
+        let tree = CheckedTree::open(&path, scratch, progress)?;
         Ok(Self { name, manifest: tree.manifest.clone(), tree: Some(tree) })
     }
 

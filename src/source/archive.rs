@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::fs;
 use crate::printable::printable;
+use crate::progress::{Interruptible, Progress};
 use crate::stamp::tarball::Tarball;
 use crate::tarball::{self, Kind, Limits};
 
@@ -65,6 +66,9 @@ pub enum Error {
         /// The member's pinned path.
         member: Utf8PathBuf,
     },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
     /// It cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -115,17 +119,18 @@ fn has_few_members(file: &mut File) -> io::Result<bool> {
 ///
 /// [`Error`]. A member of another size than wanted is an error only when it is larger: the digest
 /// finds the rest.
-pub fn read_members(path: &Utf8Path, wanted: &Wanted) -> Result<Contents, Error> {
+pub fn read_members(path: &Utf8Path, wanted: &Wanted, progress: &dyn Progress) -> Result<Contents, Error> {
     let mut file = fs::open(path)?;
     let mut magic = [0; 6];
     let length = read_up_to(&mut file, &mut magic).map_err(|error| fs::Error::new("read", path, error))?;
     file.rewind().map_err(|error| fs::Error::new("read", path, error))?;
     let mut collector = Collector { path, wanted, found: BTreeMap::new(), unpacked: 0 };
-    match &magic[..length] {
-        [b'P', b'K', 3, 4, ..] => collector.zip(file)?,
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => collector.tar_xz(file)?,
+    let read = match &magic[..length] {
+        [b'P', b'K', 3, 4, ..] => collector.zip(file),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => collector.tar_xz(Interruptible::new(file, progress)),
         start => return Err(Error::Format { path: path.into(), found: describe(start) }),
-    }
+    };
+    read.map_err(|error| if progress.cancelled() { Error::Cancelled } else { error })?;
     let missing = wanted.keys().find(|member| !collector.found.contains_key(*member));
     match missing {
         Some(member) => Err(Error::Missing { path: path.into(), member: member.clone() }),
@@ -197,7 +202,7 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn tar_xz(&mut self, file: File) -> Result<(), Error> {
+    fn tar_xz(&mut self, file: impl Read) -> Result<(), Error> {
         let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0).map_err(|error| self.damaged(&error))?;
         let mut tarball = Tarball::new(liblzma::bufread::XzDecoder::new_stream(BufReader::new(file), stream), LIMITS);
         let mut entries = tarball.entries().map_err(|error| self.tar(&error))?;

@@ -19,7 +19,7 @@ use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
 use crate::paths::{Cache, Project};
 use crate::printable::printable;
-use crate::progress::{Event, Kind, Progress, Task};
+use crate::progress::{Event, Interruptible, Kind, Progress, Task};
 use crate::secrets;
 use crate::tarball::{self, EXTENSION, Limits, Packer};
 
@@ -60,6 +60,9 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
     /// It does not have what is pinned.
     #[error(
         "`{path}` does not have {what} as pinned: found {found}, wanted {wanted}\nhint: take the bundle of the same release, or a project with its pins"
@@ -200,7 +203,7 @@ pub fn read(path: &Utf8Path, pins: &Pins, cache: &Cache, progress: &dyn Progress
         return Ok(());
     }
     let task = Task::start(progress, Kind::Export, format!("sources out of {path}"), None);
-    needed.take(path, pins, cache)?;
+    needed.take(path, pins, cache, progress)?;
     task.finish("in the cache");
     Ok(())
 }
@@ -219,11 +222,11 @@ impl<'p> Needed<'p> {
         Ok(Self { ipxe, members: syslinux::lacking(&pins.syslinux.members, cache)? })
     }
 
-    fn take(&self, path: &Utf8Path, pins: &Pins, cache: &Cache) -> Result<(), Error> {
+    fn take(&self, path: &Utf8Path, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
         let repository = git::open(&cache.ipxe_git())?;
         let mut index = Index::new().map_err(|error| git::cache_error(&cache.ipxe_git(), &error))?;
         let (mut commit, mut members) = (Vec::new(), BTreeMap::new());
-        let visited = tarball::visit(fs::open(path)?, LIMITS, &mut |name, mut entry| {
+        let visited = tarball::visit(Interruptible::new(fs::open(path)?, progress), LIMITS, &mut |name, mut entry| {
             if entry.kind != tarball::Kind::File {
                 return Ok(());
             }
@@ -243,7 +246,11 @@ impl<'p> Needed<'p> {
         });
         let not_a_bundle =
             |reason: String| Error::NotABundle { path: path.to_owned(), reason: printable(&reason).to_string() };
-        visited.map_err(|error| not_a_bundle(error.to_string()))?;
+        visited.map_err(
+            |error| {
+                if progress.cancelled() { Error::Cancelled } else { not_a_bundle(error.to_string()) }
+            },
+        )?;
         if let Some(pin) = self.ipxe {
             let failed = |error: git2::Error| not_a_bundle(error.message().to_owned());
             let tree = index.write_tree_to(&repository).map_err(failed)?;

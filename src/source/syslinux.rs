@@ -139,7 +139,7 @@ pub fn survey(
     fetcher.given(given, network, |path, name| {
         let (sha256, _) = fs::sha256(path)?;
         let wanted = pin.members.iter().map(|member| (member.path.clone(), MAX_SIZE)).collect();
-        let contents = archive::read_members(path, &wanted)?;
+        let contents = archive::read_members(path, &wanted, progress)?;
         let found = |member: &MemberPin| {
             let content = &contents[&member.path];
             MemberPin { sha256: Sha256Digest::of(content), size: content.len() as u64, ..member.clone() }
@@ -193,7 +193,11 @@ impl Fetcher<'_> {
             return self.download(place, network, take);
         }
         let file = Utf8Path::new(place.expose());
-        if file.is_file() { take(file, file.as_str()) } else { Err(Error::NoArchive(place.to_string())) }
+        if !file.exists() {
+            return Err(Error::NoArchive(place.to_string()));
+        }
+        archive::check_size(file)?;
+        take(file, file.as_str())
     }
 
     /// Downloads the archive at `url`, and hands it to `take`, and what it is called.
@@ -224,13 +228,12 @@ impl Fetcher<'_> {
     /// Verifies the archive at `path`, called `name`, where `sha256` is known for it, and each
     /// member; then keeps the members.
     fn take(&self, path: &Utf8Path, name: &str, sha256: Option<Sha256Digest>) -> Result<(), Error> {
-        archive::check_size(path)?;
         let (found, _) = fs::sha256(path)?;
         if let Some(wanted) = sha256.filter(|wanted| *wanted != found) {
             return Err(Error::ArchiveMismatch { archive: name.into(), found, wanted });
         }
         let wanted: Wanted = self.missing.iter().map(|member| (member.path.clone(), member.size)).collect();
-        let contents = archive::read_members(path, &wanted)?;
+        let contents = archive::read_members(path, &wanted, self.progress)?;
         for pin in &self.missing {
             let found = Sha256Digest::of(&contents[&pin.path]);
             if found == pin.sha256 && contents[&pin.path].len() as u64 != pin.size {

@@ -1,7 +1,7 @@
 //! A tree, or the tarball of one, that is what its manifest says, as a folder.
 
 use std::collections::BTreeMap;
-use std::io::Seek;
+use std::io::{Read, Seek};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -12,7 +12,8 @@ use crate::digest::Content;
 use crate::fs::{self, Temporary};
 use crate::paths;
 use crate::printable::{listed, printable};
-use crate::tarball::{self, Kind};
+use crate::progress::{Interruptible, Progress};
+use crate::tarball::{self, Kind, Limits};
 
 /// A tree that is as its manifest says.
 #[derive(Debug)]
@@ -82,19 +83,20 @@ impl CheckedTree {
     /// # Errors
     ///
     /// [`Error`], also where it is not what its manifest says.
-    pub fn open(path: &Utf8Path, scratch: &Utf8Path) -> Result<Self, Error> {
+    pub fn open(path: &Utf8Path, scratch: &Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
         if path.is_dir() {
-            let manifest = same(path, verify::verify(path)?)?;
+            let manifest = same(path, verify::verify(path, progress)?)?;
             return Self::at(path, path, manifest, None);
         }
         // One opened file, so that another one of that name changes nothing.
         let mut tarball = fs::open(path)?;
         let failed = |source| Error::Unpack { path: path.to_owned(), source };
-        let manifest = same(path, verify::tarball(path, tarball.try_clone().map_err(failed)?)?)?;
+        let manifest = same(path, verify::tarball(path, tarball.try_clone().map_err(failed)?, progress)?)?;
         tarball.rewind().map_err(failed)?;
+        let limits = limits::of_tarball(&tarball);
         let folder = Temporary::create(scratch, paths::TEMPORARY)?;
         let root = folder.path().to_owned();
-        unpack(path, tarball, &manifest, &root)?;
+        unpack(path, limits, Interruptible::new(tarball, progress), &manifest, &root)?;
         Self::at(path, &root, manifest, Some(folder))
     }
 
@@ -137,7 +139,7 @@ fn same(path: &Utf8Path, report: verify::Report) -> Result<Manifest, Error> {
 
 /// Unpacks the tarball `file` of the tree of `manifest`, called `path`, to the folder `root`. It was compared with the
 /// manifest before, but may have become another one since: what is written is compared again.
-fn unpack(path: &Utf8Path, file: std::fs::File, manifest: &Manifest, root: &Utf8Path) -> Result<(), Error> {
+fn unpack(path: &Utf8Path, limits: Limits, file: impl Read, manifest: &Manifest, root: &Utf8Path) -> Result<(), Error> {
     let changed = || Error::Changed(Changed(path.to_owned()));
     let mut wanted: BTreeMap<Utf8PathBuf, Content> =
         manifest.files.iter().map(|file| (file.path.clone(), file.content())).collect();
@@ -145,7 +147,6 @@ fn unpack(path: &Utf8Path, file: std::fs::File, manifest: &Manifest, root: &Utf8
     wanted.extend([(paths::MANIFEST.into(), Content::of(json.as_bytes()))]);
     wanted.extend([(paths::SHA256SUMS.into(), Content::of(sums.as_bytes()))]);
     drop((json, sums));
-    let limits = limits::of_tarball(&file);
     tarball::visit(file, limits, &mut |name, mut entry| {
         let content = wanted.remove(&name).ok_or_else(changed)?;
         if entry.kind != Kind::File || entry.size != content.size || !verify::is_inside(&name) {
@@ -166,6 +167,9 @@ fn unpack(path: &Utf8Path, file: std::fs::File, manifest: &Manifest, root: &Utf8
 mod tests {
     use super::*;
     use crate::deploy::samples;
+    use crate::progress::Silent;
+
+    const LIMITS: Limits = Limits { entries: 100, extension: 0, entry: 10_000, total: 100_000 };
 
     /// A tree, and its tarball at `name` beside it.
     fn packed(name: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, CheckedTree, Utf8PathBuf) {
@@ -180,7 +184,7 @@ mod tests {
         let (_guard, tree, path) = packed("a.tar.gz", &[("a", "1"), ("sites/b", "2")]);
         let scratch = tempfile::tempdir().unwrap();
         let scratch = Utf8Path::from_path(scratch.path()).unwrap();
-        let opened = CheckedTree::open(&path, scratch).unwrap();
+        let opened = CheckedTree::open(&path, scratch, &Silent).unwrap();
         for file in &tree.manifest.files {
             assert_eq!(
                 opened.read(&file.path, &file.content()).unwrap(),
@@ -206,7 +210,7 @@ mod tests {
             let (_guard, _, other) = packed("b.tar.gz", others);
             let scratch = tempfile::tempdir().unwrap();
             let scratch = Utf8Path::from_path(scratch.path()).unwrap();
-            let error = unpack(&path, fs::open(&other).unwrap(), &tree.manifest, scratch).unwrap_err();
+            let error = unpack(&path, LIMITS, fs::open(&other).unwrap(), &tree.manifest, scratch).unwrap_err();
             assert!(matches!(&error, Error::Changed(Changed(it)) if *it == path), "{error}");
             assert!(
                 !scratch.join("c").exists() && fs::read(&scratch.join("b")).map_or(true, |content| content == b"2")
@@ -219,6 +223,6 @@ mod tests {
         packer.publish().unwrap();
         let scratch = tempfile::tempdir().unwrap();
         let scratch = Utf8Path::from_path(scratch.path()).unwrap();
-        unpack(&path, fs::open(&short).unwrap(), &tree.manifest, scratch).unwrap_err();
+        unpack(&path, LIMITS, fs::open(&short).unwrap(), &tree.manifest, scratch).unwrap_err();
     }
 }

@@ -4,10 +4,10 @@ use std::fs::File;
 
 use crate::tarball::{EXTENSION, Limits};
 
-/// The most files of a tree; 10,000 sites with seven loaders each have 70,000.
-pub const MAX_FILES: usize = 80_000;
+/// The most files of a tree, be it 100,000 sites with a loader each, or 15,000 with seven.
+pub const MAX_FILES: usize = 110_000;
 
-/// The most bytes of a file. No loader comes near it; the manifest of 70,000 files has some 45 MB.
+/// The most bytes of a file. No loader comes near it; the manifest of 110,000 files has some 60 MB.
 pub const MAX_FILE: u64 = crate::fs::MAX_READ;
 
 /// What a tarball may unpack to in any case, in bytes.

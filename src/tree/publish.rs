@@ -12,7 +12,7 @@ use super::enclosing::is_ours;
 use super::filler::Filler;
 use super::header;
 use super::journal::{Journal, Known};
-use super::limits::MAX_FILES;
+use super::limits::{MAX_FILE, MAX_FILES};
 use super::manifest::File;
 use super::verify;
 use crate::fs::{self, Lock, served};
@@ -59,6 +59,17 @@ pub enum Error {
         tree: Utf8PathBuf,
         /// How many it would have.
         found: usize,
+    },
+    /// The manifest is larger than one may be.
+    #[error(
+        "the manifest of `{}` would have {found} bytes, wanted {MAX_FILE} at most\nhint: build some of the sites to another folder, with `--sites` and `--out`",
+        printable(tree)
+    )]
+    LargeManifest {
+        /// The tree.
+        tree: Utf8PathBuf,
+        /// Its size in bytes.
+        found: u64,
     },
     /// A file has no content.
     #[error(transparent)]
@@ -161,6 +172,11 @@ impl<'a> Place<'a> {
         let mut filler = Filler::new(self.tree, &self.staging.partial, stock)?;
         filler.fill(stock, &known, &mut journal, &mut task)?;
         let mut published = filler.finish()?;
+        let manifest = self.staging.partial.join(paths::MANIFEST).metadata();
+        let found = manifest.map_or(0, |metadata| metadata.len());
+        if found > MAX_FILE {
+            return Err(Error::LargeManifest { tree: self.tree.to_owned(), found });
+        }
         published.new |= self.foreign;
         if published.new {
             self.remove_others(stock)?;

@@ -14,6 +14,7 @@ use crate::digest::{Content, Sha256Digest};
 use crate::fs::{self, EntryKind, served};
 use crate::paths;
 use crate::printable::printable;
+use crate::progress::{Interruptible, Progress};
 use crate::tarball::{self, Kind, Refusal};
 
 /// Why nothing can be compared.
@@ -47,6 +48,9 @@ pub enum Error {
         /// What unpacking it says.
         reason: tarball::Error,
     },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
     /// A file cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -130,8 +134,8 @@ pub struct Report {
 /// # Errors
 ///
 /// [`Error`] where there is nothing to compare; differences are no error.
-pub fn verify(path: &Utf8Path) -> Result<Report, Error> {
-    if path.is_dir() { folder(path) } else { tarball(path, fs::open(path)?) }
+pub fn verify(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error> {
+    if path.is_dir() { folder(path, progress) } else { tarball(path, fs::open(path)?, progress) }
 }
 
 /// Verifies the tree at `path`. What the manifest does not name is not read.
@@ -139,13 +143,16 @@ pub fn verify(path: &Utf8Path) -> Result<Report, Error> {
 /// # Errors
 ///
 /// As [`verify`].
-pub fn folder(path: &Utf8Path) -> Result<Report, Error> {
+pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error> {
     let (manifest, content) = read_manifest(path)?;
     let known = known(&manifest);
     let mut seen = Seen { manifest: Some(content), ..Seen::default() };
     // A deployment leaves alone what others have at the place, and says so in a record of its own.
     let deployed = path.join(paths::DEPLOYED).is_file();
     for (file, kind) in fs::walk(path)? {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
         match kind {
             EntryKind::File if file == paths::MANIFEST || file == paths::DEPLOYED => {}
             _ if deployed && !known.contains(&file) => seen.others.push(file),
@@ -205,10 +212,10 @@ fn known_files(manifest: &Manifest) -> Vec<&Utf8Path> {
 }
 
 /// Verifies the tarball `file`, called `path`, from where it stands to its end.
-pub(super) fn tarball(path: &Utf8Path, file: std::fs::File) -> Result<Report, Error> {
+pub(super) fn tarball(path: &Utf8Path, file: std::fs::File, progress: &dyn Progress) -> Result<Report, Error> {
     let (mut seen, mut json) = (Seen::default(), None);
     let limits = limits::of_tarball(&file);
-    let visited = tarball::visit(file, limits, &mut |path, mut entry| {
+    let visited = tarball::visit(Interruptible::new(file, progress), limits, &mut |path, mut entry| {
         if entry.kind != Kind::File {
             seen.different(Difference::NotAFile(path))
         } else if !is_inside(&path) {
@@ -220,7 +227,9 @@ pub(super) fn tarball(path: &Utf8Path, file: std::fs::File) -> Result<Report, Er
             seen.add(path, &entry.content()?)
         }
     });
-    visited.map_err(|reason| Error::NotATarball { path: path.to_owned(), reason })?;
+    visited.map_err(|reason| {
+        if progress.cancelled() { Error::Cancelled } else { Error::NotATarball { path: path.to_owned(), reason } }
+    })?;
     let (manifest, written) = parse(path, &json.ok_or_else(|| Error::NoManifest(path.to_owned()))?)?;
     seen.manifest = Some(written);
     Ok(seen.report(manifest))

@@ -295,6 +295,7 @@ fn bundle_code(error: &bundle::Error) -> u8 {
         E::NoMember(_) => UNAVAILABLE,
         E::PrivateKey(..) => BAD_INPUT,
         E::NotABundle { .. } | E::Mismatch { .. } => MISMATCH,
+        E::Cancelled => INTERRUPTED,
         E::Git(_) | E::Fs(_) => FAILURE,
     }
 }

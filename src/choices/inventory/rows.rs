@@ -107,6 +107,10 @@ impl<'t> Rows<'t> {
             let remedy = "begin with a line that names the columns: `name`, and a variable each";
             vec![at(0).finding("is empty, wanted a header with the column `name`", remedy)]
         })?;
+        if rows.record.len() > MAX_COLUMNS {
+            let message = format!("has {} columns, wanted {MAX_COLUMNS} at most", rows.record.len());
+            return Err(vec![at(line).finding(message, "give each site a row, and each variable a column")]);
+        }
         rows.header = rows.record.clone();
         let findings = judge(&rows.header, &at(line));
         rows.columns = rows.header.iter().filter(|column| *column != NAME).map(str::to_owned).collect();
@@ -181,10 +185,6 @@ impl Iterator for Rows<'_> {
 
 /// What is wrong with the names of the columns.
 fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
-    if header.len() > MAX_COLUMNS {
-        let message = format!("has {} columns, wanted {MAX_COLUMNS} at most", header.len());
-        return vec![at.finding(message, "give each site a row, and each variable a column")];
-    }
     let mut findings = Vec::new();
     for (index, column) in header.iter().enumerate() {
         if header.iter().take(index).any(|other| other == column) {

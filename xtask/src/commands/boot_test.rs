@@ -55,14 +55,14 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     }
     let scratch = temporary_folder()?;
     if args.list {
-        let tree = CheckedTree::open(&path, &scratch)?;
+        let tree = CheckedTree::open(&path, &scratch, host.ui)?;
         list(&boot_test::plan(&tree, &intent, &selection)?, &network, host);
         return Ok(());
     }
     let kernel = args.kernel.as_deref().map(absolute).transpose()?;
     let kit = Kit::find(&host.path, &network, kernel.as_deref(), &host.cache()?, host.ui);
     let kit = kit.map_err(build_loaders::Error::from)?;
-    let tree = CheckedTree::open(&path, &scratch)?;
+    let tree = CheckedTree::open(&path, &scratch, host.ui)?;
     // From here on this process has a network of its own, and no way to another one.
     let namespace = Namespace::enter()?;
     let report = args.report.as_deref().map_or_else(|| Ok(host.project.default_report()), absolute)?;

@@ -28,7 +28,7 @@ pub(super) fn run(args: &cli::Release, host: &Host<'_>) -> Result<(), Failure> {
         return Err(Failure::new(BAD_INPUT, &text));
     }
     let release = match &args.files {
-        Some(folder) => release::check(&absolute(folder)?)?,
+        Some(folder) => release::check(&absolute(folder)?, host.ui)?,
         None => write(args, host)?,
     };
     let drafted = if args.dry_run { None } else { Some(draft(&release, &wanted, host)?) };

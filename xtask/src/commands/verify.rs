@@ -1,6 +1,7 @@
 //! `cargo xtask verify`
 
 use netboot_loaders::plural::{all, choose, count};
+use netboot_loaders::printable::listed_names;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -29,7 +30,7 @@ pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
-    let report = verify::verify(&path).map_err(checked::Error::from)?;
+    let report = verify::verify(&path, host.ui).map_err(checked::Error::from)?;
     for neighbour in report.neighbours.iter().take(SHOWN) {
         host.ui.report(&Event::Warning { message: neighbour.to_string() });
     }
@@ -42,8 +43,8 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
     let (files, others) = (report.manifest.files.len(), report.others);
     let besides = match others.len() {
         0 => ", and nothing else is there".to_owned(),
-        1 => format!("; 1 other file is not of this tree: {}", named(&others)),
-        count => format!("; {count} other files are not of this tree: {}", named(&others)),
+        1 => format!("; 1 other file is not of this tree: {}", listed_names(&others)),
+        count => format!("; {count} other files are not of this tree: {}", listed_names(&others)),
     };
     host.ui.result(
         &format!("{path}: {} {} as in the manifest{besides}\n", all(files, "file"), choose(files, "is", "are")),
@@ -52,16 +53,8 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The first paths of a list, and how many more there are.
-fn named(paths: &[Utf8PathBuf]) -> String {
-    let shown: Vec<String> = paths.iter().take(SHOWN).map(|path| format!("`{path}`")).collect();
-    let rest = paths.len() - shown.len();
-    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    shown.join(", ") + &more
-}
-
 fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
-    let tree = CheckedTree::open(path, &temporary_folder()?)?;
+    let tree = CheckedTree::open(path, &temporary_folder()?, host.ui)?;
     let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
     let (cache, origins, settings) = (host.cache()?, host.origins(&args.origins)?, host.settings(&args.make)?);
     check_cache(&cache).map_err(build_loaders::Error::from)?;

@@ -77,7 +77,7 @@ impl<'a> Product<'a> {
 
     /// Makes sure that its tree is as its manifest says: what is not whole is quickly published.
     pub fn check(&self) -> Result<(), Failure> {
-        Ok(CheckedTree::open(&self.tree(), &self.out).map(drop)?)
+        Ok(CheckedTree::open(&self.tree(), &self.out, self.setting.host.ui).map(drop)?)
     }
 
     /// Runs `build-loaders`, and makes sure that it stamps `wanted` loaders.
