@@ -105,8 +105,10 @@ fn open_plain(path: &Utf8Path) -> io::Result<(File, Metadata)> {
     if metadata.is_dir() {
         return Err(rustix::io::Errno::ISDIR.into());
     }
-    require_regular(metadata.file_type())?;
-    Ok((file, metadata))
+    match special(metadata.file_type()) {
+        None => Ok((file, metadata)),
+        Some(found) => Err(io::Error::other(NotRegular(found).to_string())),
+    }
 }
 
 /// Opens a file of the tool's own, which must be a regular one; there may be none, where `options` allow that. A link
@@ -131,21 +133,25 @@ pub fn open_regular(path: &Utf8Path, options: &mut OpenOptions) -> Result<File> 
     open().map_err(failing("open", path))
 }
 
-/// Something else than a regular file, as the cause of an [`Error`].
+/// Something else than a regular file where the tool keeps one of its own, as the cause of an [`Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("found {0}, wanted a regular file")]
 pub(super) struct NotRegular(&'static str);
 
 fn require_regular(found: FileType) -> io::Result<()> {
-    let what = match found {
-        found if found.is_file() => return Ok(()),
-        found if found.is_dir() => "a folder",
-        found if found.is_symlink() => "a symbolic link",
-        found if found.is_fifo() => "a FIFO",
-        found if found.is_socket() => "a socket",
-        _ => "a device",
-    };
-    Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular(what)))
+    special(found).map_or(Ok(()), |found| Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular(found))))
+}
+
+/// What it is that is no regular file.
+fn special(found: FileType) -> Option<&'static str> {
+    match found {
+        found if found.is_file() => None,
+        found if found.is_dir() => Some("a folder"),
+        found if found.is_symlink() => Some("a symbolic link"),
+        found if found.is_fifo() => Some("a FIFO"),
+        found if found.is_socket() => Some("a socket"),
+        _ => Some("a device"),
+    }
 }
 
 #[cfg(test)]

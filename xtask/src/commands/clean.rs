@@ -72,8 +72,8 @@ fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> (Option<Pins>, Option
         .map_err(Failure::from)
         .and_then(|text| Pins::parse(name, &String::from_utf8_lossy(&text)).map_err(Failure::from));
     let plan = Choices::read(&host.project, &Options::from(&args.choices), &Silent)
-        .and_then(|choices| choices.plan(&host.path, cache, &Silent))
-        .map_err(Failure::from);
+        .map_err(Failure::from)
+        .and_then(|choices| Ok(choices.plan(&host.path, cache, &Silent)?));
     if let Err(failure) = &plan {
         let stay = if pins.is_ok() { "bases and build trees" } else { "sources, bases and build trees" };
         let why = failure.message.lines().next().unwrap_or_default();
