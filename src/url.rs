@@ -50,16 +50,31 @@ impl From<&str> for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = match self.0.find("://") {
-            Some(at) => self.0.split_at(at + "://".len()),
-            // A local path: an `@` or a `?` in it is part of a name. A host has a colon before the first slash.
-            None if !self.0.split('/').next().unwrap_or_default().contains(':') => return f.write_str(&self.0),
-            None => ("", self.0.as_str()),
-        };
-        let rest = without_user(rest);
+        let Some((scheme, rest)) = parts(&self.0) else { return f.write_str(&self.0) };
         let path = rest.split(['?', '#']).next().unwrap_or_default();
         let query = if rest[path.len()..].starts_with('?') { "?..." } else { "" };
         write!(f, "{scheme}{path}{query}")
+    }
+}
+
+/// The address `text` with `…` for user and password, for messages about its spelling.
+#[must_use]
+pub fn without_credentials(text: &str) -> String {
+    match parts(text) {
+        Some((scheme, rest)) if scheme.len() + rest.len() < text.len() => format!("{scheme}…@{rest}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// How the address `text` begins, and what follows user and password; `None` for a local path.
+fn parts(text: &str) -> Option<(&str, &str)> {
+    match text.find("://") {
+        Some(at) => {
+            let (scheme, rest) = text.split_at(at + "://".len());
+            Some((scheme, without_user(rest)))
+        }
+        // An `@` or a `?` in a path is part of a name. A host has a colon before the first slash.
+        None => text.split('/').next()?.contains(':').then(|| ("", without_user(text))),
     }
 }
 

@@ -130,11 +130,7 @@ impl Scheme {
 /// `text` as messages show it: what is not seen is escaped, and a user's name and password are left out.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    let (beginning, rest) = text.split_once("//").map_or(("", text), |(scheme, _)| text.split_at(scheme.len() + 2));
-    let server = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let start = if beginning.is_empty() { None } else { server.rfind('@') };
-    let escaped = |text: &str| text.escape_debug().to_string();
-    start.map_or_else(|| escaped(text), |start| format!("{}…{}", escaped(beginning), escaped(&rest[start..])))
+    crate::url::without_credentials(text).escape_debug().to_string()
 }
 
 /// The scheme of `text`, and what follows its colon; all of `text` where it has none.
@@ -243,7 +239,7 @@ mod tests {
     fn passwords_are_not_shown() {
         assert_eq!(shown("http://user:p@ss@host/a@b\u{a0}"), "http://…@host/a@b\\u{a0}");
         assert_eq!(shown("http://host/a@b"), "http://host/a@b");
-        assert_eq!(shown("user:pw@host//x"), "user:pw@host//x");
+        assert_eq!(shown("user:pw@host//x"), "…@host//x");
     }
 
     #[test]
