@@ -69,9 +69,11 @@ pub fn without_credentials(text: &str) -> String {
 /// How the address `text` begins, and what follows user and password; `None` for a local path.
 fn parts(text: &str) -> Option<(&str, &str)> {
     match text.find("://") {
+        Some(at) if text.starts_with("file:") => Some((&text[..at + 3], without_user(&text[at + 3..]))),
+        // Some take any number of slashes for two.
         Some(at) => {
-            let (scheme, rest) = text.split_at(at + "://".len());
-            Some((scheme, without_user(rest)))
+            let rest = text[at + 3..].trim_start_matches(['/', '\\']);
+            Some((&text[..at + 3], without_user(rest)))
         }
         // An `@` or a `?` in a path is part of a name. A host has a colon before the first slash.
         None => text.split('/').next()?.contains(':').then(|| ("", without_user(text))),
@@ -145,6 +147,7 @@ mod tests {
             ("https://host/f?X-Amz-Signature=secret#secret", "https://host/f?..."),
             ("https://host/f#secret", "https://host/f"),
             ("https://host?token=secret", "https://host?..."),
+            ("http:///user:secret@host/f", "http://host/f"),
             // No secrets.
             ("http://host/user@example.org/f", "http://host/user@example.org/f"),
             ("http://[2001:db8::1]/a@b", "http://[2001:db8::1]/a@b"),

@@ -244,7 +244,17 @@ fn trees_that_unfold_to_more_than_any_source_has() -> Completion {
     }
     let unfolds = "it has more than 50000 files, or one with a path of more than 4096 bytes";
     assert_eq!(describe(floor), unfolds);
-    // The same without any file in it, and a folder that goes down and down.
+    // The same without any file in it: folders alone.
+    let mut empty = repository.treebuilder(None).unwrap().write().unwrap();
+    for _ in 0..40 {
+        let mut builder = repository.treebuilder(None).unwrap();
+        for name in ["a", "b"] {
+            builder.insert(name, empty, 0o040_000).unwrap();
+        }
+        empty = builder.write().unwrap();
+    }
+    assert_eq!(describe(empty), unfolds);
+    // A folder that goes down and down.
     let mut deep = repository.treebuilder(None).unwrap().write().unwrap();
     for _ in 0..40 {
         deep = rogue_tree(repository, "40000", &"d".repeat(200), deep).id();

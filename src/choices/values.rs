@@ -5,7 +5,7 @@
 //! begins with `-` is an option until the first one that does not (`src/core/exec.c`, `src/core/getopt.c` and
 //! `src/image/script.c` of iPXE v2.0.0). There are no quotes, so what cannot be put is refused.
 
-use super::rules;
+use super::{address, rules};
 use crate::quote::is_control;
 
 /// What a template has put into a script.
@@ -32,7 +32,7 @@ pub struct Misuse {
 fn check(value: &str) -> Result<(), (String, String)> {
     let Some(c) = value.chars().find(|c| is_control(*c)) else { return Ok(()) };
     let name = if c == '\n' || c == '\r' { "a line break" } else { "a control character" };
-    let message = format!("found `{}`, with {name}, wanted one line of text", value.escape_debug());
+    let message = format!("found `{}`, with {name}, wanted one line of text", address::shown(value));
     Err((message, "take it out: a variable cannot have more than one line, nor tabs".into()))
 }
 
@@ -56,11 +56,18 @@ fn fault(script: &str, it: &Inserted) -> Option<(String, String)> {
         return Some(fault);
     }
     let value = it.text.as_str();
-    let shown = value.escape_debug();
+    let shown = address::shown(value);
     let words: Vec<&str> = value.split_ascii_whitespace().collect();
     let in_script = "write what is code into the script itself, between `{% if %}` where not every site has it";
-    let operator = |word: &&&str| word.chars().all(|c| "|&;".contains(c));
-    if let Some(word) = words.iter().find(operator) {
+    // At the ends of the value, the script or another value may make an operator of it.
+    let glued = |index: usize| {
+        index == 0 && !value.starts_with(|c: char| c.is_ascii_whitespace())
+            || index + 1 == words.len() && !value.ends_with(|c: char| c.is_ascii_whitespace())
+    };
+    let operator = |(index, word): &(usize, &&str)| {
+        ["||", "&&", ";"].contains(*word) || glued(*index) && word.chars().all(|c| "|&;".contains(c))
+    };
+    if let Some((_, word)) = words.iter().enumerate().find(operator) {
         return Some((format!("found `{shown}`, where iPXE would end a command at `{word}`"), in_script.into()));
     }
     let comments = |word: &str| word.starts_with('#') && begins_word(script, word);
@@ -157,7 +164,7 @@ mod tests {
             for value in ["x ||\nchain http://198.51.100.1/ ||\n#", "\u{1b}[2J", "a\tb", "a\u{85}"] {
                 assert!(told(script, value, true).ends_with("wanted one line of text"), "{script} {value:?}");
             }
-            for value in ["||", "a || shell", "a && b", "; b", "|", "a & b"] {
+            for value in ["||", "a || shell", "a && b", "; b", "|", "a |", "& b"] {
                 assert!(told(script, value, true).contains("would end a command at"), "{script} {value:?}");
             }
         }
@@ -175,6 +182,7 @@ mod tests {
             ("echo Welcome to @!", "rack 1, row 2"),
             ("item --gap -- @", "- choose -"),
             ("menu @", "you&me: it's ok"),
+            ("menu @", "Research & Development | left | right"),
             ("kernel http://192.0.2.1/k @", "-s"),
             ("initrd --name main -- @", "-x"),
             ("chain --autofree --timeout=5 http://192.0.2.1/k @", "-s"),

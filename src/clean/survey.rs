@@ -146,8 +146,13 @@ impl Surveyor<'_> {
         if self.request.cache.trash().file_name() != Some(name) {
             return self.add(Kind::Leftover, path, Fate::Unused);
         }
-        for Entry { path, .. } in self.entries(path)? {
-            self.add(Kind::Leftover, &path, Fate::Unused)?;
+        for Entry { path, name, .. } in self.entries(path)? {
+            // What was moved there has a number before its name.
+            if name.split_once('-').is_some_and(|(number, _)| number.parse::<usize>().is_ok()) {
+                self.add(Kind::Leftover, &path, Fate::Unused)?;
+            } else {
+                self.foreign(&path);
+            }
         }
         Ok(())
     }
@@ -296,10 +301,16 @@ impl Surveyor<'_> {
 
     /// The fate of what nobody needs if nobody is writing it just now.
     fn quiet(&self, path: &Utf8Path) -> Fate {
-        let inside = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let inside = inside.filter_map(|entry| Utf8PathBuf::from_path_buf(entry.path()).ok());
-        let youngest = inside.map(|entry| self.age(&entry)).chain([self.age(path)]).min().unwrap_or_default();
-        if youngest < QUIET { Fate::Recent } else { Fate::Unused }
+        if self.youngest(path.as_std_path()) < QUIET { Fate::Recent } else { Fate::Unused }
+    }
+
+    /// For how long nothing was changed in `path`.
+    fn youngest(&self, path: &Path) -> Duration {
+        let Ok(metadata) = path.symlink_metadata() else { return Duration::MAX };
+        let modified = metadata.modified().ok();
+        let own = modified.and_then(|modified| self.request.now.duration_since(modified).ok()).unwrap_or_default();
+        let entries = std::fs::read_dir(path).into_iter().filter(|_| metadata.is_dir()).flatten().flatten();
+        entries.map(|entry| self.youngest(&entry.path())).chain([own]).min().unwrap_or_default()
     }
 
     /// Folders of this tool among the temporary files of all programs. They are locked while they are in use.
@@ -311,7 +322,7 @@ impl Surveyor<'_> {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = folder.join(&name);
             let own = |metadata: std::fs::Metadata| metadata.is_dir() && metadata.uid() == user;
-            if !name.starts_with(paths::TEMPORARY) || !path.symlink_metadata().is_ok_and(own) {
+            if !paths::is_temporary(&name) || !path.symlink_metadata().is_ok_and(own) {
                 continue;
             }
             match Lock::try_existing(&path) {

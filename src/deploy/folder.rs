@@ -130,7 +130,7 @@ impl Place for Folder<'_> {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.failed("make the folder", path, &error)),
             made => {
                 if made.is_ok() {
-                    served::serve(&folder);
+                    served::serve_new_folder(&folder);
                 }
                 Ok(())
             }

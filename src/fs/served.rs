@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Result, create_dir_all, set_mode};
+use crate::printable::printable;
 
 /// The permission bits of a file that is served.
 pub const FILE_MODE: u32 = 0o644;
@@ -35,11 +36,16 @@ pub fn create_served_dir_all(path: &Utf8Path) -> Result<()> {
     let missing: Vec<&Utf8Path> = folders.take_while(|folder| !folder.exists()).collect();
     create_dir_all(path)?;
     for folder in missing {
-        // Without a umask, everybody could write there.
-        let mode = mode(folder).map_or(FOLDER_MODE, |mode| served_mode(mode, true) & !0o002);
-        let _ = set_mode(folder, mode);
+        serve_new_folder(folder);
     }
     Ok(())
+}
+
+/// Lets other users read the new folder at `path`, which nobody but its owner and group may change, whatever the umask.
+pub fn serve_new_folder(path: &Utf8Path) {
+    if let Some(now) = mode(path) {
+        let _ = set_mode(path, served_mode(now, true) & !0o002);
+    }
 }
 
 /// Lets other users read the file or the folder at `path`. Where that fails, as with somebody else's file or on a file
@@ -86,7 +92,8 @@ pub fn first_closed(path: &Utf8Path) -> Option<Utf8PathBuf> {
 pub fn unreadable_warning(path: &Utf8Path) -> String {
     let bits = if path.is_dir() { "rx" } else { "r" };
     format!(
-        "other users cannot read `{path}`, so a server that runs as another user cannot serve it\nhint: run `chmod a+{bits} {path}`"
+        "other users cannot read `{}`, so a server that runs as another user cannot serve it\nhint: give it the mode `a+{bits}` with chmod",
+        printable(path)
     )
 }
 

@@ -12,7 +12,7 @@ use crate::source::http::Http;
 use crate::url::Url;
 
 /// The most that the metadata of a stream may weigh, in bytes; one of Fedora CoreOS has about 300 kB.
-pub(super) const MAX_STREAM: u64 = 32 << 20;
+pub(super) const MAX_STREAM: u64 = 2 << 20;
 /// The most that a list of versions or digests may weigh, in bytes; one of Flatcar has about 1 kB.
 pub(super) const MAX_LIST: u64 = 1 << 20;
 

@@ -2,9 +2,10 @@
 //! at a repository with its history.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::io::Write;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use git2::{AutotagOption, FetchOptions, Oid, Remote, RemoteCallbacks, RemoteUpdateFlags, Repository};
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +102,8 @@ impl From<String> for Failure {
         // libgit2 adds the words of the system's error to its own, as in "cannot extend packfile 'x': No space left".
         const OF_FILES: [&str; 4] =
             ["No space left on device", "Disk quota exceeded", "Permission denied", "Read-only file system"];
-        let is_of_cache = OF_FILES.iter().any(|words| reason.contains(words));
+        // A server can say the same words, and does not decide whose fault it is.
+        let is_of_cache = OF_FILES.iter().any(|words| reason.ends_with(words)) && !reason.starts_with("remote error");
         let reason = if reason.eq_ignore_ascii_case("out of memory") { TOO_MUCH_MEMORY.into() } else { reason };
         Self { reason, check: None, is_of_cache }
     }
@@ -415,15 +417,27 @@ impl Fetcher<'_> {
         let mut options = FetchOptions::new();
         options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
         let mut remote = self.repository.remote_anonymous(self.url.expose())?;
+        let before = packs(self.repository);
         let downloaded = remote.download(refspecs, Some(&mut options));
         if too_many.get() {
             return Err(git2::Error::from_str(&format!("{TOO_MUCH}: more than {MAX_OBJECTS} objects")));
         }
         downloaded?;
-        check_sizes(self.repository)?;
+        check_sizes(self.repository).inspect_err(|_| {
+            // What was refused must not be in the way of the next server.
+            for path in packs(self.repository).difference(&before) {
+                let _ = fs::remove_file(path);
+            }
+        })?;
         remote.update_tips(None, RemoteUpdateFlags::empty(), AutotagOption::None, None)?;
         Ok(remote)
     }
+}
+
+/// The files of the packs in `repository`.
+fn packs(repository: &Repository) -> BTreeSet<Utf8PathBuf> {
+    let folder = Utf8PathBuf::from_path_buf(repository.path().join("objects/pack"));
+    folder.ok().and_then(|folder| fs::entries(&folder).ok()).unwrap_or_default().into_iter().collect()
 }
 
 /// The most objects that a server may send; iPXE has 85,000 with its whole history.
@@ -447,5 +461,23 @@ fn check_sizes(repository: &Repository) -> Result<(), git2::Error> {
         }
         Err(error) => Err(error),
         Ok(_) => walked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_does_not_decide_whose_fault_it_is() {
+        let of_cache = |reason: &str| Failure::from(reason.to_owned()).is_of_cache;
+        assert!(of_cache("cannot extend packfile 'x': No space left on device"));
+        for words in [
+            "remote error: access denied: Permission denied (publickey)",
+            "remote error: No space left on device",
+            "found `Permission denied`, wanted `application/x-git-upload-pack-advertisement`: this is no git repository",
+        ] {
+            assert!(!of_cache(words), "{words}");
+        }
     }
 }

@@ -255,13 +255,14 @@ const MAX_PATH: usize = 4096;
 /// are not: their number and the length of their paths have limits.
 fn files(tree: &Tree<'_>) -> Result<Vec<TreeFile>, git2::Error> {
     let mut found = Vec::new();
-    let mut strange = None;
+    let (mut strange, mut visited) = (None, 0);
     tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
         let name = String::from_utf8_lossy(entry.name_bytes());
         // git itself would not write such a name, and a folder of that name would lead elsewhere.
+        visited += 1;
         let leads_elsewhere = name.contains('/') || ["", ".", ".."].contains(&&*name);
         match (entry.filemode(), entry.name()) {
-            _ if found.len() >= MAX_FILES || folder.len() + name.len() > MAX_PATH => {
+            _ if found.len() >= MAX_FILES || visited > 2 * MAX_FILES || folder.len() + name.len() > MAX_PATH => {
                 strange = Some(format!(
                     "it has more than {MAX_FILES} files, or one with a path of more than {MAX_PATH} bytes"
                 ));

@@ -5,6 +5,12 @@ use serde::Serialize;
 
 use super::subjects::is_about_security;
 use crate::digest::CommitId;
+use crate::printable::is_harmful;
+
+/// How many commits are kept that say something about security.
+const MAX_COMMITS: usize = 1000;
+/// How many characters of a subject.
+const MAX_SUBJECT: usize = 200;
 
 /// How two commits stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,7 +73,7 @@ impl Changes {
             let oid = oid?;
             let commit = repository.find_commit(oid)?;
             let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default());
-            if is_about_security(&subject) {
+            if security.len() < MAX_COMMITS && is_about_security(&subject) {
                 security.push(Commit { commit: id(oid)?, subject: printable(&subject) });
             }
         }
@@ -86,7 +92,7 @@ pub(super) fn id(oid: Oid) -> Result<CommitId, git2::Error> {
     oid.to_string().parse().map_err(|_| git2::Error::from_str("not a SHA-1 repository"))
 }
 
-/// `subject` without control characters, which a terminal would obey.
+/// `subject` without characters that steer a terminal or hide, and no longer than people write them.
 pub(super) fn printable(subject: &str) -> String {
-    subject.chars().filter(|c| !c.is_control()).collect()
+    subject.chars().filter(|c| !is_harmful(*c)).take(MAX_SUBJECT).collect()
 }

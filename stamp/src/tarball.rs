@@ -14,6 +14,9 @@ use crate::printable::{printable, printable_bytes};
 /// The most that may follow the last entry, in bytes.
 const MAX_PADDING: u64 = 1 << 20;
 
+/// The most bytes that all paths may have together: whoever compares a tarball keeps them in memory.
+const MAX_PATHS: u64 = 32 << 20;
+
 /// What a tarball may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -60,6 +63,9 @@ pub enum Refusal {
     /// All entries together are too large.
     #[error("it unpacks to more than {0} bytes")]
     Total(u64),
+    /// The paths of all entries together are too long.
+    #[error("the paths of its entries have more than {0} bytes")]
+    Paths(u64),
     /// An extension header is too large.
     #[error("it has an extension header of {found} bytes, wanted {most} at most")]
     Extension {
@@ -115,7 +121,7 @@ impl<R: Read> Tarball<R> {
     /// [`Error`].
     pub fn entries(&mut self) -> Result<Entries<'_, R>, Error> {
         let raw = self.archive.entries()?.raw(true);
-        Ok(Entries { raw, limits: self.limits, entries: 0, total: 0 })
+        Ok(Entries { raw, limits: self.limits, entries: 0, total: 0, paths: 0 })
     }
 
     /// Reads to the end of the stream, where its checksum is verified.
@@ -153,6 +159,7 @@ pub struct Entries<'a, R: Read> {
     limits: Limits,
     entries: u64,
     total: u64,
+    paths: u64,
 }
 
 /// An entry of a tarball. Its content is what it gives as a [`Read`].
@@ -254,6 +261,10 @@ impl<'a, R: Read> Entries<'a, R> {
         long_path: Option<Vec<u8>>,
     ) -> Result<Entry<'a, R>, Error> {
         let path = long_path.unwrap_or_else(|| entry.path_bytes().into_owned());
+        self.paths += path.len() as u64;
+        if self.paths > MAX_PATHS {
+            return Err(Refusal::Paths(MAX_PATHS).into());
+        }
         let path = String::from_utf8(path).map_err(|error| Refusal::NotUtf8(error.into_bytes()))?;
         if kind.is_gnu_sparse() {
             return Err(Refusal::Sparse(path).into());

@@ -76,7 +76,8 @@ impl<'u> Host<'u> {
         Ok(Cache::new(folder.canonicalize_utf8()?))
     }
 
-    fn cache_folder(&self) -> Result<Utf8PathBuf, Failure> {
+    /// Where the cache is, or is going to be.
+    pub fn cache_folder(&self) -> Result<Utf8PathBuf, Failure> {
         self.cache_dir.as_deref().map_or_else(user_cache, absolute)
     }
 

@@ -185,7 +185,7 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
         "cache/probe-abc123".into(),
         "cache/stamping/pack-abc123".into(),
         "dist/.other.partial".into(),
-        "tmp/netboot-loaders-abc123".into(),
+        "tmp/netboot-loaders-run-abc123".into(),
     ];
     for link in &links {
         symlink(&outside, project.path(link)).unwrap();
@@ -235,14 +235,23 @@ fn what_killed_runs_have_left_goes() {
         "dist/.partial-aBc123",
         "dist/.release.partial/SHA256SUMS",
         "vendor/.partial-aBc123",
-        "tmp/netboot-loaders-aBc123/root/ipxe.efi",
+        "tmp/netboot-loaders-run-aBc123/root/ipxe.efi",
     ];
     for path in leftovers {
         project.write(path, "x");
     }
+    // Somebody's own, whatever it is called; and a change deep down.
+    let own =
+        ["tmp/netboot-loaders-github/file", "tmp/netboot-loaders-run-aBc12/file", "tmp/netboot-loaders-run-dEf456/a/b"];
+    for path in own {
+        project.write(path, "precious");
+        let path = project.path(path);
+        age(path.ancestors().find(|above| above.parent().unwrap().ends_with("tmp")).unwrap(), 1);
+    }
+    project.write("tmp/netboot-loaders-run-dEf456/a/b", "changed in place");
     // Outside the cache, what is young and not locked may be in use.
     let young =
-        ["dist/.partial-aBc123", "dist/.release.partial", "vendor/.partial-aBc123", "tmp/netboot-loaders-aBc123"];
+        ["dist/.partial-aBc123", "dist/.release.partial", "vendor/.partial-aBc123", "tmp/netboot-loaders-run-aBc123"];
     clean(&project, &["--unused-for", "0"]).success();
     for path in leftovers {
         assert_eq!(project.path(path).exists(), young.iter().any(|young| path.starts_with(young)), "{path}");
@@ -253,6 +262,7 @@ fn what_killed_runs_have_left_goes() {
     let said = object(&project, &[]);
     assert_eq!(said["removed"], 4, "{said}");
     assert!(leftovers.iter().all(|path| !project.path(path).exists()));
+    assert!(own.iter().all(|path| project.path(path).exists()));
     assert_eq!(names(&project.path("dist")), [".tftp.journal", ".tftp.lock", "tftp"]);
     assert_eq!(build_offline(&project)["bases-made"], 0);
     project.run(&["verify"]).success();
@@ -411,7 +421,7 @@ fn what_a_killed_deployment_and_a_killed_rebuild_have_left_goes() {
     let ssh = project.path("bin/ssh");
     std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
     kill_when(&["deploy", "--tree", archive.as_str(), "--ssh", ssh.as_str(), &target], &|| stop.exists());
-    assert!(names(&temporary).iter().any(|name| name.starts_with("netboot-loaders-")), "{:?}", names(&temporary));
+    assert!(names(&temporary).iter().any(|name| name.starts_with("netboot-loaders-run-")), "{:?}", names(&temporary));
     let rebuilt = || project.path("cache/reproduce/usual").exists();
     kill_when(&["reproduce", "--plain", "--offline", "--ipxe-url", url.as_str()], &rebuilt);
     assert!(rebuilt());
@@ -425,20 +435,20 @@ fn what_a_killed_deployment_and_a_killed_rebuild_have_left_goes() {
 fn what_a_process_has_locked_outside_the_cache_stays() {
     let project = used();
     project.write("dist/.tftp.partial/ipxe.efi", "x");
-    project.write("tmp/netboot-loaders-aBc123/ipxe.efi", "x");
+    project.write("tmp/netboot-loaders-run-aBc123/ipxe.efi", "x");
     age(&project.path("tmp"), 20);
     age(&project.path("dist"), 20);
-    let locks = ["dist/.tftp.lock", "tmp/netboot-loaders-aBc123"].map(|path| {
+    let locks = ["dist/.tftp.lock", "tmp/netboot-loaders-run-aBc123"].map(|path| {
         let file = File::open(project.path(path)).unwrap();
         file.lock().unwrap();
         file
     });
     let ran = clean(&project, &[]).success();
     assert!(ran.stdout.contains("\nkept: 2 leftovers (") && ran.stdout.contains("): in use by a process\n"));
-    assert!(project.path("dist/.tftp.partial").exists() && project.path("tmp/netboot-loaders-aBc123").exists());
+    assert!(project.path("dist/.tftp.partial").exists() && project.path("tmp/netboot-loaders-run-aBc123").exists());
     drop(locks);
     clean(&project, &[]).success();
-    assert!(!project.path("dist/.tftp.partial").exists() && !project.path("tmp/netboot-loaders-aBc123").exists());
+    assert!(!project.path("dist/.tftp.partial").exists() && !project.path("tmp/netboot-loaders-run-aBc123").exists());
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn what_others_cannot_read_is_repaired_or_named() {
     let warned = |path: &Utf8Path, bits: &str| {
         format!(
             "warning: other users cannot read `{path}`, so a server that runs as another user cannot serve it\n\
-             hint: run `chmod a+{bits} {path}`\n"
+             hint: give it the mode `a+{bits}` with chmod\n"
         )
     };
     let verified = project.run(&["verify", folder.as_str()]).success().stderr;
@@ -388,7 +388,7 @@ fn nothing_is_put_into_a_published_tree() {
         let error = project.build(&["--out", folder.as_str()]).error(1);
         let occupied =
             error.contains("` is not a tree that this tool wrote: ") || error.contains(" is a mount point, ");
-        assert!(occupied, "{error}");
+        assert!(occupied || error.contains("/vendor` has what is built from, or the cache"), "{error}");
     }
 }
 

@@ -123,6 +123,17 @@ fn hostile_tarballs(folder: &Utf8Path) -> Vec<(Utf8PathBuf, &'static str)> {
             "it has more than ",
         ),
         (
+            write("paths.tar.gz", &|writer| {
+                for i in 0..4300 {
+                    writer.header(EntryType::GNULongName, b"././@LongLink", 8000);
+                    writer.0.write_all(format!("{i:08000}").as_bytes()).unwrap();
+                    writer.zeros(192);
+                    writer.header(EntryType::Link, b"x", 0);
+                }
+            }),
+            "the paths of its entries have more than 33554432 bytes",
+        ),
+        (
             write("name.tar.gz", &|writer| writer.header(EntryType::Regular, b"x\nhint: run \x1b[2J\xff", 0)),
             "the path of its entry `x\\nhint: run \\u{1b}[2J\\x{ff}` is not UTF-8",
         ),

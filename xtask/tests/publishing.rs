@@ -47,6 +47,29 @@ fn ssh_addresses_are_refused_and_not_taken_for_paths() {
 }
 
 #[test]
+fn nothing_is_written_over_a_device_the_choices_or_the_cache() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let pins = project.read("vendor/pins.toml");
+    let socket = project.path("socket");
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for (command, out, found) in [
+        ("bundle-sources", "vendor/pins.toml", "/vendor` has what is built from, or the cache"),
+        ("ignition", "embed-scripts/sites.toml", "/embed-scripts` has what is built from, or the cache"),
+        ("build-loaders", "cache/tree", "/cache` has what is built from, or the cache"),
+        ("build-loaders", "embed-scripts/new/tree", "/embed-scripts` has what is built from, or the cache"),
+        ("bundle-sources", "socket", "found a device, a FIFO or a socket"),
+        ("ignition", "/dev/null", "found a device, a FIFO or a socket"),
+    ] {
+        let out = project.path(out);
+        let error = project.run(&[command, "--out", out.as_str()]).error(1);
+        assert!(error.starts_with(&format!("cannot write to `{out}`: ")) && error.contains(found), "{error}");
+    }
+    assert_eq!(project.read("vendor/pins.toml"), pins);
+    assert!(socket.exists() && !project.path("cache/tree").exists());
+}
+
+#[test]
 fn only_a_tree_of_this_tool_is_replaced() {
     let project = Project::new();
     project.write("dist/tftp/manifest.json", "{ \"name\": \"a web application\" }");

@@ -24,18 +24,20 @@ mod verify;
 
 use std::process::ExitCode;
 
+use camino::Utf8Path;
 use clap::CommandFactory;
+use netboot_loaders::printable::printable;
 use netboot_loaders::tree::enclosing::outside_trees;
 
 use crate::cli::{Cli, Command};
-use crate::exit::Failure;
+use crate::exit::{FAILURE, Failure};
 use crate::host::{Host, absolute};
 use crate::ui::out;
 
 /// Runs `command`, and gives the exit code of its success.
 pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
     if let Some((_, Some(path))) = command.output() {
-        outside_trees(&absolute(&path)?)?;
+        check_output(&absolute(&path)?, host)?;
     }
     let done = match command {
         Command::BuildLoaders(args) => build_loaders::run(&args, host),
@@ -64,4 +66,28 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
         }
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Makes sure that what is written to `path` replaces nothing but what a command has written.
+fn check_output(path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
+    outside_trees(path)?;
+    let refuse = |found: String, remedy: &str| {
+        Err(Failure::new(FAILURE, &format!("cannot write to `{}`: {found}\nhint: {remedy}", printable(path))))
+    };
+    if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return refuse(
+            "found a device, a FIFO or a socket".into(),
+            "give the path of a file or folder, or none for the default",
+        );
+    }
+    let real =
+        path.ancestors().find_map(|above| Some(above.canonicalize_utf8().ok()?.join(path.strip_prefix(above).ok()?)));
+    let real = real.as_deref().unwrap_or(path);
+    let own = host.project.facts_and_choices().into_iter().chain(host.cache_folder());
+    match own.filter_map(|folder| folder.canonicalize_utf8().ok()).find(|folder| real.starts_with(folder)) {
+        Some(folder) => {
+            refuse(format!("`{}` has what is built from, or the cache", printable(&folder)), "choose a place outside")
+        }
+        None => Ok(()),
+    }
 }

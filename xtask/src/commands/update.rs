@@ -5,6 +5,7 @@ use netboot_loaders::digest::CommitId;
 use netboot_loaders::plural::{choose, count};
 use netboot_loaders::update::history::{Changes, Direction};
 use netboot_loaders::update::{Request, ipxe, syslinux};
+use netboot_loaders::url::Url;
 use serde_json::{Value, json};
 
 use crate::cli::{Input, OriginArgs, Update};
@@ -67,8 +68,8 @@ fn ipxe_summary(outcome: &ipxe::Outcome, given: bool) -> (String, bool, Value) {
         lines += "it is a clone without its whole history: `git fetch --unshallow` there brings the rest\n";
     }
     if given {
-        lines +=
-            &format!("builds elsewhere take iPXE from {}, which must have this commit, too\n", old.urls.join(" or "));
+        let urls: Vec<String> = old.urls.iter().map(|url| Url::from(url.as_str()).to_string()).collect();
+        lines += &format!("builds elsewhere take iPXE from {}, which must have this commit, too\n", urls.join(" or "));
     }
     (lines, true, object)
 }
