@@ -56,12 +56,21 @@ impl Secret {
     }
 }
 
+/// How private keys of PuTTY begin.
+const PUTTY: &str = "PuTTY-User-Key-File-";
+/// How those of SSH2 begin.
+const SSH2: &str = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY";
+
 /// All secrets in `content`, in the order of their lines, each kind once a line.
 #[must_use]
 pub fn find(content: &[u8]) -> Vec<Secret> {
+    if memchr::memchr(0, content).is_some() {
+        // UTF-16, as some shells write it: its letters are those of ASCII between zeros.
+        return find(&content.iter().copied().filter(|byte| *byte != 0).collect::<Vec<u8>>());
+    }
     let mut found: Vec<Secret> = Vec::new();
     // Most texts have none of these, and there may be a hundred thousand texts.
-    for mark in ["-----BEGIN ", "://", "uthorization", "UTHORIZATION", "assw", "ASSW", "AKIA", "ASIA"] {
+    for mark in ["-----BEGIN ", PUTTY, SSH2, "://", "uthorization", "UTHORIZATION", "assw", "ASSW", "AKIA", "ASIA"] {
         for at in memmem::find_iter(content, mark) {
             let start = content[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             let end = memchr::memchr(b'\n', &content[at..]).map_or(content.len(), |length| at + length);
@@ -85,6 +94,7 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
 /// What the `line` has where it goes on with `after`, which begins with `mark`.
 fn kind(line: &str, after: &str, mark: &str) -> Option<Kind> {
     match mark {
+        PUTTY | SSH2 => Some(Kind::PrivateKey),
         "-----BEGIN " => {
             let label = after[mark.len()..].split("-----").next()?;
             (label.ends_with("PRIVATE KEY") || label.ends_with("PRIVATE KEY BLOCK")).then_some(Kind::PrivateKey)
@@ -148,6 +158,11 @@ mod tests {
             kinds("root-passwd = \"x\"\n\nAPPEND ks.PASSWORD=x quiet\n"),
             [(1, Kind::Password), (3, Kind::Password)]
         );
+        assert_eq!(kinds("PuTTY-User-Key-File-3: ssh-ed25519\n"), [(1, Kind::PrivateKey)]);
+        assert_eq!(kinds("\n---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n"), [(2, Kind::PrivateKey)]);
+        let wide: Vec<u8> = "x\n-----BEGIN PRIVATE KEY-----\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let found = find(&wide);
+        assert_eq!(found, [Secret { line: 2, kind: Kind::PrivateKey }]);
         let key = ["AKIA", "ABCDEFGHIJ234567"].concat();
         assert_eq!(kinds(&format!("a={key}")), [(1, Kind::AwsKey)]);
     }

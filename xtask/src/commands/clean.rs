@@ -11,6 +11,7 @@ use netboot_loaders::fs::{self, Lock};
 use netboot_loaders::paths::Cache;
 use netboot_loaders::plan::Plan;
 use netboot_loaders::plural::count;
+use netboot_loaders::printable::printable;
 use netboot_loaders::progress::{Event, Progress, Silent};
 use serde_json::{Value, json};
 
@@ -100,7 +101,7 @@ fn text(args: &Clean, survey: &Survey, failures: &[&Item]) -> String {
         }
     }
     for leftover in gone().filter(|item| item.kind == Kind::Leftover).take(NAMED) {
-        let _ = writeln!(text, "    {}", leftover.path);
+        let _ = writeln!(text, "    {}", printable(&leftover.path));
     }
     let (number, bytes) = sum(gone());
     let done = if args.dry_run { "would be removed" } else { "removed" };
@@ -117,7 +118,7 @@ fn text(args: &Clean, survey: &Survey, failures: &[&Item]) -> String {
         text += &kept(survey, fate, &why);
     }
     for path in survey.foreign.iter().take(NAMED) {
-        let _ = writeln!(text, "left alone: `{path}`, which this tool did not make");
+        let _ = writeln!(text, "left alone: `{}`, which this tool did not make", printable(path));
     }
     let more = survey.foreign.len().saturating_sub(NAMED);
     if more > 0 {
