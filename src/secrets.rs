@@ -56,7 +56,7 @@ impl Secret {
     }
 }
 
-/// How private keys of PuTTY begin.
+/// How private keys of `PuTTY` begin.
 const PUTTY: &str = "PuTTY-User-Key-File-";
 /// How those of SSH2 begin.
 const SSH2: &str = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY";
