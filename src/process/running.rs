@@ -130,7 +130,7 @@ impl Running {
     }
 
     /// The exit status, once the output has ended.
-    fn settled(&mut self) -> Option<ExitStatus> {
+    pub fn settled(&mut self) -> Option<ExitStatus> {
         let patience = Instant::now();
         while patience.elapsed() < GRACE {
             if let Some(status) = self.status() {

@@ -6,6 +6,8 @@
 //! [`run`]; the job goes to its standard input, and lines of JSON come back.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -116,10 +118,18 @@ fn follow(
             },
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                let _ = running.status();
-                return Err(Failure::from(TOO_MUCH_MEMORY.to_owned()));
+                return Err(Failure::from(last_word(running.settled())));
             }
         }
+    }
+}
+
+/// What is said of a process that has said nothing itself. One that gets no memory ends itself.
+fn last_word(status: Option<ExitStatus>) -> String {
+    const BY_OTHERS: [Option<i32>; 4] = [Some(1), Some(2), Some(9), Some(15)];
+    match status.and_then(|status| status.signal()) {
+        signal if BY_OTHERS.contains(&signal) => "the process for it was ended by somebody else".to_owned(),
+        _ => TOO_MUCH_MEMORY.to_owned(),
     }
 }
 
@@ -186,6 +196,19 @@ impl Progress for Pulse<'_> {
             if last.is_none_or(|last| last.elapsed() >= PULSE) || Some(*done) == *total {
                 self.write(&Line::Progress { done: *done, total: *total });
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_was_killed_is_no_fault_of_the_server() {
+        assert_eq!(last_word(Some(ExitStatus::from_raw(9))), "the process for it was ended by somebody else");
+        for status in [Some(ExitStatus::from_raw(6)), Some(ExitStatus::from_raw(256)), None] {
+            assert_eq!(last_word(status), TOO_MUCH_MEMORY);
         }
     }
 }
