@@ -10,7 +10,8 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Content;
-use crate::tree::manifest::GENERATOR;
+use crate::tree::limits::MAX_FILES;
+use crate::tree::manifest::{GENERATOR, map};
 use crate::tree::verify::is_inside;
 
 /// The version of the record's form.
@@ -23,6 +24,7 @@ pub struct Record {
     schema_version: u32,
     generator: String,
     /// Each file.
+    #[serde(deserialize_with = "map::<MAX_FILES, _, _, _>")]
     pub files: BTreeMap<Utf8PathBuf, Deployed>,
 }
 

@@ -119,7 +119,7 @@ pub struct Tool {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub package: Option<String>,
     /// All files that were looked at, by name: programs, headers, libraries.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "map::<MAX_LIST, _, _, _>")]
     pub files: BTreeMap<String, Sha256Digest>,
 }
 
@@ -145,8 +145,10 @@ pub struct Configuration {
     #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
     pub environment: Vec<String>,
     /// The headers, by name.
+    #[serde(deserialize_with = "map::<MAX_LIST, _, _, _>")]
     pub headers: BTreeMap<String, Sha256Digest>,
     /// The trusted certificates, by name.
+    #[serde(deserialize_with = "map::<MAX_LIST, _, _, _>")]
     pub trust: BTreeMap<String, Sha256Digest>,
 }
 
@@ -330,6 +332,37 @@ fn list<'de, const MOST: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
     }
 
     deserializer.deserialize_seq(Items::<T, MOST>(PhantomData))
+}
+
+/// As [`list`], for what is listed by name.
+pub(crate) fn map<'de, const MOST: usize, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Ord,
+    V: Deserialize<'de>,
+{
+    struct Items<K, V, const MOST: usize>(PhantomData<(K, V)>);
+
+    impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, const MOST: usize> Visitor<'de> for Items<K, V, MOST> {
+        type Value = BTreeMap<K, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a map of at most {MOST} items")
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<BTreeMap<K, V>, A::Error> {
+            let mut items = BTreeMap::new();
+            while let Some((key, value)) = map.next_entry()? {
+                if items.len() == MOST {
+                    return Err(de::Error::invalid_length(MOST + 1, &self));
+                }
+                items.insert(key, value);
+            }
+            Ok(items)
+        }
+    }
+
+    deserializer.deserialize_map(Items::<K, V, MOST>(PhantomData))
 }
 
 /// A line of `SHA256SUMS`.

@@ -345,6 +345,15 @@ fn a_manifest_is_read_within_limits() {
         let expected = "invalid length 1001, expected a list of at most 1000 items";
         assert!(most == 0 || error.contains(expected), "{error}");
     }
+    // And maps.
+    let (before, after) = text.split_once("\"headers\": {").unwrap();
+    let mut file = BufWriter::new(File::create(&path).unwrap());
+    write!(file, "{before}\"headers\": {{").unwrap();
+    (0..300_000).for_each(|i| write!(file, "\"{i}\": \"{i:064}\",").unwrap());
+    write!(file, "\"x\": \"{0:064}\"{after}", 0).unwrap();
+    file.into_inner().unwrap();
+    let error = project.run_within_limits(&["verify"]).error(8);
+    assert!(error.contains("invalid length 1001, expected a map of at most 1000 items"), "{error}");
     File::create(&path).unwrap().set_len(40 << 30).unwrap();
     assert_eq!(
         project.run_within_limits(&["verify"]).error(1),

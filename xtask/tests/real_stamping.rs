@@ -136,11 +136,16 @@ fn hostile_scripts(real: &Real) {
 }
 
 fn inventory(real: &Real) {
-    let rows: String = (0..60).map(|i| format!("rack-{i},http://192.0.2.10/boot/{}.ipxe\n", "é".repeat(i))).collect();
-    std::fs::write(real.project.join("embed-scripts/racks.csv"), format!("name,boot_url\n{rows}")).unwrap();
+    let rows: String = (1..=60)
+        .map(|i| format!("rack-{i},{0},http://192.0.2.10/boot/{1}.ipxe\n", "é".repeat(i), "%C3%A9".repeat(i)))
+        .collect();
+    std::fs::write(real.project.join("embed-scripts/racks.csv"), format!("name,note,boot_url\n{rows}")).unwrap();
+    let script = "#!ipxe\necho {{ site }}: {{ note }}\ndhcp && chain {{ boot_url }}\n";
+    std::fs::write(real.project.join("embed-scripts/racks.ipxe"), script).unwrap();
     real.sites(
         "[default]\nloaders = [\"ipxe.pxe\", \"undionly.kpxe\", \"ipxe.efi\"]\nscript = \"url.ipxe\"\n\
-         vars = { boot_url = \"http://192.0.2.10/\" }\n[inventory.racks]\nfrom = \"racks.csv\"\n",
+         vars = { boot_url = \"http://192.0.2.10/\" }\n\
+         [inventory.racks]\nfrom = \"racks.csv\"\nscript = \"racks.ipxe\"\n",
     );
     real.build(&[]);
     real.verify();
