@@ -135,12 +135,16 @@ pub fn listed_names<T: AsRef<str>>(names: &[T]) -> String {
     if names.len() > shown.len() { format!("{text} and {} more", grouped(names.len() - shown.len())) } else { text }
 }
 
-/// A number with a comma before each three digits.
 fn grouped(number: usize) -> String {
-    let digits = number.to_string();
+    in_thousands(&number.to_string())
+}
+
+/// The digits of a whole number with commas between thousands.
+#[must_use]
+pub fn in_thousands(digits: &str) -> String {
     let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

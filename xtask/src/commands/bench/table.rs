@@ -4,6 +4,7 @@ use super::facts::Facts;
 use super::record::{Goal, Name, Row, Sections, Unit};
 use super::statistics::Spread;
 use netboot_loaders::plural;
+use netboot_loaders::printable::in_thousands;
 
 /// The table of `sections`, and below it what they were measured on.
 pub(super) fn markdown(sections: &Sections) -> String {
@@ -84,18 +85,6 @@ fn number(value: f64) -> String {
 /// A number of things, with commas between thousands.
 pub(super) fn count(value: u32) -> String {
     in_thousands(&value.to_string())
-}
-
-fn in_thousands(digits: &str) -> String {
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        let left = digits.len() - place;
-        if place > 0 && left.is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
