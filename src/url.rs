@@ -61,7 +61,7 @@ impl fmt::Display for Url {
 #[must_use]
 pub fn without_credentials(text: &str) -> String {
     match parts(text) {
-        Some((scheme, rest)) if scheme.len() + rest.len() < text.len() => format!("{scheme}…@{rest}"),
+        Some((scheme, rest)) if text[..text.len() - rest.len()].contains('@') => format!("{scheme}…@{rest}"),
         _ => text.to_owned(),
     }
 }
@@ -123,6 +123,17 @@ mod tests {
         let join = |url: &str| Url::from(url).join("/a/b").expose().to_owned();
         assert_eq!(join("http://me:pw@nas/mirror/"), "http://me:pw@nas/mirror/a/b");
         assert_eq!(join("http://nas/mirror?token=x"), "http://nas/mirror/a/b?token=x");
+    }
+
+    #[test]
+    fn only_credentials_are_left_out_of_what_is_misspelled() {
+        for (text, shown) in [
+            ("http:///a", "http:///a"),
+            ("http:///user:secret@host/a", "http://…@host/a"),
+            ("http://user:secret@host/a b", "http://…@host/a b"),
+        ] {
+            assert_eq!(without_credentials(text), shown);
+        }
     }
 
     #[test]
