@@ -144,6 +144,12 @@ impl<'p> Task<'p> {
         Self { progress, id, done: 0, total, finished: false }
     }
 
+    /// What it reports to.
+    #[must_use]
+    pub fn progress(&self) -> &'p dyn Progress {
+        self.progress
+    }
+
     /// Sets how many units are done. Says nothing when that changes nothing.
     pub fn set(&mut self, done: u64, total: Option<u64>) {
         if (done, total) != (self.done, self.total) {

@@ -46,7 +46,8 @@ impl Cache {
             "locks" => P::Locks,
             "downloads" | "stamping" => P::Scratch,
             "reproduce" | "trash" | "ipxe.partial" | "ipxe-history.partial" => P::Remains,
-            _ if name.starts_with(Self::PROBE) || super::is_partial(name) => P::Remains,
+            _ if [Self::PROBE, Self::IMPORT].iter().any(|prefix| name.starts_with(prefix)) => P::Remains,
+            _ if super::is_partial(name) => P::Remains,
             _ => {
                 let version = name.strip_prefix("syslinux-")?.strip_suffix(".json")?;
                 return Some(P::SyslinuxRecord(version.to_owned()));
@@ -100,6 +101,9 @@ impl Cache {
 
     /// What the names of folders begin with in which a tool is tried, beside everything else.
     pub const PROBE: &str = "probe-";
+
+    /// What the names of folders begin with in which sources from elsewhere are looked through, beside everything else.
+    pub const IMPORT: &str = "import-";
 
     /// What the names of folders begin with in which another program packs a loader.
     pub const PACK: &str = "pack-";

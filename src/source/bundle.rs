@@ -5,7 +5,7 @@
 //! syslinux files, and the project's own facts and choices. What is read back from it is compared with
 //! the pins, as if it came from anywhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -36,6 +36,11 @@ const README: &str = "README";
 
 /// What a bundle may have. iPXE has 3,000 files, of which the largest has 1 MB.
 const LIMITS: Limits = Limits { entries: 50_000, extension: EXTENSION, entry: 16 << 20, total: 512 << 20 };
+
+/// How many parts a path of iPXE's may have; the longest has seven.
+const MAX_PARTS: usize = 32;
+/// How many folders iPXE's files may be in; there are 213.
+const MAX_FOLDERS: usize = 2_000;
 
 /// Why there is no bundle, or nothing to be had from one.
 #[derive(Debug, thiserror::Error)]
@@ -202,8 +207,8 @@ pub fn read(path: &Utf8Path, pins: &Pins, cache: &Cache, progress: &dyn Progress
     if needed.ipxe.is_none() && needed.members.is_empty() {
         return Ok(());
     }
-    let task = Task::start(progress, Kind::Export, format!("sources out of {path}"), None);
-    needed.take(path, pins, cache, progress)?;
+    let mut task = Task::start(progress, Kind::Export, format!("sources out of {path}"), None);
+    needed.take(path, pins, cache, &mut task)?;
     task.finish("in the cache");
     Ok(())
 }
@@ -222,10 +227,13 @@ impl<'p> Needed<'p> {
         Ok(Self { ipxe, members: syslinux::lacking(&pins.syslinux.members, cache)? })
     }
 
-    fn take(&self, path: &Utf8Path, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
-        let repository = git::open(&cache.ipxe_git())?;
-        let mut index = Index::new().map_err(|error| git::cache_error(&cache.ipxe_git(), &error))?;
-        let (mut commit, mut members) = (Vec::new(), BTreeMap::new());
+    fn take(&self, path: &Utf8Path, pins: &Pins, cache: &Cache, task: &mut Task<'_>) -> Result<(), Error> {
+        let progress = task.progress();
+        // Nothing gets into the cache before it has turned out to be what is pinned.
+        let folder = fs::Temporary::create(cache.root(), Cache::IMPORT)?;
+        let scratch = git::open(&folder.path().join("git"))?;
+        let mut index = Index::new().map_err(|error| git::cache_error(folder.path(), &error))?;
+        let (mut commit, mut members, mut folders) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         let visited = tarball::visit(Interruptible::new(fs::open(path)?, progress), LIMITS, &mut |name, mut entry| {
             if entry.kind != tarball::Kind::File {
                 return Ok(());
@@ -233,7 +241,8 @@ impl<'p> Needed<'p> {
             let mode = entry.mode;
             match inside(&name) {
                 Some((IPXE, file)) if self.ipxe.is_some() => {
-                    let oid = repository.blob(&entry.content()?).map_err(io::Error::other)?;
+                    add_folders(&mut folders, &file).map_err(io::Error::other)?;
+                    let oid = scratch.blob(&entry.content()?).map_err(io::Error::other)?;
                     index.add(&index_entry(&file, mode, oid)).map_err(io::Error::other)?;
                 }
                 Some((COMMIT, _)) => commit = entry.content()?,
@@ -244,20 +253,21 @@ impl<'p> Needed<'p> {
             }
             Ok::<(), tarball::Error>(())
         });
-        let not_a_bundle =
-            |reason: String| Error::NotABundle { path: path.to_owned(), reason: printable(&reason).to_string() };
-        visited.map_err(
-            |error| {
-                if progress.cancelled() { Error::Cancelled } else { not_a_bundle(error.to_string()) }
-            },
-        )?;
+        let failed = |reason: &dyn std::fmt::Display| match progress.cancelled() {
+            true => Error::Cancelled,
+            false => Error::NotABundle { path: path.to_owned(), reason: printable(&reason.to_string()).to_string() },
+        };
+        visited.map_err(|error| failed(&error))?;
         if let Some(pin) = self.ipxe {
-            let failed = |error: git2::Error| not_a_bundle(error.message().to_owned());
-            let tree = index.write_tree_to(&repository).map_err(failed)?;
+            let tree = index.write_tree_to(&scratch).map_err(|error| failed(&error.message()))?;
             check(path, "iPXE's tree", &tree, &pin.tree)?;
-            let written = repository.odb().and_then(|odb| odb.write(ObjectType::Commit, &commit)).map_err(failed)?;
-            check(path, "iPXE's commit", &written, &pin.commit)?;
-            git::keep(&repository, &pin.commit).map_err(failed)?;
+            let written = scratch.odb().and_then(|odb| odb.write(ObjectType::Commit, &commit));
+            check(path, "iPXE's commit", &written.map_err(|error| failed(&error.message()))?, &pin.commit)?;
+            let repository = git::open(&cache.ipxe_git())?;
+            git::copy(&repository, &scratch, &pin.commit, task).map_err(|error| match progress.cancelled() {
+                true => Error::Cancelled,
+                false => git::cache_error(&cache.ipxe_git(), &error).into(),
+            })?;
         }
         for member in &self.members {
             let content = members.get(&member.path).map(Vec::as_slice).unwrap_or_default();
@@ -270,6 +280,19 @@ impl<'p> Needed<'p> {
             fs::write_atomic(&cache.blob(&member.sha256), content)?;
         }
         Ok(())
+    }
+}
+
+/// Adds the folders that `file` is in to `folders`, unless there get more of them than any source of iPXE has: each is
+/// an object of git.
+fn add_folders(folders: &mut BTreeSet<Utf8PathBuf>, file: &Utf8Path) -> Result<(), String> {
+    if file.components().count() > MAX_PARTS {
+        return Err(format!("a path in it has more than {MAX_PARTS} parts"));
+    }
+    folders.extend(file.ancestors().skip(1).map(Utf8Path::to_owned));
+    match folders.len() {
+        ..=MAX_FOLDERS => Ok(()),
+        _ => Err(format!("it has more than {MAX_FOLDERS} folders")),
     }
 }
 

@@ -126,6 +126,10 @@ pub fn open(path: &Utf8Path) -> Result<Repository, Error> {
         Repository::init_bare(&partial).map_err(|error| cache_error(path, &error))?;
         fs::rename(&partial, path)?;
     }
+    // libgit2 would wait for a pipe.
+    if let Some((odd, _)) = fs::walk(path)?.into_iter().find(|(_, kind)| *kind != fs::EntryKind::File) {
+        return Err(Error::Cache { path: path.to_string(), reason: format!("`{}` is no regular file", printable(&odd)) });
+    }
     Repository::open_bare(path).map_err(|error| cache_error(path, &error))
 }
 
@@ -159,7 +163,8 @@ pub fn fetch(
     let mut task = Task::start(progress, Kind::Clone, url.to_string(), None);
     let fetched = match (local_path(url.expose()), http) {
         (Some(path), _) => {
-            copy(repository, path, commit, &mut task, progress).map_err(|error| Failure::new(&error, None))
+            let copied = Repository::open(path).and_then(|source| copy(repository, &source, commit, &mut task));
+            copied.map_err(|error| Failure::new(&error, None))
         }
         (None, None) => Err(Failure::from("there is no network".to_owned())),
         (None, Some(http)) => {
@@ -284,16 +289,14 @@ pub fn local_path(url: &str) -> Option<&Utf8Path> {
     path.map(Utf8Path::new)
 }
 
-/// Copies the commit and its tree, and not its history, out of the repository at `path`.
-fn copy(
+/// Copies the commit and its tree, and not its history, from `source` into `repository`.
+pub(super) fn copy(
     repository: &Repository,
-    path: &Utf8Path,
+    source: &Repository,
     commit: &CommitId,
     task: &mut Task<'_>,
-    progress: &dyn Progress,
 ) -> Result<(), git2::Error> {
-    let source = Repository::open(path)?;
-    if !has(&source, commit) {
+    if !has(source, commit) {
         return Ok(());
     }
     let oid = Oid::from_bytes(commit.as_bytes())?;
@@ -306,7 +309,7 @@ fn copy(
     let packed = builder.foreach(|piece| {
         // The writer's own error has no cause.
         broken = writer.write_all(piece).err().map(|_| git2::Error::last_error(-1));
-        broken.is_none() && !progress.cancelled()
+        broken.is_none() && !task.progress().cancelled()
     });
     if let Some(error) = broken {
         return Err(error);
@@ -318,7 +321,7 @@ fn copy(
 }
 
 /// Makes sure that git keeps `commit`, whose parents are left out on purpose.
-pub(super) fn keep(repository: &Repository, commit: &CommitId) -> Result<(), git2::Error> {
+fn keep(repository: &Repository, commit: &CommitId) -> Result<(), git2::Error> {
     let shallow = repository.path().join("shallow");
     let mut list = std::fs::read_to_string(&shallow).unwrap_or_default();
     list += &format!("{commit}\n");

@@ -175,6 +175,35 @@ fn no_tarball_takes_memory_for_what_it_announces() {
     }
 }
 
+#[test]
+fn nothing_gets_into_the_cache_before_it_is_as_pinned() {
+    let project = Project::new();
+    let path = project.path("sources.tar.gz");
+    let folders = |count: usize| (0..count).map(|i| format!("root/ipxe/{i}/file")).collect::<Vec<_>>();
+    let deep = format!("root/ipxe/{}file", "a/".repeat(31));
+    for (names, said) in [
+        (folders(2_001), "cannot be read as a source bundle: it has more than 2000 folders\n"),
+        (vec![format!("root/ipxe/a/{}", &deep["root/ipxe/".len()..])], "a path in it has more than 32 parts\n"),
+        // As much as there may be.
+        (folders(1_999), "does not have iPXE's tree as pinned: "),
+        (vec![deep], "does not have iPXE's tree as pinned: "),
+    ] {
+        let mut writer = Writer::gzip(&path);
+        names.iter().for_each(|name| writer.text(name, name));
+        writer.end();
+        let cache = project.path("empty-cache");
+        let arguments = ["--cache-dir", cache.as_str(), "fetch", "--offline", "--sources-from", path.as_str()];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["--project", project.root.as_str()]).args(arguments);
+        let error = Ran::from(limits::measure(&mut command).bounded()).error(6);
+        assert!(error.starts_with(&format!("`{path}` ")) && error.contains(said), "{error}");
+        let left = netboot_loaders::fs::walk(&cache).unwrap();
+        let left: Vec<_> = left.iter().filter(|(path, _)| path.starts_with("ipxe.git/objects")).collect();
+        assert!(left.iter().all(|(path, _)| ["info", "pack", "objects"].contains(&path.file_name().unwrap())), "{left:?}");
+        assert!(!netboot_loaders::fs::entries(&cache).unwrap().iter().any(|path| path.as_str().contains("import-")));
+    }
+}
+
 fn manifest_of(project: &Project) -> Manifest {
     Manifest::parse(&project.read("dist/tftp/manifest.json")).unwrap()
 }
@@ -419,6 +448,14 @@ fn nobody_waits_for_a_pipe() {
         pipe(&project.tree().join(file));
         let error = project.run_within_limits(&["verify"]).error(8);
         assert!(error.contains(&format!("  `{file}` is a link or a device, wanted a plain file\n")), "{error}");
+    }
+    for file in ["config", "objects/pack/pack-1.idx"] {
+        let project = built();
+        pipe(&project.path("cache/ipxe.git").join(file));
+        let sources = project.path("sources.tar.gz");
+        let error = project.run_within_limits(&["bundle-sources", "--offline", "--out", sources.as_str()]).failure(1);
+        let cache = project.path("cache/ipxe.git");
+        assert!(error.contains(&format!("cannot use the git cache `{cache}`: `{file}` is no regular file\n")), "{error}");
     }
     let manifest = project.path("dist/tftp/manifest.json");
     pipe(&manifest);
