@@ -1,7 +1,7 @@
 //! Tarballs with the same bytes every time: ustar, one time, one owner, gzip without name and time. Those of anybody
 //! are read by [`crate::stamp::tarball`].
 
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use flate2::bufread::GzDecoder;
@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
+use crate::printable::printable;
 use crate::stamp::tarball::{self, Tarball};
 
 pub use crate::stamp::tarball::{EXTENSION, Error, Kind, Limits, Refusal};
@@ -31,6 +32,9 @@ pub fn pack(tree: &Utf8Path, epoch: u64, path: &Utf8Path) -> Result<(Sha256Diges
     }
     packer.publish()
 }
+
+/// The longest name that ustar has room for.
+const LONGEST: &str = "a folder of 155 bytes and a name of 100 at most";
 
 /// A tarball being written. It stands in its place once it is published, and not before.
 pub struct Packer {
@@ -62,7 +66,10 @@ impl Packer {
     pub fn add(&mut self, name: &Utf8Path, mode: u32, content: &[u8]) -> Result<(), fs::Error> {
         let mut header = Header::new_ustar();
         let mut append = |header: &mut Header| {
-            header.set_path(name)?;
+            header.set_path(name).map_err(|_| {
+                let said = format!("the name `{}` is too long for a tarball, wanted {LONGEST}", printable(name));
+                io::Error::new(io::ErrorKind::InvalidFilename, said)
+            })?;
             header.set_size(content.len() as u64);
             header.set_entry_type(EntryType::Regular);
             header.set_mode(mode);

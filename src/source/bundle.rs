@@ -16,7 +16,7 @@ use super::{git, ipxe, syslinux};
 use crate::choices::pins::{IpxePin, MemberPin, Pins};
 use crate::choices::trust;
 use crate::digest::Sha256Digest;
-use crate::fs::{self, EntryKind};
+use crate::fs;
 use crate::paths::{Cache, Project};
 use crate::printable::printable;
 use crate::progress::{Event, Interruptible, Kind, Progress, Task};
@@ -139,13 +139,13 @@ fn collect(
         files.insert(Utf8Path::new(SYSLINUX).join(&member.path), (0o644, content));
     }
     for folder in project.facts_and_choices() {
-        for (path, kind) in fs::walk(&folder)? {
-            if kind == EntryKind::File {
-                let content = fs::read(&folder.join(&path))?;
-                let name = folder.strip_prefix(project.root()).unwrap_or(&folder).join(path);
-                let content = publishable(&name, content, progress)?;
-                files.insert(Utf8Path::new(PROJECT).join(name), (0o644, content));
-            }
+        for (path, _) in fs::walk(&folder)? {
+            // A link counts as the file that it leads to, as it does for a build, which can do nothing with a link that
+            // leads nowhere.
+            let Some(content) = fs::read_if_exists(&folder.join(&path))? else { continue };
+            let name = folder.strip_prefix(project.root()).unwrap_or(&folder).join(path);
+            let content = publishable(&name, content, progress)?;
+            files.insert(Utf8Path::new(PROJECT).join(name), (0o644, content));
         }
     }
     files.insert(README.into(), (0o644, readme(pins).into_bytes()));

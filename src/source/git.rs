@@ -128,7 +128,10 @@ pub fn open(path: &Utf8Path) -> Result<Repository, Error> {
     }
     // libgit2 would wait for a pipe.
     if let Some((odd, _)) = fs::walk(path)?.into_iter().find(|(_, kind)| *kind != fs::EntryKind::File) {
-        return Err(Error::Cache { path: path.to_string(), reason: format!("`{}` is no regular file", printable(&odd)) });
+        return Err(Error::Cache {
+            path: path.to_string(),
+            reason: format!("`{}` is no regular file", printable(&odd)),
+        });
     }
     Repository::open_bare(path).map_err(|error| cache_error(path, &error))
 }

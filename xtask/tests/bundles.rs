@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use netboot_loaders::digest::Sha256Digest;
@@ -61,6 +62,41 @@ fn a_bundle_has_source_commit_members_and_choices() {
     }
     // One owner and one time.
     assert!(text.lines().all(|line| line.contains(" 0/0 ") && line.contains("2023-11-14")), "{text}");
+}
+
+#[test]
+fn a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to() {
+    let project = Project::new();
+    let script = project.read("embed-scripts/boot.ipxe");
+    project.write("scripts/common.ipxe", std::str::from_utf8(&script).unwrap());
+    std::fs::remove_file(project.path("embed-scripts/boot.ipxe")).unwrap();
+    symlink("../scripts/common.ipxe", project.path("embed-scripts/boot.ipxe")).unwrap();
+    // Such links lie there while an editor has the file open.
+    symlink("somebody@nowhere.1", project.path("embed-scripts/.#boot.ipxe")).unwrap();
+    bundle(&project, "bundle.tar.gz");
+    let unpacked = Command::new("tar")
+        .args(["-xOzf", project.path("bundle.tar.gz").as_str(), "--wildcards", "*/embed-scripts/*boot.ipxe"])
+        .output()
+        .unwrap();
+    assert_eq!(unpacked.stdout, script);
+    // What a link to a folder leads to could be anything.
+    symlink("../scripts", project.path("embed-scripts/linked")).unwrap();
+    let out = project.path("other.tar.gz");
+    let error = project.run(&["bundle-sources", "--offline", "--out", out.as_str()]).failure(1);
+    assert!(error.contains(&format!("cannot read `{}`", project.path("embed-scripts/linked"))), "{error}");
+}
+
+#[test]
+fn a_name_that_no_tarball_takes_is_told() {
+    let project = Project::new();
+    let name = format!("{}.ipxe", "a".repeat(110));
+    project.write(&format!("embed-scripts/{name}"), "#!ipxe\n");
+    let (ipxe, out) = (project.path("ipxe"), project.path("bundle.tar.gz"));
+    let archive = project.path("syslinux.zip");
+    let arguments = ["bundle-sources", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
+    let error = project.run(&[&arguments[..], &["--out", out.as_str()]].concat()).failure(1);
+    assert!(error.contains(&format!("{name}` is too long for a tarball, wanted ")), "{error}");
+    assert!(!out.exists());
 }
 
 #[test]

@@ -199,7 +199,10 @@ fn nothing_gets_into_the_cache_before_it_is_as_pinned() {
         assert!(error.starts_with(&format!("`{path}` ")) && error.contains(said), "{error}");
         let left = netboot_loaders::fs::walk(&cache).unwrap();
         let left: Vec<_> = left.iter().filter(|(path, _)| path.starts_with("ipxe.git/objects")).collect();
-        assert!(left.iter().all(|(path, _)| ["info", "pack", "objects"].contains(&path.file_name().unwrap())), "{left:?}");
+        assert!(
+            left.iter().all(|(path, _)| ["info", "pack", "objects"].contains(&path.file_name().unwrap())),
+            "{left:?}"
+        );
         assert!(!netboot_loaders::fs::entries(&cache).unwrap().iter().any(|path| path.as_str().contains("import-")));
     }
 }
@@ -455,7 +458,10 @@ fn nobody_waits_for_a_pipe() {
         let sources = project.path("sources.tar.gz");
         let error = project.run_within_limits(&["bundle-sources", "--offline", "--out", sources.as_str()]).failure(1);
         let cache = project.path("cache/ipxe.git");
-        assert!(error.contains(&format!("cannot use the git cache `{cache}`: `{file}` is no regular file\n")), "{error}");
+        assert!(
+            error.contains(&format!("cannot use the git cache `{cache}`: `{file}` is no regular file\n")),
+            "{error}"
+        );
     }
     let manifest = project.path("dist/tftp/manifest.json");
     pipe(&manifest);
