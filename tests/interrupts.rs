@@ -114,7 +114,7 @@ fn while_git_waits_for_an_answer() {
     });
     let scratch = Scratch::new();
     let mut pin = Upstream::new(&scratch.path("upstream.git")).pin();
-    pin.urls = vec![server.url("/ipxe.git"), server.url("/second.git")];
+    pin.urls = vec![server.url("/ipxe.git").into(), server.url("/second.git").into()];
     let started = Instant::now();
     let error = ipxe::fetch(&pin, &scratch.cache, &Supply { network: &online(), given: None }, &*listener).unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
@@ -132,7 +132,7 @@ fn while_a_server_or_a_proxy_drips() {
         let (url, http) = drip.listen(3 * PROMPT);
         let (scratch, network) = (Scratch::new(), Network::Online(http));
         let mut git = Upstream::new(&scratch.path("upstream.git")).pin();
-        git.urls = vec![url.clone()];
+        git.urls = vec![url.as_str().into()];
         let files = pin(&[url.clone()]);
         let supply = Supply { network: &network, given: None };
         let (url, cache) = (&url, &scratch.cache);
