@@ -22,7 +22,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use super::connector::{self, Reached, connector};
 pub use super::proxy::{NoProxy, Proxy};
 use crate::plural::count;
-use crate::printable::printable_bytes;
+use crate::printable::{printable, printable_bytes};
 use crate::process::Command;
 use crate::progress::Progress;
 use crate::url::Url;
@@ -149,6 +149,9 @@ pub enum Error {
     /// It is no address of the web.
     #[error("found no address that can be asked, wanted one as in `https://host/path`")]
     Address,
+    /// It does not begin as one does.
+    #[error("{0}")]
+    Misspelled(String),
     /// The server sends its visitors in a circle.
     #[error("the server redirects in a circle")]
     Circle,
@@ -209,6 +212,9 @@ impl Error {
                 "if it is right, add the authority that signed it to the system's certificates, or name a file of certificates in `SSL_CERT_FILE`".into(),
             ),
             Self::Certificate { .. } => Some("check the address and the clock of this machine".into()),
+            Self::Proxy { variable, reason, .. } if reason.contains(" 407") => {
+                Some(format!("give user and password in `{variable}`, as in `http://user:password@host:port`"))
+            }
             Self::Proxy { variable, .. } => Some(format!("check `{variable}`, or name the host in `no_proxy`")),
             Self::Downgrade { .. } => {
                 Some("do not trust what comes from there: name an address that stays with https".into())
@@ -247,7 +253,10 @@ impl Http {
             // Which takes `http://user:pass/word@host` for the host `user`.
             let text = proxy.url.expose();
             let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-            if !url::Url::parse(&with_scheme).is_ok_and(|url| url.has_host()) {
+            if proxy.url.misspelled().is_some()
+                || proxy.url.is_ambiguous()
+                || !url::Url::parse(&with_scheme).is_ok_and(|url| url.has_host())
+            {
                 return Err(bad(proxy));
             }
             Ok(Box::new((proxy.clone(), agent(Some(known)))))
@@ -261,7 +270,7 @@ impl Http {
     ///
     /// [`Error`] where no answer came.
     pub fn get(&self, url: &Url, headers: &[(&str, String)]) -> Result<(Response, Url), Error> {
-        let mut now = web_address(url.expose()).ok_or(Error::Address)?;
+        let mut now = asked(url)?;
         let mut user = take_user(&mut now);
         let mut seen = vec![now.clone()];
         loop {
@@ -269,7 +278,7 @@ impl Http {
             let Some(place) = redirect(&response) else {
                 return Ok((response, with_user(&now, url, &seen[0])));
             };
-            let mut next = now.join(&place).map_err(|_| Error::Scheme { to: Url::from(place).to_string() })?;
+            let mut next = now.join(&place).map_err(|_| Error::Scheme { to: shown(&place) })?;
             check_redirect(&now, &next)?;
             let own = take_user(&mut next);
             // A password is for the server that it was given for.
@@ -314,7 +323,7 @@ impl Http {
     ///
     /// As [`Http::get`].
     pub fn post(&self, url: &Url, headers: &[(&str, String)], body: &[u8]) -> Result<Response, Error> {
-        let mut url = web_address(url.expose()).ok_or(Error::Address)?;
+        let mut url = asked(url)?;
         let user = take_user(&mut url);
         self.send(&url, user.as_deref(), headers, Some(body))
     }
@@ -401,6 +410,13 @@ impl Drop for EndOfWork<'_> {
     }
 }
 
+/// `url` as an address that can be asked.
+fn asked(url: &Url) -> Result<url::Url, Error> {
+    // The standard has browsers take some of these, and what is shown would be another address than what is asked.
+    url.misspelled().map_or(Ok(()), |wrong| Err(Error::Misspelled(wrong)))?;
+    web_address(url.expose()).ok_or(Error::Address)
+}
+
 /// `text` as an address that can be asked.
 fn web_address(text: &str) -> Option<url::Url> {
     let url = url::Url::parse(text).ok()?;
@@ -437,13 +453,17 @@ fn redirect(response: &Response) -> Option<String> {
     Some(String::from_utf8_lossy(place.as_bytes()).into_owned())
 }
 
+/// An address that a server chose, for a message.
+fn shown(place: &str) -> String {
+    printable(&Url::from(place).to_string()).to_string()
+}
+
 fn check_redirect(now: &url::Url, next: &url::Url) -> Result<(), Error> {
-    let shown = |url: &url::Url| Url::from(url.as_str()).to_string();
     if !matches!(next.scheme(), "http" | "https") {
-        return Err(Error::Scheme { to: shown(next) });
+        return Err(Error::Scheme { to: shown(next.as_str()) });
     }
     if now.scheme() == "https" && next.scheme() == "http" {
-        return Err(Error::Downgrade { from: shown(now), to: shown(next) });
+        return Err(Error::Downgrade { from: shown(now.as_str()), to: shown(next.as_str()) });
     }
     Ok(())
 }
@@ -480,11 +500,12 @@ fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {
         ureq::Error::Io(_) => reason(error) == HOST_NOT_FOUND,
         _ => false,
     };
-    let known = ureq::Proxy::new(proxy.url.expose()).ok();
+    if !is_unknown {
+        return true;
+    }
     // Some proxies want an address, so that it may be the host that is not known here.
-    let resolves = |known: &ureq::Proxy| known.resolve_target();
-    !is_unknown
-        || known.is_some_and(|known| !resolves(&known) || (known.host(), known.port()).to_socket_addrs().is_err())
+    ureq::Proxy::new(proxy.url.expose())
+        .is_ok_and(|known| !known.resolve_target() || (known.host(), known.port()).to_socket_addrs().is_err())
 }
 
 /// How much of a proxy's answer is shown, in bytes.
@@ -499,6 +520,7 @@ fn proxy_reason(error: &ureq::Error, said: &[u8]) -> String {
                 format!("what it sends is no answer of a SOCKS proxy ({error})")
             }
             ureq::Error::Timeout(Timeout::Connect) => "there is no connection through it in time".into(),
+            ureq::Error::ConnectProxyFailed(_) => "it closed the connection without an answer".into(),
             _ => reason(error).replace("the server ", "it "),
         };
     }
