@@ -11,7 +11,7 @@ use crate::choices::pins::{IpxePin, MemberPin, Pins, SyslinuxPin};
 use crate::choices::reader::Findings;
 use crate::choices::sites::{self, Options, Sites};
 use crate::digest::Sha256Digest;
-use crate::fs::{self, Lock};
+use crate::fs::{self, Lock, unwritable};
 use crate::known_toolchains::{self, KnownToolchain, Recognised};
 use crate::paths::{self, Cache, Project};
 use crate::plan::{Inputs, Other, Plan};
@@ -64,7 +64,7 @@ pub enum Error {
     #[error(transparent)]
     Publish(#[from] publish::Error),
     /// The user asked to stop.
-    #[error("interrupted while waiting for another build")]
+    #[error("interrupted while waiting for another process that fills the cache")]
     Cancelled,
     /// A file operation failed.
     #[error(transparent)]
@@ -83,7 +83,7 @@ pub enum FetchError {
     #[error(transparent)]
     Bundle(#[from] bundle::Error),
     /// The user asked to stop.
-    #[error("interrupted while waiting for another build")]
+    #[error("interrupted while waiting for another process that fills the cache")]
     Cancelled,
     /// A file operation failed.
     #[error(transparent)]
@@ -204,8 +204,21 @@ pub fn fetch(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progr
     fetch_syslinux(&pins.syslinux, &pins.syslinux.members, cache, origins, progress)
 }
 
+/// Keeps others from filling the cache meanwhile; `None` where it cannot be written, and nothing is missing either.
+fn fetching(
+    cache: &Cache,
+    is_full: impl FnOnce() -> bool,
+    progress: &dyn Progress,
+) -> Result<Option<Lock>, FetchError> {
+    match Lock::acquire(&cache.lock("fetch"), progress) {
+        Ok(lock) => lock.ok_or(FetchError::Cancelled).map(Some),
+        Err(error) if unwritable(&error).is_some() && is_full() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn fetch_ipxe(pin: &IpxePin, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), FetchError> {
-    let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(FetchError::Cancelled)?;
+    let _lock = fetching(cache, || Source::open(pin, cache, &[]).is_ok(), progress)?;
     Ok(ipxe::fetch(pin, cache, &origins.ipxe(), progress)?)
 }
 
@@ -216,7 +229,8 @@ fn fetch_syslinux(
     origins: &Origins,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
+    let is_full = || members.iter().all(|member| matches!(syslinux::cached(cache, member), Ok(Some(_))));
+    let _lock = fetching(cache, is_full, progress)?;
     Ok(syslinux::fetch(pin, members, cache, &origins.syslinux(), progress)?)
 }
 

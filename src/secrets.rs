@@ -3,6 +3,8 @@
 //!
 //! It looks for what has one meaning only, so that what it says is worth reading: it is no scanner of repositories.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 use memchr::memmem;
 
 /// Something in a text that is nobody else's business.
@@ -23,6 +25,8 @@ pub enum Kind {
     Authorization,
     /// A password in an address.
     Address,
+    /// A token or a signature in the query of an address.
+    Token,
     /// A password that is set.
     Password,
     /// An access key of AWS.
@@ -37,6 +41,7 @@ impl Kind {
             Self::PrivateKey => "a private key",
             Self::Authorization => "an `Authorization:` header",
             Self::Address => "an address with a password",
+            Self::Token => "an address with a token or a signature",
             Self::Password => "a password",
             Self::AwsKey => "an access key of AWS",
         }
@@ -61,21 +66,58 @@ const PUTTY: &str = "PuTTY-User-Key-File-";
 /// How those of SSH2 begin.
 const SSH2: &str = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY";
 
+/// What most texts have none of.
+const MARKS: [&str; 17] = [
+    "-----BEGIN ",
+    PUTTY,
+    SSH2,
+    "://",
+    "http:/",
+    "https:/",
+    "http//",
+    "https//",
+    " //",
+    "uthorization",
+    "UTHORIZATION",
+    "assw",
+    "ASSW",
+    "AKIA",
+    "ASIA",
+    "?",
+    "&",
+];
+/// Parameters of a query that let in whoever knows them, as in signed addresses of object stores.
+const TOKENS: [&str; 9] = [
+    "token",
+    "access_token",
+    "auth_token",
+    "private_token",
+    "api_key",
+    "sig",
+    "signature",
+    "x-amz-signature",
+    "x-goog-signature",
+];
+
 /// All secrets in `content`, in the order of their lines, each kind once a line.
 #[must_use]
 pub fn find(content: &[u8]) -> Vec<Secret> {
+    if is_key(content) {
+        return vec![Secret { line: 1, kind: Kind::PrivateKey }];
+    }
     if memchr::memchr(0, content).is_some() {
         // UTF-16, as some shells write it: its letters are those of ASCII between zeros.
         return find(&content.iter().copied().filter(|byte| *byte != 0).collect::<Vec<u8>>());
     }
-    let mut found: Vec<Secret> = Vec::new();
-    // Most texts have none of these, and there may be a hundred thousand texts.
-    for mark in ["-----BEGIN ", PUTTY, SSH2, "://", "uthorization", "UTHORIZATION", "assw", "ASSW", "AKIA", "ASIA"] {
+    let key = |line| Secret { line, kind: Kind::PrivateKey };
+    let mut found: Vec<Secret> = bare_keys(content).into_iter().map(key).collect();
+    // There may be a hundred thousand texts.
+    for mark in MARKS {
         for at in memmem::find_iter(content, mark) {
             let start = content[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             let end = memchr::memchr(b'\n', &content[at..]).map_or(content.len(), |length| at + length);
             // What is looked for in an address has this in it.
-            if mark == "://" && memchr::memchr(b'@', &content[at..end]).is_none() {
+            if mark.contains('/') && memchr::memchr(b'@', &content[at..end]).is_none() {
                 continue;
             }
             let text = String::from_utf8_lossy(&content[start..end]);
@@ -99,11 +141,13 @@ fn kind(line: &str, after: &str, mark: &str) -> Option<Kind> {
             let label = after[mark.len()..].split("-----").next()?;
             (label.ends_with("PRIVATE KEY") || label.ends_with("PRIVATE KEY BLOCK")).then_some(Kind::PrivateKey)
         }
-        "://" => {
-            let server = after[mark.len()..].split(['/', '?', '#', '"', '\'', ' ', '\t']).next()?;
-            let (user, _) = server.rsplit_once('@')?;
-            user.split_once(':').filter(|(_, password)| is_literal(password)).map(|_| Kind::Address)
+        "?" | "&" => {
+            let (name, value) = after[mark.len()..].trim_start_matches("amp;").split_once('=')?;
+            let value = value.split(['&', '#', '"', '\'', ' ', '\t']).next()?;
+            let known = name.len() < 20 && TOKENS.contains(&name.to_ascii_lowercase().as_str());
+            (known && is_literal(value)).then_some(Kind::Token)
         }
+        _ if mark.contains('/') => has_password(&after[mark.len()..]).then_some(Kind::Address),
         "AKIA" | "ASIA" => {
             let rest = &after[mark.len()..];
             let length = rest.bytes().take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()).count();
@@ -127,6 +171,81 @@ fn kind(line: &str, after: &str, mark: &str) -> Option<Kind> {
             (known && is_literal(value.trim().trim_matches(['"', '\'']))).then_some(Kind::Password)
         }
     }
+}
+
+/// Whether `rest`, an address behind the slashes that it begins with, has a password.
+fn has_password(rest: &str) -> bool {
+    let end = |signs: &[char]| rest.find(signs).unwrap_or(rest.len());
+    let word = &rest[..end(&['"', '\'', ' ', '\t'])];
+    let server = &word[..end(&['/', '?', '#']).min(word.len())];
+    if let Some((user, _)) = server.rsplit_once('@') {
+        return user.split_once(':').is_some_and(|(_, password)| is_literal(password));
+    }
+    // `user:12345/word@host` is a host and a port to everybody but who wrote it. Folders begin with an `@`.
+    let Some((user, port)) = server.split_once(':') else { return false };
+    let is_user = !user.is_empty() && user != "localhost" && !user.contains(['.', '[', '$', '{', '<']);
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let path = word[server.len()..].split(['?', '#']).next().unwrap_or_default();
+    let is_cut = path.rfind('@').is_some_and(|at| !path[..at].ends_with('/') && path[at..].contains('.'));
+    is_user && is_number && is_cut
+}
+
+/// The lines where keys begin that are written as in PEM, but not announced as there.
+fn bare_keys(content: &[u8]) -> Vec<usize> {
+    let is_base64 =
+        |line: &[u8]| line.len() >= 16 && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte));
+    let (mut found, mut before, mut rest) = (Vec::new(), &b""[..], content);
+    for (number, whole) in content.split(|byte| *byte == b'\n').enumerate() {
+        let line = whole.trim_ascii();
+        // All keys begin with a sequence, which is an `M`.
+        let begins = line.starts_with(b"M") && is_base64(line);
+        if begins && !is_base64(before) && !before.starts_with(b"-----BEGIN ") {
+            let lines = rest.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).take(MAX_LINES);
+            let lines = lines.take_while(|line| !line.is_empty() && !line.starts_with(b"-"));
+            let text: Vec<u8> = lines.flatten().copied().filter(|byte| *byte != b'=').collect();
+            if BASE64_STANDARD_NO_PAD.decode(text).is_ok_and(|der| is_key(&der)) {
+                found.push(number + 1);
+            }
+        }
+        (before, rest) = (line, rest.get(whole.len() + 1..).unwrap_or_default());
+    }
+    found
+}
+
+/// The most lines of a key.
+const MAX_LINES: usize = 400;
+
+/// Whether `der` is a private key in binary: of PKCS #1, PKCS #8, encrypted or not, or SEC 1.
+fn is_key(der: &[u8]) -> bool {
+    let Some((0x30, key)) = element(der).map(|(tag, key, _)| (tag, key)) else { return false };
+    match element(key) {
+        // A version, and what tells a key from all else that has one.
+        Some((0x02, [0 | 1], rest)) => match element(rest) {
+            Some((0x02, number, _)) => number.len() >= 32,
+            Some((0x30, algorithm, rest)) => algorithm.first() == Some(&0x06) && rest.first() == Some(&0x04),
+            Some((0x04, number, _)) => number.len() >= 20,
+            _ => false,
+        },
+        // PKCS #5, which encrypts keys.
+        Some((0x30, algorithm, _)) => algorithm.starts_with(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05"),
+        _ => false,
+    }
+}
+
+/// The first element of `der`: its tag, its content, and what follows it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81..=0x84 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
+            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((tag, content, rest))
 }
 
 /// Whether `value` is one, and no place for one.
@@ -168,6 +287,67 @@ mod tests {
     }
 
     #[test]
+    fn passwords_and_tokens_are_found_in_addresses_of_every_spelling() {
+        for address in [
+            "http:/me:s3cret@h/f",
+            "http//me:s3cret@h/f",
+            "initrd=x //me:s3cret@h/f",
+            "http://me:12345/s3cret@h.example/f",
+            "https://me:s3/cret@h https://me:s3cret@h",
+        ] {
+            assert_eq!(kinds(address), [(1, Kind::Address)], "{address}");
+        }
+        for address in [
+            "http://h/f?token=abc",
+            "http://h/f?a=b&access_token=abc",
+            "http://h/f?a=b&amp;sig=abc",
+            "http://h/f?X-Amz-Date=1&X-Amz-Signature=abc",
+        ] {
+            assert_eq!(kinds(&format!("\nchain {address}\n")), [(2, Kind::Token)], "{address}");
+        }
+    }
+
+    /// An element of DER.
+    fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82], &length[..], content].concat()
+    }
+
+    #[test]
+    fn keys_are_found_in_binary_and_without_a_head() {
+        let (zero, one) = (&[2, 1, 0][..], &[2, 1, 1][..]);
+        let algorithm = der(0x30, &[6, 3, 0x2b, 0x65, 0x70]);
+        let encrypted = der(0x30, b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d\x30\x00");
+        let keys = [
+            [zero, &der(2, &[7; 256]), &der(2, &[1, 0, 1])].concat(),
+            [zero, &algorithm, &der(4, &[7; 34])].concat(),
+            [one, &der(4, &[7; 32])].concat(),
+            [&encrypted[..], &der(4, &[7; 64])].concat(),
+        ];
+        for key in keys {
+            let key = der(0x30, &key);
+            assert_eq!(find(&key), [Secret { line: 1, kind: Kind::PrivateKey }]);
+            let text = BASE64_STANDARD_NO_PAD.encode(&key);
+            let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+            assert_eq!(
+                kinds(&format!("--BEGIN KEY--\r\n{}==\r\n-- END\r\n", lines.join("\r\n"))),
+                [(2, Kind::PrivateKey)]
+            );
+        }
+        // A certificate, a public key, a request for a time stamp, and half a key.
+        for other in [
+            der(0x30, &der(0x30, &[&der(0xa0, &[2, 1, 2])[..], &der(2, &[7; 20])].concat())),
+            der(0x30, &[der(2, &[7; 256]), der(2, &[1, 0, 1])].concat()),
+            der(0x30, &[one, &der(0x30, &[algorithm, der(4, &[7; 32])].concat())].concat()),
+            der(0x30, zero),
+            b"\x30\x82\xff\xff\x02\x01\x00\x02\x20".to_vec(),
+        ] {
+            assert_eq!(find(&other), []);
+            assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(&other)), []);
+        }
+    }
+
+    #[test]
     fn what_only_speaks_of_secrets_is_none() {
         for text in [
             "-----BEGIN CERTIFICATE-----\n-----BEGIN PUBLIC KEY-----",
@@ -175,6 +355,8 @@ mod tests {
             "http://192.0.2.1/a@b:c http://user@host/ http://${user}:${password}@host/ http://user:<password>@host/",
             "set password ${pw}\nset password\nisset ${password} || login\necho The password is wrong\npassword=\npassword={{ pw }}",
             "Authorization:\nAuthorization: ${token}",
+            "http://nas:8080/@eaDir/x.img http://mirror.example:8080/a@1.2 http://192.0.2.1:80/a@b.c // me:x@h",
+            "http://h/f?token=${net0/mac}&mac=x http://h/f?tokens=3 a && sig=x",
             "XAKIAABCDEFGHIJ234567 AKIASHORT",
         ] {
             assert_eq!(kinds(text), [], "{text}");

@@ -9,7 +9,9 @@ use serde::{Serialize, Serializer};
 /// The address of an input, or a local path in its place, as it was given.
 ///
 /// `Display`, `Debug` and `Serialize` leave out user and password, the content of the query, and the fragment:
-/// `https://me:secret@host/file?token=abc` is shown as `https://host/file?...`. Only [`Url::expose`] gives all of it.
+/// `https://me:secret@host/file?token=abc` is shown as `https://host/file?...`. Where it is spelled so that nobody can
+/// tell a password from a path, all that stands before the last `@` is left out, and `…@` stands for it. Only
+/// [`Url::expose`] gives all of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url(String);
 
@@ -26,6 +28,32 @@ impl Url {
     #[must_use]
     pub fn has_secret(&self) -> bool {
         self.to_string() != self.0
+    }
+
+    /// Whether it has an `@` where a path or a query would be, so that what stands before may be a password.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        parts(&self.0).hidden == Hidden::Guessed
+    }
+
+    /// What is wrong with how it begins, where it is meant to be one of the web.
+    #[must_use]
+    pub fn misspelled(&self) -> Option<String> {
+        let name = ["https", "http"].into_iter().find(|name| self.0.to_ascii_lowercase().starts_with(name))?;
+        let rest = &self.0[name.len()..];
+        let signs = &rest[..rest.find(|c| !matches!(c, ':' | '/' | '\\')).unwrap_or(rest.len())];
+        let is_meant = signs.starts_with(':') || signs.starts_with("//");
+        (is_meant && signs != "://").then(|| format!("found `{name}{signs}`, wanted `{name}://`"))
+    }
+
+    /// `text`, which others wrote about this address, without what is not shown of it.
+    #[must_use]
+    pub fn hide_in(&self, text: &str) -> String {
+        let Parts { credentials, query, .. } = parts(&self.0);
+        let password = credentials.split_once(':').map_or("", |(_, password)| password);
+        let secrets = [(credentials, "…"), (password, "…"), (query, "?...")];
+        let secrets = secrets.into_iter().filter(|(secret, _)| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, (secret, mark)| text.replace(secret, mark))
     }
 
     /// The address `path`, which begins with a slash, has below this one; a query stays behind it.
@@ -50,46 +78,109 @@ impl From<&str> for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = parts(&self.0) else { return f.write_str(&self.0) };
-        let path = rest.split(['?', '#']).next().unwrap_or_default();
-        let query = if rest[path.len()..].starts_with('?') { "?..." } else { "" };
-        write!(f, "{scheme}{path}{query}")
+        let Parts { start, hidden, place, query, .. } = parts(&self.0);
+        let mark = if hidden == Hidden::Guessed { "…@" } else { "" };
+        write!(f, "{start}{mark}{place}{}", if query.starts_with('?') { "?..." } else { "" })
     }
 }
 
 /// The address `text` with `…` for user and password, for messages about its spelling.
 #[must_use]
 pub fn without_credentials(text: &str) -> String {
-    match parts(text) {
-        Some((scheme, rest)) if text[..text.len() - rest.len()].contains('@') => format!("{scheme}…@{rest}"),
-        _ => text.to_owned(),
-    }
+    let Parts { start, hidden, place, query, .. } = parts(text);
+    let mark = if hidden == Hidden::Nothing { "" } else { "…@" };
+    format!("{start}{mark}{place}{query}")
 }
 
-/// How the address `text` begins, and what follows user and password; `None` for a local path.
-fn parts(text: &str) -> Option<(&str, &str)> {
-    match text.find("://") {
-        Some(at) if text.starts_with("file:") => Some((&text[..at + 3], without_user(&text[at + 3..]))),
-        // Some take any number of slashes for two.
-        Some(at) => {
-            let rest = text[at + 3..].trim_start_matches(['/', '\\']);
-            Some((&text[..at + 3], without_user(rest)))
-        }
-        // An `@` or a `?` in a path is part of a name. A host has a colon before the first slash.
-        None => text.split('/').next()?.contains(':').then(|| ("", without_user(text))),
-    }
+/// What an address consists of, whether or not it is spelled right.
+struct Parts<'t> {
+    /// How it begins, as in `http://`.
+    start: &'t str,
+    /// User and password.
+    credentials: &'t str,
+    hidden: Hidden,
+    /// Server and path.
+    place: &'t str,
+    /// What follows them and is not shown.
+    query: &'t str,
 }
 
-/// What follows the user and the password in `rest`, an address behind its scheme.
-fn without_user(rest: &str) -> &str {
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let end = match authority.rfind('@') {
-        Some(at) => Some(at),
-        // `user:pass/word@host`: nobody's port, so it is a password that was not percent-encoded.
-        None if !is_host(authority) => rest.rfind('@'),
-        None => None,
+/// Why something before an `@` is not shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hidden {
+    Nothing,
+    /// It is a user, with or without a password.
+    User,
+    /// It may be a password that was not percent-encoded.
+    Guessed,
+}
+
+fn parts(text: &str) -> Parts<'_> {
+    let (start, rest) = text.split_at(scheme_length(text));
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let authority = &rest[..end];
+    let is_local = start.is_empty() || start.starts_with("file:");
+    // `user:pass%40host`, encoded once too often, is no host and port.
+    let encoded = rest.rfind("%40").filter(|at| *at < end && authority.contains(':') && !is_host(authority));
+    let at = rest.rfind('@').map(|at| (at, at + 1)).or(encoded.map(|at| (at, at + 3)));
+    let (hidden, cut) = match at {
+        None => (Hidden::Nothing, (0, 0)),
+        // A host has a colon before the first slash; an `@` in a path is part of a name.
+        Some((at, _)) if at < end && start.is_empty() && !authority.contains(':') => (Hidden::Nothing, (0, 0)),
+        Some((at, next)) if at < end => (Hidden::User, (at, next)),
+        Some((at, _)) if is_part_of_path(rest, at, is_local) => (Hidden::Nothing, (0, 0)),
+        Some(cut) => (Hidden::Guessed, cut),
     };
-    end.map_or(rest, |at| &rest[at + 1..])
+    let after = &rest[cut.1..];
+    let is_address = !start.is_empty() || authority.contains(':');
+    let query = match after.find(['?', '#']) {
+        // A `?` in a path is part of a name, too, but not with a value behind it.
+        Some(at) if is_address || after[at..].contains('=') => at,
+        _ => after.len(),
+    };
+    Parts { start, credentials: &rest[..cut.0], hidden, place: &after[..query], query: &after[query..] }
+}
+
+/// Whether the `@` at `at` in `rest`, an address behind its scheme, is a part of a path, and nothing before it is a
+/// password.
+fn is_part_of_path(rest: &str, at: usize, is_local: bool) -> bool {
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let authority = &rest[..end];
+    if authority.contains('@') {
+        return false;
+    }
+    if is_local || authority.is_empty() {
+        return !rest[..at].contains(':');
+    }
+    let (host, port) = if authority.starts_with('[') {
+        authority.split_at(authority.find(']').map_or(authority.len(), |at| at + 1))
+    } else {
+        authority.split_at(authority.find(':').unwrap_or(authority.len()))
+    };
+    // No user is called like these.
+    let is_number = host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok() || host == "localhost";
+    if is_number && is_host(authority) {
+        return true;
+    }
+    port.is_empty() && (host.contains('.') || rest[end..at].contains('?'))
+}
+
+/// How much of `text` says how to reach a server: a scheme and slashes, however many, or one of them.
+fn scheme_length(text: &str) -> usize {
+    let is_slash = |c: char| matches!(c, '/' | '\\');
+    let name =
+        text.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c) && !c.is_whitespace() && !c.is_control());
+    let (name, rest) = text.split_at(name.unwrap_or(text.len()));
+    let colon = usize::from(rest.starts_with(':'));
+    let slashes = rest[colon..].chars().take_while(|c| is_slash(*c)).count();
+    if name.eq_ignore_ascii_case("file") && colon == 1 {
+        // The path of a file begins with a slash.
+        return name.len() + colon + if slashes >= 2 { 2 } else { 0 };
+    }
+    // `http//host` and `//host` are addresses that lack something; `/srv` and `name/file` are paths.
+    let known = ["http", "https", "git", "ssh", "ftp"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    let is_scheme = (colon == 1 && slashes >= 1) || (colon == 0 && slashes >= 2 && (known || name.is_empty()));
+    if is_scheme { name.len() + colon + slashes } else { 0 }
 }
 
 /// Whether `authority` is a host, with or without a port.
@@ -129,10 +220,32 @@ mod tests {
     fn only_credentials_are_left_out_of_what_is_misspelled() {
         for (text, shown) in [
             ("http:///a", "http:///a"),
-            ("http:///user:secret@host/a", "http://…@host/a"),
+            ("http:///user:secret@host/a", "http:///…@host/a"),
             ("http://user:secret@host/a b", "http://…@host/a b"),
         ] {
             assert_eq!(without_credentials(text), shown);
+        }
+    }
+
+    #[test]
+    fn what_others_write_about_an_address_has_no_secrets_of_it() {
+        let hidden = |url: &str, text: &str| Url::from(url).hide_in(text);
+        assert_eq!(hidden("file://u:pw@h/x", "no path 'u:pw@h/x'"), "no path '…@h/x'");
+        assert_eq!(hidden("http://h/x?t=1", "failed: h/x?t=1"), "failed: h/x?...");
+        assert_eq!(hidden("u:pw@h/x", "wanted `sftp://u/pw@h/x`"), "wanted `sftp://u/…@h/x`");
+        assert_eq!(hidden("http://h/x", "failed: h/x"), "failed: h/x");
+    }
+
+    #[test]
+    fn how_an_address_of_the_web_begins() {
+        for (text, found) in
+            [("http:/h", "http:/"), ("https//h", "https//"), ("http:h", "http:"), ("HTTP:///h", "http:///")]
+        {
+            let wanted = if found.starts_with("https") { "https://" } else { "http://" };
+            assert_eq!(Url::from(text).misspelled(), Some(format!("found `{found}`, wanted `{wanted}`")));
+        }
+        for text in ["http://h", "HTTPS://h", "http", "https-mirror/x", "http/x", "/srv/http:/x", "git@http:x", ""] {
+            assert_eq!(Url::from(text).misspelled(), None, "{text}");
         }
     }
 
@@ -148,9 +261,30 @@ mod tests {
             ("git://user:secret@host/ipxe.git", "git://host/ipxe.git"),
             // Passwords that nobody has percent-encoded.
             ("http://user:sec@ret@host/f", "http://host/f"),
-            ("http://user:sec/ret@host/f", "http://host/f"),
-            ("http://user:sec?ret@host/f", "http://host/f"),
-            ("http://user:sec#ret@host/f", "http://host/f"),
+            ("http://user:sec/ret@host/f", "http://…@host/f"),
+            ("http://user:sec?ret@host/f", "http://…@host/f"),
+            ("http://user:sec#ret@host/f", "http://…@host/f"),
+            ("http://user:12345/secret@host/f", "http://…@host/f"),
+            ("http://user:se@cr/et@host/f", "http://…@host/f"),
+            ("http://user:12?secret@host", "http://…@host"),
+            ("http://user/secret@host/f", "http://…@host/f"),
+            ("http://user:secret%40host/f", "http://host/f"),
+            ("user:12345/secret@host", "…@host"),
+            // Addresses that begin wrongly.
+            ("http:/user:secret@host/f", "http:/host/f"),
+            ("HTTP:/user:secret@host/f", "HTTP:/host/f"),
+            ("http:user:secret@host/f", "host/f"),
+            ("http:\\\\user:secret@host/f", "http:\\\\host/f"),
+            ("http//user:secret@host/f", "http//host/f"),
+            ("http:/user:12/secret@host/f", "http:/…@host/f"),
+            (" http://user:secret@host/f", " http://host/f"),
+            ("//user:secret@host/f", "//host/f"),
+            ("/user:secret@host/f", "…@host/f"),
+            ("user:secret@host/", "host/"),
+            ("user:secret://x@host/", "…@host/"),
+            ("file://user:secret@host/f", "file://host/f"),
+            ("file:///user:secret@host/f", "file://…@host/f"),
+            ("file:user:secret@host/f", "file:host/f"),
             ("user:secret@proxy:3128", "proxy:3128"),
             ("git@host:ipxe.git", "host:ipxe.git"),
             // Tokens.
@@ -158,11 +292,18 @@ mod tests {
             ("https://host/f?X-Amz-Signature=secret#secret", "https://host/f?..."),
             ("https://host/f#secret", "https://host/f"),
             ("https://host?token=secret", "https://host?..."),
-            ("http:///user:secret@host/f", "http://host/f"),
+            ("host/f?token=secret", "host/f?..."),
+            ("http:/host/f?token=secret", "http:/host/f?..."),
+            ("http://host/f?mail=secret@host", "http://host/f?..."),
+            ("http:///user:secret@host/f", "http:///host/f"),
             // No secrets.
-            ("http://host/user@example.org/f", "http://host/user@example.org/f"),
+            ("http://host.example/user@example.org/f", "http://host.example/user@example.org/f"),
             ("http://[2001:db8::1]/a@b", "http://[2001:db8::1]/a@b"),
-            ("http://host:8080/a@b", "http://host:8080/a@b"),
+            ("http://[2001:db8::1]:8080/a@b", "http://[2001:db8::1]:8080/a@b"),
+            ("http://192.0.2.1:8080/a@b", "http://192.0.2.1:8080/a@b"),
+            ("http://localhost:8080/a@b", "http://localhost:8080/a@b"),
+            ("http:///a", "http:///a"),
+            ("http:/host/f", "http:/host/f"),
             ("/srv/me@home/ipxe?.git", "/srv/me@home/ipxe?.git"),
             ("me@home/ipxe", "me@home/ipxe"),
             ("file:///srv/ipxe", "file:///srv/ipxe"),

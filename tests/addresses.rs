@@ -9,6 +9,7 @@ use netboot_loaders::choices::pins::SyslinuxPin;
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::source::http::Network;
 
+use support::git::{self, Upstream};
 use support::release::{self, CORE, assert_taken, fetch, fetch_as, pin};
 use support::server::Server;
 use support::{Scratch, online};
@@ -148,6 +149,38 @@ fn an_address_that_is_not_of_the_web() {
             )
         );
         assert_eq!(asked, [path]);
+    }
+}
+
+#[test]
+fn a_redirect_to_a_place_without_end_is_shown_in_short() {
+    let location = format!("Location: ftp://127.0.0.1/{}", "x".repeat(40_000));
+    let server = Server::start(move |_, answer| answer.whole("302 Found", &[&location], b""));
+    let error = fetch(&Scratch::new(), &[server.url("/s.zip")], &online()).unwrap_err().to_string();
+    assert!(error.contains("the server redirects to `ftp://127.0.0.1/xxx"), "{error}");
+    assert!(error.len() < 1_300 && error.contains("… (40016 bytes)`, wanted an address with http or https"), "{error}");
+}
+
+#[test]
+fn an_address_of_the_web_that_begins_wrongly_is_not_asked() {
+    for (address, found) in
+        [("http:/127.0.0.1:1/s.zip", "http:/"), ("http:127.0.0.1/s.zip", "http:"), ("http//h/s.zip", "http//")]
+    {
+        let scratch = Scratch::new();
+        let error = fetch_as(&scratch, &pin(&[]), &online(), Some(address)).unwrap_err();
+        let reason = format!("found `{found}`, wanted `http://`");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot download `{address}`: {reason}\nhint: check the address, or bring the file in with `--syslinux-archive`"
+            )
+        );
+        let pin = Upstream::new(&scratch.path("upstream.git")).pin();
+        let error = git::fetch(&pin, &scratch.cache, &online(), address).unwrap_err();
+        assert!(
+            error.starts_with(&format!("cannot fetch from `{address}`: {reason}\nhint: check the address, or ")),
+            "{error}"
+        );
     }
 }
 

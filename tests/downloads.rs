@@ -2,10 +2,11 @@
 //! begun again where it is not, and what fails leaves nothing in the cache that could be taken for
 //! a pinned file.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use netboot_loaders::progress::{Event, Silent};
@@ -15,6 +16,8 @@ use netboot_loaders::source::http::{Http, Network, Pace, Patience};
 use netboot_loaders::source::syslinux;
 use netboot_loaders::url::Url;
 
+use support::drip::{BODIES, Drip, HEADS, PROXIES};
+use support::git::{self, Upstream};
 use support::release::{self, assert_taken, fetch};
 use support::server::{Answer, Request, Server};
 use support::{Listener, Scratch, at, http, http_with, noise, online};
@@ -437,12 +440,58 @@ fn a_server_that_drips_is_given_up() {
     let error = fetch(&scratch, &[server.url(PATH)], &Network::Online(http)).unwrap_err().to_string();
     let start = format!("cannot download `{}`: the transfer stopped after ", server.url(PATH));
     assert!(error.starts_with(&start), "{error}");
-    assert!(
-        error.contains(" bytes (the server sends too slowly: ") && error.contains(" bytes in 1 seconds"),
-        "{error}"
-    );
+    assert!(error.contains(" bytes (the server sends too slowly: ") && error.contains(" bytes in 1 second"), "{error}");
     assert!(error.ends_with("hint: run the command again to resume, or bring the file in with `--syslinux-archive`"));
     assert_eq!(server.requests().len(), 2);
+}
+
+/// How a download from `drip`, and a fetch by git, fail, tried once.
+fn dripped(drip: Drip) -> [String; 2] {
+    let long = Duration::from_secs(60);
+    let (url, http) = drip.listen(Duration::from_secs(1));
+    let (sender, receiver) = mpsc::channel();
+    let place = Url::from(url.as_str());
+    std::thread::spawn(move || {
+        let (scratch, silent) = (Scratch::new(), Silent);
+        let partial = scratch.path("partial");
+        let file = download(&http, at(&place), &partial, 1_000_000, &silent).map_err(|error| error.to_string());
+        let pin = Upstream::new(&scratch.path("upstream.git")).pin();
+        let git = git::fetch(&pin, &scratch.cache, &Network::Online(http), place.expose());
+        sender.send([file.unwrap_err(), git.unwrap_err()])
+    });
+    let errors = receiver.recv_timeout(long).unwrap_or_else(|_| panic!("{}: still waiting", drip.name));
+    errors.map(|error| error.replace(&url, "URL"))
+}
+
+/// Checks how each of `drips` fails. All at once, because all that they do is wait.
+fn each_dripped(drips: [Drip; 4], check: impl Fn(&Drip, &str) -> bool + Sync) {
+    std::thread::scope(|scope| {
+        for drip in drips {
+            let check = &check;
+            scope.spawn(move || {
+                for error in dripped(drip) {
+                    assert!(check(&drip, &error), "{}: {error}", drip.name);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn nothing_can_be_dripped_in_the_place_of_a_body() {
+    each_dripped(BODIES, |_, error| error.contains("the server sends too slowly: "));
+}
+
+#[test]
+fn nothing_can_be_dripped_in_the_place_of_an_answer() {
+    each_dripped(HEADS, |drip, error| error.contains(&format!(" `URL`: {}", drip.reason)));
+}
+
+#[test]
+fn a_proxy_that_drips_is_given_up_and_named() {
+    each_dripped(PROXIES, |drip, error| {
+        error.contains(" `URL`: the proxy `") && error.contains(&format!("` in `https_proxy`: {}", drip.reason))
+    });
 }
 
 #[test]
@@ -457,7 +506,10 @@ fn a_head_that_drips_is_given_up() {
     let pace = Pace { bytes: 1_000, span: Duration::from_secs(1) };
     let http = Http::new(None, Patience { connect, silence, pace, attempts: 1, pause }).unwrap();
     let error = fetch(&Scratch::new(), &[server.url(PATH)], &Network::Online(http)).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("cannot download `{}`: the server fell silent", server.url(PATH))), "{error}");
+    assert!(
+        error.starts_with(&format!("cannot download `{}`: the server sends no whole answer in time", server.url(PATH))),
+        "{error}"
+    );
 }
 
 #[test]

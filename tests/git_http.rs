@@ -199,7 +199,7 @@ fn two_fetches_at_once() -> Completion {
 fn the_second_address_is_asked_when_the_first_fails() -> Completion {
     let (scratch, upstream, server) = served!(true);
     let mut pin = upstream.pin();
-    pin.urls = vec![server.url("/nothing.git"), server.url("/ipxe.git")];
+    pin.urls = vec![server.url("/nothing.git").into(), server.url("/ipxe.git").into()];
     ipxe::fetch(&pin, &scratch.cache, &Supply { network: &online(), given: None }, &Silent).unwrap();
     assert_fetched(&pin, &scratch.cache);
     Completion::Completed

@@ -14,6 +14,7 @@ use netboot_loaders::source::Supply;
 use netboot_loaders::source::http::{Http, Network, Pace, Patience};
 use netboot_loaders::source::{ipxe, syslinux};
 
+use support::drip::{BODIES, HEADS, PROXIES};
 use support::git::Upstream;
 use support::release::pin;
 use support::server::Server;
@@ -113,12 +114,55 @@ fn while_git_waits_for_an_answer() {
     });
     let scratch = Scratch::new();
     let mut pin = Upstream::new(&scratch.path("upstream.git")).pin();
-    pin.urls = vec![server.url("/ipxe.git"), server.url("/second.git")];
+    pin.urls = vec![server.url("/ipxe.git").into(), server.url("/second.git").into()];
     let started = Instant::now();
     let error = ipxe::fetch(&pin, &scratch.cache, &Supply { network: &online(), given: None }, &*listener).unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
     assert_eq!(error.to_string(), format!("cannot fetch from `{}`: interrupted", server.url("/ipxe.git")));
     assert_eq!(server.paths(), ["/ipxe.git/info/refs?service=git-upload-pack"]);
+}
+
+#[test]
+fn while_a_server_or_a_proxy_drips() {
+    for drip in BODIES.into_iter().chain(HEADS).chain(PROXIES) {
+        // The client's own patience would end the flood at once, and all others after much more than `PROMPT`.
+        if drip.name.starts_with("a flood of interim") {
+            continue;
+        }
+        let (url, http) = drip.listen(3 * PROMPT);
+        let (scratch, network) = (Scratch::new(), Network::Online(http));
+        let mut git = Upstream::new(&scratch.path("upstream.git")).pin();
+        git.urls = vec![url.as_str().into()];
+        let files = pin(&[url.clone()]);
+        let supply = Supply { network: &network, given: None };
+        let (url, cache) = (&url, &scratch.cache);
+        assert_prompt(drip.name, |listener| {
+            let error = syslinux::fetch(&files, &files.members, cache, &supply, listener).unwrap_err();
+            assert_eq!(error.to_string(), format!("cannot download `{url}`: interrupted"), "{}", drip.name);
+        });
+        // Breaking off has shut the client down.
+        let (url, http) = drip.listen(3 * PROMPT);
+        let network = Network::Online(http);
+        let supply = Supply { network: &network, given: Some(&url.as_str().into()) };
+        assert_prompt(drip.name, |listener| {
+            let error = ipxe::fetch(&git, cache, &supply, listener).unwrap_err();
+            assert_eq!(error.to_string(), format!("cannot fetch from `{url}`: interrupted"), "{}", drip.name);
+        });
+    }
+}
+
+/// Does `work`, and asks it to stop when it had time to meet what it waits for.
+fn assert_prompt(name: &str, work: impl FnOnce(&Listener)) {
+    let listener = Listener::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            listener.cancelled.store(true, Ordering::SeqCst);
+        });
+        let started = Instant::now();
+        work(&listener);
+        assert!(started.elapsed() < PROMPT, "{name}: it took {:?}", started.elapsed());
+    });
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::reader::{At, Document, Findings, Table};
 use super::signers::{self, SignerPin};
 use crate::digest::{CommitId, Sha256Digest, TreeId};
 use crate::paths::RESERVED;
+use crate::url::Url;
 
 /// The pinned facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct IpxePin {
     /// A git ref of the remote that leads to the commit, for servers that do not give commits by name.
     pub git_ref: String,
     /// Where it is cloned from: a git URL each, tried in order.
-    pub urls: Vec<String>,
+    pub urls: Vec<Url>,
     /// The commit.
     pub commit: CommitId,
     /// The commit's tree.
@@ -53,7 +54,7 @@ pub struct SyslinuxPin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivePin {
     /// Its address.
-    pub url: String,
+    pub url: Url,
     /// Its SHA-256, where a published one is known.
     pub sha256: Option<Sha256Digest>,
 }
@@ -113,7 +114,7 @@ fn ipxe(table: &Table<'_>) -> Option<IpxePin> {
     Some(IpxePin {
         version: version?,
         git_ref: git_ref?,
-        urls: urls?.value.into_iter().map(|at| at.value).collect(),
+        urls: urls?.value.into_iter().map(|at| at.value.into()).collect(),
         commit: commit?,
         tree: tree?,
         content: content?,
@@ -126,7 +127,7 @@ fn syslinux(table: &Table<'_>) -> Option<SyslinuxPin> {
     let archives = table.list("archive", |archive| {
         let url = required(archive, "url");
         let sha256 = archive.parsed("sha256", HEX, str::parse).map(|at| at.value);
-        Some(ArchivePin { url: url?, sha256 })
+        Some(ArchivePin { url: url?.into(), sha256 })
     });
     let members = table.list("member", |member| {
         let name =

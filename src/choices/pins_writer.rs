@@ -64,7 +64,7 @@ impl Edits<'_> {
             |key: &str| Some(table.get(key)?.get_ref().as_array()?.iter().map(|item| item.get_ref().as_table()));
         for (table, ArchivePin { url, sha256 }) in tables("archive")?.zip(&pin.archives) {
             let table = table?;
-            self.string(table, "url", url);
+            self.string(table, "url", url.expose());
             match sha256 {
                 Some(sha256) if table.contains_key("sha256") => self.string(table, "sha256", &sha256.to_string()),
                 Some(sha256) => {

@@ -187,14 +187,16 @@ pub fn fetch(
 
 fn refuse_ssh(url: &Url) -> Result<(), Error> {
     let text = url.expose();
-    if text.starts_with("ssh://") || (local_path(text).is_none() && !text.contains("://")) {
-        let failure = Failure::from("ssh is not spoken here".to_owned());
+    let misspelled = url.misspelled();
+    if misspelled.is_some() || text.starts_with("ssh://") || (local_path(text).is_none() && !text.contains("://")) {
+        let failure = Failure::from(misspelled.unwrap_or_else(|| "ssh is not spoken here".to_owned()));
         return Err(Error::Fetch { url: url.to_string(), failure });
     }
     Ok(())
 }
 
 fn failed(repository: &Repository, url: &Url, failure: Failure, progress: &dyn Progress) -> Error {
+    let failure = Failure { reason: url.hide_in(&failure.reason), ..failure };
     if progress.cancelled() {
         return Error::Cancelled { url: url.to_string() };
     }
@@ -235,7 +237,7 @@ pub fn upstream(
     prepare();
     if let Some(path) = local_path(url.expose()) {
         return open_local(path).map_err(|error| {
-            let failure = Failure::new(&error, None);
+            let failure = Failure::from(url.hide_in(error.message()));
             Error::Fetch { url: url.to_string(), failure }
         });
     }

@@ -17,8 +17,12 @@ use ureq::Timeout;
 use ureq::http::header::{AUTHORIZATION, LOCATION};
 use ureq::http::{Request, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
 
+use super::connector::{self, Reached, connector};
 pub use super::proxy::{NoProxy, Proxy};
+use crate::plural::count;
+use crate::printable::{printable, printable_bytes};
 use crate::process::Command;
 use crate::progress::Progress;
 use crate::url::Url;
@@ -71,7 +75,8 @@ impl Default for Patience {
     }
 }
 
-/// Reads no slower than at a pace. Only the time that reading takes counts.
+/// Reads no slower than at a pace. Only the time that reading takes counts, and only what is read: a server that sends
+/// something else meanwhile is slow all the same.
 pub(super) struct Paced<R> {
     inner: R,
     pace: Pace,
@@ -83,18 +88,30 @@ impl<R> Paced<R> {
     pub(super) fn new(inner: R, pace: Pace) -> Self {
         Self { inner, pace, bytes: 0, waited: Duration::ZERO }
     }
+
+    fn too_slow(&self) -> io::Error {
+        let (found, span) = (count(self.bytes, "byte"), count(self.waited.as_secs(), "second"));
+        io::Error::other(format!("the server sends too slowly: {found} in {span}"))
+    }
 }
 
 impl<R: Read> Read for Paced<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let started = Instant::now();
-        let count = self.inner.read(buffer)?;
+        // A span that has its bytes already may be followed by a whole one without any.
+        let spans = if self.bytes < self.pace.bytes { 1 } else { 2 };
+        let deadline = started + (self.pace.span * spans).saturating_sub(self.waited);
+        let read = connector::until(deadline, || self.inner.read(buffer));
         self.waited += started.elapsed();
+        let count = match read {
+            Ok(count) => count,
+            Err(_) if Instant::now() >= deadline => return Err(self.too_slow()),
+            Err(error) => return Err(error),
+        };
         self.bytes += count as u64;
         if count > 0 && self.waited >= self.pace.span {
             if self.bytes < self.pace.bytes {
-                let (found, span) = (self.bytes, self.waited.as_secs());
-                return Err(io::Error::other(format!("the server sends too slowly: {found} bytes in {span} seconds")));
+                return Err(self.too_slow());
             }
             (self.bytes, self.waited) = (0, Duration::ZERO);
         }
@@ -132,6 +149,9 @@ pub enum Error {
     /// It is no address of the web.
     #[error("found no address that can be asked, wanted one as in `https://host/path`")]
     Address,
+    /// It does not begin as one does.
+    #[error("{0}")]
+    Misspelled(String),
     /// The server sends its visitors in a circle.
     #[error("the server redirects in a circle")]
     Circle,
@@ -192,6 +212,9 @@ impl Error {
                 "if it is right, add the authority that signed it to the system's certificates, or name a file of certificates in `SSL_CERT_FILE`".into(),
             ),
             Self::Certificate { .. } => Some("check the address and the clock of this machine".into()),
+            Self::Proxy { variable, reason, .. } if reason.contains(" 407") => {
+                Some(format!("give user and password in `{variable}`, as in `http://user:password@host:port`"))
+            }
             Self::Proxy { variable, .. } => Some(format!("check `{variable}`, or name the host in `no_proxy`")),
             Self::Downgrade { .. } => {
                 Some("do not trust what comes from there: name an address that stays with https".into())
@@ -208,7 +231,8 @@ impl Http {
     ///
     /// [`BadProxy`] where the proxy's address cannot be read.
     pub fn new(proxy: Option<&Proxy>, patience: Patience) -> Result<Self, BadProxy> {
-        let agent = |proxy| -> ureq::Agent {
+        let agent = |proxy: Option<ureq::Proxy>| {
+            let proxied = proxy.is_some();
             let config = ureq::Agent::config_builder()
                 .http_status_as_error(false)
                 .max_redirects(0)
@@ -221,7 +245,7 @@ impl Http {
                 .user_agent(concat!("netboot-loaders/", env!("CARGO_PKG_VERSION")))
                 .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
                 .proxy(proxy);
-            config.build().into()
+            ureq::Agent::with_parts(config.build(), connector(proxied), DefaultResolver::default())
         };
         let bad = |proxy: &Proxy| BadProxy { variable: proxy.variable.clone(), url: proxy.url.clone() };
         let through = |proxy: &Proxy| {
@@ -229,7 +253,10 @@ impl Http {
             // Which takes `http://user:pass/word@host` for the host `user`.
             let text = proxy.url.expose();
             let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-            if !url::Url::parse(&with_scheme).is_ok_and(|url| url.has_host()) {
+            if proxy.url.misspelled().is_some()
+                || proxy.url.is_ambiguous()
+                || !url::Url::parse(&with_scheme).is_ok_and(|url| url.has_host())
+            {
                 return Err(bad(proxy));
             }
             Ok(Box::new((proxy.clone(), agent(Some(known)))))
@@ -243,7 +270,7 @@ impl Http {
     ///
     /// [`Error`] where no answer came.
     pub fn get(&self, url: &Url, headers: &[(&str, String)]) -> Result<(Response, Url), Error> {
-        let mut now = web_address(url.expose()).ok_or(Error::Address)?;
+        let mut now = asked(url)?;
         let mut user = take_user(&mut now);
         let mut seen = vec![now.clone()];
         loop {
@@ -251,7 +278,7 @@ impl Http {
             let Some(place) = redirect(&response) else {
                 return Ok((response, with_user(&now, url, &seen[0])));
             };
-            let mut next = now.join(&place).map_err(|_| Error::Scheme { to: Url::from(place).to_string() })?;
+            let mut next = now.join(&place).map_err(|_| Error::Scheme { to: shown(&place) })?;
             check_redirect(&now, &next)?;
             let own = take_user(&mut next);
             // A password is for the server that it was given for.
@@ -296,7 +323,7 @@ impl Http {
     ///
     /// As [`Http::get`].
     pub fn post(&self, url: &Url, headers: &[(&str, String)], body: &[u8]) -> Result<Response, Error> {
-        let mut url = web_address(url.expose()).ok_or(Error::Address)?;
+        let mut url = asked(url)?;
         let user = take_user(&mut url);
         self.send(&url, user.as_deref(), headers, Some(body))
     }
@@ -318,13 +345,15 @@ impl Http {
         if let Some(user) = user {
             request = request.header(AUTHORIZATION, user);
         }
-        let sent = match body {
+        let send = || match body {
             None => request.method("GET").body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
             Some(body) => {
                 request.method("POST").body(body).map_err(ureq::Error::from).and_then(|request| agent.run(request))
             }
         };
-        sent.map_err(|error| failure(&error, host, proxied.map(|(proxy, _)| proxy)))
+        let (sent, reached) = connector::exchange(self.patience.connect, send);
+        let proxy = proxied.map(|(proxy, _)| proxy).filter(|_| !reached.server);
+        sent.map_err(|error| failure(&error, host, proxy.map(|proxy| (proxy, reached))))
     }
 
     /// The body of an answer, which has to come at a pace.
@@ -381,6 +410,13 @@ impl Drop for EndOfWork<'_> {
     }
 }
 
+/// `url` as an address that can be asked.
+fn asked(url: &Url) -> Result<url::Url, Error> {
+    // The standard has browsers take some of these, and what is shown would be another address than what is asked.
+    url.misspelled().map_or(Ok(()), |wrong| Err(Error::Misspelled(wrong)))?;
+    web_address(url.expose()).ok_or(Error::Address)
+}
+
 /// `text` as an address that can be asked.
 fn web_address(text: &str) -> Option<url::Url> {
     let url = url::Url::parse(text).ok()?;
@@ -417,60 +453,87 @@ fn redirect(response: &Response) -> Option<String> {
     Some(String::from_utf8_lossy(place.as_bytes()).into_owned())
 }
 
+/// An address that a server chose, for a message.
+fn shown(place: &str) -> String {
+    printable(&Url::from(place).to_string()).to_string()
+}
+
 fn check_redirect(now: &url::Url, next: &url::Url) -> Result<(), Error> {
-    let shown = |url: &url::Url| Url::from(url.as_str()).to_string();
     if !matches!(next.scheme(), "http" | "https") {
-        return Err(Error::Scheme { to: shown(next) });
+        return Err(Error::Scheme { to: shown(next.as_str()) });
     }
     if now.scheme() == "https" && next.scheme() == "http" {
-        return Err(Error::Downgrade { from: shown(now), to: shown(next) });
+        return Err(Error::Downgrade { from: shown(now.as_str()), to: shown(next.as_str()) });
     }
     Ok(())
 }
 
 const HOST_NOT_FOUND: &str = "the host name cannot be resolved";
 
-/// Why `host` did not answer, through `proxy` if any.
-fn failure(error: &ureq::Error, host: &str, proxy: Option<&Proxy>) -> Error {
-    if matches!(error, ureq::Error::BadUri(_) | ureq::Error::Http(_)) {
+/// Why `host` did not answer. Where there was no connection to it, the proxy on the way, if any, says how far it came.
+fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, Reached)>) -> Error {
+    if matches!(error, ureq::Error::BadUri(_)) || (way.is_none() && matches!(error, ureq::Error::Http(_))) {
         return Error::Address;
     }
+    let of_proxy =
+        |proxy: &Proxy, reason| Error::Proxy { proxy: proxy.url.to_string(), variable: proxy.variable.clone(), reason };
     if let Some((reason, unknown)) = certificate(error) {
-        return Error::Certificate { host: host.to_owned(), reason, unknown };
+        return match way {
+            Some((proxy, _)) => of_proxy(proxy, format!("its certificate is refused: {reason}")),
+            None => Error::Certificate { host: host.to_owned(), reason, unknown },
+        };
     }
-    match proxy.filter(|proxy| is_of_proxy(error, proxy)) {
-        Some(proxy) => Error::Proxy {
-            proxy: proxy.url.to_string(),
-            variable: proxy.variable.clone(),
-            reason: reason(error).replace("the server ", "it "),
-        },
+    match way.filter(|(proxy, _)| is_of_proxy(error, proxy)) {
+        Some((proxy, reached)) => {
+            // What is encrypted says nothing to anybody.
+            let is_clear = !proxy.url.expose().starts_with("https:");
+            of_proxy(proxy, proxy_reason(error, if is_clear { &reached.said } else { &[] }))
+        }
         None => Error::Connection(reason(error)),
     }
 }
 
-/// Whether `error` tells of the way to `proxy`, rather than of what lies behind it.
+/// Whether `error` tells of the way to `proxy`, rather than of the name of a host behind it.
 fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {
-    let known = ureq::Proxy::new(proxy.url.expose()).ok();
-    // Some proxies want an address, so that it may be the host that is not known here.
-    let is_unknown = || {
-        let known = known.as_ref();
-        known.is_some_and(|known| !known.resolve_target() || (known.host(), known.port()).to_socket_addrs().is_err())
-    };
-    match error {
-        ureq::Error::ConnectProxyFailed(_) | ureq::Error::Timeout(Timeout::Connect) => true,
-        ureq::Error::HostNotFound | ureq::Error::Timeout(Timeout::Resolve) => is_unknown(),
-        ureq::Error::Io(_) if reason(error) == HOST_NOT_FOUND => is_unknown(),
-        ureq::Error::Io(error) => match error.kind() {
-            io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            // What the client says of the first bytes of a proxy that speaks SOCKS.
-            | io::ErrorKind::InvalidInput
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::Other => true,
-            _ => false,
-        },
+    let is_unknown = match error {
+        ureq::Error::HostNotFound | ureq::Error::Timeout(Timeout::Resolve) => true,
+        ureq::Error::Io(_) => reason(error) == HOST_NOT_FOUND,
         _ => false,
+    };
+    if !is_unknown {
+        return true;
+    }
+    // Some proxies want an address, so that it may be the host that is not known here.
+    ureq::Proxy::new(proxy.url.expose())
+        .is_ok_and(|known| !known.resolve_target() || (known.host(), known.port()).to_socket_addrs().is_err())
+}
+
+/// How much of a proxy's answer is shown, in bytes.
+const SHOWN: usize = 80;
+
+/// What is wrong with a proxy that `said` something before `error`.
+fn proxy_reason(error: &ureq::Error, said: &[u8]) -> String {
+    if said.is_empty() {
+        return match error {
+            // The proxy speaks SOCKS; the client keeps nothing of what it says.
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                format!("what it sends is no answer of a SOCKS proxy ({error})")
+            }
+            ureq::Error::Timeout(Timeout::Connect) => "there is no connection through it in time".into(),
+            ureq::Error::ConnectProxyFailed(_) => "it closed the connection without an answer".into(),
+            _ => reason(error).replace("the server ", "it "),
+        };
+    }
+    let line = said.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
+    let shown = printable_bytes(&line[..line.len().min(SHOWN)]);
+    let more = if line.len() > SHOWN { "…" } else { "" };
+    let wanted = "wanted the status 200";
+    match error {
+        ureq::Error::ConnectProxyFailed(text) if text.contains("responded") => {
+            format!("found `{shown}{more}`, {wanted}")
+        }
+        ureq::Error::Timeout(_) => format!("found no whole answer in time, only `{shown}{more}`, {wanted}"),
+        _ => format!("found an answer that is not HTTP, `{shown}{more}`, {wanted}"),
     }
 }
 
@@ -506,9 +569,10 @@ pub(super) fn reason(error: &ureq::Error) -> String {
     let known = match error {
         ureq::Error::HostNotFound => HOST_NOT_FOUND,
         ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => "the server cannot be reached in time",
+        ureq::Error::Timeout(Timeout::RecvResponse) => "the server sends no whole answer in time",
         ureq::Error::Timeout(_) => "the server fell silent",
-        ureq::Error::LargeResponseHeader(..) => {
-            return format!("the head of the answer has more than {MAX_HEAD} bytes");
+        ureq::Error::LargeResponseHeader(_, limit) => {
+            return format!("the head of the answer has more than {limit} bytes");
         }
         ureq::Error::Protocol(error) if error.to_string().contains("too many headers") => {
             "the head of the answer has too many lines"

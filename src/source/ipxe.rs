@@ -13,7 +13,6 @@ use crate::fs;
 use crate::paths::Cache;
 use crate::printable::{printable, printable_bytes};
 use crate::progress::{Kind, Progress, Task};
-use crate::url::Url;
 
 /// Why the source cannot be had, or is not what was pinned.
 #[derive(Debug, thiserror::Error)]
@@ -114,8 +113,7 @@ pub fn fetch(pin: &IpxePin, cache: &Cache, supply: &Supply<'_>, progress: &dyn P
         Network::Online(http) => Some(http),
         Network::Offline => None,
     };
-    let pinned = || pin.urls.iter().map(|url| Url::from(url.as_str())).collect();
-    let urls: Vec<Url> = supply.given.map_or_else(pinned, |url| vec![url.clone()]);
+    let urls = supply.given.map_or_else(|| pin.urls.clone(), |url| vec![url.clone()]);
     let mut result = Err(Error::Offline { commit: pin.commit.to_string(), cache: path });
     for url in urls.iter().filter(|url| http.is_some() || git::local_path(url.expose()).is_some()) {
         result = git::fetch(&repository, url, http, pin, progress).map_err(Error::from);

@@ -7,6 +7,7 @@ use crate::url::Url;
 
 pub mod archive;
 pub mod bundle;
+mod connector;
 pub mod download;
 pub mod git;
 pub mod git_helper;

@@ -172,8 +172,7 @@ impl Fetcher<'_> {
     fn first_of(&self, archives: &[ArchivePin], network: &Network) -> Result<(), Error> {
         let mut result = Err(self.offline());
         for archive in archives {
-            result = self
-                .download(&archive.url.as_str().into(), network, |path, name| self.take(path, name, archive.sha256));
+            result = self.download(&archive.url, network, |path, name| self.take(path, name, archive.sha256));
             // A file that is not what was pinned is a reason to stop and look, not to try elsewhere.
             if !matches!(result, Err(Error::Download(_))) || self.progress.cancelled() {
                 break;
@@ -189,7 +188,7 @@ impl Fetcher<'_> {
         network: &Network,
         take: impl FnOnce(&Utf8Path, &str) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if place.expose().contains("://") {
+        if place.expose().contains("://") || place.misspelled().is_some() {
             return self.download(place, network, take);
         }
         let file = Utf8Path::new(place.expose());

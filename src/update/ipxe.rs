@@ -76,8 +76,7 @@ fn look(request: &Request<'_>, pin: &IpxePin, progress: &dyn Progress) -> Result
         Network::Offline => None,
     };
     let given = request.origins.ipxe_url.as_ref();
-    let pinned = || pin.urls.iter().map(|url| Url::from(url.as_str())).collect();
-    let urls: Vec<Url> = given.map_or_else(pinned, |url| vec![url.clone()]);
+    let urls = given.map_or_else(|| pin.urls.clone(), |url| vec![url.clone()]);
     let shown: Vec<String> = urls.iter().map(Url::to_string).collect();
     let mut result = Err(Error::Offline(shown.join("`, `")));
     for url in urls.iter().filter(|url| http.is_some() || git::local_path(url.expose()).is_some()) {

@@ -68,15 +68,15 @@ fn doubt(given: &Url, new: &SyslinuxPin, members: &[MemberPin], old: &SyslinuxPi
 
 /// The pin of a release archive, for another version of which `seen` is an archive.
 fn moved(pin: &ArchivePin, old: &str, new: &str, seen: &ArchiveRecord) -> ArchivePin {
-    let url = pin.url.replace(old, new);
+    let url = pin.url.expose().replace(old, new);
     let is = |ending: &str| url.ends_with(ending) && seen.name.ends_with(ending);
     let sha256 = if is(".zip") || is(".tar.xz") {
         Some(seen.sha256)
     } else {
         // The digest of another file says nothing about this one.
-        pin.sha256.filter(|_| url == pin.url)
+        pin.sha256.filter(|_| url == pin.url.expose())
     };
-    ArchivePin { url, sha256 }
+    ArchivePin { url: url.into(), sha256 }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use netboot_loaders::source::download::Address;
 use netboot_loaders::source::http::{Http, Network, Pace, Patience};
 use netboot_loaders::url::Url;
 
+pub mod drip;
 pub mod git;
 pub mod release;
 pub mod server;

@@ -40,7 +40,7 @@ pub fn pin(urls: &[String]) -> SyslinuxPin {
         sha256: Sha256Digest::of(&content(path)),
         size: content(path).len() as u64,
     };
-    let archives = urls.iter().map(|url| ArchivePin { url: url.clone(), sha256: None }).collect();
+    let archives = urls.iter().map(|url| ArchivePin { url: url.as_str().into(), sha256: None }).collect();
     SyslinuxPin { version: "6.03".into(), archives, members: vec![member(CORE), member(LIBRARY)] }
 }
 

@@ -7,8 +7,10 @@ mod mirror;
 mod servers;
 
 use camino::Utf8PathBuf;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netboot_loaders::deploy::target::local_path;
+use netboot_loaders::url::Url;
 
 pub use self::arguments::*;
 pub use self::bench::{Bench, Measure, Sites};
@@ -25,6 +27,30 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// What is wrong with the command line, without passwords of addresses that it has.
+pub fn without_secrets(mut error: clap::Error) -> clap::Error {
+    const SAID: [ContextKind; 4] =
+        [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue, ContextKind::TrailingArg];
+    for kind in SAID {
+        let Some(ContextValue::String(text)) = error.get(kind) else { continue };
+        let url = Url::from(text.as_str());
+        // A user of a server that is deployed to is no secret.
+        let target = text.strip_prefix("sftp://").unwrap_or(text);
+        let is_user = target.split_once('@').is_some_and(|(user, _)| !user.contains([':', '/']));
+        if is_user || !url.has_secret() {
+            continue;
+        }
+        error.insert(kind, ContextValue::String(url.to_string()));
+        // What is proposed instead has the same words in it.
+        let message = error.render().to_string();
+        let hidden = url.hide_in(&message);
+        if hidden != message {
+            return clap::Error::raw(error.kind(), hidden.trim_start_matches("error: "));
+        }
+    }
+    error
 }
 
 /// What every command understands.

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         git_helper::run(&mut std::io::stdin(), &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::without_secrets(error).exit());
     let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
     let result = host::Host::new(&cli.global, &ui).and_then(|host| {
         let output = cli.command.output();

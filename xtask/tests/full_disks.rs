@@ -250,12 +250,25 @@ fn read_only_cache() -> Result<(), String> {
     project.build(&[]).success();
     let cache = project.path("cache");
     let script = format!("mount --bind {cache} {cache}; mount -o remount,bind,ro {cache}; exec \"$@\"");
-    let mut unshare = Command::new("unshare");
-    unshare.args(["-rm", "sh", "-ec", &script, "sh", env!("CARGO_BIN_EXE_xtask")]);
-    unshare.args(["--project", project.root.as_str(), "--cache-dir", cache.as_str()]);
-    let build = project.build_arguments(&["--out", project.path("other/tftp").as_str()]);
-    let error = Ran::from(unshare.args(build).output().unwrap()).error(1);
-    assert!(error.contains("\n  caused by: Read-only file system (os error 30)\nhint: make `"), "{error}");
-    assert!(error.ends_with(" writable, or choose another folder with `--cache-dir`\n"), "{error}");
+    let run = |arguments: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-rm", "sh", "-ec", &script, "sh", env!("CARGO_BIN_EXE_xtask")]);
+        unshare.args(["--project", project.root.as_str(), "--cache-dir", cache.as_str()]);
+        Ran::from(unshare.args(arguments).output().unwrap())
+    };
+    let out = project.path("other/tftp");
+    let build = project.build_arguments(&["--out", out.as_str()]);
+    let build: Vec<&str> = build.iter().map(AsRef::as_ref).collect();
+    // Where nothing is missing, nothing has to be written.
+    for arguments in [&build[..], &["fetch", "--offline"], &["fetch"]] {
+        run(arguments).success();
+    }
+    let mut blobs = std::fs::read_dir(cache.join("blobs")).unwrap();
+    std::fs::remove_file(blobs.next().unwrap().unwrap().path()).unwrap();
+    for arguments in [&build[..], &["fetch", "--offline"]] {
+        let error = run(arguments).error(1);
+        assert!(error.contains("\n  caused by: Read-only file system (os error 30)\nhint: make `"), "{error}");
+        assert!(error.ends_with(" writable, or choose another folder with `--cache-dir`\n"), "{error}");
+    }
     Ok(())
 }

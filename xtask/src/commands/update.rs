@@ -68,7 +68,7 @@ fn ipxe_summary(outcome: &ipxe::Outcome, given: bool) -> (String, bool, Value) {
         lines += "it is a clone without its whole history: `git fetch --unshallow` there brings the rest\n";
     }
     if given {
-        let urls: Vec<String> = old.urls.iter().map(|url| Url::from(url.as_str()).to_string()).collect();
+        let urls: Vec<String> = old.urls.iter().map(Url::to_string).collect();
         lines += &format!("builds elsewhere take iPXE from {}, which must have this commit, too\n", urls.join(" or "));
     }
     (lines, true, object)

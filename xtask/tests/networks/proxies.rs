@@ -158,12 +158,81 @@ fn a_proxy_that_is_down_is_named_with_its_variable() {
     }
 }
 
+/// A proxy that says `piece` to each client, so often, and hangs up; it lasts as long as the test program.
+fn babbling(piece: &'static [u8], times: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1 << 12]);
+            let _ = (0..times).try_for_each(|_| stream.write_all(piece));
+            // The client reads what it wants, and is the first to hang up then.
+            let _ = stream
+                .shutdown(std::net::Shutdown::Write)
+                .and_then(|()| std::io::copy(&mut stream, &mut std::io::sink()));
+        }
+    });
+    address
+}
+
 #[test]
-fn a_proxy_that_refuses_is_named_with_its_variable() {
-    let proxy = Server::start(|_, answer| answer.whole("407 Proxy Authentication Required", &[], b""));
-    let error = refused(&[("https_proxy", &proxy.url(""))]);
-    let start = format!("cannot fetch from `URL`: the proxy `{}` in `https_proxy`: ", proxy.url(""));
-    assert!(error.starts_with(&start) && error.contains("407"), "{error}");
+fn a_proxy_that_talks_nonsense_is_named_with_what_it_says() {
+    let check = "check `https_proxy`, or name the host in `no_proxy`";
+    let user = "give user and password in `https_proxy`, as in `http://user:password@host:port`";
+    let long = format!("found an answer that is not HTTP, `{}…`, wanted the status 200", "x".repeat(80));
+    let of_socks = "what it sends is no answer of a SOCKS proxy (invalid response version)";
+    let nonsense: [(&str, &'static [u8], usize, &str, &str); 9] = [
+        (
+            "http",
+            b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+            1,
+            "found `HTTP/1.1 407 Proxy Authentication Required`, wanted the status 200",
+            user,
+        ),
+        (
+            "http",
+            b"HTTP/1.1 407\r\nbroken",
+            1,
+            "found an answer that is not HTTP, `HTTP/1.1 407`, wanted the status 200",
+            user,
+        ),
+        (
+            "http",
+            b"HTTP/1.1 200 OK\r\n",
+            1,
+            "found an answer that is not HTTP, `HTTP/1.1 200 OK`, wanted the status 200",
+            check,
+        ),
+        (
+            "http",
+            b"HTTP/1.1 200 OK\r\nX: x",
+            100_000,
+            "found an answer that is not HTTP, `HTTP/1.1 200 OK`, wanted the status 200",
+            check,
+        ),
+        (
+            "http",
+            b"\x1b[2Jhello\n",
+            1,
+            "found an answer that is not HTTP, `\\u{1b}[2Jhello`, wanted the status 200",
+            check,
+        ),
+        ("http", &[b'x'; 100], 2_000, &long, check),
+        ("http", b"", 1, "it closed the connection without an answer", check),
+        ("socks5h", b"HTTP/1.1 400 Bad Request\r\n\r\n", 1, of_socks, check),
+        ("socks4a", b"HTTP/1.1 400 Bad Request\r\n\r\n", 1, of_socks, check),
+    ];
+    for (scheme, piece, times, reason, hint) in nonsense {
+        let address = babbling(piece, times);
+        assert_eq!(
+            refused(&[("https_proxy", &format!("{scheme}://me:secret@{address}"))]),
+            format!(
+                "cannot fetch from `URL`: the proxy `{scheme}://{address}` in `https_proxy`: {reason}\n\
+                 hint: {hint}, or give a mirror or a local clone with `--ipxe-url`\n"
+            )
+        );
+    }
 }
 
 #[test]
@@ -175,7 +244,11 @@ fn what_is_no_proxy_is_refused_without_its_password() {
         ("http://", "http://"),
         ("http://me:secret@", "http://"),
         ("http://me:sec ret@proxy:3128", "http://proxy:3128"),
-        ("http://me:sec/ret@proxy:3128", "http://proxy:3128"),
+        ("http://me:sec/ret@proxy:3128", "http://…@proxy:3128"),
+        ("http://me:12345/secret@proxy:3128", "http://…@proxy:3128"),
+        ("http:/me:secret@proxy:3128", "http:/proxy:3128"),
+        ("http//me:secret@proxy:3128", "http//proxy:3128"),
+        ("//me:secret@proxy:3128", "//proxy:3128"),
         ("http://me:secret@proxy:port", "http://proxy:port"),
         ("me:secret@proxy:99999", "proxy:99999"),
     ] {

@@ -103,6 +103,41 @@ fn a_schedule_with_a_password_is_warned_of() {
 }
 
 #[test]
+fn no_spelling_of_an_address_on_the_command_line_shows_its_password() {
+    let project = Project::new();
+    let addresses = [
+        "http:/me:SECRET@h/f",
+        "http//me:SECRET@h/f",
+        "//me:SECRET@h/f",
+        "me:SECRET@h/f",
+        "file://me:SECRET@h",
+        "http:///me:SECRET@h/f",
+        "file:///f?token=SECRET",
+    ];
+    let mirror = project.path("mirror");
+    let commands: [&[&str]; 8] = [
+        &["mirror", "flatcar", "--dest", mirror.as_str(), "--base-url"],
+        &["mirror", "fedora-coreos", "--dest", mirror.as_str(), "--stream-url"],
+        &["fetch", "--offline", "--ipxe-url"],
+        &["fetch", "--offline", "--syslinux-archive"],
+        &["update", "ipxe", "--offline", "--ipxe-url"],
+        &["reproduce", "--offline", "--against"],
+        &["deploy"],
+        // Where no address is taken.
+        &["fetch"],
+    ];
+    for address in addresses {
+        for command in commands {
+            let ran = project.run(&[command, &[address]].concat());
+            assert_ne!(ran.code, 0, "{}", ran.stdout);
+            assert_kept(&ran, &project.path("cache"));
+        }
+    }
+    let ran = project.run(&["deploy", "me@h:/SECRET"]);
+    assert!(ran.stderr.contains("`sftp://me@h/SECRET`"), "{}", ran.stderr);
+}
+
+#[test]
 fn the_password_of_a_git_server_or_an_archive_stays_out_of_cache_and_messages() {
     let project = Project::new();
     let archive = project.read("syslinux.zip");
