@@ -200,7 +200,7 @@ pub fn fetch(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progr
     origins.unpack(pins, cache, progress)?;
     fetch_ipxe(&pins.ipxe, cache, origins, progress)?;
     // Opening it compares tree and content with the pin.
-    Source::open(&pins.ipxe, cache, &[])?;
+    Source::open(&pins.ipxe, cache, &[], progress)?;
     fetch_syslinux(&pins.syslinux, &pins.syslinux.members, cache, origins, progress)
 }
 
@@ -218,7 +218,7 @@ fn fetching(
 }
 
 fn fetch_ipxe(pin: &IpxePin, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), FetchError> {
-    let _lock = fetching(cache, || Source::open(pin, cache, &[]).is_ok(), progress)?;
+    let _lock = fetching(cache, || Source::open(pin, cache, &[], progress).is_ok(), progress)?;
     Ok(ipxe::fetch(pin, cache, &origins.ipxe(), progress)?)
 }
 
@@ -296,7 +296,7 @@ pub fn source<'a>(
         }
         origins.unpack(&plan.inputs.pins, sources, workshop.progress)?;
         fetch_ipxe(workshop.pin, sources, origins, workshop.progress)?;
-        let source = Rc::new(Source::open(workshop.pin, sources, &plan.inputs.patches)?);
+        let source = Rc::new(Source::open(workshop.pin, sources, &plan.inputs.patches, workshop.progress)?);
         opened = Some(Rc::clone(&source));
         Ok(source)
     }

@@ -1,9 +1,12 @@
-//! Work on many items with several threads, and the results in the order of the items.
+//! Work on many items with several threads, and the results in the order of the items; work that can be left.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::progress::Progress;
 
 /// So many results of each thread may wait to be taken.
 const WAITING: usize = 16;
@@ -51,6 +54,31 @@ where
         drop(receiver);
         result
     })
+}
+
+/// How often it is looked whether the user has asked to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Does `work`, which asks nobody whether to stop, on a thread of its own. `None` where the user asks to stop: the
+/// thread is left alone then, and ends with the process at the latest, so that `work` must be fit to be cut at any
+/// moment.
+pub fn leaving<T: Send + 'static>(progress: &dyn Progress, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = channel();
+    let thread = std::thread::spawn(move || {
+        // Whoever has left takes nothing.
+        let _ = sender.send(work());
+    });
+    loop {
+        match receiver.recv_timeout(LOOK) {
+            Ok(done) => return Some(done),
+            Err(RecvTimeoutError::Timeout) if progress.cancelled() => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => match thread.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(()) => return None,
+            },
+        }
+    }
 }
 
 fn take_all<T, E>(

@@ -128,7 +128,7 @@ fn collect(
 ) -> Result<BTreeMap<Utf8PathBuf, (u32, Vec<u8>)>, Error> {
     let mut files = BTreeMap::new();
     // As it is upstream: the patches stand beside it.
-    let source = Source::open(&pins.ipxe, cache, &[])?;
+    let source = Source::open(&pins.ipxe, cache, &[], progress)?;
     source.each_file(|path, mode, content| {
         files.insert(Utf8Path::new(IPXE).join(path), (mode, content.to_vec()));
         Ok(())

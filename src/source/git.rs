@@ -17,7 +17,7 @@ use crate::choices::pins::IpxePin;
 use crate::digest::{CommitId, Sha256Digest};
 use crate::fs;
 use crate::plural::choose;
-use crate::printable::printable;
+use crate::printable::{is_harmful, printable};
 use crate::progress::{Kind, Progress, Task};
 use crate::url::Url;
 
@@ -270,8 +270,13 @@ fn branches_and_tags(repository: &Repository, root: &str) -> Result<Refs, git2::
     let mut refs = Vec::new();
     for reference in repository.references()? {
         let reference = reference?;
-        // A name that is not UTF-8 cannot be pinned.
-        let name = reference.name().ok().and_then(|name| name.strip_prefix(root)).map(|name| format!("refs/{name}"));
+        // A name that is not UTF-8 cannot be pinned, and one that hides something should not be.
+        let name = reference
+            .name()
+            .ok()
+            .filter(|name| !name.contains(is_harmful))
+            .and_then(|name| name.strip_prefix(root))
+            .map(|name| format!("refs/{name}"));
         let name = name.filter(|name| name.starts_with(HEADS) || name.starts_with(TAGS));
         // A branch may be another name for one that is not there.
         refs.extend(name.zip(reference.resolve().ok().and_then(|reference| reference.target())));
@@ -306,6 +311,8 @@ pub(super) fn copy(
     }
     let oid = Oid::from_bytes(commit.as_bytes())?;
     let mut builder = source.packbuilder()?;
+    let asked = task.progress();
+    builder.set_progress_callback(move |_, _, _| !asked.cancelled())?;
     builder.insert_commit(oid)?;
     task.set(0, Some(builder.object_count() as u64));
     let odb = repository.odb()?;
@@ -451,7 +458,7 @@ fn packs(repository: &Repository) -> BTreeSet<Utf8PathBuf> {
 /// The most objects that a server may send; iPXE has 85,000 with its whole history.
 const MAX_OBJECTS: usize = 500_000;
 /// The most bytes that an object may have; the largest of iPXE has 3 MB.
-const MAX_OBJECT: usize = 32 << 20;
+const MAX_OBJECT: usize = 8 << 20;
 
 /// Refuses objects of a size that no honest source has, before a ref leads to one: whoever looks at one has all of
 /// it in memory, however small the pack is.

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use git2::Repository;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::git::{Failure, Fetcher, TOO_MUCH_MEMORY, Wanted};
+use super::git_stream::TOO_MUCH;
 use super::http::{Http, NoProxy, Patience, Proxy};
 use crate::fs;
 use crate::process::{Command, Streams};
@@ -28,6 +29,8 @@ use crate::url::Url;
 const MEMORY: u64 = 192 << 20;
 /// How long it may take with nothing left to come: to resolve what was sent as differences, and to write refs.
 const INDEXING: Duration = Duration::from_secs(600);
+/// How many seconds of processor time it may take in all. iPXE with its whole history takes ten.
+const PROCESSOR: u64 = 900;
 /// How often it says how far it has come.
 const PULSE: Duration = Duration::from_millis(100);
 
@@ -129,6 +132,9 @@ fn last_word(status: Option<ExitStatus>) -> String {
     const BY_OTHERS: [Option<i32>; 4] = [Some(1), Some(2), Some(9), Some(15)];
     match status.and_then(|status| status.signal()) {
         signal if BY_OTHERS.contains(&signal) => "the process for it was ended by somebody else".to_owned(),
+        signal if signal == Some(Signal::XCPU.as_raw()) => {
+            format!("{TOO_MUCH}: it takes more than {PROCESSOR} s of processor time")
+        }
         _ => TOO_MUCH_MEMORY.to_owned(),
     }
 }
@@ -155,8 +161,10 @@ pub fn run(input: &mut dyn Read, output: &mut (dyn Write + Send)) {
 }
 
 fn read(input: &mut dyn Read) -> Result<Job, Failure> {
-    let limit = Rlimit { current: Some(MEMORY), maximum: getrlimit(Resource::Data).maximum };
-    setrlimit(Resource::Data, limit).map_err(|error| Failure::from(format!("cannot limit its memory: {error}")))?;
+    for (resource, most, what) in [(Resource::Data, MEMORY, "memory"), (Resource::Cpu, PROCESSOR, "processor time")] {
+        let limit = Rlimit { current: Some(most), maximum: getrlimit(resource).maximum };
+        setrlimit(resource, limit).map_err(|error| Failure::from(format!("cannot limit its {what}: {error}")))?;
+    }
     serde_json::from_reader(input).map_err(|error| Failure::from(error.to_string()))
 }
 
@@ -207,6 +215,8 @@ mod tests {
     #[test]
     fn a_process_that_was_killed_is_no_fault_of_the_server() {
         assert_eq!(last_word(Some(ExitStatus::from_raw(9))), "the process for it was ended by somebody else");
+        let said = last_word(Some(ExitStatus::from_raw(Signal::XCPU.as_raw())));
+        assert_eq!(said, "the server sends too much: it takes more than 900 s of processor time");
         for status in [Some(ExitStatus::from_raw(6)), Some(ExitStatus::from_raw(256)), None] {
             assert_eq!(last_word(status), TOO_MUCH_MEMORY);
         }

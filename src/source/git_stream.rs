@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::http::{Pace, Paced, Patience};
 
 /// The most refs that a server may list; iPXE's own has 600.
-pub(super) const MAX_REFS: usize = 100_000;
+pub(super) const MAX_REFS: usize = 10_000;
 /// The most bytes that the list may have.
 pub(super) const MAX_LIST: u64 = 16 << 20;
 /// The most bytes that a server may send besides; iPXE with its whole history takes 80 MB.
@@ -211,9 +211,9 @@ mod tests {
         assert_eq!(read(&list, 1), Ok(list.len()));
         // What follows is no ref.
         assert!(read(&[&list[..], &one.repeat(3)].concat(), 1).is_ok());
-        assert_eq!(read(&one.repeat(MAX_REFS + 1), 1), Err("the server sends too much: more than 100000 refs".into()));
+        assert_eq!(read(&one.repeat(MAX_REFS + 1), 1), Err("the server sends too much: more than 10000 refs".into()));
         let service = [&packet("# service=git-upload-pack\n")[..], b"0000", &many, &one.repeat(3)].concat();
-        assert_eq!(read(&service, 2), Err("the server sends too much: more than 100000 refs".into()));
+        assert_eq!(read(&service, 2), Err("the server sends too much: more than 10000 refs".into()));
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(read(&list, 1), Err(error.into()));
         assert_eq!(
             read(&b"no length at all".repeat(2 << 20), 1).unwrap_err(),
-            "the server sends too much: more than 100000 refs"
+            "the server sends too much: more than 10000 refs"
         );
     }
 

@@ -10,6 +10,7 @@ use super::{Supply, git};
 use crate::choices::pins::IpxePin;
 use crate::digest::{Sha256Digest, TreeId};
 use crate::fs;
+use crate::parallel::leaving;
 use crate::paths::Cache;
 use crate::printable::{printable, printable_bytes};
 use crate::progress::{Kind, Progress, Task};
@@ -55,6 +56,9 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
 }
 
 /// A change to iPXE's source.
@@ -130,9 +134,14 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] where anything is not as pinned.
-    pub fn open(pin: &IpxePin, cache: &Cache, patches: &[Patch]) -> Result<Self, Error> {
-        let path = cache.ipxe_git();
+    /// [`Error::Mismatch`] where anything is not as pinned; [`Error::Cancelled`].
+    pub fn open(pin: &IpxePin, cache: &Cache, patches: &[Patch], progress: &dyn Progress) -> Result<Self, Error> {
+        let (pin, path, patches) = (pin.clone(), cache.ipxe_git(), patches.to_vec());
+        // What a server has packed in its own way can take long to unpack.
+        leaving(progress, move || Self::checked(&pin, path, &patches)).ok_or(Error::Cancelled)?
+    }
+
+    fn checked(pin: &IpxePin, path: Utf8PathBuf, patches: &[Patch]) -> Result<Self, Error> {
         let repository = git::open(&path)?;
         let damaged = |error: git2::Error| Error::from(git::cache_error(&path, &error));
         let commit =

@@ -1,5 +1,6 @@
 //! The pin of iPXE: which commit to move to, and what that brings.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use camino::Utf8Path;
@@ -10,6 +11,7 @@ use super::version::{self, Version};
 use super::{Error, Held, Request};
 use crate::choices::pins::{IpxePin, Pins};
 use crate::digest::CommitId;
+use crate::parallel::leaving;
 use crate::progress::{Event, Progress};
 use crate::source::Supply;
 use crate::source::git::{self, HEADS, TAGS, Upstream};
@@ -19,8 +21,8 @@ use crate::url::Url;
 
 /// How many commits are named where an abbreviation is ambiguous.
 const NAMED: usize = 20;
-/// For how many commits that begin alike it is found out what leads to them, which takes a walk for each.
-const TRIED: usize = 64;
+/// For how many commits it is found out at once what leads to them: one bit each.
+const MAX_WANTED: usize = 64;
 
 /// What an update of iPXE comes to.
 #[derive(Debug)]
@@ -47,12 +49,15 @@ pub fn update(request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome,
     let old = held.pins.ipxe.clone();
     let (upstream, url) = look(request, &old, progress)?;
     let shown = url.to_string();
-    let place = Place { upstream: &upstream, url: &shown };
-    let (git_ref, commit) = place.choose(request.to)?;
-    let known = git::has(&upstream.repository, &old.commit);
-    let changes = known.then(|| Changes::between(&upstream.repository, oid(&old.commit)?, commit)).transpose();
-    let changes = changes.map_err(|error| place.broken(&error))?;
-    let new = place.pin(&git_ref, commit, &old, progress)?;
+    let place = Place { upstream, url: shown.clone() };
+    let (pinned, to) = (old.clone(), request.to.map(str::to_owned));
+    // A history can be as long as whoever made it likes.
+    let found = leaving(progress, move || place.find(&pinned, to.as_deref()).map(|found| (found, place.upstream)));
+    let (found, upstream) = found.ok_or(Error::Cancelled)??;
+    let Found { new, git_ref, changes, warning } = found;
+    if let Some(message) = warning {
+        progress.report(&Event::Warning { message });
+    }
     if request.to.is_none() && is_older(&new, &old, changes.as_ref()) {
         let tag = git_ref.trim_start_matches(TAGS).to_owned();
         return Err(Error::Older { url: shown, tag, pinned: old.version });
@@ -103,22 +108,41 @@ fn keep(new: &IpxePin, repository: &Repository, request: &Request<'_>, progress:
     let path = Utf8Path::from_path(repository.commondir()).map(|path| Url::from(path.as_str()));
     let supply = Supply { network: &Network::Offline, given: path.as_ref() };
     ipxe::fetch(new, request.cache, &supply, progress)?;
-    match Source::open(new, request.cache, &Patch::read_all(&request.project.patches())?) {
+    match Source::open(new, request.cache, &Patch::read_all(&request.project.patches())?, progress) {
         Err(error @ ipxe::Error::Patch { .. }) => progress.report(&Event::Warning { message: error.to_string() }),
         other => drop(other?),
     }
     Ok(())
 }
 
-/// A repository, and where it is.
-struct Place<'a> {
-    upstream: &'a Upstream,
-    url: &'a str,
+/// What there is to move to.
+struct Found {
+    new: IpxePin,
+    git_ref: String,
+    changes: Option<Changes>,
+    warning: Option<String>,
 }
 
-impl Place<'_> {
+/// A repository, and where it is.
+struct Place {
+    upstream: Upstream,
+    url: String,
+}
+
+impl Place {
+    /// What `to` means, or the newest release, and what lies between it and the pin `old`.
+    fn find(&self, old: &IpxePin, to: Option<&str>) -> Result<Found, Error> {
+        let repository = &self.upstream.repository;
+        let (git_ref, commit) = self.choose(to)?;
+        let known = git::has(repository, &old.commit);
+        let changes = known.then(|| Changes::between(repository, oid(&old.commit)?, commit)).transpose();
+        let changes = changes.map_err(|error| self.broken(&error))?;
+        let (new, warning) = self.pin(&git_ref, commit, old)?;
+        Ok(Found { new, git_ref, changes, warning })
+    }
+
     fn broken(&self, error: &git2::Error) -> Error {
-        Error::History { url: self.url.into(), reason: error.message().to_owned() }
+        Error::History { url: self.url.clone(), reason: error.message().to_owned() }
     }
 
     /// The commit that `found`, a commit or a tag of one, means.
@@ -137,10 +161,13 @@ impl Place<'_> {
     fn choose(&self, to: Option<&str>) -> Result<(String, Oid), Error> {
         let newest = self.newest();
         let found = match to {
-            None => newest.ok_or_else(|| Error::NoRelease(self.url.into()))?,
+            None => newest.ok_or_else(|| Error::NoRelease(self.url.clone()))?,
             Some(to) => {
                 if let Ok(commit) = to.to_ascii_lowercase().parse() {
-                    return self.leading_to(&commit);
+                    let unknown = || Error::UnknownCommit { url: self.url.clone(), commit };
+                    let wanted = oid(&commit).ok().filter(|oid| self.commit(*oid) == Ok(*oid)).ok_or_else(unknown)?;
+                    let leading = self.leading_to(&[wanted]).remove(0);
+                    return leading.map(|name| (name, wanted)).ok_or_else(unknown);
                 }
                 let full = [to.to_owned(), format!("{TAGS}{to}"), format!("{HEADS}{to}")];
                 match full.iter().find_map(|full| self.upstream.refs.iter().find(|(name, _)| name == full)) {
@@ -155,21 +182,25 @@ impl Place<'_> {
     /// The commit that `to` abbreviates, and a ref that leads to it.
     fn abbreviated(&self, to: &str) -> Result<(String, Oid), Error> {
         let newest = || self.newest().map(|(name, _)| name.trim_start_matches(TAGS).to_owned());
-        let unknown = || Error::UnknownRef { url: self.url.into(), name: to.into(), newest: newest() };
+        let unknown = || Error::UnknownRef { url: self.url.clone(), name: to.into(), newest: newest() };
         let digits = digits(to).ok_or_else(unknown)?;
-        let (mut found, mut loose) = (Vec::new(), None);
-        for commit in self.beginning_with(&digits).map_err(|error| self.broken(&error))?.into_iter().take(TRIED) {
-            match self.leading_to(&id(commit).map_err(|error| self.broken(&error))?) {
-                Ok(leading) => found.push(leading),
-                // Of an old fetch, or of another repository that was asked before.
-                Err(error) => loose = Some(error),
-            }
-        }
+        let mut commits = self.beginning_with(&digits).map_err(|error| self.broken(&error))?;
+        commits.truncate(MAX_WANTED);
+        let leading = self.leading_to(&commits);
+        // One that nothing leads to is of an old fetch, or of another repository that was asked before.
+        let found: Vec<(String, Oid)> =
+            leading.into_iter().zip(&commits).filter_map(|(name, commit)| Some((name?, *commit))).collect();
         match found.as_slice() {
-            [] => Err(loose.unwrap_or_else(unknown)),
+            [] => Err(match commits.last() {
+                Some(last) => {
+                    let commit = id(*last).map_err(|error| self.broken(&error))?;
+                    Error::UnknownCommit { url: self.url.clone(), commit }
+                }
+                None => unknown(),
+            }),
             [only] => Ok(only.clone()),
             many => Err(Error::Ambiguous {
-                url: self.url.into(),
+                url: self.url.clone(),
                 name: to.into(),
                 number: many.len(),
                 commits: many.iter().take(NAMED).map(|(_, commit)| self.described(*commit)).collect(),
@@ -200,23 +231,50 @@ impl Place<'_> {
         format!("{commit}  {}", printable(&subject.unwrap_or_default()))
     }
 
-    /// A ref that leads to `commit`: its own tag, else the default branch, else any branch or tag.
-    fn leading_to(&self, commit: &CommitId) -> Result<(String, Oid), Error> {
-        let unknown = || Error::UnknownCommit { url: self.url.into(), commit: *commit };
-        let wanted = oid(commit).ok().filter(|oid| self.commit(*oid) == Ok(*oid)).ok_or_else(unknown)?;
-        let rank = |(name, found): &(String, Oid)| {
-            let tip = self.commit(*found).ok()?;
-            let leads = tip == wanted || self.upstream.repository.graph_descendant_of(tip, wanted).ok()?;
-            let own_tag = tip == wanted && name.starts_with(TAGS);
-            let is_head = self.upstream.head.as_ref() == Some(name);
-            leads.then(|| (!own_tag, !is_head, name.clone()))
+    /// For each of `wanted`, which are 64 at most, a ref that leads to it, where one does: its own tag, else the default
+    /// branch, else any branch or tag.
+    fn leading_to(&self, wanted: &[Oid]) -> Vec<Option<String>> {
+        let tip = |(name, found): &'_ (String, Oid)| Some((name.clone(), self.commit(*found).ok()?));
+        let tips: Vec<(String, Oid)> = self.upstream.refs.iter().filter_map(tip).collect();
+        let reached = self.reached(&tips, wanted);
+        let best = |(bit, wanted): (usize, &Oid)| {
+            let leads = tips.iter().filter(|(_, tip)| reached.get(tip).is_some_and(|reached| reached >> bit & 1 == 1));
+            let rank = |(name, tip): &&(String, Oid)| {
+                let own_tag = tip == wanted && name.starts_with(TAGS);
+                (!own_tag, self.upstream.head.as_ref() != Some(name), name.clone())
+            };
+            leads.min_by_key(rank).map(|(name, _)| name.clone())
         };
-        let best = self.upstream.refs.iter().filter_map(rank).min();
-        best.map(|(_, _, name)| (name, wanted)).ok_or_else(unknown)
+        wanted.iter().enumerate().map(best).collect()
+    }
+
+    /// Which of `wanted` each commit is or comes after, as bits, for all that lead to `tips`. Each commit is looked at
+    /// once, however many branches it is on.
+    fn reached(&self, tips: &[(String, Oid)], wanted: &[Oid]) -> HashMap<Oid, u64> {
+        let mut reached = HashMap::new();
+        let mut waiting: Vec<Oid> = tips.iter().map(|(_, tip)| *tip).collect();
+        while let Some(&commit) = waiting.last() {
+            // What a shallow clone has not, leads nowhere.
+            let found = self.upstream.repository.find_commit(commit);
+            let parents: Vec<Oid> = found.map(|found| found.parent_ids().collect()).unwrap_or_default();
+            let before = waiting.len();
+            if !reached.contains_key(&commit) {
+                waiting.extend(parents.iter().copied().filter(|parent| !reached.contains_key(parent)));
+            }
+            if waiting.len() == before {
+                waiting.pop();
+                let own = wanted.iter().position(|wanted| *wanted == commit).map_or(0, |bit| 1 << bit);
+                let inherited = parents.iter().filter_map(|parent| reached.get(parent));
+                let all = inherited.fold(own, |all, parent| all | parent);
+                reached.entry(commit).or_insert(all);
+            }
+        }
+        reached
     }
 
     /// The pin of `commit`, to which `git_ref` leads.
-    fn pin(&self, git_ref: &str, commit: Oid, old: &IpxePin, progress: &dyn Progress) -> Result<IpxePin, Error> {
+    /// Warns where the two do not fit together.
+    fn pin(&self, git_ref: &str, commit: Oid, old: &IpxePin) -> Result<(IpxePin, Option<String>), Error> {
         let repository = &self.upstream.repository;
         let name = id(commit).map_err(|error| self.broken(&error))?;
         let unfit = |error: git2::Error| Error::Unfit { commit: name, reason: error.message().to_owned() };
@@ -229,15 +287,14 @@ impl Place<'_> {
         let said = makefile(repository, &found).as_deref().and_then(version::of_makefile);
         let tag =
             git_ref.strip_prefix(TAGS).map(version::bare).filter(|tag| tag.starts_with(|c: char| c.is_ascii_digit()));
-        if let (Some(tag), Some(said)) = (tag, said.as_deref().filter(|said| Some(*said) != tag)) {
-            let message = format!(
+        let warning = tag.zip(said.as_deref()).filter(|(tag, said)| tag != said).map(|(tag, said)| {
+            format!(
                 "`{git_ref}` is called {tag}, and its src/Makefile says {said}\nhint: find out whether the tag is where it should be"
-            );
-            progress.report(&Event::Warning { message });
-        }
+            )
+        });
         let version = tag.map(str::to_owned).or(said).unwrap_or_else(|| name.to_string()[..12].to_owned());
         let (git_ref, urls, epoch) = (git_ref.to_owned(), old.urls.clone(), epoch.into());
-        Ok(IpxePin { version, git_ref, urls, commit: name, tree, content, epoch })
+        Ok((IpxePin { version, git_ref, urls, commit: name, tree, content, epoch }, warning))
     }
 }
 

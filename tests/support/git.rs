@@ -114,7 +114,7 @@ pub fn fetch(pin: &IpxePin, cache: &Cache, network: &Network, url: &str) -> Resu
 
 /// Opens the pin in the cache, and says how that failed.
 pub fn open(pin: &IpxePin, cache: &Cache, patches: &[Patch]) -> Result<Source, String> {
-    Source::open(pin, cache, patches).map_err(|error| error.to_string())
+    Source::open(pin, cache, patches, &netboot_loaders::progress::Silent).map_err(|error| error.to_string())
 }
 
 /// The pin is in the cache as it should be.

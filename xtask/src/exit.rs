@@ -278,13 +278,15 @@ fn ipxe_code(error: &ipxe::Error) -> u8 {
         ipxe::Error::Mismatch { .. } => MISMATCH,
         ipxe::Error::Patch { .. } => BAD_INPUT,
         ipxe::Error::Fs(_) => FAILURE,
+        ipxe::Error::Cancelled => INTERRUPTED,
     }
 }
 
 fn git_code(error: &git::Error) -> u8 {
     match error {
         git::Error::Fetch { .. } | git::Error::NoCommit { .. } => UNAVAILABLE,
-        git::Error::Cancelled { .. } | git::Error::Cache { .. } | git::Error::Fs(_) => FAILURE,
+        git::Error::Cancelled { .. } => INTERRUPTED,
+        git::Error::Cache { .. } | git::Error::Fs(_) => FAILURE,
     }
 }
 

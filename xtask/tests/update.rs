@@ -2,11 +2,15 @@
 
 mod support;
 
+use std::io::{BufWriter, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use camino::Utf8PathBuf;
 use git2::build::TreeUpdateBuilder;
 use git2::{FileMode, Oid, Repository, Signature, Time};
 use netboot_loaders::choices::pins::Pins;
-use support::{Project, Ran};
+use support::{Project, Ran, limits};
 
 const PINS: &str = "vendor/pins.toml";
 const MAIN: &str = "refs/heads/main";
@@ -290,6 +294,75 @@ fn an_ambiguous_commit_is_refused_and_each_that_is_meant_is_named() {
     );
     fixture.update(&["--to", &parent.to_string()[..12]]).success();
     assert_eq!(fixture.pinned().2, parent.to_string());
+}
+
+/// Adds `commits` commits one after the other, as a branch, with the subject `subject` each; every fourth has a branch
+/// of its own.
+fn add_history(fixture: &Fixture, commits: usize, subject: &str) -> Oid {
+    let mut git = Command::new("git");
+    let git = git.arg("-C").arg(fixture.url()).args(["fast-import", "--quiet"]).stdin(Stdio::piped());
+    let mut git = git.spawn().unwrap();
+    let mut input = BufWriter::new(git.stdin.take().unwrap());
+    for number in 0..commits {
+        let from = if number == 0 { format!("from {}\n", fixture.tip) } else { String::new() };
+        let author = format!("committer Test <test@example.org> {} +0000", 1_710_000_000 + number);
+        let subject = format!("{subject} {number}");
+        write!(input, "commit refs/heads/long\n{author}\ndata {}\n{subject}\n{from}\n", subject.len()).unwrap();
+        if number % 4 == 0 {
+            write!(input, "reset refs/heads/side-{number}\nfrom refs/heads/long\n\n").unwrap();
+        }
+    }
+    drop(input);
+    assert!(git.wait().unwrap().success());
+    fixture.repository.refname_to_id("refs/heads/long").unwrap()
+}
+
+#[test]
+fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
+    let fixture = Fixture::new();
+    let last = add_history(&fixture, 20_000, "[x] Security");
+    let first = fixture.repository.revparse_single("refs/heads/side-0").unwrap().id();
+    let url = fixture.url();
+    let arguments = ["update", "ipxe", "--offline", "--ipxe-url", url.as_str(), "--to"];
+    let update = |to: &str| [&arguments[..], &[to]].concat();
+    // Each of 5,000 branches leads to it.
+    let ran = fixture.project.run_within_limits(&update(&first.to_string()[..12])).success();
+    assert!(ran.stdout.contains("5 commits, "), "{}", ran.stdout);
+    assert_eq!(fixture.pinned().2, first.to_string());
+    let before = fixture.pins();
+    for milliseconds in [100, 300] {
+        let (begun, soon) = (Instant::now(), Duration::from_millis(milliseconds));
+        let to = last.to_string();
+        let mut command = fixture.project.command(&update(&to[..12]));
+        let measured = limits::interrupt(&mut command, || begun.elapsed() > soon).bounded();
+        assert!(measured.stderr.contains("error: interrupted"), "{}", measured.stderr);
+        assert_eq!(fixture.pins(), before);
+    }
+    // So many subjects are kept, and no more.
+    let ran = fixture.project.run_within_limits(&update("long")).success();
+    assert!(ran.stdout.contains("19999 commits, 1000 of which say something about security:\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_others_write_is_shown_without_harm() {
+    let fixture = Fixture::new();
+    let long = format!("[x] Fix CVE-2099-0002 {}", "x".repeat(500));
+    let commit = fixture.commit("refs/heads/loud", fixture.tip, &long, "0 1 1");
+    // A name that shows another one than it is.
+    fixture.repository.reference("refs/tags/v9.0.0\u{202e}", commit, true, "made").unwrap();
+    let said = fixture.update(&["--to", "loud"]).success().stdout;
+    let subject: String = long.chars().take(200).collect();
+    assert!(said.contains(&format!("  {subject}\n")), "{said}");
+    assert_eq!(fixture.pinned().1, "refs/heads/loud");
+    let error = fixture.update(&["--to", "v9.0.0\u{200c}"]).failure(2);
+    assert!(!error.contains('\u{200c}'), "{error}");
+    // A mirror with a password stands in the pins, and nowhere else.
+    let pins = fixture.pins().replace("https://unreachable", "https://user:secret@unreachable");
+    fixture.project.write(PINS, &pins);
+    let said = fixture.update(&["--to", "main"]).success();
+    assert!(said.stdout.contains("builds elsewhere take iPXE from https://…@unreachable.invalid"), "{}", said.stdout);
+    assert!(!said.stdout.contains("secret") && !said.stderr.contains("secret"), "{}", said.stderr);
+    assert!(fixture.pins().contains("https://user:secret@unreachable.invalid"), "{}", fixture.pins());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::choices::pins::{IpxePin, Pins};
 use netboot_loaders::paths::Cache;
+use netboot_loaders::progress::Silent;
 use netboot_loaders::source::ipxe::Source;
 use netboot_loaders::stamp::slot::{Slot, SlotSize};
 use netboot_loaders::{fs, source};
@@ -61,7 +62,7 @@ impl Real {
         if !sources.ipxe_git().exists() {
             return Err(format!("iPXE's pinned commit is not in {}: run `cargo xtask fetch`", sources.root()));
         }
-        Source::open(&pins.ipxe, &sources, &[]).map_err(|error| error.to_string())?;
+        Source::open(&pins.ipxe, &sources, &[], &Silent).map_err(|error| error.to_string())?;
         for member in &pins.syslinux.members {
             let found = source::syslinux::cached(&sources, member).map_err(|error| error.to_string())?;
             found.ok_or_else(|| format!("{} is not in {}: run `cargo xtask fetch`", member.name, sources.root()))?;
@@ -84,7 +85,7 @@ impl Real {
     }
 
     pub fn source(&self) -> Source {
-        Source::open(&self.pins.ipxe, &self.sources, &[]).unwrap()
+        Source::open(&self.pins.ipxe, &self.sources, &[], &Silent).unwrap()
     }
 
     pub fn tree(&self) -> Utf8PathBuf {

@@ -24,7 +24,7 @@ impl<'a> Stock<'a> {
     /// A fresh one in `root`, as a clone would be.
     pub fn fresh(root: Utf8PathBuf, setting: &'a Setting<'a>) -> Result<Self, Failure> {
         let pin = &setting.inputs.pins.ipxe;
-        let source = Source::open(pin, &setting.cache, &[]).map_err(build_loaders::Error::from)?;
+        let source = Source::open(pin, &setting.cache, &[], &Silent).map_err(build_loaders::Error::from)?;
         source.export(&root.join("ipxe"), pin.epoch, Order::Sorted, &Silent).map_err(build_loaders::Error::from)?;
         Ok(Self { setting, root })
     }
