@@ -39,6 +39,10 @@ pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
         install::missing(&needs::variations(), host)?;
     }
     let means = Means::find(&host.path, host.ui);
+    if host.ui.cancelled() {
+        // What programs said that were interrupted means nothing.
+        return Err(Failure::new(INTERRUPTED, "interrupted"));
+    }
     if args.list {
         list(&means, host);
         return Ok(());
