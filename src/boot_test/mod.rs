@@ -164,10 +164,16 @@ pub fn run(
 
 /// Makes room for a report where an older one is, or nothing.
 fn clear(folder: &Utf8Path) -> Result<(), Error> {
+    /// All that is read of an older report, which can be large.
+    #[derive(serde::Deserialize)]
+    struct Mark {
+        generator: String,
+    }
+
     fs::create_dir_all(folder)?;
     let old = fs::read_if_exists(&paths::report_json(folder))?.unwrap_or_default();
-    let old = serde_json::from_slice::<serde_json::Value>(&old).unwrap_or_default();
-    if old["generator"] != GENERATOR && !fs::walk(folder)?.is_empty() {
+    let old = serde_json::from_slice::<Mark>(&old);
+    if !old.is_ok_and(|old| old.generator == GENERATOR) && !fs::entries(folder)?.is_empty() {
         return Err(Error::NotAReport(folder.to_owned()));
     }
     // An old report must not stand there as if it were of this run.

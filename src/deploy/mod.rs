@@ -289,7 +289,7 @@ impl Deployment<'_> {
         if let Some(refusal) = refusal {
             return Err(refusal);
         }
-        if !plan.is_done(&memory.stored) {
+        if !plan.is_done(memory.stored) {
             let target = self.request.target.to_string();
             let label = format!("{} to {target}", count(plan.count(Step::Send) + plan.count(Step::Replace), "file"));
             let task = Task::start(self.progress, Kind::Deploy, label, Some(plan.to_send()));

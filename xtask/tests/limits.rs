@@ -363,6 +363,53 @@ fn a_manifest_is_read_within_limits() {
     project.run(&["verify"]).success();
 }
 
+/// Writes `count` items, each from its number, separated by commas, between `head` and `tail`.
+fn write_items(path: &Utf8Path, head: &str, count: usize, item: impl Fn(usize) -> String, tail: &str) {
+    let mut file = BufWriter::new(File::create(path).unwrap());
+    file.write_all(head.as_bytes()).unwrap();
+    for number in 0..count {
+        write!(file, "{}{}", if number == 0 { "" } else { "," }, item(number)).unwrap();
+    }
+    file.write_all(tail.as_bytes()).unwrap();
+    file.into_inner().unwrap();
+}
+
+#[test]
+fn a_place_that_claims_as_much_as_it_may_is_deployed_to_within_limits() {
+    let project = built();
+    let place = project.path("place");
+    std::fs::create_dir(&place).unwrap();
+    let manifest = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
+    let (head, _) = manifest.split_once("\"files\": [").unwrap();
+    let digest = "a".repeat(64);
+    // As large as a manifest and a record are read: other files in each, and folders for all of them.
+    let write = |length: usize| {
+        let path = |kind: &str, number: usize| format!("{kind}{}/{number:06}", "a".repeat(length));
+        let deployed = |i| {
+            let content = format!("\"sha256\":\"{digest}\",\"size\":1");
+            format!("\"{}\":{{{content},\"modified\":1700000000,\"next\":{{{content}}}}}", path("r", i))
+        };
+        let head_of_record = "{\"schema-version\":1,\"generator\":\"netboot_loaders\",\"files\":{";
+        write_items(&place.join("netboot-loaders-deployed.json"), head_of_record, MAX_FILES, deployed, "}}");
+        let more = "x".repeat(380 - length);
+        let listed = |i| {
+            let content = format!("\"size\":1,\"sha256\":\"{digest}\",\"kind\":\"data\",\"member\":\"{more}\"");
+            format!("{{\"path\":\"{}\",{content}}}", path("m", i))
+        };
+        write_items(&place.join("manifest.json"), &format!("{head}\"files\": ["), MAX_FILES, listed, "]}");
+    };
+    let dry_run = ["deploy", "--dry-run", place.as_str()];
+    // Both count.
+    write(30);
+    let ran = project.run_within_limits(&dry_run).success();
+    assert!(ran.stdout.contains("replace    manifest.json"), "{}", ran.stdout);
+    // Neither does: the record says nothing, the manifest is none of this tool's.
+    write(120);
+    let error = project.run_within_limits(&dry_run).error(1);
+    let expected = "found paths of more than 12582912 bytes with their folders, wanted those of a tree\n";
+    assert!(error.contains(expected), "{error}");
+}
+
 #[test]
 fn a_file_that_is_too_large_is_named_and_not_read() {
     let project = built();
