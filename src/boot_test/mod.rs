@@ -33,6 +33,7 @@ pub mod userland;
 pub mod watch;
 pub mod web;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,9 @@ use crate::fs;
 use crate::paths;
 use crate::progress::Progress;
 use crate::tree::checked::{self, CheckedTree};
+
+/// The folder for the files of the tree that the cases need.
+const SERVED_TREE: &str = "tree";
 
 /// What to boot, and how.
 pub struct Request<'a> {
@@ -144,7 +148,10 @@ pub fn run(
     let scratch = guard.path();
     let drivers = drivers::drivers(&kernel, scratch, progress);
     let drivers = drivers.map_err(|error| error.to_string());
-    let lab = Lab { request, namespace, tree, kernel, drivers, scratch, progress };
+    // Servers hand out what was checked, whoever writes into the tree meanwhile.
+    let sites: BTreeSet<&Option<String>> = cases.iter().map(|case| &case.loader.site).collect();
+    let served = tree.copy(&scratch.join(SERVED_TREE), |file| file.site.is_none() || sites.contains(&file.site))?;
+    let lab = Lab { request, namespace, tree: &served, kernel, drivers, scratch, progress };
     let cases = side_by_side(&cases, &lab)?;
     let report = Report {
         generator: GENERATOR.into(),

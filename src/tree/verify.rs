@@ -149,7 +149,9 @@ pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error>
     let mut seen = Seen { manifest: Some(content), ..Seen::default() };
     // A deployment leaves alone what others have at the place, and says so in a record of its own.
     let deployed = path.join(paths::DEPLOYED).is_file();
-    for (file, kind) in fs::walk(path)? {
+    let walked = fs::walk_with(path, progress);
+    let interrupted = |error| if progress.cancelled() { Error::Cancelled } else { Error::Fs(error) };
+    for (file, kind) in walked.map_err(interrupted)? {
         if progress.cancelled() {
             return Err(Error::Cancelled);
         }

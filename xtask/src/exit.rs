@@ -140,9 +140,11 @@ impl From<release::Error> for Failure {
 fn build_code(error: &build_loaders::Error) -> u8 {
     use build_loaders::Error as E;
     match error {
-        E::Findings(_) | E::Sites(_) | E::KnownToolchains(_) | E::Build(build::Error::UnknownHeader { .. }) => {
-            BAD_INPUT
-        }
+        E::Findings(_)
+        | E::Sites(_)
+        | E::TooLarge(_)
+        | E::KnownToolchains(_)
+        | E::Build(build::Error::UnknownHeader { .. }) => BAD_INPUT,
         E::Toolchain(toolchain::Error::Missing { .. }) => MISSING_TOOL,
         E::Ipxe(error) | E::Build(build::Error::Source(error)) => ipxe_code(error),
         E::Syslinux(error) => syslinux_code(error),

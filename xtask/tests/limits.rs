@@ -428,6 +428,19 @@ fn a_file_that_is_too_large_is_named_and_not_read() {
     );
 }
 
+#[test]
+fn a_folder_of_a_thousand_levels_is_not_walked() {
+    let project = built();
+    let deep = project.tree().join(["a"; 1000].join("/"));
+    std::fs::create_dir_all(&deep).unwrap();
+    let said = format!("it lies more than 64 folders below `{}`\n", project.tree());
+    let named = project.tree().join(["a"; 65].join("/"));
+    let error = project.run_within_limits(&["verify"]).error(1);
+    assert_eq!(error, format!("cannot list `{named}`\n  caused by: {said}"));
+    let error = project.run_within_limits(&["deploy", project.path("place").as_str()]).error(1);
+    assert_eq!(error, format!("cannot list `{named}`\n  caused by: {said}"));
+}
+
 /// Puts a pipe, which nobody ever writes to, in the place of a file.
 fn pipe(path: &Utf8Path) {
     let _ = std::fs::remove_file(path);
