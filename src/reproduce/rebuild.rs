@@ -67,7 +67,8 @@ impl Yard<'_> {
             self.scratch.join(Cache::USUAL)
         };
         fs::create_dir_all(&place)?;
-        let settings = self.means.settings(variations, self.settings, &self.scratch.join(format!("{}{number}", Cache::SETTINGS)));
+        let settings =
+            self.means.settings(variations, self.settings, &self.scratch.join(format!("{}{number}", Cache::SETTINGS)));
         let (cache, started) = (Cache::new(&place), Instant::now());
         let pin = &self.plan.inputs.pins.ipxe;
         let workshop = Workshop { pin, cache: &cache, settings: &settings, progress: self.progress };

@@ -207,7 +207,14 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
     assert!(links.iter().all(|link| project.path(link).is_symlink()) && latin.exists());
     assert_eq!(Project::files_of(&outside).len(), 1);
     let named: Vec<&str> = said["foreign"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
-    for path in ["cache/notes.txt", "cache/trees/mine", "cache/reproduce/thesis.tex", "cache/reproduce/caf\u{fffd}", "cache/locksmith", base.as_str()] {
+    for path in [
+        "cache/notes.txt",
+        "cache/trees/mine",
+        "cache/reproduce/thesis.tex",
+        "cache/reproduce/caf\u{fffd}",
+        "cache/locksmith",
+        base.as_str(),
+    ] {
         assert!(named.contains(&project.path(path).as_str()), "{path} is not in {named:?}");
     }
     assert!(!project.path("cache/reproduce/build-1").exists());

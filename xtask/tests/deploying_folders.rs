@@ -258,6 +258,41 @@ fn deployments_of_two_trees_at_once_take_turns() {
 }
 
 #[test]
+fn nobody_else_may_write_what_is_served_whatever_the_umask() {
+    let project = built();
+    let (place, tree) = (project.path("srv/new/tftp"), project.path("out/new/tftp"));
+    for umask in ["0", "077"] {
+        let masked = |command: &Command| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]);
+            Ran::from(shell.arg(command.get_program()).args(command.get_args()).output().unwrap()).success()
+        };
+        let build = project.build_arguments(&["--out", tree.as_str()]);
+        masked(&project.command(&build.iter().map(String::as_str).collect::<Vec<_>>()));
+        masked(&project.command(&["deploy", "--tree", tree.as_str(), place.as_str()]));
+        let mut folders = ["srv", "out"].map(|path| project.path(path)).to_vec();
+        let mut seen = 0;
+        while let Some(folder) = folders.pop() {
+            let mode = folder.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o757, 0o755, "{folder} has {mode:o} with umask {umask}");
+            for entry in folder.read_dir_utf8().unwrap().map(Result::unwrap) {
+                let mode = entry.metadata().unwrap().permissions().mode();
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path().to_owned());
+                } else if entry.path().starts_with(&place) || entry.path().starts_with(&tree) {
+                    assert_eq!(mode & 0o777, 0o644, "{} has {mode:o} with umask {umask}", entry.path());
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 10, "{seen}");
+        for folder in ["srv", "out"] {
+            std::fs::remove_dir_all(project.path(folder)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_neighbour_that_changes_a_boot_is_warned_of() {
     let project = built();
     let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();

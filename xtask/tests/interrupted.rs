@@ -115,6 +115,7 @@ fn an_interrupt_while_tools_are_probed_is_an_interrupt() {
         ("make", &["doctor", "--install-deps"]),
         // What only tells which package brought a tool.
         ("dpkg-query", &["doctor"]),
+        ("make", &["clean"]),
         ("qemu-system-x86_64", &["boot-test"]),
         ("ssh", &["deploy", "--dry-run", "sftp://unreachable.invalid/srv/tftp"]),
     ] {
