@@ -156,7 +156,7 @@ pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error>
             return Err(Error::Cancelled);
         }
         match kind {
-            EntryKind::File if file == paths::MANIFEST || file == paths::DEPLOYED => {}
+            EntryKind::File if [paths::MANIFEST, paths::DEPLOYED, paths::DEPLOYING].iter().any(|own| file == *own) => {}
             _ if deployed && !known.contains(&file) => seen.others.push(file),
             EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
             EntryKind::File if !known.contains(&file) => seen.differences.push(Difference::Extra(file)),
@@ -203,7 +203,7 @@ pub fn foreign(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
 
 /// The paths of all that belongs to the tree of `manifest`.
 fn known(manifest: &Manifest) -> BTreeSet<Utf8PathBuf> {
-    let own = [paths::DEPLOYED.into()];
+    let own = [paths::DEPLOYED, paths::DEPLOYING].map(Utf8PathBuf::from);
     known_files(manifest).into_iter().map(Utf8Path::to_owned).chain(own).collect()
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
-use support::{Project, Ran};
+use support::{Project, Ran, limits};
 
 const RECORD: &str = "netboot-loaders-deployed.json";
 
@@ -255,6 +255,39 @@ fn deployments_of_two_trees_at_once_take_turns() {
         assert!(there == files(&one.tree()) || there == files(&two.tree()), "round {round}");
     }
     assert_eq!(std::fs::read_dir(one.path("srv/new")).unwrap().count(), 1, "no lock is left");
+}
+
+#[test]
+fn only_who_can_write_a_place_can_hold_its_lock() {
+    let project = built();
+    let place = project.path("srv/tftp");
+    deploy(&project, &place, &[]).success();
+    // All that other users can open: folders and files that they can read.
+    let open = |path: &Utf8Path| std::fs::File::open(path).unwrap();
+    let held: Vec<std::fs::File> =
+        [project.path("srv"), place.clone(), place.join("manifest.json"), place.join(RECORD)]
+            .map(|path| open(&path))
+            .into();
+    held.iter().for_each(|file| file.lock().unwrap());
+    deploy(&project, &place, &["--read-all"]).success();
+    let lock = place.join("netboot-loaders-deploying.lock");
+    assert!(!lock.exists());
+    // Another deployment is waited for, also by one that only looks.
+    for (folder_mode, lock_mode) in [(0o755, 0o600), (0o2775, 0o660)] {
+        std::fs::set_permissions(&place, PermissionsExt::from_mode(folder_mode)).unwrap();
+        std::fs::write(&lock, "").unwrap();
+        let held = open(&lock);
+        held.lock().unwrap();
+        for more in [&["deploy", place.as_str()][..], &["deploy", "--dry-run", place.as_str()]] {
+            std::fs::set_permissions(&lock, PermissionsExt::from_mode(0o644)).unwrap();
+            let measured = limits::interrupt(&mut project.command(more), |_| mode(&lock) == lock_mode);
+            assert!(measured.stderr.contains("error: interrupted\n"), "{}", measured.stderr);
+        }
+        drop(held);
+        deploy(&project, &place, &[]).success();
+        assert!(!lock.exists());
+    }
+    project.run(&["verify", place.as_str()]).success();
 }
 
 #[test]
