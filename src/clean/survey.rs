@@ -165,7 +165,9 @@ impl Surveyor<'_> {
         let known = self.survey.foreign.len();
         let (own, others): (Vec<_>, Vec<_>) =
             self.entries(folder)?.into_iter().partition(|entry| paths::Cache::is_of_rebuild(&entry.name));
-        others.iter().for_each(|entry| self.foreign(&entry.path));
+        for entry in &others {
+            self.foreign(&entry.path);
+        }
         if self.survey.foreign.len() == known {
             return self.add(Kind::Leftover, folder, Fate::Unused);
         }

@@ -268,7 +268,9 @@ fn only_who_can_write_a_place_can_hold_its_lock() {
         [project.path("srv"), place.clone(), place.join("manifest.json"), place.join(RECORD)]
             .map(|path| open(&path))
             .into();
-    held.iter().for_each(|file| file.lock().unwrap());
+    for file in &held {
+        file.lock().unwrap();
+    }
     deploy(&project, &place, &["--read-all"]).success();
     let lock = place.join("netboot-loaders-deploying.lock");
     assert!(!lock.exists());
