@@ -21,6 +21,7 @@ use crate::source::bundle;
 use crate::source::http::Network;
 use crate::source::ipxe::{self, Patch, Source};
 use crate::source::syslinux;
+use crate::stamp::tarball::Refusal;
 use crate::stamping::{self, Stock};
 use crate::tarball;
 use crate::toolchain::{self, Toolchain, needs};
@@ -63,6 +64,11 @@ pub enum Error {
     /// Publishing failed.
     #[error(transparent)]
     Publish(#[from] publish::Error),
+    /// A bundle of bases would be larger than whoever stamps reads.
+    #[error(
+        "a bundle of all these bases is too large to be read: {0}\nhint: bundle fewer loaders, sizes of slots or configurations at once"
+    )]
+    TooLarge(Refusal),
     /// The user asked to stop.
     #[error("interrupted while waiting for another process that fills the cache")]
     Cancelled,

@@ -161,7 +161,8 @@ impl Project {
 }
 
 /// Names in the root of a tree that have a meaning of their own, or would get one.
-pub const RESERVED: [&str; 7] = [MANIFEST, SHA256SUMS, DEPLOYED, LINKED_OBJECTS, "sites", "pxelinux.cfg", AUTOEXEC];
+pub const RESERVED: [&str; 8] =
+    [MANIFEST, SHA256SUMS, DEPLOYED, DEPLOYING, LINKED_OBJECTS, "sites", "pxelinux.cfg", AUTOEXEC];
 
 /// The manifest's name in a tree.
 pub const MANIFEST: &str = "manifest.json";
@@ -169,6 +170,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const SHA256SUMS: &str = "SHA256SUMS";
 /// The record of what a deployment has put where, in the folder that it went to.
 pub const DEPLOYED: &str = "netboot-loaders-deployed.json";
+/// The lock of a deployment, in the folder that it goes to, for as long as it takes.
+pub const DEPLOYING: &str = "netboot-loaders-deploying.lock";
 /// The script that iPXE downloads when it starts in UEFI; no tree has one.
 pub const AUTOEXEC: &str = "autoexec.ipxe";
 /// The folder of the lists of what is linked into the loaders, in a tree and among the facts.

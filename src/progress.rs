@@ -26,6 +26,17 @@ impl Progress for Silent {
     fn report(&self, _: &Event) {}
 }
 
+/// Hears nothing, and cancels when another one does.
+pub struct Muted<'p>(pub &'p dyn Progress);
+
+impl Progress for Muted<'_> {
+    fn report(&self, _: &Event) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
 /// A stream that fails once the work should stop.
 pub struct Interruptible<'p, R> {
     inner: R,

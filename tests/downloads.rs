@@ -464,9 +464,9 @@ fn dripped(drip: Drip) -> [String; 2] {
 }
 
 /// Checks how each of `drips` fails. All at once, because all that they do is wait.
-fn each_dripped(drips: [Drip; 4], check: impl Fn(&Drip, &str) -> bool + Sync) {
+fn each_dripped(drips: &[Drip], check: impl Fn(&Drip, &str) -> bool + Sync) {
     std::thread::scope(|scope| {
-        for drip in drips {
+        for &drip in drips {
             let check = &check;
             scope.spawn(move || {
                 for error in dripped(drip) {
@@ -479,17 +479,17 @@ fn each_dripped(drips: [Drip; 4], check: impl Fn(&Drip, &str) -> bool + Sync) {
 
 #[test]
 fn nothing_can_be_dripped_in_the_place_of_a_body() {
-    each_dripped(BODIES, |_, error| error.contains("the server sends too slowly: "));
+    each_dripped(&BODIES, |_, error| error.contains("the server sends too slowly: "));
 }
 
 #[test]
 fn nothing_can_be_dripped_in_the_place_of_an_answer() {
-    each_dripped(HEADS, |drip, error| error.contains(&format!(" `URL`: {}", drip.reason)));
+    each_dripped(&HEADS, |drip, error| error.contains(&format!(" `URL`: {}", drip.reason)));
 }
 
 #[test]
 fn a_proxy_that_drips_is_given_up_and_named() {
-    each_dripped(PROXIES, |drip, error| {
+    each_dripped(&PROXIES, |drip, error| {
         error.contains(" `URL`: the proxy `") && error.contains(&format!("` in `https_proxy`: {}", drip.reason))
     });
 }

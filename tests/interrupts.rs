@@ -133,7 +133,7 @@ fn while_a_server_or_a_proxy_drips() {
         let (scratch, network) = (Scratch::new(), Network::Online(http));
         let mut git = Upstream::new(&scratch.path("upstream.git")).pin();
         git.urls = vec![url.as_str().into()];
-        let files = pin(&[url.clone()]);
+        let files = pin(std::slice::from_ref(&url));
         let supply = Supply { network: &network, given: None };
         let (url, cache) = (&url, &scratch.cache);
         assert_prompt(drip.name, |listener| {

@@ -33,6 +33,7 @@ pub mod userland;
 pub mod watch;
 pub mod web;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,9 @@ use crate::fs;
 use crate::paths;
 use crate::progress::Progress;
 use crate::tree::checked::{self, CheckedTree};
+
+/// The folder for the files of the tree that the cases need.
+const SERVED_TREE: &str = "tree";
 
 /// What to boot, and how.
 pub struct Request<'a> {
@@ -144,7 +148,10 @@ pub fn run(
     let scratch = guard.path();
     let drivers = drivers::drivers(&kernel, scratch, progress);
     let drivers = drivers.map_err(|error| error.to_string());
-    let lab = Lab { request, namespace, tree, kernel, drivers, scratch, progress };
+    // Servers hand out what was checked, whoever writes into the tree meanwhile.
+    let sites: BTreeSet<&Option<String>> = cases.iter().map(|case| &case.loader.site).collect();
+    let served = tree.copy(&scratch.join(SERVED_TREE), |file| file.site.is_none() || sites.contains(&file.site))?;
+    let lab = Lab { request, namespace, tree: &served, kernel, drivers, scratch, progress };
     let cases = side_by_side(&cases, &lab)?;
     let report = Report {
         generator: GENERATOR.into(),
@@ -164,10 +171,16 @@ pub fn run(
 
 /// Makes room for a report where an older one is, or nothing.
 fn clear(folder: &Utf8Path) -> Result<(), Error> {
+    /// All that is read of an older report, which can be large.
+    #[derive(serde::Deserialize)]
+    struct Mark {
+        generator: String,
+    }
+
     fs::create_dir_all(folder)?;
     let old = fs::read_if_exists(&paths::report_json(folder))?.unwrap_or_default();
-    let old = serde_json::from_slice::<serde_json::Value>(&old).unwrap_or_default();
-    if old["generator"] != GENERATOR && !fs::walk(folder)?.is_empty() {
+    let old = serde_json::from_slice::<Mark>(&old);
+    if !old.is_ok_and(|old| old.generator == GENERATOR) && !fs::entries(folder)?.is_empty() {
         return Err(Error::NotAReport(folder.to_owned()));
     }
     // An old report must not stand there as if it were of this run.

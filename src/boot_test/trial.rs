@@ -36,7 +36,7 @@ pub struct Lab<'a> {
     pub request: &'a Request<'a>,
     /// The permission to make networks.
     pub namespace: &'a Namespace,
-    /// What is tested.
+    /// What is tested: a copy that nobody else can write.
     pub tree: &'a CheckedTree,
     /// The kernel.
     pub kernel: Arc<[u8]>,

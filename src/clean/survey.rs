@@ -143,6 +143,9 @@ impl Surveyor<'_> {
 
     /// What nobody uses once its run has ended; the folder of what is being removed by its parts.
     fn remains(&mut self, path: &Utf8Path, name: &str) -> Result<(), Error> {
+        if self.request.cache.reproduce().file_name() == Some(name) && path.is_dir() {
+            return self.rebuild(path);
+        }
         if self.request.cache.trash().file_name() != Some(name) {
             return self.add(Kind::Leftover, path, Fate::Unused);
         }
@@ -153,6 +156,23 @@ impl Surveyor<'_> {
             } else {
                 self.foreign(&path);
             }
+        }
+        Ok(())
+    }
+
+    /// What a rebuild has left: all of its folder, unless somebody keeps something of their own there.
+    fn rebuild(&mut self, folder: &Utf8Path) -> Result<(), Error> {
+        let known = self.survey.foreign.len();
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.entries(folder)?.into_iter().partition(|entry| paths::Cache::is_of_rebuild(&entry.name));
+        for entry in &others {
+            self.foreign(&entry.path);
+        }
+        if self.survey.foreign.len() == known {
+            return self.add(Kind::Leftover, folder, Fate::Unused);
+        }
+        for entry in own {
+            self.add(Kind::Leftover, &entry.path, Fate::Unused)?;
         }
         Ok(())
     }

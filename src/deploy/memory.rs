@@ -8,7 +8,6 @@ use camino::Utf8PathBuf;
 use super::past::Past;
 use super::place::{self, Found, Place};
 use super::plan::{Plan, Step};
-use super::record::Record;
 use crate::digest::Sha256Digest;
 use crate::paths;
 
@@ -17,8 +16,8 @@ use crate::paths;
 pub(super) struct Memory {
     /// What is known of the place. Its record is ahead of the one there while files are sent.
     pub(super) past: Past,
-    /// The record that is at the place.
-    pub(super) stored: Record,
+    /// The digest of the record that is at the place; `None` where there is none.
+    pub(super) stored: Option<Sha256Digest>,
     /// What was read back, and what the files looked like then.
     pub(super) read: BTreeMap<Utf8PathBuf, (Found, Sha256Digest)>,
     /// How much of each temporary file has been found to be as it was sent.
@@ -53,7 +52,7 @@ impl Memory {
     /// What `place` says of the time before.
     pub(super) fn of(place: &mut dyn Place) -> Result<Self, place::Error> {
         let past = Past::read(place)?;
-        Ok(Self { stored: past.record.clone(), past, ..Self::default() })
+        Ok(Self { stored: Some(past.record.digest()), past, ..Self::default() })
     }
 
     /// Takes note of `bytes` that need not be sent or read again.

@@ -21,6 +21,7 @@ mod tests;
 mod work;
 
 use crate::plural::count;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -214,15 +215,19 @@ pub fn run(tree: &CheckedTree, request: &Request<'_>, progress: &dyn Progress) -
 /// change.
 fn lock(request: &Request<'_>, progress: &dyn Progress) -> Result<Option<Lock>, Error> {
     let lock = match (request.target, &request.lock) {
-        // The folder above it: the folder itself may not be there yet, or be on a file system without locks.
         (Target::Folder(folder), _) => {
-            let real = folder.canonicalize_utf8();
-            let folder = real.as_deref().unwrap_or(folder);
-            let above = folder.ancestors().skip(1).find(|above| above.is_dir());
-            match above.map(|above| Lock::acquire_folder(above, progress)) {
-                Some(Ok(lock)) => lock,
-                // Where this user cannot even look, there is no lock.
-                Some(Err(_)) | None => return Ok(None),
+            // In the folder itself, where only those can make a file who can deploy there. Any user can lock a folder
+            // or a file that they can read, so nobody else can read this one.
+            if !request.dry_run {
+                // Where it cannot be made, the deployment says so.
+                let _ = fs::served::create_served_dir_all(folder);
+            }
+            let shared = folder.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o020 != 0);
+            let mode = if shared { 0o660 } else { 0o600 };
+            match Lock::acquire_temporary(&folder.join(paths::DEPLOYING), mode, !request.dry_run, progress) {
+                Ok(lock) => lock,
+                // Who cannot write there does no harm without a lock.
+                Err(_) => return Ok(None),
             }
         }
         (Target::Sftp(_), Some(path)) => Lock::acquire(path, progress).map_err(Error::Lock)?,
@@ -289,7 +294,7 @@ impl Deployment<'_> {
         if let Some(refusal) = refusal {
             return Err(refusal);
         }
-        if !plan.is_done(&memory.stored) {
+        if !plan.is_done(memory.stored) {
             let target = self.request.target.to_string();
             let label = format!("{} to {target}", count(plan.count(Step::Send) + plan.count(Step::Replace), "file"));
             let task = Task::start(self.progress, Kind::Deploy, label, Some(plan.to_send()));

@@ -1,7 +1,8 @@
 //! What is known of a place: the manifest that is there, and the record of what was put there.
 
 use crate::plural::count;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -9,11 +10,20 @@ use super::place::{Error, Found, FoundKind, Place};
 use super::record::{Deployed, Record};
 use crate::digest::Content;
 use crate::paths;
-use crate::tree::manifest::{GENERATOR, Manifest};
+use crate::tree::limits::{MAX_FILE, MAX_FILES};
+use crate::tree::manifest::{GENERATOR, Listing};
 use crate::tree::verify::is_inside;
 
-/// The most that a manifest or a record may have, in bytes; those of 100,000 files are smaller.
-const LARGEST: u64 = 64 << 20;
+/// The most bytes that the paths of the manifest and of the record of a place may have together, with those of the
+/// folders above them. It is enough for [`MAX_FILES`] sites with names of 30 characters and a loader each; and a path is
+/// kept up to seven times.
+const MAX_PATHS: usize = 12 << 20;
+
+/// What a path counts for beside its bytes: a short one takes memory, too.
+const OF_A_PATH: usize = 16;
+
+/// The most bytes of a record: its paths, and two digests, sizes and a time for each of [`MAX_FILES`].
+const MAX_RECORD: u64 = (MAX_PATHS + 360 * MAX_FILES) as u64;
 
 /// What is known of a place.
 #[derive(Debug, Clone, Default)]
@@ -25,8 +35,8 @@ pub struct Past {
     pub in_flight: Option<(Utf8PathBuf, Deployed)>,
     /// Why the manifest that is there is none of this tool's.
     pub foreign: Option<String>,
-    /// The contents that this tool may have put at each path.
-    ours: BTreeMap<Utf8PathBuf, Vec<Content>>,
+    /// What the manifest that is there lists, and itself; nothing where it is none of this tool's.
+    published: BTreeMap<Utf8PathBuf, Content>,
 }
 
 impl Past {
@@ -41,45 +51,47 @@ impl Past {
         }
         let names = [Utf8PathBuf::from(paths::MANIFEST), Utf8PathBuf::from(paths::DEPLOYED)];
         let found = place.look(&names)?;
-        let mut texts = Vec::new();
-        for (name, found) in names.iter().zip(found) {
-            texts.push(found.map(|found| text(place, name, found)).transpose()?);
-        }
-        let record = texts.pop().flatten().and_then(Result::ok).unwrap_or_default();
-        Ok(Self::new(texts.pop().flatten(), Record::parse(&record)))
+        // One after the other, since each can take a quarter of the memory that there is for all.
+        let mut text = |index: usize, most| {
+            let found: Option<Found> = found.get(index).copied().flatten();
+            found.map(|found| text(place, &names[index], found, most)).transpose()
+        };
+        let manifest = text(0, MAX_FILE)?.map(|text| text.and_then(|text| published(&text)));
+        let record = text(1, MAX_RECORD)?.and_then(Result::ok).unwrap_or_default();
+        Ok(Self::new(manifest, Record::parse(&record)))
     }
 
-    /// What a manifest's text (or why that cannot be read) and a record come to.
+    /// What a manifest (or why it is none of this tool's) and a record come to.
     #[must_use]
-    pub fn new(manifest: Option<Result<Vec<u8>, String>>, record: Record) -> Self {
-        let mut past = Self { record, ..Self::default() };
-        for (path, deployed) in &past.record.files {
-            past.ours.entry(path.clone()).or_default().extend([Some(deployed.content), deployed.next].iter().flatten());
+    pub fn new(manifest: Option<Result<BTreeMap<Utf8PathBuf, Content>, String>>, mut record: Record) -> Self {
+        record.files.retain(|path, deployed| {
+            let sizes = [deployed.content.size, deployed.next.map_or(0, |next| next.size)];
+            is_inside(path) && sizes.iter().all(|size| *size <= MAX_FILE)
+        });
+        let (published, foreign) = match manifest {
+            None => (BTreeMap::new(), None),
+            Some(Ok(published)) => (published, None),
+            Some(Err(reason)) => (BTreeMap::new(), Some(reason)),
+        };
+        // What is put there again and again is in both.
+        let all: BTreeSet<&Utf8PathBuf> = record.files.keys().chain(published.keys()).collect();
+        if are_too_long(all.into_iter()) {
+            record = Record::default();
         }
-        match manifest.map(|text| text.and_then(|text| Ok((ours(&text)?, text)))) {
-            None => {}
-            Some(Err(reason)) => past.foreign = Some(reason),
-            Some(Ok((manifest, text))) => {
-                let mut add = |path: &Utf8Path, content| past.ours.entry(path.to_owned()).or_default().push(content);
-                for file in manifest.files.iter().filter(|file| is_inside(&file.path)) {
-                    add(&file.path, Content { sha256: file.sha256, size: file.size });
-                }
-                add(paths::SHA256SUMS.into(), Content::of(manifest.sha256sums().as_bytes()));
-                add(paths::MANIFEST.into(), Content::of(&text));
-            }
-        }
-        past
+        Self { record, in_flight: None, foreign, published }
     }
 
-    /// What this tool may have put at `path`.
-    #[must_use]
-    pub fn ours(&self, path: &Utf8Path) -> &[Content] {
-        self.ours.get(path).map_or(&[], Vec::as_slice)
+    /// The contents that this tool may have put at `path`.
+    pub fn ours(&self, path: &Utf8Path) -> impl Iterator<Item = Content> {
+        let recorded = self.record.files.get(path).into_iter().flat_map(Deployed::contents);
+        recorded.chain(self.published.get(path).copied())
     }
 
     /// All that this tool may have put there.
-    pub fn all(&self) -> impl Iterator<Item = (&Utf8PathBuf, &Content)> {
-        self.ours.iter().flat_map(|(path, contents)| contents.iter().map(move |content| (path, content)))
+    pub fn all(&self) -> impl Iterator<Item = (&Utf8PathBuf, Content)> {
+        let recorded =
+            self.record.files.iter().flat_map(|(path, deployed)| iter::repeat(path).zip(deployed.contents()));
+        recorded.chain(self.published.iter().map(|(path, content)| (path, *content)))
     }
 
     /// The content of `path`, if nobody has changed it since it was put there: size and time are as they were.
@@ -93,19 +105,47 @@ impl Past {
 }
 
 /// The content of a file, or why it cannot be what is looked for.
-fn text(place: &mut dyn Place, path: &Utf8Path, found: Found) -> Result<Result<Vec<u8>, String>, Error> {
-    if found.kind != FoundKind::File || found.size > LARGEST {
-        return Ok(Err(format!("found {}, wanted a file of at most {LARGEST}", count(found.size, "byte"))));
+fn text(place: &mut dyn Place, path: &Utf8Path, found: Found, most: u64) -> Result<Result<Vec<u8>, String>, Error> {
+    if found.kind != FoundKind::File || found.size > most {
+        return Ok(Err(format!("found {}, wanted a file of at most {most}", count(found.size, "byte"))));
     }
     let mut text = Vec::new();
     place.read(path, 0..found.size, &mut |piece| text.extend_from_slice(piece))?;
     Ok(Ok(text))
 }
 
-fn ours(text: &[u8]) -> Result<Manifest, String> {
-    let manifest = Manifest::parse(text)?;
-    match manifest.generator.name.as_str() {
-        GENERATOR => Ok(manifest),
-        other => Err(format!("found the generator `{other}`, wanted `{GENERATOR}`")),
+/// The files of the tree whose manifest has this text, with the tree's records; or why it is none of this tool's.
+///
+/// # Errors
+///
+/// That reason.
+pub fn published(manifest: &[u8]) -> Result<BTreeMap<Utf8PathBuf, Content>, String> {
+    let listing = Listing::parse(manifest)?;
+    if listing.generator.name != GENERATOR {
+        let found = listing.generator.name;
+        return Err(format!("found the generator `{found}`, wanted `{GENERATOR}`"));
     }
+    let sums = Content::of(listing.sha256sums(manifest).as_bytes());
+    let listed = listing.files.into_iter().map(|file| {
+        let content = file.content();
+        (file.path, content)
+    });
+    let listed = listed.filter(|(path, content)| is_inside(path) && content.size <= MAX_FILE);
+    let records = [(paths::SHA256SUMS.into(), sums), (paths::MANIFEST.into(), Content::of(manifest))];
+    let published: BTreeMap<Utf8PathBuf, Content> = listed.chain(records).collect();
+    if are_too_long(published.keys()) {
+        return Err(format!("found paths of more than {MAX_PATHS} bytes with their folders, wanted those of a tree"));
+    }
+    Ok(published)
+}
+
+/// Whether `paths`, which are sorted, have more than [`MAX_PATHS`] bytes. A folder of several files counts once.
+fn are_too_long<'p>(paths: impl Iterator<Item = &'p Utf8PathBuf>) -> bool {
+    let (mut total, mut last) = (0, Utf8Path::new(""));
+    for path in paths {
+        let new = path.ancestors().take_while(|path| !path.as_str().is_empty() && !last.starts_with(path));
+        total += new.map(|path| path.as_str().len() + OF_A_PATH).sum::<usize>();
+        last = path;
+    }
+    total > MAX_PATHS
 }

@@ -3,12 +3,17 @@
 use crate::plural::count;
 use std::io::Write;
 
+use camino::Utf8PathBuf;
+
 use super::goods::Goods;
 use super::memory::{At, Memory};
 use super::place::{Error, Place};
 use super::plan::{Choices, Survey, View, interest};
 use crate::digest::Hasher;
 use crate::progress::{Kind, Progress, Task};
+
+/// How many paths a place is asked for at once, which can take as much memory again as they do.
+const LOOK_AT_ONCE: usize = 4096;
 
 /// What is found at `place`. Files that were read in an earlier attempt, and look the same, are not read again.
 pub(super) fn survey(
@@ -20,9 +25,16 @@ pub(super) fn survey(
 ) -> Result<Survey, Error> {
     let paths = interest(&goods.files, &memory.past);
     let there = place.is_there()?;
-    let looked = if there { place.look(&paths)? } else { Vec::new() };
-    let found = paths.into_iter().zip(looked).filter_map(|(path, found)| Some((path, found?))).collect();
-    let mut survey = Survey { there, found, read: memory.read.clone() };
+    let mut survey = Survey { there, read: memory.read.clone(), ..Survey::default() };
+    let mut paths = paths.into_iter().filter(|_| there);
+    loop {
+        let some: Vec<Utf8PathBuf> = paths.by_ref().take(LOOK_AT_ONCE).collect();
+        if some.is_empty() {
+            break;
+        }
+        let looked = place.look(&some)?;
+        survey.found.extend(some.into_iter().zip(looked).filter_map(|(path, found)| Some((path, found?))));
+    }
     let to_read = View { wanted: &goods.files, past: &memory.past, survey: &survey, choices }.to_read();
     let total: u64 = to_read.iter().map(|(_, found)| found.size).sum();
     let label = || match to_read.len() {

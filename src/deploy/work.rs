@@ -28,10 +28,11 @@ pub(super) struct Work<'a, 'p> {
 impl Work<'_, '_> {
     /// Does all of `plan`.
     pub(super) fn carry_out(mut self, plan: &Plan) -> Result<(), Error> {
-        self.memory.past.record = plan.record.clone();
+        // Found by the record that there was until now.
         for leftover in &plan.leftovers {
             self.place.remove(leftover)?;
         }
+        self.memory.past.record = plan.record.clone();
         let (place, below): (Vec<_>, Vec<_>) = plan.folders.iter().partition(|folder| folder.as_str().is_empty());
         for folder in place {
             self.place.make_folder(folder)?;
@@ -164,13 +165,14 @@ impl Work<'_, '_> {
 
     /// Writes the record, if the place has another one.
     fn write_record(&mut self) -> Result<(), Error> {
-        if self.memory.past.record == self.memory.stored {
+        let digest = Some(self.memory.past.record.digest());
+        if digest == self.memory.stored {
             return Ok(());
         }
         let (record, partial) = (&self.memory.past.record, paths::partial_record());
         self.place.write(&partial, record.to_json().as_bytes(), 0, &mut |_| {})?;
         self.place.rename(&partial, paths::DEPLOYED.into())?;
-        self.memory.stored = record.clone();
+        self.memory.stored = digest;
         Ok(())
     }
 }

@@ -6,6 +6,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
 
 use super::{Error, Lock, Result, create_dir_all, exchange, failing, remove_dir_all, rename, sync_dir};
+use crate::printable::printable;
+use crate::progress::{Progress, Silent};
 
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,21 +18,54 @@ pub enum EntryKind {
     Other,
 }
 
+/// The most entries that [`walk`] lists: four times what a tree may have.
+const MAX_ENTRIES: usize = 440_000;
+
+/// The most bytes of all paths that [`walk`] lists, as of those in a tarball.
+const MAX_PATHS: usize = 32 << 20;
+
+/// The most folders within each other that [`walk`] enters.
+const MAX_DEPTH: usize = 64;
+
 /// All that is below `root` but folders, as paths relative to it, sorted bytewise.
 ///
 /// # Errors
 ///
-/// [`Error`], also for a name that is not UTF-8.
+/// [`Error`], also for a name that is not UTF-8, and where there is more than any tree or source has.
 pub fn walk(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
+    walk_with(root, &Silent)
+}
+
+/// As [`walk`], for folders that anybody may have filled.
+///
+/// # Errors
+///
+/// As [`walk`], and where `progress` is cancelled meanwhile.
+pub fn walk_with(root: &Utf8Path, progress: &dyn Progress) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
+    let refused = |folder: &Utf8Path, text: String| Err(Error::new("list", folder, io::Error::other(text)));
     let mut found = Vec::new();
+    let (mut listed, mut bytes) = (0, 0);
     let mut folders = vec![Utf8PathBuf::new()];
     while let Some(folder) = folders.pop() {
         let absolute = root.join(&folder);
+        if folder.components().count() > MAX_DEPTH {
+            return refused(&absolute, format!("it lies more than {MAX_DEPTH} folders below `{}`", printable(root)));
+        }
         let entries = absolute.read_dir_utf8().map_err(failing("list", &absolute))?;
         for entry in entries {
+            if progress.cancelled() {
+                return refused(root, "interrupted".to_owned());
+            }
             let entry = entry.map_err(failing("list", &absolute))?;
             let kind = entry.file_type().map_err(failing("list", entry.path()))?;
             let relative = folder.join(entry.file_name());
+            (listed, bytes) = (listed + 1, bytes + relative.as_str().len());
+            if listed > MAX_ENTRIES {
+                return refused(root, format!("it has more than {MAX_ENTRIES} entries"));
+            }
+            if bytes > MAX_PATHS {
+                return refused(root, format!("the paths of its entries have more than {MAX_PATHS} bytes"));
+            }
             if kind.is_dir() {
                 folders.push(relative);
             } else {
@@ -168,4 +203,53 @@ pub fn restore(place: &Utf8Path, previous: &Utf8Path) -> Result<()> {
 /// Whether anything stands at `path`, be it a link that leads nowhere.
 fn is_there(path: &Utf8Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_too_deep_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let deepest = root.join(["a"; MAX_DEPTH].join("/"));
+        create_dir_all(&deepest).unwrap();
+        std::fs::write(deepest.join("file"), "").unwrap();
+        assert_eq!(walk(root).unwrap().len(), 1);
+        std::fs::create_dir(deepest.join("b")).unwrap();
+        let error = walk(root).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot list `{deepest}/b`"));
+        assert_eq!(error.source().unwrap().to_string(), format!("it lies more than 64 folders below `{root}`"));
+        assert!(!is_plain(root));
+    }
+
+    #[test]
+    fn a_folder_whose_paths_are_too_long_is_named_and_a_walk_can_be_cancelled() {
+        struct Impatient;
+        impl Progress for Impatient {
+            fn report(&self, _: &crate::progress::Event) {}
+            fn cancelled(&self) -> bool {
+                true
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let long = root.join(["a".repeat(200).as_str(); 15].join("/"));
+        create_dir_all(&long).unwrap();
+        for number in 0..(MAX_PATHS / 3300) {
+            std::fs::write(long.join(format!("{number:0200}")), "").unwrap();
+        }
+        walk(root).unwrap();
+        let cause = |error: Error| error.source().unwrap().to_string();
+        assert_eq!(cause(walk_with(root, &Impatient).unwrap_err()), "interrupted");
+        for number in 0..500 {
+            std::fs::write(long.join(format!("x{number:0200}")), "").unwrap();
+        }
+        let error = walk(root).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot list `{root}`"));
+        assert_eq!(cause(error), "the paths of its entries have more than 33554432 bytes");
+    }
 }

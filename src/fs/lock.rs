@@ -1,9 +1,10 @@
 //! Locks between processes.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::time::Duration;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::{Error, Result, create_dir_all, open_regular};
@@ -11,7 +12,20 @@ use crate::progress::{Kind, Progress, Task};
 
 /// A lock between processes, held until dropped (or until the process ends, however it ends).
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+pub struct Lock {
+    file: File,
+    /// The lock file, where it goes with the lock.
+    removed: Option<Utf8PathBuf>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While the lock is held: nobody else holds one of this name then.
+        if let Some(path) = self.removed.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
 
 impl Lock {
     /// Takes the lock at `path`. While another process holds it, says so and waits; `Ok(None)`
@@ -44,24 +58,37 @@ impl Lock {
         let opened = rustix::fs::open(path.as_std_path(), flags, Mode::empty());
         let file = File::from(opened.map_err(|error| Error::new("open", path, error.into()))?);
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self(file))),
+            Ok(()) => Ok(Some(Self { file, removed: None })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(Error::new("lock", path, error)),
         }
     }
 
-    /// Takes the lock of the folder at `path`, as far as its file system has such locks: nothing is left there.
-    /// `Ok(None)` when cancelled meanwhile.
+    /// Takes the lock at `path`, a file with `mode` (permission bits) that is made, where it may be, for as long as it
+    /// is held; as far as its file system has locks. Whoever cannot open the file cannot hold the lock. `Ok(None)` when
+    /// cancelled meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Error`] where there is no such folder.
-    pub fn acquire_folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
-        let folder = File::open(path).map_err(|error| Error::new("open", path, error))?;
-        match folder.try_lock() {
-            // Network file systems lock files alone, and some nothing at all.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Self(folder))),
-            Err(TryLockError::WouldBlock) => Self::wait_for(folder, path, File::try_lock, progress),
+    /// [`Error`] where there is no such file and none may be made.
+    pub fn acquire_temporary(path: &Utf8Path, mode: u32, make: bool, progress: &dyn Progress) -> Result<Option<Self>> {
+        loop {
+            let file = open_regular(path, OpenOptions::new().create(make).append(true).mode(mode))?;
+            // The umask may have taken bits away; the file may be somebody else's.
+            let _ = file.set_permissions(Permissions::from_mode(mode));
+            let mut lock = match file.try_lock() {
+                // Network file systems lock files alone, and some nothing at all.
+                Ok(()) | Err(TryLockError::Error(_)) => Self { file, removed: None },
+                Err(TryLockError::WouldBlock) => match Self::wait_for(file, path, File::try_lock, progress)? {
+                    Some(lock) => lock,
+                    None => return Ok(None),
+                },
+            };
+            // Who held it has removed it, and somebody else may hold another one by now.
+            if same_file(&lock.file, path) {
+                lock.removed = Some(path.to_owned());
+                return Ok(Some(lock));
+            }
         }
     }
 
@@ -100,8 +127,15 @@ impl Lock {
         if let Some(task) = waiting {
             task.finish("released");
         }
-        Ok(Some(Self(file)))
+        Ok(Some(Self { file, removed: None }))
     }
+}
+
+/// Whether `file` is what stands at `path`.
+fn same_file(file: &File, path: &Utf8Path) -> bool {
+    let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    let (held, there) = (file.metadata().map(identity), path.symlink_metadata().map(identity));
+    matches!((held, there), (Ok(held), Ok(there)) if held == there)
 }
 
 #[cfg(test)]
@@ -139,6 +173,31 @@ mod tests {
         assert!(Lock::acquire(&path, &Impatient).unwrap().is_none());
         drop(held);
         assert!(Lock::acquire(&path, &Impatient).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_temporary_lock_goes_with_whoever_holds_it_and_keeps_others_out_until_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().join("lock");
+        assert!(Lock::acquire_temporary(&path, 0o600, false, &Silent).unwrap_err().is_not_found());
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let _lock = Lock::acquire_temporary(&path, 0o660, true, &Silent).unwrap().unwrap();
+                        assert_eq!(count.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o660);
+                        count.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert!(!path.exists());
+        // What a killed process has left is nobody's.
+        std::fs::write(&path, "").unwrap();
+        drop(Lock::acquire_temporary(&path, 0o600, false, &Silent).unwrap().unwrap());
+        assert!(!path.exists());
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Record {
     ///
     /// [`fs::Error`] where it cannot be read.
     pub fn read(folder: &Utf8Path) -> Result<Option<Self>, fs::Error> {
-        let text = fs::read_if_exists(&folder.join(MirrorPaths::RECORD))?.unwrap_or_default();
+        let text = fs::read_text_if_exists(&folder.join(MirrorPaths::RECORD))?.unwrap_or_default();
         Ok(serde_json::from_slice::<Self>(&text).ok().filter(|record| record.generator == GENERATOR))
     }
 

@@ -222,7 +222,7 @@ impl<'a> Shelf<'a> {
 
     /// Which versions were in use, the one that is last.
     fn history(&self) -> Result<Vec<Version>, Error> {
-        let text = fs::read_if_exists(&self.paths.history())?.unwrap_or_default();
+        let text = fs::read_text_if_exists(&self.paths.history())?.unwrap_or_default();
         let mut history: Vec<Version> =
             String::from_utf8_lossy(&text).lines().filter_map(|line| line.parse().ok()).collect();
         let in_use = self.in_use()?;

@@ -120,6 +120,33 @@ impl Cache {
         self.0.join("reproduce")
     }
 
+    /// Whether something called `name` in [`Self::reproduce`] is of a rebuild. A folder of that name may be somebody's
+    /// own where the cache stands among other files.
+    #[must_use]
+    pub fn is_of_rebuild(name: &str) -> bool {
+        let numbered = |prefix| {
+            let number: Option<&str> = name.strip_prefix(prefix);
+            number.is_some_and(|number| number.parse::<usize>().is_ok())
+        };
+        let known = [Self::USUAL, Self::LONGER, Self::PUBLISHED];
+        known.contains(&name)
+            || numbered(Self::BUILD)
+            || numbered(Self::SETTINGS)
+            || super::is_temporary(name)
+            || Self::is_scratch(name)
+    }
+
+    /// The folder of a rebuild whose path does not vary.
+    pub const USUAL: &str = "usual";
+    /// The folder of a rebuild whose path does.
+    pub const LONGER: &str = "another-and-much-longer-path";
+    /// What a rebuild is compared with, where that was downloaded.
+    pub const PUBLISHED: &str = "published";
+    /// What the names of folders begin with that keep what was built.
+    pub const BUILD: &str = "build-";
+    /// What the names of folders begin with that have what a variation needs.
+    pub const SETTINGS: &str = "for-";
+
     /// Where loaders are packed by another program.
     #[must_use]
     pub fn stamping(&self) -> Utf8PathBuf {

@@ -5,6 +5,7 @@ use std::io::Read;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::fs;
+use crate::paths::Cache;
 use crate::progress::Progress;
 use crate::source::download::{self, Address, download};
 use crate::source::http::Network;
@@ -75,7 +76,7 @@ impl Published {
         let name = place.to_string();
         let path = if place.expose().starts_with("http://") || place.expose().starts_with("https://") {
             let Network::Online(http) = network else { return Err(Error::Offline(name)) };
-            let file = scratch.join("published");
+            let file = scratch.join(Cache::PUBLISHED);
             let address = Address { url: place, remedy: "download the release by other means, and give the file" };
             let is_manifest = name.split('?').next().map(Utf8Path::new).and_then(Utf8Path::extension) == Some("json");
             let limit = if is_manifest { MAX_MANIFEST } else { MAX_REST + MAX_FILE * files as u64 };

@@ -62,12 +62,13 @@ impl Yard<'_> {
         let task = Task::start(self.progress, Kind::Rebuild, label, None);
         // Whatever does not vary the path is built in the same one, so it is free again afterwards.
         let place = if variations.contains(&Variation::Path) {
-            self.scratch.join("another-and-much-longer-path/of-the-build-tree")
+            self.scratch.join(Cache::LONGER).join("of-the-build-tree")
         } else {
-            self.scratch.join("usual")
+            self.scratch.join(Cache::USUAL)
         };
         fs::create_dir_all(&place)?;
-        let settings = self.means.settings(variations, self.settings, &self.scratch.join(format!("for-{number}")));
+        let settings =
+            self.means.settings(variations, self.settings, &self.scratch.join(format!("{}{number}", Cache::SETTINGS)));
         let (cache, started) = (Cache::new(&place), Instant::now());
         let pin = &self.plan.inputs.pins.ipxe;
         let workshop = Workshop { pin, cache: &cache, settings: &settings, progress: self.progress };
@@ -75,7 +76,7 @@ impl Yard<'_> {
         let manifest = self.stock(&built).manifest()?;
         let took = started.elapsed();
         task.finish("built");
-        let kept = self.scratch.join(format!("build-{number}"));
+        let kept = self.scratch.join(format!("{}{number}", Cache::BUILD));
         fs::rename(&place, &kept)?;
         let cache = Cache::new(kept);
         let (built, _) = recall(self.plan, &cache)?;

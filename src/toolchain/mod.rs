@@ -143,7 +143,8 @@ impl Toolchain {
 ///
 /// # Errors
 ///
-/// [`Error::Missing`] names all that is missing or unfit; the others say what is wrong with the cache.
+/// [`Error::Missing`] names all that is missing or unfit; [`Error::Cancelled`] where the user asked to stop; the
+/// others say what is wrong with the cache.
 pub fn look(needs: &[Need], path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Vec<Tool>, Error> {
     let mut tools = Vec::new();
     let (mut missing, mut unmet) = (Vec::new(), Vec::new());
@@ -185,6 +186,9 @@ pub enum Error {
         "the cache `{0}` is on a file system that runs no programs (mounted `noexec`), and builds run their own there\nhint: choose another folder with `--cache-dir`, or mount that file system without `noexec`"
     )]
     NotExecutable(Utf8PathBuf),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
     /// The cache cannot be used.
     #[error(transparent)]
     Fs(#[from] fs::Error),

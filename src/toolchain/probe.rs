@@ -47,10 +47,11 @@ impl Need {
     ///
     /// # Errors
     ///
-    /// [`Error`] where `cache`, in which small programs are compiled, cannot be used for that.
+    /// [`Error`] where `cache`, in which small programs are compiled, cannot be used for that;
+    /// [`Error::Cancelled`] where the user asked to stop, since the answers of interrupted programs mean nothing.
     pub fn probe(&self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Status, Error> {
         let prober = Prober { need: self, path, progress };
-        Ok(match self.test {
+        let status = match self.test {
             Test::Gcc(minimum) => prober.gcc(minimum),
             Test::Program(name, args, wanted) => prober.program(name, args, wanted),
             Test::Programs(names) => prober.programs(names),
@@ -58,7 +59,8 @@ impl Need {
             Test::File(candidates) => prober.file(candidates),
             Test::Static(names) => prober.without_libraries(names),
             Test::Kernel(folders, name) => prober.kernel(folders, name),
-        })
+        };
+        if progress.cancelled() { Err(Error::Cancelled) } else { Ok(status) }
     }
 }
 

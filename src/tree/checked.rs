@@ -6,9 +6,9 @@ use std::io::{Read, Seek};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::limits;
-use super::manifest::Manifest;
+use super::manifest::{File, Manifest};
 use super::verify;
-use crate::digest::Content;
+use crate::digest::{Content, Sha256Digest};
 use crate::fs::{self, Temporary};
 use crate::paths;
 use crate::printable::{listed, printable};
@@ -117,6 +117,31 @@ impl CheckedTree {
         found.ok_or(Changed(path))
     }
 
+    /// Copies the files that are `wanted` to the new folder `root`, as they were when the tree was checked: whatever
+    /// becomes of a folder that others can write, a copy stays that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] where a file is not what it was; [`Error::Fs`].
+    pub fn copy(&self, root: &Utf8Path, wanted: impl Fn(&File) -> bool) -> Result<Self, Error> {
+        fs::create_dir_all(root)?;
+        let mut first: BTreeMap<Sha256Digest, Utf8PathBuf> = BTreeMap::new();
+        let files: Vec<File> = self.manifest.files.iter().filter(|file| wanted(file)).cloned().collect();
+        for file in &files {
+            let place = root.join(&file.path);
+            fs::create_dir_all(place.parent().unwrap_or(root))?;
+            match first.get(&file.sha256) {
+                Some(same) => fs::link_or_copy(same, &place)?,
+                None => {
+                    fs::write_anew(&place, &self.read(&file.path, &file.content())?)?;
+                    first.insert(file.sha256, place);
+                }
+            }
+        }
+        let manifest = Manifest { files, ..self.manifest.clone() };
+        Ok(Self { name: self.name.clone(), root: root.to_owned(), manifest, _unpacked: None })
+    }
+
     /// The entries of the tree's root, for a TFTP folder that shows them and more: name and path.
     ///
     /// # Errors
@@ -195,6 +220,25 @@ mod tests {
         let file = &opened.manifest.files[0];
         let error = opened.read(&file.path, &file.content()).unwrap_err();
         assert!(error.to_string().starts_with(&format!("`{}/a` has changed since the tree was checked", opened.root)));
+    }
+
+    #[test]
+    fn a_copy_is_what_was_checked_and_stays_that() {
+        let (_guard, tree) = samples::tree(&[("a", "1"), ("b", "2"), ("sites/c", "1"), ("sites/d", "3")]);
+        let scratch = tempfile::tempdir().unwrap();
+        let scratch = Utf8Path::from_path(scratch.path()).unwrap();
+        let copy = tree.copy(&scratch.join("1"), |file| file.path != "b").unwrap();
+        std::fs::write(tree.root.join("a"), "evil").unwrap();
+        std::fs::write(tree.root.join("b"), "evil").unwrap();
+        let read = |path: &str| fs::read(&copy.root.join(path)).ok();
+        assert_eq!(
+            ["a", "b", "sites/c", "sites/d"].map(read),
+            [Some(b"1"), None, Some(b"1"), Some(b"3")].map(|text| text.map(Vec::from))
+        );
+        assert_eq!(copy.top().unwrap().keys().collect::<Vec<_>>(), ["a", "sites"]);
+        // What others put there meanwhile is not copied, be it a link to the same content.
+        let error = tree.copy(&scratch.join("2"), |_| true).unwrap_err();
+        assert!(matches!(&error, Error::Changed(Changed(path)) if *path == tree.root.join("a")), "{error}");
     }
 
     #[test]

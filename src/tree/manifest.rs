@@ -235,15 +235,8 @@ impl Manifest {
     ///
     /// Why it cannot be understood.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        if !is_plain_json(json) {
-            return Err("found a text with characters that are not to be seen, wanted names and versions".into());
-        }
-        let manifest: Self = serde_json::from_slice(json).map_err(|error| printable(&error.to_string()).to_string())?;
-        if manifest.schema_version == SCHEMA_VERSION {
-            Ok(manifest)
-        } else {
-            Err(format!("found schema version {}, wanted {SCHEMA_VERSION}", manifest.schema_version))
-        }
+        let manifest: Self = parse(json)?;
+        check_version(manifest.schema_version).map(|()| manifest)
     }
 
     /// Whether `json` is the text that [`Self::to_json`] gives.
@@ -284,12 +277,75 @@ impl Manifest {
     }
 
     fn sums(&self, manifest: Sha256Digest) -> String {
-        let mut lines: Vec<(&str, Sha256Digest)> =
-            self.files.iter().map(|file| (file.path.as_str(), file.sha256)).collect();
-        lines.push((paths::MANIFEST, manifest));
-        lines.sort_unstable();
-        lines.iter().map(|(path, digest)| sum(path, digest)).collect()
+        sums(self.files.iter().map(|file| (file.path.as_str(), file.sha256)), manifest)
     }
+}
+
+/// The text of `SHA256SUMS` for `files` and the manifest.
+fn sums<'f>(files: impl Iterator<Item = (&'f str, Sha256Digest)>, manifest: Sha256Digest) -> String {
+    let mut lines: Vec<(&str, Sha256Digest)> = files.chain([(paths::MANIFEST, manifest)]).collect();
+    lines.sort_unstable();
+    lines.iter().map(|(path, digest)| sum(path, digest)).collect()
+}
+
+/// The part of a manifest that identifies the files of a tree; in memory a fifth of the whole.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", expecting = "a manifest")]
+pub struct Listing {
+    schema_version: u32,
+    /// What wrote the manifest.
+    pub generator: Generator,
+    /// The files, as in [`Manifest::files`].
+    #[serde(deserialize_with = "list::<MAX_FILES, _, _>")]
+    pub files: Vec<ListedFile>,
+}
+
+/// A file in a [`Listing`].
+#[derive(Debug, Deserialize)]
+#[serde(expecting = "a file of a manifest")]
+pub struct ListedFile {
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
+    size: u64,
+    sha256: Sha256Digest,
+}
+
+impl ListedFile {
+    /// Its content.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        Content { sha256: self.sha256, size: self.size }
+    }
+}
+
+impl Listing {
+    /// Reads the text of a `manifest.json`.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be understood.
+    pub fn parse(json: &[u8]) -> Result<Self, String> {
+        let listing: Self = parse(json)?;
+        check_version(listing.schema_version).map(|()| listing)
+    }
+
+    /// The text of `SHA256SUMS` that goes with the text `json` of the manifest.
+    #[must_use]
+    pub fn sha256sums(&self, json: &[u8]) -> String {
+        let files = self.files.iter().map(|file| (file.path.as_str(), file.sha256));
+        sums(files, Sha256Digest::of(json))
+    }
+}
+
+fn parse<'t, T: Deserialize<'t>>(json: &'t [u8]) -> Result<T, String> {
+    if !is_plain_json(json) {
+        return Err("found a text with characters that are not to be seen, wanted names and versions".into());
+    }
+    serde_json::from_slice(json).map_err(|error| printable(&error.to_string()).to_string())
+}
+
+fn check_version(found: u32) -> Result<(), String> {
+    if found == SCHEMA_VERSION { Ok(()) } else { Err(format!("found schema version {found}, wanted {SCHEMA_VERSION}")) }
 }
 
 /// The rest of a text, of which all that is written has to be the beginning.

@@ -149,12 +149,14 @@ pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error>
     let mut seen = Seen { manifest: Some(content), ..Seen::default() };
     // A deployment leaves alone what others have at the place, and says so in a record of its own.
     let deployed = path.join(paths::DEPLOYED).is_file();
-    for (file, kind) in fs::walk(path)? {
+    let walked = fs::walk_with(path, progress);
+    let interrupted = |error| if progress.cancelled() { Error::Cancelled } else { Error::Fs(error) };
+    for (file, kind) in walked.map_err(interrupted)? {
         if progress.cancelled() {
             return Err(Error::Cancelled);
         }
         match kind {
-            EntryKind::File if file == paths::MANIFEST || file == paths::DEPLOYED => {}
+            EntryKind::File if [paths::MANIFEST, paths::DEPLOYED, paths::DEPLOYING].iter().any(|own| file == *own) => {}
             _ if deployed && !known.contains(&file) => seen.others.push(file),
             EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
             EntryKind::File if !known.contains(&file) => seen.differences.push(Difference::Extra(file)),
@@ -201,7 +203,7 @@ pub fn foreign(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
 
 /// The paths of all that belongs to the tree of `manifest`.
 fn known(manifest: &Manifest) -> BTreeSet<Utf8PathBuf> {
-    let own = [paths::DEPLOYED.into()];
+    let own = [paths::DEPLOYED, paths::DEPLOYING].map(Utf8PathBuf::from);
     known_files(manifest).into_iter().map(Utf8Path::to_owned).chain(own).collect()
 }
 

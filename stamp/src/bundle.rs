@@ -204,6 +204,28 @@ impl Bundle {
         found.map(|(_, base)| base)
     }
 
+    /// Checks that [`Self::read`] takes the bundle: larger ones must not be written.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] where it has more than that reads.
+    pub fn check_size(&self) -> Result<(), Refusal> {
+        let (mut entries, mut total) = (0, 0);
+        for (path, content) in self.files() {
+            let most = if path == INDEX { MAX_INDEX } else { LIMITS.entry };
+            let found = content.len() as u64;
+            (entries, total) = (entries + 1, total + found);
+            if found > most {
+                return Err(Refusal::Entry { path, found, most });
+            } else if entries > LIMITS.entries {
+                return Err(Refusal::Entries(LIMITS.entries));
+            } else if total > LIMITS.total {
+                return Err(Refusal::Total(LIMITS.total));
+            }
+        }
+        Ok(())
+    }
+
     /// Every file of the bundle, by its name, in the order that [`Self::read`] wants. The same bases give the same
     /// bytes.
     pub fn files(&self) -> impl Iterator<Item = (String, Cow<'_, [u8]>)> {

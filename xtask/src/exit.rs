@@ -140,14 +140,19 @@ impl From<release::Error> for Failure {
 fn build_code(error: &build_loaders::Error) -> u8 {
     use build_loaders::Error as E;
     match error {
-        E::Findings(_) | E::Sites(_) | E::KnownToolchains(_) | E::Build(build::Error::UnknownHeader { .. }) => {
-            BAD_INPUT
-        }
+        E::Findings(_)
+        | E::Sites(_)
+        | E::TooLarge(_)
+        | E::KnownToolchains(_)
+        | E::Build(build::Error::UnknownHeader { .. }) => BAD_INPUT,
         E::Toolchain(toolchain::Error::Missing { .. }) => MISSING_TOOL,
         E::Ipxe(error) | E::Build(build::Error::Source(error)) => ipxe_code(error),
         E::Syslinux(error) => syslinux_code(error),
         E::Bundle(error) | E::Build(build::Error::Bundle(error)) => bundle_code(error),
-        E::Build(build::Error::Cancelled) | E::Publish(tree::publish::Error::Cancelled) | E::Cancelled => INTERRUPTED,
+        E::Build(build::Error::Cancelled)
+        | E::Publish(tree::publish::Error::Cancelled)
+        | E::Toolchain(toolchain::Error::Cancelled)
+        | E::Cancelled => INTERRUPTED,
         E::Baseline(baseline::Error::Drift { .. }) => CHECK,
         E::Build(build::Error::Make { .. } | build::Error::Unexpected { .. } | build::Error::NoBase { .. }) => BUILD,
         E::Build(_) | E::Baseline(_) | E::Stamping(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,

@@ -167,6 +167,7 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
         "cache/stamping/letter",
         "cache/syslinux-notes",
         "cache/locksmith/key",
+        "cache/reproduce/thesis.tex",
         "dist/other/file",
         "tmp/netboot-loaders.txt",
         "tmp/tree-abc123/file",
@@ -181,7 +182,7 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
     let links = [
         format!("cache/bases/{}", KEY.replace('0', "f")),
         "cache/trees/linked".into(),
-        "cache/reproduce".into(),
+        "cache/downloads/linked.partial".into(),
         "cache/probe-abc123".into(),
         "cache/stamping/pack-abc123".into(),
         "dist/.other.partial".into(),
@@ -192,6 +193,8 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
     }
     let latin = project.path("cache").as_std_path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
     std::fs::write(&latin, "precious").unwrap();
+    project.write("cache/reproduce/build-1/base", "x");
+    std::fs::copy(&latin, project.path("cache/reproduce").as_std_path().join(latin.file_name().unwrap())).unwrap();
     for path in foreign.iter().map(|path| project.path(path)) {
         age(&path, 100);
     }
@@ -204,9 +207,30 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
     assert!(links.iter().all(|link| project.path(link).is_symlink()) && latin.exists());
     assert_eq!(Project::files_of(&outside).len(), 1);
     let named: Vec<&str> = said["foreign"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
-    for path in ["cache/notes.txt", "cache/trees/mine", "cache/reproduce", "cache/locksmith", base.as_str()] {
+    for path in [
+        "cache/notes.txt",
+        "cache/trees/mine",
+        "cache/reproduce/thesis.tex",
+        "cache/reproduce/caf\u{fffd}",
+        "cache/locksmith",
+        base.as_str(),
+    ] {
         assert!(named.contains(&project.path(path).as_str()), "{path} is not in {named:?}");
     }
+    assert!(!project.path("cache/reproduce/build-1").exists());
+    // A rebuild does not remove it, either.
+    let error = project.run(&["reproduce", "--plain", "--offline"]).failure(1);
+    assert_eq!(project.read("cache/reproduce/thesis.tex"), b"precious");
+    assert!(error.starts_with("error: cannot list `") && error.contains("/cache/reproduce`\n"), "{error}");
+    std::fs::remove_file(project.path("cache/reproduce").as_std_path().join(latin.file_name().unwrap())).unwrap();
+    let other = project.path("cache/reproduce/thesis.tex");
+    assert_eq!(
+        project.run(&["reproduce", "--plain", "--offline"]).failure(1),
+        format!(
+            "error: `{other}` is not of a rebuild, and rebuilds remove all that is in that folder\n\
+             hint: move it away, or choose another folder with `--cache-dir`\n"
+        )
+    );
     let ran = clean(&project, &[]).success();
     let line = format!("\nleft alone: `{}`, which this tool did not make\n", project.path("cache/notes.txt"));
     assert!(ran.stdout.contains(&line) && ran.stdout.contains("caf\u{fffd}"), "{}", ran.stdout);
@@ -372,7 +396,7 @@ fn a_clean_that_is_interrupted_is_finished_by_the_next_one() {
     // Enough files that removing them takes its time.
     for folder in 0..60 {
         for file in 0..100 {
-            project.write(&format!("cache/reproduce/{folder}/{file}"), "x");
+            project.write(&format!("cache/reproduce/build-{folder}/{file}"), "x");
         }
     }
     let mut interrupted = 0;

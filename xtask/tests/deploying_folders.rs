@@ -8,7 +8,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
-use support::{Project, Ran};
+use support::{Project, Ran, limits};
 
 const RECORD: &str = "netboot-loaders-deployed.json";
 
@@ -174,7 +174,7 @@ fn what_others_put_there_stays() {
     assert_eq!(
         deploy(&project, &folder, &[]).error(1),
         format!(
-            "the `manifest.json` in `{folder}` is none of this tool's: invalid length 0, expected struct Manifest with 7 elements at line 1 column 2\n\
+            "the `manifest.json` in `{folder}` is none of this tool's: invalid length 0, expected a manifest at line 1 column 2\n\
              hint: choose another folder, or deploy with `--replace`, which replaces it\n"
         )
     );
@@ -255,6 +255,76 @@ fn deployments_of_two_trees_at_once_take_turns() {
         assert!(there == files(&one.tree()) || there == files(&two.tree()), "round {round}");
     }
     assert_eq!(std::fs::read_dir(one.path("srv/new")).unwrap().count(), 1, "no lock is left");
+}
+
+#[test]
+fn only_who_can_write_a_place_can_hold_its_lock() {
+    let project = built();
+    let place = project.path("srv/tftp");
+    deploy(&project, &place, &[]).success();
+    // All that other users can open: folders and files that they can read.
+    let open = |path: &Utf8Path| std::fs::File::open(path).unwrap();
+    let held: Vec<std::fs::File> =
+        [project.path("srv"), place.clone(), place.join("manifest.json"), place.join(RECORD)]
+            .map(|path| open(&path))
+            .into();
+    for file in &held {
+        file.lock().unwrap();
+    }
+    deploy(&project, &place, &["--read-all"]).success();
+    let lock = place.join("netboot-loaders-deploying.lock");
+    assert!(!lock.exists());
+    // Another deployment is waited for, also by one that only looks.
+    for (folder_mode, lock_mode) in [(0o755, 0o600), (0o2775, 0o660)] {
+        std::fs::set_permissions(&place, PermissionsExt::from_mode(folder_mode)).unwrap();
+        std::fs::write(&lock, "").unwrap();
+        let held = open(&lock);
+        held.lock().unwrap();
+        for more in [&["deploy", place.as_str()][..], &["deploy", "--dry-run", place.as_str()]] {
+            std::fs::set_permissions(&lock, PermissionsExt::from_mode(0o644)).unwrap();
+            let measured = limits::interrupt(&mut project.command(more), |_| mode(&lock) == lock_mode);
+            assert!(measured.stderr.contains("error: interrupted\n"), "{}", measured.stderr);
+        }
+        drop(held);
+        deploy(&project, &place, &[]).success();
+        assert!(!lock.exists());
+    }
+    project.run(&["verify", place.as_str()]).success();
+}
+
+#[test]
+fn nobody_else_may_write_what_is_served_whatever_the_umask() {
+    let project = built();
+    let (place, tree) = (project.path("srv/new/tftp"), project.path("out/new/tftp"));
+    for umask in ["0", "077"] {
+        let masked = |command: &Command| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]);
+            Ran::from(shell.arg(command.get_program()).args(command.get_args()).output().unwrap()).success()
+        };
+        let build = project.build_arguments(&["--out", tree.as_str()]);
+        masked(&project.command(&build.iter().map(String::as_str).collect::<Vec<_>>()));
+        masked(&project.command(&["deploy", "--tree", tree.as_str(), place.as_str()]));
+        let mut folders = ["srv", "out"].map(|path| project.path(path)).to_vec();
+        let mut seen = 0;
+        while let Some(folder) = folders.pop() {
+            let mode = folder.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o757, 0o755, "{folder} has {mode:o} with umask {umask}");
+            for entry in folder.read_dir_utf8().unwrap().map(Result::unwrap) {
+                let mode = entry.metadata().unwrap().permissions().mode();
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path().to_owned());
+                } else if entry.path().starts_with(&place) || entry.path().starts_with(&tree) {
+                    assert_eq!(mode & 0o777, 0o644, "{} has {mode:o} with umask {umask}", entry.path());
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 10, "{seen}");
+        for folder in ["srv", "out"] {
+            std::fs::remove_dir_all(project.path(folder)).unwrap();
+        }
+    }
 }
 
 #[test]

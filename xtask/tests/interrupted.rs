@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process};
-use support::Project;
+use support::{Project, limits};
 
 /// A project whose build takes its time, with a published tree.
 fn slow() -> Project {
@@ -85,6 +87,51 @@ fn control_c_leaves_no_child_and_the_old_tree() {
         assert!(!project.path("dist/.tftp.partial").exists());
         project.build(&[]).success();
     }
+}
+
+/// Puts a program `name` first in the `PATH` of `command` that says that it has begun, and goes on for a minute.
+fn stand_in(project: &Project, name: &str, command: &mut Command) -> Utf8PathBuf {
+    let (folder, begun) = (project.path(&format!("bin-{name}")), project.path(&format!("begun-{name}")));
+    std::fs::create_dir_all(&folder).unwrap();
+    let _ = std::fs::remove_file(&begun);
+    let program = folder.join(name);
+    std::fs::write(&program, format!("#!/bin/sh\ntouch '{begun}'\nsleep 60\n")).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    command.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap()));
+    begun
+}
+
+#[test]
+fn an_interrupt_while_tools_are_probed_is_an_interrupt() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let tree = project.tree();
+    for (name, arguments) in [
+        ("make", &["build-loaders", "--offline"][..]),
+        ("make", &["reproduce", "--plain", "--offline", "--against", tree.as_str()]),
+        // What tells whether variations can be had.
+        ("locale", &["reproduce", "--list"]),
+        ("make", &["doctor"]),
+        ("make", &["doctor", "--install-deps"]),
+        // What only tells which package brought a tool.
+        ("dpkg-query", &["doctor"]),
+        ("make", &["clean"]),
+        ("qemu-system-x86_64", &["boot-test"]),
+        ("ssh", &["deploy", "--dry-run", "sftp://unreachable.invalid/srv/tftp"]),
+    ] {
+        // Answers of earlier probes are not asked for again.
+        let _ = std::fs::remove_dir_all(project.path("cache/toolchains"));
+        if name == "dpkg-query" && !Utf8Path::new("/usr/bin/apt-get").exists() {
+            continue;
+        }
+        let mut command = project.command(arguments);
+        let begun = stand_in(&project, name, &mut command);
+        let measured = limits::interrupt(&mut command, |_| begun.exists());
+        assert_eq!(measured.stderr, "error: interrupted\n", "{name} of {arguments:?}");
+        assert_eq!(measured.stdout, "", "{name} of {arguments:?}");
+    }
+    // Nothing of it is remembered.
+    project.run(&["doctor"]).success();
 }
 
 #[test]

@@ -49,6 +49,25 @@ fn metadata_that_is_none() {
 }
 
 #[test]
+fn metadata_is_read_up_to_two_mebibytes() {
+    let mirror = Mirror::of("44.1");
+    let url = mirror.publisher.server.url(METADATA);
+    let padded = |size: usize| {
+        let text = metadata("44.1").to_string();
+        format!("{text}{}", " ".repeat(size - text.len()))
+    };
+    mirror.publisher.offer(METADATA, padded((2 << 20) + 1));
+    let message = format!(
+        "cannot download `{url}`: found more than 2097152 bytes, wanted at most that\n\
+         hint: check the address: this cannot be the file that is wanted\n"
+    );
+    fails_with(&mirror, &[], 5, &message);
+    mirror.publisher.offer(METADATA, padded(2 << 20));
+    mirror.update(&[]);
+    mirror.assert_served("44.1");
+}
+
+#[test]
 fn metadata_that_lacks_something_or_has_something_wrong() {
     let mirror = Mirror::of("44.1");
     let url = mirror.publisher.server.url(METADATA);

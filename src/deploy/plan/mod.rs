@@ -110,8 +110,8 @@ pub fn interest(wanted: &[Wanted], past: &Past) -> Vec<Utf8PathBuf> {
 }
 
 /// Every content that may be at a path because of this tool.
-fn known<'a>(wanted: &'a [Wanted], past: &'a Past) -> impl Iterator<Item = (&'a Utf8PathBuf, &'a Content)> {
-    wanted.iter().map(|wanted| (&wanted.path, &wanted.content)).chain(past.all())
+fn known<'a>(wanted: &'a [Wanted], past: &'a Past) -> impl Iterator<Item = (&'a Utf8PathBuf, Content)> {
+    wanted.iter().map(|wanted| (&wanted.path, wanted.content)).chain(past.all())
 }
 
 /// The folders above a path, innermost first, without the place itself.
@@ -138,21 +138,17 @@ impl View<'_> {
         let mut paths = Vec::new();
         for Wanted { path, content } in self.wanted {
             // A file of another size is read only to tell whose it is, which does not matter where all are replaced.
-            let ours = self.past.ours(path).iter().filter(|_| !self.choices.replace);
-            paths.extend(self.doubtful(path, ours.chain([content])));
+            let ours = self.past.ours(path).filter(|_| !self.choices.replace);
+            paths.extend(self.doubtful(path, ours.chain([*content])));
         }
         for path in self.unwanted().filter(|_| self.choices.prune) {
-            paths.extend(self.doubtful(path, self.past.ours(path).iter()));
+            paths.extend(self.doubtful(path, self.past.ours(path)));
         }
         paths
     }
 
     /// A file whose content nobody knows, though it may be one of `contents`.
-    fn doubtful<'c>(
-        &self,
-        path: &Utf8Path,
-        mut contents: impl Iterator<Item = &'c Content>,
-    ) -> Option<(Utf8PathBuf, Found)> {
+    fn doubtful(&self, path: &Utf8Path, mut contents: impl Iterator<Item = Content>) -> Option<(Utf8PathBuf, Found)> {
         let found = *self.survey.found.get(path).filter(|found| found.kind == FoundKind::File)?;
         let known = self.content(path, found).is_some();
         (!known && contents.any(|content| content.size == found.size)).then(|| (path.to_owned(), found))
@@ -212,7 +208,7 @@ impl View<'_> {
                     deployed.modified = found.modified;
                     Step::Unchanged
                 }
-                Some(now) if self.past.ours(path).contains(&now) => {
+                Some(now) if self.past.ours(path).any(|ours| ours == now) => {
                     // Until the moment when it is replaced, this is what is there.
                     deployed = Deployed { content: now, modified: found.modified, next: Some(*content) };
                     Step::Replace
@@ -261,7 +257,8 @@ impl View<'_> {
             };
             // Nothing is removed through a link: what is there may be anybody's.
             let plain = found.kind == FoundKind::File && above(path).all(|folder| self.is_folder(folder));
-            let content = self.content(path, *found).filter(|content| self.past.ours(path).contains(content));
+            let content =
+                self.content(path, *found).filter(|content| self.past.ours(path).any(|ours| ours == *content));
             if !plain || self.choices.prune && content.is_none() {
                 plan.changed.push(path.clone());
             } else if self.choices.prune {
@@ -271,8 +268,8 @@ impl View<'_> {
                 plan.obsolete.push(path.clone());
             }
             // The manifest that lists it is going to be replaced.
-            if let (None, Some(content)) = (self.past.record.files.get(path), self.past.ours(path).first()) {
-                plan.record.files.insert(path.clone(), Deployed { content: *content, modified: None, next: None });
+            if let (None, Some(content)) = (self.past.record.files.get(path), self.past.ours(path).next()) {
+                plan.record.files.insert(path.clone(), Deployed { content, modified: None, next: None });
             }
         }
         for wanted in self.wanted {
@@ -311,15 +308,15 @@ impl Plan {
         self.files.iter().filter(|planned| planned.step != Step::Unchanged)
     }
 
-    /// Whether there is nothing to do at a place that has `record`.
+    /// Whether there is nothing to do at a place that has the record with the digest `stored`.
     #[must_use]
-    pub fn is_done(&self, record: &Record) -> bool {
+    pub fn is_done(&self, stored: Option<Sha256Digest>) -> bool {
         let Self { leftovers, prune, gone, emptied, unreadable, .. } = self;
         let paths = [leftovers, prune, gone, emptied];
         self.under_way().next().is_none()
             && unreadable.is_empty()
             && paths.iter().all(|paths| paths.is_empty())
-            && self.record == *record
+            && Some(self.record.digest()) == stored
     }
 
     /// The files that the manifest lists: all but the tree's own records.

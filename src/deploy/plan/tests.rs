@@ -1,7 +1,9 @@
 //! Plans without a place.
 
 use super::*;
+use crate::deploy::past::published;
 use crate::deploy::samples::manifest;
+use crate::tree::limits::MAX_FILE;
 
 const EARLIER: Choices = Choices { read_all: false, prune: false, replace: false };
 
@@ -94,9 +96,40 @@ fn what_is_looked_at_is_what_may_be_ours() {
 #[test]
 fn a_manifest_that_leads_elsewhere_is_not_followed() {
     let hostile = manifest(&[("../etc/passwd", "root"), ("/etc/shadow", "x"), ("racks/./a", "y"), ("fine.efi", "z")]);
-    let past = Past::new(Some(Ok(hostile.to_json().into_bytes())), Record::default());
+    let past = Past::new(Some(published(hostile.to_json().as_bytes())), Record::default());
     let names: BTreeSet<&str> = past.all().map(|(path, _)| path.as_str()).collect();
     assert_eq!(names.into_iter().collect::<Vec<_>>(), [paths::SHA256SUMS, "fine.efi", paths::MANIFEST]);
+    let hostile =
+        record(&[("../etc/passwd", "root"), ("/etc/shadow", "x"), ("racks//a", "y"), ("", "x"), ("fine", "z")]);
+    let past = Past::new(None, hostile);
+    assert_eq!(past.record.files.keys().collect::<Vec<_>>(), ["fine"]);
+}
+
+#[test]
+fn what_nobody_deploys_is_nothing_that_this_tool_did() {
+    let mut large = record(&[("fine", "1"), ("large", "2"), ("next", "3")]);
+    let content = Content { size: MAX_FILE + 1, ..Content::of(b"4") };
+    large.files.get_mut(Utf8Path::new("large")).unwrap().content = content;
+    large.files.get_mut(Utf8Path::new("next")).unwrap().next = Some(content);
+    assert_eq!(Past::new(None, large).record.files.keys().collect::<Vec<_>>(), ["fine"]);
+    let names: Vec<String> = (0..13_000).map(|i| format!("{i:01000}")).collect();
+    let long: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    assert_eq!(Past::new(None, record(&long)).record, Record::default());
+    assert_eq!(Past::new(None, record(&long[..1000])).record.files.len(), 1000);
+    assert_eq!(
+        published(manifest(&long).to_json().as_bytes()).unwrap_err(),
+        "found paths of more than 12582912 bytes with their folders, wanted those of a tree"
+    );
+    // Folders count, too, but only once.
+    let deep = |folder: &str| (0..80_000).map(|i| format!("{folder}/a/b/c/d/e/{i:05}")).collect::<Vec<_>>();
+    let apart: Vec<String> = deep("").into_iter().map(|path| format!("{}{path}", &path[path.len() - 5..])).collect();
+    for (paths, known) in [(deep("x"), 80_000), (apart, 0)] {
+        let paths: Vec<(&str, &str)> = paths.iter().map(|path| (path.as_str(), "x")).collect();
+        assert_eq!(Past::new(None, record(&paths)).record.files.len(), known);
+    }
+    // A manifest goes before a record.
+    let past = Past::new(Some(published(manifest(&long[..7000]).to_json().as_bytes())), record(&long[6000..]));
+    assert_eq!((past.record.files.len(), past.all().count()), (0, 7002));
 }
 
 #[test]

@@ -186,3 +186,26 @@ fn another_version_is_named_before_anything_else() {
     let unknown = index_flaw(|index| index["more"] = 1.into());
     assert!(unknown.starts_with("its `bases.json` cannot be read: unknown field `more`"), "{unknown}");
 }
+
+#[test]
+fn what_nobody_reads_is_not_written() {
+    let of = |bytes: usize| {
+        let image = [vec![0; bytes], Slot::sentinel(SlotSize::DEFAULT).bytes().to_vec()].concat();
+        let length = u32::try_from(image.len()).unwrap();
+        let zinfo = [&b"COPY"[..], &[0; 4], &length.to_le_bytes(), &[1, 0, 0, 0]].concat();
+        Base::capture_bios("a.pxe", image.clone(), zinfo, &image, SlotSize::DEFAULT).unwrap()
+    };
+    let bundle = |base: &Base, count: usize| {
+        let bases = (0..count).map(|number| (number.to_string(), base.clone()));
+        Bundle::new(bundle().ipxe, bases).check_size().map_err(|refusal| refusal.to_string())
+    };
+    let large = of(15 << 20);
+    assert_eq!(bundle(&large, 12), Ok(()));
+    assert_eq!(bundle(&large, 13), Err("it unpacks to more than 201326592 bytes".to_owned()));
+    let error = bundle(&of(16 << 20), 1).unwrap_err();
+    assert!(
+        error.starts_with("its entry `0/a.pxe/4096/image` has ") && error.ends_with(" bytes, wanted 16777216 at most")
+    );
+    let error = bundle(&of(0), 8_000).unwrap_err();
+    assert!(error.starts_with("its entry `bases.json` has "), "{error}");
+}

@@ -12,7 +12,7 @@ use netboot_loaders::paths::Cache;
 use netboot_loaders::plan::Plan;
 use netboot_loaders::plural::count;
 use netboot_loaders::printable::printable;
-use netboot_loaders::progress::{Event, Progress, Silent};
+use netboot_loaders::progress::{Event, Muted, Progress, Silent};
 use serde_json::{Value, json};
 
 use crate::cli::Clean;
@@ -28,7 +28,7 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
     let cache = host.unlocked_cache()?;
     // A look does not need to wait.
     let _lock = if args.dry_run { None } else { Some(alone(&cache, host)?) };
-    let (pins, plan) = needed(args, &cache, host);
+    let (pins, plan) = needed(args, &cache, host)?;
     let temporary = temporary_folder()?;
     let request = Request {
         cache: &cache,
@@ -66,7 +66,7 @@ fn alone(cache: &Cache, host: &Host<'_>) -> Result<Lock, Failure> {
 }
 
 /// What the project pins and builds, as far as that can be told.
-fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> (Option<Pins>, Option<Plan>) {
+fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> Result<(Option<Pins>, Option<Plan>), Failure> {
     let file = host.project.pins();
     let name = file.strip_prefix(host.project.root()).unwrap_or(&file);
     let pins = fs::read(&file)
@@ -74,7 +74,10 @@ fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> (Option<Pins>, Option
         .and_then(|text| Pins::parse(name, &String::from_utf8_lossy(&text)).map_err(Failure::from));
     let plan = Choices::read(&host.project, &Options::from(&args.choices), &Silent)
         .map_err(Failure::from)
-        .and_then(|choices| Ok(choices.plan(&host.path, cache, &Silent)?));
+        .and_then(|choices| Ok(choices.plan(&host.path, cache, &Muted(host.ui))?));
+    if host.ui.cancelled() {
+        return Err(Failure::new(INTERRUPTED, "interrupted"));
+    }
     if let Err(failure) = &plan {
         let stay = if pins.is_ok() { "bases and build trees" } else { "sources, bases and build trees" };
         let why = failure.message.lines().next().unwrap_or_default();
@@ -83,7 +86,7 @@ fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> (Option<Pins>, Option
         );
         host.ui.report(&Event::Warning { message });
     }
-    (pins.ok(), plan.ok())
+    Ok((pins.ok(), plan.ok()))
 }
 
 fn sum<'i>(items: impl Iterator<Item = &'i Item> + Clone) -> (usize, u64) {

@@ -3,14 +3,14 @@
 use netboot_loaders::boot_test::kit::search_path;
 use netboot_loaders::build_loaders;
 use netboot_loaders::process::find_program;
-use netboot_loaders::progress::Silent;
+use netboot_loaders::progress::Progress;
 use netboot_loaders::toolchain::install_lines;
 use netboot_loaders::toolchain::needs::{Need, Test};
 use netboot_loaders::toolchain::packages::Manager;
 use netboot_loaders::toolchain::probe::Status;
 use xshell::{Shell, cmd};
 
-use crate::exit::{Failure, MISSING_TOOL};
+use crate::exit::{Failure, INTERRUPTED, MISSING_TOOL};
 use crate::host::Host;
 
 /// Installs those of `needs` that are not met.
@@ -18,7 +18,7 @@ pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
     let cache = host.cache()?;
     let mut unmet: Vec<&Need> = Vec::new();
     for need in needs {
-        let status = need.probe(&search_path(&host.path), &cache, &Silent).map_err(build_loaders::Error::from)?;
+        let status = need.probe(&search_path(&host.path), &cache, host.ui).map_err(build_loaders::Error::from)?;
         let Some(complaint) = status.complaint() else { continue };
         if matches!((need.test, status), (Test::Kernel(..), Status::Unfit { .. })) {
             // There is one, and another package would not help.
@@ -41,7 +41,11 @@ pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
         return Err(Failure::new(MISSING_TOOL, &text));
     };
     for words in manager.install_commands(&unmet) {
-        if !root.run(&words)? {
+        let done = root.run(&words)?;
+        if host.ui.cancelled() {
+            return Err(Failure::new(INTERRUPTED, "interrupted"));
+        }
+        if !done {
             let text = format!("`{}` failed\nhint: {}", root.shown(&words), lines());
             return Err(Failure::new(MISSING_TOOL, &text));
         }

@@ -11,6 +11,7 @@ use netboot_loaders::fs::{self, Lock};
 use netboot_loaders::known_toolchains::{self, KnownToolchain, recognise};
 use netboot_loaders::paths::{Cache, is_linked_list};
 use netboot_loaders::plan::Plan;
+use netboot_loaders::printable::printable;
 use netboot_loaders::process::{Command, find_program};
 use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::reproduce;
@@ -39,6 +40,10 @@ pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
         install::missing(&needs::variations(), host)?;
     }
     let means = Means::find(&host.path, host.ui);
+    if host.ui.cancelled() {
+        // What programs said that were interrupted means nothing.
+        return Err(Failure::new(INTERRUPTED, "interrupted"));
+    }
     if args.list {
         list(&means, host);
         return Ok(());
@@ -73,6 +78,15 @@ fn compare(
         return Err(Failure::new(INTERRUPTED, "interrupted while waiting for another rebuild"));
     };
     let scratch = cache.reproduce();
+    let others = fs::entries(&scratch)?.into_iter().find(|path| !path.file_name().is_some_and(Cache::is_of_rebuild));
+    if let Some(other) = others {
+        let text = format!(
+            "`{}` is not of a rebuild, and rebuilds remove all that is in that folder\n\
+             hint: move it away, or choose another folder with `--cache-dir`",
+            printable(&other)
+        );
+        return Err(Failure::new(FAILURE, &text));
+    }
     fs::remove_dir_all(&scratch)?;
     fs::create_dir_all(&scratch)?;
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);

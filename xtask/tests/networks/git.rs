@@ -278,7 +278,7 @@ fn ctrl_c_ends_a_fetch_in_every_phase() {
     for server in [silent, listing, sending, indexing] {
         let project = Project::new();
         let mut command = project.command(&["fetch", "--ipxe-url", &server.url]);
-        let ended = limits::interrupt(&mut command, || server.begun.load(Ordering::SeqCst)).bounded();
+        let ended = limits::interrupt(&mut command, |_| server.begun.load(Ordering::SeqCst)).bounded();
         assert!(
             ended.stderr.ends_with(&format!("error: cannot fetch from `{}`: interrupted\n", server.url)),
             "{}",
@@ -307,7 +307,7 @@ fn ctrl_c_ends_a_fetch_that_cannot_connect() {
         let mut command = project.command(&["fetch", "--ipxe-url", ipxe, "--syslinux-archive", &archive]);
         let cache = project.path("cache/ipxe.git/HEAD");
         let started = std::cell::Cell::new(None::<std::time::Instant>);
-        limits::interrupt(&mut command, || {
+        limits::interrupt(&mut command, |_| {
             if cache.exists() && started.get().is_none() {
                 started.set(Some(std::time::Instant::now()));
             }

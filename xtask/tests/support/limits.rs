@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use camino::Utf8Path;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use wait4::Wait4;
 
@@ -55,11 +56,12 @@ pub fn measure(command: &mut Command) -> Measured {
     Running::start(command).end(PATIENCE)
 }
 
-/// Runs `command` until `begun` returns true, interrupts it, and checks that it ends with exit code 130 at once.
+/// Runs `command` until `begun`, which gets its process ID, returns true; interrupts it, and checks that it ends with
+/// exit code 130 at once.
 #[track_caller]
-pub fn interrupt(command: &mut Command, mut begun: impl FnMut() -> bool) -> Measured {
+pub fn interrupt(command: &mut Command, mut begun: impl FnMut(u32) -> bool) -> Measured {
     let running = Running::start(command);
-    while !begun() {
+    while !begun(running.child.id()) {
         assert!(running.started.elapsed() < PATIENCE, "what was waited for does not begin");
         thread::sleep(Duration::from_millis(10));
     }
@@ -69,6 +71,18 @@ pub fn interrupt(command: &mut Command, mut begun: impl FnMut() -> bool) -> Meas
     assert_eq!(measured.status.code(), Some(130), "stderr:\n{}", measured.stderr);
     println!("ended {:.2} s after the interrupt", interrupted.elapsed().as_secs_f64());
     measured
+}
+
+/// Whether the process `pid` has read more than `bytes` of `file`, which it has open.
+pub fn has_read(pid: u32, file: &Utf8Path, bytes: u64) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
+    let position = |entry: std::fs::DirEntry| {
+        let same = std::fs::read_link(entry.path()).ok()? == file.as_std_path();
+        let number = entry.file_name().into_string().ok().filter(|_| same)?;
+        let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("pos:")?.trim().parse::<u64>().ok())
+    };
+    open.filter_map(position).any(|position| position > bytes)
 }
 
 struct Running {
