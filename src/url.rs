@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::printable::single_line;
+
 /// The address of an input, or a local path in its place, as it was given.
 ///
 /// `Display`, `Debug` and `Serialize` leave out user and password, the content of the query, and the fragment:
@@ -25,7 +27,14 @@ impl Url {
     /// Whether there is anything in it that is not shown.
     #[must_use]
     pub fn has_secret(&self) -> bool {
-        self.to_string() != self.0
+        self.without_secrets() != self.0
+    }
+
+    fn without_secrets(&self) -> String {
+        let Some((scheme, rest)) = parts(&self.0) else { return self.0.clone() };
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        let query = if rest[path.len()..].starts_with('?') { "?..." } else { "" };
+        format!("{scheme}{path}{query}")
     }
 
     /// The address `path`, which begins with a slash, has below this one; a query stays behind it.
@@ -48,12 +57,10 @@ impl From<&str> for Url {
     }
 }
 
+/// On one line, also where a file of pins or a server gave an address that has several.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = parts(&self.0) else { return f.write_str(&self.0) };
-        let path = rest.split(['?', '#']).next().unwrap_or_default();
-        let query = if rest[path.len()..].starts_with('?') { "?..." } else { "" };
-        write!(f, "{scheme}{path}{query}")
+        f.write_str(&single_line(&self.without_secrets()))
     }
 }
 
@@ -110,7 +117,7 @@ impl fmt::Debug for Url {
 
 impl Serialize for Url {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.without_secrets())
     }
 }
 
