@@ -10,7 +10,7 @@ use netboot_loaders::build_loaders::Origins;
 use netboot_loaders::fs::Lock;
 use netboot_loaders::paths::{Cache, Project};
 use netboot_loaders::printable::{is_harmful, printable};
-use netboot_loaders::process::{Command, find_program};
+use netboot_loaders::process::{Command, find_program, quoted};
 use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::source::git::local_path;
 use netboot_loaders::source::http::{Http, Network, NoProxy, Patience, Proxy};
@@ -265,6 +265,12 @@ pub fn own_program() -> Result<Utf8PathBuf, Failure> {
     let path = env::current_exe()?;
     Utf8PathBuf::from_path_buf(path)
         .map_err(|path| Failure::new(BAD_INPUT, &format!("`{}` is not UTF-8\nhint: move it", path.display())))
+}
+
+/// The command that this process was started with, without `switch`, as a person types it.
+pub fn own_command_without(switch: &str) -> String {
+    let words = env::args_os().skip(1).filter(|word| word != switch);
+    words.fold("cargo xtask".to_owned(), |command, word| command + " " + &quoted(&word.to_string_lossy()))
 }
 
 /// How many processors this process may use.
