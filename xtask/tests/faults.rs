@@ -577,3 +577,38 @@ fn names_of_files_cannot_forge_messages() {
         assert!(ran.stderr.contains("/x\\nhint: forged/ipxe.git`"), "{}", ran.stderr);
     }
 }
+
+#[test]
+fn a_place_that_cannot_be_is_said_before_the_work() {
+    let project = published();
+    let (long, nowhere) = (project.path(&"x".repeat(251)), project.path("link"));
+    symlink("nowhere", &nowhere).unwrap();
+    let inside = nowhere.join("a/b");
+    let leads = format!(
+        "`{nowhere}` is a link that leads nowhere, to `nowhere`\nhint: make what it leads to, or remove the link\n"
+    );
+    let name = |found: usize, most: usize| {
+        let name = "x".repeat(found);
+        format!("the name `{name}` has {found} bytes, wanted {most} at most\nhint: choose a shorter name\n")
+    };
+    let error = |arguments: &[&str]| project.run(arguments).error(1);
+    for arguments in [
+        &["build-loaders", "--offline", "--out"][..],
+        &["release", "--dry-run", "--offline", "--out"],
+        &["mirror", "flatcar", "--dest"],
+        &["boot-test", "--report"],
+    ] {
+        assert_eq!(error(&[arguments, &[long.as_str()]].concat()), name(251, 241));
+        assert_eq!(error(&[arguments, &[nowhere.as_str()]].concat()), leads);
+        assert_eq!(error(&[arguments, &[inside.as_str()]].concat()), leads);
+    }
+    assert_eq!(error(&["deploy", nowhere.as_str()]), leads);
+    assert_eq!(error(&["deploy", inside.as_str()]), leads);
+    assert_eq!(error(&["deploy", &format!("{long}xxxxx")]), name(256, 255));
+    project.run(&["deploy", long.as_str()]).success();
+    project.build(&["--out", &long.as_str()[..long.as_str().len() - 10]]).success();
+    assert!(
+        error(&["fetch", "--offline", "--cache-dir", &format!("{long}xxxxx")])
+            .contains(&format!("\nhint: choose a shorter one: the name `{}` has 256 bytes", "x".repeat(256)))
+    );
+}
