@@ -3,6 +3,7 @@
 //! Whatever this tool puts into such a text goes through [`Language::quote`]: it comes out as one value there, and
 //! never as code. What a language has no way to write is refused.
 
+use crate::printable::{is_harmful, printable};
 use crate::process;
 
 /// A language that values are written in.
@@ -39,7 +40,7 @@ pub enum Console {
 
 /// A value that a language cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("found `{}`, wanted {wanted}", .found.escape_debug())]
+#[error("found `{}`, wanted {wanted}", printable(found))]
 pub struct Refused {
     /// The value.
     pub found: String,
@@ -53,11 +54,15 @@ impl Language {
     /// # Errors
     ///
     /// [`Refused`] where there is no way to write it. Control characters are refused everywhere: they end lines, and
-    /// move what a terminal shows.
+    /// move what a terminal shows. So are characters that hide or turn text: what is shown of them is escaped, and
+    /// would be another value where it is copied from.
     pub fn quote(self, text: &str) -> Result<String, Refused> {
         let refuse = |wanted| Err(Refused { found: text.to_owned(), wanted });
         if text.contains(is_control) {
             return refuse("a value without control characters and line breaks");
+        }
+        if text.contains(is_harmful) {
+            return refuse("a value without characters that are not seen or change the direction of text");
         }
         match self {
             Self::Bare if text.chars().all(is_bare) => Ok(text.to_owned()),
@@ -220,7 +225,16 @@ mod tests {
             Language::Bare,
         ];
         for language in languages {
-            for text in ["a\nExecStartPost=/bin/sh", "a\r", "\u{1b}[2J", "a\0", "\u{85}", "a\u{2028}b"] {
+            for text in [
+                "a\nExecStartPost=/bin/sh",
+                "a\r",
+                "\u{1b}[2J",
+                "a\0",
+                "\u{85}",
+                "a\u{2028}b",
+                "a\u{202e}",
+                "a\u{200c}",
+            ] {
                 assert!(language.quote(text).is_err(), "{language:?} {text:?}");
             }
         }
@@ -231,6 +245,10 @@ mod tests {
         assert_eq!(
             Language::Cron.quote("a\nb").unwrap_err().to_string(),
             "found `a\\nb`, wanted a value without control characters and line breaks"
+        );
+        assert_eq!(
+            Language::UnitArgument.quote("/it's/\u{202e}cba").unwrap_err().to_string(),
+            "found `/it's/\\u{202e}cba`, wanted a value without characters that are not seen or change the direction of text"
         );
     }
 }

@@ -26,7 +26,8 @@ pub enum Error {
     Bundle(#[from] bundle::Error),
     /// Something else stands where the release should go.
     #[error(
-        "`{folder}` is no release: it has `{}`\nhint: choose another folder with `--out`, or move that away",
+        "`{}` is no release: it has `{}`\nhint: choose another folder with `--out`, or move that away",
+        printable(folder),
         printable(path)
     )]
     Occupied {
@@ -37,7 +38,8 @@ pub enum Error {
     },
     /// A file is not what the checksums say.
     #[error(
-        "the release `{folder}` is not what its SHA256SUMS says\n{}\nhint: make it anew with `cargo xtask release --dry-run`",
+        "the release `{}` is not what its SHA256SUMS says\n{}\nhint: make it anew with `cargo xtask release --dry-run`",
+        printable(folder),
         listed(differences)
     )]
     Different {

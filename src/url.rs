@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::printable::single_line;
+
 /// The address of an input, or a local path in its place, as it was given.
 ///
 /// `Display`, `Debug` and `Serialize` leave out user and password, the content of the query, and the fragment:
@@ -27,7 +29,13 @@ impl Url {
     /// Whether there is anything in it that is not shown.
     #[must_use]
     pub fn has_secret(&self) -> bool {
-        self.to_string() != self.0
+        self.without_secrets() != self.0
+    }
+
+    fn without_secrets(&self) -> String {
+        let Parts { start, hidden, place, query, .. } = parts(&self.0);
+        let mark = if hidden == Hidden::Guessed { "…@" } else { "" };
+        format!("{start}{mark}{place}{}", if query.starts_with('?') { "?..." } else { "" })
     }
 
     /// Whether it has an `@` where a path or a query would be, so that what stands before may be a password.
@@ -76,11 +84,10 @@ impl From<&str> for Url {
     }
 }
 
+/// On one line, also where a file of pins or a server gave an address that has several.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { start, hidden, place, query, .. } = parts(&self.0);
-        let mark = if hidden == Hidden::Guessed { "…@" } else { "" };
-        write!(f, "{start}{mark}{place}{}", if query.starts_with('?') { "?..." } else { "" })
+        f.write_str(&single_line(&self.without_secrets()))
     }
 }
 
@@ -201,7 +208,7 @@ impl fmt::Debug for Url {
 
 impl Serialize for Url {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.without_secrets())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths::Cache;
 use crate::plan::{Build, Plan};
+use crate::printable::printable;
 use crate::process;
 use crate::progress::{Event, Progress};
 use crate::source::bundle;
@@ -78,7 +79,9 @@ pub enum Error {
     UnusablePath(Utf8PathBuf),
     /// A configuration has a header that iPXE does not read.
     #[error(
-        "the configuration `{config}` has the header `{header}`, and iPXE has no such header in src/config\nhint: put the settings into the header that has them in iPXE, as in `general.h`"
+        "the configuration `{}` has the header `{}`, and iPXE has no such header in src/config\nhint: put the settings into the header that has them in iPXE, as in `general.h`",
+        printable(config),
+        printable(header)
     )]
     UnknownHeader {
         /// The header.

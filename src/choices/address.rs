@@ -127,10 +127,12 @@ impl Scheme {
     }
 }
 
-/// `text` as messages show it: what is not seen is escaped, and a user's name and password are left out.
+/// `text` as messages show it: what is not seen is escaped, and a user's name and password are left out. Quotes are as
+/// they are, since values stand in backticks.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    crate::url::without_credentials(text).escape_debug().to_string()
+    let escaped = crate::url::without_credentials(text).escape_debug().to_string();
+    escaped.replace("\\'", "'").replace("\\\"", "\"")
 }
 
 /// The scheme of `text`, and what follows its colon; all of `text` where it has none.
@@ -239,6 +241,7 @@ mod tests {
     fn passwords_are_not_shown() {
         assert_eq!(shown("http://user:p@ss@host/a@b\u{a0}"), "http://…@b\\u{a0}");
         assert_eq!(shown("http://host.example/a@b"), "http://host.example/a@b");
+        assert_eq!(shown("it's \"a\\b\"\\'\n"), "it's \"a\\\\b\"\\\\'\\n");
         assert_eq!(shown("user:pw@host//x"), "…@host//x");
     }
 

@@ -67,6 +67,14 @@ fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
         "\nhint: move it away".to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
         format!("\nhint: make `{}` readable for this user", printable(path))
+    } else if error.kind() == io::ErrorKind::InvalidFilename {
+        let longest = path.components().max_by_key(|part| part.as_str().len());
+        let name = longest.map(|part| part.as_str()).unwrap_or_default();
+        let (found, all) = (name.len(), path.as_str().len());
+        format!(
+            "\nhint: choose a shorter one: the name `{}` has {found} bytes, and the path {all}; most systems take 255 and 4095",
+            printable(name)
+        )
     } else if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) && action != "write" {
         "\nhint: a file stands where a folder is wanted: move it away, or choose another folder".to_owned()
     } else {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{Origin, Other, Plan, PlannedFile, Stamped};
 use crate::build::make;
+use crate::printable::printable;
 
 /// So many loaders of sites are shown.
 const SHOWN: usize = 20;
@@ -15,7 +16,7 @@ impl fmt::Display for Plan {
         let pins = &self.inputs.pins;
         writeln!(f, "iPXE {} at commit {}", pins.ipxe.version, pins.ipxe.commit)?;
         for patch in &self.inputs.patches {
-            writeln!(f, "  patch {}", patch.name)?;
+            writeln!(f, "  patch {}", printable(&patch.name))?;
         }
         for build in &self.builds {
             writeln!(f, "build {} (configuration `{}`)", build.name(), build.config.name)?;

@@ -84,7 +84,8 @@ pub enum Error {
     },
     /// A private key would get published.
     #[error(
-        "`{0}`:{1} has a private key, and a source bundle is for everybody\nhint: move the key out of the folders of choices and facts"
+        "`{shown}`:{1} has a private key, and a source bundle is for everybody\nhint: move the key out of the folders of choices and facts",
+        shown = printable(.0)
     )]
     PrivateKey(Utf8PathBuf, usize),
     /// A file operation failed.

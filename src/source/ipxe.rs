@@ -45,7 +45,8 @@ pub enum Error {
     },
     /// A patch does not fit.
     #[error(
-        "the patch `{name}` does not apply: {reason}\nhint: bring it up to date with the pinned commit, or remove it from vendor/patches"
+        "the patch `{}` does not apply: {reason}\nhint: bring it up to date with the pinned commit, or remove it from vendor/patches",
+        printable(name)
     )]
     Patch {
         /// Its file name.

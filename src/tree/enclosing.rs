@@ -6,11 +6,14 @@ use serde::Deserialize;
 use super::manifest::GENERATOR;
 use crate::fs;
 use crate::paths;
+use crate::printable::printable;
 
 /// A path inside a published tree or a release: anything that is put there makes verifying that fail.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{path}` is inside the published tree or release `{tree}`, and whatever is put there breaks its verification\nhint: choose a folder outside of it"
+    "`{}` is inside the published tree or release `{}`, and whatever is put there breaks its verification\nhint: choose a folder outside of it",
+    printable(path),
+    printable(tree)
 )]
 pub struct InsideTree {
     path: Utf8PathBuf,

@@ -27,12 +27,14 @@ use crate::stamping::{self, Stock};
 pub enum Error {
     /// Something else than a tree stands where the tree should go.
     #[error(
-        "`{0}` is not a tree that this tool wrote: it has no manifest.json of its\nhint: choose another folder with `--out`, or move that one away"
+        "`{}` is not a tree that this tool wrote: it has no manifest.json of its\nhint: choose another folder with `--out`, or move that one away",
+        printable(.0)
     )]
     Occupied(Utf8PathBuf),
     /// Somebody has put files into the tree.
     #[error(
-        "`{tree}` has files that this tool did not put there, and publishing would remove them: {}\nhint: move them away, or publish with `--replace`",
+        "`{}` has files that this tool did not put there, and publishing would remove them: {}\nhint: move them away, or publish with `--replace`",
+        printable(tree),
         listed_names(files)
     )]
     Foreign {
@@ -46,7 +48,8 @@ pub enum Error {
     Unknown(String),
     /// A tree cannot be exchanged there.
     #[error(
-        "`{0}` is a mount point, and a tree is published by exchanging folders\nhint: publish to a folder inside it, as `--out {0}/tftp`"
+        "`{shown}` is a mount point, and a tree is published by exchanging folders\nhint: publish to a folder inside it, as `--out {shown}/tftp`",
+        shown = printable(.0)
     )]
     MountPoint(Utf8PathBuf),
     /// There are more files than a tree may have.

@@ -31,6 +31,8 @@ Exit codes:
 
 /// Something else failed.
 pub const FAILURE: u8 = 1;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
 /// A file of choices or pins is wrong.
 pub const BAD_INPUT: u8 = 3;
 /// A tool is missing.

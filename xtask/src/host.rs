@@ -9,7 +9,8 @@ use netboot_loaders::build::make::{Launcher, Settings, Surroundings};
 use netboot_loaders::build_loaders::Origins;
 use netboot_loaders::fs::Lock;
 use netboot_loaders::paths::{Cache, Project};
-use netboot_loaders::process::{Command, find_program};
+use netboot_loaders::printable::{is_harmful, printable};
+use netboot_loaders::process::{Command, find_program, quoted};
 use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::source::git::local_path;
 use netboot_loaders::source::http::{Http, Network, NoProxy, Patience, Proxy};
@@ -17,13 +18,65 @@ use netboot_loaders::tree::enclosing::outside_trees;
 use netboot_loaders::url::Url;
 
 use crate::cli::{Global, MakeArgs, OriginArgs};
-use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, INTERRUPTED, MISSING_TOOL};
+use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, INTERRUPTED, MISSING_TOOL, USAGE};
 use crate::ui::Ui;
 
 /// The first argument of the process that fetches from a git server.
 pub const GIT_HELPER: &str = "__git-helper";
 /// What certificates and host names are looked up by.
 const GIT_ENVIRONMENT: [&str; 4] = ["SSL_CERT_FILE", "SSL_CERT_DIR", "RES_OPTIONS", "LOCALDOMAIN"];
+
+/// The variables whose values name paths and addresses, which messages show.
+const NAMING_VARIABLES: [&str; 16] = [
+    "NETBOOT_LOADERS_CACHE_DIR",
+    "XDG_CACHE_HOME",
+    "HOME",
+    "TMPDIR",
+    "PATH",
+    "CARGO_MANIFEST_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "http_proxy",
+    "HTTP_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+];
+
+/// Refuses arguments, variables and a current folder whose text could pass for another line of a message, steer a
+/// terminal, or show in another order. Whatever messages say of them later needs no escape.
+pub fn check_process() -> Result<(), Failure> {
+    for argument in env::args_os().skip(1) {
+        let argument = argument.to_string_lossy();
+        let shown = Url::from(argument.clone().into_owned()).to_string();
+        check_text(&argument, USAGE, &format!("the argument `{}`", printable(&shown)), "rename what has that name")?;
+    }
+    for name in NAMING_VARIABLES {
+        let value = env::var_os(name).unwrap_or_default();
+        check_text(&value.to_string_lossy(), BAD_INPUT, &format!("the variable `{name}`"), "set it to another value")?;
+    }
+    let folder = env::current_dir().unwrap_or_default();
+    let folder = folder.to_string_lossy();
+    check_text(&folder, BAD_INPUT, &format!("the current folder `{}`", printable(&folder)), "rename it")
+}
+
+/// Refuses `text`, which messages call `subject`, where it is not one line as it is seen.
+fn check_text(text: &str, code: u8, subject: &str, remedy: &str) -> Result<(), Failure> {
+    // Persian and Hindi words and pictures are written with these two; messages escape them.
+    let joins = |character: char| matches!(character, '\u{200c}' | '\u{200d}');
+    let Some(character) = text.chars().find(|character| is_harmful(*character) && !joins(*character)) else {
+        return Ok(());
+    };
+    let text = format!(
+        "{subject} has `{}`, wanted one line without control characters and without characters that are not seen or \
+         change the direction of text\nhint: {remedy}",
+        printable(character.encode_utf8(&mut [0; 4]))
+    );
+    Err(Failure::new(code, &text))
+}
 
 /// Where and with what this process works.
 pub struct Host<'u> {
@@ -73,7 +126,14 @@ impl<'u> Host<'u> {
         let folder = self.cache_folder()?;
         outside_trees(&folder)?;
         netboot_loaders::fs::create_dir_all(&folder)?;
-        Ok(Cache::new(folder.canonicalize_utf8()?))
+        let folder = folder.canonicalize_utf8()?;
+        check_text(
+            folder.as_str(),
+            BAD_INPUT,
+            &format!("the cache `{}`", printable(&folder)),
+            "choose another with `--cache-dir`",
+        )?;
+        Ok(Cache::new(folder))
     }
 
     /// Where the cache is, or is going to be.
@@ -205,6 +265,12 @@ pub fn own_program() -> Result<Utf8PathBuf, Failure> {
     let path = env::current_exe()?;
     Utf8PathBuf::from_path_buf(path)
         .map_err(|path| Failure::new(BAD_INPUT, &format!("`{}` is not UTF-8\nhint: move it", path.display())))
+}
+
+/// The command that this process was started with, without `switch`, as a person types it.
+pub fn own_command_without(switch: &str) -> String {
+    let words = env::args_os().skip(1).filter(|word| word != switch);
+    words.fold("cargo xtask".to_owned(), |command, word| command + " " + &quoted(&word.to_string_lossy()))
 }
 
 /// How many processors this process may use.

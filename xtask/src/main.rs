@@ -19,6 +19,10 @@ fn main() -> ExitCode {
         git_helper::run(&mut std::io::stdin(), &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
+    // Before the command line is read, since what is said of a wrong one shows arguments as they are.
+    if let Err(failure) = host::check_process() {
+        return ui::Ui::new(false, cli::MessageFormat::Human).fail(failure);
+    }
     let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::without_secrets(error).exit());
     let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
     let result = host::Host::new(&cli.global, &ui).and_then(|host| {

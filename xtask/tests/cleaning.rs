@@ -95,7 +95,15 @@ fn what_this_project_needs_stays_and_what_nobody_uses_goes() {
     assert!(lines[0].starts_with("would be removed: ") && lines[0].ends_with("iB"), "{}", ran.stdout);
     assert!(lines[1].starts_with("  2 bases ") && lines[2].starts_with("  2 build trees "), "{}", ran.stdout);
     assert!(ran.stdout.contains("\nkept: 2 bases, 2 build trees, 5 sources, 2 records ("), "{}", ran.stdout);
-    assert!(ran.stdout.ends_with("\nnothing is removed because of --dry-run\nnext: cargo xtask clean\n"));
+    let options = format!("--project {} --cache-dir {}", project.root, project.path("cache"));
+    let next =
+        |ran: &Ran| ran.stdout.split_once("\nnothing is removed because of --dry-run\nnext: ").unwrap().1.to_owned();
+    assert_eq!(next(&ran), format!("cargo xtask {options} clean\n"));
+    project.write("rack's list.csv", "name\na\n");
+    let sheet = project.path("rack's list.csv");
+    let ran = clean(&project, &["--unused-for", "0", "--dry-run", "--sites", sheet.as_str()]).success();
+    let quoted = format!("'{}/rack'\\''s list.csv'", project.root);
+    assert_eq!(next(&ran), format!("cargo xtask {options} clean --unused-for 0 --sites {quoted}\n"));
     assert!((Project::files_of(&project.path("cache")), project.snapshot()) == before);
 
     let said = object(&project, &[]);

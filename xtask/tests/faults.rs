@@ -444,3 +444,171 @@ fn a_warning_tells_what_a_bios_loader_lacks() {
     project.sites("[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"c\"\n");
     assert!(!project.build(&[]).success().stderr.contains("warning"));
 }
+
+/// Makes sure that no line of a run is forged, and that none of its characters steers a terminal.
+#[track_caller]
+fn honest(ran: &Ran) {
+    let text = format!("{}{}", ran.stdout, ran.stderr);
+    let harmful =
+        |character: char| !matches!(character, '\n' | '\t') && netboot_loaders::printable::is_harmful(character);
+    assert!(!text.contains(harmful) && !text.lines().any(|line| line.starts_with("hint: forged")), "{text}");
+}
+
+#[test]
+fn arguments_cannot_forge_messages() {
+    let project = Project::new();
+    for hostile in ["x\nhint: forged", "x\r\u{1b}[2J", "x\u{202e}y", "x\u{feff}", "x\u{85}y"] {
+        for arguments in [
+            vec!["verify", hostile],
+            vec!["inspect", hostile],
+            vec!["deploy", hostile],
+            vec!["deploy", "sftp://nas/x", "--ssh", hostile],
+            vec!["build-loaders", "--out", hostile],
+            vec!["build-loaders", "--launcher", hostile],
+            vec!["build-loaders", "--syslinux-archive", hostile],
+            vec!["build-loaders", "--sites", hostile],
+            vec!["reproduce", "--against", hostile],
+            vec!["recipe", "nginx", "--network", hostile],
+            vec!["boot-test", "--site", hostile],
+            vec!["fetch", "--cache-dir", hostile],
+            vec!["fetch", "--project", hostile],
+            vec![hostile],
+        ] {
+            let ran = project.run(&arguments);
+            honest(&ran);
+            let error = ran.error(2);
+            assert!(error.starts_with("the argument `x\\") || error.starts_with("the argument `x"), "{error}");
+            assert!(error.ends_with("\nhint: rename what has that name\n") && error.lines().count() == 2, "{error}");
+        }
+    }
+    let secret = project.run(&["fetch", "--ipxe-url=https://me:secret@host/\n"]).error(2);
+    assert!(secret.starts_with("the argument `--ipxe-url=https://host/\\n` has `\\n`, wanted one line"), "{secret}");
+    // Words and pictures that are written with joiners are names like others.
+    let error = project.run(&["verify", "پروژه\u{200c}ها"]).error(8);
+    assert!(error.starts_with("there is no tree `پروژه\\u{200c}ها`\n"), "{error}");
+}
+
+#[test]
+fn variables_and_folders_cannot_forge_messages() {
+    let project = Project::new();
+    let hostile = project.path("x\nhint: forged");
+    std::fs::create_dir(&hostile).unwrap();
+    let run = |set: &dyn Fn(&mut Command)| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["--project", project.root.as_str(), "doctor", "--for", "deploy"]);
+        command.env_remove("CARGO_MANIFEST_DIR");
+        set(&mut command);
+        let ran = Ran::from(command.output().unwrap());
+        honest(&ran);
+        ran.error(3)
+    };
+    for name in ["NETBOOT_LOADERS_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "TMPDIR", "PATH", "https_proxy", "no_proxy"] {
+        let error = run(&|command| {
+            command.env(name, &hostile);
+        });
+        assert!(error.starts_with(&format!("the variable `{name}` has `\\n`, wanted one line")), "{error}");
+    }
+    let error = run(&|command| {
+        command.current_dir(&hostile);
+    });
+    assert!(error.starts_with(&format!("the current folder `{}/x\\nhint: forged` has `\\n`", project.root)), "{error}");
+    symlink(&hostile, project.path("link")).unwrap();
+    let error = run(&|command| {
+        command.args(["--cache-dir", project.path("link").as_str()]);
+    });
+    assert!(error.starts_with(&format!("the cache `{}/x\\nhint: forged` has `\\n`", project.root)), "{error}");
+}
+
+#[test]
+fn names_of_files_cannot_forge_messages() {
+    let project = published();
+    let hostile = "x\nhint: forged\u{202e}";
+    let shown = "x\\nhint: forged\\u{202e}";
+    let pins = String::from_utf8(project.read("vendor/pins.toml")).unwrap();
+    let build = |project: &Project, more: &[&str]| {
+        let ran = project.build(more);
+        honest(&ran);
+        assert_ne!(ran.code, 0);
+        ran.stderr
+    };
+    let told = |error: &str| assert!(error.contains(shown), "{error}");
+
+    let patch = format!("vendor/patches/{hostile}.patch");
+    project.write(&patch, "");
+    let plan = project.build(&["--plan"]).success();
+    honest(&plan);
+    told(&plan.stdout);
+    told(&build(&project, &[]));
+    std::fs::remove_file(project.path(&patch)).unwrap();
+
+    let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
+    project.sites(&sites.replace("script =", "config = \"c\"\nscript ="));
+    project.write(&format!("vendor/ipxe-config/c/{hostile}.h"), "");
+    told(&build(&project, &[]));
+    project.sites(&sites);
+
+    let key = format!("embed-scripts/{hostile}");
+    project.write(&key, "-----BEGIN PRIVATE KEY-----\n");
+    let ran = project.run(&["bundle-sources", "--offline"]);
+    honest(&ran);
+    told(&ran.error(3));
+    std::fs::remove_file(project.path(&key)).unwrap();
+
+    project.write(&format!("{hostile}/{hostile}"), "");
+    symlink(project.path(hostile), project.path("link")).unwrap();
+    told(&build(&project, &["--out", project.path("link").as_str()]));
+
+    project.write(&format!("dist/tftp/{hostile}"), "");
+    for arguments in
+        [&["verify"][..], &["boot-test", "--list"], &["deploy", "srv"], &["reproduce", "--against", "dist/tftp"]]
+    {
+        let ran = Ran::from(project.command(arguments).current_dir(&project.root).output().unwrap());
+        honest(&ran);
+        told(&ran.error(8));
+    }
+    told(&build(&project, &[]));
+    std::fs::remove_file(project.tree().join(hostile)).unwrap();
+
+    project
+        .write("vendor/pins.toml", &pins.replace("https://unreachable.invalid", "http://127.0.0.1:1/x\\nhint: forged"));
+    for arguments in [&["fetch"][..], &["update", "--dry-run"]] {
+        let ran = project.run(&[arguments, &["--cache-dir", project.path("other").as_str()]].concat());
+        honest(&ran);
+        assert!(ran.stderr.contains("/x\\nhint: forged/ipxe.git`"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_is_said_before_the_work() {
+    let project = published();
+    let (long, nowhere) = (project.path(&"x".repeat(251)), project.path("link"));
+    symlink("nowhere", &nowhere).unwrap();
+    let inside = nowhere.join("a/b");
+    let leads = format!(
+        "`{nowhere}` is a link that leads nowhere, to `nowhere`\nhint: make what it leads to, or remove the link\n"
+    );
+    let name = |found: usize, most: usize| {
+        let name = "x".repeat(found);
+        format!("the name `{name}` has {found} bytes, wanted {most} at most\nhint: choose a shorter name\n")
+    };
+    let error = |arguments: &[&str]| project.run(arguments).error(1);
+    for arguments in [
+        &["build-loaders", "--offline", "--out"][..],
+        &["release", "--dry-run", "--offline", "--out"],
+        &["mirror", "flatcar", "--dest"],
+        &["boot-test", "--report"],
+    ] {
+        assert_eq!(error(&[arguments, &[long.as_str()]].concat()), name(251, 241));
+        assert_eq!(error(&[arguments, &[nowhere.as_str()]].concat()), leads);
+        assert_eq!(error(&[arguments, &[inside.as_str()]].concat()), leads);
+    }
+    assert_eq!(error(&["deploy", nowhere.as_str()]), leads);
+    assert_eq!(error(&["deploy", inside.as_str()]), leads);
+    assert_eq!(error(&["deploy", &format!("{long}xxxxx")]), name(256, 255));
+    project.run(&["deploy", long.as_str()]).success();
+    project.build(&["--out", &long.as_str()[..long.as_str().len() - 10]]).success();
+    assert!(
+        error(&["fetch", "--offline", "--cache-dir", &format!("{long}xxxxx")])
+            .contains(&format!("\nhint: choose a shorter one: the name `{}` has 256 bytes", "x".repeat(256)))
+    );
+}

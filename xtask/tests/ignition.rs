@@ -71,6 +71,17 @@ fn what_is_wrong_with_a_starter_is_said() {
     ] {
         assert!(error.contains(part), "{part} is not in:\n{error}");
     }
+    project.write(
+        "embed-scripts/network.toml",
+        &format!("{NETWORK}[ignition]\nssh-keys = [\"{KEY}\\u202e\"]\ntime-zone = \"it's\"\n"),
+    );
+    let error = project.run(&["ignition"]).error(3);
+    for part in [
+        "`ignition.ssh-keys`: has `\\u{202e}`, wanted one line without characters that are not seen or change the direction of text\n",
+        "`ignition.time-zone`: found the time zone `it's`, wanted",
+    ] {
+        assert!(error.contains(part), "{part} is not in:\n{error}");
+    }
     project.write("embed-scripts/network.toml", NETWORK);
     let error = project.run(&["ignition"]).error(3);
     assert!(error.starts_with("there is no table `[ignition]` in `"), "{error}");
@@ -135,6 +146,20 @@ fn a_butane_file_goes_through_butane() {
     let out = project.path("a.ign");
     assert_eq!(butane(&project, Some(script), &["--out", out.as_str()]).success().stdout, format!("{out}\n"));
     assert_eq!(project.read("a.ign"), wanted.as_bytes());
+}
+
+#[test]
+fn json_keeps_its_meaning_where_characters_are_escaped() {
+    let project = project("");
+    let script = "printf '{\\n\\t\"a\": \"\u{200c}\u{202e}\u{e0041}ü\"\\n}\\n'";
+    let ran = butane(&project, Some(script), &[]).success();
+    assert_eq!(ran.stdout, "{\n\t\"a\": \"\\u200c\\u202e\\udb40\\udc41ü\"\n}\n");
+    let wanted = serde_json::json!({ "a": "\u{200c}\u{202e}\u{e0041}ü" });
+    assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), wanted);
+    // The file has what Butane printed, byte for byte.
+    let out = project.path("a.ign");
+    butane(&project, Some(script), &["--out", out.as_str()]).success();
+    assert_eq!(project.read("a.ign"), "{\n\t\"a\": \"\u{200c}\u{202e}\u{e0041}ü\"\n}\n".as_bytes());
 }
 
 #[test]

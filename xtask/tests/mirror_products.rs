@@ -165,14 +165,19 @@ fn what_a_schedule_cannot_hold_is_refused() {
     };
     for scheduler in ["systemd", "cron", "synology"] {
         assert_eq!(
-            run(&["--print-schedule", scheduler, "--dest", "/srv/a\nExecStartPost=/bin/sh"]).error(3),
+            run(&["--print-schedule", scheduler, "--dest", "/srv/a\u{200c}b"]).error(3),
             format!(
-                "found `/srv/a\\nExecStartPost=/bin/sh`, wanted a value without control characters and line breaks, for {scheduler}\n\
-                 hint: choose another path or address\n"
+                "found `/srv/a\\u{{200c}}b`, wanted a value without characters that are not seen or change the direction \
+                 of text, for {scheduler}\nhint: choose another path or address\n"
             )
         );
-        let error = run(&["--print-schedule", scheduler, "--dest", "/srv/a", "--base-url", "http://a/\n* * * * * sh"]);
-        let error = error.failure(2);
-        assert!(error.contains("wanted an address without `\\n`, a control character"), "{error}");
+        for [option, value] in [
+            ["--dest", "/srv/a\nExecStartPost=/bin/sh"],
+            ["--dest", "/srv/\u{202e}a"],
+            ["--base-url", "http://a/\n* * * * * sh"],
+        ] {
+            let error = run(&["--print-schedule", scheduler, "--dest", "/srv/a", option, value]).error(2);
+            assert!(error.starts_with("the argument `") && error.lines().count() == 2, "{error}");
+        }
     }
 }

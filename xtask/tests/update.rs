@@ -334,7 +334,7 @@ fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
         let (begun, soon) = (Instant::now(), Duration::from_millis(milliseconds));
         let to = last.to_string();
         let mut command = fixture.project.command(&update(&to[..12]));
-        let measured = limits::interrupt(&mut command, || begun.elapsed() > soon).bounded();
+        let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).bounded();
         assert!(measured.stderr.contains("error: interrupted"), "{}", measured.stderr);
         assert_eq!(fixture.pins(), before);
     }

@@ -271,7 +271,7 @@ impl FromStr for WebAddress {
         };
         // What has a meaning of its own for some server: quotes, separators, the beginning of a comment.
         if let Some(c) = text.chars().find(|c| "\"'`\\,;#<>|^".contains(*c)) {
-            return found(&format!("an address without `{}`", c.escape_debug()));
+            return found(&format!("an address without `{c}`"));
         }
         if text.len() > Self::LIMIT {
             return found(&format!("at most {} bytes, which a DHCP option has", Self::LIMIT));
@@ -385,7 +385,7 @@ mod tests {
         for (text, wanted) in [
             ("tftp://a/b", "an address that begins with http:// or https://"),
             ("http://a/b c", "an address without ` `, a blank: `%20` stands for one"),
-            ("http://a/\"", "an address without `\\\"`"),
+            ("http://a/\"", "an address without `\"`"),
             ("http://a/b,c", "an address without `,`"),
             ("http:///b", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
             ("http://a:0/b", "a port from 1 to 65535"),

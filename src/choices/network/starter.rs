@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::choices::reader::{At, Table};
+use crate::printable::{is_harmful, printable};
 
 /// What a machine is to have when it starts for the first time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,14 +71,21 @@ const KEY_TYPES: [&str; 7] = [
 
 fn public_key(text: &str) -> Result<String, String> {
     let [kind, body] = words(text).map(Option::unwrap_or_default);
-    let known = KEY_TYPES.contains(&kind) && !text.chars().any(char::is_control);
+    let known = KEY_TYPES.contains(&kind);
     let fields = fields(&STANDARD.decode(body).unwrap_or_default());
     // The body says again of which type it is.
     if known && fields.is_some_and(|fields| fields.len() > 1 && fields[0] == kind.as_bytes()) {
-        return Ok(text.trim().to_owned());
+        let text = text.trim();
+        return match text.chars().find(|character| is_harmful(*character)) {
+            None => Ok(text.to_owned()),
+            Some(character) => Err(format!(
+                "has `{}`, wanted one line without characters that are not seen or change the direction of text",
+                printable(character.encode_utf8(&mut [0; 4]))
+            )),
+        };
     }
     let found: String = text.chars().take(24).collect();
-    Err(format!("found `{}`…, wanted a public key as in `ssh-ed25519 AAAA… name`", found.escape_debug()))
+    Err(format!("found `{}`…, wanted a public key as in `ssh-ed25519 AAAA… name`", printable(&found)))
 }
 
 /// The fields of a key, each of which comes after its length; nothing where the last one is cut off.
@@ -98,7 +106,7 @@ fn time_zone(text: &str) -> Result<String, String> {
         Some((name, _)) => Err(format!("found the time zone `{text}`, wanted `{name}`: capitals count")),
         None => Err(format!(
             "found the time zone `{}`, wanted a name of the tz database as in `Europe/Moscow`",
-            text.escape_debug()
+            printable(text)
         )),
     }
 }
@@ -137,6 +145,13 @@ mod tests {
             "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAAA==",
         ] {
             assert!(public_key(cut).is_err(), "{cut}");
+        }
+        for hidden in ["you\u{200c}@example.net", "\u{202e}uoy", "you\nssh-rsa AAAA"] {
+            let error = public_key(&format!("{key} {hidden}")).unwrap_err();
+            assert!(
+                error.ends_with("wanted one line without characters that are not seen or change the direction of text"),
+                "{error}"
+            );
         }
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Clean;
 use crate::exit::{FAILURE, Failure, INTERRUPTED};
-use crate::host::{Host, temporary_folder};
+use crate::host::{Host, own_command_without, temporary_folder};
 use crate::ui::size;
 
 /// How many paths of others are named; `--message-format json` has all.
@@ -128,7 +128,8 @@ fn text(args: &Clean, survey: &Survey, failures: &[&Item]) -> String {
         let _ = writeln!(text, "left alone: {more} more");
     }
     if args.dry_run && number > 0 {
-        text += "nothing is removed because of --dry-run\nnext: cargo xtask clean\n";
+        let next = own_command_without("--dry-run");
+        let _ = writeln!(text, "nothing is removed because of --dry-run\nnext: {next}");
     }
     text
 }

@@ -14,7 +14,7 @@ use netboot_loaders::toolchain::{self, needs};
 use netboot_loaders::tree::checked::CheckedTree;
 use serde_json::{Value, json};
 
-use super::install;
+use super::{MAX_NAME, check_place, install};
 use crate::cli::Deploy;
 use crate::exit::{Failure, MISSING_TOOL};
 use crate::host::{Host, absolute, ssh_environment, temporary_folder};
@@ -22,7 +22,11 @@ use crate::host::{Host, absolute, ssh_environment, temporary_folder};
 pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.tree.as_deref())?;
     let target = match &args.target {
-        Target::Folder(folder) => Target::Folder(absolute(folder)?),
+        Target::Folder(folder) => {
+            let folder = absolute(folder)?;
+            check_place(&folder, MAX_NAME)?;
+            Target::Folder(folder)
+        }
         server @ Target::Sftp(_) => server.clone(),
     };
     let program = match &target {

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::cli::Ignition;
 use crate::exit::{BAD_INPUT, FAILURE, Failure, MISSING_TOOL};
 use crate::host::{Host, absolute};
+use crate::ui::terminal_safe_json;
 
 pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
     let text = match &args.butane {
@@ -20,7 +21,7 @@ pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
         None => starter(args, host)?,
     };
     let Some(out) = &args.out else {
-        host.ui.answer(&text, json!({ "ignition": text }));
+        host.ui.answer(&terminal_safe_json(&text), json!({ "ignition": text }));
         return Ok(());
     };
     fs::served::create_served_dir_all(out.parent().unwrap_or(out))?;

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::cli::{Mirror, MirrorArgs};
 use crate::exit::{BAD_INPUT, Failure};
 use crate::host::{self, Host};
+use crate::ui::terminal_safe_json;
 
 pub(super) fn run(what: &Mirror, host: &Host<'_>) -> Result<ExitCode, Failure> {
     let (upstream, args) = upstream(what);
@@ -27,7 +28,8 @@ pub(super) fn run(what: &Mirror, host: &Host<'_>) -> Result<ExitCode, Failure> {
     let request = Request { upstream, dest, keep, links, thorough, trust, allow_older };
     let outcome = mirror(&request, &host.http()?, host.ui)?;
     // As a string, the fields are in the order of their meaning.
-    host.ui.answer(&format!("{}\n", serde_json::to_string(&outcome)?), json!(outcome));
+    let line = terminal_safe_json(&serde_json::to_string(&outcome)?);
+    host.ui.answer(&format!("{line}\n"), json!(outcome));
     let code = args.exit_code_on_update.filter(|_| outcome.changed);
     Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
 }

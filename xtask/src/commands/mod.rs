@@ -68,8 +68,39 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
+/// The most bytes of a name that file systems take.
+const MAX_NAME: usize = 255;
+
+/// The most bytes of a name that a command writes to, since a file beside it may be called `.NAME.next-journal`.
+const MAX_OUTPUT_NAME: usize = MAX_NAME - ".".len() - ".next-journal".len();
+
+/// Makes sure that there can be a folder at `path`, whose own name has at most `longest` bytes.
+fn check_place(path: &Utf8Path, longest: usize) -> Result<(), Failure> {
+    let refuse = |text: String| Err(Failure::new(FAILURE, &text));
+    for (place, most) in path.ancestors().zip(std::iter::once(longest).chain(std::iter::repeat(MAX_NAME))) {
+        let name = place.file_name().unwrap_or_default();
+        if name.len() > most {
+            let found = name.len();
+            return refuse(format!(
+                "the name `{}` has {found} bytes, wanted {most} at most\nhint: choose a shorter name",
+                printable(name)
+            ));
+        }
+        if place.is_symlink() && !place.exists() {
+            let target = place.read_link_utf8().unwrap_or_default();
+            return refuse(format!(
+                "`{}` is a link that leads nowhere, to `{}`\nhint: make what it leads to, or remove the link",
+                printable(place),
+                printable(&target)
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Makes sure that what is written to `path` replaces nothing but what a command has written.
 fn check_output(path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
+    check_place(path, MAX_OUTPUT_NAME)?;
     outside_trees(path)?;
     let refuse = |found: String, remedy: &str| {
         Err(Failure::new(FAILURE, &format!("cannot write to `{}`: {found}\nhint: {remedy}", printable(path))))

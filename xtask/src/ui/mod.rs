@@ -60,7 +60,8 @@ impl Ui {
         }
     }
 
-    /// Says what was asked for, also when only errors are to be said besides.
+    /// Says what was asked for, also when only errors are to be said besides. Lines that programs read have to be
+    /// without harmful characters already: see [`terminal_safe_json`] and `netboot_loaders::quote`.
     pub fn answer(&self, lines: &str, object: Value) {
         if let Style::Quiet = self.style {
             out(&harmless(lines));
@@ -120,14 +121,15 @@ fn with_event(event: &str, mut object: Value) -> Value {
 }
 
 fn emit(object: &Value) {
-    out(&(ascii(&object.to_string()) + "\n"));
+    out(&(terminal_safe_json(&object.to_string()) + "\n"));
 }
 
-/// JSON whose strings have nothing that steers a terminal: whatever would is written as `\u` and four digits.
-fn ascii(json: &str) -> String {
+/// The same JSON without characters that steer a terminal or hide: its strings have them as `\u` and four digits.
+pub fn terminal_safe_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
-        if is_harmful(character) {
+        // Between its values, JSON has line breaks and tabs; in its strings, it cannot.
+        if is_harmful(character) && !matches!(character, '\n' | '\r' | '\t') {
             character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text += &format!("\\u{unit:04x}"));
         } else {
             text.push(character);
@@ -180,8 +182,10 @@ mod tests {
     #[test]
     fn json_does_not_steer_the_terminal() {
         let object = json!({ "path": "a\u{9b}1m\u{202e}\u{e0041}\nü" });
-        let text = ascii(&object.to_string());
+        let text = terminal_safe_json(&object.to_string());
         assert_eq!(text, r#"{"path":"a\u009b1m\u202e\udb40\udc41\nü"}"#);
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), object);
+        let text = terminal_safe_json(&format!("{object:#}\r\n"));
+        assert_eq!(text, "{\n  \"path\": \"a\\u009b1m\\u202e\\udb40\\udc41\\nü\"\n}\r\n");
     }
 }
