@@ -14,6 +14,9 @@ use super::sites::Reading;
 use super::template::Vars;
 use crate::fs;
 
+/// The most rows of a CSV file.
+const MAX_ROWS: usize = 110_000;
+
 /// An inventory that is to be read.
 pub(super) struct Inventory<'a> {
     /// Where it is.
@@ -43,9 +46,13 @@ impl Inventory<'_> {
             fs::read_at_most(self.path, fs::MAX_INVENTORY).map(|content| self.csv(&content, table, reading))
         };
         table.accept(read.map_err(|error| {
-            let message =
-                if error.is_not_found() { format!("there is no inventory `{}`", self.file) } else { error.reason() };
-            self.asked.finding(message, "create it, or name another one: a CSV file, or a folder of *.toml")
+            let missing = "create it, or name another one: a CSV file, or a folder of *.toml";
+            let (message, remedy) = match &error {
+                error if error.is_not_found() => (format!("there is no inventory `{}`", self.file), missing),
+                error if error.is_too_large() => (error.reason(), "split it into several files: each is an inventory"),
+                error => (error.reason(), "name a CSV file, or a folder of *.toml, that can be read"),
+            };
+            self.asked.finding(message, remedy)
         }));
     }
 
@@ -67,8 +74,13 @@ impl Inventory<'_> {
         };
         let (columns, file) = (Arc::clone(&rows.columns), Arc::from(self.file.as_path()));
         let mut empty = true;
-        for row in rows {
+        for (index, row) in rows.enumerate() {
             empty = false;
+            if index == MAX_ROWS {
+                let place = Place { file: self.file.clone(), line: 0, key: String::new() };
+                let message = format!("has more than {MAX_ROWS} rows, and no tree has room for so many sites");
+                return table.report(place.finding(message, "split it between several projects"));
+            }
             let Some(row) = table.accept(row) else { continue };
             let place = || Place { file: self.file.clone(), line: row.line, key: "name".into() };
             if table.accept(check_name(&row.name, place)).is_none() {

@@ -36,17 +36,18 @@ fn check(value: &str) -> Result<(), (String, String)> {
     Err((message, "take it out: a variable cannot have more than one line, nor tabs".into()))
 }
 
-/// What of all that was `inserted` into the script `text` would be code there.
+/// What of all that was `inserted` into the script `text` would be code there; `own` says whether the template has a
+/// text itself.
 #[must_use]
-pub fn misuses(text: &str, inserted: &[Inserted]) -> Vec<Misuse> {
+pub fn misuses(text: &str, inserted: &[Inserted], own: &dyn Fn(&str) -> bool) -> Vec<Misuse> {
     let misuse = |it: &Inserted| {
         let found = |(message, remedy)| Misuse { text: it.text.clone(), message, remedy };
-        fault(text, it).map(found)
+        fault(text, it, own).map(found)
     };
     inserted.iter().filter_map(misuse).collect()
 }
 
-fn fault(script: &str, it: &Inserted) -> Option<(String, String)> {
+fn fault(script: &str, it: &Inserted, own: &dyn Fn(&str) -> bool) -> Option<(String, String)> {
     // Most values are one word, which begins and ends as words do.
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"|&;".contains(&byte);
     if it.text.bytes().all(plain) && !it.text.starts_with(['#', '-']) && !it.text.ends_with('\\') {
@@ -78,7 +79,8 @@ fn fault(script: &str, it: &Inserted) -> Option<(String, String)> {
         let remedy = "write it without the last backslash, or something after it in the script";
         return Some((format!("found `{shown}`, whose backslash would join the next line"), remedy.into()));
     }
-    let is_option = |word: &&&str| word.starts_with('-') && commands(script).any(|command| is_option(&command, word));
+    let is_option =
+        |word: &&&str| word.starts_with('-') && commands(script).any(|command| is_option(&command, word, own));
     if words.iter().any(|word| is_option(&word)) {
         return Some((format!("found `{shown}`, which iPXE would take for an option"), in_script.into()));
     }
@@ -133,7 +135,10 @@ fn has(command: &[String], words: &[&str]) -> bool {
 }
 
 /// Whether a word of `command` that begins with `start` is an option there: nothing before it ends the options.
-fn is_option(command: &[String], start: &str) -> bool {
+///
+/// The script, or another value, may have more right after it. Of a word that begins with dashes alone, which others
+/// begin with, too, it counts as the beginning unless the template has that word itself.
+fn is_option(command: &[String], start: &str, own: &dyn Fn(&str) -> bool) -> bool {
     command.iter().enumerate().skip(1).any(|(index, word)| {
         let before = &command[1..index];
         let free = before.iter().enumerate().any(|(place, word)| {
@@ -141,8 +146,8 @@ fn is_option(command: &[String], start: &str) -> bool {
             let is_value = place > 0 && before[place - 1].starts_with('-') && !rules::is_flag(&before[place - 1]);
             word == "--" || !(is_value || word.starts_with('-'))
         });
-        // The script may have more right after it; not so after a dash alone, which others begin with, too.
-        let same = word == start || (word.starts_with(start) && start.contains(|c| c != '-'));
+        let name = word.split('=').next().unwrap_or_default();
+        let same = word == start || word.starts_with(start) && (start.contains(|c| c != '-') || !own(name));
         same && !free
     })
 }
@@ -154,7 +159,8 @@ mod tests {
     /// What is wrong with putting `value` where `script` has `@`.
     fn told(script: &str, value: &str, several: bool) -> String {
         let inserted = [Inserted { text: value.into(), several }];
-        let misuses = misuses(&format!("#!ipxe\n{}\n", script.replace('@', value)), &inserted);
+        let text = format!("#!ipxe\n{}\n", script.replace('@', value));
+        let misuses = misuses(&text, &inserted, &|text| script.contains(text));
         misuses.iter().map(|misuse| misuse.message.as_str()).collect()
     }
 
@@ -202,5 +208,18 @@ mod tests {
         for script in ["chain @ ||", "chain --autofree @", "initrd --name main @", "echo @"] {
             assert_eq!(told(script, "--replace", false), "found `--replace`, which iPXE would take for an option");
         }
+        // What another value, or the script, goes on with.
+        for (script, value) in [
+            ("chain {}replace http://192.0.2.1/x", "--"),
+            ("chain {}-replace http://192.0.2.1/x", "-"),
+            ("chain --autofree {}timeout=5 x", "--"),
+            ("chain {}eplace x", "--r"),
+        ] {
+            let inserted = [Inserted { text: value.into(), several: false }];
+            let text = format!("#!ipxe\n{}\n", script.replace("{}", value));
+            let misuses = misuses(&text, &inserted, &|text| script.contains(text));
+            assert!(misuses.len() == 1 && misuses[0].message.ends_with("for an option"), "{script}: {misuses:?}");
+        }
+        assert_eq!(told("chain --autofree --name x http://192.0.2.1/@", "-", false), "");
     }
 }

@@ -113,6 +113,12 @@ impl Error {
         matches!(self.source.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists)
     }
 
+    /// Whether a file has more than is read of it.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.source.kind() == io::ErrorKind::FileTooLarge
+    }
+
     /// Whether what was looked for does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -254,9 +254,11 @@ impl<'p> Needed<'p> {
             }
             Ok::<(), tarball::Error>(())
         });
-        let failed = |reason: &dyn std::fmt::Display| match progress.cancelled() {
-            true => Error::Cancelled,
-            false => Error::NotABundle { path: path.to_owned(), reason: printable(&reason.to_string()).to_string() },
+        let failed = |reason: &dyn std::fmt::Display| {
+            if progress.cancelled() {
+                return Error::Cancelled;
+            }
+            Error::NotABundle { path: path.to_owned(), reason: printable(&reason.to_string()).to_string() }
         };
         visited.map_err(|error| failed(&error))?;
         if let Some(pin) = self.ipxe {
@@ -265,9 +267,11 @@ impl<'p> Needed<'p> {
             let written = scratch.odb().and_then(|odb| odb.write(ObjectType::Commit, &commit));
             check(path, "iPXE's commit", &written.map_err(|error| failed(&error.message()))?, &pin.commit)?;
             let repository = git::open(&cache.ipxe_git())?;
-            git::copy(&repository, &scratch, &pin.commit, task).map_err(|error| match progress.cancelled() {
-                true => Error::Cancelled,
-                false => git::cache_error(&cache.ipxe_git(), &error).into(),
+            git::copy(&repository, &scratch, &pin.commit, task).map_err(|error| {
+                if progress.cancelled() {
+                    return Error::Cancelled;
+                }
+                git::cache_error(&cache.ipxe_git(), &error).into()
             })?;
         }
         for member in &self.members {

@@ -189,7 +189,9 @@ fn nothing_gets_into_the_cache_before_it_is_as_pinned() {
         (vec![deep], "does not have iPXE's tree as pinned: "),
     ] {
         let mut writer = Writer::gzip(&path);
-        names.iter().for_each(|name| writer.text(name, name));
+        for name in &names {
+            writer.text(name, name);
+        }
         writer.end();
         let cache = project.path("empty-cache");
         let arguments = ["--cache-dir", cache.as_str(), "fetch", "--offline", "--sources-from", path.as_str()];
@@ -555,12 +557,29 @@ fn choices_are_read_within_limits() {
         ("name,", "a,"),
         ("", "\""),
     ] {
-        project.write("racks.csv", &format!("{head}{}", unit.repeat(2 * most / unit.len())));
+        project.write("racks.csv", &format!("{head}{}", unit.repeat(4 * most / unit.len())));
         let error =
             project.run_within_limits(&["build-loaders", "--plan", "--sites", project.path("racks.csv").as_str()]);
         let error = error.error(3);
         assert!(error.len() < 100_000 && !error.contains('\u{202e}'), "{} bytes", error.len());
     }
+    let racks = project.path("racks.csv");
+    let plan_racks = |text: &str| {
+        project.write("racks.csv", text);
+        project.run_within_limits(&["build-loaders", "--plan", "--sites", racks.as_str()])
+    };
+    let rows = |count: usize, rest: &str| (0..count).map(|row| format!("a{row:x}{rest}\n")).collect::<String>();
+    let error = plan_racks(&format!("name,a\n{}", rows(600_000, ","))).error(3);
+    assert!(
+        error.contains("racks.csv: has more than 110000 rows, and no tree has room for so many sites\n"),
+        "{error}"
+    );
+    let columns = |count: usize| (1..count).map(|column| format!(",c{column}")).collect::<String>();
+    plan_racks(&format!("name{}\n{}", columns(1_000), rows(4_100, &",x".repeat(999)))).success();
+    plan_racks(&format!("name{}\n{}", columns(12), rows(10_000, &format!(",{}", "v".repeat(36)).repeat(11)))).success();
+    let error = plan_racks(&"x".repeat((8 << 20) + 1)).error(3);
+    assert!(error.contains("racks.csv` has 8388609 bytes") || error.contains("wanted 8388608 at most\n"), "{error}");
+    assert!(error.ends_with("hint: split it into several files: each is an inventory\n"), "{error}");
     for (script, most) in [("#\n".repeat(2 << 20), 2_097_152), ("x".repeat(1 << 20), 65_534)] {
         project.write("embed-scripts/boot.ipxe", &format!("#!ipxe\n{script}"));
         let error = plan(3);

@@ -323,23 +323,24 @@ fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
     let last = add_history(&fixture, 20_000, "[x] Security");
     let first = fixture.repository.revparse_single("refs/heads/side-0").unwrap().id();
     let url = fixture.url();
-    let arguments = ["update", "ipxe", "--offline", "--ipxe-url", url.as_str(), "--to"];
-    let update = |to: &str| [&arguments[..], &[to]].concat();
+    fn update<'a>(url: &'a str, to: &'a str) -> [&'a str; 7] {
+        ["update", "ipxe", "--offline", "--ipxe-url", url, "--to", to]
+    }
     // Each of 5,000 branches leads to it.
-    let ran = fixture.project.run_within_limits(&update(&first.to_string()[..12])).success();
+    let ran = fixture.project.run_within_limits(&update(url.as_str(), &first.to_string()[..12])).success();
     assert!(ran.stdout.contains("5 commits, "), "{}", ran.stdout);
     assert_eq!(fixture.pinned().2, first.to_string());
     let before = fixture.pins();
     for milliseconds in [100, 300] {
         let (begun, soon) = (Instant::now(), Duration::from_millis(milliseconds));
         let to = last.to_string();
-        let mut command = fixture.project.command(&update(&to[..12]));
+        let mut command = fixture.project.command(&update(url.as_str(), &to[..12]));
         let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).bounded();
         assert!(measured.stderr.contains("error: interrupted"), "{}", measured.stderr);
         assert_eq!(fixture.pins(), before);
     }
     // So many subjects are kept, and no more.
-    let ran = fixture.project.run_within_limits(&update("long")).success();
+    let ran = fixture.project.run_within_limits(&update(url.as_str(), "long")).success();
     assert!(ran.stdout.contains("19999 commits, 1000 of which say something about security:\n"), "{}", ran.stdout);
 }
 
@@ -349,18 +350,18 @@ fn what_others_write_is_shown_without_harm() {
     let long = format!("[x] Fix CVE-2099-0002 {}", "x".repeat(500));
     let commit = fixture.commit("refs/heads/loud", fixture.tip, &long, "0 1 1");
     // A name that shows another one than it is.
-    fixture.repository.reference("refs/tags/v9.0.0\u{202e}", commit, true, "made").unwrap();
+    fixture.repository.reference("refs/tags/v9.0.0\u{200c}", commit, true, "made").unwrap();
     let said = fixture.update(&["--to", "loud"]).success().stdout;
     let subject: String = long.chars().take(200).collect();
     assert!(said.contains(&format!("  {subject}\n")), "{said}");
     assert_eq!(fixture.pinned().1, "refs/heads/loud");
-    let error = fixture.update(&["--to", "v9.0.0\u{200c}"]).failure(2);
-    assert!(!error.contains('\u{200c}'), "{error}");
+    let error = fixture.update(&["--to", "v9.0.0\u{200c}"]).error(5);
+    assert!(error.contains("has no tag, branch or commit `v9.0.0\\u{200c}`\n"), "{error}");
     // A mirror with a password stands in the pins, and nowhere else.
     let pins = fixture.pins().replace("https://unreachable", "https://user:secret@unreachable");
     fixture.project.write(PINS, &pins);
     let said = fixture.update(&["--to", "main"]).success();
-    assert!(said.stdout.contains("builds elsewhere take iPXE from https://…@unreachable.invalid"), "{}", said.stdout);
+    assert!(said.stdout.contains("builds elsewhere take iPXE from https://unreachable.invalid/"), "{}", said.stdout);
     assert!(!said.stdout.contains("secret") && !said.stderr.contains("secret"), "{}", said.stderr);
     assert!(fixture.pins().contains("https://user:secret@unreachable.invalid"), "{}", fixture.pins());
 }

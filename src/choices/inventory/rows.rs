@@ -187,7 +187,10 @@ impl Iterator for Rows<'_> {
 fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, column) in header.iter().enumerate() {
-        if header.iter().take(index).any(|other| other == column) {
+        if column.is_empty() {
+            let message = format!("has no name for column {} of its header", index + 1);
+            findings.push(at.finding(message, "name it, or take away the separator that makes it, in all rows"));
+        } else if header.iter().take(index).any(|other| other == column) {
             findings.push(at.finding(format!("has the column `{column}` twice"), "remove or rename one of them"));
         } else if let (true, Err((message, remedy))) = (column != NAME, template::check_name(column)) {
             findings.push(Place { key: column.into(), ..at.clone() }.finding(message, remedy));
@@ -206,6 +209,14 @@ fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_separator_at_the_end_of_the_header_makes_a_column_without_a_name() {
+        assert_eq!(
+            read(b"name,mac,\na,b,\n"),
+            "f.csv:1: has no name for column 3 of its header\n  hint: name it, or take away the separator that makes it, in all rows"
+        );
+    }
 
     /// Each row as a line, or what is wrong.
     fn read(content: &[u8]) -> String {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use camino::Utf8PathBuf;
 
+use super::MAX_FINDINGS;
 use crate::printable::{printable, single_line};
 
 /// Something wrong in a file of choices or facts.
@@ -43,6 +44,8 @@ impl fmt::Display for Findings {
         match self.0.len().saturating_sub(TOLD) {
             0 => Ok(()),
             1 => f.write_str("\nand one more finding"),
+            // Where so many are kept, others may have been dropped.
+            _ if self.0.len() > MAX_FINDINGS => f.write_str("\nand many more findings"),
             more => write!(f, "\nand {more} more findings"),
         }
     }
@@ -92,7 +95,8 @@ mod tests {
         let findings = |count| Findings((1..=count).map(finding).collect()).to_string();
         assert_eq!(findings(50).lines().count(), 100);
         assert!(findings(51).ends_with("\nf:50: no\n  hint: yes\nand one more finding"));
-        assert!(findings(100_000).ends_with("\nf:50: no\n  hint: yes\nand 99950 more findings"));
+        assert!(findings(100_000).ends_with("\nf:50: no\n  hint: yes\nand many more findings"));
+        assert!(findings(1_000).ends_with("\nand 950 more findings"));
         assert_eq!(finding(0).to_string(), "f: no\n  hint: yes");
     }
 

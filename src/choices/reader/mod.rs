@@ -93,7 +93,8 @@ impl<'t> Document<'t> {
 
     fn report(&self, finding: Finding) {
         let mut findings = self.findings.borrow_mut();
-        if findings.len() < MAX_FINDINGS {
+        // One more tells that there are more.
+        if findings.len() <= MAX_FINDINGS {
             findings.push(finding);
         }
     }
