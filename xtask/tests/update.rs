@@ -317,30 +317,31 @@ fn add_history(fixture: &Fixture, commits: usize, subject: &str) -> Oid {
     fixture.repository.refname_to_id("refs/heads/long").unwrap()
 }
 
+fn arguments_of<'a>(url: &'a str, to: &'a str) -> [&'a str; 7] {
+    ["update", "ipxe", "--offline", "--ipxe-url", url, "--to", to]
+}
+
 #[test]
 fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
     let fixture = Fixture::new();
     let last = add_history(&fixture, 20_000, "[x] Security");
     let first = fixture.repository.revparse_single("refs/heads/side-0").unwrap().id();
     let url = fixture.url();
-    fn update<'a>(url: &'a str, to: &'a str) -> [&'a str; 7] {
-        ["update", "ipxe", "--offline", "--ipxe-url", url, "--to", to]
-    }
     // Each of 5,000 branches leads to it.
-    let ran = fixture.project.run_within_limits(&update(url.as_str(), &first.to_string()[..12])).success();
+    let ran = fixture.project.run_within_limits(&arguments_of(url.as_str(), &first.to_string()[..12])).success();
     assert!(ran.stdout.contains("5 commits, "), "{}", ran.stdout);
     assert_eq!(fixture.pinned().2, first.to_string());
     let before = fixture.pins();
     for milliseconds in [100, 300] {
         let (begun, soon) = (Instant::now(), Duration::from_millis(milliseconds));
         let to = last.to_string();
-        let mut command = fixture.project.command(&update(url.as_str(), &to[..12]));
+        let mut command = fixture.project.command(&arguments_of(url.as_str(), &to[..12]));
         let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).bounded();
         assert!(measured.stderr.contains("error: interrupted"), "{}", measured.stderr);
         assert_eq!(fixture.pins(), before);
     }
     // So many subjects are kept, and no more.
-    let ran = fixture.project.run_within_limits(&update(url.as_str(), "long")).success();
+    let ran = fixture.project.run_within_limits(&arguments_of(url.as_str(), "long")).success();
     assert!(ran.stdout.contains("19999 commits, 1000 of which say something about security:\n"), "{}", ran.stdout);
 }
 
