@@ -93,7 +93,11 @@ impl Failure {
         if let Some(cause) = cause {
             return Self { reason: cause.to_string(), check: cause.hint(), is_of_cache: false };
         }
-        Self::from(error.message().to_owned())
+        Self::from(match error.message() {
+            // libgit2 has no words for a packet that is none.
+            "" | "no error" => "what the server sends is not git's protocol".to_owned(),
+            message => message.to_owned(),
+        })
     }
 }
 

@@ -99,6 +99,22 @@ fn a_list_of_refs_without_end() {
 }
 
 #[test]
+fn what_is_not_gits_protocol_is_told_as_that() {
+    let of_sha256 =
+        [&packet(format!("{:064x} refs/heads/main\0object-format=sha256 side-band-64k\n", 1).as_bytes())[..], b"0000"];
+    for (sent, reason) in [
+        (b"0001".to_vec(), "what the server sends is not git's protocol"),
+        (b"0003".to_vec(), "what the server sends is not git's protocol"),
+        (b"zzzz".to_vec(), "bad packet length"),
+        (b"0005".to_vec(), "could not read refs from remote repository"),
+        (of_sha256.concat(), "unknown remote object format 'sha256'"),
+    ] {
+        let server = GitServer::start(move |stream, _| stream.write_all(&sent));
+        assert_eq!(refused(&server.url), failed(&server.url, reason));
+    }
+}
+
+#[test]
 fn refs_with_endless_names() {
     let server = GitServer::start(|stream, _| {
         let long = packet(format!("{:040x} refs/heads/{}\n", 1, "x".repeat(60_000)).as_bytes());
