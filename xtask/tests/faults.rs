@@ -482,7 +482,7 @@ fn arguments_cannot_forge_messages() {
         }
     }
     let secret = project.run(&["fetch", "--ipxe-url=https://me:secret@host/\n"]).error(2);
-    assert!(secret.starts_with("the argument `--ipxe-url=https://host/\\n` has `\\n`, wanted one line"), "{secret}");
+    assert!(secret.starts_with("the argument `…@host/\\n` has `\\n`, wanted one line"), "{secret}");
     // Words and pictures that are written with joiners are names like others.
     let error = project.run(&["verify", "پروژه\u{200c}ها"]).error(8);
     assert!(error.starts_with("there is no tree `پروژه\\u{200c}ها`\n"), "{error}");
