@@ -548,6 +548,10 @@ fn choices_are_read_within_limits() {
     }
     project.sites(&format!("{sites}#{}\n", "x".repeat(2 << 20)));
     assert!(plan(3).contains("wanted 2097152 at most\n"));
+    // In this many variables nothing may be looked for one by one.
+    let vars: String = (0..150_000).map(|i| format!("v{i}=''\n")).collect();
+    project.sites(&format!("{sites}[site.a.vars]\n{vars}"));
+    project.run_within_limits(&["build-loaders", "--plan"]).success();
     project.sites(sites);
     for (head, unit) in [
         ("site,a\n", "\n"),

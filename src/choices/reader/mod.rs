@@ -146,7 +146,7 @@ impl<'a> Table<'a> {
 
     fn get(&self, key: &str) -> Option<(Place, &'a Spanned<DeValue<'a>>)> {
         self.asked.borrow_mut().insert(key.to_owned());
-        let (name, value) = self.table.iter().find(|(name, _)| name.get_ref() == key)?;
+        let (name, value) = self.table.get_key_value(key)?;
         let line = self.document.line(name.span().start);
         Some((Place { file: self.document.file.clone(), line, key: self.key(key) }, value))
     }
@@ -167,7 +167,7 @@ impl<'a> Table<'a> {
 
     /// The value of `required`, where absence is a finding with `remedy`.
     pub fn require<T>(&self, key: &str, value: Option<At<T>>, remedy: &str) -> Option<At<T>> {
-        if value.is_none() && !self.table.keys().any(|name| name.get_ref() == key) {
+        if value.is_none() && !self.table.contains_key(key) {
             let mut place = self.place();
             place.key = self.key(key);
             self.report(place.finding("is missing", remedy));
