@@ -13,6 +13,7 @@ use crate::choices::sites::{self, Options, Sites};
 use crate::digest::Sha256Digest;
 use crate::fs::{self, Lock, unwritable};
 use crate::known_toolchains::{self, KnownToolchain, Recognised};
+use crate::parallel::leaving;
 use crate::paths::{self, Cache, Project};
 use crate::plan::{Inputs, Other, Plan};
 use crate::progress::{Event, Progress};
@@ -70,7 +71,7 @@ pub enum Error {
     )]
     TooLarge(Refusal),
     /// The user asked to stop.
-    #[error("interrupted while waiting for another process that fills the cache")]
+    #[error("interrupted")]
     Cancelled,
     /// A file operation failed.
     #[error(transparent)]
@@ -89,7 +90,7 @@ pub enum FetchError {
     #[error(transparent)]
     Bundle(#[from] bundle::Error),
     /// The user asked to stop.
-    #[error("interrupted while waiting for another process that fills the cache")]
+    #[error("interrupted")]
     Cancelled,
     /// A file operation failed.
     #[error(transparent)]
@@ -148,13 +149,16 @@ impl Choices {
     ///
     /// # Errors
     ///
-    /// [`Error`]: all findings of the file that is wrong.
+    /// [`Error`]: all findings of the file that is wrong; [`Error::Cancelled`].
     pub fn read(project: &Project, options: &Options, progress: &dyn Progress) -> Result<Self, Error> {
         let file = project.pins();
         let text = fs::read_text(&file)?;
         let name = file.strip_prefix(project.root()).unwrap_or(&file);
         let pins = Pins::parse(name, &String::from_utf8_lossy(&text))?;
-        let sites = Sites::read(project, &pins.syslinux, options)?;
+        // A hundred thousand sites take seconds.
+        let (place, syslinux, options) = (project.clone(), pins.syslinux.clone(), options.clone());
+        let read = leaving(progress, move || Sites::read(&place, &syslinux, &options));
+        let sites = read.ok_or(Error::Cancelled)??;
         for message in &sites.warnings {
             progress.report(&Event::Warning { message: message.clone() });
         }
@@ -166,11 +170,12 @@ impl Choices {
     ///
     /// # Errors
     ///
-    /// [`Error::Toolchain`] where a tool is missing.
+    /// [`Error::Toolchain`] where a tool is missing; [`Error::Cancelled`].
     pub fn plan(self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Plan, Error> {
         let toolchain = Toolchain::find(&needs::build(self.has_trust()), path, cache, progress)?;
         let Self { pins, sites, patches, known } = self;
-        Ok(Plan::new(Inputs { pins, patches, toolchain, known }, sites))
+        let inputs = Inputs { pins, patches, toolchain, known };
+        leaving(progress, move || Plan::new(inputs, sites)).ok_or(Error::Cancelled)
     }
 
     /// Whether any site embeds certificates.

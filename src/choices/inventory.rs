@@ -17,6 +17,9 @@ use crate::fs;
 /// The most rows of a CSV file.
 const MAX_ROWS: usize = 110_000;
 
+/// What helps where there are too many sites.
+const SPLIT: &str = "split the sites between several projects";
+
 /// An inventory that is to be read.
 pub(super) struct Inventory<'a> {
     /// Where it is.
@@ -43,17 +46,33 @@ impl Inventory<'_> {
         let read = if self.path.is_dir() {
             self.names().map(|names| self.folder(&names, table, reading))
         } else {
-            fs::read_at_most(self.path, fs::MAX_INVENTORY).map(|content| self.csv(&content, table, reading))
+            fs::read_at_most(self.path, fs::MAX_INVENTORY).map(|content| {
+                if self.has_room(content.len(), table, reading) {
+                    self.csv(&content, table, reading);
+                }
+            })
         };
         table.accept(read.map_err(|error| {
             let missing = "create it, or name another one: a CSV file, or a folder of *.toml";
             let (message, remedy) = match &error {
                 error if error.is_not_found() => (format!("there is no inventory `{}`", self.file), missing),
-                error if error.is_too_large() => (error.reason(), "split it into several files: each is an inventory"),
+                error if error.is_too_large() => (error.reason(), SPLIT),
                 error => (error.reason(), "name a CSV file, or a folder of *.toml, that can be read"),
             };
             self.asked.finding(message, remedy)
         }));
+    }
+
+    /// Whether `bytes` more may be read, which a file of it has; reports where not.
+    fn has_room(&self, bytes: usize, table: &Table<'_>, reading: &mut Reading<'_>) -> bool {
+        let before = reading.bytes;
+        reading.bytes += bytes as u64;
+        if before <= fs::MAX_INVENTORY && reading.bytes > fs::MAX_INVENTORY {
+            let message = format!("makes more than {} bytes of all inventories together", fs::MAX_INVENTORY);
+            let place = Place { file: self.file.clone(), line: 0, key: String::new() };
+            table.report(place.finding(message, SPLIT));
+        }
+        reading.bytes <= fs::MAX_INVENTORY
     }
 
     /// Whether its sites have no loaders unless they say so themselves.
@@ -79,7 +98,7 @@ impl Inventory<'_> {
             if index == MAX_ROWS {
                 let place = Place { file: self.file.clone(), line: 0, key: String::new() };
                 let message = format!("has more than {MAX_ROWS} rows, and no tree has room for so many sites");
-                return table.report(place.finding(message, "split it between several projects"));
+                return table.report(place.finding(message, SPLIT));
             }
             let Some(row) = table.accept(row) else { continue };
             let place = || Place { file: self.file.clone(), line: row.line, key: "name".into() };
@@ -88,7 +107,7 @@ impl Inventory<'_> {
             }
             let origin = Origin { file: Arc::clone(&file), line: row.line };
             if let Some(setup) = &mut setup {
-                let vars = Vars { common: Arc::clone(&setup.vars), columns: Arc::clone(&columns), row: row.values };
+                let vars = Vars { common: setup.vars.clone(), columns: Arc::clone(&columns), row: row.values };
                 reading.roster.add(setup, &row.name, &origin, vars);
             }
             reading.roster.name(row.name, origin);
@@ -144,6 +163,10 @@ impl Inventory<'_> {
             String::from_utf8(content).map_err(|_| whole.finding("is not UTF-8", "save the file as UTF-8"))
         });
         let Some(text) = table.accept(text) else { return };
+        // What is read from TOML takes twice as much memory as what is read from CSV.
+        if !self.has_room(2 * text.len(), table, reading) {
+            return;
+        }
         let read = Document::new(&whole.file, &text).read(|own| {
             let said = Said::read(own);
             if said.loaders.is_none() && self.has_no_loaders() {

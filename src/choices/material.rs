@@ -11,7 +11,7 @@ use super::loader::Loader;
 use super::reader::{At, Place, Table};
 use super::rules::Feature;
 use super::said::Said;
-use super::template::Template;
+use super::template::{Common, Template};
 use super::trust::{self, Refused};
 use crate::fs;
 use crate::paths::Project;
@@ -28,7 +28,7 @@ pub(super) struct Setup {
     /// How large their slot is, if their script fits.
     pub slot: SlotSize,
     /// The variables.
-    pub vars: Arc<BTreeMap<String, At<String>>>,
+    pub vars: Common,
     /// What was looked for in the configuration already.
     pub judged: BTreeSet<Feature>,
 }

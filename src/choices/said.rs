@@ -7,8 +7,11 @@ use camino::{Utf8Component, Utf8PathBuf};
 
 use super::loader::{Loader, UnknownLoader};
 use super::reader::{At, Table};
-use super::template;
+use super::template::{self, Common};
 use crate::stamp::slot::SlotSize;
+
+/// The most variables of a table, as many as an inventory has columns.
+const MAX_VARS: usize = 1_000;
 
 /// What a table says; the rest comes from another one.
 #[derive(Clone, Default)]
@@ -24,7 +27,7 @@ pub(super) struct Said {
     /// How large the slot is.
     pub slot: Option<SlotSize>,
     /// The variables.
-    pub vars: Arc<BTreeMap<String, At<String>>>,
+    pub vars: Common,
 }
 
 impl Said {
@@ -45,25 +48,19 @@ impl Said {
             config: table.string("config"),
             trust,
             slot,
-            vars: Arc::new(vars(table)),
+            vars: Common::of(vars(table)),
         }
     }
 
     /// The same, where it says nothing as `base` says.
     pub(super) fn over(self, base: &Self) -> Self {
-        let vars = if self.vars.is_empty() {
-            Arc::clone(&base.vars)
-        } else {
-            let own = Arc::unwrap_or_clone(self.vars);
-            Arc::new(base.vars.iter().map(|(name, at)| (name.clone(), at.clone())).chain(own).collect())
-        };
         Self {
             loaders: self.loaders.or_else(|| base.loaders.clone()),
             script: self.script.or_else(|| base.script.clone()),
             config: self.config.or_else(|| base.config.clone()),
             trust: self.trust.or_else(|| base.trust.clone()),
             slot: self.slot.or(base.slot),
-            vars,
+            vars: self.vars.over(&base.vars),
         }
     }
 }
@@ -84,9 +81,16 @@ fn loaders(table: &Table<'_>) -> Option<Arc<[Loader]>> {
 }
 
 fn vars(table: &Table<'_>) -> BTreeMap<String, At<String>> {
-    let vars = table.table("vars", |vars| Some(vars.all_strings()));
+    let Some(At { value: vars, place }) = table.table("vars", |vars| Some(vars.all_strings())) else {
+        return BTreeMap::new();
+    };
+    if vars.len() > MAX_VARS {
+        let message = format!("has {} variables, wanted {MAX_VARS} at most", vars.len());
+        table.report(place.finding(message, "give the sites fewer: a script has no room for so many values"));
+        return BTreeMap::new();
+    }
     let mut found = BTreeMap::new();
-    for (name, At { value, place }) in vars.map(|at| at.value).unwrap_or_default() {
+    for (name, At { value, place }) in vars {
         let checked = template::check_name(&name);
         table.accept(checked.map_err(|(message, remedy)| place.finding(message, remedy)));
         found.insert(name, At { value, place });

@@ -123,7 +123,7 @@ impl Script {
 /// What there is to say of a script that was `rendered` from `template` with `vars`: of the script, and of variables.
 fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> (Review, Vec<BadValue>) {
     let mut review = Review::of(&rendered.text);
-    let misuses = values::misuses(&rendered.text, &rendered.inserted, &|text| template.has(text));
+    let misuses = values::misuses(&rendered.text, &rendered.marked, &rendered.inserted);
     let origin = Origin { template, vars, inserted: &rendered.inserted };
     let mut bad = Vec::new();
     let misused = !misuses.is_empty();

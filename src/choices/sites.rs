@@ -122,7 +122,8 @@ impl Sites {
         let path = project.sites();
         let server = network::tftp_server(&project.network())?;
         let roster = Roster::new(options.relink);
-        let mut reading = Reading { material: Material::new(project), roster, inventories: BTreeSet::new() };
+        let inventories = BTreeSet::new();
+        let mut reading = Reading { material: Material::new(project), roster, inventories, bytes: 0 };
         let file = reading.material.relative(&path);
         let text = String::from_utf8(fs::read_text(&path)?).map_err(|_| Error::NotUtf8(file.clone()))?;
         Ok(Document::new(&file, &text).read(|root| {
@@ -195,6 +196,8 @@ pub(super) struct Reading<'p> {
     pub roster: Roster,
     /// The inventories that were named so far.
     pub inventories: BTreeSet<Utf8PathBuf>,
+    /// How many bytes they had in all.
+    pub bytes: u64,
 }
 
 impl Reading<'_> {
@@ -205,7 +208,7 @@ impl Reading<'_> {
         let nowhere = || At { value: Said::default(), place: Place { key: "default".into(), ..root.place() } };
         let At { value: base, place } = base.unwrap_or_else(nowhere);
         let default = self.material.setup(root, &place, base.clone()).and_then(|mut setup| {
-            let vars = Vars::from(Arc::clone(&setup.vars));
+            let vars = Vars::from(setup.vars.clone());
             self.roster.check(&mut setup, None, &Origin::from(&place), vars)
         });
         root.tables("site", |name, table| {
@@ -233,7 +236,7 @@ impl Reading<'_> {
     pub(super) fn site(&mut self, table: &Table<'_>, name: &str, place: &Place, said: Said) {
         let origin = Origin::from(place);
         if let Some(mut setup) = self.material.setup(table, place, said) {
-            let vars = Vars::from(Arc::clone(&setup.vars));
+            let vars = Vars::from(setup.vars.clone());
             self.roster.add(&mut setup, name, &origin, vars);
         }
         self.roster.name(name.to_owned(), origin);

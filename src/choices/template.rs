@@ -2,7 +2,8 @@
 //!
 //! What is put into a script is one word, unless the template says `{{ name | line }}`; `values` has the rules.
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
 use super::reader::{At, Finding, Place};
 use super::rules::Flaw;
-use super::values::Inserted;
+use super::values::{self, Inserted};
 use crate::printable::printable;
 
 /// What the variable is called that is always there: the site's name.
@@ -36,11 +37,48 @@ pub struct Template {
 #[derive(Debug, Clone, Default)]
 pub struct Vars {
     /// Those that do not come from a row.
-    pub common: Arc<BTreeMap<String, At<String>>>,
+    pub common: Common,
     /// The names of those that come from a row.
     pub columns: Arc<[String]>,
     /// What the row says of them; what it does not say comes from the common ones.
     pub row: Arc<[Option<Box<str>>]>,
+}
+
+/// The variables of tables, each table's own before those of what it falls back to. Tables of many sites share them.
+#[derive(Debug, Clone, Default)]
+pub struct Common(Vec<Arc<BTreeMap<String, At<String>>>>);
+
+impl Common {
+    /// Those of one table.
+    #[must_use]
+    pub fn of(vars: BTreeMap<String, At<String>>) -> Self {
+        Self(if vars.is_empty() { Vec::new() } else { vec![Arc::new(vars)] })
+    }
+
+    /// These, and those of `base` that are not among them.
+    #[must_use]
+    pub fn over(mut self, base: &Self) -> Self {
+        self.0.extend(base.0.iter().cloned());
+        self
+    }
+
+    /// The one called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&At<String>> {
+        self.0.iter().find_map(|vars| vars.get(name))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, those that go before others last.
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.0.iter().rev().flat_map(|vars| vars.iter());
+        all.map(|(name, at)| (name.as_str(), at.value.as_str()))
+    }
 }
 
 /// What a template became.
@@ -48,6 +86,8 @@ pub struct Vars {
 pub struct Rendered {
     /// The text.
     pub text: String,
+    /// The same with the dashes marked that begin words of variables; empty where none does.
+    pub marked: String,
     /// What was put into it, in this order.
     pub inserted: Vec<Inserted>,
 }
@@ -119,16 +159,15 @@ impl Vars {
     /// All of them by name; a row's go first.
     #[must_use]
     pub fn all(&self) -> BTreeMap<&str, &str> {
-        let mut all: BTreeMap<&str, &str> =
-            self.common.iter().map(|(name, at)| (name.as_str(), at.value.as_str())).collect();
+        let mut all: BTreeMap<&str, &str> = self.common.iter().collect();
         let row = self.columns.iter().zip(&*self.row);
         all.extend(row.filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?))));
         all
     }
 }
 
-impl From<Arc<BTreeMap<String, At<String>>>> for Vars {
-    fn from(common: Arc<BTreeMap<String, At<String>>>) -> Self {
+impl From<Common> for Vars {
+    fn from(common: Common) -> Self {
         Self { common, ..Self::default() }
     }
 }
@@ -193,11 +232,11 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
         if !value.is_safe() {
             note(&text, false);
         }
-        Ok(out.write_str(&text)?)
+        Ok(out.write_str(&inserted(&text, value.is_safe()))?)
     });
     environment.add_filter("line", |text: String| {
         note(&text, true);
-        Value::from_safe_string(text)
+        Value::from_safe_string(inserted(&text, false).into_owned())
     });
     // It would make code of data.
     environment.remove_filter("safe");
@@ -211,6 +250,13 @@ const NAME: &str = "script";
 thread_local! {
     /// What the template that this thread renders has put into its text so far.
     static INSERTED: RefCell<Vec<Inserted>> = const { RefCell::new(Vec::new()) };
+    /// Whether this thread renders with marks.
+    static MARKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The form of `text` that is put into the script; what `is_done` had its marks before.
+fn inserted(text: &str, is_done: bool) -> Cow<'_, str> {
+    if MARKING.get() && !is_done { values::marked(text).into() } else { text.into() }
 }
 
 /// Notes that `text` is put into the script, be it one word or, as the template says, several.
@@ -225,8 +271,18 @@ fn note(text: &str, several: bool) {
 
 fn expand(environment: &Environment<'_>, scope: &Value) -> Result<Rendered, minijinja::Error> {
     INSERTED.with_borrow_mut(Vec::clear);
-    let text = environment.get_template(NAME)?.render(scope)?;
-    Ok(Rendered { text, inserted: INSERTED.take() })
+    let template = environment.get_template(NAME)?;
+    let text = template.render(scope)?;
+    let inserted = INSERTED.take();
+    let mut marked = String::new();
+    if inserted.iter().any(|it| values::may_be_option(&it.text)) {
+        MARKING.set(true);
+        let rendered = template.render(scope);
+        MARKING.set(false);
+        INSERTED.take();
+        marked = rendered?;
+    }
+    Ok(Rendered { text, marked, inserted })
 }
 
 fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> Flaw {
@@ -254,7 +310,7 @@ pub(crate) fn of_pairs(pairs: &[(&str, &str)]) -> Vars {
         let place = Place { file: "sites.toml".into(), line: line + 1, key: format!("default.vars.{name}") };
         ((*name).to_owned(), At { value: (*value).to_owned(), place })
     };
-    Vars::from(Arc::new(pairs.iter().enumerate().map(at).collect::<BTreeMap<_, _>>()))
+    Vars::from(Common::of(pairs.iter().enumerate().map(at).collect()))
 }
 
 #[cfg(test)]
@@ -296,6 +352,19 @@ mod tests {
         let told: Vec<_> = rendered.inserted.iter().map(|it| (it.text.as_str(), it.several)).collect();
         assert_eq!(told, [("1", false), ("2", false), ("x y", true), ("X Y", false), ("d1", false)]);
         assert!(render("{{ a | safe }}", &[("a", "1")]).unwrap_err().contains("unknown filter"));
+    }
+
+    #[test]
+    fn dashes_of_variables_are_marked_wherever_they_go_through() {
+        let text = "{% macro m(x) %}{{ x }}{% endmacro %}{% set s %}{{ a }}{{ b }}{% endset %}{{ s }} {{ m(a) }}-\n\
+                    --{{ b }} {{ c | line }}{% if a == '-' %} {{ a ~ b }}{% endif %}";
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, text.as_bytes()).unwrap();
+        let rendered = |vars| template.render(None, &of_pairs(vars)).unwrap();
+        let dashes = rendered(&[("a", "-"), ("b", "x"), ("c", "y -z")]);
+        assert_eq!(dashes.text, "-x --\n--x y -z -x");
+        assert_eq!(dashes.marked.replace('\u{fdd0}', "@"), "@-x @--\n--x y @-z @-x");
+        assert_eq!(rendered(&[("a", "a"), ("b", "x-y"), ("c", "z")]).marked, "");
     }
 
     #[test]

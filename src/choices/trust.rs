@@ -56,14 +56,15 @@ pub fn certificates(content: &[u8]) -> Option<Vec<u8>> {
 
 /// What begins in `content`, each with its line.
 fn blocks(content: &[u8]) -> Vec<(usize, String)> {
-    let lines = content.split(|byte| matches!(byte, b'\n')).enumerate();
-    let label = |(index, line): (usize, &[u8])| {
+    let lines = content.split(|byte| *byte == b'\n').enumerate();
+    let labels = |(index, line): (usize, &[u8])| {
         let line = String::from_utf8_lossy(line);
-        // Wherever in the line: what a program would skip is published all the same.
-        let (_, rest) = line.split_once("-----BEGIN ")?;
-        Some((index + 1, rest.split("-----").next()?.trim().to_owned()))
+        // Wherever in the line: what a program would skip is published all the same. Where lines end with `\r` alone,
+        // all blocks are in one.
+        let begun = line.split("-----BEGIN ").skip(1).filter_map(|rest| rest.split("-----").next());
+        begun.map(|label| (index + 1, label.trim().to_owned())).collect::<Vec<_>>()
     };
-    lines.filter_map(label).collect()
+    lines.flat_map(labels).collect()
 }
 
 fn pem(certificate: &[u8]) -> Vec<u8> {
@@ -90,6 +91,7 @@ mod tests {
             ONE.replace('\n', "\r\n")
         );
         assert_eq!(certificate(noisy.as_bytes()).unwrap(), ONE.as_bytes());
+        assert_eq!(certificate(ONE.replace('\n', "\r").as_bytes()).unwrap(), ONE.as_bytes());
         assert_eq!(certificates(format!("a\n{ONE}b\n{ONE}").as_bytes()).unwrap(), ONE.repeat(2).as_bytes());
         let long = pem(&[7; 100]);
         assert!(String::from_utf8(long.clone()).unwrap().lines().all(|line| line.len() <= 64));
@@ -102,7 +104,12 @@ mod tests {
             ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY"]
         {
             let key = format!("-----BEGIN {label}-----\nMC4CAQ==\n-----END {label}-----\n");
-            for (text, line) in [(format!("{ONE}{key}"), 4), (format!("{key}{ONE}"), 1), (format!("{ONE}# {key}"), 4)] {
+            for (text, line) in [
+                (format!("{ONE}{key}"), 4),
+                (format!("{key}{ONE}"), 1),
+                (format!("{ONE}# {key}"), 4),
+                (format!("{ONE}{key}").replace('\n', "\r"), 1),
+            ] {
                 let refused = certificate(text.as_bytes()).unwrap_err();
                 assert_eq!(refused.line, line);
                 assert_eq!(

@@ -36,18 +36,41 @@ fn check(value: &str) -> Result<(), (String, String)> {
     Err((message, "take it out: a variable cannot have more than one line, nor tabs".into()))
 }
 
-/// What of all that was `inserted` into the script `text` would be code there; `own` says whether the template has a
-/// text itself.
+/// Marks a dash that begins a word of a value. Unicode has no character here.
+const MARK: char = '\u{fdd0}';
+
+/// `value` with a mark before each of its words that begins with a dash.
 #[must_use]
-pub fn misuses(text: &str, inserted: &[Inserted], own: &dyn Fn(&str) -> bool) -> Vec<Misuse> {
+pub fn marked(value: &str) -> String {
+    let (mut text, mut begins) = (String::with_capacity(value.len()), true);
+    for c in value.chars() {
+        if begins && c == '-' {
+            text.push(MARK);
+        }
+        text.push(c);
+        begins = c.is_ascii_whitespace();
+    }
+    text
+}
+
+/// Whether a word of `value` begins with a dash.
+#[must_use]
+pub fn may_be_option(value: &str) -> bool {
+    value.split_ascii_whitespace().any(|word| word.starts_with('-'))
+}
+
+/// Finds the values of all that was `inserted` into the script `text` that would be code there. `marks` is the same
+/// script with [`marked`] values.
+#[must_use]
+pub fn misuses(text: &str, marks: &str, inserted: &[Inserted]) -> Vec<Misuse> {
     let misuse = |it: &Inserted| {
         let found = |(message, remedy)| Misuse { text: it.text.clone(), message, remedy };
-        fault(text, it, own).map(found)
+        fault(text, marks, it).map(found)
     };
     inserted.iter().filter_map(misuse).collect()
 }
 
-fn fault(script: &str, it: &Inserted, own: &dyn Fn(&str) -> bool) -> Option<(String, String)> {
+fn fault(script: &str, marks: &str, it: &Inserted) -> Option<(String, String)> {
     // Most values are one word, which begins and ends as words do.
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"|&;".contains(&byte);
     if it.text.bytes().all(plain) && !it.text.starts_with(['#', '-']) && !it.text.ends_with('\\') {
@@ -79,8 +102,7 @@ fn fault(script: &str, it: &Inserted, own: &dyn Fn(&str) -> bool) -> Option<(Str
         let remedy = "write it without the last backslash, or something after it in the script";
         return Some((format!("found `{shown}`, whose backslash would join the next line"), remedy.into()));
     }
-    let is_option =
-        |word: &&&str| word.starts_with('-') && commands(script).any(|command| is_option(&command, word, own));
+    let is_option = |word: &&&str| word.starts_with('-') && commands(marks).any(|command| is_option(&command, word));
     if words.iter().any(|word| is_option(&word)) {
         return Some((format!("found `{shown}`, which iPXE would take for an option"), in_script.into()));
     }
@@ -134,21 +156,21 @@ fn has(command: &[String], words: &[&str]) -> bool {
     })
 }
 
-/// Whether a word of `command` that begins with `start` is an option there: nothing before it ends the options.
-///
-/// The script, or another value, may have more right after it. Of a word that begins with dashes alone, which others
-/// begin with, too, it counts as the beginning unless the template has that word itself.
-fn is_option(command: &[String], start: &str, own: &dyn Fn(&str) -> bool) -> bool {
+/// Whether `start`, the beginning of a marked value, is or continues the dashes that begin an option of `command`, be
+/// they of the script or of another value. Nothing before it ends the options.
+fn is_option(command: &[String], start: &str) -> bool {
+    let start = format!("{MARK}{start}");
+    let words: Vec<String> = command.iter().map(|word| word.replace(MARK, "")).collect();
     command.iter().enumerate().skip(1).any(|(index, word)| {
-        let before = &command[1..index];
+        let before = &words[1..index];
         let free = before.iter().enumerate().any(|(place, word)| {
             // The word after an option may be its value.
             let is_value = place > 0 && before[place - 1].starts_with('-') && !rules::is_flag(&before[place - 1]);
             word == "--" || !(is_value || word.starts_with('-'))
         });
-        let name = word.split('=').next().unwrap_or_default();
-        let same = word == start || word.starts_with(start) && (start.contains(|c| c != '-') || !own(name));
-        same && !free
+        let dashes = word.find(|c| c != '-' && c != MARK).unwrap_or(word.len());
+        let begins = word.match_indices(&start).any(|(at, _)| at < dashes);
+        begins && !free
     })
 }
 
@@ -159,8 +181,8 @@ mod tests {
     /// What is wrong with putting `value` where `script` has `@`.
     fn told(script: &str, value: &str, several: bool) -> String {
         let inserted = [Inserted { text: value.into(), several }];
-        let text = format!("#!ipxe\n{}\n", script.replace('@', value));
-        let misuses = misuses(&text, &inserted, &|text| script.contains(text));
+        let text = |value: &str| format!("#!ipxe\n{}\n", script.replace('@', value));
+        let misuses = misuses(&text(value), &text(&marked(value)), &inserted);
         misuses.iter().map(|misuse| misuse.message.as_str()).collect()
     }
 
@@ -208,18 +230,20 @@ mod tests {
         for script in ["chain @ ||", "chain --autofree @", "initrd --name main @", "echo @"] {
             assert_eq!(told(script, "--replace", false), "found `--replace`, which iPXE would take for an option");
         }
-        // What another value, or the script, goes on with.
+        // What another value, or the script, begins or goes on with; also where the script has the same option elsewhere.
         for (script, value) in [
-            ("chain {}replace http://192.0.2.1/x", "--"),
-            ("chain {}-replace http://192.0.2.1/x", "-"),
-            ("chain --autofree {}timeout=5 x", "--"),
-            ("chain {}eplace x", "--r"),
+            ("chain @replace http://192.0.2.1/x", "--"),
+            ("chain @-replace http://192.0.2.1/x", "-"),
+            ("chain -@ http://192.0.2.1/x", "-replace"),
+            ("chain --autofree @timeout=5 x", "--"),
+            ("chain @eplace x", "--r"),
+            ("chain --replace x || chain @replace x", "--"),
+            ("# --replace\nchain @-replace x", "-"),
         ] {
-            let inserted = [Inserted { text: value.into(), several: false }];
-            let text = format!("#!ipxe\n{}\n", script.replace("{}", value));
-            let misuses = misuses(&text, &inserted, &|text| script.contains(text));
-            assert!(misuses.len() == 1 && misuses[0].message.ends_with("for an option"), "{script}: {misuses:?}");
+            let found = format!("found `{value}`, which iPXE would take for an option");
+            assert_eq!(told(script, value, false), found, "{script}");
         }
+        assert_eq!(told("chain --timeout=@ x", "-5", false), "");
         assert_eq!(told("chain --autofree --name x http://192.0.2.1/@", "-", false), "");
     }
 }

@@ -10,6 +10,7 @@ use camino::Utf8PathBuf;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netboot_loaders::deploy::target::local_path;
+use netboot_loaders::printable::harmless;
 use netboot_loaders::url::Url;
 
 pub use self::arguments::*;
@@ -29,8 +30,17 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// What is wrong with the command line, without passwords of addresses that it has, and with characters escaped that
+/// are not seen.
+pub fn presentable(error: clap::Error) -> clap::Error {
+    let error = without_secrets(error);
+    let message = error.render().to_string();
+    let shown = harmless(&message);
+    if shown == message { error } else { clap::Error::raw(error.kind(), shown.trim_start_matches("error: ")) }
+}
+
 /// What is wrong with the command line, without passwords of addresses that it has.
-pub fn without_secrets(mut error: clap::Error) -> clap::Error {
+fn without_secrets(mut error: clap::Error) -> clap::Error {
     const SAID: [ContextKind; 4] =
         [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue, ContextKind::TrailingArg];
     for kind in SAID {

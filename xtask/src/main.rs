@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     if let Err(failure) = host::check_process() {
         return ui::Ui::new(false, cli::MessageFormat::Human).fail(failure);
     }
-    let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::without_secrets(error).exit());
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::presentable(error).exit());
     let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
     let result = host::Host::new(&cli.global, &ui).and_then(|host| {
         let output = cli.command.output();

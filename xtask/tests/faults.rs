@@ -486,6 +486,10 @@ fn arguments_cannot_forge_messages() {
     // Words and pictures that are written with joiners are names like others.
     let error = project.run(&["verify", "پروژه\u{200c}ها"]).error(8);
     assert!(error.starts_with("there is no tree `پروژه\\u{200c}ها`\n"), "{error}");
+    for arguments in [&["x\u{200c}y"][..], &["verify", "--x\u{200d}y"], &["build-loaders", "--jobs", "x\u{200d}"]] {
+        honest(&project.run(arguments));
+        project.run(arguments).error(2);
+    }
 }
 
 #[test]

@@ -551,7 +551,7 @@ fn choices_are_read_within_limits() {
     // In this many variables nothing may be looked for one by one.
     let vars: String = (0..150_000).map(|i| format!("v{i}=''\n")).collect();
     project.sites(&format!("{sites}[site.a.vars]\n{vars}"));
-    project.run_within_limits(&["build-loaders", "--plan"]).success();
+    assert!(plan(3).contains("`site.a.vars`: has 150000 variables, wanted 1000 at most\n"));
     project.sites(sites);
     for (head, unit) in [
         ("site,a\n", "\n"),
@@ -581,9 +581,29 @@ fn choices_are_read_within_limits() {
     let columns = |count: usize| (1..count).map(|column| format!(",c{column}")).collect::<String>();
     plan_racks(&format!("name{}\n{}", columns(1_000), rows(4_100, &",x".repeat(999)))).success();
     plan_racks(&format!("name{}\n{}", columns(12), rows(10_000, &format!(",{}", "v".repeat(36)).repeat(11)))).success();
+    // What all sites have in common is there once.
+    let own: String = (0..20_000).map(|i| format!("s{i}={{vars={{a='{i}'}}}}\n")).collect();
+    let common: String = (0..1_000).map(|i| format!("v{i}=''\n")).collect();
+    project.sites(&format!("{sites}[default.vars]\n{common}[site]\n{own}"));
+    project.run_within_limits(&["build-loaders", "--plan"]).success();
+    project.sites(sites);
+    let vars = format!("[vars]\n{}", (0..1_000).map(|i| format!("v{i}=''\n")).collect::<String>());
+    (0..600).for_each(|i| project.write(&format!("folder/s{i}.toml"), &vars));
+    let folder = project.path("folder");
+    let error = project.run_within_limits(&["build-loaders", "--plan", "--sites", folder.as_str()]).error(3);
+    assert!(error.contains("makes more than 8388608 bytes of all inventories together\n"), "{error}");
+    assert_eq!(error.matches("hint: ").count(), 1, "{error}");
+    project.write("racks.csv", &format!("name,a\n{}", rows(100_000, ",x")));
+    for milliseconds in [300, 1_000] {
+        let begun = std::time::Instant::now();
+        let mut command = project.command(&["build-loaders", "--plan", "--sites", racks.as_str()]);
+        let soon = std::time::Duration::from_millis(milliseconds);
+        let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).bounded();
+        assert!(measured.stderr.ends_with("error: interrupted\n"), "{}", measured.stderr);
+    }
     let error = plan_racks(&"x".repeat((8 << 20) + 1)).error(3);
     assert!(error.contains("racks.csv` has 8388609 bytes") || error.contains("wanted 8388608 at most\n"), "{error}");
-    assert!(error.ends_with("hint: split it into several files: each is an inventory\n"), "{error}");
+    assert!(error.ends_with("hint: split the sites between several projects\n"), "{error}");
     for (script, most) in [("#\n".repeat(2 << 20), 2_097_152), ("x".repeat(1 << 20), 65_534)] {
         project.write("embed-scripts/boot.ipxe", &format!("#!ipxe\n{script}"));
         let error = plan(3);

@@ -22,7 +22,7 @@ use netboot_loaders::choices::network;
 use netboot_loaders::choices::sites::{Options, Sites};
 use netboot_loaders::fs;
 use netboot_loaders::paths::report_html;
-use netboot_loaders::progress::{Event, Progress, Silent};
+use netboot_loaders::progress::{Event, Muted, Progress};
 use netboot_loaders::recipe::offer::Offers;
 use netboot_loaders::recipe::{self, Kind};
 use netboot_loaders::toolchain::needs;
@@ -36,7 +36,7 @@ use crate::host::{Host, absolute, processors, temporary_folder};
 
 pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.path.as_deref())?;
-    let choices = Choices::read(&host.project, &Options::from(&args.choices), &Silent);
+    let choices = Choices::read(&host.project, &Options::from(&args.choices), &Muted(host.ui));
     let intent = intent(&choices, args, host);
     let selection = Selection {
         loaders: args.loaders.clone(),

@@ -12,7 +12,7 @@ use netboot_loaders::paths::Cache;
 use netboot_loaders::plan::Plan;
 use netboot_loaders::plural::count;
 use netboot_loaders::printable::printable;
-use netboot_loaders::progress::{Event, Muted, Progress, Silent};
+use netboot_loaders::progress::{Event, Muted, Progress};
 use serde_json::{Value, json};
 
 use crate::cli::Clean;
@@ -72,7 +72,7 @@ fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> Result<(Option<Pins>,
     let pins = fs::read(&file)
         .map_err(Failure::from)
         .and_then(|text| Pins::parse(name, &String::from_utf8_lossy(&text)).map_err(Failure::from));
-    let plan = Choices::read(&host.project, &Options::from(&args.choices), &Silent)
+    let plan = Choices::read(&host.project, &Options::from(&args.choices), &Muted(host.ui))
         .map_err(Failure::from)
         .and_then(|choices| Ok(choices.plan(&host.path, cache, &Muted(host.ui))?));
     if host.ui.cancelled() {

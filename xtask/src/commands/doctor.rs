@@ -6,7 +6,7 @@ use netboot_loaders::boot_test::kit::search_path;
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::choices::sites::Options;
-use netboot_loaders::progress::Silent;
+use netboot_loaders::progress::Muted;
 use netboot_loaders::toolchain::install_lines;
 use netboot_loaders::toolchain::needs::{self, Need};
 use netboot_loaders::toolchain::probe::Status;
@@ -19,7 +19,8 @@ use crate::host::Host;
 
 pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     // Whether certificates are embedded is known only once the choices can be read.
-    let trust = Choices::read(&host.project, &Options::default(), &Silent).is_ok_and(|choices| choices.has_trust());
+    let trust =
+        Choices::read(&host.project, &Options::default(), &Muted(host.ui)).is_ok_and(|choices| choices.has_trust());
     let needs = match args.work {
         Work::Build => needs::build(trust),
         Work::BootTest => needs::boot_test(),

@@ -5,7 +5,7 @@ use netboot_loaders::build_loaders::Choices;
 use netboot_loaders::choices::network::{Host as Machine, Network};
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::process::{Command, find_program, quoted};
-use netboot_loaders::progress::{Event, Progress, Silent};
+use netboot_loaders::progress::{Event, Muted, Progress};
 use netboot_loaders::{fs, ignition};
 use serde::de::IgnoredAny;
 use serde_json::json;
@@ -31,7 +31,7 @@ pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 fn starter(args: &Ignition, host: &Host<'_>) -> Result<String, Failure> {
-    let choices = Choices::read(&host.project, &Options::default(), &Silent)?;
+    let choices = Choices::read(&host.project, &Options::default(), &Muted(host.ui))?;
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
     let network = Network::read(&file, &choices.sites)?;
     let machine = args.host.as_deref().map(|name| machine(&network, name, &file)).transpose()?;
