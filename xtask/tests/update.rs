@@ -332,7 +332,7 @@ fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
     assert!(ran.stdout.contains("5 commits, "), "{}", ran.stdout);
     assert_eq!(fixture.pinned().2, first.to_string());
     let before = fixture.pins();
-    for milliseconds in [100, 300] {
+    for milliseconds in [50, 150] {
         let (begun, soon) = (Instant::now(), Duration::from_millis(milliseconds));
         let to = last.to_string();
         let mut command = fixture.project.command(&arguments_of(url.as_str(), &to[..12]));
