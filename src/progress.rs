@@ -2,7 +2,7 @@
 //!
 //! The library never prints: it reports [`Event`]s, and whoever called it renders them.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,12 @@ impl<'p, R> Interruptible<'p, R> {
 impl<R: Read> Read for Interruptible<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.progress.cancelled() { Err(io::Error::other("interrupted")) } else { self.inner.read(buffer) }
+    }
+}
+
+impl<R: Seek> Seek for Interruptible<'_, R> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(position)
     }
 }
 

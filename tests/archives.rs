@@ -333,6 +333,20 @@ fn a_name_of_endless_length() {
 }
 
 #[test]
+fn a_table_of_contents_that_takes_long_to_read() {
+    let options = SimpleFileOptions::default();
+    let archive = zip_with(|zip| zip.start_file("a", options).unwrap());
+    // Each end that a reader finds it would try, with all that is before it.
+    let end = archive.len() - archive.windows(4).rposition(|bytes| bytes == b"PK\x05\x06").unwrap();
+    let ends = [&archive[..], &archive[archive.len() - end..]].concat();
+    assert_eq!(refused(&ends), hostile("it has more than one end"));
+    let long = |zip: &mut ZipWriter| {
+        (0..200).for_each(|n| zip.start_file(format!("{n}{}", "x".repeat(60_000)), options).unwrap());
+    };
+    assert_eq!(refused(&zip_with(long)), hostile("its table of contents has more than 4194304 bytes"));
+}
+
+#[test]
 fn more_members_than_any_release_has() {
     let expected = hostile("it has more than 20000 entries");
     let archive = tar_xz_with(|tar| (0..=20_000).for_each(|number| put(tar, &number.to_string(), b"")));

@@ -94,9 +94,13 @@ pub fn check_size(path: &Utf8Path) -> Result<(), Error> {
     Err(Error::Hostile { path: path.into(), reason: format!("it has {size} bytes, more than {MAX_ARCHIVE}") })
 }
 
-/// Whether each record that may end a .zip says that it has at most [`MAX_MEMBERS`]. Such a record stands in the last
-/// 64 KiB; one of a larger form, which 65,535 members need, has a locator before it.
-fn has_few_members(file: &mut File) -> io::Result<bool> {
+/// The most bytes of a .zip's table of contents; that of syslinux has 34 kB.
+const MAX_TABLE: u64 = 4 << 20;
+
+/// Why the table of contents of a .zip is not to be read; nothing where it is. The record that says where it is stands in
+/// the last 64 KiB; one of a larger form, which 65,535 members need, has a locator before it. Of several records each
+/// would be tried.
+fn refusal_of_table(file: &mut File) -> io::Result<Option<String>> {
     const RECORD: usize = 22;
     const LOCATOR: usize = 20;
     let length = file.seek(SeekFrom::End(0))?;
@@ -110,7 +114,21 @@ fn has_few_members(file: &mut File) -> io::Result<bool> {
         let locator = at.checked_sub(LOCATOR).is_some_and(|locator| end[locator..].starts_with(b"PK\x06\x07"));
         u64::from(members) <= MAX_MEMBERS && !locator
     };
-    Ok(memchr::memmem::find_iter(&end, b"PK\x05\x06").all(few))
+    let small = |at: usize| {
+        let start =
+            end.get(at + 16..at + 20).map_or(0, |start| u32::from_le_bytes([start[0], start[1], start[2], start[3]]));
+        (length - tail + at as u64).saturating_sub(start.into()) <= MAX_TABLE
+    };
+    let records: Vec<usize> = memchr::memmem::find_iter(&end, b"PK\x05\x06").take(2).collect();
+    Ok(if !records.iter().all(|at| few(*at)) {
+        Some(format!("it has more than {MAX_MEMBERS} entries"))
+    } else if records.len() > 1 {
+        Some("it has more than one end".into())
+    } else if !records.iter().all(|at| small(*at)) {
+        Some(format!("its table of contents has more than {MAX_TABLE} bytes"))
+    } else {
+        None
+    })
 }
 
 /// Reads the members `wanted` from the archive at `path`.
@@ -126,7 +144,7 @@ pub fn read_members(path: &Utf8Path, wanted: &Wanted, progress: &dyn Progress) -
     file.rewind().map_err(|error| fs::Error::new("read", path, error))?;
     let mut collector = Collector { path, wanted, found: BTreeMap::new(), unpacked: 0 };
     let read = match &magic[..length] {
-        [b'P', b'K', 3, 4, ..] => collector.zip(file),
+        [b'P', b'K', 3, 4, ..] => collector.zip(file, progress),
         [0xfd, b'7', b'z', b'X', b'Z', 0] => collector.tar_xz(Interruptible::new(file, progress)),
         start => return Err(Error::Format { path: path.into(), found: describe(start) }),
     };
@@ -174,17 +192,18 @@ impl Collector<'_> {
         Error::Hostile { path: self.path.into(), reason }
     }
 
-    fn zip(&mut self, mut file: File) -> Result<(), Error> {
+    fn zip(&mut self, mut file: File, progress: &dyn Progress) -> Result<(), Error> {
         let unreadable = |error| match error {
             zip::result::ZipError::Io(error) => self.damaged(&error),
             // The crate's own words name its types.
             _ => self.damaged(&"its table of contents, which stands at the end, cannot be read"),
         };
         // The table of contents is read into memory.
-        if !has_few_members(&mut file).map_err(|error| self.damaged(&error))? {
-            return Err(self.hostile(format!("it has more than {MAX_MEMBERS} entries")));
+        if let Some(reason) = refusal_of_table(&mut file).map_err(|error| self.damaged(&error))? {
+            return Err(self.hostile(reason));
         }
-        let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(unreadable)?;
+        let mut archive =
+            zip::ZipArchive::new(BufReader::new(Interruptible::new(file, progress))).map_err(unreadable)?;
         if archive.has_duplicate_names() {
             return Err(self.hostile("it has two members of one name".into()));
         }
