@@ -335,15 +335,28 @@ fn a_name_of_endless_length() {
 #[test]
 fn a_table_of_contents_that_takes_long_to_read() {
     let options = SimpleFileOptions::default();
-    let archive = zip_with(|zip| zip.start_file("a", options).unwrap());
+    let archive = zip_with(zip_release);
+    let at = archive.windows(4).rposition(|bytes| bytes == b"PK\x05\x06").unwrap();
     // Each end that a reader finds it would try, with all that is before it.
-    let end = archive.len() - archive.windows(4).rposition(|bytes| bytes == b"PK\x05\x06").unwrap();
-    let ends = [&archive[..], &archive[archive.len() - end..]].concat();
-    assert_eq!(refused(&ends), hostile("it has more than one end"));
+    assert_eq!(refused(&[&archive[..], &archive[at..]].concat()), hostile("it has more than one end"));
     let long = |zip: &mut ZipWriter| {
         (0..200).for_each(|n| zip.start_file(format!("{n}{}", "x".repeat(60_000)), options).unwrap());
     };
     assert_eq!(refused(&zip_with(long)), hostile("its table of contents has more than 4194304 bytes"));
+    // Where it is not what the end says, a reader searches all of the file for it, or takes it for one of the larger form.
+    let changed = |field: usize, value: u32| {
+        let mut archive = archive.clone();
+        archive[at + field..at + field + 4].copy_from_slice(&value.to_le_bytes());
+        refused(&archive)
+    };
+    let elsewhere = hostile("its table of contents does not stand right before its end");
+    for start in [0, u32::MAX] {
+        assert_eq!(changed(16, start), elsewhere);
+    }
+    assert_eq!(changed(12, u32::MAX), hostile("its table of contents has more than 4194304 bytes"));
+    // An end that others look for behind as many bytes as a comment may have, and some more.
+    let larger = [&archive[..at], b"PK\x06\x07", &[0; 16], &archive[at..], &vec![0; 65_550]].concat();
+    assert_eq!(refused(&larger), hostile("it has more than 20000 entries"));
 }
 
 #[test]

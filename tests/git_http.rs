@@ -176,8 +176,15 @@ fn all_branches_and_tags_with_their_history() -> Completion {
     // What is gone there is gone here, and the rest is not sent again.
     upstream.repository.tag_delete("v1").unwrap();
     upstream.repository.find_reference(TAG).unwrap().delete().unwrap();
-    assert_eq!(look().refs, [branch]);
+    assert_eq!(look().refs, std::slice::from_ref(&branch));
     assert_eq!(server.paths(), [LIST, PACK, LIST]);
+    // A branch gets the name of a folder, and the other way round.
+    for name in ["topic", "topic/one", "topic"] {
+        let reference = format!("refs/heads/{name}");
+        upstream.repository.reference(&reference, upstream.first, true, "made").unwrap();
+        assert_eq!(look().refs, [branch.clone(), (reference.clone(), upstream.first)]);
+        upstream.repository.find_reference(&reference).unwrap().delete().unwrap();
+    }
     Completion::Completed
 }
 

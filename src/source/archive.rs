@@ -97,38 +97,44 @@ pub fn check_size(path: &Utf8Path) -> Result<(), Error> {
 /// The most bytes of a .zip's table of contents; that of syslinux has 34 kB.
 const MAX_TABLE: u64 = 4 << 20;
 
-/// Why the table of contents of a .zip is not to be read; nothing where it is. The record that says where it is stands in
-/// the last 64 KiB; one of a larger form, which 65,535 members need, has a locator before it. Of several records each
-/// would be tried.
+/// Why the table of contents of a .zip is not to be read; nothing where it is. Only one that stands where the one record
+/// at the end says gets read: for any other a reader searches the whole file. A record of the larger form, which 65,535
+/// members need, has a locator before it.
 fn refusal_of_table(file: &mut File) -> io::Result<Option<String>> {
-    const RECORD: usize = 22;
     const LOCATOR: usize = 20;
+    // More than the 64 KiB of a comment, which readers look behind.
+    const TAIL: u64 = 128 << 10;
     let length = file.seek(SeekFrom::End(0))?;
-    let tail = length.min((LOCATOR + RECORD + usize::from(u16::MAX)) as u64);
-    file.seek(SeekFrom::Start(length - tail))?;
+    let begin = length - length.min(TAIL);
+    file.seek(SeekFrom::Start(begin))?;
     let mut end = Vec::new();
-    file.take(tail).read_to_end(&mut end)?;
-    file.rewind()?;
-    let few = |at: usize| {
-        let members = end.get(at + 10..at + 12).map_or(0, |count| u16::from_le_bytes([count[0], count[1]]));
-        let locator = at.checked_sub(LOCATOR).is_some_and(|locator| end[locator..].starts_with(b"PK\x06\x07"));
-        u64::from(members) <= MAX_MEMBERS && !locator
-    };
-    let small = |at: usize| {
-        let start =
-            end.get(at + 16..at + 20).map_or(0, |start| u32::from_le_bytes([start[0], start[1], start[2], start[3]]));
-        (length - tail + at as u64).saturating_sub(start.into()) <= MAX_TABLE
-    };
+    file.take(TAIL).read_to_end(&mut end)?;
     let records: Vec<usize> = memchr::memmem::find_iter(&end, b"PK\x05\x06").take(2).collect();
-    Ok(if !records.iter().all(|at| few(*at)) {
-        Some(format!("it has more than {MAX_MEMBERS} entries"))
-    } else if records.len() > 1 {
-        Some("it has more than one end".into())
-    } else if !records.iter().all(|at| small(*at)) {
-        Some(format!("its table of contents has more than {MAX_TABLE} bytes"))
-    } else {
-        None
-    })
+    let reason = match records[..] {
+        // It says itself that it cannot be read.
+        [] => None,
+        [at] => {
+            let field = |from: usize, bytes: usize| {
+                let bytes = end.get(at + from..at + from + bytes)?;
+                Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+            };
+            let (members, size, start) = (field(10, 2), field(12, 4), field(16, 4));
+            let locator = at.checked_sub(LOCATOR);
+            let is_larger = locator.map_or(begin > 0, |locator| end[locator..].starts_with(b"PK\x06\x07"));
+            if is_larger || members.is_some_and(|members| members > MAX_MEMBERS) {
+                Some(format!("it has more than {MAX_MEMBERS} entries"))
+            } else if size.is_some_and(|size| size > MAX_TABLE) {
+                Some(format!("its table of contents has more than {MAX_TABLE} bytes"))
+            } else if size.zip(start).is_some_and(|(size, start)| start + size != begin + at as u64) {
+                Some("its table of contents does not stand right before its end".into())
+            } else {
+                None
+            }
+        }
+        _ => Some("it has more than one end".into()),
+    };
+    file.rewind()?;
+    Ok(reason)
 }
 
 /// Reads the members `wanted` from the archive at `path`.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use git2::{AutotagOption, FetchOptions, Oid, Remote, RemoteCallbacks, RemoteUpdateFlags, Repository};
+use git2::{AutotagOption, FetchOptions, ObjectType, Oid, Remote, RemoteCallbacks, RemoteUpdateFlags, Repository};
 use serde::{Deserialize, Serialize};
 
 use super::git_helper::{self, Job};
@@ -405,7 +405,7 @@ impl Fetcher<'_> {
                 (false, true) => UNSHALLOW,
                 (false, false) => 0,
             };
-            result = self.fetch_once(&refspecs, depth, task).map(drop);
+            result = self.fetch_once(&refspecs, depth, !shallow, task).map(drop);
             let too_much = |error: &git2::Error| {
                 error.class() == git2::ErrorClass::NoMemory || error.message().starts_with(TOO_MUCH)
             };
@@ -420,12 +420,18 @@ impl Fetcher<'_> {
     /// that the server has no more. Gives the default branch.
     fn fetch_all(&self, own: &str, task: &mut Task<'_>) -> Result<Option<String>, git2::Error> {
         let refspecs = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:{own}{kind}/*"));
-        let mut remote = self.fetch_once(&refspecs, 0, task)?;
-        remote.prune(None)?;
+        let remote = self.fetch_once(&refspecs, 0, true, task)?;
         Ok(remote.default_branch().ok().and_then(|name| name.as_str().ok().map(str::to_owned)))
     }
 
-    fn fetch_once(&self, refspecs: &[String], depth: i32, task: &mut Task<'_>) -> Result<Remote<'_>, git2::Error> {
+    /// Fetches what `refspecs` ask for; with `prune`, what they kept of refs that the server has no more goes.
+    fn fetch_once(
+        &self,
+        refspecs: &[String],
+        depth: i32,
+        prune: bool,
+        task: &mut Task<'_>,
+    ) -> Result<Remote<'_>, git2::Error> {
         let mut callbacks = RemoteCallbacks::new();
         let too_many = Cell::new(false);
         callbacks.transfer_progress(|stats| {
@@ -448,6 +454,10 @@ impl Fetcher<'_> {
                 let _ = fs::remove_file(path);
             }
         })?;
+        if prune {
+            // Before new ones come: `foo` would be in the way of `foo/bar`.
+            remote.prune(None)?;
+        }
         remote.update_tips(None, RemoteUpdateFlags::empty(), AutotagOption::None, None)?;
         Ok(remote)
     }
@@ -464,23 +474,27 @@ const MAX_OBJECTS: usize = 500_000;
 /// The most bytes that an object may have; the largest of iPXE has 3 MB.
 const MAX_OBJECT: usize = 8 << 20;
 
+/// The most bytes that a commit or a tag may have; the largest of iPXE has 5 kB.
+const MAX_COMMIT: usize = 64 << 10;
+
 /// Refuses objects of a size that no honest source has, before a ref leads to one: whoever looks at one has all of
 /// it in memory, however small the pack is.
 fn check_sizes(repository: &Repository) -> Result<(), git2::Error> {
     let odb = repository.odb()?;
-    let mut found = Ok((Oid::ZERO_SHA1, 0));
+    let mut refused = None;
     let walked = odb.foreach(|oid| {
-        found = odb.read_header(*oid).map(|(size, _)| (*oid, size));
-        let fine = matches!(found, Ok((_, ..=MAX_OBJECT)));
-        fine
+        refused = match odb.read_header(*oid) {
+            Ok((size, kind)) => {
+                let is_small = matches!(kind, ObjectType::Commit | ObjectType::Tag);
+                let most = if is_small { MAX_COMMIT } else { MAX_OBJECT };
+                (size > most).then(|| git2::Error::from_str(&format!("{TOO_MUCH}: an object of {size} bytes, {oid}")))
+            }
+            Err(error) => Some(error),
+        };
+        refused.is_none()
     });
-    match found {
-        Ok((oid, size)) if size > MAX_OBJECT => {
-            Err(git2::Error::from_str(&format!("{TOO_MUCH}: an object of {size} bytes, {oid}")))
-        }
-        Err(error) => Err(error),
-        Ok(_) => walked,
-    }
+    // That the walk was ended is no error of its own.
+    refused.map_or(walked, Err)
 }
 
 #[cfg(test)]

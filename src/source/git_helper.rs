@@ -133,7 +133,7 @@ fn last_word(status: Option<ExitStatus>) -> String {
     match status.and_then(|status| status.signal()) {
         signal if BY_OTHERS.contains(&signal) => "the process for it was ended by somebody else".to_owned(),
         signal if signal == Some(Signal::XCPU.as_raw()) => {
-            format!("{TOO_MUCH}: it takes more than {PROCESSOR} s of processor time")
+            format!("{TOO_MUCH}: it takes all the processor time that there is for it")
         }
         _ => TOO_MUCH_MEMORY.to_owned(),
     }
@@ -162,7 +162,9 @@ pub fn run(input: &mut dyn Read, output: &mut (dyn Write + Send)) {
 
 fn read(input: &mut dyn Read) -> Result<Job, Failure> {
     for (resource, most, what) in [(Resource::Data, MEMORY, "memory"), (Resource::Cpu, PROCESSOR, "processor time")] {
-        let limit = Rlimit { current: Some(most), maximum: getrlimit(resource).maximum };
+        // Nobody may have more than the system allows already.
+        let maximum = getrlimit(resource).maximum;
+        let limit = Rlimit { current: Some(maximum.map_or(most, |maximum| maximum.min(most))), maximum };
         setrlimit(resource, limit).map_err(|error| Failure::from(format!("cannot limit its {what}: {error}")))?;
     }
     serde_json::from_reader(input).map_err(|error| Failure::from(error.to_string()))
@@ -216,7 +218,7 @@ mod tests {
     fn a_process_that_was_killed_is_no_fault_of_the_server() {
         assert_eq!(last_word(Some(ExitStatus::from_raw(9))), "the process for it was ended by somebody else");
         let said = last_word(Some(ExitStatus::from_raw(Signal::XCPU.as_raw())));
-        assert_eq!(said, "the server sends too much: it takes more than 900 s of processor time");
+        assert_eq!(said, "the server sends too much: it takes all the processor time that there is for it");
         for status in [Some(ExitStatus::from_raw(6)), Some(ExitStatus::from_raw(256)), None] {
             assert_eq!(last_word(status), TOO_MUCH_MEMORY);
         }

@@ -248,26 +248,31 @@ impl Place {
         wanted.iter().enumerate().map(best).collect()
     }
 
-    /// Which of `wanted` each commit is or comes after, as bits, for all that lead to `tips`. Each commit is looked at
-    /// once, however many branches it is on.
+    /// Which of `wanted` each commit is or comes after, as bits, for all that lead to `tips`. Each commit is walked once,
+    /// however many branches it is on.
     fn reached(&self, tips: &[(String, Oid)], wanted: &[Oid]) -> HashMap<Oid, u64> {
         let mut reached = HashMap::new();
-        let mut waiting: Vec<Oid> = tips.iter().map(|(_, tip)| *tip).collect();
-        while let Some(&commit) = waiting.last() {
+        // Each with how many of its parents are done.
+        let mut waiting: Vec<(Oid, usize)> = tips.iter().map(|(_, tip)| (*tip, 0)).collect();
+        while let Some((commit, done)) = waiting.last_mut() {
+            let commit = *commit;
+            if reached.contains_key(&commit) {
+                waiting.pop();
+                continue;
+            }
             // What a shallow clone has not, leads nowhere.
             let found = self.upstream.repository.find_commit(commit);
             let parents: Vec<Oid> = found.map(|found| found.parent_ids().collect()).unwrap_or_default();
-            let before = waiting.len();
-            if !reached.contains_key(&commit) {
-                waiting.extend(parents.iter().copied().filter(|parent| !reached.contains_key(parent)));
+            if let Some(next) = parents.iter().skip(*done).position(|parent| !reached.contains_key(parent)) {
+                *done += next;
+                let parent = parents[*done];
+                waiting.push((parent, 0));
+                continue;
             }
-            if waiting.len() == before {
-                waiting.pop();
-                let own = wanted.iter().position(|wanted| *wanted == commit).map_or(0, |bit| 1 << bit);
-                let inherited = parents.iter().filter_map(|parent| reached.get(parent));
-                let all = inherited.fold(own, |all, parent| all | parent);
-                reached.entry(commit).or_insert(all);
-            }
+            waiting.pop();
+            let own = wanted.iter().position(|wanted| *wanted == commit).map_or(0, |bit| 1 << bit);
+            let all = parents.iter().filter_map(|parent| reached.get(parent)).fold(own, |all, parent| all | parent);
+            reached.insert(commit, all);
         }
         reached
     }

@@ -305,7 +305,8 @@ fn bundle_code(error: &bundle::Error) -> u8 {
         E::PrivateKey(..) => BAD_INPUT,
         E::NotABundle { .. } | E::Mismatch { .. } => MISMATCH,
         E::Cancelled => INTERRUPTED,
-        E::Git(_) | E::Fs(_) => FAILURE,
+        E::Git(error) => git_code(error),
+        E::Fs(_) => FAILURE,
     }
 }
 

@@ -13,7 +13,7 @@ use flate2::write::ZlibEncoder;
 use sha1::{Digest, Sha1};
 
 use super::server::Server;
-use super::support::{Project, limits};
+use super::support::{Project, Ran, limits};
 
 /// What one connection does: it gets the stream and whether the test is over.
 type Behaviour = dyn Fn(&mut TcpStream, &AtomicBool) -> std::io::Result<()> + Send + Sync;
@@ -264,6 +264,42 @@ fn an_object_that_nobody_can_look_at() {
     let error = project.run_within_limits(&["update", "ipxe", "--to", "main", "--ipxe-url", &server.url]).error(5);
     let reason = format!("the server sends too much: an object of {LARGE} bytes, {commit}");
     assert_eq!(error, failed(&server.url, &reason));
+    // The whole pack had come, and would be in the way of the next server.
+    let packs = project.path("cache/ipxe-history.git/objects/pack");
+    assert_eq!(Project::files_of(&packs), []);
+}
+
+/// A commit that names one parent `parents` times.
+fn wide_commit(parents: usize) -> (String, Vec<u8>) {
+    let tree = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n";
+    let parent = format!("parent {:040x}\n", 7).repeat(parents);
+    let text = format!("{tree}{parent}author a <a> 0 +0000\ncommitter a <a> 0 +0000\n\n");
+    let hash = Sha1::digest(format!("commit {}\0{text}", text.len()));
+    (hash.iter().map(|byte| format!("{byte:02x}")).collect(), text.into_bytes())
+}
+
+#[test]
+fn a_commit_with_parents_without_number() {
+    let (commit, text) = wide_commit(100_000);
+    let server = sends(commit.clone(), pack(1, &object(1, &[], text.len(), &mut &text[..])));
+    let project = Project::new();
+    let error = project.run_within_limits(&["update", "ipxe", "--to", "main", "--ipxe-url", &server.url]).error(5);
+    let reason = format!("the server sends too much: an object of {} bytes, {commit}", text.len());
+    assert_eq!(error, failed(&server.url, &reason));
+}
+
+#[test]
+fn a_lower_limit_of_the_system_is_kept_and_is_no_fault_of_the_server() {
+    let server = GitServer::start(|stream, _| stream.write_all(b"zzzz"));
+    for limit in ["ulimit -t 600", "ulimit -d 150000"] {
+        let project = Project::new();
+        let inner = project.command(&["fetch", "--ipxe-url", &server.url]);
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")]).arg(inner.get_program()).args(inner.get_args());
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let error = Ran::from(command.output().unwrap()).error(5);
+        assert_eq!(error, failed(&server.url, "bad packet length"), "{limit}");
+    }
 }
 
 #[test]
