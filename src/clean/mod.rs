@@ -3,7 +3,8 @@
 //!
 //! [`survey()`] looks and decides, and changes nothing. [`remove`] removes what it found unused. The cache is shared by
 //! all projects of a user, so what this project does not need counts as unused only when nobody has used it for a
-//! while; each use is noted as a modification time. What this tool did not make is never touched.
+//! while; each use is noted as a modification time. What this tool did not make is never touched: where others have
+//! files among those of the cache, names alone do not tell whose something is, and nothing is removed.
 
 mod survey;
 
@@ -124,6 +125,8 @@ pub struct Survey {
     pub items: Vec<Item>,
     /// What somebody else put between that, and what stays.
     pub foreign: Vec<Utf8PathBuf>,
+    /// Whether the cache was not looked through, since others may have files in its folder.
+    pub shared: bool,
     /// Held so that nobody begins to use what is going to be removed.
     locks: Vec<Lock>,
 }
@@ -135,6 +138,26 @@ impl Survey {
     }
 }
 
+/// Says in the cache's folder that all of it is this tool's cache, unless that is said already. Programs that make
+/// backups leave such folders out.
+///
+/// # Errors
+///
+/// [`fs::Error`].
+pub fn tag(cache: &Cache) -> Result<(), fs::Error> {
+    if is_tagged(cache) { Ok(()) } else { fs::write_atomic(&cache.tag(), TAG.as_bytes()) }
+}
+
+/// Whether all in the cache's folder is this tool's cache. Elsewhere, others may have files among those of the cache.
+#[must_use]
+pub fn is_tagged(cache: &Cache) -> bool {
+    fs::read_at_most(&cache.tag(), TAG.len() as u64).is_ok_and(|text| text == TAG.as_bytes())
+}
+
+/// Its first line is the signature that the specification wants.
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # All in this folder is the cache of netboot-loaders: see <https://bford.info/cachedir/>.\n";
+
 /// Removes what `survey` found unused. Returns what could not be removed, and why.
 ///
 /// The lock of the cache, [`Cache::use_lock`], must be held. A folder of the cache is renamed before it is removed: at
@@ -145,28 +168,27 @@ impl Survey {
 /// [`Error::Cancelled`].
 pub fn remove(survey: &Survey, cache: &Cache, progress: &dyn Progress) -> Result<Vec<(Item, fs::Error)>, Error> {
     let mut failed = Vec::new();
-    for (number, item) in survey.unused().enumerate() {
-        match remove_item(&item.path, number, cache, progress) {
+    for item in survey.unused() {
+        match remove_item(&item.path, cache, progress) {
             Ok(()) => {}
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(Error::Fs(error)) => failed.push((item.clone(), error)),
         }
     }
-    // Fails where something is left in it, or where it never was.
-    let _ = std::fs::remove_dir(cache.trash());
     Ok(failed)
 }
 
-fn remove_item(path: &Utf8Path, number: usize, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
+fn remove_item(path: &Utf8Path, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
     let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-    let aside = cache.trash().join(format!("{number}-{}", path.file_name().unwrap_or_default()));
-    if !is_folder || !path.starts_with(cache.root()) || path.starts_with(cache.trash()) {
+    if !is_folder || !path.starts_with(cache.root()) {
         return delete(path.as_std_path(), progress);
     }
-    fs::create_dir_all(&cache.trash())?;
-    delete(aside.as_std_path(), progress)?;
     make_writable(path.as_std_path());
-    std::fs::rename(path, &aside).map_err(|error| fs::Error::new("remove", path, error))?;
+    let aside = fs::Temporary::create(cache.root(), Cache::REMOVAL)?.keep();
+    std::fs::rename(path, &aside).map_err(|error| {
+        let _ = std::fs::remove_dir(&aside);
+        fs::Error::new("remove", path, error)
+    })?;
     delete(aside.as_std_path(), progress)
 }
 

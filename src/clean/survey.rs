@@ -24,7 +24,11 @@ const QUIET: Duration = Duration::from_secs(60 * 60);
 /// [`Error`].
 pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
     let mut surveyor = Surveyor { request, survey: Survey::default() };
-    surveyor.cache()?;
+    if super::is_tagged(request.cache) {
+        surveyor.cache()?;
+    } else {
+        surveyor.survey.shared = true;
+    }
     surveyor.dist()?;
     for folder in request.project.facts_and_choices() {
         surveyor.partial_files(&folder)?;
@@ -108,6 +112,7 @@ impl Surveyor<'_> {
                     self.add(Kind::Record, &path, self.fate(needed, &path))?;
                 }
                 Some(P::Remains) if kind.is_dir() || kind.is_file() => self.remains(&path, &name)?,
+                Some(P::Tag) if kind.is_file() => {}
                 _ if !kind.is_dir() => self.foreign(&path),
                 Some(P::Ipxe) => {
                     self.git_leftovers(&path)?;
@@ -135,29 +140,18 @@ impl Surveyor<'_> {
                 }
                 // A lock that is removed may be held by somebody who has opened it and waits for it.
                 Some(P::Locks) => {}
-                Some(P::Remains | P::SyslinuxRecord(_)) | None => self.foreign(&path),
+                Some(P::Remains | P::SyslinuxRecord(_) | P::Tag) | None => self.foreign(&path),
             }
         }
         Ok(())
     }
 
-    /// What nobody uses once its run has ended; the folder of what is being removed by its parts.
+    /// What nobody uses once its run has ended.
     fn remains(&mut self, path: &Utf8Path, name: &str) -> Result<(), Error> {
         if self.request.cache.reproduce().file_name() == Some(name) && path.is_dir() {
             return self.rebuild(path);
         }
-        if self.request.cache.trash().file_name() != Some(name) {
-            return self.add(Kind::Leftover, path, Fate::Unused);
-        }
-        for Entry { path, name, .. } in self.entries(path)? {
-            // What was moved there has a number before its name.
-            if name.split_once('-').is_some_and(|(number, _)| number.parse::<usize>().is_ok()) {
-                self.add(Kind::Leftover, &path, Fate::Unused)?;
-            } else {
-                self.foreign(&path);
-            }
-        }
-        Ok(())
+        self.add(Kind::Leftover, path, Fate::Unused)
     }
 
     /// What a rebuild has left: all of its folder, unless somebody keeps something of their own there.

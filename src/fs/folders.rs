@@ -98,7 +98,7 @@ pub fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
 #[derive(Debug)]
 pub struct Temporary {
     path: Utf8PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
     _lock: Option<Lock>,
 }
 
@@ -115,13 +115,20 @@ impl Temporary {
         let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_else(|_| parent.to_owned());
         // Where a file system cannot lock a folder, it counts as in use for as long as it is young.
         let lock = Lock::try_existing(&path).ok().flatten();
-        Ok(Self { path, _folder: folder, _lock: lock })
+        Ok(Self { path, folder, _lock: lock })
     }
 
     /// Its path.
     #[must_use]
     pub fn path(&self) -> &Utf8Path {
         &self.path
+    }
+
+    /// Leaves the folder where it is. Returns its path.
+    #[must_use]
+    pub fn keep(self) -> Utf8PathBuf {
+        let _ = self.folder.keep();
+        self.path
     }
 }
 

@@ -36,6 +36,7 @@ impl Cache {
     #[must_use]
     pub fn part(name: &str) -> Option<CachePart> {
         use CachePart as P;
+        let is_temporary = |prefix: &&str| super::is_random(name.strip_prefix(*prefix));
         let known = match name {
             "ipxe.git" => P::Ipxe,
             "ipxe-history.git" => P::History,
@@ -44,9 +45,10 @@ impl Cache {
             "trees" => P::Trees,
             "toolchains" => P::Toolchains,
             "locks" => P::Locks,
+            Self::TAG => P::Tag,
             "downloads" | "stamping" => P::Scratch,
-            "reproduce" | "trash" | "ipxe.partial" | "ipxe-history.partial" => P::Remains,
-            _ if [Self::PROBE, Self::IMPORT].iter().any(|prefix| name.starts_with(prefix)) => P::Remains,
+            "reproduce" | "ipxe.partial" | "ipxe-history.partial" => P::Remains,
+            _ if [Self::PROBE, Self::IMPORT, Self::REMOVAL].iter().any(is_temporary) => P::Remains,
             _ if super::is_partial(name) => P::Remains,
             _ => {
                 let version = name.strip_prefix("syslinux-")?.strip_suffix(".json")?;
@@ -59,15 +61,19 @@ impl Cache {
     /// Whether something called `name` is of use for one run: in the folder of downloads or of stamping.
     #[must_use]
     pub fn is_scratch(name: &str) -> bool {
-        let download = name.ends_with(".partial") || name.ends_with(".partial.validator");
-        download || super::is_partial(name) || name.starts_with(Self::PACK) || name.starts_with(".tmp")
+        let download = name.strip_suffix(".validator").unwrap_or(name).strip_suffix(".partial");
+        let is_digest = |name: &str| name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        download.is_some_and(is_digest) || super::is_partial(name) || super::is_random(name.strip_prefix(Self::PACK))
     }
 
-    /// Where what is being removed goes first.
+    /// The file that says that all in the folder is a cache, by the Cache Directory Tagging Specification:
+    /// <https://bford.info/cachedir/>. Where it is not, others may have files among those of the cache.
     #[must_use]
-    pub fn trash(&self) -> Utf8PathBuf {
-        self.0.join("trash")
+    pub fn tag(&self) -> Utf8PathBuf {
+        self.0.join(Self::TAG)
     }
+
+    const TAG: &str = "CACHEDIR.TAG";
 
     /// Shared by all that use the cache; held alone by what removes something from it.
     #[must_use]
@@ -104,6 +110,9 @@ impl Cache {
 
     /// What the names of folders begin with in which sources from elsewhere are looked through, beside everything else.
     pub const IMPORT: &str = "import-";
+
+    /// What the names of folders begin with in which what is being removed goes first, beside everything else.
+    pub const REMOVAL: &str = "removal-";
 
     /// What the names of folders begin with in which another program packs a loader.
     pub const PACK: &str = "pack-";
@@ -183,6 +192,8 @@ pub enum CachePart {
     Toolchains,
     /// Locks.
     Locks,
+    /// What says that it is a cache.
+    Tag,
     /// What is known of the archive of that syslinux version.
     SyslinuxRecord(String),
     /// A folder of what is of use for one run.

@@ -4,11 +4,12 @@ use std::env;
 use std::ffi::OsString;
 use std::sync::OnceLock;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8DirEntry, Utf8Path, Utf8PathBuf};
 use netboot_loaders::build::make::{Launcher, Settings, Surroundings};
 use netboot_loaders::build_loaders::Origins;
+use netboot_loaders::clean;
 use netboot_loaders::fs::Lock;
-use netboot_loaders::paths::{Cache, Project};
+use netboot_loaders::paths::{Cache, Project, is_partial};
 use netboot_loaders::printable::{is_harmful, printable};
 use netboot_loaders::process::{Command, find_program, quoted};
 use netboot_loaders::progress::{Event, Progress};
@@ -133,7 +134,13 @@ impl<'u> Host<'u> {
             &format!("the cache `{}`", printable(&folder)),
             "choose another with `--cache-dir`",
         )?;
-        Ok(Cache::new(folder))
+        let cache = Cache::new(folder);
+        // In a folder that somebody chose, others may have files. Where nothing can be written, what needs to says so.
+        let is_new = |entry: std::io::Result<Utf8DirEntry>| entry.is_ok_and(|entry| is_partial(entry.file_name()));
+        if self.cache_dir.is_none() || cache.root().read_dir_utf8().is_ok_and(|mut entries| entries.all(is_new)) {
+            let _ = clean::tag(&cache);
+        }
+        Ok(cache)
     }
 
     /// Where the cache is, or is going to be.

@@ -112,7 +112,7 @@ fn what_this_project_needs_stays_and_what_nobody_uses_goes() {
     assert!(said["removed"].as_u64().unwrap() >= 4 && said["removed-bytes"].as_u64().unwrap() > 10_000, "{said}");
     assert_eq!(names(&project.path("cache/trees")), ["bios-new", "efi-x64-new"]);
     assert_eq!(names(&project.path("cache/bases")).len(), 2);
-    assert!(!project.path("cache/trash").exists());
+    assert!(!names(&project.path("cache")).iter().any(|name| name.starts_with("removal-")));
     // No network, no other sources, and nothing to make.
     assert_eq!(build_offline(&project)["bases-made"], 0);
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
@@ -176,6 +176,12 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
         "cache/syslinux-notes",
         "cache/locksmith/key",
         "cache/reproduce/thesis.tex",
+        "cache/import-pictures/picture.png",
+        "cache/probe-results.csv",
+        "cache/downloads/film.partial",
+        "cache/stamping/pack-lunch",
+        "cache/stamping/.tmpl",
+        "cache/trash/2024-holiday/picture.png",
         "dist/other/file",
         "tmp/netboot-loaders.txt",
         "tmp/tree-abc123/file",
@@ -245,17 +251,46 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
 }
 
 #[test]
+fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
+    let project = Project::new();
+    let others = ["cache/reproduce/published/thesis.tex", "cache/removal-aBc123/x", "cache/stamping/.partial-aBc123"];
+    for path in others {
+        project.write(path, "precious");
+    }
+    std::fs::create_dir_all(project.path("cache/trees/oak")).unwrap();
+    project.build(&[]).success();
+    age(&project.path("cache"), 100);
+    let error = project.run(&["reproduce", "--plain", "--offline"]).failure(1);
+    assert!(error.contains("/cache/reproduce/published` is not of a rebuild, and "), "{error}");
+    for command in [&["--dry-run"][..], &["--unused-for", "0"]] {
+        let ran = clean(&project, command).success();
+        assert!(ran.stdout.starts_with("nothing to remove\n"), "{}", ran.stdout);
+        assert_eq!(
+            ran.stderr,
+            format!(
+                "warning: nothing is removed from `{}`: it was not empty when this tool began to use it, so that others \
+                 may have files in it\n\
+                 hint: choose an empty folder with `--cache-dir`, and remove by hand what is in this one\n",
+                project.path("cache").canonicalize_utf8().unwrap()
+            )
+        );
+    }
+    assert!(others.iter().all(|path| project.read(path) == b"precious") && project.path("cache/trees/oak").exists());
+}
+
+#[test]
 fn what_killed_runs_have_left_goes() {
     let project = used();
     project.run(&["verify"]).success();
     let leftovers = [
         "cache/probe-abc123/probe.c",
+        "cache/import-aBc123/HEAD",
         "cache/ipxe.partial/HEAD",
         "cache/downloads/0123456789ab.partial",
         "cache/downloads/0123456789ab.partial.validator",
         "cache/stamping/pack-abc123/image",
         "cache/reproduce/usual/trees/bios-default/tree/src/Makefile",
-        "cache/trash/0-bios-old/tree/src/Makefile",
+        "cache/removal-aBc123/tree/src/Makefile",
         "cache/blobs/.partial-aBc123",
         "cache/bases/.partial-aBc123",
         "cache/ipxe.git/objects/pack/pack_git2_a1b2c3d4",
@@ -332,8 +367,9 @@ fn after_killed_builds_and_killed_cleans_the_next_ones_succeed() {
         killed.wait().unwrap();
         project.run(&["verify"]).success();
         clean(&project, &["--unused-for", "0"]).success();
-        let known = ["bases", "blobs", "ipxe.git", "locks", "stamping", "syslinux-6.03.json", "toolchains", "trees"];
-        let strange: Vec<_> = names(&project.path("cache")).into_iter().filter(|it| !known.contains(&&**it)).collect();
+        let known = "CACHEDIR.TAG bases blobs ipxe.git locks stamping syslinux-6.03.json toolchains trees";
+        let is_known = |name: &String| known.split(' ').any(|known| known == name);
+        let strange: Vec<_> = names(&project.path("cache")).into_iter().filter(|name| !is_known(name)).collect();
         assert_eq!(strange, Vec::<String>::new());
         assert!(!project.path("dist/.tftp.partial").exists());
     }
@@ -420,7 +456,7 @@ fn a_clean_that_is_interrupted_is_finished_by_the_next_one() {
     }
     assert!(interrupted > 0);
     clean(&project, &["--unused-for", "0"]).success();
-    assert!(!project.path("cache/reproduce").exists() && !project.path("cache/trash").exists());
+    assert!(!names(&project.path("cache")).iter().any(|name| name == "reproduce" || name.starts_with("removal-")));
 }
 
 #[test]

@@ -41,6 +41,9 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
         progress: host.ui,
     };
     let survey = clean::survey(&request)?;
+    if survey.shared {
+        host.ui.report(&Event::Warning { message: shared(&cache) });
+    }
     let failed = if args.dry_run { Vec::new() } else { clean::remove(&survey, &cache, host.ui)? };
     let failures: Vec<&Item> = failed.iter().map(|(item, _)| item).collect();
     let (text, object) = (text(args, &survey, &failures), object(args, &survey, &failures));
@@ -55,6 +58,14 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
         let _ = write!(failure.message, "\nand {} more could not be removed", failed.len() - 1);
     }
     Err(failure)
+}
+
+fn shared(cache: &Cache) -> String {
+    format!(
+        "nothing is removed from `{}`: it was not empty when this tool began to use it, so that others may have files in it\n\
+         hint: choose an empty folder with `--cache-dir`, and remove by hand what is in this one",
+        printable(cache.root())
+    )
 }
 
 /// Waits until nobody uses the cache.
@@ -167,5 +178,6 @@ fn object(args: &Clean, survey: &Survey, failures: &[&Item]) -> Value {
         "items": survey.items,
         "failed": failures,
         "foreign": survey.foreign,
+        "shared": survey.shared,
     })
 }

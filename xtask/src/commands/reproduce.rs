@@ -4,9 +4,10 @@ use netboot_loaders::plural::{all, choose, count};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::choices::sites::Options;
+use netboot_loaders::clean;
 use netboot_loaders::fs::{self, Lock};
 use netboot_loaders::known_toolchains::{self, KnownToolchain, recognise};
 use netboot_loaders::paths::{Cache, is_linked_list};
@@ -78,7 +79,8 @@ fn compare(
         return Err(Failure::new(INTERRUPTED, "interrupted while waiting for another rebuild"));
     };
     let scratch = cache.reproduce();
-    let others = fs::entries(&scratch)?.into_iter().find(|path| !path.file_name().is_some_and(Cache::is_of_rebuild));
+    let own = |path: &Utf8PathBuf| clean::is_tagged(cache) && path.file_name().is_some_and(Cache::is_of_rebuild);
+    let others = fs::entries(&scratch)?.into_iter().find(|path| !own(path));
     if let Some(other) = others {
         let text = format!(
             "`{}` is not of a rebuild, and rebuilds remove all that is in that folder\n\
