@@ -242,7 +242,12 @@ impl Collector<'_> {
 
     fn tar(&self, error: &tarball::Error) -> Error {
         match error {
-            tarball::Error::Read(error) => self.damaged(error),
+            tarball::Error::Read(error) => match error.get_ref().and_then(|error| error.downcast_ref()) {
+                Some(liblzma::stream::Error::MemLimit) => {
+                    self.hostile(format!("xz needs more than {XZ_MEMORY} bytes of memory for it"))
+                }
+                _ => self.damaged(error),
+            },
             tarball::Error::Refused(refusal) => self.hostile(refusal.to_string()),
         }
     }
