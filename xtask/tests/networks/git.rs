@@ -262,7 +262,7 @@ fn an_object_that_nobody_can_look_at() {
     let server = sends(commit.clone(), pack(1, &object(1, &[], LARGE, &mut content())));
     let project = Project::new();
     let error = project.run_within_limits(&["update", "ipxe", "--to", "main", "--ipxe-url", &server.url]).error(5);
-    let reason = format!("the server sends too much: an object of {LARGE} bytes, {commit}");
+    let reason = format!("the server sends too much: an object of {LARGE} bytes, {commit}, wanted 65536 at most");
     assert_eq!(error, failed(&server.url, &reason));
     // The whole pack had come, and would be in the way of the next server.
     let packs = project.path("cache/ipxe-history.git/objects/pack");
@@ -284,7 +284,8 @@ fn a_commit_with_parents_without_number() {
     let server = sends(commit.clone(), pack(1, &object(1, &[], text.len(), &mut &text[..])));
     let project = Project::new();
     let error = project.run_within_limits(&["update", "ipxe", "--to", "main", "--ipxe-url", &server.url]).error(5);
-    let reason = format!("the server sends too much: an object of {} bytes, {commit}", text.len());
+    let reason =
+        format!("the server sends too much: an object of {} bytes, {commit}, wanted 65536 at most", text.len());
     assert_eq!(error, failed(&server.url, &reason));
 }
 
