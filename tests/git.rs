@@ -383,7 +383,7 @@ fn offline_without_the_commit() -> Completion {
     pin.urls = vec!["http://127.0.0.1:1/ipxe.git".into()];
     let message = format!(
         "iPXE's pinned commit {} is not in the cache `{}`, and `--offline` forbids to fetch it\n\
-         hint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url`",
+         hint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url` or a source bundle with `--sources-from`",
         pin.commit,
         scratch.cache.ipxe_git()
     );

@@ -24,7 +24,7 @@ pub enum Error {
     Git(#[from] git::Error),
     /// Offline, and not in the cache.
     #[error(
-        "iPXE's pinned commit {commit} is not in the cache `{cache}`, and `--offline` forbids to fetch it\nhint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url`"
+        "iPXE's pinned commit {commit} is not in the cache `{cache}`, and `--offline` forbids to fetch it\nhint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url` or a source bundle with `--sources-from`"
     )]
     Offline {
         /// The commit.
