@@ -461,7 +461,12 @@ impl Fetcher<'_> {
             return Err(git2::Error::from_str(&format!("{TOO_MUCH}: more than {MAX_OBJECTS} objects")));
         }
         downloaded?;
-        check_objects(self.repository).map_err(|error| {
+        let deep = prune && remote.list()?.iter().any(|head| head.name().split('/').count() > MAX_PARTS);
+        let checked = match deep {
+            true => Err(git_tree::refused(format!("a ref of more than {MAX_PARTS} parts"))),
+            false => check_objects(self.repository),
+        };
+        checked.map_err(|error| {
             // What was refused must not be in the way of the next server.
             for path in packs(self.repository).difference(&before) {
                 let _ = fs::remove_file(path);
@@ -483,6 +488,8 @@ fn packs(repository: &Repository) -> BTreeSet<Utf8PathBuf> {
     folder.ok().and_then(|folder| fs::entries(&folder).ok()).unwrap_or_default().into_iter().collect()
 }
 
+/// The most parts that the name of a ref may have: each is a folder in the cache.
+const MAX_PARTS: usize = 16;
 /// The most objects that a server may send; iPXE has 85,000 with its whole history.
 const MAX_OBJECTS: usize = 500_000;
 /// The most parents that merges may have beside two each: libgit2 takes 700 bytes for one of these.
