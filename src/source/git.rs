@@ -299,7 +299,7 @@ fn branches_and_tags(repository: &Repository, root: &str) -> Result<Refs, git2::
         // A branch may be another name for one that is not there.
         refs.extend(name.zip(reference.resolve().ok().and_then(|reference| reference.target())));
         if refs.len() > MAX_REFS {
-            return Err(git_tree::refused(format!("it has more than {MAX_REFS} branches and tags")));
+            return Err(git_tree::refused(&format!("it has more than {MAX_REFS} branches and tags")));
         }
     }
     refs.sort_unstable();
@@ -462,9 +462,10 @@ impl Fetcher<'_> {
         }
         downloaded?;
         let deep = prune && remote.list()?.iter().any(|head| head.name().split('/').count() > MAX_PARTS);
-        let checked = match deep {
-            true => Err(git_tree::refused(format!("a ref of more than {MAX_PARTS} parts"))),
-            false => check_objects(self.repository),
+        let checked = if deep {
+            Err(git_tree::refused(&format!("a ref of more than {MAX_PARTS} parts")))
+        } else {
+            check_objects(self.repository)
         };
         checked.map_err(|error| {
             // What was refused must not be in the way of the next server.
@@ -505,10 +506,10 @@ fn check_objects(repository: &Repository) -> Result<(), git2::Error> {
         }
         count += 1;
         if count > MAX_OBJECTS {
-            return Err(git_tree::refused(format!("more than {MAX_OBJECTS} objects")));
+            return Err(git_tree::refused(&format!("more than {MAX_OBJECTS} objects")));
         }
         if parents > MAX_PARENTS {
-            return Err(git_tree::refused(format!("merges with more than {MAX_PARENTS} parents")));
+            return Err(git_tree::refused(&format!("merges with more than {MAX_PARENTS} parents")));
         }
         Ok(())
     };
@@ -528,7 +529,7 @@ fn parents_of(commit: &[u8]) -> usize {
 /// Puts `who` before an error of [`check_objects`] that is no libgit2's.
 fn said_of(who: &str, error: git2::Error) -> git2::Error {
     match error.class() {
-        git2::ErrorClass::None => git_tree::refused(format!("{who}: {}", error.message())),
+        git2::ErrorClass::None => git_tree::refused(&format!("{who}: {}", error.message())),
         _ => error,
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn header(odb: &Odb<'_>, oid: Oid) -> Result<(usize, ObjectType), git
     let (size, kind) = odb.read_header(oid)?;
     let most = if matches!(kind, ObjectType::Commit | ObjectType::Tag) { MAX_COMMIT } else { MAX_OBJECT };
     if size > most {
-        return Err(refused(format!("an object of {size} bytes, {oid}, wanted {most} at most")));
+        return Err(refused(&format!("an object of {size} bytes, {oid}, wanted {most} at most")));
     }
     Ok((size, kind))
 }
@@ -56,7 +56,7 @@ pub(super) fn list(repository: &Repository, tree: Oid) -> Result<Listed, git2::E
     while let Some((folder, oid)) = waiting.pop() {
         let (size, _) = odb.read_header(oid)?;
         if size > MAX_FOLDER {
-            return Err(refused(format!("its folder {oid} has {size} bytes, wanted {MAX_FOLDER} at most")));
+            return Err(refused(&format!("its folder {oid} has {size} bytes, wanted {MAX_FOLDER} at most")));
         }
         let is_deepest = folder.components().count() >= MAX_DEPTH;
         let read = repository.find_tree(oid)?;
@@ -68,15 +68,15 @@ pub(super) fn list(repository: &Repository, tree: Oid) -> Result<Listed, git2::E
             if listed.files.len() >= MAX_FILES || visited > 2 * MAX_FILES || length > MAX_PATH {
                 let words =
                     format!("it has more than {MAX_FILES} files, or one with a path of more than {MAX_PATH} bytes");
-                return Err(refused(words));
+                return Err(refused(&words));
             }
             if bytes > MAX_PATHS {
-                return Err(refused(format!("its paths have more than {MAX_PATHS} bytes")));
+                return Err(refused(&format!("its paths have more than {MAX_PATHS} bytes")));
             }
             let path = folder.join(name(&entry)?);
             match entry.filemode() {
                 0o040_000 if is_deepest => {
-                    return Err(refused(format!("it has more than {MAX_DEPTH} folders within each other")));
+                    return Err(refused(&format!("it has more than {MAX_DEPTH} folders within each other")));
                 }
                 0o040_000 => waiting.push((path, entry.id())),
                 mode => listed.files.push(TreeFile { path, oid: entry.id(), mode: mode.cast_unsigned() & 0o777 }),
@@ -91,17 +91,17 @@ pub(super) fn list(repository: &Repository, tree: Oid) -> Result<Listed, git2::E
 /// lead elsewhere.
 fn name<'e>(entry: &'e TreeEntry<'_>) -> Result<&'e Utf8Path, git2::Error> {
     let Ok(name) = entry.name() else {
-        return Err(refused(format!("`{}` is not UTF-8", printable_bytes(entry.name_bytes()))));
+        return Err(refused(&format!("`{}` is not UTF-8", printable_bytes(entry.name_bytes()))));
     };
     if name.contains('/') || ["", ".", ".."].contains(&name) {
-        return Err(refused(format!("`{}` is no name of a file or folder", printable(name))));
+        return Err(refused(&format!("`{}` is no name of a file or folder", printable(name))));
     }
     match entry.filemode() {
         0o040_000 | 0o100_644 | 0o100_755 => Ok(name.into()),
-        mode => Err(refused(format!("`{}` has mode {mode:o}, wanted a plain file", printable(name)))),
+        mode => Err(refused(&format!("`{}` has mode {mode:o}, wanted a plain file", printable(name)))),
     }
 }
 
-pub(super) fn refused(words: String) -> git2::Error {
-    git2::Error::from_str(&words)
+pub(super) fn refused(words: &str) -> git2::Error {
+    git2::Error::from_str(words)
 }

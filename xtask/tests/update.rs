@@ -463,7 +463,7 @@ fn large_commit(fixture: &Fixture, text: &[u8], more: usize) -> Oid {
     let path = fixture.project.path("large");
     let mut packed = ZlibEncoder::new(BufWriter::new(File::create(&path).unwrap()), Compression::fast());
     let (head, mut hash) = (format!("commit {}\0", text.len() + more), Sha1::new());
-    let pieces = std::iter::repeat_n(&[b'x'; 1 << 16][..], more >> 16);
+    let pieces = std::iter::repeat_n(&[b'x'; 1 << 12][..], more >> 12);
     for piece in [head.as_bytes(), text].into_iter().chain(pieces) {
         packed.write_all(piece).unwrap();
         hash.update(piece);
