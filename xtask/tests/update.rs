@@ -300,9 +300,9 @@ fn an_ambiguous_commit_is_refused_and_each_that_is_meant_is_named() {
     assert_eq!(fixture.pinned().2, parent.to_string());
 }
 
-/// Adds `commits` commits one after the other, as a branch, with the subject `subject` each; every fourth has a branch
+/// Adds `commits` commits one after the other, as a branch, with the subject `subject` each; every `nth` has a branch
 /// of its own.
-fn add_history(fixture: &Fixture, commits: usize, subject: &str) -> Oid {
+fn add_history(fixture: &Fixture, commits: usize, nth: usize, subject: &str) -> Oid {
     let mut git = Command::new("git");
     let git = git.arg("-C").arg(fixture.url()).args(["fast-import", "--quiet"]).stdin(Stdio::piped());
     let mut git = git.spawn().unwrap();
@@ -312,7 +312,7 @@ fn add_history(fixture: &Fixture, commits: usize, subject: &str) -> Oid {
         let author = format!("committer Test <test@example.org> {} +0000", 1_710_000_000 + number);
         let subject = format!("{subject} {number}");
         write!(input, "commit refs/heads/long\n{author}\ndata {}\n{subject}\n{from}\n", subject.len()).unwrap();
-        if number % 4 == 0 {
+        if number % nth == 0 {
             write!(input, "reset refs/heads/side-{number}\nfrom refs/heads/long\n\n").unwrap();
         }
     }
@@ -328,7 +328,7 @@ fn arguments_of<'a>(url: &'a str, to: &'a str) -> [&'a str; 7] {
 #[test]
 fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
     let fixture = Fixture::new();
-    let last = add_history(&fixture, 20_000, "[x] Security");
+    let last = add_history(&fixture, 20_000, 4, "[x] Security");
     let first = fixture.repository.revparse_single("refs/heads/side-0").unwrap().id();
     let url = fixture.url();
     // Each of 5,000 branches leads to it.
@@ -516,6 +516,23 @@ fn a_repository_of_this_machine_with_large_objects_is_not_read() {
     assert_eq!(error, format!("the commit {commit} cannot be pinned: {reason}hint: choose another one with `--to`\n"));
     let fetch = ["fetch", "--cache-dir", cache.as_str()];
     let error = fixture.project.run_within_limits(&[&fetch, &given[..]].concat()).error(5);
+    assert!(error.starts_with(&format!("cannot fetch from `{url}`: {reason}")), "{error}");
+}
+
+#[test]
+fn a_history_longer_than_anybody_compares_is_refused() {
+    let fixture = Fixture::new();
+    // As much as there may be, with those that are there already.
+    add_history(&fixture, 99_990, 50_000, "x");
+    let url = fixture.url();
+    let arguments = arguments_of(url.as_str(), "long");
+    let ran = fixture.project.run_within_limits(&[&arguments[..], &["--dry-run"]].concat()).success();
+    assert!(ran.stdout.contains("\n99994 commits, "), "{}", ran.stdout);
+    fixture.repository.find_reference("refs/heads/long").unwrap().delete().unwrap();
+    fixture.repository.find_reference("refs/heads/side-0").unwrap().delete().unwrap();
+    add_history(&fixture, 10, 50_000, "y");
+    let error = fixture.project.run_within_limits(&arguments).error(5);
+    let reason = "it has too much: more than 100000 commits\n";
     assert!(error.starts_with(&format!("cannot fetch from `{url}`: {reason}")), "{error}");
 }
 
