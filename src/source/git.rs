@@ -96,8 +96,10 @@ impl Failure {
             return Self { reason: cause.to_string(), check: cause.hint(), is_of_cache: false };
         }
         Self::from(match error.message() {
-            // libgit2 has no words for a packet that is none.
-            "" | "no error" => "what the server sends is not git's protocol".to_owned(),
+            // libgit2 has no words for a packet that is none, and odd ones for names of objects that are no SHA-1.
+            message if matches!(message, "" | "no error") || message.starts_with("unrecoverable internal error") => {
+                "what the server sends is not git's protocol".to_owned()
+            }
             message => message.to_owned(),
         })
     }
@@ -272,12 +274,13 @@ fn interrupted() -> git2::Error {
 /// Opens a repository of this machine that anybody may have made.
 fn open_given(path: &Utf8Path) -> Result<Repository, git2::Error> {
     git_files::check(path).map_err(|reason| git2::Error::from_str(&reason))?;
-    Repository::open(path)
+    let repository = Repository::open(path)?;
+    check_objects(&repository).map_err(|error| said_of("it has too much", error))?;
+    Ok(repository)
 }
 
 fn open_local(path: &Utf8Path) -> Result<Upstream, git2::Error> {
     let repository = open_given(path)?;
-    check_objects(&repository).map_err(|error| said_of("it has too much", error))?;
     let refs = branches_and_tags(&repository, "refs/")?;
     let head = repository.head().ok().and_then(|head| head.name().ok().map(str::to_owned));
     Ok(Upstream { repository, refs, head })
