@@ -269,8 +269,7 @@ fn an_address_that_was_given_takes_the_place_of_the_pinned_ones() {
 fn offline_means_that_no_connection_is_made() {
     let (server, scratch) = (mirror(), Scratch::new());
     let good = [server.url("/good/s.zip")];
-    let hint =
-        "hint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive`";
+    let hint = "hint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive` or a source bundle with `--sources-from`";
     for given in [None, Some(good[0].as_str())] {
         let error = fetch_as(&scratch, &pin(&good), &Network::Offline, given).unwrap_err();
         assert_eq!(

@@ -246,7 +246,7 @@ fn trees_that_unfold_to_more_than_any_source_has() -> Completion {
     assert_eq!(describe(floor), unfolds);
     // The same without any file in it: folders alone.
     let mut empty = repository.treebuilder(None).unwrap().write().unwrap();
-    for _ in 0..40 {
+    for _ in 0..30 {
         let mut builder = repository.treebuilder(None).unwrap();
         for name in ["a", "b"] {
             builder.insert(name, empty, 0o040_000).unwrap();
@@ -260,12 +260,39 @@ fn trees_that_unfold_to_more_than_any_source_has() -> Completion {
         deep = rogue_tree(repository, "40000", &"d".repeat(200), deep).id();
     }
     assert_eq!(describe(deep), unfolds);
+    let nested = |levels: usize| {
+        let file = rogue_tree(repository, "100644", "f", repository.blob(b"x").unwrap()).id();
+        (0..levels).fold(file, |inner, _| rogue_tree(repository, "40000", "d", inner).id())
+    };
+    assert_eq!(describe(nested(33)), "it has more than 32 folders within each other");
+    ipxe::describe(repository, commit_tree(repository, &repository.find_tree(nested(32)).unwrap(), EPOCH, None))
+        .unwrap();
+    // Folders of long names, and one that is not read.
+    let many = |count: usize, length: usize| {
+        let mut builder = repository.treebuilder(None).unwrap();
+        for name in 0..count {
+            builder.insert(format!("{name:0length$}"), repository.blob(b"x").unwrap(), 0o100_644).unwrap();
+        }
+        builder.write().unwrap()
+    };
+    let (mut long, large) = (many(250, 3_000), many(4_600, 200));
+    for _ in 0..3 {
+        let mut builder = repository.treebuilder(None).unwrap();
+        (0..4).for_each(|name| builder.insert(name.to_string(), long, 0o040_000).map(drop).unwrap());
+        long = builder.write().unwrap();
+    }
+    assert_eq!(describe(long), "its paths have more than 16777216 bytes");
+    let size = repository.odb().unwrap().read_header(large).unwrap().0;
+    assert_eq!(describe(large), format!("its folder {large} has {size} bytes, wanted 1048576 at most"));
     let large = repository.blob(&noise(1, 1 << 20)).unwrap();
     let mut builder = repository.treebuilder(None).unwrap();
     for name in 0..300 {
         builder.insert(name.to_string(), large, 0o100_644).unwrap();
     }
     assert_eq!(describe(builder.write().unwrap()), "its files have more than 268435456 bytes");
+    let larger = repository.blob(&vec![0; (8 << 20) + 1]).unwrap();
+    let tree = rogue_tree(repository, "100644", "x", larger).id();
+    assert_eq!(describe(tree), format!("an object of 8388609 bytes, {larger}, wanted 8388608 at most"));
     Completion::Completed
 }
 
@@ -356,7 +383,7 @@ fn offline_without_the_commit() -> Completion {
     pin.urls = vec!["http://127.0.0.1:1/ipxe.git".into()];
     let message = format!(
         "iPXE's pinned commit {} is not in the cache `{}`, and `--offline` forbids to fetch it\n\
-         hint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url`",
+         hint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url` or a source bundle with `--sources-from`",
         pin.commit,
         scratch.cache.ipxe_git()
     );

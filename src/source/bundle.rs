@@ -267,7 +267,7 @@ impl<'p> Needed<'p> {
             let written = scratch.odb().and_then(|odb| odb.write(ObjectType::Commit, &commit));
             check(path, "iPXE's commit", &written.map_err(|error| failed(&error.message()))?, &pin.commit)?;
             let repository = git::open(&cache.ipxe_git())?;
-            git::copy(&repository, &scratch, &pin.commit, task).map_err(|error| {
+            git::copy(&repository, &scratch, &pin.commit, progress).map_err(|error| {
                 if progress.cancelled() {
                     return Error::Cancelled;
                 }

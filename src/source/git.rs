@@ -3,22 +3,24 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::io::Write;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use git2::{AutotagOption, FetchOptions, ObjectType, Oid, Remote, RemoteCallbacks, RemoteUpdateFlags, Repository};
 use serde::{Deserialize, Serialize};
 
+use super::git_files;
 use super::git_helper::{self, Job};
-use super::git_stream::TOO_MUCH;
+use super::git_stream::{MAX_REFS, TOO_MUCH};
+use super::git_tree;
 use super::http::{self, Http};
 use super::transport::{prepare, with_http};
 use crate::choices::pins::IpxePin;
 use crate::digest::{CommitId, Sha256Digest};
 use crate::fs;
+use crate::parallel::leaving;
 use crate::plural::choose;
 use crate::printable::{is_harmful, printable};
-use crate::progress::{Kind, Progress, Task};
+use crate::progress::{Kind, Progress, Silent, Task};
 use crate::url::Url;
 
 /// Why a commit cannot be had.
@@ -94,8 +96,10 @@ impl Failure {
             return Self { reason: cause.to_string(), check: cause.hint(), is_of_cache: false };
         }
         Self::from(match error.message() {
-            // libgit2 has no words for a packet that is none.
-            "" | "no error" => "what the server sends is not git's protocol".to_owned(),
+            // libgit2 has no words for a packet that is none, and odd ones for names of objects that are no SHA-1.
+            message if matches!(message, "" | "no error") || message.starts_with("unrecoverable internal error") => {
+                "what the server sends is not git's protocol".to_owned()
+            }
             message => message.to_owned(),
         })
     }
@@ -130,13 +134,7 @@ pub fn open(path: &Utf8Path) -> Result<Repository, Error> {
         Repository::init_bare(&partial).map_err(|error| cache_error(path, &error))?;
         fs::rename(&partial, path)?;
     }
-    // libgit2 would wait for a pipe.
-    if let Some((odd, _)) = fs::walk(path)?.into_iter().find(|(_, kind)| *kind != fs::EntryKind::File) {
-        return Err(Error::Cache {
-            path: path.to_string(),
-            reason: format!("`{}` is no regular file", printable(&odd)),
-        });
-    }
+    git_files::check(path).map_err(|reason| Error::Cache { path: path.to_string(), reason })?;
     Repository::open_bare(path).map_err(|error| cache_error(path, &error))
 }
 
@@ -170,8 +168,11 @@ pub fn fetch(
     let mut task = Task::start(progress, Kind::Clone, url.to_string(), None);
     let fetched = match (local_path(url.expose()), http) {
         (Some(path), _) => {
-            let copied = Repository::open(path).and_then(|source| copy(repository, &source, commit, &mut task));
-            copied.map_err(|error| Failure::new(&error, None))
+            let (own, path, commit) = (repository.path().to_owned(), path.to_owned(), *commit);
+            // What somebody has packed in his own way can take long to unpack.
+            let copied =
+                leaving(progress, move || copy(&Repository::open_bare(own)?, &open_given(&path)?, &commit, &Silent));
+            copied.unwrap_or_else(|| Err(interrupted())).map_err(|error| Failure::new(&error, None))
         }
         (None, None) => Err(Failure::from("there is no network".to_owned())),
         (None, Some(http)) => {
@@ -240,7 +241,11 @@ pub fn upstream(
     refuse_ssh(url)?;
     prepare();
     if let Some(path) = local_path(url.expose()) {
-        return open_local(path).map_err(|error| {
+        let path = path.to_owned();
+        return leaving(progress, move || open_local(&path)).unwrap_or_else(|| Err(interrupted())).map_err(|error| {
+            if progress.cancelled() {
+                return Error::Cancelled { url: url.to_string() };
+            }
             let failure = Failure::from(url.hide_in(error.message()));
             Error::Fetch { url: url.to_string(), failure }
         });
@@ -262,8 +267,20 @@ pub fn upstream(
     Ok(Upstream { repository, refs, head })
 }
 
-fn open_local(path: &Utf8Path) -> Result<Upstream, git2::Error> {
+fn interrupted() -> git2::Error {
+    git2::Error::from_str("interrupted")
+}
+
+/// Opens a repository of this machine that anybody may have made.
+fn open_given(path: &Utf8Path) -> Result<Repository, git2::Error> {
+    git_files::check(path).map_err(|reason| git2::Error::from_str(&reason))?;
     let repository = Repository::open(path)?;
+    check_objects(&repository).map_err(|error| said_of("it has too much", error))?;
+    Ok(repository)
+}
+
+fn open_local(path: &Utf8Path) -> Result<Upstream, git2::Error> {
+    let repository = open_given(path)?;
     let refs = branches_and_tags(&repository, "refs/")?;
     let head = repository.head().ok().and_then(|head| head.name().ok().map(str::to_owned));
     Ok(Upstream { repository, refs, head })
@@ -284,6 +301,9 @@ fn branches_and_tags(repository: &Repository, root: &str) -> Result<Refs, git2::
         let name = name.filter(|name| name.starts_with(HEADS) || name.starts_with(TAGS));
         // A branch may be another name for one that is not there.
         refs.extend(name.zip(reference.resolve().ok().and_then(|reference| reference.target())));
+        if refs.len() > MAX_REFS {
+            return Err(git_tree::refused(&format!("it has more than {MAX_REFS} branches and tags")));
+        }
     }
     refs.sort_unstable();
     Ok(refs)
@@ -303,36 +323,32 @@ pub fn local_path(url: &str) -> Option<&Utf8Path> {
     path.map(Utf8Path::new)
 }
 
-/// Copies the commit and its tree, and not its history, from `source` into `repository`.
+/// Copies the commit and its tree, and not its history, from `source` into `repository`: object by object, since
+/// libgit2 would pack them with as much memory as `source` asks for.
 pub(super) fn copy(
     repository: &Repository,
     source: &Repository,
     commit: &CommitId,
-    task: &mut Task<'_>,
+    progress: &dyn Progress,
 ) -> Result<(), git2::Error> {
-    if !has(source, commit) {
+    let (from, to) = (source.odb()?, repository.odb()?);
+    let oid = Oid::from_bytes(commit.as_bytes())?;
+    if !from.exists(oid) {
         return Ok(());
     }
-    let oid = Oid::from_bytes(commit.as_bytes())?;
-    let mut builder = source.packbuilder()?;
-    let asked = task.progress();
-    builder.set_progress_callback(move |_, _, _| !asked.cancelled())?;
-    builder.insert_commit(oid)?;
-    task.set(0, Some(builder.object_count() as u64));
-    let odb = repository.odb()?;
-    let mut writer = odb.packwriter()?;
-    let mut broken = None;
-    let packed = builder.foreach(|piece| {
-        // The writer's own error has no cause.
-        broken = writer.write_all(piece).err().map(|_| git2::Error::last_error(-1));
-        broken.is_none() && !task.progress().cancelled()
-    });
-    if let Some(error) = broken {
-        return Err(error);
+    git_tree::header(&from, oid)?;
+    let listed = git_tree::list(source, source.find_commit(oid)?.tree_id())?;
+    let files = listed.files.iter().map(|file| file.oid);
+    let objects: BTreeSet<Oid> = files.chain(listed.trees).filter(|oid| !to.exists(*oid)).collect();
+    // The commit comes last: whoever finds it finds all of it.
+    for oid in objects.into_iter().chain([oid]) {
+        if progress.cancelled() {
+            return Err(interrupted());
+        }
+        git_tree::header(&from, oid)?;
+        let object = from.read(oid)?;
+        to.write(object.kind(), object.data())?;
     }
-    packed?;
-    task.set(builder.written() as u64, Some(builder.object_count() as u64));
-    writer.commit()?;
     keep(repository, commit)
 }
 
@@ -448,11 +464,18 @@ impl Fetcher<'_> {
             return Err(git2::Error::from_str(&format!("{TOO_MUCH}: more than {MAX_OBJECTS} objects")));
         }
         downloaded?;
-        check_sizes(self.repository).inspect_err(|_| {
+        let deep = prune && remote.list()?.iter().any(|head| head.name().split('/').count() > MAX_PARTS);
+        let checked = if deep {
+            Err(git_tree::refused(&format!("a ref of more than {MAX_PARTS} parts")))
+        } else {
+            check_objects(self.repository)
+        };
+        checked.map_err(|error| {
             // What was refused must not be in the way of the next server.
             for path in packs(self.repository).difference(&before) {
                 let _ = fs::remove_file(path);
             }
+            said_of(TOO_MUCH, error)
         })?;
         if prune {
             // Before new ones come: `foo` would be in the way of `foo/bar`.
@@ -469,32 +492,55 @@ fn packs(repository: &Repository) -> BTreeSet<Utf8PathBuf> {
     folder.ok().and_then(|folder| fs::entries(&folder).ok()).unwrap_or_default().into_iter().collect()
 }
 
+/// The most parts that the name of a ref may have: each is a folder in the cache.
+const MAX_PARTS: usize = 16;
 /// The most objects that a server may send; iPXE has 85,000 with its whole history.
 const MAX_OBJECTS: usize = 500_000;
-/// The most bytes that an object may have; the largest of iPXE has 3 MB.
-const MAX_OBJECT: usize = 8 << 20;
+/// The most commits among these; iPXE has 8,000. libgit2 takes a kilobyte for one where it compares two histories.
+const MAX_COMMITS: usize = 100_000;
+/// The most parents that merges may have beside two each: libgit2 takes 700 bytes for one of these.
+const MAX_PARENTS: usize = 16_384;
 
-/// The most bytes that a commit or a tag may have; the largest of iPXE has 5 kB.
-const MAX_COMMIT: usize = 64 << 10;
-
-/// Refuses objects of a size that no honest source has, before a ref leads to one: whoever looks at one has all of
-/// it in memory, however small the pack is.
-fn check_sizes(repository: &Repository) -> Result<(), git2::Error> {
+/// Refuses what no honest source has, before a ref leads to it. Errors of this tool's own have no class.
+fn check_objects(repository: &Repository) -> Result<(), git2::Error> {
     let odb = repository.odb()?;
+    let (mut count, mut commits, mut parents) = (0, 0, 0);
+    let mut check = |oid| {
+        if let (_, ObjectType::Commit) = git_tree::header(&odb, oid)? {
+            commits += 1;
+            parents += parents_of(odb.read(oid)?.data()).saturating_sub(2);
+        }
+        count += 1;
+        if count > MAX_OBJECTS {
+            return Err(git_tree::refused(&format!("more than {MAX_OBJECTS} objects")));
+        }
+        if commits > MAX_COMMITS {
+            return Err(git_tree::refused(&format!("more than {MAX_COMMITS} commits")));
+        }
+        if parents > MAX_PARENTS {
+            return Err(git_tree::refused(&format!("merges with more than {MAX_PARENTS} parents")));
+        }
+        Ok(())
+    };
     let mut refused = None;
     let walked = odb.foreach(|oid| {
-        refused = match odb.read_header(*oid) {
-            Ok((size, kind)) => {
-                let is_small = matches!(kind, ObjectType::Commit | ObjectType::Tag);
-                let most = if is_small { MAX_COMMIT } else { MAX_OBJECT };
-                (size > most).then(|| git2::Error::from_str(&format!("{TOO_MUCH}: an object of {size} bytes, {oid}")))
-            }
-            Err(error) => Some(error),
-        };
+        refused = check(*oid).err();
         refused.is_none()
     });
     // That the walk was ended is no error of its own.
     refused.map_or(walked, Err)
+}
+
+fn parents_of(commit: &[u8]) -> usize {
+    commit.split(|byte| *byte == b'\n').skip(1).take_while(|line| line.starts_with(b"parent ")).count()
+}
+
+/// Puts `who` before an error of [`check_objects`] that is no libgit2's.
+fn said_of(who: &str, error: git2::Error) -> git2::Error {
+    match error.class() {
+        git2::ErrorClass::None => git_tree::refused(&format!("{who}: {}", error.message())),
+        _ => error,
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Mutex;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -21,7 +21,7 @@ use super::git::{Failure, Fetcher, TOO_MUCH_MEMORY, Wanted};
 use super::git_stream::TOO_MUCH;
 use super::http::{Http, NoProxy, Patience, Proxy};
 use crate::fs;
-use crate::process::{Command, Streams};
+use crate::process::{Command, Running, Streams};
 use crate::progress::{Event, Kind, Progress, Silent, Task};
 use crate::url::Url;
 
@@ -74,10 +74,11 @@ pub(super) fn ask(
     task: &mut Task<'_>,
     progress: &dyn Progress,
 ) -> Result<Option<String>, Failure> {
-    remove_leftovers(&job.repository);
+    remove_leftovers(&job.repository, "refs");
     let answer = follow(program, job, task, progress);
     if answer.is_err() {
-        remove_leftovers(&job.repository);
+        // A server may have so many branches that nobody who asks to stop should wait for a look at each.
+        remove_leftovers(&job.repository, "refs/pins");
     }
     answer
 }
@@ -96,6 +97,21 @@ fn follow(
     running.each_line(move |line| line.is_some_and(|line| sender.send(line).is_ok()));
     // A process that ends at once says why itself.
     let _ = serde_json::to_writer(&mut writer, job).map(|()| drop(writer));
+    let answer = listen(&mut running, &receiver, task, progress);
+    if answer.is_err() {
+        // It has nothing to put in order, and one that somebody has stopped would not do so.
+        running.signal(Signal::KILL);
+    }
+    answer
+}
+
+/// Takes what the process says, until that is an answer.
+fn listen(
+    running: &mut Running,
+    receiver: &Receiver<String>,
+    task: &mut Task<'_>,
+    progress: &dyn Progress,
+) -> Result<Option<String>, Failure> {
     let mut indexing: Option<Instant> = None;
     loop {
         if progress.cancelled() {
@@ -139,13 +155,16 @@ fn last_word(status: Option<ExitStatus>) -> String {
     }
 }
 
-/// Removes what a process that was ended leaves in `repository`: half a pack, and locks of refs. Nobody else uses it
-/// meanwhile: whoever fetches holds the lock of the cache.
-fn remove_leftovers(repository: &Utf8Path) {
-    for (path, _) in fs::walk(repository).unwrap_or_default() {
+/// Removes what a process that was ended leaves in `repository`: half a pack, and locks, of refs below `refs`. Nobody
+/// else uses it meanwhile: whoever fetches holds the lock of the cache.
+fn remove_leftovers(repository: &Utf8Path, refs: &str) {
+    let listed = ["", "objects/pack"].map(|folder| fs::entries(&repository.join(folder)).unwrap_or_default());
+    let refs = repository.join(refs);
+    let walked = fs::walk(&refs).unwrap_or_default().into_iter().map(|(path, _)| refs.join(path));
+    for path in listed.into_iter().flatten().chain(walked) {
         let name = path.file_name().unwrap_or_default();
         if name.starts_with("pack_git2_") || path.extension() == Some("lock") {
-            let _ = fs::remove_file(&repository.join(&path));
+            let _ = fs::remove_file(&path);
         }
     }
 }

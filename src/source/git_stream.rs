@@ -16,6 +16,8 @@ pub(super) const MAX_REFS: usize = 10_000;
 pub(super) const MAX_LIST: u64 = 16 << 20;
 /// The most bytes that a server may send besides; iPXE with its whole history takes 80 MB.
 pub(super) const MAX_PACK: u64 = 1 << 30;
+/// The most packets that may come besides and are no pack: answers to what is here already, and words for people.
+const MAX_LINES: usize = 10_000;
 /// What is said of a server that goes beyond a limit begins so: it is not asked again.
 pub(super) const TOO_MUCH: &str = "the server sends too much";
 /// The port of `git://`.
@@ -33,64 +35,88 @@ pub(super) struct Limited<R> {
     inner: R,
     bytes: u64,
     phase: Phase,
+    /// A packet's length that has not come whole, and how much of a packet is still to come.
+    head: Vec<u8>,
+    left: usize,
+    /// Whether the next byte is the first of a packet.
+    begins: bool,
+    /// How many packets of this phase have come that count.
+    packets: usize,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The list of refs: as many flushes are to come, each packet has this much left, and a head that is not whole.
-    List {
-        flushes: u8,
-        refs: usize,
-        left: usize,
-        head: Vec<u8>,
-    },
+    /// The list of refs: as many flushes are to come.
+    List(u8),
+    /// Packets, of which those of the pack begin with a one.
     Rest,
+    /// A pack that is not in packets.
+    Pack,
 }
 
 impl<R> Limited<R> {
     /// A list of refs that ends with the last of so many flushes, and whatever follows.
     pub(super) fn list(inner: R, flushes: u8) -> Self {
-        Self { inner, bytes: 0, phase: Phase::List { flushes, refs: 0, left: 0, head: Vec::new() } }
+        Self { phase: Phase::List(flushes), ..Self::rest(inner) }
     }
 
     /// What follows a list of refs.
     pub(super) fn rest(inner: R) -> Self {
-        Self { inner, bytes: 0, phase: Phase::Rest }
+        Self { inner, bytes: 0, phase: Phase::Rest, head: Vec::new(), left: 0, begins: false, packets: 0 }
     }
 
     fn count(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         self.bytes += bytes.len() as u64;
-        while let Phase::List { flushes, refs, left, head } = &mut self.phase
-            && !bytes.is_empty()
+        while self.phase != Phase::Pack
+            && let Some(first) = bytes.first()
         {
-            let skipped = bytes.len().min(*left);
-            (*left, bytes) = (*left - skipped, &bytes[skipped..]);
-            let taken = bytes.len().min(4 - head.len());
-            head.extend_from_slice(&bytes[..taken]);
+            if std::mem::take(&mut self.begins) && self.phase == Phase::Rest && *first == 1 {
+                self.packets -= 1;
+            }
+            let skipped = bytes.len().min(self.left);
+            (self.left, bytes) = (self.left - skipped, &bytes[skipped..]);
+            let taken = bytes.len().min(4 - self.head.len());
+            self.head.extend_from_slice(&bytes[..taken]);
             bytes = &bytes[taken..];
-            if head.len() < 4 {
-                continue;
-            }
-            // What is no length is no list, which is for others to say.
-            let length = std::str::from_utf8(head).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
-            head.clear();
-            *left = length.unwrap_or_default().saturating_sub(4);
-            *refs += 1;
-            *flushes -= u8::from(length == Some(0));
-            if *refs > MAX_REFS {
-                return Err(io::Error::other(format!("{TOO_MUCH}: more than {MAX_REFS} refs")));
-            }
-            if *flushes == 0 {
-                (self.phase, self.bytes) = (Phase::Rest, bytes.len() as u64);
+            if self.head.len() == 4 {
+                self.begin_packet(bytes.len() as u64);
+                self.check_packets()?;
             }
         }
         let (limit, what) = match self.phase {
-            Phase::List { .. } => (MAX_LIST, "a list of refs of"),
-            Phase::Rest => (MAX_PACK, "a pack of"),
+            Phase::List(_) => (MAX_LIST, "a list of refs of"),
+            Phase::Rest | Phase::Pack => (MAX_PACK, "a pack of"),
         };
         if self.bytes > limit {
             return Err(io::Error::other(format!("{TOO_MUCH}: {what} more than {limit} bytes")));
         }
         Ok(())
+    }
+
+    /// Takes the length of a packet, behind which `more` bytes are there.
+    fn begin_packet(&mut self, more: u64) {
+        // What is no length is no list, which is for others to say.
+        let length = std::str::from_utf8(&self.head).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        self.head.clear();
+        self.left = length.unwrap_or_default().saturating_sub(4);
+        self.begins = self.left > 0;
+        self.packets += 1;
+        match (self.phase, length) {
+            (Phase::List(1), Some(0)) => (self.phase, self.packets, self.bytes) = (Phase::Rest, 0, more),
+            (Phase::List(flushes), Some(0)) => self.phase = Phase::List(flushes - 1),
+            (Phase::Rest, None) => self.phase = Phase::Pack,
+            _ => {}
+        }
+    }
+
+    fn check_packets(&self) -> io::Result<()> {
+        let words = match self.phase {
+            Phase::List(_) if self.packets > MAX_REFS => format!("more than {MAX_REFS} refs"),
+            // That of the pack has been counted too early.
+            Phase::Rest if self.packets > MAX_LINES + 1 => format!("more than {MAX_LINES} lines beside a pack"),
+            _ => return Ok(()),
+        };
+        Err(io::Error::other(format!("{TOO_MUCH}: {words}")))
     }
 }
 
@@ -226,6 +252,22 @@ mod tests {
             read(&b"no length at all".repeat(2 << 20), 1).unwrap_err(),
             "the server sends too much: more than 10000 refs"
         );
+    }
+
+    #[test]
+    fn lines_beside_a_pack_are_counted() {
+        let error = "the server sends too much: more than 10000 lines beside a pack";
+        let list = [&packet(&format!("{} refs/heads/x\n", "0".repeat(40)))[..], b"0000"].concat();
+        for line in [&packet("NAK\n")[..], &packet("\u{2}Counting\n"), b"0000", b"0004"] {
+            let most = line.repeat(MAX_LINES);
+            let pack = packet("\u{1}pack").repeat(2 * MAX_LINES);
+            let sent = [&list[..], &most, &pack].concat();
+            assert_eq!(read(&sent, 1), Ok(sent.len()));
+            assert_eq!(read(&[&list[..], &most, &pack, line, line].concat(), 1), Err(error.into()));
+        }
+        // A pack that comes as it is.
+        let sent = [&list[..], &packet("NAK\n"), b"PACK", &b"0000".repeat(2 * MAX_LINES)].concat();
+        assert_eq!(read(&sent, 1), Ok(sent.len()));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use git2::{Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
+use git2::{Oid, Repository};
 
+use super::git_tree::{self, TreeFile};
 use super::http::Network;
 use super::{Supply, git};
 use crate::choices::pins::IpxePin;
@@ -12,7 +13,7 @@ use crate::digest::{Sha256Digest, TreeId};
 use crate::fs;
 use crate::parallel::leaving;
 use crate::paths::Cache;
-use crate::printable::{printable, printable_bytes};
+use crate::printable::printable;
 use crate::progress::{Kind, Progress, Task};
 
 /// Why the source cannot be had, or is not what was pinned.
@@ -23,7 +24,7 @@ pub enum Error {
     Git(#[from] git::Error),
     /// Offline, and not in the cache.
     #[error(
-        "iPXE's pinned commit {commit} is not in the cache `{cache}`, and `--offline` forbids to fetch it\nhint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url`"
+        "iPXE's pinned commit {commit} is not in the cache `{cache}`, and `--offline` forbids to fetch it\nhint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url` or a source bundle with `--sources-from`"
     )]
     Offline {
         /// The commit.
@@ -226,8 +227,8 @@ impl Source {
     }
 
     fn files(&self) -> Result<Vec<TreeFile>, Error> {
-        let tree = self.repository.find_tree(self.tree);
-        tree.and_then(|tree| files(&tree)).map_err(|error| self.damaged(&error))
+        let listed = git_tree::list(&self.repository, self.tree).map_err(|error| self.damaged(&error))?;
+        Ok(listed.files)
     }
 }
 
@@ -246,76 +247,18 @@ pub fn describe(repository: &Repository, commit: Oid) -> Result<(TreeId, Sha256D
     Ok((id, content_digest(repository, tree)?))
 }
 
-struct TreeFile {
-    path: Utf8PathBuf,
-    oid: Oid,
-    mode: u32,
-}
-
-/// The most files that a source may have; iPXE has 2,800.
-const MAX_FILES: usize = 50_000;
-/// The most bytes that all its files may have; iPXE's have 17 MB.
+/// The most bytes that all files of a source may have; iPXE's have 17 MB.
 const MAX_BYTES: usize = 256 << 20;
-/// The most bytes that a path may have: what Linux allows.
-const MAX_PATH: usize = 4096;
-
-/// All files of a tree, sorted bytewise by path. A tree that has itself in many places is small, and all its files
-/// are not: their number and the length of their paths have limits.
-fn files(tree: &Tree<'_>) -> Result<Vec<TreeFile>, git2::Error> {
-    let mut found = Vec::new();
-    let (mut strange, mut visited) = (None, 0);
-    tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
-        let name = String::from_utf8_lossy(entry.name_bytes());
-        // git itself would not write such a name, and a folder of that name would lead elsewhere.
-        visited += 1;
-        let leads_elsewhere = name.contains('/') || ["", ".", ".."].contains(&&*name);
-        match (entry.filemode(), entry.name()) {
-            _ if found.len() >= MAX_FILES || visited > 2 * MAX_FILES || folder.len() + name.len() > MAX_PATH => {
-                strange = Some(format!(
-                    "it has more than {MAX_FILES} files, or one with a path of more than {MAX_PATH} bytes"
-                ));
-                return TreeWalkResult::Abort;
-            }
-            _ if leads_elsewhere => {
-                strange = Some(format!("`{}` is no name of a file or folder", printable(&name)));
-                return TreeWalkResult::Abort;
-            }
-            (0o040_000, Ok(_)) => {}
-            (mode @ (0o100_644 | 0o100_755), Ok(name)) => {
-                found.push(TreeFile {
-                    path: Utf8Path::new(folder).join(name),
-                    oid: entry.id(),
-                    mode: mode.cast_unsigned() & 0o777,
-                });
-            }
-            (_, Err(_)) => {
-                strange = Some(format!("`{}` is not UTF-8", printable_bytes(entry.name_bytes())));
-                return TreeWalkResult::Abort;
-            }
-            (mode, Ok(name)) => {
-                strange = Some(format!("`{}` has mode {mode:o}, wanted a plain file", printable(name)));
-                return TreeWalkResult::Abort;
-            }
-        }
-        TreeWalkResult::Ok
-    })
-    .or_else(|error| if strange.is_some() { Ok(()) } else { Err(error) })?;
-    if let Some(strange) = strange {
-        return Err(git2::Error::from_str(&strange));
-    }
-    found.sort_unstable_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
-    Ok(found)
-}
 
 /// The SHA-256 of the text that `sha256sum` prints for all files of the tree, sorted bytewise.
 fn content_digest(repository: &Repository, tree: Oid) -> Result<Sha256Digest, git2::Error> {
     let (mut list, mut bytes) = (String::new(), 0);
-    for file in files(&repository.find_tree(tree)?)? {
-        let blob = repository.find_blob(file.oid)?;
-        bytes += blob.size();
+    for file in git_tree::list(repository, tree)?.files {
+        bytes += git_tree::header(&repository.odb()?, file.oid)?.0;
         if bytes > MAX_BYTES {
             return Err(git2::Error::from_str(&format!("its files have more than {MAX_BYTES} bytes")));
         }
+        let blob = repository.find_blob(file.oid)?;
         list += &format!("{}  {}\n", Sha256Digest::of(blob.content()), file.path);
     }
     Ok(Sha256Digest::of(list.as_bytes()))
@@ -335,6 +278,6 @@ fn apply(repository: &Repository, tree: Oid, patch: &[u8]) -> Result<Oid, git2::
     let mut index = repository.apply_to_tree(&repository.find_tree(tree)?, &diff, None)?;
     let patched = index.write_tree_to(repository)?;
     // A patch can make links too.
-    files(&repository.find_tree(patched)?)?;
+    git_tree::list(repository, patched)?;
     Ok(patched)
 }

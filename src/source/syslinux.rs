@@ -19,7 +19,7 @@ use crate::url::Url;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Offline, and not in the cache.
-    #[error("{} of syslinux {version} {} not in the cache `{cache}`, and `--offline` forbids to download {}\nhint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive`", missing.join(", "), if missing.len() == 1 { "is" } else { "are" }, if missing.len() == 1 { "it" } else { "them" })]
+    #[error("{} of syslinux {version} {} not in the cache `{cache}`, and `--offline` forbids to download {}\nhint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive` or a source bundle with `--sources-from`", missing.join(", "), if missing.len() == 1 { "is" } else { "are" }, if missing.len() == 1 { "it" } else { "them" })]
     Offline {
         /// Their names, in backticks.
         missing: Vec<String>,

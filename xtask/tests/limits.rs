@@ -14,7 +14,7 @@ use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::tree::header::Kind;
 use netboot_loaders::tree::limits::MAX_FILES;
 use netboot_loaders::tree::manifest::{self, Manifest};
-use support::limits::{self, MEMORY};
+use support::limits::{self, MEMORY, pipe};
 use support::{Project, Ran};
 use tar::{EntryType, Header};
 
@@ -473,13 +473,6 @@ fn a_folder_of_a_thousand_levels_is_not_walked() {
     assert_eq!(error, format!("cannot list `{named}`\n  caused by: {said}"));
     let error = project.run_within_limits(&["deploy", project.path("place").as_str()]).error(1);
     assert_eq!(error, format!("cannot list `{named}`\n  caused by: {said}"));
-}
-
-/// Puts a pipe, which nobody ever writes to, in the place of a file.
-fn pipe(path: &Utf8Path) {
-    let _ = std::fs::remove_file(path);
-    let mode = rustix::fs::Mode::from_raw_mode(0o644);
-    rustix::fs::mknodat(rustix::fs::CWD, path.as_std_path(), rustix::fs::FileType::Fifo, mode, 0).unwrap();
 }
 
 #[test]

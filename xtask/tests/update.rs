@@ -2,14 +2,18 @@
 
 mod support;
 
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use git2::build::TreeUpdateBuilder;
-use git2::{FileMode, Oid, Repository, Signature, Time};
+use git2::{FileMode, ObjectType, Oid, Repository, Signature, Time};
 use netboot_loaders::choices::pins::Pins;
+use sha1::{Digest, Sha1};
 use support::{Project, Ran, limits};
 
 const PINS: &str = "vendor/pins.toml";
@@ -296,9 +300,9 @@ fn an_ambiguous_commit_is_refused_and_each_that_is_meant_is_named() {
     assert_eq!(fixture.pinned().2, parent.to_string());
 }
 
-/// Adds `commits` commits one after the other, as a branch, with the subject `subject` each; every fourth has a branch
+/// Adds `commits` commits one after the other, as a branch, with the subject `subject` each; every `nth` has a branch
 /// of its own.
-fn add_history(fixture: &Fixture, commits: usize, subject: &str) -> Oid {
+fn add_history(fixture: &Fixture, commits: usize, nth: usize, subject: &str) -> Oid {
     let mut git = Command::new("git");
     let git = git.arg("-C").arg(fixture.url()).args(["fast-import", "--quiet"]).stdin(Stdio::piped());
     let mut git = git.spawn().unwrap();
@@ -308,7 +312,7 @@ fn add_history(fixture: &Fixture, commits: usize, subject: &str) -> Oid {
         let author = format!("committer Test <test@example.org> {} +0000", 1_710_000_000 + number);
         let subject = format!("{subject} {number}");
         write!(input, "commit refs/heads/long\n{author}\ndata {}\n{subject}\n{from}\n", subject.len()).unwrap();
-        if number % 4 == 0 {
+        if number % nth == 0 {
             write!(input, "reset refs/heads/side-{number}\nfrom refs/heads/long\n\n").unwrap();
         }
     }
@@ -324,7 +328,7 @@ fn arguments_of<'a>(url: &'a str, to: &'a str) -> [&'a str; 7] {
 #[test]
 fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
     let fixture = Fixture::new();
-    let last = add_history(&fixture, 20_000, "[x] Security");
+    let last = add_history(&fixture, 20_000, 4, "[x] Security");
     let first = fixture.repository.revparse_single("refs/heads/side-0").unwrap().id();
     let url = fixture.url();
     // Each of 5,000 branches leads to it.
@@ -337,7 +341,7 @@ fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
         let to = last.to_string();
         let mut command = fixture.project.command(&arguments_of(url.as_str(), &to[..12]));
         let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).bounded();
-        assert!(measured.stderr.contains("error: interrupted"), "{}", measured.stderr);
+        assert!(measured.stderr.ends_with(": interrupted\n"), "{}", measured.stderr);
         assert_eq!(fixture.pins(), before);
     }
     // So many subjects are kept, and no more.
@@ -405,6 +409,144 @@ fn what_makes_one_wonder_is_said() {
         said.contains("\nthat repository does not have the old commit, so nobody can say what came since\n"),
         "{said}"
     );
+}
+
+/// Says why neither `update` nor `fetch` takes anything from the repository of `fixture`.
+#[track_caller]
+fn refuses_the_repository(fixture: &Fixture, reason: &str) {
+    let (url, cache) = (fixture.url(), fixture.project.path("empty-cache"));
+    let given = ["--offline", "--ipxe-url", url.as_str()];
+    for command in [&["update", "ipxe"][..], &["fetch", "--cache-dir", cache.as_str()]] {
+        let error = fixture.project.run_within_limits(&[command, &given].concat()).error(5);
+        assert!(error.starts_with(&format!("cannot fetch from `{url}`: {reason}\nhint: ")), "{command:?}: {error}");
+    }
+}
+
+#[test]
+fn a_repository_of_this_machine_with_odd_files_is_not_opened() {
+    for name in ["HEAD", "config", "packed-refs", "shallow", "refs/heads/main", "objects/pack/pack-1.idx"] {
+        let fixture = Fixture::new();
+        support::limits::pipe(&fixture.url().join(".git").join(name));
+        refuses_the_repository(&fixture, &format!("`{name}` is no regular file"));
+    }
+    let fixture = Fixture::new();
+    let folder = fixture.url().join(".git");
+    let large = |name: &str, size| File::create(folder.join(name)).unwrap().set_len(size).unwrap();
+    large("packed-refs", 1 << 40);
+    refuses_the_repository(&fixture, "`packed-refs` has 1099511627776 bytes, wanted 16777216 at most");
+    std::fs::remove_file(folder.join("packed-refs")).unwrap();
+    large("objects/pack/pack-1.idx", 1 << 40);
+    refuses_the_repository(&fixture, "`objects/pack/pack-1.idx` has 1099511627776 bytes, wanted 67108864 at most");
+    std::fs::remove_file(folder.join("objects/pack/pack-1.idx")).unwrap();
+    let config = std::fs::read_to_string(folder.join("config")).unwrap();
+    std::fs::write(folder.join("config"), format!("{config}[Include]\n\tpath = /dev/zero\n")).unwrap();
+    refuses_the_repository(
+        &fixture,
+        "its `config` includes other files; make a copy without with `git clone --bare --no-local`",
+    );
+    std::fs::write(folder.join("config"), &config).unwrap();
+    // Where another folder or repository has the objects.
+    let other = fixture.project.path("other");
+    std::fs::create_dir_all(&other).unwrap();
+    support::limits::pipe(&other.join("pipe"));
+    std::fs::create_dir_all(folder.join("objects/info")).unwrap();
+    std::fs::write(folder.join("objects/info/alternates"), format!("{other}\n")).unwrap();
+    refuses_the_repository(&fixture, "`other/pipe` is no regular file");
+    std::fs::remove_file(folder.join("objects/info/alternates")).unwrap();
+    std::fs::rename(&folder, fixture.project.path("moved")).unwrap();
+    support::limits::pipe(&fixture.project.path("moved/shallow"));
+    std::fs::write(&folder, "gitdir: ../moved\n").unwrap();
+    refuses_the_repository(&fixture, "`shallow` is no regular file");
+    std::fs::remove_file(fixture.project.path("moved/shallow")).unwrap();
+    fixture.update(&[]).success();
+}
+
+/// Writes a commit, piece by piece, whose text is followed by `more` bytes.
+fn large_commit(fixture: &Fixture, text: &[u8], more: usize) -> Oid {
+    let path = fixture.project.path("large");
+    let mut packed = ZlibEncoder::new(BufWriter::new(File::create(&path).unwrap()), Compression::fast());
+    let (head, mut hash) = (format!("commit {}\0", text.len() + more), Sha1::new());
+    let pieces = std::iter::repeat_n(&[b'x'; 1 << 12][..], more >> 12);
+    for piece in [head.as_bytes(), text].into_iter().chain(pieces) {
+        packed.write_all(piece).unwrap();
+        hash.update(piece);
+    }
+    packed.finish().unwrap().flush().unwrap();
+    let name: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = fixture.url().join(".git/objects").join(&name[..2]);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::rename(path, folder.join(&name[2..])).unwrap();
+    name.parse().unwrap()
+}
+
+#[test]
+fn a_repository_of_this_machine_with_large_objects_is_not_read() {
+    // A commit.
+    let fixture = Fixture::new();
+    let raw = fixture.repository.odb().unwrap().read(fixture.pinned).unwrap().data().to_vec();
+    let pin = |commit: Oid| {
+        fixture.project.write(PINS, &fixture.pins().replace(&fixture.pinned().2, &commit.to_string()));
+        fixture.repository.reference("refs/tags/v9.9.9", commit, true, "made").unwrap();
+    };
+    let large = large_commit(&fixture, &raw, 300 << 20);
+    pin(large);
+    let object = format!("an object of {} bytes, {large}, wanted 65536 at most", raw.len() + (300 << 20));
+    refuses_the_repository(&fixture, &format!("it has too much: {object}"));
+    // Folders within each other, none of which goes before the last has come.
+    let fixture = Fixture::new();
+    let padding: Vec<u8> = (0..120_000).flat_map(|_| [&b"100644 zz\0"[..], &[7; 20]].concat()).collect();
+    let write = |kind, text: &[u8]| fixture.repository.odb().unwrap().write(kind, text).unwrap();
+    let mut folder = write(ObjectType::Tree, b"");
+    for _ in 0..80 {
+        folder = write(ObjectType::Tree, &[b"40000 a\0", folder.as_bytes(), &padding[..]].concat());
+    }
+    let end = b"author a <a> 1700000000 +0000\ncommitter a <a> 1700000000 +0000\n\n";
+    let commit = write(ObjectType::Commit, &[format!("tree {folder}\n").as_bytes(), end].concat());
+    fixture.repository.reference("refs/tags/v9.9.9", commit, true, "made").unwrap();
+    fixture.project.write(PINS, &fixture.pins().replace(&fixture.pinned().2, &commit.to_string()));
+    let size = padding.len() + 28;
+    let reason = format!("its folder {folder} has {size} bytes, wanted 1048576 at most\n");
+    let url = fixture.url();
+    let given = ["--offline", "--ipxe-url", url.as_str()];
+    let error = fixture.project.run_within_limits(&[&["update", "ipxe"], &given[..]].concat()).error(1);
+    assert_eq!(error, format!("the commit {commit} cannot be pinned: {reason}hint: choose another one with `--to`\n"));
+    let cache = fixture.project.path("empty-cache");
+    let fetch = ["fetch", "--cache-dir", cache.as_str()];
+    let error = fixture.project.run_within_limits(&[&fetch, &given[..]].concat()).error(5);
+    assert!(error.starts_with(&format!("cannot fetch from `{url}`: {reason}")), "{error}");
+}
+
+#[test]
+fn a_history_longer_than_anybody_compares_is_refused() {
+    let fixture = Fixture::new();
+    // As much as there may be, with those that are there already.
+    add_history(&fixture, 99_990, 50_000, "x");
+    let url = fixture.url();
+    let arguments = arguments_of(url.as_str(), "long");
+    let ran = fixture.project.run_within_limits(&[&arguments[..], &["--dry-run"]].concat()).success();
+    assert!(ran.stdout.contains("\n99994 commits, "), "{}", ran.stdout);
+    fixture.repository.find_reference("refs/heads/long").unwrap().delete().unwrap();
+    fixture.repository.find_reference("refs/heads/side-0").unwrap().delete().unwrap();
+    add_history(&fixture, 10, 50_000, "y");
+    let error = fixture.project.run_within_limits(&arguments).error(5);
+    let reason = "it has too much: more than 100000 commits\n";
+    assert!(error.starts_with(&format!("cannot fetch from `{url}`: {reason}")), "{error}");
+}
+
+#[test]
+fn merges_of_a_thousand_parents_are_not_walked() {
+    let fixture = Fixture::new();
+    let (mut tip, tree) = (fixture.tip, fixture.repository.find_commit(fixture.tip).unwrap().tree_id());
+    for _ in 0..17 {
+        let parents = format!("parent {tip}\n").repeat(1_000);
+        let text = format!("tree {tree}\n{parents}author a <a> 1 +0000\ncommitter a <a> 1 +0000\n\n");
+        tip = fixture.repository.odb().unwrap().write(ObjectType::Commit, text.as_bytes()).unwrap();
+    }
+    fixture.tag("v9.9.9", tip);
+    let url = fixture.url();
+    let error = fixture.update(&[]).error(5);
+    let reason = "it has too much: merges with more than 16384 parents\n";
+    assert!(error.starts_with(&format!("cannot fetch from `{url}`: {reason}")), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -172,8 +172,13 @@ fn pack(count: u32, objects: &[u8]) -> Vec<u8> {
 
 /// A server that offers `commit`, and sends `pack` for it.
 fn sends(commit: String, pack: Vec<u8>) -> GitServer {
+    sends_for("refs/heads/main", commit, pack)
+}
+
+/// As [`sends`], for a ref of that name.
+fn sends_for(name: &'static str, commit: String, pack: Vec<u8>) -> GitServer {
     GitServer::start(move |stream, begun| {
-        stream.write_all(&packet(format!("{commit} refs/heads/main\0{CAPABILITIES}\n").as_bytes()))?;
+        stream.write_all(&packet(format!("{commit} {name}\0{CAPABILITIES}\n").as_bytes()))?;
         stream.write_all(b"0000")?;
         let (mut asked, mut deepened) = (Vec::new(), false);
         while !asked.ends_with(b"0009done\n") {
@@ -262,7 +267,7 @@ fn an_object_that_nobody_can_look_at() {
     let server = sends(commit.clone(), pack(1, &object(1, &[], LARGE, &mut content())));
     let project = Project::new();
     let error = project.run_within_limits(&["update", "ipxe", "--to", "main", "--ipxe-url", &server.url]).error(5);
-    let reason = format!("the server sends too much: an object of {LARGE} bytes, {commit}");
+    let reason = format!("the server sends too much: an object of {LARGE} bytes, {commit}, wanted 65536 at most");
     assert_eq!(error, failed(&server.url, &reason));
     // The whole pack had come, and would be in the way of the next server.
     let packs = project.path("cache/ipxe-history.git/objects/pack");
@@ -284,8 +289,81 @@ fn a_commit_with_parents_without_number() {
     let server = sends(commit.clone(), pack(1, &object(1, &[], text.len(), &mut &text[..])));
     let project = Project::new();
     let error = project.run_within_limits(&["update", "ipxe", "--to", "main", "--ipxe-url", &server.url]).error(5);
-    let reason = format!("the server sends too much: an object of {} bytes, {commit}", text.len());
+    let reason =
+        format!("the server sends too much: an object of {} bytes, {commit}, wanted 65536 at most", text.len());
     assert_eq!(error, failed(&server.url, &reason));
+}
+
+#[test]
+fn merges_of_more_parents_than_anybody_walks() {
+    let (commit, text) = wide_commit(1_000);
+    let other = |number: u32| {
+        let text = [&text[..], format!("{number}").as_bytes()].concat();
+        object(1, &[], text.len(), &mut &text[..])
+    };
+    let objects = [object(1, &[], text.len(), &mut &text[..]), (0..17).flat_map(other).collect()].concat();
+    let server = sends(commit, pack(18, &objects));
+    let project = Project::new();
+    let error = project.run_within_limits(&["update", "ipxe", "--to", "main", "--ipxe-url", &server.url]).error(5);
+    let reason = "the server sends too much: merges with more than 16384 parents";
+    assert_eq!(error, failed(&server.url, reason));
+}
+
+#[test]
+fn a_ref_that_would_be_a_folder_in_a_folder() {
+    // As the cache keeps it, nobody could list that any more.
+    const DEEP: &str = "refs/heads/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a";
+    let (commit, text) = wide_commit(0);
+    let packed = pack(1, &object(1, &[], text.len(), &mut &text[..]));
+    let server = sends_for(DEEP, commit.clone(), packed.clone());
+    let project = Project::new();
+    let update = |url: &str| project.run(&["update", "ipxe", "--to", &commit, "--ipxe-url", url]);
+    let reason = "the server sends too much: a ref of more than 16 parts";
+    assert_eq!(update(&server.url).error(5), failed(&server.url, reason));
+    let server = sends_for(&DEEP[..DEEP.len() - 2], commit.clone(), packed);
+    update(&server.url).success();
+}
+
+#[test]
+fn lines_without_end_in_the_place_of_a_pack() {
+    let (commit, _) = wide_commit(0);
+    for line in [packet(b"NAK\n"), packet(b"\x02Counting objects\n")] {
+        let listed = packet(format!("{commit} refs/heads/main\0{CAPABILITIES}\n").as_bytes());
+        let server = GitServer::start(move |stream, _| {
+            stream.write_all(&[&listed[..], b"0000"].concat())?;
+            let _ = stream.read(&mut [0; 4096])?;
+            loop {
+                stream.write_all(&line.repeat(1_000))?;
+            }
+        });
+        let project = Project::new();
+        let update = ["update", "ipxe", "--to", "main", "--ipxe-url", &server.url];
+        let reason = "the server sends too much: more than 10000 lines beside a pack";
+        assert_eq!(project.run_within_limits(&update).error(5), failed(&server.url, reason));
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_fetch_whose_process_was_stopped() {
+    let server = GitServer::start(|stream, begun| {
+        begun.store(true, Ordering::SeqCst);
+        std::io::copy(stream, &mut std::io::sink()).map(drop)
+    });
+    let project = Project::new();
+    let started = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let mut interrupted = None;
+    limits::interrupt(&mut project.command(&["fetch", "--ipxe-url", &server.url]), |pid| {
+        let children = started(pid);
+        let child = children.split_ascii_whitespace().next().and_then(|child| child.parse().ok());
+        let begun = server.begun.load(Ordering::SeqCst);
+        if let Some(child) = child.filter(|_| begun).and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process(child, rustix::process::Signal::STOP).unwrap();
+            interrupted = Some(Instant::now());
+        }
+        interrupted.is_some()
+    });
+    // So long a process may take to end that is asked to.
+    assert!(interrupted.unwrap().elapsed() < Duration::from_secs(2), "{:?}", interrupted.unwrap().elapsed());
 }
 
 #[test]
