@@ -38,11 +38,24 @@ pub(super) struct Material<'p> {
     project: &'p Project,
     templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
     configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
+    /// How many bytes the scripts have in all.
+    scripts: usize,
+    /// How many bytes the certificates of all configurations have in all.
+    trusted: usize,
 }
+
+/// The most bytes of all scripts together, and the most scripts: what is made of each takes a few kilobytes of memory.
+const MAX_SCRIPTS: (usize, usize) = (4 << 20, 10_000);
+
+/// The most bytes of a file with a certificate; a usual one has 2,000.
+const MAX_CERTIFICATE: u64 = 64 << 10;
+
+/// The most bytes of the certificates of all configurations together.
+const MAX_TRUSTED: usize = 8 << 20;
 
 impl<'p> Material<'p> {
     pub(super) fn new(project: &'p Project) -> Self {
-        Self { project, templates: BTreeMap::new(), configs: BTreeMap::new() }
+        Self { project, templates: BTreeMap::new(), configs: BTreeMap::new(), scripts: 0, trusted: 0 }
     }
 
     /// What a table at `place` has said as a whole, and all files that it names; `None` where there are no
@@ -81,7 +94,11 @@ impl<'p> Material<'p> {
 
     /// The content of a file that choices name, which is `what`.
     pub(super) fn content(&self, table: &Table<'_>, at: &At<Utf8PathBuf>, what: &str) -> Option<Vec<u8>> {
-        let read = fs::read_text(&self.path(&at.value));
+        self.content_of(table, at, what, fs::MAX_TEXT)
+    }
+
+    fn content_of(&self, table: &Table<'_>, at: &At<Utf8PathBuf>, what: &str, most: u64) -> Option<Vec<u8>> {
+        let read = fs::read_at_most(&self.path(&at.value), most);
         table.accept(read.map_err(|error| {
             let message = if error.is_not_found() {
                 format!("there is no {what} `{}` in embed-scripts", at.value)
@@ -97,6 +114,13 @@ impl<'p> Material<'p> {
             return Some(Arc::clone(known));
         }
         let content = self.content(table, at, "script")?;
+        let (bytes, count) = MAX_SCRIPTS;
+        if self.scripts + content.len() > bytes || self.templates.len() == count {
+            let message = format!("makes more than {count} scripts, or {bytes} bytes of all scripts together");
+            table.report(at.place.finding(message, "let sites share a script, and tell them apart by variables"));
+            return None;
+        }
+        self.scripts += content.len();
         let file = self.relative(&self.path(&at.value));
         let template = table.accept(Template::new(&at.value, &file, &content)).map(Arc::new)?;
         self.templates.insert(at.value.clone(), Arc::clone(&template));
@@ -120,13 +144,21 @@ impl<'p> Material<'p> {
             place.finding(error.to_string(), "add its headers under vendor/ipxe-config, or name another one")
         }));
         let trust: Vec<Option<(String, Vec<u8>)>> = trust.iter().map(|at| self.certificate(table, at)).collect();
+        let bytes: usize = trust.iter().flatten().map(|(_, certificate)| certificate.len()).sum();
+        if self.trusted + bytes > MAX_TRUSTED {
+            let message =
+                format!("makes more than {MAX_TRUSTED} bytes of the certificates of all configurations together");
+            table.report(place.finding(message, "let sites trust the same certificates, or fewer"));
+            return None;
+        }
+        self.trusted += bytes;
         let config = Arc::new(IpxeConfig { trust: trust.into_iter().collect::<Option<_>>()?, ..config? });
         self.configs.insert(key, Arc::clone(&config));
         Some(config)
     }
 
     fn certificate(&self, table: &Table<'_>, at: &At<Utf8PathBuf>) -> Option<(String, Vec<u8>)> {
-        let content = self.content(table, at, "certificate")?;
+        let content = self.content_of(table, at, "certificate", MAX_CERTIFICATE)?;
         let Refused { line, message, remedy } = match trust::certificate(&content) {
             Ok(certificate) => return Some((at.value.to_string(), certificate)),
             Err(refused) => refused,

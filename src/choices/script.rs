@@ -66,10 +66,12 @@ impl Script {
             Err((flaw, rest)) if rest.text.is_empty() => return Err(Flaws { flaws: vec![*flaw], ..Flaws::default() }),
             Err((flaw, rest)) => (rest, Some(*flaw)),
         };
-        let (mut review, values) = judge(template, vars, &rendered);
+        let needed = rendered.text.len() + usize::from(!rendered.text.ends_with('\n'));
+        // Of what no slot has room for, its length says enough.
+        let (mut review, values) =
+            if needed <= SlotSize::MAX.bytes() { judge(template, vars, &rendered) } else { Default::default() };
         review.flaws.extend(undefined);
         let text = rendered.text;
-        let needed = text.len() + usize::from(!text.ends_with('\n'));
         let fitting = if grow { SlotSize::for_bytes(needed).map(|fitting| fitting.max(size)) } else { Some(size) };
         let fitting = fitting.filter(|fitting| needed <= fitting.bytes());
         match fitting {

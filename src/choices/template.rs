@@ -15,7 +15,8 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use super::reader::{At, Finding, Place};
 use super::rules::Flaw;
 use super::values::{self, Inserted};
-use crate::printable::printable;
+use crate::printable::{listed_names, printable};
+use crate::stamp::slot::SlotSize;
 
 /// What the variable is called that is always there: the site's name.
 pub const SITE: &str = "site";
@@ -213,6 +214,20 @@ pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     ))
 }
 
+/// Whether a variable can have this value; a message and a remedy where it cannot.
+///
+/// # Errors
+///
+/// How long the value is.
+pub fn check_value(value: &str) -> Result<(), (String, &'static str)> {
+    let most = SlotSize::MAX.bytes();
+    if value.len() <= most {
+        return Ok(());
+    }
+    let message = format!("found a value of {} bytes, wanted {most} at most", value.len());
+    Err((message, "shorten it: no script has room for it"))
+}
+
 /// The most bytes of a line: `minijinja` counts columns to 65,535, and panics beyond where arithmetic is checked. No
 /// script that fits a slot has such a line.
 const MAX_LINE: usize = u16::MAX as usize - 1;
@@ -289,8 +304,8 @@ fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> Flaw {
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     let of_site = error.kind() == ErrorKind::UndefinedError;
     let remedy = if of_site {
-        let known = [SITE].iter().chain(vars.keys()).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        format!("set it under `vars`, or in a column of the inventory; known here: {known}")
+        let known: Vec<&str> = [SITE].iter().chain(vars.keys()).copied().collect();
+        format!("set it under `vars`, or in a column of the inventory; known here: {}", listed_names(&known))
     } else {
         "mend the template: `{{ name }}` is a variable, `{% if name is defined %}` a condition".into()
     };
