@@ -87,7 +87,7 @@ impl Common {
 pub struct Rendered {
     /// The text.
     pub text: String,
-    /// The same with the dashes marked that begin words of variables; empty where none does.
+    /// The same with what `values` marks in variables; empty where that is nothing.
     pub marked: String,
     /// What was put into it, in this order.
     pub inserted: Vec<Inserted>,
@@ -290,7 +290,7 @@ fn expand(environment: &Environment<'_>, scope: &Value) -> Result<Rendered, mini
     let text = template.render(scope)?;
     let inserted = INSERTED.take();
     let mut marked = String::new();
-    if inserted.iter().any(|it| values::may_be_option(&it.text)) {
+    if inserted.iter().any(|it| values::has_marks(&it.text)) {
         MARKING.set(true);
         let rendered = template.render(scope);
         MARKING.set(false);
@@ -380,6 +380,16 @@ mod tests {
         assert_eq!(dashes.text, "-x --\n--x y -z -x");
         assert_eq!(dashes.marked.replace('\u{fdd0}', "@"), "@-x @--\n--x y @-z @-x");
         assert_eq!(rendered(&[("a", "a"), ("b", "x-y"), ("c", "z")]).marked, "");
+    }
+
+    #[test]
+    fn blanks_at_ends_and_colons_of_variables_are_marked() {
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, b"{{ a }}{{ b }}{% set s %}{{ a }}{% endset %}{{ s }}").unwrap();
+        let marked = |a, b| template.render(None, &of_pairs(&[("a", a), ("b", b)])).unwrap().marked;
+        assert_eq!(marked("q ", ":y"), "q \u{fdd2}\u{fdd0}:yq \u{fdd2}");
+        assert_eq!(marked(" q", "y:"), "\u{fdd1} qy:\u{fdd1} q");
+        assert_eq!(marked("q q", "y"), "");
     }
 
     #[test]

@@ -36,36 +36,49 @@ fn check(value: &str) -> Result<(), (String, String)> {
     Err((message, "take it out: a variable cannot have more than one line, nor tabs".into()))
 }
 
-/// Marks a dash that begins a word of a value. Unicode has no character here.
+/// Marks a dash or a colon that begins a word of a value. Unicode has no character here, nor in the next two places.
 const MARK: char = '\u{fdd0}';
 
-/// `value` with a mark before each of its words that begins with a dash.
+/// Marks where a value begins with a blank.
+const BEGIN: char = '\u{fdd1}';
+
+/// Marks where a value ends with a blank.
+const END: char = '\u{fdd2}';
+
+/// `value` with a mark before each of its words that begins with a dash or a colon, and at each end that is a blank.
 #[must_use]
 pub fn marked(value: &str) -> String {
+    let blank = |c: Option<char>| c.is_some_and(|c| c.is_ascii_whitespace());
     let (mut text, mut begins) = (String::with_capacity(value.len()), true);
+    text.extend(blank(value.chars().next()).then_some(BEGIN));
     for c in value.chars() {
-        if begins && c == '-' {
+        if begins && matches!(c, '-' | ':') {
             text.push(MARK);
         }
         text.push(c);
         begins = c.is_ascii_whitespace();
     }
+    text.extend(blank(value.chars().next_back()).then_some(END));
     text
 }
 
-/// Whether a word of `value` begins with a dash.
+/// Whether [`marked`] marks anything in `value`.
 #[must_use]
-pub fn may_be_option(value: &str) -> bool {
-    value.split_ascii_whitespace().any(|word| word.starts_with('-'))
+pub fn has_marks(value: &str) -> bool {
+    let blank = |c: char| c.is_ascii_whitespace();
+    value.starts_with(blank)
+        || value.ends_with(blank)
+        || value.split_ascii_whitespace().any(|word| word.starts_with(['-', ':']))
 }
 
 /// Finds the values of all that was `inserted` into the script `text` that would be code there. `marks` is the same
 /// script with [`marked`] values.
 #[must_use]
 pub fn misuses(text: &str, marks: &str, inserted: &[Inserted]) -> Vec<Misuse> {
+    let words = marks.replace([BEGIN, END], "");
     let misuse = |it: &Inserted| {
         let found = |(message, remedy)| Misuse { text: it.text.clone(), message, remedy };
-        fault(text, marks, it).map(found)
+        fault(text, &words, it).or_else(|| joined(text, marks, &it.text)).map(found)
     };
     inserted.iter().filter_map(misuse).collect()
 }
@@ -73,7 +86,7 @@ pub fn misuses(text: &str, marks: &str, inserted: &[Inserted]) -> Vec<Misuse> {
 fn fault(script: &str, marks: &str, it: &Inserted) -> Option<(String, String)> {
     // Most values are one word, which begins and ends as words do.
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"|&;".contains(&byte);
-    if it.text.bytes().all(plain) && !it.text.starts_with(['#', '-']) && !it.text.ends_with('\\') {
+    if it.text.bytes().all(plain) && !it.text.starts_with(['#', '-', ':']) && !it.text.ends_with('\\') {
         return None;
     }
     if let Err(fault) = check(&it.text) {
@@ -120,6 +133,57 @@ fn fault(script: &str, marks: &str, it: &Inserted) -> Option<(String, String)> {
         return Some((format!("found `{shown}`, wanted one word"), remedy.into()));
     }
     None
+}
+
+/// Finds what `script` makes together with `value`, and neither is alone: words that come apart at a blank of the value,
+/// labels, and commands after labels.
+fn joined(script: &str, marks: &str, value: &str) -> Option<(String, String)> {
+    let shown = address::shown(value);
+    let blank = |c: char| c.is_ascii_whitespace();
+    let in_label = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with(':') && line.match_indices(value).any(|(at, _)| !line[..at].contains(blank))
+    };
+    if value.contains(blank) && script.lines().any(in_label) {
+        return Some((format!("found `{shown}`, wanted one word"), "take the blanks out".into()));
+    }
+    if !has_marks(value) {
+        return None;
+    }
+    let own = marked(value);
+    let apart = |at: usize| apart(&marks[..at], &own, &marks[at + own.len()..]);
+    if let Some(made) = marks.match_indices(&own).find_map(|(at, _)| apart(at)) {
+        return Some((format!("found `{shown}`, {made}"), "take the blank at its end out".into()));
+    }
+    let label = format!("{MARK}:");
+    let words = own.replace([BEGIN, END], "");
+    let begins = |line: &str| line.replace([BEGIN, END], "").trim_start().starts_with(words.trim_start());
+    let labels = words.trim_start().starts_with(&label) && rules::logical_lines(marks).any(|(_, line)| begins(&line));
+    let remedy = "write the label into the script itself";
+    labels.then(|| (format!("found `{shown}`, which iPXE would take for a label"), remedy.into()))
+}
+
+/// What the blanks at the ends of the marked value `own` make of the words that the script has right `before` and `after`
+/// it.
+fn apart(before: &str, own: &str, after: &str) -> Option<String> {
+    let blank = |c: &char| c.is_ascii_whitespace();
+    let text = |c: &char| ![MARK, BEGIN, END].contains(c);
+    let last: Vec<char> = before.chars().rev().filter(text).take_while(|c| !blank(c)).collect();
+    let last: String = last.into_iter().rev().collect();
+    let next: String = after.chars().filter(text).take_while(|c| !blank(c)).collect();
+    let own_line = before.chars().rev().filter(text).take_while(|c| *c != '\n').all(|c| blank(&c));
+    let empty = own.chars().filter(text).all(|c| blank(&c));
+    let operator = |word: &str| ["||", "&&", ";"].contains(&word);
+    if own.starts_with(BEGIN) && operator(&last) {
+        return Some(format!("where iPXE would end a command at `{last}`"));
+    }
+    match next.as_str() {
+        _ if !own.ends_with(END) => None,
+        word if operator(word) => Some(format!("where iPXE would end a command at `{word}`")),
+        word if word.starts_with('#') => Some(format!("where iPXE would begin a comment at `{word}`")),
+        word if word.starts_with(':') && own_line && empty => Some(format!("where iPXE would find the label `{word}`")),
+        _ => None,
+    }
 }
 
 /// The commands of `script`, each as its words.
@@ -198,6 +262,41 @@ mod tests {
         }
         assert_eq!(told("chain @", "a #b", true), "found `a #b`, where iPXE would begin a comment at `#b`");
         assert_eq!(told("echo hello @", "a\\", false), "found `a\\\\`, whose backslash would join the next line");
+    }
+
+    #[test]
+    fn what_the_script_and_a_value_make_together_is_refused() {
+        for (script, value, made) in [
+            ("echo hi@|| shell", "q ", "where iPXE would end a command at `||`"),
+            ("echo hi@; shell", "q ", "where iPXE would end a command at `;`"),
+            ("echo hi@&& shell", "q ", "where iPXE would end a command at `&&`"),
+            ("echo hi@||\nshell", " ", "where iPXE would end a command at `||`"),
+            ("echo ||@", " q ", "where iPXE would end a command at `||`"),
+            ("echo hi@#foo", "q ", "where iPXE would begin a comment at `#foo`"),
+            ("  @:y", " ", "where iPXE would find the label `:y`"),
+        ] {
+            assert_eq!(told(script, value, true), format!("found `{value}`, {made}"), "{script}");
+        }
+        for (script, value) in [("@y", ":"), ("@", ":y"), ("  @ shell", " :y"), ("echo\n@@", ":"), ("@", ":")] {
+            assert_eq!(told(script, value, false), format!("found `{value}`, which iPXE would take for a label"));
+        }
+        for script in [":@", "echo x\n  :a@"] {
+            assert_eq!(told(script, "y shell", true), "found `y shell`, wanted one word", "{script}");
+        }
+        for (script, value) in [
+            ("echo @ || shell", "q "),
+            ("echo hi @", " q"),
+            ("echo x@", ":y"),
+            ("echo \\\n@", ":y"),
+            (":@", "y"),
+            ("chain http://a@/", ":80"),
+            ("echo hi@|| shell", "q"),
+            ("echo an answer@ from", " with option 17"),
+            ("echo @- @: x", "q "),
+            ("echo x@#foo", "q"),
+        ] {
+            assert_eq!(told(script, value, false), "", "{script} {value:?}");
+        }
     }
 
     #[test]
