@@ -38,6 +38,8 @@ pub(super) struct Material<'p> {
     project: &'p Project,
     templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
     configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
+    /// What became of a list of certificates that tables share, with a configuration; `None` where something is wrong.
+    shared: BTreeMap<(String, usize), (Arc<[At<Utf8PathBuf>]>, Option<Arc<IpxeConfig>>)>,
     /// How many bytes the scripts have in all.
     scripts: usize,
     /// How many bytes the certificates of all configurations have in all.
@@ -45,7 +47,7 @@ pub(super) struct Material<'p> {
 }
 
 /// The most bytes of all scripts together, and the most scripts: what is made of each takes a few kilobytes of memory.
-const MAX_SCRIPTS: (usize, usize) = (4 << 20, 10_000);
+const MAX_SCRIPTS: (usize, usize) = (3 << 20, 2_000);
 
 /// The most bytes of a file with a certificate; a usual one has 2,000.
 const MAX_CERTIFICATE: u64 = 64 << 10;
@@ -55,7 +57,14 @@ const MAX_TRUSTED: usize = 8 << 20;
 
 impl<'p> Material<'p> {
     pub(super) fn new(project: &'p Project) -> Self {
-        Self { project, templates: BTreeMap::new(), configs: BTreeMap::new(), scripts: 0, trusted: 0 }
+        Self {
+            project,
+            templates: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            scripts: 0,
+            trusted: 0,
+        }
     }
 
     /// What a table at `place` has said as a whole, and all files that it names; `None` where there are no
@@ -75,7 +84,7 @@ impl<'p> Material<'p> {
         if said.script.is_none() {
             missing("script", "name a script in embed-scripts");
         }
-        let config = self.config(table, said.config.as_ref(), said.trust.as_deref().unwrap_or_default());
+        let config = self.shared(table, said.config.as_ref(), said.trust.as_ref());
         let template = self.template(table, said.script.as_ref()?);
         let slot = said.slot.unwrap_or(SlotSize::DEFAULT);
         let (loaders, template, config) = (said.loaders?, template?, config?);
@@ -125,6 +134,26 @@ impl<'p> Material<'p> {
         let template = table.accept(Template::new(&at.value, &file, &content)).map(Arc::new)?;
         self.templates.insert(at.value.clone(), Arc::clone(&template));
         Some(template)
+    }
+
+    /// The configuration `name` with the certificates `trust`, which are looked at once for all tables that have them from
+    /// the same table.
+    fn shared(
+        &mut self,
+        table: &Table<'_>,
+        name: Option<&At<String>>,
+        trust: Option<&Arc<[At<Utf8PathBuf>]>>,
+    ) -> Option<Arc<IpxeConfig>> {
+        let Some(trust) = trust else { return self.config(table, name, &[]) };
+        let named = name.map(|at| at.value.clone()).unwrap_or_default();
+        // The list is kept, so that no other one gets its address.
+        let key = (named, trust.as_ptr().addr());
+        if let Some((_, known)) = self.shared.get(&key) {
+            return known.clone();
+        }
+        let config = self.config(table, name, trust);
+        self.shared.insert(key, (Arc::clone(trust), config.clone()));
+        config
     }
 
     fn config(

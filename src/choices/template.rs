@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -263,8 +263,8 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
 const NAME: &str = "script";
 
 thread_local! {
-    /// What the template that this thread renders has put into its text so far.
-    static INSERTED: RefCell<Vec<Inserted>> = const { RefCell::new(Vec::new()) };
+    /// What the template that this thread renders has put into its text so far, each with its place in the order.
+    static INSERTED: RefCell<HashMap<Inserted, usize>> = RefCell::default();
     /// Whether this thread renders with marks.
     static MARKING: Cell<bool> = const { Cell::new(false) };
 }
@@ -277,18 +277,20 @@ fn inserted(text: &str, is_done: bool) -> Cow<'_, str> {
 /// Notes that `text` is put into the script, be it one word or, as the template says, several.
 fn note(text: &str, several: bool) {
     INSERTED.with_borrow_mut(|inserted| {
-        let one = Inserted { text: text.to_owned(), several };
-        if !text.is_empty() && !inserted.contains(&one) {
-            inserted.push(one);
+        let place = inserted.len();
+        if !text.is_empty() {
+            inserted.entry(Inserted { text: text.to_owned(), several }).or_insert(place);
         }
     });
 }
 
 fn expand(environment: &Environment<'_>, scope: &Value) -> Result<Rendered, minijinja::Error> {
-    INSERTED.with_borrow_mut(Vec::clear);
+    INSERTED.take();
     let template = environment.get_template(NAME)?;
     let text = template.render(scope)?;
-    let inserted = INSERTED.take();
+    let mut inserted: Vec<(Inserted, usize)> = INSERTED.take().into_iter().collect();
+    inserted.sort_unstable_by_key(|(_, place)| *place);
+    let inserted: Vec<Inserted> = inserted.into_iter().map(|(inserted, _)| inserted).collect();
     let mut marked = String::new();
     if inserted.iter().any(|it| values::has_marks(&it.text)) {
         MARKING.set(true);

@@ -683,7 +683,7 @@ fn findings_and_warnings_of_many_sites_end() {
     let tables: String = (0..5).map(|i| format!("[site.s{i}]\nscript = \"{i}.ipxe\"\n")).collect();
     project.sites(&format!("{sites}{tables}"));
     let error = refused_choices(&project, &[]);
-    assert!(error.contains("`site.s3.script`: makes more than 10000 scripts, or 4194304 bytes of all "), "{error}");
+    assert!(error.contains("`site.s2.script`: makes more than 2000 scripts, or 3145728 bytes of all "), "{error}");
 }
 
 #[test]
@@ -697,6 +697,12 @@ fn toml_that_is_nothing_but_errors_is_refused_within_limits() {
             assert!(error.starts_with("embed-scripts/sites.toml:"), "{error}");
         }
     }
+    // Each dot makes a table.
+    let dots = (0..14_000).map(|i| format!("a{i}{}=1\n", ".a".repeat(70))).collect::<String>();
+    project.sites(&format!("{sites}{dots}"));
+    assert!(refused_choices(&project, &[]).contains("has more than 400000 keys and values\n"));
+    project.sites(&format!("{sites}vars = {{ a = \"{}\" }}\n", "a=1,".repeat(200_000)));
+    assert!(refused_choices(&project, &[]).contains("found a value of 800000 bytes, wanted 65536 at most\n"));
     project.sites(sites);
     // Every command looks for one key of this file.
     project.write("embed-scripts/network.toml", &"!\n".repeat(1 << 20));

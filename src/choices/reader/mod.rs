@@ -10,6 +10,8 @@ use std::fmt;
 use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use toml_parser::Source;
+use toml_parser::lexer::TokenKind;
 
 use self::finding::short_key;
 pub(in crate::choices) use self::finding::shortened;
@@ -18,8 +20,8 @@ pub use self::finding::{Finding, Findings, Place, told};
 /// The most findings that are kept; no more than some of them are shown.
 pub(crate) const MAX_FINDINGS: usize = 1000;
 
-/// The most signs `=`, `[`, `{` and `,` in a file, which bound its values. 10,000 sites as tables have 60,000. A value
-/// takes a few hundred bytes of memory.
+/// The most signs `=`, `[`, `{`, `,` and `.` outside of strings, which bound the values and tables of a file. 10,000 sites
+/// as tables have 60,000. A value takes a few hundred bytes of memory, and a table that a dot makes three times as much.
 const MAX_MARKS: usize = 400_000;
 
 /// The most bytes of a text of which all syntax errors are collected, each of which takes a few hundred bytes of memory.
@@ -119,7 +121,12 @@ impl<'t> Document<'t> {
 
 /// Whether `text` has so many values that they would take too much memory.
 fn is_too_much(text: &str) -> bool {
-    text.bytes().filter(|byte| b"=[{,".contains(byte)).count() > MAX_MARKS
+    let marks = |kind| match kind {
+        TokenKind::Equals | TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket | TokenKind::Comma => 1,
+        TokenKind::Dot => 3,
+        _ => 0,
+    };
+    Source::new(text).lex().map(|token| marks(token.kind())).sum::<usize>() > MAX_MARKS
 }
 
 /// The string `key` of the table that `text` is, where it is one, whatever else is in it.
