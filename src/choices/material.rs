@@ -33,13 +33,19 @@ pub(super) struct Setup {
     pub judged: BTreeSet<Feature>,
 }
 
+/// The certificates that a table lists.
+type Trust = Arc<[At<Utf8PathBuf>]>;
+
+/// The same, and the configuration with them.
+type Shared = (Trust, Option<Arc<IpxeConfig>>);
+
 /// What was read so far.
 pub(super) struct Material<'p> {
     project: &'p Project,
     templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
     configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
     /// What became of a list of certificates that tables share, with a configuration; `None` where something is wrong.
-    shared: BTreeMap<(String, usize), (Arc<[At<Utf8PathBuf>]>, Option<Arc<IpxeConfig>>)>,
+    shared: BTreeMap<(String, usize), Shared>,
     /// How many bytes the scripts have in all.
     scripts: usize,
     /// How many bytes the certificates of all configurations have in all.
@@ -142,7 +148,7 @@ impl<'p> Material<'p> {
         &mut self,
         table: &Table<'_>,
         name: Option<&At<String>>,
-        trust: Option<&Arc<[At<Utf8PathBuf>]>>,
+        trust: Option<&Trust>,
     ) -> Option<Arc<IpxeConfig>> {
         let Some(trust) = trust else { return self.config(table, name, &[]) };
         let named = name.map(|at| at.value.clone()).unwrap_or_default();

@@ -86,7 +86,9 @@ impl<'t> Document<'t> {
                 } else {
                     vec![first]
                 };
-                all.iter().for_each(|error| self.report_syntax(error));
+                for error in &all {
+                    self.report_syntax(error);
+                }
                 None
             }
         };
