@@ -67,7 +67,7 @@ impl KnownToolchain {
         let slot = table.require("slot-sha256", table.parsed("slot-sha256", HEX, str::parse), "set it");
         let loaders = table.table("loaders", |loaders| {
             let mut known = BTreeMap::new();
-            for (name, digest) in loaders.all_strings() {
+            for (name, digest) in loaders.all_strings(1_000, "loaders") {
                 let loader = name.parse::<Loader>();
                 let loader = loader.map_err(|error| digest.place.finding(error.to_string(), UnknownLoader::remedy()));
                 let sha256 =

@@ -156,7 +156,7 @@ impl Inventory<'_> {
 
     /// Reads the file of the site `name`; its place is `whole`.
     fn file(&self, name: &str, whole: &Place, table: &Table<'_>, reading: &mut Reading<'_>) {
-        table.accept(check_name(name, || whole.clone()));
+        let named = table.accept(check_name(name, || whole.clone()));
         let content = fs::read_text(&self.path.join(format!("{name}.toml")));
         let content = content.map_err(|error| whole.finding(error.reason(), "make it readable, or move it elsewhere"));
         let text = content.and_then(|content| {
@@ -175,7 +175,7 @@ impl Inventory<'_> {
                     place.finding("is missing, and none come from elsewhere", "list the loaders, or none with []"),
                 );
             }
-            reading.site(own, name, &own.place(), said.over(&self.said));
+            reading.site(own, named.map(|()| name), &own.place(), said.over(&self.said));
             Some(())
         });
         read.err().into_iter().flat_map(|findings| findings.0).for_each(|finding| table.report(finding));

@@ -33,16 +33,44 @@ pub(super) struct Setup {
     pub judged: BTreeSet<Feature>,
 }
 
+/// The certificates that a table lists.
+type Trust = Arc<[At<Utf8PathBuf>]>;
+
+/// The same, and the configuration with them.
+type Shared = (Trust, Option<Arc<IpxeConfig>>);
+
 /// What was read so far.
 pub(super) struct Material<'p> {
     project: &'p Project,
     templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
     configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
+    /// What became of a list of certificates that tables share, with a configuration; `None` where something is wrong.
+    shared: BTreeMap<(String, usize), Shared>,
+    /// How many bytes the scripts have in all.
+    scripts: usize,
+    /// How many bytes the certificates of all configurations have in all.
+    trusted: usize,
 }
+
+/// The most bytes of all scripts together, and the most scripts: what is made of each takes a few kilobytes of memory.
+const MAX_SCRIPTS: (usize, usize) = (3 << 20, 2_000);
+
+/// The most bytes of a file with a certificate; a usual one has 2,000.
+const MAX_CERTIFICATE: u64 = 64 << 10;
+
+/// The most bytes of the certificates of all configurations together.
+const MAX_TRUSTED: usize = 8 << 20;
 
 impl<'p> Material<'p> {
     pub(super) fn new(project: &'p Project) -> Self {
-        Self { project, templates: BTreeMap::new(), configs: BTreeMap::new() }
+        Self {
+            project,
+            templates: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            scripts: 0,
+            trusted: 0,
+        }
     }
 
     /// What a table at `place` has said as a whole, and all files that it names; `None` where there are no
@@ -62,7 +90,7 @@ impl<'p> Material<'p> {
         if said.script.is_none() {
             missing("script", "name a script in embed-scripts");
         }
-        let config = self.config(table, said.config.as_ref(), said.trust.as_deref().unwrap_or_default());
+        let config = self.shared(table, said.config.as_ref(), said.trust.as_ref());
         let template = self.template(table, said.script.as_ref()?);
         let slot = said.slot.unwrap_or(SlotSize::DEFAULT);
         let (loaders, template, config) = (said.loaders?, template?, config?);
@@ -81,7 +109,11 @@ impl<'p> Material<'p> {
 
     /// The content of a file that choices name, which is `what`.
     pub(super) fn content(&self, table: &Table<'_>, at: &At<Utf8PathBuf>, what: &str) -> Option<Vec<u8>> {
-        let read = fs::read_text(&self.path(&at.value));
+        self.content_of(table, at, what, fs::MAX_TEXT)
+    }
+
+    fn content_of(&self, table: &Table<'_>, at: &At<Utf8PathBuf>, what: &str, most: u64) -> Option<Vec<u8>> {
+        let read = fs::read_at_most(&self.path(&at.value), most);
         table.accept(read.map_err(|error| {
             let message = if error.is_not_found() {
                 format!("there is no {what} `{}` in embed-scripts", at.value)
@@ -97,10 +129,37 @@ impl<'p> Material<'p> {
             return Some(Arc::clone(known));
         }
         let content = self.content(table, at, "script")?;
+        let (bytes, count) = MAX_SCRIPTS;
+        if self.scripts + content.len() > bytes || self.templates.len() == count {
+            let message = format!("makes more than {count} scripts, or {bytes} bytes of all scripts together");
+            table.report(at.place.finding(message, "let sites share a script, and tell them apart by variables"));
+            return None;
+        }
+        self.scripts += content.len();
         let file = self.relative(&self.path(&at.value));
         let template = table.accept(Template::new(&at.value, &file, &content)).map(Arc::new)?;
         self.templates.insert(at.value.clone(), Arc::clone(&template));
         Some(template)
+    }
+
+    /// The configuration `name` with the certificates `trust`, which are looked at once for all tables that have them from
+    /// the same table.
+    fn shared(
+        &mut self,
+        table: &Table<'_>,
+        name: Option<&At<String>>,
+        trust: Option<&Trust>,
+    ) -> Option<Arc<IpxeConfig>> {
+        let Some(trust) = trust else { return self.config(table, name, &[]) };
+        let named = name.map(|at| at.value.clone()).unwrap_or_default();
+        // The list is kept, so that no other one gets its address.
+        let key = (named, trust.as_ptr().addr());
+        if let Some((_, known)) = self.shared.get(&key) {
+            return known.clone();
+        }
+        let config = self.config(table, name, trust);
+        self.shared.insert(key, (Arc::clone(trust), config.clone()));
+        config
     }
 
     fn config(
@@ -120,13 +179,21 @@ impl<'p> Material<'p> {
             place.finding(error.to_string(), "add its headers under vendor/ipxe-config, or name another one")
         }));
         let trust: Vec<Option<(String, Vec<u8>)>> = trust.iter().map(|at| self.certificate(table, at)).collect();
+        let bytes: usize = trust.iter().flatten().map(|(_, certificate)| certificate.len()).sum();
+        if self.trusted + bytes > MAX_TRUSTED {
+            let message =
+                format!("makes more than {MAX_TRUSTED} bytes of the certificates of all configurations together");
+            table.report(place.finding(message, "let sites trust the same certificates, or fewer"));
+            return None;
+        }
+        self.trusted += bytes;
         let config = Arc::new(IpxeConfig { trust: trust.into_iter().collect::<Option<_>>()?, ..config? });
         self.configs.insert(key, Arc::clone(&config));
         Some(config)
     }
 
     fn certificate(&self, table: &Table<'_>, at: &At<Utf8PathBuf>) -> Option<(String, Vec<u8>)> {
-        let content = self.content(table, at, "certificate")?;
+        let content = self.content_of(table, at, "certificate", MAX_CERTIFICATE)?;
         let Refused { line, message, remedy } = match trust::certificate(&content) {
             Ok(certificate) => return Some((at.value.to_string(), certificate)),
             Err(refused) => refused,

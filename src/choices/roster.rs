@@ -7,11 +7,12 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::material::Setup;
-use super::reader::{Finding, Place, Table};
+use super::reader::{Finding, MAX_FINDINGS, Place, Table, shortened};
 use super::rules::{self, Feature, Flaw};
 use super::script::{BadValue, Flaws, Script};
 use super::sites::Site;
 use super::template::Vars;
+use crate::printable::printable;
 use crate::stamp::slot::{SlotSize, TooLong};
 
 /// All sites so far, and what is to be said of them.
@@ -78,18 +79,18 @@ impl Roster {
         *self.uses.entry(setup.template.file.clone()).or_default() += 1;
         match Script::check(&setup.template, name, &vars, setup.slot, self.relink) {
             Ok((script, review)) => {
-                for (line, word) in &review.glued {
-                    self.warnings.insert(rules::glued(&setup.template.file, *line, word));
-                }
-                let file = setup.template.file.as_str();
-                self.warnings.extend(review.secrets.iter().map(|secret| secret.warning(file)));
+                let file = &setup.template.file;
+                review.glued.iter().for_each(|(line, word)| self.warn(rules::glued(file, *line, word)));
+                review.secrets.iter().for_each(|secret| self.warn(secret.warning(file.as_str())));
                 self.warn_of_features(setup, review.features);
                 let slot = script.slot();
                 Some(Site::new(setup, name, vars, &slot))
             }
             Err(mut flaws) => {
                 for value in std::mem::take(&mut flaws.values) {
-                    self.values.extend(blame(value, &vars, origin));
+                    if self.values.len() <= MAX_FINDINGS {
+                        self.values.extend(blame(value, &vars, origin));
+                    }
                 }
                 self.complain(&setup.template.file, flaws, || {
                     format!("for the site `{}` at {}:{}", name.unwrap_or("default"), origin.file, origin.line)
@@ -115,7 +116,12 @@ impl Roster {
     fn complain(&mut self, file: &Utf8Path, flaws: Flaws, example: impl Fn() -> String) {
         let first = || Affected { example: example(), count: 0 };
         for flaw in flaws.flaws {
-            self.flaws.entry((file.to_owned(), flaw)).or_insert_with(first).count += 1;
+            let key = (file.to_owned(), flaw.shortened());
+            if let Some(affected) = self.flaws.get_mut(&key) {
+                affected.count += 1;
+            } else if self.flaws.len() <= MAX_FINDINGS {
+                self.flaws.insert(key, Affected { count: 1, ..first() });
+            }
         }
         if let Some(too_long) = flaws.too_long {
             let key = (file.to_owned(), too_long.slot);
@@ -128,6 +134,12 @@ impl Roster {
         }
     }
 
+    fn warn(&mut self, warning: String) {
+        if self.warnings.len() <= MAX_FINDINGS {
+            self.warnings.insert(shortened(warning));
+        }
+    }
+
     fn warn_of_features(&mut self, setup: &mut Setup, features: Vec<Feature>) {
         for feature in features {
             if setup.judged.contains(&feature) {
@@ -135,7 +147,7 @@ impl Roster {
             }
             let place = format!("{}:{}", setup.template.file, feature.line);
             for (platform, name) in feature.lacks(&setup.loaders, &setup.config) {
-                self.warnings.insert(feature.lacking(&place, name, platform));
+                self.warn(feature.lacking(&place, name, platform));
             }
             setup.judged.insert(feature);
         }
@@ -218,6 +230,11 @@ impl From<&Place> for Origin {
 
 /// A site's name becomes a folder, so it must be one on every file system and in every URL.
 pub(super) fn check_name(name: &str, place: impl FnOnce() -> Place) -> Result<(), Finding> {
+    check_name_of("site", "a folder of the tree", name, place)
+}
+
+/// Checks `name` in the same way where it is the name of a `what`, which becomes `part`.
+pub(super) fn check_name_of(what: &str, part: &str, name: &str, place: impl FnOnce() -> Place) -> Result<(), Finding> {
     let fine = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     let plain = fine && !name.starts_with(['.', '-']) && (1..=63).contains(&name.len()) && !name.ends_with('.');
     if plain && !is_device(name) {
@@ -229,8 +246,8 @@ pub(super) fn check_name(name: &str, place: impl FnOnce() -> Place) -> Result<()
         "1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`"
     };
     Err(place().finding(
-        format!("found the site name `{name}`, wanted {wanted}"),
-        "rename the site: its name becomes a folder of the tree",
+        format!("found the {what} name `{}`, wanted {wanted}", printable(name)),
+        format!("rename the {what}: its name becomes {part}"),
     ))
 }
 

@@ -1,6 +1,7 @@
 //! What iPXE takes as a script, and what a build needs to have all of its commands.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use camino::Utf8Path;
 
@@ -8,6 +9,7 @@ use super::address::{self, Address, Purpose, Scheme};
 use super::ipxe_commands::{self, Availability};
 use super::ipxe_config::IpxeConfig;
 use super::loader::{Loader, Platform};
+use super::reader::shortened;
 use crate::secrets::{self, Secret};
 
 /// More words on a line than this can overflow the stack of a BIOS loader.
@@ -26,6 +28,13 @@ pub struct Flaw {
     pub of_site: bool,
     /// The address that it is about, which may come from a variable.
     pub address: Option<String>,
+}
+
+impl Flaw {
+    /// The same as it is kept for many sites: short, and without the address, which is a part of the message.
+    pub(super) fn shortened(self) -> Self {
+        Self { message: shortened(self.message), remedy: shortened(self.remedy), address: None, ..self }
+    }
 }
 
 /// A command or protocol that not every build has.
@@ -60,7 +69,7 @@ impl Review {
     pub fn of(text: &str) -> Self {
         let mut review = Self::default();
         review.frame(text);
-        let labels: Vec<&str> = text.lines().filter_map(label).collect();
+        let labels: HashSet<&str> = text.lines().filter_map(label).collect();
         for (line, joined) in logical_lines(text) {
             let words: Vec<&str> = joined.split_ascii_whitespace().collect();
             if words.len() > MAX_WORDS {
@@ -105,7 +114,7 @@ impl Review {
         }
     }
 
-    fn command(&mut self, line: usize, words: &[&str], labels: &[&str]) {
+    fn command(&mut self, line: usize, words: &[&str], labels: &HashSet<&str>) {
         // What iPXE computes cannot be judged.
         let plain = |word: &&&str| !word.contains("${");
         let name = words.first().filter(plain);
@@ -119,7 +128,7 @@ impl Review {
             }
         }
         let target = words.get(1).filter(|_| name == Some(&"goto")).filter(plain);
-        if let Some(target) = target.filter(|target| !labels.contains(target)) {
+        if let Some(target) = target.filter(|target| !labels.contains(*target)) {
             let message = format!("goes to `{target}`, and there is no such label");
             self.flaw(line, message, "add the label as `:name` on a line of its own");
         }

@@ -13,6 +13,9 @@ use crate::stamp::slot::SlotSize;
 /// The most variables of a table, as many as an inventory has columns.
 const MAX_VARS: usize = 1_000;
 
+/// The most certificates of a table.
+const MAX_TRUST: usize = 256;
+
 /// What a table says; the rest comes from another one.
 #[derive(Clone, Default)]
 pub(super) struct Said {
@@ -23,7 +26,7 @@ pub(super) struct Said {
     /// The name of the configuration.
     pub config: Option<At<String>>,
     /// The files of trusted certificates.
-    pub trust: Option<Vec<At<Utf8PathBuf>>>,
+    pub trust: Option<Arc<[At<Utf8PathBuf>]>>,
     /// How large the slot is.
     pub slot: Option<SlotSize>,
     /// The variables.
@@ -33,9 +36,12 @@ pub(super) struct Said {
 impl Said {
     /// What `table` says.
     pub(super) fn read(table: &Table<'_>) -> Self {
-        let trust = table.strings("trust").map(|list| {
-            let paths = list.value.into_iter().filter_map(|at| checked_path(table, at));
-            paths.collect()
+        let trust = table.strings("trust").map(|At { value, place }| {
+            if value.len() > MAX_TRUST {
+                let message = format!("has {} certificates, wanted {MAX_TRUST} at most", value.len());
+                table.report(place.finding(message, "list those alone that the loaders need"));
+            }
+            value.into_iter().take(MAX_TRUST).filter_map(|at| checked_path(table, at)).collect()
         });
         let slot = table.unsigned("slot").and_then(|At { value, place }| {
             let size = SlotSize::try_from(usize::try_from(value).unwrap_or(usize::MAX));
@@ -81,17 +87,10 @@ fn loaders(table: &Table<'_>) -> Option<Arc<[Loader]>> {
 }
 
 fn vars(table: &Table<'_>) -> BTreeMap<String, At<String>> {
-    let Some(At { value: vars, place }) = table.table("vars", |vars| Some(vars.all_strings())) else {
-        return BTreeMap::new();
-    };
-    if vars.len() > MAX_VARS {
-        let message = format!("has {} variables, wanted {MAX_VARS} at most", vars.len());
-        table.report(place.finding(message, "give the sites fewer: a script has no room for so many values"));
-        return BTreeMap::new();
-    }
+    let vars = table.table("vars", |vars| Some(vars.all_strings(MAX_VARS, "variables")));
     let mut found = BTreeMap::new();
-    for (name, At { value, place }) in vars {
-        let checked = template::check_name(&name);
+    for (name, At { value, place }) in vars.map(|at| at.value).unwrap_or_default() {
+        let checked = template::check_name(&name).and_then(|()| template::check_value(&value));
         table.accept(checked.map_err(|(message, remedy)| place.finding(message, remedy)));
         found.insert(name, At { value, place });
     }

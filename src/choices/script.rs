@@ -1,5 +1,7 @@
 //! Embedded scripts: rendered from a template, checked, as large as their slot at most.
 
+use std::collections::HashMap;
+
 use camino::Utf8PathBuf;
 
 use super::address::{self, Scheme};
@@ -66,10 +68,12 @@ impl Script {
             Err((flaw, rest)) if rest.text.is_empty() => return Err(Flaws { flaws: vec![*flaw], ..Flaws::default() }),
             Err((flaw, rest)) => (rest, Some(*flaw)),
         };
-        let (mut review, values) = judge(template, vars, &rendered);
+        let needed = rendered.text.len() + usize::from(!rendered.text.ends_with('\n'));
+        // Of what no slot has room for, its length says enough.
+        let (mut review, values) =
+            if needed <= SlotSize::MAX.bytes() { judge(template, vars, &rendered) } else { Default::default() };
         review.flaws.extend(undefined);
         let text = rendered.text;
-        let needed = text.len() + usize::from(!text.ends_with('\n'));
         let fitting = if grow { SlotSize::for_bytes(needed).map(|fitting| fitting.max(size)) } else { Some(size) };
         let fitting = fitting.filter(|fitting| needed <= fitting.bytes());
         match fitting {
@@ -124,7 +128,11 @@ impl Script {
 fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> (Review, Vec<BadValue>) {
     let mut review = Review::of(&rendered.text);
     let misuses = values::misuses(&rendered.text, &rendered.marked, &rendered.inserted);
-    let origin = Origin { template, vars, inserted: &rendered.inserted };
+    let mut names = HashMap::new();
+    vars.all().into_iter().for_each(|(name, value)| {
+        names.entry(value).or_insert(name);
+    });
+    let origin = Origin { template, names, inserted: &rendered.inserted };
     let mut bad = Vec::new();
     let misused = !misuses.is_empty();
     review.flaws.retain(|flaw| match flaw.address.as_deref().and_then(|address| origin.of_address(address)) {
@@ -153,14 +161,15 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> (Review, Vec<
 /// Where parts of a script come from.
 struct Origin<'a> {
     template: &'a Template,
-    vars: &'a Vars,
+    /// The variables by their values, the first one of each.
+    names: HashMap<&'a str, &'a str>,
     inserted: &'a [Inserted],
 }
 
 impl Origin<'_> {
     /// The variable that says `text`.
     fn of_text(&self, text: &str) -> Option<String> {
-        self.vars.all().into_iter().find(|(_, value)| *value == text).map(|(name, _)| name.to_owned())
+        self.names.get(text).map(|name| (*name).to_owned())
     }
 
     /// The variable that `address` comes from, at least in part, unless the template itself has it.

@@ -8,11 +8,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::boot_entry::{self, BootEntry, Entries};
 use super::inventory::Inventory;
 use super::ipxe_config::IpxeConfig;
-use super::loader::Loader;
+use super::loader::{Loader, Platform};
 use super::material::{Material, Setup};
 use super::network;
 use super::pins::{MemberPin, SyslinuxPin};
-use super::reader::{At, Document, Findings, Place, Table};
+use super::reader::{At, Document, Findings, Place, Table, told};
 use super::roster::{Origin, Roster, check_name};
 use super::rules::Feature;
 use super::said::{Said, safe_path};
@@ -133,7 +133,8 @@ impl Sites {
                 .map_or((Vec::new(), None), |at| at.value);
             let Entries { boot, secure } = boot_entry::read(root);
             let (sites, mut warnings) = reading.roster.finish(root);
-            warnings.extend(secure.iter().flat_map(|place| lacking_https(place, default.iter().chain(&sites))));
+            let lacking = lacking_https(default.iter().chain(&sites));
+            warnings.extend(secure.iter().flat_map(|place| https_warnings(place, &lacking)));
             let mut pxelinux_config = pxelinux_config;
             if pxelinux_config.is_none() && !members.is_empty() {
                 pxelinux_config = boot_entry::pxelinux_configuration(&boot).map(String::into_bytes);
@@ -142,7 +143,7 @@ impl Sites {
                 warnings.extend(secure.iter().filter_map(boot_entry::without_https));
             }
             warnings.extend(published(root, &boot, pxelinux_config.as_deref()));
-            Some(Self { default, sites, members, boot, pxelinux_config, warnings })
+            Some(Self { default, sites, members, boot, pxelinux_config, warnings: told(warnings) })
         })?)
     }
 }
@@ -166,12 +167,16 @@ fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8
     warnings
 }
 
-/// What a person should know of an address of https at `place`: which loaders of `sites` cannot fetch from it.
-fn lacking_https<'s>(place: &Place, sites: impl Iterator<Item = &'s Site>) -> BTreeSet<String> {
-    let https = Feature::https(place.line);
-    let place = place.to_string();
-    let lacking = |site: &'s Site| https.lacks(&site.loaders, &site.config).collect::<Vec<_>>();
-    sites.flat_map(lacking).map(|(platform, name)| https.lacking(&place, name, platform)).collect()
+/// What loaders of `sites` lack for addresses of https.
+fn lacking_https<'s>(sites: impl Iterator<Item = &'s Site>) -> BTreeSet<(Platform, &'static str)> {
+    let https = Feature::https(0);
+    sites.flat_map(|site| https.lacks(&site.loaders, &site.config).collect::<Vec<_>>()).collect()
+}
+
+/// What a person should know of an address of https at `place`, where loaders are `lacking` something for it.
+fn https_warnings(place: &Place, lacking: &BTreeSet<(Platform, &'static str)>) -> BTreeSet<String> {
+    let (https, place) = (Feature::https(place.line), place.to_string());
+    lacking.iter().map(|(platform, name)| https.lacking(&place, name, *platform)).collect()
 }
 
 /// Why the choices cannot be used.
@@ -212,8 +217,9 @@ impl Reading<'_> {
             self.roster.check(&mut setup, None, &Origin::from(&place), vars)
         });
         root.tables("site", |name, table| {
-            table.accept(check_name(&name.value, || name.place.clone()));
-            self.site(table, &name.value, &name.place, Said::read(table).over(&base));
+            let named = table.accept(check_name(&name.value, || name.place.clone()));
+            let said = Said::read(table).over(&base);
+            self.site(table, named.map(|()| name.value.as_str()), &name.place, said);
             Some(())
         });
         root.tables("inventory", |name, table| {
@@ -232,10 +238,12 @@ impl Reading<'_> {
         default
     }
 
-    /// Reads the site `name`, of which all is `said`, at `place`.
-    pub(super) fn site(&mut self, table: &Table<'_>, name: &str, place: &Place, said: Said) {
+    /// Reads the site `name`, of which all is `said`, at `place`; where its name was refused, only what it names.
+    pub(super) fn site(&mut self, table: &Table<'_>, name: Option<&str>, place: &Place, said: Said) {
         let origin = Origin::from(place);
-        if let Some(mut setup) = self.material.setup(table, place, said) {
+        let setup = self.material.setup(table, place, said);
+        let Some(name) = name else { return };
+        if let Some(mut setup) = setup {
             let vars = Vars::from(setup.vars.clone());
             self.roster.add(&mut setup, name, &origin, vars);
         }

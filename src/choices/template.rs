@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,7 +15,8 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use super::reader::{At, Finding, Place};
 use super::rules::Flaw;
 use super::values::{self, Inserted};
-use crate::printable::printable;
+use crate::printable::{listed_names, printable};
+use crate::stamp::slot::SlotSize;
 
 /// What the variable is called that is always there: the site's name.
 pub const SITE: &str = "site";
@@ -86,7 +87,7 @@ impl Common {
 pub struct Rendered {
     /// The text.
     pub text: String,
-    /// The same with the dashes marked that begin words of variables; empty where none does.
+    /// The same with what `values` marks in variables; empty where that is nothing.
     pub marked: String,
     /// What was put into it, in this order.
     pub inserted: Vec<Inserted>,
@@ -213,6 +214,20 @@ pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     ))
 }
 
+/// Whether a variable can have this value; a message and a remedy where it cannot.
+///
+/// # Errors
+///
+/// How long the value is.
+pub fn check_value(value: &str) -> Result<(), (String, &'static str)> {
+    let most = SlotSize::MAX.bytes();
+    if value.len() <= most {
+        return Ok(());
+    }
+    let message = format!("found a value of {} bytes, wanted {most} at most", value.len());
+    Err((message, "shorten it: no script has room for it"))
+}
+
 /// The most bytes of a line: `minijinja` counts columns to 65,535, and panics beyond where arithmetic is checked. No
 /// script that fits a slot has such a line.
 const MAX_LINE: usize = u16::MAX as usize - 1;
@@ -248,8 +263,8 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
 const NAME: &str = "script";
 
 thread_local! {
-    /// What the template that this thread renders has put into its text so far.
-    static INSERTED: RefCell<Vec<Inserted>> = const { RefCell::new(Vec::new()) };
+    /// What the template that this thread renders has put into its text so far, each with its place in the order.
+    static INSERTED: RefCell<HashMap<Inserted, usize>> = RefCell::default();
     /// Whether this thread renders with marks.
     static MARKING: Cell<bool> = const { Cell::new(false) };
 }
@@ -262,20 +277,22 @@ fn inserted(text: &str, is_done: bool) -> Cow<'_, str> {
 /// Notes that `text` is put into the script, be it one word or, as the template says, several.
 fn note(text: &str, several: bool) {
     INSERTED.with_borrow_mut(|inserted| {
-        let one = Inserted { text: text.to_owned(), several };
-        if !text.is_empty() && !inserted.contains(&one) {
-            inserted.push(one);
+        let place = inserted.len();
+        if !text.is_empty() {
+            inserted.entry(Inserted { text: text.to_owned(), several }).or_insert(place);
         }
     });
 }
 
 fn expand(environment: &Environment<'_>, scope: &Value) -> Result<Rendered, minijinja::Error> {
-    INSERTED.with_borrow_mut(Vec::clear);
+    INSERTED.take();
     let template = environment.get_template(NAME)?;
     let text = template.render(scope)?;
-    let inserted = INSERTED.take();
+    let mut inserted: Vec<(Inserted, usize)> = INSERTED.take().into_iter().collect();
+    inserted.sort_unstable_by_key(|(_, place)| *place);
+    let inserted: Vec<Inserted> = inserted.into_iter().map(|(inserted, _)| inserted).collect();
     let mut marked = String::new();
-    if inserted.iter().any(|it| values::may_be_option(&it.text)) {
+    if inserted.iter().any(|it| values::has_marks(&it.text)) {
         MARKING.set(true);
         let rendered = template.render(scope);
         MARKING.set(false);
@@ -289,8 +306,8 @@ fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> Flaw {
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     let of_site = error.kind() == ErrorKind::UndefinedError;
     let remedy = if of_site {
-        let known = [SITE].iter().chain(vars.keys()).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        format!("set it under `vars`, or in a column of the inventory; known here: {known}")
+        let known: Vec<&str> = [SITE].iter().chain(vars.keys()).copied().collect();
+        format!("set it under `vars`, or in a column of the inventory; known here: {}", listed_names(&known))
     } else {
         "mend the template: `{{ name }}` is a variable, `{% if name is defined %}` a condition".into()
     };
@@ -365,6 +382,16 @@ mod tests {
         assert_eq!(dashes.text, "-x --\n--x y -z -x");
         assert_eq!(dashes.marked.replace('\u{fdd0}', "@"), "@-x @--\n--x y @-z @-x");
         assert_eq!(rendered(&[("a", "a"), ("b", "x-y"), ("c", "z")]).marked, "");
+    }
+
+    #[test]
+    fn blanks_at_ends_and_colons_of_variables_are_marked() {
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, b"{{ a }}{{ b }}{% set s %}{{ a }}{% endset %}{{ s }}").unwrap();
+        let marked = |a, b| template.render(None, &of_pairs(&[("a", a), ("b", b)])).unwrap().marked;
+        assert_eq!(marked("q ", ":y"), "q \u{fdd2}\u{fdd0}:yq \u{fdd2}");
+        assert_eq!(marked(" q", "y:"), "\u{fdd1} qy:\u{fdd1} q");
+        assert_eq!(marked("q q", "y"), "");
     }
 
     #[test]

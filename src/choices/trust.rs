@@ -93,6 +93,10 @@ mod tests {
         assert_eq!(certificate(noisy.as_bytes()).unwrap(), ONE.as_bytes());
         assert_eq!(certificate(ONE.replace('\n', "\r").as_bytes()).unwrap(), ONE.as_bytes());
         assert_eq!(certificates(format!("a\n{ONE}b\n{ONE}").as_bytes()).unwrap(), ONE.repeat(2).as_bytes());
+        for lines in ["\r\n", "\r"] {
+            let text = format!("a\n{ONE}b\n{ONE}").replace('\n', lines);
+            assert_eq!(certificates(text.as_bytes()).unwrap(), ONE.repeat(2).as_bytes(), "{lines:?}");
+        }
         let long = pem(&[7; 100]);
         assert!(String::from_utf8(long.clone()).unwrap().lines().all(|line| line.len() <= 64));
         assert_eq!(certificate(&long).unwrap(), long);

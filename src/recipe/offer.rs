@@ -1,6 +1,6 @@
 //! What each machine is told: which loader it is to fetch, and where that is to go. It is the same for all servers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,9 +12,12 @@ use super::Kind;
 use crate::choices::boot_entry::BootEntry;
 use crate::choices::loader::Platform;
 use crate::choices::network::{Host, Mac, Network, Range, WebAddress};
+use crate::choices::reader::told;
 use crate::choices::rules::Feature;
+use crate::choices::script::Script;
 use crate::choices::sites::{Site, Sites};
 use crate::paths;
+use crate::printable::listed_names;
 
 /// The user class of iPXE, where its script does not choose another one. A boot ROM that is iPXE itself has it, too.
 const IPXE: &str = "iPXE";
@@ -111,15 +114,14 @@ impl<'n> Offers<'n> {
     #[must_use]
     pub fn new(network: &'n Network, sites: &Sites) -> Self {
         let root = |platform| loader(sites.default.as_ref(), platform).or_else(|| syslinux(sites, platform));
-        let common = Second::of(sites.default.as_ref(), network.boot.as_ref());
+        let named = named(network, sites);
+        let default = sites.default.as_ref().map(Choice::new);
+        let common = Second::of(default.as_ref(), network.boot.as_ref());
         let machine = |host: &'n Host| {
-            let site = host
-                .site
-                .as_deref()
-                .and_then(|name| sites.sites.iter().find(|site| site.name.as_deref() == Some(name)));
-            let path = site.map_or_else(|| root(host.platform), |site| loader(Some(site), host.platform))?;
+            let choice = host.site.as_deref().and_then(|name| named.get(name));
+            let path = choice.map_or_else(|| root(host.platform), |choice| loader(Some(choice.site), host.platform))?;
             let boot = host.boot.as_ref().or(network.boot.as_ref());
-            let second = Second::of(site.or(sites.default.as_ref()), boot);
+            let second = Second::of(choice.or(default.as_ref()), boot);
             Some(Machine {
                 name: &host.name,
                 tag: format!("host-{}", host.name),
@@ -141,7 +143,7 @@ impl<'n> Offers<'n> {
             })
         };
         let hosts = network.hosts.iter().filter_map(machine).collect();
-        let asks = sites.default.as_ref().is_some_and(asks_for_root_path);
+        let asks = default.as_ref().is_some_and(|choice| choice.class.is_some());
         let configuration = sites.pxelinux_config.iter().map(|_| paths::PXELINUX_DEFAULT.to_owned());
         let companions = sites.members.iter().map(|member| member.name.clone()).chain(configuration).collect();
         let client = |architecture: &Architecture| {
@@ -150,7 +152,7 @@ impl<'n> Offers<'n> {
         };
         let clients = ARCHITECTURES.iter().map(client).collect();
         let scripts = sites.boot.iter().map(BootEntry::file).collect();
-        let lacking = lacking(network, sites);
+        let lacking = lacking(network, default.as_ref(), &named);
         Self { network, clients, common, hosts, asks, companions, scripts, lacking }
     }
 
@@ -180,7 +182,7 @@ impl<'n> Offers<'n> {
         warnings.extend(self.strange_scripts());
         warnings.extend(self.lacking.iter().cloned());
         warnings.extend(self.unreachable(kind));
-        warnings
+        told(warnings)
     }
 
     /// The addresses in network.toml that machines cannot reach with what a server of `kind` tells them.
@@ -231,10 +233,11 @@ impl<'n> Offers<'n> {
         let (network, scripts) = (self.network, &self.scripts);
         let all = network.boot.iter().chain(network.hosts.iter().filter_map(|host| host.boot.as_ref()));
         let named = all.filter_map(|boot| boot.as_str().strip_prefix(network.http.as_str())?.strip_prefix('/'));
-        let own = |name: &&str| scripts.iter().any(|script| script == name) || name.contains('$');
+        let known: HashSet<&str> = scripts.iter().map(String::as_str).collect();
+        let own = |name: &&str| known.contains(name) || name.contains('$');
         let strange: BTreeSet<&str> = named.filter(|name| !scripts.is_empty() && !own(name)).collect();
         strange.into_iter().map(|name| {
-            let has = scripts.iter().map(|script| format!("`{script}`")).collect::<Vec<_>>().join(", ");
+            let has = listed_names(scripts);
             format!("`boot` is `{name}`, and the scripts of the tree are {has}\nhint: name one of them, or put yours beside them")
         })
     }
@@ -304,8 +307,14 @@ impl<'n> Offers<'n> {
 
     /// The ranges without the addresses of machines that are known, which some servers would give away.
     fn free(&self) -> Vec<Range> {
-        let taken = || self.hosts.iter().filter_map(|host| host.ip);
-        self.network.ranges.iter().flat_map(|range| range.without(taken())).collect()
+        let mut taken: Vec<Ipv4Addr> = self.hosts.iter().filter_map(|host| host.ip).collect();
+        taken.sort_unstable();
+        let taken_of = |range: &Range| {
+            let (first, last) = (range.first, range.last);
+            let begin = taken.partition_point(|address| *address < first);
+            taken[begin..].iter().copied().take_while(move |address| *address <= last)
+        };
+        self.network.ranges.iter().flat_map(|range| range.without(taken_of(range))).collect()
     }
 
     /// The user classes of all loaders, each once.
@@ -342,9 +351,8 @@ impl Client {
 
 impl Second {
     /// What loaders of `site` are told, where `boot` is what option 17 would say.
-    fn of(site: Option<&Site>, boot: Option<&WebAddress>) -> Option<Self> {
-        let site = site.filter(|site| asks_for_root_path(site))?;
-        let class = user_class(site.script().text()).to_owned();
+    fn of(choice: Option<&Choice<'_>>, boot: Option<&WebAddress>) -> Option<Self> {
+        let class = choice?.class.clone()?;
         Some(Self { own_class: class != IPXE, class, boot: boot?.clone() })
     }
 }
@@ -354,28 +362,45 @@ fn is_local(host: &str) -> bool {
     host.trim_end_matches('.').rsplit_once('.').is_some_and(|(_, last)| last.eq_ignore_ascii_case("local"))
 }
 
-/// Where `network` tells loaders of `sites` an address of https that they cannot fetch from.
-fn lacking(network: &Network, sites: &Sites) -> BTreeSet<String> {
+/// Where `network` tells loaders an address of https that they cannot fetch from; `named` are those of sites.
+fn lacking(network: &Network, default: Option<&Choice<'_>>, named: &HashMap<&str, Choice<'_>>) -> BTreeSet<String> {
     let https = Feature::https(0);
-    let of_site = |name: &str| sites.sites.iter().find(|site| site.name.as_deref() == Some(name));
-    let lacking = |site: Option<&Site>, platform: Option<Platform>, boot: Option<&WebAddress>, place: &str| {
-        let site = site.filter(|site| boot.is_some_and(WebAddress::is_secure) && asks_for_root_path(site));
-        let lacks: Vec<_> = site.map(|site| https.lacks(&site.loaders, &site.config).collect()).unwrap_or_default();
+    let lacking = |choice: Option<&Choice<'_>>, platform: Option<Platform>, boot: Option<&WebAddress>, place: &str| {
+        let choice = choice.filter(|choice| boot.is_some_and(WebAddress::is_secure) && choice.class.is_some());
+        let lacks: Vec<_> =
+            choice.map(|Choice { site, .. }| https.lacks(&site.loaders, &site.config).collect()).unwrap_or_default();
         let of_machine = lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
         of_machine.map(|(platform, name)| https.lacking(place, name, platform)).collect::<Vec<_>>()
     };
-    let mut warnings = lacking(sites.default.as_ref(), None, network.boot.as_ref(), "network.toml: `boot`");
+    let mut warnings = lacking(default, None, network.boot.as_ref(), "network.toml: `boot`");
     for host in network.hosts.iter().filter(|host| host.boot.is_some() || host.site.is_some()) {
-        let site = host.site.as_deref().map_or(sites.default.as_ref(), of_site);
+        let choice = host.site.as_deref().map_or(default, |name| named.get(name));
         let place = format!("network.toml: `boot` for the host `{}`", host.name);
-        warnings.extend(lacking(site, Some(host.platform), host.boot.as_ref().or(network.boot.as_ref()), &place));
+        warnings.extend(lacking(choice, Some(host.platform), host.boot.as_ref().or(network.boot.as_ref()), &place));
     }
     warnings.into_iter().collect()
 }
 
-/// Whether loaders of `site` go where option 17 says.
-fn asks_for_root_path(site: &Site) -> bool {
-    !site.loaders.is_empty() && site.script().text().contains("${root-path}")
+/// What a machine can get the loaders of.
+struct Choice<'s> {
+    site: &'s Site,
+    /// The user class of its loaders, where they go where option 17 says.
+    class: Option<String>,
+}
+
+impl<'s> Choice<'s> {
+    fn new(site: &'s Site) -> Self {
+        let asks = |script: &Script| !site.loaders.is_empty() && script.text().contains("${root-path}");
+        let script = Some(site.script()).filter(asks);
+        Self { site, class: script.map(|script| user_class(script.text()).to_owned()) }
+    }
+}
+
+/// The sites that hosts of `network` name, by their names.
+fn named<'n>(network: &'n Network, sites: &'n Sites) -> HashMap<&'n str, Choice<'n>> {
+    let wanted: HashSet<&str> = network.hosts.iter().filter_map(|host| host.site.as_deref()).collect();
+    let named = sites.sites.iter().filter_map(|site| Some((site.name.as_deref()?, site)));
+    named.filter(|(name, _)| wanted.contains(name)).map(|(name, site)| (name, Choice::new(site))).collect()
 }
 
 /// The user class that iPXE has in its requests while it runs `script`.

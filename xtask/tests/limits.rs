@@ -1,5 +1,6 @@
 //! Hostile input takes neither memory nor time without end, whichever command reads it.
 
+mod limits_choices;
 mod support;
 
 use std::fs::File;

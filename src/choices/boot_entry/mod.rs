@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 pub use self::distribution::Distribution;
 
 use super::network::WebAddress;
-use super::reader::{At, Place, Table};
-use super::roster::check_name;
+use super::reader::{At, MAX_FINDINGS, Place, Table};
+use super::roster::check_name_of;
 use super::rules::Review;
 use crate::paths::{self, MirrorPaths};
 
@@ -78,13 +78,15 @@ pub(super) struct Entries {
 pub(super) fn read(root: &Table<'_>) -> Entries {
     let mut secure = Vec::new();
     let boot = entries(root, &mut secure);
+    secure.truncate(MAX_FINDINGS);
     Entries { boot, secure }
 }
 
 fn entries(root: &Table<'_>, secure: &mut Vec<Place>) -> Vec<BootEntry> {
     let mut taken = BTreeMap::new();
     root.tables("boot", |name, table| {
-        let checked = check_name(&name.value, || name.place.clone()).and_then(|()| check_free(name));
+        let checked = check_name_of("boot entry", "a file of the tree", &name.value, || name.place.clone());
+        let checked = checked.and_then(|()| check_free(name));
         let fine = table.accept(checked);
         if let Some(other) = taken.insert(name.value.to_ascii_lowercase(), name.value.clone()) {
             let message = format!("differs from `boot.{other}` only in case, and some TFTP servers ignore case");

@@ -160,6 +160,8 @@ impl<'t> Rows<'t> {
             if column == NAME {
                 value.clone_into(&mut row.name);
             } else {
+                let at = || Place { file: self.file.to_owned(), line, key: column.to_owned() };
+                template::check_value(value).map_err(|(message, remedy)| at().finding(message, remedy))?;
                 values.push((!value.is_empty()).then(|| value.into()));
             }
         }

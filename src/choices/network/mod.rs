@@ -5,17 +5,17 @@ pub mod address;
 mod host;
 mod starter;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use toml::de::DeTable;
 
 pub use self::address::{Mac, Range, Subnet, WebAddress};
 pub use self::host::Host;
 pub use self::starter::Starter;
 
 use super::address as url;
-use super::reader::{At, Document, Findings, Place, Table};
+use super::reader::{self, At, Document, Findings, Place, Table};
 use super::sites::{Site, Sites};
 use crate::fs;
 
@@ -144,7 +144,7 @@ impl Network {
     }
 }
 
-/// The TFTP server's address, where `file` is there and says it; what else is wrong with the file is left to
+/// The TFTP server's address, where `file` is there and says it; what is wrong with the file is left to
 /// [`Network::read`].
 ///
 /// # Errors
@@ -153,8 +153,7 @@ impl Network {
 pub fn tftp_server(file: &Utf8Path) -> Result<Option<Ipv4Addr>, fs::Error> {
     let content = fs::read_text_if_exists(file)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&content);
-    let (table, _) = DeTable::parse_recoverable(&text);
-    Ok(table.get_ref().get("tftp-server").and_then(|value| value.get_ref().as_str()?.parse().ok()))
+    Ok(reader::string_of(&text, "tftp-server").and_then(|address| address.parse().ok()))
 }
 
 /// What addresses in `table` have to go together with.
@@ -187,7 +186,7 @@ impl Inside<'_> {
     }
 
     fn ranges(&self) -> Vec<Range> {
-        let mut ranges: Vec<Range> = Vec::new();
+        let mut ranges: BTreeSet<Range> = BTreeSet::new();
         for At { value, place } in self.table.strings("ranges").map(|at| at.value).unwrap_or_default() {
             let range: Result<Range, String> = value.parse();
             let remedy = "write it as in \"192.168.88.100-192.168.88.199\"";
@@ -200,14 +199,16 @@ impl Inside<'_> {
                 let message = format!("{range} has {address}, the address of {name}");
                 self.table.report(place.finding(message, "leave the addresses of servers out of all ranges"));
             }
-            if let Some(other) = ranges.iter().find(|other| other.first <= range.last && range.first <= other.last) {
+            // Those before have no address in common, so that the last one that begins before the end is what to look at.
+            let before = ranges.range(..=Range { first: range.last, last: Ipv4Addr::BROADCAST }).next_back();
+            if let Some(other) = before.filter(|other| range.first <= other.last) {
                 let message = format!("{range} has addresses of {other}");
                 self.table.report(place.finding(message, "let ranges have no address in common"));
+            } else {
+                ranges.insert(range);
             }
-            ranges.push(range);
         }
-        ranges.sort_unstable();
-        ranges
+        ranges.into_iter().collect()
     }
 }
 

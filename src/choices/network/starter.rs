@@ -1,5 +1,7 @@
 //! The table `[ignition]` of `network.toml`: what a machine is to have when it starts for the first time.
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -35,21 +37,21 @@ pub(super) fn read(table: &Table<'_>) -> Starter {
 
 /// The public keys of `table`, each once: Ignition refuses a whole configuration for one that is there twice.
 fn ssh_keys(table: &Table<'_>) -> Vec<String> {
-    let mut keys: Vec<At<String>> = Vec::new();
+    let (mut keys, mut lines) = (Vec::new(), HashMap::new());
     for At { value, place } in table.strings("ssh-keys").map(|at| at.value).unwrap_or_default() {
         let remedy = "copy the line of a file like id_ed25519.pub";
         let key = public_key(&value).map_err(|error| place.finding(error, remedy));
         let Some(value) = table.accept(key) else { continue };
         // The comment says nothing of whose key it is.
-        let same = |other: &&At<String>| words(&other.value) == words(&value);
-        if let Some(other) = keys.iter().find(same) {
-            let message = format!("has the key of line {} again", other.place.line);
-            table.report(place.finding(message, "remove one of them"));
+        let key = words(&value).map(|word| word.map(str::to_owned));
+        if let Some(line) = lines.get(&key) {
+            table.report(place.finding(format!("has the key of line {line} again"), "remove one of them"));
         } else {
-            keys.push(At { value, place });
+            lines.insert(key, place.line);
+            keys.push(value);
         }
     }
-    keys.into_iter().map(|at| at.value).collect()
+    keys
 }
 
 /// The type and the body of a public key.

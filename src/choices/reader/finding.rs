@@ -7,6 +7,13 @@ use camino::Utf8PathBuf;
 use super::MAX_FINDINGS;
 use crate::printable::{printable, single_line};
 
+/// The most bytes of a key that are kept. Keys can be as long as their file, and each value has its own.
+const MAX_KEY: usize = 255;
+
+/// The bytes of a message that are kept at its beginning, which says what was found, and at its end, which says what
+/// was wanted.
+const KEPT: (usize, usize) = (1_500, 500);
+
 /// Something wrong in a file of choices or facts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
@@ -35,6 +42,20 @@ pub struct Findings(pub Vec<Finding>);
 
 /// How many findings are told; the others are counted. Nobody mends more at once.
 const TOLD: usize = 50;
+
+/// As many of `warnings` as are told, and then how many there are besides.
+#[must_use]
+pub fn told(mut warnings: Vec<String>) -> Vec<String> {
+    let more = warnings.len().saturating_sub(TOLD);
+    warnings.truncate(TOLD);
+    warnings.extend(match more {
+        0 => None,
+        1 => Some("there is one more warning".to_owned()),
+        more if more >= MAX_FINDINGS - TOLD => Some("there are many more warnings".to_owned()),
+        more => Some(format!("there are {more} more warnings")),
+    });
+    warnings
+}
 
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,11 +100,31 @@ impl Place {
         Finding {
             file: self.file.clone(),
             line: self.line,
-            key: self.key.clone(),
-            message: message.into(),
-            remedy: remedy.into(),
+            key: short_key(&self.key),
+            message: shortened(message.into()),
+            remedy: shortened(remedy.into()),
         }
     }
+}
+
+/// The beginning of a key that is too long to be kept for each value.
+pub(super) fn short_key(key: &str) -> String {
+    if key.len() <= MAX_KEY { key.to_owned() } else { format!("{}…", &key[..boundary(key, MAX_KEY)]) }
+}
+
+/// `text` as it is, or where a name or value makes it too long to be kept a thousand times, without its middle.
+pub(in crate::choices) fn shortened(text: String) -> String {
+    let (begin, end) = KEPT;
+    if text.len() <= begin + end {
+        return text;
+    }
+    let (head, tail) = (&text[..boundary(&text, begin)], &text[boundary(&text, text.len() - end)..]);
+    format!("{head}… ({} bytes) …{tail}", text.len())
+}
+
+/// The last place from which `text` can be cut that is not after `at`.
+fn boundary(text: &str, at: usize) -> usize {
+    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -98,6 +139,27 @@ mod tests {
         assert!(findings(100_000).ends_with("\nf:50: no\n  hint: yes\nand many more findings"));
         assert!(findings(1_000).ends_with("\nand 950 more findings"));
         assert_eq!(finding(0).to_string(), "f: no\n  hint: yes");
+    }
+
+    #[test]
+    fn of_many_warnings_fifty_are_told() {
+        let last = |count| told(vec!["w".to_owned(); count]).pop().unwrap();
+        assert_eq!(told(vec!["w".to_owned(); 1_000]).len(), 51);
+        assert_eq!(last(50), "w");
+        assert_eq!(last(51), "there is one more warning");
+        assert_eq!(last(999), "there are 949 more warnings");
+        assert_eq!(last(1_001), "there are many more warnings");
+    }
+
+    #[test]
+    fn names_and_values_of_any_length_are_kept_in_part() {
+        let place = Place { file: "f".into(), line: 1, key: "ä".repeat(1_000_000) };
+        let finding = place.finding(format!("found `{}`, wanted a name", "€".repeat(1_000_000)), "x".repeat(2_000));
+        assert_eq!(finding.key, format!("{}…", "ä".repeat(127)));
+        assert!(finding.message.starts_with("found `€€") && finding.message.ends_with("€€`, wanted a name"));
+        assert!(finding.message.contains("€… (3000023 bytes) …€"), "{}", finding.message);
+        assert!(finding.message.len() < 2_100);
+        assert_eq!(finding.remedy, "x".repeat(2_000));
     }
 
     fn finding(line: usize) -> Finding {

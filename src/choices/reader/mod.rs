@@ -10,15 +10,26 @@ use std::fmt;
 use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use toml_parser::Source;
+use toml_parser::lexer::TokenKind;
 
-pub use self::finding::{Finding, Findings, Place};
+use self::finding::short_key;
+pub(in crate::choices) use self::finding::shortened;
+pub use self::finding::{Finding, Findings, Place, told};
 
 /// The most findings that are kept; no more than some of them are shown.
-pub(super) const MAX_FINDINGS: usize = 1000;
+pub(crate) const MAX_FINDINGS: usize = 1000;
 
-/// The most signs `=`, `[`, `{` and `,` in a file, which bound its values. 10,000 sites as tables have 60,000. A value
-/// takes a few hundred bytes of memory.
+/// The most signs `=`, `[`, `{`, `,` and `.` outside of strings, which bound the values and tables of a file. 10,000 sites
+/// as tables have 60,000. A value takes a few hundred bytes of memory, and a table that a dot makes three times as much.
 const MAX_MARKS: usize = 400_000;
+
+/// The most bytes of a text of which all syntax errors are collected, each of which takes a few hundred bytes of memory.
+/// Of a larger one, it is the first.
+const MAX_RECOVERED: usize = 256 << 10;
+
+/// The most items of a list of texts.
+const MAX_ITEMS: usize = 10_000;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -57,30 +68,29 @@ impl<'t> Document<'t> {
     ///
     /// [`Findings`] where there is any finding, even when `read` returned a value.
     pub fn read<T>(self, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Result<T, Findings> {
-        if self.is_too_much() {
+        if is_too_much(self.text) {
             let place = Place { file: self.file, line: 0, key: String::new() };
             let message = format!("has more than {MAX_MARKS} keys and values");
             return Err(Findings(vec![place.finding(message, "describe many sites in a CSV file instead")]));
         }
-        let (root, errors) = DeTable::parse_recoverable(self.text);
-        for error in &errors {
-            let line = error.span().map_or(1, |span| self.line(span.start));
-            self.report(Finding {
-                file: self.file.clone(),
-                line,
-                key: String::new(),
-                message: error.message().replace('\n', ", "),
-                remedy: "write it as TOML 1.0: text stands in double quotes, and so does a name with a blank in it"
-                    .into(),
-            });
-        }
-        let value = if errors.is_empty() {
-            let table = Table::new(&self, String::new(), 1, root.get_ref());
-            let value = read(&table);
-            table.finish();
-            value
-        } else {
-            None
+        let value = match DeTable::parse(self.text) {
+            Ok(root) => {
+                let table = Table::new(&self, String::new(), 1, root.get_ref());
+                let value = read(&table);
+                table.finish();
+                value
+            }
+            Err(first) => {
+                let all = if self.text.len() <= MAX_RECOVERED {
+                    DeTable::parse_recoverable(self.text).1
+                } else {
+                    vec![first]
+                };
+                for error in &all {
+                    self.report_syntax(error);
+                }
+                None
+            }
         };
         let mut findings = self.findings.into_inner();
         findings.sort();
@@ -99,15 +109,32 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Whether the text has so many values that they would take too much memory.
-    fn is_too_much(&self) -> bool {
-        let marks = self.text.bytes().filter(|byte| b"=[{,".contains(byte));
-        marks.count() > MAX_MARKS
+    fn report_syntax(&self, error: &toml::de::Error) {
+        let line = error.span().map_or(1, |span| self.line(span.start));
+        let place = Place { file: self.file.clone(), line, key: String::new() };
+        let remedy = "write it as TOML 1.0: text stands in double quotes, and so does a name with a blank in it";
+        self.report(place.finding(error.message().replace('\n', ", "), remedy));
     }
 
     fn line(&self, offset: usize) -> usize {
         1 + self.line_starts.partition_point(|start| *start <= offset)
     }
+}
+
+/// Whether `text` has so many values that they would take too much memory.
+fn is_too_much(text: &str) -> bool {
+    let marks = |kind| match kind {
+        TokenKind::Equals | TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket | TokenKind::Comma => 1,
+        TokenKind::Dot => 3,
+        _ => 0,
+    };
+    Source::new(text).lex().map(|token| marks(token.kind())).sum::<usize>() > MAX_MARKS
+}
+
+/// The string `key` of the table that `text` is, where it is one, whatever else is in it.
+pub(super) fn string_of(text: &str, key: &str) -> Option<String> {
+    let table = (!is_too_much(text)).then(|| DeTable::parse(text).ok())??;
+    Some(table.get_ref().get(key)?.get_ref().as_str()?.to_owned())
 }
 
 /// A table of a [`Document`]. Keys that nobody asked for become findings when it has been read.
@@ -125,7 +152,7 @@ impl<'a> Table<'a> {
     }
 
     fn key(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        short_key(&if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) })
     }
 
     /// Where the table itself stands.
@@ -212,6 +239,11 @@ impl<'a> Table<'a> {
     #[must_use]
     pub fn strings(&self, key: &str) -> Option<At<Vec<At<String>>>> {
         let (place, value) = self.get(key)?;
+        let length = value.get_ref().as_array().map_or(0, |array| array.len());
+        if length > MAX_ITEMS {
+            self.report(place.finding(format!("has {length} items, wanted {MAX_ITEMS} at most"), "list fewer"));
+            return None;
+        }
         let items = value.get_ref().as_array().and_then(|array| {
             let item = |item: &'a Spanned<DeValue<'a>>| {
                 let line = self.document.line(item.span().start);
@@ -284,11 +316,17 @@ impl<'a> Table<'a> {
         found
     }
 
-    /// All keys whose values are strings, with their values.
+    /// All keys whose values are strings, with their values: `most` of them at most, called `what` in a finding.
     #[must_use]
-    pub fn all_strings(&self) -> Vec<(String, At<String>)> {
-        let keys: Vec<String> = self.table.keys().map(|name| name.get_ref().to_string()).collect();
-        keys.into_iter().filter_map(|key| self.string(&key).map(|value| (key, value))).collect()
+    pub fn all_strings(&self, most: usize, what: &str) -> Vec<(String, At<String>)> {
+        let keys = || self.table.keys().map(|name| name.get_ref().to_string());
+        let count = self.table.len();
+        if count > most {
+            self.asked.borrow_mut().extend(keys());
+            self.report(self.place().finding(format!("has {count} {what}, wanted {most} at most"), "take some out"));
+            return Vec::new();
+        }
+        keys().filter_map(|key| self.string(&key).map(|value| (key, value))).collect()
     }
 
     fn finish(&self) {

@@ -21,6 +21,7 @@ use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::choices::network;
 use netboot_loaders::choices::sites::{Options, Sites};
 use netboot_loaders::fs;
+use netboot_loaders::parallel::leaving;
 use netboot_loaders::paths::report_html;
 use netboot_loaders::progress::{Event, Muted, Progress};
 use netboot_loaders::recipe::offer::Offers;
@@ -108,7 +109,9 @@ fn tls(args: &BootTest) -> Result<Option<Tls>, Failure> {
 
 /// The network of `file`, with the servers that are asked for.
 fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -> Result<Network, Failure> {
-    let mut described = network::Network::read(file, sites)?;
+    let (place, known) = (file.to_owned(), sites.clone());
+    let read = leaving(host.ui, move || network::Network::read(&place, &known));
+    let mut described = read.ok_or(build_loaders::Error::Cancelled)??;
     described.http_root = SERVED.into();
     let offers = Offers::new(&described, sites);
     let of_recipe = |kind| recipe::write(kind, &offers).swap_remove(0).text;

@@ -4,11 +4,12 @@ use netboot_loaders::plural::count;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use netboot_loaders::build_loaders::{Choices, Outcome, Request, build_loaders};
+use netboot_loaders::build_loaders::{Choices, Error, Outcome, Request, build_loaders};
 use netboot_loaders::choices::network::{self, Network};
 use netboot_loaders::choices::sites::{Options, Sites};
 use netboot_loaders::fs;
 use netboot_loaders::index::{self, Index};
+use netboot_loaders::parallel::leaving;
 use netboot_loaders::paths::{index_of, is_linked_list};
 use netboot_loaders::recipe::offer::Offers;
 use netboot_loaders::recipe::{self, Kind};
@@ -60,11 +61,14 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
 
 /// All recipes, where the network is described.
 fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(Kind, Vec<recipe::File>)>, Failure> {
-    match Network::read(&host.project.network(), sites) {
-        Ok(network) => {
-            let offers = Offers::new(&network, sites);
-            Ok(Kind::ALL.into_iter().map(|kind| (kind, recipe::write(kind, &offers))).collect())
-        }
+    let (file, sites) = (host.project.network(), sites.clone());
+    let written = leaving(host.ui, move || {
+        let network = Network::read(&file, &sites)?;
+        let offers = Offers::new(&network, &sites);
+        Ok(Kind::ALL.into_iter().map(|kind| (kind, recipe::write(kind, &offers))).collect())
+    });
+    match written.ok_or(Error::Cancelled)? {
+        Ok(recipes) => Ok(recipes),
         Err(network::Error::Absent(_) | network::Error::Blank(_)) => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }

@@ -1,9 +1,11 @@
 //! `cargo xtask ignition`
 
 use camino::Utf8Path;
-use netboot_loaders::build_loaders::Choices;
+use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::choices::network::{Host as Machine, Network};
 use netboot_loaders::choices::sites::Options;
+use netboot_loaders::parallel::leaving;
+use netboot_loaders::printable::listed_names;
 use netboot_loaders::process::{Command, find_program, quoted};
 use netboot_loaders::progress::{Event, Muted, Progress};
 use netboot_loaders::{fs, ignition};
@@ -33,7 +35,9 @@ pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
 fn starter(args: &Ignition, host: &Host<'_>) -> Result<String, Failure> {
     let choices = Choices::read(&host.project, &Options::default(), &Muted(host.ui))?;
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
-    let network = Network::read(&file, &choices.sites)?;
+    let place = file.clone();
+    let read = leaving(host.ui, move || Network::read(&place, &choices.sites));
+    let network = read.ok_or(build_loaders::Error::Cancelled)??;
     let machine = args.host.as_deref().map(|name| machine(&network, name, &file)).transpose()?;
     let Some(starter) = &network.ignition else {
         let text = format!(
@@ -55,8 +59,9 @@ fn starter(args: &Ignition, host: &Host<'_>) -> Result<String, Failure> {
 
 fn machine<'n>(network: &'n Network, name: &str, file: &Utf8Path) -> Result<&'n Machine, Failure> {
     network.hosts.iter().find(|machine| machine.name == name).ok_or_else(|| {
-        let known: Vec<String> = network.hosts.iter().map(|machine| format!("`{}`", machine.name)).collect();
-        let text = format!("there is no [[host]] `{name}` in `{file}`\nhint: known there: {}", known.join(", "));
+        let known: Vec<&str> = network.hosts.iter().map(|machine| machine.name.as_str()).collect();
+        let known = listed_names(&known);
+        let text = format!("there is no [[host]] `{name}` in `{file}`\nhint: known there: {known}");
         Failure::new(BAD_INPUT, &text)
     })
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use netboot_loaders::build_loaders::Choices;
-use netboot_loaders::choices::network::Network;
+use netboot_loaders::build_loaders::{self, Choices};
+use netboot_loaders::choices::network::{self, Network};
 use netboot_loaders::choices::sites::Options;
+use netboot_loaders::parallel::leaving;
 use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::recipe::offer::Offers;
 use netboot_loaders::recipe::{File, Kind, save, write};
@@ -21,12 +22,16 @@ pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
     };
     let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
-    let network = Network::read(&file, &choices.sites)?;
-    let offers = Offers::new(&network, &choices.sites);
-    for message in offers.warnings(kind) {
+    // Thousands of machines take seconds.
+    let written = leaving(host.ui, move || {
+        let network = Network::read(&file, &choices.sites)?;
+        let offers = Offers::new(&network, &choices.sites);
+        Ok::<_, network::Error>((offers.warnings(kind), write(kind, &offers)))
+    });
+    let (warnings, files) = written.ok_or(build_loaders::Error::Cancelled)??;
+    for message in warnings {
         host.ui.report(&Event::Warning { message });
     }
-    let files = write(kind, &offers);
     if let Some(folder) = &args.out {
         let written = save(&files, folder)?;
         let lines: String = written.iter().map(|path| format!("{path}\n")).collect();
