@@ -7,6 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use memchr::memmem;
 
+use crate::der::{HEAD, is_private_key};
+
 /// Something in a text that is nobody else's business.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
@@ -66,11 +68,15 @@ const PUTTY: &str = "PuTTY-User-Key-File-";
 /// How those of SSH2 begin.
 const SSH2: &str = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY";
 
+/// How those of OpenSSH begin, in base64.
+const OPENSSH: &str = "b3BlbnNzaC1rZXktdjEA";
+
 /// What most texts have none of.
-const MARKS: [&str; 17] = [
+const MARKS: [&str; 18] = [
     "-----BEGIN ",
     PUTTY,
     SSH2,
+    OPENSSH,
     "://",
     "http:/",
     "https:/",
@@ -102,7 +108,7 @@ const TOKENS: [&str; 9] = [
 /// All secrets in `content`, in the order of their lines, each kind once a line.
 #[must_use]
 pub fn find(content: &[u8]) -> Vec<Secret> {
-    if is_key(content) {
+    if is_private_key(content) {
         return vec![Secret { line: 1, kind: Kind::PrivateKey }];
     }
     if memchr::memchr(0, content).is_some() {
@@ -129,14 +135,16 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
         }
     }
     found.sort_by_key(|secret| (secret.line, secret.kind));
-    found.dedup();
+    // A key has a label in the line above.
+    let is_key = |secret: &Secret| secret.kind == Kind::PrivateKey;
+    found.dedup_by(|next, last| next == last || (is_key(next) && is_key(last) && next.line == last.line + 1));
     found
 }
 
 /// What the `line` has where it goes on with `after`, which begins with `mark`.
 fn kind(line: &str, after: &str, mark: &str) -> Option<Kind> {
     match mark {
-        PUTTY | SSH2 => Some(Kind::PrivateKey),
+        PUTTY | SSH2 | OPENSSH => Some(Kind::PrivateKey),
         "-----BEGIN " => {
             let label = after[mark.len()..].split("-----").next()?;
             (label.ends_with("PRIVATE KEY") || label.ends_with("PRIVATE KEY BLOCK")).then_some(Kind::PrivateKey)
@@ -190,62 +198,47 @@ fn has_password(rest: &str) -> bool {
     is_user && is_number && is_cut
 }
 
-/// The lines where keys begin that are written as in PEM, but not announced as there.
+/// The lines where private keys begin that are written in base64, whatever stands before and behind them: also in a PEM
+/// block with another label.
 fn bare_keys(content: &[u8]) -> Vec<usize> {
-    let is_base64 =
-        |line: &[u8]| line.len() >= 16 && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte));
-    let (mut found, mut before, mut rest) = (Vec::new(), &b""[..], content);
-    for (number, whole) in content.split(|byte| *byte == b'\n').enumerate() {
-        let line = whole.trim_ascii();
-        // All keys begin with a sequence, which is an `M`.
-        let begins = line.starts_with(b"M") && is_base64(line);
-        if begins && !is_base64(before) && !before.starts_with(b"-----BEGIN ") {
-            let lines = rest.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).take(MAX_LINES);
-            let lines = lines.take_while(|line| !line.is_empty() && !line.starts_with(b"-"));
-            let text: Vec<u8> = lines.flatten().copied().filter(|byte| *byte != b'=').collect();
-            if BASE64_STANDARD_NO_PAD.decode(text).is_ok_and(|der| is_key(&der)) {
-                found.push(number + 1);
-            }
+    let (mut found, mut line, mut counted) = (Vec::new(), 1, 0);
+    // All keys begin with a sequence, which is an `M`.
+    for at in memchr::memchr_iter(b'M', content) {
+        let before = at.checked_sub(1).map(|before| content[before]);
+        if before.is_some_and(|before| before.is_ascii_alphanumeric()) || !is_key_in_base64(&content[at..]) {
+            continue;
         }
-        (before, rest) = (line, rest.get(whole.len() + 1..).unwrap_or_default());
+        line += memchr::memchr_iter(b'\n', &content[counted..at]).count();
+        counted = at;
+        found.push(line);
     }
     found
 }
 
-/// The most lines of a key.
-const MAX_LINES: usize = 400;
-
-/// Whether `der` is a private key in binary: of PKCS #1, PKCS #8, encrypted or not, or SEC 1.
-fn is_key(der: &[u8]) -> bool {
-    let Some((0x30, key)) = element(der).map(|(tag, key, _)| (tag, key)) else { return false };
-    match element(key) {
-        // A version, and what tells a key from all else that has one.
-        Some((0x02, [0 | 1], rest)) => match element(rest) {
-            Some((0x02, number, _)) => number.len() >= 32,
-            Some((0x30, algorithm, rest)) => algorithm.first() == Some(&0x06) && rest.first() == Some(&0x04),
-            Some((0x04, number, _)) => number.len() >= 20,
-            _ => false,
-        },
-        // PKCS #5, which encrypts keys.
-        Some((0x30, algorithm, _)) => algorithm.starts_with(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05"),
-        _ => false,
+/// Whether `text` begins with a private key in base64. It may be broken into lines, indented, quoted and escaped.
+fn is_key_in_base64(text: &[u8]) -> bool {
+    // `30 00` to `30 84`: the first two bytes of every sequence.
+    if !matches!(text, [b'M', b'A'..=b'H', ..] | [b'M', b'I', b'A'..=b'T', ..]) {
+        return false;
     }
-}
-
-/// The first element of `der`: its tag, its content, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
-            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+    let mut digits = Vec::with_capacity(HEAD / 3 * 4);
+    let mut escaped = false;
+    for &byte in text.iter().take(2 * HEAD) {
+        match byte {
+            b'n' | b'r' if escaped => {}
+            b'+' | b'/' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => digits.push(byte),
+            b'\\' | b'"' | b'\'' | b'#' => {}
+            _ if byte.is_ascii_whitespace() => {}
+            _ => break,
         }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
+        escaped = byte == b'\\';
+        if digits.len() == HEAD / 3 * 4 {
+            break;
+        }
+    }
+    // A digit alone has no byte.
+    digits.truncate(digits.len() / 4 * 4);
+    BASE64_STANDARD_NO_PAD.decode(digits).is_ok_and(|der| is_private_key(&der))
 }
 
 /// Whether `value` is one, and no place for one.
@@ -318,7 +311,11 @@ mod tests {
         let (zero, one) = (&[2, 1, 0][..], &[2, 1, 1][..]);
         let algorithm = der(0x30, &[6, 3, 0x2b, 0x65, 0x70]);
         let encrypted = der(0x30, b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d\x30\x00");
+        let schemes = der(0x30, b"\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x03\x30\x00");
+        let data = der(0x30, b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x82\x01\x00");
         let keys = [
+            [&schemes[..], &der(4, &[7; 64])].concat(),
+            [&[2, 1, 3][..], &data, &[7; 256]].concat(),
             [zero, &der(2, &[7; 256]), &der(2, &[1, 0, 1])].concat(),
             [zero, &algorithm, &der(4, &[7; 34])].concat(),
             [one, &der(4, &[7; 32])].concat(),
@@ -333,7 +330,22 @@ mod tests {
                 kinds(&format!("--BEGIN KEY--\r\n{}==\r\n-- END\r\n", lines.join("\r\n"))),
                 [(2, Kind::PrivateKey)]
             );
+            for text in [
+                format!("#!ipxe\n{text}\necho x\nboot\n"),
+                format!("#!ipxe\nset key {text} && boot\n"),
+                format!("\nkey=\"{}\"\n", lines.join("\\n")),
+                format!("key: |\n  {}\nother: x\n", lines.join("\n  ")),
+                format!("x\n# {}\n#\n", lines.join("\n# ")),
+                format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n")),
+            ] {
+                assert_eq!(kinds(&text), [(2, Kind::PrivateKey)], "{text}");
+            }
+            let announced = format!("\n-----BEGIN RSA PRIVATE KEY-----\n{text}\n");
+            assert_eq!(kinds(&announced), [(2, Kind::PrivateKey)]);
         }
+        let indefinite = [b"\x30\x80\x02\x01\x03\x30\x80", &data[4..], &[7; 256]].concat();
+        assert_eq!(find(&indefinite), [Secret { line: 1, kind: Kind::PrivateKey }]);
+        assert_eq!(kinds("\nset key b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE\n"), [(2, Kind::PrivateKey)]);
         // A certificate, a public key, a request for a time stamp, and half a key.
         for other in [
             der(0x30, &der(0x30, &[&der(0xa0, &[2, 1, 2])[..], &der(2, &[7; 20])].concat())),
@@ -345,6 +357,7 @@ mod tests {
             assert_eq!(find(&other), []);
             assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(&other)), []);
         }
+        assert_eq!(kinds(include_str!("../tests/fixtures/ca.pem")), []);
     }
 
     #[test]
