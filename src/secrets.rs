@@ -33,6 +33,8 @@ pub enum Kind {
     Password,
     /// An access key of AWS.
     AwsKey,
+    /// An access token of GitHub, GitLab or Slack.
+    AccessToken,
 }
 
 impl Kind {
@@ -46,6 +48,7 @@ impl Kind {
             Self::Token => "an address with a token or a signature",
             Self::Password => "a password",
             Self::AwsKey => "an access key of AWS",
+            Self::AccessToken => "an access token",
         }
     }
 }
@@ -72,7 +75,7 @@ const SSH2: &str = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY";
 const OPENSSH: &str = "b3BlbnNzaC1rZXktdjEA";
 
 /// What most texts have none of.
-const MARKS: [&str; 18] = [
+const MARKS: [&str; 27] = [
     "-----BEGIN ",
     PUTTY,
     SSH2,
@@ -91,6 +94,15 @@ const MARKS: [&str; 18] = [
     "ASIA",
     "?",
     "&",
+    "@",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xox",
 ];
 /// Parameters of a query that let in whoever knows them, as in signed addresses of object stores.
 const TOKENS: [&str; 9] = [
@@ -119,17 +131,26 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
     let mut found: Vec<Secret> = bare_keys(content).into_iter().map(key).collect();
     // There may be a hundred thousand texts.
     for mark in MARKS {
+        let is_of_address = mark.contains('/') || mark.len() == 1;
+        let (mut line, mut start, mut end, mut seen) = (0, 0, 0, 0);
         for at in memmem::find_iter(content, mark) {
-            let start = content[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            let end = memchr::memchr(b'\n', &content[at..]).map_or(content.len(), |length| at + length);
-            // What is looked for in an address has this in it.
-            if mark.contains('/') && memchr::memchr(b'@', &content[at..end]).is_none() {
+            if line == 0 || at >= end {
+                line += usize::from(line == 0) + memchr::memchr_iter(b'\n', &content[start..at]).count();
+                start = content[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                end = memchr::memchr(b'\n', &content[at..]).map_or(content.len(), |length| at + length);
+                seen = 0;
+            }
+            seen += 1;
+            if is_of_address && seen > MAX_ADDRESSES {
                 continue;
             }
-            let text = String::from_utf8_lossy(&content[start..end]);
-            let after = String::from_utf8_lossy(&content[at..end]);
-            if let Some(kind) = kind(&text, &after, mark) {
-                let line = 1 + memchr::memchr_iter(b'\n', &content[..at]).count();
+            let before = &content[start.max(at.saturating_sub(MAX_BEFORE))..at];
+            let after = &content[at..end.min(at + MAX_AFTER)];
+            // What is looked for in an address has this in it.
+            if mark.contains('/') && memchr::memchr(b'@', after).is_none() {
+                continue;
+            }
+            if let Some(kind) = kind(&String::from_utf8_lossy(before), &String::from_utf8_lossy(after), mark) {
                 found.push(Secret { line, kind });
             }
         }
@@ -141,61 +162,126 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
     found
 }
 
-/// What the `line` has where it goes on with `after`, which begins with `mark`.
-fn kind(line: &str, after: &str, mark: &str) -> Option<Kind> {
+/// How much of a line is looked at before and after a mark, in bytes.
+const MAX_BEFORE: usize = 128;
+const MAX_AFTER: usize = 512;
+/// How many addresses of a line are looked at for each way to spell them.
+const MAX_ADDRESSES: usize = 64;
+
+/// What a line has that has `before`, and goes on with `after`, which begins with `mark`.
+fn kind(before: &str, after: &str, mark: &str) -> Option<Kind> {
+    let rest = &after[mark.len()..];
+    let is_start = before.chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric());
+    let word = |is_part: fn(&u8) -> bool| rest.bytes().take_while(is_part).count();
     match mark {
         PUTTY | SSH2 | OPENSSH => Some(Kind::PrivateKey),
         "-----BEGIN " => {
-            let label = after[mark.len()..].split("-----").next()?;
+            let label = rest.split("-----").next()?;
             (label.ends_with("PRIVATE KEY") || label.ends_with("PRIVATE KEY BLOCK")).then_some(Kind::PrivateKey)
         }
         "?" | "&" => {
-            let (name, value) = after[mark.len()..].trim_start_matches("amp;").split_once('=')?;
+            let (name, value) = rest.trim_start_matches("amp;").split_once('=')?;
             let value = value.split(['&', '#', '"', '\'', ' ', '\t']).next()?;
             let known = name.len() < 20 && TOKENS.contains(&name.to_ascii_lowercase().as_str());
             (known && is_literal(value)).then_some(Kind::Token)
         }
-        _ if mark.contains('/') => has_password(&after[mark.len()..]).then_some(Kind::Address),
+        "@" => has_password_without_scheme(before, rest).then_some(Kind::Address),
+        _ if mark.contains('/') => in_address(rest),
         "AKIA" | "ASIA" => {
-            let rest = &after[mark.len()..];
-            let length = rest.bytes().take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()).count();
-            let alone = line.strip_suffix(after)?.chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric());
-            (length == 16 && alone).then_some(Kind::AwsKey)
+            let length = word(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+            (length == 16 && is_start).then_some(Kind::AwsKey)
         }
         "uthorization" | "UTHORIZATION" => {
-            let value = after[mark.len()..].trim_start().strip_prefix(':')?;
+            let value = rest.trim_start().strip_prefix(':')?;
             is_literal(value.trim()).then_some(Kind::Authorization)
         }
-        _ => {
-            // As in `password=x`, `rootpasswd = "x"` and iPXE's `set net0/password x`.
-            let rest = after[mark.len()..].trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        "assw" | "ASSW" => {
+            let rest = rest.trim_start_matches(|c: char| c.is_ascii_alphabetic());
             let name = after[..after.len() - rest.len()].to_ascii_lowercase();
-            let value = match rest.trim_start().strip_prefix('=') {
-                Some(value) => value,
-                None if line.trim_start().starts_with("set ") && rest.starts_with(' ') => rest,
-                None => return None,
-            };
-            let known = ["assword", "asswd"].contains(&name.as_str());
-            (known && is_literal(value.trim().trim_matches(['"', '\'']))).then_some(Kind::Password)
+            let is_known = ["assword", "asswd"].contains(&name.as_str());
+            let value = if is_known { value(before, rest) } else { None }?;
+            is_literal(value.trim().trim_matches(['"', '\''])).then_some(Kind::Password)
+        }
+        // Slack's tokens go on with a letter for their kind.
+        "xox" => {
+            let is_kind = rest.as_bytes().get(1) == Some(&b'-');
+            let length = word(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+            (is_kind && length >= 12 && is_start).then_some(Kind::AccessToken)
+        }
+        _ => {
+            let length = word(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte));
+            (length >= 20 && is_start).then_some(Kind::AccessToken)
         }
     }
 }
 
-/// Whether `rest`, an address behind the slashes that it begins with, has a password.
-fn has_password(rest: &str) -> bool {
+/// The value of a setting whose name ends between `before` and `rest`, as in `password=x`, `rootpasswd = "x"`, and
+/// iPXE's `set net0/password x` and `set password:string x`, also behind another command.
+fn value<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
+    if let Some(value) = rest.trim_start().strip_prefix('=') {
+        return Some(value);
+    }
+    let command = before.rsplit(['&', '|']).next()?.trim_start();
+    let (verb, name) = command.split_once([' ', '\t'])?;
+    let is_name = verb == "set" && !name.trim_start().contains([' ', '\t']);
+    if !is_name && verb != "param" {
+        return None;
+    }
+    let rest =
+        rest.strip_prefix(':').map_or(rest, |typed| typed.trim_start_matches(|c: char| c.is_ascii_alphanumeric()));
+    rest.starts_with([' ', '\t']).then_some(rest)
+}
+
+/// What is secret in `rest`, an address behind the slashes that it begins with.
+fn in_address(rest: &str) -> Option<Kind> {
     let end = |signs: &[char]| rest.find(signs).unwrap_or(rest.len());
     let word = &rest[..end(&['"', '\'', ' ', '\t'])];
     let server = &word[..end(&['/', '?', '#']).min(word.len())];
     if let Some((user, _)) = server.rsplit_once('@') {
-        return user.split_once(':').is_some_and(|(_, password)| is_literal(password));
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        let token = is_token(user).then_some(Kind::Token);
+        return if is_literal(password) { Some(Kind::Address) } else { token };
     }
     // `user:12345/word@host` is a host and a port to everybody but who wrote it. Folders begin with an `@`.
-    let Some((user, port)) = server.split_once(':') else { return false };
-    let is_user = !user.is_empty() && user != "localhost" && !user.contains(['.', '[', '$', '{', '<']);
+    let (user, port) = server.split_once(':')?;
+    let is_user = !user.is_empty() && !user.contains(['[', '$', '{', '<']);
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let path = word[server.len()..].split(['?', '#']).next().unwrap_or_default();
-    let is_cut = path.rfind('@').is_some_and(|at| !path[..at].ends_with('/') && path[at..].contains('.'));
-    is_user && is_number && is_cut
+    let rest = &word[server.len()..];
+    let is_cut = if is_number {
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        let is_name = user != "localhost" && !user.contains('.');
+        is_name && path.rfind('@').is_some_and(|at| !path[..at].ends_with('/') && path[at..].contains('.'))
+    } else {
+        // No port is written so.
+        is_literal(port) && !port.contains(['$', '{', '<']) && rest.contains('@')
+    };
+    (is_user && is_cut).then_some(Kind::Address)
+}
+
+/// Whether `user`, who needs no password, is a token.
+fn is_token(user: &str) -> bool {
+    let is_plain = user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let is_random = user.len() >= 20 && user.contains(|c: char| c.is_ascii_digit());
+    is_plain
+        && (is_random
+            || ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"]
+                .iter()
+                .any(|shape| user.starts_with(shape)))
+}
+
+/// Whether `before` ends with a user and a password as in `user:password@host/path`, or as in dracut's
+/// `iscsi:user:password@host`, where `after` follows the `@`.
+fn has_password_without_scheme(before: &str, after: &str) -> bool {
+    let host = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || ".-[]:".contains(c));
+    if host.len() == after.len() || !(host.starts_with('/') || before.contains("iscsi:")) {
+        return false;
+    }
+    let word = before.rsplit([' ', '\t', '"', '\'']).next().unwrap_or_default();
+    let Some((user, password)) = word.split_once(':').filter(|_| !word.contains('/')) else { return false };
+    let is_named = host.starts_with('/') || user.ends_with("iscsi");
+    let is_user =
+        user.contains(|c: char| c.is_ascii_alphabetic()) && !["mailto", "sip", "sips", "xmpp"].contains(&user);
+    is_named && is_user && is_literal(user) && is_literal(password)
 }
 
 /// The lines where private keys begin that are written in base64, whatever stands before and behind them: also in a PEM
@@ -277,6 +363,18 @@ mod tests {
         assert_eq!(found, [Secret { line: 2, kind: Kind::PrivateKey }]);
         let key = ["AKIA", "ABCDEFGHIJ234567"].concat();
         assert_eq!(kinds(&format!("a={key}")), [(1, Kind::AwsKey)]);
+        for token in ["ghp_", "ghs_", "github_pat_", "glpat-", "xoxb-"] {
+            let token = [token, "0123456789", "abcdefghij"].concat();
+            assert_eq!(kinds(&format!("\n# {token}")), [(2, Kind::AccessToken)], "{token}");
+        }
+        for command in [
+            "dhcp && set reverse-password x",
+            "dhcp ||set net0/password x",
+            "\tset password:string x",
+            "param password x",
+        ] {
+            assert_eq!(kinds(&format!("#!ipxe\n{command}\n")), [(2, Kind::Password)], "{command}");
+        }
     }
 
     #[test]
@@ -287,16 +385,38 @@ mod tests {
             "initrd=x //me:s3cret@h/f",
             "http://me:12345/s3cret@h.example/f",
             "https://me:s3/cret@h https://me:s3cret@h",
+            "https://me:s3/cret@h/f",
+            "https://first.last:s3?cret@h/f",
+            "https://me:12#3cret/x@h/f https://ghp_x:s3cret@h",
+            "chain me:s3cret@h/f",
+            "ks=me:s3cret@192.0.2.1:8080/f",
+            "netroot=iscsi:me:s3cret@192.0.2.1::::iqn.2026-11.example:x",
         ] {
             assert_eq!(kinds(address), [(1, Kind::Address)], "{address}");
         }
         for address in [
             "http://h/f?token=abc",
+            "https://ghp_x@h/f",
+            "https://glpat-x:@h/f",
+            "http://0123456789abcdef0123@h/f",
             "http://h/f?a=b&access_token=abc",
             "http://h/f?a=b&amp;sig=abc",
             "http://h/f?X-Amz-Date=1&X-Amz-Signature=abc",
         ] {
             assert_eq!(kinds(&format!("\nchain {address}\n")), [(2, Kind::Token)], "{address}");
+        }
+    }
+
+    #[test]
+    fn a_text_with_nothing_but_marks_is_looked_through() {
+        for text in [
+            "&sig=".repeat(400_000),
+            "?sig=x\n".repeat(300_000),
+            "@:".repeat(1 << 20),
+            "http:/a@".repeat(1 << 17),
+            "@a/".repeat(1 << 19),
+        ] {
+            assert!(find(text.as_bytes()).len() <= 300_000);
         }
     }
 
@@ -371,6 +491,9 @@ mod tests {
             "http://nas:8080/@eaDir/x.img http://mirror.example:8080/a@1.2 http://192.0.2.1:80/a@b.c // me:x@h",
             "http://h/f?token=${net0/mac}&mac=x http://h/f?tokens=3 a && sig=x",
             "XAKIAABCDEFGHIJ234567 AKIASHORT",
+            "ghp_short glpat-short xoxoxoxoxoxoxoxoxo https://boot@h/f https://a-name-of-some-length@h/f",
+            "image:tag@sha256:0123 mailto:me@h.example/ root@h:/x 12:30@h/ git@h:x/y http://${host}:${port}/a@b",
+            "dhcp && set password ${pw}\necho set password x\nset x password is\nprompt password x",
         ] {
             assert_eq!(kinds(text), [], "{text}");
         }
