@@ -231,6 +231,7 @@ impl<'n> Offers<'n> {
         let (network, scripts) = (self.network, &self.scripts);
         let all = network.boot.iter().chain(network.hosts.iter().filter_map(|host| host.boot.as_ref()));
         let named = all.filter_map(|boot| boot.as_str().strip_prefix(network.http.as_str())?.strip_prefix('/'));
+        let named = named.map(|name| &name[..name.find(['?', '#']).unwrap_or(name.len())]);
         let own = |name: &&str| scripts.iter().any(|script| script == name) || name.contains('$');
         let strange: BTreeSet<&str> = named.filter(|name| !scripts.is_empty() && !own(name)).collect();
         strange.into_iter().map(|name| {

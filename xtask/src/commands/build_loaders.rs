@@ -10,6 +10,7 @@ use netboot_loaders::choices::sites::{Options, Sites};
 use netboot_loaders::fs;
 use netboot_loaders::index::{self, Index};
 use netboot_loaders::paths::{index_of, is_linked_list};
+use netboot_loaders::progress::{Event, Progress as _};
 use netboot_loaders::recipe::offer::Offers;
 use netboot_loaders::recipe::{self, Kind};
 use netboot_loaders::toolchain::needs;
@@ -62,6 +63,9 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
 fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(Kind, Vec<recipe::File>)>, Failure> {
     match Network::read(&host.project.network(), sites) {
         Ok(network) => {
+            for message in network.warnings.clone() {
+                host.ui.report(&Event::Warning { message });
+            }
             let offers = Offers::new(&network, sites);
             Ok(Kind::ALL.into_iter().map(|kind| (kind, recipe::write(kind, &offers))).collect())
         }

@@ -23,7 +23,7 @@ pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
     let network = Network::read(&file, &choices.sites)?;
     let offers = Offers::new(&network, &choices.sites);
-    for message in offers.warnings(kind) {
+    for message in network.warnings.iter().cloned().chain(offers.warnings(kind)) {
         host.ui.report(&Event::Warning { message });
     }
     let files = write(kind, &offers);
