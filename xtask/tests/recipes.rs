@@ -84,6 +84,18 @@ fn what_a_person_should_know_is_said_beside_the_recipe() {
 }
 
 #[test]
+fn a_percent_sign_in_an_address_is_one_for_networkd() {
+    let project = project();
+    project.write("embed-scripts/network.toml", &NETWORK.replace("fedora-coreos.ipxe", "a%20b.ipxe?x=100%25"));
+    let ran = project.run(&["recipe", "systemd-networkd"]).success();
+    assert!(
+        ran.stdout.contains("\nSendOption=17:string:http://192.168.88.10/tftp/a%20b.ipxe?x=100%25\n"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
 fn a_token_in_the_address_of_a_script_is_warned_of_and_never_shown() {
     let project = project();
     let with = |boot: &str| {
