@@ -12,6 +12,7 @@
 pub use netboot_stamp as stamp;
 pub use netboot_stamp::{digest, printable};
 
+pub mod der;
 pub mod fs;
 pub mod parallel;
 pub mod paths;

@@ -17,8 +17,8 @@ pub enum Language {
     UnitProgram,
     /// Another word of such a command.
     UnitArgument,
-    /// The value of another setting in a unit file, where a percent sign begins a specifier.
-    UnitValue,
+    /// The value of a setting in a `.network` file of systemd: `SendOption=` and `BootFilename=` know no specifiers.
+    NetworkValue,
     /// A string in double quotes, as JSON, ISC dhcpd, dnsmasq and nginx read it.
     DoubleQuoted,
     /// What is between two commas in a line of dnsmasq.
@@ -72,8 +72,8 @@ impl Language {
             Self::UnitProgram => Ok(unit_word(text)),
             Self::UnitArgument => Ok(unit_word(&text.replace('$', "$$"))),
             // Blanks at the ends are dropped there, and quotes are a part of the value.
-            Self::UnitValue if text.trim() != text => refuse("a value without blanks at its ends"),
-            Self::UnitValue => Ok(text.replace('\\', "\\\\").replace('%', "%%")),
+            Self::NetworkValue if text.trim() != text => refuse("a value without blanks at its ends"),
+            Self::NetworkValue => Ok(text.replace('\\', "\\\\")),
             Self::Dnsmasq if text.chars().all(|c| c.is_ascii_graphic() && !",\"'\\#".contains(c)) => {
                 Ok(text.to_owned())
             }
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(quote(Language::DoubleQuoted, r#"a"b\c"#), r#""a\"b\\c""#);
         assert_eq!(quote(Language::Dnsmasq, "http://a/${mac}.ipxe"), "http://a/${mac}.ipxe");
         assert_eq!(quote(Language::Dnsmasq, "a,b"), "\"a,b\"");
-        assert_eq!(quote(Language::UnitValue, "http://a/%20"), "http://a/%%20");
+        assert_eq!(quote(Language::NetworkValue, "http://a/%20\\"), "http://a/%20\\\\");
         assert_eq!(quote(Language::UnitArgument, "a\\\"b"), r#""a\\\"b""#);
         assert_eq!(quote(Language::UnitArgument, "/srv/100%$a"), "/srv/100%%$$a");
         assert_eq!(quote(Language::UnitProgram, "/srv/100%$a"), "/srv/100%%$a");
@@ -218,7 +218,7 @@ mod tests {
             Language::Cron,
             Language::UnitProgram,
             Language::UnitArgument,
-            Language::UnitValue,
+            Language::NetworkValue,
             Language::DoubleQuoted,
             Language::Routeros(Console::V7),
             Language::Dnsmasq,
@@ -241,7 +241,7 @@ mod tests {
         for text in ["a b", "a,b", "a;b", "$(a)", "a\"", "a{", "é"] {
             assert!(Language::Bare.quote(text).is_err(), "{text}");
         }
-        assert!(Language::UnitValue.quote("a ").is_err());
+        assert!(Language::NetworkValue.quote("a ").is_err());
         assert_eq!(
             Language::Cron.quote("a\nb").unwrap_err().to_string(),
             "found `a\\nb`, wanted a value without control characters and line breaks"

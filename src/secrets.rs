@@ -7,6 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use memchr::memmem;
 
+use crate::der::{HEAD, is_private_key};
+
 /// Something in a text that is nobody else's business.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
@@ -31,6 +33,8 @@ pub enum Kind {
     Password,
     /// An access key of AWS.
     AwsKey,
+    /// An access token of GitHub, GitLab or Slack.
+    AccessToken,
 }
 
 impl Kind {
@@ -44,6 +48,7 @@ impl Kind {
             Self::Token => "an address with a token or a signature",
             Self::Password => "a password",
             Self::AwsKey => "an access key of AWS",
+            Self::AccessToken => "an access token",
         }
     }
 }
@@ -66,11 +71,15 @@ const PUTTY: &str = "PuTTY-User-Key-File-";
 /// How those of SSH2 begin.
 const SSH2: &str = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY";
 
+/// How those of OpenSSH begin, in base64.
+const OPENSSH: &str = "b3BlbnNzaC1rZXktdjEA";
+
 /// What most texts have none of.
-const MARKS: [&str; 17] = [
+const MARKS: [&str; 27] = [
     "-----BEGIN ",
     PUTTY,
     SSH2,
+    OPENSSH,
     "://",
     "http:/",
     "https:/",
@@ -85,6 +94,15 @@ const MARKS: [&str; 17] = [
     "ASIA",
     "?",
     "&",
+    "@",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xox",
 ];
 /// Parameters of a query that let in whoever knows them, as in signed addresses of object stores.
 const TOKENS: [&str; 9] = [
@@ -102,7 +120,7 @@ const TOKENS: [&str; 9] = [
 /// All secrets in `content`, in the order of their lines, each kind once a line.
 #[must_use]
 pub fn find(content: &[u8]) -> Vec<Secret> {
-    if is_key(content) {
+    if is_private_key(content) {
         return vec![Secret { line: 1, kind: Kind::PrivateKey }];
     }
     if memchr::memchr(0, content).is_some() {
@@ -113,139 +131,200 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
     let mut found: Vec<Secret> = bare_keys(content).into_iter().map(key).collect();
     // There may be a hundred thousand texts.
     for mark in MARKS {
+        let is_of_address = mark.contains('/') || mark.len() == 1;
+        let (mut line, mut start, mut end, mut seen) = (0, 0, 0, 0);
         for at in memmem::find_iter(content, mark) {
-            let start = content[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            let end = memchr::memchr(b'\n', &content[at..]).map_or(content.len(), |length| at + length);
-            // What is looked for in an address has this in it.
-            if mark.contains('/') && memchr::memchr(b'@', &content[at..end]).is_none() {
+            if line == 0 || at >= end {
+                line += usize::from(line == 0) + memchr::memchr_iter(b'\n', &content[start..at]).count();
+                start = content[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                end = memchr::memchr(b'\n', &content[at..]).map_or(content.len(), |length| at + length);
+                seen = 0;
+            }
+            seen += 1;
+            if is_of_address && seen > MAX_ADDRESSES {
                 continue;
             }
-            let text = String::from_utf8_lossy(&content[start..end]);
-            let after = String::from_utf8_lossy(&content[at..end]);
-            if let Some(kind) = kind(&text, &after, mark) {
-                let line = 1 + memchr::memchr_iter(b'\n', &content[..at]).count();
+            let before = &content[start.max(at.saturating_sub(MAX_BEFORE))..at];
+            let after = &content[at..end.min(at + MAX_AFTER)];
+            // What is looked for in an address has this in it.
+            if mark.contains('/') && memchr::memchr(b'@', after).is_none() {
+                continue;
+            }
+            if let Some(kind) = kind(&String::from_utf8_lossy(before), &String::from_utf8_lossy(after), mark) {
                 found.push(Secret { line, kind });
             }
         }
     }
     found.sort_by_key(|secret| (secret.line, secret.kind));
-    found.dedup();
+    // A key has a label in the line above.
+    let is_key = |secret: &Secret| secret.kind == Kind::PrivateKey;
+    found.dedup_by(|next, last| next == last || (is_key(next) && is_key(last) && next.line == last.line + 1));
     found
 }
 
-/// What the `line` has where it goes on with `after`, which begins with `mark`.
-fn kind(line: &str, after: &str, mark: &str) -> Option<Kind> {
+/// How much of a line is looked at before and after a mark, in bytes.
+const MAX_BEFORE: usize = 128;
+const MAX_AFTER: usize = 512;
+/// How many addresses of a line are looked at for each way to spell them.
+const MAX_ADDRESSES: usize = 64;
+
+/// What a line has that has `before`, and goes on with `after`, which begins with `mark`.
+fn kind(before: &str, after: &str, mark: &str) -> Option<Kind> {
+    let rest = &after[mark.len()..];
+    let is_start = before.chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric());
+    let word = |is_part: fn(&u8) -> bool| rest.bytes().take_while(is_part).count();
     match mark {
-        PUTTY | SSH2 => Some(Kind::PrivateKey),
+        PUTTY | SSH2 | OPENSSH => Some(Kind::PrivateKey),
         "-----BEGIN " => {
-            let label = after[mark.len()..].split("-----").next()?;
+            let label = rest.split("-----").next()?;
             (label.ends_with("PRIVATE KEY") || label.ends_with("PRIVATE KEY BLOCK")).then_some(Kind::PrivateKey)
         }
         "?" | "&" => {
-            let (name, value) = after[mark.len()..].trim_start_matches("amp;").split_once('=')?;
+            let (name, value) = rest.trim_start_matches("amp;").split_once('=')?;
             let value = value.split(['&', '#', '"', '\'', ' ', '\t']).next()?;
             let known = name.len() < 20 && TOKENS.contains(&name.to_ascii_lowercase().as_str());
             (known && is_literal(value)).then_some(Kind::Token)
         }
-        _ if mark.contains('/') => has_password(&after[mark.len()..]).then_some(Kind::Address),
+        "@" => has_password_without_scheme(before, rest).then_some(Kind::Address),
+        _ if mark.contains('/') => in_address(rest),
         "AKIA" | "ASIA" => {
-            let rest = &after[mark.len()..];
-            let length = rest.bytes().take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()).count();
-            let alone = line.strip_suffix(after)?.chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric());
-            (length == 16 && alone).then_some(Kind::AwsKey)
+            let length = word(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+            (length == 16 && is_start).then_some(Kind::AwsKey)
         }
         "uthorization" | "UTHORIZATION" => {
-            let value = after[mark.len()..].trim_start().strip_prefix(':')?;
+            let value = rest.trim_start().strip_prefix(':')?;
             is_literal(value.trim()).then_some(Kind::Authorization)
         }
-        _ => {
-            // As in `password=x`, `rootpasswd = "x"` and iPXE's `set net0/password x`.
-            let rest = after[mark.len()..].trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        "assw" | "ASSW" => {
+            let rest = rest.trim_start_matches(|c: char| c.is_ascii_alphabetic());
             let name = after[..after.len() - rest.len()].to_ascii_lowercase();
-            let value = match rest.trim_start().strip_prefix('=') {
-                Some(value) => value,
-                None if line.trim_start().starts_with("set ") && rest.starts_with(' ') => rest,
-                None => return None,
-            };
-            let known = ["assword", "asswd"].contains(&name.as_str());
-            (known && is_literal(value.trim().trim_matches(['"', '\'']))).then_some(Kind::Password)
+            let is_known = ["assword", "asswd"].contains(&name.as_str());
+            let value = if is_known { value(before, rest) } else { None }?;
+            is_literal(value.trim().trim_matches(['"', '\''])).then_some(Kind::Password)
+        }
+        // Slack's tokens go on with a letter for their kind.
+        "xox" => {
+            let is_kind = rest.as_bytes().get(1) == Some(&b'-');
+            let length = word(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+            (is_kind && length >= 12 && is_start).then_some(Kind::AccessToken)
+        }
+        _ => {
+            let length = word(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte));
+            (length >= 20 && is_start).then_some(Kind::AccessToken)
         }
     }
 }
 
-/// Whether `rest`, an address behind the slashes that it begins with, has a password.
-fn has_password(rest: &str) -> bool {
+/// The value of a setting whose name ends between `before` and `rest`, as in `password=x`, `rootpasswd = "x"`, and
+/// iPXE's `set net0/password x` and `set password:string x`, also behind another command.
+fn value<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
+    if let Some(value) = rest.trim_start().strip_prefix('=') {
+        return Some(value);
+    }
+    let command = before.rsplit(['&', '|']).next()?.trim_start();
+    let (verb, name) = command.split_once([' ', '\t'])?;
+    let is_name = verb == "set" && !name.trim_start().contains([' ', '\t']);
+    if !is_name && verb != "param" {
+        return None;
+    }
+    let rest =
+        rest.strip_prefix(':').map_or(rest, |typed| typed.trim_start_matches(|c: char| c.is_ascii_alphanumeric()));
+    rest.starts_with([' ', '\t']).then_some(rest)
+}
+
+/// What is secret in `rest`, an address behind the slashes that it begins with.
+fn in_address(rest: &str) -> Option<Kind> {
     let end = |signs: &[char]| rest.find(signs).unwrap_or(rest.len());
     let word = &rest[..end(&['"', '\'', ' ', '\t'])];
     let server = &word[..end(&['/', '?', '#']).min(word.len())];
     if let Some((user, _)) = server.rsplit_once('@') {
-        return user.split_once(':').is_some_and(|(_, password)| is_literal(password));
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        let token = is_token(user).then_some(Kind::Token);
+        return if is_literal(password) { Some(Kind::Address) } else { token };
     }
     // `user:12345/word@host` is a host and a port to everybody but who wrote it. Folders begin with an `@`.
-    let Some((user, port)) = server.split_once(':') else { return false };
-    let is_user = !user.is_empty() && user != "localhost" && !user.contains(['.', '[', '$', '{', '<']);
+    let (user, port) = server.split_once(':')?;
+    let is_user = !user.is_empty() && !user.contains(['[', '$', '{', '<']);
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let path = word[server.len()..].split(['?', '#']).next().unwrap_or_default();
-    let is_cut = path.rfind('@').is_some_and(|at| !path[..at].ends_with('/') && path[at..].contains('.'));
-    is_user && is_number && is_cut
+    let rest = &word[server.len()..];
+    let is_cut = if is_number {
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        let is_name = user != "localhost" && !user.contains('.');
+        is_name && path.rfind('@').is_some_and(|at| !path[..at].ends_with('/') && path[at..].contains('.'))
+    } else {
+        // No port is written so.
+        is_literal(port) && !port.contains(['$', '{', '<']) && rest.contains('@')
+    };
+    (is_user && is_cut).then_some(Kind::Address)
 }
 
-/// The lines where keys begin that are written as in PEM, but not announced as there.
+/// Whether `user`, who needs no password, is a token.
+fn is_token(user: &str) -> bool {
+    let is_plain = user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let is_random = user.len() >= 20 && user.contains(|c: char| c.is_ascii_digit());
+    is_plain
+        && (is_random
+            || ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"]
+                .iter()
+                .any(|shape| user.starts_with(shape)))
+}
+
+/// Whether `before` ends with a user and a password as in `user:password@host/path`, or as in dracut's
+/// `iscsi:user:password@host`, where `after` follows the `@`.
+fn has_password_without_scheme(before: &str, after: &str) -> bool {
+    let host = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || ".-[]:".contains(c));
+    if host.len() == after.len() || !(host.starts_with('/') || before.contains("iscsi:")) {
+        return false;
+    }
+    let word = before.rsplit([' ', '\t', '"', '\'']).next().unwrap_or_default();
+    let Some((user, password)) = word.split_once(':').filter(|_| !word.contains('/')) else { return false };
+    let is_named = host.starts_with('/') || user.ends_with("iscsi");
+    let is_user =
+        user.contains(|c: char| c.is_ascii_alphabetic()) && !["mailto", "sip", "sips", "xmpp"].contains(&user);
+    is_named && is_user && is_literal(user) && is_literal(password)
+}
+
+/// The lines where private keys begin that are written in base64, whatever stands before and behind them: also in a PEM
+/// block with another label.
 fn bare_keys(content: &[u8]) -> Vec<usize> {
-    let is_base64 =
-        |line: &[u8]| line.len() >= 16 && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte));
-    let (mut found, mut before, mut rest) = (Vec::new(), &b""[..], content);
-    for (number, whole) in content.split(|byte| *byte == b'\n').enumerate() {
-        let line = whole.trim_ascii();
-        // All keys begin with a sequence, which is an `M`.
-        let begins = line.starts_with(b"M") && is_base64(line);
-        if begins && !is_base64(before) && !before.starts_with(b"-----BEGIN ") {
-            let lines = rest.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).take(MAX_LINES);
-            let lines = lines.take_while(|line| !line.is_empty() && !line.starts_with(b"-"));
-            let text: Vec<u8> = lines.flatten().copied().filter(|byte| *byte != b'=').collect();
-            if BASE64_STANDARD_NO_PAD.decode(text).is_ok_and(|der| is_key(&der)) {
-                found.push(number + 1);
-            }
+    let (mut found, mut line, mut counted) = (Vec::new(), 1, 0);
+    // All keys begin with a sequence, which is an `M`.
+    for at in memchr::memchr_iter(b'M', content) {
+        let before = at.checked_sub(1).map(|before| content[before]);
+        if before.is_some_and(|before| before.is_ascii_alphanumeric()) || !is_key_in_base64(&content[at..]) {
+            continue;
         }
-        (before, rest) = (line, rest.get(whole.len() + 1..).unwrap_or_default());
+        line += memchr::memchr_iter(b'\n', &content[counted..at]).count();
+        counted = at;
+        found.push(line);
     }
     found
 }
 
-/// The most lines of a key.
-const MAX_LINES: usize = 400;
-
-/// Whether `der` is a private key in binary: of PKCS #1, PKCS #8, encrypted or not, or SEC 1.
-fn is_key(der: &[u8]) -> bool {
-    let Some((0x30, key)) = element(der).map(|(tag, key, _)| (tag, key)) else { return false };
-    match element(key) {
-        // A version, and what tells a key from all else that has one.
-        Some((0x02, [0 | 1], rest)) => match element(rest) {
-            Some((0x02, number, _)) => number.len() >= 32,
-            Some((0x30, algorithm, rest)) => algorithm.first() == Some(&0x06) && rest.first() == Some(&0x04),
-            Some((0x04, number, _)) => number.len() >= 20,
-            _ => false,
-        },
-        // PKCS #5, which encrypts keys.
-        Some((0x30, algorithm, _)) => algorithm.starts_with(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05"),
-        _ => false,
+/// Whether `text` begins with a private key in base64. It may be broken into lines, indented, quoted and escaped.
+fn is_key_in_base64(text: &[u8]) -> bool {
+    // `30 00` to `30 84`: the first two bytes of every sequence.
+    if !matches!(text, [b'M', b'A'..=b'H', ..] | [b'M', b'I', b'A'..=b'T', ..]) {
+        return false;
     }
-}
-
-/// The first element of `der`: its tag, its content, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
-            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+    let mut digits = Vec::with_capacity(HEAD / 3 * 4);
+    let mut escaped = false;
+    for &byte in text.iter().take(2 * HEAD) {
+        match byte {
+            b'n' | b'r' if escaped => {}
+            b'+' | b'/' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => digits.push(byte),
+            b'\\' | b'"' | b'\'' | b'#' => {}
+            _ if byte.is_ascii_whitespace() => {}
+            _ => break,
         }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
+        escaped = byte == b'\\';
+        if digits.len() == HEAD / 3 * 4 {
+            break;
+        }
+    }
+    // A digit alone has no byte.
+    digits.truncate(digits.len() / 4 * 4);
+    BASE64_STANDARD_NO_PAD.decode(digits).is_ok_and(|der| is_private_key(&der))
 }
 
 /// Whether `value` is one, and no place for one.
@@ -284,6 +363,18 @@ mod tests {
         assert_eq!(found, [Secret { line: 2, kind: Kind::PrivateKey }]);
         let key = ["AKIA", "ABCDEFGHIJ234567"].concat();
         assert_eq!(kinds(&format!("a={key}")), [(1, Kind::AwsKey)]);
+        for token in ["ghp_", "ghs_", "github_pat_", "glpat-", "xoxb-"] {
+            let token = [token, "0123456789", "abcdefghij"].concat();
+            assert_eq!(kinds(&format!("\n# {token}")), [(2, Kind::AccessToken)], "{token}");
+        }
+        for command in [
+            "dhcp && set reverse-password x",
+            "dhcp ||set net0/password x",
+            "\tset password:string x",
+            "param password x",
+        ] {
+            assert_eq!(kinds(&format!("#!ipxe\n{command}\n")), [(2, Kind::Password)], "{command}");
+        }
     }
 
     #[test]
@@ -294,16 +385,38 @@ mod tests {
             "initrd=x //me:s3cret@h/f",
             "http://me:12345/s3cret@h.example/f",
             "https://me:s3/cret@h https://me:s3cret@h",
+            "https://me:s3/cret@h/f",
+            "https://first.last:s3?cret@h/f",
+            "https://me:12#3cret/x@h/f https://ghp_x:s3cret@h",
+            "chain me:s3cret@h/f",
+            "ks=me:s3cret@192.0.2.1:8080/f",
+            "netroot=iscsi:me:s3cret@192.0.2.1::::iqn.2026-11.example:x",
         ] {
             assert_eq!(kinds(address), [(1, Kind::Address)], "{address}");
         }
         for address in [
             "http://h/f?token=abc",
+            "https://ghp_x@h/f",
+            "https://glpat-x:@h/f",
+            "http://0123456789abcdef0123@h/f",
             "http://h/f?a=b&access_token=abc",
             "http://h/f?a=b&amp;sig=abc",
             "http://h/f?X-Amz-Date=1&X-Amz-Signature=abc",
         ] {
             assert_eq!(kinds(&format!("\nchain {address}\n")), [(2, Kind::Token)], "{address}");
+        }
+    }
+
+    #[test]
+    fn a_text_with_nothing_but_marks_is_looked_through() {
+        for text in [
+            "&sig=".repeat(400_000),
+            "?sig=x\n".repeat(300_000),
+            "@:".repeat(1 << 20),
+            "http:/a@".repeat(1 << 17),
+            "@a/".repeat(1 << 19),
+        ] {
+            assert!(find(text.as_bytes()).len() <= 300_000);
         }
     }
 
@@ -318,7 +431,11 @@ mod tests {
         let (zero, one) = (&[2, 1, 0][..], &[2, 1, 1][..]);
         let algorithm = der(0x30, &[6, 3, 0x2b, 0x65, 0x70]);
         let encrypted = der(0x30, b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d\x30\x00");
+        let schemes = der(0x30, b"\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x03\x30\x00");
+        let data = der(0x30, b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x82\x01\x00");
         let keys = [
+            [&schemes[..], &der(4, &[7; 64])].concat(),
+            [&[2, 1, 3][..], &data, &[7; 256]].concat(),
             [zero, &der(2, &[7; 256]), &der(2, &[1, 0, 1])].concat(),
             [zero, &algorithm, &der(4, &[7; 34])].concat(),
             [one, &der(4, &[7; 32])].concat(),
@@ -333,7 +450,22 @@ mod tests {
                 kinds(&format!("--BEGIN KEY--\r\n{}==\r\n-- END\r\n", lines.join("\r\n"))),
                 [(2, Kind::PrivateKey)]
             );
+            for text in [
+                format!("#!ipxe\n{text}\necho x\nboot\n"),
+                format!("#!ipxe\nset key {text} && boot\n"),
+                format!("\nkey=\"{}\"\n", lines.join("\\n")),
+                format!("key: |\n  {}\nother: x\n", lines.join("\n  ")),
+                format!("x\n# {}\n#\n", lines.join("\n# ")),
+                format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n")),
+            ] {
+                assert_eq!(kinds(&text), [(2, Kind::PrivateKey)], "{text}");
+            }
+            let announced = format!("\n-----BEGIN RSA PRIVATE KEY-----\n{text}\n");
+            assert_eq!(kinds(&announced), [(2, Kind::PrivateKey)]);
         }
+        let indefinite = [b"\x30\x80\x02\x01\x03\x30\x80", &data[4..], &[7; 256]].concat();
+        assert_eq!(find(&indefinite), [Secret { line: 1, kind: Kind::PrivateKey }]);
+        assert_eq!(kinds("\nset key b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE\n"), [(2, Kind::PrivateKey)]);
         // A certificate, a public key, a request for a time stamp, and half a key.
         for other in [
             der(0x30, &der(0x30, &[&der(0xa0, &[2, 1, 2])[..], &der(2, &[7; 20])].concat())),
@@ -345,6 +477,7 @@ mod tests {
             assert_eq!(find(&other), []);
             assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(&other)), []);
         }
+        assert_eq!(kinds(include_str!("../tests/fixtures/ca.pem")), []);
     }
 
     #[test]
@@ -358,6 +491,9 @@ mod tests {
             "http://nas:8080/@eaDir/x.img http://mirror.example:8080/a@1.2 http://192.0.2.1:80/a@b.c // me:x@h",
             "http://h/f?token=${net0/mac}&mac=x http://h/f?tokens=3 a && sig=x",
             "XAKIAABCDEFGHIJ234567 AKIASHORT",
+            "ghp_short glpat-short xoxoxoxoxoxoxoxoxo https://boot@h/f https://a-name-of-some-length@h/f",
+            "image:tag@sha256:0123 mailto:me@h.example/ root@h:/x 12:30@h/ git@h:x/y http://${host}:${port}/a@b",
+            "dhcp && set password ${pw}\necho set password x\nset x password is\nprompt password x",
         ] {
             assert_eq!(kinds(text), [], "{text}");
         }

@@ -128,24 +128,30 @@ fn parts(text: &str) -> Parts<'_> {
     let authority = &rest[..end];
     let is_local = start.is_empty() || start.starts_with("file:");
     // `user:pass%40host`, encoded once too often, is no host and port.
-    let encoded = rest.rfind("%40").filter(|at| *at < end && authority.contains(':') && !is_host(authority));
+    let has_colon = authority.contains(':') || has_encoded_colon(authority);
+    let is_user = has_encoded_colon(authority) || !is_host(authority);
+    let encoded = rest.rfind("%40").filter(|at| *at < end && has_colon && is_user);
     let at = rest.rfind('@').map(|at| (at, at + 1)).or(encoded.map(|at| (at, at + 3)));
     let (hidden, cut) = match at {
         None => (Hidden::Nothing, (0, 0)),
         // A host has a colon before the first slash; an `@` in a path is part of a name.
-        Some((at, _)) if at < end && start.is_empty() && !authority.contains(':') => (Hidden::Nothing, (0, 0)),
+        Some((at, _)) if at < end && start.is_empty() && !has_colon => (Hidden::Nothing, (0, 0)),
         Some((at, next)) if at < end => (Hidden::User, (at, next)),
         Some((at, _)) if is_part_of_path(rest, at, is_local) => (Hidden::Nothing, (0, 0)),
         Some(cut) => (Hidden::Guessed, cut),
     };
     let after = &rest[cut.1..];
-    let is_address = !start.is_empty() || authority.contains(':');
+    let is_address = !start.is_empty() || has_colon;
     let query = match after.find(['?', '#']) {
         // A `?` in a path is part of a name, too, but not with a value behind it.
         Some(at) if is_address || after[at..].contains('=') => at,
         _ => after.len(),
     };
     Parts { start, credentials: &rest[..cut.0], hidden, place: &after[..query], query: &after[query..] }
+}
+
+fn has_encoded_colon(text: &str) -> bool {
+    text.contains("%3A") || text.contains("%3a")
 }
 
 /// Whether the `@` at `at` in `rest`, an address behind its scheme, is a part of a path, and nothing before it is a
@@ -185,7 +191,7 @@ fn scheme_length(text: &str) -> usize {
         return name.len() + colon + if slashes >= 2 { 2 } else { 0 };
     }
     // `http//host` and `//host` are addresses that lack something; `/srv` and `name/file` are paths.
-    let known = ["http", "https", "git", "ssh", "ftp"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    let known = ["http", "https", "git", "ssh", "ftp", "sftp"].iter().any(|known| name.eq_ignore_ascii_case(known));
     let is_scheme = (colon == 1 && slashes >= 1) || (colon == 0 && slashes >= 2 && (known || name.is_empty()));
     if is_scheme { name.len() + colon + slashes } else { 0 }
 }
@@ -277,6 +283,10 @@ mod tests {
             ("http://user/secret@host/f", "http://…@host/f"),
             ("http://user:secret%40host/f", "http://host/f"),
             ("user:12345/secret@host", "…@host"),
+            ("https://user%3Asecret%40host/f", "https://host/f"),
+            ("user%3asecret@host/f", "host/f"),
+            ("https%3A%2F%2Fuser%3Asecret%40host/f", "host/f"),
+            ("sftp//user:secret@host/f", "sftp//host/f"),
             // Addresses that begin wrongly.
             ("http:/user:secret@host/f", "http:/host/f"),
             ("HTTP:/user:secret@host/f", "HTTP:/host/f"),

@@ -5,6 +5,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::ipxe_commands::{Availability, HTTPS};
+use crate::secrets;
+use crate::url::{Url, without_credentials};
 
 /// An address that is spelled right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,11 +129,13 @@ impl Scheme {
     }
 }
 
-/// `text` as messages show it: what is not seen is escaped, and a user's name and password are left out. Quotes are as
-/// they are, since values stand in backticks.
+/// `text` as messages show it: what is not seen is escaped, and a user's name, a password and a query with a token are
+/// left out. Quotes are as they are, since values stand in backticks.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    let escaped = crate::url::without_credentials(text).escape_debug().to_string();
+    let has_token = !secrets::find(text.as_bytes()).is_empty();
+    let text = if has_token { Url::from(text).to_string() } else { without_credentials(text) };
+    let escaped = text.escape_debug().to_string();
     escaped.replace("\\'", "'").replace("\\\"", "\"")
 }
 

@@ -80,6 +80,8 @@ impl Pins {
     /// All that is wrong with it.
     pub fn parse(file: &Utf8Path, text: &str) -> Result<Self, Findings> {
         Document::new(file, text).read(|root| {
+            // Plans, manifests and messages have them on one line.
+            root.require_plain_text();
             let ipxe = root.require("ipxe", root.table("ipxe", ipxe), "add the table [ipxe]");
             let syslinux = root.require("syslinux", root.table("syslinux", syslinux), "add the table [syslinux]");
             let signers = signers::read(root);
@@ -210,5 +212,26 @@ mod tests {
              p.toml:11: `syslinux.member.name`: found `a_b`, wanted a safe file name\n  hint: use one file name without `/` and `_`\n\
              p.toml:12: `syslinux.member.path`: found `../x`, wanted a relative path without `..`\n  hint: use a path as in the archive"
         );
+    }
+
+    #[test]
+    fn a_pin_that_would_not_be_seen_as_it_is_is_refused() {
+        let shipped = include_str!("../../vendor/pins.toml");
+        for (from, to, key) in [
+            ("version = \"", "version = \"1\\n  sites: none", "ipxe.version"),
+            ("\nref = \"", "\nref = \"\\u202e", "ipxe.ref"),
+            ("urls = [\"", "urls = [\"\\u001b[2J", "ipxe.urls"),
+            ("\nurl = \"", "\nurl = \"\\u3164", "syslinux.archive.url"),
+            ("\nname = \"", "\nname = \"\\u115f", "syslinux.member.name"),
+            ("\npath = \"", "\npath = \"\\t", "syslinux.member.path"),
+            ("\nkeys = \"", "\nkeys = \"\\u2800", "signers.fedora-coreos.keys"),
+            ("[signers.flatcar]", "[signers.\"a\\nb\"]", "signers.a\\nb"),
+        ] {
+            let text = shipped.replacen(from, to, 1);
+            assert!(text != shipped, "{from}");
+            let error = Pins::parse("p.toml".into(), &text).unwrap_err().to_string();
+            let line = error.lines().find(|line| line.contains(&format!("`{key}`: has `")));
+            assert!(line.is_some_and(|line| line.contains("wanted one line")), "{key}\n{error}");
+        }
     }
 }

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::der::{is_certificate, is_private_key};
+
 /// Why a file is no trusted certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
@@ -16,6 +18,8 @@ pub struct Refused {
     pub remedy: &'static str,
 }
 
+const KEY_REMEDY: &str = "keep the key elsewhere, and the certificate alone here: `openssl x509` writes it";
+
 /// The one certificate of a PEM file, as PEM in its shortest form.
 ///
 /// # Errors
@@ -24,10 +28,7 @@ pub struct Refused {
 pub fn certificate(content: &[u8]) -> Result<Vec<u8>, Refused> {
     if let Some((line, label)) = blocks(content).into_iter().find(|(_, label)| label != "CERTIFICATE") {
         let (message, remedy) = if label.contains("PRIVATE KEY") {
-            (
-                format!("has a private key (`{label}`), and what is trusted gets published"),
-                "keep the key elsewhere, and the certificate alone here: `openssl x509` writes it",
-            )
+            (format!("has a private key (`{label}`), and what is trusted gets published"), KEY_REMEDY)
         } else {
             (format!("has a `{label}`, wanted a certificate and nothing else"), "convert it with `openssl x509`")
         };
@@ -35,7 +36,16 @@ pub fn certificate(content: &[u8]) -> Result<Vec<u8>, Refused> {
     }
     let whole = |message: String, remedy| Refused { line: 0, message, remedy };
     match CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>() {
-        Ok(found) if found.len() == 1 => Ok(pem(&found[0])),
+        Ok(found) if found.len() == 1 && is_certificate(&found[0]) => Ok(pem(&found[0])),
+        Ok(found) if found.len() == 1 => {
+            let line = blocks(content).first().map_or(0, |(line, _)| *line);
+            let (message, remedy) = if is_private_key(&found[0]) {
+                ("has a private key (`CERTIFICATE`), and what is trusted gets published", KEY_REMEDY)
+            } else {
+                ("has a `CERTIFICATE` that is none, wanted one as X.509 has it", "convert it with `openssl x509`")
+            };
+            Err(Refused { line, message: message.into(), remedy })
+        }
         Ok(found) if found.len() > 1 => {
             Err(whole(format!("holds {} certificates", found.len()), "put each into a file of its own"))
         }
@@ -51,7 +61,10 @@ pub fn certificates(content: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let found = CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>().ok()?;
-    Some(found.iter().flat_map(|certificate| pem(certificate)).collect())
+    found
+        .iter()
+        .all(|certificate| is_certificate(certificate))
+        .then(|| found.iter().flat_map(|certificate| pem(certificate)).collect())
 }
 
 /// What begins in `content`, each with its line.
@@ -82,7 +95,7 @@ fn pem(certificate: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const ONE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    const ONE: &str = include_str!("../../tests/fixtures/ca.pem");
 
     #[test]
     fn only_the_certificate_goes_on() {
@@ -97,21 +110,20 @@ mod tests {
             let text = format!("a\n{ONE}b\n{ONE}").replace('\n', lines);
             assert_eq!(certificates(text.as_bytes()).unwrap(), ONE.repeat(2).as_bytes(), "{lines:?}");
         }
-        let long = pem(&[7; 100]);
-        assert!(String::from_utf8(long.clone()).unwrap().lines().all(|line| line.len() <= 64));
-        assert_eq!(certificate(&long).unwrap(), long);
+        assert!(ONE.lines().all(|line| line.len() <= 64));
     }
 
     #[test]
     fn a_key_beside_a_certificate_is_refused_wherever_it_stands() {
+        let lines = ONE.lines().count();
         for label in
             ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY"]
         {
             let key = format!("-----BEGIN {label}-----\nMC4CAQ==\n-----END {label}-----\n");
             for (text, line) in [
-                (format!("{ONE}{key}"), 4),
+                (format!("{ONE}{key}"), lines + 1),
                 (format!("{key}{ONE}"), 1),
-                (format!("{ONE}# {key}"), 4),
+                (format!("{ONE}# {key}"), lines + 1),
                 (format!("{ONE}{key}").replace('\n', "\r"), 1),
             ] {
                 let refused = certificate(text.as_bytes()).unwrap_err();
@@ -126,5 +138,24 @@ mod tests {
         let request = format!("{ONE}-----BEGIN CERTIFICATE REQUEST-----\nMC4=\n-----END CERTIFICATE REQUEST-----\n");
         assert!(certificate(request.as_bytes()).unwrap_err().message.starts_with("has a `CERTIFICATE REQUEST`"));
         assert_eq!(certificate(ONE.repeat(2).as_bytes()).unwrap_err().message, "holds 2 certificates");
+    }
+
+    #[test]
+    fn only_a_certificate_is_taken_for_one() {
+        let labelled = |der: &[u8]| String::from_utf8(pem(der)).unwrap();
+        let der = CertificateDer::from_pem_slice(ONE.as_bytes()).unwrap();
+        let key = STANDARD.decode("MC4CAQAwBQYDK2VwBCIEIMnbNuxsy7xbufBDhw1NJO3psX5nvhyYnYqiLKulQWQN").unwrap();
+        let refused = certificate(format!("\n{}", labelled(&key)).as_bytes()).unwrap_err();
+        assert_eq!(
+            (refused.line, refused.message.as_str()),
+            (2, "has a private key (`CERTIFICATE`), and what is trusted gets published")
+        );
+        let behind = [&der[..], &key].concat();
+        let outer = [&[0x30, 0x82], &u16::try_from(behind.len()).unwrap().to_be_bytes()[..], &behind].concat();
+        for other in [&[7; 100][..], &der[..der.len() - 1], &behind, &outer, &[0x30, 0], b"\x30\x80\x00\x00", &[]] {
+            let refused = certificate(labelled(other).as_bytes()).unwrap_err();
+            assert_eq!(refused.message, "has a `CERTIFICATE` that is none, wanted one as X.509 has it");
+            assert_eq!(certificates(format!("{ONE}{}", labelled(other)).as_bytes()), None);
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use camino::Utf8PathBuf;
 
+use crate::url::Url;
+
 /// The place that receives a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -36,6 +38,9 @@ pub enum ParseError {
         share = if is_share(.0) { ": mount the share, and give its mount point" } else { "" }
     )]
     Scheme(String),
+    /// What would be an address if it were spelled right.
+    #[error("found an address without `://`, wanted `sftp://user@host/path` or a folder")]
+    Address,
     /// A share or a folder as Windows names it.
     #[error("{}", foreign_path(.0))]
     ForeignPath(String),
@@ -108,13 +113,22 @@ fn foreign_path(text: &str) -> String {
 pub fn local_path(text: &str) -> Result<Utf8PathBuf, String> {
     match text.parse() {
         Ok(Target::Folder(path)) => Ok(path),
-        Err(error @ (ParseError::ForeignPath(_) | ParseError::Empty)) => Err(error.to_string()),
-        Ok(Target::Sftp(_)) | Err(_) => {
-            Err("found an address, wanted a path of this machine: mount a share and give its \
+        Err(error @ ParseError::ForeignPath(_)) if !Url::from(text).has_secret() => Err(error.to_string()),
+        Err(ParseError::Empty) => Err("found nothing, wanted the path of a file or a folder".to_owned()),
+        Ok(_) | Err(_) => Err("found an address, wanted a path of this machine: mount a share and give its \
             mount point; `deploy` brings a tree to a server that speaks SFTP. A name with a colon is written `./NAME`"
-                .to_owned())
-        }
+            .to_owned()),
     }
+}
+
+/// Whether `text`, which could be a path, is an address without its colon, or has a user and a password.
+fn is_address(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let lacks_colon = ["http", "https", "sftp", "ssh", "ftp", "git"]
+        .iter()
+        .any(|scheme| lower.strip_prefix(scheme).is_some_and(|rest| rest.starts_with("//") || rest.starts_with("%3a")));
+    let first = text.trim_start_matches('/').split('/').next().unwrap_or_default();
+    lacks_colon || Url::from(first).has_secret() || (!text.starts_with(['/', '.']) && Url::from(text).has_secret())
 }
 
 impl FromStr for Target {
@@ -136,6 +150,7 @@ impl FromStr for Target {
             Some((host, path)) if !host.is_empty() && !host.contains('/') => {
                 Err(ParseError::ScpStyle { host: host.to_owned(), path: path.to_owned() })
             }
+            _ if is_address(text) => Err(ParseError::Address),
             _ => Ok(Self::Folder(text.into())),
         }
     }

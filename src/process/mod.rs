@@ -160,6 +160,12 @@ pub struct Error {
 }
 
 impl Error {
+    /// Whether the program ran to its end, and did not succeed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed(_))
+    }
+
     /// Whether the system did not let this user start the program.
     #[must_use]
     pub fn is_permission_denied(&self) -> bool {

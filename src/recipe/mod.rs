@@ -208,7 +208,7 @@ fn environment(kind: Kind) -> Environment<'static> {
         let items = items.map(|item| item.map(|item| item.to_string())).collect::<Result<Vec<_>, _>>()?;
         Ok::<_, minijinja::Error>(Value::from_safe_string(items.join(separator)))
     });
-    environment.add_filter("unit", |text: &str| quoted(Language::UnitValue, text));
+    environment.add_filter("unit", |text: &str| quoted(Language::NetworkValue, text));
     environment
 }
 

@@ -233,6 +233,7 @@ impl<'n> Offers<'n> {
         let (network, scripts) = (self.network, &self.scripts);
         let all = network.boot.iter().chain(network.hosts.iter().filter_map(|host| host.boot.as_ref()));
         let named = all.filter_map(|boot| boot.as_str().strip_prefix(network.http.as_str())?.strip_prefix('/'));
+        let named = named.map(|name| &name[..name.find(['?', '#']).unwrap_or(name.len())]);
         let known: HashSet<&str> = scripts.iter().map(String::as_str).collect();
         let own = |name: &&str| known.contains(name) || name.contains('$');
         let strange: BTreeSet<&str> = named.filter(|name| !scripts.is_empty() && !own(name)).collect();

@@ -112,7 +112,9 @@ pub fn is_harmful(character: char) -> bool {
             | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
             // Characters without width.
             | '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+            // Fillers and blanks that are letters, vowels and joiners that are not seen.
+            | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
 }
 
 /// The lines of a list for a message, each with two blanks before it. Of more than 20, the rest is counted.
@@ -166,6 +168,24 @@ mod tests {
         // What people write is as they wrote it.
         for name in ["sites/münchen-1/ipxe.efi", "東京", "عربي", "C:\\x", "a b"] {
             assert_eq!(shown(name.as_bytes()), name);
+        }
+    }
+
+    #[test]
+    fn what_is_not_seen_is_harmful() {
+        let fillers = ['\u{34f}', '\u{115f}', '\u{1160}', '\u{17b4}', '\u{17b5}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
+        let others =
+            ['\u{ad}', '\u{61c}', '\u{180e}', '\u{200b}', '\u{2028}', '\u{2060}', '\u{2064}', '\u{206f}', '\u{feff}'];
+        for character in
+            fillers.into_iter().chain(others).chain(['\u{fff9}', '\u{e0001}', '\u{e007f}', '\u{202e}', '\n'])
+        {
+            assert!(is_harmful(character), "{}", character.escape_unicode());
+        }
+        for character in [
+            '\u{34e}', '\u{115e}', '\u{1161}', '\u{17b3}', '\u{17b6}', '\u{2801}', '\u{3163}', '\u{ffa1}', ' ', 'ㅏ',
+            '한',
+        ] {
+            assert!(!is_harmful(character), "{}", character.escape_unicode());
         }
     }
 

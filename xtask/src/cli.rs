@@ -48,7 +48,8 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
         let url = Url::from(text.as_str());
         // A user of a server that is deployed to is no secret.
         let target = text.strip_prefix("sftp://").unwrap_or(text);
-        let is_user = target.split_once('@').is_some_and(|(user, _)| !user.contains([':', '/']));
+        let is_user = |(user, rest): (&str, &str)| !user.contains([':', '/', '%']) && !rest.contains('@');
+        let is_user = target.split_once('@').is_some_and(is_user);
         if is_user || !url.has_secret() {
             continue;
         }
@@ -84,7 +85,7 @@ pub struct Global {
     )]
     pub cache_dir: Option<Utf8PathBuf>,
     /// The folder with vendor/ and embed-scripts/ [default: this repository]
-    #[arg(long, global = true, help_heading = "Global options", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "DIR", value_parser = local_path)]
     pub project: Option<Utf8PathBuf>,
 }
 
@@ -296,5 +297,74 @@ impl Command {
             _ => return None,
         };
         Some((option, path.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, CommandFactory as _};
+    use netboot_loaders::source::git;
+
+    use super::*;
+
+    /// Addresses with a password, right and wrong.
+    const ADDRESSES: [&str; 16] = [
+        "https://u:S3CRET@h/x",
+        "https:/u:S3CRET@h/x",
+        "https//u:S3CRET@h/x",
+        "https%3A//u:S3CRET@h/x",
+        "https://u%3AS3CRET%40h/x",
+        "https%3a%2f%2fu%3aS3CRET%40h/x",
+        "sftp://u:S3CRET@h/x",
+        "sftp://u%3aS3CRET@h/x",
+        "sftp//u:S3CRET@h/x",
+        "sftp:u:S3CRET@h/x",
+        "//u:S3CRET@h/x",
+        "/u:S3CRET@h/x",
+        "u:S3CRET@h/x",
+        "u%3AS3CRET@h/x",
+        "u:12/S3CRET@h/x",
+        "git@h:S3CRET@x",
+    ];
+    /// What takes addresses and texts, and is read later.
+    const TEXTS: [&str; 8] =
+        ["ipxe_url", "syslinux_archive", "against", "append", "ssh_options", "chain_to", "base_url", "stream_url"];
+
+    /// All command lines that give `address` to one argument of `command`, with the argument's name.
+    fn lines(command: &clap::Command, words: &[String], address: &str) -> Vec<(String, Vec<String>)> {
+        let below = command.get_subcommands().filter(|command| command.get_name() != "help");
+        let mut all: Vec<_> =
+            below.flat_map(|inner| lines(inner, &[words, &[inner.get_name().to_owned()]].concat(), address)).collect();
+        if command.get_subcommands().next().is_none() {
+            let taking = command.get_arguments().filter(|arg| arg.get_action().takes_values());
+            all.extend(taking.map(|arg| (arg.get_id().to_string(), [words, &option(arg, address)].concat())));
+        }
+        all
+    }
+
+    fn option(arg: &Arg, address: &str) -> Vec<String> {
+        arg.get_long().map_or_else(|| vec![address.to_owned()], |long| vec![format!("--{long}"), address.to_owned()])
+    }
+
+    #[test]
+    fn no_argument_shows_the_password_of_an_address() {
+        let mut command = Cli::command();
+        command.build();
+        let mut count = 0;
+        for address in ADDRESSES {
+            for (name, words) in lines(&command, &["xtask".to_owned()], address) {
+                count += 1;
+                match Cli::try_parse_from(&words).map_err(presentable) {
+                    Ok(_) => {
+                        assert!(TEXTS.contains(&name.as_str()), "{words:?}");
+                        // What is taken for a path is shown.
+                        let is_path = git::local_path(address).is_some_and(|path| !path.is_absolute());
+                        assert!(!["ipxe_url", "syslinux_archive"].contains(&name.as_str()) || !is_path, "{words:?}");
+                    }
+                    Err(error) => assert!(!error.to_string().contains("S3CRET"), "{words:?}\n{error}"),
+                }
+            }
+        }
+        assert!(count > 60 * ADDRESSES.len(), "{count}");
     }
 }

@@ -314,8 +314,9 @@ pub fn github_environment() -> Vec<(String, String)> {
     variables(|name| relevant.contains(&name) || name.starts_with("GH_") || name.starts_with("GITHUB_"))
 }
 
-/// What ssh goes by: all of it, since agents, and what a person's configuration calls, have variables of their own.
-pub fn ssh_environment() -> Vec<(String, String)> {
+/// What ssh and cargo go by: all of it, since agents, and what a person's configuration calls, have variables of their
+/// own.
+pub fn whole_environment() -> Vec<(String, String)> {
     variables(|_| true)
 }
 

@@ -24,7 +24,7 @@ struct Documents {
 fn project() -> Project {
     let project = Project::new();
     project.config("extra", "#define X\n");
-    project.write("embed-scripts/ca.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    project.write("embed-scripts/ca.pem", include_str!("../../tests/fixtures/ca.pem"));
     project.write("embed-scripts/menu.cfg", "DEFAULT x\n");
     project.write("vendor/patches/0001-why.patch", "diff --git a/src/core.c b/src/core.c\n--- a/src/core.c\n+++ b/src/core.c\n@@ -1 +1 @@\n-int main(void) { return 0; }\n+int main(void) { return 1; }\n");
     project.sites(

@@ -28,7 +28,7 @@ fn each_invalid_file_of_choices_gets_all_its_findings() {
     project.write("embed-scripts/bad.ipxe", "#!ipxe\nwget x\ngoto nowhere\nchain {{ url }}\n");
     project.write("embed-scripts/bom.ipxe", "\u{feff}#!ipxe\n");
     project.write("embed-scripts/long.ipxe", &format!("#!ipxe\n#{}\n", "x".repeat(4096)));
-    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let pem = include_str!("../../tests/fixtures/ca.pem");
     project.write("embed-scripts/two.pem", &pem.repeat(2));
     project.write("embed-scripts/broken.pem", &pem.replace("MIIB", "!"));
     project.write("embed-scripts/empty.cfg", "");
@@ -65,11 +65,16 @@ fn each_invalid_file_of_choices_gets_all_its_findings() {
 #[test]
 fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
     let project = published();
-    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let pem = include_str!("../../tests/fixtures/ca.pem");
     let key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMC4C\n-----END ENCRYPTED PRIVATE KEY-----\n";
     project.write("embed-scripts/ca.pem", &format!("Bag Attributes\n{pem}Key Attributes\n{key}"));
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\ntrust = [\"ca.pem\"]\n");
-    let message = "embed-scripts/ca.pem:6: has a private key (`ENCRYPTED PRIVATE KEY`), and what is trusted gets published\n  \
+    let message = "embed-scripts/ca.pem:12: has a private key (`ENCRYPTED PRIVATE KEY`), and what is trusted gets published\n  \
+                   hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it\n";
+    assert_eq!(project.build(&["--plan"]).error(3), message);
+    let labelled = "-----BEGIN CERTIFICATE-----\nMC4CAQAwBQYDK2VwBCIEIMnbNuxsy7xbufBDhw1NJO3psX5nvhyYnYqiLKulQWQN\n-----END CERTIFICATE-----\n";
+    project.write("embed-scripts/ca.pem", labelled);
+    let message = "embed-scripts/ca.pem:1: has a private key (`CERTIFICATE`), and what is trusted gets published\n  \
                    hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it\n";
     assert_eq!(project.build(&["--plan"]).error(3), message);
     // Nor does it get into a bundle, whether somebody trusts it or not.
@@ -79,7 +84,7 @@ fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
     let error = project.run(&arguments).error(3);
     assert_eq!(
         error,
-        "`embed-scripts/ca.pem`:6 has a private key, and a source bundle is for everybody\n\
+        "`embed-scripts/ca.pem`:2 has a private key, and a source bundle is for everybody\n\
          hint: move the key out of the folders of choices and facts\n"
     );
     assert!(!out.exists());

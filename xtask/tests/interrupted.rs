@@ -135,6 +135,27 @@ fn an_interrupt_while_tools_are_probed_is_an_interrupt() {
 }
 
 #[test]
+fn an_interrupt_ends_what_a_check_has_started() {
+    let project = Project::new();
+    project.write(".github/workflows/ci.yml", "on: push\n");
+    project.write(".github/linters.txt", "");
+    for name in ["actionlint", "cargo"] {
+        let mut command = project.command(&["check"]);
+        let begun = stand_in(&project, name, &mut command);
+        if name == "actionlint" {
+            let program = begun.with_file_name("bin-actionlint").join("actionlint");
+            let text = std::fs::read_to_string(&program).unwrap();
+            std::fs::write(&program, text.replacen('\n', "\ntest \"$1\" = --version && exit\n", 1)).unwrap();
+            std::fs::write(program.with_file_name("cargo"), "#!/bin/sh\n").unwrap();
+            std::fs::set_permissions(program.with_file_name("cargo"), PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let measured = limits::interrupt(&mut command, |_| begun.exists());
+        assert_eq!(measured.stderr, "error: the check was interrupted\n", "{name}");
+        assert_nothing_runs(&project);
+    }
+}
+
+#[test]
 fn kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds() {
     let project = slow();
     let started = Instant::now();

@@ -84,6 +84,51 @@ fn what_a_person_should_know_is_said_beside_the_recipe() {
 }
 
 #[test]
+fn a_percent_sign_in_an_address_is_one_for_networkd() {
+    let project = project();
+    project.write("embed-scripts/network.toml", &NETWORK.replace("fedora-coreos.ipxe", "a%20b.ipxe?x=100%25"));
+    let ran = project.run(&["recipe", "systemd-networkd"]).success();
+    assert!(
+        ran.stdout.contains("\nSendOption=17:string:http://192.168.88.10/tftp/a%20b.ipxe?x=100%25\n"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_token_in_the_address_of_a_script_is_warned_of_and_never_shown() {
+    let project = project();
+    let with = |boot: &str| {
+        let text = NETWORK.replace("\"fedora-coreos.ipxe\"", &format!("{boot:?}"));
+        project.write("embed-scripts/network.toml", &text);
+        project.run(&["recipe", "dnsmasq"])
+    };
+    for boot in ["boot.ipxe?token=S3CRET", "http://192.168.88.10/boot.ipxe?a=b&sig=S3CRET"] {
+        let ran = with(boot).success();
+        let warning =
+            ": an address with a token or a signature gets published: whoever can fetch the file can read it\n";
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("S3CRET"), "{}", ran.stderr);
+    }
+    let entry = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://192.168.88.10/tftp/fedora-coreos\"\n";
+    project.sites(&format!("{SITES}{entry}"));
+    assert!(!with("b.ipxe?token=S3CRET").success().stderr.contains("S3CRET"));
+    let long = format!("http://192.168.88.10/{}?token=S3CRET", "x".repeat(200));
+    for boot in [
+        "192.168.88.10:80/x?token=S3CRET",
+        "boot.ipxe?token=S3CRET<",
+        "http://192.168.88.10/x?token=S3CRET,x",
+        "http://me:S3CRET@192.168.88.10/x",
+        "me:S3CRET@192.168.88.10/x",
+        "http:/me:S3CRET@192.168.88.10/x",
+        &long,
+    ] {
+        let error = with(boot).error(3);
+        assert!(!error.contains("S3CRET"), "{error}");
+    }
+}
+
+#[test]
 fn what_machines_could_not_reach_is_said_beside_the_recipe() {
     let project = project();
     project.sites(&SITES.replacen("boot.ipxe", "class.ipxe", 1));

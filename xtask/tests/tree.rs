@@ -58,7 +58,7 @@ fn a_project_becomes_a_tree_that_checks_itself() {
 fn the_manifest_is_as_its_schema_says() {
     let project = Project::new();
     project.config("extra", "#define X\n");
-    project.write("embed-scripts/ca.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    project.write("embed-scripts/ca.pem", include_str!("../../tests/fixtures/ca.pem"));
     project.write("vendor/patches/0001-why.patch", "diff --git a/src/core.c b/src/core.c\n--- a/src/core.c\n+++ b/src/core.c\n@@ -1 +1 @@\n-int main(void) { return 0; }\n+int main(void) { return 1; }\n");
     project.sites(
         "[default]\nloaders = [\"ipxe.pxe\"]\nscript = \"boot.ipxe\"\n[syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\"]\n\

@@ -17,7 +17,7 @@ pub use self::starter::Starter;
 use super::address as url;
 use super::reader::{self, At, Document, Findings, Place, Table};
 use super::sites::{Site, Sites};
-use crate::fs;
+use crate::{fs, secrets};
 
 /// Where a tree is on a server, where nobody says otherwise.
 const SERVED: &str = "/srv/tftp";
@@ -52,6 +52,8 @@ pub struct Network {
     pub hosts: Vec<Host>,
     /// What machines are to have when they start for the first time.
     pub ignition: Option<Starter>,
+    /// What a person should know who publishes what is made of it.
+    pub warnings: Vec<String>,
 }
 
 /// Why there is no network.
@@ -85,7 +87,9 @@ impl Network {
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Err(Error::Blank(file.to_owned()));
         }
-        Ok(Document::new(file, &text).read(|table| Self::of(table, &sites.sites))?)
+        let mut network = Document::new(file, &text).read(|table| Self::of(table, &sites.sites))?;
+        network.warnings = secrets::find(&content).iter().map(|secret| secret.warning(file.as_str())).collect();
+        Ok(network)
     }
 
     /// The folder that the TFTP server serves, on that server.
@@ -140,6 +144,7 @@ impl Network {
             boot,
             hosts,
             ignition,
+            warnings: Vec::new(),
         })
     }
 }
@@ -228,7 +233,11 @@ fn addresses(table: &Table<'_>, key: &str) -> Vec<Ipv4Addr> {
 fn web_address(table: &Table<'_>, key: &str) -> Option<At<WebAddress>> {
     let parse = |text: &str| {
         let address: WebAddress = text.parse()?;
-        if is_plain(address.path()) { Ok(address) } else { Err(format!("found `{text}`, wanted a path of {PLAIN}")) }
+        if is_plain(address.path()) {
+            Ok(address)
+        } else {
+            Err(format!("found `{}`, wanted a path of {PLAIN}", url::shown(text)))
+        }
     };
     table.parsed(key, "write an address that any server and DHCP option can hold", parse)
 }
@@ -248,9 +257,10 @@ fn boot(table: &Table<'_>, base: Option<&WebAddress>) -> Option<WebAddress> {
     let remedy = "name a script below `http-url`, or write its whole address";
     let whole = url::split_scheme(&at.value).0.is_some() || at.value.contains("://");
     let parsed: Result<WebAddress, String> = match base {
-        _ if !whole && url::lacks_scheme(&at.value) => {
-            Err(format!("found `{}`, wanted http:// before the server, or a path below `http-url`", at.value))
-        }
+        _ if !whole && url::lacks_scheme(&at.value) => Err(format!(
+            "found `{}`, wanted http:// before the server, or a path below `http-url`",
+            url::shown(&at.value)
+        )),
         Some(base) if !whole => base.join(at.value.trim_start_matches('/')),
         None if !whole => return None,
         _ => at.value.parse(),

@@ -16,6 +16,7 @@ use toml_parser::lexer::TokenKind;
 use self::finding::short_key;
 pub(in crate::choices) use self::finding::shortened;
 pub use self::finding::{Finding, Findings, Place, told};
+use crate::printable::{is_harmful, printable};
 
 /// The most findings that are kept; no more than some of them are shown.
 pub(crate) const MAX_FINDINGS: usize = 1000;
@@ -200,6 +201,37 @@ impl<'a> Table<'a> {
             self.report(place.finding("is missing", remedy));
         }
         value
+    }
+
+    /// Reports all keys and strings of the table, and of what is in it, that are not one line as it is seen.
+    pub fn require_plain_text(&self) {
+        for (name, value) in self.table {
+            let place =
+                Place { line: self.document.line(name.span().start), key: self.key(name.get_ref()), ..self.place() };
+            self.require_plain(&place, name.get_ref());
+            self.require_plain_value(&place, value);
+        }
+    }
+
+    fn require_plain_value(&self, place: &Place, value: &Spanned<DeValue<'a>>) {
+        let place = Place { line: self.document.line(value.span().start), ..place.clone() };
+        match value.get_ref() {
+            DeValue::String(text) => self.require_plain(&place, text),
+            DeValue::Array(items) => items.iter().for_each(|item| self.require_plain_value(&place, item)),
+            DeValue::Table(table) => Table::new(self.document, place.key, place.line, table).require_plain_text(),
+            _ => {}
+        }
+    }
+
+    fn require_plain(&self, place: &Place, text: &str) {
+        if let Some(character) = text.chars().find(|character| is_harmful(*character)) {
+            let character = printable(character.encode_utf8(&mut [0; 4])).to_string();
+            let message = format!(
+                "has `{character}`, wanted one line without control characters and without characters that are not \
+                 seen or change the direction of text"
+            );
+            self.report(place.finding(message, "write it anew by hand, without what cannot be seen"));
+        }
     }
 
     /// A string.

@@ -8,6 +8,7 @@ use netboot_loaders::choices::address::Address;
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::deploy::target::local_path;
 use netboot_loaders::reproduce::variation::Variation;
+use netboot_loaders::source::git;
 use netboot_loaders::url::Url;
 
 /// Where inputs may come from.
@@ -17,13 +18,13 @@ pub struct OriginArgs {
     #[arg(long)]
     pub offline: bool,
     /// A git URL or a local path to take iPXE from instead of the pinned address
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = origin)]
     pub ipxe_url: Option<String>,
     /// A path or URL of the syslinux release, .zip or .tar.xz, instead of the pinned addresses
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = origin)]
     pub syslinux_archive: Option<String>,
     /// A source bundle, as bundle-sources writes it, to take everything from
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub sources_from: Option<Utf8PathBuf>,
 }
 
@@ -31,15 +32,11 @@ pub struct OriginArgs {
 #[derive(Args, Clone, Default)]
 pub struct ChoiceArgs {
     /// An inventory of more sites: a CSV file, or a folder of *.toml; may be given more than once
-    #[arg(long = "sites", value_name = "PATH", help_heading = "Choices", value_parser = some_path)]
+    #[arg(long = "sites", value_name = "PATH", help_heading = "Choices", value_parser = local_path)]
     pub inventories: Vec<Utf8PathBuf>,
     /// Gives a script that is too long for its slot a larger one, which takes a link of its own
     #[arg(long, help_heading = "Choices")]
     pub relink: bool,
-}
-
-fn some_path(text: &str) -> Result<Utf8PathBuf, String> {
-    if text.is_empty() { Err("wanted the path of a CSV file or a folder".into()) } else { Ok(text.into()) }
 }
 
 impl From<&ChoiceArgs> for Options {
@@ -105,7 +102,7 @@ pub struct MakeArgs {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Calls the compiler through a launcher, as ccache
-    #[arg(long, value_name = "PROGRAM")]
+    #[arg(long, value_name = "PROGRAM", value_parser = name)]
     pub launcher: Option<String>,
     /// Lets compiler warnings pass
     #[arg(long)]
@@ -135,7 +132,7 @@ pub struct Reproduce {
     #[arg(long, conflicts_with = "against")]
     pub all_loaders: bool,
     /// Writes what this toolchain gives into vendor/toolchains.toml, under this name
-    #[arg(long, value_name = "NAME", requires = "all_loaders", conflicts_with_all = ["plain", "against"])]
+    #[arg(long, value_name = "NAME", requires = "all_loaders", conflicts_with_all = ["plain", "against"], value_parser = name)]
     pub record: Option<String>,
     /// Hands what differs to diffoscope
     #[arg(long)]
@@ -164,10 +161,10 @@ pub struct Release {
     #[arg(long, conflicts_with = "files")]
     pub dry_run: bool,
     /// Publishes these files, once they are found to be as their checksums say
-    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    #[arg(long, value_name = "DIR", conflicts_with = "out", value_parser = local_path)]
     pub files: Option<Utf8PathBuf>,
     /// The tag of the release, which has to be v and the version
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = name)]
     pub tag: Option<String>,
     /// Where the files go [default: dist/release]
     #[arg(long, value_name = "DIR", value_parser = local_path)]
@@ -188,9 +185,10 @@ pub struct Release {
 #[derive(Args)]
 pub struct Inspect {
     /// The loader
+    #[arg(value_parser = local_path)]
     pub loader: Utf8PathBuf,
     /// A tree or a manifest to ask [default: the trees that the loader is in, and dist/tftp]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = local_path)]
     pub manifest: Option<Utf8PathBuf>,
 }
 
@@ -246,7 +244,7 @@ pub struct Update {
     #[arg(value_enum)]
     pub what: Option<Input>,
     /// A tag, a branch or a commit of iPXE, which may be abbreviated, or a version of syslinux [default: iPXE's newest release]
-    #[arg(long, value_name = "REF", requires = "what")]
+    #[arg(long, value_name = "REF", requires = "what", value_parser = name)]
     pub to: Option<String>,
     /// Says what would change, and changes no pin
     #[arg(long)]
@@ -255,10 +253,10 @@ pub struct Update {
     #[arg(long)]
     pub offline: bool,
     /// A git URL or a local path to look for iPXE in instead of the pinned address
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = origin)]
     pub ipxe_url: Option<String>,
     /// A path or URL of the syslinux release, .zip or .tar.xz, to pin the files of
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = origin)]
     pub syslinux_archive: Option<String>,
 }
 
@@ -283,17 +281,18 @@ pub enum WebServer {
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct BootTest {
     /// The tree or the tarball [default: dist/tftp]
+    #[arg(value_parser = local_path)]
     pub path: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub choices: ChoiceArgs,
     /// Boots only this loader, by path or file name; may be given more than once
-    #[arg(long = "loader", value_name = "NAME", help_heading = "Which cases")]
+    #[arg(long = "loader", value_name = "NAME", help_heading = "Which cases", value_parser = name)]
     pub loaders: Vec<String>,
     /// Boots only loaders of this site; may be given more than once
-    #[arg(long = "site", value_name = "NAME", help_heading = "Which cases")]
+    #[arg(long = "site", value_name = "NAME", help_heading = "Which cases", value_parser = name)]
     pub sites: Vec<String>,
     /// Runs only this case, as --list names it; may be given more than once
-    #[arg(long = "case", value_name = "NAME", help_heading = "Which cases")]
+    #[arg(long = "case", value_name = "NAME", help_heading = "Which cases", value_parser = name)]
     pub cases: Vec<String>,
     /// Of how many sites loaders are booted where none is named
     #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Which cases")]
@@ -308,26 +307,26 @@ pub struct BootTest {
     #[arg(long = "chain-to", value_name = "URL", value_parser = web_address)]
     pub chain_to: Vec<String>,
     /// The network to boot in, described as in embed-scripts/network.toml [default: one of the boot test's own]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub network: Option<Utf8PathBuf>,
     /// The DHCP server, configured by its recipe for the network
     #[arg(long, value_name = "SERVER", requires = "network")]
     #[arg(value_parser = PossibleValuesParser::new(Daemon::ALL.map(Daemon::as_str)).try_map(|name| name.parse::<Daemon>()))]
     pub dhcp: Option<Daemon>,
     /// A configuration of yours for that server, instead of the recipe
-    #[arg(long, value_name = "FILE", requires = "dhcp")]
+    #[arg(long, value_name = "FILE", requires = "dhcp", value_parser = local_path)]
     pub dhcp_config: Option<Utf8PathBuf>,
     /// The web server, configured by its recipe for the network
     #[arg(long, value_name = "SERVER", requires = "network")]
     pub http: Option<WebServer>,
     /// The certificate of web servers with https addresses, and whatever else of its chain they send (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = local_path)]
     pub tls_certificate: Option<Utf8PathBuf>,
     /// The private key of that certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    #[arg(long, value_name = "FILE", requires = "tls_certificate", value_parser = local_path)]
     pub tls_key: Option<Utf8PathBuf>,
     /// Boots this kernel instead of the distribution's
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub kernel: Option<Utf8PathBuf>,
     /// More arguments for the kernel
     #[arg(long, value_name = "ARGUMENTS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
@@ -353,6 +352,20 @@ pub struct BootTest {
     /// Installs what is missing first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
+}
+
+/// Reads an address or a path of an input. Where it could only be a path of this folder, it must not look like an address.
+fn origin(text: &str) -> Result<String, String> {
+    let is_below = git::local_path(text).is_some() && !text.starts_with(['/', '.']) && !text.starts_with("file:");
+    if is_below && local_path(text).is_err() && Url::from(text).has_secret() {
+        return Err("found an address without `://`, wanted a whole one, or a path of this machine".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads the name of something, where an address could only be shown as an unknown one.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if Url::from(text).has_secret() { Err("found an address, wanted a name".into()) } else { Ok(text.to_owned()) }
 }
 
 pub(super) fn web_address(text: &str) -> Result<String, String> {
@@ -407,6 +420,7 @@ pub struct Check {
 #[derive(Args)]
 pub struct Verify {
     /// The tree or the tarball [default: dist/tftp]
+    #[arg(value_parser = local_path)]
     pub path: Option<Utf8PathBuf>,
     /// Has iPXE's make link loaders with the scripts of some sites, and compares whole files
     #[arg(long)]

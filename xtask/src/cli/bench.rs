@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use netboot_loaders::choices::loader::Loader;
+use netboot_loaders::deploy::target::local_path;
 
 use super::OriginArgs;
 
@@ -13,10 +14,10 @@ pub struct Measure {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     pub pairs: u8,
     /// The file that the numbers go to [default: dist/bench.json]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub json: Option<Utf8PathBuf>,
     /// A folder for source trees and published trees [default: target/bench]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub scratch: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub origins: OriginArgs,
@@ -43,6 +44,7 @@ Examples:
     /// Prints what was measured as a table in Markdown
     Table {
         /// The file with the numbers [default: dist/bench.json]
+        #[arg(value_parser = local_path)]
         json: Option<Utf8PathBuf>,
     },
 }

@@ -2,7 +2,7 @@
 
 use camino::Utf8PathBuf;
 use clap::Args;
-use netboot_loaders::deploy::target::Target;
+use netboot_loaders::deploy::target::{Target, local_path};
 
 /// `deploy`.
 #[derive(Args)]
@@ -11,7 +11,7 @@ pub struct Deploy {
     /// Where to: `sftp://user@host/path`, or a folder of this machine
     pub target: Target,
     /// The tree or the tarball [default: dist/tftp]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = local_path)]
     pub tree: Option<Utf8PathBuf>,
     /// Prints what would be done, and does nothing
     #[arg(long)]
@@ -32,10 +32,10 @@ pub struct Deploy {
     #[arg(long = "ssh-option", value_name = "KEY=VALUE", help_heading = "How a server is reached", value_parser = ssh_option)]
     pub ssh_options: Vec<String>,
     /// A configuration file for ssh, instead of the user's
-    #[arg(long, value_name = "FILE", help_heading = "How a server is reached")]
+    #[arg(long, value_name = "FILE", help_heading = "How a server is reached", value_parser = local_path)]
     pub ssh_config: Option<Utf8PathBuf>,
     /// Another program than ssh, which understands the same arguments
-    #[arg(long, value_name = "PROGRAM", help_heading = "How a server is reached")]
+    #[arg(long, value_name = "PROGRAM", help_heading = "How a server is reached", value_parser = local_path)]
     pub ssh: Option<Utf8PathBuf>,
     /// Installs ssh first where it is missing, as root or through sudo
     #[arg(long)]

@@ -65,7 +65,7 @@ pub struct MirrorArgs {
     #[arg(long)]
     pub verify_signatures: bool,
     /// The file with the keys [default: the address in vendor/pins.toml]
-    #[arg(long, value_name = "FILE", requires = "verify_signatures")]
+    #[arg(long, value_name = "FILE", requires = "verify_signatures", value_parser = local_path)]
     pub keys: Option<Utf8PathBuf>,
     /// A server with the publisher's paths, instead of the publisher's own
     #[arg(long, value_name = "URL", value_parser = WebAddress)]

@@ -21,7 +21,7 @@ pub struct Recipe {
     #[arg(long, conflicts_with = "out", requires = "kind")]
     pub undo: bool,
     /// The description of the network [default: embed-scripts/network.toml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub network: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub choices: ChoiceArgs,
@@ -31,15 +31,15 @@ pub struct Recipe {
 #[derive(Args)]
 pub struct Ignition {
     /// For this host of network.toml: it gets its host name
-    #[arg(long, value_name = "NAME", conflicts_with = "butane")]
+    #[arg(long, value_name = "NAME", conflicts_with = "butane", value_parser = super::arguments::name)]
     pub host: Option<String>,
     /// Writes the configuration into this file, instead of printing it
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
     /// A file of Butane's, to be made into Ignition's by butane itself
-    #[arg(long, value_name = "FILE", conflicts_with = "network")]
+    #[arg(long, value_name = "FILE", conflicts_with = "network", value_parser = local_path)]
     pub butane: Option<Utf8PathBuf>,
     /// The description of the network [default: embed-scripts/network.toml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub network: Option<Utf8PathBuf>,
 }

@@ -11,6 +11,7 @@ use netboot_loaders::fs;
 use netboot_loaders::index::{self, Index};
 use netboot_loaders::parallel::leaving;
 use netboot_loaders::paths::{index_of, is_linked_list};
+use netboot_loaders::progress::{Event, Progress as _};
 use netboot_loaders::recipe::offer::Offers;
 use netboot_loaders::recipe::{self, Kind};
 use netboot_loaders::toolchain::needs;
@@ -65,10 +66,16 @@ fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(Kind, Vec<recipe::File
     let written = leaving(host.ui, move || {
         let network = Network::read(&file, &sites)?;
         let offers = Offers::new(&network, &sites);
-        Ok(Kind::ALL.into_iter().map(|kind| (kind, recipe::write(kind, &offers))).collect())
+        let recipes = Kind::ALL.into_iter().map(|kind| (kind, recipe::write(kind, &offers))).collect();
+        Ok((network.warnings.clone(), recipes))
     });
     match written.ok_or(Error::Cancelled)? {
-        Ok(recipes) => Ok(recipes),
+        Ok((warnings, recipes)) => {
+            for message in warnings {
+                host.ui.report(&Event::Warning { message });
+            }
+            Ok(recipes)
+        }
         Err(network::Error::Absent(_) | network::Error::Blank(_)) => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }

@@ -1,10 +1,10 @@
 //! `cargo xtask check`: format, lints, documentation, workflows, tests; and what was skipped, and why.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use netboot_loaders::build_loaders::{Choices, fetch};
 use netboot_loaders::choices::sites::Options;
+use netboot_loaders::process::Command;
 use netboot_loaders::progress::Progress;
 use netboot_loaders::toolchain::needs;
 use serde_json::json;
@@ -12,7 +12,10 @@ use serde_json::json;
 use super::{install, linters};
 use crate::cli::Check;
 use crate::exit::{CHECK, Failure, INTERRUPTED, MISMATCH};
-use crate::host::Host;
+use crate::host::{Host, whole_environment};
+use crate::ui::Ui;
+
+const INTERRUPTED_CHECK: &str = "the check was interrupted";
 
 /// A step: its name, and the arguments of cargo.
 const STEPS: [(&str, &[&str]); 3] = [
@@ -28,14 +31,8 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     let mut failed: Vec<&str> = Vec::new();
     for (name, cargo) in STEPS {
         host.ui.say(&format!("== {name}: cargo {}\n", cargo.join(" ")));
-        let status = Command::new("cargo")
-            .args(cargo)
-            .stdout(std::io::stderr())
-            .env("RUSTDOCFLAGS", "-D warnings")
-            .current_dir(host.project.root())
-            .status()?;
-        interrupted(host)?;
-        if !status.success() {
+        let command = cargo_command(cargo, host).env("RUSTDOCFLAGS", "-D warnings");
+        if !succeeds(&command, host.ui, &mut Ui::pass_on)? {
             failed.push(name);
         }
     }
@@ -69,7 +66,7 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
 
 /// Ends the check where the user asked for that.
 fn interrupted(host: &Host<'_>) -> Result<(), Failure> {
-    if host.ui.cancelled() { Err(Failure::new(INTERRUPTED, "the check was interrupted")) } else { Ok(()) }
+    if host.ui.cancelled() { Err(Failure::new(INTERRUPTED, INTERRUPTED_CHECK)) } else { Ok(()) }
 }
 
 /// What the tests came to.
@@ -93,24 +90,37 @@ fn tests(args: &Check, host: &Host<'_>) -> Result<Tests, Failure> {
     interrupted(host)?;
     let reason = sources.err().map(|failure| failure.message.lines().next().unwrap_or_default().to_owned());
     host.ui.say("== tests: cargo test --workspace\n");
-    let mut command = Command::new("cargo");
-    command.args(["test", "--workspace", "--no-fail-fast"]).current_dir(host.project.root());
-    command.env("NETBOOT_LOADERS_TEST_SOURCES", host.cache()?.root()).stdout(Stdio::piped());
-    if let Some(reason) = &reason {
-        command.env("NETBOOT_LOADERS_TEST_SOURCES_MISSING", reason);
+    let mut command = cargo_command(&["test", "--workspace", "--no-fail-fast"], host)
+        .env("NETBOOT_LOADERS_TEST_SOURCES", host.cache()?.root().as_str());
+    if let Some(reason) = reason {
+        command = command.env("NETBOOT_LOADERS_TEST_SOURCES_MISSING", reason);
     }
-    let mut child = command.spawn()?;
     let mut tests = Tests::default();
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
-            let line = line?;
-            host.ui.say(&format!("{line}\n"));
-            tests.count(&line);
-        }
-    }
-    tests.ended_well = child.wait()?.success();
-    interrupted(host)?;
+    tests.ended_well = succeeds(&command, host.ui, &mut |line| {
+        host.ui.say(&format!("{line}\n"));
+        tests.count(line);
+    })?;
     Ok(tests)
+}
+
+/// Cargo with `arguments`, in the project.
+fn cargo_command(arguments: &[&str], host: &Host<'_>) -> Command {
+    let command = Command::new("check the project", "cargo").args(arguments.iter().copied());
+    Command { env: whole_environment(), dir: Some(host.project.root().to_owned()), deadline: Duration::MAX, ..command }
+}
+
+/// Runs `command` to its end, and tells whether it succeeded.
+pub(super) fn succeeds(
+    command: &Command,
+    progress: &dyn Progress,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<bool, Failure> {
+    match command.run(progress, on_line) {
+        Ok(_) => Ok(true),
+        Err(_) if progress.cancelled() => Err(Failure::new(INTERRUPTED, INTERRUPTED_CHECK)),
+        Err(error) if error.has_failed() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Tests {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{MAX_NAME, check_place, install};
 use crate::cli::Deploy;
 use crate::exit::{Failure, MISSING_TOOL};
-use crate::host::{Host, absolute, ssh_environment, temporary_folder};
+use crate::host::{Host, absolute, temporary_folder, whole_environment};
 
 pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.tree.as_deref())?;
@@ -37,7 +37,7 @@ pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
         program,
         config: args.ssh_config.as_deref().map(absolute).transpose()?,
         options: args.ssh_options.clone(),
-        env: ssh_environment(),
+        env: whole_environment(),
     };
     let lock = match &target {
         Target::Folder(_) => None,

@@ -1,13 +1,15 @@
 //! The linters of the workflows: pinned in the project, installed on request only, below `target/`.
 
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::fs;
-use netboot_loaders::process::find_program;
+use netboot_loaders::process::{Command, find_program};
 
+use super::check::succeeds;
 use crate::exit::{Failure, MISMATCH};
-use crate::host::Host;
+use crate::host::{Host, whole_environment};
+use crate::ui::Ui;
 
 /// A linter, and its arguments before the files. None of them lets the machine or the network decide.
 const LINTERS: [(&str, &[&str]); 2] = [
@@ -30,51 +32,44 @@ pub(super) fn run(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
     let pinned = host.project.linters();
     let folder = host.project.installed_linters(&fs::sha256(&pinned)?.0);
     let workflows = workflows(&host.project.github().join("workflows"))?;
-    let missing = LINTERS.iter().any(|(name, _)| works(&folder.join("bin").join(name), &host.path).is_none());
+    let missing = LINTERS.iter().any(|(name, _)| works(&folder.join("bin").join(name), &host.path, host.ui).is_none());
     let mut reason = "not found, `cargo xtask check --install-deps` installs it".to_owned();
     if install && missing {
         host.ui.say(&format!("== workflows: installing linters in {folder}\n"));
         reason = install_pinned(&pinned, &folder, host)?;
     }
     let path = format!("{folder}/bin:{}", host.path);
-    lint(&path, host.project.root(), &workflows, &reason, &|line| host.ui.say(line))
+    lint(&path, host.project.root(), &workflows, &reason, host.ui)
 }
 
 /// Runs those linters that are in `path`, in the folder `root`; those that are not are skipped for `reason`.
-fn lint(
-    path: &str,
-    root: &Utf8Path,
-    workflows: &[Utf8PathBuf],
-    reason: &str,
-    say: &dyn Fn(&str),
-) -> Result<Linted, Failure> {
+fn lint(path: &str, root: &Utf8Path, workflows: &[Utf8PathBuf], reason: &str, ui: &Ui) -> Result<Linted, Failure> {
     let mut linted = Linted::default();
     for (name, args) in LINTERS {
-        let found = find_program(name, path).and_then(|program| Some((works(&program, path)?, program)));
+        let found = find_program(name, path).and_then(|program| Some((works(&program, path, ui)?, program)));
         let Some((version, program)) = found else {
             linted.skipped.push(format!("workflows ({name}): {reason}"));
             continue;
         };
-        say(&format!("== workflows: {name} {} ({version})\n", args.join(" ")));
-        let mut linter = clean(&program, path);
-        let status = linter.args(args).args(workflows).current_dir(root).stdout(std::io::stderr()).status()?;
-        linted.failed |= !status.success();
+        ui.say(&format!("== workflows: {name} {} ({version})\n", args.join(" ")));
+        let files = workflows.iter().map(|file| file.as_str());
+        let linter = clean(&program, path).args(args.iter().copied().chain(files));
+        let linter = Command { dir: Some(root.to_owned()), ..linter };
+        linted.failed |= !succeeds(&linter, ui, &mut Ui::pass_on)?;
     }
     Ok(linted)
 }
 
 /// A program without the environment, which may hold what unlocks something.
 fn clean(program: &Utf8Path, path: &str) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().env("PATH", path).stdin(Stdio::null());
-    command
+    let command = Command::new("check the workflows", program.as_str()).env("PATH", path);
+    Command { deadline: Duration::MAX, ..command }
 }
 
 /// The version that a linter tells; `None` where it does not run.
-fn works(program: &Utf8Path, path: &str) -> Option<String> {
-    let output = clean(program, path).arg("--version").stderr(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    output.status.success().then(|| text.lines().next().unwrap_or_default().to_owned())
+fn works(program: &Utf8Path, path: &str, ui: &Ui) -> Option<String> {
+    let output = clean(program, path).args(["--version"]).output(ui).ok()?;
+    Some(output.into_iter().next().unwrap_or_default())
 }
 
 fn workflows(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Failure> {
@@ -86,10 +81,14 @@ fn workflows(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Failure> {
 /// Installs what `pinned` lists in `folder`, with the digests that it has. Returns why one may be missing afterwards.
 fn install_pinned(pinned: &Utf8Path, folder: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
     let run = |program: &str, args: &[&str]| {
-        let output = Command::new(program).args(args).env("PATH", &host.path).stdin(Stdio::null()).output()?;
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        host.ui.say(&text);
-        Ok::<_, Failure>((output.status.success(), text))
+        let command = Command::new("install linters", program).args(args.iter().copied());
+        let command = Command { env: whole_environment(), deadline: Duration::MAX, ..command }.env("PATH", &host.path);
+        let mut text = String::new();
+        let done = succeeds(&command, host.ui, &mut |line| {
+            host.ui.say(&format!("{line}\n"));
+            text += &format!("{line}\n");
+        })?;
+        Ok::<_, Failure>((done, text))
     };
     if find_program("python3", &host.path).is_none() {
         return Ok("found no `python3` to install it".to_owned());
@@ -113,13 +112,15 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::cli::MessageFormat;
 
     #[test]
     fn a_linter_finds_something_or_nothing_or_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(folder.path()).unwrap();
         let files = [Utf8PathBuf::from("ci.yml")];
-        let linted = || lint(&format!("{root}:/usr/bin:/bin"), root, &files, "no network", &|_| ()).unwrap();
+        let ui = Ui::new(true, MessageFormat::Human);
+        let linted = || lint(&format!("{root}:/usr/bin:/bin"), root, &files, "no network", &ui).unwrap();
         let linter = |name: &str, script: &str| {
             let file = root.join(name);
             let text = format!("#!/bin/sh\ntest \"$1\" = --version && {{ echo 1; exit; }}\n{script}\n");

@@ -26,7 +26,8 @@ pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
     let written = leaving(host.ui, move || {
         let network = Network::read(&file, &choices.sites)?;
         let offers = Offers::new(&network, &choices.sites);
-        Ok::<_, network::Error>((offers.warnings(kind), write(kind, &offers)))
+        let warnings: Vec<String> = network.warnings.iter().cloned().chain(offers.warnings(kind)).collect();
+        Ok::<_, network::Error>((warnings, write(kind, &offers)))
     });
     let (warnings, files) = written.ok_or(build_loaders::Error::Cancelled)??;
     for message in warnings {

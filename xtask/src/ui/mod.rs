@@ -78,6 +78,11 @@ impl Ui {
         }
     }
 
+    /// Passes on a line that a program has found something with, on standard error.
+    pub fn pass_on(line: &str) {
+        err(&format!("{}\n", harmless(line)));
+    }
+
     /// Tells a failure, and gives its exit code.
     pub fn fail(&self, failure: Failure) -> ExitCode {
         let Failure { mut code, message, hints, .. } = failure;

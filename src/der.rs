@@ -1,0 +1,102 @@
+//! What a structure of DER is, as far as it matters for publishing it: a certificate, or something with a private key.
+
+/// How much of a structure [`is_private_key`] needs to see, in bytes.
+pub const HEAD: usize = 96;
+
+/// The least of a key that is worth a word, in bytes.
+const LEAST: usize = 32;
+
+/// An element of DER, or as much of it as is there.
+struct Element<'d> {
+    tag: u8,
+    /// The length that it claims; what it has where that is indefinite, as in BER.
+    length: usize,
+    content: &'d [u8],
+    rest: &'d [u8],
+}
+
+impl Element<'_> {
+    fn is_whole(&self) -> bool {
+        self.content.len() == self.length
+    }
+}
+
+fn element(der: &[u8]) -> Option<Element<'_>> {
+    let (&tag, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x80 => (rest.len(), rest),
+        0x81..=0x84 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
+            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at(length.min(rest.len()));
+    Some(Element { tag, length, content, rest })
+}
+
+/// Whether `der` begins with a private key of PKCS #1, PKCS #8 (encrypted or not), SEC 1 or DSA, or with a container of
+/// PKCS #12. Its first [`HEAD`] bytes tell.
+#[must_use]
+pub fn is_private_key(der: &[u8]) -> bool {
+    let Some(Element { tag: 0x30, content: key, .. }) = element(der).filter(|_| der.len() >= LEAST) else {
+        return false;
+    };
+    let Some(first) = element(key) else { return false };
+    let second = element(first.rest);
+    match (first.tag, first.content, second) {
+        // A version, and what tells a key from all else that has one.
+        (0x02, [0 | 1], Some(second)) => match second.tag {
+            0x02 => second.length >= LEAST,
+            0x30 => {
+                let is_followed = second.rest.first() == Some(&0x04) || !second.is_whole();
+                second.content.first() == Some(&0x06) && is_followed
+            }
+            0x04 => second.length >= 20,
+            _ => false,
+        },
+        // PKCS #12 has its content as data of PKCS #7, or signed.
+        (0x02, [3], Some(second)) => {
+            second.tag == 0x30 && second.content.starts_with(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07")
+        }
+        // What encrypts keys: PKCS #5, or schemes of PKCS #12.
+        (0x30, algorithm, _) => {
+            algorithm.starts_with(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05")
+                || algorithm.starts_with(b"\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01")
+        }
+        _ => false,
+    }
+}
+
+/// Whether `der` is one X.509 certificate as RFC 5280 defines it, and nothing else. It says nothing of what is in its
+/// fields.
+#[must_use]
+pub fn is_certificate(der: &[u8]) -> bool {
+    let tags = |elements: &[Element<'_>]| elements.iter().map(|element| element.tag).collect::<Vec<_>>();
+    let Some(outer) = element(der).filter(|outer| outer.tag == 0x30 && outer.is_whole() && outer.rest.is_empty())
+    else {
+        return false;
+    };
+    let Some(parts) = elements(outer.content).filter(|parts| tags(parts) == [0x30, 0x30, 0x03]) else { return false };
+    let Some(fields) = elements(parts[0].content) else { return false };
+    // Before version 3, the version may be absent.
+    let fields = if fields.first().is_some_and(|field| field.tag == 0xa0) { &fields[1..] } else { &fields[..] };
+    // Number, algorithm, issuer, validity, subject, key; what follows is optional, and has a tag of its own.
+    let Some((known, optional)) = fields.split_at_checked(6) else { return false };
+    tags(known) == [0x02, 0x30, 0x30, 0x30, 0x30, 0x30]
+        && optional.iter().all(|field| matches!(field.tag, 0x81 | 0xa1 | 0x82 | 0xa2 | 0xa3))
+        && elements(known[5].content).is_some_and(|key| tags(&key) == [0x30, 0x03])
+}
+
+/// All elements that `der` consists of, where each is whole.
+fn elements(mut der: &[u8]) -> Option<Vec<Element<'_>>> {
+    let mut found = Vec::new();
+    while !der.is_empty() {
+        let next = element(der).filter(Element::is_whole)?;
+        der = next.rest;
+        found.push(next);
+    }
+    Some(found)
+}
