@@ -145,7 +145,7 @@ fn an_interrupt_ends_what_a_check_has_started() {
         if name == "actionlint" {
             let program = begun.with_file_name("bin-actionlint").join("actionlint");
             let text = std::fs::read_to_string(&program).unwrap();
-            std::fs::write(&program, text.replacen("\n", "\ntest \"$1\" = --version && exit\n", 1)).unwrap();
+            std::fs::write(&program, text.replacen('\n', "\ntest \"$1\" = --version && exit\n", 1)).unwrap();
             std::fs::write(program.with_file_name("cargo"), "#!/bin/sh\n").unwrap();
             std::fs::set_permissions(program.with_file_name("cargo"), PermissionsExt::from_mode(0o755)).unwrap();
         }
