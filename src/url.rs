@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Serialize, Serializer};
 
 use crate::printable::single_line;
@@ -59,7 +61,9 @@ impl Url {
     pub fn hide_in(&self, text: &str) -> String {
         let Parts { credentials, query, .. } = parts(&self.0);
         let password = credentials.split_once(':').map_or("", |(_, password)| password);
-        let secrets = [(credentials, "…"), (password, "…"), (query, "?...")];
+        // As a request has them.
+        let encoded = if credentials.is_empty() { String::new() } else { BASE64_STANDARD.encode(credentials) };
+        let secrets = [(&*encoded, "…"), (credentials, "…"), (password, "…"), (query, "?...")];
         let secrets = secrets.into_iter().filter(|(secret, _)| !secret.is_empty());
         secrets.fold(text.to_owned(), |text, (secret, mark)| text.replace(secret, mark))
     }
@@ -247,6 +251,7 @@ mod tests {
         assert_eq!(hidden("http://h/x?t=1", "failed: h/x?t=1"), "failed: h/x?...");
         assert_eq!(hidden("u:pw@h/x", "wanted `sftp://u/pw@h/x`"), "wanted `sftp://u/…@h/x`");
         assert_eq!(hidden("http://h/x", "failed: h/x"), "failed: h/x");
+        assert_eq!(hidden("http://u:pw@h", "HTTP/1.0 407 no u:pw, Basic dTpwdw=="), "HTTP/1.0 407 no …, Basic …");
     }
 
     #[test]

@@ -487,7 +487,7 @@ fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, Reached)>) -> E
         Some((proxy, reached)) => {
             // What is encrypted says nothing to anybody.
             let is_clear = !proxy.url.expose().starts_with("https:");
-            of_proxy(proxy, proxy_reason(error, if is_clear { &reached.said } else { &[] }))
+            of_proxy(proxy, proxy_reason(error, if is_clear { &reached.said } else { &[] }, &proxy.url))
         }
         None => Error::Connection(reason(error)),
     }
@@ -511,8 +511,9 @@ fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {
 /// How much of a proxy's answer is shown, in bytes.
 const SHOWN: usize = 80;
 
-/// What is wrong with a proxy that `said` something before `error`.
-fn proxy_reason(error: &ureq::Error, said: &[u8]) -> String {
+/// What is wrong with the proxy at `url`, which `said` something before `error`. What it repeats of the password is left
+/// out.
+fn proxy_reason(error: &ureq::Error, said: &[u8], url: &Url) -> String {
     if said.is_empty() {
         return match error {
             // The proxy speaks SOCKS; the client keeps nothing of what it says.
@@ -525,8 +526,8 @@ fn proxy_reason(error: &ureq::Error, said: &[u8]) -> String {
         };
     }
     let line = said.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
-    let shown = printable_bytes(&line[..line.len().min(SHOWN)]);
-    let more = if line.len() > SHOWN { "…" } else { "" };
+    let line = url.hide_in(&printable_bytes(line).to_string());
+    let (shown, more) = line.char_indices().nth(SHOWN).map_or((&line[..], ""), |(end, _)| (&line[..end], "…"));
     let wanted = "wanted the status 200";
     match error {
         ureq::Error::ConnectProxyFailed(text) if text.contains("responded") => {
@@ -599,4 +600,18 @@ pub enum Network {
     Offline,
     /// Through this client.
     Online(Http),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_repeats_of_a_password_is_left_out() {
+        let said = [&b"HTTP/1.0 407 no me:s3cret, Basic bWU6czNjcmV0 "[..], &[b'x'; 100]].concat();
+        let error = ureq::Error::ConnectProxyFailed("responded with 407".into());
+        let reason = proxy_reason(&error, &said, &"http://me:s3cret@proxy:3128".into());
+        let shown = format!("HTTP/1.0 407 no …, Basic … {}", "x".repeat(53));
+        assert_eq!(reason, format!("found `{shown}…`, wanted the status 200"));
+    }
 }

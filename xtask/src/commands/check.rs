@@ -13,7 +13,7 @@ use super::{install, linters};
 use crate::cli::Check;
 use crate::exit::{CHECK, Failure, INTERRUPTED, MISMATCH};
 use crate::host::{Host, whole_environment};
-use crate::ui::Ui;
+use crate::ui::pass_on;
 
 const INTERRUPTED_CHECK: &str = "the check was interrupted";
 
@@ -32,7 +32,7 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     for (name, cargo) in STEPS {
         host.ui.say(&format!("== {name}: cargo {}\n", cargo.join(" ")));
         let command = cargo_command(cargo, host).env("RUSTDOCFLAGS", "-D warnings");
-        if !succeeds(&command, host.ui, &mut Ui::pass_on)? {
+        if !succeeds(&command, host.ui, &mut pass_on)? {
             failed.push(name);
         }
     }

@@ -9,7 +9,7 @@ use netboot_loaders::process::{Command, find_program};
 use super::check::succeeds;
 use crate::exit::{Failure, MISMATCH};
 use crate::host::{Host, whole_environment};
-use crate::ui::Ui;
+use crate::ui::{Ui, pass_on};
 
 /// A linter, and its arguments before the files. None of them lets the machine or the network decide.
 const LINTERS: [(&str, &[&str]); 2] = [
@@ -55,7 +55,7 @@ fn lint(path: &str, root: &Utf8Path, workflows: &[Utf8PathBuf], reason: &str, ui
         let files = workflows.iter().map(|file| file.as_str());
         let linter = clean(&program, path).args(args.iter().copied().chain(files));
         let linter = Command { dir: Some(root.to_owned()), ..linter };
-        linted.failed |= !succeeds(&linter, ui, &mut Ui::pass_on)?;
+        linted.failed |= !succeeds(&linter, ui, &mut pass_on)?;
     }
     Ok(linted)
 }

@@ -78,11 +78,6 @@ impl Ui {
         }
     }
 
-    /// Passes on a line that a program has found something with, on standard error.
-    pub fn pass_on(line: &str) {
-        err(&format!("{}\n", harmless(line)));
-    }
-
     /// Tells a failure, and gives its exit code.
     pub fn fail(&self, failure: Failure) -> ExitCode {
         let Failure { mut code, message, hints, .. } = failure;
@@ -147,6 +142,11 @@ pub fn terminal_safe_json(json: &str) -> String {
 pub fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Passes on a line of a program that a command runs, on standard error.
+pub fn pass_on(line: &str) {
+    err(&format!("{}\n", harmless(line)));
 }
 
 fn err(text: &str) {
