@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::ipxe_commands::{Availability, HTTPS};
 use crate::secrets;
-use crate::url::{Url, without_credentials};
+use crate::url::without_credentials;
 
 /// An address that is spelled right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,8 +133,10 @@ impl Scheme {
 /// left out. Quotes are as they are, since values stand in backticks.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    let has_token = !secrets::find(text.as_bytes()).is_empty();
-    let text = if has_token { Url::from(text).to_string() } else { without_credentials(text) };
+    let mut text = without_credentials(text);
+    if let Some(query) = text.find('?').filter(|_| !secrets::find(text.as_bytes()).is_empty()) {
+        text.replace_range(query.., "?...");
+    }
     let escaped = text.escape_debug().to_string();
     escaped.replace("\\'", "'").replace("\\\"", "\"")
 }
