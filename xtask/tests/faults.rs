@@ -253,7 +253,7 @@ fn offline_and_empty_handed() {
         format!(
             "`ldlinux.c32`, `ldlinux.e64`, `lpxelinux.0`, `syslinux.efi` of syslinux 6.03 are not in the cache `{cache}`, \
              and `--offline` forbids to download them\nhint: run `cargo xtask fetch` where there is a network, or give the \
-             release archive with `--syslinux-archive`\n"
+             release archive with `--syslinux-archive` or a source bundle with `--sources-from`\n"
         )
     );
     let archive = project.path("syslinux.zip");

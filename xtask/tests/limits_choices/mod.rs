@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::support::Project;
 use crate::support::limits;
 
@@ -104,12 +107,22 @@ fn toml_that_is_nothing_but_errors_is_refused_within_limits() {
     project.run_within_limits(&["build-loaders", "--plan"]).success();
 }
 
+/// An element of DER.
+fn der(tag: u8, parts: &[Vec<u8>]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    [&[tag, 0x84][..], &length, &content].concat()
+}
+
 #[test]
 fn certificates_are_read_within_limits() {
     let project = Project::new();
     let sites = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n";
     let certificate = |bytes: usize| {
-        let body = "MIIB".repeat(bytes / 4);
+        let key = der(0x30, &[der(0x30, &[]), der(0x03, &[])]);
+        let fields = [vec![0x02, 1, 1], der(0x30, &[]), der(0x30, &[]), der(0x30, &[]), der(0x30, &[]), key];
+        let parts = [der(0x30, &fields), der(0x30, &[]), der(0x03, &[vec![7; bytes / 4 * 3]])];
+        let body = STANDARD.encode(der(0x30, &parts));
         format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
     };
     project.write("embed-scripts/large.pem", &certificate(64 << 10));
