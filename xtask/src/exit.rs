@@ -228,6 +228,7 @@ impl From<deploy::Error> for Failure {
             | E::Inside(_)
             | E::Interfered(_)
             | E::Lock(_)
+            | E::TooLong(_)
             | E::Itself(_) => FAILURE,
         };
         Self::of(code, &error)
