@@ -323,7 +323,7 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
     let tree = &fs::resolve(request.tree)?;
     build::check_cache(cache)?;
     let mut place = Place::take(tree, progress)?;
-    place.check_foreign(request.replace)?;
+    place.check_foreign(request.replace, progress)?;
     let pins = &plan.inputs.pins;
     let members =
         plan.others().filter_map(|(_, other)| if let Other::Member(member) = other { Some(member) } else { None });

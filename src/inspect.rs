@@ -7,7 +7,9 @@ use crate::contents::linked::Linked;
 use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::known_toolchains::KnownToolchain;
+use crate::parallel;
 use crate::paths;
+use crate::progress::Progress;
 use crate::tree::header::{self, Arch, Kind};
 use crate::tree::manifest::{File, Manifest};
 
@@ -47,7 +49,12 @@ pub struct Known {
 /// # Errors
 ///
 /// [`fs::Error`] where the loader cannot be read. A manifest that cannot be read knows nothing.
-pub fn inspect(path: &Utf8Path, candidates: &[Utf8PathBuf], known: &[KnownToolchain]) -> Result<Inspection, fs::Error> {
+pub fn inspect(
+    path: &Utf8Path,
+    candidates: &[Utf8PathBuf],
+    known: &[KnownToolchain],
+    progress: &dyn Progress,
+) -> Result<Inspection, fs::Error> {
     let content = fs::read(path)?;
     let sha256 = Sha256Digest::of(&content);
     let gives = |known: &&KnownToolchain| known.loaders.values().any(|loader| *loader == sha256);
@@ -56,7 +63,7 @@ pub fn inspect(path: &Utf8Path, candidates: &[Utf8PathBuf], known: &[KnownToolch
         size: content.len(),
         identity: header::identify(&content),
         facts: Facts::of(&content),
-        known: candidates.iter().find_map(|candidate| look_up(candidate, &sha256)),
+        known: candidates.iter().find_map(|candidate| look_up(candidate, &sha256, progress)),
         toolchains: known.iter().filter(gives).map(|known| known.name.clone()).collect(),
     })
 }
@@ -66,9 +73,10 @@ pub fn trees_above(path: &Utf8Path) -> impl Iterator<Item = Utf8PathBuf> {
     path.ancestors().skip(1).map(Utf8Path::to_owned).filter(|folder| folder.join(paths::MANIFEST).is_file())
 }
 
-fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest) -> Option<Known> {
+fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest, progress: &dyn Progress) -> Option<Known> {
     let path = if candidate.is_dir() { candidate.join(paths::MANIFEST) } else { candidate.to_owned() };
-    let manifest = Manifest::parse(&fs::read(&path).ok()?).ok()?;
+    let json = fs::read(&path).ok()?;
+    let manifest = parallel::leaving(progress, move || Manifest::parse(&json).ok())??;
     let file = manifest.files.into_iter().find(|file| file.sha256 == *sha256)?;
     let configuration = file.ipxe.as_ref().and_then(|ipxe| {
         let mut configurations = manifest.configurations.iter();

@@ -60,10 +60,9 @@ fn project() -> paths::Project {
 
 /// The two files of a tree that its manifest does not list.
 fn unlisted(manifest: &Manifest) -> [(&'static str, Sha256Digest); 2] {
-    [
-        (paths::MANIFEST, Sha256Digest::of(manifest.to_json().as_bytes())),
-        (paths::SHA256SUMS, Sha256Digest::of(manifest.sha256sums().as_bytes())),
-    ]
+    let content = manifest.content();
+    let sums = manifest.sums_content(&content);
+    [(paths::MANIFEST, content.sha256), (paths::SHA256SUMS, sums.sha256)]
 }
 
 fn to_text(document: &impl Serialize) -> String {

@@ -47,7 +47,6 @@ use self::network::Network;
 use self::report::{Attempt, CaseReport, GENERATOR, Outcome, Report};
 use self::selection::{Selection, cases};
 use self::trial::Lab;
-use crate::digest::Sha256Digest;
 use crate::fs;
 use crate::paths;
 use crate::progress::Progress;
@@ -157,7 +156,7 @@ pub fn run(
         generator: GENERATOR.into(),
         schema_version: report::SCHEMA_VERSION,
         subject: tree.name.clone(),
-        manifest_sha256: Sha256Digest::of(tree.manifest.to_json().as_bytes()).to_string(),
+        manifest_sha256: tree.manifest.content().sha256.to_string(),
         kit: request.kit.versions.clone(),
         jobs: request.jobs,
         processors: request.processors,

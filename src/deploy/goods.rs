@@ -1,9 +1,10 @@
 //! The files that a tree brings to a place, in the order in which they are put there.
 
+use std::sync::Arc;
+
 use camino::Utf8PathBuf;
 
 use crate::digest::Content;
-use crate::paths;
 use crate::tree::checked::{Changed, CheckedTree};
 use crate::tree::neighbours::autoexec_paths;
 
@@ -21,7 +22,7 @@ pub struct Wanted {
 pub struct Goods<'t> {
     tree: &'t CheckedTree,
     /// In the order of the manifest. Checksums and manifest come last: these must not name what is not there.
-    pub files: Vec<Wanted>,
+    pub files: Arc<[Wanted]>,
     /// Where a file of others would change how the loaders boot.
     pub neighbours: Vec<Utf8PathBuf>,
 }
@@ -32,10 +33,8 @@ impl<'t> Goods<'t> {
     pub fn of(tree: &'t CheckedTree) -> Self {
         let manifest = &tree.manifest;
         let listed = manifest.files.iter().map(|file| Wanted { path: file.path.clone(), content: file.content() });
-        // The tree's own are these texts, or it would not have been found to be as its manifest says.
-        let texts = [(paths::SHA256SUMS, manifest.sha256sums()), (paths::MANIFEST, manifest.to_json())];
-        let texts = texts.map(|(path, text)| Wanted { path: path.into(), content: Content::of(text.as_bytes()) });
-        Self { tree, files: listed.chain(texts).collect(), neighbours: autoexec_paths(manifest) }
+        let records = tree.records.iter().map(|(path, content)| Wanted { path: (*path).into(), content: *content });
+        Self { tree, files: listed.chain(records).collect(), neighbours: autoexec_paths(manifest) }
     }
 
     /// The bytes of a file.

@@ -9,7 +9,9 @@ use super::past::Past;
 use super::place::{self, Found, Place};
 use super::plan::{Plan, Step};
 use crate::digest::Sha256Digest;
+use crate::parallel;
 use crate::paths;
+use crate::progress::Progress;
 
 /// What is remembered.
 #[derive(Debug, Default)]
@@ -50,9 +52,22 @@ pub(super) struct At {
 
 impl Memory {
     /// What `place` says of the time before.
-    pub(super) fn of(place: &mut dyn Place) -> Result<Self, place::Error> {
-        let past = Past::read(place)?;
+    pub(super) fn of(place: &mut dyn Place, progress: &dyn Progress) -> Result<Self, place::Error> {
+        let past = Past::read(place, progress)?;
         Ok(Self { stored: Some(past.record.digest()), past, ..Self::default() })
+    }
+
+    /// What `work` makes of the time before; it can be left where the user asks to stop, and nothing is remembered then.
+    pub(super) fn of_past<T: Send + 'static>(
+        &mut self,
+        progress: &dyn Progress,
+        work: impl FnOnce(&Past) -> T + Send + 'static,
+    ) -> Result<T, place::Error> {
+        let past = std::mem::take(&mut self.past);
+        let done = parallel::leaving(progress, move || (work(&past), past));
+        let (done, past) = done.ok_or(place::Error::Cancelled)?;
+        self.past = past;
+        Ok(done)
     }
 
     /// Takes note of `bytes` that need not be sent or read again.

@@ -21,7 +21,9 @@ mod tests;
 mod work;
 
 use crate::plural::count;
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -38,7 +40,7 @@ use self::target::Target;
 use self::work::Work;
 use crate::fs::{self, Lock};
 use crate::paths;
-use crate::printable::listed_names;
+use crate::printable::{listed_names, printable};
 use crate::progress::{Event, Kind, Progress, Task, pause};
 use crate::tree::checked::{self, CheckedTree};
 use crate::tree::enclosing::{InsideTree, outside_trees};
@@ -145,6 +147,13 @@ pub enum Error {
     /// The tree has changed meanwhile.
     #[error(transparent)]
     Changed(#[from] checked::Changed),
+    /// No later deployment would believe a manifest of such a tree.
+    #[error(
+        "the paths of `{tree}` have more than {most} bytes with their folders\nhint: give the sites shorter names, or deploy fewer of them",
+        tree = printable(.0),
+        most = past::MAX_PATHS
+    )]
+    TooLong(Utf8PathBuf),
     /// The place is the tree.
     #[error("`{0}` is the tree itself, or in it\nhint: choose another folder")]
     Itself(Utf8PathBuf),
@@ -182,6 +191,10 @@ pub fn run(tree: &CheckedTree, request: &Request<'_>, progress: &dyn Progress) -
     if let Target::Folder(folder) = request.target {
         apart(folder, &tree.root)?;
         outside_trees(folder)?;
+    }
+    let paths: BTreeSet<&Utf8Path> = tree.manifest.files.iter().map(|file| &*file.path).collect();
+    if past::are_too_long(paths.into_iter()) {
+        return Err(Error::TooLong(tree.name.clone()));
     }
     let _lock = lock(request, progress)?;
     let deployment = Deployment { goods: Goods::of(tree), request, progress };
@@ -280,11 +293,14 @@ impl Deployment<'_> {
     fn at(&self, place: &mut dyn Place, memory: &mut Option<Memory>) -> Result<(Plan, Option<Error>), Error> {
         let memory = match memory {
             Some(memory) => memory,
-            None => memory.insert(Memory::of(place)?),
+            None => memory.insert(Memory::of(place, self.progress)?),
         };
         let (goods, choices) = (&self.goods, self.request.choices);
         let survey = survey::survey(place, goods, memory, choices, self.progress)?;
-        let plan = View { wanted: &goods.files, past: &memory.past, survey: &survey, choices }.plan()?;
+        let mut plan = memory.of_past(self.progress, {
+            let wanted = Arc::clone(&goods.files);
+            move |past| View { wanted: &wanted, past, survey: &survey, choices }.plan()
+        })??;
         memory.reach(&plan);
         let refusal = if choices.replace { None } else { self.refusal(&plan, memory) };
         if self.request.dry_run {
@@ -298,7 +314,7 @@ impl Deployment<'_> {
             let target = self.request.target.to_string();
             let label = format!("{} to {target}", count(plan.count(Step::Send) + plan.count(Step::Replace), "file"));
             let task = Task::start(self.progress, Kind::Deploy, label, Some(plan.to_send()));
-            Work { place, goods, memory, task, target: target.clone() }.carry_out(&plan)?;
+            Work { place, goods, memory, task, target: target.clone() }.carry_out(&mut plan)?;
             self.check_undisturbed(place, memory, target)?;
         }
         self.warn_of_neighbours(place)?;

@@ -9,15 +9,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::place::{Error, Found, FoundKind, Place};
 use super::record::{Deployed, Record};
 use crate::digest::Content;
+use crate::parallel;
 use crate::paths;
+use crate::progress::Progress;
 use crate::tree::limits::{MAX_FILE, MAX_FILES};
 use crate::tree::manifest::{GENERATOR, Listing};
 use crate::tree::verify::is_inside;
 
-/// The most bytes that the paths of the manifest and of the record of a place may have together, with those of the
+/// The most bytes that the paths of a tree, or those of the manifest and of the record of a place together, may have, with those of the
 /// folders above them. It is enough for [`MAX_FILES`] sites with names of 30 characters and a loader each; and a path is
 /// kept up to seven times.
-const MAX_PATHS: usize = 12 << 20;
+pub(super) const MAX_PATHS: usize = 12 << 20;
 
 /// What a path counts for beside its bytes: a short one takes memory, too.
 const OF_A_PATH: usize = 16;
@@ -45,7 +47,7 @@ impl Past {
     /// # Errors
     ///
     /// [`Error`] of the place. A manifest or a record that cannot be understood is none.
-    pub fn read(place: &mut dyn Place) -> Result<Self, Error> {
+    pub fn read(place: &mut dyn Place, progress: &dyn Progress) -> Result<Self, Error> {
         if !place.is_there()? {
             return Ok(Self::default());
         }
@@ -56,9 +58,12 @@ impl Past {
             let found: Option<Found> = found.get(index).copied().flatten();
             found.map(|found| text(place, &names[index], found, most)).transpose()
         };
-        let manifest = text(0, MAX_FILE)?.map(|text| text.and_then(|text| published(&text)));
+        let manifest = text(0, MAX_FILE)?;
+        let manifest = move || manifest.map(|text| text.and_then(|text| published(&text)));
+        let manifest = parallel::leaving(progress, manifest).ok_or(Error::Cancelled)?;
         let record = text(1, MAX_RECORD)?.and_then(Result::ok).unwrap_or_default();
-        Ok(Self::new(manifest, Record::parse(&record)))
+        let read = parallel::leaving(progress, move || Self::new(manifest, Record::parse(&record)));
+        read.ok_or(Error::Cancelled)
     }
 
     /// What a manifest (or why it is none of this tool's) and a record come to.
@@ -74,7 +79,7 @@ impl Past {
             Some(Err(reason)) => (BTreeMap::new(), Some(reason)),
         };
         // What is put there again and again is in both.
-        let all: BTreeSet<&Utf8PathBuf> = record.files.keys().chain(published.keys()).collect();
+        let all: BTreeSet<&Utf8Path> = record.files.keys().chain(published.keys()).map(|path| &**path).collect();
         if are_too_long(all.into_iter()) {
             record = Record::default();
         }
@@ -125,22 +130,23 @@ pub fn published(manifest: &[u8]) -> Result<BTreeMap<Utf8PathBuf, Content>, Stri
         let found = listing.generator.name;
         return Err(format!("found the generator `{found}`, wanted `{GENERATOR}`"));
     }
-    let sums = Content::of(listing.sha256sums(manifest).as_bytes());
+    let manifest = Content::of(manifest);
+    let sums = listing.sums_content(&manifest);
     let listed = listing.files.into_iter().map(|file| {
         let content = file.content();
         (file.path, content)
     });
     let listed = listed.filter(|(path, content)| is_inside(path) && content.size <= MAX_FILE);
-    let records = [(paths::SHA256SUMS.into(), sums), (paths::MANIFEST.into(), Content::of(manifest))];
+    let records = [(paths::SHA256SUMS.into(), sums), (paths::MANIFEST.into(), manifest)];
     let published: BTreeMap<Utf8PathBuf, Content> = listed.chain(records).collect();
-    if are_too_long(published.keys()) {
+    if are_too_long(published.keys().map(|path| &**path)) {
         return Err(format!("found paths of more than {MAX_PATHS} bytes with their folders, wanted those of a tree"));
     }
     Ok(published)
 }
 
 /// Whether `paths`, which are sorted, have more than [`MAX_PATHS`] bytes. A folder of several files counts once.
-fn are_too_long<'p>(paths: impl Iterator<Item = &'p Utf8PathBuf>) -> bool {
+pub(super) fn are_too_long<'p>(paths: impl Iterator<Item = &'p Utf8Path>) -> bool {
     let (mut total, mut last) = (0, Utf8Path::new(""));
     for path in paths {
         let new = path.ancestors().take_while(|path| !path.as_str().is_empty() && !last.starts_with(path));

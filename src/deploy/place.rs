@@ -154,6 +154,11 @@ pub enum Error {
         /// What came.
         found: String,
     },
+    /// The other side answers, but far too slowly: another attempt would take as long.
+    #[error(
+        "`{0}` is too slow: wanted an answer or 1,000 bytes a second on average, and each answer within two minutes\nhint: see what slows the server or the line down, and run the command again: it goes on from there"
+    )]
+    Slow(String),
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,

@@ -2,6 +2,7 @@
 
 use crate::plural::count;
 use std::io::Write;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 
@@ -23,7 +24,8 @@ pub(super) fn survey(
     choices: Choices,
     progress: &dyn Progress,
 ) -> Result<Survey, Error> {
-    let paths = interest(&goods.files, &memory.past);
+    let wanted = Arc::clone(&goods.files);
+    let paths = memory.of_past(progress, move |past| interest(&wanted, past))?;
     let there = place.is_there()?;
     let mut survey = Survey { there, read: memory.read.clone(), ..Survey::default() };
     let mut paths = paths.into_iter().filter(|_| there);
@@ -35,7 +37,11 @@ pub(super) fn survey(
         let looked = place.look(&some)?;
         survey.found.extend(some.into_iter().zip(looked).filter_map(|(path, found)| Some((path, found?))));
     }
-    let to_read = View { wanted: &goods.files, past: &memory.past, survey: &survey, choices }.to_read();
+    let wanted = Arc::clone(&goods.files);
+    let (mut survey, to_read) = memory.of_past(progress, move |past| {
+        let to_read = View { wanted: &wanted, past, survey: &survey, choices }.to_read();
+        (survey, to_read)
+    })?;
     let total: u64 = to_read.iter().map(|(_, found)| found.size).sum();
     let label = || match to_read.len() {
         1 => "1 file that is there".to_owned(),

@@ -133,7 +133,7 @@ fn a_run_that_is_cut_again_and_again_gets_through() {
     for patience in 12..60 {
         let mut shelf = start.clone();
         // The manifest and the record of the time before are read once, which takes longer.
-        let mut memory = Some(Memory::of(&mut shelf).unwrap());
+        let mut memory = Some(Memory::of(&mut shelf, &Silent).unwrap());
         let (mut reached, mut barren, read) = (0, 0, shelf.read);
         loop {
             shelf.patience = Some(patience);
@@ -176,7 +176,7 @@ fn files_become_readable_for_others_where_the_place_lets_them() {
         shelf.modes.insert("ipxe.efi".into(), 0o600);
         shelf.modes.insert("ipxe.pxe".into(), 0o600);
         (shelf.sets_modes, shelf.patience) = (sets_modes, None);
-        memory.replace(Memory::of(&mut shelf).unwrap());
+        memory.replace(Memory::of(&mut shelf, &Silent).unwrap());
         shelf.patience = patience;
         let result = attempt(&new, &mut shelf, Choices::default(), &mut memory);
         assert_eq!(result.is_err(), patience.is_some());

@@ -26,13 +26,13 @@ pub(super) struct Work<'a, 'p> {
 }
 
 impl Work<'_, '_> {
-    /// Does all of `plan`.
-    pub(super) fn carry_out(mut self, plan: &Plan) -> Result<(), Error> {
+    /// Does all of `plan`, and takes its record.
+    pub(super) fn carry_out(mut self, plan: &mut Plan) -> Result<(), Error> {
         // Found by the record that there was until now.
         for leftover in &plan.leftovers {
             self.place.remove(leftover)?;
         }
-        self.memory.past.record = plan.record.clone();
+        self.memory.past.record = std::mem::take(&mut plan.record);
         let (place, below): (Vec<_>, Vec<_>) = plan.folders.iter().partition(|folder| folder.as_str().is_empty());
         for folder in place {
             self.place.make_folder(folder)?;

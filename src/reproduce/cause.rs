@@ -89,14 +89,14 @@ impl List {
     }
 
     fn toolchain(&mut self, found: &[Tool], wanted: &[Tool]) {
-        let named = |list: &[Tool], name: &str| list.iter().find(|tool| tool.name == name).cloned();
-        let extra = found.iter().filter(|tool| named(wanted, &tool.name).is_none());
+        let (ours, theirs) = (by_name(found), by_name(wanted));
+        let extra = found.iter().filter(|tool| !theirs.contains_key(&*tool.name));
         for Tool { name, .. } in wanted.iter().chain(extra) {
-            let (here, there) = (named(found, name), named(wanted, name));
+            let (here, there) = (ours.get(&**name).copied(), theirs.get(&**name).copied());
             let text = |tool: Option<&Tool>, other: Option<&Tool>| {
                 tool.map_or_else(|| NONE.to_owned(), |tool| described(tool, other))
             };
-            let (found, wanted) = (text(here.as_ref(), there.as_ref()), text(there.as_ref(), here.as_ref()));
+            let (found, wanted) = (text(here, there), text(there, here));
             self.compare(Sort::Toolchain, format!("`{name}`"), found, wanted);
         }
     }
@@ -160,6 +160,7 @@ impl List {
 
     fn files(&mut self, found: &Manifest, wanted: &Manifest) {
         let (ours, theirs) = (by_path(found), by_path(wanted));
+        let (our_names, their_names) = (by_digest(found), by_digest(wanted));
         let extra = found.files.iter().filter(|file| !theirs.contains_key(file.path.as_path()));
         for here in extra.filter(|file| file.ipxe.is_some()) {
             self.compare(Sort::Choice, format!("`{}`", here.path), target(here), "no such loader in the release");
@@ -176,16 +177,13 @@ impl List {
             };
             let (Some(ours), Some(theirs)) = (&here.ipxe, &there.ipxe) else { continue };
             // Another configuration of the same name is compared header by header.
-            let name = |manifest: &Manifest, digest: Sha256Digest| {
-                let mut all = manifest.configurations.iter();
-                let found = all.find(|configuration| configuration.sha256 == digest);
-                format!("`{}`", found.map_or(NONE, |configuration| &configuration.name))
-            };
+            let name =
+                |names: &HashMap<Sha256Digest, &str>, digest| format!("`{}`", names.get(&digest).unwrap_or(&NONE));
             self.compare(
                 Sort::Configuration,
                 format!("the configuration of `{}`", there.path),
-                name(found, ours.configuration),
-                name(wanted, theirs.configuration),
+                name(&our_names, ours.configuration),
+                name(&their_names, theirs.configuration),
             );
             self.compare(Sort::Choice, format!("the target of `{}`", there.path), target(here), target(there));
             if ours.slot_sha256 != theirs.slot_sha256 {
@@ -200,6 +198,16 @@ impl List {
 
 fn by_path(manifest: &Manifest) -> HashMap<&Utf8Path, &File> {
     manifest.files.iter().map(|file| (file.path.as_path(), file)).collect()
+}
+
+/// The tools by their names; of several with the same name, the first.
+fn by_name(tools: &[Tool]) -> HashMap<&str, &Tool> {
+    tools.iter().rev().map(|tool| (&*tool.name, tool)).collect()
+}
+
+/// The names of the configurations; of several with the same digest, the first.
+fn by_digest(manifest: &Manifest) -> HashMap<Sha256Digest, &str> {
+    manifest.configurations.iter().rev().map(|configuration| (configuration.sha256, &*configuration.name)).collect()
 }
 
 fn target(file: &File) -> String {

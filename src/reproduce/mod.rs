@@ -149,7 +149,7 @@ impl Run<'_> {
     fn wanted(reference: Reference<'_>) -> Digests {
         match reference {
             Reference::Rebuild(build) => Self::digests(build),
-            Reference::Published(published) => all_files(&published.manifest),
+            Reference::Published(published) => all_files(published.manifest()),
         }
     }
 
@@ -198,8 +198,8 @@ impl Run<'_> {
         let (manifest_same, causes, against) = match reference {
             Reference::Rebuild(_) => (None, Vec::new(), None),
             Reference::Published(published) => (
-                Some(*manifest == published.manifest),
-                cause::causes(manifest, &published.manifest),
+                Some(manifest == published.manifest()),
+                cause::causes(manifest, published.manifest()),
                 Some(published.name.clone()),
             ),
         };
@@ -289,7 +289,7 @@ impl Run<'_> {
 
     /// The published list of what is linked into a loader, in whatever configuration it is there.
     fn list_of(planned: &Planned, published: &Published) -> Option<Utf8PathBuf> {
-        let manifest = &published.manifest;
+        let manifest = published.manifest();
         let ipxe = manifest.files.iter().find(|file| file.path == planned.path)?.ipxe.as_ref()?;
         let mut configurations = manifest.configurations.iter();
         let configuration = configurations.find(|configuration| configuration.sha256 == ipxe.configuration)?;

@@ -5,12 +5,14 @@ use std::io::Read;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::fs;
+use crate::parallel;
 use crate::paths::Cache;
 use crate::progress::Progress;
 use crate::source::download::{self, Address, download};
 use crate::source::http::Network;
 use crate::tree::checked::{self, CheckedTree};
 use crate::tree::manifest::Manifest;
+use crate::tree::verify;
 use crate::url::Url;
 
 /// The most that a tree weighs besides its loaders, in bytes: manifest, lists of what is linked, syslinux files.
@@ -25,10 +27,14 @@ const MAX_MANIFEST: u64 = 32 << 20;
 pub struct Published {
     /// What it was called when it was asked for.
     pub name: String,
-    /// Its manifest.
-    pub manifest: Manifest,
-    /// Its files, where they are there.
-    tree: Option<CheckedTree>,
+    content: Contents,
+}
+
+/// What there is of a release.
+#[derive(Debug)]
+enum Contents {
+    Manifest(Manifest),
+    Tree(CheckedTree),
 }
 
 /// Why there is nothing to compare with.
@@ -91,17 +97,31 @@ impl Published {
         let mut first = [0];
         let length = if path.is_file() { fs::open(&path)?.read(&mut first).unwrap_or(0) } else { 0 };
         if first[..length] == *b"{" {
-            let manifest = Manifest::parse(&fs::read(&path)?)
-                .map_err(|reason| Error::NotAManifest { name: name.clone(), reason })?;
-            return Ok(Self { name, manifest, tree: None });
+            let json = fs::read(&path)?;
+            let parsed = parallel::leaving(progress, move || Manifest::parse(&json));
+            let parsed = parsed.ok_or(checked::Error::Verify(verify::Error::Cancelled))?;
+            let manifest = parsed.map_err(|reason| Error::NotAManifest { name: name.clone(), reason })?;
+            return Ok(Self { name, content: Contents::Manifest(manifest) });
         }
         let tree = CheckedTree::open(&path, scratch, progress)?;
-        Ok(Self { name, manifest: tree.manifest.clone(), tree: Some(tree) })
+        Ok(Self { name, content: Contents::Tree(tree) })
+    }
+
+    /// Its manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        match &self.content {
+            Contents::Manifest(manifest) => manifest,
+            Contents::Tree(tree) => &tree.manifest,
+        }
     }
 
     /// The file at `path` in the tree, where the files are there.
     #[must_use]
     pub fn file(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
-        self.tree.as_ref().map(|tree| tree.root.join(path))
+        match &self.content {
+            Contents::Manifest(_) => None,
+            Contents::Tree(tree) => Some(tree.root.join(path)),
+        }
     }
 }

@@ -24,6 +24,8 @@ pub struct CheckedTree {
     pub root: Utf8PathBuf,
     /// Its manifest.
     pub manifest: Manifest,
+    /// The files that the manifest does not list, but a copy of some files has none: `SHA256SUMS` and `manifest.json`.
+    pub records: Vec<(&'static Utf8Path, Content)>,
     _unpacked: Option<Temporary>,
 }
 
@@ -85,25 +87,31 @@ impl CheckedTree {
     /// [`Error`], also where it is not what its manifest says.
     pub fn open(path: &Utf8Path, scratch: &Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
         if path.is_dir() {
-            let manifest = same(path, verify::verify(path, progress)?)?;
-            return Self::at(path, path, manifest, None);
+            let report = same(path, verify::verify(path, progress)?)?;
+            return Self::at(path, path, report, None);
         }
         // One opened file, so that another one of that name changes nothing.
         let mut tarball = fs::open(path)?;
         let failed = |source| Error::Unpack { path: path.to_owned(), source };
-        let manifest = same(path, verify::tarball(path, tarball.try_clone().map_err(failed)?, progress)?)?;
+        let report = same(path, verify::tarball(path, tarball.try_clone().map_err(failed)?, progress)?)?;
         tarball.rewind().map_err(failed)?;
         let limits = limits::of_tarball(&tarball);
         let folder = Temporary::create(scratch, paths::TEMPORARY)?;
         let root = folder.path().to_owned();
-        unpack(path, limits, Interruptible::new(tarball, progress), &manifest, &root)?;
-        Self::at(path, &root, manifest, Some(folder))
+        unpack(path, limits, Interruptible::new(tarball, progress), &report, &root)?;
+        Self::at(path, &root, report, Some(folder))
     }
 
-    fn at(path: &Utf8Path, root: &Utf8Path, manifest: Manifest, unpacked: Option<Temporary>) -> Result<Self, Error> {
+    fn at(
+        path: &Utf8Path,
+        root: &Utf8Path,
+        report: verify::Report,
+        unpacked: Option<Temporary>,
+    ) -> Result<Self, Error> {
         // A server that runs elsewhere needs a path that is right everywhere.
         let root = root.canonicalize_utf8().map_err(|source| Error::Unpack { path: path.to_owned(), source })?;
-        Ok(Self { name: path.to_owned(), root, manifest, _unpacked: unpacked })
+        let verify::Report { manifest, records, .. } = report;
+        Ok(Self { name: path.to_owned(), root, manifest, records, _unpacked: unpacked })
     }
 
     /// The bytes of the file at `path`, which have to be `content`, as when the tree was checked.
@@ -138,8 +146,8 @@ impl CheckedTree {
                 }
             }
         }
-        let manifest = Manifest { files, ..self.manifest.clone() };
-        Ok(Self { name: self.name.clone(), root: root.to_owned(), manifest, _unpacked: None })
+        let manifest = self.manifest.with_files(files);
+        Ok(Self { name: self.name.clone(), root: root.to_owned(), manifest, records: Vec::new(), _unpacked: None })
     }
 
     /// The entries of the tree's root, for a TFTP folder that shows them and more: name and path.
@@ -153,27 +161,29 @@ impl CheckedTree {
     }
 }
 
-/// The manifest of a tree that is as it says.
-fn same(path: &Utf8Path, report: verify::Report) -> Result<Manifest, Error> {
+/// The report on a tree that is as its manifest says.
+fn same(path: &Utf8Path, report: verify::Report) -> Result<verify::Report, Error> {
     if report.differences.is_empty() {
-        Ok(report.manifest)
+        Ok(report)
     } else {
         Err(Error::Different { path: path.to_owned(), differences: report.differences })
     }
 }
 
-/// Unpacks the tarball `file` of the tree of `manifest`, called `path`, to the folder `root`. It was compared with the
+/// Unpacks the tarball `file`, called `path`, of the tree of `report` to the folder `root`. It was compared with the
 /// manifest before, but may have become another one since: what is written is compared again.
-fn unpack(path: &Utf8Path, limits: Limits, file: impl Read, manifest: &Manifest, root: &Utf8Path) -> Result<(), Error> {
+fn unpack(
+    path: &Utf8Path,
+    limits: Limits,
+    file: impl Read,
+    report: &verify::Report,
+    root: &Utf8Path,
+) -> Result<(), Error> {
     let changed = || Error::Changed(Changed(path.to_owned()));
-    let mut wanted: BTreeMap<Utf8PathBuf, Content> =
-        manifest.files.iter().map(|file| (file.path.clone(), file.content())).collect();
-    let (json, sums) = (manifest.to_json(), manifest.sha256sums());
-    wanted.extend([(paths::MANIFEST.into(), Content::of(json.as_bytes()))]);
-    wanted.extend([(paths::SHA256SUMS.into(), Content::of(sums.as_bytes()))]);
-    drop((json, sums));
+    let listed = report.manifest.files.iter().map(|file| (&*file.path, file.content()));
+    let mut wanted: BTreeMap<&Utf8Path, Content> = listed.chain(report.records.iter().copied()).collect();
     tarball::visit(file, limits, &mut |name, mut entry| {
-        let content = wanted.remove(&name).ok_or_else(changed)?;
+        let content = wanted.remove(&*name).ok_or_else(changed)?;
         if entry.kind != Kind::File || entry.size != content.size || !verify::is_inside(&name) {
             return Err(changed());
         }
@@ -244,6 +254,7 @@ mod tests {
     #[test]
     fn what_has_changed_meanwhile_is_not_unpacked() {
         let (_guard, tree, path) = packed("a.tar.gz", &[("a", "1"), ("b", "2")]);
+        let report = verify::verify(&tree.root, &Silent).unwrap();
         // Another content, another size, a file more, a file less.
         for others in [
             &[("a", "1"), ("b", "3")][..],
@@ -254,7 +265,7 @@ mod tests {
             let (_guard, _, other) = packed("b.tar.gz", others);
             let scratch = tempfile::tempdir().unwrap();
             let scratch = Utf8Path::from_path(scratch.path()).unwrap();
-            let error = unpack(&path, LIMITS, fs::open(&other).unwrap(), &tree.manifest, scratch).unwrap_err();
+            let error = unpack(&path, LIMITS, fs::open(&other).unwrap(), &report, scratch).unwrap_err();
             assert!(matches!(&error, Error::Changed(Changed(it)) if *it == path), "{error}");
             assert!(
                 !scratch.join("c").exists() && fs::read(&scratch.join("b")).map_or(true, |content| content == b"2")
@@ -267,6 +278,6 @@ mod tests {
         packer.publish().unwrap();
         let scratch = tempfile::tempdir().unwrap();
         let scratch = Utf8Path::from_path(scratch.path()).unwrap();
-        unpack(&path, LIMITS, fs::open(&short).unwrap(), &tree.manifest, scratch).unwrap_err();
+        unpack(&path, LIMITS, fs::open(&short).unwrap(), &report, scratch).unwrap_err();
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::marker::PhantomData;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -17,7 +17,7 @@ use super::limits::MAX_FILES;
 use crate::build::make;
 use crate::choices::loader::Loader;
 use crate::choices::script::IMAGE_NAME;
-use crate::digest::{CommitId, Content, Sha256Digest, TreeId};
+use crate::digest::{CommitId, Content, Hasher, Sha256Digest, TreeId};
 use crate::paths;
 use crate::plan::{Inputs, Origin, Other, Plan, PlannedFile, Stamped};
 use crate::printable::{is_plain_json, printable};
@@ -33,6 +33,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// The most items of every list but that of the files.
 const MAX_LIST: usize = 1000;
 
+/// The most items of the lists of tools and of configurations, each with all lists in it. A configuration has some 20.
+const MAX_ITEMS: usize = 20_000;
+
 /// The content of `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -46,10 +49,10 @@ pub struct Manifest {
     /// Which syslinux, where the tree has any of it.
     pub syslinux: Option<Syslinux>,
     /// The tools of the build.
-    #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
+    #[serde(deserialize_with = "list::<MAX_ITEMS, _, _>")]
     pub toolchain: Vec<Tool>,
     /// The build configurations, by name and digest.
-    #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
+    #[serde(deserialize_with = "list::<MAX_ITEMS, _, _>")]
     pub configurations: Vec<Configuration>,
     /// All files but the manifest itself and `SHA256SUMS`, sorted bytewise by path.
     #[serde(deserialize_with = "list::<MAX_FILES, _, _>")]
@@ -242,12 +245,28 @@ impl Manifest {
     /// Whether `json` is the text that [`Self::to_json`] gives.
     #[must_use]
     pub fn is_written_as(&self, json: &[u8]) -> bool {
-        let compare = || {
-            let mut writer = Writer::new(self, Remaining(json))?;
-            self.files.iter().try_for_each(|file| writer.add(file))?;
-            writer.finish()
-        };
-        compare().is_ok_and(|Remaining(rest)| rest.is_empty())
+        let mut remaining = Remaining(json);
+        self.write(&mut remaining).is_ok() && remaining.0.is_empty()
+    }
+
+    /// Writes the text of `manifest.json`, which can be as large as all of the manifest in memory.
+    fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+        let mut to = BufWriter::new(to);
+        serde_json::to_writer_pretty(&mut to, self)?;
+        to.write_all(b"\n")?;
+        to.flush()
+    }
+
+    /// The content of `manifest.json`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::to_json`].
+    #[must_use]
+    pub fn content(&self) -> Content {
+        let mut hasher = Hasher::default();
+        self.write(&mut hasher).expect("memory does not fail");
+        hasher.content()
     }
 
     /// As the text of `manifest.json`.
@@ -257,35 +276,57 @@ impl Manifest {
     /// Never: a manifest has string keys only, and memory does not fail.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut writer = Writer::new(self, Vec::new()).expect("memory does not fail");
-        for file in &self.files {
-            writer.add(file).expect("memory does not fail");
-        }
-        String::from_utf8(writer.finish().expect("memory does not fail")).expect("JSON is UTF-8")
+        let mut json = Vec::new();
+        self.write(&mut json).expect("memory does not fail");
+        String::from_utf8(json).expect("JSON is UTF-8")
     }
 
     /// The text of `SHA256SUMS`: all files but itself, sorted bytewise by path.
     #[must_use]
     pub fn sha256sums(&self) -> String {
-        self.sums(Sha256Digest::of(self.to_json().as_bytes()))
+        let files = self.files.iter().map(|file| (file.path.as_str(), file.sha256));
+        sums(files, self.content().sha256).map(|(path, digest)| sum(path, &digest)).collect()
     }
 
-    /// Whether `sums` is what [`Self::sha256sums`] gives, where `manifest` is the manifest's own text.
+    /// This manifest with other files.
     #[must_use]
-    pub fn sha256sums_are(&self, sums: &Content, manifest: &Content) -> bool {
-        Content::of(self.sums(manifest.sha256).as_bytes()) == *sums
+    pub fn with_files(&self, files: Vec<File>) -> Self {
+        let Self { schema_version, generator, ipxe, syslinux, toolchain, configurations, files: _ } = self;
+        Self {
+            schema_version: *schema_version,
+            generator: generator.clone(),
+            ipxe: ipxe.clone(),
+            syslinux: syslinux.clone(),
+            toolchain: toolchain.clone(),
+            configurations: configurations.clone(),
+            files,
+        }
     }
 
-    fn sums(&self, manifest: Sha256Digest) -> String {
-        sums(self.files.iter().map(|file| (file.path.as_str(), file.sha256)), manifest)
+    /// The content of `SHA256SUMS`, where that of the manifest's own text is `manifest`.
+    #[must_use]
+    pub fn sums_content(&self, manifest: &Content) -> Content {
+        sums_content(self.files.iter().map(|file| (file.path.as_str(), file.sha256)), manifest.sha256)
     }
 }
 
-/// The text of `SHA256SUMS` for `files` and the manifest.
-fn sums<'f>(files: impl Iterator<Item = (&'f str, Sha256Digest)>, manifest: Sha256Digest) -> String {
+/// The lines of `SHA256SUMS` for `files` and the manifest.
+fn sums<'f>(
+    files: impl Iterator<Item = (&'f str, Sha256Digest)>,
+    manifest: Sha256Digest,
+) -> impl Iterator<Item = (&'f str, Sha256Digest)> {
     let mut lines: Vec<(&str, Sha256Digest)> = files.chain([(paths::MANIFEST, manifest)]).collect();
     lines.sort_unstable();
-    lines.iter().map(|(path, digest)| sum(path, digest)).collect()
+    lines.into_iter()
+}
+
+/// The content of `SHA256SUMS` for `files` and the manifest.
+fn sums_content<'f>(files: impl Iterator<Item = (&'f str, Sha256Digest)>, manifest: Sha256Digest) -> Content {
+    let mut hasher = Hasher::default();
+    for (path, digest) in sums(files, manifest) {
+        hasher.write_all(sum(path, &digest).as_bytes()).expect("memory does not fail");
+    }
+    hasher.content()
 }
 
 /// The part of a manifest that identifies the files of a tree; in memory a fifth of the whole.
@@ -329,11 +370,10 @@ impl Listing {
         check_version(listing.schema_version).map(|()| listing)
     }
 
-    /// The text of `SHA256SUMS` that goes with the text `json` of the manifest.
+    /// The content of `SHA256SUMS` that goes with the manifest's text, which is `manifest`.
     #[must_use]
-    pub fn sha256sums(&self, json: &[u8]) -> String {
-        let files = self.files.iter().map(|file| (file.path.as_str(), file.sha256));
-        sums(files, Sha256Digest::of(json))
+    pub fn sums_content(&self, manifest: &Content) -> Content {
+        sums_content(self.files.iter().map(|file| (file.path.as_str(), file.sha256)), manifest.sha256)
     }
 }
 
@@ -362,13 +402,38 @@ impl Write for Remaining<'_> {
     }
 }
 
+/// An item of a list.
+trait Item {
+    /// How many items it counts for: itself, and those of the lists in it.
+    fn items(&self) -> usize {
+        1
+    }
+}
+
+impl Item for String {}
+impl Item for Patch {}
+impl Item for File {}
+impl Item for ListedFile {}
+
+impl Item for Tool {
+    fn items(&self) -> usize {
+        1 + self.files.len()
+    }
+}
+
+impl Item for Configuration {
+    fn items(&self) -> usize {
+        1 + self.make.len() + self.environment.len() + self.headers.len() + self.trust.len()
+    }
+}
+
 /// Reads a list of at most `MOST` items: in memory, an item can be many times as large as in the text.
-fn list<'de, const MOST: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
+fn list<'de, const MOST: usize, D: Deserializer<'de>, T: Deserialize<'de> + Item>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     struct Items<T, const MOST: usize>(PhantomData<T>);
 
-    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Items<T, MOST> {
+    impl<'de, T: Deserialize<'de> + Item, const MOST: usize> Visitor<'de> for Items<T, MOST> {
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -376,10 +441,11 @@ fn list<'de, const MOST: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-            let mut items = Vec::new();
-            while let Some(item) = seq.next_element()? {
-                if items.len() == MOST {
-                    return Err(de::Error::invalid_length(MOST + 1, &self));
+            let (mut items, mut count) = (Vec::new(), 0);
+            while let Some(item) = seq.next_element::<T>()? {
+                count += item.items();
+                if count > MOST {
+                    return Err(de::Error::invalid_length(count, &self));
                 }
                 items.push(item);
             }
@@ -434,14 +500,14 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins with all of `head` but its files.
+    /// Begins with `head`, which has no files yet.
     ///
     /// # Errors
     ///
     /// What `to` gives.
     pub fn new(head: &Manifest, mut to: W) -> io::Result<Self> {
-        let head = Manifest { files: Vec::new(), ..head.clone() };
-        let text = serde_json::to_string_pretty(&head)?;
+        debug_assert!(head.files.is_empty(), "a manifest's head");
+        let text = serde_json::to_string_pretty(head)?;
         // The files come last, in a list that is empty so far.
         to.write_all(text.trim_end_matches("]\n}").as_bytes())?;
         Ok(Self { to, any: false })

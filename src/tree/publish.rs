@@ -143,12 +143,15 @@ impl<'a> Place<'a> {
     /// # Errors
     ///
     /// [`Error::Foreign`]; [`Error::Unknown`] where that cannot be told.
-    pub fn check_foreign(&mut self, replace: bool) -> Result<(), Error> {
+    pub fn check_foreign(&mut self, replace: bool, progress: &dyn Progress) -> Result<(), Error> {
         if !self.tree.join(paths::MANIFEST).is_file() {
             return Ok(());
         }
         // Where the manifest cannot be understood, nobody can tell what is foreign: that is an error.
-        let foreign = verify::foreign(self.tree).map_err(|error| Error::Unknown(error.to_string()));
+        let foreign = verify::foreign(self.tree, progress).map_err(|error| match error {
+            verify::Error::Cancelled => Error::Cancelled,
+            error => Error::Unknown(error.to_string()),
+        });
         self.foreign = !foreign.as_ref().is_ok_and(Vec::is_empty);
         if replace || !self.foreign {
             return Ok(());

@@ -12,6 +12,7 @@ use super::manifest::{File, Manifest};
 use super::neighbours::Neighbour;
 use crate::digest::{Content, Sha256Digest};
 use crate::fs::{self, EntryKind, served};
+use crate::parallel;
 use crate::paths;
 use crate::printable::printable;
 use crate::progress::{Interruptible, Progress};
@@ -119,6 +120,8 @@ impl fmt::Display for Difference {
 pub struct Report {
     /// The tree's manifest.
     pub manifest: Manifest,
+    /// `SHA256SUMS` and `manifest.json` as they are in the tree, as far as they are there.
+    pub records: Vec<(&'static Utf8Path, Content)>,
     /// All differences, sorted.
     pub differences: Vec<Difference>,
     /// Files of others that change how the tree's loaders boot.
@@ -144,7 +147,7 @@ pub fn verify(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error>
 ///
 /// As [`verify`].
 pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error> {
-    let (manifest, content) = read_manifest(path)?;
+    let (manifest, content) = read_manifest(path, progress)?;
     let known = known(&manifest);
     let mut seen = Seen { manifest: Some(content), ..Seen::default() };
     // A deployment leaves alone what others have at the place, and says so in a record of its own.
@@ -157,13 +160,13 @@ pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error>
         }
         match kind {
             EntryKind::File if [paths::MANIFEST, paths::DEPLOYED, paths::DEPLOYING].iter().any(|own| file == *own) => {}
-            _ if deployed && !known.contains(&file) => seen.others.push(file),
+            _ if deployed && !known.contains(&*file) => seen.others.push(file),
             EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
-            EntryKind::File if !known.contains(&file) => seen.differences.push(Difference::Extra(file)),
+            EntryKind::File if !known.contains(&*file) => seen.differences.push(Difference::Extra(file)),
             EntryKind::File => seen.read(path, file)?,
         }
     }
-    let mut report = seen.report(manifest);
+    let mut report = seen.report(manifest, progress)?;
     report.unreadable = served::first_unreadable(path, known_files(&report.manifest).into_iter());
     Ok(report)
 }
@@ -173,20 +176,23 @@ pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error>
 /// # Errors
 ///
 /// As [`verify`].
-pub fn manifest(path: &Utf8Path) -> Result<Manifest, Error> {
-    read_manifest(path).map(|(manifest, _)| manifest)
+pub fn manifest(path: &Utf8Path, progress: &dyn Progress) -> Result<Manifest, Error> {
+    read_manifest(path, progress).map(|(manifest, _)| manifest)
 }
 
-fn read_manifest(path: &Utf8Path) -> Result<(Manifest, Written), Error> {
+fn read_manifest(path: &Utf8Path, progress: &dyn Progress) -> Result<(Manifest, Written), Error> {
     let json = fs::read_if_exists(&path.join(paths::MANIFEST))?.ok_or_else(|| Error::NoManifest(path.to_owned()))?;
-    parse(path, &json)
+    parse(path, json, progress)
 }
 
 /// A manifest, and what its text is.
-fn parse(path: &Utf8Path, json: &[u8]) -> Result<(Manifest, Written), Error> {
-    let manifest = Manifest::parse(json).map_err(|reason| Error::BadManifest { path: path.to_owned(), reason })?;
-    let written = Written { content: Content::of(json), as_usual: manifest.is_written_as(json) };
-    Ok((manifest, written))
+fn parse(path: &Utf8Path, json: Vec<u8>, progress: &dyn Progress) -> Result<(Manifest, Written), Error> {
+    let parsed = parallel::leaving(progress, move || {
+        let manifest = Manifest::parse(&json)?;
+        let written = Written { content: Content::of(&json), as_usual: manifest.is_written_as(&json) };
+        Ok((manifest, written))
+    });
+    parsed.ok_or(Error::Cancelled)?.map_err(|reason| Error::BadManifest { path: path.to_owned(), reason })
 }
 
 /// What is in the tree at `path` and not in its manifest, or is no plain file, by names alone.
@@ -194,17 +200,18 @@ fn parse(path: &Utf8Path, json: &[u8]) -> Result<(Manifest, Written), Error> {
 /// # Errors
 ///
 /// As [`verify`].
-pub fn foreign(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Error> {
-    let known = known(&manifest(path)?);
+pub fn foreign(path: &Utf8Path, progress: &dyn Progress) -> Result<Vec<Utf8PathBuf>, Error> {
+    let manifest = manifest(path, progress)?;
+    let known = known(&manifest);
     let mut found = fs::walk(path)?;
-    found.retain(|(file, kind)| *kind != EntryKind::File || !known.contains(file));
+    found.retain(|(file, kind)| *kind != EntryKind::File || !known.contains(&**file));
     Ok(found.into_iter().map(|(file, _)| file).collect())
 }
 
 /// The paths of all that belongs to the tree of `manifest`.
-fn known(manifest: &Manifest) -> BTreeSet<Utf8PathBuf> {
-    let own = [paths::DEPLOYED, paths::DEPLOYING].map(Utf8PathBuf::from);
-    known_files(manifest).into_iter().map(Utf8Path::to_owned).chain(own).collect()
+fn known(manifest: &Manifest) -> BTreeSet<&Utf8Path> {
+    let own = [paths::DEPLOYED, paths::DEPLOYING].map(Utf8Path::new);
+    known_files(manifest).into_iter().chain(own).collect()
 }
 
 /// The paths of the files that `manifest` lists, and of the tree's records.
@@ -232,9 +239,10 @@ pub(super) fn tarball(path: &Utf8Path, file: std::fs::File, progress: &dyn Progr
     visited.map_err(|reason| {
         if progress.cancelled() { Error::Cancelled } else { Error::NotATarball { path: path.to_owned(), reason } }
     })?;
-    let (manifest, written) = parse(path, &json.ok_or_else(|| Error::NoManifest(path.to_owned()))?)?;
+    let json = json.ok_or_else(|| Error::NoManifest(path.to_owned()))?;
+    let (manifest, written) = parse(path, json, progress)?;
     seen.manifest = Some(written);
-    Ok(seen.report(manifest))
+    seen.report(manifest, progress)
 }
 
 /// Whether a path leads to something in the tree that it is joined to, wherever that is.
@@ -303,7 +311,12 @@ impl Seen {
         if self.differences.len() > MAX_FILES { Err(Refusal::Entries(MAX_FILES as u64).into()) } else { Ok(()) }
     }
 
-    fn report(mut self, manifest: Manifest) -> Report {
+    /// The report; it can be left where the user asks to stop.
+    fn report(self, manifest: Manifest, progress: &dyn Progress) -> Result<Report, Error> {
+        parallel::leaving(progress, move || self.compared(manifest)).ok_or(Error::Cancelled)
+    }
+
+    fn compared(mut self, manifest: Manifest) -> Report {
         let too_large = |difference: &Difference| match difference {
             Difference::TooLarge(path, _) => Some(path.clone()),
             _ => None,
@@ -320,8 +333,11 @@ impl Seen {
             }
         }
         self.differences.extend(self.files.into_keys().map(Difference::Extra));
+        let written = self.manifest.as_ref().map(|written| written.content);
+        let records = [(paths::SHA256SUMS, self.sums), (paths::MANIFEST, written)];
+        let records = records.into_iter().filter_map(|(path, content)| Some((Utf8Path::new(path), content?))).collect();
         match (self.sums, self.manifest) {
-            (Some(sums), Some(Written { content, as_usual: true })) if manifest.sha256sums_are(&sums, &content) => {}
+            (Some(sums), Some(Written { content, as_usual: true })) if manifest.sums_content(&content) == sums => {}
             (Some(_), _) => self.differences.push(Difference::Sums),
             (None, _) => self.differences.push(Difference::Missing(paths::SHA256SUMS.into())),
         }
@@ -331,7 +347,8 @@ impl Seen {
             _ => None,
         });
         let neighbours = Neighbour::among(extra.chain(&self.others), &manifest);
-        Report { manifest, differences: self.differences, neighbours, unreadable: None, others: self.others }
+        let Self { differences, others, .. } = self;
+        Report { manifest, records, differences, neighbours, unreadable: None, others }
     }
 }
 

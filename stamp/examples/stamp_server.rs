@@ -12,7 +12,7 @@
 //! reverse proxy where clients are not to be trusted that far.
 
 use std::error::Error;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Write, stdout};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -75,7 +75,11 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     let stampers = stampers(&bundle, available_parallelism()?.get())?;
     let stock = Stock { bundle, configuration, template, stampers: Pool::new(stampers) };
     let listener = TcpListener::bind(address)?;
-    println!("listening on http://{}", listener.local_addr()?);
+    match writeln!(stdout(), "listening on http://{}", listener.local_addr()?) {
+        // Whoever started it does not want to know.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.map_err(|error| format!("cannot write to standard output: {error}"))?,
+    }
     scope(|threads| {
         for _ in 0..CONNECTIONS {
             threads.spawn(|| accept(&listener, &stock, PATIENCE));

@@ -168,19 +168,29 @@ impl Content {
 
 /// A SHA-256 that is fed piece by piece, as a [`Write`].
 #[derive(Default)]
-pub struct Hasher(Sha256);
+pub struct Hasher {
+    hash: Sha256,
+    size: u64,
+}
 
 impl Hasher {
     /// The digest of all that was written.
     #[must_use]
     pub fn finish(self) -> Sha256Digest {
-        Sha256Digest(self.0.finalize().into())
+        self.content().sha256
+    }
+
+    /// The digest and the size of all that was written.
+    #[must_use]
+    pub fn content(self) -> Content {
+        Content { sha256: Sha256Digest(self.hash.finalize().into()), size: self.size }
     }
 }
 
 impl Write for Hasher {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.update(buf);
+        self.hash.update(buf);
+        self.size += buf.len() as u64;
         Ok(buf.len())
     }
 

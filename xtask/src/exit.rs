@@ -217,7 +217,12 @@ impl From<deploy::Error> for Failure {
             E::Place(place::Error::Connect(ssh::Error::Cancelled) | place::Error::Cancelled) | E::Cancelled => {
                 INTERRUPTED
             }
-            E::Place(place::Error::Connect(_) | place::Error::Lost { .. } | place::Error::NotSftp { .. })
+            E::Place(
+                place::Error::Connect(_)
+                | place::Error::Lost { .. }
+                | place::Error::NotSftp { .. }
+                | place::Error::Slow(_),
+            )
             | E::Lost { .. } => UNAVAILABLE,
             E::Spoiled { .. } => DIFFERENT,
             E::Place(place::Error::Refused { .. })
@@ -228,6 +233,7 @@ impl From<deploy::Error> for Failure {
             | E::Inside(_)
             | E::Interfered(_)
             | E::Lock(_)
+            | E::TooLong(_)
             | E::Itself(_) => FAILURE,
         };
         Self::of(code, &error)

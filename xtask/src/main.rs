@@ -23,14 +23,17 @@ fn main() -> ExitCode {
     if let Err(failure) = host::check_process() {
         return ui::Ui::new(false, cli::MessageFormat::Human).fail(failure);
     }
-    let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::presentable(error).exit());
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ui::usage(&cli::presentable(error)),
+    };
     let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
     let result = host::Host::new(&cli.global, &ui).and_then(|host| {
         let output = cli.command.output();
         commands::run(cli.command, &host).map_err(|failure| host.with_storage_hint(failure, output))
     });
     match result {
-        Ok(code) => code,
+        Ok(code) => ui.end(code),
         Err(failure) => ui.fail(failure),
     }
 }

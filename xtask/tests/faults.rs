@@ -621,3 +621,33 @@ fn a_place_that_cannot_be_is_said_before_the_work() {
             .contains(&format!("\nhint: choose a shorter one: the name `{}` has 256 bytes", "x".repeat(256)))
     );
 }
+
+#[test]
+fn what_standard_output_does_not_take_is_an_error() {
+    let project = published();
+    let lost = "error: cannot write to standard output\n  caused by: No space left on device (os error 28)\n\
+                hint: make room where standard output is written to, and run the command again\n";
+    let run = |arguments: &[&str], stdout: std::process::Stdio| {
+        let output = project.command(arguments).stdout(stdout).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into();
+    for arguments in [
+        &["verify"][..],
+        &["--message-format", "json", "verify"],
+        &["--quiet", "verify", "--help"],
+        &["--version"],
+        &["completions", "bash"],
+    ] {
+        assert_eq!(run(arguments, full()), (1, lost.to_owned()), "{arguments:?}");
+        // Whoever reads no more has what they wanted.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(arguments, writer.into()), (0, String::new()), "{arguments:?}");
+    }
+    assert_eq!(run(&["--quiet", "verify"], full()), (0, String::new()));
+    // Another error keeps its exit code, and is told where it can be read.
+    std::fs::remove_file(project.tree().join("ipxe.efi")).unwrap();
+    let (code, stderr) = run(&["--message-format", "json", "verify"], full());
+    assert!(code == 8 && stderr.contains("`ipxe.efi` is missing"), "{code} {stderr}");
+}

@@ -309,42 +309,39 @@ fn reading_a_tarball_can_be_interrupted() {
     }
 }
 
-/// The tarball of a tree with `count` small files, each with an entry in the manifest as large as they get.
-fn tree_of(project: &Project, count: usize) -> Utf8PathBuf {
-    let mut manifest = manifest_of(project);
-    let ipxe = manifest.files.iter().find_map(|file| file.ipxe.clone());
-    let (sha256, site) = (Sha256Digest::of(b"content"), Some("a".repeat(20)));
-    let path = "sites/PATH/".to_owned() + &"a".repeat(20);
-    let file = manifest::File {
-        path: path.as_str().into(),
-        sha256,
-        size: 7,
-        kind: Kind::Data,
-        site,
-        ipxe,
-        ..manifest.files[0].clone()
-    };
-    manifest.files = vec![file];
-    let names = || (0..count).map(|i| format!("{i:06}"));
-    // Written as the tool writes them, but piece by piece.
+/// Writes `manifest.json` and `SHA256SUMS` of `manifest`, whose only file is there `count` times, to `folder`. They are
+/// as the tool writes them, but written piece by piece. Gives the paths: `PATH` in that of the file is a number.
+fn write_records(manifest: &Manifest, count: usize, folder: &Utf8Path) -> impl Iterator<Item = String> + use<> {
+    let (path, sha256) = (manifest.files[0].path.to_string(), manifest.files[0].sha256);
+    let numbers = || (0..count).map(|i| format!("{i:06}"));
     let json = manifest.to_json();
     let (head, rest) = json.split_once("\n    {\n      \"path\"").unwrap();
     let entry = format!("\n    {{\n      \"path\"{}", rest.strip_suffix("\n  ]\n}\n").unwrap());
-    let mut text = BufWriter::new(File::create(project.path("manifest.json")).unwrap());
-    text.write_all(head.as_bytes()).unwrap();
-    for (i, name) in names().enumerate() {
-        write!(text, "{}{}", if i == 0 { "" } else { "," }, entry.replace("PATH", &name)).unwrap();
-    }
-    text.write_all(b"\n  ]\n}\n").unwrap();
-    text.into_inner().unwrap();
-    let (digest, size) = netboot_loaders::fs::sha256(&project.path("manifest.json")).unwrap();
-    let lines = names().map(|name| format!("{sha256}  {}\n", path.replace("PATH", &name)));
-    let sums: String = std::iter::once(format!("{digest}  manifest.json\n")).chain(lines).collect();
+    write_items(&folder.join("manifest.json"), head, numbers().map(|name| entry.replace("PATH", &name)), "\n  ]\n}\n");
+    let (digest, _) = netboot_loaders::fs::sha256(&folder.join("manifest.json")).unwrap();
+    let mut sums = BufWriter::new(File::create(folder.join("SHA256SUMS")).unwrap());
+    writeln!(sums, "{digest}  manifest.json").unwrap();
+    let paths = numbers().map(move |number| path.replace("PATH", &number)).collect::<Vec<_>>();
+    paths.iter().for_each(|path| writeln!(sums, "{sha256}  {path}").unwrap());
+    sums.into_inner().unwrap();
+    paths.into_iter()
+}
+
+/// The tarball of a tree with `count` small files, each with an entry in the manifest as large as they get.
+fn tree_of(project: &Project, count: usize) -> Utf8PathBuf {
+    let mut manifest = manifest_of(project);
+    let file = manifest.files.iter().find(|file| file.ipxe.is_some()).unwrap().clone();
+    let (sha256, site) = (Sha256Digest::of(b"content"), Some("a".repeat(20)));
+    let path = format!("sites/PATH/{}", "a".repeat(20)).into();
+    manifest.files = vec![manifest::File { path, sha256, size: 7, kind: Kind::Data, site, ..file }];
+    let paths = write_records(&manifest, count, &project.root);
     let tarball = project.path("many.tar.gz");
     let mut writer = Writer::gzip(&tarball);
-    writer.text("SHA256SUMS", &sums);
-    writer.file("manifest.json", &mut File::open(project.path("manifest.json")).unwrap(), size);
-    names().for_each(|name| writer.text(&path.replace("PATH", &name), "content"));
+    for name in ["SHA256SUMS", "manifest.json"] {
+        let file = project.path(name);
+        writer.file(name, &mut File::open(&file).unwrap(), file.metadata().unwrap().len());
+    }
+    paths.for_each(|path| writer.text(&path, "content"));
     writer.end();
     tarball
 }
@@ -358,6 +355,73 @@ fn a_tree_of_as_many_files_as_there_may_be_is_verified() {
     let tarball = tree_of(&project, MAX_FILES + 1);
     let error = project.run_within_limits(&["verify", tarball.as_str()]).error(8);
     assert!(error.contains("the tarball of one: it has more than 110000 entries\n"), "{error}");
+}
+
+/// A tree whose manifest says as much as it may: of files, of configurations, and of sites.
+fn largest_tree(project: &Project) -> Utf8PathBuf {
+    let mut manifest = manifest_of(project);
+    let configuration = manifest.configurations[0].clone();
+    let (list, map) = (vec![String::new(); 1000], |i| (format!("{i}"), Sha256Digest::of(b"")));
+    let map: std::collections::BTreeMap<_, _> = (0..1000).map(map).collect();
+    let full = manifest::Configuration {
+        make: list.clone(),
+        environment: list,
+        headers: map.clone(),
+        trust: map,
+        ..configuration.clone()
+    };
+    manifest.configurations = [vec![configuration], vec![full; 4]].concat();
+    let (sha256, site) = (Sha256Digest::of(b""), Some("s".repeat(250)));
+    let path = format!("xPATH{}", "a".repeat(79)).into();
+    let file = manifest.files[0].clone();
+    manifest.files =
+        vec![manifest::File { path, sha256, size: 0, kind: Kind::Data, arch: None, site, ipxe: None, ..file }];
+    let tree = project.path("largest");
+    std::fs::create_dir(&tree).unwrap();
+    let mut first = None;
+    for (i, path) in write_records(&manifest, MAX_FILES, &tree).enumerate() {
+        let path = tree.join(path);
+        // No file system has that many links to one file.
+        match &first {
+            Some(first) if i % 30_000 != 0 => std::fs::hard_link(first, path).unwrap(),
+            _ => {
+                File::create(&path).unwrap();
+                first = Some(path);
+            }
+        }
+    }
+    tree
+}
+
+#[test]
+fn whatever_reads_a_tree_reads_the_largest_one_within_limits() {
+    let project = built();
+    let tree = largest_tree(&project);
+    let (tree, manifest, text) = (tree.as_str(), tree.join("manifest.json"), project.path("dist/tftp/manifest.json"));
+    let place = project.path("place");
+    std::fs::create_dir(&place).unwrap();
+    // A place that claims as many files of its own.
+    let small = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
+    let (head, digest) = (small.split_once("\"files\": [").unwrap().0, "a".repeat(64));
+    let listed = |i| format!("{{\"path\":\"{i:086}\",\"size\":1,\"sha256\":\"{digest}\",\"kind\":\"data\"}}");
+    let listed = (0..MAX_FILES).map(listed);
+    write_items(&place.join("manifest.json"), &format!("{head}\"files\": ["), listed, "]}");
+    let deploy = ["deploy", "--dry-run", "--tree", tree, place.as_str()];
+    let reads: [(&[&str], u8, &str); 5] = [
+        (&["verify", tree], 0, "all 110000 files are as in the manifest"),
+        (&["boot-test", "--list", tree], 3, "found no case as asked for in"),
+        (&deploy, 0, "send       x000000"),
+        (&["reproduce", "--against", tree], 12, "\nand 109,982 more\n"),
+        (&["inspect", "--manifest", manifest.as_str(), text.as_str()], 8, "wanted a loader"),
+    ];
+    for (arguments, code, said) in reads {
+        let ran = project.run_within_limits(arguments);
+        assert_eq!(ran.code, i32::from(code), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stdout.contains(said) || ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
+        let (begun, soon) = (std::time::Instant::now(), std::time::Duration::from_millis(500));
+        let measured = limits::interrupt(&mut project.command(arguments), |_| begun.elapsed() > soon).bounded();
+        assert!(measured.stderr.contains("interrupted"), "{arguments:?}: {}", measured.stderr);
+    }
 }
 
 #[test]
@@ -380,6 +444,15 @@ fn a_manifest_is_read_within_limits() {
         let expected = "invalid length 1001, expected a list of at most 1000 items";
         assert!(most == 0 || error.contains(expected), "{error}");
     }
+    // Or all together.
+    let (before, after) = text.split_once("\"configurations\": [").unwrap();
+    let list = vec!["\"\""; 1000].join(",");
+    let digest = "a".repeat(64);
+    let rest = "\"headers\":{},\"trust\":{}";
+    let full = format!("{{\"name\":\"\",\"sha256\":\"{digest}\",\"make\":[{list}],\"environment\":[{list}],{rest}}},");
+    std::fs::write(&path, format!("{before}\"configurations\": [{}{after}", full.repeat(1000))).unwrap();
+    let error = project.run_within_limits(&["verify"]).error(8);
+    assert!(error.contains("invalid length 20010, expected a list of at most 20000 items"), "{error}");
     // And maps.
     let (before, after) = text.split_once("\"headers\": {").unwrap();
     let mut file = BufWriter::new(File::create(&path).unwrap());
@@ -398,12 +471,12 @@ fn a_manifest_is_read_within_limits() {
     project.run(&["verify"]).success();
 }
 
-/// Writes `count` items, each from its number, separated by commas, between `head` and `tail`.
-fn write_items(path: &Utf8Path, head: &str, count: usize, item: impl Fn(usize) -> String, tail: &str) {
+/// Writes `items`, separated by commas, between `head` and `tail`.
+fn write_items(path: &Utf8Path, head: &str, items: impl Iterator<Item = String>, tail: &str) {
     let mut file = BufWriter::new(File::create(path).unwrap());
     file.write_all(head.as_bytes()).unwrap();
-    for number in 0..count {
-        write!(file, "{}{}", if number == 0 { "" } else { "," }, item(number)).unwrap();
+    for (number, item) in items.enumerate() {
+        write!(file, "{}{item}", if number == 0 { "" } else { "," }).unwrap();
     }
     file.write_all(tail.as_bytes()).unwrap();
     file.into_inner().unwrap();
@@ -425,13 +498,14 @@ fn a_place_that_claims_as_much_as_it_may_is_deployed_to_within_limits() {
             format!("\"{}\":{{{content},\"modified\":1700000000,\"next\":{{{content}}}}}", path("r", i))
         };
         let head_of_record = "{\"schema-version\":1,\"generator\":\"netboot_loaders\",\"files\":{";
-        write_items(&place.join("netboot-loaders-deployed.json"), head_of_record, MAX_FILES, deployed, "}}");
+        let deployed = (0..MAX_FILES).map(deployed);
+        write_items(&place.join("netboot-loaders-deployed.json"), head_of_record, deployed, "}}");
         let more = "x".repeat(380 - length);
         let listed = |i| {
             let content = format!("\"size\":1,\"sha256\":\"{digest}\",\"kind\":\"data\",\"member\":\"{more}\"");
             format!("{{\"path\":\"{}\",{content}}}", path("m", i))
         };
-        write_items(&place.join("manifest.json"), &format!("{head}\"files\": ["), MAX_FILES, listed, "]}");
+        write_items(&place.join("manifest.json"), &format!("{head}\"files\": ["), (0..MAX_FILES).map(listed), "]}");
     };
     let dry_run = ["deploy", "--dry-run", place.as_str()];
     // Both count.

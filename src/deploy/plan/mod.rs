@@ -99,14 +99,14 @@ pub struct Obstacle {
 
 /// What has to be looked at before anything can be decided: files, their temporary names, the folders above them.
 #[must_use]
-pub fn interest(wanted: &[Wanted], past: &Past) -> Vec<Utf8PathBuf> {
+pub fn interest(wanted: &[Wanted], past: &Past) -> BTreeSet<Utf8PathBuf> {
     let mut paths = BTreeSet::from([paths::partial_record()]);
     for (path, content) in known(wanted, past) {
         paths.extend(above(path).map(Utf8Path::to_owned));
         paths.insert(path.clone());
         paths.insert(paths::partial_of(path, &content.sha256));
     }
-    paths.into_iter().collect()
+    paths
 }
 
 /// Every content that may be at a path because of this tool.

@@ -85,8 +85,7 @@ fn what_is_looked_at_is_what_may_be_ours() {
     let wanted = wanted(&[("racks/x/a.efi", "new")]);
     let past = Past::new(None, record(&[("b.efi", "old")]));
     let partial = |path: &str, text: &str| paths::partial_of(path.into(), &Content::of(text.as_bytes()).sha256);
-    let mut looked = interest(&wanted, &past);
-    looked.sort();
+    let looked: Vec<_> = interest(&wanted, &past).into_iter().collect();
     let mut due: Vec<Utf8PathBuf> = ["b.efi", "racks", "racks/x", "racks/x/a.efi"].map(Utf8PathBuf::from).into();
     due.extend([partial("b.efi", "old"), partial("racks/x/a.efi", "new"), paths::partial_record()]);
     due.sort();

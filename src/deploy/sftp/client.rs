@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::wire::{self, Attributes, Extensions, Reply, Request, Status, code};
+use crate::plural::count;
 use crate::progress::Progress;
 
 /// How many requests may wait for their replies: enough to keep a long line busy.
@@ -18,6 +19,12 @@ const PIECE: u32 = 32_768;
 const STRETCH: u64 = 32 << 20;
 /// The largest packet that is taken. No reply to these requests comes near it.
 const MAX_PACKET: usize = 256 << 10;
+/// The least that a server sends of a file at once, but for its end: no memory and no time is enough for single bytes.
+const LEAST_PIECE: usize = 1024;
+/// How many bytes make up for a second of waiting, as each reply does: the least speed of a server.
+const BYTES_A_SECOND: u32 = 1000;
+/// By how many times the length of silence a server may fall behind that.
+const RESERVE: u32 = 5;
 /// How often a wait looks whether it has been cancelled.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -28,6 +35,8 @@ pub(super) enum Error {
     Gone,
     /// The server says nothing any more.
     Silent,
+    /// The server says something now and then, and would go on like that for ever.
+    Slow,
     /// The user asked to stop.
     Cancelled,
     /// What came is not SFTP.
@@ -42,6 +51,8 @@ pub(super) struct Client<'p> {
     progress: &'p dyn Progress,
     /// How long the server may say nothing while it owes a reply.
     silence: Duration,
+    /// How long it has let this side wait, without the time that its replies were worth.
+    behind: Duration,
     /// What has come and was not taken yet.
     inbox: Vec<u8>,
     /// The number of the next request.
@@ -57,11 +68,14 @@ impl<'p> Client<'p> {
     pub(super) fn greet(stream: UnixStream, silence: Duration, progress: &'p dyn Progress) -> Result<Self, Error> {
         let ready = stream.set_read_timeout(Some(TICK)).and_then(|()| stream.set_write_timeout(Some(TICK)));
         ready.map_err(|_| Error::Gone)?;
-        let inbox = Vec::new();
+        let (inbox, behind) = (Vec::new(), Duration::ZERO);
         let mut client =
-            Self { stream, progress, silence, inbox, next: 1, piece: PIECE, extensions: Extensions::default() };
+            Self { stream, progress, silence, behind, inbox, next: 1, piece: PIECE, extensions: Extensions::default() };
         client.write(&wire::init())?;
-        let packet = client.packet(None)?;
+        let packet = match client.packet(None) {
+            Err(Error::Slow) => return Err(Error::NotSftp(wire::one_line(&client.inbox))),
+            packet => packet?,
+        };
         match wire::version(&packet) {
             Some((wire::VERSION, extensions)) => Ok(Self { extensions, ..client }),
             Some((other, _)) => Err(Error::NotSftp(format!("version {other}"))),
@@ -138,51 +152,66 @@ impl<'p> Client<'p> {
         take: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Error> {
         let handle = self.open(&Request::OpenToRead { path })?;
-        let mut at = range.start;
+        let (mut at, mut tiny) = (range.start, None);
         let mut read = Ok(true);
         while matches!(read, Ok(true)) && at < range.end {
-            read = self.read_some(&handle, at..range.end.min(at.saturating_add(STRETCH)), &mut |data| {
+            read = self.read_some(&handle, at..range.end.min(at.saturating_add(STRETCH)), &mut |data, asked| {
+                if let Some(length) = tiny.filter(|_| !data.is_empty()) {
+                    let found = count(length, "byte");
+                    return Err(Error::NotSftp(format!("a piece of {found}, wanted {LEAST_PIECE} at least")));
+                }
                 at += data.len() as u64;
+                tiny = (data.len() < asked && data.len() < LEAST_PIECE).then_some(data.len());
                 take(data);
+                Ok(())
             });
         }
         self.close(&handle, read.map(drop))
     }
 
     /// Reads until the end of `range`, or until a piece is shorter than it was asked for. False at the end of the file.
-    fn read_some(&mut self, handle: &[u8], range: Range<u64>, take: &mut dyn FnMut(&[u8])) -> Result<bool, Error> {
-        let piece = self.piece;
-        let pieces = range.clone().step_by(piece as usize).map(|offset| {
-            let left = range.end - offset;
-            (offset, u32::try_from(left).unwrap_or(piece).min(piece))
-        });
-        let (mut early, mut next) = (BTreeMap::new(), 0);
+    fn read_some(
+        &mut self,
+        handle: &[u8],
+        range: Range<u64>,
+        take: &mut dyn FnMut(&[u8], usize) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let piece = u64::from(self.piece);
+        let pieces = usize::try_from((range.end - range.start).div_ceil(piece)).unwrap_or(usize::MAX);
+        let offset = |index: usize| range.start + index as u64 * piece;
+        let length = |index: usize| u32::try_from(piece.min(range.end - offset(index))).unwrap_or(PIECE);
+        let (mut early, next) = (BTreeMap::new(), Cell::new(0));
         let (mut short, mut ended) = (None, false);
-        let lengths: Vec<u32> = pieces.clone().map(|(_, length)| length).collect();
         let enough = Cell::new(false);
-        let pieces = pieces.take_while(|_| !enough.get());
-        let mut requests = pieces.map(|(offset, length)| Request::Read { handle, offset, length });
+        let mut due = 0..pieces;
+        // What comes before a piece that is still to come has to be kept.
+        let may_ask = |index: usize| !enough.get() && index - next.get() < WINDOW;
+        let mut requests = std::iter::from_fn(|| {
+            let index = Some(due.start).filter(|index| may_ask(*index)).and_then(|_| due.next())?;
+            Some(Request::Read { handle, offset: offset(index), length: length(index) })
+        });
         self.exchange(&mut requests, &mut |index, reply| {
             let data = match reply {
-                Reply::Data(data) if !data.is_empty() && data.len() <= lengths[index] as usize => data,
+                Reply::Data(data) if !data.is_empty() && data.len() <= length(index) as usize => data,
                 Reply::Status(status) if status.code == code::END_OF_FILE => Vec::new(),
                 Reply::Status(status) => return Err(Error::Refused(status)),
                 other => return Err(unexpected(&other)),
             };
             early.insert(index, data);
             // Behind a piece that is too short, the others do not fit.
-            while let Some(data) = early.remove(&next).filter(|_| short.is_none() && !ended) {
-                take(&data);
+            while let Some(data) = early.remove(&next.get()).filter(|_| short.is_none() && !ended) {
+                let asked = length(next.get()) as usize;
+                take(&data, asked)?;
                 ended = data.is_empty();
-                short = (!ended && data.len() < lengths[next] as usize).then_some(data.len());
-                next += 1;
+                short = (!ended && data.len() < asked).then_some(data.len());
+                next.set(next.get() + 1);
             }
             enough.set(ended || short.is_some());
             Ok(())
         })?;
         // The last piece may be short because the file is; any other says how much this server sends.
-        if let Some(length) = short.filter(|_| next < lengths.len()).and_then(|length| u32::try_from(length).ok()) {
-            self.piece = length;
+        if let Some(length) = short.filter(|_| next.get() < pieces).and_then(|length| u32::try_from(length).ok()) {
+            self.piece = length.max(LEAST_PIECE as u32);
         }
         Ok(!ended)
     }
@@ -233,19 +262,34 @@ impl<'p> Client<'p> {
             if waiting.is_empty() {
                 return outcome;
             }
+            let since = Instant::now();
             let packet = self.packet(Some(self.silence))?;
+            self.has_waited(since, packet.len())?;
             let (id, reply) = wire::reply(&packet).ok_or_else(|| Error::NotSftp(wire::one_line(&packet)))?;
             let index = waiting.remove(&id).ok_or_else(|| unexpected(&reply))?;
             outcome = outcome.and_then(|()| take(index, reply));
         }
     }
 
+    /// Counts the time since `since`, for which there came a reply of `bytes` or a request of that size was taken.
+    fn has_waited(&mut self, since: Instant, bytes: usize) -> Result<(), Error> {
+        // The usual length of silence is two minutes.
+        let second = self.silence / 120;
+        let worth = second + second * u32::try_from(bytes).unwrap_or(u32::MAX) / BYTES_A_SECOND;
+        self.behind = (self.behind + since.elapsed()).saturating_sub(worth);
+        if self.behind > self.silence * RESERVE { Err(Error::Slow) } else { Ok(()) }
+    }
+
     fn write(&mut self, packet: &[u8]) -> Result<(), Error> {
         let mut rest = packet;
-        let mut since = Instant::now();
+        let begun = Instant::now();
+        let mut since = begun;
         while !rest.is_empty() {
             if self.progress.cancelled() {
                 return Err(Error::Cancelled);
+            }
+            if begun.elapsed() > self.silence * RESERVE {
+                return Err(Error::Slow);
             }
             match self.stream.write(rest) {
                 Ok(0) => return Err(Error::Gone),
@@ -258,10 +302,11 @@ impl<'p> Client<'p> {
                 Err(_) => return Err(Error::Gone),
             }
         }
-        Ok(())
+        self.has_waited(begun, packet.len())
     }
 
-    /// The next packet, without its length. `patience` is how long the server may be silent.
+    /// The next packet, without its length. `patience` is how long the server may be silent; a packet that it has begun
+    /// has to be whole within the usual time.
     fn packet(&mut self, patience: Option<Duration>) -> Result<Vec<u8>, Error> {
         self.fill(4, patience)?;
         let length = u32::from_be_bytes([self.inbox[0], self.inbox[1], self.inbox[2], self.inbox[3]]) as usize;
@@ -280,19 +325,24 @@ impl<'p> Client<'p> {
             return Ok(());
         }
         let mut piece = vec![0; 64 << 10];
-        let mut since = Instant::now();
+        let mut last = Instant::now();
+        let mut begun = (!self.inbox.is_empty()).then_some(last);
         while self.inbox.len() < count {
             if self.progress.cancelled() {
                 return Err(Error::Cancelled);
+            }
+            if begun.is_some_and(|begun| begun.elapsed() > self.silence) {
+                return Err(if last.elapsed() > self.silence / 2 { Error::Silent } else { Error::Slow });
             }
             match self.stream.read(&mut piece) {
                 Ok(0) => return Err(Error::Gone),
                 Ok(count) => {
                     self.inbox.extend_from_slice(&piece[..count]);
-                    since = Instant::now();
+                    last = Instant::now();
+                    begun.get_or_insert(last);
                 }
                 Err(error) if passes(error.kind()) => {
-                    if patience.is_some_and(|patience| since.elapsed() > patience) {
+                    if begun.is_none() && patience.is_some_and(|patience| last.elapsed() > patience) {
                         return Err(Error::Silent);
                     }
                 }

@@ -63,6 +63,7 @@ impl<'p> Sftp<'p> {
                 words.push("the server has said nothing for two minutes".to_owned());
                 Error::Lost { words }
             }
+            client::Error::Slow => Error::Slow(self.address.login()),
             client::Error::Cancelled => Error::Cancelled,
             client::Error::NotSftp(found) => Error::NotSftp { host: self.address.host().to_owned(), found },
             client::Error::Refused(status) => self.refused(action, there, &status),

@@ -173,7 +173,7 @@ impl<'p> Connection<'p> {
             }
             Err(client::Error::Cancelled) => Err(Error::Cancelled),
             Err(client::Error::NotSftp(found)) => Err(Error::NotSftp { address: address.clone(), found }),
-            Err(client::Error::Gone | client::Error::Silent | client::Error::Refused(_)) => {
+            Err(client::Error::Gone | client::Error::Silent | client::Error::Slow | client::Error::Refused(_)) => {
                 Err(Failure::diagnose(address, said.until_the_end()).into())
             }
         }

@@ -22,6 +22,10 @@ struct Whims {
     room: Option<usize>,
     /// Whether a file gives way to another one that is renamed.
     gives_way: bool,
+    /// Whether it never sends the beginning of a file. How often it was asked for any of it is then the length of a file.
+    holds_back: bool,
+    /// How long it takes for a byte of an answer.
+    drips: Option<Duration>,
     /// After how many requests it says no more.
     falls_silent: Option<usize>,
 }
@@ -59,8 +63,21 @@ fn serve(mut stream: UnixStream, mut files: Files, whims: &Whims) -> Files {
             continue;
         }
         let reply = reply(&packet, &mut files, whims);
+        if whims.holds_back && reply[4] == 103 && files["asked"].len() == 1 {
+            continue;
+        }
         if whims.disorder && held.is_none() {
             held = Some(reply);
+            continue;
+        }
+        if let Some(pause) = whims.drips {
+            let drip = |byte: &u8| {
+                std::thread::sleep(pause);
+                stream.write_all(&[*byte])
+            };
+            if reply.iter().try_for_each(drip).is_err() {
+                return files;
+            }
             continue;
         }
         let sent = stream.write_all(&reply).and_then(|()| stream.write_all(&held.take().unwrap_or_default()));
@@ -122,6 +139,9 @@ fn reply(request: &[u8], files: &mut Files, whims: &Whims) -> Vec<u8> {
         4 => status(code::OK),
         5 => {
             let (offset, length) = (parts.offset(), parts.number() as usize);
+            if whims.holds_back {
+                files.entry("asked".into()).or_default().push(0);
+            }
             let content = &files[&path];
             match content.len().saturating_sub(offset).min(length).min(whims.short.unwrap_or(length)) {
                 0 => status(code::END_OF_FILE),
@@ -162,7 +182,8 @@ fn with<T>(whims: &Whims, files: Files, work: impl FnOnce(&mut Client<'_>) -> T)
     let (mine, its) = UnixStream::pair().unwrap();
     std::thread::scope(|scope| {
         let server = scope.spawn(move || serve(its, files, whims));
-        let patience = if whims.falls_silent.is_some() { 200 } else { 60_000 };
+        let soon = whims.falls_silent.is_some() || whims.holds_back || whims.drips.is_some();
+        let patience = if soon { 200 } else { 60_000 };
         let mut client = Client::greet(mine, Duration::from_millis(patience), &Silent).unwrap();
         let result = work(&mut client);
         drop(client);
@@ -186,7 +207,7 @@ fn a_file_comes_and_goes_whole_whatever_a_server_makes_of_it() {
     for whims in [
         Whims::default(),
         Whims { disorder: true, ..Whims::default() },
-        Whims { short: Some(1_000), ..Whims::default() },
+        Whims { short: Some(1_024), ..Whims::default() },
         Whims { short: Some(20_000), disorder: true, ..Whims::default() },
     ] {
         let (back, files) = with(&whims, Files::new(), |client| {
@@ -259,6 +280,45 @@ fn a_server_that_claims_any_size_takes_no_memory() {
     let files = Files::from([("a".into(), content.clone())]);
     let (back, _) = with(&Whims::default(), files, |client| read(client, "a", 0..u64::MAX));
     assert!(back.unwrap() == content);
+}
+
+#[test]
+fn what_is_asked_for_behind_a_missing_piece_is_bounded() {
+    let files = Files::from([("a".into(), noise(10_000_000))]);
+    let whims = Whims { holds_back: true, ..Whims::default() };
+    let (back, files) = with(&whims, files, |client| read(client, "a", 0..10_000_000));
+    assert_eq!((back, files["asked"].len()), (Err(Error::Silent), 64));
+}
+
+#[test]
+fn single_bytes_are_refused_unless_they_are_the_last() {
+    let content = noise(100_000);
+    let files = Files::from([("a".into(), content.clone()), ("b".into(), vec![7])]);
+    let whims = Whims { short: Some(1), ..Whims::default() };
+    let ((), _) = with(&whims, files.clone(), |client| {
+        let refused = Error::NotSftp("a piece of 1 byte, wanted 1024 at least".into());
+        assert_eq!(read(client, "a", 0..100_000), Err(refused));
+        // The connection goes on.
+        assert_eq!(read(client, "b", 0..10), Ok(vec![7]));
+        assert_eq!(read(client, "a", 99_999..100_000).unwrap(), content[99_999..]);
+    });
+    // The pieces of a stretch do not divide it evenly.
+    let content = noise(33 << 20);
+    let whims = Whims { short: Some(1_025), ..Whims::default() };
+    let (back, _) = with(&whims, Files::from([("a".into(), content.clone())]), |client| read(client, "a", 0..u64::MAX));
+    assert!(back.unwrap() == content);
+}
+
+#[test]
+fn a_server_that_drips_is_given_up() {
+    // Within one answer, or over several.
+    for (milliseconds, most) in [(20, 0), (4, 40)] {
+        let whims = Whims { drips: Some(Duration::from_millis(milliseconds)), ..Whims::default() };
+        let (answers, _) = with(&whims, Files::new(), |client| {
+            (0..).find_map(|count| client.stat("a").err().map(|error| (count, error))).unwrap()
+        });
+        assert!(answers.0 <= most && answers.1 == Error::Slow, "{answers:?}");
+    }
 }
 
 #[test]

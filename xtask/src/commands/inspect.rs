@@ -7,11 +7,12 @@ use netboot_loaders::build_loaders;
 use netboot_loaders::contents::linked::{Class, Linked};
 use netboot_loaders::inspect::{Inspection, Known, inspect, trees_above};
 use netboot_loaders::known_toolchains::KnownToolchain;
+use netboot_loaders::progress::Progress;
 use netboot_loaders::tree::header::Kind;
 use serde_json::{Value, json};
 
 use crate::cli::Inspect;
-use crate::exit::{DIFFERENT, Failure};
+use crate::exit::{DIFFERENT, Failure, INTERRUPTED};
 use crate::host::{Host, absolute};
 use crate::ui::size;
 
@@ -29,7 +30,10 @@ pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
         Some(manifest) => vec![absolute(manifest)?],
         None => trees_above(&path).chain([host.project.default_tree()]).collect(),
     };
-    let found = inspect(&path, &candidates, &known)?;
+    let found = inspect(&path, &candidates, &known, host.ui)?;
+    if host.ui.cancelled() {
+        return Err(Failure::new(INTERRUPTED, "interrupted"));
+    }
     if matches!(found.identity, None | Some((Kind::Text, _))) {
         let text = format!(
             "`{}` is {}, wanted a loader\nhint: give one loader; `cargo xtask verify` takes trees and tarballs",

@@ -74,7 +74,7 @@ fn write(args: &cli::Release, host: &Host<'_>) -> Result<Release, Failure> {
     let Some((packed, digest, _)) = &built.archive else {
         return Err(Failure::new(FAILURE, "the tree was not packed"));
     };
-    let manifest = verify::manifest(&built.tree).map_err(release::Error::from)?;
+    let manifest = verify::manifest(&built.tree, host.ui).map_err(release::Error::from)?;
     let tree = (&cache, &manifest, (packed.as_path(), *digest));
     Ok(release::write(&host.project, &pins, tree, &folder, host.ui)?)
 }

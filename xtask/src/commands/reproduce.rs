@@ -12,7 +12,7 @@ use netboot_loaders::fs::{self, Lock};
 use netboot_loaders::known_toolchains::{self, KnownToolchain, recognise};
 use netboot_loaders::paths::{Cache, is_linked_list};
 use netboot_loaders::plan::Plan;
-use netboot_loaders::printable::printable;
+use netboot_loaders::printable::{MAX_LISTED, in_thousands, listed, printable};
 use netboot_loaders::process::{Command, find_program};
 use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::reproduce;
@@ -212,8 +212,9 @@ fn same(plan: &Plan, report: &Report) -> String {
     if report.manifest_same == Some(true) {
         text += "  and the manifest is the same, so the whole tree is\n";
     }
-    for cause in &report.causes {
-        let _ = writeln!(text, "  although this differs: {cause}");
+    if !report.causes.is_empty() {
+        let differing: Vec<_> = report.causes.iter().map(|cause| format!("although this differs: {cause}")).collect();
+        let _ = writeln!(text, "{}", listed(&differing));
     }
     for known in recognise(plan, &report.manifest.files).iter().filter(|known| known.different.is_empty()) {
         let _ = writeln!(text, "  the very bytes that {} gives, by vendor/toolchains.toml", known.name);
@@ -255,10 +256,10 @@ fn different(report: &Report) -> String {
     if !report.culprits.is_empty() {
         let _ = writeln!(text, "the variation makes the difference: {}", report.culprits.join(", "));
     }
-    for cause in &report.causes {
-        let _ = writeln!(text, "  {cause}");
+    if !report.causes.is_empty() {
+        let _ = writeln!(text, "{}", listed(&report.causes));
     }
-    for (number, loader) in report.files.iter().filter(|file| !file.same()).enumerate() {
+    for (number, loader) in report.files.iter().filter(|file| !file.same()).take(MAX_LISTED).enumerate() {
         let digest = |digest: Option<netboot_loaders::digest::Sha256Digest>| {
             digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
         };
@@ -269,6 +270,9 @@ fn different(report: &Report) -> String {
         if let Some(difference) = difference.filter(|_| number < EXPLAINED && both) {
             text += &explained(difference);
         }
+    }
+    if differing > MAX_LISTED {
+        let _ = writeln!(text, "and {} more", in_thousands(&(differing - MAX_LISTED).to_string()));
     }
     text + &times(report)
 }

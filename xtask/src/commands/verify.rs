@@ -1,7 +1,7 @@
 //! `cargo xtask verify`
 
 use netboot_loaders::plural::{all, choose, count};
-use netboot_loaders::printable::listed_names;
+use netboot_loaders::printable::{listed, listed_names};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -117,10 +117,8 @@ fn differs(path: &Utf8Path, what: &str, answer: &Answer, seed: u64) -> Failure {
                 .to_owned()
         }
     };
-    for cause in causes {
-        text += &format!("  {cause}\n");
-    }
     if !causes.is_empty() {
+        text += &format!("{}\n", listed(causes));
         let made_same = if tools { "with the tools that found names" } else { "with the inputs that found names" };
         text += &format!("hint: compare again {made_same}: what differs then was changed\n");
     }

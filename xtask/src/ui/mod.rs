@@ -3,10 +3,10 @@
 mod bars;
 mod plain;
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use netboot_loaders::printable::{harmless, is_harmful};
 use netboot_loaders::progress::{Event, Progress};
@@ -17,7 +17,7 @@ use signal_hook::flag;
 use self::bars::Bars;
 use self::plain::Plain;
 use crate::cli::MessageFormat;
-use crate::exit::{Failure, INTERRUPTED};
+use crate::exit::{FAILURE, Failure, INTERRUPTED};
 
 enum Style {
     Quiet,
@@ -78,6 +78,14 @@ impl Ui {
         }
     }
 
+    /// Ends a command that has succeeded with `code`, unless what it said on standard output has got lost.
+    pub fn end(&self, code: ExitCode) -> ExitCode {
+        match LOST.get() {
+            Some(error) => self.fail(lost(error)),
+            None => code,
+        }
+    }
+
     /// Tells a failure, and gives its exit code.
     pub fn fail(&self, failure: Failure) -> ExitCode {
         let Failure { mut code, message, hints, .. } = failure;
@@ -90,7 +98,8 @@ impl Ui {
         }
         if let Style::Json = self.style {
             emit(&json!({ "event": "error", "exit-code": code, "message": message, "hints": hints }));
-        } else {
+        }
+        if !matches!(self.style, Style::Json) || LOST.get().is_some() {
             let hints: String = hints.iter().map(|hint| format!("\nhint: {hint}")).collect();
             err(&labelled("error:", 31, &format!("{message}{hints}")));
         }
@@ -138,10 +147,38 @@ pub fn terminal_safe_json(json: &str) -> String {
     text
 }
 
-/// Writes to standard output. A reader that has gone away is no reason to stop a build.
+/// Why standard output has not taken all that was said.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes to standard output. Where that fails, work goes on, and [`Ui::end`] tells it.
 pub fn out(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let mut stdout = io::stdout().lock();
+    note(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Keeps why writing to standard output has failed. A reader that has gone away has read all that it wanted.
+fn note(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(error);
+    }
+}
+
+fn lost(error: &io::Error) -> Failure {
+    let hint = "hint: make room where standard output is written to, and run the command again";
+    Failure::new(FAILURE, &format!("cannot write to standard output\n  caused by: {error}\n{hint}"))
+}
+
+/// Shows help, or what is wrong with the command line, and gives the exit code.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILURE));
+    if error.use_stderr() {
+        let _ = error.print();
+        return code;
+    }
+    note(error.print().and_then(|()| io::stdout().flush()));
+    Ui::new(false, MessageFormat::Human).end(code)
 }
 
 /// Passes on a line of a program that a command runs, on standard error.
