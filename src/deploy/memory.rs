@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8PathBuf;
 
 use super::past::Past;
-use super::place::{self, Found, Place};
+use super::place::{self, Found, FoundKind, Place};
 use super::plan::{Plan, Step};
+use super::record::HEAD;
 use crate::digest::Sha256Digest;
 use crate::parallel;
 use crate::paths;
@@ -20,6 +21,10 @@ pub(super) struct Memory {
     pub(super) past: Past,
     /// The digest of the record that is at the place; `None` where there is none.
     pub(super) stored: Option<Sha256Digest>,
+    /// How the record at the place may begin, if nobody else has written one; nothing where there is none.
+    pub(super) heads: Vec<Vec<u8>>,
+    /// What identifies this deployment, once it has written a record.
+    pub(super) run: Option<Sha256Digest>,
     /// What was read back, and what the files looked like then.
     pub(super) read: BTreeMap<Utf8PathBuf, (Found, Sha256Digest)>,
     /// How much of each temporary file has been found to be as it was sent.
@@ -53,8 +58,15 @@ pub(super) struct At {
 impl Memory {
     /// What `place` says of the time before.
     pub(super) fn of(place: &mut dyn Place, progress: &dyn Progress) -> Result<Self, place::Error> {
+        let heads = vec![record_head(place)?];
         let past = Past::read(place, progress)?;
-        Ok(Self { stored: Some(past.record.digest()), past, ..Self::default() })
+        Ok(Self { stored: Some(past.record.digest()), past, heads, ..Self::default() })
+    }
+
+    /// Whether no other deployment has written a record since this one has. Another machine may have changed files
+    /// without a trace in sizes and times; of two, the one that comes here later is told.
+    pub(super) fn is_alone(&self, place: &mut dyn Place) -> Result<bool, place::Error> {
+        Ok(self.heads.contains(&record_head(place)?))
     }
 
     /// What `work` makes of the time before; it can be left where the user asks to stop, and nothing is remembered then.
@@ -102,4 +114,15 @@ impl Memory {
             format!(" when {done} of {} of `{path}` {} {what}", count(*size, "byte"), choose(*done, "was", "were"))
         })
     }
+}
+
+/// The beginning of the record at `place`; nothing where there is none.
+fn record_head(place: &mut dyn Place) -> Result<Vec<u8>, place::Error> {
+    let path = Utf8PathBuf::from(paths::DEPLOYED);
+    let found = place.look(std::slice::from_ref(&path))?.pop().flatten();
+    let mut head = Vec::new();
+    if let Some(found) = found.filter(|found| found.kind == FoundKind::File) {
+        place.read(&path, 0..found.size.min(HEAD as u64), &mut |piece| head.extend_from_slice(piece))?;
+    }
+    Ok(head)
 }

@@ -317,6 +317,9 @@ impl Deployment<'_> {
             Work { place, goods, memory, task, target: target.clone() }.carry_out(&mut plan)?;
             self.check_undisturbed(place, memory, target)?;
         }
+        if !memory.is_alone(place)? {
+            return Err(Error::Interfered(self.request.target.to_string()));
+        }
         self.warn_of_neighbours(place)?;
         self.warn_of_unreadable(place, memory)?;
         Ok((plan, None))

@@ -13,6 +13,9 @@ use crate::digest::{Content, Hasher, Sha256Digest};
 use crate::tree::limits::MAX_FILES;
 use crate::tree::manifest::{GENERATOR, map};
 
+/// How many bytes of a record tell which deployment has written it.
+pub const HEAD: usize = 140;
+
 /// The version of the record's form.
 const SCHEMA_VERSION: u32 = 1;
 
@@ -22,6 +25,9 @@ const SCHEMA_VERSION: u32 = 1;
 pub struct Record {
     schema_version: u32,
     generator: String,
+    /// Identifies the deployment that wrote it, and those before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub run: Option<Sha256Digest>,
     /// Each file.
     #[serde(deserialize_with = "map::<MAX_FILES, _, _, _>")]
     pub files: BTreeMap<Utf8PathBuf, Deployed>,
@@ -50,7 +56,7 @@ impl Deployed {
 
 impl Default for Record {
     fn default() -> Self {
-        Self { schema_version: SCHEMA_VERSION, generator: GENERATOR.to_owned(), files: BTreeMap::new() }
+        Self { schema_version: SCHEMA_VERSION, generator: GENERATOR.to_owned(), run: None, files: BTreeMap::new() }
     }
 }
 
@@ -62,7 +68,14 @@ impl Record {
         if record.schema_version == SCHEMA_VERSION && record.generator == GENERATOR { record } else { Self::default() }
     }
 
-    /// Identifies the record by all that it says.
+    /// What identifies the deployment after this one, of the tree whose manifest is `manifest`.
+    #[must_use]
+    pub fn next_run(&self, manifest: &Content) -> Sha256Digest {
+        let before = self.run.map(|run| run.to_string()).unwrap_or_default();
+        Sha256Digest::of(format!("{before} {}", manifest.sha256).as_bytes())
+    }
+
+    /// Identifies the record by all that it says of files.
     ///
     /// # Panics
     ///
@@ -70,7 +83,7 @@ impl Record {
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         let mut hasher = Hasher::default();
-        serde_json::to_writer(&mut hasher, self).expect("the keys are strings");
+        serde_json::to_writer(&mut hasher, &self.files).expect("the keys are strings");
         hasher.finish()
     }
 

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
 
 use super::place::{Error, Found, FoundKind, Place};
+use super::record::HEAD;
 use crate::digest::{Content, Sha256Digest};
 use crate::paths;
 use crate::stamp::digest::CommitId;
@@ -74,7 +75,9 @@ pub struct Shelf {
     pub modes: BTreeMap<Utf8PathBuf, u32>,
     /// Whether it sets permission bits.
     pub sets_modes: bool,
-    /// What was read so far, in bytes.
+    /// Whether all happens in the same second.
+    pub hasty: bool,
+    /// What was read so far, in bytes; the beginning of a record tells only whose it is, and does not count.
     pub read: u64,
     /// What was written so far, in bytes.
     pub written: u64,
@@ -133,7 +136,7 @@ impl Place for Shelf {
             let file = self.files.get(path).map(|(content, modified)| Found {
                 kind: FoundKind::File,
                 size: content.len() as u64,
-                modified: Some(*modified),
+                modified: Some(if self.hasty { 1 } else { *modified }),
                 mode: self.modes.get(path).copied(),
             });
             let folder = self.folders.contains(path).then(|| plain(FoundKind::Folder));
@@ -147,7 +150,7 @@ impl Place for Shelf {
         let end = content.len().min(usize::try_from(range.end).unwrap());
         for piece in content[usize::try_from(range.start).unwrap()..end].chunks(PIECE) {
             self.moment()?;
-            self.read += piece.len() as u64;
+            self.read += if path == paths::DEPLOYED && range.end <= HEAD as u64 { 0 } else { piece.len() as u64 };
             take(piece);
         }
         Ok(())

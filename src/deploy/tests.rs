@@ -163,6 +163,38 @@ fn a_run_that_is_cut_again_and_again_gets_through() {
 }
 
 #[test]
+fn of_two_that_deploy_in_the_same_second_one_is_told() {
+    let other = NEW.map(|(path, content)| (path, content.replace(['e', 'o'], "_")));
+    let other = other.each_ref().map(|(path, content)| (*path, content.as_str()));
+    let ((_a, old), (_b, one), (_c, two)) = (tree(&OLD), tree(&NEW), tree(&other));
+    let start = Shelf { hasty: true, ..published(&old) };
+    let replace = Choices { replace: true, ..Choices::default() };
+    let (mut told, mut whole) = (0, 0);
+    for moment in 0.. {
+        let (mut shelf, mut memory) = (Shelf { patience: Some(moment), ..start.clone() }, None);
+        if attempt(&one, &mut shelf, replace, &mut memory).is_ok() {
+            break;
+        }
+        shelf.patience = None;
+        // The other machine gets through while this one has lost its connection.
+        let others = deploy(&two, &mut shelf, Choices::default());
+        match attempt(&one, &mut shelf, replace, &mut memory) {
+            Ok(_) => {
+                whole += 1;
+                for (path, content) in NEW {
+                    assert_eq!(shelf.text(path), Some(content), "at moment {moment}: {path}");
+                }
+            }
+            Err(error) => {
+                told += 1;
+                assert!(matches!(error, Error::Interfered(_)) && others.is_ok(), "at moment {moment}: {error}");
+            }
+        }
+    }
+    assert!(told > 40 && whole > 0, "{told} of them were told, {whole} got through");
+}
+
+#[test]
 fn files_become_readable_for_others_where_the_place_lets_them() {
     let (_guard, new) = tree(&NEW);
     let mut shelf = Shelf { sets_modes: true, ..Shelf::with(&[]) };

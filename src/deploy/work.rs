@@ -8,7 +8,7 @@ use super::goods::Goods;
 use super::memory::{At, Memory};
 use super::place::{Found, FoundKind, Place};
 use super::plan::{Plan, Planned};
-use super::record::Deployed;
+use super::record::{Deployed, HEAD};
 use crate::paths;
 use crate::progress::Task;
 
@@ -32,7 +32,13 @@ impl Work<'_, '_> {
         for leftover in &plan.leftovers {
             self.place.remove(leftover)?;
         }
-        self.memory.past.record = std::mem::take(&mut plan.record);
+        let mut record = std::mem::take(&mut plan.record);
+        // The manifest comes last.
+        let manifest = self.goods.files.last().map(|wanted| wanted.content);
+        if let Some(manifest) = manifest {
+            record.run = Some(*self.memory.run.get_or_insert_with(|| record.next_run(&manifest)));
+        }
+        self.memory.past.record = record;
         let (place, below): (Vec<_>, Vec<_>) = plan.folders.iter().partition(|folder| folder.as_str().is_empty());
         for folder in place {
             self.place.make_folder(folder)?;
@@ -169,9 +175,17 @@ impl Work<'_, '_> {
         if digest == self.memory.stored {
             return Ok(());
         }
+        if !self.memory.is_alone(self.place)? {
+            return Err(Error::Interfered(self.target.clone()));
+        }
         let (record, partial) = (&self.memory.past.record, paths::partial_record());
-        self.place.write(&partial, record.to_json().as_bytes(), 0, &mut |_| {})?;
+        let json = record.to_json().into_bytes();
+        let head = json[..json.len().min(HEAD)].to_vec();
+        // Whether it got there is not known where the connection is lost.
+        self.memory.heads.push(head.clone());
+        self.place.write(&partial, &json, 0, &mut |_| {})?;
         self.place.rename(&partial, paths::DEPLOYED.into())?;
+        self.memory.heads = vec![head];
         self.memory.stored = digest;
         Ok(())
     }

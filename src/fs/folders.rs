@@ -42,6 +42,11 @@ pub fn walk(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
 ///
 /// As [`walk`], and where `progress` is cancelled meanwhile.
 pub fn walk_with(root: &Utf8Path, progress: &dyn Progress) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
+    walk_within(root, MAX_ENTRIES, progress)
+}
+
+/// As [`walk_with`], with `most` entries, folders among them.
+fn walk_within(root: &Utf8Path, most: usize, progress: &dyn Progress) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
     let refused = |folder: &Utf8Path, text: String| Err(Error::new("list", folder, io::Error::other(text)));
     let mut found = Vec::new();
     let (mut listed, mut bytes) = (0, 0);
@@ -60,8 +65,8 @@ pub fn walk_with(root: &Utf8Path, progress: &dyn Progress) -> Result<Vec<(Utf8Pa
             let kind = entry.file_type().map_err(failing("list", entry.path()))?;
             let relative = folder.join(entry.file_name());
             (listed, bytes) = (listed + 1, bytes + relative.as_str().len());
-            if listed > MAX_ENTRIES {
-                return refused(root, format!("it has more than {MAX_ENTRIES} entries"));
+            if listed > most {
+                return refused(root, format!("it has more than {most} entries"));
             }
             if bytes > MAX_PATHS {
                 return refused(root, format!("the paths of its entries have more than {MAX_PATHS} bytes"));
@@ -258,5 +263,24 @@ mod tests {
         let error = walk(root).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot list `{root}`"));
         assert_eq!(cause(error), "the paths of its entries have more than 33554432 bytes");
+    }
+
+    #[test]
+    fn a_walk_ends_where_there_is_more_than_it_may_list() {
+        let guard = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(guard.path()).unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        for name in ["1", "a/2", "a/b/3"] {
+            std::fs::write(root.join(name), "").unwrap();
+        }
+        // Folders count, though they are not listed.
+        assert_eq!(walk_within(root, 5, &Silent).unwrap().len(), 3);
+        let error = walk_within(root, 4, &Silent).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(
+            (error.to_string(), cause.as_str()),
+            (format!("cannot list `{root}`"), "it has more than 4 entries")
+        );
+        assert_eq!(MAX_ENTRIES, 440_000);
     }
 }

@@ -20,7 +20,7 @@ const STRETCH: u64 = 32 << 20;
 /// The largest packet that is taken. No reply to these requests comes near it.
 const MAX_PACKET: usize = 256 << 10;
 /// The least that a server sends of a file at once, but for its end: no memory and no time is enough for single bytes.
-const LEAST_PIECE: usize = 1024;
+const LEAST_PIECE: u32 = 1024;
 /// How many bytes make up for a second of waiting, as each reply does: the least speed of a server.
 const BYTES_A_SECOND: u32 = 1000;
 /// By how many times the length of silence a server may fall behind that.
@@ -44,6 +44,9 @@ pub(super) enum Error {
     /// The server refuses.
     Refused(Status),
 }
+
+/// Takes a piece of a file, of which so many bytes were asked for.
+type Take<'t> = dyn FnMut(&[u8], usize) -> Result<(), Error> + 't;
 
 /// One side of a connection.
 pub(super) struct Client<'p> {
@@ -161,7 +164,7 @@ impl<'p> Client<'p> {
                     return Err(Error::NotSftp(format!("a piece of {found}, wanted {LEAST_PIECE} at least")));
                 }
                 at += data.len() as u64;
-                tiny = (data.len() < asked && data.len() < LEAST_PIECE).then_some(data.len());
+                tiny = (data.len() < asked && data.len() < LEAST_PIECE as usize).then_some(data.len());
                 take(data);
                 Ok(())
             });
@@ -170,12 +173,7 @@ impl<'p> Client<'p> {
     }
 
     /// Reads until the end of `range`, or until a piece is shorter than it was asked for. False at the end of the file.
-    fn read_some(
-        &mut self,
-        handle: &[u8],
-        range: Range<u64>,
-        take: &mut dyn FnMut(&[u8], usize) -> Result<(), Error>,
-    ) -> Result<bool, Error> {
+    fn read_some(&mut self, handle: &[u8], range: Range<u64>, take: &mut Take<'_>) -> Result<bool, Error> {
         let piece = u64::from(self.piece);
         let pieces = usize::try_from((range.end - range.start).div_ceil(piece)).unwrap_or(usize::MAX);
         let offset = |index: usize| range.start + index as u64 * piece;
@@ -211,7 +209,7 @@ impl<'p> Client<'p> {
         })?;
         // The last piece may be short because the file is; any other says how much this server sends.
         if let Some(length) = short.filter(|_| next.get() < pieces).and_then(|length| u32::try_from(length).ok()) {
-            self.piece = length.max(LEAST_PIECE as u32);
+            self.piece = length.max(LEAST_PIECE);
         }
         Ok(!ended)
     }
