@@ -115,12 +115,14 @@ impl<'p> Material<'p> {
     fn content_of(&self, table: &Table<'_>, at: &At<Utf8PathBuf>, what: &str, most: u64) -> Option<Vec<u8>> {
         let read = fs::read_at_most(&self.path(&at.value), most);
         table.accept(read.map_err(|error| {
-            let message = if error.is_not_found() {
-                format!("there is no {what} `{}` in embed-scripts", at.value)
+            if error.is_not_found() {
+                let message = format!("there is no {what} `{}` in embed-scripts", at.value);
+                at.place.finding(message, "create the file, or name another one")
+            } else if error.is_too_large() && what == "certificate" {
+                at.place.finding(error.reason(), "put each certificate into a file of its own: one alone is smaller")
             } else {
-                error.reason()
-            };
-            at.place.finding(message, "create the file, or name another one")
+                at.place.finding(error.reason(), "name a regular file that you can read, and that is not larger")
+            }
         }))
     }
 

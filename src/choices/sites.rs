@@ -141,6 +141,7 @@ impl Sites {
                 let efi = members.iter().any(|member| member.name == "syslinux.efi");
                 warnings.extend(boot_entry::warning(&boot, server).filter(|_| efi));
                 warnings.extend(secure.iter().filter_map(boot_entry::without_https));
+                warnings.extend(boot_entry::with_variables(&boot));
             }
             warnings.extend(published(root, &boot, pxelinux_config.as_deref()));
             Some(Self { default, sites, members, boot, pxelinux_config, warnings: told(warnings) })

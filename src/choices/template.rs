@@ -114,7 +114,12 @@ impl Template {
             let message = format!("is a line of {} bytes, wanted {MAX_LINE} at most", line.len());
             return Err(at(index + 1).finding(message, "shorten it, or chain a second script"));
         }
-        let environment = compile(text).map_err(|error| {
+        if let Some((offset, length)) = long_tag(text) {
+            let message = format!("begins a tag of {length} bytes, wanted {MAX_TAG} at most");
+            let line = super::reader::line_at(content, offset);
+            return Err(at(line).finding(message, "make several of it with `{% set %}`"));
+        }
+        let environment = compile_apart(text).map_err(|error| {
             let Flaw { line, message, remedy, .. } = flaw(&error, &BTreeMap::new());
             at(line).finding(message, remedy)
         })?;
@@ -202,7 +207,7 @@ pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
         let used = environment.compile_expression(name).map(|expression| expression.undeclared_variables(false));
         used.is_ok_and(|used| used.len() == 1 && used.contains(name))
     };
-    if name.len() <= MAX_LINE && is_variable() {
+    if name.len() <= MAX_NAME && is_variable() {
         return Ok(());
     }
     Err((
@@ -231,6 +236,61 @@ pub fn check_value(value: &str) -> Result<(), (String, &'static str)> {
 /// The most bytes of a line: `minijinja` counts columns to 65,535, and panics beyond where arithmetic is checked. No
 /// script that fits a slot has such a line.
 const MAX_LINE: usize = u16::MAX as usize - 1;
+
+/// The most bytes of a name, each of which takes room on the stack where it is an expression.
+const MAX_NAME: usize = 255;
+
+/// The most bytes of a tag, `{{ … }}` or `{% … %}`. Compiling an expression takes the square of its length.
+const MAX_TAG: usize = 4 << 10;
+
+/// Where a tag of more than [`MAX_TAG`] bytes begins, and how many it has. What looks like a tag in comments and in raw
+/// text counts, too.
+fn long_tag(text: &str) -> Option<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'{', &bytes[at..]) {
+        let begin = at + found;
+        at = begin + 2;
+        let close = match bytes.get(begin + 1) {
+            Some(b'{') => b"}}",
+            Some(b'%') => b"%}",
+            _ => {
+                at = begin + 1;
+                continue;
+            }
+        };
+        let mut quote = None;
+        while let Some(&byte) = bytes.get(at) {
+            match quote {
+                None if bytes[at..].starts_with(close) => break,
+                None if byte == b'"' || byte == b'\'' => quote = Some(byte),
+                Some(_) if byte == b'\\' => at += 1,
+                Some(open) if byte == open => quote = None,
+                _ => {}
+            }
+            at += 1;
+        }
+        let end = (at + close.len()).min(bytes.len());
+        if end - begin > MAX_TAG {
+            return Some((begin, end - begin));
+        }
+        at = end;
+    }
+    None
+}
+
+/// As [`compile`], where the stack is large enough for every expression that a tag can have.
+fn compile_apart(text: &str) -> Result<Environment<'static>, minijinja::Error> {
+    const STACK: usize = 16 << 20;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || compile(text));
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(environment)) => environment,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, error.to_string())),
+        }
+    })
+}
 
 fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
@@ -418,8 +478,28 @@ mod tests {
         // Neither end panics.
         let error = render(&("\n".repeat(70_000) + &"x".repeat(65_533) + "{%"), &[]).unwrap_err();
         assert!(error.starts_with("s.ipxe:70001: "), "{}", &error[..200]);
-        let error = render(&("\n".repeat(70_000) + &"{%".repeat(30_000)), &[]).unwrap_err();
+        let error = render(&("\n".repeat(70_000) + &"{%".repeat(2_000)), &[]).unwrap_err();
         assert!(error.starts_with("s.ipxe:65535: "), "{}", &error[..200]);
+    }
+
+    #[test]
+    fn expressions_of_any_length_do_not_end_the_process() {
+        // Each of these takes the stack for itself, once it is compiled.
+        for (begin, part, end) in
+            [("a", "+a", ""), ("", "not ", "a"), ("", "-", "a"), ("a", "|upper", ""), ("a", "[0]", "")]
+        {
+            let name = |count: usize| format!("{begin}{}{end}", part.repeat(count));
+            assert!(check_name(&name(100_000)).is_err());
+            let _ = render(&format!("#!ipxe\necho {{{{ {} }}}}\n", name(4_000 / part.len())), &[("a", "1")]);
+            for text in ["", "{# it's #}", "{{ '}}' }}", "{% raw %}{{ '{% endraw %}", "{% raw %}{#{% endraw %}"] {
+                let error =
+                    render(&format!("#!ipxe\n{text}{{{{ {} }}}}\n", name(50_000 / part.len())), &[]).unwrap_err();
+                assert!(
+                    error.starts_with("s.ipxe:2: begins a tag of ") && error.contains(" 4096 at most\n"),
+                    "{error}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Error {
 pub struct Request<'a> {
     /// The cache.
     pub cache: &'a Cache,
+    /// Whether others may have files in the cache's folder, so that it is left alone.
+    pub shared: bool,
     /// The project.
     pub project: &'a Project,
     /// The folder for temporary files.
@@ -125,8 +127,6 @@ pub struct Survey {
     pub items: Vec<Item>,
     /// What somebody else put between that, and what stays.
     pub foreign: Vec<Utf8PathBuf>,
-    /// Whether the cache was not looked through, since others may have files in its folder.
-    pub shared: bool,
     /// Held so that nobody begins to use what is going to be removed.
     locks: Vec<Lock>,
 }
@@ -151,7 +151,8 @@ pub fn tag(cache: &Cache) -> Result<(), fs::Error> {
 /// Whether all in the cache's folder is this tool's cache. Elsewhere, others may have files among those of the cache.
 #[must_use]
 pub fn is_tagged(cache: &Cache) -> bool {
-    fs::read_at_most(&cache.tag(), TAG.len() as u64).is_ok_and(|text| text == TAG.as_bytes())
+    let is_file = cache.tag().symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+    is_file && fs::read_at_most(&cache.tag(), TAG.len() as u64).is_ok_and(|text| text == TAG.as_bytes())
 }
 
 /// Its first line is the signature that the specification wants.

@@ -24,10 +24,8 @@ const QUIET: Duration = Duration::from_secs(60 * 60);
 /// [`Error`].
 pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
     let mut surveyor = Surveyor { request, survey: Survey::default() };
-    if super::is_tagged(request.cache) {
+    if !request.shared {
         surveyor.cache()?;
-    } else {
-        surveyor.survey.shared = true;
     }
     surveyor.dist()?;
     for folder in request.project.facts_and_choices() {

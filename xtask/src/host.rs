@@ -136,11 +136,18 @@ impl<'u> Host<'u> {
         )?;
         let cache = Cache::new(folder);
         // In a folder that somebody chose, others may have files. Where nothing can be written, what needs to says so.
-        let is_new = |entry: std::io::Result<Utf8DirEntry>| entry.is_ok_and(|entry| is_partial(entry.file_name()));
-        if self.cache_dir.is_none() || cache.root().read_dir_utf8().is_ok_and(|mut entries| entries.all(is_new)) {
+        let is_new = |entry: std::io::Result<Utf8DirEntry>| {
+            entry.is_ok_and(|entry| is_partial(entry.file_name()) || entry.file_name() == "lost+found")
+        };
+        if self.is_users_cache() || cache.root().read_dir_utf8().is_ok_and(|mut entries| entries.all(is_new)) {
             let _ = clean::tag(&cache);
         }
         Ok(cache)
+    }
+
+    /// Whether the cache is in the folder that has this tool's name, and nobody chose another.
+    pub fn is_users_cache(&self) -> bool {
+        self.cache_dir.is_none()
     }
 
     /// Where the cache is, or is going to be.

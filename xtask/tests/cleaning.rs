@@ -276,6 +276,33 @@ fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
         );
     }
     assert!(others.iter().all(|path| project.read(path) == b"precious") && project.path("cache/trees/oak").exists());
+    // A link is no mark.
+    project.write("marked/x", "");
+    let marked = project.path("marked");
+    symlink("/dev/null", marked.join("CACHEDIR.TAG")).unwrap();
+    assert!(clean(&project, &["--cache-dir", marked.as_str()]).success().stderr.starts_with("warning: nothing is "));
+}
+
+#[test]
+fn a_look_makes_nothing() {
+    let project = Project::new();
+    for folder in ["absent", "empty"] {
+        let folder = project.path(folder);
+        if folder.ends_with("empty") {
+            std::fs::create_dir(&folder).unwrap();
+        }
+        for more in [&["--dry-run"][..], &[]] {
+            let ran = clean(&project, &[&["--cache-dir", folder.as_str()], more].concat()).success();
+            assert!(ran.stdout.starts_with("nothing to remove\n"), "{}", ran.stdout);
+        }
+        assert!(folder.ends_with("empty") == folder.exists());
+        assert_eq!(names(&folder), [] as [&str; 0]);
+    }
+    // A new file system has a folder of its own.
+    project.write("empty/lost+found/x", "");
+    let empty = project.path("empty");
+    project.run(&["build-loaders", "--plan", "--cache-dir", empty.as_str()]).success();
+    assert!(names(&empty).contains(&"CACHEDIR.TAG".to_owned()));
 }
 
 #[test]

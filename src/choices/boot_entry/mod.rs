@@ -333,6 +333,17 @@ pub fn warning(entries: &[BootEntry], server: Option<Ipv4Addr>) -> Option<String
     ))
 }
 
+/// What a person should know of those of `entries` that pxelinux would boot with a name of iPXE's in an address.
+pub(super) fn with_variables(entries: &[BootEntry]) -> impl Iterator<Item = String> {
+    let has = |entry: &&BootEntry| entry.pxelinux().is_some_and(|text| text.contains("${"));
+    entries.iter().filter(has).map(|entry| {
+        format!(
+            "`boot.{}`: pxelinux takes `${{` as it stands, so it cannot boot this\nhint: have machines load iPXE for it, or write the address out",
+            entry.name
+        )
+    })
+}
+
 /// What a person should know of the address of https at `place`, where syslinux would fetch from it.
 pub(super) fn without_https(place: &Place) -> Option<String> {
     // Matchbox is for iPXE alone.

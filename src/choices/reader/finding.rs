@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 
 use super::MAX_FINDINGS;
 use crate::printable::{printable, single_line};
+use crate::url::without_credentials;
 
 /// The most bytes of a key that are kept. Keys can be as long as their file, and each value has its own.
 const MAX_KEY: usize = 255;
@@ -100,11 +101,27 @@ impl Place {
         Finding {
             file: self.file.clone(),
             line: self.line,
-            key: short_key(&self.key),
-            message: shortened(message.into()),
+            key: short_key(&without_passwords(self.key.clone())),
+            message: shortened(without_passwords(message.into())),
             remedy: shortened(remedy.into()),
         }
     }
+}
+
+/// `text` without user and password of any address in it, which may stand where no address is wanted.
+fn without_passwords(text: String) -> String {
+    const MARK: &str = "//";
+    if !(text.contains(MARK) && text.contains('@')) {
+        return text;
+    }
+    let ends = |c: char| c.is_whitespace() || c == '`' || c == '"';
+    let hide = |word: &str| {
+        let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
+        let mark = word.find(MARK).filter(|_| word.contains('@'))?;
+        let begin = word[..mark].trim_end_matches(is_scheme).len();
+        Some(format!("{}{}", &word[..begin], without_credentials(&word[begin..])))
+    };
+    text.split_inclusive(ends).map(|word| hide(word).unwrap_or_else(|| word.to_owned())).collect()
 }
 
 /// The beginning of a key that is too long to be kept for each value.
@@ -149,6 +166,20 @@ mod tests {
         assert_eq!(last(51), "there is one more warning");
         assert_eq!(last(999), "there are 949 more warnings");
         assert_eq!(last(1_001), "there are many more warnings");
+    }
+
+    #[test]
+    fn an_address_where_none_is_wanted_is_told_without_its_password() {
+        let place = Place { file: "f".into(), line: 1, key: "site.http://u:s3cret@h".into() };
+        let told = |message: &str| place.finding(message, "no").to_string();
+        assert_eq!(
+            told("found `http://u:s3cret@h/a` and `x=ftp://u:s3cret@h/b c`, wanted a name"),
+            "f:1: `site.http://…@h`: found `http://…@h/a` and `x=ftp://…@h/b c`, wanted a name\n  hint: no"
+        );
+        assert!(!told("there is no script `u//v:s3cret@h`").contains("s3cret"));
+        for plain in ["found `me@h`, wanted `//`", "found `http://…@h/a`", "found `a//b`"] {
+            assert!(told(plain).contains(plain));
+        }
     }
 
     #[test]

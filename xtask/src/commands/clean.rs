@@ -25,13 +25,20 @@ const NAMED: usize = 20;
 const DAY: u64 = 24 * 60 * 60;
 
 pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
-    let cache = host.unlocked_cache()?;
+    let folder = host.cache_folder()?;
+    let cache = Cache::new(folder.canonicalize_utf8().unwrap_or(folder));
+    let shared = cache.root().exists() && !host.is_users_cache() && !clean::is_tagged(&cache);
+    if shared {
+        host.ui.report(&Event::Warning { message: left_alone(&cache) });
+    }
+    let looked_at = cache.root().exists() && !shared;
     // A look does not need to wait.
-    let _lock = if args.dry_run { None } else { Some(alone(&cache, host)?) };
-    let (pins, plan) = needed(args, &cache, host)?;
+    let _lock = if args.dry_run || !looked_at { None } else { Some(alone(&cache, host)?) };
+    let (pins, plan) = if looked_at { needed(args, &cache, host)? } else { (None, None) };
     let temporary = temporary_folder()?;
     let request = Request {
         cache: &cache,
+        shared,
         project: &host.project,
         temporary: &temporary,
         pins: pins.as_ref(),
@@ -41,12 +48,9 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
         progress: host.ui,
     };
     let survey = clean::survey(&request)?;
-    if survey.shared {
-        host.ui.report(&Event::Warning { message: shared(&cache) });
-    }
     let failed = if args.dry_run { Vec::new() } else { clean::remove(&survey, &cache, host.ui)? };
     let failures: Vec<&Item> = failed.iter().map(|(item, _)| item).collect();
-    let (text, object) = (text(args, &survey, &failures), object(args, &survey, &failures));
+    let (text, object) = (text(args, &survey, &failures), object(args, &survey, &failures, shared));
     if args.dry_run {
         host.ui.answer(&text, object);
     } else {
@@ -60,7 +64,7 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
     Err(failure)
 }
 
-fn shared(cache: &Cache) -> String {
+fn left_alone(cache: &Cache) -> String {
     format!(
         "nothing is removed from `{}`: it was not empty when this tool began to use it, so that others may have files in it\n\
          hint: choose an empty folder with `--cache-dir`, and remove by hand what is in this one",
@@ -166,7 +170,7 @@ fn kept(survey: &Survey, fate: Fate, why: &str) -> String {
     format!("kept: {} ({}): {why}\n", kinds.collect::<Vec<_>>().join(", "), size(bytes))
 }
 
-fn object(args: &Clean, survey: &Survey, failures: &[&Item]) -> Value {
+fn object(args: &Clean, survey: &Survey, failures: &[&Item], shared: bool) -> Value {
     let (number, bytes) = sum(survey.unused().filter(|item| !failures.contains(item)));
     let removed = if args.dry_run { 0 } else { number };
     json!({
@@ -178,6 +182,6 @@ fn object(args: &Clean, survey: &Survey, failures: &[&Item]) -> Value {
         "items": survey.items,
         "failed": failures,
         "foreign": survey.foreign,
-        "shared": survey.shared,
+        "shared": shared,
     })
 }
