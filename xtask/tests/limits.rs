@@ -321,7 +321,9 @@ fn write_records(manifest: &Manifest, count: usize, folder: &Utf8Path) -> impl I
     let mut sums = BufWriter::new(File::create(folder.join("SHA256SUMS")).unwrap());
     writeln!(sums, "{digest}  manifest.json").unwrap();
     let paths = numbers().map(move |number| path.replace("PATH", &number)).collect::<Vec<_>>();
-    paths.iter().for_each(|path| writeln!(sums, "{sha256}  {path}").unwrap());
+    for path in &paths {
+        writeln!(sums, "{sha256}  {path}").unwrap();
+    }
     sums.into_inner().unwrap();
     paths.into_iter()
 }
