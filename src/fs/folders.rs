@@ -25,7 +25,7 @@ const MAX_ENTRIES: usize = 440_000;
 const MAX_PATHS: usize = 32 << 20;
 
 /// The most folders within each other that [`walk`] enters.
-const MAX_DEPTH: usize = 64;
+pub const MAX_FOLDERS: usize = 64;
 
 /// All that is below `root` but folders, as paths relative to it, sorted bytewise.
 ///
@@ -53,8 +53,8 @@ fn walk_within(root: &Utf8Path, most: usize, progress: &dyn Progress) -> Result<
     let mut folders = vec![Utf8PathBuf::new()];
     while let Some(folder) = folders.pop() {
         let absolute = root.join(&folder);
-        if folder.components().count() > MAX_DEPTH {
-            return refused(&absolute, format!("it lies more than {MAX_DEPTH} folders below `{}`", printable(root)));
+        if folder.components().count() > MAX_FOLDERS {
+            return refused(&absolute, format!("it lies more than {MAX_FOLDERS} folders below `{}`", printable(root)));
         }
         let entries = absolute.read_dir_utf8().map_err(failing("list", &absolute))?;
         for entry in entries {
@@ -227,7 +227,7 @@ mod tests {
     fn a_folder_that_is_too_deep_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(folder.path()).unwrap();
-        let deepest = root.join(["a"; MAX_DEPTH].join("/"));
+        let deepest = root.join(["a"; MAX_FOLDERS].join("/"));
         create_dir_all(&deepest).unwrap();
         std::fs::write(deepest.join("file"), "").unwrap();
         assert_eq!(walk(root).unwrap().len(), 1);

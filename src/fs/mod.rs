@@ -18,7 +18,8 @@ use rustix::fs::{CWD, RenameFlags};
 use tempfile::NamedTempFile;
 
 pub use self::folders::{
-    EntryKind, Temporary, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk, walk_with,
+    EntryKind, MAX_FOLDERS, Temporary, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk,
+    walk_with,
 };
 pub use self::lock::Lock;
 pub use self::read::{

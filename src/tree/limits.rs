@@ -10,6 +10,9 @@ pub const MAX_FILES: usize = 110_000;
 /// The most bytes of a file. No loader comes near it; the manifest of 110,000 files has some 60 MB.
 pub const MAX_FILE: u64 = crate::fs::MAX_READ;
 
+/// The most bytes of a name: what file systems have room for.
+pub const MAX_NAME: usize = 255;
+
 /// What a tarball may unpack to in any case, in bytes.
 const LEAST_UNPACKED: u64 = 256 << 20;
 

@@ -1,17 +1,17 @@
 //! Compares a tree, or the tarball of one, with its own manifest and checksums, both ways.
 
 use crate::plural::count;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::header::{self, Mismatch};
-use super::limits::{self, MAX_FILE, MAX_FILES};
+use super::limits::{self, MAX_FILE, MAX_FILES, MAX_NAME};
 use super::manifest::{File, Manifest};
 use super::neighbours::Neighbour;
 use crate::digest::{Content, Sha256Digest};
-use crate::fs::{self, EntryKind, served};
+use crate::fs::{self, EntryKind, MAX_FOLDERS, served};
 use crate::parallel;
 use crate::paths;
 use crate::printable::printable;
@@ -245,10 +245,14 @@ pub(super) fn tarball(path: &Utf8Path, file: std::fs::File, progress: &dyn Progr
     seen.report(manifest, progress)
 }
 
-/// Whether a path leads to something in the tree that it is joined to, wherever that is.
+/// Whether a path leads to a file in the tree that it is joined to, wherever that is, and is none of a deployment's own.
 #[must_use]
 pub fn is_inside(path: &Utf8Path) -> bool {
-    path.as_str().split('/').all(|part| !["", ".", ".."].contains(&part))
+    let parts = || path.as_str().split('/');
+    let own = [paths::DEPLOYED, paths::DEPLOYING].map(Utf8Path::new).contains(&path) || path == paths::partial_record();
+    parts().all(|part| !["", ".", ".."].contains(&part) && part.len() <= MAX_NAME)
+        && parts().count() <= MAX_FOLDERS + 1
+        && !own
 }
 
 /// What a file was found to be; its content is not kept.
@@ -322,8 +326,10 @@ impl Seen {
             _ => None,
         };
         let too_large: BTreeSet<Utf8PathBuf> = self.differences.iter().filter_map(too_large).collect();
+        let listed: HashSet<&Utf8Path> = manifest.files.iter().map(|file| &*file.path).collect();
+        let below_file = |path: &Utf8Path| path.ancestors().skip(1).any(|above| listed.contains(above));
         for file in &manifest.files {
-            if !is_inside(&file.path) {
+            if !is_inside(&file.path) || below_file(&file.path) {
                 self.differences.push(Difference::Outside(file.path.clone()));
             }
             match self.files.remove(&file.path) {

@@ -80,6 +80,9 @@ pub enum Error {
 /// The most parts that are packed; iPXE's loaders have four.
 const MOST_PARTS: usize = 16;
 
+/// The most instructions; those of iPXE's loaders are eight.
+const MOST: usize = 4096;
+
 /// The most that instructions may make, before packing, in bytes.
 const MAX: usize = 64 << 20;
 
@@ -92,6 +95,10 @@ pub fn parse(zinfo: &[u8]) -> Result<Vec<Instruction>, Error> {
     let (records, rest) = zinfo.as_chunks::<16>();
     if !rest.is_empty() {
         return Err(Error::Torn(zinfo.len()));
+    }
+    // In memory, one has several times as many bytes.
+    if records.len() > MOST {
+        return Err(Error::Strange("there are more instructions than any loader has"));
     }
     let instructions = records.iter().map(instruction).collect::<Result<Vec<_>, _>>()?;
     let packed: Vec<Part> = instructions
@@ -344,6 +351,7 @@ mod tests {
             (record(*b"PAYL", [0, 0, 12]), "a unit is no power of two"),
             (record(*b"ADDW", [0, 0, 0]), "a unit is no power of two"),
             (record(*b"PACK", [0, 1, 1]).repeat(17), "there are more packed parts than any loader has"),
+            (record(*b"ADDL", [0, 1, 1]).repeat(4097), "there are more instructions than any loader has"),
             ([record(*b"PACK", [0, 4, 1]), record(*b"COPY", [3, 4, 1])].concat(), "a packed part is there twice"),
             ([record(*b"PACK", [0, 4, 1]), record(*b"PACK", [3, 4, 1])].concat(), "a packed part is there twice"),
             (record(*b"ADDL", [0, 1, 0]), "an instruction leads out of the loader"),

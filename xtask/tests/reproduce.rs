@@ -210,7 +210,10 @@ fn foreign_files() {
 fn outside() {
     let project = published();
     let tree = project.tree();
-    for path in ["../../outside", "/tmp/netboot-loaders-outside", "a/../b"] {
+    let (long, deep) = ("a".repeat(256), format!("{}b", "a/".repeat(65)));
+    let no_paths = ["../../outside", "/tmp/netboot-loaders-outside", "a/../b", &long, &deep];
+    // A forged record of a deployment, and a file below another one.
+    for path in no_paths.into_iter().chain(["netboot-loaders-deployed.json", "ldlinux.c32/b"]) {
         let text = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
         let mut manifest: netboot_loaders::tree::manifest::Manifest = serde_json::from_str(&text).unwrap();
         manifest.files[0].path = path.into();

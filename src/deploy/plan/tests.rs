@@ -111,7 +111,7 @@ fn what_nobody_deploys_is_nothing_that_this_tool_did() {
     large.files.get_mut(Utf8Path::new("large")).unwrap().content = content;
     large.files.get_mut(Utf8Path::new("next")).unwrap().next = Some(content);
     assert_eq!(Past::new(None, large).record.files.keys().collect::<Vec<_>>(), ["fine"]);
-    let names: Vec<String> = (0..13_000).map(|i| format!("{i:01000}")).collect();
+    let names: Vec<String> = (0..13_000).map(|i| format!("{0}/{0}/{0}/{i:0247}", "a".repeat(250))).collect();
     let long: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
     assert_eq!(Past::new(None, record(&long)).record, Record::default());
     assert_eq!(Past::new(None, record(&long[..1000])).record.files.len(), 1000);
