@@ -74,12 +74,18 @@ const SSH2: &str = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY";
 /// How those of OpenSSH begin, in base64.
 const OPENSSH: &str = "b3BlbnNzaC1rZXktdjEA";
 
+/// How PEM begins that is in base64 once more: it has one of three places in a group of digits. Each begins a group.
+const TWICE: [&str; 3] = ["LS0tLS1CRUdJTi", "LS0tQkVHSU4g", "LS0tLUJFR0lOI"];
+
 /// What most texts have none of.
-const MARKS: [&str; 27] = [
+const MARKS: [&str; 40] = [
     "-----BEGIN ",
     PUTTY,
     SSH2,
     OPENSSH,
+    TWICE[0],
+    TWICE[1],
+    TWICE[2],
     "://",
     "http:/",
     "https:/",
@@ -90,6 +96,16 @@ const MARKS: [&str; 27] = [
     "UTHORIZATION",
     "assw",
     "ASSW",
+    "assphrase",
+    "ASSPHRASE",
+    "ootpw",
+    "OOTPW",
+    "psk",
+    "PSK",
+    "/key",
+    "oken=",
+    "OKEN=",
+    "--header",
     "AKIA",
     "ASIA",
     "?",
@@ -128,10 +144,11 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
         return find(&content.iter().copied().filter(|byte| *byte != 0).collect::<Vec<u8>>());
     }
     let key = |line| Secret { line, kind: Kind::PrivateKey };
-    let mut found: Vec<Secret> = bare_keys(content).into_iter().map(key).collect();
+    let bare = bare_keys(content, b'M', is_key_in_base64).into_iter().chain(bare_keys(content, b'3', is_key_in_hex));
+    let mut found: Vec<Secret> = bare.map(key).collect();
     // There may be a hundred thousand texts.
     for mark in MARKS {
-        let is_of_address = mark.contains('/') || mark.len() == 1;
+        let is_of_address = mark.ends_with('/') || mark.len() == 1;
         let (mut line, mut start, mut end, mut seen) = (0, 0, 0, 0);
         for at in memmem::find_iter(content, mark) {
             if line == 0 || at >= end {
@@ -147,7 +164,7 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
             let before = &content[start.max(at.saturating_sub(MAX_BEFORE))..at];
             let after = &content[at..end.min(at + MAX_AFTER)];
             // What is looked for in an address has this in it.
-            if mark.contains('/') && memchr::memchr(b'@', after).is_none() {
+            if mark.ends_with('/') && memchr::memchr(b'@', after).is_none() {
                 continue;
             }
             if let Some(kind) = kind(&String::from_utf8_lossy(before), &String::from_utf8_lossy(after), mark) {
@@ -175,10 +192,7 @@ fn kind(before: &str, after: &str, mark: &str) -> Option<Kind> {
     let word = |is_part: fn(&u8) -> bool| rest.bytes().take_while(is_part).count();
     match mark {
         PUTTY | SSH2 | OPENSSH => Some(Kind::PrivateKey),
-        "-----BEGIN " => {
-            let label = rest.split("-----").next()?;
-            (label.ends_with("PRIVATE KEY") || label.ends_with("PRIVATE KEY BLOCK")).then_some(Kind::PrivateKey)
-        }
+        "-----BEGIN " => has_key_label(rest).then_some(Kind::PrivateKey),
         "?" | "&" => {
             let (name, value) = rest.trim_start_matches("amp;").split_once('=')?;
             let value = value.split(['&', '#', '"', '\'', ' ', '\t']).next()?;
@@ -186,22 +200,21 @@ fn kind(before: &str, after: &str, mark: &str) -> Option<Kind> {
             (known && is_literal(value)).then_some(Kind::Token)
         }
         "@" => has_password_without_scheme(before, rest).then_some(Kind::Address),
-        _ if mark.contains('/') => in_address(rest),
+        _ if mark.ends_with('/') => in_address(rest),
         "AKIA" | "ASIA" => {
             let length = word(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
             (length == 16 && is_start).then_some(Kind::AwsKey)
         }
+        _ if TWICE.contains(&mark) => is_key_twice_in_base64(after).then_some(Kind::PrivateKey),
         "uthorization" | "UTHORIZATION" => {
             let value = rest.trim_start().strip_prefix(':')?;
-            is_literal(value.trim()).then_some(Kind::Authorization)
+            is_credential(value).then_some(Kind::Authorization)
         }
-        "assw" | "ASSW" => {
-            let rest = rest.trim_start_matches(|c: char| c.is_ascii_alphabetic());
-            let name = after[..after.len() - rest.len()].to_ascii_lowercase();
-            let is_known = ["assword", "asswd"].contains(&name.as_str());
-            let value = if is_known { value(before, rest) } else { None }?;
-            is_literal(value.trim().trim_matches(['"', '\''])).then_some(Kind::Password)
+        "--header" => in_header(rest),
+        "assw" | "ASSW" | "assphrase" | "ASSPHRASE" | "ootpw" | "OOTPW" | "psk" | "PSK" | "/key" => {
+            is_password_set(before, after, mark).then_some(Kind::Password)
         }
+        "oken=" | "OKEN=" => is_token_set(before, rest).then_some(Kind::AccessToken),
         // Slack's tokens go on with a letter for their kind.
         "xox" => {
             let is_kind = rest.as_bytes().get(1) == Some(&b'-');
@@ -215,15 +228,85 @@ fn kind(before: &str, after: &str, mark: &str) -> Option<Kind> {
     }
 }
 
+/// Whether the setting that `mark` is of, at the beginning of `after`, is given a password.
+fn is_password_set(before: &str, after: &str, mark: &str) -> bool {
+    let rest = after[mark.len()..].trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let name = after[..after.len() - rest.len()].to_ascii_lowercase();
+    let value = match name.as_str() {
+        "assword" | "asswd" => value(before, rest),
+        "/key" => value_of_command(before, rest),
+        // Programs say `psk = ` of much else.
+        "assphrase" | "ootpw" | "psk" => rest.strip_prefix('=').or_else(|| value_of_command(before, rest)),
+        _ => None,
+    };
+    let words = before.to_ascii_lowercase();
+    let is_question = ["nop", "no-p", "no_p", "askp", "ask-p", "ask_p"]
+        .iter()
+        .any(|end| name.starts_with('a') && words.ends_with(end));
+    value.is_some_and(|value| is_literal(plain(value)) && !is_question && !is_switch(plain(value)))
+}
+
+/// Whether `value` is a token that is set, as in `k3s.token=x`, where `before` has the beginning of the name. Programs
+/// say the same of variables, which have no digits.
+fn is_token_set(before: &str, value: &str) -> bool {
+    let address = before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let value = value.trim_start_matches(['"', '\'']);
+    let rest = value.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "._:+/=-".contains(c));
+    let token = &value[..value.len() - rest.len()];
+    let is_random = token.len() >= 8 && token.contains(|c: char| c.is_ascii_digit());
+    let is_whole = rest.is_empty() || rest.starts_with([' ', '\t', '\r', '"', '\'']);
+    is_random && is_whole && !address.ends_with(['?', '&'])
+}
+
+/// Whether `value` begins with what answers a question.
+fn is_switch(value: &str) -> bool {
+    let word = value.split([' ', '\t', '"', '\'', ';', ',', '&', '|']).next().unwrap_or_default();
+    ["0", "1", "y", "n", "m", "yes", "no", "true", "false", "on", "off", "none"]
+        .iter()
+        .any(|switch| word.eq_ignore_ascii_case(switch))
+}
+
+/// `value` without its quotes.
+fn plain(value: &str) -> &str {
+    value.trim().trim_matches(['"', '\''])
+}
+
+/// What is secret in `rest`, which follows `--header`: a name and a value, as iPXE and curl take them.
+fn in_header(rest: &str) -> Option<Kind> {
+    let (name, value) = rest.strip_prefix([' ', '\t', '='])?.trim_start().split_once([' ', '\t'])?;
+    let name = name.trim_matches(['"', '\'', ':']).to_ascii_lowercase();
+    let kind = match name.as_str() {
+        "authorization" | "proxy-authorization" => Kind::Authorization,
+        _ if name.ends_with("-token") || name.ends_with("-api-key") => Kind::AccessToken,
+        _ => return None,
+    };
+    is_credential(value).then_some(kind)
+}
+
+/// Whether `value` of a header lets somebody in, whatever scheme stands before it.
+fn is_credential(value: &str) -> bool {
+    let value = plain(value);
+    let (scheme, rest) = value.split_once([' ', '\t']).unwrap_or(("", value));
+    let is_scheme = ["basic", "bearer", "token"].contains(&scheme.to_ascii_lowercase().as_str());
+    is_literal(if is_scheme { plain(rest) } else { value })
+}
+
 /// The value of a setting whose name ends between `before` and `rest`, as in `password=x`, `rootpasswd = "x"`, and
 /// iPXE's `set net0/password x` and `set password:string x`, also behind another command.
 fn value<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
     if let Some(value) = rest.trim_start().strip_prefix('=') {
         return Some(value);
     }
+    value_of_command(before, rest)
+}
+
+/// The value that iPXE's `set` or `param` gives to what ends between `before` and `rest`.
+fn value_of_command<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
     let command = before.rsplit(['&', '|']).next()?.trim_start();
     let (verb, name) = command.split_once([' ', '\t'])?;
-    let is_name = verb == "set" && !name.trim_start().contains([' ', '\t']);
+    let name = name.trim_start();
+    let name = name.strip_prefix("-- ").unwrap_or(name).trim_start();
+    let is_name = verb == "set" && !name.contains([' ', '\t']);
     if !is_name && verb != "param" {
         return None;
     }
@@ -236,9 +319,9 @@ fn value<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
 fn in_address(rest: &str) -> Option<Kind> {
     let end = |signs: &[char]| rest.find(signs).unwrap_or(rest.len());
     let word = &rest[..end(&['"', '\'', ' ', '\t'])];
-    let server = &word[..end(&['/', '?', '#']).min(word.len())];
+    let server = &word[..outside_settings(word, &['/', '?', '#']).unwrap_or(word.len())];
     if let Some((user, _)) = server.rsplit_once('@') {
-        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        let (user, password) = outside_settings(user, &[':']).map_or((user, ""), |at| (&user[..at], &user[at + 1..]));
         let token = is_token(user).then_some(Kind::Token);
         return if is_literal(password) { Some(Kind::Address) } else { token };
     }
@@ -256,6 +339,18 @@ fn in_address(rest: &str) -> Option<Kind> {
         is_literal(port) && !port.contains(['$', '{', '<']) && rest.contains('@')
     };
     (is_user && is_cut).then_some(Kind::Address)
+}
+
+/// Where the first of `signs` is in `text` that is in no `${setting:type}` of iPXE.
+fn outside_settings(text: &str, signs: &[char]) -> Option<usize> {
+    let (mut depth, mut last) = (0_usize, ' ');
+    text.char_indices().find_map(|(at, c)| {
+        depth += usize::from(c == '{' && last == '$');
+        let found = depth == 0 && signs.contains(&c);
+        depth = depth.saturating_sub(usize::from(c == '}'));
+        last = c;
+        found.then_some(at)
+    })
 }
 
 /// Whether `user`, who needs no password, is a token.
@@ -284,14 +379,13 @@ fn has_password_without_scheme(before: &str, after: &str) -> bool {
     is_named && is_user && is_literal(user) && is_literal(password)
 }
 
-/// The lines where private keys begin that are written in base64, whatever stands before and behind them: also in a PEM
-/// block with another label.
-fn bare_keys(content: &[u8]) -> Vec<usize> {
+/// The lines where private keys begin that are written in digits, whatever stands before and behind them: also in a PEM
+/// block with another label. All begin with a sequence, which is `first` in its digits.
+fn bare_keys(content: &[u8], first: u8, is_key: fn(&[u8]) -> bool) -> Vec<usize> {
     let (mut found, mut line, mut counted) = (Vec::new(), 1, 0);
-    // All keys begin with a sequence, which is an `M`.
-    for at in memchr::memchr_iter(b'M', content) {
+    for at in memchr::memchr_iter(first, content) {
         let before = at.checked_sub(1).map(|before| content[before]);
-        if before.is_some_and(|before| before.is_ascii_alphanumeric()) || !is_key_in_base64(&content[at..]) {
+        if before.is_some_and(|before| before.is_ascii_alphanumeric()) || !is_key(&content[at..]) {
             continue;
         }
         line += memchr::memchr_iter(b'\n', &content[counted..at]).count();
@@ -299,6 +393,50 @@ fn bare_keys(content: &[u8]) -> Vec<usize> {
         found.push(line);
     }
     found
+}
+
+/// Whether `text` begins with a private key in hexadecimal digits, as iPXE's `hex` and `hexraw` and others have them: with
+/// or without a `:`, a `-` or space between bytes, in lines or in one.
+fn is_key_in_hex(text: &[u8]) -> bool {
+    if !text.starts_with(b"30") {
+        return false;
+    }
+    let (mut der, mut high) = (Vec::with_capacity(HEAD), None);
+    for &byte in &text[..text.len().min(4 * HEAD)] {
+        let Some(digit) = char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()) else {
+            if byte.is_ascii_whitespace() || b":-\\".contains(&byte) {
+                continue;
+            }
+            break;
+        };
+        match high.take() {
+            None => high = Some(digit << 4),
+            Some(high) => der.push(high | digit),
+        }
+        // A version or an algorithm stands at the beginning of all. Most digits are of something else.
+        if der.len() == 13 && high.is_none() && !der.iter().any(|byte| matches!(byte, 2 | 6)) {
+            return false;
+        }
+        if der.len() == HEAD {
+            break;
+        }
+    }
+    is_private_key(&der)
+}
+
+/// Whether `text`, which begins as one of [`TWICE`], is a private key in PEM in base64.
+fn is_key_twice_in_base64(text: &str) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    let length = text.bytes().take_while(is_digit).count() / 4 * 4;
+    let Ok(pem) = BASE64_STANDARD_NO_PAD.decode(&text[..length]) else { return false };
+    let announced = String::from_utf8_lossy(&pem).split_once("BEGIN ").is_some_and(|(_, rest)| has_key_label(rest));
+    announced || !bare_keys(&pem, b'M', is_key_in_base64).is_empty()
+}
+
+/// Whether `rest`, which follows `-----BEGIN `, says that a private key follows.
+fn has_key_label(rest: &str) -> bool {
+    let label = rest.split("-----").next().unwrap_or_default();
+    label.ends_with("PRIVATE KEY") || label.ends_with("PRIVATE KEY BLOCK")
 }
 
 /// Whether `text` begins with a private key in base64. It may be broken into lines, indented, quoted and escaped.
@@ -372,8 +510,39 @@ mod tests {
             "dhcp ||set net0/password x",
             "\tset password:string x",
             "param password x",
+            "set -- password x",
+            "set -- net0/password:string x",
+            "set net0/key x",
+            "set net0/key:hex 0102",
+            "set passphrase x",
+            "APPEND rootpw=x quiet",
+            "ks.passphrase=x",
+            "  psk=\"x\"",
+            "wifi.psk=x",
         ] {
             assert_eq!(kinds(&format!("#!ipxe\n{command}\n")), [(2, Kind::Password)], "{command}");
+        }
+    }
+
+    #[test]
+    fn headers_and_tokens_are_found_as_ipxe_and_others_set_them() {
+        for header in [
+            "param --header Authorization Basic Ym9vdDp4",
+            "param --header Authorization Bearer x",
+            "param --params p --header Proxy-Authorization x",
+            "param --header Authorization: Basic Ym9vdDp4",
+            "curl --header \"Authorization: Bearer x\" h",
+        ] {
+            assert_eq!(kinds(&format!("\n{header}\n")), [(2, Kind::Authorization)], "{header}");
+        }
+        for token in [
+            "param --header X-Auth-Token x",
+            "param --header X-Api-Key x",
+            "curl --header 'PRIVATE-TOKEN: x' h",
+            "k3s.token=K10abcdef::server:0a quiet",
+            "JOIN_TOKEN=\"0123abcd\"",
+        ] {
+            assert_eq!(kinds(&format!("\n{token}\n")), [(2, Kind::AccessToken)], "{token}");
         }
     }
 
@@ -415,6 +584,10 @@ mod tests {
             "@:".repeat(1 << 20),
             "http:/a@".repeat(1 << 17),
             "@a/".repeat(1 << 19),
+            "30:".repeat(1 << 18),
+            TWICE[0].repeat(1 << 16),
+            "a/key=token=1 ".repeat(1 << 16),
+            "http://${a:".repeat(1 << 16),
         ] {
             assert!(find(text.as_bytes()).len() <= 300_000);
         }
@@ -424,6 +597,10 @@ mod tests {
     fn der(tag: u8, content: &[u8]) -> Vec<u8> {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
         [&[tag, 0x82], &length[..], content].concat()
+    }
+
+    fn hex(bytes: &[u8], between: &str) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(between)
     }
 
     #[test]
@@ -457,11 +634,25 @@ mod tests {
                 format!("key: |\n  {}\nother: x\n", lines.join("\n  ")),
                 format!("x\n# {}\n#\n", lines.join("\n# ")),
                 format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n")),
+                format!("#!ipxe\nset privkey {}\nboot\n", hex(&key, ":")),
+                format!("#!ipxe\nset privkey:hex {}\n", hex(&key, ":").to_uppercase()),
+                format!("#!ipxe\nset privkey:hexhyp {}\nboot\n", hex(&key, "-")),
+                format!("#!ipxe\nset privkey:hexraw {}\nboot\n", hex(&key, "")),
+                format!("key:\n  {}\n", hex(&key, ":\n  ")),
             ] {
                 assert_eq!(kinds(&text), [(2, Kind::PrivateKey)], "{text}");
             }
             let announced = format!("\n-----BEGIN RSA PRIVATE KEY-----\n{text}\n");
             assert_eq!(kinds(&announced), [(2, Kind::PrivateKey)]);
+            for before in ["", "\n", "#\n"] {
+                for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "CERTIFICATE"] {
+                    let pem = format!("{before}-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"));
+                    let twice = BASE64_STANDARD_NO_PAD.encode(pem);
+                    for text in [format!("a:\n  tls.key: {twice}\n"), format!("\nimg data:text/plain;base64,{twice}")] {
+                        assert_eq!(kinds(&text), [(2, Kind::PrivateKey)], "{text}");
+                    }
+                }
+            }
         }
         let indefinite = [b"\x30\x80\x02\x01\x03\x30\x80", &data[4..], &[7; 256]].concat();
         assert_eq!(find(&indefinite), [Secret { line: 1, kind: Kind::PrivateKey }]);
@@ -476,7 +667,9 @@ mod tests {
         ] {
             assert_eq!(find(&other), []);
             assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(&other)), []);
+            assert_eq!(kinds(&hex(&other, ":")), []);
         }
+        assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(include_str!("../tests/fixtures/ca.pem"))), []);
         assert_eq!(kinds(include_str!("../tests/fixtures/ca.pem")), []);
     }
 
@@ -494,6 +687,14 @@ mod tests {
             "ghp_short glpat-short xoxoxoxoxoxoxoxoxo https://boot@h/f https://a-name-of-some-length@h/f",
             "image:tag@sha256:0123 mailto:me@h.example/ root@h:/x 12:30@h/ git@h:x/y http://${host}:${port}/a@b",
             "dhcp && set password ${pw}\necho set password x\nset x password is\nprompt password x",
+            "chain https://${username:uristring}:${password:uristring}@192.0.2.1/boot.php",
+            "chain https://${net0/user:uristring}:${net0/pw:${type}}@h/ https://me:${pw:uristring}@h/ https://${user:uristring}@h/",
+            "passwordless=1 askpassword=no NOPASSWORD=1 nopasswd=x ask-password=/bin/x password=on require_password=yes password=None",
+            "param --header Authorization Bearer ${token}\nparam --header X-Auth-Token ${token:uristring}\nparam --header Accept x",
+            "Authorization: Basic ${login:base64}\nparam --header Authorization\nparam key x\nset path /etc/key x",
+            "set net0/key ${key}\nset net0/key\nset net0/keymap de\nrootpw=${pw}\npsk = f(x);\nCONFIG_PSK=y\nWPA-PSK=1",
+            "rd.luks.key=/keyfile:UUID=0123abcd token=token token=next() k3s.token=${token} http://h/f?mytoken=0123abcd",
+            "set mac 30:01:02:03:04:05\n3031323334353637383930313233343536373839303132333435363738393031323334",
         ] {
             assert_eq!(kinds(text), [], "{text}");
         }

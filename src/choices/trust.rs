@@ -6,6 +6,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::der::{is_certificate, is_private_key};
+use crate::secrets;
 
 /// Why a file is no trusted certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub struct Refused {
 }
 
 const KEY_REMEDY: &str = "keep the key elsewhere, and the certificate alone here: `openssl x509` writes it";
+const INNER_KEY_REMEDY: &str = "have one made without it, and hold that key for known to others";
 
 /// The one certificate of a PEM file, as PEM in its shortest form.
 ///
@@ -36,10 +38,12 @@ pub fn certificate(content: &[u8]) -> Result<Vec<u8>, Refused> {
     }
     let whole = |message: String, remedy| Refused { line: 0, message, remedy };
     match CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>() {
-        Ok(found) if found.len() == 1 && is_certificate(&found[0]) => Ok(pem(&found[0])),
+        Ok(found) if found.len() == 1 && is_certificate(&found[0]) && !holds_key(&found[0]) => Ok(pem(&found[0])),
         Ok(found) if found.len() == 1 => {
             let line = blocks(content).first().map_or(0, |(line, _)| *line);
-            let (message, remedy) = if is_private_key(&found[0]) {
+            let (message, remedy) = if is_certificate(&found[0]) {
+                ("is a certificate with a private key in it, and what is trusted gets published", INNER_KEY_REMEDY)
+            } else if is_private_key(&found[0]) {
                 ("has a private key (`CERTIFICATE`), and what is trusted gets published", KEY_REMEDY)
             } else {
                 ("has a `CERTIFICATE` that is none, wanted one as X.509 has it", "convert it with `openssl x509`")
@@ -63,8 +67,14 @@ pub fn certificates(content: &[u8]) -> Option<Vec<u8>> {
     let found = CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>().ok()?;
     found
         .iter()
-        .all(|certificate| is_certificate(certificate))
+        .all(|certificate| is_certificate(certificate) && !holds_key(certificate))
         .then(|| found.iter().flat_map(|certificate| pem(certificate)).collect())
+}
+
+/// Whether a certificate has a private key in one of its fields, as in an extension or a comment.
+fn holds_key(certificate: &[u8]) -> bool {
+    memchr::memchr_iter(0x30, certificate).any(|at| is_private_key(&certificate[at..]))
+        || secrets::find(certificate).iter().any(|secret| secret.kind == secrets::Kind::PrivateKey)
 }
 
 /// What begins in `content`, each with its line.
@@ -156,6 +166,34 @@ mod tests {
             let refused = certificate(labelled(other).as_bytes()).unwrap_err();
             assert_eq!(refused.message, "has a `CERTIFICATE` that is none, wanted one as X.509 has it");
             assert_eq!(certificates(format!("{ONE}{}", labelled(other)).as_bytes()), None);
+        }
+    }
+    #[test]
+    fn a_key_in_a_field_of_a_certificate_is_refused() {
+        let element = |tag: u8, content: &[u8]| {
+            [&[tag, 0x82], &u16::try_from(content.len()).unwrap().to_be_bytes()[..], content].concat()
+        };
+        // As `openssl req -x509 -addext 1.2.3.4=DER:x` makes it, with every field that nobody looks at left empty.
+        let with = |extension: &[u8]| {
+            let extension = element(0x30, &[&[6, 3, 0x2a, 3, 4], &element(4, extension)[..]].concat());
+            let extensions = element(0xa3, &element(0x30, &extension));
+            let fields =
+                [&[2, 1, 7, 0x30, 0, 0x30, 0, 0x30, 0, 0x30, 0, 0x30, 4, 0x30, 0, 3, 0], &extensions[..]].concat();
+            let certificate = element(0x30, &[&element(0x30, &fields)[..], &[0x30, 0, 3, 0]].concat());
+            String::from_utf8(pem(&certificate)).unwrap()
+        };
+        let key = STANDARD.decode("MC4CAQAwBQYDK2VwBCIEIMnbNuxsy7xbufBDhw1NJO3psX5nvhyYnYqiLKulQWQN").unwrap();
+        let text = format!("-----BEGIN PRIVATE KEY-----\n{}\n", STANDARD.encode(&key));
+        for hidden in [&key[..], &element(4, &key), &element(0x30, &element(4, &key)), text.as_bytes()] {
+            let refused = certificate(format!("\n{}", with(hidden)).as_bytes()).unwrap_err();
+            assert_eq!(
+                (refused.line, refused.message.as_str()),
+                (2, "is a certificate with a private key in it, and what is trusted gets published")
+            );
+            assert_eq!(certificates(format!("{ONE}{}", with(hidden)).as_bytes()), None);
+        }
+        for other in [&[7; 64][..], &element(0x30, &[2, 1, 0]), &key[16..], b"-----BEGIN PUBLIC KEY-----"] {
+            certificate(with(other).as_bytes()).unwrap();
         }
     }
 }
