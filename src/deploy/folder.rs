@@ -73,7 +73,7 @@ impl Place for Folder<'_> {
                 Ok(Some(Found { kind, size: metadata.len(), modified: None, mode }))
             }
         };
-        paths.iter().map(look).collect()
+        paths.iter().map(|path| self.go_on().and_then(|()| look(path))).collect()
     }
 
     fn read(&mut self, path: &Utf8Path, range: Range<u64>, take: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
@@ -110,10 +110,12 @@ impl Place for Folder<'_> {
     }
 
     fn rename(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<(), Error> {
+        self.go_on()?;
         fs::rename(self.at(from), self.at(to)).map_err(|error| self.failed("replace", to, &error))
     }
 
     fn remove(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        self.go_on()?;
         match fs::remove_file(self.at(path)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.failed("remove", path, &error)),
             _ => Ok(()),
@@ -121,6 +123,7 @@ impl Place for Folder<'_> {
     }
 
     fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        self.go_on()?;
         let folder = self.at(path);
         if path.as_str().is_empty() {
             return served::create_served_dir_all(&folder)
@@ -138,6 +141,7 @@ impl Place for Folder<'_> {
     }
 
     fn serve(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
+        self.go_on()?;
         Ok(fs::set_permissions(self.at(path), Permissions::from_mode(found.served_mode())).is_ok())
     }
 
@@ -146,6 +150,7 @@ impl Place for Folder<'_> {
     }
 
     fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
+        self.go_on()?;
         match fs::remove_dir(self.at(path)) {
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
                 Err(self.failed("remove the folder", path, &error))

@@ -12,6 +12,7 @@ use super::record::HEAD;
 use crate::digest::Sha256Digest;
 use crate::parallel;
 use crate::paths;
+use crate::printable::printable;
 use crate::progress::Progress;
 
 /// What is remembered.
@@ -111,7 +112,8 @@ impl Memory {
     /// Where a connection was lost, in words.
     pub(super) fn place_of_loss(&self) -> String {
         self.at.as_ref().map_or_else(String::new, |At { path, what, done, size }| {
-            format!(" when {done} of {} of `{path}` {} {what}", count(*size, "byte"), choose(*done, "was", "were"))
+            let (path, size) = (printable(path), count(*size, "byte"));
+            format!(" when {done} of {size} of `{path}` {} {what}", choose(*done, "was", "were"))
         })
     }
 }

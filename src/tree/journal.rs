@@ -6,13 +6,25 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Content, Sha256Digest};
 use crate::fs;
+
+/// The most bytes of a line; the path has less than half of them.
+const MAX_LINE: u64 = 4096;
+
+/// The most loaders that are known, which is twice what a tree has.
+const MAX_KNOWN: usize = 220_000;
+
+/// The most lines that are read, or pieces of them.
+const MAX_LINES: usize = 2 * MAX_KNOWN;
+
+/// The most bytes of a journal that is gone on with.
+const MAX_JOURNAL: u64 = 256 << 20;
 
 /// A loader that was stamped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,9 +52,15 @@ impl Known {
             file => file?,
         };
         let failed = |error| fs::Error::new("read", path, error);
-        let mut known = HashMap::new();
-        for line in BufReader::new(file).split(b'\n') {
-            if let Ok(Line { path, identity, content }) = serde_json::from_slice(&line.map_err(failed)?) {
+        let (mut file, mut known, mut line) = (BufReader::new(file), HashMap::new(), Vec::new());
+        // A piece of a longer line cannot be understood.
+        for _ in 0..MAX_LINES {
+            line.clear();
+            let read = (&mut file).take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)?;
+            if read == 0 || known.len() == MAX_KNOWN {
+                break;
+            }
+            if let Ok(Line { path, identity, content }) = serde_json::from_slice(&line) {
                 known.insert(path, (identity, content));
             }
         }
@@ -71,6 +89,9 @@ impl Journal {
     /// [`fs::Error`].
     pub fn open(now: &Utf8Path, next: &Utf8Path) -> Result<Self, fs::Error> {
         fs::remove_file(next)?;
+        if now.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > MAX_JOURNAL) {
+            fs::remove_file(now)?;
+        }
         let mut journal = Self { now: Appended::open(now)?, next: Appended::open(next)? };
         // The last line may be torn: nothing must be added to it.
         journal.now.write(b"\n")?;
@@ -130,6 +151,17 @@ impl Appended {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_power_cut_has_made_of_a_journal_is_neither_kept_in_memory_nor_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let now = folder.join("now");
+        File::create(&now).unwrap().set_len(MAX_JOURNAL + 1).unwrap();
+        assert_eq!(Known::read(&now).unwrap().0.len(), 0);
+        drop(Journal::open(&now, &folder.join("next")).unwrap());
+        assert_eq!(now.metadata().unwrap().len(), 1);
+    }
 
     #[test]
     fn what_is_written_is_known_and_a_torn_line_is_not() {

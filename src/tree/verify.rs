@@ -152,6 +152,9 @@ pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error>
     let mut seen = Seen { manifest: Some(content), ..Seen::default() };
     // A deployment leaves alone what others have at the place, and says so in a record of its own.
     let deployed = path.join(paths::DEPLOYED).is_file();
+    // The last may have been left by one that was interrupted.
+    let own =
+        [paths::MANIFEST, paths::DEPLOYED, paths::DEPLOYING, paths::partial_record().as_str()].map(Utf8PathBuf::from);
     let walked = fs::walk_with(path, progress);
     let interrupted = |error| if progress.cancelled() { Error::Cancelled } else { Error::Fs(error) };
     for (file, kind) in walked.map_err(interrupted)? {
@@ -159,7 +162,7 @@ pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error>
             return Err(Error::Cancelled);
         }
         match kind {
-            EntryKind::File if [paths::MANIFEST, paths::DEPLOYED, paths::DEPLOYING].iter().any(|own| file == *own) => {}
+            EntryKind::File if own.contains(&file) => {}
             _ if deployed && !known.contains(&*file) => seen.others.push(file),
             EntryKind::Other => seen.differences.push(Difference::NotAFile(file)),
             EntryKind::File if !known.contains(&*file) => seen.differences.push(Difference::Extra(file)),

@@ -1,10 +1,13 @@
 //! A plan for people.
 
-use crate::plural;
+use std::collections::HashSet;
 use std::fmt;
+
+use camino::Utf8PathBuf;
 
 use super::{Plan, Step};
 use crate::paths;
+use crate::plural;
 use crate::printable::printable;
 
 impl fmt::Display for Plan {
@@ -13,8 +16,9 @@ impl fmt::Display for Plan {
             let name = if folder.as_str().is_empty() { "." } else { folder.as_str() };
             writeln!(f, "{:<10} {}", "folder", printable(name))?;
         }
+        let strangers: HashSet<&Utf8PathBuf> = self.strangers.iter().collect();
         for planned in &self.files {
-            let stranger = self.strangers.contains(&planned.wanted.path);
+            let stranger = strangers.contains(&planned.wanted.path);
             let verb = match planned.step {
                 Step::Unchanged => "unchanged",
                 Step::Send => "send",
@@ -32,7 +36,7 @@ impl fmt::Display for Plan {
             writeln!(f, "){}", if stranger { ", which somebody else put there" } else { "" })?;
         }
         for (path, _) in &self.unreadable {
-            writeln!(f, "{:<10} {path} (other users get to read it)", "mode")?;
+            writeln!(f, "{:<10} {} (other users get to read it)", "mode", printable(path))?;
         }
         let lists = [
             ("clean up", &self.leftovers, ""),

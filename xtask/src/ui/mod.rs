@@ -2,6 +2,7 @@
 
 mod bars;
 mod plain;
+mod stream;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ impl Ui {
             (MessageFormat::Human, false) => Style::Plain(Plain::default()),
         };
         let stop = Arc::new(AtomicBool::new(false));
+        stream::end_with(&stop);
         for signal in TERM_SIGNALS.iter().chain(&[SIGHUP]) {
             // Without a handler the signal just ends the process, which is safe at any moment.
             let _ = flag::register_conditional_shutdown(*signal, INTERRUPTED.into(), Arc::clone(&stop));
@@ -152,8 +154,7 @@ static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// Writes to standard output. Where that fails, work goes on, and [`Ui::end`] tells it.
 pub fn out(text: &str) {
-    let mut stdout = io::stdout().lock();
-    note(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+    note(stream::write(io::stdout().lock(), text));
 }
 
 /// Keeps why writing to standard output has failed. A reader that has gone away has read all that it wanted.
@@ -187,7 +188,7 @@ pub fn pass_on(line: &str) {
 }
 
 fn err(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = stream::write(io::stderr().lock(), text);
 }
 
 fn coloured() -> bool {

@@ -1,0 +1,68 @@
+//! Writing to a stream whose reader may be slow, or may not read at all.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// As much as a pipe takes at once where it takes anything.
+const PIECE: usize = 4096;
+
+/// How long a wait for a reader takes between two questions whether to stop.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Whether to stop.
+static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Lets a wait for a reader end once `stop` is set.
+pub(super) fn end_with(stop: &Arc<AtomicBool>) {
+    let _ = STOP.set(Arc::clone(stop));
+}
+
+/// Writes `text`. What a reader has not taken when the user asks to stop is lost.
+pub(super) fn write(stream: impl AsFd, text: &str) -> io::Result<()> {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match poll(&mut [PollFd::new(&stream, PollFlags::OUT)], Some(&TICK)) {
+            Ok(0) if STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed)) => return Ok(()),
+            Ok(0) | Err(Errno::INTR) => continue,
+            _ => {}
+        }
+        match rustix::io::write(&stream, &rest[..rest.len().min(PIECE)]) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            // There is no such stream.
+            Err(Errno::BADF) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_slow_reader_gets_all_and_one_that_does_not_read_is_left() {
+        let text = "0123456789".repeat(50_000);
+        let (mut reader, writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let (whole, copy) = (text.clone(), text.clone());
+        let thread = std::thread::spawn(move || write(&writer, &copy).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        thread.join().unwrap();
+        assert!(read == whole);
+        let (_reader, writer) = io::pipe().unwrap();
+        end_with(&Arc::new(AtomicBool::new(true)));
+        write(&writer, &text).unwrap();
+    }
+}
