@@ -25,10 +25,14 @@ pub(super) fn end_with(stop: &Arc<AtomicBool>) {
 
 /// Writes `text`. What a reader has not taken when the user asks to stop is lost.
 pub(super) fn write(stream: impl AsFd, text: &str) -> io::Result<()> {
+    write_until(&|| STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed)), stream, text)
+}
+
+fn write_until(stopped: &dyn Fn() -> bool, stream: impl AsFd, text: &str) -> io::Result<()> {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match poll(&mut [PollFd::new(&stream, PollFlags::OUT)], Some(&TICK)) {
-            Ok(0) if STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed)) => return Ok(()),
+            Ok(0) if stopped() => return Ok(()),
             Ok(0) | Err(Errno::INTR) => continue,
             _ => {}
         }
@@ -55,14 +59,13 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         let (whole, copy) = (text.clone(), text.clone());
-        let thread = std::thread::spawn(move || write(&writer, &copy).unwrap());
+        let thread = std::thread::spawn(move || write_until(&|| false, &writer, &copy).unwrap());
         std::thread::sleep(std::time::Duration::from_millis(200));
         let mut read = String::new();
         reader.read_to_string(&mut read).unwrap();
         thread.join().unwrap();
         assert!(read == whole);
         let (_reader, writer) = io::pipe().unwrap();
-        end_with(&Arc::new(AtomicBool::new(true)));
-        write(&writer, &text).unwrap();
+        write_until(&|| true, &writer, &text).unwrap();
     }
 }
