@@ -496,9 +496,9 @@ fn packs(repository: &Repository) -> BTreeSet<Utf8PathBuf> {
 const MAX_PARTS: usize = 16;
 /// The most objects that a server may send; iPXE has 85,000 with its whole history.
 const MAX_OBJECTS: usize = 500_000;
-/// The most commits among these; iPXE has 8,000. libgit2 takes a kilobyte for one where it compares two histories.
+/// The most commits among these; iPXE has 8,000. All of two histories are kept in memory where these are compared.
 const MAX_COMMITS: usize = 100_000;
-/// The most parents that merges may have beside two each: libgit2 takes 700 bytes for one of these.
+/// The most parents that merges may have beside two each: each is kept as well, there or not.
 const MAX_PARENTS: usize = 16_384;
 
 /// Refuses what no honest source has, before a ref leads to it. Errors of this tool's own have no class.
@@ -508,7 +508,7 @@ fn check_objects(repository: &Repository) -> Result<(), git2::Error> {
     let mut check = |oid| {
         if let (_, ObjectType::Commit) = git_tree::header(&odb, oid)? {
             commits += 1;
-            parents += parents_of(odb.read(oid)?.data()).saturating_sub(2);
+            parents += parents_of(odb.read(oid)?.data()).count().saturating_sub(2);
         }
         count += 1;
         if count > MAX_OBJECTS {
@@ -531,8 +531,10 @@ fn check_objects(repository: &Repository) -> Result<(), git2::Error> {
     refused.map_or(walked, Err)
 }
 
-fn parents_of(commit: &[u8]) -> usize {
-    commit.split(|byte| *byte == b'\n').skip(1).take_while(|line| line.starts_with(b"parent ")).count()
+/// What a commit names as its parents, from its content.
+pub(crate) fn parents_of(commit: &[u8]) -> impl Iterator<Item = Result<Oid, git2::Error>> {
+    let lines = commit.split(|byte| *byte == b'\n').skip(1);
+    lines.map_while(|line| line.strip_prefix(b"parent ")).map(|name| Oid::from_str(&String::from_utf8_lossy(name)))
 }
 
 /// Puts `who` before an error of [`check_objects`] that is no libgit2's.

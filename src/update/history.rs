@@ -1,11 +1,14 @@
 //! What happened between two commits.
 
-use git2::{Oid, Repository, Sort};
+use std::collections::{BinaryHeap, HashMap, HashSet};
+
+use git2::{ErrorCode, Odb, Oid, Repository};
 use serde::Serialize;
 
 use super::subjects::is_about_security;
 use crate::digest::CommitId;
 use crate::printable::is_harmful;
+use crate::source::git::parents_of;
 
 /// How many commits are kept that say something about security.
 const MAX_COMMITS: usize = 1000;
@@ -54,23 +57,20 @@ impl Changes {
     ///
     /// # Errors
     ///
-    /// What libgit2 says where `repository` lacks one of them.
+    /// What libgit2 says where `repository` lacks one of them, or one between them.
     pub fn between(repository: &Repository, old: Oid, new: Oid) -> Result<Self, git2::Error> {
-        let (ahead, behind) = repository.graph_ahead_behind(new, old)?;
+        let (of_new, of_old) = (ancestors(repository, new)?, ancestors(repository, old)?);
+        let without = |all: &Parents, others: &Parents| all.keys().filter(|oid| !others.contains_key(oid)).count();
+        let (ahead, behind) = (without(&of_new, &of_old), without(&of_old, &of_new));
         let direction = match (ahead, behind) {
             (_, 0) => Direction::Forward,
             (0, _) => Direction::Back,
             _ => Direction::Diverged,
         };
         let back = direction == Direction::Back;
-        let (from, to) = if back { (new, old) } else { (old, new) };
-        let mut walk = repository.revwalk()?;
-        walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)?;
-        walk.push(to)?;
-        walk.hide(from)?;
+        let (from, to) = if back { (&of_new, &of_old) } else { (&of_old, &of_new) };
         let mut security = Vec::new();
-        for oid in walk {
-            let oid = oid?;
+        for oid in newest_first(repository, to, from)? {
             let commit = repository.find_commit(oid)?;
             let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default());
             if security.len() < MAX_COMMITS && is_about_security(&subject) {
@@ -79,12 +79,82 @@ impl Changes {
         }
         Ok(Self {
             direction,
-            base: repository.merge_base(old, new).ok().map(id).transpose()?,
+            base: last_common(repository, &of_new, &of_old)?.map(id).transpose()?,
             commits: if back { behind } else { ahead },
             lost: if back { 0 } else { behind },
             security,
         })
     }
+}
+
+/// Commits with what they name as their parents.
+type Parents = HashMap<Oid, Vec<Oid>>;
+
+/// What the commit `oid` names as its parents; nothing where a clone without its whole history lacks it.
+///
+/// libgit2 would believe `info/grafts`, `shallow` and the graph of commits that a repository has beside its objects.
+/// Whoever made them could have it say that an old release is a newer one.
+pub(super) fn parents(odb: &Odb<'_>, oid: Oid, is_shallow: bool) -> Result<Option<Vec<Oid>>, git2::Error> {
+    match odb.read(oid) {
+        Ok(commit) => parents_of(commit.data()).collect::<Result<_, _>>().map(Some),
+        Err(error) if is_shallow && error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The commit `tip`, and all that came before it.
+fn ancestors(repository: &Repository, tip: Oid) -> Result<Parents, git2::Error> {
+    let (odb, is_shallow) = (repository.odb()?, repository.is_shallow());
+    let (mut found, mut waiting) = (Parents::new(), vec![tip]);
+    while let Some(oid) = waiting.pop() {
+        if !found.contains_key(&oid)
+            && let Some(parents) = parents(&odb, oid, is_shallow)?
+        {
+            waiting.extend(&parents);
+            found.insert(oid, parents);
+        }
+    }
+    Ok(found)
+}
+
+/// When `oid` was committed, in seconds.
+fn time(repository: &Repository, oid: Oid) -> Result<i64, git2::Error> {
+    Ok(repository.find_commit(oid)?.time().seconds())
+}
+
+/// Those of `all` that are not in `others`: the newest first, and each before its parents.
+fn newest_first(repository: &Repository, all: &Parents, others: &Parents) -> Result<Vec<Oid>, git2::Error> {
+    let own = || all.iter().filter(|(oid, _)| !others.contains_key(oid));
+    let mut children: HashMap<Oid, usize> = own().map(|(oid, _)| (*oid, 0)).collect();
+    for parent in own().flat_map(|(_, parents)| parents) {
+        children.entry(*parent).and_modify(|children| *children += 1);
+    }
+    let mut next = BinaryHeap::new();
+    for (oid, _) in children.iter().filter(|(_, children)| **children == 0) {
+        next.push((time(repository, *oid)?, *oid));
+    }
+    let mut sorted = Vec::new();
+    while let Some((_, oid)) = next.pop() {
+        sorted.push(oid);
+        for parent in &all[&oid] {
+            if let Some(children) = children.get_mut(parent) {
+                *children -= 1;
+                if *children == 0 {
+                    next.push((time(repository, *parent)?, *parent));
+                }
+            }
+        }
+    }
+    Ok(sorted)
+}
+
+/// The newest commit that both have, of which no other that both have comes after it.
+fn last_common(repository: &Repository, one: &Parents, other: &Parents) -> Result<Option<Oid>, git2::Error> {
+    let common = || one.iter().filter(|(oid, _)| other.contains_key(oid));
+    let surpassed: HashSet<&Oid> = common().flat_map(|(_, parents)| parents).collect();
+    let last = common().map(|(oid, _)| *oid).filter(|oid| !surpassed.contains(oid));
+    let last = last.map(|oid| Ok((time(repository, oid)?, oid))).collect::<Result<Vec<_>, git2::Error>>()?;
+    Ok(last.into_iter().max().map(|(_, oid)| oid))
 }
 
 /// The name of a commit, which is a SHA-1.

@@ -6,7 +6,7 @@ use std::path::Path;
 use camino::Utf8Path;
 use git2::{Oid, Repository};
 
-use super::history::{Changes, Direction, id, printable};
+use super::history::{Changes, Direction, id, parents, printable};
 use super::version::{self, Version};
 use super::{Error, Held, Request};
 use crate::choices::pins::{IpxePin, Pins};
@@ -166,7 +166,7 @@ impl Place {
                 if let Ok(commit) = to.to_ascii_lowercase().parse() {
                     let unknown = || Error::UnknownCommit { url: self.url.clone(), commit };
                     let wanted = oid(&commit).ok().filter(|oid| self.commit(*oid) == Ok(*oid)).ok_or_else(unknown)?;
-                    let leading = self.leading_to(&[wanted]).remove(0);
+                    let leading = self.leading_to(&[wanted]).map_err(|error| self.broken(&error))?.remove(0);
                     return leading.map(|name| (name, wanted)).ok_or_else(unknown);
                 }
                 let full = [to.to_owned(), format!("{TAGS}{to}"), format!("{HEADS}{to}")];
@@ -186,7 +186,7 @@ impl Place {
         let digits = digits(to).ok_or_else(unknown)?;
         let mut commits = self.beginning_with(&digits).map_err(|error| self.broken(&error))?;
         commits.truncate(MAX_WANTED);
-        let leading = self.leading_to(&commits);
+        let leading = self.leading_to(&commits).map_err(|error| self.broken(&error))?;
         // One that nothing leads to is of an old fetch, or of another repository that was asked before.
         let found: Vec<(String, Oid)> =
             leading.into_iter().zip(&commits).filter_map(|(name, commit)| Some((name?, *commit))).collect();
@@ -233,10 +233,10 @@ impl Place {
 
     /// For each of `wanted`, which are 64 at most, a ref that leads to it, where one does: its own tag, else the default
     /// branch, else any branch or tag.
-    fn leading_to(&self, wanted: &[Oid]) -> Vec<Option<String>> {
+    fn leading_to(&self, wanted: &[Oid]) -> Result<Vec<Option<String>>, git2::Error> {
         let tip = |(name, found): &'_ (String, Oid)| Some((name.clone(), self.commit(*found).ok()?));
         let tips: Vec<(String, Oid)> = self.upstream.refs.iter().filter_map(tip).collect();
-        let reached = self.reached(&tips, wanted);
+        let reached = self.reached(&tips, wanted)?;
         let best = |(bit, wanted): (usize, &Oid)| {
             let leads = tips.iter().filter(|(_, tip)| reached.get(tip).is_some_and(|reached| reached >> bit & 1 == 1));
             let rank = |(name, tip): &&(String, Oid)| {
@@ -245,12 +245,13 @@ impl Place {
             };
             leads.min_by_key(rank).map(|(name, _)| name.clone())
         };
-        wanted.iter().enumerate().map(best).collect()
+        Ok(wanted.iter().enumerate().map(best).collect())
     }
 
     /// Which of `wanted` each commit is or comes after, as bits, for all that lead to `tips`. Each commit is walked once,
     /// however many branches it is on.
-    fn reached(&self, tips: &[(String, Oid)], wanted: &[Oid]) -> HashMap<Oid, u64> {
+    fn reached(&self, tips: &[(String, Oid)], wanted: &[Oid]) -> Result<HashMap<Oid, u64>, git2::Error> {
+        let odb = self.upstream.repository.odb()?;
         let mut reached = HashMap::new();
         // Each with how many of its parents are done.
         let mut waiting: Vec<(Oid, usize)> = tips.iter().map(|(_, tip)| (*tip, 0)).collect();
@@ -261,8 +262,7 @@ impl Place {
                 continue;
             }
             // What a shallow clone has not, leads nowhere.
-            let found = self.upstream.repository.find_commit(commit);
-            let parents: Vec<Oid> = found.map(|found| found.parent_ids().collect()).unwrap_or_default();
+            let parents = parents(&odb, commit, true)?.unwrap_or_default();
             if let Some(next) = parents.iter().skip(*done).position(|parent| !reached.contains_key(parent)) {
                 *done += next;
                 let parent = parents[*done];
@@ -274,7 +274,7 @@ impl Place {
             let all = parents.iter().filter_map(|parent| reached.get(parent)).fold(own, |all, parent| all | parent);
             reached.insert(commit, all);
         }
-        reached
+        Ok(reached)
     }
 
     /// The pin of `commit`, to which `git_ref` leads.

@@ -164,12 +164,17 @@ fn a_tag_a_branch_or_a_commit_is_pinned_when_asked_for() {
 fn a_pin_goes_back_only_when_told_to() {
     let fixture = Fixture::new();
     fixture.update(&["--to", "main"]).success();
-    fixture.refuses(
-        &[],
-        1,
-        "the newest release of `URL` is `v0.0.2`, and the pinned 0.1.0+ is newer\n\
-         hint: to go back to it, say `--to v0.0.2`; to follow a branch, name it with `--to`\n",
-    );
+    let older = "the newest release of `URL` is `v0.0.2`, and the pinned 0.1.0+ is newer\n\
+                 hint: to go back to it, say `--to v0.0.2`; to follow a branch, name it with `--to`\n";
+    fixture.refuses(&[], 1, older);
+    // What a repository says beside its objects does not count: that the old release came after the pin, or from nothing.
+    let release = fixture.repository.revparse_single("v0.0.2^{commit}").unwrap().id();
+    for (name, text) in [("info/grafts", format!("{release} {}\n", fixture.tip)), ("shallow", format!("{release}\n"))] {
+        let name = format!("ipxe/.git/{name}");
+        fixture.project.write(&name, &text);
+        fixture.refuses(&[], 1, older);
+        std::fs::remove_file(fixture.project.path(&name)).unwrap();
+    }
     let back = fixture.update(&["--to", "v0.0.1"]).success().stdout;
     assert!(back.contains("\n4 fewer commits, 1 of which says something about security:\n"), "{back}");
     fixture.update(&["--to", "v0.0.2"]).success();
