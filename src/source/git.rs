@@ -5,7 +5,10 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use git2::{AutotagOption, FetchOptions, ObjectType, Oid, Remote, RemoteCallbacks, RemoteUpdateFlags, Repository};
+use git2::{
+    AutotagOption, FetchOptions, ObjectType, Oid, Remote, RemoteCallbacks, RemoteUpdateFlags, Repository,
+    RepositoryOpenFlags,
+};
 use serde::{Deserialize, Serialize};
 
 use super::git_files;
@@ -170,9 +173,12 @@ pub fn fetch(
         (Some(path), _) => {
             let (own, path, commit) = (repository.path().to_owned(), path.to_owned(), *commit);
             // What somebody has packed in his own way can take long to unpack.
-            let copied =
-                leaving(progress, move || copy(&Repository::open_bare(own)?, &open_given(&path)?, &commit, &Silent));
-            copied.unwrap_or_else(|| Err(interrupted())).map_err(|error| Failure::new(&error, None))
+            let copied = leaving(progress, move || {
+                let given = open_given(&path)?;
+                let copied = Repository::open_bare(own).and_then(|own| copy(&own, &given, &commit, &Silent));
+                copied.map_err(|error| Failure::new(&error, None))
+            });
+            copied.unwrap_or_else(|| Err(Failure::new(&interrupted(), None)))
         }
         (None, None) => Err(Failure::from("there is no network".to_owned())),
         (None, Some(http)) => {
@@ -180,14 +186,12 @@ pub fn fetch(
             Fetcher { repository, url, http, progress }.ask(&wanted, &mut task).map(drop)
         }
     };
-    if has(repository, commit) {
-        task.finish(format!("commit {commit}"));
-        return Ok(());
+    fetched.map_err(|failure| failed(repository, url, failure, progress))?;
+    if !has(repository, commit) {
+        return Err(Error::NoCommit { url: url.to_string(), commit: *commit });
     }
-    Err(match fetched {
-        Err(failure) => failed(repository, url, failure, progress),
-        Ok(()) => Error::NoCommit { url: url.to_string(), commit: *commit },
-    })
+    task.finish(format!("commit {commit}"));
+    Ok(())
 }
 
 fn refuse_ssh(url: &Url) -> Result<(), Error> {
@@ -242,11 +246,12 @@ pub fn upstream(
     prepare();
     if let Some(path) = local_path(url.expose()) {
         let path = path.to_owned();
-        return leaving(progress, move || open_local(&path)).unwrap_or_else(|| Err(interrupted())).map_err(|error| {
+        let opened = leaving(progress, move || open_local(&path));
+        return opened.unwrap_or_else(|| Err(Failure::new(&interrupted(), None))).map_err(|failure| {
             if progress.cancelled() {
                 return Error::Cancelled { url: url.to_string() };
             }
-            let failure = Failure::from(url.hide_in(error.message()));
+            let failure = Failure { reason: url.hide_in(&failure.reason), ..failure };
             Error::Fetch { url: url.to_string(), failure }
         });
     }
@@ -272,16 +277,24 @@ fn interrupted() -> git2::Error {
 }
 
 /// Opens a repository of this machine that anybody may have made.
-fn open_given(path: &Utf8Path) -> Result<Repository, git2::Error> {
-    git_files::check(path).map_err(|reason| git2::Error::from_str(&reason))?;
-    let repository = Repository::open(path)?;
-    check_objects(&repository).map_err(|error| said_of("it has too much", error))?;
+fn open_given(path: &Utf8Path) -> Result<Repository, Failure> {
+    let odd = |reason| Failure {
+        check: Some("make a copy that has what git itself writes with `git clone --bare --no-local`".into()),
+        ..Failure::from(reason)
+    };
+    let said = |error| Failure::new(&error, None);
+    let folder = git_files::folder(path)?;
+    git_files::check(&folder).map_err(odd)?;
+    // What was checked is what is opened.
+    let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT;
+    let repository = Repository::open_ext(folder, flags, std::iter::empty::<&str>()).map_err(said)?;
+    check_objects(&repository).map_err(|error| said(said_of("it has too much", error)))?;
     Ok(repository)
 }
 
-fn open_local(path: &Utf8Path) -> Result<Upstream, git2::Error> {
+fn open_local(path: &Utf8Path) -> Result<Upstream, Failure> {
     let repository = open_given(path)?;
-    let refs = branches_and_tags(&repository, "refs/")?;
+    let refs = branches_and_tags(&repository, "refs/").map_err(|error| Failure::new(&error, None))?;
     let head = repository.head().ok().and_then(|head| head.name().ok().map(str::to_owned));
     Ok(Upstream { repository, refs, head })
 }
@@ -458,7 +471,8 @@ impl Fetcher<'_> {
         let mut options = FetchOptions::new();
         options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
         let mut remote = self.repository.remote_anonymous(self.url.expose())?;
-        let before = packs(self.repository);
+        let folder = Utf8PathBuf::from(self.repository.path().to_string_lossy().into_owned());
+        let before = packs(&folder);
         let downloaded = remote.download(refspecs, Some(&mut options));
         if too_many.get() {
             return Err(git2::Error::from_str(&format!("{TOO_MUCH}: more than {MAX_OBJECTS} objects")));
@@ -472,9 +486,7 @@ impl Fetcher<'_> {
         };
         checked.map_err(|error| {
             // What was refused must not be in the way of the next server.
-            for path in packs(self.repository).difference(&before) {
-                let _ = fs::remove_file(path);
-            }
+            remove_new_packs(&folder, &before);
             said_of(TOO_MUCH, error)
         })?;
         if prune {
@@ -486,10 +498,16 @@ impl Fetcher<'_> {
     }
 }
 
-/// The files of the packs in `repository`.
-fn packs(repository: &Repository) -> BTreeSet<Utf8PathBuf> {
-    let folder = Utf8PathBuf::from_path_buf(repository.path().join("objects/pack"));
-    folder.ok().and_then(|folder| fs::entries(&folder).ok()).unwrap_or_default().into_iter().collect()
+/// The files of the packs in the repository in `folder`.
+pub(super) fn packs(folder: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
+    fs::entries(&folder.join("objects/pack")).unwrap_or_default().into_iter().collect()
+}
+
+/// Removes the files of packs that were not there `before`.
+pub(super) fn remove_new_packs(folder: &Utf8Path, before: &BTreeSet<Utf8PathBuf>) {
+    for path in packs(folder).difference(before) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// The most parts that the name of a ref may have: each is a folder in the cache.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt;
+use std::slice::Iter;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use flate2::{Decompress, FlushDecompress};
 
+use super::git_tree::MAX_OBJECT;
 use crate::fs::{self, EntryKind};
 use crate::printable::printable;
 
@@ -17,46 +20,67 @@ const MAX_CONFIG: u64 = 256 << 10;
 const MAX_FILE: u64 = 16 << 20;
 /// The most bytes of a list of objects: that of a pack with as many as a server may send has 16 MB.
 const MAX_LIST: u64 = 64 << 20;
+/// The most bytes of a file with a path.
+const MAX_LINE: u64 = 4096;
 /// The most repositories that one may take objects from.
 const MAX_FOLDERS: usize = 10;
 
-/// What helps against files that git itself does not copy.
-const COPY: &str = "make a copy without with `git clone --bare --no-local`";
-
-/// Checks the files of the repository that the path means, be it bare or not, and those of the repositories that it
-/// takes objects from. Where there is none, that is for libgit2 to say.
+/// The folder of the repository that `path` means: itself, or where its `.git` is or leads. Whether there is one, is for
+/// libgit2 to say, which must not look elsewhere.
 ///
 /// # Errors
 ///
 /// What is odd.
-pub(super) fn check(path: &Utf8Path) -> Result<(), String> {
-    let own = path.join(".git");
-    let own = if own.symlink_metadata().is_ok() { own } else { path.to_owned() };
-    let linked = if own.is_dir() { None } else { line(&own)?.filter(|line| line.starts_with("gitdir:")) };
-    let folder = linked.map_or(own, |line| path.join(line["gitdir:".len()..].trim()));
-    if !folder.is_dir() {
+pub(super) fn folder(path: &Utf8Path) -> Result<Utf8PathBuf, String> {
+    let inside = path.join(".git");
+    let own = if inside.symlink_metadata().is_ok() { inside } else { path.to_owned() };
+    if own.is_dir() || !(own.exists() || own.is_symlink()) {
+        return Ok(own);
+    }
+    let leads = text(&own, MAX_LINE).ok().flatten();
+    let leads = leads.as_deref().and_then(|text| text.strip_prefix("gitdir:")).map(str::trim).filter(|to| is_plain(to));
+    let to = leads.ok_or_else(|| format!("`{}` is no folder, wanted a repository", printable(&own)))?;
+    Ok(own.parent().unwrap_or(path).join(to))
+}
+
+/// Checks the files of the repository in `folder`, and those of the repositories that it takes objects from.
+///
+/// # Errors
+///
+/// What is odd.
+pub(super) fn check(folder: &Utf8Path) -> Result<(), String> {
+    if folder.join("HEAD").symlink_metadata().is_err() {
         return Ok(());
     }
-    let mut objects = BTreeSet::new();
-    let common = line(&folder.join("commondir"))?.map(|common| folder.join(common));
-    for folder in std::iter::once(&folder).chain(&common) {
-        check_folder(folder)?;
-        objects.insert(folder.join("objects"));
+    check_folder(folder)?;
+    let mut objects = BTreeSet::from([folder.join("objects")]);
+    if let Some(common) = text(&folder.join("commondir"), MAX_LINE)? {
+        let common = folder.join(plain(common.strip_suffix('\n').unwrap_or(&common), "commondir")?);
+        check_folder(&common)?;
+        objects.insert(common.join("objects"));
     }
     check_objects(objects)
 }
 
-/// The first line of a small file, where there is one.
-fn line(path: &Utf8Path) -> Result<Option<String>, String> {
-    Ok(text(path, 4096)?.map(|text| text.lines().next().unwrap_or_default().to_owned()))
-}
-
+/// The content of a small file, where there is one.
 fn text(path: &Utf8Path, most: u64) -> Result<Option<String>, String> {
     match fs::read_at_most(path, most) {
-        Ok(content) => Ok(Some(String::from_utf8_lossy(&content).into_owned())),
+        Ok(content) => match String::from_utf8(content) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(format!("`{}` is not UTF-8", printable(path))),
+        },
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(words(&error)),
     }
+}
+
+/// A path in the file `name` that every reader takes for the same one.
+fn plain<'t>(text: &'t str, name: &str) -> Result<&'t str, String> {
+    if is_plain(text) { Ok(text) } else { Err(format!("`{name}` has `{}`, wanted a path", printable(text))) }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.trim() == text && !text.contains(char::is_control)
 }
 
 fn words(error: &fs::Error) -> String {
@@ -74,7 +98,7 @@ fn check_folder(folder: &Utf8Path) -> Result<(), String> {
         }
         let includes = |text: String| text.to_ascii_lowercase().contains("[include");
         if name.starts_with("config") && text(&path, most)?.is_some_and(includes) {
-            return Err(format!("its `{name}` includes other files; {COPY}"));
+            return Err(format!("its `{name}` includes other files"));
         }
     }
     below(folder, "refs", |_| MAX_FILE)
@@ -88,21 +112,32 @@ fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
             return Err(format!("it takes objects from more than {MAX_FOLDERS} folders"));
         }
         let (folder, name) = (objects.parent().unwrap_or(&objects), objects.file_name().unwrap_or_default());
-        below(folder, name, |path| if path.extension() == Some("pack") { u64::MAX } else { MAX_LIST })?;
+        below(folder, name, |path| if path.as_str().strip_suffix(".pack").is_some() { u64::MAX } else { MAX_LIST })?;
         for path in fs::entries(&objects.join("pack")).map_err(|error| words(&error))? {
-            match path.extension() {
-                Some("idx") => check_pack(&path)?,
+            if let Some(pack) = path.as_str().strip_suffix(".idx") {
+                check_pack(&path, format!("{pack}.pack").as_str().into())?;
+            } else if path.file_name() == Some("multi-pack-index") {
                 // It has other places of the objects than the indexes.
-                None if path.file_name() == Some("multi-pack-index") => {
-                    return Err(format!("`{}` is an index of several packs; {COPY}", printable(&path)));
-                }
-                _ => {}
+                return Err(format!("`{}` is an index of several packs", printable(&path)));
             }
         }
-        let alternates = text(&objects.join("info/alternates"), MAX_CONFIG)?.unwrap_or_default();
-        let others = alternates.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         checked.insert(objects.clone());
-        waiting.extend(others.map(|other| objects.join(other)).filter(|other| !checked.contains(other)));
+        let alternates = text(&objects.join("info/alternates"), MAX_CONFIG)?.unwrap_or_default();
+        if alternates.contains('\r') {
+            return Err("`objects/info/alternates` has a carriage return".into());
+        }
+        for line in alternates.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let other = objects.join(plain(line, "objects/info/alternates")?);
+            // libgit2 begins with the folder of this process there, git with the repository's.
+            if !line.starts_with(['/', '.']) {
+                return Err(format!(
+                    "`objects/info/alternates` has `{line}`, wanted a path that begins with `/` or `.`"
+                ));
+            }
+            if !checked.contains(&other) {
+                waiting.insert(other);
+            }
+        }
     }
     Ok(())
 }
@@ -130,23 +165,85 @@ fn check_file(folder: &Utf8Path, path: &Utf8Path, is_file: bool, most: u64) -> R
     }
 }
 
-/// Checks that the differences in the pack of `index` are such to objects that it lists: libgit2 unpacks any other as
-/// well, and no limit on what is listed counts for that.
-fn check_pack(index: &Utf8Path) -> Result<(), String> {
-    let Ok(pack) = fs::open(&index.with_extension("pack")) else { return Ok(()) };
+/// Checks all objects that `index` lists in `pack`, whether or not they are found by their names: how large they are and
+/// become, and that each difference is one to an object that is listed. libgit2 unpacks whatever it needs for another.
+fn check_pack(index: &Utf8Path, pack: &Utf8Path) -> Result<(), String> {
+    let Ok(pack) = fs::open(pack) else { return Ok(()) };
+    let shown = printable(index);
     let list = fs::read_at_most(index, MAX_LIST).map_err(|error| words(&error))?;
-    let mut offsets =
-        offsets(&list).ok_or_else(|| format!("`{}` is no index of version 2; {COPY}", printable(index)))?;
+    let mut offsets = offsets(&list).ok_or_else(|| format!("`{shown}` is no index of version 2"))?;
     offsets.sort_unstable();
+    let mut inflater = Decompress::new(true);
     for offset in &offsets {
-        let mut head = [0; 32];
+        let mut head = [0; 1024];
         let count = pack.read_at(&mut head, *offset).unwrap_or(0);
-        if base(&head[..count], *offset).is_some_and(|base| offsets.binary_search(&base).is_err()) {
-            let shown = printable(index);
-            return Err(format!("`{shown}` lacks an object that another one is a difference to; {COPY}"));
+        let Some(entry) = Entry::read(&head[..count], *offset, &mut inflater) else {
+            return Err(format!("`{shown}` lists an object that cannot be read"));
+        };
+        if entry.size > MAX_OBJECT as u64 {
+            return Err(format!("`{shown}` lists an object of {} bytes, wanted {MAX_OBJECT} at most", entry.size));
+        }
+        if entry.base.is_some_and(|base| offsets.binary_search(&base).is_err()) {
+            return Err(format!("`{shown}` lacks an object that another one is a difference to"));
         }
     }
     Ok(())
+}
+
+/// How an object is stored in a pack.
+struct Entry {
+    /// Its size, or that of its difference where that is larger.
+    size: u64,
+    /// Where its base is, where it is a difference to one that is named by its place.
+    base: Option<u64>,
+}
+
+impl Entry {
+    /// The entry at `offset`, which begins with `head`.
+    fn read(head: &[u8], offset: u64, inflater: &mut Decompress) -> Option<Self> {
+        let mut rest = head.iter();
+        let first = *rest.next()?;
+        let size = u64::from(first & 0xf) | if first & 0x80 == 0 { 0 } else { number(&mut rest, 4)? };
+        let base = match first >> 4 & 7 {
+            6 => Some(offset.checked_sub(distance(&mut rest)?)?),
+            7 => rest.nth(19).map(|_| None)?,
+            _ => return Some(Self { size, base: None }),
+        };
+        // A difference begins with the sizes of its base and of what it becomes.
+        let mut sizes = [0; 20];
+        inflater.reset(true);
+        inflater.decompress(rest.as_slice(), &mut sizes, FlushDecompress::None).ok()?;
+        let mut sizes = sizes[..usize::try_from(inflater.total_out()).ok()?].iter();
+        let becomes = number(&mut sizes, 0).and_then(|_| number(&mut sizes, 0))?;
+        Some(Self { size: size.max(becomes), base })
+    }
+}
+
+/// A number whose bytes have seven bits each, the lowest first, and one that says whether another follows; it is
+/// shifted to the left by so many bits. No number that does not fit is one of an honest pack.
+fn number(bytes: &mut Iter<'_, u8>, mut shift: u32) -> Option<u64> {
+    let mut number = 0;
+    loop {
+        let byte = *bytes.next()?;
+        number |= u64::from(byte & 0x7f).checked_shl(shift).filter(|part| part >> shift == u64::from(byte & 0x7f))?;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+        shift += 7;
+    }
+}
+
+/// How far before a difference its base is.
+fn distance(bytes: &mut Iter<'_, u8>) -> Option<u64> {
+    let mut distance = 0_u64;
+    loop {
+        let byte = *bytes.next()?;
+        distance |= u64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            return Some(distance);
+        }
+        distance = (distance + 1).checked_mul(128)?;
+    }
 }
 
 /// Where the objects of a pack are, as its index has it: a head, 256 counts, and for each object its name, a checksum
@@ -166,28 +263,13 @@ fn offsets(index: &[u8]) -> Option<Vec<u64>> {
     (0..count).map(place).collect()
 }
 
-/// Where the object at `offset` that begins with `head` has its base, where it is a difference to one that is named
-/// by its place; somewhere outside, where that cannot be read.
-fn base(head: &[u8], offset: u64) -> Option<u64> {
-    const OUTSIDE: u64 = u64::MAX;
-    let first = head.first()?;
-    if first >> 4 & 7 != 6 {
-        return None;
-    }
-    let size = head.iter().take_while(|byte| **byte & 0x80 != 0).count() + 1;
-    let (mut distance, mut rest) = (0_u64, head.iter().skip(size));
-    loop {
-        let Some(byte) = rest.next() else { return Some(OUTSIDE) };
-        distance |= u64::from(byte & 0x7f);
-        if byte & 0x80 == 0 {
-            return Some(offset.checked_sub(distance).unwrap_or(OUTSIDE));
-        }
-        distance = distance.wrapping_add(1) << 7;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+
     use super::*;
 
     /// An index that says where objects are, as far as that is read.
@@ -202,27 +284,100 @@ mod tests {
         bytes
     }
 
+    /// An object as a pack has it: its kind, its size as is said, what stands between, and its content.
+    fn object(kind: u8, mut size: u64, between: &[u8], content: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![kind << 4 | u8::try_from(size & 0xf).unwrap()];
+        size >>= 4;
+        while size > 0 {
+            *bytes.last_mut().unwrap() |= 0x80;
+            bytes.push(u8::try_from(size & 0x7f).unwrap());
+            size >>= 7;
+        }
+        let mut packed = ZlibEncoder::new([&bytes, between].concat(), Compression::fast());
+        packed.write_all(content).unwrap();
+        packed.finish().unwrap()
+    }
+
     #[test]
-    fn a_difference_to_what_the_index_lacks_is_found() {
+    fn what_a_pack_has_is_checked_whether_or_not_it_is_found() {
         let folder = tempfile::tempdir().unwrap();
-        let path = Utf8Path::from_path(folder.path()).unwrap().join("pack-1.idx");
-        let mut pack = vec![0; 400];
-        pack[12] = 0x30;
-        // Differences to what stands 28 bytes, and 300 bytes before them.
-        pack[40..42].copy_from_slice(&[0x65, 28]);
-        pack[312..316].copy_from_slice(&[0xe5, 0x01, 0x81, 0x2c]);
-        std::fs::write(path.with_extension("pack"), pack).unwrap();
-        let check = |list: &[u8]| {
-            std::fs::write(&path, list).unwrap();
-            check_pack(&path).map_err(|error| error.replace(path.as_str(), "INDEX"))
+        let path = Utf8Path::from_path(folder.path()).unwrap();
+        let (list, pack) = (path.join(".idx"), path.join(".pack"));
+        let most = u64::try_from(MAX_OBJECT).unwrap();
+        // 100 bytes of `AAAA…`, and differences to it by place and by name.
+        let objects = [
+            object(3, 100, &[], &[b'A'; 100]),
+            object(6, 5, &[28], &[100, 100, 0x90, 100, 0]),
+            object(6, 5, &[0x81, 0x2c], &[100, 100, 0x90, 100, 0]),
+            object(7, 5, &[7; 20], &[100, 100, 0x90, 100, 0]),
+            object(1, most + 1, &[], b"x"),
+            object(7, most + 1, &[7; 20], &[100, 100, 0x90, 100, 0]),
+            object(7, 9, &[7; 20], &[100, 0x81, 0x80, 0x80, 4, 0x90, 100, 0]),
+            object(7, 9, &[7; 20], &[]),
+        ];
+        let mut bytes = vec![0; 1000];
+        let places: [usize; 8] = [12, 40, 312, 400, 500, 600, 700, 800];
+        for (object, at) in objects.iter().zip(places) {
+            bytes[at..at + object.len()].copy_from_slice(object);
+        }
+        std::fs::write(&pack, bytes).unwrap();
+        let check = |content: &[u8]| {
+            std::fs::write(&list, content).unwrap();
+            check_pack(&list, &pack).map_err(|error| error.replace(list.as_str(), "INDEX"))
         };
-        assert_eq!(check(&index(&[312, 12, 40])), Ok(()));
-        let lacks = format!("`INDEX` lacks an object that another one is a difference to; {COPY}");
-        for offsets in [&[40][..], &[312], &[312, 40, 13]] {
-            assert_eq!(check(&index(offsets)), Err(lacks.clone()), "{offsets:?}");
+        assert_eq!(check(&index(&[312, 12, 40, 400])), Ok(()));
+        let lacks = "`INDEX` lacks an object that another one is a difference to";
+        let large = format!("`INDEX` lists an object of {} bytes, wanted {most} at most", most + 1);
+        let unreadable = "`INDEX` lists an object that cannot be read";
+        for (offsets, reason) in [
+            (&[40][..], lacks),
+            (&[312], lacks),
+            (&[312, 40, 13], lacks),
+            (&[500], &large),
+            (&[12, 600], &large),
+            (&[12, 700], &large),
+            (&[800], unreadable),
+            (&[5000], unreadable),
+        ] {
+            assert_eq!(check(&index(offsets)), Err(reason.to_owned()), "{offsets:?}");
         }
         for cut in [0, 7, 1031, 1100] {
-            assert_eq!(check(&index(&[12, 40])[..cut]), Err(format!("`INDEX` is no index of version 2; {COPY}")));
+            assert_eq!(check(&index(&[12, 40])[..cut]), Err("`INDEX` is no index of version 2".to_owned()));
         }
+    }
+
+    #[test]
+    fn every_reader_takes_a_path_for_the_same_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(path.join(name), text).unwrap();
+        std::fs::create_dir_all(path.join("objects/info")).unwrap();
+        write("HEAD", "ref: refs/heads/main\n");
+        assert_eq!((self::folder(path), check(path)), (Ok(path.to_owned()), Ok(())));
+        let odd = [("x \n", "x "), ("x\ny\n", "x\\ny"), ("\n", ""), ("\u{2003}x", "\u{2003}x"), ("x\r\n", "x\\r")];
+        for (text, shown) in odd {
+            write("commondir", text);
+            assert_eq!(check(path), Err(format!("`commondir` has `{shown}`, wanted a path")));
+        }
+        std::fs::remove_file(path.join("commondir")).unwrap();
+        for text in ["#x\r/y\n", "/x \n", "\t/x\n", "x\n"] {
+            write("objects/info/alternates", text);
+            assert!(check(path).unwrap_err().starts_with("`objects/info/alternates` has "), "{text:?}");
+        }
+        write("objects/info/alternates", "# of mine\n./info\n");
+        assert_eq!(check(path), Ok(()));
+        // Whatever is called `.git` is what counts.
+        for text in ["gitdir: x\ny\n", "gitdir:", "x", &"x".repeat(5000)] {
+            write(".git", text);
+            assert_eq!(self::folder(path), Err(format!("`{path}/.git` is no folder, wanted a repository")), "{text:?}");
+        }
+        write(".git", "gitdir: ../x\n");
+        assert_eq!(self::folder(path), Ok(path.join("../x")));
+        std::fs::remove_file(path.join(".git")).unwrap();
+        std::os::unix::fs::symlink("gone", path.join(".git")).unwrap();
+        assert!(self::folder(path).is_err());
+        std::fs::remove_file(path.join(".git")).unwrap();
+        std::fs::create_dir(path.join(".git")).unwrap();
+        assert_eq!(self::folder(path), Ok(path.join(".git")));
     }
 }

@@ -17,7 +17,7 @@ use git2::Repository;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
-use super::git::{Failure, Fetcher, TOO_MUCH_MEMORY, Wanted};
+use super::git::{Failure, Fetcher, TOO_MUCH_MEMORY, Wanted, packs, remove_new_packs};
 use super::git_stream::TOO_MUCH;
 use super::http::{Http, NoProxy, Patience, Proxy};
 use crate::fs;
@@ -75,8 +75,11 @@ pub(super) fn ask(
     progress: &dyn Progress,
 ) -> Result<Option<String>, Failure> {
     remove_leftovers(&job.repository, "refs");
+    let before = packs(&job.repository);
     let answer = follow(program, job, task, progress);
     if answer.is_err() {
+        // What was not checked to its end must not be in the way of the next server.
+        remove_new_packs(&job.repository, &before);
         // A server may have so many branches that nobody who asks to stop should wait for a look at each.
         remove_leftovers(&job.repository, "refs/pins");
     }
@@ -232,6 +235,26 @@ impl Progress for Pulse<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_checked_to_its_end_does_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+        let repository = Repository::init_bare(&folder).unwrap();
+        std::fs::write(folder.join("objects/pack/pack-1.pack"), "").unwrap();
+        let (http, wanted) = (Http::new(None, Patience::default()).unwrap(), Wanted::All { own: "refs/x/".into() });
+        let job = Job::new(&repository, &"git://h/x".into(), &http, &wanted);
+        let ask = |line: &str| {
+            let script =
+                format!("touch {folder}/objects/pack/pack-2.pack {folder}/objects/pack/pack-2.idx; echo '{line}'");
+            let program = Command::new("test", "sh").args(["-c", &script]).env("PATH", "/usr/bin:/bin");
+            let answer = super::ask(&program, &job, &mut Task::start(&Silent, Kind::Clone, "", None), &Silent);
+            (answer.is_ok(), packs(&folder).len())
+        };
+        assert_eq!(ask(r#"{"Failed":{"reason":"no","check":null,"is_of_cache":false}}"#), (false, 1));
+        assert_eq!(ask(""), (false, 1));
+        assert_eq!(ask(r#"{"Done":{"head":null}}"#), (true, 3));
+    }
 
     #[test]
     fn a_process_that_was_killed_is_no_fault_of_the_server() {

@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 32;
 /// The most bytes that the object of a folder may have; the largest of iPXE has 6 kB.
 const MAX_FOLDER: usize = 1 << 20;
 /// The most bytes that any other object may have; the largest of iPXE has 3 MB.
-const MAX_OBJECT: usize = 8 << 20;
+pub(super) const MAX_OBJECT: usize = 8 << 20;
 /// The most bytes that a commit or a tag may have; the largest of iPXE has 5 kB.
 const MAX_COMMIT: usize = 64 << 10;
 
