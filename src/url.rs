@@ -103,6 +103,20 @@ pub fn without_credentials(text: &str) -> String {
     format!("{start}{mark}{place}{query}")
 }
 
+/// `text` with `…` for user and password of each address in it.
+#[must_use]
+pub fn without_credentials_in(text: &str) -> String {
+    const MARK: &str = "//";
+    let ends = |c: char| c.is_whitespace() || c == '`' || c == '"';
+    let hide = |word: &str| {
+        let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
+        let mark = word.find(MARK).filter(|_| word.contains('@'))?;
+        let begin = word[..mark].trim_end_matches(is_scheme).len();
+        Some(format!("{}{}", &word[..begin], without_credentials(&word[begin..])))
+    };
+    text.split_inclusive(ends).map(|word| hide(word).unwrap_or_else(|| word.to_owned())).collect()
+}
+
 /// What an address consists of, whether or not it is spelled right.
 struct Parts<'t> {
     /// How it begins, as in `http://`.

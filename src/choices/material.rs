@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::ipxe_config::{self, IpxeConfig};
 use super::loader::Loader;
-use super::reader::{At, Place, Table};
+use super::reader::{At, Finding, Place, Table};
 use super::rules::Feature;
 use super::said::Said;
 use super::template::{Common, Template};
@@ -109,21 +109,9 @@ impl<'p> Material<'p> {
 
     /// The content of a file that choices name, which is `what`.
     pub(super) fn content(&self, table: &Table<'_>, at: &At<Utf8PathBuf>, what: &str) -> Option<Vec<u8>> {
-        self.content_of(table, at, what, fs::MAX_TEXT)
-    }
-
-    fn content_of(&self, table: &Table<'_>, at: &At<Utf8PathBuf>, what: &str, most: u64) -> Option<Vec<u8>> {
-        let read = fs::read_at_most(&self.path(&at.value), most);
-        table.accept(read.map_err(|error| {
-            if error.is_not_found() {
-                let message = format!("there is no {what} `{}` in embed-scripts", at.value);
-                at.place.finding(message, "create the file, or name another one")
-            } else if error.is_too_large() && what == "certificate" {
-                at.place.finding(error.reason(), "put each certificate into a file of its own: one alone is smaller")
-            } else {
-                at.place.finding(error.reason(), "name a regular file that you can read, and that is not larger")
-            }
-        }))
+        let read = fs::read_text(&self.path(&at.value));
+        let remedy = "name a regular file that you can read, and that is not larger";
+        table.accept(read.map_err(|error| unreadable(at, what, &error, remedy)))
     }
 
     fn template(&mut self, table: &Table<'_>, at: &At<Utf8PathBuf>) -> Option<Arc<Template>> {
@@ -195,7 +183,9 @@ impl<'p> Material<'p> {
     }
 
     fn certificate(&self, table: &Table<'_>, at: &At<Utf8PathBuf>) -> Option<(String, Vec<u8>)> {
-        let content = self.content_of(table, at, "certificate", MAX_CERTIFICATE)?;
+        let read = fs::read_at_most(&self.path(&at.value), MAX_CERTIFICATE);
+        let remedy = "put each certificate into a regular file of its own: one alone is smaller";
+        let content = table.accept(read.map_err(|error| unreadable(at, "certificate", &error, remedy)))?;
         let Refused { line, message, remedy } = match trust::certificate(&content) {
             Ok(certificate) => return Some((at.value.to_string(), certificate)),
             Err(refused) => refused,
@@ -207,4 +197,12 @@ impl<'p> Material<'p> {
         });
         None
     }
+}
+/// That the file at `at`, which is `what`, cannot be read; `remedy` helps where it is there.
+fn unreadable(at: &At<Utf8PathBuf>, what: &str, error: &fs::Error, remedy: &str) -> Finding {
+    if error.is_not_found() {
+        let message = format!("there is no {what} `{}` in embed-scripts", at.value);
+        return at.place.finding(message, "create the file, or name another one");
+    }
+    at.place.finding(error.reason(), remedy)
 }

@@ -163,7 +163,34 @@ impl Place for Folder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Silent;
+    use crate::progress::{Event, Silent};
+
+    struct Stopped;
+
+    impl Progress for Stopped {
+        fn report(&self, _: &Event) {}
+
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn nothing_is_begun_once_the_user_has_asked_to_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        fs::write(root.join("a"), "x").unwrap();
+        fs::create_dir(root.join("b")).unwrap();
+        let (mut place, a) = (Folder::new(root, &Stopped), Utf8Path::new("a"));
+        let found = Found { kind: FoundKind::File, size: 1, modified: None, mode: Some(0o600) };
+        assert!(matches!(place.look(&[a.to_owned()]), Err(Error::Cancelled)));
+        assert!(matches!(place.rename(a, "c".into()), Err(Error::Cancelled)));
+        assert!(matches!(place.remove(a), Err(Error::Cancelled)));
+        assert!(matches!(place.make_folder("d".into()), Err(Error::Cancelled)));
+        assert!(matches!(place.serve(a, found), Err(Error::Cancelled)));
+        assert!(matches!(place.remove_empty_folder("b".into()), Err(Error::Cancelled)));
+        assert!(root.join("a").exists() && root.join("b").exists() && !root.join("d").exists());
+    }
 
     #[test]
     fn nothing_is_written_through_a_link() {

@@ -128,3 +128,15 @@ fn record_head(place: &mut dyn Place) -> Result<Vec<u8>, place::Error> {
     }
     Ok(head)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_a_server_has_in_its_record_begins_no_line() {
+        let at = At { path: "x\nhint: forged".into(), what: "read", done: 0, size: 7 };
+        let memory = Memory { at: Some(at), ..Memory::default() };
+        assert_eq!(memory.place_of_loss(), " when 0 of 7 bytes of `x\\nhint: forged` were read");
+    }
+}

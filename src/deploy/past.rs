@@ -16,9 +16,9 @@ use crate::tree::limits::{MAX_FILE, MAX_FILES};
 use crate::tree::manifest::{GENERATOR, Listing};
 use crate::tree::verify::is_inside;
 
-/// The most bytes that the paths of a tree, or those of the manifest and of the record of a place together, may have, with those of the
-/// folders above them. It is enough for [`MAX_FILES`] sites with names of 30 characters and a loader each; and a path is
-/// kept up to seven times.
+/// The most bytes that the paths of a tree, or those of the manifest and of the record of a place together, may have,
+/// with those of the folders above them. It is enough for [`MAX_FILES`] sites with names of 30 characters and a loader
+/// each; and a path is kept up to seven times.
 pub(super) const MAX_PATHS: usize = 12 << 20;
 
 /// What a path counts for beside its bytes: a short one takes memory, too.

@@ -754,6 +754,14 @@ fn names_in_a_tarball_and_its_manifest_forge_no_message() {
 }
 
 #[test]
+fn a_journal_of_zeros_takes_no_memory() {
+    let project = built();
+    let journal = File::options().write(true).open(project.path("dist/.tftp.journal")).unwrap();
+    journal.set_len(TOO_MUCH).unwrap();
+    project.run_within_limits(&["build-loaders", "--offline"]).success();
+}
+
+#[test]
 fn json_results_steer_no_terminal() {
     let project = built();
     std::fs::write(project.tree().join("\u{9b}2J\u{202e}"), "").unwrap();

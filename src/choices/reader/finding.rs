@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 
 use super::MAX_FINDINGS;
 use crate::printable::{printable, single_line};
-use crate::url::without_credentials;
+use crate::url::without_credentials_in;
 
 /// The most bytes of a key that are kept. Keys can be as long as their file, and each value has its own.
 const MAX_KEY: usize = 255;
@@ -101,27 +101,11 @@ impl Place {
         Finding {
             file: self.file.clone(),
             line: self.line,
-            key: short_key(&without_passwords(self.key.clone())),
-            message: shortened(without_passwords(message.into())),
+            key: short_key(&without_credentials_in(&self.key)),
+            message: shortened(without_credentials_in(&message.into())),
             remedy: shortened(remedy.into()),
         }
     }
-}
-
-/// `text` without user and password of any address in it, which may stand where no address is wanted.
-fn without_passwords(text: String) -> String {
-    const MARK: &str = "//";
-    if !(text.contains(MARK) && text.contains('@')) {
-        return text;
-    }
-    let ends = |c: char| c.is_whitespace() || c == '`' || c == '"';
-    let hide = |word: &str| {
-        let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
-        let mark = word.find(MARK).filter(|_| word.contains('@'))?;
-        let begin = word[..mark].trim_end_matches(is_scheme).len();
-        Some(format!("{}{}", &word[..begin], without_credentials(&word[begin..])))
-    };
-    text.split_inclusive(ends).map(|word| hide(word).unwrap_or_else(|| word.to_owned())).collect()
 }
 
 /// The beginning of a key that is too long to be kept for each value.
