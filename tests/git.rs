@@ -108,7 +108,7 @@ fn a_path_that_is_no_repository() -> Completion {
     let pin = upstream.pin();
     for (name, reason) in [
         ("folder", "could not find repository at '{}'"),
-        ("folder/README", "could not find repository at '{}'"),
+        ("folder/README", "`{}` is no folder, wanted a repository"),
         ("nowhere", "failed to resolve path '{}': No such file or directory"),
     ] {
         let path = scratch.path(name);

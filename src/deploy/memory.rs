@@ -20,12 +20,10 @@ use crate::progress::Progress;
 pub(super) struct Memory {
     /// What is known of the place. Its record is ahead of the one there while files are sent.
     pub(super) past: Past,
-    /// The digest of the record that is at the place; `None` where there is none.
+    /// The digest of the record that is at the place; `None` where another one has to be written in any case.
     pub(super) stored: Option<Sha256Digest>,
     /// How the record at the place may begin, if nobody else has written one; nothing where there is none.
     pub(super) heads: Vec<Vec<u8>>,
-    /// What identifies this deployment, once it has written a record.
-    pub(super) run: Option<Sha256Digest>,
     /// What was read back, and what the files looked like then.
     pub(super) read: BTreeMap<Utf8PathBuf, (Found, Sha256Digest)>,
     /// How much of each temporary file has been found to be as it was sent.
@@ -59,15 +57,19 @@ pub(super) struct At {
 impl Memory {
     /// What `place` says of the time before.
     pub(super) fn of(place: &mut dyn Place, progress: &dyn Progress) -> Result<Self, place::Error> {
-        let heads = vec![record_head(place)?];
-        let past = Past::read(place, progress)?;
-        Ok(Self { stored: Some(past.record.digest()), past, heads, ..Self::default() })
+        let (head, found) = record_head(place)?;
+        let mut past = Past::read(place, progress)?;
+        let written = found.and_then(|found| found.modified);
+        let doubted = written.is_some_and(|written| past.record.doubt_since(written));
+        // One that is written after those files were read is believed the next time.
+        let stored = (!doubted).then(|| past.record.digest());
+        Ok(Self { stored, past, heads: vec![head], ..Self::default() })
     }
 
-    /// Whether no other deployment has written a record since this one has. Another machine may have changed files
-    /// without a trace in sizes and times; of two, the one that comes here later is told.
+    /// Whether no other deployment has written a record since this one looked or wrote its own. Another machine may have
+    /// changed files without a trace in sizes and times; of two, the one that comes here later is told.
     pub(super) fn is_alone(&self, place: &mut dyn Place) -> Result<bool, place::Error> {
-        Ok(self.heads.contains(&record_head(place)?))
+        Ok(self.heads.contains(&record_head(place)?.0))
     }
 
     /// What `work` makes of the time before; it can be left where the user asks to stop, and nothing is remembered then.
@@ -118,15 +120,16 @@ impl Memory {
     }
 }
 
-/// The beginning of the record at `place`; nothing where there is none.
-fn record_head(place: &mut dyn Place) -> Result<Vec<u8>, place::Error> {
+/// The beginning of the record at `place`, and the file; nothing where there is none.
+fn record_head(place: &mut dyn Place) -> Result<(Vec<u8>, Option<Found>), place::Error> {
     let path = Utf8PathBuf::from(paths::DEPLOYED);
     let found = place.look(std::slice::from_ref(&path))?.pop().flatten();
+    let found = found.filter(|found| found.kind == FoundKind::File);
     let mut head = Vec::new();
-    if let Some(found) = found.filter(|found| found.kind == FoundKind::File) {
+    if let Some(found) = found {
         place.read(&path, 0..found.size.min(HEAD as u64), &mut |piece| head.extend_from_slice(piece))?;
     }
-    Ok(head)
+    Ok((head, found))
 }
 
 #[cfg(test)]

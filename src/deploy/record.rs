@@ -13,7 +13,7 @@ use crate::digest::{Content, Hasher, Sha256Digest};
 use crate::tree::limits::MAX_FILES;
 use crate::tree::manifest::{GENERATOR, map};
 
-/// How many bytes of a record tell which deployment has written it.
+/// How many bytes of a record tell which one it is.
 pub const HEAD: usize = 140;
 
 /// The version of the record's form.
@@ -25,7 +25,7 @@ const SCHEMA_VERSION: u32 = 1;
 pub struct Record {
     schema_version: u32,
     generator: String,
-    /// Identifies the deployment that wrote it, and those before.
+    /// Identifies it among those that were there before and after.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub run: Option<Sha256Digest>,
     /// Each file.
@@ -68,11 +68,17 @@ impl Record {
         if record.schema_version == SCHEMA_VERSION && record.generator == GENERATOR { record } else { Self::default() }
     }
 
-    /// What identifies the deployment after this one, of the tree whose manifest is `manifest`.
-    #[must_use]
-    pub fn next_run(&self, manifest: &Content) -> Sha256Digest {
+    /// Makes it another record than the one that was written before it, also to those who read its [`HEAD`] alone.
+    pub fn begin(&mut self) {
         let before = self.run.map(|run| run.to_string()).unwrap_or_default();
-        Sha256Digest::of(format!("{before} {}", manifest.sha256).as_bytes())
+        self.run = Some(Sha256Digest::of(format!("{before} {}", self.digest()).as_bytes()));
+    }
+
+    /// Forgets the time of each file that was changed no earlier than at `time`, in seconds: what came to its place
+    /// within the same second, and has the same size, looks the same. Tells whether there is any.
+    pub fn doubt_since(&mut self, time: u64) -> bool {
+        let fresh = |deployed: &&mut Deployed| deployed.modified.is_some_and(|modified| modified >= time);
+        self.files.values_mut().filter(fresh).map(|deployed| deployed.modified = None).count() > 0
     }
 
     /// Identifies the record by all that it says of files.

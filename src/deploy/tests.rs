@@ -188,6 +188,15 @@ fn of_two_that_deploy_in_the_same_second_one_is_told() {
             Err(error) => {
                 told += 1;
                 assert!(matches!(error, Error::Interfered(_)) && others.is_ok(), "at moment {moment}: {error}");
+                // What the record of either says, the next deployment does not believe.
+                for tree in [&one, &two] {
+                    let mut shelf = shelf.clone();
+                    deploy(tree, &mut shelf, replace).unwrap();
+                    for path in NEW.map(|(path, _)| path).iter().chain(&[paths::SHA256SUMS, paths::MANIFEST]) {
+                        let wanted = std::fs::read_to_string(tree.root.join(path)).unwrap();
+                        assert_eq!(shelf.text(path), Some(&*wanted), "after moment {moment}: {path}");
+                    }
+                }
             }
         }
     }

@@ -32,13 +32,7 @@ impl Work<'_, '_> {
         for leftover in &plan.leftovers {
             self.place.remove(leftover)?;
         }
-        let mut record = std::mem::take(&mut plan.record);
-        // The manifest comes last.
-        let manifest = self.goods.files.last().map(|wanted| wanted.content);
-        if let Some(manifest) = manifest {
-            record.run = Some(*self.memory.run.get_or_insert_with(|| record.next_run(&manifest)));
-        }
-        self.memory.past.record = record;
+        self.memory.past.record = std::mem::take(&mut plan.record);
         let (place, below): (Vec<_>, Vec<_>) = plan.folders.iter().partition(|folder| folder.as_str().is_empty());
         for folder in place {
             self.place.make_folder(folder)?;
@@ -178,7 +172,8 @@ impl Work<'_, '_> {
         if !self.memory.is_alone(self.place)? {
             return Err(Error::Interfered(self.target.clone()));
         }
-        let (record, partial) = (&self.memory.past.record, paths::partial_record());
+        let (record, partial) = (&mut self.memory.past.record, paths::partial_record());
+        record.begin();
         let json = record.to_json().into_bytes();
         let head = json[..json.len().min(HEAD)].to_vec();
         // Whether it got there is not known where the connection is lost.

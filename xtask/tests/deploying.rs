@@ -17,7 +17,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use sshd_support::{
-    BARE_SFTP, Fate, Line, Random, SFTP, Server, assert_deployed, deploy, deployment, files, grow, lacking, run,
+    BARE_SFTP, Fate, Line, Random, SFTP, Server, assert_deployed, deploy, deployment, files, grow, lacking,
+    let_time_pass, run,
 };
 use support::{Project, Ran, forge};
 
@@ -123,6 +124,7 @@ fn cuts(project: &Project) {
     let server = Server::start(project, "sshd", SFTP);
     let folder = project.path("served/tftp");
     deploy(project, &server, &folder, &[]).success();
+    let_time_pass(&folder);
     let old = files(&folder);
     grow(project, 2);
     let new = files(&project.tree());
@@ -201,6 +203,7 @@ fn changes(project: &Project) {
         )
     );
     assert_deployed(project, &folder);
+    let_time_pass(&folder);
     // What others put there is nobody's business, however it is called.
     std::fs::write(folder.join("ipxe.efi.0123456789ab.partial"), "mine").unwrap();
     std::fs::write(folder.join("pxelinux.0"), "mine").unwrap();
@@ -232,6 +235,7 @@ fn changes(project: &Project) {
         std::fs::remove_file(folder.join(mine)).unwrap();
     }
     assert_deployed(project, &folder);
+    let_time_pass(&folder);
     // Who changes a file and sets its clock back is found by reading.
     let spoiled = folder.join("ipxe.efi");
     let (time, mut content) = (spoiled.metadata().unwrap().modified().unwrap(), std::fs::read(&spoiled).unwrap());
@@ -266,6 +270,7 @@ fn lost(project: &Project) {
     let server = Server::start(project, "sshd", SFTP);
     let folder = project.path("served/tftp");
     deploy(project, &server, &folder, &[]).success();
+    let_time_pass(&folder);
     let old = files(&folder);
     grow(project, 2);
     let line = Line::to(server.port, [Fate::CutAfter(200_000), Fate::CutAfter(2_000), Fate::CutAfter(2_000)]);

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "every test file uses another part of this")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -228,9 +228,18 @@ pub fn files(folder: &Utf8Path) -> BTreeMap<Utf8PathBuf, Vec<u8>> {
     files.filter(|(path, _)| path != "netboot-loaders-deployed.json").collect()
 }
 
+/// Makes the record at a place one that was written a second after all files, whose times are believed.
+pub fn let_time_pass(folder: &Utf8Path) {
+    let record = std::fs::File::options().append(true).open(folder.join("netboot-loaders-deployed.json")).unwrap();
+    record.set_modified(record.metadata().unwrap().modified().unwrap() + Duration::from_secs(1)).unwrap();
+}
+
 #[track_caller]
 pub fn assert_deployed(project: &Project, folder: &Utf8Path) {
-    assert!(files(folder) == files(&project.tree()), "{:?}", files(folder).into_keys().collect::<Vec<_>>());
+    let (there, wanted) = (files(folder), files(&project.tree()));
+    let paths: BTreeSet<_> = there.keys().chain(wanted.keys()).collect();
+    let others: Vec<_> = paths.into_iter().filter(|path| there.get(*path) != wanted.get(*path)).collect();
+    assert!(others.is_empty(), "{others:?}");
 }
 
 /// What a line does with a connection.
