@@ -1,5 +1,7 @@
 //! What a single loader is: by its bytes, and by what manifests and known toolchains say of those bytes.
 
+use std::sync::Arc;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::contents::facts::Facts;
@@ -44,7 +46,7 @@ pub struct Known {
 }
 
 /// Looks at the loader at `path`. Of the manifests below `candidates` (trees or manifests), the first that
-/// knows its bytes is asked.
+/// knows its bytes is asked. Where the user asks to stop, nothing is known.
 ///
 /// # Errors
 ///
@@ -55,14 +57,14 @@ pub fn inspect(
     known: &[KnownToolchain],
     progress: &dyn Progress,
 ) -> Result<Inspection, fs::Error> {
-    let content = fs::read(path)?;
+    let content = Arc::new(fs::read(path)?);
     let sha256 = Sha256Digest::of(&content);
     let gives = |known: &&KnownToolchain| known.loaders.values().any(|loader| *loader == sha256);
     Ok(Inspection {
         sha256,
         size: content.len(),
         identity: header::identify(&content),
-        facts: Facts::of(&content),
+        facts: parallel::leaving(progress, move || Facts::of(&content)).unwrap_or_default(),
         known: candidates.iter().find_map(|candidate| look_up(candidate, &sha256, progress)),
         toolchains: known.iter().filter(gives).map(|known| known.name.clone()).collect(),
     })

@@ -1,6 +1,7 @@
 //! What the bytes of an iPXE loader tell by themselves.
 
 use super::image::{self, Stretch};
+use crate::fs::MAX_TEXT;
 
 /// What a loader says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,10 +25,10 @@ impl Facts {
 /// The first version that ends a string: `1.2.3`, `1.2.3+` or `1.2.3 (g12ab)`. One with a commit is
 /// surely iPXE's, and goes first.
 fn version(stretch: &Stretch) -> Option<String> {
-    let strings = stretch.content.split(|byte| *byte == 0).map(printable_end).filter(|text| text.len() >= 5);
-    let versions: Vec<&str> = strings.filter_map(version_end).collect();
-    let with_commit = versions.iter().find(|text| text.ends_with(')'));
-    with_commit.or(versions.first()).map(|text| (*text).to_owned())
+    let mut versions = stretch.content.split(|byte| *byte == 0).map(printable_end).filter_map(version_end);
+    let first = versions.next()?;
+    let with_commit = std::iter::once(first).chain(versions).find(|text| text.ends_with(')'));
+    Some(with_commit.unwrap_or(first).to_owned())
 }
 
 /// The printable characters that a string ends with.
@@ -36,38 +37,34 @@ fn printable_end(bytes: &[u8]) -> &str {
     std::str::from_utf8(&bytes[start..]).unwrap_or_default()
 }
 
-/// The version that `text` ends with.
+/// The version that `text` ends with. It is read from its end, so that its length does not matter.
 fn version_end(text: &str) -> Option<&str> {
-    let starts = text.char_indices().filter(|(at, c)| {
-        let before = text[..*at].chars().next_back();
-        c.is_ascii_digit() && before.is_none_or(|before| !before.is_ascii_digit() && before != '.')
-    });
-    starts.map(|(at, _)| &text[at..]).find(|text| is_version(text))
-}
-
-fn is_version(text: &str) -> bool {
-    let (number, commit) = text.split_once(' ').map_or((text, None), |(number, commit)| (number, Some(commit)));
+    let number = match text.strip_suffix(')') {
+        Some(text) => {
+            let rest = text.trim_end_matches(|c: char| c.is_ascii_hexdigit());
+            if text.len() - rest.len() < 4 { None } else { rest.strip_suffix(" (g") }
+        }
+        None => Some(text),
+    }?;
     let number = number.strip_suffix('+').unwrap_or(number);
-    let parts: Vec<&str> = number.split('.').collect();
-    let digits = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let commit_like = |commit: &str| {
-        let id = commit.strip_prefix("(g").and_then(|id| id.strip_suffix(')'));
-        id.is_some_and(|id| id.len() >= 4 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    };
-    parts.len() == 3 && parts.iter().all(digits) && commit.is_none_or(commit_like)
+    let start = number.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+    let mut parts = number[start..].split('.');
+    let has_three = parts.by_ref().take(3).filter(|part| !part.is_empty()).count() == 3 && parts.next().is_none();
+    has_three.then_some(&text[start..])
 }
 
 /// The first text that begins as a script does.
 fn script(stretch: &Stretch) -> Option<String> {
-    let mut texts = memchr::memmem::find_iter(&stretch.content, b"#!ipxe").filter_map(|start| {
-        let bytes = stretch.content.get(start..)?;
+    let is_end = |byte: &u8| *byte < 0x20 && !b"\t\n\r".contains(byte);
+    let mut texts = stretch.content.split(is_end).flat_map(<[u8]>::utf8_chunks);
+    texts.find_map(|chunk| {
+        let text = chunk.valid();
+        let text = &text[text.find("#!ipxe")?..];
         // What follows the slot need not be a text.
-        let end = bytes.iter().position(|byte| *byte < 0x20 && !b"\t\n\r".contains(byte)).unwrap_or(bytes.len());
-        let chunk = bytes[..end].utf8_chunks().next()?.valid();
-        let text = if chunk.len() == end { chunk } else { &chunk[..=chunk.rfind('\n')?] };
-        text.contains('\n').then(|| text.trim_end_matches('\n').to_owned() + "\n")
-    });
-    texts.next()
+        let text = if chunk.invalid().is_empty() { text } else { &text[..=text.rfind('\n')?] };
+        let is_script = text.contains('\n') && text.len() as u64 <= MAX_TEXT;
+        is_script.then(|| text.trim_end_matches('\n').to_owned() + "\n")
+    })
 }
 
 #[cfg(test)]
@@ -89,10 +86,13 @@ mod tests {
     #[test]
     fn what_looks_like_a_version() {
         for text in ["1.2.3", "1.21.1+", "2.0.0 (g12798)"] {
-            assert!(is_version(text), "{text}");
+            assert_eq!(version_end(text), Some(text));
+            assert_eq!(version_end(&format!("iPXE v{text}")), Some(text));
         }
-        for text in ["1.2", "1.2.3.4", "1..3", "2.0.0 (12798)", "2.0.0 (gxyz1)", "a.b.c"] {
-            assert!(!is_version(text), "{text}");
+        for text in
+            ["", "1.2", "1.2.3.4", ".2.3", "1..3", "1.2.", "2.0.0 (12798)", "2.0.0 (gxyz1)", "2.0.0 (g12)", "a.b.c"]
+        {
+            assert_eq!(version_end(text), None, "{text}");
         }
     }
 }

@@ -41,12 +41,15 @@ fn plain(name: &str, content: Option<&[u8]>) -> Stretch {
     Stretch { name: name.to_owned(), packed: false, content: content.unwrap_or_default().to_vec() }
 }
 
+/// The most sections of a PE file; firmware and Windows take no more.
+const MAX_SECTIONS: usize = 96;
+
 struct Section {
     name: String,
     range: Range<usize>,
 }
 
-/// The sections of a PE file that have bytes in it.
+/// The sections of a PE file that have bytes in it, each of which is in one of them at most.
 fn portable_executable(content: &[u8]) -> Option<Vec<Section>> {
     let number = |offset: usize, size: usize| -> Option<usize> {
         let bytes = content.get(offset..offset.checked_add(size)?)?;
@@ -60,6 +63,9 @@ fn portable_executable(content: &[u8]) -> Option<Vec<Section>> {
         return None;
     }
     let (count, optional) = (number(header + 6, 2)?, number(header + 20, 2)?);
+    if count > MAX_SECTIONS {
+        return None;
+    }
     let sections = (0..count).map(|index| {
         let at = header + 24 + optional + 40 * index;
         let name = content.get(at..at + 8)?.split(|byte| *byte == 0).next()?;
@@ -69,13 +75,12 @@ fn portable_executable(content: &[u8]) -> Option<Vec<Section>> {
         let name = String::from_utf8_lossy(name).into_owned();
         Some(Section { name, range })
     });
-    let sections: Vec<Section> = sections.collect::<Option<_>>()?;
-    Some(
-        sections
-            .into_iter()
-            .filter(|section| !section.range.is_empty() && section.range.end <= content.len())
-            .collect(),
-    )
+    let mut sections: Vec<Section> = sections.collect::<Option<_>>()?;
+    sections.retain(|section| !section.range.is_empty() && section.range.end <= content.len());
+    let mut ranges: Vec<_> = sections.iter().map(|section| section.range.clone()).collect();
+    ranges.sort_unstable_by_key(|range| range.start);
+    let apart = ranges.windows(2).all(|pair| pair[0].end <= pair[1].start);
+    apart.then_some(sections)
 }
 
 #[cfg(test)]
@@ -105,6 +110,28 @@ mod tests {
         section(0, b".text", [0x1f0, 0x1000, 0x200, 0x200]);
         section(1, b".bss", [0x5000, 0x2000, 0, 0]);
         assert_eq!(names(&loader), [("headers".to_owned(), 0x200, false), (".text".to_owned(), 0x1f0, false)]);
+    }
+
+    #[test]
+    fn sections_that_share_bytes_or_are_far_too_many_are_none() {
+        let loader = |sections: &[[u32; 2]]| {
+            let mut loader = vec![0; 0x2000];
+            loader[..2].copy_from_slice(b"MZ");
+            loader[0x3c] = 0x80;
+            loader[0x80..0x84].copy_from_slice(b"PE\0\0");
+            loader[0x86] = u8::try_from(sections.len()).unwrap();
+            for (index, [start, size]) in sections.iter().enumerate() {
+                for (at, number) in [(8, size), (16, size), (20, start)] {
+                    loader[0x98 + 40 * index + at..][..4].copy_from_slice(&number.to_le_bytes());
+                }
+            }
+            stretches(&loader).len()
+        };
+        assert_eq!(loader(&[[0x1100, 0x10], [0x1000, 0x100]]), 3);
+        assert_eq!(loader(&[[0x1100, 0x10], [0x1000, 0x101]]), 1);
+        assert_eq!((loader(&[[0x1000, 1]; 96]), loader(&[[0x1000, 0]; 97])), (1, 1));
+        let apart: Vec<[u32; 2]> = (0..97).map(|index| [0x1000 + index, 1]).collect();
+        assert_eq!((loader(&apart[..96]), loader(&apart)), (97, 1));
     }
 
     #[test]

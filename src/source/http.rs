@@ -516,9 +516,10 @@ const SHOWN: usize = 80;
 fn proxy_reason(error: &ureq::Error, said: &[u8], url: &Url) -> String {
     if said.is_empty() {
         return match error {
-            // The proxy speaks SOCKS; the client keeps nothing of what it says.
+            // The client keeps nothing of what it says.
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                format!("what it sends is no answer of a SOCKS proxy ({error})")
+                let wanted = if url.expose().starts_with("socks") { "no answer of a SOCKS proxy" } else { "no TLS" };
+                format!("what it sends is {wanted} ({error})")
             }
             ureq::Error::Timeout(Timeout::Connect) => "there is no connection through it in time".into(),
             ureq::Error::ConnectProxyFailed(_) => "it closed the connection without an answer".into(),
@@ -613,5 +614,16 @@ mod tests {
         let reason = proxy_reason(&error, &said, &"http://me:s3cret@proxy:3128".into());
         let shown = format!("HTTP/1.0 407 no …, Basic … {}", "x".repeat(53));
         assert_eq!(reason, format!("found `{shown}…`, wanted the status 200"));
+    }
+
+    #[test]
+    fn what_a_proxy_sends_is_measured_by_the_scheme_of_its_address() {
+        let error = ureq::Error::Io(io::Error::new(io::ErrorKind::InvalidData, "corrupt"));
+        for (url, wanted) in [
+            ("socks5://proxy:1080", "what it sends is no answer of a SOCKS proxy (corrupt)"),
+            ("https://proxy:3128", "what it sends is no TLS (corrupt)"),
+        ] {
+            assert_eq!(proxy_reason(&error, b"", &url.into()), wanted);
+        }
     }
 }

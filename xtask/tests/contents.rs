@@ -2,9 +2,13 @@
 
 mod support;
 
+use std::fs::File;
+use std::io::{self, BufWriter, Read as _, Write as _};
+
+use camino::Utf8Path;
 use netboot_loaders::digest::Sha256Digest;
 use serde_json::Value;
-use support::Project;
+use support::{Project, limits};
 
 const LIST: &str = "\
 # Linked into ipxe.efi in the configuration `default`.
@@ -109,4 +113,53 @@ fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
     let page = project.path("page.efi");
     let error = project.run(&["inspect", page.as_str()]).error(8);
     assert!(error.starts_with(&format!("`{page}` is nothing known, wanted a loader\nhint: ")), "{error}");
+}
+
+/// An EFI application of `size` bytes with that many sections, each of which is all of it, full of `pattern`.
+fn efi(path: &Utf8Path, size: u32, sections: u16, pattern: &[u8]) {
+    let mut file = vec![0; 0x148 + 40 * usize::from(sections)];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    for (at, bytes) in
+        [(0, &b"MZ"[..]), (0x3c, &[0x40]), (0x40, b"PE\0\0\x64\x86"), (0x54, &[0xf0, 0]), (0x58, &[0x0b, 2])]
+    {
+        put(at, bytes);
+    }
+    put(0x46, &sections.to_le_bytes());
+    put(0x58 + 68, &[10]);
+    for index in 0..usize::from(sections) {
+        for (number, value) in [(8, size - 1), (16, size - 1), (20, 1)] {
+            put(0x148 + 40 * index + number, &value.to_le_bytes());
+        }
+    }
+    let mut out = BufWriter::new(File::create(path).unwrap());
+    out.write_all(&file).unwrap();
+    let block = pattern.repeat(1 << 16);
+    let mut rest = u64::from(size) - file.len() as u64;
+    while rest > 0 {
+        rest -= io::copy(&mut block.take(rest), &mut out).unwrap();
+    }
+    out.flush().unwrap();
+}
+
+#[test]
+fn what_is_no_honest_loader_is_looked_at_within_limits() {
+    let project = Project::new();
+    let path = project.path("loader.efi");
+    for (size, sections, pattern) in [
+        (4 << 20, 65_535, &b"\0"[..]),
+        (2 << 20, 96, b"\0"),
+        (4 << 20, 1, b"#!ipxe"),
+        (4 << 20, 1, b"#!ipxe\xff"),
+        (4 << 20, 1, b"#!ipxe\0"),
+        (64 << 20, 1, b"#!ipxe\n"),
+        (4 << 20, 1, b"1a"),
+        (4 << 20, 1, b"1.2."),
+        (64 << 20, 1, b"1.2.3\0"),
+        (4 << 20, 1, b" (g1234)"),
+    ] {
+        efi(&path, size, sections, pattern);
+        let ran = limits::measure(&mut project.command(&["inspect", path.as_str()])).bounded();
+        assert_eq!(ran.status.code(), Some(0), "{sections} sections with {pattern:?}: {}", ran.stderr);
+        assert!(ran.stdout.contains("\n  kind       an EFI application for x86-64\n"), "{}", ran.stdout);
+    }
 }
