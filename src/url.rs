@@ -49,11 +49,12 @@ impl Url {
     /// What is wrong with how it begins, where it is meant to be one of the web.
     #[must_use]
     pub fn misspelled(&self) -> Option<String> {
-        let name = ["https", "http"].into_iter().find(|name| self.0.to_ascii_lowercase().starts_with(name))?;
+        let name = ["https", "http", "file"].into_iter().find(|name| self.0.to_ascii_lowercase().starts_with(name))?;
         let rest = &self.0[name.len()..];
         let signs = &rest[..rest.find(|c| !matches!(c, ':' | '/' | '\\')).unwrap_or(rest.len())];
         let is_meant = signs.starts_with(':') || signs.starts_with("//");
-        (is_meant && signs != "://").then(|| format!("found `{name}{signs}`, wanted `{name}://`"))
+        let is_right = signs == "://" || name == "file" && signs == ":///";
+        (is_meant && !is_right).then(|| format!("found `{name}{signs}`, wanted `{name}://`"))
     }
 
     /// `text`, which others wrote about this address, without what is not shown of it.
@@ -276,7 +277,20 @@ mod tests {
             let wanted = if found.starts_with("https") { "https://" } else { "http://" };
             assert_eq!(Url::from(text).misspelled(), Some(format!("found `{found}`, wanted `{wanted}`")));
         }
-        for text in ["http://h", "HTTPS://h", "http", "https-mirror/x", "http/x", "/srv/http:/x", "git@http:x", ""] {
+        assert_eq!(Url::from("file:/x").misspelled(), Some("found `file:/`, wanted `file://`".into()));
+        for text in [
+            "file:///x",
+            "file://x",
+            "files",
+            "http://h",
+            "HTTPS://h",
+            "http",
+            "https-mirror/x",
+            "http/x",
+            "/srv/http:/x",
+            "git@http:x",
+            "",
+        ] {
             assert_eq!(Url::from(text).misspelled(), None, "{text}");
         }
     }

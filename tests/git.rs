@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         only_the_commit_is_copied,
         a_mirror_without_the_commit,
         a_path_that_is_no_repository,
+        a_clone_of_another_kind_says_what_helps,
         a_cache_that_is_no_repository,
         another_tree_than_pinned,
         another_content_than_pinned,
@@ -125,6 +126,53 @@ fn a_path_that_is_no_repository() -> Completion {
     // None of that spoils the cache.
     fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
     assert_fetched(&pin, &scratch.cache);
+    Completion::Completed
+}
+
+fn a_clone_of_another_kind_says_what_helps() -> Completion {
+    let refused = |spoil: &dyn Fn(&Scratch, &Upstream)| {
+        let (scratch, upstream) = scratch();
+        let pin = upstream.pin();
+        spoil(&scratch, &upstream);
+        let error = fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap_err();
+        error.replace(upstream.path.as_str(), "PATH")
+    };
+    let error = refused(&|scratch, _| drop(scratch.write("ipxe.git/objects/pack/multi-pack-index", b"")));
+    assert_eq!(
+        error,
+        "cannot fetch from `PATH`: `PATH/objects/pack/multi-pack-index` is an index of several packs, which git does without\n\
+         hint: delete it, or make a copy without that with `git clone --bare --no-local`, or give a mirror or a local \
+         clone with `--ipxe-url`"
+    );
+    let error = refused(&|scratch, _| {
+        let config = b"[core]\nrepositoryformatversion = 1\nbare = true\n[extensions]\nrefstorage = reftable\n";
+        drop(scratch.write("ipxe.git/config", config));
+    });
+    assert_eq!(
+        error,
+        "cannot fetch from `PATH`: unsupported extension name extensions.refstorage\n\
+         hint: make a copy whose refs are files with `git clone --bare --no-local --ref-format=files`, or give a mirror \
+         or a local clone with `--ipxe-url`"
+    );
+    let lost = std::cell::Cell::new(Oid::ZERO_SHA1);
+    let error = refused(&|_, upstream| {
+        let repository = git2::Repository::open(&upstream.path).unwrap();
+        let commit = Oid::from_bytes(upstream.pin().commit.as_bytes()).unwrap();
+        let tree = repository.find_commit(commit).unwrap().tree().unwrap();
+        let file = tree.get_path(std::path::Path::new("src/Makefile")).unwrap().id();
+        let name = file.to_string();
+        std::fs::remove_file(upstream.path.join("objects").join(&name[..2]).join(&name[2..])).unwrap();
+        lost.set(file);
+    });
+    assert_eq!(
+        error,
+        format!(
+            "cannot fetch from `PATH`: {} is not there, as in a clone with `--filter`; `git fetch --refetch --no-filter` \
+             there brings all files\n\
+             hint: check the address, or give a mirror or a local clone with `--ipxe-url`",
+            lost.get()
+        )
+    );
     Completion::Completed
 }
 

@@ -75,10 +75,14 @@ impl Record {
     }
 
     /// Forgets the time of each file that was changed no earlier than at `time`, in seconds: what came to its place
-    /// within the same second, and has the same size, looks the same. Tells whether there is any.
+    /// within the same second, and has the same size, looks the same. So does what was going to take the place of a
+    /// file, and may have been sent by an earlier deployment. Tells whether there is any.
     pub fn doubt_since(&mut self, time: u64) -> bool {
-        let fresh = |deployed: &&mut Deployed| deployed.modified.is_some_and(|modified| modified >= time);
-        self.files.values_mut().filter(fresh).map(|deployed| deployed.modified = None).count() > 0
+        let is_doubtful = |deployed: &&mut Deployed| {
+            let looks_the_same = deployed.next.is_some_and(|next| next.size == deployed.content.size);
+            deployed.modified.is_some_and(|modified| modified >= time || looks_the_same)
+        };
+        self.files.values_mut().filter(is_doubtful).map(|deployed| deployed.modified = None).count() > 0
     }
 
     /// Identifies the record by all that it says of files.
@@ -129,5 +133,23 @@ mod tests {
         }
         assert_eq!(Record::parse(json.as_bytes()).digest(), record.digest());
         assert_ne!(Record::default().digest(), record.digest());
+    }
+
+    #[test]
+    fn a_time_is_believed_where_nothing_else_can_look_the_same() {
+        let content = Content::of(b"12345678");
+        let is = |modified, next: Option<&str>| Deployed {
+            content,
+            modified: Some(modified),
+            next: next.map(|text| Content::of(text.as_bytes())),
+        };
+        let all = [("a", is(6, None)), ("b", is(6, Some("123"))), ("c", is(7, None)), ("d", is(6, Some("87654321")))];
+        let files = all.iter().map(|(path, deployed)| (Utf8PathBuf::from(*path), *deployed)).collect();
+        let mut record = Record { files, ..Record::default() };
+        assert!(record.doubt_since(7));
+        let believed: Vec<_> =
+            record.files.iter().filter(|(_, it)| it.modified.is_some()).map(|(path, _)| path).collect();
+        assert_eq!(believed, ["a", "b"]);
+        assert!(!record.doubt_since(7));
     }
 }

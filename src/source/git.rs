@@ -278,11 +278,17 @@ fn interrupted() -> git2::Error {
 
 /// Opens a repository of this machine that anybody may have made.
 fn open_given(path: &Utf8Path) -> Result<Repository, Failure> {
-    let odd = |reason| Failure {
-        check: Some("make a copy that has what git itself writes with `git clone --bare --no-local`".into()),
-        ..Failure::from(reason)
+    let odd = |reason: String| {
+        let copy = "make a copy without that with `git clone --bare --no-local`";
+        let check =
+            if reason.contains("index of several packs") { format!("delete it, or {copy}") } else { copy.into() };
+        Failure { check: Some(check), ..Failure::from(reason) }
     };
-    let said = |error| Failure::new(&error, None);
+    let said = |error: git2::Error| {
+        let reftable = error.message().contains("extensions.refstorage");
+        let check = "make a copy whose refs are files with `git clone --bare --no-local --ref-format=files`";
+        Failure { check: reftable.then(|| check.into()), ..Failure::new(&error, None) }
+    };
     let folder = git_files::folder(path)?;
     git_files::check(&folder).map_err(odd)?;
     // What was checked is what is opened.

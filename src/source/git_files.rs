@@ -94,14 +94,14 @@ fn check_folder(folder: &Utf8Path) -> Result<(), String> {
         let most = if name.starts_with("config") { MAX_CONFIG } else { MAX_FILE };
         let path = folder.join(name);
         if let Ok(found) = path.symlink_metadata() {
-            check_file(folder, Utf8Path::new(name), found.is_file(), most)?;
+            check_file(&path, Utf8Path::new(name), found.is_file(), most)?;
         }
         let includes = |text: String| text.to_ascii_lowercase().contains("[include");
         if name.starts_with("config") && text(&path, most)?.is_some_and(includes) {
             return Err(format!("its `{name}` includes other files"));
         }
     }
-    below(folder, "refs", |_| MAX_FILE)
+    below(&folder.join("refs"), "refs", |_| MAX_FILE)
 }
 
 /// Checks all folders of objects that these lead to.
@@ -111,14 +111,14 @@ fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
         if checked.len() >= MAX_FOLDERS {
             return Err(format!("it takes objects from more than {MAX_FOLDERS} folders"));
         }
-        let (folder, name) = (objects.parent().unwrap_or(&objects), objects.file_name().unwrap_or_default());
-        below(folder, name, |path| if path.as_str().strip_suffix(".pack").is_some() { u64::MAX } else { MAX_LIST })?;
+        let name = objects.file_name().unwrap_or("objects");
+        below(&objects, name, |path| if path.as_str().strip_suffix(".pack").is_some() { u64::MAX } else { MAX_LIST })?;
         for path in fs::entries(&objects.join("pack")).map_err(|error| words(&error))? {
             if let Some(pack) = path.as_str().strip_suffix(".idx") {
                 check_pack(&path, format!("{pack}.pack").as_str().into())?;
             } else if path.file_name() == Some("multi-pack-index") {
                 // It has other places of the objects than the indexes.
-                return Err(format!("`{}` is an index of several packs", printable(&path)));
+                return Err(format!("`{}` is an index of several packs, which git does without", printable(&path)));
             }
         }
         checked.insert(objects.clone());
@@ -142,24 +142,23 @@ fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks all files below the folder `name` of `folder`, where there is one.
-fn below(folder: &Utf8Path, name: &str, most: impl Fn(&Utf8Path) -> u64) -> Result<(), String> {
-    let root = folder.join(name);
+/// Checks all files below `root`, which messages call `name`, where there is such a folder.
+fn below(root: &Utf8Path, name: &str, most: impl Fn(&Utf8Path) -> u64) -> Result<(), String> {
     if !root.is_dir() {
         return Ok(());
     }
-    for (path, kind) in fs::walk(&root).map_err(|error| words(&error))? {
-        check_file(folder, &Utf8Path::new(name).join(&path), kind == EntryKind::File, most(&path))?;
+    for (path, kind) in fs::walk(root).map_err(|error| words(&error))? {
+        check_file(&root.join(&path), &Utf8Path::new(name).join(&path), kind == EntryKind::File, most(&path))?;
     }
     Ok(())
 }
 
-fn check_file(folder: &Utf8Path, path: &Utf8Path, is_file: bool, most: u64) -> Result<(), String> {
-    let shown = printable(path.as_str());
+fn check_file(path: &Utf8Path, name: &Utf8Path, is_file: bool, most: u64) -> Result<(), String> {
+    let shown = printable(name.as_str());
     if !is_file {
         return Err(format!("`{shown}` is no regular file"));
     }
-    match folder.join(path).symlink_metadata().map_or(0, |found| found.len()) {
+    match path.symlink_metadata().map_or(0, |found| found.len()) {
         size if size > most => Err(format!("`{shown}` has {size} bytes, wanted {most} at most")),
         _ => Ok(()),
     }
@@ -366,6 +365,15 @@ mod tests {
         }
         write("objects/info/alternates", "# of mine\n./info\n");
         assert_eq!(check(path), Ok(()));
+        // The last part of a path may lead back to what is checked then.
+        let other = path.join("other");
+        std::fs::create_dir_all(other.join("pack")).unwrap();
+        crate::fs::symlink("nowhere".into(), &other.join("odd")).unwrap();
+        for text in ["./../other", "./../other/pack/..", "./../other/pack/../.", "./../other/pack/..//"] {
+            write("objects/info/alternates", text);
+            assert!(check(path).unwrap_err().ends_with("/odd` is no regular file"), "{text:?}");
+        }
+        write("objects/info/alternates", "");
         // Whatever is called `.git` is what counts.
         for text in ["gitdir: x\ny\n", "gitdir:", "x", &"x".repeat(5000)] {
             write(".git", text);

@@ -1,7 +1,7 @@
 //! The files of a git tree that anybody may have made.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use git2::{ObjectType, Odb, Oid, Repository, TreeEntry};
+use git2::{ErrorCode, ObjectType, Odb, Oid, Repository, TreeEntry};
 
 use crate::printable::{printable, printable_bytes};
 
@@ -38,12 +38,22 @@ pub(super) struct Listed {
 /// The size and the kind of the object `oid`, which must not be larger than an honest source has it: whoever reads it
 /// has all of it in memory, however small the pack is.
 pub(super) fn header(odb: &Odb<'_>, oid: Oid) -> Result<(usize, ObjectType), git2::Error> {
-    let (size, kind) = odb.read_header(oid)?;
+    let (size, kind) = read_header(odb, oid)?;
     let most = if matches!(kind, ObjectType::Commit | ObjectType::Tag) { MAX_COMMIT } else { MAX_OBJECT };
     if size > most {
         return Err(refused(&format!("an object of {size} bytes, {oid}, wanted {most} at most")));
     }
     Ok((size, kind))
+}
+
+/// What a clone without all files lacks is told as that.
+fn read_header(odb: &Odb<'_>, oid: Oid) -> Result<(usize, ObjectType), git2::Error> {
+    odb.read_header(oid).map_err(|error| match error.code() {
+        ErrorCode::NotFound => refused(&format!(
+            "{oid} is not there, as in a clone with `--filter`; `git fetch --refetch --no-filter` there brings all files"
+        )),
+        _ => error,
+    })
 }
 
 /// Lists `tree`. One that has itself in many places is small, and all its files are not; a folder that is read is
@@ -54,7 +64,7 @@ pub(super) fn list(repository: &Repository, tree: Oid) -> Result<Listed, git2::E
     let (mut visited, mut bytes) = (0, 0);
     let mut waiting = vec![(Utf8PathBuf::new(), tree)];
     while let Some((folder, oid)) = waiting.pop() {
-        let (size, _) = odb.read_header(oid)?;
+        let (size, _) = read_header(&odb, oid)?;
         if size > MAX_FOLDER {
             return Err(refused(&format!("its folder {oid} has {size} bytes, wanted {MAX_FOLDER} at most")));
         }

@@ -585,6 +585,9 @@ pub(super) fn reason(error: &ureq::Error) -> String {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe => "the server closed the connection",
             io::ErrorKind::ConnectionRefused => "the server refuses the connection",
+            io::ErrorKind::InvalidData if error.to_string().contains("InvalidContentType") => {
+                "the server does not speak TLS there; an address with http:// may be meant"
+            }
             // A failed look-up has no kind of its own, and the rest of its text depends on the system.
             _ if error.to_string().starts_with("failed to lookup address information") => HOST_NOT_FOUND,
             _ => return error.to_string(),

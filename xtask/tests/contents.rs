@@ -113,6 +113,9 @@ fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
     let page = project.path("page.efi");
     let error = project.run(&["inspect", page.as_str()]).error(8);
     assert!(error.starts_with(&format!("`{page}` is nothing known, wanted a loader\nhint: ")), "{error}");
+    let error = project.run(&["inspect", "gone.efi"]).error(8);
+    let hint = "give the path of one; `cargo xtask build-loaders` builds them";
+    assert_eq!(error, format!("there is no loader `gone.efi`\nhint: {hint}\n"));
 }
 
 /// An EFI application of `size` bytes with that many sections, each of which is all of it, full of `pattern`.

@@ -235,3 +235,28 @@ fn a_site_that_is_gone_is_gone_from_the_tree() {
     project.build(&[]).success();
     assert!(!project.tree().join("sites/a").exists() && project.tree().join("sites/b/ipxe.pxe").exists());
 }
+
+#[test]
+fn a_folder_that_is_no_project_is_told_as_that() {
+    let project = Project::new();
+    std::fs::remove_file(project.path("vendor/pins.toml")).unwrap();
+    let commands: [&[&str]; 6] = [
+        &["build-loaders", "--plan"],
+        &["fetch"],
+        &["recipe", "dnsmasq"],
+        &["ignition"],
+        &["update"],
+        &["release", "--dry-run"],
+    ];
+    for command in commands {
+        assert_eq!(
+            project.run(command).error(3),
+            format!(
+                "`{}` is no folder of a project: there is no `vendor/pins.toml` in it\n\
+                 hint: give the one that has `vendor/` and `embed-scripts/` with `--project`\n",
+                project.root
+            ),
+            "{command:?}"
+        );
+    }
+}

@@ -2,11 +2,13 @@
 
 use netboot_loaders::plural::count;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 
 use netboot_loaders::build_loaders;
 use netboot_loaders::contents::linked::{Class, Linked};
 use netboot_loaders::inspect::{Inspection, Known, inspect, trees_above};
 use netboot_loaders::known_toolchains::KnownToolchain;
+use netboot_loaders::printable::printable;
 use netboot_loaders::progress::Progress;
 use netboot_loaders::tree::header::Kind;
 use serde_json::{Value, json};
@@ -21,6 +23,13 @@ const WIDTH: usize = 96;
 
 pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
     let path = absolute(&args.loader)?;
+    if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        let text = format!(
+            "there is no loader `{}`\nhint: give the path of one; `cargo xtask build-loaders` builds them",
+            printable(&args.loader)
+        );
+        return Err(Failure::new(DIFFERENT, &text));
+    }
     let known = KnownToolchain::read_all(&host.project).map_err(build_loaders::Error::from)?;
     let candidates = match &args.manifest {
         Some(manifest) if !manifest.exists() => {

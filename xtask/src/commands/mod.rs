@@ -30,7 +30,7 @@ use netboot_loaders::printable::printable;
 use netboot_loaders::tree::enclosing::outside_trees;
 
 use crate::cli::{Cli, Command};
-use crate::exit::{FAILURE, Failure};
+use crate::exit::{BAD_INPUT, FAILURE, Failure};
 use crate::host::{Host, absolute};
 use crate::ui::out;
 
@@ -38,6 +38,9 @@ use crate::ui::out;
 pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
     if let Some((_, Some(path))) = command.output() {
         check_output(&absolute(&path)?, host)?;
+    }
+    if needs_project(&command) {
+        check_project(host)?;
     }
     let done = match command {
         Command::BuildLoaders(args) => build_loaders::run(&args, host),
@@ -66,6 +69,36 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
         }
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Whether `command` can do nothing without a project.
+fn needs_project(command: &Command) -> bool {
+    use Command as C;
+    matches!(
+        command,
+        C::BuildLoaders(_)
+            | C::Fetch(_)
+            | C::BundleSources { .. }
+            | C::BundleBases(_)
+            | C::Update(_)
+            | C::Ignition(_)
+            | C::Recipe(_)
+            | C::Release(_)
+            | C::Reproduce(_)
+            | C::Check(_)
+    )
+}
+
+fn check_project(host: &Host<'_>) -> Result<(), Failure> {
+    if host.project.pins().symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let text = format!(
+        "`{}` is no folder of a project: there is no `vendor/pins.toml` in it\n\
+         hint: give the one that has `vendor/` and `embed-scripts/` with `--project`",
+        printable(host.project.root())
+    );
+    Err(Failure::new(BAD_INPUT, &text))
 }
 
 /// The most bytes of a name that file systems take.
