@@ -92,8 +92,8 @@ pub fn write(
     fs::served::create_served_dir_all(&partial)?;
     let (archive, tarball) = packed;
     // The tarball of a thousand sites has a gigabyte.
-    fs::copy(archive, &partial.join(&names.tarball))?;
-    fs::sync_all_of(&partial)?;
+    fs::copy(archive, &partial.join(&names.tarball), progress)?;
+    fs::sync_all_of(&partial, progress)?;
     let (sources, _) = bundle::write(project, pins, cache, &partial.join(&names.sources), progress)?;
     let mut texts = derived(manifest, &names, tarball, sources);
     texts.push((names.notes.clone(), notes(project, manifest, &names)?));

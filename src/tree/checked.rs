@@ -12,7 +12,7 @@ use crate::digest::{Content, Sha256Digest};
 use crate::fs::{self, Temporary};
 use crate::paths;
 use crate::printable::{listed, printable};
-use crate::progress::{Interruptible, Progress};
+use crate::progress::{Interruptible, Progress, Silent};
 use crate::tarball::{self, Kind, Limits};
 
 /// A tree that is as its manifest says.
@@ -139,7 +139,7 @@ impl CheckedTree {
             let place = root.join(&file.path);
             fs::create_dir_all(place.parent().unwrap_or(root))?;
             match first.get(&file.sha256) {
-                Some(same) => fs::link_or_copy(same, &place)?,
+                Some(same) => fs::link_or_copy(same, &place, &Silent)?,
                 None => {
                     fs::write_anew(&place, &self.read(&file.path, &file.content())?)?;
                     first.insert(file.sha256, place);
