@@ -210,7 +210,7 @@ mod tests {
     fn packed(name: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, CheckedTree, Utf8PathBuf) {
         let (folder, tree) = samples::tree(files);
         let path = tree.root.join("..").join(name);
-        tarball::pack(&tree.root, 1, &path).unwrap();
+        tarball::pack(&tree.root, 1, &path, &Silent).unwrap();
         (folder, tree, path)
     }
 
@@ -273,7 +273,7 @@ mod tests {
         }
         // A whole tarball without its checksums.
         let short = tree.root.join("../short.tar.gz");
-        let mut packer = tarball::Packer::create(&short, 1).unwrap();
+        let mut packer = tarball::Packer::create(&short, 1, &Silent).unwrap();
         packer.add(Utf8Path::new("a"), 0o644, b"1").unwrap();
         packer.publish().unwrap();
         let scratch = tempfile::tempdir().unwrap();

@@ -252,9 +252,11 @@ fn kill_9_at_fifty_moments_leaves_a_whole_set_and_the_next_run_goes_on() {
     assert_eq!(mirror.names().iter().filter(|name| name.starts_with("44")).count(), 4);
 }
 
+type Moment = fn(&Event) -> bool;
+
 /// Cancels at the first event that is like `moment`.
 struct CancelledAt {
-    moment: fn(&Event) -> bool,
+    moment: Moment,
     cancelled: AtomicBool,
 }
 
@@ -270,7 +272,7 @@ impl Progress for CancelledAt {
 
 #[test]
 fn an_interrupt_after_the_last_download_lets_nothing_else_into_use() {
-    let moments: [(&str, fn(&Event) -> bool, bool); 2] = [
+    let moments: [(&str, Moment, bool); 2] = [
         ("before the set is published", |event| matches!(event, Event::Started { kind: Kind::Publish, .. }), false),
         (
             "before it comes into use",
