@@ -340,7 +340,7 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
     let published = place.publish(&Stock::new(plan, &built, cache, settings.jobs, progress))?;
     let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
     let archive = if pack {
-        let (sha256, size) = tarball::pack(tree, pins.ipxe.epoch, &path)?;
+        let (sha256, size) = tarball::pack(tree, pins.ipxe.epoch, &path, progress)?;
         Some((path, sha256, size))
     } else {
         if published.new && path.exists() {

@@ -46,7 +46,7 @@ pub fn bundle_bases(
     bundle.check_size().map_err(Error::TooLarge)?;
     fs::served::create_served_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
     let task = Task::start(progress, Kind::Pack, path.as_str(), None);
-    let mut packer = Packer::create(path, plan.inputs.pins.ipxe.epoch)?;
+    let mut packer = Packer::create(path, plan.inputs.pins.ipxe.epoch, progress)?;
     for (name, content) in bundle.files() {
         packer.add(Utf8Path::new(&name), 0o644, &content)?;
     }

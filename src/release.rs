@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::BufReader;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -13,7 +14,7 @@ use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind, Lock};
 use crate::paths::{self, Cache, Project, ReleaseNames, Staging};
 use crate::printable::{listed, printable};
-use crate::progress::Progress;
+use crate::progress::{Interruptible, Progress};
 use crate::source::bundle;
 use crate::tree::manifest::Manifest;
 use crate::tree::verify::{self, verify};
@@ -52,7 +53,7 @@ pub enum Error {
     #[error(transparent)]
     Verify(#[from] verify::Error),
     /// The user asked to stop.
-    #[error("interrupted while waiting for another release")]
+    #[error("interrupted; the old release, if any, is as it was")]
     Cancelled,
     /// A file operation failed.
     #[error(transparent)]
@@ -92,16 +93,20 @@ pub fn write(
     fs::served::create_served_dir_all(&partial)?;
     let (archive, tarball) = packed;
     // The tarball of a thousand sites has a gigabyte.
-    fs::copy(archive, &partial.join(&names.tarball))?;
-    fs::sync_all_of(&partial)?;
+    fs::copy(archive, &partial.join(&names.tarball), progress)?;
+    fs::sync_all_of(&partial, progress)?;
     let (sources, _) = bundle::write(project, pins, cache, &partial.join(&names.sources), progress)?;
     let mut texts = derived(manifest, &names, tarball, sources);
     texts.push((names.notes.clone(), notes(project, manifest, &names)?));
     for (name, text) in &texts {
         fs::write_new(&partial.join(name), text.as_bytes(), 0o644)?;
     }
-    let sums: String = digests(&partial)?.iter().map(|(name, (digest, _))| format!("{digest}  {name}\n")).collect();
+    let sums: String =
+        digests(&partial, progress)?.iter().map(|(name, (digest, _))| format!("{digest}  {name}\n")).collect();
     fs::write_new(&partial.join(paths::SHA256SUMS), sums.as_bytes(), 0o644)?;
+    if progress.cancelled() {
+        return Err(Error::Cancelled);
+    }
     fs::replace(&partial, folder, &previous)?;
     check(folder, progress)
 }
@@ -144,7 +149,7 @@ fn derived(
 /// [`Error::Different`] names all that is wrong.
 pub fn check(folder: &Utf8Path, progress: &dyn Progress) -> Result<Release, Error> {
     let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
-    let mut files = digests(folder)?;
+    let mut files = digests(folder, progress)?;
     let sums = files.remove(paths::SHA256SUMS);
     let text = fs::read(&folder.join(paths::SHA256SUMS))?;
     let text = String::from_utf8_lossy(&text);
@@ -183,9 +188,13 @@ pub fn check(folder: &Utf8Path, progress: &dyn Progress) -> Result<Release, Erro
 }
 
 /// The files of a folder, by name.
-fn digests(folder: &Utf8Path) -> Result<BTreeMap<String, (Sha256Digest, u64)>, fs::Error> {
+fn digests(folder: &Utf8Path, progress: &dyn Progress) -> Result<BTreeMap<String, (Sha256Digest, u64)>, fs::Error> {
     let files = fs::walk(folder)?.into_iter().filter(|(_, kind)| *kind == EntryKind::File);
-    files.map(|(name, _)| Ok((name.to_string(), fs::sha256(&folder.join(&name))?))).collect()
+    let digest = |path: &Utf8Path| {
+        let mut reader = BufReader::with_capacity(1 << 18, Interruptible::new(fs::open(path)?, progress));
+        Sha256Digest::of_reader(&mut reader).map_err(|error| fs::Error::new("read", path, error))
+    };
+    files.map(|(name, _)| Ok((name.to_string(), digest(&folder.join(&name))?))).collect()
 }
 
 /// The text that goes with a release: what is new, the loaders' digests, and how to check them.

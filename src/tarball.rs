@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind};
 use crate::printable::printable;
+use crate::progress::{Interruptible, Progress};
 use crate::stamp::tarball::{self, Tarball};
 
 pub use crate::stamp::tarball::{EXTENSION, Error, Kind, Limits, Refusal};
@@ -23,8 +24,13 @@ pub use crate::stamp::tarball::{EXTENSION, Error, Kind, Limits, Refusal};
 /// # Errors
 ///
 /// [`fs::Error`] where the tree cannot be read or the tarball not be written.
-pub fn pack(tree: &Utf8Path, epoch: u64, path: &Utf8Path) -> Result<(Sha256Digest, u64), fs::Error> {
-    let mut packer = Packer::create(path, epoch)?;
+pub fn pack(
+    tree: &Utf8Path,
+    epoch: u64,
+    path: &Utf8Path,
+    progress: &dyn Progress,
+) -> Result<(Sha256Digest, u64), fs::Error> {
+    let mut packer = Packer::create(path, epoch, progress)?;
     for (member, kind) in fs::walk(tree)? {
         if kind == EntryKind::File {
             packer.add(&member, 0o644, &fs::read(&tree.join(&member))?)?;
@@ -37,24 +43,25 @@ pub fn pack(tree: &Utf8Path, epoch: u64, path: &Utf8Path) -> Result<(Sha256Diges
 const LONGEST: &str = "a folder of 155 bytes and a name of 100 at most";
 
 /// A tarball being written. It stands in its place once it is published, and not before.
-pub struct Packer {
+pub struct Packer<'p> {
     builder: Builder<GzEncoder<NamedTempFile>>,
     path: Utf8PathBuf,
     epoch: u64,
+    progress: &'p dyn Progress,
 }
 
-impl Packer {
+impl<'p> Packer<'p> {
     /// Begins the `.tar.gz` at `path`; `epoch` (seconds) is every file's time.
     ///
     /// # Errors
     ///
     /// [`fs::Error`] where it cannot be written there.
-    pub fn create(path: &Utf8Path, epoch: u64) -> Result<Self, fs::Error> {
+    pub fn create(path: &Utf8Path, epoch: u64, progress: &'p dyn Progress) -> Result<Self, fs::Error> {
         let failed = |error| fs::Error::new("write", path, error);
         let folder = path.parent().unwrap_or(Utf8Path::new("."));
         let file = fs::temporary_file(folder).map_err(failed)?;
         let compressor = GzBuilder::new().mtime(0).operating_system(255).write(file, Compression::best());
-        Ok(Self { builder: Builder::new(compressor), path: path.to_owned(), epoch })
+        Ok(Self { builder: Builder::new(compressor), path: path.to_owned(), epoch, progress })
     }
 
     /// Adds a file with `mode` (permission bits). Whoever wants the same bytes every time adds the same
@@ -77,7 +84,7 @@ impl Packer {
             header.set_gid(0);
             header.set_mtime(self.epoch);
             header.set_cksum();
-            self.builder.append(header, content)
+            self.builder.append(header, Interruptible::new(content, self.progress))
         };
         append(&mut header).map_err(|error| fs::Error::new("write", &self.path, error))
     }
@@ -90,8 +97,11 @@ impl Packer {
     pub fn publish(self) -> Result<(Sha256Digest, u64), fs::Error> {
         let failed = |error| fs::Error::new("write", &self.path, error);
         let file = self.builder.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
+        let written = Interruptible::new(file.reopen().map_err(failed)?, self.progress);
+        let digest = Sha256Digest::of_reader(&mut BufReader::with_capacity(1 << 18, written)).map_err(failed)?;
+        fs::sync_all_of(self.path.parent().unwrap_or(Utf8Path::new(".")), self.progress)?;
         fs::publish_file(file, &self.path)?;
-        fs::sha256(&self.path)
+        Ok(digest)
     }
 }
 
@@ -117,4 +127,36 @@ pub fn visit<R: Read, E: From<Error>>(
         }
     }
     Ok(tarball.finish_file()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::{Event, Silent};
+
+    struct Cancelled;
+
+    impl Progress for Cancelled {
+        fn report(&self, _: &Event) {}
+
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn packing_that_is_interrupted_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let path = folder.join("t.tar.gz");
+        let mut packer = Packer::create(&path, 0, &Cancelled).unwrap();
+        let error = packer.add(Utf8Path::new("f"), 0o644, b"content").unwrap_err();
+        assert_eq!(error.reason(), format!("cannot write `{path}`: interrupted"));
+        drop(packer);
+        let packer = Packer { progress: &Cancelled, ..Packer::create(&path, 0, &Silent).unwrap() };
+        assert_eq!(packer.publish().unwrap_err().reason(), format!("cannot write `{path}`: interrupted"));
+        assert_eq!(fs::entries(folder).unwrap(), Vec::<Utf8PathBuf>::new());
+        let (digest, size) = Packer::create(&path, 0, &Silent).unwrap().publish().unwrap();
+        assert_eq!((digest, size), fs::sha256(&path).unwrap());
+    }
 }

@@ -9,7 +9,7 @@ pub mod served;
 mod temporary;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
@@ -29,7 +29,9 @@ pub use self::read::{
 pub use self::temporary::temporary_file;
 
 use crate::digest::Sha256Digest;
+use crate::parallel::leaving;
 use crate::printable::printable;
+use crate::progress::Progress;
 
 /// A file operation that failed, on which path.
 #[derive(Debug, thiserror::Error)]
@@ -331,13 +333,28 @@ pub fn hard_link(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
     std::fs::hard_link(from, to).map_err(failing("link", to))
 }
 
+/// How many bytes of a file are copied before it is asked whether to stop.
+const PIECE: u64 = 4 << 20;
+
 /// Makes `to` a copy of the file `from`, with mode 0644.
 ///
 /// # Errors
 ///
-/// [`Error`].
-pub fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
-    std::fs::copy(from, to).map_err(failing("write", to))?;
+/// [`Error`], also where `progress` is cancelled meanwhile; a part of the copy is there then.
+pub fn copy(from: &Utf8Path, to: &Utf8Path, progress: &dyn Progress) -> Result<()> {
+    let source = open(from)?;
+    let copy = || {
+        let mut target = OpenOptions::new().write(true).create(true).truncate(true).open(to)?;
+        loop {
+            check_cancelled(progress)?;
+            if io::copy(&mut (&source).take(PIECE), &mut target)? < PIECE {
+                return Ok(());
+            }
+            // So that little is left to wait for at the end, when nobody can be asked.
+            target.sync_data()?;
+        }
+    };
+    copy().map_err(failing("write", to))?;
     set_mode(to, 0o644)
 }
 
@@ -345,10 +362,10 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error`].
-pub fn link_or_copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+/// As [`copy`].
+pub fn link_or_copy(from: &Utf8Path, to: &Utf8Path, progress: &dyn Progress) -> Result<()> {
     remove_file(to)?;
-    hard_link(from, to).or_else(|_| copy(from, to))?;
+    hard_link(from, to).or_else(|_| copy(from, to, progress))?;
     set_mode(to, 0o644)
 }
 
@@ -367,19 +384,29 @@ pub fn write_anew(path: &Utf8Path, content: &[u8]) -> Result<()> {
     write().map_err(failing("write", path))
 }
 
-/// Waits until everything on the file system of `path` is on the disk.
+/// Waits until everything on the file system of `path` is on the disk. What is published afterwards is so only if
+/// nobody has asked to stop until then.
 ///
 /// # Errors
 ///
-/// [`Error`].
-pub fn sync_all_of(path: &Utf8Path) -> Result<()> {
+/// [`Error`], also where `progress` is cancelled; nothing has to wait for the disk then.
+pub fn sync_all_of(path: &Utf8Path, progress: &dyn Progress) -> Result<()> {
     let place = File::open(path).map_err(failing("open", path))?;
-    rustix::fs::syncfs(place).map_err(|error| Error::new("sync", path, error.into()))
+    let synced = leaving(progress, move || rustix::fs::syncfs(place));
+    let result = check_cancelled(progress).and_then(|()| synced.unwrap_or(Ok(())).map_err(Into::into));
+    result.map_err(failing("sync", path))
+}
+
+fn check_cancelled(progress: &dyn Progress) -> io::Result<()> {
+    if progress.cancelled() { Err(io::Error::other("interrupted")) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
+    use crate::progress::Silent;
 
     fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -392,6 +419,38 @@ mod tests {
         let error = read(Utf8Path::new("/nowhere/at/all")).unwrap_err();
         assert_eq!(error.to_string(), "cannot read `/nowhere/at/all`");
         assert!(error.is_not_found());
+    }
+
+    /// Cancelled once it was asked so often.
+    struct After(std::sync::atomic::AtomicU32);
+
+    impl Progress for After {
+        fn report(&self, _: &crate::progress::Event) {}
+
+        fn cancelled(&self) -> bool {
+            let left = &self.0;
+            left.try_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+        }
+    }
+
+    #[test]
+    fn a_copy_and_a_wait_for_the_disk_can_be_interrupted() {
+        let (_guard, folder) = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        let content: Vec<u8> = (0..PIECE * 2 + 5).map(|number| u8::try_from(number % 251).unwrap()).collect();
+        std::fs::write(&from, &content).unwrap();
+        let error = copy(&from, &to, &After(1.into())).unwrap_err();
+        assert_eq!(error.reason(), format!("cannot write `{to}`: interrupted"));
+        assert_eq!(to.metadata().unwrap().len(), PIECE);
+        copy(&from, &to, &After(3.into())).unwrap();
+        assert!(std::fs::read(&to).unwrap() == content);
+        // A longer one is replaced as well.
+        std::fs::write(&from, "short").unwrap();
+        copy(&from, &to, &Silent).unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), b"short");
+        sync_all_of(&folder, &Silent).unwrap();
+        let error = sync_all_of(&folder, &After(0.into())).unwrap_err();
+        assert_eq!(error.reason(), format!("cannot sync `{folder}`: interrupted"));
     }
 
     #[test]

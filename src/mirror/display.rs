@@ -102,20 +102,27 @@ impl Display {
     }
 
     /// Makes what is going to be `current`.
-    pub(super) fn prepare(self, paths: &MirrorPaths, record: &Record) -> Result<(), fs::Error> {
+    pub(super) fn prepare(
+        self,
+        paths: &MirrorPaths,
+        record: &Record,
+        progress: &dyn Progress,
+    ) -> Result<(), fs::Error> {
         let (set, next) = (paths.set(record.version.as_str()), paths.next());
         fs::remove_dir_all(&next)?;
-        let one: fn(&Utf8Path, &Utf8Path) -> Result<(), fs::Error> = match self {
-            Self::Link => return fs::symlink(Utf8Path::new(record.version.as_str()), &next),
-            Self::HardLinks => fs::hard_link,
-            Self::Copies => fs::copy,
-        };
+        if self == Self::Link {
+            return fs::symlink(Utf8Path::new(record.version.as_str()), &next);
+        }
         fs::create_dir_all(&next)?;
         for path in fs::entries(&set)? {
-            one(&path, &next.join(path.file_name().unwrap_or_default()))?;
+            let shown = next.join(path.file_name().unwrap_or_default());
+            match self {
+                Self::HardLinks => fs::hard_link(&path, &shown)?,
+                Self::Link | Self::Copies => fs::copy(&path, &shown, progress)?,
+            }
         }
         served::serve(&next);
-        fs::sync_all_of(&next)
+        fs::sync_all_of(&next, progress)
     }
 }
 

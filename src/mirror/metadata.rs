@@ -4,6 +4,7 @@
 
 use camino::Utf8PathBuf;
 
+use super::set::{Digest, Image, Set};
 use crate::fs;
 use crate::printable::single_line;
 use crate::progress::Progress;
@@ -52,6 +53,18 @@ pub enum Error {
         key: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Two images are one and the same file.
+    #[error(
+        "`{first}` and `{second}`: found the same digest for both, {digest}, wanted two images\nhint: try again later, or {REMEDY}"
+    )]
+    Same {
+        /// The address of the one.
+        first: String,
+        /// The address of the other.
+        second: String,
+        /// The digest of both.
+        digest: Box<Digest>,
     },
     /// There is nothing for that processor.
     #[error("`{url}` has nothing for `{arch}`, only for {}\nhint: choose one of these with `--arch`", one_line(&present.join(", ")))]
@@ -105,9 +118,28 @@ impl Reader<'_> {
     }
 }
 
+/// Refuses a set with an image that stands for two parts: each would have its digest and a good signature.
+pub(super) fn check_distinct(set: Set) -> Result<Set, Error> {
+    for (index, Image { url, digest, .. }) in set.images.iter().enumerate() {
+        if let Some(other) = set.images[..index].iter().find(|other| other.digest == *digest) {
+            let (first, second) = (other.url.to_string(), url.to_string());
+            return Err(Error::Same { first, second, digest: Box::new(*digest) });
+        }
+    }
+    Ok(set)
+}
+
+/// The most that an address in metadata may have, in bytes; Fedora's have about 150.
+const MAX_ADDRESS: usize = 2048;
+/// The most that the name of a file may have, in bytes.
+const MAX_NAME: usize = 255;
+
 /// What `location` is a file of, if it can be asked for and leads nowhere else: the address of a file with a
 /// plain name, without a query and without `..`.
 pub(super) fn file_name(location: &str) -> Result<&str, String> {
+    if location.len() > MAX_ADDRESS {
+        return Err(format!("found an address of {} bytes, wanted at most {MAX_ADDRESS}", location.len()));
+    }
     let bad = || Err(format!("found `{location}`, wanted the address of a file, as in `https://host/path/file`"));
     let Some(path) = ["https://", "http://"].iter().find_map(|scheme| location.strip_prefix(scheme)) else {
         return bad();
@@ -119,7 +151,11 @@ pub(super) fn file_name(location: &str) -> Result<&str, String> {
         && segments().count() > 1
         && segments().all(|segment| !matches!(segment, "" | "." | ".."))
         && name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if fine { Ok(name) } else { bad() }
+    match name.len() {
+        _ if !fine => bad(),
+        found if found > MAX_NAME => Err(format!("found a file name of {found} bytes, wanted at most {MAX_NAME}")),
+        _ => Ok(name),
+    }
 }
 
 #[cfg(test)]
@@ -150,5 +186,15 @@ mod tests {
         ] {
             assert!(file_name(bad).is_err(), "{bad}");
         }
+    }
+    #[test]
+    fn the_length_of_a_location_is_bounded() {
+        let of = |folder: usize, name: usize| format!("https://x/{}/{}", "a".repeat(folder), "b".repeat(name));
+        assert_eq!(file_name(&of(2048 - 12, 1)).unwrap(), "b");
+        assert_eq!(file_name(&of(1, 255)).unwrap().len(), 255);
+        let refused = |location: String| file_name(&location).unwrap_err();
+        assert_eq!(refused(of(2048 - 11, 1)), "found an address of 2049 bytes, wanted at most 2048");
+        assert_eq!(refused("?".repeat(1_900_000)), "found an address of 1900000 bytes, wanted at most 2048");
+        assert_eq!(refused(of(1, 256)), "found a file name of 256 bytes, wanted at most 255");
     }
 }

@@ -127,10 +127,11 @@ impl Upstream {
     }
 
     fn read(&self, reader: &Reader<'_>) -> Result<Set, metadata::Error> {
-        match self {
+        let set = match self {
             Self::FedoraCoreos(origin) => origin.read(reader),
             Self::Flatcar(origin) => origin.read(reader),
-        }
+        };
+        set.and_then(metadata::check_distinct)
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Error {
         reason: String,
     },
     /// The user asked to stop.
-    #[error("interrupted while waiting for another mirror")]
+    #[error("interrupted; what is served is as it was")]
     Cancelled,
     /// A file operation failed.
     #[error(transparent)]
@@ -105,6 +105,10 @@ impl<'a> Shelf<'a> {
             }
         }
         Ok(shelf)
+    }
+
+    fn check_cancelled(&self) -> Result<(), Error> {
+        if self.progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     fn repair(&self) -> Result<(), fs::Error> {
@@ -191,6 +195,7 @@ impl<'a> Shelf<'a> {
     ///
     /// [`Error`].
     pub fn publish(&self, folder: &Utf8Path, version: &Version) -> Result<(), Error> {
+        self.check_cancelled()?;
         let replaced = self.paths.replaced();
         fs::create_dir_all(&replaced)?;
         fs::replace(folder, &self.paths.set(version.as_str()), &replaced.join(version.as_str()))?;
@@ -204,6 +209,7 @@ impl<'a> Shelf<'a> {
     ///
     /// [`Error`].
     pub fn bring_into_use(&self, record: &Record, display: Display, thorough: bool) -> Result<bool, Error> {
+        self.check_cancelled()?;
         display.make_names(&self.paths, record)?;
         if self.in_use()?.as_ref() == Some(&record.version)
             && display.is_shown(&self.paths, record, thorough, self.progress)?
@@ -215,7 +221,8 @@ impl<'a> Shelf<'a> {
         history.push(record.version.clone());
         let lines: String = history.iter().map(|version| format!("{version}\n")).collect();
         fs::write_atomic(&self.paths.history(), lines.as_bytes())?;
-        display.prepare(&self.paths, record)?;
+        display.prepare(&self.paths, record, self.progress)?;
+        self.check_cancelled()?;
         fs::replace(&self.paths.next(), &self.paths.current(), &self.paths.previous())?;
         Ok(true)
     }

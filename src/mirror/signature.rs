@@ -15,8 +15,12 @@ use crate::process::{self, Command, find_program};
 use crate::progress::Progress;
 use crate::toolchain::{install_lines, needs};
 
-/// How long `gpgv` may take: it reads a gigabyte, on whatever machine.
-const DEADLINE: Duration = Duration::from_secs(1800);
+/// How long `gpgv` may take: it reads an image of up to 4 GiB, on whatever machine.
+const DEADLINE: Duration = Duration::from_secs(600);
+/// The most signatures that one file may have; publishers have one, or two while they change keys.
+const MAX_SIGNATURES: usize = 16;
+/// The most status lines that are kept; each signature has about ten.
+const MAX_STATUS: usize = 1000;
 
 /// Why a signature does not count.
 #[derive(Debug, thiserror::Error)]
@@ -96,21 +100,21 @@ impl Trust {
         keyring: &Utf8Path,
         progress: &dyn Progress,
     ) -> Result<Fingerprint, Error> {
-        let name = image.file_name().unwrap_or_default();
+        let bad = |reason| Error::Bad { name: image.file_name().unwrap_or_default().to_owned(), reason };
+        check_packets(&fs::read(signature)?).map_err(bad)?;
         let command = self.command(image, signature, keyring);
         let mut lines = Vec::new();
-        let outcome = command.run(progress, &mut |line| lines.push(line.to_owned()));
-        let status: Vec<Vec<&str>> = lines
-            .iter()
-            .filter_map(|line| line.strip_prefix("[GNUPG:] "))
-            .map(|line| line.split(' ').collect())
-            .collect();
+        let outcome = command.run(progress, &mut |line| {
+            let status = line.strip_prefix("[GNUPG:] ").filter(|_| lines.len() < MAX_STATUS);
+            lines.extend(status.map(str::to_owned));
+        });
+        let status: Vec<Vec<&str>> = lines.iter().map(|line| line.split(' ').collect()).collect();
         let content = match outcome {
             Ok(_) => true,
             Err(error) if progress.cancelled() || status.is_empty() => return Err(error.into()),
             Err(_) => false,
         };
-        self.judge(&status, content).map_err(|reason| Error::Bad { name: name.to_owned(), reason })
+        self.judge(&status, content).map_err(bad)
     }
 
     fn command(&self, image: &Utf8Path, signature: &Utf8Path, keyring: &Utf8Path) -> Command {
@@ -148,6 +152,40 @@ impl Trust {
         };
         Err(known.or_else(stranger).unwrap_or_else(|| "it is no signature of a file".into()))
     }
+}
+
+/// Refuses `content` unless it is a plain sequence of signatures, each with its length. `gpgv` unpacks whatever else
+/// it finds, without a limit of memory or time.
+fn check_packets(content: &[u8]) -> Result<(), String> {
+    const SIGNATURE: u8 = 2;
+    let (mut rest, mut signatures) = (content, 0);
+    let found = loop {
+        match split_packet(rest) {
+            Some((SIGNATURE, after)) => (rest, signatures) = (after, signatures + 1),
+            Some((other, _)) => break format!("an OpenPGP packet of type {other}"),
+            None if !rest.is_empty() => break "something else than an OpenPGP packet with its length".to_owned(),
+            None if signatures == 0 => break "an empty file".to_owned(),
+            None if signatures <= MAX_SIGNATURES => return Ok(()),
+            None => break format!("{signatures} signatures"),
+        }
+    };
+    Err(format!("found {found}, wanted 1 to {MAX_SIGNATURES} binary OpenPGP signatures"))
+}
+
+/// The type of the OpenPGP packet that `bytes` begin with, and what follows it (RFC 4880, section 4.2). `None` where
+/// it is no whole packet, or one in parts or without a length.
+fn split_packet(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (&tag, rest) = bytes.split_first()?;
+    let number = |bytes: &[u8]| bytes.iter().fold(0_usize, |number, byte| number << 8 | usize::from(*byte));
+    let old_width = [1, 2, 4].get(usize::from(tag & 3)).copied();
+    let (kind, width, length) = match (tag >> 6, rest) {
+        (2, _) => (tag >> 2 & 15, old_width?, number(rest.get(..old_width?)?)),
+        (3, [length @ 0..=191, ..]) => (tag & 63, 1, usize::from(*length)),
+        (3, [high @ 192..=223, low, ..]) => (tag & 63, 2, (number(&[*high - 192, *low])) + 192),
+        (3, [255, length @ ..]) => (tag & 63, 5, number(length.get(..4)?)),
+        _ => return None,
+    };
+    Some((kind, rest.get(width..)?.get(length..)?))
 }
 
 /// The primary keys of the good signatures among those that `status` tells of, one after the other.
@@ -239,6 +277,51 @@ mod tests {
             (String::new(), true, "it is no signature of a file".into()),
         ] {
             assert_eq!(judge(&lines, content).unwrap_err(), reason, "{lines}");
+        }
+    }
+
+    /// A packet of `kind` with `length` bytes, in the new format.
+    fn packet(kind: u8, length: u8) -> Vec<u8> {
+        [vec![0xc0 | kind, length], vec![0; length.into()]].concat()
+    }
+
+    #[test]
+    fn only_a_few_plain_signatures_reach_gpgv() {
+        let old = |width: u8, length: &[u8], content: usize| [&[0x88 | width], length, &vec![0; content]].concat();
+        let new = |length: &[u8], content: usize| [&[0xc2], length, &vec![0; content]].concat();
+        for fine in [
+            packet(2, 100),
+            packet(2, 0).repeat(16),
+            [old(0, &[3], 3), packet(2, 191)].concat(),
+            old(1, &[1, 44], 300),
+            old(2, &[0, 0, 1, 44], 300),
+            new(&[192, 0], 192),
+            new(&[193, 44], 492),
+            new(&[255, 0, 0, 1, 44], 300),
+        ] {
+            assert_eq!(check_packets(&fine), Ok(()), "{fine:?}");
+        }
+        let strange = "something else than an OpenPGP packet with its length";
+        for (bad, found) in [
+            (vec![], "an empty file"),
+            (packet(2, 9).repeat(17), "17 signatures"),
+            (packet(8, 20), "an OpenPGP packet of type 8"),
+            ([packet(2, 9), packet(8, 20)].concat(), "an OpenPGP packet of type 8"),
+            ([vec![0xa0, 20], vec![0; 20]].concat(), "an OpenPGP packet of type 8"),
+            // In parts, without a length, cut, and as text.
+            (new(&[224, 0], 400), strange),
+            (old(3, &[], 400), strange),
+            (vec![0xa3, 1], strange),
+            (packet(2, 9)[..10].to_vec(), strange),
+            (vec![0xc2, 192], strange),
+            (new(&[255, 255, 255, 255, 255], 9), strange),
+            (new(&[255, 0, 0], 0), strange),
+            (old(1, &[1], 0), strange),
+            ([packet(2, 9), b"\n".to_vec()].concat(), strange),
+            (b"-----BEGIN PGP SIGNATURE-----\n".to_vec(), strange),
+        ] {
+            let error = format!("found {found}, wanted 1 to 16 binary OpenPGP signatures");
+            assert_eq!(check_packets(&bad), Err(error), "{bad:?}");
         }
     }
 

@@ -103,7 +103,7 @@ impl Transfer<'_> {
         self.remove_others(set, &folder)?;
         // A web server runs as another user, and the umask may have been 077.
         served::serve(&folder);
-        fs::sync_all_of(&folder)?;
+        fs::sync_all_of(&folder, self.progress)?;
         Ok((folder, record))
     }
 
@@ -115,7 +115,7 @@ impl Transfer<'_> {
         }
         let old = old.join(&image.name);
         if let Some(size) = self.right(image, &old)? {
-            fs::link_or_copy(&old, &file)?;
+            fs::link_or_copy(&old, &file, self.progress)?;
             return Ok(size);
         }
         let part = folder.join(format!("{}.part", image.name));

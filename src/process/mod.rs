@@ -20,6 +20,8 @@ use crate::progress::Progress;
 
 /// How many of the last lines of output an error shows.
 const TAIL_LINES: usize = 15;
+/// The most output of a command that is kept, in bytes of memory. A make that compiles everything has a few MB.
+const MAX_OUTPUT: usize = 64 << 20;
 
 /// A command as data: it can be shown, compared and tested without being run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +180,7 @@ enum Outcome {
     NotStarted(std::io::Error),
     Failed(ExitStatus),
     TooLong,
+    TooMuch,
     Cancelled,
     Log(fs::Error),
 }
@@ -196,6 +199,7 @@ impl fmt::Display for Error {
             Outcome::TooLong => {
                 write!(f, "took longer than {} and was ended", count(command.deadline.as_secs(), "second"))?;
             }
+            Outcome::TooMuch => write!(f, "wrote more than {} MiB and was ended", MAX_OUTPUT >> 20)?,
             Outcome::Cancelled => write!(f, "was interrupted")?,
             Outcome::Log(_) => write!(f, "was ended because its log cannot be kept")?,
         }
@@ -215,7 +219,7 @@ impl std::error::Error for Error {
         match &self.outcome {
             Outcome::NotStarted(error) => Some(error),
             Outcome::Log(error) => Some(error),
-            Outcome::Failed(_) | Outcome::TooLong | Outcome::Cancelled => None,
+            Outcome::Failed(_) | Outcome::TooLong | Outcome::TooMuch | Outcome::Cancelled => None,
         }
     }
 }
@@ -268,6 +272,16 @@ mod tests {
         let error = command.output(&Silent).unwrap_err();
         assert!(error.to_string().contains("took longer than 0 seconds and was ended"), "{error}");
         assert_ends(&pid);
+    }
+
+    #[test]
+    fn a_command_that_writes_without_end_is_ended() {
+        for (script, last) in [("yes", "y"), ("cat /dev/zero | tr '\\0' x", "x")] {
+            let error = shell(script).output(&Silent).unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with("cannot try: `sh` wrote more than 64 MiB and was ended\n"), "{}", &text[..99]);
+            assert!(error.tail.iter().all(|line| line.starts_with(last) && line.len() <= 1 << 20), "{last}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A program that runs, and ends with this process: in a group of its own, unless it asks on the terminal.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::ExitStatus;
@@ -11,12 +11,18 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
 
-use super::{Command, Outcome};
+use super::{Command, MAX_OUTPUT, Outcome};
 use crate::fs;
 use crate::progress::Progress;
 
 /// How long a group that was asked to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
+/// Longer lines of output are taken for several lines, in bytes.
+const MAX_LINE: u64 = 1 << 20;
+/// What keeping a line takes besides its text, in bytes.
+const OVERHEAD: usize = 64;
+/// So many lines may wait to be taken; a program waits until there is room.
+const WAITING: usize = 64;
 
 /// What stands for a program's standard input and output. Without, input is empty, and output comes
 /// as lines, together with standard error.
@@ -47,12 +53,16 @@ pub(super) fn follow(
     let create = |path: &Utf8PathBuf| std::fs::File::create(path).map_err(|error| log("create the log", error));
     let mut file = command.log.as_ref().map(create).transpose()?;
     let mut running = Running::start(command, Streams::default()).map_err(Outcome::NotStarted)?;
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(WAITING);
     running.each_line(move |line| line.is_some_and(|line| sender.send(line).is_ok()));
-    let started = Instant::now();
+    let (started, mut size) = (Instant::now(), 0);
     loop {
         match receive(&receiver) {
             Ok(line) => {
+                size += line.len() + OVERHEAD;
+                if size > MAX_OUTPUT {
+                    return Err(Outcome::TooMuch);
+                }
                 if let Some(file) = &mut file {
                     writeln!(file, "{line}").map_err(|error| log("write the log", error))?;
                 }
@@ -111,7 +121,7 @@ impl Running {
         std::thread::spawn(move || {
             let mut source = BufReader::new(&*reader);
             let mut line = Vec::new();
-            while matches!(source.read_until(b'\n', &mut line), Ok(1..)) {
+            while matches!((&mut source).take(MAX_LINE).read_until(b'\n', &mut line), Ok(1..)) {
                 let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
                 if !sink(Some(text)) {
                     return;

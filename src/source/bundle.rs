@@ -110,7 +110,7 @@ pub fn write(
     let root = Utf8PathBuf::from(format!("netboot-loaders-{}-sources", env!("CARGO_PKG_VERSION")));
     fs::served::create_served_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
     let mut task = Task::start(progress, Kind::Pack, path.as_str(), Some(files.len() as u64));
-    let mut packer = Packer::create(path, pins.ipxe.epoch)?;
+    let mut packer = Packer::create(path, pins.ipxe.epoch, progress)?;
     for (name, (mode, content)) in &files {
         packer.add(&root.join(name), *mode, content)?;
         task.advance();

@@ -13,6 +13,9 @@ use crate::fs;
 use crate::progress::{Kind, Progress, Task, pause};
 use crate::url::Url;
 
+/// How many bytes are written before they have to be on the disk.
+const FLUSHED: u64 = 16 << 20;
+
 /// Where a file is downloaded from.
 #[derive(Debug, Clone, Copy)]
 pub struct Address<'a> {
@@ -184,7 +187,11 @@ fn attempt_once(
         if done > limit {
             return Err(too_large());
         }
-        file.write_all(&buffer[..count]).map_err(|error| fs::Error::new("write", partial, error))?;
+        let written = file.write_all(&buffer[..count]).and_then(|()| {
+            // So that little is left to wait for at the end, when nobody can be asked whether to stop.
+            if done / FLUSHED > (done - count as u64) / FLUSHED { file.sync_data() } else { Ok(()) }
+        });
+        written.map_err(|error| fs::Error::new("write", partial, error))?;
         task.set(done, total);
     }
     Ok(done)

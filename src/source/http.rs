@@ -31,6 +31,8 @@ use crate::url::Url;
 const MAX_REDIRECTS: usize = 10;
 /// The largest head of an answer, in bytes.
 const MAX_HEAD: usize = 64 << 10;
+/// The longest name of a host, in bytes (RFC 1035), with the dot that may end it.
+const MAX_HOST: usize = 254;
 
 /// How patient the client is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -152,6 +154,12 @@ pub enum Error {
     /// It does not begin as one does.
     #[error("{0}")]
     Misspelled(String),
+    /// No host can have such a name.
+    #[error("found the name of a host with {found} bytes, wanted at most {MAX_HOST}")]
+    Host {
+        /// How many bytes the name has.
+        found: usize,
+    },
     /// The server sends its visitors in a circle.
     #[error("the server redirects in a circle")]
     Circle,
@@ -336,6 +344,9 @@ impl Http {
         body: Option<&[u8]>,
     ) -> Result<Response, Error> {
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        if host.len() > MAX_HOST {
+            return Err(Error::Host { found: host.len() });
+        }
         let proxied = self.proxied.as_deref().filter(|(proxy, _)| !proxy.except.matches(host, port));
         let agent = proxied.map_or(&self.direct, |(_, agent)| agent);
         let mut request = Request::builder().uri(url.as_str());

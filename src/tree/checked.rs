@@ -12,7 +12,7 @@ use crate::digest::{Content, Sha256Digest};
 use crate::fs::{self, Temporary};
 use crate::paths;
 use crate::printable::{listed, printable};
-use crate::progress::{Interruptible, Progress};
+use crate::progress::{Interruptible, Progress, Silent};
 use crate::tarball::{self, Kind, Limits};
 
 /// A tree that is as its manifest says.
@@ -139,7 +139,7 @@ impl CheckedTree {
             let place = root.join(&file.path);
             fs::create_dir_all(place.parent().unwrap_or(root))?;
             match first.get(&file.sha256) {
-                Some(same) => fs::link_or_copy(same, &place)?,
+                Some(same) => fs::link_or_copy(same, &place, &Silent)?,
                 None => {
                     fs::write_anew(&place, &self.read(&file.path, &file.content())?)?;
                     first.insert(file.sha256, place);
@@ -210,7 +210,7 @@ mod tests {
     fn packed(name: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, CheckedTree, Utf8PathBuf) {
         let (folder, tree) = samples::tree(files);
         let path = tree.root.join("..").join(name);
-        tarball::pack(&tree.root, 1, &path).unwrap();
+        tarball::pack(&tree.root, 1, &path, &Silent).unwrap();
         (folder, tree, path)
     }
 
@@ -273,7 +273,7 @@ mod tests {
         }
         // A whole tarball without its checksums.
         let short = tree.root.join("../short.tar.gz");
-        let mut packer = tarball::Packer::create(&short, 1).unwrap();
+        let mut packer = tarball::Packer::create(&short, 1, &Silent).unwrap();
         packer.add(Utf8Path::new("a"), 0o644, b"1").unwrap();
         packer.publish().unwrap();
         let scratch = tempfile::tempdir().unwrap();

@@ -188,7 +188,7 @@ impl Maker<'_> {
         if !has(&self.old.join(path), content) {
             self.unchanged.store(false, Ordering::Relaxed);
         }
-        fs::link_or_copy(&self.new.join(first), &self.new.join(path))
+        fs::link_or_copy(&self.new.join(first), &self.new.join(path), self.stock.progress)
     }
 
     /// Whether an earlier attempt has left `content` at `path` in the new tree.
@@ -209,7 +209,7 @@ impl Maker<'_> {
         let (old, new) = (self.old.join(path), self.new.join(path));
         if is_plain(&old, content.size) {
             // What is looked at is what is published, whoever replaces the old file meanwhile.
-            fs::link_or_copy(&old, &new)?;
+            fs::link_or_copy(&old, &new, self.stock.progress)?;
             if has(&new, content) {
                 return Ok(true);
             }

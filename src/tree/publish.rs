@@ -186,7 +186,7 @@ impl<'a> Place<'a> {
         published.new |= self.foreign;
         if published.new {
             self.remove_others(stock)?;
-            fs::sync_all_of(&self.staging.partial)?;
+            fs::sync_all_of(&self.staging.partial, stock.progress)?;
             fs::replace(&self.staging.partial, self.tree, &self.staging.previous)?;
         }
         // What is left, if anything, is a copy of the tree.

@@ -101,6 +101,52 @@ fn metadata_that_lacks_something_or_has_something_wrong() {
 }
 
 #[test]
+fn one_image_for_two_parts() {
+    let mirror = Mirror::of("44.1");
+    let mut metadata = metadata("44.2");
+    let pxe = "/architectures/x86_64/artifacts/metal/formats/pxe";
+    let digest = metadata.pointer(&format!("{pxe}/initramfs/sha256")).unwrap().clone();
+    *metadata.pointer_mut(&format!("{pxe}/rootfs/sha256")).unwrap() = digest.clone();
+    mirror.publisher.release("44.2");
+    mirror.publisher.offer(METADATA, metadata.to_string());
+    let url = |name| mirror.publisher.server.url(&path("44.2", name));
+    let message = format!(
+        "`{}` and `{}`: found the same digest for both, SHA-256 {}, wanted two images\n{TRY}",
+        url("initramfs.x86_64.img"),
+        url("rootfs.x86_64.img"),
+        digest.as_str().unwrap()
+    );
+    fails_with(&mirror, &[], 5, &message);
+}
+
+#[test]
+fn an_address_without_end_is_neither_shown_nor_tried_again() {
+    let mirror = Mirror::of("44.1");
+    let url = mirror.publisher.server.url(METADATA);
+    let mut metadata = metadata("44.2");
+    let key = "architectures.x86_64.artifacts.metal.formats.pxe.kernel.location";
+    let long = mirror.publisher.server.url(&"a".repeat(1_900_000));
+    *metadata.pointer_mut(&format!("/{}", key.replace('.', "/"))).unwrap() = long.as_str().into();
+    mirror.publisher.offer(METADATA, metadata.to_string());
+    let found = long.len();
+    let message = format!("`{url}`: `{key}`: found an address of {found} bytes, wanted at most 2048\n{TRY}");
+    fails_with(&mirror, &[], 5, &message);
+
+    let asked = mirror.publisher.server.paths().len();
+    let place = format!("Location: http://{}/x", "a".repeat(60_000));
+    mirror.publisher.hook(move |_, answer| {
+        answer.head("302 Found", &[&place, "Content-Length: 0"]);
+        true
+    });
+    let message = format!(
+        "cannot download `{url}`: found the name of a host with 60000 bytes, wanted at most 254\n\
+         hint: check the address, or name another server with `--base-url`\n"
+    );
+    fails_with(&mirror, &[], 5, &message);
+    assert_eq!(mirror.publisher.server.paths().len(), asked + 1);
+}
+
+#[test]
 fn images_that_are_not_what_the_metadata_says() {
     let mirror = Mirror::of("44.1");
     mirror.publisher.release("44.2");

@@ -160,8 +160,15 @@ fn refused() {
     };
     let of_another = signer.sign(&content("44.1", "rootfs.x86_64.img", 150_000));
     check(&of_another, "the file is not the one that was signed");
-    check(b"<html>404</html>", "it is no signature of a file");
-    check(b"", "it is no signature of a file");
+    let refused = |found: &str| format!("found {found}, wanted 1 to 16 binary OpenPGP signatures");
+    check(b"<html>404</html>", &refused("something else than an OpenPGP packet with its length"));
+    check(b"", &refused("an empty file"));
+    // What is packed could unpack to any size, even where a good signature is in it.
+    let good = signer.sign(&content("44.2", "rootfs.x86_64.img", 150_000));
+    let stored = [&[0xa3, 0, 1], &u16::try_from(good.len()).unwrap().to_le_bytes()[..]].concat();
+    check(&[&good[..], &stored].concat(), &refused("something else than an OpenPGP packet with its length"));
+    check(&[&[0xc8, 2, 1, 0][..], &good].concat(), &refused("an OpenPGP packet of type 8"));
+    check(b"\x88\x01\x04", "it is no signature of a file");
     let listing = String::from_utf8(stranger.gpg(&["--with-colons", "--list-keys"])).unwrap();
     let subkey = listing.lines().find(|line| line.starts_with("sub:")).unwrap().split(':').nth(4).unwrap().to_owned();
     check(&by_stranger, &format!("it was made with the key {subkey}, which is not among the keys"));

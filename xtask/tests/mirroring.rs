@@ -12,6 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mirror_support::{IMAGES, METADATA, Mirror, content, path};
+use netboot_loaders::mirror::display::Links;
+use netboot_loaders::mirror::names::{CoreosArch, Stream};
+use netboot_loaders::mirror::{Request, Upstream, fedora_coreos};
+use netboot_loaders::progress::{Event, Kind, Progress};
+use netboot_loaders::source::http::{Http, Patience};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use support::Ran;
@@ -245,6 +250,67 @@ fn kill_9_at_fifty_moments_leaves_a_whole_set_and_the_next_run_goes_on() {
     mirror.assert_served("44.99");
     assert_eq!(mirror.own(), ["history", "lock"]);
     assert_eq!(mirror.names().iter().filter(|name| name.starts_with("44")).count(), 4);
+}
+
+type Moment = fn(&Event) -> bool;
+
+/// Cancels at the first event that is like `moment`.
+struct CancelledAt {
+    moment: Moment,
+    cancelled: AtomicBool,
+}
+
+impl Progress for CancelledAt {
+    fn report(&self, event: &Event) {
+        self.cancelled.fetch_or((self.moment)(event), Ordering::SeqCst);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn an_interrupt_after_the_last_download_lets_nothing_else_into_use() {
+    let moments: [(&str, Moment, bool); 2] = [
+        ("before the set is published", |event| matches!(event, Event::Started { kind: Kind::Publish, .. }), false),
+        (
+            "before it comes into use",
+            |event| matches!(event, Event::Finished { detail, .. } if detail == "published"),
+            true,
+        ),
+    ];
+    for links in [Links::Symbolic, Links::Hard, Links::Copies] {
+        let mirror = Mirror::of("44.1");
+        for (index, (text, moment, published)) in moments.into_iter().enumerate() {
+            let version = format!("44.{}", index + 2);
+            mirror.publisher.release(&version);
+            let origin = fedora_coreos::Origin {
+                stream: Stream::Stable,
+                arch: CoreosArch::X86_64,
+                stream_url: None,
+                base_url: Some(mirror.publisher.server.url("").into()),
+            };
+            let request = Request {
+                upstream: Upstream::FedoraCoreos(origin),
+                dest: mirror.dest(),
+                keep: "2".parse().unwrap(),
+                links,
+                thorough: false,
+                trust: None,
+                allow_older: false,
+            };
+            let http = Http::new(None, Patience::default()).unwrap();
+            let progress = CancelledAt { moment, cancelled: false.into() };
+            let error = netboot_loaders::mirror::mirror(&request, &http, &progress).expect_err(text);
+            assert_eq!(error.to_string(), "interrupted; what is served is as it was", "{text}");
+            assert_eq!(mirror.path(&version).exists(), published, "{text}");
+            mirror.assert_served("44.1");
+        }
+        mirror.run(&["--links", links.as_str()]).success();
+        assert_eq!(mirror.assert_whole(), "44.3");
+        assert_eq!(mirror.own(), ["history", "lock"]);
+    }
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl<'a> Product<'a> {
         fs::remove_dir_all(&self.out)?;
         fs::create_dir_all(&self.out)?;
         // What one run left to be written must not be the next one's burden.
-        Ok(fs::sync_all_of(&self.out)?)
+        Ok(fs::sync_all_of(&self.out, self.setting.host.ui)?)
     }
 
     /// Makes sure that its tree is as its manifest says: what is not whole is quickly published.

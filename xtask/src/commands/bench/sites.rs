@@ -242,7 +242,7 @@ impl Many<'_> {
             number += 1;
             Ok::<_, Failure>(fs::write_anew(&folder.join(format!("{number}")), &content)?)
         })?;
-        fs::sync_all_of(&folder)?;
+        fs::sync_all_of(&folder, self.setting.host.ui)?;
         let seconds = started.elapsed().as_secs_f64();
         fs::remove_dir_all(&folder)?;
         Ok(seconds)
