@@ -9,6 +9,7 @@ use git2::{
     AutotagOption, FetchOptions, ObjectType, Oid, Remote, RemoteCallbacks, RemoteUpdateFlags, Repository,
     RepositoryOpenFlags,
 };
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::git_files;
@@ -169,9 +170,11 @@ pub fn fetch(
     let commit = &pin.commit;
     refuse_ssh(url)?;
     let mut task = Task::start(progress, Kind::Clone, url.to_string(), None);
+    let folder = Utf8PathBuf::from(repository.path().to_string_lossy().into_owned());
+    let before = packs(&folder);
     let fetched = match (local_path(url.expose()), http) {
         (Some(path), _) => {
-            let (own, path, commit) = (repository.path().to_owned(), path.to_owned(), *commit);
+            let (own, commit) = (repository.path().to_owned(), *commit);
             // What somebody has packed in his own way can take long to unpack.
             let copied = leaving(progress, move || {
                 let given = open_given(&path)?;
@@ -188,6 +191,8 @@ pub fn fetch(
     };
     fetched.map_err(|failure| failed(repository, url, failure, progress))?;
     if !has(repository, commit) {
+        // What came instead must not be in the way of the next server.
+        remove_new_packs(&folder, &before);
         return Err(Error::NoCommit { url: url.to_string(), commit: *commit });
     }
     task.finish(format!("commit {commit}"));
@@ -245,7 +250,6 @@ pub fn upstream(
     refuse_ssh(url)?;
     prepare();
     if let Some(path) = local_path(url.expose()) {
-        let path = path.to_owned();
         let opened = leaving(progress, move || open_local(&path));
         return opened.unwrap_or_else(|| Err(Failure::new(&interrupted(), None))).map_err(|failure| {
             if progress.cancelled() {
@@ -333,13 +337,16 @@ pub const HEADS: &str = "refs/heads/";
 /// What the full names of tags begin with.
 pub const TAGS: &str = "refs/tags/";
 
-/// The path that `url` means, where it means one on this machine.
+/// The path that `url` means, where it means one on this machine. In an address that begins with `file://`, it is encoded
+/// as in other addresses.
 #[must_use]
-pub fn local_path(url: &str) -> Option<&Utf8Path> {
+pub fn local_path(url: &str) -> Option<Utf8PathBuf> {
     // As git reads it: what has a colon before the first slash, as in `git@host:path`, is a host.
     let host = url.contains("://") || url.split('/').next().is_some_and(|start| start.contains(':'));
-    let path = url.strip_prefix("file://").or_else(|| (!host).then_some(url));
-    path.map(Utf8Path::new)
+    let Some(path) = url.strip_prefix("file://") else { return (!host).then(|| url.into()) };
+    let path = path.strip_prefix("localhost").filter(|path| path.starts_with('/')).unwrap_or(path);
+    let decoded = percent_decode_str(path).decode_utf8().unwrap_or(path.into());
+    Some(decoded.into_owned().into())
 }
 
 /// Copies the commit and its tree, and not its history, from `source` into `repository`: object by object, since

@@ -1,6 +1,7 @@
 //! The files of a repository, looked at before libgit2 reads them: it waits for a pipe, and keeps what it reads.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::slice::Iter;
 
@@ -14,7 +15,8 @@ use crate::printable::printable;
 /// What libgit2 reads in the folder of a repository, beside `refs` and `objects`.
 const FILES: [&str; 8] =
     ["HEAD", "commondir", "config", "config.worktree", "gitdir", "info/grafts", "packed-refs", "shallow"];
-/// The most bytes of a configuration; git writes 100 bytes and some more for each branch.
+/// The most bytes of a configuration, in which git writes 100 bytes and some more for each branch, and of a list of
+/// commits without parents.
 const MAX_CONFIG: u64 = 256 << 10;
 /// The most bytes of any other file but a pack.
 const MAX_FILE: u64 = 16 << 20;
@@ -24,6 +26,11 @@ const MAX_LIST: u64 = 64 << 20;
 const MAX_LINE: u64 = 4096;
 /// The most repositories that one may take objects from.
 const MAX_FOLDERS: usize = 10;
+/// The most bytes that libgit2 may come to keep of all packs, from which it makes other objects.
+const MAX_KEPT: u64 = 128 << 20;
+/// What it keeps of a pack at most, and the largest object of those.
+const KEPT_OF_PACK: u64 = 16 << 20;
+const KEPT_OBJECT: u64 = 1 << 20;
 
 /// The folder of the repository that `path` means: itself, or where its `.git` is or leads. Whether there is one, is for
 /// libgit2 to say, which must not look elsewhere.
@@ -39,8 +46,10 @@ pub(super) fn folder(path: &Utf8Path) -> Result<Utf8PathBuf, String> {
     }
     let leads = text(&own, MAX_LINE).ok().flatten();
     let leads = leads.as_deref().and_then(|text| text.strip_prefix("gitdir:")).map(str::trim).filter(|to| is_plain(to));
-    let to = leads.ok_or_else(|| format!("`{}` is no folder, wanted a repository", printable(&own)))?;
-    Ok(own.parent().unwrap_or(path).join(to))
+    let no_folder = |path: &Utf8Path| format!("`{}` is no folder, wanted a repository", printable(path));
+    let to = own.parent().unwrap_or(path).join(leads.ok_or_else(|| no_folder(&own))?);
+    // libgit2 would follow another file from there.
+    if to.symlink_metadata().is_ok() && !to.is_dir() { Err(no_folder(&to)) } else { Ok(to) }
 }
 
 /// Checks the files of the repository in `folder`, and those of the repositories that it takes objects from.
@@ -49,8 +58,10 @@ pub(super) fn folder(path: &Utf8Path) -> Result<Utf8PathBuf, String> {
 ///
 /// What is odd.
 pub(super) fn check(folder: &Utf8Path) -> Result<(), String> {
-    if folder.join("HEAD").symlink_metadata().is_err() {
-        return Ok(());
+    match folder.join("HEAD").symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("its `HEAD` cannot be looked at: {error}")),
+        Ok(_) => {}
     }
     check_folder(folder)?;
     let mut objects = BTreeSet::from([folder.join("objects")]);
@@ -91,7 +102,7 @@ fn words(error: &fs::Error) -> String {
 
 fn check_folder(folder: &Utf8Path) -> Result<(), String> {
     for name in FILES {
-        let most = if name.starts_with("config") { MAX_CONFIG } else { MAX_FILE };
+        let most = if ["HEAD", "packed-refs"].contains(&name) { MAX_FILE } else { MAX_CONFIG };
         let path = folder.join(name);
         if let Ok(found) = path.symlink_metadata() {
             check_file(&path, Utf8Path::new(name), found.is_file(), most)?;
@@ -106,7 +117,7 @@ fn check_folder(folder: &Utf8Path) -> Result<(), String> {
 
 /// Checks all folders of objects that these lead to.
 fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
-    let mut checked = BTreeSet::new();
+    let (mut checked, mut kept) = (BTreeSet::new(), 0);
     while let Some(objects) = waiting.pop_first() {
         if checked.len() >= MAX_FOLDERS {
             return Err(format!("it takes objects from more than {MAX_FOLDERS} folders"));
@@ -115,7 +126,10 @@ fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
         below(&objects, name, |path| if path.as_str().strip_suffix(".pack").is_some() { u64::MAX } else { MAX_LIST })?;
         for path in fs::entries(&objects.join("pack")).map_err(|error| words(&error))? {
             if let Some(pack) = path.as_str().strip_suffix(".idx") {
-                check_pack(&path, format!("{pack}.pack").as_str().into())?;
+                kept += check_pack(&path, format!("{pack}.pack").as_str().into())?;
+                if kept > MAX_KEPT {
+                    return Err(format!("its packs need more than {MAX_KEPT} bytes of memory; `git repack -ad` helps"));
+                }
             } else if path.file_name() == Some("multi-pack-index") {
                 // It has other places of the objects than the indexes.
                 return Err(format!("`{}` is an index of several packs, which git does without", printable(&path)));
@@ -165,14 +179,16 @@ fn check_file(path: &Utf8Path, name: &Utf8Path, is_file: bool, most: u64) -> Res
 }
 
 /// Checks all objects that `index` lists in `pack`, whether or not they are found by their names: how large they are and
-/// become, and that each difference is one to an object that is listed. libgit2 unpacks whatever it needs for another.
-fn check_pack(index: &Utf8Path, pack: &Utf8Path) -> Result<(), String> {
-    let Ok(pack) = fs::open(pack) else { return Ok(()) };
+/// become, and that each difference is one to an object that is listed. libgit2 unpacks whatever it needs for another:
+/// gives how much of it is kept at most, in bytes.
+fn check_pack(index: &Utf8Path, pack: &Utf8Path) -> Result<u64, String> {
+    let Ok(pack) = fs::open(pack) else { return Ok(0) };
     let shown = printable(index);
     let list = fs::read_at_most(index, MAX_LIST).map_err(|error| words(&error))?;
     let mut offsets = offsets(&list).ok_or_else(|| format!("`{shown}` is no index of version 2"))?;
     offsets.sort_unstable();
     let mut inflater = Decompress::new(true);
+    let (mut sizes, mut bases, mut any) = (Vec::new(), vec![false; offsets.len()], false);
     for offset in &offsets {
         let mut head = [0; 1024];
         let count = pack.read_at(&mut head, *offset).unwrap_or(0);
@@ -182,19 +198,33 @@ fn check_pack(index: &Utf8Path, pack: &Utf8Path) -> Result<(), String> {
         if entry.size > MAX_OBJECT as u64 {
             return Err(format!("`{shown}` lists an object of {} bytes, wanted {MAX_OBJECT} at most", entry.size));
         }
-        if entry.base.is_some_and(|base| offsets.binary_search(&base).is_err()) {
-            return Err(format!("`{shown}` lacks an object that another one is a difference to"));
+        match entry.base {
+            Some(Base::At(place)) => match offsets.binary_search(&place) {
+                Ok(object) => bases[object] = true,
+                Err(_) => return Err(format!("`{shown}` lacks an object that another one is a difference to")),
+            },
+            // It may be any of them.
+            Some(Base::Named) => any = true,
+            None => {}
         }
+        sizes.push(entry.size.min(KEPT_OBJECT));
     }
-    Ok(())
+    let kept = sizes.iter().zip(bases).filter(|(_, is_base)| any || *is_base).map(|(size, _)| size);
+    Ok(kept.sum::<u64>().min(KEPT_OF_PACK))
 }
 
 /// How an object is stored in a pack.
 struct Entry {
     /// Its size, or that of its difference where that is larger.
     size: u64,
-    /// Where its base is, where it is a difference to one that is named by its place.
-    base: Option<u64>,
+    /// What it is a difference to, where it is one.
+    base: Option<Base>,
+}
+
+/// How a difference says what it is one to.
+enum Base {
+    At(u64),
+    Named,
 }
 
 impl Entry {
@@ -204,8 +234,8 @@ impl Entry {
         let first = *rest.next()?;
         let size = u64::from(first & 0xf) | if first & 0x80 == 0 { 0 } else { number(&mut rest, 4)? };
         let base = match first >> 4 & 7 {
-            6 => Some(offset.checked_sub(distance(&mut rest)?)?),
-            7 => rest.nth(19).map(|_| None)?,
+            6 => Base::At(offset.checked_sub(distance(&mut rest)?)?),
+            7 => rest.nth(19).map(|_| Base::Named)?,
             _ => return Some(Self { size, base: None }),
         };
         // A difference begins with the sizes of its base and of what it becomes.
@@ -214,7 +244,7 @@ impl Entry {
         inflater.decompress(rest.as_slice(), &mut sizes, FlushDecompress::None).ok()?;
         let mut sizes = sizes[..usize::try_from(inflater.total_out()).ok()?].iter();
         let becomes = number(&mut sizes, 0).and_then(|_| number(&mut sizes, 0))?;
-        Some(Self { size: size.max(becomes), base })
+        Some(Self { size: size.max(becomes), base: Some(base) })
     }
 }
 
@@ -324,7 +354,8 @@ mod tests {
             std::fs::write(&list, content).unwrap();
             check_pack(&list, &pack).map_err(|error| error.replace(list.as_str(), "INDEX"))
         };
-        assert_eq!(check(&index(&[312, 12, 40, 400])), Ok(()));
+        assert_eq!((check(&index(&[12])), check(&index(&[12, 40, 312]))), (Ok(0), Ok(100)));
+        assert_eq!(check(&index(&[312, 12, 40, 400])), Ok(400));
         let lacks = "`INDEX` lacks an object that another one is a difference to";
         let large = format!("`INDEX` lists an object of {} bytes, wanted {most} at most", most + 1);
         let unreadable = "`INDEX` lists an object that cannot be read";
@@ -343,6 +374,36 @@ mod tests {
         for cut in [0, 7, 1031, 1100] {
             assert_eq!(check(&index(&[12, 40])[..cut]), Err("`INDEX` is no index of version 2".to_owned()));
         }
+    }
+
+    #[test]
+    fn packs_are_kept_within_memory_all_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap();
+        std::fs::create_dir_all(path.join("objects/pack")).unwrap();
+        std::fs::write(path.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        // Each has a base of a megabyte 16 times, and a difference to each.
+        let (zeros, size) = (vec![0; 1 << 20], 1 << 20);
+        let base = object(3, size, &[], &zeros);
+        let (mut pack, mut places) = (vec![0; 12], Vec::new());
+        for _ in 0..16 {
+            places.push(pack.len() as u64);
+            pack.extend(&base);
+            let back = u64::try_from(base.len()).unwrap();
+            assert!((128..16_512).contains(&back));
+            let back = [0x80 | u8::try_from((back - 128) >> 7).unwrap(), u8::try_from(back & 0x7f).unwrap()];
+            places.push(pack.len() as u64);
+            pack.extend(object(6, 8, &back, &[0x80, 0x80, 0x40, 5, 5, b'1', b'2', b'3', b'4', b'5']));
+        }
+        for number in 0..8 {
+            std::fs::write(path.join(format!("objects/pack/{number}.pack")), &pack).unwrap();
+            std::fs::write(path.join(format!("objects/pack/{number}.idx")), index(&places)).unwrap();
+        }
+        assert_eq!(check(path), Ok(()));
+        std::fs::write(path.join("objects/pack/8.pack"), &pack).unwrap();
+        std::fs::write(path.join("objects/pack/8.idx"), index(&places)).unwrap();
+        let words = "its packs need more than 134217728 bytes of memory; `git repack -ad` helps";
+        assert_eq!(check(path), Err(words.to_owned()));
     }
 
     #[test]
@@ -381,6 +442,11 @@ mod tests {
         }
         write(".git", "gitdir: ../x\n");
         assert_eq!(self::folder(path), Ok(path.join("../x")));
+        // Nor does a file lead on to another one.
+        write("sub", "gitdir: ../x\n");
+        write(".git", "gitdir: sub\n");
+        assert_eq!(self::folder(path), Err(format!("`{path}/sub` is no folder, wanted a repository")));
+        assert!(check(&path.join("sub")).unwrap_err().starts_with("its `HEAD` cannot be looked at: "));
         std::fs::remove_file(path.join(".git")).unwrap();
         std::os::unix::fs::symlink("gone", path.join(".git")).unwrap();
         assert!(self::folder(path).is_err());

@@ -182,7 +182,7 @@ impl Stream {
             return Err(io::Error::other(format!("found status {}, wanted 200", response.status())));
         }
         let found = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("nothing");
-        if found != wanted {
+        if found.split(';').next().is_none_or(|kind| kind.trim() != wanted) {
             let found = printable(found);
             return Err(io::Error::other(format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
         }
