@@ -87,7 +87,7 @@ fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest, progress: &dyn Progress)
     let linked = file.ipxe.as_ref().zip(configuration.as_ref()).and_then(|(ipxe, configuration)| {
         let loader = Utf8Path::new(&ipxe.target).file_name()?;
         let list = path.with_file_name("").join(paths::linked_in_tree(configuration, loader));
-        Some(Linked::parse(&String::from_utf8_lossy(&fs::read(&list).ok()?)))
+        Linked::read(&list).ok()
     });
     Some(Known { manifest: path, file, configuration, linked })
 }

@@ -14,6 +14,7 @@ use crate::choices::sites::Site;
 use crate::contents::link_map::LinkMap;
 use crate::digest::Sha256Digest;
 use crate::fs;
+use crate::parallel;
 use crate::paths::{self, Cache};
 use crate::plan::{Build, Plan};
 use crate::reproduce::bytes::{self, Difference};
@@ -73,6 +74,8 @@ pub struct Answer {
     pub differences: Vec<(Utf8PathBuf, Difference)>,
     /// Where some differ: what the manifest says that they were made of, where that is not what make has here.
     pub causes: Vec<Cause>,
+    /// How many of these there are; only the first are kept.
+    pub causes_total: usize,
 }
 
 /// Compares the loaders of `count` sites, which `seed` picks.
@@ -103,13 +106,13 @@ pub fn ask(question: &Question<'_>, count: usize, seed: u64) -> Result<Answer, E
         }
         let mut linker = Linker::open(build, workshop, &mut source)?;
         for (site, loaders) in wanted {
-            compare(&mut linker, question.tree, site, &loaders, &mut answer)?;
+            compare(&mut linker, question, site, &loaders, &mut answer)?;
         }
     }
     if !answer.differences.is_empty() {
         // Which files there are says nothing about how one of them was made.
         let published = Manifest { files: Vec::new(), ..question.tree.manifest.clone() };
-        answer.causes = cause::causes(&published, &Manifest::head(plan));
+        (answer.causes, answer.causes_total) = cause::causes(&published, &Manifest::head(plan));
     }
     Ok(answer)
 }
@@ -144,11 +147,12 @@ fn check_choices(tree: &CheckedTree, plan: &Plan) -> Result<(), Error> {
 
 fn compare(
     linker: &mut Linker<'_>,
-    tree: &CheckedTree,
+    question: &Question<'_>,
     site: &Site,
     loaders: &[Loader],
     answer: &mut Answer,
 ) -> Result<(), Error> {
+    let (tree, progress) = (question.tree, question.workshop.progress);
     let slot = site.script().slot();
     let name = site.name.as_deref().unwrap_or("the root of the tree");
     linker.link(&slot, loaders, Goals::Loaders, &format!("the script of {name}"))?;
@@ -161,7 +165,8 @@ fn compare(
         if made != published {
             let map = linker.link_map(*loader)?;
             // The map is that of the loader that was made here.
-            let difference = bytes::compare(&made, &published, &LinkMap::new(&map), &[]).exchanged();
+            let compare = move || bytes::compare(&made, &published, &LinkMap::new(&map), &[]).exchanged();
+            let difference = parallel::leaving(progress, compare).ok_or(build::Error::Cancelled)?;
             answer.differences.push((path, difference));
         }
     }

@@ -10,6 +10,9 @@ use super::link_map::LinkMap;
 use crate::choices::loader::Platform;
 use crate::fs;
 
+/// The size of the largest list that is read, in bytes; those of real loaders have about 20 kB.
+const MAX_LIST: u64 = 1 << 20;
+
 /// What a linked thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
@@ -111,6 +114,16 @@ impl Linked {
             things.extend(String::from_utf8_lossy(&text).lines().filter_map(declared));
         }
         Ok(Self(things))
+    }
+
+    /// Reads the list in the file `path`, which has 1 MiB at most.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`] where it is larger or cannot be read.
+    pub fn read(path: &Utf8Path) -> Result<Self, fs::Error> {
+        let text = fs::read_at_most(path, MAX_LIST)?;
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 
     /// Reads what [`Linked::to_text`] wrote. Lines that say nothing known are not taken.

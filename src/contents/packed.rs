@@ -7,8 +7,12 @@ use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
 /// The sections that `zbin` packs, in the order in which it does so.
 pub const SECTIONS: [&str; 4] = [".text16.early", ".text16.late", ".data16", ".textdata"];
 
-/// The largest part that is believable, and the most that is looked at to find parts, in bytes.
-const MAX_PART: usize = 64 << 20;
+/// The most that is looked at to find parts, in bytes.
+const MAX_PACKED: usize = 64 << 20;
+
+/// The most that all parts of a loader unpack to together, in bytes, with what turns out to be none; those of the
+/// largest loaders have about 1 MB.
+const MAX_UNPACKED: usize = 16 << 20;
 
 /// What the checksum and LZMA's own first bytes take at least, in bytes.
 const LEAST: usize = 4 + 5;
@@ -27,17 +31,21 @@ pub struct Part {
 /// All packed parts of a BIOS loader. They are known by their checksums, so that anything else has none.
 #[must_use]
 pub fn unpack(loader: &[u8]) -> Vec<Part> {
+    unpack_within(loader, MAX_UNPACKED)
+}
+
+fn unpack_within(loader: &[u8], mut unpacked: usize) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut offset = 0;
     // A file may be made to look as if a part began everywhere.
-    let mut budget = MAX_PART;
+    let mut budget = MAX_PACKED;
     while let Some(length) = number(loader, offset).filter(|_| parts.len() < SECTIONS.len()) {
         let plausible = length > LEAST && length <= loader.len() - offset;
         if plausible {
             let Some(left) = budget.checked_sub(length) else { break };
             budget = left;
         }
-        match plausible.then(|| part(loader, offset, length)).flatten() {
+        match plausible.then(|| part(loader, offset, length, &mut unpacked)).flatten() {
             Some(part) => {
                 offset += part.packed;
                 parts.push(part);
@@ -53,8 +61,8 @@ fn number(bytes: &[u8], offset: usize) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(four)).ok()
 }
 
-/// The part at `offset`, whose packed bytes and checksum take `length` bytes.
-fn part(loader: &[u8], offset: usize, length: usize) -> Option<Part> {
+/// The part at `offset`, whose packed bytes and checksum take `length` bytes; takes what it unpacks from `budget`.
+fn part(loader: &[u8], offset: usize, length: usize, budget: &mut usize) -> Option<Part> {
     let packed = loader.get(offset + 4..offset + length)?;
     let checksum = number(loader, offset + length)?;
     let mut crc = flate2::Crc::new();
@@ -62,23 +70,28 @@ fn part(loader: &[u8], offset: usize, length: usize) -> Option<Part> {
     if usize::try_from(!crc.sum()) != Ok(checksum) {
         return None;
     }
-    let mut content = decompress(packed)?;
+    let mut content = Vec::with_capacity((packed.len() * 4).min(*budget));
+    let whole = decompress(packed, &mut content, *budget);
+    *budget = budget.saturating_sub(content.len());
+    whole?;
     restore_calls(&mut content);
     Some(Part { offset, packed: length + 4, content })
 }
 
-fn decompress(packed: &[u8]) -> Option<Vec<u8>> {
+/// Decompresses `packed` to `content`, which gets `most` bytes; `None` where that is not all.
+fn decompress(packed: &[u8], content: &mut Vec<u8>, most: usize) -> Option<()> {
     let mut options = LzmaOptions::new_preset(6).ok()?;
     options.literal_context_bits(2).literal_position_bits(0).position_bits(0);
     let mut filters = Filters::new();
     filters.lzma1(&options);
     let mut decoder = Stream::new_raw_decoder(&filters).ok()?;
-    let mut content = Vec::with_capacity(packed.len() * 4);
     loop {
         let read = usize::try_from(decoder.total_in()).ok()?;
-        match decoder.process_vec(packed.get(read..)?, &mut content, Action::Run).ok()? {
-            Status::StreamEnd => return Some(content),
-            _ if content.len() == content.capacity() && content.len() < MAX_PART => content.reserve(content.len()),
+        match decoder.process_vec(packed.get(read..)?, content, Action::Run).ok()? {
+            Status::StreamEnd => return Some(()),
+            _ if content.len() == content.capacity() && content.len() < most => {
+                content.reserve_exact(content.len().min(most - content.len()));
+            }
             _ => return None,
         }
     }
@@ -144,6 +157,26 @@ pub(crate) mod tests {
         let mut spoiled = loader;
         spoiled[20] ^= 1;
         assert_eq!(unpack(&spoiled).len(), 1);
+    }
+
+    #[test]
+    fn all_parts_of_a_loader_share_one_limit() {
+        let part = pack(&[7; 3000]);
+        let lengths = |loader: &[u8], most| -> Vec<usize> {
+            unpack_within(loader, most).iter().map(|part| part.content.len()).collect()
+        };
+        let loader = part.repeat(4);
+        assert_eq!(lengths(&loader, 12_000), [3000; 4]);
+        assert_eq!(lengths(&loader, 11_999), [3000; 3]);
+        assert_eq!(lengths(&loader, 2999), [0; 0]);
+        // What unpacks to much and then proves to be none counts as well.
+        let mut cut = part[4..part.len() - 8].to_vec();
+        let mut crc = flate2::Crc::new();
+        crc.update(&cut);
+        cut.extend((!crc.sum()).to_le_bytes());
+        let cut = [&u32::try_from(cut.len()).unwrap().to_le_bytes()[..], &cut].concat();
+        let loader = [cut, part].concat();
+        assert_eq!((lengths(&loader, 6000).len(), lengths(&loader, 3000).len()), (1, 0));
     }
 
     #[test]

@@ -8,11 +8,14 @@ use serde::Serialize;
 
 use crate::contents::image::{self, Stretch};
 use crate::contents::link_map::LinkMap;
+use crate::printable::shortened;
 
 /// How many bytes of context are shown before and behind the first difference.
 const AROUND: usize = 24;
 /// How many texts that are on one side only are named.
 const MOST: usize = 5;
+/// The size of the largest loader that is looked into, in bytes; the largest loaders have about 1 MB.
+pub const MAX_LOADER: usize = 4 << 20;
 /// The variable in which an EFI loader keeps a checksum over all that was linked.
 const BUILD_ID: &str = "build_id";
 
@@ -80,11 +83,13 @@ impl fmt::Display for Place {
 }
 
 /// Compares two loaders that differ. `map` is the link map of the first; `names` are names of this host
-/// that must not get in.
+/// that must not get in. Where one has more than [`MAX_LOADER`] bytes, only the first difference is told.
 #[must_use]
 pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -> Difference {
     let (offset, count) = differing(here, there);
-    let (ours, theirs) = (image::stretches(here), image::stretches(there));
+    let too_large = here.len().max(there.len()) > MAX_LOADER;
+    let (ours, theirs) =
+        if too_large { (Vec::new(), Vec::new()) } else { (image::stretches(here), image::stretches(there)) };
     let located = locate(&ours, &theirs);
     let place = located.map(|(ours, _, at)| {
         let address = map.start(&ours.name).map(|start| start + at as u64);
@@ -130,36 +135,36 @@ fn around(content: &[u8], offset: usize) -> String {
 }
 
 /// All texts of at least six printable characters.
-fn strings(stretches: &[Stretch]) -> BTreeSet<String> {
-    stretches.iter().flat_map(|stretch| printable(&stretch.content)).collect()
+fn strings(stretches: &[Stretch]) -> BTreeSet<&str> {
+    stretches.iter().flat_map(|stretch| runs(&stretch.content)).collect()
 }
 
 /// All texts of at least six printable characters in `content`.
-pub(super) fn printable(content: &[u8]) -> BTreeSet<String> {
+pub(super) fn printable(content: &[u8]) -> BTreeSet<&str> {
+    runs(content).collect()
+}
+
+fn runs(content: &[u8]) -> impl Iterator<Item = &str> {
     let runs = content.split(|byte| !(0x20..0x7f).contains(byte)).filter(|run| run.len() >= 6);
-    runs.map(|run| String::from_utf8_lossy(run).into_owned()).collect()
+    runs.filter_map(|run| std::str::from_utf8(run).ok())
 }
 
 /// All texts of at least five printable characters that stand between zeros.
-fn whole_texts(stretches: &[Stretch]) -> BTreeSet<String> {
+fn whole_texts(stretches: &[Stretch]) -> BTreeSet<&str> {
     let pieces = stretches.iter().flat_map(|stretch| stretch.content.split(|byte| *byte == 0));
     let whole = pieces.filter(|piece| piece.len() >= 5 && piece.iter().all(|byte| (0x20..0x7f).contains(byte)));
-    whole.map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
+    whole.filter_map(|piece| std::str::from_utf8(piece).ok()).collect()
 }
 
 /// Of the texts that are on one side only, those that look like a path or have one of `names`.
-pub(super) fn leaks(here: &BTreeSet<String>, there: &BTreeSet<String>, names: &[String]) -> (Vec<String>, Vec<String>) {
+pub(super) fn leaks(here: &BTreeSet<&str>, there: &BTreeSet<&str>, names: &[String]) -> (Vec<String>, Vec<String>) {
     only(here, there, |text| is_leak(text, names))
 }
 
-/// A few of the texts that are on one side only, of those that are `wanted`.
-fn only(
-    here: &BTreeSet<String>,
-    there: &BTreeSet<String>,
-    wanted: impl Fn(&str) -> bool,
-) -> (Vec<String>, Vec<String>) {
-    let side = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
-        a.difference(b).filter(|text| wanted(text)).take(MOST).cloned().collect::<Vec<_>>()
+/// A few of the texts that are on one side only, of those that are `wanted`; long ones are cut.
+fn only(here: &BTreeSet<&str>, there: &BTreeSet<&str>, wanted: impl Fn(&str) -> bool) -> (Vec<String>, Vec<String>) {
+    let side = |a: &BTreeSet<&str>, b: &BTreeSet<&str>| {
+        a.difference(b).filter(|text| wanted(text)).take(MOST).map(|text| shortened(text)).collect::<Vec<_>>()
     };
     (side(here, there), side(there, here))
 }
@@ -220,6 +225,28 @@ mod tests {
         assert_eq!((difference.offset, difference.count, difference.sizes), (3, 0, (3, 6)));
         assert_eq!(difference.context, ("abc".into(), "abcdef".into()));
         assert_eq!(difference.place, None);
+    }
+
+    #[test]
+    fn a_loader_that_is_too_large_is_not_looked_into() {
+        let text = b"\0built in /home/me/ipxe\0";
+        let larger = [vec![0; MAX_LOADER - text.len() + 1], text.to_vec()].concat();
+        let compare = |here: &[u8], there: &[u8]| compare(here, there, &LinkMap::new(""), &[]);
+        for (here, there) in [(&larger[..], &b"abc"[..]), (b"abc", &larger)] {
+            let difference = compare(here, there);
+            assert_eq!((difference.offset, difference.sizes), (0, (here.len(), there.len())));
+            assert_eq!((difference.leaks, difference.texts), Default::default());
+        }
+        assert_eq!(compare(&larger[1..], b"abc").leaks.0, ["built in /home/me/ipxe"]);
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let text = format!("/home/me/{}", "x".repeat(1 << 20));
+        let difference = compare(text.as_bytes(), b"abc", &LinkMap::new(""), &[]);
+        assert_eq!(difference.leaks.0, [format!("{}… (1048585 bytes)", &text[..200])]);
+        let difference = compare("y".repeat(1000).as_bytes(), b"abc", &LinkMap::new(""), &[]);
+        assert_eq!(difference.texts.0, [format!("{}… (1000 bytes)", "y".repeat(200))]);
     }
 
     #[test]

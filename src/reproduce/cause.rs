@@ -1,12 +1,13 @@
 //! Why two builds may differ, as far as their manifests tell: first the tools, then what went in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use camino::Utf8Path;
 use serde::Serialize;
 
 use crate::digest::Sha256Digest;
+use crate::printable::{MAX_LISTED, shortened};
 use crate::tree::manifest::{Configuration, File, Ipxe, Manifest, Tool};
 
 /// What is different about what went in.
@@ -50,41 +51,58 @@ impl fmt::Display for Cause {
 
 const NONE: &str = "none";
 
-/// All that `found`, the manifest of what was built here, says otherwise than `wanted`.
+/// How many causes are kept: those of a release that is another one altogether.
+const MAX_CAUSES: usize = 100;
+
+/// The first of all that `found`, the manifest of what was built here, says otherwise than `wanted`, the tools before
+/// anything else; and how many there are.
 #[must_use]
-pub fn causes(found: &Manifest, wanted: &Manifest) -> Vec<Cause> {
+pub fn causes(found: &Manifest, wanted: &Manifest) -> (Vec<Cause>, usize) {
     let mut list = List::default();
     list.toolchain(&found.toolchain, &wanted.toolchain);
     list.pins(found, wanted);
     list.configurations(found, wanted);
     list.files(found, wanted);
-    list.0
+    (list.first, list.total)
 }
 
 #[derive(Default)]
-struct List(Vec<Cause>);
+struct List {
+    first: Vec<Cause>,
+    total: usize,
+}
 
 impl List {
     fn compare(&mut self, sort: Sort, subject: impl Into<String>, found: impl Into<String>, wanted: impl Into<String>) {
         let (found, wanted) = (found.into(), wanted.into());
         if found != wanted {
-            self.0.push(Cause { sort, subject: subject.into(), found, wanted });
+            self.add(sort, shortened(&subject.into()), shortened(&found), shortened(&wanted));
+        }
+    }
+
+    /// Takes a cause, whose texts are short.
+    fn add(&mut self, sort: Sort, subject: String, found: String, wanted: String) {
+        self.total += 1;
+        if self.first.len() < MAX_CAUSES {
+            self.first.push(Cause { sort, subject, found, wanted });
         }
     }
 
     /// Compares two lists by name; what is only in one of them is `none` in the other.
-    fn compare_all<'v>(
+    fn compare_all<V: PartialEq>(
         &mut self,
         sort: Sort,
         subject: impl Fn(&str) -> String,
-        (found, wanted): (BTreeMap<&'v str, String>, BTreeMap<&'v str, String>),
+        (found, wanted): (&BTreeMap<&str, V>, &BTreeMap<&str, V>),
+        text: impl Fn(&V) -> String,
     ) {
-        let mut names: Vec<&str> = wanted.keys().chain(found.keys()).copied().collect();
-        names.sort_unstable();
-        names.dedup();
+        let names: BTreeSet<&str> = wanted.keys().chain(found.keys()).copied().collect();
+        let said = |value: Option<&V>| value.map_or_else(|| NONE.to_owned(), &text);
         for name in names {
-            let said = |map: &BTreeMap<&str, String>| map.get(name).cloned().unwrap_or_else(|| NONE.to_owned());
-            self.compare(sort, subject(name), said(&found), said(&wanted));
+            let (found, wanted) = (found.get(name), wanted.get(name));
+            if found != wanted {
+                self.add(sort, subject(&shortened(name)), said(found), said(wanted));
+            }
         }
     }
 
@@ -97,7 +115,9 @@ impl List {
                 tool.map_or_else(|| NONE.to_owned(), |tool| described(tool, other))
             };
             let (found, wanted) = (text(here, there), text(there, here));
-            self.compare(Sort::Toolchain, format!("`{name}`"), found, wanted);
+            if here.map(release) != there.map(release) || found != wanted {
+                self.add(Sort::Toolchain, format!("`{}`", shortened(name)), found, wanted);
+            }
         }
     }
 
@@ -108,15 +128,8 @@ impl List {
         self.compare(Sort::Pin, "iPXE's content", here.content_sha256.to_string(), there.content_sha256.to_string());
         let epoch = |epoch: u64| epoch.to_string();
         self.compare(Sort::Pin, "the epoch", epoch(here.source_date_epoch), epoch(there.source_date_epoch));
-        let patches = |ipxe: &Ipxe| -> BTreeMap<String, String> {
-            ipxe.patches.iter().map(|patch| (patch.name.clone(), patch.sha256.to_string())).collect()
-        };
-        let (here_patches, there_patches) = (patches(here), patches(there));
-        self.compare_all(
-            Sort::Pin,
-            |name| format!("the patch `{name}`"),
-            (borrowed(&here_patches), borrowed(&there_patches)),
-        );
+        let subject = |name: &str| format!("the patch `{name}`");
+        self.compare_all(Sort::Pin, subject, (&patches(here), &patches(there)), ToString::to_string);
         let syslinux =
             |manifest: &Manifest| manifest.syslinux.as_ref().map_or(NONE.to_owned(), |it| it.version.clone());
         self.compare(Sort::Pin, "syslinux", syslinux(found), syslinux(wanted));
@@ -140,20 +153,29 @@ impl List {
                 continue;
             };
             let name = &there.name;
-            let flags = |list: &[String]| assignments(list);
             for (here, there) in [(&here.make, &there.make), (&here.environment, &there.environment)] {
-                let (here, there) = (flags(here), flags(there));
-                self.compare_all(Sort::Flag, |flag| format!("`{flag}` of make"), (borrowed(&here), borrowed(&there)));
+                let (here, there) = (assignments(here), assignments(there));
+                self.compare_all(
+                    Sort::Flag,
+                    |flag| format!("`{flag}` of make"),
+                    (&here, &there),
+                    |value| match *value {
+                        "" => "nothing".to_owned(),
+                        value => format!("`{}`", shortened(value)),
+                    },
+                );
             }
             for (what, here, there) in
                 [("header", &here.headers, &there.headers), ("certificate", &here.trust, &there.trust)]
             {
-                let text = |map: &BTreeMap<String, Sha256Digest>| {
-                    map.iter().map(|(name, digest)| (name.clone(), digest.to_string())).collect::<BTreeMap<_, _>>()
-                };
-                let (here, there) = (text(here), text(there));
+                let name = shortened(name);
                 let subject = |file: &str| format!("the {what} `{file}` of the configuration `{name}`");
-                self.compare_all(Sort::Configuration, subject, (borrowed(&here), borrowed(&there)));
+                self.compare_all(
+                    Sort::Configuration,
+                    subject,
+                    (&borrowed(here), &borrowed(there)),
+                    ToString::to_string,
+                );
             }
         }
     }
@@ -161,12 +183,12 @@ impl List {
     fn files(&mut self, found: &Manifest, wanted: &Manifest) {
         let (ours, theirs) = (by_path(found), by_path(wanted));
         let (our_names, their_names) = (by_digest(found), by_digest(wanted));
-        let extra = found.files.iter().filter(|file| !theirs.contains_key(file.path.as_path()));
+        let extra = found.files.iter().filter(|file| !theirs.contains_key(file.path.as_str()));
         for here in extra.filter(|file| file.ipxe.is_some()) {
             self.compare(Sort::Choice, format!("`{}`", here.path), target(here), "no such loader in the release");
         }
         for there in wanted.files.iter().filter(|file| file.ipxe.is_some()) {
-            let Some(here) = ours.get(there.path.as_path()) else {
+            let Some(here) = ours.get(there.path.as_str()) else {
                 self.compare(
                     Sort::Choice,
                     format!("`{}`", there.path),
@@ -187,17 +209,17 @@ impl List {
             );
             self.compare(Sort::Choice, format!("the target of `{}`", there.path), target(here), target(there));
             if ours.slot_sha256 != theirs.slot_sha256 {
-                let script = |script: &Utf8Path, slot| format!("{script} (slot {slot})");
+                let script = |script: &Utf8Path, slot| format!("{} (slot {slot})", shortened(script.as_str()));
                 let (found, wanted) =
                     (script(&ours.script, ours.slot_sha256), script(&theirs.script, theirs.slot_sha256));
-                self.compare(Sort::Script, format!("the script in `{}`", there.path), found, wanted);
+                self.add(Sort::Script, format!("the script in `{}`", there.path), found, wanted);
             }
         }
     }
 }
 
-fn by_path(manifest: &Manifest) -> HashMap<&Utf8Path, &File> {
-    manifest.files.iter().map(|file| (file.path.as_path(), file)).collect()
+fn by_path(manifest: &Manifest) -> HashMap<&str, &File> {
+    manifest.files.iter().map(|file| (file.path.as_str(), file)).collect()
 }
 
 /// The tools by their names; of several with the same name, the first.
@@ -214,30 +236,36 @@ fn target(file: &File) -> String {
     file.ipxe.as_ref().map_or_else(|| NONE.to_owned(), |ipxe| ipxe.target.clone())
 }
 
-fn borrowed(map: &BTreeMap<String, String>) -> BTreeMap<&str, String> {
-    map.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
+fn patches(ipxe: &Ipxe) -> BTreeMap<&str, Sha256Digest> {
+    ipxe.patches.iter().map(|patch| (patch.name.as_str(), patch.sha256)).collect()
+}
+
+fn borrowed(map: &BTreeMap<String, Sha256Digest>) -> BTreeMap<&str, Sha256Digest> {
+    map.iter().map(|(name, digest)| (name.as_str(), *digest)).collect()
 }
 
 /// `NAME=value` words as a map.
-fn assignments(words: &[String]) -> BTreeMap<String, String> {
-    let assignment = |word: &String| {
-        let (name, value) = word.split_once('=').unwrap_or((word, ""));
-        (name.to_owned(), if value.is_empty() { "nothing".to_owned() } else { format!("`{value}`") })
-    };
-    words.iter().map(assignment).collect()
+fn assignments(words: &[String]) -> BTreeMap<&str, &str> {
+    words.iter().map(|word| word.split_once('=').unwrap_or((word, ""))).collect()
+}
+
+/// The package of a tool where that is known, else what it says of its version.
+fn release(tool: &Tool) -> &str {
+    tool.package.as_ref().unwrap_or(&tool.version)
 }
 
 /// A tool in a few words: its package where that is known, else what it says of its version; and the
 /// programs that are not as those of `other`, by digest.
 fn described(tool: &Tool, other: Option<&Tool>) -> String {
-    let name = tool.package.as_ref().unwrap_or(&tool.version);
+    let name = shortened(release(tool));
     let same = |name: &String, digest: &Sha256Digest| other.is_none_or(|other| other.files.get(name) == Some(digest));
     let programs = tool.files.iter().filter(|(name, digest)| !same(name, digest));
-    let mut digests: Vec<String> = programs.map(|(name, digest)| format!("{name} {}", digest.short())).collect();
+    let described = |(name, digest): (&String, &Sha256Digest)| format!("{} {}", shortened(name), digest.short());
+    let mut digests: Vec<String> = programs.take(MAX_LISTED).map(described).collect();
     if digests.is_empty() && other.is_some_and(|other| other.sha256 != tool.sha256) {
         digests.push(tool.sha256.short());
     }
-    if digests.is_empty() { name.clone() } else { format!("{name} ({})", digests.join(", ")) }
+    if digests.is_empty() { name } else { format!("{name} ({})", digests.join(", ")) }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub mod rebuild;
 pub mod report;
 pub mod variation;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -23,10 +23,13 @@ use self::rebuild::{Planned, Rebuild, Yard, loaders};
 use self::report::{BuildTime, Compared, LinkedDrift, LoaderDifference, Report, Verdict};
 use self::variation::{HOME, HOSTNAME, Variation};
 use crate::contents::link_map::LinkMap;
-use crate::contents::linked::{Drift, Linked};
+use crate::contents::linked::Linked;
 use crate::digest::Sha256Digest;
 use crate::tree::manifest::Manifest;
-use crate::{build_loaders, fs, paths};
+use crate::{build_loaders, fs, parallel, paths};
+
+/// Of how many loaders a report tells how they differ.
+const MAX_EXPLAINED: usize = 1000;
 
 /// Why nothing could be compared.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +55,8 @@ fn under(variations: &[Variation]) -> String {
     if names.is_empty() { String::new() } else { format!("the build with variations ({}) failed\n", names.join(", ")) }
 }
 
-/// Digests by path.
-type Digests = BTreeMap<Utf8PathBuf, Sha256Digest>;
+/// Digests by path, as strings: paths are slow to compare, and a release may have many.
+type Digests = BTreeMap<String, Sha256Digest>;
 
 /// What is compared with.
 #[derive(Clone, Copy)]
@@ -112,7 +115,7 @@ pub fn reproduce(
 
 /// All files of a tree.
 fn all_files(manifest: &Manifest) -> Digests {
-    manifest.files.iter().map(|file| (file.path.clone(), file.sha256)).collect()
+    manifest.files.iter().map(|file| (file.path.to_string(), file.sha256)).collect()
 }
 
 /// A run under way.
@@ -135,7 +138,7 @@ impl Run<'_> {
 
     fn digests(build: &Rebuild) -> Digests {
         let loaders = build.manifest.files.iter().filter(|file| file.ipxe.is_some());
-        loaders.map(|file| (file.path.clone(), file.sha256)).collect()
+        loaders.map(|file| (file.path.to_string(), file.sha256)).collect()
     }
 
     /// What `build` gave of all that `reference` has.
@@ -187,16 +190,16 @@ impl Run<'_> {
     /// The report of a comparison; what differs is not explained yet.
     fn report(&mut self, build: &Rebuild, reference: Reference<'_>) -> Report {
         let (found, wanted) = (Self::found(build, reference), Self::wanted(reference));
-        let paths: BTreeSet<&Utf8PathBuf> = found.keys().chain(wanted.keys()).collect();
-        let compared = |path: &&Utf8PathBuf| Compared {
-            path: (*path).clone(),
+        let paths: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
+        let compared = |path: &&String| Compared {
+            path: path.as_str().into(),
             found: found.get(*path).copied(),
             wanted: wanted.get(*path).copied(),
         };
         let files: Vec<Compared> = paths.iter().map(compared).collect();
         let manifest = &build.manifest;
-        let (manifest_same, causes, against) = match reference {
-            Reference::Rebuild(_) => (None, Vec::new(), None),
+        let (manifest_same, (causes, causes_total), against) = match reference {
+            Reference::Rebuild(_) => (None, (Vec::new(), 0), None),
             Reference::Published(published) => (
                 Some(manifest == published.manifest()),
                 cause::causes(manifest, published.manifest()),
@@ -220,6 +223,7 @@ impl Run<'_> {
             besides: Vec::new(),
             unsteady: false,
             causes,
+            causes_total,
             differences: Vec::new(),
             manifest: build.manifest.clone(),
         }
@@ -236,10 +240,11 @@ impl Run<'_> {
         let mut report = self.report(build, reference);
         report.culprits = culprits.iter().map(ToString::to_string).collect();
         report.unsteady = culprits.is_empty() && matches!(reference, Reference::Rebuild(_));
-        for compared in report.files.iter().filter(|compared| !compared.same()) {
-            if let Some(planned) = self.planned.iter().find(|planned| planned.path == compared.path) {
-                report.differences.push(self.difference(planned, build, reference, evidence)?);
-            }
+        let planned: HashMap<&Utf8Path, &Planned> =
+            self.planned.iter().map(|planned| (planned.path.as_path(), planned)).collect();
+        let different = report.files.iter().filter(|compared| !compared.same());
+        for planned in different.filter_map(|it| planned.get(it.path.as_path())).take(MAX_EXPLAINED) {
+            report.differences.push(self.difference(planned, build, reference, evidence)?);
         }
         Ok(report)
     }
@@ -252,39 +257,58 @@ impl Run<'_> {
         evidence: &Utf8Path,
     ) -> Result<LoaderDifference, Error> {
         let path = &planned.path;
-        let mut difference =
-            LoaderDifference { path: path.clone(), bytes: None, linked: None, objects: None, files: None };
-        let read = |file: Option<Utf8PathBuf>| file.and_then(|file| fs::read(&file).ok());
-        let failed = |error| Error::Build { variations: Vec::new(), error: Box::new(error) };
-        let (theirs, their_list) = match reference {
-            Reference::Rebuild(plain) => {
-                let loader = self.yard.loader(plain, planned).map_err(failed)?;
-                (Some(loader), Some(plain.linked(&planned.key).to_owned()))
-            }
-            Reference::Published(published) => {
-                let list = read(Self::list_of(planned, published));
-                (read(published.file(path)), list.map(|list| String::from_utf8_lossy(&list).into_owned()))
-            }
+        let mut difference = LoaderDifference {
+            path: path.clone(),
+            bytes: None,
+            linked: None,
+            unread: None,
+            objects: None,
+            files: None,
         };
+        let failed = |error| Error::Build { variations: Vec::new(), error: Box::new(error) };
         let names = self.names(build);
+        let theirs = match reference {
+            Reference::Rebuild(plain) => Some(self.yard.loader(plain, planned).map_err(failed)?),
+            Reference::Published(published) => published.file(path).and_then(|file| fs::read(&file).ok()),
+        };
         if let Some(there) = theirs {
             let here = self.yard.loader(build, planned).map_err(failed)?;
             let map = build.link_map(&planned.build, planned.loader);
-            difference.bytes = Some(bytes::compare(&here, &there, &LinkMap::new(&map), &names));
-            let copies = paths::both_versions(evidence, path);
-            fs::write_atomic(&copies.0, &here)?;
-            fs::write_atomic(&copies.1, &there)?;
-            difference.files = Some(copies);
+            let (copies, names) = (paths::both_versions(evidence, path), names.clone());
+            difference.files = Some(copies.clone());
+            let compared = self.leaving(move || -> Result<_, fs::Error> {
+                fs::write_atomic(&copies.0, &here)?;
+                fs::write_atomic(&copies.1, &there)?;
+                Ok(bytes::compare(&here, &there, &LinkMap::new(&map), &names))
+            })?;
+            difference.bytes = Some(compared?);
         }
-        if let Some(list) = their_list {
-            let Drift { lost, gained } = Linked::parse(build.linked(&planned.key)).since(&Linked::parse(&list));
-            difference.linked = Some(LinkedDrift { lost, gained });
+        let theirs = match reference {
+            Reference::Rebuild(plain) => Some(Ok(Linked::parse(plain.linked(&planned.key)))),
+            Reference::Published(published) => match Self::list_of(planned, published) {
+                Some(list) => Some(self.leaving(move || Linked::read(&list))?),
+                None => None,
+            },
+        };
+        match theirs {
+            Some(Ok(theirs)) => {
+                let ours = Linked::parse(build.linked(&planned.key));
+                difference.linked = Some(LinkedDrift::of(&ours.since(&theirs)));
+            }
+            Some(Err(error)) => difference.unread = Some(error.reason()),
+            None => {}
         }
         if let Reference::Rebuild(plain) = reference {
             let folder = |build: &Rebuild| build.objects(&planned.build, planned.loader);
             difference.objects = objects::compare(&folder(build), &folder(plain), &names)?;
         }
         Ok(difference)
+    }
+
+    /// As [`parallel::leaving`].
+    fn leaving<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let cancelled = || Error::Build { variations: Vec::new(), error: Box::new(build_loaders::Error::Cancelled) };
+        parallel::leaving(self.yard.progress, work).ok_or_else(cancelled)
     }
 
     /// The published list of what is linked into a loader, in whatever configuration it is there.

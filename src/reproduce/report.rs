@@ -6,7 +6,9 @@ use serde::Serialize;
 use super::bytes::Difference;
 use super::cause::Cause;
 use super::objects::Objects;
+use crate::contents::linked::Drift;
 use crate::digest::Sha256Digest;
+use crate::printable::{MAX_LISTED, shortened};
 use crate::tree::manifest::Manifest;
 
 /// What comparing came to.
@@ -41,9 +43,11 @@ pub struct Report {
     pub besides: Vec<String>,
     /// Whether builds differ with nothing varied, so that no variation can be blamed.
     pub unsteady: bool,
-    /// What is different about what went in; only with a release.
+    /// What is different about what went in, the first of it; only with a release.
     pub causes: Vec<Cause>,
-    /// The loaders that differ.
+    /// How many causes there are.
+    pub causes_total: usize,
+    /// The loaders that differ, the first 1,000 of them.
     pub differences: Vec<LoaderDifference>,
     /// What was built here, as the manifest of a tree.
     #[serde(skip)]
@@ -82,6 +86,8 @@ pub struct LoaderDifference {
     pub bytes: Option<Difference>,
     /// What is linked into it here and not there, and the other way round.
     pub linked: Option<LinkedDrift>,
+    /// Why the other side's list of what is linked was not read, where it is there.
+    pub unread: Option<String>,
     /// The objects, where both build trees are here.
     pub objects: Option<Objects>,
     /// Both versions, for whoever wants to look further: here, there.
@@ -93,10 +99,22 @@ pub struct LoaderDifference {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LinkedDrift {
-    /// In that of the other side.
+    /// In that of the other side, the first 20 of them.
     pub lost: Vec<String>,
-    /// In that of this side.
+    /// In that of this side, the first 20 of them.
     pub gained: Vec<String>,
+    /// How many they are: lost, gained.
+    pub totals: (usize, usize),
+}
+
+impl LinkedDrift {
+    /// What is told of `drift`.
+    #[must_use]
+    pub fn of(drift: &Drift) -> Self {
+        let first = |lines: &[String]| lines.iter().take(MAX_LISTED).map(|line| shortened(line)).collect();
+        let Drift { lost, gained } = drift;
+        Self { lost: first(lost), gained: first(gained), totals: (lost.len(), gained.len()) }
+    }
 }
 
 impl Compared {

@@ -8,6 +8,9 @@ use std::fmt::{self, Write as _};
 /// The most characters of a name that a message shows.
 const MAX_SHOWN: usize = 1000;
 
+/// The most characters that [`shortened`] keeps.
+const MAX_KEPT: usize = 200;
+
 /// The most lines of a list that a message shows.
 pub const MAX_LISTED: usize = 20;
 
@@ -115,6 +118,15 @@ pub fn is_harmful(character: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
             // Fillers and blanks that are letters, vowels and joiners that are not seen.
             | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
+}
+
+/// The first 200 characters of a text that is kept, and how many bytes it has where these are not all.
+#[must_use]
+pub fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_KEPT) {
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+        None => text.to_owned(),
+    }
 }
 
 /// The lines of a list for a message, each with two blanks before it. Of more than 20, the rest is counted.

@@ -14,13 +14,15 @@ use support::{Project, Ran, forge};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 14] = [
         ("two_builds_with_everything_varied_are_the_same", two_builds),
         ("a_release_is_compared_as_tree_tarball_manifest_and_address", releases),
         ("another_script_configuration_or_pin_is_named", inputs),
         ("another_tool_is_another_verdict", tools),
         ("one_flipped_byte_is_found", flipped_byte),
         ("a_release_with_other_files_is_not_the_same", foreign_files),
+        ("large_loaders_and_lists_of_a_release_are_not_looked_into", large_files),
+        ("what_is_told_of_a_release_ends", long_lists),
         ("a_tarball_that_leads_out_of_the_tree_is_refused", outside),
         ("no_variation_is_blamed_for_what_it_does_not_do", unsteady),
         ("a_failing_build_and_a_missing_input_are_other_verdicts", other_verdicts),
@@ -204,6 +206,71 @@ fn foreign_files() {
         "{error}"
     );
     assert!(error.contains("  `ipxe.pxe`: found no such loader among the choices, wanted bin/ipxe.pxe\n"), "{error}");
+}
+
+/// Writes a line for each of `numbers` to the end of a file of the tree, piece by piece.
+fn append(project: &Project, path: &str, numbers: std::ops::Range<usize>, line: impl Fn(usize) -> String) {
+    let file = std::fs::OpenOptions::new().append(true).open(project.tree().join(path)).unwrap();
+    let mut file = std::io::BufWriter::new(file);
+    numbers.for_each(|number| file.write_all(line(number).as_bytes()).unwrap());
+    file.flush().unwrap();
+}
+
+fn large_files() {
+    let project = published();
+    let (tree, list) = (project.tree(), "linked-objects/default/ipxe.efi.txt");
+    append(&project, "ipxe.efi", 0..5_000_000, |number| format!("{number:07}\0"));
+    append(&project, list, 0..2_500_000, |number| format!("object {number:07}\n"));
+    forge(&tree);
+    let size = std::fs::metadata(tree.join("ipxe.efi")).unwrap().len();
+    let error = project.run_within_limits(&["reproduce", "--offline", "--plain", "--against", tree.as_str()]).error(12);
+    for line in [
+        format!(" bytes, wanted {size}, the first difference is at "),
+        "  they are not looked into: wanted loaders of at most 4194304 bytes\n".to_owned(),
+        format!("  what is linked into the other one is not compared: cannot read `{tree}/{list}`: it has "),
+    ] {
+        assert!(error.contains(&line), "{error}");
+    }
+    // What make gives is compared with them in the same way.
+    let error = project.run_within_limits(&["verify", "--offline", "--against-make"]).error(12);
+    assert!(error.contains("  they are not looked into: wanted loaders of at most 4194304 bytes\n"), "{error}");
+}
+
+fn long_lists() {
+    let project = published();
+    let tree = project.tree();
+    append(&project, "ipxe.efi", 0..5, |number| format!("{number}{}\0", "x".repeat(100_000)));
+    append(&project, "linked-objects/default/ipxe.efi.txt", 0..1000, |number| format!("object {number:04}\n"));
+    forge(&tree);
+    let arguments = ["reproduce", "--offline", "--plain", "--against"];
+    let error = project.run(&[&arguments[..], &[tree.as_str()]].concat()).error(12);
+    assert!(error.contains("  not linked here: object 0019\n  and 980 more\n  both versions: "), "{error}");
+    assert!(error.len() < 10_000, "{} bytes", error.len());
+    let mut manifest: netboot_loaders::tree::manifest::Manifest =
+        serde_json::from_slice(&project.read("dist/tftp/manifest.json")).unwrap();
+    let loader = manifest.files.iter().find(|file| file.path == "ipxe.efi").unwrap().clone();
+    manifest.toolchain[0].version = "v".repeat(1 << 20);
+    manifest.toolchain[0].package = None;
+    for number in 0..500 {
+        let path = format!("zz/{number:03}.efi").into();
+        manifest.files.push(netboot_loaders::tree::manifest::File { path, ..loader.clone() });
+    }
+    project.write("m.json", &manifest.to_json());
+    let json = |release: &str| {
+        let arguments = [&["--message-format", "json"], &arguments[..], &[release]].concat();
+        let output = project.run(&arguments).stdout;
+        let line = output.lines().find(|line| line.contains("\"event\":\"result\"")).unwrap().to_owned();
+        (line.len(), serde_json::from_str::<serde_json::Value>(&line).unwrap())
+    };
+    let (length, result) = json(tree.as_str());
+    assert!(length < 10_000, "{length} bytes");
+    let difference = &result["differences"][0];
+    assert_eq!(difference["linked"]["totals"], serde_json::json!([1000, 0]));
+    assert_eq!(difference["linked"]["lost"].as_array().unwrap().len(), 20);
+    let (length, result) = json(project.path("m.json").as_str());
+    assert!(length < 200_000, "{length} bytes");
+    assert_eq!((result["causes"].as_array().unwrap().len(), &result["causes-total"]), (100, &501.into()));
+    assert_eq!(result["causes"][0]["wanted"], format!("{}… (1048576 bytes)", "v".repeat(200)));
 }
 
 /// A tarball whose manifest knows all that is in it, and which leads out of the tree.

@@ -64,7 +64,7 @@ fn manifest() -> Manifest {
 fn said(change: impl FnOnce(&mut Manifest)) -> Vec<String> {
     let mut here = manifest();
     change(&mut here);
-    causes(&here, &manifest()).iter().map(ToString::to_string).collect()
+    causes(&here, &manifest()).0.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -172,4 +172,27 @@ fn scripts_and_choices_are_compared_by_file() {
         said(|here| here.files.clear()),
         ["`ipxe.pxe`: found no such loader among the choices, wanted bin/ipxe.pxe"]
     );
+}
+
+#[test]
+fn causes_end_and_their_texts_are_cut() {
+    let (here, mut there) = (manifest(), manifest());
+    let long = "p".repeat(1 << 20);
+    there.toolchain[0].package = Some(format!("{long}1"));
+    there.configurations[0].make.push(format!("{long}={long}"));
+    for number in 0..1000 {
+        there.files.push(File { path: format!("{number}.efi").into(), ..there.files[0].clone() });
+    }
+    let (first, total) = causes(&here, &there);
+    assert_eq!((first.len(), total), (MAX_CAUSES, 1002));
+    let cut = "p".repeat(200);
+    assert_eq!(first[0].wanted, format!("{cut}… (1048577 bytes)"));
+    assert_eq!(first[1].wanted, format!("`{cut}… (1048576 bytes)`"));
+    assert!(first.iter().all(|cause| cause.subject.len() + cause.found.len() + cause.wanted.len() < 800));
+    // What differs beyond the cut differs.
+    let mut other = there.clone();
+    other.toolchain[0].package = Some(format!("{long}2"));
+    other.configurations[0].make.pop();
+    other.configurations[0].make.push(format!("{long}={}q", &long[1..]));
+    assert_eq!(causes(&other, &there).1, 2);
 }

@@ -12,11 +12,11 @@ use netboot_loaders::fs::{self, Lock};
 use netboot_loaders::known_toolchains::{self, KnownToolchain, recognise};
 use netboot_loaders::paths::{Cache, is_linked_list};
 use netboot_loaders::plan::Plan;
-use netboot_loaders::printable::{MAX_LISTED, in_thousands, listed, printable};
+use netboot_loaders::printable::{MAX_LISTED, in_thousands, listed_of, printable};
 use netboot_loaders::process::{Command, find_program};
 use netboot_loaders::progress::{Event, Progress};
 use netboot_loaders::reproduce;
-use netboot_loaders::reproduce::bytes::Difference;
+use netboot_loaders::reproduce::bytes::{Difference, MAX_LOADER};
 use netboot_loaders::reproduce::published::Published;
 use netboot_loaders::reproduce::rebuild::Yard;
 use netboot_loaders::reproduce::report::{BuildTime, LoaderDifference, Report, Verdict};
@@ -29,7 +29,7 @@ use crate::cli::Reproduce;
 use crate::exit::{CHECK, FAILURE, Failure, INTERRUPTED, MISSING_TOOL, OTHER_BYTES, OTHER_TOOLCHAIN};
 use crate::host::Host;
 
-/// Of how many loaders the difference is explained; `--message-format json` has all.
+/// Of how many loaders the difference is explained; `--message-format json` has 1,000.
 const EXPLAINED: usize = 4;
 /// How much is shown of a text that has leaked, in characters.
 const SHOWN: usize = 120;
@@ -168,7 +168,7 @@ fn record(name: &str, plan: &Plan, report: &Report, host: &Host<'_>) -> Result<(
 /// Says what came of it, and fails where bytes differ.
 fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> Result<(), Failure> {
     if report.verdict == Verdict::Same {
-        host.ui.result(&same(plan, report), json!(report));
+        host.ui.result_of(&same(plan, report), report);
         return Ok(());
     }
     let mut text = different(report);
@@ -179,7 +179,7 @@ fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> 
             let _ = writeln!(text, "  diffoscope: {said}");
         }
     }
-    host.ui.result("", json!(report));
+    host.ui.result_of("", report);
     let (code, hint) = match report.verdict {
         Verdict::ToolchainDiffers => {
             (OTHER_TOOLCHAIN, "rebuild with the toolchain of the release; the list above says what differs")
@@ -214,7 +214,7 @@ fn same(plan: &Plan, report: &Report) -> String {
     }
     if !report.causes.is_empty() {
         let differing: Vec<_> = report.causes.iter().map(|cause| format!("although this differs: {cause}")).collect();
-        let _ = writeln!(text, "{}", listed(&differing));
+        let _ = writeln!(text, "{}", listed_of(&differing, report.causes_total));
     }
     for known in recognise(plan, &report.manifest.files).iter().filter(|known| known.different.is_empty()) {
         let _ = writeln!(text, "  the very bytes that {} gives, by vendor/toolchains.toml", known.name);
@@ -257,7 +257,7 @@ fn different(report: &Report) -> String {
         let _ = writeln!(text, "the variation makes the difference: {}", report.culprits.join(", "));
     }
     if !report.causes.is_empty() {
-        let _ = writeln!(text, "{}", listed(&report.causes));
+        let _ = writeln!(text, "{}", listed_of(&report.causes, report.causes_total));
     }
     for (number, loader) in report.files.iter().filter(|file| !file.same()).take(MAX_LISTED).enumerate() {
         let digest = |digest: Option<netboot_loaders::digest::Sha256Digest>| {
@@ -284,8 +284,17 @@ fn explained(difference: &LoaderDifference) -> String {
         None => "  only the digest of the other one is known; its tarball would tell where they differ\n".to_owned(),
     };
     if let Some(linked) = &difference.linked {
-        text.extend(linked.lost.iter().map(|line| format!("  not linked here: {line}\n")));
-        text.extend(linked.gained.iter().map(|line| format!("  linked only here: {line}\n")));
+        for (what, lines, total) in
+            [("not linked here", &linked.lost, linked.totals.0), ("linked only here", &linked.gained, linked.totals.1)]
+        {
+            let lines: Vec<String> = lines.iter().map(|line| format!("{what}: {line}")).collect();
+            if !lines.is_empty() {
+                let _ = writeln!(text, "{}", listed_of(&lines, total));
+            }
+        }
+    }
+    if let Some(reason) = &difference.unread {
+        let _ = writeln!(text, "  what is linked into the other one is not compared: {reason}");
     }
     if let Some(objects) = &difference.objects {
         let _ = writeln!(
@@ -320,6 +329,9 @@ pub(super) fn located(bytes: &Difference) -> String {
         (here, there) => format!("found {}, wanted {there}", count(here, "byte")),
     };
     let _ = writeln!(text, "  {how_much}, the first difference is at {:#x}{place}", bytes.offset);
+    if bytes.sizes.0.max(bytes.sizes.1) > MAX_LOADER {
+        let _ = writeln!(text, "  they are not looked into: wanted loaders of at most {}", count(MAX_LOADER, "byte"));
+    }
     if bytes.only_build_id {
         text += "  nothing else differs but iPXE's build id, a checksum over all objects: they differ in what is not loaded, as debug information with a path\n";
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask verify`
 
 use netboot_loaders::plural::{all, choose, count};
-use netboot_loaders::printable::{listed, listed_names};
+use netboot_loaders::printable::{listed_names, listed_of};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -66,7 +66,7 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
     });
     let question = Question { plan: &plan, tree: &tree, sources: &cache, origins: &origins, workshop: &workshop };
     let answer = oracle::ask(&question, args.sample as usize, seed)?;
-    let Answer { sites, loaders, unknown, differences, causes } = &answer;
+    let Answer { sites, loaders, unknown, differences, causes, causes_total } = &answer;
     if *unknown > 0 {
         let message = format!(
             "`{path}` has {} that the choices do not have, and nobody asks make about {}\nhint: name the inventories that it was built with, as `--sites racks.csv`",
@@ -82,7 +82,7 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
         count(plan.sites().count(), "site")
     );
     if !differences.is_empty() {
-        let details = json!({ "path": path, "loaders": loaders, "sites": sites, "seed": seed, "differences": differences, "causes": causes });
+        let details = json!({ "path": path, "loaders": loaders, "sites": sites, "seed": seed, "differences": differences, "causes": causes, "causes-total": causes_total });
         host.ui.result("", details);
         return Err(differs(path, &what, &answer, seed));
     }
@@ -95,7 +95,7 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
 
 /// Says what differs, and why that may be: `found` is what the tree has, `wanted` what make gives, as in plain `verify`.
 fn differs(path: &Utf8Path, what: &str, answer: &Answer, seed: u64) -> Failure {
-    let Answer { differences, causes, .. } = answer;
+    let Answer { differences, causes, causes_total, .. } = answer;
     let number = differences.len();
     let mut text = format!("of {what}, {number} {} not what make gives\n", choose(number, "is", "are"));
     for (path, difference) in differences {
@@ -118,7 +118,7 @@ fn differs(path: &Utf8Path, what: &str, answer: &Answer, seed: u64) -> Failure {
         }
     };
     if !causes.is_empty() {
-        text += &format!("{}\n", listed(causes));
+        text += &format!("{}\n", listed_of(causes, *causes_total));
         let made_same = if tools { "with the tools that found names" } else { "with the inputs that found names" };
         text += &format!("hint: compare again {made_same}: what differs then was changed\n");
     }

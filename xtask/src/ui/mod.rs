@@ -4,13 +4,14 @@ mod bars;
 mod plain;
 mod stream;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use netboot_loaders::printable::{harmless, is_harmful};
 use netboot_loaders::progress::{Event, Progress};
+use serde::Serialize;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 use signal_hook::flag;
@@ -59,6 +60,14 @@ impl Ui {
             Style::Quiet => {}
             Style::Json => emit(&with_event("result", object)),
             Style::Bars(_) | Style::Plain(_) => out(&harmless(lines)),
+        }
+    }
+
+    /// As [`Ui::result`], of an object that may be large: it is written piece by piece, and only where it is wanted.
+    pub fn result_of(&self, lines: &str, object: &impl Serialize) {
+        match &self.style {
+            Style::Json => write_json(&WithEvent { event: "result", object }),
+            _ => self.result(lines, Value::Null),
         }
     }
 
@@ -129,6 +138,43 @@ fn with_event(event: &str, mut object: Value) -> Value {
         map.insert("event".into(), event.into());
     }
     object
+}
+
+#[derive(Serialize)]
+struct WithEvent<'a, T: Serialize> {
+    event: &'static str,
+    #[serde(flatten)]
+    object: &'a T,
+}
+
+/// Writes a line of JSON to standard output, which nobody else writes to meanwhile. It is cut short where the user asks
+/// to stop.
+fn write_json(object: &impl Serialize) {
+    let mut pieces = BufWriter::new(Pieces(io::stdout().lock()));
+    let written = serde_json::to_writer(&mut pieces, object).map_err(io::Error::from);
+    let written = written.and_then(|()| pieces.flush());
+    drop(pieces);
+    note(written);
+    out("\n");
+}
+
+/// Takes pieces of JSON; none ends within a character, since those that `serde_json` gives do not.
+struct Pieces<'a>(io::StdoutLock<'a>);
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let text = std::str::from_utf8(piece).map_err(io::Error::other)?;
+        if stream::stopped() {
+            // As if the reader had gone away.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        stream::write(&self.0, &terminal_safe_json(text))?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn emit(object: &Value) {

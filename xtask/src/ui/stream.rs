@@ -23,9 +23,14 @@ pub(super) fn end_with(stop: &Arc<AtomicBool>) {
     let _ = STOP.set(Arc::clone(stop));
 }
 
+/// Whether the user asks to stop.
+pub(super) fn stopped() -> bool {
+    STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed))
+}
+
 /// Writes `text`. What a reader has not taken when the user asks to stop is lost.
 pub(super) fn write(stream: impl AsFd, text: &str) -> io::Result<()> {
-    write_until(&|| STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed)), stream, text)
+    write_until(&stopped, stream, text)
 }
 
 fn write_until(stopped: &dyn Fn() -> bool, stream: impl AsFd, text: &str) -> io::Result<()> {
