@@ -13,11 +13,15 @@ use crate::choices::pins::Pins;
 use crate::digest::Sha256Digest;
 use crate::fs::{self, EntryKind, Lock};
 use crate::paths::{self, Cache, Project, ReleaseNames, Staging};
-use crate::printable::{listed, printable};
+use crate::plural::count;
+use crate::printable::{MAX_LISTED, listed, printable};
 use crate::progress::{Interruptible, Progress};
 use crate::source::bundle;
 use crate::tree::manifest::Manifest;
 use crate::tree::verify::{self, verify};
+
+/// The most bytes of a `SHA256SUMS`; one of a release has 1 kB.
+const MAX_SUMS: u64 = 64 << 10;
 
 /// Why there is no release.
 #[derive(Debug, thiserror::Error)]
@@ -83,12 +87,12 @@ pub fn write(
     progress: &dyn Progress,
 ) -> Result<Release, Error> {
     let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
-    check_place(folder)?;
+    check_place(folder, progress)?;
     let Staging { partial, previous, lock, .. } = Staging::of(folder);
     fs::served::create_served_dir_all(folder.parent().unwrap_or(Utf8Path::new(".")))?;
     let _lock = Lock::acquire(&lock, progress)?.ok_or(Error::Cancelled)?;
     fs::restore(folder, &previous)?;
-    check_place(folder)?;
+    check_place(folder, progress)?;
     fs::remove_dir_all(&partial)?;
     fs::served::create_served_dir_all(&partial)?;
     let (archive, tarball) = packed;
@@ -101,8 +105,8 @@ pub fn write(
     for (name, text) in &texts {
         fs::write_new(&partial.join(name), text.as_bytes(), 0o644)?;
     }
-    let sums: String =
-        digests(&partial, progress)?.iter().map(|(name, (digest, _))| format!("{digest}  {name}\n")).collect();
+    let written = digests(&partial, &listing(&partial, progress)?, progress)?;
+    let sums: String = written.iter().map(|(name, (digest, _))| format!("{digest}  {name}\n")).collect();
     fs::write_new(&partial.join(paths::SHA256SUMS), sums.as_bytes(), 0o644)?;
     if progress.cancelled() {
         return Err(Error::Cancelled);
@@ -112,10 +116,10 @@ pub fn write(
 }
 
 /// Makes sure that nothing but a release is replaced.
-fn check_place(folder: &Utf8Path) -> Result<(), Error> {
+fn check_place(folder: &Utf8Path, progress: &dyn Progress) -> Result<(), Error> {
     if folder.exists() {
         let foreign = |(path, _): &(Utf8PathBuf, EntryKind)| !ReleaseNames::is_any(path.as_str());
-        if let Some((path, _)) = fs::walk(folder)?.into_iter().find(foreign) {
+        if let Some((path, _)) = listing(folder, progress)?.into_iter().find(foreign) {
             return Err(Error::Occupied { folder: folder.to_owned(), path });
         }
     }
@@ -149,9 +153,15 @@ fn derived(
 /// [`Error::Different`] names all that is wrong.
 pub fn check(folder: &Utf8Path, progress: &dyn Progress) -> Result<Release, Error> {
     let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
-    let mut files = digests(folder, progress)?;
+    let different = |differences| Error::Different { folder: folder.to_owned(), differences };
+    let found = listing(folder, progress)?;
+    let foreign = foreign(&found, &names);
+    if !foreign.is_empty() {
+        return Err(different(foreign));
+    }
+    let text = fs::read_at_most(&folder.join(paths::SHA256SUMS), MAX_SUMS)?;
+    let mut files = digests(folder, &found, progress)?;
     let sums = files.remove(paths::SHA256SUMS);
-    let text = fs::read(&folder.join(paths::SHA256SUMS))?;
     let text = String::from_utf8_lossy(&text);
     let wanted: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.split_once("  ")).map(|(digest, name)| (name, digest)).collect();
@@ -181,20 +191,51 @@ pub fn check(folder: &Utf8Path, progress: &dyn Progress) -> Result<Release, Erro
         }
     }
     if !differences.is_empty() {
-        return Err(Error::Different { folder: folder.to_owned(), differences });
+        return Err(different(differences));
     }
     files.extend(sums.map(|sums| (paths::SHA256SUMS.to_owned(), sums)));
     Ok(Release { folder: folder.to_owned(), files })
 }
 
-/// The files of a folder, by name.
-fn digests(folder: &Utf8Path, progress: &dyn Progress) -> Result<BTreeMap<String, (Sha256Digest, u64)>, fs::Error> {
-    let files = fs::walk(folder)?.into_iter().filter(|(_, kind)| *kind == EntryKind::File);
+/// What is in a folder but other folders.
+fn listing(folder: &Utf8Path, progress: &dyn Progress) -> Result<Vec<(Utf8PathBuf, EntryKind)>, Error> {
+    fs::walk_with(folder, progress).map_err(|error| interrupted(error, progress))
+}
+
+/// Names the files of `found` that a release with `names` does not have: the first ones, and how many more there are.
+fn foreign(found: &[(Utf8PathBuf, EntryKind)], names: &ReleaseNames) -> Vec<String> {
+    let known = names.all();
+    let is_foreign = |name: &&str| !known.iter().any(|known| known == name);
+    let mut foreign = files(found).map(|path| path.as_str()).filter(is_foreign);
+    let first = foreign.by_ref().take(MAX_LISTED - 1);
+    let mut named: Vec<String> = first.map(|name| format!("not a file of a release: `{}`", printable(name))).collect();
+    let more = foreign.count();
+    named.extend((more > 0).then(|| format!("not a file of a release: {}", count(more, "other"))));
+    named
+}
+
+fn files(found: &[(Utf8PathBuf, EntryKind)]) -> impl Iterator<Item = &Utf8PathBuf> {
+    found.iter().filter(|(_, kind)| *kind == EntryKind::File).map(|(path, _)| path)
+}
+
+/// The digests and sizes of the files that were `found` in a folder, by name.
+fn digests(
+    folder: &Utf8Path,
+    found: &[(Utf8PathBuf, EntryKind)],
+    progress: &dyn Progress,
+) -> Result<BTreeMap<String, (Sha256Digest, u64)>, Error> {
     let digest = |path: &Utf8Path| {
         let mut reader = BufReader::with_capacity(1 << 18, Interruptible::new(fs::open(path)?, progress));
         Sha256Digest::of_reader(&mut reader).map_err(|error| fs::Error::new("read", path, error))
     };
-    files.map(|(name, _)| Ok((name.to_string(), digest(&folder.join(&name))?))).collect()
+    let digested = |name: &Utf8PathBuf| Ok((name.to_string(), digest(&folder.join(name))?));
+    let digested: Result<_, fs::Error> = files(found).map(digested).collect();
+    digested.map_err(|error| interrupted(error, progress))
+}
+
+/// What an error means that may have come from the user's wish to stop.
+fn interrupted(error: fs::Error, progress: &dyn Progress) -> Error {
+    if progress.cancelled() { Error::Cancelled } else { error.into() }
 }
 
 /// The text that goes with a release: what is new, the loaders' digests, and how to check them.

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD_NO_PAD;
 use memchr::memmem;
 
 use crate::der::{HEAD, is_private_key};
+use crate::printable::printable;
 
 /// Something in a text that is nobody else's business.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +60,9 @@ impl Secret {
     pub fn warning(&self, name: &str) -> String {
         let Self { line, kind } = self;
         format!(
-            "{name}:{line}: {} gets published: whoever can fetch the file can read it\n\
+            "{}:{line}: {} gets published: whoever can fetch the file can read it\n\
              hint: take it out, and let the server tell machines apart by their addresses or certificates",
+            printable(name),
             kind.words()
         )
     }
@@ -476,6 +478,13 @@ mod tests {
 
     fn kinds(text: &str) -> Vec<(usize, Kind)> {
         find(text.as_bytes()).into_iter().map(|secret| (secret.line, secret.kind)).collect()
+    }
+
+    #[test]
+    fn a_file_s_name_forges_no_warning() {
+        let warning = Secret { line: 3, kind: Kind::Authorization }.warning("x\nhint: run curl\u{202e}.ipxe");
+        assert!(warning.starts_with("x\\nhint: run curl\\u{202e}.ipxe:3: "), "{warning}");
+        assert_eq!(warning.lines().count(), 2);
     }
 
     #[test]

@@ -21,7 +21,14 @@ use crate::choices::pins::Pins;
 use crate::fs::{self, Lock};
 use crate::paths::{Cache, Project};
 use crate::plan::Plan;
+use crate::printable::printable;
 use crate::progress::Progress;
+
+/// The most entries of folders that are listed.
+const MAX_ENTRIES: usize = 50_000;
+
+/// The most bytes of all paths that are listed.
+const MAX_PATHS: usize = 16 << 20;
 
 /// Errors from looking for what is unused.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +36,13 @@ pub enum Error {
     /// The user asked to stop.
     #[error("interrupted; what is left is removed by the next run")]
     Cancelled,
+    /// There is more than this tool ever makes.
+    #[error(
+        "`{}` has too much in it: wanted {MAX_ENTRIES} entries at most, with paths of {MAX_PATHS} bytes, in all that is \
+         looked through\nhint: remove by hand what you do not need of it, and run the command again",
+        printable(.0)
+    )]
+    TooMuch(Utf8PathBuf),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -102,6 +116,8 @@ pub enum Fate {
     Needed,
     /// It stays: somebody has used it not long ago.
     Recent,
+    /// It stays: it was changed within the last hour, so that a process may still be writing it.
+    Changing,
     /// It stays: a process uses it now.
     Busy,
 }
@@ -172,8 +188,8 @@ pub fn remove(survey: &Survey, cache: &Cache, progress: &dyn Progress) -> Result
     for item in survey.unused() {
         match remove_item(&item.path, cache, progress) {
             Ok(()) => {}
-            Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(Error::Fs(error)) => failed.push((item.clone(), error)),
+            Err(error) => return Err(error),
         }
     }
     Ok(failed)

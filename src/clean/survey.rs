@@ -1,14 +1,14 @@
 //! Finds what there is, and decides what of it goes.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::FileType;
+use std::fs::{DirEntry, FileType};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Error, Fate, Item, Kind, Request, Survey};
+use super::{Error, Fate, Item, Kind, MAX_ENTRIES, MAX_PATHS, Request, Survey};
 use crate::digest::Sha256Digest;
 use crate::fs::{self, Lock};
 use crate::paths::{self, BasePaths, CachePart, Staging, WorkPaths};
@@ -17,13 +17,21 @@ use crate::paths::{self, BasePaths, CachePart, Staging, WorkPaths};
 /// no lock tells.
 const QUIET: Duration = Duration::from_secs(60 * 60);
 
+/// The most that is listed of all folders together. A cache that was used for years has some hundreds of entries.
+const MOST: Room = Room { entries: MAX_ENTRIES, bytes: MAX_PATHS };
+
 /// Finds what there is, and decides what of it goes.
 ///
 /// # Errors
 ///
 /// [`Error`].
 pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
-    let mut surveyor = Surveyor { request, survey: Survey::default() };
+    survey_within(request, MOST)
+}
+
+/// As [`survey()`], with `room` for what is listed.
+fn survey_within(request: &Request<'_>, room: Room) -> Result<Survey, Error> {
+    let mut surveyor = Surveyor { request, room, survey: Survey::default() };
     if !request.shared {
         surveyor.cache()?;
     }
@@ -45,8 +53,15 @@ struct Entry {
     kind: FileType,
 }
 
+/// How much more may be listed.
+struct Room {
+    entries: usize,
+    bytes: usize,
+}
+
 struct Surveyor<'a> {
     request: &'a Request<'a>,
+    room: Room,
     survey: Survey,
 }
 
@@ -63,15 +78,24 @@ impl Surveyor<'_> {
         };
         let mut found = Vec::new();
         for entry in entries {
+            check_cancelled(self.request)?;
             let entry = entry.map_err(failed)?;
-            match entry.file_name().into_string() {
-                Ok(name) => {
-                    found.push(Entry { path: folder.join(&name), name, kind: entry.file_type().map_err(failed)? });
-                }
-                Err(name) => self.foreign(&folder.join(&*name.to_string_lossy())),
+            let name = entry.file_name().into_string();
+            let path = folder.join(name.as_deref().unwrap_or(&*entry.file_name().to_string_lossy()));
+            self.take_room(folder, &path)?;
+            match name {
+                Ok(name) => found.push(Entry { path, name, kind: entry.file_type().map_err(failed)? }),
+                Err(_) => self.foreign(&path),
             }
         }
         Ok(found)
+    }
+
+    /// Makes sure that there is room for one more `path`, of something in `folder`.
+    fn take_room(&mut self, folder: &Utf8Path, path: &Utf8Path) -> Result<(), Error> {
+        let left = |most: usize, taken| most.checked_sub(taken).ok_or_else(|| Error::TooMuch(folder.to_owned()));
+        self.room = Room { entries: left(self.room.entries, 1)?, bytes: left(self.room.bytes, path.as_str().len())? };
+        Ok(())
     }
 
     fn foreign(&mut self, path: &Utf8Path) {
@@ -212,7 +236,8 @@ impl Surveyor<'_> {
         });
         for Entry { path, name, kind } in self.entries(folder)? {
             let key = name.parse::<Sha256Digest>().ok().filter(|_| kind.is_dir());
-            let Some(key) = key.filter(|_| Self::has_only(&path, &BasePaths::NAMES)) else {
+            let own = key.is_some() && self.has_only(&path, &BasePaths::NAMES)?;
+            let Some(key) = key.filter(|_| own) else {
                 self.partial_or_foreign(&path, &name, kind)?;
                 continue;
             };
@@ -227,7 +252,7 @@ impl Surveyor<'_> {
     fn trees(&mut self, folder: &Utf8Path) -> Result<(), Error> {
         let builds = self.request.plan.map(|plan| plan.builds.iter().map(crate::plan::Build::name).collect::<Vec<_>>());
         for Entry { path, name, kind } in self.entries(folder)? {
-            if !kind.is_dir() || !Self::has_only(&path, &WorkPaths::NAMES) {
+            if !kind.is_dir() || !self.has_only(&path, &WorkPaths::NAMES)? {
                 self.partial_or_foreign(&path, &name, kind)?;
                 continue;
             }
@@ -240,14 +265,16 @@ impl Surveyor<'_> {
     }
 
     /// Whether `folder` has nothing but `names` and files that were being written: it is what it looks like.
-    fn has_only(folder: &Utf8Path, names: &[&str]) -> bool {
-        let entries =
-            std::fs::read_dir(folder).map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
-        entries.iter().all(|entry| {
+    fn has_only(&self, folder: &Utf8Path, names: &[&str]) -> Result<bool, Error> {
+        for entry in readable(folder.as_std_path()) {
+            check_cancelled(self.request)?;
             let name = entry.file_name();
             let linked = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            !linked && name.to_str().is_some_and(|name| names.contains(&name) || paths::is_partial(name))
-        })
+            if linked || !name.to_str().is_some_and(|name| names.contains(&name) || paths::is_partial(name)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What libgit2 was writing to the repository at `path` when it was killed; a lock would stop the next fetch.
@@ -255,18 +282,20 @@ impl Surveyor<'_> {
         let mut folders = vec![path.to_owned()];
         while let Some(folder) = folders.pop() {
             let objects = folder.starts_with(path.join("objects"));
-            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-            for entry in entries {
+            for entry in readable(folder.as_std_path()) {
+                check_cancelled(self.request)?;
                 // No name of libgit2's own is anything but UTF-8.
                 let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else { continue };
                 let temporary =
                     if objects { name.contains("_git2_") } else { Utf8Path::new(&name).extension() == Some("lock") };
-                match kind {
-                    kind if kind.is_dir() => folders.push(folder.join(name)),
-                    kind if kind.is_file() && temporary => {
-                        self.add(Kind::Leftover, &folder.join(name), Fate::Unused)?;
+                if kind.is_dir() || kind.is_file() && temporary {
+                    let path = folder.join(name);
+                    self.take_room(&folder, &path)?;
+                    if kind.is_dir() {
+                        folders.push(path);
+                    } else {
+                        self.add(Kind::Leftover, &path, Fate::Unused)?;
                     }
-                    _ => {}
                 }
             }
         }
@@ -292,7 +321,7 @@ impl Surveyor<'_> {
                 let fate = match &lock {
                     Some(None) => Fate::Busy,
                     Some(Some(_)) => Fate::Unused,
-                    None => self.quiet(part),
+                    None => self.quiet(part)?,
                 };
                 self.add(Kind::Leftover, part, fate)?;
             }
@@ -305,24 +334,32 @@ impl Surveyor<'_> {
     fn partial_files(&mut self, folder: &Utf8Path) -> Result<(), Error> {
         for Entry { path, name, kind } in self.entries(folder)? {
             if kind.is_file() && paths::is_partial(&name) {
-                self.add(Kind::Leftover, &path, self.quiet(&path))?;
+                self.add(Kind::Leftover, &path, self.quiet(&path)?)?;
             }
         }
         Ok(())
     }
 
     /// The fate of what nobody needs if nobody is writing it just now.
-    fn quiet(&self, path: &Utf8Path) -> Fate {
-        if self.youngest(path.as_std_path()) < QUIET { Fate::Recent } else { Fate::Unused }
+    fn quiet(&self, path: &Utf8Path) -> Result<Fate, Error> {
+        Ok(if self.has_changed(path.as_std_path())? { Fate::Changing } else { Fate::Unused })
     }
 
-    /// For how long nothing was changed in `path`.
-    fn youngest(&self, path: &Path) -> Duration {
-        let Ok(metadata) = path.symlink_metadata() else { return Duration::MAX };
+    /// Whether anything in `path` was changed within [`QUIET`].
+    fn has_changed(&self, path: &Path) -> Result<bool, Error> {
+        check_cancelled(self.request)?;
+        let Ok(metadata) = path.symlink_metadata() else { return Ok(false) };
         let modified = metadata.modified().ok();
-        let own = modified.and_then(|modified| self.request.now.duration_since(modified).ok()).unwrap_or_default();
-        let entries = std::fs::read_dir(path).into_iter().filter(|_| metadata.is_dir()).flatten().flatten();
-        entries.map(|entry| self.youngest(&entry.path())).chain([own]).min().unwrap_or_default()
+        let age = modified.and_then(|modified| self.request.now.duration_since(modified).ok()).unwrap_or_default();
+        if age < QUIET || !metadata.is_dir() {
+            return Ok(age < QUIET);
+        }
+        for entry in readable(path) {
+            if self.has_changed(&entry.path())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Folders of this tool among the temporary files of all programs. They are locked while they are in use.
@@ -331,15 +368,17 @@ impl Surveyor<'_> {
         let folder = self.request.temporary;
         let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
         for entry in entries.flatten() {
+            check_cancelled(self.request)?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = folder.join(&name);
             let own = |metadata: std::fs::Metadata| metadata.is_dir() && metadata.uid() == user;
             if !paths::is_temporary(&name) || !path.symlink_metadata().is_ok_and(own) {
                 continue;
             }
+            self.take_room(folder, &path)?;
             match Lock::try_existing(&path) {
                 Ok(Some(lock)) => {
-                    let fate = self.quiet(&path);
+                    let fate = self.quiet(&path)?;
                     self.add(Kind::Leftover, &path, fate)?;
                     self.survey.locks.push(lock);
                 }
@@ -350,21 +389,112 @@ impl Surveyor<'_> {
     }
 }
 
+fn check_cancelled(request: &Request<'_>) -> Result<(), Error> {
+    if request.progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+}
+
+/// What can be read of the folder `path`.
+fn readable(path: &Path) -> impl Iterator<Item = DirEntry> {
+    std::fs::read_dir(path).into_iter().flatten().flatten()
+}
+
 /// How much room `path` takes on the disk with all that is in it, in bytes. What is there by several names counts
 /// once, and what a link leads to not at all.
 fn size(path: &Path, request: &Request<'_>, seen: &mut HashSet<(u64, u64)>) -> Result<u64, Error> {
-    if request.progress.cancelled() {
-        return Err(Error::Cancelled);
-    }
+    check_cancelled(request)?;
     let Ok(metadata) = path.symlink_metadata() else { return Ok(0) };
     if metadata.nlink() > 1 && !metadata.is_dir() && !seen.insert((metadata.dev(), metadata.ino())) {
         return Ok(0);
     }
     let mut bytes = metadata.blocks() * 512;
     if metadata.is_dir() {
-        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        for entry in readable(path) {
             bytes += size(&entry.path(), request, seen)?;
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::paths::{Cache, Project};
+    use crate::progress::{Event, Progress, Silent};
+
+    /// Cancelled once it was asked so often.
+    struct After(AtomicU32);
+
+    impl Progress for After {
+        fn report(&self, _: &Event) {}
+
+        fn cancelled(&self) -> bool {
+            self.0.try_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+        }
+    }
+
+    /// What is found in the folders `cache`, `project` and `tmp` below `root`.
+    fn surveyed(root: &Utf8Path, room: Room, progress: &dyn Progress) -> Result<Survey, Error> {
+        let (cache, project) = (Cache::new(root.join("cache")), Project::new(root.join("project")));
+        let request = Request {
+            cache: &cache,
+            shared: false,
+            project: &project,
+            temporary: &root.join("tmp"),
+            pins: None,
+            plan: None,
+            unused_for: Duration::ZERO,
+            now: SystemTime::now() + Duration::from_secs(24 * 60 * 60),
+            progress,
+        };
+        survey_within(&request, room)
+    }
+
+    #[test]
+    fn every_folder_can_be_left_while_it_is_looked_through() {
+        let digest = "ab".repeat(32);
+        for folder in [
+            "cache/blobs".to_owned(),
+            "cache/ipxe.git/objects".into(),
+            format!("cache/bases/{digest}"),
+            "cache/reproduce/usual".into(),
+            "project/dist/.tftp.partial/sites".into(),
+            "tmp".into(),
+            "tmp/netboot-loaders-run-abCD12".into(),
+        ] {
+            let guard = tempfile::tempdir().unwrap();
+            let root = Utf8Path::from_path(guard.path()).unwrap();
+            std::fs::create_dir_all(root.join(&folder)).unwrap();
+            for number in 0..200 {
+                std::fs::write(root.join(&folder).join(format!(".partial-{number:06}")), "").unwrap();
+            }
+            surveyed(root, MOST, &Silent).unwrap();
+            let impatient = After(AtomicU32::new(100));
+            assert!(matches!(surveyed(root, MOST, &impatient), Err(Error::Cancelled)), "{folder}");
+        }
+    }
+
+    #[test]
+    fn the_fullest_folder_is_named_where_there_is_too_much() {
+        let guard = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(guard.path()).unwrap();
+        let blobs = root.join("cache/blobs");
+        std::fs::create_dir_all(&blobs).unwrap();
+        for number in 0..20 {
+            std::fs::write(blobs.join(number.to_string()), "").unwrap();
+        }
+        let within = |entries, bytes| surveyed(root, Room { entries, bytes }, &Silent);
+        assert_eq!(within(21, MAX_PATHS).unwrap().foreign.len(), 20);
+        for (entries, bytes) in [(20, MAX_PATHS), (21, 20 * blobs.as_str().len())] {
+            assert_eq!(
+                within(entries, bytes).unwrap_err().to_string(),
+                format!(
+                    "`{blobs}` has too much in it: wanted 50000 entries at most, with paths of 16777216 bytes, in all that is \
+                     looked through\nhint: remove by hand what you do not need of it, and run the command again"
+                )
+            );
+        }
+    }
 }

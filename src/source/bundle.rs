@@ -164,7 +164,8 @@ fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -> Re
     let extension = name.extension().unwrap_or_default();
     if ["p12", "pfx", "jks"].contains(&extension) {
         let message = format!(
-            "`{name}` may hold a private key, and gets published\nhint: move it out of the folders of choices and facts"
+            "`{}` may hold a private key, and gets published\nhint: move it out of the folders of choices and facts",
+            printable(name)
         );
         progress.report(&Event::Warning { message });
     }

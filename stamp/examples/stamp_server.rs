@@ -8,8 +8,9 @@
 //! ```
 //!
 //! It answers one request a connection, 64 connections at a time; others wait in the kernel. A client that sends or
-//! reads nothing for ten seconds loses its connection, and so does one that takes two minutes. Put it behind a
-//! reverse proxy where clients are not to be trusted that far.
+//! reads nothing for ten seconds loses its connection, and so does one that takes two minutes. Until then it holds a
+//! loader of up to 4 MiB, so that 64 connections take 256 MiB besides the bundle. Put it behind a reverse proxy where
+//! clients are not to be trusted that far.
 
 use std::error::Error;
 use std::io::{self, Read, Write, stdout};
@@ -245,21 +246,24 @@ fn is_site(name: &str) -> bool {
 mod tests {
     use std::io::BufReader;
 
-    use netboot_stamp::base::Base;
+    use netboot_stamp::base::{Addresses, Base};
+    use netboot_stamp::build_id;
     use netboot_stamp::bundle::Ipxe;
     use netboot_stamp::slot::SlotSize;
 
     use super::*;
 
-    /// More than the kernel takes for a client that does not read.
+    /// More than the kernel takes for a client that does not read; no bundle has such a loader.
     const LARGE: usize = 16 << 20;
 
-    /// A stock with one loader, `x.pxe`.
+    /// A stock with one loader, `x.pxe`, which is an EFI application but for its name.
     fn stock() -> Stock {
-        let image = [Slot::sentinel(SlotSize::DEFAULT).bytes(), &vec![0x90; LARGE]].concat();
-        let length = u32::try_from(image.len()).unwrap();
-        let zinfo = [&b"COPY"[..], &[0; 4], &length.to_le_bytes(), &[1, 0, 0, 0]].concat();
-        let base = Base::capture_bios("x.pxe", image.clone(), zinfo, &image, SlotSize::DEFAULT).unwrap();
+        let sentinel = Slot::sentinel(SlotSize::DEFAULT);
+        let id = build_id::read(&mut &sentinel.bytes()[..], sentinel.bytes()).unwrap().id;
+        let image = [sentinel.bytes(), &id.to_le_bytes(), &vec![0x90; LARGE - 4]].concat();
+        let addresses = Addresses { slot: 0, build_id: 4096 };
+        let base = Base::capture_efi("x.pxe", image, SlotSize::DEFAULT, addresses, &mut &sentinel.bytes()[..]);
+        let base = base.unwrap().unwrap();
         let ipxe = Ipxe { version: "2.0.0".into(), commit: "7".repeat(40).parse().unwrap() };
         let bundle = Bundle::new(ipxe, [("default".to_owned(), base)]);
         let stampers = Pool::new(stampers(&bundle, 1).unwrap());

@@ -24,8 +24,9 @@ const SCHEMA_VERSION: u32 = 1;
 /// The first entry: what is in a bundle.
 const INDEX: &str = "bases.json";
 
-/// What a bundle may have. Images have one or two million bytes; all that is read stays in memory.
-const LIMITS: Limits = Limits { entries: 10_000, extension: 0, entry: 16 << 20, total: 192 << 20 };
+/// What a bundle may have. Images have one or two million bytes; all that is read stays in memory, and a server has a
+/// loader besides for each connection.
+const LIMITS: Limits = Limits { entries: 10_000, extension: 0, entry: 4 << 20, total: 192 << 20 };
 
 /// The most bytes of [`INDEX`].
 const MAX_INDEX: u64 = 4 << 20;

@@ -166,7 +166,7 @@ impl From<clean::Error> for Failure {
         use clean::Error as E;
         let code = match &error {
             E::Cancelled => INTERRUPTED,
-            E::Fs(_) => FAILURE,
+            E::TooMuch(_) | E::Fs(_) => FAILURE,
         };
         Self::of(code, &error)
     }

@@ -87,6 +87,19 @@ fn a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to() {
 }
 
 #[test]
+fn names_of_choices_forge_no_warning() {
+    let project = Project::new();
+    project.write("embed-scripts/x\nhint: run evil\u{202e}.ipxe", "#!ipxe\nparam --header Authorization foo\n");
+    project.write("vendor/y\nhint: sudo evil\n.p12", "y");
+    let (ipxe, archive, out) = (project.path("ipxe"), project.path("syslinux.zip"), project.path("bundle.tar.gz"));
+    let arguments = ["bundle-sources", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
+    let warned = project.run(&[&arguments[..], &["--out", out.as_str()]].concat()).success().stderr;
+    assert!(warned.contains("warning: embed-scripts/x\\nhint: run evil\\u{202e}.ipxe:2: "), "{warned}");
+    assert!(warned.contains("warning: `vendor/y\\nhint: sudo evil\\n.p12` may hold a private key"), "{warned}");
+    assert!(!warned.contains("\nhint: run") && !warned.contains("\nhint: sudo"), "{warned}");
+}
+
+#[test]
 fn a_name_that_no_tarball_takes_is_told() {
     let project = Project::new();
     let name = format!("{}.ipxe", "a".repeat(110));

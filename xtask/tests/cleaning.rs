@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{Project, Ran};
+use support::{Project, Ran, limits};
 
 /// Sixty-four digits, as of a digest.
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -544,6 +544,44 @@ fn what_a_process_has_locked_outside_the_cache_stays() {
     drop(locks);
     clean(&project, &[]).success();
     assert!(!project.path("dist/.tftp.partial").exists() && !project.path("tmp/netboot-loaders-run-aBc123").exists());
+}
+
+#[test]
+fn what_a_run_left_a_moment_ago_stays_for_an_hour() {
+    let project = used();
+    project.write("tmp/netboot-loaders-run-abCD12/ipxe.efi", "x");
+    project.write("dist/.tftp.partial/ipxe.efi", "x");
+    std::fs::remove_file(project.path("dist/.tftp.lock")).unwrap();
+    project.write("dist/.partial-abCD12", "x");
+    let ran = clean(&project, &["--unused-for", "0"]).success();
+    let (_, line) = ran.stdout.split_once("\nkept: 3 leftovers (").unwrap();
+    let why = "): changed within the last hour: a run may be writing it; run this again later\n";
+    assert!(line.split_once("iB").unwrap().1.starts_with(why), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("used in the last"), "{}", ran.stdout);
+    assert_eq!(number(&object(&project, &[]), "leftover", "changing"), 3);
+    age(&project.path("tmp"), 1);
+    age(&project.path("dist"), 1);
+    assert!(clean(&project, &["--unused-for", "0"]).success().stdout.contains("  3 leftovers "));
+}
+
+#[test]
+fn a_crowded_cache_is_refused_within_limits() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let blobs = project.path("cache/blobs");
+    for number in 0..50_000 {
+        File::create(blobs.join(format!("{number:0>200}"))).unwrap();
+    }
+    let refused = limits::measure(&mut command(&project, &["--dry-run"])).bounded();
+    assert!(refused.stderr.contains("/cache/blobs` has too much in it: wanted 50000 entries"), "{}", refused.stderr);
+    // As many as there may be: all are named to programs, and some to people.
+    for number in 0..100 {
+        std::fs::remove_file(blobs.join(format!("{number:0>200}"))).unwrap();
+    }
+    let all = limits::measure(&mut command(&project, &["--dry-run", "--message-format", "json"])).bounded();
+    assert!(all.status.success() && all.stdout.len() > 1 << 20, "{}", all.stderr);
+    let ran = clean(&project, &["--dry-run"]);
+    assert!(ran.stdout.contains("\nleft alone: 49880 more\n"), "{}", ran.stdout);
 }
 
 #[test]

@@ -3,12 +3,16 @@
 
 mod support;
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use netboot_loaders::digest::Sha256Digest;
 use serde_json::Value;
-use support::{Project, Ran};
+use support::{Project, Ran, limits};
+
+/// Sixty-four digits, as of a digest.
+const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -90,8 +94,13 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     // Nothing that is not as its checksums say gets out.
     project.write("dist/release/more.txt", "more\n");
     let error = publish(&[]).error(8);
-    assert!(error.contains("`more.txt` is not in SHA256SUMS\n"), "{error}");
+    assert!(error.contains("  not a file of a release: `more.txt`\nhint: "), "{error}");
     std::fs::remove_file(folder.join("more.txt")).unwrap();
+    let absent = format!("{}\n{KEY}  more.txt\n", String::from_utf8(project.read("dist/release/SHA256SUMS")).unwrap());
+    project.write("dist/release/SHA256SUMS", &absent);
+    let error = publish(&[]).error(8);
+    assert!(error.contains("  `more.txt` is missing\n"), "{error}");
+    release(&project, &["--dry-run"]).success();
     project.write("dist/release/manifest.json", "{}\n");
     let error = publish(&[]).error(8);
     assert!(error.contains("`manifest.json` has changed: found "), "{error}");
@@ -132,4 +141,33 @@ fn what_is_no_release_is_not_replaced() {
     let downloads = project.path("downloads");
     let error = release(&project, &["--dry-run", "--out", downloads.as_str()]).error(1);
     assert!(error.contains("is no release: it has `photos/a`\n"), "{error}");
+}
+
+#[test]
+fn a_folder_of_files_is_looked_at_within_limits() {
+    const LARGE: u64 = 60 << 30;
+    let project = Project::new();
+    let folder = project.path("files");
+    std::fs::create_dir(&folder).unwrap();
+    let sparse = |name: &str| File::create(folder.join(name)).unwrap().set_len(LARGE).unwrap();
+    let check = ["release", "--files", folder.as_str()];
+    let sources = format!("netboot-loaders-{VERSION}-sources.tar.gz");
+    sparse(&sources);
+    sparse("SHA256SUMS");
+    let error = project.run_within_limits(&check).error(1);
+    assert!(
+        error.contains("/files/SHA256SUMS`\n  caused by: it has 64424509440 bytes, wanted 65536 at most"),
+        "{error}"
+    );
+    project.write("files/SHA256SUMS", &format!("{KEY}  {sources}\n"));
+    let hashes = |pid| limits::has_read(pid, &folder.join(&sources), 0);
+    let measured = limits::interrupt(&mut project.command(&check), hashes).bounded();
+    assert!(measured.stderr.contains("error: interrupted"), "{}", measured.stderr);
+    // What no release has is not even read.
+    (0..30).for_each(|number| sparse(&format!("x\nhint: {number}")));
+    sparse(&format!("netboot-loaders-{VERSION}-more.tar.gz"));
+    let error = project.run_within_limits(&check).error(8);
+    assert!(error.contains("\n  not a file of a release: `x\\nhint: 10`\n"), "{error}");
+    assert!(error.contains("\n  not a file of a release: 12 others\nhint: "), "{error}");
+    assert_eq!((error.matches("not a file").count(), error.matches("\nhint: ").count()), (20, 1), "{error}");
 }

@@ -1,8 +1,10 @@
 //! `cargo xtask clean`
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
+use camino::Utf8Path;
 use netboot_loaders::build_loaders::Choices;
 use netboot_loaders::choices::pins::Pins;
 use netboot_loaders::choices::sites::Options;
@@ -49,8 +51,10 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
     };
     let survey = clean::survey(&request)?;
     let failed = if args.dry_run { Vec::new() } else { clean::remove(&survey, &cache, host.ui)? };
-    let failures: Vec<&Item> = failed.iter().map(|(item, _)| item).collect();
-    let (text, object) = (text(args, &survey, &failures), object(args, &survey, &failures, shared));
+    let failures: BTreeMap<&Utf8Path, &Item> = failed.iter().map(|(item, _)| (item.path.as_path(), item)).collect();
+    let text = text(args, &survey, &failures);
+    // The object has every path, and only programs get it.
+    let object = if host.ui.speaks_json() { object(args, &survey, &failures, shared) } else { Value::Null };
     if args.dry_run {
         host.ui.answer(&text, object);
     } else {
@@ -109,8 +113,8 @@ fn sum<'i>(items: impl Iterator<Item = &'i Item> + Clone) -> (usize, u64) {
 }
 
 /// What goes and what stays, for people.
-fn text(args: &Clean, survey: &Survey, failures: &[&Item]) -> String {
-    let gone = || survey.unused().filter(|item| !failures.contains(item));
+fn text(args: &Clean, survey: &Survey, failures: &BTreeMap<&Utf8Path, &Item>) -> String {
+    let gone = || survey.unused().filter(|item| !failures.contains_key(item.path.as_path()));
     let mut text = String::new();
     for kind in Kind::ALL {
         let (number, bytes) = sum(gone().filter(|item| item.kind == kind));
@@ -131,6 +135,7 @@ fn text(args: &Clean, survey: &Survey, failures: &[&Item]) -> String {
     for (fate, why) in [
         (Fate::Needed, "needed by this project".to_owned()),
         (Fate::Recent, recent(args)),
+        (Fate::Changing, "changed within the last hour: a run may be writing it; run this again later".to_owned()),
         (Fate::Busy, "in use by a process".to_owned()),
     ] {
         text += &kept(survey, fate, &why);
@@ -170,8 +175,8 @@ fn kept(survey: &Survey, fate: Fate, why: &str) -> String {
     format!("kept: {} ({}): {why}\n", kinds.collect::<Vec<_>>().join(", "), size(bytes))
 }
 
-fn object(args: &Clean, survey: &Survey, failures: &[&Item], shared: bool) -> Value {
-    let (number, bytes) = sum(survey.unused().filter(|item| !failures.contains(item)));
+fn object(args: &Clean, survey: &Survey, failures: &BTreeMap<&Utf8Path, &Item>, shared: bool) -> Value {
+    let (number, bytes) = sum(survey.unused().filter(|item| !failures.contains_key(item.path.as_path())));
     let removed = if args.dry_run { 0 } else { number };
     json!({
         "dry-run": args.dry_run,
@@ -180,7 +185,7 @@ fn object(args: &Clean, survey: &Survey, failures: &[&Item], shared: bool) -> Va
         "removed": removed,
         "removed-bytes": if args.dry_run { 0 } else { bytes },
         "items": survey.items,
-        "failed": failures,
+        "failed": failures.values().collect::<Vec<_>>(),
         "foreign": survey.foreign,
         "shared": shared,
     })

@@ -54,6 +54,11 @@ impl Ui {
         Self { style, stop }
     }
 
+    /// Whether programs listen, so that objects are shown and lines are not.
+    pub fn speaks_json(&self) -> bool {
+        matches!(self.style, Style::Json)
+    }
+
     /// Says the outcome of a command: lines for people, one object for programs.
     pub fn result(&self, lines: &str, object: Value) {
         match &self.style {
