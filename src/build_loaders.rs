@@ -154,7 +154,7 @@ impl Choices {
         let file = project.pins();
         let text = fs::read_text(&file)?;
         let name = file.strip_prefix(project.root()).unwrap_or(&file);
-        let pins = Pins::parse(name, &String::from_utf8_lossy(&text))?;
+        let pins = Pins::read(name, &text)?;
         // A hundred thousand sites take seconds.
         let (place, syslinux, options) = (project.clone(), pins.syslinux.clone(), options.clone());
         let read = leaving(progress, move || Sites::read(&place, &syslinux, &options));

@@ -164,7 +164,7 @@ impl Goods {
         let command_line = format!("{MARK}{nonce}");
         let arguments = [ARGUMENTS, &command_line, append].join(" ").trim_end().to_owned();
         let pxelinux = (case.loader.program == Program::Syslinux).then(|| {
-            format!("DEFAULT linux\nLABEL linux\n  KERNEL {}\n  INITRD {}\n  APPEND {arguments}\n", kernel.1, initrd.1)
+            format!("DEFAULT linux\nLABEL linux\n  LINUX {}\n  INITRD {}\n  APPEND {arguments}\n", kernel.1, initrd.1)
         });
         // Whatever was loaded before would become a part of the initrd.
         let script =

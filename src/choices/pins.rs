@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::loader::Loader;
-use super::reader::{At, Document, Findings, Table};
+use super::reader::{self, At, Document, Findings, Table};
 use super::signers::{self, SignerPin};
 use crate::digest::{CommitId, Sha256Digest, TreeId};
 use crate::paths::RESERVED;
@@ -73,7 +73,16 @@ pub struct MemberPin {
 }
 
 impl Pins {
-    /// Reads `text`, called `file` in findings.
+    /// Reads `content`, called `file` in findings.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn read(file: &Utf8Path, content: &[u8]) -> Result<Self, Findings> {
+        Self::parse(file, reader::utf8(file, content)?)
+    }
+
+    /// The same of a text.
     ///
     /// # Errors
     ///

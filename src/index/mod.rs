@@ -27,6 +27,22 @@ pub struct Index<'a> {
     pub recipes: &'a [(Server, Vec<RecipeFile>)],
 }
 
+/// The most bytes of a recipe's file that a page has.
+const MAX_RECIPE: usize = 1 << 20;
+
+/// `files` of the recipe `server` as a page has them: where one is too long for it, with how it is written instead.
+#[must_use]
+pub fn fit(server: Server, files: Vec<RecipeFile>) -> Vec<RecipeFile> {
+    let fit = |file: RecipeFile| match file.text.len() {
+        size if size > MAX_RECIPE => {
+            let text = format!("This has {size} bytes. `cargo xtask recipe {server} --out FOLDER` writes it.\n");
+            RecipeFile { text, ..file }
+        }
+        _ => file,
+    };
+    files.into_iter().map(fit).collect()
+}
+
 /// A file as a row.
 #[derive(Serialize)]
 struct Row<'a> {
@@ -147,6 +163,14 @@ mod tests {
         for elsewhere in ["<script", "<link", "src=", "url(", "@import", "http://", "https://"] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn a_recipe_that_is_too_long_for_a_page_is_named() {
+        let file = |size| RecipeFile { name: "kea.conf", text: "x".repeat(size) };
+        let files = fit(Server::Kea, vec![file(1 << 20), file(1 + (1 << 20))]);
+        assert_eq!(files[0].text.len(), 1 << 20);
+        assert_eq!(files[1].text, "This has 1048577 bytes. `cargo xtask recipe kea --out FOLDER` writes it.\n");
     }
 
     #[test]

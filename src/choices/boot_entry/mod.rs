@@ -286,7 +286,7 @@ impl BootEntry {
     /// The entry of a pxelinux configuration, where pxelinux can boot it.
     fn pxelinux(&self) -> Option<String> {
         let Files { kernel, initrds, arguments } = self.files(MirrorPaths::CURRENT)?;
-        let mut text = format!("LABEL {}\n  KERNEL {kernel}\n", self.name);
+        let mut text = format!("LABEL {}\n  LINUX {kernel}\n", self.name);
         for (key, value) in [("INITRD", initrds.join(",")), ("APPEND", arguments)] {
             if !value.is_empty() {
                 let _ = writeln!(text, "  {key} {value}");

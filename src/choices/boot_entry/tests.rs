@@ -37,7 +37,7 @@ fn a_live_system_is_loaded_from_one_set_of_files() {
         "# Made of the tables [boot.NAME] in sites.toml.\n\
          DEFAULT fedora-coreos\n\n\
          LABEL fedora-coreos\n  \
-         KERNEL http://192.168.88.10/tftp/fedora-coreos/current/kernel-x86_64\n  \
+         LINUX http://192.168.88.10/tftp/fedora-coreos/current/kernel-x86_64\n  \
          INITRD http://192.168.88.10/tftp/fedora-coreos/current/initramfs.x86_64.img\n  \
          APPEND coreos.live.rootfs_url=http://192.168.88.10/tftp/fedora-coreos/current/rootfs.x86_64.img \
          ignition.firstboot ignition.platform.id=metal \
@@ -76,7 +76,7 @@ fn other_systems_are_what_they_say() {
     ends(3, "\nimgfree\nchain http://matchbox.example.net:8080/boot.ipxe\n");
     let configuration = pxelinux_configuration(&entries).unwrap();
     assert!(
-        configuration.contains("\nLABEL rescue\n  KERNEL http://a/vmlinuz\n  INITRD http://a/1.img,http://a/2.img\n\n"),
+        configuration.contains("\nLABEL rescue\n  LINUX http://a/vmlinuz\n  INITRD http://a/1.img,http://a/2.img\n\n"),
         "{configuration}"
     );
     assert!(!configuration.contains("cluster"), "pxelinux cannot run a script of iPXE");

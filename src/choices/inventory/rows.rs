@@ -6,7 +6,7 @@ use std::sync::Arc;
 use camino::Utf8Path;
 use csv::{Reader, ReaderBuilder, StringRecord};
 
-use crate::choices::reader::{Finding, Place, line_at};
+use crate::choices::reader::{Finding, Place, line_at, utf8};
 use crate::choices::template;
 use crate::printable::listed_names;
 
@@ -75,6 +75,21 @@ pub(in crate::choices) struct Row {
     pub values: Arc<[Option<Box<str>>]>,
 }
 
+/// Why `content` is no CSV, and what helps, where it is of another form that people have inventories in.
+fn other_form(file: &Utf8Path, content: &[u8]) -> Option<(&'static str, &'static str)> {
+    if content.starts_with(b"PK\x03\x04") {
+        return Some(("is a file of a spreadsheet, wanted CSV", "save it as CSV, with UTF-8"));
+    }
+    if content.starts_with(b"sep=") {
+        return Some((
+            "begins with `sep=`, wanted the header",
+            "take that line away: the separator is found by itself",
+        ));
+    }
+    let toml = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+    toml.then_some(("is TOML, wanted CSV", "put it into a folder, a file for each site, and name the folder"))
+}
+
 impl<'t> Rows<'t> {
     /// Reads the header of `content`, which findings call `file`.
     ///
@@ -85,10 +100,10 @@ impl<'t> Rows<'t> {
         // Excel writes a byte order mark.
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
         let at = |line| Place { file: file.to_owned(), line, key: String::new() };
-        if let Err(error) = std::str::from_utf8(content) {
-            let line = line_at(content, error.valid_up_to());
-            return Err(vec![at(line).finding("is not UTF-8", "save the file as UTF-8")]);
+        if let Some((message, remedy)) = other_form(file, content) {
+            return Err(vec![at(0).finding(message, remedy)]);
         }
+        utf8(file, content).map_err(|findings| findings.0)?;
         let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let start = content.iter().position(|byte| !is_end(byte)).unwrap_or(0);
         let header = content[start..].split(is_end).next().unwrap_or_default();
@@ -311,6 +326,19 @@ mod tests {
         assert_eq!(
             read(b""),
             "f.csv: is empty, wanted a header with the column `name`\n  hint: begin with a line that names the columns: `name`, and a variable each"
+        );
+        assert_eq!(
+            read(b"PK\x03\x04\xff"),
+            "f.csv: is a file of a spreadsheet, wanted CSV\n  hint: save it as CSV, with UTF-8"
+        );
+        assert_eq!(
+            read(b"\xef\xbb\xbfsep=;\nname;a\n"),
+            "f.csv: begins with `sep=`, wanted the header\n  hint: take that line away: the separator is found by itself"
+        );
+        let findings = Rows::new("Racks.TOML".into(), b"[site.a]\n").err().unwrap();
+        assert_eq!(
+            findings[0].to_string(),
+            "Racks.TOML: is TOML, wanted CSV\n  hint: put it into a folder, a file for each site, and name the folder"
         );
         assert_eq!(read(b"name\n\xff\n"), "f.csv:2: is not UTF-8\n  hint: save the file as UTF-8");
     }

@@ -83,11 +83,11 @@ impl Network {
     /// [`Error`]: all that is wrong with it.
     pub fn read(file: &Utf8Path, sites: &Sites) -> Result<Self, Error> {
         let content = fs::read_text_if_exists(file)?.ok_or_else(|| Error::Absent(file.to_owned()))?;
-        let text = String::from_utf8_lossy(&content);
+        let text = reader::utf8(file, &content)?;
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Err(Error::Blank(file.to_owned()));
         }
-        let mut network = Document::new(file, &text).read(|table| Self::of(table, &sites.sites))?;
+        let mut network = Document::new(file, text).read(|table| Self::of(table, &sites.sites))?;
         network.warnings = secrets::find(&content).iter().map(|secret| secret.warning(file.as_str())).collect();
         Ok(network)
     }

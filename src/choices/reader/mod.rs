@@ -47,6 +47,18 @@ pub fn line_at(content: &[u8], offset: usize) -> usize {
     1 + content[..offset].iter().filter(|byte| **byte == b'\n').count()
 }
 
+/// The text of `file`, which has this `content`.
+///
+/// # Errors
+///
+/// Where it is not UTF-8, with the first line that is not.
+pub fn utf8<'t>(file: &Utf8Path, content: &'t [u8]) -> Result<&'t str, Findings> {
+    std::str::from_utf8(content).map_err(|error| {
+        let place = Place { file: file.to_owned(), line: line_at(content, error.valid_up_to()), key: String::new() };
+        Findings(vec![place.finding("is not UTF-8", "save the file as UTF-8")])
+    })
+}
+
 /// A file being read, with what was found wrong so far.
 pub struct Document<'t> {
     file: Utf8PathBuf,
@@ -332,6 +344,11 @@ impl<'a> Table<'a> {
             self.report(place.finding("wanted an array of tables", format!("write [[{}]]", place.key)));
             return Vec::new();
         };
+        if array.len() > MAX_ITEMS {
+            let found = format!("has {} items, wanted {MAX_ITEMS} at most", array.len());
+            self.report(place.finding(found, "list fewer"));
+            return Vec::new();
+        }
         let mut found = Vec::new();
         for item in array {
             let line = self.document.line(item.span().start);

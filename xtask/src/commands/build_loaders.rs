@@ -53,7 +53,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     };
     let outcome = build_loaders(&plan, &request, host.ui)?;
     if args.index {
-        write_index(&outcome, &recipes)?;
+        write_index(&outcome, &recipes, host)?;
     }
     let seconds = started.elapsed().as_secs_f64();
     host.ui.result(&summary(&outcome, seconds, args.index), object(&outcome, seconds));
@@ -66,7 +66,8 @@ fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(Kind, Vec<recipe::File
     let written = leaving(host.ui, move || {
         let network = Network::read(&file, &sites)?;
         let offers = Offers::new(&network, &sites);
-        let recipes = Kind::ALL.into_iter().map(|kind| (kind, recipe::write(kind, &offers))).collect();
+        let write = |kind| (kind, index::fit(kind, recipe::write(kind, &offers)));
+        let recipes = Kind::ALL.into_iter().map(write).collect();
         Ok((network.warnings.clone(), recipes))
     });
     match written.ok_or(Error::Cancelled)? {
@@ -82,7 +83,7 @@ fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(Kind, Vec<recipe::File
 }
 
 /// Writes the page about the tree.
-fn write_index(outcome: &Outcome, recipes: &[(Kind, Vec<recipe::File>)]) -> Result<(), Failure> {
+fn write_index(outcome: &Outcome, recipes: &[(Kind, Vec<recipe::File>)], host: &Host<'_>) -> Result<(), Failure> {
     let Outcome { tree, published, .. } = outcome;
     let page = index::page(&Index {
         version: env!("CARGO_PKG_VERSION"),
@@ -91,6 +92,9 @@ fn write_index(outcome: &Outcome, recipes: &[(Kind, Vec<recipe::File>)]) -> Resu
         sited: published.files - published.root.len(),
         recipes,
     });
+    if host.ui.cancelled() {
+        return Err(Error::Cancelled.into());
+    }
     Ok(fs::write_atomic(&index_of(tree), page.as_bytes())?)
 }
 

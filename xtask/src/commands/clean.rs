@@ -88,9 +88,7 @@ fn alone(cache: &Cache, host: &Host<'_>) -> Result<Lock, Failure> {
 fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> Result<(Option<Pins>, Option<Plan>), Failure> {
     let file = host.project.pins();
     let name = file.strip_prefix(host.project.root()).unwrap_or(&file);
-    let pins = fs::read(&file)
-        .map_err(Failure::from)
-        .and_then(|text| Pins::parse(name, &String::from_utf8_lossy(&text)).map_err(Failure::from));
+    let pins = fs::read(&file).map_err(Failure::from).and_then(|text| Pins::read(name, &text).map_err(Failure::from));
     let plan = Choices::read(&host.project, &Options::from(&args.choices), &Muted(host.ui))
         .map_err(Failure::from)
         .and_then(|choices| Ok(choices.plan(&host.path, cache, &Muted(host.ui))?));

@@ -52,7 +52,7 @@ fn upstream(what: &Mirror) -> (Upstream, &MirrorArgs) {
 fn trust(product: &'static str, args: &MirrorArgs, host: &Host<'_>) -> Result<Trust, Failure> {
     let file = host.project.pins();
     let name = file.strip_prefix(host.project.root()).unwrap_or(&file);
-    let pins = Pins::parse(name, &String::from_utf8_lossy(&fs::read_text(&file)?))?;
+    let pins = Pins::read(name, &fs::read_text(&file)?)?;
     let keys = args.keys.as_deref().map(host::absolute).transpose()?;
     Ok(Trust::new(product, &pins.signers, keys, &host.path)?)
 }
