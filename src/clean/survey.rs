@@ -431,7 +431,7 @@ mod tests {
         fn report(&self, _: &Event) {}
 
         fn cancelled(&self) -> bool {
-            self.0.try_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+            self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
         }
     }
 

@@ -429,7 +429,7 @@ mod tests {
 
         fn cancelled(&self) -> bool {
             let left = &self.0;
-            left.try_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+            left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
         }
     }
 
