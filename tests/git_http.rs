@@ -178,6 +178,13 @@ fn all_branches_and_tags_with_their_history() -> Completion {
     upstream.repository.find_reference(TAG).unwrap().delete().unwrap();
     assert_eq!(look().refs, std::slice::from_ref(&branch));
     assert_eq!(server.paths(), [LIST, PACK, LIST]);
+    // Each fetch leaves a pack. After many of them the history is fetched anew, with one.
+    let packs = scratch.cache.ipxe_history().join("objects/pack");
+    for number in 0..25 {
+        std::fs::write(packs.join(format!("pack-{number}.rev")), "").unwrap();
+    }
+    assert_eq!(look().refs, std::slice::from_ref(&branch));
+    assert!(!packs.join("pack-0.rev").exists() && packs.read_dir_utf8().unwrap().count() < 10);
     // A branch gets the name of a folder, and the other way round.
     for name in ["topic", "topic/one", "topic"] {
         let reference = format!("refs/heads/{name}");

@@ -259,6 +259,10 @@ pub fn upstream(
             Error::Fetch { url: url.to_string(), failure }
         });
     }
+    // Each fetch leaves a pack, and libgit2 keeps of each.
+    if http.is_some() && packs(scratch).len() > MAX_OWN_FILES {
+        fs::remove_dir_all(scratch)?;
+    }
     let repository = open(scratch)?;
     fs::touch(scratch);
     let mut task = Task::start(progress, Kind::Clone, url.to_string(), None);
@@ -511,6 +515,9 @@ impl Fetcher<'_> {
     }
 }
 
+/// The most files of packs, two for each, that a history has before it is fetched anew.
+const MAX_OWN_FILES: usize = 24;
+
 /// The files of the packs in the repository in `folder`.
 pub(super) fn packs(folder: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
     fs::entries(&folder.join("objects/pack")).unwrap_or_default().into_iter().collect()
@@ -526,7 +533,7 @@ pub(super) fn remove_new_packs(folder: &Utf8Path, before: &BTreeSet<Utf8PathBuf>
 /// The most parts that the name of a ref may have: each is a folder in the cache.
 const MAX_PARTS: usize = 16;
 /// The most objects that a server may send; iPXE has 85,000 with its whole history.
-const MAX_OBJECTS: usize = 500_000;
+pub(super) const MAX_OBJECTS: usize = 500_000;
 /// The most commits among these; iPXE has 8,000. All of two histories are kept in memory where these are compared.
 const MAX_COMMITS: usize = 100_000;
 /// The most parents that merges may have beside two each: each is kept as well, there or not.

@@ -8,6 +8,7 @@ use std::slice::Iter;
 use camino::{Utf8Path, Utf8PathBuf};
 use flate2::{Decompress, FlushDecompress};
 
+use super::git::MAX_OBJECTS;
 use super::git_tree::MAX_OBJECT;
 use crate::fs::{self, EntryKind};
 use crate::printable::printable;
@@ -117,7 +118,7 @@ fn check_folder(folder: &Utf8Path) -> Result<(), String> {
 
 /// Checks all folders of objects that these lead to.
 fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
-    let (mut checked, mut kept) = (BTreeSet::new(), 0);
+    let (mut checked, mut packs) = (BTreeSet::new(), Packs::default());
     while let Some(objects) = waiting.pop_first() {
         if checked.len() >= MAX_FOLDERS {
             return Err(format!("it takes objects from more than {MAX_FOLDERS} folders"));
@@ -126,10 +127,7 @@ fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
         below(&objects, name, |path| if path.as_str().strip_suffix(".pack").is_some() { u64::MAX } else { MAX_LIST })?;
         for path in fs::entries(&objects.join("pack")).map_err(|error| words(&error))? {
             if let Some(pack) = path.as_str().strip_suffix(".idx") {
-                kept += check_pack(&path, format!("{pack}.pack").as_str().into())?;
-                if kept > MAX_KEPT {
-                    return Err(format!("its packs need more than {MAX_KEPT} bytes of memory; `git repack -ad` helps"));
-                }
+                packs.check(&path, format!("{pack}.pack").as_str().into())?;
             } else if path.file_name() == Some("multi-pack-index") {
                 // It has other places of the objects than the indexes.
                 return Err(format!("`{}` is an index of several packs, which git does without", printable(&path)));
@@ -178,39 +176,60 @@ fn check_file(path: &Utf8Path, name: &Utf8Path, is_file: bool, most: u64) -> Res
     }
 }
 
-/// Checks all objects that `index` lists in `pack`, whether or not they are found by their names: how large they are and
-/// become, and that each difference is one to an object that is listed. libgit2 unpacks whatever it needs for another:
-/// gives how much of it is kept at most, in bytes.
-fn check_pack(index: &Utf8Path, pack: &Utf8Path) -> Result<u64, String> {
-    let Ok(pack) = fs::open(pack) else { return Ok(0) };
-    let shown = printable(index);
-    let list = fs::read_at_most(index, MAX_LIST).map_err(|error| words(&error))?;
-    let mut offsets = offsets(&list).ok_or_else(|| format!("`{shown}` is no index of version 2"))?;
-    offsets.sort_unstable();
-    let mut inflater = Decompress::new(true);
-    let (mut sizes, mut bases, mut any) = (Vec::new(), vec![false; offsets.len()], false);
-    for offset in &offsets {
-        let mut head = [0; 1024];
-        let count = pack.read_at(&mut head, *offset).unwrap_or(0);
-        let Some(entry) = Entry::read(&head[..count], *offset, &mut inflater) else {
-            return Err(format!("`{shown}` lists an object that cannot be read"));
-        };
-        if entry.size > MAX_OBJECT as u64 {
-            return Err(format!("`{shown}` lists an object of {} bytes, wanted {MAX_OBJECT} at most", entry.size));
+/// What the packs that were checked come to.
+#[derive(Default)]
+struct Packs {
+    objects: usize,
+    /// How much of them libgit2 keeps at most, to make other objects of it, in bytes.
+    kept: u64,
+}
+
+impl Packs {
+    /// Checks all objects that `index` lists in `pack`, whether or not they are found by their names: how large they are
+    /// and become, and that each difference is one to an object that is listed. libgit2 unpacks whatever it needs for
+    /// another.
+    fn check(&mut self, index: &Utf8Path, pack: &Utf8Path) -> Result<(), String> {
+        let Ok(pack) = fs::open(pack) else { return Ok(()) };
+        let shown = printable(index);
+        let list = fs::read_at_most(index, MAX_LIST).map_err(|error| words(&error))?;
+        let list = List::of(&list).ok_or_else(|| format!("`{shown}` is no index of version 2"))?;
+        self.objects += list.names.len();
+        if self.objects > MAX_OBJECTS {
+            return Err(format!("it has more than {MAX_OBJECTS} objects"));
         }
-        match entry.base {
-            Some(Base::At(place)) => match offsets.binary_search(&place) {
-                Ok(object) => bases[object] = true,
-                Err(_) => return Err(format!("`{shown}` lacks an object that another one is a difference to")),
-            },
-            // It may be any of them.
-            Some(Base::Named) => any = true,
-            None => {}
+        let mut offsets = list.offsets.clone();
+        offsets.sort_unstable();
+        let mut inflater = Decompress::new(true);
+        let (mut sizes, mut is_base) = (Vec::new(), vec![false; offsets.len()]);
+        for offset in &offsets {
+            let mut head = [0; 1024];
+            let count = pack.read_at(&mut head, *offset).unwrap_or(0);
+            let Some(entry) = Entry::read(&head[..count], *offset, &mut inflater) else {
+                return Err(format!("`{shown}` lists an object that cannot be read"));
+            };
+            if entry.size > MAX_OBJECT as u64 {
+                return Err(format!("`{shown}` lists an object of {} bytes, wanted {MAX_OBJECT} at most", entry.size));
+            }
+            let base = match entry.base {
+                Some(Base::At(place)) => Some(Some(place)),
+                Some(Base::Named(name)) => Some(list.names.binary_search(&name).ok().map(|at| list.offsets[at])),
+                None => None,
+            };
+            if let Some(place) = base {
+                let Some(at) = place.and_then(|place| offsets.binary_search(&place).ok()) else {
+                    return Err(format!("`{shown}` lacks an object that another one is a difference to"));
+                };
+                is_base[at] = true;
+            }
+            sizes.push(entry.size.min(KEPT_OBJECT));
         }
-        sizes.push(entry.size.min(KEPT_OBJECT));
+        let kept = sizes.iter().zip(is_base).filter(|(_, is_base)| *is_base).map(|(size, _)| size);
+        self.kept += kept.sum::<u64>().min(KEPT_OF_PACK);
+        if self.kept > MAX_KEPT {
+            return Err(format!("its packs need more than {MAX_KEPT} bytes of memory; `git repack -ad` helps"));
+        }
+        Ok(())
     }
-    let kept = sizes.iter().zip(bases).filter(|(_, is_base)| any || *is_base).map(|(size, _)| size);
-    Ok(kept.sum::<u64>().min(KEPT_OF_PACK))
 }
 
 /// How an object is stored in a pack.
@@ -224,7 +243,7 @@ struct Entry {
 /// How a difference says what it is one to.
 enum Base {
     At(u64),
-    Named,
+    Named([u8; 20]),
 }
 
 impl Entry {
@@ -235,7 +254,11 @@ impl Entry {
         let size = u64::from(first & 0xf) | if first & 0x80 == 0 { 0 } else { number(&mut rest, 4)? };
         let base = match first >> 4 & 7 {
             6 => Base::At(offset.checked_sub(distance(&mut rest)?)?),
-            7 => rest.nth(19).map(|_| Base::Named)?,
+            7 => {
+                let name = rest.as_slice().first_chunk::<20>()?;
+                rest.nth(19)?;
+                Base::Named(*name)
+            }
             _ => return Some(Self { size, base: None }),
         };
         // A difference begins with the sizes of its base and of what it becomes.
@@ -275,21 +298,32 @@ fn distance(bytes: &mut Iter<'_, u8>) -> Option<u64> {
     }
 }
 
-/// Where the objects of a pack are, as its index has it: a head, 256 counts, and for each object its name, a checksum
-/// and its place, or where behind all these a large one stands.
-fn offsets(index: &[u8]) -> Option<Vec<u64>> {
-    let number = |at: usize| Some(u32::from_be_bytes(index.get(at..at.checked_add(4)?)?.try_into().ok()?));
-    let count = number(8 + 255 * 4).filter(|_| index.starts_with(b"\xfftOc\0\0\0\x02"))? as usize;
-    let table = 8 + 256 * 4 + count.checked_mul(24)?;
-    // Nobody allocates for what is not there.
-    index.get(..table + count * 4)?;
-    let place = |object: usize| {
-        let place = number(table + object * 4)?;
-        let Some(large) = place.checked_sub(1 << 31) else { return Some(u64::from(place)) };
-        let at = table + count * 4 + large as usize * 8;
-        Some(u64::from(number(at)?) << 32 | u64::from(number(at + 4)?))
-    };
-    (0..count).map(place).collect()
+/// What an index says of a pack: a head, 256 counts, and for each object its name, a checksum and its place, or where
+/// behind all these a large one stands.
+struct List<'i> {
+    /// In the order of the bytes, each once: whoever looks a name up finds the same object.
+    names: &'i [[u8; 20]],
+    offsets: Vec<u64>,
+}
+
+impl<'i> List<'i> {
+    fn of(index: &'i [u8]) -> Option<Self> {
+        let number = |at: usize| Some(u32::from_be_bytes(index.get(at..at.checked_add(4)?)?.try_into().ok()?));
+        let count = number(8 + 255 * 4).filter(|_| index.starts_with(b"\xfftOc\0\0\0\x02"))? as usize;
+        let first = 8 + 256 * 4;
+        let names = index.get(first..first + count.checked_mul(20)?)?.as_chunks().0;
+        let table = first + count * 24;
+        // Nobody allocates for what is not there.
+        index.get(..table + count * 4)?;
+        let place = |object: usize| {
+            let place = number(table + object * 4)?;
+            let Some(large) = place.checked_sub(1 << 31) else { return Some(u64::from(place)) };
+            let at = table + count * 4 + large as usize * 8;
+            Some(u64::from(number(at)?) << 32 | u64::from(number(at + 4)?))
+        };
+        let offsets = (0..count).map(place).collect::<Option<_>>()?;
+        names.is_sorted_by(|one, next| one < next).then_some(Self { names, offsets })
+    }
 }
 
 #[cfg(test)]
@@ -305,7 +339,9 @@ mod tests {
     fn index(offsets: &[u64]) -> Vec<u8> {
         let count = u32::try_from(offsets.len()).unwrap();
         let mut bytes = [&b"\xfftOc\0\0\0\x02"[..], &[0; 255 * 4], &count.to_be_bytes()].concat();
-        bytes.resize(bytes.len() + offsets.len() * 24, 0);
+        // The names are in their order: twenty times 1, twenty times 2.
+        bytes.extend((1..=count).flat_map(|object| [u8::try_from(object).unwrap(); 20]));
+        bytes.resize(bytes.len() + offsets.len() * 4, 0);
         // As git has those beyond two gigabytes.
         let large = |object: usize| (1 << 31 | u32::try_from(object).unwrap()).to_be_bytes();
         bytes.extend((0..offsets.len()).flat_map(large));
@@ -338,11 +374,11 @@ mod tests {
             object(3, 100, &[], &[b'A'; 100]),
             object(6, 5, &[28], &[100, 100, 0x90, 100, 0]),
             object(6, 5, &[0x81, 0x2c], &[100, 100, 0x90, 100, 0]),
-            object(7, 5, &[7; 20], &[100, 100, 0x90, 100, 0]),
+            object(7, 5, &[1; 20], &[100, 100, 0x90, 100, 0]),
             object(1, most + 1, &[], b"x"),
-            object(7, most + 1, &[7; 20], &[100, 100, 0x90, 100, 0]),
-            object(7, 9, &[7; 20], &[100, 0x81, 0x80, 0x80, 4, 0x90, 100, 0]),
-            object(7, 9, &[7; 20], &[]),
+            object(7, most + 1, &[1; 20], &[100, 100, 0x90, 100, 0]),
+            object(7, 9, &[1; 20], &[100, 0x81, 0x80, 0x80, 4, 0x90, 100, 0]),
+            object(7, 9, &[1; 20], &[]),
         ];
         let mut bytes = vec![0; 1000];
         let places: [usize; 8] = [12, 40, 312, 400, 500, 600, 700, 800];
@@ -352,10 +388,13 @@ mod tests {
         std::fs::write(&pack, bytes).unwrap();
         let check = |content: &[u8]| {
             std::fs::write(&list, content).unwrap();
-            check_pack(&list, &pack).map_err(|error| error.replace(list.as_str(), "INDEX"))
+            let mut packs = Packs::default();
+            let checked = packs.check(&list, &pack).map(|()| packs.kept);
+            checked.map_err(|error| error.replace(list.as_str(), "INDEX"))
         };
         assert_eq!((check(&index(&[12])), check(&index(&[12, 40, 312]))), (Ok(0), Ok(100)));
-        assert_eq!(check(&index(&[312, 12, 40, 400])), Ok(400));
+        // A difference by name is one to the first object of the list here.
+        assert_eq!(check(&index(&[312, 12, 40, 400])), Ok(200));
         let lacks = "`INDEX` lacks an object that another one is a difference to";
         let large = format!("`INDEX` lists an object of {} bytes, wanted {most} at most", most + 1);
         let unreadable = "`INDEX` lists an object that cannot be read";
@@ -371,6 +410,12 @@ mod tests {
         ] {
             assert_eq!(check(&index(offsets)), Err(reason.to_owned()), "{offsets:?}");
         }
+        let mut twice = index(&[12, 40]);
+        twice.copy_within(1032..1052, 1052);
+        assert_eq!(check(&twice), Err("`INDEX` is no index of version 2".to_owned()), "a name that is there twice");
+        let mut unknown = index(&[12, 400]);
+        unknown[1032] = 0;
+        assert_eq!(check(&unknown), Err(lacks.to_owned()), "a base that is not listed");
         for cut in [0, 7, 1031, 1100] {
             assert_eq!(check(&index(&[12, 40])[..cut]), Err("`INDEX` is no index of version 2".to_owned()));
         }

@@ -80,7 +80,9 @@ fn other_form(file: &Utf8Path, content: &[u8]) -> Option<(&'static str, &'static
     if content.starts_with(b"PK\x03\x04") {
         return Some(("is a file of a spreadsheet, wanted CSV", "save it as CSV, with UTF-8"));
     }
-    if content.starts_with(b"sep=") {
+    let first = content.trim_ascii_start();
+    let first = first.strip_prefix(b"\"").unwrap_or(first);
+    if first.get(..4).is_some_and(|first| first.eq_ignore_ascii_case(b"sep=")) {
         return Some((
             "begins with `sep=`, wanted the header",
             "take that line away: the separator is found by itself",
@@ -331,10 +333,12 @@ mod tests {
             read(b"PK\x03\x04\xff"),
             "f.csv: is a file of a spreadsheet, wanted CSV\n  hint: save it as CSV, with UTF-8"
         );
-        assert_eq!(
-            read(b"\xef\xbb\xbfsep=;\nname;a\n"),
-            "f.csv: begins with `sep=`, wanted the header\n  hint: take that line away: the separator is found by itself"
-        );
+        for sep in [&b"\xef\xbb\xbfsep=;\nname;a\n"[..], b"\r\n\"SEP=;\"\nname;a\n"] {
+            assert_eq!(
+                read(sep),
+                "f.csv: begins with `sep=`, wanted the header\n  hint: take that line away: the separator is found by itself"
+            );
+        }
         let findings = Rows::new("Racks.TOML".into(), b"[site.a]\n").err().unwrap();
         assert_eq!(
             findings[0].to_string(),
