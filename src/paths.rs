@@ -123,6 +123,12 @@ impl Project {
         self.0.join("dist/reproduce")
     }
 
+    /// The folder of the fuzz targets.
+    #[must_use]
+    pub fn fuzz(&self) -> Utf8PathBuf {
+        self.0.join("fuzz")
+    }
+
     /// The folder of the workflows and of what belongs to them.
     #[must_use]
     pub fn github(&self) -> Utf8PathBuf {

@@ -40,12 +40,21 @@ impl Origin {
             None => self.relocated(&format!("{BASE}/streams/{}.json", self.stream)),
         };
         let text = reader.text(&url, "the metadata of a stream of Fedora CoreOS", MAX_STREAM)?;
-        let raw = serde_json::from_str(&text).map_err(|error| Error::Other {
-            url: url.to_string(),
+        self.parse(&url.to_string(), &text)
+    }
+
+    /// The set that the metadata `text` from `url` call current.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where they lack something, or have something that cannot be used.
+    pub fn parse(&self, url: &str, text: &str) -> Result<Set, Error> {
+        let raw = serde_json::from_str(text).map_err(|error| Error::Other {
+            url: url.to_owned(),
             found: format!("no such metadata ({error})"),
             wanted: "the metadata of a stream of Fedora CoreOS",
         })?;
-        Checker { origin: self, url: &url.to_string() }.set(raw)
+        Checker { origin: self, url }.set(raw)
     }
 
     /// `address`, one of Fedora's, where it is to be had instead. One that is somebody else's already stays.
@@ -206,8 +215,7 @@ mod tests {
     }
 
     fn read(origin: &Origin, metadata: &Value) -> Result<Set, String> {
-        let raw = serde_json::from_value(metadata.clone()).unwrap();
-        Checker { origin, url: "URL" }.set(raw).map_err(|error| error.to_string())
+        origin.parse("URL", &metadata.to_string()).map_err(|error| error.to_string())
     }
 
     const PXE: &str = "/architectures/x86_64/artifacts/metal/formats/pxe";

@@ -46,7 +46,11 @@ impl Origin {
 }
 
 /// The version in the text of `version.txt`: lines of shell variables.
-fn version(url: &str, text: &str) -> Result<Version, Error> {
+///
+/// # Errors
+///
+/// [`Error`] where there is none that can be used.
+pub fn version(url: &str, text: &str) -> Result<Version, Error> {
     const KEY: &str = "FLATCAR_VERSION";
     let value = text.lines().find_map(|line| line.trim().strip_prefix(KEY)?.strip_prefix('='));
     let value = value.ok_or_else(|| Error::Missing { url: url.to_owned(), key: KEY.to_owned() })?;
@@ -56,7 +60,11 @@ fn version(url: &str, text: &str) -> Result<Version, Error> {
 
 /// The SHA-512 of `name` in the text of a `.DIGESTS`: below a heading for each sort of digest, a line as
 /// `sha512sum` writes it.
-fn digest(url: &str, name: &str, text: &str) -> Result<Digest, Error> {
+///
+/// # Errors
+///
+/// [`Error`] where there is none.
+pub fn digest(url: &str, name: &str, text: &str) -> Result<Digest, Error> {
     let key = format!("SHA512 {name}");
     let mut lines = text.lines().skip_while(|line| line.trim() != "# SHA512 HASH").skip(1);
     let line = lines.find(|line| line.split_whitespace().nth(1) == Some(name));

@@ -20,6 +20,16 @@ mod proxy;
 pub mod syslinux;
 mod transport;
 
+/// Reads what a git server may have sent as a list of refs, for fuzzing: gives how much of it is let through.
+///
+/// # Errors
+///
+/// Where that is more than any list may have, or no list.
+#[cfg(fuzzing)]
+pub fn read_refs(sent: &[u8], flushes: u8) -> std::io::Result<u64> {
+    std::io::copy(&mut git_stream::Limited::list(sent, flushes), &mut std::io::sink())
+}
+
 /// Where an input may come from.
 #[derive(Clone, Copy)]
 pub struct Supply<'a> {

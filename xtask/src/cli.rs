@@ -271,6 +271,15 @@ Examples:
         #[command(subcommand)]
         what: Bench,
     },
+    /// Feeds what others may write to what reads it, made up by libFuzzer
+    #[command(after_help = "The targets are in fuzz/fuzz_targets, small inputs in fuzz/seeds. What makes a target
+fail is left in fuzz/artifacts.
+
+Examples:
+  cargo xtask fuzz --seconds 0                       builds all targets
+  cargo xtask fuzz --install-deps                    a minute for each
+  cargo xtask fuzz tarball archive --seconds 600")]
+    Fuzz(Fuzz),
     /// Prints a completion script
     #[command(after_help = "Examples:
   alias xtask='cargo xtask'; source <(cargo xtask completions bash)")]

@@ -22,6 +22,12 @@ use super::place::{Error, Found, FoundKind, Place, Reason, Subject};
 use super::target::Address;
 use crate::progress::Progress;
 
+/// Reads what a server may have sent as an answer of any kind, for fuzzing.
+#[cfg(fuzzing)]
+pub fn read_answer(packet: &[u8]) {
+    let _ = (wire::version(packet), wire::reply(packet), wire::free_space(packet));
+}
+
 /// The bits of a mode that say what something is, and their values.
 const KIND: u32 = 0o170_000;
 const FOLDER: u32 = 0o040_000;

@@ -416,6 +416,20 @@ pub struct Check {
     pub origins: OriginArgs,
 }
 
+/// `fuzz`.
+#[derive(Args)]
+pub struct Fuzz {
+    /// The targets [default: all]
+    #[arg(value_parser = name)]
+    pub targets: Vec<String>,
+    /// How long each runs; 0 builds them and runs none
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub seconds: u32,
+    /// Installs cargo-fuzz first
+    #[arg(long)]
+    pub install_deps: bool,
+}
+
 /// `verify`.
 #[derive(Args)]
 pub struct Verify {

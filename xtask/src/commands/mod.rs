@@ -10,6 +10,7 @@ mod clean;
 mod deploy;
 mod doctor;
 mod fetch;
+mod fuzz;
 mod ignition;
 mod inspect;
 mod install;
@@ -61,6 +62,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
         Command::Deploy(args) => deploy::run(&args, host),
         Command::Check(args) => check::run(&args, host),
         Command::Bench { what } => bench::run(&what, host),
+        Command::Fuzz(args) => fuzz::run(&args, host),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut script);

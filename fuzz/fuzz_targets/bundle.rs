@@ -1,0 +1,11 @@
+//! A bundle of bases. Packing it here lets the fuzzer see what is in it.
+#![no_main]
+
+use flate2::Compression;
+use flate2::read::GzEncoder;
+use libfuzzer_sys::fuzz_target;
+use netboot_stamp::bundle::Bundle;
+
+fuzz_target!(|tarball: &[u8]| {
+    let _ = Bundle::read(&mut GzEncoder::new(tarball, Compression::none()));
+});

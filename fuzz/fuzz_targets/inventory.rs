@@ -1,0 +1,21 @@
+//! An inventory as CSV.
+#![no_main]
+
+mod shared;
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use netboot_loaders::choices::sites::{Options, Sites};
+use shared::Scene;
+
+static SCENE: LazyLock<Scene> = LazyLock::new(Scene::new);
+
+fuzz_target!(|data: &[u8]| {
+    let path = SCENE.project.scripts().join("fuzzed.csv");
+    std::fs::write(&path, data).unwrap();
+    let options = Options { inventories: vec![path], relink: true };
+    if let Err(error) = Sites::read(&SCENE.project, &SCENE.pins.syslinux, &options) {
+        assert!(!error.to_string().is_empty());
+    }
+});

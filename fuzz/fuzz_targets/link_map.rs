@@ -1,0 +1,15 @@
+//! A link map of iPXE.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netboot_loaders::contents::link_map::LinkMap;
+use netboot_loaders::contents::linked::Linked;
+
+fuzz_target!(|text: &str| {
+    let map = LinkMap::new(text);
+    let _ = map.objects();
+    let start = map.start(".text").unwrap_or_default();
+    let _ = map.nearest(".text", start);
+    let _ = map.address("_start");
+    let _ = Linked::parse(text);
+});

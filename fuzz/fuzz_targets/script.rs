@@ -1,0 +1,13 @@
+//! A script's template.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netboot_loaders::choices::script::Script;
+use netboot_loaders::choices::template::Template;
+use netboot_stamp::slot::SlotSize;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(template) = Template::new("a.ipxe".into(), "a.ipxe".into(), data) {
+        let _ = Script::check(&template, Some("rack-1"), &Default::default(), SlotSize::DEFAULT, true);
+    }
+});

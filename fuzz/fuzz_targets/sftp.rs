@@ -1,0 +1,7 @@
+//! What an SFTP server answers.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netboot_loaders::deploy::sftp::read_answer;
+
+fuzz_target!(|packet: &[u8]| read_answer(packet));

@@ -1,0 +1,17 @@
+//! The metadata of a stream of Fedora CoreOS or of a channel of Flatcar.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netboot_loaders::mirror::fedora_coreos::Origin;
+use netboot_loaders::mirror::flatcar;
+use netboot_loaders::mirror::names::{CoreosArch, Stream};
+
+fuzz_target!(|text: &str| {
+    let origin = Origin { stream: Stream::Stable, arch: CoreosArch::X86_64, stream_url: None, base_url: None };
+    match origin.parse("URL", text) {
+        Ok(set) => assert!(set.images.len() == 3 && set.images.iter().all(|image| !image.name.contains('/'))),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    let _ = flatcar::version("URL", text);
+    let _ = flatcar::digest("URL", "flatcar_production_pxe.vmlinuz", text);
+});

@@ -1,0 +1,97 @@
+//! `cargo xtask fuzz`: builds the fuzz targets, and runs each for a while from its seeds.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use netboot_loaders::fs;
+use netboot_loaders::printable::listed_names;
+use netboot_loaders::process::Command;
+use serde_json::json;
+
+use super::check::succeeds;
+use crate::cli::Fuzz;
+use crate::exit::{BAD_INPUT, CHECK, Failure, MISSING_TOOL};
+use crate::host::{Host, whole_environment};
+use crate::ui::pass_on;
+
+/// The version of cargo-fuzz that is installed.
+const VERSION: &str = "0.13.2";
+
+/// The most resident memory of a target, and the most that it may allocate at once, in MiB. Both are more than what a
+/// command may take, since the checks of a fuzzed build take memory, too.
+const MEMORY: [&str; 2] = ["-rss_limit_mb=1500", "-malloc_limit_mb=300"];
+
+pub(super) fn run(args: &Fuzz, host: &Host<'_>) -> Result<(), Failure> {
+    let targets = targets(args, host)?;
+    if args.install_deps {
+        let install = cargo(&["install", "cargo-fuzz", "--locked", "--version", VERSION], host);
+        if !succeeds(&install, host.ui, &mut pass_on)? {
+            return Err(Failure::new(MISSING_TOOL, "cargo-fuzz cannot be installed\nhint: see what cargo says above"));
+        }
+    }
+    if cargo(&["fuzz", "--version"], host).output(host.ui).is_err() {
+        let text = "cargo-fuzz is missing\nhint: run `cargo xtask fuzz --install-deps`";
+        return Err(Failure::new(MISSING_TOOL, text));
+    }
+    host.ui.say("== cargo fuzz build\n");
+    if !succeeds(&cargo(&["fuzz", "build"], host), host.ui, &mut pass_on)? {
+        return Err(Failure::new(CHECK, "the fuzz targets cannot be built\nhint: see what cargo says above"));
+    }
+    // What begins with `#` counts the runs.
+    let mut told = |line: &str| {
+        if !line.starts_with('#') {
+            pass_on(line);
+        }
+    };
+    let mut failed = Vec::new();
+    for target in targets.iter().filter(|_| args.seconds > 0) {
+        host.ui.say(&format!("== {target}, {} s\n", args.seconds));
+        if !succeeds(&target_command(target, args.seconds, host)?, host.ui, &mut told)? {
+            failed.push(target.clone());
+        }
+    }
+    if !failed.is_empty() {
+        let text = format!(
+            "these targets failed: {}\nhint: `cargo fuzz run TARGET fuzz/artifacts/TARGET/FILE` shows what happens",
+            listed_names(&failed)
+        );
+        return Err(Failure::new(CHECK, &text));
+    }
+    let done = if args.seconds > 0 { "ran without a finding" } else { "are built" };
+    let lines = format!("{} targets {done}\n", targets.len());
+    host.ui.result(&lines, json!({ "targets": targets, "seconds": args.seconds }));
+    Ok(())
+}
+
+/// The targets that are asked for, or all.
+fn targets(args: &Fuzz, host: &Host<'_>) -> Result<Vec<String>, Failure> {
+    let files = fs::entries(&host.project.fuzz().join("fuzz_targets"))?;
+    let mut all: Vec<String> = files.iter().filter_map(|path| Some(path.file_stem()?.to_owned())).collect();
+    all.retain(|name| name != "shared");
+    all.sort_unstable();
+    if let Some(unknown) = args.targets.iter().find(|target| !all.contains(target)) {
+        let text = format!("there is no fuzz target `{unknown}`\nhint: choose one of {}", listed_names(&all));
+        return Err(Failure::new(BAD_INPUT, &text));
+    }
+    Ok(if args.targets.is_empty() { all } else { args.targets.clone() })
+}
+
+/// Runs `target`, which begins with what earlier runs have found to be of interest, and with its seeds.
+fn target_command(target: &str, seconds: u32, host: &Host<'_>) -> Result<Command, Failure> {
+    let folders = ["corpus", "seeds"].map(|folder| host.project.fuzz().join(folder).join(target));
+    folders.iter().try_for_each(|folder| fs::create_dir_all(folder))?;
+    let seconds = format!("-max_total_time={seconds}");
+    let own = ["--", &seconds, "-timeout=10", "-max_len=65536"];
+    let words = host.project.fuzz().join(format!("dictionaries/{target}.dict"));
+    let words = words.exists().then(|| format!("-dict={words}"));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let [corpus, seeds] = folders.map(Utf8PathBuf::into_string);
+    Ok(cargo(&[&["fuzz", "run", target, &corpus, &seeds], &own[..], &MEMORY[..], &words].concat(), host))
+}
+
+/// Cargo with `arguments`, which takes flags that only a nightly compiler takes otherwise.
+fn cargo(arguments: &[&str], host: &Host<'_>) -> Command {
+    let command = Command::new("fuzz the project", "cargo").args(arguments.iter().copied());
+    let command = Command { env: whole_environment(), dir: Some(host.project.root().to_owned()), ..command };
+    Command { deadline: Duration::MAX, ..command }.env("RUSTC_BOOTSTRAP", "1")
+}
