@@ -1,4 +1,4 @@
-//! `cargo xtask check`: format, lints, documentation, workflows, tests; and what was skipped, and why.
+//! `cargo xtask check`: format, lints, documentation, workflows, spelling, tests; and what was skipped, and why.
 
 use std::time::Duration;
 
@@ -38,9 +38,7 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     }
     let linted = linters::run(args.install_deps, host)?;
     interrupted(host)?;
-    if linted.failed {
-        failed.push("workflows");
-    }
+    failed.extend(&linted.failed);
     let mut tests = tests(args, host)?;
     if tests.failed > 0 || !tests.ended_well {
         failed.push("tests");

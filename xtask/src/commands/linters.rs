@@ -1,5 +1,6 @@
-//! The linters of the workflows: pinned in the project, installed on request only, below `target/`.
+//! The linters of workflows and spelling: pinned in the project, installed on request only, below `target/`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -11,31 +12,36 @@ use crate::exit::{Failure, MISMATCH};
 use crate::host::{Host, whole_environment};
 use crate::ui::{Ui, pass_on};
 
-/// A linter, and its arguments before the files. None of them lets the machine or the network decide.
-const LINTERS: [(&str, &[&str]); 2] = [
+/// What is checked, by which linter, and its arguments before the workflows, which all but `typos` take. None of them lets
+/// the machine or the network decide.
+const LINTERS: [(&str, &str, &[&str]); 3] = [
     // Its helpers are on one machine and not on another.
-    ("actionlint", &["-no-color", "-shellcheck=", "-pyflakes="]),
-    ("zizmor", &["--offline", "--persona=auditor", "--strict-collection", "--no-progress", "--quiet"]),
+    (WORKFLOWS, "actionlint", &["-no-color", "-shellcheck=", "-pyflakes="]),
+    (WORKFLOWS, "zizmor", &["--offline", "--persona=auditor", "--strict-collection", "--no-progress", "--quiet"]),
+    ("spelling", "typos", &["--isolated", "--config", "typos.toml", "--color", "never"]),
 ];
+
+const WORKFLOWS: &str = "workflows";
 
 /// What the linters came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Linted {
-    /// Whether one has found something.
-    pub failed: bool,
+    /// What one has found something in.
+    pub failed: BTreeSet<&'static str>,
     /// Which could not run, and why.
     pub skipped: Vec<String>,
 }
 
-/// Runs them over the workflows of the project.
+/// Runs them over the project.
 pub(super) fn run(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
     let pinned = host.project.linters();
     let folder = host.project.installed_linters(&fs::sha256(&pinned)?.0);
     let workflows = workflows(&host.project.github().join("workflows"))?;
-    let missing = LINTERS.iter().any(|(name, _)| works(&folder.join("bin").join(name), &host.path, host.ui).is_none());
+    let missing =
+        LINTERS.iter().any(|(_, name, _)| works(&folder.join("bin").join(name), &host.path, host.ui).is_none());
     let mut reason = "not found, `cargo xtask check --install-deps` installs it".to_owned();
     if install && missing {
-        host.ui.say(&format!("== workflows: installing linters in {folder}\n"));
+        host.ui.say(&format!("== linters: installing them in {folder}\n"));
         reason = install_pinned(&pinned, &folder, host)?;
     }
     let path = format!("{folder}/bin:{}", host.path);
@@ -45,24 +51,26 @@ pub(super) fn run(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
 /// Runs those linters that are in `path`, in the folder `root`; those that are not are skipped for `reason`.
 fn lint(path: &str, root: &Utf8Path, workflows: &[Utf8PathBuf], reason: &str, ui: &Ui) -> Result<Linted, Failure> {
     let mut linted = Linted::default();
-    for (name, args) in LINTERS {
+    for (what, name, args) in LINTERS {
         let found = find_program(name, path).and_then(|program| Some((works(&program, path, ui)?, program)));
         let Some((version, program)) = found else {
-            linted.skipped.push(format!("workflows ({name}): {reason}"));
+            linted.skipped.push(format!("{what} ({name}): {reason}"));
             continue;
         };
-        ui.say(&format!("== workflows: {name} {} ({version})\n", args.join(" ")));
-        let files = workflows.iter().map(|file| file.as_str());
+        ui.say(&format!("== {what}: {name} {} ({version})\n", args.join(" ")));
+        let files = workflows.iter().filter(|_| what == WORKFLOWS).map(|file| file.as_str());
         let linter = clean(&program, path).args(args.iter().copied().chain(files));
         let linter = Command { dir: Some(root.to_owned()), ..linter };
-        linted.failed |= !succeeds(&linter, ui, &mut pass_on)?;
+        if !succeeds(&linter, ui, &mut pass_on)? {
+            linted.failed.insert(what);
+        }
     }
     Ok(linted)
 }
 
 /// A program without the environment, which may hold what unlocks something.
 fn clean(program: &Utf8Path, path: &str) -> Command {
-    let command = Command::new("check the workflows", program.as_str()).env("PATH", path);
+    let command = Command::new("check the project", program.as_str()).env("PATH", path);
     Command { deadline: Duration::MAX, ..command }
 }
 
@@ -129,11 +137,18 @@ mod tests {
         };
         linter("zizmor", "test \"$1\" = --offline || exit 3; for last; do :; done; test \"$last\" = ci.yml");
         linter("actionlint", "exit 1");
-        assert_eq!(linted(), Linted { failed: true, skipped: vec![] });
+        linter("typos", "for last; do :; done; test \"$last\" = never");
+        assert_eq!(linted(), Linted { failed: [WORKFLOWS].into(), skipped: vec![] });
         linter("actionlint", "test -z \"$HOME\"");
         assert_eq!(linted(), Linted::default());
+        linter("typos", "exit 2");
+        assert_eq!(linted(), Linted { failed: ["spelling"].into(), skipped: vec![] });
+        linter("typos", "exit 0");
         // One whose interpreter has gone is not there.
         std::fs::write(root.join("actionlint"), "#!/no/python\n").unwrap();
-        assert_eq!(linted(), Linted { failed: false, skipped: vec!["workflows (actionlint): no network".to_owned()] });
+        assert_eq!(
+            linted(),
+            Linted { skipped: vec!["workflows (actionlint): no network".to_owned()], ..Linted::default() }
+        );
     }
 }
