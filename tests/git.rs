@@ -2,6 +2,7 @@
 //! pin, patched and written.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test is no part of the library")]
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! The invariants of ARCHITECTURE.md, held against the source text.
+//! The invariants of ARCHITECTURE.md, held against the source text where the compiler cannot hold them: what the library
+//! must not call stands in `clippy.toml`, and what it must not depend on is not in its `Cargo.toml`.
 
 use std::path::{Path, PathBuf};
 
@@ -44,7 +45,7 @@ fn only(allowed: &[&str], words: &[&str]) {
 
 #[test]
 fn only_process_starts_programs() {
-    only(&["src/process/running.rs"], &["duct::", "std::process::Command", "process::Stdio", ".spawn()", "pre_exec"]);
+    only(&["src/process/running.rs"], &["duct::", "process::Stdio", ".spawn()", "pre_exec"]);
 }
 
 #[test]
@@ -64,13 +65,6 @@ fn only_the_source_modules_touch_the_network() {
 #[test]
 fn only_update_writes_pins() {
     only(&["src/choices/mod.rs", "src/update/mod.rs"], &["pins_writer"]);
-}
-
-#[test]
-fn the_library_is_silent_and_does_not_look_around() {
-    only(&[], &["println!", "eprintln!", "print!", "dbg!", "process::exit", "std::io::stdout", "std::io::stderr"]);
-    only(&[], &["std::env", "env::var", "SystemTime::now", "current_dir", "available_parallelism"]);
-    only(&[], &["clap::", "indicatif", "xshell"]);
 }
 
 #[test]

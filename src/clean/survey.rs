@@ -418,7 +418,6 @@ fn size(path: &Path, request: &Request<'_>, seen: &mut HashSet<(u64, u64)>) -> R
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-    use std::time::SystemTime;
 
     use super::*;
     use crate::paths::{Cache, Project};
@@ -446,7 +445,7 @@ mod tests {
             pins: None,
             plan: None,
             unused_for: Duration::ZERO,
-            now: SystemTime::now() + Duration::from_secs(24 * 60 * 60),
+            now: root.metadata().unwrap().modified().unwrap() + Duration::from_secs(24 * 60 * 60),
             progress,
         };
         survey_within(&request, room)

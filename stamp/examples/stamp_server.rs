@@ -12,6 +12,8 @@
 //! loader of up to 4 MiB, so that 64 connections take 256 MiB besides the bundle. Put it behind a reverse proxy where
 //! clients are not to be trusted that far.
 
+#![allow(clippy::disallowed_methods, reason = "a program is no part of the library")]
+
 use std::error::Error;
 use std::io::{self, Read, Write, stdout};
 use std::net::{Shutdown, TcpListener, TcpStream};

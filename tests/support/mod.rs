@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "no test file uses all of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test is no part of the library")]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
