@@ -252,9 +252,15 @@ Examples:
   cargo xtask release --dry-run                      the files alone, in dist/release
   cargo xtask release --files dist/release --tag v0.1.0")]
     Release(Release),
+    /// Runs the tests that need neither machines nor pinned sources, and that are fast
+    #[command(after_help = "Examples:
+  cargo xtask test                                   after each change
+  cargo xtask test deploy::                          all of `deploy`, slow ones among them")]
+    Test(Test),
     /// Runs every check of this repository: format, lints, workflows, tests
     #[command(after_help = "Examples:
   cargo xtask check --install-deps                   on a fresh machine
+  cargo xtask check --full --timings                 all there is, and what took longest
   cargo xtask check --require-real                   fails where anything has to be skipped")]
     Check(Check),
     /// Measures against what people do without this tool, pair by pair in one run

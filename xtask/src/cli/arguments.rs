@@ -405,6 +405,7 @@ impl TypedValueParser for WebAddress {
 
 /// `check`.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Check {
     /// Installs what the checks need first, as root or through sudo
     #[arg(long)]
@@ -412,8 +413,22 @@ pub struct Check {
     /// Fails where a test or a linter has to be skipped
     #[arg(long)]
     pub require_real: bool,
+    /// Runs whole matrices, too: every network card, DHCP server and configuration
+    #[arg(long)]
+    pub full: bool,
+    /// Lists the ten steps and the ten tests that took longest
+    #[arg(long)]
+    pub timings: bool,
     #[command(flatten)]
     pub origins: OriginArgs,
+}
+
+/// `test`.
+#[derive(Args)]
+pub struct Test {
+    /// Only tests with this in their names, slow ones among them
+    #[arg(value_parser = name)]
+    pub filter: Option<String>,
 }
 
 /// `fuzz`.

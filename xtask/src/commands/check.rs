@@ -1,6 +1,6 @@
 //! `cargo xtask check`: format, lints, documentation, workflows, spelling, tests; and what was skipped, and why.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netboot_loaders::build_loaders::{Choices, fetch};
 use netboot_loaders::choices::sites::Options;
@@ -9,6 +9,7 @@ use netboot_loaders::progress::Progress;
 use netboot_loaders::toolchain::needs;
 use serde_json::json;
 
+use super::test::Tests;
 use super::{install, linters};
 use crate::cli::Check;
 use crate::exit::{CHECK, Failure, INTERRUPTED, MISMATCH};
@@ -16,6 +17,9 @@ use crate::host::{Host, whole_environment};
 use crate::ui::pass_on;
 
 const INTERRUPTED_CHECK: &str = "the check was interrupted";
+
+/// Has tests of whole matrices run, where it is set.
+const FULL: &str = "NETBOOT_LOADERS_TEST_FULL";
 
 /// A step: its name, and the arguments of cargo.
 const STEPS: [(&str, &[&str]); 3] = [
@@ -29,14 +33,19 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
         install::missing(&needs::check(false), host)?;
     }
     let mut failed: Vec<&str> = Vec::new();
+    let mut took = Vec::new();
     for (name, cargo) in STEPS {
         host.ui.say(&format!("== {name}: cargo {}\n", cargo.join(" ")));
         let command = cargo_command(cargo, host).env("RUSTDOCFLAGS", "-D warnings");
+        let started = Instant::now();
         if !succeeds(&command, host.ui, &mut pass_on)? {
             failed.push(name);
         }
+        took.push((started.elapsed(), name.to_owned()));
     }
+    let started = Instant::now();
     let linted = linters::run(args.install_deps, host)?;
+    took.push((started.elapsed(), "linters".to_owned()));
     interrupted(host)?;
     failed.extend(&linted.failed);
     let mut tests = tests(args, host)?;
@@ -47,13 +56,27 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     if args.require_real && !tests.skipped.is_empty() {
         failed.push("what was skipped");
     }
-    let skipped: String = tests.skipped.iter().map(|line| format!("SKIPPED: {line}\n")).collect();
-    let totals = format!("check: {} passed, {} failed, {} skipped\n", tests.passed, tests.failed, tests.skipped.len());
+    host.ui.say("\n");
+    tests.report_skipped(host);
+    took.append(&mut tests.took);
+    if args.timings {
+        host.ui.say(&slowest(&took));
+    }
     let verdict =
         if failed.is_empty() { "all checks passed\n".to_owned() } else { format!("failed: {}\n", failed.join(", ")) };
+    let left = match tests.left {
+        0 => String::new(),
+        left => format!(", {left} left to `cargo xtask check --full`"),
+    };
+    let totals =
+        format!("check: {} passed, {} failed, {} skipped{left}\n", tests.passed, tests.failed, tests.skipped.len());
+    let took: Vec<_> = took.iter().map(|(took, name)| json!({ "name": name, "seconds": took.as_secs_f64() })).collect();
     host.ui.result(
-        &format!("\n{skipped}{verdict}{totals}"),
-        json!({ "passed": tests.passed, "failed": tests.failed, "skipped": tests.skipped, "failed-steps": failed }),
+        &format!("{verdict}{totals}"),
+        json!({
+            "passed": tests.passed, "failed": tests.failed, "skipped": tests.skipped, "left": tests.left,
+            "failed-steps": failed, "took": took,
+        }),
     );
     if failed.is_empty() {
         Ok(())
@@ -62,20 +85,24 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     }
 }
 
+/// Lines about the ten steps and the ten tests that took longest.
+fn slowest(took: &[(Duration, String)]) -> String {
+    let mut took: Vec<_> = took.iter().collect();
+    took.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+    let (tests, steps): (Vec<_>, Vec<_>) = took.into_iter().partition(|(_, name)| name.contains("::"));
+    let lines = |what: &str, all: &[&(Duration, String)]| {
+        let lines = all.iter().take(10).map(|(took, name)| format!("{:8.1} s  {name}\n", took.as_secs_f64()));
+        format!("the slowest {what}:\n{}", lines.collect::<String>())
+    };
+    format!("{}{}", lines("steps", &steps), lines("tests", &tests))
+}
+
 /// Ends the check where the user asked for that.
 fn interrupted(host: &Host<'_>) -> Result<(), Failure> {
     if host.ui.cancelled() { Err(Failure::new(INTERRUPTED, INTERRUPTED_CHECK)) } else { Ok(()) }
 }
 
-/// What the tests came to.
-#[derive(Default)]
-struct Tests {
-    passed: u64,
-    failed: u64,
-    skipped: Vec<String>,
-    ended_well: bool,
-}
-
+/// Runs all tests, those with the pinned sources wherever these are to be had.
 fn tests(args: &Check, host: &Host<'_>) -> Result<Tests, Failure> {
     let sources = Choices::read(&host.project, &Options::default(), host.ui)
         .map_err(Failure::from)
@@ -86,23 +113,20 @@ fn tests(args: &Check, host: &Host<'_>) -> Result<Tests, Failure> {
         other => other,
     };
     interrupted(host)?;
-    let reason = sources.err().map(|failure| failure.message.lines().next().unwrap_or_default().to_owned());
-    host.ui.say("== tests: cargo test --workspace\n");
-    let mut command = cargo_command(&["test", "--workspace", "--no-fail-fast"], host)
+    let mut command = cargo_command(&["test", "--workspace", "--no-fail-fast", "--", "--include-ignored"], host)
         .env("NETBOOT_LOADERS_TEST_SOURCES", host.cache()?.root().as_str());
-    if let Some(reason) = reason {
+    if let Some(failure) = sources.err() {
+        let reason = failure.message.lines().next().unwrap_or_default();
         command = command.env("NETBOOT_LOADERS_TEST_SOURCES_MISSING", reason);
     }
-    let mut tests = Tests::default();
-    tests.ended_well = succeeds(&command, host.ui, &mut |line| {
-        host.ui.say(&format!("{line}\n"));
-        tests.count(line);
-    })?;
-    Ok(tests)
+    if args.full {
+        command = command.env(FULL, "1");
+    }
+    Tests::run(command, host)
 }
 
 /// Cargo with `arguments`, in the project.
-fn cargo_command(arguments: &[&str], host: &Host<'_>) -> Command {
+pub(super) fn cargo_command(arguments: &[&str], host: &Host<'_>) -> Command {
     let command = Command::new("check the project", "cargo").args(arguments.iter().copied());
     Command { env: whole_environment(), dir: Some(host.project.root().to_owned()), deadline: Duration::MAX, ..command }
 }
@@ -118,42 +142,5 @@ pub(super) fn succeeds(
         Err(_) if progress.cancelled() => Err(Failure::new(INTERRUPTED, INTERRUPTED_CHECK)),
         Err(error) if error.has_failed() => Ok(false),
         Err(error) => Err(error.into()),
-    }
-}
-
-impl Tests {
-    /// Counts what a line of a test runner says.
-    fn count(&mut self, line: &str) {
-        if let Some(totals) = line.strip_prefix("test result: ") {
-            let number = |what: &str| {
-                let before = totals.split(what).next()?;
-                before.trim_end().rsplit(' ').next()?.parse::<u64>().ok()
-            };
-            self.passed += number("passed").unwrap_or(0);
-            self.failed += number("failed").unwrap_or(0);
-        } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ignored"))
-        {
-            self.skipped.push(format!("{}: {}", name.trim(), reason.trim_start_matches([',', ' '])));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Tests;
-
-    #[test]
-    fn the_runner_is_read_right() {
-        let mut tests = Tests::default();
-        for line in [
-            "test a ... ok",
-            "test real ... ignored, no source",
-            "test result: FAILED. 12 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
-            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
-        ] {
-            tests.count(line);
-        }
-        assert_eq!((tests.passed, tests.failed), (15, 1));
-        assert_eq!(tests.skipped, ["real: no source"]);
     }
 }

@@ -20,6 +20,7 @@ mod prepare;
 mod recipe;
 mod release;
 mod reproduce;
+mod test;
 mod update;
 mod verify;
 
@@ -60,6 +61,7 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
         Command::Reproduce(args) => reproduce::run(&args, host),
         Command::BootTest(args) => boot_test::run(&args, host),
         Command::Deploy(args) => deploy::run(&args, host),
+        Command::Test(args) => test::run(&args, host),
         Command::Check(args) => check::run(&args, host),
         Command::Bench { what } => bench::run(&what, host),
         Command::Fuzz(args) => fuzz::run(&args, host),
@@ -87,6 +89,7 @@ fn needs_project(command: &Command) -> bool {
             | C::Recipe(_)
             | C::Release(_)
             | C::Reproduce(_)
+            | C::Test(_)
             | C::Check(_)
     )
 }

@@ -1,0 +1,153 @@
+//! `cargo xtask test`: the hermetic tests that are fast; and how cargo's tests are run and read, for `check` as well.
+
+use std::time::{Duration, Instant};
+
+use netboot_loaders::plural;
+use netboot_loaders::process::Command;
+use serde_json::json;
+
+use super::check::{cargo_command, succeeds};
+use crate::cli::Test;
+use crate::exit::{BAD_INPUT, CHECK, Failure};
+use crate::host::Host;
+
+/// The tests that need neither machines nor pinned sources.
+const HERMETIC: [&str; 10] =
+    ["test", "--workspace", "--lib", "--bins", "--test", "source", "--test", "tidy", "--test", "it"];
+
+/// Has tests print what they measured, and how long they took, where it is set.
+const TIMINGS: &str = "NETBOOT_LOADERS_TEST_TIMINGS";
+
+/// What a test says that is left to `check --full`.
+const LEFT: &str = "left to `check --full`";
+
+pub(super) fn run(args: &Test, host: &Host<'_>) -> Result<(), Failure> {
+    let mut arguments = HERMETIC.to_vec();
+    arguments.extend(["--no-fail-fast", "--"]);
+    if let Some(filter) = &args.filter {
+        // Who names tests wants them, however slow they are.
+        arguments.extend([filter.as_str(), "--include-ignored"]);
+    }
+    let tests = Tests::run(cargo_command(&arguments, host), host)?;
+    tests.report_skipped(host);
+    if tests.failed > 0 || !tests.ended_well {
+        return Err(Failure::new(CHECK, "tests failed\nhint: see what cargo says above"));
+    }
+    if let (0, 0, Some(filter)) = (tests.passed, tests.skipped.len(), &args.filter) {
+        let text = format!("no hermetic test has `{filter}` in its name\nhint: `cargo xtask check` runs all others");
+        return Err(Failure::new(BAD_INPUT, &text));
+    }
+    let left = match tests.left {
+        0 => String::new(),
+        left => format!(", {} left to `cargo xtask check`", plural::count(left, "slow test")),
+    };
+    let line = format!("test: {} passed, {} skipped{left}\n", tests.passed, tests.skipped.len());
+    host.ui.result(&line, json!({ "passed": tests.passed, "skipped": tests.skipped, "left": tests.left }));
+    Ok(())
+}
+
+/// What the tests came to.
+#[derive(Default)]
+pub(super) struct Tests {
+    pub passed: u64,
+    pub failed: u64,
+    /// Names, and why they could not run.
+    pub skipped: Vec<String>,
+    /// How many were left out because they are slow.
+    pub left: usize,
+    pub ended_well: bool,
+    /// How long each file of tests took, and each test that tells it.
+    pub took: Vec<(Duration, String)>,
+    /// The file of tests that runs.
+    running: Option<String>,
+}
+
+impl Tests {
+    /// Runs `command`, and passes on what it says.
+    pub(super) fn run(command: Command, host: &Host<'_>) -> Result<Self, Failure> {
+        let mut tests = Self::default();
+        let started = Instant::now();
+        host.ui.say(&format!("== tests: cargo {}\n", command.args.join(" ")));
+        let command = command.env(TIMINGS, "1");
+        tests.ended_well = succeeds(&command, host.ui, &mut |line| {
+            if tests.running.is_none() && line.trim_start().starts_with("Running ") {
+                tests.took.push((started.elapsed(), "building the tests".to_owned()));
+            }
+            if !tests.count(line) {
+                host.ui.say(&format!("{line}\n"));
+            }
+        })?;
+        Ok(tests)
+    }
+
+    /// Says what was skipped, and why.
+    pub(super) fn report_skipped(&self, host: &Host<'_>) {
+        let lines: String = self.skipped.iter().map(|line| format!("SKIPPED: {line}\n")).collect();
+        host.ui.say(&lines);
+    }
+
+    /// Counts what a line of a test runner says; whether it says nothing else.
+    fn count(&mut self, line: &str) -> bool {
+        if let Some(totals) = line.strip_prefix("test result: ") {
+            let number = |what: &str| {
+                let before = totals.split(what).next()?;
+                before.trim_end().rsplit(' ').next()?.parse::<u64>().ok()
+            };
+            self.passed += number("passed").unwrap_or(0);
+            self.failed += number("failed").unwrap_or(0);
+            let took = totals.rsplit_once("finished in ").and_then(|(_, took)| seconds(took));
+            self.took.extend(took.zip(self.running.clone()));
+        } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ignored"))
+        {
+            match reason.trim_start_matches([',', ' ']) {
+                "" | LEFT => self.left += 1,
+                reason => self.skipped.push(format!("{}: {reason}", name.trim())),
+            }
+        } else if let Some(rest) = line.trim_start().strip_prefix("Running ") {
+            // `tests/it/main.rs (target/debug/deps/it-0123456789abcdef)`
+            let program = rest.rsplit('/').next().unwrap_or(rest);
+            let name = program.rsplit_once('-').map_or(program, |(name, _)| name);
+            let unit = if rest.starts_with("unittests ") { " (unit tests)" } else { "" };
+            self.running = Some(format!("tests: {name}{unit}"));
+        } else if let Some((took, name)) = line.strip_prefix("took ").and_then(|rest| rest.split_once(": ")) {
+            self.took.extend(seconds(took).map(|took| (took, name.to_owned())));
+            return true;
+        }
+        false
+    }
+}
+
+/// The time of `17.32s` or `17.32 s`.
+fn seconds(text: &str) -> Option<Duration> {
+    let number = text.trim().trim_end_matches('s').trim_end().parse().ok()?;
+    Duration::try_from_secs_f64(number).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Tests;
+
+    #[test]
+    fn the_runner_is_read_right() {
+        let mut tests = Tests::default();
+        for line in [
+            "     Running unittests src/lib.rs (target/debug/deps/netboot_stamp-efe1019bcc68d62f)",
+            "test a ... ok",
+            "test slow ... ignored",
+            "test matrix ... ignored, left to `check --full`",
+            "test real ... ignored, no source",
+            "test result: FAILED. 12 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            "     Running tests/it/main.rs (target/debug/deps/it-efe1019bcc68d62f)",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 2.50s",
+        ] {
+            assert!(!tests.count(line));
+        }
+        assert!(tests.count("took 1.50 s: deploy::sshd::cuts"));
+        assert_eq!((tests.passed, tests.failed, tests.left), (15, 1, 2));
+        assert_eq!(tests.skipped, ["real: no source"]);
+        let took = [(10, "tests: netboot_stamp (unit tests)"), (2500, "tests: it"), (1500, "deploy::sshd::cuts")];
+        assert_eq!(tests.took, took.map(|(took, name)| (Duration::from_millis(took), name.to_owned())));
+    }
+}

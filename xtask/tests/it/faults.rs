@@ -1,0 +1,651 @@
+//! What bad input, missing tools and failing builds get: the message, word for word, the exit code,
+//! and a tree that is as it was.
+
+use netboot_fixtures::harness::xtask;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use camino::Utf8Path;
+use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::skip;
+
+netboot_fixtures::tests! {
+    each_invalid_file_of_choices_gets_all_its_findings,
+    a_private_key_beside_a_certificate_is_refused_with_its_line,
+    what_boots_in_part_of_the_loaders_only_is_warned_of,
+    a_missing_tool_is_named_before_anything_is_fetched,
+    a_compiler_that_is_too_old_is_refused,
+    a_build_that_fails_says_why_and_where_to_look,
+    a_loader_that_is_none_does_not_get_into_a_tree,
+    a_header_that_ipxe_does_not_read_is_refused,
+    offline_and_empty_handed,
+    something_else_in_the_trees_place_is_left_alone,
+    a_cache_where_make_cannot_work_is_refused,
+    a_read_only_output_folder_is_named,
+    a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed,
+    a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named,
+    a_full_disk_leaves_the_old_tree,
+    a_warning_tells_what_a_bios_loader_lacks,
+    arguments_cannot_forge_messages,
+    variables_and_folders_cannot_forge_messages,
+    names_of_files_cannot_forge_messages,
+    a_place_that_cannot_be_is_said_before_the_work,
+    what_standard_output_does_not_take_is_an_error,
+}
+
+/// A project with a published tree, and a check that a failure leaves it alone.
+fn published() -> Project {
+    let project = Project::new();
+    project.build(&[]).success();
+    project
+}
+
+#[track_caller]
+fn fails_with(project: &Project, ran: Ran, code: i32, message: &str) {
+    assert_eq!(ran.error(code), message);
+    project.run(&["verify"]).success();
+}
+
+fn each_invalid_file_of_choices_gets_all_its_findings() {
+    let project = published();
+    project.write("embed-scripts/bad.ipxe", "#!ipxe\nwget x\ngoto nowhere\nchain {{ url }}\n");
+    project.write("embed-scripts/bom.ipxe", "\u{feff}#!ipxe\n");
+    project.write("embed-scripts/long.ipxe", &format!("#!ipxe\n#{}\n", "x".repeat(4096)));
+    let pem = include_str!("../../../fixtures/ca.pem");
+    project.write("embed-scripts/two.pem", &pem.repeat(2));
+    project.write("embed-scripts/broken.pem", &pem.replace("MIIB", "!"));
+    project.write("embed-scripts/empty.cfg", "");
+    project
+        .write("embed-scripts/values.ipxe", "#!ipxe\necho {{ message }}\nchain --autofree {{ boot_url }} {{ args }}\n");
+    project.write(
+        "embed-scripts/addresses.ipxe",
+        "#!ipxe\nkernel htp://a/k root=htp://b\ninitrd http://a:0/i\nchain iscsi:a\n",
+    );
+    let sheet = "name;boot_url;args\na;http://192.0.2.1/a\u{a0};\n;;\nb;http://192.0.2.1/b c;x\nc;192.0.2.1/c;\"x ||\nchain http://198.51.100.1/ ||\n#\"\n\
+                 d;htp://192.0.2.1/d;--x\ne;--replace;x\nf;http://192.0.2.1/é;\n";
+    project.write("embed-scripts/values.csv", sheet);
+    let before = project.snapshot();
+    let folder = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/invalid");
+    let mut cases = 0;
+    for (file, _) in netboot_loaders::fs::walk(&folder).unwrap() {
+        if file.extension() != Some("toml") {
+            continue;
+        }
+        cases += 1;
+        project.sites(&std::fs::read_to_string(folder.join(&file)).unwrap());
+        let expected = std::fs::read_to_string(folder.join(file.with_extension("stderr"))).unwrap();
+        let error = project.build(&[]).error(3);
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(folder.join(file.with_extension("stderr")), &error).unwrap();
+        } else {
+            assert_eq!(error, expected, "{file}");
+        }
+        assert_eq!(project.snapshot(), before, "{file}");
+    }
+    assert!(cases >= 5);
+}
+
+fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
+    let project = published();
+    let pem = include_str!("../../../fixtures/ca.pem");
+    let key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMC4C\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    project.write("embed-scripts/ca.pem", &format!("Bag Attributes\n{pem}Key Attributes\n{key}"));
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\ntrust = [\"ca.pem\"]\n");
+    let message = "embed-scripts/ca.pem:12: has a private key (`ENCRYPTED PRIVATE KEY`), and what is trusted gets published\n  \
+                   hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it\n";
+    assert_eq!(project.build(&["--plan"]).error(3), message);
+    let labelled = "-----BEGIN CERTIFICATE-----\nMC4CAQAwBQYDK2VwBCIEIMnbNuxsy7xbufBDhw1NJO3psX5nvhyYnYqiLKulQWQN\n-----END CERTIFICATE-----\n";
+    project.write("embed-scripts/ca.pem", labelled);
+    let message = "embed-scripts/ca.pem:1: has a private key (`CERTIFICATE`), and what is trusted gets published\n  \
+                   hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it\n";
+    assert_eq!(project.build(&["--plan"]).error(3), message);
+    // Nor does it get into a bundle, whether somebody trusts it or not.
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
+    let (out, ipxe) = (project.path("sources.tar.gz"), project.path("ipxe"));
+    let arguments = ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()];
+    let error = project.run(&arguments).error(3);
+    assert_eq!(
+        error,
+        "`embed-scripts/ca.pem`:2 has a private key, and a source bundle is for everybody\n\
+         hint: move the key out of the folders of choices and facts\n"
+    );
+    assert!(!out.exists());
+}
+
+fn what_boots_in_part_of_the_loaders_only_is_warned_of() {
+    let project = Project::new();
+    project.write(
+        "embed-scripts/boot.ipxe",
+        "#!ipxe\ndhcp net0&& goto a || shell\n:a\nchain http://boot:s3cret@192.0.2.1/\n",
+    );
+    let sites = "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"c\"\n\
+                 [boot.a]\nkind = \"linux\"\nkernel = \"https://192.0.2.1/k\"\ninitrd = [\"http://192.0.2.1/i\"]\narguments = \"inst.rootpw=x password=y\"\n\
+                 [boot.b]\nkind = \"matchbox\"\nserver = \"https://192.0.2.1:8443\"\n";
+    project.sites(sites);
+    project.config("c", "");
+    let lacks = |line: u32, key: &str| {
+        format!(
+            "warning: embed-scripts/sites.toml:{line}: `{key}`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there\n\
+             hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out\n"
+        )
+    };
+    let published = |place: &str, what: &str| {
+        format!(
+            "warning: {place}: {what} gets published: whoever can fetch the file can read it\n\
+             hint: take it out, and let the server tell machines apart by their addresses or certificates\n"
+        )
+    };
+    let glued = "warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between blanks\n\
+                 hint: write blanks around `&&`\n";
+    let secrets = published("embed-scripts/boot.ipxe:4", "an address with a password");
+    let rest = published("a.ipxe:5", "a password");
+    let warned = || project.build(&["--plan"]).success().stderr;
+    assert_eq!(warned(), format!("{glued}{secrets}{}{}{rest}", lacks(7, "boot.a.kernel"), lacks(12, "boot.b.server")));
+    project.config("c", "#define DOWNLOAD_PROTO_HTTPS\n");
+    assert_eq!(warned(), format!("{glued}{secrets}{rest}"));
+    project.config("c", "");
+    project.sites(&sites.replace("\"ipxe.pxe\", ", ""));
+    assert_eq!(warned(), format!("{glued}{secrets}{rest}"));
+}
+
+fn a_missing_tool_is_named_before_anything_is_fetched() {
+    let project = Project::new();
+    let tools = project.path("tools");
+    std::fs::create_dir(&tools).unwrap();
+    for folder in ["/usr/bin", "/bin"] {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let hidden = ["make", "perl", "apt-get", "dnf", "pacman", "zypper", "apk"].contains(&name.as_str());
+            if !hidden && !tools.join(&name).exists() {
+                symlink(Utf8Path::new(folder).join(&name), tools.join(&name)).unwrap();
+            }
+        }
+    }
+    let old = tools.join("perl");
+    std::fs::write(&old, "#!/bin/sh\necho this is perl 4\n").unwrap();
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = project.build_arguments(&[]);
+    let mut command = project.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let error = Ran::from(command.env("PATH", tools.as_str()).output().unwrap()).error(4);
+    assert_eq!(
+        error,
+        "found no usable `make` (runs iPXE's build): not found\n\
+         found no usable `perl` (runs iPXE's build scripts): found this is perl 4, wanted perl v\n\
+         hint: install it with `sudo apt-get update && sudo apt-get install -y --no-install-recommends make perl`\n\
+         hint: or install it with `sudo dnf install -y make perl-Getopt-Long perl-interpreter`\n\
+         hint: or install it with `sudo pacman -Syu --needed --noconfirm make perl`\n\
+         hint: or install it with `sudo zypper --non-interactive install make perl`\n\
+         hint: or install it with `sudo apk add make perl`\n\
+         hint: or run this command again with `--install-deps`\n"
+    );
+    assert!(!project.path("cache/ipxe.git").exists() && !project.path("cache/blobs").exists());
+}
+
+fn a_compiler_that_is_too_old_is_refused() {
+    let project = Project::new();
+    let tools = project.path("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let gcc = "#!/bin/sh\ncase $1 in\n--version) echo 'gcc (Old) 7.5.0'; echo 'Copyright Free Software Foundation' ;;\n\
+               -dumpversion) echo 7.5.0 ;;\n*) exit 1 ;;\nesac\n";
+    std::fs::write(tools.join("gcc"), gcc).unwrap();
+    std::fs::set_permissions(tools.join("gcc"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{tools}:/usr/bin:/bin");
+    let error = Ran::from(project.command(&["doctor"]).env("PATH", path).output().unwrap());
+    assert!(
+        error.stdout.contains("MISSING  gcc            found gcc (Old) 7.5.0, wanted GCC 8 or later for x86_64"),
+        "{}",
+        error.stdout
+    );
+    assert!(error.failure(4).starts_with("error: found no usable `gcc`, "));
+}
+
+fn a_build_that_fails_says_why_and_where_to_look() {
+    let project = published();
+    let sites = "[default]\nloaders = [\"ipxe.pxe\"]\nscript = \"boot.ipxe\"\nconfig = \"broken\"\n";
+    project.sites(sites);
+    project.config("broken", "#error stop\n");
+    let error = project.build(&[]).error(7);
+    let (first, rest) = error.split_once('\n').unwrap();
+    assert_eq!(first, "config/local/general.h:1:2: error: #error stop");
+    assert!(rest.starts_with("cannot make bin/ipxe.pxe: `make` ended with exit code 2\n  | "), "{error}");
+    assert!(
+        error.contains("\n  command: cd ") && error.contains(" make -j") && error.contains("EMBED=embedded.ipxe"),
+        "{error}"
+    );
+    let (_, log) = error.split_once("\n  log: ").unwrap();
+    assert!(std::fs::read_to_string(log.lines().next().unwrap()).unwrap().contains("#error stop"));
+    assert!(
+        error.ends_with("\nhint: see the log; a configuration under vendor/ipxe-config or a patch may be the cause\n"),
+        "{error}"
+    );
+    project.run(&["verify"]).success();
+
+    project.config("broken", "/* werror */\n");
+    let error = project.build(&[]).error(7);
+    assert!(error.ends_with("build with `--no-werror`: it changes no byte of the loaders\n"), "{error}");
+    project.build(&["--no-werror"]).success();
+}
+
+fn a_loader_that_is_none_does_not_get_into_a_tree() {
+    let project = published();
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"lie\"\n");
+    project.config("lie", "/* lie */\n");
+    let ran = project.build(&[]);
+    let log = netboot_loaders::fs::walk(&project.path("cache/trees")).unwrap().into_iter();
+    let log =
+        log.map(|(path, _)| path).find(|path| path.as_str().contains("efi-x64-lie") && path.ends_with("make.log"));
+    fails_with(
+        &project,
+        ran,
+        7,
+        &format!(
+            "`bin-x86_64-efi/ipxe.efi` was made, but it is an HTML or XML page, wanted an EFI application for x86-64\n\
+             hint: see {}; if a compiler launcher is used, build without it: it may have served another script's object\n",
+            project.path("cache/trees").join(log.unwrap())
+        ),
+    );
+}
+
+fn a_header_that_ipxe_does_not_read_is_refused() {
+    let project = published();
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"c\"\n");
+    project.write("vendor/ipxe-config/c/genral.h", "");
+    let ran = project.build(&[]);
+    fails_with(
+        &project,
+        ran,
+        3,
+        "the configuration `c` has the header `genral.h`, and iPXE has no such header in src/config\n\
+         hint: put the settings into the header that has them in iPXE, as in `general.h`\n",
+    );
+}
+
+fn offline_and_empty_handed() {
+    let project = Project::new();
+    let cache = project.path("cache");
+    assert_eq!(
+        project.run(&["build-loaders", "--offline"]).error(5),
+        format!(
+            "`ldlinux.c32`, `ldlinux.e64`, `lpxelinux.0`, `syslinux.efi` of syslinux 6.03 are not in the cache `{cache}`, \
+             and `--offline` forbids to download them\nhint: run `cargo xtask fetch` where there is a network, or give the \
+             release archive with `--syslinux-archive` or a source bundle with `--sources-from`\n"
+        )
+    );
+    let archive = project.path("syslinux.zip");
+    let error = project.run(&["build-loaders", "--offline", "--syslinux-archive", archive.as_str()]).error(5);
+    assert!(
+        error.starts_with("iPXE's pinned commit ") && error.contains("`--offline` forbids to fetch it\nhint: "),
+        "{error}"
+    );
+    assert!(!project.tree().exists());
+}
+
+fn something_else_in_the_trees_place_is_left_alone() {
+    let project = Project::new();
+    project.write("dist/tftp/precious", "photographs");
+    assert_eq!(
+        project.build(&[]).error(1),
+        format!(
+            "`{}` is not a tree that this tool wrote: it has no manifest.json of its\n\
+             hint: choose another folder with `--out`, or move that one away\n",
+            project.tree()
+        )
+    );
+    assert_eq!(project.read("dist/tftp/precious"), b"photographs");
+}
+
+fn a_cache_where_make_cannot_work_is_refused() {
+    let project = Project::new();
+    let cache = project.path("a cache");
+    let mut arguments = project.build_arguments(&[]);
+    arguments.extend(["--cache-dir".into(), cache.to_string()]);
+    let mut command = Command::new(xtask());
+    let output = command.args(["--project", project.root.as_str()]).args(arguments).output().unwrap();
+    let error = Ran::from(output).error(1);
+    assert_eq!(
+        error,
+        format!(
+            "cannot build in `{cache}`: iPXE's make cannot stand spaces and special characters in a path\n\
+             hint: choose another folder with `--cache-dir`\n"
+        )
+    );
+}
+
+/// Runs the build where `prepare`, a shell script with a mount namespace of its own, has changed
+/// the file systems.
+fn in_namespace(project: &Project, prepare: &str) -> Result<Ran, String> {
+    skip::mount_namespaces()?;
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-ec", &format!("{prepare}; exec \"$@\""), "sh", xtask()]);
+    command.args(["--project", project.root.as_str(), "--cache-dir", project.path("cache").as_str()]);
+    Ok(Ran::from(command.args(project.build_arguments(&[])).output().unwrap()))
+}
+
+fn a_read_only_output_folder_is_named() -> Result<(), String> {
+    let project = published();
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    let dist = project.path("dist");
+    let ran = in_namespace(&project, &format!("mount --bind {dist} {dist}; mount -o remount,bind,ro {dist}"))?;
+    fails_with(
+        &project,
+        ran,
+        1,
+        &format!(
+            "cannot open `{dist}/.tftp.lock`\n  caused by: Read-only file system (os error 30)\n\
+             hint: make `{dist}` writable, or choose another folder with `--out`\n"
+        ),
+    );
+    Ok(())
+}
+
+/// `error` without the random part of a probe's name.
+fn without_probe_name(error: &str, cache: &Utf8Path) -> String {
+    let place = format!("{cache}/probe-");
+    let names = error.match_indices(&place);
+    let random = names.map(|(at, found)| &error[at + found.len()..][..6]).find(|name| !name.starts_with('`'));
+    error.replace(&format!("probe-{}", random.unwrap_or_default()), "probe-XXXXXX")
+}
+
+fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(), String> {
+    let project = Project::new();
+    let cache = project.path("cache");
+    std::fs::create_dir(&cache).unwrap();
+    let room = format!(
+        "hint: free space on the file system of `{cache}/probe-XXXXXX`, or choose another one with `--cache-dir`\n"
+    );
+    let cases = [
+        (
+            format!("mount -t tmpfs -o ro none {cache}"),
+            format!(
+                "cannot create a folder in `{cache}/probe-`\n  caused by: Read-only file system (os error 30) at path \"{cache}/probe-XXXXXX\"\n\
+                 hint: make `{cache}` writable, or choose another folder with `--cache-dir`\n"
+            ),
+        ),
+        (
+            format!("mount -t tmpfs -o size=16k none {cache}; cat /dev/zero >{cache}/filler 2>/dev/null || true"),
+            format!(
+                "cannot write `{cache}/probe-XXXXXX/probe.c`\n  caused by: No space left on device (os error 28)\n{room}"
+            ),
+        ),
+        (
+            // Room for the program's text, and not for the program.
+            format!("mount -t tmpfs -o size=16k none {cache}"),
+            format!(
+                "cannot write `{cache}/probe-XXXXXX/room`\n  caused by: No space left on device (os error 28)\n{room}"
+            ),
+        ),
+        (
+            format!("mount -t tmpfs -o noexec none {cache}"),
+            format!(
+                "the cache `{cache}` is on a file system that runs no programs (mounted `noexec`), and builds run their own there\n\
+                 hint: choose another folder with `--cache-dir`, or mount that file system without `noexec`\n"
+            ),
+        ),
+    ];
+    for (prepare, wanted) in cases {
+        let ran = in_namespace(&project, &prepare)?;
+        assert_eq!(without_probe_name(&ran.error(1), &cache), wanted, "{prepare}");
+    }
+    // The compiler's own temporary files are in the cache, too: those of the system say nothing about it.
+    let root = &project.root;
+    let elsewhere = format!(
+        "mount --bind /tmp /tmp; mount -o remount,bind,ro /tmp; mount --bind {root} {root}; mount -o remount,bind,rw {root}"
+    );
+    let ran = in_namespace(&project, &elsewhere)?;
+    ran.success();
+    Ok(())
+}
+
+fn a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named() {
+    let hint = "\nhint: a file stands where a folder is wanted: move it away, or choose another folder\n";
+    for part in ["cache", "cache/locks", "cache/blobs", "cache/toolchains", "cache/trees", "cache/bases"] {
+        let project = Project::new();
+        project.write(part, "a file");
+        let error = project.build(&[]).error(1);
+        let first = error.lines().next().unwrap_or_default();
+        assert!(first.contains(&format!("`{}", project.path(part))) && error.ends_with(hint), "{part}:\n{error}");
+        assert_eq!(project.read(part), b"a file");
+    }
+}
+
+fn a_full_disk_leaves_the_old_tree() -> Result<(), String> {
+    let project = published();
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    let cache = project.path("cache");
+    // The cache on a disk that is too small for a build.
+    let ran = in_namespace(&project, &format!("mount -t tmpfs -o size=64k none {cache}"))?;
+    let error = ran.error(1);
+    assert!(error.contains("No space left on device"), "{error}");
+    assert!(error.contains("hint: free space on the file system of `"), "{error}");
+    project.run(&["verify"]).success();
+    // The tree on a disk that holds the old one and not a second one.
+    let dist = project.path("dist");
+    let keep = project.path("keep");
+    let prepare = format!("cp -r {dist}/tftp {keep}; mount -t tmpfs -o size=64k none {dist}; cp -r {keep} {dist}/tftp");
+    let ran = in_namespace(&project, &prepare)?;
+    let error = ran.error(1);
+    assert!(error.starts_with(&format!("cannot write `{dist}/.tftp.")), "{error}");
+    assert!(error.contains("\nhint: free space on the file system of `"), "{error}");
+    project.build(&[]).success();
+    Ok(())
+}
+
+fn a_warning_tells_what_a_bios_loader_lacks() {
+    let project = Project::new();
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nconsole --x 1024\nping host\n");
+    let ran = project.build(&[]).success();
+    assert!(
+        ran.stderr.contains(
+            "warning: embed-scripts/boot.ipxe:2: `console` needs `CONSOLE_CMD`, which a BIOS build does not have on its own: \
+             the bios loaders would stop there\nhint: name a configuration that has `#define CONSOLE_CMD` with `config`, or \
+             leave those loaders out\n"
+        ),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("3: `ping` needs `PING_CMD`, which no build has on its own: the efi-x64 loaders"),
+        "{}",
+        ran.stderr
+    );
+    project.config("c", "#define CONSOLE_CMD\n#define PING_CMD\n");
+    project.sites("[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"c\"\n");
+    assert!(!project.build(&[]).success().stderr.contains("warning"));
+}
+
+/// Makes sure that no line of a run is forged, and that none of its characters steers a terminal.
+#[track_caller]
+fn honest(ran: &Ran) {
+    let text = format!("{}{}", ran.stdout, ran.stderr);
+    let harmful =
+        |character: char| !matches!(character, '\n' | '\t') && netboot_loaders::printable::is_harmful(character);
+    assert!(!text.contains(harmful) && !text.lines().any(|line| line.starts_with("hint: forged")), "{text}");
+}
+
+fn arguments_cannot_forge_messages() {
+    let project = Project::new();
+    for hostile in ["x\nhint: forged", "x\r\u{1b}[2J", "x\u{202e}y", "x\u{feff}", "x\u{85}y"] {
+        for arguments in [
+            vec!["verify", hostile],
+            vec!["inspect", hostile],
+            vec!["deploy", hostile],
+            vec!["deploy", "sftp://nas/x", "--ssh", hostile],
+            vec!["build-loaders", "--out", hostile],
+            vec!["build-loaders", "--launcher", hostile],
+            vec!["build-loaders", "--syslinux-archive", hostile],
+            vec!["build-loaders", "--sites", hostile],
+            vec!["reproduce", "--against", hostile],
+            vec!["recipe", "nginx", "--network", hostile],
+            vec!["boot-test", "--site", hostile],
+            vec!["fetch", "--cache-dir", hostile],
+            vec!["fetch", "--project", hostile],
+            vec![hostile],
+        ] {
+            let ran = project.run(&arguments);
+            honest(&ran);
+            let error = ran.error(2);
+            assert!(error.starts_with("the argument `x\\") || error.starts_with("the argument `x"), "{error}");
+            assert!(error.ends_with("\nhint: rename what has that name\n") && error.lines().count() == 2, "{error}");
+        }
+    }
+    let secret = project.run(&["fetch", "--ipxe-url=https://me:secret@host/\n"]).error(2);
+    assert!(secret.starts_with("the argument `…@host/\\n` has `\\n`, wanted one line"), "{secret}");
+    // Words and pictures that are written with joiners are names like others.
+    let error = project.run(&["verify", "پروژه\u{200c}ها"]).error(8);
+    assert!(error.starts_with("there is no tree `پروژه\\u{200c}ها`\n"), "{error}");
+    for arguments in [&["x\u{200c}y"][..], &["verify", "--x\u{200d}y"], &["build-loaders", "--jobs", "x\u{200d}"]] {
+        honest(&project.run(arguments));
+        project.run(arguments).error(2);
+    }
+}
+
+fn variables_and_folders_cannot_forge_messages() {
+    let project = Project::new();
+    let hostile = project.path("x\nhint: forged");
+    std::fs::create_dir(&hostile).unwrap();
+    let run = |set: &dyn Fn(&mut Command)| {
+        let mut command = Command::new(xtask());
+        command.args(["--project", project.root.as_str(), "doctor", "--for", "deploy"]);
+        command.env_remove("CARGO_MANIFEST_DIR");
+        set(&mut command);
+        let ran = Ran::from(command.output().unwrap());
+        honest(&ran);
+        ran.error(3)
+    };
+    for name in ["NETBOOT_LOADERS_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "TMPDIR", "PATH", "https_proxy", "no_proxy"] {
+        let error = run(&|command| {
+            command.env(name, &hostile);
+        });
+        assert!(error.starts_with(&format!("the variable `{name}` has `\\n`, wanted one line")), "{error}");
+    }
+    let error = run(&|command| {
+        command.current_dir(&hostile);
+    });
+    assert!(error.starts_with(&format!("the current folder `{}/x\\nhint: forged` has `\\n`", project.root)), "{error}");
+    symlink(&hostile, project.path("link")).unwrap();
+    let error = run(&|command| {
+        command.args(["--cache-dir", project.path("link").as_str()]);
+    });
+    assert!(error.starts_with(&format!("the cache `{}/x\\nhint: forged` has `\\n`", project.root)), "{error}");
+}
+
+fn names_of_files_cannot_forge_messages() {
+    let project = published();
+    let hostile = "x\nhint: forged\u{202e}";
+    let shown = "x\\nhint: forged\\u{202e}";
+    let pins = String::from_utf8(project.read("vendor/pins.toml")).unwrap();
+    let build = |project: &Project, more: &[&str]| {
+        let ran = project.build(more);
+        honest(&ran);
+        assert_ne!(ran.code, 0);
+        ran.stderr
+    };
+    let told = |error: &str| assert!(error.contains(shown), "{error}");
+
+    let patch = format!("vendor/patches/{hostile}.patch");
+    project.write(&patch, "");
+    let plan = project.build(&["--plan"]).success();
+    honest(&plan);
+    told(&plan.stdout);
+    told(&build(&project, &[]));
+    std::fs::remove_file(project.path(&patch)).unwrap();
+
+    let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
+    project.sites(&sites.replace("script =", "config = \"c\"\nscript ="));
+    project.write(&format!("vendor/ipxe-config/c/{hostile}.h"), "");
+    told(&build(&project, &[]));
+    project.sites(&sites);
+
+    let key = format!("embed-scripts/{hostile}");
+    project.write(&key, "-----BEGIN PRIVATE KEY-----\n");
+    let ran = project.run(&["bundle-sources", "--offline"]);
+    honest(&ran);
+    told(&ran.error(3));
+    std::fs::remove_file(project.path(&key)).unwrap();
+
+    project.write(&format!("{hostile}/{hostile}"), "");
+    symlink(project.path(hostile), project.path("link")).unwrap();
+    told(&build(&project, &["--out", project.path("link").as_str()]));
+
+    project.write(&format!("dist/tftp/{hostile}"), "");
+    for arguments in
+        [&["verify"][..], &["boot-test", "--list"], &["deploy", "srv"], &["reproduce", "--against", "dist/tftp"]]
+    {
+        let ran = Ran::from(project.command(arguments).current_dir(&project.root).output().unwrap());
+        honest(&ran);
+        told(&ran.error(8));
+    }
+    told(&build(&project, &[]));
+    std::fs::remove_file(project.tree().join(hostile)).unwrap();
+
+    project
+        .write("vendor/pins.toml", &pins.replace("https://unreachable.invalid", "http://127.0.0.1:1/x\\nhint: forged"));
+    for arguments in [&["fetch"][..], &["update", "--dry-run"]] {
+        let ran = project.run(&[arguments, &["--cache-dir", project.path("other").as_str()]].concat());
+        honest(&ran);
+        assert!(ran.error(3).contains("`ipxe.urls`: has `\\n`, wanted one line "));
+    }
+}
+
+fn a_place_that_cannot_be_is_said_before_the_work() {
+    let project = published();
+    let (long, nowhere) = (project.path(&"x".repeat(251)), project.path("link"));
+    symlink("nowhere", &nowhere).unwrap();
+    let inside = nowhere.join("a/b");
+    let leads = format!(
+        "`{nowhere}` is a link that leads nowhere, to `nowhere`\nhint: make what it leads to, or remove the link\n"
+    );
+    let name = |found: usize, most: usize| {
+        let name = "x".repeat(found);
+        format!("the name `{name}` has {found} bytes, wanted {most} at most\nhint: choose a shorter name\n")
+    };
+    let error = |arguments: &[&str]| project.run(arguments).error(1);
+    for arguments in [
+        &["build-loaders", "--offline", "--out"][..],
+        &["release", "--dry-run", "--offline", "--out"],
+        &["mirror", "flatcar", "--dest"],
+        &["boot-test", "--report"],
+    ] {
+        assert_eq!(error(&[arguments, &[long.as_str()]].concat()), name(251, 241));
+        assert_eq!(error(&[arguments, &[nowhere.as_str()]].concat()), leads);
+        assert_eq!(error(&[arguments, &[inside.as_str()]].concat()), leads);
+    }
+    assert_eq!(error(&["deploy", nowhere.as_str()]), leads);
+    assert_eq!(error(&["deploy", inside.as_str()]), leads);
+    assert_eq!(error(&["deploy", &format!("{long}xxxxx")]), name(256, 255));
+    project.run(&["deploy", long.as_str()]).success();
+    project.build(&["--out", &long.as_str()[..long.as_str().len() - 10]]).success();
+    assert!(
+        error(&["fetch", "--offline", "--cache-dir", &format!("{long}xxxxx")])
+            .contains(&format!("\nhint: choose a shorter one: the name `{}` has 256 bytes", "x".repeat(256)))
+    );
+}
+
+fn what_standard_output_does_not_take_is_an_error() {
+    let project = published();
+    let lost = "error: cannot write to standard output\n  caused by: No space left on device (os error 28)\n\
+                hint: make room where standard output is written to, and run the command again\n";
+    let run = |arguments: &[&str], stdout: std::process::Stdio| {
+        let output = project.command(arguments).stdout(stdout).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into();
+    for arguments in [
+        &["verify"][..],
+        &["--message-format", "json", "verify"],
+        &["--quiet", "verify", "--help"],
+        &["--version"],
+        &["completions", "bash"],
+    ] {
+        assert_eq!(run(arguments, full()), (1, lost.to_owned()), "{arguments:?}");
+        // Whoever reads no more has what they wanted.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(arguments, writer.into()), (0, String::new()), "{arguments:?}");
+    }
+    assert_eq!(run(&["--quiet", "verify"], full()), (0, String::new()));
+    // Another error keeps its exit code, and is told where it can be read.
+    std::fs::remove_file(project.tree().join("ipxe.efi")).unwrap();
+    let (code, stderr) = run(&["--message-format", "json", "verify"], full());
+    assert!(code == 8 && stderr.contains("`ipxe.efi` is missing"), "{code} {stderr}");
+}

@@ -1,0 +1,263 @@
+//! File systems that are full or cannot be written: what is served stays, and the next run goes on. They are made in a mount
+//! namespace; where the kernel does not let this user have one, that is said.
+
+use netboot_fixtures::harness::xtask;
+use netboot_fixtures::skip;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use netboot_fixtures::mirror::{METADATA, Mirror};
+use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::server::{Request, Server};
+use serde_json::{Value, json};
+
+netboot_fixtures::tests! {
+    cache,
+    mirror,
+    read_only,
+    full,
+    full_temporary,
+    read_only_cache,
+}
+
+/// The record of a deployment.
+const RECORD: &str = "netboot-loaders-deployed.json";
+
+/// The address of git's own server for the repository at `path`; it lasts as long as the test program.
+fn git_server(path: &Utf8Path) -> Result<String, String> {
+    skip::program("git")?;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("git://{}/ipxe.git", listener.local_addr().unwrap());
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).unwrap();
+            let length = usize::from_str_radix(std::str::from_utf8(&length).unwrap(), 16).unwrap();
+            stream.read_exact(&mut vec![0; length - 4]).unwrap();
+            let mut command = Command::new("git");
+            command.args(["-c", "uploadpack.allowAnySHA1InWant=true", "-c", "safe.directory=*", "upload-pack"]);
+            command.arg(&path).stdin(OwnedFd::from(stream.try_clone().unwrap())).stdout(OwnedFd::from(stream));
+            let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+            std::thread::spawn(move || child.wait());
+        }
+    });
+    Ok(url)
+}
+
+/// The cache on a disk that is full sooner or later: before there is a repository, within a pack or a download, when
+/// the source is written.
+fn cache() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    let project = Project::new();
+    // What does not compress, so that there is no room for a pack of it.
+    let mut seed = 7_u32;
+    let mut noise = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'!' + (seed >> 24) as u8 % 90)
+    };
+    project.write("ipxe/src/noise", &(0..400_000).map(|_| noise()).collect::<String>());
+    project.edit_makefile(|makefile| format!("{makefile}\n"));
+    let archive = project.read("syslinux.zip");
+    let server = Server::start(move |_, answer| answer.whole("200 OK", &[], &archive));
+    let cache = project.path("cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    for url in [git_server(&project.path("ipxe"))?, project.path("ipxe").into_string()] {
+        let fetch = ["fetch", "--ipxe-url", &url, "--syslinux-archive", &server.url("/syslinux.zip")];
+        let mut full = 0;
+        for kilobytes in (8..1000).step_by(28) {
+            let command = project.command(&fetch);
+            let mut unshare = Command::new("unshare");
+            let script = format!("mount -t tmpfs -o size={kilobytes}k none {cache}; exec \"$@\"");
+            unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+            let ran = Ran::from(unshare.env("no_proxy", "*").output().unwrap());
+            if ran.code == 0 {
+                break;
+            }
+            let error = ran.error(1);
+            assert!(error.contains("No space left on device"), "{kilobytes} kB, {url}: {error}");
+            assert!(
+                error.contains(&format!("hint: free space on the file system of `{cache}")),
+                "{kilobytes} kB: {error}"
+            );
+            assert!(error.contains("choose another one with `--cache-dir`"), "{kilobytes} kB: {error}");
+            full += 1;
+        }
+        assert!((10..30).contains(&full), "{full}");
+    }
+    Ok(())
+}
+
+fn mirror() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    let mirror = Mirror::new();
+    mirror.publisher.release("44.2");
+    mirror.publisher.offer("/second.json", mirror.publisher.file(METADATA));
+    mirror.publisher.release("44.1");
+    let (dest, second) = (mirror.dest(), mirror.publisher.server.url("/second.json"));
+    std::fs::create_dir(&dest).unwrap();
+    // Room for one set of 210 kB and not for two; after a failure, there is more.
+    let script = format!(
+        "mount -t tmpfs -o size=320k none {dest}; \"$@\" >&2; if \"$@\" --stream-url {second}; then exit 99; fi\n\
+         cat {dest}/current/version.ipxe; du -b {dest}/.netboot-loaders/partial/44.2/*.part | cut -f1\n\
+         mount -o remount,size=2m {dest}; \"$@\" --stream-url {second}; cat {dest}/current/version.ipxe"
+    );
+    let command = mirror.command(&[]);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+    for proxy in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        unshare.env_remove(proxy);
+    }
+    let ran = Ran::from(unshare.output().unwrap()).success();
+    let part = format!("{dest}/.netboot-loaders/partial/44.2/rootfs.x86_64.img.part");
+    let folder = format!("{dest}/.netboot-loaders/partial/44.2");
+    assert!(
+        ran.stderr.contains(&format!(
+            "error: cannot write `{part}`\n  caused by: No space left on device (os error 28)\n\
+             hint: free space on the file system of `{folder}`, or choose another one with `--dest`\n"
+        )),
+        "{}",
+        ran.stderr
+    );
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[..2], ["#!ipxe", "set fedora-coreos-version 44.1"], "{}", ran.stdout);
+    let arrived: usize = lines[2].parse().unwrap();
+    let outcome: Value = serde_json::from_str(lines[3]).unwrap();
+    assert_eq!((&outcome["previous"], &outcome["changed"]), (&"44.1".into(), &json!(true)));
+    assert_eq!(lines[4..], ["#!ipxe", "set fedora-coreos-version 44.2"]);
+    let resumed = mirror.publisher.server.requests().iter().filter_map(Request::resumes_at).max();
+    assert_eq!(resumed, Some(arrived));
+    Ok(())
+}
+
+/// A project whose tree was deployed to a folder, and has changed since; the files in that folder.
+fn deployed() -> (Project, Utf8PathBuf, BTreeMap<Utf8PathBuf, Vec<u8>>) {
+    let project = Project::new();
+    project.build(&[]).success();
+    let folder = project.path("srv/tftp");
+    project.run(&["deploy", folder.as_str()]).success();
+    let old = files(&folder);
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    project.build(&[]).success();
+    (project, folder, old)
+}
+
+fn files(folder: &Utf8Path) -> BTreeMap<Utf8PathBuf, Vec<u8>> {
+    Project::files_of(folder).into_iter().filter(|(path, _)| path != RECORD).collect()
+}
+
+/// Deploys to `folder`, where `prepare`, a shell script with a mount namespace of its own, has changed the file
+/// systems.
+fn in_namespace(project: &Project, folder: &Utf8Path, prepare: &str) -> Ran {
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-ec", &format!("{prepare}; exec \"$@\""), "sh", xtask()]);
+    command.args(["--project", project.root.as_str(), "deploy", folder.as_str()]);
+    Ran::from(command.output().unwrap())
+}
+
+fn read_only() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    let (project, folder, old) = deployed();
+    let read_only = format!("mount --bind {folder} {folder}; mount -o remount,bind,ro {folder}");
+    assert_eq!(
+        in_namespace(&project, &folder, &read_only).error(1),
+        format!(
+            "cannot write `{folder}/{RECORD}.partial`: Read-only file system (os error 30)\n\
+             hint: let this user write there, or choose another folder\n"
+        )
+    );
+    assert!(files(&folder) == old);
+    Ok(())
+}
+
+fn full() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    let (project, folder, old) = deployed();
+    let keep = project.path("keep");
+    let full = format!(
+        "cp -r {folder} {keep}; mount -t tmpfs -o size=1m none {folder}; cp -r {keep}/. {folder}; \
+         cat /dev/zero >{folder}/filler 2>/dev/null || truncate -s -4k {folder}/filler; \
+         set -- sh -c '\"$@\"; code=$?; rm {folder}/filler; cp -r {folder} {keep}.after; exit $code' sh \"$@\""
+    );
+    let error = in_namespace(&project, &folder, &full).error(1);
+    assert!(error.starts_with(&format!("cannot write `{folder}/")), "{error}");
+    assert!(
+        error.ends_with(
+            ": No space left on device (os error 28)\n\
+             hint: free space there, and run the command again: it goes on from where it was\n"
+        ),
+        "{error}"
+    );
+    let new = files(&project.tree());
+    for (path, content) in files(&project.path("keep.after")) {
+        let whole = old.get(&path) == Some(&content) || new.get(&path) == Some(&content);
+        assert!(whole || path.as_str().ends_with(".partial"), "{path}");
+    }
+    project.run(&["deploy", folder.as_str()]).success();
+    assert!(files(&folder) == files(&project.tree()));
+    Ok(())
+}
+
+fn full_temporary() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    let project = Project::new();
+    project.build(&["--archive"]).success();
+    let tarball = project.path(&format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION")));
+    let (folder, scratch) = (project.path("srv/tftp"), project.path("scratch"));
+    std::fs::create_dir(&scratch).unwrap();
+    for (command, arguments) in [
+        ("deploy", vec![folder.as_str(), "--tree", tarball.as_str()]),
+        ("verify", vec!["--against-make", tarball.as_str()]),
+    ] {
+        let script = format!("mount -t tmpfs -o size=16k none {scratch}; export TMPDIR={scratch}; exec \"$@\"");
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-rm", "sh", "-ec", &script, "sh", xtask()]);
+        unshare.args(["--project", project.root.as_str(), "--cache-dir", project.path("cache").as_str(), command]);
+        let error = Ran::from(unshare.args(arguments).output().unwrap()).error(1);
+        assert!(error.starts_with(&format!("cannot write `{scratch}/")), "{error}");
+        let hint = format!(
+            "\nhint: free space on the file system of `{scratch}`, or choose another one with the variable `TMPDIR`\n"
+        );
+        assert!(
+            error.contains("`\n  caused by: No space left on device (os error 28)") && error.ends_with(&hint),
+            "{error}"
+        );
+        assert_eq!(error.matches("No space left").count(), 1, "{error}");
+    }
+    assert!(!folder.exists());
+    Ok(())
+}
+
+fn read_only_cache() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    let project = Project::new();
+    project.build(&[]).success();
+    let cache = project.path("cache");
+    let script = format!("mount --bind {cache} {cache}; mount -o remount,bind,ro {cache}; exec \"$@\"");
+    let run = |arguments: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-rm", "sh", "-ec", &script, "sh", xtask()]);
+        unshare.args(["--project", project.root.as_str(), "--cache-dir", cache.as_str()]);
+        Ran::from(unshare.args(arguments).output().unwrap())
+    };
+    let out = project.path("other/tftp");
+    let build = project.build_arguments(&["--out", out.as_str()]);
+    let build: Vec<&str> = build.iter().map(AsRef::as_ref).collect();
+    // Where nothing is missing, nothing has to be written.
+    for arguments in [&build[..], &["fetch", "--offline"], &["fetch"]] {
+        run(arguments).success();
+    }
+    let mut blobs = std::fs::read_dir(cache.join("blobs")).unwrap();
+    std::fs::remove_file(blobs.next().unwrap().unwrap().path()).unwrap();
+    for arguments in [&build[..], &["fetch", "--offline"]] {
+        let error = run(arguments).error(1);
+        assert!(error.contains("\n  caused by: Read-only file system (os error 30)\nhint: make `"), "{error}");
+        assert!(error.ends_with(" writable, or choose another folder with `--cache-dir`\n"), "{error}");
+    }
+    Ok(())
+}

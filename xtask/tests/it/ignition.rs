@@ -1,0 +1,221 @@
+//! Starter configurations for Ignition, held against its published schema.
+
+use std::os::unix::fs::PermissionsExt;
+
+use netboot_fixtures::project::{Project, Ran};
+use serde_json::Value;
+
+netboot_fixtures::tests! {
+    a_starter_is_what_the_schema_takes,
+    a_starter_is_written_where_it_is_asked_for,
+    what_is_wrong_with_a_starter_is_said,
+    what_a_machine_would_refuse_is_refused_with_its_line,
+    a_butane_file_goes_through_butane,
+    json_keeps_its_meaning_where_characters_are_escaped,
+    files_that_a_butane_file_names_are_looked_for_beside_it,
+    what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written,
+    without_butane_the_package_is_named,
+}
+
+const NETWORK: &str = "subnet = \"192.168.88.0/24\"\ntftp-server = \"192.168.88.1\"\nhttp-url = \"http://192.168.88.10/tftp\"\n\
+    [[host]]\nname = \"master\"\nmac = \"00:50:56:00:01:01\"\nfirmware = \"uefi\"\nhostname = \"master.example.net\"\n";
+
+/// A public key that belongs to nobody.
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f you@example.net";
+
+fn project(ignition: &str) -> Project {
+    let project = Project::new();
+    project.write("embed-scripts/network.toml", &format!("{NETWORK}[ignition]\n{ignition}"));
+    project
+}
+
+/// Whether the published schema takes `config`; its complaints otherwise.
+fn check(config: &Value) -> Vec<String> {
+    let schema: Value =
+        serde_json::from_str(include_str!("../../../fixtures/schemas/ignition-3.3.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    validator.iter_errors(config).map(|error| error.to_string()).collect()
+}
+
+fn a_starter_is_what_the_schema_takes() {
+    let all =
+        format!("ssh-keys = [\"{KEY}\"]\ntime-zone = \"Europe/Moscow\"\nconsole-log-level = 4\nautologin = true\n");
+    for ignition in ["", &all] {
+        let project = project(ignition);
+        let ran = project.run(&["ignition", "--host", "master"]).success();
+        let config: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(check(&config), Vec::<String>::new(), "{config:#}");
+        assert_eq!(config["storage"]["files"][0]["contents"]["source"], "data:,master.example.net%0A");
+        let warning = if ignition.is_empty() {
+            "warning: nobody can log in: `ssh-keys` is empty\n"
+        } else {
+            "warning: `autologin` lets in whoever sees the console"
+        };
+        assert!(ran.stderr.starts_with(warning), "{}", ran.stderr);
+    }
+    // The schema does say no.
+    assert!(!check(&serde_json::json!({ "ignition": { "version": 3 } })).is_empty());
+}
+
+fn a_starter_is_written_where_it_is_asked_for() {
+    let project = project(&format!("ssh-keys = [\"{KEY}\"]\n"));
+    let out = project.path("master.ign");
+    let ran = project.run(&["ignition", "--out", out.as_str()]).success();
+    assert_eq!((ran.stdout, ran.stderr), (format!("{out}\n"), String::new()));
+    let config: Value = serde_json::from_slice(&project.read("master.ign")).unwrap();
+    assert_eq!(config["passwd"]["users"][0]["sshAuthorizedKeys"][0], KEY);
+}
+
+fn what_is_wrong_with_a_starter_is_said() {
+    let project = project(
+        "ssh-keys = [\"-----BEGIN OPENSSH PRIVATE KEY-----\"]\ntime-zone = \"../etc\"\nconsole-log-level = 9\nautologin = 1\n",
+    );
+    let error = project.run(&["ignition"]).error(3);
+    for part in [
+        "`ignition.ssh-keys`: found `-----BEGIN OPENSSH PRIVA`…, wanted a public key as in `ssh-ed25519 AAAA… name`\n",
+        "`ignition.time-zone`: found the time zone `../etc`, wanted a name of the tz database as in `Europe/Moscow`\n",
+        "`ignition.console-log-level`: found 9, wanted 0 to 8\n",
+        "`ignition.autologin`: found integer, wanted true or false\n",
+    ] {
+        assert!(error.contains(part), "{part} is not in:\n{error}");
+    }
+    project.write(
+        "embed-scripts/network.toml",
+        &format!("{NETWORK}[ignition]\nssh-keys = [\"{KEY}\\u202e\"]\ntime-zone = \"it's\"\n"),
+    );
+    let error = project.run(&["ignition"]).error(3);
+    for part in [
+        "`ignition.ssh-keys`: has `\\u{202e}`, wanted one line without characters that are not seen or change the direction of text\n",
+        "`ignition.time-zone`: found the time zone `it's`, wanted",
+    ] {
+        assert!(error.contains(part), "{part} is not in:\n{error}");
+    }
+    project.write("embed-scripts/network.toml", NETWORK);
+    let error = project.run(&["ignition"]).error(3);
+    assert!(error.starts_with("there is no table `[ignition]` in `"), "{error}");
+    let error = project.run(&["ignition", "--host", "slave"]).error(3);
+    assert!(
+        error.starts_with("there is no [[host]] `slave` in `") && error.ends_with("\nhint: known there: `master`\n"),
+        "{error}"
+    );
+}
+
+fn what_a_machine_would_refuse_is_refused_with_its_line() {
+    let other = KEY.replace("you@", "me@").replace(' ', "  ");
+    let project = project(&format!("ssh-keys = [\n  \"{KEY}\",\n  \"{other}\",\n]\ntime-zone = \"europe/moscow\"\n"));
+    let long = format!("{}.{}", "a".repeat(31), "b".repeat(33));
+    let network = String::from_utf8(project.read("embed-scripts/network.toml")).unwrap();
+    project.write("embed-scripts/network.toml", &network.replace("master.example.net", &long));
+    let error = project.run(&["ignition"]).error(3).replace(&format!("{}/", project.root), "");
+    assert_eq!(
+        error,
+        "embed-scripts/network.toml:8: `host.hostname`: found a host name of 65 letters, wanted at most 64, which Linux has\n  \
+         hint: write it as in DNS\n\
+         embed-scripts/network.toml:12: `ignition.ssh-keys`: has the key of line 11 again\n  hint: remove one of them\n\
+         embed-scripts/network.toml:14: `ignition.time-zone`: found the time zone `europe/moscow`, wanted `Europe/Moscow`: capitals count\n  \
+         hint: take a name of the tz database, as `timedatectl list-timezones` prints them\n"
+    );
+    project.write(
+        "embed-scripts/network.toml",
+        &network
+            .replace("master.example.net", &long[1..])
+            .replace(&other, "")
+            .replace(",\n  \"\",", "")
+            .replace("europe/moscow", "Europe/Moscow"),
+    );
+    project.run(&["ignition", "--host", "master"]).success();
+}
+
+/// Hands `a b.bu` to a stand-in for Butane that does `script`; to none, where there is no script.
+fn butane(project: &Project, script: Option<&str>, more: &[&str]) -> Ran {
+    let folder = project.path("bin");
+    std::fs::create_dir_all(&folder).unwrap();
+    if let Some(script) = script {
+        std::fs::write(folder.join("butane"), format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(folder.join("butane"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    project.write("a b.bu", "variant: fcos\nversion: 1.4.0\n");
+    let mut command = project.command(&[&["ignition", "--butane", "a b.bu"], more].concat());
+    Ran::from(command.current_dir(&project.root).env("PATH", folder).output().unwrap())
+}
+
+fn a_butane_file_goes_through_butane() {
+    let project = project("");
+    let script = r#"printf '{\n  "ignition": { "version": "3.3.0" },\n  "args": "%s"\n}\n' "$*""#;
+    let ran = butane(&project, Some(script), &[]).success();
+    let wanted = format!(
+        "{{\n  \"ignition\": {{ \"version\": \"3.3.0\" }},\n  \"args\": \"--strict --pretty --files-dir {} {}\"\n}}\n",
+        project.root,
+        project.path("a b.bu")
+    );
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (wanted.as_str(), ""));
+    let out = project.path("a.ign");
+    assert_eq!(butane(&project, Some(script), &["--out", out.as_str()]).success().stdout, format!("{out}\n"));
+    assert_eq!(project.read("a.ign"), wanted.as_bytes());
+}
+
+fn json_keeps_its_meaning_where_characters_are_escaped() {
+    let project = project("");
+    let script = "printf '{\\n\\t\"a\": \"\u{200c}\u{202e}\u{e0041}ü\"\\n}\\n'";
+    let ran = butane(&project, Some(script), &[]).success();
+    assert_eq!(ran.stdout, "{\n\t\"a\": \"\\u200c\\u202e\\udb40\\udc41ü\"\n}\n");
+    let wanted = serde_json::json!({ "a": "\u{200c}\u{202e}\u{e0041}ü" });
+    assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), wanted);
+    // The file has what Butane printed, byte for byte.
+    let out = project.path("a.ign");
+    butane(&project, Some(script), &["--out", out.as_str()]).success();
+    assert_eq!(project.read("a.ign"), "{\n\t\"a\": \"\u{200c}\u{202e}\u{e0041}ü\"\n}\n".as_bytes());
+}
+
+fn files_that_a_butane_file_names_are_looked_for_beside_it() {
+    let project = project("");
+    project.write("machines/one two.bu", "variant: fcos\nversion: 1.4.0\n");
+    project.write("machines/motd", "hello");
+    // Butane reads what `local:` names below its `--files-dir`, and refuses `local:` without that option.
+    let script = r#"while [ "$1" != --files-dir ]; do shift || exit 9; done; printf '{ "motd": "%s" }\n' "$(/bin/cat "$2/motd")""#;
+    butane(&project, Some(script), &[]);
+    let (bin, file) = (project.path("bin"), project.path("machines/one two.bu"));
+    for (folder, name) in
+        [(&project.root, "machines/one two.bu"), (&bin, file.as_str()), (&bin, "../machines/one two.bu")]
+    {
+        let mut command = project.command(&["ignition", "--butane", name]);
+        let ran = Ran::from(command.current_dir(folder).env("PATH", &bin).output().unwrap()).success();
+        assert_eq!(ran.stdout, "{ \"motd\": \"hello\" }\n", "{name}");
+    }
+}
+
+fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
+    let project = project("");
+    let (file, program, out) = (project.path("a b.bu"), project.path("bin/butane"), project.path("a.ign"));
+    let root = &project.root;
+    project.write("a.ign", "the old one");
+    let script = "echo 'Error translating config: error at $.passwd.users.0, line 3 col 7: unused key' >&2; exit 1";
+    assert_eq!(
+        butane(&project, Some(script), &["--out", out.as_str()]).error(1),
+        format!(
+            "cannot read the Butane file: `{program}` ended with exit code 1\n  \
+             | Error translating config: error at $.passwd.users.0, line 3 col 7: unused key\n  \
+             command: env -i {program} --strict --pretty --files-dir {root} '{file}'\n\
+             hint: change the Butane file: its lines and keys are named above\n"
+        )
+    );
+    // What it says besides must not become a part of the configuration.
+    let script = "echo 'warning at $.storage' >&2; echo '{}'";
+    assert_eq!(
+        butane(&project, Some(script), &["--out", out.as_str()]).error(1),
+        format!(
+            "`butane` printed something else than JSON: expected value at line 1 column 1\n\
+             hint: see what `{program} --strict --files-dir {root} '{file}'` prints\n"
+        )
+    );
+    assert_eq!(project.read("a.ign"), b"the old one");
+}
+
+fn without_butane_the_package_is_named() {
+    let project = project("");
+    assert_eq!(
+        butane(&project, None, &[]).error(4),
+        "found no `butane`, which makes Ignition's configuration of a Butane file\n\
+         hint: install the package `butane`, or take its program from https://github.com/coreos/butane/releases\n"
+    );
+}

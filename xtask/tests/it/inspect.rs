@@ -1,0 +1,170 @@
+//! What is in a loader: the lists in a tree, the baseline that holds them, and `inspect`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read as _, Write as _};
+
+use camino::Utf8Path;
+use netboot_fixtures::limits;
+use netboot_fixtures::project::Project;
+use netboot_loaders::digest::Sha256Digest;
+use serde_json::Value;
+
+netboot_fixtures::tests! {
+    a_tree_lists_what_is_linked_into_its_loaders,
+    what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted,
+    a_loader_tells_what_it_is,
+    a_loader_that_nobody_knows_is_told_by_its_bytes_alone,
+    what_is_no_honest_loader_is_looked_at_within_limits,
+}
+
+const LIST: &str = "\
+# Linked into ipxe.efi in the configuration `default`.
+command e
+driver drivers/net/f
+feature D
+object a
+object b
+object c
+object d
+object e
+object embedded
+object g
+object h
+object hci/commands/e_cmd
+protocol net/d_proto
+";
+
+fn a_tree_lists_what_is_linked_into_its_loaders() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let list = String::from_utf8(project.read("dist/tftp/linked-objects/default/ipxe.efi.txt")).unwrap();
+    assert_eq!(list, LIST);
+}
+
+fn what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted() {
+    let project = Project::new();
+    project.config("small", "/* drop */\n");
+    let sites = "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"small\"\n";
+    project.sites(sites);
+    // No baseline, no complaint; and nothing is written unasked.
+    project.build(&[]).success();
+    assert!(!project.path("vendor/linked-objects").exists());
+    project.build(&["--update-baseline"]).success();
+    let before = project.snapshot();
+    project.config("small", "/* everything */\n");
+    let error = project.build(&[]).error(9);
+    assert_eq!(
+        error,
+        "what is linked has changed\n\
+         `ipxe.efi` (configuration `small`) lost 0, gained 2\n  + feature D\n  + protocol net/d_proto\n\
+         `ipxe.pxe` (configuration `small`) lost 0, gained 2\n  + feature D\n  + protocol net/d_proto\n\
+         hint: if that is wanted, accept it with `cargo xtask build-loaders --update-baseline` and commit the change of vendor/linked-objects\n"
+    );
+    assert_eq!(project.snapshot(), before);
+    project.build(&["--update-baseline"]).success();
+    assert!(!project.build(&[]).success().stderr.contains("warning: "));
+    // A list that is gone is missed.
+    let list = project.path("vendor/linked-objects/small/ipxe.pxe.txt");
+    let content = std::fs::read(&list).unwrap();
+    std::fs::remove_file(&list).unwrap();
+    let stderr = project.build(&[]).success().stderr;
+    assert!(
+        stderr.contains(&format!("warning: the baseline has no `{list}`, so nothing is compared with it\n")),
+        "{stderr}"
+    );
+    std::fs::write(&list, content).unwrap();
+    project.config("small", "/* drop */\n");
+    let error = project.build(&[]).error(9);
+    assert!(error.contains("`ipxe.efi` (configuration `small`) lost 2, gained 0\n  - feature D\n"), "{error}");
+}
+
+fn a_loader_tells_what_it_is() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let path = project.path("dist/tftp/ipxe.pxe");
+    let ran = project.run(&["inspect", path.as_str()]).success();
+    let sha256 = Sha256Digest::of(&project.read("dist/tftp/ipxe.pxe"));
+    for line in [
+        "  kind       an iPXE network boot program for i386\n".to_owned(),
+        format!("  sha256     {sha256}\n"),
+        format!(
+            "  manifest   ipxe.pxe in {}/manifest.json, bin/ipxe.pxe with boot.ipxe, configuration `default`\n",
+            project.tree()
+        ),
+        "  features   1: D\n".to_owned(),
+        "  drivers    1: net/f\n".to_owned(),
+        "embedded script\n  | #!ipxe\n  | dhcp && chain ${root-path}\n".to_owned(),
+    ] {
+        assert!(ran.stdout.contains(&line), "{line} is not in:\n{}", ran.stdout);
+    }
+    let ran = project.run(&["--message-format", "json", "inspect", path.as_str()]).success();
+    let object: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(object["contents"]["commands"], serde_json::json!(["e"]));
+    assert_eq!(object["sha256"], sha256.to_string());
+}
+
+fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let content = project.read("dist/tftp/ipxe.efi");
+    std::fs::write(project.path("other.efi"), [&content[..], b"2.0.0 (g12798)\0"].concat()).unwrap();
+    let other = project.path("other.efi");
+    let ran = project.run(&["inspect", other.as_str()]).success();
+    assert!(ran.stdout.contains("  version    iPXE 2.0.0 (g12798)\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("  manifest   no manifest that was looked at knows these bytes\n"), "{}", ran.stdout);
+    project.write("page.efi", "<html>not found</html>\n");
+    let page = project.path("page.efi");
+    let error = project.run(&["inspect", page.as_str()]).error(8);
+    assert!(error.starts_with(&format!("`{page}` is nothing known, wanted a loader\nhint: ")), "{error}");
+    let error = project.run(&["inspect", "gone.efi"]).error(8);
+    let hint = "give the path of one; `cargo xtask build-loaders` builds them";
+    assert_eq!(error, format!("there is no loader `gone.efi`\nhint: {hint}\n"));
+}
+
+/// An EFI application of `size` bytes with that many sections, each of which is all of it, full of `pattern`.
+fn efi(path: &Utf8Path, size: u32, sections: u16, pattern: &[u8]) {
+    let mut file = vec![0; 0x148 + 40 * usize::from(sections)];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    for (at, bytes) in
+        [(0, &b"MZ"[..]), (0x3c, &[0x40]), (0x40, b"PE\0\0\x64\x86"), (0x54, &[0xf0, 0]), (0x58, &[0x0b, 2])]
+    {
+        put(at, bytes);
+    }
+    put(0x46, &sections.to_le_bytes());
+    put(0x58 + 68, &[10]);
+    for index in 0..usize::from(sections) {
+        for (number, value) in [(8, size - 1), (16, size - 1), (20, 1)] {
+            put(0x148 + 40 * index + number, &value.to_le_bytes());
+        }
+    }
+    let mut out = BufWriter::new(File::create(path).unwrap());
+    out.write_all(&file).unwrap();
+    let block = pattern.repeat(1 << 16);
+    let mut rest = u64::from(size) - file.len() as u64;
+    while rest > 0 {
+        rest -= io::copy(&mut block.take(rest), &mut out).unwrap();
+    }
+    out.flush().unwrap();
+}
+
+fn what_is_no_honest_loader_is_looked_at_within_limits() {
+    let project = Project::new();
+    let path = project.path("loader.efi");
+    for (size, sections, pattern) in [
+        (4 << 20, 65_535, &b"\0"[..]),
+        (2 << 20, 96, b"\0"),
+        (4 << 20, 1, b"#!ipxe"),
+        (4 << 20, 1, b"#!ipxe\xff"),
+        (4 << 20, 1, b"#!ipxe\0"),
+        (64 << 20, 1, b"#!ipxe\n"),
+        (4 << 20, 1, b"1a"),
+        (4 << 20, 1, b"1.2."),
+        (64 << 20, 1, b"1.2.3\0"),
+        (4 << 20, 1, b" (g1234)"),
+    ] {
+        efi(&path, size, sections, pattern);
+        let ran = limits::measure(&mut project.command(&["inspect", path.as_str()])).bounded();
+        assert_eq!(ran.status.code(), Some(0), "{sections} sections with {pattern:?}: {}", ran.stderr);
+        assert!(ran.stdout.contains("\n  kind       an EFI application for x86-64\n"), "{}", ran.stdout);
+    }
+}

@@ -1,0 +1,251 @@
+//! Two builds at once, Ctrl-C, and kill -9 at any moment.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use netboot_fixtures::limits;
+use netboot_fixtures::project::Project;
+use rustix::process::{Pid, Signal, kill_process};
+
+netboot_fixtures::tests! {
+    two_builds_at_once_take_turns,
+    control_c_leaves_no_child_and_the_old_tree,
+    an_interrupt_while_tools_are_probed_is_an_interrupt,
+    an_interrupt_ends_what_a_check_has_started,
+    kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds,
+    a_kill_between_the_two_renames_is_repaired,
+    output_for_programs_is_one_object_a_line_and_quiet_is_quiet,
+    help_and_completions_are_there,
+}
+
+/// A project whose build takes its time, with a published tree.
+fn slow() -> Project {
+    let project = Project::new();
+    project.config("slow", "/* slow */\n");
+    project.sites("[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"slow\"\n");
+    project.build(&[]).success();
+    project
+}
+
+/// Asks for other loaders than before: `compile` also asks for other objects.
+fn change(project: &Project, number: usize, compile: bool) {
+    project.write("embed-scripts/boot.ipxe", &format!("#!ipxe\necho {number}\nshell\n"));
+    if compile {
+        project.config("slow", &format!("/* slow {number} */\n"));
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// No process works in the project's folder any more, or soon none does.
+#[track_caller]
+fn assert_nothing_runs(project: &Project) {
+    let patience = Instant::now();
+    loop {
+        let working = |entry: std::fs::DirEntry| std::fs::read_link(entry.path().join("cwd")).ok();
+        let folders = std::fs::read_dir("/proc").unwrap().filter_map(|entry| working(entry.unwrap()));
+        let left: Vec<_> = folders.filter(|folder| folder.starts_with(project.root.as_std_path())).collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(patience.elapsed() < Duration::from_secs(10), "still running in {left:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn two_builds_at_once_take_turns() {
+    let project = slow();
+    change(&project, 1, true);
+    let other = project.start_build();
+    let ran = project.build(&[]).success();
+    assert!(other.wait_with_output().unwrap().status.success());
+    assert!(ran.stdout.contains("built ") || ran.stdout.contains("is up to date"), "{}", ran.stdout);
+    project.run(&["verify"]).success();
+    assert!(String::from_utf8_lossy(&project.read("dist/tftp/ipxe.efi")).contains("echo 1\n"));
+}
+
+fn control_c_leaves_no_child_and_the_old_tree() {
+    for signal_sent in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let project = slow();
+        let before = project.snapshot();
+        change(&project, 1, true);
+        // Objects, with when they were made: a new one says that make has begun.
+        let objects = || -> std::collections::BTreeSet<_> {
+            let work = project.path("cache/trees");
+            let files =
+                netboot_loaders::fs::walk(&work).unwrap_or_default().into_iter().map(|(path, _)| work.join(path));
+            let made = |path: camino::Utf8PathBuf| Some((path.metadata().ok()?.modified().ok()?, path));
+            files.filter(|path| path.extension() == Some("o")).filter_map(made).collect()
+        };
+        let before_it = objects();
+        let mut child = project.start_build();
+        let patience = Instant::now();
+        while objects().is_subset(&before_it) {
+            assert!(patience.elapsed() < Duration::from_secs(20), "make did not begin");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        signal(&child, signal_sent);
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal_sent:?}");
+        assert_nothing_runs(&project);
+        assert_eq!(project.snapshot(), before);
+        assert!(!project.path("dist/.tftp.partial").exists());
+        project.build(&[]).success();
+    }
+}
+
+/// Puts a program `name` first in the `PATH` of `command` that says that it has begun, and goes on for a minute.
+fn stand_in(project: &Project, name: &str, command: &mut Command) -> Utf8PathBuf {
+    let (folder, begun) = (project.path(&format!("bin-{name}")), project.path(&format!("begun-{name}")));
+    std::fs::create_dir_all(&folder).unwrap();
+    let _ = std::fs::remove_file(&begun);
+    let program = folder.join(name);
+    std::fs::write(&program, format!("#!/bin/sh\ntouch '{begun}'\nsleep 60\n")).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    command.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap()));
+    begun
+}
+
+fn an_interrupt_while_tools_are_probed_is_an_interrupt() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let tree = project.tree();
+    for (name, arguments) in [
+        ("make", &["build-loaders", "--offline"][..]),
+        ("make", &["reproduce", "--plain", "--offline", "--against", tree.as_str()]),
+        // What tells whether variations can be had.
+        ("locale", &["reproduce", "--list"]),
+        ("make", &["doctor"]),
+        ("make", &["doctor", "--install-deps"]),
+        // What only tells which package brought a tool.
+        ("dpkg-query", &["doctor"]),
+        ("make", &["clean"]),
+        ("qemu-system-x86_64", &["boot-test"]),
+        ("ssh", &["deploy", "--dry-run", "sftp://unreachable.invalid/srv/tftp"]),
+    ] {
+        // Answers of earlier probes are not asked for again.
+        let _ = std::fs::remove_dir_all(project.path("cache/toolchains"));
+        if name == "dpkg-query" && !Utf8Path::new("/usr/bin/apt-get").exists() {
+            continue;
+        }
+        let mut command = project.command(arguments);
+        let begun = stand_in(&project, name, &mut command);
+        let measured = limits::interrupt(&mut command, |_| begun.exists());
+        assert_eq!(measured.stderr, "error: interrupted\n", "{name} of {arguments:?}");
+        assert_eq!(measured.stdout, "", "{name} of {arguments:?}");
+    }
+    // Nothing of it is remembered.
+    project.run(&["doctor"]).success();
+}
+
+fn an_interrupt_ends_what_a_check_has_started() {
+    let project = Project::new();
+    project.write(".github/workflows/ci.yml", "on: push\n");
+    project.write(".github/linters.txt", "");
+    for name in ["actionlint", "cargo"] {
+        let mut command = project.command(&["check"]);
+        let begun = stand_in(&project, name, &mut command);
+        if name == "actionlint" {
+            let program = begun.with_file_name("bin-actionlint").join("actionlint");
+            let text = std::fs::read_to_string(&program).unwrap();
+            std::fs::write(&program, text.replacen('\n', "\ntest \"$1\" = --version && exit\n", 1)).unwrap();
+            std::fs::write(program.with_file_name("cargo"), "#!/bin/sh\n").unwrap();
+            std::fs::set_permissions(program.with_file_name("cargo"), PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let measured = limits::interrupt(&mut command, |_| begun.exists());
+        assert_eq!(measured.stderr, "error: the check was interrupted\n", "{name}");
+        assert_nothing_runs(&project);
+    }
+}
+
+fn kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds() {
+    let project = slow();
+    let started = Instant::now();
+    change(&project, 0, true);
+    project.build(&[]).success();
+    let whole = started.elapsed();
+    let mut published = 0;
+    for number in 1..=50_u32 {
+        let before = project.snapshot();
+        change(&project, number as usize, number % 2 == 0);
+        let mut child = project.start_build();
+        // Fifty moments, spread over a little more than a whole build, in a scattered order.
+        std::thread::sleep(whole * (number * 29 % 50) / 46);
+        // It may have ended already: then nothing is killed.
+        let _ = kill_process(Pid::from_child(&child), Signal::KILL);
+        child.wait().unwrap();
+        let after = project.snapshot();
+        project.run(&["verify"]).success();
+        published += u32::from(after != before);
+    }
+    assert!(published < 50, "no build was killed in time");
+    assert_nothing_runs(&project);
+    project.build(&[]).success();
+    assert!(String::from_utf8_lossy(&project.read("dist/tftp/ipxe.efi")).contains("echo 50\n"));
+    let left: Vec<_> =
+        std::fs::read_dir(project.path("dist")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "the tree, its lock and its journal, found {left:?}");
+    assert_is_what_a_fresh_build_gives(&project);
+}
+
+/// The tree that came out of all that is the one that an empty cache gives.
+fn assert_is_what_a_fresh_build_gives(project: &Project) {
+    let before = project.snapshot();
+    std::fs::remove_dir_all(project.path("cache")).unwrap();
+    std::fs::remove_dir_all(project.path("dist")).unwrap();
+    project.build(&[]).success();
+    assert_eq!(project.snapshot(), before);
+}
+
+fn a_kill_between_the_two_renames_is_repaired() {
+    // Where a file system cannot swap folders, this is what a kill at the worst moment leaves.
+    let project = slow();
+    let before = project.snapshot();
+    std::fs::rename(project.tree(), project.path("dist/.tftp.previous")).unwrap();
+    std::fs::create_dir(project.path("dist/.tftp.partial")).unwrap();
+    std::fs::write(project.path("dist/.tftp.partial/ipxe.pxe"), "half").unwrap();
+    change(&project, 1, false);
+    project.config("slow", "#error stop\n");
+    project.build(&[]).failure(7);
+    assert_eq!(project.snapshot(), before);
+    project.config("slow", "/* slow */\n");
+    project.build(&[]).success();
+    project.run(&["verify"]).success();
+    assert!(!project.path("dist/.tftp.partial").exists());
+}
+
+fn output_for_programs_is_one_object_a_line_and_quiet_is_quiet() {
+    let project = Project::new();
+    let ran = project.build(&["--message-format", "json"]).success();
+    let events: Vec<serde_json::Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(ran.stderr, "");
+    for kind in ["clone", "export", "make", "publish"] {
+        assert!(events.iter().any(|event| event["event"] == "started" && event["kind"] == kind), "{kind}");
+    }
+    let objects = events.iter().filter(|event| event["event"] == "advanced" && event["total"] == 8);
+    assert!(objects.count() >= 8, "make tells how many objects of how many");
+    let last = events.last().unwrap();
+    assert_eq!((&last["event"], &last["bases-made"]), (&"result".into(), &3.into()));
+    project.sites("");
+    let ran = project.build(&["--message-format", "json"]);
+    let event: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&event["event"], &event["exit-code"]), (&"error".into(), &3.into()));
+    let project = Project::new();
+    let ran = project.build(&["--quiet"]).success();
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+}
+
+fn help_and_completions_are_there() {
+    let project = Project::new();
+    for command in ["build-loaders", "fetch", "clean", "doctor", "mirror", "verify", "check", "completions"] {
+        let help = project.run(&[command, "--help"]).success().stdout;
+        assert!(help.contains("Examples:\n  ") && help.contains("cargo xtask "), "{help}");
+    }
+    assert!(project.run(&["--help"]).success().stdout.contains("Exit codes:\n  0    done\n"));
+    let script = project.run(&["completions", "bash"]).success().stdout;
+    let status = Command::new("bash").args(["-n", "-c", &script]).status().unwrap();
+    assert!(status.success() && script.contains("--ipxe-url"));
+}

@@ -1,0 +1,346 @@
+//! Inventories of sites: what their rows and files become, and what is said where something is wrong with them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use netboot_fixtures::project::{Project, Ran};
+use netboot_loaders::choices::pins::Pins;
+use netboot_loaders::choices::sites::{Options, Site, Sites};
+use netboot_loaders::paths;
+use netboot_loaders::stamp::slot::SlotSize;
+
+netboot_fixtures::tests! {
+    a_row_becomes_a_site,
+    a_file_of_a_folder_becomes_a_site_with_all_that_a_site_can_say,
+    inventories_on_the_command_line_take_the_rest_from_the_default,
+    a_sheet_is_read_as_programs_in_other_countries_write_it,
+    what_is_wrong_with_a_csv_file_is_told_by_line,
+    what_is_wrong_with_a_folder_is_told_by_file,
+    an_inventory_without_sites_is_refused_rather_than_published,
+    a_name_is_there_once_in_all_of_the_choices,
+    a_mistake_of_many_sites_is_told_once,
+    a_script_that_is_too_long_gets_a_larger_slot_when_asked,
+    a_hundred_thousand_rows_are_read_whole_and_share_what_they_have_in_common,
+}
+
+const DEFAULT: &str = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\n";
+
+/// A project whose script goes to `boot_url`, which only inventories say.
+fn project(inventories: &str) -> Project {
+    let project = Project::new();
+    project.write("embed-scripts/url.ipxe", "#!ipxe\nchain {{ boot_url }} # {{ site }}\n");
+    project.sites(&format!("[default]\nloaders = []\nscript = \"url.ipxe\"\n{inventories}"));
+    project
+}
+
+/// A project with the inventory `racks.csv`.
+fn with_csv(csv: &str) -> Project {
+    let project = project("[inventory.racks]\nfrom = \"racks.csv\"\nloaders = [\"ipxe.efi\"]\n");
+    project.write("embed-scripts/racks.csv", csv);
+    project
+}
+
+fn read(project: &Project, options: &Options) -> Sites {
+    let folder = paths::Project::new(project.root.clone());
+    let pins = Pins::parse("pins.toml".into(), &String::from_utf8(project.read("vendor/pins.toml")).unwrap()).unwrap();
+    Sites::read(&folder, &pins.syslinux, options).unwrap()
+}
+
+/// The sites of the project, each with its script.
+fn scripts(project: &Project, options: &Options) -> Vec<(String, String)> {
+    let script = |site: &Site| {
+        assert_eq!(site.slot_sha256, site.script().slot().digest());
+        (site.name.clone().unwrap_or_default(), site.script().text().to_owned())
+    };
+    read(project, options).iter().map(script).collect()
+}
+
+#[track_caller]
+fn fails_with(project: &Project, message: &str) {
+    assert_eq!(project.build(&["--plan"]).error(3), message);
+}
+
+fn a_row_becomes_a_site() {
+    let csv = "asset,name,boot_url\r\n1,b,http://192.0.2.1/b\r\n2,\"a-b\",\"http://192.0.2.1/x,y\"\r\n3,a,\r\n";
+    let project = with_csv(&format!("\u{feff}{csv}"));
+    project.sites(&format!(
+        "{DEFAULT}vars = {{ boot_url = \"http://192.0.2.1/\" }}\n[inventory.racks]\nfrom = \"racks.csv\"\n"
+    ));
+    // An empty cell says nothing, so the default goes; `a/` comes after `a-b/`.
+    assert_eq!(
+        scripts(&project, &Options::default()),
+        [
+            (String::new(), "#!ipxe\nchain http://192.0.2.1/ # default\n".to_owned()),
+            ("a-b".into(), "#!ipxe\nchain http://192.0.2.1/x,y # a-b\n".into()),
+            ("a".into(), "#!ipxe\nchain http://192.0.2.1/ # a\n".into()),
+            ("b".into(), "#!ipxe\nchain http://192.0.2.1/b # b\n".into()),
+        ]
+    );
+    let plan = project.build(&["--plan"]).success().stdout;
+    for path in ["ipxe.efi", "sites/a-b/ipxe.efi", "sites/a/ipxe.efi", "sites/b/ipxe.efi"] {
+        assert!(plan.contains(&format!("\n  {path} = ipxe.efi with url.ipxe (slot ")), "{plan}");
+    }
+}
+
+fn a_file_of_a_folder_becomes_a_site_with_all_that_a_site_can_say() {
+    let project =
+        project("[inventory.lab]\nfrom = \"lab\"\nloaders = [\"ipxe.efi\"]\nvars = { boot_url = \"${x}\" }\n");
+    project.write("embed-scripts/lab/a.toml", "vars = { boot_url = \"${y}\" }\nslot = 8192\n");
+    project
+        .write("embed-scripts/lab/b.1.toml", "script = \"boot.ipxe\"\nloaders = [\"undionly.kpxe\"]\nconfig = \"c\"\n");
+    project.write("embed-scripts/lab/c.toml", "");
+    project.write("embed-scripts/lab/.hidden.toml", "no TOML");
+    project.write("embed-scripts/lab/README", "no TOML");
+    project.config("c", "");
+    let sites = read(&project, &Options::default()).sites;
+    let told: Vec<String> = sites
+        .iter()
+        .map(|site| {
+            let (name, loaders) = (site.name.as_deref().unwrap(), site.loaders.len());
+            format!("{name} {} {loaders} {} {} {:?}", site.source(), site.loaders[0], site.config.name, site.slot)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "a url.ipxe 1 ipxe.efi default SlotSize(8192)",
+            "b.1 boot.ipxe 1 undionly.kpxe c SlotSize(4096)",
+            "c url.ipxe 1 ipxe.efi default SlotSize(4096)"
+        ]
+    );
+    assert_eq!(sites[0].script().text(), "#!ipxe\nchain ${y} # a\n");
+    assert_eq!(sites[2].script().text(), "#!ipxe\nchain ${x} # c\n");
+    assert_eq!(sites[0].script().slot().bytes().len(), 8192);
+}
+
+fn inventories_on_the_command_line_take_the_rest_from_the_default() {
+    let project = project("");
+    project.write("racks.csv", "name,boot_url\na,http://192.0.2.1/a\n");
+    project.write("elsewhere/lab/b.toml", "vars = { boot_url = \"http://192.0.2.1/b\" }\n");
+    let arguments = project.build_arguments(&["--plan", "--sites", "racks.csv", "--sites", "elsewhere/lab"]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let run = || Ran::from(project.command(&arguments).current_dir(&project.root).output().unwrap());
+    assert_eq!(
+        run().error(3),
+        "elsewhere/lab/b.toml:1: `loaders`: is missing, and none come from elsewhere\n  hint: list the loaders, or none with []\n\
+         embed-scripts/sites.toml:1: `default.loaders`: is empty, so nothing would come of `racks.csv`\n  hint: list the loaders\n"
+    );
+    let sites = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"${x}\" }\n";
+    project.sites(sites);
+    let plan = run().success().stdout;
+    assert!(plan.contains("sites/a/ipxe.efi = ") && plan.contains("sites/b/ipxe.efi = "), "{plan}");
+    project.write("racks.csv", "name,boot_url\nb,http://192.0.2.1/a\n");
+    std::fs::remove_file(project.path("elsewhere/lab/b.toml")).unwrap();
+    project.write("elsewhere/lab/B.toml", "");
+    assert_eq!(
+        run().error(3),
+        "elsewhere/lab/B.toml:1: `B` differs from the site `b`, at racks.csv:2, only in case, and some TFTP servers ignore case\n  hint: rename one of them\n"
+    );
+    std::fs::remove_file(project.path("elsewhere/lab/B.toml")).unwrap();
+    project.sites(&format!("{sites}[inventory.racks]\nfrom = \"../racks.csv\"\n").replace("../", ""));
+    std::os::unix::fs::symlink(project.path("racks.csv"), project.path("embed-scripts/racks.csv")).unwrap();
+    let twice = project.build_arguments(&["--plan", "--sites", "racks.csv"]);
+    let twice: Vec<&str> = twice.iter().map(String::as_str).collect();
+    let ran = Ran::from(project.command(&twice).current_dir(&project.root).output().unwrap());
+    assert_eq!(
+        ran.error(3),
+        "racks.csv: the inventory `racks.csv` was named before\n  hint: name it once, in sites.toml or with `--sites`\n"
+    );
+    let error = project.run(&["build-loaders", "--plan", "--sites", ""]).failure(2);
+    assert!(error.contains("found nothing, wanted the path of a file or a folder"), "{error}");
+    for command in ["boot-test", "reproduce"] {
+        let help = project.run(&[command, "--help"]).success().stdout;
+        assert!(help.contains("--sites <PATH>") && help.contains("--relink"), "{help}");
+    }
+}
+
+fn a_sheet_is_read_as_programs_in_other_countries_write_it() {
+    for separator in [";", "\t"] {
+        let csv =
+            "name;boot_url;note\r\na;http://192.0.2.1/a,b;\"one\ntwo\"\r\n;;\r\n \u{a0};;\r\nb;${mac};\r\n;;;;;\r\n";
+        let project = with_csv(&format!("\u{feff}{}", csv.replace(';', separator)));
+        assert_eq!(
+            scripts(&project, &Options::default()),
+            [
+                ("a".to_owned(), "#!ipxe\nchain http://192.0.2.1/a,b # a\n".to_owned()),
+                ("b".into(), "#!ipxe\nchain ${mac} # b\n".into())
+            ]
+        );
+    }
+    let project = with_csv("name;boot_url,note\n");
+    fails_with(
+        &project,
+        "embed-scripts/racks.csv:1: has a comma and a semicolon in its header, wanted one of them between columns\n  \
+         hint: let header and rows have the same between columns, and nothing else of the kind in the header\n",
+    );
+}
+
+fn what_is_wrong_with_a_csv_file_is_told_by_line() {
+    let project = with_csv("name,boot_url\na/b,${x}\n,\nc,\"${x}\ny\"\nd,x,y\n,x\ne,${x}\ne,${y}\n\"f,x\n");
+    let name = "wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`";
+    fails_with(
+        &project,
+        &format!(
+            "embed-scripts/racks.csv:2: `name`: found the site name `a/b`, {name}\n  hint: rename the site: its name becomes a folder of the tree\n\
+             embed-scripts/racks.csv:4: `boot_url`: found `${{x}}\\ny`, with a line break, wanted one line of text\n  hint: take it out: a variable cannot have more than one line, nor tabs\n\
+             embed-scripts/racks.csv:6: found 3 values, wanted 2: `name`, `boot_url`\n  hint: give the row a value for each column, if only an empty one, and put a value with a comma into quotes\n\
+             embed-scripts/racks.csv:7: `name`: found the site name ``, {name}\n  hint: rename the site: its name becomes a folder of the tree\n\
+             embed-scripts/racks.csv:9: `e` is the name of a site already, at embed-scripts/racks.csv:8\n  hint: rename or remove one of them\n\
+             embed-scripts/racks.csv:10: has a quote without its counterpart\n  hint: put the value into quotes, and write each quote in it twice\n"
+        ),
+    );
+    project.write("embed-scripts/racks.csv", "site;boot_url\na;x\n");
+    fails_with(
+        &project,
+        "embed-scripts/racks.csv:1: found the columns `site`, `boot_url`, wanted a column `name`\n  hint: add the column with the sites' names; a comma, a semicolon or a tab is between columns\n\
+         embed-scripts/racks.csv:1: `site`: is the site's name and cannot be set\n  hint: choose another name for the variable\n",
+    );
+    std::fs::write(project.path("embed-scripts/racks.csv"), b"name,boot_url\na,x\nb,\xff\n").unwrap();
+    fails_with(&project, "embed-scripts/racks.csv:3: is not UTF-8\n  hint: save the file as UTF-8\n");
+}
+
+fn what_is_wrong_with_a_folder_is_told_by_file() {
+    let project = project("[inventory.lab]\nfrom = \"lab\"\nloaders = [\"ipxe.efi\"]\nvars = { boot_url = \"x\" }\n");
+    project.write("embed-scripts/lab/-.toml", "");
+    project.write("embed-scripts/lab/a.toml", "vras = {}\nslot = 100\nscript = \"gone.ipxe\"\n");
+    project.write("embed-scripts/lab/b.TOML", "");
+    project.write("embed-scripts/lab/c.toml", "vars = {\n");
+    project.write("embed-scripts/lab/more/d.toml", "");
+    let error = project.build(&["--plan"]).error(3);
+    let known = "known here: `config`, `loaders`, `script`, `slot`, `trust`, `vars`";
+    for finding in [
+        "embed-scripts/lab/-.toml: found the site name `-`, wanted ".to_owned(),
+        format!("embed-scripts/lab/a.toml:1: `vras`: is not a key that is known here\n  hint: {known}\n"),
+        "embed-scripts/lab/a.toml:2: `slot`: found 100, wanted a multiple of 4096 up to 65536\n  hint: choose such a size, as in slot = 8192\n".into(),
+        "embed-scripts/lab/a.toml:3: `script`: there is no script `gone.ipxe` in embed-scripts\n".into(),
+        "embed-scripts/lab/b.TOML: is not read: only *.toml is\n  hint: rename it\n".into(),
+        "embed-scripts/lab/c.toml:1: unclosed inline table".into(),
+        "embed-scripts/lab/more: is a folder, and a folder in an inventory is not read\n  hint: make it an inventory of its own, or move it elsewhere\n".into(),
+    ] {
+        assert!(error.contains(&finding), "{finding}\nis not in\n{error}");
+    }
+}
+
+fn an_inventory_without_sites_is_refused_rather_than_published() {
+    let project = with_csv("name,boot_url\n");
+    let hint = "hint: add sites, or do not ask for this inventory";
+    fails_with(
+        &project,
+        &format!("embed-scripts/racks.csv: has no row below its header, so there are no sites in it\n  {hint}\n"),
+    );
+    project.write("embed-scripts/racks.csv", "");
+    fails_with(
+        &project,
+        "embed-scripts/racks.csv: is empty, wanted a header with the column `name`\n  hint: begin with a line that names the columns: `name`, and a variable each\n",
+    );
+    std::fs::remove_file(project.path("embed-scripts/racks.csv")).unwrap();
+    let create = "hint: create it, or name another one: a CSV file, or a folder of *.toml";
+    fails_with(
+        &project,
+        &format!(
+            "embed-scripts/sites.toml:5: `inventory.racks.from`: there is no inventory `embed-scripts/racks.csv`\n  {create}\n"
+        ),
+    );
+    std::fs::create_dir(project.path("embed-scripts/racks.csv")).unwrap();
+    fails_with(&project, &format!("embed-scripts/racks.csv: has no *.toml, so there are no sites in it\n  {hint}\n"));
+    project.sites("[default]\nloaders = []\n[inventory.a]\nfrom = \"../a.csv\"\n[inventory.b]\n");
+    fails_with(
+        &project,
+        "embed-scripts/sites.toml:4: `inventory.a.from`: found `../a.csv`, wanted a path inside embed-scripts\n  hint: copy the file into embed-scripts and name it without `..`\n\
+         embed-scripts/sites.toml:5: `inventory.b.from`: is missing\n  hint: name a CSV file, or a folder of *.toml\n",
+    );
+    project.sites("[default]\nloaders = []\n");
+    assert_eq!(
+        project.build(&["--plan", "--sites", "/gone.csv"]).error(3),
+        format!("/gone.csv: there is no inventory `/gone.csv`\n  {create}\n")
+    );
+}
+
+fn a_name_is_there_once_in_all_of_the_choices() {
+    let project = project(
+        "[site.a]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n\
+         [inventory.one]\nfrom = \"one.csv\"\nloaders = [\"ipxe.efi\"]\n[inventory.two]\nfrom = \"two\"\nloaders = [\"ipxe.efi\"]\nvars = { boot_url = \"http://x\" }\n",
+    );
+    project.write("embed-scripts/one.csv", "name,boot_url\na,${x}\nB,${x}\n");
+    project.write("embed-scripts/two/b.toml", "");
+    fails_with(
+        &project,
+        "embed-scripts/one.csv:2: `a` is the name of a site already, at embed-scripts/sites.toml:4\n  hint: rename or remove one of them\n\
+         embed-scripts/two/b.toml:1: `b` differs from the site `B`, at embed-scripts/one.csv:3, only in case, and some TFTP servers ignore case\n  hint: rename one of them\n",
+    );
+}
+
+fn a_mistake_of_many_sites_is_told_once() {
+    let mut csv = "name,boot_url,cmd\n".to_owned();
+    for number in 0..1000 {
+        let cmd = if number % 2 == 0 { "shell" } else { "wget" };
+        writeln!(csv, "s{number},http://192.0.2.1/,{cmd}").unwrap();
+    }
+    let project = with_csv(&csv);
+    project.write("embed-scripts/url.ipxe", "#!ipxe\nchian x\nchain {{ boot_ulr }}\n{{ cmd }}\n");
+    fails_with(
+        &project,
+        "embed-scripts/url.ipxe:2: `chian` is not a command of iPXE\n  hint: see https://ipxe.org/cmd for the commands\n\
+         embed-scripts/url.ipxe:3: undefined value: `boot_ulr` is undefined, for the site `s0` at embed-scripts/racks.csv:2 and 999 others\n  hint: set it under `vars`, or in a column of the inventory; known here: `site`, `boot_url`, `cmd`\n\
+         embed-scripts/url.ipxe:4: `wget` is not a command of iPXE, for the site `s1` at embed-scripts/racks.csv:3 and 499 others\n  hint: see https://ipxe.org/cmd for the commands\n",
+    );
+    project.write("embed-scripts/url.ipxe", "#!ipxe\ngoto {{ site }}\n");
+    let error = project.build(&["--plan"]).error(3);
+    assert!(error.ends_with("\nand 950 more findings\n"), "{error}");
+    assert_eq!(error.lines().count(), 101);
+    project.write("embed-scripts/url.ipxe", "#!ipxe\nping x\n");
+    let ran = project.build(&["--plan"]).success();
+    assert_eq!(ran.stderr.matches("warning").count(), 1, "{}", ran.stderr);
+}
+
+fn a_script_that_is_too_long_gets_a_larger_slot_when_asked() {
+    let project = with_csv("name,boot_url,pad\na,${x},\nb,${x},_\n");
+    let long = |times| format!("#!ipxe\nchain {{{{ boot_url }}}}\n# {}{{{{ pad }}}}\n", "x".repeat(times));
+    project.write("embed-scripts/url.ipxe", &long(4096 - 21));
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"${x}\", pad = \"\" }\n[inventory.racks]\nfrom = \"racks.csv\"\n");
+    let sizes = |options: &Options| {
+        let slot = |site: &Site| site.slot.bytes();
+        read(&project, options).iter().map(slot).collect::<Vec<_>>()
+    };
+    let relink = Options { relink: true, ..Options::default() };
+    let message = |bytes| {
+        format!(
+            "embed-scripts/url.ipxe:3: is {bytes} bytes, {} more than the slot of 4096, for the site `b` at embed-scripts/racks.csv:3",
+            bytes - 4096
+        )
+    };
+    let hint =
+        "\n  hint: set `slot = 8192`, or build with `--relink`, which gives such a script a larger slot by itself\n";
+    fails_with(&project, &format!("{}{hint}", message(4097)));
+    assert_eq!(sizes(&relink), [4096, 4096, 8192]);
+    project.build(&["--plan", "--relink"]).success();
+    // The longest one decides what has to be set.
+    project.write("embed-scripts/url.ipxe", &long(4096 - 20));
+    fails_with(&project, &format!("{} and 2 others{hint}", message(4098)));
+    let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
+    project.sites(&sites.replace("[inventory", "slot = 8192\n[inventory"));
+    assert_eq!(sizes(&Options::default()), [8192; 3]);
+    project.write("embed-scripts/url.ipxe", &long(4096).replace("\n# ", &format!("\n{}# ", "#\n".repeat(32_768))));
+    let error = project.build(&["--plan", "--relink"]).error(3);
+    assert!(error.contains("more than the largest slot of 65536, for the site `b` at"), "{error}");
+    assert!(error.ends_with("hint: shorten it: put the long part on a web server and `chain` to it\n"), "{error}");
+}
+
+fn a_hundred_thousand_rows_are_read_whole_and_share_what_they_have_in_common() {
+    let mut csv = "name,boot_url\n".to_owned();
+    for number in (0..100_000).rev() {
+        writeln!(csv, "rack-{number},http://192.0.2.1/{number}").unwrap();
+    }
+    let project = with_csv(&csv);
+    let sites = read(&project, &Options::default()).sites;
+    assert_eq!(sites.len(), 100_000);
+    let paths: Vec<String> = sites.iter().map(|site| format!("{}/", site.name.as_deref().unwrap())).collect();
+    assert!(paths.is_sorted());
+    for site in sites.iter().step_by(997) {
+        let name = site.name.as_deref().unwrap();
+        let number = name.strip_prefix("rack-").unwrap();
+        assert_eq!(site.script().text(), format!("#!ipxe\nchain http://192.0.2.1/{number} # {name}\n"));
+        assert_eq!((site.slot, site.slot_sha256), (SlotSize::DEFAULT, site.script().slot().digest()));
+        assert!(Arc::ptr_eq(&site.loaders, &sites[0].loaders) && Arc::ptr_eq(&site.config, &sites[0].config));
+    }
+}

@@ -1,0 +1,61 @@
+//! The program, hermetic: with stand-ins for iPXE and for whoever is on the network.
+
+mod attest;
+mod bundle;
+mod clean;
+mod deploy;
+mod faults;
+mod full_disk;
+mod ignition;
+mod index_page;
+mod inspect;
+mod interrupt;
+mod inventory;
+mod limits;
+mod mirror;
+mod network;
+mod publish;
+mod recipe;
+mod release;
+mod reproduce;
+mod stamp;
+mod syslinux;
+mod tree;
+mod update;
+
+use std::process::ExitCode;
+
+use netboot_fixtures::harness::{self, Threads, set_xtask};
+
+fn main() -> ExitCode {
+    set_xtask(env!("CARGO_BIN_EXE_xtask"));
+    harness::main(
+        Threads::Any,
+        [
+            attest::tests(),
+            bundle::tests(),
+            clean::tests(),
+            deploy::tests(),
+            faults::tests(),
+            full_disk::tests(),
+            ignition::tests(),
+            index_page::tests(),
+            inspect::tests(),
+            interrupt::tests(),
+            inventory::tests(),
+            limits::tests(),
+            limits::choices::tests(),
+            mirror::tests(),
+            network::tests(),
+            publish::tests(),
+            recipe::tests(),
+            release::tests(),
+            reproduce::tests(),
+            reproduce::variations::tests(),
+            stamp::tests(),
+            syslinux::tests(),
+            tree::tests(),
+            update::tests(),
+        ],
+    )
+}

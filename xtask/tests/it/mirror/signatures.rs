@@ -1,0 +1,277 @@
+//! `mirror --verify-signatures`: only images that are signed with a pinned key come into use. Keys and signatures
+//! are made by GnuPG; where that is not installed, every test here says that it was skipped.
+
+use std::process::Command;
+
+use camino::Utf8PathBuf;
+use netboot_fixtures::mirror::{self, IMAGES, Mirror, content, path};
+use netboot_fixtures::project::Ran;
+use netboot_fixtures::skip::program;
+use serde_json::{Value, json};
+
+netboot_fixtures::tests! {
+    signed,
+    refused,
+    later,
+    unpinned,
+    missing,
+    without_gpgv,
+    downloaded,
+}
+
+/// What makes keys and signatures, and checks them.
+fn gnupg() -> Result<(), String> {
+    program("gpg")?;
+    program("gpgv")?;
+    Ok(())
+}
+
+/// Somebody with keys, in a folder of their own.
+struct Signer {
+    home: Utf8PathBuf,
+}
+
+impl Signer {
+    /// A primary key that certifies, and a subkey that signs.
+    fn new(mirror: &Mirror, name: &str) -> Self {
+        let signer = Self { home: mirror.root.join(name) };
+        std::fs::create_dir(&signer.home).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&signer.home, mode).unwrap();
+        let user = format!("{name} <{name}@example.org>");
+        signer.gpg(&["--quick-generate-key", &user, "ed25519", "cert", "never"]);
+        let fingerprint = signer.fingerprint();
+        signer.gpg(&["--quick-add-key", &fingerprint, "ed25519", "sign", "never"]);
+        signer
+    }
+
+    fn gpg(&self, arguments: &[&str]) -> Vec<u8> {
+        let mut command = Command::new("gpg");
+        command.args(["--homedir", self.home.as_str(), "--batch", "--quiet", "--yes", "--passphrase", ""]);
+        let output = command.args(["--pinentry-mode", "loopback"]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// That of the primary key.
+    fn fingerprint(&self) -> String {
+        let listing = String::from_utf8(self.gpg(&["--with-colons", "--list-keys"])).unwrap();
+        let line = listing.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap();
+        line.trim_matches(':').to_owned()
+    }
+
+    fn keys(&self, armored: bool) -> Vec<u8> {
+        if armored { self.gpg(&["--armor", "--export"]) } else { self.gpg(&["--export"]) }
+    }
+
+    /// A detached signature of `content`.
+    fn sign(&self, content: &[u8]) -> Vec<u8> {
+        let (file, signature) = (self.home.join("file"), self.home.join("file.sig"));
+        std::fs::write(&file, content).unwrap();
+        self.gpg(&["--output", signature.as_str(), "--detach-sign", file.as_str()]);
+        std::fs::read(signature).unwrap()
+    }
+
+    /// Offers signatures of all images of `version`.
+    fn release(&self, mirror: &Mirror, version: &str) {
+        mirror.publisher.release(version);
+        for (name, _, size) in IMAGES {
+            let signature = self.sign(&content(version, name, size));
+            mirror.publisher.offer(&format!("{}.sig", path(version, name)), signature);
+        }
+    }
+}
+
+impl Drop for Signer {
+    fn drop(&mut self) {
+        // The agent ends by itself when its folder is gone; this is sooner.
+        let _ = Command::new("gpgconf").args(["--homedir", self.home.as_str(), "--kill", "gpg-agent"]).output();
+    }
+}
+
+/// Pins the keys of `signer`, which are offered at `keys`.
+fn pin(mirror: &Mirror, signer: &Signer, keys: &str) {
+    let own = include_str!("../../../../vendor/pins.toml");
+    let (rest, _) = own.split_once("[signers.fedora-coreos]").unwrap();
+    let fingerprint = signer.fingerprint();
+    std::fs::create_dir_all(mirror.root.join("vendor")).unwrap();
+    let text = format!("{rest}[signers.fedora-coreos]\nkeys = \"{keys}\"\nfingerprints = [\"{fingerprint}\"]\n");
+    std::fs::write(mirror.root.join("vendor/pins.toml"), text).unwrap();
+}
+
+/// A mirror whose publisher signs what it offers, with `keys` in a file.
+fn with_keys(armored: bool) -> (Mirror, Signer, Utf8PathBuf) {
+    let mirror = Mirror::new();
+    let signer = Signer::new(&mirror, "publisher");
+    pin(&mirror, &signer, "https://unreachable.invalid/keys");
+    let keys = mirror.root.join("keys");
+    std::fs::write(&keys, signer.keys(armored)).unwrap();
+    (mirror, signer, keys)
+}
+
+fn record(mirror: &Mirror) -> Value {
+    serde_json::from_slice(&std::fs::read(mirror.path("current/mirror.json")).unwrap()).unwrap()
+}
+
+fn signed() -> Result<(), String> {
+    gnupg()?;
+    for armored in [true, false] {
+        let (mirror, signer, keys) = with_keys(armored);
+        signer.release(&mirror, "44.1");
+        let more = ["--verify-signatures", "--keys", keys.as_str()];
+        assert_eq!(mirror.update(&more)["changed"], true);
+        mirror.assert_served("44.1");
+        assert_eq!(record(&mirror)["signed-by"], json!([signer.fingerprint()]));
+        let signature = std::fs::read(mirror.path("current/kernel-x86_64.sig")).unwrap();
+        assert_eq!(signature, mirror.publisher.file(&format!("{}.sig", path("44.1", "kernel.x86_64"))));
+        assert_eq!(mirror.update(&more)["changed"], false);
+        assert_eq!(mirror.own(), ["history", "lock"]);
+    }
+    Ok(())
+}
+
+fn refused() -> Result<(), String> {
+    gnupg()?;
+    let (mirror, signer, keys) = with_keys(true);
+    let stranger = Signer::new(&mirror, "stranger");
+    signer.release(&mirror, "44.1");
+    let more = ["--verify-signatures", "--keys", keys.as_str()];
+    mirror.update(&more);
+    signer.release(&mirror, "44.2");
+    let rootfs = format!("{}.sig", path("44.2", "rootfs.x86_64.img"));
+    let by_stranger = stranger.sign(&content("44.2", "rootfs.x86_64.img", 150_000));
+    let check = |signature: &[u8], reason: &str| {
+        mirror.publisher.offer(&rootfs, signature);
+        assert_eq!(
+            mirror.run(&more).error(6),
+            format!(
+                "the signature of `rootfs.x86_64.img` does not count: {reason}\n\
+                 hint: do not use these images; vendor/README.md says how the pinned keys were found\n"
+            )
+        );
+        mirror.assert_served("44.1");
+    };
+    let of_another = signer.sign(&content("44.1", "rootfs.x86_64.img", 150_000));
+    check(&of_another, "the file is not the one that was signed");
+    let refused = |found: &str| format!("found {found}, wanted 1 to 16 binary OpenPGP signatures");
+    check(b"<html>404</html>", &refused("something else than an OpenPGP packet with its length"));
+    check(b"", &refused("an empty file"));
+    // What is packed could unpack to any size, even where a good signature is in it.
+    let good = signer.sign(&content("44.2", "rootfs.x86_64.img", 150_000));
+    let stored = [&[0xa3, 0, 1], &u16::try_from(good.len()).unwrap().to_le_bytes()[..]].concat();
+    check(&[&good[..], &stored].concat(), &refused("something else than an OpenPGP packet with its length"));
+    check(&[&[0xc8, 2, 1, 0][..], &good].concat(), &refused("an OpenPGP packet of type 8"));
+    check(b"\x88\x01\x04", "it is no signature of a file");
+    let listing = String::from_utf8(stranger.gpg(&["--with-colons", "--list-keys"])).unwrap();
+    let subkey = listing.lines().find(|line| line.starts_with("sub:")).unwrap().split(':').nth(4).unwrap().to_owned();
+    check(&by_stranger, &format!("it was made with the key {subkey}, which is not among the keys"));
+    // The same, when somebody has put the stranger's key into the file with the keys.
+    std::fs::write(&keys, [signer.keys(true), stranger.keys(true)].concat()).unwrap();
+    check(&by_stranger, &format!("it was made with the key {}, which is not pinned", stranger.fingerprint()));
+    signer.release(&mirror, "44.2");
+    mirror.update(&more);
+    mirror.assert_served("44.2");
+    Ok(())
+}
+
+fn later() -> Result<(), String> {
+    gnupg()?;
+    let (mirror, signer, keys) = with_keys(true);
+    signer.release(&mirror, "44.1");
+    mirror.update(&[]);
+    let asked = mirror.publisher.server.paths().len();
+    let more = ["--verify-signatures", "--keys", keys.as_str()];
+    assert_eq!(mirror.update(&more)["changed"], true);
+    mirror.assert_served("44.1");
+    assert_eq!(record(&mirror)["signed-by"], json!([signer.fingerprint()]));
+    let mut paths = mirror.publisher.server.paths()[asked..].to_vec();
+    paths.retain(|path| path.contains("-live-"));
+    assert_eq!(paths, IMAGES.map(|(name, ..)| format!("{}.sig", path("44.1", name))));
+    // Who does not ask for signatures takes the set as it is.
+    assert_eq!(mirror.update(&[])["changed"], false);
+    Ok(())
+}
+
+fn unpinned() -> Result<(), String> {
+    gnupg()?;
+    let (mirror, signer, keys) = with_keys(true);
+    signer.release(&mirror, "44.1");
+    let more = ["--verify-signatures", "--keys", keys.as_str()];
+    mirror.update(&more);
+    let stranger = Signer::new(&mirror, "stranger");
+    pin(&mirror, &stranger, "https://unreachable.invalid/keys");
+    assert_eq!(
+        mirror.run(&more).error(6),
+        format!(
+            "the signature of `kernel-x86_64` does not count: it was made with the key {}, which is not pinned\n\
+             hint: do not use these images; vendor/README.md says how the pinned keys were found\n",
+            signer.fingerprint()
+        )
+    );
+    mirror.assert_served("44.1");
+    Ok(())
+}
+
+fn missing() -> Result<(), String> {
+    gnupg()?;
+    let (mirror, signer, keys) = with_keys(true);
+    signer.release(&mirror, "44.1");
+    let more = ["--verify-signatures", "--keys", keys.as_str()];
+    std::fs::write(&keys, "<html></html>").unwrap();
+    assert_eq!(
+        mirror.run(&more).error(3),
+        format!("`{keys}` has no OpenPGP keys\nhint: give the file that the publisher offers with `--keys`\n")
+    );
+    std::fs::write(&keys, signer.keys(true)).unwrap();
+    let mut metadata = mirror::metadata("44.1");
+    let kernel = "/architectures/x86_64/artifacts/metal/formats/pxe/kernel";
+    metadata.pointer_mut(kernel).unwrap().as_object_mut().unwrap().remove("signature");
+    mirror.publisher.offer(mirror::METADATA, metadata.to_string());
+    assert_eq!(
+        mirror.run(&more).error(5),
+        format!(
+            "there is no signature of `{}`\nhint: leave `--verify-signatures` out, if its digest is enough\n",
+            mirror.publisher.server.url(&path("44.1", "kernel.x86_64"))
+        )
+    );
+    let pins = mirror.root.join("vendor/pins.toml");
+    let text = std::fs::read_to_string(&pins).unwrap();
+    std::fs::write(&pins, text.split_once("[signers").unwrap().0).unwrap();
+    assert_eq!(
+        mirror.run(&more).error(3),
+        "`vendor/pins.toml` does not say whose signatures count for `fedora-coreos`\n\
+         hint: add the table [signers.fedora-coreos]\n"
+    );
+    assert!(!mirror.path("current").exists());
+    Ok(())
+}
+
+fn without_gpgv() -> Result<(), String> {
+    gnupg()?;
+    let (mirror, _, keys) = with_keys(true);
+    let tools = mirror.root.join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    std::os::unix::fs::symlink("/bin/true", tools.join("apt-get")).unwrap();
+    let mut command = mirror.command(&["--verify-signatures", "--keys", keys.as_str()]);
+    let ran = Ran::from(command.env("PATH", tools.as_str()).output().unwrap());
+    assert_eq!(
+        ran.error(4),
+        "found no `gpgv`, which checks signatures\n\
+         hint: install it with `sudo apt-get update && sudo apt-get install -y --no-install-recommends gpgv`\n\
+         hint: or leave `--verify-signatures` out\n"
+    );
+    Ok(())
+}
+
+fn downloaded() -> Result<(), String> {
+    gnupg()?;
+    let (mirror, signer, _) = with_keys(true);
+    pin(&mirror, &signer, &mirror.publisher.server.url("/fedora.gpg"));
+    mirror.publisher.offer("/fedora.gpg", signer.keys(false));
+    signer.release(&mirror, "44.1");
+    mirror.update(&["--verify-signatures"]);
+    mirror.assert_served("44.1");
+    let asked = mirror.publisher.server.paths().iter().filter(|path| *path == "/fedora.gpg").count();
+    assert_eq!(asked, 1);
+    Ok(())
+}

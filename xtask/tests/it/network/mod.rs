@@ -1,0 +1,12 @@
+//! Servers, proxies and certificates that are hostile or broken, and what the program makes of them, in a process.
+
+mod git;
+mod proxies;
+mod secrets;
+mod tls;
+
+use netboot_fixtures::harness::Test;
+
+pub fn tests() -> Vec<Test> {
+    [git::tests(), proxies::tests(), secrets::tests(), tls::tests()].into_iter().flatten().collect()
+}

@@ -1,0 +1,176 @@
+//! Certificates that nobody trusts, and what https must not turn into.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::server::Server;
+
+netboot_fixtures::tests! {
+    a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named,
+    a_certificate_of_another_host_is_refused,
+    https_does_not_become_http_by_a_redirect,
+}
+
+/// A web server on https, by a certificate authority of its own; it lasts as long as the test program.
+struct Https {
+    port: u16,
+    /// The certificate of the authority.
+    authority: String,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Https {
+    /// For `name`; `answer` gives the whole answer to a request for a path.
+    fn start(name: &str, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let mut parameters = CertificateParams::new([]).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let (config, answer) = (Arc::new(config), Arc::new(answer));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, connections) = (listener.local_addr().unwrap().port(), Arc::<AtomicUsize>::default());
+        let seen = Arc::clone(&connections);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                seen.fetch_add(1, Ordering::SeqCst);
+                let (config, answer) = (Arc::clone(&config), Arc::clone(&answer));
+                std::thread::spawn(move || serve(stream.unwrap(), config, &*answer));
+            }
+        });
+        Self { port, authority: authority.pem(), connections }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("https://127.0.0.1:{}{path}", self.port)
+    }
+}
+
+fn serve(stream: TcpStream, config: Arc<ServerConfig>, answer: &dyn Fn(&str) -> Vec<u8>) {
+    let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        // A client that refuses the certificate has gone away.
+        if !matches!(stream.read(&mut byte), Ok(1)) {
+            return;
+        }
+        request.push(byte[0]);
+    }
+    let request = String::from_utf8(request).unwrap();
+    let path = request.split(' ').nth(1).unwrap();
+    let _ = stream.write_all(&answer(path)).and_then(|()| stream.flush());
+    stream.conn.send_close_notify();
+    let _ = stream.flush();
+}
+
+fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// Fetches syslinux from `url`; certificates count that `server`'s authority has signed, where it is given.
+fn fetch(project: &Project, url: &str, server: Option<&Https>) -> Ran {
+    let ipxe = project.path("ipxe");
+    let mut command = project.command(&["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", url]);
+    command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR").env("no_proxy", "*");
+    if let Some(server) = server {
+        project.write("ca.pem", &server.authority);
+        command.env("SSL_CERT_FILE", project.path("ca.pem"));
+    }
+    Ran::from(command.output().unwrap())
+}
+
+fn archive(project: &Project) -> impl Fn(&str) -> Vec<u8> + use<> {
+    let archive = project.read("syslinux.zip");
+    move |_: &str| answer("200 OK", "", &archive)
+}
+
+const STORE: &str = "if it is right, add the authority that signed it to the system's certificates, or name a file of \
+                     certificates in `SSL_CERT_FILE`";
+
+fn a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named() {
+    let project = Project::new();
+    let server = Https::start("127.0.0.1", archive(&project));
+    let url = server.url("/syslinux.zip");
+    assert_eq!(
+        fetch(&project, &url, None).error(5),
+        format!(
+            "cannot download `{url}`: the certificate of `127.0.0.1` is refused: no authority that this system trusts has \
+             signed it\nhint: {STORE}, or bring the file in with `--syslinux-archive`\n"
+        )
+    );
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    fetch(&project, &url, Some(&server)).success();
+
+    // By git as well, which asks in a process of its own.
+    let url = server.url("/ipxe.git");
+    let project = Project::new();
+    let mut command = project.command(&["fetch", "--ipxe-url", &url]);
+    let git = |command: &mut std::process::Command| Ran::from(command.env("no_proxy", "*").output().unwrap()).error(5);
+    command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
+    let start = format!("cannot fetch from `{url}`: the certificate of `127.0.0.1` is refused: ");
+    let refused = git(&mut command);
+    assert!(refused.starts_with(&start), "{refused}");
+    assert!(
+        refused.ends_with(&format!("hint: {STORE}, or give a mirror or a local clone with `--ipxe-url`\n")),
+        "{refused}"
+    );
+    project.write("ca.pem", &server.authority);
+    let known = git(command.env("SSL_CERT_FILE", project.path("ca.pem")));
+    assert!(known.contains("this is no git repository"), "{known}");
+}
+
+fn a_certificate_of_another_host_is_refused() {
+    let project = Project::new();
+    let server = Https::start("mirror.example.org", archive(&project));
+    let url = server.url("/syslinux.zip");
+    assert_eq!(
+        fetch(&project, &url, Some(&server)).error(5),
+        format!(
+            "cannot download `{url}`: the certificate of `127.0.0.1` is refused: it is another host's\n\
+             hint: check the address and the clock of this machine, or bring the file in with `--syslinux-archive`\n"
+        )
+    );
+}
+
+fn https_does_not_become_http_by_a_redirect() {
+    let project = Project::new();
+    let content = project.read("syslinux.zip");
+    let plain = Server::start(move |_, answer| answer.whole("200 OK", &[], &content));
+    let target = plain.url("/syslinux.zip?token=SECRET").replace("http://", "http://me:SECRET@");
+    let server = Https::start("127.0.0.1", move |path| match path {
+        "/first.zip" => answer("302 Found", "Location: /second.zip\r\n", b""),
+        _ => answer("302 Found", &format!("Location: {target}\r\n"), b""),
+    });
+    for path in ["/first.zip", "/second.zip"] {
+        let url = server.url(path);
+        assert_eq!(
+            fetch(&project, &url, Some(&server)).error(5),
+            format!(
+                "cannot download `{url}`: `{}` redirects to `{}?...`, wanted an address with https\n\
+                 hint: do not trust what comes from there: name an address that stays with https, or bring the file in with \
+                 `--syslinux-archive`\n",
+                server.url("/second.zip"),
+                plain.url("/syslinux.zip")
+            )
+        );
+    }
+    // A server that gives the data itself is fine, and so is the way from http to https.
+    let whole = Https::start("127.0.0.1", archive(&project));
+    let place = format!("Location: {}", whole.url("/syslinux.zip"));
+    let first = Server::start(move |_, answer| answer.whole("302 Found", &[&place], b""));
+    fetch(&project, &first.url("/syslinux.zip"), Some(&whole)).success();
+    assert!(plain.requests().is_empty());
+}

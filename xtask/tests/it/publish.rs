@@ -1,0 +1,269 @@
+//! Where a tree is published: what else may stand there, and what it looks like afterwards.
+
+use netboot_fixtures::harness::xtask;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use netboot_fixtures::project::{Project, Ran};
+
+netboot_fixtures::tests! {
+    what_is_no_tree_is_told_from_a_tree_that_is_not_whole,
+    ssh_addresses_are_refused_and_not_taken_for_paths,
+    nothing_is_written_over_a_device_the_choices_or_the_cache,
+    only_a_tree_of_this_tool_is_replaced,
+    what_somebody_put_into_a_tree_stays_unless_it_is_given_up,
+    a_link_to_a_tree_is_followed,
+    every_server_may_read_the_tree_whatever_the_umask,
+    a_tarball_that_is_cut_or_goes_on_is_no_tarball,
+    another_compiler_in_the_path_is_noticed,
+    a_cache_behind_a_link_is_the_same_cache,
+    a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none,
+}
+
+fn what_is_no_tree_is_told_from_a_tree_that_is_not_whole() {
+    let project = Project::new();
+    project.write("page.tar.gz", "<html>404</html>");
+    project.write("folder/file", "");
+    for (path, message) in [
+        (
+            "page.tar.gz",
+            "` is neither a tree nor the tarball of one: invalid gzip header\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n",
+        ),
+        ("folder", "` has no manifest.json\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n"),
+    ] {
+        let path = project.path(path);
+        assert_eq!(project.run(&["verify", path.as_str()]).error(8), format!("`{path}{message}"));
+    }
+    let tree = project.tree();
+    assert_eq!(
+        project.run(&["verify"]).error(8),
+        format!("there is no tree `{tree}`\nhint: run `cargo xtask build-loaders`\n")
+    );
+}
+
+fn ssh_addresses_are_refused_and_not_taken_for_paths() {
+    let project = Project::new();
+    for url in ["git@git.example.net:ipxe.git", "ssh://git@git.example.net/ipxe.git"] {
+        let archive = project.path("syslinux.zip");
+        let ran = project.run(&["build-loaders", "--ipxe-url", url, "--syslinux-archive", archive.as_str()]);
+        assert_eq!(
+            ran.error(5),
+            format!(
+                "cannot fetch from `{}`: ssh is not spoken here\n\
+                 hint: check the address, or give a mirror or a local clone with `--ipxe-url`\n",
+                url.replace("git@", "")
+            )
+        );
+    }
+}
+
+fn nothing_is_written_over_a_device_the_choices_or_the_cache() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let pins = project.read("vendor/pins.toml");
+    let socket = project.path("socket");
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for (command, out, found) in [
+        ("bundle-sources", "vendor/pins.toml", "/vendor` has what is built from, or the cache"),
+        ("ignition", "embed-scripts/sites.toml", "/embed-scripts` has what is built from, or the cache"),
+        ("build-loaders", "cache/tree", "/cache` has what is built from, or the cache"),
+        ("build-loaders", "embed-scripts/new/tree", "/embed-scripts` has what is built from, or the cache"),
+        ("bundle-sources", "socket", "found a device, a FIFO or a socket"),
+        ("ignition", "/dev/null", "found a device, a FIFO or a socket"),
+    ] {
+        let out = project.path(out);
+        let error = project.run(&[command, "--out", out.as_str()]).error(1);
+        assert!(error.starts_with(&format!("cannot write to `{out}`: ")) && error.contains(found), "{error}");
+    }
+    assert_eq!(project.read("vendor/pins.toml"), pins);
+    assert!(socket.exists() && !project.path("cache/tree").exists());
+}
+
+fn only_a_tree_of_this_tool_is_replaced() {
+    let project = Project::new();
+    project.write("dist/tftp/manifest.json", "{ \"name\": \"a web application\" }");
+    project.write("dist/tftp/src/app.js", "precious");
+    let error = project.build(&[]).error(1);
+    assert!(error.contains("` is not a tree that this tool wrote: it has no manifest.json of its\n"), "{error}");
+    assert_eq!(project.read("dist/tftp/src/app.js"), b"precious");
+}
+
+fn what_somebody_put_into_a_tree_stays_unless_it_is_given_up() {
+    let project = Project::new();
+    project.build(&[]).success();
+    symlink("ipxe.efi", project.tree().join("boot.efi")).unwrap();
+    assert!(project.build(&[]).error(1).contains("publishing would remove them: `boot.efi`\nhint: "));
+    let manifest = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
+    project.write("dist/tftp/manifest.json", &manifest.replace("\"files\"", "\"later-key\": 1, \"files\""));
+    let error = project.build(&[]).error(1);
+    assert!(
+        error.contains("cannot be read: unknown field `later-key`") && error.contains("with `--replace`\n"),
+        "{error}"
+    );
+    assert!(project.tree().join("boot.efi").is_symlink());
+    project.build(&["--replace"]).success();
+    assert!(!project.tree().join("boot.efi").exists());
+    project.run(&["verify"]).success();
+}
+
+fn a_link_to_a_tree_is_followed() {
+    let project = Project::new();
+    std::fs::create_dir_all(project.path("srv/tftp")).unwrap();
+    std::fs::create_dir_all(project.path("dist")).unwrap();
+    symlink(project.path("srv/tftp"), project.tree()).unwrap();
+    project.build(&[]).success();
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    project.build(&[]).success();
+    assert!(project.tree().is_symlink());
+    assert!(String::from_utf8_lossy(&project.read("srv/tftp/ipxe.efi")).contains("shell"));
+    std::fs::remove_dir_all(project.path("srv")).unwrap();
+    let error = project.build(&[]).error(1);
+    assert!(error.starts_with(&format!("cannot follow the link `{}`", project.tree())), "{error}");
+}
+
+fn every_server_may_read_the_tree_whatever_the_umask() {
+    let project = Project::new();
+    project.sites("[default]\nloaders = []\n[site.a]\nscript = \"boot.ipxe\"\nloaders = [\"ipxe.pxe\"]\n");
+    let arguments = project.build_arguments(&["--archive", "--index", "--out", project.path("new/dist/tftp").as_str()]);
+    let tree = project.path("new/dist/tftp");
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$@\"", "sh", xtask(), "--project", project.root.as_str()]);
+    command.args(["--cache-dir", project.path("cache").as_str()]).args(arguments);
+    Ran::from(command.output().unwrap()).success();
+    let archive = format!("../netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION"));
+    let wanted = [
+        ("../..", 0o755),
+        ("..", 0o755),
+        ("../index.html", 0o644),
+        (&archive, 0o644),
+        ("", 0o755),
+        ("sites", 0o755),
+        ("sites/a", 0o755),
+        ("sites/a/ipxe.pxe", 0o644),
+        ("SHA256SUMS", 0o644),
+    ];
+    let assert_modes = || {
+        for (path, mode) in wanted {
+            let found = tree.join(path).metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(found, mode, "{path}");
+        }
+    };
+    assert_modes();
+    // A later run repairs what somebody has changed, also where nothing else is to be done.
+    for path in ["", "sites", "sites/a/ipxe.pxe"] {
+        std::fs::set_permissions(tree.join(path), std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let said = project.run(&["verify", tree.as_str()]).success().stderr;
+    assert!(said.starts_with(&format!("warning: other users cannot read `{tree}`, so ")), "{said}");
+    let ran = Ran::from(command.output().unwrap()).success();
+    assert!(ran.stdout.contains(" is up to date"), "{}", ran.stdout);
+    std::fs::set_permissions(tree.join("sites/a/ipxe.pxe"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_modes();
+    assert_eq!(project.run(&["verify", tree.as_str()]).success().stderr, "");
+}
+
+fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
+    let project = Project::new();
+    // What a killed run has left is removed; only what is surely its own.
+    for name in [".partial-aB3xYz", ".partial-mine", "partial"] {
+        project.write(&format!("dist/{name}"), "left");
+    }
+    let ran = project.build(&["--archive"]).success();
+    let left = [".partial-aB3xYz", ".partial-mine", "partial"].map(|name| project.path("dist").join(name).exists());
+    assert_eq!(left, [false, true, true]);
+    let path = project.path(&format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION")));
+    assert!(ran.stdout.contains(path.as_str()));
+    let whole = std::fs::read(&path).unwrap();
+    let mut spoiled = whole.clone();
+    let crc = spoiled.len() - 6;
+    spoiled[crc] ^= 1;
+    for bytes in [&whole[..whole.len() - 1], &whole[..whole.len() / 2], &spoiled, &[&whole[..], b"more"].concat()] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = project.run(&["verify", path.as_str()]).error(8);
+        assert!(error.contains("` is neither a tree nor the tarball of one: "), "{error}");
+    }
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    let stderr = project.build(&[]).success().stderr;
+    assert!(
+        stderr.contains(&format!(
+            "warning: `{path}` is the tarball of an earlier tree\nhint: write it anew with `--archive`"
+        )),
+        "{stderr}"
+    );
+}
+
+fn another_compiler_in_the_path_is_noticed() {
+    let project = Project::new();
+    project.build(&[]).success();
+    let tools = project.path("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let path = format!("{tools}:/usr/bin:/bin");
+    let build = |project: &Project| {
+        let arguments = project.build_arguments(&[]);
+        let mut command = project.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        Ran::from(command.env("PATH", &path).output().unwrap()).success().stdout
+    };
+    assert!(build(&project).contains(" is up to date"));
+    let wrapper = "#!/bin/sh\n# another compiler\nexec /usr/bin/gcc \"$@\"\n";
+    std::fs::write(tools.join("gcc"), wrapper).unwrap();
+    std::fs::set_permissions(tools.join("gcc"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // It gives the same bases, so the loaders are those that are there.
+    assert!(build(&project).contains("3 bases made, 0 loaders stamped, 3 kept"));
+}
+
+fn a_cache_behind_a_link_is_the_same_cache() {
+    let project = Project::new();
+    project.build(&[]).success();
+    symlink(project.path("cache"), project.path("link")).unwrap();
+    let mut command = Command::new(xtask());
+    command.args([
+        "--project",
+        project.root.as_str(),
+        "--cache-dir",
+        project.path("link").as_str(),
+        "build-loaders",
+        "--offline",
+    ]);
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
+    Ran::from(command.output().unwrap()).success();
+    let log = netboot_loaders::fs::walk(&project.path("cache/trees")).unwrap();
+    assert!(!log.is_empty());
+    project.write("embed-scripts/boot.ipxe", "#!ipxe\nwget\n");
+    project.config("c", "#error stop\n");
+    project.sites("[default]\nloaders = [\"ipxe.pxe\"]\nscript = \"b.ipxe\"\nconfig = \"c\"\n");
+    project.write("embed-scripts/b.ipxe", "#!ipxe\nshell\n");
+    let error = Ran::from(command.output().unwrap()).error(7);
+    assert!(error.contains(&format!("-ffile-prefix-map={}/trees/", project.path("cache"))), "{error}");
+}
+
+fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
+    let project = Project::new();
+    for out in ["vendor", "embed-scripts"] {
+        project.build(&["--out", project.path(out).as_str()]).error(1);
+        assert!(!project.path(&format!(".{out}.lock")).exists());
+    }
+    std::fs::create_dir_all(project.path("new/release")).unwrap();
+    std::fs::write(project.path("new/release/mine"), "mine").unwrap();
+    project.build(&["--out", project.path("new/release").as_str()]).error(1);
+    assert_eq!(std::fs::read_dir(project.path("new")).unwrap().count(), 1);
+    let lock = project.path("dist/.tftp.lock");
+    std::fs::create_dir_all(project.path("dist")).unwrap();
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let refused = |path: &camino::Utf8Path, what: &str| {
+        format!("cannot open `{path}`\n  caused by: found {what}, wanted a regular file\nhint: move it away\n")
+    };
+    assert_eq!(project.build(&[]).error(1), refused(&lock, "a FIFO"));
+    std::fs::remove_file(&lock).unwrap();
+    symlink("/dev/null", &lock).unwrap();
+    assert_eq!(project.build(&[]).error(1), refused(&lock, "a symbolic link"));
+    std::fs::remove_file(&lock).unwrap();
+    // What stands beside the lock is opened, too.
+    let journal = project.path("dist/.tftp.journal");
+    assert!(Command::new("mkfifo").arg(&journal).status().unwrap().success());
+    assert_eq!(project.build(&[]).error(1), refused(&journal, "a FIFO"));
+    std::fs::remove_file(&journal).unwrap();
+    project.build(&[]).success();
+    std::fs::remove_file(project.tree().join("manifest.json")).unwrap();
+    assert!(Command::new("mkfifo").arg(project.tree().join("manifest.json")).status().unwrap().success());
+    assert!(project.build(&[]).error(1).contains("` is not a tree that this tool wrote: "));
+}

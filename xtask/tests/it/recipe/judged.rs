@@ -1,0 +1,190 @@
+//! Servers and systemd judge what is written for them. Who is not installed is skipped, and that is said.
+
+use netboot_fixtures::harness::xtask;
+use std::process::Command;
+
+use netboot_fixtures::mirror::Mirror;
+use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::recipe::{NETWORK, project};
+use netboot_fixtures::skip::{networks, program};
+
+netboot_fixtures::tests! {
+    dnsmasq,
+    dnsmasq_beside_another_server,
+    kea,
+    kea_with_the_longest_address,
+    isc_dhcpd,
+    dnsmasq_over_http,
+    kea_over_http,
+    isc_dhcpd_over_http,
+    caddy,
+    nginx,
+    nginx_synology,
+    systemd_units_of_a_mirror,
+}
+
+/// What `server` says when it is run with `arguments` in the folder with the recipe `kind`.
+fn judged(project: &Project, kind: &str, server: &str, arguments: &[&str]) -> Result<(), String> {
+    let server = program(server)?;
+    let folder = project.path("out").join(kind);
+    project.run(&["recipe", kind, "--out", folder.as_str()]).success();
+    let output = Command::new(&server).args(arguments).current_dir(&folder).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{kind}: {said}");
+    Ok(())
+}
+
+fn dnsmasq() -> Result<(), String> {
+    judged_dnsmasq("dnsmasq")
+}
+
+fn dnsmasq_beside_another_server() -> Result<(), String> {
+    judged_dnsmasq("dnsmasq-proxy")
+}
+
+fn judged_dnsmasq(kind: &str) -> Result<(), String> {
+    let project = project();
+    let file = format!("netboot-{kind}.conf");
+    if kind == "dnsmasq-proxy" {
+        // Before 2.91, dnsmasq does not know the option with which it sends option 17 then, as the recipe says.
+        let boot = NETWORK.replace("boot = \"fedora-coreos.ipxe\"\n", "");
+        let boot = boot.replace("boot = \"http://192.168.88.11:8080/boot/${net0/mac:hexhyp}.ipxe?a=b\"\n", "");
+        project.write("embed-scripts/network.toml", &boot);
+    }
+    judged(&project, kind, "dnsmasq", &["--test", &format!("--conf-file={file}")])
+}
+
+fn kea() -> Result<(), String> {
+    judged_kea(&project())
+}
+
+fn isc_dhcpd() -> Result<(), String> {
+    judged(&project(), "isc-dhcpd", "dhcpd", &["-t", "-cf", "dhcpd.conf"])
+}
+
+fn judged_kea(project: &Project) -> Result<(), String> {
+    judged(project, "kea", "kea-dhcp4", &["-t", "kea-dhcp4.conf"])
+}
+
+/// How servers are started in the foreground, on `veth0`.
+const DNSMASQ: &str = "exec dnsmasq --no-daemon --user=root --conf-file=netboot-dnsmasq.conf --tftp-root=$PWD --port=0 --dhcp-leasefile=leases";
+const KEA: &str = "sed -i 's/\"type\": \"memfile\"/&, \"persist\": false/' kea-dhcp4.conf; \
+                   export KEA_PIDFILE_DIR=$PWD KEA_LOCKFILE_DIR=none; exec kea-dhcp4 -c kea-dhcp4.conf";
+const DHCPD: &str = ": > leases; exec dhcpd -f -cf dhcpd.conf -lf leases -pf pid veth0";
+
+/// Two networks with a cable between them: the server in one, and in the other a client that is like firmware that boots
+/// over HTTP, and does not ask for option 60 (`-o`). What it is told goes into the file `told`.
+const HTTP_CLIENT: &str = "\
+set -e
+ip link add veth0 type veth peer name veth1
+ip address add 192.0.2.1/24 dev veth0
+ip link set veth0 up
+unshare -n sleep 30 & there=$!
+trap 'kill $there $server' EXIT
+sleep 0.5
+ip link set veth1 netns $there
+nsenter -t $there -n ip link set veth1 up
+( SERVER ) > server.log 2>&1 & server=$!
+printf '#!/bin/sh\\nif [ $1 = bound ]; then env > told; fi\\n' > tell
+chmod +x tell
+nsenter -t $there -n busybox udhcpc -i veth1 -f -n -q -t 20 -T 1 -o -O subnet \\
+    -V HTTPClient:Arch:00016:UNDI:003001 -x 0x5d:0010 -s ./tell
+";
+
+/// Firmware that boots over HTTP has to get option 60 from `server` whether or not it asks for it.
+fn over_http(kind: &str, server: &str, start: &str) -> Result<(), String> {
+    for name in [server, "busybox", "ip", "nsenter"] {
+        program(name)?;
+    }
+    networks()?;
+    let project = project();
+    project.write(
+        "embed-scripts/network.toml",
+        "subnet = \"192.0.2.0/24\"\ntftp-server = \"192.0.2.1\"\nhttp-url = \"http://192.0.2.1/tftp\"\n\
+         ranges = [\"192.0.2.100-192.0.2.119\"]\nboot = \"machines.ipxe\"\ninterface = \"veth0\"\n",
+    );
+    let folder = project.path("out");
+    project.run(&["recipe", kind, "--out", folder.as_str()]).success();
+    let script = HTTP_CLIENT.replace("SERVER", start);
+    let path = format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new("unshare");
+    command.args(["-rn", "sh", "-c", &script]).current_dir(&folder).env("PATH", path);
+    let output = command.output().unwrap();
+    let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let told = std::fs::read_to_string(folder.join("told")).unwrap_or_default();
+    for line in ["boot_file=http://192.0.2.1/tftp/ipxe.efi\n", "vendor=HTTPClient\n"] {
+        assert!(told.contains(line), "{line} is not in:\n{told}\n{said}\n{log}");
+    }
+    Ok(())
+}
+
+fn dnsmasq_over_http() -> Result<(), String> {
+    over_http("dnsmasq", "dnsmasq", DNSMASQ)
+}
+
+fn kea_over_http() -> Result<(), String> {
+    over_http("kea", "kea-dhcp4", KEA)
+}
+
+fn isc_dhcpd_over_http() -> Result<(), String> {
+    over_http("isc-dhcpd", "dhcpd", DHCPD)
+}
+
+fn kea_with_the_longest_address() -> Result<(), String> {
+    let project = project();
+    let longest = format!("{}.ipxe", "x".repeat(96));
+    project.write("embed-scripts/network.toml", &NETWORK.replace("fedora-coreos.ipxe", &longest));
+    judged_kea(&project)
+}
+
+fn caddy() -> Result<(), String> {
+    judged(&project(), "caddy", "caddy", &["validate", "--adapter", "caddyfile", "--config", "Caddyfile"])
+}
+
+fn nginx() -> Result<(), String> {
+    judged_nginx("nginx", "include netboot-nginx.conf;")
+}
+
+fn nginx_synology() -> Result<(), String> {
+    judged_nginx("nginx-synology", "server { listen 80; include www.netboot.conf; }")
+}
+
+fn judged_nginx(kind: &str, include: &str) -> Result<(), String> {
+    let project = project();
+    let around =
+        format!("pid nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n  access_log off;\n  {include}\n}}\n");
+    project.write(&format!("out/{kind}/all.conf"), &around);
+    judged(&project, kind, "nginx", &["-t", "-p", ".", "-c", "all.conf"])
+}
+
+fn systemd_units_of_a_mirror() -> Result<(), String> {
+    program("systemd-analyze")?;
+    let mirror = Mirror::new();
+    let keys = mirror.root.join("100% keys");
+    let (text, _) = mirror.scheduled("systemd", &["--verify-signatures", "--keys", keys.as_str(), "--check"]);
+    let (head, timer) =
+        text.split_once("\n\n# /etc/systemd/system/mirror-fedora-coreos-stable-x86_64.timer\n").unwrap();
+    let service = head.strip_prefix("# /etc/systemd/system/mirror-fedora-coreos-stable-x86_64.service\n").unwrap();
+    let start = service.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    assert_eq!(
+        start,
+        format!(
+            "{} --quiet --project {} mirror fedora-coreos --stream stable --arch x86_64 --dest {} --keep 4 --links auto --keys \
+             \"{}\" --base-url {} --check --verify-signatures",
+            xtask(),
+            mirror.root,
+            mirror.dest(),
+            mirror.root.join("100%% keys"),
+            mirror.publisher.server.url("")
+        )
+    );
+    let units = [("mirror.service", service), ("mirror.timer", timer)];
+    for (name, text) in units {
+        std::fs::write(mirror.root.join(name), text).unwrap();
+    }
+    let paths = units.map(|(name, _)| mirror.root.join(name));
+    let ran = Ran::from(Command::new("systemd-analyze").arg("verify").args(paths).output().unwrap());
+    assert!(!ran.stderr.contains("mirror."), "{}", ran.stderr);
+    Ok(())
+}

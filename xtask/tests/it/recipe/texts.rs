@@ -1,0 +1,389 @@
+//! Recipes: each is as the file in `recipes/` says.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use camino::Utf8Path;
+use netboot_fixtures::project::Ran;
+use netboot_fixtures::recipe::{KINDS, NETWORK, SITES, project, written};
+
+netboot_fixtures::tests! {
+    each_recipe_is_as_it_was_reviewed,
+    a_recipe_is_printed_or_written_and_routeros_has_an_undo,
+    what_a_person_should_know_is_said_beside_the_recipe,
+    a_percent_sign_in_an_address_is_one_for_networkd,
+    a_token_in_the_address_of_a_script_is_warned_of_and_never_shown,
+    what_machines_could_not_reach_is_said_beside_the_recipe,
+    an_address_of_https_is_said_to_loaders_that_know_it,
+    an_address_that_no_loader_of_such_a_network_can_use_is_refused,
+    without_a_network_there_is_a_remedy,
+    the_shipped_description_says_nothing_yet_and_becomes_one_without_its_marks,
+    all_that_is_wrong_with_a_network_is_said_at_once,
+    servers_and_machines_do_not_share_addresses,
+    a_machine_may_be_called_what_other_things_are_called,
+    a_machine_gets_the_loader_of_its_site_only_for_its_firmware,
+    what_is_imported_again_is_as_it_is_written_now_and_only_that_is_taken_back,
+    what_a_server_would_take_for_something_else_is_said,
+}
+
+fn each_recipe_is_as_it_was_reviewed() {
+    let project = project();
+    let golden = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/recipe/files");
+    let (mut names, mut differences) = (BTreeSet::new(), String::new());
+    for (kind, path) in written(&project) {
+        let found = std::fs::read_to_string(&path).unwrap();
+        let wanted = golden.join(kind).join(path.file_name().unwrap());
+        if std::fs::read_to_string(&wanted).ok().as_ref() != Some(&found) {
+            let _ = writeln!(differences, "--- {wanted} should be:\n{found}");
+        }
+        assert!(names.insert(path.file_name().unwrap().to_owned()), "{path} would take another recipe's place");
+    }
+    assert!(differences.is_empty(), "{differences}");
+    assert_eq!(names.len(), netboot_loaders::fs::walk(&golden).unwrap().len(), "no reviewed recipe is left over");
+}
+
+fn a_recipe_is_printed_or_written_and_routeros_has_an_undo() {
+    let project = project();
+    let printed = project.run(&["recipe", "routeros"]).success();
+    project.run(&["recipe", "routeros", "--out", project.path("out").as_str()]).success();
+    assert_eq!(printed.stdout.as_bytes(), project.read("out/netboot-routeros.rsc"));
+    let undo = project.run(&["recipe", "routeros", "--undo"]).success();
+    assert_eq!(undo.stdout.as_bytes(), project.read("out/netboot-routeros-undo.rsc"));
+    // A router with flash memory loses whatever is elsewhere.
+    project.write("embed-scripts/network.toml", &format!("tftp-root = \"/flash/tftp\"\n{NETWORK}"));
+    let printed = project.run(&["recipe", "routeros"]).success().stdout;
+    assert!(printed.contains(" real-filename=\"flash/tftp/ipxe.efi\" "), "{printed}");
+    assert!(printed.contains(" dst-path=\"flash/tftp/ipxe.efi\"\n") && !printed.contains("\"tftp/"), "{printed}");
+    assert_eq!(
+        project.run(&["recipe", "kea", "--undo"]).error(3),
+        "the recipe `kea` needs no undo of its own\nhint: its first lines say how it is taken back\n"
+    );
+    let list = project.run(&["recipe"]).success();
+    assert_eq!(list.stdout.lines().map(|line| line.split_whitespace().next().unwrap()).collect::<Vec<_>>(), KINDS);
+}
+
+fn what_a_person_should_know_is_said_beside_the_recipe() {
+    let project = project();
+    let ran = project.run(&["recipe", "dnsmasq"]).success();
+    assert!(
+        ran.stderr.contains("warning: a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk\n"),
+        "{}",
+        ran.stderr
+    );
+    project.write("embed-scripts/network.toml", &NETWORK.replace("boot = \"fedora-coreos.ipxe\"\n", ""));
+    let ran = project.run(&["recipe", "dnsmasq"]).success();
+    assert!(
+        ran.stderr.contains(
+            "warning: `boot` is missing in network.toml, and the script of the loaders goes where option 17 says\n"
+        ),
+        "{}",
+        ran.stderr
+    );
+    let sites = SITES.replacen("boot.ipxe", "class.ipxe", 1);
+    project.sites(&sites);
+    project.write("embed-scripts/network.toml", NETWORK);
+    assert_eq!(project.run(&["recipe", "dnsmasq"]).success().stderr, "");
+    // Where the tree has scripts, another name is likely to be a slip. One with a variable is somebody's own.
+    let entry =
+        "[boot.fedora-coreos]\nkind = \"fedora-coreos\"\nmirror = \"http://192.168.88.10/tftp/fedora-coreos\"\n";
+    project.sites(&format!("{sites}{entry}"));
+    assert_eq!(project.run(&["recipe", "dnsmasq"]).success().stderr, "");
+    project.write("embed-scripts/network.toml", &NETWORK.replace("\"fedora-coreos.ipxe\"", "\"fedora-core.ipxe\""));
+    assert_eq!(
+        project.run(&["recipe", "dnsmasq"]).success().stderr,
+        "warning: `boot` is `fedora-core.ipxe`, and the scripts of the tree are `fedora-coreos.ipxe`\n\
+         hint: name one of them, or put yours beside them\n"
+    );
+}
+
+fn a_percent_sign_in_an_address_is_one_for_networkd() {
+    let project = project();
+    project.write("embed-scripts/network.toml", &NETWORK.replace("fedora-coreos.ipxe", "a%20b.ipxe?x=100%25"));
+    let ran = project.run(&["recipe", "systemd-networkd"]).success();
+    assert!(
+        ran.stdout.contains("\nSendOption=17:string:http://192.168.88.10/tftp/a%20b.ipxe?x=100%25\n"),
+        "{}",
+        ran.stdout
+    );
+}
+
+fn a_token_in_the_address_of_a_script_is_warned_of_and_never_shown() {
+    let project = project();
+    let with = |boot: &str| {
+        let text = NETWORK.replace("\"fedora-coreos.ipxe\"", &format!("{boot:?}"));
+        project.write("embed-scripts/network.toml", &text);
+        project.run(&["recipe", "dnsmasq"])
+    };
+    for boot in ["boot.ipxe?token=S3CRET", "http://192.168.88.10/boot.ipxe?a=b&sig=S3CRET"] {
+        let ran = with(boot).success();
+        let warning =
+            ": an address with a token or a signature gets published: whoever can fetch the file can read it\n";
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("S3CRET"), "{}", ran.stderr);
+    }
+    let entry = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://192.168.88.10/tftp/fedora-coreos\"\n";
+    project.sites(&format!("{SITES}{entry}"));
+    assert!(!with("b.ipxe?token=S3CRET").success().stderr.contains("S3CRET"));
+    let long = format!("http://192.168.88.10/{}?token=S3CRET", "x".repeat(200));
+    for boot in [
+        "192.168.88.10:80/x?token=S3CRET",
+        "boot.ipxe?token=S3CRET<",
+        "http://192.168.88.10/x?token=S3CRET,x",
+        "http://me:S3CRET@192.168.88.10/x",
+        "me:S3CRET@192.168.88.10/x",
+        "http:/me:S3CRET@192.168.88.10/x",
+        &long,
+    ] {
+        let error = with(boot).error(3);
+        assert!(!error.contains("S3CRET"), "{error}");
+    }
+}
+
+fn what_machines_could_not_reach_is_said_beside_the_recipe() {
+    let project = project();
+    project.sites(&SITES.replacen("boot.ipxe", "class.ipxe", 1));
+    let (gateway, dns) = ("gateway = \"192.168.88.1\"\n", "dns = [\"192.168.88.1\", \"9.9.9.9\"]\n");
+    let warned = |kind: &str, network: String| {
+        project.write("embed-scripts/network.toml", &network);
+        project.run(&["recipe", kind]).success().stderr
+    };
+    let named = NETWORK.replace("http://192.168.88.10/", "http://boot.example.net/");
+    for kind in ["kea", "isc-dhcpd", "systemd-networkd"] {
+        assert_eq!(
+            warned(kind, named.replace(dns, "")),
+            "warning: `http-url` names `boot.example.net`, and network.toml has no `dns`, so machines cannot look it up\n\
+             hint: add dns = [\"…\"], or write the server's IPv4 address\n"
+        );
+        let far = NETWORK.replace("http://192.168.88.10/", "http://198.51.100.10/");
+        assert_eq!(
+            warned(kind, far.replace(gateway, "")),
+            "warning: `http-url` is at 198.51.100.10, outside of 192.168.88.0/24, and network.toml has no `gateway`, so machines cannot reach it\n\
+             hint: add gateway = \"…\"\n\
+             warning: `dns` has 9.9.9.9, outside of 192.168.88.0/24, and network.toml has no `gateway`, so machines cannot reach it\n\
+             hint: add gateway = \"…\"\n"
+        );
+        assert_eq!(warned(kind, named.clone()) + &warned(kind, far), "");
+    }
+    // They tell machines what they know themselves, where nothing is said.
+    assert_eq!(warned("dnsmasq", named.replace(dns, "")), "");
+    let local = NETWORK.replace("http://192.168.88.11:8080/", "http://nas.local/");
+    assert_eq!(
+        warned("routeros", local),
+        "warning: `boot` of the host `storage` names `nas.local`, and firmware and loaders look up no names that end in .local\n\
+         hint: write the server's IPv4 address, or a name that a DNS server knows\n"
+    );
+}
+
+fn an_address_of_https_is_said_to_loaders_that_know_it() {
+    let project = project();
+    let sites = SITES.replacen("boot.ipxe", "class.ipxe", 1);
+    project.sites(&sites);
+    let network = NETWORK.replacen("boot = \"fedora-coreos.ipxe\"", "boot = \"https://192.168.88.10/a.ipxe\"", 1);
+    project.write("embed-scripts/network.toml", &network);
+    let warning = "warning: network.toml: `boot`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there\n";
+    let ran = project.run(&["recipe", "dnsmasq"]).success();
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    project.config("tls", "#define DOWNLOAD_PROTO_HTTPS\n");
+    project.sites(&sites.replacen("[default]\n", "[default]\nconfig = \"tls\"\n", 1));
+    assert_eq!(project.run(&["recipe", "dnsmasq"]).success().stderr, "");
+}
+
+fn an_address_that_no_loader_of_such_a_network_can_use_is_refused() {
+    let project = project();
+    for (boot, wanted) in [
+        (
+            "iscsi:192.168.88.10::::iqn.x",
+            "an address that begins with http:// or https://: a disk is for `sanboot` in a script of your own",
+        ),
+        ("htp://192.168.88.10/a", "an address that begins with http:// or https://"),
+        ("192.168.88.10/a.ipxe", "http:// before the server, or a path below `http-url`"),
+        ("http://[2001:db8::1]/a", "the server's name, or its IPv4 address: IPv6 is not supported here"),
+    ] {
+        project.write("embed-scripts/network.toml", &NETWORK.replace("\"fedora-coreos.ipxe\"", &format!("\"{boot}\"")));
+        assert_eq!(
+            project.run(&["recipe", "kea"]).error(3).replace(&format!("{}/", project.root), ""),
+            format!(
+                "embed-scripts/network.toml:8: `boot`: found `{boot}`, wanted {wanted}\n  \
+                 hint: name a script below `http-url`, or write its whole address\n"
+            )
+        );
+    }
+}
+
+fn without_a_network_there_is_a_remedy() {
+    let project = project();
+    std::fs::remove_file(project.path("embed-scripts/network.toml")).unwrap();
+    let file = project.path("embed-scripts/network.toml");
+    assert_eq!(
+        project.run(&["recipe", "kea"]).error(3),
+        format!(
+            "there is no file `{file}`\nhint: it says which addresses servers and machines have; bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it\n"
+        )
+    );
+}
+
+fn the_shipped_description_says_nothing_yet_and_becomes_one_without_its_marks() {
+    let project = project();
+    let shipped = include_str!("../../../../embed-scripts/network.toml");
+    project.write("embed-scripts/network.toml", shipped);
+    let file = project.path("embed-scripts/network.toml");
+    assert_eq!(
+        project.run(&["recipe", "kea"]).error(3),
+        format!("`{file}` says nothing yet\nhint: take the `#` away, and write your own addresses\n")
+    );
+    let key =
+        |line: &str| line.starts_with("# [") || line.split_once(" = ").is_some_and(|(key, _)| !key[2..].contains(' '));
+    let lines = shipped.lines().map(|line| if line.starts_with("# ") && key(line) { &line[2..] } else { line });
+    let text = lines.collect::<Vec<_>>().join("\n").replace("ssh-keys = [\"ssh-ed25519 AAAA... you@example.net\"]", "");
+    project.write("embed-scripts/network.toml", &text);
+    let recipe = project.run(&["recipe", "dnsmasq"]).success().stdout;
+    assert!(recipe.contains("dhcp-host=00:50:56:00:01:01,set:host-k8s-master-01"), "{recipe}");
+}
+
+fn all_that_is_wrong_with_a_network_is_said_at_once() {
+    let project = project();
+    let bad = r#"
+subnet = "192.168.88.0/24"
+tftp-server = "192.168.89.1"
+http-url = "http://192.168.88.10/a b"
+ranges = ["192.168.88.20-192.168.88.30", "192.168.88.30-192.168.88.255", "x"]
+dns = ["dns"]
+tftp-root = "/srv/../tftp"
+spare = 1
+
+[[host]]
+name = "a"
+mac = "00:50:56:00:01"
+ip = "192.168.88.1"
+firmware = "efi"
+
+[[host]]
+name = "b"
+mac = "00:50:56:00:01:01"
+ip = "192.168.88.21"
+firmware = "bios"
+site = "rack-1"
+
+[[host]]
+name = "B"
+mac = "0050.5600.0101"
+ip = "192.168.88.21"
+firmware = "bios"
+site = "gone"
+hostname = "a_b"
+
+[[host]]
+ip = "10.0.0.1"
+"#;
+    project.write("embed-scripts/network.toml", bad);
+    let Ran { code, stderr, .. } = project.run(&["recipe", "kea"]);
+    let golden = include_str!("../invalid/network.stderr");
+    assert_eq!((code, stderr.replace(&format!("{}/", project.root), "").as_str()), (3, golden));
+}
+
+fn servers_and_machines_do_not_share_addresses() {
+    let project = project();
+    let ranges = NETWORK.replace("192.168.88.100-", "192.168.88.5-").replace("192.168.88.21\"", "192.168.88.10\"");
+    project.write("embed-scripts/network.toml", &ranges);
+    let error = project.run(&["recipe", "kea"]).error(3);
+    for part in [
+        ":5: `ranges`: 192.168.88.5-192.168.88.199 has 192.168.88.10, the address of the web server\n",
+        ":14: `host.ip`: found 192.168.88.10, the address of the web server\n",
+    ] {
+        assert!(error.contains(part), "{part} is not in:\n{error}");
+    }
+}
+
+fn a_machine_may_be_called_what_other_things_are_called() {
+    let project = project();
+    let uefi = NETWORK.replace("\"worker\"", "\"uefi\"").replace("\"storage\"", "\"loader\"");
+    project.write("embed-scripts/network.toml", &uefi.replace("\"lab\"", "\"arch-7\""));
+    let script = project.run(&["recipe", "routeros"]).success().stdout;
+    // Each name is given once: a later line would change what an earlier one has made.
+    let names: Vec<&str> = script.split("add name=").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
+    for section in ["netboot-uefi", "netboot-host-uefi", "netboot-67-arch-7", "netboot-67-host-arch-7"] {
+        assert_eq!(names.iter().filter(|name| **name == format!("\"{section}\"")).count(), 1, "{section}:\n{script}");
+    }
+    // Whatever is told to all machines with a tag is not told to one of that name, nor the other way round.
+    for kind in ["dnsmasq", "dnsmasq-proxy"] {
+        let text = project.run(&["recipe", kind]).success().stdout;
+        let set = |line: &str| {
+            line.split(',').any(|word| ["set:loader", "set:arch-7", "set:uefi"].iter().any(|tag| word.ends_with(tag)))
+        };
+        let by_host = text.lines().filter(|line| line.starts_with("dhcp-host=") || line.starts_with("dhcp-mac="));
+        assert_eq!(by_host.filter(|line| set(line)).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}
+
+fn a_machine_gets_the_loader_of_its_site_only_for_its_firmware() {
+    let project = project();
+    // The root of the tree has nothing for a BIOS: what tells one is there all the same.
+    project.sites(
+        "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"class.ipxe\"\n[site.rack-1]\nloaders = [\"ipxe.pxe\"]\n",
+    );
+    let host = "[[host]]\nname = \"old\"\nmac = \"00:50:56:00:01:05\"\nfirmware = \"bios\"\nsite = \"rack-1\"\n";
+    let network = NETWORK.split("[[host]]").next().unwrap();
+    project.write("embed-scripts/network.toml", &format!("{network}{host}"));
+    let recipe = |kind: &str| project.run(&["recipe", kind]).success().stdout;
+    let dnsmasq = recipe("dnsmasq");
+    assert!(dnsmasq.contains("\ndhcp-match=set:arch-0,option:client-arch,0\n"), "{dnsmasq}");
+    assert!(dnsmasq.contains("\ndhcp-boot=tag:!loader,tag:host-old,tag:arch-0,sites/rack-1/ipxe.pxe,"), "{dnsmasq}");
+    assert_eq!(dnsmasq.matches("sites/rack-1/ipxe.pxe").count(), 1, "{dnsmasq}");
+    let proxy = recipe("dnsmasq-proxy");
+    assert!(
+        proxy.contains("pxe-service=tag:!loader,tag:host-old,x86PC,\"netboot-loaders\",sites/rack-1/ipxe.pxe,"),
+        "{proxy}"
+    );
+    let kea = recipe("kea");
+    let test = "\"member('is-old') and option[93].hex == 0x0000 and not member('loader')\"";
+    assert!(kea.contains(test) && kea.matches("sites/rack-1/ipxe.pxe").count() == 1, "{kea}");
+    let dhcpd = recipe("isc-dhcpd");
+    let guarded =
+        "    elsif option architecture = 00:00 {\n        # 0: BIOS\n        filename \"sites/rack-1/ipxe.pxe\";\n";
+    assert!(dhcpd.contains(guarded), "{dhcpd}");
+}
+
+fn what_is_imported_again_is_as_it_is_written_now_and_only_that_is_taken_back() {
+    let script = project().run(&["recipe", "routeros"]).success().stdout;
+    // A rule for TFTP is known by its request: others' rules have another one, also where they are for the same file.
+    let own = r#"[find req-filename="^(/|)ipxe\\.efi\$"]"#;
+    assert!(script.contains(&format!("else={{ set {own} ip-addresses=192.168.88.0/24 real-filename=")), "{script}");
+    let undo = project().run(&["recipe", "routeros", "--undo"]).success().stdout;
+    assert!(undo.contains(&format!("\nremove {own}\n")) && !undo.contains("real-filename"), "{undo}");
+    let line = "set [find mac-address=\"00:50:56:00:01:01\"] address=192.168.88.21 dhcp-option-set=";
+    assert!(script.contains(line), "{script}");
+}
+
+fn what_a_server_would_take_for_something_else_is_said() {
+    let project = project();
+    for name in ["ignore", "infinite", "12h", "42"] {
+        project.write("embed-scripts/network.toml", &NETWORK.replace("\"worker\"", &format!("\"{name}\"")));
+        let error = project.run(&["recipe", "dnsmasq"]).error(3);
+        assert_eq!(
+            error.replace(&format!("{}/", project.root), ""),
+            format!(
+                "embed-scripts/network.toml:19: `host.name`: found the name `{name}`, which dnsmasq takes for a lease time, or for a command\n  \
+                 hint: name the machine with one label of DNS\n"
+            )
+        );
+    }
+    // nginx would begin a block there, Caddy a placeholder.
+    for path in ["t{a}", "$a", "a*", "../x", "a%20b"] {
+        let url = format!("http://192.168.88.10/{path}");
+        project.write("embed-scripts/network.toml", &NETWORK.replace("http://192.168.88.10/tftp", &url));
+        assert_eq!(
+            project.run(&["recipe", "nginx"]).error(3).replace(&format!("{}/", project.root), ""),
+            format!(
+                "embed-scripts/network.toml:4: `http-url`: found `{url}`, wanted a path of letters, digits, `/`, `.`, `_`, `-`, `@` and `+`\n  \
+                 hint: write an address that any server and DHCP option can hold\n"
+            )
+        );
+    }
+    let long = format!("{}.ipxe", "x".repeat(97));
+    project.write("embed-scripts/network.toml", &NETWORK.replace("fedora-coreos.ipxe", &long));
+    assert_eq!(
+        project.run(&["recipe", "kea"]).error(3).replace(&format!("{}/", project.root), ""),
+        "embed-scripts/network.toml:8: `boot`: found an address of 128 bytes, wanted at most 127: it is the name of a boot file, too\n  \
+         hint: name a script below `http-url`, or write its whole address\n"
+    );
+}

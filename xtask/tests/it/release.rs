@@ -1,0 +1,175 @@
+//! The files of a release, with a stand-in for iPXE: all of them, the same every time, checked before they
+//! are published.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use netboot_fixtures::limits;
+use netboot_fixtures::project::{Project, Ran};
+use netboot_loaders::digest::Sha256Digest;
+use serde_json::Value;
+
+netboot_fixtures::tests! {
+    a_release_has_all_files_and_is_the_same_every_time,
+    only_a_whole_release_with_the_right_tag_becomes_a_draft,
+    what_is_no_release_is_not_replaced,
+    a_folder_of_files_is_looked_at_within_limits,
+}
+
+/// Sixty-four digits, as of a digest.
+const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn release(project: &Project, more: &[&str]) -> Ran {
+    let (ipxe, archive) = (project.path("ipxe"), project.path("syslinux.zip"));
+    let origins = ["--offline", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
+    project.run(&[&["release"], more, &origins[..]].concat())
+}
+
+/// The files of a folder, by name.
+fn files(project: &Project, folder: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = project.path(folder);
+    let files = netboot_loaders::fs::walk(&folder).unwrap();
+    files.into_iter().map(|(path, _)| (path.to_string(), std::fs::read(folder.join(path)).unwrap())).collect()
+}
+
+fn a_release_has_all_files_and_is_the_same_every_time() {
+    let project = Project::new();
+    project.write("CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- Everything.\n");
+    let ran = release(&project, &["--dry-run"]).success();
+    assert!(ran.stdout.ends_with("nothing is published\n"), "{}", ran.stdout);
+    let first = files(&project, "dist/release");
+    let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
+    let name = |suffix: &str| format!("netboot-loaders-{VERSION}-{suffix}");
+    let mut wanted = vec!["SHA256SUMS".to_owned(), "manifest.json".to_owned()];
+    wanted.extend(["notes.md", "provenance.intoto.json", "sbom.cdx.json"].map(name));
+    wanted.extend(["sources.tar.gz", "sources.tar.gz.sha256", "tftp.tar.gz", "tftp.tar.gz.sha256"].map(name));
+    assert_eq!(names, wanted);
+    let notes = String::from_utf8(project.read(&format!("dist/release/{}", name("notes.md")))).unwrap();
+    assert!(notes.starts_with("### Added\n\n- Everything.\n\n## Files\n\niPXE 0.0.1 at commit `"), "{notes}");
+    assert!(notes.contains(&format!("| `{}` | ipxe.efi |\n", Sha256Digest::of(&project.read("dist/tftp/ipxe.efi")))));
+    let mut sums = Command::new("sha256sum");
+    sums.args(["--strict", "-c", "SHA256SUMS"]).current_dir(project.path("dist/release"));
+    assert!(sums.output().unwrap().status.success());
+    // Again, and again with an empty cache and in another folder.
+    release(&project, &["--dry-run"]).success();
+    assert!(files(&project, "dist/release") == first);
+    std::fs::remove_dir_all(project.path("cache")).unwrap();
+    let out = project.path("elsewhere/release");
+    release(&project, &["--dry-run", "--out", out.as_str()]).success();
+    assert!(files(&project, "elsewhere/release") == first);
+    // The provenance is about the tarballs, too.
+    let text = project.read(&format!("dist/release/{}", name("provenance.intoto.json")));
+    let statement: Value = serde_json::from_slice(&text).unwrap();
+    let subjects: Vec<&str> =
+        statement["subject"].as_array().unwrap().iter().map(|subject| subject["name"].as_str().unwrap()).collect();
+    assert!(subjects.contains(&name("tftp.tar.gz").as_str()) && subjects.contains(&name("sources.tar.gz").as_str()));
+    // What was packed is what was built.
+    project.run(&["verify", project.path(&format!("dist/release/{}", name("tftp.tar.gz"))).as_str()]).success();
+}
+
+fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
+    let project = Project::new();
+    release(&project, &["--dry-run"]).success();
+    let tool = project.path("tools/gh");
+    project.write("tools/gh", "#!/bin/sh\nfor word; do echo \"$word\"; done > said\necho \"$GH_TOKEN\" >> said\necho https://example.net/draft\n");
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", project.path("tools"), std::env::var("PATH").unwrap());
+    let folder = project.path("dist/release");
+    let publish = |more: &[&str]| {
+        let mut command = project.command(&[&["release", "--files", folder.as_str()], more].concat());
+        Ran::from(command.env("PATH", &path).env("GH_TOKEN", "secret").output().unwrap())
+    };
+    let error = publish(&["--tag", "v9.9.9"]).error(3);
+    assert!(error.starts_with(&format!("the tag is `v9.9.9`, wanted `v{VERSION}`\nhint: ")), "{error}");
+    assert!(!project.path("said").exists());
+    let ran = publish(&["--tag", &format!("v{VERSION}")]).success();
+    assert!(ran.stdout.contains("and a draft at https://example.net/draft\n"), "{}", ran.stdout);
+    let said = String::from_utf8(project.read("said")).unwrap();
+    let words: Vec<&str> = said.lines().collect();
+    let notes = folder.join(format!("netboot-loaders-{VERSION}-notes.md"));
+    assert_eq!(words[..6], ["release", "create", &format!("v{VERSION}"), "--draft", "--verify-tag", "--title"]);
+    assert_eq!(words[7..9], ["--notes-file", notes.as_str()]);
+    assert_eq!(words.len(), 9 + 8 + 1);
+    assert_eq!(words[17], "secret");
+    std::fs::remove_file(project.path("said")).unwrap();
+    // Nothing that is not as its checksums say gets out.
+    project.write("dist/release/more.txt", "more\n");
+    let error = publish(&[]).error(8);
+    assert!(error.contains("  not a file of a release: `more.txt`\nhint: "), "{error}");
+    std::fs::remove_file(folder.join("more.txt")).unwrap();
+    let absent = format!("{}\n{KEY}  more.txt\n", String::from_utf8(project.read("dist/release/SHA256SUMS")).unwrap());
+    project.write("dist/release/SHA256SUMS", &absent);
+    let error = publish(&[]).error(8);
+    assert!(error.contains("  `more.txt` is missing\n"), "{error}");
+    release(&project, &["--dry-run"]).success();
+    project.write("dist/release/manifest.json", "{}\n");
+    let error = publish(&[]).error(8);
+    assert!(error.contains("`manifest.json` has changed: found "), "{error}");
+    // A release without its sources is none, whatever its checksums say; nor one of parts that do not belong together.
+    release(&project, &["--dry-run"]).success();
+    let sums = String::from_utf8(project.read("dist/release/SHA256SUMS")).unwrap();
+    let sources = format!("netboot-loaders-{VERSION}-sources.tar.gz");
+    std::fs::remove_file(folder.join(&sources)).unwrap();
+    let without: String =
+        sums.lines().filter(|line| !line.ends_with(&sources)).map(|line| format!("{line}\n")).collect();
+    project.write("dist/release/SHA256SUMS", &without);
+    let error = publish(&[]).error(8);
+    assert!(error.contains(&format!("`{sources}` is missing, and a release has it\n")), "{error}");
+    release(&project, &["--dry-run"]).success();
+    let bill = format!("netboot-loaders-{VERSION}-sbom.cdx.json");
+    let old = Sha256Digest::of(&project.read(&format!("dist/release/{bill}"))).to_string();
+    project.write(&format!("dist/release/{bill}"), "{}\n");
+    project.write("dist/release/SHA256SUMS", &sums.replace(&old, &Sha256Digest::of(b"{}\n").to_string()));
+    let error = publish(&[]).error(8);
+    assert!(error.contains(&format!("`{bill}` is not about the tarball beside it\n")), "{error}");
+    assert!(!project.path("said").exists());
+}
+
+fn what_is_no_release_is_not_replaced() {
+    let project = Project::new();
+    project.write("dist/release/mine.txt", "mine\n");
+    let error = release(&project, &["--dry-run"]).error(1);
+    assert!(error.contains("is no release: it has `mine.txt`\nhint: "), "{error}");
+    assert_eq!(project.read("dist/release/mine.txt"), b"mine\n");
+    // Neither is a tree, nor a folder of downloads with their checksums.
+    let before = project.snapshot();
+    let tree = project.tree();
+    release(&project, &["--dry-run", "--out", tree.as_str()]).error(1);
+    assert!(project.snapshot() == before);
+    project.write("downloads/SHA256SUMS", "x\n");
+    project.write("downloads/photos/a", "a\n");
+    let downloads = project.path("downloads");
+    let error = release(&project, &["--dry-run", "--out", downloads.as_str()]).error(1);
+    assert!(error.contains("is no release: it has `photos/a`\n"), "{error}");
+}
+
+fn a_folder_of_files_is_looked_at_within_limits() {
+    const LARGE: u64 = 60 << 30;
+    let project = Project::new();
+    let folder = project.path("files");
+    std::fs::create_dir(&folder).unwrap();
+    let sparse = |name: &str| File::create(folder.join(name)).unwrap().set_len(LARGE).unwrap();
+    let check = ["release", "--files", folder.as_str()];
+    let sources = format!("netboot-loaders-{VERSION}-sources.tar.gz");
+    sparse(&sources);
+    sparse("SHA256SUMS");
+    let error = project.run_within_limits(&check).error(1);
+    assert!(
+        error.contains("/files/SHA256SUMS`\n  caused by: it has 64424509440 bytes, wanted 65536 at most"),
+        "{error}"
+    );
+    project.write("files/SHA256SUMS", &format!("{KEY}  {sources}\n"));
+    let hashes = |pid| limits::has_read(pid, &folder.join(&sources), 0);
+    let measured = limits::interrupt(&mut project.command(&check), hashes).bounded();
+    assert!(measured.stderr.contains("error: interrupted"), "{}", measured.stderr);
+    // What no release has is not even read.
+    (0..30).for_each(|number| sparse(&format!("x\nhint: {number}")));
+    sparse(&format!("netboot-loaders-{VERSION}-more.tar.gz"));
+    let error = project.run_within_limits(&check).error(8);
+    assert!(error.contains("\n  not a file of a release: `x\\nhint: 10`\n"), "{error}");
+    assert!(error.contains("\n  not a file of a release: 12 others\nhint: "), "{error}");
+    assert_eq!((error.matches("not a file").count(), error.matches("\nhint: ").count()), (20, 1), "{error}");
+}

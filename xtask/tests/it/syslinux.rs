@@ -1,0 +1,35 @@
+//! Real syslinux loaders, as the distribution builds them: they are what the tool thinks they are,
+//! go into a tree, and are known again by their content when one of them is not what it was.
+
+use netboot_fixtures::project::{Member, Project, installed};
+use netboot_loaders::tree::header::{check, member_kind};
+
+netboot_fixtures::tests! {
+    with installed;
+    headers,
+    tree,
+}
+
+fn headers(members: &[Member]) {
+    for (name, _, content) in members {
+        let (kind, arch) = member_kind(name);
+        check(content, kind, arch).unwrap();
+        for (other, _, _) in members.iter().filter(|(other, _, _)| other != name) {
+            let (kind, arch) = member_kind(other);
+            assert!(check(content, kind, arch).is_err(), "{name} is no {other}");
+        }
+    }
+}
+
+fn tree(members: &[Member]) {
+    let project = Project::with(members);
+    project.build(&["--archive"]).success();
+    for (name, _, content) in members {
+        assert!(project.read(&format!("dist/tftp/{name}")) == *content, "{name}");
+    }
+    let mut spoiled = members[0].2.clone();
+    spoiled[1000] ^= 1;
+    std::fs::write(project.tree().join(members[0].0), spoiled).unwrap();
+    let error = project.run(&["verify"]).error(8);
+    assert!(error.contains("\n  `lpxelinux.0` has changed: found "), "{error}");
+}

@@ -1,0 +1,13 @@
+//! Machines that boot the distribution's syslinux. What is not to be had here is skipped, and says why.
+
+mod boot;
+mod recipes;
+
+use std::process::ExitCode;
+
+use netboot_fixtures::harness::{self, Threads, set_xtask};
+
+fn main() -> ExitCode {
+    set_xtask(env!("CARGO_BIN_EXE_xtask"));
+    harness::main(Threads::One, [boot::tests(), recipes::tests()])
+}

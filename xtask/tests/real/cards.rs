@@ -1,0 +1,80 @@
+//! Machines with two network cards, one of which is in a network with plain DHCP: the scripts that come with this tool get to
+//! the network that has a place to go.
+
+use netboot_fixtures::project::Ran;
+use netboot_fixtures::real::{Real, sources};
+use netboot_fixtures::skip;
+
+netboot_fixtures::tests! {
+    with sources;
+    either_card,
+    another_card,
+}
+
+const SITES: &str = r#"
+[default]
+loaders = ["ipxe.pxe", "undionly.kpxe", "ipxe.efi", "snponly.efi"]
+script = "robust.ipxe"
+
+[site.fixed]
+loaders = ["ipxe.pxe", "ipxe.efi"]
+script = "url.ipxe"
+vars = { boot_url = "http://192.0.2.2/boot.ipxe" }
+
+[site.menu]
+loaders = ["ipxe.efi"]
+script = "menu.ipxe"
+vars = { boot_url = "http://192.0.2.2/boot.ipxe" }
+"#;
+
+/// Builds the tree, and boots `cases` in machines with two cards.
+fn boot(real: &Real, cases: &[&str]) -> String {
+    real.sites(SITES);
+    real.build(&[]);
+    let cases = cases.iter().flat_map(|case| ["--case", case]);
+    let arguments: Vec<&str> = ["boot-test", "--cards", "2"].into_iter().chain(cases).collect();
+    Ran::from(real.command(&arguments).output().unwrap()).success().stdout
+}
+
+/// What the machine of `case` said since the script began.
+fn said(real: &Real, case: &str) -> String {
+    let file = real.project.join(format!("dist/boot-test/cases/{}/console.txt", case.replace(['/', ':'], "-")));
+    let console = std::fs::read_to_string(file).unwrap();
+    console.split_once(" -- https://ipxe.org\n").map(|(_, rest)| rest.to_owned()).unwrap_or(console)
+}
+
+fn either_card(real: &Real) -> Result<(), String> {
+    skip::machines()?;
+    let stdout = boot(real, &["first-card", "second-card"]);
+    assert!(stdout.contains("boot-test: 14 passed, 0 failed, 0 skipped"), "{stdout}");
+    // The card that the loader came from is asked first, and the other one is not asked at all.
+    for loader in ["ipxe.pxe", "ipxe.efi"] {
+        let console = said(real, &format!("{loader}:second-card"));
+        assert!(console.contains("net1: loading http://192.0.2.2/boot.ipxe"), "{console}");
+        assert!(!console.contains("net0"), "{console}");
+    }
+    Ok(())
+}
+
+fn another_card(real: &Real) -> Result<(), String> {
+    skip::machines()?;
+    let cases = ["another-card", "sites/fixed/ipxe.efi:no-script"];
+    let stdout = boot(real, &cases);
+    assert!(stdout.contains("boot-test: 3 passed, 0 failed, 2 skipped"), "{stdout}");
+    for loader in ["undionly.kpxe", "snponly.efi"] {
+        let line = format!("SKIPPED: {loader}:another-card: `{loader}` drives only the card that it came from\n");
+        assert!(stdout.contains(&line), "{stdout}");
+    }
+    for loader in ["ipxe.pxe", "ipxe.efi"] {
+        let console = said(real, &format!("{loader}:another-card"));
+        for line in
+            ["net0: DHCP sends no option 17, so there is no place to go", "net1: loading http://192.0.2.2/boot.ipxe"]
+        {
+            assert!(console.contains(line), "{line} is not in:\n{console}");
+        }
+    }
+    let console = said(real, "sites/fixed/ipxe.efi:no-script");
+    let line = "No other card: undionly.kpxe and snponly.efi drive only the one they came from.";
+    assert!(console.contains(line), "{console}");
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! HTTPS with a certificate authority of one's own: real loaders that trust it, and nginx with a certificate of it.
+
+use std::process::Command;
+
+use camino::Utf8Path;
+
+use netboot_fixtures::project::Ran;
+use netboot_fixtures::real::{Real, sources};
+use netboot_fixtures::skip;
+
+netboot_fixtures::tests! {
+    with sources;
+    trusted,
+    not_trusted,
+}
+
+const SITES: &str = r#"
+[default]
+loaders = ["ipxe.efi", "ipxe.pxe"]
+script = "robust.ipxe"
+config = "https"
+trust = ["other.pem", "ca.pem"]
+
+[site.secure]
+script = "url.ipxe"
+vars = { boot_url = "https://192.0.2.2/boot.ipxe" }
+
+[boot.rescue]
+kind = "linux"
+kernel = "https://192.0.2.2/rescue/vmlinuz"
+initrd = ["https://boot.example.org:8443/rescue/initrd.img", "http://192.0.2.2/more.img"]
+arguments = "quiet"
+"#;
+
+/// A certificate for the web servers of a boot test.
+const EXTENSIONS: &str = "subjectAltName=IP:192.0.2.2,DNS:boot.example.org\nextendedKeyUsage=serverAuth\n";
+
+fn openssl(folder: &Utf8Path, arguments: &str) {
+    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes an authority in `embed-scripts`, and a certificate `NAME-server.pem` of it, without the authority's own.
+fn authority(real: &Real, name: &str) {
+    let folder = real.project.join("embed-scripts");
+    openssl(
+        &folder,
+        &format!("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -keyout {name}.key -out {name}.pem"),
+    );
+    openssl(
+        &folder,
+        &format!("req -newkey rsa:2048 -nodes -subj /CN=server -keyout {name}-server.key -out {name}.csr"),
+    );
+    std::fs::write(folder.join("extensions"), EXTENSIONS).unwrap();
+    openssl(
+        &folder,
+        &format!(
+            "x509 -req -in {name}.csr -CA {name}.pem -CAkey {name}.key -CAcreateserial -days 2 -extfile extensions -out {name}-server.pem"
+        ),
+    );
+}
+
+/// Boots `cases` before servers with the certificate `name`.
+fn boot(real: &Real, name: &str, cases: &[&str]) -> Ran {
+    let first = real.project.join("embed-scripts/ca.pem");
+    if !first.exists() {
+        for name in ["ca", "other", "stranger"] {
+            authority(real, name);
+        }
+        // Make joins the files: one without an end of line must not run into the next one.
+        let text = std::fs::read_to_string(&first).unwrap();
+        std::fs::write(&first, text.trim_end()).unwrap();
+    }
+    real.sites(SITES);
+    real.build(&[]);
+    let file = |ending: &str| real.project.join(format!("embed-scripts/{name}-server.{ending}")).into_string();
+    let (certificate, key) = (file("pem"), file("key"));
+    let mut arguments = vec!["boot-test", "--attempts", "1", "--tls-certificate", &certificate, "--tls-key", &key];
+    arguments.extend(cases.iter().flat_map(|case| ["--case", case]));
+    Ran::from(real.command(&arguments).output().unwrap())
+}
+
+fn trusted(real: &Real) -> Result<(), String> {
+    skip::machines()?;
+    skip::program("nginx")?;
+    skip::program("openssl")?;
+    let cases = ["sites/secure/ipxe.efi", "sites/secure/ipxe.pxe", "ipxe.efi:boot-rescue", "ipxe.pxe:boot-rescue"];
+    let ran = boot(real, "ca", &cases).success();
+    assert!(ran.stdout.contains("boot-test: 4 passed, 0 failed, 0 skipped"), "{}", ran.stdout);
+    let log = real.project.join("dist/boot-test/cases/sites-secure-ipxe.pxe/servers.log");
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains(" GET https://192.0.2.2/boot.ipxe: 200, "), "{log}");
+    Ok(())
+}
+
+fn not_trusted(real: &Real) -> Result<(), String> {
+    skip::machines()?;
+    skip::program("nginx")?;
+    skip::program("openssl")?;
+    let error = boot(real, "stranger", &["sites/secure/ipxe.efi"]).error(10);
+    // iPXE looks for a certificate that would lead to one that it trusts.
+    assert!(error.contains("the loader asked for `http://ca.ipxe.org/auto/"), "{error}");
+    Ok(())
+}
