@@ -158,7 +158,14 @@ pub fn look(needs: &[Need], path: &str, cache: &Cache, progress: &dyn Progress) 
             tools.push(*tool);
         }
     }
-    if missing.is_empty() { Ok(tools) } else { Err(Error::Missing { missing, install: install_lines(&unmet, path) }) }
+    if !missing.is_empty() {
+        return Err(Error::Missing { missing, install: install_lines(&unmet, path) });
+    }
+    if let Some(manager) = Manager::detect(path) {
+        let owners = manager.owners(&tools.iter().map(Tool::file).collect::<Vec<_>>(), path, progress);
+        tools.iter_mut().zip(owners).for_each(|(tool, owner)| tool.package = owner);
+    }
+    if progress.cancelled() { Err(Error::Cancelled) } else { Ok(tools) }
 }
 
 /// The version of the form of a record. Raise it whenever a tool tells more or other things of itself.

@@ -1,5 +1,7 @@
 //! Package managers, how each installs, and what each knows of a file.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::needs::Need;
@@ -41,27 +43,32 @@ impl Manager {
         }
     }
 
-    /// The package that brought `file`, by name and version; none where the manager does not know it.
+    /// The package that brought each of `files`, by name and version; none where the manager does not know it.
     #[must_use]
-    pub fn owner(self, file: &Utf8Path, path: &str, progress: &dyn Progress) -> Option<String> {
+    pub fn owners(self, files: &[&Utf8Path], path: &str, progress: &dyn Progress) -> Vec<Option<String>> {
+        let files: Vec<_> = files.iter().map(|file| names(file)).collect();
         let ask = |words: &[&str]| {
             let command = Command::new("ask whose a file is", words[0]).args(words[1..].iter().copied());
-            command.env("PATH", path).env("LC_ALL", "C").output(progress).ok()?.into_iter().next()
+            let mut lines = Vec::new();
+            // What it does not know makes it fail, and it tells the rest all the same.
+            let answered =
+                command.env("PATH", path).env("LC_ALL", "C").run(progress, &mut |line| lines.push(line.into()));
+            (answered.is_ok(), lines)
         };
-        let file = file.canonicalize_utf8().ok()?;
-        // Where /bin is a link to /usr/bin, a package may have brought the file under either name.
-        let names = [file.clone(), Utf8Path::new("/").join(file.strip_prefix("/usr").unwrap_or(&file))];
-        let known = |name: &Utf8PathBuf| match self {
-            Self::Apt => {
-                let answer = ask(&["dpkg-query", "-S", name.as_str()])?;
-                let (package, _) = answer.split_once(": ")?;
-                ask(&["dpkg-query", "-W", "-f=${Package} ${Version}\n", package])
-            }
-            Self::Dnf | Self::Zypper => ask(&["rpm", "-qf", "--qf", "%{NAME} %{EVR}\n", name.as_str()]),
-            Self::Pacman => owned(&ask(&["pacman", "-Qo", name.as_str()])?),
-            Self::Apk => owned(&ask(&["apk", "info", "-W", name.as_str()])?),
+        if self == Self::Apt {
+            return dpkg_owners(&files, &|words| ask(words).1);
+        }
+        let known = |name: &Utf8PathBuf| {
+            let words: &[&str] = match self {
+                Self::Dnf | Self::Zypper => &["rpm", "-qf", "--qf", "%{NAME} %{EVR}\n"],
+                Self::Pacman => &["pacman", "-Qo"],
+                Self::Apk | Self::Apt => &["apk", "info", "-W"],
+            };
+            let (true, lines) = ask(&[words, &[name.as_str()]].concat()) else { return None };
+            let answer: String = lines.into_iter().next()?;
+            if words[0] == "rpm" { Some(answer) } else { owned(&answer) }
         };
-        names.iter().find_map(known)
+        files.iter().map(|names| names.iter().find_map(known)).collect()
     }
 
     /// The commands that install what `needs` names, each a program and its arguments, to be run
@@ -98,6 +105,30 @@ impl Manager {
     }
 }
 
+/// The names under which a package may have brought `file`: /bin may be a link to /usr/bin. None where there is no file.
+fn names(file: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let Ok(file) = file.canonicalize_utf8() else { return Vec::new() };
+    let short = file.strip_prefix("/usr").map(|rest| Utf8Path::new("/").join(rest));
+    std::iter::once(file.clone()).chain(short).collect()
+}
+
+/// Whose each of `files`, by its names, is, from two questions to dpkg: each reads its whole database.
+fn dpkg_owners(files: &[Vec<Utf8PathBuf>], ask: &dyn Fn(&[&str]) -> Vec<String>) -> Vec<Option<String>> {
+    let asked: Vec<&str> =
+        ["dpkg-query", "-S"].into_iter().chain(files.iter().flatten().map(|name| name.as_str())).collect();
+    let answers = if asked.len() > 2 { ask(&asked) } else { Vec::new() };
+    // `libc6-dev:amd64: /usr/include/elf.h`
+    let packages: BTreeMap<&str, &str> =
+        answers.iter().rev().filter_map(|line| line.split_once(": ")).map(|(package, name)| (name, package)).collect();
+    let found = |names: &Vec<Utf8PathBuf>| names.iter().find_map(|name| packages.get(name.as_str()).copied());
+    let owners: Vec<Option<&str>> = files.iter().map(found).collect();
+    let asked: BTreeSet<&str> = owners.iter().flatten().copied().collect();
+    let words = ["dpkg-query", "-W", "-f=${binary:Package}\t${Package} ${Version}\n"];
+    let answers = if asked.is_empty() { Vec::new() } else { ask(&words.into_iter().chain(asked).collect::<Vec<_>>()) };
+    let versions: BTreeMap<&str, &str> = answers.iter().filter_map(|line| line.split_once('\t')).collect();
+    owners.iter().map(|owner| owner.and_then(|owner| versions.get(owner)).map(ToString::to_string)).collect()
+}
+
 /// The package in `/usr/bin/make is owned by make 4.4.1-2`.
 fn owned(answer: &str) -> Option<String> {
     answer.split_once(" is owned by ").map(|(_, package)| package.trim().to_owned())
@@ -115,9 +146,31 @@ mod tests {
         let file = Utf8Path::from_path(folder.path()).unwrap().join("file");
         std::fs::write(&file, "").unwrap();
         for manager in Manager::ALL {
-            assert_eq!(manager.owner(&file, "/usr/bin:/bin", &Silent), None);
+            let nowhere = Utf8Path::new("/nowhere");
+            assert_eq!(manager.owners(&[&file, nowhere], "/usr/bin:/bin", &Silent), [None, None]);
         }
         assert_eq!(owned("/usr/bin/make is owned by make 4.4.1-2").as_deref(), Some("make 4.4.1-2"));
+    }
+
+    #[test]
+    fn dpkg_is_asked_twice() {
+        let files = ["/usr/bin/sed", "/usr/include/elf.h", "/usr/local/bin/make", "/usr/bin/odd"];
+        let names = |file: &&str| vec![Utf8PathBuf::from(*file), Utf8PathBuf::from(file.trim_start_matches("/usr"))];
+        let files: Vec<_> = files.iter().map(names).collect();
+        let ask = |words: &[&str]| -> Vec<String> {
+            let lines: &[&str] = match words[..2] {
+                ["dpkg-query", "-S"] => &[
+                    "diversion by odd from: /usr/bin/odd",
+                    "dpkg-query: no path found matching pattern /usr/bin/sed",
+                    "libc6-dev:amd64: /usr/include/elf.h",
+                    "sed: /bin/sed",
+                ],
+                _ => &["libc6-dev:amd64\tlibc6-dev 2.36-9", "sed\tsed 4.9-1"],
+            };
+            lines.iter().map(ToString::to_string).collect()
+        };
+        let owners = dpkg_owners(&files, &ask);
+        assert_eq!(owners, [Some("sed 4.9-1".to_owned()), Some("libc6-dev 2.36-9".to_owned()), None, None]);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::needs::{Need, Test};
-use super::packages::Manager;
 use super::{Error, Fingerprint, Tool};
 use crate::fs;
 use crate::paths::Cache;
@@ -91,8 +90,7 @@ impl Prober<'_> {
         let files = std::iter::once(decisive).chain(others.iter().map(Utf8PathBuf::as_path));
         let tool = files.map(|file| Fingerprint::of(file, self.path)).collect::<Option<Vec<_>>>().and_then(|files| {
             let (sha256, _) = fs::sha256(decisive).ok()?;
-            let package = Manager::detect(self.path).and_then(|it| it.owner(decisive, self.path, self.progress));
-            Some(Box::new(Tool { name: self.need.name.into(), version, sha256, package, files }))
+            Some(Box::new(Tool { name: self.need.name.into(), version, sha256, package: None, files }))
         });
         tool.map_or(Status::Missing, Status::Found)
     }

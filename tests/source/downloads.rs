@@ -32,16 +32,17 @@ netboot_fixtures::tests! {
     fewer_bytes_are_announced_than_sent,
     a_file_is_not_read_beyond_the_cap,
     a_file_of_just_the_size_of_the_cap_is_accepted,
-    a_server_that_falls_silent_is_given_up,
     a_release_to_compare_with_is_no_larger_than_its_files,
-    a_server_that_drips_is_given_up,
-    nothing_can_be_dripped_in_the_place_of_a_body,
-    nothing_can_be_dripped_in_the_place_of_an_answer,
-    a_proxy_that_drips_is_given_up_and_named,
     a_head_that_drips_is_given_up,
     an_answer_with_an_endless_head_is_refused,
     a_password_in_the_address_is_sent_and_not_shown,
     a_password_does_not_go_to_another_server,
+    ; slow:
+    a_server_that_falls_silent_is_given_up,
+    a_server_that_drips_is_given_up,
+    nothing_can_be_dripped_in_the_place_of_a_body,
+    nothing_can_be_dripped_in_the_place_of_an_answer,
+    a_proxy_that_drips_is_given_up_and_named,
 }
 
 const PATH: &str = "/release/syslinux-6.03.zip";

@@ -28,12 +28,13 @@ netboot_fixtures::tests! {
     another_content_than_pinned,
     every_file_is_written_as_it_is_in_git,
     the_content_digest_can_be_computed_with_other_tools,
-    trees_that_unfold_to_more_than_any_source_has,
     trees_that_no_honest_source_has,
     patches_apply_in_the_order_of_their_names,
     patches_that_cannot_be_applied,
     offline_without_the_commit,
     offline_a_local_path_will_do,
+    ; slow:
+    trees_that_unfold_to_more_than_any_source_has,
 }
 
 fn scratch() -> (Scratch, Upstream) {

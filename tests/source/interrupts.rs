@@ -21,9 +21,10 @@ netboot_fixtures::tests! {
     before_the_first_byte,
     in_the_pause_between_two_attempts,
     while_git_waits_for_an_answer,
-    while_a_server_or_a_proxy_drips,
     a_panic_of_the_work_is_not_swallowed_by_the_watch_over_it,
     work_that_is_done_is_not_held_up_by_the_watch_over_it,
+    ; slow:
+    while_a_server_or_a_proxy_drips,
 }
 
 /// Well below the client's own patience, and well above what a busy machine needs.

@@ -100,7 +100,7 @@ impl Tests {
         } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ignored"))
         {
             match reason.trim_start_matches([',', ' ']) {
-                "" | LEFT => self.left += 1,
+                "" | "slow" | LEFT => self.left += 1,
                 reason => self.skipped.push(format!("{}: {reason}", name.trim())),
             }
         } else if let Some(rest) = line.trim_start().strip_prefix("Running ") {
@@ -135,7 +135,7 @@ mod tests {
         for line in [
             "     Running unittests src/lib.rs (target/debug/deps/netboot_stamp-efe1019bcc68d62f)",
             "test a ... ok",
-            "test slow ... ignored",
+            "test slow ... ignored, slow",
             "test matrix ... ignored, left to `check --full`",
             "test real ... ignored, no source",
             "test result: FAILED. 12 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",

@@ -20,6 +20,7 @@ netboot_fixtures::tests! {
     references_lead_somewhere_and_names_are_given_once,
     licences_and_exceptions_are_in_the_list_of_spdx,
     a_statement_is_about_its_subjects_and_names_what_went_in,
+    ; slow:
     the_same_inputs_give_the_same_documents_and_nothing_of_the_host,
 }
 

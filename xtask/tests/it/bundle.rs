@@ -16,10 +16,11 @@ netboot_fixtures::tests! {
     a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to,
     names_of_choices_forge_no_warning,
     a_name_that_no_tarball_takes_is_told,
-    what_is_not_as_pinned_does_not_get_in,
     a_server_that_has_the_bases_gives_the_loaders_that_a_build_gives,
-    a_bundle_of_bases_is_the_same_every_time,
     what_has_drifted_from_the_baseline_is_not_bundled,
+    ; slow:
+    what_is_not_as_pinned_does_not_get_in,
+    a_bundle_of_bases_is_the_same_every_time,
 }
 
 fn bundle(project: &Project, out: &str) -> Vec<u8> {

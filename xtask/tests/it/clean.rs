@@ -22,15 +22,16 @@ netboot_fixtures::tests! {
     nothing_is_removed_from_a_folder_that_others_have_files_in,
     a_look_makes_nothing,
     what_killed_runs_have_left_goes,
-    after_killed_builds_and_killed_cleans_the_next_ones_succeed,
-    a_clean_waits_for_builds_and_builds_wait_for_a_clean,
-    a_clean_that_is_interrupted_is_finished_by_the_next_one,
     what_a_killed_deployment_and_a_killed_rebuild_have_left_goes,
     what_a_process_has_locked_outside_the_cache_stays,
     what_a_run_left_a_moment_ago_stays_for_an_hour,
-    a_crowded_cache_is_refused_within_limits,
     where_choices_cannot_be_read_what_may_be_needed_stays,
     what_cannot_be_removed_is_named_and_the_rest_goes,
+    ; slow:
+    after_killed_builds_and_killed_cleans_the_next_ones_succeed,
+    a_clean_waits_for_builds_and_builds_wait_for_a_clean,
+    a_clean_that_is_interrupted_is_finished_by_the_next_one,
+    a_crowded_cache_is_refused_within_limits,
 }
 
 /// Sixty-four digits, as of a digest.
@@ -38,7 +39,7 @@ const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccdde
 
 /// A project that has been built with one configuration, and then with another.
 fn used() -> Project {
-    let project = Project::new();
+    let project = Project::cold();
     project.config("old", "/* old */\n");
     sites(&project, "old");
     project.build(&[]).success();
@@ -166,7 +167,7 @@ fn what_another_project_has_used_lately_stays() {
 }
 
 fn bases_of_an_inventory_are_needed_where_it_is_named() {
-    let project = Project::new();
+    let project = Project::cold();
     project.config("racks", "/* racks */\n");
     project.write("racks/a.toml", "script = \"boot.ipxe\"\nconfig = \"racks\"\nloaders = [\"ipxe.efi\"]\n");
     let inventory = project.path("racks");
@@ -266,7 +267,7 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
 }
 
 fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
-    let project = Project::new();
+    let project = Project::cold();
     let others = ["cache/reproduce/published/thesis.tex", "cache/removal-aBc123/x", "cache/stamping/.partial-aBc123"];
     for path in others {
         project.write(path, "precious");
@@ -298,7 +299,7 @@ fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
 }
 
 fn a_look_makes_nothing() {
-    let project = Project::new();
+    let project = Project::cold();
     for folder in ["absent", "empty"] {
         let folder = project.path(folder);
         if folder.ends_with("empty") {
@@ -571,7 +572,7 @@ fn what_a_run_left_a_moment_ago_stays_for_an_hour() {
 }
 
 fn a_crowded_cache_is_refused_within_limits() {
-    let project = Project::new();
+    let project = Project::cold();
     project.build(&[]).success();
     let blobs = project.path("cache/blobs");
     for number in 0..50_000 {

@@ -347,7 +347,7 @@ fn without_probe_name(error: &str, cache: &Utf8Path) -> String {
 }
 
 fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(), String> {
-    let project = Project::new();
+    let project = Project::cold();
     let cache = project.path("cache");
     std::fs::create_dir(&cache).unwrap();
     let room = format!(
@@ -399,7 +399,7 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(),
 fn a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named() {
     let hint = "\nhint: a file stands where a folder is wanted: move it away, or choose another folder\n";
     for part in ["cache", "cache/locks", "cache/blobs", "cache/toolchains", "cache/trees", "cache/bases"] {
-        let project = Project::new();
+        let project = Project::cold();
         project.write(part, "a file");
         let error = project.build(&[]).error(1);
         let first = error.lines().next().unwrap_or_default();

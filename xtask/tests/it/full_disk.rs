@@ -16,12 +16,13 @@ use netboot_fixtures::server::{Request, Server};
 use serde_json::{Value, json};
 
 netboot_fixtures::tests! {
-    cache,
     mirror,
     read_only,
     full,
     full_temporary,
     read_only_cache,
+    ; slow:
+    cache,
 }
 
 /// The record of a deployment.

@@ -14,6 +14,7 @@ netboot_fixtures::tests! {
     what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted,
     a_loader_tells_what_it_is,
     a_loader_that_nobody_knows_is_told_by_its_bytes_alone,
+    ; slow:
     what_is_no_honest_loader_is_looked_at_within_limits,
 }
 

@@ -11,13 +11,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 netboot_fixtures::tests! {
     two_builds_at_once_take_turns,
-    control_c_leaves_no_child_and_the_old_tree,
     an_interrupt_while_tools_are_probed_is_an_interrupt,
     an_interrupt_ends_what_a_check_has_started,
-    kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds,
     a_kill_between_the_two_renames_is_repaired,
     output_for_programs_is_one_object_a_line_and_quiet_is_quiet,
     help_and_completions_are_there,
+    ; slow:
+    control_c_leaves_no_child_and_the_old_tree,
+    kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds,
 }
 
 /// A project whose build takes its time, with a published tree.
@@ -110,7 +111,7 @@ fn stand_in(project: &Project, name: &str, command: &mut Command) -> Utf8PathBuf
 }
 
 fn an_interrupt_while_tools_are_probed_is_an_interrupt() {
-    let project = Project::new();
+    let project = Project::cold();
     project.build(&[]).success();
     let tree = project.tree();
     for (name, arguments) in [
@@ -121,7 +122,7 @@ fn an_interrupt_while_tools_are_probed_is_an_interrupt() {
         ("make", &["doctor"]),
         ("make", &["doctor", "--install-deps"]),
         // What only tells which package brought a tool.
-        ("dpkg-query", &["doctor"]),
+        ("dpkg-query", &["build-loaders", "--offline"]),
         ("make", &["clean"]),
         ("qemu-system-x86_64", &["boot-test"]),
         ("ssh", &["deploy", "--dry-run", "sftp://unreachable.invalid/srv/tftp"]),

@@ -20,6 +20,7 @@ netboot_fixtures::tests! {
     a_name_is_there_once_in_all_of_the_choices,
     a_mistake_of_many_sites_is_told_once,
     a_script_that_is_too_long_gets_a_larger_slot_when_asked,
+    ; slow:
     a_hundred_thousand_rows_are_read_whole_and_share_what_they_have_in_common,
 }
 

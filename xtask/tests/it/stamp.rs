@@ -12,18 +12,19 @@ use netboot_loaders::tree::manifest::Manifest;
 use serde_json::Value;
 
 netboot_fixtures::tests! {
-    stamped_loaders_are_what_make_gives,
     only_what_has_changed_is_stamped_again,
     what_is_the_same_is_stored_once_and_packed_in_full,
-    a_killed_run_leaves_the_old_tree_and_its_work_to_the_next,
     what_stands_in_the_way_of_a_new_tree_is_removed_and_nothing_behind_a_link,
     a_killed_exchange_leaves_nothing_of_the_old_tree_to_the_next,
     loaders_of_another_base_are_not_used_again,
-    a_disk_that_is_full_at_some_site_leaves_the_old_tree_and_the_work_so_far,
     a_base_that_was_tampered_with_is_built_again,
     where_another_liblzma_packs_ipxes_own_program_does_it,
     a_script_that_does_not_fit_gets_a_larger_slot_where_that_is_asked_for,
     a_loader_that_cannot_be_stamped_is_named,
+    ; slow:
+    stamped_loaders_are_what_make_gives,
+    a_killed_run_leaves_the_old_tree_and_its_work_to_the_next,
+    a_disk_that_is_full_at_some_site_leaves_the_old_tree_and_the_work_so_far,
 }
 
 /// A project with so many sites, each with an address of its own.

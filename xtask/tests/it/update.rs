@@ -22,15 +22,16 @@ netboot_fixtures::tests! {
     what_is_not_there_is_not_pinned,
     an_abbreviated_commit_is_what_git_takes_it_for,
     an_ambiguous_commit_is_refused_and_each_that_is_meant_is_named,
-    a_long_history_with_many_branches_takes_one_walk_and_can_be_left,
     what_others_write_is_shown_without_harm,
     a_dry_run_and_pins_with_findings_write_nothing,
     what_makes_one_wonder_is_said,
     a_repository_of_this_machine_with_odd_files_is_not_opened,
-    a_repository_of_this_machine_with_large_objects_is_not_read,
-    a_history_longer_than_anybody_compares_is_refused,
     merges_of_a_thousand_parents_are_not_walked,
     syslinux_is_pinned_as_the_archive_has_it,
+    ; slow:
+    a_long_history_with_many_branches_takes_one_walk_and_can_be_left,
+    a_repository_of_this_machine_with_large_objects_is_not_read,
+    a_history_longer_than_anybody_compares_is_refused,
 }
 
 const PINS: &str = "vendor/pins.toml";

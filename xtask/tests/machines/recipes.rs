@@ -7,6 +7,7 @@ use netboot_fixtures::skip;
 netboot_fixtures::tests! {
     with installed;
     dnsmasq,
+    ; full:
     kea,
     isc_dhcpd,
 }

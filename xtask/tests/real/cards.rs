@@ -7,8 +7,9 @@ use netboot_fixtures::skip;
 
 netboot_fixtures::tests! {
     with sources;
-    either_card,
     another_card,
+    ; full:
+    either_card,
 }
 
 const SITES: &str = r#"

@@ -8,9 +8,10 @@ use netboot_fixtures::skip;
 netboot_fixtures::tests! {
     with sources;
     dnsmasq,
+    beside_another,
+    ; full:
     kea,
     isc_dhcpd,
-    beside_another,
 }
 
 /// The machine of the boot test, as one that is known. Its name is one that recipes have for something else.

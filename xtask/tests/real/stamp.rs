@@ -25,8 +25,9 @@ netboot_fixtures::tests! {
     with sources;
     hostile_scripts,
     inventory,
-    efi_for_i386,
     efi_for_arm64,
+    ; full:
+    efi_for_i386,
 }
 
 /// Contents of a slot that something might trip over; the first is the shortest, two are real scripts.

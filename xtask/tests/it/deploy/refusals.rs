@@ -15,6 +15,7 @@ netboot_fixtures::tests! {
     no_sftp,
     nobody,
     full,
+    ; slow:
     words,
 }
 

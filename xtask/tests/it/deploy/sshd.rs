@@ -22,6 +22,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 netboot_fixtures::tests! {
     with project;
+    interrupted,
+    asked,
+    ; slow:
     cuts,
     changes,
     bare,
@@ -29,8 +32,6 @@ netboot_fixtures::tests! {
     umask,
     lost,
     killed,
-    interrupted,
-    asked,
 }
 
 fn two_at_once(project: &Project) {

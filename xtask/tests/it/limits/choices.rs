@@ -11,11 +11,12 @@ use netboot_fixtures::project::Project;
 
 netboot_fixtures::tests! {
     long_names_in_choices_are_cut,
+    lists_of_a_network_are_read_within_limits,
+    many_machines_can_be_interrupted,
+    ; slow:
     findings_and_warnings_of_many_sites_end,
     toml_that_is_nothing_but_errors_is_refused_within_limits,
     certificates_are_read_within_limits,
-    lists_of_a_network_are_read_within_limits,
-    many_machines_can_be_interrupted,
 }
 
 /// What `build-loaders --plan` says of hostile choices, which it does not repeat at any length.

@@ -23,6 +23,12 @@ netboot_fixtures::tests! {
     the_peak_is_that_of_the_run_and_of_its_children,
     too_much_memory_fails_a_test,
     an_interrupted_run_ends_with_130,
+    a_file_that_is_too_large_is_named_and_not_read,
+    names_in_a_tree_forge_no_message,
+    names_in_a_tarball_and_its_manifest_forge_no_message,
+    a_journal_of_zeros_takes_no_memory,
+    json_results_steer_no_terminal,
+    ; slow:
     no_tarball_takes_memory_for_what_it_announces,
     nothing_gets_into_the_cache_before_it_is_as_pinned,
     what_a_manifest_claims_is_not_unpacked_without_end,
@@ -32,14 +38,9 @@ netboot_fixtures::tests! {
     whatever_reads_a_tree_reads_the_largest_one_within_limits,
     a_manifest_is_read_within_limits,
     a_place_that_claims_as_much_as_it_may_is_deployed_to_within_limits,
-    a_file_that_is_too_large_is_named_and_not_read,
     a_folder_of_a_thousand_levels_is_not_walked,
     nobody_waits_for_a_pipe,
     choices_are_read_within_limits,
-    names_in_a_tree_forge_no_message,
-    names_in_a_tarball_and_its_manifest_forge_no_message,
-    a_journal_of_zeros_takes_no_memory,
-    json_results_steer_no_terminal,
 }
 
 fn the_peak_is_that_of_the_run_and_of_its_children() {

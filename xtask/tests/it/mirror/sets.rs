@@ -23,8 +23,6 @@ netboot_fixtures::tests! {
     every_server_may_read_a_set_whatever_the_umask,
     the_last_sets_stay_and_the_one_in_use_always,
     a_killed_download_goes_on_where_it_was,
-    whoever_reads_while_sets_change_gets_one_whole_set,
-    kill_9_at_fifty_moments_leaves_a_whole_set_and_the_next_run_goes_on,
     an_interrupt_after_the_last_download_lets_nothing_else_into_use,
     two_mirrors_at_once_take_turns,
     without_links_the_set_in_use_is_a_folder,
@@ -32,6 +30,9 @@ netboot_fixtures::tests! {
     an_older_release_is_not_taken_for_a_newer_one,
     a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken,
     another_stream_is_another_mirror_also_where_older_is_allowed,
+    ; slow:
+    whoever_reads_while_sets_change_gets_one_whole_set,
+    kill_9_at_fifty_moments_leaves_a_whole_set_and_the_next_run_goes_on,
 }
 
 fn a_set_comes_into_use_as_a_whole_and_nothing_is_done_twice() {

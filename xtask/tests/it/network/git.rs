@@ -20,8 +20,6 @@ netboot_fixtures::tests! {
     a_list_of_refs_without_end,
     what_is_not_gits_protocol_is_told_as_that,
     refs_with_endless_names,
-    a_small_pack_that_unpacks_to_gigabytes,
-    an_object_that_nobody_can_look_at,
     a_commit_with_parents_without_number,
     merges_of_more_parents_than_anybody_walks,
     a_ref_that_would_be_a_folder_in_a_folder,
@@ -29,6 +27,9 @@ netboot_fixtures::tests! {
     ctrl_c_ends_a_fetch_whose_process_was_stopped,
     a_lower_limit_of_the_system_is_kept_and_is_no_fault_of_the_server,
     ctrl_c_ends_a_fetch_in_every_phase,
+    ; slow:
+    a_small_pack_that_unpacks_to_gigabytes,
+    an_object_that_nobody_can_look_at,
     ctrl_c_ends_a_fetch_that_cannot_connect,
 }
 

@@ -14,13 +14,14 @@ netboot_fixtures::tests! {
     kea,
     kea_with_the_longest_address,
     isc_dhcpd,
-    dnsmasq_over_http,
     kea_over_http,
     isc_dhcpd_over_http,
     caddy,
     nginx,
     nginx_synology,
     systemd_units_of_a_mirror,
+    ; slow:
+    dnsmasq_over_http,
 }
 
 /// What `server` says when it is run with `arguments` in the folder with the recipe `kind`.

@@ -15,6 +15,7 @@ netboot_fixtures::tests! {
     nginx,
     nginx_synology,
     caddy,
+    ; slow:
     tftpd_hpa,
 }
 

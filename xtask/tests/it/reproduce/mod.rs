@@ -19,14 +19,15 @@ netboot_fixtures::tests! {
     tools,
     flipped_byte,
     foreign_files,
-    large_files,
     long_lists,
-    outside,
-    unsteady,
     other_verdicts,
     choosing,
     recording,
     diffoscope,
+    ; slow:
+    large_files,
+    outside,
+    unsteady,
 }
 
 /// A project whose sources are in the cache, with a tree and a tarball.

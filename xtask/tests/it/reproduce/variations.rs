@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Test> {
             leaking(variation, leak);
             Ok(())
         })
+        .slow()
     };
     LEAKS.map(test).into()
 }
