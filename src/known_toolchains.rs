@@ -194,7 +194,7 @@ fn plain_loaders(plan: &Plan, root: &[File]) -> Vec<Plain> {
     if !plan.inputs.patches.is_empty() {
         return Vec::new();
     }
-    let in_root = plan.loaders().take_while(|(_, Stamped { site, .. })| site.name.is_none());
+    let in_root = plan.loaders().filter(|(_, Stamped { site, .. })| site.name.is_none());
     let plain = in_root.filter(|(_, Stamped { site, .. })| site.config.name == DEFAULT && site.config.trust.is_empty());
     let found = plain.filter_map(|(path, Stamped { loader, site, .. })| {
         let sha256 = root.iter().find(|file| file.path == path)?.sha256;

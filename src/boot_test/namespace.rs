@@ -133,7 +133,11 @@ pub fn setup(network: &Network, more: &[Ipv4Addr], two_cards: bool) -> Vec<Strin
 }
 
 /// Makes sure that virtual network cards can be had.
-fn usable() -> Result<(), Error> {
+///
+/// # Errors
+///
+/// [`Error::NoTun`] where not.
+pub fn usable() -> Result<(), Error> {
     let tun = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
     tun.map(drop).map_err(Error::NoTun)
 }

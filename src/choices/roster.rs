@@ -7,11 +7,11 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::material::Setup;
-use super::reader::{Finding, MAX_FINDINGS, Place, Table, shortened};
+use super::reader::{At, Finding, MAX_FINDINGS, Place, Table, shortened};
 use super::rules::{self, Feature, Flaw};
 use super::script::{BadValue, Flaws, Script};
 use super::sites::Site;
-use super::template::Vars;
+use super::template::{self, Template, Vars};
 use crate::printable::printable;
 use crate::stamp::slot::{SlotSize, TooLong};
 
@@ -83,6 +83,7 @@ impl Roster {
                 review.glued.iter().for_each(|(line, word)| self.warn(rules::glued(file, *line, word)));
                 review.secrets.iter().for_each(|secret| self.warn(secret.warning(file.as_str())));
                 self.warn_of_features(setup, review.features);
+                self.warn_of_columns(&setup.template, &vars, origin);
                 let slot = script.slot();
                 Some(Site::new(setup, name, vars, &slot))
             }
@@ -153,6 +154,14 @@ impl Roster {
         }
     }
 
+    /// Warns of the addresses in the row `vars` at `origin` that `template` does not use.
+    fn warn_of_columns(&mut self, template: &Template, vars: &Vars, origin: &Origin) {
+        let said = vars.columns.iter().zip(&*vars.row).filter(|(_, value)| value.is_some());
+        for (column, _) in said.filter(|(column, _)| template::is_address(column) && !template.uses(column)) {
+            self.warn(unused(&Place { file: (*origin.file).to_owned(), line: 0, key: column.clone() }));
+        }
+    }
+
     fn flawed(&self) -> impl Iterator<Item = Finding> {
         self.flaws.iter().map(|((file, flaw), affected)| {
             // What is wrong for every site is wrong with the template.
@@ -178,6 +187,30 @@ impl Roster {
             }
         })
     }
+}
+
+/// Warnings of the addresses in `vars` of tables that the script of none of their `sites` uses.
+pub(super) fn unused_addresses<'s>(sites: impl Iterator<Item = &'s Site>) -> Vec<String> {
+    let mut uses = BTreeMap::new();
+    for (template, vars) in sites.map(Site::parts) {
+        for (name, at) in vars.common.tables().filter(|(name, _)| template::is_address(name)) {
+            // Tables of many sites share their variables.
+            let (_, used) = uses.entry(std::ptr::from_ref(at)).or_insert((at, false));
+            *used |= template.uses(name);
+        }
+    }
+    let mut found: Vec<&At<String>> = uses.into_values().filter(|(_, used)| !used).map(|(at, _)| at).collect();
+    found.sort_unstable_by_key(|at| (&at.place.file, at.place.line, &at.place.key));
+    found.truncate(MAX_FINDINGS);
+    found.into_iter().map(|at| unused(&at.place)).collect()
+}
+
+/// What a person should know of the address at `place`.
+fn unused(place: &Place) -> String {
+    shortened(format!(
+        "{place}: no script uses this address, so no loader goes there\n\
+         hint: name a script that does, as in `script = \"url.ipxe\"`, in the table of the sites or in `[default]`"
+    ))
 }
 
 /// What is wrong with the variable of `value`, in the row at `origin` or where `vars` have it from.

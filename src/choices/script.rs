@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 
 use super::address::{self, Scheme};
 use super::rules::{Flaw, Review, last_line};
-use super::template::{Rendered, Template, Vars};
+use super::template::{self, Rendered, Template, Vars};
 use super::values::{self, Inserted, Misuse};
 use crate::stamp::slot::{Slot, SlotSize, TooLong};
 
@@ -185,7 +185,7 @@ impl Origin<'_> {
             return None;
         }
         let begins = self.inserted.iter().find(|part| address.starts_with(&part.text))?;
-        let variable = self.of_text(&begins.text).filter(|name| name == "url" || name.ends_with("_url"))?;
+        let variable = self.of_text(&begins.text).filter(|name| template::is_address(name))?;
         let found = address::shown(address);
         (!address::lacks_scheme(address)).then(|| BadValue {
             variable,

@@ -13,7 +13,7 @@ use super::material::{Material, Setup};
 use super::network;
 use super::pins::{MemberPin, SyslinuxPin};
 use super::reader::{At, Document, Findings, Place, Table, told};
-use super::roster::{Origin, Roster, check_name};
+use super::roster::{self, Origin, Roster, check_name};
 use super::rules::Feature;
 use super::said::{Said, safe_path};
 use super::script::Script;
@@ -89,6 +89,11 @@ impl Site {
         Script::render(&self.template, self.name.as_deref(), &self.vars, self.slot)
     }
 
+    /// What the script is rendered from.
+    pub(super) fn parts(&self) -> (&Template, &Vars) {
+        (&self.template, &self.vars)
+    }
+
     /// The file that the script is rendered from, as named in `sites.toml`.
     #[must_use]
     pub fn source(&self) -> &Utf8Path {
@@ -133,6 +138,7 @@ impl Sites {
                 .map_or((Vec::new(), None), |at| at.value);
             let Entries { boot, secure } = boot_entry::read(root);
             let (sites, mut warnings) = reading.roster.finish(root);
+            warnings.extend(roster::unused_addresses(default.iter().chain(&sites)));
             let lacking = lacking_https(default.iter().chain(&sites));
             warnings.extend(secure.iter().flat_map(|place| https_warnings(place, &lacking)));
             let mut pxelinux_config = pxelinux_config;

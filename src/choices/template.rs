@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -32,6 +32,8 @@ pub struct Template {
     /// The same file, as a person would name it.
     pub file: Utf8PathBuf,
     environment: Environment<'static>,
+    /// The variables that it uses, be it in a condition.
+    uses: HashSet<String>,
 }
 
 /// The variables of a site. What many sites have alike they share.
@@ -73,6 +75,11 @@ impl Common {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Those of all tables, also where another table goes before.
+    pub fn tables(&self) -> impl Iterator<Item = (&str, &At<String>)> {
+        self.0.iter().flat_map(|vars| vars.iter()).map(|(name, at)| (name.as_str(), at))
     }
 
     /// All of them, those that go before others last.
@@ -119,11 +126,11 @@ impl Template {
             let line = super::reader::line_at(content, offset);
             return Err(at(line).finding(message, "make several of it with `{% set %}`"));
         }
-        let environment = compile_apart(text).map_err(|error| {
+        let (environment, uses) = compile_apart(text).map_err(|error| {
             let Flaw { line, message, remedy, .. } = flaw(&error, &BTreeMap::new());
             at(line).finding(message, remedy)
         })?;
-        Ok(Self { source: source.to_owned(), file: file.to_owned(), environment })
+        Ok(Self { source: source.to_owned(), file: file.to_owned(), environment, uses })
     }
 
     /// The text for `site`, or for the root of the tree, with `vars`.
@@ -138,6 +145,12 @@ impl Template {
             lenient.set_undefined_behavior(UndefinedBehavior::Lenient);
             (Box::new(flaw(&error, &vars.all())), expand(&lenient, &scope).unwrap_or_default())
         })
+    }
+
+    /// Whether it uses the variable `name`.
+    #[must_use]
+    pub fn uses(&self, name: &str) -> bool {
+        self.uses.contains(name)
     }
 
     /// Whether the template itself has `text`.
@@ -191,6 +204,12 @@ impl Object for Scope {
         let value = if name == SITE { Some(self.site.as_str()) } else { self.vars.get(name) };
         value.map(Value::from)
     }
+}
+
+/// Whether the variable `name` says by its name that it is an address.
+#[must_use]
+pub fn is_address(name: &str) -> bool {
+    name == "url" || name.ends_with("_url")
 }
 
 /// Whether a variable can have this name; a message and a remedy where it cannot.
@@ -280,10 +299,14 @@ fn long_tag(text: &str) -> Option<(usize, usize)> {
 }
 
 /// As [`compile`], where the stack is large enough for every expression that a tag can have.
-fn compile_apart(text: &str) -> Result<Environment<'static>, minijinja::Error> {
+fn compile_apart(text: &str) -> Result<(Environment<'static>, HashSet<String>), minijinja::Error> {
     const STACK: usize = 16 << 20;
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || compile(text));
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || {
+            let environment = compile(text)?;
+            let uses = environment.get_template(NAME)?.undeclared_variables(false);
+            Ok((environment, uses))
+        });
         match thread.map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(environment)) => environment,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),

@@ -90,6 +90,12 @@ impl Kind {
         }
     }
 
+    /// Whether it tells machines what to load and where to go.
+    #[must_use]
+    pub fn is_dhcp(self) -> bool {
+        !matches!(self, Self::Nginx | Self::NginxSynology | Self::Caddy | Self::TftpdHpa)
+    }
+
     /// What it is, in one line.
     #[must_use]
     pub fn words(self) -> &'static str {

@@ -1,6 +1,6 @@
 //! What each machine is told: which loader it is to fetch, and where that is to go. It is the same for all servers.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -165,21 +165,21 @@ impl<'n> Offers<'n> {
                 "the root of the tree has no loader\nhint: machines that network.toml does not name get none".into(),
             );
         }
-        if self.asks && self.network.boot.is_none() {
+        if kind.is_dhcp() && self.asks && self.network.boot.is_none() {
             warnings.push(
                 "`boot` is missing in network.toml, and the script of the loaders goes where option 17 says\n\
                  hint: name the iPXE script that machines go to, as in boot = \"fedora-coreos.ipxe\""
                     .into(),
             );
         }
-        if self.common.as_ref().is_some_and(|second| !second.own_class) {
+        if kind.is_dhcp() && self.common.as_ref().is_some_and(|second| !second.own_class) {
             warnings.push(
                 "a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk\n\
                  hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does"
                     .into(),
             );
         }
-        warnings.extend(self.strange_scripts());
+        warnings.extend(self.missing_scripts());
         warnings.extend(self.lacking.iter().cloned());
         warnings.extend(self.unreachable(kind));
         told(warnings)
@@ -228,19 +228,40 @@ impl<'n> Offers<'n> {
         warnings
     }
 
-    /// What `boot` names below the tree's address, where the tree has scripts, and none of that name.
-    fn strange_scripts(&self) -> impl Iterator<Item = String> {
-        let (network, scripts) = (self.network, &self.scripts);
-        let all = network.boot.iter().chain(network.hosts.iter().filter_map(|host| host.boot.as_ref()));
-        let named = all.filter_map(|boot| boot.as_str().strip_prefix(network.http.as_str())?.strip_prefix('/'));
-        let named = named.map(|name| &name[..name.find(['?', '#']).unwrap_or(name.len())]);
-        let known: HashSet<&str> = scripts.iter().map(String::as_str).collect();
-        let own = |name: &&str| known.contains(name) || name.contains('$');
-        let strange: BTreeSet<&str> = named.filter(|name| !scripts.is_empty() && !own(name)).collect();
-        strange.into_iter().map(|name| {
-            let has = listed_names(scripts);
-            format!("`boot` is `{name}`, and the scripts of the tree are {has}\nhint: name one of them, or put yours beside them")
-        })
+    /// Warnings of scripts that `boot` names below `http-url` and that the tree does not have. A name with a variable is
+    /// that of somebody's own scripts.
+    #[must_use]
+    pub fn missing_scripts(&self) -> Vec<String> {
+        let known: HashSet<&str> = self.scripts.iter().map(String::as_str).collect();
+        let of_host = |host: &'n Host| Some((format!("`boot` of the host `{}`", host.name), host.boot.as_ref()?));
+        let all = self.network.boot.iter().map(|boot| ("`boot`".to_owned(), boot));
+        let mut missing = BTreeMap::new();
+        for (key, boot) in all.chain(self.network.hosts.iter().filter_map(of_host)) {
+            let below = boot.as_str().strip_prefix(self.network.http.as_str()).and_then(|path| path.strip_prefix('/'));
+            let Some(path) = below else { continue };
+            let name = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+            if !name.is_empty() && !name.contains('$') && !known.contains(name) {
+                missing.entry(name).or_insert(key);
+            }
+        }
+        told(missing.into_iter().map(|(name, key)| self.missing_script(name, &key)).collect())
+    }
+
+    fn missing_script(&self, name: &str, key: &str) -> String {
+        if !self.scripts.is_empty() {
+            let has = listed_names(&self.scripts);
+            return format!(
+                "{key} is `{name}`, and the scripts of the tree are {has}\nhint: name one of them, or put yours beside them"
+            );
+        }
+        let entry = match name.strip_suffix(".ipxe").filter(|stem| !stem.contains('/')) {
+            Some(stem) => format!("describe it as `[boot.{stem}]` in sites.toml, "),
+            None => String::new(),
+        };
+        format!(
+            "{key} is `{name}`, and the tree has no scripts\n\
+             hint: {entry}put yours beside the tree, or write the whole address of another server"
+        )
     }
 
     /// Which loaders a machine with the network card `mac` is told to fetch over TFTP, by platform.

@@ -4,7 +4,7 @@
 mod finding;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -59,6 +59,9 @@ pub fn utf8<'t>(file: &Utf8Path, content: &'t [u8]) -> Result<&'t str, Findings>
     })
 }
 
+/// The most different messages about the syntax of one line.
+const MAX_MESSAGES: usize = 4;
+
 /// A file being read, with what was found wrong so far.
 pub struct Document<'t> {
     file: Utf8PathBuf,
@@ -99,9 +102,7 @@ impl<'t> Document<'t> {
                 } else {
                     vec![first]
                 };
-                for error in &all {
-                    self.report_syntax(error);
-                }
+                self.report_syntax(&all);
                 None
             }
         };
@@ -122,11 +123,23 @@ impl<'t> Document<'t> {
         }
     }
 
-    fn report_syntax(&self, error: &toml::de::Error) {
-        let line = error.span().map_or(1, |span| self.line(span.start));
-        let place = Place { file: self.file.clone(), line, key: String::new() };
-        let remedy = "write it as TOML 1.0: text stands in double quotes, and so does a name with a blank in it";
-        self.report(place.finding(error.message().replace('\n', ", "), remedy));
+    /// Reports `errors`, those of each line together: one mistake makes several.
+    fn report_syntax(&self, errors: &[toml::de::Error]) {
+        let mut lines: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        let mut errors: Vec<_> =
+            errors.iter().map(|error| (error.span().map_or(0, |span| span.start), error.message())).collect();
+        errors.sort_by_key(|(start, _)| *start);
+        for (start, message) in errors {
+            let messages = lines.entry(self.line(start)).or_default();
+            if messages.len() < MAX_MESSAGES && !messages.contains(&message) {
+                messages.push(message);
+            }
+        }
+        for (line, messages) in lines {
+            let place = Place { file: self.file.clone(), line, key: String::new() };
+            let remedy = "write it as TOML 1.0: text stands in double quotes, and so does a name with a blank in it";
+            self.report(place.finding(messages.join("; ").replace('\n', ", "), remedy));
+        }
     }
 
     fn line(&self, offset: usize) -> usize {

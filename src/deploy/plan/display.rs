@@ -53,10 +53,10 @@ impl fmt::Display for Plan {
         let (send, replace, unchanged) = (count(Step::Send), count(Step::Replace), count(Step::Unchanged));
         let records = self.under_way().map(|planned| planned.wanted.path.as_str());
         let records: Vec<&str> = records.filter(|path| paths::is_tree_record((*path).into())).collect();
-        let besides = if records.is_empty() { String::new() } else { format!(", besides {}", records.join(" and ")) };
+        let with = if records.is_empty() { String::new() } else { format!("; with {}", records.join(" and ")) };
         writeln!(
             f,
-            "{send} to send, {replace} to replace, {unchanged} unchanged{besides}: {}",
+            "{send} to send, {replace} to replace, {unchanged} unchanged{with}: {}",
             plural::count(self.to_send(), "byte")
         )
     }

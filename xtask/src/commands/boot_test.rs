@@ -124,10 +124,13 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
         (Some(daemon), None) => Dhcp::Given(daemon, of_recipe(daemon.recipe())),
         (Some(daemon), Some(file)) => Dhcp::Given(daemon, String::from_utf8_lossy(&fs::read_text(file)?).into_owned()),
     };
-    if args.dhcp.is_some() || args.http.is_some() {
-        for message in offers.warnings(args.dhcp.map_or(Kind::Nginx, Daemon::recipe)) {
-            host.ui.report(&Event::Warning { message });
-        }
+    let warnings = if args.dhcp.is_some() || args.http.is_some() {
+        offers.warnings(args.dhcp.map_or(Kind::Nginx, Daemon::recipe))
+    } else {
+        offers.missing_scripts()
+    };
+    for message in warnings {
+        host.ui.report(&Event::Warning { message });
     }
     let mut network = Network::new(&described, dhcp, http)?;
     if args.dhcp.is_some() && args.dhcp_config.is_none() {

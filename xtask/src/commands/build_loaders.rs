@@ -68,7 +68,7 @@ fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(Kind, Vec<recipe::File
         let offers = Offers::new(&network, &sites);
         let write = |kind| (kind, index::fit(kind, recipe::write(kind, &offers)));
         let recipes = Kind::ALL.into_iter().map(write).collect();
-        Ok((network.warnings.clone(), recipes))
+        Ok(([network.warnings.clone(), offers.missing_scripts()].concat(), recipes))
     });
     match written.ok_or(Error::Cancelled)? {
         Ok((warnings, recipes)) => {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use netboot_loaders::boot_test::kit::search_path;
-use netboot_loaders::boot_test::namespace::Namespace;
+use netboot_loaders::boot_test::namespace::{self, Namespace};
 use netboot_loaders::build_loaders::{self, Choices};
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::progress::Muted;
@@ -42,24 +42,20 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     let statuses = statuses.map_err(build_loaders::Error::from)?;
     let unmet: Vec<&Need> =
         needs.iter().zip(&statuses).filter(|(_, status)| status.complaint().is_some()).map(|(need, _)| need).collect();
-    let tools: Vec<_> = needs
+    let mut rows: Vec<Row> = needs.iter().zip(&statuses).map(Row::of_need).collect();
+    // Besides tools, the system has to allow it; this process has nothing to do afterwards.
+    let system = if args.work == Work::BootTest { Namespace::enter().map(drop) } else { Ok(()) };
+    if args.work == Work::BootTest {
+        rows.extend(Row::of_system(&system));
+    }
+    let tools: Vec<_> = rows
         .iter()
-        .zip(&statuses)
-        .map(|(need, status)| json!({ "name": need.name, "purpose": need.purpose, "found": status_text(status), "ok": status.complaint().is_none() }))
+        .map(|row| json!({ "name": row.name, "purpose": row.purpose, "found": row.found, "ok": row.ok }))
         .collect();
-    let next = match args.work {
-        Work::BootTest => "all tools are there\nnext: cargo xtask boot-test\n",
-        Work::Reproduce => "all tools are there\nnext: cargo xtask reproduce\n",
-        Work::Deploy => "all tools are there\nnext: cargo xtask deploy --dry-run TARGET\n",
-        Work::Build => "everything is there\nnext: cargo xtask build-loaders\n",
-        Work::Mirror => "everything is there\nnext: cargo xtask mirror\n",
-        Work::Check => "everything is there\nnext: cargo xtask check\n",
-    };
-    let outcome = if unmet.is_empty() { next } else { "" };
-    host.ui.result(&format!("{}{outcome}", table(&needs, &statuses)), json!({ "tools": tools }));
+    let outcome = if rows.iter().all(|row| row.ok) { next(args.work) } else { "" };
+    host.ui.result(&format!("{}{outcome}", table(&rows)), json!({ "tools": tools }));
     if unmet.is_empty() {
-        // All that is left is what the system has to allow; this process has nothing to do afterwards.
-        return if args.work == Work::BootTest { Ok(Namespace::enter().map(drop)?) } else { Ok(()) };
+        return Ok(system?);
     }
     let names: Vec<String> = unmet.iter().map(|need| format!("`{}`", need.name)).collect();
     let text = format!(
@@ -78,18 +74,85 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     Err(Failure::new(MISSING_TOOL, &text))
 }
 
-fn table(needs: &[Need], statuses: &[Status]) -> String {
+/// What to do where everything is there.
+fn next(work: Work) -> &'static str {
+    match work {
+        Work::BootTest => "everything is there\nnext: cargo xtask boot-test\n",
+        Work::Reproduce => "all tools are there\nnext: cargo xtask reproduce\n",
+        Work::Deploy => "all tools are there\nnext: cargo xtask deploy --dry-run TARGET\n",
+        Work::Build => "everything is there\nnext: cargo xtask build-loaders\n",
+        Work::Mirror => "everything is there\nnext: cargo xtask mirror\n",
+        Work::Check => "everything is there\nnext: cargo xtask check\n",
+    }
+}
+
+/// A line of the table.
+struct Row {
+    name: &'static str,
+    purpose: &'static str,
+    found: String,
+    ok: bool,
+}
+
+impl Row {
+    fn of_need((need, status): (&Need, &Status)) -> Self {
+        let complaint = status.complaint();
+        let ok = complaint.is_none();
+        let found = match status {
+            Status::Found(tool) => tool.version.clone(),
+            _ => complaint.unwrap_or_default(),
+        };
+        Self { name: need.name, purpose: need.purpose, found, ok }
+    }
+
+    /// What a boot test needs of the system, where `entered` says whether it has got a network of its own.
+    fn of_system(entered: &Result<(), namespace::Error>) -> [Self; 2] {
+        let apart = !matches!(entered, Err(namespace::Error::Forbidden { .. }));
+        let tun = if apart { entered.is_ok() } else { namespace::usable().is_ok() };
+        let found = |ok, verb: &str| format!("{} be {verb}", if ok { "can" } else { "cannot" });
+        [
+            Self { name: "namespaces", purpose: "keep its network apart", found: found(apart, "made"), ok: apart },
+            Self { name: "/dev/net/tun", purpose: "carries its network cards", found: found(tun, "used"), ok: tun },
+        ]
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let width = rows.iter().map(|row| row.found.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
-    for (need, status) in needs.iter().zip(statuses) {
-        let mark = if status.complaint().is_none() { "ok" } else { "MISSING" };
-        let _ = writeln!(text, "{mark:<8} {:<14} {:<52} {}", need.name, status_text(status), need.purpose);
+    for Row { name, purpose, found, ok } in rows {
+        let mark = if *ok { "ok" } else { "MISSING" };
+        let _ = writeln!(text, "{mark:<8} {name:<14} {found:<width$} {purpose}");
     }
     text
 }
 
-fn status_text(status: &Status) -> String {
-    match status {
-        Status::Found(tool) => tool.version.clone(),
-        other => other.complaint().unwrap_or_default(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        let long = "Dnsmasq version 2.90  Copyright (c) 2000-2024 Simon Kelley".to_owned();
+        let row = |found: String, ok| Row { name: "dnsmasq", purpose: "answers", found, ok };
+        let text = table(&[row(long, true), row("é".to_owned(), false)]);
+        assert!(text.contains("\nMISSING  dnsmasq        é "), "{text}");
+        let column = |line: &str| line.chars().count();
+        assert_eq!(text.lines().map(column).collect::<Vec<_>>(), [90, 90]);
+        assert!(text.lines().all(|line| line.ends_with(" answers")), "{text}");
+    }
+
+    #[test]
+    fn what_the_system_allows_has_lines_of_its_own() {
+        let said = |entered| table(&Row::of_system(&entered));
+        let both = "ok       namespaces     can be made keep its network apart\n\
+                    ok       /dev/net/tun   can be used carries its network cards\n";
+        assert_eq!(said(Ok(())), both);
+        let without = said(Err(namespace::Error::NoTun(std::io::ErrorKind::NotFound.into())));
+        assert!(
+            without.starts_with("ok       namespaces ") && without.contains("\nMISSING  /dev/net/tun   cannot be used")
+        );
+        let forbidden = namespace::Error::Forbidden { reason: "x".into(), remedy: "y" };
+        assert!(said(Err(forbidden)).starts_with("MISSING  namespaces     cannot be made "));
     }
 }

@@ -30,6 +30,14 @@ pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
         );
         return Err(Failure::new(DIFFERENT, &text));
     }
+    if path.is_dir() {
+        let text = format!(
+            "`{}` is a folder, wanted a loader\nhint: give one loader, as in `{}`; `cargo xtask verify` takes trees and tarballs",
+            printable(&args.loader),
+            printable(&args.loader.join("ipxe.efi"))
+        );
+        return Err(Failure::new(DIFFERENT, &text));
+    }
     let known = KnownToolchain::read_all(&host.project).map_err(build_loaders::Error::from)?;
     let candidates = match &args.manifest {
         Some(manifest) if !manifest.exists() => {

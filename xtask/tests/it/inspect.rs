@@ -120,6 +120,15 @@ fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
     let error = project.run(&["inspect", "gone.efi"]).error(8);
     let hint = "give the path of one; `cargo xtask build-loaders` builds them";
     assert_eq!(error, format!("there is no loader `gone.efi`\nhint: {hint}\n"));
+    let tree = project.path("dist/tftp");
+    std::fs::create_dir_all(&tree).unwrap();
+    assert_eq!(
+        project.run(&["inspect", tree.as_str()]).error(8),
+        format!(
+            "`{tree}` is a folder, wanted a loader\n\
+             hint: give one loader, as in `{tree}/ipxe.efi`; `cargo xtask verify` takes trees and tarballs\n"
+        )
+    );
 }
 
 /// An EFI application of `size` bytes with that many sections, each of which is all of it, full of `pattern`.

@@ -19,6 +19,7 @@ netboot_fixtures::tests! {
     an_inventory_without_sites_is_refused_rather_than_published,
     a_name_is_there_once_in_all_of_the_choices,
     a_mistake_of_many_sites_is_told_once,
+    an_address_that_no_script_uses,
     a_script_that_is_too_long_gets_a_larger_slot_when_asked,
     ; slow:
     a_hundred_thousand_rows_are_read_whole_and_share_what_they_have_in_common,
@@ -289,9 +290,42 @@ fn a_mistake_of_many_sites_is_told_once() {
     let error = project.build(&["--plan"]).error(3);
     assert!(error.ends_with("\nand 950 more findings\n"), "{error}");
     assert_eq!(error.lines().count(), 101);
-    project.write("embed-scripts/url.ipxe", "#!ipxe\nping x\n");
+    project.write("embed-scripts/url.ipxe", "#!ipxe\nping x # {{ boot_url }}\n");
     let ran = project.build(&["--plan"]).success();
     assert_eq!(ran.stderr.matches("warning").count(), 1, "{}", ran.stderr);
+}
+
+fn an_address_that_no_script_uses() {
+    let project = project("");
+    project.write("embed-scripts/maybe.ipxe", "#!ipxe\n{% if url is defined %}\nchain {{ url }}\n{% endif %}\nshell\n");
+    project.write("racks.csv", "name,boot_url,asset\na,http://192.0.2.1/a,A-1\nb,http://192.0.2.1/b,\n");
+    let csv = project.path("racks.csv");
+    let warned = |sites: &str, more: &[&str]| {
+        project.sites(sites);
+        project.build(&[&["--plan"], more].concat()).success().stderr
+    };
+    let of = |place: &str| {
+        format!(
+            "warning: {place}: no script uses this address, so no loader goes there\n\
+             hint: name a script that does, as in `script = \"url.ipxe\"`, in the table of the sites or in `[default]`\n"
+        )
+    };
+    let default = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n";
+    // The rows are told of once; what is no address may be for people.
+    assert_eq!(warned(default, &["--sites", csv.as_str()]), of(&format!("{csv}: `boot_url`")));
+    let site = "[site.a]\nvars = { url = \"http://192.0.2.1/\", asset = \"1\" }\n";
+    assert_eq!(warned(&format!("{default}{site}"), &[]), of("embed-scripts/sites.toml:5: `site.a.vars.url`"));
+    let vars = "vars = { boot_url = \"http://192.0.2.1/\" }\n";
+    assert_eq!(warned(&format!("{default}{vars}"), &[]), of("embed-scripts/sites.toml:4: `default.vars.boot_url`"));
+    // A script uses it: that of another site, or in a condition; and an empty cell says nothing.
+    let using = "[site.b]\nscript = \"url.ipxe\"\n";
+    let condition = "script = \"maybe.ipxe\"\n";
+    let rows = ["--sites", csv.as_str()];
+    assert_eq!(warned(&format!("{default}{vars}{using}"), &[]), "");
+    assert_eq!(warned(&format!("{default}{site}{condition}"), &[]), "");
+    assert_eq!(warned(&format!("{}{vars}", default.replace("boot.ipxe", "url.ipxe")), &rows), "");
+    project.write("racks.csv", "name,boot_url,asset\na,,A-1\n");
+    assert_eq!(warned(default, &rows), "");
 }
 
 fn a_script_that_is_too_long_gets_a_larger_slot_when_asked() {

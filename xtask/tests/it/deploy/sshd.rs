@@ -187,7 +187,7 @@ fn changes(project: &Project) {
     assert!(ran.stdout.ends_with(&format!(" bytes\nnothing was done at {address}\n")), "{}", ran.stdout);
     assert!(
         ran.stdout
-            .contains(&format!("\n{count} to send, 0 to replace, 0 unchanged, besides SHA256SUMS and manifest.json: ")),
+            .contains(&format!("\n{count} to send, 0 to replace, 0 unchanged; with SHA256SUMS and manifest.json: ")),
         "{}",
         ran.stdout
     );

@@ -7,10 +7,16 @@ use camino::Utf8Path;
 use netboot_fixtures::project::Ran;
 use netboot_fixtures::recipe::{KINDS, NETWORK, SITES, project, written};
 
+/// What `boot` of [`NETWORK`] names.
+const ENTRY: &str =
+    "[boot.fedora-coreos]\nkind = \"fedora-coreos\"\nmirror = \"http://192.168.88.10/tftp/fedora-coreos\"\n";
+
 netboot_fixtures::tests! {
     each_recipe_is_as_it_was_reviewed,
     a_recipe_is_printed_or_written_and_routeros_has_an_undo,
     what_a_person_should_know_is_said_beside_the_recipe,
+    only_who_tells_machines_where_to_go_is_warned_of_that,
+    a_script_that_the_tree_does_not_have,
     a_percent_sign_in_an_address_is_one_for_networkd,
     a_token_in_the_address_of_a_script_is_warned_of_and_never_shown,
     what_machines_could_not_reach_is_said_beside_the_recipe,
@@ -82,18 +88,67 @@ fn what_a_person_should_know_is_said_beside_the_recipe() {
     let sites = SITES.replacen("boot.ipxe", "class.ipxe", 1);
     project.sites(&sites);
     project.write("embed-scripts/network.toml", NETWORK);
+    project.sites(&format!("{sites}{ENTRY}"));
     assert_eq!(project.run(&["recipe", "dnsmasq"]).success().stderr, "");
-    // Where the tree has scripts, another name is likely to be a slip. One with a variable is somebody's own.
-    let entry =
-        "[boot.fedora-coreos]\nkind = \"fedora-coreos\"\nmirror = \"http://192.168.88.10/tftp/fedora-coreos\"\n";
-    project.sites(&format!("{sites}{entry}"));
-    assert_eq!(project.run(&["recipe", "dnsmasq"]).success().stderr, "");
-    project.write("embed-scripts/network.toml", &NETWORK.replace("\"fedora-coreos.ipxe\"", "\"fedora-core.ipxe\""));
+}
+
+fn only_who_tells_machines_where_to_go_is_warned_of_that() {
+    let project = project();
+    project.sites(&format!("{SITES}{ENTRY}"));
+    for network in [NETWORK, &NETWORK.replace("boot = \"fedora-coreos.ipxe\"\n", "")] {
+        project.write("embed-scripts/network.toml", network);
+        for kind in KINDS {
+            let quiet = ["nginx", "nginx-synology", "caddy", "tftpd-hpa"].contains(&kind);
+            let stderr = project.run(&["recipe", kind]).success().stderr;
+            assert_eq!(stderr.is_empty(), quiet, "{kind}: {stderr}");
+        }
+    }
+}
+
+fn a_script_that_the_tree_does_not_have() {
+    let project = project();
+    let sites = SITES.replacen("boot.ipxe", "class.ipxe", 1);
+    project.sites(&sites);
+    let warned = |boot: &str, of_host: &str| {
+        let own = "boot = \"http://192.168.88.11:8080/boot/${net0/mac:hexhyp}.ipxe?a=b\"";
+        assert!(NETWORK.contains(own));
+        let network = NETWORK.replace("\"fedora-coreos.ipxe\"", &format!("\"{boot}\""));
+        project.write("embed-scripts/network.toml", &network.replace(own, &format!("boot = \"{of_host}\"")));
+        project.run(&["recipe", "dnsmasq"]).success().stderr
+    };
+    let own = "http://192.168.88.11:8080/x.ipxe";
+    let none = "and the tree has no scripts\nhint: ";
+    let hand = "put yours beside the tree, or write the whole address of another server\n";
+    let entry = |name: &str| format!("describe it as `[boot.{name}]` in sites.toml, ");
     assert_eq!(
-        project.run(&["recipe", "dnsmasq"]).success().stderr,
-        "warning: `boot` is `fedora-core.ipxe`, and the scripts of the tree are `fedora-coreos.ipxe`\n\
-         hint: name one of them, or put yours beside them\n"
+        warned("fedora-coreos.ipxe", own),
+        format!("warning: `boot` is `fedora-coreos.ipxe`, {none}{}{hand}", entry("fedora-coreos"))
     );
+    assert_eq!(
+        warned(own, "http://192.168.88.10/tftp/rescue.ipxe?a=b"),
+        format!("warning: `boot` of the host `storage` is `rescue.ipxe`, {none}{}{hand}", entry("rescue"))
+    );
+    assert_eq!(warned("scripts/a.ipxe", own), format!("warning: `boot` is `scripts/a.ipxe`, {none}{hand}"));
+    // A name with a variable is that of somebody's own scripts.
+    assert_eq!(warned("${net0/mac:hexhyp}.ipxe", own), "");
+    // Where the tree has scripts, another name is likely to be a slip.
+    project.sites(&format!("{sites}{ENTRY}"));
+    assert_eq!(warned("fedora-coreos.ipxe", "fedora-coreos.ipxe?a=b"), "");
+    let slip = |name: &str| {
+        format!(
+            "is `{name}`, and the scripts of the tree are `fedora-coreos.ipxe`\n\
+             hint: name one of them, or put yours beside them\n"
+        )
+    };
+    assert_eq!(warned("fedora-core.ipxe", own), format!("warning: `boot` {}", slip("fedora-core.ipxe")));
+    let of_host = format!("warning: `boot` of the host `storage` {}", slip("a.ipxe"));
+    assert_eq!(warned("fedora-coreos.ipxe", "a.ipxe"), of_host);
+    // Whoever reads both files says so.
+    let built = project.build(&["--index"]).success();
+    let listed = project
+        .run(&["boot-test", "--list", "--network", project.path("embed-scripts/network.toml").as_str()])
+        .success();
+    assert_eq!([&built.stderr, &listed.stderr].map(|stderr| stderr.matches(&of_host).count()), [1, 1]);
 }
 
 fn a_percent_sign_in_an_address_is_one_for_networkd() {
@@ -141,7 +196,7 @@ fn a_token_in_the_address_of_a_script_is_warned_of_and_never_shown() {
 
 fn what_machines_could_not_reach_is_said_beside_the_recipe() {
     let project = project();
-    project.sites(&SITES.replacen("boot.ipxe", "class.ipxe", 1));
+    project.sites(&format!("{}{ENTRY}", SITES.replacen("boot.ipxe", "class.ipxe", 1)));
     let (gateway, dns) = ("gateway = \"192.168.88.1\"\n", "dns = [\"192.168.88.1\", \"9.9.9.9\"]\n");
     let warned = |kind: &str, network: String| {
         project.write("embed-scripts/network.toml", &network);

@@ -416,6 +416,18 @@ fn recording() {
     let ran = project.build(&[]).success();
     assert!(ran.stderr.contains("`ipxe.efi` should be other bytes with this very toolchain"), "{}", ran.stderr);
     assert!(!ran.stdout.contains("the very bytes"), "{}", ran.stdout);
+    // So it is for what stands behind `sites/` in the tree.
+    let plain = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
+    project.sites(&format!("{plain}\n[site.rack-1]\n"));
+    project.write("vendor/toolchains.toml", &text);
+    let ran = project.build(&[]).success();
+    assert!(ran.stdout.contains("  and 3 files for sites below sites/\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(told), "{}", ran.stdout);
+    let digest = netboot_loaders::digest::Sha256Digest::of(&project.read("dist/tftp/undionly.kpxe")).to_string();
+    project.write("vendor/toolchains.toml", &text.replace(&digest, &"0".repeat(64)));
+    let ran = project.build(&[]).success();
+    assert!(ran.stderr.contains("`undionly.kpxe` should be other bytes with this very toolchain"), "{}", ran.stderr);
+    project.sites(&plain);
     // Recording again replaces the entry.
     reproduce(&project, &["--all-loaders", "--record", "This one", "--vary", "umask"]).success();
     assert!(text.as_bytes() == project.read("vendor/toolchains.toml"));
