@@ -12,16 +12,16 @@ use netboot_loaders::tree::manifest::Manifest;
 use serde_json::Value;
 
 netboot_fixtures::tests! {
-    the_documents_are_as_their_schemas_say,
     the_types_of_a_statement_are_described_where_they_say,
-    a_text_of_the_build_is_nobodys_choice,
     a_tree_of_syslinux_alone_has_no_ipxe,
-    every_file_is_a_component_with_its_digest_and_what_it_is_made_of,
     references_lead_somewhere_and_names_are_given_once,
     licences_and_exceptions_are_in_the_list_of_spdx,
     a_statement_is_about_its_subjects_and_names_what_went_in,
     ; slow:
     the_same_inputs_give_the_same_documents_and_nothing_of_the_host,
+    the_documents_are_as_their_schemas_say,
+    a_text_of_the_build_is_nobodys_choice,
+    every_file_is_a_component_with_its_digest_and_what_it_is_made_of,
 }
 
 /// The two documents of a tree.

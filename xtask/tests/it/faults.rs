@@ -22,8 +22,6 @@ netboot_fixtures::tests! {
     something_else_in_the_trees_place_is_left_alone,
     a_cache_where_make_cannot_work_is_refused,
     a_read_only_output_folder_is_named,
-    a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed,
-    a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named,
     a_full_disk_leaves_the_old_tree,
     a_warning_tells_what_a_bios_loader_lacks,
     arguments_cannot_forge_messages,
@@ -31,6 +29,9 @@ netboot_fixtures::tests! {
     names_of_files_cannot_forge_messages,
     a_place_that_cannot_be_is_said_before_the_work,
     what_standard_output_does_not_take_is_an_error,
+    ; slow:
+    a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed,
+    a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named,
 }
 
 /// A project with a published tree, and a check that a failure leaves it alone.

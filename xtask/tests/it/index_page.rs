@@ -12,10 +12,10 @@ use serde_json::Value;
 
 netboot_fixtures::tests! {
     with Browser::find;
-    file,
     ; slow:
     full,
     bare,
+    file,
 }
 
 /// What Chromium is called: by Google, whose own sandbox works everywhere, by itself, and by some distributions.

@@ -11,7 +11,6 @@ use rustix::process::{Pid, Signal, kill_process};
 
 netboot_fixtures::tests! {
     two_builds_at_once_take_turns,
-    an_interrupt_while_tools_are_probed_is_an_interrupt,
     an_interrupt_ends_what_a_check_has_started,
     a_kill_between_the_two_renames_is_repaired,
     output_for_programs_is_one_object_a_line_and_quiet_is_quiet,
@@ -19,6 +18,7 @@ netboot_fixtures::tests! {
     ; slow:
     control_c_leaves_no_child_and_the_old_tree,
     kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds,
+    an_interrupt_while_tools_are_probed_is_an_interrupt,
 }
 
 /// A project whose build takes its time, with a published tree.

@@ -11,10 +11,11 @@ use netboot_loaders::digest::Sha256Digest;
 use serde_json::Value;
 
 netboot_fixtures::tests! {
-    a_release_has_all_files_and_is_the_same_every_time,
     only_a_whole_release_with_the_right_tag_becomes_a_draft,
     what_is_no_release_is_not_replaced,
     a_folder_of_files_is_looked_at_within_limits,
+    ; slow:
+    a_release_has_all_files_and_is_the_same_every_time,
 }
 
 /// Sixty-four digits, as of a digest.

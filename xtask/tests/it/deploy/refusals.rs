@@ -11,12 +11,12 @@ use netboot_fixtures::sshd::{ALIAS, SFTP, Server, deploy, project};
 netboot_fixtures::tests! {
     with project;
     keys,
-    rights,
-    no_sftp,
     nobody,
     full,
     ; slow:
     words,
+    rights,
+    no_sftp,
 }
 
 fn keys(project: &Project) {

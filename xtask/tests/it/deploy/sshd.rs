@@ -22,7 +22,6 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 netboot_fixtures::tests! {
     with project;
-    interrupted,
     asked,
     ; slow:
     cuts,
@@ -32,6 +31,7 @@ netboot_fixtures::tests! {
     umask,
     lost,
     killed,
+    interrupted,
 }
 
 fn two_at_once(project: &Project) {

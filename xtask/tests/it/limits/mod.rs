@@ -25,7 +25,6 @@ netboot_fixtures::tests! {
     an_interrupted_run_ends_with_130,
     a_file_that_is_too_large_is_named_and_not_read,
     names_in_a_tree_forge_no_message,
-    names_in_a_tarball_and_its_manifest_forge_no_message,
     a_journal_of_zeros_takes_no_memory,
     json_results_steer_no_terminal,
     ; slow:
@@ -41,6 +40,7 @@ netboot_fixtures::tests! {
     a_folder_of_a_thousand_levels_is_not_walked,
     nobody_waits_for_a_pipe,
     choices_are_read_within_limits,
+    names_in_a_tarball_and_its_manifest_forge_no_message,
 }
 
 fn the_peak_is_that_of_the_run_and_of_its_children() {

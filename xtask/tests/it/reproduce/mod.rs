@@ -13,21 +13,21 @@ use netboot_fixtures::skip;
 use netboot_loaders::reproduce::variation::Variation;
 
 netboot_fixtures::tests! {
-    two_builds,
-    releases,
     inputs,
-    tools,
     flipped_byte,
     foreign_files,
     long_lists,
     other_verdicts,
-    choosing,
     recording,
     diffoscope,
     ; slow:
     large_files,
     outside,
     unsteady,
+    two_builds,
+    releases,
+    tools,
+    choosing,
 }
 
 /// A project whose sources are in the cache, with a tree and a tarball.
