@@ -7,7 +7,7 @@ use std::process::Command;
 
 use camino::Utf8Path;
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::skip;
+use netboot_fixtures::{shows, skip};
 
 netboot_fixtures::tests! {
     each_invalid_file_of_choices_gets_all_its_findings,
@@ -74,13 +74,7 @@ fn each_invalid_file_of_choices_gets_all_its_findings() {
         }
         cases += 1;
         project.sites(&std::fs::read_to_string(folder.join(&file)).unwrap());
-        let expected = std::fs::read_to_string(folder.join(file.with_extension("stderr"))).unwrap();
-        let error = project.build(&[]).error(3);
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(folder.join(file.with_extension("stderr")), &error).unwrap();
-        } else {
-            assert_eq!(error, expected, "{file}");
-        }
+        shows!(project, project.build_arguments(&[]), format!("invalid-{}", file.file_stem().unwrap()));
         assert_eq!(project.snapshot(), before, "{file}");
     }
     assert!(cases >= 5);

@@ -14,7 +14,6 @@ netboot_fixtures::tests! {
     an_interrupt_ends_what_a_check_has_started,
     a_kill_between_the_two_renames_is_repaired,
     output_for_programs_is_one_object_a_line_and_quiet_is_quiet,
-    help_and_completions_are_there,
     ; slow:
     control_c_leaves_no_child_and_the_old_tree,
     kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds,
@@ -237,16 +236,4 @@ fn output_for_programs_is_one_object_a_line_and_quiet_is_quiet() {
     let project = Project::new();
     let ran = project.build(&["--quiet"]).success();
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
-}
-
-fn help_and_completions_are_there() {
-    let project = Project::new();
-    for command in ["build-loaders", "fetch", "clean", "doctor", "mirror", "verify", "check", "completions"] {
-        let help = project.run(&[command, "--help"]).success().stdout;
-        assert!(help.contains("Examples:\n  ") && help.contains("cargo xtask "), "{help}");
-    }
-    assert!(project.run(&["--help"]).success().stdout.contains("Exit codes:\n  0    done\n"));
-    let script = project.run(&["completions", "bash"]).success().stdout;
-    let status = Command::new("bash").args(["-n", "-c", &script]).status().unwrap();
-    assert!(status.success() && script.contains("--ipxe-url"));
 }

@@ -6,6 +6,7 @@ mod clean;
 mod deploy;
 mod faults;
 mod full_disk;
+mod help;
 mod ignition;
 mod index_page;
 mod inspect;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             deploy::tests(),
             faults::tests(),
             full_disk::tests(),
+            help::tests(),
             ignition::tests(),
             index_page::tests(),
             inspect::tests(),

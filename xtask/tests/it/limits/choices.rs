@@ -84,7 +84,9 @@ fn findings_and_warnings_of_many_sites_end() {
         assert!(error.contains(" more than the largest slot of "), "{error}");
     }
     let large = format!("#!ipxe\n{}", "#\n".repeat(1 << 19));
-    (0..5).for_each(|i| project.write(&format!("embed-scripts/{i}.ipxe"), &large));
+    for i in 0..5 {
+        project.write(&format!("embed-scripts/{i}.ipxe"), &large);
+    }
     project.write("embed-scripts/boot.ipxe", "#!ipxe\n");
     let tables: String = (0..5).map(|i| format!("[site.s{i}]\nscript = \"{i}.ipxe\"\n")).collect();
     project.sites(&format!("{sites}{tables}"));
@@ -134,7 +136,9 @@ fn certificates_are_read_within_limits() {
     project.write("embed-scripts/large.pem", &certificate(64 << 10));
     project.sites(&format!("{sites}trust = [\"large.pem\"]\n"));
     assert!(refused_choices(&project, &[]).contains("wanted 65536 at most\n"));
-    (0..130).for_each(|i| project.write(&format!("embed-scripts/{i}.pem"), &certificate(63 << 10)));
+    for i in 0..130 {
+        project.write(&format!("embed-scripts/{i}.pem"), &certificate(63 << 10));
+    }
     let trust = |count: usize| (0..count).map(|i| format!("\"{i}.pem\",")).collect::<String>();
     let tables: String = (120..130).map(|i| format!("[site.s{i}]\ntrust = [{}]\n", trust(i))).collect();
     project.sites(&format!("{sites}{tables}"));

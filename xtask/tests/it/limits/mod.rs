@@ -668,7 +668,9 @@ fn choices_are_read_within_limits() {
     project.run_within_limits(&["build-loaders", "--plan"]).success();
     project.sites(sites);
     let vars = format!("[vars]\n{}", (0..1_000).map(|i| format!("v{i}=''\n")).collect::<String>());
-    (0..600).for_each(|i| project.write(&format!("folder/s{i}.toml"), &vars));
+    for i in 0..600 {
+        project.write(&format!("folder/s{i}.toml"), &vars);
+    }
     let folder = project.path("folder");
     let error = project.run_within_limits(&["build-loaders", "--plan", "--sites", folder.as_str()]).error(3);
     assert!(error.contains("makes more than 8388608 bytes of all inventories together\n"), "{error}");
