@@ -260,6 +260,7 @@ Examples:
     /// Runs every check of this repository: format, lints, workflows, tests
     #[command(after_help = "Examples:
   cargo xtask check --install-deps                   on a fresh machine
+  cargo xtask check lint docs                        without tests
   cargo xtask check --full --timings                 all there is, and what took longest
   cargo xtask check --require-real                   fails where anything has to be skipped")]
     Check(Check),

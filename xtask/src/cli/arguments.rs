@@ -407,6 +407,9 @@ impl TypedValueParser for WebAddress {
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Check {
+    /// Which parts [default: all but msrv]
+    #[arg(value_enum, value_name = "PART")]
+    pub parts: Vec<Part>,
     /// Installs what the checks need first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
@@ -421,6 +424,23 @@ pub struct Check {
     pub timings: bool,
     #[command(flatten)]
     pub origins: OriginArgs,
+}
+
+/// A part of `check`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Format, clippy, and the linters of workflows and spelling.
+    Lint,
+    /// The documentation of all crates.
+    Docs,
+    /// Whether the oldest Rust that is promised compiles it all; rustup brings that.
+    Msrv,
+    /// The tests that need neither machines nor pinned sources.
+    Test,
+    /// The tests that boot what the distribution packages.
+    Machines,
+    /// The tests that need the pinned sources.
+    Real,
 }
 
 /// `test`.

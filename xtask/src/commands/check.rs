@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::test::Tests;
 use super::{install, linters};
-use crate::cli::Check;
+use crate::cli::{Check, Part};
 use crate::exit::{CHECK, Failure, INTERRUPTED, MISMATCH};
 use crate::host::{Host, whole_environment};
 use crate::ui::pass_on;
@@ -21,41 +21,83 @@ const INTERRUPTED_CHECK: &str = "the check was interrupted";
 /// Has tests of whole matrices run, where it is set.
 const FULL: &str = "NETBOOT_LOADERS_TEST_FULL";
 
-/// A step: its name, and the arguments of cargo.
-const STEPS: [(&str, &[&str]); 3] = [
-    ("format", &["fmt", "--all", "--check"]),
-    ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
-    ("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
+/// A step that cargo takes: what it is part of, its name, and cargo's arguments.
+const STEPS: [(Part, &str, &[&str]); 3] = [
+    (Part::Lint, "format", &["fmt", "--all", "--check"]),
+    (Part::Lint, "lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+    (Part::Docs, "documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
 ];
+
+/// What cargo tests for a part.
+pub(super) fn tested(part: Part) -> &'static [&'static str] {
+    match part {
+        Part::Lint | Part::Docs | Part::Msrv => &[],
+        Part::Test => &["--lib", "--bins", "--examples", "--test", "source", "--test", "tidy", "--test", "it"],
+        Part::Machines => &["--test", "machines"],
+        Part::Real => &["--test", "real"],
+    }
+}
+
+/// What the steps came to.
+#[derive(Default)]
+struct Checked {
+    failed: Vec<&'static str>,
+    took: Vec<(Duration, String)>,
+    tests: Tests,
+}
+
+impl Checked {
+    /// Runs a step, which says whether all was well.
+    fn step(&mut self, name: &'static str, step: impl FnOnce() -> Result<bool, Failure>) -> Result<(), Failure> {
+        let started = Instant::now();
+        if !step()? {
+            self.failed.push(name);
+        }
+        self.took.push((started.elapsed(), name.to_owned()));
+        Ok(())
+    }
+}
 
 pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     if args.install_deps {
         install::missing(&needs::check(false), host)?;
     }
-    let mut failed: Vec<&str> = Vec::new();
-    let mut took = Vec::new();
-    for (name, cargo) in STEPS {
+    let wanted = |part: Part| if args.parts.is_empty() { part != Part::Msrv } else { args.parts.contains(&part) };
+    let mut checked = Checked::default();
+    for (_, name, cargo) in STEPS.into_iter().filter(|(part, ..)| wanted(*part)) {
         host.ui.say(&format!("== {name}: cargo {}\n", cargo.join(" ")));
         let command = cargo_command(cargo, host).env("RUSTDOCFLAGS", "-D warnings");
+        checked.step(name, || succeeds(&command, host.ui, &mut pass_on))?;
+    }
+    if wanted(Part::Msrv) {
+        checked.step("the oldest Rust", || oldest_rust(host))?;
+    }
+    let mut skipped = Vec::new();
+    if wanted(Part::Lint) {
         let started = Instant::now();
-        if !succeeds(&command, host.ui, &mut pass_on)? {
-            failed.push(name);
-        }
-        took.push((started.elapsed(), name.to_owned()));
+        let linted = linters::run(args.install_deps, host)?;
+        checked.took.push((started.elapsed(), "linters".to_owned()));
+        checked.failed.extend(&linted.failed);
+        skipped = linted.skipped;
     }
-    let started = Instant::now();
-    let linted = linters::run(args.install_deps, host)?;
-    took.push((started.elapsed(), "linters".to_owned()));
     interrupted(host)?;
-    failed.extend(&linted.failed);
-    let mut tests = tests(args, host)?;
-    if tests.failed > 0 || !tests.ended_well {
-        failed.push("tests");
+    let parts: Vec<Part> = [Part::Test, Part::Machines, Part::Real].into_iter().filter(|part| wanted(*part)).collect();
+    if !parts.is_empty() {
+        checked.tests = tests(args, &parts, host)?;
+        if checked.tests.failed > 0 || !checked.tests.ended_well {
+            checked.failed.push("tests");
+        }
     }
-    tests.skipped.extend(linted.skipped);
-    if args.require_real && !tests.skipped.is_empty() {
-        failed.push("what was skipped");
+    checked.tests.skipped.extend(skipped);
+    if args.require_real && !checked.tests.skipped.is_empty() {
+        checked.failed.push("what was skipped");
     }
+    report(checked, args, host)
+}
+
+/// Says what the steps came to.
+fn report(checked: Checked, args: &Check, host: &Host<'_>) -> Result<(), Failure> {
+    let Checked { failed, mut took, mut tests } = checked;
     host.ui.say("\n");
     tests.report_skipped(host);
     took.append(&mut tests.took);
@@ -85,6 +127,15 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     }
 }
 
+/// Compiles everything with the oldest Rust that is promised, below a folder of its own: cargo's own has what the usual one
+/// made.
+fn oldest_rust(host: &Host<'_>) -> Result<bool, Failure> {
+    let version = format!("+{}", env!("CARGO_PKG_RUST_VERSION"));
+    let arguments = [&version, "check", "--workspace", "--all-targets", "--locked", "--target-dir", "target/msrv"];
+    host.ui.say(&format!("== the oldest Rust: cargo {}\n", arguments.join(" ")));
+    succeeds(&cargo_command(&arguments, host), host.ui, &mut pass_on)
+}
+
 /// Lines about the ten steps and the ten tests that took longest.
 fn slowest(took: &[(Duration, String)]) -> String {
     let mut took: Vec<_> = took.iter().collect();
@@ -102,27 +153,37 @@ fn interrupted(host: &Host<'_>) -> Result<(), Failure> {
     if host.ui.cancelled() { Err(Failure::new(INTERRUPTED, INTERRUPTED_CHECK)) } else { Ok(()) }
 }
 
-/// Runs all tests, those with the pinned sources wherever these are to be had.
-fn tests(args: &Check, host: &Host<'_>) -> Result<Tests, Failure> {
-    let sources = Choices::read(&host.project, &Options::default(), host.ui)
-        .map_err(Failure::from)
-        .and_then(|choices| Ok(fetch(&choices.pins, &host.cache()?, &host.origins(&args.origins)?, host.ui)?));
-    // What is not as pinned is a failure; what is not to be had is a reason to skip.
-    let sources = match sources {
-        Err(failure) if failure.code == MISMATCH => return Err(failure),
-        other => other,
-    };
+/// Runs the tests of `parts`, those with the pinned sources wherever these are to be had.
+fn tests(args: &Check, parts: &[Part], host: &Host<'_>) -> Result<Tests, Failure> {
+    let missing = if parts.contains(&Part::Real) { fetched(args, host)? } else { None };
     interrupted(host)?;
-    let mut command = cargo_command(&["test", "--workspace", "--no-fail-fast", "--", "--include-ignored"], host)
-        .env("NETBOOT_LOADERS_TEST_SOURCES", host.cache()?.root().as_str());
-    if let Some(failure) = sources.err() {
-        let reason = failure.message.lines().next().unwrap_or_default();
+    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
+    if !args.parts.is_empty() {
+        arguments.extend(parts.iter().flat_map(|part| tested(*part)));
+    }
+    arguments.extend(["--", "--include-ignored"]);
+    let mut command =
+        cargo_command(&arguments, host).env("NETBOOT_LOADERS_TEST_SOURCES", host.cache()?.root().as_str());
+    if let Some(reason) = missing {
         command = command.env("NETBOOT_LOADERS_TEST_SOURCES_MISSING", reason);
     }
     if args.full {
         command = command.env(FULL, "1");
     }
     Tests::run(command, host)
+}
+
+/// Brings the pinned sources into the cache; says why they are not to be had.
+fn fetched(args: &Check, host: &Host<'_>) -> Result<Option<String>, Failure> {
+    let sources = Choices::read(&host.project, &Options::default(), host.ui)
+        .map_err(Failure::from)
+        .and_then(|choices| Ok(fetch(&choices.pins, &host.cache()?, &host.origins(&args.origins)?, host.ui)?));
+    match sources {
+        Ok(()) => Ok(None),
+        // What is not as pinned is a failure; what is not to be had is a reason to skip.
+        Err(failure) if failure.code == MISMATCH => Err(failure),
+        Err(failure) => Ok(Some(failure.message.lines().next().unwrap_or_default().to_owned())),
+    }
 }
 
 /// Cargo with `arguments`, in the project.

@@ -6,14 +6,10 @@ use netboot_loaders::plural;
 use netboot_loaders::process::Command;
 use serde_json::json;
 
-use super::check::{cargo_command, succeeds};
-use crate::cli::Test;
+use super::check::{cargo_command, succeeds, tested};
+use crate::cli::{Part, Test};
 use crate::exit::{BAD_INPUT, CHECK, Failure};
 use crate::host::Host;
-
-/// The tests that need neither machines nor pinned sources.
-const HERMETIC: [&str; 10] =
-    ["test", "--workspace", "--lib", "--bins", "--test", "source", "--test", "tidy", "--test", "it"];
 
 /// Has tests print what they measured, and how long they took, where it is set.
 const TIMINGS: &str = "NETBOOT_LOADERS_TEST_TIMINGS";
@@ -22,8 +18,7 @@ const TIMINGS: &str = "NETBOOT_LOADERS_TEST_TIMINGS";
 const LEFT: &str = "left to `check --full`";
 
 pub(super) fn run(args: &Test, host: &Host<'_>) -> Result<(), Failure> {
-    let mut arguments = HERMETIC.to_vec();
-    arguments.extend(["--no-fail-fast", "--"]);
+    let mut arguments = [&["test", "--workspace"], tested(Part::Test), &["--no-fail-fast", "--"]].concat();
     if let Some(filter) = &args.filter {
         // Who names tests wants them, however slow they are.
         arguments.extend([filter.as_str(), "--include-ignored"]);
