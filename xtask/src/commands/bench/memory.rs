@@ -1,12 +1,13 @@
 //! How much memory processes have: all that this one has started, together.
+//!
+//! `wait4` cannot tell that: it has the largest resident set of one process, in which pages that this process shares
+//! with it count whole. For 10 sites with `ipxe.efi` it says 31 MiB instead of 17.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use camino::Utf8Path;
-
-/// How often is looked.
-const STEP: Duration = Duration::from_millis(50);
 
 /// Does `work`, and returns with its result the most memory in bytes that all processes below this one had
 /// together meanwhile, as far as looking every 50 milliseconds tells. It is their proportional set size: a page
@@ -18,7 +19,7 @@ pub(super) fn peak_during<T>(work: impl FnOnce() -> T) -> (T, u64) {
             let mut peak = 0;
             while !done.load(Ordering::Relaxed) {
                 peak = peak.max(resident());
-                std::thread::sleep(STEP);
+                std::thread::sleep(Duration::from_millis(50));
             }
             peak
         });
@@ -30,16 +31,12 @@ pub(super) fn peak_during<T>(work: impl FnOnce() -> T) -> (T, u64) {
 
 /// What all processes below this one have now.
 fn resident() -> u64 {
-    let pids = Utf8Path::new("/proc").read_dir_utf8().into_iter().flatten().flatten();
-    let parents: Vec<(u32, u32)> = pids
-        .filter_map(|entry| {
-            let pid = entry.file_name().parse().ok()?;
-            Some((pid, parent(&std::fs::read_to_string(entry.path().join("stat")).ok()?)?))
-        })
-        .collect();
-    let below = descendants(&parents, std::process::id());
-    let sizes = below.iter().filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok());
-    sizes.filter_map(|text| proportional(&text)).sum()
+    let read = |pid: u32, file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+    let entries = Utf8Path::new("/proc").read_dir_utf8().into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().parse().ok());
+    let parents: BTreeMap<u32, u32> = pids.filter_map(|pid| Some((pid, parent(&read(pid, "stat")?)?))).collect();
+    let below = parents.keys().filter(|pid| is_below(std::process::id(), **pid, &parents));
+    below.filter_map(|pid| proportional(&read(*pid, "smaps_rollup")?)).sum()
 }
 
 /// The parent, by what the kernel says in `stat`; the name in there may have blanks and brackets.
@@ -47,15 +44,11 @@ fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// All processes below `root`, of which `parents` has each process with its parent.
-fn descendants(parents: &[(u32, u32)], root: u32) -> Vec<u32> {
-    let mut found = vec![root];
-    let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        found.extend(parents.iter().filter(|(_, its)| *its == parent).map(|(pid, _)| *pid));
-        next += 1;
-    }
-    found.split_off(1)
+/// Whether `root` is above the process `pid`, of which `parents` has each with its parent.
+fn is_below(root: u32, pid: u32, parents: &BTreeMap<u32, u32>) -> bool {
+    let mut above = std::iter::successors(parents.get(&pid), |parent| parents.get(parent));
+    // They were read one after the other, so that numbers which were given anew could make a circle.
+    above.by_ref().take(parents.len()).any(|parent| *parent == root)
 }
 
 /// The proportional set size in bytes, by what the kernel says in `smaps_rollup`.
@@ -78,8 +71,9 @@ mod tests {
 
     #[test]
     fn children_of_children_count_and_strangers_do_not() {
-        let parents = [(1, 0), (10, 1), (11, 10), (12, 11), (13, 10), (20, 1), (21, 20)];
-        assert_eq!(descendants(&parents, 10), [11, 13, 12]);
-        assert!(descendants(&parents, 12).is_empty());
+        let parents = BTreeMap::from([(1, 0), (10, 1), (11, 10), (12, 11), (13, 10), (20, 1), (21, 20), (30, 30)]);
+        let below = |root| parents.keys().copied().filter(|pid| is_below(root, *pid, &parents)).collect::<Vec<_>>();
+        assert_eq!(below(10), [11, 12, 13]);
+        assert!(below(12).is_empty());
     }
 }

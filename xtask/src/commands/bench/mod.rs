@@ -1,46 +1,38 @@
 //! `cargo xtask bench`: the product against what people do without it, in one run.
 //!
-//! [`statistics`] runs what is compared in rounds, [`record`] keeps what came of it, [`table`] shows that.
-//! [`product`] is this program as a process of its own, [`stock`] is iPXE as people make it.
+//! [`contenders`] has what is compared, [`rounds`] runs it, [`record`] keeps what came of it, [`table`]
+//! shows that.
 
-mod cold;
-mod facts;
+mod builds;
+mod contenders;
 mod memory;
-mod product;
 mod record;
 mod sites;
-mod statistics;
-mod stock;
 mod table;
 mod transfer;
-mod warm;
-
-use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use netboot_loaders::boot_test::kit::Part;
 use netboot_loaders::build_loaders::{Choices, fetch};
 use netboot_loaders::choices::loader::Loader;
 use netboot_loaders::choices::sites::Options;
 use netboot_loaders::fs::{self, Lock};
 use netboot_loaders::paths::Cache;
 use netboot_loaders::plan::Inputs;
-use netboot_loaders::progress::Progress;
 use serde_json::json;
 
-use self::facts::Facts;
-use self::record::{Name, Record, Row, Section, Sections};
-use self::statistics::{Contender, Rounds};
+use self::record::{Facts, Name, Record, Row, Section, Sections, model};
 use crate::cli::{Bench, Measure};
 use crate::exit::{BAD_INPUT, Failure, INTERRUPTED};
-use crate::host::{Host, absolute};
+use crate::host::{Host, absolute, processors};
 
 /// The loaders that are measured where none are named.
 const LOADERS: [Loader; 3] = [Loader::IpxePxe, Loader::UndionlyKpxe, Loader::IpxeEfi];
 
 pub(super) fn run(what: &Bench, host: &Host<'_>) -> Result<(), Failure> {
     match what {
-        Bench::Cold(measure) => cold::run(&Setting::new(measure, host)?),
-        Bench::Warm(measure) => warm::run(&Setting::new(measure, host)?),
+        Bench::Cold(measure) => builds::cold(&Setting::new(measure, host)?),
+        Bench::Warm(measure) => builds::warm(&Setting::new(measure, host)?),
         Bench::Sites(args) => sites::run(args, &Setting::new(&args.measure, host)?),
         Bench::Transfer(measure) => transfer::run(&Setting::new(measure, host)?),
         Bench::Table { json } => show(&file(json.as_deref(), host)?, host),
@@ -72,7 +64,6 @@ struct Setting<'a> {
     scratch: Utf8PathBuf,
     /// The cache, which has all that is pinned.
     cache: Cache,
-    /// What loaders are made from.
     inputs: Inputs,
     /// Held while this lives: two measurements at once would say nothing.
     _lock: Lock,
@@ -94,7 +85,7 @@ impl<'a> Setting<'a> {
         Ok(Self { host, rounds: measure.pairs, json, scratch, cache, inputs, _lock: lock })
     }
 
-    /// An empty folder with this name, where there is room.
+    /// Empties the folder with this name, where there is room.
     fn room(&self, name: &str) -> Result<Utf8PathBuf, Failure> {
         let folder = self.scratch.join(name);
         fs::remove_dir_all(&folder)?;
@@ -102,23 +93,12 @@ impl<'a> Setting<'a> {
         Ok(folder)
     }
 
-    /// Measures `contenders` after a warm-up, and says the numbers of each round.
-    fn compare(&self, what: &str, contenders: &mut [Contender<'_>]) -> Result<Vec<Vec<f64>>, Failure> {
-        self.measure(what, Rounds { count: self.rounds, warm_up: true }, contenders)
-    }
-
-    /// The same without a warm-up.
-    fn compare_cold(&self, what: &str, contenders: &mut [Contender<'_>]) -> Result<Vec<Vec<f64>>, Failure> {
-        self.measure(what, Rounds { count: self.rounds, warm_up: false }, contenders)
-    }
-
-    fn measure(&self, what: &str, rounds: Rounds, contenders: &mut [Contender<'_>]) -> Result<Vec<Vec<f64>>, Failure> {
+    /// Measures `contenders`, after a round that does not count where there is a `warm_up`. Returns the numbers of
+    /// each, one of each round.
+    fn compare(&self, what: &str, warm_up: bool, contenders: &mut [Contender<'_>]) -> Result<Vec<Vec<f64>>, Failure> {
         let names: Vec<&str> = contenders.iter().map(|(name, _)| *name).collect();
         self.say(&format!("{what}: {}", names.join(" against ")));
-        rounds.run(contenders, &mut |round, numbers| {
-            let numbers = names.iter().zip(numbers).map(|(name, seconds)| format!("{name} {seconds:.3} s"));
-            self.say(&format!("  round {round}: {}", numbers.collect::<Vec<_>>().join(", ")));
-        })
+        rounds(self.rounds, warm_up, contenders, &mut |line| self.say(line))
     }
 
     /// Says how far it has come.
@@ -126,16 +106,21 @@ impl<'a> Setting<'a> {
         self.host.ui.say(&format!("{line}\n"));
     }
 
-    /// Ends where the user asked for that.
-    fn go_on(&self) -> Result<(), Failure> {
-        if self.host.ui.cancelled() { Err(interrupted()) } else { Ok(()) }
-    }
-
     /// Keeps `rows` as the section `name`, and shows them. `tools` were used besides those that loaders are made
     /// with.
-    fn keep(&self, name: Name, rows: Vec<Row>, tools: BTreeMap<String, String>) -> Result<(), Failure> {
-        let built_with = self.inputs.toolchain.tools.iter().map(|tool| (tool.name.clone(), tool.version.clone()));
-        let facts = Facts::new(&self.inputs.pins.ipxe, built_with.chain(tools).collect());
+    fn keep(&self, name: Name, rows: Vec<Row>, tools: &[Part]) -> Result<(), Failure> {
+        let built_with = self.inputs.toolchain.tools.iter().map(|tool| (&tool.name, &tool.version));
+        let tools = built_with.chain(tools.iter().map(|part| (&part.name, &part.version)));
+        let cpuinfo = fs::read(Utf8Path::new("/proc/cpuinfo")).unwrap_or_default();
+        let facts = Facts {
+            processor: model(&String::from_utf8_lossy(&cpuinfo)),
+            processors: processors(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            profile: if cfg!(debug_assertions) { "development" } else { "release" }.into(),
+            ipxe: self.inputs.pins.ipxe.version.clone(),
+            commit: self.inputs.pins.ipxe.commit.to_string(),
+            tools: tools.map(|(name, says)| (name.clone(), says.clone())).collect(),
+        };
         let section = Section { facts, rows };
         let mut record = Record::read(&self.json)?;
         record.sections.insert(name, section.clone());
@@ -149,4 +134,61 @@ impl<'a> Setting<'a> {
 
 fn interrupted() -> Failure {
     Failure::new(INTERRUPTED, "the measurement was interrupted")
+}
+
+/// Something that is measured: its name, and what runs it once and returns the number that counts.
+type Contender<'c> = (&'c str, &'c mut dyn FnMut() -> Result<f64, Failure>);
+
+/// Runs all `contenders` once in each of `count` rounds, every second time in the reverse order, so that a machine that
+/// slows down is fair. With a `warm_up` there is one round before, which does not count. `say` is told the numbers of
+/// each round. Returns those of each contender.
+fn rounds(
+    count: u8,
+    warm_up: bool,
+    contenders: &mut [Contender<'_>],
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<Vec<f64>>, Failure> {
+    let mut numbers = vec![Vec::new(); contenders.len()];
+    for round in u8::from(!warm_up)..=count {
+        let mut order: Vec<usize> = (0..contenders.len()).collect();
+        if round % 2 == 0 {
+            order.reverse();
+        }
+        for index in order {
+            numbers[index].push(contenders[index].1()?);
+        }
+        if round == 0 {
+            numbers.iter_mut().for_each(Vec::clear);
+            continue;
+        }
+        let found = contenders.iter().zip(&numbers).filter_map(|((name, _), numbers)| Some((name, numbers.last()?)));
+        let found: Vec<String> = found.map(|(name, seconds)| format!("{name} {seconds:.3} s")).collect();
+        say(&format!("  round {round}: {}", found.join(", ")));
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_changes_and_the_warm_up_does_not_count() {
+        let order = std::cell::RefCell::new(String::new());
+        let run = |name: char| {
+            order.borrow_mut().push(name);
+            u8::try_from(order.borrow().len()).map(f64::from).map_err(|_| Failure::new(1, "too many"))
+        };
+        let (mut a, mut b, mut c) = (|| run('a'), || run('b'), || run('c'));
+        let mut contenders: [Contender<'_>; 3] = [("a", &mut a), ("b", &mut b), ("c", &mut c)];
+        let mut said = String::new();
+        let found = rounds(2, true, &mut contenders, &mut |line| said += &format!("{line}\n"));
+        assert_eq!(order.take(), "cbaabccba");
+        assert_eq!(found.unwrap(), [[4.0, 9.0], [5.0, 8.0], [6.0, 7.0]]);
+        assert_eq!(said, "  round 1: a 4.000 s, b 5.000 s, c 6.000 s\n  round 2: a 9.000 s, b 8.000 s, c 7.000 s\n");
+        rounds(1, false, &mut contenders[..2], &mut |_| {}).unwrap();
+        assert_eq!(order.take(), "ab");
+        let mut failing = || Err(Failure::new(1, "no"));
+        assert_eq!(rounds(9, false, &mut [("it", &mut failing)], &mut |_| {}).unwrap_err().message, "no");
+    }
 }

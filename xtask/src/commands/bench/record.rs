@@ -6,8 +6,6 @@ use camino::Utf8Path;
 use netboot_loaders::fs;
 use serde::{Deserialize, Serialize};
 
-use super::facts::Facts;
-use super::statistics::{Spread, median, ratios};
 use crate::exit::{BAD_INPUT, Failure};
 
 /// The version of the form. Raise it whenever something is left out or means something else.
@@ -18,64 +16,65 @@ const SCHEMA_VERSION: u32 = 1;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Record {
     schema_version: u32,
-    /// What was measured, by the names of the measurements.
     pub sections: Sections,
 }
 
-/// Measurements by their names.
 pub(super) type Sections = BTreeMap<Name, Section>;
 
 /// The measurements, in the order of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Name {
-    /// `bench cold`.
     Cold,
-    /// `bench warm`.
     Warm,
-    /// `bench sites`.
     Sites,
-    /// `bench transfer`.
     Transfer,
 }
 
-/// What one measurement has found.
+/// What one measurement has found, and what it was found on and with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Section {
-    /// What it was found on and with.
     pub facts: Facts,
-    /// What was found.
     pub rows: Vec<Row>,
+}
+
+/// What a measurement depends on: the machine and the programs. No name of a host or of a person is among it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Facts {
+    /// What the processor calls itself.
+    pub processor: String,
+    /// How many of them this process may use.
+    pub processors: usize,
+    pub version: String,
+    /// How this program was compiled.
+    pub profile: String,
+    pub ipxe: String,
+    pub commit: String,
+    /// What each tool says of its version.
+    pub tools: BTreeMap<String, String>,
 }
 
 /// A number, and what it is compared with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Row {
-    /// What it is the number of.
     pub what: String,
-    /// In which unit all its numbers are.
     pub unit: Unit,
-    /// The number.
     pub measured: Spread,
-    /// What it is compared with.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub against: Option<Against>,
-    /// What it should be.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub goals: Vec<Goal>,
 }
 
-/// Units.
+/// Units; `Times` is how many times as long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Unit {
-    /// Seconds.
     Seconds,
-    /// 1,048,576 bytes.
     Mebibytes,
-    /// A number without a unit: how many times as long.
     Times,
 }
 
@@ -83,9 +82,7 @@ pub(super) enum Unit {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Against {
-    /// Which.
     pub what: String,
-    /// Its number.
     pub measured: Spread,
     /// How many times the number of this is that of the row: the median over the rounds.
     pub ratio: f64,
@@ -98,10 +95,16 @@ pub(super) struct Against {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Goal {
-    /// At most this.
     AtMost(f64),
     /// At most the other one's, divided by this.
     TimesFaster(f64),
+}
+
+/// The model of the first processor in `/proc/cpuinfo`.
+pub(super) fn model(cpuinfo: &str) -> String {
+    let mut lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    let model = lines.find(|(key, _)| key.trim() == "model name");
+    model.map_or_else(|| format!("unnamed {}", std::env::consts::ARCH), |(_, name)| name.trim().to_owned())
 }
 
 impl Row {
@@ -118,9 +121,9 @@ impl Row {
     }
 
     /// The same row; what it is compared with was extrapolated from `sites`.
-    pub fn extrapolated_from(mut self, sites: u32) -> Self {
-        self.against = self.against.map(|against| Against { extrapolated_from: Some(sites), ..against });
-        self
+    pub fn extrapolated_from(self, sites: u32) -> Self {
+        let extrapolated_from = Some(sites);
+        Self { against: self.against.map(|against| Against { extrapolated_from, ..against }), ..self }
     }
 
     /// The same row with these goals.
@@ -128,7 +131,6 @@ impl Row {
         Self { goals: goals.into_iter().collect(), ..self }
     }
 
-    /// Whether it meets `goal`.
     pub fn meets(&self, goal: Goal) -> bool {
         match goal {
             Goal::AtMost(limit) => self.measured.median <= limit,
@@ -137,29 +139,52 @@ impl Row {
     }
 }
 
-impl Default for Record {
-    fn default() -> Self {
-        Self { schema_version: SCHEMA_VERSION, sections: BTreeMap::new() }
+/// What repeated measurements come to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+    pub runs: usize,
+}
+
+impl Spread {
+    /// That of `values`.
+    pub fn of(values: &[f64]) -> Self {
+        let min = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Self { median: median(values), min, max, runs: values.len() }
     }
+}
+
+/// For each round, how many times the number in `larger` is that in `smaller`.
+pub(super) fn ratios(larger: &[f64], smaller: &[f64]) -> Vec<f64> {
+    larger.iter().zip(smaller).map(|(larger, smaller)| larger / smaller).collect()
+}
+
+/// The value in the middle; of two, what is between them.
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
 impl Record {
     /// The one in `file`; an empty one where there is no file.
     pub fn read(file: &Utf8Path) -> Result<Self, Failure> {
-        let Some(text) = fs::read_if_exists(file)? else { return Ok(Self::default()) };
-        let unreadable = |reason: String| {
-            let text = format!("`{file}` has no measurements of this version: {reason}\nhint: remove it");
-            Failure::new(BAD_INPUT, &text)
+        let Some(text) = fs::read_if_exists(file)? else {
+            return Ok(Self { schema_version: SCHEMA_VERSION, sections: Sections::new() });
         };
-        let record: Self = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
-        if record.schema_version != SCHEMA_VERSION {
-            let found = record.schema_version;
-            return Err(unreadable(format!("found schema version {found}, wanted {SCHEMA_VERSION}")));
-        }
-        Ok(record)
+        let reason = match serde_json::from_slice::<Self>(&text) {
+            Ok(record) if record.schema_version == SCHEMA_VERSION => return Ok(record),
+            Ok(record) => format!("found schema version {}, wanted {SCHEMA_VERSION}", record.schema_version),
+            Err(error) => error.to_string(),
+        };
+        let text = format!("`{file}` has no measurements of this version: {reason}\nhint: remove it");
+        Err(Failure::new(BAD_INPUT, &text))
     }
 
-    /// Writes it to `file`.
     pub fn write(&self, file: &Utf8Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self).map_err(std::io::Error::from)?;
         Ok(fs::write_atomic(file, format!("{text}\n").as_bytes())?)
@@ -170,34 +195,27 @@ impl Record {
 mod tests {
     use super::*;
 
-    fn section(number: f64) -> Section {
-        Section { facts: Facts::default(), rows: vec![Row::new("it", Unit::Seconds, &[number])] }
+    #[test]
+    fn the_processor_is_named_and_where_it_has_no_name_its_kind() {
+        let text = "processor\t: 0\nmodel name\t: An Example CPU @ 2.60GHz\nprocessor\t: 1\nmodel name\t: Another\n";
+        assert_eq!(model(text), "An Example CPU @ 2.60GHz");
+        assert!(model("").starts_with("unnamed "));
     }
 
     #[test]
-    fn a_section_is_replaced_and_the_others_stay() {
+    fn a_section_is_replaced_and_a_file_of_another_form_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let file = Utf8Path::from_path(folder.path()).unwrap().join("dist/bench.json");
+        let section = |n| Section { facts: Facts::default(), rows: vec![Row::new("it", Unit::Seconds, &[n])] };
         let mut record = Record::read(&file).unwrap();
         for (name, number) in [(Name::Warm, 1.0), (Name::Cold, 2.0), (Name::Warm, 3.0)] {
             record.sections.insert(name, section(number));
             record.write(&file).unwrap();
             record = Record::read(&file).unwrap();
         }
-        assert_eq!(
-            record.sections.into_iter().collect::<Vec<_>>(),
-            [(Name::Cold, section(2.0)), (Name::Warm, section(3.0))]
-        );
-    }
-
-    #[test]
-    fn a_file_of_another_form_is_not_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = Utf8Path::from_path(folder.path()).unwrap().join("bench.json");
-        for (text, reason) in [
-            ("{\"schema-version\": 2, \"sections\": {}}", "found schema version 2, wanted 1"),
-            ("[]", "invalid length 0"),
-        ] {
+        assert_eq!(record.sections, [(Name::Cold, section(2.0)), (Name::Warm, section(3.0))].into());
+        let other = "{\"schema-version\": 2, \"sections\": {}}";
+        for (text, reason) in [(other, "found schema version 2, wanted 1"), ("[]", "invalid length 0")] {
             std::fs::write(&file, text).unwrap();
             let failure = Record::read(&file).unwrap_err();
             assert!(failure.message.contains(reason), "{}", failure.message);
@@ -206,7 +224,11 @@ mod tests {
     }
 
     #[test]
-    fn goals_are_about_medians_of_rounds() {
+    fn numbers_and_goals_are_about_medians_of_rounds() {
+        assert_eq!(Spread::of(&[3.0, 1.0, 10.0]), Spread { median: 3.0, min: 1.0, max: 10.0, runs: 3 });
+        assert_eq!(Spread::of(&[4.0, 1.0]), Spread { median: 2.5, min: 1.0, max: 4.0, runs: 2 });
+        // What ran in one round is compared.
+        assert_eq!(ratios(&[10.0, 40.0, 9.0], &[1.0, 2.0, 3.0]), [10.0, 20.0, 3.0]);
         let row = Row::timed("it", &[1.0, 3.0, 2.0], "make", &[100.0, 330.0, 180.0]);
         // The rounds' own ratios are 100, 110 and 90.
         assert!(row.meets(Goal::AtMost(2.0)) && !row.meets(Goal::AtMost(1.9)));

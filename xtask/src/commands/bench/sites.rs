@@ -1,7 +1,6 @@
 //! `cargo xtask bench sites`: many sites, each with an address of its own.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use camino::Utf8PathBuf;
@@ -12,18 +11,16 @@ use netboot_loaders::choices::sites::Options;
 use netboot_loaders::digest::Content;
 use netboot_loaders::fs;
 use netboot_loaders::parallel;
-use netboot_loaders::plan::{Origin, Plan, PlannedFile, Stamped};
+use netboot_loaders::plan::{Origin, Plan, PlannedFile};
 use netboot_loaders::plural::choose;
-use netboot_loaders::progress::Silent;
+use netboot_loaders::printable::in_thousands;
+use netboot_loaders::progress::Muted;
 use netboot_loaders::stamp::stamper::Stamper;
-use netboot_loaders::stamping::{self, Stock as Stamping};
+use netboot_loaders::stamping::{self, Stock};
 
-use super::product::{Product, Run, SCRIPT, address, choices, inventory, script, site, template};
-use super::record::{Goal, Name, Row, Unit};
-use super::statistics::{Contender, ratios};
-use super::stock::Stock;
-use super::table;
-use super::{LOADERS, Setting};
+use super::contenders::{address, choices, embedded, inventory, script, site};
+use super::record::{Goal, Name, Row, Unit, ratios};
+use super::{Contender, LOADERS, Setting};
 use crate::cli::Sites;
 use crate::exit::Failure;
 use crate::host::processors;
@@ -34,8 +31,6 @@ const ZBIN: &str = "iPXE's zbin for each";
 
 /// The number of sites that goals are about.
 const MANY: u32 = 1000;
-/// How many sites more it is for a comparison.
-const TENFOLD: u32 = 10;
 /// What a thousand sites may take, in seconds: with three loaders each, and with one for UEFI.
 const MANY_SITES: Goal = Goal::AtMost(45.0);
 const MANY_SITES_EFI: Goal = Goal::AtMost(4.0);
@@ -50,195 +45,186 @@ const ONE_MORE: Goal = Goal::AtMost(0.2);
 const MEMORY: Goal = Goal::AtMost(150.0);
 
 pub(super) fn run(args: &Sites, setting: &Setting<'_>) -> Result<(), Failure> {
-    let project = [("sites.toml", choices(&args.loaders, SCRIPT)), (SCRIPT, template())];
-    let project = project.each_ref().map(|(name, text)| (*name, text.as_str()));
-    let bench = Many {
-        setting,
-        count: args.count,
-        make_sites: args.make_sites,
-        stock: Stock::built(setting)?,
-        product: Product::new(setting, &project)?,
-        next: Cell::new(0),
-    };
-    let mut rows = bench.all(&args.loaders)?;
-    rows.extend(bench.one_more(&args.loaders)?);
-    rows.extend(bench.in_process(&args.loaders)?);
+    let loaders = &args.loaders;
+    let many = Many { setting, args, loaders, stock: setting.stock()?, next: Cell::new(0), memory: RefCell::default() };
+    setting.start(loaders, &script("{{ boot_url }}"))?;
+    let mut rows = many.all()?;
+    rows.extend(many.one_more()?);
+    rows.extend(many.in_process()?);
     if args.linear {
-        rows.extend(bench.linear(&args.loaders)?);
+        rows.extend(many.linear()?);
     }
-    if args.loaders.len() > 1 && args.loaders.contains(&Loader::IpxeEfi) {
-        let efi = [Loader::IpxeEfi];
-        bench.product.choose("sites.toml", &choices(&efi, SCRIPT))?;
-        rows.extend(bench.all(&efi)?);
+    if loaders.len() > 1 && loaders.contains(&Loader::IpxeEfi) {
+        let loaders = &[Loader::IpxeEfi];
+        setting.choose("sites.toml", &choices(loaders))?;
+        rows.extend(Many { loaders, ..many }.all()?);
     }
-    bench.product.forget()?;
-    setting.keep(Name::Sites, rows, BTreeMap::new())
+    setting.forget()?;
+    setting.keep(Name::Sites, rows, &[])
 }
 
 /// What is measured, and with what.
 struct Many<'a> {
     setting: &'a Setting<'a>,
-    count: u32,
-    make_sites: u32,
-    stock: Stock<'a>,
-    product: Product<'a>,
+    args: &'a Sites,
+    loaders: &'a [Loader],
+    stock: Utf8PathBuf,
     /// The number of the last site that make has made loaders of.
     next: Cell<u32>,
+    /// How many sites were published, and in how many mebibytes.
+    memory: RefCell<Vec<(u32, f64)>>,
 }
 
 impl Many<'_> {
     /// A tree of all sites from nothing, against incremental make and iPXE's own packer for some of them.
-    fn all(&self, loaders: &[Loader]) -> Result<Vec<Row>, Failure> {
-        self.publish(1, loaders)?;
-        self.make(1, loaders)?;
-        let memory = RefCell::new(Vec::new());
-        let scale = f64::from(self.count) / f64::from(self.make_sites);
-        let mut product = || {
-            let run = self.publish(self.count, loaders)?;
-            memory.borrow_mut().push(run.mebibytes);
-            Ok(run.seconds)
-        };
-        let mut make = || Ok(self.make(self.make_sites, loaders)? * scale);
-        let mut zbin = || Ok(self.pack(loaders)? * scale);
-        let label = label(self.count, loaders);
-        let packed = loaders.iter().any(|loader| loader.platform() == Platform::Bios);
+    fn all(&self) -> Result<Vec<Row>, Failure> {
+        let Sites { count, make_sites, .. } = *self.args;
+        self.publish(1)?;
+        self.make(1)?;
+        self.memory.take();
+        let scale = f64::from(count) / f64::from(make_sites);
+        let mut product = || self.publish(count);
+        let mut make = || Ok(self.make(make_sites)? * scale);
+        let mut zbin = || Ok(self.pack()? * scale);
         let mut contenders: Vec<Contender<'_>> = vec![("build-loaders", &mut product), (MAKE, &mut make)];
-        if packed {
+        if self.loaders.iter().any(|loader| loader.platform() == Platform::Bios) {
             contenders.push((ZBIN, &mut zbin));
         }
-        let times = self.setting.compare_cold(&label, &mut contenders)?;
+        let label = self.label(count);
+        let times = self.setting.compare(&label, false, &mut contenders)?;
         let against =
-            |name, others: &[f64]| Row::timed(&label, &times[0], name, others).extrapolated_from(self.make_sites);
-        let mut rows = vec![against(MAKE, &times[1]).goals(self.goals(loaders))];
-        if packed {
-            rows.push(against(ZBIN, &times[2]));
-        }
-        rows.push(memory_row(self.count, loaders, &memory.take()));
+            |(name, others): (_, &Vec<f64>)| Row::timed(&label, &times[0], name, others).extrapolated_from(make_sites);
+        let mut rows: Vec<Row> = [MAKE, ZBIN].into_iter().zip(&times[1..]).map(against).collect();
+        rows[0].goals = self.goals();
+        rows.push(self.memory_row(count));
         Ok(rows)
     }
 
     /// What is wanted of a tree from nothing.
-    fn goals(&self, loaders: &[Loader]) -> Vec<Goal> {
-        let seconds = match loaders {
+    fn goals(&self) -> Vec<Goal> {
+        let seconds = match self.loaders {
+            _ if self.args.count != MANY => None,
             [Loader::IpxeEfi] => Some(MANY_SITES_EFI),
-            loaders if loaders == LOADERS => Some(MANY_SITES),
-            _ => None,
+            loaders => Some(MANY_SITES).filter(|_| loaders == LOADERS),
         };
-        let compared = Some(FASTER).filter(|_| self.count >= MANY);
-        seconds.filter(|_| self.count == MANY).into_iter().chain(compared).collect()
+        seconds.into_iter().chain(Some(FASTER).filter(|_| self.args.count >= MANY)).collect()
     }
 
     /// One more site beside all the others, against nothing to do and against incremental make.
-    fn one_more(&self, loaders: &[Loader]) -> Result<Vec<Row>, Failure> {
-        let each = loaders.len() as u64;
-        self.publish(self.count, loaders)?;
-        self.setting.say("comparing the tree with its manifest");
-        self.product.check()?;
-        let times = self.setting.compare(
-            &label(self.count, loaders),
+    fn one_more(&self) -> Result<Vec<Row>, Failure> {
+        let (setting, count) = (self.setting, self.args.count);
+        self.publish(count)?;
+        setting.say("comparing the tree with its manifest");
+        setting.check()?;
+        let mut one_more = || {
+            setting.choose("sites.csv", &inventory(count + 1))?;
+            let run = setting.build(self.loaders.len() as u64)?;
+            setting.choose("sites.csv", &inventory(count))?;
+            setting.build(0)?;
+            Ok(run.seconds)
+        };
+        let label = self.label(count);
+        let times = setting.compare(
+            &label,
+            true,
             &mut [
-                ("nothing to do", &mut || Ok(self.product.run(0)?.seconds)),
-                ("one more site", &mut || {
-                    self.product.choose("sites.csv", &inventory(self.count + 1))?;
-                    let run = self.product.run(each)?;
-                    self.product.choose("sites.csv", &inventory(self.count))?;
-                    self.product.run(0)?;
-                    Ok(run.seconds)
-                }),
-                (MAKE, &mut || self.make(1, loaders)),
+                ("nothing to do", &mut || Ok(setting.build(0)?.seconds)),
+                ("one more site", &mut one_more),
+                (MAKE, &mut || self.make(1)),
             ],
         )?;
         let longer: Vec<f64> = times[1].iter().zip(&times[0]).map(|(more, nothing)| more - nothing).collect();
-        let beside = format!("beside {}", label(self.count, loaders));
+        let beside = format!("one more site beside {label}");
         Ok(vec![
-            Row::new(format!("nothing to do, {}", label(self.count, loaders)), Unit::Seconds, &times[0]),
-            Row::timed(format!("one more site {beside}"), &times[1], MAKE, &times[2]),
-            Row::new(format!("one more site {beside}: longer than nothing to do"), Unit::Seconds, &longer),
+            Row::new(format!("nothing to do, {label}"), Unit::Seconds, &times[0]),
+            Row::timed(&beside, &times[1], MAKE, &times[2]),
+            Row::new(format!("{beside}: longer than nothing to do"), Unit::Seconds, &longer),
         ])
     }
 
     /// Stamping the loaders of one site alone: the first that a process stamps, and a further one.
-    fn in_process(&self, loaders: &[Loader]) -> Result<Vec<Row>, Failure> {
+    fn in_process(&self) -> Result<Vec<Row>, Failure> {
         let (plan, built) = self.plan()?;
-        let stamping = self.stamping(&plan, &built);
-        let stamp = |stamper: &mut Stamper| -> Result<f64, Failure> {
+        let stamping = Stock::new(&plan, &built, &self.setting.cache, processors(), self.setting.host.ui);
+        let stamp = |stamper: &mut Stamper| {
             let started = Instant::now();
-            for (path, stamped) in some(&plan, 1, loaders) {
-                let file = PlannedFile { path, origin: Origin::Stamped(stamped) };
-                stamping.content(&file, stamper).map_err(failure)?;
-            }
-            Ok(started.elapsed().as_secs_f64())
+            let stamped = self.files(&plan, 1).try_for_each(|file| stamping.content(&file, stamper).map(drop));
+            stamped.map(|()| started.elapsed().as_secs_f64()).map_err(failure)
         };
+        let label = format!("stamping the loaders of one site ({})", self.loaders.len());
+        let (first, further) = ("the first in a process", "a further one");
         let mut stamper = Stamper::new();
-        let label = format!("stamping the loaders of one site ({})", loaders.len());
-        let mut cold = || stamp(&mut Stamper::new());
-        let mut warm = || stamp(&mut stamper);
-        let times =
-            self.setting.compare(&label, &mut [("the first in a process", &mut cold), ("a further one", &mut warm)])?;
+        let times = self.setting.compare(
+            &label,
+            true,
+            &mut [(first, &mut || stamp(&mut Stamper::new())), (further, &mut || stamp(&mut stamper))],
+        )?;
         Ok(vec![
-            Row::new(format!("{label}, the first in a process"), Unit::Seconds, &times[0]),
-            Row::new(format!("{label}, a further one"), Unit::Seconds, &times[1]).goals([ONE_MORE]),
+            Row::new(format!("{label}, {first}"), Unit::Seconds, &times[0]),
+            Row::new(format!("{label}, {further}"), Unit::Seconds, &times[1]).goals([ONE_MORE]),
         ])
     }
 
     /// Ten times as many sites, against as many.
-    fn linear(&self, loaders: &[Loader]) -> Result<Vec<Row>, Failure> {
-        let large = self.count * TENFOLD;
-        let memory = RefCell::new(Vec::new());
-        let (label, few) = (label(large, loaders), label(self.count, loaders));
-        let mut as_many = || Ok(self.publish(self.count, loaders)?.seconds);
-        let mut tenfold = || {
-            let run = self.publish(large, loaders)?;
-            memory.borrow_mut().push(run.mebibytes);
-            Ok(run.seconds)
-        };
-        let times =
-            self.setting.compare_cold("ten times as many", &mut [(&few, &mut as_many), (&label, &mut tenfold)])?;
-        let times_as_long = ratios(&times[1], &times[0]);
-        let what = format!("{label}: how many times as long as {}", table::count(self.count));
+    fn linear(&self) -> Result<Vec<Row>, Failure> {
+        let (count, large) = (self.args.count, self.args.count * 10);
+        let (few, label) = (self.label(count), self.label(large));
+        let (mut as_many, mut tenfold) = (|| self.publish(count), || self.publish(large));
+        let mut contenders: [Contender<'_>; 2] = [(&few, &mut as_many), (&label, &mut tenfold)];
+        let times = self.setting.compare("ten times as many", false, &mut contenders)?;
+        let what = format!("{label}: how many times as long as {}", in_thousands(&count.to_string()));
+        let compared = Row::new(what, Unit::Times, &ratios(&times[1], &times[0]));
         Ok(vec![
             Row::new(&label, Unit::Seconds, &times[1]),
-            Row::new(what, Unit::Times, &times_as_long).goals(Some(LINEAR).filter(|_| self.count >= MANY)),
-            memory_row(large, loaders, &memory.take()),
+            compared.goals(Some(LINEAR).filter(|_| count >= MANY)),
+            self.memory_row(large),
         ])
     }
 
     /// Publishes the first `count` sites where nothing is yet; the root of the tree has its loaders, too.
-    fn publish(&self, count: u32, loaders: &[Loader]) -> Result<Run, Failure> {
-        self.product.forget()?;
-        self.product.choose("sites.csv", &inventory(count))?;
-        self.product.run(u64::from(count + 1) * loaders.len() as u64)
+    fn publish(&self, count: u32) -> Result<f64, Failure> {
+        self.setting.forget()?;
+        self.setting.choose("sites.csv", &inventory(count))?;
+        let run = self.setting.build(u64::from(count + 1) * self.loaders.len() as u64)?;
+        self.memory.borrow_mut().push((count, run.mebibytes));
+        Ok(run.seconds)
+    }
+
+    /// What publishing `count` sites needed since the last such row.
+    fn memory_row(&self, count: u32) -> Row {
+        let runs = self.memory.take().into_iter().filter(|(published, _)| *published == count);
+        let what = format!("{}: memory of all processes together", self.label(count));
+        Row::new(what, Unit::Mebibytes, &runs.map(|(_, mebibytes)| mebibytes).collect::<Vec<_>>()).goals([MEMORY])
     }
 
     /// Makes the loaders of `count` sites with stock make, one after the other.
-    fn make(&self, count: u32, loaders: &[Loader]) -> Result<f64, Failure> {
-        let mut seconds = 0.0;
-        for _ in 0..count {
-            self.setting.go_on()?;
+    fn make(&self, count: u32) -> Result<f64, Failure> {
+        let make = |_| {
             self.next.set(self.next.get() + 1);
             let name = site(self.next.get());
-            let script = self.stock.script(&name, &script(&address(&name)))?;
-            seconds += self.stock.make(&script, loaders)?;
-        }
-        Ok(seconds)
+            let script = embedded(&self.stock, &name, &script(&address(&name)))?;
+            self.setting.make(&self.stock, &script, self.loaders)
+        };
+        (0..count).map(make).sum()
     }
 
     /// Stamps some sites with iPXE's own packer as a process for each loader, hashes and writes them.
-    fn pack(&self, loaders: &[Loader]) -> Result<f64, Failure> {
+    fn pack(&self) -> Result<f64, Failure> {
         let (plan, built) = self.plan()?;
-        let stamping = self.stamping(&plan, &built);
+        let stamping = Stock::new(&plan, &built, &self.setting.cache, processors(), self.setting.host.ui);
         let folder = self.setting.room("zbin")?;
-        let work = |stamper: &mut Stamper, (path, stamped): (_, Stamped<'_>)| {
-            let content = if stamped.loader.platform() == Platform::Bios {
-                stamping.zbin(built.base(&stamped.base), &stamped.site.script().slot())
-            } else {
-                stamping.content(&PlannedFile { path, origin: Origin::Stamped(stamped) }, stamper)
+        let work = |stamper: &mut Stamper, file: PlannedFile<'_>| {
+            let content = match file.origin {
+                Origin::Stamped(stamped) if stamped.loader.platform() == Platform::Bios => {
+                    stamping.zbin(built.base(&stamped.base), &stamped.site.script().slot())
+                }
+                _ => stamping.content(&file, stamper),
             };
             content.map(|content| (Content::of(&content), content)).map_err(failure)
         };
         let mut number = 0;
         let started = Instant::now();
-        parallel::in_order(some(&plan, self.make_sites, loaders), processors(), work, |(_, content)| {
+        parallel::in_order(self.files(&plan, self.args.make_sites), processors(), work, |(_, content)| {
             number += 1;
             Ok::<_, Failure>(fs::write_anew(&folder.join(format!("{number}")), &content)?)
         })?;
@@ -248,45 +234,33 @@ impl Many<'_> {
         Ok(seconds)
     }
 
-    fn stamping<'p>(&'p self, plan: &'p Plan, built: &'p Built) -> Stamping<'p> {
-        Stamping::new(plan, built, &self.setting.cache, processors(), self.setting.host.ui)
-    }
-
     /// The plan of as many sites as are compared, and their bases, which are in the cache by now.
     fn plan(&self) -> Result<(Plan, Built), Failure> {
-        self.product.choose("sites.csv", &inventory(self.make_sites))?;
-        let options = Options { inventories: vec![self.product.inventory()], relink: false };
-        let choices = Choices::read(self.product.project(), &options, &Silent)?;
-        let plan = choices.plan(&self.setting.host.path, &self.setting.cache, &Silent)?;
-        let (built, _) = build::recall(&plan, &self.setting.cache)?;
+        let (setting, quiet) = (self.setting, Muted(self.setting.host.ui));
+        setting.choose("sites.csv", &inventory(self.args.make_sites))?;
+        let options = Options { inventories: vec![setting.inventory()], relink: false };
+        let choices = Choices::read(&setting.project(), &options, &quiet)?;
+        let plan = choices.plan(&setting.host.path, &setting.cache, &quiet)?;
+        let (built, _) = build::recall(&plan, &setting.cache)?;
         Ok((plan, built))
     }
-}
 
-/// The loaders of the first `count` sites of `plan`, which have `loaders`.
-fn some<'p>(
-    plan: &'p Plan,
-    count: u32,
-    loaders: &[Loader],
-) -> impl Iterator<Item = (Utf8PathBuf, Stamped<'p>)> + Send + use<'p> {
-    let sited = plan.loaders().filter(|(_, stamped)| stamped.site.name.is_some());
-    sited.take(count as usize * loaders.len())
-}
+    /// The loaders of the first `count` sites of `plan`.
+    fn files<'p>(&self, plan: &'p Plan, count: u32) -> impl Iterator<Item = PlannedFile<'p>> + Send + use<'p> {
+        let sited = |file: &PlannedFile<'_>| matches!(file.origin, Origin::Stamped(file) if file.site.name.is_some());
+        plan.files().filter(sited).take(count as usize * self.loaders.len())
+    }
 
-fn memory_row(count: u32, loaders: &[Loader], mebibytes: &[f64]) -> Row {
-    let what = format!("{}: memory of all processes together", label(count, loaders));
-    Row::new(what, Unit::Mebibytes, mebibytes).goals([MEMORY])
+    /// So many sites with these loaders.
+    fn label(&self, count: u32) -> String {
+        let sites = format!("{} {}", in_thousands(&count.to_string()), choose(count, "site", "sites"));
+        match self.loaders {
+            [loader] => format!("{sites} × {loader}"),
+            loaders => format!("{sites} × {} loaders", loaders.len()),
+        }
+    }
 }
 
 fn failure(error: stamping::Error) -> Failure {
     build_loaders::Error::from(error).into()
-}
-
-/// So many sites with these loaders.
-fn label(count: u32, loaders: &[Loader]) -> String {
-    let (sites, count) = (choose(count, "site", "sites"), table::count(count));
-    match loaders {
-        [loader] => format!("{count} {sites} × {loader}"),
-        _ => format!("{count} {sites} × {} loaders", loaders.len()),
-    }
 }

@@ -1,113 +1,102 @@
 //! What was measured as a table in Markdown, which the README has as it is.
 
-use super::facts::Facts;
-use super::record::{Goal, Name, Row, Sections, Unit};
-use super::statistics::Spread;
-use netboot_loaders::plural;
+use std::fmt::{self, Write};
+
+use netboot_loaders::plural::count;
 use netboot_loaders::printable::in_thousands;
+
+use super::record::{Facts, Goal, Row, Sections, Spread, Unit};
 
 /// The table of `sections`, and below it what they were measured on.
 pub(super) fn markdown(sections: &Sections) -> String {
     let mut text = String::from("| | measured | compared with | ratio | goal |\n| --- | --- | --- | --- | --- |\n");
     text.extend(sections.values().flat_map(|section| &section.rows).map(line));
     text += "\nMedians; in brackets the smallest and the largest of several rounds. In each round, what is compared ran once.\n";
-    let mut told: Vec<(&Facts, Vec<Name>)> = Vec::new();
+    let mut told: Vec<(&Facts, Vec<String>)> = Vec::new();
     for (name, section) in sections {
+        let name = format!("`bench {}`", format!("{name:?}").to_lowercase());
         match told.iter_mut().find(|(facts, _)| **facts == section.facts) {
-            Some((_, names)) => names.push(*name),
-            None => told.push((&section.facts, vec![*name])),
+            Some((_, names)) => names.push(name),
+            None => told.push((&section.facts, vec![name])),
         }
     }
-    for (facts, names) in &told {
-        let names: Vec<String> = names.iter().map(|name| format!("`bench {}`", word(*name))).collect();
-        text += &format!("{}: {facts}\n", names.join(", "));
-    }
+    text.extend(told.iter().map(|(facts, names)| format!("{}: {facts}\n", names.join(", "))));
     text
 }
 
-fn word(name: Name) -> &'static str {
-    match name {
-        Name::Cold => "cold",
-        Name::Warm => "warm",
-        Name::Sites => "sites",
-        Name::Transfer => "transfer",
+impl fmt::Display for Facts {
+    /// A sentence or two.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processor, processors, version, profile, ipxe, commit, tools } = self;
+        write!(f, "{processor}, {}. netboot-loaders {version} ({profile} build), ", count(*processors, "processor"))?;
+        write!(f, "iPXE {ipxe} ({})", commit.get(..12).unwrap_or(commit))?;
+        for name in ["gcc", "binutils", "make", "liblzma", "qemu", "dnsmasq"] {
+            if let Some(says) = tools.get(name) {
+                write!(f, ", {name} {}", version_number(says))?;
+            }
+        }
+        f.write_str(".")
     }
+}
+
+/// The number in what a tool says of its version, where there is one.
+fn version_number(says: &str) -> &str {
+    let mut words = says.split_ascii_whitespace().rev();
+    let version = |word: &&str| word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    words.find(version).unwrap_or(says)
 }
 
 fn line(row: &Row) -> String {
     let Row { what, unit, measured, against, goals } = row;
-    let (mut other, mut ratio) = (String::new(), String::new());
-    if let Some(against) = against {
-        other = format!("{}: {}", against.what, spread(&against.measured, *unit));
-        if let Some(sites) = against.extrapolated_from {
-            other += &format!(", extrapolated from {}", plural::count(sites, "site"));
-        }
-        ratio = format!("{} ×", number(against.ratio));
-    }
-    let goals: Vec<String> = goals.iter().map(|goal| goal_text(row, *goal)).collect();
-    format!("| {what} | {} | {other} | {ratio} | {} |\n", spread(measured, *unit), goals.join("; "))
-}
-
-fn goal_text(row: &Row, goal: Goal) -> String {
-    let wanted = match goal {
-        Goal::AtMost(limit) => format!("at most {}", limit.to_string() + suffix(row.unit)),
-        Goal::TimesFaster(times) => format!("at least {times} ×"),
-    };
-    let verdict = if row.meets(goal) { "met" } else { "**missed**" };
-    format!("{wanted}: {verdict}")
-}
-
-fn suffix(unit: Unit) -> &'static str {
-    match unit {
+    let suffix = match unit {
         Unit::Seconds => " s",
         Unit::Mebibytes => " MiB",
         Unit::Times => " ×",
+    };
+    let (mut other, mut ratio) = (String::new(), String::new());
+    if let Some(against) = against {
+        other = format!("{}: {}", against.what, spread(&against.measured, suffix));
+        if let Some(sites) = against.extrapolated_from {
+            let _ = write!(other, ", extrapolated from {}", count(sites, "site"));
+        }
+        ratio = format!("{} ×", number(against.ratio));
     }
+    let goal = |goal: &Goal| {
+        let verdict = if row.meets(*goal) { "met" } else { "**missed**" };
+        match goal {
+            Goal::AtMost(limit) => format!("at most {limit}{suffix}: {verdict}"),
+            Goal::TimesFaster(times) => format!("at least {times} ×: {verdict}"),
+        }
+    };
+    let goals = goals.iter().map(goal).collect::<Vec<_>>().join("; ");
+    format!("| {what} | {} | {other} | {ratio} | {goals} |\n", spread(measured, suffix))
 }
 
-fn spread(Spread { median, min, max, runs }: &Spread, unit: Unit) -> String {
-    let text = number(*median) + suffix(unit);
-    if *runs == 1 { text } else { format!("{text} ({}–{})", number(*min), number(*max)) }
+fn spread(Spread { median, min, max, runs }: &Spread, suffix: &str) -> String {
+    let range = if *runs == 1 { String::new() } else { format!(" ({}–{})", number(*min), number(*max)) };
+    number(*median) + suffix + &range
 }
 
 /// A number with about three digits that matter, and commas between thousands.
 fn number(value: f64) -> String {
-    let decimals = match value.abs() {
-        small if small < 0.1 => 3,
-        small if small < 10.0 => 2,
-        middle if middle < 100.0 => 1,
-        _ => 0,
-    };
-    let text = format!("{value:.decimals$}");
-    if decimals > 0 { text } else { in_thousands(&text) }
-}
-
-/// A number of things, with commas between thousands.
-pub(super) fn count(value: u32) -> String {
-    in_thousands(&value.to_string())
+    match value.abs() {
+        small if small < 0.1 => format!("{value:.3}"),
+        small if small < 10.0 => format!("{value:.2}"),
+        middle if middle < 100.0 => format!("{value:.1}"),
+        _ => in_thousands(&format!("{value:.0}")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::Section;
+    use super::super::record::{Name, Section};
     use super::*;
 
     #[test]
     fn numbers_are_as_long_as_they_are_worth() {
-        let wanted = [
-            (0.0123, "0.012"),
-            (0.25, "0.25"),
-            (4.5, "4.50"),
-            (34.56, "34.6"),
-            (345.6, "346"),
-            (5012.3, "5,012"),
-            (1_234_567.0, "1,234,567"),
-            (-0.02, "-0.020"),
-        ];
-        for (value, text) in wanted {
-            assert_eq!(number(value), text);
-        }
-        assert_eq!([50, 1000, 10_000, 123_456].map(count), ["50", "1,000", "10,000", "123,456"]);
+        let values = [0.0123, 0.25, 4.5, 34.56, 345.6, 5012.3, 1_234_567.0, -0.02];
+        let texts = ["0.012", "0.25", "4.50", "34.6", "346", "5,012", "1,234,567", "-0.020"];
+        assert_eq!(values.map(number), texts);
     }
 
     #[test]
@@ -123,13 +112,21 @@ mod tests {
                 Row::new("the same in times", Unit::Times, &[9.9]).goals([Goal::AtMost(10.5)]),
             ],
         };
-        let mut sections = Sections::new();
-        let cold = Section { rows: Vec::new(), ..sites.clone() };
-        sections.insert(Name::Cold, Section { facts: Facts { processors: 8, ..facts }, ..cold.clone() });
-        sections.insert(Name::Warm, cold);
-        sections.insert(Name::Sites, sites);
+        let tools = [
+            ("gcc", "gcc (Debian 12.2.0-14+deb12u1) 12.2.0"),
+            ("make", "GNU Make 4.3"),
+            ("sed", "4.9"),
+            ("qemu", "QEMU emulator version 7.2.17 (Debian 1:7.2+dfsg-7+deb12u14)"),
+            ("dnsmasq", "unknown"),
+        ];
+        let tools = tools.map(|(name, says)| (name.to_owned(), says.to_owned())).into();
+        let commit = "12798ec29aa8a64d8675c4378b99f5fe28447afb".into();
+        let (version, profile) = ("0.1.0".into(), "release".into());
+        let other = Facts { processors: 8, version, profile, commit, tools, ..facts.clone() };
+        let cold = Section { facts: other, rows: Vec::new() };
+        let warm = Section { facts, rows: Vec::new() };
         assert_eq!(
-            markdown(&sections),
+            markdown(&[(Name::Cold, cold), (Name::Warm, warm), (Name::Sites, sites)].into()),
             "\
 | | measured | compared with | ratio | goal |
 | --- | --- | --- | --- | --- |
@@ -138,7 +135,7 @@ mod tests {
 | the same in times | 9.90 × |  |  | at most 10.5 ×: met |
 
 Medians; in brackets the smallest and the largest of several rounds. In each round, what is compared ran once.
-`bench cold`: CPU, 8 processors. netboot-loaders  ( build), iPXE 2.0.0 ().
+`bench cold`: CPU, 8 processors. netboot-loaders 0.1.0 (release build), iPXE 2.0.0 (12798ec29aa8), gcc 12.2.0, make 4.3, qemu 7.2.17, dnsmasq unknown.
 `bench warm`, `bench sites`: CPU, 2 processors. netboot-loaders  ( build), iPXE 2.0.0 ().
 "
         );

@@ -1,14 +1,13 @@
 //! `cargo xtask bench transfer`: a large file through loaders in virtual machines, over HTTP and over TFTP.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use camino::Utf8PathBuf;
+use camino::Utf8Path;
 use netboot_loaders::boot_test::case::{Cards, Firmware};
 use netboot_loaders::boot_test::dhcp::{Offer, SERVED, Server};
-use netboot_loaders::boot_test::happening::{Asked, Happening, Note, Witness};
+use netboot_loaders::boot_test::happening::{Asked, Happening, Moment, Note, Witness};
 use netboot_loaders::boot_test::kit::Kit;
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine};
 use netboot_loaders::boot_test::namespace::Namespace;
@@ -18,89 +17,73 @@ use netboot_loaders::boot_test::web::{Bound, Pages};
 use netboot_loaders::build_loaders;
 use netboot_loaders::choices::loader::Loader;
 use netboot_loaders::fs;
-use netboot_loaders::paths::PXELINUX_DEFAULT;
+use netboot_loaders::paths::{PXELINUX_DEFAULT, loader_in_tree};
+use netboot_loaders::progress::Progress;
 
-use super::Setting;
-use super::product::{Product, SCRIPT, choices};
+use super::contenders::choices;
 use super::record::{Name, Row};
+use super::{Setting, interrupted};
 use crate::exit::{FAILURE, Failure, NOT_BOOTED};
 
 /// How large the file is, in megabytes, as a kernel and an initramfs of an installer are.
 const MEGABYTES: usize = 86;
-/// What the file is called.
 const BLOB: &str = "blob";
-/// What the kernel is called, that lpxelinux.0 wants before it loads anything else.
+/// The kernel, which lpxelinux.0 wants before it loads anything else.
 const KERNEL: &str = "vmlinuz";
+/// A loader of syslinux, which knows HTTP.
+const PXELINUX: &str = "lpxelinux.0";
 /// How long a machine may take.
 const DEADLINE: Duration = Duration::from_secs(900);
-/// What iPXE says before the file and after it.
-const MARKS: [&str; 2] = ["bench: begin", "bench: end"];
-/// The same of lpxelinux.0, which says of each file that it was loaded; the kernel goes first.
-const PXELINUX_MARKS: [&str; 2] = ["/vmlinuz... ok", "/blob...ok"];
+/// What a loader says before the file and after it.
+type Marks = [&'static str; 2];
+/// Those of iPXE.
+const MARKS: Marks = ["bench: begin", "bench: end"];
+/// Those of lpxelinux.0, which says of each file that it was loaded; the kernel goes first.
+const PXELINUX_MARKS: Marks = ["/vmlinuz... ok", "/blob...ok"];
 /// What iPXE says where it cannot load the file.
 const FAILED: &str = "bench: failed";
+/// How the file comes. Each is a site as well, whose loaders load it so.
+const PROTOCOLS: [&str; 2] = ["http", "tftp"];
 
-/// How the file comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Http,
-    Tftp,
-}
-
-impl Protocol {
-    /// The site whose loaders load it so.
-    fn site(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Tftp => "tftp",
-        }
-    }
-
-    /// The address of `file`.
-    fn url(self, file: &str, network: &Network) -> String {
-        match self {
-            Self::Http => format!("http://{}/{file}", network.web),
-            Self::Tftp => format!("tftp://{}/{file}", network.server),
-        }
-    }
+/// The address of `file`.
+fn url(protocol: &str, file: &str, network: &Network) -> String {
+    let server = if protocol == "http" { network.web } else { network.server };
+    format!("{protocol}://{server}/{file}")
 }
 
 /// Each loader, over HTTP against TFTP.
 pub(super) fn run(setting: &Setting<'_>) -> Result<(), Failure> {
-    let host = setting.host;
-    let network = Network::default();
+    let (host, network) = (setting.host, Network::default());
     let kit = Kit::find(&host.path, &network, None, &setting.cache, host.ui).map_err(build_loaders::Error::from)?;
-    let product = Product::new(setting, &[("sites.toml", &sites(&network)), (SCRIPT, &script())])?;
-    product.prepare()?;
-    let blob = Arc::from(noise(MEGABYTES * 1_000_000));
+    setting.start(&[Loader::IpxePxe, Loader::IpxeEfi], &script())?;
+    setting.choose("sites.toml", &sites(&network))?;
+    setting.build(None)?;
+    let mut pages = Pages::default();
+    for (name, content) in [(KERNEL, fs::read(&kit.kernel)?), (BLOB, noise(MEGABYTES * 1_000_000))] {
+        fs::write_anew(&setting.tree().join(name), &content)?;
+        pages.put(Asked::Other, url("http", name, &network), content.into());
+    }
     // From here on this process has a network of its own, and no way to another one.
-    let namespace = Namespace::enter()?;
-    let lane = Lane { setting, kit: &kit, network, namespace, product: &product, kernel: fs::read(&kit.kernel)?, blob };
+    let lane = Lane { setting, kit: &kit, network, namespace: Namespace::enter()?, pages: Arc::new(pages) };
     let mut rows = Vec::new();
     for (loader, firmware) in [("ipxe.pxe", Firmware::Bios), ("ipxe.efi", Firmware::Uefi), (PXELINUX, Firmware::Bios)] {
         let label = format!("{MEGABYTES} MB over HTTP through {loader}");
-        let mut http = || lane.load(loader, firmware, Protocol::Http);
-        let mut tftp = || lane.load(loader, firmware, Protocol::Tftp);
-        let times = setting.compare(&label, &mut [("HTTP", &mut http), ("TFTP", &mut tftp)])?;
+        let [mut http, mut tftp] = PROTOCOLS.map(|protocol| {
+            let lane = &lane;
+            move || lane.load(loader, firmware, protocol)
+        });
+        let times = setting.compare(&label, true, &mut [("HTTP", &mut http), ("TFTP", &mut tftp)])?;
         rows.push(Row::timed(&label, &times[0], "over TFTP", &times[1]));
     }
-    product.forget()?;
-    let tools: BTreeMap<String, String> =
-        kit.versions.iter().map(|part| (part.name.clone(), part.version.clone())).collect();
-    setting.keep(Name::Transfer, rows, tools)
+    setting.forget()?;
+    setting.keep(Name::Transfer, rows, &kit.versions)
 }
-
-/// A loader of syslinux, which knows HTTP.
-const PXELINUX: &str = "lpxelinux.0";
 
 /// The choices: a site for each protocol.
 fn sites(network: &Network) -> String {
-    let mut text = choices(&[Loader::IpxePxe, Loader::IpxeEfi], SCRIPT);
-    for protocol in [Protocol::Http, Protocol::Tftp] {
-        let url = protocol.url(BLOB, network);
-        text += &format!("\n[site.{}]\nvars = {{ boot_url = \"{url}\" }}\n", protocol.site());
-    }
-    text
+    let site =
+        |protocol| format!("\n[site.{protocol}]\nvars = {{ boot_url = \"{}\" }}\n", url(protocol, BLOB, network));
+    choices(&[Loader::IpxePxe, Loader::IpxeEfi]) + &PROTOCOLS.map(site).concat()
 }
 
 /// The script of both.
@@ -109,17 +92,9 @@ fn script() -> String {
     format!("#!ipxe\ndhcp\necho {begin}\nimgfetch {{{{ boot_url }}}} && echo {end} || echo {FAILED}\n")
 }
 
-/// So many bytes without a pattern, always the same.
+/// So many bytes of which no word repeats, always the same.
 fn noise(bytes: usize) -> Vec<u8> {
-    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
-    let words = std::iter::repeat_with(|| {
-        // Marsaglia's xorshift.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.flatten().take(bytes).collect()
+    (0_u64..).flat_map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).take(bytes).collect()
 }
 
 /// Where machines load.
@@ -128,122 +103,86 @@ struct Lane<'a> {
     kit: &'a Kit,
     network: Network,
     namespace: Namespace,
-    product: &'a Product<'a>,
-    kernel: Vec<u8>,
-    blob: Arc<[u8]>,
+    pages: Arc<Pages>,
 }
 
 impl Lane<'_> {
     /// Boots a machine into `loader`, and returns how many seconds the file took.
-    fn load(&self, loader: &str, firmware: Firmware, protocol: Protocol) -> Result<f64, Failure> {
-        let folder = self.lay_out(protocol)?;
-        let (path, marks) = if loader == PXELINUX {
-            (loader.into(), PXELINUX_MARKS)
-        } else {
-            (Utf8PathBuf::from("sites").join(protocol.site()).join(loader), MARKS)
-        };
-        let offer = Offer { loader: path, root_path: None, second_card: None };
+    fn load(&self, loader: &str, firmware: Firmware, protocol: &str) -> Result<f64, Failure> {
+        let (site, marks) = if loader == PXELINUX { (None, PXELINUX_MARKS) } else { (Some(protocol), MARKS) };
+        let offer = Offer { loader: loader_in_tree(site, loader), root_path: None, second_card: None };
+        let folder = self.setting.room("machine")?;
+        machine::prepare(&folder, self.kit)?;
+        let [kernel, blob] = [KERNEL, BLOB].map(|file| url(protocol, file, &self.network));
+        let text = format!("DEFAULT linux\nLABEL linux\n  KERNEL {kernel}\n  INITRD {blob}\n");
+        fs::write_atomic(&self.setting.tree().join(PXELINUX_DEFAULT), text.as_bytes())?;
+        fs::symlink(&self.setting.tree(), &folder.join(SERVED))?;
         // A thread of its own, since it goes into a network of its own.
         let took = std::thread::scope(|scope| {
-            let boot = scope.spawn(|| self.boot(firmware, &offer, marks, &folder));
+            let boot = scope.spawn(|| self.boot(&folder, firmware, &offer, marks));
             boot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
         fs::remove_dir_all(&folder)?;
         Ok(took.as_secs_f64())
     }
 
-    /// Makes the folder of a machine, and what TFTP serves there: the tree, and the files to load.
-    fn lay_out(&self, protocol: Protocol) -> Result<Utf8PathBuf, Failure> {
-        let folder = self.setting.room("machine")?;
-        machine::prepare(&folder, self.kit)?;
-        let served = folder.join(SERVED);
-        fs::create_dir_all(&served)?;
-        let tree = self.product.tree();
-        for entry in tree.read_dir_utf8()? {
-            let entry = entry?;
-            fs::symlink(entry.path(), &served.join(entry.file_name()))?;
-        }
-        fs::write_anew(&served.join(BLOB), &self.blob)?;
-        fs::write_anew(&served.join(KERNEL), &self.kernel)?;
-        let [kernel, blob] = [KERNEL, BLOB].map(|file| protocol.url(file, &self.network));
-        let text = format!("DEFAULT linux\nLABEL linux\n  KERNEL {kernel}\n  INITRD {blob}\n");
-        fs::write_atomic(&served.join(PXELINUX_DEFAULT), text.as_bytes())?;
-        Ok(folder)
-    }
-
-    /// Runs the machine in `folder` and its servers until the file is there.
-    fn boot(
-        &self,
-        firmware: Firmware,
-        offer: &Offer,
-        marks: [&'static str; 2],
-        folder: &Utf8PathBuf,
-    ) -> Result<Duration, Failure> {
+    /// Runs the machine and its servers until the file is there.
+    fn boot(&self, folder: &Utf8Path, firmware: Firmware, offer: &Offer, marks: Marks) -> Result<Duration, Failure> {
         let Self { kit, network, .. } = self;
         self.namespace.network(&kit.ip, network, (&[], false), self.setting.host.ui)?;
         let (sender, notes) = mpsc::channel();
         let witness = Witness::new(sender);
-        let mut pages = Pages::default();
-        pages.put(Asked::Other, Protocol::Http.url(BLOB, network), Arc::clone(&self.blob));
-        pages.put(Asked::Other, Protocol::Http.url(KERNEL, network), Arc::from(self.kernel.as_slice()));
         let bound = Bound { name: Asked::Other, address: network.web, port: 80, tls: false };
-        let _web = Web::start(bound, Arc::new(pages), witness.clone())?;
+        let _web = Web::start(bound, Arc::clone(&self.pages), witness.clone())?;
         let _dhcp = Server::start(kit, network, offer, folder, &witness)?;
         let _machine = Machine::start((firmware, Cards::One), kit, Accelerator::Tcg, folder, &witness)?;
-        self.watch(&notes, Stopwatch::new(marks))
+        self.watch(&notes, Stopwatch { marks, text: String::new(), begun: None })
     }
 
     /// Waits for the marks.
     fn watch(&self, notes: &Receiver<Note>, mut stopwatch: Stopwatch) -> Result<Duration, Failure> {
         let started = Instant::now();
-        loop {
-            self.setting.go_on()?;
-            let note = match notes.recv_timeout(Duration::from_millis(100)) {
-                Ok(Note::Moment(moment)) => Some(moment),
-                Ok(Note::Log(..)) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        while started.elapsed() <= DEADLINE {
+            if self.setting.host.ui.cancelled() {
+                return Err(interrupted());
+            }
+            let Ok(Note::Moment(Moment { at, what, .. })) = notes.recv_timeout(Duration::from_millis(100)) else {
+                continue;
             };
-            match note.as_ref().map(|moment| (moment.at, &moment.what)) {
-                Some((at, Happening::Said(text))) => {
-                    if let Some(took) = stopwatch.hear(at, text) {
+            match what {
+                Happening::Said(text) => {
+                    if let Some(took) = stopwatch.hear(at, &text) {
                         return Ok(took);
                     }
                 }
-                Some((_, Happening::Gone { program, words })) => {
+                Happening::Gone { program, words } => {
                     return Err(Failure::new(FAILURE, &format!("`{program}` ended by itself: {words}")));
                 }
-                Some((_, Happening::Stopped(_))) => return Err(stopwatch.given_up("the machine stopped")),
+                Happening::Stopped(_) => return Err(stopwatch.given_up("the machine stopped")),
                 _ => {}
             }
             if stopwatch.text.contains(FAILED) {
                 return Err(stopwatch.given_up("the loader could not load the file"));
             }
-            if started.elapsed() > DEADLINE {
-                return Err(stopwatch.given_up(&format!("it was not loaded after {} seconds", DEADLINE.as_secs())));
-            }
         }
+        Err(stopwatch.given_up(&format!("it was not loaded after {} seconds", DEADLINE.as_secs())))
     }
 }
 
 /// Times what lies between two marks on a console.
 struct Stopwatch {
-    marks: [&'static str; 2],
+    marks: Marks,
     text: String,
     /// When the first mark came, and where the text behind it begins.
     begun: Option<(Duration, usize)>,
 }
 
 impl Stopwatch {
-    fn new(marks: [&'static str; 2]) -> Self {
-        Self { marks, text: String::new(), begun: None }
-    }
-
     /// Takes more of what the console says, which came `at` that time. How long it took, once both marks are there.
     fn hear(&mut self, at: Duration, text: &str) -> Option<Duration> {
         self.text += text;
         let [first, second] = self.marks;
-        if self.begun.is_none() {
-            self.begun = self.text.find(first).map(|place| (at, place + first.len()));
-        }
+        self.begun = self.begun.or_else(|| self.text.find(first).map(|place| (at, place + first.len())));
         let (begun, place) = self.begun?;
         self.text[place..].contains(second).then(|| at.saturating_sub(begun))
     }
@@ -262,16 +201,14 @@ mod tests {
 
     #[test]
     fn what_lies_between_the_marks_is_timed() {
-        let mut stopwatch = Stopwatch::new(PXELINUX_MARKS);
+        let mut stopwatch = Stopwatch { marks: PXELINUX_MARKS, text: String::new(), begun: None };
         let second = Duration::from_secs;
         assert_eq!(stopwatch.hear(second(5), "Loading http://192.0.2.2/vmlinuz... "), None);
         assert_eq!(stopwatch.hear(second(7), "ok\nLoading http://192.0.2.2/blob"), None);
         assert_eq!(stopwatch.hear(second(9), "..."), None);
         assert_eq!(stopwatch.hear(second(27), "ok\n"), Some(second(20)));
-        assert_eq!(
-            Stopwatch { text: "one\ntwo".into(), ..stopwatch }.given_up("gone").message,
-            "no time for `/blob...ok`: gone\n  | one\n  | two"
-        );
+        let failure = Stopwatch { text: "one\ntwo".into(), ..stopwatch }.given_up("gone");
+        assert_eq!(failure.message, "no time for `/blob...ok`: gone\n  | one\n  | two");
     }
 
     #[test]
@@ -286,14 +223,10 @@ mod tests {
 
     #[test]
     fn scripts_and_choices_name_the_servers() {
-        let network = Network::default();
-        assert_eq!(
-            script(),
-            "#!ipxe\ndhcp\necho bench: begin\nimgfetch {{ boot_url }} && echo bench: end || echo bench: failed\n"
-        );
-        let sites = sites(&network);
-        assert!(sites.ends_with(
-            "\n[site.http]\nvars = { boot_url = \"http://192.0.2.2/blob\" }\n\n[site.tftp]\nvars = { boot_url = \"tftp://192.0.2.1/blob\" }\n"
-        ));
+        let fetch = "imgfetch {{ boot_url }} && echo bench: end || echo bench: failed";
+        assert_eq!(script(), format!("#!ipxe\ndhcp\necho bench: begin\n{fetch}\n"));
+        let http = "\n[site.http]\nvars = { boot_url = \"http://192.0.2.2/blob\" }\n";
+        let tftp = "\n[site.tftp]\nvars = { boot_url = \"tftp://192.0.2.1/blob\" }\n";
+        assert!(sites(&Network::default()).ends_with(&format!("{http}{tftp}")));
     }
 }

@@ -1,0 +1,218 @@
+//! What is compared: `build-loaders` as a person runs it, as a process for a project of its own, and iPXE as people
+//! make it, in a source tree with the usual arguments of make.
+
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use netboot_loaders::build_loaders;
+use netboot_loaders::choices::loader::Loader;
+use netboot_loaders::fs;
+use netboot_loaders::paths::{Cache, Project};
+use netboot_loaders::plural::count;
+use netboot_loaders::process::Command;
+use netboot_loaders::progress::Muted;
+use netboot_loaders::source::ipxe::{Order, Source};
+use netboot_loaders::tree::checked::CheckedTree;
+use serde_json::Value;
+
+use super::memory::peak_during;
+use super::{LOADERS, Setting};
+use crate::exit::{FAILURE, Failure};
+use crate::host::{own_program, processors};
+
+/// What a run of `build-loaders` took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    /// From the start of the process to its end.
+    pub seconds: f64,
+    /// The most memory that all its processes had together.
+    pub mebibytes: f64,
+}
+
+/// `build-loaders`.
+impl Setting<'_> {
+    /// A project that has the facts of the project that is measured, and other choices.
+    pub fn project(&self) -> Project {
+        Project::new(self.scratch.join("project"))
+    }
+
+    /// The tree of that project.
+    pub fn tree(&self) -> Utf8PathBuf {
+        self.scratch.join("out/tftp")
+    }
+
+    /// Where an inventory of its sites is, if it has one.
+    pub fn inventory(&self) -> Utf8PathBuf {
+        self.project().scripts().join("sites.csv")
+    }
+
+    /// Makes the project anew, with these `loaders` and with `script` as theirs. There is no tree then.
+    pub fn start(&self, loaders: &[Loader], script: &str) -> Result<(), Failure> {
+        self.room("project")?;
+        let [facts, _] = self.host.project.facts_and_choices();
+        let [own, _] = self.project().facts_and_choices();
+        fs::symlink(&facts, &own)?;
+        self.choose("sites.toml", &choices(loaders))?;
+        self.choose(SCRIPT, script)?;
+        self.forget()
+    }
+
+    /// Writes one of its choices.
+    pub fn choose(&self, name: &str, text: &str) -> Result<(), Failure> {
+        Ok(fs::write_atomic(&self.project().scripts().join(name), text.as_bytes())?)
+    }
+
+    /// Removes its tree, and all that is kept beside that.
+    pub fn forget(&self) -> Result<(), Failure> {
+        // What one run left to be written must not be the next one's burden.
+        Ok(fs::sync_all_of(&self.room("out")?, self.host.ui)?)
+    }
+
+    /// Makes sure that its tree is as its manifest says: what is not whole is quickly published.
+    pub fn check(&self) -> Result<(), Failure> {
+        Ok(CheckedTree::open(&self.tree(), &self.scratch.join("out"), self.host.ui).map(drop)?)
+    }
+
+    /// Runs `build-loaders` for it, and makes sure that it stamps `wanted` loaders. Where none are wanted, that is so
+    /// that bases are there.
+    pub fn build(&self, wanted: impl Into<Option<u64>>) -> Result<Run, Failure> {
+        let (inventory, wanted) = (self.inventory(), wanted.into());
+        let sites: &[&str] = if inventory.is_file() { &["--sites", inventory.as_str()] } else { &[] };
+        let (run, stamped) = self.build_loaders(&self.project(), &self.cache, &self.tree(), sites)?;
+        let Some(wanted) = wanted.filter(|wanted| stamped != Some(*wanted)) else { return Ok(run) };
+        let found = stamped.map_or("an unknown number of loaders".into(), |stamped| count(stamped, "loader"));
+        let text = format!("`build-loaders` stamped {found}, wanted {wanted}, so its time says nothing");
+        Err(Failure::new(FAILURE, &text))
+    }
+
+    /// Runs `build-loaders` with further `arguments`. Returns, too, how many loaders it stamped.
+    pub fn build_loaders(
+        &self,
+        project: &Project,
+        cache: &Cache,
+        tree: &Utf8Path,
+        arguments: &[&str],
+    ) -> Result<(Run, Option<u64>), Failure> {
+        let (project, cache) = (project.root().as_str(), cache.root().as_str());
+        let mut command = Command::new("measure `build-loaders`", own_program()?.as_str())
+            .args(["--message-format", "json", "--project", project, "--cache-dir", cache])
+            .args(["build-loaders", "--offline", "--out", tree.as_str()])
+            .args(arguments.iter().copied())
+            .env("PATH", self.host.path.as_str());
+        command.deadline = Duration::from_secs(4 * 3600);
+        let ((output, seconds), bytes) = peak_during(|| {
+            let started = Instant::now();
+            (command.output(self.host.ui), started.elapsed().as_secs_f64())
+        });
+        #[expect(clippy::cast_precision_loss, reason = "a measured size")]
+        let mebibytes = bytes as f64 / f64::from(1 << 20);
+        Ok((Run { seconds, mebibytes }, stamped(&output?)))
+    }
+}
+
+/// Stock make.
+impl Setting<'_> {
+    /// Exports a source tree to the folder `name`, as a clone would be, and returns where it is.
+    pub fn export(&self, name: &str) -> Result<Utf8PathBuf, Failure> {
+        let (root, pin, quiet) = (self.room(name)?, &self.inputs.pins.ipxe, Muted(self.host.ui));
+        let source = Source::open(pin, &self.cache, &[], &quiet).map_err(build_loaders::Error::from)?;
+        source.export(&root.join("ipxe"), pin.epoch, Order::Sorted, &quiet).map_err(build_loaders::Error::from)?;
+        Ok(root)
+    }
+
+    /// A source tree in which all loaders were made before. It is kept for the next measurement.
+    pub fn stock(&self) -> Result<Utf8PathBuf, Failure> {
+        let root = self.scratch.join("stock");
+        let made = format!("{} {}\n", self.inputs.pins.ipxe.commit, self.inputs.toolchain.digest(false));
+        let mark = root.join("made");
+        if fs::read_if_exists(&mark)?.is_none_or(|found| found != made.as_bytes()) {
+            self.say("making loaders with stock make once, to have a tree that is built");
+            let script = embedded(&self.export("stock")?, "first", "#!ipxe\nshell\n")?;
+            // The first make of a second platform touches headers, so that the first one is compiled once more.
+            for _ in 0..2 {
+                self.make(&root, &script, &LOADERS)?;
+            }
+            fs::write_atomic(&mark, made.as_bytes())?;
+        }
+        Ok(root)
+    }
+
+    /// What a person types in the source tree `root`: `make -jN EMBED=SCRIPT` and the loaders. Returns the seconds.
+    pub fn make(&self, root: &Utf8Path, script: &Utf8Path, loaders: &[Loader]) -> Result<f64, Failure> {
+        let mut make = Command::new("make loaders as people do", "make")
+            .args([format!("-j{}", processors()), format!("EMBED={script}")])
+            .args(loaders.iter().map(|loader| loader.target()))
+            .env("PATH", self.host.path.as_str());
+        make.dir = Some(root.join("ipxe/src"));
+        make.deadline = Duration::from_secs(3600);
+        let started = Instant::now();
+        make.output(self.host.ui)?;
+        Ok(started.elapsed().as_secs_f64())
+    }
+}
+
+/// A script to embed, beside the source tree `root`.
+pub(super) fn embedded(root: &Utf8Path, name: &str, text: &str) -> Result<Utf8PathBuf, Failure> {
+    let path = root.join("scripts").join(format!("{name}.ipxe"));
+    fs::write_atomic(&path, text.as_bytes())?;
+    Ok(path)
+}
+
+/// How many loaders were stamped, by what `build-loaders` says in the end.
+fn stamped(lines: &[String]) -> Option<u64> {
+    let mut objects = lines.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    objects.find(|object| object["event"] == "result")?["loaders-stamped"].as_u64()
+}
+
+/// An inventory of `count` sites, each with an address of its own.
+pub(super) fn inventory(count: u32) -> String {
+    let rows = (1..=count).map(|number| format!("{},{}\n", site(number), address(&site(number))));
+    std::iter::once("name,boot_url\n".to_owned()).chain(rows).collect()
+}
+
+/// What the site `number` is called.
+pub(super) fn site(number: u32) -> String {
+    format!("site-{number:06}")
+}
+
+/// The address of `site`.
+pub(super) fn address(site: &str) -> String {
+    format!("http://192.0.2.10/{site}.ipxe")
+}
+
+/// The choices of a project with `loaders`.
+pub(super) fn choices(loaders: &[Loader]) -> String {
+    let loaders: Vec<String> = loaders.iter().map(|loader| format!("\"{loader}\"")).collect();
+    let (loaders, address) = (loaders.join(", "), address("default"));
+    let members = "[\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]";
+    format!(
+        "[default]\nloaders = [{loaders}]\nscript = \"{SCRIPT}\"\nvars = {{ boot_url = \"{address}\" }}\n\n\
+         [syslinux]\nmembers = {members}\n"
+    )
+}
+
+/// The name of the script of all loaders in a project.
+pub(super) const SCRIPT: &str = "site.ipxe";
+
+/// A script that goes to `url`: an address, or in a template what stands for one.
+pub(super) fn script(url: &str) -> String {
+    format!("#!ipxe\ndhcp && chain --autofree {url}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_site_has_its_own_address() {
+        let rows = "site-000001,http://192.0.2.10/site-000001.ipxe\nsite-000002,http://192.0.2.10/site-000002.ipxe\n";
+        assert_eq!(inventory(2), format!("name,boot_url\n{rows}"));
+    }
+
+    #[test]
+    fn the_last_result_counts() {
+        let lines = ["{\"event\":\"started\"}", "noise", "{\"event\":\"result\",\"loaders-stamped\":3}", "noise"];
+        assert_eq!(stamped(&lines.map(str::to_owned)), Some(3));
+        assert_eq!(stamped(&[]), None);
+    }
+}
