@@ -44,7 +44,7 @@ fn published() -> Project {
 #[track_caller]
 fn fails_with(project: &Project, ran: Ran, code: i32, message: &str) {
     assert_eq!(ran.error(code), message);
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
 }
 
 fn each_invalid_file_of_choices_gets_all_its_findings() {
@@ -98,7 +98,7 @@ fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
     let (out, ipxe) = (project.path("sources.tar.gz"), project.path("ipxe"));
     let arguments = ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()];
-    let error = project.run(&arguments).error(3);
+    let error = project.run(arguments).error(3);
     assert_eq!(
         error,
         "`embed-scripts/ca.pem`:2 has a private key, and a source bundle is for everybody\n\
@@ -160,7 +160,7 @@ fn a_missing_tool_is_named_before_anything_is_fetched() {
     std::fs::write(&old, "#!/bin/sh\necho this is perl 4\n").unwrap();
     std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
     let arguments = project.build_arguments(&[]);
-    let mut command = project.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let error = Ran::from(command.env("PATH", tools.as_str()).output().unwrap()).error(4);
     assert_eq!(
         error,
@@ -185,7 +185,7 @@ fn a_compiler_that_is_too_old_is_refused() {
     std::fs::write(tools.join("gcc"), gcc).unwrap();
     std::fs::set_permissions(tools.join("gcc"), std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{tools}:/usr/bin:/bin");
-    let error = Ran::from(project.command(&["doctor"]).env("PATH", path).output().unwrap());
+    let error = Ran::from(project.command(["doctor"]).env("PATH", path).output().unwrap());
     assert!(
         error.stdout.contains("MISSING  gcc            found gcc (Old) 7.5.0, wanted GCC 8 or later for x86_64"),
         "{}",
@@ -213,7 +213,7 @@ fn a_build_that_fails_says_why_and_where_to_look() {
         error.ends_with("\nhint: see the log; a configuration under vendor/ipxe-config or a patch may be the cause\n"),
         "{error}"
     );
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
 
     project.config("broken", "/* werror */\n");
     let error = project.build(&[]).error(7);
@@ -259,7 +259,7 @@ fn offline_and_empty_handed() {
     let project = Project::new();
     let cache = project.path("cache");
     assert_eq!(
-        project.run(&["build-loaders", "--offline"]).error(5),
+        project.run(["build-loaders", "--offline"]).error(5),
         format!(
             "`ldlinux.c32`, `ldlinux.e64`, `lpxelinux.0`, `syslinux.efi` of syslinux 6.03 are not in the cache `{cache}`, \
              and `--offline` forbids to download them\nhint: run `cargo xtask fetch` where there is a network, or give the \
@@ -267,7 +267,7 @@ fn offline_and_empty_handed() {
         )
     );
     let archive = project.path("syslinux.zip");
-    let error = project.run(&["build-loaders", "--offline", "--syslinux-archive", archive.as_str()]).error(5);
+    let error = project.run(["build-loaders", "--offline", "--syslinux-archive", archive.as_str()]).error(5);
     assert!(
         error.starts_with("iPXE's pinned commit ") && error.contains("`--offline` forbids to fetch it\nhint: "),
         "{error}"
@@ -412,7 +412,7 @@ fn a_full_disk_leaves_the_old_tree() -> Result<(), String> {
     let error = ran.error(1);
     assert!(error.contains("No space left on device"), "{error}");
     assert!(error.contains("hint: free space on the file system of `"), "{error}");
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
     // The tree on a disk that holds the old one and not a second one.
     let dist = project.path("dist");
     let keep = project.path("keep");
@@ -483,10 +483,10 @@ fn arguments_cannot_forge_messages() {
             assert!(error.ends_with("\nhint: rename what has that name\n") && error.lines().count() == 2, "{error}");
         }
     }
-    let secret = project.run(&["fetch", "--ipxe-url=https://me:secret@host/\n"]).error(2);
+    let secret = project.run(["fetch", "--ipxe-url=https://me:secret@host/\n"]).error(2);
     assert!(secret.starts_with("the argument `…@host/\\n` has `\\n`, wanted one line"), "{secret}");
     // Words and pictures that are written with joiners are names like others.
-    let error = project.run(&["verify", "پروژه\u{200c}ها"]).error(8);
+    let error = project.run(["verify", "پروژه\u{200c}ها"]).error(8);
     assert!(error.starts_with("there is no tree `پروژه\\u{200c}ها`\n"), "{error}");
     for arguments in [&["x\u{200c}y"][..], &["verify", "--x\u{200d}y"], &["build-loaders", "--jobs", "x\u{200d}"]] {
         honest(&project.run(arguments));
@@ -553,7 +553,7 @@ fn names_of_files_cannot_forge_messages() {
 
     let key = format!("embed-scripts/{hostile}");
     project.write(&key, "-----BEGIN PRIVATE KEY-----\n");
-    let ran = project.run(&["bundle-sources", "--offline"]);
+    let ran = project.run(["bundle-sources", "--offline"]);
     honest(&ran);
     told(&ran.error(3));
     std::fs::remove_file(project.path(&key)).unwrap();
@@ -576,7 +576,7 @@ fn names_of_files_cannot_forge_messages() {
     project
         .write("vendor/pins.toml", &pins.replace("https://unreachable.invalid", "http://127.0.0.1:1/x\\nhint: forged"));
     for arguments in [&["fetch"][..], &["update", "--dry-run"]] {
-        let ran = project.run(&[arguments, &["--cache-dir", project.path("other").as_str()]].concat());
+        let ran = project.run([arguments, &["--cache-dir", project.path("other").as_str()]].concat());
         honest(&ran);
         assert!(ran.error(3).contains("`ipxe.urls`: has `\\n`, wanted one line "));
     }
@@ -608,7 +608,7 @@ fn a_place_that_cannot_be_is_said_before_the_work() {
     assert_eq!(error(&["deploy", nowhere.as_str()]), leads);
     assert_eq!(error(&["deploy", inside.as_str()]), leads);
     assert_eq!(error(&["deploy", &format!("{long}xxxxx")]), name(256, 255));
-    project.run(&["deploy", long.as_str()]).success();
+    project.run(["deploy", long.as_str()]).success();
     project.build(&["--out", &long.as_str()[..long.as_str().len() - 10]]).success();
     assert!(
         error(&["fetch", "--offline", "--cache-dir", &format!("{long}xxxxx")])

@@ -42,7 +42,7 @@ fn a_starter_is_what_the_schema_takes() {
         format!("ssh-keys = [\"{KEY}\"]\ntime-zone = \"Europe/Moscow\"\nconsole-log-level = 4\nautologin = true\n");
     for ignition in ["", &all] {
         let project = project(ignition);
-        let ran = project.run(&["ignition", "--host", "master"]).success();
+        let ran = project.run(["ignition", "--host", "master"]).success();
         let config: Value = serde_json::from_str(&ran.stdout).unwrap();
         assert_eq!(check(&config), Vec::<String>::new(), "{config:#}");
         assert_eq!(config["storage"]["files"][0]["contents"]["source"], "data:,master.example.net%0A");
@@ -60,7 +60,7 @@ fn a_starter_is_what_the_schema_takes() {
 fn a_starter_is_written_where_it_is_asked_for() {
     let project = project(&format!("ssh-keys = [\"{KEY}\"]\n"));
     let out = project.path("master.ign");
-    let ran = project.run(&["ignition", "--out", out.as_str()]).success();
+    let ran = project.run(["ignition", "--out", out.as_str()]).success();
     assert_eq!((ran.stdout, ran.stderr), (format!("{out}\n"), String::new()));
     let config: Value = serde_json::from_slice(&project.read("master.ign")).unwrap();
     assert_eq!(config["passwd"]["users"][0]["sshAuthorizedKeys"][0], KEY);
@@ -70,7 +70,7 @@ fn what_is_wrong_with_a_starter_is_said() {
     let project = project(
         "ssh-keys = [\"-----BEGIN OPENSSH PRIVATE KEY-----\"]\ntime-zone = \"../etc\"\nconsole-log-level = 9\nautologin = 1\n",
     );
-    let error = project.run(&["ignition"]).error(3);
+    let error = project.run(["ignition"]).error(3);
     for part in [
         "`ignition.ssh-keys`: found `-----BEGIN OPENSSH PRIVA`…, wanted a public key as in `ssh-ed25519 AAAA… name`\n",
         "`ignition.time-zone`: found the time zone `../etc`, wanted a name of the tz database as in `Europe/Moscow`\n",
@@ -83,7 +83,7 @@ fn what_is_wrong_with_a_starter_is_said() {
         "embed-scripts/network.toml",
         &format!("{NETWORK}[ignition]\nssh-keys = [\"{KEY}\\u202e\"]\ntime-zone = \"it's\"\n"),
     );
-    let error = project.run(&["ignition"]).error(3);
+    let error = project.run(["ignition"]).error(3);
     for part in [
         "`ignition.ssh-keys`: has `\\u{202e}`, wanted one line without characters that are not seen or change the direction of text\n",
         "`ignition.time-zone`: found the time zone `it's`, wanted",
@@ -91,9 +91,9 @@ fn what_is_wrong_with_a_starter_is_said() {
         assert!(error.contains(part), "{part} is not in:\n{error}");
     }
     project.write("embed-scripts/network.toml", NETWORK);
-    let error = project.run(&["ignition"]).error(3);
+    let error = project.run(["ignition"]).error(3);
     assert!(error.starts_with("there is no table `[ignition]` in `"), "{error}");
-    let error = project.run(&["ignition", "--host", "slave"]).error(3);
+    let error = project.run(["ignition", "--host", "slave"]).error(3);
     assert!(
         error.starts_with("there is no [[host]] `slave` in `") && error.ends_with("\nhint: known there: `master`\n"),
         "{error}"
@@ -106,7 +106,7 @@ fn what_a_machine_would_refuse_is_refused_with_its_line() {
     let long = format!("{}.{}", "a".repeat(31), "b".repeat(33));
     let network = String::from_utf8(project.read("embed-scripts/network.toml")).unwrap();
     project.write("embed-scripts/network.toml", &network.replace("master.example.net", &long));
-    let error = project.run(&["ignition"]).error(3).replace(&format!("{}/", project.root), "");
+    let error = project.run(["ignition"]).error(3).replace(&format!("{}/", project.root), "");
     assert_eq!(
         error,
         "embed-scripts/network.toml:8: `host.hostname`: found a host name of 65 letters, wanted at most 64, which Linux has\n  \
@@ -123,7 +123,7 @@ fn what_a_machine_would_refuse_is_refused_with_its_line() {
             .replace(",\n  \"\",", "")
             .replace("europe/moscow", "Europe/Moscow"),
     );
-    project.run(&["ignition", "--host", "master"]).success();
+    project.run(["ignition", "--host", "master"]).success();
 }
 
 /// Hands `a b.bu` to a stand-in for Butane that does `script`; to none, where there is no script.
@@ -135,7 +135,7 @@ fn butane(project: &Project, script: Option<&str>, more: &[&str]) -> Ran {
         std::fs::set_permissions(folder.join("butane"), std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     project.write("a b.bu", "variant: fcos\nversion: 1.4.0\n");
-    let mut command = project.command(&[&["ignition", "--butane", "a b.bu"], more].concat());
+    let mut command = project.command([&["ignition", "--butane", "a b.bu"], more].concat());
     Ran::from(command.current_dir(&project.root).env("PATH", folder).output().unwrap())
 }
 
@@ -178,7 +178,7 @@ fn files_that_a_butane_file_names_are_looked_for_beside_it() {
     for (folder, name) in
         [(&project.root, "machines/one two.bu"), (&bin, file.as_str()), (&bin, "../machines/one two.bu")]
     {
-        let mut command = project.command(&["ignition", "--butane", name]);
+        let mut command = project.command(["ignition", "--butane", name]);
         let ran = Ran::from(command.current_dir(folder).env("PATH", &bin).output().unwrap()).success();
         assert_eq!(ran.stdout, "{ \"motd\": \"hello\" }\n", "{name}");
     }

@@ -83,7 +83,7 @@ fn a_loader_tells_what_it_is() {
     let project = Project::new();
     project.build(&[]).success();
     let path = project.path("dist/tftp/ipxe.pxe");
-    let ran = project.run(&["inspect", path.as_str()]).success();
+    let ran = project.run(["inspect", path.as_str()]).success();
     let sha256 = Sha256Digest::of(&project.read("dist/tftp/ipxe.pxe"));
     for line in [
         "  kind       an iPXE network boot program for i386\n".to_owned(),
@@ -98,7 +98,7 @@ fn a_loader_tells_what_it_is() {
     ] {
         assert!(ran.stdout.contains(&line), "{line} is not in:\n{}", ran.stdout);
     }
-    let ran = project.run(&["--message-format", "json", "inspect", path.as_str()]).success();
+    let ran = project.run(["--message-format", "json", "inspect", path.as_str()]).success();
     let object: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(object["contents"]["commands"], serde_json::json!(["e"]));
     assert_eq!(object["sha256"], sha256.to_string());
@@ -110,20 +110,20 @@ fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
     let content = project.read("dist/tftp/ipxe.efi");
     std::fs::write(project.path("other.efi"), [&content[..], b"2.0.0 (g12798)\0"].concat()).unwrap();
     let other = project.path("other.efi");
-    let ran = project.run(&["inspect", other.as_str()]).success();
+    let ran = project.run(["inspect", other.as_str()]).success();
     assert!(ran.stdout.contains("  version    iPXE 2.0.0 (g12798)\n"), "{}", ran.stdout);
     assert!(ran.stdout.contains("  manifest   no manifest that was looked at knows these bytes\n"), "{}", ran.stdout);
     project.write("page.efi", "<html>not found</html>\n");
     let page = project.path("page.efi");
-    let error = project.run(&["inspect", page.as_str()]).error(8);
+    let error = project.run(["inspect", page.as_str()]).error(8);
     assert!(error.starts_with(&format!("`{page}` is nothing known, wanted a loader\nhint: ")), "{error}");
-    let error = project.run(&["inspect", "gone.efi"]).error(8);
+    let error = project.run(["inspect", "gone.efi"]).error(8);
     let hint = "give the path of one; `cargo xtask build-loaders` builds them";
     assert_eq!(error, format!("there is no loader `gone.efi`\nhint: {hint}\n"));
     let tree = project.path("dist/tftp");
     std::fs::create_dir_all(&tree).unwrap();
     assert_eq!(
-        project.run(&["inspect", tree.as_str()]).error(8),
+        project.run(["inspect", tree.as_str()]).error(8),
         format!(
             "`{tree}` is a folder, wanted a loader\n\
              hint: give one loader, as in `{tree}/ipxe.efi`; `cargo xtask verify` takes trees and tarballs\n"
@@ -173,7 +173,7 @@ fn what_is_no_honest_loader_is_looked_at_within_limits() {
         (4 << 20, 1, b" (g1234)"),
     ] {
         efi(&path, size, sections, pattern);
-        let ran = limits::measure(&mut project.command(&["inspect", path.as_str()])).bounded();
+        let ran = limits::measure(&mut project.command(["inspect", path.as_str()])).bounded();
         assert_eq!(ran.status.code(), Some(0), "{sections} sections with {pattern:?}: {}", ran.stderr);
         assert!(ran.stdout.contains("\n  kind       an EFI application for x86-64\n"), "{}", ran.stdout);
     }

@@ -148,10 +148,10 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
         ran.error(3),
         "racks.csv: the inventory `racks.csv` was named before\n  hint: name it once, in sites.toml or with `--sites`\n"
     );
-    let error = project.run(&["build-loaders", "--plan", "--sites", ""]).failure(2);
+    let error = project.run(["build-loaders", "--plan", "--sites", ""]).failure(2);
     assert!(error.contains("found nothing, wanted the path of a file or a folder"), "{error}");
     for command in ["boot-test", "reproduce"] {
-        let help = project.run(&[command, "--help"]).success().stdout;
+        let help = project.run([command, "--help"]).success().stdout;
         assert!(help.contains("--sites <PATH>") && help.contains("--relink"), "{help}");
     }
 }

@@ -32,11 +32,11 @@ fn what_is_no_tree_is_told_from_a_tree_that_is_not_whole() {
         ("folder", "` has no manifest.json\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n"),
     ] {
         let path = project.path(path);
-        assert_eq!(project.run(&["verify", path.as_str()]).error(8), format!("`{path}{message}"));
+        assert_eq!(project.run(["verify", path.as_str()]).error(8), format!("`{path}{message}"));
     }
     let tree = project.tree();
     assert_eq!(
-        project.run(&["verify"]).error(8),
+        project.run(["verify"]).error(8),
         format!("there is no tree `{tree}`\nhint: run `cargo xtask build-loaders`\n")
     );
 }
@@ -45,7 +45,7 @@ fn ssh_addresses_are_refused_and_not_taken_for_paths() {
     let project = Project::new();
     for url in ["git@git.example.net:ipxe.git", "ssh://git@git.example.net/ipxe.git"] {
         let archive = project.path("syslinux.zip");
-        let ran = project.run(&["build-loaders", "--ipxe-url", url, "--syslinux-archive", archive.as_str()]);
+        let ran = project.run(["build-loaders", "--ipxe-url", url, "--syslinux-archive", archive.as_str()]);
         assert_eq!(
             ran.error(5),
             format!(
@@ -72,7 +72,7 @@ fn nothing_is_written_over_a_device_the_choices_or_the_cache() {
         ("ignition", "/dev/null", "found a device, a FIFO or a socket"),
     ] {
         let out = project.path(out);
-        let error = project.run(&[command, "--out", out.as_str()]).error(1);
+        let error = project.run([command, "--out", out.as_str()]).error(1);
         assert!(error.starts_with(&format!("cannot write to `{out}`: ")) && error.contains(found), "{error}");
     }
     assert_eq!(project.read("vendor/pins.toml"), pins);
@@ -103,7 +103,7 @@ fn what_somebody_put_into_a_tree_stays_unless_it_is_given_up() {
     assert!(project.tree().join("boot.efi").is_symlink());
     project.build(&["--replace"]).success();
     assert!(!project.tree().join("boot.efi").exists());
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
 }
 
 fn a_link_to_a_tree_is_followed() {
@@ -153,13 +153,13 @@ fn every_server_may_read_the_tree_whatever_the_umask() {
     for path in ["", "sites", "sites/a/ipxe.pxe"] {
         std::fs::set_permissions(tree.join(path), std::fs::Permissions::from_mode(0o700)).unwrap();
     }
-    let said = project.run(&["verify", tree.as_str()]).success().stderr;
+    let said = project.run(["verify", tree.as_str()]).success().stderr;
     assert!(said.starts_with(&format!("warning: other users cannot read `{tree}`, so ")), "{said}");
     let ran = Ran::from(command.output().unwrap()).success();
     assert!(ran.stdout.contains(" is up to date"), "{}", ran.stdout);
     std::fs::set_permissions(tree.join("sites/a/ipxe.pxe"), std::fs::Permissions::from_mode(0o644)).unwrap();
     assert_modes();
-    assert_eq!(project.run(&["verify", tree.as_str()]).success().stderr, "");
+    assert_eq!(project.run(["verify", tree.as_str()]).success().stderr, "");
 }
 
 fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
@@ -179,7 +179,7 @@ fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
     spoiled[crc] ^= 1;
     for bytes in [&whole[..whole.len() - 1], &whole[..whole.len() / 2], &spoiled, &[&whole[..], b"more"].concat()] {
         std::fs::write(&path, bytes).unwrap();
-        let error = project.run(&["verify", path.as_str()]).error(8);
+        let error = project.run(["verify", path.as_str()]).error(8);
         assert!(error.contains("` is neither a tree nor the tarball of one: "), "{error}");
     }
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
@@ -200,7 +200,7 @@ fn another_compiler_in_the_path_is_noticed() {
     let path = format!("{tools}:/usr/bin:/bin");
     let build = |project: &Project| {
         let arguments = project.build_arguments(&[]);
-        let mut command = project.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
         Ran::from(command.env("PATH", &path).output().unwrap()).success().stdout
     };
     assert!(build(&project).contains(" is up to date"));

@@ -74,18 +74,18 @@ fn what_others_cannot_read_is_repaired_or_named() {
              hint: give it the mode `a+{bits}` with chmod\n"
         )
     };
-    let verified = project.run(&["verify", folder.as_str()]).success().stderr;
+    let verified = project.run(["verify", folder.as_str()]).success().stderr;
     assert_eq!(verified, warned(&folder.join("ipxe.efi"), "r"));
     assert!(!deploy(&project, &folder, &[]).success().stderr.contains("warning"));
     assert_eq!((mode(&folder.join("ipxe.efi")), mode(&folder.join("sites"))), (0o664, 0o2775));
     set_mode(&folder, 0o2770);
     assert!(deploy(&project, &folder, &[]).success().stderr.contains(&closed(&folder)));
-    assert_eq!(project.run(&["verify", folder.as_str()]).success().stderr, warned(&folder, "rx"));
+    assert_eq!(project.run(["verify", folder.as_str()]).success().stderr, warned(&folder, "rx"));
     assert_eq!(mode(&folder), 0o2770, "somebody has decided that");
 }
 
 fn deploy(project: &Project, folder: &Utf8Path, more: &[&str]) -> Ran {
-    project.run(&[&["deploy", folder.as_str()], more].concat())
+    project.run([&["deploy", folder.as_str()], more].concat())
 }
 
 fn a_folder_gets_the_tree_and_verifies_as_one() {
@@ -103,7 +103,7 @@ fn a_folder_gets_the_tree_and_verifies_as_one() {
     let count = files(&project.tree()).len() - 2;
     assert!(ran.stdout.starts_with(&format!("{folder} has all {count} files: {count} sent, ")), "{}", ran.stdout);
     assert!(files(&folder) == files(&project.tree()));
-    let verify = || project.run(&["verify", folder.as_str()]);
+    let verify = || project.run(["verify", folder.as_str()]);
     assert!(verify().success().stdout.ends_with(" files are as in the manifest, and nothing else is there\n"));
     // What others have beside it is their affair, and is not even read.
     std::os::unix::fs::symlink("/nowhere", folder.join("mirror")).unwrap();
@@ -198,7 +198,7 @@ fn what_others_put_there_stays() {
 fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
     let project = built();
     let usage = |target: &str, message: &str| {
-        let error = project.run(&["deploy", target]).error(2);
+        let error = project.run(["deploy", target]).error(2);
         let shown = target.replace("a:b@", "");
         let wanted = format!("invalid value '{shown}' for '<TARGET>': {message}\n");
         assert!(error.starts_with(&wanted), "{error}");
@@ -226,11 +226,11 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
         let error = deploy(&project, &folder, &[]).error(1);
         assert_eq!(error, format!("`{folder}` is the tree itself, or in it\nhint: choose another folder\n"));
     }
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
     let missing = project.path("nowhere");
     let error = deploy(&project, &project.path("srv"), &["--tree", missing.as_str()]).error(8);
     assert_eq!(error, format!("there is no tree `{missing}`\nhint: look at the path; it is relative to this folder\n"));
-    let error = project.run(&["deploy", "sftp://router/tftp", "--ssh", "no-such-ssh"]).error(4);
+    let error = project.run(["deploy", "sftp://router/tftp", "--ssh", "no-such-ssh"]).error(4);
     assert_eq!(error, "found no program `no-such-ssh`\nhint: name OpenSSH's client, or leave `--ssh` out\n");
     std::fs::write(tree.join("ipxe.efi"), "spoiled").unwrap();
     let error = deploy(&project, &project.path("srv"), &[]).error(8);
@@ -254,7 +254,7 @@ fn deployments_of_two_trees_at_once_take_turns() {
         });
         first.success();
         second.success();
-        one.run(&["verify", place.as_str()]).success();
+        one.run(["verify", place.as_str()]).success();
         let there = files(&place);
         assert!(there == files(&one.tree()) || there == files(&two.tree()), "round {round}");
     }
@@ -292,7 +292,7 @@ fn only_who_can_write_a_place_can_hold_its_lock() {
         deploy(&project, &place, &[]).success();
         assert!(!lock.exists());
     }
-    project.run(&["verify", place.as_str()]).success();
+    project.run(["verify", place.as_str()]).success();
 }
 
 fn nobody_else_may_write_what_is_served_whatever_the_umask() {
@@ -305,8 +305,8 @@ fn nobody_else_may_write_what_is_served_whatever_the_umask() {
             Ran::from(shell.arg(command.get_program()).args(command.get_args()).output().unwrap()).success()
         };
         let build = project.build_arguments(&["--out", tree.as_str()]);
-        masked(&project.command(&build.iter().map(String::as_str).collect::<Vec<_>>()));
-        masked(&project.command(&["deploy", "--tree", tree.as_str(), place.as_str()]));
+        masked(&project.command(build.iter().map(String::as_str).collect::<Vec<_>>()));
+        masked(&project.command(["deploy", "--tree", tree.as_str(), place.as_str()]));
         let mut folders = ["srv", "out"].map(|path| project.path(path)).to_vec();
         let mut seen = 0;
         while let Some(folder) = folders.pop() {
@@ -367,7 +367,7 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
              machines that it is named after\nhint: move it away if these machines should boot as the others do\n"
         )
     };
-    let said = project.run(&["verify", place.as_str()]).success().stderr;
+    let said = project.run(["verify", place.as_str()]).success().stderr;
     let wanted = [
         autoexec("autoexec.ipxe"),
         pxelinux("01-52-54-00-12-34-56"),
@@ -377,7 +377,7 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
     assert_eq!(said, wanted.concat());
     // In a tree where nothing was deployed to, it is a difference besides.
     std::fs::write(project.tree().join("autoexec.ipxe"), "#!ipxe\n").unwrap();
-    let said = project.run(&["verify"]).failure(8);
+    let said = project.run(["verify"]).failure(8);
     assert!(
         said.starts_with(&autoexec("autoexec.ipxe")) && said.contains("`autoexec.ipxe` is not in the manifest"),
         "{said}"
@@ -444,13 +444,13 @@ fn nothing_is_put_into_a_published_tree() {
     let folder = other.join("new");
     assert_eq!(deploy(&project, &folder, &[]).error(1), inside(&folder, &other));
     assert!(!tree.join("new").exists() && !folder.exists());
-    project.run(&["verify"]).success();
-    project.run(&["verify", other.as_str()]).success();
+    project.run(["verify"]).success();
+    project.run(["verify", other.as_str()]).success();
     // Where a tree was deployed to, others have folders of their own.
     let place = project.path("srv/tftp");
     deploy(&project, &place, &[]).success();
     deploy(&project, &place.join("test"), &[]).success();
-    project.run(&["verify", place.as_str()]).success();
+    project.run(["verify", place.as_str()]).success();
     // What holds trees, or the project itself, is no tree.
     for folder in ["", "dist", "..", "vendor"] {
         let folder = project.path(folder);
@@ -480,7 +480,7 @@ fn a_spoiled_tree_gets_the_hint_that_restores_it() {
         (&tarball, "copy or download it again, or pack it anew with `cargo xtask build-loaders --archive`"),
     ];
     for (path, hint) in hints {
-        let error = project.run(&["verify", path.as_str()]).error(8);
+        let error = project.run(["verify", path.as_str()]).error(8);
         assert!(error.ends_with(&format!("\nhint: {hint}\n")), "{error}");
         let error = deploy(&project, &project.path("nowhere"), &["--tree", path.as_str()]).error(8);
         assert!(error.ends_with(&format!("\nhint: {hint}\n")), "{error}");
@@ -495,7 +495,7 @@ fn files_of_others_are_named_up_to_twenty() {
     for number in 10..33 {
         std::fs::write(place.join(format!("mine-{number}")), "").unwrap();
     }
-    let said = project.run(&["verify", place.as_str()]).success().stdout;
+    let said = project.run(["verify", place.as_str()]).success().stdout;
     let named: Vec<String> = (10..30).map(|number| format!("`mine-{number}`")).collect();
     let end = format!("; 23 other files are not of this tree: {} and 3 more\n", named.join(", "));
     assert!(said.ends_with(&end), "{said}");
@@ -505,6 +505,6 @@ fn files_of_others_are_named_up_to_twenty() {
     assert!(built.contains(&format!(" s: {count} files, ")), "{built}");
     let deployed = deploy(&project, &project.path("other"), &[]).success().stdout;
     assert!(deployed.contains(&format!(" has all {count} files: {count} sent, ")), "{deployed}");
-    let verified = project.run(&["verify"]).success().stdout;
+    let verified = project.run(["verify"]).success().stdout;
     assert!(verified.contains(&format!(": all {count} files are as in the manifest")), "{verified}");
 }
