@@ -27,7 +27,7 @@ fn bundle(project: &Project, out: &str) -> Vec<u8> {
     let path = project.path(out);
     let (ipxe, archive) = (project.path("ipxe"), project.path("syslinux.zip"));
     let origins = ["--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
-    project.run(&[&["bundle-sources", "--offline", "--out", path.as_str()], &origins[..]].concat()).success();
+    project.run([&["bundle-sources", "--offline", "--out", path.as_str()], &origins[..]].concat()).success();
     project.read(out)
 }
 
@@ -35,7 +35,7 @@ fn bundle(project: &Project, out: &str) -> Vec<u8> {
 fn build_from_bundle(project: &Project) -> Ran {
     std::fs::remove_dir_all(project.path("cache")).unwrap();
     let (file, out) = (project.path("bundle.tar.gz"), project.path("again"));
-    project.run(&["build-loaders", "--offline", "--sources-from", file.as_str(), "--out", out.as_str()])
+    project.run(["build-loaders", "--offline", "--sources-from", file.as_str(), "--out", out.as_str()])
 }
 
 fn a_bundle_is_the_same_every_time_and_is_all_that_a_build_needs() {
@@ -90,7 +90,7 @@ fn a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to() {
     // What a link to a folder leads to could be anything.
     symlink("../scripts", project.path("embed-scripts/linked")).unwrap();
     let out = project.path("other.tar.gz");
-    let error = project.run(&["bundle-sources", "--offline", "--out", out.as_str()]).failure(1);
+    let error = project.run(["bundle-sources", "--offline", "--out", out.as_str()]).failure(1);
     assert!(error.contains(&format!("cannot read `{}`", project.path("embed-scripts/linked"))), "{error}");
 }
 
@@ -100,7 +100,7 @@ fn names_of_choices_forge_no_warning() {
     project.write("vendor/y\nhint: sudo evil\n.p12", "y");
     let (ipxe, archive, out) = (project.path("ipxe"), project.path("syslinux.zip"), project.path("bundle.tar.gz"));
     let arguments = ["bundle-sources", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
-    let warned = project.run(&[&arguments[..], &["--out", out.as_str()]].concat()).success().stderr;
+    let warned = project.run([&arguments[..], &["--out", out.as_str()]].concat()).success().stderr;
     assert!(warned.contains("warning: embed-scripts/x\\nhint: run evil\\u{202e}.ipxe:2: "), "{warned}");
     assert!(warned.contains("warning: `vendor/y\\nhint: sudo evil\\n.p12` may hold a private key"), "{warned}");
     assert!(!warned.contains("\nhint: run") && !warned.contains("\nhint: sudo"), "{warned}");
@@ -113,7 +113,7 @@ fn a_name_that_no_tarball_takes_is_told() {
     let (ipxe, out) = (project.path("ipxe"), project.path("bundle.tar.gz"));
     let archive = project.path("syslinux.zip");
     let arguments = ["bundle-sources", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
-    let error = project.run(&[&arguments[..], &["--out", out.as_str()]].concat()).failure(1);
+    let error = project.run([&arguments[..], &["--out", out.as_str()]].concat()).failure(1);
     assert!(error.contains(&format!("{name}` is too long for a tarball, wanted ")), "{error}");
     assert!(!out.exists());
 }
@@ -153,7 +153,7 @@ fn bases_arguments(project: &Project, out: &str) -> Vec<String> {
 
 fn bundle_bases(project: &Project, out: &str) -> Ran {
     let arguments = bases_arguments(project, out);
-    project.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    project.run(arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Sites with two sizes of slots and a configuration of their own, from one script.
@@ -205,7 +205,7 @@ fn a_bundle_of_bases_is_the_same_every_time() {
     bundle_bases(&project, "bases.tar.gz").success();
     assert!(first == project.read("bases.tar.gz"));
     let arguments = [&["--message-format".into(), "json".into()][..], &bases_arguments(&project, "b.tar.gz")].concat();
-    let ran = project.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).success();
+    let ran = project.run(arguments.iter().map(String::as_str).collect::<Vec<_>>()).success();
     let result: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(result["sha256"], Sha256Digest::of(&first).to_string());
     assert_eq!(

@@ -73,7 +73,7 @@ fn age(path: &Utf8Path, days: u64) {
 fn command(project: &Project, more: &[&str]) -> Command {
     let temporary = project.path("tmp");
     std::fs::create_dir_all(&temporary).unwrap();
-    let mut command = project.command(&[&["clean"], more].concat());
+    let mut command = project.command([&["clean"], more].concat());
     command.env("TMPDIR", temporary);
     command
 }
@@ -100,7 +100,7 @@ fn number(object: &Value, kind: &str, fate: &str) -> usize {
 
 /// `build-loaders` from the cache alone, which has to have all that it needs.
 fn build_offline(project: &Project) -> Value {
-    let ran = project.run(&["build-loaders", "--offline", "--message-format", "json"]).success();
+    let ran = project.run(["build-loaders", "--offline", "--message-format", "json"]).success();
     serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap()
 }
 
@@ -139,7 +139,7 @@ fn what_this_project_needs_stays_and_what_nobody_uses_goes() {
     // What is gone can be made again without a network.
     sites(&project, "old");
     assert_eq!(build_offline(&project)["bases-made"], 2);
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
 }
 
 fn what_another_project_has_used_lately_stays() {
@@ -249,13 +249,13 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
     }
     assert!(!project.path("cache/reproduce/build-1").exists());
     // A rebuild does not remove it, either.
-    let error = project.run(&["reproduce", "--plain", "--offline"]).failure(1);
+    let error = project.run(["reproduce", "--plain", "--offline"]).failure(1);
     assert_eq!(project.read("cache/reproduce/thesis.tex"), b"precious");
     assert!(error.starts_with("error: cannot list `") && error.contains("/cache/reproduce`\n"), "{error}");
     std::fs::remove_file(project.path("cache/reproduce").as_std_path().join(latin.file_name().unwrap())).unwrap();
     let other = project.path("cache/reproduce/thesis.tex");
     assert_eq!(
-        project.run(&["reproduce", "--plain", "--offline"]).failure(1),
+        project.run(["reproduce", "--plain", "--offline"]).failure(1),
         format!(
             "error: `{other}` is not of a rebuild, and rebuilds remove all that is in that folder\n\
              hint: move it away, or choose another folder with `--cache-dir`\n"
@@ -275,7 +275,7 @@ fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
     std::fs::create_dir_all(project.path("cache/trees/oak")).unwrap();
     project.build(&[]).success();
     age(&project.path("cache"), 100);
-    let error = project.run(&["reproduce", "--plain", "--offline"]).failure(1);
+    let error = project.run(["reproduce", "--plain", "--offline"]).failure(1);
     assert!(error.contains("/cache/reproduce/published` is not of a rebuild, and "), "{error}");
     for command in [&["--dry-run"][..], &["--unused-for", "0"]] {
         let ran = clean(&project, command).success();
@@ -315,13 +315,13 @@ fn a_look_makes_nothing() {
     // A new file system has a folder of its own.
     project.write("empty/lost+found/x", "");
     let empty = project.path("empty");
-    project.run(&["build-loaders", "--plan", "--cache-dir", empty.as_str()]).success();
+    project.run(["build-loaders", "--plan", "--cache-dir", empty.as_str()]).success();
     assert!(names(&empty).contains(&"CACHEDIR.TAG".to_owned()));
 }
 
 fn what_killed_runs_have_left_goes() {
     let project = used();
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
     let leftovers = [
         "cache/probe-abc123/probe.c",
         "cache/import-aBc123/HEAD",
@@ -372,14 +372,14 @@ fn what_killed_runs_have_left_goes() {
     assert!(own.iter().all(|path| project.path(path).exists()));
     assert_eq!(names(&project.path("dist")), [".tftp.journal", ".tftp.lock", "tftp"]);
     assert_eq!(build_offline(&project)["bases-made"], 0);
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
     // Where the tree is gone, the one before it is what is left of it.
     std::fs::rename(project.tree(), project.path("dist/.tftp.previous")).unwrap();
     age(&project.path("dist"), 20);
     clean(&project, &["--unused-for", "0"]).success();
     assert!(project.path("dist/.tftp.previous/ipxe.efi").exists());
     build_offline(&project);
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
 }
 
 /// Asks for other loaders and objects than before.
@@ -404,7 +404,7 @@ fn after_killed_builds_and_killed_cleans_the_next_ones_succeed() {
         std::thread::sleep(Duration::from_millis(u64::from(number * 7 % 12) * 4));
         let _ = kill_process(Pid::from_child(&killed), Signal::KILL);
         killed.wait().unwrap();
-        project.run(&["verify"]).success();
+        project.run(["verify"]).success();
         clean(&project, &["--unused-for", "0"]).success();
         let known = "CACHEDIR.TAG bases blobs ipxe.git locks stamping syslinux-6.03.json toolchains trees";
         let is_known = |name: &String| known.split(' ').any(|known| known == name);
@@ -413,7 +413,7 @@ fn after_killed_builds_and_killed_cleans_the_next_ones_succeed() {
         assert!(!project.path("dist/.tftp.partial").exists());
     }
     build_offline(&project);
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
     assert!(String::from_utf8_lossy(&project.read("dist/tftp/ipxe.efi")).contains("echo 8\n"));
 }
 
@@ -435,7 +435,7 @@ fn a_clean_waits_for_builds_and_builds_wait_for_a_clean() {
         for clean in cleans {
             Ran::from(clean.wait_with_output().unwrap()).success();
         }
-        project.run(&["verify"]).success();
+        project.run(["verify"]).success();
     }
     // While somebody uses the cache, nothing goes, and Ctrl-C ends the waiting.
     let lock = File::options().append(true).open(project.path("cache/locks/use")).unwrap();
@@ -456,7 +456,7 @@ fn a_clean_waits_for_builds_and_builds_wait_for_a_clean() {
     // Nobody begins to use the cache while something is removed from it.
     let lock = File::options().append(true).open(&path).unwrap();
     lock.lock().unwrap();
-    let mut build = project.command(&["build-loaders", "--offline"]);
+    let mut build = project.command(["build-loaders", "--offline"]);
     let mut build = build.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     until_it_waits(&mut build, &path);
     drop(lock);

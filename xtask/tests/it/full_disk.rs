@@ -72,7 +72,7 @@ fn cache() -> Result<(), String> {
         let fetch = ["fetch", "--ipxe-url", &url, "--syslinux-archive", &server.url("/syslinux.zip")];
         let mut full = 0;
         for kilobytes in (8..1000).step_by(28) {
-            let command = project.command(&fetch);
+            let command = project.command(fetch);
             let mut unshare = Command::new("unshare");
             let script = format!("mount -t tmpfs -o size={kilobytes}k none {cache}; exec \"$@\"");
             unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
@@ -141,7 +141,7 @@ fn deployed() -> (Project, Utf8PathBuf, BTreeMap<Utf8PathBuf, Vec<u8>>) {
     let project = Project::new();
     project.build(&[]).success();
     let folder = project.path("srv/tftp");
-    project.run(&["deploy", folder.as_str()]).success();
+    project.run(["deploy", folder.as_str()]).success();
     let old = files(&folder);
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
     project.build(&[]).success();
@@ -199,7 +199,7 @@ fn full() -> Result<(), String> {
         let whole = old.get(&path) == Some(&content) || new.get(&path) == Some(&content);
         assert!(whole || path.as_str().ends_with(".partial"), "{path}");
     }
-    project.run(&["deploy", folder.as_str()]).success();
+    project.run(["deploy", folder.as_str()]).success();
     assert!(files(&folder) == files(&project.tree()));
     Ok(())
 }

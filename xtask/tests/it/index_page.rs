@@ -210,19 +210,19 @@ fn assert_readable(project: &Project, measured: &Value) {
 
 fn full(browser: &Browser) {
     let project = built(Some(NETWORK));
-    let list = project.run(&["recipe"]).success().stdout;
+    let list = project.run(["recipe"]).success().stdout;
     let kinds: Vec<&str> = list.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
     for measured in browser.measure(&project) {
         assert_readable(&project, &measured);
         let recipes = measured["recipes"].as_array().unwrap();
         assert_eq!(recipes.iter().map(|recipe| text(&recipe["name"])).collect::<Vec<_>>(), kinds);
         for (recipe, kind) in recipes.iter().zip(&kinds) {
-            let printed = project.run(&["recipe", kind]).success().stdout;
+            let printed = project.run(["recipe", kind]).success().stdout;
             assert_eq!((text(&recipe["files"][0]["text"]), recipe["open"].as_bool()), (printed, Some(true)));
             assert!(recipe["files"][0]["height"].as_u64().unwrap() > 100, "{kind}");
         }
         for name in ["routeros", "routeros-6"] {
-            let undo = project.run(&["recipe", name, "--undo"]).success().stdout;
+            let undo = project.run(["recipe", name, "--undo"]).success().stdout;
             let recipe = recipes.iter().find(|recipe| recipe["name"] == name).unwrap();
             assert_eq!(text(&recipe["files"][1]["text"]), undo);
         }

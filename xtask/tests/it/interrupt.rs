@@ -64,7 +64,7 @@ fn two_builds_at_once_take_turns() {
     let ran = project.build(&[]).success();
     assert!(other.wait_with_output().unwrap().status.success());
     assert!(ran.stdout.contains("built ") || ran.stdout.contains("is up to date"), "{}", ran.stdout);
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
     assert!(String::from_utf8_lossy(&project.read("dist/tftp/ipxe.efi")).contains("echo 1\n"));
 }
 
@@ -138,7 +138,7 @@ fn an_interrupt_while_tools_are_probed_is_an_interrupt() {
         assert_eq!(measured.stdout, "", "{name} of {arguments:?}");
     }
     // Nothing of it is remembered.
-    project.run(&["doctor"]).success();
+    project.run(["doctor"]).success();
 }
 
 fn an_interrupt_ends_what_a_check_has_started() {
@@ -146,7 +146,7 @@ fn an_interrupt_ends_what_a_check_has_started() {
     project.write(".github/workflows/ci.yml", "on: push\n");
     project.write(".github/linters.txt", "");
     for name in ["actionlint", "cargo"] {
-        let mut command = project.command(&["check"]);
+        let mut command = project.command(["check"]);
         let begun = stand_in(&project, name, &mut command);
         if name == "actionlint" {
             let program = begun.with_file_name("bin-actionlint").join("actionlint");
@@ -178,7 +178,7 @@ fn kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds() {
         let _ = kill_process(Pid::from_child(&child), Signal::KILL);
         child.wait().unwrap();
         let after = project.snapshot();
-        project.run(&["verify"]).success();
+        project.run(["verify"]).success();
         published += u32::from(after != before);
     }
     assert!(published < 50, "no build was killed in time");
@@ -213,7 +213,7 @@ fn a_kill_between_the_two_renames_is_repaired() {
     assert_eq!(project.snapshot(), before);
     project.config("slow", "/* slow */\n");
     project.build(&[]).success();
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
     assert!(!project.path("dist/.tftp.partial").exists());
 }
 

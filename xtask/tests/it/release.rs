@@ -26,7 +26,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 fn release(project: &Project, more: &[&str]) -> Ran {
     let (ipxe, archive) = (project.path("ipxe"), project.path("syslinux.zip"));
     let origins = ["--offline", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
-    project.run(&[&["release"], more, &origins[..]].concat())
+    project.run([&["release"], more, &origins[..]].concat())
 }
 
 /// The files of a folder, by name.
@@ -68,7 +68,7 @@ fn a_release_has_all_files_and_is_the_same_every_time() {
         statement["subject"].as_array().unwrap().iter().map(|subject| subject["name"].as_str().unwrap()).collect();
     assert!(subjects.contains(&name("tftp.tar.gz").as_str()) && subjects.contains(&name("sources.tar.gz").as_str()));
     // What was packed is what was built.
-    project.run(&["verify", project.path(&format!("dist/release/{}", name("tftp.tar.gz"))).as_str()]).success();
+    project.run(["verify", project.path(&format!("dist/release/{}", name("tftp.tar.gz"))).as_str()]).success();
 }
 
 fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
@@ -80,7 +80,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     let path = format!("{}:{}", project.path("tools"), std::env::var("PATH").unwrap());
     let folder = project.path("dist/release");
     let publish = |more: &[&str]| {
-        let mut command = project.command(&[&["release", "--files", folder.as_str()], more].concat());
+        let mut command = project.command([&["release", "--files", folder.as_str()], more].concat());
         Ran::from(command.env("PATH", &path).env("GH_TOKEN", "secret").output().unwrap())
     };
     let error = publish(&["--tag", "v9.9.9"]).error(3);
@@ -164,7 +164,7 @@ fn a_folder_of_files_is_looked_at_within_limits() {
     );
     project.write("files/SHA256SUMS", &format!("{KEY}  {sources}\n"));
     let hashes = |pid| limits::has_read(pid, &folder.join(&sources), 0);
-    let measured = limits::interrupt(&mut project.command(&check), hashes).bounded();
+    let measured = limits::interrupt(&mut project.command(check), hashes).bounded();
     assert!(measured.stderr.contains("error: interrupted"), "{}", measured.stderr);
     // What no release has is not even read.
     (0..30).for_each(|number| sparse(&format!("x\nhint: {number}")));

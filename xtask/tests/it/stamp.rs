@@ -51,7 +51,7 @@ fn racks(numbers: impl IntoIterator<Item = usize>) -> String {
 #[track_caller]
 fn numbers(project: &Project) -> [u64; 3] {
     let arguments = project.build_arguments(&["--message-format", "json"]);
-    let ran = project.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).success();
+    let ran = project.run(arguments.iter().map(String::as_str).collect::<Vec<_>>()).success();
     let result: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
     ["loaders-stamped", "loaders-kept", "hard-links"].map(|key| result[key].as_u64().unwrap())
 }
@@ -84,7 +84,7 @@ fn stamped_loaders_are_what_make_gives() {
     std::fs::write(&path, &loader).unwrap();
     // Found is what the tree has, and wanted what it should have, here as in plain `verify`.
     let [good, bad] = [&made, &loader].map(|content| content[last - 2..][..5].escape_ascii().to_string());
-    let error = project.run(&["verify"]).error(8);
+    let error = project.run(["verify"]).error(8);
     let digests = [&loader, &made].map(|content| netboot_loaders::digest::Sha256Digest::of(content).to_string());
     assert!(error.contains(&format!("found {} (", digests[0])), "{error}");
     assert!(error.contains(&format!("wanted {} (", digests[1])), "{error}");
@@ -156,7 +156,7 @@ fn only_what_has_changed_is_stamped_again() {
     assert_eq!(numbers(&project), [4, 18, 0]);
     assert!(!project.tree().join("sites/rack-0004").exists());
     assert!(String::from_utf8_lossy(&project.read("dist/tftp/sites/rack-0002/ipxe.efi")).contains("192.0.2.1/x\n"));
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
     let after = project.snapshot();
     // The same from nothing.
     std::fs::remove_dir_all(project.path("dist")).unwrap();
@@ -195,8 +195,8 @@ fn what_is_the_same_is_stored_once_and_packed_in_full() {
     for file in netboot_loaders::fs::walk(&out).unwrap() {
         assert_eq!(std::fs::metadata(out.join(&file.0)).unwrap().nlink(), 1, "{}", file.0);
     }
-    project.run(&["verify", archive.as_str()]).success();
-    project.run(&["verify", out.as_str()]).success();
+    project.run(["verify", archive.as_str()]).success();
+    project.run(["verify", out.as_str()]).success();
 }
 
 fn a_killed_run_leaves_the_old_tree_and_its_work_to_the_next() {
@@ -207,7 +207,7 @@ fn a_killed_run_leaves_the_old_tree_and_its_work_to_the_next() {
     let mut used_again = 0;
     for killed in 0..4 {
         let arguments = project.build_arguments(&[]);
-        let mut command = project.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let partial = project.path("dist/.tftp.partial/sites");
         // Once it has stamped something of its own.
@@ -222,13 +222,13 @@ fn a_killed_run_leaves_the_old_tree_and_its_work_to_the_next() {
         }
         used_again += 1;
         assert!(project.snapshot() == before, "the old tree has changed");
-        project.run(&["verify"]).success();
+        project.run(["verify"]).success();
     }
     assert!(used_again > 0, "every run was done before it was killed");
     let [stamped, kept, _] = numbers(&project);
     assert!(kept > 200 && stamped + kept == 3002, "{stamped} stamped, {kept} kept");
     let after = project.snapshot();
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
     std::fs::remove_dir_all(project.path("dist")).unwrap();
     assert_eq!(numbers(&project), [3002, 0, 0]);
     assert!(project.snapshot() == after);
@@ -263,7 +263,7 @@ fn what_stands_in_the_way_of_a_new_tree_is_removed_and_nothing_behind_a_link() {
         prepare();
         project.write("embed-scripts/racks.csv", &racks(0..3).replace("/1\n", &format!("/new-{number}\n")));
         project.build(&[]).success();
-        project.run(&["verify"]).success();
+        project.run(["verify"]).success();
         assert_eq!(manifest(&project).files.len(), 10, "{number}");
         assert!(Project::files_of(&elsewhere) == theirs, "{number}");
         assert!(partial.symlink_metadata().is_err(), "{number}");
@@ -281,7 +281,7 @@ fn a_killed_exchange_leaves_nothing_of_the_old_tree_to_the_next() {
     std::fs::rename(project.tree(), project.path("dist/.tftp.partial")).unwrap();
     project.write("embed-scripts/racks.csv", &racks(1..5));
     project.build(&[]).success();
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
     assert!(Project::files_of(&kept) == before, "what is behind the link has changed");
 }
 
@@ -325,7 +325,7 @@ fn a_disk_that_is_full_at_some_site_leaves_the_old_tree_and_the_work_so_far() ->
     let result: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
     let (stamped, kept) = (result["loaders-stamped"].as_u64().unwrap(), result["loaders-kept"].as_u64().unwrap());
     assert!(kept > 100 && stamped + kept == 1402, "{stamped} stamped, {kept} kept");
-    project.run(&["verify", project.path("keep/whole").as_str()]).success();
+    project.run(["verify", project.path("keep/whole").as_str()]).success();
     Ok(())
 }
 
@@ -340,7 +340,7 @@ fn a_base_that_was_tampered_with_is_built_again() {
         content.push(b'!');
         std::fs::write(&path, content).unwrap();
         let arguments = project.build_arguments(&["--message-format", "json"]);
-        let ran = project.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).success();
+        let ran = project.run(arguments.iter().map(String::as_str).collect::<Vec<_>>()).success();
         let result: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
         // An EFI base has no zinfo, so nobody minds what is in that file.
         assert!(result["bases-made"] == 1 || path.file_name() == Some("zinfo"), "{path}: {result}");

@@ -30,6 +30,6 @@ fn tree(members: &[Member]) {
     let mut spoiled = members[0].2.clone();
     spoiled[1000] ^= 1;
     std::fs::write(project.tree().join(members[0].0), spoiled).unwrap();
-    let error = project.run(&["verify"]).error(8);
+    let error = project.run(["verify"]).error(8);
     assert!(error.contains("\n  `lpxelinux.0` has changed: found "), "{error}");
 }

@@ -59,7 +59,7 @@ fn a_project_becomes_a_tree_that_checks_itself() {
     slot.resize(4096, b'\n');
     let loader = project.read("dist/tftp/sites/rack-1/snponly.efi");
     assert_eq!(loader.windows(slot.len()).filter(|window| *window == slot).count(), 1);
-    let ran = project.run(&["verify"]).success();
+    let ran = project.run(["verify"]).success();
     assert_eq!(
         ran.stdout,
         format!("{}: all 9 files are as in the manifest, and nothing else is there\n", project.tree())
@@ -97,7 +97,7 @@ fn nothing_to_do_touches_nothing() {
     let before = project.tree().join("ipxe.efi").metadata().unwrap().modified().unwrap();
     std::fs::remove_dir_all(project.path("cache/trees")).unwrap();
     std::fs::remove_dir_all(project.path("cache/ipxe.git")).unwrap();
-    let ran = project.run(&["build-loaders", "--offline"]).success();
+    let ran = project.run(["build-loaders", "--offline"]).success();
     assert!(ran.stdout.starts_with(&format!("{} is up to date, checked in ", project.tree())), "{}", ran.stdout);
     assert_eq!(project.tree().join("ipxe.efi").metadata().unwrap().modified().unwrap(), before);
 }
@@ -188,7 +188,7 @@ fn the_tarball_is_the_tree_and_nothing_that_varies() {
     let names: Vec<&str> = list.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
     assert_eq!(names, project.snapshot().iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>());
     assert_eq!(std::fs::read(&archive).unwrap()[3..10], [0, 0, 0, 0, 0, 2, 255], "gzip without name and time");
-    project.run(&["verify", archive.as_str()]).success();
+    project.run(["verify", archive.as_str()]).success();
 }
 
 fn verify_names_every_difference() {
@@ -201,7 +201,7 @@ fn verify_names_every_difference() {
     std::fs::remove_file(tree.join("ldlinux.e64")).unwrap();
     symlink("lpxelinux.0", tree.join("ldlinux.e64")).unwrap();
     std::fs::write(tree.join("SHA256SUMS"), "").unwrap();
-    let error = project.run(&["verify"]).error(8);
+    let error = project.run(["verify"]).error(8);
     let manifest = json(&project.read("dist/tftp/manifest.json"));
     let wanted = manifest["files"].as_array().unwrap().iter().find(|file| file["path"] == "undionly.kpxe").unwrap();
     let found = netboot_loaders::digest::Sha256Digest::of(b"<html>404</html>");
@@ -225,7 +225,7 @@ fn verify_names_every_difference() {
     );
     let again = project.build(&["--replace"]).success();
     assert!(again.stdout.starts_with("built "), "a tree that is not whole is published anew");
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
 }
 
 fn a_site_that_is_gone_is_gone_from_the_tree() {

@@ -95,7 +95,7 @@ impl Fixture {
     }
 
     fn update(&self, more: &[&str]) -> Ran {
-        self.project.run(&[&["update", "ipxe", "--offline", "--ipxe-url", self.url().as_str()], more].concat())
+        self.project.run([&["update", "ipxe", "--offline", "--ipxe-url", self.url().as_str()], more].concat())
     }
 
     fn pins(&self) -> String {
@@ -156,7 +156,7 @@ fn the_newest_release_is_pinned_and_builds() {
     assert_eq!(fixture.pins(), new);
     // The cache has it already.
     let archive = fixture.project.path("syslinux.zip");
-    fixture.project.run(&["build-loaders", "--offline", "--syslinux-archive", archive.as_str()]).success();
+    fixture.project.run(["build-loaders", "--offline", "--syslinux-archive", archive.as_str()]).success();
 }
 
 fn a_tag_a_branch_or_a_commit_is_pinned_when_asked_for() {
@@ -227,7 +227,7 @@ fn what_is_not_there_is_not_pinned() {
         fixture.repository.tag_delete(tag).unwrap();
     }
     fixture.refuses(&[], 5, "`URL` has no tag of a release, as in `v2.0.0`\nhint: say what to pin with `--to`\n");
-    let error = fixture.project.run(&["update", "ipxe", "--offline"]).error(5);
+    let error = fixture.project.run(["update", "ipxe", "--offline"]).error(5);
     assert_eq!(
         error,
         "`--offline` forbids asking `https://unreachable.invalid/ipxe.git` for what is new\n\
@@ -355,7 +355,7 @@ fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
     for milliseconds in [50, 150] {
         let (begun, soon) = (Instant::now(), Duration::from_millis(milliseconds));
         let to = last.to_string();
-        let mut command = fixture.project.command(&arguments_of(url.as_str(), &to[..12]));
+        let mut command = fixture.project.command(arguments_of(url.as_str(), &to[..12]));
         let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).bounded();
         assert!(measured.stderr.ends_with(": interrupted\n"), "{}", measured.stderr);
         assert_eq!(fixture.pins(), before);
@@ -559,7 +559,7 @@ fn syslinux_is_pinned_as_the_archive_has_it() {
     let project = Project::new();
     let old = String::from_utf8(project.read(PINS)).unwrap();
     let archive = project.path("syslinux.zip");
-    let update = |more: &[&str]| project.run(&[&["update", "syslinux", "--offline"], more].concat());
+    let update = |more: &[&str]| project.run([&["update", "syslinux", "--offline"], more].concat());
     let given = ["--syslinux-archive", archive.as_str()];
     let said = update(&[]).success().stdout;
     assert!(said.starts_with("syslinux 6.03 stays as it is: there has been no release since 6.03"), "{said}");

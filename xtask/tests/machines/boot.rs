@@ -34,7 +34,7 @@ fn project() -> Result<Project, String> {
 }
 
 fn boot(project: &Project, arguments: &[&str]) -> Ran {
-    project.run(&[&["boot-test"], arguments].concat())
+    project.run([&["boot-test"], arguments].concat())
 }
 
 fn report(project: &Project) -> Value {
@@ -93,7 +93,7 @@ fn without_dnsmasq(project: &Project) {
     // Hidden for this one process, in a mount namespace of its own.
     let hide = "for folder in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin; do \
                 if [ -e $folder/dnsmasq ]; then mount --bind /dev/null $folder/dnsmasq; fi; done; exec \"$@\"";
-    let inner = project.command(&["boot-test"]);
+    let inner = project.command(["boot-test"]);
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", hide, "sh"]);
     command.arg(inner.get_program()).args(inner.get_args()).env_remove("CARGO_MANIFEST_DIR").stdin(Stdio::null());
@@ -141,7 +141,7 @@ fn interrupted(project: &Project) {
     for (signal, code) in [(Signal::INT, Some(130)), (Signal::KILL, None)] {
         let scratch = project.path(&format!("scratch-{}", signal.as_raw()));
         std::fs::create_dir(&scratch).unwrap();
-        let mut command = project.command(&["boot-test", "--jobs", "2"]);
+        let mut command = project.command(["boot-test", "--jobs", "2"]);
         let mut child = command.env("TMPDIR", &scratch).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // Two machines and two DHCP servers.
         wait("machines and servers are there", &mut child, || processes(&scratch) >= 4);

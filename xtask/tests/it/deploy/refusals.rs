@@ -140,7 +140,7 @@ fn through(project: &Project, script: &str, folder: &Utf8Path) -> Ran {
     std::fs::write(&ssh, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
     let target = format!("sftp://somebody@nowhere{folder}");
-    project.run(&["deploy", &target, "--ssh", ssh.as_str()])
+    project.run(["deploy", &target, "--ssh", ssh.as_str()])
 }
 
 fn words(project: &Project) -> Result<(), String> {

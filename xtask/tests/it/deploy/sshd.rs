@@ -151,7 +151,7 @@ fn cuts(project: &Project) {
     assert_eq!((line.met(), result["reconnected"].as_u64()), (20, Some(20)), "seed {seed}: {result}");
     assert_deployed(project, &folder);
     assert!(looks > 0);
-    let ran = project.run(&["verify", folder.as_str()]).success();
+    let ran = project.run(["verify", folder.as_str()]).success();
     assert!(ran.stdout.contains(" files are as in the manifest, and nothing else is there\n"), "{}", ran.stdout);
     // What got through is more than was needed by what was on the way when a line was cut.
     let again = deploy(project, &server, &folder, &[]).success();

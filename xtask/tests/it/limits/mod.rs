@@ -485,7 +485,7 @@ fn a_manifest_is_read_within_limits() {
         format!("cannot read `{path}`\n  caused by: it has 42949672960 bytes, wanted 67108864 at most\n")
     );
     std::fs::write(&path, &text).unwrap();
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
 }
 
 /// Writes `items`, separated by commas, between `head` and `tail`.
@@ -678,7 +678,7 @@ fn choices_are_read_within_limits() {
     project.write("racks.csv", &format!("name,a\n{}", rows(100_000, ",x")));
     for milliseconds in [300, 1_000] {
         let begun = std::time::Instant::now();
-        let mut command = project.command(&["build-loaders", "--plan", "--sites", racks.as_str()]);
+        let mut command = project.command(["build-loaders", "--plan", "--sites", racks.as_str()]);
         let soon = std::time::Duration::from_millis(milliseconds);
         let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).bounded();
         assert!(measured.stderr.ends_with("error: interrupted\n"), "{}", measured.stderr);
@@ -753,13 +753,13 @@ fn names_in_a_tarball_and_its_manifest_forge_no_message() {
             "{error}"
         );
         assert_harmless(
-            &project.run(&["reproduce", "--against", project.path("dist/tftp/manifest.json").as_str()]).error(8),
+            &project.run(["reproduce", "--against", project.path("dist/tftp/manifest.json").as_str()]).error(8),
             1,
         );
     }
     for forged in ["ipxe.efi\":\u{1b}[2J", "ipxe.efi\", \"\u{9b}\": \""] {
         std::fs::write(project.tree().join("manifest.json"), text.replace("ipxe.efi\"", forged)).unwrap();
-        assert_harmless(&project.run(&["verify"]).error(8), 1);
+        assert_harmless(&project.run(["verify"]).error(8), 1);
     }
 }
 
@@ -773,7 +773,7 @@ fn a_journal_of_zeros_takes_no_memory() {
 fn json_results_steer_no_terminal() {
     let project = built();
     std::fs::write(project.tree().join("\u{9b}2J\u{202e}"), "").unwrap();
-    let ran = project.run(&["--message-format", "json", "verify"]);
+    let ran = project.run(["--message-format", "json", "verify"]);
     assert!(!ran.stdout.contains(['\u{9b}', '\u{202e}']), "{:?}", ran.stdout);
     let event: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(event["event"], "error");

@@ -327,7 +327,7 @@ fn a_ref_that_would_be_a_folder_in_a_folder() {
     let packed = pack(1, &object(1, &[], text.len(), &mut &text[..]));
     let server = sends_for(DEEP, commit.clone(), packed.clone());
     let project = Project::new();
-    let update = |url: &str| project.run(&["update", "ipxe", "--to", &commit, "--ipxe-url", url]);
+    let update = |url: &str| project.run(["update", "ipxe", "--to", &commit, "--ipxe-url", url]);
     let reason = "the server sends too much: a ref of more than 16 parts";
     assert_eq!(update(&server.url).error(5), failed(&server.url, reason));
     let server = sends_for(&DEEP[..DEEP.len() - 2], commit.clone(), packed);
@@ -360,7 +360,7 @@ fn ctrl_c_ends_a_fetch_whose_process_was_stopped() {
     let project = Project::new();
     let started = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let mut interrupted = None;
-    limits::interrupt(&mut project.command(&["fetch", "--ipxe-url", &server.url]), |pid| {
+    limits::interrupt(&mut project.command(["fetch", "--ipxe-url", &server.url]), |pid| {
         let children = started(pid);
         let child = children.split_ascii_whitespace().next().and_then(|child| child.parse().ok());
         let begun = server.begun.load(Ordering::SeqCst);
@@ -378,7 +378,7 @@ fn a_lower_limit_of_the_system_is_kept_and_is_no_fault_of_the_server() {
     let server = GitServer::start(|stream, _| stream.write_all(b"zzzz"));
     for limit in ["ulimit -t 600", "ulimit -d 150000"] {
         let project = Project::new();
-        let inner = project.command(&["fetch", "--ipxe-url", &server.url]);
+        let inner = project.command(["fetch", "--ipxe-url", &server.url]);
         let mut command = std::process::Command::new("sh");
         command.args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")]).arg(inner.get_program()).args(inner.get_args());
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -413,7 +413,7 @@ fn ctrl_c_ends_a_fetch_in_every_phase() {
     let indexing = sends(pinned(&Project::new()), equal_differences(400));
     for server in [silent, listing, sending, indexing] {
         let project = Project::new();
-        let mut command = project.command(&["fetch", "--ipxe-url", &server.url]);
+        let mut command = project.command(["fetch", "--ipxe-url", &server.url]);
         let ended = limits::interrupt(&mut command, |_| server.begun.load(Ordering::SeqCst)).bounded();
         assert!(
             ended.stderr.ends_with(&format!("error: cannot fetch from `{}`: interrupted\n", server.url)),
@@ -439,7 +439,7 @@ fn ctrl_c_ends_a_fetch_that_cannot_connect() {
         let (folder, url) = (project.path("ipxe").into_string(), format!("{scheme}://{address}/ipxe.git"));
         let archive = format!("http://{address}/syslinux.zip");
         let ipxe = if scheme == "archive" { &folder } else { &url };
-        let mut command = project.command(&["fetch", "--ipxe-url", ipxe, "--syslinux-archive", &archive]);
+        let mut command = project.command(["fetch", "--ipxe-url", ipxe, "--syslinux-archive", &archive]);
         let cache = project.path("cache/ipxe.git/HEAD");
         let started = std::cell::Cell::new(None::<std::time::Instant>);
         limits::interrupt(&mut command, |_| {

@@ -132,12 +132,12 @@ fn no_spelling_of_an_address_on_the_command_line_shows_its_password() {
     ];
     for address in addresses {
         for command in commands {
-            let ran = project.run(&[command, &[address]].concat());
+            let ran = project.run([command, &[address]].concat());
             assert_ne!(ran.code, 0, "{}", ran.stdout);
             assert_kept(&ran, &project.path("cache"));
         }
     }
-    let ran = project.run(&["deploy", "me@h:/SECRET"]);
+    let ran = project.run(["deploy", "me@h:/SECRET"]);
     assert!(ran.stderr.contains("`sftp://me@h/SECRET`"), "{}", ran.stderr);
 }
 
@@ -150,18 +150,18 @@ fn the_password_of_a_git_server_or_an_archive_stays_out_of_cache_and_messages() 
     });
     let git = with_user(&server.url("/ipxe.git"));
     for format in ["human", "json"] {
-        let ran = project.run(&["fetch", "--ipxe-url", &git, "--message-format", format]);
+        let ran = project.run(["fetch", "--ipxe-url", &git, "--message-format", format]);
         assert_eq!(ran.code, 5);
         assert_kept(&ran, &project.path("cache"));
-        let ran = project.run(&["update", "ipxe", "--ipxe-url", &git, "--message-format", format]);
+        let ran = project.run(["update", "ipxe", "--ipxe-url", &git, "--message-format", format]);
         assert_eq!(ran.code, 5);
         assert_kept(&ran, &project.path("cache"));
     }
     assert!(server.requests().iter().all(|request| request.header("authorization") == Some("Basic bWU6U0VDUkVU")));
     let (ipxe, url) = (project.path("ipxe"), with_user(&server.url("/syslinux.zip?token=SECRET")));
-    let ran = project.run(&["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", &url]).success();
+    let ran = project.run(["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", &url]).success();
     assert_kept(&ran, &project.path("cache"));
-    let ran = project.run(&["reproduce", "--against", &with_user(&server.url("/gone.tar.gz?token=SECRET"))]);
+    let ran = project.run(["reproduce", "--against", &with_user(&server.url("/gone.tar.gz?token=SECRET"))]);
     assert_eq!(ran.code, 5, "{}", ran.stderr);
     assert_kept(&ran, &project.path("cache"));
 }

@@ -83,7 +83,7 @@ fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 /// Fetches syslinux from `url`; certificates count that `server`'s authority has signed, where it is given.
 fn fetch(project: &Project, url: &str, server: Option<&Https>) -> Ran {
     let ipxe = project.path("ipxe");
-    let mut command = project.command(&["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", url]);
+    let mut command = project.command(["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", url]);
     command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR").env("no_proxy", "*");
     if let Some(server) = server {
         project.write("ca.pem", &server.authority);
@@ -117,7 +117,7 @@ fn a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named
     // By git as well, which asks in a process of its own.
     let url = server.url("/ipxe.git");
     let project = Project::new();
-    let mut command = project.command(&["fetch", "--ipxe-url", &url]);
+    let mut command = project.command(["fetch", "--ipxe-url", &url]);
     let git = |command: &mut std::process::Command| Ran::from(command.env("no_proxy", "*").output().unwrap()).error(5);
     command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
     let start = format!("cannot fetch from `{url}`: the certificate of `127.0.0.1` is refused: ");

@@ -28,7 +28,7 @@ netboot_fixtures::tests! {
 fn judged(project: &Project, kind: &str, server: &str, arguments: &[&str]) -> Result<(), String> {
     let server = program(server)?;
     let folder = project.path("out").join(kind);
-    project.run(&["recipe", kind, "--out", folder.as_str()]).success();
+    project.run(["recipe", kind, "--out", folder.as_str()]).success();
     let output = Command::new(&server).args(arguments).current_dir(&folder).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{kind}: {said}");
@@ -105,7 +105,7 @@ fn over_http(kind: &str, server: &str, start: &str) -> Result<(), String> {
          ranges = [\"192.0.2.100-192.0.2.119\"]\nboot = \"machines.ipxe\"\ninterface = \"veth0\"\n",
     );
     let folder = project.path("out");
-    project.run(&["recipe", kind, "--out", folder.as_str()]).success();
+    project.run(["recipe", kind, "--out", folder.as_str()]).success();
     let script = HTTP_CLIENT.replace("SERVER", start);
     let path = format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("unshare");

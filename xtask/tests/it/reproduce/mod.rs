@@ -38,7 +38,7 @@ fn published() -> Project {
 }
 
 fn reproduce(project: &Project, more: &[&str]) -> Ran {
-    project.run(&[&["reproduce", "--offline"], more].concat())
+    project.run([&["reproduce", "--offline"], more].concat())
 }
 
 fn tarball(project: &Project) -> Utf8PathBuf {
@@ -60,7 +60,7 @@ fn two_builds() {
     // Nothing stays behind, and the tree was not touched.
     assert!(!project.path("cache/reproduce").exists());
     assert!(!project.path("dist/reproduce").exists());
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
 }
 
 fn releases() {
@@ -84,7 +84,7 @@ fn releases() {
     assert!(ran.stdout.contains("  and the manifest is the same, so the whole tree is\n"), "{}", ran.stdout);
     let content = std::fs::read(tarball(&project)).unwrap();
     let address = serve(content);
-    project.run(&["reproduce", "--against", &address]).success();
+    project.run(["reproduce", "--against", &address]).success();
     let error = reproduce(&project, &["--against", &address]).error(5);
     assert!(error.starts_with(&format!("`{address}` is not downloaded because of `--offline`\n")), "{error}");
     let error = reproduce(&project, &["--against", "/nowhere"]).error(5);
@@ -159,7 +159,7 @@ fn tools() {
     let project = Project::new();
     let path = make_of_its_own(&project, "unset SOURCE_DATE_EPOCH\nexec /usr/bin/make \"$@\"");
     let arguments = project.build_arguments(&["--archive"]);
-    let mut command = project.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
     Ran::from(command.env("PATH", path).output().unwrap()).success();
     let error = reproduce(&project, &["--against", tarball(&project).as_str()]).error(11);
     // The tool first, then where the bytes differ.
@@ -170,7 +170,7 @@ fn tools() {
     // Other tools that give the same bytes are no reason to fail, and are told.
     let path = make_of_its_own(&project, "exec /usr/bin/make \"$@\"");
     project.build(&["--archive"]).success();
-    let mut command = project.command(&["reproduce", "--offline", "--plain", "--against", tarball(&project).as_str()]);
+    let mut command = project.command(["reproduce", "--offline", "--plain", "--against", tarball(&project).as_str()]);
     let ran = Ran::from(command.env("PATH", path).output().unwrap()).success();
     assert!(ran.stdout.contains("  although this differs: `make`: found "), "{}", ran.stdout);
 }
@@ -231,7 +231,7 @@ fn long_lists() {
     append(&project, "linked-objects/default/ipxe.efi.txt", 0..1000, |number| format!("object {number:04}\n"));
     forge(&tree);
     let arguments = ["reproduce", "--offline", "--plain", "--against"];
-    let error = project.run(&[&arguments[..], &[tree.as_str()]].concat()).error(12);
+    let error = project.run([&arguments[..], &[tree.as_str()]].concat()).error(12);
     assert!(error.contains("  not linked here: object 0019\n  and 980 more\n  both versions: "), "{error}");
     assert!(error.len() < 10_000, "{} bytes", error.len());
     let mut manifest: netboot_loaders::tree::manifest::Manifest =
@@ -280,7 +280,7 @@ fn outside() {
         let file = project.path("evil.tar.gz");
         write_tarball(&file, &builder);
         for command in ["verify", "boot-test"] {
-            let error = project.run(&[command, file.as_str()]).error(8);
+            let error = project.run([command, file.as_str()]).error(8);
             assert!(error.contains(&format!("`{path}` is no path in a tree\n")), "{error}");
         }
         let error = reproduce(&project, &["--plain", "--against", file.as_str()]).error(8);
@@ -374,7 +374,7 @@ fn choosing() {
     assert!(ran.stdout.contains(" s  varied time-zone, locale, umask, "), "{}", ran.stdout);
     let stderr = reproduce(&project, &["--vary", "weather"]).failure(2);
     assert!(stderr.contains("wanted one of path, clock, "), "{stderr}");
-    let list = project.run(&["reproduce", "--list"]).success().stdout;
+    let list = project.run(["reproduce", "--list"]).success().stdout;
     assert_eq!(list.lines().count(), Variation::ALL.len());
     assert!(list.contains("umask             umask 0077\n"), "{list}");
     // What cannot be varied is told, and is a failure where everything is required.
@@ -408,7 +408,7 @@ fn recording() {
     let told = "  ipxe.efi, ipxe.pxe, undionly.kpxe: the very bytes that This one gives, by vendor/toolchains.toml\n";
     assert!(ran.stdout.contains(told), "{}", ran.stdout);
     let path = project.path("dist/tftp/ipxe.efi");
-    let ran = project.run(&["inspect", path.as_str()]).success();
+    let ran = project.run(["inspect", path.as_str()]).success();
     assert!(ran.stdout.contains("  toolchain  the very bytes that This one gives\n"), "{}", ran.stdout);
     // The same toolchain with other bytes is strange.
     let digest = netboot_loaders::digest::Sha256Digest::of(&project.read("dist/tftp/ipxe.efi")).to_string();
@@ -444,7 +444,7 @@ fn diffoscope() {
     std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", project.path("tools"), std::env::var("PATH").unwrap());
     let arguments = ["reproduce", "--offline", "--plain", "--diffoscope", "--against"];
-    let mut command = project.command(&[&arguments[..], &[tarball(&project).as_str()]].concat());
+    let mut command = project.command([&arguments[..], &[tarball(&project).as_str()]].concat());
     let error = Ran::from(command.env("PATH", path).output().unwrap()).error(12);
     let said = project.path("dist/reproduce/here/ipxe.efi.diffoscope.txt");
     assert!(error.contains(&format!("  diffoscope: {said}\n")), "{error}");

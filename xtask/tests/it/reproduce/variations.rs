@@ -52,7 +52,7 @@ fn leaking(variation: Variation, leak: &str) {
     let memory = tempfile::tempdir_in(if variation == Variation::FileOrder { "/dev/shm" } else { "/tmp" }).unwrap();
     let cache = memory.path().to_str().unwrap();
     let sources = project.path("ipxe");
-    let mut command = project.command(&["reproduce", "--offline", "--ipxe-url", sources.as_str()]);
+    let mut command = project.command(["reproduce", "--offline", "--ipxe-url", sources.as_str()]);
     let error = Ran::from(command.args(["--cache-dir", cache]).output().unwrap()).error(12);
     assert!(error.starts_with("3 of 3 loaders differ from the build with nothing varied\n"), "{error}");
     assert!(error.contains(&format!("\nthe variation makes the difference: {variation}\n")), "{error}");
