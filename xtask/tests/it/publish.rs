@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::shows;
 
 netboot_fixtures::tests! {
     what_is_no_tree_is_told_from_a_tree_that_is_not_whole,
@@ -24,28 +25,31 @@ fn what_is_no_tree_is_told_from_a_tree_that_is_not_whole() {
     let project = Project::new();
     project.write("page.tar.gz", "<html>404</html>");
     project.write("folder/file", "");
-    for (path, message) in [
-        (
-            "page.tar.gz",
-            "` is neither a tree nor the tarball of one: invalid gzip header\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n",
-        ),
-        ("folder", "` has no manifest.json\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n"),
-    ] {
-        let path = project.path(path);
-        assert_eq!(project.run(&["verify", path.as_str()]).error(8), format!("`{path}{message}"));
-    }
-    let tree = project.tree();
-    assert_eq!(
-        project.run(&["verify"]).error(8),
-        format!("there is no tree `{tree}`\nhint: run `cargo xtask build-loaders`\n")
-    );
+    shows!(project, ["verify", project.path("page.tar.gz").as_str()], @r"
+    exit code 8
+    --- stderr
+    error: `PROJECT/page.tar.gz` is neither a tree nor the tarball of one: invalid gzip header
+    hint: give a tree or a tarball that `cargo xtask build-loaders` wrote
+    ");
+    shows!(project, ["verify", project.path("folder").as_str()], @r"
+    exit code 8
+    --- stderr
+    error: `PROJECT/folder` has no manifest.json
+    hint: give a tree or a tarball that `cargo xtask build-loaders` wrote
+    ");
+    shows!(project, ["verify"], @r"
+    exit code 8
+    --- stderr
+    error: there is no tree `PROJECT/dist/tftp`
+    hint: run `cargo xtask build-loaders`
+    ");
 }
 
 fn ssh_addresses_are_refused_and_not_taken_for_paths() {
     let project = Project::new();
     for url in ["git@git.example.net:ipxe.git", "ssh://git@git.example.net/ipxe.git"] {
         let archive = project.path("syslinux.zip");
-        let ran = project.run(&["build-loaders", "--ipxe-url", url, "--syslinux-archive", archive.as_str()]);
+        let ran = project.run(["build-loaders", "--ipxe-url", url, "--syslinux-archive", archive.as_str()]);
         assert_eq!(
             ran.error(5),
             format!(
@@ -72,7 +76,7 @@ fn nothing_is_written_over_a_device_the_choices_or_the_cache() {
         ("ignition", "/dev/null", "found a device, a FIFO or a socket"),
     ] {
         let out = project.path(out);
-        let error = project.run(&[command, "--out", out.as_str()]).error(1);
+        let error = project.run([command, "--out", out.as_str()]).error(1);
         assert!(error.starts_with(&format!("cannot write to `{out}`: ")) && error.contains(found), "{error}");
     }
     assert_eq!(project.read("vendor/pins.toml"), pins);
@@ -82,9 +86,12 @@ fn nothing_is_written_over_a_device_the_choices_or_the_cache() {
 fn only_a_tree_of_this_tool_is_replaced() {
     let project = Project::new();
     project.write("dist/tftp/manifest.json", "{ \"name\": \"a web application\" }");
-    project.write("dist/tftp/src/app.js", "precious");
-    let error = project.build(&[]).error(1);
-    assert!(error.contains("` is not a tree that this tool wrote: it has no manifest.json of its\n"), "{error}");
+    shows!(project.write("dist/tftp/src/app.js", "precious"), project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
+    hint: choose another folder with `--out`, or move that one away
+    ");
     assert_eq!(project.read("dist/tftp/src/app.js"), b"precious");
 }
 
@@ -92,7 +99,12 @@ fn what_somebody_put_into_a_tree_stays_unless_it_is_given_up() {
     let project = Project::new();
     project.build(&[]).success();
     symlink("ipxe.efi", project.tree().join("boot.efi")).unwrap();
-    assert!(project.build(&[]).error(1).contains("publishing would remove them: `boot.efi`\nhint: "));
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/tftp` has files that this tool did not put there, and publishing would remove them: `boot.efi`
+    hint: move them away, or publish with `--replace`
+    ");
     let manifest = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
     project.write("dist/tftp/manifest.json", &manifest.replace("\"files\"", "\"later-key\": 1, \"files\""));
     let error = project.build(&[]).error(1);
@@ -103,7 +115,7 @@ fn what_somebody_put_into_a_tree_stays_unless_it_is_given_up() {
     assert!(project.tree().join("boot.efi").is_symlink());
     project.build(&["--replace"]).success();
     assert!(!project.tree().join("boot.efi").exists());
-    project.run(&["verify"]).success();
+    project.run(["verify"]).success();
 }
 
 fn a_link_to_a_tree_is_followed() {
@@ -117,8 +129,12 @@ fn a_link_to_a_tree_is_followed() {
     assert!(project.tree().is_symlink());
     assert!(String::from_utf8_lossy(&project.read("srv/tftp/ipxe.efi")).contains("shell"));
     std::fs::remove_dir_all(project.path("srv")).unwrap();
-    let error = project.build(&[]).error(1);
-    assert!(error.starts_with(&format!("cannot follow the link `{}`", project.tree())), "{error}");
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: cannot follow the link `PROJECT/dist/tftp`
+      caused by: No such file or directory (os error 2)
+    ");
 }
 
 fn every_server_may_read_the_tree_whatever_the_umask() {
@@ -153,13 +169,13 @@ fn every_server_may_read_the_tree_whatever_the_umask() {
     for path in ["", "sites", "sites/a/ipxe.pxe"] {
         std::fs::set_permissions(tree.join(path), std::fs::Permissions::from_mode(0o700)).unwrap();
     }
-    let said = project.run(&["verify", tree.as_str()]).success().stderr;
+    let said = project.run(["verify", tree.as_str()]).success().stderr;
     assert!(said.starts_with(&format!("warning: other users cannot read `{tree}`, so ")), "{said}");
     let ran = Ran::from(command.output().unwrap()).success();
     assert!(ran.stdout.contains(" is up to date"), "{}", ran.stdout);
     std::fs::set_permissions(tree.join("sites/a/ipxe.pxe"), std::fs::Permissions::from_mode(0o644)).unwrap();
     assert_modes();
-    assert_eq!(project.run(&["verify", tree.as_str()]).success().stderr, "");
+    assert_eq!(project.run(["verify", tree.as_str()]).success().stderr, "");
 }
 
 fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
@@ -179,7 +195,7 @@ fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
     spoiled[crc] ^= 1;
     for bytes in [&whole[..whole.len() - 1], &whole[..whole.len() / 2], &spoiled, &[&whole[..], b"more"].concat()] {
         std::fs::write(&path, bytes).unwrap();
-        let error = project.run(&["verify", path.as_str()]).error(8);
+        let error = project.run(["verify", path.as_str()]).error(8);
         assert!(error.contains("` is neither a tree nor the tarball of one: "), "{error}");
     }
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
@@ -200,7 +216,7 @@ fn another_compiler_in_the_path_is_noticed() {
     let path = format!("{tools}:/usr/bin:/bin");
     let build = |project: &Project| {
         let arguments = project.build_arguments(&[]);
-        let mut command = project.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
         Ran::from(command.env("PATH", &path).output().unwrap()).success().stdout
     };
     assert!(build(&project).contains(" is up to date"));
@@ -249,21 +265,41 @@ fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
     let lock = project.path("dist/.tftp.lock");
     std::fs::create_dir_all(project.path("dist")).unwrap();
     assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
-    let refused = |path: &camino::Utf8Path, what: &str| {
-        format!("cannot open `{path}`\n  caused by: found {what}, wanted a regular file\nhint: move it away\n")
-    };
-    assert_eq!(project.build(&[]).error(1), refused(&lock, "a FIFO"));
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: cannot open `PROJECT/dist/.tftp.lock`
+      caused by: found a FIFO, wanted a regular file
+    hint: move it away
+    ");
     std::fs::remove_file(&lock).unwrap();
     symlink("/dev/null", &lock).unwrap();
-    assert_eq!(project.build(&[]).error(1), refused(&lock, "a symbolic link"));
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: cannot open `PROJECT/dist/.tftp.lock`
+      caused by: found a symbolic link, wanted a regular file
+    hint: move it away
+    ");
     std::fs::remove_file(&lock).unwrap();
     // What stands beside the lock is opened, too.
     let journal = project.path("dist/.tftp.journal");
     assert!(Command::new("mkfifo").arg(&journal).status().unwrap().success());
-    assert_eq!(project.build(&[]).error(1), refused(&journal, "a FIFO"));
+    shows!(project, project.build_arguments(&["--quiet"]), @r"
+    exit code 1
+    --- stderr
+    error: cannot open `PROJECT/dist/.tftp.journal`
+      caused by: found a FIFO, wanted a regular file
+    hint: move it away
+    ");
     std::fs::remove_file(&journal).unwrap();
     project.build(&[]).success();
     std::fs::remove_file(project.tree().join("manifest.json")).unwrap();
     assert!(Command::new("mkfifo").arg(project.tree().join("manifest.json")).status().unwrap().success());
-    assert!(project.build(&[]).error(1).contains("` is not a tree that this tool wrote: "));
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
+    hint: choose another folder with `--out`, or move that one away
+    ");
 }
