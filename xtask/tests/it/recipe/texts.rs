@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use netboot_fixtures::recipe::{KINDS, NETWORK, SITES, project, written};
-use netboot_fixtures::snapshot::{redacted, said};
-use netboot_fixtures::{same, shows, warns};
+use netboot_fixtures::snapshot::redacted;
+use netboot_fixtures::{same, says, shows, warns};
 
 /// What `boot` of [`NETWORK`] names.
 const ENTRY: &str =
@@ -242,10 +242,9 @@ fn an_address_that_no_loader_of_such_a_network_can_use_is_refused() {
         ["iscsi:192.168.88.10::::iqn.x", "htp://192.168.88.10/a", "192.168.88.10/a.ipxe", "http://[2001:db8::1]/a"]
     {
         project.write("embed-scripts/network.toml", &NETWORK.replace("\"fedora-coreos.ipxe\"", &format!("\"{boot}\"")));
-        all += &said(&project.run(["recipe", "kea"]));
+        all += &project.run(["recipe", "kea"]).to_string();
     }
-    redacted(&project.root, || {
-        same!(all, @r"
+    says!(project, all, @r"
     exit code 3
     --- stderr
     error: PROJECT/embed-scripts/network.toml:8: `boot`: found `iscsi:192.168.88.10::::iqn.x`, wanted an address that begins with http:// or https://: a disk is for `sanboot` in a script of your own
@@ -263,7 +262,6 @@ fn an_address_that_no_loader_of_such_a_network_can_use_is_refused() {
     error: PROJECT/embed-scripts/network.toml:8: `boot`: found `http://[2001:db8::1]/a`, wanted the server's name, or its IPv4 address: IPv6 is not supported here
       hint: name a script below `http-url`, or write its whole address
     ");
-    });
 }
 
 fn without_a_network_there_is_a_remedy() {
