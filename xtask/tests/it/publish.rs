@@ -5,7 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::shows;
+use netboot_fixtures::snapshot::redacted;
+use netboot_fixtures::{same, shows};
 
 netboot_fixtures::tests! {
     what_is_no_tree_is_told_from_a_tree_that_is_not_whole,
@@ -184,7 +185,9 @@ fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
     for name in [".partial-aB3xYz", ".partial-mine", "partial"] {
         project.write(&format!("dist/{name}"), "left");
     }
-    let ran = project.build(&["--archive"]).success();
+    let ran = project.build(&["--archive", "--index"]).success();
+    let page = String::from_utf8(project.read("dist/index.html")).unwrap();
+    redacted(&project.root, || same!(page, "index.html"));
     let left = [".partial-aB3xYz", ".partial-mine", "partial"].map(|name| project.path("dist").join(name).exists());
     assert_eq!(left, [false, true, true]);
     let path = project.path(&format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION")));
