@@ -230,6 +230,7 @@ fn a_loader_that_is_none_does_not_get_into_a_tree() {
     error: `bin-x86_64-efi/ipxe.efi` was made, but it is an HTML or XML page, wanted an EFI application for x86-64
     hint: see PROJECT/cache/trees/efi-x64-lie/make.log; if a compiler launcher is used, build without it: it may have served another script's object
     ");
+    assert!(project.path("cache/trees/efi-x64-lie/make.log").exists());
     project.run(["verify"]).success();
 }
 

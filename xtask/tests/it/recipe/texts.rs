@@ -64,6 +64,8 @@ fn a_recipe_is_printed_or_written_and_routeros_has_an_undo() {
     hint: its first lines say how it is taken back
     ");
     shows!(project, ["recipe"], "recipe-list");
+    let list = project.run(["recipe"]).stdout;
+    assert_eq!(list.lines().map(|line| line.split_whitespace().next().unwrap()).collect::<Vec<_>>(), KINDS);
     let list = project.run(["recipe"]).success();
     assert_eq!(list.stdout.lines().map(|line| line.split_whitespace().next().unwrap()).collect::<Vec<_>>(), KINDS);
 }
