@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::{says, shows};
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::stamp::bundle::Bundle;
 use netboot_loaders::stamp::slot::Slot;
@@ -90,8 +91,12 @@ fn a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to() {
     // What a link to a folder leads to could be anything.
     symlink("../scripts", project.path("embed-scripts/linked")).unwrap();
     let out = project.path("other.tar.gz");
-    let error = project.run(["bundle-sources", "--offline", "--out", out.as_str()]).failure(1);
-    assert!(error.contains(&format!("cannot read `{}`", project.path("embed-scripts/linked"))), "{error}");
+    shows!(project, ["bundle-sources", "--offline", "--out", out.as_str()], @r"
+    exit code 1
+    --- stderr
+    error: cannot read `PROJECT/embed-scripts/linked`
+      caused by: Is a directory (os error 21)
+    ");
 }
 
 fn names_of_choices_forge_no_warning() {
@@ -132,15 +137,25 @@ fn what_is_not_as_pinned_does_not_get_in() {
     // Pins of another syslinux.
     let member = pins.lines().rev().find_map(|line| line.strip_prefix("sha256 = \"")).unwrap().trim_end_matches('"');
     project.write("vendor/pins.toml", &pins.replace(member, &"0".repeat(64)));
-    let error = build_from_bundle(&project).error(6);
-    assert!(error.contains("does not have `ldlinux.e64` of syslinux 6.03 as pinned: found "), "{error}");
+    says!(project, build_from_bundle(&project), @r"
+    exit code 6
+    --- stderr
+      export sources out of PROJECT/bundle.tar.gz
+    error: `PROJECT/bundle.tar.gz` does not have `ldlinux.e64` of syslinux 6.03 as pinned: found SHA256, wanted SHA256
+    hint: take the bundle of the same release, or a project with its pins
+    ");
     assert!(!project.path("again").exists());
     // Half of a file.
     project.write("vendor/pins.toml", &pins);
     let content = project.read("bundle.tar.gz");
     std::fs::write(&file, &content[..content.len() / 2]).unwrap();
-    let error = build_from_bundle(&project).error(6);
-    assert!(error.starts_with(&format!("`{file}` cannot be read as a source bundle: ")), "{error}");
+    says!(project, build_from_bundle(&project), @r"
+    exit code 6
+    --- stderr
+      export sources out of PROJECT/bundle.tar.gz
+    error: `PROJECT/bundle.tar.gz` cannot be read as a source bundle: incomplete deflate stream
+    hint: give a file that `cargo xtask bundle-sources` wrote
+    ");
 }
 
 /// Arguments of `bundle-bases` that write to `out`.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::limits;
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::skip;
+use netboot_fixtures::{shows, skip};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -253,14 +253,12 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
     assert_eq!(project.read("cache/reproduce/thesis.tex"), b"precious");
     assert!(error.starts_with("error: cannot list `") && error.contains("/cache/reproduce`\n"), "{error}");
     std::fs::remove_file(project.path("cache/reproduce").as_std_path().join(latin.file_name().unwrap())).unwrap();
-    let other = project.path("cache/reproduce/thesis.tex");
-    assert_eq!(
-        project.run(["reproduce", "--plain", "--offline"]).failure(1),
-        format!(
-            "error: `{other}` is not of a rebuild, and rebuilds remove all that is in that folder\n\
-             hint: move it away, or choose another folder with `--cache-dir`\n"
-        )
-    );
+    shows!(project, ["reproduce", "--plain", "--offline"], @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/cache/reproduce/thesis.tex` is not of a rebuild, and rebuilds remove all that is in that folder
+    hint: move it away, or choose another folder with `--cache-dir`
+    ");
     let ran = clean(&project, &[]).success();
     let line = format!("\nleft alone: `{}`, which this tool did not make\n", project.path("cache/notes.txt"));
     assert!(ran.stdout.contains(&line) && ran.stdout.contains("caf\u{fffd}"), "{}", ran.stdout);
@@ -275,8 +273,12 @@ fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
     std::fs::create_dir_all(project.path("cache/trees/oak")).unwrap();
     project.build(&[]).success();
     age(&project.path("cache"), 100);
-    let error = project.run(["reproduce", "--plain", "--offline"]).failure(1);
-    assert!(error.contains("/cache/reproduce/published` is not of a rebuild, and "), "{error}");
+    shows!(project, ["reproduce", "--plain", "--offline"], @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/cache/reproduce/published` is not of a rebuild, and rebuilds remove all that is in that folder
+    hint: move it away, or choose another folder with `--cache-dir`
+    ");
     for command in [&["--dry-run"][..], &["--unused-for", "0"]] {
         let ran = clean(&project, command).success();
         assert!(ran.stdout.starts_with("nothing to remove\n"), "{}", ran.stdout);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use camino::Utf8Path;
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::{shows, skip};
+use netboot_fixtures::{says, shows, skip, warns};
 
 netboot_fixtures::tests! {
     each_invalid_file_of_choices_gets_all_its_findings,
@@ -39,12 +39,6 @@ fn published() -> Project {
     let project = Project::new();
     project.build(&[]).success();
     project
-}
-
-#[track_caller]
-fn fails_with(project: &Project, ran: Ran, code: i32, message: &str) {
-    assert_eq!(ran.error(code), message);
-    project.run(["verify"]).success();
 }
 
 fn each_invalid_file_of_choices_gets_all_its_findings() {
@@ -84,26 +78,31 @@ fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
     let project = published();
     let pem = include_str!("../../../fixtures/ca.pem");
     let key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMC4C\n-----END ENCRYPTED PRIVATE KEY-----\n";
-    project.write("embed-scripts/ca.pem", &format!("Bag Attributes\n{pem}Key Attributes\n{key}"));
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\ntrust = [\"ca.pem\"]\n");
-    let message = "embed-scripts/ca.pem:12: has a private key (`ENCRYPTED PRIVATE KEY`), and what is trusted gets published\n  \
-                   hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it\n";
-    assert_eq!(project.build(&["--plan"]).error(3), message);
+    let plan = project.build_arguments(&["--plan"]);
+    project.write("embed-scripts/ca.pem", &format!("Bag Attributes\n{pem}Key Attributes\n{key}"));
+    shows!(project, &plan, @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/ca.pem:12: has a private key (`ENCRYPTED PRIVATE KEY`), and what is trusted gets published
+      hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it
+    ");
     let labelled = "-----BEGIN CERTIFICATE-----\nMC4CAQAwBQYDK2VwBCIEIMnbNuxsy7xbufBDhw1NJO3psX5nvhyYnYqiLKulQWQN\n-----END CERTIFICATE-----\n";
-    project.write("embed-scripts/ca.pem", labelled);
-    let message = "embed-scripts/ca.pem:1: has a private key (`CERTIFICATE`), and what is trusted gets published\n  \
-                   hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it\n";
-    assert_eq!(project.build(&["--plan"]).error(3), message);
+    shows!(project.write("embed-scripts/ca.pem", labelled), &plan, @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/ca.pem:1: has a private key (`CERTIFICATE`), and what is trusted gets published
+      hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it
+    ");
     // Nor does it get into a bundle, whether somebody trusts it or not.
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
     let (out, ipxe) = (project.path("sources.tar.gz"), project.path("ipxe"));
-    let arguments = ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()];
-    let error = project.run(arguments).error(3);
-    assert_eq!(
-        error,
-        "`embed-scripts/ca.pem`:2 has a private key, and a source bundle is for everybody\n\
-         hint: move the key out of the folders of choices and facts\n"
-    );
+    shows!(project, ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()], @r"
+    exit code 3
+    --- stderr
+    error: `embed-scripts/ca.pem`:2 has a private key, and a source bundle is for everybody
+    hint: move the key out of the folders of choices and facts
+    ");
     assert!(!out.exists());
 }
 
@@ -118,29 +117,30 @@ fn what_boots_in_part_of_the_loaders_only_is_warned_of() {
                  [boot.b]\nkind = \"matchbox\"\nserver = \"https://192.0.2.1:8443\"\n";
     project.sites(sites);
     project.config("c", "");
-    let lacks = |line: u32, key: &str| {
-        format!(
-            "warning: embed-scripts/sites.toml:{line}: `{key}`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there\n\
-             hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out\n"
-        )
-    };
-    let published = |place: &str, what: &str| {
-        format!(
-            "warning: {place}: {what} gets published: whoever can fetch the file can read it\n\
-             hint: take it out, and let the server tell machines apart by their addresses or certificates\n"
-        )
-    };
-    let glued = "warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between blanks\n\
-                 hint: write blanks around `&&`\n";
-    let secrets = published("embed-scripts/boot.ipxe:4", "an address with a password");
-    let rest = published("a.ipxe:5", "a password");
-    let warned = || project.build(&["--plan"]).success().stderr;
-    assert_eq!(warned(), format!("{glued}{secrets}{}{}{rest}", lacks(7, "boot.a.kernel"), lacks(12, "boot.b.server")));
-    project.config("c", "#define DOWNLOAD_PROTO_HTTPS\n");
-    assert_eq!(warned(), format!("{glued}{secrets}{rest}"));
-    project.config("c", "");
-    project.sites(&sites.replace("\"ipxe.pxe\", ", ""));
-    assert_eq!(warned(), format!("{glued}{secrets}{rest}"));
+    let plan = project.build_arguments(&["--plan"]);
+    warns!(project, &plan, @r"
+    warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between blanks
+    hint: write blanks around `&&`
+    warning: embed-scripts/boot.ipxe:4: an address with a password gets published: whoever can fetch the file can read it
+    hint: take it out, and let the server tell machines apart by their addresses or certificates
+    warning: embed-scripts/sites.toml:7: `boot.a.kernel`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there
+    hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
+    warning: embed-scripts/sites.toml:12: `boot.b.server`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there
+    hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
+    warning: a.ipxe:5: a password gets published: whoever can fetch the file can read it
+    hint: take it out, and let the server tell machines apart by their addresses or certificates
+    ");
+    warns!(project.config("c", "#define DOWNLOAD_PROTO_HTTPS\n"), &plan, @r"
+    warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between blanks
+    hint: write blanks around `&&`
+    warning: embed-scripts/boot.ipxe:4: an address with a password gets published: whoever can fetch the file can read it
+    hint: take it out, and let the server tell machines apart by their addresses or certificates
+    warning: a.ipxe:5: a password gets published: whoever can fetch the file can read it
+    hint: take it out, and let the server tell machines apart by their addresses or certificates
+    ");
+    let known = project.run(&plan).stderr;
+    project.config("c", "").sites(&sites.replace("\"ipxe.pxe\", ", ""));
+    assert_eq!(project.run(&plan).success().stderr, known);
 }
 
 fn a_missing_tool_is_named_before_anything_is_fetched() {
@@ -161,18 +161,18 @@ fn a_missing_tool_is_named_before_anything_is_fetched() {
     std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
     let arguments = project.build_arguments(&[]);
     let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    let error = Ran::from(command.env("PATH", tools.as_str()).output().unwrap()).error(4);
-    assert_eq!(
-        error,
-        "found no usable `make` (runs iPXE's build): not found\n\
-         found no usable `perl` (runs iPXE's build scripts): found this is perl 4, wanted perl v\n\
-         hint: install it with `sudo apt-get update && sudo apt-get install -y --no-install-recommends make perl`\n\
-         hint: or install it with `sudo dnf install -y make perl-Getopt-Long perl-interpreter`\n\
-         hint: or install it with `sudo pacman -Syu --needed --noconfirm make perl`\n\
-         hint: or install it with `sudo zypper --non-interactive install make perl`\n\
-         hint: or install it with `sudo apk add make perl`\n\
-         hint: or run this command again with `--install-deps`\n"
-    );
+    says!(project, Ran::from(command.env("PATH", tools.as_str()).output().unwrap()), @r"
+    exit code 4
+    --- stderr
+    error: found no usable `make` (runs iPXE's build): not found
+    found no usable `perl` (runs iPXE's build scripts): found this is perl 4, wanted perl v
+    hint: install it with `sudo apt-get update && sudo apt-get install -y --no-install-recommends make perl`
+    hint: or install it with `sudo dnf install -y make perl-Getopt-Long perl-interpreter`
+    hint: or install it with `sudo pacman -Syu --needed --noconfirm make perl`
+    hint: or install it with `sudo zypper --non-interactive install make perl`
+    hint: or install it with `sudo apk add make perl`
+    hint: or run this command again with `--install-deps`
+    ");
     assert!(!project.path("cache/ipxe.git").exists() && !project.path("cache/blobs").exists());
 }
 
@@ -224,86 +224,66 @@ fn a_build_that_fails_says_why_and_where_to_look() {
 fn a_loader_that_is_none_does_not_get_into_a_tree() {
     let project = published();
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"lie\"\n");
-    project.config("lie", "/* lie */\n");
-    let ran = project.build(&[]);
-    let log = netboot_loaders::fs::walk(&project.path("cache/trees")).unwrap().into_iter();
-    let log =
-        log.map(|(path, _)| path).find(|path| path.as_str().contains("efi-x64-lie") && path.ends_with("make.log"));
-    fails_with(
-        &project,
-        ran,
-        7,
-        &format!(
-            "`bin-x86_64-efi/ipxe.efi` was made, but it is an HTML or XML page, wanted an EFI application for x86-64\n\
-             hint: see {}; if a compiler launcher is used, build without it: it may have served another script's object\n",
-            project.path("cache/trees").join(log.unwrap())
-        ),
-    );
+    shows!(project.config("lie", "/* lie */\n"), project.build_arguments(&["--quiet"]), @r"
+    exit code 7
+    --- stderr
+    error: `bin-x86_64-efi/ipxe.efi` was made, but it is an HTML or XML page, wanted an EFI application for x86-64
+    hint: see PROJECT/cache/trees/efi-x64-lie/make.log; if a compiler launcher is used, build without it: it may have served another script's object
+    ");
+    assert!(project.path("cache/trees/efi-x64-lie/make.log").exists());
+    project.run(["verify"]).success();
 }
 
 fn a_header_that_ipxe_does_not_read_is_refused() {
     let project = published();
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"c\"\n");
-    project.write("vendor/ipxe-config/c/genral.h", "");
-    let ran = project.build(&[]);
-    fails_with(
-        &project,
-        ran,
-        3,
-        "the configuration `c` has the header `genral.h`, and iPXE has no such header in src/config\n\
-         hint: put the settings into the header that has them in iPXE, as in `general.h`\n",
-    );
+    shows!(project.write("vendor/ipxe-config/c/genral.h", ""), project.build_arguments(&["--quiet"]), @r"
+    exit code 3
+    --- stderr
+    error: the configuration `c` has the header `genral.h`, and iPXE has no such header in src/config
+    hint: put the settings into the header that has them in iPXE, as in `general.h`
+    ");
+    project.run(["verify"]).success();
 }
 
 fn offline_and_empty_handed() {
     let project = Project::new();
-    let cache = project.path("cache");
-    assert_eq!(
-        project.run(["build-loaders", "--offline"]).error(5),
-        format!(
-            "`ldlinux.c32`, `ldlinux.e64`, `lpxelinux.0`, `syslinux.efi` of syslinux 6.03 are not in the cache `{cache}`, \
-             and `--offline` forbids to download them\nhint: run `cargo xtask fetch` where there is a network, or give the \
-             release archive with `--syslinux-archive` or a source bundle with `--sources-from`\n"
-        )
-    );
+    shows!(project, ["build-loaders", "--offline"], @r"
+    exit code 5
+    --- stderr
+    error: `ldlinux.c32`, `ldlinux.e64`, `lpxelinux.0`, `syslinux.efi` of syslinux 6.03 are not in the cache `PROJECT/cache`, and `--offline` forbids to download them
+    hint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive` or a source bundle with `--sources-from`
+    ");
     let archive = project.path("syslinux.zip");
-    let error = project.run(["build-loaders", "--offline", "--syslinux-archive", archive.as_str()]).error(5);
-    assert!(
-        error.starts_with("iPXE's pinned commit ") && error.contains("`--offline` forbids to fetch it\nhint: "),
-        "{error}"
-    );
+    shows!(project, ["build-loaders", "--offline", "--syslinux-archive", archive.as_str()], @r"
+    exit code 5
+    --- stderr
+    error: iPXE's pinned commit SHA1 is not in the cache `PROJECT/cache/ipxe.git`, and `--offline` forbids to fetch it
+    hint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url` or a source bundle with `--sources-from`
+    ");
     assert!(!project.tree().exists());
 }
 
 fn something_else_in_the_trees_place_is_left_alone() {
     let project = Project::new();
-    project.write("dist/tftp/precious", "photographs");
-    assert_eq!(
-        project.build(&[]).error(1),
-        format!(
-            "`{}` is not a tree that this tool wrote: it has no manifest.json of its\n\
-             hint: choose another folder with `--out`, or move that one away\n",
-            project.tree()
-        )
-    );
+    shows!(project.write("dist/tftp/precious", "photographs"), project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
+    hint: choose another folder with `--out`, or move that one away
+    ");
     assert_eq!(project.read("dist/tftp/precious"), b"photographs");
 }
 
 fn a_cache_where_make_cannot_work_is_refused() {
     let project = Project::new();
     let cache = project.path("a cache");
-    let mut arguments = project.build_arguments(&[]);
-    arguments.extend(["--cache-dir".into(), cache.to_string()]);
-    let mut command = Command::new(xtask());
-    let output = command.args(["--project", project.root.as_str()]).args(arguments).output().unwrap();
-    let error = Ran::from(output).error(1);
-    assert_eq!(
-        error,
-        format!(
-            "cannot build in `{cache}`: iPXE's make cannot stand spaces and special characters in a path\n\
-             hint: choose another folder with `--cache-dir`\n"
-        )
-    );
+    shows!(project, project.build_arguments(&["--cache-dir", cache.as_str()]), @r"
+    exit code 1
+    --- stderr
+    error: cannot build in `PROJECT/a cache`: iPXE's make cannot stand spaces and special characters in a path
+    hint: choose another folder with `--cache-dir`
+    ");
 }
 
 /// Runs the build where `prepare`, a shell script with a mount namespace of its own, has changed
@@ -321,66 +301,51 @@ fn a_read_only_output_folder_is_named() -> Result<(), String> {
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
     let dist = project.path("dist");
     let ran = in_namespace(&project, &format!("mount --bind {dist} {dist}; mount -o remount,bind,ro {dist}"))?;
-    fails_with(
-        &project,
-        ran,
-        1,
-        &format!(
-            "cannot open `{dist}/.tftp.lock`\n  caused by: Read-only file system (os error 30)\n\
-             hint: make `{dist}` writable, or choose another folder with `--out`\n"
-        ),
-    );
+    says!(project, ran, @r"
+    exit code 1
+    --- stderr
+    error: cannot open `PROJECT/dist/.tftp.lock`
+      caused by: Read-only file system (os error 30)
+    hint: make `PROJECT/dist` writable, or choose another folder with `--out`
+    ");
+    project.run(["verify"]).success();
     Ok(())
-}
-
-/// `error` without the random part of a probe's name.
-fn without_probe_name(error: &str, cache: &Utf8Path) -> String {
-    let place = format!("{cache}/probe-");
-    let names = error.match_indices(&place);
-    let random = names.map(|(at, found)| &error[at + found.len()..][..6]).find(|name| !name.starts_with('`'));
-    error.replace(&format!("probe-{}", random.unwrap_or_default()), "probe-XXXXXX")
 }
 
 fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(), String> {
     let project = Project::cold();
     let cache = project.path("cache");
     std::fs::create_dir(&cache).unwrap();
-    let room = format!(
-        "hint: free space on the file system of `{cache}/probe-XXXXXX`, or choose another one with `--cache-dir`\n"
-    );
-    let cases = [
-        (
-            format!("mount -t tmpfs -o ro none {cache}"),
-            format!(
-                "cannot create a folder in `{cache}/probe-`\n  caused by: Read-only file system (os error 30) at path \"{cache}/probe-XXXXXX\"\n\
-                 hint: make `{cache}` writable, or choose another folder with `--cache-dir`\n"
-            ),
-        ),
-        (
-            format!("mount -t tmpfs -o size=16k none {cache}; cat /dev/zero >{cache}/filler 2>/dev/null || true"),
-            format!(
-                "cannot write `{cache}/probe-XXXXXX/probe.c`\n  caused by: No space left on device (os error 28)\n{room}"
-            ),
-        ),
-        (
-            // Room for the program's text, and not for the program.
-            format!("mount -t tmpfs -o size=16k none {cache}"),
-            format!(
-                "cannot write `{cache}/probe-XXXXXX/room`\n  caused by: No space left on device (os error 28)\n{room}"
-            ),
-        ),
-        (
-            format!("mount -t tmpfs -o noexec none {cache}"),
-            format!(
-                "the cache `{cache}` is on a file system that runs no programs (mounted `noexec`), and builds run their own there\n\
-                 hint: choose another folder with `--cache-dir`, or mount that file system without `noexec`\n"
-            ),
-        ),
-    ];
-    for (prepare, wanted) in cases {
-        let ran = in_namespace(&project, &prepare)?;
-        assert_eq!(without_probe_name(&ran.error(1), &cache), wanted, "{prepare}");
-    }
+    let mount = |options: &str| in_namespace(&project, &format!("mount -t tmpfs -o {options}"));
+    says!(project, mount(&format!("ro none {cache}"))?, @r#"
+    exit code 1
+    --- stderr
+    error: cannot create a folder in `PROJECT/cache/probe-`
+      caused by: Read-only file system (os error 30) at path "PROJECT/cache/probe-RANDOM"
+    hint: make `PROJECT/cache` writable, or choose another folder with `--cache-dir`
+    "#);
+    let full = format!("size=16k none {cache}; cat /dev/zero >{cache}/filler 2>/dev/null || true");
+    says!(project, mount(&full)?, @r"
+    exit code 1
+    --- stderr
+    error: cannot write `PROJECT/cache/probe-RANDOM/probe.c`
+      caused by: No space left on device (os error 28)
+    hint: free space on the file system of `PROJECT/cache/probe-RANDOM`, or choose another one with `--cache-dir`
+    ");
+    // Room for the program's text, and not for the program.
+    says!(project, mount(&format!("size=16k none {cache}"))?, @r"
+    exit code 1
+    --- stderr
+    error: cannot write `PROJECT/cache/probe-RANDOM/room`
+      caused by: No space left on device (os error 28)
+    hint: free space on the file system of `PROJECT/cache/probe-RANDOM`, or choose another one with `--cache-dir`
+    ");
+    says!(project, mount(&format!("noexec none {cache}"))?, @r"
+    exit code 1
+    --- stderr
+    error: the cache `PROJECT/cache` is on a file system that runs no programs (mounted `noexec`), and builds run their own there
+    hint: choose another folder with `--cache-dir`, or mount that file system without `noexec`
+    ");
     // The compiler's own temporary files are in the cache, too: those of the system say nothing about it.
     let root = &project.root;
     let elsewhere = format!(
@@ -392,15 +357,45 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(),
 }
 
 fn a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named() {
-    let hint = "\nhint: a file stands where a folder is wanted: move it away, or choose another folder\n";
-    for part in ["cache", "cache/locks", "cache/blobs", "cache/toolchains", "cache/trees", "cache/bases"] {
-        let project = Project::cold();
-        project.write(part, "a file");
-        let error = project.build(&[]).error(1);
-        let first = error.lines().next().unwrap_or_default();
-        assert!(first.contains(&format!("`{}", project.path(part))) && error.ends_with(hint), "{part}:\n{error}");
+    let project = Project::cold();
+    let mut all = String::new();
+    for part in ["cache/locks", "cache/blobs", "cache/toolchains", "cache/trees", "cache/bases", "cache"] {
+        let _ = std::fs::remove_dir_all(project.path("cache"));
+        all += &project.write(part, "a file").build(&[]).to_string();
         assert_eq!(project.read(part), b"a file");
     }
+    says!(project, all, @r"
+    exit code 1
+    --- stderr
+    error: cannot create the folder `PROJECT/cache/locks`
+      caused by: File exists (os error 17)
+    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    exit code 1
+    --- stderr
+    error: cannot read `PROJECT/cache/blobs/SHA256`
+      caused by: Not a directory (os error 20)
+    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    exit code 1
+    --- stderr
+    error: cannot create the folder `PROJECT/cache/toolchains`
+      caused by: File exists (os error 17)
+    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    exit code 1
+    --- stderr
+    error: cannot read `PROJECT/cache/trees/bios-default/seal.json`
+      caused by: Not a directory (os error 20)
+    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    exit code 1
+    --- stderr
+    error: cannot read `PROJECT/cache/bases/SHA256/record.json`
+      caused by: Not a directory (os error 20)
+    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    exit code 1
+    --- stderr
+    error: cannot create the folder `PROJECT/cache`
+      caused by: File exists (os error 17)
+    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    ");
 }
 
 fn a_full_disk_leaves_the_old_tree() -> Result<(), String> {

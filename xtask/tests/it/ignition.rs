@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::{says, shows};
 use serde_json::Value;
 
 netboot_fixtures::tests! {
@@ -60,8 +61,11 @@ fn a_starter_is_what_the_schema_takes() {
 fn a_starter_is_written_where_it_is_asked_for() {
     let project = project(&format!("ssh-keys = [\"{KEY}\"]\n"));
     let out = project.path("master.ign");
-    let ran = project.run(["ignition", "--out", out.as_str()]).success();
-    assert_eq!((ran.stdout, ran.stderr), (format!("{out}\n"), String::new()));
+    shows!(project, ["ignition", "--out", out.as_str()], @r"
+    exit code 0
+    --- stdout
+    PROJECT/master.ign
+    ");
     let config: Value = serde_json::from_slice(&project.read("master.ign")).unwrap();
     assert_eq!(config["passwd"]["users"][0]["sshAuthorizedKeys"][0], KEY);
 }
@@ -70,34 +74,39 @@ fn what_is_wrong_with_a_starter_is_said() {
     let project = project(
         "ssh-keys = [\"-----BEGIN OPENSSH PRIVATE KEY-----\"]\ntime-zone = \"../etc\"\nconsole-log-level = 9\nautologin = 1\n",
     );
-    let error = project.run(["ignition"]).error(3);
-    for part in [
-        "`ignition.ssh-keys`: found `-----BEGIN OPENSSH PRIVA`…, wanted a public key as in `ssh-ed25519 AAAA… name`\n",
-        "`ignition.time-zone`: found the time zone `../etc`, wanted a name of the tz database as in `Europe/Moscow`\n",
-        "`ignition.console-log-level`: found 9, wanted 0 to 8\n",
-        "`ignition.autologin`: found integer, wanted true or false\n",
-    ] {
-        assert!(error.contains(part), "{part} is not in:\n{error}");
-    }
-    project.write(
-        "embed-scripts/network.toml",
-        &format!("{NETWORK}[ignition]\nssh-keys = [\"{KEY}\\u202e\"]\ntime-zone = \"it's\"\n"),
-    );
-    let error = project.run(["ignition"]).error(3);
-    for part in [
-        "`ignition.ssh-keys`: has `\\u{202e}`, wanted one line without characters that are not seen or change the direction of text\n",
-        "`ignition.time-zone`: found the time zone `it's`, wanted",
-    ] {
-        assert!(error.contains(part), "{part} is not in:\n{error}");
-    }
-    project.write("embed-scripts/network.toml", NETWORK);
-    let error = project.run(["ignition"]).error(3);
-    assert!(error.starts_with("there is no table `[ignition]` in `"), "{error}");
-    let error = project.run(["ignition", "--host", "slave"]).error(3);
-    assert!(
-        error.starts_with("there is no [[host]] `slave` in `") && error.ends_with("\nhint: known there: `master`\n"),
-        "{error}"
-    );
+    shows!(project, ["ignition"], @r"
+    exit code 3
+    --- stderr
+    error: PROJECT/embed-scripts/network.toml:10: `ignition.ssh-keys`: found `-----BEGIN OPENSSH PRIVA`…, wanted a public key as in `ssh-ed25519 AAAA… name`
+      hint: copy the line of a file like id_ed25519.pub
+    PROJECT/embed-scripts/network.toml:11: `ignition.time-zone`: found the time zone `../etc`, wanted a name of the tz database as in `Europe/Moscow`
+      hint: take a name of the tz database, as `timedatectl list-timezones` prints them
+    PROJECT/embed-scripts/network.toml:12: `ignition.console-log-level`: found 9, wanted 0 to 8
+      hint: 4 shows warnings and what is worse
+    PROJECT/embed-scripts/network.toml:13: `ignition.autologin`: found integer, wanted true or false
+      hint: write true or false
+    ");
+    let text = format!("{NETWORK}[ignition]\nssh-keys = [\"{KEY}\\u202e\"]\ntime-zone = \"it's\"\n");
+    shows!(project.write("embed-scripts/network.toml", &text), ["ignition"], @r"
+    exit code 3
+    --- stderr
+    error: PROJECT/embed-scripts/network.toml:10: `ignition.ssh-keys`: has `\u{202e}`, wanted one line without characters that are not seen or change the direction of text
+      hint: copy the line of a file like id_ed25519.pub
+    PROJECT/embed-scripts/network.toml:11: `ignition.time-zone`: found the time zone `it's`, wanted a name of the tz database as in `Europe/Moscow`
+      hint: take a name of the tz database, as `timedatectl list-timezones` prints them
+    ");
+    shows!(project.write("embed-scripts/network.toml", NETWORK), ["ignition"], @r#"
+    exit code 3
+    --- stderr
+    error: there is no table `[ignition]` in `PROJECT/embed-scripts/network.toml`
+    hint: say there who may log in, as in ssh-keys = ["ssh-ed25519 AAAA… name"]
+    "#);
+    shows!(project, ["ignition", "--host", "slave"], @r"
+    exit code 3
+    --- stderr
+    error: there is no [[host]] `slave` in `PROJECT/embed-scripts/network.toml`
+    hint: known there: `master`
+    ");
 }
 
 fn what_a_machine_would_refuse_is_refused_with_its_line() {
@@ -105,16 +114,17 @@ fn what_a_machine_would_refuse_is_refused_with_its_line() {
     let project = project(&format!("ssh-keys = [\n  \"{KEY}\",\n  \"{other}\",\n]\ntime-zone = \"europe/moscow\"\n"));
     let long = format!("{}.{}", "a".repeat(31), "b".repeat(33));
     let network = String::from_utf8(project.read("embed-scripts/network.toml")).unwrap();
-    project.write("embed-scripts/network.toml", &network.replace("master.example.net", &long));
-    let error = project.run(["ignition"]).error(3).replace(&format!("{}/", project.root), "");
-    assert_eq!(
-        error,
-        "embed-scripts/network.toml:8: `host.hostname`: found a host name of 65 letters, wanted at most 64, which Linux has\n  \
-         hint: write it as in DNS\n\
-         embed-scripts/network.toml:12: `ignition.ssh-keys`: has the key of line 11 again\n  hint: remove one of them\n\
-         embed-scripts/network.toml:14: `ignition.time-zone`: found the time zone `europe/moscow`, wanted `Europe/Moscow`: capitals count\n  \
-         hint: take a name of the tz database, as `timedatectl list-timezones` prints them\n"
-    );
+    let text = network.replace("master.example.net", &long);
+    shows!(project.write("embed-scripts/network.toml", &text), ["ignition"], @r"
+    exit code 3
+    --- stderr
+    error: PROJECT/embed-scripts/network.toml:8: `host.hostname`: found a host name of 65 letters, wanted at most 64, which Linux has
+      hint: write it as in DNS
+    PROJECT/embed-scripts/network.toml:12: `ignition.ssh-keys`: has the key of line 11 again
+      hint: remove one of them
+    PROJECT/embed-scripts/network.toml:14: `ignition.time-zone`: found the time zone `europe/moscow`, wanted `Europe/Moscow`: capitals count
+      hint: take a name of the tz database, as `timedatectl list-timezones` prints them
+    ");
     project.write(
         "embed-scripts/network.toml",
         &network
@@ -142,16 +152,22 @@ fn butane(project: &Project, script: Option<&str>, more: &[&str]) -> Ran {
 fn a_butane_file_goes_through_butane() {
     let project = project("");
     let script = r#"printf '{\n  "ignition": { "version": "3.3.0" },\n  "args": "%s"\n}\n' "$*""#;
-    let ran = butane(&project, Some(script), &[]).success();
-    let wanted = format!(
-        "{{\n  \"ignition\": {{ \"version\": \"3.3.0\" }},\n  \"args\": \"--strict --pretty --files-dir {} {}\"\n}}\n",
-        project.root,
-        project.path("a b.bu")
-    );
-    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (wanted.as_str(), ""));
+    says!(project, butane(&project, Some(script), &[]), @r#"
+    exit code 0
+    --- stdout
+    {
+      "ignition": { "version": "3.3.0" },
+      "args": "--strict --pretty --files-dir PROJECT PROJECT/a b.bu"
+    }
+    "#);
+    let printed = butane(&project, Some(script), &[]).stdout;
     let out = project.path("a.ign");
-    assert_eq!(butane(&project, Some(script), &["--out", out.as_str()]).success().stdout, format!("{out}\n"));
-    assert_eq!(project.read("a.ign"), wanted.as_bytes());
+    says!(project, butane(&project, Some(script), &["--out", out.as_str()]), @r"
+    exit code 0
+    --- stdout
+    PROJECT/a.ign
+    ");
+    assert_eq!(project.read("a.ign"), printed.as_bytes());
 }
 
 fn json_keeps_its_meaning_where_characters_are_escaped() {
@@ -186,36 +202,34 @@ fn files_that_a_butane_file_names_are_looked_for_beside_it() {
 
 fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
     let project = project("");
-    let (file, program, out) = (project.path("a b.bu"), project.path("bin/butane"), project.path("a.ign"));
-    let root = &project.root;
+    let out = project.path("a.ign");
     project.write("a.ign", "the old one");
     let script = "echo 'Error translating config: error at $.passwd.users.0, line 3 col 7: unused key' >&2; exit 1";
-    assert_eq!(
-        butane(&project, Some(script), &["--out", out.as_str()]).error(1),
-        format!(
-            "cannot read the Butane file: `{program}` ended with exit code 1\n  \
-             | Error translating config: error at $.passwd.users.0, line 3 col 7: unused key\n  \
-             command: env -i {program} --strict --pretty --files-dir {root} '{file}'\n\
-             hint: change the Butane file: its lines and keys are named above\n"
-        )
-    );
+    says!(project, butane(&project, Some(script), &["--out", out.as_str()]), @r"
+    exit code 1
+    --- stderr
+    error: cannot read the Butane file: `PROJECT/bin/butane` ended with exit code 1
+      | Error translating config: error at $.passwd.users.0, line 3 col 7: unused key
+      command: env -i PROJECT/bin/butane --strict --pretty --files-dir PROJECT 'PROJECT/a b.bu'
+    hint: change the Butane file: its lines and keys are named above
+    ");
     // What it says besides must not become a part of the configuration.
     let script = "echo 'warning at $.storage' >&2; echo '{}'";
-    assert_eq!(
-        butane(&project, Some(script), &["--out", out.as_str()]).error(1),
-        format!(
-            "`butane` printed something else than JSON: expected value at line 1 column 1\n\
-             hint: see what `{program} --strict --files-dir {root} '{file}'` prints\n"
-        )
-    );
+    says!(project, butane(&project, Some(script), &["--out", out.as_str()]), @r"
+    exit code 1
+    --- stderr
+    error: `butane` printed something else than JSON: expected value at line 1 column 1
+    hint: see what `PROJECT/bin/butane --strict --files-dir PROJECT 'PROJECT/a b.bu'` prints
+    ");
     assert_eq!(project.read("a.ign"), b"the old one");
 }
 
 fn without_butane_the_package_is_named() {
     let project = project("");
-    assert_eq!(
-        butane(&project, None, &[]).error(4),
-        "found no `butane`, which makes Ignition's configuration of a Butane file\n\
-         hint: install the package `butane`, or take its program from https://github.com/coreos/butane/releases\n"
-    );
+    says!(project, butane(&project, None, &[]), @r"
+    exit code 4
+    --- stderr
+    error: found no `butane`, which makes Ignition's configuration of a Butane file
+    hint: install the package `butane`, or take its program from https://github.com/coreos/butane/releases
+    ");
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::{says, shows, warns};
 use netboot_loaders::choices::pins::Pins;
 use netboot_loaders::choices::sites::{Options, Site, Sites};
 use netboot_loaders::paths;
@@ -57,9 +58,8 @@ fn scripts(project: &Project, options: &Options) -> Vec<(String, String)> {
     read(project, options).iter().map(script).collect()
 }
 
-#[track_caller]
-fn fails_with(project: &Project, message: &str) {
-    assert_eq!(project.build(&["--plan"]).error(3), message);
+fn plan(project: &Project) -> Vec<String> {
+    project.build_arguments(&["--plan"])
 }
 
 fn a_row_becomes_a_site() {
@@ -122,11 +122,14 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
     let arguments = project.build_arguments(&["--plan", "--sites", "racks.csv", "--sites", "elsewhere/lab"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let run = || Ran::from(project.command(&arguments).current_dir(&project.root).output().unwrap());
-    assert_eq!(
-        run().error(3),
-        "elsewhere/lab/b.toml:1: `loaders`: is missing, and none come from elsewhere\n  hint: list the loaders, or none with []\n\
-         embed-scripts/sites.toml:1: `default.loaders`: is empty, so nothing would come of `racks.csv`\n  hint: list the loaders\n"
-    );
+    says!(project, run(), @r"
+    exit code 3
+    --- stderr
+    error: elsewhere/lab/b.toml:1: `loaders`: is missing, and none come from elsewhere
+      hint: list the loaders, or none with []
+    embed-scripts/sites.toml:1: `default.loaders`: is empty, so nothing would come of `racks.csv`
+      hint: list the loaders
+    ");
     let sites = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"${x}\" }\n";
     project.sites(sites);
     let plan = run().success().stdout;
@@ -134,22 +137,31 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
     project.write("racks.csv", "name,boot_url\nb,http://192.0.2.1/a\n");
     std::fs::remove_file(project.path("elsewhere/lab/b.toml")).unwrap();
     project.write("elsewhere/lab/B.toml", "");
-    assert_eq!(
-        run().error(3),
-        "elsewhere/lab/B.toml:1: `B` differs from the site `b`, at racks.csv:2, only in case, and some TFTP servers ignore case\n  hint: rename one of them\n"
-    );
+    says!(project, run(), @r"
+    exit code 3
+    --- stderr
+    error: elsewhere/lab/B.toml:1: `B` differs from the site `b`, at racks.csv:2, only in case, and some TFTP servers ignore case
+      hint: rename one of them
+    ");
     std::fs::remove_file(project.path("elsewhere/lab/B.toml")).unwrap();
     project.sites(&format!("{sites}[inventory.racks]\nfrom = \"../racks.csv\"\n").replace("../", ""));
     std::os::unix::fs::symlink(project.path("racks.csv"), project.path("embed-scripts/racks.csv")).unwrap();
     let twice = project.build_arguments(&["--plan", "--sites", "racks.csv"]);
     let twice: Vec<&str> = twice.iter().map(String::as_str).collect();
     let ran = Ran::from(project.command(&twice).current_dir(&project.root).output().unwrap());
-    assert_eq!(
-        ran.error(3),
-        "racks.csv: the inventory `racks.csv` was named before\n  hint: name it once, in sites.toml or with `--sites`\n"
-    );
-    let error = project.run(["build-loaders", "--plan", "--sites", ""]).failure(2);
-    assert!(error.contains("found nothing, wanted the path of a file or a folder"), "{error}");
+    says!(project, ran, @r"
+    exit code 3
+    --- stderr
+    error: racks.csv: the inventory `racks.csv` was named before
+      hint: name it once, in sites.toml or with `--sites`
+    ");
+    shows!(project, ["build-loaders", "--plan", "--sites", ""], @r"
+    exit code 2
+    --- stderr
+    error: invalid value '' for '--sites <PATH>': found nothing, wanted the path of a file or a folder
+
+    For more information, try '--help'.
+    ");
     for command in ["boot-test", "reproduce"] {
         let help = project.run([command, "--help"]).success().stdout;
         assert!(help.contains("--sites <PATH>") && help.contains("--relink"), "{help}");
@@ -170,35 +182,47 @@ fn a_sheet_is_read_as_programs_in_other_countries_write_it() {
         );
     }
     let project = with_csv("name;boot_url,note\n");
-    fails_with(
-        &project,
-        "embed-scripts/racks.csv:1: has a comma and a semicolon in its header, wanted one of them between columns\n  \
-         hint: let header and rows have the same between columns, and nothing else of the kind in the header\n",
-    );
+    shows!(project, plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/racks.csv:1: has a comma and a semicolon in its header, wanted one of them between columns
+      hint: let header and rows have the same between columns, and nothing else of the kind in the header
+    ");
 }
 
 fn what_is_wrong_with_a_csv_file_is_told_by_line() {
     let project = with_csv("name,boot_url\na/b,${x}\n,\nc,\"${x}\ny\"\nd,x,y\n,x\ne,${x}\ne,${y}\n\"f,x\n");
-    let name = "wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`";
-    fails_with(
-        &project,
-        &format!(
-            "embed-scripts/racks.csv:2: `name`: found the site name `a/b`, {name}\n  hint: rename the site: its name becomes a folder of the tree\n\
-             embed-scripts/racks.csv:4: `boot_url`: found `${{x}}\\ny`, with a line break, wanted one line of text\n  hint: take it out: a variable cannot have more than one line, nor tabs\n\
-             embed-scripts/racks.csv:6: found 3 values, wanted 2: `name`, `boot_url`\n  hint: give the row a value for each column, if only an empty one, and put a value with a comma into quotes\n\
-             embed-scripts/racks.csv:7: `name`: found the site name ``, {name}\n  hint: rename the site: its name becomes a folder of the tree\n\
-             embed-scripts/racks.csv:9: `e` is the name of a site already, at embed-scripts/racks.csv:8\n  hint: rename or remove one of them\n\
-             embed-scripts/racks.csv:10: has a quote without its counterpart\n  hint: put the value into quotes, and write each quote in it twice\n"
-        ),
-    );
-    project.write("embed-scripts/racks.csv", "site;boot_url\na;x\n");
-    fails_with(
-        &project,
-        "embed-scripts/racks.csv:1: found the columns `site`, `boot_url`, wanted a column `name`\n  hint: add the column with the sites' names; a comma, a semicolon or a tab is between columns\n\
-         embed-scripts/racks.csv:1: `site`: is the site's name and cannot be set\n  hint: choose another name for the variable\n",
-    );
+    shows!(project, plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/racks.csv:2: `name`: found the site name `a/b`, wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`
+      hint: rename the site: its name becomes a folder of the tree
+    embed-scripts/racks.csv:4: `boot_url`: found `${x}\ny`, with a line break, wanted one line of text
+      hint: take it out: a variable cannot have more than one line, nor tabs
+    embed-scripts/racks.csv:6: found 3 values, wanted 2: `name`, `boot_url`
+      hint: give the row a value for each column, if only an empty one, and put a value with a comma into quotes
+    embed-scripts/racks.csv:7: `name`: found the site name ``, wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`
+      hint: rename the site: its name becomes a folder of the tree
+    embed-scripts/racks.csv:9: `e` is the name of a site already, at embed-scripts/racks.csv:8
+      hint: rename or remove one of them
+    embed-scripts/racks.csv:10: has a quote without its counterpart
+      hint: put the value into quotes, and write each quote in it twice
+    ");
+    shows!(project.write("embed-scripts/racks.csv", "site;boot_url\na;x\n"), plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/racks.csv:1: found the columns `site`, `boot_url`, wanted a column `name`
+      hint: add the column with the sites' names; a comma, a semicolon or a tab is between columns
+    embed-scripts/racks.csv:1: `site`: is the site's name and cannot be set
+      hint: choose another name for the variable
+    ");
     std::fs::write(project.path("embed-scripts/racks.csv"), b"name,boot_url\na,x\nb,\xff\n").unwrap();
-    fails_with(&project, "embed-scripts/racks.csv:3: is not UTF-8\n  hint: save the file as UTF-8\n");
+    shows!(project, plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/racks.csv:3: is not UTF-8
+      hint: save the file as UTF-8
+    ");
 }
 
 fn what_is_wrong_with_a_folder_is_told_by_file() {
@@ -208,54 +232,70 @@ fn what_is_wrong_with_a_folder_is_told_by_file() {
     project.write("embed-scripts/lab/b.TOML", "");
     project.write("embed-scripts/lab/c.toml", "vars = {\n");
     project.write("embed-scripts/lab/more/d.toml", "");
-    let error = project.build(&["--plan"]).error(3);
-    let known = "known here: `config`, `loaders`, `script`, `slot`, `trust`, `vars`";
-    for finding in [
-        "embed-scripts/lab/-.toml: found the site name `-`, wanted ".to_owned(),
-        format!("embed-scripts/lab/a.toml:1: `vras`: is not a key that is known here\n  hint: {known}\n"),
-        "embed-scripts/lab/a.toml:2: `slot`: found 100, wanted a multiple of 4096 up to 65536\n  hint: choose such a size, as in slot = 8192\n".into(),
-        "embed-scripts/lab/a.toml:3: `script`: there is no script `gone.ipxe` in embed-scripts\n".into(),
-        "embed-scripts/lab/b.TOML: is not read: only *.toml is\n  hint: rename it\n".into(),
-        "embed-scripts/lab/c.toml:1: unclosed inline table".into(),
-        "embed-scripts/lab/more: is a folder, and a folder in an inventory is not read\n  hint: make it an inventory of its own, or move it elsewhere\n".into(),
-    ] {
-        assert!(error.contains(&finding), "{finding}\nis not in\n{error}");
-    }
+    shows!(project, plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/lab/-.toml: found the site name `-`, wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`
+      hint: rename the site: its name becomes a folder of the tree
+    embed-scripts/lab/a.toml:1: `vras`: is not a key that is known here
+      hint: known here: `config`, `loaders`, `script`, `slot`, `trust`, `vars`
+    embed-scripts/lab/a.toml:2: `slot`: found 100, wanted a multiple of 4096 up to 65536
+      hint: choose such a size, as in slot = 8192
+    embed-scripts/lab/a.toml:3: `script`: there is no script `gone.ipxe` in embed-scripts
+      hint: create the file, or name another one
+    embed-scripts/lab/b.TOML: is not read: only *.toml is
+      hint: rename it
+    embed-scripts/lab/c.toml:1: unclosed inline table, expected `}`
+      hint: write it as TOML 1.0: text stands in double quotes, and so does a name with a blank in it
+    embed-scripts/lab/more: is a folder, and a folder in an inventory is not read
+      hint: make it an inventory of its own, or move it elsewhere
+    ");
 }
 
 fn an_inventory_without_sites_is_refused_rather_than_published() {
     let project = with_csv("name,boot_url\n");
-    let hint = "hint: add sites, or do not ask for this inventory";
-    fails_with(
-        &project,
-        &format!("embed-scripts/racks.csv: has no row below its header, so there are no sites in it\n  {hint}\n"),
-    );
-    project.write("embed-scripts/racks.csv", "");
-    fails_with(
-        &project,
-        "embed-scripts/racks.csv: is empty, wanted a header with the column `name`\n  hint: begin with a line that names the columns: `name`, and a variable each\n",
-    );
+    shows!(project, plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/racks.csv: has no row below its header, so there are no sites in it
+      hint: add sites, or do not ask for this inventory
+    ");
+    shows!(project.write("embed-scripts/racks.csv", ""), plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/racks.csv: is empty, wanted a header with the column `name`
+      hint: begin with a line that names the columns: `name`, and a variable each
+    ");
     std::fs::remove_file(project.path("embed-scripts/racks.csv")).unwrap();
-    let create = "hint: create it, or name another one: a CSV file, or a folder of *.toml";
-    fails_with(
-        &project,
-        &format!(
-            "embed-scripts/sites.toml:5: `inventory.racks.from`: there is no inventory `embed-scripts/racks.csv`\n  {create}\n"
-        ),
-    );
+    shows!(project, plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/sites.toml:5: `inventory.racks.from`: there is no inventory `embed-scripts/racks.csv`
+      hint: create it, or name another one: a CSV file, or a folder of *.toml
+    ");
     std::fs::create_dir(project.path("embed-scripts/racks.csv")).unwrap();
-    fails_with(&project, &format!("embed-scripts/racks.csv: has no *.toml, so there are no sites in it\n  {hint}\n"));
-    project.sites("[default]\nloaders = []\n[inventory.a]\nfrom = \"../a.csv\"\n[inventory.b]\n");
-    fails_with(
-        &project,
-        "embed-scripts/sites.toml:4: `inventory.a.from`: found `../a.csv`, wanted a path inside embed-scripts\n  hint: copy the file into embed-scripts and name it without `..`\n\
-         embed-scripts/sites.toml:5: `inventory.b.from`: is missing\n  hint: name a CSV file, or a folder of *.toml\n",
-    );
-    project.sites("[default]\nloaders = []\n");
-    assert_eq!(
-        project.build(&["--plan", "--sites", "/gone.csv"]).error(3),
-        format!("/gone.csv: there is no inventory `/gone.csv`\n  {create}\n")
-    );
+    shows!(project, plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/racks.csv: has no *.toml, so there are no sites in it
+      hint: add sites, or do not ask for this inventory
+    ");
+    let outside = "[default]\nloaders = []\n[inventory.a]\nfrom = \"../a.csv\"\n[inventory.b]\n";
+    shows!(project.sites(outside), plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/sites.toml:4: `inventory.a.from`: found `../a.csv`, wanted a path inside embed-scripts
+      hint: copy the file into embed-scripts and name it without `..`
+    embed-scripts/sites.toml:5: `inventory.b.from`: is missing
+      hint: name a CSV file, or a folder of *.toml
+    ");
+    let none = "[default]\nloaders = []\n";
+    shows!(project.sites(none), project.build_arguments(&["--plan", "--sites", "/gone.csv"]), @r"
+    exit code 3
+    --- stderr
+    error: /gone.csv: there is no inventory `/gone.csv`
+      hint: create it, or name another one: a CSV file, or a folder of *.toml
+    ");
 }
 
 fn a_name_is_there_once_in_all_of_the_choices() {
@@ -264,12 +304,14 @@ fn a_name_is_there_once_in_all_of_the_choices() {
          [inventory.one]\nfrom = \"one.csv\"\nloaders = [\"ipxe.efi\"]\n[inventory.two]\nfrom = \"two\"\nloaders = [\"ipxe.efi\"]\nvars = { boot_url = \"http://x\" }\n",
     );
     project.write("embed-scripts/one.csv", "name,boot_url\na,${x}\nB,${x}\n");
-    project.write("embed-scripts/two/b.toml", "");
-    fails_with(
-        &project,
-        "embed-scripts/one.csv:2: `a` is the name of a site already, at embed-scripts/sites.toml:4\n  hint: rename or remove one of them\n\
-         embed-scripts/two/b.toml:1: `b` differs from the site `B`, at embed-scripts/one.csv:3, only in case, and some TFTP servers ignore case\n  hint: rename one of them\n",
-    );
+    shows!(project.write("embed-scripts/two/b.toml", ""), plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/one.csv:2: `a` is the name of a site already, at embed-scripts/sites.toml:4
+      hint: rename or remove one of them
+    embed-scripts/two/b.toml:1: `b` differs from the site `B`, at embed-scripts/one.csv:3, only in case, and some TFTP servers ignore case
+      hint: rename one of them
+    ");
 }
 
 fn a_mistake_of_many_sites_is_told_once() {
@@ -279,13 +321,17 @@ fn a_mistake_of_many_sites_is_told_once() {
         writeln!(csv, "s{number},http://192.0.2.1/,{cmd}").unwrap();
     }
     let project = with_csv(&csv);
-    project.write("embed-scripts/url.ipxe", "#!ipxe\nchian x\nchain {{ boot_ulr }}\n{{ cmd }}\n");
-    fails_with(
-        &project,
-        "embed-scripts/url.ipxe:2: `chian` is not a command of iPXE\n  hint: see https://ipxe.org/cmd for the commands\n\
-         embed-scripts/url.ipxe:3: undefined value: `boot_ulr` is undefined, for the site `s0` at embed-scripts/racks.csv:2 and 999 others\n  hint: set it under `vars`, or in a column of the inventory; known here: `site`, `boot_url`, `cmd`\n\
-         embed-scripts/url.ipxe:4: `wget` is not a command of iPXE, for the site `s1` at embed-scripts/racks.csv:3 and 499 others\n  hint: see https://ipxe.org/cmd for the commands\n",
-    );
+    let script = "#!ipxe\nchian x\nchain {{ boot_ulr }}\n{{ cmd }}\n";
+    shows!(project.write("embed-scripts/url.ipxe", script), plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/url.ipxe:2: `chian` is not a command of iPXE
+      hint: see https://ipxe.org/cmd for the commands
+    embed-scripts/url.ipxe:3: undefined value: `boot_ulr` is undefined, for the site `s0` at embed-scripts/racks.csv:2 and 999 others
+      hint: set it under `vars`, or in a column of the inventory; known here: `site`, `boot_url`, `cmd`
+    embed-scripts/url.ipxe:4: `wget` is not a command of iPXE, for the site `s1` at embed-scripts/racks.csv:3 and 499 others
+      hint: see https://ipxe.org/cmd for the commands
+    ");
     project.write("embed-scripts/url.ipxe", "#!ipxe\ngoto {{ site }}\n");
     let error = project.build(&["--plan"]).error(3);
     assert!(error.ends_with("\nand 950 more findings\n"), "{error}");
@@ -300,32 +346,32 @@ fn an_address_that_no_script_uses() {
     project.write("embed-scripts/maybe.ipxe", "#!ipxe\n{% if url is defined %}\nchain {{ url }}\n{% endif %}\nshell\n");
     project.write("racks.csv", "name,boot_url,asset\na,http://192.0.2.1/a,A-1\nb,http://192.0.2.1/b,\n");
     let csv = project.path("racks.csv");
-    let warned = |sites: &str, more: &[&str]| {
-        project.sites(sites);
-        project.build(&[&["--plan"], more].concat()).success().stderr
-    };
-    let of = |place: &str| {
-        format!(
-            "warning: {place}: no script uses this address, so no loader goes there\n\
-             hint: name a script that does, as in `script = \"url.ipxe\"`, in the table of the sites or in `[default]`\n"
-        )
-    };
+    let rows = project.build_arguments(&["--plan", "--sites", csv.as_str()]);
     let default = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n";
     // The rows are told of once; what is no address may be for people.
-    assert_eq!(warned(default, &["--sites", csv.as_str()]), of(&format!("{csv}: `boot_url`")));
+    warns!(project.sites(default), &rows, @r#"
+    warning: PROJECT/racks.csv: `boot_url`: no script uses this address, so no loader goes there
+    hint: name a script that does, as in `script = "url.ipxe"`, in the table of the sites or in `[default]`
+    "#);
     let site = "[site.a]\nvars = { url = \"http://192.0.2.1/\", asset = \"1\" }\n";
-    assert_eq!(warned(&format!("{default}{site}"), &[]), of("embed-scripts/sites.toml:5: `site.a.vars.url`"));
+    warns!(project.sites(&format!("{default}{site}")), plan(&project), @r#"
+    warning: embed-scripts/sites.toml:5: `site.a.vars.url`: no script uses this address, so no loader goes there
+    hint: name a script that does, as in `script = "url.ipxe"`, in the table of the sites or in `[default]`
+    "#);
     let vars = "vars = { boot_url = \"http://192.0.2.1/\" }\n";
-    assert_eq!(warned(&format!("{default}{vars}"), &[]), of("embed-scripts/sites.toml:4: `default.vars.boot_url`"));
+    warns!(project.sites(&format!("{default}{vars}")), plan(&project), @r#"
+    warning: embed-scripts/sites.toml:4: `default.vars.boot_url`: no script uses this address, so no loader goes there
+    hint: name a script that does, as in `script = "url.ipxe"`, in the table of the sites or in `[default]`
+    "#);
     // A script uses it: that of another site, or in a condition; and an empty cell says nothing.
     let using = "[site.b]\nscript = \"url.ipxe\"\n";
     let condition = "script = \"maybe.ipxe\"\n";
-    let rows = ["--sites", csv.as_str()];
-    assert_eq!(warned(&format!("{default}{vars}{using}"), &[]), "");
-    assert_eq!(warned(&format!("{default}{site}{condition}"), &[]), "");
-    assert_eq!(warned(&format!("{}{vars}", default.replace("boot.ipxe", "url.ipxe")), &rows), "");
+    let used = format!("{}{vars}", default.replace("boot.ipxe", "url.ipxe"));
+    warns!(project.sites(&format!("{default}{vars}{using}")), plan(&project), @"");
+    warns!(project.sites(&format!("{default}{site}{condition}")), plan(&project), @"");
+    warns!(project.sites(&used), &rows, @"");
     project.write("racks.csv", "name,boot_url,asset\na,,A-1\n");
-    assert_eq!(warned(default, &rows), "");
+    warns!(project.sites(default), &rows, @"");
 }
 
 fn a_script_that_is_too_long_gets_a_larger_slot_when_asked() {
@@ -338,27 +384,32 @@ fn a_script_that_is_too_long_gets_a_larger_slot_when_asked() {
         read(&project, options).iter().map(slot).collect::<Vec<_>>()
     };
     let relink = Options { relink: true, ..Options::default() };
-    let message = |bytes| {
-        format!(
-            "embed-scripts/url.ipxe:3: is {bytes} bytes, {} more than the slot of 4096, for the site `b` at embed-scripts/racks.csv:3",
-            bytes - 4096
-        )
-    };
-    let hint =
-        "\n  hint: set `slot = 8192`, or build with `--relink`, which gives such a script a larger slot by itself\n";
-    fails_with(&project, &format!("{}{hint}", message(4097)));
+    shows!(project, plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/url.ipxe:3: is 4097 bytes, 1 more than the slot of 4096, for the site `b` at embed-scripts/racks.csv:3
+      hint: set `slot = 8192`, or build with `--relink`, which gives such a script a larger slot by itself
+    ");
     assert_eq!(sizes(&relink), [4096, 4096, 8192]);
     project.build(&["--plan", "--relink"]).success();
     // The longest one decides what has to be set.
-    project.write("embed-scripts/url.ipxe", &long(4096 - 20));
-    fails_with(&project, &format!("{} and 2 others{hint}", message(4098)));
+    shows!(project.write("embed-scripts/url.ipxe", &long(4096 - 20)), plan(&project), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/url.ipxe:3: is 4098 bytes, 2 more than the slot of 4096, for the site `b` at embed-scripts/racks.csv:3 and 2 others
+      hint: set `slot = 8192`, or build with `--relink`, which gives such a script a larger slot by itself
+    ");
     let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
     project.sites(&sites.replace("[inventory", "slot = 8192\n[inventory"));
     assert_eq!(sizes(&Options::default()), [8192; 3]);
-    project.write("embed-scripts/url.ipxe", &long(4096).replace("\n# ", &format!("\n{}# ", "#\n".repeat(32_768))));
-    let error = project.build(&["--plan", "--relink"]).error(3);
-    assert!(error.contains("more than the largest slot of 65536, for the site `b` at"), "{error}");
-    assert!(error.ends_with("hint: shorten it: put the long part on a web server and `chain` to it\n"), "{error}");
+    let longest = long(4096).replace("\n# ", &format!("\n{}# ", "#\n".repeat(32_768)));
+    project.write("embed-scripts/url.ipxe", &longest);
+    shows!(project, project.build_arguments(&["--plan", "--relink"]), @r"
+    exit code 3
+    --- stderr
+    error: embed-scripts/url.ipxe:32771: is 69654 bytes, 4118 more than the largest slot of 65536, for the site `b` at embed-scripts/racks.csv:3 and 2 others
+      hint: shorten it: put the long part on a web server and `chain` to it
+    ");
 }
 
 fn a_hundred_thousand_rows_are_read_whole_and_share_what_they_have_in_common() {

@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::snapshot::redacted;
+use netboot_fixtures::{same, shows};
 
 netboot_fixtures::tests! {
     what_is_no_tree_is_told_from_a_tree_that_is_not_whole,
@@ -24,21 +26,24 @@ fn what_is_no_tree_is_told_from_a_tree_that_is_not_whole() {
     let project = Project::new();
     project.write("page.tar.gz", "<html>404</html>");
     project.write("folder/file", "");
-    for (path, message) in [
-        (
-            "page.tar.gz",
-            "` is neither a tree nor the tarball of one: invalid gzip header\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n",
-        ),
-        ("folder", "` has no manifest.json\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote\n"),
-    ] {
-        let path = project.path(path);
-        assert_eq!(project.run(["verify", path.as_str()]).error(8), format!("`{path}{message}"));
-    }
-    let tree = project.tree();
-    assert_eq!(
-        project.run(["verify"]).error(8),
-        format!("there is no tree `{tree}`\nhint: run `cargo xtask build-loaders`\n")
-    );
+    shows!(project, ["verify", project.path("page.tar.gz").as_str()], @r"
+    exit code 8
+    --- stderr
+    error: `PROJECT/page.tar.gz` is neither a tree nor the tarball of one: invalid gzip header
+    hint: give a tree or a tarball that `cargo xtask build-loaders` wrote
+    ");
+    shows!(project, ["verify", project.path("folder").as_str()], @r"
+    exit code 8
+    --- stderr
+    error: `PROJECT/folder` has no manifest.json
+    hint: give a tree or a tarball that `cargo xtask build-loaders` wrote
+    ");
+    shows!(project, ["verify"], @r"
+    exit code 8
+    --- stderr
+    error: there is no tree `PROJECT/dist/tftp`
+    hint: run `cargo xtask build-loaders`
+    ");
 }
 
 fn ssh_addresses_are_refused_and_not_taken_for_paths() {
@@ -82,9 +87,12 @@ fn nothing_is_written_over_a_device_the_choices_or_the_cache() {
 fn only_a_tree_of_this_tool_is_replaced() {
     let project = Project::new();
     project.write("dist/tftp/manifest.json", "{ \"name\": \"a web application\" }");
-    project.write("dist/tftp/src/app.js", "precious");
-    let error = project.build(&[]).error(1);
-    assert!(error.contains("` is not a tree that this tool wrote: it has no manifest.json of its\n"), "{error}");
+    shows!(project.write("dist/tftp/src/app.js", "precious"), project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
+    hint: choose another folder with `--out`, or move that one away
+    ");
     assert_eq!(project.read("dist/tftp/src/app.js"), b"precious");
 }
 
@@ -92,7 +100,12 @@ fn what_somebody_put_into_a_tree_stays_unless_it_is_given_up() {
     let project = Project::new();
     project.build(&[]).success();
     symlink("ipxe.efi", project.tree().join("boot.efi")).unwrap();
-    assert!(project.build(&[]).error(1).contains("publishing would remove them: `boot.efi`\nhint: "));
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/tftp` has files that this tool did not put there, and publishing would remove them: `boot.efi`
+    hint: move them away, or publish with `--replace`
+    ");
     let manifest = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
     project.write("dist/tftp/manifest.json", &manifest.replace("\"files\"", "\"later-key\": 1, \"files\""));
     let error = project.build(&[]).error(1);
@@ -117,8 +130,12 @@ fn a_link_to_a_tree_is_followed() {
     assert!(project.tree().is_symlink());
     assert!(String::from_utf8_lossy(&project.read("srv/tftp/ipxe.efi")).contains("shell"));
     std::fs::remove_dir_all(project.path("srv")).unwrap();
-    let error = project.build(&[]).error(1);
-    assert!(error.starts_with(&format!("cannot follow the link `{}`", project.tree())), "{error}");
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: cannot follow the link `PROJECT/dist/tftp`
+      caused by: No such file or directory (os error 2)
+    ");
 }
 
 fn every_server_may_read_the_tree_whatever_the_umask() {
@@ -168,7 +185,9 @@ fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
     for name in [".partial-aB3xYz", ".partial-mine", "partial"] {
         project.write(&format!("dist/{name}"), "left");
     }
-    let ran = project.build(&["--archive"]).success();
+    let ran = project.build(&["--archive", "--index"]).success();
+    let page = String::from_utf8(project.read("dist/index.html")).unwrap();
+    redacted(&project.root, || same!(page, "index.html"));
     let left = [".partial-aB3xYz", ".partial-mine", "partial"].map(|name| project.path("dist").join(name).exists());
     assert_eq!(left, [false, true, true]);
     let path = project.path(&format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION")));
@@ -249,21 +268,41 @@ fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
     let lock = project.path("dist/.tftp.lock");
     std::fs::create_dir_all(project.path("dist")).unwrap();
     assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
-    let refused = |path: &camino::Utf8Path, what: &str| {
-        format!("cannot open `{path}`\n  caused by: found {what}, wanted a regular file\nhint: move it away\n")
-    };
-    assert_eq!(project.build(&[]).error(1), refused(&lock, "a FIFO"));
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: cannot open `PROJECT/dist/.tftp.lock`
+      caused by: found a FIFO, wanted a regular file
+    hint: move it away
+    ");
     std::fs::remove_file(&lock).unwrap();
     symlink("/dev/null", &lock).unwrap();
-    assert_eq!(project.build(&[]).error(1), refused(&lock, "a symbolic link"));
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: cannot open `PROJECT/dist/.tftp.lock`
+      caused by: found a symbolic link, wanted a regular file
+    hint: move it away
+    ");
     std::fs::remove_file(&lock).unwrap();
     // What stands beside the lock is opened, too.
     let journal = project.path("dist/.tftp.journal");
     assert!(Command::new("mkfifo").arg(&journal).status().unwrap().success());
-    assert_eq!(project.build(&[]).error(1), refused(&journal, "a FIFO"));
+    shows!(project, project.build_arguments(&["--quiet"]), @r"
+    exit code 1
+    --- stderr
+    error: cannot open `PROJECT/dist/.tftp.journal`
+      caused by: found a FIFO, wanted a regular file
+    hint: move it away
+    ");
     std::fs::remove_file(&journal).unwrap();
     project.build(&[]).success();
     std::fs::remove_file(project.tree().join("manifest.json")).unwrap();
     assert!(Command::new("mkfifo").arg(project.tree().join("manifest.json")).status().unwrap().success());
-    assert!(project.build(&[]).error(1).contains("` is not a tree that this tool wrote: "));
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
+    hint: choose another folder with `--out`, or move that one away
+    ");
 }

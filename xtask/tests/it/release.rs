@@ -7,6 +7,7 @@ use std::process::Command;
 
 use netboot_fixtures::limits;
 use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::says;
 use netboot_loaders::digest::Sha256Digest;
 use serde_json::Value;
 
@@ -83,8 +84,12 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
         let mut command = project.command([&["release", "--files", folder.as_str()], more].concat());
         Ran::from(command.env("PATH", &path).env("GH_TOKEN", "secret").output().unwrap())
     };
-    let error = publish(&["--tag", "v9.9.9"]).error(3);
-    assert!(error.starts_with(&format!("the tag is `v9.9.9`, wanted `v{VERSION}`\nhint: ")), "{error}");
+    says!(project, publish(&["--tag", "v9.9.9"]), @r"
+    exit code 3
+    --- stderr
+    error: the tag is `v9.9.9`, wanted `vVERSION`
+    hint: set the version in Cargo.toml, or push the tag of the version
+    ");
     assert!(!project.path("said").exists());
     let ran = publish(&["--tag", &format!("v{VERSION}")]).success();
     assert!(ran.stdout.contains("and a draft at https://example.net/draft\n"), "{}", ran.stdout);
@@ -98,17 +103,32 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     std::fs::remove_file(project.path("said")).unwrap();
     // Nothing that is not as its checksums say gets out.
     project.write("dist/release/more.txt", "more\n");
-    let error = publish(&[]).error(8);
-    assert!(error.contains("  not a file of a release: `more.txt`\nhint: "), "{error}");
+    says!(project, publish(&[]), @r"
+    exit code 8
+    --- stderr
+    error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
+      not a file of a release: `more.txt`
+    hint: make it anew with `cargo xtask release --dry-run`
+    ");
     std::fs::remove_file(folder.join("more.txt")).unwrap();
     let absent = format!("{}\n{KEY}  more.txt\n", String::from_utf8(project.read("dist/release/SHA256SUMS")).unwrap());
     project.write("dist/release/SHA256SUMS", &absent);
-    let error = publish(&[]).error(8);
-    assert!(error.contains("  `more.txt` is missing\n"), "{error}");
+    says!(project, publish(&[]), @r"
+    exit code 8
+    --- stderr
+    error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
+      `more.txt` is missing
+    hint: make it anew with `cargo xtask release --dry-run`
+    ");
     release(&project, &["--dry-run"]).success();
     project.write("dist/release/manifest.json", "{}\n");
-    let error = publish(&[]).error(8);
-    assert!(error.contains("`manifest.json` has changed: found "), "{error}");
+    says!(project, publish(&[]), @r"
+    exit code 8
+    --- stderr
+    error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
+      `manifest.json` has changed: found SHA256, wanted SHA256
+    hint: make it anew with `cargo xtask release --dry-run`
+    ");
     // A release without its sources is none, whatever its checksums say; nor one of parts that do not belong together.
     release(&project, &["--dry-run"]).success();
     let sums = String::from_utf8(project.read("dist/release/SHA256SUMS")).unwrap();
@@ -117,23 +137,37 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     let without: String =
         sums.lines().filter(|line| !line.ends_with(&sources)).map(|line| format!("{line}\n")).collect();
     project.write("dist/release/SHA256SUMS", &without);
-    let error = publish(&[]).error(8);
-    assert!(error.contains(&format!("`{sources}` is missing, and a release has it\n")), "{error}");
+    says!(project, publish(&[]), @r"
+    exit code 8
+    --- stderr
+    error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
+      `netboot-loaders-VERSION-sources.tar.gz` is missing, and a release has it
+    hint: make it anew with `cargo xtask release --dry-run`
+    ");
     release(&project, &["--dry-run"]).success();
     let bill = format!("netboot-loaders-{VERSION}-sbom.cdx.json");
     let old = Sha256Digest::of(&project.read(&format!("dist/release/{bill}"))).to_string();
     project.write(&format!("dist/release/{bill}"), "{}\n");
     project.write("dist/release/SHA256SUMS", &sums.replace(&old, &Sha256Digest::of(b"{}\n").to_string()));
-    let error = publish(&[]).error(8);
-    assert!(error.contains(&format!("`{bill}` is not about the tarball beside it\n")), "{error}");
+    says!(project, publish(&[]), @r"
+    exit code 8
+    --- stderr
+    error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
+      `netboot-loaders-VERSION-sbom.cdx.json` is not about the tarball beside it
+    hint: make it anew with `cargo xtask release --dry-run`
+    ");
     assert!(!project.path("said").exists());
 }
 
 fn what_is_no_release_is_not_replaced() {
     let project = Project::new();
     project.write("dist/release/mine.txt", "mine\n");
-    let error = release(&project, &["--dry-run"]).error(1);
-    assert!(error.contains("is no release: it has `mine.txt`\nhint: "), "{error}");
+    says!(project, release(&project, &["--dry-run", "--quiet"]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/release` is no release: it has `mine.txt`
+    hint: choose another folder with `--out`, or move that away
+    ");
     assert_eq!(project.read("dist/release/mine.txt"), b"mine\n");
     // Neither is a tree, nor a folder of downloads with their checksums.
     let before = project.snapshot();
@@ -143,8 +177,12 @@ fn what_is_no_release_is_not_replaced() {
     project.write("downloads/SHA256SUMS", "x\n");
     project.write("downloads/photos/a", "a\n");
     let downloads = project.path("downloads");
-    let error = release(&project, &["--dry-run", "--out", downloads.as_str()]).error(1);
-    assert!(error.contains("is no release: it has `photos/a`\n"), "{error}");
+    says!(project, release(&project, &["--dry-run", "--quiet", "--out", downloads.as_str()]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/downloads` is no release: it has `photos/a`
+    hint: choose another folder with `--out`, or move that away
+    ");
 }
 
 fn a_folder_of_files_is_looked_at_within_limits() {

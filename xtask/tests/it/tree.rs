@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::shows;
 use serde_json::Value;
 
 netboot_fixtures::tests! {
@@ -33,6 +34,7 @@ fn a_project_becomes_a_tree_that_checks_itself() {
          [syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\"]\npxelinux-config = \"menu.cfg\"\n\
          [site.rack-1]\nloaders = [\"snponly.efi\"]\n",
     );
+    shows!(project, project.build_arguments(&["--plan"]), "plan");
     let ran = project.build(&[]).success();
     assert!(ran.stdout.starts_with(&format!("built {} in ", project.tree())), "{}", ran.stdout);
     let files: Vec<String> = project.snapshot().into_iter().map(|(path, _)| path.into_string()).collect();
@@ -59,11 +61,11 @@ fn a_project_becomes_a_tree_that_checks_itself() {
     slot.resize(4096, b'\n');
     let loader = project.read("dist/tftp/sites/rack-1/snponly.efi");
     assert_eq!(loader.windows(slot.len()).filter(|window| *window == slot).count(), 1);
-    let ran = project.run(["verify"]).success();
-    assert_eq!(
-        ran.stdout,
-        format!("{}: all 9 files are as in the manifest, and nothing else is there\n", project.tree())
-    );
+    shows!(project, ["verify"], @r"
+    exit code 0
+    --- stdout
+    PROJECT/dist/tftp: all 9 files are as in the manifest, and nothing else is there
+    ");
 }
 
 fn the_manifest_is_as_its_schema_says() {
@@ -216,13 +218,12 @@ fn verify_names_every_difference() {
             wanted["size"]
         )
     );
-    assert_eq!(
-        project.build(&[]).error(1),
-        format!(
-            "`{tree}` has files that this tool did not put there, and publishing would remove them: `autoexec.ipxe`, `ldlinux.e64`\n\
-             hint: move them away, or publish with `--replace`\n"
-        )
-    );
+    shows!(project, project.build_arguments(&[]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/tftp` has files that this tool did not put there, and publishing would remove them: `autoexec.ipxe`, `ldlinux.e64`
+    hint: move them away, or publish with `--replace`
+    ");
     let again = project.build(&["--replace"]).success();
     assert!(again.stdout.starts_with("built "), "a tree that is not whole is published anew");
     project.run(["verify"]).success();

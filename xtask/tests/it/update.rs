@@ -10,8 +10,8 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use git2::build::TreeUpdateBuilder;
 use git2::{FileMode, ObjectType, Oid, Repository, Signature, Time};
-use netboot_fixtures::limits;
 use netboot_fixtures::project::{Project, Ran, STAND_IN};
+use netboot_fixtures::{limits, says, shows};
 use netboot_loaders::choices::pins::Pins;
 use sha1::{Digest, Sha1};
 
@@ -227,12 +227,12 @@ fn what_is_not_there_is_not_pinned() {
         fixture.repository.tag_delete(tag).unwrap();
     }
     fixture.refuses(&[], 5, "`URL` has no tag of a release, as in `v2.0.0`\nhint: say what to pin with `--to`\n");
-    let error = fixture.project.run(["update", "ipxe", "--offline"]).error(5);
-    assert_eq!(
-        error,
-        "`--offline` forbids asking `https://unreachable.invalid/ipxe.git` for what is new\n\
-         hint: name a local clone of iPXE with `--ipxe-url`\n"
-    );
+    shows!(fixture.project, ["update", "ipxe", "--offline"], @r"
+    exit code 5
+    --- stderr
+    error: `--offline` forbids asking `https://unreachable.invalid/ipxe.git` for what is new
+    hint: name a local clone of iPXE with `--ipxe-url`
+    ");
     // What no build could take.
     let link = fixture.repository.blob(b"target").unwrap();
     let mut update = TreeUpdateBuilder::new();
@@ -561,12 +561,24 @@ fn syslinux_is_pinned_as_the_archive_has_it() {
     let archive = project.path("syslinux.zip");
     let update = |more: &[&str]| project.run([&["update", "syslinux", "--offline"], more].concat());
     let given = ["--syslinux-archive", archive.as_str()];
-    let said = update(&[]).success().stdout;
-    assert!(said.starts_with("syslinux 6.03 stays as it is: there has been no release since 6.03"), "{said}");
-    let error = update(&["--to", "6.04"]).error(3);
-    assert!(error.starts_with("a syslinux version alone does not say which files it has\n"), "{error}");
-    let error = update(&[&given[..], &["--to", "../6"]].concat()).error(3);
-    assert!(error.starts_with("found `../6`, wanted a version of syslinux\n"), "{error}");
+    says!(project, update(&[]), @r"
+    exit code 0
+    --- stdout
+    syslinux 6.03 stays as it is: there has been no release since 6.03, only the pre-release 6.04-pre1
+    to pin the files of an archive, give it with `--syslinux-archive`, and its version with `--to`
+    ");
+    says!(project, update(&["--to", "6.04"]), @r"
+    exit code 3
+    --- stderr
+    error: a syslinux version alone does not say which files it has
+    hint: give its release archive, too, with `--syslinux-archive`
+    ");
+    says!(project, update(&[&given[..], &["--to", "../6"]].concat()), @r"
+    exit code 3
+    --- stderr
+    error: found `../6`, wanted a version of syslinux
+    hint: write it as in `6.03`
+    ");
     assert_eq!(project.read(PINS), old.as_bytes());
     // The digest of the archive is new, and nothing else.
     update(&given).success();

@@ -8,6 +8,7 @@ use std::process::Command;
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::limits;
 use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::{says, shows, warns};
 use serde_json::Value;
 
 netboot_fixtures::tests! {
@@ -68,19 +69,18 @@ fn what_others_cannot_read_is_repaired_or_named() {
     assert_eq!((mode(&share), mode(&folder) & 0o2755, mode(&folder.join("sites")) & 0o2755), (0o2775, 0o2755, 0o2755));
     set_mode(&folder.join("ipxe.efi"), 0o660);
     set_mode(&folder.join("sites"), 0o2770);
-    let warned = |path: &Utf8Path, bits: &str| {
-        format!(
-            "warning: other users cannot read `{path}`, so a server that runs as another user cannot serve it\n\
-             hint: give it the mode `a+{bits}` with chmod\n"
-        )
-    };
-    let verified = project.run(["verify", folder.as_str()]).success().stderr;
-    assert_eq!(verified, warned(&folder.join("ipxe.efi"), "r"));
+    warns!(project, ["verify", folder.as_str()], @r"
+    warning: other users cannot read `PROJECT/srv/tftp/ipxe.efi`, so a server that runs as another user cannot serve it
+    hint: give it the mode `a+r` with chmod
+    ");
     assert!(!deploy(&project, &folder, &[]).success().stderr.contains("warning"));
     assert_eq!((mode(&folder.join("ipxe.efi")), mode(&folder.join("sites"))), (0o664, 0o2775));
     set_mode(&folder, 0o2770);
     assert!(deploy(&project, &folder, &[]).success().stderr.contains(&closed(&folder)));
-    assert_eq!(project.run(["verify", folder.as_str()]).success().stderr, warned(&folder, "rx"));
+    warns!(project, ["verify", folder.as_str()], @r"
+    warning: other users cannot read `PROJECT/srv/tftp`, so a server that runs as another user cannot serve it
+    hint: give it the mode `a+rx` with chmod
+    ");
     assert_eq!(mode(&folder), 0o2770, "somebody has decided that");
 }
 
@@ -165,34 +165,37 @@ fn what_others_put_there_stays() {
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("ipxe.efi"), "by hand").unwrap();
     std::fs::copy(project.tree().join("ipxe.pxe"), folder.join("ipxe.pxe")).unwrap();
-    let message = format!(
-        "`{folder}` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`\n\
-         hint: move them away, or deploy with `--replace`\n"
-    );
     let plan = deploy(&project, &folder, &["--dry-run"]);
     assert!(plan.stdout.contains("\nunchanged  ipxe.pxe ("), "{}", plan.stdout);
     assert!(plan.stdout.contains(" bytes), which somebody else put there\n"), "{}", plan.stdout);
-    assert_eq!(plan.error(1), message);
+    let message = plan.error(1);
+    says!(project, deploy(&project, &folder, &["--quiet"]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/srv/tftp` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`
+    hint: move them away, or deploy with `--replace`
+    ");
     assert_eq!(deploy(&project, &folder, &[]).error(1), message);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
     std::fs::write(folder.join("manifest.json"), "[]\n").unwrap();
-    assert_eq!(
-        deploy(&project, &folder, &[]).error(1),
-        format!(
-            "the `manifest.json` in `{folder}` is none of this tool's: invalid length 0, expected a manifest at line 1 column 2\n\
-             hint: choose another folder, or deploy with `--replace`, which replaces it\n"
-        )
-    );
+    says!(project, deploy(&project, &folder, &["--quiet"]), @r"
+    exit code 1
+    --- stderr
+    error: the `manifest.json` in `PROJECT/srv/tftp` is none of this tool's: invalid length 0, expected a manifest at line 1 column 2
+    hint: choose another folder, or deploy with `--replace`, which replaces it
+    ");
     deploy(&project, &folder, &["--replace"]).success();
     assert!(files(&folder) == files(&project.tree()));
     // A link leads to what is somebody's, too.
     std::fs::rename(folder.join("sites"), project.path("elsewhere")).unwrap();
     symlink(project.path("elsewhere"), folder.join("sites")).unwrap();
     std::fs::remove_file(project.path("elsewhere/a/ipxe.efi")).unwrap();
-    assert_eq!(
-        deploy(&project, &folder, &[]).error(1),
-        "`sites` is a link or a device there, wanted a folder\nhint: move it away, or choose another folder\n"
-    );
+    says!(project, deploy(&project, &folder, &["--quiet"]), @r"
+    exit code 1
+    --- stderr
+    error: `sites` is a link or a device there, wanted a folder
+    hint: move it away, or choose another folder
+    ");
 }
 
 fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
@@ -228,16 +231,27 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
     }
     project.run(["verify"]).success();
     let missing = project.path("nowhere");
-    let error = deploy(&project, &project.path("srv"), &["--tree", missing.as_str()]).error(8);
-    assert_eq!(error, format!("there is no tree `{missing}`\nhint: look at the path; it is relative to this folder\n"));
-    let error = project.run(["deploy", "sftp://router/tftp", "--ssh", "no-such-ssh"]).error(4);
-    assert_eq!(error, "found no program `no-such-ssh`\nhint: name OpenSSH's client, or leave `--ssh` out\n");
+    says!(project, deploy(&project, &project.path("srv"), &["--tree", missing.as_str()]), @r"
+    exit code 8
+    --- stderr
+    error: there is no tree `PROJECT/nowhere`
+    hint: look at the path; it is relative to this folder
+    ");
+    shows!(project, ["deploy", "sftp://router/tftp", "--ssh", "no-such-ssh"], @r"
+    exit code 4
+    --- stderr
+    error: found no program `no-such-ssh`
+    hint: name OpenSSH's client, or leave `--ssh` out
+    ");
     std::fs::write(tree.join("ipxe.efi"), "spoiled").unwrap();
-    let error = deploy(&project, &project.path("srv"), &[]).error(8);
-    assert!(
-        error.starts_with(&format!("`{tree}` is not what its manifest says\n  `ipxe.efi` has changed: ")),
-        "{error}"
-    );
+    says!(project, deploy(&project, &project.path("srv"), &[]), @r"
+    exit code 8
+    --- stderr
+    error: `PROJECT/dist/tftp` is not what its manifest says
+      `ipxe.efi` has changed: found SHA256 (SIZE bytes), wanted SHA256 (SIZE bytes)
+      `sites/a/ipxe.efi` has changed: found SHA256 (SIZE bytes), wanted SHA256 (SIZE bytes)
+    hint: run `cargo xtask build-loaders` to publish it anew
+    ");
     assert!(!project.path("srv").exists());
 }
 
@@ -361,27 +375,27 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
     for name in ["01-52-54-00-12-34-56", "C0A80001", "old-default", "graphics.conf"] {
         std::fs::write(place.join("pxelinux.cfg").join(name), "").unwrap();
     }
-    let pxelinux = |name: &str| {
-        format!(
-            "warning: `pxelinux.cfg/{name}` is not of this tree: PXELINUX reads it instead of `pxelinux.cfg/default` on the \
-             machines that it is named after\nhint: move it away if these machines should boot as the others do\n"
-        )
-    };
-    let said = project.run(["verify", place.as_str()]).success().stderr;
-    let wanted = [
-        autoexec("autoexec.ipxe"),
-        pxelinux("01-52-54-00-12-34-56"),
-        pxelinux("C0A80001"),
-        autoexec("sites/a/autoexec.ipxe"),
-    ];
-    assert_eq!(said, wanted.concat());
+    warns!(project, ["verify", place.as_str()], @r"
+    warning: `autoexec.ipxe` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get it as a part of their initrd
+    hint: move it away
+    warning: `pxelinux.cfg/01-52-54-00-12-34-56` is not of this tree: PXELINUX reads it instead of `pxelinux.cfg/default` on the machines that it is named after
+    hint: move it away if these machines should boot as the others do
+    warning: `pxelinux.cfg/C0A80001` is not of this tree: PXELINUX reads it instead of `pxelinux.cfg/default` on the machines that it is named after
+    hint: move it away if these machines should boot as the others do
+    warning: `sites/a/autoexec.ipxe` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get it as a part of their initrd
+    hint: move it away
+    ");
     // In a tree where nothing was deployed to, it is a difference besides.
     std::fs::write(project.tree().join("autoexec.ipxe"), "#!ipxe\n").unwrap();
-    let said = project.run(["verify"]).failure(8);
-    assert!(
-        said.starts_with(&autoexec("autoexec.ipxe")) && said.contains("`autoexec.ipxe` is not in the manifest"),
-        "{said}"
-    );
+    shows!(project, ["verify"], @r"
+    exit code 8
+    --- stderr
+    warning: `autoexec.ipxe` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get it as a part of their initrd
+    hint: move it away
+    error: `PROJECT/dist/tftp` is not what its manifest says
+      `autoexec.ipxe` is not in the manifest
+    hint: run `cargo xtask build-loaders` to publish it anew
+    ");
 }
 
 fn a_share_or_an_address_does_not_become_a_folder_of_that_name() {
@@ -417,32 +431,42 @@ fn a_share_or_an_address_does_not_become_a_folder_of_that_name() {
 fn nothing_is_put_into_a_published_tree() {
     let project = built();
     project.build(&["--out", project.path("dist/other").as_str()]).success();
-    let inside = |folder: &Utf8Path, tree: &Utf8Path| {
-        format!(
-            "`{folder}` is inside the published tree or release `{tree}`, and whatever is put there breaks its verification\n\
-             hint: choose a folder outside of it\n"
-        )
-    };
     let (tree, other) = (project.tree(), project.path("dist/other"));
     let folder = tree.join("new/tree");
-    assert_eq!(project.build(&["--out", folder.as_str()]).error(1), inside(&folder, &tree));
+    shows!(project, project.build_arguments(&["--out", folder.as_str()]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/tftp/new/tree` is inside the published tree or release `PROJECT/dist/tftp`, and whatever is put there breaks its verification
+    hint: choose a folder outside of it
+    ");
     // Through a link, too.
     symlink(&tree, project.path("link")).unwrap();
     let linked = project.path("link/new");
-    assert_eq!(project.build(&["--out", linked.as_str()]).error(1), inside(&linked, &tree));
+    shows!(project, project.build_arguments(&["--out", linked.as_str()]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/link/new` is inside the published tree or release `PROJECT/dist/tftp`, and whatever is put there breaks its verification
+    hint: choose a folder outside of it
+    ");
     let runs: [&[&str]; 4] = [
         &["release", "--dry-run", "--out", folder.as_str()],
         &["mirror", "flatcar", "--dest", folder.as_str()],
         &["recipe", "dnsmasq", "--out", folder.as_str()],
         &["fetch", "--offline", "--cache-dir", folder.as_str()],
     ];
+    let refused = project.build(&["--out", folder.as_str()]).error(1);
     for run in runs {
         let mut command = std::process::Command::new(xtask());
         command.args(["--project", project.root.as_str()]).args(run);
-        assert_eq!(Ran::from(command.output().unwrap()).error(1), inside(&folder, &tree), "{run:?}");
+        assert_eq!(Ran::from(command.output().unwrap()).error(1), refused, "{run:?}");
     }
     let folder = other.join("new");
-    assert_eq!(deploy(&project, &folder, &[]).error(1), inside(&folder, &other));
+    says!(project, deploy(&project, &folder, &["--quiet"]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/dist/other/new` is inside the published tree or release `PROJECT/dist/other`, and whatever is put there breaks its verification
+    hint: choose a folder outside of it
+    ");
     assert!(!tree.join("new").exists() && !folder.exists());
     project.run(["verify"]).success();
     project.run(["verify", other.as_str()]).success();

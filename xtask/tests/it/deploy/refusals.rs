@@ -4,9 +4,11 @@
 use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8Path;
+use netboot_fixtures::insta::Settings;
+use netboot_fixtures::insta::internals::SettingsBindDropGuard;
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::skip;
 use netboot_fixtures::sshd::{ALIAS, SFTP, Server, deploy, project};
+use netboot_fixtures::{says, skip};
 
 netboot_fixtures::tests! {
     with project;
@@ -19,8 +21,18 @@ netboot_fixtures::tests! {
     no_sftp,
 }
 
+/// What is the server's own is replaced in snapshots, too.
+fn redacted(server: &Server) -> SettingsBindDropGuard {
+    let (user, port) = (&server.user, server.port);
+    let mut settings = Settings::clone_current();
+    settings.add_filter(&format!("{user}@127\\.0\\.0\\.1"), "USER@127.0.0.1");
+    settings.add_filter(&format!("\\b{port}\\b"), "PORT");
+    settings.bind_to_scope()
+}
+
 fn keys(project: &Project) {
     let server = Server::start(project, "sshd", SFTP);
+    let _redacted = redacted(&server);
     let folder = project.path("served/tftp");
     server.write_client_config("other", "user");
     let error = deploy(project, &server, &folder, &[]).error(5);
@@ -39,44 +51,43 @@ fn keys(project: &Project) {
         "{error}"
     );
     server.write_client_config("", "user");
-    let error = deploy(project, &server, &folder, &[]).error(5);
-    assert_eq!(
-        error,
-        format!(
-            "the host key of `127.0.0.1` is not known, and nobody has accepted it\n  \
-             | No ED25519 host key is known for {ALIAS} and you have requested strict checking.\n  \
-             | Host key verification failed.\n\
-             hint: connect once with `ssh -p {} {}@127.0.0.1`, and compare the fingerprint that it shows\n",
-            server.port, server.user
-        )
-    );
+    says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
+    exit code 5
+    --- stderr
+    error: the host key of `127.0.0.1` is not known, and nobody has accepted it
+      | No ED25519 host key is known for netboot-test and you have requested strict checking.
+      | Host key verification failed.
+    hint: connect once with `ssh -p PORT USER@127.0.0.1`, and compare the fingerprint that it shows
+    ");
     assert!(!folder.exists() && !project.path("served").exists());
 }
 
 fn rights(project: &Project) {
     let server = Server::start(project, "sshd", "internal-sftp -R");
+    let _redacted = redacted(&server);
     let folder = project.path("served/tftp");
-    let (user, port) = (&server.user, server.port);
     server.write_client_config("host", "other");
-    assert_eq!(
-        deploy(project, &server, &folder, &[]).error(5),
-        format!(
-            "`{user}@127.0.0.1` cannot log in\n  | {user}@127.0.0.1: Permission denied (publickey).\n\
-             hint: see that `ssh -p {port} {user}@127.0.0.1` gets in; a key of its own is named with `--ssh-option IdentityFile=FILE`\n"
-        )
-    );
+    says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
+    exit code 5
+    --- stderr
+    error: `USER@127.0.0.1` cannot log in
+      | USER@127.0.0.1: Permission denied (publickey).
+    hint: see that `ssh -p PORT USER@127.0.0.1` gets in; a key of its own is named with `--ssh-option IdentityFile=FILE`
+    ");
     server.write_client_config("host", "user");
-    let denied = |action: &str, path: &str| {
-        format!(
-            "cannot {action} `{path}` on `{user}@127.0.0.1`: permission denied\n\
-             hint: let this user write there; RouterOS wants the policies `ftp` and `write` in the user's group\n"
-        )
-    };
-    let error = deploy(project, &server, &folder, &[]).error(1);
-    assert_eq!(error, denied("make the folder", project.path("served").as_str()));
+    says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
+    exit code 1
+    --- stderr
+    error: cannot make the folder `PROJECT/served` on `USER@127.0.0.1`: permission denied
+    hint: let this user write there; RouterOS wants the policies `ftp` and `write` in the user's group
+    ");
     std::fs::create_dir_all(&folder).unwrap();
-    let error = deploy(project, &server, &folder, &[]).error(1);
-    assert_eq!(error, denied("write", folder.join("netboot-loaders-deployed.json.partial").as_str()));
+    says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
+    exit code 1
+    --- stderr
+    error: cannot write `PROJECT/served/tftp/netboot-loaders-deployed.json.partial` on `USER@127.0.0.1`: permission denied
+    hint: let this user write there; RouterOS wants the policies `ftp` and `write` in the user's group
+    ");
     // A key of its own, and a plan, need no right to write.
     let key = format!("IdentityFile={}", project.path("sshd/user"));
     server.write_client_config("host", "other");
@@ -85,37 +96,36 @@ fn rights(project: &Project) {
 
 fn no_sftp(project: &Project) {
     let server = Server::start(project, "sshd", "");
+    let _redacted = redacted(&server);
     let folder = project.path("served/tftp");
-    assert_eq!(
-        deploy(project, &server, &folder, &[]).error(5),
-        format!(
-            "`{}@127.0.0.1` has no SFTP on the server\n  | subsystem request failed on channel 0\n\
-             hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, OpenSSH a line `Subsystem sftp internal-sftp`\n",
-            server.user
-        )
-    );
+    says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
+    exit code 5
+    --- stderr
+    error: `USER@127.0.0.1` has no SFTP on the server
+      | subsystem request failed on channel 0
+    hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, OpenSSH a line `Subsystem sftp internal-sftp`
+    ");
     let server = Server::start(project, "chatty", "echo Welcome to this machine");
-    assert_eq!(
-        deploy(project, &server, &folder, &[]).error(5),
-        format!(
-            "`127.0.0.1` sends something else than SFTP: found `Welcome to this machine`\n\
-             hint: a login script that prints something can be the cause: see what `ssh -p {} {}@127.0.0.1 true` prints\n",
-            server.port, server.user
-        )
-    );
+    let _redacted = redacted(&server);
+    says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
+    exit code 5
+    --- stderr
+    error: `127.0.0.1` sends something else than SFTP: found `Welcome to this machine`
+    hint: a login script that prints something can be the cause: see what `ssh -p PORT USER@127.0.0.1 true` prints
+    ");
 }
 
 fn nobody(project: &Project) {
     let mut server = Server::start(project, "sshd", SFTP);
-    let port = server.stop();
-    let error = deploy(project, &server, "/tftp".into(), &[]).error(5);
-    assert_eq!(
-        error,
-        format!(
-            "`127.0.0.1` cannot be reached\n  | ssh: connect to host 127.0.0.1 port {port}: Connection refused\n\
-             hint: check the address, and that SSH is on there\n"
-        )
-    );
+    let _redacted = redacted(&server);
+    server.stop();
+    says!(project, deploy(project, &server, "/tftp".into(), &["--quiet"]), @r"
+    exit code 5
+    --- stderr
+    error: `127.0.0.1` cannot be reached
+      | ssh: connect to host 127.0.0.1 port PORT: Connection refused
+    hint: check the address, and that SSH is on there
+    ");
     let error = deploy(project, &server, "/tftp".into(), &["--ssh-option", "Nonsense=yes"]).error(5);
     assert!(
         error.starts_with(

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use netboot_fixtures::mirror::{self, METADATA, Mirror, content, metadata, path};
+use netboot_fixtures::project::Ran;
+use netboot_fixtures::{says, shows};
 use netboot_loaders::digest::Sha256Digest;
 
 netboot_fixtures::tests! {
@@ -23,55 +25,74 @@ netboot_fixtures::tests! {
 
 const TRY: &str = "hint: try again later, or name another server with `--base-url`\n";
 
-/// Runs a mirror whose set in use is 44.1, which has to fail with `code` and `message`, and to change nothing.
+/// Runs a mirror whose set in use is 44.1, which has to change nothing.
 #[track_caller]
-fn fails_with(mirror: &Mirror, more: &[&str], code: i32, message: &str) {
+fn fails(mirror: &Mirror, more: &[&str]) -> Ran {
     let before = mirror.names();
-    let ran = mirror.run(more);
+    let ran = mirror.run(&[&["--quiet"], more].concat());
     assert_eq!(ran.stdout, "");
-    assert_eq!(ran.error(code), message);
     mirror.assert_served("44.1");
     assert_eq!(mirror.names(), before);
+    ran
 }
 
 fn metadata_that_is_none() {
     let mirror = Mirror::of("44.1");
-    let url = mirror.publisher.server.url(METADATA);
-    let page = "hint: look at that address in a browser: a proxy or a login page may answer in its place\n";
-    for (content, found) in [
-        ("<!DOCTYPE html><html>Please log in</html>", "an HTML or XML page"),
-        ("\n ", "empty"),
-        ("{ \"stream\": ", "no such metadata (EOF while parsing a value at line 1 column 12)"),
-        ("{ \"stream\": 5 }", "no such metadata (invalid type: integer `5`, expected a string at line 1 column 13)"),
+    let mut all = String::new();
+    let mut run = || all += &fails(&mirror, &[]).to_string();
+    for content in [
+        &b"<!DOCTYPE html><html>Please log in</html>"[..],
+        b"\n ",
+        b"{ \"stream\": ",
+        b"{ \"stream\": 5 }",
+        b"\xff\xfe",
     ] {
         mirror.publisher.offer(METADATA, content);
-        let message = format!("`{url}` is {found}, wanted the metadata of a stream of Fedora CoreOS\n{page}");
-        fails_with(&mirror, &[], 5, &message);
+        run();
     }
-    mirror.publisher.offer(METADATA, b"\xff\xfe".to_vec());
-    let message = format!("`{url}` is no text, wanted the metadata of a stream of Fedora CoreOS\n{page}");
-    fails_with(&mirror, &[], 5, &message);
     mirror.publisher.withdraw("streams");
-    let message = format!(
-        "cannot download `{url}`: found status 404 Not Found, wanted 200\n\
-         hint: check the address, or name another server with `--base-url`\n"
-    );
-    fails_with(&mirror, &[], 5, &message);
+    run();
+    says!(mirror, all, @r"
+    exit code 5
+    --- stderr
+    error: `http://127.0.0.1:PORT/streams/stable.json` is an HTML or XML page, wanted the metadata of a stream of Fedora CoreOS
+    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    exit code 5
+    --- stderr
+    error: `http://127.0.0.1:PORT/streams/stable.json` is empty, wanted the metadata of a stream of Fedora CoreOS
+    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    exit code 5
+    --- stderr
+    error: `http://127.0.0.1:PORT/streams/stable.json` is no such metadata (EOF while parsing a value at line 1 column 12), wanted the metadata of a stream of Fedora CoreOS
+    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    exit code 5
+    --- stderr
+    error: `http://127.0.0.1:PORT/streams/stable.json` is no such metadata (invalid type: integer `5`, expected a string at line 1 column 13), wanted the metadata of a stream of Fedora CoreOS
+    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    exit code 5
+    --- stderr
+    error: `http://127.0.0.1:PORT/streams/stable.json` is no text, wanted the metadata of a stream of Fedora CoreOS
+    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    exit code 5
+    --- stderr
+    error: cannot download `http://127.0.0.1:PORT/streams/stable.json`: found status 404 Not Found, wanted 200
+    hint: check the address, or name another server with `--base-url`
+    ");
 }
 
 fn metadata_is_read_up_to_two_mebibytes() {
     let mirror = Mirror::of("44.1");
-    let url = mirror.publisher.server.url(METADATA);
     let padded = |size: usize| {
         let text = metadata("44.1").to_string();
         format!("{text}{}", " ".repeat(size - text.len()))
     };
     mirror.publisher.offer(METADATA, padded((2 << 20) + 1));
-    let message = format!(
-        "cannot download `{url}`: found more than 2097152 bytes, wanted at most that\n\
-         hint: check the address: this cannot be the file that is wanted\n"
-    );
-    fails_with(&mirror, &[], 5, &message);
+    says!(mirror, fails(&mirror, &[]), @r"
+    exit code 5
+    --- stderr
+    error: cannot download `http://127.0.0.1:PORT/streams/stable.json`: found more than 2097152 bytes, wanted at most that
+    hint: check the address: this cannot be the file that is wanted
+    ");
     mirror.publisher.offer(METADATA, padded(2 << 20));
     mirror.update(&[]);
     mirror.assert_served("44.1");
@@ -79,34 +100,43 @@ fn metadata_is_read_up_to_two_mebibytes() {
 
 fn metadata_that_lacks_something_or_has_something_wrong() {
     let mirror = Mirror::of("44.1");
-    let url = mirror.publisher.server.url(METADATA);
     let pxe = "architectures.x86_64.artifacts.metal.formats.pxe";
     let mut lacking = metadata("44.2");
     lacking.pointer_mut(&format!("/{}", pxe.replace('.', "/"))).unwrap().as_object_mut().unwrap().remove("rootfs");
     mirror.publisher.offer(METADATA, lacking.to_string());
-    fails_with(&mirror, &[], 5, &format!("`{url}` does not have `{pxe}.rootfs`\n{TRY}"));
+    says!(mirror, fails(&mirror, &[]), @r"
+    exit code 5
+    --- stderr
+    error: `http://127.0.0.1:PORT/streams/stable.json` does not have `architectures.x86_64.artifacts.metal.formats.pxe.rootfs`
+    hint: try again later, or name another server with `--base-url`
+    ");
 
     let mut mixed = metadata("44.2");
     let kernel = format!("/{}/kernel", pxe.replace('.', "/"));
     *mixed.pointer_mut(&kernel).unwrap() = metadata("44.1").pointer(&kernel).unwrap().clone();
     mirror.publisher.offer(METADATA, mixed.to_string());
-    let message = format!(
-        "`{url}`: `{pxe}.kernel.location`: found `fedora-coreos-44.1-live-kernel.x86_64`, wanted a file of the release \
-         44.2\n{TRY}"
-    );
-    fails_with(&mirror, &[], 5, &message);
+    says!(mirror, fails(&mirror, &[]), @r"
+    exit code 5
+    --- stderr
+    error: `http://127.0.0.1:PORT/streams/stable.json`: `architectures.x86_64.artifacts.metal.formats.pxe.kernel.location`: found `fedora-coreos-44.1-live-kernel.x86_64`, wanted a file of the release 44.2
+    hint: try again later, or name another server with `--base-url`
+    ");
 
     mirror.publisher.release("44.1");
-    let message = format!("`{url}`: `stream`: found `stable`, wanted `testing`\n{TRY}");
     let other = Mirror::new();
     other.publisher.offer("/streams/testing.json", mirror.publisher.file(METADATA));
-    let testing = other.publisher.server.url("/streams/testing.json");
-    assert_eq!(other.run(&["--stream", "testing"]).error(5), message.replace(&url, &testing));
-    let ran = other.run(&["--arch", "aarch64", "--stream-url", &url]);
-    assert_eq!(
-        ran.error(5),
-        format!("`{url}` has nothing for `aarch64`, only for `x86_64`\nhint: choose one of these with `--arch`\n")
-    );
+    shows!(other, &["--quiet", "--stream", "testing"], @r"
+    exit code 5
+    --- stderr
+    error: `http://127.0.0.1:PORT/streams/testing.json`: `stream`: found `stable`, wanted `testing`
+    hint: try again later, or name another server with `--base-url`
+    ");
+    shows!(other, &["--quiet", "--arch", "aarch64", "--stream-url", &mirror.publisher.server.url(METADATA)], @r"
+    exit code 5
+    --- stderr
+    error: `http://127.0.0.1:PORT/streams/stable.json` has nothing for `aarch64`, only for `x86_64`
+    hint: choose one of these with `--arch`
+    ");
 }
 
 fn one_image_for_two_parts() {
@@ -124,7 +154,7 @@ fn one_image_for_two_parts() {
         url("rootfs.x86_64.img"),
         digest.as_str().unwrap()
     );
-    fails_with(&mirror, &[], 5, &message);
+    assert_eq!(fails(&mirror, &[]).error(5), message);
 }
 
 fn an_address_without_end_is_neither_shown_nor_tried_again() {
@@ -137,7 +167,7 @@ fn an_address_without_end_is_neither_shown_nor_tried_again() {
     mirror.publisher.offer(METADATA, metadata.to_string());
     let found = long.len();
     let message = format!("`{url}`: `{key}`: found an address of {found} bytes, wanted at most 2048\n{TRY}");
-    fails_with(&mirror, &[], 5, &message);
+    assert_eq!(fails(&mirror, &[]).error(5), message);
 
     let asked = mirror.publisher.server.paths().len();
     let place = format!("Location: http://{}/x", "a".repeat(60_000));
@@ -145,11 +175,12 @@ fn an_address_without_end_is_neither_shown_nor_tried_again() {
         answer.head("302 Found", &[&place, "Content-Length: 0"]);
         true
     });
-    let message = format!(
-        "cannot download `{url}`: found the name of a host with 60000 bytes, wanted at most 254\n\
-         hint: check the address, or name another server with `--base-url`\n"
-    );
-    fails_with(&mirror, &[], 5, &message);
+    says!(mirror, fails(&mirror, &[]), @r"
+    exit code 5
+    --- stderr
+    error: cannot download `http://127.0.0.1:PORT/streams/stable.json`: found the name of a host with 60000 bytes, wanted at most 254
+    hint: check the address, or name another server with `--base-url`
+    ");
     assert_eq!(mirror.publisher.server.paths().len(), asked + 1);
 }
 
@@ -166,7 +197,7 @@ fn images_that_are_not_what_the_metadata_says() {
             mirror.publisher.server.url(&rootfs),
             Sha256Digest::of(bytes)
         );
-        fails_with(&mirror, &[], 6, &message);
+        assert_eq!(fails(&mirror, &[]).error(6), message);
     }
     mirror.publisher.withdraw(&rootfs);
     let message = format!(
@@ -174,7 +205,7 @@ fn images_that_are_not_what_the_metadata_says() {
          hint: check the address, or name another server with `--base-url`\n",
         mirror.publisher.server.url(&rootfs)
     );
-    fails_with(&mirror, &[], 5, &message);
+    assert_eq!(fails(&mirror, &[]).error(5), message);
     mirror.publisher.release("44.2");
     mirror.update(&[]);
     mirror.assert_served("44.2");
@@ -271,39 +302,54 @@ fn nothing_of_somebody_else_is_replaced() {
 
 fn each_mirror_has_a_folder_of_its_own() {
     let mirror = Mirror::of("44.1");
-    let message = format!(
-        "`{}` is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos testing x86_64`\n\
-         hint: give each mirror a folder of its own with `--dest`\n",
-        mirror.dest()
-    );
-    fails_with(&mirror, &["--stream", "testing"], 1, &message);
+    says!(mirror, fails(&mirror, &["--stream", "testing"]), @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/fedora-coreos` is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos testing x86_64`
+    hint: give each mirror a folder of its own with `--dest`
+    ");
 }
 
 fn what_the_command_line_cannot_mean() {
     let mirror = Mirror::of("44.1");
-    for (more, message) in [
-        (
-            ["--keep", "1"],
-            "error: invalid value '1' for '--keep <N>': wanted at least 2: a machine that boots while the set changes goes \
-             on with the one before\n",
-        ),
-        (
-            ["--stream", "rawhide"],
-            "error: invalid value 'rawhide' for '--stream <NAME>': wanted one of stable, testing, next\n",
-        ),
-        (
-            ["--exit-code-on-update", "5"],
-            "error: invalid value '5' for '--exit-code-on-update <CODE>': 5 says that a command failed; 255 does not\n",
-        ),
-        (
-            ["--links", "soft"],
-            "error: invalid value 'soft' for '--links <HOW>': wanted one of auto, symbolic, hard, copy\n",
-        ),
-    ] {
-        let stderr = mirror.run(&more).failure(2);
-        assert!(stderr.starts_with(message), "{stderr}");
-    }
-    assert!(mirror.run(&["--keys", "file"]).failure(2).contains("--verify-signatures"));
+    shows!(mirror, &["--keep", "1"], @r"
+    exit code 2
+    --- stderr
+    error: invalid value '1' for '--keep <N>': wanted at least 2: a machine that boots while the set changes goes on with the one before
+
+    For more information, try '--help'.
+    ");
+    shows!(mirror, &["--stream", "rawhide"], @r"
+    exit code 2
+    --- stderr
+    error: invalid value 'rawhide' for '--stream <NAME>': wanted one of stable, testing, next
+
+    For more information, try '--help'.
+    ");
+    shows!(mirror, &["--exit-code-on-update", "5"], @r"
+    exit code 2
+    --- stderr
+    error: invalid value '5' for '--exit-code-on-update <CODE>': 5 says that a command failed; 255 does not
+
+    For more information, try '--help'.
+    ");
+    shows!(mirror, &["--links", "soft"], @r"
+    exit code 2
+    --- stderr
+    error: invalid value 'soft' for '--links <HOW>': wanted one of auto, symbolic, hard, copy
+
+    For more information, try '--help'.
+    ");
+    shows!(mirror, &["--keys", "file"], @r"
+    exit code 2
+    --- stderr
+    error: the following required arguments were not provided:
+      --verify-signatures
+
+    Usage: cargo xtask mirror fedora-coreos --dest <DIR> --verify-signatures --base-url <URL> --keys <FILE>
+
+    For more information, try '--help'.
+    ");
 }
 
 fn what_killed_runs_have_left_is_repaired_or_removed() {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use netboot_fixtures::mirror::{self, IMAGES, METADATA, Mirror, content, path};
 use netboot_fixtures::project::Ran;
+use netboot_fixtures::shows;
 use netboot_loaders::mirror::display::Links;
 use netboot_loaders::mirror::names::{CoreosArch, Stream};
 use netboot_loaders::mirror::{Request, Upstream, fedora_coreos};
@@ -38,13 +39,11 @@ netboot_fixtures::tests! {
 fn a_set_comes_into_use_as_a_whole_and_nothing_is_done_twice() {
     let mirror = Mirror::new();
     mirror.publisher.release("44.1.3.1");
-    let ran = mirror.run(&["--exit-code-on-update", "255"]);
-    assert_eq!(
-        ran.stdout,
-        "{\"mirror\":\"fedora-coreos\",\"stream\":\"stable\",\"arch\":\"x86_64\",\"version\":\"44.1.3.1\",\"previous\":null,\
-         \"changed\":true,\"older\":false,\"removed\":[]}\n"
-    );
-    assert_eq!(ran.code, 255);
+    shows!(mirror, &["--quiet", "--exit-code-on-update", "255"], @r#"
+    exit code 255
+    --- stdout
+    {"mirror":"fedora-coreos","stream":"stable","arch":"x86_64","version":"44.1.3.1","previous":null,"changed":true,"older":false,"removed":[]}
+    "#);
     mirror.assert_served("44.1.3.1");
     let names = ["44.1.3.1", "current", "initramfs.x86_64.img", "kernel-x86_64", "rootfs.x86_64.img"];
     assert_eq!(mirror.names(), names);
@@ -471,17 +470,22 @@ fn a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken() {
         }
         replayed
     });
-    let error = mirror.run(&[]).error(6);
-    assert!(error.contains(" calls 44.1 current, which is older than 44.2, "), "{error}");
+    shows!(mirror, &["--quiet"], @r"
+    exit code 6
+    --- stderr
+    error: the publisher of `fedora-coreos stable x86_64` calls 44.1 current, which is older than 44.2, the version in use; that stays
+    hint: ask again later, since a server may be behind or replay what was current once; to go back, use `--allow-older`
+    ");
     mirror.assert_served("44.2");
 }
 
 fn another_stream_is_another_mirror_also_where_older_is_allowed() {
     let mirror = Mirror::of("44.2");
-    let error = mirror.run(&["--stream", "next", "--allow-older"]).error(1);
-    assert!(
-        error.contains("is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos next x86_64`\n"),
-        "{error}"
-    );
+    shows!(mirror, &["--quiet", "--stream", "next", "--allow-older"], @r"
+    exit code 1
+    --- stderr
+    error: `PROJECT/fedora-coreos` is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos next x86_64`
+    hint: give each mirror a folder of its own with `--dest`
+    ");
     mirror.assert_served("44.2");
 }

@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use netboot_fixtures::mirror::{self, IMAGES, Mirror, content, path};
 use netboot_fixtures::project::Ran;
 use netboot_fixtures::skip::program;
+use netboot_fixtures::{says, shows};
 use serde_json::{Value, json};
 
 netboot_fixtures::tests! {
@@ -216,32 +217,34 @@ fn missing() -> Result<(), String> {
     gnupg()?;
     let (mirror, signer, keys) = with_keys(true);
     signer.release(&mirror, "44.1");
-    let more = ["--verify-signatures", "--keys", keys.as_str()];
+    let more = ["--quiet", "--verify-signatures", "--keys", keys.as_str()];
     std::fs::write(&keys, "<html></html>").unwrap();
-    assert_eq!(
-        mirror.run(&more).error(3),
-        format!("`{keys}` has no OpenPGP keys\nhint: give the file that the publisher offers with `--keys`\n")
-    );
+    shows!(mirror, &more, @r"
+    exit code 3
+    --- stderr
+    error: `PROJECT/keys` has no OpenPGP keys
+    hint: give the file that the publisher offers with `--keys`
+    ");
     std::fs::write(&keys, signer.keys(true)).unwrap();
     let mut metadata = mirror::metadata("44.1");
     let kernel = "/architectures/x86_64/artifacts/metal/formats/pxe/kernel";
     metadata.pointer_mut(kernel).unwrap().as_object_mut().unwrap().remove("signature");
     mirror.publisher.offer(mirror::METADATA, metadata.to_string());
-    assert_eq!(
-        mirror.run(&more).error(5),
-        format!(
-            "there is no signature of `{}`\nhint: leave `--verify-signatures` out, if its digest is enough\n",
-            mirror.publisher.server.url(&path("44.1", "kernel.x86_64"))
-        )
-    );
+    shows!(mirror, &more, @r"
+    exit code 5
+    --- stderr
+    error: there is no signature of `http://127.0.0.1:PORT/prod/streams/stable/builds/44.1/x86_64/fedora-coreos-44.1-live-kernel.x86_64`
+    hint: leave `--verify-signatures` out, if its digest is enough
+    ");
     let pins = mirror.root.join("vendor/pins.toml");
     let text = std::fs::read_to_string(&pins).unwrap();
     std::fs::write(&pins, text.split_once("[signers").unwrap().0).unwrap();
-    assert_eq!(
-        mirror.run(&more).error(3),
-        "`vendor/pins.toml` does not say whose signatures count for `fedora-coreos`\n\
-         hint: add the table [signers.fedora-coreos]\n"
-    );
+    shows!(mirror, &more, @r"
+    exit code 3
+    --- stderr
+    error: `vendor/pins.toml` does not say whose signatures count for `fedora-coreos`
+    hint: add the table [signers.fedora-coreos]
+    ");
     assert!(!mirror.path("current").exists());
     Ok(())
 }
@@ -254,12 +257,13 @@ fn without_gpgv() -> Result<(), String> {
     std::os::unix::fs::symlink("/bin/true", tools.join("apt-get")).unwrap();
     let mut command = mirror.command(&["--verify-signatures", "--keys", keys.as_str()]);
     let ran = Ran::from(command.env("PATH", tools.as_str()).output().unwrap());
-    assert_eq!(
-        ran.error(4),
-        "found no `gpgv`, which checks signatures\n\
-         hint: install it with `sudo apt-get update && sudo apt-get install -y --no-install-recommends gpgv`\n\
-         hint: or leave `--verify-signatures` out\n"
-    );
+    says!(mirror, ran, @r"
+    exit code 4
+    --- stderr
+    error: found no `gpgv`, which checks signatures
+    hint: install it with `sudo apt-get update && sudo apt-get install -y --no-install-recommends gpgv`
+    hint: or leave `--verify-signatures` out
+    ");
     Ok(())
 }
 

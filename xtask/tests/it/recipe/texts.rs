@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use netboot_fixtures::recipe::{KINDS, NETWORK, SITES, project, written};
 use netboot_fixtures::snapshot::redacted;
-use netboot_fixtures::{same, shows};
+use netboot_fixtures::{same, says, shows, warns};
 
 /// What `boot` of [`NETWORK`] names.
 const ENTRY: &str =
@@ -36,7 +36,7 @@ fn each_recipe_is_as_it_was_reviewed() {
     let mut names = BTreeSet::new();
     for (_, path) in written(&project) {
         let name = path.file_name().unwrap().to_owned();
-        redacted(&project, || same!(std::fs::read_to_string(&path).unwrap(), name.clone()));
+        redacted(&project.root, || same!(std::fs::read_to_string(&path).unwrap(), name.clone()));
         assert!(names.insert(name), "{path} would take another recipe's place");
     }
 }
@@ -53,36 +53,38 @@ fn a_recipe_is_printed_or_written_and_routeros_has_an_undo() {
     let printed = project.run(["recipe", "routeros"]).success().stdout;
     assert!(printed.contains(" real-filename=\"flash/tftp/ipxe.efi\" "), "{printed}");
     assert!(printed.contains(" dst-path=\"flash/tftp/ipxe.efi\"\n") && !printed.contains("\"tftp/"), "{printed}");
-    assert_eq!(
-        project.run(["recipe", "kea", "--undo"]).error(3),
-        "the recipe `kea` needs no undo of its own\nhint: its first lines say how it is taken back\n"
-    );
+    shows!(project, ["recipe", "kea", "--undo"], @r"
+    exit code 3
+    --- stderr
+    warning: a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk
+    hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does
+    warning: `boot` is `fedora-coreos.ipxe`, and the tree has no scripts
+    hint: describe it as `[boot.fedora-coreos]` in sites.toml, put yours beside the tree, or write the whole address of another server
+    error: the recipe `kea` needs no undo of its own
+    hint: its first lines say how it is taken back
+    ");
+    shows!(project, ["recipe"], "recipe-list");
+    let list = project.run(["recipe"]).stdout;
+    assert_eq!(list.lines().map(|line| line.split_whitespace().next().unwrap()).collect::<Vec<_>>(), KINDS);
     let list = project.run(["recipe"]).success();
     assert_eq!(list.stdout.lines().map(|line| line.split_whitespace().next().unwrap()).collect::<Vec<_>>(), KINDS);
 }
 
 fn what_a_person_should_know_is_said_beside_the_recipe() {
     let project = project();
-    let ran = project.run(["recipe", "dnsmasq"]).success();
-    assert!(
-        ran.stderr.contains("warning: a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk\n"),
-        "{}",
-        ran.stderr
-    );
+    warns!(project, ["recipe", "dnsmasq"], @r"
+    warning: a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk
+    hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does
+    warning: `boot` is `fedora-coreos.ipxe`, and the tree has no scripts
+    hint: describe it as `[boot.fedora-coreos]` in sites.toml, put yours beside the tree, or write the whole address of another server
+    ");
     project.write("embed-scripts/network.toml", &NETWORK.replace("boot = \"fedora-coreos.ipxe\"\n", ""));
-    let ran = project.run(["recipe", "dnsmasq"]).success();
-    assert!(
-        ran.stderr.contains(
-            "warning: `boot` is missing in network.toml, and the script of the loaders goes where option 17 says\n"
-        ),
-        "{}",
-        ran.stderr
-    );
-    let sites = SITES.replacen("boot.ipxe", "class.ipxe", 1);
-    project.sites(&sites);
-    project.write("embed-scripts/network.toml", NETWORK);
-    project.sites(&format!("{sites}{ENTRY}"));
-    assert_eq!(project.run(["recipe", "dnsmasq"]).success().stderr, "");
+    warns!(project, ["recipe", "dnsmasq"], @r#"
+    warning: `boot` is missing in network.toml, and the script of the loaders goes where option 17 says
+    hint: name the iPXE script that machines go to, as in boot = "fedora-coreos.ipxe"
+    "#);
+    project.sites(&format!("{}{ENTRY}", SITES.replacen("boot.ipxe", "class.ipxe", 1)));
+    warns!(project.write("embed-scripts/network.toml", NETWORK), ["recipe", "dnsmasq"], @"");
 }
 
 fn only_who_tells_machines_where_to_go_is_warned_of_that() {
@@ -102,40 +104,39 @@ fn a_script_that_the_tree_does_not_have() {
     let project = project();
     let sites = SITES.replacen("boot.ipxe", "class.ipxe", 1);
     project.sites(&sites);
-    let warned = |boot: &str, of_host: &str| {
+    let with = |boot: &str, of_host: &str| {
         let own = "boot = \"http://192.168.88.11:8080/boot/${net0/mac:hexhyp}.ipxe?a=b\"";
         assert!(NETWORK.contains(own));
         let network = NETWORK.replace("\"fedora-coreos.ipxe\"", &format!("\"{boot}\""));
-        project.write("embed-scripts/network.toml", &network.replace(own, &format!("boot = \"{of_host}\"")));
-        project.run(["recipe", "dnsmasq"]).success().stderr
+        project.write("embed-scripts/network.toml", &network.replace(own, &format!("boot = \"{of_host}\"")))
     };
     let own = "http://192.168.88.11:8080/x.ipxe";
-    let none = "and the tree has no scripts\nhint: ";
-    let hand = "put yours beside the tree, or write the whole address of another server\n";
-    let entry = |name: &str| format!("describe it as `[boot.{name}]` in sites.toml, ");
-    assert_eq!(
-        warned("fedora-coreos.ipxe", own),
-        format!("warning: `boot` is `fedora-coreos.ipxe`, {none}{}{hand}", entry("fedora-coreos"))
-    );
-    assert_eq!(
-        warned(own, "http://192.168.88.10/tftp/rescue.ipxe?a=b"),
-        format!("warning: `boot` of the host `storage` is `rescue.ipxe`, {none}{}{hand}", entry("rescue"))
-    );
-    assert_eq!(warned("scripts/a.ipxe", own), format!("warning: `boot` is `scripts/a.ipxe`, {none}{hand}"));
+    warns!(with("fedora-coreos.ipxe", own), ["recipe", "dnsmasq"], @r"
+    warning: `boot` is `fedora-coreos.ipxe`, and the tree has no scripts
+    hint: describe it as `[boot.fedora-coreos]` in sites.toml, put yours beside the tree, or write the whole address of another server
+    ");
+    warns!(with(own, "http://192.168.88.10/tftp/rescue.ipxe?a=b"), ["recipe", "dnsmasq"], @r"
+    warning: `boot` of the host `storage` is `rescue.ipxe`, and the tree has no scripts
+    hint: describe it as `[boot.rescue]` in sites.toml, put yours beside the tree, or write the whole address of another server
+    ");
+    warns!(with("scripts/a.ipxe", own), ["recipe", "dnsmasq"], @r"
+    warning: `boot` is `scripts/a.ipxe`, and the tree has no scripts
+    hint: put yours beside the tree, or write the whole address of another server
+    ");
     // A name with a variable is that of somebody's own scripts.
-    assert_eq!(warned("${net0/mac:hexhyp}.ipxe", own), "");
+    warns!(with("${net0/mac:hexhyp}.ipxe", own), ["recipe", "dnsmasq"], @"");
     // Where the tree has scripts, another name is likely to be a slip.
     project.sites(&format!("{sites}{ENTRY}"));
-    assert_eq!(warned("fedora-coreos.ipxe", "fedora-coreos.ipxe?a=b"), "");
-    let slip = |name: &str| {
-        format!(
-            "is `{name}`, and the scripts of the tree are `fedora-coreos.ipxe`\n\
-             hint: name one of them, or put yours beside them\n"
-        )
-    };
-    assert_eq!(warned("fedora-core.ipxe", own), format!("warning: `boot` {}", slip("fedora-core.ipxe")));
-    let of_host = format!("warning: `boot` of the host `storage` {}", slip("a.ipxe"));
-    assert_eq!(warned("fedora-coreos.ipxe", "a.ipxe"), of_host);
+    warns!(with("fedora-coreos.ipxe", "fedora-coreos.ipxe?a=b"), ["recipe", "dnsmasq"], @"");
+    warns!(with("fedora-core.ipxe", own), ["recipe", "dnsmasq"], @r"
+    warning: `boot` is `fedora-core.ipxe`, and the scripts of the tree are `fedora-coreos.ipxe`
+    hint: name one of them, or put yours beside them
+    ");
+    warns!(with("fedora-coreos.ipxe", "a.ipxe"), ["recipe", "dnsmasq"], @r"
+    warning: `boot` of the host `storage` is `a.ipxe`, and the scripts of the tree are `fedora-coreos.ipxe`
+    hint: name one of them, or put yours beside them
+    ");
+    let of_host = project.run(["recipe", "dnsmasq"]).stderr;
     // Whoever reads both files says so.
     let built = project.build(&["--index"]).success();
     let listed = project
@@ -215,11 +216,10 @@ fn what_machines_could_not_reach_is_said_beside_the_recipe() {
     // They tell machines what they know themselves, where nothing is said.
     assert_eq!(warned("dnsmasq", named.replace(dns, "")), "");
     let local = NETWORK.replace("http://192.168.88.11:8080/", "http://nas.local/");
-    assert_eq!(
-        warned("routeros", local),
-        "warning: `boot` of the host `storage` names `nas.local`, and firmware and loaders look up no names that end in .local\n\
-         hint: write the server's IPv4 address, or a name that a DNS server knows\n"
-    );
+    warns!(project.write("embed-scripts/network.toml", &local), ["recipe", "routeros"], @r"
+    warning: `boot` of the host `storage` names `nas.local`, and firmware and loaders look up no names that end in .local
+    hint: write the server's IPv4 address, or a name that a DNS server knows
+    ");
 }
 
 fn an_address_of_https_is_said_to_loaders_that_know_it() {
@@ -228,57 +228,64 @@ fn an_address_of_https_is_said_to_loaders_that_know_it() {
     project.sites(&sites);
     let network = NETWORK.replacen("boot = \"fedora-coreos.ipxe\"", "boot = \"https://192.168.88.10/a.ipxe\"", 1);
     project.write("embed-scripts/network.toml", &network);
-    let warning = "warning: network.toml: `boot`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there\n";
-    let ran = project.run(["recipe", "dnsmasq"]).success();
-    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    warns!(project, ["recipe", "dnsmasq"], @r"
+    warning: network.toml: `boot`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there
+    hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
+    ");
     project.config("tls", "#define DOWNLOAD_PROTO_HTTPS\n");
-    project.sites(&sites.replacen("[default]\n", "[default]\nconfig = \"tls\"\n", 1));
-    assert_eq!(project.run(["recipe", "dnsmasq"]).success().stderr, "");
+    let with_tls = sites.replacen("[default]\n", "[default]\nconfig = \"tls\"\n", 1);
+    warns!(project.sites(&with_tls), ["recipe", "dnsmasq"], @"");
 }
 
 fn an_address_that_no_loader_of_such_a_network_can_use_is_refused() {
     let project = project();
-    for (boot, wanted) in [
-        (
-            "iscsi:192.168.88.10::::iqn.x",
-            "an address that begins with http:// or https://: a disk is for `sanboot` in a script of your own",
-        ),
-        ("htp://192.168.88.10/a", "an address that begins with http:// or https://"),
-        ("192.168.88.10/a.ipxe", "http:// before the server, or a path below `http-url`"),
-        ("http://[2001:db8::1]/a", "the server's name, or its IPv4 address: IPv6 is not supported here"),
-    ] {
+    let mut all = String::new();
+    for boot in
+        ["iscsi:192.168.88.10::::iqn.x", "htp://192.168.88.10/a", "192.168.88.10/a.ipxe", "http://[2001:db8::1]/a"]
+    {
         project.write("embed-scripts/network.toml", &NETWORK.replace("\"fedora-coreos.ipxe\"", &format!("\"{boot}\"")));
-        assert_eq!(
-            project.run(["recipe", "kea"]).error(3).replace(&format!("{}/", project.root), ""),
-            format!(
-                "embed-scripts/network.toml:8: `boot`: found `{boot}`, wanted {wanted}\n  \
-                 hint: name a script below `http-url`, or write its whole address\n"
-            )
-        );
+        all += &project.run(["recipe", "kea"]).to_string();
     }
+    says!(project, all, @r"
+    exit code 3
+    --- stderr
+    error: PROJECT/embed-scripts/network.toml:8: `boot`: found `iscsi:192.168.88.10::::iqn.x`, wanted an address that begins with http:// or https://: a disk is for `sanboot` in a script of your own
+      hint: name a script below `http-url`, or write its whole address
+    exit code 3
+    --- stderr
+    error: PROJECT/embed-scripts/network.toml:8: `boot`: found `htp://192.168.88.10/a`, wanted an address that begins with http:// or https://
+      hint: name a script below `http-url`, or write its whole address
+    exit code 3
+    --- stderr
+    error: PROJECT/embed-scripts/network.toml:8: `boot`: found `192.168.88.10/a.ipxe`, wanted http:// before the server, or a path below `http-url`
+      hint: name a script below `http-url`, or write its whole address
+    exit code 3
+    --- stderr
+    error: PROJECT/embed-scripts/network.toml:8: `boot`: found `http://[2001:db8::1]/a`, wanted the server's name, or its IPv4 address: IPv6 is not supported here
+      hint: name a script below `http-url`, or write its whole address
+    ");
 }
 
 fn without_a_network_there_is_a_remedy() {
     let project = project();
     std::fs::remove_file(project.path("embed-scripts/network.toml")).unwrap();
-    let file = project.path("embed-scripts/network.toml");
-    assert_eq!(
-        project.run(["recipe", "kea"]).error(3),
-        format!(
-            "there is no file `{file}`\nhint: it says which addresses servers and machines have; bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it\n"
-        )
-    );
+    shows!(project, ["recipe", "kea"], @r"
+    exit code 3
+    --- stderr
+    error: there is no file `PROJECT/embed-scripts/network.toml`
+    hint: it says which addresses servers and machines have; bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it
+    ");
 }
 
 fn the_shipped_description_says_nothing_yet_and_becomes_one_without_its_marks() {
     let project = project();
     let shipped = include_str!("../../../../embed-scripts/network.toml");
-    project.write("embed-scripts/network.toml", shipped);
-    let file = project.path("embed-scripts/network.toml");
-    assert_eq!(
-        project.run(["recipe", "kea"]).error(3),
-        format!("`{file}` says nothing yet\nhint: take the `#` away, and write your own addresses\n")
-    );
+    shows!(project.write("embed-scripts/network.toml", shipped), ["recipe", "kea"], @r"
+    exit code 3
+    --- stderr
+    error: `PROJECT/embed-scripts/network.toml` says nothing yet
+    hint: take the `#` away, and write your own addresses
+    ");
     let key =
         |line: &str| line.starts_with("# [") || line.split_once(" = ").is_some_and(|(key, _)| !key[2..].contains(' '));
     let lines = shipped.lines().map(|line| if line.starts_with("# ") && key(line) { &line[2..] } else { line });
@@ -330,14 +337,14 @@ ip = "10.0.0.1"
 fn servers_and_machines_do_not_share_addresses() {
     let project = project();
     let ranges = NETWORK.replace("192.168.88.100-", "192.168.88.5-").replace("192.168.88.21\"", "192.168.88.10\"");
-    project.write("embed-scripts/network.toml", &ranges);
-    let error = project.run(["recipe", "kea"]).error(3);
-    for part in [
-        ":5: `ranges`: 192.168.88.5-192.168.88.199 has 192.168.88.10, the address of the web server\n",
-        ":14: `host.ip`: found 192.168.88.10, the address of the web server\n",
-    ] {
-        assert!(error.contains(part), "{part} is not in:\n{error}");
-    }
+    shows!(project.write("embed-scripts/network.toml", &ranges), ["recipe", "kea"], @r"
+    exit code 3
+    --- stderr
+    error: PROJECT/embed-scripts/network.toml:5: `ranges`: 192.168.88.5-192.168.88.199 has 192.168.88.10, the address of the web server
+      hint: leave the addresses of servers out of all ranges
+    PROJECT/embed-scripts/network.toml:14: `host.ip`: found 192.168.88.10, the address of the web server
+      hint: choose another address
+    ");
 }
 
 fn a_machine_may_be_called_what_other_things_are_called() {
@@ -426,10 +433,11 @@ fn what_a_server_would_take_for_something_else_is_said() {
         );
     }
     let long = format!("{}.ipxe", "x".repeat(97));
-    project.write("embed-scripts/network.toml", &NETWORK.replace("fedora-coreos.ipxe", &long));
-    assert_eq!(
-        project.run(["recipe", "kea"]).error(3).replace(&format!("{}/", project.root), ""),
-        "embed-scripts/network.toml:8: `boot`: found an address of 128 bytes, wanted at most 127: it is the name of a boot file, too\n  \
-         hint: name a script below `http-url`, or write its whole address\n"
-    );
+    let text = NETWORK.replace("fedora-coreos.ipxe", &long);
+    shows!(project.write("embed-scripts/network.toml", &text), ["recipe", "kea"], @r"
+    exit code 3
+    --- stderr
+    error: PROJECT/embed-scripts/network.toml:8: `boot`: found an address of 128 bytes, wanted at most 127: it is the name of a boot file, too
+      hint: name a script below `http-url`, or write its whole address
+    ");
 }
