@@ -68,7 +68,7 @@ impl Language {
             Self::Bare if text.chars().all(is_bare) => Ok(text.to_owned()),
             Self::Bare => refuse("letters, digits and `/._-@+:`, which need no quotes"),
             Self::Shell => Ok(process::quoted(text)),
-            Self::Cron => Ok(process::quoted(text).replace('%', "\\%")),
+            Self::Cron => Ok(cron_word(text)),
             Self::UnitProgram => Ok(unit_word(text)),
             Self::UnitArgument => Ok(unit_word(&text.replace('$', "$$"))),
             // Blanks at the ends are dropped there, and quotes are a part of the value.
@@ -94,6 +94,21 @@ pub fn is_control(c: char) -> bool {
 /// Whether `c` has no meaning of its own in any of the languages.
 fn is_bare(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/._-@+:".contains(c)
+}
+
+/// `word` as cron hands it to the shell. A backslash there escapes a percent sign, with some crons a backslash, and with
+/// all of them hides a second one from the percent sign behind it; so the quotes end and begin anew between these.
+fn cron_word(word: &str) -> String {
+    let quoted = process::quoted(word);
+    let mut escaped = String::with_capacity(quoted.len());
+    for c in quoted.chars() {
+        if matches!(c, '\\' | '%') && escaped.ends_with('\\') {
+            escaped += "''";
+        }
+        escaped += if c == '%' { "\\" } else { "" };
+        escaped.push(c);
+    }
+    escaped
 }
 
 /// `word` as systemd takes it for one word, without specifiers.
@@ -142,7 +157,11 @@ pub fn request(path: &str) -> String {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::progress::Silent;
+    use crate::property::{one_in, text};
 
     /// The text that a string of the console stands for.
     fn typed(string: &str) -> String {
@@ -208,6 +227,7 @@ mod tests {
         assert_eq!(quote(Language::UnitProgram, "/srv/100%$a"), "/srv/100%%$a");
         assert_eq!(quote(Language::UnitArgument, ";"), "\";\"");
         assert_eq!(quote(Language::Cron, "100% $a"), "'100\\% $a'");
+        assert_eq!(quote(Language::Cron, r"C:\\a\%"), r"'C:\''\a\''\%'");
         assert_eq!(quote(Language::Shell, "it's"), r"'it'\''s'");
     }
 
@@ -250,5 +270,99 @@ mod tests {
             Language::UnitArgument.quote("/it's/\u{202e}cba").unwrap_err().to_string(),
             "found `/it's/\\u{202e}cba`, wanted a value without characters that are not seen or change the direction of text"
         );
+    }
+
+    /// A value that every language but [`Language::Bare`] takes, with what some language gives a meaning.
+    fn value() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            3 => r#"[\\"'`$%?;,#{}~!&|<>*()= -]{1,4}"#,
+            2 => "[a-z0-9./:@+_-]{1,4}",
+            1 => any::<char>().prop_filter("is refused", |c| !is_control(*c) && !is_harmful(*c)).prop_map(String::from),
+        ];
+        prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
+    }
+
+    /// What a shell takes `words` for.
+    fn shell_words(words: &str) -> Vec<String> {
+        let script = format!("printf '%s\\n' {words}");
+        process::Command::new("try", "sh").args(["-c", &script]).env("PATH", "/usr/bin:/bin").output(&Silent).unwrap()
+    }
+
+    /// The command that cron gives to the shell. In some crons, a backslash escapes a backslash, too.
+    fn command_of_cron(line: &str, pairs: bool) -> String {
+        let (mut command, mut escaped) = (String::new(), false);
+        for c in line.chars() {
+            if escaped && (c == '%' || pairs && c == '\\') {
+                command.pop();
+            } else if !escaped {
+                assert_ne!(c, '%', "ends the command: {line}");
+            }
+            command.push(c);
+            escaped = !escaped && c == '\\';
+        }
+        command
+    }
+
+    /// The word that systemd takes `text` for, by the rules of `systemd.syntax` and `systemd.service`.
+    fn unit_word_read(text: &str, variables: bool) -> String {
+        let (quoted, inside) = match text.strip_prefix('"') {
+            Some(rest) => (true, rest.strip_suffix('"').unwrap()),
+            None => (false, text),
+        };
+        assert!(quoted || !text.is_empty() && !text.contains([' ', ';', '\'', '"']), "{text}");
+        let (mut word, mut rest) = (String::new(), inside.chars());
+        while let Some(c) = rest.next() {
+            match c {
+                '\\' => word.push(rest.next().filter(|c| "\\\"".contains(*c)).unwrap()),
+                '%' => word.push(rest.next().filter(|c| *c == '%').unwrap()),
+                '$' if variables => word.push(rest.next().filter(|c| *c == '$').unwrap()),
+                '"' => panic!("a quote that is not escaped: {text}"),
+                _ => word.push(c),
+            }
+        }
+        word
+    }
+
+    proptest! {
+        #![proptest_config(one_in(1))]
+
+        #[test]
+        fn what_is_quoted_is_read_back(text in value()) {
+            let quote = |language: Language| language.quote(&text).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<String>(&quote(Language::DoubleQuoted)).unwrap(), &text);
+            prop_assert_eq!(&unit_word_read(&quote(Language::UnitProgram), false), &text);
+            prop_assert_eq!(&unit_word_read(&quote(Language::UnitArgument), true), &text);
+            for console in [Console::V6, Console::V7] {
+                prop_assert_eq!(&typed(&quote(Language::Routeros(console))), &text);
+            }
+            let word = quote(Language::Dnsmasq);
+            if word.starts_with('"') {
+                prop_assert_eq!(&serde_json::from_str::<String>(&word).unwrap(), &text);
+            } else {
+                prop_assert!(word == text && !word.contains([',', '"', '#', ' ']));
+            }
+        }
+
+        #[test]
+        fn what_is_refused_has_a_character_that_harms(text in text()) {
+            let harms = text.contains(is_control) || text.contains(is_harmful);
+            prop_assert_eq!(Language::Shell.quote(&text).is_err(), harms);
+        }
+    }
+
+    proptest! {
+        // A shell each.
+        #![proptest_config(one_in(16))]
+
+        #[test]
+        fn what_is_quoted_for_a_shell_is_read_back(texts in prop::collection::vec(value(), 1..50)) {
+            let words = |language: Language| texts.iter()
+                .map(|text| language.quote(text).unwrap())
+                .collect::<Vec<_>>().join(" ");
+            prop_assert_eq!(&shell_words(&words(Language::Shell)), &texts);
+            for pairs in [false, true] {
+                prop_assert_eq!(&shell_words(&command_of_cron(&words(Language::Cron), pairs)), &texts);
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
 
 use crate::printable::single_line;
@@ -61,11 +62,14 @@ impl Url {
     #[must_use]
     pub fn hide_in(&self, text: &str) -> String {
         let Parts { credentials, query, .. } = parts(&self.0);
-        let password = credentials.split_once(':').map_or("", |(_, password)| password);
+        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
         // As a request has them.
-        let encoded = if credentials.is_empty() { String::new() } else { BASE64_STANDARD.encode(credentials) };
-        let secrets = [(&*encoded, "…"), (credentials, "…"), (password, "…"), (query, "?...")];
-        let secrets = secrets.into_iter().filter(|(secret, _)| !secret.is_empty());
+        let both: Vec<u8> = percent_decode_str(user).chain(*b":").chain(percent_decode_str(password)).collect();
+        let header = if credentials.is_empty() { String::new() } else { BASE64_STANDARD.encode(both) };
+        let [decoded, decoded_password] =
+            [credentials, password].map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
+        let secrets = [&*header, credentials, &decoded, password, &decoded_password].map(|secret| (secret, "…"));
+        let secrets = secrets.into_iter().chain([(query, "?...")]).filter(|(secret, _)| !secret.is_empty());
         secrets.fold(text.to_owned(), |text, (secret, mark)| text.replace(secret, mark))
     }
 
@@ -211,7 +215,10 @@ fn scheme_length(text: &str) -> usize {
     }
     // `http//host` and `//host` are addresses that lack something; `/srv` and `name/file` are paths.
     let known = ["http", "https", "git", "ssh", "ftp", "sftp"].iter().any(|known| name.eq_ignore_ascii_case(known));
-    let is_scheme = (colon == 1 && slashes >= 1) || (colon == 0 && slashes >= 2 && (known || name.is_empty()));
+    // As is `http:host` to whoever is lenient with the web.
+    let is_web = ["http", "https"].iter().any(|web| name.trim_start().eq_ignore_ascii_case(web));
+    let is_scheme =
+        (colon == 1 && (slashes >= 1 || is_web)) || (colon == 0 && slashes >= 2 && (known || name.is_empty()));
     if is_scheme { name.len() + colon + slashes } else { 0 }
 }
 
@@ -239,7 +246,10 @@ impl Serialize for Url {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::{one_in, text};
 
     #[test]
     fn a_path_goes_before_the_query() {
@@ -267,6 +277,13 @@ mod tests {
         assert_eq!(hidden("u:pw@h/x", "wanted `sftp://u/pw@h/x`"), "wanted `sftp://u/…@h/x`");
         assert_eq!(hidden("http://h/x", "failed: h/x"), "failed: h/x");
         assert_eq!(hidden("http://u:pw@h", "HTTP/1.0 407 no u:pw, Basic dTpwdw=="), "HTTP/1.0 407 no …, Basic …");
+        assert_eq!(hidden("http:u:pw@h", "no pw, Basic dTpwdw=="), "no …, Basic …");
+        // As they were before they were percent-encoded, and a user without a password.
+        assert_eq!(
+            hidden("http://u:p%40w@h", "no `p@w`, `u:p@w`, `u:p%40w`, Basic dTpwQHc="),
+            "no `…`, `…`, `…`, Basic …"
+        );
+        assert_eq!(hidden("http://token@h", "no Basic dG9rZW46"), "no Basic …");
     }
 
     #[test]
@@ -323,7 +340,7 @@ mod tests {
             // Addresses that begin wrongly.
             ("http:/user:secret@host/f", "http:/host/f"),
             ("HTTP:/user:secret@host/f", "HTTP:/host/f"),
-            ("http:user:secret@host/f", "host/f"),
+            ("http:user:secret@host/f", "http:host/f"),
             ("http:\\\\user:secret@host/f", "http:\\\\host/f"),
             ("http//user:secret@host/f", "http//host/f"),
             ("http:/user:12/secret@host/f", "http:/…@host/f"),
@@ -365,6 +382,65 @@ mod tests {
             assert_eq!(serde_json::json!(url), shown);
             assert_eq!(url.expose(), whole);
             assert_eq!(url.has_secret(), whole != shown);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(one_in(1))]
+
+        #[test]
+        fn no_part_of_user_and_password_is_shown(
+            (user, password) in ("[a-z]{0,4}U[0-9]{4}", "P[0-9]{5}"),
+            noise in prop::collection::vec(("[:@/?#%&=!.+ é\\\\]|%40|%3a|%2F|localhost", any::<bool>()), 0..3),
+            start in prop::sample::select(vec!["http://", "HTTPS://", "git://", "file://", "sftp://", "http:/", "http//", "//", "http:\\\\", "http:", ""]),
+            path in "(/[a-z]{1,3}){0,3}(\\?a=[a-z]{1,3})?",
+        ) {
+            let (before, after): (Vec<_>, Vec<_>) = noise.into_iter().partition(|(_, before)| *before);
+            let text = |noise: Vec<(String, bool)>| noise.into_iter().map(|(text, _)| text).collect::<String>();
+            // A user with a slash in it is a path.
+            let (before, after) = (text(before).replace(['/', '\\', '?', '#'], ""), text(after));
+            let whole = format!("{start}{user}:{before}{password}{after}@host.example{path}");
+            let url = Url::from(&*whole);
+            let shown = [url.to_string(), without_credentials(&whole), url.hide_in(&format!("{before}{password}{after}"))];
+            for shown in shown {
+                prop_assert!(!shown.contains(&password), "{} is shown as {}", whole, shown);
+            }
+            prop_assert!(!url.to_string().contains(&user), "{} is shown as {}", whole, url);
+        }
+
+        #[test]
+        fn what_was_encoded_is_hidden_as_it_is_and_as_it_was(
+            user in "[a-z]{3}",
+            password in "[!-~é]{4,12}",
+            upper in any::<bool>(),
+            encode in prop::collection::vec(any::<bool>(), 13),
+        ) {
+            use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+            const SET: &AsciiSet =
+                &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'/').add(b':').add(b'<').add(b'>').add(b'?').add(b'@').add(b'\\').add(b'`').add(b'[').add(b']');
+            let digits = |byte: &u8| if upper { format!("%{byte:02X}") } else { format!("%{byte:02x}") };
+            let encoded: String = password
+                .chars()
+                .zip(&encode)
+                .map(|(c, all)| {
+                    let least = utf8_percent_encode(c.encode_utf8(&mut [0; 4]), SET).to_string();
+                    let bytes = c.to_string().into_bytes();
+                    if *all || least.len() > 1 { bytes.iter().map(digits).collect() } else { least }
+                })
+                .collect();
+            let url = Url::from(format!("http://{user}:{encoded}@host/f"));
+            let header = BASE64_STANDARD.encode(format!("{user}:{password}"));
+            for said in [&encoded, &password, &header] {
+                let shown = url.hide_in(&format!("<< {said} >>"));
+                prop_assert_eq!(shown, "<< … >>", "{:?}", said);
+            }
+        }
+
+        #[test]
+        fn whatever_an_address_is_it_is_shown_on_one_line(text in text()) {
+            let url = Url::from(&*text);
+            prop_assert!(!url.to_string().contains(crate::printable::is_harmful));
+            let _ = (url.misspelled(), url.is_ambiguous(), url.hide_in(&text), without_credentials_in(&text), url.join("/a"));
         }
     }
 }

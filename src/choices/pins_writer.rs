@@ -71,7 +71,8 @@ impl Edits<'_> {
                     let url = table.get("url")?.span().end;
                     let rest = self.text[url..].split('\n').next().unwrap_or_default();
                     let end = url + rest.trim_end_matches('\r').len();
-                    self.edits.push((end..end, format!("\nsha256 = \"{sha256}\"")));
+                    let line_break = if rest.ends_with('\r') { "\r\n" } else { "\n" };
+                    self.edits.push((end..end, format!("{line_break}sha256 = \"{sha256}\"")));
                 }
                 None => self.remove(table, "sha256"),
             }
@@ -124,7 +125,12 @@ impl Edits<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::choices::pins::MAX_SIZE;
+    use crate::digest::Sha256Digest;
+    use crate::property::one_in;
 
     const SHIPPED: &str = include_str!("../../vendor/pins.toml");
 
@@ -171,6 +177,8 @@ mod tests {
         assert!(text.contains(&format!("syslinux-6.03.zip\"\n{line}\n# ")), "{text}");
         assert_eq!(text.replacen(&line, "", 1), SHIPPED.replacen(&line, "", 1));
         assert_eq!(rewritten(&text, &parsed(SHIPPED)), SHIPPED);
+        let crlf = |text: &str| text.replace('\n', "\r\n");
+        assert_eq!(rewritten(&crlf(SHIPPED), &pins), crlf(&text));
     }
 
     #[test]
@@ -191,5 +199,41 @@ mod tests {
              hint: write each archive and member as a table of its own, one key a line"
         );
         assert!(matches!(rewrite("p.toml".into(), "", &pins), Err(Error::Findings(_))));
+    }
+
+    proptest! {
+        #![proptest_config(one_in(4))]
+
+        #[test]
+        fn what_is_changed_and_changed_back_is_byte_for_byte_as_before(
+            version in "[ -~é]{1,12}",
+            git_ref in prop::option::of(r#"refs/[a-z"\\'#]{1,8}"#),
+            url in prop::option::of("https://[a-z]{1,8}/[a-z%20?=&#]{0,8}"),
+            (epoch, size) in (any::<Option<u32>>(), prop::option::of(0..=MAX_SIZE)),
+            digest in any::<Option<[u8; 4]>>().prop_map(|seed| seed.map(|seed| Sha256Digest::of(&seed))),
+            archive in any::<prop::sample::Index>(),
+            (comment, crlf, mark) in ("[ -~]{0,8}", any::<bool>(), any::<bool>()),
+        ) {
+            let mut text = SHIPPED.replacen("\nepoch", &format!(" # {comment}\nepoch"), 1);
+            if crlf {
+                text = text.replace('\n', "\r\n");
+            }
+            if mark {
+                text.insert(0, '\u{feff}');
+            }
+            let before = parsed(&text);
+            let mut pins = before.clone();
+            pins.ipxe.version = version;
+            pins.ipxe.git_ref = git_ref.unwrap_or(pins.ipxe.git_ref);
+            pins.ipxe.epoch = epoch.map_or(pins.ipxe.epoch, u64::from);
+            let archive = archive.index(pins.syslinux.archives.len());
+            let pin = &mut pins.syslinux.archives[archive];
+            (pin.url, pin.sha256) = (url.map_or(pin.url.clone(), |url| url.as_str().into()), digest);
+            let member = pins.syslinux.members.last_mut().unwrap();
+            (member.size, member.sha256) = (size.unwrap_or(member.size), digest.unwrap_or(member.sha256));
+            let written = rewritten(&text, &pins);
+            prop_assert_eq!(&parsed(&written), &pins);
+            prop_assert_eq!(rewritten(&written, &before), text);
+        }
     }
 }

@@ -85,7 +85,10 @@ fn portable_executable(content: &[u8]) -> Option<Vec<Section>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
 
     fn names(loader: &[u8]) -> Vec<(String, usize, bool)> {
         let short = |stretch: Stretch| (stretch.name, stretch.content.len(), stretch.packed);
@@ -147,5 +150,40 @@ mod tests {
             ]
         );
         assert_eq!(names(b"text"), [("file".to_owned(), 4, false)]);
+    }
+
+    proptest! {
+        #![proptest_config(one_in(1))]
+
+        #[test]
+        fn sections_lie_in_the_loader_and_no_byte_is_in_two(
+            sections in prop::collection::vec(prop::array::uniform4(prop_oneof![30 => 0..0x400_u32, 1 => any::<u32>()]), 0..5),
+            (start, count, optional) in (prop_oneof![8 => Just(0x80_u32), 1 => 0..0x200_u32, 1 => any::<u32>()], prop::option::of(any::<u16>()), 0..64_u16),
+            cut in 0..0x400_usize,
+        ) {
+            let mut loader = vec![0; 0x400];
+            loader[..2].copy_from_slice(b"MZ");
+            loader[0x3c..0x40].copy_from_slice(&start.to_le_bytes());
+            loader[0x80..0x84].copy_from_slice(b"PE\0\0");
+            let count = count.unwrap_or(u16::try_from(sections.len()).unwrap());
+            loader[0x86..0x88].copy_from_slice(&count.to_le_bytes());
+            loader[0x94..0x96].copy_from_slice(&optional.to_le_bytes());
+            for (index, numbers) in sections.iter().enumerate() {
+                let at = 0x98 + usize::from(optional) + 40 * index;
+                for (i, number) in numbers.iter().enumerate() {
+                    loader[at + 8 + 4 * i..at + 12 + 4 * i].copy_from_slice(&number.to_le_bytes());
+                }
+            }
+            loader.truncate(0x400 - cut / 2);
+            let found = names(&loader);
+            prop_assert!(found.iter().all(|(_, _, packed)| !packed));
+            prop_assert!(found.iter().map(|(_, length, _)| length).sum::<usize>() <= loader.len(), "{:?}", found);
+            let sections = portable_executable(&loader).unwrap_or_default();
+            for (index, Section { range, .. }) in sections.iter().enumerate() {
+                let shares = |other: &Section| other.range.start < range.end && range.start < other.range.end;
+                prop_assert!(range.end <= loader.len() && !sections[index + 1..].iter().any(shares));
+            }
+            let _ = (crate::tree::header::identify(&loader), crate::tree::header::describe(&loader));
+        }
     }
 }

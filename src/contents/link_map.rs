@@ -80,7 +80,10 @@ fn symbol(line: &str) -> Option<Symbol> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
 
     const MAP: &str = "\
 Archive member included to satisfy reference by file (symbol)
@@ -123,5 +126,31 @@ SYMBOL TABLE:
         assert_eq!(nearest(".text", 0xf0fff), None);
         assert_eq!((map.address("build_id"), map.address("nobody")), (Some(0xf1070), None));
         assert_eq!((map.start(".data"), map.start(".bss")), (Some(0xf0000), None));
+    }
+
+    proptest! {
+        #![proptest_config(one_in(1))]
+
+        #[test]
+        fn the_nearest_symbol_is_one_that_the_map_has(
+            lines in prop::collection::vec((any::<prop::sample::Index>(), prop::option::of("[ a-z0-9.()\té]{0,12}")), 0..24),
+            address in prop_oneof![0xf_0ffe..0xf_1002_u64, 0xf_106e..0xf_1074_u64, any::<u64>()],
+        ) {
+            let known: Vec<&str> = MAP.lines().collect();
+            let text: Vec<&str> = lines.iter()
+                .map(|(at, line)| line.as_deref().unwrap_or(known[at.index(known.len())]))
+                .collect();
+            let text = text.join("\n");
+            let map = LinkMap::new(&text);
+            for object in map.objects() {
+                prop_assert!(text.contains(&format!("{object}.o")), "{}", object);
+            }
+            for section in [".data", ".text"] {
+                if let Some((symbol, distance)) = map.nearest(section, address) {
+                    let start = format!("{:016x}", address - distance);
+                    prop_assert!(text.lines().any(|line| line.starts_with(&start) && line.ends_with(&symbol.name)), "{}", symbol.name);
+                }
+            }
+        }
     }
 }

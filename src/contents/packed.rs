@@ -124,7 +124,10 @@ fn restore_calls(code: &mut [u8]) {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
     use crate::stamp::lzma::Encoder;
     use crate::stamp::zbin::CallFilter;
 
@@ -183,6 +186,27 @@ pub(crate) mod tests {
     fn what_is_not_packed_has_no_parts() {
         for bytes in [&b""[..], b"abc", &[0xff; 100], &[5, 0, 0, 0, 1, 2, 3, 4, 5]] {
             assert_eq!(unpack(bytes), []);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(one_in(16))]
+
+        #[test]
+        fn whatever_was_packed_comes_out_again(
+            contents in prop::collection::vec(
+                prop::collection::vec(prop_oneof![Just(0xe8), Just(0), Just(0xff), any::<u8>()], 64..400), 1..3),
+            at in any::<prop::sample::Index>(), bit in 0..8_u8,
+        ) {
+            let loader: Vec<u8> = contents.iter()
+                .flat_map(|content| [b"prefix".to_vec(), pack(content)].concat())
+                .collect();
+            let found: Vec<Vec<u8>> = unpack(&loader).into_iter().map(|part| part.content).collect();
+            prop_assert_eq!(&found, &contents);
+            let mut spoiled = loader;
+            let at = at.index(spoiled.len());
+            spoiled[at] ^= 1 << bit;
+            prop_assert!(unpack(&spoiled).into_iter().all(|part| contents.contains(&part.content)));
         }
     }
 }

@@ -112,7 +112,10 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::{one_in, text};
 
     #[test]
     fn a_record_comes_back_and_nonsense_says_nothing() {
@@ -151,5 +154,36 @@ mod tests {
             record.files.iter().filter(|(_, it)| it.modified.is_some()).map(|(path, _)| path).collect();
         assert_eq!(believed, ["a", "b"]);
         assert!(!record.doubt_since(7));
+    }
+
+    fn content() -> impl Strategy<Value = Content> {
+        any::<(u8, u64)>().prop_map(|(seed, size)| Content { sha256: Sha256Digest::of(&[seed]), size })
+    }
+
+    proptest! {
+        #![proptest_config(one_in(4))]
+
+        #[test]
+        fn a_record_is_read_back_whole_or_says_nothing(
+            files in prop::collection::btree_map(
+                text().prop_map(Utf8PathBuf::from),
+                (content(), any::<Option<u64>>(), prop::option::of(content())),
+                0..4,
+            ),
+            begun in any::<bool>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let deployed = |(content, modified, next)| Deployed { content, modified, next };
+            let files = files.into_iter().map(|(path, it)| (path, deployed(it))).collect();
+            let mut record = Record { files, ..Record::default() };
+            if begun {
+                record.begin();
+            }
+            let json = record.to_json();
+            prop_assert_eq!(&Record::parse(json.as_bytes()), &record);
+            // All but the line break at the end.
+            let cut = cut.index(json.len() - 1);
+            prop_assert_eq!(Record::parse(&json.as_bytes()[..cut]), Record::default());
+        }
     }
 }

@@ -210,7 +210,10 @@ impl Read for Waiting {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
 
     fn packet(text: &str) -> Vec<u8> {
         format!("{:04x}{text}", text.len() + 4).into_bytes()
@@ -280,5 +283,30 @@ mod tests {
             }
         };
         assert_eq!(error, "the server sends too much: a pack of more than 1073741824 bytes");
+    }
+
+    proptest! {
+        #![proptest_config(one_in(1))]
+
+        #[test]
+        fn a_list_passes_byte_for_byte_in_whatever_chunks_it_comes(
+            lines in prop::collection::vec(prop_oneof![6 => "[ -~]{0,60}".prop_map(Some), 1 => Just(None)], 0..12),
+            junk in prop::collection::vec(any::<u8>(), 0..20), flushes in 1..=2_u8, size in 1..40_usize,
+        ) {
+            let list: Vec<u8> = lines.iter()
+                .flat_map(|line| line.as_deref().map_or(b"0000".to_vec(), packet))
+                .chain(junk)
+                .collect();
+            let mut limited = Limited::list(&list[..], flushes);
+            let (mut piece, mut got) = (vec![0; size], Vec::new());
+            while let Ok(count) = limited.read(&mut piece) && count > 0 {
+                got.extend_from_slice(&piece[..count]);
+            }
+            prop_assert_eq!(&got, &list);
+            let mut whole = Limited::list(&b""[..], flushes);
+            whole.count(&list).unwrap();
+            let state = |it: &Limited<&[u8]>| (it.bytes, it.left, it.packets, it.begins, it.head.clone());
+            prop_assert!(limited.phase == whole.phase && state(&limited) == state(&whole));
+        }
     }
 }

@@ -620,3 +620,139 @@ fn loader_kind(loader: Loader) -> (Kind, Option<Arch>) {
     let (kind, arch) = header::loader_kind(loader);
     (kind, Some(arch))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::printable::is_harmful;
+    use crate::property::one_in;
+
+    /// A name or a path that a manifest may have.
+    fn name() -> impl Strategy<Value = String> {
+        let c = prop_oneof![any::<char>(), prop::sample::select(vec![' ', '\\', '"', '/', '*', '&', '<', 'é'])];
+        let c = c.prop_filter("is refused", |c| !is_harmful(*c));
+        prop::collection::vec(c, 1..8).prop_map(|chars| chars.into_iter().collect())
+    }
+
+    fn digest() -> impl Strategy<Value = Sha256Digest> {
+        any::<u8>().prop_map(|seed| Sha256Digest::of(&[seed]))
+    }
+
+    fn file() -> impl Strategy<Value = File> {
+        let kind = prop::sample::select(vec![
+            (Kind::Text, None),
+            (Kind::IpxeNbp, Some(Arch::I386)),
+            (Kind::EfiApplication, Some(Arch::X86_64)),
+        ]);
+        let ipxe = (name(), digest(), name(), digest()).prop_map(|(target, configuration, script, slot_sha256)| {
+            Embedded { target, configuration, script: script.into(), slot_size: SlotSize::DEFAULT, slot_sha256 }
+        });
+        let options = (prop::option::of(name()), prop::option::of(name()), prop::option::of(name()));
+        (name(), any::<u64>(), digest(), kind, options, prop::option::of(ipxe)).prop_map(
+            |(path, size, sha256, (kind, arch), (site, same_as, member), ipxe)| File {
+                path: path.into(),
+                size,
+                sha256,
+                kind,
+                arch,
+                site,
+                same_as: same_as.map(Into::into),
+                ipxe,
+                member: member.map(Into::into),
+            },
+        )
+    }
+
+    fn manifest() -> impl Strategy<Value = Manifest> {
+        let map = || prop::collection::btree_map(name(), digest(), 0..3);
+        let list = || prop::collection::vec(name(), 0..3);
+        let tool = (name(), name(), digest(), prop::option::of(name()), map())
+            .prop_map(|(name, version, sha256, package, files)| Tool { name, version, sha256, package, files });
+        let configuration = (name(), digest(), list(), list(), map(), map()).prop_map(
+            |(name, sha256, make, environment, headers, trust)| Configuration {
+                name,
+                sha256,
+                make,
+                environment,
+                headers,
+                trust,
+            },
+        );
+        let lists = (prop::collection::vec(tool, 0..3), prop::collection::vec(configuration, 0..3));
+        let patch = (name(), digest()).prop_map(|(name, sha256)| Patch { name, sha256 });
+        let patches = prop::collection::vec(patch, 0..3);
+        let files = prop::collection::vec(file(), 0..5);
+        (name(), any::<u64>(), prop::option::of(name()), patches, lists, files).prop_map(
+            |(text, source_date_epoch, syslinux, patches, (toolchain, configurations), files)| Manifest {
+                schema_version: SCHEMA_VERSION,
+                generator: Generator { name: GENERATOR.into(), version: text.clone() },
+                ipxe: Ipxe {
+                    version: text.clone(),
+                    commit: "7".repeat(40).parse().unwrap(),
+                    tree: "8".repeat(40).parse().unwrap(),
+                    content_sha256: Sha256Digest::of(text.as_bytes()),
+                    source_date_epoch,
+                    patches,
+                    embedded_name: text,
+                },
+                syslinux: syslinux.map(|version| Syslinux { version }),
+                toolchain,
+                configurations,
+                files,
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(one_in(4))]
+
+        #[test]
+        fn a_manifest_is_read_back(manifest in manifest()) {
+            let json = manifest.to_json();
+            prop_assert_eq!(&Manifest::parse(json.as_bytes()), &Ok(manifest.clone()));
+            prop_assert!(manifest.is_written_as(json.as_bytes()) && !manifest.is_written_as(&json.as_bytes()[1..]));
+            prop_assert_eq!(manifest.content(), Content::of(json.as_bytes()));
+            let mut writer = Writer::new(&manifest.with_files(Vec::new()), Vec::new()).unwrap();
+            for file in &manifest.files {
+                writer.add(file).unwrap();
+            }
+            prop_assert_eq!(String::from_utf8(writer.finish().unwrap()).unwrap(), json);
+        }
+
+        #[test]
+        fn sums_name_every_file_and_the_manifest(manifest in manifest()) {
+            let sums = manifest.sha256sums();
+            // As `sha256sum --check` reads them: no line begins with a backslash, so none in a name escapes.
+            let mut found: Vec<_> = sums.lines()
+                .map(|line| line.split_once("  ").unwrap())
+                .map(|(sum, path)| (path, sum.parse().unwrap()))
+                .collect();
+            prop_assert!(found.is_sorted());
+            let mut wanted: Vec<_> = manifest.files.iter().map(|file| (file.path.as_str(), file.sha256)).collect();
+            wanted.push((paths::MANIFEST, manifest.content().sha256));
+            wanted.sort_unstable();
+            found.sort_unstable();
+            prop_assert_eq!(found, wanted);
+            let listing = Listing::parse(manifest.to_json().as_bytes()).unwrap();
+            prop_assert_eq!(listing.sums_content(&manifest.content()), Content::of(sums.as_bytes()));
+        }
+
+        #[test]
+        fn a_manifest_that_was_changed_is_read_or_refused(
+            manifest in manifest(),
+            at in any::<prop::sample::Index>(),
+            byte in prop_oneof![any::<u8>(), Just(0x7f), Just(b'\\')],
+        ) {
+            let mut json = manifest.to_json().into_bytes();
+            let at = at.index(json.len());
+            prop_assert!(at + 1 == json.len() || Manifest::parse(&json[..at]).is_err());
+            json[at] = byte;
+            if let Ok(read) = Manifest::parse(&json) {
+                prop_assert!(is_plain_json(read.to_json().as_bytes()));
+                prop_assert_eq!(Manifest::parse(read.to_json().as_bytes()), Ok(read));
+            }
+        }
+    }
+}

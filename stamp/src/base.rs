@@ -300,7 +300,10 @@ fn only(loader: &str, place: &'static str, bytes: &[u8], sentinel: &Slot) -> Res
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
 
     const SIZE: SlotSize = SlotSize::DEFAULT;
 
@@ -381,5 +384,18 @@ mod tests {
         let base = capture(loader, &stream, ADDRESSES).unwrap();
         let error = base.image_with(&Slot::sentinel(SlotSize::MAX)).unwrap_err();
         assert_eq!(error.to_string(), "`x.efi` has a slot of 4096 bytes, and this script one of 65536");
+    }
+
+    proptest! {
+        #![proptest_config(one_in(8))]
+
+        #[test]
+        fn whatever_is_stamped_is_what_linking_gives(content in prop::collection::vec(any::<u8>(), 0..=4096)) {
+            let (stream, loader) = linked(&Slot::sentinel(SIZE));
+            let base = capture(loader.clone(), &stream, ADDRESSES).unwrap();
+            let slot = Slot::fill(&content, SIZE).unwrap();
+            prop_assert!(base.image_with(&slot).unwrap() == linked(&slot).1);
+            prop_assert!(base.image_with(&Slot::sentinel(SIZE)).unwrap() == loader);
+        }
     }
 }

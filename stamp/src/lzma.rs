@@ -297,7 +297,10 @@ impl SavedPage {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
 
     /// Bytes that compress somewhat.
     fn text(seed: u32, length: usize) -> Vec<u8> {
@@ -352,5 +355,26 @@ mod tests {
         assert_eq!(space.bump.used.get(), used, "nothing is allocated while an encoder works");
         space.restore(&saved).unwrap();
         assert!(space.bytes()[..used] == before);
+    }
+
+    proptest! {
+        #![proptest_config(one_in(64))]
+
+        #[test]
+        fn what_is_encoded_in_two_parts_is_what_the_whole_is_and_comes_out_again(
+            parts in prop::collection::vec((any::<u32>(), 0..3000_usize), 1..3),
+            rests in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 1..3),
+        ) {
+            let (mut encoder, mut other) = (Encoder::new().unwrap(), Encoder::new().unwrap());
+            let starts: Vec<Vec<u8>> = parts.into_iter().map(|(seed, length)| text(seed, length)).collect();
+            let numbers: Vec<usize> = starts.iter().map(|start| encoder.begin(start).unwrap()).collect();
+            for rest in rests.iter().chain(&rests[..1]) {
+                for (start, number) in starts.iter().zip(&numbers) {
+                    let (encoded, input) = (encoder.finish(*number, rest).unwrap(), [&start[..], rest].concat());
+                    prop_assert!(encoded == other.encode(&input).unwrap());
+                    prop_assert!(decoded(&encoded) == input);
+                }
+            }
+        }
     }
 }

@@ -168,7 +168,10 @@ pub fn in_thousands(digits: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::{one_in, text};
 
     #[test]
     fn a_name_stays_on_its_line_and_in_its_order() {
@@ -236,5 +239,50 @@ mod tests {
         assert_eq!(listed(&items[..20]).lines().count(), 20);
         assert_eq!(listed_names(&["a", "b\n"]), "`a`, `b\\n`");
         assert_eq!(listed_names(&["a"; 23]), format!("{} and 3 more", vec!["`a`"; 20].join(", ")));
+    }
+
+    proptest! {
+        #![proptest_config(one_in(1))]
+
+        #[test]
+        fn nothing_harmful_is_left_and_what_is_safe_stays(
+            parts in prop::collection::vec(prop_oneof![
+                text().prop_map(String::into_bytes),
+                prop::collection::vec(any::<u8>(), 0..4),
+            ], 0..30),
+        ) {
+            let bytes = parts.concat();
+            let shown = printable_bytes(&bytes).to_string();
+            prop_assert!(!shown.contains(is_harmful), "{:?}", shown);
+            prop_assert_eq!(printable(&shown).to_string(), &*shown);
+            let text = String::from_utf8_lossy(&bytes);
+            let (line, safe) = (single_line(&text), harmless(&text));
+            for hidden in ['\u{2069}', '\u{200b}', '\u{1b}'] {
+                prop_assert!(![&shown, &line, &safe].into_iter().any(|shown| shown.contains(hidden)));
+            }
+            prop_assert!(!line.contains(is_harmful));
+            prop_assert!(!safe.contains(|c| is_harmful(c) && !matches!(c, '\n' | '\t')));
+            prop_assert_eq!((single_line(&line), harmless(&safe)), (line, safe));
+            prop_assert_eq!(text.contains(is_harmful), single_line(&text) != text);
+        }
+
+        #[test]
+        fn plain_json_has_strings_that_are_shown_as_they_are(text in text(), escape in any::<bool>()) {
+            let json = serde_json::json!({ &text: [1, text] });
+            let written = serde_json::to_string_pretty(&json).unwrap();
+            prop_assert_eq!(is_plain_json(written.as_bytes()), !text.contains(is_harmful), "{}", written);
+            if let (true, Some(c)) = (escape, text.chars().find(char::is_ascii_alphanumeric)) {
+                let written = written.replace(c, &format!("\\u{:04x}", u32::from(c)));
+                prop_assert!(!is_plain_json(written.as_bytes()), "{}", written);
+            }
+        }
+
+        #[test]
+        fn thousands_are_parted_and_nothing_is_lost(number in any::<u128>()) {
+            let digits = number.to_string();
+            let parted = in_thousands(&digits);
+            prop_assert!(parted.split(',').skip(1).all(|part| part.len() == 3) && !parted.starts_with(','));
+            prop_assert_eq!(parted.replace(',', ""), digits);
+        }
     }
 }

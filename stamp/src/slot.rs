@@ -126,7 +126,10 @@ shell
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
 
     #[test]
     fn a_slot_is_filled_up_with_newlines() {
@@ -155,5 +158,20 @@ mod tests {
             [fitting(0), fitting(4096), fitting(4097), fitting(65_537)],
             [Some(4096), Some(4096), Some(8192), None]
         );
+    }
+
+    proptest! {
+        #![proptest_config(one_in(4))]
+
+        #[test]
+        fn a_script_is_read_back_from_its_slot(content in prop::collection::vec(any::<u8>(), 0..5000)) {
+            let size = SlotSize::for_bytes(content.len()).unwrap();
+            prop_assert!(size.bytes() >= content.len() && size.bytes() < content.len().max(1) + SlotSize::STEP);
+            let slot = Slot::fill(&content, size).unwrap();
+            let (script, rest) = slot.bytes().split_at(content.len());
+            prop_assert!(script == content && rest.iter().all(|byte| *byte == b'\n'));
+            prop_assert_eq!((slot.size(), slot.bytes().len()), (size, size.bytes()));
+            prop_assert_eq!(Slot::fill(&content, SlotSize::DEFAULT).is_ok(), content.len() <= 4096);
+        }
     }
 }

@@ -169,7 +169,9 @@ mod tests {
     use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
 
     use super::*;
+    use crate::property::one_in;
     use crate::slot::SlotSize;
+    use proptest::prelude::*;
 
     const SIZE: SlotSize = SlotSize::DEFAULT;
 
@@ -309,6 +311,26 @@ mod tests {
         for _ in 0..2 {
             let error = stamper.stamp(&base, &Slot::sentinel(SIZE)).unwrap_err();
             assert!(matches!(error, Error::ForeignPacker(_)), "{error}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(one_in(64))]
+
+        #[test]
+        fn what_was_stamped_before_leaves_no_trace(
+            parts in prop::array::uniform2(prop::collection::vec(prop_oneof![Just(0xe8), Just(0), any::<u8>()], 0..300)),
+            contents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4096), 1..3),
+        ) {
+            let (image, zinfo) = bios(&parts[0], &parts[1]);
+            let base = Base::capture_bios("x.pxe", image.clone(), zinfo.clone(), &zbin(&image, &zinfo), SIZE).unwrap();
+            let mut stamper = Stamper::new();
+            stamper.prepare(&base).unwrap();
+            for content in contents.iter().chain(&contents[..1]) {
+                let slot = Slot::fill(content, SIZE).unwrap();
+                let wanted = zbin(&base.image_with(&slot).unwrap(), &zinfo);
+                prop_assert!(stamper.stamp(&base, &slot).unwrap() == wanted);
+            }
         }
     }
 }

@@ -304,7 +304,10 @@ impl CallFilter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
 
     fn record(kind: [u8; 4], numbers: [u32; 3]) -> Vec<u8> {
         [kind.to_vec(), numbers.iter().flat_map(|number| number.to_le_bytes()).collect()].concat()
@@ -383,6 +386,44 @@ mod tests {
             assert!(done <= cut && done + 5 > cut, "{cut} {done}");
             filter.pass(&mut pieces[done..]);
             assert!(pieces == whole, "{cut}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(one_in(2))]
+
+        #[test]
+        fn a_pass_stops_and_goes_on_anywhere(
+            code in prop::collection::vec(prop_oneof![
+                (prop::sample::select(CALLS.to_vec()), -200..200_i32)
+                    .prop_map(|(opcode, target)| [&[opcode][..], &target.to_le_bytes()].concat()),
+                any::<u8>().prop_map(|byte| vec![byte]),
+            ], 0..60).prop_map(|parts| parts.concat()),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        ) {
+            let mut whole = code.clone();
+            CallFilter::new(code.len()).pass(&mut whole);
+            let (mut pieces, mut filter, mut done) = (code.clone(), CallFilter::new(code.len()), 0);
+            for cut in cuts {
+                let end = done + cut.index(code.len() - done + 1);
+                done += filter.pass(&mut pieces[done..end]);
+            }
+            filter.pass(&mut pieces[done..]);
+            prop_assert_eq!(pieces, whole);
+        }
+
+        #[test]
+        fn whatever_the_list_the_outcome_is_bounded(
+            list in prop::collection::vec((
+                prop::sample::select(vec![*b"COPY", *b"COPY", *b"PACK", *b"PAYL", *b"ADDB", *b"ADHW", *b"ADPL", *b"APPW"]),
+                (0..12_u32, prop_oneof![4 => 0..8_u32, 1 => any::<u32>()], prop_oneof![9 => prop_oneof![0..4_u32, 18..26_u32].prop_map(|bit| 1 << bit), 1 => any::<u32>()]),
+            ), 0..4),
+            image in prop::collection::vec(any::<u8>(), 12..20),
+        ) {
+            let list: Vec<Vec<u8>> = list.into_iter().map(|(kind, numbers)| record(kind, numbers.into())).collect();
+            if let Ok(outcome) = assembled(&image, &list) {
+                prop_assert!(outcome.len() <= MAX + 16 * 8);
+            }
         }
     }
 }

@@ -227,7 +227,10 @@ fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
 
     #[test]
     fn a_separator_at_the_end_of_the_header_makes_a_column_without_a_name() {
@@ -345,5 +348,50 @@ mod tests {
             "Racks.TOML: is TOML, wanted CSV\n  hint: put it into a folder, a file for each site, and name the folder"
         );
         assert_eq!(read(b"name\n\xff\n"), "f.csv:2: is not UTF-8\n  hint: save the file as UTF-8");
+    }
+
+    proptest! {
+        #![proptest_config(one_in(1))]
+
+        #[test]
+        fn what_the_csv_crate_writes_is_read_back(
+            rows in prop::collection::vec(("[a-z]{1,4}", r#"[a-z,;"\t \r\n|é\x00]{0,6}"#, r#"[0-9"';]{0,3}"#), 0..6),
+            separator in prop::sample::select(vec![Separator::Comma, Separator::Semicolon, Separator::Tab]),
+            (mark, crlf) in any::<(bool, bool)>(),
+        ) {
+            let end = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+            let mut writer = csv::WriterBuilder::new();
+            let mut writer = writer.delimiter(separator.byte()).terminator(end).from_writer(Vec::new());
+            writer.write_record(["mac_1", "name", "b"]).unwrap();
+            for (name, first, second) in &rows {
+                writer.write_record([first, name, second]).unwrap();
+            }
+            let content = [if mark { &b"\xef\xbb\xbf"[..] } else { b"" }, &writer.into_inner().unwrap()].concat();
+            let mut line = 2;
+            let cell = |value: &String| (!value.is_empty()).then(|| value.as_str().into());
+            for (row, (name, first, second)) in Rows::new("f.csv".into(), &content).unwrap().zip(&rows) {
+                let row = row.unwrap();
+                let wanted = Row { line, name: name.clone(), values: [cell(first), cell(second)].into() };
+                prop_assert_eq!(row, wanted);
+                line += 1 + first.matches('\n').count();
+            }
+            prop_assert_eq!(Rows::new("f.csv".into(), &content).unwrap().count(), rows.len());
+        }
+
+        #[test]
+        fn whatever_bytes_there_are_end_in_rows_or_findings(
+            parts in prop::collection::vec(prop_oneof![
+                Just(b"name,a\n".to_vec()), Just(b"\xef\xbb\xbf".to_vec()), Just(b"x,1\r\n".to_vec()),
+                "[\",;\t\r\n\\x00 a]{0,4}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..4),
+            ], 0..12),
+        ) {
+            let content = parts.concat();
+            if let Ok(rows) = Rows::new("f.csv".into(), &content) {
+                let last = content.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() + 1;
+                for row in rows.flatten() {
+                    prop_assert!(row.line <= last && row.values.len() <= content.len());
+                }
+            }
+        }
     }
 }

@@ -297,7 +297,10 @@ impl fmt::Display for WebAddress {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
 
     #[test]
     fn a_cards_address_has_five_spellings() {
@@ -407,5 +410,64 @@ mod tests {
         assert!(
             format!("http://a/{}", "x".repeat(250)).parse::<WebAddress>().unwrap_err().contains("at most 255 bytes")
         );
+    }
+
+    proptest! {
+        #![proptest_config(one_in(1))]
+
+        #[test]
+        fn every_spelling_of_a_cards_address_is_the_same_address(
+            mut bytes in any::<[u8; 6]>(),
+            upper in any::<bool>(),
+        ) {
+            bytes[0] &= 0xfe;
+            prop_assume!(bytes != [0; 6]);
+            let (mac, hex) = (Mac::new(bytes), Mac::new(bytes).hex());
+            let short = |separator| bytes.map(|byte| format!("{byte:x}")).join(separator);
+            let spellings = [
+                mac.to_string(), mac.to_string().replace(':', "-"), short(":"), short("-"),
+                format!("{}.{}.{}", &hex[..4], &hex[4..8], &hex[8..]), hex,
+            ];
+            for text in spellings {
+                let text = if upper { text.to_uppercase() } else { text };
+                prop_assert_eq!(text.parse(), Ok(mac), "{}", text);
+            }
+        }
+
+        #[test]
+        fn subnets_and_ranges_are_read_back(
+            (one, other) in any::<(u32, u32)>(), prefix in 8..=30_u8,
+            taken in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let subnet = Subnet { base: Ipv4Addr::from_bits(one), prefix };
+            let subnet = Subnet { base: Ipv4Addr::from_bits(one & subnet.mask().to_bits()), prefix };
+            prop_assert_eq!(subnet.to_string().parse(), Ok(subnet));
+            prop_assert!(subnet.contains(Ipv4Addr::from_bits(one)) && subnet.contains(subnet.broadcast()));
+            let range = |one: u32, other: u32| Range { first: Ipv4Addr::from_bits(one.min(other)), last: Ipv4Addr::from_bits(one.max(other)) };
+            prop_assert_eq!(range(one, other).to_string().parse(), Ok(range(one, other)));
+            // What is left and what is taken are the whole.
+            let whole = range(one, one.saturating_add(other % 20));
+            let taken: Vec<Ipv4Addr> = taken
+                .iter()
+                .map(|index| Ipv4Addr::from_bits(whole.first.to_bits() + u32::try_from(index.index(whole.size() as usize)).unwrap()))
+                .collect();
+            let left = whole.without(taken.iter().copied());
+            for bits in whole.first.to_bits()..=whole.last.to_bits() {
+                let address = Ipv4Addr::from_bits(bits);
+                let count = left.iter().filter(|range| range.contains(address)).count();
+                prop_assert_eq!(count, usize::from(!taken.contains(&address)), "{}", address);
+            }
+        }
+
+        #[test]
+        fn a_character_that_is_no_digit_is_refused(
+            bytes in any::<[u8; 6]>(), odd in "[g+ é\\x00]", first in any::<bool>(), at in any::<prop::sample::Index>(),
+        ) {
+            let mut text = Mac::new(bytes).to_string();
+            let at = if first { 0 } else { at.index(text.len()) };
+            text.replace_range(at..=at, &odd);
+            prop_assert!(text.parse::<Mac>().is_err(), "{}", text);
+            let _ = (text.parse::<Subnet>(), text.parse::<Range>());
+        }
     }
 }

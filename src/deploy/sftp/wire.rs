@@ -295,7 +295,10 @@ pub(super) fn free_space(answer: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::property::one_in;
 
     #[test]
     fn requests_are_as_the_draft_has_them() {
@@ -358,5 +361,55 @@ mod tests {
         let answer: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
         assert_eq!(free_space(&answer), Some(20 * 1024));
         assert_eq!(free_space(&answer[..30]), None);
+    }
+
+    fn attributes_packet(found: &Attributes, owners: bool) -> Packet {
+        let flag = |is: bool, bit| if is { bit } else { 0 };
+        let flags = flag(found.size.is_some(), SIZE)
+            | flag(owners, OWNERS)
+            | flag(found.mode.is_some(), PERMISSIONS)
+            | flag(found.modified.is_some(), TIMES);
+        let mut packet = Packet::bare(105).number(7).number(flags);
+        packet = found.size.into_iter().fold(packet, Packet::offset);
+        packet = if owners { packet.number(1).number(2) } else { packet };
+        packet = found.mode.into_iter().fold(packet, Packet::number);
+        found.modified.into_iter().fold(packet, |packet, time| packet.number(3).number(time))
+    }
+
+    proptest! {
+        #![proptest_config(one_in(1))]
+
+        #[test]
+        fn what_a_server_says_is_read_back_and_what_is_cut_is_none(
+            (size, mode, modified, owners) in any::<(Option<u64>, Option<u32>, Option<u32>, bool)>(),
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let found = Attributes { size, mode, modified };
+            for (packet, wanted) in [
+                (attributes_packet(&found, owners), Reply::Attributes(found)),
+                (Packet::bare(102).number(7).bytes(&bytes), Reply::Handle(bytes.clone())),
+                (Packet::bare(103).number(7).bytes(&bytes), Reply::Data(bytes.clone())),
+            ] {
+                let packet = &packet.finish()[4..];
+                prop_assert_eq!(reply(packet), Some((7, wanted)));
+                prop_assert_eq!(reply(&packet[..cut.index(packet.len())]), None);
+            }
+            let status = Packet::bare(101).number(7).number(code::FAILURE).bytes(&bytes).finish();
+            let Some((7, Reply::Status(said))) = reply(&status[4..]) else { panic!("{bytes:?}") };
+            prop_assert!(!said.message.contains(crate::printable::is_harmful), "{}", said.message);
+        }
+
+        #[test]
+        fn whatever_bytes_come_no_more_is_taken_of_them(
+            kind in prop_oneof![Just(2), 101..=105_u8, Just(201), any::<u8>()],
+            bytes in prop::collection::vec(prop_oneof![Just(0), Just(1), Just(0xff), any::<u8>()], 0..64),
+        ) {
+            let packet = [&[kind][..], &bytes].concat();
+            let _ = (version(&packet), free_space(&packet));
+            if let Some((_, Reply::Handle(taken) | Reply::Data(taken) | Reply::Extended(taken))) = reply(&packet) {
+                prop_assert!(packet.windows(taken.len().max(1)).any(|part| part == taken) || taken.is_empty());
+            }
+        }
     }
 }

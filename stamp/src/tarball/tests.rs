@@ -2,9 +2,11 @@
 
 use std::io::Write;
 
+use proptest::prelude::*;
 use tar::{Builder, Header};
 
 use super::*;
+use crate::property::one_in;
 
 const LIMITS: Limits = Limits { entries: 100, extension: EXTENSION, entry: 1 << 20, total: 4 << 20 };
 
@@ -197,5 +199,44 @@ fn a_tarball_ends_where_it_ends() {
     assert_eq!(read(&pack(&bomb)).unwrap_err().to_string(), trailing);
     for length in [packed.len() - 1, packed.len() / 2, 20] {
         assert!(matches!(read(&packed[..length]), Err(Error::Read(_))), "{length}");
+    }
+}
+
+proptest! {
+    #![proptest_config(one_in(4))]
+
+    #[test]
+    fn what_the_tar_crate_writes_is_read_back(
+        files in prop::collection::vec(("[a-zé ]{1,9}(/[a-z0-9 \\\\]{1,60}){0,4}/x", prop::collection::vec(any::<u8>(), 0..1500)), 0..5),
+    ) {
+        let mut builder = Builder::new(Vec::new());
+        for (path, content) in &files {
+            let mut header = Header::new_gnu();
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, path, &content[..]).unwrap();
+        }
+        let found = read(&[builder.into_inner().unwrap()]).unwrap();
+        let found: Vec<_> = found.into_iter().map(|(path, _, content)| (path, content)).collect();
+        prop_assert_eq!(found, files);
+    }
+
+    #[test]
+    fn what_was_changed_stays_within_the_limits(
+        (one, other) in (0..2000_usize, 0..2000_usize), value in "[a-z/.\n=0-9]{0,20}",
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        const SMALL: Limits = Limits { entries: 4, extension: 1024, entry: 2000, total: 3000 };
+        let parts = [file("a/b", &vec![b'x'; one]), pax(b'x', &record("path", value.as_bytes())), file("c", &vec![b'y'; other]), vec![0; 1024]];
+        let mut bytes = parts.concat();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len())));
+        if let Ok(entries) = read_within(&mut &bytes[..], SMALL) {
+            let total: usize = entries.iter().map(|(_, _, content)| content.len()).sum();
+            prop_assert!(entries.len() <= 4 && total <= 3000);
+        }
     }
 }
