@@ -92,8 +92,7 @@ fn a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to() {
     symlink("../scripts", project.path("embed-scripts/linked")).unwrap();
     let out = project.path("other.tar.gz");
     shows!(project, ["bundle-sources", "--offline", "--out", out.as_str()], @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot read `PROJECT/embed-scripts/linked`
       caused by: Is a directory (os error 21)
     ");
@@ -138,8 +137,7 @@ fn what_is_not_as_pinned_does_not_get_in() {
     let member = pins.lines().rev().find_map(|line| line.strip_prefix("sha256 = \"")).unwrap().trim_end_matches('"');
     project.write("vendor/pins.toml", &pins.replace(member, &"0".repeat(64)));
     says!(project, build_from_bundle(&project), @r"
-    exit code 6
-    --- stderr
+    exit code 6, stderr:
       export sources out of PROJECT/bundle.tar.gz
     error: `PROJECT/bundle.tar.gz` does not have `ldlinux.e64` of syslinux 6.03 as pinned: found SHA256, wanted SHA256
     hint: take the bundle of the same release, or a project with its pins
@@ -150,8 +148,7 @@ fn what_is_not_as_pinned_does_not_get_in() {
     let content = project.read("bundle.tar.gz");
     std::fs::write(&file, &content[..content.len() / 2]).unwrap();
     says!(project, build_from_bundle(&project), @r"
-    exit code 6
-    --- stderr
+    exit code 6, stderr:
       export sources out of PROJECT/bundle.tar.gz
     error: `PROJECT/bundle.tar.gz` cannot be read as a source bundle: incomplete deflate stream
     hint: give a file that `cargo xtask bundle-sources` wrote

@@ -254,8 +254,7 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
     assert!(error.starts_with("error: cannot list `") && error.contains("/cache/reproduce`\n"), "{error}");
     std::fs::remove_file(project.path("cache/reproduce").as_std_path().join(latin.file_name().unwrap())).unwrap();
     shows!(project, ["reproduce", "--plain", "--offline"], @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/cache/reproduce/thesis.tex` is not of a rebuild, and rebuilds remove all that is in that folder
     hint: move it away, or choose another folder with `--cache-dir`
     ");
@@ -274,8 +273,7 @@ fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
     project.build(&[]).success();
     age(&project.path("cache"), 100);
     shows!(project, ["reproduce", "--plain", "--offline"], @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/cache/reproduce/published` is not of a rebuild, and rebuilds remove all that is in that folder
     hint: move it away, or choose another folder with `--cache-dir`
     ");

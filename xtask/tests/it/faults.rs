@@ -82,15 +82,13 @@ fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
     let plan = project.build_arguments(&["--plan"]);
     project.write("embed-scripts/ca.pem", &format!("Bag Attributes\n{pem}Key Attributes\n{key}"));
     shows!(project, &plan, @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/ca.pem:12: has a private key (`ENCRYPTED PRIVATE KEY`), and what is trusted gets published
       hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it
     ");
     let labelled = "-----BEGIN CERTIFICATE-----\nMC4CAQAwBQYDK2VwBCIEIMnbNuxsy7xbufBDhw1NJO3psX5nvhyYnYqiLKulQWQN\n-----END CERTIFICATE-----\n";
     shows!(project.write("embed-scripts/ca.pem", labelled), &plan, @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/ca.pem:1: has a private key (`CERTIFICATE`), and what is trusted gets published
       hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it
     ");
@@ -98,8 +96,7 @@ fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
     let (out, ipxe) = (project.path("sources.tar.gz"), project.path("ipxe"));
     shows!(project, ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()], @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: `embed-scripts/ca.pem`:2 has a private key, and a source bundle is for everybody
     hint: move the key out of the folders of choices and facts
     ");
@@ -162,8 +159,7 @@ fn a_missing_tool_is_named_before_anything_is_fetched() {
     let arguments = project.build_arguments(&[]);
     let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
     says!(project, Ran::from(command.env("PATH", tools.as_str()).output().unwrap()), @r"
-    exit code 4
-    --- stderr
+    exit code 4, stderr:
     error: found no usable `make` (runs iPXE's build): not found
     found no usable `perl` (runs iPXE's build scripts): found this is perl 4, wanted perl v
     hint: install it with `sudo apt-get update && sudo apt-get install -y --no-install-recommends make perl`
@@ -225,8 +221,7 @@ fn a_loader_that_is_none_does_not_get_into_a_tree() {
     let project = published();
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"lie\"\n");
     shows!(project.config("lie", "/* lie */\n"), project.build_arguments(&["--quiet"]), @r"
-    exit code 7
-    --- stderr
+    exit code 7, stderr:
     error: `bin-x86_64-efi/ipxe.efi` was made, but it is an HTML or XML page, wanted an EFI application for x86-64
     hint: see PROJECT/cache/trees/efi-x64-lie/make.log; if a compiler launcher is used, build without it: it may have served another script's object
     ");
@@ -238,8 +233,7 @@ fn a_header_that_ipxe_does_not_read_is_refused() {
     let project = published();
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"c\"\n");
     shows!(project.write("vendor/ipxe-config/c/genral.h", ""), project.build_arguments(&["--quiet"]), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: the configuration `c` has the header `genral.h`, and iPXE has no such header in src/config
     hint: put the settings into the header that has them in iPXE, as in `general.h`
     ");
@@ -249,15 +243,13 @@ fn a_header_that_ipxe_does_not_read_is_refused() {
 fn offline_and_empty_handed() {
     let project = Project::new();
     shows!(project, ["build-loaders", "--offline"], @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `ldlinux.c32`, `ldlinux.e64`, `lpxelinux.0`, `syslinux.efi` of syslinux 6.03 are not in the cache `PROJECT/cache`, and `--offline` forbids to download them
     hint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive` or a source bundle with `--sources-from`
     ");
     let archive = project.path("syslinux.zip");
     shows!(project, ["build-loaders", "--offline", "--syslinux-archive", archive.as_str()], @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: iPXE's pinned commit SHA1 is not in the cache `PROJECT/cache/ipxe.git`, and `--offline` forbids to fetch it
     hint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url` or a source bundle with `--sources-from`
     ");
@@ -267,8 +259,7 @@ fn offline_and_empty_handed() {
 fn something_else_in_the_trees_place_is_left_alone() {
     let project = Project::new();
     shows!(project.write("dist/tftp/precious", "photographs"), project.build_arguments(&[]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
     hint: choose another folder with `--out`, or move that one away
     ");
@@ -279,8 +270,7 @@ fn a_cache_where_make_cannot_work_is_refused() {
     let project = Project::new();
     let cache = project.path("a cache");
     shows!(project, project.build_arguments(&["--cache-dir", cache.as_str()]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot build in `PROJECT/a cache`: iPXE's make cannot stand spaces and special characters in a path
     hint: choose another folder with `--cache-dir`
     ");
@@ -302,8 +292,7 @@ fn a_read_only_output_folder_is_named() -> Result<(), String> {
     let dist = project.path("dist");
     let ran = in_namespace(&project, &format!("mount --bind {dist} {dist}; mount -o remount,bind,ro {dist}"))?;
     says!(project, ran, @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot open `PROJECT/dist/.tftp.lock`
       caused by: Read-only file system (os error 30)
     hint: make `PROJECT/dist` writable, or choose another folder with `--out`
@@ -318,31 +307,27 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(),
     std::fs::create_dir(&cache).unwrap();
     let mount = |options: &str| in_namespace(&project, &format!("mount -t tmpfs -o {options}"));
     says!(project, mount(&format!("ro none {cache}"))?, @r#"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot create a folder in `PROJECT/cache/probe-`
       caused by: Read-only file system (os error 30) at path "PROJECT/cache/probe-RANDOM"
     hint: make `PROJECT/cache` writable, or choose another folder with `--cache-dir`
     "#);
     let full = format!("size=16k none {cache}; cat /dev/zero >{cache}/filler 2>/dev/null || true");
     says!(project, mount(&full)?, @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot write `PROJECT/cache/probe-RANDOM/probe.c`
       caused by: No space left on device (os error 28)
     hint: free space on the file system of `PROJECT/cache/probe-RANDOM`, or choose another one with `--cache-dir`
     ");
     // Room for the program's text, and not for the program.
     says!(project, mount(&format!("size=16k none {cache}"))?, @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot write `PROJECT/cache/probe-RANDOM/room`
       caused by: No space left on device (os error 28)
     hint: free space on the file system of `PROJECT/cache/probe-RANDOM`, or choose another one with `--cache-dir`
     ");
     says!(project, mount(&format!("noexec none {cache}"))?, @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: the cache `PROJECT/cache` is on a file system that runs no programs (mounted `noexec`), and builds run their own there
     hint: choose another folder with `--cache-dir`, or mount that file system without `noexec`
     ");
@@ -365,33 +350,27 @@ fn a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named() {
         assert_eq!(project.read(part), b"a file");
     }
     says!(project, all, @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot create the folder `PROJECT/cache/locks`
       caused by: File exists (os error 17)
     hint: a file stands where a folder is wanted: move it away, or choose another folder
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot read `PROJECT/cache/blobs/SHA256`
       caused by: Not a directory (os error 20)
     hint: a file stands where a folder is wanted: move it away, or choose another folder
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot create the folder `PROJECT/cache/toolchains`
       caused by: File exists (os error 17)
     hint: a file stands where a folder is wanted: move it away, or choose another folder
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot read `PROJECT/cache/trees/bios-default/seal.json`
       caused by: Not a directory (os error 20)
     hint: a file stands where a folder is wanted: move it away, or choose another folder
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot read `PROJECT/cache/bases/SHA256/record.json`
       caused by: Not a directory (os error 20)
     hint: a file stands where a folder is wanted: move it away, or choose another folder
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot create the folder `PROJECT/cache`
       caused by: File exists (os error 17)
     hint: a file stands where a folder is wanted: move it away, or choose another folder

@@ -62,8 +62,7 @@ fn a_starter_is_written_where_it_is_asked_for() {
     let project = project(&format!("ssh-keys = [\"{KEY}\"]\n"));
     let out = project.path("master.ign");
     shows!(project, ["ignition", "--out", out.as_str()], @r"
-    exit code 0
-    --- stdout
+    exit code 0, stdout:
     PROJECT/master.ign
     ");
     let config: Value = serde_json::from_slice(&project.read("master.ign")).unwrap();
@@ -75,8 +74,7 @@ fn what_is_wrong_with_a_starter_is_said() {
         "ssh-keys = [\"-----BEGIN OPENSSH PRIVATE KEY-----\"]\ntime-zone = \"../etc\"\nconsole-log-level = 9\nautologin = 1\n",
     );
     shows!(project, ["ignition"], @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: PROJECT/embed-scripts/network.toml:10: `ignition.ssh-keys`: found `-----BEGIN OPENSSH PRIVA`…, wanted a public key as in `ssh-ed25519 AAAA… name`
       hint: copy the line of a file like id_ed25519.pub
     PROJECT/embed-scripts/network.toml:11: `ignition.time-zone`: found the time zone `../etc`, wanted a name of the tz database as in `Europe/Moscow`
@@ -88,22 +86,19 @@ fn what_is_wrong_with_a_starter_is_said() {
     ");
     let text = format!("{NETWORK}[ignition]\nssh-keys = [\"{KEY}\\u202e\"]\ntime-zone = \"it's\"\n");
     shows!(project.write("embed-scripts/network.toml", &text), ["ignition"], @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: PROJECT/embed-scripts/network.toml:10: `ignition.ssh-keys`: has `\u{202e}`, wanted one line without characters that are not seen or change the direction of text
       hint: copy the line of a file like id_ed25519.pub
     PROJECT/embed-scripts/network.toml:11: `ignition.time-zone`: found the time zone `it's`, wanted a name of the tz database as in `Europe/Moscow`
       hint: take a name of the tz database, as `timedatectl list-timezones` prints them
     ");
     shows!(project.write("embed-scripts/network.toml", NETWORK), ["ignition"], @r#"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: there is no table `[ignition]` in `PROJECT/embed-scripts/network.toml`
     hint: say there who may log in, as in ssh-keys = ["ssh-ed25519 AAAA… name"]
     "#);
     shows!(project, ["ignition", "--host", "slave"], @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: there is no [[host]] `slave` in `PROJECT/embed-scripts/network.toml`
     hint: known there: `master`
     ");
@@ -116,8 +111,7 @@ fn what_a_machine_would_refuse_is_refused_with_its_line() {
     let network = String::from_utf8(project.read("embed-scripts/network.toml")).unwrap();
     let text = network.replace("master.example.net", &long);
     shows!(project.write("embed-scripts/network.toml", &text), ["ignition"], @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: PROJECT/embed-scripts/network.toml:8: `host.hostname`: found a host name of 65 letters, wanted at most 64, which Linux has
       hint: write it as in DNS
     PROJECT/embed-scripts/network.toml:12: `ignition.ssh-keys`: has the key of line 11 again
@@ -153,8 +147,7 @@ fn a_butane_file_goes_through_butane() {
     let project = project("");
     let script = r#"printf '{\n  "ignition": { "version": "3.3.0" },\n  "args": "%s"\n}\n' "$*""#;
     says!(project, butane(&project, Some(script), &[]), @r#"
-    exit code 0
-    --- stdout
+    exit code 0, stdout:
     {
       "ignition": { "version": "3.3.0" },
       "args": "--strict --pretty --files-dir PROJECT PROJECT/a b.bu"
@@ -163,8 +156,7 @@ fn a_butane_file_goes_through_butane() {
     let printed = butane(&project, Some(script), &[]).stdout;
     let out = project.path("a.ign");
     says!(project, butane(&project, Some(script), &["--out", out.as_str()]), @r"
-    exit code 0
-    --- stdout
+    exit code 0, stdout:
     PROJECT/a.ign
     ");
     assert_eq!(project.read("a.ign"), printed.as_bytes());
@@ -206,8 +198,7 @@ fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
     project.write("a.ign", "the old one");
     let script = "echo 'Error translating config: error at $.passwd.users.0, line 3 col 7: unused key' >&2; exit 1";
     says!(project, butane(&project, Some(script), &["--out", out.as_str()]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot read the Butane file: `PROJECT/bin/butane` ended with exit code 1
       | Error translating config: error at $.passwd.users.0, line 3 col 7: unused key
       command: env -i PROJECT/bin/butane --strict --pretty --files-dir PROJECT 'PROJECT/a b.bu'
@@ -216,8 +207,7 @@ fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
     // What it says besides must not become a part of the configuration.
     let script = "echo 'warning at $.storage' >&2; echo '{}'";
     says!(project, butane(&project, Some(script), &["--out", out.as_str()]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `butane` printed something else than JSON: expected value at line 1 column 1
     hint: see what `PROJECT/bin/butane --strict --files-dir PROJECT 'PROJECT/a b.bu'` prints
     ");
@@ -227,8 +217,7 @@ fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
 fn without_butane_the_package_is_named() {
     let project = project("");
     says!(project, butane(&project, None, &[]), @r"
-    exit code 4
-    --- stderr
+    exit code 4, stderr:
     error: found no `butane`, which makes Ignition's configuration of a Butane file
     hint: install the package `butane`, or take its program from https://github.com/coreos/butane/releases
     ");

@@ -55,8 +55,7 @@ fn what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted() {
     let before = project.snapshot();
     project.config("small", "/* everything */\n");
     shows!(project, project.build_arguments(&["--quiet"]), @r"
-    exit code 9
-    --- stderr
+    exit code 9, stderr:
     error: what is linked has changed
     `ipxe.efi` (configuration `small`) lost 0, gained 2
       + feature D
@@ -89,8 +88,7 @@ fn a_loader_tells_what_it_is() {
     project.build(&[]).success();
     let path = project.path("dist/tftp/ipxe.pxe");
     shows!(project, ["inspect", path.as_str()], @r"
-    exit code 0
-    --- stdout
+    exit code 0, stdout:
     PROJECT/dist/tftp/ipxe.pxe
       kind       an iPXE network boot program for i386
       size       SIZE
@@ -120,8 +118,7 @@ fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
     std::fs::write(project.path("other.efi"), [&content[..], b"2.0.0 (g12798)\0"].concat()).unwrap();
     let other = project.path("other.efi");
     shows!(project, ["inspect", other.as_str()], @r"
-    exit code 0
-    --- stdout
+    exit code 0, stdout:
     PROJECT/other.efi
       kind       an EFI application for x86-64
       size       SIZE
@@ -136,22 +133,19 @@ fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
     project.write("page.efi", "<html>not found</html>\n");
     let page = project.path("page.efi");
     shows!(project, ["inspect", page.as_str()], @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: `PROJECT/page.efi` is nothing known, wanted a loader
     hint: give one loader; `cargo xtask verify` takes trees and tarballs
     ");
     shows!(project, ["inspect", "gone.efi"], @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: there is no loader `gone.efi`
     hint: give the path of one; `cargo xtask build-loaders` builds them
     ");
     let tree = project.path("dist/tftp");
     std::fs::create_dir_all(&tree).unwrap();
     shows!(project, ["inspect", tree.as_str()], @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: `PROJECT/dist/tftp` is a folder, wanted a loader
     hint: give one loader, as in `PROJECT/dist/tftp/ipxe.efi`; `cargo xtask verify` takes trees and tarballs
     ");

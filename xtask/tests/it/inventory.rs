@@ -123,8 +123,7 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let run = || Ran::from(project.command(&arguments).current_dir(&project.root).output().unwrap());
     says!(project, run(), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: elsewhere/lab/b.toml:1: `loaders`: is missing, and none come from elsewhere
       hint: list the loaders, or none with []
     embed-scripts/sites.toml:1: `default.loaders`: is empty, so nothing would come of `racks.csv`
@@ -138,8 +137,7 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
     std::fs::remove_file(project.path("elsewhere/lab/b.toml")).unwrap();
     project.write("elsewhere/lab/B.toml", "");
     says!(project, run(), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: elsewhere/lab/B.toml:1: `B` differs from the site `b`, at racks.csv:2, only in case, and some TFTP servers ignore case
       hint: rename one of them
     ");
@@ -150,14 +148,12 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
     let twice: Vec<&str> = twice.iter().map(String::as_str).collect();
     let ran = Ran::from(project.command(&twice).current_dir(&project.root).output().unwrap());
     says!(project, ran, @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: racks.csv: the inventory `racks.csv` was named before
       hint: name it once, in sites.toml or with `--sites`
     ");
     shows!(project, ["build-loaders", "--plan", "--sites", ""], @r"
-    exit code 2
-    --- stderr
+    exit code 2, stderr:
     error: invalid value '' for '--sites <PATH>': found nothing, wanted the path of a file or a folder
 
     For more information, try '--help'.
@@ -183,8 +179,7 @@ fn a_sheet_is_read_as_programs_in_other_countries_write_it() {
     }
     let project = with_csv("name;boot_url,note\n");
     shows!(project, plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/racks.csv:1: has a comma and a semicolon in its header, wanted one of them between columns
       hint: let header and rows have the same between columns, and nothing else of the kind in the header
     ");
@@ -193,8 +188,7 @@ fn a_sheet_is_read_as_programs_in_other_countries_write_it() {
 fn what_is_wrong_with_a_csv_file_is_told_by_line() {
     let project = with_csv("name,boot_url\na/b,${x}\n,\nc,\"${x}\ny\"\nd,x,y\n,x\ne,${x}\ne,${y}\n\"f,x\n");
     shows!(project, plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/racks.csv:2: `name`: found the site name `a/b`, wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`
       hint: rename the site: its name becomes a folder of the tree
     embed-scripts/racks.csv:4: `boot_url`: found `${x}\ny`, with a line break, wanted one line of text
@@ -209,8 +203,7 @@ fn what_is_wrong_with_a_csv_file_is_told_by_line() {
       hint: put the value into quotes, and write each quote in it twice
     ");
     shows!(project.write("embed-scripts/racks.csv", "site;boot_url\na;x\n"), plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/racks.csv:1: found the columns `site`, `boot_url`, wanted a column `name`
       hint: add the column with the sites' names; a comma, a semicolon or a tab is between columns
     embed-scripts/racks.csv:1: `site`: is the site's name and cannot be set
@@ -218,8 +211,7 @@ fn what_is_wrong_with_a_csv_file_is_told_by_line() {
     ");
     std::fs::write(project.path("embed-scripts/racks.csv"), b"name,boot_url\na,x\nb,\xff\n").unwrap();
     shows!(project, plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/racks.csv:3: is not UTF-8
       hint: save the file as UTF-8
     ");
@@ -233,8 +225,7 @@ fn what_is_wrong_with_a_folder_is_told_by_file() {
     project.write("embed-scripts/lab/c.toml", "vars = {\n");
     project.write("embed-scripts/lab/more/d.toml", "");
     shows!(project, plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/lab/-.toml: found the site name `-`, wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`
       hint: rename the site: its name becomes a folder of the tree
     embed-scripts/lab/a.toml:1: `vras`: is not a key that is known here
@@ -255,35 +246,30 @@ fn what_is_wrong_with_a_folder_is_told_by_file() {
 fn an_inventory_without_sites_is_refused_rather_than_published() {
     let project = with_csv("name,boot_url\n");
     shows!(project, plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/racks.csv: has no row below its header, so there are no sites in it
       hint: add sites, or do not ask for this inventory
     ");
     shows!(project.write("embed-scripts/racks.csv", ""), plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/racks.csv: is empty, wanted a header with the column `name`
       hint: begin with a line that names the columns: `name`, and a variable each
     ");
     std::fs::remove_file(project.path("embed-scripts/racks.csv")).unwrap();
     shows!(project, plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/sites.toml:5: `inventory.racks.from`: there is no inventory `embed-scripts/racks.csv`
       hint: create it, or name another one: a CSV file, or a folder of *.toml
     ");
     std::fs::create_dir(project.path("embed-scripts/racks.csv")).unwrap();
     shows!(project, plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/racks.csv: has no *.toml, so there are no sites in it
       hint: add sites, or do not ask for this inventory
     ");
     let outside = "[default]\nloaders = []\n[inventory.a]\nfrom = \"../a.csv\"\n[inventory.b]\n";
     shows!(project.sites(outside), plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/sites.toml:4: `inventory.a.from`: found `../a.csv`, wanted a path inside embed-scripts
       hint: copy the file into embed-scripts and name it without `..`
     embed-scripts/sites.toml:5: `inventory.b.from`: is missing
@@ -291,8 +277,7 @@ fn an_inventory_without_sites_is_refused_rather_than_published() {
     ");
     let none = "[default]\nloaders = []\n";
     shows!(project.sites(none), project.build_arguments(&["--plan", "--sites", "/gone.csv"]), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: /gone.csv: there is no inventory `/gone.csv`
       hint: create it, or name another one: a CSV file, or a folder of *.toml
     ");
@@ -305,8 +290,7 @@ fn a_name_is_there_once_in_all_of_the_choices() {
     );
     project.write("embed-scripts/one.csv", "name,boot_url\na,${x}\nB,${x}\n");
     shows!(project.write("embed-scripts/two/b.toml", ""), plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/one.csv:2: `a` is the name of a site already, at embed-scripts/sites.toml:4
       hint: rename or remove one of them
     embed-scripts/two/b.toml:1: `b` differs from the site `B`, at embed-scripts/one.csv:3, only in case, and some TFTP servers ignore case
@@ -323,8 +307,7 @@ fn a_mistake_of_many_sites_is_told_once() {
     let project = with_csv(&csv);
     let script = "#!ipxe\nchian x\nchain {{ boot_ulr }}\n{{ cmd }}\n";
     shows!(project.write("embed-scripts/url.ipxe", script), plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/url.ipxe:2: `chian` is not a command of iPXE
       hint: see https://ipxe.org/cmd for the commands
     embed-scripts/url.ipxe:3: undefined value: `boot_ulr` is undefined, for the site `s0` at embed-scripts/racks.csv:2 and 999 others
@@ -385,8 +368,7 @@ fn a_script_that_is_too_long_gets_a_larger_slot_when_asked() {
     };
     let relink = Options { relink: true, ..Options::default() };
     shows!(project, plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/url.ipxe:3: is 4097 bytes, 1 more than the slot of 4096, for the site `b` at embed-scripts/racks.csv:3
       hint: set `slot = 8192`, or build with `--relink`, which gives such a script a larger slot by itself
     ");
@@ -394,8 +376,7 @@ fn a_script_that_is_too_long_gets_a_larger_slot_when_asked() {
     project.build(&["--plan", "--relink"]).success();
     // The longest one decides what has to be set.
     shows!(project.write("embed-scripts/url.ipxe", &long(4096 - 20)), plan(&project), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/url.ipxe:3: is 4098 bytes, 2 more than the slot of 4096, for the site `b` at embed-scripts/racks.csv:3 and 2 others
       hint: set `slot = 8192`, or build with `--relink`, which gives such a script a larger slot by itself
     ");
@@ -405,8 +386,7 @@ fn a_script_that_is_too_long_gets_a_larger_slot_when_asked() {
     let longest = long(4096).replace("\n# ", &format!("\n{}# ", "#\n".repeat(32_768)));
     project.write("embed-scripts/url.ipxe", &longest);
     shows!(project, project.build_arguments(&["--plan", "--relink"]), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: embed-scripts/url.ipxe:32771: is 69654 bytes, 4118 more than the largest slot of 65536, for the site `b` at embed-scripts/racks.csv:3 and 2 others
       hint: shorten it: put the long part on a web server and `chain` to it
     ");

@@ -27,20 +27,17 @@ fn what_is_no_tree_is_told_from_a_tree_that_is_not_whole() {
     project.write("page.tar.gz", "<html>404</html>");
     project.write("folder/file", "");
     shows!(project, ["verify", project.path("page.tar.gz").as_str()], @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: `PROJECT/page.tar.gz` is neither a tree nor the tarball of one: invalid gzip header
     hint: give a tree or a tarball that `cargo xtask build-loaders` wrote
     ");
     shows!(project, ["verify", project.path("folder").as_str()], @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: `PROJECT/folder` has no manifest.json
     hint: give a tree or a tarball that `cargo xtask build-loaders` wrote
     ");
     shows!(project, ["verify"], @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: there is no tree `PROJECT/dist/tftp`
     hint: run `cargo xtask build-loaders`
     ");
@@ -88,8 +85,7 @@ fn only_a_tree_of_this_tool_is_replaced() {
     let project = Project::new();
     project.write("dist/tftp/manifest.json", "{ \"name\": \"a web application\" }");
     shows!(project.write("dist/tftp/src/app.js", "precious"), project.build_arguments(&[]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
     hint: choose another folder with `--out`, or move that one away
     ");
@@ -101,8 +97,7 @@ fn what_somebody_put_into_a_tree_stays_unless_it_is_given_up() {
     project.build(&[]).success();
     symlink("ipxe.efi", project.tree().join("boot.efi")).unwrap();
     shows!(project, project.build_arguments(&[]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/dist/tftp` has files that this tool did not put there, and publishing would remove them: `boot.efi`
     hint: move them away, or publish with `--replace`
     ");
@@ -131,8 +126,7 @@ fn a_link_to_a_tree_is_followed() {
     assert!(String::from_utf8_lossy(&project.read("srv/tftp/ipxe.efi")).contains("shell"));
     std::fs::remove_dir_all(project.path("srv")).unwrap();
     shows!(project, project.build_arguments(&[]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot follow the link `PROJECT/dist/tftp`
       caused by: No such file or directory (os error 2)
     ");
@@ -269,8 +263,7 @@ fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
     std::fs::create_dir_all(project.path("dist")).unwrap();
     assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
     shows!(project, project.build_arguments(&[]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot open `PROJECT/dist/.tftp.lock`
       caused by: found a FIFO, wanted a regular file
     hint: move it away
@@ -278,8 +271,7 @@ fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
     std::fs::remove_file(&lock).unwrap();
     symlink("/dev/null", &lock).unwrap();
     shows!(project, project.build_arguments(&[]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot open `PROJECT/dist/.tftp.lock`
       caused by: found a symbolic link, wanted a regular file
     hint: move it away
@@ -289,8 +281,7 @@ fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
     let journal = project.path("dist/.tftp.journal");
     assert!(Command::new("mkfifo").arg(&journal).status().unwrap().success());
     shows!(project, project.build_arguments(&["--quiet"]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot open `PROJECT/dist/.tftp.journal`
       caused by: found a FIFO, wanted a regular file
     hint: move it away
@@ -300,8 +291,7 @@ fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
     std::fs::remove_file(project.tree().join("manifest.json")).unwrap();
     assert!(Command::new("mkfifo").arg(project.tree().join("manifest.json")).status().unwrap().success());
     shows!(project, project.build_arguments(&[]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
     hint: choose another folder with `--out`, or move that one away
     ");

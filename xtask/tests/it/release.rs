@@ -85,8 +85,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
         Ran::from(command.env("PATH", &path).env("GH_TOKEN", "secret").output().unwrap())
     };
     says!(project, publish(&["--tag", "v9.9.9"]), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: the tag is `v9.9.9`, wanted `vVERSION`
     hint: set the version in Cargo.toml, or push the tag of the version
     ");
@@ -104,8 +103,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     // Nothing that is not as its checksums say gets out.
     project.write("dist/release/more.txt", "more\n");
     says!(project, publish(&[]), @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
       not a file of a release: `more.txt`
     hint: make it anew with `cargo xtask release --dry-run`
@@ -114,8 +112,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     let absent = format!("{}\n{KEY}  more.txt\n", String::from_utf8(project.read("dist/release/SHA256SUMS")).unwrap());
     project.write("dist/release/SHA256SUMS", &absent);
     says!(project, publish(&[]), @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
       `more.txt` is missing
     hint: make it anew with `cargo xtask release --dry-run`
@@ -123,8 +120,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     release(&project, &["--dry-run"]).success();
     project.write("dist/release/manifest.json", "{}\n");
     says!(project, publish(&[]), @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
       `manifest.json` has changed: found SHA256, wanted SHA256
     hint: make it anew with `cargo xtask release --dry-run`
@@ -138,8 +134,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
         sums.lines().filter(|line| !line.ends_with(&sources)).map(|line| format!("{line}\n")).collect();
     project.write("dist/release/SHA256SUMS", &without);
     says!(project, publish(&[]), @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
       `netboot-loaders-VERSION-sources.tar.gz` is missing, and a release has it
     hint: make it anew with `cargo xtask release --dry-run`
@@ -150,8 +145,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     project.write(&format!("dist/release/{bill}"), "{}\n");
     project.write("dist/release/SHA256SUMS", &sums.replace(&old, &Sha256Digest::of(b"{}\n").to_string()));
     says!(project, publish(&[]), @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
       `netboot-loaders-VERSION-sbom.cdx.json` is not about the tarball beside it
     hint: make it anew with `cargo xtask release --dry-run`
@@ -163,8 +157,7 @@ fn what_is_no_release_is_not_replaced() {
     let project = Project::new();
     project.write("dist/release/mine.txt", "mine\n");
     says!(project, release(&project, &["--dry-run", "--quiet"]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/dist/release` is no release: it has `mine.txt`
     hint: choose another folder with `--out`, or move that away
     ");
@@ -178,8 +171,7 @@ fn what_is_no_release_is_not_replaced() {
     project.write("downloads/photos/a", "a\n");
     let downloads = project.path("downloads");
     says!(project, release(&project, &["--dry-run", "--quiet", "--out", downloads.as_str()]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/downloads` is no release: it has `photos/a`
     hint: choose another folder with `--out`, or move that away
     ");

@@ -62,8 +62,7 @@ fn a_project_becomes_a_tree_that_checks_itself() {
     let loader = project.read("dist/tftp/sites/rack-1/snponly.efi");
     assert_eq!(loader.windows(slot.len()).filter(|window| *window == slot).count(), 1);
     shows!(project, ["verify"], @r"
-    exit code 0
-    --- stdout
+    exit code 0, stdout:
     PROJECT/dist/tftp: all 9 files are as in the manifest, and nothing else is there
     ");
 }
@@ -219,8 +218,7 @@ fn verify_names_every_difference() {
         )
     );
     shows!(project, project.build_arguments(&[]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/dist/tftp` has files that this tool did not put there, and publishing would remove them: `autoexec.ipxe`, `ldlinux.e64`
     hint: move them away, or publish with `--replace`
     ");

@@ -228,8 +228,7 @@ fn what_is_not_there_is_not_pinned() {
     }
     fixture.refuses(&[], 5, "`URL` has no tag of a release, as in `v2.0.0`\nhint: say what to pin with `--to`\n");
     shows!(fixture.project, ["update", "ipxe", "--offline"], @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `--offline` forbids asking `https://unreachable.invalid/ipxe.git` for what is new
     hint: name a local clone of iPXE with `--ipxe-url`
     ");
@@ -562,20 +561,17 @@ fn syslinux_is_pinned_as_the_archive_has_it() {
     let update = |more: &[&str]| project.run([&["update", "syslinux", "--offline"], more].concat());
     let given = ["--syslinux-archive", archive.as_str()];
     says!(project, update(&[]), @r"
-    exit code 0
-    --- stdout
+    exit code 0, stdout:
     syslinux 6.03 stays as it is: there has been no release since 6.03, only the pre-release 6.04-pre1
     to pin the files of an archive, give it with `--syslinux-archive`, and its version with `--to`
     ");
     says!(project, update(&["--to", "6.04"]), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: a syslinux version alone does not say which files it has
     hint: give its release archive, too, with `--syslinux-archive`
     ");
     says!(project, update(&[&given[..], &["--to", "../6"]].concat()), @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: found `../6`, wanted a version of syslinux
     hint: write it as in `6.03`
     ");

@@ -170,8 +170,7 @@ fn what_others_put_there_stays() {
     assert!(plan.stdout.contains(" bytes), which somebody else put there\n"), "{}", plan.stdout);
     let message = plan.error(1);
     says!(project, deploy(&project, &folder, &["--quiet"]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/srv/tftp` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`
     hint: move them away, or deploy with `--replace`
     ");
@@ -179,8 +178,7 @@ fn what_others_put_there_stays() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
     std::fs::write(folder.join("manifest.json"), "[]\n").unwrap();
     says!(project, deploy(&project, &folder, &["--quiet"]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: the `manifest.json` in `PROJECT/srv/tftp` is none of this tool's: invalid length 0, expected a manifest at line 1 column 2
     hint: choose another folder, or deploy with `--replace`, which replaces it
     ");
@@ -191,8 +189,7 @@ fn what_others_put_there_stays() {
     symlink(project.path("elsewhere"), folder.join("sites")).unwrap();
     std::fs::remove_file(project.path("elsewhere/a/ipxe.efi")).unwrap();
     says!(project, deploy(&project, &folder, &["--quiet"]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `sites` is a link or a device there, wanted a folder
     hint: move it away, or choose another folder
     ");
@@ -232,21 +229,18 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
     project.run(["verify"]).success();
     let missing = project.path("nowhere");
     says!(project, deploy(&project, &project.path("srv"), &["--tree", missing.as_str()]), @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: there is no tree `PROJECT/nowhere`
     hint: look at the path; it is relative to this folder
     ");
     shows!(project, ["deploy", "sftp://router/tftp", "--ssh", "no-such-ssh"], @r"
-    exit code 4
-    --- stderr
+    exit code 4, stderr:
     error: found no program `no-such-ssh`
     hint: name OpenSSH's client, or leave `--ssh` out
     ");
     std::fs::write(tree.join("ipxe.efi"), "spoiled").unwrap();
     says!(project, deploy(&project, &project.path("srv"), &[]), @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     error: `PROJECT/dist/tftp` is not what its manifest says
       `ipxe.efi` has changed: found SHA256 (SIZE bytes), wanted SHA256 (SIZE bytes)
       `sites/a/ipxe.efi` has changed: found SHA256 (SIZE bytes), wanted SHA256 (SIZE bytes)
@@ -388,8 +382,7 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
     // In a tree where nothing was deployed to, it is a difference besides.
     std::fs::write(project.tree().join("autoexec.ipxe"), "#!ipxe\n").unwrap();
     shows!(project, ["verify"], @r"
-    exit code 8
-    --- stderr
+    exit code 8, stderr:
     warning: `autoexec.ipxe` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get it as a part of their initrd
     hint: move it away
     error: `PROJECT/dist/tftp` is not what its manifest says
@@ -434,8 +427,7 @@ fn nothing_is_put_into_a_published_tree() {
     let (tree, other) = (project.tree(), project.path("dist/other"));
     let folder = tree.join("new/tree");
     shows!(project, project.build_arguments(&["--out", folder.as_str()]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/dist/tftp/new/tree` is inside the published tree or release `PROJECT/dist/tftp`, and whatever is put there breaks its verification
     hint: choose a folder outside of it
     ");
@@ -443,8 +435,7 @@ fn nothing_is_put_into_a_published_tree() {
     symlink(&tree, project.path("link")).unwrap();
     let linked = project.path("link/new");
     shows!(project, project.build_arguments(&["--out", linked.as_str()]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/link/new` is inside the published tree or release `PROJECT/dist/tftp`, and whatever is put there breaks its verification
     hint: choose a folder outside of it
     ");
@@ -462,8 +453,7 @@ fn nothing_is_put_into_a_published_tree() {
     }
     let folder = other.join("new");
     says!(project, deploy(&project, &folder, &["--quiet"]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/dist/other/new` is inside the published tree or release `PROJECT/dist/other`, and whatever is put there breaks its verification
     hint: choose a folder outside of it
     ");

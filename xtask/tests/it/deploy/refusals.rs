@@ -52,8 +52,7 @@ fn keys(project: &Project) {
     );
     server.write_client_config("", "user");
     says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: the host key of `127.0.0.1` is not known, and nobody has accepted it
       | No ED25519 host key is known for netboot-test and you have requested strict checking.
       | Host key verification failed.
@@ -68,23 +67,20 @@ fn rights(project: &Project) {
     let folder = project.path("served/tftp");
     server.write_client_config("host", "other");
     says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `USER@127.0.0.1` cannot log in
       | USER@127.0.0.1: Permission denied (publickey).
     hint: see that `ssh -p PORT USER@127.0.0.1` gets in; a key of its own is named with `--ssh-option IdentityFile=FILE`
     ");
     server.write_client_config("host", "user");
     says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot make the folder `PROJECT/served` on `USER@127.0.0.1`: permission denied
     hint: let this user write there; RouterOS wants the policies `ftp` and `write` in the user's group
     ");
     std::fs::create_dir_all(&folder).unwrap();
     says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: cannot write `PROJECT/served/tftp/netboot-loaders-deployed.json.partial` on `USER@127.0.0.1`: permission denied
     hint: let this user write there; RouterOS wants the policies `ftp` and `write` in the user's group
     ");
@@ -99,8 +95,7 @@ fn no_sftp(project: &Project) {
     let _redacted = redacted(&server);
     let folder = project.path("served/tftp");
     says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `USER@127.0.0.1` has no SFTP on the server
       | subsystem request failed on channel 0
     hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, OpenSSH a line `Subsystem sftp internal-sftp`
@@ -108,8 +103,7 @@ fn no_sftp(project: &Project) {
     let server = Server::start(project, "chatty", "echo Welcome to this machine");
     let _redacted = redacted(&server);
     says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `127.0.0.1` sends something else than SFTP: found `Welcome to this machine`
     hint: a login script that prints something can be the cause: see what `ssh -p PORT USER@127.0.0.1 true` prints
     ");
@@ -120,8 +114,7 @@ fn nobody(project: &Project) {
     let _redacted = redacted(&server);
     server.stop();
     says!(project, deploy(project, &server, "/tftp".into(), &["--quiet"]), @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `127.0.0.1` cannot be reached
       | ssh: connect to host 127.0.0.1 port PORT: Connection refused
     hint: check the address, and that SSH is on there

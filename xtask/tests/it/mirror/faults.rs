@@ -53,28 +53,22 @@ fn metadata_that_is_none() {
     mirror.publisher.withdraw("streams");
     run();
     says!(mirror, all, @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` is an HTML or XML page, wanted the metadata of a stream of Fedora CoreOS
     hint: look at that address in a browser: a proxy or a login page may answer in its place
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` is empty, wanted the metadata of a stream of Fedora CoreOS
     hint: look at that address in a browser: a proxy or a login page may answer in its place
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` is no such metadata (EOF while parsing a value at line 1 column 12), wanted the metadata of a stream of Fedora CoreOS
     hint: look at that address in a browser: a proxy or a login page may answer in its place
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` is no such metadata (invalid type: integer `5`, expected a string at line 1 column 13), wanted the metadata of a stream of Fedora CoreOS
     hint: look at that address in a browser: a proxy or a login page may answer in its place
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` is no text, wanted the metadata of a stream of Fedora CoreOS
     hint: look at that address in a browser: a proxy or a login page may answer in its place
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: cannot download `http://127.0.0.1:PORT/streams/stable.json`: found status 404 Not Found, wanted 200
     hint: check the address, or name another server with `--base-url`
     ");
@@ -88,8 +82,7 @@ fn metadata_is_read_up_to_two_mebibytes() {
     };
     mirror.publisher.offer(METADATA, padded((2 << 20) + 1));
     says!(mirror, fails(&mirror, &[]), @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: cannot download `http://127.0.0.1:PORT/streams/stable.json`: found more than 2097152 bytes, wanted at most that
     hint: check the address: this cannot be the file that is wanted
     ");
@@ -105,8 +98,7 @@ fn metadata_that_lacks_something_or_has_something_wrong() {
     lacking.pointer_mut(&format!("/{}", pxe.replace('.', "/"))).unwrap().as_object_mut().unwrap().remove("rootfs");
     mirror.publisher.offer(METADATA, lacking.to_string());
     says!(mirror, fails(&mirror, &[]), @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` does not have `architectures.x86_64.artifacts.metal.formats.pxe.rootfs`
     hint: try again later, or name another server with `--base-url`
     ");
@@ -116,8 +108,7 @@ fn metadata_that_lacks_something_or_has_something_wrong() {
     *mixed.pointer_mut(&kernel).unwrap() = metadata("44.1").pointer(&kernel).unwrap().clone();
     mirror.publisher.offer(METADATA, mixed.to_string());
     says!(mirror, fails(&mirror, &[]), @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json`: `architectures.x86_64.artifacts.metal.formats.pxe.kernel.location`: found `fedora-coreos-44.1-live-kernel.x86_64`, wanted a file of the release 44.2
     hint: try again later, or name another server with `--base-url`
     ");
@@ -126,14 +117,12 @@ fn metadata_that_lacks_something_or_has_something_wrong() {
     let other = Mirror::new();
     other.publisher.offer("/streams/testing.json", mirror.publisher.file(METADATA));
     shows!(other, &["--quiet", "--stream", "testing"], @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/testing.json`: `stream`: found `stable`, wanted `testing`
     hint: try again later, or name another server with `--base-url`
     ");
     shows!(other, &["--quiet", "--arch", "aarch64", "--stream-url", &mirror.publisher.server.url(METADATA)], @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` has nothing for `aarch64`, only for `x86_64`
     hint: choose one of these with `--arch`
     ");
@@ -176,8 +165,7 @@ fn an_address_without_end_is_neither_shown_nor_tried_again() {
         true
     });
     says!(mirror, fails(&mirror, &[]), @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: cannot download `http://127.0.0.1:PORT/streams/stable.json`: found the name of a host with 60000 bytes, wanted at most 254
     hint: check the address, or name another server with `--base-url`
     ");
@@ -303,8 +291,7 @@ fn nothing_of_somebody_else_is_replaced() {
 fn each_mirror_has_a_folder_of_its_own() {
     let mirror = Mirror::of("44.1");
     says!(mirror, fails(&mirror, &["--stream", "testing"]), @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/fedora-coreos` is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos testing x86_64`
     hint: give each mirror a folder of its own with `--dest`
     ");
@@ -313,36 +300,31 @@ fn each_mirror_has_a_folder_of_its_own() {
 fn what_the_command_line_cannot_mean() {
     let mirror = Mirror::of("44.1");
     shows!(mirror, &["--keep", "1"], @r"
-    exit code 2
-    --- stderr
+    exit code 2, stderr:
     error: invalid value '1' for '--keep <N>': wanted at least 2: a machine that boots while the set changes goes on with the one before
 
     For more information, try '--help'.
     ");
     shows!(mirror, &["--stream", "rawhide"], @r"
-    exit code 2
-    --- stderr
+    exit code 2, stderr:
     error: invalid value 'rawhide' for '--stream <NAME>': wanted one of stable, testing, next
 
     For more information, try '--help'.
     ");
     shows!(mirror, &["--exit-code-on-update", "5"], @r"
-    exit code 2
-    --- stderr
+    exit code 2, stderr:
     error: invalid value '5' for '--exit-code-on-update <CODE>': 5 says that a command failed; 255 does not
 
     For more information, try '--help'.
     ");
     shows!(mirror, &["--links", "soft"], @r"
-    exit code 2
-    --- stderr
+    exit code 2, stderr:
     error: invalid value 'soft' for '--links <HOW>': wanted one of auto, symbolic, hard, copy
 
     For more information, try '--help'.
     ");
     shows!(mirror, &["--keys", "file"], @r"
-    exit code 2
-    --- stderr
+    exit code 2, stderr:
     error: the following required arguments were not provided:
       --verify-signatures
 

@@ -40,8 +40,7 @@ fn a_set_comes_into_use_as_a_whole_and_nothing_is_done_twice() {
     let mirror = Mirror::new();
     mirror.publisher.release("44.1.3.1");
     shows!(mirror, &["--quiet", "--exit-code-on-update", "255"], @r#"
-    exit code 255
-    --- stdout
+    exit code 255, stdout:
     {"mirror":"fedora-coreos","stream":"stable","arch":"x86_64","version":"44.1.3.1","previous":null,"changed":true,"older":false,"removed":[]}
     "#);
     mirror.assert_served("44.1.3.1");
@@ -471,8 +470,7 @@ fn a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken() {
         replayed
     });
     shows!(mirror, &["--quiet"], @r"
-    exit code 6
-    --- stderr
+    exit code 6, stderr:
     error: the publisher of `fedora-coreos stable x86_64` calls 44.1 current, which is older than 44.2, the version in use; that stays
     hint: ask again later, since a server may be behind or replay what was current once; to go back, use `--allow-older`
     ");
@@ -482,8 +480,7 @@ fn a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken() {
 fn another_stream_is_another_mirror_also_where_older_is_allowed() {
     let mirror = Mirror::of("44.2");
     shows!(mirror, &["--quiet", "--stream", "next", "--allow-older"], @r"
-    exit code 1
-    --- stderr
+    exit code 1, stderr:
     error: `PROJECT/fedora-coreos` is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos next x86_64`
     hint: give each mirror a folder of its own with `--dest`
     ");

@@ -220,8 +220,7 @@ fn missing() -> Result<(), String> {
     let more = ["--quiet", "--verify-signatures", "--keys", keys.as_str()];
     std::fs::write(&keys, "<html></html>").unwrap();
     shows!(mirror, &more, @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: `PROJECT/keys` has no OpenPGP keys
     hint: give the file that the publisher offers with `--keys`
     ");
@@ -231,8 +230,7 @@ fn missing() -> Result<(), String> {
     metadata.pointer_mut(kernel).unwrap().as_object_mut().unwrap().remove("signature");
     mirror.publisher.offer(mirror::METADATA, metadata.to_string());
     shows!(mirror, &more, @r"
-    exit code 5
-    --- stderr
+    exit code 5, stderr:
     error: there is no signature of `http://127.0.0.1:PORT/prod/streams/stable/builds/44.1/x86_64/fedora-coreos-44.1-live-kernel.x86_64`
     hint: leave `--verify-signatures` out, if its digest is enough
     ");
@@ -240,8 +238,7 @@ fn missing() -> Result<(), String> {
     let text = std::fs::read_to_string(&pins).unwrap();
     std::fs::write(&pins, text.split_once("[signers").unwrap().0).unwrap();
     shows!(mirror, &more, @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: `vendor/pins.toml` does not say whose signatures count for `fedora-coreos`
     hint: add the table [signers.fedora-coreos]
     ");
@@ -258,8 +255,7 @@ fn without_gpgv() -> Result<(), String> {
     let mut command = mirror.command(&["--verify-signatures", "--keys", keys.as_str()]);
     let ran = Ran::from(command.env("PATH", tools.as_str()).output().unwrap());
     says!(mirror, ran, @r"
-    exit code 4
-    --- stderr
+    exit code 4, stderr:
     error: found no `gpgv`, which checks signatures
     hint: install it with `sudo apt-get update && sudo apt-get install -y --no-install-recommends gpgv`
     hint: or leave `--verify-signatures` out

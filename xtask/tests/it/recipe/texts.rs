@@ -54,8 +54,7 @@ fn a_recipe_is_printed_or_written_and_routeros_has_an_undo() {
     assert!(printed.contains(" real-filename=\"flash/tftp/ipxe.efi\" "), "{printed}");
     assert!(printed.contains(" dst-path=\"flash/tftp/ipxe.efi\"\n") && !printed.contains("\"tftp/"), "{printed}");
     shows!(project, ["recipe", "kea", "--undo"], @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     warning: a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk
     hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does
     warning: `boot` is `fedora-coreos.ipxe`, and the tree has no scripts
@@ -247,20 +246,16 @@ fn an_address_that_no_loader_of_such_a_network_can_use_is_refused() {
         all += &project.run(["recipe", "kea"]).to_string();
     }
     says!(project, all, @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: PROJECT/embed-scripts/network.toml:8: `boot`: found `iscsi:192.168.88.10::::iqn.x`, wanted an address that begins with http:// or https://: a disk is for `sanboot` in a script of your own
       hint: name a script below `http-url`, or write its whole address
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: PROJECT/embed-scripts/network.toml:8: `boot`: found `htp://192.168.88.10/a`, wanted an address that begins with http:// or https://
       hint: name a script below `http-url`, or write its whole address
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: PROJECT/embed-scripts/network.toml:8: `boot`: found `192.168.88.10/a.ipxe`, wanted http:// before the server, or a path below `http-url`
       hint: name a script below `http-url`, or write its whole address
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: PROJECT/embed-scripts/network.toml:8: `boot`: found `http://[2001:db8::1]/a`, wanted the server's name, or its IPv4 address: IPv6 is not supported here
       hint: name a script below `http-url`, or write its whole address
     ");
@@ -270,8 +265,7 @@ fn without_a_network_there_is_a_remedy() {
     let project = project();
     std::fs::remove_file(project.path("embed-scripts/network.toml")).unwrap();
     shows!(project, ["recipe", "kea"], @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: there is no file `PROJECT/embed-scripts/network.toml`
     hint: it says which addresses servers and machines have; bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it
     ");
@@ -281,8 +275,7 @@ fn the_shipped_description_says_nothing_yet_and_becomes_one_without_its_marks() 
     let project = project();
     let shipped = include_str!("../../../../embed-scripts/network.toml");
     shows!(project.write("embed-scripts/network.toml", shipped), ["recipe", "kea"], @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: `PROJECT/embed-scripts/network.toml` says nothing yet
     hint: take the `#` away, and write your own addresses
     ");
@@ -338,8 +331,7 @@ fn servers_and_machines_do_not_share_addresses() {
     let project = project();
     let ranges = NETWORK.replace("192.168.88.100-", "192.168.88.5-").replace("192.168.88.21\"", "192.168.88.10\"");
     shows!(project.write("embed-scripts/network.toml", &ranges), ["recipe", "kea"], @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: PROJECT/embed-scripts/network.toml:5: `ranges`: 192.168.88.5-192.168.88.199 has 192.168.88.10, the address of the web server
       hint: leave the addresses of servers out of all ranges
     PROJECT/embed-scripts/network.toml:14: `host.ip`: found 192.168.88.10, the address of the web server
@@ -435,8 +427,7 @@ fn what_a_server_would_take_for_something_else_is_said() {
     let long = format!("{}.ipxe", "x".repeat(97));
     let text = NETWORK.replace("fedora-coreos.ipxe", &long);
     shows!(project.write("embed-scripts/network.toml", &text), ["recipe", "kea"], @r"
-    exit code 3
-    --- stderr
+    exit code 3, stderr:
     error: PROJECT/embed-scripts/network.toml:8: `boot`: found an address of 128 bytes, wanted at most 127: it is the name of a boot file, too
       hint: name a script below `http-url`, or write its whole address
     ");
