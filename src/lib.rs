@@ -19,9 +19,6 @@ pub mod paths;
 pub mod plural;
 pub mod process;
 pub mod progress;
-#[cfg(test)]
-#[path = "../stamp/src/property.rs"]
-mod property;
 pub mod quote;
 pub mod secrets;
 pub mod tarball;

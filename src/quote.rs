@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::progress::Silent;
-    use crate::property::{one_in, text};
+    use netboot_fixtures::property::{one_in, text};
 
     /// The text that a string of the console stands for.
     fn typed(string: &str) -> String {

@@ -249,7 +249,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::{one_in, text};
+    use netboot_fixtures::property::{one_in, text};
 
     #[test]
     fn a_path_goes_before_the_query() {

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::choices::pins::MAX_SIZE;
     use crate::digest::Sha256Digest;
-    use crate::property::one_in;
+    use netboot_fixtures::property::one_in;
 
     const SHIPPED: &str = include_str!("../../vendor/pins.toml");
 

@@ -88,7 +88,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::one_in;
+    use netboot_fixtures::property::one_in;
 
     fn names(loader: &[u8]) -> Vec<(String, usize, bool)> {
         let short = |stretch: Stretch| (stretch.name, stretch.content.len(), stretch.packed);

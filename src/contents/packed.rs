@@ -127,9 +127,9 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::one_in;
     use crate::stamp::lzma::Encoder;
     use crate::stamp::zbin::CallFilter;
+    use netboot_fixtures::property::one_in;
 
     /// A part as `zbin` packs it.
     pub fn pack(content: &[u8]) -> Vec<u8> {

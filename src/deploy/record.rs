@@ -115,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::{one_in, text};
+    use netboot_fixtures::property::{one_in, text};
 
     #[test]
     fn a_record_comes_back_and_nonsense_says_nothing() {

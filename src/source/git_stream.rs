@@ -213,7 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::one_in;
+    use netboot_fixtures::property::one_in;
 
     fn packet(text: &str) -> Vec<u8> {
         format!("{:04x}{text}", text.len() + 4).into_bytes()

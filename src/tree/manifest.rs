@@ -627,7 +627,7 @@ mod tests {
 
     use super::*;
     use crate::printable::is_harmful;
-    use crate::property::one_in;
+    use netboot_fixtures::property::one_in;
 
     /// A name or a path that a manifest may have.
     fn name() -> impl Strategy<Value = String> {

@@ -303,7 +303,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::one_in;
+    use netboot_fixtures::property::one_in;
 
     const SIZE: SlotSize = SlotSize::DEFAULT;
 

@@ -34,8 +34,6 @@ pub mod bundle;
 pub mod digest;
 pub mod lzma;
 pub mod printable;
-#[cfg(test)]
-mod property;
 pub mod slot;
 pub mod stamper;
 pub mod tarball;

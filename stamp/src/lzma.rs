@@ -300,7 +300,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::one_in;
+    use netboot_fixtures::property::one_in;
 
     /// Bytes that compress somewhat.
     fn text(seed: u32, length: usize) -> Vec<u8> {

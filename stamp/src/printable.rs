@@ -171,7 +171,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::{one_in, text};
+    use netboot_fixtures::property::{one_in, text};
 
     #[test]
     fn a_name_stays_on_its_line_and_in_its_order() {

@@ -129,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::one_in;
+    use netboot_fixtures::property::one_in;
 
     #[test]
     fn a_slot_is_filled_up_with_newlines() {

@@ -169,8 +169,8 @@ mod tests {
     use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
 
     use super::*;
-    use crate::property::one_in;
     use crate::slot::SlotSize;
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     const SIZE: SlotSize = SlotSize::DEFAULT;

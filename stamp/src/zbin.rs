@@ -307,7 +307,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::one_in;
+    use netboot_fixtures::property::one_in;
 
     fn record(kind: [u8; 4], numbers: [u32; 3]) -> Vec<u8> {
         [kind.to_vec(), numbers.iter().flat_map(|number| number.to_le_bytes()).collect()].concat()

@@ -230,7 +230,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::property::one_in;
+    use netboot_fixtures::property::one_in;
 
     #[test]
     fn a_separator_at_the_end_of_the_header_makes_a_column_without_a_name() {

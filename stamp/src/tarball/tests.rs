@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tar::{Builder, Header};
 
 use super::*;
-use crate::property::one_in;
+use netboot_fixtures::property::one_in;
 
 const LIMITS: Limits = Limits { entries: 100, extension: EXTENSION, entry: 1 << 20, total: 4 << 20 };
 
