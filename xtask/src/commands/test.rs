@@ -94,7 +94,8 @@ impl Tests {
             self.took.extend(took.zip(self.running.clone()));
         } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ignored"))
         {
-            match reason.trim_start_matches([',', ' ']) {
+            // `, reason` by Rust's own harness, ` (reason)` by libtest-mimic.
+            match reason.trim_start_matches([',', ' ', '(']).trim_end_matches(')') {
                 "" | "slow" | LEFT => self.left += 1,
                 reason => self.skipped.push(format!("{}: {reason}", name.trim())),
             }
@@ -131,8 +132,8 @@ mod tests {
             "     Running unittests src/lib.rs (target/debug/deps/netboot_stamp-efe1019bcc68d62f)",
             "test a ... ok",
             "test slow ... ignored, slow",
-            "test matrix ... ignored, left to `check --full`",
-            "test real ... ignored, no source",
+            "test matrix ... ignored (left to `check --full`)",
+            "test real ... ignored (no source)",
             "test result: FAILED. 12 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
             "     Running tests/it/main.rs (target/debug/deps/it-efe1019bcc68d62f)",
             "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 2.50s",
