@@ -321,10 +321,17 @@ pub fn github_environment() -> Vec<(String, String)> {
     variables(|name| relevant.contains(&name) || name.starts_with("GH_") || name.starts_with("GITHUB_"))
 }
 
-/// What ssh and cargo go by: all of it, since agents, and what a person's configuration calls, have variables of their
+/// What ssh and pip go by: all of it, since agents, and what a person's configuration calls, have variables of their
 /// own.
 pub fn whole_environment() -> Vec<(String, String)> {
     variables(|_| true)
+}
+
+/// The environment for cargo: without what the cargo that runs this program says of its package. Build scripts that look
+/// at it would run again each time, and all that depends on them be compiled again.
+pub fn environment_for_cargo() -> Vec<(String, String)> {
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    whole_environment().into_iter().filter(|(name, _)| !of_package(name)).collect()
 }
 
 /// The variables that are `relevant`. One that is not UTF-8 is none of these.

@@ -13,7 +13,7 @@ use super::test::Tests;
 use super::{install, linters};
 use crate::cli::{Check, Part};
 use crate::exit::{CHECK, Failure, INTERRUPTED, MISMATCH};
-use crate::host::{Host, whole_environment};
+use crate::host::{Host, environment_for_cargo};
 use crate::ui::pass_on;
 
 const INTERRUPTED_CHECK: &str = "the check was interrupted";
@@ -189,7 +189,12 @@ fn fetched(args: &Check, host: &Host<'_>) -> Result<Option<String>, Failure> {
 /// Cargo with `arguments`, in the project.
 pub(super) fn cargo_command(arguments: &[&str], host: &Host<'_>) -> Command {
     let command = Command::new("check the project", "cargo").args(arguments.iter().copied());
-    Command { env: whole_environment(), dir: Some(host.project.root().to_owned()), deadline: Duration::MAX, ..command }
+    Command {
+        env: environment_for_cargo(),
+        dir: Some(host.project.root().to_owned()),
+        deadline: Duration::MAX,
+        ..command
+    }
 }
 
 /// Runs `command` to its end, and tells whether it succeeded.

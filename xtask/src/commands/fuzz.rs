@@ -11,7 +11,7 @@ use serde_json::json;
 use super::check::succeeds;
 use crate::cli::Fuzz;
 use crate::exit::{BAD_INPUT, CHECK, Failure, MISSING_TOOL};
-use crate::host::{Host, whole_environment};
+use crate::host::{Host, environment_for_cargo};
 use crate::ui::pass_on;
 
 /// The version of cargo-fuzz that is installed.
@@ -92,6 +92,6 @@ fn target_command(target: &str, seconds: u32, host: &Host<'_>) -> Result<Command
 /// Cargo with `arguments`, which takes flags that only a nightly compiler takes otherwise.
 fn cargo(arguments: &[&str], host: &Host<'_>) -> Command {
     let command = Command::new("fuzz the project", "cargo").args(arguments.iter().copied());
-    let command = Command { env: whole_environment(), dir: Some(host.project.root().to_owned()), ..command };
+    let command = Command { env: environment_for_cargo(), dir: Some(host.project.root().to_owned()), ..command };
     Command { deadline: Duration::MAX, ..command }.env("RUSTC_BOOTSTRAP", "1")
 }
