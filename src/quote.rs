@@ -157,11 +157,11 @@ pub fn request(path: &str) -> String {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use netboot_fixtures::property::{one_in, text};
     use proptest::prelude::*;
 
     use super::*;
     use crate::progress::Silent;
-    use netboot_fixtures::property::{one_in, text};
 
     /// The text that a string of the console stands for.
     fn typed(string: &str) -> String {

@@ -246,10 +246,10 @@ impl Serialize for Url {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::{one_in, text};
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::{one_in, text};
 
     #[test]
     fn a_path_goes_before_the_query() {

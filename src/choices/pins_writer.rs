@@ -125,12 +125,12 @@ impl Edits<'_> {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
     use crate::choices::pins::MAX_SIZE;
     use crate::digest::Sha256Digest;
-    use netboot_fixtures::property::one_in;
 
     const SHIPPED: &str = include_str!("../../vendor/pins.toml");
 

@@ -85,10 +85,10 @@ fn portable_executable(content: &[u8]) -> Option<Vec<Section>> {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::one_in;
 
     fn names(loader: &[u8]) -> Vec<(String, usize, bool)> {
         let short = |stretch: Stretch| (stretch.name, stretch.content.len(), stretch.packed);

@@ -80,10 +80,10 @@ fn symbol(line: &str) -> Option<Symbol> {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::one_in;
 
     const MAP: &str = "\
 Archive member included to satisfy reference by file (symbol)

@@ -124,12 +124,12 @@ fn restore_calls(code: &mut [u8]) {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
     use crate::stamp::lzma::Encoder;
     use crate::stamp::zbin::CallFilter;
-    use netboot_fixtures::property::one_in;
 
     /// A part as `zbin` packs it.
     pub fn pack(content: &[u8]) -> Vec<u8> {

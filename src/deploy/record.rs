@@ -112,10 +112,10 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::{one_in, text};
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::{one_in, text};
 
     #[test]
     fn a_record_comes_back_and_nonsense_says_nothing() {

@@ -239,7 +239,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "slow"]
     fn a_folder_whose_paths_are_too_long_is_named_and_a_walk_can_be_cancelled() {
         struct Impatient;
         impl Progress for Impatient {

@@ -210,10 +210,10 @@ impl Read for Waiting {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::one_in;
 
     fn packet(text: &str) -> Vec<u8> {
         format!("{:04x}{text}", text.len() + 4).into_bytes()

@@ -623,11 +623,11 @@ fn loader_kind(loader: Loader) -> (Kind, Option<Arch>) {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
     use crate::printable::is_harmful;
-    use netboot_fixtures::property::one_in;
 
     /// A name or a path that a manifest may have.
     fn name() -> impl Strategy<Value = String> {

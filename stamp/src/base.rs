@@ -300,10 +300,10 @@ fn only(loader: &str, place: &'static str, bytes: &[u8], sentinel: &Slot) -> Res
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::one_in;
 
     const SIZE: SlotSize = SlotSize::DEFAULT;
 

@@ -297,10 +297,10 @@ impl SavedPage {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::one_in;
 
     /// Bytes that compress somewhat.
     fn text(seed: u32, length: usize) -> Vec<u8> {

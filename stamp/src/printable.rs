@@ -168,10 +168,10 @@ pub fn in_thousands(digits: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::{one_in, text};
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::{one_in, text};
 
     #[test]
     fn a_name_stays_on_its_line_and_in_its_order() {

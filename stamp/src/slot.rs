@@ -126,10 +126,10 @@ shell
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::one_in;
 
     #[test]
     fn a_slot_is_filled_up_with_newlines() {

@@ -304,10 +304,10 @@ impl CallFilter {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::one_in;
 
     fn record(kind: [u8; 4], numbers: [u32; 3]) -> Vec<u8> {
         [kind.to_vec(), numbers.iter().flat_map(|number| number.to_le_bytes()).collect()].concat()

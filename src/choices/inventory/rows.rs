@@ -227,10 +227,10 @@ fn judge(header: &StringRecord, at: &Place) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::one_in;
 
     #[test]
     fn a_separator_at_the_end_of_the_header_makes_a_column_without_a_name() {

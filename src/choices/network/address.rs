@@ -297,10 +297,10 @@ impl fmt::Display for WebAddress {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::one_in;
 
     #[test]
     fn a_cards_address_has_five_spellings() {

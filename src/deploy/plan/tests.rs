@@ -105,7 +105,6 @@ fn a_manifest_that_leads_elsewhere_is_not_followed() {
 }
 
 #[test]
-#[ignore = "slow"]
 fn what_nobody_deploys_is_nothing_that_this_tool_did() {
     let mut large = record(&[("fine", "1"), ("large", "2"), ("next", "3")]);
     let content = Content { size: MAX_FILE + 1, ..Content::of(b"4") };

@@ -295,10 +295,10 @@ pub(super) fn free_space(answer: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use netboot_fixtures::property::one_in;
 
     #[test]
     fn requests_are_as_the_draft_has_them() {

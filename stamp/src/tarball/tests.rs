@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
+use netboot_fixtures::property::one_in;
 use proptest::prelude::*;
 use tar::{Builder, Header};
 
 use super::*;
-use netboot_fixtures::property::one_in;
 
 const LIMITS: Limits = Limits { entries: 100, extension: EXTENSION, entry: 1 << 20, total: 4 << 20 };
 

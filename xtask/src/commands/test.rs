@@ -99,7 +99,7 @@ impl Tests {
         {
             // `, reason` by Rust's own harness, ` (reason)` by libtest-mimic.
             match reason.trim_start_matches([',', ' ', '(']).trim_end_matches(')') {
-                "" | "slow" | LEFT => self.left += 1,
+                "" | LEFT => self.left += 1,
                 reason => self.skipped.push(format!("{}: {reason}", name.trim())),
             }
         } else if let Some(rest) = line.trim_start().strip_prefix("Running ") {
@@ -134,7 +134,7 @@ mod tests {
         for line in [
             "     Running unittests src/lib.rs (target/debug/deps/netboot_stamp-efe1019bcc68d62f)",
             "test a ... ok",
-            "test slow ... ignored, slow",
+            "test slow ... ignored",
             "test matrix ... ignored (left to `check --full`)",
             "test real ... ignored (no source)",
             "test result: FAILED. 12 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
