@@ -19,22 +19,24 @@ pub struct Wanted {
 
 /// The files of a tree.
 #[derive(Debug)]
-pub struct Goods<'t> {
-    tree: &'t CheckedTree,
+pub struct Goods {
+    tree: CheckedTree,
     /// In the order of the manifest. Checksums and manifest come last: these must not name what is not there.
     pub files: Arc<[Wanted]>,
     /// Where a file of others would change how the loaders boot.
     pub neighbours: Vec<Utf8PathBuf>,
 }
 
-impl<'t> Goods<'t> {
-    /// Those of `tree`.
+impl Goods {
+    /// Those of `tree`. Whatever else its manifest says of them is let go, which is most of it.
     #[must_use]
-    pub fn of(tree: &'t CheckedTree) -> Self {
-        let manifest = &tree.manifest;
-        let listed = manifest.files.iter().map(|file| Wanted { path: file.path.clone(), content: file.content() });
+    pub fn of(mut tree: CheckedTree) -> Self {
+        let neighbours = autoexec_paths(&tree.manifest);
+        let listed = std::mem::take(&mut tree.manifest.files).into_iter();
+        let listed = listed.map(|file| Wanted { content: file.content(), path: file.path });
         let records = tree.records.iter().map(|(path, content)| Wanted { path: (*path).into(), content: *content });
-        Self { tree, files: listed.chain(records).collect(), neighbours: autoexec_paths(manifest) }
+        let files = listed.chain(records).collect();
+        Self { tree, files, neighbours }
     }
 
     /// The bytes of a file.

@@ -187,7 +187,7 @@ impl From<place::Error> for Error {
 /// # Errors
 ///
 /// [`Error`]. Whatever it is, each file at the place is an old or a new one, and whole.
-pub fn run(tree: &CheckedTree, request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
+pub fn run(tree: CheckedTree, request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
     if let Target::Folder(folder) = request.target {
         apart(folder, &tree.root)?;
         outside_trees(folder)?;
@@ -269,7 +269,7 @@ fn may_pass(error: &Error, known: bool) -> bool {
 }
 
 struct Deployment<'a> {
-    goods: Goods<'a>,
+    goods: Goods,
     request: &'a Request<'a>,
     progress: &'a dyn Progress,
 }

@@ -19,7 +19,7 @@ const LOOK_AT_ONCE: usize = 4096;
 /// What is found at `place`. Files that were read in an earlier attempt, and look the same, are not read again.
 pub(super) fn survey(
     place: &mut dyn Place,
-    goods: &Goods<'_>,
+    goods: &Goods,
     memory: &mut Memory,
     choices: Choices,
     progress: &dyn Progress,

@@ -22,7 +22,7 @@ fn attempt(
 ) -> Result<Plan, Error> {
     let target = "sftp://admin@router/tftp".parse().unwrap();
     let request = Request { target: &target, ssh: &ssh(), lock: None, choices, attempts: 1, dry_run: false };
-    let deployment = Deployment { goods: Goods::of(tree), request: &request, progress: &Silent };
+    let deployment = Deployment { goods: Goods::of(tree.again()), request: &request, progress: &Silent };
     deployment.at(shelf, memory).map(|(plan, _)| plan)
 }
 
@@ -338,7 +338,7 @@ fn a_connection_that_is_lost_for_good_says_at_which_byte() {
     let target = "sftp://admin@router/tftp".parse().unwrap();
     let request =
         Request { target: &target, ssh: &ssh(), lock: None, choices: Choices::default(), attempts: 3, dry_run: false };
-    let deployment = Deployment { goods: Goods::of(&new), request: &request, progress: &Silent };
+    let deployment = Deployment { goods: Goods::of(new), request: &request, progress: &Silent };
     let at = memory::At { path: "ipxe.efi".into(), what: "sent", done: 182_000, size: 364_000 };
     let at = Memory { at: Some(at), ..Memory::default() }.place_of_loss();
     let lost = Error::Place(place::Error::Lost { words: vec!["client_loop: send disconnect: Broken pipe".into()] });

@@ -18,7 +18,7 @@ const RECORD_EVERY: u64 = 32 << 20;
 /// A place, and what is put there.
 pub(super) struct Work<'a, 'p> {
     pub(super) place: &'a mut dyn Place,
-    pub(super) goods: &'a Goods<'a>,
+    pub(super) goods: &'a Goods,
     pub(super) memory: &'a mut Memory,
     pub(super) task: Task<'p>,
     /// The place, for a person.

@@ -150,6 +150,13 @@ impl CheckedTree {
         Ok(Self { name: self.name.clone(), root: root.to_owned(), manifest, records: Vec::new(), _unpacked: None })
     }
 
+    /// The same tree, for a test that brings it somewhere twice.
+    #[cfg(test)]
+    pub(crate) fn again(&self) -> Self {
+        let (name, root, manifest) = (self.name.clone(), self.root.clone(), self.manifest.clone());
+        Self { name, root, manifest, records: self.records.clone(), _unpacked: None }
+    }
+
     /// The entries of the tree's root, for a TFTP folder that shows them and more: name and path.
     ///
     /// # Errors

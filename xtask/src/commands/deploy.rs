@@ -55,7 +55,7 @@ pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
         dry_run: args.dry_run,
     };
     let tree = CheckedTree::open(&path, &temporary_folder()?, host.ui)?;
-    let outcome = deploy::run(&tree, &request, host.ui)?;
+    let outcome = deploy::run(tree, &request, host.ui)?;
     let object = object(&outcome, &target, args.dry_run);
     if args.dry_run {
         host.ui.answer(&format!("{}nothing was done at {target}\n", outcome.plan), object);
