@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::variation::{Means, Variation};
+use super::variation::{Means, Variation, remove_fake_clocks};
 use crate::build::make::{self, Settings};
 use crate::build::{Built, Workshop, recall};
 use crate::build_loaders::{Error, Origins, make};
@@ -72,7 +72,11 @@ impl Yard<'_> {
         let (cache, started) = (Cache::new(&place), Instant::now());
         let pin = &self.plan.inputs.pins.ipxe;
         let workshop = Workshop { pin, cache: &cache, settings: &settings, progress: self.progress };
-        let built = make(self.plan, self.sources, self.origins, &workshop)?;
+        let built = make(self.plan, self.sources, self.origins, &workshop);
+        if variations.contains(&Variation::Clock) {
+            remove_fake_clocks();
+        }
+        let built = built?;
         let manifest = self.stock(&built).manifest()?;
         let took = started.elapsed();
         task.finish("built");

@@ -125,6 +125,27 @@ const AHEAD: &str = "+400d";
 /// Files keep their true times: make compares them with each other, and would begin again for ever.
 const TRUE_FILE_TIMES: [(&str, &str); 2] = [("NO_FAKE_STAT", "1"), ("FAKE_UTIME", "1")];
 
+/// Where processes share memory.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// Removes what libfaketime has left behind: a semaphore and a page of memory for each process that has ended without
+/// running destructors, which is some hundred megabytes for a build.
+pub(super) fn remove_fake_clocks() {
+    remove_clocks_of_the_dead(Utf8Path::new(SHARED_MEMORY));
+}
+
+fn remove_clocks_of_the_dead(folder: &Utf8Path) {
+    for entry in folder.read_dir_utf8().into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.strip_prefix("faketime_shm_").or_else(|| name.strip_prefix("sem.faketime_sem_"));
+        let process = process.and_then(|number| number.parse::<u32>().ok());
+        if process.is_some_and(|number| !Utf8Path::new("/proc").join(number.to_string()).exists()) {
+            // Another user's stay, and those that somebody else has removed meanwhile are gone.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// A day in seconds.
 const DAY: i64 = 24 * 60 * 60;
 
@@ -316,5 +337,22 @@ mod tests {
         let lacking = |variation| Means::default().lacking(variation).is_some();
         let found: Vec<_> = Variation::ALL.into_iter().filter(|variation| lacking(*variation)).collect();
         assert_eq!(found, [Variation::Clock, Variation::User, Variation::Hostname, Variation::CompilerCache]);
+    }
+
+    #[test]
+    fn of_fake_clocks_only_those_of_ended_processes_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let own = format!("faketime_shm_{}", std::process::id());
+        // No process has a number that large.
+        let names = ["faketime_shm_4194305", "sem.faketime_sem_4194305", "faketime_shm_x", "sem.other_4194305", &own];
+        for name in names {
+            std::fs::write(folder.join(name), "").unwrap();
+        }
+        remove_clocks_of_the_dead(folder);
+        let mut left: Vec<_> = crate::fs::entries(folder).unwrap();
+        left.sort();
+        let left: Vec<&str> = left.iter().filter_map(|path| path.file_name()).collect();
+        assert_eq!(left, [own.as_str(), "faketime_shm_x", "sem.other_4194305"]);
     }
 }

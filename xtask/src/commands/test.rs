@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use netboot_loaders::plural;
+use camino::Utf8Path;
+use netboot_loaders::fs::Temporary;
 use netboot_loaders::process::Command;
+use netboot_loaders::{paths, plural};
 use serde_json::json;
 
 use super::check::{cargo_command, succeeds, tested};
@@ -13,6 +15,12 @@ use crate::host::Host;
 
 /// Has tests print what they measured, and how long they took, where it is set.
 const TIMINGS: &str = "NETBOOT_LOADERS_TEST_TIMINGS";
+
+/// A file system in memory. A disk's takes a third of what the tests take, to make and to remove small files.
+const IN_MEMORY: &str = "/dev/shm";
+
+/// How much has to be free in memory before the tests write there, in bytes; they need a third of that.
+const ROOM: u64 = 12 << 30;
 
 /// What a test says that is left to `check --full`.
 const LEFT: &str = "left to `check --full`";
@@ -66,7 +74,13 @@ impl Tests {
         let mut tests = Self::default();
         let started = Instant::now();
         host.ui.say(&format!("== tests: cargo {}\n", command.args.join(" ")));
-        let command = command.env(TIMINGS, "1");
+        let mut command = command.env(TIMINGS, "1");
+        // It is there until the tests have ended.
+        let chosen = command.env.iter().any(|(name, _)| name == "TMPDIR");
+        let memory = if chosen { None } else { in_memory() };
+        if let Some(folder) = &memory {
+            command = command.env("TMPDIR", folder.path().as_str());
+        }
         tests.ended_well = succeeds(&command, host.ui, &mut |line| {
             if tests.running.is_none() && line.trim_start().starts_with("Running ") {
                 tests.took.push((started.elapsed(), "building the tests".to_owned()));
@@ -114,6 +128,16 @@ impl Tests {
         }
         false
     }
+}
+
+/// A folder in memory for what the tests write, where there is room.
+fn in_memory() -> Option<Temporary> {
+    let folder = rustix::fs::statvfs(IN_MEMORY).ok()?;
+    let known = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let free = known.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.strip_suffix("kB"))?;
+    let free = free.trim().parse::<u64>().ok()? * 1024;
+    let room = free.min(folder.f_bavail * folder.f_frsize) >= ROOM;
+    Temporary::create(Utf8Path::new(IN_MEMORY), paths::TEMPORARY).ok().filter(|_| room)
 }
 
 /// The time of `17.32s` or `17.32 s`.

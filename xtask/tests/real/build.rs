@@ -80,7 +80,8 @@ fn second_script(real: &Real) {
 }
 
 /// What a person gets with `git archive`, `make EMBED=` and one export for each platform, with
-/// dependency files and without anything of this tool but the padded script and the pin.
+/// dependency files and without anything of this tool but the padded script and the pin. For UEFI, whose loaders have a
+/// build id, or for both platforms.
 fn stock_make(real: &Real) {
     six(real);
     let tools = real.digests();
@@ -89,9 +90,9 @@ fn stock_make(real: &Real) {
     real.source().export(&tree, 1, Order::Sorted, &Silent).unwrap();
     let script = tree.join("src/embedded.ipxe");
     std::fs::write(&script, scripted("#!ipxe\ndhcp && chain ${root-path}\n")).unwrap();
-    let loaders = ["bin/ipxe.pxe", "bin/undionly.kpxe", "bin/ipxe-legacy.pxe"].into_iter();
-    let loaders =
-        loaders.chain(["bin-x86_64-efi/ipxe.efi", "bin-x86_64-efi/ipxe-legacy.efi", "bin-x86_64-efi/snponly.efi"]);
+    let uefi = ["bin-x86_64-efi/ipxe.efi", "bin-x86_64-efi/ipxe-legacy.efi", "bin-x86_64-efi/snponly.efi"];
+    let bios = ["bin/ipxe.pxe", "bin/undionly.kpxe", "bin/ipxe-legacy.pxe"];
+    let loaders = uefi.into_iter().chain(if full() { &bios[..] } else { &[] }.iter().copied());
     let output = Command::new("make")
         .args(["-j2", &format!("EMBED={script}"), &format!("GITVERSION={}", real.pin().commit)])
         .arg(format!("EXTRA_CFLAGS=-ffile-prefix-map={tree}=."))
@@ -107,7 +108,7 @@ fn stock_make(real: &Real) {
     }
 }
 
-/// The loaders of one platform, or all six.
+/// The loaders of one platform, or all six; what they are compiled to elsewhere, `reproduce::everything_varied` tries, too.
 fn elsewhere(real: &Real) {
     if full() {
         six(real);
@@ -115,6 +116,7 @@ fn elsewhere(real: &Real) {
         real.sites("[default]\nloaders = [\"ipxe.efi\", \"snponly.efi\"]\nscript = \"root-path.ipxe\"\n");
         real.build(&[]);
     }
+    let launcher = if full() { &[][..] } else { Real::compiled_once() };
     let before = real.digests();
     let folder = tempfile::tempdir().unwrap();
     let other =
@@ -127,8 +129,9 @@ fn elsewhere(real: &Real) {
     let bundle = other.join("bundle.tar.gz");
     let bundled = real.command(&["bundle-sources", "--offline", "--out", bundle.as_str()]).output().unwrap();
     assert!(bundled.status.success(), "{}", String::from_utf8_lossy(&bundled.stderr));
-    command.args(["--sources-from", bundle.as_str()]);
+    command.args(["--sources-from", bundle.as_str()]).args(launcher);
     command
+        .env("CCACHE_DIR", real.cache.join("ccache"))
         .env("TZ", "Pacific/Kiritimati")
         .env("LC_ALL", "C.UTF-8")
         .env("HOME", "/nowhere")

@@ -16,11 +16,11 @@ netboot_fixtures::tests! {
     inputs,
     flipped_byte,
     foreign_files,
+    ; slow:
     long_lists,
     other_verdicts,
     recording,
     diffoscope,
-    ; slow:
     large_files,
     outside,
     unsteady,
