@@ -111,6 +111,8 @@ fn stock_make(real: &Real) {
 /// The loaders of one platform, or all six. Compiled anew, and without `-Werror`, they are in the matrix only:
 /// `reproduce::everything_varied` compiles in another place, too.
 fn elsewhere(real: &Real) {
+    // A source bundle has syslinux, too, whatever the tree takes.
+    real.fetch();
     if full() {
         six(real);
     } else {
