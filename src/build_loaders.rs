@@ -1,43 +1,37 @@
 //! The whole way, from a project's files to a published tree. Each step takes what the step before
 //! returned.
 
-use std::rc::Rc;
-
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::baseline;
-use crate::build::{self, Built, Workshop, make::Settings};
-use crate::choices::pins::{IpxePin, MemberPin, Pins, SyslinuxPin};
-use crate::choices::reader::Findings;
-use crate::choices::sites::{self, Options, Sites};
+use crate::base::parallel::leaving;
+use crate::base::paths::{self, Cache, ProjectPaths};
+use crate::base::progress::{Event, Progress};
+use crate::base::{fs, tarball};
+use crate::build::plan::{Inputs, Other, Plan};
+use crate::build::reference_builds::{self, RecognisedBuild, ReferenceBuild};
+use crate::build::{self, BuildContext, Built, baseline, make::Settings};
+use crate::config::pins::{MemberPin, Pins, SyslinuxPin};
+use crate::config::sites::{self, Options, Sites};
+use crate::config::toml::Diagnostics;
 use crate::digest::Sha256Digest;
-use crate::fs::{self, Lock, unwritable};
-use crate::known_toolchains::{self, KnownToolchain, Recognised};
-use crate::parallel::leaving;
-use crate::paths::{self, Cache, Project};
-use crate::plan::{Inputs, Other, Plan};
-use crate::progress::{Event, Progress};
-use crate::source::Supply;
-use crate::source::bundle;
-use crate::source::http::Network;
-use crate::source::ipxe::{self, Patch, Source};
-use crate::source::syslinux;
+use crate::fetch::ipxe::{self, Patch, Source};
+use crate::fetch::origins::{FetchError, Origins, fetch_ipxe, fetching};
+use crate::fetch::{source_bundle as bundle, syslinux};
+use crate::publish::exchange as publish;
+use crate::publish::exchange::{PublishTarget, Published};
+use crate::publish::tree_contents::{self, TreeContents};
 use crate::stamp::tarball::Refusal;
-use crate::stamping::{self, Stock};
-use crate::tarball;
 use crate::toolchain::{self, Toolchain, needs};
-use crate::tree::publish::{self, Place, Published};
-use crate::url::Url;
 
 /// Why there is no tree.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The pins or choices are wrong.
     #[error(transparent)]
-    Findings(#[from] Findings),
+    Findings(#[from] Diagnostics),
     /// What is said of known toolchains is wrong.
     #[error(transparent)]
-    KnownToolchains(#[from] known_toolchains::Error),
+    KnownToolchains(#[from] reference_builds::Error),
     /// The choices cannot be read.
     #[error(transparent)]
     Sites(#[from] sites::Error),
@@ -61,7 +55,7 @@ pub enum Error {
     Baseline(#[from] baseline::Error),
     /// A loader could not be stamped.
     #[error(transparent)]
-    Stamping(#[from] stamping::Error),
+    Stamping(#[from] tree_contents::Error),
     /// Publishing failed.
     #[error(transparent)]
     Publish(#[from] publish::Error),
@@ -70,25 +64,6 @@ pub enum Error {
         "a bundle of all these bases is too large to be read: {0}\nhint: bundle fewer loaders, sizes of slots or configurations at once"
     )]
     TooLarge(Refusal),
-    /// The user asked to stop.
-    #[error("interrupted")]
-    Cancelled,
-    /// A file operation failed.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
-}
-
-/// Errors from bringing iPXE's source into the cache.
-///
-/// The conversions below name every variant, so that one that is added can't be taken for another.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The source cannot be had, or is not what was pinned.
-    #[error(transparent)]
-    Ipxe(#[from] ipxe::Error),
-    /// The source bundle does not have what is pinned.
-    #[error(transparent)]
-    Bundle(#[from] bundle::Error),
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,
@@ -108,49 +83,25 @@ impl From<FetchError> for Error {
     }
 }
 
-impl From<FetchError> for build::Error {
-    fn from(error: FetchError) -> Self {
-        match error {
-            FetchError::Ipxe(error) => Self::Source(error),
-            FetchError::Bundle(error) => Self::Bundle(error),
-            FetchError::Cancelled => Self::Cancelled,
-            FetchError::Fs(error) => Self::Fs(error),
-        }
-    }
-}
-
-/// Where pinned inputs may come from.
-#[derive(Debug, Clone)]
-pub struct Origins {
-    /// The network.
-    pub network: Network,
-    /// A git URL or path instead of the pin's, for iPXE.
-    pub ipxe_url: Option<Url>,
-    /// A path or address instead of the pin's, for the syslinux archive.
-    pub syslinux_archive: Option<Url>,
-    /// A source bundle that has everything.
-    pub bundle: Option<Utf8PathBuf>,
-}
-
 /// What goes in, read and checked.
-pub struct Choices {
+pub struct Config {
     /// The pins.
     pub pins: Pins,
     /// The choices.
     pub sites: Sites,
     /// The patches.
     pub patches: Vec<Patch>,
-    /// What known toolchains give.
-    pub known: Vec<KnownToolchain>,
+    /// What known toolchains give. It does not affect the plan.
+    pub references: Vec<ReferenceBuild>,
 }
 
-impl Choices {
+impl Config {
     /// Reads a project, with `options` besides what it says.
     ///
     /// # Errors
     ///
     /// [`Error`]: all findings of the file that is wrong; [`Error::Cancelled`].
-    pub fn read(project: &Project, options: &Options, progress: &dyn Progress) -> Result<Self, Error> {
+    pub fn read(project: &ProjectPaths, options: &Options, progress: &dyn Progress) -> Result<Self, Error> {
         let file = project.pins();
         let text = fs::read_text(&file)?;
         let name = file.strip_prefix(project.root()).unwrap_or(&file);
@@ -162,8 +113,8 @@ impl Choices {
         for message in &sites.warnings {
             progress.report(&Event::Warning { message: message.clone() });
         }
-        let known = KnownToolchain::read_all(project)?;
-        Ok(Self { pins, sites, patches: Patch::read_all(&project.patches())?, known })
+        let references = ReferenceBuild::read_all(project)?;
+        Ok(Self { pins, sites, patches: Patch::read_all(&project.patches())?, references })
     }
 
     /// Finds the toolchain for them in `path`, a list of folders as in `PATH`, and plans.
@@ -173,8 +124,8 @@ impl Choices {
     /// [`Error::Toolchain`] where a tool is missing; [`Error::Cancelled`].
     pub fn plan(self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Plan, Error> {
         let toolchain = Toolchain::find(&needs::build(self.has_trust()), path, cache, progress)?;
-        let Self { pins, sites, patches, known } = self;
-        let inputs = Inputs { pins, patches, toolchain, known };
+        let Self { pins, sites, patches, .. } = self;
+        let inputs = Inputs { pins, patches, toolchain };
         leaving(progress, move || Plan::new(inputs, sites)).ok_or(Error::Cancelled)
     }
 
@@ -182,23 +133,6 @@ impl Choices {
     #[must_use]
     pub fn has_trust(&self) -> bool {
         self.sites.iter().any(|site| !site.config.trust.is_empty())
-    }
-}
-
-impl Origins {
-    fn ipxe(&self) -> Supply<'_> {
-        Supply { network: &self.network, given: self.ipxe_url.as_ref() }
-    }
-
-    /// Brings what the cache lacks out of the bundle, where there is one.
-    fn unpack(&self, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), FetchError> {
-        let Some(bundle) = &self.bundle else { return Ok(()) };
-        let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(FetchError::Cancelled)?;
-        Ok(bundle::read(bundle, pins, cache, progress)?)
-    }
-
-    fn syslinux(&self) -> Supply<'_> {
-        Supply { network: &self.network, given: self.syslinux_archive.as_ref() }
     }
 }
 
@@ -215,24 +149,6 @@ pub fn fetch(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progr
     fetch_syslinux(&pins.syslinux, &pins.syslinux.members, cache, origins, progress)
 }
 
-/// Keeps others from filling the cache meanwhile; `None` where it cannot be written, and nothing is missing either.
-fn fetching(
-    cache: &Cache,
-    is_full: impl FnOnce() -> bool,
-    progress: &dyn Progress,
-) -> Result<Option<Lock>, FetchError> {
-    match Lock::acquire(&cache.lock("fetch"), progress) {
-        Ok(lock) => lock.ok_or(FetchError::Cancelled).map(Some),
-        Err(error) if unwritable(&error).is_some() && is_full() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn fetch_ipxe(pin: &IpxePin, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), FetchError> {
-    let _lock = fetching(cache, || Source::open(pin, cache, &[], progress).is_ok(), progress)?;
-    Ok(ipxe::fetch(pin, cache, &origins.ipxe(), progress)?)
-}
-
 fn fetch_syslinux(
     pin: &SyslinuxPin,
     members: &[MemberPin],
@@ -247,13 +163,13 @@ fn fetch_syslinux(
 
 /// What building came to.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct BuildOutcome {
     /// The tree.
     pub tree: Utf8PathBuf,
     /// What is in it, and whether it is new.
     pub published: Published,
     /// How the loaders compare with what known toolchains give.
-    pub recognised: Vec<Recognised>,
+    pub recognised: Vec<RecognisedBuild>,
     /// How many bases were made; the others were in the cache.
     pub made: usize,
     /// The tarball, where asked for, with its SHA-256 and its size in bytes.
@@ -261,9 +177,9 @@ pub struct Outcome {
 }
 
 /// What to do with a plan, and with what.
-pub struct Request<'a> {
+pub struct BuildRequest<'a> {
     /// Whose baseline is compared with.
-    pub project: &'a Project,
+    pub project: &'a ProjectPaths,
     /// The cache.
     pub cache: &'a Cache,
     /// Where inputs may come from.
@@ -278,39 +194,8 @@ pub struct Request<'a> {
     pub replace: bool,
     /// Whether what is linked now becomes the baseline.
     pub update_baseline: bool,
-}
-
-/// Makes the bases of `plan` in `workshop`, as far as that does not have them. iPXE's source is taken from
-/// the cache `sources`, and brought there first from `origins`.
-///
-/// # Errors
-///
-/// [`Error`].
-pub fn make(plan: &Plan, sources: &Cache, origins: &Origins, workshop: &Workshop<'_>) -> Result<Built, Error> {
-    let (mut built, missing) = build::recall(plan, workshop.cache)?;
-    build::run(&missing, &mut built, workshop, &mut source(plan, sources, origins, workshop))?;
-    Ok(built)
-}
-
-/// iPXE's source for `plan`, fetched and checked when it is asked for first.
-pub fn source<'a>(
-    plan: &'a Plan,
-    sources: &'a Cache,
-    origins: &'a Origins,
-    workshop: &'a Workshop<'_>,
-) -> impl FnMut() -> Result<Rc<Source>, build::Error> + use<'a> {
-    // Checking every file of the source takes a second: once is enough for all build trees.
-    let mut opened: Option<Rc<Source>> = None;
-    move || {
-        if let Some(source) = &opened {
-            return Ok(Rc::clone(source));
-        }
-        origins.unpack(&plan.inputs.pins, sources, workshop.progress)?;
-        fetch_ipxe(workshop.pin, sources, origins, workshop.progress)?;
-        let source = Rc::new(Source::open(workshop.pin, sources, &plan.inputs.patches, workshop.progress)?);
-        opened = Some(Rc::clone(&source));
-        Ok(source)
-    }
+    /// What known toolchains give, to compare with.
+    pub references: &'a [ReferenceBuild],
 }
 
 /// Builds what `plan` asks for, and publishes it.
@@ -318,11 +203,11 @@ pub fn source<'a>(
 /// # Errors
 ///
 /// [`Error`]; the old tree is then as it was.
-pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
-    let Request { cache, origins, settings, pack, .. } = *request;
+pub fn build_loaders(plan: &Plan, request: &BuildRequest<'_>, progress: &dyn Progress) -> Result<BuildOutcome, Error> {
+    let BuildRequest { cache, origins, settings, pack, .. } = *request;
     let tree = &fs::resolve(request.tree)?;
     build::check_cache(cache)?;
-    let mut place = Place::take(tree, progress)?;
+    let mut place = PublishTarget::take(tree, progress)?;
     place.check_foreign(request.replace, progress)?;
     let pins = &plan.inputs.pins;
     let members =
@@ -330,14 +215,14 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
     let members: Vec<MemberPin> = members.cloned().collect();
     origins.unpack(pins, cache, progress)?;
     fetch_syslinux(&pins.syslinux, &members, cache, origins, progress)?;
-    let workshop = Workshop { pin: &pins.ipxe, cache, settings, progress };
-    let built = make(plan, cache, origins, &workshop)?;
+    let context = BuildContext { pin: &pins.ipxe, cache, settings, progress };
+    let built = build::make(plan, cache, origins, &context)?;
     if request.update_baseline {
         baseline::accept(plan, request.project, &built)?;
     } else {
         check_baseline(plan, request.project, &built, progress)?;
     }
-    let published = place.publish(&Stock::new(plan, &built, cache, settings.jobs, progress))?;
+    let published = place.publish(&TreeContents::new(plan, &built, cache, settings.jobs, progress))?;
     let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
     let archive = if pack {
         let (sha256, size) = tarball::pack(tree, pins.ipxe.epoch, &path, progress)?;
@@ -351,9 +236,9 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
         }
         None
     };
-    let recognised = known_toolchains::recognise(plan, &published.root);
-    warn_of_strangers(&recognised, progress);
-    Ok(Outcome { tree: tree.to_owned(), published, recognised, made: built.made, archive })
+    let recognised = reference_builds::recognise(plan, &published.root, request.references);
+    warn_of_mismatches(&recognised, progress);
+    Ok(BuildOutcome { tree: tree.to_owned(), published, recognised, made: built.made, archive })
 }
 
 /// Makes sure that nothing else is linked than the baseline of `project` says, and tells what it does not say.
@@ -363,7 +248,7 @@ pub fn build_loaders(plan: &Plan, request: &Request<'_>, progress: &dyn Progress
 /// [`baseline::Error`].
 pub fn check_baseline(
     plan: &Plan,
-    project: &Project,
+    project: &ProjectPaths,
     built: &Built,
     progress: &dyn Progress,
 ) -> Result<(), baseline::Error> {
@@ -377,7 +262,7 @@ pub fn check_baseline(
 }
 
 /// Says where a known toolchain has given other bytes than it should.
-fn warn_of_strangers(recognised: &[Recognised], progress: &dyn Progress) {
+fn warn_of_mismatches(recognised: &[RecognisedBuild], progress: &dyn Progress) {
     for known in recognised.iter().filter(|known| known.used && !known.different.is_empty()) {
         let paths = known.different.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
         let message = format!(

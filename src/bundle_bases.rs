@@ -2,19 +2,20 @@
 
 use camino::Utf8Path;
 
-use crate::build::{self, Built, Workshop};
-use crate::build_loaders::{self, Error, Origins};
+use crate::base::fs;
+use crate::base::paths::ProjectPaths;
+use crate::base::progress::{Task, TaskKind};
+use crate::base::tarball::Packer;
+use crate::build::plan::Plan;
+use crate::build::{self, BuildContext, Built};
+use crate::build_loaders::{self, Error};
 use crate::digest::Sha256Digest;
-use crate::fs;
-use crate::paths::Project;
-use crate::plan::Plan;
-use crate::progress::{Kind, Task};
-use crate::stamp::bundle::{Bundle, Ipxe};
-use crate::tarball::Packer;
+use crate::fetch::origins::Origins;
+use crate::stamp::bundle::{Bundle, IpxeIdentity};
 
 /// What bundling came to.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct BundleOutcome {
     /// What is in the bundle.
     pub bundle: Bundle,
     /// The bundle's SHA-256.
@@ -33,31 +34,31 @@ pub struct Outcome {
 /// [`Error`]; what was at `path` before is then as it was.
 pub fn bundle_bases(
     plan: &Plan,
-    project: &Project,
+    project: &ProjectPaths,
     origins: &Origins,
-    workshop: &Workshop<'_>,
+    context: &BuildContext<'_>,
     path: &Utf8Path,
-) -> Result<Outcome, Error> {
-    let Workshop { cache, progress, .. } = *workshop;
+) -> Result<BundleOutcome, Error> {
+    let BuildContext { cache, progress, .. } = *context;
     build::check_cache(cache)?;
-    let built = build_loaders::make(plan, cache, origins, workshop)?;
+    let built = build::make(plan, cache, origins, context)?;
     build_loaders::check_baseline(plan, project, &built, progress)?;
     let bundle = bundle(plan, &built);
     bundle.check_size().map_err(Error::TooLarge)?;
     fs::served::create_served_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
-    let task = Task::start(progress, Kind::Pack, path.as_str(), None);
+    let task = Task::start(progress, TaskKind::Pack, path.as_str(), None);
     let mut packer = Packer::create(path, plan.inputs.pins.ipxe.epoch, progress)?;
     for (name, content) in bundle.files() {
         packer.add(Utf8Path::new(&name), 0o644, &content)?;
     }
     let (sha256, size) = packer.publish()?;
     task.finish("packed");
-    Ok(Outcome { bundle, sha256, size, made: built.made })
+    Ok(BundleOutcome { bundle, sha256, size, made: built.made })
 }
 
 fn bundle(plan: &Plan, built: &Built) -> Bundle {
     let pin = &plan.inputs.pins.ipxe;
-    let ipxe = Ipxe { version: pin.version.clone(), commit: pin.commit };
+    let ipxe = IpxeIdentity { version: pin.version.clone(), commit: pin.commit };
     let bases = plan.builds.iter().flat_map(|build| {
         let keys = build.bases.values().flat_map(|keys| keys.values());
         keys.map(|key| (build.config.unique_name(), built.base(key).base.clone()))

@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::contents::facts::Facts;
-use crate::contents::linked::Linked;
+use crate::base::progress::Progress;
+use crate::base::{fs, parallel, paths};
+use crate::build::reference_builds::ReferenceBuild;
 use crate::digest::Sha256Digest;
-use crate::fs;
-use crate::known_toolchains::KnownToolchain;
-use crate::parallel;
-use crate::paths;
-use crate::progress::Progress;
-use crate::tree::header::{self, Arch, Kind};
-use crate::tree::manifest::{File, Manifest};
+use crate::loader::facts::LoaderFacts;
+use crate::loader::file_kind::{self, Arch, FileKind};
+use crate::loader::linked_objects::LinkedObjects;
+use crate::tree::manifest::{Manifest, ManifestEntry};
 
 /// What a loader is.
 #[derive(Debug)]
@@ -23,26 +21,26 @@ pub struct Inspection {
     /// Its size in bytes.
     pub size: usize,
     /// What it is, by its first bytes; none where that is nothing known.
-    pub identity: Option<(Kind, Option<Arch>)>,
+    pub identity: Option<(FileKind, Option<Arch>)>,
     /// What it says of itself.
-    pub facts: Facts,
+    pub facts: LoaderFacts,
     /// What a manifest says of these bytes.
-    pub known: Option<Known>,
+    pub known: Option<KnownLoader>,
     /// The names of the toolchains that are known to give these bytes.
     pub toolchains: Vec<String>,
 }
 
 /// A loader that a manifest knows.
 #[derive(Debug)]
-pub struct Known {
+pub struct KnownLoader {
     /// Where the manifest is.
     pub manifest: Utf8PathBuf,
     /// What it says of the file.
-    pub file: File,
+    pub file: ManifestEntry,
     /// The name of the configuration.
     pub configuration: Option<String>,
     /// What is linked into it.
-    pub linked: Option<Linked>,
+    pub linked: Option<LinkedObjects>,
 }
 
 /// Looks at the loader at `path`. Of the manifests below `candidates` (trees or manifests), the first that
@@ -54,17 +52,17 @@ pub struct Known {
 pub fn inspect(
     path: &Utf8Path,
     candidates: &[Utf8PathBuf],
-    known: &[KnownToolchain],
+    known: &[ReferenceBuild],
     progress: &dyn Progress,
 ) -> Result<Inspection, fs::Error> {
     let content = Arc::new(fs::read(path)?);
     let sha256 = Sha256Digest::of(&content);
-    let gives = |known: &&KnownToolchain| known.loaders.values().any(|loader| *loader == sha256);
+    let gives = |known: &&ReferenceBuild| known.loaders.values().any(|loader| *loader == sha256);
     Ok(Inspection {
         sha256,
         size: content.len(),
-        identity: header::identify(&content),
-        facts: parallel::leaving(progress, move || Facts::of(&content)).unwrap_or_default(),
+        identity: file_kind::identify(&content),
+        facts: parallel::leaving(progress, move || LoaderFacts::of(&content)).unwrap_or_default(),
         known: candidates.iter().find_map(|candidate| look_up(candidate, &sha256, progress)),
         toolchains: known.iter().filter(gives).map(|known| known.name.clone()).collect(),
     })
@@ -75,7 +73,7 @@ pub fn trees_above(path: &Utf8Path) -> impl Iterator<Item = Utf8PathBuf> {
     path.ancestors().skip(1).map(Utf8Path::to_owned).filter(|folder| folder.join(paths::MANIFEST).is_file())
 }
 
-fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest, progress: &dyn Progress) -> Option<Known> {
+fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest, progress: &dyn Progress) -> Option<KnownLoader> {
     let path = if candidate.is_dir() { candidate.join(paths::MANIFEST) } else { candidate.to_owned() };
     let json = fs::read(&path).ok()?;
     let manifest = parallel::leaving(progress, move || Manifest::parse(&json).ok())??;
@@ -87,7 +85,7 @@ fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest, progress: &dyn Progress)
     let linked = file.ipxe.as_ref().zip(configuration.as_ref()).and_then(|(ipxe, configuration)| {
         let loader = Utf8Path::new(&ipxe.target).file_name()?;
         let list = path.with_file_name("").join(paths::linked_in_tree(configuration, loader));
-        Linked::read(&list).ok()
+        LinkedObjects::read(&list).ok()
     });
-    Some(Known { manifest: path, file, configuration, linked })
+    Some(KnownLoader { manifest: path, file, configuration, linked })
 }

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use camino::Utf8PathBuf;
 use libfuzzer_sys::fuzz_target;
-use netboot_loaders::progress::Silent;
-use netboot_loaders::source::archive;
+use netboot_loaders::base::progress::Silent;
+use netboot_loaders::fetch::archive;
 
 static FILE: LazyLock<Utf8PathBuf> = LazyLock::new(|| {
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();

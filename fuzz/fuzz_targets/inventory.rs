@@ -6,7 +6,7 @@ mod shared;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use netboot_loaders::choices::sites::{Options, Sites};
+use netboot_loaders::config::sites::{Options, Sites};
 use shared::Scene;
 
 static SCENE: LazyLock<Scene> = LazyLock::new(Scene::new);

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netboot_loaders::contents::link_map::LinkMap;
-use netboot_loaders::contents::linked::Linked;
+use netboot_loaders::loader::link_map::LinkMap;
+use netboot_loaders::loader::linked_objects::LinkedObjects;
 
 fuzz_target!(|text: &str| {
     let map = LinkMap::new(text);
@@ -11,5 +11,5 @@ fuzz_target!(|text: &str| {
     let start = map.start(".text").unwrap_or_default();
     let _ = map.nearest(".text", start);
     let _ = map.address("_start");
-    let _ = Linked::parse(text);
+    let _ = LinkedObjects::parse(text);
 });

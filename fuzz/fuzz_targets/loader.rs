@@ -2,14 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netboot_loaders::contents::facts::Facts;
-use netboot_loaders::contents::{image, packed};
-use netboot_loaders::tree::header;
+use netboot_loaders::loader::facts::LoaderFacts;
+use netboot_loaders::loader::file_kind;
+use netboot_loaders::loader::{image, packed};
 
 fuzz_target!(|data: &[u8]| {
-    let _ = header::identify(data);
-    let _ = header::describe(data);
+    let _ = file_kind::identify(data);
+    let _ = file_kind::describe(data);
     let _ = image::stretches(data);
     let _ = packed::unpack(data);
-    let _ = Facts::of(data);
+    let _ = LoaderFacts::of(data);
 });

@@ -6,8 +6,8 @@ mod shared;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use netboot_loaders::choices::network::Network;
-use netboot_loaders::choices::sites::{Options, Sites};
+use netboot_loaders::config::network::NetworkConfig;
+use netboot_loaders::config::sites::{Options, Sites};
 use shared::Scene;
 
 static SCENE: LazyLock<(Scene, Sites)> = LazyLock::new(|| {
@@ -19,7 +19,7 @@ static SCENE: LazyLock<(Scene, Sites)> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     let (scene, sites) = &*SCENE;
     std::fs::write(scene.project.network(), data).unwrap();
-    if let Err(error) = Network::read(&scene.project.network(), sites) {
+    if let Err(error) = NetworkConfig::read(&scene.project.network(), sites) {
         assert!(!error.to_string().is_empty());
     }
 });

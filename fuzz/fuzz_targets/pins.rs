@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netboot_loaders::choices::pins::Pins;
+use netboot_loaders::config::pins::Pins;
 
 fuzz_target!(|text: &str| {
     if let Err(findings) = Pins::parse("pins.toml".into(), text) {

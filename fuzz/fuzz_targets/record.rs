@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netboot_loaders::deploy::record::Record;
+use netboot_loaders::deploy::record::DeployRecord;
 
 fuzz_target!(|json: &[u8]| {
-    let record = Record::parse(json);
-    assert_eq!(Record::parse(record.to_json().as_bytes()), record);
+    let record = DeployRecord::parse(json);
+    assert_eq!(DeployRecord::parse(record.to_json().as_bytes()), record);
 });

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netboot_loaders::source::read_refs;
+use netboot_loaders::fetch::read_refs;
 
 fuzz_target!(|data: (u8, &[u8])| {
     let (flushes, sent) = data;

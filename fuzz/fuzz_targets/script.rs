@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netboot_loaders::choices::script::Script;
-use netboot_loaders::choices::template::Template;
+use netboot_loaders::config::script::Script;
+use netboot_loaders::config::template::Template;
 use netboot_stamp::slot::SlotSize;
 
 fuzz_target!(|data: &[u8]| {

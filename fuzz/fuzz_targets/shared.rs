@@ -1,12 +1,12 @@
 //! A project in memory, for targets that read a folder.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_loaders::choices::pins::Pins;
-use netboot_loaders::paths::Project;
+use netboot_loaders::base::paths::ProjectPaths;
+use netboot_loaders::config::pins::Pins;
 
 /// A project with the files that every checkout has.
 pub struct Scene {
-    pub project: Project,
+    pub project: ProjectPaths,
     pub pins: Pins,
 }
 
@@ -26,6 +26,6 @@ impl Scene {
         }
         let pins = std::fs::read_to_string(root.join("vendor/pins.toml")).unwrap();
         let pins = Pins::parse("pins.toml".into(), &pins).unwrap();
-        Self { project: Project::new(root), pins }
+        Self { project: ProjectPaths::new(root), pins }
     }
 }

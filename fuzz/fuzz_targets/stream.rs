@@ -2,12 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netboot_loaders::mirror::fedora_coreos::Origin;
+use netboot_loaders::mirror::fedora_coreos::FedoraCoreosSource;
 use netboot_loaders::mirror::flatcar;
-use netboot_loaders::mirror::names::{CoreosArch, Stream};
+use netboot_loaders::mirror::streams::{CoreosArch, Stream};
 
 fuzz_target!(|text: &str| {
-    let origin = Origin { stream: Stream::Stable, arch: CoreosArch::X86_64, stream_url: None, base_url: None };
+    let origin =
+        FedoraCoreosSource { stream: Stream::Stable, arch: CoreosArch::X86_64, stream_url: None, base_url: None };
     match origin.parse("URL", text) {
         Ok(set) => assert!(set.images.len() == 3 && set.images.iter().all(|image| !image.name.contains('/'))),
         Err(error) => assert!(!error.to_string().is_empty()),

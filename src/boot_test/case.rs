@@ -1,21 +1,15 @@
 //! The cases: which loader, in which machine, in front of which servers, and what has to come of it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use super::entry::Entry;
-use super::network::{Dhcp, Http, Network};
-use super::service::Service;
-use super::subject::{LoaderFile, Program, Target};
-use crate::choices::boot_entry::BootEntry;
-use crate::choices::loader::Platform;
-use crate::choices::script::Script;
-use crate::choices::sites::Sites;
+use super::entry::TestedEntry;
+pub use super::firmware::Firmware;
+use super::loaders::{LoaderFile, LoaderTarget, Program};
+use crate::config::boot_entry::BootEntry;
+use crate::config::script::Script;
+use crate::config::sites::Sites;
 use crate::digest::Sha256Digest;
-use crate::tree::header::Arch;
 
 /// A case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,37 +27,7 @@ pub struct Case {
     /// Where the loader is to go.
     pub destination: Destination,
     /// The boot entry whose script is there; the boot test's own script otherwise.
-    pub entry: Option<Arc<Entry>>,
-}
-
-/// The firmware of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Firmware {
-    /// `SeaBIOS`, and the boot ROM of the network card.
-    Bios,
-    /// OVMF, with its own PXE.
-    Uefi,
-}
-
-impl Firmware {
-    /// That which loaders for `platform` run on.
-    #[must_use]
-    pub fn of(platform: Platform) -> Self {
-        match platform {
-            Platform::Bios => Self::Bios,
-            Platform::EfiX64 => Self::Uefi,
-        }
-    }
-}
-
-impl fmt::Display for Firmware {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bios => "BIOS",
-            Self::Uefi => "UEFI",
-        })
-    }
+    pub entry: Option<Arc<TestedEntry>>,
 }
 
 /// The network cards of a machine. The card that the loader comes from is in the network of the servers. A second card is
@@ -206,7 +170,7 @@ impl Intent {
 
 pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent) -> Case {
     let name = if special.is_empty() { loader.path.to_string() } else { format!("{}:{special}", loader.path) };
-    let firmware = if loader.target == Target::Bios { Firmware::Bios } else { Firmware::Uefi };
+    let firmware = if loader.target == LoaderTarget::Bios { Firmware::Bios } else { Firmware::Uefi };
     let (mut loader, site) = (loader.clone(), loader.site.clone());
     let destination = match &mut loader.program {
         Program::Ipxe { slot, script, .. } => {
@@ -224,58 +188,6 @@ impl Case {
     /// Whether `name` is its name, or what is special about it.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.name == name || self.name.split_once(':').is_some_and(|(_, special)| special == name)
-    }
-
-    /// Why no machine here can run it.
-    #[must_use]
-    pub fn obstacle(&self, network: &Network) -> Option<String> {
-        let withheld = self.aim == Aim::Fault(Fault::NoRootPath) || self.cards == Cards::Another;
-        if withheld && network.dhcp != Dhcp::Own {
-            return Some("the DHCP configuration that was given decides about option 17".into());
-        }
-        if self.cards == Cards::Another
-            && let Some(name @ ("undionly.kpxe" | "snponly.efi")) = self.loader.path.file_name()
-        {
-            return Some(format!("`{name}` drives only the card that it came from"));
-        }
-        if !network.chosen.is_empty() && !network.chosen.contains(&(self.firmware, self.loader.path.clone())) {
-            let chosen = network.chosen.iter().find(|(firmware, _)| *firmware == self.firmware);
-            let chosen = chosen.map_or("no loader".to_owned(), |(_, path)| format!("`{path}`"));
-            return Some(format!("DHCP gives machines with {} {chosen}", self.firmware));
-        }
-        if let Target::Uefi(arch) = self.loader.target
-            && arch != Arch::X86_64
-        {
-            return Some(format!("there is no machine with UEFI for {arch}"));
-        }
-        if self.loader.program == Program::Syslinux
-            && self.firmware == Firmware::Bios
-            && self.loader.path.file_name() != Some("lpxelinux.0")
-        {
-            return Some("it speaks no HTTP, and the kernel is on a web server".into());
-        }
-        if let Some(address) = self.destination.addresses.iter().find(|address| address.contains("${")) {
-            return Some(format!("`{address}` is an address that only the machine itself can complete"));
-        }
-        self.entry.as_ref().and_then(|entry| entry.obstacle(network)).or_else(|| self.not_served(network))
-    }
-
-    /// Why the web servers of `network` cannot have what it needs.
-    fn not_served(&self, network: &Network) -> Option<String> {
-        let service = Service::new(self, network, "", "");
-        if let Some(url) = service.urls().find(|url| url.starts_with("https:")) {
-            if network.tls.is_none() {
-                return Some(format!(
-                    "`{url}` needs a certificate that the loader trusts: give one with `--tls-certificate` and `--tls-key`"
-                ));
-            }
-            if matches!(network.http, Http::Nginx(_)) {
-                return Some(format!("`{url}` is https, and the recipe that is tried is for http"));
-            }
-        }
-        let strange = service.urls().find(|url| network.below_tree(url).is_none())?;
-        let nginx = matches!(network.http, Http::Nginx(_));
-        nginx.then(|| format!("`{strange}` is not below `{}`, and nginx has nothing else", network.tree))
     }
 
     /// The script that the loader has embedded, where it can be read.
@@ -300,10 +212,11 @@ impl Case {
 mod tests {
     use super::*;
     use crate::boot_test::dhcp::Daemon;
-    use crate::boot_test::network::Tls;
+    use crate::boot_test::network::{DhcpSetup, HttpSetup, TestNetwork, Tls};
     use crate::boot_test::samples::ipxe;
     use crate::boot_test::selection::{Selection, cases};
-    use crate::choices::template::{Template, of_pairs};
+    use crate::config::template::{Template, of_pairs};
+    use crate::loader::file_kind::Arch;
     use crate::stamp::slot::SlotSize;
 
     /// A script that goes to `url`.
@@ -316,17 +229,17 @@ mod tests {
     #[test]
     fn what_no_machine_can_run_says_so() {
         let mut arm = ipxe("ipxe.efi", Aim::Userland);
-        arm.loader.target = Target::Uefi(Arch::Arm64);
-        assert_eq!(arm.obstacle(&Network::default()).unwrap(), "there is no machine with UEFI for arm64");
+        arm.loader.target = LoaderTarget::Uefi(Arch::Arm64);
+        assert_eq!(arm.obstacle(&TestNetwork::default()).unwrap(), "there is no machine with UEFI for arm64");
         let mut secure = ipxe("ipxe.efi", Aim::Userland);
         secure.destination.addresses = vec!["https://192.0.2.10/a".into()];
         let reason = "`https://192.0.2.10/a` needs a certificate that the loader trusts: give one with `--tls-certificate` and `--tls-key`";
-        assert_eq!(secure.obstacle(&Network::default()).unwrap(), reason);
+        assert_eq!(secure.obstacle(&TestNetwork::default()).unwrap(), reason);
         let tls = Some(Tls { certificate: "chain".into(), key: "key".into() });
-        assert_eq!(secure.obstacle(&Network { tls: tls.clone(), ..Network::default() }), None);
-        let nginx = Network { tls, http: Http::Nginx(String::new()), ..Network::default() };
+        assert_eq!(secure.obstacle(&TestNetwork { tls: tls.clone(), ..TestNetwork::default() }), None);
+        let nginx = TestNetwork { tls, http: HttpSetup::Nginx(String::new()), ..TestNetwork::default() };
         assert!(secure.obstacle(&nginx).unwrap().ends_with(" is https, and the recipe that is tried is for http"));
-        assert_eq!(ipxe("ipxe.efi", Aim::Userland).obstacle(&Network::default()), None);
+        assert_eq!(ipxe("ipxe.efi", Aim::Userland).obstacle(&TestNetwork::default()), None);
     }
 
     #[test]
@@ -362,13 +275,13 @@ mod tests {
     #[test]
     fn with_a_dhcp_configuration_of_somebody_else_option_17_cannot_be_withheld() {
         let case = ipxe("ipxe.efi", Aim::Fault(Fault::NoRootPath));
-        let network = Network { dhcp: Dhcp::Given(Daemon::Kea, "{}".into()), ..Network::default() };
-        assert!(case.obstacle(&network).is_some() && case.obstacle(&Network::default()).is_none());
+        let network = TestNetwork { dhcp: DhcpSetup::Given(Daemon::Kea, "{}".into()), ..TestNetwork::default() };
+        assert!(case.obstacle(&network).is_some() && case.obstacle(&TestNetwork::default()).is_none());
     }
 
     #[test]
     fn a_loader_that_dhcp_does_not_choose_cannot_be_tried() {
-        let network = Network { chosen: vec![(Firmware::Uefi, "snponly.efi".into())], ..Network::default() };
+        let network = TestNetwork { chosen: vec![(Firmware::Uefi, "snponly.efi".into())], ..TestNetwork::default() };
         let obstacle = |loader| ipxe(loader, Aim::Userland).obstacle(&network);
         assert_eq!(obstacle("ipxe.efi").unwrap(), "DHCP gives machines with UEFI `snponly.efi`");
         assert_eq!(obstacle("ipxe.pxe").unwrap(), "DHCP gives machines with BIOS no loader");

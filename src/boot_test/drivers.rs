@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::fs;
-use crate::process::{self, Command};
-use crate::progress::Progress;
+use crate::base::fs;
+use crate::base::process::{self, Command};
+use crate::base::progress::Progress;
 
 /// Where modules are, in a folder with the name of the kernel's version.
 const MODULES: &str = "/lib/modules";
@@ -108,7 +108,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::progress::Silent;
+    use crate::base::progress::Silent;
 
     #[test]
     fn a_kernel_says_its_version() {

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::network::{Dhcp, Network};
-use crate::choices::boot_entry::{BootEntry, Files};
-use crate::mirror::version_script;
-use crate::tree::checked::{Changed, CheckedTree};
+use super::network::{DhcpSetup, TestNetwork};
+use crate::base::paths::mirror::version_script;
+use crate::config::boot_entry::{BootEntry, Files};
+use crate::tree::open::{Changed, CheckedTree};
 
 /// The version of the set that stands in for one of a mirror.
 const VERSION: &str = "0.boot-test";
 
 /// A boot entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct TestedEntry {
     /// Its name.
     pub name: String,
     /// Its script in the tree: the path, and the content.
@@ -28,13 +28,15 @@ pub struct Entry {
 /// # Errors
 ///
 /// [`Changed`] where one is not what it was.
-pub fn entries(tree: &CheckedTree, entries: &[BootEntry]) -> Result<Vec<Arc<Entry>>, Changed> {
+pub fn entries(tree: &CheckedTree, entries: &[BootEntry]) -> Result<Vec<Arc<TestedEntry>>, Changed> {
     let file = |entry: &BootEntry| tree.manifest.files.iter().find(|file| file.path == entry.file());
     let there = entries.iter().filter_map(|entry| file(entry).map(|file| (entry, file)));
-    there.map(|(entry, file)| Ok(Arc::new(Entry::new(entry, tree.read(&file.path, &file.content())?.into())))).collect()
+    there
+        .map(|(entry, file)| Ok(Arc::new(TestedEntry::new(entry, tree.read(&file.path, &file.content())?.into()))))
+        .collect()
 }
 
-impl Entry {
+impl TestedEntry {
     /// `entry`, whose script in the tree is `script`.
     #[must_use]
     pub fn new(entry: &BootEntry, script: Arc<[u8]>) -> Self {
@@ -52,17 +54,17 @@ impl Entry {
 
     /// Where its script is in `network`.
     #[must_use]
-    pub fn url(&self, network: &Network) -> String {
+    pub fn url(&self, network: &TestNetwork) -> String {
         format!("{}/{}", network.tree, self.script.0)
     }
 
     /// Why it cannot be tried in `network`, with loaders that go where option 17 says.
     #[must_use]
-    pub fn obstacle(&self, network: &Network) -> Option<String> {
+    pub fn obstacle(&self, network: &TestNetwork) -> Option<String> {
         if let Err(reason) = &self.files {
             return Some(reason.clone());
         }
-        let sent = (network.dhcp != Dhcp::Own && self.url(network) != network.boot).then_some(&network.boot)?;
+        let sent = (network.dhcp != DhcpSetup::Own && self.url(network) != network.boot).then_some(&network.boot)?;
         Some(format!("DHCP sends loaders to `{sent}`"))
     }
 
@@ -78,14 +80,14 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choices::boot_entry::tests::of_text;
+    use crate::config::boot_entry::tests::of_text;
 
     #[test]
     fn what_cannot_be_stood_in_for_says_why() {
         let text = "[boot.memtest]\nkind = \"linux\"\nkernel = \"http://a/memtest\"\n\
                     [boot.cluster]\nkind = \"matchbox\"\nserver = \"http://a\"\n";
         let reasons: Vec<String> =
-            of_text(text).iter().filter_map(|entry| Entry::new(entry, Arc::from(&b""[..])).files.err()).collect();
+            of_text(text).iter().filter_map(|entry| TestedEntry::new(entry, Arc::from(&b""[..])).files.err()).collect();
         assert_eq!(
             reasons,
             [
@@ -98,7 +100,7 @@ mod tests {
     #[test]
     fn userland_fetches_what_the_kernel_is_told_of() {
         let text = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://a/m\"\nignition = \"http://a/c.ign?x=http://b\"\narguments = \"x=https://a/d\"\n";
-        let entry = Entry::new(&of_text(text)[0], Arc::from(&b""[..]));
+        let entry = TestedEntry::new(&of_text(text)[0], Arc::from(&b""[..]));
         let found: Vec<&str> = entry.for_userland().collect();
         assert_eq!(found, ["http://a/m/0.boot-test/rootfs.x86_64.img", "http://a/c.ign?x=http://b"]);
         assert_eq!(

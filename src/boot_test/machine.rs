@@ -8,18 +8,17 @@ use std::time::Duration;
 use camino::Utf8Path;
 use serde_json::json;
 
+use super::boot_event::{BootEvent, EventSink};
 use super::case::{Cards, Firmware};
 use super::console::Console;
-use super::happening::{Happening, Witness};
-use super::kit::Kit;
 use super::namespace::{INTERFACE, SECOND_INTERFACE};
+use super::network::MAC;
 use super::qmp::{self, Monitor};
-use crate::choices::network::Mac;
-use crate::fs;
-use crate::process::{self, Command, Running, Streams};
+use super::tools::TestTools;
+use crate::base::fs;
+use crate::base::process::{self, Command, Running, Streams};
+use crate::config::network::Mac;
 
-/// The address that QEMU gives to the first network card of a machine.
-pub const MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
 /// The address of the card that is not the loader's, in a machine with two.
 const SECOND_MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x57]);
 /// The first serial port of a PC, as `SeaBIOS` wants it: its console goes there as well.
@@ -46,7 +45,7 @@ pub enum Accelerator {
 /// QEMU's arguments for a machine with `firmware` and `cards`, in a folder that [`prepare`] has filled. The monitor
 /// speaks over standard input, the serial console is standard output.
 #[must_use]
-pub fn arguments(firmware: Firmware, cards: Cards, kit: &Kit, accelerator: Accelerator) -> Vec<String> {
+pub fn arguments(firmware: Firmware, cards: Cards, tools: &TestTools, accelerator: Accelerator) -> Vec<String> {
     let accelerator = match accelerator {
         Accelerator::Tcg => "tcg",
         Accelerator::Kvm => "kvm",
@@ -85,7 +84,7 @@ pub fn arguments(firmware: Firmware, cards: Cards, kit: &Kit, accelerator: Accel
     match firmware {
         Firmware::Bios => add("-fw_cfg", format!("name=etc/sercon-port,file={CONSOLE_PORT}")),
         Firmware::Uefi => {
-            add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", kit.firmware));
+            add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", tools.firmware));
             add("-drive", format!("if=pflash,format=raw,unit=1,file={VARIABLES}"));
         }
     }
@@ -97,8 +96,8 @@ pub fn arguments(firmware: Firmware, cards: Cards, kit: &Kit, accelerator: Accel
 /// # Errors
 ///
 /// [`fs::Error`].
-pub fn prepare(folder: &Utf8Path, kit: &Kit) -> Result<(), fs::Error> {
-    fs::write_atomic(&folder.join(VARIABLES), &fs::read(&kit.variables)?)?;
+pub fn prepare(folder: &Utf8Path, tools: &TestTools) -> Result<(), fs::Error> {
+    fs::write_atomic(&folder.join(VARIABLES), &fs::read(&tools.variables)?)?;
     fs::write_atomic(&folder.join(CONSOLE_PORT), &SERIAL_PORT)
 }
 
@@ -131,34 +130,34 @@ impl Machine {
     /// [`Error`] where it cannot be started; where it ends later, `witness` hears of it.
     pub fn start(
         (firmware, cards): (Firmware, Cards),
-        kit: &Kit,
+        tools: &TestTools,
         accelerator: Accelerator,
         folder: &Utf8Path,
-        witness: &Witness,
+        sink: &EventSink,
     ) -> Result<Self, Error> {
         let (monitor, its_input) = UnixStream::pair()?;
         let (serial, its_output) = UnixStream::pair()?;
         let mut command =
-            Command::new("run the machine", kit.qemu.as_str()).args(arguments(firmware, cards, kit, accelerator));
+            Command::new("run the machine", tools.qemu.as_str()).args(arguments(firmware, cards, tools, accelerator));
         command.dir = Some(folder.to_owned());
         let streams = Streams { input: Some(OwnedFd::from(its_input)), output: Some(OwnedFd::from(its_output)) };
         let running = command.start(streams)?;
-        let (teller, mut words) = (witness.clone(), String::new());
+        let (teller, mut words) = (sink.clone(), String::new());
         running.each_line(move |line| match line {
             Some(line) => {
                 words.clone_from(&line);
-                teller.heard(format!("qemu: {line}"))
+                teller.log(format!("qemu: {line}"))
             }
-            None => teller.saw(Happening::Gone { program: "QEMU", words: words.clone() }, None),
+            None => teller.record(BootEvent::Gone { program: "QEMU", words: words.clone() }, None),
         });
-        let teller = witness.clone();
+        let teller = sink.clone();
         let mut monitor = Monitor::new(monitor, move |stop| {
-            teller.saw(Happening::Stopped(stop), None);
+            teller.record(BootEvent::Stopped(stop), None);
         })?;
-        listen(serial.try_clone()?, folder, witness.clone())?;
+        listen(serial.try_clone()?, folder, sink.clone())?;
         // Where QEMU has ended by now, its last words say why, and they go to the witness.
         if let Err(error) = monitor.greet() {
-            witness.heard(error.to_string());
+            sink.log(error.to_string());
         }
         Ok(Self { running, monitor, serial })
     }
@@ -189,7 +188,7 @@ impl Machine {
 }
 
 /// Keeps what the serial console says in a file, and tells it to `witness` as text.
-fn listen(mut serial: UnixStream, folder: &Utf8Path, witness: Witness) -> std::io::Result<()> {
+fn listen(mut serial: UnixStream, folder: &Utf8Path, sink: EventSink) -> std::io::Result<()> {
     let mut file = std::fs::File::create(folder.join(SERIAL))?;
     std::thread::spawn(move || {
         let (mut console, mut bytes) = (Console::default(), vec![0; 1 << 14]);
@@ -197,7 +196,7 @@ fn listen(mut serial: UnixStream, folder: &Utf8Path, witness: Witness) -> std::i
             // The verdict does not hang on this file.
             let _ = std::io::Write::write_all(&mut file, &bytes[..count]);
             let text = console.take(&bytes[..count]);
-            if !text.is_empty() && !witness.saw(Happening::Said(text), None) {
+            if !text.is_empty() && !sink.record(BootEvent::Said(text), None) {
                 break;
             }
         }
@@ -210,7 +209,7 @@ mod tests {
     use super::*;
 
     fn words(firmware: Firmware, cards: Cards) -> String {
-        let kit = Kit {
+        let tools = TestTools {
             qemu: "qemu".into(),
             firmware: "/ovmf/CODE.fd".into(),
             variables: "/ovmf/VARS.fd".into(),
@@ -222,7 +221,7 @@ mod tests {
             busybox: "busybox".into(),
             versions: Vec::new(),
         };
-        arguments(firmware, cards, &kit, Accelerator::default()).join(" ")
+        arguments(firmware, cards, &tools, Accelerator::default()).join(" ")
     }
 
     #[test]

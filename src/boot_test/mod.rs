@@ -1,100 +1,72 @@
 //! Boots what is to be shipped: each loader of a tree or tarball, in a machine of its own, in front of
 //! real servers, without root and without a network.
 //!
-//! [`subject`] says what there is to boot, [`selection`] which [`case`]s are tried with it, [`service`] what servers have
-//! in that case. [`trial`] runs a case: [`namespace`] gives it a network, [`dhcp`] and [`web`] serve,
-//! [`machine`] boots, and [`watch`] draws the verdict from what [`happening`] has seen: the [`phase`]s of a
-//! boot, or the [`steps`] of a failure. [`report`] keeps all of it.
+//! [`loaders`] says what there is to boot, [`selection`] which [`case`]s are tried with it, [`scenario`] what servers have
+//! in that case. [`run_case`] runs a case: [`namespace`] gives it a network, [`dhcp`] and [`web`] serve,
+//! [`machine`] boots, and [`observer`] draws the verdict from what [`boot_event`] has seen: the [`phase`]s of a
+//! boot, or the [`expected_console`] of a failure. [`report`] keeps all of it.
 
+pub mod boot_event;
 pub mod case;
 pub mod console;
+mod daemon;
 pub mod dhcp;
 pub mod drivers;
 pub mod entry;
-pub mod happening;
-pub mod kit;
+pub mod expected_console;
+mod firmware;
+pub mod guest_check;
+pub mod loaders;
 pub mod machine;
 pub mod namespace;
 pub mod network;
+pub mod observer;
 pub mod page;
 pub mod phase;
 pub mod qmp;
 pub mod report;
+pub mod request;
+pub mod run_case;
 #[cfg(test)]
 mod samples;
+pub mod scenario;
 pub mod selection;
 pub mod server;
-pub mod service;
-pub mod steps;
-pub mod subject;
-pub mod testimony;
-pub mod trial;
+pub mod tools;
 pub mod userland;
-pub mod watch;
 pub mod web;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use camino::Utf8Path;
 
 use self::case::{Case, Intent};
-use self::kit::Kit;
-use self::machine::Accelerator;
 use self::namespace::Namespace;
-use self::network::Network;
-use self::report::{Attempt, CaseReport, GENERATOR, Outcome, Report};
+use self::report::{Attempt, BootReport, CaseOutcome, CaseReport, GENERATOR};
+pub use self::request::BootTestRequest;
+use self::run_case::Environment;
 use self::selection::{Selection, cases};
-use self::trial::Lab;
-use crate::fs;
-use crate::paths;
-use crate::progress::Progress;
-use crate::tree::checked::{self, CheckedTree};
+use crate::base::progress::Progress;
+use crate::base::{fs, paths};
+use crate::tree::open::{self, CheckedTree};
 
 /// The folder for the files of the tree that the cases need.
 const SERVED_TREE: &str = "tree";
-
-/// What to boot, and how.
-pub struct Request<'a> {
-    /// What machines and servers are made of.
-    pub kit: &'a Kit,
-    /// The addresses.
-    pub network: Network,
-    /// Which cases.
-    pub selection: &'a Selection,
-    /// Where loaders are meant to go.
-    pub intent: &'a Intent,
-    /// How many cases run side by side.
-    pub jobs: usize,
-    /// How the processors of the machines are made.
-    pub accelerator: Accelerator,
-    /// How long a case may take.
-    pub deadline: Duration,
-    /// How often a case is tried until it passes.
-    pub attempts: u32,
-    /// How many processors there are.
-    pub processors: usize,
-    /// More arguments for the kernel.
-    pub append: &'a str,
-    /// The folder that the report goes to.
-    pub report: &'a Utf8Path,
-    /// A folder for temporary files.
-    pub scratch: &'a Utf8Path,
-}
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is nothing to boot.
     #[error(transparent)]
-    Tree(#[from] checked::Error),
+    Tree(#[from] open::Error),
     /// The tree is not what it was.
     #[error(transparent)]
-    Changed(#[from] checked::Changed),
+    Changed(#[from] open::Changed),
     /// A case has no verdict.
     #[error(transparent)]
-    Trial(#[from] trial::Error),
+    Trial(#[from] run_case::Error),
     /// No case is as asked for.
     #[error("found {wanted} as asked for in `{subject}`\nhint: `cargo xtask boot-test --list` names all cases")]
     NoCase {
@@ -117,7 +89,7 @@ pub enum Error {
 ///
 /// [`Error::NoCase`] where there is none, or [`Error::Changed`] where a loader is not what it was.
 pub fn plan(tree: &CheckedTree, intent: &Intent, selection: &Selection) -> Result<Vec<Case>, Error> {
-    let loaders = subject::loaders(tree)?;
+    let loaders = loaders::loaders(tree)?;
     let entries = entry::entries(tree, &intent.entries)?;
     let cases = cases(&loaders, &entries, intent, selection);
     let unknown: Vec<String> = selection.unknown(&loaders, &cases).map(|name| format!("`{name}`")).collect();
@@ -135,12 +107,12 @@ pub fn plan(tree: &CheckedTree, intent: &Intent, selection: &Selection) -> Resul
 /// [`Error`] where there can be no report; a case that failed is no error.
 pub fn run(
     tree: &CheckedTree,
-    request: &Request<'_>,
+    request: &BootTestRequest<'_>,
     namespace: &Namespace,
     progress: &dyn Progress,
-) -> Result<Report, Error> {
+) -> Result<BootReport, Error> {
     let cases = plan(tree, request.intent, request.selection)?;
-    let kernel: Arc<[u8]> = fs::read(&request.kit.kernel)?.into();
+    let kernel: Arc<[u8]> = fs::read(&request.tools.kernel)?.into();
     clear(request.report)?;
     let started = Instant::now();
     let guard = fs::Temporary::create(request.scratch, paths::TEMPORARY)?;
@@ -150,14 +122,14 @@ pub fn run(
     // Servers hand out what was checked, whoever writes into the tree meanwhile.
     let sites: BTreeSet<&Option<String>> = cases.iter().map(|case| &case.loader.site).collect();
     let served = tree.copy(&scratch.join(SERVED_TREE), |file| file.site.is_none() || sites.contains(&file.site))?;
-    let lab = Lab { request, namespace, tree: &served, kernel, drivers, scratch, progress };
-    let cases = side_by_side(&cases, &lab)?;
-    let report = Report {
+    let environment = Environment { request, namespace, tree: &served, kernel, drivers, scratch, progress };
+    let cases = side_by_side(&cases, &environment)?;
+    let report = BootReport {
         generator: GENERATOR.into(),
         schema_version: report::SCHEMA_VERSION,
         subject: tree.name.clone(),
         manifest_sha256: tree.manifest.content().sha256.to_string(),
-        kit: request.kit.versions.clone(),
+        tools: request.tools.versions.clone(),
         jobs: request.jobs,
         processors: request.processors,
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -191,26 +163,26 @@ fn clear(folder: &Utf8Path) -> Result<(), Error> {
 }
 
 /// Runs `case` until it passes, as often as asked for. What failed before is told by the last report.
-fn attempts(case: &Case, number: usize, lab: &Lab<'_>) -> Result<CaseReport, trial::Error> {
+fn attempts(case: &Case, number: usize, environment: &Environment<'_>) -> Result<CaseReport, run_case::Error> {
     let mut earlier = Vec::new();
     loop {
         let attempt = earlier.len() + 1;
-        let mut report = trial::run(case, &format!("{number}-{attempt}"), lab)?;
-        let again = report.outcome == Outcome::Failed && attempt < lab.request.attempts as usize;
+        let mut report = run_case::run(case, &format!("{number}-{attempt}"), environment)?;
+        let again = report.outcome == CaseOutcome::Failed && attempt < environment.request.attempts as usize;
         if !again {
             report.earlier = earlier;
-            report.keep(lab.request.report)?;
+            report.keep(environment.request.report)?;
             return Ok(report);
         }
         report.evidence = paths::evidence_of(&format!("{}:attempt-{attempt}", case.name)).into();
-        report.keep(lab.request.report)?;
+        report.keep(environment.request.report)?;
         earlier.push(Attempt::of(&report));
     }
 }
 
 /// Runs the cases, as many at a time as asked for, those with the most work first. The result is in the
 /// order of `cases`.
-fn side_by_side(cases: &[Case], lab: &Lab<'_>) -> Result<Vec<CaseReport>, trial::Error> {
+fn side_by_side(cases: &[Case], environment: &Environment<'_>) -> Result<Vec<CaseReport>, run_case::Error> {
     let mut queue: Vec<(usize, &Case)> = cases.iter().enumerate().collect();
     queue.sort_by_key(|(number, case)| (case.weight(), std::cmp::Reverse(*number)));
     let queue = Mutex::new(queue);
@@ -218,23 +190,23 @@ fn side_by_side(cases: &[Case], lab: &Lab<'_>) -> Result<Vec<CaseReport>, trial:
     let work = || {
         let mut done = Vec::new();
         while let Some((number, case)) = next() {
-            let lacking = || lab.drivers.as_ref().err().filter(|_| case.entry.is_some()).cloned();
-            let report = match case.obstacle(&lab.request.network).or_else(lacking) {
+            let lacking = || environment.drivers.as_ref().err().filter(|_| case.entry.is_some()).cloned();
+            let report = match case.obstacle(&environment.request.network).or_else(lacking) {
                 Some(reason) => CaseReport::skipped(case, reason),
-                None => attempts(case, number, lab).inspect_err(|_| while next().is_some() {})?,
+                None => attempts(case, number, environment).inspect_err(|_| while next().is_some() {})?,
             };
             done.push((number, report));
         }
-        Ok::<_, trial::Error>(done)
+        Ok::<_, run_case::Error>(done)
     };
     let mut done = Vec::new();
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..lab.request.jobs.clamp(1, cases.len())).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..environment.request.jobs.clamp(1, cases.len())).map(|_| scope.spawn(work)).collect();
         for worker in workers {
             // A worker that panicked has said so on its own.
             done.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
-        Ok::<_, trial::Error>(())
+        Ok::<_, run_case::Error>(())
     })?;
     done.sort_by_key(|(number, _)| *number);
     Ok(done.into_iter().map(|(_, report)| report).collect())

@@ -8,9 +8,9 @@ use camino::Utf8Path;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
-use super::network::Network;
-use crate::process::{self, Command};
-use crate::progress::Progress;
+use super::network::TestNetwork;
+use crate::base::process::{self, Command};
+use crate::base::progress::Progress;
 
 /// The interface that machines are behind.
 pub const INTERFACE: &str = "tap0";
@@ -90,7 +90,7 @@ impl Namespace {
     pub fn network(
         &self,
         ip: &Utf8Path,
-        network: &Network,
+        network: &TestNetwork,
         (more, two_cards): (&[Ipv4Addr], bool),
         progress: &dyn Progress,
     ) -> Result<(), Error> {
@@ -105,8 +105,8 @@ impl Namespace {
 
 /// What `ip` is asked for, one call a line.
 #[must_use]
-pub fn setup(network: &Network, more: &[Ipv4Addr], two_cards: bool) -> Vec<String> {
-    let Network { server, web, prefix, .. } = network;
+pub fn setup(network: &TestNetwork, more: &[Ipv4Addr], two_cards: bool) -> Vec<String> {
+    let TestNetwork { server, web, prefix, .. } = network;
     let mut lines = vec!["link set lo up".to_owned(), format!("tuntap add mode tap name {INTERFACE}")];
     for address in [server, web].into_iter().chain(more) {
         lines.push(format!("address add {address}/{prefix} dev {INTERFACE}"));
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn all_addresses_lead_into_the_namespace() {
         assert_eq!(
-            setup(&Network::default(), &[], false),
+            setup(&TestNetwork::default(), &[], false),
             [
                 "link set lo up",
                 "tuntap add mode tap name tap0",
@@ -185,10 +185,10 @@ mod tests {
 
     #[test]
     fn a_second_card_has_a_network_of_its_own() {
-        let lines = setup(&Network::default(), &[], true).join("\n");
+        let lines = setup(&TestNetwork::default(), &[], true).join("\n");
         let wanted = "tuntap add mode tap name tap1\naddress add 203.0.113.1/24 dev tap1\nlink set tap1 up\n";
         assert!(lines.contains(wanted) && lines.contains("\nroute add throw 203.0.113.0/24 table local\n"), "{lines}");
-        let same = Network { server: [203, 0, 113, 9].into(), ..Network::default() };
+        let same = TestNetwork { server: [203, 0, 113, 9].into(), ..TestNetwork::default() };
         assert!(setup(&same, &[], true).contains(&"address add 198.18.0.1/24 dev tap1".to_owned()));
     }
 

@@ -4,14 +4,16 @@ use std::net::Ipv4Addr;
 
 use camino::Utf8PathBuf;
 
-use super::case::Firmware;
-use super::dhcp::Daemon;
-use super::machine::MAC;
-use crate::choices::network::{self, Subnet};
+use super::daemon::Daemon;
+use super::firmware::Firmware;
+use crate::config::network::{self, Mac, Subnet};
+
+/// The address that QEMU gives to the first network card of a machine.
+pub const MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
 
 /// Addresses, and who answers DHCP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Network {
+pub struct TestNetwork {
     /// The machine's next-server: DHCP, TFTP, and a web server.
     pub server: Ipv4Addr,
     /// The length of the network's prefix in bits.
@@ -33,9 +35,9 @@ pub struct Network {
     /// What DHCP is to tell the machine as its host name, where that is known.
     pub hostname: Option<String>,
     /// What answers DHCP.
-    pub dhcp: Dhcp,
+    pub dhcp: DhcpSetup,
     /// What answers HTTP.
-    pub http: Http,
+    pub http: HttpSetup,
     /// With what servers speak TLS.
     pub tls: Option<Tls>,
     /// Which loader it gives to which firmware, where that is known.
@@ -53,7 +55,7 @@ pub struct Tls {
 
 /// What answers DHCP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Dhcp {
+pub enum DhcpSetup {
     /// dnsmasq, with a configuration of the boot test's own.
     Own,
     /// This server, with this configuration: it is what is tried. Interface, logs and the TFTP folder are the
@@ -63,7 +65,7 @@ pub enum Dhcp {
 
 /// What answers HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Http {
+pub enum HttpSetup {
     /// Servers of the boot test's own.
     Own,
     /// nginx, with this configuration: it is what is tried. What it serves is in the folder
@@ -71,7 +73,7 @@ pub enum Http {
     Nginx(String),
 }
 
-impl Default for Network {
+impl Default for TestNetwork {
     /// Addresses that are set aside for documentation.
     fn default() -> Self {
         Self {
@@ -85,8 +87,8 @@ impl Default for Network {
             path: String::new(),
             boot: "http://192.0.2.2/boot.ipxe".into(),
             hostname: None,
-            dhcp: Dhcp::Own,
-            http: Http::Own,
+            dhcp: DhcpSetup::Own,
+            http: HttpSetup::Own,
             tls: None,
             chosen: Vec::new(),
         }
@@ -108,15 +110,15 @@ pub enum Unfit {
     Full(Subnet),
 }
 
-impl Network {
+impl TestNetwork {
     /// The network that a person described, with `dhcp` and `http` to answer. The second web server has the address of
     /// `http-url`, where that is one of the network's and not the TFTP server's.
     ///
     /// # Errors
     ///
     /// [`Unfit`] where the description does not say enough.
-    pub fn new(described: &network::Network, dhcp: Dhcp, http: Http) -> Result<Self, Unfit> {
-        let network::Network { subnet, tftp_server, ranges, .. } = described;
+    pub fn new(described: &network::NetworkConfig, dhcp: DhcpSetup, http: HttpSetup) -> Result<Self, Unfit> {
+        let network::NetworkConfig { subnet, tftp_server, ranges, .. } = described;
         let range = ranges.first().ok_or(Unfit::NoRange)?;
         let taken = |address: &Ipv4Addr| {
             address == tftp_server
@@ -134,7 +136,7 @@ impl Network {
             described.gateway.into_iter().chain(described.dns.iter().copied()).collect();
         neighbours.retain(|address| subnet.contains(*address) && ![*tftp_server, web].contains(address));
         // Only a configuration that is tried knows machines.
-        let told = machine.filter(|_| dhcp != Dhcp::Own).map(|host| host.hostname.clone());
+        let told = machine.filter(|_| dhcp != DhcpSetup::Own).map(|host| host.hostname.clone());
         Ok(Self {
             server: *tftp_server,
             prefix: subnet.prefix,
@@ -199,13 +201,13 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choices::network::Network as Described;
-    use crate::choices::reader::Document;
+    use crate::config::network::NetworkConfig as Described;
+    use crate::config::toml::TomlFile;
 
-    fn described(more: &str) -> Result<Network, Unfit> {
+    fn described(more: &str) -> Result<TestNetwork, Unfit> {
         let text = format!("subnet = \"192.168.88.0/24\"\ntftp-server = \"192.168.88.1\"\n{more}");
-        let described = Document::new("network.toml".into(), &text).read(|table| Described::of(table, &[])).unwrap();
-        Network::new(&described, Dhcp::Own, Http::Own)
+        let described = TomlFile::new("network.toml".into(), &text).read(|table| Described::of(table, &[])).unwrap();
+        TestNetwork::new(&described, DhcpSetup::Own, HttpSetup::Own)
     }
 
     #[test]
@@ -252,7 +254,7 @@ mod tests {
         ] {
             assert_eq!(network.below_tree(url), path, "{url}");
         }
-        assert_eq!(Network::default().below_tree("http://192.0.2.2/vmlinuz"), Some("vmlinuz"));
+        assert_eq!(TestNetwork::default().below_tree("http://192.0.2.2/vmlinuz"), Some("vmlinuz"));
         // Only the gateway is a machine of its own in this network.
         assert_eq!(network.neighbours, [Ipv4Addr::new(192, 168, 88, 254)]);
     }

@@ -2,15 +2,29 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use camino::Utf8Path;
 use minijinja::{AutoEscape, Environment};
 use serde_json::{Value, json};
 
-use super::report::{CaseReport, Outcome, Report, to_seconds};
-use crate::paths;
+use super::report::{BootReport, CaseOutcome, CaseReport, to_seconds};
+use crate::base::{fs, paths};
+
+impl BootReport {
+    /// Writes `report.json` and `report.html` into `folder`.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn write(&self, folder: &Utf8Path) -> Result<(), fs::Error> {
+        let json = format!("{:#}\n", serde_json::json!(self));
+        fs::write_atomic(&paths::report_json(folder), json.as_bytes())?;
+        fs::write_atomic(&paths::report_html(folder), page(self).as_bytes())
+    }
+}
 
 /// The page, which needs nothing beside it.
 #[must_use]
-pub fn page(report: &Report) -> String {
+pub fn page(report: &BootReport) -> String {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("seconds", |milliseconds: u64| format!("{:.1}", to_seconds(milliseconds)));
@@ -21,13 +35,13 @@ pub fn page(report: &Report) -> String {
         minijinja::Value::from(minijinja::value::Serde(json!({
             "subject": report.subject,
             "manifest": report.manifest_sha256,
-            "kit": report.kit,
+            "kit": report.tools,
             "jobs": report.jobs,
             "milliseconds": report.milliseconds,
             "processor": report.processor_milliseconds,
-            "passed": count(Outcome::Passed),
-            "failed": count(Outcome::Failed),
-            "skipped": count(Outcome::Skipped),
+            "passed": count(CaseOutcome::Passed),
+            "failed": count(CaseOutcome::Failed),
+            "skipped": count(CaseOutcome::Skipped),
             "cases": cases,
         }))),
     );
@@ -36,7 +50,7 @@ pub fn page(report: &Report) -> String {
 }
 
 /// A case for the page; its bars are as long as the longest case is to all of the width.
-fn card(report: &Report, case: &CaseReport) -> Value {
+fn card(report: &BootReport, case: &CaseReport) -> Value {
     let longest = report.cases.iter().map(|case| case.milliseconds).max().unwrap_or(0).max(1);
     let mut before = 0;
     let bars: Vec<_> = case

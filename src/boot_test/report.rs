@@ -6,14 +6,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::case::{Case, Firmware};
-use super::kit::Part;
+use super::expected_console::expectation;
 use super::machine;
-use super::page::page;
+use super::observer::Verdict;
 use super::phase::Phase;
-use super::steps::expectation;
-use super::watch::Verdict;
-use crate::fs;
-use crate::paths;
+use super::tools::TestTool;
+use crate::base::{fs, paths};
 
 /// What writes reports, and how a report is known again.
 pub const GENERATOR: &str = "netboot-loaders boot-test";
@@ -27,7 +25,7 @@ const LAST_LINES: usize = 12;
 /// All cases.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Report {
+pub struct BootReport {
     /// [`GENERATOR`].
     pub generator: String,
     /// [`SCHEMA_VERSION`].
@@ -37,7 +35,7 @@ pub struct Report {
     /// The SHA-256 of its manifest: what exactly was booted.
     pub manifest_sha256: String,
     /// What machines and servers were made of.
-    pub kit: Vec<Part>,
+    pub tools: Vec<TestTool>,
     /// How many cases ran side by side.
     pub jobs: usize,
     /// How many processors there were.
@@ -67,7 +65,7 @@ pub struct CaseReport {
     /// What was expected.
     pub expected: String,
     /// Whether that came.
-    pub outcome: Outcome,
+    pub outcome: CaseOutcome,
     /// Why not; or why it did not run.
     pub reason: Option<String>,
     /// Attempts before this one, which failed.
@@ -78,7 +76,7 @@ pub struct CaseReport {
     /// How much processor time the machine took.
     pub processor_milliseconds: u64,
     /// When which phase was reached, since the case began.
-    pub phases: Vec<Reached>,
+    pub phases: Vec<ReachedPhases>,
     /// The last lines of the console, where it failed.
     pub last_lines: Vec<String>,
     /// Its evidence: a folder beside the report.
@@ -121,7 +119,7 @@ impl Attempt {
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum CaseOutcome {
     /// As expected.
     Passed,
     /// Not as expected.
@@ -132,7 +130,7 @@ pub enum Outcome {
 
 /// A phase and when it was reached.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Reached {
+pub struct ReachedPhases {
     /// The phase.
     pub phase: Phase,
     /// Since the case began.
@@ -164,14 +162,14 @@ impl CaseReport {
         let reason = if let Verdict::Failed(reason) = verdict { Some(reason.clone()) } else { None };
         let read = |name: &str| std::fs::read(evidence.folder.join(name)).ok();
         Self {
-            outcome: if reason.is_some() { Outcome::Failed } else { Outcome::Passed },
+            outcome: if reason.is_some() { CaseOutcome::Failed } else { CaseOutcome::Passed },
             last_lines: if reason.is_some() { last_lines(&evidence.console) } else { Vec::new() },
             reason,
             milliseconds: milliseconds(clock),
             processor_milliseconds: milliseconds(processor),
             phases: phases
                 .iter()
-                .map(|(phase, at)| Reached { phase: *phase, milliseconds: milliseconds(*at) })
+                .map(|(phase, at)| ReachedPhases { phase: *phase, milliseconds: milliseconds(*at) })
                 .collect(),
             evidence: Some(paths::evidence_of(&case.name)),
             picture: read(machine::PICTURE),
@@ -193,7 +191,7 @@ impl CaseReport {
             site: case.loader.site.clone(),
             firmware: case.firmware,
             expected: expectation(case),
-            outcome: Outcome::Skipped,
+            outcome: CaseOutcome::Skipped,
             reason: Some(reason),
             milliseconds: 0,
             processor_milliseconds: 0,
@@ -227,7 +225,7 @@ impl CaseReport {
     #[must_use]
     pub fn summary(&self) -> String {
         match (&self.outcome, &self.reason) {
-            (Outcome::Failed, Some(reason)) => format!("FAILED: {}", first_line(reason)),
+            (CaseOutcome::Failed, Some(reason)) => format!("FAILED: {}", first_line(reason)),
             _ => self.expected.clone(),
         }
     }
@@ -239,9 +237,9 @@ impl CaseReport {
     }
 }
 
-impl Report {
+impl BootReport {
     /// The cases that ended so.
-    pub fn of(&self, outcome: Outcome) -> impl Iterator<Item = &CaseReport> {
+    pub fn of(&self, outcome: CaseOutcome) -> impl Iterator<Item = &CaseReport> {
         self.cases.iter().filter(move |case| case.outcome == outcome)
     }
 
@@ -251,17 +249,6 @@ impl Report {
     pub fn bound_milliseconds(&self) -> u64 {
         let longest = self.cases.iter().map(|case| case.milliseconds).max().unwrap_or(0);
         longest.max(self.processor_milliseconds / self.jobs.min(self.processors).max(1) as u64)
-    }
-
-    /// Writes `report.json` and `report.html` into `folder`.
-    ///
-    /// # Errors
-    ///
-    /// [`fs::Error`].
-    pub fn write(&self, folder: &Utf8Path) -> Result<(), fs::Error> {
-        let json = format!("{:#}\n", serde_json::json!(self));
-        fs::write_atomic(&paths::report_json(folder), json.as_bytes())?;
-        fs::write_atomic(&paths::report_html(folder), page(self).as_bytes())
     }
 }
 
@@ -294,9 +281,10 @@ mod tests {
 
     use super::*;
     use crate::boot_test::case::Aim;
+    use crate::boot_test::page::page;
     use crate::boot_test::samples::ipxe;
 
-    fn report() -> Report {
+    fn report() -> BootReport {
         let case = ipxe("ipxe.efi", Aim::Userland);
         let evidence = || Evidence {
             folder: Utf8Path::new("/nowhere"),
@@ -309,12 +297,12 @@ mod tests {
         let failed =
             CaseReport::new(&case, &Verdict::Failed("it <broke>\nhint: mend it".into()), &phases, times, evidence());
         let passed = CaseReport::new(&case, &Verdict::Passed, &phases, times, evidence());
-        Report {
+        BootReport {
             generator: GENERATOR.into(),
             schema_version: SCHEMA_VERSION,
             subject: "dist/tftp".into(),
             manifest_sha256: "0".repeat(64),
-            kit: Vec::new(),
+            tools: Vec::new(),
             jobs: 2,
             processors: 4,
             milliseconds: 21_000,

@@ -1,9 +1,9 @@
 //! Cases for unit tests.
 
 use super::case::{Aim, Cards, Case, Destination, Firmware};
-use super::subject::{LoaderFile, Program, Target};
+use super::loaders::{LoaderFile, LoaderTarget, Program};
 use crate::digest::Sha256Digest;
-use crate::tree::header::Arch;
+use crate::loader::file_kind::Arch;
 
 /// The script of [`ipxe`]'s loaders.
 pub const SCRIPT: &str = "#!ipxe\ndhcp && chain ${root-path}\n";
@@ -11,7 +11,7 @@ pub const SCRIPT: &str = "#!ipxe\ndhcp && chain ${root-path}\n";
 fn case(path: &str, aim: Aim, program: Program) -> Case {
     let efi = path.rsplit('.').next() == Some("efi");
     let (firmware, target) =
-        if efi { (Firmware::Uefi, Target::Uefi(Arch::X86_64)) } else { (Firmware::Bios, Target::Bios) };
+        if efi { (Firmware::Uefi, LoaderTarget::Uefi(Arch::X86_64)) } else { (Firmware::Bios, LoaderTarget::Bios) };
     let site = path.split('/').rev().nth(1).map(str::to_owned);
     let loader = LoaderFile { path: path.into(), sha256: Sha256Digest::of(path.as_bytes()), site, target, program };
     Case {

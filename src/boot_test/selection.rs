@@ -6,10 +6,10 @@ use std::sync::Arc;
 use camino::Utf8Path;
 
 use super::case::{Aim, Cards, Case, Fault, Intent, case};
-use super::entry::Entry;
-use super::steps::steps;
-use super::subject::{LoaderFile, Program, Target};
-use crate::tree::header::Arch;
+use super::entry::TestedEntry;
+use super::expected_console::steps;
+use super::loaders::{LoaderFile, LoaderTarget, Program};
+use crate::loader::file_kind::Arch;
 
 /// Which cases.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +44,12 @@ fn is_called(loader: &LoaderFile, name: &str) -> bool {
 
 /// The cases of `loaders` and `entries`, by `selection`.
 #[must_use]
-pub fn cases(loaders: &[LoaderFile], entries: &[Arc<Entry>], intent: &Intent, selection: &Selection) -> Vec<Case> {
+pub fn cases(
+    loaders: &[LoaderFile],
+    entries: &[Arc<TestedEntry>],
+    intent: &Intent,
+    selection: &Selection,
+) -> Vec<Case> {
     let named = |loader: &&LoaderFile| {
         selection.loaders.is_empty() || selection.loaders.iter().any(|name| is_called(loader, name))
     };
@@ -85,7 +90,7 @@ fn sample(loaders: &[&LoaderFile], selection: &Selection) -> Vec<String> {
 
 fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     let mut cases = vec![case(loader, "", Aim::Userland, intent)];
-    if loader.program == Program::Syslinux && loader.target == Target::Uefi(Arch::X86_64) {
+    if loader.program == Program::Syslinux && loader.target == LoaderTarget::Uefi(Arch::X86_64) {
         cases.push(case(loader, "another-web-server", Aim::WrongServer, intent));
     }
     cases
@@ -101,7 +106,7 @@ fn boots_with_two_cards(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
 }
 
 /// `entry`, booted by a loader for each firmware, one of those in the root of the tree that go where option 17 says.
-fn boots_of(entry: &Arc<Entry>, loaders: &[&LoaderFile], intent: &Intent) -> Vec<Case> {
+fn boots_of(entry: &Arc<TestedEntry>, loaders: &[&LoaderFile], intent: &Intent) -> Vec<Case> {
     let able = |target| {
         let ours = |loader: &&&LoaderFile| {
             loader.target == target && loader.site.is_none() && loader.program != Program::Syslinux
@@ -110,14 +115,14 @@ fn boots_of(entry: &Arc<Entry>, loaders: &[&LoaderFile], intent: &Intent) -> Vec
         let mut cases = loaders.iter().filter(ours).map(|loader| case(loader, &special, Aim::Userland, intent));
         cases.find(|case| case.destination.root_path)
     };
-    let cases = [Target::Uefi(Arch::X86_64), Target::Bios].into_iter().filter_map(able);
+    let cases = [LoaderTarget::Uefi(Arch::X86_64), LoaderTarget::Bios].into_iter().filter_map(able);
     cases.map(|case| Case { entry: Some(Arc::clone(entry)), ..case }).collect()
 }
 
 /// One iPXE loader of each script: one for UEFI where there is one, since that starts faster, and best of
 /// all the one that most people use.
 fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
-    let rank = |loader: &LoaderFile| (loader.target == Target::Bios, loader.path.file_name() != Some("ipxe.efi"));
+    let rank = |loader: &LoaderFile| (loader.target == LoaderTarget::Bios, loader.path.file_name() != Some("ipxe.efi"));
     let mut found: BTreeMap<&Utf8Path, &LoaderFile> = BTreeMap::new();
     for loader in loaders {
         if let Program::Ipxe { source, .. } = &loader.program {
@@ -142,9 +147,9 @@ fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
 mod tests {
     use super::*;
     use crate::boot_test::samples::{ipxe, syslinux};
-    use crate::choices::boot_entry::tests::of_text;
-    use crate::choices::script::Script;
-    use crate::choices::template::Template;
+    use crate::config::boot_entry::tests::of_text;
+    use crate::config::script::Script;
+    use crate::config::template::Template;
     use crate::stamp::slot::SlotSize;
 
     fn tree() -> Vec<LoaderFile> {
@@ -207,7 +212,7 @@ mod tests {
     #[test]
     fn an_entry_is_booted_by_a_loader_for_each_firmware() {
         let text = "[boot.a]\nkind = \"linux\"\nkernel = \"http://a/k\"\ninitrd = [\"http://a/i\"]\n";
-        let entry = Arc::new(Entry::new(&of_text(text)[0], Arc::from(&b"#!ipxe\n"[..])));
+        let entry = Arc::new(TestedEntry::new(&of_text(text)[0], Arc::from(&b"#!ipxe\n"[..])));
         let found = |intent: &Intent| -> Vec<Case> {
             let selection = Selection { cases: vec!["boot-a".into()], ..Selection::default() };
             cases(&tree(), &[Arc::clone(&entry)], intent, &selection)
@@ -234,7 +239,7 @@ mod tests {
     #[test]
     fn a_fixed_address_needs_no_option_17_from_another_card() {
         let template = Template::new("a".into(), "a".into(), b"#!ipxe\nchain {{ boot_url }}\n").unwrap();
-        let vars = crate::choices::template::of_pairs(&[("boot_url", "http://192.0.2.10/a")]);
+        let vars = crate::config::template::of_pairs(&[("boot_url", "http://192.0.2.10/a")]);
         let script = Arc::new(Script::render(&template, None, &vars, SlotSize::DEFAULT));
         let loader = tree().swap_remove(0);
         let Program::Ipxe { slot, .. } = &loader.program else { panic!("{loader:?}") };

@@ -2,8 +2,8 @@
 
 use camino::Utf8Path;
 
-use super::happening::{Happening, Witness};
-use crate::process::{self, Command, Running, Streams};
+use super::boot_event::{BootEvent, EventSink};
+use crate::base::process::{self, Command, Running, Streams};
 
 /// How many of the last lines of its log are told when a server ends by itself.
 const LAST_WORDS: usize = 5;
@@ -17,24 +17,24 @@ pub fn start(
     name: &'static str,
     mut command: Command,
     folder: &Utf8Path,
-    parse: impl Fn(&str) -> Option<Happening> + Send + 'static,
-    witness: &Witness,
+    parse: impl Fn(&str) -> Option<BootEvent> + Send + 'static,
+    sink: &EventSink,
 ) -> Result<Running, process::Error> {
     command.dir = Some(folder.to_owned());
     let running = command.start(Streams::default())?;
-    let (witness, mut last, mut aborted) = (witness.clone(), Vec::<String>::new(), false);
+    let (sink, mut last, mut aborted) = (sink.clone(), Vec::<String>::new(), false);
     running.each_line(move |line| {
         let Some(line) = line else {
-            return witness.saw(Happening::Gone { program: name, words: last.join("\n") }, None);
+            return sink.record(BootEvent::Gone { program: name, words: last.join("\n") }, None);
         };
         last.push(line.clone());
         last.drain(..last.len().saturating_sub(LAST_WORDS));
         // A client that only wants to know the size breaks off, and dnsmasq says "sent" all the same.
         let probe = std::mem::replace(&mut aborted, line.contains("]: error ") && line.contains(" received from "));
         match parse(&line) {
-            Some(Happening::Sent(_)) if probe => witness.heard(line),
-            Some(happening) => witness.saw(happening, Some(line)),
-            None => witness.heard(line),
+            Some(BootEvent::Sent(_)) if probe => sink.log(line),
+            Some(happening) => sink.record(happening, Some(line)),
+            None => sink.log(line),
         }
     });
     Ok(running)

@@ -5,7 +5,7 @@
 use camino::Utf8Path;
 
 use super::drivers::Drivers;
-use crate::fs;
+use crate::base::fs;
 
 /// What stands before the nonce when userland was reached.
 pub const REACHED: &str = "netboot-loaders: userland ";

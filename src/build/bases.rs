@@ -4,10 +4,10 @@
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
+use crate::base::fs;
+use crate::base::paths::{BasePaths, Cache};
 use crate::digest::{Content, Sha256Digest};
-use crate::fs;
-use crate::paths::{BasePaths, Cache};
-use crate::stamp::base::{Base, Kind, Record};
+use crate::stamp::base::{Base, BaseKind, BaseRecord};
 
 /// A base as it was built.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ impl BuiltBase {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Kept {
-    base: Record,
+    base: BaseRecord,
     linked: Content,
     /// The program that packs a BIOS loader.
     zbin: Option<Content>,
@@ -85,8 +85,8 @@ pub fn find(cache: &Cache, key: &Sha256Digest) -> Result<Option<BuiltBase>, fs::
     }
     let Some(image) = as_recorded(&paths.image(), base.image)? else { return Ok(None) };
     let zinfo = match base.kind {
-        Kind::Efi { .. } => Vec::new(),
-        Kind::Bios { zinfo, .. } => as_recorded(&paths.zinfo(), zinfo)?.unwrap_or_default(),
+        BaseKind::Efi { .. } => Vec::new(),
+        BaseKind::Bios { zinfo, .. } => as_recorded(&paths.zinfo(), zinfo)?.unwrap_or_default(),
     };
     let Ok(base) = Base::open(base, image, zinfo) else { return Ok(None) };
     fs::touch(&paths.record());

@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use crate::fs;
+use crate::base::fs;
 
 /// What the output of a failed make points at, and the remedy; `None` for what is not known.
 #[must_use]

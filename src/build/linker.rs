@@ -1,26 +1,25 @@
 //! A build tree at work: iPXE's make embeds a slot and links loaders. The first time it compiles, later it
 //! only links.
 
-use std::rc::Rc;
-
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::build_tree::BuildTree;
+use super::context::{BuildContext, Error};
+use super::diagnose;
 use super::make::{self, Goals, Make};
-use super::work::WorkTree;
-use super::{Error, Workshop, diagnose};
-use crate::choices::loader::Loader;
-use crate::fs;
-use crate::plan::Build;
-use crate::progress::{Kind, Task};
-use crate::source::ipxe::Source;
+use crate::base::fs;
+use crate::base::progress::{Task, TaskKind};
+use crate::build::plan::Build;
+use crate::fetch::origins::LazySource;
+use crate::loader::file_kind;
+use crate::loader::target::Loader;
 use crate::stamp::slot::Slot;
-use crate::tree::header;
 
 /// Links the loaders of one build, with one slot after another.
 pub struct Linker<'a> {
     build: &'a Build,
-    tree: WorkTree,
-    workshop: Workshop<'a>,
+    tree: BuildTree,
+    context: BuildContext<'a>,
     /// What was there before make ran, in a tree that is not sealed yet.
     exported: Vec<Utf8PathBuf>,
 }
@@ -31,18 +30,14 @@ impl<'a> Linker<'a> {
     /// # Errors
     ///
     /// [`Error`].
-    pub fn open(
-        build: &'a Build,
-        workshop: &Workshop<'a>,
-        source: &mut dyn FnMut() -> Result<Rc<Source>, Error>,
-    ) -> Result<Self, Error> {
-        let tree = WorkTree::open(build, workshop, source)?.ok_or(Error::Cancelled)?;
-        Ok(Self::new(build, tree, *workshop))
+    pub fn open(build: &'a Build, context: &BuildContext<'a>, source: &mut LazySource<'_>) -> Result<Self, Error> {
+        let tree = BuildTree::open(build, context, source)?.ok_or(Error::Cancelled)?;
+        Ok(Self::new(build, tree, *context))
     }
 
     /// The same with a tree that was opened before.
-    pub(super) fn new(build: &'a Build, tree: WorkTree, workshop: Workshop<'a>) -> Self {
-        Self { build, tree, workshop, exported: Vec::new() }
+    pub(super) fn new(build: &'a Build, tree: BuildTree, context: BuildContext<'a>) -> Self {
+        Self { build, tree, context, exported: Vec::new() }
     }
 
     /// Where make runs.
@@ -57,8 +52,8 @@ impl<'a> Linker<'a> {
         self.tree.paths().log()
     }
 
-    pub(super) fn workshop(&self) -> &Workshop<'a> {
-        &self.workshop
+    pub(super) fn context(&self) -> &BuildContext<'a> {
+        &self.context
     }
 
     /// Runs make once, for `loaders` with `slot`, which `name` names for people.
@@ -75,9 +70,9 @@ impl<'a> Linker<'a> {
             self.exported = fs::walk(&paths.tree())?.into_iter().map(|(path, _)| path).collect();
         }
         self.tree.embed(slot, &make::embedded_object(*first))?;
-        let Workshop { pin, settings, progress, .. } = self.workshop;
+        let BuildContext { pin, settings, progress, .. } = self.context;
         let command = Make { pin, config: &self.build.config, settings }.command(&paths, loaders, goals);
-        let kind = if compiled { Kind::Link } else { Kind::Make };
+        let kind = if compiled { TaskKind::Link } else { TaskKind::Make };
         let names = loaders.iter().map(|loader| loader.as_str()).collect::<Vec<_>>().join(", ");
         let total = compiled.then_some(loaders.len() as u64);
         let mut task = Task::start(progress, kind, format!("{names} with {name}"), total);
@@ -120,8 +115,8 @@ impl<'a> Linker<'a> {
     pub fn loader(&self, loader: Loader, slot: &Slot) -> Result<Vec<u8>, Error> {
         let src = self.src();
         let content = fs::read(&src.join(loader.target()))?;
-        let (kind, arch) = header::loader_kind(loader);
-        header::check(&content, kind, Some(arch)).map_err(|error| self.unexpected(loader, error.to_string()))?;
+        let (kind, arch) = file_kind::loader_kind(loader);
+        file_kind::check(&content, kind, Some(arch)).map_err(|error| self.unexpected(loader, error.to_string()))?;
         let object = make::embedded_object(loader);
         let embedded = fs::read(&src.join(&object))?;
         let mut holders: Vec<(&Utf8Path, &[u8])> = vec![(&object, &embedded)];
@@ -133,7 +128,7 @@ impl<'a> Linker<'a> {
             if count != 1 {
                 return Err(self.unexpected(
                     loader,
-                    format!("`{name}` holds its script {}, wanted once", crate::plural::count(count, "time")),
+                    format!("`{name}` holds its script {}, wanted once", crate::base::plural::count(count, "time")),
                 ));
             }
         }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::choices::ipxe_config::IpxeConfig;
-use crate::choices::loader::{Loader, Platform};
-use crate::choices::pins::IpxePin;
-use crate::choices::script::IMAGE_NAME;
-use crate::paths::WorkPaths;
-use crate::process::Command;
+use crate::base::paths::WorkPaths;
+use crate::base::process::Command;
+use crate::config::ipxe_config::IpxeConfig;
+use crate::config::pins::IpxePin;
+use crate::config::script::IMAGE_NAME;
+use crate::loader::target::{Loader, Platform};
 
 /// Where the exported tree stands, in arguments that are the same wherever it stands.
 pub const TREE: &str = "<tree>";
@@ -199,8 +199,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::choices::pins::Pins;
-    use crate::paths::Cache;
+    use crate::base::paths::Cache;
+    use crate::config::pins::Pins;
 
     fn rendered(config: &IpxeConfig, settings: &Settings) -> String {
         let pins = Pins::parse("vendor/pins.toml".into(), include_str!("../../vendor/pins.toml")).unwrap();

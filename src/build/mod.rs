@@ -1,111 +1,38 @@
 //! Turns a plan's builds into bases in the cache: loaders that scripts are stamped into.
 
+pub mod baseline;
 pub mod bases;
+mod build_tree;
+mod context;
 mod diagnose;
 pub mod linker;
 pub mod make;
-mod work;
+pub mod plan;
+pub mod reference_builds;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use camino::Utf8PathBuf;
-
 use self::bases::BuiltBase;
+use self::build_tree::BuildTree;
+pub use self::context::{BuildContext, Error};
 use self::linker::Linker;
-use self::make::{Goals, Settings};
-use self::work::WorkTree;
-use crate::choices::loader::{Loader, Platform};
-use crate::choices::pins::IpxePin;
-use crate::contents::link_map::LinkMap;
-use crate::contents::linked::{Linked, Sources};
+use self::make::Goals;
+use crate::base::fs;
+use crate::base::paths::Cache;
+use crate::base::progress::{Event, Progress};
+use crate::build::plan::{Build, Plan};
 use crate::digest::Sha256Digest;
-use crate::fs;
-use crate::paths::Cache;
-use crate::plan::{Build, Plan};
-use crate::printable::printable;
-use crate::process;
-use crate::progress::{Event, Progress};
-use crate::source::bundle;
-use crate::source::ipxe::{self, Source};
-use crate::stamp::base::{self, Addresses, Base};
+use crate::fetch::origins::{LazySource, Origins};
+use crate::loader::link_map::LinkMap;
+use crate::loader::linked_objects::{LinkedObjects, Sources};
+use crate::loader::target::{Loader, Platform};
+use crate::stamp::base::{Addresses, Base};
 use crate::stamp::slot::{Slot, SlotSize};
 
 /// How many builds run side by side, each with all jobs: their serial parts overlap.
 const SIDE_BY_SIDE: usize = 2;
-
-/// Why loaders could not be built.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Make failed.
-    #[error("{}{process}", diagnosed(known.as_ref()))]
-    Make {
-        /// What is known about this failure: the finding and the remedy.
-        known: Option<(String, &'static str)>,
-        /// The failure itself.
-        process: process::Error,
-    },
-    /// Make succeeded, and what it made is not what was asked for.
-    #[error(
-        "`{target}` was made, but {problem}\nhint: see {log}; if a compiler launcher is used, build without it: it may have served another script's object"
-    )]
-    Unexpected {
-        /// What make calls the loader.
-        target: String,
-        /// What is wrong with it.
-        problem: String,
-        /// The log.
-        log: Utf8PathBuf,
-    },
-    /// What make made cannot be stamped.
-    #[error(
-        "{}{error}\nhint: see {log}; a patch or a configuration may keep iPXE from embedding scripts as it usually does",
-        diagnosed(known.as_ref())
-    )]
-    NoBase {
-        /// What is known about this failure: the finding and the remedy.
-        known: Option<(String, &'static str)>,
-        /// Why.
-        error: Box<base::Error>,
-        /// The log.
-        log: Utf8PathBuf,
-    },
-    /// iPXE's make cannot work there.
-    #[error(
-        "cannot build in `{0}`: iPXE's make cannot stand spaces and special characters in a path\nhint: choose another folder with `--cache-dir`"
-    )]
-    UnusablePath(Utf8PathBuf),
-    /// A configuration has a header that iPXE does not read.
-    #[error(
-        "the configuration `{}` has the header `{}`, and iPXE has no such header in src/config\nhint: put the settings into the header that has them in iPXE, as in `general.h`",
-        printable(config),
-        printable(header)
-    )]
-    UnknownHeader {
-        /// The header.
-        header: String,
-        /// The configuration.
-        config: String,
-    },
-    /// The user asked to stop.
-    #[error("the build was interrupted")]
-    Cancelled,
-    /// The source is not to be had.
-    #[error(transparent)]
-    Source(#[from] ipxe::Error),
-    /// The source bundle does not have what is pinned.
-    #[error(transparent)]
-    Bundle(#[from] bundle::Error),
-    /// A file operation failed.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
-}
-
-fn diagnosed(known: Option<&(String, &'static str)>) -> String {
-    known.map(|(finding, remedy)| format!("{finding}\nhint: {remedy}\n")).unwrap_or_default()
-}
 
 /// The bases of a plan, by their keys.
 #[derive(Debug, Default)]
@@ -162,17 +89,17 @@ pub fn recall(plan: &Plan, cache: &Cache) -> Result<(Built, Vec<Build>), fs::Err
     Ok((built, missing))
 }
 
-/// Where and how loaders are made.
-#[derive(Clone, Copy)]
-pub struct Workshop<'a> {
-    /// Which iPXE.
-    pub pin: &'a IpxePin,
-    /// Where build trees and bases are kept.
-    pub cache: &'a Cache,
-    /// How make runs.
-    pub settings: &'a Settings,
-    /// Who hears of it.
-    pub progress: &'a dyn Progress,
+/// Makes the bases of `plan`, as far as the cache of `context` does not have them. iPXE's source is taken from the cache
+/// `sources`, and brought there first from `origins`.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn make(plan: &Plan, sources: &Cache, origins: &Origins, context: &BuildContext<'_>) -> Result<Built, Error> {
+    let (mut built, missing) = recall(plan, context.cache)?;
+    let mut source = LazySource::new(&plan.inputs.pins, &plan.inputs.patches, sources, origins, context.progress);
+    run(&missing, &mut built, context, &mut source)?;
+    Ok(built)
 }
 
 /// Makes the bases of `missing` and adds them to `built`. `source` is asked where a build tree
@@ -184,16 +111,16 @@ pub struct Workshop<'a> {
 pub fn run(
     missing: &[Build],
     built: &mut Built,
-    workshop: &Workshop<'_>,
-    source: &mut dyn FnMut() -> Result<Rc<Source>, Error>,
+    context: &BuildContext<'_>,
+    source: &mut LazySource<'_>,
 ) -> Result<(), Error> {
     let mut trees = Vec::new();
     for build in missing {
-        trees.push((build, WorkTree::open(build, workshop, source)?.ok_or(Error::Cancelled)?));
+        trees.push((build, BuildTree::open(build, context, source)?.ok_or(Error::Cancelled)?));
     }
     let failed = AtomicBool::new(false);
-    let joint = Joint { progress: workshop.progress, failed: &failed };
-    let workshop = Workshop { progress: &joint, ..*workshop };
+    let joint = Joint { progress: context.progress, failed: &failed };
+    let context = BuildContext { progress: &joint, ..*context };
     let queue = Mutex::new(trees.into_iter());
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -203,7 +130,7 @@ pub fn run(
                     // A statement of its own: the queue must not stay locked while a build runs.
                     let next = lock(&queue).next();
                     let Some((build, tree)) = next else { break };
-                    let result = Maker { build, linker: Linker::new(build, tree, workshop) }.make();
+                    let result = Maker { build, linker: Linker::new(build, tree, context) }.make();
                     let bad = result.is_err();
                     // First the result, then the flag: what fails because of the flag comes later.
                     lock(&results).push(result);
@@ -266,7 +193,7 @@ impl Maker<'_> {
                 let base = self.capture(*loader, content, *size)?;
                 let linked = self.linked(*loader, &sources)?;
                 let zbin = if loader.platform() == Platform::Bios { Some(self.zbin()?) } else { None };
-                bases.push((*key, bases::store(self.linker.workshop().cache, key, base, linked, zbin.as_deref())?));
+                bases.push((*key, bases::store(self.linker.context().cache, key, base, linked, zbin.as_deref())?));
             }
             self.linker.seal()?;
         }
@@ -315,7 +242,7 @@ impl Maker<'_> {
 
     /// The list of what make has linked into `loader`.
     fn linked(&self, loader: Loader, sources: &Sources) -> Result<String, Error> {
-        let linked = Linked::of(&LinkMap::new(&self.linker.link_map(loader)?), sources)?;
+        let linked = LinkedObjects::of(&LinkMap::new(&self.linker.link_map(loader)?), sources)?;
         Ok(linked.to_text(&format!("Linked into {loader} in the configuration `{}`.", self.build.config.name)))
     }
 }

@@ -6,153 +6,20 @@
 //! while; each use is noted as a modification time. What this tool did not make is never touched: where others have
 //! files among those of the cache, names alone do not tell whose something is, and nothing is removed.
 
-mod survey;
+mod items;
+mod scan;
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
-use camino::{Utf8Path, Utf8PathBuf};
-use serde::Serialize;
+use camino::Utf8Path;
 
-pub use self::survey::survey;
-use crate::choices::pins::Pins;
-use crate::fs::{self, Lock};
-use crate::paths::{Cache, Project};
-use crate::plan::Plan;
-use crate::printable::printable;
-use crate::progress::Progress;
-
-/// The most entries of folders that are listed.
-const MAX_ENTRIES: usize = 50_000;
-
-/// The most bytes of all paths that are listed.
-const MAX_PATHS: usize = 16 << 20;
-
-/// Errors from looking for what is unused.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The user asked to stop.
-    #[error("interrupted; what is left is removed by the next run")]
-    Cancelled,
-    /// There is more than this tool ever makes.
-    #[error(
-        "`{}` has too much in it: wanted {MAX_ENTRIES} entries at most, with paths of {MAX_PATHS} bytes, in all that is \
-         looked through\nhint: remove by hand what you do not need of it, and run the command again",
-        printable(.0)
-    )]
-    TooMuch(Utf8PathBuf),
-    /// A file operation failed.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
-}
-
-/// What is looked through, and what counts as used.
-pub struct Request<'a> {
-    /// The cache.
-    pub cache: &'a Cache,
-    /// Whether others may have files in the cache's folder, so that it is left alone.
-    pub shared: bool,
-    /// The project.
-    pub project: &'a Project,
-    /// The folder for temporary files.
-    pub temporary: &'a Utf8Path,
-    /// What the project pins; where that cannot be told, all sources count as needed.
-    pub pins: Option<&'a Pins>,
-    /// What the project builds; where that cannot be told, all bases and build trees count as needed.
-    pub plan: Option<&'a Plan>,
-    /// For how long something has to be unused.
-    pub unused_for: Duration,
-    /// The present time.
-    pub now: SystemTime,
-    /// Receives the question whether to stop.
-    pub progress: &'a dyn Progress,
-}
-
-/// What something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A base.
-    Base,
-    /// A build tree.
-    BuildTree,
-    /// A pinned input.
-    Source,
-    /// The history that `update` looks through.
-    History,
-    /// What is known of a toolchain or an archive.
-    Record,
-    /// What a killed run has left, or a rebuild that was kept.
-    Leftover,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Base, Self::BuildTree, Self::Source, Self::History, Self::Record, Self::Leftover];
-
-    /// What one is called.
-    #[must_use]
-    pub fn noun(self) -> &'static str {
-        match self {
-            Self::Base => "base",
-            Self::BuildTree => "build tree",
-            Self::Source => "source",
-            Self::History => "history",
-            Self::Record => "record",
-            Self::Leftover => "leftover",
-        }
-    }
-}
-
-/// Whether something goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fate {
-    /// It goes: nobody uses it.
-    Unused,
-    /// It stays: this project needs it.
-    Needed,
-    /// It stays: somebody has used it not long ago.
-    Recent,
-    /// It stays: it was changed within the last hour, so that a process may still be writing it.
-    Changing,
-    /// It stays: a process uses it now.
-    Busy,
-}
-
-/// Something of this tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Item {
-    /// What it is.
-    pub kind: Kind,
-    /// Where it is.
-    pub path: Utf8PathBuf,
-    /// How much room it takes on the disk, in bytes.
-    pub bytes: u64,
-    /// Whether it goes.
-    pub fate: Fate,
-}
-
-/// What there is.
-#[derive(Debug, Default)]
-pub struct Survey {
-    /// What this tool made, in the order of the paths.
-    pub items: Vec<Item>,
-    /// What somebody else put between that, and what stays.
-    pub foreign: Vec<Utf8PathBuf>,
-    /// Held so that nobody begins to use what is going to be removed.
-    locks: Vec<Lock>,
-}
-
-impl Survey {
-    /// What goes.
-    pub fn unused(&self) -> impl Iterator<Item = &Item> + Clone {
-        self.items.iter().filter(|item| item.fate == Fate::Unused)
-    }
-}
+pub use self::items::{CacheItemKind, CacheSurvey, CleanRequest, Error, Fate, Item};
+pub use self::scan::survey;
+use crate::base::fs;
+use crate::base::paths::Cache;
+use crate::base::progress::Progress;
 
 /// Says in the cache's folder that all of it is this tool's cache, unless that is said already. Programs that make
 /// backups leave such folders out.
@@ -183,7 +50,7 @@ const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 /// # Errors
 ///
 /// [`Error::Cancelled`].
-pub fn remove(survey: &Survey, cache: &Cache, progress: &dyn Progress) -> Result<Vec<(Item, fs::Error)>, Error> {
+pub fn remove(survey: &CacheSurvey, cache: &Cache, progress: &dyn Progress) -> Result<Vec<(Item, fs::Error)>, Error> {
     let mut failed = Vec::new();
     for item in survey.unused() {
         match remove_item(&item.path, cache, progress) {
@@ -239,7 +106,7 @@ fn make_writable(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Silent;
+    use crate::base::progress::Silent;
 
     #[test]
     fn deleting_gets_through_read_only_folders_and_not_through_links() {

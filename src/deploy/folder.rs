@@ -8,9 +8,9 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::OFlags;
 
-use super::place::{Error, Found, FoundKind, Place, Reason, Subject};
-use crate::fs::served;
-use crate::progress::Progress;
+use super::remote::{Error, Found, FoundKind, Remote, RemoteReason, RemoteSubject};
+use crate::base::fs::served;
+use crate::base::progress::Progress;
 
 /// How much is read or written between two questions whether to stop.
 const PIECE: usize = 1 << 20;
@@ -34,12 +34,12 @@ impl<'p> Folder<'p> {
 
     fn failed(&self, action: &'static str, path: &Utf8Path, error: &io::Error) -> Error {
         let reason = match error.kind() {
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Reason::Denied,
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Reason::Full,
-            ErrorKind::NotFound => Reason::Missing,
-            _ => Reason::Unknown,
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => RemoteReason::Denied,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => RemoteReason::Full,
+            ErrorKind::NotFound => RemoteReason::Missing,
+            _ => RemoteReason::Unknown,
         };
-        let subject = Subject { path: self.at(path).into_string(), host: None };
+        let subject = RemoteSubject { path: self.at(path).into_string(), host: None };
         Error::Refused { action, subject, reason, said: error.to_string() }
     }
 
@@ -48,7 +48,7 @@ impl<'p> Folder<'p> {
     }
 }
 
-impl Place for Folder<'_> {
+impl Remote for Folder<'_> {
     fn is_there(&mut self) -> Result<bool, Error> {
         match fs::metadata(&self.root) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -58,7 +58,7 @@ impl Place for Folder<'_> {
         }
     }
 
-    fn look(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
+    fn lstat(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
         let look = |path: &Utf8PathBuf| match fs::symlink_metadata(self.at(path)) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(self.failed("look at", path, &error)),
@@ -163,7 +163,7 @@ impl Place for Folder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::{Event, Silent};
+    use crate::base::progress::{Event, Silent};
 
     struct Stopped;
 
@@ -181,14 +181,14 @@ mod tests {
         let root = Utf8Path::from_path(folder.path()).unwrap();
         fs::write(root.join("a"), "x").unwrap();
         fs::create_dir(root.join("b")).unwrap();
-        let (mut place, a) = (Folder::new(root, &Stopped), Utf8Path::new("a"));
+        let (mut remote, a) = (Folder::new(root, &Stopped), Utf8Path::new("a"));
         let found = Found { kind: FoundKind::File, size: 1, modified: None, mode: Some(0o600) };
-        assert!(matches!(place.look(&[a.to_owned()]), Err(Error::Cancelled)));
-        assert!(matches!(place.rename(a, "c".into()), Err(Error::Cancelled)));
-        assert!(matches!(place.remove(a), Err(Error::Cancelled)));
-        assert!(matches!(place.make_folder("d".into()), Err(Error::Cancelled)));
-        assert!(matches!(place.serve(a, found), Err(Error::Cancelled)));
-        assert!(matches!(place.remove_empty_folder("b".into()), Err(Error::Cancelled)));
+        assert!(matches!(remote.lstat(&[a.to_owned()]), Err(Error::Cancelled)));
+        assert!(matches!(remote.rename(a, "c".into()), Err(Error::Cancelled)));
+        assert!(matches!(remote.remove(a), Err(Error::Cancelled)));
+        assert!(matches!(remote.make_folder("d".into()), Err(Error::Cancelled)));
+        assert!(matches!(remote.serve(a, found), Err(Error::Cancelled)));
+        assert!(matches!(remote.remove_empty_folder("b".into()), Err(Error::Cancelled)));
         assert!(root.join("a").exists() && root.join("b").exists() && !root.join("d").exists());
     }
 

@@ -4,23 +4,24 @@
 //! there. A file gets its name once it was read back. Nothing is replaced or removed that this tool did not put there,
 //! unless that is asked for.
 
+mod apply;
+mod error;
 pub mod folder;
-pub mod goods;
-mod memory;
-pub mod past;
-pub mod place;
 pub mod plan;
 pub mod record;
+pub mod remote;
+pub mod remote_state;
 #[cfg(test)]
 pub(crate) mod samples;
+mod scan;
+mod session;
 pub mod sftp;
-mod survey;
 pub mod target;
 #[cfg(test)]
 mod tests;
-mod work;
+pub mod upload_set;
 
-use crate::plural::count;
+use crate::base::plural::count;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -28,23 +29,24 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::apply::Apply;
+pub use self::error::Error;
 use self::folder::Folder;
-use self::goods::{Goods, Wanted};
-use self::memory::Memory;
-use self::place::{Found, FoundKind, Place};
-use self::plan::{Choices, Obstacle, Plan, Step, View};
+use self::plan::{DeployOptions, DeployPlan, FileAction, Planner};
+use self::remote::{Found, FoundKind, Remote};
+use self::session::Session;
 use self::sftp::Sftp;
-use self::sftp::failure::{Cause, quoted};
+use self::sftp::failure::{SshCause, quoted};
 use self::sftp::ssh::{self, Ssh};
-use self::target::Target;
-use self::work::Work;
-use crate::fs::{self, Lock};
-use crate::paths;
-use crate::printable::{listed_names, printable};
-use crate::progress::{Event, Kind, Progress, Task, pause};
-use crate::tree::checked::{self, CheckedTree};
-use crate::tree::enclosing::{InsideTree, outside_trees};
+use self::target::DeployTarget;
+use self::upload_set::{UploadFile, UploadSet};
+use crate::base::fs::{self, Lock};
+use crate::base::paths;
+use crate::base::progress::{Event, Progress, Task, TaskKind, pause};
+use crate::printable::listed_names;
+use crate::tree::enclosing::outside_trees;
 use crate::tree::neighbours::Neighbour;
+use crate::tree::open::CheckedTree;
 
 /// The pause before a connection is made again; each later one is twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -56,15 +58,15 @@ const NEIGHBOURS: usize = 20;
 
 /// What to do.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct DeployRequest<'a> {
     /// Where to.
-    pub target: &'a Target,
+    pub target: &'a DeployTarget,
     /// How a server is reached.
     pub ssh: &'a Ssh,
     /// A lock file for deployments of this user to the target. A folder has a lock of its own, which holds for all.
     pub lock: Option<Utf8PathBuf>,
     /// How it is decided what is done.
-    pub choices: Choices,
+    pub choices: DeployOptions,
     /// How often in a row a connection may be lost without having got any further.
     pub attempts: u32,
     /// Whether it is planned, and nothing done.
@@ -73,9 +75,9 @@ pub struct Request<'a> {
 
 /// What was done; after a dry run, what would be.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct DeployOutcome {
     /// The plan of the last attempt.
-    pub plan: Plan,
+    pub plan: DeployPlan,
     /// Why nothing would be done, after a dry run.
     pub refusal: Option<Error>,
     /// Number of listed files that were put where nothing was.
@@ -90,132 +92,41 @@ pub struct Outcome {
     pub reconnected: u32,
 }
 
-/// Why a deployment did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The place cannot be had, or refuses.
-    #[error(transparent)]
-    Place(place::Error),
-    /// The connection was lost too often.
-    #[error(
-        "the connection with `{host}` was lost {times}{at}{words}\nhint: run the command again: it goes on from there"
-    )]
-    Lost {
-        /// The server.
-        host: String,
-        /// How often.
-        times: String,
-        /// What was done at the time.
-        at: String,
-        /// What ssh says.
-        words: String,
-    },
-    /// Files of others are where something is wanted.
-    #[error(
-        "`{target}` has files that somebody else put there or changed, and deploying would replace them: {files}\nhint: move them away, or deploy with `--replace`"
-    )]
-    Strangers {
-        /// The place.
-        target: String,
-        /// Which.
-        files: String,
-    },
-    /// There is a manifest of something else.
-    #[error(
-        "the `{}` in `{target}` is none of this tool's: {reason}\nhint: choose another folder, or deploy with `--replace`, which replaces it",
-        paths::MANIFEST
-    )]
-    ForeignManifest {
-        /// The place.
-        target: String,
-        /// Why.
-        reason: String,
-    },
-    /// Something stands in the way.
-    #[error(transparent)]
-    Obstacle(#[from] Obstacle),
-    /// What is there is not what was sent.
-    #[error(
-        "`{path}` did not read back as it was sent, twice\nhint: check the storage of `{target}`; what has that name there is as it was"
-    )]
-    Spoiled {
-        /// The file.
-        path: Utf8PathBuf,
-        /// The place.
-        target: String,
-    },
-    /// The tree has changed meanwhile.
-    #[error(transparent)]
-    Changed(#[from] checked::Changed),
-    /// No later deployment would believe a manifest of such a tree.
-    #[error(
-        "the paths of `{tree}` have more than {most} bytes with their folders\nhint: give the sites shorter names, or deploy fewer of them",
-        tree = printable(.0),
-        most = past::MAX_PATHS
-    )]
-    TooLong(Utf8PathBuf),
-    /// The place is the tree.
-    #[error("`{0}` is the tree itself, or in it\nhint: choose another folder")]
-    Itself(Utf8PathBuf),
-    /// The lock file cannot be used.
-    #[error(transparent)]
-    Lock(fs::Error),
-    /// Another deployment takes place at the same time.
-    #[error(
-        "`{0}` is changed by somebody else at the same time\nhint: run the command again once the other deployment has ended"
-    )]
-    Interfered(String),
-    /// The place is in another published tree.
-    #[error(transparent)]
-    Inside(#[from] InsideTree),
-    /// The user asked to stop.
-    #[error("interrupted\nhint: run the command again: it goes on from there")]
-    Cancelled,
-}
-
-impl From<place::Error> for Error {
-    fn from(error: place::Error) -> Self {
-        match error {
-            place::Error::Cancelled | place::Error::Connect(ssh::Error::Cancelled) => Self::Cancelled,
-            other => Self::Place(other),
-        }
-    }
-}
-
 /// Brings `tree` to the place that `request` names.
 ///
 /// # Errors
 ///
 /// [`Error`]. Whatever it is, each file at the place is an old or a new one, and whole.
-pub fn run(tree: CheckedTree, request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
-    if let Target::Folder(folder) = request.target {
+pub fn run(tree: CheckedTree, request: &DeployRequest<'_>, progress: &dyn Progress) -> Result<DeployOutcome, Error> {
+    if let DeployTarget::Folder(folder) = request.target {
         apart(folder, &tree.root)?;
         outside_trees(folder)?;
     }
     let paths: BTreeSet<&Utf8Path> = tree.manifest.files.iter().map(|file| &*file.path).collect();
-    if past::are_too_long(paths.into_iter()) {
+    if remote_state::are_too_long(paths.into_iter()) {
         return Err(Error::TooLong(tree.name.clone()));
     }
     let _lock = lock(request, progress)?;
-    let deployment = Deployment { goods: Goods::of(tree), request, progress };
-    let mut memory = None;
+    let deployment = Deployment { upload_set: UploadSet::of(tree), request, progress };
+    let mut session = None;
     let (mut losses, mut best, mut reconnected) = (0, 0, 0);
     loop {
-        let error = match deployment.attempt(&mut memory) {
+        let error = match deployment.attempt(&mut session) {
             Ok((plan, refusal)) => {
-                let memory = memory.unwrap_or_default();
-                let (sent, replaced) = (memory.count_listed(Step::Send), memory.count_listed(Step::Replace));
-                let (pruned, bytes) = (memory.pruned.len(), memory.bytes);
-                return Ok(Outcome { plan, refusal, sent, replaced, pruned, bytes, reconnected });
+                let session = session.unwrap_or_default();
+                let (sent, replaced) =
+                    (session.count_listed(FileAction::Send), session.count_listed(FileAction::Replace));
+                let (pruned, bytes) = (session.pruned.len(), session.bytes);
+                return Ok(DeployOutcome { plan, refusal, sent, replaced, pruned, bytes, reconnected });
             }
             Err(_) if progress.cancelled() => return Err(Error::Cancelled),
-            Err(error) if !may_pass(&error, memory.is_some()) => return Err(error),
+            Err(error) if !may_pass(&error, session.is_some()) => return Err(error),
             Err(error) => error,
         };
-        let reached = memory.as_ref().map_or(0, |memory| memory.reached);
+        let reached = session.as_ref().map_or(0, |session| session.reached);
         losses = if reached > best { 1 } else { losses + 1 };
         best = best.max(reached);
-        let at = memory.as_ref().map(Memory::place_of_loss).unwrap_or_default();
+        let at = session.as_ref().map(Session::place_of_loss).unwrap_or_default();
         if losses >= request.attempts {
             return Err(deployment.given_up(error, at, losses));
         }
@@ -226,9 +137,9 @@ pub fn run(tree: CheckedTree, request: &Request<'_>, progress: &dyn Progress) ->
 
 /// Waits for other deployments to the same target on this machine. Those of other machines are noticed by what they
 /// change.
-fn lock(request: &Request<'_>, progress: &dyn Progress) -> Result<Option<Lock>, Error> {
+fn lock(request: &DeployRequest<'_>, progress: &dyn Progress) -> Result<Option<Lock>, Error> {
     let lock = match (request.target, &request.lock) {
-        (Target::Folder(folder), _) => {
+        (DeployTarget::Folder(folder), _) => {
             // In the folder itself, where only those can make a file who can deploy there. Any user can lock a folder
             // or a file that they can read, so nobody else can read this one.
             if !request.dry_run {
@@ -243,8 +154,8 @@ fn lock(request: &Request<'_>, progress: &dyn Progress) -> Result<Option<Lock>, 
                 Err(_) => return Ok(None),
             }
         }
-        (Target::Sftp(_), Some(path)) => Lock::acquire(path, progress).map_err(Error::Lock)?,
-        (Target::Sftp(_), None) => return Ok(None),
+        (DeployTarget::Sftp(_), Some(path)) => Lock::acquire(path, progress).map_err(Error::Lock)?,
+        (DeployTarget::Sftp(_), None) => return Ok(None),
     };
     lock.map(Some).ok_or(Error::Cancelled)
 }
@@ -258,103 +169,111 @@ fn apart(folder: &Utf8Path, tree: &Utf8Path) -> Result<(), Error> {
 /// Whether another attempt can do better; `known` says whether an earlier one has got through to the place.
 fn may_pass(error: &Error, known: bool) -> bool {
     match error {
-        Error::Place(place::Error::Lost { .. }) => true,
-        Error::Place(place::Error::Connect(ssh::Error::Failed(failure))) => match failure.cause {
-            Cause::Dropped => true,
-            Cause::Unreachable => known,
-            Cause::OtherHostKey | Cause::UnknownHostKey | Cause::Denied | Cause::NoSftp | Cause::Other => false,
+        Error::Place(remote::Error::Lost { .. }) => true,
+        Error::Place(remote::Error::Connect(ssh::Error::Failed(failure))) => match failure.cause {
+            SshCause::Dropped => true,
+            SshCause::Unreachable => known,
+            SshCause::OtherHostKey
+            | SshCause::UnknownHostKey
+            | SshCause::Denied
+            | SshCause::NoSftp
+            | SshCause::Other => false,
         },
         _ => false,
     }
 }
 
 struct Deployment<'a> {
-    goods: Goods,
-    request: &'a Request<'a>,
+    upload_set: UploadSet,
+    request: &'a DeployRequest<'a>,
     progress: &'a dyn Progress,
 }
 
 impl Deployment<'_> {
     /// Looks, plans, and does it, unless it is a dry run.
-    fn attempt(&self, memory: &mut Option<Memory>) -> Result<(Plan, Option<Error>), Error> {
-        if let Some(memory) = memory {
-            memory.at = None;
+    fn attempt(&self, session: &mut Option<Session>) -> Result<(DeployPlan, Option<Error>), Error> {
+        if let Some(session) = session {
+            session.at = None;
         }
         match self.request.target {
-            Target::Folder(folder) => self.at(&mut Folder::new(folder, self.progress), memory),
-            Target::Sftp(address) => {
-                let mut place = Sftp::open(self.request.ssh, address, self.progress).map_err(place::Error::Connect)?;
-                self.at(&mut place, memory)
+            DeployTarget::Folder(folder) => self.at(&mut Folder::new(folder, self.progress), session),
+            DeployTarget::Sftp(address) => {
+                let mut remote =
+                    Sftp::open(self.request.ssh, address, self.progress).map_err(remote::Error::Connect)?;
+                self.at(&mut remote, session)
             }
         }
     }
 
     /// The same at a place that can be had.
-    fn at(&self, place: &mut dyn Place, memory: &mut Option<Memory>) -> Result<(Plan, Option<Error>), Error> {
-        let memory = match memory {
-            Some(memory) => memory,
-            None => memory.insert(Memory::of(place, self.progress)?),
+    fn at(&self, remote: &mut dyn Remote, session: &mut Option<Session>) -> Result<(DeployPlan, Option<Error>), Error> {
+        let session = match session {
+            Some(session) => session,
+            None => session.insert(Session::of(remote, self.progress)?),
         };
-        let (goods, choices) = (&self.goods, self.request.choices);
-        let survey = survey::survey(place, goods, memory, choices, self.progress)?;
-        let mut plan = memory.of_past(self.progress, {
-            let wanted = Arc::clone(&goods.files);
-            move |past| View { wanted: &wanted, past, survey: &survey, choices }.plan()
+        let (upload_set, choices) = (&self.upload_set, self.request.choices);
+        let scan = scan::scan(remote, upload_set, session, choices, self.progress)?;
+        let mut plan = session.of_past(self.progress, {
+            let wanted = Arc::clone(&upload_set.files);
+            move |remote_state| Planner { wanted: &wanted, remote_state, scan: &scan, choices }.plan()
         })??;
-        memory.reach(&plan);
-        let refusal = if choices.replace { None } else { self.refusal(&plan, memory) };
+        session.reach(&plan);
+        let refusal = if choices.replace { None } else { self.refusal(&plan, session) };
         if self.request.dry_run {
-            self.warn_of_neighbours(place)?;
+            self.warn_of_neighbours(remote)?;
             return Ok((plan, refusal));
         }
         if let Some(refusal) = refusal {
             return Err(refusal);
         }
-        if !plan.is_done(memory.stored) {
+        if !plan.is_done(session.stored) {
             let target = self.request.target.to_string();
-            let label = format!("{} to {target}", count(plan.count(Step::Send) + plan.count(Step::Replace), "file"));
-            let task = Task::start(self.progress, Kind::Deploy, label, Some(plan.to_send()));
-            Work { place, goods, memory, task, target: target.clone() }.carry_out(&mut plan)?;
-            self.check_undisturbed(place, memory, target)?;
+            let label = format!(
+                "{} to {target}",
+                count(plan.count(FileAction::Send) + plan.count(FileAction::Replace), "file")
+            );
+            let task = Task::start(self.progress, TaskKind::Deploy, label, Some(plan.to_send()));
+            Apply { remote, upload_set, session, task, target: target.clone() }.carry_out(&mut plan)?;
+            self.check_undisturbed(remote, session, target)?;
         }
-        if !memory.is_alone(place)? {
+        if !session.is_alone(remote)? {
             return Err(Error::Interfered(self.request.target.to_string()));
         }
-        self.warn_of_neighbours(place)?;
-        self.warn_of_unreadable(place, memory)?;
+        self.warn_of_neighbours(remote)?;
+        self.warn_of_unreadable(remote, session)?;
         Ok((plan, None))
     }
 
     /// Makes sure that all wanted files are still those that were put there: another machine may deploy, too. A file
     /// without a time can only be read again.
-    fn check_undisturbed(&self, place: &mut dyn Place, memory: &Memory, target: String) -> Result<(), Error> {
-        let paths: Vec<Utf8PathBuf> = self.goods.files.iter().map(|wanted| wanted.path.clone()).collect();
-        let undisturbed = |(wanted, found): (&Wanted, Option<Found>)| {
-            let vouched = |found: Found| memory.past.vouched(&wanted.path, found) == Some(wanted.content);
+    fn check_undisturbed(&self, remote: &mut dyn Remote, session: &Session, target: String) -> Result<(), Error> {
+        let paths: Vec<Utf8PathBuf> = self.upload_set.files.iter().map(|wanted| wanted.path.clone()).collect();
+        let undisturbed = |(wanted, found): (&UploadFile, Option<Found>)| {
+            let vouched = |found: Found| session.remote_state.vouched(&wanted.path, found) == Some(wanted.content);
             found.is_some_and(|found| found.modified.is_none() || vouched(found))
         };
-        let all = self.goods.files.iter().zip(place.look(&paths)?).all(undisturbed);
+        let all = self.upload_set.files.iter().zip(remote.lstat(&paths)?).all(undisturbed);
         if all { Ok(()) } else { Err(Error::Interfered(target)) }
     }
 
     /// Names files of others that change how the loaders boot.
-    fn warn_of_neighbours(&self, place: &mut dyn Place) -> Result<(), Error> {
-        let paths = &self.goods.neighbours;
+    fn warn_of_neighbours(&self, remote: &mut dyn Remote) -> Result<(), Error> {
+        let paths = &self.upload_set.neighbours;
         if paths.is_empty() {
             return Ok(());
         }
         // iPXE takes no notice of an empty one.
         let there = |found: &Option<Found>| found.is_some_and(|found| found.kind != FoundKind::File || found.size > 0);
-        for (path, _) in paths.iter().zip(place.look(paths)?).filter(|(_, found)| there(found)).take(NEIGHBOURS) {
+        for (path, _) in paths.iter().zip(remote.lstat(paths)?).filter(|(_, found)| there(found)).take(NEIGHBOURS) {
             self.progress.report(&Event::Warning { message: Neighbour::autoexec(path.clone()).to_string() });
         }
         Ok(())
     }
 
     /// Names the first folder or file that the server of the place may be unable to read.
-    fn warn_of_unreadable(&self, place: &mut dyn Place, memory: &Memory) -> Result<(), Error> {
-        let unreadable = || memory.unreadable.as_ref().map(ToString::to_string);
-        if let Some(path) = place.first_closed()?.or_else(unreadable) {
+    fn warn_of_unreadable(&self, remote: &mut dyn Remote, session: &Session) -> Result<(), Error> {
+        let unreadable = || session.unreadable.as_ref().map(ToString::to_string);
+        if let Some(path) = remote.first_closed()?.or_else(unreadable) {
             let message = format!(
                 "other users cannot read `{path}` at the place, so a server that runs as another user cannot serve it\n\
                  hint: give them the right, with `chmod` or in the settings of the share"
@@ -365,10 +284,10 @@ impl Deployment<'_> {
     }
 
     /// Why the files of others keep `plan` from being done.
-    fn refusal(&self, plan: &Plan, memory: &Memory) -> Option<Error> {
+    fn refusal(&self, plan: &DeployPlan, session: &Session) -> Option<Error> {
         let target = self.request.target.to_string();
         let manifest = plan.strangers.iter().any(|path| path == paths::MANIFEST);
-        match &memory.past.foreign {
+        match &session.remote_state.foreign {
             _ if plan.strangers.is_empty() => None,
             Some(reason) if manifest => Some(Error::ForeignManifest { target, reason: reason.clone() }),
             _ => {
@@ -381,7 +300,7 @@ impl Deployment<'_> {
     /// What is told when no further attempt is made.
     fn given_up(&self, error: Error, at: String, losses: u32) -> Error {
         match (error, self.request.target) {
-            (Error::Place(place::Error::Lost { words }), Target::Sftp(address)) => {
+            (Error::Place(remote::Error::Lost { words }), DeployTarget::Sftp(address)) => {
                 let times = if losses == 1 { "once".to_owned() } else { format!("{losses} times in a row, at last") };
                 Error::Lost { host: address.login(), times, at, words: quoted(&words) }
             }
@@ -392,8 +311,8 @@ impl Deployment<'_> {
     /// Waits before the next attempt.
     fn wait(&self, losses: u32, at: &str) {
         let host = match self.request.target {
-            Target::Sftp(address) => address.login(),
-            Target::Folder(folder) => folder.to_string(),
+            DeployTarget::Sftp(address) => address.login(),
+            DeployTarget::Folder(folder) => folder.to_string(),
         };
         let message = format!("the connection with `{host}` was lost{at}; connecting again");
         self.progress.report(&Event::Warning { message });

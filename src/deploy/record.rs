@@ -22,7 +22,7 @@ const SCHEMA_VERSION: u32 = 1;
 /// What was put at a place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Record {
+pub struct DeployRecord {
     schema_version: u32,
     generator: String,
     /// Identifies it among those that were there before and after.
@@ -54,13 +54,13 @@ impl Deployed {
     }
 }
 
-impl Default for Record {
+impl Default for DeployRecord {
     fn default() -> Self {
         Self { schema_version: SCHEMA_VERSION, generator: GENERATOR.to_owned(), run: None, files: BTreeMap::new() }
     }
 }
 
-impl Record {
+impl DeployRecord {
     /// Reads a record. What is none, or of another version, says nothing.
     #[must_use]
     pub fn parse(json: &[u8]) -> Self {
@@ -119,12 +119,12 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_and_nonsense_says_nothing() {
-        let mut record = Record::default();
+        let mut record = DeployRecord::default();
         let content = Content::of(b"loader");
         record.files.insert("sites/a/ipxe.efi".into(), Deployed { content, modified: Some(1_700_000_000), next: None });
         record.files.insert("ipxe.efi".into(), Deployed { content, modified: None, next: Some(Content::of(b"next")) });
         let json = record.to_json();
-        assert_eq!(Record::parse(json.as_bytes()), record);
+        assert_eq!(DeployRecord::parse(json.as_bytes()), record);
         for nonsense in [
             "",
             "<html>",
@@ -132,10 +132,10 @@ mod tests {
             &json.replace("\"schema-version\": 1", "\"schema-version\": 2"),
             &json.replace("netboot_loaders", "another"),
         ] {
-            assert_eq!(Record::parse(nonsense.as_bytes()), Record::default(), "{nonsense}");
+            assert_eq!(DeployRecord::parse(nonsense.as_bytes()), DeployRecord::default(), "{nonsense}");
         }
-        assert_eq!(Record::parse(json.as_bytes()).digest(), record.digest());
-        assert_ne!(Record::default().digest(), record.digest());
+        assert_eq!(DeployRecord::parse(json.as_bytes()).digest(), record.digest());
+        assert_ne!(DeployRecord::default().digest(), record.digest());
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
         };
         let all = [("a", is(6, None)), ("b", is(6, Some("123"))), ("c", is(7, None)), ("d", is(6, Some("87654321")))];
         let files = all.iter().map(|(path, deployed)| (Utf8PathBuf::from(*path), *deployed)).collect();
-        let mut record = Record { files, ..Record::default() };
+        let mut record = DeployRecord { files, ..DeployRecord::default() };
         assert!(record.doubt_since(7));
         let believed: Vec<_> =
             record.files.iter().filter(|(_, it)| it.modified.is_some()).map(|(path, _)| path).collect();
@@ -175,15 +175,15 @@ mod tests {
         ) {
             let deployed = |(content, modified, next)| Deployed { content, modified, next };
             let files = files.into_iter().map(|(path, it)| (path, deployed(it))).collect();
-            let mut record = Record { files, ..Record::default() };
+            let mut record = DeployRecord { files, ..DeployRecord::default() };
             if begun {
                 record.begin();
             }
             let json = record.to_json();
-            prop_assert_eq!(&Record::parse(json.as_bytes()), &record);
+            prop_assert_eq!(&DeployRecord::parse(json.as_bytes()), &record);
             // All but the line break at the end.
             let cut = cut.index(json.len() - 1);
-            prop_assert_eq!(Record::parse(&json.as_bytes()[..cut]), Record::default());
+            prop_assert_eq!(DeployRecord::parse(&json.as_bytes()[..cut]), DeployRecord::default());
         }
     }
 }

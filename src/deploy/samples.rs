@@ -7,26 +7,36 @@ use std::ops::Range;
 use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
 
-use super::place::{Error, Found, FoundKind, Place};
 use super::record::HEAD;
+use super::remote::{Error, Found, FoundKind, Remote};
+use crate::base::paths;
 use crate::digest::{Content, Sha256Digest};
-use crate::paths;
+use crate::loader::file_kind::FileKind;
 use crate::stamp::digest::CommitId;
-use crate::tree::checked::CheckedTree;
-use crate::tree::header::Kind;
-use crate::tree::manifest::{File, GENERATOR, Generator, Ipxe, Manifest};
+use crate::tree::manifest::{GENERATOR, Generator, IpxeEntry, Manifest, ManifestEntry};
+use crate::tree::open::CheckedTree;
 
 /// A manifest of files with these contents.
 pub fn manifest(files: &[(&str, &str)]) -> Manifest {
     let file = |(path, content): &(&str, &str)| {
         let Content { sha256, size } = Content::of(content.as_bytes());
         let path = Utf8PathBuf::from(*path);
-        File { path, size, sha256, kind: Kind::Data, arch: None, site: None, same_as: None, ipxe: None, member: None }
+        ManifestEntry {
+            path,
+            size,
+            sha256,
+            kind: FileKind::Data,
+            arch: None,
+            site: None,
+            same_as: None,
+            ipxe: None,
+            member: None,
+        }
     };
     Manifest {
         schema_version: 1,
         generator: Generator { name: GENERATOR.into(), version: "1".into() },
-        ipxe: Ipxe {
+        ipxe: IpxeEntry {
             version: "2.0.0".into(),
             commit: "1".repeat(40).parse::<CommitId>().unwrap(),
             tree: "2".repeat(40).parse().unwrap(),
@@ -49,15 +59,15 @@ pub fn tree(files: &[(&str, &str)]) -> (TempDir, CheckedTree) {
     let manifest = manifest(files);
     let (json, sums) = (manifest.to_json(), manifest.sha256sums());
     for (path, content) in files.iter().copied().chain([(paths::MANIFEST, json.as_str()), (paths::SHA256SUMS, &sums)]) {
-        crate::fs::write_atomic(&root.join(path), content.as_bytes()).unwrap();
+        crate::base::fs::write_atomic(&root.join(path), content.as_bytes()).unwrap();
     }
-    let tree = CheckedTree::open(&root, &root, &crate::progress::Silent).unwrap();
+    let tree = CheckedTree::open(&root, &root, &crate::base::progress::Silent).unwrap();
     (folder, tree)
 }
 
 /// A place in memory.
 #[derive(Debug, Clone, Default)]
-pub struct Shelf {
+pub struct MemoryRemote {
     /// Its files, with the time of each.
     pub files: BTreeMap<Utf8PathBuf, (Vec<u8>, u64)>,
     /// Its folders; the empty path is the place itself.
@@ -88,7 +98,7 @@ pub struct Shelf {
 /// How much is written at once.
 const PIECE: usize = 60;
 
-impl Shelf {
+impl MemoryRemote {
     /// A place with files of somebody.
     pub fn with(files: &[(&str, &str)]) -> Self {
         let mut shelf = Self { clock: 1_000, ..Self::default() };
@@ -123,13 +133,13 @@ impl Shelf {
     }
 }
 
-impl Place for Shelf {
+impl Remote for MemoryRemote {
     fn is_there(&mut self) -> Result<bool, Error> {
         self.moment()?;
         Ok(self.folders.contains(Utf8Path::new("")))
     }
 
-    fn look(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
+    fn lstat(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
         self.moment()?;
         let plain = |kind| Found { kind, size: 0, modified: Some(1), mode: None };
         let look = |path: &Utf8PathBuf| {

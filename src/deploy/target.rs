@@ -5,20 +5,20 @@ use std::str::FromStr;
 
 use camino::Utf8PathBuf;
 
-use crate::url::Url;
+use crate::base::url::Url;
 
 /// The place that receives a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum DeployTarget {
     /// A folder of this machine.
     Folder(Utf8PathBuf),
     /// A folder of a server.
-    Sftp(Address),
+    Sftp(SftpAddress),
 }
 
 /// A folder on a server that speaks SFTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub struct SftpAddress {
     user: Option<String>,
     host: String,
     port: Option<u16>,
@@ -28,7 +28,7 @@ pub struct Address {
 
 /// Why a text names no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParseError {
+pub enum BadTarget {
     /// Nothing, where a folder should be named.
     #[error("wanted `sftp://user@host/path` or a folder")]
     Empty,
@@ -112,9 +112,9 @@ fn foreign_path(text: &str) -> String {
 /// What was found, and what to give in its place.
 pub fn local_path(text: &str) -> Result<Utf8PathBuf, String> {
     match text.parse() {
-        Ok(Target::Folder(path)) => Ok(path),
-        Err(error @ ParseError::ForeignPath(_)) if !Url::from(text).has_secret() => Err(error.to_string()),
-        Err(ParseError::Empty) => Err("found nothing, wanted the path of a file or a folder".to_owned()),
+        Ok(DeployTarget::Folder(path)) => Ok(path),
+        Err(error @ BadTarget::ForeignPath(_)) if !Url::from(text).has_secret() => Err(error.to_string()),
+        Err(BadTarget::Empty) => Err("found nothing, wanted the path of a file or a folder".to_owned()),
         Ok(_) | Err(_) => Err("found an address, wanted a path of this machine: mount a share and give its \
             mount point; `deploy` brings a tree to a server that speaks SFTP. A name with a colon is written `./NAME`"
             .to_owned()),
@@ -131,50 +131,50 @@ fn is_address(text: &str) -> bool {
     lacks_colon || Url::from(first).has_secret() || (!text.starts_with(['/', '.']) && Url::from(text).has_secret())
 }
 
-impl FromStr for Target {
-    type Err = ParseError;
+impl FromStr for DeployTarget {
+    type Err = BadTarget;
 
-    fn from_str(text: &str) -> Result<Self, ParseError> {
+    fn from_str(text: &str) -> Result<Self, BadTarget> {
         if let Some((scheme, rest)) = text.split_once("://") {
             return if scheme.eq_ignore_ascii_case("sftp") {
                 rest.parse().map(Self::Sftp)
             } else {
-                Err(ParseError::Scheme(scheme.to_owned()))
+                Err(BadTarget::Scheme(scheme.to_owned()))
             };
         }
         let drive = |(drive, rest): (&str, &str)| drive.len() == 1 && rest.starts_with(['\\', '/']);
         match text.split_once(':') {
-            _ if text.starts_with("\\\\") || text.starts_with("//") => Err(ParseError::ForeignPath(text.to_owned())),
-            Some(split) if drive(split) => Err(ParseError::ForeignPath(text.to_owned())),
-            _ if text.is_empty() => Err(ParseError::Empty),
+            _ if text.starts_with("\\\\") || text.starts_with("//") => Err(BadTarget::ForeignPath(text.to_owned())),
+            Some(split) if drive(split) => Err(BadTarget::ForeignPath(text.to_owned())),
+            _ if text.is_empty() => Err(BadTarget::Empty),
             Some((host, path)) if !host.is_empty() && !host.contains('/') => {
-                Err(ParseError::ScpStyle { host: host.to_owned(), path: path.to_owned() })
+                Err(BadTarget::ScpStyle { host: host.to_owned(), path: path.to_owned() })
             }
-            _ if is_address(text) => Err(ParseError::Address),
+            _ if is_address(text) => Err(BadTarget::Address),
             _ => Ok(Self::Folder(text.into())),
         }
     }
 }
 
-impl FromStr for Address {
-    type Err = ParseError;
+impl FromStr for SftpAddress {
+    type Err = BadTarget;
 
     /// Reads what follows `sftp://`.
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let (authority, path) = text.split_once('/').ok_or(ParseError::NoPath)?;
-        let (user, place) = match authority.rsplit_once('@') {
-            Some((user, place)) => (Some(decoded(user)?), place),
+    fn from_str(text: &str) -> Result<Self, BadTarget> {
+        let (authority, path) = text.split_once('/').ok_or(BadTarget::NoPath)?;
+        let (user, remote) = match authority.rsplit_once('@') {
+            Some((user, remote)) => (Some(decoded(user)?), remote),
             None => (None, authority),
         };
         if let Some(user) = &user {
             if user.contains(':') {
-                return Err(ParseError::Password);
+                return Err(BadTarget::Password);
             }
             if user.is_empty() || user.starts_with('-') || user.contains(char::is_whitespace) {
-                return Err(ParseError::User(user.clone()));
+                return Err(BadTarget::User(user.clone()));
             }
         }
-        let (host, port) = host_and_port(place)?;
+        let (host, port) = host_and_port(remote)?;
         let mut parts: Vec<String> = path.split('/').map(decoded).collect::<Result<_, _>>()?;
         parts.retain(|part| !part.is_empty());
         // `~` is where a session begins, which is what a relative path means to the server.
@@ -186,16 +186,14 @@ impl FromStr for Address {
     }
 }
 
-fn host_and_port(text: &str) -> Result<(String, Option<u16>), ParseError> {
-    let bad_host = || ParseError::Host(text.to_owned());
+fn host_and_port(text: &str) -> Result<(String, Option<u16>), BadTarget> {
+    let bad_host = || BadTarget::Host(text.to_owned());
     let (host, rest) = match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']').ok_or_else(bad_host)?,
         None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
     let port = match rest.strip_prefix(':') {
-        Some(port) => {
-            Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(|| ParseError::Port(port.to_owned()))?)
-        }
+        Some(port) => Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(|| BadTarget::Port(port.to_owned()))?),
         None if rest.is_empty() => None,
         None => return Err(bad_host()),
     };
@@ -209,8 +207,8 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), ParseError> {
 }
 
 /// `text` with its `%20` and the like as characters.
-fn decoded(text: &str) -> Result<String, ParseError> {
-    let bad = || ParseError::Escape(text.to_owned());
+fn decoded(text: &str) -> Result<String, BadTarget> {
+    let bad = || BadTarget::Escape(text.to_owned());
     let mut bytes = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
@@ -224,7 +222,7 @@ fn decoded(text: &str) -> Result<String, ParseError> {
     if decoded.contains(char::is_control) { Err(bad()) } else { Ok(decoded) }
 }
 
-impl Address {
+impl SftpAddress {
     /// The name or the address of the server.
     #[must_use]
     pub fn host(&self) -> &str {
@@ -269,7 +267,7 @@ impl Address {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for DeployTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => path.fmt(f),
@@ -278,7 +276,7 @@ impl fmt::Display for Target {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for SftpAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sftp://")?;
         if let Some(user) = &self.user {
@@ -304,9 +302,9 @@ impl fmt::Display for Address {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Address {
+    fn address(text: &str) -> SftpAddress {
         match text.parse() {
-            Ok(Target::Sftp(address)) => address,
+            Ok(DeployTarget::Sftp(address)) => address,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -328,8 +326,8 @@ mod tests {
         ] {
             assert_eq!((address(text).path(), address(text).to_string().as_str()), (path, text));
         }
-        assert_eq!("./a:b".parse(), Ok(Target::Folder("./a:b".into())));
-        assert_eq!("/srv/tftp".parse(), Ok(Target::Folder("/srv/tftp".into())));
+        assert_eq!("./a:b".parse(), Ok(DeployTarget::Folder("./a:b".into())));
+        assert_eq!("/srv/tftp".parse(), Ok(DeployTarget::Folder("/srv/tftp".into())));
     }
 
     #[test]
@@ -356,7 +354,7 @@ mod tests {
             ("sftp://router/a%2", "found `a%2` in the address, wanted characters, or `%` with the two digits of one"),
             ("sftp://router/a%00", "found `a%00` in the address, wanted characters, or `%` with the two digits of one"),
         ] {
-            assert_eq!(text.parse::<Target>().unwrap_err().to_string(), error, "{text}");
+            assert_eq!(text.parse::<DeployTarget>().unwrap_err().to_string(), error, "{text}");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Deployments to a place in memory, cut at every single moment.
 
-use super::samples::{Shelf, manifest, tree};
-use super::sftp::failure::Failure;
+use super::samples::{MemoryRemote, manifest, tree};
+use super::sftp::failure::SshFailure;
 use super::sftp::ssh::Ssh;
 use super::*;
-use crate::progress::Silent;
+use crate::base::progress::Silent;
 use crate::tree::manifest::Manifest;
 
 const RECORD: &str = "netboot-loaders-deployed.json";
@@ -16,18 +16,18 @@ fn ssh() -> Ssh {
 /// One attempt at `shelf`, with what an earlier one has left in `memory`.
 fn attempt(
     tree: &CheckedTree,
-    shelf: &mut Shelf,
-    choices: Choices,
-    memory: &mut Option<Memory>,
-) -> Result<Plan, Error> {
+    shelf: &mut MemoryRemote,
+    choices: DeployOptions,
+    session: &mut Option<Session>,
+) -> Result<DeployPlan, Error> {
     let target = "sftp://admin@router/tftp".parse().unwrap();
-    let request = Request { target: &target, ssh: &ssh(), lock: None, choices, attempts: 1, dry_run: false };
-    let deployment = Deployment { goods: Goods::of(tree.again()), request: &request, progress: &Silent };
-    deployment.at(shelf, memory).map(|(plan, _)| plan)
+    let request = DeployRequest { target: &target, ssh: &ssh(), lock: None, choices, attempts: 1, dry_run: false };
+    let deployment = Deployment { upload_set: UploadSet::of(tree.again()), request: &request, progress: &Silent };
+    deployment.at(shelf, session).map(|(plan, _)| plan)
 }
 
 /// A deployment with one attempt.
-fn deploy(tree: &CheckedTree, shelf: &mut Shelf, choices: Choices) -> Result<Plan, Error> {
+fn deploy(tree: &CheckedTree, shelf: &mut MemoryRemote, choices: DeployOptions) -> Result<DeployPlan, Error> {
     attempt(tree, shelf, choices, &mut None)
 }
 
@@ -38,10 +38,10 @@ const LONG: &str = "a new loader, which is a good deal longer than the one befor
                     of which can be the last that gets through before the connection is cut again";
 const NEW: [(&str, &str); 4] =
     [("ipxe.efi", LONG), ("ipxe.pxe", "the same"), ("racks/a/ipxe.efi", "new site"), ("racks/b/y", "more")];
-const PRUNE: Choices = Choices { read_all: false, prune: true, replace: false };
+const PRUNE: DeployOptions = DeployOptions { read_all: false, prune: true, replace: false };
 
 /// Whether all that is at a name of a file is one of two whole files, and nobody's file was touched.
-fn assert_whole(shelf: &Shelf, moment: usize) {
+fn assert_whole(shelf: &MemoryRemote, moment: usize) {
     for (path, _) in OLD.iter().chain(&NEW) {
         let allowed = [&OLD[..], &NEW[..]].concat();
         let content = shelf.text(path);
@@ -58,13 +58,13 @@ fn assert_whole(shelf: &Shelf, moment: usize) {
     }
 }
 
-fn published(tree: &CheckedTree) -> Shelf {
-    let mut shelf = Shelf::with(&[("mine.txt", "mine"), ("racks/a/ipxe.efi.mine.partial", "mine too")]);
-    deploy(tree, &mut shelf, Choices::default()).unwrap();
+fn published(tree: &CheckedTree) -> MemoryRemote {
+    let mut shelf = MemoryRemote::with(&[("mine.txt", "mine"), ("racks/a/ipxe.efi.mine.partial", "mine too")]);
+    deploy(tree, &mut shelf, DeployOptions::default()).unwrap();
     shelf
 }
 
-fn assert_complete(shelf: &Shelf) {
+fn assert_complete(shelf: &MemoryRemote) {
     let mut names: Vec<&str> = NEW.iter().map(|(path, _)| *path).collect();
     names.extend([paths::SHA256SUMS, paths::MANIFEST, RECORD, "mine.txt", "racks/a/ipxe.efi.mine.partial"]);
     names.sort_unstable();
@@ -82,7 +82,7 @@ fn what_is_cut_at_any_moment_is_whole_and_the_next_run_ends_it() {
     let start = published(&old);
     let mut cuts = 0;
     for moment in 0.. {
-        let mut shelf = Shelf { patience: Some(moment), ..start.clone() };
+        let mut shelf = MemoryRemote { patience: Some(moment), ..start.clone() };
         let result = deploy(&new, &mut shelf, PRUNE);
         assert_whole(&shelf, moment);
         if result.is_ok() {
@@ -109,8 +109,8 @@ fn what_a_run_that_nobody_ended_has_left_is_known_to_the_next() {
     let start = published(&old);
     let names = start.names();
     for moment in 0.. {
-        let mut shelf = Shelf { patience: Some(moment), ..start.clone() };
-        let result = deploy(&new, &mut shelf, Choices::default());
+        let mut shelf = MemoryRemote { patience: Some(moment), ..start.clone() };
+        let result = deploy(&new, &mut shelf, DeployOptions::default());
         shelf.patience = None;
         // Somebody has thought better of it.
         deploy(&old, &mut shelf, PRUNE).unwrap();
@@ -133,24 +133,24 @@ fn a_run_that_is_cut_again_and_again_gets_through() {
     for patience in 12..60 {
         let mut shelf = start.clone();
         // The manifest and the record of the time before are read once, which takes longer.
-        let mut memory = Some(Memory::of(&mut shelf, &Silent).unwrap());
+        let mut session = Some(Session::of(&mut shelf, &Silent).unwrap());
         let (mut reached, mut barren, read) = (0, 0, shelf.read);
         loop {
             shelf.patience = Some(patience);
-            let result = attempt(&new, &mut shelf, PRUNE, &mut memory);
+            let result = attempt(&new, &mut shelf, PRUNE, &mut session);
             shelf.patience = None;
             assert_whole(&shelf, patience);
             if result.is_ok() {
                 break;
             }
-            let now = memory.as_ref().unwrap().reached;
+            let now = session.as_ref().unwrap().reached;
             barren = if now > reached { 0 } else { barren + 1 };
-            assert!(barren < 5, "{patience} moments at a time, stuck at {now}: {:?}", memory.unwrap().at);
+            assert!(barren < 5, "{patience} moments at a time, stuck at {now}: {:?}", session.unwrap().at);
             reached = now.max(reached);
         }
         assert_complete(&shelf);
-        let memory = memory.unwrap();
-        let done = [memory.count(Step::Send), memory.count(Step::Replace), memory.pruned.len()];
+        let session = session.unwrap();
+        let done = [session.count(FileAction::Send), session.count(FileAction::Replace), session.pruned.len()];
         assert_eq!(done, [1, 4, 1]);
         let sent: u64 = ["ipxe.efi", "racks/a/ipxe.efi", "racks/b/y", paths::SHA256SUMS, paths::MANIFEST]
             .map(|path| shelf.text(path).unwrap().len() as u64)
@@ -158,7 +158,7 @@ fn a_run_that_is_cut_again_and_again_gets_through() {
             .sum();
         // Each byte was read back once, and nothing but what was sent was read at all.
         assert_eq!(shelf.read - read, sent);
-        assert!(memory.bytes <= sent, "{} bytes were acknowledged, {sent} were to be sent", memory.bytes);
+        assert!(session.bytes <= sent, "{} bytes were acknowledged, {sent} were to be sent", session.bytes);
     }
 }
 
@@ -167,18 +167,18 @@ fn of_two_that_deploy_in_the_same_second_one_is_told() {
     let other = NEW.map(|(path, content)| (path, content.replace(['e', 'o'], "_")));
     let other = other.each_ref().map(|(path, content)| (*path, content.as_str()));
     let ((_a, old), (_b, one), (_c, two)) = (tree(&OLD), tree(&NEW), tree(&other));
-    let start = Shelf { hasty: true, ..published(&old) };
-    let replace = Choices { replace: true, ..Choices::default() };
+    let start = MemoryRemote { hasty: true, ..published(&old) };
+    let replace = DeployOptions { replace: true, ..DeployOptions::default() };
     let (mut told, mut whole) = (0, 0);
     for moment in 0.. {
-        let (mut shelf, mut memory) = (Shelf { patience: Some(moment), ..start.clone() }, None);
-        if attempt(&one, &mut shelf, replace, &mut memory).is_ok() {
+        let (mut shelf, mut session) = (MemoryRemote { patience: Some(moment), ..start.clone() }, None);
+        if attempt(&one, &mut shelf, replace, &mut session).is_ok() {
             break;
         }
         shelf.patience = None;
         // The other machine gets through while this one has lost its connection.
-        let others = deploy(&two, &mut shelf, Choices::default());
-        match attempt(&one, &mut shelf, replace, &mut memory) {
+        let others = deploy(&two, &mut shelf, DeployOptions::default());
+        match attempt(&one, &mut shelf, replace, &mut session) {
             Ok(_) => {
                 whole += 1;
                 for (path, content) in NEW {
@@ -206,25 +206,25 @@ fn of_two_that_deploy_in_the_same_second_one_is_told() {
 #[test]
 fn files_become_readable_for_others_where_the_place_lets_them() {
     let (_guard, new) = tree(&NEW);
-    let mut shelf = Shelf { sets_modes: true, ..Shelf::with(&[]) };
-    deploy(&new, &mut shelf, Choices::default()).unwrap();
+    let mut shelf = MemoryRemote { sets_modes: true, ..MemoryRemote::with(&[]) };
+    deploy(&new, &mut shelf, DeployOptions::default()).unwrap();
     shelf.modes.insert("ipxe.efi".into(), 0o100_660);
-    let plan = deploy(&new, &mut shelf, Choices::default()).unwrap();
+    let plan = deploy(&new, &mut shelf, DeployOptions::default()).unwrap();
     assert_eq!((plan.unreadable.len(), shelf.modes[Utf8Path::new("ipxe.efi")]), (1, 0o664));
     // Where it refuses, or a connection is lost over that, it is asked once, and the rest is done.
     for (sets_modes, patience) in [(false, None), (true, Some(4))] {
-        let mut memory = None;
+        let mut session = None;
         shelf.modes.insert("ipxe.efi".into(), 0o600);
         shelf.modes.insert("ipxe.pxe".into(), 0o600);
         (shelf.sets_modes, shelf.patience) = (sets_modes, None);
-        memory.replace(Memory::of(&mut shelf, &Silent).unwrap());
+        session.replace(Session::of(&mut shelf, &Silent).unwrap());
         shelf.patience = patience;
-        let result = attempt(&new, &mut shelf, Choices::default(), &mut memory);
+        let result = attempt(&new, &mut shelf, DeployOptions::default(), &mut session);
         assert_eq!(result.is_err(), patience.is_some());
         shelf.patience = None;
-        attempt(&new, &mut shelf, Choices::default(), &mut memory).unwrap();
-        let memory = memory.unwrap();
-        assert!(memory.refuses_modes && memory.unreadable.is_some());
+        attempt(&new, &mut shelf, DeployOptions::default(), &mut session).unwrap();
+        let session = session.unwrap();
+        assert!(session.refuses_modes && session.unreadable.is_some());
         assert_eq!(shelf.modes[Utf8Path::new("ipxe.pxe")], 0o600);
     }
 }
@@ -233,21 +233,21 @@ fn files_become_readable_for_others_where_the_place_lets_them() {
 fn files_of_others_stay_where_nobody_asks_for_more() {
     let (_guard, new) = tree(&NEW);
     let mine = [("ipxe.efi", "mine!"), ("ipxe.pxe", "the same"), ("racks/b/y", "mine")];
-    let mut shelf = Shelf::with(&mine);
-    let error = deploy(&new, &mut shelf, Choices::default()).unwrap_err();
+    let mut shelf = MemoryRemote::with(&mine);
+    let error = deploy(&new, &mut shelf, DeployOptions::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "`sftp://admin@router/tftp` has files that somebody else put there or changed, and deploying would replace them: \
          `ipxe.efi`, `racks/b/y`\nhint: move them away, or deploy with `--replace`"
     );
     assert_eq!(shelf.names(), ["ipxe.efi", "ipxe.pxe", "racks/b/y"]);
-    let plan = deploy(&new, &mut shelf, Choices { replace: true, ..Choices::default() }).unwrap();
+    let plan = deploy(&new, &mut shelf, DeployOptions { replace: true, ..DeployOptions::default() }).unwrap();
     assert_eq!(plan.strangers, ["ipxe.efi", "racks/b/y"]);
     assert_eq!(shelf.text("ipxe.efi"), Some(LONG));
     // What somebody has changed since is somebody's, too.
     shelf.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().0 = b"changed!".to_vec();
     shelf.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().1 += 100;
-    let error = deploy(&new, &mut shelf, Choices::default()).unwrap_err();
+    let error = deploy(&new, &mut shelf, DeployOptions::default()).unwrap_err();
     assert!(error.to_string().contains("would replace them: `ipxe.pxe`\n"), "{error}");
 }
 
@@ -261,7 +261,7 @@ fn a_manifest_of_something_else_is_nobody_s_business() {
             "found the generator `another`, wanted `netboot_loaders`",
         ),
     ] {
-        let mut shelf = Shelf::with(&[(paths::MANIFEST, text)]);
+        let mut shelf = MemoryRemote::with(&[(paths::MANIFEST, text)]);
         let error = deploy(&new, &mut shelf, PRUNE).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -271,7 +271,7 @@ fn a_manifest_of_something_else_is_nobody_s_business() {
             )
         );
         assert_eq!(shelf.names(), [paths::MANIFEST]);
-        deploy(&new, &mut shelf, Choices { replace: true, ..PRUNE }).unwrap();
+        deploy(&new, &mut shelf, DeployOptions { replace: true, ..PRUNE }).unwrap();
         assert_eq!(shelf.text(paths::MANIFEST), Some(manifest(&NEW).to_json().as_str()));
     }
 }
@@ -280,7 +280,7 @@ fn a_manifest_of_something_else_is_nobody_s_business() {
 fn what_was_pruned_is_what_was_put_there_and_nothing_else() {
     let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
     let mut shelf = published(&old);
-    let plan = deploy(&new, &mut shelf, Choices::default()).unwrap();
+    let plan = deploy(&new, &mut shelf, DeployOptions::default()).unwrap();
     assert_eq!((plan.obsolete.len(), shelf.text("racks/gone/x")), (1, Some("gone")));
     // The manifest does not list it any more, and the record does.
     let mut changed = shelf.clone();
@@ -320,13 +320,13 @@ fn what_does_not_read_back_as_it_was_sent_gets_no_name() {
 
 #[test]
 fn only_a_connection_that_comes_back_is_waited_for() {
-    let Target::Sftp(address) = "sftp://admin@router/tftp".parse().unwrap() else { panic!("no address") };
+    let DeployTarget::Sftp(address) = "sftp://admin@router/tftp".parse().unwrap() else { panic!("no address") };
     let said = |words: &str| {
-        let failure = Failure::diagnose(&address, vec![words.to_owned()]);
-        Error::Place(place::Error::Connect(failure.into()))
+        let failure = SshFailure::diagnose(&address, vec![words.to_owned()]);
+        Error::Place(remote::Error::Connect(failure.into()))
     };
     let refused = || said("ssh: connect to host router port 22: Connection refused");
-    assert!(may_pass(&Error::Place(place::Error::Lost { words: vec![] }), false));
+    assert!(may_pass(&Error::Place(remote::Error::Lost { words: vec![] }), false));
     assert!(may_pass(&said("kex_exchange_identification: read: Connection reset by peer"), false));
     assert!(may_pass(&refused(), true) && !may_pass(&refused(), false));
     assert!(!may_pass(&said("admin@router: Permission denied (publickey)."), true));
@@ -336,12 +336,18 @@ fn only_a_connection_that_comes_back_is_waited_for() {
 fn a_connection_that_is_lost_for_good_says_at_which_byte() {
     let (_guard, new) = tree(&NEW);
     let target = "sftp://admin@router/tftp".parse().unwrap();
-    let request =
-        Request { target: &target, ssh: &ssh(), lock: None, choices: Choices::default(), attempts: 3, dry_run: false };
-    let deployment = Deployment { goods: Goods::of(new), request: &request, progress: &Silent };
-    let at = memory::At { path: "ipxe.efi".into(), what: "sent", done: 182_000, size: 364_000 };
-    let at = Memory { at: Some(at), ..Memory::default() }.place_of_loss();
-    let lost = Error::Place(place::Error::Lost { words: vec!["client_loop: send disconnect: Broken pipe".into()] });
+    let request = DeployRequest {
+        target: &target,
+        ssh: &ssh(),
+        lock: None,
+        choices: DeployOptions::default(),
+        attempts: 3,
+        dry_run: false,
+    };
+    let deployment = Deployment { upload_set: UploadSet::of(new), request: &request, progress: &Silent };
+    let at = session::InTransfer { path: "ipxe.efi".into(), what: "sent", done: 182_000, size: 364_000 };
+    let at = Session { at: Some(at), ..Session::default() }.place_of_loss();
+    let lost = Error::Place(remote::Error::Lost { words: vec!["client_loop: send disconnect: Broken pipe".into()] });
     assert_eq!(
         deployment.given_up(lost, at, 3).to_string(),
         "the connection with `admin@router` was lost 3 times in a row, at last when 182000 of 364000 bytes of `ipxe.efi` \
@@ -354,9 +360,9 @@ fn what_somebody_takes_over_while_files_are_sent_is_not_pruned() {
     let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
     let mut shelf = published(&old);
     shelf.taken_over = Some("racks/gone/x".into());
-    let mut memory = None;
-    attempt(&new, &mut shelf, PRUNE, &mut memory).unwrap();
-    assert_eq!((shelf.text("racks/gone/x"), memory.unwrap().pruned.len()), (Some("mine"), 0));
+    let mut session = None;
+    attempt(&new, &mut shelf, PRUNE, &mut session).unwrap();
+    assert_eq!((shelf.text("racks/gone/x"), session.unwrap().pruned.len()), (Some("mine"), 0));
     let plan = deploy(&new, &mut shelf, PRUNE).unwrap();
     assert_eq!((plan.changed, shelf.text("racks/gone/x")), (vec!["racks/gone/x".into()], Some("mine")));
 }

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::image_set::{Digest, Image, ImageRole, ImageSet, ImageVersion};
 use super::metadata::{Error, MAX_STREAM, Reader, file_name};
-use super::names::{CoreosArch, Stream};
-use super::set::{Digest, Image, Part, Set, Version};
-use crate::paths::mirror::ImageNames;
-use crate::url::Url;
+use super::streams::{CoreosArch, Stream};
+use crate::base::paths::mirror::ImageNames;
+use crate::base::url::Url;
 
 /// Where Fedora publishes.
 const BASE: &str = "https://builds.coreos.fedoraproject.org";
 
 /// What of Fedora CoreOS is mirrored, and from where.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub struct FedoraCoreosSource {
     /// The stream.
     pub stream: Stream,
     /// The processor.
@@ -27,14 +27,14 @@ pub struct Origin {
     pub base_url: Option<Url>,
 }
 
-impl Origin {
+impl FedoraCoreosSource {
     /// What the images are called in every set.
     pub(super) fn names(&self) -> ImageNames {
         ImageNames::fedora_coreos(self.arch.as_str())
     }
 
     /// The set that is current.
-    pub(super) fn read(&self, reader: &Reader<'_>) -> Result<Set, Error> {
+    pub(super) fn read(&self, reader: &Reader<'_>) -> Result<ImageSet, Error> {
         let url = match &self.stream_url {
             Some(url) => url.clone(),
             None => self.relocated(&format!("{BASE}/streams/{}.json", self.stream)),
@@ -48,7 +48,7 @@ impl Origin {
     /// # Errors
     ///
     /// [`Error`] where they lack something, or have something that cannot be used.
-    pub fn parse(&self, url: &str, text: &str) -> Result<Set, Error> {
+    pub fn parse(&self, url: &str, text: &str) -> Result<ImageSet, Error> {
         let raw = serde_json::from_str(text).map_err(|error| Error::Other {
             url: url.to_owned(),
             found: format!("no such metadata ({error})"),
@@ -109,12 +109,12 @@ struct RawFile {
 
 /// Turns what was read into what is known to be fit.
 struct Checker<'a> {
-    origin: &'a Origin,
+    origin: &'a FedoraCoreosSource,
     url: &'a str,
 }
 
 impl Checker<'_> {
-    fn set(&self, raw: RawStream) -> Result<Set, Error> {
+    fn set(&self, raw: RawStream) -> Result<ImageSet, Error> {
         let wanted = self.origin.stream.as_str();
         let stream = self.need(raw.stream, "stream")?;
         if stream != wanted {
@@ -130,30 +130,30 @@ impl Checker<'_> {
         let artifacts = self.need(architecture.artifacts, &at)?;
         let metal = self.need(artifacts.metal, &format!("{at}.metal"))?;
         let release = self.need(metal.release, &format!("{at}.metal.release"))?;
-        let version = release.parse::<Version>();
+        let version = release.parse::<ImageVersion>();
         let version = version.map_err(|error| self.unfit(&format!("{at}.metal.release"), error.to_string()))?;
         let formats = self.need(metal.formats, &format!("{at}.metal.formats"))?;
         let at = format!("{at}.metal.formats.pxe");
         let RawPxe { kernel, initramfs, rootfs } = self.need(formats.pxe, &at)?;
         let parts = [
-            (Part::Kernel, "kernel", kernel),
-            (Part::Initramfs, "initramfs", initramfs),
-            (Part::Rootfs, "rootfs", rootfs),
+            (ImageRole::Kernel, "kernel", kernel),
+            (ImageRole::Initramfs, "initramfs", initramfs),
+            (ImageRole::Rootfs, "rootfs", rootfs),
         ];
         let images = parts
             .into_iter()
             .zip(self.origin.names())
             .map(|((part, key, raw), name)| self.image((part, name), raw, &format!("{at}.{key}"), &version));
         let images = images.collect::<Result<_, _>>()?;
-        Ok(Set { version, images })
+        Ok(ImageSet { version, images })
     }
 
     fn image(
         &self,
-        (part, name): (Part, String),
+        (part, name): (ImageRole, String),
         raw: Option<RawFile>,
         at: &str,
-        version: &Version,
+        version: &ImageVersion,
     ) -> Result<Image, Error> {
         let raw = self.need(raw, at)?;
         let location = self.need(raw.location, &format!("{at}.location"))?;
@@ -189,8 +189,13 @@ mod tests {
 
     use super::*;
 
-    fn origin(base_url: Option<&str>) -> Origin {
-        Origin { stream: Stream::Stable, arch: CoreosArch::X86_64, stream_url: None, base_url: base_url.map(Url::from) }
+    fn origin(base_url: Option<&str>) -> FedoraCoreosSource {
+        FedoraCoreosSource {
+            stream: Stream::Stable,
+            arch: CoreosArch::X86_64,
+            stream_url: None,
+            base_url: base_url.map(Url::from),
+        }
     }
 
     /// Metadata in the form that Fedora's has, with more in it than is asked for.
@@ -214,7 +219,7 @@ mod tests {
         })
     }
 
-    fn read(origin: &Origin, metadata: &Value) -> Result<Set, String> {
+    fn read(origin: &FedoraCoreosSource, metadata: &Value) -> Result<ImageSet, String> {
         origin.parse("URL", &metadata.to_string()).map_err(|error| error.to_string())
     }
 
@@ -222,11 +227,11 @@ mod tests {
 
     #[test]
     fn names_addresses_and_digests_are_those_of_the_metadata() {
-        let set = read(&origin(None), &metadata()).unwrap();
-        assert_eq!(set.version.as_str(), "44.1.3.1");
-        let names: Vec<_> = set.images.iter().map(|image| image.name.as_str()).collect();
+        let image_set = read(&origin(None), &metadata()).unwrap();
+        assert_eq!(image_set.version.as_str(), "44.1.3.1");
+        let names: Vec<_> = image_set.images.iter().map(|image| image.name.as_str()).collect();
         assert_eq!(names, ["kernel-x86_64", "initramfs.x86_64.img", "rootfs.x86_64.img"]);
-        let rootfs = &set.images[2];
+        let rootfs = &image_set.images[2];
         assert_eq!(rootfs.digest, Digest::Sha256("c".repeat(64).parse().unwrap()));
         assert_eq!(
             Some(rootfs.url.expose()),
@@ -237,11 +242,11 @@ mod tests {
 
     #[test]
     fn another_server_has_the_same_paths() {
-        let set = read(&origin(Some("http://nas/mirror/")), &metadata()).unwrap();
+        let image_set = read(&origin(Some("http://nas/mirror/")), &metadata()).unwrap();
         let expected =
             "http://nas/mirror/prod/streams/stable/builds/44.1.3.1/x86_64/fedora-coreos-44.1.3.1-live-kernel.x86_64";
-        assert_eq!(set.images[0].url, expected.into());
-        assert_eq!(set.images[0].signature, Some(format!("{expected}.sig").into()));
+        assert_eq!(image_set.images[0].url, expected.into());
+        assert_eq!(image_set.images[0].signature, Some(format!("{expected}.sig").into()));
         let mut moved = metadata();
         for elsewhere in ["https://cdn/44.1.3.1-kernel", &format!("{BASE}.example.net/44.1.3.1-kernel")] {
             *moved.pointer_mut(&format!("{PXE}/kernel/location")).unwrap() = json!(elsewhere);

@@ -4,16 +4,16 @@
 //! All that is fetched comes out of the folder of that release. The folder `current` is only asked which one that
 //! is: what is in it is replaced file by file when there is a new release.
 
+use super::image_set::{Digest, Image, ImageRole, ImageSet, ImageVersion};
 use super::metadata::{Error, MAX_LIST, Reader};
-use super::names::{Channel, FlatcarArch};
-use super::set::{Digest, Image, Part, Set, Version};
+use super::streams::{Channel, FlatcarArch};
+use crate::base::paths::mirror::ImageNames;
+use crate::base::url::Url;
 use crate::digest::Sha512Digest;
-use crate::paths::mirror::ImageNames;
-use crate::url::Url;
 
 /// What of Flatcar is mirrored, and from where.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub struct FlatcarSource {
     /// The channel.
     pub channel: Channel,
     /// The processor.
@@ -22,9 +22,9 @@ pub struct Origin {
     pub base_url: Option<Url>,
 }
 
-impl Origin {
+impl FlatcarSource {
     /// The set that is current.
-    pub(super) fn read(&self, reader: &Reader<'_>) -> Result<Set, Error> {
+    pub(super) fn read(&self, reader: &Reader<'_>) -> Result<ImageSet, Error> {
         let base = match &self.base_url {
             Some(base) => base.clone(),
             None => format!("https://{}.release.flatcar-linux.net", self.channel).into(),
@@ -32,7 +32,7 @@ impl Origin {
         let base = base.join(&format!("/{}-usr", self.arch));
         let url = base.join("/current/version.txt");
         let version = version(&url.to_string(), &reader.text(&url, "the version of a channel of Flatcar", MAX_LIST)?)?;
-        let names = [Part::Kernel, Part::Initramfs].into_iter().zip(ImageNames::flatcar());
+        let names = [ImageRole::Kernel, ImageRole::Initramfs].into_iter().zip(ImageNames::flatcar());
         let images = names.map(|(part, name)| {
             let place = |suffix: &str| base.join(&format!("/{version}/{name}{suffix}"));
             let digests = place(".DIGESTS");
@@ -41,7 +41,7 @@ impl Origin {
             Ok(Image { part, name, url, digest, signature })
         });
         let images = images.collect::<Result<_, Error>>()?;
-        Ok(Set { version, images })
+        Ok(ImageSet { version, images })
     }
 }
 
@@ -50,11 +50,11 @@ impl Origin {
 /// # Errors
 ///
 /// [`Error`] where there is none that can be used.
-pub fn version(url: &str, text: &str) -> Result<Version, Error> {
+pub fn version(url: &str, text: &str) -> Result<ImageVersion, Error> {
     const KEY: &str = "FLATCAR_VERSION";
     let value = text.lines().find_map(|line| line.trim().strip_prefix(KEY)?.strip_prefix('='));
     let value = value.ok_or_else(|| Error::Missing { url: url.to_owned(), key: KEY.to_owned() })?;
-    let version = value.trim_matches('"').parse::<Version>();
+    let version = value.trim_matches('"').parse::<ImageVersion>();
     version.map_err(|error| Error::Unfit { url: url.to_owned(), key: KEY.to_owned(), reason: error.to_string() })
 }
 

@@ -4,13 +4,13 @@
 
 use camino::Utf8PathBuf;
 
-use super::set::{Digest, Image, Set};
-use crate::fs;
+use super::image_set::{Digest, Image, ImageSet};
+use crate::base::fs;
+use crate::base::http::HttpClient;
+use crate::base::progress::Progress;
+use crate::base::url::Url;
+use crate::fetch::download::{self, DownloadUrl, download};
 use crate::printable::single_line;
-use crate::progress::Progress;
-use crate::source::download::{self, Address, download};
-use crate::source::http::Http;
-use crate::url::Url;
 
 /// The most that the metadata of a stream may weigh, in bytes; one of Fedora CoreOS has about 300 kB.
 pub(super) const MAX_STREAM: u64 = 2 << 20;
@@ -94,7 +94,7 @@ fn one_line(text: &str) -> String {
 
 /// Asks a publisher's server.
 pub(super) struct Reader<'a> {
-    pub(super) http: &'a Http,
+    pub(super) http: &'a HttpClient,
     /// A folder for what comes.
     pub(super) folder: Utf8PathBuf,
     pub(super) progress: &'a dyn Progress,
@@ -107,7 +107,7 @@ impl Reader<'_> {
         // What a killed run has left is of another time, and may be of another address.
         fs::remove_dir_all(&self.folder)?;
         let file = self.folder.join("text");
-        download(self.http, Address { url, remedy: REMEDY }, &file, limit, self.progress)?;
+        download(self.http, DownloadUrl { url, remedy: REMEDY }, &file, limit, self.progress)?;
         let content = fs::read(&file)?;
         fs::remove_dir_all(&self.folder)?;
         match content.trim_ascii_start().first() {
@@ -119,14 +119,14 @@ impl Reader<'_> {
 }
 
 /// Refuses a set with an image that stands for two parts: each would have its digest and a good signature.
-pub(super) fn check_distinct(set: Set) -> Result<Set, Error> {
-    for (index, Image { url, digest, .. }) in set.images.iter().enumerate() {
-        if let Some(other) = set.images[..index].iter().find(|other| other.digest == *digest) {
+pub(super) fn check_distinct(image_set: ImageSet) -> Result<ImageSet, Error> {
+    for (index, Image { url, digest, .. }) in image_set.images.iter().enumerate() {
+        if let Some(other) = image_set.images[..index].iter().find(|other| other.digest == *digest) {
             let (first, second) = (other.url.to_string(), url.to_string());
             return Err(Error::Same { first, second, digest: Box::new(*digest) });
         }
     }
-    Ok(set)
+    Ok(image_set)
 }
 
 /// The most that an address in metadata may have, in bytes; Fedora's have about 150.

@@ -24,11 +24,12 @@
 //! Where the file system has no symbolic links, `current` is a folder with hard links or copies, and the names beside
 //! it do not exist. What a boot script counts on is the same.
 
-pub mod names;
-pub mod set;
+pub mod image_set;
+pub mod streams;
 
 pub mod metadata;
 
+mod error;
 pub mod fedora_coreos;
 pub mod flatcar;
 
@@ -36,26 +37,26 @@ pub mod record;
 pub mod signature;
 pub mod transfer;
 
-pub mod display;
-pub mod shelf;
+pub mod current;
+pub mod store;
 
 pub mod schedule;
 
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use self::display::{Display, Links};
+use self::current::{CurrentSet, Links};
+use self::image_set::{Image, ImageSet, ImageVersion};
 use self::metadata::Reader;
-use self::record::{Identity, Record};
-use self::set::{Image, Set, Version};
-use self::shelf::{Keep, Shelf};
+use self::record::{Identity, MirrorRecord};
 use self::signature::Trust;
+use self::store::{Keep, MirrorStore};
 use self::transfer::Transfer;
-use crate::fs::served;
-use crate::paths::MirrorPaths;
-use crate::paths::mirror::{ImageNames, version_variable};
-use crate::progress::{Event, Kind, Progress, Task};
-use crate::source::http::Http;
+use crate::base::fs::served;
+use crate::base::http::HttpClient;
+use crate::base::paths::MirrorPaths;
+use crate::base::paths::mirror::ImageNames;
+use crate::base::progress::{Event, Progress, Task, TaskKind};
 
 /// Why a mirror is not up to date; what is served is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -71,34 +72,34 @@ pub enum Error {
         /// What it is a mirror of.
         identity: Box<Identity>,
         /// What the publisher calls current.
-        found: Version,
+        found: ImageVersion,
         /// What is in use.
-        in_use: Version,
+        in_use: ImageVersion,
     },
     /// The current set cannot be brought in.
     #[error(transparent)]
     Transfer(#[from] transfer::Error),
     /// The folder cannot be used.
     #[error(transparent)]
-    Shelf(#[from] shelf::Error),
+    Shelf(#[from] store::Error),
 }
 
-impl From<crate::fs::Error> for Error {
-    fn from(error: crate::fs::Error) -> Self {
+impl From<crate::base::fs::Error> for Error {
+    fn from(error: crate::base::fs::Error) -> Self {
         Self::Shelf(error.into())
     }
 }
 
 /// What is mirrored, and from where.
 #[derive(Debug, Clone)]
-pub enum Upstream {
+pub enum Publisher {
     /// Fedora CoreOS.
-    FedoraCoreos(fedora_coreos::Origin),
+    FedoraCoreos(fedora_coreos::FedoraCoreosSource),
     /// Flatcar.
-    Flatcar(flatcar::Origin),
+    Flatcar(flatcar::FlatcarSource),
 }
 
-impl Upstream {
+impl Publisher {
     /// The name of the product: in records, in pins and in the variable of a boot script.
     #[must_use]
     pub fn product(&self) -> &'static str {
@@ -126,26 +127,20 @@ impl Upstream {
         }
     }
 
-    fn read(&self, reader: &Reader<'_>) -> Result<Set, metadata::Error> {
-        let set = match self {
+    fn read(&self, reader: &Reader<'_>) -> Result<ImageSet, metadata::Error> {
+        let image_set = match self {
             Self::FedoraCoreos(origin) => origin.read(reader),
             Self::Flatcar(origin) => origin.read(reader),
         };
-        set.and_then(metadata::check_distinct)
+        image_set.and_then(metadata::check_distinct)
     }
-}
-
-/// The script that says that the set of `version` is in use, for boot scripts to `chain`.
-#[must_use]
-pub fn version_script(product: &str, version: &str) -> String {
-    format!("#!ipxe\nset {} {version}\n", version_variable(product))
 }
 
 /// What is asked for.
 #[derive(Debug)]
-pub struct Request {
+pub struct MirrorRequest {
     /// What is mirrored, and from where.
-    pub upstream: Upstream,
+    pub upstream: Publisher,
     /// The folder.
     pub dest: Utf8PathBuf,
     /// How many sets are kept.
@@ -162,20 +157,20 @@ pub struct Request {
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Outcome {
+pub struct MirrorOutcome {
     /// What it is a mirror of.
     #[serde(flatten)]
     pub identity: Identity,
     /// The version in use now.
-    pub version: Version,
+    pub version: ImageVersion,
     /// The version that was in use before.
-    pub previous: Option<Version>,
+    pub previous: Option<ImageVersion>,
     /// Whether anything that is served is another than before.
     pub changed: bool,
     /// Whether the version is older than the one that was in use before.
     pub older: bool,
     /// The versions whose sets were removed.
-    pub removed: Vec<Version>,
+    pub removed: Vec<ImageVersion>,
 }
 
 /// Brings a mirror up to date. One that is so already costs asking the publisher.
@@ -183,23 +178,23 @@ pub struct Outcome {
 /// # Errors
 ///
 /// [`Error`]; what has arrived is used again by the next run.
-pub fn mirror(request: &Request, http: &Http, progress: &dyn Progress) -> Result<Outcome, Error> {
+pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progress) -> Result<MirrorOutcome, Error> {
     let identity = request.upstream.identity();
-    let shelf = Shelf::take(&request.dest, &identity, progress)?;
-    let display = Display::choose(request.links, &shelf.paths, request.upstream.names())?;
-    let previous = shelf.in_use()?;
-    let run = Run { request, http, shelf: &shelf, identity: &identity, in_use: previous.as_ref(), progress };
+    let store = MirrorStore::take(&request.dest, &identity, progress)?;
+    let current = CurrentSet::choose(request.links, &store.paths, request.upstream.names())?;
+    let previous = store.in_use()?;
+    let run = Run { request, http, store: &store, identity: &identity, in_use: previous.as_ref(), progress };
     let (record, brought) = run.current()?;
-    let switched = shelf.bring_into_use(&record, display, request.thorough)?;
+    let switched = store.bring_into_use(&record, current, request.thorough)?;
     // From here on the mirror is up to date, and nothing may say otherwise.
     let mut removed = Vec::new();
-    if let Err(error) = shelf.retain(request.keep, &mut removed) {
+    if let Err(error) = store.retain(request.keep, &mut removed) {
         progress.report(&Event::Warning { message: format!("old sets are still there: {error}") });
     }
     if brought {
         run.tell_of_newer(&record);
     }
-    let served = [shelf.paths.current().join(MirrorPaths::SCRIPT)];
+    let served = [store.paths.current().join(MirrorPaths::SCRIPT)];
     let root = &request.dest;
     let served = served.iter().filter_map(|path| path.strip_prefix(root).ok());
     if let Some(path) = served::first_unreadable(root, served) {
@@ -207,27 +202,27 @@ pub fn mirror(request: &Request, http: &Http, progress: &dyn Progress) -> Result
     }
     let older = run.is_older(&record.version);
     let (version, changed) = (record.version, brought || switched);
-    Ok(Outcome { identity: identity.clone(), version, previous: previous.clone(), changed, older, removed })
+    Ok(MirrorOutcome { identity: identity.clone(), version, previous: previous.clone(), changed, older, removed })
 }
 
 /// A run under way.
 struct Run<'a> {
-    request: &'a Request,
-    http: &'a Http,
-    shelf: &'a Shelf<'a>,
+    request: &'a MirrorRequest,
+    http: &'a HttpClient,
+    store: &'a MirrorStore<'a>,
     identity: &'a Identity,
-    in_use: Option<&'a Version>,
+    in_use: Option<&'a ImageVersion>,
     progress: &'a dyn Progress,
 }
 
 impl Run<'_> {
     /// Whether `version` is older than the one that was in use when the run began.
-    fn is_older(&self, version: &Version) -> bool {
+    fn is_older(&self, version: &ImageVersion) -> bool {
         self.in_use.is_some_and(|in_use| version < in_use)
     }
 
     /// Refuses what is older than the version in use, where nobody asked for that.
-    fn check_age(&self, version: &Version) -> Result<(), Error> {
+    fn check_age(&self, version: &ImageVersion) -> Result<(), Error> {
         match self.in_use {
             Some(in_use) if version < in_use && !self.request.allow_older => Err(Error::Older {
                 identity: Box::new(self.identity.clone()),
@@ -239,67 +234,68 @@ impl Run<'_> {
     }
 
     /// Says so where the publisher has given a version that stands here other images: publishers do not do that.
-    fn warn_of_replaced(&self, set: &Set) -> Result<(), Error> {
-        let Some(record) = self.shelf.recorded(&set.version)? else { return Ok(()) };
+    fn warn_of_replaced(&self, image_set: &ImageSet) -> Result<(), Error> {
+        let Some(record) = self.store.recorded(&image_set.version)? else { return Ok(()) };
         let changed = |image: &&Image| {
             let recorded = record.files.iter().find(|file| file.name == image.name);
             recorded.is_some_and(|file| file.digest != image.digest)
         };
-        for image in set.images.iter().filter(changed) {
+        for image in image_set.images.iter().filter(changed) {
             let message = format!(
                 "`{}` of {} is another image than before, under the same version: {}\nhint: find out why: a release is never changed; `--verify-signatures` tells whether it is its publisher's",
-                image.name, set.version, image.digest
+                image.name, image_set.version, image.digest
             );
             self.progress.report(&Event::Warning { message });
         }
         Ok(())
     }
 
-    fn read(&self) -> Result<Set, metadata::Error> {
-        let folder = self.shelf.paths.metadata();
+    fn read(&self) -> Result<ImageSet, metadata::Error> {
+        let folder = self.store.paths.metadata();
         self.request.upstream.read(&Reader { http: self.http, folder, progress: self.progress })
     }
 
     /// The record of the set that is current, which stands here whole; and whether it was brought in now.
-    fn current(&self) -> Result<(Record, bool), Error> {
-        let set = self.read()?;
-        self.have(&set).or_else(|error| {
+    fn current(&self) -> Result<(MirrorRecord, bool), Error> {
+        let image_set = self.read()?;
+        self.have(&image_set).or_else(|error| {
             // A set that was withdrawn or replaced while it was under way is no fault, if there is another now.
             let outdated = matches!(&error, Error::Transfer(error) if error.may_be_outdated());
-            let newer = outdated.then(|| self.read().ok()).flatten().filter(|newer| *newer != set);
+            let newer = outdated.then(|| self.read().ok()).flatten().filter(|newer| *newer != image_set);
             let Some(newer) = newer else { return Err(error) };
-            let message = format!("{} was replaced by {} while it was brought in", set.version, newer.version);
+            let message = format!("{} was replaced by {} while it was brought in", image_set.version, newer.version);
             self.progress.report(&Event::Warning { message });
             self.have(&newer)
         })
     }
 
     /// The record of `set`, which is brought in unless it stands here whole; and whether it was.
-    fn have(&self, set: &Set) -> Result<(Record, bool), Error> {
-        let Request { trust, thorough, .. } = self.request;
-        self.check_age(&set.version)?;
+    fn have(&self, image_set: &ImageSet) -> Result<(MirrorRecord, bool), Error> {
+        let MirrorRequest { trust, thorough, .. } = self.request;
+        self.check_age(&image_set.version)?;
         let trusted = trust.as_ref().map(|trust| trust.pin.fingerprints.as_slice());
-        if let Some(record) = self.shelf.find(set, trusted, *thorough)? {
+        if let Some(record) = self.store.find(image_set, trusted, *thorough)? {
             return Ok((record, false));
         }
-        self.warn_of_replaced(set)?;
+        self.warn_of_replaced(image_set)?;
         let transfer = Transfer {
             http: self.http,
-            paths: &self.shelf.paths,
+            paths: &self.store.paths,
             identity: self.identity,
             trust: trust.as_ref(),
             progress: self.progress,
         };
-        let (folder, record) = transfer.bring(set)?;
-        let task = Task::start(self.progress, Kind::Publish, self.shelf.paths.set(set.version.as_str()), None);
-        self.shelf.publish(&folder, &set.version)?;
+        let (folder, record) = transfer.bring(image_set)?;
+        let task =
+            Task::start(self.progress, TaskKind::Publish, self.store.paths.set(image_set.version.as_str()), None);
+        self.store.publish(&folder, &image_set.version)?;
         task.finish("published");
         Ok((record, true))
     }
 
     /// Says so where the publisher has moved on since. What has come is whole all the same, and newer than what was
     /// served; to begin again at once could go on for ever with a server that gives now this answer, now that one.
-    fn tell_of_newer(&self, record: &Record) {
+    fn tell_of_newer(&self, record: &MirrorRecord) {
         if let Ok(newer) = self.read()
             && !record.is_of(&newer, None)
         {

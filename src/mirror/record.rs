@@ -1,14 +1,14 @@
 //! What a set says of itself: which mirror it belongs to, and what its images are.
 
-use crate::plural::count;
+use crate::base::plural::count;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use super::set::{Digest, Part, Set, Version};
-use crate::choices::signers::Fingerprint;
-use crate::fs;
-use crate::paths::MirrorPaths;
-use crate::progress::Progress;
+use super::image_set::{Digest, ImageRole, ImageSet, ImageVersion};
+use crate::base::fs;
+use crate::base::paths::MirrorPaths;
+use crate::base::progress::Progress;
+use crate::config::signers::KeyFingerprint;
 
 /// Who wrote it: how a set is told from a folder of somebody else.
 const GENERATOR: &str = "netboot-loaders mirror";
@@ -35,17 +35,17 @@ impl std::fmt::Display for Identity {
 /// The record of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Record {
+pub struct MirrorRecord {
     generator: String,
     /// What it is of.
     #[serde(rename = "of")]
     pub identity: Identity,
     /// The version.
-    pub version: Version,
+    pub version: ImageVersion,
     /// The images.
     pub files: Vec<RecordedFile>,
     /// The keys that the images' signatures are by; none where nobody asked for signatures.
-    pub signed_by: Vec<Fingerprint>,
+    pub signed_by: Vec<KeyFingerprint>,
 }
 
 /// An image as it came.
@@ -53,22 +53,22 @@ pub struct Record {
 #[serde(rename_all = "kebab-case")]
 pub struct RecordedFile {
     /// What it is for.
-    pub part: Part,
+    pub part: ImageRole,
     /// Its name in the set.
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
     /// What the publisher says that it is, and what it is.
     pub digest: Digest,
-    /// Where it came from, as [`crate::url::Url`] shows it.
+    /// Where it came from, as [`crate::base::url::Url`] shows it.
     pub url: String,
 }
 
-impl Record {
+impl MirrorRecord {
     /// The record of `set`, whose images have `sizes` in the same order.
     #[must_use]
-    pub fn new(identity: &Identity, set: &Set, sizes: &[u64], signed_by: Vec<Fingerprint>) -> Self {
-        let files = set.images.iter().zip(sizes).map(|(image, size)| RecordedFile {
+    pub fn new(identity: &Identity, image_set: &ImageSet, sizes: &[u64], signed_by: Vec<KeyFingerprint>) -> Self {
+        let files = image_set.images.iter().zip(sizes).map(|(image, size)| RecordedFile {
             part: image.part,
             name: image.name.clone(),
             size: *size,
@@ -78,7 +78,7 @@ impl Record {
         Self {
             generator: GENERATOR.into(),
             identity: identity.clone(),
-            version: set.version.clone(),
+            version: image_set.version.clone(),
             files: files.collect(),
             signed_by,
         }
@@ -102,10 +102,14 @@ impl Record {
 
     /// Whether it is the record of `set`, with signatures by keys that are among `trusted`, where that is asked for.
     #[must_use]
-    pub fn is_of(&self, set: &Set, trusted: Option<&[Fingerprint]>) -> bool {
+    pub fn is_of(&self, image_set: &ImageSet, trusted: Option<&[KeyFingerprint]>) -> bool {
         let as_recorded = |file: &RecordedFile| (file.name.clone(), file.digest);
-        self.version == set.version
-            && self.files.iter().map(as_recorded).eq(set.images.iter().map(|image| (image.name.clone(), image.digest)))
+        self.version == image_set.version
+            && self
+                .files
+                .iter()
+                .map(as_recorded)
+                .eq(image_set.images.iter().map(|image| (image.name.clone(), image.digest)))
             && trusted.is_none_or(|trusted| {
                 !self.signed_by.is_empty() && self.signed_by.iter().all(|signer| trusted.contains(signer))
             })

@@ -1,9 +1,9 @@
 //! What runs a mirror once a day: text for systemd, for cron and for Synology's task scheduler. Nothing is
 //! installed.
 
-use super::names::names;
 use super::record::Identity;
-use crate::quote::{Language, Refused};
+use super::streams::names;
+use crate::base::quote::{Language, Unquotable};
 
 names! {
     /// Who runs it.
@@ -19,7 +19,7 @@ names! {
 
 /// What is to be run.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub struct ScheduledJob {
     /// What is mirrored.
     pub identity: Identity,
     /// The program and its arguments, each path absolute.
@@ -28,13 +28,13 @@ pub struct Job {
     pub exit_code_on_update: Option<u8>,
 }
 
-impl Job {
+impl ScheduledJob {
     /// The text for `scheduler`.
     ///
     /// # Errors
     ///
-    /// [`Refused`] where a word of the command cannot be written there.
-    pub fn text(&self, scheduler: Scheduler) -> Result<String, Refused> {
+    /// [`Unquotable`] where a word of the command cannot be written there.
+    pub fn text(&self, scheduler: Scheduler) -> Result<String, Unquotable> {
         match scheduler {
             Scheduler::Systemd => self.systemd(),
             Scheduler::Cron => self.cron(),
@@ -47,7 +47,7 @@ impl Job {
         format!("{mirror} {stream} {arch}")
     }
 
-    fn systemd(&self) -> Result<String, Refused> {
+    fn systemd(&self) -> Result<String, Unquotable> {
         let title = self.title();
         let unit = format!("mirror-{}", title.replace(' ', "-"));
         let mut command = self.words(Language::UnitArgument)?;
@@ -66,7 +66,7 @@ impl Job {
     }
 
     /// cron mails what a command prints: here, errors, and the line that tells of an update.
-    fn cron(&self) -> Result<String, Refused> {
+    fn cron(&self) -> Result<String, Unquotable> {
         let command = self.words(Language::Cron)?.join(" ");
         Ok(format!(
             "# {}, once a day; cron mails errors and updates\n17 4 * * * {command} | grep '\"changed\":true'\n",
@@ -75,7 +75,7 @@ impl Job {
     }
 
     /// That task scheduler mails where a command fails, so an update has to look like a failure.
-    fn synology(&self) -> Result<String, Refused> {
+    fn synology(&self) -> Result<String, Unquotable> {
         let more =
             if self.exit_code_on_update.is_none() { " --exit-code-on-update 255".to_owned() } else { String::new() };
         let (title, command) = (self.title(), self.words(Language::Shell)?.join(" "));
@@ -87,7 +87,7 @@ impl Job {
     }
 
     /// The words of the command, each quoted for `language`.
-    fn words(&self, language: Language) -> Result<Vec<String>, Refused> {
+    fn words(&self, language: Language) -> Result<Vec<String>, Unquotable> {
         self.command.iter().map(|word| language.quote(word)).collect()
     }
 }
@@ -96,9 +96,9 @@ impl Job {
 mod tests {
     use super::*;
 
-    fn job(exit_code_on_update: Option<u8>) -> Job {
+    fn job(exit_code_on_update: Option<u8>) -> ScheduledJob {
         let command = ["/opt/x $y/xtask", "mirror", "fedora-coreos", "--dest", "/srv/100%$a"];
-        Job {
+        ScheduledJob {
             identity: Identity { mirror: "fedora-coreos".into(), stream: "stable".into(), arch: "x86_64".into() },
             command: command.map(str::to_owned).into(),
             exit_code_on_update,

@@ -9,10 +9,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::choices::signers::{Fingerprint, SignerPin};
-use crate::fs;
-use crate::process::{self, Command, find_program};
-use crate::progress::Progress;
+use crate::base::fs;
+use crate::base::process::{self, Command, find_program};
+use crate::base::progress::Progress;
+use crate::config::signers::{KeyFingerprint, SignerPin};
 use crate::toolchain::{install_lines, needs};
 
 /// How long `gpgv` may take: it reads an image of up to 4 GiB, on whatever machine.
@@ -99,7 +99,7 @@ impl Trust {
         signature: &Utf8Path,
         keyring: &Utf8Path,
         progress: &dyn Progress,
-    ) -> Result<Fingerprint, Error> {
+    ) -> Result<KeyFingerprint, Error> {
         let bad = |reason| Error::Bad { name: image.file_name().unwrap_or_default().to_owned(), reason };
         check_packets(&fs::read(signature)?).map_err(bad)?;
         let command = self.command(image, signature, keyring);
@@ -132,7 +132,7 @@ impl Trust {
     }
 
     /// What comes of the status lines, each as its words, and of whether `gpgv` was content.
-    fn judge(&self, status: &[Vec<&str>], content: bool) -> Result<Fingerprint, String> {
+    fn judge(&self, status: &[Vec<&str>], content: bool) -> Result<KeyFingerprint, String> {
         let line = |keyword: &str| status.iter().find(|words| words.first() == Some(&keyword));
         let signers = if content { good_signers(status) } else { Vec::new() };
         let pinned = self.pin.fingerprints.iter().find(|pinned| signers.contains(&pinned.to_string().as_str()));

@@ -7,17 +7,18 @@ use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::image_set::{Digest, Image, ImageRole, ImageSet};
 use super::metadata::REMEDY;
-use super::record::{Identity, Record};
-use super::set::{Digest, Image, Part, Set};
+use super::record::{Identity, MirrorRecord};
 use super::signature::{self, Trust, keyring};
-use crate::choices::signers::Fingerprint;
-use crate::fs::{self, served};
-use crate::paths::MirrorPaths;
-use crate::progress::Progress;
-use crate::source::download::{self, Address, download};
-use crate::source::http::Http;
-use crate::url::Url;
+use crate::base::fs::{self, served};
+use crate::base::http::HttpClient;
+use crate::base::paths::MirrorPaths;
+use crate::base::paths::mirror::version_script;
+use crate::base::progress::Progress;
+use crate::base::url::Url;
+use crate::config::signers::KeyFingerprint;
+use crate::fetch::download::{self, DownloadUrl, download};
 
 /// The most that a file of keys may weigh, in bytes; Fedora's has 30 kB.
 const MAX_KEYS: u64 = 4 << 20;
@@ -26,11 +27,11 @@ const MAX_SIGNATURE: u64 = 64 << 10;
 
 /// The most that an image may weigh, in bytes: publishers do not say how large theirs are. The kernels have about
 /// 20 MB (Flatcar's has more in it), the largest initramfs 500 MB, the largest rootfs 1 GB.
-fn max_image(part: Part) -> u64 {
+fn max_image(part: ImageRole) -> u64 {
     match part {
-        Part::Kernel => 256 << 20,
-        Part::Initramfs => 2 << 30,
-        Part::Rootfs => 4 << 30,
+        ImageRole::Kernel => 256 << 20,
+        ImageRole::Initramfs => 2 << 30,
+        ImageRole::Rootfs => 4 << 30,
     }
 }
 
@@ -77,7 +78,7 @@ impl Error {
 
 /// How sets are brought in.
 pub(super) struct Transfer<'a> {
-    pub(super) http: &'a Http,
+    pub(super) http: &'a HttpClient,
     pub(super) paths: &'a MirrorPaths,
     pub(super) identity: &'a Identity,
     /// What signatures are checked with, where that is asked for.
@@ -88,19 +89,20 @@ pub(super) struct Transfer<'a> {
 impl Transfer<'_> {
     /// Brings `set` in. What an earlier run has left of it is used again, and so is what is right of a damaged set
     /// of the same version. Gives the folder with the whole set, which is on the disk then, and its record.
-    pub(super) fn bring(&self, set: &Set) -> Result<(Utf8PathBuf, Record), Error> {
-        let folder = self.paths.partial(set.version.as_str());
+    pub(super) fn bring(&self, image_set: &ImageSet) -> Result<(Utf8PathBuf, MirrorRecord), Error> {
+        let folder = self.paths.partial(image_set.version.as_str());
         self.forget_others(&folder)?;
         fs::create_dir_all(&folder)?;
-        let old = self.paths.set(set.version.as_str());
-        let images = set.images.iter().map(|image| self.image(image, &folder, &old));
+        let old = self.paths.set(image_set.version.as_str());
+        let images = image_set.images.iter().map(|image| self.image(image, &folder, &old));
         let sizes = images.collect::<Result<Vec<u64>, Error>>()?;
-        let signed_by = self.trust.map(|trust| self.signers(trust, set, &folder)).transpose()?.unwrap_or_default();
-        let record = Record::new(self.identity, set, &sizes, signed_by);
-        let script = super::version_script(&self.identity.mirror, set.version.as_str());
+        let signed_by =
+            self.trust.map(|trust| self.signers(trust, image_set, &folder)).transpose()?.unwrap_or_default();
+        let record = MirrorRecord::new(self.identity, image_set, &sizes, signed_by);
+        let script = version_script(&self.identity.mirror, image_set.version.as_str());
         fs::write_anew(&folder.join(MirrorPaths::SCRIPT), script.as_bytes())?;
         fs::write_anew(&folder.join(MirrorPaths::RECORD), record.to_json().as_bytes())?;
-        self.remove_others(set, &folder)?;
+        self.remove_others(image_set, &folder)?;
         // A web server runs as another user, and the umask may have been 077.
         served::serve(&folder);
         fs::sync_all_of(&folder, self.progress)?;
@@ -143,14 +145,14 @@ impl Transfer<'_> {
     }
 
     fn download(&self, url: &Url, file: &Utf8Path, limit: u64) -> Result<(), Error> {
-        Ok(download(self.http, Address { url, remedy: REMEDY }, file, limit, self.progress)?)
+        Ok(download(self.http, DownloadUrl { url, remedy: REMEDY }, file, limit, self.progress)?)
     }
 
     /// Checks the signature of each image in `folder`, and keeps it there. Gives the keys, each once.
-    fn signers(&self, trust: &Trust, set: &Set, folder: &Utf8Path) -> Result<Vec<Fingerprint>, Error> {
+    fn signers(&self, trust: &Trust, image_set: &ImageSet, folder: &Utf8Path) -> Result<Vec<KeyFingerprint>, Error> {
         let keyring = self.keyring(trust)?;
         let mut signers = Vec::new();
-        for image in &set.images {
+        for image in &image_set.images {
             let url = image.signature.as_ref().ok_or_else(|| signature::Error::None(image.url.to_string()))?;
             let signature = folder.join(signature_of(&image.name));
             fs::remove_file(&signature)?;
@@ -200,9 +202,9 @@ impl Transfer<'_> {
     }
 
     /// Removes what does not belong to `set` in `folder`, as a signature that nobody asks for any more.
-    fn remove_others(&self, set: &Set, folder: &Utf8Path) -> Result<(), Error> {
+    fn remove_others(&self, image_set: &ImageSet, folder: &Utf8Path) -> Result<(), Error> {
         let mut names = vec![MirrorPaths::SCRIPT.to_owned(), MirrorPaths::RECORD.to_owned()];
-        for image in &set.images {
+        for image in &image_set.images {
             names.push(image.name.clone());
             names.extend(self.trust.map(|_| signature_of(&image.name)));
         }

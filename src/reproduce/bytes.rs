@@ -6,8 +6,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::contents::image::{self, Stretch};
-use crate::contents::link_map::LinkMap;
+use crate::loader::image::{self, Stretch};
+use crate::loader::link_map::LinkMap;
 use crate::printable::shortened;
 
 /// How many bytes of context are shown before and behind the first difference.
@@ -22,7 +22,7 @@ const BUILD_ID: &str = "build_id";
 /// How two loaders differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Difference {
+pub struct ByteDifference {
     /// The sizes in bytes: here, there.
     pub sizes: (usize, usize),
     /// The offset of the first byte that differs.
@@ -30,7 +30,7 @@ pub struct Difference {
     /// How many bytes differ, as far as both go.
     pub count: usize,
     /// Where that is, once a BIOS loader has been unpacked.
-    pub place: Option<Place>,
+    pub place: Option<BytePosition>,
     /// What stands there, with unprintable bytes escaped: here, there.
     pub context: (String, String),
     /// Whether nothing differs but the checksum over all that was linked.
@@ -41,7 +41,7 @@ pub struct Difference {
     pub texts: (Vec<String>, Vec<String>),
 }
 
-impl Difference {
+impl ByteDifference {
     /// The same with the sides exchanged.
     #[must_use]
     pub fn exchanged(mut self) -> Self {
@@ -57,7 +57,7 @@ impl Difference {
 /// Where in a loader a byte lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Place {
+pub struct BytePosition {
     /// The section.
     pub section: String,
     /// The offset in it.
@@ -68,7 +68,7 @@ pub struct Place {
     pub symbol: Option<(String, u64)>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for BytePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "in {} at {:#x}", self.section, self.offset)?;
         if self.packed {
@@ -85,7 +85,7 @@ impl fmt::Display for Place {
 /// Compares two loaders that differ. `map` is the link map of the first; `names` are names of this host
 /// that must not get in. Where one has more than [`MAX_LOADER`] bytes, only the first difference is told.
 #[must_use]
-pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -> Difference {
+pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -> ByteDifference {
     let (offset, count) = differing(here, there);
     let too_large = here.len().max(there.len()) > MAX_LOADER;
     let (ours, theirs) =
@@ -95,7 +95,7 @@ pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -
         let address = map.start(&ours.name).map(|start| start + at as u64);
         let symbol = address.and_then(|address| map.nearest(&ours.name, address));
         let symbol = symbol.map(|(symbol, distance)| (symbol.name, distance));
-        Place { section: ours.name.clone(), offset: at, packed: ours.packed, symbol }
+        BytePosition { section: ours.name.clone(), offset: at, packed: ours.packed, symbol }
     });
     let context = match located {
         Some((ours, theirs, at)) => (around(&ours.content, at), around(&theirs.content, at)),
@@ -105,7 +105,7 @@ pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -
     let leaks = leaks(&strings(&ours), &strings(&theirs), names);
     let only_build_id = in_build_id && count <= 4 && here.len() == there.len();
     let texts = only(&whole_texts(&ours), &whole_texts(&theirs), |text| !is_leak(text, names));
-    Difference { sizes: (here.len(), there.len()), offset, count, place, context, only_build_id, leaks, texts }
+    ByteDifference { sizes: (here.len(), there.len()), offset, count, place, context, only_build_id, leaks, texts }
 }
 
 /// The first offset at which two files differ, and how many bytes differ as far as both go.
@@ -186,7 +186,7 @@ fn looks_like_a_path(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contents::packed::tests::pack;
+    use crate::loader::packed::tests::pack;
 
     const MAP: &str = "\n.textdata 0x00000000 0xebfc4 load address 0x1800\n\
                        00000010 l       .textdata\t00000000 .hidden some_text\n\

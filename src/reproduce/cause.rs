@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::digest::Sha256Digest;
 use crate::printable::{MAX_LISTED, shortened};
-use crate::tree::manifest::{Configuration, File, Ipxe, Manifest, Tool};
+use crate::tree::manifest::{Configuration, IpxeEntry, Manifest, ManifestEntry, ToolEntry};
 
 /// What is different about what went in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Sort {
+pub enum CauseKind {
     /// A tool of the build.
     Toolchain,
     /// What is pinned, and patches.
@@ -33,7 +33,7 @@ pub enum Sort {
 #[serde(rename_all = "kebab-case")]
 pub struct Cause {
     /// What sort of difference.
-    pub sort: Sort,
+    pub sort: CauseKind,
     /// What is different.
     pub subject: String,
     /// What is here.
@@ -73,7 +73,13 @@ struct List {
 }
 
 impl List {
-    fn compare(&mut self, sort: Sort, subject: impl Into<String>, found: impl Into<String>, wanted: impl Into<String>) {
+    fn compare(
+        &mut self,
+        sort: CauseKind,
+        subject: impl Into<String>,
+        found: impl Into<String>,
+        wanted: impl Into<String>,
+    ) {
         let (found, wanted) = (found.into(), wanted.into());
         if found != wanted {
             self.add(sort, shortened(&subject.into()), shortened(&found), shortened(&wanted));
@@ -81,7 +87,7 @@ impl List {
     }
 
     /// Takes a cause, whose texts are short.
-    fn add(&mut self, sort: Sort, subject: String, found: String, wanted: String) {
+    fn add(&mut self, sort: CauseKind, subject: String, found: String, wanted: String) {
         self.total += 1;
         if self.first.len() < MAX_CAUSES {
             self.first.push(Cause { sort, subject, found, wanted });
@@ -91,7 +97,7 @@ impl List {
     /// Compares two lists by name; what is only in one of them is `none` in the other.
     fn compare_all<V: PartialEq>(
         &mut self,
-        sort: Sort,
+        sort: CauseKind,
         subject: impl Fn(&str) -> String,
         (found, wanted): (&BTreeMap<&str, V>, &BTreeMap<&str, V>),
         text: impl Fn(&V) -> String,
@@ -106,34 +112,39 @@ impl List {
         }
     }
 
-    fn toolchain(&mut self, found: &[Tool], wanted: &[Tool]) {
+    fn toolchain(&mut self, found: &[ToolEntry], wanted: &[ToolEntry]) {
         let (ours, theirs) = (by_name(found), by_name(wanted));
         let extra = found.iter().filter(|tool| !theirs.contains_key(&*tool.name));
-        for Tool { name, .. } in wanted.iter().chain(extra) {
+        for ToolEntry { name, .. } in wanted.iter().chain(extra) {
             let (here, there) = (ours.get(&**name).copied(), theirs.get(&**name).copied());
-            let text = |tool: Option<&Tool>, other: Option<&Tool>| {
+            let text = |tool: Option<&ToolEntry>, other: Option<&ToolEntry>| {
                 tool.map_or_else(|| NONE.to_owned(), |tool| described(tool, other))
             };
             let (found, wanted) = (text(here, there), text(there, here));
             if here.map(release) != there.map(release) || found != wanted {
-                self.add(Sort::Toolchain, format!("`{}`", shortened(name)), found, wanted);
+                self.add(CauseKind::Toolchain, format!("`{}`", shortened(name)), found, wanted);
             }
         }
     }
 
     fn pins(&mut self, found: &Manifest, wanted: &Manifest) {
         let (here, there) = (&found.ipxe, &wanted.ipxe);
-        self.compare(Sort::Pin, "iPXE's commit", here.commit.to_string(), there.commit.to_string());
-        self.compare(Sort::Pin, "iPXE's tree", here.tree.to_string(), there.tree.to_string());
-        self.compare(Sort::Pin, "iPXE's content", here.content_sha256.to_string(), there.content_sha256.to_string());
+        self.compare(CauseKind::Pin, "iPXE's commit", here.commit.to_string(), there.commit.to_string());
+        self.compare(CauseKind::Pin, "iPXE's tree", here.tree.to_string(), there.tree.to_string());
+        self.compare(
+            CauseKind::Pin,
+            "iPXE's content",
+            here.content_sha256.to_string(),
+            there.content_sha256.to_string(),
+        );
         let epoch = |epoch: u64| epoch.to_string();
-        self.compare(Sort::Pin, "the epoch", epoch(here.source_date_epoch), epoch(there.source_date_epoch));
+        self.compare(CauseKind::Pin, "the epoch", epoch(here.source_date_epoch), epoch(there.source_date_epoch));
         let subject = |name: &str| format!("the patch `{name}`");
-        self.compare_all(Sort::Pin, subject, (&patches(here), &patches(there)), ToString::to_string);
+        self.compare_all(CauseKind::Pin, subject, (&patches(here), &patches(there)), ToString::to_string);
         let syslinux =
             |manifest: &Manifest| manifest.syslinux.as_ref().map_or(NONE.to_owned(), |it| it.version.clone());
-        self.compare(Sort::Pin, "syslinux", syslinux(found), syslinux(wanted));
-        self.compare(Sort::Flag, "the embedded name", here.embedded_name.as_str(), there.embedded_name.as_str());
+        self.compare(CauseKind::Pin, "syslinux", syslinux(found), syslinux(wanted));
+        self.compare(CauseKind::Flag, "the embedded name", here.embedded_name.as_str(), there.embedded_name.as_str());
     }
 
     fn configurations(&mut self, found: &Manifest, wanted: &Manifest) {
@@ -145,7 +156,7 @@ impl List {
             let named = |here: &&Configuration| here.name == there.name;
             let Some(here) = found.configurations.iter().find(named) else {
                 self.compare(
-                    Sort::Configuration,
+                    CauseKind::Configuration,
                     format!("the configuration `{}`", there.name),
                     NONE,
                     there.sha256.to_string(),
@@ -156,7 +167,7 @@ impl List {
             for (here, there) in [(&here.make, &there.make), (&here.environment, &there.environment)] {
                 let (here, there) = (assignments(here), assignments(there));
                 self.compare_all(
-                    Sort::Flag,
+                    CauseKind::Flag,
                     |flag| format!("`{flag}` of make"),
                     (&here, &there),
                     |value| match *value {
@@ -171,7 +182,7 @@ impl List {
                 let name = shortened(name);
                 let subject = |file: &str| format!("the {what} `{file}` of the configuration `{name}`");
                 self.compare_all(
-                    Sort::Configuration,
+                    CauseKind::Configuration,
                     subject,
                     (&borrowed(here), &borrowed(there)),
                     ToString::to_string,
@@ -185,12 +196,12 @@ impl List {
         let (our_names, their_names) = (by_digest(found), by_digest(wanted));
         let extra = found.files.iter().filter(|file| !theirs.contains_key(file.path.as_str()));
         for here in extra.filter(|file| file.ipxe.is_some()) {
-            self.compare(Sort::Choice, format!("`{}`", here.path), target(here), "no such loader in the release");
+            self.compare(CauseKind::Choice, format!("`{}`", here.path), target(here), "no such loader in the release");
         }
         for there in wanted.files.iter().filter(|file| file.ipxe.is_some()) {
             let Some(here) = ours.get(there.path.as_str()) else {
                 self.compare(
-                    Sort::Choice,
+                    CauseKind::Choice,
                     format!("`{}`", there.path),
                     "no such loader among the choices",
                     target(there),
@@ -202,28 +213,28 @@ impl List {
             let name =
                 |names: &HashMap<Sha256Digest, &str>, digest| format!("`{}`", names.get(&digest).unwrap_or(&NONE));
             self.compare(
-                Sort::Configuration,
+                CauseKind::Configuration,
                 format!("the configuration of `{}`", there.path),
                 name(&our_names, ours.configuration),
                 name(&their_names, theirs.configuration),
             );
-            self.compare(Sort::Choice, format!("the target of `{}`", there.path), target(here), target(there));
+            self.compare(CauseKind::Choice, format!("the target of `{}`", there.path), target(here), target(there));
             if ours.slot_sha256 != theirs.slot_sha256 {
                 let script = |script: &Utf8Path, slot| format!("{} (slot {slot})", shortened(script.as_str()));
                 let (found, wanted) =
                     (script(&ours.script, ours.slot_sha256), script(&theirs.script, theirs.slot_sha256));
-                self.add(Sort::Script, format!("the script in `{}`", there.path), found, wanted);
+                self.add(CauseKind::Script, format!("the script in `{}`", there.path), found, wanted);
             }
         }
     }
 }
 
-fn by_path(manifest: &Manifest) -> HashMap<&str, &File> {
+fn by_path(manifest: &Manifest) -> HashMap<&str, &ManifestEntry> {
     manifest.files.iter().map(|file| (file.path.as_str(), file)).collect()
 }
 
 /// The tools by their names; of several with the same name, the first.
-fn by_name(tools: &[Tool]) -> HashMap<&str, &Tool> {
+fn by_name(tools: &[ToolEntry]) -> HashMap<&str, &ToolEntry> {
     tools.iter().rev().map(|tool| (&*tool.name, tool)).collect()
 }
 
@@ -232,11 +243,11 @@ fn by_digest(manifest: &Manifest) -> HashMap<Sha256Digest, &str> {
     manifest.configurations.iter().rev().map(|configuration| (configuration.sha256, &*configuration.name)).collect()
 }
 
-fn target(file: &File) -> String {
+fn target(file: &ManifestEntry) -> String {
     file.ipxe.as_ref().map_or_else(|| NONE.to_owned(), |ipxe| ipxe.target.clone())
 }
 
-fn patches(ipxe: &Ipxe) -> BTreeMap<&str, Sha256Digest> {
+fn patches(ipxe: &IpxeEntry) -> BTreeMap<&str, Sha256Digest> {
     ipxe.patches.iter().map(|patch| (patch.name.as_str(), patch.sha256)).collect()
 }
 
@@ -250,13 +261,13 @@ fn assignments(words: &[String]) -> BTreeMap<&str, &str> {
 }
 
 /// The package of a tool where that is known, else what it says of its version.
-fn release(tool: &Tool) -> &str {
+fn release(tool: &ToolEntry) -> &str {
     tool.package.as_ref().unwrap_or(&tool.version)
 }
 
 /// A tool in a few words: its package where that is known, else what it says of its version; and the
 /// programs that are not as those of `other`, by digest.
-fn described(tool: &Tool, other: Option<&Tool>) -> String {
+fn described(tool: &ToolEntry, other: Option<&ToolEntry>) -> String {
     let name = shortened(release(tool));
     let same = |name: &String, digest: &Sha256Digest| other.is_none_or(|other| other.files.get(name) == Some(digest));
     let programs = tool.files.iter().filter(|(name, digest)| !same(name, digest));

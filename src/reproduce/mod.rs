@@ -5,6 +5,7 @@
 //! [`cause`] looks for reasons in what went in, [`bytes`] and [`objects`] in what came out, and [`report`]
 //! is all of that.
 
+pub mod against_make;
 pub mod bytes;
 pub mod cause;
 pub mod objects;
@@ -17,16 +18,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use self::cause::Sort;
-use self::published::Published;
-use self::rebuild::{Planned, Rebuild, Yard, loaders};
-use self::report::{BuildTime, Compared, LinkedDrift, LoaderDifference, Report, Verdict};
+use self::cause::CauseKind;
+use self::published::PublishedTree;
+use self::rebuild::{PlannedRebuild, Rebuild, RebuildContext, loaders};
+use self::report::{BuildTime, Compared, LinkedDrift, LoaderDifference, ReproduceReport, ReproduceVerdict};
 use self::variation::{HOME, HOSTNAME, Variation};
-use crate::contents::link_map::LinkMap;
-use crate::contents::linked::Linked;
+use crate::base::{fs, parallel, paths};
 use crate::digest::Sha256Digest;
+use crate::loader::link_map::LinkMap;
+use crate::loader::linked_objects::LinkedObjects;
 use crate::tree::manifest::Manifest;
-use crate::{build_loaders, fs, parallel, paths};
 
 /// Of how many loaders a report tells how they differ.
 const MAX_EXPLAINED: usize = 1000;
@@ -40,7 +41,7 @@ pub enum Error {
         /// Under which variations.
         variations: Vec<Variation>,
         /// Why.
-        error: Box<build_loaders::Error>,
+        error: Box<rebuild::Error>,
     },
     /// There is nothing to compare with.
     #[error(transparent)]
@@ -62,7 +63,7 @@ type Digests = BTreeMap<String, Sha256Digest>;
 #[derive(Clone, Copy)]
 enum Reference<'r> {
     Rebuild(&'r Rebuild),
-    Published(&'r Published),
+    Published(&'r PublishedTree),
 }
 
 /// Builds under `asked` and compares: with `against`, or where there is none, with a build under no
@@ -72,12 +73,12 @@ enum Reference<'r> {
 ///
 /// [`Error`]; that bytes differ is none.
 pub fn reproduce(
-    yard: &Yard<'_>,
+    context: &RebuildContext<'_>,
     asked: &BTreeSet<Variation>,
-    against: Option<&Published>,
+    against: Option<&PublishedTree>,
     evidence: &Utf8Path,
-) -> Result<Report, Error> {
-    let mut run = Run { yard, planned: loaders(yard.plan), builds: Vec::new() };
+) -> Result<ReproduceReport, Error> {
+    let mut run = Run { context, planned: loaders(context.plan), builds: Vec::new() };
     fs::remove_dir_all(evidence)?;
     let none = BTreeSet::new();
     let Some(published) = against else {
@@ -120,14 +121,14 @@ fn all_files(manifest: &Manifest) -> Digests {
 
 /// A run under way.
 struct Run<'a> {
-    yard: &'a Yard<'a>,
-    planned: Vec<Planned>,
+    context: &'a RebuildContext<'a>,
+    planned: Vec<PlannedRebuild>,
     builds: Vec<BuildTime>,
 }
 
 impl Run<'_> {
     fn build(&mut self, variations: &BTreeSet<Variation>) -> Result<Rebuild, Error> {
-        let build = self.yard.build(self.builds.len() + 1, variations).map_err(|error| Error::Build {
+        let build = self.context.build(self.builds.len() + 1, variations).map_err(|error| Error::Build {
             variations: variations.iter().copied().collect(),
             error: Box::new(error),
         })?;
@@ -188,7 +189,7 @@ impl Run<'_> {
     }
 
     /// The report of a comparison; what differs is not explained yet.
-    fn report(&mut self, build: &Rebuild, reference: Reference<'_>) -> Report {
+    fn report(&mut self, build: &Rebuild, reference: Reference<'_>) -> ReproduceReport {
         let (found, wanted) = (Self::found(build, reference), Self::wanted(reference));
         let paths: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
         let compared = |path: &&String| Compared {
@@ -207,13 +208,13 @@ impl Run<'_> {
             ),
         };
         let verdict = if files.iter().all(Compared::same) {
-            Verdict::Same
-        } else if causes.iter().any(|cause| cause.sort == Sort::Toolchain) {
-            Verdict::ToolchainDiffers
+            ReproduceVerdict::Same
+        } else if causes.iter().any(|cause| cause.sort == CauseKind::Toolchain) {
+            ReproduceVerdict::ToolchainDiffers
         } else {
-            Verdict::BytesDiffer
+            ReproduceVerdict::BytesDiffer
         };
-        Report {
+        ReproduceReport {
             verdict,
             against,
             builds: std::mem::take(&mut self.builds),
@@ -236,11 +237,11 @@ impl Run<'_> {
         reference: Reference<'_>,
         culprits: &[Variation],
         evidence: &Utf8Path,
-    ) -> Result<Report, Error> {
+    ) -> Result<ReproduceReport, Error> {
         let mut report = self.report(build, reference);
         report.culprits = culprits.iter().map(ToString::to_string).collect();
         report.unsteady = culprits.is_empty() && matches!(reference, Reference::Rebuild(_));
-        let planned: HashMap<&Utf8Path, &Planned> =
+        let planned: HashMap<&Utf8Path, &PlannedRebuild> =
             self.planned.iter().map(|planned| (planned.path.as_path(), planned)).collect();
         let different = report.files.iter().filter(|compared| !compared.same());
         for planned in different.filter_map(|it| planned.get(it.path.as_path())).take(MAX_EXPLAINED) {
@@ -251,7 +252,7 @@ impl Run<'_> {
 
     fn difference(
         &self,
-        planned: &Planned,
+        planned: &PlannedRebuild,
         build: &Rebuild,
         reference: Reference<'_>,
         evidence: &Utf8Path,
@@ -268,11 +269,11 @@ impl Run<'_> {
         let failed = |error| Error::Build { variations: Vec::new(), error: Box::new(error) };
         let names = self.names(build);
         let theirs = match reference {
-            Reference::Rebuild(plain) => Some(self.yard.loader(plain, planned).map_err(failed)?),
+            Reference::Rebuild(plain) => Some(self.context.loader(plain, planned).map_err(failed)?),
             Reference::Published(published) => published.file(path).and_then(|file| fs::read(&file).ok()),
         };
         if let Some(there) = theirs {
-            let here = self.yard.loader(build, planned).map_err(failed)?;
+            let here = self.context.loader(build, planned).map_err(failed)?;
             let map = build.link_map(&planned.build, planned.loader);
             let (copies, names) = (paths::both_versions(evidence, path), names.clone());
             difference.files = Some(copies.clone());
@@ -284,15 +285,15 @@ impl Run<'_> {
             difference.bytes = Some(compared?);
         }
         let theirs = match reference {
-            Reference::Rebuild(plain) => Some(Ok(Linked::parse(plain.linked(&planned.key)))),
+            Reference::Rebuild(plain) => Some(Ok(LinkedObjects::parse(plain.linked(&planned.key)))),
             Reference::Published(published) => match Self::list_of(planned, published) {
-                Some(list) => Some(self.leaving(move || Linked::read(&list))?),
+                Some(list) => Some(self.leaving(move || LinkedObjects::read(&list))?),
                 None => None,
             },
         };
         match theirs {
             Some(Ok(theirs)) => {
-                let ours = Linked::parse(build.linked(&planned.key));
+                let ours = LinkedObjects::parse(build.linked(&planned.key));
                 difference.linked = Some(LinkedDrift::of(&ours.since(&theirs)));
             }
             Some(Err(error)) => difference.unread = Some(error.reason()),
@@ -307,12 +308,12 @@ impl Run<'_> {
 
     /// As [`parallel::leaving`].
     fn leaving<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let cancelled = || Error::Build { variations: Vec::new(), error: Box::new(build_loaders::Error::Cancelled) };
-        parallel::leaving(self.yard.progress, work).ok_or_else(cancelled)
+        let cancelled = || Error::Build { variations: Vec::new(), error: Box::new(rebuild::Error::Cancelled) };
+        parallel::leaving(self.context.progress, work).ok_or_else(cancelled)
     }
 
     /// The published list of what is linked into a loader, in whatever configuration it is there.
-    fn list_of(planned: &Planned, published: &Published) -> Option<Utf8PathBuf> {
+    fn list_of(planned: &PlannedRebuild, published: &PublishedTree) -> Option<Utf8PathBuf> {
         let manifest = published.manifest();
         let ipxe = manifest.files.iter().find(|file| file.path == planned.path)?.ipxe.as_ref()?;
         let mut configurations = manifest.configurations.iter();
@@ -323,7 +324,7 @@ impl Run<'_> {
 
     /// Names of this host and of the variations that must not get into a loader.
     fn names(&self, build: &Rebuild) -> Vec<String> {
-        let mut names = vec![self.yard.scratch.to_string()];
+        let mut names = vec![self.context.scratch.to_string()];
         if build.variations.contains(&Variation::Hostname) {
             names.push(HOSTNAME.to_owned());
         }

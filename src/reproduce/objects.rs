@@ -5,7 +5,7 @@ use camino::Utf8Path;
 use serde::Serialize;
 
 use super::bytes;
-use crate::fs;
+use crate::base::fs;
 
 /// How many objects are named.
 const NAMED: usize = 5;

@@ -4,16 +4,15 @@ use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::fs;
-use crate::parallel;
-use crate::paths::Cache;
-use crate::progress::Progress;
-use crate::source::download::{self, Address, download};
-use crate::source::http::Network;
-use crate::tree::checked::{self, CheckedTree};
+use crate::base::http::NetworkAccess;
+use crate::base::paths::Cache;
+use crate::base::progress::Progress;
+use crate::base::url::Url;
+use crate::base::{fs, parallel};
+use crate::fetch::download::{self, DownloadUrl, download};
 use crate::tree::manifest::Manifest;
+use crate::tree::open::{self, CheckedTree};
 use crate::tree::verify;
-use crate::url::Url;
 
 /// The most that a tree weighs besides its loaders, in bytes: manifest, lists of what is linked, syslinux files.
 const MAX_REST: u64 = 64 << 20;
@@ -24,7 +23,7 @@ const MAX_MANIFEST: u64 = 32 << 20;
 
 /// A published release.
 #[derive(Debug)]
-pub struct Published {
+pub struct PublishedTree {
     /// What it was called when it was asked for.
     pub name: String,
     content: Contents,
@@ -51,7 +50,7 @@ pub enum Error {
     Download(#[from] download::Error),
     /// It is not what its own manifest says, or cannot be read.
     #[error(transparent)]
-    Tree(#[from] checked::Error),
+    Tree(#[from] open::Error),
     /// It is no manifest.
     #[error("`{name}` is no manifest: {reason}\nhint: give the manifest.json of a tree, or its tarball")]
     NotAManifest {
@@ -65,7 +64,7 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
-impl Published {
+impl PublishedTree {
     /// Opens the release `place`, a path or an address, of a tree with about `files` files; what it takes is written
     /// below `scratch`.
     ///
@@ -75,15 +74,15 @@ impl Published {
     pub fn open(
         place: &Url,
         files: usize,
-        network: &Network,
+        network: &NetworkAccess,
         scratch: &Utf8Path,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let name = place.to_string();
         let path = if place.expose().starts_with("http://") || place.expose().starts_with("https://") {
-            let Network::Online(http) = network else { return Err(Error::Offline(name)) };
+            let NetworkAccess::Online(http) = network else { return Err(Error::Offline(name)) };
             let file = scratch.join(Cache::PUBLISHED);
-            let address = Address { url: place, remedy: "download the release by other means, and give the file" };
+            let address = DownloadUrl { url: place, remedy: "download the release by other means, and give the file" };
             let is_manifest = name.split('?').next().map(Utf8Path::new).and_then(Utf8Path::extension) == Some("json");
             let limit = if is_manifest { MAX_MANIFEST } else { MAX_REST + MAX_FILE * files as u64 };
             download(http, address, &file, limit, progress)?;
@@ -99,7 +98,7 @@ impl Published {
         if first[..length] == *b"{" {
             let json = fs::read(&path)?;
             let parsed = parallel::leaving(progress, move || Manifest::parse(&json));
-            let parsed = parsed.ok_or(checked::Error::Verify(verify::Error::Cancelled))?;
+            let parsed = parsed.ok_or(open::Error::Verify(verify::Error::Cancelled))?;
             let manifest = parsed.map_err(|reason| Error::NotAManifest { name: name.clone(), reason })?;
             return Ok(Self { name, content: Contents::Manifest(manifest) });
         }

@@ -5,22 +5,22 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::variation::{Means, Variation, remove_fake_clocks};
+use super::variation::{Capabilities, Variation, remove_fake_clocks};
+use crate::base::fs;
+use crate::base::paths::Cache;
+use crate::base::progress::{Progress, Task, TaskKind};
 use crate::build::make::{self, Settings};
-use crate::build::{Built, Workshop, recall};
-use crate::build_loaders::{Error, Origins, make};
-use crate::choices::loader::Loader;
+use crate::build::plan::{Plan, Stamped};
+use crate::build::{self, BuildContext, Built, recall};
 use crate::digest::Sha256Digest;
-use crate::fs;
-use crate::paths::Cache;
-use crate::plan::{Plan, Stamped};
-use crate::progress::{Kind, Progress, Task};
+use crate::fetch::origins::Origins;
+use crate::loader::target::Loader;
+use crate::publish::tree_contents::{self, TreeContents};
 use crate::stamp::stamper::Stamper;
-use crate::stamping::Stock;
 use crate::tree::manifest::Manifest;
 
 /// What all builds of a run have in common.
-pub struct Yard<'a> {
+pub struct RebuildContext<'a> {
     /// What is built.
     pub plan: &'a Plan,
     /// Where the sources are.
@@ -30,7 +30,7 @@ pub struct Yard<'a> {
     /// How make runs where nothing is varied.
     pub settings: &'a Settings,
     /// What variations work with.
-    pub means: &'a Means,
+    pub means: &'a Capabilities,
     /// An empty folder for everything.
     pub scratch: &'a Utf8Path,
     /// Who hears of it.
@@ -49,7 +49,7 @@ pub struct Rebuild {
     cache: Cache,
 }
 
-impl Yard<'_> {
+impl RebuildContext<'_> {
     /// Builds everything under `variations`, as build `number` of the run.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Yard<'_> {
         let names: Vec<&str> = variations.iter().map(|variation| variation.as_str()).collect();
         let label =
             if names.is_empty() { "nothing varied".to_owned() } else { format!("varied: {}", names.join(", ")) };
-        let task = Task::start(self.progress, Kind::Rebuild, label, None);
+        let task = Task::start(self.progress, TaskKind::Rebuild, label, None);
         // Whatever does not vary the path is built in the same one, so it is free again afterwards.
         let place = if variations.contains(&Variation::Path) {
             self.scratch.join(Cache::LONGER).join("of-the-build-tree")
@@ -71,13 +71,13 @@ impl Yard<'_> {
             self.means.settings(variations, self.settings, &self.scratch.join(format!("{}{number}", Cache::SETTINGS)));
         let (cache, started) = (Cache::new(&place), Instant::now());
         let pin = &self.plan.inputs.pins.ipxe;
-        let workshop = Workshop { pin, cache: &cache, settings: &settings, progress: self.progress };
-        let built = make(self.plan, self.sources, self.origins, &workshop);
+        let context = BuildContext { pin, cache: &cache, settings: &settings, progress: self.progress };
+        let built = build::make(self.plan, self.sources, self.origins, &context);
         if variations.contains(&Variation::Clock) {
             remove_fake_clocks();
         }
         let built = built?;
-        let manifest = self.stock(&built).manifest()?;
+        let manifest = self.contents(&built).manifest()?;
         let took = started.elapsed();
         task.finish("built");
         let kept = self.scratch.join(format!("{}{number}", Cache::BUILD));
@@ -88,8 +88,8 @@ impl Yard<'_> {
     }
 
     /// What the files of a tree are made of, with the bases `built`.
-    fn stock<'a>(&'a self, built: &'a Built) -> Stock<'a> {
-        Stock::new(self.plan, built, self.sources, self.settings.jobs, self.progress)
+    fn contents<'a>(&'a self, built: &'a Built) -> TreeContents<'a> {
+        TreeContents::new(self.plan, built, self.sources, self.settings.jobs, self.progress)
     }
 
     /// The bytes of the loader `planned` as `build` gave them.
@@ -97,11 +97,28 @@ impl Yard<'_> {
     /// # Errors
     ///
     /// [`Error`].
-    pub fn loader(&self, build: &Rebuild, planned: &Planned) -> Result<Vec<u8>, Error> {
+    pub fn loader(&self, build: &Rebuild, planned: &PlannedRebuild) -> Result<Vec<u8>, Error> {
         let file = self.plan.files().find(|file| file.path == planned.path);
-        let content = file.map(|file| self.stock(&build.built).content(&file, &mut Stamper::new()));
+        let content = file.map(|file| self.contents(&build.built).content(&file, &mut Stamper::new()));
         Ok(content.transpose()?.unwrap_or_default())
     }
+}
+
+/// Why there is no rebuild, or no loader of one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The build failed.
+    #[error(transparent)]
+    Build(#[from] build::Error),
+    /// A loader could not be stamped.
+    #[error(transparent)]
+    Stamping(#[from] tree_contents::Error),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
 }
 
 impl Rebuild {
@@ -127,7 +144,7 @@ impl Rebuild {
 
 /// A loader of a plan.
 #[derive(Debug, Clone)]
-pub struct Planned {
+pub struct PlannedRebuild {
     /// Its path in the tree.
     pub path: Utf8PathBuf,
     /// Which one it is.
@@ -140,7 +157,7 @@ pub struct Planned {
 
 /// All loaders of `plan`, sorted by path.
 #[must_use]
-pub fn loaders(plan: &Plan) -> Vec<Planned> {
+pub fn loaders(plan: &Plan) -> Vec<PlannedRebuild> {
     let keys = plan.builds.iter().flat_map(|build| {
         let keys = build.bases.values().flat_map(|loaders| loaders.values());
         keys.map(move |key| (*key, build.name()))
@@ -148,7 +165,7 @@ pub fn loaders(plan: &Plan) -> Vec<Planned> {
     let builds: BTreeMap<Sha256Digest, String> = keys.collect();
     let planned = plan.loaders().map(|(path, Stamped { loader, base, .. })| {
         let build = builds.get(&base).cloned().unwrap_or_default();
-        Planned { path, loader, key: base, build }
+        PlannedRebuild { path, loader, key: base, build }
     });
     planned.collect()
 }

@@ -3,18 +3,18 @@
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use super::bytes::Difference;
+use super::bytes::ByteDifference;
 use super::cause::Cause;
 use super::objects::Objects;
-use crate::contents::linked::Drift;
 use crate::digest::Sha256Digest;
+use crate::loader::linked_objects::Drift;
 use crate::printable::{MAX_LISTED, shortened};
 use crate::tree::manifest::Manifest;
 
 /// What comparing came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum ReproduceVerdict {
     /// Every byte is the same.
     Same,
     /// Bytes differ, and so do the tools.
@@ -26,9 +26,9 @@ pub enum Verdict {
 /// What a run came to.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Report {
+pub struct ReproduceReport {
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: ReproduceVerdict,
     /// What was compared with, if it was a release.
     pub against: Option<String>,
     /// The builds, in their order.
@@ -83,7 +83,7 @@ pub struct LoaderDifference {
     /// Its path in the tree.
     pub path: Utf8PathBuf,
     /// The bytes; none where only a digest is known of the other side.
-    pub bytes: Option<Difference>,
+    pub bytes: Option<ByteDifference>,
     /// What is linked into it here and not there, and the other way round.
     pub linked: Option<LinkedDrift>,
     /// Why the other side's list of what is linked was not read, where it is there.

@@ -8,10 +8,10 @@ use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::paths;
+use crate::base::process::{Command, find_program};
+use crate::base::progress::Progress;
 use crate::build::make::{Launcher, Settings, Surroundings};
-use crate::paths;
-use crate::process::{Command, find_program};
-use crate::progress::Progress;
 use crate::toolchain::needs::LIBFAKETIME;
 
 /// Something that can be different.
@@ -173,14 +173,14 @@ fn fakes_the_clock_alone(faketime: &Utf8Path, path: &str, progress: &dyn Progres
 
 /// What variations need of this system, where it has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Means {
+pub struct Capabilities {
     faketime: Option<Utf8PathBuf>,
     ccache: bool,
     locale: String,
     namespaces: bool,
 }
 
-impl Means {
+impl Capabilities {
     /// Looks for them, in `path`, a list of folders as in `PATH`.
     #[must_use]
     pub fn find(path: &str, progress: &dyn Progress) -> Self {
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn each_variation_changes_something_and_only_its_own() {
-        let means = Means {
+        let means = Capabilities {
             faketime: Some("/lib/faketime.so".into()),
             ccache: true,
             locale: "tr_TR.utf8".into(),
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn what_is_lacking_is_named() {
-        let lacking = |variation| Means::default().lacking(variation).is_some();
+        let lacking = |variation| Capabilities::default().lacking(variation).is_some();
         let found: Vec<_> = Variation::ALL.into_iter().filter(|variation| lacking(*variation)).collect();
         assert_eq!(found, [Variation::Clock, Variation::User, Variation::Hostname, Variation::CompilerCache]);
     }
@@ -352,7 +352,7 @@ mod tests {
             std::fs::write(folder.join(name), "").unwrap();
         }
         remove_clocks_of_the_dead(folder);
-        let mut left: Vec<_> = crate::fs::entries(folder).unwrap();
+        let mut left: Vec<_> = crate::base::fs::entries(folder).unwrap();
         left.sort();
         let left: Vec<&str> = left.iter().filter_map(|path| path.file_name()).collect();
         assert_eq!(left, [own.as_str(), "faketime_shm_x", "sem.other_4194305"]);

@@ -10,12 +10,12 @@ pub struct Need {
     /// The packages that have it: for apt, dnf, pacman, zypper and apk.
     pub packages: [&'static str; 5],
     /// How to tell whether it is there.
-    pub test: Test,
+    pub test: Probe,
 }
 
 /// How to tell whether something is there, and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Test {
+pub enum Probe {
     /// GCC for x86-64, of this major version or later.
     Gcc(u32),
     /// A program; run with the arguments, its first line of output has to contain the text.
@@ -44,49 +44,53 @@ const GCC: Need = Need {
     purpose: "compiles iPXE and its build tools",
     packages: ["gcc", "gcc", "gcc", "gcc", "gcc"],
     // -ffile-prefix-map, without which the build path gets into the loaders, came with GCC 8.
-    test: Test::Gcc(8),
+    test: Probe::Gcc(8),
 };
 const BINUTILS: Need = Need {
     name: "binutils",
     purpose: "assembles and links the loaders",
     packages: ["binutils"; 5],
-    test: Test::Programs(&["ld", "as", "ar", "objcopy", "objdump", "ranlib", "nm"]),
+    test: Probe::Programs(&["ld", "as", "ar", "objcopy", "objdump", "ranlib", "nm"]),
 };
 const MAKE: Need = Need {
     name: "make",
     purpose: "runs iPXE's build",
     packages: ["make"; 5],
-    test: Test::Program("make", &["--version"], "GNU Make"),
+    test: Probe::Program("make", &["--version"], "GNU Make"),
 };
 const PERL: Need = Need {
     name: "perl",
     purpose: "runs iPXE's build scripts",
     packages: ["perl", "perl-interpreter perl-Getopt-Long", "perl", "perl", "perl"],
-    test: Test::Program("perl", &["-e", "use strict; use warnings; use Getopt::Long; print qq(perl $^V\\n)"], "perl v"),
+    test: Probe::Program(
+        "perl",
+        &["-e", "use strict; use warnings; use Getopt::Long; print qq(perl $^V\\n)"],
+        "perl v",
+    ),
 };
 const AWK: Need = Need {
     name: "awk",
     purpose: "is called by iPXE's build",
     packages: ["mawk", "gawk", "gawk", "gawk", "gawk"],
-    test: Test::Program("awk", &["BEGIN { print \"works\" }"], "works"),
+    test: Probe::Program("awk", &["BEGIN { print \"works\" }"], "works"),
 };
 const SED: Need = Need {
     name: "sed",
     purpose: "is called by iPXE's build",
     packages: ["sed"; 5],
-    test: Test::Program("sed", &["--version"], "sed"),
+    test: Probe::Program("sed", &["--version"], "sed"),
 };
 const COREUTILS: Need = Need {
     name: "coreutils",
     purpose: "computes build ids and checksums",
     packages: ["coreutils"; 5],
-    test: Test::Programs(&["sort", "cksum", "cut", "printf", "sha256sum", "touch", "truncate"]),
+    test: Probe::Programs(&["sort", "cksum", "cut", "printf", "sha256sum", "touch", "truncate"]),
 };
 const LIBC: Need = Need {
     name: "libc headers",
     purpose: "let iPXE's build tools compile",
     packages: ["libc6-dev", "glibc-devel", "glibc", "glibc-devel", "musl-dev"],
-    test: Test::Compiles {
+    test: Probe::Compiles {
         code: "#include <elf.h>\n#include <stdio.h>\n#include <sys/mman.h>\n#ifdef __GLIBC__\n#define L \"glibc\"\n#else\n#define __GLIBC__ 0\n#define __GLIBC_MINOR__ 0\n#define L \"another libc\"\n#endif\nint main(void) { printf(\"%s %d.%d\\n\", L, __GLIBC__, __GLIBC_MINOR__); return 0; }\n",
         libraries: &[],
         header: "elf.h",
@@ -96,7 +100,7 @@ const LZMA: Need = Need {
     name: "liblzma",
     purpose: "packs BIOS loaders, through iPXE's zbin",
     packages: ["liblzma-dev", "xz-devel", "xz", "xz-devel", "xz-dev"],
-    test: Test::Compiles {
+    test: Probe::Compiles {
         code: "#include <lzma.h>\n#include <stdio.h>\nint main(void) { puts(lzma_version_string()); return 0; }\n",
         libraries: &["-llzma"],
         header: "lzma.h",
@@ -107,14 +111,14 @@ pub(super) const OPENSSL: Need = Need {
     name: "openssl",
     purpose: "reads the certificates under `trust`",
     packages: ["openssl"; 5],
-    test: Test::Program("openssl", &["version"], "SSL"),
+    test: Probe::Program("openssl", &["version"], "SSL"),
 };
 /// Receives what the tests deploy.
 const SSH_SERVER: Need = Need {
     name: "sshd",
     purpose: "receives the deployments of the tests",
     packages: ["openssh-server", "openssh-server", "openssh", "openssh-server", "openssh-server"],
-    test: Test::File(SSHD),
+    test: Probe::File(SSHD),
 };
 
 /// Checks signatures. Fedora has moved it between packages, so it is asked for by its file there.
@@ -122,14 +126,14 @@ pub const GPGV: Need = Need {
     name: "gpgv",
     purpose: "checks signatures for `mirror`",
     packages: ["gpgv", "/usr/bin/gpgv", "gnupg", "gpg2", "gpgv"],
-    test: Test::Program("gpgv", &["--version"], "gpgv (GnuPG)"),
+    test: Probe::Program("gpgv", &["--version"], "gpgv (GnuPG)"),
 };
 /// Makes keys and signs with them.
 const GPG: Need = Need {
     name: "gpg",
     purpose: "signs what the tests mirror",
     packages: ["gpg", "gnupg2", "gnupg", "gpg2", "gnupg"],
-    test: Test::Program("gpg", &["--version"], "gpg (GnuPG)"),
+    test: Probe::Program("gpg", &["--version"], "gpg (GnuPG)"),
 };
 
 /// What a build needs; `trust` says whether it embeds certificates.
@@ -156,13 +160,13 @@ pub fn check(trust: bool) -> Vec<Need> {
             name: "git",
             purpose: "serves test repositories over HTTP",
             packages: ["git", "git", "git", "git", "git git-daemon"],
-            test: Test::Program("git", &["--version"], "git version"),
+            test: Probe::Program("git", &["--version"], "git version"),
         },
         Need {
             name: "file",
             purpose: "tells what a loader is, independently of this tool",
             packages: ["file"; 5],
-            test: Test::Program("file", &["--version"], "file-"),
+            test: Probe::Program("file", &["--version"], "file-"),
         },
         Need {
             name: "syslinux",
@@ -174,7 +178,7 @@ pub fn check(trust: bool) -> Vec<Need> {
                 "syslinux",
                 "syslinux",
             ],
-            test: Test::File(DISTRIBUTION_SYSLINUX),
+            test: Probe::File(DISTRIBUTION_SYSLINUX),
         },
         Need {
             name: "aarch64 gcc",
@@ -186,14 +190,14 @@ pub fn check(trust: bool) -> Vec<Need> {
                 "cross-aarch64-gcc14",
                 "gcc-aarch64-none-elf",
             ],
-            test: Test::Program("aarch64-linux-gnu-gcc", &["--version"], "gcc"),
+            test: Probe::Program("aarch64-linux-gnu-gcc", &["--version"], "gcc"),
         },
         Need {
             name: "python",
             purpose: "installs the linters of the workflows",
             packages: ["python3 python3-venv", "python3", "python", "python3", "python3"],
             // Debian has what makes a folder for them in a package of its own.
-            test: Test::Program(
+            test: Probe::Program(
                 "python3",
                 &["-c", "import ensurepip, sys, venv; print('Python', sys.version.split()[0])"],
                 "Python",
@@ -211,13 +215,13 @@ pub fn variations() -> Vec<Need> {
             name: "libfaketime",
             purpose: "shows a rebuild another time of day",
             packages: ["faketime", "libfaketime", "libfaketime", "libfaketime", "libfaketime"],
-            test: Test::File(LIBFAKETIME),
+            test: Probe::File(LIBFAKETIME),
         },
         Need {
             name: "ccache",
             purpose: "is the compiler cache of a rebuild",
             packages: ["ccache"; 5],
-            test: Test::Program("ccache", &["--version"], "ccache version"),
+            test: Probe::Program("ccache", &["--version"], "ccache version"),
         },
     ]
 }
@@ -229,7 +233,7 @@ pub fn deploy() -> Vec<Need> {
         name: "ssh",
         purpose: "carries a deployment to a server",
         packages: ["openssh-client", "openssh-clients", "openssh", "openssh-clients", "openssh-client-default"],
-        test: Test::Program("ssh", &["-V"], "OpenSSH"),
+        test: Probe::Program("ssh", &["-V"], "OpenSSH"),
     }]
 }
 
@@ -244,7 +248,7 @@ pub const LIBFAKETIME: &[&str] = &[
     "/usr/lib/faketime/libfaketime.so.1",
 ];
 
-/// What a boot test needs, in the order of [`crate::boot_test::kit::Kit`]'s parts.
+/// What a boot test needs, in the order of [`crate::boot_test::tools::TestTools`]'s parts.
 #[must_use]
 pub fn boot_test() -> Vec<Need> {
     vec![
@@ -252,13 +256,13 @@ pub fn boot_test() -> Vec<Need> {
             name: "qemu",
             purpose: "is the machine that boots",
             packages: ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-x86", "qemu-system-x86_64"],
-            test: Test::Program("qemu-system-x86_64", &["--version"], "QEMU emulator"),
+            test: Probe::Program("qemu-system-x86_64", &["--version"], "QEMU emulator"),
         },
         Need {
             name: "ovmf",
             purpose: "is the UEFI of that machine",
             packages: ["ovmf", "edk2-ovmf", "edk2-ovmf", "qemu-ovmf-x86_64", "ovmf"],
-            test: Test::File(&[
+            test: Probe::File(&[
                 "/usr/share/OVMF/OVMF_CODE_4M.fd",
                 "/usr/share/OVMF/OVMF_CODE.fd",
                 "/usr/share/edk2/ovmf/OVMF_CODE.fd",
@@ -270,25 +274,25 @@ pub fn boot_test() -> Vec<Need> {
             name: "dnsmasq",
             purpose: "answers its DHCP and TFTP",
             packages: ["dnsmasq-base", "dnsmasq", "dnsmasq", "dnsmasq", "dnsmasq"],
-            test: Test::Program("dnsmasq", &["--version"], "Dnsmasq version"),
+            test: Probe::Program("dnsmasq", &["--version"], "Dnsmasq version"),
         },
         Need {
             name: "ip",
             purpose: "sets up its network",
             packages: ["iproute2", "iproute", "iproute2", "iproute2", "iproute2"],
-            test: Test::Program("ip", &["-V"], "iproute2"),
+            test: Probe::Program("ip", &["-V"], "iproute2"),
         },
         Need {
             name: "kernel",
             purpose: "is what it boots",
             packages: ["linux-image-cloud-amd64", "kernel-core", "linux", "kernel-default", "linux-virt"],
-            test: Test::Kernel(&["/boot", "/usr/lib/modules"], "vmlinuz"),
+            test: Probe::Kernel(&["/boot", "/usr/lib/modules"], "vmlinuz"),
         },
         Need {
             name: "busybox",
             purpose: "is the userland that it boots into",
             packages: ["busybox-static", "busybox", "busybox", "busybox-static", "busybox-static"],
-            test: Test::Static(&["busybox", "busybox.static", "busybox-static"]),
+            test: Probe::Static(&["busybox", "busybox.static", "busybox-static"]),
         },
     ]
 }
@@ -304,19 +308,19 @@ pub fn servers() -> Vec<Need> {
             name: "kea",
             purpose: "answers DHCP as its recipe says",
             packages: ["kea-dhcp4-server", "kea", "kea", "kea", "kea-dhcp4"],
-            test: Test::Program("kea-dhcp4", &["-v"], "."),
+            test: Probe::Program("kea-dhcp4", &["-v"], "."),
         },
         Need {
             name: "isc-dhcpd",
             purpose: "answers DHCP as its recipe says",
             packages: ["isc-dhcp-server", "dhcp-server", "dhcp", "dhcp-server", "dhcp-server-vanilla"],
-            test: Test::Program("dhcpd", &["--version"], "isc-dhcpd"),
+            test: Probe::Program("dhcpd", &["--version"], "isc-dhcpd"),
         },
         Need {
             name: NGINX,
             purpose: "serves HTTP as its recipe says",
             packages: ["nginx"; 5],
-            test: Test::Program("nginx", &["-v"], "nginx version"),
+            test: Probe::Program("nginx", &["-v"], "nginx version"),
         },
     ]
 }
@@ -329,13 +333,13 @@ fn tree_servers() -> Vec<Need> {
             purpose: "serves a tree over HTTP as its recipe says",
             packages: ["caddy"; 5],
             // Its first words are about a home folder, where there is none.
-            test: Test::File(&["/usr/bin/caddy", "/usr/sbin/caddy"]),
+            test: Probe::File(&["/usr/bin/caddy", "/usr/sbin/caddy"]),
         },
         Need {
             name: "tftpd-hpa",
             purpose: "serves a tree over TFTP as its recipe says",
             packages: ["tftpd-hpa", "tftp-server", "tftp-hpa", "tftp", "tftp-hpa"],
-            test: Test::Program("in.tftpd", &["-V"], "tftp-hpa"),
+            test: Probe::Program("in.tftpd", &["-V"], "tftp-hpa"),
         },
     ]
 }

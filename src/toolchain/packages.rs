@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::needs::Need;
-use crate::process::{Command, find_program};
-use crate::progress::Progress;
+use crate::base::process::{Command, find_program};
+use crate::base::progress::Progress;
 
 /// A package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ fn owned(answer: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Silent;
+    use crate::base::progress::Silent;
     use crate::toolchain::needs;
 
     #[test]

@@ -2,16 +2,16 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::needs::{Need, Test};
-use super::{Error, Fingerprint, Tool};
-use crate::fs;
-use crate::paths::Cache;
-use crate::process::{Command, find_program};
-use crate::progress::Progress;
+use super::needs::{Need, Probe};
+use super::tool::{Error, Fingerprint, Tool};
+use crate::base::fs;
+use crate::base::paths::Cache;
+use crate::base::process::{Command, find_program};
+use crate::base::progress::Progress;
 
 /// What looking for something came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
+pub enum ProbeStatus {
     /// It is there.
     Found(Box<Tool>),
     /// It is not.
@@ -25,7 +25,7 @@ pub enum Status {
     },
 }
 
-impl Status {
+impl ProbeStatus {
     /// Why it will not do; `None` where it will.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
@@ -37,8 +37,8 @@ impl Status {
     }
 }
 
-fn unfit(found: impl Into<String>, wanted: impl Into<String>) -> Status {
-    Status::Unfit { found: found.into(), wanted: wanted.into() }
+fn unfit(found: impl Into<String>, wanted: impl Into<String>) -> ProbeStatus {
+    ProbeStatus::Unfit { found: found.into(), wanted: wanted.into() }
 }
 
 impl Need {
@@ -48,16 +48,16 @@ impl Need {
     ///
     /// [`Error`] where `cache`, in which small programs are compiled, cannot be used for that;
     /// [`Error::Cancelled`] where the user asked to stop, since the answers of interrupted programs mean nothing.
-    pub fn probe(&self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Status, Error> {
+    pub fn probe(&self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<ProbeStatus, Error> {
         let prober = Prober { need: self, path, progress };
         let status = match self.test {
-            Test::Gcc(minimum) => prober.gcc(minimum),
-            Test::Program(name, args, wanted) => prober.program(name, args, wanted),
-            Test::Programs(names) => prober.programs(names),
-            Test::Compiles { code, libraries, header } => prober.compiles(cache, code, libraries, header)?,
-            Test::File(candidates) => prober.file(candidates),
-            Test::Static(names) => prober.without_libraries(names),
-            Test::Kernel(folders, name) => prober.kernel(folders, name),
+            Probe::Gcc(minimum) => prober.gcc(minimum),
+            Probe::Program(name, args, wanted) => prober.program(name, args, wanted),
+            Probe::Programs(names) => prober.programs(names),
+            Probe::Compiles { code, libraries, header } => prober.compiles(cache, code, libraries, header)?,
+            Probe::File(candidates) => prober.file(candidates),
+            Probe::Static(names) => prober.without_libraries(names),
+            Probe::Kernel(folders, name) => prober.kernel(folders, name),
         };
         if progress.cancelled() { Err(Error::Cancelled) } else { Ok(status) }
     }
@@ -86,17 +86,17 @@ impl Prober<'_> {
     }
 
     /// The tool as found: `decisive` is the file that makes it what it is.
-    fn found(&self, version: String, decisive: &Utf8Path, others: &[Utf8PathBuf]) -> Status {
+    fn found(&self, version: String, decisive: &Utf8Path, others: &[Utf8PathBuf]) -> ProbeStatus {
         let files = std::iter::once(decisive).chain(others.iter().map(Utf8PathBuf::as_path));
         let tool = files.map(|file| Fingerprint::of(file, self.path)).collect::<Option<Vec<_>>>().and_then(|files| {
             let (sha256, _) = fs::sha256(decisive).ok()?;
             Some(Box::new(Tool { name: self.need.name.into(), version, sha256, package: None, files }))
         });
-        tool.map_or(Status::Missing, Status::Found)
+        tool.map_or(ProbeStatus::Missing, ProbeStatus::Found)
     }
 
-    fn gcc(&self, minimum: u32) -> Status {
-        let Some(program) = find_program("gcc", self.path) else { return Status::Missing };
+    fn gcc(&self, minimum: u32) -> ProbeStatus {
+        let Some(program) = find_program("gcc", self.path) else { return ProbeStatus::Missing };
         let wanted = format!("GCC {minimum} or later for x86_64");
         let lines = self.output(&program, &["--version"]).unwrap_or_default();
         let Some(version) =
@@ -121,8 +121,8 @@ impl Prober<'_> {
         self.found(version.clone(), &compiler, &[program])
     }
 
-    fn program(&self, name: &str, args: &[&str], wanted: &str) -> Status {
-        let Some(program) = find_program(name, self.path) else { return Status::Missing };
+    fn program(&self, name: &str, args: &[&str], wanted: &str) -> ProbeStatus {
+        let Some(program) = find_program(name, self.path) else { return ProbeStatus::Missing };
         match self.output(&program, args) {
             Some(lines) if lines.first().map_or("", String::as_str).contains(wanted) => {
                 let answer = lines.into_iter().next().unwrap_or_default();
@@ -136,11 +136,11 @@ impl Prober<'_> {
         }
     }
 
-    fn programs(&self, names: &[&str]) -> Status {
+    fn programs(&self, names: &[&str]) -> ProbeStatus {
         let found: Vec<_> = names.iter().map(|name| (name, find_program(name, self.path))).collect();
         if let Some((name, _)) = found.iter().find(|(_, program)| program.is_none()) {
             return if found.iter().all(|(_, program)| program.is_none()) {
-                Status::Missing
+                ProbeStatus::Missing
             } else {
                 unfit(format!("no `{name}`"), "all of it")
             };
@@ -150,14 +150,16 @@ impl Prober<'_> {
         self.found(version.unwrap_or_default(), &programs[0], &programs[1..])
     }
 
-    fn compiles(&self, cache: &Cache, code: &str, libraries: &[&str], header: &str) -> Result<Status, Error> {
-        let Some(gcc) = find_program("gcc", self.path) else { return Ok(Status::Missing) };
-        let Some((lines, version)) = self.compile(&gcc, cache, code, libraries)? else { return Ok(Status::Missing) };
+    fn compiles(&self, cache: &Cache, code: &str, libraries: &[&str], header: &str) -> Result<ProbeStatus, Error> {
+        let Some(gcc) = find_program("gcc", self.path) else { return Ok(ProbeStatus::Missing) };
+        let Some((lines, version)) = self.compile(&gcc, cache, code, libraries)? else {
+            return Ok(ProbeStatus::Missing);
+        };
         // gcc -H names each header it reads, ld --trace each file it links.
         let canonical = |path: &str| Utf8Path::new(path).canonicalize_utf8().ok();
         let headers = lines.iter().filter_map(|line| line.trim_start_matches('.').strip_prefix(' '));
         let Some(header) = headers.filter(|path| path.ends_with(header)).find_map(canonical) else {
-            return Ok(Status::Missing);
+            return Ok(ProbeStatus::Missing);
         };
         let library = libraries.first().and_then(|name| {
             let stem = format!("lib{}.", name.trim_start_matches("-l"));
@@ -199,21 +201,21 @@ impl Prober<'_> {
         }
     }
 
-    fn file(&self, candidates: &[&str]) -> Status {
+    fn file(&self, candidates: &[&str]) -> ProbeStatus {
         let found = candidates.iter().map(Utf8Path::new).find(|path| path.is_file());
-        found.map_or(Status::Missing, |path| self.found(path.to_string(), path, &[]))
+        found.map_or(ProbeStatus::Missing, |path| self.found(path.to_string(), path, &[]))
     }
 
-    fn without_libraries(&self, names: &[&str]) -> Status {
+    fn without_libraries(&self, names: &[&str]) -> ProbeStatus {
         let found: Vec<Utf8PathBuf> = names.iter().filter_map(|name| find_program(name, self.path)).collect();
-        let Some(first) = found.first() else { return Status::Missing };
+        let Some(first) = found.first() else { return ProbeStatus::Missing };
         match found.iter().find(|file| fs::read(file).is_ok_and(|content| is_static(&content))) {
             Some(file) => self.found(format!("{}, static", file.file_name().unwrap_or_default()), file, &[]),
             None => unfit(format!("`{first}`, which needs shared libraries"), "a static one"),
         }
     }
 
-    fn kernel(&self, folders: &[&str], name: &str) -> Status {
+    fn kernel(&self, folders: &[&str], name: &str) -> ProbeStatus {
         let mut found: Vec<Utf8PathBuf> =
             folders.iter().flat_map(|folder| files_named(Utf8Path::new(folder), name)).collect();
         found.sort_by_key(|file| version(file.as_str()));
@@ -227,7 +229,7 @@ impl Prober<'_> {
             (None, Some(file)) => {
                 unfit(format!("`{file}`, which only root may read"), format!("one to read: `sudo chmod +r {file}`"))
             }
-            (None, None) => Status::Missing,
+            (None, None) => ProbeStatus::Missing,
         }
     }
 }

@@ -4,8 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::manifest::GENERATOR;
-use crate::fs;
-use crate::paths;
+use crate::base::{fs, paths};
 use crate::printable::printable;
 
 /// A path inside a published tree or a release: anything that is put there makes verifying that fail.
@@ -35,7 +34,7 @@ struct Name {
 }
 
 /// Whether the folder has a manifest that this tool wrote.
-pub(super) fn is_ours(folder: &Utf8Path) -> bool {
+pub(crate) fn is_ours(folder: &Utf8Path) -> bool {
     let text = fs::read_if_exists(&folder.join(paths::MANIFEST)).ok().flatten().unwrap_or_default();
     serde_json::from_slice(&text).is_ok_and(|Mark { generator, .. }| generator.name == GENERATOR)
 }

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 
-use crate::tarball::{EXTENSION, Limits};
+use crate::base::tarball::{EXTENSION, Limits};
 
 /// The most files of a tree, be it 100,000 sites with a loader each, or 15,000 with seven.
 pub const MAX_FILES: usize = 110_000;
 
 /// The most bytes of a file. No loader comes near it; the manifest of 110,000 files has some 60 MB.
-pub const MAX_FILE: u64 = crate::fs::MAX_READ;
+pub const MAX_FILE: u64 = crate::base::fs::MAX_READ;
 
 /// The most bytes of a name: what file systems have room for.
 pub const MAX_NAME: usize = 255;

@@ -2,24 +2,19 @@
 //! them varies from one build to the next; so the archive that the syslinux files were found in is not
 //! there, since any archive with the pinned members will do.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::marker::PhantomData;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::header::{self, Arch, Kind};
 use super::limits::MAX_FILES;
-use crate::build::make;
-use crate::choices::loader::Loader;
-use crate::choices::script::IMAGE_NAME;
+use crate::base::paths;
 use crate::digest::{CommitId, Content, Hasher, Sha256Digest, TreeId};
-use crate::paths;
-use crate::plan::{Inputs, Origin, Other, Plan, PlannedFile, Stamped};
+use crate::loader::file_kind::{Arch, FileKind};
 use crate::printable::{is_plain_json, printable};
 use crate::stamp::slot::SlotSize;
 use crate::toolchain;
@@ -45,18 +40,18 @@ pub struct Manifest {
     /// What wrote it.
     pub generator: Generator,
     /// Which iPXE.
-    pub ipxe: Ipxe,
+    pub ipxe: IpxeEntry,
     /// Which syslinux, where the tree has any of it.
     pub syslinux: Option<Syslinux>,
     /// The tools of the build.
     #[serde(deserialize_with = "list::<MAX_ITEMS, _, _>")]
-    pub toolchain: Vec<Tool>,
+    pub toolchain: Vec<ToolEntry>,
     /// The build configurations, by name and digest.
     #[serde(deserialize_with = "list::<MAX_ITEMS, _, _>")]
     pub configurations: Vec<Configuration>,
     /// All files but the manifest itself and `SHA256SUMS`, sorted bytewise by path.
     #[serde(deserialize_with = "list::<MAX_FILES, _, _>")]
-    pub files: Vec<File>,
+    pub files: Vec<ManifestEntry>,
 }
 
 /// What wrote a manifest.
@@ -72,7 +67,7 @@ pub struct Generator {
 /// Which iPXE.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Ipxe {
+pub struct IpxeEntry {
     /// The version.
     pub version: String,
     /// The commit.
@@ -85,7 +80,7 @@ pub struct Ipxe {
     pub source_date_epoch: u64,
     /// The patches, in the order in which they were applied.
     #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
-    pub patches: Vec<Patch>,
+    pub patches: Vec<PatchEntry>,
     /// The name of the embedded script as an image.
     pub embedded_name: String,
 }
@@ -93,7 +88,7 @@ pub struct Ipxe {
 /// A patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Patch {
+pub struct PatchEntry {
     /// Its file name.
     pub name: String,
     /// Its SHA-256.
@@ -111,7 +106,7 @@ pub struct Syslinux {
 /// A tool of the build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Tool {
+pub struct ToolEntry {
     /// Its name.
     pub name: String,
     /// What it says of its version.
@@ -126,7 +121,7 @@ pub struct Tool {
     pub files: BTreeMap<String, Sha256Digest>,
 }
 
-impl From<&toolchain::Tool> for Tool {
+impl From<&toolchain::Tool> for ToolEntry {
     fn from(tool: &toolchain::Tool) -> Self {
         let toolchain::Tool { name, version, sha256, package, .. } = tool.clone();
         Self { name, version, sha256, package, files: tool.programs() }
@@ -158,7 +153,7 @@ pub struct Configuration {
 /// A file of the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct File {
+pub struct ManifestEntry {
     /// Its path in the tree.
     pub path: Utf8PathBuf,
     /// Its size in bytes.
@@ -166,7 +161,7 @@ pub struct File {
     /// Its SHA-256.
     pub sha256: Sha256Digest,
     /// What it is, by its content.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// The CPU that it is for, by its content.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub arch: Option<Arch>,
@@ -201,37 +196,6 @@ pub struct Embedded {
 }
 
 impl Manifest {
-    /// The manifest of a plan, without files yet.
-    #[must_use]
-    pub fn head(plan: &Plan) -> Self {
-        let Inputs { pins, patches, toolchain, .. } = &plan.inputs;
-        let members = plan.others().any(|(_, other)| matches!(other, Other::Member(_)));
-        let mut configurations: Vec<Configuration> =
-            plan.builds.iter().map(|build| configuration(plan, build)).collect();
-        configurations.sort();
-        configurations.dedup();
-        Self {
-            schema_version: SCHEMA_VERSION,
-            generator: Generator { name: GENERATOR.into(), version: env!("CARGO_PKG_VERSION").into() },
-            ipxe: Ipxe {
-                version: pins.ipxe.version.clone(),
-                commit: pins.ipxe.commit,
-                tree: pins.ipxe.tree,
-                content_sha256: pins.ipxe.content,
-                source_date_epoch: pins.ipxe.epoch,
-                patches: patches
-                    .iter()
-                    .map(|patch| Patch { name: patch.name.clone(), sha256: Sha256Digest::of(&patch.content) })
-                    .collect(),
-                embedded_name: IMAGE_NAME.into(),
-            },
-            syslinux: members.then(|| Syslinux { version: pins.syslinux.version.clone() }),
-            toolchain: toolchain.tools.iter().map(Tool::from).collect(),
-            configurations,
-            files: Vec::new(),
-        }
-    }
-
     /// Reads the text of a `manifest.json`.
     ///
     /// # Errors
@@ -290,7 +254,7 @@ impl Manifest {
 
     /// This manifest with other files.
     #[must_use]
-    pub fn with_files(&self, files: Vec<File>) -> Self {
+    pub fn with_files(&self, files: Vec<ManifestEntry>) -> Self {
         let Self { schema_version, generator, ipxe, syslinux, toolchain, configurations, files: _ } = self;
         Self {
             schema_version: *schema_version,
@@ -338,20 +302,20 @@ pub struct Listing {
     pub generator: Generator,
     /// The files, as in [`Manifest::files`].
     #[serde(deserialize_with = "list::<MAX_FILES, _, _>")]
-    pub files: Vec<ListedFile>,
+    pub files: Vec<ListedEntry>,
 }
 
 /// A file in a [`Listing`].
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "a file of a manifest")]
-pub struct ListedFile {
+pub struct ListedEntry {
     /// Its path in the tree.
     pub path: Utf8PathBuf,
     size: u64,
     sha256: Sha256Digest,
 }
 
-impl ListedFile {
+impl ListedEntry {
     /// Its content.
     #[must_use]
     pub fn content(&self) -> Content {
@@ -411,11 +375,11 @@ trait Item {
 }
 
 impl Item for String {}
-impl Item for Patch {}
-impl Item for File {}
-impl Item for ListedFile {}
+impl Item for PatchEntry {}
+impl Item for ManifestEntry {}
+impl Item for ListedEntry {}
 
-impl Item for Tool {
+impl Item for ToolEntry {
     fn items(&self) -> usize {
         1 + self.files.len()
     }
@@ -518,7 +482,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     ///
     /// What writing gives.
-    pub fn add(&mut self, file: &File) -> io::Result<()> {
+    pub fn add(&mut self, file: &ManifestEntry) -> io::Result<()> {
         let text = serde_json::to_string_pretty(file)?;
         self.to.write_all(if self.any { b",\n    " } else { b"\n    " })?;
         self.any = true;
@@ -536,89 +500,12 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn configuration(plan: &Plan, build: &crate::plan::Build) -> Configuration {
-    let digests = |files: &BTreeMap<String, Vec<u8>>| {
-        files.iter().map(|(name, content)| (name.clone(), Sha256Digest::of(content))).collect()
-    };
-    let pin = &plan.inputs.pins.ipxe;
-    Configuration {
-        name: build.config.name.clone(),
-        sha256: build.config.digest(),
-        make: make::variables(pin, &build.config),
-        environment: make::environment(pin).into(),
-        headers: digests(&build.config.headers),
-        trust: digests(&build.config.trust),
-    }
-}
-
-impl File {
+impl ManifestEntry {
     /// Its content, as it has to be.
     #[must_use]
     pub fn content(&self) -> Content {
         Content { sha256: self.sha256, size: self.size }
     }
-
-    /// A planned file that has `content`.
-    #[must_use]
-    pub fn new(file: &PlannedFile<'_>, content: Content) -> Self {
-        let (kind, arch) = match file.origin {
-            Origin::Stamped(Stamped { loader, .. }) => loader_kind(loader),
-            Origin::Other(Other::Member(member)) => header::member_kind(&member.name),
-            Origin::Other(Other::Linked { .. } | Other::Text(_)) => (Kind::Text, None),
-        };
-        let Content { sha256, size } = content;
-        let path = file.path.clone();
-        let plain = Self { path, size, sha256, kind, arch, site: None, same_as: None, ipxe: None, member: None };
-        match file.origin {
-            Origin::Stamped(Stamped { loader, site, .. }) => {
-                let embedded = Embedded {
-                    target: loader.target(),
-                    configuration: site.config.digest(),
-                    script: site.source().to_owned(),
-                    slot_size: site.slot,
-                    slot_sha256: site.slot_sha256,
-                };
-                Self { site: site.name.clone(), ipxe: Some(embedded), ..plain }
-            }
-            Origin::Other(Other::Member(member)) => Self { member: Some(member.path.clone()), ..plain },
-            Origin::Other(_) => plain,
-        }
-    }
-}
-
-/// The loaders of a tree that were described, by what identifies their bytes: where each stands first, and what
-/// it is. Files with the same bytes are named after the first.
-#[derive(Debug, Default)]
-pub struct Firsts(HashMap<Sha256Digest, (Utf8PathBuf, Content)>);
-
-impl Firsts {
-    /// Describes the loader `file`, which has `content`; they come in the order of the tree.
-    pub fn describe(&mut self, file: &PlannedFile<'_>, identity: Sha256Digest, content: Content) -> File {
-        let described = File::new(file, content);
-        match self.0.entry(identity) {
-            Entry::Occupied(first) => File { same_as: Some(first.get().0.clone()), ..described },
-            Entry::Vacant(empty) => {
-                empty.insert((file.path.clone(), content));
-                described
-            }
-        }
-    }
-
-    /// The first loader with those bytes, which was described.
-    ///
-    /// # Panics
-    ///
-    /// Where none was.
-    #[must_use]
-    pub fn get(&self, identity: &Sha256Digest) -> (&Utf8Path, Content) {
-        let (path, content) = &self.0[identity];
-        (path, *content)
-    }
-}
-
-fn loader_kind(loader: Loader) -> (Kind, Option<Arch>) {
-    let (kind, arch) = header::loader_kind(loader);
-    (kind, Some(arch))
 }
 
 #[cfg(test)]
@@ -640,18 +527,18 @@ mod tests {
         any::<u8>().prop_map(|seed| Sha256Digest::of(&[seed]))
     }
 
-    fn file() -> impl Strategy<Value = File> {
+    fn file() -> impl Strategy<Value = ManifestEntry> {
         let kind = prop::sample::select(vec![
-            (Kind::Text, None),
-            (Kind::IpxeNbp, Some(Arch::I386)),
-            (Kind::EfiApplication, Some(Arch::X86_64)),
+            (FileKind::Text, None),
+            (FileKind::IpxeNbp, Some(Arch::I386)),
+            (FileKind::EfiApplication, Some(Arch::X86_64)),
         ]);
         let ipxe = (name(), digest(), name(), digest()).prop_map(|(target, configuration, script, slot_sha256)| {
             Embedded { target, configuration, script: script.into(), slot_size: SlotSize::DEFAULT, slot_sha256 }
         });
         let options = (prop::option::of(name()), prop::option::of(name()), prop::option::of(name()));
         (name(), any::<u64>(), digest(), kind, options, prop::option::of(ipxe)).prop_map(
-            |(path, size, sha256, (kind, arch), (site, same_as, member), ipxe)| File {
+            |(path, size, sha256, (kind, arch), (site, same_as, member), ipxe)| ManifestEntry {
                 path: path.into(),
                 size,
                 sha256,
@@ -669,7 +556,7 @@ mod tests {
         let map = || prop::collection::btree_map(name(), digest(), 0..3);
         let list = || prop::collection::vec(name(), 0..3);
         let tool = (name(), name(), digest(), prop::option::of(name()), map())
-            .prop_map(|(name, version, sha256, package, files)| Tool { name, version, sha256, package, files });
+            .prop_map(|(name, version, sha256, package, files)| ToolEntry { name, version, sha256, package, files });
         let configuration = (name(), digest(), list(), list(), map(), map()).prop_map(
             |(name, sha256, make, environment, headers, trust)| Configuration {
                 name,
@@ -681,14 +568,14 @@ mod tests {
             },
         );
         let lists = (prop::collection::vec(tool, 0..3), prop::collection::vec(configuration, 0..3));
-        let patch = (name(), digest()).prop_map(|(name, sha256)| Patch { name, sha256 });
+        let patch = (name(), digest()).prop_map(|(name, sha256)| PatchEntry { name, sha256 });
         let patches = prop::collection::vec(patch, 0..3);
         let files = prop::collection::vec(file(), 0..5);
         (name(), any::<u64>(), prop::option::of(name()), patches, lists, files).prop_map(
             |(text, source_date_epoch, syslinux, patches, (toolchain, configurations), files)| Manifest {
                 schema_version: SCHEMA_VERSION,
                 generator: Generator { name: GENERATOR.into(), version: text.clone() },
-                ipxe: Ipxe {
+                ipxe: IpxeEntry {
                     version: text.clone(),
                     commit: "7".repeat(40).parse().unwrap(),
                     tree: "8".repeat(40).parse().unwrap(),

@@ -5,9 +5,9 @@ use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::header::Kind;
 use super::manifest::Manifest;
-use crate::paths;
+use crate::base::paths;
+use crate::loader::file_kind::FileKind;
 
 /// A file that changes how machines boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl fmt::Display for Neighbour {
 /// Where the loaders of `manifest` look for an `autoexec.ipxe`: beside themselves, then in the root.
 #[must_use]
 pub fn autoexec_paths(manifest: &Manifest) -> Vec<Utf8PathBuf> {
-    let loaders = manifest.files.iter().filter(|file| file.kind == Kind::EfiApplication && file.ipxe.is_some());
+    let loaders = manifest.files.iter().filter(|file| file.kind == FileKind::EfiApplication && file.ipxe.is_some());
     let folders: BTreeSet<&Utf8Path> =
         loaders.flat_map(|file| [file.path.parent().unwrap_or(Utf8Path::new("")), Utf8Path::new("")]).collect();
     folders.into_iter().map(|folder| folder.join(paths::AUTOEXEC)).collect()

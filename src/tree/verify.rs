@@ -1,22 +1,21 @@
 //! Compares a tree, or the tarball of one, with its own manifest and checksums, both ways.
 
-use crate::plural::count;
+use crate::base::plural::count;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::header::{self, Mismatch};
 use super::limits::{self, MAX_FILE, MAX_FILES, MAX_NAME};
-use super::manifest::{File, Manifest};
+use super::manifest::{Manifest, ManifestEntry};
 use super::neighbours::Neighbour;
+use crate::base::fs::{self, EntryKind, MAX_FOLDERS, served};
+use crate::base::progress::{Interruptible, Progress};
+use crate::base::tarball::{self, Refusal, TarEntryKind};
+use crate::base::{parallel, paths};
 use crate::digest::{Content, Sha256Digest};
-use crate::fs::{self, EntryKind, MAX_FOLDERS, served};
-use crate::parallel;
-use crate::paths;
+use crate::loader::file_kind::{self, Mismatch};
 use crate::printable::printable;
-use crate::progress::{Interruptible, Progress};
-use crate::tarball::{self, Kind, Refusal};
 
 /// Why nothing can be compared.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +116,7 @@ impl fmt::Display for Difference {
 
 /// What comparing came to.
 #[derive(Debug)]
-pub struct Report {
+pub struct VerifyReport {
     /// The tree's manifest.
     pub manifest: Manifest,
     /// `SHA256SUMS` and `manifest.json` as they are in the tree, as far as they are there.
@@ -137,7 +136,7 @@ pub struct Report {
 /// # Errors
 ///
 /// [`Error`] where there is nothing to compare; differences are no error.
-pub fn verify(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error> {
+pub fn verify(path: &Utf8Path, progress: &dyn Progress) -> Result<VerifyReport, Error> {
     if path.is_dir() { folder(path, progress) } else { tarball(path, fs::open(path)?, progress) }
 }
 
@@ -146,7 +145,7 @@ pub fn verify(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error>
 /// # Errors
 ///
 /// As [`verify`].
-pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<Report, Error> {
+pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<VerifyReport, Error> {
     let (manifest, content) = read_manifest(path, progress)?;
     let known = known(&manifest);
     let mut seen = Seen { manifest: Some(content), ..Seen::default() };
@@ -224,11 +223,11 @@ fn known_files(manifest: &Manifest) -> Vec<&Utf8Path> {
 }
 
 /// Verifies the tarball `file`, called `path`, from where it stands to its end.
-pub(super) fn tarball(path: &Utf8Path, file: std::fs::File, progress: &dyn Progress) -> Result<Report, Error> {
+pub(super) fn tarball(path: &Utf8Path, file: std::fs::File, progress: &dyn Progress) -> Result<VerifyReport, Error> {
     let (mut seen, mut json) = (Seen::default(), None);
     let limits = limits::of_tarball(&file);
     let visited = tarball::visit(Interruptible::new(file, progress), limits, &mut |path, mut entry| {
-        if entry.kind != Kind::File {
+        if entry.kind != TarEntryKind::File {
             seen.different(Difference::NotAFile(path))
         } else if !is_inside(&path) {
             seen.different(Difference::Outside(path))
@@ -261,7 +260,7 @@ pub fn is_inside(path: &Utf8Path) -> bool {
 /// What a file was found to be; its content is not kept.
 struct Found {
     content: Content,
-    identity: Option<(header::Kind, Option<header::Arch>)>,
+    identity: Option<(file_kind::FileKind, Option<file_kind::Arch>)>,
     description: String,
 }
 
@@ -302,7 +301,7 @@ impl Seen {
         let twice = if path == paths::SHA256SUMS {
             self.sums.replace(found).is_some()
         } else {
-            let (identity, description) = (header::identify(content), header::describe(content));
+            let (identity, description) = (file_kind::identify(content), file_kind::describe(content));
             let found = Found { content: found, identity, description };
             self.files.insert(path.clone(), found).is_some()
         };
@@ -319,11 +318,11 @@ impl Seen {
     }
 
     /// The report; it can be left where the user asks to stop.
-    fn report(self, manifest: Manifest, progress: &dyn Progress) -> Result<Report, Error> {
+    fn report(self, manifest: Manifest, progress: &dyn Progress) -> Result<VerifyReport, Error> {
         parallel::leaving(progress, move || self.compared(manifest)).ok_or(Error::Cancelled)
     }
 
-    fn compared(mut self, manifest: Manifest) -> Report {
+    fn compared(mut self, manifest: Manifest) -> VerifyReport {
         let too_large = |difference: &Difference| match difference {
             Difference::TooLarge(path, _) => Some(path.clone()),
             _ => None,
@@ -357,16 +356,16 @@ impl Seen {
         });
         let neighbours = Neighbour::among(extra.chain(&self.others), &manifest);
         let Self { differences, others, .. } = self;
-        Report { manifest, records, differences, neighbours, unreadable: None, others }
+        VerifyReport { manifest, records, differences, neighbours, unreadable: None, others }
     }
 }
 
-fn compare(file: &File, found: Found) -> Option<Difference> {
+fn compare(file: &ManifestEntry, found: Found) -> Option<Difference> {
     let wanted = Content { sha256: file.sha256, size: file.size };
     if found.content != wanted {
         let pair = |content: Content| (content.sha256, content.size);
         return Some(Difference::Changed { path: file.path.clone(), found: pair(found.content), wanted: pair(wanted) });
     }
-    let fits = file.kind == header::Kind::Data || found.identity == Some((file.kind, file.arch));
+    let fits = file.kind == file_kind::FileKind::Data || found.identity == Some((file.kind, file.arch));
     (!fits).then(|| Difference::Misnamed(file.path.clone(), Mismatch::new(found.description, file.kind, file.arch)))
 }

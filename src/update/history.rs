@@ -5,10 +5,10 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use git2::{ErrorCode, Odb, Oid, Repository};
 use serde::Serialize;
 
-use super::subjects::is_about_security;
+use super::security_hints::is_about_security;
 use crate::digest::CommitId;
+use crate::fetch::git::parents_of;
 use crate::printable::is_harmful;
-use crate::source::git::parents_of;
 
 /// How many commits are kept that say something about security.
 const MAX_COMMITS: usize = 1000;

@@ -8,16 +8,16 @@ use git2::{Oid, Repository};
 
 use super::history::{Changes, Direction, id, parents, printable};
 use super::version::{self, Version};
-use super::{Error, Held, Request};
-use crate::choices::pins::{IpxePin, Pins};
+use super::{Error, Held, UpdateRequest};
+use crate::base::http::NetworkAccess;
+use crate::base::parallel::leaving;
+use crate::base::progress::{Event, Progress};
+use crate::base::url::Url;
+use crate::config::pins::{IpxePin, Pins};
 use crate::digest::CommitId;
-use crate::parallel::leaving;
-use crate::progress::{Event, Progress};
-use crate::source::Supply;
-use crate::source::git::{self, HEADS, TAGS, Upstream};
-use crate::source::http::Network;
-use crate::source::ipxe::{self, Patch, Source};
-use crate::url::Url;
+use crate::fetch::Supply;
+use crate::fetch::git::{self, HEADS, TAGS, UpstreamHistory};
+use crate::fetch::ipxe::{self, Patch, Source};
 
 /// How many commits are named where an abbreviation is ambiguous.
 const NAMED: usize = 20;
@@ -26,7 +26,7 @@ const MAX_WANTED: usize = 64;
 
 /// What an update of iPXE comes to.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct IpxeUpdate {
     /// The pin as it was.
     pub old: IpxePin,
     /// The pin as it is now, or would be.
@@ -44,12 +44,12 @@ pub struct Outcome {
 /// # Errors
 ///
 /// [`Error`]; the pins are then as they were.
-pub fn update(request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
+pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<IpxeUpdate, Error> {
     let held = Held::take(request, progress)?;
     let old = held.pins.ipxe.clone();
     let (upstream, url) = look(request, &old, progress)?;
     let shown = url.to_string();
-    let place = Place { upstream, url: shown.clone() };
+    let place = RefPosition { upstream, url: shown.clone() };
     let (pinned, to) = (old.clone(), request.to.map(str::to_owned));
     // A history can be as long as whoever made it likes.
     let found = leaving(progress, move || place.find(&pinned, to.as_deref()).map(|found| (found, place.upstream)));
@@ -67,7 +67,7 @@ pub fn update(request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome,
         keep(&new, &upstream.repository, request, progress)?;
     }
     held.write(&text, request, progress)?;
-    Ok(Outcome { old, new, changes, shallow: upstream.repository.is_shallow(), url })
+    Ok(IpxeUpdate { old, new, changes, shallow: upstream.repository.is_shallow(), url })
 }
 
 fn oid(commit: &CommitId) -> Result<Oid, git2::Error> {
@@ -75,10 +75,10 @@ fn oid(commit: &CommitId) -> Result<Oid, git2::Error> {
 }
 
 /// Looks at the first repository that can be had.
-fn look(request: &Request<'_>, pin: &IpxePin, progress: &dyn Progress) -> Result<(Upstream, Url), Error> {
+fn look(request: &UpdateRequest<'_>, pin: &IpxePin, progress: &dyn Progress) -> Result<(UpstreamHistory, Url), Error> {
     let http = match &request.origins.network {
-        Network::Online(http) => Some(http),
-        Network::Offline => None,
+        NetworkAccess::Online(http) => Some(http),
+        NetworkAccess::Offline => None,
     };
     let given = request.origins.ipxe_url.as_ref();
     let urls = given.map_or_else(|| pin.urls.clone(), |url| vec![url.clone()]);
@@ -104,9 +104,14 @@ fn is_older(new: &IpxePin, old: &IpxePin, changes: Option<&Changes>) -> bool {
 
 /// Brings the new commit into the cache, so that the next build has it, and says which patches do
 /// not fit any more.
-fn keep(new: &IpxePin, repository: &Repository, request: &Request<'_>, progress: &dyn Progress) -> Result<(), Error> {
+fn keep(
+    new: &IpxePin,
+    repository: &Repository,
+    request: &UpdateRequest<'_>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
     let path = Utf8Path::from_path(repository.commondir()).map(|path| Url::from(path.as_str()));
-    let supply = Supply { network: &Network::Offline, given: path.as_ref() };
+    let supply = Supply { network: &NetworkAccess::Offline, given: path.as_ref() };
     ipxe::fetch(new, request.cache, &supply, progress)?;
     match Source::open(new, request.cache, &Patch::read_all(&request.project.patches())?, progress) {
         Err(error @ ipxe::Error::Patch { .. }) => progress.report(&Event::Warning { message: error.to_string() }),
@@ -124,12 +129,12 @@ struct Found {
 }
 
 /// A repository, and where it is.
-struct Place {
-    upstream: Upstream,
+struct RefPosition {
+    upstream: UpstreamHistory,
     url: String,
 }
 
-impl Place {
+impl RefPosition {
     /// What `to` means, or the newest release, and what lies between it and the pin `old`.
     fn find(&self, old: &IpxePin, to: Option<&str>) -> Result<Found, Error> {
         let repository = &self.upstream.repository;

@@ -2,22 +2,22 @@
 
 pub mod history;
 pub mod ipxe;
-pub mod subjects;
+pub mod security_hints;
 pub mod syslinux;
 pub mod version;
 
 use camino::Utf8PathBuf;
 
-use crate::build_loaders::Origins;
-use crate::choices::pins::Pins;
-use crate::choices::pins_writer::{self, rewrite};
-use crate::choices::reader::Findings;
+use crate::base::fs::{self, Lock};
+use crate::base::paths::{Cache, ProjectPaths};
+use crate::base::plural::count;
+use crate::base::progress::Progress;
+use crate::config::pins::Pins;
+use crate::config::pins_writer::{self, rewrite};
+use crate::config::toml::Diagnostics;
 use crate::digest::CommitId;
-use crate::fs::{self, Lock};
-use crate::paths::{Cache, Project};
-use crate::plural::count;
-use crate::progress::Progress;
-use crate::source;
+use crate::fetch as source;
+use crate::fetch::origins::Origins;
 
 /// Why the pins stay as they are.
 #[derive(Debug, thiserror::Error)]
@@ -124,16 +124,16 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
-impl From<Findings> for Error {
-    fn from(findings: Findings) -> Self {
+impl From<Diagnostics> for Error {
+    fn from(findings: Diagnostics) -> Self {
         Self::Pins(findings.into())
     }
 }
 
 /// With what to update.
-pub struct Request<'a> {
+pub struct UpdateRequest<'a> {
     /// Whose pins.
-    pub project: &'a Project,
+    pub project: &'a ProjectPaths,
     /// The cache; what is new is in it afterwards.
     pub cache: &'a Cache,
     /// Where inputs may come from.
@@ -154,7 +154,7 @@ struct Held {
 }
 
 impl Held {
-    fn take(request: &Request<'_>, progress: &dyn Progress) -> Result<Self, Error> {
+    fn take(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Self, Error> {
         let lock = Lock::acquire(&request.cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
         let path = request.project.pins();
         let name = path.strip_prefix(request.project.root()).unwrap_or(&path).to_owned();
@@ -171,7 +171,7 @@ impl Held {
     }
 
     /// Writes `text`, where that changes anything and is wanted.
-    fn write(&self, text: &str, request: &Request<'_>, progress: &dyn Progress) -> Result<(), Error> {
+    fn write(&self, text: &str, request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<(), Error> {
         if progress.cancelled() {
             return Err(Error::Cancelled);
         }

@@ -1,14 +1,14 @@
 //! The pins of the syslinux files: what an archive has under the pinned paths.
 
-use super::{Error, Held, Request};
-use crate::choices::pins::{ArchivePin, MemberPin, Pins, SyslinuxPin};
-use crate::progress::{Event, Progress};
-use crate::source::syslinux::{ArchiveRecord, survey};
-use crate::url::Url;
+use super::{Error, Held, UpdateRequest};
+use crate::base::progress::{Event, Progress};
+use crate::base::url::Url;
+use crate::config::pins::{ArchivePin, MemberPin, Pins, SyslinuxPin};
+use crate::fetch::syslinux::{ArchiveRecord, survey};
 
 /// What an update of syslinux comes to.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct SyslinuxUpdate {
     /// The pin as it was.
     pub old: SyslinuxPin,
     /// The pin as it is now, or would be.
@@ -22,14 +22,14 @@ pub struct Outcome {
 /// # Errors
 ///
 /// [`Error`]; the pins are then as they were.
-pub fn update(request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome, Error> {
+pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<SyslinuxUpdate, Error> {
     let held = Held::take(request, progress)?;
     let old = held.pins.syslinux.clone();
     let Some(given) = &request.origins.syslinux_archive else {
         return if request.to.is_some() {
             Err(Error::NoArchive)
         } else {
-            Ok(Outcome { new: old.clone(), old, archive: None })
+            Ok(SyslinuxUpdate { new: old.clone(), old, archive: None })
         };
     };
     let version = request.to.unwrap_or(&old.version);
@@ -48,7 +48,7 @@ pub fn update(request: &Request<'_>, progress: &dyn Progress) -> Result<Outcome,
     let new = SyslinuxPin { archives, members, ..named };
     let text = held.rewrite(&Pins { syslinux: new.clone(), ..held.pins.clone() })?;
     held.write(&text, request, progress)?;
-    Ok(Outcome { old, new, archive: Some(archive) })
+    Ok(SyslinuxUpdate { old, new, archive: Some(archive) })
 }
 
 /// What is strange about `members`, the files of `given`: a release has other files than another one,

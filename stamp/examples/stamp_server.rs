@@ -250,7 +250,7 @@ mod tests {
 
     use netboot_stamp::base::{Addresses, Base};
     use netboot_stamp::build_id;
-    use netboot_stamp::bundle::Ipxe;
+    use netboot_stamp::bundle::IpxeIdentity;
     use netboot_stamp::slot::SlotSize;
 
     use super::*;
@@ -266,7 +266,7 @@ mod tests {
         let addresses = Addresses { slot: 0, build_id: 4096 };
         let base = Base::capture_efi("x.pxe", image, SlotSize::DEFAULT, addresses, &mut &sentinel.bytes()[..]);
         let base = base.unwrap().unwrap();
-        let ipxe = Ipxe { version: "2.0.0".into(), commit: "7".repeat(40).parse().unwrap() };
+        let ipxe = IpxeIdentity { version: "2.0.0".into(), commit: "7".repeat(40).parse().unwrap() };
         let bundle = Bundle::new(ipxe, [("default".to_owned(), base)]);
         let stampers = Pool::new(stampers(&bundle, 1).unwrap());
         Stock { bundle, configuration: "default".into(), template: TEMPLATE.into(), stampers }

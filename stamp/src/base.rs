@@ -70,7 +70,7 @@ pub enum Error {
 /// What is known of a base, as it is kept beside its image.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Record {
+pub struct BaseRecord {
     /// The file name of the loader.
     pub loader: String,
     /// Where in the image the slot begins, in bytes.
@@ -80,13 +80,13 @@ pub struct Record {
     /// The image: what a script is put into.
     pub image: Content,
     /// What follows.
-    pub kind: Kind,
+    pub kind: BaseKind,
 }
 
 /// What has to be done once a script is in the image.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
-pub enum Kind {
+pub enum BaseKind {
     /// The image is the loader, and its build id follows the slot's content.
     Efi {
         /// Where the id stands, in bytes.
@@ -115,7 +115,7 @@ pub struct Addresses {
 /// A loader that takes scripts.
 #[derive(Debug, Clone)]
 pub struct Base {
-    record: Record,
+    record: BaseRecord,
     image: Vec<u8>,
     zinfo: Vec<u8>,
     instructions: Vec<Instruction>,
@@ -145,7 +145,7 @@ impl Base {
         image: Vec<u8>,
         sentinel: &Slot,
         addresses: Addresses,
-        linked: build_id::Linked,
+        linked: build_id::LinkedImage,
     ) -> Result<Self, Error> {
         let slot_offset = only(loader, "the file", &image, sentinel)?;
         if linked.slots != 1 {
@@ -155,8 +155,8 @@ impl Base {
         let id_offset =
             (slot_offset as u64).checked_add(addresses.build_id).and_then(|sum| sum.checked_sub(addresses.slot));
         let id_offset = id_offset.and_then(|offset| usize::try_from(offset).ok()).ok_or_else(outside)?;
-        let kind = Kind::Efi { id_offset, build_id: linked.law };
-        let record = Record {
+        let kind = BaseKind::Efi { id_offset, build_id: linked.law };
+        let record = BaseRecord {
             loader: loader.to_owned(),
             slot_offset,
             slot_size: sentinel.size(),
@@ -180,9 +180,9 @@ impl Base {
         size: SlotSize,
     ) -> Result<Self, Error> {
         let slot_offset = only(loader, "the image", &image, &Slot::sentinel(size))?;
-        let kind = Kind::Bios { zinfo: Content::of(&zinfo), loader: Content::of(packed) };
+        let kind = BaseKind::Bios { zinfo: Content::of(&zinfo), loader: Content::of(packed) };
         let record =
-            Record { loader: loader.to_owned(), slot_offset, slot_size: size, image: Content::of(&image), kind };
+            BaseRecord { loader: loader.to_owned(), slot_offset, slot_size: size, image: Content::of(&image), kind };
         Self::open(record, image, zinfo)
     }
 
@@ -191,20 +191,20 @@ impl Base {
     /// # Errors
     ///
     /// [`Error`] where they do not belong together.
-    pub fn open(record: Record, image: Vec<u8>, zinfo: Vec<u8>) -> Result<Self, Error> {
+    pub fn open(record: BaseRecord, image: Vec<u8>, zinfo: Vec<u8>) -> Result<Self, Error> {
         let loader = || record.loader.clone();
         let changed = |what| Error::Changed { loader: loader(), what };
         let instructions = zbin::parse(&zinfo).map_err(|error| Error::Zbin { loader: loader(), error })?;
         if Content::of(&image) != record.image || record.slot().is_none_or(|slot| image.get(slot).is_none()) {
             return Err(changed("its image"));
         }
-        if let Kind::Bios { zinfo: wanted, .. } = &record.kind
+        if let BaseKind::Bios { zinfo: wanted, .. } = &record.kind
             && Content::of(&zinfo) != *wanted
         {
             return Err(changed("its list of instructions"));
         }
         let base = Self { record, image, zinfo, instructions };
-        if let Kind::Efi { id_offset, build_id } = base.record.kind {
+        if let BaseKind::Efi { id_offset, build_id } = base.record.kind {
             let place = base.image.get(id_offset..).and_then(|rest| rest.first_chunk::<4>());
             let found = u32::from_le_bytes(*place.ok_or_else(|| Error::Outside(base.record.loader.clone()))?);
             let computed = build_id.of(&base.image[base.slot()]);
@@ -217,7 +217,7 @@ impl Base {
 
     /// What is known of it.
     #[must_use]
-    pub fn record(&self) -> &Record {
+    pub fn record(&self) -> &BaseRecord {
         &self.record
     }
 
@@ -270,14 +270,14 @@ impl Base {
         self.check(slot)?;
         let mut image = self.image.clone();
         image[self.slot()].copy_from_slice(slot.bytes());
-        if let Kind::Efi { id_offset, build_id } = self.record.kind {
+        if let BaseKind::Efi { id_offset, build_id } = self.record.kind {
             image[id_offset..id_offset + 4].copy_from_slice(&build_id.of(slot.bytes()).to_le_bytes());
         }
         Ok(image)
     }
 }
 
-impl Record {
+impl BaseRecord {
     /// The size of the slot.
     #[must_use]
     pub fn slot_size(&self) -> SlotSize {
@@ -371,10 +371,10 @@ mod tests {
         let mut text = serde_json::to_value(base.record()).unwrap();
         text["image"] = serde_json::to_value(Content::of(&loader)).unwrap();
         text["kind"]["efi"]["build-id"]["zero"] = 7.into();
-        let record: Record = serde_json::from_value(text.clone()).unwrap();
+        let record: BaseRecord = serde_json::from_value(text.clone()).unwrap();
         assert!(matches!(Base::open(record, loader.clone(), Vec::new()), Err(Error::BuildId { .. })));
         text["slot-offset"] = usize::MAX.into();
-        let record: Record = serde_json::from_value(text).unwrap();
+        let record: BaseRecord = serde_json::from_value(text).unwrap();
         assert!(matches!(Base::open(record, loader, Vec::new()), Err(Error::Changed { .. })));
     }
 

@@ -43,7 +43,7 @@ impl BuildId {
 
 /// What a stream of linked bytes tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Linked {
+pub struct LinkedImage {
     /// Its `cksum`.
     pub id: u32,
     /// How often the slot occurs in it.
@@ -57,7 +57,7 @@ pub struct Linked {
 /// # Errors
 ///
 /// What `linked` gives.
-pub fn read(linked: &mut dyn Read, slot: &[u8]) -> io::Result<Linked> {
+pub fn read(linked: &mut dyn Read, slot: &[u8]) -> io::Result<LinkedImage> {
     let mut digest = CRC.digest();
     let (mut length, mut slots, mut end_of_slot) = (0, 0, 0);
     // Always keeps so much of what was read that no slot can lie across two pieces unseen.
@@ -80,7 +80,7 @@ pub fn read(linked: &mut dyn Read, slot: &[u8]) -> io::Result<Linked> {
         window.drain(..window.len().saturating_sub(slot.len() - 1));
     }
     let id = finish(digest, length);
-    Ok(Linked { id, slots, law: BuildId::new(id, slot, length - end_of_slot, length) })
+    Ok(LinkedImage { id, slots, law: BuildId::new(id, slot, length - end_of_slot, length) })
 }
 
 /// How many bytes are read at once.

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{self, Base, Kind, Record};
+use crate::base::{self, Base, BaseKind, BaseRecord};
 use crate::digest::CommitId;
 use crate::printable::{is_plain_json, printable};
 use crate::slot::SlotSize;
-use crate::tarball::{self, Entries, Limits, Refusal, Tarball};
+use crate::tarball::{self, Limits, Refusal, TarEntries, Tarball};
 
 /// The version of the form of bundles.
 const SCHEMA_VERSION: u32 = 1;
@@ -49,13 +49,13 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        flaw: Flaw,
+        flaw: BundleFlaw,
     },
 }
 
 /// What is wrong with a bundle.
 #[derive(Debug, thiserror::Error)]
-pub enum Flaw {
+pub enum BundleFlaw {
     /// It is no `.tar.gz`, or not a whole one.
     #[error("it cannot be unpacked: {0}\nhint: give a whole file that `cargo xtask bundle-bases` wrote")]
     Archive(#[from] tarball::Error),
@@ -94,7 +94,7 @@ pub enum Flaw {
 /// Which iPXE bases are of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Ipxe {
+pub struct IpxeIdentity {
     /// The version.
     pub version: String,
     /// The commit.
@@ -104,13 +104,13 @@ pub struct Ipxe {
 /// Bases of one iPXE.
 #[derive(Debug, Clone)]
 pub struct Bundle {
-    ipxe: Ipxe,
-    bases: BTreeMap<Place, Base>,
+    ipxe: IpxeIdentity,
+    bases: BTreeMap<EntryPosition, Base>,
 }
 
 /// Which base: sorted as they are in a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct EntryPosition {
     configuration: String,
     loader: String,
     slot: SlotSize,
@@ -121,7 +121,7 @@ struct Place {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Index {
     schema_version: u32,
-    ipxe: Ipxe,
+    ipxe: IpxeIdentity,
     bases: Vec<Listed>,
 }
 
@@ -137,14 +137,15 @@ struct Version {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Listed {
     configuration: String,
-    record: Record,
+    record: BaseRecord,
 }
 
 impl Bundle {
     /// A bundle of `bases`, each with the name of its configuration. There is one for each configuration, loader
     /// and size of the slot.
-    pub fn new(ipxe: Ipxe, bases: impl IntoIterator<Item = (String, Base)>) -> Self {
-        let bases = bases.into_iter().map(|(configuration, base)| (Place::of(configuration, base.record()), base));
+    pub fn new(ipxe: IpxeIdentity, bases: impl IntoIterator<Item = (String, Base)>) -> Self {
+        let bases =
+            bases.into_iter().map(|(configuration, base)| (EntryPosition::of(configuration, base.record()), base));
         Self { ipxe, bases: bases.collect() }
     }
 
@@ -163,21 +164,21 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// [`Flaw`].
-    pub fn read(bundle: &mut dyn Read) -> Result<Self, Flaw> {
+    /// [`BundleFlaw`].
+    pub fn read(bundle: &mut dyn Read) -> Result<Self, BundleFlaw> {
         let mut tarball = Tarball::gzip(BufReader::new(bundle), LIMITS);
         let mut parts = Parts { entries: tarball.entries()? };
         let Index { ipxe, bases: listed, .. } = Index::parse(&parts.next(INDEX, MAX_INDEX)?)?;
         let mut bases = BTreeMap::new();
         for Listed { configuration, record } in listed {
-            let place = Place::of(configuration, &record);
+            let place = EntryPosition::of(configuration, &record);
             if bases.last_key_value().is_some_and(|(last, _)| *last >= place) {
-                return Err(Flaw::Order(place.file(IMAGE)));
+                return Err(BundleFlaw::Order(place.file(IMAGE)));
             }
             let image = parts.next(&place.file(IMAGE), LIMITS.entry)?;
             let zinfo = match record.kind {
-                Kind::Efi { .. } => Vec::new(),
-                Kind::Bios { .. } => parts.next(&place.file(ZINFO), LIMITS.entry)?,
+                BaseKind::Efi { .. } => Vec::new(),
+                BaseKind::Bios { .. } => parts.next(&place.file(ZINFO), LIMITS.entry)?,
             };
             bases.insert(place, Base::open(record, image, zinfo)?);
         }
@@ -188,7 +189,7 @@ impl Bundle {
 
     /// Which iPXE its bases are of.
     #[must_use]
-    pub fn ipxe(&self) -> &Ipxe {
+    pub fn ipxe(&self) -> &IpxeIdentity {
         &self.ipxe
     }
 
@@ -232,7 +233,7 @@ impl Bundle {
     pub fn files(&self) -> impl Iterator<Item = (String, Cow<'_, [u8]>)> {
         let index = std::iter::once((INDEX.to_owned(), Cow::Owned(Index::of(self).to_json())));
         index.chain(self.bases.iter().flat_map(|(place, base)| {
-            let zinfo = matches!(base.record().kind, Kind::Bios { .. }).then(|| (place.file(ZINFO), base.zinfo()));
+            let zinfo = matches!(base.record().kind, BaseKind::Bios { .. }).then(|| (place.file(ZINFO), base.zinfo()));
             let parts = std::iter::once((place.file(IMAGE), base.image())).chain(zinfo);
             parts.map(|(name, content)| (name, Cow::Borrowed(content)))
         }))
@@ -244,8 +245,8 @@ const IMAGE: &str = "image";
 /// How the image of a BIOS loader is packed.
 const ZINFO: &str = "zinfo";
 
-impl Place {
-    fn of(configuration: String, record: &Record) -> Self {
+impl EntryPosition {
+    fn of(configuration: String, record: &BaseRecord) -> Self {
         Self { configuration, loader: record.loader.clone(), slot: record.slot_size() }
     }
 
@@ -271,29 +272,29 @@ impl Index {
         json
     }
 
-    fn parse(json: &[u8]) -> Result<Self, Flaw> {
+    fn parse(json: &[u8]) -> Result<Self, BundleFlaw> {
         if !is_plain_json(json) {
-            return Err(Flaw::Hidden);
+            return Err(BundleFlaw::Hidden);
         }
-        let Version { schema_version } = serde_json::from_slice(json).map_err(Flaw::Index)?;
+        let Version { schema_version } = serde_json::from_slice(json).map_err(BundleFlaw::Index)?;
         if schema_version != SCHEMA_VERSION {
-            return Err(Flaw::Version(schema_version));
+            return Err(BundleFlaw::Version(schema_version));
         }
-        serde_json::from_slice(json).map_err(Flaw::Index)
+        serde_json::from_slice(json).map_err(BundleFlaw::Index)
     }
 }
 
 /// The entries of a bundle that was not read yet.
 struct Parts<'a, R: Read> {
-    entries: Entries<'a, R>,
+    entries: TarEntries<'a, R>,
 }
 
 impl<R: Read> Parts<'_, R> {
     /// The content of the next one, which has to be called `name` and have at most so many bytes.
-    fn next(&mut self, name: &str, most: u64) -> Result<Vec<u8>, Flaw> {
-        let called = |found: String| Flaw::Entry { found, wanted: format!("`{}`", printable(name)) };
+    fn next(&mut self, name: &str, most: u64) -> Result<Vec<u8>, BundleFlaw> {
+        let called = |found: String| BundleFlaw::Entry { found, wanted: format!("`{}`", printable(name)) };
         let mut entry = self.entries.next()?.ok_or_else(|| called("nothing".into()))?;
-        if entry.path != name || entry.kind != tarball::Kind::File {
+        if entry.path != name || entry.kind != tarball::TarEntryKind::File {
             return Err(called(format!("`{}`", printable(&entry.path))));
         }
         if entry.size > most {
@@ -304,12 +305,12 @@ impl<R: Read> Parts<'_, R> {
     }
 
     /// Makes sure that none follows.
-    fn end(mut self) -> Result<(), Flaw> {
+    fn end(mut self) -> Result<(), BundleFlaw> {
         match self.entries.next()? {
             None => Ok(()),
             Some(entry) => {
                 let found = format!("`{}`", printable(&entry.path));
-                Err(Flaw::Entry { found, wanted: "nothing".into() })
+                Err(BundleFlaw::Entry { found, wanted: "nothing".into() })
             }
         }
     }

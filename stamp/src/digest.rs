@@ -13,13 +13,13 @@ use sha2::{Digest as _, Sha256, Sha512};
 /// Why a text is not a digest or an object name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("found `{found}`, wanted {digits} lowercase hexadecimal digits")]
-pub struct ParseError {
+pub struct BadDigest {
     found: String,
     digits: usize,
 }
 
-fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseError> {
-    let error = || ParseError { found: text.to_owned(), digits: 2 * N };
+fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], BadDigest> {
+    let error = || BadDigest { found: text.to_owned(), digits: 2 * N };
     if text.len() != 2 * N || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(error());
     }
@@ -46,17 +46,17 @@ macro_rules! hex_type {
         }
 
         impl FromStr for $name {
-            type Err = ParseError;
+            type Err = BadDigest;
 
-            fn from_str(text: &str) -> Result<Self, ParseError> {
+            fn from_str(text: &str) -> Result<Self, BadDigest> {
                 parse_hex(text).map(Self)
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = ParseError;
+            type Error = BadDigest;
 
-            fn try_from(text: String) -> Result<Self, ParseError> {
+            fn try_from(text: String) -> Result<Self, BadDigest> {
                 text.parse()
             }
         }

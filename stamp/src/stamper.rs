@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-use crate::base::{self, Base, Kind, Record};
+use crate::base::{self, Base, BaseKind, BaseRecord};
 use crate::digest::Content;
 use crate::lzma::{self, Encoder};
 use crate::slot::Slot;
-use crate::zbin::{self, CallFilter, Instruction, Part};
+use crate::zbin::{self, CallFilter, Instruction, ZbinPart};
 
 /// Why a loader could not be stamped.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum Error {
 pub struct Stamper {
     encoder: Option<Encoder>,
     /// By the records of bases; `None` where this program does not give the bytes that it should.
-    packers: HashMap<Record, Option<Packer>>,
+    packers: HashMap<BaseRecord, Option<Packer>>,
 }
 
 impl Stamper {
@@ -51,8 +51,8 @@ impl Stamper {
     /// [`Error`].
     pub fn prepare(&mut self, base: &Base) -> Result<(), Error> {
         match base.record().kind {
-            Kind::Efi { .. } => Ok(()),
-            Kind::Bios { loader, .. } => self.packer(base, loader).map(drop),
+            BaseKind::Efi { .. } => Ok(()),
+            BaseKind::Bios { loader, .. } => self.packer(base, loader).map(drop),
         }
     }
 
@@ -62,7 +62,7 @@ impl Stamper {
     ///
     /// [`Error`].
     pub fn stamp(&mut self, base: &Base, slot: &Slot) -> Result<Vec<u8>, Error> {
-        let Kind::Bios { loader, .. } = base.record().kind else { return Ok(base.image_with(slot)?) };
+        let BaseKind::Bios { loader, .. } = base.record().kind else { return Ok(base.image_with(slot)?) };
         base.check(slot)?;
         let (packer, encoder) = self.packer(base, loader)?;
         packer.pack(base, slot.bytes(), encoder)
@@ -147,7 +147,7 @@ impl Packer {
 }
 
 impl Packed {
-    fn new(base: &Base, part: Part, encoder: &mut Encoder) -> Result<Self, Error> {
+    fn new(base: &Base, part: ZbinPart, encoder: &mut Encoder) -> Result<Self, Error> {
         let mut code = part.of(base.image())?.to_vec();
         let mut filter = CallFilter::new(code.len());
         let slot = base.slot();

@@ -93,7 +93,7 @@ pub enum Refusal {
 
 /// Kinds of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum TarEntryKind {
     /// A regular file.
     File,
     /// A folder.
@@ -119,9 +119,9 @@ impl<R: Read> Tarball<R> {
     /// # Errors
     ///
     /// [`Error`].
-    pub fn entries(&mut self) -> Result<Entries<'_, R>, Error> {
+    pub fn entries(&mut self) -> Result<TarEntries<'_, R>, Error> {
         let raw = self.archive.entries()?.raw(true);
-        Ok(Entries { raw, limits: self.limits, entries: 0, total: 0, paths: 0 })
+        Ok(TarEntries { raw, limits: self.limits, entries: 0, total: 0, paths: 0 })
     }
 
     /// Reads to the end of the stream, where its checksum is verified.
@@ -154,7 +154,7 @@ impl<B: BufRead> Tarball<GzDecoder<B>> {
 }
 
 /// The entries of a [`Tarball`] that were not read yet.
-pub struct Entries<'a, R: Read> {
+pub struct TarEntries<'a, R: Read> {
     raw: tar::Entries<'a, R>,
     limits: Limits,
     entries: u64,
@@ -163,11 +163,11 @@ pub struct Entries<'a, R: Read> {
 }
 
 /// An entry of a tarball. Its content is what it gives as a [`Read`].
-pub struct Entry<'a, R: Read> {
+pub struct TarEntry<'a, R: Read> {
     /// Its path, as it is written there.
     pub path: String,
     /// What it is.
-    pub kind: Kind,
+    pub kind: TarEntryKind,
     /// Its permission bits.
     pub mode: u32,
     /// The size of its content in bytes.
@@ -175,13 +175,13 @@ pub struct Entry<'a, R: Read> {
     content: tar::Entry<'a, R>,
 }
 
-impl<R: Read> Read for Entry<'_, R> {
+impl<R: Read> Read for TarEntry<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.content.read(buffer)
     }
 }
 
-impl<R: Read> Entry<'_, R> {
+impl<R: Read> TarEntry<'_, R> {
     /// All of its content, which is no larger than the limit of an entry.
     ///
     /// # Errors
@@ -198,14 +198,14 @@ impl<R: Read> Entry<'_, R> {
     }
 }
 
-impl<'a, R: Read> Entries<'a, R> {
+impl<'a, R: Read> TarEntries<'a, R> {
     /// The next entry.
     ///
     /// # Errors
     ///
     /// [`Error`].
     #[expect(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
-    pub fn next(&mut self) -> Result<Option<Entry<'a, R>>, Error> {
+    pub fn next(&mut self) -> Result<Option<TarEntry<'a, R>>, Error> {
         let mut long_path = None;
         loop {
             let Some(mut entry) = self.raw.next().transpose()? else {
@@ -259,7 +259,7 @@ impl<'a, R: Read> Entries<'a, R> {
         entry: tar::Entry<'a, R>,
         kind: EntryType,
         long_path: Option<Vec<u8>>,
-    ) -> Result<Entry<'a, R>, Error> {
+    ) -> Result<TarEntry<'a, R>, Error> {
         let path = long_path.unwrap_or_else(|| entry.path_bytes().into_owned());
         self.paths += path.len() as u64;
         if self.paths > MAX_PATHS {
@@ -278,13 +278,13 @@ impl<'a, R: Read> Entries<'a, R> {
             return Err(Refusal::Total(total).into());
         }
         let kind = match (kind.is_file(), kind.is_dir()) {
-            (true, _) => Kind::File,
-            (false, true) => Kind::Folder,
-            (false, false) => Kind::Other,
+            (true, _) => TarEntryKind::File,
+            (false, true) => TarEntryKind::Folder,
+            (false, false) => TarEntryKind::Other,
         };
         // Absent or malformed, it allows nothing, as for others who read tarballs.
         let mode = entry.header().mode().unwrap_or(0) & 0o777;
-        Ok(Entry { path, kind, mode, size, content: entry })
+        Ok(TarEntry { path, kind, mode, size, content: entry })
     }
 }
 

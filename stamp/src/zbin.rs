@@ -10,9 +10,9 @@ use crate::printable::printable;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instruction {
     /// Copies a part of the image.
-    Copy(Part),
+    Copy(ZbinPart),
     /// Packs a part of the image.
-    Pack(Part),
+    Pack(ZbinPart),
     /// What comes from here on is the payload.
     Payload {
         /// A power of two that the payload's place is a multiple of.
@@ -24,7 +24,7 @@ pub enum Instruction {
 
 /// A part of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct ZbinPart {
     /// Where it begins.
     pub offset: usize,
     /// How many bytes it has.
@@ -101,7 +101,7 @@ pub fn parse(zinfo: &[u8]) -> Result<Vec<Instruction>, Error> {
         return Err(Error::Strange("there are more instructions than any loader has"));
     }
     let instructions = records.iter().map(instruction).collect::<Result<Vec<_>, _>>()?;
-    let packed: Vec<Part> = instructions
+    let packed: Vec<ZbinPart> = instructions
         .iter()
         .filter_map(|it| if let Instruction::Pack(part) = it { Some(*part) } else { None })
         .collect();
@@ -109,7 +109,7 @@ pub fn parse(zinfo: &[u8]) -> Result<Vec<Instruction>, Error> {
         return Err(Error::Strange("there are more packed parts than any loader has"));
     }
     // `zbin` filters a part where it is, so what is packed is no longer there to be copied or packed again.
-    let again = |part: &Part| packed.iter().filter(|other| other.overlaps(*part)).count();
+    let again = |part: &ZbinPart| packed.iter().filter(|other| other.overlaps(*part)).count();
     let twice = instructions.iter().any(|instruction| match instruction {
         Instruction::Copy(part) => again(part) > 0,
         Instruction::Pack(part) => again(part) > 1,
@@ -140,7 +140,7 @@ fn instruction(record: &[u8; 16]) -> Result<Instruction, Error> {
     let unit = |unit: usize| {
         if unit.is_power_of_two() { Ok(unit) } else { Err(Error::Strange("a unit is no power of two")) }
     };
-    let part = || Ok(Part { offset, length, align: unit(align)? });
+    let part = || Ok(ZbinPart { offset, length, align: unit(align)? });
     let size = match words[0][3] {
         b'B' => 1,
         b'W' => 2,
@@ -161,7 +161,7 @@ fn instruction(record: &[u8; 16]) -> Result<Instruction, Error> {
     }
 }
 
-impl Part {
+impl ZbinPart {
     fn overlaps(self, other: Self) -> bool {
         let end = |part: Self| part.offset.saturating_add(part.length);
         self.length > 0 && other.length > 0 && self.offset < end(other) && other.offset < end(self)

@@ -1,14 +1,14 @@
 //! What a server says instead of the file, which of that is worth another attempt, and when the
 //! next address is asked.
 
-use netboot_loaders::choices::pins::SyslinuxPin;
+use netboot_loaders::base::http::NetworkAccess;
+use netboot_loaders::config::pins::SyslinuxPin;
 use netboot_loaders::digest::Sha256Digest;
-use netboot_loaders::source::http::Network;
 
-use netboot_fixtures::git::{self, Upstream};
+use netboot_fixtures::git::{self, UpstreamRepo};
 use netboot_fixtures::release::{self, CORE, assert_taken, fetch, fetch_as, pin};
 use netboot_fixtures::scratch::{Scratch, online};
-use netboot_fixtures::server::Server;
+use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
     a_page_that_says_not_found,
@@ -48,8 +48,8 @@ fn rebuilt_core() -> Sha256Digest {
 }
 
 /// A server that answers by the name of the file: `good`, `gone`, `page`, `busy`, `rebuilt`.
-fn mirror() -> Server {
-    Server::start(|request, answer| match request.path.as_str() {
+fn mirror() -> TestServer {
+    TestServer::start(|request, answer| match request.path.as_str() {
         "/good/s.zip" | "/good/s.zip?raw=1" => answer.whole("200 OK", &[], &archive()),
         "/gone/s.zip" => answer.whole("404 Not Found", &["Content-Type: text/html"], PAGE),
         "/page/s.zip" => answer.whole("200 OK", &["Content-Type: text/html"], PAGE),
@@ -69,7 +69,7 @@ fn mirror() -> Server {
     })
 }
 
-fn urls(server: &Server, paths: &[&str]) -> Vec<String> {
+fn urls(server: &TestServer, paths: &[&str]) -> Vec<String> {
     paths.iter().map(|path| server.url(path)).collect()
 }
 
@@ -163,7 +163,7 @@ fn an_address_that_is_not_of_the_web() {
 
 fn a_redirect_to_a_place_without_end_is_shown_in_short() {
     let location = format!("Location: ftp://127.0.0.1/{}", "x".repeat(40_000));
-    let server = Server::start(move |_, answer| answer.whole("302 Found", &[&location], b""));
+    let server = TestServer::start(move |_, answer| answer.whole("302 Found", &[&location], b""));
     let error = fetch(&Scratch::new(), &[server.url("/s.zip")], &online()).unwrap_err().to_string();
     assert!(error.contains("the server redirects to `ftp://127.0.0.1/xxx"), "{error}");
     assert!(error.len() < 1_300 && error.contains("… (40016 bytes)`, wanted an address with http or https"), "{error}");
@@ -182,7 +182,7 @@ fn an_address_of_the_web_that_begins_wrongly_is_not_asked() {
                 "cannot download `{address}`: {reason}\nhint: check the address, or bring the file in with `--syslinux-archive`"
             )
         );
-        let pin = Upstream::new(&scratch.path("upstream.git")).pin();
+        let pin = UpstreamRepo::new(&scratch.path("upstream.git")).pin();
         let error = git::fetch(&pin, &scratch.cache, &online(), address).unwrap_err();
         assert!(
             error.starts_with(&format!("cannot fetch from `{address}`: {reason}\nhint: check the address, or ")),
@@ -192,7 +192,7 @@ fn an_address_of_the_web_that_begins_wrongly_is_not_asked() {
 }
 
 fn a_server_that_is_busy_for_a_moment() {
-    let server = Server::start(|request, answer| match request.number {
+    let server = TestServer::start(|request, answer| match request.number {
         0 => answer.whole("503 Service Unavailable", &[], b"busy"),
         1 => answer.whole("429 Too Many Requests", &[], b"busy"),
         _ => answer.whole("200 OK", &[], &archive()),
@@ -271,7 +271,7 @@ fn offline_means_that_no_connection_is_made() {
     let good = [server.url("/good/s.zip")];
     let hint = "hint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive` or a source bundle with `--sources-from`";
     for given in [None, Some(good[0].as_str())] {
-        let error = fetch_as(&scratch, &pin(&good), &Network::Offline, given).unwrap_err();
+        let error = fetch_as(&scratch, &pin(&good), &NetworkAccess::Offline, given).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -286,7 +286,7 @@ fn offline_means_that_no_connection_is_made() {
     fetch(&scratch, &good, &online()).unwrap();
     let connections = server.connections();
     std::fs::write(scratch.cache.blob(&pin(&[]).members[1].sha256), b"damaged").unwrap();
-    let error = fetch(&scratch, &good, &Network::Offline).unwrap_err();
+    let error = fetch(&scratch, &good, &NetworkAccess::Offline).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -298,7 +298,7 @@ fn offline_means_that_no_connection_is_made() {
 
     // What is there and right is enough.
     fetch(&scratch, &good, &online()).unwrap();
-    fetch(&scratch, &good, &Network::Offline).unwrap();
+    fetch(&scratch, &good, &NetworkAccess::Offline).unwrap();
     assert_taken(&scratch, "s.zip", &archive());
 }
 

@@ -3,9 +3,9 @@
 
 use std::io::{Read, Write};
 
+use netboot_loaders::base::http::NetworkAccess;
 use netboot_loaders::digest::Sha256Digest;
-use netboot_loaders::source::http::Network;
-use netboot_loaders::source::syslinux;
+use netboot_loaders::fetch::syslinux;
 use zip::write::SimpleFileOptions;
 
 use netboot_fixtures::release::{
@@ -37,7 +37,7 @@ netboot_fixtures::tests! {
 }
 
 fn fetch(scratch: &Scratch, path: &str) -> Result<(), syslinux::Error> {
-    fetch_as(scratch, &pin(&[]), &Network::Offline, Some(path))
+    fetch_as(scratch, &pin(&[]), &NetworkAccess::Offline, Some(path))
 }
 
 /// The message about an archive that cannot be used, with its path written as `PATH`.

@@ -5,18 +5,18 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use netboot_loaders::progress::{Event, Silent};
-use netboot_loaders::reproduce::published::Published;
-use netboot_loaders::source::download::{self, download};
-use netboot_loaders::source::http::{Http, Network, Pace, Patience};
-use netboot_loaders::source::syslinux;
-use netboot_loaders::url::Url;
+use netboot_loaders::base::http::{HttpClient, NetworkAccess, Pace, Patience};
+use netboot_loaders::base::progress::{Event, Silent};
+use netboot_loaders::base::url::Url;
+use netboot_loaders::fetch::download::{self, download};
+use netboot_loaders::fetch::syslinux;
+use netboot_loaders::reproduce::published::PublishedTree;
 
 use netboot_fixtures::drip::{BODIES, Drip, HEADS, PROXIES};
-use netboot_fixtures::git::{self, Upstream};
+use netboot_fixtures::git::{self, UpstreamRepo};
 use netboot_fixtures::release::{self, assert_taken, fetch};
 use netboot_fixtures::scratch::{Listener, Scratch, at, http, http_with, noise, online};
-use netboot_fixtures::server::{Answer, Request, Server};
+use netboot_fixtures::server::{Responder, ServedRequest, TestServer};
 
 netboot_fixtures::tests! {
     a_cut_connection_is_resumed,
@@ -53,7 +53,7 @@ fn archive() -> Vec<u8> {
 }
 
 /// An answer of the whole archive that breaks off after `count` bytes.
-fn cut_after(count: usize, answer: &mut Answer, headers: &[&str]) {
+fn cut_after(count: usize, answer: &mut Responder, headers: &[&str]) {
     let archive = archive();
     let length = format!("Content-Length: {}", archive.len());
     answer.head("200 OK", &[&[length.as_str()], headers].concat());
@@ -61,7 +61,7 @@ fn cut_after(count: usize, answer: &mut Answer, headers: &[&str]) {
 }
 
 /// An answer of the archive's bytes from `start` on, of which only `count` arrive.
-fn rest(start: usize, count: usize, answer: &mut Answer) {
+fn rest(start: usize, count: usize, answer: &mut Responder) {
     let archive = archive();
     let range = format!("Content-Range: bytes {start}-{}/{}", archive.len() - 1, archive.len());
     answer.head("206 Partial Content", &[&range, &format!("Content-Length: {}", archive.len() - start)]);
@@ -69,15 +69,15 @@ fn rest(start: usize, count: usize, answer: &mut Answer) {
 }
 
 /// A server that resumes as it should, after it cut the first answer, sent with `validator`.
-fn cut_once(validator: &'static str) -> Server {
-    Server::start(move |request, answer| match request.resumes_at() {
+fn cut_once(validator: &'static str) -> TestServer {
+    TestServer::start(move |request, answer| match request.resumes_at() {
         None if request.number == 0 => cut_after(CUT, answer, &[validator]),
         None => answer.whole("200 OK", &[], &archive()),
         Some(start) => rest(start, usize::MAX, answer),
     })
 }
 
-fn fetch_from(server: &Server, scratch: &Scratch) -> Result<(), syslinux::Error> {
+fn fetch_from(server: &TestServer, scratch: &Scratch) -> Result<(), syslinux::Error> {
     fetch(scratch, &[server.url(PATH)], &online())
 }
 
@@ -88,7 +88,7 @@ fn kept(scratch: &Scratch) -> Vec<u8> {
 }
 
 /// The length and the validator that a request resumes with.
-fn resumed(request: &Request) -> (Option<&str>, Option<&str>) {
+fn resumed(request: &ServedRequest) -> (Option<&str>, Option<&str>) {
     (request.header("range"), request.header("if-range"))
 }
 
@@ -107,7 +107,7 @@ fn a_cut_connection_is_resumed() {
 }
 
 fn a_cut_piece_of_a_chunked_body_is_resumed() {
-    let server = Server::start(|request, answer| match request.resumes_at() {
+    let server = TestServer::start(|request, answer| match request.resumes_at() {
         None => {
             answer.head("200 OK", &["Transfer-Encoding: chunked", "ETag: \"v1\""]);
             answer.chunk(&archive()[..CUT]);
@@ -133,7 +133,7 @@ fn nothing_is_resumed_that_the_server_cannot_tell_apart() {
 }
 
 fn a_file_that_changed_meanwhile_is_begun_again() {
-    let server = Server::start(|request, answer| match request.number {
+    let server = TestServer::start(|request, answer| match request.number {
         // The beginning of another file, longer than what will be sent of the right one at first.
         0 => {
             answer.head("200 OK", &["Content-Length: 70000", "ETag: \"old\""]);
@@ -152,7 +152,7 @@ fn a_file_that_changed_meanwhile_is_begun_again() {
 }
 
 fn the_validator_of_another_file_is_forgotten() {
-    let server = Server::start(|request, answer| match request.number {
+    let server = TestServer::start(|request, answer| match request.number {
         0 => cut_after(CUT, answer, &["ETag: \"old\""]),
         // Another file, and no way to tell it from a third one.
         1 => cut_after(CUT, answer, &[]),
@@ -167,7 +167,7 @@ fn the_validator_of_another_file_is_forgotten() {
 
 fn the_wrong_rest_of_a_file_is_not_appended() {
     for range in ["Content-Range: bytes 20000-60000/60001", "Content-Range: bytes */60001", "Server: old"] {
-        let server = Server::start(move |request, answer| match request.number {
+        let server = TestServer::start(move |request, answer| match request.number {
             0 => cut_after(CUT, answer, &["ETag: \"v1\""]),
             1 => answer.whole("206 Partial Content", &[range], &archive()[20_000..]),
             _ => answer.whole("200 OK", &[], &archive()),
@@ -180,7 +180,7 @@ fn the_wrong_rest_of_a_file_is_not_appended() {
 }
 
 fn what_arrived_before_the_last_attempt_failed_is_resumed_by_the_next_run() {
-    let server = Server::start(|request, answer| match (request.number, request.resumes_at()) {
+    let server = TestServer::start(|request, answer| match (request.number, request.resumes_at()) {
         (0, None) => cut_after(10_000, answer, &["ETag: \"v1\""]),
         (1 | 2, Some(start)) => rest(start, 10_000, answer),
         (3, Some(start)) => rest(start, usize::MAX, answer),
@@ -205,7 +205,7 @@ fn what_arrived_before_the_last_attempt_failed_is_resumed_by_the_next_run() {
 }
 
 fn a_server_that_closes_without_a_word() {
-    let server = Server::start(|_, _| {});
+    let server = TestServer::start(|_, _| {});
     let scratch = Scratch::new();
     let error = fetch_from(&server, &scratch).unwrap_err();
     assert_eq!(
@@ -242,7 +242,7 @@ fn a_server_that_is_not_there() {
 }
 
 fn more_bytes_are_announced_than_sent() {
-    let server = Server::start(|request, answer| match request.resumes_at() {
+    let server = TestServer::start(|request, answer| match request.resumes_at() {
         None => {
             answer.head("200 OK", &[&format!("Content-Length: {}", archive().len() + 10), "ETag: \"v1\""]);
             answer.bytes(&archive());
@@ -260,13 +260,13 @@ fn more_bytes_are_announced_than_sent() {
             archive().len()
         )
     );
-    let starts: Vec<_> = server.requests().iter().map(Request::resumes_at).collect();
+    let starts: Vec<_> = server.requests().iter().map(ServedRequest::resumes_at).collect();
     assert_eq!(starts, [None, Some(archive().len()), None]);
     scratch.assert_nothing_taken();
 }
 
 fn fewer_bytes_are_announced_than_sent() {
-    let server = Server::start(|_, answer| {
+    let server = TestServer::start(|_, answer| {
         answer.head("200 OK", &["Content-Length: 30000"]);
         answer.bytes(&archive());
     });
@@ -283,7 +283,7 @@ fn fewer_bytes_are_announced_than_sent() {
 }
 
 /// Downloads at most 1,000 bytes, and says what went wrong and what is left of it.
-fn capped(server: &Server) -> (String, Vec<String>) {
+fn capped(server: &TestServer) -> (String, Vec<String>) {
     let scratch = Scratch::new();
     let partial = scratch.path("cache/partial");
     let listener = Listener::default();
@@ -296,7 +296,7 @@ fn capped(server: &Server) -> (String, Vec<String>) {
 }
 
 fn a_file_is_not_read_beyond_the_cap() {
-    type Behaviour = fn(&Request, &mut Answer);
+    type Behaviour = fn(&ServedRequest, &mut Responder);
     let behaviours: [(&str, Behaviour, usize); 4] = [
         // Stalls after the head: whoever reads on would wait.
         (
@@ -340,7 +340,7 @@ fn a_file_is_not_read_beyond_the_cap() {
         ),
     ];
     for (name, behaviour, requests) in behaviours {
-        let server = Server::start(behaviour);
+        let server = TestServer::start(behaviour);
         let (error, left) = capped(&server);
         assert_eq!(
             error,
@@ -358,7 +358,7 @@ fn a_file_is_not_read_beyond_the_cap() {
 }
 
 fn a_file_of_just_the_size_of_the_cap_is_accepted() {
-    let server = Server::start(|_, answer| {
+    let server = TestServer::start(|_, answer| {
         answer.head("200 OK", &["Transfer-Encoding: chunked"]);
         answer.chunk(&[b'x'; 1_000]);
         answer.chunk(&[]);
@@ -370,7 +370,7 @@ fn a_file_of_just_the_size_of_the_cap_is_accepted() {
 }
 
 fn a_server_that_falls_silent_is_given_up() {
-    type Behaviour = fn(&Request, &mut Answer);
+    type Behaviour = fn(&ServedRequest, &mut Responder);
     let behaviours: [(Behaviour, &str); 3] = [
         (|_, answer| answer.stall(), "the server fell silent"),
         (
@@ -389,8 +389,8 @@ fn a_server_that_falls_silent_is_given_up() {
         ),
     ];
     let check = |behaviour: Behaviour, reason: &str| {
-        let (server, scratch) = (Server::start(behaviour), Scratch::new());
-        let network = Network::Online(http_with(Duration::from_secs(1), 2));
+        let (server, scratch) = (TestServer::start(behaviour), Scratch::new());
+        let network = NetworkAccess::Online(http_with(Duration::from_secs(1), 2));
         let error = fetch(&scratch, &[server.url(PATH)], &network).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -412,7 +412,7 @@ fn a_server_that_falls_silent_is_given_up() {
 }
 
 fn a_release_to_compare_with_is_no_larger_than_its_files() {
-    let server = Server::start(|_, answer| {
+    let server = TestServer::start(|_, answer| {
         answer.head("200 OK", &["Content-Length: 4294967296"]);
         answer.stall();
     });
@@ -422,7 +422,7 @@ fn a_release_to_compare_with_is_no_larger_than_its_files() {
         ("/manifest.json?raw=1", 100, 32 << 20),
     ] {
         let (scratch, url) = (Scratch::new(), Url::from(server.url(path)));
-        let error = Published::open(&url, files, &online(), &scratch.path("scratch"), &Silent).unwrap_err();
+        let error = PublishedTree::open(&url, files, &online(), &scratch.path("scratch"), &Silent).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -435,7 +435,7 @@ fn a_release_to_compare_with_is_no_larger_than_its_files() {
 
 fn a_server_that_drips_is_given_up() {
     // Never silent for as long as would count.
-    let server = Server::start(|_, answer| {
+    let server = TestServer::start(|_, answer| {
         answer.head("200 OK", &["Content-Length: 60000"]);
         while answer.bytes(b"x") {
             std::thread::sleep(Duration::from_millis(20));
@@ -444,7 +444,7 @@ fn a_server_that_drips_is_given_up() {
     let mut http = http_with(Duration::from_secs(60), 2);
     http.patience.pace = Pace { bytes: 1_000, span: Duration::from_secs(1) };
     let scratch = Scratch::new();
-    let error = fetch(&scratch, &[server.url(PATH)], &Network::Online(http)).unwrap_err().to_string();
+    let error = fetch(&scratch, &[server.url(PATH)], &NetworkAccess::Online(http)).unwrap_err().to_string();
     let start = format!("cannot download `{}`: the transfer stopped after ", server.url(PATH));
     assert!(error.starts_with(&start), "{error}");
     assert!(error.contains(" bytes (the server sends too slowly: ") && error.contains(" bytes in 1 second"), "{error}");
@@ -462,8 +462,8 @@ fn dripped(drip: Drip) -> [String; 2] {
         let (scratch, silent) = (Scratch::new(), Silent);
         let partial = scratch.path("partial");
         let file = download(&http, at(&place), &partial, 1_000_000, &silent).map_err(|error| error.to_string());
-        let pin = Upstream::new(&scratch.path("upstream.git")).pin();
-        let git = git::fetch(&pin, &scratch.cache, &Network::Online(http), place.expose());
+        let pin = UpstreamRepo::new(&scratch.path("upstream.git")).pin();
+        let git = git::fetch(&pin, &scratch.cache, &NetworkAccess::Online(http), place.expose());
         sender.send([file.unwrap_err(), git.unwrap_err()])
     });
     let errors = receiver.recv_timeout(long).unwrap_or_else(|_| panic!("{}: still waiting", drip.name));
@@ -499,7 +499,7 @@ fn a_proxy_that_drips_is_given_up_and_named() {
 }
 
 fn a_head_that_drips_is_given_up() {
-    let server = Server::start(|_, answer| {
+    let server = TestServer::start(|_, answer| {
         answer.bytes(b"HTTP/1.1 200 OK\r\nX: ");
         while answer.bytes(b"x") {
             std::thread::sleep(Duration::from_millis(20));
@@ -507,8 +507,8 @@ fn a_head_that_drips_is_given_up() {
     });
     let (connect, silence, pause) = (Duration::from_secs(60), Duration::from_secs(60), Duration::from_millis(1));
     let pace = Pace { bytes: 1_000, span: Duration::from_secs(1) };
-    let http = Http::new(None, Patience { connect, silence, pace, attempts: 1, pause }).unwrap();
-    let error = fetch(&Scratch::new(), &[server.url(PATH)], &Network::Online(http)).unwrap_err().to_string();
+    let http = HttpClient::new(None, Patience { connect, silence, pace, attempts: 1, pause }).unwrap();
+    let error = fetch(&Scratch::new(), &[server.url(PATH)], &NetworkAccess::Online(http)).unwrap_err().to_string();
     assert!(
         error.starts_with(&format!("cannot download `{}`: the server sends no whole answer in time", server.url(PATH))),
         "{error}"
@@ -516,7 +516,7 @@ fn a_head_that_drips_is_given_up() {
 }
 
 fn an_answer_with_an_endless_head_is_refused() {
-    type Behaviour = fn(&Request, &mut Answer);
+    type Behaviour = fn(&ServedRequest, &mut Responder);
     let behaviours: [Behaviour; 2] = [
         |_, answer| {
             answer.bytes(b"HTTP/1.1 200 OK\r\nX: ");
@@ -528,7 +528,7 @@ fn an_answer_with_an_endless_head_is_refused() {
         },
     ];
     for behaviour in behaviours {
-        let (server, scratch) = (Server::start(behaviour), Scratch::new());
+        let (server, scratch) = (TestServer::start(behaviour), Scratch::new());
         let error = fetch_from(&server, &scratch).unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("cannot download `{}`: the head of the answer has ", server.url(PATH))),
@@ -539,12 +539,12 @@ fn an_answer_with_an_endless_head_is_refused() {
 }
 
 /// An address of `server` with user and password.
-fn secret(server: &Server, path: &str) -> String {
+fn secret(server: &TestServer, path: &str) -> String {
     server.url(path).replace("http://", "http://us%20er:s%3Acret@")
 }
 
 fn a_password_in_the_address_is_sent_and_not_shown() {
-    let server = Server::start(|request, answer| match request.path.as_str() {
+    let server = TestServer::start(|request, answer| match request.path.as_str() {
         // "us er:s:cret"
         _ if request.header("authorization") != Some("Basic dXMgZXI6czpjcmV0") => {
             answer.whole("401 Unauthorized", &["WWW-Authenticate: Basic"], b"");
@@ -570,12 +570,12 @@ fn a_password_in_the_address_is_sent_and_not_shown() {
 }
 
 fn a_password_does_not_go_to_another_server() {
-    let other = Server::start(|_, answer| answer.whole("200 OK", &[], &archive()));
+    let other = TestServer::start(|_, answer| answer.whole("200 OK", &[], &archive()));
     let target = other.url(PATH);
     // With a password of its own, that one is used there.
     for (place, sent) in [(target.clone(), None), (target.replace("http://", "http://a:b@"), Some("Basic YTpi"))] {
         let place = format!("Location: {place}");
-        let server = Server::start(move |_, answer| answer.whole("302 Found", &[&place], b""));
+        let server = TestServer::start(move |_, answer| answer.whole("302 Found", &[&place], b""));
         fetch(&Scratch::new(), &[secret(&server, PATH)], &online()).unwrap();
         assert_eq!(server.requests()[0].header("authorization"), Some("Basic dXMgZXI6czpjcmV0"));
         assert_eq!(other.requests().last().unwrap().header("authorization"), sent);

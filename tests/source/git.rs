@@ -7,13 +7,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use camino::Utf8Path;
 use git2::Oid;
+use netboot_loaders::base::http::NetworkAccess;
+use netboot_loaders::base::progress::Silent;
 use netboot_loaders::digest::Sha256Digest;
-use netboot_loaders::progress::Silent;
-use netboot_loaders::source::Supply;
-use netboot_loaders::source::http::Network;
-use netboot_loaders::source::ipxe::{self, Order, Patch};
+use netboot_loaders::fetch::Supply;
+use netboot_loaders::fetch::ipxe::{self, Order, Patch};
 
-use netboot_fixtures::git::{EPOCH, Upstream, assert_fetched, commit, commit_tree, fetch, has, open, rogue_tree};
+use netboot_fixtures::git::{EPOCH, UpstreamRepo, assert_fetched, commit, commit_tree, fetch, has, open, rogue_tree};
 use netboot_fixtures::scratch::{Scratch, files_below, noise, online};
 
 netboot_fixtures::tests! {
@@ -37,9 +37,9 @@ netboot_fixtures::tests! {
     trees_that_unfold_to_more_than_any_source_has,
 }
 
-fn scratch() -> (Scratch, Upstream) {
+fn scratch() -> (Scratch, UpstreamRepo) {
     let scratch = Scratch::new();
-    let upstream = Upstream::new(&scratch.path("ipxe.git"));
+    let upstream = UpstreamRepo::new(&scratch.path("ipxe.git"));
     (scratch, upstream)
 }
 
@@ -117,7 +117,7 @@ fn a_path_that_is_no_repository() {
 }
 
 fn a_clone_of_another_kind_says_what_helps() {
-    let refused = |spoil: &dyn Fn(&Scratch, &Upstream)| {
+    let refused = |spoil: &dyn Fn(&Scratch, &UpstreamRepo)| {
         let (scratch, upstream) = scratch();
         let pin = upstream.pin();
         spoil(&scratch, &upstream);
@@ -413,22 +413,22 @@ fn offline_without_the_commit() {
         pin.commit,
         scratch.cache.ipxe_git()
     );
-    let error =
-        ipxe::fetch(&pin, &scratch.cache, &Supply { network: &Network::Offline, given: None }, &Silent).unwrap_err();
+    let error = ipxe::fetch(&pin, &scratch.cache, &Supply { network: &NetworkAccess::Offline, given: None }, &Silent)
+        .unwrap_err();
     assert_eq!(error.to_string(), message);
-    let given = fetch(&pin, &scratch.cache, &Network::Offline, "https://mirror.example/ipxe.git");
+    let given = fetch(&pin, &scratch.cache, &NetworkAccess::Offline, "https://mirror.example/ipxe.git");
     assert_eq!(given, Err(message));
 
     // What is in the cache is enough.
     fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
-    ipxe::fetch(&pin, &scratch.cache, &Supply { network: &Network::Offline, given: None }, &Silent).unwrap();
+    ipxe::fetch(&pin, &scratch.cache, &Supply { network: &NetworkAccess::Offline, given: None }, &Silent).unwrap();
 }
 
 fn offline_a_local_path_will_do() {
     for scheme in ["", "file://"] {
         let (scratch, upstream) = scratch();
         let pin = upstream.pin();
-        fetch(&pin, &scratch.cache, &Network::Offline, &format!("{scheme}{}", upstream.path)).unwrap();
+        fetch(&pin, &scratch.cache, &NetworkAccess::Offline, &format!("{scheme}{}", upstream.path)).unwrap();
         assert_fetched(&pin, &scratch.cache);
     }
 }

@@ -1,15 +1,13 @@
 //! git's smart protocol through this tool's own HTTP client, against git's own server.
 
-use netboot_loaders::choices::pins::IpxePin;
-use netboot_loaders::progress::Silent;
-use netboot_loaders::source::Supply;
-use netboot_loaders::source::git;
-use netboot_loaders::source::http::Network;
-use netboot_loaders::source::ipxe;
+use netboot_loaders::base::http::NetworkAccess;
+use netboot_loaders::base::progress::Silent;
+use netboot_loaders::config::pins::IpxePin;
+use netboot_loaders::fetch::{Supply, git, ipxe};
 
-use netboot_fixtures::git::{TAG, Upstream, assert_fetched, backend, fetch, has, http_backend, pass_on, serve};
+use netboot_fixtures::git::{TAG, UpstreamRepo, assert_fetched, backend, fetch, has, http_backend, pass_on, serve};
 use netboot_fixtures::scratch::{Scratch, online};
-use netboot_fixtures::server::Server;
+use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
     a_commit_by_its_id,
@@ -31,10 +29,10 @@ const LIST: &str = "/ipxe.git/info/refs?service=git-upload-pack";
 const PACK: &str = "/ipxe.git/git-upload-pack";
 
 /// A folder, a repository below it, and git's server in front of it; or why there is none.
-fn served(any_commit: bool) -> Result<(Scratch, Upstream, Server), String> {
+fn served(any_commit: bool) -> Result<(Scratch, UpstreamRepo, TestServer), String> {
     http_backend()?;
     let scratch = Scratch::new();
-    let upstream = Upstream::new(&scratch.path("ipxe.git"));
+    let upstream = UpstreamRepo::new(&scratch.path("ipxe.git"));
     upstream.repository.config().unwrap().set_bool("uploadpack.allowAnySHA1InWant", any_commit).unwrap();
     let server = serve(scratch.path(""));
     Ok((scratch, upstream, server))
@@ -125,7 +123,7 @@ fn a_second_pin_in_the_same_cache() -> Result<(), String> {
 fn a_repository_that_has_moved() -> Result<(), String> {
     let (scratch, upstream, _) = served(true)?;
     let root = scratch.path("");
-    let server = Server::start(move |request, answer| match request.path.strip_prefix("/old") {
+    let server = TestServer::start(move |request, answer| match request.path.strip_prefix("/old") {
         Some(rest) => answer.whole("301 Moved Permanently", &[&format!("Location: {rest}")], b""),
         None => pass_on(&backend(&root, request), answer),
     });
@@ -141,7 +139,7 @@ fn all_branches_and_tags_with_their_history() -> Result<(), String> {
     let (scratch, upstream, server) = served(false)?;
     let url = server.url("/ipxe.git");
     let look = || {
-        let Network::Online(http) = online() else { unreachable!() };
+        let NetworkAccess::Online(http) = online() else { unreachable!() };
         git::upstream(&scratch.cache.ipxe_history(), &url.as_str().into(), Some(&http), &Silent).unwrap()
     };
     std::fs::create_dir_all(scratch.cache.root()).unwrap();
@@ -203,7 +201,7 @@ fn a_pack_that_is_cut_off() -> Result<(), String> {
     for any_commit in [true, false] {
         let (scratch, upstream, honest) = served(any_commit)?;
         let root = scratch.path("");
-        let cutting = Server::start(move |request, answer| {
+        let cutting = TestServer::start(move |request, answer| {
             let reply = backend(&root, request);
             // What is shorter than this is not the pack.
             if reply.body.len() < 30_000 {
@@ -225,8 +223,8 @@ fn a_pack_that_is_cut_off() -> Result<(), String> {
 
 fn a_server_without_the_repository() {
     let scratch = Scratch::new();
-    let pin = Upstream::new(&scratch.path("ipxe.git")).pin();
-    let server = Server::start(|_, answer| answer.whole("404 Not Found", &["Content-Type: text/html"], b"<html>"));
+    let pin = UpstreamRepo::new(&scratch.path("ipxe.git")).pin();
+    let server = TestServer::start(|_, answer| answer.whole("404 Not Found", &["Content-Type: text/html"], b"<html>"));
     let error = refused(&scratch, &pin, &server.url("/ipxe.git"));
     assert_eq!(error, failed("found status 404 Not Found, wanted 200"));
     assert_eq!(server.paths()[0], LIST);
@@ -234,9 +232,9 @@ fn a_server_without_the_repository() {
 
 fn a_page_in_the_place_of_a_repository() {
     let scratch = Scratch::new();
-    let pin = Upstream::new(&scratch.path("ipxe.git")).pin();
+    let pin = UpstreamRepo::new(&scratch.path("ipxe.git")).pin();
     for (headers, found) in [(&["Content-Type: text/html"][..], "text/html"), (&[], "nothing")] {
-        let server = Server::start(|_, answer| answer.whole("200 OK", headers, b"<html>"));
+        let server = TestServer::start(|_, answer| answer.whole("200 OK", headers, b"<html>"));
         let error = refused(&scratch, &pin, &server.url("/ipxe.git"));
         let wanted = "application/x-git-upload-pack-advertisement";
         assert_eq!(error, failed(&format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
@@ -245,8 +243,8 @@ fn a_page_in_the_place_of_a_repository() {
 
 fn a_server_that_closes_without_a_word() {
     let scratch = Scratch::new();
-    let pin = Upstream::new(&scratch.path("ipxe.git")).pin();
-    let server = Server::start(|_, _| {});
+    let pin = UpstreamRepo::new(&scratch.path("ipxe.git")).pin();
+    let server = TestServer::start(|_, _| {});
     let error = refused(&scratch, &pin, &server.url("/ipxe.git"));
     assert_eq!(error, failed("the server closed the connection"));
 }

@@ -4,17 +4,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use netboot_loaders::paths::Cache;
-use netboot_loaders::progress::{Event, Progress};
-use netboot_loaders::source::Supply;
-use netboot_loaders::source::http::{Http, Network, Pace, Patience};
-use netboot_loaders::source::{ipxe, syslinux};
+use netboot_loaders::base::http::{HttpClient, NetworkAccess, Pace, Patience};
+use netboot_loaders::base::paths::Cache;
+use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::fetch::{Supply, ipxe, syslinux};
 
 use netboot_fixtures::drip::{BODIES, HEADS, PROXIES};
-use netboot_fixtures::git::Upstream;
+use netboot_fixtures::git::UpstreamRepo;
 use netboot_fixtures::release::pin;
 use netboot_fixtures::scratch::{Listener, Scratch, http, noise, online};
-use netboot_fixtures::server::Server;
+use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
     in_the_middle_of_a_body,
@@ -30,7 +29,7 @@ netboot_fixtures::tests! {
 /// Well below the client's own patience, and well above what a busy machine needs.
 const PROMPT: Duration = Duration::from_secs(20);
 
-fn fetch(server: &Server, cache: &Cache, listener: &Listener) -> String {
+fn fetch(server: &TestServer, cache: &Cache, listener: &Listener) -> String {
     let pin = pin(&[server.url("/s.zip"), server.url("/second.zip")]);
     let started = Instant::now();
     let error =
@@ -42,7 +41,7 @@ fn fetch(server: &Server, cache: &Cache, listener: &Listener) -> String {
 fn in_the_middle_of_a_body() {
     // Without a length the client cannot tell a connection that it shut itself from a whole file.
     for head in ["Content-Length: 60000", "Transfer-Encoding: chunked", "Server: old"] {
-        let server = Server::start(move |_, answer| {
+        let server = TestServer::start(move |_, answer| {
             answer.head("200 OK", &[head, "ETag: \"v1\""]);
             let piece = noise(3, 20_000);
             if head.contains("chunked") {
@@ -68,7 +67,7 @@ fn in_the_middle_of_a_body() {
 fn before_the_first_byte() {
     let listener = Arc::new(Listener::default());
     let cancels = Arc::clone(&listener);
-    let server = Server::start(move |_, answer| {
+    let server = TestServer::start(move |_, answer| {
         cancels.cancelled.store(true, Ordering::SeqCst);
         answer.stall();
     });
@@ -89,10 +88,10 @@ fn in_the_pause_between_two_attempts() {
             self.0.fetch_add(1, Ordering::SeqCst) > 8
         }
     }
-    let server = Server::start(|_, answer| answer.whole("503 Service Unavailable", &[], b""));
+    let server = TestServer::start(|_, answer| answer.whole("503 Service Unavailable", &[], b""));
     let pause = Duration::from_secs(60);
     let patience = Patience { connect: pause, silence: pause, pace: Pace::default(), attempts: 3, pause };
-    let network = Network::Online(Http::new(None, patience).unwrap());
+    let network = NetworkAccess::Online(HttpClient::new(None, patience).unwrap());
     let (scratch, pin) = (Scratch::new(), pin(&[server.url("/s.zip")]));
     let started = Instant::now();
     let error = syslinux::fetch(
@@ -111,12 +110,12 @@ fn in_the_pause_between_two_attempts() {
 fn while_git_waits_for_an_answer() {
     let listener = Arc::new(Listener::default());
     let cancels = Arc::clone(&listener);
-    let server = Server::start(move |_, answer| {
+    let server = TestServer::start(move |_, answer| {
         cancels.cancelled.store(true, Ordering::SeqCst);
         answer.stall();
     });
     let scratch = Scratch::new();
-    let mut pin = Upstream::new(&scratch.path("upstream.git")).pin();
+    let mut pin = UpstreamRepo::new(&scratch.path("upstream.git")).pin();
     pin.urls = vec![server.url("/ipxe.git").into(), server.url("/second.git").into()];
     let started = Instant::now();
     let error = ipxe::fetch(&pin, &scratch.cache, &Supply { network: &online(), given: None }, &*listener).unwrap_err();
@@ -132,8 +131,8 @@ fn while_a_server_or_a_proxy_drips() {
             continue;
         }
         let (url, http) = drip.listen(3 * PROMPT);
-        let (scratch, network) = (Scratch::new(), Network::Online(http));
-        let mut git = Upstream::new(&scratch.path("upstream.git")).pin();
+        let (scratch, network) = (Scratch::new(), NetworkAccess::Online(http));
+        let mut git = UpstreamRepo::new(&scratch.path("upstream.git")).pin();
         git.urls = vec![url.as_str().into()];
         let files = pin(std::slice::from_ref(&url));
         let supply = Supply { network: &network, given: None };
@@ -144,7 +143,7 @@ fn while_a_server_or_a_proxy_drips() {
         });
         // Breaking off has shut the client down.
         let (url, http) = drip.listen(3 * PROMPT);
-        let network = Network::Online(http);
+        let network = NetworkAccess::Online(http);
         let supply = Supply { network: &network, given: Some(&url.as_str().into()) };
         assert_prompt(drip.name, |listener| {
             let error = ipxe::fetch(&git, cache, &supply, listener).unwrap_err();

@@ -9,14 +9,14 @@ mod servers;
 use camino::Utf8PathBuf;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use netboot_loaders::base::url::Url;
 use netboot_loaders::deploy::target::local_path;
 use netboot_loaders::printable::harmless;
-use netboot_loaders::url::Url;
 
 pub use self::arguments::*;
-pub use self::bench::{Bench, Measure, Sites};
+pub use self::bench::{Bench, BenchSites, Measure};
 pub use self::deploy::Deploy;
-pub use self::mirror::{Mirror, MirrorArgs};
+pub use self::mirror::{MirrorArgs, MirrorCommand};
 pub use self::servers::*;
 use crate::exit;
 
@@ -27,7 +27,7 @@ pub struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
-    pub command: Command,
+    pub command: XtaskCommand,
 }
 
 /// What is wrong with the command line, without passwords of addresses that it has, and with characters escaped that
@@ -100,7 +100,7 @@ pub enum MessageFormat {
 
 /// The commands.
 #[derive(Subcommand)]
-pub enum Command {
+pub enum XtaskCommand {
     /// Builds the loaders and publishes the tree
     #[command(after_help = "Examples:
   cargo xtask build-loaders --install-deps           on a fresh machine
@@ -163,7 +163,7 @@ Examples:
     )]
     Mirror {
         #[command(subcommand)]
-        what: Mirror,
+        what: MirrorCommand,
     },
     /// Removes what no build needs any more: from the cache, and what killed runs have left
     #[command(
@@ -251,12 +251,12 @@ program `gh`.
 Examples:
   cargo xtask release --dry-run                      the files alone, in dist/release
   cargo xtask release --files dist/release --tag v0.1.0")]
-    Release(Release),
+    Release(ReleaseArgs),
     /// Runs the tests that need neither machines nor pinned sources, and that are fast
     #[command(after_help = "Examples:
   cargo xtask test                                   after each change
   cargo xtask test deploy::                          all of `deploy`, slow ones among them")]
-    Test(Test),
+    Test(TestArgs),
     /// Runs every check of this repository: format, lints, workflows, tests
     #[command(after_help = "Examples:
   cargo xtask check --install-deps                   on a fresh machine
@@ -296,7 +296,7 @@ Examples:
     },
 }
 
-impl Command {
+impl XtaskCommand {
     /// The option that names where this command writes, and the path that it was given.
     pub fn output(&self) -> Option<(&'static str, Option<Utf8PathBuf>)> {
         let (option, path) = match self {
@@ -307,7 +307,7 @@ impl Command {
             Self::Ignition(args) => ("--out", &args.out),
             Self::Release(args) => ("--out", &args.out),
             Self::BootTest(args) => ("--report", &args.report),
-            Self::Mirror { what: Mirror::FedoraCoreos { args, .. } | Mirror::Flatcar { args, .. } } => {
+            Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {
                 return Some(("--dest", Some(args.dest.clone())));
             }
             _ => return None,
@@ -319,7 +319,7 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use clap::{Arg, CommandFactory as _};
-    use netboot_loaders::source::git;
+    use netboot_loaders::fetch::git;
 
     use super::*;
 

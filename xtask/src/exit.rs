@@ -3,13 +3,13 @@
 use std::error::Error;
 
 use camino::Utf8PathBuf;
-use netboot_loaders::fs::unwritable;
-use netboot_loaders::mirror::{self, metadata, shelf, signature, transfer};
-use netboot_loaders::source::{archive, bundle, download, git, ipxe, syslinux};
-use netboot_loaders::tree::checked;
-use netboot_loaders::{
-    baseline, boot_test, build, build_loaders, choices, clean, deploy, release, reproduce, toolchain, tree, update,
-};
+use netboot_loaders::base::fs::unwritable;
+use netboot_loaders::build::{self, baseline};
+use netboot_loaders::fetch::{archive, download, git, ipxe, source_bundle as bundle, syslinux};
+use netboot_loaders::mirror::{self, metadata, signature, store, transfer};
+use netboot_loaders::publish::exchange;
+use netboot_loaders::tree::{self, open};
+use netboot_loaders::{boot_test, build_loaders, clean, config, deploy, release, reproduce, toolchain, update};
 
 /// What `--help` says of them.
 pub const HELP: &str = "\
@@ -114,9 +114,13 @@ impl From<build_loaders::Error> for Failure {
 
 impl From<reproduce::Error> for Failure {
     fn from(error: reproduce::Error) -> Self {
-        use reproduce::{Error as E, published::Error as P};
+        use reproduce::{Error as E, published::Error as P, rebuild::Error as R};
         let code = match &error {
-            E::Build { error, .. } => build_code(error),
+            E::Build { error, .. } => match &**error {
+                R::Build(error) => make_code(error),
+                R::Cancelled => INTERRUPTED,
+                R::Stamping(_) | R::Fs(_) => FAILURE,
+            },
             E::Published(P::Download(download::Error::Fs(_)) | P::Fs(_)) | E::Fs(_) => FAILURE,
             E::Published(P::NotThere(_) | P::Offline(_) | P::Download(_)) => UNAVAILABLE,
             E::Published(P::Tree(error)) => checked_code(error),
@@ -142,22 +146,29 @@ impl From<release::Error> for Failure {
 fn build_code(error: &build_loaders::Error) -> u8 {
     use build_loaders::Error as E;
     match error {
-        E::Findings(_)
-        | E::Sites(_)
-        | E::TooLarge(_)
-        | E::KnownToolchains(_)
-        | E::Build(build::Error::UnknownHeader { .. }) => BAD_INPUT,
+        E::Findings(_) | E::Sites(_) | E::TooLarge(_) | E::KnownToolchains(_) => BAD_INPUT,
         E::Toolchain(toolchain::Error::Missing { .. }) => MISSING_TOOL,
-        E::Ipxe(error) | E::Build(build::Error::Source(error)) => ipxe_code(error),
+        E::Ipxe(error) => ipxe_code(error),
         E::Syslinux(error) => syslinux_code(error),
-        E::Bundle(error) | E::Build(build::Error::Bundle(error)) => bundle_code(error),
-        E::Build(build::Error::Cancelled)
-        | E::Publish(tree::publish::Error::Cancelled)
-        | E::Toolchain(toolchain::Error::Cancelled)
-        | E::Cancelled => INTERRUPTED,
+        E::Bundle(error) => bundle_code(error),
+        E::Build(error) => make_code(error),
+        E::Publish(exchange::Error::Cancelled) | E::Toolchain(toolchain::Error::Cancelled) | E::Cancelled => {
+            INTERRUPTED
+        }
         E::Baseline(baseline::Error::Drift { .. }) => CHECK,
-        E::Build(build::Error::Make { .. } | build::Error::Unexpected { .. } | build::Error::NoBase { .. }) => BUILD,
-        E::Build(_) | E::Baseline(_) | E::Stamping(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
+        E::Baseline(_) | E::Stamping(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
+    }
+}
+
+fn make_code(error: &build::Error) -> u8 {
+    use build::Error as E;
+    match error {
+        E::UnknownHeader { .. } => BAD_INPUT,
+        E::Source(error) => ipxe_code(error),
+        E::Bundle(error) => bundle_code(error),
+        E::Cancelled => INTERRUPTED,
+        E::Make { .. } | E::Unexpected { .. } | E::NoBase { .. } => BUILD,
+        E::UnusablePath(_) | E::Fs(_) => FAILURE,
     }
 }
 
@@ -197,7 +208,7 @@ impl From<mirror::Error> for Failure {
         use mirror::Error as E;
         use transfer::Error as T;
         let code = match &error {
-            E::Shelf(shelf::Error::Cancelled) => INTERRUPTED,
+            E::Shelf(store::Error::Cancelled) => INTERRUPTED,
             E::Metadata(M::Download(D::Fs(_)) | M::Fs(_))
             | E::Transfer(T::Download(D::Fs(_)) | T::Fs(_))
             | E::Shelf(_) => FAILURE,
@@ -211,21 +222,21 @@ impl From<mirror::Error> for Failure {
 
 impl From<deploy::Error> for Failure {
     fn from(error: deploy::Error) -> Self {
-        use deploy::{Error as E, place, sftp::ssh};
+        use deploy::{Error as E, remote, sftp::ssh};
         let code = match &error {
-            E::Place(place::Error::Connect(ssh::Error::NotStarted { .. })) => MISSING_TOOL,
-            E::Place(place::Error::Connect(ssh::Error::Cancelled) | place::Error::Cancelled) | E::Cancelled => {
+            E::Place(remote::Error::Connect(ssh::Error::NotStarted { .. })) => MISSING_TOOL,
+            E::Place(remote::Error::Connect(ssh::Error::Cancelled) | remote::Error::Cancelled) | E::Cancelled => {
                 INTERRUPTED
             }
             E::Place(
-                place::Error::Connect(_)
-                | place::Error::Lost { .. }
-                | place::Error::NotSftp { .. }
-                | place::Error::Slow(_),
+                remote::Error::Connect(_)
+                | remote::Error::Lost { .. }
+                | remote::Error::NotSftp { .. }
+                | remote::Error::Slow(_),
             )
             | E::Lost { .. } => UNAVAILABLE,
             E::Spoiled { .. } => DIFFERENT,
-            E::Place(place::Error::Refused { .. })
+            E::Place(remote::Error::Refused { .. })
             | E::Strangers { .. }
             | E::ForeignManifest { .. }
             | E::Obstacle(_)
@@ -259,25 +270,25 @@ fn signature_code(error: &signature::Error) -> u8 {
 
 impl From<boot_test::Error> for Failure {
     fn from(error: boot_test::Error) -> Self {
-        use boot_test::{Error as E, trial};
+        use boot_test::{Error as E, run_case};
         let code = match &error {
             E::Tree(error) => checked_code(error),
             E::NoCase { .. } => BAD_INPUT,
-            E::Trial(trial::Error::Cancelled) => INTERRUPTED,
+            E::Trial(run_case::Error::Cancelled) => INTERRUPTED,
             E::Changed(_) | E::Trial(_) | E::NotAReport(_) | E::Fs(_) => FAILURE,
         };
         Self::of(code, &error)
     }
 }
 
-impl From<checked::Error> for Failure {
-    fn from(error: checked::Error) -> Self {
+impl From<open::Error> for Failure {
+    fn from(error: open::Error) -> Self {
         Self::of(checked_code(&error), &error)
     }
 }
 
-fn checked_code(error: &checked::Error) -> u8 {
-    use checked::Error as E;
+fn checked_code(error: &open::Error) -> u8 {
+    use open::Error as E;
     match error {
         E::Verify(tree::verify::Error::Fs(_)) | E::Fs(_) | E::Unpack { .. } => FAILURE,
         E::Verify(_) | E::Different { .. } | E::Changed(_) | E::Tarball(_) => DIFFERENT,
@@ -340,11 +351,11 @@ failure_from! {
     boot_test::machine::Error => FAILURE,
     boot_test::namespace::Error => FAILURE,
     boot_test::network::Unfit => BAD_INPUT,
-    choices::network::Error => BAD_INPUT,
-    choices::reader::Findings => BAD_INPUT,
-    netboot_loaders::fs::Error => FAILURE,
-    netboot_loaders::process::Error => FAILURE,
-    netboot_loaders::source::http::BadProxy => BAD_INPUT,
+    config::network::Error => BAD_INPUT,
+    config::toml::Diagnostics => BAD_INPUT,
+    netboot_loaders::base::fs::Error => FAILURE,
+    netboot_loaders::base::process::Error => FAILURE,
+    netboot_loaders::base::http::BadProxy => BAD_INPUT,
     netboot_loaders::tree::enclosing::InsideTree => FAILURE,
     serde_json::Error => FAILURE,
     xshell::Error => FAILURE,
@@ -367,8 +378,9 @@ mod tests {
 
     #[test]
     fn an_error_of_a_fetch_has_the_same_code_within_a_build_and_alone() {
-        use build_loaders::{Error, FetchError as F};
-        let full = || netboot_loaders::fs::Error::new("read", "/x", std::io::ErrorKind::StorageFull.into());
+        use build_loaders::Error;
+        use netboot_loaders::fetch::origins::FetchError as F;
+        let full = || netboot_loaders::base::fs::Error::new("read", "/x", std::io::ErrorKind::StorageFull.into());
         let mismatch = || ipxe::Error::Mismatch { what: "tree", found: String::new(), wanted: String::new() };
         let errors: [(&dyn Fn() -> F, u8); 4] = [
             (&|| F::Ipxe(mismatch()), MISMATCH),

@@ -5,18 +5,18 @@ use std::ffi::OsString;
 use std::sync::OnceLock;
 
 use camino::{Utf8DirEntry, Utf8Path, Utf8PathBuf};
+use netboot_loaders::base::fs::Lock;
+use netboot_loaders::base::http::{HttpClient, NetworkAccess, NoProxy, Patience, Proxy};
+use netboot_loaders::base::paths::{Cache, ProjectPaths, is_partial};
+use netboot_loaders::base::process::{Command, find_program, quoted};
+use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::base::url::Url;
 use netboot_loaders::build::make::{Launcher, Settings, Surroundings};
-use netboot_loaders::build_loaders::Origins;
 use netboot_loaders::clean;
-use netboot_loaders::fs::Lock;
-use netboot_loaders::paths::{Cache, Project, is_partial};
+use netboot_loaders::fetch::git::local_path;
+use netboot_loaders::fetch::origins::Origins;
 use netboot_loaders::printable::{is_harmful, printable};
-use netboot_loaders::process::{Command, find_program, quoted};
-use netboot_loaders::progress::{Event, Progress};
-use netboot_loaders::source::git::local_path;
-use netboot_loaders::source::http::{Http, Network, NoProxy, Patience, Proxy};
 use netboot_loaders::tree::enclosing::outside_trees;
-use netboot_loaders::url::Url;
 
 use crate::cli::{Global, MakeArgs, OriginArgs};
 use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, INTERRUPTED, MISSING_TOOL, USAGE};
@@ -82,7 +82,7 @@ fn check_text(text: &str, code: u8, subject: &str, remedy: &str) -> Result<(), F
 /// Where and with what this process works.
 pub struct Host<'u> {
     /// The project.
-    pub project: Project,
+    pub project: ProjectPaths,
     cache_dir: Option<Utf8PathBuf>,
     /// Held for as long as this process may use the cache.
     cache_lock: OnceLock<Lock>,
@@ -104,7 +104,7 @@ impl<'u> Host<'u> {
         // Relative folders would mean another place for make, which runs elsewhere.
         let path = path.split(':').filter(|folder| folder.starts_with('/')).collect::<Vec<_>>().join(":");
         let cache_dir = global.cache_dir.clone().filter(|folder| !folder.as_str().is_empty());
-        Ok(Self { project: Project::new(project), cache_dir, cache_lock: OnceLock::new(), path, ui })
+        Ok(Self { project: ProjectPaths::new(project), cache_dir, cache_lock: OnceLock::new(), path, ui })
     }
 
     /// The cache, from which nobody removes anything while this process lives.
@@ -126,7 +126,7 @@ impl<'u> Host<'u> {
     pub fn unlocked_cache(&self) -> Result<Cache, Failure> {
         let folder = self.cache_folder()?;
         outside_trees(&folder)?;
-        netboot_loaders::fs::create_dir_all(&folder)?;
+        netboot_loaders::base::fs::create_dir_all(&folder)?;
         let folder = folder.canonicalize_utf8()?;
         check_text(
             folder.as_str(),
@@ -190,9 +190,9 @@ impl<'u> Host<'u> {
     }
 
     /// The client for the web, through the proxy that the environment names.
-    pub fn http(&self) -> Result<Http, Failure> {
+    pub fn http(&self) -> Result<HttpClient, Failure> {
         let proxy = self.proxy();
-        let mut http = Http::new(proxy.as_ref(), Patience::default())?;
+        let mut http = HttpClient::new(proxy.as_ref(), Patience::default())?;
         let environment = variables(|name| GIT_ENVIRONMENT.contains(&name));
         let helper = Command::new("fetch from a git server", own_program()?).args([GIT_HELPER]);
         http.git_helper = Some(Box::new(Command { env: environment, ..helper }));
@@ -227,7 +227,7 @@ impl<'u> Host<'u> {
 
     /// Where inputs may come from.
     pub fn origins(&self, args: &OriginArgs) -> Result<Origins, Failure> {
-        let network = if args.offline { Network::Offline } else { Network::Online(self.http()?) };
+        let network = if args.offline { NetworkAccess::Offline } else { NetworkAccess::Online(self.http()?) };
         let local = |given: &Option<String>| match given {
             Some(path) if local_path(path).is_some() && !path.starts_with("file:") => {
                 absolute(Utf8Path::new(path)).map(|path| Some(path.into_string().into()))

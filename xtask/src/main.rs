@@ -12,7 +12,7 @@ mod ui;
 use std::process::ExitCode;
 
 use clap::Parser;
-use netboot_loaders::source::git_helper;
+use netboot_loaders::fetch::git_helper;
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == host::GIT_HELPER) {

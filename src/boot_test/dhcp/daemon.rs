@@ -1,80 +1,22 @@
 //! DHCP servers besides dnsmasq: how they are started with a configuration that was given, and what their logs say.
 
-use std::fmt;
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
-use super::{Error, dnsmasq};
-use crate::boot_test::happening::Happening;
+use super::dnsmasq;
+use super::error::{Error, NotConfiguration};
+use crate::base::fs;
+use crate::base::process::Command;
+use crate::boot_test::boot_event::BootEvent;
+use crate::boot_test::daemon::Daemon;
 use crate::boot_test::namespace::INTERFACE;
-use crate::fs;
-use crate::process::Command;
-use crate::recipe::Kind;
-
-/// A DHCP server whose configuration can be tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Daemon {
-    /// dnsmasq.
-    Dnsmasq,
-    /// dnsmasq beside another server, which gives addresses and nothing else.
-    DnsmasqProxy,
-    /// ISC Kea.
-    Kea,
-    /// ISC dhcpd.
-    IscDhcpd,
-}
-
-/// No such server can be tried.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no DHCP server `{0}` to be tried")]
-pub struct UnknownDaemon(String);
-
-/// Something was given that is no configuration of Kea's.
-#[derive(Debug, thiserror::Error)]
-#[error("the configuration of Kea is no JSON with `Dhcp4`: {0}\nhint: `kea-dhcp4 -t FILE` says more")]
-pub struct NotConfiguration(String);
 
 /// The configuration, in the folder that the server works in.
 const CONFIGURATION: &str = "dhcp.conf";
 
 impl Daemon {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Dnsmasq, Self::DnsmasqProxy, Self::Kea, Self::IscDhcpd];
-
-    /// Its name, which is that of its recipe.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dnsmasq => "dnsmasq",
-            Self::DnsmasqProxy => "dnsmasq-proxy",
-            Self::Kea => "kea",
-            Self::IscDhcpd => "isc-dhcpd",
-        }
-    }
-
-    /// Its program, by the name of what a boot test needs.
-    #[must_use]
-    pub fn program(self) -> &'static str {
-        match self {
-            Self::Dnsmasq | Self::DnsmasqProxy => "dnsmasq",
-            Self::Kea | Self::IscDhcpd => self.as_str(),
-        }
-    }
-
-    /// Its recipe.
-    #[must_use]
-    pub fn recipe(self) -> Kind {
-        match self {
-            Self::Dnsmasq => Kind::Dnsmasq,
-            Self::DnsmasqProxy => Kind::DnsmasqProxy,
-            Self::Kea => Kind::Kea,
-            Self::IscDhcpd => Kind::IscDhcpd,
-        }
-    }
-
     /// Writes the configuration `text` into `folder`, and says how `program` is started there with it.
     pub(super) fn prepare(self, program: &Utf8Path, text: &str, folder: &Utf8Path) -> Result<Command, Error> {
         let command = Command::new("answer DHCP", program.as_str());
@@ -102,26 +44,12 @@ impl Daemon {
     }
 
     /// What reads a line of its log.
-    pub(super) fn parser(self) -> fn(&str) -> Option<Happening> {
+    pub(super) fn parser(self) -> fn(&str) -> Option<BootEvent> {
         match self {
             Self::Dnsmasq | Self::DnsmasqProxy => dnsmasq::parse,
             Self::Kea => leased_by_kea,
             Self::IscDhcpd => leased_by_dhcpd,
         }
-    }
-}
-
-impl FromStr for Daemon {
-    type Err = UnknownDaemon;
-
-    fn from_str(name: &str) -> Result<Self, UnknownDaemon> {
-        Self::ALL.into_iter().find(|daemon| daemon.as_str() == name).ok_or_else(|| UnknownDaemon(name.to_owned()))
-    }
-}
-
-impl fmt::Display for Daemon {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -149,19 +77,19 @@ fn kea(text: &str) -> Result<Value, NotConfiguration> {
     Ok(value)
 }
 
-fn leased_by_kea(line: &str) -> Option<Happening> {
+fn leased_by_kea(line: &str) -> Option<BootEvent> {
     let (_, rest) = line.split_once("DHCP4_LEASE_ALLOC ")?;
     let (_, rest) = rest.split_once(": lease ")?;
     leased(rest)
 }
 
-fn leased_by_dhcpd(line: &str) -> Option<Happening> {
+fn leased_by_dhcpd(line: &str) -> Option<BootEvent> {
     leased(line.strip_prefix("DHCPACK on ")?)
 }
 
 /// The address that `text` begins with.
-fn leased(text: &str) -> Option<Happening> {
-    Some(Happening::Leased(text.split(' ').next()?.parse::<Ipv4Addr>().ok()?))
+fn leased(text: &str) -> Option<BootEvent> {
+    Some(BootEvent::Leased(text.split(' ').next()?.parse::<Ipv4Addr>().ok()?))
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@ use std::net::Ipv4Addr;
 
 use camino::Utf8Path;
 
-use super::{Daemon, Offer};
-use crate::boot_test::happening::Happening;
+use super::offer::Offer;
+use crate::base::quote::{Language, Unquotable};
+use crate::boot_test::boot_event::BootEvent;
+use crate::boot_test::daemon::Daemon;
 use crate::boot_test::namespace::{INTERFACE, SECOND_INTERFACE};
-use crate::boot_test::network::{Dhcp, Network};
-use crate::quote::{Language, Refused};
+use crate::boot_test::network::{DhcpSetup, TestNetwork};
 
-/// The folder [`SERVED`](super::SERVED) as an absolute path, which dnsmasq wants.
+/// The folder [`SERVED`](super::offer::SERVED) as an absolute path, which dnsmasq wants.
 const ROOT: &str = "/proc/self/cwd/tftp";
 /// The configuration, in the folder that the server works in.
 pub(super) const CONFIGURATION: &str = "dnsmasq.conf";
@@ -29,14 +30,14 @@ const ANYWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 ///
 /// # Errors
 ///
-/// [`Refused`] where the loader has a name that cannot be written there: a tarball names its files as it likes.
-pub fn configuration(network: &Network, offer: &Offer) -> Result<String, Refused> {
+/// [`Unquotable`] where the loader has a name that cannot be written there: a tarball names its files as it likes.
+pub fn configuration(network: &TestNetwork, offer: &Offer) -> Result<String, Unquotable> {
     let loader = Language::Dnsmasq.quote(offer.loader.as_str())?;
     let (first, last) = network.range;
     let addresses = format!("dhcp-authoritative\nno-ping\ndhcp-range={first},{last},5m\n");
     let own = format!("{}address=/#/{ANYWHERE}\n", foreground(INTERFACE, "leases"));
     Ok(match &network.dhcp {
-        Dhcp::Own => format!(
+        DhcpSetup::Own => format!(
             "{addresses}\
              dhcp-boot={loader},,{}\n\
              # Option 17. It is read again after SIGHUP.\n\
@@ -44,11 +45,11 @@ pub fn configuration(network: &Network, offer: &Offer) -> Result<String, Refused
              {own}{TFTP}",
             network.server
         ),
-        Dhcp::Given(Daemon::Dnsmasq, _) => format!("conf-file={GIVEN}\n{own}{TFTP}"),
+        DhcpSetup::Given(Daemon::Dnsmasq, _) => format!("conf-file={GIVEN}\n{own}{TFTP}"),
         // The other one has the tree, and all that there is to say besides addresses.
-        Dhcp::Given(Daemon::DnsmasqProxy, _) => format!("{addresses}{own}"),
+        DhcpSetup::Given(Daemon::DnsmasqProxy, _) => format!("{addresses}{own}"),
         // Then only TFTP and names are left to it.
-        Dhcp::Given(Daemon::Kea | Daemon::IscDhcpd, _) => format!("{own}{TFTP}"),
+        DhcpSetup::Given(Daemon::Kea | Daemon::IscDhcpd, _) => format!("{own}{TFTP}"),
     })
 }
 
@@ -59,7 +60,7 @@ pub(super) fn proxy(given: &str) -> String {
 
 /// The configuration of the dnsmasq in the network of a second card: it gives addresses, names a gateway and a DNS server
 /// that is not there, as whatever stands in such a network, and sends `root_path` as option 17.
-pub(super) fn second(network: &Network, root_path: Option<&str>) -> String {
+pub(super) fn second(network: &TestNetwork, root_path: Option<&str>) -> String {
     let server = network.second_server();
     let host = |number: u8| {
         let [a, b, c, _] = server.octets();
@@ -98,7 +99,7 @@ pub(super) fn options_text(root_path: Option<&str>) -> String {
 
 /// What a line of dnsmasq's log tells.
 #[must_use]
-pub fn parse(line: &str) -> Option<Happening> {
+pub fn parse(line: &str) -> Option<BootEvent> {
     let (head, message) = line.split_once("]: ")?;
     let relative = |path: &str| {
         let path = Utf8Path::new(path);
@@ -106,17 +107,17 @@ pub fn parse(line: &str) -> Option<Happening> {
     };
     if head.contains("dnsmasq-tftp[") {
         if let Some((path, _)) = message.strip_prefix("sent ").and_then(|rest| rest.rsplit_once(" to ")) {
-            return Some(Happening::Sent(relative(path)));
+            return Some(BootEvent::Sent(relative(path)));
         }
         if message.starts_with("cannot access ") {
-            return Some(Happening::Refused(message.to_owned()));
+            return Some(BootEvent::Refused(message.to_owned()));
         }
         let (path, _) = message.strip_prefix("file ")?.rsplit_once(" not found for ")?;
-        return Some(Happening::NotInTree(relative(path)));
+        return Some(BootEvent::NotInTree(relative(path)));
     }
     let (_, ack) = head.contains("dnsmasq-dhcp[").then(|| message.split_once("DHCPACK("))??;
     let address = ack.split_ascii_whitespace().nth(1)?;
-    Some(Happening::Leased(address.parse::<Ipv4Addr>().ok()?))
+    Some(BootEvent::Leased(address.parse::<Ipv4Addr>().ok()?))
 }
 
 #[cfg(test)]
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn the_configuration_names_the_loader_and_its_server() {
         let offer = Offer { loader: "sites/rack-1/ipxe.pxe".into(), root_path: None, second_card: None };
-        let text = configuration(&Network::default(), &offer).unwrap();
+        let text = configuration(&TestNetwork::default(), &offer).unwrap();
         for line in [
             "interface=tap0",
             "tftp-root=/proc/self/cwd/tftp",
@@ -145,20 +146,21 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in:\n{text}");
         }
         let hostile = Offer { loader: "x\ndhcp-script=/bin/sh".into(), root_path: None, second_card: None };
-        assert!(configuration(&Network::default(), &hostile).is_err());
+        assert!(configuration(&TestNetwork::default(), &hostile).is_err());
         let quoted = Offer { loader: "a,b c".into(), root_path: None, second_card: None };
-        assert!(configuration(&Network::default(), &quoted).unwrap().contains("dhcp-boot=\"a,b c\",,192.0.2.1\n"));
+        assert!(configuration(&TestNetwork::default(), &quoted).unwrap().contains("dhcp-boot=\"a,b c\",,192.0.2.1\n"));
     }
 
     #[test]
     fn a_given_configuration_decides_about_dhcp() {
-        let network = Network { dhcp: Dhcp::Given(Daemon::Dnsmasq, "dhcp-boot=mine".into()), ..Network::default() };
+        let network =
+            TestNetwork { dhcp: DhcpSetup::Given(Daemon::Dnsmasq, "dhcp-boot=mine".into()), ..TestNetwork::default() };
         let text = configuration(&network, &Offer { loader: "x".into(), root_path: None, second_card: None }).unwrap();
         assert!(text.starts_with("conf-file=given.conf\n"), "{text}");
         assert!(!text.contains("dhcp-boot"), "{text}");
         assert!(text.ends_with("tftp-root=/proc/self/cwd/tftp\n"), "the boot test's own folder comes last:\n{text}");
         for daemon in [Daemon::Kea, Daemon::IscDhcpd] {
-            let network = Network { dhcp: Dhcp::Given(daemon, String::new()), ..Network::default() };
+            let network = TestNetwork { dhcp: DhcpSetup::Given(daemon, String::new()), ..TestNetwork::default() };
             let text =
                 configuration(&network, &Offer { loader: "x".into(), root_path: None, second_card: None }).unwrap();
             assert!(!text.contains("\ndhcp-range") && text.contains("\nenable-tftp\n"), "{text}");
@@ -168,7 +170,8 @@ mod tests {
     #[test]
     fn beside_a_given_one_it_gives_addresses_and_nothing_else() {
         let given = "interface=eth0\nport=0\ntftp-root=/srv/tftp\n";
-        let network = Network { dhcp: Dhcp::Given(Daemon::DnsmasqProxy, given.into()), ..Network::default() };
+        let network =
+            TestNetwork { dhcp: DhcpSetup::Given(Daemon::DnsmasqProxy, given.into()), ..TestNetwork::default() };
         let text = configuration(&network, &Offer { loader: "x".into(), root_path: None, second_card: None }).unwrap();
         assert!(text.contains("\ndhcp-range=192.0.2.100,") && !text.contains("dhcp-boot"), "{text}");
         assert!(!text.contains("tftp"), "both would listen on one port:\n{text}");
@@ -178,13 +181,13 @@ mod tests {
 
     #[test]
     fn in_the_network_of_a_second_card_no_loader_is_named() {
-        let text = second(&Network::default(), None);
+        let text = second(&TestNetwork::default(), None);
         for line in ["interface=tap1", "dhcp-range=203.0.113.100,203.0.113.119,5m", "port=0"] {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in:\n{text}");
         }
         assert!(!["dhcp-boot", "root-path", "tftp"].iter().any(|word| text.contains(word)), "{text}");
         assert!(
-            second(&Network::default(), Some("http://a/b")).contains("\ndhcp-option=option:root-path,http://a/b\n")
+            second(&TestNetwork::default(), Some("http://a/b")).contains("\ndhcp-option=option:root-path,http://a/b\n")
         );
     }
 
@@ -200,19 +203,19 @@ mod tests {
         let day = "Nov 22 13:24:12";
         assert_eq!(
             see(&format!("{day} dnsmasq-dhcp[7]: 3338105418 DHCPACK(tap0) 192.0.2.108 52:54:00:12:34:56 ")),
-            Some(Happening::Leased([192, 0, 2, 108].into()))
+            Some(BootEvent::Leased([192, 0, 2, 108].into()))
         );
         assert_eq!(
             see(&format!("{day} dnsmasq-tftp[7]: sent /proc/self/cwd/tftp/ldlinux.c32 to 192.0.2.108")),
-            Some(Happening::Sent("ldlinux.c32".into()))
+            Some(BootEvent::Sent("ldlinux.c32".into()))
         );
         assert_eq!(
             see(&format!("{day} dnsmasq-tftp[7]: file /proc/self/cwd/tftp/pxelinux.cfg/C0 not found for 192.0.2.108")),
-            Some(Happening::NotInTree("pxelinux.cfg/C0".into()))
+            Some(BootEvent::NotInTree("pxelinux.cfg/C0".into()))
         );
         assert!(matches!(
             see(&format!("{day} dnsmasq-tftp[7]: cannot access /proc/self/cwd/tftp/ipxe.efi: Permission denied")),
-            Some(Happening::Refused(_))
+            Some(BootEvent::Refused(_))
         ));
         for line in [
             "dnsmasq-dhcp[7]: 3338105418 sent size:  9 option: 67 bootfile-name  ipxe.pxe",

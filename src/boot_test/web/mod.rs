@@ -2,47 +2,27 @@
 
 pub mod nginx;
 pub mod own;
+pub mod pages;
 pub mod tls;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use camino::Utf8Path;
 
-use self::own::Web;
-use super::Request;
-use super::happening::{Asked, Witness};
-use super::network::Http;
-use super::service::Service;
-use crate::fs;
-use crate::process::{self, Running};
-
-/// What servers have, by address as a client would write it: `http[s]://HOST[:PORT]/PATH`.
-#[derive(Debug, Clone, Default)]
-pub struct Pages(HashMap<(Asked, String), Arc<[u8]>>);
-
-impl Pages {
-    /// Puts `content` at `url` of `server`.
-    pub fn put(&mut self, server: Asked, url: impl Into<String>, content: Arc<[u8]>) {
-        self.0.insert((server, url.into()), content);
-    }
-
-    /// What is at `url` of `server`.
-    fn get(&self, server: Asked, url: &str) -> Option<&Arc<[u8]>> {
-        self.0.get(&(server, url.to_owned()))
-    }
-
-    /// All of it: address and content.
-    fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|((_, url), content)| (url.as_str(), &**content))
-    }
-}
+use self::own::OwnWebServer;
+use self::pages::{Bound, Pages};
+use super::boot_event::{EventSink, WebServerRole};
+use super::network::HttpSetup;
+use super::request::BootTestRequest;
+use super::scenario::Scenario;
+use crate::base::fs;
+use crate::base::process::{self, Running};
 
 /// Web servers at work; they end when dropped.
 pub struct Servers {
-    _own: Vec<Web>,
+    _own: Vec<OwnWebServer>,
     _programs: Vec<Running>,
 }
 
@@ -68,99 +48,42 @@ impl Servers {
     ///
     /// [`Error`] where one cannot be started; where a program ends later, `witness` hears of it.
     pub fn start(
-        request: &Request<'_>,
-        service: &Service,
+        request: &BootTestRequest<'_>,
+        scenario: &Scenario,
         pages: Pages,
         folder: &Utf8Path,
-        witness: &Witness,
+        sink: &EventSink,
     ) -> Result<Self, Error> {
         let network = &request.network;
         let (mut own, mut programs) = (Vec::new(), Vec::new());
         match &network.http {
             // A server that is down.
-            _ if service.servers.is_empty() => {}
-            Http::Own => {
+            _ if scenario.servers.is_empty() => {}
+            HttpSetup::Own => {
                 let pages = Arc::new(pages);
-                for (name, address, port) in &service.servers {
+                for (name, address, port) in &scenario.servers {
                     let bound = Bound { name: *name, address: *address, port: *port, tls: false };
-                    own.push(Web::start(bound, Arc::clone(&pages), witness.clone())?);
+                    own.push(OwnWebServer::start(bound, Arc::clone(&pages), sink.clone())?);
                 }
-                if let Some(tls) = network.tls.as_ref().filter(|_| !service.tls_ports.is_empty()) {
-                    for port in &service.tls_ports {
-                        let bound =
-                            Bound { name: Asked::Elsewhere, address: Ipv4Addr::LOCALHOST, port: *port, tls: true };
-                        own.push(Web::start(bound, Arc::clone(&pages), witness.clone())?);
+                if let Some(tls) = network.tls.as_ref().filter(|_| !scenario.tls_ports.is_empty()) {
+                    for port in &scenario.tls_ports {
+                        let bound = Bound {
+                            name: WebServerRole::Elsewhere,
+                            address: Ipv4Addr::LOCALHOST,
+                            port: *port,
+                            tls: true,
+                        };
+                        own.push(OwnWebServer::start(bound, Arc::clone(&pages), sink.clone())?);
                     }
-                    tls::lay_out(tls, &service.tls_ports, folder)?;
-                    programs.push(tls::start(request.kit, folder, witness)?);
+                    tls::lay_out(tls, &scenario.tls_ports, folder)?;
+                    programs.push(tls::start(request.tools, folder, sink)?);
                 }
             }
-            Http::Nginx(given) => {
+            HttpSetup::Nginx(given) => {
                 nginx::lay_out(given, &pages, network, folder)?;
-                programs.push(nginx::start(request.kit, network, folder, witness)?);
+                programs.push(nginx::start(request.tools, network, folder, sink)?);
             }
         }
         Ok(Self { _own: own, _programs: programs })
-    }
-}
-
-/// Where a server of the boot test's own listens, and for whom.
-#[derive(Debug, Clone, Copy)]
-pub struct Bound {
-    /// Which server it is.
-    pub name: Asked,
-    /// The address that it listens at.
-    pub address: Ipv4Addr,
-    /// The port.
-    pub port: u16,
-    /// Whether its clients speak TLS, with something before it.
-    pub tls: bool,
-}
-
-impl Bound {
-    /// Scheme and authority of the address that a client asked for, whose header `Host` is `host`.
-    fn origin(self, host: Option<&str>) -> String {
-        let (scheme, usual) = if self.tls { ("https", 443) } else { ("http", 80) };
-        format!("{scheme}://{}", authority(self.name, (self.address, self.port), usual, host))
-    }
-}
-
-/// The host of the address that the client asked for, with the port where it is not the `usual` one. A server with one
-/// address goes by that, because a client that asks the wrong server says the right name.
-fn authority(name: Asked, (address, port): (Ipv4Addr, u16), usual: u16, host: Option<&str>) -> String {
-    let port = if port == usual { String::new() } else { format!(":{port}") };
-    let own = format!("{address}{port}");
-    if name == Asked::Elsewhere {
-        let host = host.map(|host| host.split_once(':').map_or(host, |(host, _)| host));
-        host.map_or(own, |host| format!("{host}{port}"))
-    } else {
-        own
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_with_one_address_goes_by_that() {
-        let here = ([192, 0, 2, 1].into(), 80);
-        assert_eq!(authority(Asked::NextServer, here, 80, Some("192.0.2.2")), "192.0.2.1");
-        assert_eq!(
-            authority(Asked::Elsewhere, ([0, 0, 0, 0].into(), 80), 80, Some("boot.example.org")),
-            "boot.example.org"
-        );
-        let odd = ([0, 0, 0, 0].into(), 8080);
-        assert_eq!(authority(Asked::Elsewhere, odd, 80, Some("10.0.0.1:8080")), "10.0.0.1:8080");
-        assert_eq!(authority(Asked::Elsewhere, odd, 80, Some("10.0.0.1")), "10.0.0.1:8080");
-    }
-
-    #[test]
-    fn what_came_over_tls_is_an_address_with_https() {
-        let origin = |port, host| {
-            Bound { name: Asked::Elsewhere, address: Ipv4Addr::LOCALHOST, port, tls: true }.origin(Some(host))
-        };
-        assert_eq!(origin(443, "192.0.2.2"), "https://192.0.2.2");
-        assert_eq!(origin(8443, "boot.example.org:8443"), "https://boot.example.org:8443");
     }
 }

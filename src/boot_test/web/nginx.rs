@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use camino::Utf8Path;
 
-use super::{Pages, authority};
-use crate::boot_test::happening::{Asked, Happening, Request, Witness};
-use crate::boot_test::kit::Kit;
-use crate::boot_test::network::Network;
+use super::pages::{Pages, authority};
+use crate::base::fs;
+use crate::base::process::{self, Command, Running};
+use crate::boot_test::boot_event::{BootEvent, EventSink, WebRequest, WebServerRole};
+use crate::boot_test::network::TestNetwork;
 use crate::boot_test::server;
-use crate::fs;
-use crate::process::{self, Command, Running};
+use crate::boot_test::tools::TestTools;
 
 /// The folder that is served, in the one that nginx works in. The recipe is written for it: nginx takes what is no
 /// absolute path from the folder that it works in, so no path of this machine is in a configuration.
@@ -40,7 +40,7 @@ http {
 ";
 
 /// Writes the configuration `given`, and the files of `pages` that are below the tree's address, into `folder`.
-pub(super) fn lay_out(given: &str, pages: &Pages, network: &Network, folder: &Utf8Path) -> Result<(), fs::Error> {
+pub(super) fn lay_out(given: &str, pages: &Pages, network: &TestNetwork, folder: &Utf8Path) -> Result<(), fs::Error> {
     fs::write_atomic(&folder.join(GIVEN), given.as_bytes())?;
     fs::write_atomic(&folder.join(CONFIGURATION), AROUND.as_bytes())?;
     let served = folder.join(SERVED);
@@ -55,19 +55,19 @@ pub(super) fn lay_out(given: &str, pages: &Pages, network: &Network, folder: &Ut
 
 /// Starts nginx in `folder`, which [`lay_out`] has filled.
 pub(super) fn start(
-    kit: &Kit,
-    network: &Network,
+    tools: &TestTools,
+    network: &TestNetwork,
     folder: &Utf8Path,
-    witness: &Witness,
+    sink: &EventSink,
 ) -> Result<Running, process::Error> {
-    let command = Command::new("serve HTTP", kit.nginx.as_str());
+    let command = Command::new("serve HTTP", tools.nginx.as_str());
     let command = command.args(["-p", folder.as_str(), "-e", "stderr", "-c", CONFIGURATION]);
     let network = network.clone();
-    server::start("nginx", command, folder, move |line| parse(line, &network), witness)
+    server::start("nginx", command, folder, move |line| parse(line, &network), sink)
 }
 
 /// What a line of the log tells.
-fn parse(line: &str, network: &Network) -> Option<Happening> {
+fn parse(line: &str, network: &TestNetwork) -> Option<BootEvent> {
     let mut words = line.split(' ');
     let bound: SocketAddrV4 = words.next()?.parse().ok()?;
     let (method, host, path) = (words.next()?, words.next()?, words.next()?);
@@ -78,16 +78,16 @@ fn parse(line: &str, network: &Network) -> Option<Happening> {
     }
     let server = whose(*bound.ip(), bound.port(), network);
     let authority = authority(server, (*bound.ip(), bound.port()), 80, Some(host));
-    Some(Happening::Asked(Request { server, url: format!("http://{authority}{path}"), status }))
+    Some(BootEvent::Asked(WebRequest { server, url: format!("http://{authority}{path}"), status }))
 }
 
 /// Which server is asked at `port` of `address`.
-fn whose(address: Ipv4Addr, port: u16, network: &Network) -> Asked {
+fn whose(address: Ipv4Addr, port: u16, network: &TestNetwork) -> WebServerRole {
     match address {
-        _ if port != network.port => Asked::Elsewhere,
-        address if address == network.server => Asked::NextServer,
-        address if address == network.web => Asked::Other,
-        _ => Asked::Elsewhere,
+        _ if port != network.port => WebServerRole::Elsewhere,
+        address if address == network.server => WebServerRole::NextServer,
+        address if address == network.web => WebServerRole::Other,
+        _ => WebServerRole::Elsewhere,
     }
 }
 
@@ -97,20 +97,23 @@ mod tests {
 
     #[test]
     fn a_line_of_the_log_says_who_was_asked_for_what() {
-        let told = |line: &str| match parse(line, &Network::default()) {
-            Some(Happening::Asked(Request { server, url, status })) => Some((server, url, status)),
+        let told = |line: &str| match parse(line, &TestNetwork::default()) {
+            Some(BootEvent::Asked(WebRequest { server, url, status })) => Some((server, url, status)),
             _ => None,
         };
         let at = |server, url: &str, status| Some((server, url.to_owned(), status));
         assert_eq!(
             told("192.0.2.2:80 GET 192.0.2.2 /tftp/vmlinuz 200 9"),
-            at(Asked::Other, "http://192.0.2.2/tftp/vmlinuz", 200)
+            at(WebServerRole::Other, "http://192.0.2.2/tftp/vmlinuz", 200)
         );
         // syslinux.efi asks one server, and says the name of another one.
-        assert_eq!(told("192.0.2.1:80 GET 192.0.2.2 /a 404 9"), at(Asked::NextServer, "http://192.0.2.1/a", 404));
+        assert_eq!(
+            told("192.0.2.1:80 GET 192.0.2.2 /a 404 9"),
+            at(WebServerRole::NextServer, "http://192.0.2.1/a", 404)
+        );
         assert_eq!(
             told("198.51.100.1:80 GET boot.example.org /a 200 9"),
-            at(Asked::Elsewhere, "http://boot.example.org/a", 200)
+            at(WebServerRole::Elsewhere, "http://boot.example.org/a", 200)
         );
         assert_eq!(told("192.0.2.2:80 HEAD 192.0.2.2 /a 200 0"), None);
         assert_eq!(told("2026/11/23 04:00:00 [emerg] 1#1: bind() to 0.0.0.0:80 failed"), None);

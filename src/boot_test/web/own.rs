@@ -7,36 +7,36 @@ use std::sync::Arc;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tiny_http::{Method, Response, Server};
 
-use super::{Bound, Pages};
-use crate::boot_test::happening::{Happening, Request, Witness};
+use super::pages::{Bound, Pages};
+use crate::boot_test::boot_event::{BootEvent, EventSink, WebRequest};
 
 /// A web server; it ends when dropped.
-pub struct Web {
+pub struct OwnWebServer {
     server: Arc<Server>,
 }
 
-impl Drop for Web {
+impl Drop for OwnWebServer {
     fn drop(&mut self) {
         self.server.unblock();
     }
 }
 
-impl Web {
+impl OwnWebServer {
     /// Listens where `bound` says; of two servers on one port, the one with the more precise address
     /// is asked. Answers with what `pages` have for that server, and with 404 otherwise.
     ///
     /// # Errors
     ///
     /// What the operating system says.
-    pub fn start(bound: Bound, pages: Arc<Pages>, witness: Witness) -> io::Result<Self> {
+    pub fn start(bound: Bound, pages: Arc<Pages>, sink: EventSink) -> io::Result<Self> {
         let listener = listen(SocketAddrV4::new(bound.address, bound.port))?;
         let server = Arc::new(Server::from_listener(listener, None).map_err(io::Error::other)?);
         let accepting = Arc::clone(&server);
         std::thread::spawn(move || {
             for request in accepting.incoming_requests() {
-                let (pages, witness) = (Arc::clone(&pages), witness.clone());
+                let (pages, sink) = (Arc::clone(&pages), sink.clone());
                 // A machine that is switched off in the middle leaves its request behind; nobody waits.
-                std::thread::spawn(move || answer(bound, request, &pages, &witness));
+                std::thread::spawn(move || answer(bound, request, &pages, &sink));
             }
         });
         Ok(Self { server })
@@ -53,7 +53,7 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn answer(bound: Bound, request: tiny_http::Request, pages: &Pages, witness: &Witness) {
+fn answer(bound: Bound, request: tiny_http::Request, pages: &Pages, sink: &EventSink) {
     let host = request.headers().iter().find(|header| header.field.equiv("Host")).map(|header| header.value.as_str());
     let url = format!("{}{}", bound.origin(host), request.url());
     let head = *request.method() == Method::Head;
@@ -69,9 +69,9 @@ fn answer(bound: Bound, request: tiny_http::Request, pages: &Pages, witness: &Wi
     let line = format!("{line}: {status}, {bytes} bytes");
     if head && status == 200 {
         // A question about a file is no request for it.
-        witness.heard(line);
+        sink.log(line);
     } else {
-        let asked = Request { server: bound.name, url, status };
-        witness.saw(Happening::Asked(asked), Some(line));
+        let asked = WebRequest { server: bound.name, url, status };
+        sink.record(BootEvent::Asked(asked), Some(line));
     }
 }

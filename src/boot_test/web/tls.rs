@@ -2,12 +2,12 @@
 
 use camino::Utf8Path;
 
-use crate::boot_test::happening::Witness;
-use crate::boot_test::kit::Kit;
+use crate::base::fs;
+use crate::base::process::{self, Command, Running};
+use crate::boot_test::boot_event::EventSink;
 use crate::boot_test::network::Tls;
 use crate::boot_test::server;
-use crate::fs;
-use crate::process::{self, Command, Running};
+use crate::boot_test::tools::TestTools;
 
 /// The configuration, in the folder that nginx works in.
 const CONFIGURATION: &str = "tls.conf";
@@ -24,11 +24,11 @@ pub(super) fn lay_out(tls: &Tls, ports: &[u16], folder: &Utf8Path) -> Result<(),
 }
 
 /// Starts nginx in `folder`, which [`lay_out`] has filled.
-pub(super) fn start(kit: &Kit, folder: &Utf8Path, witness: &Witness) -> Result<Running, process::Error> {
-    let command = Command::new("serve HTTPS", kit.nginx.as_str());
+pub(super) fn start(tools: &TestTools, folder: &Utf8Path, sink: &EventSink) -> Result<Running, process::Error> {
+    let command = Command::new("serve HTTPS", tools.nginx.as_str());
     let command = command.args(["-p", folder.as_str(), "-e", "stderr", "-c", CONFIGURATION]);
     // What it is asked for is told by the server behind it.
-    server::start("nginx", command, folder, |_| None, witness)
+    server::start("nginx", command, folder, |_| None, sink)
 }
 
 /// One process in the foreground. At each of `ports` it takes TLS off, and hands requests on to the server that listens

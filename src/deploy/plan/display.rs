@@ -5,12 +5,11 @@ use std::fmt;
 
 use camino::Utf8PathBuf;
 
-use super::{Plan, Step};
-use crate::paths;
-use crate::plural;
+use super::{DeployPlan, FileAction};
+use crate::base::{paths, plural};
 use crate::printable::printable;
 
-impl fmt::Display for Plan {
+impl fmt::Display for DeployPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for folder in &self.folders {
             let name = if folder.as_str().is_empty() { "." } else { folder.as_str() };
@@ -20,9 +19,9 @@ impl fmt::Display for Plan {
         for planned in &self.files {
             let stranger = strangers.contains(&planned.wanted.path);
             let verb = match planned.step {
-                Step::Unchanged => "unchanged",
-                Step::Send => "send",
-                Step::Replace => "replace",
+                FileAction::Unchanged => "unchanged",
+                FileAction::Send => "send",
+                FileAction::Replace => "replace",
             };
             write!(
                 f,
@@ -30,7 +29,7 @@ impl fmt::Display for Plan {
                 printable(&planned.wanted.path),
                 plural::count(planned.wanted.content.size, "byte")
             )?;
-            if let Some(partial) = planned.partial.filter(|_| planned.step != Step::Unchanged) {
+            if let Some(partial) = planned.partial.filter(|_| planned.step != FileAction::Unchanged) {
                 write!(f, ", {partial} of them {} there", plural::choose(partial, "is", "are"))?;
             }
             writeln!(f, "){}", if stranger { ", which somebody else put there" } else { "" })?;
@@ -50,7 +49,8 @@ impl fmt::Display for Plan {
             }
         }
         let count = |step| self.count(step);
-        let (send, replace, unchanged) = (count(Step::Send), count(Step::Replace), count(Step::Unchanged));
+        let (send, replace, unchanged) =
+            (count(FileAction::Send), count(FileAction::Replace), count(FileAction::Unchanged));
         let records = self.under_way().map(|planned| planned.wanted.path.as_str());
         let records: Vec<&str> = records.filter(|path| paths::is_tree_record((*path).into())).collect();
         let with = if records.is_empty() { String::new() } else { format!("; with {}", records.join(" and ")) };

@@ -9,17 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::goods::Wanted;
-use super::past::Past;
-use super::place::{Found, FoundKind};
-use super::record::{Deployed, Record};
+use super::record::{DeployRecord, Deployed};
+use super::remote::{Found, FoundKind};
+use super::remote_state::RemoteState;
+use super::upload_set::UploadFile;
+use crate::base::paths;
 use crate::digest::{Content, Sha256Digest};
-use crate::paths;
 use crate::printable::printable;
 
 /// How it is decided.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Choices {
+pub struct DeployOptions {
     /// Reads every file back instead of going by size and time.
     pub read_all: bool,
     /// Removes what an earlier deployment put there and is not wanted any more.
@@ -30,7 +30,7 @@ pub struct Choices {
 
 /// What was found at a place.
 #[derive(Debug, Clone, Default)]
-pub struct Survey {
+pub struct Scan {
     /// Whether the place itself is there.
     pub there: bool,
     /// What stands at the paths of [`interest`].
@@ -41,7 +41,7 @@ pub struct Survey {
 
 /// What is done with a wanted file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum FileAction {
     /// It is there already.
     Unchanged,
     /// It is put where nothing is.
@@ -52,22 +52,22 @@ pub enum Step {
 
 /// A wanted file, and what is done with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
+pub struct PlannedUpload {
     /// The file.
-    pub wanted: Wanted,
+    pub wanted: UploadFile,
     /// What is done.
-    pub step: Step,
+    pub step: FileAction,
     /// How much of it an earlier attempt has left under its temporary name; `None` where there is no such file.
     pub partial: Option<u64>,
 }
 
 /// All that is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct DeployPlan {
     /// Folders that are made, outermost first; the empty path is the place itself.
     pub folders: Vec<Utf8PathBuf>,
     /// All wanted files, in the order in which they are put there.
-    pub files: Vec<Planned>,
+    pub files: Vec<PlannedUpload>,
     /// Files under temporary names that are of no use any more, and are removed.
     pub leftovers: Vec<Utf8PathBuf>,
     /// Files that are removed.
@@ -85,7 +85,7 @@ pub struct Plan {
     /// Files that somebody else put where something is wanted.
     pub strangers: Vec<Utf8PathBuf>,
     /// What is written down before anything is done.
-    pub record: Record,
+    pub record: DeployRecord,
 }
 
 /// Something that nobody replaces.
@@ -99,9 +99,9 @@ pub struct Obstacle {
 
 /// What has to be looked at before anything can be decided: files, their temporary names, the folders above them.
 #[must_use]
-pub fn interest(wanted: &[Wanted], past: &Past) -> BTreeSet<Utf8PathBuf> {
+pub fn interest(wanted: &[UploadFile], remote_state: &RemoteState) -> BTreeSet<Utf8PathBuf> {
     let mut paths = BTreeSet::from([paths::partial_record()]);
-    for (path, content) in known(wanted, past) {
+    for (path, content) in known(wanted, remote_state) {
         paths.extend(above(path).map(Utf8Path::to_owned));
         paths.insert(path.clone());
         paths.insert(paths::partial_of(path, &content.sha256));
@@ -110,8 +110,11 @@ pub fn interest(wanted: &[Wanted], past: &Past) -> BTreeSet<Utf8PathBuf> {
 }
 
 /// Every content that may be at a path because of this tool.
-fn known<'a>(wanted: &'a [Wanted], past: &'a Past) -> impl Iterator<Item = (&'a Utf8PathBuf, Content)> {
-    wanted.iter().map(|wanted| (&wanted.path, wanted.content)).chain(past.all())
+fn known<'a>(
+    wanted: &'a [UploadFile],
+    remote_state: &'a RemoteState,
+) -> impl Iterator<Item = (&'a Utf8PathBuf, Content)> {
+    wanted.iter().map(|wanted| (&wanted.path, wanted.content)).chain(remote_state.all())
 }
 
 /// The folders above a path, innermost first, without the place itself.
@@ -120,45 +123,45 @@ fn above(path: &Utf8Path) -> impl Iterator<Item = &Utf8Path> {
 }
 
 /// All that a decision is made of.
-pub struct View<'a> {
+pub struct Planner<'a> {
     /// What is wanted.
-    pub wanted: &'a [Wanted],
+    pub wanted: &'a [UploadFile],
     /// What is known.
-    pub past: &'a Past,
+    pub remote_state: &'a RemoteState,
     /// What was found.
-    pub survey: &'a Survey,
+    pub scan: &'a Scan,
     /// How it is decided.
-    pub choices: Choices,
+    pub choices: DeployOptions,
 }
 
-impl View<'_> {
+impl Planner<'_> {
     /// The files that have to be read back before anything can be decided.
     #[must_use]
     pub fn to_read(&self) -> Vec<(Utf8PathBuf, Found)> {
         let mut paths = Vec::new();
-        for Wanted { path, content } in self.wanted {
+        for UploadFile { path, content } in self.wanted {
             // A file of another size is read only to tell whose it is, which does not matter where all are replaced.
-            let ours = self.past.ours(path).filter(|_| !self.choices.replace);
+            let ours = self.remote_state.ours(path).filter(|_| !self.choices.replace);
             paths.extend(self.doubtful(path, ours.chain([*content])));
         }
         for path in self.unwanted().filter(|_| self.choices.prune) {
-            paths.extend(self.doubtful(path, self.past.ours(path)));
+            paths.extend(self.doubtful(path, self.remote_state.ours(path)));
         }
         paths
     }
 
     /// A file whose content nobody knows, though it may be one of `contents`.
     fn doubtful(&self, path: &Utf8Path, mut contents: impl Iterator<Item = Content>) -> Option<(Utf8PathBuf, Found)> {
-        let found = *self.survey.found.get(path).filter(|found| found.kind == FoundKind::File)?;
+        let found = *self.scan.found.get(path).filter(|found| found.kind == FoundKind::File)?;
         let known = self.content(path, found).is_some();
         (!known && contents.any(|content| content.size == found.size)).then(|| (path.to_owned(), found))
     }
 
     /// The content of a file that is there, as far as that is known.
     fn content(&self, path: &Utf8Path, found: Found) -> Option<Content> {
-        let vouched = self.past.vouched(path, found).filter(|_| !self.choices.read_all);
+        let vouched = self.remote_state.vouched(path, found).filter(|_| !self.choices.read_all);
         vouched.or_else(|| {
-            let (_, sha256) = self.survey.read.get(path).filter(|(then, _)| *then == found)?;
+            let (_, sha256) = self.scan.read.get(path).filter(|(then, _)| *then == found)?;
             Some(Content { sha256: *sha256, size: found.size })
         })
     }
@@ -166,7 +169,7 @@ impl View<'_> {
     /// What this tool may have put there and is not wanted.
     fn unwanted(&self) -> impl Iterator<Item = &Utf8PathBuf> {
         let wanted: BTreeSet<&Utf8PathBuf> = self.wanted.iter().map(|wanted| &wanted.path).collect();
-        let ours: BTreeSet<&Utf8PathBuf> = self.past.all().map(|(path, _)| path).collect();
+        let ours: BTreeSet<&Utf8PathBuf> = self.remote_state.all().map(|(path, _)| path).collect();
         ours.into_iter().filter(move |path| !wanted.contains(path))
     }
 
@@ -175,30 +178,31 @@ impl View<'_> {
     /// # Errors
     ///
     /// [`Obstacle`] where something stands in the way.
-    pub fn plan(&self) -> Result<Plan, Obstacle> {
-        let mut plan = Plan { record: self.past.record.clone(), ..Plan::default() };
+    pub fn plan(&self) -> Result<DeployPlan, Obstacle> {
+        let mut plan = DeployPlan { record: self.remote_state.record.clone(), ..DeployPlan::default() };
         for wanted in self.wanted {
-            self.place(wanted, &mut plan)?;
+            self.remote(wanted, &mut plan)?;
         }
         self.make_folders(&mut plan)?;
         self.sort_out(&mut plan);
         let used: BTreeSet<Utf8PathBuf> =
-            plan.under_way().filter(|planned| planned.partial.is_some()).map(Planned::partial_path).collect();
-        let partials = known(self.wanted, self.past).map(|(path, content)| paths::partial_of(path, &content.sha256));
+            plan.under_way().filter(|planned| planned.partial.is_some()).map(PlannedUpload::partial_path).collect();
+        let partials =
+            known(self.wanted, self.remote_state).map(|(path, content)| paths::partial_of(path, &content.sha256));
         // Half a record is of no use: the whole one says something else by now.
         let partials = partials.chain([paths::partial_record()]);
         let leftovers: BTreeSet<_> =
-            partials.filter(|path| self.survey.found.contains_key(path) && !used.contains(path)).collect();
+            partials.filter(|path| self.scan.found.contains_key(path) && !used.contains(path)).collect();
         plan.leftovers = leftovers.into_iter().collect();
         Ok(plan)
     }
 
     /// Decides about a wanted file.
-    fn place(&self, wanted: &Wanted, plan: &mut Plan) -> Result<(), Obstacle> {
-        let Wanted { path, content } = wanted;
+    fn remote(&self, wanted: &UploadFile, plan: &mut DeployPlan) -> Result<(), Obstacle> {
+        let UploadFile { path, content } = wanted;
         let mut deployed = Deployed { content: *content, modified: None, next: None };
-        let step = match self.survey.found.get(path) {
-            None => Step::Send,
+        let step = match self.scan.found.get(path) {
+            None => FileAction::Send,
             Some(found) if found.kind != FoundKind::File => return Err(obstacle(path, *found, "a plain file")),
             Some(found) => match self.content(path, *found) {
                 Some(now) if now == *content => {
@@ -206,30 +210,30 @@ impl View<'_> {
                         plan.unreadable.push((path.clone(), *found));
                     }
                     deployed.modified = found.modified;
-                    Step::Unchanged
+                    FileAction::Unchanged
                 }
-                Some(now) if self.past.ours(path).any(|ours| ours == now) => {
+                Some(now) if self.remote_state.ours(path).any(|ours| ours == now) => {
                     // Until the moment when it is replaced, this is what is there.
                     deployed = Deployed { content: now, modified: found.modified, next: Some(*content) };
-                    Step::Replace
+                    FileAction::Replace
                 }
                 _ => {
                     plan.strangers.push(path.clone());
-                    Step::Replace
+                    FileAction::Replace
                 }
             },
         };
-        let partial = self.survey.found.get(&paths::partial_of(path, &content.sha256));
+        let partial = self.scan.found.get(&paths::partial_of(path, &content.sha256));
         let partial = partial.filter(|partial| partial.kind == FoundKind::File && partial.size <= content.size);
         plan.record.files.insert(path.clone(), deployed);
-        plan.files.push(Planned { wanted: wanted.clone(), step, partial: partial.map(|partial| partial.size) });
+        plan.files.push(PlannedUpload { wanted: wanted.clone(), step, partial: partial.map(|partial| partial.size) });
         Ok(())
     }
 
-    fn make_folders(&self, plan: &mut Plan) -> Result<(), Obstacle> {
+    fn make_folders(&self, plan: &mut DeployPlan) -> Result<(), Obstacle> {
         let mut missing = BTreeSet::new();
         for folder in plan.under_way().flat_map(|planned| above(&planned.wanted.path)) {
-            match self.survey.found.get(folder) {
+            match self.scan.found.get(folder) {
                 None => _ = missing.insert(folder.to_owned()),
                 Some(found) if found.kind == FoundKind::Folder => {}
                 Some(found) => return Err(obstacle(folder, *found, "a folder")),
@@ -237,19 +241,19 @@ impl View<'_> {
         }
         let folders: BTreeSet<&Utf8Path> = self.wanted.iter().flat_map(|wanted| above(&wanted.path)).collect();
         for folder in folders {
-            let found = self.survey.found.get(folder).filter(|found| found.kind == FoundKind::Folder);
+            let found = self.scan.found.get(folder).filter(|found| found.kind == FoundKind::Folder);
             plan.unreadable.extend(found.filter(|found| !found.is_served()).map(|found| (folder.to_owned(), *found)));
         }
-        let place = (!self.survey.there).then(Utf8PathBuf::new);
-        plan.folders = place.into_iter().chain(missing).collect();
+        let remote = (!self.scan.there).then(Utf8PathBuf::new);
+        plan.folders = remote.into_iter().chain(missing).collect();
         Ok(())
     }
 
     /// Decides about what is not wanted any more.
-    fn sort_out(&self, plan: &mut Plan) {
+    fn sort_out(&self, plan: &mut DeployPlan) {
         let mut folders = BTreeSet::new();
         for path in self.unwanted() {
-            let Some(found) = self.survey.found.get(path) else {
+            let Some(found) = self.scan.found.get(path) else {
                 // An earlier attempt may have removed it, and not come to the folders.
                 plan.gone.push(path.clone());
                 folders.extend(above(path));
@@ -258,7 +262,7 @@ impl View<'_> {
             // Nothing is removed through a link: what is there may be anybody's.
             let plain = found.kind == FoundKind::File && above(path).all(|folder| self.is_folder(folder));
             let content =
-                self.content(path, *found).filter(|content| self.past.ours(path).any(|ours| ours == *content));
+                self.content(path, *found).filter(|content| self.remote_state.ours(path).any(|ours| ours == *content));
             if !plain || self.choices.prune && content.is_none() {
                 plan.changed.push(path.clone());
             } else if self.choices.prune {
@@ -268,7 +272,9 @@ impl View<'_> {
                 plan.obsolete.push(path.clone());
             }
             // The manifest that lists it is going to be replaced.
-            if let (None, Some(content)) = (self.past.record.files.get(path), self.past.ours(path).next()) {
+            if let (None, Some(content)) =
+                (self.remote_state.record.files.get(path), self.remote_state.ours(path).next())
+            {
                 plan.record.files.insert(path.clone(), Deployed { content, modified: None, next: None });
             }
         }
@@ -284,11 +290,11 @@ impl View<'_> {
     }
 
     fn is_folder(&self, path: &Utf8Path) -> bool {
-        self.survey.found.get(path).is_some_and(|found| found.kind == FoundKind::Folder)
+        self.scan.found.get(path).is_some_and(|found| found.kind == FoundKind::Folder)
     }
 }
 
-impl Planned {
+impl PlannedUpload {
     /// Where it is written before it gets its name.
     #[must_use]
     pub fn partial_path(&self) -> Utf8PathBuf {
@@ -302,10 +308,10 @@ impl Planned {
     }
 }
 
-impl Plan {
+impl DeployPlan {
     /// The files that are put there.
-    pub fn under_way(&self) -> impl Iterator<Item = &Planned> {
-        self.files.iter().filter(|planned| planned.step != Step::Unchanged)
+    pub fn under_way(&self) -> impl Iterator<Item = &PlannedUpload> {
+        self.files.iter().filter(|planned| planned.step != FileAction::Unchanged)
     }
 
     /// Whether there is nothing to do at a place that has the record with the digest `stored`.
@@ -320,28 +326,28 @@ impl Plan {
     }
 
     /// The files that the manifest lists: all but the tree's own records.
-    pub fn listed(&self) -> impl Iterator<Item = &Planned> {
+    pub fn listed(&self) -> impl Iterator<Item = &PlannedUpload> {
         self.files.iter().filter(|planned| !paths::is_tree_record(&planned.wanted.path))
     }
 
     /// Number of listed files for which `step` is done.
     #[must_use]
-    pub fn count(&self, step: Step) -> usize {
+    pub fn count(&self, step: FileAction) -> usize {
         self.listed().filter(|planned| planned.step == step).count()
     }
 
     /// How many bytes are still to be sent.
     #[must_use]
     pub fn to_send(&self) -> u64 {
-        self.under_way().map(Planned::to_send).sum()
+        self.under_way().map(PlannedUpload::to_send).sum()
     }
 
     /// How far all of it is. Whoever comes further each time has not to be given up.
     #[must_use]
     pub fn reached(&self) -> u64 {
-        let reached = |planned: &Planned| match planned.step {
-            Step::Unchanged => planned.wanted.content.size + 1,
-            Step::Send | Step::Replace => planned.partial.unwrap_or(0),
+        let reached = |planned: &PlannedUpload| match planned.step {
+            FileAction::Unchanged => planned.wanted.content.size + 1,
+            FileAction::Send | FileAction::Replace => planned.partial.unwrap_or(0),
         };
         self.files.iter().map(reached).sum()
     }

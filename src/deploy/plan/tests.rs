@@ -1,14 +1,17 @@
 //! Plans without a place.
 
 use super::*;
-use crate::deploy::past::published;
+use crate::deploy::remote_state::published;
 use crate::deploy::samples::manifest;
 use crate::tree::limits::MAX_FILE;
 
-const EARLIER: Choices = Choices { read_all: false, prune: false, replace: false };
+const EARLIER: DeployOptions = DeployOptions { read_all: false, prune: false, replace: false };
 
-fn wanted(files: &[(&str, &str)]) -> Vec<Wanted> {
-    files.iter().map(|(path, text)| Wanted { path: (*path).into(), content: Content::of(text.as_bytes()) }).collect()
+fn wanted(files: &[(&str, &str)]) -> Vec<UploadFile> {
+    files
+        .iter()
+        .map(|(path, text)| UploadFile { path: (*path).into(), content: Content::of(text.as_bytes()) })
+        .collect()
 }
 
 fn file(text: &str, modified: u64) -> Found {
@@ -19,14 +22,14 @@ fn folder() -> Found {
     Found { kind: FoundKind::Folder, size: 0, modified: None, mode: None }
 }
 
-fn survey(found: &[(&str, Found)]) -> Survey {
+fn scan(found: &[(&str, Found)]) -> Scan {
     let found = found.iter().map(|(path, found)| ((*path).into(), *found)).collect();
-    Survey { there: true, found, ..Survey::default() }
+    Scan { there: true, found, ..Scan::default() }
 }
 
 /// What was put there at the time 7.
-fn record(files: &[(&str, &str)]) -> Record {
-    let mut record = Record::default();
+fn record(files: &[(&str, &str)]) -> DeployRecord {
+    let mut record = DeployRecord::default();
     for (path, text) in files {
         let content = Content::of(text.as_bytes());
         record.files.insert((*path).into(), Deployed { content, modified: Some(7), next: None });
@@ -37,11 +40,13 @@ fn record(files: &[(&str, &str)]) -> Record {
 #[test]
 fn a_plan_says_what_it_is() {
     let wanted = wanted(&[("a.efi", "new"), ("b.efi", "longer"), ("c.efi", "same"), ("racks/x/a.efi", "site")]);
-    let past =
-        Past::new(None, record(&[("b.efi", "before"), ("c.efi", "same"), ("old.efi", "old"), ("mine.efi", "ours")]));
+    let remote_state = RemoteState::new(
+        None,
+        record(&[("b.efi", "before"), ("c.efi", "same"), ("old.efi", "old"), ("mine.efi", "ours")]),
+    );
     let partial = paths::partial_of("a.efi".into(), &wanted[0].content.sha256);
     let stale = paths::partial_of("old.efi".into(), &Content::of(b"old").sha256);
-    let survey = survey(&[
+    let scan = scan(&[
         (partial.as_str(), file("n", 9)),
         (stale.as_str(), file("o", 9)),
         ("b.efi", file("before", 7)),
@@ -50,7 +55,7 @@ fn a_plan_says_what_it_is() {
         ("mine.efi", file("mine", 8)),
         ("racks", folder()),
     ]);
-    let view = |choices| View { wanted: &wanted, past: &past, survey: &survey, choices };
+    let view = |choices| Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, choices };
     assert_eq!(view(EARLIER).to_read(), []);
     let plan = view(EARLIER).plan().unwrap();
     assert_eq!(
@@ -67,7 +72,7 @@ fn a_plan_says_what_it_is() {
              2 to send, 1 to replace, 1 unchanged: 12 bytes\n"
         )
     );
-    let prune = Choices { prune: true, ..EARLIER };
+    let prune = DeployOptions { prune: true, ..EARLIER };
     // It has another time, and the size that it had.
     assert_eq!(view(prune).to_read(), [("mine.efi".into(), file("mine", 8))]);
     let text = view(prune).plan().unwrap().to_string();
@@ -75,7 +80,7 @@ fn a_plan_says_what_it_is() {
         text.contains("\nprune      old.efi\nchanged    mine.efi (stays: it is not what was put there)\n"),
         "{text}"
     );
-    let all = Choices { read_all: true, ..EARLIER };
+    let all = DeployOptions { read_all: true, ..EARLIER };
     let names: Vec<_> = view(all).to_read().into_iter().map(|(path, _)| path).collect();
     assert_eq!(names, ["b.efi", "c.efi"]);
 }
@@ -83,9 +88,9 @@ fn a_plan_says_what_it_is() {
 #[test]
 fn what_is_looked_at_is_what_may_be_ours() {
     let wanted = wanted(&[("racks/x/a.efi", "new")]);
-    let past = Past::new(None, record(&[("b.efi", "old")]));
+    let remote_state = RemoteState::new(None, record(&[("b.efi", "old")]));
     let partial = |path: &str, text: &str| paths::partial_of(path.into(), &Content::of(text.as_bytes()).sha256);
-    let looked: Vec<_> = interest(&wanted, &past).into_iter().collect();
+    let looked: Vec<_> = interest(&wanted, &remote_state).into_iter().collect();
     let mut due: Vec<Utf8PathBuf> = ["b.efi", "racks", "racks/x", "racks/x/a.efi"].map(Utf8PathBuf::from).into();
     due.extend([partial("b.efi", "old"), partial("racks/x/a.efi", "new"), paths::partial_record()]);
     due.sort();
@@ -95,13 +100,13 @@ fn what_is_looked_at_is_what_may_be_ours() {
 #[test]
 fn a_manifest_that_leads_elsewhere_is_not_followed() {
     let hostile = manifest(&[("../etc/passwd", "root"), ("/etc/shadow", "x"), ("racks/./a", "y"), ("fine.efi", "z")]);
-    let past = Past::new(Some(published(hostile.to_json().as_bytes())), Record::default());
-    let names: BTreeSet<&str> = past.all().map(|(path, _)| path.as_str()).collect();
+    let remote_state = RemoteState::new(Some(published(hostile.to_json().as_bytes())), DeployRecord::default());
+    let names: BTreeSet<&str> = remote_state.all().map(|(path, _)| path.as_str()).collect();
     assert_eq!(names.into_iter().collect::<Vec<_>>(), [paths::SHA256SUMS, "fine.efi", paths::MANIFEST]);
     let hostile =
         record(&[("../etc/passwd", "root"), ("/etc/shadow", "x"), ("racks//a", "y"), ("", "x"), ("fine", "z")]);
-    let past = Past::new(None, hostile);
-    assert_eq!(past.record.files.keys().collect::<Vec<_>>(), ["fine"]);
+    let remote_state = RemoteState::new(None, hostile);
+    assert_eq!(remote_state.record.files.keys().collect::<Vec<_>>(), ["fine"]);
 }
 
 #[test]
@@ -110,12 +115,12 @@ fn what_nobody_deploys_is_nothing_that_this_tool_did() {
     let content = Content { size: MAX_FILE + 1, ..Content::of(b"4") };
     large.files.get_mut(Utf8Path::new("large")).unwrap().content = content;
     large.files.get_mut(Utf8Path::new("next")).unwrap().next = Some(content);
-    assert_eq!(Past::new(None, large).record.files.keys().collect::<Vec<_>>(), ["fine"]);
+    assert_eq!(RemoteState::new(None, large).record.files.keys().collect::<Vec<_>>(), ["fine"]);
     let names: Vec<String> =
         (0..3_300).map(|i| format!("{}{i:0247}", format!("{}/", "a".repeat(250)).repeat(15))).collect();
     let long: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
-    assert_eq!(Past::new(None, record(&long)).record, Record::default());
-    assert_eq!(Past::new(None, record(&long[..1000])).record.files.len(), 1000);
+    assert_eq!(RemoteState::new(None, record(&long)).record, DeployRecord::default());
+    assert_eq!(RemoteState::new(None, record(&long[..1000])).record.files.len(), 1000);
     assert_eq!(
         published(manifest(&long).to_json().as_bytes()).unwrap_err(),
         "found paths of more than 12582912 bytes with their folders, wanted those of a tree"
@@ -126,25 +131,26 @@ fn what_nobody_deploys_is_nothing_that_this_tool_did() {
     let apart: Vec<String> = deep("").into_iter().map(|path| format!("{}{path}", &path[path.len() - 5..])).collect();
     for (paths, known) in [(deep("x"), 10_000), (apart, 0)] {
         let paths: Vec<(&str, &str)> = paths.iter().map(|path| (path.as_str(), "x")).collect();
-        assert_eq!(Past::new(None, record(&paths)).record.files.len(), known);
+        assert_eq!(RemoteState::new(None, record(&paths)).record.files.len(), known);
     }
     // A manifest goes before a record.
-    let past = Past::new(Some(published(manifest(&long[..1_800]).to_json().as_bytes())), record(&long[1_500..]));
-    assert_eq!((past.record.files.len(), past.all().count()), (0, 1_802));
+    let remote_state =
+        RemoteState::new(Some(published(manifest(&long[..1_800]).to_json().as_bytes())), record(&long[1_500..]));
+    assert_eq!((remote_state.record.files.len(), remote_state.all().count()), (0, 1_802));
 }
 
 #[test]
 fn what_is_no_file_stands_in_the_way() {
     let wanted = wanted(&[("racks/x/a.efi", "new")]);
-    let past = Past::default();
+    let remote_state = RemoteState::default();
     let link = Found { kind: FoundKind::Other, ..folder() };
     for (found, error) in [
         (("racks/x/a.efi", folder()), "`racks/x/a.efi` is a folder there, wanted a plain file"),
         (("racks/x", link), "`racks/x` is a link or a device there, wanted a folder"),
         (("racks", file("text", 1)), "`racks` is a file there, wanted a folder"),
     ] {
-        let survey = survey(&[found]);
-        let view = View { wanted: &wanted, past: &past, survey: &survey, choices: EARLIER };
+        let scan = scan(&[found]);
+        let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, choices: EARLIER };
         let hint = "\nhint: move it away, or choose another folder";
         assert_eq!(view.plan().unwrap_err().to_string(), format!("{error}{hint}"));
     }
@@ -153,24 +159,24 @@ fn what_is_no_file_stands_in_the_way() {
 #[test]
 fn a_place_that_tells_no_times_is_read() {
     let wanted = wanted(&[("a.efi", "new"), ("b.efi", "other")]);
-    let past = Past::new(None, record(&[("a.efi", "new")]));
+    let remote_state = RemoteState::new(None, record(&[("a.efi", "new")]));
     let timeless = |text| Found { modified: None, ..file(text, 0) };
-    let mut survey = survey(&[("a.efi", timeless("new")), ("b.efi", timeless("some"))]);
-    let view = View { wanted: &wanted, past: &past, survey: &survey, choices: EARLIER };
+    let mut scan = scan(&[("a.efi", timeless("new")), ("b.efi", timeless("some"))]);
+    let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, choices: EARLIER };
     // Of another size than any that is known, it can only be somebody else's.
     assert_eq!(view.to_read(), [("a.efi".into(), timeless("new"))]);
-    survey.read.insert("a.efi".into(), (timeless("new"), Content::of(b"new").sha256));
-    let view = View { wanted: &wanted, past: &past, survey: &survey, choices: EARLIER };
+    scan.read.insert("a.efi".into(), (timeless("new"), Content::of(b"new").sha256));
+    let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, choices: EARLIER };
     assert_eq!(view.to_read(), []);
     let plan = view.plan().unwrap();
-    assert_eq!((plan.files[0].step, plan.strangers), (Step::Unchanged, vec!["b.efi".into()]));
+    assert_eq!((plan.files[0].step, plan.strangers), (FileAction::Unchanged, vec!["b.efi".into()]));
 }
 
 #[test]
 fn folders_go_where_nothing_wanted_is_below_them() {
     let wanted = wanted(&[("racks/x/a.efi", "new")]);
-    let past = Past::new(None, record(&[("racks/x/old.efi", "1"), ("racks/y/z/old.efi", "2")]));
-    let survey = survey(&[
+    let remote_state = RemoteState::new(None, record(&[("racks/x/old.efi", "1"), ("racks/y/z/old.efi", "2")]));
+    let scan = scan(&[
         ("racks", folder()),
         ("racks/x", folder()),
         ("racks/y", folder()),
@@ -178,7 +184,12 @@ fn folders_go_where_nothing_wanted_is_below_them() {
         ("racks/x/old.efi", file("1", 7)),
         ("racks/y/z/old.efi", file("2", 7)),
     ]);
-    let view = View { wanted: &wanted, past: &past, survey: &survey, choices: Choices { prune: true, ..EARLIER } };
+    let view = Planner {
+        wanted: &wanted,
+        remote_state: &remote_state,
+        scan: &scan,
+        choices: DeployOptions { prune: true, ..EARLIER },
+    };
     let plan = view.plan().unwrap();
     assert_eq!(plan.prune, ["racks/x/old.efi", "racks/y/z/old.efi"]);
     assert_eq!(plan.emptied, ["racks/y/z", "racks/y"]);

@@ -7,9 +7,9 @@ use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use super::wire::{self, Attributes, Extensions, Reply, Request, Status, code};
-use crate::plural::count;
-use crate::progress::Progress;
+use super::wire::{self, Attributes, Extensions, SftpReply, SftpRequest, SftpStatus, code};
+use crate::base::plural::count;
+use crate::base::progress::Progress;
 
 /// How many requests may wait for their replies: enough to keep a long line busy.
 const WINDOW: usize = 64;
@@ -42,7 +42,7 @@ pub(super) enum Error {
     /// What came is not SFTP.
     NotSftp(String),
     /// The server refuses.
-    Refused(Status),
+    Refused(SftpStatus),
 }
 
 /// Takes a piece of a file, of which so many bytes were asked for.
@@ -87,22 +87,22 @@ impl<'p> Client<'p> {
     }
 
     /// Asks for one thing, which has to be done then.
-    pub(super) fn ask(&mut self, request: &Request<'_>) -> Result<(), Error> {
+    pub(super) fn ask(&mut self, request: &SftpRequest<'_>) -> Result<(), Error> {
         match self.answer(request)? {
-            Reply::Status(status) => done(status),
+            SftpReply::Status(status) => done(status),
             other => Err(unexpected(&other)),
         }
     }
 
     /// What stands at a path; nothing does where `None`.
     pub(super) fn stat(&mut self, path: &str) -> Result<Option<Attributes>, Error> {
-        attributes(self.answer(&Request::Stat { path })?)
+        attributes(self.answer(&SftpRequest::Stat { path })?)
     }
 
     /// What stands at each of `paths`, links as links.
     pub(super) fn lstat(&mut self, paths: &[String]) -> Result<Vec<Option<Attributes>>, Error> {
         let mut found = vec![None; paths.len()];
-        let mut requests = paths.iter().map(|path| Request::Lstat { path });
+        let mut requests = paths.iter().map(|path| SftpRequest::Lstat { path });
         self.exchange(&mut requests, &mut |index, reply| {
             found[index] = attributes(reply)?;
             Ok(())
@@ -115,8 +115,8 @@ impl<'p> Client<'p> {
         if !self.extensions.space {
             return None;
         }
-        match self.answer(&Request::Space { path }) {
-            Ok(Reply::Extended(answer)) => wire::free_space(&answer),
+        match self.answer(&SftpRequest::Space { path }) {
+            Ok(SftpReply::Extended(answer)) => wire::free_space(&answer),
             _ => None,
         }
     }
@@ -130,20 +130,21 @@ impl<'p> Client<'p> {
         offset: u64,
         advanced: &mut dyn FnMut(u64),
     ) -> Result<(), Error> {
-        let handle = self.open(&Request::OpenToWrite { path })?;
+        let handle = self.open(&SftpRequest::OpenToWrite { path })?;
         let mut at = offset;
         let mut requests = content.chunks(PIECE as usize).map(|data| {
-            let request = Request::Write { handle: &handle, offset: at, data };
+            let request = SftpRequest::Write { handle: &handle, offset: at, data };
             at += data.len() as u64;
             request
         });
         let sizes: Vec<u64> = content.chunks(PIECE as usize).map(|data| data.len() as u64).collect();
         let written = self.exchange(&mut requests, &mut |index, reply| match reply {
-            Reply::Status(status) => done(status).map(|()| advanced(sizes[index])),
+            SftpReply::Status(status) => done(status).map(|()| advanced(sizes[index])),
             other => Err(unexpected(&other)),
         });
-        let synced = written
-            .and_then(|()| if self.extensions.fsync { self.ask(&Request::Fsync { handle: &handle }) } else { Ok(()) });
+        let synced = written.and_then(|()| {
+            if self.extensions.fsync { self.ask(&SftpRequest::Fsync { handle: &handle }) } else { Ok(()) }
+        });
         self.close(&handle, synced)
     }
 
@@ -154,7 +155,7 @@ impl<'p> Client<'p> {
         range: Range<u64>,
         take: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Error> {
-        let handle = self.open(&Request::OpenToRead { path })?;
+        let handle = self.open(&SftpRequest::OpenToRead { path })?;
         let (mut at, mut tiny) = (range.start, None);
         let mut read = Ok(true);
         while matches!(read, Ok(true)) && at < range.end {
@@ -186,13 +187,13 @@ impl<'p> Client<'p> {
         let may_ask = |index: usize| !enough.get() && index - next.get() < WINDOW;
         let mut requests = std::iter::from_fn(|| {
             let index = Some(due.start).filter(|index| may_ask(*index)).and_then(|_| due.next())?;
-            Some(Request::Read { handle, offset: offset(index), length: length(index) })
+            Some(SftpRequest::Read { handle, offset: offset(index), length: length(index) })
         });
         self.exchange(&mut requests, &mut |index, reply| {
             let data = match reply {
-                Reply::Data(data) if !data.is_empty() && data.len() <= length(index) as usize => data,
-                Reply::Status(status) if status.code == code::END_OF_FILE => Vec::new(),
-                Reply::Status(status) => return Err(Error::Refused(status)),
+                SftpReply::Data(data) if !data.is_empty() && data.len() <= length(index) as usize => data,
+                SftpReply::Status(status) if status.code == code::END_OF_FILE => Vec::new(),
+                SftpReply::Status(status) => return Err(Error::Refused(status)),
                 other => return Err(unexpected(&other)),
             };
             early.insert(index, data);
@@ -214,10 +215,10 @@ impl<'p> Client<'p> {
         Ok(!ended)
     }
 
-    fn open(&mut self, request: &Request<'_>) -> Result<Vec<u8>, Error> {
+    fn open(&mut self, request: &SftpRequest<'_>) -> Result<Vec<u8>, Error> {
         match self.answer(request)? {
-            Reply::Handle(handle) => Ok(handle),
-            Reply::Status(status) if status.code != code::OK => Err(Error::Refused(status)),
+            SftpReply::Handle(handle) => Ok(handle),
+            SftpReply::Status(status) if status.code != code::OK => Err(Error::Refused(status)),
             other => Err(unexpected(&other)),
         }
     }
@@ -225,13 +226,13 @@ impl<'p> Client<'p> {
     /// Ends a handle, and what was done with it in `result`.
     fn close(&mut self, handle: &[u8], result: Result<(), Error>) -> Result<(), Error> {
         match result {
-            Err(Error::Refused(_)) | Ok(()) => result.and(self.ask(&Request::Close { handle })),
+            Err(Error::Refused(_)) | Ok(()) => result.and(self.ask(&SftpRequest::Close { handle })),
             // Nobody is there to be asked.
             Err(other) => Err(other),
         }
     }
 
-    fn answer(&mut self, request: &Request<'_>) -> Result<Reply, Error> {
+    fn answer(&mut self, request: &SftpRequest<'_>) -> Result<SftpReply, Error> {
         let mut answer = None;
         self.exchange(&mut std::iter::once(*request), &mut |_, reply| {
             answer = Some(reply);
@@ -244,8 +245,8 @@ impl<'p> Client<'p> {
     /// first that `take` refuses nothing is sent any more, and what is still to come is waited for.
     fn exchange(
         &mut self,
-        requests: &mut dyn Iterator<Item = Request<'_>>,
-        take: &mut dyn FnMut(usize, Reply) -> Result<(), Error>,
+        requests: &mut dyn Iterator<Item = SftpRequest<'_>>,
+        take: &mut dyn FnMut(usize, SftpReply) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut waiting: HashMap<u32, usize> = HashMap::new();
         let (mut sent, mut outcome) = (0, Ok(()));
@@ -356,26 +357,26 @@ fn passes(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-fn done(status: Status) -> Result<(), Error> {
+fn done(status: SftpStatus) -> Result<(), Error> {
     if status.code == code::OK { Ok(()) } else { Err(Error::Refused(status)) }
 }
 
-fn attributes(reply: Reply) -> Result<Option<Attributes>, Error> {
+fn attributes(reply: SftpReply) -> Result<Option<Attributes>, Error> {
     match reply {
-        Reply::Attributes(attributes) => Ok(Some(attributes)),
-        Reply::Status(status) if status.code == code::NO_SUCH_FILE => Ok(None),
-        Reply::Status(status) if status.code != code::OK => Err(Error::Refused(status)),
+        SftpReply::Attributes(attributes) => Ok(Some(attributes)),
+        SftpReply::Status(status) if status.code == code::NO_SUCH_FILE => Ok(None),
+        SftpReply::Status(status) if status.code != code::OK => Err(Error::Refused(status)),
         other => Err(unexpected(&other)),
     }
 }
 
-fn unexpected(reply: &Reply) -> Error {
+fn unexpected(reply: &SftpReply) -> Error {
     let what = match reply {
-        Reply::Status(_) => "a status",
-        Reply::Handle(_) => "a handle",
-        Reply::Data(_) => "data",
-        Reply::Attributes(_) => "attributes",
-        Reply::Extended(_) => "an extended reply",
+        SftpReply::Status(_) => "a status",
+        SftpReply::Handle(_) => "a handle",
+        SftpReply::Data(_) => "data",
+        SftpReply::Attributes(_) => "attributes",
+        SftpReply::Extended(_) => "an extended reply",
     };
     Error::NotSftp(format!("{what} that nobody asked for"))
 }

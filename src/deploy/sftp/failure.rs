@@ -2,21 +2,21 @@
 
 use std::fmt;
 
-use crate::deploy::target::Address;
+use crate::deploy::target::SftpAddress;
 use crate::printable::printable;
 
 /// How a connection failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct SshFailure {
     /// Why.
-    pub cause: Cause,
-    address: Address,
+    pub cause: SshCause,
+    address: SftpAddress,
     words: Vec<String>,
 }
 
 /// Why there is no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum SshCause {
     /// The server has another key than the one that is known.
     OtherHostKey,
     /// The server has a key that nobody has accepted.
@@ -34,14 +34,14 @@ pub enum Cause {
 }
 
 /// What ssh says in each case. The first that fits counts: it may say more afterwards.
-const SIGNS: [(Cause, &[&str]); 6] = [
-    (Cause::OtherHostKey, &["HOST IDENTIFICATION HAS CHANGED"]),
-    (Cause::UnknownHostKey, &["Host key verification failed"]),
-    (Cause::NoSftp, &["subsystem request failed"]),
-    (Cause::Denied, &["Permission denied", "Too many authentication failures"]),
-    (Cause::Unreachable, &["Could not resolve hostname", "connect to host"]),
+const SIGNS: [(SshCause, &[&str]); 6] = [
+    (SshCause::OtherHostKey, &["HOST IDENTIFICATION HAS CHANGED"]),
+    (SshCause::UnknownHostKey, &["Host key verification failed"]),
+    (SshCause::NoSftp, &["subsystem request failed"]),
+    (SshCause::Denied, &["Permission denied", "Too many authentication failures"]),
+    (SshCause::Unreachable, &["Could not resolve hostname", "connect to host"]),
     (
-        Cause::Dropped,
+        SshCause::Dropped,
         &[
             "Connection reset",
             "Connection closed",
@@ -54,64 +54,64 @@ const SIGNS: [(Cause, &[&str]); 6] = [
     ),
 ];
 
-impl Failure {
+impl SshFailure {
     /// Why ssh has ended before the server at `address` has greeted, by all that it said.
     #[must_use]
-    pub fn diagnose(address: &Address, words: Vec<String>) -> Self {
+    pub fn diagnose(address: &SftpAddress, words: Vec<String>) -> Self {
         // A frame of such signs stands around what is important.
         let words: Vec<String> = words.into_iter().filter(|line| line.chars().any(|c| !"@ \t".contains(c))).collect();
         let said = |sign: &&str| words.iter().any(|line| line.contains(sign));
         let cause = SIGNS.iter().find(|(_, signs)| signs.iter().any(said)).map(|(cause, _)| *cause);
-        let cause = cause.unwrap_or(if words.is_empty() { Cause::Dropped } else { Cause::Other });
+        let cause = cause.unwrap_or(if words.is_empty() { SshCause::Dropped } else { SshCause::Other });
         Self { cause, address: address.clone(), words }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for SshFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (login, hand) = (self.address.login(), self.address.by_hand());
         let host = self.address.host();
         let words = quoted(&self.words);
         match self.cause {
-            Cause::OtherHostKey => write!(
+            SshCause::OtherHostKey => write!(
                 f,
                 "the host key of `{host}` is not the one that is known{words}\n\
                  hint: where the device was reset or replaced, compare the fingerprint with what it shows itself, \
                  then forget the old key with `ssh-keygen -R '{}'`",
                 self.address.known_as()
             ),
-            Cause::UnknownHostKey => write!(
+            SshCause::UnknownHostKey => write!(
                 f,
                 "the host key of `{host}` is not known, and nobody has accepted it{words}\n\
                  hint: connect once with `{hand}`, and compare the fingerprint that it shows"
             ),
-            Cause::Denied => write!(
+            SshCause::Denied => write!(
                 f,
                 "`{login}` cannot log in{words}\n\
                  hint: see that `{hand}` gets in; a key of its own is named with `--ssh-option IdentityFile=FILE`"
             ),
-            Cause::Unreachable => {
+            SshCause::Unreachable => {
                 write!(f, "`{host}` cannot be reached{words}\nhint: check the address, and that SSH is on there")
             }
-            Cause::NoSftp => write!(
+            SshCause::NoSftp => write!(
                 f,
                 "`{login}` has no SFTP on the server{words}\n\
                  hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, \
                  OpenSSH a line `Subsystem sftp internal-sftp`"
             ),
-            Cause::Dropped => write!(
+            SshCause::Dropped => write!(
                 f,
                 "`{host}` ended the connection{words}\n\
                  hint: run the command again; where that does not help, see what `{hand}` says"
             ),
-            Cause::Other => {
+            SshCause::Other => {
                 write!(f, "`ssh` does not connect with `{host}`{words}\nhint: see what `{hand}` says")
             }
         }
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for SshFailure {}
 
 /// Lines as they were said.
 pub(in crate::deploy) fn quoted(words: &[String]) -> String {
@@ -121,14 +121,14 @@ pub(in crate::deploy) fn quoted(words: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::target::Target;
+    use crate::deploy::target::DeployTarget;
 
     #[test]
     fn each_failure_gets_its_name_its_words_and_a_remedy() {
-        let Ok(Target::Sftp(address)) = "sftp://admin@router:2222/tftp".parse() else { panic!("no address") };
+        let Ok(DeployTarget::Sftp(address)) = "sftp://admin@router:2222/tftp".parse() else { panic!("no address") };
         let said = |lines: &[&str]| {
             let lines = lines.iter().map(|line| (*line).to_owned()).collect();
-            Failure::diagnose(&address, lines).to_string()
+            SshFailure::diagnose(&address, lines).to_string()
         };
         assert_eq!(
             said(&[

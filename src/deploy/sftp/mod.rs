@@ -10,17 +10,17 @@ pub mod ssh;
 mod tests;
 mod wire;
 
-use crate::plural::count;
+use crate::base::plural::count;
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use self::client::Client;
 use self::ssh::{Connection, Ssh};
-use self::wire::{Attributes, Request, Status, code};
-use super::place::{Error, Found, FoundKind, Place, Reason, Subject};
-use super::target::Address;
-use crate::progress::Progress;
+use self::wire::{Attributes, SftpRequest, SftpStatus, code};
+use super::remote::{Error, Found, FoundKind, Remote, RemoteReason, RemoteSubject};
+use super::target::SftpAddress;
+use crate::base::progress::Progress;
 
 /// Reads what a server may have sent as an answer of any kind, for fuzzing.
 #[cfg(fuzzing)]
@@ -36,7 +36,7 @@ const PLAIN: u32 = 0o100_000;
 /// The folder, for as long as there is a connection.
 pub struct Sftp<'p> {
     connection: Connection<'p>,
-    address: Address,
+    address: SftpAddress,
 }
 
 impl<'p> Sftp<'p> {
@@ -45,7 +45,7 @@ impl<'p> Sftp<'p> {
     /// # Errors
     ///
     /// [`ssh::Error`].
-    pub fn open(ssh: &Ssh, address: &Address, progress: &'p dyn Progress) -> Result<Self, ssh::Error> {
+    pub fn open(ssh: &Ssh, address: &SftpAddress, progress: &'p dyn Progress) -> Result<Self, ssh::Error> {
         Ok(Self { connection: Connection::open(ssh, address, progress)?, address: address.clone() })
     }
 
@@ -76,24 +76,24 @@ impl<'p> Sftp<'p> {
         })
     }
 
-    fn refused(&self, action: &'static str, there: &str, status: &Status) -> Error {
+    fn refused(&self, action: &'static str, there: &str, status: &SftpStatus) -> Error {
         let (reason, plain) = match status.code {
-            code::NO_SUCH_FILE => (Reason::Missing, "no such file"),
-            code::PERMISSION_DENIED => (Reason::Denied, "permission denied"),
-            code::UNSUPPORTED => (Reason::Unsupported, "the server cannot do that"),
-            _ => (Reason::Unknown, "failure"),
+            code::NO_SUCH_FILE => (RemoteReason::Missing, "no such file"),
+            code::PERMISSION_DENIED => (RemoteReason::Denied, "permission denied"),
+            code::UNSUPPORTED => (RemoteReason::Unsupported, "the server cannot do that"),
+            _ => (RemoteReason::Unknown, "failure"),
         };
         let said = match status.message.as_str() {
             message if message.is_empty() || message.eq_ignore_ascii_case(plain) => plain.to_owned(),
             message => format!("{plain} ({message})"),
         };
-        let subject = Subject { path: there.to_owned(), host: Some(self.address.login()) };
+        let subject = RemoteSubject { path: there.to_owned(), host: Some(self.address.login()) };
         Error::Refused { action, subject, reason, said }
     }
 
     /// Makes a folder that other users can read: the server applies its umask to what was asked for.
     fn make_served(&mut self, there: &str) -> Result<(), client::Error> {
-        if let Err(error) = self.connection.client.ask(&Request::MakeFolder { path: there }) {
+        if let Err(error) = self.connection.client.ask(&SftpRequest::MakeFolder { path: there }) {
             // Another deployment may have made it since.
             let made = matches!(error, client::Error::Refused(_)) && self.connection.client.stat(there)?.is_some();
             return if made { Ok(()) } else { Err(error) };
@@ -110,7 +110,7 @@ impl<'p> Sftp<'p> {
 
     /// False where the server refuses.
     fn set_mode(&mut self, there: &str, mode: u32) -> Result<bool, client::Error> {
-        match self.connection.client.ask(&Request::SetMode { path: there, mode }) {
+        match self.connection.client.ask(&SftpRequest::SetMode { path: there, mode }) {
             Err(client::Error::Refused(_)) => Ok(false),
             asked => asked.map(|()| true),
         }
@@ -119,14 +119,14 @@ impl<'p> Sftp<'p> {
     /// The same error, unless it is that the disk is full: the protocol has no code for that.
     fn or_full(&mut self, error: Error, wanted: u64) -> Error {
         match error {
-            Error::Refused { action, subject, reason: Reason::Unknown, said } => {
+            Error::Refused { action, subject, reason: RemoteReason::Unknown, said } => {
                 let room = self.connection.client.space(&self.at("".into()));
                 match room.filter(|room| *room < wanted) {
                     Some(room) => {
                         let said = format!("found room for {}, wanted {wanted}", count(room, "byte"));
-                        Error::Refused { action, subject, reason: Reason::Full, said }
+                        Error::Refused { action, subject, reason: RemoteReason::Full, said }
                     }
-                    None => Error::Refused { action, subject, reason: Reason::Unknown, said },
+                    None => Error::Refused { action, subject, reason: RemoteReason::Unknown, said },
                 }
             }
             other => other,
@@ -134,7 +134,7 @@ impl<'p> Sftp<'p> {
     }
 }
 
-impl Place for Sftp<'_> {
+impl Remote for Sftp<'_> {
     fn is_there(&mut self) -> Result<bool, Error> {
         let root = self.at("".into());
         let found = self.connection.client.stat(&root);
@@ -142,13 +142,13 @@ impl Place for Sftp<'_> {
             None => Ok(false),
             Some(attributes) if attributes.mode.is_none() || kind(attributes) == FoundKind::Folder => Ok(true),
             Some(_) => {
-                let status = Status { code: code::FAILURE, message: "not a folder".to_owned() };
+                let status = SftpStatus { code: code::FAILURE, message: "not a folder".to_owned() };
                 Err(self.refused("use", &root, &status))
             }
         }
     }
 
-    fn look(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
+    fn lstat(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error> {
         let there: Vec<String> = paths.iter().map(|path| self.at(path)).collect();
         let answers = self.connection.client.lstat(&there);
         let root = self.at("".into());
@@ -176,7 +176,7 @@ impl Place for Sftp<'_> {
         let (old, new) = (self.at(from), self.at(to));
         let client = &mut self.connection.client;
         let renamed = if client.extensions.posix_rename {
-            client.ask(&Request::PosixRename { from: &old, to: &new })
+            client.ask(&SftpRequest::PosixRename { from: &old, to: &new })
         } else {
             rename_over(client, &old, &new)
         };
@@ -185,7 +185,7 @@ impl Place for Sftp<'_> {
 
     fn remove(&mut self, path: &Utf8Path) -> Result<(), Error> {
         let there = self.at(path);
-        let removed = match self.connection.client.ask(&Request::Remove { path: &there }) {
+        let removed = match self.connection.client.ask(&SftpRequest::Remove { path: &there }) {
             Err(client::Error::Refused(status)) if status.code == code::NO_SUCH_FILE => Ok(()),
             other => other,
         };
@@ -228,7 +228,7 @@ impl Place for Sftp<'_> {
 
     fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
         let there = self.at(path);
-        let removed = match self.connection.client.ask(&Request::RemoveFolder { path: &there }) {
+        let removed = match self.connection.client.ask(&SftpRequest::RemoveFolder { path: &there }) {
             // It has something in it, or is gone. The protocol has no code for the former.
             Err(client::Error::Refused(_)) => Ok(()),
             other => other,
@@ -240,14 +240,14 @@ impl Place for Sftp<'_> {
 /// Renames a file where the server does not say that the old one gives way. With some servers it does; with others it
 /// has to be removed, and then there is no file for a moment.
 fn rename_over(client: &mut Client<'_>, old: &str, new: &str) -> Result<(), client::Error> {
-    let request = Request::Rename { from: old, to: new };
+    let request = SftpRequest::Rename { from: old, to: new };
     match client.ask(&request) {
         Err(client::Error::Refused(status)) if [code::FAILURE, code::FILE_EXISTS].contains(&status.code) => {
             // Where there is no file to rename, as after another deployment has done it, nothing has to give way.
             if client.stat(new)?.is_none() || client.stat(old)?.is_none() {
                 return Err(client::Error::Refused(status));
             }
-            client.ask(&Request::Remove { path: new })?;
+            client.ask(&SftpRequest::Remove { path: new })?;
             client.ask(&request)
         }
         other => other,

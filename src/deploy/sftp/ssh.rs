@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 
 use super::client::{self, Client};
-use super::failure::{Failure, quoted};
-use crate::deploy::target::Address;
-use crate::process::{Command, Running, Streams};
-use crate::progress::{Event, Progress};
+use super::failure::{SshFailure, quoted};
+use crate::base::process::{Command, Running, Streams};
+use crate::base::progress::{Event, Progress};
+use crate::deploy::target::SftpAddress;
 
 /// How long a server may say nothing while it owes a reply. Slow flash takes its time to sync a file.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -36,7 +36,7 @@ pub struct Ssh {
 impl Ssh {
     /// The command that speaks SFTP with the server of `address` over its standard input and output.
     #[must_use]
-    pub fn command(&self, address: &Address) -> Command {
+    pub fn command(&self, address: &SftpAddress) -> Command {
         let mut words: Vec<String> = Vec::new();
         let mut add = |option: &str, value: &str| words.extend([option.to_owned(), value.to_owned()]);
         if let Some(config) = &self.config {
@@ -80,7 +80,7 @@ impl Ssh {
 pub enum Error {
     /// ssh has ended before the server has greeted.
     #[error(transparent)]
-    Failed(#[from] Failure),
+    Failed(#[from] SshFailure),
     /// Something else than SFTP.
     #[error(
         "`{}` sends something else than SFTP: found `{found}`\nhint: a login script that prints something can be the cause: see what `{} true` prints",
@@ -89,7 +89,7 @@ pub enum Error {
     )]
     NotSftp {
         /// The server.
-        address: Address,
+        address: SftpAddress,
         /// How that begins.
         found: String,
     },
@@ -113,12 +113,12 @@ pub enum Error {
 const LINES: usize = 200;
 
 /// What ssh says besides.
-struct Said {
+struct SshWords {
     lines: Receiver<Option<String>>,
     heard: Vec<String>,
 }
 
-impl Said {
+impl SshWords {
     fn listen(running: &Running) -> Self {
         let (sender, lines) = mpsc::sync_channel(LINES);
         running.each_line(move |line| !matches!(sender.try_send(line), Err(TrySendError::Disconnected(_))));
@@ -144,14 +144,14 @@ impl Said {
 /// A connection that speaks SFTP; it ends when dropped.
 pub(super) struct Connection<'p> {
     pub(super) client: Client<'p>,
-    said: Said,
+    said: SshWords,
     stream: UnixStream,
     _running: Running,
 }
 
 impl<'p> Connection<'p> {
     /// Connects with the server of `address`.
-    pub(super) fn open(ssh: &Ssh, address: &Address, progress: &'p dyn Progress) -> Result<Self, Error> {
+    pub(super) fn open(ssh: &Ssh, address: &SftpAddress, progress: &'p dyn Progress) -> Result<Self, Error> {
         let (stream, its) = UnixStream::pair().map_err(Error::Io)?;
         let streams = Streams {
             input: Some(OwnedFd::from(its.try_clone().map_err(Error::Io)?)),
@@ -161,7 +161,7 @@ impl<'p> Connection<'p> {
             let reason = error.source().map_or_else(String::new, ToString::to_string);
             Error::NotStarted { program: ssh.program.clone(), reason }
         })?;
-        let mut said = Said::listen(&running);
+        let mut said = SshWords::listen(&running);
         match Client::greet(stream.try_clone().map_err(Error::Io)?, SILENCE, progress) {
             Ok(client) => {
                 let words = said.so_far();
@@ -174,7 +174,7 @@ impl<'p> Connection<'p> {
             Err(client::Error::Cancelled) => Err(Error::Cancelled),
             Err(client::Error::NotSftp(found)) => Err(Error::NotSftp { address: address.clone(), found }),
             Err(client::Error::Gone | client::Error::Silent | client::Error::Slow | client::Error::Refused(_)) => {
-                Err(Failure::diagnose(address, said.until_the_end()).into())
+                Err(SshFailure::diagnose(address, said.until_the_end()).into())
             }
         }
     }
@@ -190,11 +190,11 @@ impl<'p> Connection<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::target::Target;
+    use crate::deploy::target::DeployTarget;
 
-    fn address(text: &str) -> Address {
+    fn address(text: &str) -> SftpAddress {
         match text.parse() {
-            Ok(Target::Sftp(address)) => address,
+            Ok(DeployTarget::Sftp(address)) => address,
             other => panic!("{other:?}"),
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::client::{Client, Error};
 use super::rename_over;
-use super::wire::{Extensions, Request, Status, code};
-use crate::progress::{Event, Progress, Silent};
+use super::wire::{Extensions, SftpRequest, SftpStatus, code};
+use crate::base::progress::{Event, Progress, Silent};
 
 /// How a server behaves.
 #[derive(Debug, Clone, Default)]
@@ -229,14 +229,14 @@ fn a_refusal_ends_the_file_and_not_the_connection() {
     let ((), files) = with(&whims, Files::new(), |client| {
         let mut acknowledged = 0;
         let written = client.write_file("a", &noise(3_000_000), 0, &mut |count| acknowledged += count);
-        let refused = Error::Refused(Status { code: code::FAILURE, message: String::new() });
+        let refused = Error::Refused(SftpStatus { code: code::FAILURE, message: String::new() });
         assert_eq!((written, acknowledged), (Err(refused), 3 * 32_768));
         // What was still under way does not get mixed up with what comes then.
         assert_eq!(client.stat("a").unwrap().unwrap().size, Some(3 * 32_768));
         assert_eq!(client.stat("b").unwrap(), None);
         // A server that has not said that it can tell is not asked.
         assert_eq!((client.extensions, client.space("a")), (Extensions::default(), None));
-        let missing = Error::Refused(Status { code: code::NO_SUCH_FILE, message: String::new() });
+        let missing = Error::Refused(SftpStatus { code: code::NO_SUCH_FILE, message: String::new() });
         assert_eq!(read(client, "b", 0..10), Err(missing));
     });
     assert_eq!(files["a"].len(), 3 * 32_768);
@@ -270,7 +270,7 @@ fn a_file_takes_the_place_of_another_with_every_server() {
 fn a_file_does_not_give_way_to_one_that_is_gone() {
     let files = Files::from([("old".into(), b"old".to_vec())]);
     let (renamed, left) = with(&Whims::default(), files.clone(), |client| rename_over(client, "new", "old"));
-    let refused = Error::Refused(Status { code: code::FAILURE, message: String::new() });
+    let refused = Error::Refused(SftpStatus { code: code::FAILURE, message: String::new() });
     assert_eq!((renamed, left), (Err(refused), files));
 }
 
@@ -363,6 +363,6 @@ fn a_reply_to_no_request_is_not_taken_for_one() {
     its.write_all(&[0, 0, 0, 5, 2, 0, 0, 0, 3]).unwrap();
     its.write_all(&packet(101, 77, &0_u32.to_be_bytes())).unwrap();
     let mut client = Client::greet(mine, Duration::from_secs(1), &Silent).unwrap();
-    let error = client.ask(&Request::Remove { path: "a" });
+    let error = client.ask(&SftpRequest::Remove { path: "a" });
     assert_eq!(error, Err(Error::NotSftp("a status that nobody asked for".into())));
 }

@@ -1,7 +1,7 @@
 //! SFTP version 3 on the wire, as draft-ietf-secsh-filexfer-02 and OpenSSH's extensions have it: requests become
 //! bytes, and bytes become replies. Knows no connection.
 
-use crate::fs::served::{FILE_MODE, FOLDER_MODE};
+use crate::base::fs::served::{FILE_MODE, FOLDER_MODE};
 use crate::printable::single_line;
 
 /// The version that is spoken. `RouterOS` and OpenSSH know no other.
@@ -9,7 +9,7 @@ pub(super) const VERSION: u32 = 3;
 
 /// A request for one thing. Paths are as the server takes them.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Request<'a> {
+pub(super) enum SftpRequest<'a> {
     /// A handle of an existing file, to read it.
     OpenToRead { path: &'a str },
     /// A handle of a file, to write it; made where it does not exist.
@@ -44,9 +44,9 @@ pub(super) enum Request<'a> {
 
 /// What the server answers.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(super) enum SftpReply {
     /// That it is done, or why not.
-    Status(Status),
+    Status(SftpStatus),
     /// A handle.
     Handle(Vec<u8>),
     /// A piece of a file.
@@ -59,14 +59,14 @@ pub(super) enum Reply {
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Status {
+pub(super) struct SftpStatus {
     /// One of [`code`], or of a later version of the protocol.
     pub code: u32,
     /// In the server's words.
     pub message: String,
 }
 
-/// The codes of a [`Status`].
+/// The codes of a [`SftpStatus`].
 pub(super) mod code {
     pub const OK: u32 = 0;
     pub const END_OF_FILE: u32 = 1;
@@ -93,11 +93,11 @@ pub(super) struct Attributes {
 /// find its way back after a request that it does not know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Extensions {
-    /// [`Request::PosixRename`].
+    /// [`SftpRequest::PosixRename`].
     pub posix_rename: bool,
-    /// [`Request::Fsync`].
+    /// [`SftpRequest::Fsync`].
     pub fsync: bool,
-    /// [`Request::Space`].
+    /// [`SftpRequest::Space`].
     pub space: bool,
 }
 
@@ -121,7 +121,7 @@ pub(super) fn init() -> Vec<u8> {
     Packet::bare(1).number(VERSION).finish()
 }
 
-impl Request<'_> {
+impl SftpRequest<'_> {
     /// The request as bytes; `id` comes back with its reply.
     pub(super) fn packet(&self, id: u32) -> Vec<u8> {
         let packet = |kind| Packet::bare(kind).number(id);
@@ -256,7 +256,7 @@ pub(super) fn version(packet: &[u8]) -> Option<(u32, Extensions)> {
 }
 
 /// A reply, and to which request. `None` where it is none.
-pub(super) fn reply(packet: &[u8]) -> Option<(u32, Reply)> {
+pub(super) fn reply(packet: &[u8]) -> Option<(u32, SftpReply)> {
     let mut fields = Fields(packet);
     let (kind, id) = (fields.byte()?, fields.number()?);
     let reply = match kind {
@@ -264,12 +264,12 @@ pub(super) fn reply(packet: &[u8]) -> Option<(u32, Reply)> {
             let code = fields.number()?;
             // Old servers say the code alone.
             let message = one_line(fields.bytes().unwrap_or_default());
-            Reply::Status(Status { code, message })
+            SftpReply::Status(SftpStatus { code, message })
         }
-        102 => Reply::Handle(fields.bytes()?.to_vec()),
-        103 => Reply::Data(fields.bytes()?.to_vec()),
-        105 => Reply::Attributes(fields.attributes()?),
-        201 => Reply::Extended(fields.0.to_vec()),
+        102 => SftpReply::Handle(fields.bytes()?.to_vec()),
+        103 => SftpReply::Data(fields.bytes()?.to_vec()),
+        105 => SftpReply::Attributes(fields.attributes()?),
+        201 => SftpReply::Extended(fields.0.to_vec()),
         _ => return None,
     };
     Some((id, reply))
@@ -284,7 +284,7 @@ pub(super) fn one_line(said: &[u8]) -> String {
     single_line(text.lines().next().unwrap_or_default())
 }
 
-/// How many bytes a user may still write, by the answer to [`Request::Space`].
+/// How many bytes a user may still write, by the answer to [`SftpRequest::Space`].
 pub(super) fn free_space(answer: &[u8]) -> Option<u64> {
     let mut fields = Fields(answer);
     let _block = fields.offset()?;
@@ -303,20 +303,20 @@ mod tests {
     #[test]
     fn requests_are_as_the_draft_has_them() {
         assert_eq!(init(), [0, 0, 0, 5, 1, 0, 0, 0, 3]);
-        let open = Request::OpenToWrite { path: "a" }.packet(7);
+        let open = SftpRequest::OpenToWrite { path: "a" }.packet(7);
         assert_eq!(
             open,
             [&[0, 0, 0, 22, 3, 0, 0, 0, 7, 0, 0, 0, 1, b'a', 0, 0, 0, 10][..], &[0, 0, 0, 4, 0, 0, 1, 164]].concat()
         );
-        let write = Request::Write { handle: b"h", offset: 258, data: b"xy" }.packet(1);
+        let write = SftpRequest::Write { handle: b"h", offset: 258, data: b"xy" }.packet(1);
         assert_eq!(
             write,
             [&[0, 0, 0, 24, 6, 0, 0, 0, 1, 0, 0, 0, 1, b'h'][..], &[0, 0, 0, 0, 0, 0, 1, 2], &[0, 0, 0, 2, b'x', b'y']]
                 .concat()
         );
-        let mode = Request::SetMode { path: "a", mode: 0o644 }.packet(3);
+        let mode = SftpRequest::SetMode { path: "a", mode: 0o644 }.packet(3);
         assert_eq!(mode, [&[0, 0, 0, 18, 9, 0, 0, 0, 3, 0, 0, 0, 1, b'a'][..], &[0, 0, 0, 4, 0, 0, 1, 164]].concat());
-        let rename = Request::PosixRename { from: "a", to: "b" }.packet(2);
+        let rename = SftpRequest::PosixRename { from: "a", to: "b" }.packet(2);
         assert_eq!(rename.len(), 4 + 5 + 4 + POSIX_RENAME.len() + 5 + 5);
         assert_eq!(rename[4], 200);
     }
@@ -337,19 +337,19 @@ mod tests {
     #[test]
     fn replies_are_read_and_what_is_none_is_not() {
         let status = [101, 0, 0, 0, 9, 0, 0, 0, 3, 0, 0, 0, 2, b'n', b'o', 0, 0, 0, 0];
-        let refused = Status { code: code::PERMISSION_DENIED, message: "no".into() };
-        assert_eq!(reply(&status), Some((9, Reply::Status(refused))));
-        let terse = Status { code: code::OK, message: String::new() };
-        let lines = Request::MakeFolder { path: "no room\nhint: pay first" }.packet(3)[9..].to_vec();
+        let refused = SftpStatus { code: code::PERMISSION_DENIED, message: "no".into() };
+        assert_eq!(reply(&status), Some((9, SftpReply::Status(refused))));
+        let terse = SftpStatus { code: code::OK, message: String::new() };
+        let lines = SftpRequest::MakeFolder { path: "no room\nhint: pay first" }.packet(3)[9..].to_vec();
         let status_of = |text: &[u8]| reply(&[&[101, 0, 0, 0, 9, 0, 0, 0, 4][..], text].concat());
-        let refused = Status { code: code::FAILURE, message: "no room".into() };
-        assert_eq!(status_of(&lines), Some((9, Reply::Status(refused))), "a hint is this tool's own");
+        let refused = SftpStatus { code: code::FAILURE, message: "no room".into() };
+        assert_eq!(status_of(&lines), Some((9, SftpReply::Status(refused))), "a hint is this tool's own");
         assert_eq!(reply(&status[..5]), None);
-        assert_eq!(reply(&[101, 0, 0, 0, 9, 0, 0, 0, 0]), Some((9, Reply::Status(terse))));
+        assert_eq!(reply(&[101, 0, 0, 0, 9, 0, 0, 0, 0]), Some((9, SftpReply::Status(terse))));
         let times = [105, 0, 0, 0, 1, 0, 0, 0, 15, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let attributes = [&times[..], &[0, 0, 0x81, 0xa4, 0, 0, 0, 1, 0, 0, 0, 2]].concat();
         let wanted = Attributes { size: Some(256), mode: Some(0o100_644), modified: Some(2) };
-        assert_eq!(reply(&attributes), Some((1, Reply::Attributes(wanted))));
+        assert_eq!(reply(&attributes), Some((1, SftpReply::Attributes(wanted))));
         assert_eq!(reply(&attributes[..attributes.len() - 1]), None);
         assert_eq!(reply(&[103, 0, 0, 0, 1, 255, 255, 255, 255, 0]), None);
         assert_eq!(reply(&[99, 0, 0, 0, 1]), None);
@@ -387,16 +387,16 @@ mod tests {
         ) {
             let found = Attributes { size, mode, modified };
             for (packet, wanted) in [
-                (attributes_packet(&found, owners), Reply::Attributes(found)),
-                (Packet::bare(102).number(7).bytes(&bytes), Reply::Handle(bytes.clone())),
-                (Packet::bare(103).number(7).bytes(&bytes), Reply::Data(bytes.clone())),
+                (attributes_packet(&found, owners), SftpReply::Attributes(found)),
+                (Packet::bare(102).number(7).bytes(&bytes), SftpReply::Handle(bytes.clone())),
+                (Packet::bare(103).number(7).bytes(&bytes), SftpReply::Data(bytes.clone())),
             ] {
                 let packet = &packet.finish()[4..];
                 prop_assert_eq!(reply(packet), Some((7, wanted)));
                 prop_assert_eq!(reply(&packet[..cut.index(packet.len())]), None);
             }
             let status = Packet::bare(101).number(7).number(code::FAILURE).bytes(&bytes).finish();
-            let Some((7, Reply::Status(said))) = reply(&status[4..]) else { panic!("{bytes:?}") };
+            let Some((7, SftpReply::Status(said))) = reply(&status[4..]) else { panic!("{bytes:?}") };
             prop_assert!(!said.message.contains(crate::printable::is_harmful), "{}", said.message);
         }
 
@@ -407,7 +407,7 @@ mod tests {
         ) {
             let packet = [&[kind][..], &bytes].concat();
             let _ = (version(&packet), free_space(&packet));
-            if let Some((_, Reply::Handle(taken) | Reply::Data(taken) | Reply::Extended(taken))) = reply(&packet) {
+            if let Some((_, SftpReply::Handle(taken) | SftpReply::Data(taken) | SftpReply::Extended(taken))) = reply(&packet) {
                 prop_assert!(packet.windows(taken.len().max(1)).any(|part| part == taken) || taken.is_empty());
             }
         }

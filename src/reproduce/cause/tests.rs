@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::digest::{CommitId, TreeId};
-use crate::tree::header::Kind;
-use crate::tree::manifest::{Embedded, Generator, Patch};
+use crate::loader::file_kind::FileKind;
+use crate::tree::manifest::{Embedded, Generator, PatchEntry};
 
 fn digest(text: &str) -> Sha256Digest {
     Sha256Digest::of(text.as_bytes())
@@ -21,7 +21,7 @@ fn manifest() -> Manifest {
     Manifest {
         schema_version: 1,
         generator: Generator { name: "x".into(), version: "1".into() },
-        ipxe: Ipxe {
+        ipxe: IpxeEntry {
             version: "2.0.0".into(),
             commit: "1".repeat(40).parse::<CommitId>().unwrap(),
             tree: "2".repeat(40).parse::<TreeId>().unwrap(),
@@ -31,7 +31,7 @@ fn manifest() -> Manifest {
             embedded_name: "embedded.ipxe".into(),
         },
         syslinux: None,
-        toolchain: vec![Tool {
+        toolchain: vec![ToolEntry {
             name: "binutils".into(),
             version: "GNU ld 2.40".into(),
             sha256: digest("ld"),
@@ -46,12 +46,12 @@ fn manifest() -> Manifest {
             headers: BTreeMap::from([("general.h".into(), digest("header"))]),
             trust: BTreeMap::new(),
         }],
-        files: vec![File {
+        files: vec![ManifestEntry {
             same_as: None,
             path: "ipxe.pxe".into(),
             size: 1,
             sha256: digest("loader"),
-            kind: Kind::IpxeNbp,
+            kind: FileKind::IpxeNbp,
             arch: None,
             site: None,
             ipxe: Some(ipxe),
@@ -107,7 +107,7 @@ fn another_tool_is_named_by_package_and_program() {
 fn pins_and_patches_are_compared() {
     let pins = |here: &mut Manifest| {
         here.ipxe.commit = "3".repeat(40).parse().unwrap();
-        here.ipxe.patches.push(Patch { name: "a.patch".into(), sha256: digest("patch") });
+        here.ipxe.patches.push(PatchEntry { name: "a.patch".into(), sha256: digest("patch") });
     };
     assert_eq!(
         said(pins),
@@ -181,7 +181,7 @@ fn causes_end_and_their_texts_are_cut() {
     there.toolchain[0].package = Some(format!("{long}1"));
     there.configurations[0].make.push(format!("{long}={long}"));
     for number in 0..1000 {
-        there.files.push(File { path: format!("{number}.efi").into(), ..there.files[0].clone() });
+        there.files.push(ManifestEntry { path: format!("{number}.efi").into(), ..there.files[0].clone() });
     }
     let (first, total) = causes(&here, &there);
     assert_eq!((first.len(), total), (MAX_CAUSES, 1002));

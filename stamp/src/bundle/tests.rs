@@ -32,7 +32,7 @@ fn efi_of(loader: &str, rest: &[u8]) -> Base {
 }
 
 fn bundle() -> Bundle {
-    let ipxe = Ipxe { version: "2.0.0".into(), commit: "7".repeat(40).parse().unwrap() };
+    let ipxe = IpxeIdentity { version: "2.0.0".into(), commit: "7".repeat(40).parse().unwrap() };
     let large = SlotSize::try_from(8192).unwrap();
     let bases = [base("b.pxe", large), base("b.pxe", SlotSize::DEFAULT), efi("a.efi")];
     let bases = bases.map(|base| ("default".to_owned(), base));

@@ -41,7 +41,7 @@ fn pax(kind: u8, records: &[u8]) -> Vec<u8> {
 }
 
 /// Paths, kinds and contents of the entries of a stream.
-fn read_within(stream: &mut dyn Read, limits: Limits) -> Result<Vec<(String, Kind, Vec<u8>)>, Error> {
+fn read_within(stream: &mut dyn Read, limits: Limits) -> Result<Vec<(String, TarEntryKind, Vec<u8>)>, Error> {
     let mut tarball = Tarball::new(stream, limits);
     let (mut entries, mut found) = (tarball.entries()?, Vec::new());
     while let Some(mut entry) = entries.next()? {
@@ -52,7 +52,7 @@ fn read_within(stream: &mut dyn Read, limits: Limits) -> Result<Vec<(String, Kin
     Ok(found)
 }
 
-fn read(parts: &[Vec<u8>]) -> Result<Vec<(String, Kind, Vec<u8>)>, Error> {
+fn read(parts: &[Vec<u8>]) -> Result<Vec<(String, TarEntryKind, Vec<u8>)>, Error> {
     read_within(&mut &parts.concat()[..], LIMITS)
 }
 
@@ -76,7 +76,7 @@ fn long_names_of_gnu_and_pax_are_read() {
     let records = [record("mtime", b"1.5"), record("SCHILY.xattr.x", b"a\n\n7 b"), record("path", long.as_bytes())];
     let pax = [pax(b'g', &record("comment", b"x")), pax(b'x', &records.concat()), file("short", b"abc")].concat();
     for stream in [gnu, pax] {
-        assert_eq!(read(&[stream]).unwrap(), [(long.clone(), Kind::File, b"abc".to_vec())]);
+        assert_eq!(read(&[stream]).unwrap(), [(long.clone(), TarEntryKind::File, b"abc".to_vec())]);
     }
     let found = read(&[
         entry(b'5', b"folder/", 0, b""),
@@ -84,8 +84,8 @@ fn long_names_of_gnu_and_pax_are_read() {
         entry(b'2', b"link", 0, b""),
         file("a", b"1"),
     ]);
-    let kinds: Vec<Kind> = found.unwrap().into_iter().map(|(_, kind, _)| kind).collect();
-    assert_eq!(kinds, [Kind::Folder, Kind::Other, Kind::File]);
+    let kinds: Vec<TarEntryKind> = found.unwrap().into_iter().map(|(_, kind, _)| kind).collect();
+    assert_eq!(kinds, [TarEntryKind::Folder, TarEntryKind::Other, TarEntryKind::File]);
 }
 
 #[test]

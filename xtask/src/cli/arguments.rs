@@ -3,13 +3,13 @@
 use camino::Utf8PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use netboot_loaders::base::url::Url;
 use netboot_loaders::boot_test::dhcp::Daemon;
-use netboot_loaders::choices::address::Address;
-use netboot_loaders::choices::sites::Options;
+use netboot_loaders::config::address::FetchAddress;
+use netboot_loaders::config::sites::Options;
 use netboot_loaders::deploy::target::local_path;
+use netboot_loaders::fetch::git;
 use netboot_loaders::reproduce::variation::Variation;
-use netboot_loaders::source::git;
-use netboot_loaders::url::Url;
 
 /// Where inputs may come from.
 #[derive(Args, Clone, Default)]
@@ -30,7 +30,7 @@ pub struct OriginArgs {
 
 /// What is chosen besides what sites.toml says.
 #[derive(Args, Clone, Default)]
-pub struct ChoiceArgs {
+pub struct ConfigArgs {
     /// An inventory of more sites: a CSV file, or a folder of *.toml; may be given more than once
     #[arg(long = "sites", value_name = "PATH", help_heading = "Choices", value_parser = local_path)]
     pub inventories: Vec<Utf8PathBuf>,
@@ -39,8 +39,8 @@ pub struct ChoiceArgs {
     pub relink: bool,
 }
 
-impl From<&ChoiceArgs> for Options {
-    fn from(args: &ChoiceArgs) -> Self {
+impl From<&ConfigArgs> for Options {
+    fn from(args: &ConfigArgs) -> Self {
         Self { inventories: args.inventories.clone(), relink: args.relink }
     }
 }
@@ -52,7 +52,7 @@ pub struct BuildLoaders {
     #[command(flatten)]
     pub origins: OriginArgs,
     #[command(flatten)]
-    pub choices: ChoiceArgs,
+    pub choices: ConfigArgs,
     /// Where the tree goes [default: dist/tftp]
     #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
@@ -84,7 +84,7 @@ pub struct BundleBases {
     #[command(flatten)]
     pub origins: OriginArgs,
     #[command(flatten)]
-    pub choices: ChoiceArgs,
+    pub choices: ConfigArgs,
     /// Where the bundle goes [default: dist/netboot-loaders-VERSION-bases.tar.gz]
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
@@ -147,7 +147,7 @@ pub struct Reproduce {
     #[arg(long)]
     pub install_deps: bool,
     #[command(flatten)]
-    pub choices: ChoiceArgs,
+    pub choices: ConfigArgs,
     #[command(flatten)]
     pub origins: OriginArgs,
     #[command(flatten)]
@@ -156,7 +156,7 @@ pub struct Reproduce {
 
 /// `release`.
 #[derive(Args)]
-pub struct Release {
+pub struct ReleaseArgs {
     /// Writes the files, and publishes nothing
     #[arg(long, conflicts_with = "files")]
     pub dry_run: bool,
@@ -202,7 +202,7 @@ pub struct Clean {
     #[arg(long, value_name = "DAYS", default_value_t = 14)]
     pub unused_for: u32,
     #[command(flatten)]
-    pub choices: ChoiceArgs,
+    pub choices: ConfigArgs,
 }
 
 /// `doctor`.
@@ -210,7 +210,7 @@ pub struct Clean {
 pub struct Doctor {
     /// For which work
     #[arg(long = "for", value_name = "WORK", default_value = "build")]
-    pub work: Work,
+    pub work: DoctorPurpose,
     /// Installs what is missing, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
@@ -222,7 +222,7 @@ pub struct Doctor {
 /// What tools are needed for.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "kebab-case")]
-pub enum Work {
+pub enum DoctorPurpose {
     /// Building loaders.
     Build,
     /// Booting them.
@@ -284,7 +284,7 @@ pub struct BootTest {
     #[arg(value_parser = local_path)]
     pub path: Option<Utf8PathBuf>,
     #[command(flatten)]
-    pub choices: ChoiceArgs,
+    pub choices: ConfigArgs,
     /// Boots only this loader, by path or file name; may be given more than once
     #[arg(long = "loader", value_name = "NAME", help_heading = "Which cases", value_parser = name)]
     pub loaders: Vec<String>,
@@ -373,7 +373,7 @@ pub(super) fn web_address(text: &str) -> Result<String, String> {
     if !known {
         return Err("wanted an address that begins with http:// or https://".into());
     }
-    let address = Address::parse(text).map_err(|wanted| format!("wanted {wanted}"))?;
+    let address = FetchAddress::parse(text).map_err(|wanted| format!("wanted {wanted}"))?;
     if address.host.is_none() {
         return Err("wanted an address with a server's name".into());
     }
@@ -382,9 +382,9 @@ pub(super) fn web_address(text: &str) -> Result<String, String> {
 
 /// Reads an address for this program to ask. What it says of a wrong one shows no password.
 #[derive(Clone)]
-pub(super) struct WebAddress;
+pub(super) struct WebAddressParser;
 
-impl TypedValueParser for WebAddress {
+impl TypedValueParser for WebAddressParser {
     type Value = Url;
 
     fn parse_ref(
@@ -409,7 +409,7 @@ impl TypedValueParser for WebAddress {
 pub struct Check {
     /// Which parts [default: all but msrv]
     #[arg(value_enum, value_name = "PART")]
-    pub parts: Vec<Part>,
+    pub parts: Vec<CheckPart>,
     /// Installs what the checks need first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
@@ -428,7 +428,7 @@ pub struct Check {
 
 /// A part of `check`.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Part {
+pub enum CheckPart {
     /// Format, clippy, and the linters of workflows and spelling.
     Lint,
     /// The documentation of all crates.
@@ -445,7 +445,7 @@ pub enum Part {
 
 /// `test`.
 #[derive(Args)]
-pub struct Test {
+pub struct TestArgs {
     /// Only tests with this in their names, slow ones among them
     #[arg(value_parser = name)]
     pub filter: Option<String>,
@@ -482,7 +482,7 @@ pub struct Verify {
     #[arg(long, value_name = "NUMBER", requires = "against_make")]
     pub seed: Option<u64>,
     #[command(flatten)]
-    pub choices: ChoiceArgs,
+    pub choices: ConfigArgs,
     #[command(flatten)]
     pub origins: OriginArgs,
     #[command(flatten)]

@@ -2,8 +2,8 @@
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
-use netboot_loaders::choices::loader::Loader;
 use netboot_loaders::deploy::target::local_path;
+use netboot_loaders::loader::target::Loader;
 
 use super::OriginArgs;
 
@@ -38,7 +38,7 @@ Examples:
   cargo xtask bench sites                            1,000 sites
   cargo xtask bench sites --linear                   1,000 sites, then 10,000: 17 GB
   cargo xtask bench sites --count 50 --pairs 1 --make-sites 3")]
-    Sites(Sites),
+    Sites(BenchSites),
     /// A file of 86 MB through loaders in virtual machines, over HTTP against TFTP
     Transfer(Measure),
     /// Prints what was measured as a table in Markdown
@@ -51,7 +51,7 @@ Examples:
 
 /// `bench sites`.
 #[derive(Args)]
-pub struct Sites {
+pub struct BenchSites {
     /// How many sites
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=99_999))]
     pub count: u32,

@@ -2,14 +2,14 @@
 
 use camino::Utf8PathBuf;
 use clap::Args;
-use netboot_loaders::deploy::target::{Target, local_path};
+use netboot_loaders::deploy::target::{DeployTarget, local_path};
 
 /// `deploy`.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Deploy {
     /// Where to: `sftp://user@host/path`, or a folder of this machine
-    pub target: Target,
+    pub target: DeployTarget,
     /// The tree or the tarball [default: dist/tftp]
     #[arg(long, value_name = "PATH", value_parser = local_path)]
     pub tree: Option<Utf8PathBuf>,

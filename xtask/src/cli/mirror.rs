@@ -3,19 +3,19 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use netboot_loaders::deploy::target::local_path;
-use netboot_loaders::mirror::display::Links;
-use netboot_loaders::mirror::names::{Channel, CoreosArch, FlatcarArch, Stream};
+use netboot_loaders::mirror::current::Links;
 use netboot_loaders::mirror::schedule::Scheduler;
-use netboot_loaders::mirror::shelf::Keep;
+use netboot_loaders::mirror::store::Keep;
+use netboot_loaders::mirror::streams::{Channel, CoreosArch, FlatcarArch, Stream};
 
-use netboot_loaders::url::Url;
+use netboot_loaders::base::url::Url;
 
-use super::arguments::WebAddress;
+use super::arguments::WebAddressParser;
 use crate::exit;
 
 /// `mirror`.
 #[derive(Subcommand)]
-pub enum Mirror {
+pub enum MirrorCommand {
     /// Fedora CoreOS: kernel, initramfs and rootfs
     FedoraCoreos {
         /// The stream: stable, testing or next
@@ -25,7 +25,7 @@ pub enum Mirror {
         #[arg(long, value_name = "NAME", default_value = "x86_64")]
         arch: CoreosArch,
         /// The address of the metadata of the stream [default: Fedora's]
-        #[arg(long, value_name = "URL", value_parser = WebAddress)]
+        #[arg(long, value_name = "URL", value_parser = WebAddressParser)]
         stream_url: Option<Url>,
         #[command(flatten)]
         args: MirrorArgs,
@@ -68,7 +68,7 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "FILE", requires = "verify_signatures", value_parser = local_path)]
     pub keys: Option<Utf8PathBuf>,
     /// A server with the publisher's paths, instead of the publisher's own
-    #[arg(long, value_name = "URL", value_parser = WebAddress)]
+    #[arg(long, value_name = "URL", value_parser = WebAddressParser)]
     pub base_url: Option<Url>,
     /// The exit code where something has changed; no code that says that the command failed
     #[arg(long, value_name = "CODE", value_parser = exit::of_success)]

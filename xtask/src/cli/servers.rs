@@ -4,16 +4,16 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use netboot_loaders::deploy::target::local_path;
-use netboot_loaders::recipe::Kind;
+use netboot_loaders::serve::server_config::ServerKind;
 
-use super::ChoiceArgs;
+use super::ConfigArgs;
 
 /// `recipe`.
 #[derive(Args)]
 pub struct Recipe {
     /// For which server; without it, the servers are listed
-    #[arg(value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)).try_map(|name| name.parse::<Kind>()))]
-    pub kind: Option<Kind>,
+    #[arg(value_parser = PossibleValuesParser::new(ServerKind::ALL.map(ServerKind::as_str)).try_map(|name| name.parse::<ServerKind>()))]
+    pub kind: Option<ServerKind>,
     /// Writes all files of the recipe into this folder, instead of printing the configuration
     #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
@@ -24,7 +24,7 @@ pub struct Recipe {
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub network: Option<Utf8PathBuf>,
     #[command(flatten)]
-    pub choices: ChoiceArgs,
+    pub choices: ConfigArgs,
 }
 
 /// `ignition`.

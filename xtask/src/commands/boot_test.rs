@@ -1,33 +1,34 @@
 //! `cargo xtask boot-test`
 
-use netboot_loaders::plural::count;
+use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use camino::Utf8Path;
+use netboot_loaders::base::fs;
+use netboot_loaders::base::parallel::leaving;
+use netboot_loaders::base::paths::report_html;
+use netboot_loaders::base::progress::{Event, Muted, Progress};
 use netboot_loaders::boot_test::case::{Case, Firmware, Intent};
 use netboot_loaders::boot_test::dhcp::Daemon;
-use netboot_loaders::boot_test::kit::{self, Kit};
-use netboot_loaders::boot_test::machine::{Accelerator, MAC};
+use netboot_loaders::boot_test::expected_console::expectation;
+use netboot_loaders::boot_test::machine::Accelerator;
 use netboot_loaders::boot_test::namespace::Namespace;
-use netboot_loaders::boot_test::network::{Dhcp, Http, Network, Tls};
+use netboot_loaders::boot_test::network::{DhcpSetup, HttpSetup, MAC, TestNetwork, Tls};
 use netboot_loaders::boot_test::phase::Phase;
-use netboot_loaders::boot_test::report::{CaseReport, Outcome, Report, first_line, to_seconds};
+use netboot_loaders::boot_test::report::{BootReport, CaseOutcome, CaseReport, first_line, to_seconds};
 use netboot_loaders::boot_test::selection::Selection;
-use netboot_loaders::boot_test::steps::expectation;
+use netboot_loaders::boot_test::tools::{self, TestTools};
 use netboot_loaders::boot_test::web::nginx::SERVED;
-use netboot_loaders::boot_test::{self, Request};
-use netboot_loaders::build_loaders::{self, Choices};
-use netboot_loaders::choices::network;
-use netboot_loaders::choices::sites::{Options, Sites};
-use netboot_loaders::fs;
-use netboot_loaders::parallel::leaving;
-use netboot_loaders::paths::report_html;
-use netboot_loaders::progress::{Event, Muted, Progress};
-use netboot_loaders::recipe::offer::Offers;
-use netboot_loaders::recipe::{self, Kind};
+use netboot_loaders::boot_test::{self, BootTestRequest};
+use netboot_loaders::build_loaders::{self, Config};
+use netboot_loaders::config::network;
+use netboot_loaders::config::sites::{Options, Sites};
+use netboot_loaders::serve::boot_policy::BootPolicy;
+use netboot_loaders::serve::server_config as recipe;
+use netboot_loaders::serve::server_config::ServerKind;
 use netboot_loaders::toolchain::needs;
-use netboot_loaders::tree::checked::CheckedTree;
+use netboot_loaders::tree::open::CheckedTree;
 use serde_json::json;
 
 use super::install;
@@ -37,7 +38,7 @@ use crate::host::{Host, absolute, processors, temporary_folder};
 
 pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.path.as_deref())?;
-    let choices = Choices::read(&host.project, &Options::from(&args.choices), &Muted(host.ui));
+    let choices = Config::read(&host.project, &Options::from(&args.choices), &Muted(host.ui));
     let intent = intent(&choices, args, host);
     let selection = Selection {
         loaders: args.loaders.clone(),
@@ -47,12 +48,12 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         two_cards: args.cards > 1,
     };
     let mut network = match &args.network {
-        None => Network::default(),
+        None => TestNetwork::default(),
         Some(file) => described(file, args, &choices?.sites, host)?,
     };
     network.tls = tls(args)?;
     if args.install_deps {
-        install::missing(&[needs::boot_test(), kit::servers(&network)].concat(), host)?;
+        install::missing(&[needs::boot_test(), tools::servers(&network)].concat(), host)?;
     }
     let scratch = temporary_folder()?;
     if args.list {
@@ -61,14 +62,14 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let kernel = args.kernel.as_deref().map(absolute).transpose()?;
-    let kit = Kit::find(&host.path, &network, kernel.as_deref(), &host.cache()?, host.ui);
-    let kit = kit.map_err(build_loaders::Error::from)?;
+    let tools = TestTools::find(&host.path, &network, kernel.as_deref(), &host.cache()?, host.ui);
+    let tools = tools.map_err(build_loaders::Error::from)?;
     let tree = CheckedTree::open(&path, &scratch, host.ui)?;
     // From here on this process has a network of its own, and no way to another one.
     let namespace = Namespace::enter()?;
     let report = args.report.as_deref().map_or_else(|| Ok(host.project.default_report()), absolute)?;
-    let request = Request {
-        kit: &kit,
+    let request = BootTestRequest {
+        tools: &tools,
         network,
         selection: &selection,
         intent: &intent,
@@ -89,7 +90,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 /// Where loaders are meant to go, as far as the project says.
-fn intent(choices: &Result<Choices, build_loaders::Error>, args: &BootTest, host: &Host<'_>) -> Intent {
+fn intent(choices: &Result<Config, build_loaders::Error>, args: &BootTest, host: &Host<'_>) -> Intent {
     match choices {
         Ok(choices) => Intent::new(&choices.sites, args.chain_to.clone()),
         Err(error) => {
@@ -108,31 +109,33 @@ fn tls(args: &BootTest) -> Result<Option<Tls>, Failure> {
 }
 
 /// The network of `file`, with the servers that are asked for.
-fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -> Result<Network, Failure> {
+fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -> Result<TestNetwork, Failure> {
     let (place, known) = (file.to_owned(), sites.clone());
-    let read = leaving(host.ui, move || network::Network::read(&place, &known));
+    let read = leaving(host.ui, move || network::NetworkConfig::read(&place, &known));
     let mut described = read.ok_or(build_loaders::Error::Cancelled)??;
     described.http_root = SERVED.into();
-    let offers = Offers::new(&described, sites);
+    let offers = BootPolicy::new(&described, sites);
     let of_recipe = |kind| recipe::write(kind, &offers).swap_remove(0).text;
     let http = match args.http {
-        Some(WebServer::Nginx) => Http::Nginx(of_recipe(Kind::Nginx)),
-        None => Http::Own,
+        Some(WebServer::Nginx) => HttpSetup::Nginx(of_recipe(ServerKind::Nginx)),
+        None => HttpSetup::Own,
     };
     let dhcp = match (args.dhcp, &args.dhcp_config) {
-        (None, _) => Dhcp::Own,
-        (Some(daemon), None) => Dhcp::Given(daemon, of_recipe(daemon.recipe())),
-        (Some(daemon), Some(file)) => Dhcp::Given(daemon, String::from_utf8_lossy(&fs::read_text(file)?).into_owned()),
+        (None, _) => DhcpSetup::Own,
+        (Some(daemon), None) => DhcpSetup::Given(daemon, of_recipe(daemon.recipe())),
+        (Some(daemon), Some(file)) => {
+            DhcpSetup::Given(daemon, String::from_utf8_lossy(&fs::read_text(file)?).into_owned())
+        }
     };
     let warnings = if args.dhcp.is_some() || args.http.is_some() {
-        offers.warnings(args.dhcp.map_or(Kind::Nginx, Daemon::recipe))
+        offers.warnings(args.dhcp.map_or(ServerKind::Nginx, Daemon::recipe))
     } else {
         offers.missing_scripts()
     };
     for message in warnings {
         host.ui.report(&Event::Warning { message });
     }
-    let mut network = Network::new(&described, dhcp, http)?;
+    let mut network = TestNetwork::new(&described, dhcp, http)?;
     if args.dhcp.is_some() && args.dhcp_config.is_none() {
         let chosen = offers.chosen(MAC).into_iter();
         network.chosen = chosen.map(|(platform, path)| (Firmware::of(platform), path)).collect();
@@ -140,7 +143,7 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
     Ok(network)
 }
 
-fn list(cases: &[Case], network: &Network, host: &Host<'_>) {
+fn list(cases: &[Case], network: &TestNetwork, host: &Host<'_>) {
     let mut text = String::new();
     let width = cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
     for case in cases {
@@ -155,7 +158,7 @@ fn list(cases: &[Case], network: &Network, host: &Host<'_>) {
 }
 
 /// A line a case: how it ended, and when it got how far.
-fn table(report: &Report) -> String {
+fn table(report: &BootReport) -> String {
     let width = report.cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
     let mut text = format!("{:<8} {:<width$} {:<8}", "", "case", "seconds");
     let shown = &Phase::ALL[..6];
@@ -165,9 +168,9 @@ fn table(report: &Report) -> String {
     text.push('\n');
     for case in &report.cases {
         let word = match case.outcome {
-            Outcome::Passed => "ok",
-            Outcome::Failed => "FAILED",
-            Outcome::Skipped => "SKIPPED",
+            CaseOutcome::Passed => "ok",
+            CaseOutcome::Failed => "FAILED",
+            CaseOutcome::Skipped => "SKIPPED",
         };
         let _ = write!(text, "{word:<8} {:<width$} {:>7.1} ", case.name, to_seconds(case.milliseconds));
         for phase in shown {
@@ -180,16 +183,16 @@ fn table(report: &Report) -> String {
     {
         let _ = writeln!(text, "TRIED AGAIN: {}: {}", case.name, first_line(&attempt.reason));
     }
-    for case in report.of(Outcome::Skipped) {
+    for case in report.of(CaseOutcome::Skipped) {
         let _ = writeln!(text, "SKIPPED: {}: {}", case.name, case.reason.as_deref().unwrap_or_default());
     }
     let count = |outcome| report.of(outcome).count();
     let _ = writeln!(
         text,
         "boot-test: {} passed, {} failed, {} skipped, in {:.1} s; {} side by side, which need {:.1} s at least",
-        count(Outcome::Passed),
-        count(Outcome::Failed),
-        count(Outcome::Skipped),
+        count(CaseOutcome::Passed),
+        count(CaseOutcome::Failed),
+        count(CaseOutcome::Skipped),
         to_seconds(report.milliseconds),
         report.jobs,
         to_seconds(report.bound_milliseconds()),
@@ -197,9 +200,9 @@ fn table(report: &Report) -> String {
     text
 }
 
-fn verdict(report: &Report, folder: &Utf8Path, require_real: bool) -> Result<(), Failure> {
-    let failed: Vec<String> = report.of(Outcome::Failed).map(|case| told(case, folder)).collect();
-    let skipped: Vec<&CaseReport> = report.of(Outcome::Skipped).filter(|_| require_real).collect();
+fn verdict(report: &BootReport, folder: &Utf8Path, require_real: bool) -> Result<(), Failure> {
+    let failed: Vec<String> = report.of(CaseOutcome::Failed).map(|case| told(case, folder)).collect();
+    let skipped: Vec<&CaseReport> = report.of(CaseOutcome::Skipped).filter(|_| require_real).collect();
     if failed.is_empty() && skipped.is_empty() {
         return Ok(());
     }

@@ -1,22 +1,23 @@
 //! `cargo xtask build-loaders`
 
-use netboot_loaders::plural::count;
+use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use netboot_loaders::build_loaders::{Choices, Error, Outcome, Request, build_loaders};
-use netboot_loaders::choices::network::{self, Network};
-use netboot_loaders::choices::sites::{Options, Sites};
-use netboot_loaders::fs;
-use netboot_loaders::index::{self, Index};
-use netboot_loaders::parallel::leaving;
-use netboot_loaders::paths::{index_of, is_linked_list};
-use netboot_loaders::progress::{Event, Progress as _};
-use netboot_loaders::recipe::offer::Offers;
-use netboot_loaders::recipe::{self, Kind};
+use netboot_loaders::base::fs;
+use netboot_loaders::base::parallel::leaving;
+use netboot_loaders::base::paths::{index_of, is_linked_list};
+use netboot_loaders::base::progress::{Event, Progress as _};
+use netboot_loaders::build_loaders::{BuildOutcome, BuildRequest, Config, Error, build_loaders};
+use netboot_loaders::config::network::{self, NetworkConfig};
+use netboot_loaders::config::sites::{Options, Sites};
+use netboot_loaders::publish::exchange::Published;
+use netboot_loaders::serve::boot_policy::BootPolicy;
+use netboot_loaders::serve::index_page::Index;
+use netboot_loaders::serve::server_config::ServerKind;
+use netboot_loaders::serve::{index_page as index, server_config as recipe};
 use netboot_loaders::toolchain::needs;
-use netboot_loaders::tree::manifest::File;
-use netboot_loaders::tree::publish::Published;
+use netboot_loaders::tree::manifest::ManifestEntry;
 use serde_json::{Value, json};
 
 use super::install;
@@ -27,12 +28,13 @@ use crate::ui::size;
 
 pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let started = Instant::now();
-    let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let choices = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(choices.has_trust()), host)?;
     }
     let cache = host.cache()?;
     let recipes = if args.index { recipes(&choices.sites, host)? } else { Vec::new() };
+    let references = choices.references.clone();
     let plan = choices.plan(&host.path, &cache, host.ui)?;
     if args.plan {
         host.ui.answer(&plan.to_string(), json!({ "plan": plan.to_string() }));
@@ -41,7 +43,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let tree = args.out.as_deref().map_or_else(|| Ok(host.project.default_tree()), absolute)?;
     let origins = host.origins(&args.origins)?;
     let settings = host.settings(&args.make)?;
-    let request = Request {
+    let request = BuildRequest {
         project: &host.project,
         cache: &cache,
         origins: &origins,
@@ -50,6 +52,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
         pack: args.archive,
         replace: args.replace,
         update_baseline: args.update_baseline,
+        references: &references,
     };
     let outcome = build_loaders(&plan, &request, host.ui)?;
     if args.index {
@@ -61,13 +64,13 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 /// All recipes, where the network is described.
-fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(Kind, Vec<recipe::File>)>, Failure> {
+fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(ServerKind, Vec<recipe::ConfigFile>)>, Failure> {
     let (file, sites) = (host.project.network(), sites.clone());
     let written = leaving(host.ui, move || {
-        let network = Network::read(&file, &sites)?;
-        let offers = Offers::new(&network, &sites);
+        let network = NetworkConfig::read(&file, &sites)?;
+        let offers = BootPolicy::new(&network, &sites);
         let write = |kind| (kind, index::fit(kind, recipe::write(kind, &offers)));
-        let recipes = Kind::ALL.into_iter().map(write).collect();
+        let recipes = ServerKind::ALL.into_iter().map(write).collect();
         Ok(([network.warnings.clone(), offers.missing_scripts()].concat(), recipes))
     });
     match written.ok_or(Error::Cancelled)? {
@@ -83,8 +86,12 @@ fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(Kind, Vec<recipe::File
 }
 
 /// Writes the page about the tree.
-fn write_index(outcome: &Outcome, recipes: &[(Kind, Vec<recipe::File>)], host: &Host<'_>) -> Result<(), Failure> {
-    let Outcome { tree, published, .. } = outcome;
+fn write_index(
+    outcome: &BuildOutcome,
+    recipes: &[(ServerKind, Vec<recipe::ConfigFile>)],
+    host: &Host<'_>,
+) -> Result<(), Failure> {
+    let BuildOutcome { tree, published, .. } = outcome;
     let page = index::page(&Index {
         version: env!("CARGO_PKG_VERSION"),
         tree: tree.file_name().unwrap_or_default(),
@@ -98,8 +105,8 @@ fn write_index(outcome: &Outcome, recipes: &[(Kind, Vec<recipe::File>)], host: &
     Ok(fs::write_atomic(&index_of(tree), page.as_bytes())?)
 }
 
-fn summary(outcome: &Outcome, seconds: f64, with_page: bool) -> String {
-    let Outcome { tree, published, made, .. } = outcome;
+fn summary(outcome: &BuildOutcome, seconds: f64, with_page: bool) -> String {
+    let BuildOutcome { tree, published, made, .. } = outcome;
     let Published { new, files, bytes, stamped, kept, same, root } = published;
     let mut text = if *new {
         format!("built {tree} in {seconds:.1} s: ")
@@ -119,7 +126,8 @@ fn summary(outcome: &Outcome, seconds: f64, with_page: bool) -> String {
     }
     text.push('\n');
     // A thousand sites are told by number, not by name.
-    let (lists, named): (Vec<&File>, Vec<&File>) = root.iter().partition(|file| is_linked_list(&file.path));
+    let (lists, named): (Vec<&ManifestEntry>, Vec<&ManifestEntry>) =
+        root.iter().partition(|file| is_linked_list(&file.path));
     for file in named {
         let _ = writeln!(text, "  {}  {:>10}  {}", file.sha256, size(file.size), file.path);
     }
@@ -143,7 +151,7 @@ fn summary(outcome: &Outcome, seconds: f64, with_page: bool) -> String {
     text
 }
 
-fn object(outcome: &Outcome, seconds: f64) -> Value {
+fn object(outcome: &BuildOutcome, seconds: f64) -> Value {
     let Published { new, files, bytes, stamped, kept, same, root } = &outcome.published;
     json!({
         "tree": outcome.tree,

@@ -1,14 +1,14 @@
 //! `cargo xtask bundle-bases`
 
-use netboot_loaders::plural::count;
+use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
-use netboot_loaders::build::Workshop;
-use netboot_loaders::build_loaders::Choices;
-use netboot_loaders::bundle_bases::{Outcome, bundle_bases};
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::stamp::bundle::Ipxe;
+use netboot_loaders::build::BuildContext;
+use netboot_loaders::build_loaders::Config;
+use netboot_loaders::bundle_bases::{BundleOutcome, bundle_bases};
+use netboot_loaders::config::sites::Options;
+use netboot_loaders::stamp::bundle::IpxeIdentity;
 use netboot_loaders::toolchain::needs;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use crate::host::{Host, absolute};
 use crate::ui::size;
 
 pub(super) fn run(args: &BundleBases, host: &Host<'_>) -> Result<(), Failure> {
-    let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let choices = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(choices.has_trust()), host)?;
     }
@@ -28,15 +28,15 @@ pub(super) fn run(args: &BundleBases, host: &Host<'_>) -> Result<(), Failure> {
     let out = || Ok(host.project.default_bases(env!("CARGO_PKG_VERSION")));
     let path = args.out.as_deref().map_or_else(out, absolute)?;
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
-    let workshop = Workshop { pin: &plan.inputs.pins.ipxe, cache: &cache, settings: &settings, progress: host.ui };
-    let outcome = bundle_bases(&plan, &host.project, &origins, &workshop, &path)?;
+    let context = BuildContext { pin: &plan.inputs.pins.ipxe, cache: &cache, settings: &settings, progress: host.ui };
+    let outcome = bundle_bases(&plan, &host.project, &origins, &context, &path)?;
     host.ui.result(&summary(&path, &outcome), object(&path, &outcome));
     Ok(())
 }
 
-fn summary(path: &Utf8Path, outcome: &Outcome) -> String {
-    let Outcome { bundle, sha256, size: bytes, made } = outcome;
-    let Ipxe { version, commit } = bundle.ipxe();
+fn summary(path: &Utf8Path, outcome: &BundleOutcome) -> String {
+    let BundleOutcome { bundle, sha256, size: bytes, made } = outcome;
+    let IpxeIdentity { version, commit } = bundle.ipxe();
     let mut text = format!(
         "{sha256}  {}  {path}\niPXE {version} at commit {commit}; {} made\n",
         size(*bytes),
@@ -53,8 +53,8 @@ fn summary(path: &Utf8Path, outcome: &Outcome) -> String {
     text
 }
 
-fn object(path: &Utf8Path, outcome: &Outcome) -> Value {
-    let Outcome { bundle, sha256, size, made } = outcome;
+fn object(path: &Utf8Path, outcome: &BundleOutcome) -> Value {
+    let BundleOutcome { bundle, sha256, size, made } = outcome;
     let bases = bundle.bases().map(|(configuration, base)| {
         json!({ "configuration": configuration, "loader": base.record().loader, "slot": base.slot_size() })
     });

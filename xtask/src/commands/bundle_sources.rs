@@ -1,9 +1,9 @@
 //! `cargo xtask bundle-sources`
 
 use camino::Utf8Path;
-use netboot_loaders::build_loaders::{self, Choices, fetch};
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::source::bundle;
+use netboot_loaders::build_loaders::{self, Config, fetch};
+use netboot_loaders::config::sites::Options;
+use netboot_loaders::fetch::source_bundle as bundle;
 use serde_json::json;
 
 use crate::cli::OriginArgs;
@@ -12,7 +12,7 @@ use crate::host::{Host, absolute};
 use crate::ui::size;
 
 pub(super) fn run(out: Option<&Utf8Path>, origins: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
-    let pins = Choices::read(&host.project, &Options::default(), host.ui)?.pins;
+    let pins = Config::read(&host.project, &Options::default(), host.ui)?.pins;
     let cache = host.cache()?;
     fetch(&pins, &cache, &host.origins(origins)?, host.ui)?;
     let path = out.map_or_else(|| Ok(host.project.default_bundle(env!("CARGO_PKG_VERSION"))), absolute)?;

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use netboot_loaders::build_loaders::{Choices, fetch};
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::process::Command;
-use netboot_loaders::progress::Progress;
+use netboot_loaders::base::process::Command;
+use netboot_loaders::base::progress::Progress;
+use netboot_loaders::build_loaders::{Config, fetch};
+use netboot_loaders::config::sites::Options;
 use netboot_loaders::toolchain::needs;
 use serde_json::json;
 
 use super::test::Tests;
 use super::{install, linters};
-use crate::cli::{Check, Part};
+use crate::cli::{Check, CheckPart};
 use crate::exit::{CHECK, Failure, INTERRUPTED, MISMATCH};
 use crate::host::{Host, environment_for_cargo};
 use crate::ui::pass_on;
@@ -22,19 +22,19 @@ const INTERRUPTED_CHECK: &str = "the check was interrupted";
 const FULL: &str = "NETBOOT_LOADERS_TEST_FULL";
 
 /// A step that cargo takes: what it is part of, its name, and cargo's arguments.
-const STEPS: [(Part, &str, &[&str]); 3] = [
-    (Part::Lint, "format", &["fmt", "--all", "--check"]),
-    (Part::Lint, "lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
-    (Part::Docs, "documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
+const STEPS: [(CheckPart, &str, &[&str]); 3] = [
+    (CheckPart::Lint, "format", &["fmt", "--all", "--check"]),
+    (CheckPart::Lint, "lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+    (CheckPart::Docs, "documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
 ];
 
 /// What cargo tests for a part.
-pub(super) fn tested(part: Part) -> &'static [&'static str] {
+pub(super) fn tested(part: CheckPart) -> &'static [&'static str] {
     match part {
-        Part::Lint | Part::Docs | Part::Msrv => &[],
-        Part::Test => &["--lib", "--bins", "--examples", "--test", "source", "--test", "tidy", "--test", "it"],
-        Part::Machines => &["--test", "machines"],
-        Part::Real => &["--test", "real"],
+        CheckPart::Lint | CheckPart::Docs | CheckPart::Msrv => &[],
+        CheckPart::Test => &["--lib", "--bins", "--examples", "--test", "source", "--test", "tidy", "--test", "it"],
+        CheckPart::Machines => &["--test", "machines"],
+        CheckPart::Real => &["--test", "real"],
     }
 }
 
@@ -62,18 +62,19 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     if args.install_deps {
         install::missing(&needs::check(false), host)?;
     }
-    let wanted = |part: Part| if args.parts.is_empty() { part != Part::Msrv } else { args.parts.contains(&part) };
+    let wanted =
+        |part: CheckPart| if args.parts.is_empty() { part != CheckPart::Msrv } else { args.parts.contains(&part) };
     let mut checked = Checked::default();
     for (_, name, cargo) in STEPS.into_iter().filter(|(part, ..)| wanted(*part)) {
         host.ui.say(&format!("== {name}: cargo {}\n", cargo.join(" ")));
         let command = cargo_command(cargo, host).env("RUSTDOCFLAGS", "-D warnings");
         checked.step(name, || succeeds(&command, host.ui, &mut pass_on))?;
     }
-    if wanted(Part::Msrv) {
+    if wanted(CheckPart::Msrv) {
         checked.step("the oldest Rust", || oldest_rust(host))?;
     }
     let mut skipped = Vec::new();
-    if wanted(Part::Lint) {
+    if wanted(CheckPart::Lint) {
         let started = Instant::now();
         let linted = linters::run(args.install_deps, host)?;
         checked.took.push((started.elapsed(), "linters".to_owned()));
@@ -81,7 +82,8 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
         skipped = linted.skipped;
     }
     interrupted(host)?;
-    let parts: Vec<Part> = [Part::Test, Part::Machines, Part::Real].into_iter().filter(|part| wanted(*part)).collect();
+    let parts: Vec<CheckPart> =
+        [CheckPart::Test, CheckPart::Machines, CheckPart::Real].into_iter().filter(|part| wanted(*part)).collect();
     if !parts.is_empty() {
         checked.tests = tests(args, &parts, host)?;
         if checked.tests.failed > 0 || !checked.tests.ended_well {
@@ -154,8 +156,8 @@ fn interrupted(host: &Host<'_>) -> Result<(), Failure> {
 }
 
 /// Runs the tests of `parts`, those with the pinned sources wherever these are to be had.
-fn tests(args: &Check, parts: &[Part], host: &Host<'_>) -> Result<Tests, Failure> {
-    let missing = if parts.contains(&Part::Real) { fetched(args, host)? } else { None };
+fn tests(args: &Check, parts: &[CheckPart], host: &Host<'_>) -> Result<Tests, Failure> {
+    let missing = if parts.contains(&CheckPart::Real) { fetched(args, host)? } else { None };
     interrupted(host)?;
     let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
     if !args.parts.is_empty() {
@@ -175,7 +177,7 @@ fn tests(args: &Check, parts: &[Part], host: &Host<'_>) -> Result<Tests, Failure
 
 /// Brings the pinned sources into the cache; says why they are not to be had.
 fn fetched(args: &Check, host: &Host<'_>) -> Result<Option<String>, Failure> {
-    let sources = Choices::read(&host.project, &Options::default(), host.ui)
+    let sources = Config::read(&host.project, &Options::default(), host.ui)
         .map_err(Failure::from)
         .and_then(|choices| Ok(fetch(&choices.pins, &host.cache()?, &host.origins(&args.origins)?, host.ui)?));
     match sources {

@@ -5,16 +5,16 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use camino::Utf8Path;
-use netboot_loaders::build_loaders::Choices;
-use netboot_loaders::choices::pins::Pins;
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::clean::{self, Fate, Item, Kind, Request, Survey};
-use netboot_loaders::fs::{self, Lock};
-use netboot_loaders::paths::Cache;
-use netboot_loaders::plan::Plan;
-use netboot_loaders::plural::count;
+use netboot_loaders::base::fs::{self, Lock};
+use netboot_loaders::base::paths::Cache;
+use netboot_loaders::base::plural::count;
+use netboot_loaders::base::progress::{Event, Muted, Progress};
+use netboot_loaders::build::plan::Plan;
+use netboot_loaders::build_loaders::Config;
+use netboot_loaders::clean::{self, CacheItemKind, CacheSurvey, CleanRequest, Fate, Item};
+use netboot_loaders::config::pins::Pins;
+use netboot_loaders::config::sites::Options;
 use netboot_loaders::printable::printable;
-use netboot_loaders::progress::{Event, Muted, Progress};
 use serde_json::{Value, json};
 
 use crate::cli::Clean;
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
     let _lock = if args.dry_run || !looked_at { None } else { Some(alone(&cache, host)?) };
     let (pins, plan) = if looked_at { needed(args, &cache, host)? } else { (None, None) };
     let temporary = temporary_folder()?;
-    let request = Request {
+    let request = CleanRequest {
         cache: &cache,
         shared,
         project: &host.project,
@@ -89,7 +89,7 @@ fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> Result<(Option<Pins>,
     let file = host.project.pins();
     let name = file.strip_prefix(host.project.root()).unwrap_or(&file);
     let pins = fs::read(&file).map_err(Failure::from).and_then(|text| Pins::read(name, &text).map_err(Failure::from));
-    let plan = Choices::read(&host.project, &Options::from(&args.choices), &Muted(host.ui))
+    let plan = Config::read(&host.project, &Options::from(&args.choices), &Muted(host.ui))
         .map_err(Failure::from)
         .and_then(|choices| Ok(choices.plan(&host.path, cache, &Muted(host.ui))?));
     if host.ui.cancelled() {
@@ -111,16 +111,16 @@ fn sum<'i>(items: impl Iterator<Item = &'i Item> + Clone) -> (usize, u64) {
 }
 
 /// What goes and what stays, for people.
-fn text(args: &Clean, survey: &Survey, failures: &BTreeMap<&Utf8Path, &Item>) -> String {
+fn text(args: &Clean, survey: &CacheSurvey, failures: &BTreeMap<&Utf8Path, &Item>) -> String {
     let gone = || survey.unused().filter(|item| !failures.contains_key(item.path.as_path()));
     let mut text = String::new();
-    for kind in Kind::ALL {
+    for kind in CacheItemKind::ALL {
         let (number, bytes) = sum(gone().filter(|item| item.kind == kind));
         if number > 0 {
             let _ = writeln!(text, "  {:<20} {:>12}", count(number, kind.noun()), size(bytes));
         }
     }
-    for leftover in gone().filter(|item| item.kind == Kind::Leftover).take(NAMED) {
+    for leftover in gone().filter(|item| item.kind == CacheItemKind::Leftover).take(NAMED) {
         let _ = writeln!(text, "    {}", printable(&leftover.path));
     }
     let (number, bytes) = sum(gone());
@@ -160,20 +160,20 @@ fn recent(args: &Clean) -> String {
 }
 
 /// A line about what stays for the reason `fate`.
-fn kept(survey: &Survey, fate: Fate, why: &str) -> String {
+fn kept(survey: &CacheSurvey, fate: Fate, why: &str) -> String {
     let items = || survey.items.iter().filter(|item| item.fate == fate);
     let (number, bytes) = sum(items());
     if number == 0 {
         return String::new();
     }
-    let kinds = Kind::ALL.into_iter().filter_map(|kind| {
+    let kinds = CacheItemKind::ALL.into_iter().filter_map(|kind| {
         let number = items().filter(|item| item.kind == kind).count();
         (number > 0).then(|| count(number, kind.noun()))
     });
     format!("kept: {} ({}): {why}\n", kinds.collect::<Vec<_>>().join(", "), size(bytes))
 }
 
-fn object(args: &Clean, survey: &Survey, failures: &BTreeMap<&Utf8Path, &Item>, shared: bool) -> Value {
+fn object(args: &Clean, survey: &CacheSurvey, failures: &BTreeMap<&Utf8Path, &Item>, shared: bool) -> Value {
     let (number, bytes) = sum(survey.unused().filter(|item| !failures.contains_key(item.path.as_path())));
     let removed = if args.dry_run { 0 } else { number };
     json!({

@@ -1,17 +1,17 @@
 //! `cargo xtask deploy`
 
 use camino::Utf8PathBuf;
+use netboot_loaders::base::plural::{all, choose, count};
+use netboot_loaders::base::process::find_program;
 use netboot_loaders::build_loaders;
-use netboot_loaders::deploy::plan::{Choices, Step};
+use netboot_loaders::deploy::plan::{DeployOptions, FileAction};
 use netboot_loaders::deploy::sftp::ssh::Ssh;
-use netboot_loaders::deploy::target::Target;
-use netboot_loaders::deploy::{self, Outcome, Request};
+use netboot_loaders::deploy::target::DeployTarget;
+use netboot_loaders::deploy::{self, DeployOutcome, DeployRequest};
 use netboot_loaders::digest::Sha256Digest;
-use netboot_loaders::plural::{all, choose, count};
 use netboot_loaders::printable::printable;
-use netboot_loaders::process::find_program;
 use netboot_loaders::toolchain::{self, needs};
-use netboot_loaders::tree::checked::CheckedTree;
+use netboot_loaders::tree::open::CheckedTree;
 use serde_json::{Value, json};
 
 use super::{MAX_NAME, check_place, install};
@@ -22,16 +22,16 @@ use crate::host::{Host, absolute, temporary_folder, whole_environment};
 pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.tree.as_deref())?;
     let target = match &args.target {
-        Target::Folder(folder) => {
+        DeployTarget::Folder(folder) => {
             let folder = absolute(folder)?;
             check_place(&folder, MAX_NAME)?;
-            Target::Folder(folder)
+            DeployTarget::Folder(folder)
         }
-        server @ Target::Sftp(_) => server.clone(),
+        server @ DeployTarget::Sftp(_) => server.clone(),
     };
     let program = match &target {
-        Target::Folder(_) => Utf8PathBuf::new(),
-        Target::Sftp(_) => ssh(args, host)?,
+        DeployTarget::Folder(_) => Utf8PathBuf::new(),
+        DeployTarget::Sftp(_) => ssh(args, host)?,
     };
     let ssh = Ssh {
         program,
@@ -40,17 +40,17 @@ pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
         env: whole_environment(),
     };
     let lock = match &target {
-        Target::Folder(_) => None,
-        Target::Sftp(address) => {
+        DeployTarget::Folder(_) => None,
+        DeployTarget::Sftp(address) => {
             let name = Sha256Digest::of(address.to_string().as_bytes());
             Some(host.cache()?.lock(&format!("deploy-{}", name.short())))
         }
     };
-    let request = Request {
+    let request = DeployRequest {
         target: &target,
         ssh: &ssh,
         lock,
-        choices: Choices { read_all: args.read_all, prune: args.prune, replace: args.replace },
+        choices: DeployOptions { read_all: args.read_all, prune: args.prune, replace: args.replace },
         attempts: args.attempts,
         dry_run: args.dry_run,
     };
@@ -84,8 +84,8 @@ fn ssh(args: &Deploy, host: &Host<'_>) -> Result<Utf8PathBuf, Failure> {
 }
 
 /// What was done, for people.
-fn told(outcome: &Outcome, target: &Target) -> String {
-    let Outcome { plan, sent, replaced, pruned, bytes, .. } = outcome;
+fn told(outcome: &DeployOutcome, target: &DeployTarget) -> String {
+    let DeployOutcome { plan, sent, replaced, pruned, bytes, .. } = outcome;
     let files = plan.listed().count();
     let mut text = if *pruned == 0 && *bytes == 0 && plan.under_way().next().is_none() {
         format!("{target} is up to date: {} {} there\n", all(files, "file"), choose(files, "is", "are"))
@@ -107,16 +107,16 @@ fn told(outcome: &Outcome, target: &Target) -> String {
 }
 
 /// The same for programs.
-fn object(outcome: &Outcome, target: &Target, dry_run: bool) -> Value {
-    let Outcome { plan, sent, replaced, pruned, bytes, reconnected, .. } = outcome;
+fn object(outcome: &DeployOutcome, target: &DeployTarget, dry_run: bool) -> Value {
+    let DeployOutcome { plan, sent, replaced, pruned, bytes, reconnected, .. } = outcome;
     let named = |step| {
         let files = plan.files.iter().filter(|planned| planned.step == step);
         files.map(|planned| planned.wanted.path.as_str()).collect::<Vec<_>>()
     };
     let planned = json!({
-        "send": named(Step::Send),
-        "replace": named(Step::Replace),
-        "unchanged": named(Step::Unchanged),
+        "send": named(FileAction::Send),
+        "replace": named(FileAction::Replace),
+        "unchanged": named(FileAction::Unchanged),
         "prune": plan.prune,
         "obsolete": plan.obsolete,
         "changed": plan.changed,

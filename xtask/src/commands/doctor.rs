@@ -2,32 +2,32 @@
 
 use std::fmt::Write as _;
 
-use netboot_loaders::boot_test::kit::search_path;
+use netboot_loaders::base::progress::Muted;
 use netboot_loaders::boot_test::namespace::{self, Namespace};
-use netboot_loaders::build_loaders::{self, Choices};
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::progress::Muted;
+use netboot_loaders::boot_test::tools::search_path;
+use netboot_loaders::build_loaders::{self, Config};
+use netboot_loaders::config::sites::Options;
 use netboot_loaders::toolchain::install_lines;
 use netboot_loaders::toolchain::needs::{self, Need};
-use netboot_loaders::toolchain::probe::Status;
+use netboot_loaders::toolchain::probe::ProbeStatus;
 use serde_json::json;
 
 use super::{install, prepare};
-use crate::cli::{Doctor, Work};
+use crate::cli::{Doctor, DoctorPurpose};
 use crate::exit::{Failure, MISSING_TOOL};
 use crate::host::Host;
 
 pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     // Whether certificates are embedded is known only once the choices can be read.
     let trust =
-        Choices::read(&host.project, &Options::default(), &Muted(host.ui)).is_ok_and(|choices| choices.has_trust());
+        Config::read(&host.project, &Options::default(), &Muted(host.ui)).is_ok_and(|choices| choices.has_trust());
     let needs = match args.work {
-        Work::Build => needs::build(trust),
-        Work::BootTest => needs::boot_test(),
-        Work::Reproduce => [needs::build(trust), needs::variations()].concat(),
-        Work::Mirror => vec![needs::GPGV],
-        Work::Deploy => needs::deploy(),
-        Work::Check => needs::check(trust),
+        DoctorPurpose::Build => needs::build(trust),
+        DoctorPurpose::BootTest => needs::boot_test(),
+        DoctorPurpose::Reproduce => [needs::build(trust), needs::variations()].concat(),
+        DoctorPurpose::Mirror => vec![needs::GPGV],
+        DoctorPurpose::Deploy => needs::deploy(),
+        DoctorPurpose::Check => needs::check(trust),
     };
     let path = search_path(&host.path);
     let prepared = || if args.prepare_host { prepare::run(host) } else { Ok(()) };
@@ -38,14 +38,14 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         prepared()?;
     }
     let cache = host.cache()?;
-    let statuses = needs.iter().map(|need| need.probe(&path, &cache, host.ui)).collect::<Result<Vec<Status>, _>>();
+    let statuses = needs.iter().map(|need| need.probe(&path, &cache, host.ui)).collect::<Result<Vec<ProbeStatus>, _>>();
     let statuses = statuses.map_err(build_loaders::Error::from)?;
     let unmet: Vec<&Need> =
         needs.iter().zip(&statuses).filter(|(_, status)| status.complaint().is_some()).map(|(need, _)| need).collect();
     let mut rows: Vec<Row> = needs.iter().zip(&statuses).map(Row::of_need).collect();
     // Besides tools, the system has to allow it; this process has nothing to do afterwards.
-    let system = if args.work == Work::BootTest { Namespace::enter().map(drop) } else { Ok(()) };
-    if args.work == Work::BootTest {
+    let system = if args.work == DoctorPurpose::BootTest { Namespace::enter().map(drop) } else { Ok(()) };
+    if args.work == DoctorPurpose::BootTest {
         rows.extend(Row::of_system(&system));
     }
     let tools: Vec<_> = rows
@@ -63,26 +63,26 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         names.join(", "),
         install_lines(&unmet, &host.path),
         match args.work {
-            Work::Build => "",
-            Work::BootTest => " --for boot-test",
-            Work::Reproduce => " --for reproduce",
-            Work::Mirror => " --for mirror",
-            Work::Deploy => " --for deploy",
-            Work::Check => " --for check",
+            DoctorPurpose::Build => "",
+            DoctorPurpose::BootTest => " --for boot-test",
+            DoctorPurpose::Reproduce => " --for reproduce",
+            DoctorPurpose::Mirror => " --for mirror",
+            DoctorPurpose::Deploy => " --for deploy",
+            DoctorPurpose::Check => " --for check",
         },
     );
     Err(Failure::new(MISSING_TOOL, &text))
 }
 
 /// What to do where everything is there.
-fn next(work: Work) -> &'static str {
+fn next(work: DoctorPurpose) -> &'static str {
     match work {
-        Work::BootTest => "everything is there\nnext: cargo xtask boot-test\n",
-        Work::Reproduce => "all tools are there\nnext: cargo xtask reproduce\n",
-        Work::Deploy => "all tools are there\nnext: cargo xtask deploy --dry-run TARGET\n",
-        Work::Build => "everything is there\nnext: cargo xtask build-loaders\n",
-        Work::Mirror => "everything is there\nnext: cargo xtask mirror\n",
-        Work::Check => "everything is there\nnext: cargo xtask check\n",
+        DoctorPurpose::BootTest => "everything is there\nnext: cargo xtask boot-test\n",
+        DoctorPurpose::Reproduce => "all tools are there\nnext: cargo xtask reproduce\n",
+        DoctorPurpose::Deploy => "all tools are there\nnext: cargo xtask deploy --dry-run TARGET\n",
+        DoctorPurpose::Build => "everything is there\nnext: cargo xtask build-loaders\n",
+        DoctorPurpose::Mirror => "everything is there\nnext: cargo xtask mirror\n",
+        DoctorPurpose::Check => "everything is there\nnext: cargo xtask check\n",
     }
 }
 
@@ -95,11 +95,11 @@ struct Row {
 }
 
 impl Row {
-    fn of_need((need, status): (&Need, &Status)) -> Self {
+    fn of_need((need, status): (&Need, &ProbeStatus)) -> Self {
         let complaint = status.complaint();
         let ok = complaint.is_none();
         let found = match status {
-            Status::Found(tool) => tool.version.clone(),
+            ProbeStatus::Found(tool) => tool.version.clone(),
             _ => complaint.unwrap_or_default(),
         };
         Self { name: need.name, purpose: need.purpose, found, ok }

@@ -1,9 +1,9 @@
 //! `cargo xtask fetch`
 
-use netboot_loaders::build_loaders::{Choices, fetch};
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::plural::count;
-use netboot_loaders::source::syslinux::archive_record;
+use netboot_loaders::base::plural::count;
+use netboot_loaders::build_loaders::{Config, fetch};
+use netboot_loaders::config::sites::Options;
+use netboot_loaders::fetch::syslinux::archive_record;
 use serde_json::json;
 
 use crate::cli::OriginArgs;
@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::host::Host;
 
 pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
-    let choices = Choices::read(&host.project, &Options::default(), host.ui)?;
+    let choices = Config::read(&host.project, &Options::default(), host.ui)?;
     let cache = host.cache()?;
     fetch(&choices.pins, &cache, &host.origins(args)?, host.ui)?;
     let (ipxe, syslinux) = (&choices.pins.ipxe, &choices.pins.syslinux);

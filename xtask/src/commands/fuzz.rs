@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use netboot_loaders::fs;
+use netboot_loaders::base::fs;
+use netboot_loaders::base::process::Command;
 use netboot_loaders::printable::listed_names;
-use netboot_loaders::process::Command;
 use serde_json::json;
 
 use super::check::succeeds;

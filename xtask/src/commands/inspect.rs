@@ -1,16 +1,16 @@
 //! `cargo xtask inspect`
 
-use netboot_loaders::plural::count;
+use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 
+use netboot_loaders::base::progress::Progress;
+use netboot_loaders::build::reference_builds::ReferenceBuild;
 use netboot_loaders::build_loaders;
-use netboot_loaders::contents::linked::{Class, Linked};
-use netboot_loaders::inspect::{Inspection, Known, inspect, trees_above};
-use netboot_loaders::known_toolchains::KnownToolchain;
+use netboot_loaders::inspect::{Inspection, KnownLoader, inspect, trees_above};
+use netboot_loaders::loader::file_kind::FileKind;
+use netboot_loaders::loader::linked_objects::{Class, LinkedObjects};
 use netboot_loaders::printable::printable;
-use netboot_loaders::progress::Progress;
-use netboot_loaders::tree::header::Kind;
 use serde_json::{Value, json};
 
 use crate::cli::Inspect;
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
         );
         return Err(Failure::new(DIFFERENT, &text));
     }
-    let known = KnownToolchain::read_all(&host.project).map_err(build_loaders::Error::from)?;
+    let known = ReferenceBuild::read_all(&host.project).map_err(build_loaders::Error::from)?;
     let candidates = match &args.manifest {
         Some(manifest) if !manifest.exists() => {
             let text = format!("there is no manifest `{manifest}`\nhint: give a tree or its manifest.json");
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
     if host.ui.cancelled() {
         return Err(Failure::new(INTERRUPTED, "interrupted"));
     }
-    if matches!(found.identity, None | Some((Kind::Text, _))) {
+    if matches!(found.identity, None | Some((FileKind::Text, _))) {
         let text = format!(
             "`{}` is {}, wanted a loader\nhint: give one loader; `cargo xtask verify` takes trees and tarballs",
             args.loader,
@@ -109,7 +109,7 @@ const CLASSES: [(Class, &str); 4] = [
     (Class::Driver, "drivers"),
 ];
 
-fn linked(found: &Inspection) -> Option<&Linked> {
+fn linked(found: &Inspection) -> Option<&LinkedObjects> {
     found.known.as_ref()?.linked.as_ref()
 }
 
@@ -121,7 +121,7 @@ fn kind(found: &Inspection) -> String {
     }
 }
 
-fn sentence(known: &Known) -> String {
+fn sentence(known: &KnownLoader) -> String {
     let mut text = format!("{} in {}", known.file.path, known.manifest);
     if let Some(ipxe) = &known.file.ipxe {
         let _ = write!(text, ", {} with {}", ipxe.target, ipxe.script);

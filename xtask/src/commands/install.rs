@@ -1,13 +1,13 @@
 //! Installs missing tools with the system's package manager, on request only.
 
-use netboot_loaders::boot_test::kit::search_path;
+use netboot_loaders::base::process::find_program;
+use netboot_loaders::base::progress::Progress;
+use netboot_loaders::boot_test::tools::search_path;
 use netboot_loaders::build_loaders;
-use netboot_loaders::process::find_program;
-use netboot_loaders::progress::Progress;
 use netboot_loaders::toolchain::install_lines;
-use netboot_loaders::toolchain::needs::{Need, Test};
+use netboot_loaders::toolchain::needs::{Need, Probe};
 use netboot_loaders::toolchain::packages::Manager;
-use netboot_loaders::toolchain::probe::Status;
+use netboot_loaders::toolchain::probe::ProbeStatus;
 use xshell::{Shell, cmd};
 
 use crate::exit::{Failure, INTERRUPTED, MISSING_TOOL};
@@ -20,7 +20,7 @@ pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
     for need in needs {
         let status = need.probe(&search_path(&host.path), &cache, host.ui).map_err(build_loaders::Error::from)?;
         let Some(complaint) = status.complaint() else { continue };
-        if matches!((need.test, status), (Test::Kernel(..), Status::Unfit { .. })) {
+        if matches!((need.test, status), (Probe::Kernel(..), ProbeStatus::Unfit { .. })) {
             // There is one, and another package would not help.
             return Err(Failure::new(MISSING_TOOL, &format!("`{}` ({}): {complaint}", need.name, need.purpose)));
         }

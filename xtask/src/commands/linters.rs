@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_loaders::fs;
-use netboot_loaders::process::{Command, find_program};
+use netboot_loaders::base::fs;
+use netboot_loaders::base::process::{Command, find_program};
 
 use super::check::succeeds;
 use crate::exit::{Failure, MISMATCH};

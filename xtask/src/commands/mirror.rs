@@ -3,20 +3,20 @@
 use std::process::ExitCode;
 
 use camino::Utf8Path;
-use netboot_loaders::choices::pins::Pins;
-use netboot_loaders::fs;
-use netboot_loaders::mirror::schedule::{Job, Scheduler};
+use netboot_loaders::base::fs;
+use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::config::pins::Pins;
+use netboot_loaders::mirror::schedule::{ScheduledJob, Scheduler};
 use netboot_loaders::mirror::signature::Trust;
-use netboot_loaders::mirror::{Request, Upstream, fedora_coreos, flatcar, mirror};
-use netboot_loaders::progress::{Event, Progress};
+use netboot_loaders::mirror::{MirrorRequest, Publisher, fedora_coreos, flatcar, mirror};
 use serde_json::json;
 
-use crate::cli::{Mirror, MirrorArgs};
+use crate::cli::{MirrorArgs, MirrorCommand};
 use crate::exit::{BAD_INPUT, Failure};
 use crate::host::{self, Host};
 use crate::ui::terminal_safe_json;
 
-pub(super) fn run(what: &Mirror, host: &Host<'_>) -> Result<ExitCode, Failure> {
+pub(super) fn run(what: &MirrorCommand, host: &Host<'_>) -> Result<ExitCode, Failure> {
     let (upstream, args) = upstream(what);
     let dest = host::absolute(&args.dest)?;
     if let Some(scheduler) = args.print_schedule {
@@ -25,7 +25,7 @@ pub(super) fn run(what: &Mirror, host: &Host<'_>) -> Result<ExitCode, Failure> {
     }
     let trust = args.verify_signatures.then(|| trust(upstream.product(), args, host)).transpose()?;
     let MirrorArgs { keep, links, check: thorough, allow_older, .. } = *args;
-    let request = Request { upstream, dest, keep, links, thorough, trust, allow_older };
+    let request = MirrorRequest { upstream, dest, keep, links, thorough, trust, allow_older };
     let outcome = mirror(&request, &host.http()?, host.ui)?;
     // As a string, the fields are in the order of their meaning.
     let line = terminal_safe_json(&serde_json::to_string(&outcome)?);
@@ -34,16 +34,16 @@ pub(super) fn run(what: &Mirror, host: &Host<'_>) -> Result<ExitCode, Failure> {
     Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
-fn upstream(what: &Mirror) -> (Upstream, &MirrorArgs) {
+fn upstream(what: &MirrorCommand) -> (Publisher, &MirrorArgs) {
     match what {
-        Mirror::FedoraCoreos { stream, arch, stream_url, args } => {
+        MirrorCommand::FedoraCoreos { stream, arch, stream_url, args } => {
             let (stream_url, base_url) = (stream_url.clone(), args.base_url.clone());
-            let origin = fedora_coreos::Origin { stream: *stream, arch: *arch, stream_url, base_url };
-            (Upstream::FedoraCoreos(origin), args)
+            let origin = fedora_coreos::FedoraCoreosSource { stream: *stream, arch: *arch, stream_url, base_url };
+            (Publisher::FedoraCoreos(origin), args)
         }
-        Mirror::Flatcar { channel, arch, args } => {
-            let origin = flatcar::Origin { channel: *channel, arch: *arch, base_url: args.base_url.clone() };
-            (Upstream::Flatcar(origin), args)
+        MirrorCommand::Flatcar { channel, arch, args } => {
+            let origin = flatcar::FlatcarSource { channel: *channel, arch: *arch, base_url: args.base_url.clone() };
+            (Publisher::Flatcar(origin), args)
         }
     }
 }
@@ -57,7 +57,7 @@ fn trust(product: &'static str, args: &MirrorArgs, host: &Host<'_>) -> Result<Tr
     Ok(Trust::new(product, &pins.signers, keys, &host.path)?)
 }
 
-fn print_schedule(scheduler: Scheduler, what: &Mirror, dest: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
+fn print_schedule(scheduler: Scheduler, what: &MirrorCommand, dest: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     let (upstream, args) = upstream(what);
     let mut command = vec![host::own_program()?.into_string(), "--quiet".to_owned()];
     if args.verify_signatures {
@@ -65,7 +65,7 @@ fn print_schedule(scheduler: Scheduler, what: &Mirror, dest: &Utf8Path, host: &H
     }
     command.push("mirror".to_owned());
     command.extend(arguments(what, dest)?);
-    let stream_url = if let Mirror::FedoraCoreos { stream_url, .. } = what { stream_url.as_ref() } else { None };
+    let stream_url = if let MirrorCommand::FedoraCoreos { stream_url, .. } = what { stream_url.as_ref() } else { None };
     for (option, url) in [("--base-url", args.base_url.as_ref()), ("--stream-url", stream_url)] {
         if let Some(url) = url.filter(|url| url.has_secret()) {
             let message = format!(
@@ -76,7 +76,7 @@ fn print_schedule(scheduler: Scheduler, what: &Mirror, dest: &Utf8Path, host: &H
         }
     }
     let (identity, exit_code_on_update) = (upstream.identity(), args.exit_code_on_update);
-    let text = Job { identity, command, exit_code_on_update }.text(scheduler).map_err(|error| {
+    let text = ScheduledJob { identity, command, exit_code_on_update }.text(scheduler).map_err(|error| {
         let text = format!("{error}, for {}\nhint: choose another path or address", scheduler.as_str());
         Failure::new(BAD_INPUT, &text)
     })?;
@@ -85,12 +85,12 @@ fn print_schedule(scheduler: Scheduler, what: &Mirror, dest: &Utf8Path, host: &H
 }
 
 /// The arguments that mean the same wherever the command runs.
-fn arguments(what: &Mirror, dest: &Utf8Path) -> Result<Vec<String>, Failure> {
+fn arguments(what: &MirrorCommand, dest: &Utf8Path) -> Result<Vec<String>, Failure> {
     let (first, url, args) = match what {
-        Mirror::FedoraCoreos { stream, arch, stream_url, args } => {
+        MirrorCommand::FedoraCoreos { stream, arch, stream_url, args } => {
             (["fedora-coreos", "--stream", stream.as_str(), "--arch", arch.as_str()], stream_url.as_ref(), args)
         }
-        Mirror::Flatcar { channel, arch, args } => {
+        MirrorCommand::Flatcar { channel, arch, args } => {
             (["flatcar", "--channel", channel.as_str(), "--arch", arch.as_str()], None, args)
         }
     };

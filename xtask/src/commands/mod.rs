@@ -31,13 +31,13 @@ use clap::CommandFactory;
 use netboot_loaders::printable::printable;
 use netboot_loaders::tree::enclosing::outside_trees;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, XtaskCommand};
 use crate::exit::{BAD_INPUT, FAILURE, Failure};
 use crate::host::{Host, absolute};
 use crate::ui::out;
 
 /// Runs `command`, and gives the exit code of its success.
-pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
+pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> {
     if let Some((_, Some(path))) = command.output() {
         check_output(&absolute(&path)?, host)?;
     }
@@ -45,27 +45,27 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
         check_project(host)?;
     }
     let done = match command {
-        Command::BuildLoaders(args) => build_loaders::run(&args, host),
-        Command::Fetch(args) => fetch::run(&args, host),
-        Command::BundleSources { out, origins } => bundle_sources::run(out.as_deref(), &origins, host),
-        Command::BundleBases(args) => bundle_bases::run(&args, host),
-        Command::Update(args) => update::run(args, host),
-        Command::Mirror { what } => return mirror::run(&what, host),
-        Command::Clean(args) => clean::run(&args, host),
-        Command::Doctor(args) => doctor::run(&args, host),
-        Command::Verify(args) => verify::run(&args, host),
-        Command::Inspect(args) => inspect::run(&args, host),
-        Command::Ignition(args) => ignition::run(&args, host),
-        Command::Recipe(args) => recipe::run(&args, host),
-        Command::Release(args) => release::run(&args, host),
-        Command::Reproduce(args) => reproduce::run(&args, host),
-        Command::BootTest(args) => boot_test::run(&args, host),
-        Command::Deploy(args) => deploy::run(&args, host),
-        Command::Test(args) => test::run(&args, host),
-        Command::Check(args) => check::run(&args, host),
-        Command::Bench { what } => bench::run(&what, host),
-        Command::Fuzz(args) => fuzz::run(&args, host),
-        Command::Completions { shell } => {
+        XtaskCommand::BuildLoaders(args) => build_loaders::run(&args, host),
+        XtaskCommand::Fetch(args) => fetch::run(&args, host),
+        XtaskCommand::BundleSources { out, origins } => bundle_sources::run(out.as_deref(), &origins, host),
+        XtaskCommand::BundleBases(args) => bundle_bases::run(&args, host),
+        XtaskCommand::Update(args) => update::run(args, host),
+        XtaskCommand::Mirror { what } => return mirror::run(&what, host),
+        XtaskCommand::Clean(args) => clean::run(&args, host),
+        XtaskCommand::Doctor(args) => doctor::run(&args, host),
+        XtaskCommand::Verify(args) => verify::run(&args, host),
+        XtaskCommand::Inspect(args) => inspect::run(&args, host),
+        XtaskCommand::Ignition(args) => ignition::run(&args, host),
+        XtaskCommand::Recipe(args) => recipe::run(&args, host),
+        XtaskCommand::Release(args) => release::run(&args, host),
+        XtaskCommand::Reproduce(args) => reproduce::run(&args, host),
+        XtaskCommand::BootTest(args) => boot_test::run(&args, host),
+        XtaskCommand::Deploy(args) => deploy::run(&args, host),
+        XtaskCommand::Test(args) => test::run(&args, host),
+        XtaskCommand::Check(args) => check::run(&args, host),
+        XtaskCommand::Bench { what } => bench::run(&what, host),
+        XtaskCommand::Fuzz(args) => fuzz::run(&args, host),
+        XtaskCommand::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut script);
             out(&String::from_utf8_lossy(&script));
@@ -76,8 +76,8 @@ pub fn run(command: Command, host: &Host<'_>) -> Result<ExitCode, Failure> {
 }
 
 /// Whether `command` can do nothing without a project.
-fn needs_project(command: &Command) -> bool {
-    use Command as C;
+fn needs_project(command: &XtaskCommand) -> bool {
+    use XtaskCommand as C;
     matches!(
         command,
         C::BuildLoaders(_)

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use netboot_loaders::build_loaders::{self, Choices};
-use netboot_loaders::choices::network::{self, Network};
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::parallel::leaving;
-use netboot_loaders::progress::{Event, Progress};
-use netboot_loaders::recipe::offer::Offers;
-use netboot_loaders::recipe::{File, Kind, save, write};
+use netboot_loaders::base::parallel::leaving;
+use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::build_loaders::{self, Config};
+use netboot_loaders::config::network::{self, NetworkConfig};
+use netboot_loaders::config::sites::Options;
+use netboot_loaders::serve::boot_policy::BootPolicy;
+use netboot_loaders::serve::server_config::{ConfigFile, ServerKind, save, write};
 use serde_json::json;
 
 use crate::cli::Recipe;
@@ -20,12 +20,12 @@ pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
         list(host);
         return Ok(());
     };
-    let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let choices = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
     // Thousands of machines take seconds.
     let written = leaving(host.ui, move || {
-        let network = Network::read(&file, &choices.sites)?;
-        let offers = Offers::new(&network, &choices.sites);
+        let network = NetworkConfig::read(&file, &choices.sites)?;
+        let offers = BootPolicy::new(&network, &choices.sites);
         let warnings: Vec<String> = network.warnings.iter().cloned().chain(offers.warnings(kind)).collect();
         Ok::<_, network::Error>((warnings, write(kind, &offers)))
     });
@@ -39,12 +39,12 @@ pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
         host.ui.result(&lines, json!({ "recipe": kind.as_str(), "files": written }));
         return Ok(());
     }
-    let File { name, text } = if args.undo { undo(kind, &files)? } else { &files[0] };
+    let ConfigFile { name, text } = if args.undo { undo(kind, &files)? } else { &files[0] };
     host.ui.answer(text, json!({ "recipe": kind.as_str(), "file": name, "text": text }));
     Ok(())
 }
 
-fn undo(kind: Kind, files: &[File]) -> Result<&File, Failure> {
+fn undo(kind: ServerKind, files: &[ConfigFile]) -> Result<&ConfigFile, Failure> {
     files.get(1).ok_or_else(|| {
         let text =
             format!("the recipe `{kind}` needs no undo of its own\nhint: its first lines say how it is taken back");
@@ -53,11 +53,11 @@ fn undo(kind: Kind, files: &[File]) -> Result<&File, Failure> {
 }
 
 fn list(host: &Host<'_>) {
-    let width = Kind::ALL.iter().map(|kind| kind.as_str().len()).max().unwrap_or(0);
+    let width = ServerKind::ALL.iter().map(|kind| kind.as_str().len()).max().unwrap_or(0);
     let mut text = String::new();
-    for kind in Kind::ALL {
+    for kind in ServerKind::ALL {
         let _ = writeln!(text, "{:<width$}  {}", kind.as_str(), kind.words());
     }
-    let recipes = Kind::ALL.map(|kind| json!({ "name": kind.as_str(), "is": kind.words() }));
+    let recipes = ServerKind::ALL.map(|kind| json!({ "name": kind.as_str(), "is": kind.words() }));
     host.ui.answer(&text, json!({ "recipes": recipes }));
 }

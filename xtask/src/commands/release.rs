@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use netboot_loaders::build_loaders::{Choices, Request, build_loaders, fetch};
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::paths::ReleaseNames;
-use netboot_loaders::process::{Command, find_program};
+use netboot_loaders::base::paths::ReleaseNames;
+use netboot_loaders::base::process::{Command, find_program};
+use netboot_loaders::build_loaders::{BuildRequest, Config, build_loaders, fetch};
+use netboot_loaders::config::sites::Options;
 use netboot_loaders::release::{self, Release};
 use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::verify;
@@ -19,7 +19,7 @@ use crate::ui::size;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(super) fn run(args: &cli::Release, host: &Host<'_>) -> Result<(), Failure> {
+pub(super) fn run(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<(), Failure> {
     let wanted = format!("v{VERSION}");
     if let Some(tag) = args.tag.as_ref().filter(|tag| **tag != wanted) {
         let text = format!(
@@ -49,8 +49,8 @@ pub(super) fn run(args: &cli::Release, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 /// Builds the tree, and writes all files.
-fn write(args: &cli::Release, host: &Host<'_>) -> Result<Release, Failure> {
-    let choices = Choices::read(&host.project, &Options::default(), host.ui)?;
+fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
+    let choices = Config::read(&host.project, &Options::default(), host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(choices.has_trust()), host)?;
     }
@@ -58,8 +58,9 @@ fn write(args: &cli::Release, host: &Host<'_>) -> Result<Release, Failure> {
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
     // The sources are part of the release, also where no loader has to be made.
     fetch(&pins, &cache, &origins, host.ui)?;
+    let references = choices.references.clone();
     let plan = choices.plan(&host.path, &cache, host.ui)?;
-    let request = Request {
+    let request = BuildRequest {
         project: &host.project,
         cache: &cache,
         origins: &origins,
@@ -68,6 +69,7 @@ fn write(args: &cli::Release, host: &Host<'_>) -> Result<Release, Failure> {
         pack: true,
         replace: args.replace,
         update_baseline: false,
+        references: &references,
     };
     let built = build_loaders(&plan, &request, host.ui)?;
     let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_release()), absolute)?;

@@ -1,27 +1,26 @@
 //! `cargo xtask reproduce`
 
-use netboot_loaders::plural::{all, choose, count};
+use netboot_loaders::base::plural::{all, choose, count};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_loaders::build_loaders::{self, Choices};
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::clean;
-use netboot_loaders::fs::{self, Lock};
-use netboot_loaders::known_toolchains::{self, KnownToolchain, recognise};
-use netboot_loaders::paths::{Cache, is_linked_list};
-use netboot_loaders::plan::Plan;
+use netboot_loaders::base::fs::{self, Lock};
+use netboot_loaders::base::paths::{Cache, is_linked_list};
+use netboot_loaders::base::process::{Command, find_program};
+use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::build::plan::Plan;
+use netboot_loaders::build::reference_builds::{self, RecognisedBuild, ReferenceBuild, recognise};
+use netboot_loaders::build_loaders::{self, Config};
+use netboot_loaders::config::sites::Options;
 use netboot_loaders::printable::{MAX_LISTED, in_thousands, listed_of, printable};
-use netboot_loaders::process::{Command, find_program};
-use netboot_loaders::progress::{Event, Progress};
-use netboot_loaders::reproduce;
-use netboot_loaders::reproduce::bytes::{Difference, MAX_LOADER};
-use netboot_loaders::reproduce::published::Published;
-use netboot_loaders::reproduce::rebuild::Yard;
-use netboot_loaders::reproduce::report::{BuildTime, LoaderDifference, Report, Verdict};
-use netboot_loaders::reproduce::variation::{Means, Variation};
+use netboot_loaders::reproduce::bytes::{ByteDifference, MAX_LOADER};
+use netboot_loaders::reproduce::published::PublishedTree;
+use netboot_loaders::reproduce::rebuild::RebuildContext;
+use netboot_loaders::reproduce::report::{BuildTime, LoaderDifference, ReproduceReport, ReproduceVerdict};
+use netboot_loaders::reproduce::variation::{Capabilities, Variation};
 use netboot_loaders::toolchain::needs;
+use netboot_loaders::{clean, reproduce};
 use serde_json::json;
 
 use super::install;
@@ -35,12 +34,12 @@ const EXPLAINED: usize = 4;
 const SHOWN: usize = 120;
 
 pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
-    let mut choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let mut choices = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(choices.has_trust()), host)?;
         install::missing(&needs::variations(), host)?;
     }
-    let means = Means::find(&host.path, host.ui);
+    let means = Capabilities::find(&host.path, host.ui);
     if host.ui.cancelled() {
         // What programs said that were interrupted means nothing.
         return Err(Failure::new(INTERRUPTED, "interrupted"));
@@ -58,13 +57,14 @@ pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
         choices.sites = choices.sites.with_all_loaders();
     }
     let cache = host.cache()?;
+    let references = std::mem::take(&mut choices.references);
     let plan = choices.plan(&host.path, &cache, host.ui)?;
     netboot_loaders::build::check_cache(&cache).map_err(build_loaders::Error::from)?;
     let report = compare(args, host, &cache, &plan, (&means, &variations))?;
-    if let (Some(name), Verdict::Same) = (&args.record, report.verdict) {
+    if let (Some(name), ReproduceVerdict::Same) = (&args.record, report.verdict) {
         record(name, &plan, &report, host)?;
     }
-    conclude(args, &plan, &report, host)
+    conclude(args, &recognise(&plan, &report.manifest.files, &references), &report, host)
 }
 
 /// Builds and compares, in a folder of the cache that nobody else uses meanwhile.
@@ -73,8 +73,8 @@ fn compare(
     host: &Host<'_>,
     cache: &Cache,
     plan: &Plan,
-    (means, variations): (&Means, &BTreeSet<Variation>),
-) -> Result<Report, Failure> {
+    (means, variations): (&Capabilities, &BTreeSet<Variation>),
+) -> Result<ReproduceReport, Failure> {
     let Some(_lock) = Lock::acquire(&cache.lock("reproduce"), host.ui)? else {
         return Err(Failure::new(INTERRUPTED, "interrupted while waiting for another rebuild"));
     };
@@ -93,10 +93,10 @@ fn compare(
     fs::create_dir_all(&scratch)?;
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
     let files = plan.files().count();
-    let open = |place: &str| Published::open(&place.into(), files, &origins.network, &scratch, host.ui);
+    let open = |place: &str| PublishedTree::open(&place.into(), files, &origins.network, &scratch, host.ui);
     let against = args.against.as_deref().map(open);
     let against = against.transpose().map_err(reproduce::Error::from)?;
-    let yard = Yard {
+    let context = RebuildContext {
         plan,
         sources: cache,
         origins: &origins,
@@ -105,7 +105,7 @@ fn compare(
         scratch: &scratch,
         progress: host.ui,
     };
-    let report = reproduce::reproduce(&yard, variations, against.as_ref(), &host.project.default_evidence());
+    let report = reproduce::reproduce(&context, variations, against.as_ref(), &host.project.default_evidence());
     if args.keep {
         host.ui.say(&format!("the build trees are in {scratch}\n"));
         return Ok(report?);
@@ -119,7 +119,7 @@ fn compare(
 }
 
 /// What is to be varied; what cannot be is told.
-fn asked(args: &Reproduce, means: &Means, host: &Host<'_>) -> Result<BTreeSet<Variation>, Failure> {
+fn asked(args: &Reproduce, means: &Capabilities, host: &Host<'_>) -> Result<BTreeSet<Variation>, Failure> {
     let all: Vec<Variation> = match (args.plain, args.vary.is_empty()) {
         (true, _) => Vec::new(),
         (false, true) => Variation::ALL.into_iter().filter(|variation| !args.without.contains(variation)).collect(),
@@ -144,7 +144,7 @@ fn asked(args: &Reproduce, means: &Means, host: &Host<'_>) -> Result<BTreeSet<Va
     Ok(variations)
 }
 
-fn list(means: &Means, host: &Host<'_>) {
+fn list(means: &Capabilities, host: &Host<'_>) {
     let line = |variation: Variation| {
         let lacking = means.lacking(variation).map(|(reason, _)| format!("; not here: {reason}")).unwrap_or_default();
         format!("{:<18}{}{lacking}\n", variation.as_str(), variation.description())
@@ -155,20 +155,25 @@ fn list(means: &Means, host: &Host<'_>) {
     host.ui.answer(&Variation::ALL.map(line).concat(), json!({ "variations": objects }));
 }
 
-fn record(name: &str, plan: &Plan, report: &Report, host: &Host<'_>) -> Result<(), Failure> {
-    let Some(known) = KnownToolchain::of(name, plan, &report.manifest.files) else {
+fn record(name: &str, plan: &Plan, report: &ReproduceReport, host: &Host<'_>) -> Result<(), Failure> {
+    let Some(known) = ReferenceBuild::of(name, plan, &report.manifest.files) else {
         let text = "found no loader in the root of the tree that is built in the default configuration and without patches, wanted one to record";
         return Err(Failure::new(FAILURE, text));
     };
-    known_toolchains::record(&host.project, known).map_err(build_loaders::Error::from)?;
+    reference_builds::record(&host.project, known).map_err(build_loaders::Error::from)?;
     host.ui.say(&format!("recorded as `{name}` in {}\n", host.project.toolchains()));
     Ok(())
 }
 
 /// Says what came of it, and fails where bytes differ.
-fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> Result<(), Failure> {
-    if report.verdict == Verdict::Same {
-        host.ui.result_of(&same(plan, report), report);
+fn conclude(
+    args: &Reproduce,
+    recognised: &[RecognisedBuild],
+    report: &ReproduceReport,
+    host: &Host<'_>,
+) -> Result<(), Failure> {
+    if report.verdict == ReproduceVerdict::Same {
+        host.ui.result_of(&same(recognised, report), report);
         return Ok(());
     }
     let mut text = different(report);
@@ -181,7 +186,7 @@ fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> 
     }
     host.ui.result_of("", report);
     let (code, hint) = match report.verdict {
-        Verdict::ToolchainDiffers => {
+        ReproduceVerdict::ToolchainDiffers => {
             (OTHER_TOOLCHAIN, "rebuild with the toolchain of the release; the list above says what differs")
         }
         _ if !report.culprits.is_empty() || report.unsteady => {
@@ -198,7 +203,7 @@ fn conclude(args: &Reproduce, plan: &Plan, report: &Report, host: &Host<'_>) -> 
     Err(Failure::new(code, &format!("{text}hint: {hint}")))
 }
 
-fn same(plan: &Plan, report: &Report) -> String {
+fn same(recognised: &[RecognisedBuild], report: &ReproduceReport) -> String {
     let mut text = format!(
         "reproduced: {} {} of {}, byte for byte\n",
         all(report.files.len(), unit(report)),
@@ -216,23 +221,23 @@ fn same(plan: &Plan, report: &Report) -> String {
         let differing: Vec<_> = report.causes.iter().map(|cause| format!("although this differs: {cause}")).collect();
         let _ = writeln!(text, "{}", listed_of(&differing, report.causes_total));
     }
-    for known in recognise(plan, &report.manifest.files).iter().filter(|known| known.different.is_empty()) {
+    for known in recognised.iter().filter(|known| known.different.is_empty()) {
         let _ = writeln!(text, "  the very bytes that {} gives, by vendor/toolchains.toml", known.name);
     }
     text + &times(report)
 }
 
 /// What was compared.
-fn unit(report: &Report) -> &'static str {
+fn unit(report: &ReproduceReport) -> &'static str {
     if report.against.is_some() { "file" } else { "loader" }
 }
 
 /// What it was compared with.
-fn reference(report: &Report) -> &str {
+fn reference(report: &ReproduceReport) -> &str {
     report.against.as_deref().unwrap_or("the build with nothing varied")
 }
 
-fn times(report: &Report) -> String {
+fn times(report: &ReproduceReport) -> String {
     let line = |build: &BuildTime| {
         let varied = if build.variations.is_empty() { "nothing".to_owned() } else { build.variations.join(", ") };
         format!("  {:.1} s  varied {varied}\n", build.seconds)
@@ -242,7 +247,7 @@ fn times(report: &Report) -> String {
     heading + &report.builds.iter().map(line).collect::<String>()
 }
 
-fn different(report: &Report) -> String {
+fn different(report: &ReproduceReport) -> String {
     let differing = report.files.iter().filter(|file| !file.same()).count();
     let verb = choose(differing, "differs", "differ");
     let mut text =
@@ -318,7 +323,7 @@ fn explained(difference: &LoaderDifference) -> String {
 }
 
 /// Where two loaders differ, for people.
-pub(super) fn located(bytes: &Difference) -> String {
+pub(super) fn located(bytes: &ByteDifference) -> String {
     let mut text = String::new();
     let place = bytes.place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
     let how_much = match bytes.sizes {

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use netboot_loaders::fs::Temporary;
-use netboot_loaders::process::Command;
-use netboot_loaders::{paths, plural};
+use netboot_loaders::base::fs::Temporary;
+use netboot_loaders::base::process::Command;
+use netboot_loaders::base::{paths, plural};
 use serde_json::json;
 
 use super::check::{cargo_command, succeeds, tested};
-use crate::cli::{Part, Test};
+use crate::cli::{CheckPart, TestArgs};
 use crate::exit::{BAD_INPUT, CHECK, Failure};
 use crate::host::Host;
 
@@ -25,9 +25,9 @@ const ROOM: u64 = 12 << 30;
 /// What a test says that is left to `check --full`.
 const LEFT: &str = "left to `check --full`";
 
-pub(super) fn run(args: &Test, host: &Host<'_>) -> Result<(), Failure> {
+pub(super) fn run(args: &TestArgs, host: &Host<'_>) -> Result<(), Failure> {
     // The example has a server of its own, whose tests wait for it.
-    let tested = tested(Part::Test).iter().copied().filter(|word| *word != "--examples");
+    let tested = tested(CheckPart::Test).iter().copied().filter(|word| *word != "--examples");
     let mut arguments: Vec<&str> = ["test", "--workspace"].into_iter().chain(tested).collect();
     arguments.extend(["--no-fail-fast", "--"]);
     if let Some(filter) = &args.filter {

@@ -1,11 +1,11 @@
 //! `cargo xtask update`
 
-use netboot_loaders::choices::pins::{IpxePin, SyslinuxPin};
+use netboot_loaders::base::plural::{choose, count};
+use netboot_loaders::base::url::Url;
+use netboot_loaders::config::pins::{IpxePin, SyslinuxPin};
 use netboot_loaders::digest::CommitId;
-use netboot_loaders::plural::{choose, count};
 use netboot_loaders::update::history::{Changes, Direction};
-use netboot_loaders::update::{Request, ipxe, syslinux};
-use netboot_loaders::url::Url;
+use netboot_loaders::update::{UpdateRequest, ipxe, syslinux};
 use serde_json::{Value, json};
 
 use crate::cli::{Input, OriginArgs, Update};
@@ -26,7 +26,8 @@ pub(super) fn run(args: Update, host: &Host<'_>) -> Result<(), Failure> {
     let given = ipxe_url.is_some();
     let origins = host.origins(&OriginArgs { offline, ipxe_url, syslinux_archive, sources_from: None })?;
     let cache = host.cache()?;
-    let request = Request { project: &host.project, cache: &cache, origins: &origins, to: to.as_deref(), dry_run };
+    let request =
+        UpdateRequest { project: &host.project, cache: &cache, origins: &origins, to: to.as_deref(), dry_run };
     let say = |(mut lines, changed, object): (String, bool, Value), next| {
         if changed && dry_run {
             lines += "nothing is written because of --dry-run\n";
@@ -47,8 +48,8 @@ pub(super) fn run(args: Update, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 /// Lines for people, whether anything changes, and the same for programs.
-fn ipxe_summary(outcome: &ipxe::Outcome, given: bool) -> (String, bool, Value) {
-    let ipxe::Outcome { old, new, url, changes, shallow } = outcome;
+fn ipxe_summary(outcome: &ipxe::IpxeUpdate, given: bool) -> (String, bool, Value) {
+    let ipxe::IpxeUpdate { old, new, url, changes, shallow } = outcome;
     let pin = |pin: &IpxePin| json!({ "version": pin.version, "ref": pin.git_ref, "commit": pin.commit });
     let object = json!({ "input": "ipxe", "url": url, "old": pin(old), "new": pin(new), "changes": changes });
     if old == new {
@@ -101,8 +102,8 @@ fn short(commit: &CommitId) -> String {
     commit.to_string()[..9].to_owned()
 }
 
-fn syslinux_summary(outcome: &syslinux::Outcome) -> (String, bool, Value) {
-    let syslinux::Outcome { old, new, archive } = outcome;
+fn syslinux_summary(outcome: &syslinux::SyslinuxUpdate) -> (String, bool, Value) {
+    let syslinux::SyslinuxUpdate { old, new, archive } = outcome;
     let pin = |pin: &SyslinuxPin| {
         let members = pin
             .members

@@ -1,18 +1,18 @@
 //! `cargo xtask verify`
 
-use netboot_loaders::plural::{all, choose, count};
+use netboot_loaders::base::plural::{all, choose, count};
 use netboot_loaders::printable::{listed_names, listed_of};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_loaders::build::{Workshop, check_cache};
-use netboot_loaders::build_loaders::{self, Choices};
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::fs::served;
-use netboot_loaders::oracle::{self, Answer, Question};
-use netboot_loaders::progress::{Event, Progress};
-use netboot_loaders::reproduce::cause::Sort;
-use netboot_loaders::tree::checked::{self, CheckedTree};
+use netboot_loaders::base::fs::served;
+use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::build::{BuildContext, check_cache};
+use netboot_loaders::build_loaders::{self, Config};
+use netboot_loaders::config::sites::Options;
+use netboot_loaders::reproduce::against_make::{self, MakeCheck, MakeComparison};
+use netboot_loaders::reproduce::cause::CauseKind;
+use netboot_loaders::tree::open::{self, CheckedTree};
 use netboot_loaders::tree::verify;
 use serde_json::json;
 
@@ -30,12 +30,12 @@ pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
-    let report = verify::verify(&path, host.ui).map_err(checked::Error::from)?;
+    let report = verify::verify(&path, host.ui).map_err(open::Error::from)?;
     for neighbour in report.neighbours.iter().take(SHOWN) {
         host.ui.report(&Event::Warning { message: neighbour.to_string() });
     }
     if !report.differences.is_empty() {
-        return Err(checked::Error::Different { path, differences: report.differences }.into());
+        return Err(open::Error::Different { path, differences: report.differences }.into());
     }
     if let Some(unreadable) = &report.unreadable {
         host.ui.report(&Event::Warning { message: served::unreadable_warning(unreadable) });
@@ -55,18 +55,18 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
 
 fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     let tree = CheckedTree::open(path, &temporary_folder()?, host.ui)?;
-    let choices = Choices::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let choices = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
     let (cache, origins, settings) = (host.cache()?, host.origins(&args.origins)?, host.settings(&args.make)?);
     check_cache(&cache).map_err(build_loaders::Error::from)?;
     let plan = choices.plan(&host.path, &cache, host.ui)?;
-    let workshop = Workshop { pin: &plan.inputs.pins.ipxe, cache: &cache, settings: &settings, progress: host.ui };
+    let context = BuildContext { pin: &plan.inputs.pins.ipxe, cache: &cache, settings: &settings, progress: host.ui };
     let seed = args.seed.unwrap_or_else(|| {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         since.map_or(0, |since| u64::from(since.subsec_nanos()))
     });
-    let question = Question { plan: &plan, tree: &tree, sources: &cache, origins: &origins, workshop: &workshop };
-    let answer = oracle::ask(&question, args.sample as usize, seed)?;
-    let Answer { sites, loaders, unknown, differences, causes, causes_total } = &answer;
+    let question = MakeCheck { plan: &plan, tree: &tree, sources: &cache, origins: &origins, context: &context };
+    let answer = against_make::check(&question, args.sample as usize, seed)?;
+    let MakeComparison { sites, loaders, unknown, differences, causes, causes_total } = &answer;
     if *unknown > 0 {
         let message = format!(
             "`{path}` has {} that the choices do not have, and nobody asks make about {}\nhint: name the inventories that it was built with, as `--sites racks.csv`",
@@ -94,14 +94,14 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
 }
 
 /// Says what differs, and why that may be: `found` is what the tree has, `wanted` what make gives, as in plain `verify`.
-fn differs(path: &Utf8Path, what: &str, answer: &Answer, seed: u64) -> Failure {
-    let Answer { differences, causes, causes_total, .. } = answer;
+fn differs(path: &Utf8Path, what: &str, answer: &MakeComparison, seed: u64) -> Failure {
+    let MakeComparison { differences, causes, causes_total, .. } = answer;
     let number = differences.len();
     let mut text = format!("of {what}, {number} {} not what make gives\n", choose(number, "is", "are"));
     for (path, difference) in differences {
         text += &format!("`{path}`\n{}", located(difference));
     }
-    let tools = causes.iter().any(|cause| cause.sort == Sort::Toolchain);
+    let tools = causes.iter().any(|cause| cause.sort == CauseKind::Toolchain);
     let (they, were) = (choose(number, "it", "they"), choose(number, "was", "were"));
     text += &match (causes.is_empty(), tools) {
         (true, _) => format!(
@@ -126,9 +126,9 @@ fn differs(path: &Utf8Path, what: &str, answer: &Answer, seed: u64) -> Failure {
     Failure::new(if tools { OTHER_TOOLCHAIN } else { OTHER_BYTES }, &text)
 }
 
-impl From<oracle::Error> for Failure {
-    fn from(error: oracle::Error) -> Self {
-        use oracle::Error as E;
+impl From<against_make::Error> for Failure {
+    fn from(error: against_make::Error) -> Self {
+        use against_make::Error as E;
         match error {
             E::OtherChoices { .. } | E::Nothing => Self::of(BAD_INPUT, &error),
             E::Build(error) => build_loaders::Error::from(error).into(),

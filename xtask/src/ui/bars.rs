@@ -5,15 +5,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use netboot_loaders::base::progress::{Event, TaskKind};
 use netboot_loaders::printable::single_line;
-use netboot_loaders::progress::{Event, Kind};
 
 use super::labelled;
 use super::plain::verb;
 
 pub(super) struct Bars {
     all: MultiProgress,
-    tasks: Mutex<HashMap<u64, (Kind, String, ProgressBar)>>,
+    tasks: Mutex<HashMap<u64, (TaskKind, String, ProgressBar)>>,
 }
 
 impl Bars {
@@ -81,10 +81,10 @@ impl Bars {
     }
 }
 
-fn style(kind: Kind, total: Option<u64>) -> ProgressStyle {
+fn style(kind: TaskKind, total: Option<u64>) -> ProgressStyle {
     let template = match (kind, total) {
         (_, None) => "{prefix:>8} {spinner} {wide_msg} {elapsed}",
-        (Kind::Download | Kind::Compare | Kind::Deploy, Some(_)) => {
+        (TaskKind::Download | TaskKind::Compare | TaskKind::Deploy, Some(_)) => {
             "{prefix:>8} {spinner} {wide_msg} [{bar:24}] {bytes}/{total_bytes} {elapsed}"
         }
         (_, Some(_)) => "{prefix:>8} {spinner} {wide_msg} [{bar:24}] {pos}/{len} {elapsed}",

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use netboot_loaders::base::progress::{Event, Progress};
 use netboot_loaders::printable::{harmless, is_harmful};
-use netboot_loaders::progress::{Event, Progress};
 use serde::Serialize;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
@@ -77,7 +77,7 @@ impl Ui {
     }
 
     /// Says what was asked for, also when only errors are to be said besides. Lines that programs read have to be
-    /// without harmful characters already: see [`terminal_safe_json`] and `netboot_loaders::quote`.
+    /// without harmful characters already: see [`terminal_safe_json`] and `netboot_loaders::base::quote`.
     pub fn answer(&self, lines: &str, object: Value) {
         if let Style::Quiet = self.style {
             out(&harmless(lines));

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use netboot_loaders::base::progress::{Event, TaskKind};
 use netboot_loaders::printable::single_line;
-use netboot_loaders::progress::{Event, Kind};
 
 use super::{err, labelled};
 
 /// Remembers what is under way, to say how long it took.
 #[derive(Default)]
-pub(super) struct Plain(Mutex<HashMap<u64, (Kind, String, Instant)>>);
+pub(super) struct Plain(Mutex<HashMap<u64, (TaskKind, String, Instant)>>);
 
 impl Plain {
     pub(super) fn report(&self, event: &Event) {
@@ -35,19 +35,19 @@ impl Plain {
 }
 
 /// What is done in a task of `kind`.
-pub(super) fn verb(kind: Kind) -> &'static str {
+pub(super) fn verb(kind: TaskKind) -> &'static str {
     match kind {
-        Kind::Wait => "wait",
-        Kind::Clone => "clone",
-        Kind::Download => "download",
-        Kind::Export => "export",
-        Kind::Make => "make",
-        Kind::Link => "link",
-        Kind::Publish => "publish",
-        Kind::Pack => "pack",
-        Kind::Rebuild => "rebuild",
-        Kind::Boot => "boot",
-        Kind::Compare => "compare",
-        Kind::Deploy => "deploy",
+        TaskKind::Wait => "wait",
+        TaskKind::Clone => "clone",
+        TaskKind::Download => "download",
+        TaskKind::Export => "export",
+        TaskKind::Make => "make",
+        TaskKind::Link => "link",
+        TaskKind::Publish => "publish",
+        TaskKind::Pack => "pack",
+        TaskKind::Rebuild => "rebuild",
+        TaskKind::Boot => "boot",
+        TaskKind::Compare => "compare",
+        TaskKind::Deploy => "deploy",
     }
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use jsonschema::{Registry, Validator};
 use netboot_fixtures::project::Project;
-use netboot_loaders::attest::provenance::{self, Subject};
-use netboot_loaders::attest::sbom;
 use netboot_loaders::digest::Sha256Digest;
+use netboot_loaders::release::provenance::{self, ProvenanceSubject};
+use netboot_loaders::release::sbom;
 use netboot_loaders::tree::manifest::Manifest;
 use serde_json::Value;
 
@@ -52,8 +52,8 @@ impl Documents {
         let manifest: Manifest = serde_json::from_slice(&project.read("dist/tftp/manifest.json")).unwrap();
         let archive = format!("netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION"));
         let sha256 = Sha256Digest::of(&project.read(&format!("dist/{archive}")));
-        let mut subjects = Subject::of_tree(&manifest);
-        subjects.push(Subject { name: archive, sha256 });
+        let mut subjects = ProvenanceSubject::of_tree(&manifest);
+        subjects.push(ProvenanceSubject { name: archive, sha256 });
         let (sbom, statement) = (sbom::cyclonedx(&manifest), provenance::statement(&manifest, &subjects));
         Self { manifest, sbom, statement }
     }
@@ -183,7 +183,7 @@ fn every_file_is_a_component_with_its_digest_and_what_it_is_made_of() {
     let sbom = documents.sbom();
     let edges = edges(&sbom);
     let has = |from: &str, to: &str| edges.iter().any(|edge| edge.0 == from && edge.1.starts_with(to));
-    for Subject { name, sha256 } in Subject::of_tree(&documents.manifest) {
+    for ProvenanceSubject { name, sha256 } in ProvenanceSubject::of_tree(&documents.manifest) {
         let bom_ref = format!("file:{name}");
         assert_eq!(component(&sbom, &bom_ref)["hashes"][0]["content"], sha256.to_string());
         assert!(has("tree", &bom_ref), "{name}");
@@ -262,15 +262,15 @@ fn a_statement_is_about_its_subjects_and_names_what_went_in() {
     let tools = documents.manifest.toolchain.iter().map(|tool| tool.name.as_str());
     assert_eq!(names, inputs.into_iter().chain(tools).collect::<Vec<_>>());
     assert_eq!(dependencies[0]["digest"]["gitCommit"], documents.manifest.ipxe.commit.to_string());
-    let shuffled: Vec<Subject> = {
-        let mut subjects = Subject::of_tree(&documents.manifest);
+    let shuffled: Vec<ProvenanceSubject> = {
+        let mut subjects = ProvenanceSubject::of_tree(&documents.manifest);
         subjects.reverse();
-        subjects.extend(Subject::of_tree(&documents.manifest));
+        subjects.extend(ProvenanceSubject::of_tree(&documents.manifest));
         subjects
     };
     assert_eq!(
         provenance::statement(&documents.manifest, &shuffled),
-        provenance::statement(&documents.manifest, &Subject::of_tree(&documents.manifest))
+        provenance::statement(&documents.manifest, &ProvenanceSubject::of_tree(&documents.manifest))
     );
 }
 

@@ -89,7 +89,7 @@ fn object(project: &Project, more: &[&str]) -> Value {
 }
 
 fn names(folder: &Utf8Path) -> Vec<String> {
-    let paths = netboot_loaders::fs::entries(folder).unwrap();
+    let paths = netboot_loaders::base::fs::entries(folder).unwrap();
     paths.iter().map(|path| path.file_name().unwrap().to_owned()).collect()
 }
 

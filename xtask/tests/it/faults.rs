@@ -62,7 +62,7 @@ fn each_invalid_file_of_choices_gets_all_its_findings() {
     let before = project.snapshot();
     let folder = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/invalid");
     let mut cases = 0;
-    for (file, _) in netboot_loaders::fs::walk(&folder).unwrap() {
+    for (file, _) in netboot_loaders::base::fs::walk(&folder).unwrap() {
         if file.extension() != Some("toml") {
             continue;
         }

@@ -10,9 +10,9 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_fixtures::mirror::{METADATA, Mirror};
+use netboot_fixtures::mirror::{METADATA, MirrorProject};
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::server::{Request, Server};
+use netboot_fixtures::server::{ServedRequest, TestServer};
 use serde_json::{Value, json};
 
 netboot_fixtures::tests! {
@@ -65,7 +65,7 @@ fn cache() -> Result<(), String> {
     project.write("ipxe/src/noise", &(0..400_000).map(|_| noise()).collect::<String>());
     project.edit_makefile(|makefile| format!("{makefile}\n"));
     let archive = project.read("syslinux.zip");
-    let server = Server::start(move |_, answer| answer.whole("200 OK", &[], &archive));
+    let server = TestServer::start(move |_, answer| answer.whole("200 OK", &[], &archive));
     let cache = project.path("cache");
     std::fs::create_dir_all(&cache).unwrap();
     for url in [git_server(&project.path("ipxe"))?, project.path("ipxe").into_string()] {
@@ -96,7 +96,7 @@ fn cache() -> Result<(), String> {
 
 fn mirror() -> Result<(), String> {
     skip::mount_namespaces()?;
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     mirror.publisher.release("44.2");
     mirror.publisher.offer("/second.json", mirror.publisher.file(METADATA));
     mirror.publisher.release("44.1");
@@ -131,7 +131,7 @@ fn mirror() -> Result<(), String> {
     let outcome: Value = serde_json::from_str(lines[3]).unwrap();
     assert_eq!((&outcome["previous"], &outcome["changed"]), (&"44.1".into(), &json!(true)));
     assert_eq!(lines[4..], ["#!ipxe", "set fedora-coreos-version 44.2"]);
-    let resumed = mirror.publisher.server.requests().iter().filter_map(Request::resumes_at).max();
+    let resumed = mirror.publisher.server.requests().iter().filter_map(ServedRequest::resumes_at).max();
     assert_eq!(resumed, Some(arrived));
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use netboot_fixtures::project::Project;
-use netboot_fixtures::server::{Answer, Request, Server};
+use netboot_fixtures::server::{Responder, ServedRequest, TestServer};
 use netboot_fixtures::skip::program;
 use serde_json::Value;
 
@@ -108,7 +108,7 @@ impl Browser {
         let widths = format!("{WIDTHS:?}");
         let page = include_str!("measure.html").replace("PAGE", "'/dist/index.html'").replace("WIDTHS", &widths);
         let dist = project.path("dist");
-        let server = Server::start(move |request: &Request, answer: &mut Answer| {
+        let server = TestServer::start(move |request: &ServedRequest, answer: &mut Responder| {
             let path = decoded(&request.path);
             let file = path.strip_prefix("/dist/").map(|path| dist.join(path));
             match (request.path.as_str(), file) {

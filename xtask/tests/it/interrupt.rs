@@ -78,7 +78,7 @@ fn control_c_leaves_no_child_and_the_old_tree() {
         let objects = || -> std::collections::BTreeSet<_> {
             let work = project.path("cache/trees");
             let files =
-                netboot_loaders::fs::walk(&work).unwrap_or_default().into_iter().map(|(path, _)| work.join(path));
+                netboot_loaders::base::fs::walk(&work).unwrap_or_default().into_iter().map(|(path, _)| work.join(path));
             let made = |path: camino::Utf8PathBuf| Some((path.metadata().ok()?.modified().ok()?, path));
             files.filter(|path| path.extension() == Some("o")).filter_map(made).collect()
         };

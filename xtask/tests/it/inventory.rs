@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use netboot_fixtures::project::{Project, Ran};
 use netboot_fixtures::{says, shows, warns};
-use netboot_loaders::choices::pins::Pins;
-use netboot_loaders::choices::sites::{Options, Site, Sites};
-use netboot_loaders::paths;
+use netboot_loaders::base::paths;
+use netboot_loaders::config::pins::Pins;
+use netboot_loaders::config::sites::{Options, Site, Sites};
 use netboot_loaders::stamp::slot::SlotSize;
 
 netboot_fixtures::tests! {
@@ -44,7 +44,7 @@ fn with_csv(csv: &str) -> Project {
 }
 
 fn read(project: &Project, options: &Options) -> Sites {
-    let folder = paths::Project::new(project.root.clone());
+    let folder = paths::ProjectPaths::new(project.root.clone());
     let pins = Pins::parse("pins.toml".into(), &String::from_utf8(project.read("vendor/pins.toml")).unwrap()).unwrap();
     Sites::read(&folder, &pins.syslinux, options).unwrap()
 }

@@ -239,7 +239,7 @@ fn a_cache_behind_a_link_is_the_same_cache() {
     ]);
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
     Ran::from(command.output().unwrap()).success();
-    let log = netboot_loaders::fs::walk(&project.path("cache/trees")).unwrap();
+    let log = netboot_loaders::base::fs::walk(&project.path("cache/trees")).unwrap();
     assert!(!log.is_empty());
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nwget\n");
     project.config("c", "#error stop\n");

@@ -33,7 +33,7 @@ fn release(project: &Project, more: &[&str]) -> Ran {
 /// The files of a folder, by name.
 fn files(project: &Project, folder: &str) -> Vec<(String, Vec<u8>)> {
     let folder = project.path(folder);
-    let files = netboot_loaders::fs::walk(&folder).unwrap();
+    let files = netboot_loaders::base::fs::walk(&folder).unwrap();
     files.into_iter().map(|(path, _)| (path.to_string(), std::fs::read(folder.join(path)).unwrap())).collect()
 }
 

@@ -192,7 +192,7 @@ fn what_is_the_same_is_stored_once_and_packed_in_full() {
     let archive = project.path("dist/netboot-loaders-0.1.0-tftp.tar.gz");
     let untar = Command::new("tar").args(["-xzf", archive.as_str(), "-C", out.as_str()]).status().unwrap();
     assert!(untar.success());
-    for file in netboot_loaders::fs::walk(&out).unwrap() {
+    for file in netboot_loaders::base::fs::walk(&out).unwrap() {
         assert_eq!(std::fs::metadata(out.join(&file.0)).unwrap().nlink(), 1, "{}", file.0);
     }
     project.run(["verify", archive.as_str()]).success();
@@ -333,7 +333,7 @@ fn a_base_that_was_tampered_with_is_built_again() {
     let project = with_sites(2);
     project.build(&[]).success();
     let before = project.snapshot();
-    for file in netboot_loaders::fs::walk(&project.path("cache/bases")).unwrap() {
+    for file in netboot_loaders::base::fs::walk(&project.path("cache/bases")).unwrap() {
         std::fs::remove_dir_all(project.path("dist")).unwrap();
         let path = project.path("cache/bases").join(file.0);
         let mut content = std::fs::read(&path).unwrap();

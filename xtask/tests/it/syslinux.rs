@@ -2,7 +2,7 @@
 //! go into a tree, and are known again by their content when one of them is not what it was.
 
 use netboot_fixtures::project::{Member, Project, installed};
-use netboot_loaders::tree::header::{check, member_kind};
+use netboot_loaders::loader::file_kind::{check, member_kind};
 
 netboot_fixtures::tests! {
     with installed;

@@ -138,7 +138,7 @@ fn what_was_changed_behind_the_tools_back_is_made_again() {
     project.build(&[]).success();
     let before = project.snapshot();
     let spoil = |pattern: &str| {
-        let files = netboot_loaders::fs::walk(&project.path("cache")).unwrap();
+        let files = netboot_loaders::base::fs::walk(&project.path("cache")).unwrap();
         let file = files.into_iter().find(|(path, _)| path.as_str().contains(pattern)).unwrap().0;
         std::fs::write(project.path("cache").join(file), "spoiled").unwrap();
     };

@@ -12,7 +12,7 @@ use git2::build::TreeUpdateBuilder;
 use git2::{FileMode, ObjectType, Oid, Repository, Signature, Time};
 use netboot_fixtures::project::{Project, Ran, STAND_IN};
 use netboot_fixtures::{limits, says, shows};
-use netboot_loaders::choices::pins::Pins;
+use netboot_loaders::config::pins::Pins;
 use sha1::{Digest, Sha1};
 
 netboot_fixtures::tests! {
@@ -579,7 +579,7 @@ fn syslinux_is_pinned_as_the_archive_has_it() {
     // The digest of the archive is new, and nothing else.
     update(&given).success();
     let new = String::from_utf8(project.read(PINS)).unwrap();
-    let (sha256, _) = netboot_loaders::fs::sha256(&archive).unwrap();
+    let (sha256, _) = netboot_loaders::base::fs::sha256(&archive).unwrap();
     let line = format!("syslinux.zip\"\nsha256 = \"{sha256}\"\n");
     assert_eq!(new, old.replace("syslinux.zip\"\n", &line));
     assert!(update(&given).success().stdout.starts_with("syslinux 6.03 is up to date with syslinux.zip, SHA-256 "));

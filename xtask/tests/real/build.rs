@@ -8,9 +8,9 @@ use netboot_fixtures::harness::{full, xtask};
 use netboot_fixtures::project::{Ran, forge};
 use netboot_fixtures::real::{Real, scripted, sources};
 use netboot_fixtures::skip;
+use netboot_loaders::base::progress::Silent;
 use netboot_loaders::digest::Sha256Digest;
-use netboot_loaders::progress::Silent;
-use netboot_loaders::source::ipxe::Order;
+use netboot_loaders::fetch::ipxe::Order;
 
 netboot_fixtures::tests! {
     with sources;

@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use netboot_fixtures::harness::full;
 use netboot_fixtures::project::{Ran, forge};
 use netboot_fixtures::real::{Real, sources};
-use netboot_loaders::tree::manifest::{Manifest, Tool};
+use netboot_loaders::tree::manifest::{Manifest, ToolEntry};
 
 netboot_fixtures::tests! {
     with sources;
@@ -34,7 +34,7 @@ fn usual_path() -> String {
 fn path_with(real: &Real, program: &str, script: &str) -> String {
     let folder = real.cache.join(format!("tools-{program}"));
     let file = folder.join(program);
-    netboot_loaders::fs::write_atomic(&file, format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
+    netboot_loaders::base::fs::write_atomic(&file, format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
     format!("{folder}:{}", usual_path())
 }
@@ -88,7 +88,7 @@ fn flags(real: &Real) {
     real.fetch();
     choose(real, "root-path.ipxe", None);
     let honest = publish(real, "honest", &usual_path());
-    let tools: Vec<Tool> = manifest(&honest).toolchain;
+    let tools: Vec<ToolEntry> = manifest(&honest).toolchain;
     let without = |flag: &str, script: &str| {
         let tree = publish(real, flag, &path_with(real, "make", script));
         // The tool that did this is one cause; a release by the same tools is to be explained, too.
@@ -183,7 +183,7 @@ fn another_gcc(real: &Real) {
 fn failing(real: &Real) {
     real.fetch();
     let header = real.project.join("vendor/ipxe-config/broken/general.h");
-    netboot_loaders::fs::write_atomic(&header, b"#error broken on purpose\n").unwrap();
+    netboot_loaders::base::fs::write_atomic(&header, b"#error broken on purpose\n").unwrap();
     choose(real, "root-path.ipxe", Some("broken"));
     let error = run(real, &usual_path(), &["reproduce", "--plain"]).error(7);
     assert!(error.contains("broken on purpose"), "{error}");

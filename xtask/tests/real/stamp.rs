@@ -7,18 +7,19 @@ use netboot_fixtures::harness::full;
 use netboot_fixtures::project::Ran;
 use netboot_fixtures::real::{Real, sources};
 use netboot_fixtures::skip;
+use netboot_loaders::base::http::NetworkAccess;
+use netboot_loaders::base::paths::ProjectPaths;
+use netboot_loaders::base::progress::Silent;
 use netboot_loaders::build::linker::Linker;
 use netboot_loaders::build::make::{Goals, Settings, Surroundings};
-use netboot_loaders::build::{Workshop, recall};
-use netboot_loaders::build_loaders::{Choices, Origins, source};
-use netboot_loaders::choices::loader::Loader;
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::contents::link_map::LinkMap;
-use netboot_loaders::paths::Project;
-use netboot_loaders::plan::Build;
-use netboot_loaders::progress::Silent;
-use netboot_loaders::source::http::Network;
-use netboot_loaders::source::ipxe::Order;
+use netboot_loaders::build::plan::Build;
+use netboot_loaders::build::{BuildContext, recall};
+use netboot_loaders::build_loaders::Config;
+use netboot_loaders::config::sites::Options;
+use netboot_loaders::fetch::ipxe::Order;
+use netboot_loaders::fetch::origins::{LazySource, Origins};
+use netboot_loaders::loader::link_map::LinkMap;
+use netboot_loaders::loader::target::Loader;
 use netboot_loaders::stamp::base::{Addresses, Base};
 use netboot_loaders::stamp::slot::{Slot, SlotSize};
 use netboot_loaders::stamp::stamper::Stamper;
@@ -79,19 +80,20 @@ fn hostile_scripts(real: &Real) {
     let all = loaders.iter().map(|loader| format!("{:?}", loader.as_str())).collect::<Vec<_>>().join(", ");
     real.sites(&format!("[default]\nloaders = [{all}]\nscript = \"root-path.ipxe\"\n"));
     real.build(&[]);
-    let (project, cache) = (Project::new(&real.project), netboot_loaders::paths::Cache::new(&real.cache));
+    let (project, cache) = (ProjectPaths::new(&real.project), netboot_loaders::base::paths::Cache::new(&real.cache));
     let settings = settings();
-    let choices = Choices::read(&project, &Options::default(), &Silent).unwrap();
+    let choices = Config::read(&project, &Options::default(), &Silent).unwrap();
     let plan = choices.plan(&settings.path, &cache, &Silent).unwrap();
     let (built, missing) = recall(&plan, &cache).unwrap();
     assert!(missing.is_empty(), "the bases were built just now");
-    let workshop = Workshop { pin: real.pin(), cache: &cache, settings: &settings, progress: &Silent };
-    let origins = Origins { network: Network::Offline, ipxe_url: None, syslinux_archive: None, bundle: None };
+    let context = BuildContext { pin: real.pin(), cache: &cache, settings: &settings, progress: &Silent };
+    let origins = Origins { network: NetworkAccess::Offline, ipxe_url: None, syslinux_archive: None, bundle: None };
     // What make does for one platform takes one processor.
     let compare = |build: &Build| {
-        let (mut source, mut stamper) = (source(&plan, &cache, &origins, &workshop), Stamper::new());
+        let (mut source, mut stamper) =
+            (LazySource::new(&plan.inputs.pins, &plan.inputs.patches, &cache, &origins, &Silent), Stamper::new());
         let mut compared = 0;
-        let mut linker = Linker::open(build, &workshop, &mut source).unwrap();
+        let mut linker = Linker::open(build, &context, &mut source).unwrap();
         let keys = &build.bases[&SlotSize::DEFAULT];
         let loaders: Vec<Loader> = keys.keys().copied().collect();
         for (number, content) in hostile().iter().enumerate() {

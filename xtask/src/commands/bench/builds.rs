@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use netboot_loaders::fs;
-use netboot_loaders::paths::Cache;
+use netboot_loaders::base::fs;
+use netboot_loaders::base::paths::Cache;
 
 use super::contenders::{SCRIPT, address, embedded, script, site};
 use super::record::{Goal, Name, Row};
@@ -16,14 +16,14 @@ const NOTHING: Goal = Goal::AtMost(0.3);
 /// A cold build of the default loaders, sources cached, against stock make in a fresh export.
 pub(super) fn cold(setting: &Setting<'_>) -> Result<(), Failure> {
     let mut product = || cold_product(setting);
-    let mut stock = || {
+    let mut contents = || {
         // A person's clone is there already, so only make is measured.
         let script = setting.host.project.scripts().join("root-path.ipxe");
         let seconds = setting.make(&setting.export("cold-stock")?, &script, &LOADERS)?;
         setting.room("cold-stock")?;
         Ok(seconds)
     };
-    let contenders: &mut [Contender<'_>] = &mut [("build-loaders", &mut product), ("stock make", &mut stock)];
+    let contenders: &mut [Contender<'_>] = &mut [("build-loaders", &mut product), ("stock make", &mut contents)];
     let times = setting.compare("a cold build", false, contenders)?;
     let row = Row::timed("a cold build of three loaders, sources cached", &times[0], "stock make", &times[1]);
     setting.keep(Name::Cold, vec![row], &[])
@@ -45,17 +45,17 @@ fn cold_product(setting: &Setting<'_>) -> Result<f64, Failure> {
 
 /// Nothing to do, and then another script each time.
 pub(super) fn warm(setting: &Setting<'_>) -> Result<(), Failure> {
-    let stock = setting.stock()?;
+    let contents = setting.contents()?;
     let first = script(&address("default"));
     setting.start(&LOADERS, &first)?;
     setting.build(None)?;
-    let first = embedded(&stock, "default", &first)?;
+    let first = embedded(&contents, "default", &first)?;
     let nothing = setting.compare(
         "nothing to do",
         true,
         &mut [
             ("build-loaders", &mut || Ok(setting.build(0)?.seconds)),
-            ("make", &mut || setting.make(&stock, &first, &LOADERS)),
+            ("make", &mut || setting.make(&contents, &first, &LOADERS)),
         ],
     )?;
     let number = Cell::new(0);
@@ -73,7 +73,7 @@ pub(super) fn warm(setting: &Setting<'_>) -> Result<(), Failure> {
             }),
             ("incremental make", &mut || {
                 let text = next();
-                setting.make(&stock, &embedded(&stock, &format!("another-{}", number.get()), &text)?, &LOADERS)
+                setting.make(&contents, &embedded(&contents, &format!("another-{}", number.get()), &text)?, &LOADERS)
             }),
         ],
     )?;

@@ -4,15 +4,15 @@
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use netboot_loaders::base::fs;
+use netboot_loaders::base::paths::{Cache, ProjectPaths};
+use netboot_loaders::base::plural::count;
+use netboot_loaders::base::process::Command;
+use netboot_loaders::base::progress::Muted;
 use netboot_loaders::build_loaders;
-use netboot_loaders::choices::loader::Loader;
-use netboot_loaders::fs;
-use netboot_loaders::paths::{Cache, Project};
-use netboot_loaders::plural::count;
-use netboot_loaders::process::Command;
-use netboot_loaders::progress::Muted;
-use netboot_loaders::source::ipxe::{Order, Source};
-use netboot_loaders::tree::checked::CheckedTree;
+use netboot_loaders::fetch::ipxe::{Order, Source};
+use netboot_loaders::loader::target::Loader;
+use netboot_loaders::tree::open::CheckedTree;
 use serde_json::Value;
 
 use super::memory::peak_during;
@@ -32,8 +32,8 @@ pub(super) struct Run {
 /// `build-loaders`.
 impl Setting<'_> {
     /// A project that has the facts of the project that is measured, and other choices.
-    pub fn project(&self) -> Project {
-        Project::new(self.scratch.join("project"))
+    pub fn project(&self) -> ProjectPaths {
+        ProjectPaths::new(self.scratch.join("project"))
     }
 
     /// The tree of that project.
@@ -88,7 +88,7 @@ impl Setting<'_> {
     /// Runs `build-loaders` with further `arguments`. Returns, too, how many loaders it stamped.
     pub fn build_loaders(
         &self,
-        project: &Project,
+        project: &ProjectPaths,
         cache: &Cache,
         tree: &Utf8Path,
         arguments: &[&str],
@@ -121,7 +121,7 @@ impl Setting<'_> {
     }
 
     /// A source tree in which all loaders were made before. It is kept for the next measurement.
-    pub fn stock(&self) -> Result<Utf8PathBuf, Failure> {
+    pub fn contents(&self) -> Result<Utf8PathBuf, Failure> {
         let root = self.scratch.join("stock");
         let made = format!("{} {}\n", self.inputs.pins.ipxe.commit, self.inputs.toolchain.digest(false));
         let mark = root.join("made");

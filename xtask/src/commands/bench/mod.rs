@@ -12,16 +12,16 @@ mod table;
 mod transfer;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_loaders::boot_test::kit::Part;
-use netboot_loaders::build_loaders::{Choices, fetch};
-use netboot_loaders::choices::loader::Loader;
-use netboot_loaders::choices::sites::Options;
-use netboot_loaders::fs::{self, Lock};
-use netboot_loaders::paths::Cache;
-use netboot_loaders::plan::Inputs;
+use netboot_loaders::base::fs::{self, Lock};
+use netboot_loaders::base::paths::Cache;
+use netboot_loaders::boot_test::tools::TestTool;
+use netboot_loaders::build::plan::Inputs;
+use netboot_loaders::build_loaders::{Config, fetch};
+use netboot_loaders::config::sites::Options;
+use netboot_loaders::loader::target::Loader;
 use serde_json::json;
 
-use self::record::{Facts, Name, Record, Row, Section, Sections, model};
+use self::record::{BenchRecord, MachineFacts, Name, Row, Section, Sections, model};
 use crate::cli::{Bench, Measure};
 use crate::exit::{BAD_INPUT, Failure, INTERRUPTED};
 use crate::host::{Host, absolute, processors};
@@ -44,7 +44,7 @@ fn file(given: Option<&Utf8Path>, host: &Host<'_>) -> Result<Utf8PathBuf, Failur
 }
 
 fn show(file: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
-    let record = Record::read(file)?;
+    let record = BenchRecord::read(file)?;
     if record.sections.is_empty() {
         let text = format!("`{file}` has no measurements\nhint: measure first, as with `cargo xtask bench warm`");
         return Err(Failure::new(BAD_INPUT, &text));
@@ -73,13 +73,13 @@ impl<'a> Setting<'a> {
     fn new(measure: &Measure, host: &'a Host<'a>) -> Result<Self, Failure> {
         let json = file(measure.json.as_deref(), host)?;
         // What cannot be kept is not worth measuring.
-        Record::read(&json)?;
+        BenchRecord::read(&json)?;
         let scratch = measure.scratch.as_deref().map_or_else(|| Ok(host.project.default_bench_scratch()), absolute)?;
         fs::create_dir_all(&scratch)?;
         let scratch = scratch.canonicalize_utf8()?;
         let lock = Lock::acquire(&scratch.join("lock"), host.ui)?.ok_or_else(interrupted)?;
         let cache = host.cache()?;
-        let choices = Choices::read(&host.project, &Options::default(), host.ui)?;
+        let choices = Config::read(&host.project, &Options::default(), host.ui)?;
         fetch(&choices.pins, &cache, &host.origins(&measure.origins)?, host.ui)?;
         let inputs = choices.plan(&host.path, &cache, host.ui)?.inputs;
         Ok(Self { host, rounds: measure.pairs, json, scratch, cache, inputs, _lock: lock })
@@ -108,11 +108,11 @@ impl<'a> Setting<'a> {
 
     /// Keeps `rows` as the section `name`, and shows them. `tools` were used besides those that loaders are made
     /// with.
-    fn keep(&self, name: Name, rows: Vec<Row>, tools: &[Part]) -> Result<(), Failure> {
+    fn keep(&self, name: Name, rows: Vec<Row>, tools: &[TestTool]) -> Result<(), Failure> {
         let built_with = self.inputs.toolchain.tools.iter().map(|tool| (&tool.name, &tool.version));
         let tools = built_with.chain(tools.iter().map(|part| (&part.name, &part.version)));
         let cpuinfo = fs::read(Utf8Path::new("/proc/cpuinfo")).unwrap_or_default();
-        let facts = Facts {
+        let facts = MachineFacts {
             processor: model(&String::from_utf8_lossy(&cpuinfo)),
             processors: processors(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -122,7 +122,7 @@ impl<'a> Setting<'a> {
             tools: tools.map(|(name, says)| (name.clone(), says.clone())).collect(),
         };
         let section = Section { facts, rows };
-        let mut record = Record::read(&self.json)?;
+        let mut record = BenchRecord::read(&self.json)?;
         record.sections.insert(name, section.clone());
         record.write(&self.json)?;
         let shown = Sections::from([(name, section)]);

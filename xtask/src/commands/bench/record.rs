@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
-use netboot_loaders::fs;
+use netboot_loaders::base::fs;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{BAD_INPUT, Failure};
@@ -14,7 +14,7 @@ const SCHEMA_VERSION: u32 = 1;
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Record {
+pub(super) struct BenchRecord {
     schema_version: u32,
     pub sections: Sections,
 }
@@ -35,14 +35,14 @@ pub(super) enum Name {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Section {
-    pub facts: Facts,
+    pub facts: MachineFacts,
     pub rows: Vec<Row>,
 }
 
 /// What a measurement depends on: the machine and the programs. No name of a host or of a person is among it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Facts {
+pub(super) struct MachineFacts {
     /// What the processor calls itself.
     pub processor: String,
     /// How many of them this process may use.
@@ -170,7 +170,7 @@ pub(super) fn median(values: &[f64]) -> f64 {
     f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
-impl Record {
+impl BenchRecord {
     /// The one in `file`; an empty one where there is no file.
     pub fn read(file: &Utf8Path) -> Result<Self, Failure> {
         let Some(text) = fs::read_if_exists(file)? else {
@@ -206,18 +206,18 @@ mod tests {
     fn a_section_is_replaced_and_a_file_of_another_form_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let file = Utf8Path::from_path(folder.path()).unwrap().join("dist/bench.json");
-        let section = |n| Section { facts: Facts::default(), rows: vec![Row::new("it", Unit::Seconds, &[n])] };
-        let mut record = Record::read(&file).unwrap();
+        let section = |n| Section { facts: MachineFacts::default(), rows: vec![Row::new("it", Unit::Seconds, &[n])] };
+        let mut record = BenchRecord::read(&file).unwrap();
         for (name, number) in [(Name::Warm, 1.0), (Name::Cold, 2.0), (Name::Warm, 3.0)] {
             record.sections.insert(name, section(number));
             record.write(&file).unwrap();
-            record = Record::read(&file).unwrap();
+            record = BenchRecord::read(&file).unwrap();
         }
         assert_eq!(record.sections, [(Name::Cold, section(2.0)), (Name::Warm, section(3.0))].into());
         let other = "{\"schema-version\": 2, \"sections\": {}}";
         for (text, reason) in [(other, "found schema version 2, wanted 1"), ("[]", "invalid length 0")] {
             std::fs::write(&file, text).unwrap();
-            let failure = Record::read(&file).unwrap_err();
+            let failure = BenchRecord::read(&file).unwrap_err();
             assert!(failure.message.contains(reason), "{}", failure.message);
             assert_eq!(failure.hints, ["remove it"]);
         }

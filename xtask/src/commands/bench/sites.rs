@@ -4,24 +4,23 @@ use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use camino::Utf8PathBuf;
+use netboot_loaders::base::plural::choose;
+use netboot_loaders::base::progress::Muted;
+use netboot_loaders::base::{fs, parallel};
+use netboot_loaders::build::plan::{ContentSource, Plan, PlannedFile};
 use netboot_loaders::build::{self, Built};
-use netboot_loaders::build_loaders::{self, Choices};
-use netboot_loaders::choices::loader::{Loader, Platform};
-use netboot_loaders::choices::sites::Options;
+use netboot_loaders::build_loaders::{self, Config};
+use netboot_loaders::config::sites::Options;
 use netboot_loaders::digest::Content;
-use netboot_loaders::fs;
-use netboot_loaders::parallel;
-use netboot_loaders::plan::{Origin, Plan, PlannedFile};
-use netboot_loaders::plural::choose;
+use netboot_loaders::loader::target::{Loader, Platform};
 use netboot_loaders::printable::in_thousands;
-use netboot_loaders::progress::Muted;
+use netboot_loaders::publish::tree_contents::{self, TreeContents};
 use netboot_loaders::stamp::stamper::Stamper;
-use netboot_loaders::stamping::{self, Stock};
 
 use super::contenders::{address, choices, embedded, inventory, script, site};
 use super::record::{Goal, Name, Row, Unit, ratios};
 use super::{Contender, LOADERS, Setting};
-use crate::cli::Sites;
+use crate::cli::BenchSites;
 use crate::exit::Failure;
 use crate::host::processors;
 
@@ -44,9 +43,10 @@ const ONE_MORE: Goal = Goal::AtMost(0.2);
 /// What all processes may have together, in mebibytes.
 const MEMORY: Goal = Goal::AtMost(150.0);
 
-pub(super) fn run(args: &Sites, setting: &Setting<'_>) -> Result<(), Failure> {
+pub(super) fn run(args: &BenchSites, setting: &Setting<'_>) -> Result<(), Failure> {
     let loaders = &args.loaders;
-    let many = Many { setting, args, loaders, stock: setting.stock()?, next: Cell::new(0), memory: RefCell::default() };
+    let many =
+        Many { setting, args, loaders, contents: setting.contents()?, next: Cell::new(0), memory: RefCell::default() };
     setting.start(loaders, &script("{{ boot_url }}"))?;
     let mut rows = many.all()?;
     rows.extend(many.one_more()?);
@@ -66,9 +66,9 @@ pub(super) fn run(args: &Sites, setting: &Setting<'_>) -> Result<(), Failure> {
 /// What is measured, and with what.
 struct Many<'a> {
     setting: &'a Setting<'a>,
-    args: &'a Sites,
+    args: &'a BenchSites,
     loaders: &'a [Loader],
-    stock: Utf8PathBuf,
+    contents: Utf8PathBuf,
     /// The number of the last site that make has made loaders of.
     next: Cell<u32>,
     /// How many sites were published, and in how many mebibytes.
@@ -78,7 +78,7 @@ struct Many<'a> {
 impl Many<'_> {
     /// A tree of all sites from nothing, against incremental make and iPXE's own packer for some of them.
     fn all(&self) -> Result<Vec<Row>, Failure> {
-        let Sites { count, make_sites, .. } = *self.args;
+        let BenchSites { count, make_sites, .. } = *self.args;
         self.publish(1)?;
         self.make(1)?;
         self.memory.take();
@@ -145,10 +145,10 @@ impl Many<'_> {
     /// Stamping the loaders of one site alone: the first that a process stamps, and a further one.
     fn in_process(&self) -> Result<Vec<Row>, Failure> {
         let (plan, built) = self.plan()?;
-        let stamping = Stock::new(&plan, &built, &self.setting.cache, processors(), self.setting.host.ui);
+        let contents = TreeContents::new(&plan, &built, &self.setting.cache, processors(), self.setting.host.ui);
         let stamp = |stamper: &mut Stamper| {
             let started = Instant::now();
-            let stamped = self.files(&plan, 1).try_for_each(|file| stamping.content(&file, stamper).map(drop));
+            let stamped = self.files(&plan, 1).try_for_each(|file| contents.content(&file, stamper).map(drop));
             stamped.map(|()| started.elapsed().as_secs_f64()).map_err(failure)
         };
         let label = format!("stamping the loaders of one site ({})", self.loaders.len());
@@ -202,8 +202,8 @@ impl Many<'_> {
         let make = |_| {
             self.next.set(self.next.get() + 1);
             let name = site(self.next.get());
-            let script = embedded(&self.stock, &name, &script(&address(&name)))?;
-            self.setting.make(&self.stock, &script, self.loaders)
+            let script = embedded(&self.contents, &name, &script(&address(&name)))?;
+            self.setting.make(&self.contents, &script, self.loaders)
         };
         (0..count).map(make).sum()
     }
@@ -211,14 +211,14 @@ impl Many<'_> {
     /// Stamps some sites with iPXE's own packer as a process for each loader, hashes and writes them.
     fn pack(&self) -> Result<f64, Failure> {
         let (plan, built) = self.plan()?;
-        let stamping = Stock::new(&plan, &built, &self.setting.cache, processors(), self.setting.host.ui);
+        let contents = TreeContents::new(&plan, &built, &self.setting.cache, processors(), self.setting.host.ui);
         let folder = self.setting.room("zbin")?;
         let work = |stamper: &mut Stamper, file: PlannedFile<'_>| {
             let content = match file.origin {
-                Origin::Stamped(stamped) if stamped.loader.platform() == Platform::Bios => {
-                    stamping.zbin(built.base(&stamped.base), &stamped.site.script().slot())
+                ContentSource::Stamped(stamped) if stamped.loader.platform() == Platform::Bios => {
+                    contents.zbin(built.base(&stamped.base), &stamped.site.script().slot())
                 }
-                _ => stamping.content(&file, stamper),
+                _ => contents.content(&file, stamper),
             };
             content.map(|content| (Content::of(&content), content)).map_err(failure)
         };
@@ -239,7 +239,7 @@ impl Many<'_> {
         let (setting, quiet) = (self.setting, Muted(self.setting.host.ui));
         setting.choose("sites.csv", &inventory(self.args.make_sites))?;
         let options = Options { inventories: vec![setting.inventory()], relink: false };
-        let choices = Choices::read(&setting.project(), &options, &quiet)?;
+        let choices = Config::read(&setting.project(), &options, &quiet)?;
         let plan = choices.plan(&setting.host.path, &setting.cache, &quiet)?;
         let (built, _) = build::recall(&plan, &setting.cache)?;
         Ok((plan, built))
@@ -247,7 +247,8 @@ impl Many<'_> {
 
     /// The loaders of the first `count` sites of `plan`.
     fn files<'p>(&self, plan: &'p Plan, count: u32) -> impl Iterator<Item = PlannedFile<'p>> + Send + use<'p> {
-        let sited = |file: &PlannedFile<'_>| matches!(file.origin, Origin::Stamped(file) if file.site.name.is_some());
+        let sited =
+            |file: &PlannedFile<'_>| matches!(file.origin, ContentSource::Stamped(file) if file.site.name.is_some());
         plan.files().filter(sited).take(count as usize * self.loaders.len())
     }
 
@@ -261,6 +262,6 @@ impl Many<'_> {
     }
 }
 
-fn failure(error: stamping::Error) -> Failure {
+fn failure(error: tree_contents::Error) -> Failure {
     build_loaders::Error::from(error).into()
 }

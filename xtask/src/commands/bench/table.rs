@@ -2,17 +2,17 @@
 
 use std::fmt::{self, Write};
 
-use netboot_loaders::plural::count;
+use netboot_loaders::base::plural::count;
 use netboot_loaders::printable::in_thousands;
 
-use super::record::{Facts, Goal, Row, Sections, Spread, Unit};
+use super::record::{Goal, MachineFacts, Row, Sections, Spread, Unit};
 
 /// The table of `sections`, and below it what they were measured on.
 pub(super) fn markdown(sections: &Sections) -> String {
     let mut text = String::from("| | measured | compared with | ratio | goal |\n| --- | --- | --- | --- | --- |\n");
     text.extend(sections.values().flat_map(|section| &section.rows).map(line));
     text += "\nMedians; in brackets the smallest and the largest of several rounds. In each round, what is compared ran once.\n";
-    let mut told: Vec<(&Facts, Vec<String>)> = Vec::new();
+    let mut told: Vec<(&MachineFacts, Vec<String>)> = Vec::new();
     for (name, section) in sections {
         let name = format!("`bench {}`", format!("{name:?}").to_lowercase());
         match told.iter_mut().find(|(facts, _)| **facts == section.facts) {
@@ -24,7 +24,7 @@ pub(super) fn markdown(sections: &Sections) -> String {
     text
 }
 
-impl fmt::Display for Facts {
+impl fmt::Display for MachineFacts {
     /// A sentence or two.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { processor, processors, version, profile, ipxe, commit, tools } = self;
@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn the_table() {
-        let facts = Facts { processor: "CPU".into(), processors: 2, ipxe: "2.0.0".into(), ..Facts::default() };
+        let facts =
+            MachineFacts { processor: "CPU".into(), processors: 2, ipxe: "2.0.0".into(), ..MachineFacts::default() };
         let sites = Section {
             facts: facts.clone(),
             rows: vec![
@@ -122,7 +123,7 @@ mod tests {
         let tools = tools.map(|(name, says)| (name.to_owned(), says.to_owned())).into();
         let commit = "12798ec29aa8a64d8675c4378b99f5fe28447afb".into();
         let (version, profile) = ("0.1.0".into(), "release".into());
-        let other = Facts { processors: 8, version, profile, commit, tools, ..facts.clone() };
+        let other = MachineFacts { processors: 8, version, profile, commit, tools, ..facts.clone() };
         let cold = Section { facts: other, rows: Vec::new() };
         let warm = Section { facts, rows: Vec::new() };
         assert_eq!(

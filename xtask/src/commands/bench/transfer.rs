@@ -5,20 +5,20 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
+use netboot_loaders::base::fs;
+use netboot_loaders::base::paths::{PXELINUX_DEFAULT, loader_in_tree};
+use netboot_loaders::base::progress::Progress;
+use netboot_loaders::boot_test::boot_event::{BootEvent, EventSink, SinkMessage, TimedEvent, WebServerRole};
 use netboot_loaders::boot_test::case::{Cards, Firmware};
-use netboot_loaders::boot_test::dhcp::{Offer, SERVED, Server};
-use netboot_loaders::boot_test::happening::{Asked, Happening, Moment, Note, Witness};
-use netboot_loaders::boot_test::kit::Kit;
+use netboot_loaders::boot_test::dhcp::{DhcpServer, Offer, SERVED};
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine};
 use netboot_loaders::boot_test::namespace::Namespace;
-use netboot_loaders::boot_test::network::Network;
-use netboot_loaders::boot_test::web::own::Web;
-use netboot_loaders::boot_test::web::{Bound, Pages};
+use netboot_loaders::boot_test::network::TestNetwork;
+use netboot_loaders::boot_test::tools::TestTools;
+use netboot_loaders::boot_test::web::own::OwnWebServer;
+use netboot_loaders::boot_test::web::pages::{Bound, Pages};
 use netboot_loaders::build_loaders;
-use netboot_loaders::choices::loader::Loader;
-use netboot_loaders::fs;
-use netboot_loaders::paths::{PXELINUX_DEFAULT, loader_in_tree};
-use netboot_loaders::progress::Progress;
+use netboot_loaders::loader::target::Loader;
 
 use super::contenders::choices;
 use super::record::{Name, Row};
@@ -46,25 +46,26 @@ const FAILED: &str = "bench: failed";
 const PROTOCOLS: [&str; 2] = ["http", "tftp"];
 
 /// The address of `file`.
-fn url(protocol: &str, file: &str, network: &Network) -> String {
+fn url(protocol: &str, file: &str, network: &TestNetwork) -> String {
     let server = if protocol == "http" { network.web } else { network.server };
     format!("{protocol}://{server}/{file}")
 }
 
 /// Each loader, over HTTP against TFTP.
 pub(super) fn run(setting: &Setting<'_>) -> Result<(), Failure> {
-    let (host, network) = (setting.host, Network::default());
-    let kit = Kit::find(&host.path, &network, None, &setting.cache, host.ui).map_err(build_loaders::Error::from)?;
+    let (host, network) = (setting.host, TestNetwork::default());
+    let tools =
+        TestTools::find(&host.path, &network, None, &setting.cache, host.ui).map_err(build_loaders::Error::from)?;
     setting.start(&[Loader::IpxePxe, Loader::IpxeEfi], &script())?;
     setting.choose("sites.toml", &sites(&network))?;
     setting.build(None)?;
     let mut pages = Pages::default();
-    for (name, content) in [(KERNEL, fs::read(&kit.kernel)?), (BLOB, noise(MEGABYTES * 1_000_000))] {
+    for (name, content) in [(KERNEL, fs::read(&tools.kernel)?), (BLOB, noise(MEGABYTES * 1_000_000))] {
         fs::write_anew(&setting.tree().join(name), &content)?;
-        pages.put(Asked::Other, url("http", name, &network), content.into());
+        pages.put(WebServerRole::Other, url("http", name, &network), content.into());
     }
     // From here on this process has a network of its own, and no way to another one.
-    let lane = Lane { setting, kit: &kit, network, namespace: Namespace::enter()?, pages: Arc::new(pages) };
+    let lane = Lane { setting, tools: &tools, network, namespace: Namespace::enter()?, pages: Arc::new(pages) };
     let mut rows = Vec::new();
     for (loader, firmware) in [("ipxe.pxe", Firmware::Bios), ("ipxe.efi", Firmware::Uefi), (PXELINUX, Firmware::Bios)] {
         let label = format!("{MEGABYTES} MB over HTTP through {loader}");
@@ -76,11 +77,11 @@ pub(super) fn run(setting: &Setting<'_>) -> Result<(), Failure> {
         rows.push(Row::timed(&label, &times[0], "over TFTP", &times[1]));
     }
     setting.forget()?;
-    setting.keep(Name::Transfer, rows, &kit.versions)
+    setting.keep(Name::Transfer, rows, &tools.versions)
 }
 
 /// The choices: a site for each protocol.
-fn sites(network: &Network) -> String {
+fn sites(network: &TestNetwork) -> String {
     let site =
         |protocol| format!("\n[site.{protocol}]\nvars = {{ boot_url = \"{}\" }}\n", url(protocol, BLOB, network));
     choices(&[Loader::IpxePxe, Loader::IpxeEfi]) + &PROTOCOLS.map(site).concat()
@@ -100,8 +101,8 @@ fn noise(bytes: usize) -> Vec<u8> {
 /// Where machines load.
 struct Lane<'a> {
     setting: &'a Setting<'a>,
-    kit: &'a Kit,
-    network: Network,
+    tools: &'a TestTools,
+    network: TestNetwork,
     namespace: Namespace,
     pages: Arc<Pages>,
 }
@@ -112,7 +113,7 @@ impl Lane<'_> {
         let (site, marks) = if loader == PXELINUX { (None, PXELINUX_MARKS) } else { (Some(protocol), MARKS) };
         let offer = Offer { loader: loader_in_tree(site, loader), root_path: None, second_card: None };
         let folder = self.setting.room("machine")?;
-        machine::prepare(&folder, self.kit)?;
+        machine::prepare(&folder, self.tools)?;
         let [kernel, blob] = [KERNEL, BLOB].map(|file| url(protocol, file, &self.network));
         let text = format!("DEFAULT linux\nLABEL linux\n  KERNEL {kernel}\n  INITRD {blob}\n");
         fs::write_atomic(&self.setting.tree().join(PXELINUX_DEFAULT), text.as_bytes())?;
@@ -128,37 +129,38 @@ impl Lane<'_> {
 
     /// Runs the machine and its servers until the file is there.
     fn boot(&self, folder: &Utf8Path, firmware: Firmware, offer: &Offer, marks: Marks) -> Result<Duration, Failure> {
-        let Self { kit, network, .. } = self;
-        self.namespace.network(&kit.ip, network, (&[], false), self.setting.host.ui)?;
+        let Self { tools, network, .. } = self;
+        self.namespace.network(&tools.ip, network, (&[], false), self.setting.host.ui)?;
         let (sender, notes) = mpsc::channel();
-        let witness = Witness::new(sender);
-        let bound = Bound { name: Asked::Other, address: network.web, port: 80, tls: false };
-        let _web = Web::start(bound, Arc::clone(&self.pages), witness.clone())?;
-        let _dhcp = Server::start(kit, network, offer, folder, &witness)?;
-        let _machine = Machine::start((firmware, Cards::One), kit, Accelerator::Tcg, folder, &witness)?;
+        let sink = EventSink::new(sender);
+        let bound = Bound { name: WebServerRole::Other, address: network.web, port: 80, tls: false };
+        let _web = OwnWebServer::start(bound, Arc::clone(&self.pages), sink.clone())?;
+        let _dhcp = DhcpServer::start(tools, network, offer, folder, &sink)?;
+        let _machine = Machine::start((firmware, Cards::One), tools, Accelerator::Tcg, folder, &sink)?;
         self.watch(&notes, Stopwatch { marks, text: String::new(), begun: None })
     }
 
     /// Waits for the marks.
-    fn watch(&self, notes: &Receiver<Note>, mut stopwatch: Stopwatch) -> Result<Duration, Failure> {
+    fn watch(&self, notes: &Receiver<SinkMessage>, mut stopwatch: Stopwatch) -> Result<Duration, Failure> {
         let started = Instant::now();
         while started.elapsed() <= DEADLINE {
             if self.setting.host.ui.cancelled() {
                 return Err(interrupted());
             }
-            let Ok(Note::Moment(Moment { at, what, .. })) = notes.recv_timeout(Duration::from_millis(100)) else {
+            let Ok(SinkMessage::Moment(TimedEvent { at, what, .. })) = notes.recv_timeout(Duration::from_millis(100))
+            else {
                 continue;
             };
             match what {
-                Happening::Said(text) => {
+                BootEvent::Said(text) => {
                     if let Some(took) = stopwatch.hear(at, &text) {
                         return Ok(took);
                     }
                 }
-                Happening::Gone { program, words } => {
+                BootEvent::Gone { program, words } => {
                     return Err(Failure::new(FAILURE, &format!("`{program}` ended by itself: {words}")));
                 }
-                Happening::Stopped(_) => return Err(stopwatch.given_up("the machine stopped")),
+                BootEvent::Stopped(_) => return Err(stopwatch.given_up("the machine stopped")),
                 _ => {}
             }
             if stopwatch.text.contains(FAILED) {
@@ -227,6 +229,6 @@ mod tests {
         assert_eq!(script(), format!("#!ipxe\ndhcp\necho bench: begin\n{fetch}\n"));
         let http = "\n[site.http]\nvars = { boot_url = \"http://192.0.2.2/blob\" }\n";
         let tftp = "\n[site.tftp]\nvars = { boot_url = \"tftp://192.0.2.1/blob\" }\n";
-        assert!(sites(&Network::default()).ends_with(&format!("{http}{tftp}")));
+        assert!(sites(&TestNetwork::default()).ends_with(&format!("{http}{tftp}")));
     }
 }

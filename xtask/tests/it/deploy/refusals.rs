@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use netboot_fixtures::insta::Settings;
 use netboot_fixtures::insta::internals::SettingsBindDropGuard;
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::sshd::{ALIAS, SFTP, Server, deploy, project};
+use netboot_fixtures::sshd::{ALIAS, SFTP, SshServer, deploy, project};
 use netboot_fixtures::{says, skip};
 
 netboot_fixtures::tests! {
@@ -22,7 +22,7 @@ netboot_fixtures::tests! {
 }
 
 /// What is the server's own is replaced in snapshots, too.
-fn redacted(server: &Server) -> SettingsBindDropGuard {
+fn redacted(server: &SshServer) -> SettingsBindDropGuard {
     let (user, port) = (&server.user, server.port);
     let mut settings = Settings::clone_current();
     settings.add_filter(&format!("{user}@127\\.0\\.0\\.1"), "USER@127.0.0.1");
@@ -31,7 +31,7 @@ fn redacted(server: &Server) -> SettingsBindDropGuard {
 }
 
 fn keys(project: &Project) {
-    let server = Server::start(project, "sshd", SFTP);
+    let server = SshServer::start(project, "sshd", SFTP);
     let _redacted = redacted(&server);
     let folder = project.path("served/tftp");
     server.write_client_config("other", "user");
@@ -62,7 +62,7 @@ fn keys(project: &Project) {
 }
 
 fn rights(project: &Project) {
-    let server = Server::start(project, "sshd", "internal-sftp -R");
+    let server = SshServer::start(project, "sshd", "internal-sftp -R");
     let _redacted = redacted(&server);
     let folder = project.path("served/tftp");
     server.write_client_config("host", "other");
@@ -91,7 +91,7 @@ fn rights(project: &Project) {
 }
 
 fn no_sftp(project: &Project) {
-    let server = Server::start(project, "sshd", "");
+    let server = SshServer::start(project, "sshd", "");
     let _redacted = redacted(&server);
     let folder = project.path("served/tftp");
     says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
@@ -100,7 +100,7 @@ fn no_sftp(project: &Project) {
       | subsystem request failed on channel 0
     hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, OpenSSH a line `Subsystem sftp internal-sftp`
     ");
-    let server = Server::start(project, "chatty", "echo Welcome to this machine");
+    let server = SshServer::start(project, "chatty", "echo Welcome to this machine");
     let _redacted = redacted(&server);
     says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
     exit code 5, stderr:
@@ -110,7 +110,7 @@ fn no_sftp(project: &Project) {
 }
 
 fn nobody(project: &Project) {
-    let mut server = Server::start(project, "sshd", SFTP);
+    let mut server = SshServer::start(project, "sshd", SFTP);
     let _redacted = redacted(&server);
     server.stop();
     says!(project, deploy(project, &server, "/tftp".into(), &["--quiet"]), @r"

@@ -14,8 +14,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::project::{Project, Ran, forge};
 use netboot_fixtures::skip::program;
 use netboot_fixtures::sshd::{
-    BARE_SFTP, Fate, Line, Random, SFTP, Server, assert_deployed, deploy, deployment, files, grow, let_time_pass,
-    project,
+    BARE_SFTP, ConnectionFate, Line, Random, SFTP, SshServer, assert_deployed, deploy, deployment, files, grow,
+    let_time_pass, project,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -35,7 +35,7 @@ netboot_fixtures::tests! {
 }
 
 fn two_at_once(project: &Project) {
-    let server = Server::start(project, "sshd", SFTP);
+    let server = SshServer::start(project, "sshd", SFTP);
     let other = Project::new();
     other.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
     other.build(&[]).success();
@@ -70,7 +70,7 @@ fn two_at_once(project: &Project) {
 }
 
 fn umask(project: &Project) {
-    let server = Server::start(project, "sshd", "internal-sftp -u 0077");
+    let server = SshServer::start(project, "sshd", "internal-sftp -u 0077");
     let folder = project.path("served/new/tftp");
     let modes = || {
         let mut wrong = Vec::new();
@@ -119,7 +119,7 @@ fn mode_unless(path: &Utf8Path, wanted: u32) -> Option<String> {
 }
 
 fn cuts(project: &Project) {
-    let server = Server::start(project, "sshd", SFTP);
+    let server = SshServer::start(project, "sshd", SFTP);
     let folder = project.path("served/tftp");
     deploy(project, &server, &folder, &[]).success();
     let_time_pass(&folder);
@@ -136,7 +136,7 @@ fn cuts(project: &Project) {
         new.iter().filter(|(path, content)| old.get(*path) != Some(content)).map(|(_, it)| it.len()).sum();
     let longest = 2 * size as u64 / 20;
     let limits = (0..20).map(|number| if number % 4 == 0 { 6_000 } else { longest });
-    let fates: Vec<Fate> = limits.map(|limit| Fate::CutAfter(1 + random.below(limit))).collect();
+    let fates: Vec<ConnectionFate> = limits.map(|limit| ConnectionFate::CutAfter(1 + random.below(limit))).collect();
     let line = Line::to(server.port, fates.clone());
     let done = AtomicBool::new(false);
     let (ran, looks) = std::thread::scope(|scope| {
@@ -177,7 +177,7 @@ fn watch(
 }
 
 fn changes(project: &Project) {
-    let server = Server::start(project, "sshd", SFTP);
+    let server = SshServer::start(project, "sshd", SFTP);
     let folder = project.path("served/tftp");
     let address = server.address(server.port, &folder);
     let ran = deploy(project, &server, &folder, &["--dry-run"]).success();
@@ -254,7 +254,7 @@ fn changes(project: &Project) {
 }
 
 fn bare(project: &Project) {
-    let server = Server::start(project, "sshd", BARE_SFTP);
+    let server = SshServer::start(project, "sshd", BARE_SFTP);
     let folder = project.path("served/tftp");
     deploy(project, &server, &folder, &[]).success();
     assert_deployed(project, &folder);
@@ -265,13 +265,16 @@ fn bare(project: &Project) {
 }
 
 fn lost(project: &Project) {
-    let server = Server::start(project, "sshd", SFTP);
+    let server = SshServer::start(project, "sshd", SFTP);
     let folder = project.path("served/tftp");
     deploy(project, &server, &folder, &[]).success();
     let_time_pass(&folder);
     let old = files(&folder);
     grow(project, 2);
-    let line = Line::to(server.port, [Fate::CutAfter(200_000), Fate::CutAfter(2_000), Fate::CutAfter(2_000)]);
+    let line = Line::to(
+        server.port,
+        [ConnectionFate::CutAfter(200_000), ConnectionFate::CutAfter(2_000), ConnectionFate::CutAfter(2_000)],
+    );
     let ran = Ran::from(deployment(project, &server, line.port, &folder, &["--attempts", "3"]).output().unwrap());
     let warning = format!("warning: the connection with `{}@127.0.0.1` was lost when ", server.user);
     assert!(
@@ -282,7 +285,7 @@ fn lost(project: &Project) {
     );
     let error = ran.error(5);
     assert!(error.starts_with("`127.0.0.1` ended the connection\n  | "), "{error}");
-    let line = Line::to(server.port, [Fate::CutAfter(200_000)]);
+    let line = Line::to(server.port, [ConnectionFate::CutAfter(200_000)]);
     let ran = Ran::from(deployment(project, &server, line.port, &folder, &["--attempts", "1"]).output().unwrap());
     let error = ran.error(5);
     let user = &server.user;
@@ -313,14 +316,14 @@ fn wait(what: &str, so: impl Fn() -> bool) {
 }
 
 fn killed(project: &Project) {
-    let server = Server::start(project, "sshd", SFTP);
+    let server = SshServer::start(project, "sshd", SFTP);
     let folder = project.path("served/tftp");
     deploy(project, &server, &folder, &[]).success();
     // Of two files of one size and one second, the record cannot tell which is there, and a deployment sends it again.
     let newest = files(&folder).into_keys().map(|path| folder.join(path).metadata().unwrap().modified().unwrap()).max();
     wait("the next second has begun", || newest.unwrap().elapsed().is_ok_and(|age| age > Duration::from_secs(1)));
     grow(project, 2);
-    let line = Line::to(server.port, [Fate::DeadAfter(900_000)]);
+    let line = Line::to(server.port, [ConnectionFate::DeadAfter(900_000)]);
     let mut command = deployment(project, &server, line.port, &folder, &[]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait("the line is dead", || line.met() == 1);
@@ -346,10 +349,10 @@ fn killed(project: &Project) {
 }
 
 fn interrupted(project: &Project) {
-    let server = Server::start(project, "sshd", SFTP);
+    let server = SshServer::start(project, "sshd", SFTP);
     let folder = project.path("served/tftp");
     // One while ssh connects, one in the middle of a file.
-    for fate in [Fate::DeadAfter(100), Fate::DeadAfter(300_000)] {
+    for fate in [ConnectionFate::DeadAfter(100), ConnectionFate::DeadAfter(300_000)] {
         let line = Line::to(server.port, [fate]);
         let mut command = deployment(project, &server, line.port, &folder, &[]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -373,7 +376,7 @@ fn runs(path: &Utf8Path) -> bool {
 
 fn asked(project: &Project) -> Result<(), String> {
     program("setsid")?;
-    let server = Server::start(project, "sshd", SFTP);
+    let server = SshServer::start(project, "sshd", SFTP);
     let folder = project.path("served/tftp");
     let key = project.path("sshd/user");
     let locked = Command::new("ssh-keygen").args(["-q", "-p", "-P", "", "-N", "secret", "-f", key.as_str()]).status();

@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use netboot_fixtures::limits::{self, MEMORY, pipe};
 use netboot_fixtures::project::{Project, Ran};
 use netboot_loaders::digest::Sha256Digest;
-use netboot_loaders::tree::header::Kind;
+use netboot_loaders::loader::file_kind::FileKind;
 use netboot_loaders::tree::limits::MAX_FILES;
 use netboot_loaders::tree::manifest::{self, Manifest};
 use tar::{EntryType, Header};
@@ -221,13 +221,15 @@ fn nothing_gets_into_the_cache_before_it_is_as_pinned() {
         command.args(["--project", project.root.as_str()]).args(arguments);
         let error = Ran::from(limits::measure(&mut command).bounded()).error(6);
         assert!(error.starts_with(&format!("`{path}` ")) && error.contains(said), "{error}");
-        let left = netboot_loaders::fs::walk(&cache).unwrap();
+        let left = netboot_loaders::base::fs::walk(&cache).unwrap();
         let left: Vec<_> = left.iter().filter(|(path, _)| path.starts_with("ipxe.git/objects")).collect();
         assert!(
             left.iter().all(|(path, _)| ["info", "pack", "objects"].contains(&path.file_name().unwrap())),
             "{left:?}"
         );
-        assert!(!netboot_loaders::fs::entries(&cache).unwrap().iter().any(|path| path.as_str().contains("import-")));
+        assert!(
+            !netboot_loaders::base::fs::entries(&cache).unwrap().iter().any(|path| path.as_str().contains("import-"))
+        );
     }
 }
 
@@ -240,8 +242,15 @@ fn what_a_manifest_claims_is_not_unpacked_without_end() {
     let mut manifest = manifest_of(&project);
     let zeros = || io::repeat(0).take(60 << 20);
     let (sha256, size) = Sha256Digest::of_reader(&mut zeros()).unwrap();
-    let file = manifest::File { sha256, size, kind: Kind::Data, arch: None, ipxe: None, ..manifest.files[0].clone() };
-    manifest.files = (0..6).map(|i| manifest::File { path: format!("{i}").into(), ..file.clone() }).collect();
+    let file = manifest::ManifestEntry {
+        sha256,
+        size,
+        kind: FileKind::Data,
+        arch: None,
+        ipxe: None,
+        ..manifest.files[0].clone()
+    };
+    manifest.files = (0..6).map(|i| manifest::ManifestEntry { path: format!("{i}").into(), ..file.clone() }).collect();
     let path = project.path("bomb.tar.gz");
     let mut writer = Writer::gzip(&path);
     manifest.files.iter().for_each(|file| writer.file(file.path.as_str(), &mut zeros(), size));
@@ -336,7 +345,7 @@ fn write_records(manifest: &Manifest, count: usize, folder: &Utf8Path) -> impl I
     let (head, rest) = json.split_once("\n    {\n      \"path\"").unwrap();
     let entry = format!("\n    {{\n      \"path\"{}", rest.strip_suffix("\n  ]\n}\n").unwrap());
     write_items(&folder.join("manifest.json"), head, numbers().map(|name| entry.replace("PATH", &name)), "\n  ]\n}\n");
-    let (digest, _) = netboot_loaders::fs::sha256(&folder.join("manifest.json")).unwrap();
+    let (digest, _) = netboot_loaders::base::fs::sha256(&folder.join("manifest.json")).unwrap();
     let mut sums = BufWriter::new(File::create(folder.join("SHA256SUMS")).unwrap());
     writeln!(sums, "{digest}  manifest.json").unwrap();
     let paths = numbers().map(move |number| path.replace("PATH", &number)).collect::<Vec<_>>();
@@ -353,7 +362,7 @@ fn tree_of(project: &Project, count: usize) -> Utf8PathBuf {
     let file = manifest.files.iter().find(|file| file.ipxe.is_some()).unwrap().clone();
     let (sha256, site) = (Sha256Digest::of(b"content"), Some("a".repeat(20)));
     let path = format!("sites/PATH/{}", "a".repeat(20)).into();
-    manifest.files = vec![manifest::File { path, sha256, size: 7, kind: Kind::Data, site, ..file }];
+    manifest.files = vec![manifest::ManifestEntry { path, sha256, size: 7, kind: FileKind::Data, site, ..file }];
     let paths = write_records(&manifest, count, &project.root);
     let tarball = project.path("many.tar.gz");
     let mut writer = Writer::gzip(&tarball);
@@ -393,8 +402,16 @@ fn largest_tree(project: &Project) -> Utf8PathBuf {
     let (sha256, site) = (Sha256Digest::of(b""), Some("s".repeat(250)));
     let path = format!("xPATH{}", "a".repeat(79)).into();
     let file = manifest.files[0].clone();
-    manifest.files =
-        vec![manifest::File { path, sha256, size: 0, kind: Kind::Data, arch: None, site, ipxe: None, ..file }];
+    manifest.files = vec![manifest::ManifestEntry {
+        path,
+        sha256,
+        size: 0,
+        kind: FileKind::Data,
+        arch: None,
+        site,
+        ipxe: None,
+        ..file
+    }];
     let tree = project.path("largest");
     std::fs::create_dir(&tree).unwrap();
     let mut first = None;

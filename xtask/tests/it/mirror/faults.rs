@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use netboot_fixtures::mirror::{self, METADATA, Mirror, content, metadata, path};
+use netboot_fixtures::mirror::{self, METADATA, MirrorProject, content, metadata, path};
 use netboot_fixtures::project::Ran;
 use netboot_fixtures::{says, shows};
 use netboot_loaders::digest::Sha256Digest;
@@ -27,7 +27,7 @@ const TRY: &str = "hint: try again later, or name another server with `--base-ur
 
 /// Runs a mirror whose set in use is 44.1, which has to change nothing.
 #[track_caller]
-fn fails(mirror: &Mirror, more: &[&str]) -> Ran {
+fn fails(mirror: &MirrorProject, more: &[&str]) -> Ran {
     let before = mirror.names();
     let ran = mirror.run(&[&["--quiet"], more].concat());
     assert_eq!(ran.stdout, "");
@@ -37,7 +37,7 @@ fn fails(mirror: &Mirror, more: &[&str]) -> Ran {
 }
 
 fn metadata_that_is_none() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     let mut all = String::new();
     let mut run = || all += &fails(&mirror, &[]).to_string();
     for content in [
@@ -75,7 +75,7 @@ fn metadata_that_is_none() {
 }
 
 fn metadata_is_read_up_to_two_mebibytes() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     let padded = |size: usize| {
         let text = metadata("44.1").to_string();
         format!("{text}{}", " ".repeat(size - text.len()))
@@ -92,7 +92,7 @@ fn metadata_is_read_up_to_two_mebibytes() {
 }
 
 fn metadata_that_lacks_something_or_has_something_wrong() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     let pxe = "architectures.x86_64.artifacts.metal.formats.pxe";
     let mut lacking = metadata("44.2");
     lacking.pointer_mut(&format!("/{}", pxe.replace('.', "/"))).unwrap().as_object_mut().unwrap().remove("rootfs");
@@ -114,7 +114,7 @@ fn metadata_that_lacks_something_or_has_something_wrong() {
     ");
 
     mirror.publisher.release("44.1");
-    let other = Mirror::new();
+    let other = MirrorProject::new();
     other.publisher.offer("/streams/testing.json", mirror.publisher.file(METADATA));
     shows!(other, &["--quiet", "--stream", "testing"], @r"
     exit code 5, stderr:
@@ -129,7 +129,7 @@ fn metadata_that_lacks_something_or_has_something_wrong() {
 }
 
 fn one_image_for_two_parts() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     let mut metadata = metadata("44.2");
     let pxe = "/architectures/x86_64/artifacts/metal/formats/pxe";
     let digest = metadata.pointer(&format!("{pxe}/initramfs/sha256")).unwrap().clone();
@@ -147,7 +147,7 @@ fn one_image_for_two_parts() {
 }
 
 fn an_address_without_end_is_neither_shown_nor_tried_again() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     let url = mirror.publisher.server.url(METADATA);
     let mut metadata = metadata("44.2");
     let key = "architectures.x86_64.artifacts.metal.formats.pxe.kernel.location";
@@ -173,7 +173,7 @@ fn an_address_without_end_is_neither_shown_nor_tried_again() {
 }
 
 fn images_that_are_not_what_the_metadata_says() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     mirror.publisher.release("44.2");
     let rootfs = path("44.2", "rootfs.x86_64.img");
     let wanted = Sha256Digest::of(&content("44.2", "rootfs.x86_64.img", 150_000));
@@ -201,7 +201,7 @@ fn images_that_are_not_what_the_metadata_says() {
 
 /// The publisher moves on to 44.3 as soon as somebody asks for the first image of 44.2; `withdraw` says whether
 /// 44.2 is gone then.
-fn moves_on(mirror: &Mirror, withdraw: bool) {
+fn moves_on(mirror: &MirrorProject, withdraw: bool) {
     mirror.publisher.release("44.2");
     let newer = metadata("44.3").to_string();
     for (name, _, size) in mirror::IMAGES {
@@ -226,7 +226,7 @@ fn moves_on(mirror: &Mirror, withdraw: bool) {
 }
 
 fn a_set_that_is_withdrawn_while_it_comes_gives_way_to_the_next_one() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     moves_on(&mirror, true);
     let ran = mirror.run(&[]).success();
     mirror.assert_served("44.3");
@@ -235,7 +235,7 @@ fn a_set_that_is_withdrawn_while_it_comes_gives_way_to_the_next_one() {
 }
 
 fn a_set_that_came_whole_is_used_although_there_is_a_newer_one_by_now() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     moves_on(&mirror, false);
     let ran = mirror.run(&[]).success();
     mirror.assert_served("44.2");
@@ -252,7 +252,7 @@ fn a_set_that_came_whole_is_used_although_there_is_a_newer_one_by_now() {
 }
 
 fn nothing_of_somebody_else_is_replaced() {
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     mirror.publisher.release("44.1");
     for name in [".netboot-loaders", "current", "kernel-x86_64", "44.1"] {
         for folder in [true, false] {
@@ -289,7 +289,7 @@ fn nothing_of_somebody_else_is_replaced() {
 }
 
 fn each_mirror_has_a_folder_of_its_own() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     says!(mirror, fails(&mirror, &["--stream", "testing"]), @r"
     exit code 1, stderr:
     error: `PROJECT/fedora-coreos` is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos testing x86_64`
@@ -298,7 +298,7 @@ fn each_mirror_has_a_folder_of_its_own() {
 }
 
 fn what_the_command_line_cannot_mean() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     shows!(mirror, &["--keep", "1"], @r"
     exit code 2, stderr:
     error: invalid value '1' for '--keep <N>': wanted at least 2: a machine that boots while the set changes goes on with the one before
@@ -335,7 +335,7 @@ fn what_the_command_line_cannot_mean() {
 }
 
 fn what_killed_runs_have_left_is_repaired_or_removed() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     // As between the two renames on a file system that cannot exchange.
     for (from, to) in [("current", ".netboot-loaders/previous"), ("44.1", ".netboot-loaders/replaced/44.1")] {
         std::fs::create_dir_all(mirror.path(to).parent().unwrap()).unwrap();

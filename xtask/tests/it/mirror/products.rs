@@ -3,10 +3,10 @@
 use netboot_fixtures::harness::xtask;
 use std::process::Command;
 
-use netboot_fixtures::mirror::{METADATA, Mirror, content};
+use netboot_fixtures::mirror::{METADATA, MirrorProject, content};
 use netboot_fixtures::project::Ran;
 use netboot_fixtures::says;
-use netboot_loaders::choices::boot_entry::{BootEntry, Distribution, System};
+use netboot_loaders::config::boot_entry::{BootEntry, Distribution, System};
 use netboot_loaders::digest::Sha512Digest;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ const KERNEL: (&str, usize) = ("flatcar_production_pxe.vmlinuz", 30_000);
 const INITRAMFS: (&str, usize) = ("flatcar_production_pxe_image.cpio.gz", 90_000);
 
 /// Offers the images of `version`, each with its list of digests, and calls that current.
-fn release(mirror: &Mirror, version: &str) {
+fn release(mirror: &MirrorProject, version: &str) {
     for (name, size) in [KERNEL, INITRAMFS] {
         let image = content(version, name, size);
         let (sha512, _) = Sha512Digest::of_reader(&mut &image[..]).unwrap();
@@ -38,13 +38,13 @@ fn release(mirror: &Mirror, version: &str) {
     mirror.publisher.offer("/amd64-usr/current/version.txt", text);
 }
 
-fn flatcar(mirror: &Mirror, more: &[&str]) -> Ran {
+fn flatcar(mirror: &MirrorProject, more: &[&str]) -> Ran {
     Ran::from(mirror.product("flatcar", more).output().unwrap())
 }
 
 /// The files of a boot entry for `mirror`, which has a set of `version`, have to be there.
 #[track_caller]
-fn boots(mirror: &Mirror, distribution: Distribution, version: &str) {
+fn boots(mirror: &MirrorProject, distribution: Distribution, version: &str) {
     const AT: &str = "http://192.0.2.2/mirror";
     let system = System::Live { distribution, mirror: AT.parse().unwrap(), ignition: None, arguments: String::new() };
     let entry = BootEntry { name: "a".into(), system };
@@ -62,17 +62,17 @@ fn boots(mirror: &Mirror, distribution: Distribution, version: &str) {
 }
 
 fn what_a_boot_entry_asks_for_is_in_the_mirror() {
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     release(&mirror, "4593.2.5");
     flatcar(&mirror, &[]).success();
     boots(&mirror, Distribution::Flatcar, "4593.2.5");
-    let mirror = Mirror::of("44.20260707.3.1");
+    let mirror = MirrorProject::of("44.20260707.3.1");
     mirror.run(&[]).success();
     boots(&mirror, Distribution::FedoraCoreos, "44.20260707.3.1");
 }
 
 fn flatcar_is_mirrored_by_its_versions_and_sha_512() {
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     for version in ["4593.2.4", "4593.2.5"] {
         release(&mirror, version);
         let outcome: Value = serde_json::from_str(&flatcar(&mirror, &[]).success().stdout).unwrap();
@@ -109,7 +109,7 @@ fn flatcar_is_mirrored_by_its_versions_and_sha_512() {
 }
 
 fn the_result_is_said_to_programs_in_each_form() {
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     mirror.publisher.release("44.1");
     let ran = mirror.run(&["--quiet"]).success();
     assert_eq!(ran.stderr, "");
@@ -130,7 +130,7 @@ fn the_result_is_said_to_programs_in_each_form() {
 }
 
 fn what_runs_a_mirror_daily_is_printed_and_does_that() {
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     mirror.publisher.release("44.1");
     assert!(!mirror.dest().exists());
     let run = |command: &str| {

@@ -8,14 +8,14 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use netboot_fixtures::mirror::{self, IMAGES, METADATA, Mirror, content, path};
+use netboot_fixtures::mirror::{self, IMAGES, METADATA, MirrorProject, content, path};
 use netboot_fixtures::project::Ran;
 use netboot_fixtures::shows;
-use netboot_loaders::mirror::display::Links;
-use netboot_loaders::mirror::names::{CoreosArch, Stream};
-use netboot_loaders::mirror::{Request, Upstream, fedora_coreos};
-use netboot_loaders::progress::{Event, Kind, Progress};
-use netboot_loaders::source::http::{Http, Patience};
+use netboot_loaders::base::http::{HttpClient, Patience};
+use netboot_loaders::base::progress::{Event, Progress, TaskKind};
+use netboot_loaders::mirror::current::Links;
+use netboot_loaders::mirror::streams::{CoreosArch, Stream};
+use netboot_loaders::mirror::{MirrorRequest, Publisher, fedora_coreos};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ netboot_fixtures::tests! {
 }
 
 fn a_set_comes_into_use_as_a_whole_and_nothing_is_done_twice() {
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     mirror.publisher.release("44.1.3.1");
     shows!(mirror, &["--quiet", "--exit-code-on-update", "255"], @r#"
     exit code 255, stdout:
@@ -71,7 +71,7 @@ fn a_set_comes_into_use_as_a_whole_and_nothing_is_done_twice() {
 }
 
 fn every_server_may_read_a_set_whatever_the_umask() {
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     mirror.publisher.release("44.1.3.1");
     for links in ["symbolic", "copy"] {
         let command = mirror.command(&["--links", links]);
@@ -102,9 +102,10 @@ fn every_server_may_read_a_set_whatever_the_umask() {
 }
 
 fn the_last_sets_stay_and_the_one_in_use_always() {
-    let mirror = Mirror::new();
-    let versions =
-        |mirror: &Mirror| -> Vec<String> { mirror.names().into_iter().filter(|name| name.starts_with("44")).collect() };
+    let mirror = MirrorProject::new();
+    let versions = |mirror: &MirrorProject| -> Vec<String> {
+        mirror.names().into_iter().filter(|name| name.starts_with("44")).collect()
+    };
     for number in 1..=4 {
         mirror.publisher.release(&format!("44.{number}"));
         mirror.update(&["--keep", "3"]);
@@ -133,7 +134,7 @@ fn the_last_sets_stay_and_the_one_in_use_always() {
 }
 
 fn a_killed_download_goes_on_where_it_was() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     mirror.publisher.release("44.2");
     let rootfs = path("44.2", "rootfs.x86_64.img");
     let whole = mirror.publisher.file(&rootfs);
@@ -179,8 +180,8 @@ impl Drop for Done<'_> {
 
 /// Twelve updates, shown in these ways by turns, while somebody reads with `read`: each version is seen, and
 /// nothing else.
-fn change_while_somebody_reads(ways: [&str; 3], read: impl Fn(&Mirror) -> Option<String> + Sync) {
-    let mirror = Mirror::of("44.0");
+fn change_while_somebody_reads(ways: [&str; 3], read: impl Fn(&MirrorProject) -> Option<String> + Sync) {
+    let mirror = MirrorProject::of("44.0");
     let (done, reads) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -211,12 +212,12 @@ fn change_while_somebody_reads(ways: [&str; 3], read: impl Fn(&Mirror) -> Option
 fn whoever_reads_while_sets_change_gets_one_whole_set() {
     // Where there are links, there always is one.
     change_while_somebody_reads(["symbolic"; 3], |mirror| Some(mirror.assert_whole()));
-    change_while_somebody_reads(["copy", "symbolic", "hard"], Mirror::read);
-    change_while_somebody_reads(["hard", "copy", "copy"], Mirror::read);
+    change_while_somebody_reads(["copy", "symbolic", "hard"], MirrorProject::read);
+    change_while_somebody_reads(["hard", "copy", "copy"], MirrorProject::read);
 }
 
 fn kill_9_at_fifty_moments_leaves_a_whole_set_and_the_next_run_goes_on() {
-    let mirror = Mirror::of("44.0");
+    let mirror = MirrorProject::of("44.0");
     mirror.publisher.slow(Duration::from_millis(2));
     mirror.publisher.release("44.1000");
     let started = Instant::now();
@@ -278,7 +279,7 @@ impl Progress for CancelledAt {
 
 fn an_interrupt_after_the_last_download_lets_nothing_else_into_use() {
     let moments: [(&str, Moment, bool); 2] = [
-        ("before the set is published", |event| matches!(event, Event::Started { kind: Kind::Publish, .. }), false),
+        ("before the set is published", |event| matches!(event, Event::Started { kind: TaskKind::Publish, .. }), false),
         (
             "before it comes into use",
             |event| matches!(event, Event::Finished { detail, .. } if detail == "published"),
@@ -286,18 +287,18 @@ fn an_interrupt_after_the_last_download_lets_nothing_else_into_use() {
         ),
     ];
     for links in [Links::Symbolic, Links::Hard, Links::Copies] {
-        let mirror = Mirror::of("44.1");
+        let mirror = MirrorProject::of("44.1");
         for (index, (text, moment, published)) in moments.into_iter().enumerate() {
             let version = format!("44.{}", index + 2);
             mirror.publisher.release(&version);
-            let origin = fedora_coreos::Origin {
+            let origin = fedora_coreos::FedoraCoreosSource {
                 stream: Stream::Stable,
                 arch: CoreosArch::X86_64,
                 stream_url: None,
                 base_url: Some(mirror.publisher.server.url("").into()),
             };
-            let request = Request {
-                upstream: Upstream::FedoraCoreos(origin),
+            let request = MirrorRequest {
+                upstream: Publisher::FedoraCoreos(origin),
                 dest: mirror.dest(),
                 keep: "2".parse().unwrap(),
                 links,
@@ -305,7 +306,7 @@ fn an_interrupt_after_the_last_download_lets_nothing_else_into_use() {
                 trust: None,
                 allow_older: false,
             };
-            let http = Http::new(None, Patience::default()).unwrap();
+            let http = HttpClient::new(None, Patience::default()).unwrap();
             let progress = CancelledAt { moment, cancelled: false.into() };
             let error = netboot_loaders::mirror::mirror(&request, &http, &progress).expect_err(text);
             assert_eq!(error.to_string(), "interrupted; what is served is as it was", "{text}");
@@ -319,7 +320,7 @@ fn an_interrupt_after_the_last_download_lets_nothing_else_into_use() {
 }
 
 fn two_mirrors_at_once_take_turns() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     mirror.publisher.release("44.2");
     mirror.publisher.slow(Duration::from_millis(50));
     let first = mirror.start(&[]);
@@ -340,7 +341,7 @@ fn two_mirrors_at_once_take_turns() {
 
 fn without_links_the_set_in_use_is_a_folder() {
     for (links, same) in [("hard", true), ("copy", false)] {
-        let mirror = Mirror::new();
+        let mirror = MirrorProject::new();
         mirror.publisher.release("44.1");
         mirror.update(&["--links", links]);
         mirror.publisher.release("44.2");
@@ -365,7 +366,7 @@ fn without_links_the_set_in_use_is_a_folder() {
 }
 
 fn a_damaged_set_is_noticed_and_only_what_is_wrong_is_fetched_again() {
-    let mirror = Mirror::of("44.1");
+    let mirror = MirrorProject::of("44.1");
     let kernel = mirror.path("44.1/kernel-x86_64");
     let asked = mirror.publisher.server.paths().len();
     std::fs::write(&kernel, "short").unwrap();
@@ -417,8 +418,8 @@ fn an_older_release_is_not_taken_for_a_newer_one() {
     for (in_use, older) in
         [("45.49.1", "44.1.2"), ("44.20260707.3.10", "44.20260707.3.9"), ("44.20260101.3.1", "44.20251231.3.2")]
     {
-        let mirror = Mirror::of(in_use);
-        let before = netboot_loaders::fs::walk(&mirror.dest()).unwrap();
+        let mirror = MirrorProject::of(in_use);
+        let before = netboot_loaders::base::fs::walk(&mirror.dest()).unwrap();
         mirror.publisher.release(older);
         let asked = mirror.publisher.server.paths().len();
         let ran = mirror.run(&["--exit-code-on-update", "255"]);
@@ -434,7 +435,7 @@ fn an_older_release_is_not_taken_for_a_newer_one() {
         );
         mirror.assert_served(in_use);
         assert_eq!(mirror.publisher.server.paths()[asked..], [METADATA], "no image is fetched");
-        assert_eq!(netboot_loaders::fs::walk(&mirror.dest()).unwrap(), before);
+        assert_eq!(netboot_loaders::base::fs::walk(&mirror.dest()).unwrap(), before);
         let ran = mirror.run(&["--message-format", "json"]);
         let event: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
         assert_eq!((&event["event"], &event["exit-code"]), (&"error".into(), &6.into()));
@@ -455,7 +456,7 @@ fn an_older_release_is_not_taken_for_a_newer_one() {
 }
 
 fn a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken() {
-    let mirror = Mirror::of("44.2");
+    let mirror = MirrorProject::of("44.2");
     mirror.publisher.release("44.1");
     let old = mirror.publisher.file(METADATA);
     mirror.publisher.release("44.3");
@@ -478,7 +479,7 @@ fn a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken() {
 }
 
 fn another_stream_is_another_mirror_also_where_older_is_allowed() {
-    let mirror = Mirror::of("44.2");
+    let mirror = MirrorProject::of("44.2");
     shows!(mirror, &["--quiet", "--stream", "next", "--allow-older"], @r"
     exit code 1, stderr:
     error: `PROJECT/fedora-coreos` is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos next x86_64`

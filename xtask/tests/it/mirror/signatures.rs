@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use camino::Utf8PathBuf;
-use netboot_fixtures::mirror::{self, IMAGES, Mirror, content, path};
+use netboot_fixtures::mirror::{self, IMAGES, MirrorProject, content, path};
 use netboot_fixtures::project::Ran;
 use netboot_fixtures::skip::program;
 use netboot_fixtures::{says, shows};
@@ -34,7 +34,7 @@ struct Signer {
 
 impl Signer {
     /// A primary key that certifies, and a subkey that signs.
-    fn new(mirror: &Mirror, name: &str) -> Self {
+    fn new(mirror: &MirrorProject, name: &str) -> Self {
         let signer = Self { home: mirror.root.join(name) };
         std::fs::create_dir(&signer.home).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
@@ -74,7 +74,7 @@ impl Signer {
     }
 
     /// Offers signatures of all images of `version`.
-    fn release(&self, mirror: &Mirror, version: &str) {
+    fn release(&self, mirror: &MirrorProject, version: &str) {
         mirror.publisher.release(version);
         for (name, _, size) in IMAGES {
             let signature = self.sign(&content(version, name, size));
@@ -91,7 +91,7 @@ impl Drop for Signer {
 }
 
 /// Pins the keys of `signer`, which are offered at `keys`.
-fn pin(mirror: &Mirror, signer: &Signer, keys: &str) {
+fn pin(mirror: &MirrorProject, signer: &Signer, keys: &str) {
     let own = include_str!("../../../../vendor/pins.toml");
     let (rest, _) = own.split_once("[signers.fedora-coreos]").unwrap();
     let fingerprint = signer.fingerprint();
@@ -101,8 +101,8 @@ fn pin(mirror: &Mirror, signer: &Signer, keys: &str) {
 }
 
 /// A mirror whose publisher signs what it offers, with `keys` in a file.
-fn with_keys(armored: bool) -> (Mirror, Signer, Utf8PathBuf) {
-    let mirror = Mirror::new();
+fn with_keys(armored: bool) -> (MirrorProject, Signer, Utf8PathBuf) {
+    let mirror = MirrorProject::new();
     let signer = Signer::new(&mirror, "publisher");
     pin(&mirror, &signer, "https://unreachable.invalid/keys");
     let keys = mirror.root.join("keys");
@@ -110,7 +110,7 @@ fn with_keys(armored: bool) -> (Mirror, Signer, Utf8PathBuf) {
     (mirror, signer, keys)
 }
 
-fn record(mirror: &Mirror) -> Value {
+fn record(mirror: &MirrorProject) -> Value {
     serde_json::from_slice(&std::fs::read(mirror.path("current/mirror.json")).unwrap()).unwrap()
 }
 

@@ -14,7 +14,7 @@ use sha1::{Digest, Sha1};
 
 use netboot_fixtures::limits;
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::server::Server;
+use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
     a_list_of_refs_without_end,
@@ -103,7 +103,7 @@ fn a_list_of_refs_without_end() {
     assert_eq!(refused(&server.url), failed(&server.url, "the server sends too much: more than 10000 refs"));
 
     let service = packet(b"# service=git-upload-pack\n");
-    let web = Server::start(move |_, answer| {
+    let web = TestServer::start(move |_, answer| {
         answer.head("200 OK", &["Content-Type: application/x-git-upload-pack-advertisement"]);
         answer.bytes(&[&service[..], b"0000"].concat());
         let mut number = 0;

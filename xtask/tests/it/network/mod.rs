@@ -5,8 +5,8 @@ mod proxies;
 mod secrets;
 mod tls;
 
-use netboot_fixtures::harness::Test;
+use netboot_fixtures::harness::TestCase;
 
-pub fn tests() -> Vec<Test> {
+pub fn tests() -> Vec<TestCase> {
     [git::tests(), proxies::tests(), secrets::tests(), tls::tests()].into_iter().flatten().collect()
 }

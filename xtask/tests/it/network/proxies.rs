@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::server::Server;
+use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
     socks_proxies_work,
@@ -19,13 +19,13 @@ netboot_fixtures::tests! {
 const VARIABLES: [&str; 6] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
 
 /// A web server with the archive of `project`.
-fn archive(project: &Project) -> Server {
+fn archive(project: &Project) -> TestServer {
     let archive = project.read("syslinux.zip");
-    Server::start(move |_, answer| answer.whole("200 OK", &[], &archive))
+    TestServer::start(move |_, answer| answer.whole("200 OK", &[], &archive))
 }
 
 /// Fetches syslinux from `server`, and iPXE from a folder, with `environment`.
-fn fetch(project: &Project, server: &Server, environment: &[(&str, &str)]) -> Ran {
+fn fetch(project: &Project, server: &TestServer, environment: &[(&str, &str)]) -> Ran {
     let (ipxe, archive) = (project.path("ipxe"), server.url("/syslinux.zip"));
     run(project, &["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", &archive], environment)
 }

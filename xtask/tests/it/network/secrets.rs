@@ -2,9 +2,9 @@
 
 use camino::Utf8Path;
 
-use netboot_fixtures::mirror::{METADATA, Mirror};
+use netboot_fixtures::mirror::{METADATA, MirrorProject};
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::server::Server;
+use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
     a_mirror_keeps_the_password_of_its_server,
@@ -20,7 +20,7 @@ fn assert_kept(ran: &Ran, folder: &Utf8Path) {
     for text in [&ran.stdout, &ran.stderr] {
         assert!(!text.contains("SECRET"), "{text}");
     }
-    for (path, _) in netboot_loaders::fs::walk(folder).unwrap_or_default() {
+    for (path, _) in netboot_loaders::base::fs::walk(folder).unwrap_or_default() {
         // A link to a folder has no content.
         let content = std::fs::read(folder.join(&path)).unwrap_or_default();
         assert!(!content.windows(6).any(|word| word == b"SECRET"), "{path}");
@@ -29,7 +29,7 @@ fn assert_kept(ran: &Ran, folder: &Utf8Path) {
 }
 
 /// Runs `mirror` from `base` instead of its publisher.
-fn mirror_from(mirror: &Mirror, base: &str, more: &[&str]) -> Ran {
+fn mirror_from(mirror: &MirrorProject, base: &str, more: &[&str]) -> Ran {
     let (plain, publisher) = (mirror.command(more), mirror.publisher.server.url(""));
     let mut command = std::process::Command::new(plain.get_program());
     command.args(plain.get_args().map(|word| if word == publisher.as_str() { base.as_ref() } else { word }));
@@ -42,7 +42,7 @@ fn with_user(url: &str) -> String {
 
 fn a_mirror_keeps_the_password_of_its_server() {
     for format in ["human", "json"] {
-        let mirror = Mirror::new();
+        let mirror = MirrorProject::new();
         mirror.publisher.release("44.1");
         mirror.publisher.hook(|request, answer| {
             let known = request.header("authorization") == Some("Basic bWU6U0VDUkVU");
@@ -75,7 +75,7 @@ fn a_mirror_keeps_the_password_of_its_server() {
 }
 
 fn a_token_in_a_query_is_used_and_not_shown() {
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     mirror.publisher.release("44.1");
     let stream = format!("{}?token=SECRET", mirror.publisher.server.url(METADATA));
     let path = format!("{METADATA}?token=SECRET");
@@ -86,7 +86,7 @@ fn a_token_in_a_query_is_used_and_not_shown() {
 }
 
 fn a_schedule_with_a_password_is_warned_of() {
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     let ran = mirror_from(&mirror, "http://me:SECRET@nas", &["--print-schedule", "cron"]).success();
     assert!(ran.stdout.contains("http://me:SECRET@nas"), "{}", ran.stdout);
     assert!(
@@ -144,7 +144,7 @@ fn no_spelling_of_an_address_on_the_command_line_shows_its_password() {
 fn the_password_of_a_git_server_or_an_archive_stays_out_of_cache_and_messages() {
     let project = Project::new();
     let archive = project.read("syslinux.zip");
-    let server = Server::start(move |request, answer| match request.path.as_str() {
+    let server = TestServer::start(move |request, answer| match request.path.as_str() {
         "/syslinux.zip?token=SECRET" => answer.whole("200 OK", &[], &archive),
         _ => answer.whole("404 Not Found", &[], b""),
     });

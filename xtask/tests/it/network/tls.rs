@@ -10,7 +10,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use netboot_fixtures::project::{Project, Ran};
-use netboot_fixtures::server::Server;
+use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
     a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named,
@@ -148,7 +148,7 @@ fn a_certificate_of_another_host_is_refused() {
 fn https_does_not_become_http_by_a_redirect() {
     let project = Project::new();
     let content = project.read("syslinux.zip");
-    let plain = Server::start(move |_, answer| answer.whole("200 OK", &[], &content));
+    let plain = TestServer::start(move |_, answer| answer.whole("200 OK", &[], &content));
     let target = plain.url("/syslinux.zip?token=SECRET").replace("http://", "http://me:SECRET@");
     let server = Https::start("127.0.0.1", move |path| match path {
         "/first.zip" => answer("302 Found", "Location: /second.zip\r\n", b""),
@@ -170,7 +170,7 @@ fn https_does_not_become_http_by_a_redirect() {
     // A server that gives the data itself is fine, and so is the way from http to https.
     let whole = Https::start("127.0.0.1", archive(&project));
     let place = format!("Location: {}", whole.url("/syslinux.zip"));
-    let first = Server::start(move |_, answer| answer.whole("302 Found", &[&place], b""));
+    let first = TestServer::start(move |_, answer| answer.whole("302 Found", &[&place], b""));
     fetch(&project, &first.url("/syslinux.zip"), Some(&whole)).success();
     assert!(plain.requests().is_empty());
 }

@@ -3,7 +3,7 @@
 use netboot_fixtures::harness::xtask;
 use std::process::Command;
 
-use netboot_fixtures::mirror::Mirror;
+use netboot_fixtures::mirror::MirrorProject;
 use netboot_fixtures::project::{Project, Ran};
 use netboot_fixtures::recipe::{NETWORK, project};
 use netboot_fixtures::skip::{networks, program};
@@ -161,7 +161,7 @@ fn judged_nginx(kind: &str, include: &str) -> Result<(), String> {
 
 fn systemd_units_of_a_mirror() -> Result<(), String> {
     program("systemd-analyze")?;
-    let mirror = Mirror::new();
+    let mirror = MirrorProject::new();
     let keys = mirror.root.join("100% keys");
     let (text, _) = mirror.scheduled("systemd", &["--verify-signatures", "--keys", keys.as_str(), "--check"]);
     let (head, timer) =

@@ -4,8 +4,8 @@ mod judged;
 mod served;
 mod texts;
 
-use netboot_fixtures::harness::Test;
+use netboot_fixtures::harness::TestCase;
 
-pub fn tests() -> Vec<Test> {
+pub fn tests() -> Vec<TestCase> {
     [judged::tests(), served::tests(), texts::tests()].into_iter().flatten().collect()
 }

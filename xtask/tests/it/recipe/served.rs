@@ -5,9 +5,9 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use netboot_fixtures::served::http::{Answer, Web};
+use netboot_fixtures::served::http::{Answer, HttpServer};
 use netboot_fixtures::served::tftp::{self, Tftp};
-use netboot_fixtures::served::{Running, Served};
+use netboot_fixtures::served::{RunningServer, Served};
 use netboot_fixtures::skip::program;
 use netboot_loaders::digest::Sha256Digest;
 
@@ -32,7 +32,7 @@ fn caddy() -> Result<(), String> {
 }
 
 /// How a server is started, with the recipe of that name in the folder `out`.
-type Start = fn(&Served, recipe: &str, &Web) -> Result<Command, String>;
+type Start = fn(&Served, recipe: &str, &HttpServer) -> Result<Command, String>;
 
 /// The server of the recipe `kind` serves the tree below a path, and in the root of the server.
 fn web(kind: &str, recipe: &str, start: Start) -> Result<(), String> {
@@ -48,11 +48,17 @@ fn web(kind: &str, recipe: &str, start: Start) -> Result<(), String> {
 }
 
 /// A server that answers. Its port was free a moment ago, which is all that can be known.
-fn listening(served: &Served, path: &str, kind: &str, recipe: &str, start: Start) -> Result<(Running, Web), String> {
+fn listening(
+    served: &Served,
+    path: &str,
+    kind: &str,
+    recipe: &str,
+    start: Start,
+) -> Result<(RunningServer, HttpServer), String> {
     for _ in 0..5 {
-        let web = Web::somewhere(path);
+        let web = HttpServer::somewhere(path);
         served.recipe(kind, &web.url(""));
-        let mut server = Running::start(start(served, recipe, &web)?.stdin(Stdio::null()), &served.folder("out"));
+        let mut server = RunningServer::start(start(served, recipe, &web)?.stdin(Stdio::null()), &served.folder("out"));
         if server.answers(|| web.listens()) {
             return Ok((server, web));
         }
@@ -61,7 +67,7 @@ fn listening(served: &Served, path: &str, kind: &str, recipe: &str, start: Start
     panic!("{kind} does not start");
 }
 
-fn start_nginx(served: &Served, recipe: &str, web: &Web) -> Result<Command, String> {
+fn start_nginx(served: &Served, recipe: &str, web: &HttpServer) -> Result<Command, String> {
     let out = served.folder("out");
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|name| format!("{name}_temp_path {out}/{name};\n")).concat();
@@ -81,7 +87,7 @@ fn start_nginx(served: &Served, recipe: &str, web: &Web) -> Result<Command, Stri
     Ok(command)
 }
 
-fn start_caddy(served: &Served, recipe: &str, _: &Web) -> Result<Command, String> {
+fn start_caddy(served: &Served, recipe: &str, _: &HttpServer) -> Result<Command, String> {
     let out = served.folder("out");
     let mut command = Command::new(program("caddy")?);
     command.args(["run", "--adapter", "caddyfile", "--config", out.join(recipe).as_str()]);
@@ -92,7 +98,7 @@ fn start_caddy(served: &Served, recipe: &str, _: &Web) -> Result<Command, String
     Ok(command)
 }
 
-fn all_files_are_there(served: &Served, web: &Web) {
+fn all_files_are_there(served: &Served, web: &HttpServer) {
     let sums = String::from_utf8(web.get("/SHA256SUMS").ok().body).unwrap();
     let mut seen = 0;
     for line in sums.lines() {
@@ -104,7 +110,7 @@ fn all_files_are_there(served: &Served, web: &Web) {
     assert_eq!(seen, served.tree.len() - 1);
 }
 
-fn loaders_get_what_they_ask_for(served: &Served, web: &Web) {
+fn loaders_get_what_they_ask_for(served: &Served, web: &HttpServer) {
     let kernel = &served.kernel;
     // Firmware asks how large a loader is before it loads it.
     let head = web.ask("HEAD", Served::KERNEL, &[]).ok();
@@ -130,7 +136,7 @@ fn loaders_get_what_they_ask_for(served: &Served, web: &Web) {
     }
 }
 
-fn people_can_look_around(web: &Web) {
+fn people_can_look_around(web: &HttpServer) {
     let script = web.get("/rescue.ipxe").ok();
     assert!(script.is("text/plain") && script.body.starts_with(b"#!ipxe\n"), "{script:?}");
     assert!(web.get("/manifest.json").ok().is("application/json"));
@@ -151,7 +157,7 @@ fn people_can_look_around(web: &Web) {
     }
 }
 
-fn nothing_else_is_there(served: &Served, web: &Web) {
+fn nothing_else_is_there(served: &Served, web: &HttpServer) {
     let base = &web.path;
     let outside = [
         format!("{base}/gone.ipxe"),
@@ -196,7 +202,7 @@ fn tftpd_hpa() -> Result<(), String> {
     let tftp = Tftp::somewhere();
     let mut command = Command::new(root.first().copied().unwrap_or("sh"));
     command.args(root.iter().skip(1)).args(root.first().map(|_| "sh")).args(["-c", &script, "sh", &tftp.port()]);
-    let mut running = Running::start(command.stdin(Stdio::piped()), &served.folder("out"));
+    let mut running = RunningServer::start(command.stdin(Stdio::piped()), &served.folder("out"));
     assert!(running.answers(|| tftp.read("rescue.ipxe", &[]).is_ok()), "{}", running.log());
     for (path, content) in &served.tree {
         for name in [path.to_string(), format!("/{path}")] {

@@ -241,7 +241,7 @@ fn long_lists() {
     manifest.toolchain[0].package = None;
     for number in 0..500 {
         let path = format!("zz/{number:03}.efi").into();
-        manifest.files.push(netboot_loaders::tree::manifest::File { path, ..loader.clone() });
+        manifest.files.push(netboot_loaders::tree::manifest::ManifestEntry { path, ..loader.clone() });
     }
     project.write("m.json", &manifest.to_json());
     let json = |release: &str| {
@@ -290,7 +290,11 @@ fn outside() {
 }
 
 /// The files of a tree; the first of `files` has the content of `ipxe.efi` and the path `first`.
-fn tar_of(tree: &Utf8PathBuf, files: &[netboot_loaders::tree::manifest::File], first: &str) -> Vec<(String, Vec<u8>)> {
+fn tar_of(
+    tree: &Utf8PathBuf,
+    files: &[netboot_loaders::tree::manifest::ManifestEntry],
+    first: &str,
+) -> Vec<(String, Vec<u8>)> {
     let content = |path: &str| std::fs::read(tree.join(if path == first { "ipxe.efi" } else { path })).unwrap();
     files.iter().map(|file| (file.path.to_string(), content(file.path.as_str()))).collect()
 }

@@ -1,14 +1,14 @@
 //! Each variation of a rebuild catches a build that depends on it, and is named then.
 
-use netboot_fixtures::harness::Test;
+use netboot_fixtures::harness::TestCase;
 use netboot_fixtures::project::{Project, Ran};
 use netboot_fixtures::skip;
 use netboot_loaders::reproduce::variation::Variation;
 
 /// What depends on a variation is found, and blamed on it.
-pub fn tests() -> Vec<Test> {
+pub fn tests() -> Vec<TestCase> {
     let test = |(variation, leak): (Variation, &'static str)| {
-        Test::new(module_path!(), variation.as_str(), move || {
+        TestCase::new(module_path!(), variation.as_str(), move || {
             possible(variation)?;
             leaking(variation, leak);
             Ok(())

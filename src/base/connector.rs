@@ -1,0 +1,173 @@
+//! Connections of the HTTP client that keep to deadlines of the whole exchange.
+//!
+//! The client's own timeouts bound single reads. A peer that drips what is never handed on, such as the head of a
+//! proxy's answer, chunk extensions or trailers, passes all of them for ever. Each read and write of a connection
+//! therefore looks at the deadline of the thread that waits for it.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, SocksConnector,
+    TcpConnector, Transport,
+};
+use ureq::{Error, Timeout};
+
+/// How much of what a proxy says is kept.
+const MAX_KEPT: usize = 4 << 10;
+
+thread_local! {
+    static PHASE: RefCell<Phase> = const { RefCell::new(Phase::Idle) };
+}
+
+/// What the thread waits for.
+enum Phase {
+    Idle,
+    /// A connection to the server, through a proxy where there is one.
+    Connecting {
+        deadline: Instant,
+        said: Vec<u8>,
+    },
+    /// The head of the answer, for which the client has a deadline of its own.
+    Head,
+    /// The body of the answer.
+    Body {
+        deadline: Instant,
+    },
+}
+
+/// How far a request came.
+pub(crate) struct Reached {
+    /// Whether there was a connection to the server itself.
+    pub(crate) server: bool,
+    /// The beginning of what the proxy said before.
+    pub(crate) said: Vec<u8>,
+}
+
+/// Sends a request, for which `work` connects within `connect`. Tells how far it came.
+pub(crate) fn exchange<T>(connect: Duration, work: impl FnOnce() -> T) -> (T, Reached) {
+    let (done, phase) = during(Phase::Connecting { deadline: Instant::now() + connect, said: Vec::new() }, work);
+    let reached = match phase {
+        Phase::Connecting { said, .. } => Reached { server: false, said },
+        _ => Reached { server: true, said: Vec::new() },
+    };
+    (done, reached)
+}
+
+/// Reads from a body, up to `deadline`.
+pub(crate) fn until<T>(deadline: Instant, work: impl FnOnce() -> T) -> T {
+    during(Phase::Body { deadline }, work).0
+}
+
+fn during<T>(phase: Phase, work: impl FnOnce() -> T) -> (T, Phase) {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            PHASE.set(Phase::Idle);
+        }
+    }
+    PHASE.set(phase);
+    let _reset = Reset;
+    let done = work();
+    (done, PHASE.replace(Phase::Idle))
+}
+
+/// The connector of a client, which goes through a proxy or not.
+pub(crate) fn connector(proxied: bool) -> impl Connector {
+    ().chain(SocksConnector::default())
+        .chain(ConnectProxyConnector::default())
+        .chain(TcpConnector::default())
+        .chain(GuardConnector { proxied })
+        .chain(RustlsConnector::default())
+}
+
+#[derive(Debug)]
+struct GuardConnector {
+    proxied: bool,
+}
+
+impl<In: Transport> Connector<In> for GuardConnector {
+    type Out = Guarded<In>;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Guarded<In>>, Error> {
+        // The connection to a proxy itself is made with a configuration that knows none.
+        let to_proxy = self.proxied && details.config.proxy().is_none();
+        let guarded = chained.map(|inner| Guarded { inner, to_proxy });
+        if let Some(guarded) = &guarded {
+            guarded.begin();
+        }
+        Ok(guarded)
+    }
+}
+
+/// A connection that keeps to the deadline of the thread that uses it.
+#[derive(Debug)]
+struct Guarded<T> {
+    inner: T,
+    to_proxy: bool,
+}
+
+impl<T: Transport> Guarded<T> {
+    /// Notes that the server is reached; a connection that is used again is made by nobody.
+    fn begin(&self) {
+        PHASE.with_borrow_mut(|phase| {
+            if !self.to_proxy && matches!(phase, Phase::Connecting { .. }) {
+                *phase = Phase::Head;
+            }
+        });
+    }
+
+    fn bounded(timeout: NextTimeout) -> Result<NextTimeout, Error> {
+        let deadline = PHASE.with_borrow(|phase| match phase {
+            Phase::Connecting { deadline, .. } => Some((*deadline, Timeout::Connect)),
+            Phase::Body { deadline } => Some((*deadline, Timeout::RecvBody)),
+            Phase::Idle | Phase::Head => None,
+        });
+        let Some((deadline, reason)) = deadline else { return Ok(timeout) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::Timeout(reason));
+        }
+        let after = left.into();
+        Ok(if after < timeout.after { NextTimeout { after, reason, ..timeout } } else { timeout })
+    }
+
+    /// Keeps what a proxy says, of which `count` bytes came last.
+    fn keep(&mut self, count: usize) {
+        let input = self.inner.buffers().input();
+        PHASE.with_borrow_mut(|phase| {
+            if let Phase::Connecting { said, .. } = phase {
+                let start = input.len().saturating_sub(count);
+                let kept = count.min(MAX_KEPT.saturating_sub(said.len()));
+                said.extend_from_slice(&input[start..start + kept]);
+            }
+        });
+    }
+}
+
+impl<T: Transport> Transport for Guarded<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.begin();
+        self.inner.transmit_output(amount, Self::bounded(timeout)?)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let before = self.inner.buffers().input().len();
+        let came = self.inner.await_input(Self::bounded(timeout)?)?;
+        let count = self.inner.buffers().input().len().saturating_sub(before);
+        self.keep(count);
+        Ok(came)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}

@@ -1,0 +1,143 @@
+//! Errors from file operations: what failed, on which path, and why.
+
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::printable::printable;
+
+/// Something else than a regular file where the tool keeps one of its own, as the cause of an [`Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("found {0}, wanted a regular file")]
+pub(super) struct NotRegular(pub(super) &'static str);
+
+/// A file operation that failed, on which path.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} `{}`{}", printable(path), hint(action, source, path))]
+pub struct Error {
+    action: &'static str,
+    path: Utf8PathBuf,
+    source: io::Error,
+}
+
+/// The result of a file operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A file system that accepts no data or no changes, as a cause of an [`Error`]. Which other place can be used depends
+/// on what the path is for, so the program words the remedy; see [`unwritable`].
+#[derive(Debug, thiserror::Error)]
+#[error("{reported}")]
+pub struct Unwritable {
+    /// The file or folder.
+    pub path: Utf8PathBuf,
+    /// Whether it is full; otherwise this user may not write there.
+    pub full: bool,
+    /// The error as the operating system reported it; no cause of its own, or it would be shown twice.
+    reported: io::Error,
+}
+
+/// The [`Unwritable`] file system among the causes of `error`.
+#[must_use]
+pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Unwritable> {
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
+}
+
+fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
+    if error.get_ref().and_then(|cause| cause.downcast_ref::<NotRegular>()).is_some() {
+        "\nhint: move it away".to_owned()
+    } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
+        format!("\nhint: make `{}` readable for this user", printable(path))
+    } else if error.kind() == io::ErrorKind::InvalidFilename {
+        let longest = path.components().max_by_key(|part| part.as_str().len());
+        let name = longest.map(|part| part.as_str()).unwrap_or_default();
+        let (found, all) = (name.len(), path.as_str().len());
+        format!(
+            "\nhint: choose a shorter one: the name `{}` has {found} bytes, and the path {all}; most systems take 255 and 4095",
+            printable(name)
+        )
+    } else if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) && action != "write" {
+        "\nhint: a file stands where a folder is wanted: move it away, or choose another folder".to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// Whether an action needs no right to write.
+fn reads(action: &str) -> bool {
+    ["read", "list"].contains(&action)
+}
+
+impl Error {
+    /// An error of `action` (an imperative, as in "read") on `path`.
+    pub fn new(action: &'static str, path: impl Into<Utf8PathBuf>, source: io::Error) -> Self {
+        let (path, kind) = (path.into(), source.kind());
+        let full = matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let denied = matches!(kind, io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied);
+        let source = if full || denied && !reads(action) {
+            io::Error::new(kind, Unwritable { path: path.clone(), full, reported: source })
+        } else {
+            source
+        };
+        Self { action, path, source }
+    }
+
+    /// What failed, and why, on one line and without a hint.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        format!("cannot {} `{}`: {}", self.action, printable(&self.path), self.source)
+    }
+
+    /// Whether something else stands where a folder should be.
+    #[must_use]
+    pub fn is_obstacle(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists)
+    }
+
+    /// Whether a file has more than is read of it.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.source.kind() == io::ErrorKind::FileTooLarge
+    }
+
+    /// Whether what was looked for does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+impl From<Error> for io::Error {
+    /// What the operating system says.
+    fn from(error: Error) -> Self {
+        error.source
+    }
+}
+
+pub(super) fn failing<'a>(action: &'static str, path: &'a Utf8Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| Error::new(action, path, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_found_among_the_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error(transparent)]
+        struct Outer(#[from] Error);
+        let error = |kind: io::ErrorKind, action| Outer(Error::new(action, "/d/f", io::Error::from(kind)));
+        let full = error(io::ErrorKind::StorageFull, "write");
+        assert_eq!(full.to_string(), "cannot write `/d/f`");
+        let found = unwritable(&full).unwrap();
+        assert_eq!((found.path.as_str(), found.full), ("/d/f", true));
+        assert_eq!(found.to_string(), io::Error::from(io::ErrorKind::StorageFull).to_string());
+        let denied = error(io::ErrorKind::PermissionDenied, "write");
+        assert!(!unwritable(&denied).unwrap().full);
+        let unreadable = error(io::ErrorKind::PermissionDenied, "read");
+        assert!(unwritable(&unreadable).is_none());
+        assert_eq!(unreadable.to_string(), "cannot read `/d/f`\nhint: make `/d/f` readable for this user");
+        assert!(unwritable(&error(io::ErrorKind::NotFound, "write")).is_none());
+    }
+}

@@ -1,0 +1,341 @@
+//! Operations on single files, and atomic writes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{CWD, RenameFlags};
+use tempfile::NamedTempFile;
+
+use super::error::{Error, Result, failing};
+use super::read::open;
+use super::temporary::temporary_file;
+use crate::base::parallel::leaving;
+use crate::base::progress::Progress;
+use crate::digest::Sha256Digest;
+
+/// Makes a folder and those above it.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn create_dir_all(path: &Utf8Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(failing("create the folder", path))
+}
+
+/// Removes a folder with all that is in it, or a link to one; nothing to remove is fine.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn remove_dir_all(path: &Utf8Path) -> Result<()> {
+    let mut patience = 100;
+    loop {
+        match std::fs::remove_dir_all(path) {
+            // A process that is just ending, as after kill -9, may still write a file there.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && patience > 0 => {
+                patience -= 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return remove_file(path),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::new("remove", path, error)),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Sets the permission bits of a file or folder, whatever the umask was.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn set_mode(path: &Utf8Path, mode: u32) -> Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failing("set the mode of", path))
+}
+
+/// Where `path` leads: itself, or the target of a symbolic link.
+///
+/// # Errors
+///
+/// [`Error`] where a link leads nowhere.
+pub fn resolve(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    if path.is_symlink() {
+        path.canonicalize_utf8().map_err(failing("follow the link", path))
+    } else {
+        Ok(path.to_owned())
+    }
+}
+
+/// Notes that the file or folder at `path` is used now, as its modification time. Where that cannot be noted, it
+/// is not: all that follows is that it counts as unused earlier.
+pub fn touch(path: &Utf8Path) {
+    use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: now };
+    let _ = rustix::fs::utimensat(CWD, path.as_std_path(), &times, AtFlags::SYMLINK_NOFOLLOW);
+}
+
+/// Makes a symbolic link at `path` that leads to `target`.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn symlink(target: &Utf8Path, path: &Utf8Path) -> Result<()> {
+    std::os::unix::fs::symlink(target, path).map_err(failing("link", path))
+}
+
+/// Removes a file; nothing to remove is fine.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn remove_file(path: &Utf8Path) -> Result<()> {
+    let removed = std::fs::remove_file(path).map_err(failing("remove", path));
+    removed.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
+}
+
+/// Renames within a file system, replacing a file.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    std::fs::rename(from, to).map_err(failing("rename to", to))
+}
+
+/// Swaps two existing paths as one step. `Ok(false)` where the file system cannot do that.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn exchange(a: &Utf8Path, b: &Utf8Path) -> Result<bool> {
+    use rustix::io::Errno;
+    match rustix::fs::renameat_with(CWD, a.as_std_path(), CWD, b.as_std_path(), RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(false),
+        Err(error) => Err(Error::new("exchange", b, error.into())),
+    }
+}
+
+/// Writes a new file with `mode` (permission bits) and waits until it is on the disk.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn write_new(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(content)?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.sync_all()
+    };
+    write().map_err(failing("write", path))
+}
+
+/// Writes a new file of a source tree: without waiting for the disk, since a tree that was not
+/// finished is made anew, and with its modification time.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn write_exported(path: &Utf8Path, content: &[u8], mode: u32, modified: SystemTime) -> Result<()> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(content)?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.set_modified(modified)
+    };
+    write().map_err(failing("write", path))
+}
+
+/// Writes a file whole or not at all: a temporary sibling, then a rename.
+///
+/// # Errors
+///
+/// [`Error`]; the file at `path` is then as it was.
+pub fn write_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    create_dir_all(folder)?;
+    let write = || {
+        let mut file = temporary_file(folder)?;
+        file.write_all(content)?;
+        Ok(file)
+    };
+    publish_file(write().map_err(failing("write", path))?, path)
+}
+
+/// Puts a finished temporary file, a sibling of `path`, in its place.
+///
+/// # Errors
+///
+/// [`Error`]; the file at `path` is then as it was.
+pub fn publish_file(file: NamedTempFile, path: &Utf8Path) -> Result<()> {
+    let publish = || {
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.as_file().sync_all()?;
+        file.persist(path).map(drop).map_err(|error| error.error)
+    };
+    publish().map_err(failing("write", path))
+}
+
+/// Waits until the entries of a folder are on the disk.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn sync_dir(path: &Utf8Path) -> Result<()> {
+    let folder = File::open(path).map_err(failing("open", path))?;
+    folder.sync_all().map_err(failing("sync", path))
+}
+
+/// The SHA-256 and the size in bytes of a file.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn sha256(path: &Utf8Path) -> Result<(Sha256Digest, u64)> {
+    let mut reader = BufReader::with_capacity(1 << 18, open(path)?);
+    Sha256Digest::of_reader(&mut reader).map_err(failing("read", path))
+}
+
+/// Makes `to` another name of the file `from`.
+///
+/// # Errors
+///
+/// [`Error`], also where the file system has no such thing.
+pub fn hard_link(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    std::fs::hard_link(from, to).map_err(failing("link", to))
+}
+
+/// How many bytes of a file are copied before it is asked whether to stop.
+const PIECE: u64 = 4 << 20;
+
+/// Makes `to` a copy of the file `from`, with mode 0644.
+///
+/// # Errors
+///
+/// [`Error`], also where `progress` is cancelled meanwhile; a part of the copy is there then.
+pub fn copy(from: &Utf8Path, to: &Utf8Path, progress: &dyn Progress) -> Result<()> {
+    let source = open(from)?;
+    let copy = || {
+        let mut target = OpenOptions::new().write(true).create(true).truncate(true).open(to)?;
+        loop {
+            check_cancelled(progress)?;
+            if io::copy(&mut (&source).take(PIECE), &mut target)? < PIECE {
+                return Ok(());
+            }
+            // So that little is left to wait for at the end, when nobody can be asked.
+            target.sync_data()?;
+        }
+    };
+    copy().map_err(failing("write", to))?;
+    set_mode(to, 0o644)
+}
+
+/// Makes `to` another name of the file `from`; where the file system has no such thing, a copy.
+///
+/// # Errors
+///
+/// As [`copy`].
+pub fn link_or_copy(from: &Utf8Path, to: &Utf8Path, progress: &dyn Progress) -> Result<()> {
+    remove_file(to)?;
+    hard_link(from, to).or_else(|_| copy(from, to, progress))?;
+    set_mode(to, 0o644)
+}
+
+/// Writes a file with mode 0644 in place of any that is there, without waiting for the disk: see [`sync_all_of`].
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn write_anew(path: &Utf8Path, content: &[u8]) -> Result<()> {
+    remove_file(path)?;
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(content)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o644))
+    };
+    write().map_err(failing("write", path))
+}
+
+/// Waits until everything on the file system of `path` is on the disk. What is published afterwards is so only if
+/// nobody has asked to stop until then.
+///
+/// # Errors
+///
+/// [`Error`], also where `progress` is cancelled; nothing has to wait for the disk then.
+pub fn sync_all_of(path: &Utf8Path, progress: &dyn Progress) -> Result<()> {
+    let place = File::open(path).map_err(failing("open", path))?;
+    let synced = leaving(progress, move || rustix::fs::syncfs(place));
+    let result = check_cancelled(progress).and_then(|()| synced.unwrap_or(Ok(())).map_err(Into::into));
+    result.map_err(failing("sync", path))
+}
+
+fn check_cancelled(progress: &dyn Progress) -> io::Result<()> {
+    if progress.cancelled() { Err(io::Error::other("interrupted")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+    use crate::base::fs::read;
+    use crate::base::progress::Silent;
+
+    fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn errors_carry_the_path() {
+        let error = read(Utf8Path::new("/nowhere/at/all")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read `/nowhere/at/all`");
+        assert!(error.is_not_found());
+    }
+
+    /// Cancelled once it was asked so often.
+    struct After(std::sync::atomic::AtomicU32);
+
+    impl Progress for After {
+        fn report(&self, _: &crate::base::progress::Event) {}
+
+        fn cancelled(&self) -> bool {
+            let left = &self.0;
+            left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+        }
+    }
+
+    #[test]
+    fn a_copy_and_a_wait_for_the_disk_can_be_interrupted() {
+        let (_guard, folder) = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        let content: Vec<u8> = (0..PIECE * 2 + 5).map(|number| u8::try_from(number % 251).unwrap()).collect();
+        std::fs::write(&from, &content).unwrap();
+        let error = copy(&from, &to, &After(1.into())).unwrap_err();
+        assert_eq!(error.reason(), format!("cannot write `{to}`: interrupted"));
+        assert_eq!(to.metadata().unwrap().len(), PIECE);
+        copy(&from, &to, &After(3.into())).unwrap();
+        assert!(std::fs::read(&to).unwrap() == content);
+        // A longer one is replaced as well.
+        std::fs::write(&from, "short").unwrap();
+        copy(&from, &to, &Silent).unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), b"short");
+        sync_all_of(&folder, &Silent).unwrap();
+        let error = sync_all_of(&folder, &After(0.into())).unwrap_err();
+        assert_eq!(error.reason(), format!("cannot sync `{folder}`: interrupted"));
+    }
+
+    #[test]
+    fn an_atomic_write_that_fails_leaves_nothing_behind() {
+        let (_guard, folder) = folder();
+        let target = folder.join("taken");
+        create_dir_all(&target.join("by-a-folder")).unwrap();
+        write_atomic(&target, b"x").unwrap_err();
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,288 @@
+//! Folders: what is in them, and how one takes the place of another.
+
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use tempfile::TempDir;
+
+use super::error::{Error, Result, failing};
+use super::files::{create_dir_all, exchange, remove_dir_all, rename, sync_dir};
+use super::lock::Lock;
+use crate::base::progress::{Progress, Silent};
+use crate::printable::printable;
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A symbolic link, a device, a socket or a pipe.
+    Other,
+}
+
+/// The most entries that [`walk`] lists: four times what a tree may have.
+const MAX_ENTRIES: usize = 440_000;
+
+/// The most bytes of all paths that [`walk`] lists, as of those in a tarball.
+const MAX_PATHS: usize = 32 << 20;
+
+/// The most folders within each other that [`walk`] enters.
+pub const MAX_FOLDERS: usize = 64;
+
+/// All that is below `root` but folders, as paths relative to it, sorted bytewise.
+///
+/// # Errors
+///
+/// [`Error`], also for a name that is not UTF-8, and where there is more than any tree or source has.
+pub fn walk(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
+    walk_with(root, &Silent)
+}
+
+/// As [`walk`], for folders that anybody may have filled.
+///
+/// # Errors
+///
+/// As [`walk`], and where `progress` is cancelled meanwhile.
+pub fn walk_with(root: &Utf8Path, progress: &dyn Progress) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
+    walk_within(root, MAX_ENTRIES, progress)
+}
+
+/// As [`walk_with`], with `most` entries, folders among them.
+fn walk_within(root: &Utf8Path, most: usize, progress: &dyn Progress) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
+    let refused = |folder: &Utf8Path, text: String| Err(Error::new("list", folder, io::Error::other(text)));
+    let mut found = Vec::new();
+    let (mut listed, mut bytes) = (0, 0);
+    let mut folders = vec![Utf8PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let absolute = root.join(&folder);
+        if folder.components().count() > MAX_FOLDERS {
+            return refused(&absolute, format!("it lies more than {MAX_FOLDERS} folders below `{}`", printable(root)));
+        }
+        let entries = absolute.read_dir_utf8().map_err(failing("list", &absolute))?;
+        for entry in entries {
+            if progress.cancelled() {
+                return refused(root, "interrupted".to_owned());
+            }
+            let entry = entry.map_err(failing("list", &absolute))?;
+            let kind = entry.file_type().map_err(failing("list", entry.path()))?;
+            let relative = folder.join(entry.file_name());
+            (listed, bytes) = (listed + 1, bytes + relative.as_str().len());
+            if listed > most {
+                return refused(root, format!("it has more than {most} entries"));
+            }
+            if bytes > MAX_PATHS {
+                return refused(root, format!("the paths of its entries have more than {MAX_PATHS} bytes"));
+            }
+            if kind.is_dir() {
+                folders.push(relative);
+            } else {
+                found.push((relative, if kind.is_file() { EntryKind::File } else { EntryKind::Other }));
+            }
+        }
+    }
+    found.sort_unstable_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+    Ok(found)
+}
+
+/// The paths of all that is in `folder`, sorted bytewise; none where there is no such folder.
+///
+/// # Errors
+///
+/// [`Error`], also for a name that is not UTF-8.
+pub fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+    let entries = match folder.read_dir_utf8() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failing("list", folder))?,
+    };
+    let paths = entries.map(|entry| Ok(entry.map_err(failing("list", folder))?.into_path()));
+    let mut paths = paths.collect::<Result<Vec<_>>>()?;
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+/// A folder that is removed when the value is dropped, and stays where the process is killed. While it is in use it is
+/// locked, so that others can tell.
+#[derive(Debug)]
+pub struct Temporary {
+    path: Utf8PathBuf,
+    folder: TempDir,
+    _lock: Option<Lock>,
+}
+
+impl Temporary {
+    /// Makes a folder in `parent` whose name begins with `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn create(parent: &Utf8Path, prefix: &str) -> Result<Self> {
+        create_dir_all(parent)?;
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
+        let folder = folder.map_err(|error| Error::new("create a folder in", parent.join(prefix), error))?;
+        let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_else(|_| parent.to_owned());
+        // Where a file system cannot lock a folder, it counts as in use for as long as it is young.
+        let lock = Lock::try_existing(&path).ok().flatten();
+        Ok(Self { path, folder, _lock: lock })
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// Leaves the folder where it is. Returns its path.
+    #[must_use]
+    pub fn keep(self) -> Utf8PathBuf {
+        let _ = self.folder.keep();
+        self.path
+    }
+}
+
+/// Removes all folders below `root` that have no files in them.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn remove_empty_folders(root: &Utf8Path) -> Result<()> {
+    for entry in root.read_dir_utf8().map_err(failing("list", root))? {
+        let entry = entry.map_err(failing("list", root))?;
+        if entry.file_type().map_err(failing("list", entry.path()))?.is_dir() {
+            remove_empty_folders(entry.path())?;
+            match std::fs::remove_dir(entry.path()) {
+                Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                    return Err(Error::new("remove", entry.path(), error));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether `path` is where another file system begins.
+#[must_use]
+pub fn is_mount_point(path: &Utf8Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Utf8Path| path.metadata().map(|metadata| metadata.dev()).ok();
+    path.exists() && device(path) != path.parent().and_then(device)
+}
+
+/// Whether `folder` has nothing but folders and plain files, and is one itself. Through a link, others' files
+/// would be written and removed.
+#[must_use]
+pub fn is_plain(folder: &Utf8Path) -> bool {
+    let itself = folder.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    itself && walk(folder).is_ok_and(|found| found.iter().all(|(_, kind)| *kind == EntryKind::File))
+}
+
+/// Puts the folder or link `new` in the place of the folder or link at `place`, if there is one, and removes that.
+/// This is one step where the file system can swap two of them. Elsewhere the old one is at `previous` for a
+/// moment, and [`restore`] repairs what a kill at that moment leaves.
+///
+/// # Errors
+///
+/// [`Error`]; but for one of removing, `place` is then as it was.
+pub fn replace(new: &Utf8Path, place: &Utf8Path, previous: &Utf8Path) -> Result<()> {
+    // Every file system can rename a link over another one.
+    if !is_there(place) || (new.is_symlink() && place.is_symlink()) {
+        rename(new, place)?;
+    } else if exchange(new, place)? {
+        // What stands at `new` now is old, and must not be taken for something new by a later run.
+        rename(new, previous)?;
+    } else {
+        rename(place, previous)?;
+        if let Err(error) = rename(new, place) {
+            rename(previous, place)?;
+            return Err(error);
+        }
+    }
+    sync_dir(place.parent().unwrap_or(Utf8Path::new(".")))?;
+    remove_dir_all(previous)
+}
+
+/// Repairs what a kill within [`replace`] may have left.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn restore(place: &Utf8Path, previous: &Utf8Path) -> Result<()> {
+    match (is_there(previous), is_there(place)) {
+        (false, _) => Ok(()),
+        (true, true) => remove_dir_all(previous),
+        (true, false) => rename(previous, place),
+    }
+}
+
+/// Whether anything stands at `path`, be it a link that leads nowhere.
+fn is_there(path: &Utf8Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_too_deep_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let deepest = root.join(["a"; MAX_FOLDERS].join("/"));
+        create_dir_all(&deepest).unwrap();
+        std::fs::write(deepest.join("file"), "").unwrap();
+        assert_eq!(walk(root).unwrap().len(), 1);
+        std::fs::create_dir(deepest.join("b")).unwrap();
+        let error = walk(root).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot list `{deepest}/b`"));
+        assert_eq!(error.source().unwrap().to_string(), format!("it lies more than 64 folders below `{root}`"));
+        assert!(!is_plain(root));
+    }
+
+    #[test]
+    fn a_folder_whose_paths_are_too_long_is_named_and_a_walk_can_be_cancelled() {
+        struct Impatient;
+        impl Progress for Impatient {
+            fn report(&self, _: &crate::base::progress::Event) {}
+            fn cancelled(&self) -> bool {
+                true
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let long = root.join(["a".repeat(200).as_str(); 15].join("/"));
+        create_dir_all(&long).unwrap();
+        for number in 0..(MAX_PATHS / 3300) {
+            std::fs::write(long.join(format!("{number:0200}")), "").unwrap();
+        }
+        walk(root).unwrap();
+        let cause = |error: Error| error.source().unwrap().to_string();
+        assert_eq!(cause(walk_with(root, &Impatient).unwrap_err()), "interrupted");
+        for number in 0..500 {
+            std::fs::write(long.join(format!("x{number:0200}")), "").unwrap();
+        }
+        let error = walk(root).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot list `{root}`"));
+        assert_eq!(cause(error), "the paths of its entries have more than 33554432 bytes");
+    }
+
+    #[test]
+    fn a_walk_ends_where_there_is_more_than_it_may_list() {
+        let guard = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(guard.path()).unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        for name in ["1", "a/2", "a/b/3"] {
+            std::fs::write(root.join(name), "").unwrap();
+        }
+        // Folders count, though they are not listed.
+        assert_eq!(walk_within(root, 5, &Silent).unwrap().len(), 3);
+        let error = walk_within(root, 4, &Silent).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(
+            (error.to_string(), cause.as_str()),
+            (format!("cannot list `{root}`"), "it has more than 4 entries")
+        );
+        assert_eq!(MAX_ENTRIES, 440_000);
+    }
+}

@@ -1,0 +1,28 @@
+//! File operations whose errors carry the path, atomic writes, and locks between processes.
+//!
+//! Knows no stage and spells no path: callers bring them.
+
+mod error;
+mod files;
+mod folders;
+mod lock;
+mod read;
+pub mod served;
+mod temporary;
+
+pub use self::error::{Error, Result, Unwritable, unwritable};
+pub use self::files::{
+    copy, create_dir_all, exchange, hard_link, link_or_copy, publish_file, remove_dir_all, remove_file, rename,
+    resolve, set_mode, sha256, symlink, sync_all_of, sync_dir, touch, write_anew, write_atomic, write_exported,
+    write_new,
+};
+pub use self::folders::{
+    EntryKind, MAX_FOLDERS, Temporary, entries, is_mount_point, is_plain, remove_empty_folders, replace, restore, walk,
+    walk_with,
+};
+pub use self::lock::Lock;
+pub use self::read::{
+    MAX_INVENTORY, MAX_READ, MAX_TEXT, open, open_regular, read, read_at_most, read_if_exists, read_text,
+    read_text_if_exists,
+};
+pub use self::temporary::temporary_file;

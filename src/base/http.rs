@@ -1,0 +1,643 @@
+//! The HTTP client: the only TLS stack, for downloads and for git alike.
+//!
+//! Redirects, passwords in addresses, the choice of a proxy and the least speed of a server are its business alone.
+
+use std::io::{self, Read};
+use std::net::ToSocketAddrs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+use ureq::Timeout;
+use ureq::http::header::{AUTHORIZATION, LOCATION};
+use ureq::http::{Request, StatusCode};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+
+use super::connector::{self, Reached, connector};
+pub use super::proxy::{NoProxy, Proxy};
+use crate::base::plural::count;
+use crate::base::process::Command;
+use crate::base::progress::Progress;
+use crate::base::url::Url;
+use crate::printable::{printable, printable_bytes};
+
+/// How many redirects are followed, one after the other.
+const MAX_REDIRECTS: usize = 10;
+/// The largest head of an answer, in bytes.
+const MAX_HEAD: usize = 64 << 10;
+/// The longest name of a host, in bytes (RFC 1035), with the dot that may end it.
+const MAX_HOST: usize = 254;
+
+/// How patient the client is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Patience {
+    /// How long to wait for a connection.
+    pub connect: Duration,
+    /// How long a server may say nothing in the middle of an answer.
+    pub silence: Duration,
+    /// The least speed of a server.
+    pub pace: Pace,
+    /// How often a download is tried.
+    pub attempts: u32,
+    /// The pause before the second attempt; each later one is twice as long.
+    pub pause: Duration,
+}
+
+/// A least speed: so many bytes in each span of waiting for them.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Pace {
+    /// Bytes.
+    pub bytes: u64,
+    /// The span over which they are counted; the head of an answer may take as long.
+    pub span: Duration,
+}
+
+impl Default for Pace {
+    /// 1 kB a second over a minute.
+    fn default() -> Self {
+        Self { bytes: 60_000, span: Duration::from_secs(60) }
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(20),
+            silence: Duration::from_secs(30),
+            pace: Pace::default(),
+            attempts: 5,
+            pause: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Reads no slower than at a pace. Only the time that reading takes counts, and only what is read: a server that sends
+/// something else meanwhile is slow all the same.
+pub(crate) struct Paced<R> {
+    inner: R,
+    pace: Pace,
+    bytes: u64,
+    waited: Duration,
+}
+
+impl<R> Paced<R> {
+    pub(crate) fn new(inner: R, pace: Pace) -> Self {
+        Self { inner, pace, bytes: 0, waited: Duration::ZERO }
+    }
+
+    fn too_slow(&self) -> io::Error {
+        let (found, span) = (count(self.bytes, "byte"), count(self.waited.as_secs(), "second"));
+        io::Error::other(format!("the server sends too slowly: {found} in {span}"))
+    }
+}
+
+impl<R: Read> Read for Paced<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let started = Instant::now();
+        // A span that has its bytes already may be followed by a whole one without any.
+        let spans = if self.bytes < self.pace.bytes { 1 } else { 2 };
+        let deadline = started + (self.pace.span * spans).saturating_sub(self.waited);
+        let read = connector::until(deadline, || self.inner.read(buffer));
+        self.waited += started.elapsed();
+        let count = match read {
+            Ok(count) => count,
+            Err(_) if Instant::now() >= deadline => return Err(self.too_slow()),
+            Err(error) => return Err(error),
+        };
+        self.bytes += count as u64;
+        if count > 0 && self.waited >= self.pace.span {
+            if self.bytes < self.pace.bytes {
+                return Err(self.too_slow());
+            }
+            (self.bytes, self.waited) = (0, Duration::ZERO);
+        }
+        Ok(count)
+    }
+}
+
+/// The client. Trusts the certificates that the system trusts.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    direct: ureq::Agent,
+    proxied: Option<Box<(Proxy, ureq::Agent)>>,
+    /// How patient it is.
+    pub patience: Patience,
+    /// What runs [`crate::fetch::git_helper::run`]; without, git servers are asked in this process.
+    pub git_helper: Option<Box<Command>>,
+}
+
+/// What the client gets back.
+pub type Response = ureq::http::Response<ureq::Body>;
+
+/// A proxy address that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{variable}`: found `{url}`, wanted the address of a proxy\nhint: write it as `http://host:port`; http, https, socks4, socks4a, socks5 and socks5h are spoken, and special characters in a password are percent-encoded"
+)]
+pub struct BadProxy {
+    variable: String,
+    url: Url,
+}
+
+/// Why no answer came. An answer of refusal is an answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is no address of the web.
+    #[error("found no address that can be asked, wanted one as in `https://host/path`")]
+    Address,
+    /// It does not begin as one does.
+    #[error("{0}")]
+    Misspelled(String),
+    /// No host can have such a name.
+    #[error("found the name of a host with {found} bytes, wanted at most {MAX_HOST}")]
+    Host {
+        /// How many bytes the name has.
+        found: usize,
+    },
+    /// The server sends its visitors in a circle.
+    #[error("the server redirects in a circle")]
+    Circle,
+    /// The server sends its visitors ever on.
+    #[error("the server redirects more than {MAX_REDIRECTS} times")]
+    Redirects,
+    /// A redirect from https to http: anybody on the way could answer.
+    #[error("`{from}` redirects to `{to}`, wanted an address with https")]
+    Downgrade {
+        /// The address that redirects.
+        from: String,
+        /// The address where it leads.
+        to: String,
+    },
+    /// A redirect to something that is not of the web.
+    #[error("the server redirects to `{to}`, wanted an address with http or https")]
+    Scheme {
+        /// The address where it leads.
+        to: String,
+    },
+    /// Nobody says that the server is who it says it is.
+    #[error("the certificate of `{host}` is refused: {reason}")]
+    Certificate {
+        /// The host.
+        host: String,
+        /// Why.
+        reason: String,
+        /// Whether another certificate authority in the system's store would help.
+        unknown: bool,
+    },
+    /// The proxy cannot be reached, or does not do as it should.
+    #[error("the proxy `{proxy}` in `{variable}`: {reason}")]
+    Proxy {
+        /// Its address.
+        proxy: String,
+        /// The variable that names it.
+        variable: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The connection failed.
+    #[error("{0}")]
+    Connection(String),
+}
+
+impl Error {
+    /// Whether another attempt may succeed.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Connection(_) | Self::Proxy { .. })
+    }
+
+    /// What a person can do about it, where that is not to check the address.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Certificate { unknown: true, .. } => Some(
+                "if it is right, add the authority that signed it to the system's certificates, or name a file of certificates in `SSL_CERT_FILE`".into(),
+            ),
+            Self::Certificate { .. } => Some("check the address and the clock of this machine".into()),
+            Self::Proxy { variable, reason, .. } if reason.contains(" 407") => {
+                Some(format!("give user and password in `{variable}`, as in `http://user:password@host:port`"))
+            }
+            Self::Proxy { variable, .. } => Some(format!("check `{variable}`, or name the host in `no_proxy`")),
+            Self::Downgrade { .. } => {
+                Some("do not trust what comes from there: name an address that stays with https".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl HttpClient {
+    /// A client.
+    ///
+    /// # Errors
+    ///
+    /// [`BadProxy`] where the proxy's address cannot be read.
+    pub fn new(proxy: Option<&Proxy>, patience: Patience) -> Result<Self, BadProxy> {
+        let agent = |proxy: Option<ureq::Proxy>| {
+            let proxied = proxy.is_some();
+            let config = ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_response_header_size(MAX_HEAD)
+                .timeout_connect(Some(patience.connect))
+                .timeout_send_request(Some(patience.pace.span))
+                .timeout_recv_response(Some(patience.pace.span))
+                .timeout_per_read(Some(patience.silence))
+                .timeout_per_write(Some(patience.silence))
+                .user_agent(concat!("netboot-loaders/", env!("CARGO_PKG_VERSION")))
+                .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+                .proxy(proxy);
+            ureq::Agent::with_parts(config.build(), connector(proxied), DefaultResolver::default())
+        };
+        let bad = |proxy: &Proxy| BadProxy { variable: proxy.variable.clone(), url: proxy.url.clone() };
+        let through = |proxy: &Proxy| {
+            let known = ureq::Proxy::new(proxy.url.expose()).map_err(|_| bad(proxy))?;
+            // Which takes `http://user:pass/word@host` for the host `user`.
+            let text = proxy.url.expose();
+            let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+            if proxy.url.misspelled().is_some()
+                || proxy.url.is_ambiguous()
+                || !url::Url::parse(&with_scheme).is_ok_and(|url| url.has_host())
+            {
+                return Err(bad(proxy));
+            }
+            Ok(Box::new((proxy.clone(), agent(Some(known)))))
+        };
+        Ok(Self { proxied: proxy.map(through).transpose()?, direct: agent(None), patience, git_helper: None })
+    }
+
+    /// Asks for `url`, with `headers`, and follows redirects. Gives the address that answered, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where no answer came.
+    pub fn get(&self, url: &Url, headers: &[(&str, String)]) -> Result<(Response, Url), Error> {
+        let mut now = asked(url)?;
+        let mut user = take_user(&mut now);
+        let mut seen = vec![now.clone()];
+        loop {
+            let response = self.send(&now, user.as_deref(), headers, None)?;
+            let Some(place) = redirect(&response) else {
+                return Ok((response, with_user(&now, url, &seen[0])));
+            };
+            let mut next = now.join(&place).map_err(|_| Error::Scheme { to: shown(&place) })?;
+            check_redirect(&now, &next)?;
+            let own = take_user(&mut next);
+            // A password is for the server that it was given for.
+            user = own.or(user.filter(|_| now.origin() == next.origin()));
+            if seen.contains(&next) {
+                return Err(Error::Circle);
+            }
+            if seen.len() > MAX_REDIRECTS {
+                return Err(Error::Redirects);
+            }
+            seen.push(next.clone());
+            now = next;
+        }
+    }
+
+    /// As [`HttpClient::get`], and gives up at once when `cancelled`; nobody can break off a look-up of a name, or a
+    /// connection that is not there yet, so the thread that waits for it is left alone then, until its time is up.
+    pub(crate) fn get_unless(
+        &self,
+        url: &Url,
+        headers: &[(&'static str, String)],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(Response, Url), Error> {
+        let (http, url, headers) = (self.clone(), url.clone(), headers.to_vec());
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || drop(sender.send(http.get(&url, &headers))));
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(100)) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) if !cancelled() => {}
+                Err(_) => {
+                    self.shutdown();
+                    return Err(Error::Connection("interrupted".into()));
+                }
+            }
+        }
+    }
+
+    /// Sends `body` to `url`, with `headers`. A redirect is an answer like others.
+    ///
+    /// # Errors
+    ///
+    /// As [`HttpClient::get`].
+    pub fn post(&self, url: &Url, headers: &[(&str, String)], body: &[u8]) -> Result<Response, Error> {
+        let mut url = asked(url)?;
+        let user = take_user(&mut url);
+        self.send(&url, user.as_deref(), headers, Some(body))
+    }
+
+    fn send(
+        &self,
+        url: &url::Url,
+        user: Option<&str>,
+        headers: &[(&str, String)],
+        body: Option<&[u8]>,
+    ) -> Result<Response, Error> {
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        if host.len() > MAX_HOST {
+            return Err(Error::Host { found: host.len() });
+        }
+        let proxied = self.proxied.as_deref().filter(|(proxy, _)| !proxy.except.matches(host, port));
+        let agent = proxied.map_or(&self.direct, |(_, agent)| agent);
+        let mut request = Request::builder().uri(url.as_str());
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        if let Some(user) = user {
+            request = request.header(AUTHORIZATION, user);
+        }
+        let send = || match body {
+            None => request.method("GET").body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
+            Some(body) => {
+                request.method("POST").body(body).map_err(ureq::Error::from).and_then(|request| agent.run(request))
+            }
+        };
+        let (sent, reached) = connector::exchange(self.patience.connect, send);
+        let proxy = proxied.map(|(proxy, _)| proxy).filter(|_| !reached.server);
+        sent.map_err(|error| failure(&error, host, proxy.map(|proxy| (proxy, reached))))
+    }
+
+    /// The body of an answer, which has to come at a pace.
+    pub(crate) fn body(&self, response: Response) -> impl Read + Send + use<> {
+        Paced::new(response.into_body().into_reader(), self.patience.pace)
+    }
+
+    /// The proxy that it goes through.
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.proxied.as_deref().map(|(proxy, _)| proxy)
+    }
+
+    /// Does `work`, and breaks off whatever transfer it waits for when `progress` is cancelled.
+    pub fn interruptible<T>(&self, progress: &dyn Progress, work: impl FnOnce() -> T) -> T {
+        watched(progress, || self.shutdown(), work)
+    }
+
+    /// Breaks off all transfers.
+    fn shutdown(&self) {
+        self.direct.clone().shutdown();
+        if let Some((_, agent)) = self.proxied.as_deref() {
+            agent.clone().shutdown();
+        }
+    }
+}
+
+/// Does `work`, and calls `end` from another thread when `progress` is cancelled.
+pub(crate) fn watched<T>(progress: &dyn Progress, end: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                if progress.cancelled() {
+                    return end();
+                }
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+        });
+        // Dropped also when the work panics: the scope does not end before the watch does.
+        let _end = EndOfWork { done: &done, watch: watch.thread() };
+        work()
+    })
+}
+
+struct EndOfWork<'a> {
+    done: &'a AtomicBool,
+    watch: &'a Thread,
+}
+
+impl Drop for EndOfWork<'_> {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        self.watch.unpark();
+    }
+}
+
+/// `url` as an address that can be asked.
+fn asked(url: &Url) -> Result<url::Url, Error> {
+    // The standard has browsers take some of these, and what is shown would be another address than what is asked.
+    url.misspelled().map_or(Ok(()), |wrong| Err(Error::Misspelled(wrong)))?;
+    web_address(url.expose()).ok_or(Error::Address)
+}
+
+/// `text` as an address that can be asked.
+fn web_address(text: &str) -> Option<url::Url> {
+    let url = url::Url::parse(text).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+}
+
+/// Takes user and password out of `url`. Gives the header that says them.
+fn take_user(url: &mut url::Url) -> Option<String> {
+    let user = percent_decode_str(url.username()).collect::<Vec<u8>>();
+    let password = url.password().map(|password| percent_decode_str(password).collect::<Vec<u8>>());
+    // Both fail only for addresses without a host.
+    let _ = (url.set_username(""), url.set_password(None));
+    if user.is_empty() && password.is_none() {
+        return None;
+    }
+    let both = [&user[..], b":", &password.unwrap_or_default()[..]].concat();
+    Some(format!("Basic {}", BASE64_STANDARD.encode(both)))
+}
+
+/// `now`, with user and password of `given`, where it is still the server of `first`.
+fn with_user(now: &url::Url, given: &Url, first: &url::Url) -> Url {
+    let mut now = now.clone();
+    if let Some(given) = web_address(given.expose()).filter(|_| now.origin() == first.origin()) {
+        let _ = (now.set_username(given.username()), now.set_password(given.password()));
+    }
+    Url::from(String::from(now))
+}
+
+/// Where a redirect leads.
+fn redirect(response: &Response) -> Option<String> {
+    use StatusCode as S;
+    let codes = [S::MOVED_PERMANENTLY, S::FOUND, S::SEE_OTHER, S::TEMPORARY_REDIRECT, S::PERMANENT_REDIRECT];
+    let place = response.headers().get(LOCATION).filter(|_| codes.contains(&response.status()))?;
+    Some(String::from_utf8_lossy(place.as_bytes()).into_owned())
+}
+
+/// An address that a server chose, for a message.
+fn shown(place: &str) -> String {
+    printable(&Url::from(place).to_string()).to_string()
+}
+
+fn check_redirect(now: &url::Url, next: &url::Url) -> Result<(), Error> {
+    if !matches!(next.scheme(), "http" | "https") {
+        return Err(Error::Scheme { to: shown(next.as_str()) });
+    }
+    if now.scheme() == "https" && next.scheme() == "http" {
+        return Err(Error::Downgrade { from: shown(now.as_str()), to: shown(next.as_str()) });
+    }
+    Ok(())
+}
+
+const HOST_NOT_FOUND: &str = "the host name cannot be resolved";
+
+/// Why `host` did not answer. Where there was no connection to it, the proxy on the way, if any, says how far it came.
+fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, Reached)>) -> Error {
+    if matches!(error, ureq::Error::BadUri(_)) || (way.is_none() && matches!(error, ureq::Error::Http(_))) {
+        return Error::Address;
+    }
+    let of_proxy =
+        |proxy: &Proxy, reason| Error::Proxy { proxy: proxy.url.to_string(), variable: proxy.variable.clone(), reason };
+    if let Some((reason, unknown)) = certificate(error) {
+        return match way {
+            Some((proxy, _)) => of_proxy(proxy, format!("its certificate is refused: {reason}")),
+            None => Error::Certificate { host: host.to_owned(), reason, unknown },
+        };
+    }
+    match way.filter(|(proxy, _)| is_of_proxy(error, proxy)) {
+        Some((proxy, reached)) => {
+            // What is encrypted says nothing to anybody.
+            let is_clear = !proxy.url.expose().starts_with("https:");
+            of_proxy(proxy, proxy_reason(error, if is_clear { &reached.said } else { &[] }, &proxy.url))
+        }
+        None => Error::Connection(reason(error)),
+    }
+}
+
+/// Whether `error` tells of the way to `proxy`, rather than of the name of a host behind it.
+fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {
+    let is_unknown = match error {
+        ureq::Error::HostNotFound | ureq::Error::Timeout(Timeout::Resolve) => true,
+        ureq::Error::Io(_) => reason(error) == HOST_NOT_FOUND,
+        _ => false,
+    };
+    if !is_unknown {
+        return true;
+    }
+    // Some proxies want an address, so that it may be the host that is not known here.
+    ureq::Proxy::new(proxy.url.expose())
+        .is_ok_and(|known| !known.resolve_target() || (known.host(), known.port()).to_socket_addrs().is_err())
+}
+
+/// How much of a proxy's answer is shown, in bytes.
+const SHOWN: usize = 80;
+
+/// What is wrong with the proxy at `url`, which `said` something before `error`. What it repeats of the password is left
+/// out.
+fn proxy_reason(error: &ureq::Error, said: &[u8], url: &Url) -> String {
+    if said.is_empty() {
+        return match error {
+            // The client keeps nothing of what it says.
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let wanted = if url.expose().starts_with("socks") { "no answer of a SOCKS proxy" } else { "no TLS" };
+                format!("what it sends is {wanted} ({error})")
+            }
+            ureq::Error::Timeout(Timeout::Connect) => "there is no connection through it in time".into(),
+            ureq::Error::ConnectProxyFailed(_) => "it closed the connection without an answer".into(),
+            _ => reason(error).replace("the server ", "it "),
+        };
+    }
+    let line = said.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
+    let line = url.hide_in(&printable_bytes(line).to_string());
+    let (shown, more) = line.char_indices().nth(SHOWN).map_or((&line[..], ""), |(end, _)| (&line[..end], "…"));
+    let wanted = "wanted the status 200";
+    match error {
+        ureq::Error::ConnectProxyFailed(text) if text.contains("responded") => {
+            format!("found `{shown}{more}`, {wanted}")
+        }
+        ureq::Error::Timeout(_) => format!("found no whole answer in time, only `{shown}{more}`, {wanted}"),
+        _ => format!("found an answer that is not HTTP, `{shown}{more}`, {wanted}"),
+    }
+}
+
+/// Why a certificate was refused, and whether because nobody knows who signed it.
+fn certificate(error: &ureq::Error) -> Option<(String, bool)> {
+    use rustls::CertificateError as C;
+    let error = match error {
+        ureq::Error::Rustls(error) => error,
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
+        _ => return None,
+    };
+    match error {
+        rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
+            Some(("no authority that this system trusts has signed it".into(), true))
+        }
+        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+            Some(("it has expired".into(), false))
+        }
+        rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
+            Some(("it is another host's".into(), false))
+        }
+        rustls::Error::InvalidCertificate(other) => Some((other.to_string(), false)),
+        rustls::Error::General(text) if text.contains("No CA certificates") => {
+            Some(("this system trusts no authority at all".into(), true))
+        }
+        _ => None,
+    }
+}
+
+/// Why no answer came, or not all of it. The same fault has the same words at whichever moment it
+/// strikes: a connection that the other side closed is reported in many ways.
+pub(crate) fn reason(error: &ureq::Error) -> String {
+    let known = match error {
+        ureq::Error::HostNotFound => HOST_NOT_FOUND,
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => "the server cannot be reached in time",
+        ureq::Error::Timeout(Timeout::RecvResponse) => "the server sends no whole answer in time",
+        ureq::Error::Timeout(_) => "the server fell silent",
+        ureq::Error::LargeResponseHeader(_, limit) => {
+            return format!("the head of the answer has more than {limit} bytes");
+        }
+        ureq::Error::Protocol(error) if error.to_string().contains("too many headers") => {
+            "the head of the answer has too many lines"
+        }
+        ureq::Error::Io(error) => match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => "the server closed the connection",
+            io::ErrorKind::ConnectionRefused => "the server refuses the connection",
+            io::ErrorKind::InvalidData if error.to_string().contains("InvalidContentType") => {
+                "the server does not speak TLS there; an address with http:// may be meant"
+            }
+            // A failed look-up has no kind of its own, and the rest of its text depends on the system.
+            _ if error.to_string().starts_with("failed to lookup address information") => HOST_NOT_FOUND,
+            _ => return error.to_string(),
+        },
+        other => return other.to_string(),
+    };
+    known.into()
+}
+
+/// Whether the network may be used, and with what.
+#[derive(Debug, Clone)]
+pub enum NetworkAccess {
+    /// No socket is ever opened: there is nothing to open one with.
+    Offline,
+    /// Through this client.
+    Online(HttpClient),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_repeats_of_a_password_is_left_out() {
+        let said = [&b"HTTP/1.0 407 no me:s3cret, Basic bWU6czNjcmV0 "[..], &[b'x'; 100]].concat();
+        let error = ureq::Error::ConnectProxyFailed("responded with 407".into());
+        let reason = proxy_reason(&error, &said, &"http://me:s3cret@proxy:3128".into());
+        let shown = format!("HTTP/1.0 407 no …, Basic … {}", "x".repeat(53));
+        assert_eq!(reason, format!("found `{shown}…`, wanted the status 200"));
+    }
+
+    #[test]
+    fn what_a_proxy_sends_is_measured_by_the_scheme_of_its_address() {
+        let error = ureq::Error::Io(io::Error::new(io::ErrorKind::InvalidData, "corrupt"));
+        for (url, wanted) in [
+            ("socks5://proxy:1080", "what it sends is no answer of a SOCKS proxy (corrupt)"),
+            ("https://proxy:3128", "what it sends is no TLS (corrupt)"),
+        ] {
+            assert_eq!(proxy_reason(&error, b"", &url.into()), wanted);
+        }
+    }
+}

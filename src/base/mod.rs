@@ -1,0 +1,16 @@
+//! What knows no stage: files, paths, programs, the web, progress, text.
+
+mod connector;
+pub mod der;
+pub mod fs;
+pub mod http;
+pub mod parallel;
+pub mod paths;
+pub mod plural;
+pub mod process;
+pub mod progress;
+mod proxy;
+pub mod quote;
+pub mod secrets;
+pub mod tarball;
+pub mod url;

@@ -1,0 +1,137 @@
+//! Work on many items with several threads, and the results in the order of the items; work that can be left.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::base::progress::Progress;
+
+/// So many results of each thread may wait to be taken.
+const WAITING: usize = 16;
+
+/// Hands each of `items` to `work` on one of `threads` threads, each with a state of its own, and each result to
+/// `take`, in the order of the items.
+///
+/// # Errors
+///
+/// That of the first item that fails in `work` or in `take`; nothing new is begun then.
+pub fn in_order<I, S, T, E>(
+    items: impl Iterator<Item = I> + Send,
+    threads: usize,
+    work: impl Fn(&mut S, I) -> Result<T, E> + Sync,
+    mut take: impl FnMut(T) -> Result<(), E>,
+) -> Result<(), E>
+where
+    S: Default,
+    T: Send,
+    E: Send,
+{
+    let queue = Mutex::new(items.enumerate());
+    let stop = AtomicBool::new(false);
+    let threads = threads.max(1);
+    let (sender, receiver) = sync_channel(threads * WAITING);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, queue, stop, work) = (sender.clone(), &queue, &stop, &work);
+            scope.spawn(move || {
+                let mut state = S::default();
+                while !stop.load(Ordering::Relaxed) {
+                    // A statement of its own: the queue must not stay locked while there is work.
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((index, item)) = next else { break };
+                    if sender.send((index, work(&mut state, item))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let result = take_all(&receiver, &mut take);
+        stop.store(result.is_err(), Ordering::Relaxed);
+        // Nobody must wait for room in the channel for ever.
+        drop(receiver);
+        result
+    })
+}
+
+/// How often it is looked whether the user has asked to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Does `work`, which asks nobody whether to stop, on a thread of its own. `None` where the user asks to stop: the
+/// thread is left alone then, and ends with the process at the latest, so that `work` must be fit to be cut at any
+/// moment.
+pub fn leaving<T: Send + 'static>(progress: &dyn Progress, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = channel();
+    let thread = std::thread::spawn(move || {
+        // Whoever has left takes nothing.
+        let _ = sender.send(work());
+    });
+    loop {
+        match receiver.recv_timeout(LOOK) {
+            Ok(done) => return Some(done),
+            Err(RecvTimeoutError::Timeout) if progress.cancelled() => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => match thread.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(()) => return None,
+            },
+        }
+    }
+}
+
+fn take_all<T, E>(
+    receiver: &Receiver<(usize, Result<T, E>)>,
+    take: &mut dyn FnMut(T) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut early = BTreeMap::new();
+    let mut next = 0;
+    for (index, result) in receiver {
+        early.insert(index, result);
+        while let Some(result) = early.remove(&next) {
+            take(result?)?;
+            next += 1;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_the_order_of_the_items() {
+        let mut taken = Vec::new();
+        let work = |count: &mut u32, item: u64| {
+            *count += 1;
+            // Every third takes its time.
+            std::thread::sleep(std::time::Duration::from_micros(if item.is_multiple_of(3) { 300 } else { 0 }));
+            Ok::<_, ()>(item * 2)
+        };
+        in_order(0..500, 4, work, |result| {
+            taken.push(result);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(taken, (0..500).map(|item| item * 2).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_first_failure_ends_it() {
+        let begun = Mutex::new(0);
+        let work = |(): &mut (), item: u32| {
+            *begun.lock().unwrap() += 1;
+            if item == 20 { Err("work") } else { Ok(item) }
+        };
+        assert_eq!(in_order(0..100_000, 3, work, |_| Ok(())), Err("work"));
+        assert!(*begun.lock().unwrap() < 1000);
+        let mut taken = 0;
+        let failing = |_| {
+            taken += 1;
+            if taken == 5 { Err("take") } else { Ok(()) }
+        };
+        assert_eq!(in_order(0..100_000, 3, |(): &mut (), item| Ok(item), failing), Err("take"));
+    }
+}

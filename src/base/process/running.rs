@@ -1,0 +1,329 @@
+//! A program that runs, and ends with this process: in a group of its own, unless it asks on the terminal.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
+
+use super::command::{Command, Error, MAX_OUTPUT, Outcome};
+use crate::base::fs;
+use crate::base::progress::Progress;
+
+/// How long a group that was asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(2);
+/// Longer lines of output are taken for several lines, in bytes.
+const MAX_LINE: u64 = 1 << 20;
+/// What keeping a line takes besides its text, in bytes.
+const OVERHEAD: usize = 64;
+/// So many lines may wait to be taken; a program waits until there is room.
+const WAITING: usize = 64;
+
+/// What stands for a program's standard input and output. Without, input is empty, and output comes
+/// as lines, together with standard error.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// Its standard input.
+    pub input: Option<OwnedFd>,
+    /// Its standard output.
+    pub output: Option<OwnedFd>,
+}
+
+/// A running process group, told to end when dropped.
+#[derive(Debug)]
+pub struct Running {
+    reader: Arc<duct::ReaderHandle>,
+    own_group: bool,
+    ended: bool,
+}
+
+impl Command {
+    /// Runs to the end, handing each line of output (standard output and standard error as one
+    /// stream) to `on_line`, and returns all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where it cannot be started, fails, takes too long or is cancelled. All that it
+    /// started has been told to end by then.
+    pub fn run(&self, progress: &dyn Progress, on_line: &mut dyn FnMut(&str)) -> Result<Vec<String>, Error> {
+        let mut lines = Vec::new();
+        match follow(self, progress, on_line, &mut lines) {
+            Ok(status) if status.success() => Ok(lines),
+            Ok(status) => Err(self.failed(Outcome::Failed(status), &lines)),
+            Err(outcome) => Err(self.failed(outcome, &lines)),
+        }
+    }
+
+    /// Starts it and leaves it running: a server, a machine. The deadline does not count, and nothing
+    /// goes to the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where it cannot be started.
+    pub fn start(&self, streams: Streams) -> Result<Running, Error> {
+        Running::start(self, streams).map_err(|error| self.failed(Outcome::NotStarted(error), &[]))
+    }
+
+    /// Runs to the end and returns the lines of output.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::run`].
+    pub fn output(&self, progress: &dyn Progress) -> Result<Vec<String>, Error> {
+        self.run(progress, &mut |_| {})
+    }
+}
+
+/// Runs `command` and reads its output until it has ended.
+fn follow(
+    command: &Command,
+    progress: &dyn Progress,
+    on_line: &mut dyn FnMut(&str),
+    lines: &mut Vec<String>,
+) -> Result<ExitStatus, Outcome> {
+    let log = |action, error| Outcome::Log(fs::Error::new(action, command.log.clone().unwrap_or_default(), error));
+    let create = |path: &Utf8PathBuf| std::fs::File::create(path).map_err(|error| log("create the log", error));
+    let mut file = command.log.as_ref().map(create).transpose()?;
+    let mut running = Running::start(command, Streams::default()).map_err(Outcome::NotStarted)?;
+    let (sender, receiver) = mpsc::sync_channel(WAITING);
+    running.each_line(move |line| line.is_some_and(|line| sender.send(line).is_ok()));
+    let (started, mut size) = (Instant::now(), 0);
+    loop {
+        match receive(&receiver) {
+            Ok(line) => {
+                size += line.len() + OVERHEAD;
+                if size > MAX_OUTPUT {
+                    return Err(Outcome::TooMuch);
+                }
+                if let Some(file) = &mut file {
+                    writeln!(file, "{line}").map_err(|error| log("write the log", error))?;
+                }
+                on_line(&line);
+                lines.push(line);
+            }
+            Err(RecvTimeoutError::Disconnected) => return running.settled().ok_or(Outcome::Cancelled),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if progress.cancelled() {
+            return Err(Outcome::Cancelled);
+        }
+        if started.elapsed() > command.deadline {
+            return Err(Outcome::TooLong);
+        }
+    }
+}
+
+fn receive(lines: &Receiver<String>) -> Result<String, RecvTimeoutError> {
+    lines.recv_timeout(Duration::from_millis(100))
+}
+
+impl Running {
+    /// Starts `command`.
+    fn start(command: &Command, streams: Streams) -> io::Result<Self> {
+        let own_group = !command.asks;
+        let mut expression = duct::cmd(&command.program, &command.args)
+            .full_env(command.env.iter().map(|(name, value)| (name, value)))
+            .unchecked()
+            .before_spawn(move |command| {
+                if own_group {
+                    command.process_group(0);
+                }
+                die_with_parent(command);
+                Ok(())
+            });
+        expression = match streams.input {
+            Some(input) => expression.stdin_file(input),
+            None => expression.stdin_null(),
+        };
+        if let Some(output) = streams.output {
+            expression = expression.stdout_file(output);
+        }
+        expression = expression.stderr_to_stdout();
+        if let Some(dir) = &command.dir {
+            expression = expression.dir(dir);
+        }
+        Ok(Self { reader: Arc::new(expression.reader()?), own_group, ended: false })
+    }
+
+    /// Hands each line of output to `sink` until that says false, and `None` at the end, in a thread of its
+    /// own. The thread is detached on purpose: where a stray grandchild keeps the pipe open, it would never end, and
+    /// nobody has to wait for it.
+    pub fn each_line(&self, mut sink: impl FnMut(Option<String>) -> bool + Send + 'static) {
+        let reader = Arc::clone(&self.reader);
+        std::thread::spawn(move || {
+            let mut source = BufReader::new(&*reader);
+            let mut line = Vec::new();
+            while matches!((&mut source).take(MAX_LINE).read_until(b'\n', &mut line), Ok(1..)) {
+                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+                if !sink(Some(text)) {
+                    return;
+                }
+                line.clear();
+            }
+            sink(None);
+        });
+    }
+
+    /// The exit status, where it has ended.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        let status = self.reader.try_wait().ok()??.status;
+        self.ended = true;
+        Some(status)
+    }
+
+    /// The exit status, once the output has ended.
+    pub fn settled(&mut self) -> Option<ExitStatus> {
+        let patience = Instant::now();
+        while patience.elapsed() < GRACE {
+            if let Some(status) = self.status() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+
+    /// Sends `signal` to it and to all that it has started; where it is in this process's group, to it alone.
+    pub fn signal(&self, signal: Signal) {
+        for pid in self.pids() {
+            // What is gone already is as we want it.
+            let _ = if self.own_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+        }
+    }
+
+    fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.reader.pids().into_iter().filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::from_raw))
+    }
+
+    /// How much processor time it has taken so far, in all its threads. `None` once it has ended.
+    #[must_use]
+    pub fn processor_time(&self) -> Option<Duration> {
+        let pid = self.pids().next()?.as_raw_pid();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Behind the name, which may have blanks and brackets: utime and stime are the fields 14 and 15.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The number of one that has ended may be another's by now.
+        if !self.ended && self.status().is_none() {
+            self.signal(Signal::TERM);
+            if self.settled().is_none() {
+                self.signal(Signal::KILL);
+                let _ = self.settled();
+            }
+        }
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "`pre_exec` is the only way to set the parent-death signal, which is the only one that works after kill -9"
+)]
+fn die_with_parent(command: &mut std::process::Command) {
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl(2) is one, and
+    // nothing is allocated: the error is built from the number that it returns.
+    unsafe {
+        command.pre_exec(|| set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::base::progress::{Event, Silent};
+
+    fn shell(script: &str) -> Command {
+        Command::new("try", "sh").args(["-c", script]).env("PATH", "/usr/bin:/bin")
+    }
+
+    #[test]
+    fn a_command_shows_what_to_paste() {
+        let mut command = shell("echo $A").env("A", "it's");
+        command.dir = Some("/tmp/x y".into());
+        assert_eq!(command.to_string(), r"cd '/tmp/x y' && env -i PATH=/usr/bin:/bin A='it'\''s' sh -c 'echo $A'");
+    }
+
+    #[test]
+    fn output_is_one_stream_and_the_environment_is_what_was_said() {
+        let lines = shell("echo a; echo b >&2; env | grep -c HOME; true").output(&Silent).unwrap();
+        assert_eq!(lines, ["a", "b", "0"]);
+    }
+
+    #[test]
+    fn a_failure_tells_all() {
+        let error = shell("echo last words; exit 3").output(&Silent).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot try: `sh` ended with exit code 3\n  | last words\n  command: env -i PATH=/usr/bin:/bin sh -c 'echo last words; exit 3'"
+        );
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = Command::new("try", "/nowhere/make").output(&Silent).unwrap_err();
+        assert_eq!(error.to_string(), "cannot try: `/nowhere/make` did not start\n  command: env -i /nowhere/make");
+    }
+
+    #[test]
+    fn a_deadline_ends_the_whole_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let mut command = shell(&format!("sleep 1000 & echo $! > {}; wait", pid.display()));
+        command.deadline = Duration::from_millis(300);
+        let error = command.output(&Silent).unwrap_err();
+        assert!(error.to_string().contains("took longer than 0 seconds and was ended"), "{error}");
+        assert_ends(&pid);
+    }
+
+    #[test]
+    fn a_command_that_writes_without_end_is_ended() {
+        for (script, last) in [("yes", "y"), ("cat /dev/zero | tr '\\0' x", "x")] {
+            let error = shell(script).output(&Silent).unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with("cannot try: `sh` wrote more than 64 MiB and was ended\n"), "{}", &text[..99]);
+            assert!(error.tail.iter().all(|line| line.starts_with(last) && line.len() <= 1 << 20), "{last}");
+        }
+    }
+
+    #[test]
+    fn cancelling_ends_the_whole_group() {
+        struct Now;
+        impl Progress for Now {
+            fn report(&self, _: &Event) {}
+            fn cancelled(&self) -> bool {
+                true
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let error = shell(&format!("sleep 1000 & echo $! > {}; echo; wait", pid.display())).output(&Now).unwrap_err();
+        assert!(error.to_string().starts_with("cannot try: `sh` was interrupted"), "{error}");
+        if pid.exists() {
+            assert_ends(&pid);
+        }
+    }
+
+    /// The grandchild whose number is in `file` is gone, or goes within seconds.
+    fn assert_ends(file: &std::path::Path) {
+        let number = std::fs::read_to_string(file).unwrap();
+        let stat = format!("/proc/{}/stat", number.trim());
+        let gone = || std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "));
+        let patience = Instant::now();
+        while !gone() {
+            assert!(patience.elapsed() < Duration::from_secs(10), "process {number} is still there");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

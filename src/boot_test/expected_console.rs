@@ -1,0 +1,126 @@
+//! What a loader is known to do where something is missing, step by step.
+
+use std::collections::VecDeque;
+
+use super::case::{Aim, Case, Destination, Fault};
+
+/// Something that has to happen in a case that is not to reach userland.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsoleStep {
+    /// The console says this.
+    Says(String),
+    /// The console says the address in option 17.
+    SaysRootPath,
+    /// The loader fetches itself.
+    LoadsItself,
+    /// The firmware has the machine back.
+    GivesBack,
+    /// Then this key is typed.
+    Type(u8),
+}
+
+/// What firmware says when a loader has given up, and it goes on with something else.
+pub const FIRMWARE: [&str; 4] =
+    ["BdsDxe: failed to start", "BdsDxe: failed to load", "No bootable device.", "Booting from Hard Disk"];
+
+/// What has to happen in `case`, one after the other; nothing where that is not known.
+#[must_use]
+pub fn steps(case: &Case) -> VecDeque<ConsoleStep> {
+    let (Aim::Fault(fault), Some(script)) = (case.aim, case.script()) else { return VecDeque::new() };
+    let Destination { root_path, addresses } = &case.destination;
+    let goal = if *root_path && script.contains("${root-path}") {
+        ConsoleStep::SaysRootPath
+    } else if let Some(address) = addresses.iter().find(|address| script.contains(address.as_str())) {
+        ConsoleStep::Says(address.clone())
+    } else {
+        // It will not get where it should, and that is another case's verdict.
+        return VecDeque::new();
+    };
+    let says = |text: &str| ConsoleStep::Says(text.to_owned());
+    // Ctrl-B in its pauses, as in the scripts that come with this tool.
+    let patient = script.contains("--key 0x02");
+    let plain = !["prompt", "menu", "goto", "shell"].iter().any(|word| script.contains(word));
+    let shell = [says("Ctrl-B"), ConsoleStep::Type(0x02), says("iPXE>")];
+    let error = match fault {
+        Fault::NoRootPath if !script.contains("${root-path}") => return VecDeque::new(),
+        Fault::NoRootPath if looks_for_root_path(script) => {
+            // What asks each card for it says so, and asks all of them again.
+            let missing = "option 17";
+            let again = script.contains("/root-path}") && script.contains(missing);
+            return match (patient, again) {
+                (true, true) => [says(missing)].into_iter().chain(shell).collect(),
+                (true, false) => [says("iPXE>")].into(),
+                (false, _) => VecDeque::new(),
+            };
+        }
+        // `chain` of nothing is `chain` of where iPXE itself came from.
+        Fault::NoRootPath => return [ConsoleStep::LoadsItself].into(),
+        Fault::NoScript => "Not found (https://ipxe.org/",
+        Fault::NoWebServer => "Connection reset (https://ipxe.org/",
+    };
+    let attempt = [goal, says(error)];
+    let mut steps: VecDeque<ConsoleStep> = attempt.clone().into();
+    if patient {
+        steps.extend(attempt.into_iter().chain(shell));
+    } else if plain {
+        steps.push_back(ConsoleStep::GivesBack);
+    }
+    steps
+}
+
+/// Whether `script` makes sure that DHCP has sent option 17.
+fn looks_for_root_path(script: &str) -> bool {
+    script.lines().any(|line| line.starts_with("isset ") && line.contains("root-path}"))
+}
+
+/// In words, what has to come of `case`.
+#[must_use]
+pub fn expectation(case: &Case) -> String {
+    if let Some(entry) = &case.entry {
+        return format!("boots what stands in for `{}`, by the tree's script", entry.name);
+    }
+    let Aim::Fault(_) = case.aim else { return format!("{}{}", case.aim.words(), case.cards.words()) };
+    let steps = steps(case);
+    let has = |step: &ConsoleStep| steps.contains(step);
+    let reaction = if has(&ConsoleStep::LoadsItself) {
+        "it loads itself again"
+    } else if has(&ConsoleStep::GivesBack) {
+        "it says so, and the firmware goes on"
+    } else if has(&ConsoleStep::Type(0x02)) {
+        "it says so, tries again, and offers a shell"
+    } else if steps.len() == 1 {
+        "it offers a shell"
+    } else {
+        "it says so"
+    };
+    format!("{}: {reaction}", case.aim.words())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_test::loaders::Program;
+    use crate::boot_test::samples::ipxe;
+
+    /// What has to happen where `script` gets no option 17.
+    fn without_option_17(script: &str) -> Vec<ConsoleStep> {
+        let mut case = ipxe("ipxe.efi", Aim::Fault(Fault::NoRootPath));
+        if let Program::Ipxe { script: known, .. } = &mut case.loader.program {
+            *known = Some(script.to_owned());
+        }
+        steps(&case).into()
+    }
+
+    #[test]
+    fn a_script_that_asks_each_card_tries_again_and_an_older_one_gives_up_at_once() {
+        let says = |text: &str| ConsoleStep::Says(text.into());
+        let shell = [says("Ctrl-B"), ConsoleStep::Type(0x02), says("iPXE>")];
+        let robust = include_str!("../../embed-scripts/robust.ipxe");
+        assert_eq!(without_option_17(robust), [&[says("option 17")], &shell[..]].concat());
+        let older = "#!ipxe\ndhcp\nisset ${root-path} && chain ${root-path} ||\nprompt --key 0x02 again ||\nshell\n";
+        assert_eq!(without_option_17(older), [says("iPXE>")]);
+        // The menu waits for a person.
+        assert_eq!(without_option_17(include_str!("../../embed-scripts/menu.ipxe")), []);
+        assert_eq!(without_option_17("#!ipxe\ndhcp && chain ${root-path}\n"), [ConsoleStep::LoadsItself]);
+    }
+}

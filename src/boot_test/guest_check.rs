@@ -1,0 +1,70 @@
+//! What userland says of itself, and whether that is what was to come of the case.
+
+use super::scenario::Scenario;
+use super::userland::{COMMAND_LINE, FETCHED, HOST_NAME};
+
+/// What is wrong with what `console` says of `service`; the inner `None` where nothing is. The outer one is for a
+/// console on which the command line does not stand whole.
+#[must_use]
+pub fn flaw(console: &str, scenario: &Scenario) -> Option<Option<String>> {
+    let said = |mark: &str| console.split_once(mark)?.1.split_once('\n').map(|(line, _)| line.trim_end());
+    let (line, wanted) = (said(COMMAND_LINE)?, &scenario.command_line);
+    if !line.contains(wanted) {
+        return Some(Some(format!("found the kernel's command line `{line}`, wanted `{wanted}` on it")));
+    }
+    if let Some(wanted) = &scenario.hostname {
+        let found = said(HOST_NAME).unwrap_or_default();
+        if found != wanted {
+            return Some(Some(format!("userland got the host name `{found}`, wanted `{wanted}` (DHCP option 12)")));
+        }
+    }
+    let lacking = scenario.fetched.iter().find_map(|(url, digest)| {
+        let found = said(&format!("{FETCHED}{url} ")).unwrap_or("nothing");
+        let is = |digest: &str| if digest == "nothing" { digest.to_owned() } else { format!("SHA-256 {digest}") };
+        let found = is(found);
+        let wanted = is(&digest.to_string());
+        (found != wanted).then(|| format!("userland fetched `{url}`, and got {found}, wanted {wanted}"))
+    });
+    Some(lacking)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_test::case::Aim;
+    use crate::boot_test::network::TestNetwork;
+    use crate::boot_test::samples::ipxe;
+    use crate::digest::Sha256Digest;
+
+    #[test]
+    fn userland_has_to_say_what_servers_told_it() {
+        let mut scenario = Scenario::new(&ipxe("ipxe.efi", Aim::Userland), &TestNetwork::default(), "n0", "");
+        let digest = Sha256Digest::of(b"stand-in");
+        let url = "http://192.0.2.2/config.ign";
+        scenario.command_line = format!("ignition.config.url={url} quiet");
+        scenario.hostname = Some("k8s-master-01.example.net".into());
+        scenario.fetched = vec![(url.to_owned(), digest)];
+        let line = format!("netboot-loaders: command line: kernel ignition.config.url={url} quiet\r\n");
+        let name = "netboot-loaders: host name: k8s-master-01.example.net\r\n";
+        let got = format!("netboot-loaders: fetched: {url} {digest}\n");
+        let all = format!("{line}{name}{got}");
+        assert_eq!((flaw(&all, &scenario), flaw("netboot-loaders: command line: ker", &scenario)), (Some(None), None));
+        let reason = |console: String| flaw(&console, &scenario).flatten().unwrap();
+        assert_eq!(
+            reason(all.replace("quiet", "debug")),
+            format!(
+                "found the kernel's command line `kernel ignition.config.url={url} debug`, wanted \
+                 `ignition.config.url={url} quiet` on it"
+            )
+        );
+        let wanted = "wanted `k8s-master-01.example.net` (DHCP option 12)";
+        assert_eq!(reason(line.clone()), format!("userland got the host name ``, {wanted}"));
+        assert_eq!(
+            reason(all.replace("master", "worker")),
+            format!("userland got the host name `k8s-worker-01.example.net`, {wanted}")
+        );
+        let fetched = format!("userland fetched `{url}`, and got nothing, wanted SHA-256 {digest}");
+        assert_eq!(reason(format!("{line}{name}")), fetched);
+        assert_eq!(reason(format!("{line}{name}netboot-loaders: fetched: {url} nothing\n")), fetched);
+    }
+}

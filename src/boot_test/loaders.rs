@@ -1,0 +1,115 @@
+//! The loaders of a tree that is to be tested, and what each runs.
+
+use std::collections::HashMap;
+
+use camino::Utf8PathBuf;
+
+use crate::digest::Sha256Digest;
+use crate::loader::file_kind::{Arch, FileKind};
+use crate::stamp::slot::SlotSize;
+use crate::tree::manifest::{self, Embedded};
+use crate::tree::open::{Changed, CheckedTree};
+
+/// A loader of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoaderFile {
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
+    /// Its SHA-256.
+    pub sha256: Sha256Digest,
+    /// The site whose it is.
+    pub site: Option<String>,
+    /// The firmware and the CPU that it is for.
+    pub target: LoaderTarget,
+    /// What it is.
+    pub program: Program,
+}
+
+/// Firmware and CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LoaderTarget {
+    /// A PC with a BIOS.
+    Bios,
+    /// UEFI of this CPU.
+    Uefi(Arch),
+}
+
+/// What sort of loader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// iPXE.
+    Ipxe {
+        /// The digest of its slot.
+        slot: Sha256Digest,
+        /// The file that the script in the slot was rendered from.
+        source: Utf8PathBuf,
+        /// The script in the slot, where it can be read from this loader or another one.
+        script: Option<String>,
+    },
+    /// PXELINUX, or syslinux for UEFI.
+    Syslinux,
+}
+
+/// All loaders of `tree`, in the order of its manifest.
+///
+/// # Errors
+///
+/// [`Changed`] where one is not what it was.
+pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
+    let mut scripts: HashMap<Sha256Digest, String> = HashMap::new();
+    let mut loaders = Vec::new();
+    for file in &tree.manifest.files {
+        let Some(mut loader) = loader(file) else { continue };
+        if let Some(Embedded { slot_size, slot_sha256, .. }) = &file.ipxe
+            && matches!(loader.target, LoaderTarget::Uefi(_))
+            && !scripts.contains_key(slot_sha256)
+            && let Some(script) = script_in(&tree.read(&file.path, &file.content())?, *slot_size, slot_sha256)
+        {
+            scripts.insert(*slot_sha256, script);
+        }
+        loader.site.clone_from(&file.site);
+        loaders.push(loader);
+    }
+    // A BIOS loader is packed; what it runs is known from its sibling for UEFI.
+    for loader in &mut loaders {
+        if let Program::Ipxe { slot, script, .. } = &mut loader.program {
+            *script = scripts.get(slot).cloned();
+        }
+    }
+    Ok(loaders)
+}
+
+fn loader(file: &manifest::ManifestEntry) -> Option<LoaderFile> {
+    let target = match file.kind {
+        FileKind::IpxeNbp | FileKind::PxelinuxNbp => LoaderTarget::Bios,
+        FileKind::EfiApplication => LoaderTarget::Uefi(file.arch?),
+        FileKind::SyslinuxModule | FileKind::Text | FileKind::Data => return None,
+    };
+    let program = match &file.ipxe {
+        Some(embedded) => Program::Ipxe { slot: embedded.slot_sha256, source: embedded.script.clone(), script: None },
+        None => Program::Syslinux,
+    };
+    Some(LoaderFile { path: file.path.clone(), sha256: file.sha256, site: None, target, program })
+}
+
+/// The script in the slot of an EFI loader, where the slot has this size and the digest `slot`.
+fn script_in(content: &[u8], size: SlotSize, slot: &Sha256Digest) -> Option<String> {
+    let starts = memchr::memmem::find_iter(content, b"#!ipxe");
+    let mut slots = starts.filter_map(|start| content.get(start..start + size.bytes()));
+    let found = slots.find(|bytes| Sha256Digest::of(bytes) == *slot)?;
+    Some(format!("{}\n", String::from_utf8_lossy(found).trim_end_matches('\n')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stamp::slot::Slot;
+
+    #[test]
+    fn a_script_is_found_by_the_digest_of_its_slot() {
+        let slot = Slot::fill(b"#!ipxe\nshell\n", SlotSize::DEFAULT).unwrap();
+        let loader = [b"MZ #!ipxe of something else".as_slice(), slot.bytes(), b"rest"].concat();
+        assert_eq!(script_in(&loader, slot.size(), &slot.digest()).unwrap(), "#!ipxe\nshell\n");
+        assert_eq!(script_in(&loader, slot.size(), &Sha256Digest::of(b"another")), None);
+    }
+}

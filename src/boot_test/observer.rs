@@ -1,0 +1,367 @@
+//! Watches a machine boot: what happened so far, what has to be done next, and the verdict. It does
+//! nothing itself, so all of it can be tried without a machine.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use super::boot_event::{BootEvent, WebRequest, WebServerRole};
+use super::case::{Aim, Case, Destination, Fault};
+use super::expected_console::{ConsoleStep, FIRMWARE, steps};
+use super::guest_check;
+use super::phase::Phase;
+use super::qmp::Stop;
+use super::scenario::Scenario;
+use super::userland::REACHED;
+use crate::base::paths;
+
+/// What has to be done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reaction {
+    /// Send option 17 from now on.
+    OfferRootPath,
+    /// Type a key.
+    Type(u8),
+    /// End the case.
+    Done(Verdict),
+}
+
+/// What a case came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All was as expected.
+    Passed,
+    /// It was not, and why.
+    Failed(String),
+}
+
+/// What is said when all is lost.
+const CRASHES: [(&str, &str); 4] = [
+    ("Kernel panic - not syncing", "the kernel panicked"),
+    ("!!!! X64 Exception", "the firmware caught a processor exception"),
+    ("Installation failed", "the loader could not unpack itself"),
+    ("Failed to load ldlinux", "the loader did not get its second part"),
+];
+
+/// What was seen of a case so far.
+pub struct Observer<'c> {
+    case: &'c Case,
+    scenario: &'c Scenario,
+    nonce: &'c str,
+    /// When each phase was reached.
+    pub phases: Vec<(Phase, Duration)>,
+    /// All that the console said.
+    pub console: String,
+    /// The same without line ends, which also stand where a line is longer than the screen is wide.
+    heard: String,
+    /// How far the steps have got in it.
+    searched: usize,
+    /// Where in the console a sign of a crash stands, and what it means.
+    crash: Option<(usize, &'static str)>,
+    /// Where in the console the firmware went on.
+    given_back: Option<usize>,
+    steps: VecDeque<ConsoleStep>,
+    missing: Vec<Utf8PathBuf>,
+    /// Whether the loader itself has asked for an address.
+    alive: bool,
+    /// How and when the machine stopped. Its last words may be heard after that.
+    stopped: Option<(Stop, Duration)>,
+}
+
+impl<'c> Observer<'c> {
+    /// Begins to watch `case`, in front of `service`; `nonce` is what userland has to say.
+    #[must_use]
+    pub fn new(case: &'c Case, scenario: &'c Scenario, nonce: &'c str) -> Self {
+        Self {
+            case,
+            scenario,
+            nonce,
+            phases: Vec::new(),
+            console: String::new(),
+            heard: String::new(),
+            searched: 0,
+            crash: None,
+            given_back: None,
+            steps: steps(case),
+            missing: Vec::new(),
+            alive: false,
+            stopped: None,
+        }
+    }
+
+    /// Whether `phase` was reached.
+    #[must_use]
+    pub fn has(&self, phase: Phase) -> bool {
+        self.phases.iter().any(|(reached, _)| *reached == phase)
+    }
+
+    fn reach(&mut self, phase: Phase, at: Duration) -> bool {
+        let new = !self.has(phase);
+        if new {
+            self.phases.push((phase, at));
+        }
+        new
+    }
+
+    /// Takes note of what happened `at` some time after the start, and says what to do.
+    pub fn see(&mut self, at: Duration, what: &BootEvent) -> Vec<Reaction> {
+        let mut reactions = Vec::new();
+        let verdict = match what {
+            BootEvent::Leased(_) => {
+                self.reach(Phase::Address, at);
+                self.alive |= self.has(Phase::Loader);
+                None
+            }
+            BootEvent::Sent(path) => self.sent(path, at, &mut reactions),
+            BootEvent::Refused(line) => Some(failed(format!(
+                "the TFTP server may not read a file of the tree: `{line}`\nhint: `chmod -R a+rX` the tree, as a TFTP server would need it"
+            ))),
+            BootEvent::NotInTree(path) => {
+                self.missing.push(path.clone());
+                None
+            }
+            BootEvent::Asked(request) => self.asked(request, at),
+            BootEvent::Said(text) => self.said(text, at),
+            BootEvent::Stopped(stop) => {
+                self.stopped = Some((*stop, at));
+                None
+            }
+            BootEvent::Gone { program, words } => Some(failed(format!("{program} ended by itself: {words}"))),
+        };
+        let verdict = verdict.or_else(|| self.arrived()).or_else(|| self.step(what, &mut reactions));
+        reactions.extend(verdict.map(Reaction::Done));
+        reactions
+    }
+
+    fn sent(&mut self, path: &Utf8PathBuf, at: Duration, reactions: &mut Vec<Reaction>) -> Option<Verdict> {
+        if path == paths::PXELINUX_DEFAULT {
+            self.reach(Phase::Script, at);
+        }
+        if *path != self.case.loader.path {
+            return None;
+        }
+        if self.reach(Phase::Loader, at) {
+            reactions.extend(self.scenario.later.is_some().then_some(Reaction::OfferRootPath));
+        } else if self.alive && self.case.aim == Aim::Userland && !self.has(Phase::Script) {
+            return Some(failed("the loader fetched itself again instead of a boot script"));
+        }
+        None
+    }
+
+    fn asked(&mut self, request: &WebRequest, at: Duration) -> Option<Verdict> {
+        let place = (request.server, request.url.clone());
+        if self.case.aim == Aim::WrongServer {
+            return self.wrong_server(&place);
+        }
+        if !self.has(Phase::Loader) {
+            // What a boot ROM asks for is not the loader's doing.
+            return None;
+        }
+        if request.status != 200 {
+            let wanted = if self.has(Phase::Script) {
+                format!("`{}`", self.scenario.kernel.1)
+            } else {
+                let urls: Vec<String> = self.scenario.scripts.iter().map(|(_, url)| format!("`{url}`")).collect();
+                urls.join(" or ")
+            };
+            let source = match (&self.case.destination, self.has(Phase::Script)) {
+                (_, true) => "",
+                (Destination { root_path: true, .. }, _) => " (DHCP option 17)",
+                _ => " (the script's variables)",
+            };
+            return (self.case.aim == Aim::Userland).then(|| {
+                failed(format!(
+                    "the loader asked for `{0}`, wanted {wanted}{source}\nhint: if it is meant to go there, say so with `--chain-to {0}`",
+                    request.url
+                ))
+            });
+        }
+        let phases = [
+            (Phase::Script, self.scenario.scripts.contains(&place)),
+            (Phase::Kernel, self.scenario.kernel == place),
+            (Phase::Initrd, self.scenario.initrd == place),
+        ];
+        for (phase, here) in phases {
+            if here {
+                self.reach(phase, at);
+            }
+        }
+        None
+    }
+
+    /// The address of the kernel is another web server's, and `place` is where it was asked for.
+    fn wrong_server(&self, place: &(WebServerRole, String)) -> Option<Verdict> {
+        let (_, url) = &self.scenario.kernel;
+        if *place == self.scenario.kernel {
+            let text = format!(
+                "`{url}` was asked for at its own address: the bug is mended here, and README's warning is out of date"
+            );
+            return Some(failed(text));
+        }
+        let path = url.rsplit('/').next().unwrap_or_default();
+        (place.0 == WebServerRole::NextServer && place.1.ends_with(path)).then_some(Verdict::Passed)
+    }
+
+    fn said(&mut self, text: &str, at: Duration) -> Option<Verdict> {
+        // Only what is new is looked at, and as much before it as a sign may be long.
+        let (fresh, heard) = (tail(&self.console), tail(&self.heard));
+        self.console.push_str(text);
+        self.heard.extend(text.chars().filter(|c| *c != '\n'));
+        if self.heard[heard..].contains(&format!("{REACHED}{}", self.nonce)) {
+            self.reach(Phase::Userland, at);
+        }
+        let find = |sign: &str| self.console[fresh..].find(sign).map(|start| fresh + start);
+        let crash = CRASHES.iter().find_map(|(sign, words)| Some((find(sign)?, *words)));
+        let given_back = FIRMWARE.iter().find_map(|sign| find(sign));
+        self.crash = self.crash.or(crash);
+        self.given_back = self.given_back.or(given_back);
+        if self.case.aim == Aim::Fault(Fault::NoRootPath) {
+            // OVMF does not survive an iPXE that was started by an iPXE, and that is not what is tested.
+            return None;
+        }
+        if let Some((start, words)) = self.crash.filter(|(start, _)| self.is_whole(*start)) {
+            return Some(failed(self.crash_words(start, words)));
+        }
+        let start = self.given_back.filter(|start| self.is_whole(*start) && self.has(Phase::Loader))?;
+        matches!(self.case.aim, Aim::Userland | Aim::WrongServer).then(|| {
+            let (line, lacking) = (self.line_at(start), self.not_in_tree());
+            failed(format!("the loader gave up, and the firmware went on: `{line}`{lacking}"))
+        })
+    }
+
+    /// Whether the line at `start` of the console has ended.
+    fn is_whole(&self, start: usize) -> bool {
+        self.console[start..].contains('\n')
+    }
+
+    fn crash_words(&self, start: usize, words: &str) -> String {
+        format!("{words}: `{}`{}", self.line_at(start), self.not_in_tree())
+    }
+
+    /// Whether the console has begun to say that all is lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.stopped.is_some() || (self.case.aim != Aim::Fault(Fault::NoRootPath) && self.crash.is_some())
+    }
+
+    /// The verdict where Linux has said all that it has to say, and switched the machine off.
+    fn arrived(&mut self) -> Option<Verdict> {
+        let (Stop::PoweredOff, at) = self.stopped? else { return None };
+        if self.case.aim != Aim::Userland || !self.has(Phase::Userland) {
+            return None;
+        }
+        if let Some(flaw) = guest_check::flaw(&self.console, self.scenario)? {
+            return Some(failed(flaw));
+        }
+        // Whatever else booted it, it was not what is to be tested.
+        let (before, _) = Phase::ALL.split_at(Phase::Userland as usize);
+        let skipped = before.iter().find(|phase| !self.has(**phase));
+        if let Some(phase) = skipped {
+            return Some(failed(format!("userland was reached, and it was not seen that {}", phase.words())));
+        }
+        if !self.phases.is_sorted_by_key(|(phase, _)| *phase) {
+            return Some(failed("userland was reached, but not on the way that was to be tested"));
+        }
+        self.reach(Phase::Off, at);
+        Some(Verdict::Passed)
+    }
+
+    /// Does the steps that are due.
+    fn step(&mut self, what: &BootEvent, reactions: &mut Vec<Reaction>) -> Option<Verdict> {
+        if self.steps.is_empty() {
+            return None;
+        }
+        while let Some(step) = self.steps.front() {
+            let fresh = &self.heard[self.searched..];
+            let end = |text: &str| fresh.find(text).map(|start| start + text.len());
+            let done = match step {
+                ConsoleStep::Says(text) => end(text),
+                ConsoleStep::SaysRootPath => end(&self.scenario.boot),
+                ConsoleStep::GivesBack => FIRMWARE.iter().find_map(|sign| end(sign)),
+                ConsoleStep::LoadsItself => {
+                    let again = matches!(what, BootEvent::Sent(path) if *path == self.case.loader.path);
+                    (again && self.alive).then_some(0)
+                }
+                ConsoleStep::Type(key) => {
+                    reactions.push(Reaction::Type(*key));
+                    Some(0)
+                }
+            };
+            self.searched += done?;
+            self.steps.pop_front();
+        }
+        Some(Verdict::Passed)
+    }
+
+    /// The verdict where `what` ("for 60 seconds nothing happened") ended the case.
+    #[must_use]
+    pub fn given_up(&self, what: &str) -> Verdict {
+        if let Some((start, words)) = self.crash {
+            return failed(self.crash_words(start, words));
+        }
+        if let Some((stop, _)) = self.stopped {
+            let when = if self.case.aim == Aim::Userland { "before userland was reached" } else { "by itself" };
+            return failed(format!("the machine {} {when}{}", stop_words(stop), self.not_in_tree()));
+        }
+        let expected = match self.steps.front() {
+            Some(ConsoleStep::Says(text)) => format!("; waited for the console to say `{text}`"),
+            Some(ConsoleStep::SaysRootPath) => format!("; waited for the console to say `{}`", self.scenario.boot),
+            Some(ConsoleStep::GivesBack) => "; waited for the firmware to go on".to_owned(),
+            Some(ConsoleStep::LoadsItself) => "; waited for the loader to fetch itself".to_owned(),
+            Some(ConsoleStep::Type(_)) | None => String::new(),
+        };
+        let last = self.phases.iter().max_by_key(|(phase, _)| *phase);
+        let reached = match last {
+            Some((Phase::Loader, _)) if !self.alive => "the loader was fetched, and did nothing that could be seen",
+            Some((phase, _)) => phase.words(),
+            None => "the firmware did not get as far as DHCP",
+        };
+        failed(format!("{what}: {reached}{expected}{}", self.not_in_tree()))
+    }
+
+    /// The line of the console in which `start` is.
+    fn line_at(&self, start: usize) -> &str {
+        let from = self.console[..start].rfind('\n').map_or(0, |end| end + 1);
+        self.console[from..].lines().next().unwrap_or_default().trim()
+    }
+
+    /// The files that the loader needed and the tree lacks.
+    fn not_in_tree(&self) -> String {
+        let needed = |path: &&Utf8PathBuf| path.file_stem() == Some("ldlinux") || **path == self.case.loader.path;
+        let mut names: Vec<&str> = self.missing.iter().filter(needed).filter_map(|path| path.file_name()).collect();
+        names.dedup();
+        match names.first() {
+            Some(name) => format!("; it asked for `{name}` over TFTP, which is not in the tree"),
+            None => String::new(),
+        }
+    }
+
+    /// How far it got, of how many phases.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        (self.phases.len() as u64, Phase::ALL.len() as u64)
+    }
+}
+
+/// The last place in `text` from which on the longest sign could begin.
+fn tail(text: &str) -> usize {
+    const LONGEST_SIGN: usize = 80;
+    let start = text.len().saturating_sub(LONGEST_SIGN);
+    (0..=start).rev().find(|start| text.is_char_boundary(*start)).unwrap_or(0)
+}
+
+fn failed(reason: impl Into<String>) -> Verdict {
+    Verdict::Failed(reason.into())
+}
+
+fn stop_words(stop: Stop) -> &'static str {
+    match stop {
+        Stop::PoweredOff => "switched itself off",
+        Stop::Reset => "reset itself",
+        Stop::Ended => "was ended from outside",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! One case, from an empty network to a verdict.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::boot_event::{EventSink, SinkMessage, TimedEvent};
+use super::case::{Cards, Case};
+use super::dhcp::{self, SERVED};
+use super::drivers::Drivers;
+use super::machine::{self, Machine};
+use super::namespace::{self, Namespace};
+use super::observer::{Observer, Reaction, Verdict};
+use super::phase::Phase;
+use super::report::{CaseReport, Evidence};
+use super::request::BootTestRequest;
+use super::scenario::Scenario;
+use super::userland;
+use super::web;
+use crate::base::progress::{Progress, Task, TaskKind};
+use crate::base::{fs, paths};
+use crate::digest::Sha256Digest;
+use crate::tree::open::CheckedTree;
+
+/// After this part of the deadline without a word from anybody, nothing more is to come.
+const SILENCE: u32 = 5;
+/// The same after the beginning of a line that says that all is lost.
+const LAST_GASP: Duration = Duration::from_secs(3);
+
+/// What all cases share.
+pub struct Environment<'a> {
+    /// What was asked for.
+    pub request: &'a BootTestRequest<'a>,
+    /// The permission to make networks.
+    pub namespace: &'a Namespace,
+    /// What is tested: a copy that nobody else can write.
+    pub tree: &'a CheckedTree,
+    /// The kernel.
+    pub kernel: Arc<[u8]>,
+    /// Its modules for the network card, or why there are none.
+    pub drivers: Result<Drivers, String>,
+    /// A folder for sockets, variables and logs; nothing in it outlives the run. Its name is nobody's
+    /// guess, and so is what userland has to say.
+    pub scratch: &'a Utf8Path,
+    /// Who hears of it.
+    pub progress: &'a dyn Progress,
+}
+
+/// Why a case has no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no network.
+    #[error(transparent)]
+    Namespace(#[from] namespace::Error),
+    /// There is no DHCP server.
+    #[error(transparent)]
+    Dhcp(#[from] dhcp::Error),
+    /// There is no web server.
+    #[error(transparent)]
+    Web(#[from] web::Error),
+    /// There is no machine.
+    #[error(transparent)]
+    Machine(#[from] machine::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// The user asked to stop.
+    #[error("the boot test was interrupted")]
+    Cancelled,
+}
+
+/// Runs `case` in a network of its own, which this thread stays in, and in a new folder `name`.
+///
+/// # Errors
+///
+/// [`Error`] where there can be no verdict.
+pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<CaseReport, Error> {
+    let folder = environment.scratch.join(name);
+    let nonce = Sha256Digest::of(folder.as_str().as_bytes()).short();
+    let network = &environment.request.network;
+    let scenario = Scenario::new(case, network, &nonce, environment.request.append);
+    lay_out(&scenario, &folder, environment)?;
+    let mut task = Task::start(
+        environment.progress,
+        TaskKind::Boot,
+        format!("{} in {}", case.name, case.firmware),
+        Some(Phase::ALL.len() as u64),
+    );
+    let addresses = scenario.addresses(network);
+    let two_cards = case.cards != Cards::One;
+    environment.namespace.network(
+        &environment.request.tools.ip,
+        network,
+        (&addresses, two_cards),
+        environment.progress,
+    )?;
+    let (sender, notes) = mpsc::channel();
+    let sink = EventSink::new(sender);
+    // Only an operating system asks DHCP again, and that is what an entry boots.
+    let drivers = case.entry.as_ref().and(environment.drivers.as_ref().ok());
+    let initrd = Arc::from(userland::initramfs(&environment.request.tools.busybox, &nonce, drivers)?);
+    let pages = scenario.pages(case, &environment.kernel, &initrd);
+    let _web = web::Servers::start(environment.request, &scenario, pages, &folder, &sink)?;
+    let dhcp = dhcp::DhcpServer::start(environment.request.tools, network, &scenario.offer, &folder, &sink)?;
+    let started = Instant::now();
+    let machine = Machine::start(
+        (case.firmware, case.cards),
+        environment.request.tools,
+        environment.request.accelerator,
+        &folder,
+        &sink,
+    )?;
+    let mut run =
+        Run { watch: Observer::new(case, &scenario, &nonce), scenario: &scenario, dhcp, machine, log: String::new() };
+    let verdict = run.attend(&notes, &mut task, environment)?;
+    let elapsed = started.elapsed();
+    // What cannot be photographed is told in words.
+    let picture = run.machine.picture().err().map(|error| error.to_string());
+    let processor = run.machine.processor_time();
+    let Run { watch, log, .. } = run;
+    let evidence = Evidence { folder: &folder, console: watch.console, log, no_picture: picture };
+    let report = CaseReport::new(case, &verdict, &watch.phases, (elapsed, processor), evidence);
+    task.finish(report.summary());
+    Ok(report)
+}
+
+/// Makes the machine's folder, and a TFTP folder that shows the tree, with a pxelinux configuration of the
+/// case's own.
+fn lay_out(scenario: &Scenario, folder: &Utf8Path, environment: &Environment<'_>) -> Result<(), fs::Error> {
+    machine::prepare(folder, environment.request.tools)?;
+    let served = folder.join(SERVED);
+    fs::create_dir_all(&served)?;
+    let own: Option<Utf8PathBuf> = scenario.pxelinux.as_ref().map(|_| served.join(paths::PXELINUX_DEFAULT));
+    for (name, target) in environment.tree.top()? {
+        let shadowed = own.as_ref().is_some_and(|own| own.parent() == Some(served.join(&name).as_path()));
+        if !shadowed {
+            fs::symlink(&target, &served.join(name))?;
+        }
+    }
+    if let (Some(own), Some(text)) = (own, &scenario.pxelinux) {
+        fs::write_atomic(&own, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A case under way.
+struct Run<'c> {
+    watch: Observer<'c>,
+    scenario: &'c Scenario,
+    dhcp: dhcp::DhcpServer,
+    machine: Machine,
+    log: String,
+}
+
+impl Run<'_> {
+    /// Watches until there is a verdict.
+    fn attend(
+        &mut self,
+        notes: &Receiver<SinkMessage>,
+        task: &mut Task<'_>,
+        environment: &Environment<'_>,
+    ) -> Result<Verdict, Error> {
+        let started = Instant::now();
+        let mut heard = Instant::now();
+        loop {
+            match notes.recv_timeout(Duration::from_millis(100)) {
+                Ok(note) => {
+                    heard = Instant::now();
+                    if let Some(verdict) = self.note(note)? {
+                        return Ok(verdict);
+                    }
+                    let (done, total) = self.watch.progress();
+                    task.set(done, Some(total));
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if environment.progress.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let silence = if self.watch.is_lost() { LAST_GASP } else { environment.request.deadline / SILENCE };
+            if heard.elapsed() > silence {
+                return Ok(self.watch.given_up(&format!("nothing happened for {} seconds", silence.as_secs())));
+            }
+            if started.elapsed() > environment.request.deadline {
+                let seconds = environment.request.deadline.as_secs();
+                return Ok(self.watch.given_up(&format!("it was not done after {seconds} seconds")));
+            }
+        }
+    }
+
+    fn note(&mut self, note: SinkMessage) -> Result<Option<Verdict>, Error> {
+        let TimedEvent { at, what, line } = match note {
+            SinkMessage::Moment(moment) => moment,
+            SinkMessage::Log(at, line) => {
+                self.write(at, &line);
+                return Ok(None);
+            }
+        };
+        if let Some(line) = line {
+            self.write(at, &line);
+        }
+        for reaction in self.watch.see(at, &what) {
+            match reaction {
+                Reaction::OfferRootPath => {
+                    if let Some(url) = &self.scenario.later {
+                        self.dhcp.offer_root_path(url)?;
+                        self.write(at, &format!("boot test: DHCP sends option 17 from now on: {url}"));
+                    }
+                }
+                Reaction::Type(key) => {
+                    // Where the machine is gone, that is told by another way.
+                    let typed = self.machine.press(key).map_or("could not be", |()| "was");
+                    self.write(at, &format!("boot test: key {key:#04x} {typed} typed"));
+                }
+                Reaction::Done(verdict) => return Ok(Some(verdict)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn write(&mut self, at: Duration, line: &str) {
+        self.log += &format!("{:8.3} {line}\n", at.as_secs_f64());
+    }
+}

@@ -1,0 +1,379 @@
+//! What the servers of a case have: addresses, a boot script, a pxelinux configuration, a kernel.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::boot_event::WebServerRole;
+use super::case::{Aim, Cards, Case, Destination, Fault, Firmware};
+use super::dhcp::Offer;
+use super::entry::TestedEntry;
+use super::loaders::{LoaderTarget, Program};
+use super::network::{DhcpSetup, HttpSetup, TestNetwork};
+use super::userland;
+use super::web::pages::Pages;
+use crate::digest::Sha256Digest;
+use crate::loader::file_kind::Arch;
+
+/// What the kernel is told in every case: to talk to the serial port, and to end where it panics.
+const ARGUMENTS: &str = "console=tty0 console=ttyS0,115200 panic=-1";
+
+/// What stands before the nonce on the kernel's command line.
+pub const MARK: &str = "netboot-loaders.case=";
+
+/// What the servers of a case have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// What DHCP offers to begin with.
+    pub offer: Offer,
+    /// Option 17 from the moment on when the loader was fetched. A card's boot ROM that is iPXE itself
+    /// would take it for a disk.
+    pub later: Option<String>,
+    /// Where option 17 leads, whether it is sent or not.
+    pub boot: String,
+    /// The web servers: which, its address, its port.
+    pub servers: Vec<(WebServerRole, Ipv4Addr, u16)>,
+    /// The ports at which a server speaks TLS, for any address.
+    pub tls_ports: Vec<u16>,
+    /// Where the script may be asked for.
+    pub scripts: Vec<PageKey>,
+    /// The script that is there.
+    pub script: Arc<[u8]>,
+    /// Where the kernel is.
+    pub kernel: PageKey,
+    /// Where the initramfs is.
+    pub initrd: PageKey,
+    /// What else there is.
+    pub more: Vec<(PageKey, Vec<u8>)>,
+    /// What has to be on the kernel's command line.
+    pub command_line: String,
+    /// What userland has to fetch, and the digests of that.
+    pub fetched: Vec<(String, Sha256Digest)>,
+    /// What DHCP has to tell userland as the host name.
+    pub hostname: Option<String>,
+    /// The content of `pxelinux.cfg/default`.
+    pub pxelinux: Option<String>,
+}
+
+/// A web server, and a whole address as that server sees it.
+pub type PageKey = (WebServerRole, String);
+
+impl Scenario {
+    /// What `case` needs in `network`; `append` are more arguments for the kernel.
+    #[must_use]
+    pub fn new(case: &Case, network: &TestNetwork, nonce: &str, append: &str) -> Self {
+        let goods = match &case.entry {
+            Some(entry) => ServedFiles::of_entry(entry, network, nonce),
+            None => ServedFiles::own(case, network, nonce, append),
+        };
+        let Destination { root_path, addresses } = &case.destination;
+        let boot = case.entry.as_ref().map_or_else(|| network.boot.clone(), |entry| entry.url(network));
+        let mut scripts: Vec<PageKey> = addresses.iter().map(|url| located(url, network)).collect();
+        scripts.extend(root_path.then(|| located(&boot, network)));
+        let offered = *root_path && case.aim != Aim::Fault(Fault::NoRootPath);
+        let root_path = offered.then(|| boot.clone());
+        let (root_path, second_card) = match case.cards {
+            Cards::One => (root_path, None),
+            Cards::First | Cards::Second => (root_path, Some(None)),
+            Cards::Another => (None, Some(root_path)),
+        };
+        let (early, later) = match case.firmware {
+            Firmware::Bios => (None, root_path),
+            Firmware::Uefi => (root_path, None),
+        };
+        let ServedFiles { kernel, initrd, script, more, command_line, fetched, pxelinux } = goods;
+        let mut scenario = Self {
+            offer: Offer { loader: case.loader.path.clone(), root_path: early, second_card },
+            later,
+            boot,
+            servers: Vec::new(),
+            tls_ports: Vec::new(),
+            scripts,
+            script,
+            kernel,
+            initrd,
+            more,
+            command_line,
+            fetched,
+            hostname: network.hostname.clone().filter(|_| case.entry.is_some()),
+            pxelinux,
+        };
+        if case.aim != Aim::Fault(Fault::NoWebServer) {
+            scenario.servers = servers(network, scenario.urls());
+            let tls: BTreeSet<u16> = scenario.urls().filter(|url| is_tls(url)).map(|url| authority(url).1).collect();
+            scenario.tls_ports = tls.into_iter().collect();
+        }
+        scenario
+    }
+
+    /// The pages of the web servers.
+    #[must_use]
+    pub fn pages(&self, case: &Case, kernel: &Arc<[u8]>, initrd: &Arc<[u8]>) -> Pages {
+        let mut pages = Pages::default();
+        let more = self.more.iter().map(|(place, content)| (place, Arc::from(content.as_slice())));
+        let images = [(&self.kernel, Arc::clone(kernel)), (&self.initrd, Arc::clone(initrd))];
+        for ((server, url), content) in images.into_iter().chain(more) {
+            pages.put(*server, url, content);
+        }
+        if case.aim != Aim::Fault(Fault::NoScript) {
+            for (server, url) in &self.scripts {
+                pages.put(*server, url, Arc::clone(&self.script));
+            }
+        }
+        pages
+    }
+
+    /// All addresses at which there is something.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        let more = self.more.iter().map(|(place, _)| place);
+        let places = self.scripts.iter().chain([&self.kernel, &self.initrd]).chain(more);
+        places.map(|(_, url)| url.as_str())
+    }
+
+    /// The addresses in `network` that something is expected at, beyond the servers' own.
+    #[must_use]
+    pub fn addresses(&self, network: &TestNetwork) -> Vec<Ipv4Addr> {
+        let hosts = self.urls().filter_map(|url| authority(url).0.parse().ok());
+        let mut found: Vec<Ipv4Addr> = hosts.filter(|address| network.contains(*address)).collect();
+        found.extend(&network.neighbours);
+        found.retain(|address| ![network.server, network.web].contains(address));
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+impl Case {
+    /// Why no machine here can run it.
+    #[must_use]
+    pub fn obstacle(&self, network: &TestNetwork) -> Option<String> {
+        let withheld = self.aim == Aim::Fault(Fault::NoRootPath) || self.cards == Cards::Another;
+        if withheld && network.dhcp != DhcpSetup::Own {
+            return Some("the DHCP configuration that was given decides about option 17".into());
+        }
+        if self.cards == Cards::Another
+            && let Some(name @ ("undionly.kpxe" | "snponly.efi")) = self.loader.path.file_name()
+        {
+            return Some(format!("`{name}` drives only the card that it came from"));
+        }
+        if !network.chosen.is_empty() && !network.chosen.contains(&(self.firmware, self.loader.path.clone())) {
+            let chosen = network.chosen.iter().find(|(firmware, _)| *firmware == self.firmware);
+            let chosen = chosen.map_or("no loader".to_owned(), |(_, path)| format!("`{path}`"));
+            return Some(format!("DHCP gives machines with {} {chosen}", self.firmware));
+        }
+        if let LoaderTarget::Uefi(arch) = self.loader.target
+            && arch != Arch::X86_64
+        {
+            return Some(format!("there is no machine with UEFI for {arch}"));
+        }
+        if self.loader.program == Program::Syslinux
+            && self.firmware == Firmware::Bios
+            && self.loader.path.file_name() != Some("lpxelinux.0")
+        {
+            return Some("it speaks no HTTP, and the kernel is on a web server".into());
+        }
+        if let Some(address) = self.destination.addresses.iter().find(|address| address.contains("${")) {
+            return Some(format!("`{address}` is an address that only the machine itself can complete"));
+        }
+        self.entry.as_ref().and_then(|entry| entry.obstacle(network)).or_else(|| self.not_served(network))
+    }
+
+    /// Why the web servers of `network` cannot have what it needs.
+    fn not_served(&self, network: &TestNetwork) -> Option<String> {
+        let scenario = Scenario::new(self, network, "", "");
+        if let Some(url) = scenario.urls().find(|url| url.starts_with("https:")) {
+            if network.tls.is_none() {
+                return Some(format!(
+                    "`{url}` needs a certificate that the loader trusts: give one with `--tls-certificate` and `--tls-key`"
+                ));
+            }
+            if matches!(network.http, HttpSetup::Nginx(_)) {
+                return Some(format!("`{url}` is https, and the recipe that is tried is for http"));
+            }
+        }
+        let strange = scenario.urls().find(|url| network.below_tree(url).is_none())?;
+        let nginx = matches!(network.http, HttpSetup::Nginx(_));
+        nginx.then(|| format!("`{strange}` is not below `{}`, and nginx has nothing else", network.tree))
+    }
+}
+
+/// What is booted, and from where.
+struct ServedFiles {
+    kernel: PageKey,
+    initrd: PageKey,
+    script: Arc<[u8]>,
+    more: Vec<(PageKey, Vec<u8>)>,
+    command_line: String,
+    fetched: Vec<(String, Sha256Digest)>,
+    pxelinux: Option<String>,
+}
+
+impl ServedFiles {
+    /// A kernel of the boot test's own, and a script that boots it.
+    fn own(case: &Case, network: &TestNetwork, nonce: &str, append: &str) -> Self {
+        // syslinux.efi can only reach the TFTP server's address. All others have to reach another one.
+        let near = case.loader.program == Program::Syslinux && case.firmware == Firmware::Uefi;
+        let address = if near && case.aim == Aim::Userland { network.server } else { network.web };
+        let at = |name: &str| located(&network.url(address, name), network);
+        let (kernel, initrd) = (at("vmlinuz"), at("initrd.img"));
+        let command_line = format!("{MARK}{nonce}");
+        let arguments = [ARGUMENTS, &command_line, append].join(" ").trim_end().to_owned();
+        let pxelinux = (case.loader.program == Program::Syslinux).then(|| {
+            format!("DEFAULT linux\nLABEL linux\n  LINUX {}\n  INITRD {}\n  APPEND {arguments}\n", kernel.1, initrd.1)
+        });
+        // Whatever was loaded before would become a part of the initrd.
+        let script =
+            format!("#!ipxe\nimgfree\nkernel {} initrd=initrd.img {arguments}\ninitrd {}\nboot\n", kernel.1, initrd.1);
+        let (script, more, fetched) = (Arc::from(script.into_bytes()), Vec::new(), Vec::new());
+        Self { kernel, initrd, script, more, command_line, fetched, pxelinux }
+    }
+
+    /// What `entry` boots: its script is the tree's, all else is a stand-in.
+    fn of_entry(entry: &TestedEntry, network: &TestNetwork, nonce: &str) -> Self {
+        let at = |url: &str| located(url, network);
+        let files = entry.files.clone().unwrap_or_default();
+        let mut initrds = files.initrds.iter().map(|url| at(url));
+        let initrd = initrds.next().unwrap_or_else(|| at(""));
+        let mut more: Vec<_> = initrds.map(|place| (place, userland::nothing())).collect();
+        more.extend(entry.version.iter().map(|(url, text)| (at(url), text.clone().into_bytes())));
+        let mut fetched = Vec::new();
+        for url in entry.for_userland() {
+            let content = format!("{url} for {nonce}\n").into_bytes();
+            fetched.push((url.to_owned(), Sha256Digest::of(&content)));
+            more.push((at(url), content));
+        }
+        let (script, command_line) = (Arc::clone(&entry.script.1), files.arguments);
+        Self { kernel: at(&files.kernel), initrd, script, more, command_line, fetched, pxelinux: None }
+    }
+}
+
+/// Which server stands at `url`, and the address as that server will see it.
+fn located(url: &str, network: &TestNetwork) -> (WebServerRole, String) {
+    let ((host, port), tls) = (authority(url), is_tls(url));
+    let server = match host.parse::<Ipv4Addr>() {
+        _ if tls => WebServerRole::Elsewhere,
+        Ok(address) if address == network.server && port == network.port => WebServerRole::NextServer,
+        Ok(address) if address == network.web && port == network.port => WebServerRole::Other,
+        _ => WebServerRole::Elsewhere,
+    };
+    let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };
+    let shown = if port == usual { String::new() } else { format!(":{port}") };
+    (server, format!("{scheme}://{host}{shown}/{path}"))
+}
+
+/// Whether what is at `url` comes over TLS.
+fn is_tls(url: &str) -> bool {
+    url.starts_with("https://")
+}
+
+/// Host and port of a web address.
+fn authority(url: &str) -> (&str, u16) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let usual = if is_tls(url) { 443 } else { 80 };
+    match authority.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().unwrap_or(usual)),
+        None => (authority, usual),
+    }
+}
+
+fn servers<'u>(network: &TestNetwork, urls: impl Iterator<Item = &'u str>) -> Vec<(WebServerRole, Ipv4Addr, u16)> {
+    let mut servers = vec![
+        (WebServerRole::NextServer, network.server, network.port),
+        (WebServerRole::Other, network.web, network.port),
+    ];
+    let open: BTreeSet<u16> =
+        urls.filter(|url| !is_tls(url)).map(|url| authority(url).1).chain([80, network.port]).collect();
+    servers.extend(open.into_iter().map(|port| (WebServerRole::Elsewhere, Ipv4Addr::UNSPECIFIED, port)));
+    servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_test::samples::{ipxe, syslinux};
+
+    fn scenario(case: &Case) -> Scenario {
+        Scenario::new(case, &TestNetwork::default(), "n0", "")
+    }
+
+    #[test]
+    fn a_boot_rom_that_is_ipxe_does_not_hear_of_option_17() {
+        let bios = scenario(&ipxe("ipxe.pxe", Aim::Userland));
+        assert_eq!((bios.offer.root_path, bios.later.as_deref()), (None, Some("http://192.0.2.2/boot.ipxe")));
+        let uefi = scenario(&ipxe("ipxe.efi", Aim::Userland));
+        assert_eq!((uefi.offer.root_path.as_deref(), uefi.later), (Some("http://192.0.2.2/boot.ipxe"), None));
+        let without = scenario(&ipxe("ipxe.efi", Aim::Fault(Fault::NoRootPath)));
+        assert_eq!((without.offer.root_path, without.later), (None, None));
+    }
+
+    #[test]
+    fn only_syslinux_for_uefi_has_its_web_server_near() {
+        let kernel = |case: &Case| scenario(case).kernel;
+        assert_eq!(kernel(&syslinux("lpxelinux.0", Aim::Userland)).1, "http://192.0.2.2/vmlinuz");
+        assert_eq!(kernel(&syslinux("syslinux.efi", Aim::Userland)).1, "http://192.0.2.1/vmlinuz");
+        assert_eq!(kernel(&syslinux("syslinux.efi", Aim::WrongServer)).1, "http://192.0.2.2/vmlinuz");
+        let pxelinux = scenario(&syslinux("lpxelinux.0", Aim::Userland)).pxelinux.unwrap();
+        assert!(pxelinux.contains("\n  APPEND console=tty0 console=ttyS0,115200 panic=-1 netboot-loaders.case=n0\n"));
+    }
+
+    #[test]
+    fn a_given_address_is_served_wherever_it_is() {
+        let mut case = ipxe("sites/a/ipxe.efi", Aim::Userland);
+        let addresses = vec!["http://boot.example.org:8080/a.ipxe".into()];
+        case.destination = Destination { root_path: false, addresses };
+        let scenario = scenario(&case);
+        assert_eq!(scenario.scripts, [(WebServerRole::Elsewhere, "http://boot.example.org:8080/a.ipxe".to_owned())]);
+        assert!(scenario.servers.contains(&(WebServerRole::Elsewhere, Ipv4Addr::UNSPECIFIED, 8080)));
+        assert_eq!(
+            located("http://192.0.2.2", &TestNetwork::default()),
+            (WebServerRole::Other, "http://192.0.2.2/".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_script_first_drops_what_was_loaded_before_it() {
+        let script = scenario(&ipxe("ipxe.efi", Aim::Userland)).script;
+        assert_eq!(
+            std::str::from_utf8(&script).unwrap(),
+            "#!ipxe\nimgfree\nkernel http://192.0.2.2/vmlinuz initrd=initrd.img console=tty0 console=ttyS0,115200 \
+             panic=-1 netboot-loaders.case=n0\ninitrd http://192.0.2.2/initrd.img\nboot\n"
+        );
+    }
+
+    #[test]
+    fn what_comes_over_tls_has_a_server_of_its_own() {
+        let mut case = ipxe("sites/a/ipxe.efi", Aim::Userland);
+        let addresses = ["https://192.0.2.2/a.ipxe", "https://boot.example.org:8443/b.ipxe"].map(Into::into);
+        case.destination = Destination { root_path: false, addresses: addresses.to_vec() };
+        let scenario = scenario(&case);
+        assert_eq!(scenario.scripts, addresses.map(|url: String| (WebServerRole::Elsewhere, url)));
+        assert_eq!(scenario.tls_ports, [443, 8443]);
+        assert!(scenario.servers.iter().all(|(_, _, port)| *port == 80), "{:?}", scenario.servers);
+    }
+
+    #[test]
+    fn another_card_has_what_the_card_of_the_loader_lacks() {
+        for loader in ["ipxe.efi", "ipxe.pxe"] {
+            let scenario = scenario(&Case { cards: Cards::Another, ..ipxe(loader, Aim::Userland) });
+            assert_eq!((scenario.offer.root_path, scenario.later), (None, None), "{loader}");
+            assert_eq!(scenario.offer.second_card, Some(Some("http://192.0.2.2/boot.ipxe".into())));
+        }
+        let plain = scenario(&Case { cards: Cards::Second, ..ipxe("ipxe.efi", Aim::Userland) }).offer.second_card;
+        assert_eq!(plain, Some(None), "an answer without option 17");
+    }
+
+    #[test]
+    fn an_expected_address_in_the_network_becomes_the_servers_own() {
+        let mut case = ipxe("sites/a/ipxe.efi", Aim::Userland);
+        case.destination.addresses =
+            ["http://192.0.2.10/a", "http://192.0.2.2/b", "http://10.0.0.1/c"].map(Into::into).into();
+        assert_eq!(scenario(&case).addresses(&TestNetwork::default()), [Ipv4Addr::new(192, 0, 2, 10)]);
+    }
+
+    #[test]
+    fn a_server_that_is_down_does_not_listen() {
+        assert!(scenario(&ipxe("ipxe.efi", Aim::Fault(Fault::NoWebServer))).servers.is_empty());
+    }
+}

@@ -1,0 +1,107 @@
+//! The baseline: what should be linked into each loader. Where it is written down, a loader with anything
+//! less or more is not published until somebody has accepted that, so that no change of a pin, a patch or a
+//! configuration can silently drop a driver or a protocol.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::base::fs;
+use crate::base::paths::ProjectPaths;
+use crate::build::Built;
+use crate::build::plan::{Other, Plan};
+use crate::loader::linked_objects::{Drift, LinkedObjects};
+use crate::loader::target::Loader;
+
+/// How many lines of a drift an error shows.
+const SHOWN: usize = 20;
+
+/// Why a baseline does not let loaders pass.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something else is linked.
+    #[error(
+        "what is linked has changed\n{}\nhint: if that is wanted, accept it with `cargo xtask build-loaders --update-baseline` and commit the change of vendor/linked-objects",
+        drifts.iter().map(Drifted::to_string).collect::<Vec<_>>().join("\n")
+    )]
+    Drift {
+        /// What has changed, for each loader.
+        drifts: Vec<Drifted>,
+    },
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// A loader into which something else is linked than before.
+#[derive(Debug)]
+pub struct Drifted {
+    /// The loader.
+    pub loader: Loader,
+    /// Its configuration.
+    pub config: String,
+    /// The difference.
+    pub drift: Drift,
+}
+
+impl std::fmt::Display for Drifted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Drift { lost, gained } = &self.drift;
+        write!(f, "`{}` (configuration `{}`) lost {}, gained {}", self.loader, self.config, lost.len(), gained.len())?;
+        let lines = lost.iter().map(|line| format!("- {line}")).chain(gained.iter().map(|line| format!("+ {line}")));
+        for line in lines.take(SHOWN) {
+            write!(f, "\n  {line}")?;
+        }
+        let more = (lost.len() + gained.len()).saturating_sub(SHOWN);
+        if more > 0 { write!(f, "\n  and {more} more") } else { Ok(()) }
+    }
+}
+
+/// A list of a plan, with the place that it has among the facts.
+struct Listed {
+    loader: Loader,
+    config: String,
+    text: String,
+    place: Utf8PathBuf,
+}
+
+/// Compares what was built of `plan` with the baseline of `project`. A configuration that has none passes;
+/// lists that a baseline lacks are returned.
+///
+/// # Errors
+///
+/// [`Error::Drift`].
+pub fn check(plan: &Plan, project: &ProjectPaths, built: &Built) -> Result<Vec<Utf8PathBuf>, Error> {
+    let (mut drifts, mut lacking) = (Vec::new(), Vec::new());
+    for Listed { loader, config, text, place } in lists(plan, project, built) {
+        let Some(before) = fs::read_if_exists(&place)? else {
+            if place.parent().is_some_and(Utf8Path::is_dir) {
+                lacking.push(place);
+            }
+            continue;
+        };
+        let drift = LinkedObjects::parse(&text).since(&LinkedObjects::parse(&String::from_utf8_lossy(&before)));
+        if !drift.is_empty() {
+            drifts.push(Drifted { loader, config, drift });
+        }
+    }
+    if drifts.is_empty() { Ok(lacking) } else { Err(Error::Drift { drifts }) }
+}
+
+/// Makes what was built of `plan` the baseline of `project`.
+///
+/// # Errors
+///
+/// [`fs::Error`].
+pub fn accept(plan: &Plan, project: &ProjectPaths, built: &Built) -> Result<(), fs::Error> {
+    lists(plan, project, built).iter().try_for_each(|listed| fs::write_atomic(&listed.place, listed.text.as_bytes()))
+}
+
+fn lists(plan: &Plan, project: &ProjectPaths, built: &Built) -> Vec<Listed> {
+    let mut lists = Vec::new();
+    for (_, other) in plan.others() {
+        if let Other::Linked { loader, key, config } = other {
+            let (text, place) = (built.base(key).linked.clone(), project.linked(config, loader.as_str()));
+            lists.push(Listed { loader: *loader, config: config.clone(), text, place });
+        }
+    }
+    lists
+}

@@ -1,0 +1,169 @@
+//! A build tree: exported source, objects, and the seal that says which of them are whole.
+//!
+//! A tree outlives the process, so that a second script needs no compilation. What was there when
+//! the first make had succeeded is sealed by digest. Before make runs again, every file that is not
+//! as sealed is removed, whatever happened meanwhile: a killed make, a full disk, a curious user.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use super::context::{BuildContext, Error};
+use super::make::trust_file;
+use crate::base::fs::{self, EntryKind, Lock};
+use crate::base::paths::WorkPaths;
+use crate::build::plan::Build;
+use crate::config::script::IMAGE_NAME;
+use crate::digest::Sha256Digest;
+use crate::fetch::ipxe::{Order, Source};
+use crate::fetch::origins::LazySource;
+use crate::stamp::slot::Slot;
+
+/// Where iPXE looks for configuration headers, in its tree.
+const CONFIG: &str = "src/config";
+
+/// A build tree that nobody else uses while this lives.
+pub struct BuildTree {
+    paths: WorkPaths,
+    key: Sha256Digest,
+    sealed: bool,
+    _lock: Lock,
+}
+
+/// What a tree held when it was sealed.
+#[derive(Serialize, Deserialize)]
+struct Seal {
+    key: Sha256Digest,
+    /// Files that were exported or written before make ran.
+    sources: BTreeMap<Utf8PathBuf, Sha256Digest>,
+    /// Files that make wrote.
+    objects: BTreeMap<Utf8PathBuf, Sha256Digest>,
+}
+
+impl BuildTree {
+    /// Opens the tree of `build`, once no other process uses it. It is made anew where there is
+    /// none, where it is of another key, or where its source is not as it was. `source` is asked
+    /// only then. `None` when cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn open(build: &Build, context: &BuildContext<'_>, source: &mut LazySource<'_>) -> Result<Option<Self>, Error> {
+        let name = build.name();
+        let Some(lock) = Lock::acquire(&context.cache.lock(&name), context.progress)? else { return Ok(None) };
+        let mut tree = Self { paths: context.cache.work(&name), key: build.key, sealed: false, _lock: lock };
+        tree.sealed = tree.restore()?;
+        fs::touch(&tree.paths.seal());
+        if !tree.sealed {
+            let source = source.open()?;
+            tree.create(build, &source, context)?;
+        }
+        fs::remove_dir_all(&tree.paths.temporary())?;
+        let usual = tree.paths.temporary();
+        fs::create_dir_all(context.settings.surroundings.temporary.as_ref().unwrap_or(&usual))?;
+        Ok(Some(tree))
+    }
+
+    /// Where its parts are.
+    #[must_use]
+    pub fn paths(&self) -> &WorkPaths {
+        &self.paths
+    }
+
+    /// Whether its objects are compiled already.
+    #[must_use]
+    pub fn is_compiled(&self) -> bool {
+        self.sealed
+    }
+
+    /// Removes what is not as sealed. `false` where the tree as a whole cannot be used.
+    fn restore(&self) -> Result<bool, Error> {
+        let Some(text) = fs::read_if_exists(&self.paths.seal())? else { return Ok(false) };
+        let Some(seal) = serde_json::from_slice::<Seal>(&text).ok().filter(|seal| seal.key == self.key) else {
+            return Ok(false);
+        };
+        let tree = self.paths.tree();
+        let mut sources = 0;
+        for (path, kind) in fs::walk(&tree)? {
+            let file = tree.join(&path);
+            let intact = |digest: &Sha256Digest| {
+                kind == EntryKind::File && fs::sha256(&file).is_ok_and(|(found, _)| found == *digest)
+            };
+            match (seal.sources.get(&path), seal.objects.get(&path)) {
+                (Some(digest), _) if intact(digest) => sources += 1,
+                (Some(_), _) => return Ok(false),
+                (None, Some(digest)) if intact(digest) => {}
+                (None, _) => fs::remove_file(&file)?,
+            }
+        }
+        Ok(sources == seal.sources.len())
+    }
+
+    fn create(&self, build: &Build, source: &Source, context: &BuildContext<'_>) -> Result<(), Error> {
+        fs::remove_file(&self.paths.seal())?;
+        fs::remove_dir_all(self.paths.root())?;
+        let tree = self.paths.tree();
+        let order = if context.settings.surroundings.reversed { Order::Reversed } else { Order::Sorted };
+        source.export(&tree, context.pin.epoch, order, context.progress)?;
+        Self::configure(build, &tree.join(CONFIG))?;
+        for (index, content) in build.config.trust.values().enumerate() {
+            // Make joins the files, and takes lines for the borders of certificates.
+            let lines = [content.trim_ascii_end(), b"\n"].concat();
+            fs::write_new(&self.paths.src().join(trust_file(index)), &lines, 0o644)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a `config/local/` header for each header of iPXE: the configuration's, or an empty
+    /// one, which make would touch only if it had dependency files.
+    fn configure(build: &Build, config: &Utf8Path) -> Result<(), Error> {
+        let headers: Vec<String> = if config.is_dir() {
+            let files = fs::walk(config)?.into_iter().map(|(path, _)| path);
+            let headers = files.filter(|path| path.extension() == Some("h") && path.components().count() == 1);
+            headers.map(Utf8PathBuf::into_string).collect()
+        } else {
+            Vec::new()
+        };
+        if let Some(unknown) = build.config.headers.keys().find(|name| !headers.contains(name)) {
+            return Err(Error::UnknownHeader { header: unknown.clone(), config: build.config.name.clone() });
+        }
+        let local = config.join("local");
+        fs::create_dir_all(&local)?;
+        for name in headers {
+            let content = build.config.headers.get(&name).map_or(&[][..], Vec::as_slice);
+            fs::write_new(&local.join(name), content, 0o644)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the content of `slot` where make embeds it from, as something newer than all that was made before.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn embed(&self, slot: &Slot, embedded_object: &Utf8Path) -> Result<(), fs::Error> {
+        fs::remove_file(&self.paths.src().join(embedded_object))?;
+        let path = self.paths.src().join(IMAGE_NAME);
+        fs::remove_file(&path)?;
+        fs::write_new(&path, slot.bytes(), 0o644)
+    }
+
+    /// Seals the tree after its first successful make.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn seal(&mut self, exported: &[Utf8PathBuf]) -> Result<(), fs::Error> {
+        let tree = self.paths.tree();
+        let mut seal = Seal { key: self.key, sources: BTreeMap::new(), objects: BTreeMap::new() };
+        for (path, _) in fs::walk(&tree)? {
+            let (digest, _) = fs::sha256(&tree.join(&path))?;
+            let source = exported.binary_search_by(|other| other.as_str().cmp(path.as_str())).is_ok();
+            if source { &mut seal.sources } else { &mut seal.objects }.insert(path, digest);
+        }
+        fs::write_atomic(&self.paths.seal(), serde_json::json!(seal).to_string().as_bytes())?;
+        self.sealed = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Where and how bases are made, and why they could not be.
+
+use camino::Utf8PathBuf;
+
+use super::make::Settings;
+use crate::base::paths::Cache;
+use crate::base::progress::Progress;
+use crate::base::{fs, process};
+use crate::config::pins::IpxePin;
+use crate::fetch::origins::FetchError;
+use crate::fetch::{ipxe, source_bundle as bundle};
+use crate::printable::printable;
+use crate::stamp::base;
+
+/// Where and how loaders are made.
+#[derive(Clone, Copy)]
+pub struct BuildContext<'a> {
+    /// Which iPXE.
+    pub pin: &'a IpxePin,
+    /// Where build trees and bases are kept.
+    pub cache: &'a Cache,
+    /// How make runs.
+    pub settings: &'a Settings,
+    /// Who hears of it.
+    pub progress: &'a dyn Progress,
+}
+
+/// Why loaders could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Make failed.
+    #[error("{}{process}", diagnosed(known.as_ref()))]
+    Make {
+        /// What is known about this failure: the finding and the remedy.
+        known: Option<(String, &'static str)>,
+        /// The failure itself.
+        process: process::Error,
+    },
+    /// Make succeeded, and what it made is not what was asked for.
+    #[error(
+        "`{target}` was made, but {problem}\nhint: see {log}; if a compiler launcher is used, build without it: it may have served another script's object"
+    )]
+    Unexpected {
+        /// What make calls the loader.
+        target: String,
+        /// What is wrong with it.
+        problem: String,
+        /// The log.
+        log: Utf8PathBuf,
+    },
+    /// What make made cannot be stamped.
+    #[error(
+        "{}{error}\nhint: see {log}; a patch or a configuration may keep iPXE from embedding scripts as it usually does",
+        diagnosed(known.as_ref())
+    )]
+    NoBase {
+        /// What is known about this failure: the finding and the remedy.
+        known: Option<(String, &'static str)>,
+        /// Why.
+        error: Box<base::Error>,
+        /// The log.
+        log: Utf8PathBuf,
+    },
+    /// iPXE's make cannot work there.
+    #[error(
+        "cannot build in `{0}`: iPXE's make cannot stand spaces and special characters in a path\nhint: choose another folder with `--cache-dir`"
+    )]
+    UnusablePath(Utf8PathBuf),
+    /// A configuration has a header that iPXE does not read.
+    #[error(
+        "the configuration `{}` has the header `{}`, and iPXE has no such header in src/config\nhint: put the settings into the header that has them in iPXE, as in `general.h`",
+        printable(config),
+        printable(header)
+    )]
+    UnknownHeader {
+        /// The header.
+        header: String,
+        /// The configuration.
+        config: String,
+    },
+    /// The user asked to stop.
+    #[error("the build was interrupted")]
+    Cancelled,
+    /// The source is not to be had.
+    #[error(transparent)]
+    Source(#[from] ipxe::Error),
+    /// The source bundle does not have what is pinned.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl From<FetchError> for Error {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Ipxe(error) => Self::Source(error),
+            FetchError::Bundle(error) => Self::Bundle(error),
+            FetchError::Cancelled => Self::Cancelled,
+            FetchError::Fs(error) => Self::Fs(error),
+        }
+    }
+}
+
+fn diagnosed(known: Option<&(String, &'static str)>) -> String {
+    known.map(|(finding, remedy)| format!("{finding}\nhint: {remedy}\n")).unwrap_or_default()
+}

@@ -1,0 +1,371 @@
+//! All that is to be done, computed before anything is done: a pure function of pins, choices,
+//! patches and toolchain.
+
+mod display;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::base::paths;
+use crate::build::make;
+use crate::config::ipxe_config::IpxeConfig;
+use crate::config::pins::{MemberPin, Pins};
+use crate::config::sites::{Site, Sites};
+use crate::digest::Sha256Digest;
+use crate::fetch::ipxe::Patch;
+use crate::loader::target::{Loader, Platform};
+use crate::stamp::slot::SlotSize;
+use crate::toolchain::Toolchain;
+
+/// All that is to be done for a tree.
+#[derive(Debug)]
+pub struct Plan {
+    /// The builds, in the order of their names; each is independent of the others.
+    pub builds: Vec<Build>,
+    /// What goes in.
+    pub inputs: Inputs,
+    /// The root of the tree, if it has loaders of its own.
+    root: Option<Bound>,
+    /// The sites in the order of their folders.
+    sites: Vec<Bound>,
+    /// The other files, sorted bytewise by path.
+    others: Vec<(Utf8PathBuf, Other)>,
+}
+
+/// What goes in.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// The pins.
+    pub pins: Pins,
+    /// The patches, in the order in which they are applied.
+    pub patches: Vec<Patch>,
+    /// The toolchain.
+    pub toolchain: Toolchain,
+}
+
+/// One platform in one configuration: a build tree of its own.
+#[derive(Debug)]
+pub struct Build {
+    /// The platform.
+    pub platform: Platform,
+    /// The configuration.
+    pub config: Arc<IpxeConfig>,
+    /// Identifies all that decides about the objects. Another key, other objects.
+    pub key: Sha256Digest,
+    /// What is linked from the objects: bases, each with its key, by the size of their slots.
+    pub bases: BTreeMap<SlotSize, BTreeMap<Loader, Sha256Digest>>,
+}
+
+/// A site, with the keys of the bases that its loaders are stamped from.
+#[derive(Debug)]
+struct Bound {
+    site: Site,
+    bases: Arc<BTreeMap<Loader, Sha256Digest>>,
+}
+
+/// A file of the tree.
+#[derive(Debug, Clone)]
+pub struct PlannedFile<'p> {
+    /// Its path in the tree.
+    pub path: Utf8PathBuf,
+    /// Where it comes from.
+    pub origin: ContentSource<'p>,
+}
+
+/// Where a file of the tree comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum ContentSource<'p> {
+    /// It is stamped.
+    Stamped(Stamped<'p>),
+    /// It is no loader of iPXE.
+    Other(&'p Other),
+}
+
+/// A loader with a script.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamped<'p> {
+    /// Which loader.
+    pub loader: Loader,
+    /// The key of its base.
+    pub base: Sha256Digest,
+    /// The site whose it is, or the root of the tree.
+    pub site: &'p Site,
+}
+
+/// A file that is no loader of iPXE.
+#[derive(Debug, Clone)]
+pub enum Other {
+    /// It is the list of what is linked into a loader; the same for each script.
+    Linked {
+        /// Which loader.
+        loader: Loader,
+        /// The key of a base that it is about.
+        key: Sha256Digest,
+        /// The name of the configuration.
+        config: String,
+    },
+    /// It is a pinned syslinux file.
+    Member(MemberPin),
+    /// It is a text of the project.
+    Text(Vec<u8>),
+}
+
+impl Build {
+    /// The name of the build and of its build tree. A changed configuration keeps its name, and so
+    /// takes the place of what was built of it before.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.platform, self.config.unique_name())
+    }
+}
+
+impl Plan {
+    /// Computes the plan.
+    #[must_use]
+    pub fn new(inputs: Inputs, sites: Sites) -> Self {
+        let Sites { default, sites, members, boot, pxelinux_config, .. } = sites;
+        let mut binder = Binder { inputs: &inputs, builds: BTreeMap::new(), known: BTreeMap::new() };
+        let mut bind = |site| Bound { bases: binder.bases(&site), site };
+        let (root, sites) = (default.map(&mut bind), sites.into_iter().map(&mut bind).collect());
+        let mut builds: Vec<Build> = binder.builds.into_values().collect();
+        builds.sort_by_key(Build::name);
+        let mut others = linked(&builds);
+        others.extend(members.into_iter().map(|member| (member.name.clone().into(), Other::Member(member))));
+        others.extend(boot.iter().map(|entry| (entry.file().into(), Other::Text(entry.script().into_bytes()))));
+        others.extend(pxelinux_config.map(|text| (paths::PXELINUX_DEFAULT.into(), Other::Text(text))));
+        others.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+        Self { builds, inputs, root, sites, others }
+    }
+
+    /// All files of the tree, sorted bytewise by path.
+    pub fn files(&self) -> impl Iterator<Item = PlannedFile<'_>> {
+        let others = self
+            .others
+            .iter()
+            .map(|(path, other)| PlannedFile { path: path.clone(), origin: ContentSource::Other(other) });
+        let mut own: Vec<PlannedFile<'_>> = self.root.iter().flat_map(Bound::files).chain(others).collect();
+        own.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
+        // All that the sites have stands together, in their order.
+        let first_site = self.sites.first().and_then(|site| site.files().next());
+        let behind =
+            own.split_off(own.partition_point(|file| {
+                first_site.as_ref().is_none_or(|first| file.path.as_str() < first.path.as_str())
+            }));
+        own.into_iter().chain(self.sites.iter().flat_map(Bound::files)).chain(behind)
+    }
+
+    /// The loaders of iPXE among the files, sorted bytewise by path.
+    pub fn loaders(&self) -> impl Iterator<Item = (Utf8PathBuf, Stamped<'_>)> {
+        self.files().filter_map(|PlannedFile { path, origin }| match origin {
+            ContentSource::Stamped(loader) => Some((path, loader)),
+            ContentSource::Other(_) => None,
+        })
+    }
+
+    /// The files that are no loaders of iPXE, sorted bytewise by path.
+    pub fn others(&self) -> impl Iterator<Item = (&Utf8Path, &Other)> {
+        self.others.iter().map(|(path, other)| (path.as_path(), other))
+    }
+
+    /// All sites, the root of the tree first.
+    pub fn sites(&self) -> impl Iterator<Item = &Site> {
+        self.root.iter().chain(&self.sites).map(|bound| &bound.site)
+    }
+
+    /// How many files there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.others.len() + self.sites().map(|site| site.loaders.len()).sum::<usize>()
+    }
+
+    /// Whether there is no file at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Bound {
+    /// The loaders, sorted bytewise by path.
+    fn files(&self) -> impl Iterator<Item = PlannedFile<'_>> {
+        let Self { site, bases } = self;
+        let mut loaders = site.loaders.to_vec();
+        loaders.sort_unstable_by_key(|loader| loader.as_str());
+        loaders.into_iter().map(|loader| PlannedFile {
+            path: paths::loader_in_tree(site.name.as_deref(), loader.as_str()),
+            origin: ContentSource::Stamped(Stamped { loader, base: bases[&loader], site }),
+        })
+    }
+}
+
+/// The lists of what is linked into the loaders of `builds`: one for each loader and configuration.
+fn linked(builds: &[Build]) -> Vec<(Utf8PathBuf, Other)> {
+    let mut lists = BTreeMap::new();
+    for build in builds {
+        for (loader, key) in build.bases.values().flatten() {
+            let config = build.config.name.clone();
+            let path = paths::linked_in_tree(&config, loader.as_str());
+            lists.entry(path).or_insert(Other::Linked { loader: *loader, key: *key, config });
+        }
+    }
+    lists.into_iter().collect()
+}
+
+/// Finds out which bases there have to be.
+struct Binder<'i> {
+    inputs: &'i Inputs,
+    builds: BTreeMap<(Sha256Digest, Platform), Build>,
+    /// What was found out for sites before, by what decides about it.
+    known: BTreeMap<Sort, Arc<BTreeMap<Loader, Sha256Digest>>>,
+}
+
+/// What sites have in common that need the same bases: the address of their configuration, the size of their
+/// slots, their loaders.
+type Sort = (usize, SlotSize, Vec<Loader>);
+
+impl Binder<'_> {
+    /// The keys of the bases that `site` needs.
+    fn bases(&mut self, site: &Site) -> Arc<BTreeMap<Loader, Sha256Digest>> {
+        let sort = (Arc::as_ptr(&site.config) as usize, site.slot, site.loaders.to_vec());
+        if let Some(known) = self.known.get(&sort) {
+            return Arc::clone(known);
+        }
+        let config = site.config.digest();
+        let keys = site.loaders.iter().map(|loader| {
+            let platform = loader.platform();
+            let build = self.builds.entry((config, platform)).or_insert_with(|| {
+                let key = objects_key(self.inputs, &site.config, platform);
+                Build { platform, config: Arc::clone(&site.config), key, bases: BTreeMap::new() }
+            });
+            let key = base_key(build.key, site.slot, *loader);
+            build.bases.entry(site.slot).or_default().insert(*loader, key);
+            (*loader, key)
+        });
+        let bases = Arc::new(keys.collect());
+        self.known.insert(sort, Arc::clone(&bases));
+        bases
+    }
+}
+
+/// The version of what this tool itself does to a source tree before make runs. Raise it whenever
+/// that changes, so that nothing made the old way is served.
+const RECIPE: u32 = 1;
+
+/// The version of what is kept of a base. Raise it whenever that changes, or what a base holds in its slot.
+const BASE: u32 = 1;
+
+/// Identifies a base.
+fn base_key(objects: Sha256Digest, slot: SlotSize, loader: Loader) -> Sha256Digest {
+    Sha256Digest::of(format!("base {BASE}\n{objects}\n{slot}\n{}\n", loader.target()).as_bytes())
+}
+
+/// Identifies all that decides about the objects of a build.
+fn objects_key(inputs: &Inputs, config: &IpxeConfig, platform: Platform) -> Sha256Digest {
+    let pin = &inputs.pins.ipxe;
+    let mut text = format!(
+        "objects {RECIPE}\n{}\n{}\n{}\n{}\n{}\n",
+        pin.commit,
+        pin.content,
+        config.digest(),
+        platform,
+        inputs.toolchain.digest(!config.trust.is_empty()),
+    );
+    for patch in &inputs.patches {
+        text += &format!("patch {} {}\n", patch.name, Sha256Digest::of(&patch.content));
+    }
+    for argument in make::variables(pin, config).into_iter().chain(make::environment(pin)) {
+        text += &format!("{argument}\n");
+    }
+    Sha256Digest::of(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::paths::ProjectPaths;
+    use crate::base::progress::Silent;
+    use crate::build_loaders::Config;
+    use crate::config::sites::Options;
+
+    fn shipped() -> Config {
+        Config::read(&ProjectPaths::new(env!("CARGO_MANIFEST_DIR")), &Options::default(), &Silent).unwrap()
+    }
+
+    fn plan(choices: Config, toolchain: Toolchain) -> Plan {
+        Plan::new(Inputs { pins: choices.pins, patches: choices.patches, toolchain }, choices.sites)
+    }
+
+    #[test]
+    fn the_plan_of_the_shipped_default() {
+        let plan = plan(shipped(), Toolchain::default());
+        let pin = &plan.inputs.pins.ipxe;
+        let text = plan.to_string().replace(&pin.commit.to_string(), "<commit>");
+        assert_eq!(
+            text.replace(&format!("iPXE {} ", pin.version), "iPXE <version> "),
+            "\
+iPXE <version> at commit <commit>
+build bios-default (configuration `default`)
+  make AUTO_DEPS= GITVERSION=<commit> EMBED=embedded.ipxe EXTRA_CFLAGS=-ffile-prefix-map=<tree>=.
+  link bases of ipxe.pxe, undionly.kpxe, with a slot of 4096 bytes
+build efi-x64-default (configuration `default`)
+  make AUTO_DEPS= GITVERSION=<commit> EMBED=embedded.ipxe EXTRA_CFLAGS=-ffile-prefix-map=<tree>=.
+  link bases of ipxe.efi, with a slot of 4096 bytes
+tree
+  ipxe.efi = ipxe.efi with root-path.ipxe (slot 5b825324bef3), configuration `default`
+  ipxe.pxe = ipxe.pxe with root-path.ipxe (slot 5b825324bef3), configuration `default`
+  ldlinux.c32 = bios/com32/elflink/ldlinux/ldlinux.c32 of syslinux 6.03
+  ldlinux.e64 = efi64/com32/elflink/ldlinux/ldlinux.e64 of syslinux 6.03
+  linked-objects/default/ipxe.efi.txt = what is linked into ipxe.efi, configuration `default`
+  linked-objects/default/ipxe.pxe.txt = what is linked into ipxe.pxe, configuration `default`
+  linked-objects/default/undionly.kpxe.txt = what is linked into undionly.kpxe, configuration `default`
+  lpxelinux.0 = bios/core/lpxelinux.0 of syslinux 6.03
+  syslinux.efi = efi64/efi/syslinux.efi of syslinux 6.03
+  undionly.kpxe = undionly.kpxe with root-path.ipxe (slot 5b825324bef3), configuration `default`
+"
+        );
+    }
+
+    #[test]
+    fn files_come_sorted_by_path_whatever_sites_there_are() {
+        for names in [&["a"][..], &["a-b", "a", "a.b", "b"], &[]] {
+            let mut choices = shipped();
+            let root = choices.sites.default.clone().unwrap();
+            let named = |name: &&str| {
+                let mut site = root.clone();
+                site.name = Some((*name).to_owned());
+                site
+            };
+            let mut sites: Vec<Site> = names.iter().map(named).collect();
+            sites.sort_by_key(|site| format!("{}/", site.name.as_deref().unwrap_or_default()));
+            choices.sites.sites = sites;
+            let plan = plan(choices, Toolchain::default());
+            let paths: Vec<Utf8PathBuf> = plan.files().map(|file| file.path).collect();
+            assert!(paths.is_sorted_by(|a, b| a.as_str() < b.as_str()), "{paths:?}");
+            assert_eq!((paths.len(), plan.loaders().count()), (plan.len(), 3 + 3 * names.len()));
+        }
+    }
+
+    #[test]
+    fn whatever_goes_in_decides_about_the_keys() {
+        let keys = |plan: &Plan| plan.builds.iter().map(|build| build.key).collect::<Vec<_>>();
+        let base = keys(&plan(shipped(), Toolchain::default()));
+        assert_eq!(base, keys(&plan(shipped(), Toolchain::default())));
+        let mut changed = Vec::new();
+        let mut choices = shipped();
+        choices.pins.ipxe.epoch += 1;
+        changed.push(plan(choices, Toolchain::default()));
+        let mut choices = shipped();
+        choices.patches.push(Patch { name: "x".into(), content: Vec::new() });
+        changed.push(plan(choices, Toolchain::default()));
+        let mut choices = shipped();
+        let site = choices.sites.default.as_mut().unwrap();
+        let config = Arc::make_mut(&mut site.config);
+        config.headers.insert("general.h".into(), Vec::new());
+        changed.push(plan(choices, Toolchain::default()));
+        for plan in changed {
+            assert!(keys(&plan).iter().all(|key| !base.contains(key)), "{plan}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Addresses (URLs), wherever a person writes one: what is wrong with their spelling, and what they ask of a loader.
+//!
+//! It knows no file and no key: who reads a value says where it stands.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::ipxe_commands::{Availability, HTTPS};
+use crate::base::secrets;
+use crate::base::url::without_credentials;
+
+/// An address that is spelled right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchAddress<'t> {
+    /// How it begins, without the colon; nothing where iPXE computes it, or where it goes on from another address.
+    pub scheme: Option<&'t str>,
+    /// The server's name or address; nothing where there is none, or iPXE computes it.
+    pub host: Option<&'t str>,
+    /// The port, where it is said.
+    pub port: Option<u16>,
+}
+
+/// A kind of addresses that iPXE knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scheme {
+    /// How they begin, without the colon.
+    pub name: &'static str,
+    /// Which builds know them.
+    pub availability: Availability,
+    /// What they are good for.
+    pub purpose: Purpose,
+}
+
+/// What the addresses of a scheme are good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Files, and disks.
+    Files,
+    /// Disks, for `sanboot` and `sanhook`.
+    Disks,
+}
+
+/// The schemes of iPXE v2.0.0, read from its `uri_opener` tables and `src/config/general.h` at the pinned commit.
+const SCHEMES: [Scheme; 13] = {
+    const fn files(name: &'static str, availability: Availability) -> Scheme {
+        Scheme { name, availability, purpose: Purpose::Files }
+    }
+    const fn disks(name: &'static str) -> Scheme {
+        Scheme { name, availability: Availability::Always, purpose: Purpose::Disks }
+    }
+    [
+        files("http", Availability::Always),
+        files("https", Availability::EfiOnly("DOWNLOAD_PROTO_HTTPS")),
+        files("tftp", Availability::Always),
+        files("tftm", Availability::Always),
+        files("mtftp", Availability::Always),
+        files("ftp", Availability::OnRequest("DOWNLOAD_PROTO_FTP")),
+        files("nfs", Availability::OnRequest("DOWNLOAD_PROTO_NFS")),
+        files("x-slam", Availability::OnRequest("DOWNLOAD_PROTO_SLAM")),
+        files("file", Availability::EfiOnly("DOWNLOAD_PROTO_FILE")),
+        disks("iscsi"),
+        disks("aoe"),
+        disks("fcp"),
+        disks("ib_srp"),
+    ]
+};
+
+/// What IPv6 addresses need of a build.
+pub const IPV6: Availability = Availability::EfiOnly("NET_PROTO_IPV6");
+
+impl<'t> FetchAddress<'t> {
+    /// Reads `text`, which may have `${settings}` in it that iPXE computes.
+    ///
+    /// # Errors
+    ///
+    /// What was wanted instead, as the end of a sentence.
+    pub fn parse(text: &'t str) -> Result<Self, String> {
+        if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
+            return Err(without(c));
+        }
+        let (scheme, rest) = split_scheme(text);
+        let Some(scheme) = scheme else { return Ok(Self { scheme, host: None, port: None }) };
+        let Some(rest) = rest.strip_prefix("//") else {
+            if Scheme::of(scheme).is_none_or(|scheme| scheme.purpose == Purpose::Files && scheme.name != "file") {
+                return Err(format!("`{scheme}://` and the name of a server"));
+            }
+            return Ok(Self { scheme: Some(scheme), host: None, port: None });
+        };
+        // Names in a path are somebody else's; those of a local file begin with no server.
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.contains("${") || scheme.eq_ignore_ascii_case("file") {
+            return Ok(Self { scheme: Some(scheme), host: None, port: None });
+        }
+        let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
+        let (host, port) = split_port(server)?;
+        check_host(host)?;
+        let number = |port: &str| port.parse().ok().filter(|port: &u16| *port > 0);
+        let port = match port.map(number) {
+            Some(None) => return Err("a port from 1 to 65535".to_owned()),
+            Some(port) => port,
+            None => None,
+        };
+        Ok(Self { scheme: Some(scheme), host: Some(host), port })
+    }
+
+    /// The server's address, where it is one of IPv6.
+    #[must_use]
+    pub fn ipv6(&self) -> Option<&'t str> {
+        self.host.filter(|host| host.starts_with('['))
+    }
+}
+
+impl Scheme {
+    /// The scheme called `name`, in letters of any case as iPXE takes it.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        SCHEMES.into_iter().find(|scheme| scheme.name.eq_ignore_ascii_case(name))
+    }
+
+    /// How addresses of it begin.
+    #[must_use]
+    pub fn prefix(self) -> String {
+        format!("{}:{}", self.name, if self.purpose == Purpose::Files { "//" } else { "" })
+    }
+
+    /// Those for files, as words.
+    #[must_use]
+    pub fn known() -> String {
+        format!("`http://`, `{HTTPS}` or `tftp://`")
+    }
+}
+
+/// `text` as messages show it: what is not seen is escaped, and a user's name, a password and a query with a token are
+/// left out. Quotes are as they are, since values stand in backticks.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut text = without_credentials(text);
+    if let Some(query) = text.find('?').filter(|_| !secrets::find(text.as_bytes()).is_empty()) {
+        text.replace_range(query.., "?...");
+    }
+    let escaped = text.escape_debug().to_string();
+    escaped.replace("\\'", "'").replace("\\\"", "\"")
+}
+
+/// The scheme of `text`, and what follows its colon; all of `text` where it has none.
+#[must_use]
+pub fn split_scheme(text: &str) -> (Option<&str>, &str) {
+    // iPXE takes these, and no digits.
+    let letter = |c: char| c.is_ascii_alphabetic() || "-_".contains(c);
+    match text.split_once(':') {
+        Some((scheme, rest)) if !scheme.is_empty() && scheme.chars().all(letter) => (Some(scheme), rest),
+        _ => (None, text),
+    }
+}
+
+/// Whether `text`, which has no scheme, begins with a server and not with a folder.
+#[must_use]
+pub fn lacks_scheme(text: &str) -> bool {
+    let first = text.split('/').next().unwrap_or_default();
+    let (host, port) = first.split_once(':').map_or((first, None), |(host, port)| (host, Some(port)));
+    let numbered = port.is_some_and(|port| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()));
+    text.starts_with("//") || host.parse::<Ipv4Addr>().is_ok() || (numbered && !host.is_empty())
+}
+
+/// An address without `c`, which is named where nobody sees it.
+fn without(c: char) -> String {
+    let name = match c {
+        ' ' => ", a blank: `%20` stands for one",
+        '\u{a0}' | '\u{202f}' => ", a no-break space, as programs for tables and texts write it",
+        '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => ", which nobody sees",
+        c if c.is_control() => ", a control character",
+        _ => "; letters beyond ASCII are written as in `%C3%A9`",
+    };
+    format!("an address without `{}`{name}", c.escape_default())
+}
+
+fn split_port(server: &str) -> Result<(&str, Option<&str>), String> {
+    if let Some(end) = server.starts_with('[').then(|| server.find(']')).flatten() {
+        let (host, rest) = server.split_at(end + 1);
+        return match rest.strip_prefix(':') {
+            _ if rest.is_empty() => Ok((host, None)),
+            Some(port) => Ok((host, Some(port))),
+            None => Err("a port, or nothing, after the `]` of an IPv6 address".to_owned()),
+        };
+    }
+    match server.split_once(':') {
+        Some((_, rest)) if rest.contains(':') => {
+            Err("an IPv6 address in brackets, as in `http://[2001:db8::1]/`".into())
+        }
+        Some((host, port)) => Ok((host, Some(port))),
+        None => Ok((server, None)),
+    }
+}
+
+fn check_host(host: &str) -> Result<(), String> {
+    if let Some(inside) = host.strip_prefix('[') {
+        // The card that it is reached through may follow.
+        let address = inside.trim_end_matches(']').split('%').next().unwrap_or_default();
+        return match address.parse::<Ipv6Addr>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err("an IPv6 address between the brackets".to_owned()),
+        };
+    }
+    let label = |label: &str| {
+        let plain = label.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if host.is_empty() || host.len() > 253 || !host.trim_end_matches('.').split('.').all(label) {
+        return Err("an address with a server's name, as in `http://192.0.2.10/tftp`".to_owned());
+    }
+    let numbers = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if numbers && host.parse::<Ipv4Addr>().is_err() {
+        return Err("four numbers up to 255 in an IPv4 address".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_every_kind_are_read() {
+        let read = |text| FetchAddress::parse(text).unwrap();
+        let http = read("http://user:pw@192.0.2.10:8080/a/${net0/mac:hexhyp}.ipxe?x=y#z");
+        assert_eq!((http.scheme, http.host, http.port), (Some("http"), Some("192.0.2.10"), Some(8080)));
+        let v6 = read("HTTPS://[2001:db8::1]:8443/a");
+        assert_eq!((v6.ipv6(), v6.port), (Some("[2001:db8::1]"), Some(8443)));
+        assert_eq!(read("http://[fe80::1%net0]/").ipv6(), Some("[fe80::1%net0]"));
+        for text in [
+            "${root-path}",
+            "${base}/a",
+            "http://${next-server}:${port}/a",
+            "menu.ipxe",
+            "/a/b",
+            "tftp://boot_1.example.net./a",
+            "iscsi:192.0.2.1::::iqn.2001-04.net.example:disk",
+            "aoe:e0.1",
+            "file:/efi/boot.efi",
+            "file:///efi/boot.efi",
+            "x-slam://239.0.0.1:10000/",
+        ] {
+            read(text);
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(shown("http://user:p@ss@host/a@b\u{a0}"), "http://…@b\\u{a0}");
+        assert_eq!(shown("http://host.example/a@b"), "http://host.example/a@b");
+        assert_eq!(shown("it's \"a\\b\"\\'\n"), "it's \"a\\\\b\"\\\\'\\n");
+        assert_eq!(shown("user:pw@host//x"), "…@host//x");
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_named() {
+        for (text, wanted) in [
+            (
+                "http://192.0.2.1/a\u{a0}",
+                "an address without `\\u{a0}`, a no-break space, as programs for tables and texts write it",
+            ),
+            ("http://192.0.2.1/a b", "an address without ` `, a blank: `%20` stands for one"),
+            ("http://192.0.2.1/a\t", "an address without `\\t`, a control character"),
+            ("http://192.0.2.1/\u{200b}", "an address without `\\u{200b}`, which nobody sees"),
+            ("http://192.0.2.1/é", "an address without `\\u{e9}`; letters beyond ASCII are written as in `%C3%A9`"),
+            ("http:/192.0.2.1/a", "`http://` and the name of a server"),
+            ("http:\\\\192.0.2.1\\a", "`http://` and the name of a server"),
+            ("htp:/a", "`htp://` and the name of a server"),
+            ("http:///a", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
+            ("http://a..b/", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
+            ("http://-a/", "an address with a server's name, as in `http://192.0.2.10/tftp`"),
+            ("http://192.0.2.300/a", "four numbers up to 255 in an IPv4 address"),
+            ("http://192.0.2/a", "four numbers up to 255 in an IPv4 address"),
+            ("http://a:0/", "a port from 1 to 65535"),
+            ("http://a:65536/", "a port from 1 to 65535"),
+            ("http://a:/", "a port from 1 to 65535"),
+            ("http://2001:db8::1/", "an IPv6 address in brackets, as in `http://[2001:db8::1]/`"),
+            ("http://[2001:db8::1/", "an IPv6 address in brackets, as in `http://[2001:db8::1]/`"),
+            ("http://[2001:db8::g]/", "an IPv6 address between the brackets"),
+            ("http://[2001:db8::1]8/", "a port, or nothing, after the `]` of an IPv6 address"),
+        ] {
+            assert_eq!(FetchAddress::parse(text).unwrap_err(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_without_a_scheme_is_told_from_a_path() {
+        for text in ["192.0.2.1/a", "192.0.2.1", "boot:8080/a", "//boot/a"] {
+            assert!(lacks_scheme(text), "{text}");
+        }
+        for text in ["menu.ipxe", "scripts.d/menu.ipxe", "/a", "${base}/a", "kernel"] {
+            assert!(!lacks_scheme(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What choices name: templates of scripts, configurations and certificates. Each file is read once, however many
+//! sites name it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::ipxe_config::{self, IpxeConfig};
+use super::rules::Feature;
+use super::site_table::SiteTable;
+use super::template::{Common, Template};
+use super::toml::{Diagnostic, Located, Location, Table};
+use super::trust::{self, RefusedCertificate};
+use crate::base::fs;
+use crate::base::paths::ProjectPaths;
+use crate::loader::target::Loader;
+use crate::stamp::slot::SlotSize;
+
+/// All that a site is made of but its name and its own variables.
+pub(super) struct ResolvedSite {
+    /// Which loaders.
+    pub loaders: Arc<[Loader]>,
+    /// What their script is rendered from.
+    pub template: Arc<Template>,
+    /// How they are built.
+    pub config: Arc<IpxeConfig>,
+    /// How large their slot is, if their script fits.
+    pub slot: SlotSize,
+    /// The variables.
+    pub vars: Common,
+    /// What was looked for in the configuration already.
+    pub judged: BTreeSet<Feature>,
+}
+
+/// The certificates that a table lists.
+type Trust = Arc<[Located<Utf8PathBuf>]>;
+
+/// The same, and the configuration with them.
+type Shared = (Trust, Option<Arc<IpxeConfig>>);
+
+/// What was read so far.
+pub(super) struct Assets<'p> {
+    project: &'p ProjectPaths,
+    templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
+    configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
+    /// What became of a list of certificates that tables share, with a configuration; `None` where something is wrong.
+    shared: BTreeMap<(String, usize), Shared>,
+    /// How many bytes the scripts have in all.
+    scripts: usize,
+    /// How many bytes the certificates of all configurations have in all.
+    trusted: usize,
+}
+
+/// The most bytes of all scripts together, and the most scripts: what is made of each takes a few kilobytes of memory.
+const MAX_SCRIPTS: (usize, usize) = (3 << 20, 2_000);
+
+/// The most bytes of a file with a certificate; a usual one has 2,000.
+const MAX_CERTIFICATE: u64 = 64 << 10;
+
+/// The most bytes of the certificates of all configurations together.
+const MAX_TRUSTED: usize = 8 << 20;
+
+impl<'p> Assets<'p> {
+    pub(super) fn new(project: &'p ProjectPaths) -> Self {
+        Self {
+            project,
+            templates: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            scripts: 0,
+            trusted: 0,
+        }
+    }
+
+    /// What a table at `place` has said as a whole, and all files that it names; `None` where there are no
+    /// loaders, or something is wrong.
+    pub(super) fn setup(&mut self, table: &Table<'_>, place: &Location, said: SiteTable) -> Option<ResolvedSite> {
+        let missing = |key: &str, remedy: &str| {
+            let key = if place.key.is_empty() { key.to_owned() } else { format!("{}.{key}", place.key) };
+            table.report(Location { key, ..place.clone() }.finding("is missing", remedy));
+        };
+        if said.loaders.as_ref().is_some_and(|loaders| loaders.is_empty()) {
+            // No loader, no script: what is missing here may come from the sites.
+            return None;
+        }
+        if said.loaders.is_none() {
+            missing("loaders", "list the loaders, or none with []");
+        }
+        if said.script.is_none() {
+            missing("script", "name a script in embed-scripts");
+        }
+        let config = self.shared(table, said.config.as_ref(), said.trust.as_ref());
+        let template = self.template(table, said.script.as_ref()?);
+        let slot = said.slot.unwrap_or(SlotSize::DEFAULT);
+        let (loaders, template, config) = (said.loaders?, template?, config?);
+        Some(ResolvedSite { loaders, template, config, slot, vars: said.vars, judged: BTreeSet::new() })
+    }
+
+    /// What findings call the file or folder at `path`.
+    pub(super) fn relative(&self, path: &Utf8Path) -> Utf8PathBuf {
+        path.strip_prefix(self.project.root()).unwrap_or(path).to_owned()
+    }
+
+    /// The path of a file or folder that choices name.
+    pub(super) fn path(&self, named: &Utf8Path) -> Utf8PathBuf {
+        self.project.scripts().join(named)
+    }
+
+    /// The content of a file that choices name, which is `what`.
+    pub(super) fn content(&self, table: &Table<'_>, at: &Located<Utf8PathBuf>, what: &str) -> Option<Vec<u8>> {
+        let read = fs::read_text(&self.path(&at.value));
+        let remedy = "name a regular file that you can read, and that is not larger";
+        table.accept(read.map_err(|error| unreadable(at, what, &error, remedy)))
+    }
+
+    fn template(&mut self, table: &Table<'_>, at: &Located<Utf8PathBuf>) -> Option<Arc<Template>> {
+        if let Some(known) = self.templates.get(&at.value) {
+            return Some(Arc::clone(known));
+        }
+        let content = self.content(table, at, "script")?;
+        let (bytes, count) = MAX_SCRIPTS;
+        if self.scripts + content.len() > bytes || self.templates.len() == count {
+            let message = format!("makes more than {count} scripts, or {bytes} bytes of all scripts together");
+            table.report(at.place.finding(message, "let sites share a script, and tell them apart by variables"));
+            return None;
+        }
+        self.scripts += content.len();
+        let file = self.relative(&self.path(&at.value));
+        let template = table.accept(Template::new(&at.value, &file, &content)).map(Arc::new)?;
+        self.templates.insert(at.value.clone(), Arc::clone(&template));
+        Some(template)
+    }
+
+    /// The configuration `name` with the certificates `trust`, which are looked at once for all tables that have them from
+    /// the same table.
+    fn shared(
+        &mut self,
+        table: &Table<'_>,
+        name: Option<&Located<String>>,
+        trust: Option<&Trust>,
+    ) -> Option<Arc<IpxeConfig>> {
+        let Some(trust) = trust else { return self.config(table, name, &[]) };
+        let named = name.map(|at| at.value.clone()).unwrap_or_default();
+        // The list is kept, so that no other one gets its address.
+        let key = (named, trust.as_ptr().addr());
+        if let Some((_, known)) = self.shared.get(&key) {
+            return known.clone();
+        }
+        let config = self.config(table, name, trust);
+        self.shared.insert(key, (Arc::clone(trust), config.clone()));
+        config
+    }
+
+    fn config(
+        &mut self,
+        table: &Table<'_>,
+        name: Option<&Located<String>>,
+        trust: &[Located<Utf8PathBuf>],
+    ) -> Option<Arc<IpxeConfig>> {
+        let named = name.map_or(ipxe_config::DEFAULT, |at| &at.value);
+        let key = (named.to_owned(), trust.iter().map(|at| at.value.clone()).collect::<Vec<_>>());
+        if let Some(known) = self.configs.get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let place = name.map_or_else(|| table.place(), |at| at.place.clone());
+        let read = IpxeConfig::read(&self.project.ipxe_configs(), named);
+        let config = table.accept(read.map_err(|error| {
+            place.finding(error.to_string(), "add its headers under vendor/ipxe-config, or name another one")
+        }));
+        let trust: Vec<Option<(String, Vec<u8>)>> = trust.iter().map(|at| self.certificate(table, at)).collect();
+        let bytes: usize = trust.iter().flatten().map(|(_, certificate)| certificate.len()).sum();
+        if self.trusted + bytes > MAX_TRUSTED {
+            let message =
+                format!("makes more than {MAX_TRUSTED} bytes of the certificates of all configurations together");
+            table.report(place.finding(message, "let sites trust the same certificates, or fewer"));
+            return None;
+        }
+        self.trusted += bytes;
+        let config = Arc::new(IpxeConfig { trust: trust.into_iter().collect::<Option<_>>()?, ..config? });
+        self.configs.insert(key, Arc::clone(&config));
+        Some(config)
+    }
+
+    fn certificate(&self, table: &Table<'_>, at: &Located<Utf8PathBuf>) -> Option<(String, Vec<u8>)> {
+        let read = fs::read_at_most(&self.path(&at.value), MAX_CERTIFICATE);
+        let remedy = "put each certificate into a regular file of its own: one alone is smaller";
+        let content = table.accept(read.map_err(|error| unreadable(at, "certificate", &error, remedy)))?;
+        let RefusedCertificate { line, message, remedy } = match trust::certificate(&content) {
+            Ok(certificate) => return Some((at.value.to_string(), certificate)),
+            Err(refused) => refused,
+        };
+        table.report(if line > 0 {
+            Location { file: self.relative(&self.path(&at.value)), line, key: String::new() }.finding(message, remedy)
+        } else {
+            at.place.finding(format!("`{}` {message}", at.value), remedy)
+        });
+        None
+    }
+}
+/// That the file at `at`, which is `what`, cannot be read; `remedy` helps where it is there.
+fn unreadable(at: &Located<Utf8PathBuf>, what: &str, error: &fs::Error, remedy: &str) -> Diagnostic {
+    if error.is_not_found() {
+        let message = format!("there is no {what} `{}` in embed-scripts", at.value);
+        return at.place.finding(message, "create the file, or name another one");
+    }
+    at.place.finding(error.reason(), remedy)
+}

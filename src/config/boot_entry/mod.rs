@@ -1,0 +1,361 @@
+//! The tables `[boot.NAME]` of `sites.toml`: what machines can boot. Each becomes an iPXE script `NAME.ipxe` in the root of
+//! the tree, and an entry of `pxelinux.cfg/default`.
+
+mod distribution;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+pub use self::distribution::Distribution;
+
+use super::network::address::WebAddress;
+use super::rules::ScriptReview;
+use super::site_table::check_name_of;
+use super::toml::{Located, Location, MAX_FINDINGS, Table};
+use crate::base::paths::{self, MirrorPaths};
+
+/// What a machine can boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootEntry {
+    /// Its name: that of its script without `.ipxe`.
+    pub name: String,
+    /// What it is.
+    pub system: System,
+}
+
+/// What is booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum System {
+    /// A live system with Ignition, out of a folder that `mirror` keeps.
+    Live {
+        /// Which one.
+        distribution: Distribution,
+        /// Where the folder can be had.
+        mirror: WebAddress,
+        /// Where its Ignition configuration is.
+        ignition: Option<WebAddress>,
+        /// More arguments for the kernel.
+        arguments: String,
+    },
+    /// A kernel with what belongs to it.
+    Linux {
+        /// The kernel.
+        kernel: WebAddress,
+        /// Its initial RAM disks.
+        initrds: Vec<WebAddress>,
+        /// Its arguments.
+        arguments: String,
+    },
+    /// Whatever a Matchbox server has for the machine.
+    Matchbox {
+        /// The server.
+        server: WebAddress,
+    },
+}
+
+/// What a machine fetches, by whole addresses, and what its kernel is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    /// The kernel.
+    pub kernel: String,
+    /// Its initial RAM disks.
+    pub initrds: Vec<String>,
+    /// Its arguments, but for those that name the RAM disks.
+    pub arguments: String,
+}
+
+/// Boot entries, as they are read.
+#[derive(Debug, Default)]
+pub(super) struct BootEntries {
+    /// Those without mistakes.
+    pub boot: Vec<BootEntry>,
+    /// Where there are addresses of https that loaders fetch from.
+    pub secure: Vec<Location>,
+}
+
+/// Reads all boot entries of `root`.
+pub(super) fn read(root: &Table<'_>) -> BootEntries {
+    let mut secure = Vec::new();
+    let boot = entries(root, &mut secure);
+    secure.truncate(MAX_FINDINGS);
+    BootEntries { boot, secure }
+}
+
+fn entries(root: &Table<'_>, secure: &mut Vec<Location>) -> Vec<BootEntry> {
+    let mut taken = BTreeMap::new();
+    root.tables("boot", |name, table| {
+        let checked = check_name_of("boot entry", "a file of the tree", &name.value, || name.place.clone());
+        let checked = checked.and_then(|()| check_free(name));
+        let fine = table.accept(checked);
+        if let Some(other) = taken.insert(name.value.to_ascii_lowercase(), name.value.clone()) {
+            let message = format!("differs from `boot.{other}` only in case, and some TFTP servers ignore case");
+            table.report(name.place.finding(message, "rename one of them"));
+        }
+        let kind = table.require("kind", table.string("kind"), "choose fedora-coreos, flatcar, linux or matchbox");
+        let Some(kind) = kind else { return of_no_kind(table) };
+        let system = match kind.value.as_str() {
+            "fedora-coreos" => live(table, Distribution::FedoraCoreos, secure),
+            "flatcar" => live(table, Distribution::Flatcar, secure),
+            "linux" => linux(table, secure),
+            "matchbox" => server(table, secure),
+            other => {
+                let message = format!("found the kind `{other}`, wanted fedora-coreos, flatcar, linux or matchbox");
+                table.report(kind.place.finding(message, "choose one of them; `linux` is for every other system"));
+                return of_no_kind(table);
+            }
+        };
+        let entry = BootEntry { name: name.value.clone(), system: system? };
+        fine?;
+        entry.review(&name.place, table)
+    })
+}
+
+/// An entry whose kind is not known, and so not which of these keys it may have.
+fn of_no_kind(table: &Table<'_>) -> Option<BootEntry> {
+    for key in ["mirror", "ignition", "arguments", "kernel", "server"] {
+        let _ = table.string(key);
+    }
+    let _ = table.strings("initrd");
+    None
+}
+
+/// The script of an entry must not take the place of another file.
+fn check_free(name: &Located<String>) -> Result<(), super::toml::Diagnostic> {
+    let file = format!("{}.ipxe", name.value);
+    if paths::RESERVED.contains(&file.as_str()) {
+        let message = format!("`{file}` has a meaning of its own for iPXE");
+        return Err(name.place.finding(message, "choose another name"));
+    }
+    Ok(())
+}
+
+fn live(table: &Table<'_>, distribution: Distribution, secure: &mut Vec<Location>) -> Option<System> {
+    let remedy =
+        "say where the folder of `cargo xtask mirror` can be had, as in \"http://192.168.88.10/fedora-coreos\"";
+    let mirror = table.require("mirror", fetched(table, "mirror", secure), remedy);
+    let ignition = address(table, "ignition");
+    let own = distribution.arguments("", ignition.as_ref().map(|at| &at.value));
+    let arguments = arguments(table, &own);
+    Some(System::Live { distribution, mirror: mirror?.value, ignition: ignition.map(|at| at.value), arguments })
+}
+
+fn linux(table: &Table<'_>, secure: &mut Vec<Location>) -> Option<System> {
+    let kernel = table.require("kernel", fetched(table, "kernel", secure), "say where the kernel can be had");
+    let mut initrds = Vec::new();
+    for Located { value, place } in table.strings("initrd").map(|at| at.value).unwrap_or_default() {
+        let parsed: Result<WebAddress, String> = value.parse();
+        let parsed = table.accept(parsed.map_err(|error| place.finding(error, "write a whole address")));
+        secure.extend(parsed.iter().filter(|address| address.is_secure()).map(|_| place.clone()));
+        initrds.extend(parsed);
+    }
+    let arguments = arguments(table, "");
+    Some(System::Linux { kernel: kernel?.value, initrds, arguments })
+}
+
+fn server(table: &Table<'_>, secure: &mut Vec<Location>) -> Option<System> {
+    let server = fetched(table, "server", secure);
+    let server = table.require("server", server, "say where Matchbox answers, as in \"http://192.168.88.10:8080\"")?;
+    Some(System::Matchbox { server: server.value })
+}
+
+fn address(table: &Table<'_>, key: &str) -> Option<Located<WebAddress>> {
+    table.parsed(key, "write a whole address, as in \"http://192.168.88.10/vmlinuz\"", str::parse::<WebAddress>)
+}
+
+/// The address `key`, which loaders fetch from; where it is one of https, its place goes to `secure`.
+fn fetched(table: &Table<'_>, key: &str, secure: &mut Vec<Location>) -> Option<Located<WebAddress>> {
+    let at = address(table, key)?;
+    secure.extend(at.value.is_secure().then(|| at.place.clone()));
+    Some(at)
+}
+
+/// The value of `arguments`: one line of a script, where a last `\` would join the next, and of a pxelinux configuration.
+/// The arguments `own` come besides, and those that name RAM disks.
+fn arguments(table: &Table<'_>, own: &str) -> String {
+    let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+    let taken: Vec<String> = own.split_ascii_whitespace().chain(["initrd="]).map(name).collect();
+    let parse = |text: &str| {
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let strange = |word: &str| word.starts_with('#') || word.ends_with('\\') || !word.is_ascii();
+        let wrong = |word: &&&str| strange(word) || ["&&", "||", ";"].contains(*word);
+        if let Some(word) = words.iter().find(wrong) {
+            return Err(format!("found `{word}`, which iPXE would not hand to the kernel"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err("found a control character, wanted one line".to_owned());
+        }
+        if let Some(word) = words.iter().find(|word| taken.contains(&name(word))) {
+            return Err(format!("found `{word}`, and `{}` is written from the other keys: leave it out", name(word)));
+        }
+        Ok(words.join(" "))
+    };
+    let remedy = "write the arguments as on the kernel's command line";
+    table.parsed("arguments", remedy, parse).map(|at| at.value).unwrap_or_default()
+}
+
+impl BootEntry {
+    /// The name of its script in the tree.
+    #[must_use]
+    pub fn file(&self) -> String {
+        format!("{}.ipxe", self.name)
+    }
+
+    /// The entry, where iPXE takes its script.
+    fn review(self, place: &Location, table: &Table<'_>) -> Option<Self> {
+        let flaws = ScriptReview::of(&self.script()).flaws;
+        for flaw in &flaws {
+            table.report(place.finding(flaw.message.as_str(), flaw.remedy.as_str()));
+        }
+        flaws.is_empty().then_some(self)
+    }
+
+    /// The iPXE script.
+    #[must_use]
+    pub fn script(&self) -> String {
+        let name = &self.name;
+        let mut text = format!("#!ipxe\n# Boots `{name}`. Made of [boot.{name}] in sites.toml.\n\n");
+        // What was loaded before would become a part of the initrd.
+        text += "imgfree\n";
+        match &self.system {
+            System::Live { distribution, mirror, ignition, arguments } => {
+                let images = distribution.images();
+                let set = format!("${{mirror}}/${{{}}}", distribution.version_variable());
+                let own = distribution.arguments("${set}", ignition.as_ref());
+                let _ = write!(
+                    text,
+                    "set mirror {mirror}\n\
+                     # Files of one version belong together, also while the mirror goes on to the next one.\n\
+                     chain --autofree ${{mirror}}/{}/{}\n\
+                     set set {set}\n\
+                     kernel ${{set}}/{} {}\n\
+                     initrd --name main ${{set}}/{}\n\
+                     boot\n",
+                    MirrorPaths::CURRENT,
+                    MirrorPaths::SCRIPT,
+                    images.kernel,
+                    words(&["initrd=main", &own, arguments]),
+                    images.initramfs
+                );
+            }
+            System::Linux { kernel, initrds, arguments } => {
+                let names = (1..=initrds.len()).map(|number| format!("initrd=initrd{number}"));
+                let names = names.collect::<Vec<_>>().join(" ");
+                let _ = writeln!(text, "{}", words(&["kernel", kernel.as_str(), &names, arguments]));
+                for (number, initrd) in initrds.iter().enumerate() {
+                    let _ = writeln!(text, "initrd --name initrd{} {initrd}", number + 1);
+                }
+                text += "boot\n";
+            }
+            System::Matchbox { server } => {
+                let _ = writeln!(text, "chain {server}/boot.ipxe");
+            }
+        }
+        text
+    }
+
+    /// What a machine fetches that boots it, where the files of a live system are in the folder `set` of their mirror.
+    /// `None` where another server decides.
+    #[must_use]
+    pub fn files(&self, set: &str) -> Option<Files> {
+        match &self.system {
+            System::Live { distribution, mirror, ignition, arguments } => {
+                let (images, set) = (distribution.images(), format!("{mirror}/{set}"));
+                Some(Files {
+                    kernel: format!("{set}/{}", images.kernel),
+                    initrds: vec![format!("{set}/{}", images.initramfs)],
+                    arguments: words(&[&distribution.arguments(&set, ignition.as_ref()), arguments]),
+                })
+            }
+            System::Linux { kernel, initrds, arguments } => Some(Files {
+                kernel: kernel.to_string(),
+                initrds: initrds.iter().map(ToString::to_string).collect(),
+                arguments: arguments.clone(),
+            }),
+            System::Matchbox { .. } => None,
+        }
+    }
+
+    /// Where the mirror of a live system says which set is in use, and of what.
+    #[must_use]
+    pub fn version_script(&self) -> Option<(Distribution, String)> {
+        let System::Live { distribution, mirror, .. } = &self.system else { return None };
+        Some((*distribution, format!("{mirror}/{}/{}", MirrorPaths::CURRENT, MirrorPaths::SCRIPT)))
+    }
+
+    /// The entry of a pxelinux configuration, where pxelinux can boot it.
+    fn pxelinux(&self) -> Option<String> {
+        let Files { kernel, initrds, arguments } = self.files(MirrorPaths::CURRENT)?;
+        let mut text = format!("LABEL {}\n  LINUX {kernel}\n", self.name);
+        for (key, value) in [("INITRD", initrds.join(",")), ("APPEND", arguments)] {
+            if !value.is_empty() {
+                let _ = writeln!(text, "  {key} {value}");
+            }
+        }
+        Some(text)
+    }
+
+    /// The web server that it needs.
+    fn server(&self) -> &WebAddress {
+        match &self.system {
+            System::Live { mirror, .. } => mirror,
+            System::Linux { kernel, .. } => kernel,
+            System::Matchbox { server } => server,
+        }
+    }
+}
+
+/// The pxelinux configuration with all of `entries` that pxelinux can boot; the first one is booted.
+#[must_use]
+pub fn pxelinux_configuration(entries: &[BootEntry]) -> Option<String> {
+    let labels: Vec<(&str, String)> =
+        entries.iter().filter_map(|entry| Some((entry.name.as_str(), entry.pxelinux()?))).collect();
+    let (first, _) = labels.first()?;
+    let mut text = format!("# Made of the tables [boot.NAME] in sites.toml.\nDEFAULT {first}\n");
+    for (_, label) in &labels {
+        let _ = write!(text, "\n{label}");
+    }
+    Some(text)
+}
+
+/// What a person should know who has `syslinux.efi` boot one of `entries` from the TFTP server `server`, where its
+/// address is known, in the form of an error message.
+#[must_use]
+pub fn warning(entries: &[BootEntry], server: Option<Ipv4Addr>) -> Option<String> {
+    let near = |entry: &&BootEntry| server.is_some_and(|server| entry.server().host() == server.to_string());
+    let entry = entries.iter().find(|entry| entry.pxelinux().is_some() && !near(entry))?;
+    Some(format!(
+        "`syslinux.efi` asks the TFTP server's address for whatever is on a web server (Debian #907805), and `{}` is at {}: that works only where both are one machine\n\
+         hint: have machines with UEFI load ipxe.efi, and `{}` as their script",
+        entry.name,
+        entry.server().authority(),
+        entry.file(),
+    ))
+}
+
+/// What a person should know of those of `entries` that pxelinux would boot with a name of iPXE's in an address.
+pub(super) fn with_variables(entries: &[BootEntry]) -> impl Iterator<Item = String> {
+    let has = |entry: &&BootEntry| entry.pxelinux().is_some_and(|text| text.contains("${"));
+    entries.iter().filter(has).map(|entry| {
+        format!(
+            "`boot.{}`: pxelinux takes `${{` as it stands, so it cannot boot this\nhint: have machines load iPXE for it, or write the address out",
+            entry.name
+        )
+    })
+}
+
+/// What a person should know of the address of https at `place`, where syslinux would fetch from it.
+pub(super) fn without_https(place: &Location) -> Option<String> {
+    // Matchbox is for iPXE alone.
+    (!place.key.ends_with(".server")).then(|| {
+        format!("{place}: syslinux does not speak https, so it cannot boot this\nhint: have machines load iPXE for it, or use http")
+    })
+}
+
+/// `parts` with a space between them, without those that are empty.
+fn words(parts: &[&str]) -> String {
+    parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

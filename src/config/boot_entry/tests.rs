@@ -1,0 +1,145 @@
+//! Entries as they are written, and what is made of them.
+
+use super::*;
+use crate::config::toml::TomlFile;
+
+/// The entries of `text`, which has no mistake.
+pub(crate) fn of_text(text: &str) -> Vec<BootEntry> {
+    entries(text).unwrap()
+}
+
+fn entries(text: &str) -> Result<Vec<BootEntry>, String> {
+    TomlFile::new("sites.toml".into(), text).read(|root| Some(read(root).boot)).map_err(|findings| findings.to_string())
+}
+
+#[test]
+fn a_live_system_is_loaded_from_one_set_of_files() {
+    let text = "[boot.fedora-coreos]\nkind = \"fedora-coreos\"\nmirror = \"http://192.168.88.10/tftp/fedora-coreos\"\n\
+                ignition = \"http://192.168.88.10/tftp/config.ign\"\narguments = \"console=tty1\"\n";
+    let entries = entries(text).unwrap();
+    assert_eq!(
+        entries[0].script(),
+        "#!ipxe\n\
+         # Boots `fedora-coreos`. Made of [boot.fedora-coreos] in sites.toml.\n\n\
+         imgfree\n\
+         set mirror http://192.168.88.10/tftp/fedora-coreos\n\
+         # Files of one version belong together, also while the mirror goes on to the next one.\n\
+         chain --autofree ${mirror}/current/version.ipxe\n\
+         set set ${mirror}/${fedora-coreos-version}\n\
+         kernel ${set}/kernel-x86_64 initrd=main coreos.live.rootfs_url=${set}/rootfs.x86_64.img \
+         ignition.firstboot ignition.platform.id=metal ignition.config.url=http://192.168.88.10/tftp/config.ign \
+         console=tty1\n\
+         initrd --name main ${set}/initramfs.x86_64.img\n\
+         boot\n"
+    );
+    assert_eq!(
+        pxelinux_configuration(&entries).unwrap(),
+        "# Made of the tables [boot.NAME] in sites.toml.\n\
+         DEFAULT fedora-coreos\n\n\
+         LABEL fedora-coreos\n  \
+         LINUX http://192.168.88.10/tftp/fedora-coreos/current/kernel-x86_64\n  \
+         INITRD http://192.168.88.10/tftp/fedora-coreos/current/initramfs.x86_64.img\n  \
+         APPEND coreos.live.rootfs_url=http://192.168.88.10/tftp/fedora-coreos/current/rootfs.x86_64.img \
+         ignition.firstboot ignition.platform.id=metal \
+         ignition.config.url=http://192.168.88.10/tftp/config.ign console=tty1\n"
+    );
+    assert_eq!(with_variables(&entries).count(), 0);
+    let own = self::entries(&text.replace("/config.ign", "/${hostname}.ign")).unwrap();
+    assert!(
+        with_variables(&own).next().unwrap().starts_with("`boot.fedora-coreos`: pxelinux takes `${` as it stands, ")
+    );
+    let warned = |server: Option<[u8; 4]>| warning(&entries, server.map(Ipv4Addr::from));
+    assert!(warned(None).unwrap().contains("`fedora-coreos` is at 192.168.88.10: that works only"));
+    assert!(warned(Some([192, 168, 88, 1])).is_some() && warned(Some([192, 168, 88, 10])).is_none());
+}
+
+#[test]
+fn other_systems_are_what_they_say() {
+    let text = "[boot.rescue]\nkind = \"linux\"\nkernel = \"http://a/vmlinuz\"\ninitrd = [\"http://a/1.img\", \"http://a/2.img\"]\n\
+                [boot.memtest]\nkind = \"linux\"\nkernel = \"http://a/memtest\"\n\
+                [boot.flatcar]\nkind = \"flatcar\"\nmirror = \"http://a/flatcar\"\nignition = \"http://a/c.ign\"\n\
+                [boot.cluster]\nkind = \"matchbox\"\nserver = \"http://matchbox.example.net:8080\"\n";
+    let entries = entries(text).unwrap();
+    let ends = |index: usize, end: &str| {
+        let script: &str = &entries[index].script();
+        assert!(script.ends_with(end), "{script}");
+    };
+    ends(
+        0,
+        "\nimgfree\nkernel http://a/vmlinuz initrd=initrd1 initrd=initrd2\ninitrd --name initrd1 http://a/1.img\ninitrd --name initrd2 http://a/2.img\nboot\n",
+    );
+    ends(1, "\nimgfree\nkernel http://a/memtest\nboot\n");
+    ends(
+        2,
+        "\nkernel ${set}/flatcar_production_pxe.vmlinuz initrd=main flatcar.first_boot=1 ignition.config.url=http://a/c.ign\ninitrd --name main ${set}/flatcar_production_pxe_image.cpio.gz\nboot\n",
+    );
+    ends(3, "\nimgfree\nchain http://matchbox.example.net:8080/boot.ipxe\n");
+    let configuration = pxelinux_configuration(&entries).unwrap();
+    assert!(
+        configuration.contains("\nLABEL rescue\n  LINUX http://a/vmlinuz\n  INITRD http://a/1.img,http://a/2.img\n\n"),
+        "{configuration}"
+    );
+    assert!(!configuration.contains("cluster"), "pxelinux cannot run a script of iPXE");
+    assert_eq!((pxelinux_configuration(&entries[3..]), warning(&entries[3..], None)), (None, None));
+}
+
+#[test]
+fn what_is_wrong_with_entries_is_said_at_once() {
+    let text = "[boot.C]\nkind = \"matchbox\"\nserver = \"http://a\"\n[boot.autoexec]\nkind = \"linux\"\nkernel = \"vmlinuz\"\narguments = 'a\\'\n\
+                [boot.a]\nkind = \"windows\"\nmirror = \"http://a\"\n\
+                [boot.b]\nkind = \"fedora-coreos\"\narguments = \"quiet && reboot\"\n\
+                [boot.c]\nmirror = \"http://a/b\"\n";
+    let error = entries(text).unwrap_err();
+    for part in [
+        "sites.toml:4: `boot.autoexec`: `autoexec.ipxe` has a meaning of its own for iPXE\n",
+        "sites.toml:6: `boot.autoexec.kernel`: found `vmlinuz`, wanted an address that begins with http:// or https://\n",
+        "sites.toml:7: `boot.autoexec.arguments`: found `a\\`, which iPXE would not hand to the kernel\n",
+        "sites.toml:9: `boot.a.kind`: found the kind `windows`, wanted fedora-coreos, flatcar, linux or matchbox\n",
+        "sites.toml:11: `boot.b.mirror`: is missing\n",
+        "sites.toml:13: `boot.b.arguments`: found `&&`, which iPXE would not hand to the kernel\n",
+        "sites.toml:14: `boot.c.kind`: is missing\n",
+        "sites.toml:14: `boot.c`: differs from `boot.C` only in case, and some TFTP servers ignore case\n",
+    ] {
+        assert!(error.contains(part), "{part} is not in:\n{error}");
+    }
+    // Which keys it may have, nobody knows.
+    assert!(!error.contains("is not a key"), "{error}");
+}
+
+#[test]
+fn what_is_written_from_other_keys_is_not_taken_twice() {
+    let text = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://a\"\nignition = \"http://a/c\"\narguments = \"@\"\n\
+                [boot.b]\nkind = \"linux\"\nkernel = \"http://a/k\"\narguments = \"initrd=x\"\n\
+                [boot.c]\nkind = \"flatcar\"\nmirror = \"http://a\"\narguments = \"ignition.config.url=http://b quiet\"\n";
+    for word in ["initrd=main", "coreos.live.rootfs_url=x", "ignition.config.url=http://b/c", "ignition.firstboot"] {
+        let error = entries(&text.replace('@', &format!("quiet {word}"))).unwrap_err();
+        let name = word.split('=').next().unwrap();
+        let told = format!(
+            "sites.toml:5: `boot.a.arguments`: found `{word}`, and `{name}` is written from the other keys: leave it out\n"
+        );
+        assert!(
+            error.contains(&told) && error.contains("sites.toml:9: `boot.b.arguments`: found `initrd=x`"),
+            "{error}"
+        );
+        // Without `ignition`, the address may be among the arguments.
+        assert!(!error.contains("boot.c"), "{error}");
+    }
+}
+
+#[test]
+fn addresses_of_https_are_noted_where_loaders_fetch_from_them() {
+    let text = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"https://a\"\nignition = \"https://a/c\"\n\
+                [boot.b]\nkind = \"linux\"\nkernel = \"https://a/k\"\ninitrd = [\n\"http://a/1\",\n\"https://a/2\"]\n\
+                [boot.c]\nkind = \"matchbox\"\nserver = \"https://a:8443\"\n";
+    let secure = TomlFile::new("sites.toml".into(), text).read(|root| Some(read(root).secure)).unwrap();
+    let places: Vec<String> = secure.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        places,
+        [
+            "sites.toml:3: `boot.a.mirror`",
+            "sites.toml:7: `boot.b.kernel`",
+            "sites.toml:10: `boot.b.initrd`",
+            "sites.toml:13: `boot.c.server`"
+        ]
+    );
+}

@@ -1,0 +1,156 @@
+//! Which commands iPXE v2.0.0 has, and what a build needs to have them.
+//!
+//! Read from `src/config/general.h` and the `COMMAND()` lines of iPXE v2.0.0 at the pinned commit.
+
+use crate::loader::target::Platform;
+
+/// What a command depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Availability {
+    /// In every build.
+    Always,
+    /// In a build that defines this macro, which EFI builds do on their own and BIOS builds do not.
+    EfiOnly(&'static str),
+    /// In a build that defines this macro, which none does on its own.
+    OnRequest(&'static str),
+}
+
+impl Availability {
+    /// The macro that a build for `platform` has to define, where it is not defined already.
+    #[must_use]
+    pub fn missing_on(self, platform: Platform) -> Option<&'static str> {
+        match (self, platform) {
+            (Self::Always, _) | (Self::EfiOnly(_), Platform::EfiX64) => None,
+            (Self::EfiOnly(name), Platform::Bios) | (Self::OnRequest(name), _) => Some(name),
+        }
+    }
+}
+
+/// How an address begins that needs a protocol which BIOS builds leave out.
+pub const HTTPS: &str = "https://";
+
+/// The commands (and the one protocol) that depend on a macro which not every build defines.
+const CONDITIONAL: &[(&str, Availability)] = &[
+    ("certfree", Availability::EfiOnly("CERT_CMD")),
+    ("certstat", Availability::EfiOnly("CERT_CMD")),
+    ("certstore", Availability::EfiOnly("CERT_CMD")),
+    ("console", Availability::EfiOnly("CONSOLE_CMD")),
+    ("md4sum", Availability::EfiOnly("DIGEST_CMD")),
+    ("md5sum", Availability::EfiOnly("DIGEST_CMD")),
+    ("ntp", Availability::EfiOnly("NTP_CMD")),
+    ("param", Availability::EfiOnly("PARAM_CMD")),
+    ("params", Availability::EfiOnly("PARAM_CMD")),
+    ("pciscan", Availability::EfiOnly("PCI_CMD")),
+    ("sha1sum", Availability::EfiOnly("DIGEST_CMD")),
+    ("sha224sum", Availability::EfiOnly("DIGEST_CMD")),
+    ("sha256sum", Availability::EfiOnly("DIGEST_CMD")),
+    ("sha384sum", Availability::EfiOnly("DIGEST_CMD")),
+    ("sha512sum", Availability::EfiOnly("DIGEST_CMD")),
+    ("usbscan", Availability::EfiOnly("USB_CMD")),
+    ("vcreate", Availability::EfiOnly("VLAN_CMD")),
+    ("vdestroy", Availability::EfiOnly("VLAN_CMD")),
+    (HTTPS, Availability::EfiOnly("DOWNLOAD_PROTO_HTTPS")),
+    // For CPUs that describe their hardware in a device tree; x86 builds have no such thing.
+    ("fdt", Availability::OnRequest("FDT_CMD")),
+    ("gdbstub", Availability::OnRequest("GDBSERIAL")),
+    ("imgdecrypt", Availability::OnRequest("IMAGE_CRYPT_CMD")),
+    ("imgmem", Availability::OnRequest("IMAGE_MEM_CMD")),
+    ("imgtrust", Availability::OnRequest("IMAGE_TRUST_CMD")),
+    ("imgverify", Availability::OnRequest("IMAGE_TRUST_CMD")),
+    ("ipstat", Availability::OnRequest("IPSTAT_CMD")),
+    ("lotest", Availability::OnRequest("LOTEST_CMD")),
+    ("nslookup", Availability::OnRequest("NSLOOKUP_CMD")),
+    ("nstat", Availability::OnRequest("NEIGHBOUR_CMD")),
+    ("ping", Availability::OnRequest("PING_CMD")),
+    ("profstat", Availability::OnRequest("PROFSTAT_CMD")),
+    ("startpxe", Availability::OnRequest("PXE_CMD")),
+    ("stoppxe", Availability::OnRequest("PXE_CMD")),
+    ("time", Availability::OnRequest("TIME_CMD")),
+];
+
+/// All other commands, sorted.
+const ALWAYS: &[&str] = &[
+    "autoboot",
+    "boot",
+    "chain",
+    "choose",
+    "clear",
+    "colour",
+    "config",
+    "cpair",
+    "cpuid",
+    "dhcp",
+    "echo",
+    "exit",
+    "fcels",
+    "fcstat",
+    "form",
+    "goto",
+    "help",
+    "ibstat",
+    "ifclose",
+    "ifconf",
+    "iflinkwait",
+    "ifopen",
+    "ifstat",
+    "imgargs",
+    "imgexec",
+    "imgextract",
+    "imgfetch",
+    "imgfree",
+    "imgload",
+    "imgselect",
+    "imgstat",
+    "inc",
+    "initrd",
+    "iseq",
+    "isset",
+    "item",
+    "iwlist",
+    "iwstat",
+    "kernel",
+    "login",
+    "menu",
+    "module",
+    "poweroff",
+    "present",
+    "prompt",
+    "pxebs",
+    "read",
+    "reboot",
+    "route",
+    "sanboot",
+    "sanhook",
+    "sanunhook",
+    "set",
+    "shell",
+    "shim",
+    "show",
+    "sleep",
+    "sync",
+];
+
+/// What `command` depends on; `None` where iPXE has no such command.
+#[must_use]
+pub fn availability(command: &str) -> Option<Availability> {
+    if ALWAYS.binary_search(&command).is_ok() {
+        return Some(Availability::Always);
+    }
+    CONDITIONAL.iter().find(|(name, _)| *name == command).map(|(_, availability)| *availability)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bios_build_lacks_what_an_efi_build_has() {
+        let console = availability("console").unwrap();
+        assert_eq!(console.missing_on(Platform::Bios), Some("CONSOLE_CMD"));
+        assert_eq!(console.missing_on(Platform::EfiX64), None);
+        assert_eq!(availability("ping").unwrap().missing_on(Platform::EfiX64), Some("PING_CMD"));
+        assert_eq!(availability("chain"), Some(Availability::Always));
+        assert_eq!(availability("wget"), None);
+        assert!(ALWAYS.is_sorted());
+    }
+}

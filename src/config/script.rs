@@ -1,0 +1,286 @@
+//! Embedded scripts: rendered from a template, checked, as large as their slot at most.
+
+use std::collections::HashMap;
+
+use camino::Utf8PathBuf;
+
+use super::address::{self, Scheme};
+use super::rules::{ScriptFlaw, ScriptReview, last_line};
+use super::template::{self, Rendered, Template, Vars};
+use super::values::{self, Inserted, Misuse};
+use crate::stamp::slot::{Slot, SlotSize, TooLong};
+
+/// The name that the embedded script has as an image inside iPXE. Part of a loader's identity.
+pub const IMAGE_NAME: &str = "embedded.ipxe";
+
+/// An embedded script that iPXE will accept and that fits its slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The file that it was rendered from, as named in `sites.toml`.
+    pub source: Utf8PathBuf,
+    /// The web addresses among its variables that it uses: where it is meant to go.
+    pub addresses: Vec<String>,
+    text: String,
+    size: SlotSize,
+}
+
+/// Why there is no script.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flaws {
+    /// What is wrong with it.
+    pub flaws: Vec<ScriptFlaw>,
+    /// What is wrong with its variables.
+    pub values: Vec<BadValue>,
+    /// How much too long it is.
+    pub too_long: Option<TooLong>,
+    /// The number of its last line.
+    pub last_line: usize,
+}
+
+/// The value of a variable that cannot stand where the template puts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadValue {
+    /// The variable.
+    pub variable: String,
+    /// What was found and what was wanted.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Script {
+    /// Renders `template` for `site`, or for the root of the tree, and checks the result. A script that is too long
+    /// for a slot of `size` gets a larger one if it may `grow`. Comes with what it needs of a build.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn check(
+        template: &Template,
+        site: Option<&str>,
+        vars: &Vars,
+        size: SlotSize,
+        grow: bool,
+    ) -> Result<(Self, ScriptReview), Flaws> {
+        let (rendered, undefined) = match template.render(site, vars) {
+            Ok(rendered) => (rendered, None),
+            // The rest of the script can be judged all the same.
+            Err((flaw, rest)) if rest.text.is_empty() => return Err(Flaws { flaws: vec![*flaw], ..Flaws::default() }),
+            Err((flaw, rest)) => (rest, Some(*flaw)),
+        };
+        let needed = rendered.text.len() + usize::from(!rendered.text.ends_with('\n'));
+        // Of what no slot has room for, its length says enough.
+        let (mut review, values) =
+            if needed <= SlotSize::MAX.bytes() { judge(template, vars, &rendered) } else { Default::default() };
+        review.flaws.extend(undefined);
+        let text = rendered.text;
+        let fitting = if grow { SlotSize::for_bytes(needed).map(|fitting| fitting.max(size)) } else { Some(size) };
+        let fitting = fitting.filter(|fitting| needed <= fitting.bytes());
+        match fitting {
+            Some(size) if review.flaws.is_empty() && values.is_empty() => {
+                Ok((Self::new(template, vars, text, size), review))
+            }
+            _ => Err(Flaws {
+                last_line: last_line(&text),
+                too_long: fitting.is_none().then_some(TooLong { needed, slot: size }),
+                flaws: review.flaws,
+                values,
+            }),
+        }
+    }
+
+    /// Renders a script again that was found to be right, for a slot of `size`.
+    ///
+    /// # Panics
+    ///
+    /// Where [`Script::check`] has an error.
+    #[must_use]
+    pub fn render(template: &Template, site: Option<&str>, vars: &Vars, size: SlotSize) -> Self {
+        let rendered =
+            template.render(site, vars).expect("the same template with the same variables was rendered before");
+        Self::new(template, vars, rendered.text, size)
+    }
+
+    fn new(template: &Template, vars: &Vars, text: String, size: SlotSize) -> Self {
+        let is_address = |value: &&str| value.starts_with("http://") || value.starts_with("https://");
+        let addresses = vars.all().into_values().filter(is_address).filter(|value| text.contains(value));
+        Self { source: template.source.clone(), addresses: addresses.map(str::to_owned).collect(), text, size }
+    }
+
+    /// The script as rendered.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The slot that the script fills.
+    ///
+    /// # Panics
+    ///
+    /// Never: it was checked that the script fits.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        Slot::fill(self.text.as_bytes(), self.size).expect("it was checked that the script fits")
+    }
+}
+
+/// What there is to say of a script that was `rendered` from `template` with `vars`: of the script, and of variables.
+fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> (ScriptReview, Vec<BadValue>) {
+    let mut review = ScriptReview::of(&rendered.text);
+    let misuses = values::misuses(&rendered.text, &rendered.marked, &rendered.inserted);
+    let mut names = HashMap::new();
+    vars.all().into_iter().for_each(|(name, value)| {
+        names.entry(value).or_insert(name);
+    });
+    let origin = Origin { template, names, inserted: &rendered.inserted };
+    let mut bad = Vec::new();
+    let misused = !misuses.is_empty();
+    review.flaws.retain(|flaw| match flaw.address.as_deref().and_then(|address| origin.of_address(address)) {
+        // It is no script of which more could be said.
+        None => !misused,
+        Some(variable) => {
+            bad.push(BadValue { variable, message: flaw.message.clone(), remedy: flaw.remedy.clone() });
+            false
+        }
+    });
+    bad.extend(review.addresses.iter().filter_map(|(_, address)| origin.lacks_scheme(address)));
+    for Misuse { text, message, remedy } in misuses {
+        if let Some(variable) = origin.of_text(&text) {
+            // What it would do is worse than what address it may be.
+            bad.retain(|bad| bad.variable != variable);
+            let remedy = remedy.replace("{{ name |", &format!("{{{{ {variable} |"));
+            bad.push(BadValue { variable, message, remedy });
+        } else {
+            let line = rendered.text.lines().position(|line| line.contains(&text)).unwrap_or(0) + 1;
+            review.flaws.push(ScriptFlaw { line, message, remedy, of_site: true, address: None });
+        }
+    }
+    (review, bad)
+}
+
+/// Where parts of a script come from.
+struct Origin<'a> {
+    template: &'a Template,
+    /// The variables by their values, the first one of each.
+    names: HashMap<&'a str, &'a str>,
+    inserted: &'a [Inserted],
+}
+
+impl Origin<'_> {
+    /// The variable that says `text`.
+    fn of_text(&self, text: &str) -> Option<String> {
+        self.names.get(text).map(|name| (*name).to_owned())
+    }
+
+    /// The variable that `address` comes from, at least in part, unless the template itself has it.
+    fn of_address(&self, address: &str) -> Option<String> {
+        let parts = self.inserted.iter().filter(|part| address.contains(&part.text) && !self.template.has(address));
+        parts.max_by_key(|part| part.text.len()).and_then(|part| self.of_text(&part.text))
+    }
+
+    /// What is wrong with an `address` that begins with a variable of which its name says that it is one, and has no
+    /// scheme.
+    fn lacks_scheme(&self, address: &str) -> Option<BadValue> {
+        if address::split_scheme(address).0.is_some() || address.starts_with("${") {
+            return None;
+        }
+        let begins = self.inserted.iter().find(|part| address.starts_with(&part.text))?;
+        let variable = self.of_text(&begins.text).filter(|name| template::is_address(name))?;
+        let found = address::shown(address);
+        (!address::lacks_scheme(address)).then(|| BadValue {
+            variable,
+            message: format!("found `{found}`, wanted an address that begins with {}", Scheme::known()),
+            remedy: "write the whole address; a path on the TFTP server is below `tftp://${next-server}/`".into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::template::of_pairs;
+    use camino::Utf8Path;
+
+    fn check(text: &str, grow: bool) -> Result<Script, Flaws> {
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, text.as_bytes()).unwrap();
+        Script::check(&template, None, &Vars::default(), SlotSize::DEFAULT, grow).map(|(script, _)| script)
+    }
+
+    #[test]
+    fn a_script_that_fits_fills_its_slot() {
+        let exactly = format!("#!ipxe\n#{}\n", "x".repeat(4096 - 9));
+        assert_eq!(check(&exactly, false).unwrap().slot().bytes(), exactly.as_bytes());
+        assert_eq!(check(exactly.trim_end(), false).unwrap().slot().bytes(), exactly.as_bytes());
+        assert_eq!(check("#!ipxe\nshell", false).unwrap().slot().bytes()[..14], *b"#!ipxe\nshell\n\n");
+    }
+
+    #[test]
+    fn a_script_that_does_not_fit_gets_a_larger_slot_if_it_may() {
+        let long = |bytes: usize| format!("#!ipxe\n#{}\n", "x".repeat(bytes - 9));
+        let error = |needed| {
+            let too_long = Some(TooLong { needed, slot: SlotSize::DEFAULT });
+            Err(Flaws { too_long, last_line: 2, ..Flaws::default() })
+        };
+        assert_eq!(check(&long(4097), false), error(4097));
+        assert_eq!(check(&long(4097), true).unwrap().slot().size().bytes(), 8192);
+        assert_eq!(check(&long(65_537), true), error(65_537));
+        assert_eq!(check("#!ipxe\n", true).unwrap().slot().size(), SlotSize::DEFAULT);
+    }
+
+    #[test]
+    fn all_flaws_come_at_once_and_a_script_without_any_can_be_rendered_again() {
+        let found = check("#!ipxe\nwget\n{{ a }}\n", false).unwrap_err();
+        assert_eq!(
+            found.flaws.iter().map(|flaw| (flaw.line, flaw.of_site)).collect::<Vec<_>>(),
+            [(2, false), (3, true)]
+        );
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, b"#!ipxe\nchain {{ a }}\necho {{ b }}\n").unwrap();
+        let vars = [("a", "http://192.0.2.1/x"), ("b", "c"), ("unused", "http://192.0.2.2/")];
+        let vars = of_pairs(&vars);
+        let (script, review) = Script::check(&template, Some("x"), &vars, SlotSize::DEFAULT, false).unwrap();
+        assert_eq!(script, Script::render(&template, Some("x"), &vars, SlotSize::DEFAULT));
+        assert_eq!((script.addresses, review.features), (vec!["http://192.0.2.1/x".to_owned()], Vec::new()));
+    }
+
+    /// What is wrong with the variable `boot_url` of a script that goes there.
+    fn told(text: &str, value: &str) -> String {
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, format!("#!ipxe\n{text}\n").as_bytes()).unwrap();
+        let vars = of_pairs(&[("boot_url", value), ("other", "x")]);
+        match Script::check(&template, None, &vars, SlotSize::DEFAULT, false) {
+            Ok(_) => String::new(),
+            Err(Flaws { flaws, values, .. }) => {
+                let flaws = flaws.iter().map(|flaw| format!("{}: {}", flaw.line, flaw.message));
+                let values = values.iter().map(|value| format!("{}: {}", value.variable, value.message));
+                flaws.chain(values).collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_variable_is_said_of_it_and_not_of_the_template() {
+        let chain = "echo {{ boot_url }}\nchain --autofree {{ boot_url }}/a && exit ||";
+        for good in ["http://192.0.2.1/${mac}", "${base}/x", "tftp://${next-server}", "https://[2001:db8::1]:8443"] {
+            assert_eq!(told(chain, good), "", "{good}");
+        }
+        for (value, message) in [
+            ("htp://192.0.2.1", "found `htp://192.0.2.1/a`, wanted an address that begins with"),
+            ("192.0.2.1", "found `192.0.2.1/a`, wanted an address that begins with"),
+            ("boot", "found `boot/a`, wanted an address that begins with `http://`"),
+            ("http://192.0.2.1 ", "found `http://192.0.2.1 `, wanted one word"),
+            ("http://192.0.2.1/\u{a0}", "found `http://192.0.2.1/\\u{a0}/a`, wanted an address without `\\u{a0}`"),
+            ("--replace", "found `--replace`, which iPXE would take for an option"),
+            ("x || shell", "found `x || shell`, where iPXE would end a command at `||`"),
+        ] {
+            let found = told(chain, value);
+            assert!(found.starts_with(&format!("boot_url: {message}")) && found.lines().count() == 1, "{found}");
+        }
+        // What the template says or computes is its own.
+        assert!(told("chain htp://x", "x").starts_with("2: found `htp://x`"));
+        assert!(told("echo\nchain {{ boot_url | upper }}", "a b").starts_with("3: found `A B`, wanted one word"));
+        // A variable that is no address by its name may be a path.
+        assert_eq!(told("chain {{ other }}", ""), "");
+    }
+}

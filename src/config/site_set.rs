@@ -1,0 +1,287 @@
+//! The sites as they are read: each script is checked, names are compared with each other, and what is wrong with
+//! many sites is told once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::assets::ResolvedSite;
+use super::rules::{self, Feature, ScriptFlaw};
+use super::script::{BadValue, Flaws, Script};
+use super::site::Site;
+use super::template::{self, Template, Vars};
+use super::toml::{Diagnostic, Located, Location, MAX_FINDINGS, Table, shortened};
+use crate::stamp::slot::{SlotSize, TooLong};
+
+/// All sites so far, and what is to be said of them.
+pub(super) struct SiteSet {
+    /// Whether a script that is too long gets a larger slot.
+    relink: bool,
+    sites: Vec<Site>,
+    /// The names of all sites, also of those with which something is wrong.
+    names: Vec<(String, SiteOrigin)>,
+    /// How many sites were rendered from a template.
+    uses: BTreeMap<Utf8PathBuf, usize>,
+    /// What is wrong with scripts, by the template.
+    flaws: BTreeMap<(Utf8PathBuf, ScriptFlaw), Affected>,
+    /// The longest script that is too long, by template and slot.
+    too_long: BTreeMap<(Utf8PathBuf, SlotSize), (usize, TooLong, Affected)>,
+    /// What is wrong with variables, each where it is set.
+    values: BTreeSet<Diagnostic>,
+    warnings: BTreeSet<String>,
+}
+
+/// Where a site comes from.
+#[derive(Clone)]
+pub(super) struct SiteOrigin {
+    /// The file, as a person would name it.
+    pub file: Arc<Utf8Path>,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+/// The sites that something is wrong with.
+struct Affected {
+    /// One of them, with its place.
+    example: String,
+    count: usize,
+}
+
+impl SiteSet {
+    pub(super) fn new(relink: bool) -> Self {
+        Self {
+            relink,
+            sites: Vec::new(),
+            names: Vec::new(),
+            uses: BTreeMap::new(),
+            flaws: BTreeMap::new(),
+            too_long: BTreeMap::new(),
+            values: BTreeSet::new(),
+            warnings: BTreeSet::new(),
+        }
+    }
+
+    /// Adds the site `name` with `vars`, where its script is right.
+    pub(super) fn add(&mut self, setup: &mut ResolvedSite, name: &str, origin: &SiteOrigin, vars: Vars) {
+        let site = self.check(setup, Some(name), origin, vars);
+        self.sites.extend(site);
+    }
+
+    /// Says that there is a site `name`, whatever may be wrong with it.
+    pub(super) fn name(&mut self, name: String, origin: SiteOrigin) {
+        self.names.push((name, origin));
+    }
+
+    /// The site `name`, or the root of the tree, where its script is right.
+    pub(super) fn check(
+        &mut self,
+        setup: &mut ResolvedSite,
+        name: Option<&str>,
+        origin: &SiteOrigin,
+        vars: Vars,
+    ) -> Option<Site> {
+        *self.uses.entry(setup.template.file.clone()).or_default() += 1;
+        match Script::check(&setup.template, name, &vars, setup.slot, self.relink) {
+            Ok((script, review)) => {
+                let file = &setup.template.file;
+                review.glued.iter().for_each(|(line, word)| self.warn(rules::glued(file, *line, word)));
+                review.secrets.iter().for_each(|secret| self.warn(secret.warning(file.as_str())));
+                self.warn_of_features(setup, review.features);
+                self.warn_of_columns(&setup.template, &vars, origin);
+                let slot = script.slot();
+                Some(Site::new(setup, name, vars, &slot))
+            }
+            Err(mut flaws) => {
+                for value in std::mem::take(&mut flaws.values) {
+                    if self.values.len() <= MAX_FINDINGS {
+                        self.values.extend(blame(value, &vars, origin));
+                    }
+                }
+                self.complain(&setup.template.file, flaws, || {
+                    format!("for the site `{}` at {}:{}", name.unwrap_or("default"), origin.file, origin.line)
+                });
+                None
+            }
+        }
+    }
+
+    /// All sites, sorted by their folders, with the warnings. What is wrong with them is reported to `table`.
+    pub(super) fn finish(mut self, table: &Table<'_>) -> (Vec<Site>, Vec<String>) {
+        for finding in self.flawed().chain(self.oversized()).chain(collisions(&self.names)) {
+            table.report(finding);
+        }
+        for finding in std::mem::take(&mut self.values) {
+            table.report(finding);
+        }
+        // With the `/` that follows the name in a path: `a/` comes after `a-b/`.
+        self.sites.sort_by_cached_key(|site| format!("{}/", site.name.as_deref().unwrap_or_default()));
+        (self.sites, self.warnings.into_iter().collect())
+    }
+
+    fn complain(&mut self, file: &Utf8Path, flaws: Flaws, example: impl Fn() -> String) {
+        let first = || Affected { example: example(), count: 0 };
+        for flaw in flaws.flaws {
+            let key = (file.to_owned(), flaw.shortened());
+            if let Some(affected) = self.flaws.get_mut(&key) {
+                affected.count += 1;
+            } else if self.flaws.len() <= MAX_FINDINGS {
+                self.flaws.insert(key, Affected { count: 1, ..first() });
+            }
+        }
+        if let Some(too_long) = flaws.too_long {
+            let key = (file.to_owned(), too_long.slot);
+            let (line, longest, affected) =
+                self.too_long.entry(key).or_insert_with(|| (flaws.last_line, too_long, first()));
+            affected.count += 1;
+            if too_long.needed > longest.needed {
+                (*line, *longest, affected.example) = (flaws.last_line, too_long, example());
+            }
+        }
+    }
+
+    fn warn(&mut self, warning: String) {
+        if self.warnings.len() <= MAX_FINDINGS {
+            self.warnings.insert(shortened(warning));
+        }
+    }
+
+    fn warn_of_features(&mut self, setup: &mut ResolvedSite, features: Vec<Feature>) {
+        for feature in features {
+            if setup.judged.contains(&feature) {
+                continue;
+            }
+            let place = format!("{}:{}", setup.template.file, feature.line);
+            for (platform, name) in feature.lacks(&setup.loaders, &setup.config) {
+                self.warn(feature.lacking(&place, name, platform));
+            }
+            setup.judged.insert(feature);
+        }
+    }
+
+    /// Warns of the addresses in the row `vars` at `origin` that `template` does not use.
+    fn warn_of_columns(&mut self, template: &Template, vars: &Vars, origin: &SiteOrigin) {
+        let said = vars.columns.iter().zip(&*vars.row).filter(|(_, value)| value.is_some());
+        for (column, _) in said.filter(|(column, _)| template::is_address(column) && !template.uses(column)) {
+            self.warn(unused(&Location { file: (*origin.file).to_owned(), line: 0, key: column.clone() }));
+        }
+    }
+
+    fn flawed(&self) -> impl Iterator<Item = Diagnostic> {
+        self.flaws.iter().map(|((file, flaw), affected)| {
+            // What is wrong for every site is wrong with the template.
+            let sites = if flaw.of_site || affected.count < self.uses[file] { affected.words() } else { String::new() };
+            let place = Location { file: file.clone(), line: flaw.line, key: String::new() };
+            place.finding(format!("{}{sites}", flaw.message), flaw.remedy.as_str())
+        })
+    }
+
+    fn oversized(&self) -> impl Iterator<Item = Diagnostic> {
+        self.too_long.iter().map(|((file, slot), (line, TooLong { needed, .. }, affected))| {
+            let sites = if self.uses[file] > 1 { affected.words() } else { String::new() };
+            let place = Location { file: file.clone(), line: *line, key: String::new() };
+            match SlotSize::for_bytes(*needed) {
+                Some(fitting) => place.finding(
+                    format!("is {needed} bytes, {} more than the slot of {slot}{sites}", needed - slot.bytes()),
+                    format!("set `slot = {fitting}`, or build with `--relink`, which gives such a script a larger slot by itself"),
+                ),
+                None => place.finding(
+                    format!("is {needed} bytes, {} more than the largest slot of {}{sites}", needed - SlotSize::MAX.bytes(), SlotSize::MAX),
+                    "shorten it: put the long part on a web server and `chain` to it",
+                ),
+            }
+        })
+    }
+}
+
+/// Warnings of the addresses in `vars` of tables that the script of none of their `sites` uses.
+pub(super) fn unused_addresses<'s>(sites: impl Iterator<Item = &'s Site>) -> Vec<String> {
+    let mut uses = BTreeMap::new();
+    for (template, vars) in sites.map(Site::parts) {
+        for (name, at) in vars.common.tables().filter(|(name, _)| template::is_address(name)) {
+            // Tables of many sites share their variables.
+            let (_, used) = uses.entry(std::ptr::from_ref(at)).or_insert((at, false));
+            *used |= template.uses(name);
+        }
+    }
+    let mut found: Vec<&Located<String>> = uses.into_values().filter(|(_, used)| !used).map(|(at, _)| at).collect();
+    found.sort_unstable_by_key(|at| (&at.place.file, at.place.line, &at.place.key));
+    found.truncate(MAX_FINDINGS);
+    found.into_iter().map(|at| unused(&at.place)).collect()
+}
+
+/// What a person should know of the address at `place`.
+fn unused(place: &Location) -> String {
+    shortened(format!(
+        "{place}: no script uses this address, so no loader goes there\n\
+         hint: name a script that does, as in `script = \"url.ipxe\"`, in the table of the sites or in `[default]`"
+    ))
+}
+
+/// What is wrong with the variable of `value`, in the row at `origin` or where `vars` have it from.
+fn blame(value: BadValue, vars: &Vars, origin: &SiteOrigin) -> Option<Diagnostic> {
+    let BadValue { variable, message, remedy } = value;
+    if vars.is_of_row(&variable) {
+        let place = Location { file: (*origin.file).to_owned(), line: origin.line, key: variable };
+        return Some(place.finding(message, remedy));
+    }
+    vars.common.get(&variable).map(|at| at.place.finding(message, remedy))
+}
+
+impl Affected {
+    fn words(&self) -> String {
+        match self.count - 1 {
+            0 => format!(", {}", self.example),
+            1 => format!(", {} and another one", self.example),
+            others => format!(", {} and {others} others", self.example),
+        }
+    }
+}
+
+/// Names that are there twice, or that some TFTP servers would take for each other.
+fn collisions(names: &[(String, SiteOrigin)]) -> Vec<Diagnostic> {
+    let mut order: Vec<(String, usize)> =
+        names.iter().enumerate().map(|(index, (name, _))| (name.to_ascii_lowercase(), index)).collect();
+    order.sort_unstable();
+    let same = order.chunk_by(|(one, _), (other, _)| one == other);
+    let pairs = same.flat_map(|same| same[1..].iter().map(|(_, index)| (&names[same[0].1], &names[*index])));
+    let finding = |((first, at), (name, origin)): (&(String, SiteOrigin), &(String, SiteOrigin))| {
+        let place = Location { file: (*origin.file).to_owned(), line: origin.line, key: String::new() };
+        let SiteOrigin { file, line } = at;
+        if first == name {
+            let message = format!("`{name}` is the name of a site already, at {file}:{line}");
+            return place.finding(message, "rename or remove one of them");
+        }
+        place.finding(
+            format!("`{name}` differs from the site `{first}`, at {file}:{line}, only in case, and some TFTP servers ignore case"),
+            "rename one of them",
+        )
+    };
+    pairs.map(finding).collect()
+}
+
+impl From<&Location> for SiteOrigin {
+    fn from(place: &Location) -> Self {
+        Self { file: place.file.as_path().into(), line: place.line }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::site_table::check_name;
+
+    #[test]
+    fn a_name_can_be_a_folder_on_every_file_system() {
+        let check = |name: &str| check_name(name, || Location { file: "f".into(), line: 1, key: String::new() });
+        for good in ["a", "rack-1", "X_y.z", "console", "com", "com10", "lpt0", &"a".repeat(63)] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in ["", "a.", ".a", "-a", "a b", "é", &"a".repeat(64)] {
+            assert!(check(bad).unwrap_err().message.contains("wanted 1 to 63 letters"), "{bad}");
+        }
+        for device in ["con", "NUL.efi", "Com1", "lpt9.x.y"] {
+            assert!(check(device).unwrap_err().message.contains("wanted a name that is no device's"), "{device}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a table says of a site, or of many: loaders, script, configuration, slot and variables.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use camino::{Utf8Component, Utf8PathBuf};
+
+use super::template::{self, Common};
+use super::toml::{Diagnostic, Located, Location, Table};
+use crate::loader::target::{Loader, UnknownLoader};
+use crate::printable::printable;
+use crate::stamp::slot::SlotSize;
+
+/// The most variables of a table, as many as an inventory has columns.
+const MAX_VARS: usize = 1_000;
+
+/// The most certificates of a table.
+const MAX_TRUST: usize = 256;
+
+/// What a table says; the rest comes from another one.
+#[derive(Clone, Default)]
+pub(super) struct SiteTable {
+    /// Which loaders.
+    pub loaders: Option<Arc<[Loader]>>,
+    /// The file of the script's template.
+    pub script: Option<Located<Utf8PathBuf>>,
+    /// The name of the configuration.
+    pub config: Option<Located<String>>,
+    /// The files of trusted certificates.
+    pub trust: Option<Arc<[Located<Utf8PathBuf>]>>,
+    /// How large the slot is.
+    pub slot: Option<SlotSize>,
+    /// The variables.
+    pub vars: Common,
+}
+
+impl SiteTable {
+    /// What `table` says.
+    pub(super) fn read(table: &Table<'_>) -> Self {
+        let trust = table.strings("trust").map(|Located { value, place }| {
+            if value.len() > MAX_TRUST {
+                let message = format!("has {} certificates, wanted {MAX_TRUST} at most", value.len());
+                table.report(place.finding(message, "list those alone that the loaders need"));
+            }
+            value.into_iter().take(MAX_TRUST).filter_map(|at| checked_path(table, at)).collect()
+        });
+        let slot = table.unsigned("slot").and_then(|Located { value, place }| {
+            let size = SlotSize::try_from(usize::try_from(value).unwrap_or(usize::MAX));
+            table
+                .accept(size.map_err(|error| place.finding(error.to_string(), "choose such a size, as in slot = 8192")))
+        });
+        Self {
+            loaders: loaders(table),
+            script: safe_path(table, "script"),
+            config: table.string("config"),
+            trust,
+            slot,
+            vars: Common::of(vars(table)),
+        }
+    }
+
+    /// The same, where it says nothing as `base` says.
+    pub(super) fn over(self, base: &Self) -> Self {
+        Self {
+            loaders: self.loaders.or_else(|| base.loaders.clone()),
+            script: self.script.or_else(|| base.script.clone()),
+            config: self.config.or_else(|| base.config.clone()),
+            trust: self.trust.or_else(|| base.trust.clone()),
+            slot: self.slot.or(base.slot),
+            vars: self.vars.over(&base.vars),
+        }
+    }
+}
+
+fn loaders(table: &Table<'_>) -> Option<Arc<[Loader]>> {
+    let list = table.strings("loaders")?;
+    let mut loaders = Vec::new();
+    for name in list.value {
+        let loader: Result<Loader, _> = name.value.parse();
+        let loader = loader.map_err(|error| name.place.finding(error.to_string(), UnknownLoader::remedy()));
+        let Some(loader) = table.accept(loader) else { continue };
+        if loaders.contains(&loader) {
+            table.report(name.place.finding(format!("lists `{loader}` twice"), "remove one of them"));
+        }
+        loaders.push(loader);
+    }
+    Some(loaders.into())
+}
+
+fn vars(table: &Table<'_>) -> BTreeMap<String, Located<String>> {
+    let vars = table.table("vars", |vars| Some(vars.all_strings(MAX_VARS, "variables")));
+    let mut found = BTreeMap::new();
+    for (name, Located { value, place }) in vars.map(|at| at.value).unwrap_or_default() {
+        let checked = template::check_name(&name).and_then(|()| template::check_value(&value));
+        table.accept(checked.map_err(|(message, remedy)| place.finding(message, remedy)));
+        found.insert(name, Located { value, place });
+    }
+    found
+}
+
+/// The path below `key`, which has to stay inside the folder of the choices.
+pub(super) fn safe_path(table: &Table<'_>, key: &str) -> Option<Located<Utf8PathBuf>> {
+    checked_path(table, table.string(key)?)
+}
+
+fn checked_path(table: &Table<'_>, at: Located<String>) -> Option<Located<Utf8PathBuf>> {
+    let path = Utf8PathBuf::from(&at.value);
+    if path.components().all(|part| matches!(part, Utf8Component::Normal(_))) && !at.value.is_empty() {
+        return Some(Located { value: path, place: at.place });
+    }
+    table.report(at.place.finding(
+        format!("found `{}`, wanted a path inside embed-scripts", at.value),
+        "copy the file into embed-scripts and name it without `..`",
+    ));
+    None
+}
+
+/// Checks `name` in the same way where it is the name of a `what`, which becomes `part`.
+pub(super) fn check_name_of(
+    what: &str,
+    part: &str,
+    name: &str,
+    place: impl FnOnce() -> Location,
+) -> Result<(), Diagnostic> {
+    let fine = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let plain = fine && !name.starts_with(['.', '-']) && (1..=63).contains(&name.len()) && !name.ends_with('.');
+    if plain && !is_device(name) {
+        return Ok(());
+    }
+    let wanted = if plain {
+        "a name that is no device's on Windows"
+    } else {
+        "1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`"
+    };
+    Err(place().finding(
+        format!("found the {what} name `{}`, wanted {wanted}", printable(name)),
+        format!("rename the {what}: its name becomes {part}"),
+    ))
+}
+
+/// A site's name becomes a folder, so it must be one on every file system and in every URL.
+pub(super) fn check_name(name: &str, place: impl FnOnce() -> Location) -> Result<(), Diagnostic> {
+    check_name_of("site", "a folder of the tree", name, place)
+}
+
+/// Whether Windows takes a file of that name for a device, whatever follows its first dot.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let port = ["com", "lpt"].iter().find_map(|port| stem.strip_prefix(port));
+    ["con", "prn", "aux", "nul"].contains(&stem.as_str())
+        || port.is_some_and(|number| number.len() == 1 && number.bytes().all(|digit| (b'1'..=b'9').contains(&digit)))
+}

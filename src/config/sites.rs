@@ -1,0 +1,222 @@
+//! `embed-scripts/sites.toml`: which loaders, with which scripts, for which sites.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8PathBuf;
+
+use super::assets::Assets;
+use super::boot_entry::{self, BootEntries, BootEntry};
+use super::inventory::Inventory;
+use super::pins::{MemberPin, SyslinuxPin};
+use super::reading::Reading;
+use super::rules::Feature;
+pub use super::site::Site;
+use super::site_set::{self, SiteOrigin, SiteSet};
+use super::site_table::{SiteTable, check_name, safe_path};
+use super::syslinux;
+use super::template::Vars;
+use super::tftp_server::tftp_server;
+use super::toml::{Diagnostics, Located, Location, Table, TomlFile, told};
+use crate::base::paths::{self, ProjectPaths};
+use crate::base::{fs, secrets};
+use crate::loader::target::{Loader, Platform};
+
+/// All choices.
+#[derive(Debug, Clone)]
+pub struct Sites {
+    /// The root of the tree, if it has loaders.
+    pub default: Option<Site>,
+    /// The sites, so that the paths of their loaders in a tree are sorted bytewise.
+    pub sites: Vec<Site>,
+    /// The syslinux files for the root of the tree.
+    pub members: Vec<MemberPin>,
+    /// What can be booted.
+    pub boot: Vec<BootEntry>,
+    /// The content of `pxelinux.cfg/default`, where asked for.
+    pub pxelinux_config: Option<Vec<u8>>,
+    /// What a person should know although it is no error, in the form of error messages.
+    pub warnings: Vec<String>,
+}
+
+/// What is asked for besides what the file says.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// More inventories, each a CSV file or a folder of TOML files.
+    pub inventories: Vec<Utf8PathBuf>,
+    /// Whether a script that is too long for its slot gets a larger one.
+    pub relink: bool,
+}
+
+impl Sites {
+    /// The root of the tree, and all sites.
+    pub fn iter(&self) -> impl Iterator<Item = &Site> {
+        self.default.iter().chain(&self.sites)
+    }
+
+    /// These choices without sites, and with all loaders in the root of the tree.
+    #[must_use]
+    pub fn with_all_loaders(mut self) -> Self {
+        self.sites.clear();
+        if let Some(site) = &mut self.default {
+            site.loaders = Loader::ALL.into();
+        }
+        self
+    }
+
+    /// Reads the project's choices, with every file that they name. `pinned` says which syslinux files there are
+    /// to choose from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: all that is wrong with them.
+    pub fn read(project: &ProjectPaths, pinned: &SyslinuxPin, options: &Options) -> Result<Self, Error> {
+        let path = project.sites();
+        let server = tftp_server(&project.network())?;
+        let site_set = SiteSet::new(options.relink);
+        let inventories = BTreeSet::new();
+        let mut reading = Reading { assets: Assets::new(project), site_set, inventories, bytes: 0 };
+        let file = reading.assets.relative(&path);
+        let text = String::from_utf8(fs::read_text(&path)?).map_err(|_| Error::NotUtf8(file.clone()))?;
+        Ok(TomlFile::new(&file, &text).read(|root| {
+            let default = reading.all(root, &options.inventories);
+            let (members, pxelinux_config) = root
+                .table("syslinux", |table| Some(syslinux::read(table, pinned, &reading.assets)))
+                .map_or((Vec::new(), None), |at| at.value);
+            let BootEntries { boot, secure } = boot_entry::read(root);
+            let (sites, mut warnings) = reading.site_set.finish(root);
+            warnings.extend(site_set::unused_addresses(default.iter().chain(&sites)));
+            let lacking = lacking_https(default.iter().chain(&sites));
+            warnings.extend(secure.iter().flat_map(|place| https_warnings(place, &lacking)));
+            let mut pxelinux_config = pxelinux_config;
+            if pxelinux_config.is_none() && !members.is_empty() {
+                pxelinux_config = boot_entry::pxelinux_configuration(&boot).map(String::into_bytes);
+                let efi = members.iter().any(|member| member.name == "syslinux.efi");
+                warnings.extend(boot_entry::warning(&boot, server).filter(|_| efi));
+                warnings.extend(secure.iter().filter_map(boot_entry::without_https));
+                warnings.extend(boot_entry::with_variables(&boot));
+            }
+            warnings.extend(published(root, &boot, pxelinux_config.as_deref()));
+            Some(Self { default, sites, members, boot, pxelinux_config, warnings: told(warnings) })
+        })?)
+    }
+}
+
+/// What a person should know of the texts in the root of the tree, which are named by their paths there; private keys
+/// in them are reported to `table`.
+fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8]>) -> Vec<String> {
+    let scripts = boot.iter().map(|entry| (entry.file(), entry.script().into_bytes()));
+    let config = pxelinux_config.map(|text| (paths::PXELINUX_DEFAULT.to_owned(), text.to_vec()));
+    let mut warnings = Vec::new();
+    for (file, text) in scripts.chain(config) {
+        for secret in secrets::find(&text) {
+            if secret.kind == secrets::SecretKind::PrivateKey {
+                let place = Location { file: file.clone().into(), line: secret.line, key: String::new() };
+                table.report(place.finding("has a private key, and gets published", "take it out"));
+            } else {
+                warnings.push(secret.warning(&file));
+            }
+        }
+    }
+    warnings
+}
+
+/// What loaders of `sites` lack for addresses of https.
+fn lacking_https<'s>(sites: impl Iterator<Item = &'s Site>) -> BTreeSet<(Platform, &'static str)> {
+    let https = Feature::https(0);
+    sites.flat_map(|site| https.lacks(&site.loaders, &site.config).collect::<Vec<_>>()).collect()
+}
+
+/// What a person should know of an address of https at `place`, where loaders are `lacking` something for it.
+fn https_warnings(place: &Location, lacking: &BTreeSet<(Platform, &'static str)>) -> BTreeSet<String> {
+    let (https, place) = (Feature::https(place.line), place.to_string());
+    lacking.iter().map(|(platform, name)| https.lacking(&place, name, *platform)).collect()
+}
+
+/// Why the choices cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What is wrong with them.
+    #[error(transparent)]
+    Findings(#[from] Diagnostics),
+    /// The file is no text.
+    #[error("`{0}` is not UTF-8\nhint: save the file as UTF-8")]
+    NotUtf8(Utf8PathBuf),
+    /// The file cannot be read.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl Reading<'_> {
+    /// Reads the sites of the file `root` and of all inventories, and returns the root of the tree.
+    fn all(&mut self, root: &Table<'_>, inventories: &[Utf8PathBuf]) -> Option<Site> {
+        let base = root.table("default", |table| Some(SiteTable::read(table)));
+        let base = root.require("default", base, "add the table [default] with `loaders` and `script`");
+        let nowhere =
+            || Located { value: SiteTable::default(), place: Location { key: "default".into(), ..root.place() } };
+        let Located { value: base, place } = base.unwrap_or_else(nowhere);
+        let default = self.assets.setup(root, &place, base.clone()).and_then(|mut setup| {
+            let vars = Vars::from(setup.vars.clone());
+            self.site_set.check(&mut setup, None, &SiteOrigin::from(&place), vars)
+        });
+        root.tables("site", |name, table| {
+            let named = table.accept(check_name(&name.value, || name.place.clone()));
+            let said = SiteTable::read(table).over(&base);
+            self.site(table, named.map(|()| name.value.as_str()), &name.place, said);
+            Some(())
+        });
+        root.tables("inventory", |name, table| {
+            let from = table.require("from", safe_path(table, "from"), "name a CSV file, or a folder of *.toml");
+            let said = SiteTable::read(table).over(&base);
+            let from = from?;
+            let path = self.assets.path(&from.value);
+            let file = self.assets.relative(&path);
+            Inventory { path: &path, file, asked: &from.place, said, place: &name.place }.read(table, self);
+            Some(())
+        });
+        for path in inventories {
+            let asked = Location { file: path.clone(), line: 0, key: String::new() };
+            Inventory { path, file: path.clone(), asked: &asked, said: base.clone(), place: &place }.read(root, self);
+        }
+        default
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ipxe_config::IpxeConfig;
+    use crate::config::script::Script;
+    use crate::config::template::{Template, of_pairs};
+    use crate::stamp::slot::SlotSize;
+
+    #[test]
+    fn every_shipped_script_is_one_that_ipxe_takes() {
+        let project = ProjectPaths::new(env!("CARGO_MANIFEST_DIR"));
+        let mut count = 0;
+        for (path, _) in fs::walk(&project.scripts()).unwrap() {
+            if path.extension() == Some("ipxe") {
+                let template = Template::new(&path, &path, &fs::read(&project.scripts().join(&path)).unwrap()).unwrap();
+                for vars in [&[][..], &[("boot_url", "http://192.0.2.10/boot.ipxe")]] {
+                    let vars = of_pairs(vars);
+                    match Script::check(&template, Some("rack-1"), &vars, SlotSize::DEFAULT, false) {
+                        Ok((_, review)) => {
+                            assert_eq!((review.features, review.glued), (vec![], vec![]), "{path}: in a default build");
+                        }
+                        Err(flaws) => assert!(path == "url.ipxe" && vars.common.is_empty(), "{path}: {flaws:?}"),
+                    }
+                }
+                count += 1;
+            }
+        }
+        assert_eq!(count, 4);
+    }
+
+    #[test]
+    fn every_shipped_configuration_can_be_read() {
+        let configs = ProjectPaths::new(env!("CARGO_MANIFEST_DIR")).ipxe_configs();
+        for name in ["https", "diagnostics", "serial", "full"] {
+            assert!(!IpxeConfig::read(&configs, name).unwrap().headers.is_empty(), "{name}");
+        }
+        assert!(IpxeConfig::read(&configs, "full").unwrap().defines("PING_CMD"));
+    }
+}

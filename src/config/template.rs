@@ -1,0 +1,549 @@
+//! Templates of scripts: compiled once, filled in for each site.
+//!
+//! What is put into a script is one word, unless the template says `{{ name | line }}`; `values` has the rules.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Object;
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
+
+use super::rules::ScriptFlaw;
+use super::toml::{Diagnostic, Located, Location};
+use super::values::{self, Inserted};
+use crate::printable::{listed_names, printable};
+use crate::stamp::slot::SlotSize;
+
+/// What the variable is called that is always there: the site's name.
+pub const SITE: &str = "site";
+
+/// What it says in the root of the tree.
+const ROOT: &str = "default";
+
+/// A script with places for variables.
+#[derive(Debug)]
+pub struct Template {
+    /// The file, as named in `sites.toml`.
+    pub source: Utf8PathBuf,
+    /// The same file, as a person would name it.
+    pub file: Utf8PathBuf,
+    environment: Environment<'static>,
+    /// The variables that it uses, be it in a condition.
+    uses: HashSet<String>,
+}
+
+/// The variables of a site. What many sites have alike they share.
+#[derive(Debug, Clone, Default)]
+pub struct Vars {
+    /// Those that do not come from a row.
+    pub common: Common,
+    /// The names of those that come from a row.
+    pub columns: Arc<[String]>,
+    /// What the row says of them; what it does not say comes from the common ones.
+    pub row: Arc<[Option<Box<str>>]>,
+}
+
+/// The variables of tables, each table's own before those of what it falls back to. Tables of many sites share them.
+#[derive(Debug, Clone, Default)]
+pub struct Common(Vec<Arc<BTreeMap<String, Located<String>>>>);
+
+impl Common {
+    /// Those of one table.
+    #[must_use]
+    pub fn of(vars: BTreeMap<String, Located<String>>) -> Self {
+        Self(if vars.is_empty() { Vec::new() } else { vec![Arc::new(vars)] })
+    }
+
+    /// These, and those of `base` that are not among them.
+    #[must_use]
+    pub fn over(mut self, base: &Self) -> Self {
+        self.0.extend(base.0.iter().cloned());
+        self
+    }
+
+    /// The one called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Located<String>> {
+        self.0.iter().find_map(|vars| vars.get(name))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those of all tables, also where another table goes before.
+    pub fn tables(&self) -> impl Iterator<Item = (&str, &Located<String>)> {
+        self.0.iter().flat_map(|vars| vars.iter()).map(|(name, at)| (name.as_str(), at))
+    }
+
+    /// All of them, those that go before others last.
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.0.iter().rev().flat_map(|vars| vars.iter());
+        all.map(|(name, at)| (name.as_str(), at.value.as_str()))
+    }
+}
+
+/// What a template became.
+#[derive(Debug, Default)]
+pub struct Rendered {
+    /// The text.
+    pub text: String,
+    /// The same with what `values` marks in variables; empty where that is nothing.
+    pub marked: String,
+    /// What was put into it, in this order.
+    pub inserted: Vec<Inserted>,
+}
+
+impl Template {
+    /// Compiles `content`, the content of the file `source`, which findings call `file`.
+    ///
+    /// # Errors
+    ///
+    /// Why it is no template.
+    pub fn new(source: &Utf8Path, file: &Utf8Path, content: &[u8]) -> Result<Self, Diagnostic> {
+        let at = |line| Location { file: file.to_owned(), line, key: String::new() };
+        if content.starts_with(b"\xef\xbb\xbf") {
+            return Err(at(1).finding(
+                "found a byte order mark, wanted `#!ipxe` as the first bytes",
+                "save the file as UTF-8 without BOM",
+            ));
+        }
+        let text = std::str::from_utf8(content).map_err(|error| {
+            at(super::toml::line_at(content, error.valid_up_to())).finding("is not UTF-8", "save the file as UTF-8")
+        })?;
+        if let Some((index, line)) = text.lines().enumerate().find(|(_, line)| line.len() > MAX_LINE) {
+            let message = format!("is a line of {} bytes, wanted {MAX_LINE} at most", line.len());
+            return Err(at(index + 1).finding(message, "shorten it, or chain a second script"));
+        }
+        if let Some((offset, length)) = long_tag(text) {
+            let message = format!("begins a tag of {length} bytes, wanted {MAX_TAG} at most");
+            let line = super::toml::line_at(content, offset);
+            return Err(at(line).finding(message, "make several of it with `{% set %}`"));
+        }
+        let (environment, uses) = compile_apart(text).map_err(|error| {
+            let ScriptFlaw { line, message, remedy, .. } = flaw(&error, &BTreeMap::new());
+            at(line).finding(message, remedy)
+        })?;
+        Ok(Self { source: source.to_owned(), file: file.to_owned(), environment, uses })
+    }
+
+    /// The text for `site`, or for the root of the tree, with `vars`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and the text as far as there is one.
+    pub fn render(&self, site: Option<&str>, vars: &Vars) -> Result<Rendered, (Box<ScriptFlaw>, Rendered)> {
+        let scope = Value::from_object(Scope { site: site.unwrap_or(ROOT).to_owned(), vars: vars.clone() });
+        expand(&self.environment, &scope).map_err(|error| {
+            let mut lenient = self.environment.clone();
+            lenient.set_undefined_behavior(UndefinedBehavior::Lenient);
+            (Box::new(flaw(&error, &vars.all())), expand(&lenient, &scope).unwrap_or_default())
+        })
+    }
+
+    /// Whether it uses the variable `name`.
+    #[must_use]
+    pub fn uses(&self, name: &str) -> bool {
+        self.uses.contains(name)
+    }
+
+    /// Whether the template itself has `text`.
+    #[must_use]
+    pub fn has(&self, text: &str) -> bool {
+        self.environment.get_template(NAME).is_ok_and(|template| template.source().contains(text))
+    }
+}
+
+impl Vars {
+    /// The one called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut row = self.columns.iter().zip(&*self.row);
+        let own = row.find(|(column, _)| *column == name).and_then(|(_, value)| value.as_deref());
+        own.or_else(|| self.common.get(name).map(|at| at.value.as_str()))
+    }
+
+    /// Whether the one called `name` comes from a row.
+    #[must_use]
+    pub fn is_of_row(&self, name: &str) -> bool {
+        self.columns.iter().zip(&*self.row).any(|(column, value)| column == name && value.is_some())
+    }
+
+    /// All of them by name; a row's go first.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<&str, &str> {
+        let mut all: BTreeMap<&str, &str> = self.common.iter().collect();
+        let row = self.columns.iter().zip(&*self.row);
+        all.extend(row.filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?))));
+        all
+    }
+}
+
+impl From<Common> for Vars {
+    fn from(common: Common) -> Self {
+        Self { common, ..Self::default() }
+    }
+}
+
+/// What a template looks its variables up in: only those that it uses are made into values.
+#[derive(Debug)]
+struct Scope {
+    site: String,
+    vars: Vars,
+}
+
+impl Object for Scope {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let name = key.as_str()?;
+        let value = if name == SITE { Some(self.site.as_str()) } else { self.vars.get(name) };
+        value.map(Value::from)
+    }
+}
+
+/// Whether the variable `name` says by its name that it is an address.
+#[must_use]
+pub fn is_address(name: &str) -> bool {
+    name == "url" || name.ends_with("_url")
+}
+
+/// Whether a variable can have this name; a message and a remedy where it cannot.
+///
+/// # Errors
+///
+/// What is wrong with the name, and what to do about it.
+pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
+    if name == SITE {
+        return Err(("is the site's name and cannot be set".into(), "choose another name for the variable"));
+    }
+    let is_variable = || {
+        let environment = Environment::empty();
+        let used = environment.compile_expression(name).map(|expression| expression.undeclared_variables(false));
+        used.is_ok_and(|used| used.len() == 1 && used.contains(name))
+    };
+    if name.len() <= MAX_NAME && is_variable() {
+        return Ok(());
+    }
+    Err((
+        format!(
+            "found the variable name `{}`, wanted letters, digits and `_`, not a digit first and not a word of templates",
+            printable(name)
+        ),
+        "choose another name for the variable",
+    ))
+}
+
+/// Whether a variable can have this value; a message and a remedy where it cannot.
+///
+/// # Errors
+///
+/// How long the value is.
+pub fn check_value(value: &str) -> Result<(), (String, &'static str)> {
+    let most = SlotSize::MAX.bytes();
+    if value.len() <= most {
+        return Ok(());
+    }
+    let message = format!("found a value of {} bytes, wanted {most} at most", value.len());
+    Err((message, "shorten it: no script has room for it"))
+}
+
+/// The most bytes of a line: `minijinja` counts columns to 65,535, and panics beyond where arithmetic is checked. No
+/// script that fits a slot has such a line.
+const MAX_LINE: usize = u16::MAX as usize - 1;
+
+/// The most bytes of a name, each of which takes room on the stack where it is an expression.
+const MAX_NAME: usize = 255;
+
+/// The most bytes of a tag, `{{ … }}` or `{% … %}`. Compiling an expression takes the square of its length.
+const MAX_TAG: usize = 4 << 10;
+
+/// Where a tag of more than [`MAX_TAG`] bytes begins, and how many it has. What looks like a tag in comments and in raw
+/// text counts, too.
+fn long_tag(text: &str) -> Option<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'{', &bytes[at..]) {
+        let begin = at + found;
+        at = begin + 2;
+        let close = match bytes.get(begin + 1) {
+            Some(b'{') => b"}}",
+            Some(b'%') => b"%}",
+            _ => {
+                at = begin + 1;
+                continue;
+            }
+        };
+        let mut quote = None;
+        while let Some(&byte) = bytes.get(at) {
+            match quote {
+                None if bytes[at..].starts_with(close) => break,
+                None if byte == b'"' || byte == b'\'' => quote = Some(byte),
+                Some(_) if byte == b'\\' => at += 1,
+                Some(open) if byte == open => quote = None,
+                _ => {}
+            }
+            at += 1;
+        }
+        let end = (at + close.len()).min(bytes.len());
+        if end - begin > MAX_TAG {
+            return Some((begin, end - begin));
+        }
+        at = end;
+    }
+    None
+}
+
+/// As [`compile`], where the stack is large enough for every expression that a tag can have.
+fn compile_apart(text: &str) -> Result<(Environment<'static>, HashSet<String>), minijinja::Error> {
+    const STACK: usize = 16 << 20;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || {
+            let environment = compile(text)?;
+            let uses = environment.get_template(NAME)?.undeclared_variables(false);
+            Ok((environment, uses))
+        });
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(environment)) => environment,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, error.to_string())),
+        }
+    })
+}
+
+fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_debug(true);
+    // Enough for any script that fits its slot; a loop without end is not one.
+    environment.set_fuel(Some(100_000));
+    environment
+        .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_auto_escape_callback(|_| AutoEscape::Custom("ipxe".into()));
+    environment.set_formatter(|out, _, value| {
+        let text = value.to_string();
+        // What is marked as safe was noted when it became that: by `line`, or in a macro or block of the template.
+        if !value.is_safe() {
+            note(&text, false);
+        }
+        Ok(out.write_str(&inserted(&text, value.is_safe()))?)
+    });
+    environment.add_filter("line", |text: String| {
+        note(&text, true);
+        Value::from_safe_string(inserted(&text, false).into_owned())
+    });
+    // It would make code of data.
+    environment.remove_filter("safe");
+    environment.add_template_owned(NAME, text.to_owned())?;
+    Ok(environment)
+}
+
+/// What the template is called in its environment; the file's name could ask for HTML.
+const NAME: &str = "script";
+
+thread_local! {
+    /// What the template that this thread renders has put into its text so far, each with its place in the order.
+    static INSERTED: RefCell<HashMap<Inserted, usize>> = RefCell::default();
+    /// Whether this thread renders with marks.
+    static MARKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The form of `text` that is put into the script; what `is_done` had its marks before.
+fn inserted(text: &str, is_done: bool) -> Cow<'_, str> {
+    if MARKING.get() && !is_done { values::marked(text).into() } else { text.into() }
+}
+
+/// Notes that `text` is put into the script, be it one word or, as the template says, several.
+fn note(text: &str, several: bool) {
+    INSERTED.with_borrow_mut(|inserted| {
+        let place = inserted.len();
+        if !text.is_empty() {
+            inserted.entry(Inserted { text: text.to_owned(), several }).or_insert(place);
+        }
+    });
+}
+
+fn expand(environment: &Environment<'_>, scope: &Value) -> Result<Rendered, minijinja::Error> {
+    INSERTED.take();
+    let template = environment.get_template(NAME)?;
+    let text = template.render(scope)?;
+    let mut inserted: Vec<(Inserted, usize)> = INSERTED.take().into_iter().collect();
+    inserted.sort_unstable_by_key(|(_, place)| *place);
+    let inserted: Vec<Inserted> = inserted.into_iter().map(|(inserted, _)| inserted).collect();
+    let mut marked = String::new();
+    if inserted.iter().any(|it| values::has_marks(&it.text)) {
+        MARKING.set(true);
+        let rendered = template.render(scope);
+        MARKING.set(false);
+        INSERTED.take();
+        marked = rendered?;
+    }
+    Ok(Rendered { text, marked, inserted })
+}
+
+fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> ScriptFlaw {
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let of_site = error.kind() == ErrorKind::UndefinedError;
+    let remedy = if of_site {
+        let known: Vec<&str> = [SITE].iter().chain(vars.keys()).copied().collect();
+        format!("set it under `vars`, or in a column of the inventory; known here: {}", listed_names(&known))
+    } else {
+        "mend the template: `{{ name }}` is a variable, `{% if name is defined %}` a condition".into()
+    };
+    ScriptFlaw {
+        line: error.line().unwrap_or(1),
+        message: format!("{}{detail}", error.kind()),
+        remedy,
+        of_site,
+        address: None,
+    }
+}
+
+/// Variables with these values, for tests.
+#[cfg(test)]
+pub(crate) fn of_pairs(pairs: &[(&str, &str)]) -> Vars {
+    let at = |(line, (name, value)): (usize, &(&str, &str))| {
+        let place = Location { file: "sites.toml".into(), line: line + 1, key: format!("default.vars.{name}") };
+        ((*name).to_owned(), Located { value: (*value).to_owned(), place })
+    };
+    Vars::from(Common::of(pairs.iter().enumerate().map(at).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(text: &str, vars: &[(&str, &str)]) -> Result<String, String> {
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, text.as_bytes()).map_err(|finding| finding.to_string())?;
+        let rendered = template.render(Some("a"), &of_pairs(vars));
+        rendered.map(|it| it.text).map_err(|(flaw, rest)| format!("{flaw:?}\n{}", rest.text))
+    }
+
+    #[test]
+    fn ipxe_settings_pass_through_and_template_variables_are_filled_in() {
+        let vars = [("boot_url", "http://192.0.2.1/")];
+        assert_eq!(
+            render("#!ipxe\nchain {{ boot_url }}${net0/mac:hexhyp} {{ site }}\n", &vars).unwrap(),
+            "#!ipxe\nchain http://192.0.2.1/${net0/mac:hexhyp} a\n"
+        );
+    }
+
+    #[test]
+    fn an_undefined_variable_is_named_and_the_rest_is_rendered() {
+        let error = render("#!ipxe\nchain {{ boot_ulr }}x\n", &[("boot_url", "")]).unwrap_err();
+        assert!(error.contains("line: 2, message: \"undefined value: `boot_ulr` is undefined\""), "{error}");
+        assert!(error.contains("known here: `site`, `boot_url`"), "{error}");
+        assert!(error.ends_with("\n#!ipxe\nchain x\n"), "{error}");
+    }
+
+    #[test]
+    fn what_is_put_into_a_script_is_noted_wherever_it_goes_through() {
+        let text = "{% macro m(x) %}chain {{ x }}{% endmacro %}{% set s %}<{{ a }}>{% endset %}{{ s }} {{ m(b) }}\n\
+                    echo {{ c | line }}{{ c | upper }}{{ 'd' ~ a }}{% if b %}{{ a }}{% endif %}";
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, text.as_bytes()).unwrap();
+        let rendered = template.render(None, &of_pairs(&[("a", "1"), ("b", "2"), ("c", "x y")])).unwrap();
+        assert_eq!(rendered.text, "<1> chain 2\necho x yX Yd11");
+        let told: Vec<_> = rendered.inserted.iter().map(|it| (it.text.as_str(), it.several)).collect();
+        assert_eq!(told, [("1", false), ("2", false), ("x y", true), ("X Y", false), ("d1", false)]);
+        assert!(render("{{ a | safe }}", &[("a", "1")]).unwrap_err().contains("unknown filter"));
+    }
+
+    #[test]
+    fn dashes_of_variables_are_marked_wherever_they_go_through() {
+        let text = "{% macro m(x) %}{{ x }}{% endmacro %}{% set s %}{{ a }}{{ b }}{% endset %}{{ s }} {{ m(a) }}-\n\
+                    --{{ b }} {{ c | line }}{% if a == '-' %} {{ a ~ b }}{% endif %}";
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, text.as_bytes()).unwrap();
+        let rendered = |vars| template.render(None, &of_pairs(vars)).unwrap();
+        let dashes = rendered(&[("a", "-"), ("b", "x"), ("c", "y -z")]);
+        assert_eq!(dashes.text, "-x --\n--x y -z -x");
+        assert_eq!(dashes.marked.replace('\u{fdd0}', "@"), "@-x @--\n--x y @-z @-x");
+        assert_eq!(rendered(&[("a", "a"), ("b", "x-y"), ("c", "z")]).marked, "");
+    }
+
+    #[test]
+    fn blanks_at_ends_and_colons_of_variables_are_marked() {
+        let file = Utf8Path::new("s.ipxe");
+        let template = Template::new(file, file, b"{{ a }}{{ b }}{% set s %}{{ a }}{% endset %}{{ s }}").unwrap();
+        let marked = |a, b| template.render(None, &of_pairs(&[("a", a), ("b", b)])).unwrap().marked;
+        assert_eq!(marked("q ", ":y"), "q \u{fdd2}\u{fdd0}:yq \u{fdd2}");
+        assert_eq!(marked(" q", "y:"), "\u{fdd1} qy:\u{fdd1} q");
+        assert_eq!(marked("q q", "y"), "");
+    }
+
+    #[test]
+    fn what_is_no_template_is_told_by_line() {
+        let error = render("#!ipxe\nchain {{ boot_url }\n", &[]).unwrap_err();
+        assert!(
+            error.starts_with("s.ipxe:2: syntax error: ") && error.contains("\n  hint: mend the template: "),
+            "{error}"
+        );
+        assert_eq!(
+            render("\u{feff}#!ipxe\n", &[]).unwrap_err(),
+            "s.ipxe:1: found a byte order mark, wanted `#!ipxe` as the first bytes\n  hint: save the file as UTF-8 without BOM"
+        );
+        let file = Utf8Path::new("s.ipxe");
+        let finding = Template::new(file, file, b"#!ipxe\necho \xff\n").unwrap_err();
+        assert_eq!(finding.to_string(), "s.ipxe:2: is not UTF-8\n  hint: save the file as UTF-8");
+    }
+
+    #[test]
+    fn more_than_the_template_language_counts_is_refused() {
+        let found = |text: String| Template::new("s".into(), "s".into(), text.as_bytes()).unwrap_err().message;
+        assert_eq!(found("#\n".to_owned() + &"x".repeat(70_000)), "is a line of 70000 bytes, wanted 65534 at most");
+        assert!(check_name(&"x".repeat(70_000)).is_err());
+        // Neither end panics.
+        let error = render(&("\n".repeat(70_000) + &"x".repeat(65_533) + "{%"), &[]).unwrap_err();
+        assert!(error.starts_with("s.ipxe:70001: "), "{}", &error[..200]);
+        let error = render(&("\n".repeat(70_000) + &"{%".repeat(2_000)), &[]).unwrap_err();
+        assert!(error.starts_with("s.ipxe:65535: "), "{}", &error[..200]);
+    }
+
+    #[test]
+    fn expressions_of_any_length_do_not_end_the_process() {
+        // Each of these takes the stack for itself, once it is compiled.
+        for (begin, part, end) in
+            [("a", "+a", ""), ("", "not ", "a"), ("", "-", "a"), ("a", "|upper", ""), ("a", "[0]", "")]
+        {
+            let name = |count: usize| format!("{begin}{}{end}", part.repeat(count));
+            assert!(check_name(&name(100_000)).is_err());
+            let _ = render(&format!("#!ipxe\necho {{{{ {} }}}}\n", name(4_000 / part.len())), &[("a", "1")]);
+            for text in ["", "{# it's #}", "{{ '}}' }}", "{% raw %}{{ '{% endraw %}", "{% raw %}{#{% endraw %}"] {
+                let error =
+                    render(&format!("#!ipxe\n{text}{{{{ {} }}}}\n", name(50_000 / part.len())), &[]).unwrap_err();
+                assert!(
+                    error.starts_with("s.ipxe:2: begins a tag of ") && error.contains(" 4096 at most\n"),
+                    "{error}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_goes_before_what_is_common_and_an_empty_cell_says_nothing() {
+        let vars = Vars {
+            columns: ["b", "c", "a"].map(str::to_owned).into(),
+            row: [Some("3".into()), Some("4".into()), None].into(),
+            ..of_pairs(&[("a", "1"), ("b", "2")])
+        };
+        assert_eq!(["a", "b", "c", "d"].map(|name| vars.get(name)), [Some("1"), Some("3"), Some("4"), None]);
+        assert_eq!(vars.all(), [("a", "1"), ("b", "3"), ("c", "4")].into());
+    }
+
+    #[test]
+    fn names_of_variables_are_those_that_templates_know() {
+        for name in ["a", "boot_url", "_x1", "Name"] {
+            check_name(name).unwrap();
+        }
+        for name in ["", " a", "boot-url", "1a", "a.b", "true", "not", "ä", "a b"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert_eq!(check_name("site").unwrap_err().0, "is the site's name and cannot be set");
+    }
+}

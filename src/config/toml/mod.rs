@@ -1,0 +1,452 @@
+//! Reads TOML files so that every finding carries file, line, key and remedy, and all findings of
+//! a file come at once.
+
+mod diagnostic;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use toml_parser::Source;
+use toml_parser::lexer::TokenKind;
+
+pub(crate) use self::diagnostic::MAX_FINDINGS;
+use self::diagnostic::short_key;
+pub(in crate::config) use self::diagnostic::shortened;
+pub use self::diagnostic::{Diagnostic, Diagnostics, Location, told};
+use crate::printable::{is_harmful, printable};
+
+/// The most signs `=`, `[`, `{`, `,` and `.` outside of strings, which bound the values and tables of a file. 10,000 sites
+/// as tables have 60,000. A value takes a few hundred bytes of memory, and a table that a dot makes three times as much.
+const MAX_MARKS: usize = 400_000;
+
+/// The most bytes of a text of which all syntax errors are collected, each of which takes a few hundred bytes of memory.
+/// Of a larger one, it is the first.
+const MAX_RECOVERED: usize = 256 << 10;
+
+/// The most items of a list of texts.
+const MAX_ITEMS: usize = 10_000;
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub place: Location,
+}
+
+/// The line, counted from 1, that the byte at `offset` of a file stands on.
+#[must_use]
+pub fn line_at(content: &[u8], offset: usize) -> usize {
+    1 + content[..offset].iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// The text of `file`, which has this `content`.
+///
+/// # Errors
+///
+/// Where it is not UTF-8, with the first line that is not.
+pub fn utf8<'t>(file: &Utf8Path, content: &'t [u8]) -> Result<&'t str, Diagnostics> {
+    std::str::from_utf8(content).map_err(|error| {
+        let place = Location { file: file.to_owned(), line: line_at(content, error.valid_up_to()), key: String::new() };
+        Diagnostics(vec![place.finding("is not UTF-8", "save the file as UTF-8")])
+    })
+}
+
+/// The most different messages about the syntax of one line.
+const MAX_MESSAGES: usize = 4;
+
+/// A file being read, with what was found wrong so far.
+pub struct TomlFile<'t> {
+    file: Utf8PathBuf,
+    text: &'t str,
+    /// Where each line but the first begins, in bytes.
+    line_starts: Vec<usize>,
+    findings: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'t> TomlFile<'t> {
+    /// A document with the content `text`, called `file` in findings.
+    pub fn new(file: &Utf8Path, text: &'t str) -> Self {
+        let line_starts = text.match_indices('\n').map(|(offset, _)| offset + 1).collect();
+        Self { file: file.to_owned(), text, line_starts, findings: RefCell::default() }
+    }
+
+    /// Parses the text, hands its top table to `read`, and returns what that makes of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Diagnostics`] where there is any finding, even when `read` returned a value.
+    pub fn read<T>(self, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Result<T, Diagnostics> {
+        if is_too_much(self.text) {
+            let place = Location { file: self.file, line: 0, key: String::new() };
+            let message = format!("has more than {MAX_MARKS} keys and values");
+            return Err(Diagnostics(vec![place.finding(message, "describe many sites in a CSV file instead")]));
+        }
+        let value = match DeTable::parse(self.text) {
+            Ok(root) => {
+                let table = Table::new(&self, String::new(), 1, root.get_ref());
+                let value = read(&table);
+                table.finish();
+                value
+            }
+            Err(first) => {
+                let all = if self.text.len() <= MAX_RECOVERED {
+                    DeTable::parse_recoverable(self.text).1
+                } else {
+                    vec![first]
+                };
+                self.report_syntax(&all);
+                None
+            }
+        };
+        let mut findings = self.findings.into_inner();
+        findings.sort();
+        findings.dedup();
+        match value {
+            Some(value) if findings.is_empty() => Ok(value),
+            _ => Err(Diagnostics(findings)),
+        }
+    }
+
+    fn report(&self, finding: Diagnostic) {
+        let mut findings = self.findings.borrow_mut();
+        // One more tells that there are more.
+        if findings.len() <= MAX_FINDINGS {
+            findings.push(finding);
+        }
+    }
+
+    /// Reports `errors`, those of each line together: one mistake makes several.
+    fn report_syntax(&self, errors: &[toml::de::Error]) {
+        let mut lines: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        let mut errors: Vec<_> =
+            errors.iter().map(|error| (error.span().map_or(0, |span| span.start), error.message())).collect();
+        errors.sort_by_key(|(start, _)| *start);
+        for (start, message) in errors {
+            let messages = lines.entry(self.line(start)).or_default();
+            if messages.len() < MAX_MESSAGES && !messages.contains(&message) {
+                messages.push(message);
+            }
+        }
+        for (line, messages) in lines {
+            let place = Location { file: self.file.clone(), line, key: String::new() };
+            let remedy = "write it as TOML 1.0: text stands in double quotes, and so does a name with a blank in it";
+            self.report(place.finding(messages.join("; ").replace('\n', ", "), remedy));
+        }
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        1 + self.line_starts.partition_point(|start| *start <= offset)
+    }
+}
+
+/// Whether `text` has so many values that they would take too much memory.
+fn is_too_much(text: &str) -> bool {
+    let marks = |kind| match kind {
+        TokenKind::Equals | TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket | TokenKind::Comma => 1,
+        TokenKind::Dot => 3,
+        _ => 0,
+    };
+    Source::new(text).lex().map(|token| marks(token.kind())).sum::<usize>() > MAX_MARKS
+}
+
+/// The string `key` of the table that `text` is, where it is one, whatever else is in it.
+pub(super) fn string_of(text: &str, key: &str) -> Option<String> {
+    let table = (!is_too_much(text)).then(|| DeTable::parse(text).ok())??;
+    Some(table.get_ref().get(key)?.get_ref().as_str()?.to_owned())
+}
+
+/// A table of a [`TomlFile`]. Keys that nobody asked for become findings when it has been read.
+pub struct Table<'a> {
+    document: &'a TomlFile<'a>,
+    path: String,
+    line: usize,
+    table: &'a DeTable<'a>,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Table<'a> {
+    fn new(document: &'a TomlFile<'a>, path: String, line: usize, table: &'a DeTable<'a>) -> Self {
+        Self { document, path, line, table, asked: RefCell::default() }
+    }
+
+    fn key(&self, key: &str) -> String {
+        short_key(&if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) })
+    }
+
+    /// Where the table itself stands.
+    #[must_use]
+    pub fn place(&self) -> Location {
+        Location { file: self.document.file.clone(), line: self.line, key: self.path.clone() }
+    }
+
+    /// Reports a finding.
+    pub fn report(&self, finding: Diagnostic) {
+        self.document.report(finding);
+    }
+
+    /// Keeps the value of a result, and reports the finding otherwise.
+    pub fn accept<T>(&self, result: Result<T, Diagnostic>) -> Option<T> {
+        result.map_err(|finding| self.report(finding)).ok()
+    }
+
+    fn get(&self, key: &str) -> Option<(Location, &'a Spanned<DeValue<'a>>)> {
+        self.asked.borrow_mut().insert(key.to_owned());
+        let (name, value) = self.table.get_key_value(key)?;
+        let line = self.document.line(name.span().start);
+        Some((Location { file: self.document.file.clone(), line, key: self.key(key) }, value))
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        wanted: &str,
+        convert: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
+    ) -> Option<Located<T>> {
+        let (place, value) = self.get(key)?;
+        match convert(value.get_ref()) {
+            Some(value) => Some(Located { value, place }),
+            None => {
+                self.report(place.finding(
+                    format!("found {}, wanted {wanted}", value.get_ref().type_str()),
+                    format!("write {wanted}"),
+                ));
+                None
+            }
+        }
+    }
+
+    /// The value of `required`, where absence is a finding with `remedy`.
+    pub fn require<T>(&self, key: &str, value: Option<Located<T>>, remedy: &str) -> Option<Located<T>> {
+        if value.is_none() && !self.table.contains_key(key) {
+            let mut place = self.place();
+            place.key = self.key(key);
+            self.report(place.finding("is missing", remedy));
+        }
+        value
+    }
+
+    /// Reports all keys and strings of the table, and of what is in it, that are not one line as it is seen.
+    pub fn require_plain_text(&self) {
+        for (name, value) in self.table {
+            let place =
+                Location { line: self.document.line(name.span().start), key: self.key(name.get_ref()), ..self.place() };
+            self.require_plain(&place, name.get_ref());
+            self.require_plain_value(&place, value);
+        }
+    }
+
+    fn require_plain_value(&self, place: &Location, value: &Spanned<DeValue<'a>>) {
+        let place = Location { line: self.document.line(value.span().start), ..place.clone() };
+        match value.get_ref() {
+            DeValue::String(text) => self.require_plain(&place, text),
+            DeValue::Array(items) => items.iter().for_each(|item| self.require_plain_value(&place, item)),
+            DeValue::Table(table) => Table::new(self.document, place.key, place.line, table).require_plain_text(),
+            _ => {}
+        }
+    }
+
+    fn require_plain(&self, place: &Location, text: &str) {
+        if let Some(character) = text.chars().find(|character| is_harmful(*character)) {
+            let character = printable(character.encode_utf8(&mut [0; 4])).to_string();
+            let message = format!(
+                "has `{character}`, wanted one line without control characters and without characters that are not \
+                 seen or change the direction of text"
+            );
+            self.report(place.finding(message, "write it anew by hand, without what cannot be seen"));
+        }
+    }
+
+    /// A string.
+    #[must_use]
+    pub fn string(&self, key: &str) -> Option<Located<String>> {
+        self.typed(key, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// A string that `parse` accepts; its error becomes the finding.
+    pub fn parsed<T, E: fmt::Display>(
+        &self,
+        key: &str,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Located<T>> {
+        let Located { value, place } = self.string(key)?;
+        let result = parse(&value).map_err(|error| place.finding(error.to_string(), remedy));
+        self.accept(result).map(|value| Located { value, place })
+    }
+
+    /// A whole number from zero.
+    #[must_use]
+    pub fn unsigned(&self, key: &str) -> Option<Located<u64>> {
+        self.typed(key, "a whole number from 0", |value| {
+            let number = value.as_integer()?;
+            u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
+        })
+    }
+
+    /// `true` or `false`.
+    #[must_use]
+    pub fn boolean(&self, key: &str) -> Option<Located<bool>> {
+        self.typed(key, "true or false", DeValue::as_bool)
+    }
+
+    /// A list of strings, each with its own line.
+    #[must_use]
+    pub fn strings(&self, key: &str) -> Option<Located<Vec<Located<String>>>> {
+        let (place, value) = self.get(key)?;
+        let length = value.get_ref().as_array().map_or(0, |array| array.len());
+        if length > MAX_ITEMS {
+            self.report(place.finding(format!("has {length} items, wanted {MAX_ITEMS} at most"), "list fewer"));
+            return None;
+        }
+        let items = value.get_ref().as_array().and_then(|array| {
+            let item = |item: &'a Spanned<DeValue<'a>>| {
+                let line = self.document.line(item.span().start);
+                let value = item.get_ref().as_str()?.to_owned();
+                Some(Located { value, place: Location { line, ..place.clone() } })
+            };
+            array.iter().map(item).collect::<Option<Vec<_>>>()
+        });
+        if items.is_none() {
+            self.report(place.finding("wanted a list of strings", r#"write a list, as in ["a", "b"]"#));
+        }
+        items.map(|value| Located { value, place })
+    }
+
+    /// A table, read by `read` and then checked for keys that nobody asked for.
+    pub fn table<T>(&self, key: &str, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Option<Located<T>> {
+        let Located { value, place } = self.typed(key, "a table", DeValue::as_table)?;
+        let table = Table::new(self.document, self.key(key), place.line, value);
+        let value = read(&table);
+        table.finish();
+        value.map(|value| Located { value, place })
+    }
+
+    /// The tables in the table `key`, each read by `read` with its name, in the order of the file.
+    pub fn tables<T>(&self, key: &str, mut read: impl FnMut(&Located<String>, &Table<'_>) -> Option<T>) -> Vec<T> {
+        let Some(Located { value: outer, .. }) = self.typed(key, "a table", DeValue::as_table) else {
+            return Vec::new();
+        };
+        let outer = Table::new(self.document, self.key(key), 0, outer);
+        let mut entries: Vec<_> = outer.table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let mut found = Vec::new();
+        for (name, value) in entries {
+            let place = Location {
+                file: outer.document.file.clone(),
+                line: outer.document.line(name.span().start),
+                key: outer.key(name.get_ref()),
+            };
+            let Some(inner) = value.get_ref().as_table() else {
+                self.report(
+                    place.finding(format!("found {}, wanted a table", value.get_ref().type_str()), "write a table"),
+                );
+                continue;
+            };
+            let table = Table::new(outer.document, place.key.clone(), place.line, inner);
+            found.extend(read(&Located { value: name.get_ref().to_string(), place }, &table));
+            table.finish();
+        }
+        found
+    }
+
+    /// The tables of the array of tables `key`, each read by `read`.
+    pub fn list<T>(&self, key: &str, mut read: impl FnMut(&Table<'_>) -> Option<T>) -> Vec<T> {
+        let Some((place, value)) = self.get(key) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            self.report(place.finding("wanted an array of tables", format!("write [[{}]]", place.key)));
+            return Vec::new();
+        };
+        if array.len() > MAX_ITEMS {
+            let found = format!("has {} items, wanted {MAX_ITEMS} at most", array.len());
+            self.report(place.finding(found, "list fewer"));
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for item in array {
+            let line = self.document.line(item.span().start);
+            if let Some(table) = item.get_ref().as_table() {
+                let table = Table::new(self.document, self.key(key), line, table);
+                found.extend(read(&table));
+                table.finish();
+            } else {
+                self.report(
+                    Location { line, ..place.clone() }.finding("wanted a table", format!("write [[{}]]", place.key)),
+                );
+            }
+        }
+        found
+    }
+
+    /// All keys whose values are strings, with their values: `most` of them at most, called `what` in a finding.
+    #[must_use]
+    pub fn all_strings(&self, most: usize, what: &str) -> Vec<(String, Located<String>)> {
+        let keys = || self.table.keys().map(|name| name.get_ref().to_string());
+        let count = self.table.len();
+        if count > most {
+            self.asked.borrow_mut().extend(keys());
+            self.report(self.place().finding(format!("has {count} {what}, wanted {most} at most"), "take some out"));
+            return Vec::new();
+        }
+        keys().filter_map(|key| self.string(&key).map(|value| (key, value))).collect()
+    }
+
+    fn finish(&self) {
+        let asked = self.asked.borrow();
+        for name in self.table.keys() {
+            let key = name.get_ref();
+            if asked.contains(key.as_ref()) {
+                continue;
+            }
+            let place = Location {
+                file: self.document.file.clone(),
+                line: self.document.line(name.span().start),
+                key: self.key(key),
+            };
+            let known = asked.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            self.report(place.finding("is not a key that is known here", format!("known here: {known}")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(text: &str, read: impl FnOnce(&Table<'_>) -> Option<()>) -> String {
+        TomlFile::new("f.toml".into(), text).read(read).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_finding_comes_at_once_with_its_line_and_key() {
+        let text = "a = 1\n\n[t]\nx = \"ok\"\nlist = [\n  \"p\",\n  2,\n]\nspare = true\n";
+        let all = findings(text, |table| {
+            let _ = table.require("b", table.string("b"), "set it");
+            let _ = table.string("a");
+            table.table("t", |inner| {
+                assert_eq!(inner.string("x").unwrap().place.line, 4);
+                let _ = inner.strings("list");
+                Some(())
+            });
+            Some(())
+        });
+        assert_eq!(
+            all,
+            "f.toml:1: `a`: found integer, wanted a string\n  hint: write a string\n\
+             f.toml:1: `b`: is missing\n  hint: set it\n\
+             f.toml:5: `t.list`: wanted a list of strings\n  hint: write a list, as in [\"a\", \"b\"]\n\
+             f.toml:9: `t.spare`: is not a key that is known here\n  hint: known here: `list`, `x`"
+        );
+    }
+
+    #[test]
+    fn what_is_not_toml_is_told_by_line() {
+        let all = findings("ok = 1\nnot ok\n", |_| Some(()));
+        assert!(all.starts_with("f.toml:2: "), "{all}");
+    }
+}

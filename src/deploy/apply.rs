@@ -1,0 +1,187 @@
+//! Does what is planned, file by file: sent under a temporary name, read back, renamed.
+
+use crate::base::plural::count;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::error::Error;
+use super::plan::{DeployPlan, PlannedUpload};
+use super::record::{Deployed, HEAD};
+use super::remote::{Found, FoundKind, Remote};
+use super::session::{InTransfer, Session};
+use super::upload_set::UploadSet;
+use crate::base::paths;
+use crate::base::progress::Task;
+
+/// After how many bytes the record is written again: a deployment that was killed need not read back more than that.
+const RECORD_EVERY: u64 = 32 << 20;
+
+/// A place, and what is put there.
+pub(super) struct Apply<'a, 'p> {
+    pub(super) remote: &'a mut dyn Remote,
+    pub(super) upload_set: &'a UploadSet,
+    pub(super) session: &'a mut Session,
+    pub(super) task: Task<'p>,
+    /// The place, for a person.
+    pub(super) target: String,
+}
+
+impl Apply<'_, '_> {
+    /// Does all of `plan`, and takes its record.
+    pub(super) fn carry_out(mut self, plan: &mut DeployPlan) -> Result<(), Error> {
+        // Found by the record that there was until now.
+        for leftover in &plan.leftovers {
+            self.remote.remove(leftover)?;
+        }
+        self.session.remote_state.record = std::mem::take(&mut plan.record);
+        let (remote, below): (Vec<_>, Vec<_>) = plan.folders.iter().partition(|folder| folder.as_str().is_empty());
+        for folder in remote {
+            self.remote.make_folder(folder)?;
+        }
+        // Before anything that it tells of: whatever is put there has to be known again.
+        self.write_record()?;
+        for folder in below {
+            self.remote.make_folder(folder)?;
+        }
+        for (path, found) in &plan.unreadable {
+            self.serve(path, path, *found)?;
+        }
+        let mut unrecorded = 0;
+        for planned in plan.under_way() {
+            self.deliver(planned)?;
+            unrecorded += planned.wanted.content.size;
+            if unrecorded > RECORD_EVERY {
+                self.write_record()?;
+                unrecorded = 0;
+            }
+        }
+        let pruned = self.prune(&plan.prune)?;
+        for folder in &plan.emptied {
+            self.remote.remove_empty_folder(folder)?;
+        }
+        // Last, so that a folder is known by them until it is gone.
+        for path in pruned.into_iter().chain(&plan.gone) {
+            self.session.remote_state.record.files.remove(path);
+        }
+        self.write_record()?;
+        self.task.finish(format!("{} sent", count(self.session.bytes, "byte")));
+        Ok(())
+    }
+
+    /// Removes those of `paths` that are still as they were when it was decided: sending takes its time. Gives them.
+    fn prune<'f>(&mut self, paths: &'f [Utf8PathBuf]) -> Result<Vec<&'f Utf8PathBuf>, Error> {
+        let mut pruned = Vec::new();
+        for (path, now) in paths.iter().zip(self.remote.lstat(paths)?) {
+            let read = |now| self.session.read.get(path).is_some_and(|(then, _)| *then == now);
+            if now.is_none_or(|now| self.session.remote_state.vouched(path, now).is_some() || read(now)) {
+                self.session.pruned.insert(path.clone());
+                self.remote.remove(path)?;
+                pruned.push(path);
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// Brings a file there, and gives it its name once it was read back.
+    fn deliver(&mut self, planned: &PlannedUpload) -> Result<(), Error> {
+        let (path, content) = (&planned.wanted.path, self.upload_set.read(&planned.wanted)?);
+        let partial = planned.partial_path();
+        self.send(path, &partial, &content, planned.partial)?;
+        let mut found = self.reads_back(path, &partial, &content)?;
+        if found.is_none() {
+            // An earlier attempt, or somebody else, may have left something under that name.
+            self.remote.remove(&partial)?;
+            self.send(path, &partial, &content, None)?;
+            found = self.reads_back(path, &partial, &content)?;
+        }
+        let Some(found) = found else {
+            self.remote.remove(&partial)?;
+            return Err(Error::Spoiled { path: path.clone(), target: self.target.clone() });
+        };
+        let deployed = Deployed { content: planned.wanted.content, modified: found.modified, next: None };
+        if !found.is_served() {
+            self.serve(path, &partial, found)?;
+        }
+        self.session.remote_state.in_flight = Some((path.clone(), deployed));
+        self.session.read.remove(path);
+        self.session.named.entry(path.clone()).or_insert(planned.step);
+        self.remote.rename(&partial, path)?;
+        self.session.remote_state.in_flight = None;
+        self.session.remote_state.record.files.insert(path.clone(), deployed);
+        self.session.at = None;
+        Ok(())
+    }
+
+    /// Lets other users read what was `found` at `there`, which is `path` or going to be. A server that refuses once,
+    /// or does not answer, is not asked again.
+    fn serve(&mut self, path: &Utf8Path, there: &Utf8Path, found: Found) -> Result<(), Error> {
+        let refused = std::mem::replace(&mut self.session.refuses_modes, true);
+        self.session.refuses_modes = refused || !self.remote.serve(there, found)?;
+        if self.session.refuses_modes {
+            self.session.unreadable.get_or_insert_with(|| path.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Sends what is not there yet: `there` bytes of it are.
+    fn send(&mut self, path: &Utf8Path, partial: &Utf8Path, content: &[u8], there: Option<u64>) -> Result<(), Error> {
+        let rest = there.and_then(|there| content.get(usize::try_from(there).ok()?..)).unwrap_or(content);
+        if there.is_some() && rest.is_empty() {
+            return Ok(());
+        }
+        let from = content.len() - rest.len();
+        // What is sent anew has not been read back.
+        self.session.verified.entry(partial.to_owned()).and_modify(|verified| *verified = from.min(*verified));
+        let (done, size) = (from as u64, content.len() as u64);
+        self.session.at = Some(InTransfer { path: path.to_owned(), what: "sent", done, size });
+        let (session, task) = (&mut *self.session, &mut self.task);
+        Ok(self.remote.write(partial, rest, done, &mut |count| {
+            session.advance(count);
+            session.bytes += count;
+            task.add(count);
+        })?)
+    }
+
+    /// What is there, if it is what was sent. What an earlier connection has read back need not be read again.
+    fn reads_back(&mut self, path: &Utf8Path, partial: &Utf8Path, content: &[u8]) -> Result<Option<Found>, Error> {
+        let size = content.len() as u64;
+        let found = self.remote.lstat(&[partial.to_owned()])?.pop().flatten();
+        let Some(found) = found.filter(|found| found.kind == FoundKind::File && found.size == size) else {
+            return Ok(None);
+        };
+        let mut at = self.session.verified.get(partial).copied().unwrap_or(0);
+        let mut same = true;
+        self.session.at = Some(InTransfer { path: path.to_owned(), what: "read back", done: at as u64, size });
+        let session = &mut *self.session;
+        self.remote.read(partial, at as u64..size, &mut |piece| {
+            same &= content.get(at..at + piece.len()) == Some(piece);
+            at += piece.len();
+            if same {
+                session.advance(piece.len() as u64);
+                session.verified.insert(partial.to_owned(), at);
+            }
+        })?;
+        Ok((same && at == content.len()).then_some(found))
+    }
+
+    /// Writes the record, if the place has another one.
+    fn write_record(&mut self) -> Result<(), Error> {
+        let digest = Some(self.session.remote_state.record.digest());
+        if digest == self.session.stored {
+            return Ok(());
+        }
+        if !self.session.is_alone(self.remote)? {
+            return Err(Error::Interfered(self.target.clone()));
+        }
+        let (record, partial) = (&mut self.session.remote_state.record, paths::partial_record());
+        record.begin();
+        let json = record.to_json().into_bytes();
+        let head = json[..json.len().min(HEAD)].to_vec();
+        // Whether it got there is not known where the connection is lost.
+        self.session.heads.push(head.clone());
+        self.remote.write(&partial, &json, 0, &mut |_| {})?;
+        self.remote.rename(&partial, paths::DEPLOYED.into())?;
+        self.session.heads = vec![head];
+        self.session.stored = digest;
+        Ok(())
+    }
+}

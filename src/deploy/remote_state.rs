@@ -1,0 +1,156 @@
+//! What is known of a place: the manifest that is there, and the record of what was put there.
+
+use crate::base::plural::count;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::record::{DeployRecord, Deployed};
+use super::remote::{Error, Found, FoundKind, Remote};
+use crate::base::progress::Progress;
+use crate::base::{parallel, paths};
+use crate::digest::Content;
+use crate::tree::limits::{MAX_FILE, MAX_FILES};
+use crate::tree::manifest::{GENERATOR, Listing};
+use crate::tree::verify::is_inside;
+
+/// The most bytes that the paths of a tree, or those of the manifest and of the record of a place together, may have,
+/// with those of the folders above them. It is enough for [`MAX_FILES`] sites with names of 30 characters and a loader
+/// each; and a path is kept up to seven times.
+pub(super) const MAX_PATHS: usize = 12 << 20;
+
+/// What a path counts for beside its bytes: a short one takes memory, too.
+const OF_A_PATH: usize = 16;
+
+/// The most bytes of a record: its paths, and two digests, sizes and a time for each of [`MAX_FILES`].
+const MAX_RECORD: u64 = (MAX_PATHS + 360 * MAX_FILES) as u64;
+
+/// What is known of a place.
+#[derive(Debug, Clone, Default)]
+pub struct RemoteState {
+    /// What was put there, as far as that is written down.
+    pub record: DeployRecord,
+    /// The file that is being renamed, whose time is known already. Whether it got its name nobody knows, until it is
+    /// looked at.
+    pub in_flight: Option<(Utf8PathBuf, Deployed)>,
+    /// Why the manifest that is there is none of this tool's.
+    pub foreign: Option<String>,
+    /// What the manifest that is there lists, and itself; nothing where it is none of this tool's.
+    published: BTreeMap<Utf8PathBuf, Content>,
+}
+
+impl RemoteState {
+    /// Looks at `place`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] of the place. A manifest or a record that cannot be understood is none.
+    pub fn read(remote: &mut dyn Remote, progress: &dyn Progress) -> Result<Self, Error> {
+        if !remote.is_there()? {
+            return Ok(Self::default());
+        }
+        let names = [Utf8PathBuf::from(paths::MANIFEST), Utf8PathBuf::from(paths::DEPLOYED)];
+        let found = remote.lstat(&names)?;
+        // One after the other, since each can take a quarter of the memory that there is for all.
+        let mut text = |index: usize, most| {
+            let found: Option<Found> = found.get(index).copied().flatten();
+            found.map(|found| text(remote, &names[index], found, most)).transpose()
+        };
+        let manifest = text(0, MAX_FILE)?;
+        let manifest = move || manifest.map(|text| text.and_then(|text| published(&text)));
+        let manifest = parallel::leaving(progress, manifest).ok_or(Error::Cancelled)?;
+        let record = text(1, MAX_RECORD)?.and_then(Result::ok).unwrap_or_default();
+        let read = parallel::leaving(progress, move || Self::new(manifest, DeployRecord::parse(&record)));
+        read.ok_or(Error::Cancelled)
+    }
+
+    /// What a manifest (or why it is none of this tool's) and a record come to.
+    #[must_use]
+    pub fn new(manifest: Option<Result<BTreeMap<Utf8PathBuf, Content>, String>>, mut record: DeployRecord) -> Self {
+        record.files.retain(|path, deployed| {
+            let sizes = [deployed.content.size, deployed.next.map_or(0, |next| next.size)];
+            is_inside(path) && sizes.iter().all(|size| *size <= MAX_FILE)
+        });
+        let (published, foreign) = match manifest {
+            None => (BTreeMap::new(), None),
+            Some(Ok(published)) => (published, None),
+            Some(Err(reason)) => (BTreeMap::new(), Some(reason)),
+        };
+        // What is put there again and again is in both.
+        let all: BTreeSet<&Utf8Path> = record.files.keys().chain(published.keys()).map(|path| &**path).collect();
+        if are_too_long(all.into_iter()) {
+            record = DeployRecord::default();
+        }
+        Self { record, in_flight: None, foreign, published }
+    }
+
+    /// The contents that this tool may have put at `path`.
+    pub fn ours(&self, path: &Utf8Path) -> impl Iterator<Item = Content> {
+        let recorded = self.record.files.get(path).into_iter().flat_map(Deployed::contents);
+        recorded.chain(self.published.get(path).copied())
+    }
+
+    /// All that this tool may have put there.
+    pub fn all(&self) -> impl Iterator<Item = (&Utf8PathBuf, Content)> {
+        let recorded =
+            self.record.files.iter().flat_map(|(path, deployed)| iter::repeat(path).zip(deployed.contents()));
+        recorded.chain(self.published.iter().map(|(path, content)| (path, *content)))
+    }
+
+    /// The content of `path`, if nobody has changed it since it was put there: size and time are as they were.
+    #[must_use]
+    pub fn vouched(&self, path: &Utf8Path, found: Found) -> Option<Content> {
+        let in_flight = self.in_flight.iter().filter(|(flying, _)| flying == path).map(|(_, deployed)| deployed);
+        let mut known = self.record.files.get(path).into_iter().chain(in_flight);
+        let same = |known: &&Deployed| known.content.size == found.size && known.modified == found.modified;
+        known.find(same).filter(|_| found.modified.is_some()).map(|known| known.content)
+    }
+}
+
+/// The content of a file, or why it cannot be what is looked for.
+fn text(remote: &mut dyn Remote, path: &Utf8Path, found: Found, most: u64) -> Result<Result<Vec<u8>, String>, Error> {
+    if found.kind != FoundKind::File || found.size > most {
+        return Ok(Err(format!("found {}, wanted a file of at most {most}", count(found.size, "byte"))));
+    }
+    let mut text = Vec::new();
+    remote.read(path, 0..found.size, &mut |piece| text.extend_from_slice(piece))?;
+    Ok(Ok(text))
+}
+
+/// The files of the tree whose manifest has this text, with the tree's records; or why it is none of this tool's.
+///
+/// # Errors
+///
+/// That reason.
+pub fn published(manifest: &[u8]) -> Result<BTreeMap<Utf8PathBuf, Content>, String> {
+    let listing = Listing::parse(manifest)?;
+    if listing.generator.name != GENERATOR {
+        let found = listing.generator.name;
+        return Err(format!("found the generator `{found}`, wanted `{GENERATOR}`"));
+    }
+    let manifest = Content::of(manifest);
+    let sums = listing.sums_content(&manifest);
+    let listed = listing.files.into_iter().map(|file| {
+        let content = file.content();
+        (file.path, content)
+    });
+    let listed = listed.filter(|(path, content)| is_inside(path) && content.size <= MAX_FILE);
+    let records = [(paths::SHA256SUMS.into(), sums), (paths::MANIFEST.into(), manifest)];
+    let published: BTreeMap<Utf8PathBuf, Content> = listed.chain(records).collect();
+    if are_too_long(published.keys().map(|path| &**path)) {
+        return Err(format!("found paths of more than {MAX_PATHS} bytes with their folders, wanted those of a tree"));
+    }
+    Ok(published)
+}
+
+/// Whether `paths`, which are sorted, have more than [`MAX_PATHS`] bytes. A folder of several files counts once.
+pub(super) fn are_too_long<'p>(paths: impl Iterator<Item = &'p Utf8Path>) -> bool {
+    let (mut total, mut last) = (0, Utf8Path::new(""));
+    for path in paths {
+        let new = path.ancestors().take_while(|path| !path.as_str().is_empty() && !last.starts_with(path));
+        total += new.map(|path| path.as_str().len() + OF_A_PATH).sum::<usize>();
+        last = path;
+    }
+    total > MAX_PATHS
+}

@@ -1,0 +1,70 @@
+//! Looks at a place: what stands where, and what is in files that nobody vouches for.
+
+use crate::base::plural::count;
+use std::io::Write;
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+
+use super::plan::{DeployOptions, Planner, Scan, interest};
+use super::remote::{Error, Remote};
+use super::session::{InTransfer, Session};
+use super::upload_set::UploadSet;
+use crate::base::progress::{Progress, Task, TaskKind};
+use crate::digest::Hasher;
+
+/// How many paths a place is asked for at once, which can take as much memory again as they do.
+const LOOK_AT_ONCE: usize = 4096;
+
+/// What is found at `place`. Files that were read in an earlier attempt, and look the same, are not read again.
+pub(super) fn scan(
+    remote: &mut dyn Remote,
+    upload_set: &UploadSet,
+    session: &mut Session,
+    choices: DeployOptions,
+    progress: &dyn Progress,
+) -> Result<Scan, Error> {
+    let wanted = Arc::clone(&upload_set.files);
+    let paths = session.of_past(progress, move |remote_state| interest(&wanted, remote_state))?;
+    let there = remote.is_there()?;
+    let mut scan = Scan { there, read: session.read.clone(), ..Scan::default() };
+    let mut paths = paths.into_iter().filter(|_| there);
+    loop {
+        let some: Vec<Utf8PathBuf> = paths.by_ref().take(LOOK_AT_ONCE).collect();
+        if some.is_empty() {
+            break;
+        }
+        let looked = remote.lstat(&some)?;
+        scan.found.extend(some.into_iter().zip(looked).filter_map(|(path, found)| Some((path, found?))));
+    }
+    let wanted = Arc::clone(&upload_set.files);
+    let (mut scan, to_read) = session.of_past(progress, move |remote_state| {
+        let to_read = Planner { wanted: &wanted, remote_state, scan: &scan, choices }.to_read();
+        (scan, to_read)
+    })?;
+    let total: u64 = to_read.iter().map(|(_, found)| found.size).sum();
+    let label = || match to_read.len() {
+        1 => "1 file that is there".to_owned(),
+        number => format!("{number} files that are there"),
+    };
+    let mut task = (total > 0).then(|| Task::start(progress, TaskKind::Compare, label(), Some(total)));
+    for (path, found) in &to_read {
+        let mut hasher = Hasher::default();
+        session.at = Some(InTransfer { path: path.clone(), what: "read", done: 0, size: found.size });
+        remote.read(path, 0..found.size, &mut |piece| {
+            // A digest takes whatever it is given.
+            let _ = hasher.write_all(piece);
+            if let (Some(task), Some(at)) = (&mut task, &mut session.at) {
+                task.add(piece.len() as u64);
+                at.done += piece.len() as u64;
+            }
+        })?;
+        session.at = None;
+        session.read.insert(path.clone(), (*found, hasher.finish()));
+    }
+    if let Some(task) = task {
+        task.finish(format!("{} read", count(total, "byte")));
+    }
+    scan.read.clone_from(&session.read);
+    Ok(scan)
+}

@@ -1,0 +1,315 @@
+//! How much a git server may send, and what comes over `git://`.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use percent_encoding::percent_decode_str;
+
+use crate::base::http::{Pace, Paced, Patience};
+
+/// The most objects that a server may send; iPXE has 85,000 with its whole history.
+pub(super) const MAX_OBJECTS: usize = 500_000;
+
+/// The most refs that a server may list; iPXE's own has 600.
+pub(super) const MAX_REFS: usize = 10_000;
+/// The most bytes that the list may have.
+pub(super) const MAX_LIST: u64 = 16 << 20;
+/// The most bytes that a server may send besides; iPXE with its whole history takes 80 MB.
+pub(super) const MAX_PACK: u64 = 1 << 30;
+/// The most packets that may come besides and are no pack: answers to what is here already, and words for people.
+const MAX_LINES: usize = 10_000;
+/// What is said of a server that goes beyond a limit begins so: it is not asked again.
+pub(super) const TOO_MUCH: &str = "the server sends too much";
+/// The port of `git://`.
+const PORT: u16 = 9418;
+/// How often a waiting connection looks whether it should end.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How slow a pack may be: a server that has to make it first sends next to nothing meanwhile.
+pub(super) fn pack_pace(pace: Pace) -> Pace {
+    Pace { bytes: pace.bytes * 5, span: pace.span * 5 }
+}
+
+/// Reads what a server sends in git's protocol, a list of refs first, and refuses too much of it.
+pub(super) struct Limited<R> {
+    inner: R,
+    bytes: u64,
+    phase: Phase,
+    /// A packet's length that has not come whole, and how much of a packet is still to come.
+    head: Vec<u8>,
+    left: usize,
+    /// Whether the next byte is the first of a packet.
+    begins: bool,
+    /// How many packets of this phase have come that count.
+    packets: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The list of refs: as many flushes are to come.
+    List(u8),
+    /// Packets, of which those of the pack begin with a one.
+    Rest,
+    /// A pack that is not in packets.
+    Pack,
+}
+
+impl<R> Limited<R> {
+    /// A list of refs that ends with the last of so many flushes, and whatever follows.
+    pub(super) fn list(inner: R, flushes: u8) -> Self {
+        Self { phase: Phase::List(flushes), ..Self::rest(inner) }
+    }
+
+    /// What follows a list of refs.
+    pub(super) fn rest(inner: R) -> Self {
+        Self { inner, bytes: 0, phase: Phase::Rest, head: Vec::new(), left: 0, begins: false, packets: 0 }
+    }
+
+    fn count(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len() as u64;
+        while self.phase != Phase::Pack
+            && let Some(first) = bytes.first()
+        {
+            if std::mem::take(&mut self.begins) && self.phase == Phase::Rest && *first == 1 {
+                self.packets -= 1;
+            }
+            let skipped = bytes.len().min(self.left);
+            (self.left, bytes) = (self.left - skipped, &bytes[skipped..]);
+            let taken = bytes.len().min(4 - self.head.len());
+            self.head.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if self.head.len() == 4 {
+                self.begin_packet(bytes.len() as u64);
+                self.check_packets()?;
+            }
+        }
+        let (limit, what) = match self.phase {
+            Phase::List(_) => (MAX_LIST, "a list of refs of"),
+            Phase::Rest | Phase::Pack => (MAX_PACK, "a pack of"),
+        };
+        if self.bytes > limit {
+            return Err(io::Error::other(format!("{TOO_MUCH}: {what} more than {limit} bytes")));
+        }
+        Ok(())
+    }
+
+    /// Takes the length of a packet, behind which `more` bytes are there.
+    fn begin_packet(&mut self, more: u64) {
+        // What is no length is no list, which is for others to say.
+        let length = std::str::from_utf8(&self.head).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        self.head.clear();
+        self.left = length.unwrap_or_default().saturating_sub(4);
+        self.begins = self.left > 0;
+        self.packets += 1;
+        match (self.phase, length) {
+            (Phase::List(1), Some(0)) => (self.phase, self.packets, self.bytes) = (Phase::Rest, 0, more),
+            (Phase::List(flushes), Some(0)) => self.phase = Phase::List(flushes - 1),
+            (Phase::Rest, None) => self.phase = Phase::Pack,
+            _ => {}
+        }
+    }
+
+    fn check_packets(&self) -> io::Result<()> {
+        let words = match self.phase {
+            Phase::List(_) if self.packets > MAX_REFS => format!("more than {MAX_REFS} refs"),
+            // That of the pack has been counted too early.
+            Phase::Rest if self.packets > MAX_LINES + 1 => format!("more than {MAX_LINES} lines beside a pack"),
+            _ => return Ok(()),
+        };
+        Err(io::Error::other(format!("{TOO_MUCH}: {words}")))
+    }
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count(&buffer[..count])?;
+        Ok(count)
+    }
+}
+
+/// A connection to a git server over `git://`.
+pub(super) struct GitConnection {
+    reader: Limited<Paced<Waiting>>,
+    writer: TcpStream,
+}
+
+impl GitConnection {
+    /// Connects to the server of `url`, and asks for the refs of its repository. Reading from it ends soon
+    /// after `cancelled`.
+    pub(super) fn open(url: &str, patience: &Patience, cancelled: &Arc<AtomicBool>) -> io::Result<Self> {
+        let url = url::Url::parse(url).map_err(io::Error::other)?;
+        let host = url.host_str().ok_or_else(|| io::Error::other("found no host"))?;
+        let port = url.port().unwrap_or(PORT);
+        let mut writer = connect(host.trim_matches(['[', ']']), port, patience.connect)?;
+        writer.set_read_timeout(Some(LOOK))?;
+        writer.set_write_timeout(Some(patience.silence))?;
+        let path = percent_decode_str(url.path()).collect::<Vec<u8>>();
+        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let request = [b"git-upload-pack ", &path[..], b"\0host=", host.as_bytes(), b"\0"].concat();
+        writer.write_all(format!("{:04x}", request.len() + 4).as_bytes())?;
+        writer.write_all(&request)?;
+        let (stream, cancelled) = (writer.try_clone()?, Arc::clone(cancelled));
+        let waiting = Waiting { stream, silence: patience.silence, cancelled };
+        Ok(Self { reader: Limited::list(Paced::new(waiting, pack_pace(patience.pace)), 1), writer })
+    }
+}
+
+fn connect(host: &str, port: u16, patience: Duration) -> io::Result<TcpStream> {
+    let mut result = Err(io::Error::from(io::ErrorKind::HostUnreachable));
+    for address in (host, port).to_socket_addrs()? {
+        result = TcpStream::connect_timeout(&address, patience);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+impl Read for GitConnection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+impl Write for GitConnection {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.writer.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits for bytes until nobody wants them any more.
+struct Waiting {
+    stream: TcpStream,
+    silence: Duration,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Read for Waiting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let started = Instant::now();
+        loop {
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(io::Error::other("interrupted"));
+            }
+            match self.stream.read(buffer) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if started.elapsed() > self.silence {
+                        return Err(io::Error::other("the server fell silent"));
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netboot_fixtures::property::one_in;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packet(text: &str) -> Vec<u8> {
+        format!("{:04x}{text}", text.len() + 4).into_bytes()
+    }
+
+    fn read(bytes: &[u8], flushes: u8) -> Result<usize, String> {
+        let mut limited = Limited::list(bytes, flushes);
+        // In pieces that do not care where packets end.
+        let (mut piece, mut sum) = ([0; 1021], 0);
+        loop {
+            match limited.read(&mut piece) {
+                Ok(0) => return Ok(sum),
+                Ok(count) => sum += count,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    #[test]
+    fn refs_are_counted_up_to_the_flush() {
+        let one = packet(&format!("{} refs/heads/x\n", "0".repeat(40)));
+        let many = one.repeat(MAX_REFS - 1);
+        let list = [&many[..], b"0000"].concat();
+        assert_eq!(read(&list, 1), Ok(list.len()));
+        // What follows is no ref.
+        assert!(read(&[&list[..], &one.repeat(3)].concat(), 1).is_ok());
+        assert_eq!(read(&one.repeat(MAX_REFS + 1), 1), Err("the server sends too much: more than 10000 refs".into()));
+        let service = [&packet("# service=git-upload-pack\n")[..], b"0000", &many, &one.repeat(3)].concat();
+        assert_eq!(read(&service, 2), Err("the server sends too much: more than 10000 refs".into()));
+    }
+
+    #[test]
+    fn a_list_of_long_names_ends_at_its_size() {
+        let long = packet(&format!("{} refs/heads/{}\n", "0".repeat(40), "x".repeat(60_000)));
+        let list = long.repeat(300);
+        let error = "the server sends too much: a list of refs of more than 16777216 bytes";
+        assert_eq!(read(&list, 1), Err(error.into()));
+        assert_eq!(
+            read(&b"no length at all".repeat(2 << 20), 1).unwrap_err(),
+            "the server sends too much: more than 10000 refs"
+        );
+    }
+
+    #[test]
+    fn lines_beside_a_pack_are_counted() {
+        let error = "the server sends too much: more than 10000 lines beside a pack";
+        let list = [&packet(&format!("{} refs/heads/x\n", "0".repeat(40)))[..], b"0000"].concat();
+        for line in [&packet("NAK\n")[..], &packet("\u{2}Counting\n"), b"0000", b"0004"] {
+            let most = line.repeat(MAX_LINES);
+            let pack = packet("\u{1}pack").repeat(2 * MAX_LINES);
+            let sent = [&list[..], &most, &pack].concat();
+            assert_eq!(read(&sent, 1), Ok(sent.len()));
+            assert_eq!(read(&[&list[..], &most, &pack, line, line].concat(), 1), Err(error.into()));
+        }
+        // A pack that comes as it is.
+        let sent = [&list[..], &packet("NAK\n"), b"PACK", &b"0000".repeat(2 * MAX_LINES)].concat();
+        assert_eq!(read(&sent, 1), Ok(sent.len()));
+    }
+
+    #[test]
+    fn what_follows_the_list_has_a_limit_of_its_own() {
+        let mut limited = Limited::rest(io::repeat(b'x'));
+        let mut piece = vec![0; 1 << 20];
+        let error = loop {
+            if let Err(error) = limited.read(&mut piece) {
+                break error.to_string();
+            }
+        };
+        assert_eq!(error, "the server sends too much: a pack of more than 1073741824 bytes");
+    }
+
+    proptest! {
+        #![proptest_config(one_in(1))]
+
+        #[test]
+        fn a_list_passes_byte_for_byte_in_whatever_chunks_it_comes(
+            lines in prop::collection::vec(prop_oneof![6 => "[ -~]{0,60}".prop_map(Some), 1 => Just(None)], 0..12),
+            junk in prop::collection::vec(any::<u8>(), 0..20), flushes in 1..=2_u8, size in 1..40_usize,
+        ) {
+            let list: Vec<u8> = lines.iter()
+                .flat_map(|line| line.as_deref().map_or(b"0000".to_vec(), packet))
+                .chain(junk)
+                .collect();
+            let mut limited = Limited::list(&list[..], flushes);
+            let (mut piece, mut got) = (vec![0; size], Vec::new());
+            while let Ok(count) = limited.read(&mut piece) && count > 0 {
+                got.extend_from_slice(&piece[..count]);
+            }
+            prop_assert_eq!(&got, &list);
+            let mut whole = Limited::list(&b""[..], flushes);
+            whole.count(&list).unwrap();
+            let state = |it: &Limited<&[u8]>| (it.bytes, it.left, it.packets, it.begins, it.head.clone());
+            prop_assert!(limited.phase == whole.phase && state(&limited) == state(&whole));
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The source bundle: all that loaders are made from, in one tarball. It is what their licences ask to be
+//! offered with them, and all that a build needs where there is no network.
+//!
+//! The bundle has iPXE's files at the pinned commit as they are in git, the commit itself, the pinned
+//! syslinux files, and the project's own facts and choices. What is read back from it is compared with
+//! the pins, as if it came from anywhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use git2::{Index, IndexEntry, IndexTime, ObjectType, Oid};
+
+use super::ipxe::Source;
+use super::{git, ipxe, syslinux};
+use crate::base::paths::{Cache, ProjectPaths};
+use crate::base::progress::{Event, Interruptible, Progress, Task, TaskKind};
+use crate::base::tarball::{self, EXTENSION, Limits, Packer};
+use crate::base::{fs, secrets};
+use crate::config::pins::{IpxePin, MemberPin, Pins};
+use crate::config::trust;
+use crate::digest::Sha256Digest;
+use crate::printable::printable;
+
+/// The folder of iPXE's files in a bundle.
+const IPXE: &str = "ipxe";
+/// The pinned commit as git keeps it.
+const COMMIT: &str = "ipxe.commit";
+/// The folder of the syslinux files, by their paths in the release.
+const SYSLINUX: &str = "syslinux";
+/// The folder of the project's facts and choices.
+const PROJECT: &str = "project";
+/// What a person reads first.
+const README: &str = "README";
+
+/// What a bundle may have. iPXE has 3,000 files, of which the largest has 1 MB.
+const LIMITS: Limits = Limits { entries: 50_000, extension: EXTENSION, entry: 16 << 20, total: 512 << 20 };
+
+/// How many parts a path of iPXE's may have; the longest has seven.
+const MAX_PARTS: usize = 32;
+/// How many folders iPXE's files may be in; there are 213.
+const MAX_FOLDERS: usize = 2_000;
+
+/// Why there is no bundle, or nothing to be had from one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// iPXE's source is not to be had.
+    #[error(transparent)]
+    Ipxe(#[from] ipxe::Error),
+    /// The git cache is damaged.
+    #[error(transparent)]
+    Git(#[from] git::Error),
+    /// A syslinux file is not in the cache.
+    #[error("`{0}` of syslinux is not in the cache\nhint: run `cargo xtask fetch`")]
+    NoMember(String),
+    /// It is no tarball.
+    #[error(
+        "`{}` cannot be read as a source bundle: {reason}\nhint: give a file that `cargo xtask bundle-sources` wrote",
+        printable(path)
+    )]
+    NotABundle {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Cancelled,
+    /// It does not have what is pinned.
+    #[error(
+        "`{path}` does not have {what} as pinned: found {found}, wanted {wanted}\nhint: take the bundle of the same release, or a project with its pins"
+    )]
+    Mismatch {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Which input.
+        what: String,
+        /// What was found.
+        found: String,
+        /// What the pin says.
+        wanted: String,
+    },
+    /// A private key would get published.
+    #[error(
+        "`{shown}`:{1} has a private key, and a source bundle is for everybody\nhint: move the key out of the folders of choices and facts",
+        shown = printable(.0)
+    )]
+    PrivateKey(Utf8PathBuf, usize),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// Writes the bundle of `project`, whose inputs are in `cache`, to `path`; returns its SHA-256 and its size in
+/// bytes. The same pins and choices give the same bytes.
+///
+/// # Errors
+///
+/// [`Error`]; what was at `path` before is then as it was.
+pub fn write(
+    project: &ProjectPaths,
+    pins: &Pins,
+    cache: &Cache,
+    path: &Utf8Path,
+    progress: &dyn Progress,
+) -> Result<(Sha256Digest, u64), Error> {
+    let files = collect(project, pins, cache, progress)?;
+    let root = Utf8PathBuf::from(format!("netboot-loaders-{}-sources", env!("CARGO_PKG_VERSION")));
+    fs::served::create_served_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
+    let mut task = Task::start(progress, TaskKind::Pack, path.as_str(), Some(files.len() as u64));
+    let mut packer = Packer::create(path, pins.ipxe.epoch, progress)?;
+    for (name, (mode, content)) in &files {
+        packer.add(&root.join(name), *mode, content)?;
+        task.advance();
+    }
+    let done = packer.publish()?;
+    task.finish("packed");
+    Ok(done)
+}
+
+/// All files of a bundle, by their paths in it, with their permission bits.
+fn collect(
+    project: &ProjectPaths,
+    pins: &Pins,
+    cache: &Cache,
+    progress: &dyn Progress,
+) -> Result<BTreeMap<Utf8PathBuf, (u32, Vec<u8>)>, Error> {
+    let mut files = BTreeMap::new();
+    // As it is upstream: the patches stand beside it.
+    let source = Source::open(&pins.ipxe, cache, &[], progress)?;
+    source.each_file(|path, mode, content| {
+        files.insert(Utf8Path::new(IPXE).join(path), (mode, content.to_vec()));
+        Ok(())
+    })?;
+    files.insert(COMMIT.into(), (0o644, source.commit(&pins.ipxe)?));
+    for member in &pins.syslinux.members {
+        let content = syslinux::cached(cache, member)?.ok_or_else(|| Error::NoMember(member.name.clone()))?;
+        files.insert(Utf8Path::new(SYSLINUX).join(&member.path), (0o644, content));
+    }
+    for folder in project.facts_and_choices() {
+        for (path, _) in fs::walk(&folder)? {
+            // A link counts as the file that it leads to, as it does for a build, which can do nothing with a link that
+            // leads nowhere.
+            let Some(content) = fs::read_if_exists(&folder.join(&path))? else { continue };
+            let name = folder.strip_prefix(project.root()).unwrap_or(&folder).join(path);
+            let content = publishable(&name, content, progress)?;
+            files.insert(Utf8Path::new(PROJECT).join(name), (0o644, content));
+        }
+    }
+    files.insert(README.into(), (0o644, readme(pins).into_bytes()));
+    Ok(files)
+}
+
+/// The `content` of the project's file `name` as everybody may have it: of a file of certificates, these alone.
+fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
+    for secret in secrets::find(&content) {
+        if secret.kind == secrets::SecretKind::PrivateKey {
+            return Err(Error::PrivateKey(name.to_owned(), secret.line));
+        }
+        progress.report(&Event::Warning { message: secret.warning(name.as_str()) });
+    }
+    let extension = name.extension().unwrap_or_default();
+    if ["p12", "pfx", "jks"].contains(&extension) {
+        let message = format!(
+            "`{}` may hold a private key, and gets published\nhint: move it out of the folders of choices and facts",
+            printable(name)
+        );
+        progress.report(&Event::Warning { message });
+    }
+    let certificates = ["pem", "crt", "cer"].contains(&extension).then(|| trust::certificates(&content)).flatten();
+    Ok(certificates.unwrap_or(content))
+}
+
+fn readme(pins: &Pins) -> String {
+    let (ipxe, syslinux) = (&pins.ipxe, &pins.syslinux);
+    let archives: String = syslinux
+        .archives
+        .iter()
+        .map(|archive| {
+            let digest = archive.sha256.map(|digest| format!("\n    SHA-256 {digest}")).unwrap_or_default();
+            format!("  {}{digest}\n", archive.url)
+        })
+        .collect();
+    format!(
+        "The source of the loaders that netboot-loaders {} builds from these pins.\n\n\
+         {IPXE}/        iPXE {} at commit {},\n             without changes; patches are in {PROJECT}/vendor/patches\n\
+         {COMMIT}  that commit, as git keeps it\n\
+         {SYSLINUX}/    the syslinux {} files, as they were released. Their source is in the release:\n{archives}\
+         {PROJECT}/     pins, patches, build configurations, scripts\n\n\
+         In a project with the same pins, without any network:\n\n\
+         \x20 cargo xtask build-loaders --offline --sources-from BUNDLE\n",
+        env!("CARGO_PKG_VERSION"),
+        ipxe.version,
+        ipxe.commit,
+        syslinux.version,
+    )
+}
+
+/// Brings what `pins` name out of the bundle at `path` into `cache`; nothing is read where it is there
+/// already.
+///
+/// # Errors
+///
+/// [`Error::Mismatch`] where the bundle has something else.
+pub fn read(path: &Utf8Path, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
+    let needed = Needed::of(pins, cache)?;
+    if needed.ipxe.is_none() && needed.members.is_empty() {
+        return Ok(());
+    }
+    let mut task = Task::start(progress, TaskKind::Export, format!("sources out of {path}"), None);
+    needed.take(path, pins, cache, &mut task)?;
+    task.finish("in the cache");
+    Ok(())
+}
+
+/// What the cache lacks.
+struct Needed<'p> {
+    ipxe: Option<&'p IpxePin>,
+    members: Vec<&'p MemberPin>,
+}
+
+impl<'p> Needed<'p> {
+    fn of(pins: &'p Pins, cache: &Cache) -> Result<Self, Error> {
+        fs::create_dir_all(cache.root())?;
+        let repository = git::open(&cache.ipxe_git())?;
+        let ipxe = (!git::has(&repository, &pins.ipxe.commit)).then_some(&pins.ipxe);
+        Ok(Self { ipxe, members: syslinux::lacking(&pins.syslinux.members, cache)? })
+    }
+
+    fn take(&self, path: &Utf8Path, pins: &Pins, cache: &Cache, task: &mut Task<'_>) -> Result<(), Error> {
+        let progress = task.progress();
+        // Nothing gets into the cache before it has turned out to be what is pinned.
+        let folder = fs::Temporary::create(cache.root(), Cache::IMPORT)?;
+        let scratch = git::open(&folder.path().join("git"))?;
+        let mut index = Index::new().map_err(|error| git::cache_error(folder.path(), &error))?;
+        let (mut commit, mut members, mut folders) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        let visited = tarball::visit(Interruptible::new(fs::open(path)?, progress), LIMITS, &mut |name, mut entry| {
+            if entry.kind != tarball::TarEntryKind::File {
+                return Ok(());
+            }
+            let mode = entry.mode;
+            match inside(&name) {
+                Some((IPXE, file)) if self.ipxe.is_some() => {
+                    add_folders(&mut folders, &file).map_err(io::Error::other)?;
+                    let oid = scratch.blob(&entry.content()?).map_err(io::Error::other)?;
+                    index.add(&index_entry(&file, mode, oid)).map_err(io::Error::other)?;
+                }
+                Some((COMMIT, _)) => commit = entry.content()?,
+                Some((SYSLINUX, file)) if self.members.iter().any(|member| member.path == file) => {
+                    members.insert(file, entry.content()?);
+                }
+                _ => {}
+            }
+            Ok::<(), tarball::Error>(())
+        });
+        let failed = |reason: &dyn std::fmt::Display| {
+            if progress.cancelled() {
+                return Error::Cancelled;
+            }
+            Error::NotABundle { path: path.to_owned(), reason: printable(&reason.to_string()).to_string() }
+        };
+        visited.map_err(|error| failed(&error))?;
+        if let Some(pin) = self.ipxe {
+            let tree = index.write_tree_to(&scratch).map_err(|error| failed(&error.message()))?;
+            check(path, "iPXE's tree", &tree, &pin.tree)?;
+            let written = scratch.odb().and_then(|odb| odb.write(ObjectType::Commit, &commit));
+            check(path, "iPXE's commit", &written.map_err(|error| failed(&error.message()))?, &pin.commit)?;
+            let repository = git::open(&cache.ipxe_git())?;
+            git::copy(&repository, &scratch, &pin.commit, progress).map_err(|error| {
+                if progress.cancelled() {
+                    return Error::Cancelled;
+                }
+                git::cache_error(&cache.ipxe_git(), &error).into()
+            })?;
+        }
+        for member in &self.members {
+            let content = members.get(&member.path).map(Vec::as_slice).unwrap_or_default();
+            check(
+                path,
+                &format!("`{}` of syslinux {}", member.name, pins.syslinux.version),
+                &Sha256Digest::of(content),
+                &member.sha256,
+            )?;
+            fs::write_atomic(&cache.blob(&member.sha256), content)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds the folders that `file` is in to `folders`, unless there get more of them than any source of iPXE has: each is
+/// an object of git.
+fn add_folders(folders: &mut BTreeSet<Utf8PathBuf>, file: &Utf8Path) -> Result<(), String> {
+    if file.components().count() > MAX_PARTS {
+        return Err(format!("a path in it has more than {MAX_PARTS} parts"));
+    }
+    folders.extend(file.ancestors().skip(1).map(Utf8Path::to_owned));
+    match folders.len() {
+        ..=MAX_FOLDERS => Ok(()),
+        _ => Err(format!("it has more than {MAX_FOLDERS} folders")),
+    }
+}
+
+/// The folder of a file below the bundle's own, or its name, and its path in that.
+fn inside(path: &Utf8Path) -> Option<(&str, Utf8PathBuf)> {
+    let mut parts = path.iter().skip(1);
+    let folder = parts.next()?;
+    Some((folder, parts.collect()))
+}
+
+fn index_entry(path: &Utf8Path, mode: u32, id: Oid) -> IndexEntry {
+    let mode = if mode & 0o100 == 0 { 0o100_644 } else { 0o100_755 };
+    let (ctime, mtime) = (IndexTime::new(0, 0), IndexTime::new(0, 0));
+    let path = path.as_str().as_bytes().to_vec();
+    IndexEntry {
+        ctime,
+        mtime,
+        dev: 0,
+        ino: 0,
+        mode,
+        uid: 0,
+        gid: 0,
+        file_size: 0,
+        id,
+        flags: 0,
+        flags_extended: 0,
+        path,
+    }
+}
+
+fn check(
+    path: &Utf8Path,
+    what: &str,
+    found: &dyn std::fmt::Display,
+    wanted: &dyn std::fmt::Display,
+) -> Result<(), Error> {
+    let (found, wanted) = (found.to_string(), wanted.to_string());
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Error::Mismatch { path: path.to_owned(), what: what.to_owned(), found, wanted })
+}

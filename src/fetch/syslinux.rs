@@ -1,0 +1,306 @@
+//! The pinned syslinux files: out of the cache, or out of the release archive and into the cache.
+
+use crate::base::plural::count;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use super::Supply;
+use super::archive::{self, Contents, WantedMembers};
+use super::download::{self, DownloadUrl, download};
+use crate::base::fs;
+use crate::base::http::NetworkAccess;
+use crate::base::paths::Cache;
+use crate::base::progress::Progress;
+use crate::base::url::Url;
+use crate::config::pins::{ArchivePin, MAX_SIZE, MemberPin, SyslinuxPin};
+use crate::digest::Sha256Digest;
+
+/// Why the files cannot be had, or are not what was pinned.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Offline, and not in the cache.
+    #[error("{} of syslinux {version} {} not in the cache `{cache}`, and `--offline` forbids to download {}\nhint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive` or a source bundle with `--sources-from`", missing.join(", "), if missing.len() == 1 { "is" } else { "are" }, if missing.len() == 1 { "it" } else { "them" })]
+    Offline {
+        /// Their names, in backticks.
+        missing: Vec<String>,
+        /// The version.
+        version: String,
+        /// The cache.
+        cache: Utf8PathBuf,
+    },
+    /// `--syslinux-archive` names nothing.
+    #[error(
+        "there is no archive `{0}`\nhint: give the path or the address of a syslinux release, .zip or .tar.xz, with `--syslinux-archive`"
+    )]
+    NoArchive(String),
+    /// The archive is not the pinned one.
+    #[error(
+        "`{archive}` does not match its pin: found SHA-256 {found}, wanted {wanted}\nhint: do not just update the pin: find out first which of them is right"
+    )]
+    ArchiveMismatch {
+        /// The archive.
+        archive: String,
+        /// Its SHA-256.
+        found: Sha256Digest,
+        /// The pin's.
+        wanted: Sha256Digest,
+    },
+    /// A member is not the pinned one.
+    #[error(
+        "`{member}` in `{archive}` does not match its pin: found SHA-256 {found}, wanted {wanted}\nhint: do not just update the pin: this is a rebuild or another release"
+    )]
+    MemberMismatch {
+        /// The archive.
+        archive: String,
+        /// The member's path in it.
+        member: Utf8PathBuf,
+        /// Its SHA-256.
+        found: Sha256Digest,
+        /// The pin's.
+        wanted: Sha256Digest,
+    },
+    /// A member is the pinned one, and its pinned size is wrong.
+    #[error(
+        "`{member}` has {}, and its pin says {wanted}, although the digest is right\nhint: correct `size` in vendor/pins.toml",
+        count(*found, "byte")
+    )]
+    SizeMismatch {
+        /// The member's path in the archive.
+        member: Utf8PathBuf,
+        /// Its size in bytes.
+        found: usize,
+        /// The pin's.
+        wanted: u64,
+    },
+    /// From the download.
+    #[error(transparent)]
+    Download(#[from] download::Error),
+    /// From the archive.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// What the cache knows of the archive that the members came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ArchiveRecord {
+    /// Its file name.
+    pub name: String,
+    /// Its SHA-256.
+    pub sha256: Sha256Digest,
+}
+
+impl ArchiveRecord {
+    fn new(path: &str, sha256: Sha256Digest) -> Self {
+        Self { name: path.rsplit('/').next().unwrap_or(path).to_owned(), sha256 }
+    }
+}
+
+/// Brings `members`, some or all of the pin's, into the cache.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn fetch(
+    pin: &SyslinuxPin,
+    members: &[MemberPin],
+    cache: &Cache,
+    supply: &Supply<'_>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let missing = lacking(members, cache)?;
+    let fetcher = Fetcher { pin, missing, cache, progress };
+    if fetcher.missing.is_empty() {
+        return Ok(());
+    }
+    match supply.given {
+        Some(given) => fetcher.given(given, supply.network, |path, name| fetcher.take(path, name, None)),
+        None => fetcher.first_of(&pin.archives, supply.network),
+    }
+}
+
+/// Takes the members whose paths `pin` has out of the archive that is given, whatever they are, and
+/// keeps them in the cache. Gives their pins, and what the archive is.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn survey(
+    pin: &SyslinuxPin,
+    given: &Url,
+    network: &NetworkAccess,
+    cache: &Cache,
+    progress: &dyn Progress,
+) -> Result<(Vec<MemberPin>, ArchiveRecord), Error> {
+    let fetcher = Fetcher { pin, missing: pin.members.iter().collect(), cache, progress };
+    fetcher.given(given, network, |path, name| {
+        let (sha256, _) = fs::sha256(path)?;
+        let wanted = pin.members.iter().map(|member| (member.path.clone(), MAX_SIZE)).collect();
+        let contents = archive::read_members(path, &wanted, progress)?;
+        let found = |member: &MemberPin| {
+            let content = &contents[&member.path];
+            MemberPin { sha256: Sha256Digest::of(content), size: content.len() as u64, ..member.clone() }
+        };
+        let members: Vec<_> = pin.members.iter().map(found).collect();
+        let record = ArchiveRecord::new(name, sha256);
+        fetcher.keep(&members.iter().collect::<Vec<_>>(), &contents, &record)?;
+        Ok((members, record))
+    })
+}
+
+/// Brings members in that the cache lacks.
+struct Fetcher<'a> {
+    pin: &'a SyslinuxPin,
+    missing: Vec<&'a MemberPin>,
+    cache: &'a Cache,
+    progress: &'a dyn Progress,
+}
+
+impl Fetcher<'_> {
+    fn offline(&self) -> Error {
+        Error::Offline {
+            missing: self.missing.iter().map(|member| format!("`{}`", member.name)).collect(),
+            version: self.pin.version.clone(),
+            cache: self.cache.root().into(),
+        }
+    }
+
+    /// Takes the members out of the first of `archives` that can be had.
+    fn first_of(&self, archives: &[ArchivePin], network: &NetworkAccess) -> Result<(), Error> {
+        let mut result = Err(self.offline());
+        for archive in archives {
+            result = self.download(&archive.url, network, |path, name| self.take(path, name, archive.sha256));
+            // A file that is not what was pinned is a reason to stop and look, not to try elsewhere.
+            if !matches!(result, Err(Error::Download(_))) || self.progress.cancelled() {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Hands the archive at `place`, a path or an address, to `take`, and what it is called.
+    fn given<T>(
+        &self,
+        place: &Url,
+        network: &NetworkAccess,
+        take: impl FnOnce(&Utf8Path, &str) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if place.expose().contains("://") || place.misspelled().is_some() {
+            return self.download(place, network, take);
+        }
+        let file = Utf8Path::new(place.expose());
+        if !file.exists() {
+            return Err(Error::NoArchive(place.to_string()));
+        }
+        archive::check_size(file)?;
+        take(file, file.as_str())
+    }
+
+    /// Downloads the archive at `url`, and hands it to `take`, and what it is called.
+    fn download<T>(
+        &self,
+        url: &Url,
+        network: &NetworkAccess,
+        take: impl FnOnce(&Utf8Path, &str) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let NetworkAccess::Online(http) = network else { return Err(self.offline()) };
+        // The name ends up in the manifest.
+        let shown = url.to_string();
+        let path = shown.split('?').next().unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let short = Sha256Digest::of(url.expose().as_bytes()).short();
+        let partial = self.cache.downloads().join(format!("{short}.partial"));
+        let address = DownloadUrl { url, remedy: "bring the file in with `--syslinux-archive`" };
+        download(http, address, &partial, archive::MAX_ARCHIVE, self.progress)
+            .map_err(Error::from)
+            .and_then(|()| {
+                let taken = take(&partial, name);
+                fs::remove_file(&partial)?;
+                taken
+            })
+            .map_err(|error| name_by_url(error, &shown, &partial))
+    }
+
+    /// Verifies the archive at `path`, called `name`, where `sha256` is known for it, and each
+    /// member; then keeps the members.
+    fn take(&self, path: &Utf8Path, name: &str, sha256: Option<Sha256Digest>) -> Result<(), Error> {
+        let (found, _) = fs::sha256(path)?;
+        if let Some(wanted) = sha256.filter(|wanted| *wanted != found) {
+            return Err(Error::ArchiveMismatch { archive: name.into(), found, wanted });
+        }
+        let wanted: WantedMembers = self.missing.iter().map(|member| (member.path.clone(), member.size)).collect();
+        let contents = archive::read_members(path, &wanted, self.progress)?;
+        for pin in &self.missing {
+            let found = Sha256Digest::of(&contents[&pin.path]);
+            if found == pin.sha256 && contents[&pin.path].len() as u64 != pin.size {
+                let (member, found) = (pin.path.clone(), contents[&pin.path].len());
+                return Err(Error::SizeMismatch { member, found, wanted: pin.size });
+            }
+            if found != pin.sha256 {
+                let (archive, member) = (name.into(), pin.path.clone());
+                return Err(Error::MemberMismatch { archive, member, found, wanted: pin.sha256 });
+            }
+        }
+        self.keep(&self.missing, &contents, &ArchiveRecord::new(name, found))
+    }
+
+    fn keep(&self, members: &[&MemberPin], contents: &Contents, record: &ArchiveRecord) -> Result<(), Error> {
+        for pin in members {
+            fs::write_atomic(&self.cache.blob(&pin.sha256), &contents[&pin.path])?;
+        }
+        let record = serde_json::json!(record).to_string();
+        Ok(fs::write_atomic(&self.cache.syslinux_record(&self.pin.version), record.as_bytes())?)
+    }
+}
+
+/// People know the archive by its address, not by its place in the cache.
+fn name_by_url(error: Error, url: &str, partial: &Utf8Path) -> Error {
+    use archive::Error as Archive;
+    let named = |path: Utf8PathBuf| if path == partial { url.into() } else { path };
+    match error {
+        Error::Archive(Archive::Format { path, found }) => Archive::Format { path: named(path), found }.into(),
+        Error::Archive(Archive::Damaged { path, reason }) => Archive::Damaged { path: named(path), reason }.into(),
+        Error::Archive(Archive::Hostile { path, reason }) => Archive::Hostile { path: named(path), reason }.into(),
+        Error::Archive(Archive::Missing { path, member }) => Archive::Missing { path: named(path), member }.into(),
+        other => other,
+    }
+}
+
+/// The members of `members` that are not in the cache, or not right there.
+///
+/// # Errors
+///
+/// [`fs::Error`] where one cannot be read: a download would not help then.
+pub fn lacking<'m>(members: &'m [MemberPin], cache: &Cache) -> Result<Vec<&'m MemberPin>, fs::Error> {
+    let mut lacking = Vec::new();
+    for member in members {
+        if cached(cache, member)?.is_none() {
+            lacking.push(member);
+        }
+    }
+    Ok(lacking)
+}
+
+/// The content of a member in the cache, verified; `None` where it is not there or not right.
+///
+/// # Errors
+///
+/// [`fs::Error`] where it is there and cannot be read.
+pub fn cached(cache: &Cache, member: &MemberPin) -> Result<Option<Vec<u8>>, fs::Error> {
+    let path = cache.blob(&member.sha256);
+    let content = fs::read_if_exists(&path)?;
+    let right = |content: &Vec<u8>| Sha256Digest::of(content) == member.sha256 && content.len() as u64 == member.size;
+    Ok(content.filter(right).inspect(|_| fs::touch(&path)))
+}
+
+/// The archive that the members came from, as far as the cache knows.
+#[must_use]
+pub fn archive_record(cache: &Cache, version: &str) -> Option<ArchiveRecord> {
+    let path = cache.syslinux_record(version);
+    let text = fs::read_if_exists(&path).ok()??;
+    fs::touch(&path);
+    serde_json::from_slice(&text).ok()
+}

@@ -1,0 +1,226 @@
+//! git's smart protocol over the tool's own HTTP client, so that git brings no second TLS stack.
+//!
+//! libgit2 knows transports by URL scheme, for the whole process. The client to use is therefore
+//! lent per thread: libgit2 opens a transport on the thread that fetches.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use git2::ConfigLevel;
+use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport};
+
+use super::git_stream::{GitConnection, Limited, pack_pace};
+use crate::base::http::{self, HttpClient, Paced, watched};
+use crate::base::progress::Progress;
+use crate::base::url::Url;
+use crate::printable::printable;
+
+/// What a fetch lends to the transports that libgit2 opens for it.
+#[derive(Clone)]
+struct Loan {
+    http: HttpClient,
+    cancelled: Arc<AtomicBool>,
+    /// Why there was no answer: libgit2 keeps the words alone.
+    cause: Arc<Mutex<Option<http::Error>>>,
+}
+
+thread_local! {
+    static LENT: RefCell<Option<Loan>> = const { RefCell::new(None) };
+}
+
+/// Does `work`, in which git's `http`, `https` and `git` URLs are reached with `http`, and breaks off whatever
+/// transfer it waits for when `progress` is cancelled. Where a server did not answer, the second value says why.
+pub(super) fn with_http<T>(
+    http: &HttpClient,
+    progress: &dyn Progress,
+    work: impl FnOnce() -> T,
+) -> (T, Option<http::Error>) {
+    struct Return;
+    impl Drop for Return {
+        fn drop(&mut self) {
+            LENT.with_borrow_mut(|lent| *lent = None);
+        }
+    }
+    prepare();
+    let loan = Loan { http: http.clone(), cancelled: Arc::default(), cause: Arc::default() };
+    LENT.with_borrow_mut(|lent| *lent = Some(loan.clone()));
+    let _return = Return;
+    let end = || loan.cancelled.store(true, Ordering::Relaxed);
+    let done = watched(progress, end, || http.interruptible(progress, work));
+    let cause = loan.cause.lock().unwrap_or_else(PoisonError::into_inner).take();
+    (done, cause)
+}
+
+/// How much of a pack libgit2 maps at a time, and in all, in bytes.
+const WINDOW: usize = 8 << 20;
+const MAPPED: usize = 64 << 20;
+/// How much libgit2 keeps of what it has read, in bytes.
+const CACHE: isize = 32 << 20;
+
+/// Sets libgit2 up, once for the process: our transports, bounds on its memory, and nobody's configuration, which
+/// could lead a fetch elsewhere. Whose a repository is does not matter either: nothing of it is run,
+/// and what is read from it is compared with the pins.
+#[expect(
+    unsafe_code,
+    reason = "git2 marks these as unsafe because libgit2 keeps its settings and its table of transports unlocked"
+)]
+pub(super) fn prepare() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let lent = || LENT.with_borrow(Clone::clone).ok_or_else(|| error("no HTTP client was lent"));
+        let web = move |remote: &git2::Remote<'_>| {
+            Transport::smart(remote, true, WebTransport { loan: lent()?, moved: Arc::default() })
+        };
+        let daemon = move |remote: &git2::Remote<'_>| Transport::smart(remote, false, GitTransport { loan: lent()? });
+        let levels = [ConfigLevel::ProgramData, ConfigLevel::System, ConfigLevel::XDG, ConfigLevel::Global];
+        // SAFETY: settings and table must not change while libgit2 is in use elsewhere. This crate is
+        // its only user in the process, every use of it begins with opening the cache, which passes
+        // here first, and `OnceLock` makes all others wait until this is done.
+        let prepared = unsafe {
+            levels
+                .into_iter()
+                .try_for_each(|level| git2::opts::set_search_path(level, ""))
+                .and_then(|()| git2::opts::set_verify_owner_validation(false))
+                .and_then(|()| git2::opts::set_mwindow_size(WINDOW))
+                .and_then(|()| git2::opts::set_mwindow_mapped_limit(MAPPED))
+                .and_then(|()| git2::opts::set_cache_max_size(CACHE))
+                .and_then(|()| git2::transport::register("http", web))
+                .and_then(|()| git2::transport::register("https", web))
+                .and_then(|()| git2::transport::register("git", daemon))
+        };
+        // Only an unknown setting or a scheme that is registered twice is refused.
+        debug_assert!(prepared.is_ok(), "libgit2 takes its settings: {prepared:?}");
+    });
+}
+
+fn error(message: &str) -> git2::Error {
+    git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Net, message)
+}
+
+/// What follows a repository's address where its refs are listed.
+const ADVERTISEMENT: &str = "/info/refs?service=git-upload-pack";
+
+/// git over `git://`: one connection for all.
+struct GitTransport {
+    loan: Loan,
+}
+
+impl SmartSubtransport for GitTransport {
+    fn action(&self, url: &str, action: Service) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
+        if action != Service::UploadPackLs {
+            return Err(error("this tool never pushes"));
+        }
+        let connection = GitConnection::open(url, &self.loan.http.patience, &self.loan.cancelled);
+        Ok(Box::new(connection.map_err(|failure| error(&http::reason(&failure.into())))?))
+    }
+
+    fn close(&self) -> Result<(), git2::Error> {
+        Ok(())
+    }
+}
+
+/// git over HTTP: a request and an answer at a time.
+struct WebTransport {
+    loan: Loan,
+    /// Where the repository really is, once the server has said so.
+    moved: Arc<Mutex<Option<Url>>>,
+}
+
+impl SmartSubtransport for WebTransport {
+    fn action(&self, url: &str, action: Service) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
+        let request = match action {
+            Service::UploadPackLs => Request::Advertisement,
+            Service::UploadPack => Request::Pack(Vec::new()),
+            Service::ReceivePackLs | Service::ReceivePack => return Err(error("this tool never pushes")),
+        };
+        let (loan, moved) = (self.loan.clone(), Arc::clone(&self.moved));
+        Ok(Box::new(Stream { loan, url: url.trim_end_matches('/').into(), moved, request, answer: None }))
+    }
+
+    fn close(&self) -> Result<(), git2::Error> {
+        Ok(())
+    }
+}
+
+enum Request {
+    Advertisement,
+    /// The body, as written so far.
+    Pack(Vec<u8>),
+}
+
+/// One request and its answer: the request is sent when the answer is first read.
+struct Stream {
+    loan: Loan,
+    url: Url,
+    moved: Arc<Mutex<Option<Url>>>,
+    request: Request,
+    answer: Option<Box<dyn Read + Send>>,
+}
+
+impl Stream {
+    fn send(&self) -> io::Result<Box<dyn Read + Send>> {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let (url, http) = (moved.as_ref().unwrap_or(&self.url), &self.loan.http);
+        let (answer, wanted) = match &self.request {
+            Request::Advertisement => {
+                let list = Url::from(format!("{}{ADVERTISEMENT}", url.expose()));
+                (http.get(&list, &[]), "application/x-git-upload-pack-advertisement")
+            }
+            Request::Pack(body) => {
+                let headers = [
+                    ("Content-Type", "application/x-git-upload-pack-request".into()),
+                    ("Accept", "application/x-git-upload-pack-result".into()),
+                ];
+                let answer = http.post(&url.join("/git-upload-pack"), &headers, body);
+                (answer.map(|answer| (answer, url.clone())), "application/x-git-upload-pack-result")
+            }
+        };
+        let (response, place) = answer.map_err(|cause| {
+            let error = io::Error::other(cause.to_string());
+            *self.loan.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+            error
+        })?;
+        if !response.status().is_success() {
+            return Err(io::Error::other(format!("found status {}, wanted 200", response.status())));
+        }
+        let found = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("nothing");
+        if found.split(';').next().is_none_or(|kind| kind.trim() != wanted) {
+            let found = printable(found);
+            return Err(io::Error::other(format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
+        }
+        let body = response.into_body().into_reader();
+        let pace = http.patience.pace;
+        // A redirect is an answer to the list of refs alone, so that the next request must go to the new address at
+        // once; git does the same.
+        if let Request::Advertisement = self.request {
+            *moved = place.expose().strip_suffix(ADVERTISEMENT).map(Url::from);
+            return Ok(Box::new(Limited::list(Paced::new(body, pace), 2)));
+        }
+        Ok(Box::new(Limited::rest(Paced::new(body, pack_pace(pace)))))
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.answer.is_none() {
+            self.answer = Some(self.send()?);
+        }
+        let read = self.answer.as_mut().map_or(Ok(0), |answer| answer.read(buf));
+        read.map_err(|error| io::Error::other(http::reason(&error.into())))
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match &mut self.request {
+            Request::Pack(body) => body.write(buf),
+            Request::Advertisement => Err(io::Error::other("an advertisement is only read")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

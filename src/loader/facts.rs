@@ -1,0 +1,98 @@
+//! What the bytes of an iPXE loader tell by themselves.
+
+use super::image::{self, Stretch};
+use crate::base::fs::MAX_TEXT;
+
+/// What a loader says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoaderFacts {
+    /// iPXE's version, with the commit where that was built in.
+    pub version: Option<String>,
+    /// The embedded script, without the padding of its slot.
+    pub script: Option<String>,
+}
+
+impl LoaderFacts {
+    /// Looks into `loader`; a BIOS loader is unpacked for that.
+    #[must_use]
+    pub fn of(loader: &[u8]) -> Self {
+        let stretches = image::stretches(loader);
+        let first = |look: fn(&Stretch) -> Option<String>| stretches.iter().find_map(look);
+        Self { version: first(version), script: first(script) }
+    }
+}
+
+/// The first version that ends a string: `1.2.3`, `1.2.3+` or `1.2.3 (g12ab)`. One with a commit is
+/// surely iPXE's, and goes first.
+fn version(stretch: &Stretch) -> Option<String> {
+    let mut versions = stretch.content.split(|byte| *byte == 0).map(printable_end).filter_map(version_end);
+    let first = versions.next()?;
+    let with_commit = std::iter::once(first).chain(versions).find(|text| text.ends_with(')'));
+    Some(with_commit.unwrap_or(first).to_owned())
+}
+
+/// The printable characters that a string ends with.
+fn printable_end(bytes: &[u8]) -> &str {
+    let start = bytes.iter().rposition(|byte| !(0x20..0x7f).contains(byte)).map_or(0, |at| at + 1);
+    std::str::from_utf8(&bytes[start..]).unwrap_or_default()
+}
+
+/// The version that `text` ends with. It is read from its end, so that its length does not matter.
+fn version_end(text: &str) -> Option<&str> {
+    let number = match text.strip_suffix(')') {
+        Some(text) => {
+            let rest = text.trim_end_matches(|c: char| c.is_ascii_hexdigit());
+            if text.len() - rest.len() < 4 { None } else { rest.strip_suffix(" (g") }
+        }
+        None => Some(text),
+    }?;
+    let number = number.strip_suffix('+').unwrap_or(number);
+    let start = number.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+    let mut parts = number[start..].split('.');
+    let has_three = parts.by_ref().take(3).filter(|part| !part.is_empty()).count() == 3 && parts.next().is_none();
+    has_three.then_some(&text[start..])
+}
+
+/// The first text that begins as a script does.
+fn script(stretch: &Stretch) -> Option<String> {
+    let is_end = |byte: &u8| *byte < 0x20 && !b"\t\n\r".contains(byte);
+    let mut texts = stretch.content.split(is_end).flat_map(<[u8]>::utf8_chunks);
+    texts.find_map(|chunk| {
+        let text = chunk.valid();
+        let text = &text[text.find("#!ipxe")?..];
+        // What follows the slot need not be a text.
+        let text = if chunk.invalid().is_empty() { text } else { &text[..=text.rfind('\n')?] };
+        let is_script = text.contains('\n') && text.len() as u64 <= MAX_TEXT;
+        is_script.then(|| text.trim_end_matches('\n').to_owned() + "\n")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loader::packed::tests::pack;
+
+    const CONTENT: &[u8] =
+        b"\0#!gpxe\0#!ipxe\0prompt\0iPXE\0\x07x1.2.3 (g12798)\0\x003.2.1.0.0\x001.0.0\0#!ipxe\nshell\n\n\n\n\xff\0rest\n";
+
+    #[test]
+    fn version_and_script_are_read_packed_and_unpacked() {
+        let wanted = LoaderFacts { version: Some("1.2.3 (g12798)".into()), script: Some("#!ipxe\nshell\n".into()) };
+        assert_eq!(LoaderFacts::of(CONTENT), wanted);
+        assert_eq!(LoaderFacts::of(&[&b"prefix"[..], &pack(CONTENT)].concat()), wanted);
+        assert_eq!(LoaderFacts::of(b"something"), LoaderFacts::default());
+    }
+
+    #[test]
+    fn what_looks_like_a_version() {
+        for text in ["1.2.3", "1.21.1+", "2.0.0 (g12798)"] {
+            assert_eq!(version_end(text), Some(text));
+            assert_eq!(version_end(&format!("iPXE v{text}")), Some(text));
+        }
+        for text in
+            ["", "1.2", "1.2.3.4", ".2.3", "1..3", "1.2.", "2.0.0 (12798)", "2.0.0 (gxyz1)", "2.0.0 (g12)", "a.b.c"]
+        {
+            assert_eq!(version_end(text), None, "{text}");
+        }
+    }
+}

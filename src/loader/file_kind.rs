@@ -1,0 +1,206 @@
+//! What a file is, read from its first bytes and not from its name.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::loader::target::{Loader, Platform};
+
+/// What sort of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    /// An EFI application (PE32+ or PE32).
+    EfiApplication,
+    /// A BIOS network boot program of iPXE.
+    IpxeNbp,
+    /// A BIOS network boot program of PXELINUX.
+    PxelinuxNbp,
+    /// A module of syslinux (ELF).
+    SyslinuxModule,
+    /// A text.
+    Text,
+    /// Something that only its digest is known of.
+    Data,
+}
+
+/// Which CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arch {
+    /// 32-bit x86.
+    I386,
+    /// 64-bit x86.
+    #[serde(rename = "x86-64")]
+    X86_64,
+    /// 64-bit ARM.
+    Arm64,
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EfiApplication => "an EFI application",
+            Self::IpxeNbp => "an iPXE network boot program",
+            Self::PxelinuxNbp => "a PXELINUX network boot program",
+            Self::SyslinuxModule => "a syslinux module",
+            Self::Text => "a text",
+            Self::Data => "data",
+        })
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::I386 => "i386",
+            Self::X86_64 => "x86-64",
+            Self::Arm64 => "arm64",
+        })
+    }
+}
+
+/// A file that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("it is {found}, wanted {wanted}")]
+pub struct Mismatch {
+    found: String,
+    wanted: String,
+}
+
+impl Mismatch {
+    /// Something that is `found`, as [`describe`] has it, and should be of `kind` for `arch`.
+    #[must_use]
+    pub fn new(found: String, kind: FileKind, arch: Option<Arch>) -> Self {
+        Self { found, wanted: arch.map_or(kind.to_string(), |arch| format!("{kind} for {arch}")) }
+    }
+}
+
+/// What `content` is: its kind and its CPU, where it has one. `None` for anything unknown.
+#[must_use]
+pub fn identify(content: &[u8]) -> Option<(FileKind, Option<Arch>)> {
+    match content {
+        [b'M', b'Z', ..] => portable_executable(content).map(|arch| (FileKind::EfiApplication, Some(arch))),
+        // A far jump to 07c0:xxxx, then the size of the register that it is built for, then the magic.
+        [0xea, _, _, 0xc0, 0x07, 0x32 | 0x64, 0xae, 0x18, ..] => Some((FileKind::IpxeNbp, Some(Arch::I386))),
+        // A far jump to 0000:7cxx, then PXELINUX's magic.
+        [0xea, _, 0x7c, 0, 0, 0x90, 0x90, 0x90, 0xac, 0xc8, 0x83, 0x29, ..] => {
+            Some((FileKind::PxelinuxNbp, Some(Arch::I386)))
+        }
+        [0x7f, b'E', b'L', b'F', ..] => elf(content).map(|arch| (FileKind::SyslinuxModule, Some(arch))),
+        [b'<', ..] | [] => None,
+        text if std::str::from_utf8(text).is_ok_and(|text| !text.contains('\0')) => Some((FileKind::Text, None)),
+        _ => None,
+    }
+}
+
+fn u16_at(content: &[u8], offset: usize) -> Option<u16> {
+    content.get(offset..offset + 2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]))
+}
+
+/// The CPU of an EFI application: PE signature, machine, and subsystem 10.
+fn portable_executable(content: &[u8]) -> Option<Arch> {
+    let offset = content.get(0x3c..0x40).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))?;
+    let offset = usize::try_from(offset).ok().filter(|offset| *offset < content.len())?;
+    if content.get(offset..offset + 4)? != b"PE\0\0" || u16_at(content, offset + 0x5c)? != 10 {
+        return None;
+    }
+    match u16_at(content, offset + 4)? {
+        0x014c => Some(Arch::I386),
+        0x8664 => Some(Arch::X86_64),
+        0xaa64 => Some(Arch::Arm64),
+        _ => None,
+    }
+}
+
+fn elf(content: &[u8]) -> Option<Arch> {
+    match u16_at(content, 18)? {
+        3 => Some(Arch::I386),
+        62 => Some(Arch::X86_64),
+        183 => Some(Arch::Arm64),
+        _ => None,
+    }
+}
+
+/// In words what `content` is.
+#[must_use]
+pub fn describe(content: &[u8]) -> String {
+    match identify(content) {
+        Some((kind, Some(arch))) => format!("{kind} for {arch}"),
+        Some((kind, None)) => kind.to_string(),
+        None if content.is_empty() => "an empty file".into(),
+        None if content.trim_ascii_start().starts_with(b"<") => "an HTML or XML page".into(),
+        None => "nothing known".into(),
+    }
+}
+
+/// What `loader` should be.
+#[must_use]
+pub fn loader_kind(loader: Loader) -> (FileKind, Arch) {
+    match loader.platform() {
+        Platform::Bios => (FileKind::IpxeNbp, Arch::I386),
+        Platform::EfiX64 => (FileKind::EfiApplication, Arch::X86_64),
+    }
+}
+
+/// What a syslinux file called `name` should be. What syslinux gives no meaning to is data.
+#[must_use]
+pub fn member_kind(name: &str) -> (FileKind, Option<Arch>) {
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("0") => (FileKind::PxelinuxNbp, Some(Arch::I386)),
+        Some("c32" | "e32") => (FileKind::SyslinuxModule, Some(Arch::I386)),
+        Some("e64") => (FileKind::SyslinuxModule, Some(Arch::X86_64)),
+        Some("efi") if name.contains("32") => (FileKind::EfiApplication, Some(Arch::I386)),
+        Some("efi") => (FileKind::EfiApplication, Some(Arch::X86_64)),
+        _ => (FileKind::Data, None),
+    }
+}
+
+/// Checks that `content` is of `kind`, and for `arch` where that is given.
+///
+/// # Errors
+///
+/// [`Mismatch`].
+pub fn check(content: &[u8], kind: FileKind, arch: Option<Arch>) -> Result<(), Mismatch> {
+    if kind == FileKind::Data || identify(content) == Some((kind, arch)) {
+        return Ok(());
+    }
+    Err(Mismatch::new(describe(content), kind, arch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn efi(machine: u16, subsystem: u16) -> Vec<u8> {
+        let mut bytes = vec![0; 256];
+        bytes[..2].copy_from_slice(b"MZ");
+        bytes[0x3c] = 0x80;
+        bytes[0x80..0x84].copy_from_slice(b"PE\0\0");
+        bytes[0x84..0x86].copy_from_slice(&machine.to_le_bytes());
+        bytes[0xdc..0xde].copy_from_slice(&subsystem.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_a_file_is_is_read_from_its_bytes() {
+        assert_eq!(identify(&efi(0x8664, 10)), Some((FileKind::EfiApplication, Some(Arch::X86_64))));
+        assert_eq!(identify(&efi(0x8664, 3)), None);
+        assert_eq!(identify(&[0xea, 8, 0, 0xc0, 7, 0x32, 0xae, 0x18, 0]), Some((FileKind::IpxeNbp, Some(Arch::I386))));
+        assert_eq!(identify(b"DEFAULT x\n"), Some((FileKind::Text, None)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (content, found) in [
+            (&b"<!DOCTYPE html>"[..], "an HTML or XML page"),
+            (b"", "an empty file"),
+            (&efi(0xaa64, 10), "an EFI application for arm64"),
+            (b"MZ\0\0", "nothing known"),
+        ] {
+            let (kind, arch) = loader_kind(Loader::IpxeEfi);
+            let error = check(content, kind, Some(arch)).unwrap_err();
+            assert_eq!(error.to_string(), format!("it is {found}, wanted an EFI application for x86-64"));
+        }
+    }
+}

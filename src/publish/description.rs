@@ -1,0 +1,129 @@
+//! Describes a plan as a manifest does: its head, its entries, and which loaders are the same.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::build::make;
+use crate::build::plan::{Build, ContentSource, Inputs, Other, Plan, PlannedFile, Stamped};
+use crate::config::script::IMAGE_NAME;
+use crate::digest::{Content, Sha256Digest};
+use crate::loader::file_kind::{self, Arch, FileKind};
+use crate::loader::target::Loader;
+use crate::tree::manifest::{
+    Configuration, Embedded, GENERATOR, Generator, IpxeEntry, Manifest, ManifestEntry, PatchEntry, SCHEMA_VERSION,
+    Syslinux, ToolEntry,
+};
+
+impl Manifest {
+    /// The manifest of a plan, without files yet.
+    #[must_use]
+    pub fn head(plan: &Plan) -> Self {
+        let Inputs { pins, patches, toolchain, .. } = &plan.inputs;
+        let members = plan.others().any(|(_, other)| matches!(other, Other::Member(_)));
+        let mut configurations: Vec<Configuration> =
+            plan.builds.iter().map(|build| configuration(plan, build)).collect();
+        configurations.sort();
+        configurations.dedup();
+        Self {
+            schema_version: SCHEMA_VERSION,
+            generator: Generator { name: GENERATOR.into(), version: env!("CARGO_PKG_VERSION").into() },
+            ipxe: IpxeEntry {
+                version: pins.ipxe.version.clone(),
+                commit: pins.ipxe.commit,
+                tree: pins.ipxe.tree,
+                content_sha256: pins.ipxe.content,
+                source_date_epoch: pins.ipxe.epoch,
+                patches: patches
+                    .iter()
+                    .map(|patch| PatchEntry { name: patch.name.clone(), sha256: Sha256Digest::of(&patch.content) })
+                    .collect(),
+                embedded_name: IMAGE_NAME.into(),
+            },
+            syslinux: members.then(|| Syslinux { version: pins.syslinux.version.clone() }),
+            toolchain: toolchain.tools.iter().map(ToolEntry::from).collect(),
+            configurations,
+            files: Vec::new(),
+        }
+    }
+}
+
+fn configuration(plan: &Plan, build: &Build) -> Configuration {
+    let digests = |files: &BTreeMap<String, Vec<u8>>| {
+        files.iter().map(|(name, content)| (name.clone(), Sha256Digest::of(content))).collect()
+    };
+    let pin = &plan.inputs.pins.ipxe;
+    Configuration {
+        name: build.config.name.clone(),
+        sha256: build.config.digest(),
+        make: make::variables(pin, &build.config),
+        environment: make::environment(pin).into(),
+        headers: digests(&build.config.headers),
+        trust: digests(&build.config.trust),
+    }
+}
+
+impl ManifestEntry {
+    /// A planned file that has `content`.
+    #[must_use]
+    pub fn new(file: &PlannedFile<'_>, content: Content) -> Self {
+        let (kind, arch) = match file.origin {
+            ContentSource::Stamped(Stamped { loader, .. }) => loader_kind(loader),
+            ContentSource::Other(Other::Member(member)) => file_kind::member_kind(&member.name),
+            ContentSource::Other(Other::Linked { .. } | Other::Text(_)) => (FileKind::Text, None),
+        };
+        let Content { sha256, size } = content;
+        let path = file.path.clone();
+        let plain = Self { path, size, sha256, kind, arch, site: None, same_as: None, ipxe: None, member: None };
+        match file.origin {
+            ContentSource::Stamped(Stamped { loader, site, .. }) => {
+                let embedded = Embedded {
+                    target: loader.target(),
+                    configuration: site.config.digest(),
+                    script: site.source().to_owned(),
+                    slot_size: site.slot,
+                    slot_sha256: site.slot_sha256,
+                };
+                Self { site: site.name.clone(), ipxe: Some(embedded), ..plain }
+            }
+            ContentSource::Other(Other::Member(member)) => Self { member: Some(member.path.clone()), ..plain },
+            ContentSource::Other(_) => plain,
+        }
+    }
+}
+
+/// The loaders of a tree that were described, by what identifies their bytes: where each stands first, and what
+/// it is. Files with the same bytes are named after the first.
+#[derive(Debug, Default)]
+pub struct Dedup(HashMap<Sha256Digest, (Utf8PathBuf, Content)>);
+
+impl Dedup {
+    /// Describes the loader `file`, which has `content`; they come in the order of the tree.
+    pub fn describe(&mut self, file: &PlannedFile<'_>, identity: Sha256Digest, content: Content) -> ManifestEntry {
+        let described = ManifestEntry::new(file, content);
+        match self.0.entry(identity) {
+            Entry::Occupied(first) => ManifestEntry { same_as: Some(first.get().0.clone()), ..described },
+            Entry::Vacant(empty) => {
+                empty.insert((file.path.clone(), content));
+                described
+            }
+        }
+    }
+
+    /// The first loader with those bytes, which was described.
+    ///
+    /// # Panics
+    ///
+    /// Where none was.
+    #[must_use]
+    pub fn get(&self, identity: &Sha256Digest) -> (&Utf8Path, Content) {
+        let (path, content) = &self.0[identity];
+        (path, *content)
+    }
+}
+
+fn loader_kind(loader: Loader) -> (FileKind, Option<Arch>) {
+    let (kind, arch) = file_kind::loader_kind(loader);
+    (kind, Some(arch))
+}

@@ -1,0 +1,189 @@
+//! Publishes a tree whole or not at all.
+//!
+//! The new tree is written beside the old one and then swapped with it in one step. Where the file
+//! system cannot swap two folders, the old tree is renamed away first; a kill between the two
+//! renames is repaired by whatever comes next.
+
+use std::collections::HashSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+pub use super::outcome::{Error, Published};
+use super::staging::StagingWriter;
+use super::stamp_journal::{KnownStamps, StampJournal};
+use crate::base::fs::{self, Lock, served};
+use crate::base::paths::{self, Staging};
+use crate::base::progress::{Event, Progress, Task, TaskKind};
+use crate::build::plan::PlannedFile;
+use crate::publish::tree_contents::TreeContents;
+use crate::tree::enclosing::is_ours;
+use crate::tree::limits::{MAX_FILE, MAX_FILES};
+use crate::tree::verify;
+
+/// A tree's place, which nobody else publishes to while this lives.
+pub struct PublishTarget<'a> {
+    tree: &'a Utf8Path,
+    staging: Staging,
+    /// Whether somebody has put files into the tree.
+    foreign: bool,
+    _lock: Lock,
+}
+
+impl<'a> PublishTarget<'a> {
+    /// Takes the place `tree`, and repairs what a killed process may have left there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn take(tree: &'a Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
+        let staging = Staging::of(tree);
+        // Before there is a lock: a refusal leaves nothing behind.
+        check_place(tree)?;
+        served::create_served_dir_all(tree.parent().unwrap_or(Utf8Path::new(".")))?;
+        let lock = Lock::acquire(&staging.lock, progress)?.ok_or(Error::Cancelled)?;
+        fs::restore(tree, &staging.previous)?;
+        check_place(tree)?;
+        Ok(Self { tree, staging, foreign: false, _lock: lock })
+    }
+
+    /// Looks for files that somebody has put into the tree: publishing removes them, so that needs `replace`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Foreign`]; [`Error::Unknown`] where that cannot be told.
+    pub fn check_foreign(&mut self, replace: bool, progress: &dyn Progress) -> Result<(), Error> {
+        if !self.tree.join(paths::MANIFEST).is_file() {
+            return Ok(());
+        }
+        // Where the manifest cannot be understood, nobody can tell what is foreign: that is an error.
+        let foreign = verify::foreign(self.tree, progress).map_err(|error| match error {
+            verify::Error::Cancelled => Error::Cancelled,
+            error => Error::Unknown(error.to_string()),
+        });
+        self.foreign = !foreign.as_ref().is_ok_and(Vec::is_empty);
+        if replace || !self.foreign {
+            return Ok(());
+        }
+        Err(Error::Foreign { tree: self.tree.to_owned(), files: foreign? })
+    }
+
+    /// Publishes the files of `stock`. Loaders that an earlier run has made are used again, be it from the old
+    /// tree or from one that was not finished.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; what was made so far is used again by the next run.
+    pub fn publish(&self, contents: &TreeContents<'_>) -> Result<Published, Error> {
+        let found = contents.plan.len();
+        if found > MAX_FILES {
+            return Err(Error::TooMany { tree: self.tree.to_owned(), found });
+        }
+        let total = found as u64;
+        let mut task = Task::start(contents.progress, TaskKind::Publish, self.tree.as_str(), Some(total));
+        self.make_folders(contents)?;
+        let known = KnownStamps::read(&self.staging.journal)?;
+        let mut journal = StampJournal::open(&self.staging.journal, &self.staging.next_journal)?;
+        let mut filler = StagingWriter::new(self.tree, &self.staging.partial, contents)?;
+        filler.fill(contents, &known, &mut journal, &mut task)?;
+        let mut published = filler.finish()?;
+        let manifest = self.staging.partial.join(paths::MANIFEST).metadata();
+        let found = manifest.map_or(0, |metadata| metadata.len());
+        if found > MAX_FILE {
+            return Err(Error::LargeManifest { tree: self.tree.to_owned(), found });
+        }
+        published.new |= self.foreign;
+        if published.new {
+            self.remove_others(contents)?;
+            fs::sync_all_of(&self.staging.partial, contents.progress)?;
+            fs::replace(&self.staging.partial, self.tree, &self.staging.previous)?;
+        }
+        // What is left, if anything, is a copy of the tree.
+        fs::remove_dir_all(&self.staging.partial)?;
+        journal.finish()?;
+        self.keep_readable(contents);
+        task.finish(if published.new { "published" } else { "unchanged" });
+        Ok(published)
+    }
+
+    /// Makes the folders of the new tree beside the old one.
+    fn make_folders(&self, contents: &TreeContents<'_>) -> Result<(), fs::Error> {
+        let partial = &self.staging.partial;
+        let make = |folder: &Utf8Path| {
+            served::create_served_dir_all(folder)?;
+            // An earlier run may have made it, and somebody else have closed it.
+            served::serve(folder);
+            Ok(())
+        };
+        let make_all = || {
+            make(partial)?;
+            let planned = |path: &Utf8Path| partial.join(path);
+            let mut last = Utf8PathBuf::new();
+            for PlannedFile { path, .. } in contents.plan.files() {
+                let folders = path.parent().into_iter().flat_map(Utf8Path::ancestors);
+                let mut folders: Vec<&Utf8Path> = folders.filter(|folder| !folder.as_str().is_empty()).collect();
+                folders.retain(|folder| !last.starts_with(folder));
+                folders.iter().rev().try_for_each(|folder| make(&planned(folder)))?;
+                if planned(&path).is_dir() {
+                    fs::remove_dir_all(&planned(&path))?;
+                }
+                last = path.parent().unwrap_or(&path).to_owned();
+            }
+            Ok::<_, fs::Error>(())
+        };
+        if !fs::is_plain(partial) {
+            fs::remove_dir_all(partial)?;
+        }
+        match make_all() {
+            // What an earlier run has left may have a file where a folder should be.
+            Err(error) if error.is_obstacle() => {
+                fs::remove_dir_all(partial)?;
+                make_all()
+            }
+            made => made,
+        }
+    }
+
+    /// Lets servers that run as other users read the tree, also where somebody has changed that since.
+    fn keep_readable(&self, contents: &TreeContents<'_>) {
+        let files = || contents.plan.files().map(|file| file.path);
+        served::serve(self.tree);
+        let mut last = Utf8PathBuf::new();
+        for path in files() {
+            let folders = path.ancestors().filter(|folder| !folder.as_str().is_empty() && !last.starts_with(folder));
+            folders.for_each(|path| served::serve(&self.tree.join(path)));
+            last = path.parent().unwrap_or(&path).to_owned();
+        }
+        let files: Vec<Utf8PathBuf> = files().collect();
+        if let Some(path) = served::first_unreadable(self.tree, files.iter().map(|path| &**path)) {
+            contents.progress.report(&Event::Warning { message: served::unreadable_warning(&path) });
+        }
+    }
+
+    /// Removes what an earlier run has left that is not in the tree now.
+    fn remove_others(&self, contents: &TreeContents<'_>) -> Result<(), fs::Error> {
+        let partial = &self.staging.partial;
+        let mut planned: HashSet<Utf8PathBuf> = contents.plan.files().map(|file| file.path).collect();
+        planned.extend([paths::MANIFEST, paths::SHA256SUMS].map(Utf8PathBuf::from));
+        for (path, _) in fs::walk(partial)? {
+            if !planned.contains(&path) {
+                fs::remove_file(&partial.join(path))?;
+            }
+        }
+        fs::remove_empty_folders(partial)
+    }
+}
+
+/// Makes sure that a tree can be published at `tree`.
+fn check_place(tree: &Utf8Path) -> Result<(), Error> {
+    if fs::is_mount_point(tree) {
+        return Err(Error::MountPoint(tree.to_owned()));
+    }
+    if tree.exists() && !is_empty(tree) && !is_ours(tree) {
+        return Err(Error::Occupied(tree.to_owned()));
+    }
+    Ok(())
+}
+
+fn is_empty(folder: &Utf8Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}

@@ -1,0 +1,100 @@
+//! What publishing came to: a tree, or an error.
+
+use camino::Utf8PathBuf;
+
+use crate::base::fs;
+use crate::loader::file_kind;
+use crate::printable::{listed_names, printable};
+use crate::publish::tree_contents;
+use crate::tree::limits::{MAX_FILE, MAX_FILES};
+use crate::tree::manifest::ManifestEntry;
+
+/// Why a tree could not be published; the old one is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something else than a tree stands where the tree should go.
+    #[error(
+        "`{}` is not a tree that this tool wrote: it has no manifest.json of its\nhint: choose another folder with `--out`, or move that one away",
+        printable(.0)
+    )]
+    Occupied(Utf8PathBuf),
+    /// Somebody has put files into the tree.
+    #[error(
+        "`{}` has files that this tool did not put there, and publishing would remove them: {}\nhint: move them away, or publish with `--replace`",
+        printable(tree),
+        listed_names(files)
+    )]
+    Foreign {
+        /// The tree.
+        tree: Utf8PathBuf,
+        /// The files.
+        files: Vec<Utf8PathBuf>,
+    },
+    /// It cannot be told what is in the tree.
+    #[error("{0}\nhint: or replace it, with all that is in it, with `--replace`")]
+    Unknown(String),
+    /// A tree cannot be exchanged there.
+    #[error(
+        "`{shown}` is a mount point, and a tree is published by exchanging folders\nhint: publish to a folder inside it, as `--out {shown}/tftp`",
+        shown = printable(.0)
+    )]
+    MountPoint(Utf8PathBuf),
+    /// There are more files than a tree may have.
+    #[error(
+        "`{}` would have {found} files, wanted {MAX_FILES} at most\nhint: build some of the sites to another folder, with `--sites` and `--out`",
+        printable(tree)
+    )]
+    TooMany {
+        /// The tree.
+        tree: Utf8PathBuf,
+        /// How many it would have.
+        found: usize,
+    },
+    /// The manifest is larger than one may be.
+    #[error(
+        "the manifest of `{}` would have {found} bytes, wanted {MAX_FILE} at most\nhint: build some of the sites to another folder, with `--sites` and `--out`",
+        printable(tree)
+    )]
+    LargeManifest {
+        /// The tree.
+        tree: Utf8PathBuf,
+        /// Its size in bytes.
+        found: u64,
+    },
+    /// A file has no content.
+    #[error(transparent)]
+    Stamping(#[from] tree_contents::Error),
+    /// A file is not what its name says.
+    #[error("`{path}` does not belong in a tree: {mismatch}\nhint: check its pin")]
+    Unfit {
+        /// Its path in the tree.
+        path: Utf8PathBuf,
+        /// What is wrong.
+        mismatch: file_kind::Mismatch,
+    },
+    /// The user asked to stop.
+    #[error("publishing was interrupted")]
+    Cancelled,
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// What publishing came to.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Whether the tree is new; else it was there already, whole.
+    pub new: bool,
+    /// How many files it has besides the manifest and the checksums.
+    pub files: usize,
+    /// What they have together, in bytes.
+    pub bytes: u64,
+    /// How many loaders were stamped now.
+    pub stamped: usize,
+    /// How many loaders were there already, from an earlier run.
+    pub kept: usize,
+    /// How many files have the content of another one, and are hard links to it.
+    pub same: usize,
+    /// The files that are no site's.
+    pub root: Vec<ManifestEntry>,
+}

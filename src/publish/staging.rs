@@ -1,0 +1,231 @@
+//! Fills the folder of a new tree: several files at a time, none of them twice, and none anew that an earlier run
+//! has made.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use camino::Utf8Path;
+
+use super::description::Dedup;
+use super::manifest_writer::ManifestWriter;
+use super::outcome::{Error, Published};
+use super::stamp_journal::{KnownStamps, StampJournal};
+use crate::base::progress::Task;
+use crate::base::{fs, parallel, paths};
+use crate::build::plan::{ContentSource, PlannedFile};
+use crate::digest::{Content, Sha256Digest};
+use crate::loader::file_kind;
+use crate::publish::tree_contents::TreeContents;
+use crate::stamp::stamper::Stamper;
+use crate::tree::manifest::{Manifest, ManifestEntry};
+
+/// A new tree that is being filled.
+pub struct StagingWriter<'t> {
+    old: &'t Utf8Path,
+    new: &'t Utf8Path,
+    records: ManifestWriter<'t>,
+    dedup: Dedup,
+    /// Whether all files so far stand in the old tree, too.
+    unchanged: AtomicBool,
+    published: Published,
+}
+
+/// A file that is in the new tree, or is to become one.
+enum Made<'p> {
+    /// A loader.
+    Loader { file: PlannedFile<'p>, identity: Sha256Digest, content: Content, stamped: bool },
+    /// A loader with the bytes of one before it.
+    Repeated { file: PlannedFile<'p>, identity: Sha256Digest },
+    /// Something else.
+    Other { file: PlannedFile<'p>, content: Content },
+}
+
+impl<'t> StagingWriter<'t> {
+    /// Begins to fill the folder `new`, which is to take the place of `old`.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn new(old: &'t Utf8Path, new: &'t Utf8Path, contents: &TreeContents<'_>) -> Result<Self, fs::Error> {
+        let records = ManifestWriter::create(new, &Manifest::head(contents.plan))?;
+        let (unchanged, published) = (AtomicBool::new(true), Published::default());
+        Ok(Self { old, new, records, dedup: Dedup::default(), unchanged, published })
+    }
+
+    /// Makes all files of `stock`, or takes them from where `known` says that they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn fill(
+        &mut self,
+        contents: &TreeContents<'_>,
+        known: &KnownStamps,
+        journal: &mut StampJournal,
+        task: &mut Task<'_>,
+    ) -> Result<(), Error> {
+        let mut seen = HashSet::new();
+        let items = contents.plan.files().map(|file| {
+            let identity =
+                if let ContentSource::Stamped(loader) = file.origin { Some(contents.identity(&loader)) } else { None };
+            let repeated = identity.is_some_and(|identity| !seen.insert(identity));
+            (file, identity, repeated)
+        });
+        let (old, new) = (self.old, self.new);
+        let unchanged = std::mem::take(&mut self.unchanged);
+        let maker = Maker { old, new, contents, known, unchanged: &unchanged };
+        let make = |stamper: &mut Stamper, (file, identity, repeated)| match identity {
+            Some(identity) if repeated => Ok(Made::Repeated { file, identity }),
+            Some(identity) => maker.loader(file, identity, stamper),
+            None => maker.other(file, stamper),
+        };
+        let filled = parallel::in_order(items, contents.threads, make, |made| {
+            task.advance();
+            self.settle(made, &maker, journal)
+        });
+        self.unchanged = unchanged;
+        filled
+    }
+
+    /// Ends the manifest and the checksums. Returns what came of it: a new tree, unless the old one has all of this.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn finish(mut self) -> Result<Published, fs::Error> {
+        self.records.finish()?;
+        let digest = |tree: &Utf8Path, name: &str| fs::sha256(&tree.join(name)).ok();
+        let same = |name: &&str| digest(self.old, name) == digest(self.new, name);
+        let recorded = [paths::MANIFEST, paths::SHA256SUMS].iter().all(same);
+        self.published.new = !(recorded && self.unchanged.into_inner());
+        Ok(self.published)
+    }
+
+    /// Writes down a file that was made. It is the next one in the order of the plan.
+    fn settle(&mut self, made: Made<'_>, maker: &Maker<'_>, journal: &mut StampJournal) -> Result<(), Error> {
+        let published = &mut self.published;
+        let entry = match made {
+            Made::Other { file, content } => ManifestEntry::new(&file, content),
+            Made::Loader { file, identity, content, stamped } => {
+                if stamped {
+                    published.stamped += 1;
+                    journal.add(&file.path, identity, content)?;
+                } else {
+                    published.kept += 1;
+                    journal.keep(&file.path, identity, content)?;
+                }
+                self.dedup.describe(&file, identity, content)
+            }
+            Made::Repeated { file, identity } => {
+                let (first, content) = self.dedup.get(&identity);
+                maker.repeat(&file.path, first, content)?;
+                published.same += 1;
+                self.dedup.describe(&file, identity, content)
+            }
+        };
+        self.records.add(&entry)?;
+        (published.files, published.bytes) = (published.files + 1, published.bytes + entry.size);
+        if entry.site.is_none() {
+            published.root.push(entry);
+        }
+        Ok(())
+    }
+}
+
+/// Puts files into the new tree.
+struct Maker<'a> {
+    old: &'a Utf8Path,
+    new: &'a Utf8Path,
+    contents: &'a TreeContents<'a>,
+    known: &'a KnownStamps,
+    unchanged: &'a AtomicBool,
+}
+
+impl Maker<'_> {
+    /// A loader: taken from the old tree or from an earlier attempt at the new one, where it is there and as it
+    /// was written; else stamped.
+    fn loader<'p>(
+        &self,
+        file: PlannedFile<'p>,
+        identity: Sha256Digest,
+        stamper: &mut Stamper,
+    ) -> Result<Made<'p>, Error> {
+        self.check_cancelled()?;
+        if let Some(content) = self.known.content(&file.path, identity)
+            && (self.is_made(&file.path, content)? || self.keep(&file.path, content)?)
+        {
+            return Ok(Made::Loader { file, identity, content, stamped: false });
+        }
+        let content = self.write(&file, stamper)?;
+        Ok(Made::Loader { file, identity, content, stamped: true })
+    }
+
+    /// A file that is no loader of iPXE.
+    fn other<'p>(&self, file: PlannedFile<'p>, stamper: &mut Stamper) -> Result<Made<'p>, Error> {
+        self.check_cancelled()?;
+        let content = self.write(&file, stamper)?;
+        Ok(Made::Other { file, content })
+    }
+
+    fn check_cancelled(&self) -> Result<(), Error> {
+        if self.contents.progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Writes a file, unless the old tree has the very same.
+    fn write(&self, file: &PlannedFile<'_>, stamper: &mut Stamper) -> Result<Content, Error> {
+        let bytes = self.contents.content(file, stamper)?;
+        let content = Content::of(&bytes);
+        let ManifestEntry { kind, arch, .. } = ManifestEntry::new(file, content);
+        file_kind::check(&bytes, kind, arch).map_err(|mismatch| Error::Unfit { path: file.path.clone(), mismatch })?;
+        if !self.keep(&file.path, content)? {
+            fs::write_anew(&self.new.join(&file.path), &bytes)?;
+        }
+        Ok(content)
+    }
+
+    /// Makes `path` the same file as `first`, which is in the new tree.
+    fn repeat(&self, path: &Utf8Path, first: &Utf8Path, content: Content) -> Result<(), fs::Error> {
+        if !has(&self.old.join(path), content) {
+            self.unchanged.store(false, Ordering::Relaxed);
+        }
+        fs::link_or_copy(&self.new.join(first), &self.new.join(path), self.contents.progress)
+    }
+
+    /// Whether an earlier attempt has left `content` at `path` in the new tree.
+    fn is_made(&self, path: &Utf8Path, content: Content) -> Result<bool, fs::Error> {
+        let new = self.new.join(path);
+        if !has(&new, content) {
+            return Ok(false);
+        }
+        if !has(&self.old.join(path), content) {
+            self.unchanged.store(false, Ordering::Relaxed);
+        }
+        fs::set_mode(&new, 0o644)?;
+        Ok(true)
+    }
+
+    /// Whether the old tree has `content` at `path`; it is in the new one then, too.
+    fn keep(&self, path: &Utf8Path, content: Content) -> Result<bool, fs::Error> {
+        let (old, new) = (self.old.join(path), self.new.join(path));
+        if is_plain(&old, content.size) {
+            // What is looked at is what is published, whoever replaces the old file meanwhile.
+            fs::link_or_copy(&old, &new, self.contents.progress)?;
+            if has(&new, content) {
+                return Ok(true);
+            }
+            fs::remove_file(&new)?;
+        }
+        self.unchanged.store(false, Ordering::Relaxed);
+        Ok(false)
+    }
+}
+
+/// Whether a plain file of `size` bytes stands at `path`.
+fn is_plain(path: &Utf8Path, size: u64) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+}
+
+/// Whether the plain file at `path` has `content`.
+fn has(path: &Utf8Path, content: Content) -> bool {
+    is_plain(path, content.size) && fs::sha256(path).is_ok_and(|(found, _)| found == content.sha256)
+}

@@ -1,0 +1,190 @@
+//! What was stamped into a tree, written down as it happens, so that the next run need not stamp it again: after
+//! a kill, or when other sites have changed. A file beside the tree, with a line for each loader.
+//!
+//! It is a hint and no more: a loader is taken from an old tree only if its bytes have the digest that stands
+//! here, and its identity says that it would be made of the same things now.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read as _, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::base::fs;
+use crate::digest::{Content, Sha256Digest};
+
+/// The most bytes of a line; the path has less than half of them.
+const MAX_LINE: u64 = 4096;
+
+/// The most loaders that are known, which is twice what a tree has.
+const MAX_KNOWN: usize = 220_000;
+
+/// The most lines that are read, or pieces of them.
+const MAX_LINES: usize = 2 * MAX_KNOWN;
+
+/// The most bytes of a journal that is gone on with.
+const MAX_JOURNAL: u64 = 256 << 20;
+
+/// A loader that was stamped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    path: Box<str>,
+    identity: Sha256Digest,
+    #[serde(flatten)]
+    content: Content,
+}
+
+/// What is known of loaders that were stamped before, by path.
+#[derive(Debug, Default)]
+pub struct KnownStamps(HashMap<Box<str>, (Sha256Digest, Content)>);
+
+impl KnownStamps {
+    /// Reads what stands in the journal at `path`. What cannot be understood, as a line that a kill has torn, is
+    /// not known.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`] where there is a journal that cannot be read.
+    pub fn read(path: &Utf8Path) -> Result<Self, fs::Error> {
+        let file = match fs::open_regular(path, OpenOptions::new().read(true)) {
+            Err(error) if error.is_not_found() => return Ok(Self::default()),
+            file => file?,
+        };
+        let failed = |error| fs::Error::new("read", path, error);
+        let (mut file, mut known, mut line) = (BufReader::new(file), HashMap::new(), Vec::new());
+        // A piece of a longer line cannot be understood.
+        for _ in 0..MAX_LINES {
+            line.clear();
+            let read = (&mut file).take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)?;
+            if read == 0 || known.len() == MAX_KNOWN {
+                break;
+            }
+            if let Ok(Line { path, identity, content }) = serde_json::from_slice(&line) {
+                known.insert(path, (identity, content));
+            }
+        }
+        Ok(Self(known))
+    }
+
+    /// The content that the loader at `path` had when it was stamped, if it is of this identity.
+    #[must_use]
+    pub fn content(&self, path: &Utf8Path, identity: Sha256Digest) -> Option<Content> {
+        self.0.get(path.as_str()).filter(|(known, _)| *known == identity).map(|(_, content)| *content)
+    }
+}
+
+/// A journal that is being written, for a tree that is.
+pub struct StampJournal {
+    /// What was there before stays, until the new tree has all that is known: a loader may be in either.
+    now: Appended,
+    next: Appended,
+}
+
+impl StampJournal {
+    /// Goes on with the journal at `now`, and begins one at `next` that is going to take its place.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn open(now: &Utf8Path, next: &Utf8Path) -> Result<Self, fs::Error> {
+        fs::remove_file(next)?;
+        if now.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > MAX_JOURNAL) {
+            fs::remove_file(now)?;
+        }
+        let mut journal = Self { now: Appended::open(now)?, next: Appended::open(next)? };
+        // The last line may be torn: nothing must be added to it.
+        journal.now.write(b"\n")?;
+        Ok(journal)
+    }
+
+    /// Adds a loader of the new tree that was not known before.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn add(&mut self, path: &Utf8Path, identity: Sha256Digest, content: Content) -> Result<(), fs::Error> {
+        self.now.add(path, identity, content)?;
+        self.keep(path, identity, content)
+    }
+
+    /// Adds a loader of the new tree that was known.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn keep(&mut self, path: &Utf8Path, identity: Sha256Digest, content: Content) -> Result<(), fs::Error> {
+        self.next.add(path, identity, content)
+    }
+
+    /// Forgets what is not in the new tree.
+    ///
+    /// # Errors
+    ///
+    /// [`fs::Error`].
+    pub fn finish(self) -> Result<(), fs::Error> {
+        fs::rename(&self.next.path, &self.now.path)
+    }
+}
+
+struct Appended {
+    path: Utf8PathBuf,
+    file: File,
+}
+
+impl Appended {
+    fn open(path: &Utf8Path) -> Result<Self, fs::Error> {
+        let file = fs::open_regular(path, OpenOptions::new().create(true).append(true))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    fn add(&mut self, path: &Utf8Path, identity: Sha256Digest, content: Content) -> Result<(), fs::Error> {
+        let line = Line { path: path.as_str().into(), identity, content };
+        self.write(format!("{}\n", serde_json::json!(line)).as_bytes())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), fs::Error> {
+        self.file.write_all(bytes).map_err(|error| fs::Error::new("write", &self.path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_power_cut_has_made_of_a_journal_is_neither_kept_in_memory_nor_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let now = folder.join("now");
+        File::create(&now).unwrap().set_len(MAX_JOURNAL + 1).unwrap();
+        assert_eq!(KnownStamps::read(&now).unwrap().0.len(), 0);
+        drop(StampJournal::open(&now, &folder.join("next")).unwrap());
+        assert_eq!(now.metadata().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_written_is_known_and_a_torn_line_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (now, next) = (folder.join("now"), folder.join("next"));
+        assert!(KnownStamps::read(&now).unwrap().0.is_empty());
+        let (one, two) = (Sha256Digest::of(b"1"), Sha256Digest::of(b"2"));
+        let content = Content::of(b"loader");
+        StampJournal::open(&now, &next).unwrap().add("sites/a/ipxe.efi".into(), one, content).unwrap();
+        std::fs::write(&now, [&std::fs::read(&now).unwrap()[..], b"{\"path\":\"sites/b"].concat()).unwrap();
+        let mut journal = StampJournal::open(&now, &next).unwrap();
+        journal.add("sites/c/ipxe.efi".into(), two, content).unwrap();
+        let known = KnownStamps::read(&now).unwrap();
+        assert_eq!(known.0.len(), 2);
+        assert_eq!(known.content("sites/a/ipxe.efi".into(), one), Some(content));
+        assert_eq!(known.content("sites/a/ipxe.efi".into(), two), None);
+        assert_eq!(known.content("sites/c/ipxe.efi".into(), two), Some(content));
+        journal.keep("sites/d/ipxe.efi".into(), one, content).unwrap();
+        journal.finish().unwrap();
+        let known = KnownStamps::read(&now).unwrap();
+        assert_eq!(known.content("sites/a/ipxe.efi".into(), one), None);
+        assert_eq!(known.content("sites/c/ipxe.efi".into(), two), Some(content));
+        assert_eq!(known.content("sites/d/ipxe.efi".into(), one), Some(content));
+    }
+}

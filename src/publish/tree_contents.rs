@@ -1,0 +1,152 @@
+//! From bases to loaders: the content of each file of a planned tree. Loaders are stamped; anything else is in
+//! the cache or in the plan.
+
+use std::sync::Once;
+
+use camino::Utf8PathBuf;
+
+use crate::base::paths::Cache;
+use crate::base::process::{self, Command};
+use crate::base::progress::{Event, Progress};
+use crate::base::{fs, parallel};
+use crate::build::Built;
+use crate::build::bases::BuiltBase;
+use crate::build::plan::{ContentSource, Other, Plan, PlannedFile, Stamped};
+use crate::config::pins::MemberPin;
+use crate::digest::{Content, Sha256Digest};
+use crate::fetch::syslinux;
+use crate::publish::description::Dedup;
+use crate::stamp::slot::Slot;
+use crate::stamp::stamper::{self, Stamper};
+use crate::tree::manifest::{Manifest, ManifestEntry};
+
+/// Why a file has no content.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A loader cannot be stamped.
+    #[error(transparent)]
+    Stamp(#[from] stamper::Error),
+    /// iPXE's own program cannot pack a loader.
+    #[error(transparent)]
+    Zbin(#[from] process::Error),
+    /// A file in the cache changed while it was used.
+    #[error("`{0}` in the cache is not what it was a moment ago\nhint: run the command again")]
+    Changed(Utf8PathBuf),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// The version of what stamping does to a base. Raise it whenever that changes, so that no loader that was
+/// stamped the old way is taken for a new one.
+const STAMPING: u32 = 1;
+
+/// All that the files of a tree are made of.
+pub struct TreeContents<'a> {
+    /// What files there are.
+    pub plan: &'a Plan,
+    /// What loaders are stamped from.
+    pub built: &'a Built,
+    /// Where pinned files are.
+    pub cache: &'a Cache,
+    /// How many files are made at once.
+    pub threads: usize,
+    /// Who hears of it.
+    pub progress: &'a dyn Progress,
+    said: Once,
+}
+
+impl<'a> TreeContents<'a> {
+    /// The files of `plan`, of which everything is in `cache` or `built`.
+    #[must_use]
+    pub fn new(plan: &'a Plan, built: &'a Built, cache: &'a Cache, threads: usize, progress: &'a dyn Progress) -> Self {
+        Self { plan, built, cache, threads, progress, said: Once::new() }
+    }
+
+    /// The content of `file`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn content(&self, file: &PlannedFile<'_>, stamper: &mut Stamper) -> Result<Vec<u8>, Error> {
+        match file.origin {
+            ContentSource::Stamped(Stamped { base, site, .. }) => {
+                self.stamp(self.built.base(&base), &site.script().slot(), stamper)
+            }
+            ContentSource::Other(Other::Linked { key, .. }) => Ok(self.built.base(key).linked.clone().into_bytes()),
+            ContentSource::Other(Other::Member(member)) => {
+                syslinux::cached(self.cache, member)?.ok_or_else(|| Error::Changed(file.path.clone()))
+            }
+            ContentSource::Other(Other::Text(text)) => Ok(text.clone()),
+        }
+    }
+
+    /// Identifies the bytes of a loader: by the base that it is stamped from, and what is in its slot.
+    #[must_use]
+    pub fn identity(&self, loader: &Stamped<'_>) -> Sha256Digest {
+        let (base, slot) = (self.built.base(&loader.base).digest, loader.site.slot_sha256);
+        Sha256Digest::of(&[&STAMPING.to_le_bytes()[..], base.as_bytes(), slot.as_bytes()].concat())
+    }
+
+    /// The manifest of the tree, without making it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn manifest(&self) -> Result<Manifest, Error> {
+        let (mut manifest, mut dedup) = (Manifest::head(self.plan), Dedup::default());
+        let made = |stamper: &mut Stamper, file: PlannedFile<'a>| {
+            let content = match file.origin {
+                // It is as pinned, or it would not get into the cache.
+                ContentSource::Other(Other::Member(MemberPin { sha256, size, .. })) => {
+                    Content { sha256: *sha256, size: *size }
+                }
+                _ => Content::of(&self.content(&file, stamper)?),
+            };
+            Ok((file, content))
+        };
+        parallel::in_order(self.plan.files(), self.threads, made, |(file, content)| {
+            manifest.files.push(match file.origin {
+                ContentSource::Stamped(loader) => dedup.describe(&file, self.identity(&loader), content),
+                ContentSource::Other(_) => ManifestEntry::new(&file, content),
+            });
+            Ok::<_, Error>(())
+        })?;
+        Ok(manifest)
+    }
+
+    fn stamp(&self, built: &BuiltBase, slot: &Slot, stamper: &mut Stamper) -> Result<Vec<u8>, Error> {
+        match stamper.stamp(&built.base, slot) {
+            Err(stamper::Error::ForeignPacker(loader)) => {
+                self.said.call_once(|| {
+                    let message = format!(
+                        "`{loader}` is packed by iPXE's own program, since the system's liblzma packs otherwise than this tool's: sites take longer"
+                    );
+                    self.progress.report(&Event::Warning { message });
+                });
+                self.zbin(built, slot)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// What iPXE's own program makes of the image of `built`, a BIOS loader's, with `slot`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn zbin(&self, built: &BuiltBase, slot: &Slot) -> Result<Vec<u8>, Error> {
+        let folder = self.cache.stamping();
+        let scratch = fs::Temporary::create(&folder, Cache::PACK)?;
+        let place = scratch.path();
+        let (image, packed) = (place.join("image"), place.join("packed"));
+        let patched = built.base.image_with(slot).map_err(stamper::Error::from)?;
+        fs::write_new(&image, &patched, 0o644)?;
+        let (zbin, zinfo) = (built.paths.zbin(), built.paths.zinfo());
+        Command::new(format!("pack {}", built.base.record().loader), "/bin/sh")
+            .args(["-c", "exec \"$0\" \"$1\" \"$2\" > \"$3\"", zbin.as_str()])
+            .args([image.as_str(), zinfo.as_str(), packed.as_str()])
+            .output(self.progress)?;
+        Ok(fs::read(&packed)?)
+    }
+}

@@ -1,0 +1,291 @@
+//! The files of a release: what is deployed, what it was made from, and what says so. The same inputs give
+//! the same bytes.
+pub mod attest;
+mod cyclonedx;
+pub mod provenance;
+pub mod sbom;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::BufReader;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use self::provenance::ProvenanceSubject;
+use crate::base::fs::{self, EntryKind, Lock};
+use crate::base::paths::{self, Cache, ProjectPaths, ReleaseNames, Staging};
+use crate::base::plural::count;
+use crate::base::progress::{Interruptible, Progress};
+use crate::config::pins::Pins;
+use crate::digest::Sha256Digest;
+use crate::fetch::source_bundle as bundle;
+use crate::printable::{MAX_LISTED, listed, printable};
+use crate::tree::manifest::Manifest;
+use crate::tree::verify::{self, verify};
+
+/// The most bytes of a `SHA256SUMS`; one of a release has 1 kB.
+const MAX_SUMS: u64 = 64 << 10;
+
+/// Why there is no release.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The sources cannot be bundled.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
+    /// Something else stands where the release should go.
+    #[error(
+        "`{}` is no release: it has `{}`\nhint: choose another folder with `--out`, or move that away",
+        printable(folder),
+        printable(path)
+    )]
+    Occupied {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// Something in it that no release has.
+        path: Utf8PathBuf,
+    },
+    /// A file is not what the checksums say.
+    #[error(
+        "the release `{}` is not what its SHA256SUMS says\n{}\nhint: make it anew with `cargo xtask release --dry-run`",
+        printable(folder),
+        listed(differences)
+    )]
+    Different {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// What is different.
+        differences: Vec<String>,
+    },
+    /// Its tarball cannot be read.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    /// The user asked to stop.
+    #[error("interrupted; the old release, if any, is as it was")]
+    Cancelled,
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// A release in a folder.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The folder.
+    pub folder: Utf8PathBuf,
+    /// Its files, by name, with SHA-256 and size in bytes; `SHA256SUMS` is one of them.
+    pub files: BTreeMap<String, (Sha256Digest, u64)>,
+}
+
+/// Writes the release of a tree of `project` into `folder`, whole or not at all: its `manifest`, and its
+/// tarball `packed` with the SHA-256. A release that is there already is replaced.
+///
+/// # Errors
+///
+/// [`Error`]; the old release is then as it was.
+pub fn write(
+    project: &ProjectPaths,
+    pins: &Pins,
+    (cache, manifest, packed): (&Cache, &Manifest, (&Utf8Path, Sha256Digest)),
+    folder: &Utf8Path,
+    progress: &dyn Progress,
+) -> Result<Release, Error> {
+    let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
+    check_place(folder, progress)?;
+    let Staging { partial, previous, lock, .. } = Staging::of(folder);
+    fs::served::create_served_dir_all(folder.parent().unwrap_or(Utf8Path::new(".")))?;
+    let _lock = Lock::acquire(&lock, progress)?.ok_or(Error::Cancelled)?;
+    fs::restore(folder, &previous)?;
+    check_place(folder, progress)?;
+    fs::remove_dir_all(&partial)?;
+    fs::served::create_served_dir_all(&partial)?;
+    let (archive, tarball) = packed;
+    // The tarball of a thousand sites has a gigabyte.
+    fs::copy(archive, &partial.join(&names.tarball), progress)?;
+    fs::sync_all_of(&partial, progress)?;
+    let (sources, _) = bundle::write(project, pins, cache, &partial.join(&names.sources), progress)?;
+    let mut texts = derived(manifest, &names, tarball, sources);
+    texts.push((names.notes.clone(), notes(project, manifest, &names)?));
+    for (name, text) in &texts {
+        fs::write_new(&partial.join(name), text.as_bytes(), 0o644)?;
+    }
+    let written = digests(&partial, &listing(&partial, progress)?, progress)?;
+    let sums: String = written.iter().map(|(name, (digest, _))| format!("{digest}  {name}\n")).collect();
+    fs::write_new(&partial.join(paths::SHA256SUMS), sums.as_bytes(), 0o644)?;
+    if progress.cancelled() {
+        return Err(Error::Cancelled);
+    }
+    fs::replace(&partial, folder, &previous)?;
+    check(folder, progress)
+}
+
+/// Makes sure that nothing but a release is replaced.
+fn check_place(folder: &Utf8Path, progress: &dyn Progress) -> Result<(), Error> {
+    if folder.exists() {
+        let foreign = |(path, _): &(Utf8PathBuf, EntryKind)| !ReleaseNames::is_any(path.as_str());
+        if let Some((path, _)) = listing(folder, progress)?.into_iter().find(foreign) {
+            return Err(Error::Occupied { folder: folder.to_owned(), path });
+        }
+    }
+    Ok(())
+}
+
+/// The texts that follow from the rest, by name.
+fn derived(
+    manifest: &Manifest,
+    names: &ReleaseNames,
+    tarball: Sha256Digest,
+    sources: Sha256Digest,
+) -> Vec<(String, String)> {
+    let packed = [(&names.tarball, tarball), (&names.sources, sources)];
+    let mut subjects = ProvenanceSubject::of_tree(manifest);
+    subjects.extend(packed.map(|(name, sha256)| ProvenanceSubject { name: name.clone(), sha256 }));
+    let mut texts = vec![
+        (paths::MANIFEST.to_owned(), manifest.to_json()),
+        (names.sbom.clone(), sbom::cyclonedx(manifest)),
+        (names.provenance.clone(), provenance::statement(manifest, &subjects)),
+    ];
+    texts.extend(packed.map(|(name, sha256)| (names.sha256(name), format!("{sha256}  {name}\n"))));
+    texts
+}
+
+/// Checks that the release in `folder` is whole, that it is what its checksums say, and
+/// that its parts are about the same tree.
+///
+/// # Errors
+///
+/// [`Error::Different`] names all that is wrong.
+pub fn check(folder: &Utf8Path, progress: &dyn Progress) -> Result<Release, Error> {
+    let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
+    let different = |differences| Error::Different { folder: folder.to_owned(), differences };
+    let found = listing(folder, progress)?;
+    let foreign = foreign(&found, &names);
+    if !foreign.is_empty() {
+        return Err(different(foreign));
+    }
+    let text = fs::read_at_most(&folder.join(paths::SHA256SUMS), MAX_SUMS)?;
+    let mut files = digests(folder, &found, progress)?;
+    let sums = files.remove(paths::SHA256SUMS);
+    let text = String::from_utf8_lossy(&text);
+    let wanted: BTreeMap<&str, &str> =
+        text.lines().filter_map(|line| line.split_once("  ")).map(|(digest, name)| (name, digest)).collect();
+    let mut differences = Vec::new();
+    for (name, digest) in &wanted {
+        match files.get(*name) {
+            Some((found, _)) if found.to_string() == **digest => {}
+            Some((found, _)) => differences.push(format!(
+                "`{}` has changed: found {found}, wanted {}",
+                printable(name),
+                printable(digest)
+            )),
+            None => differences.push(format!("`{}` is missing", printable(name))),
+        }
+    }
+    let extra = files.keys().filter(|name| !wanted.contains_key(name.as_str()));
+    differences.extend(extra.map(|name| format!("`{}` is not in SHA256SUMS", printable(name))));
+    let lacking = names.all().into_iter().filter(|name| *name != paths::SHA256SUMS && !files.contains_key(name));
+    differences.extend(lacking.map(|name| format!("`{name}` is missing, and a release has it")));
+    if differences.is_empty() {
+        let report = verify(&folder.join(&names.tarball), progress)?;
+        differences.extend(report.differences.iter().map(ToString::to_string));
+        for (name, text) in derived(&report.manifest, &names, files[&names.tarball].0, files[&names.sources].0) {
+            if fs::read(&folder.join(&name))? != text.as_bytes() {
+                differences.push(format!("`{name}` is not about the tarball beside it"));
+            }
+        }
+    }
+    if !differences.is_empty() {
+        return Err(different(differences));
+    }
+    files.extend(sums.map(|sums| (paths::SHA256SUMS.to_owned(), sums)));
+    Ok(Release { folder: folder.to_owned(), files })
+}
+
+/// What is in a folder but other folders.
+fn listing(folder: &Utf8Path, progress: &dyn Progress) -> Result<Vec<(Utf8PathBuf, EntryKind)>, Error> {
+    fs::walk_with(folder, progress).map_err(|error| interrupted(error, progress))
+}
+
+/// Names the files of `found` that a release with `names` does not have: the first ones, and how many more there are.
+fn foreign(found: &[(Utf8PathBuf, EntryKind)], names: &ReleaseNames) -> Vec<String> {
+    let known = names.all();
+    let is_foreign = |name: &&str| !known.iter().any(|known| known == name);
+    let mut foreign = files(found).map(|path| path.as_str()).filter(is_foreign);
+    let first = foreign.by_ref().take(MAX_LISTED - 1);
+    let mut named: Vec<String> = first.map(|name| format!("not a file of a release: `{}`", printable(name))).collect();
+    let more = foreign.count();
+    named.extend((more > 0).then(|| format!("not a file of a release: {}", count(more, "other"))));
+    named
+}
+
+fn files(found: &[(Utf8PathBuf, EntryKind)]) -> impl Iterator<Item = &Utf8PathBuf> {
+    found.iter().filter(|(_, kind)| *kind == EntryKind::File).map(|(path, _)| path)
+}
+
+/// The digests and sizes of the files that were `found` in a folder, by name.
+fn digests(
+    folder: &Utf8Path,
+    found: &[(Utf8PathBuf, EntryKind)],
+    progress: &dyn Progress,
+) -> Result<BTreeMap<String, (Sha256Digest, u64)>, Error> {
+    let digest = |path: &Utf8Path| {
+        let mut reader = BufReader::with_capacity(1 << 18, Interruptible::new(fs::open(path)?, progress));
+        Sha256Digest::of_reader(&mut reader).map_err(|error| fs::Error::new("read", path, error))
+    };
+    let digested = |name: &Utf8PathBuf| Ok((name.to_string(), digest(&folder.join(name))?));
+    let digested: Result<_, fs::Error> = files(found).map(digested).collect();
+    digested.map_err(|error| interrupted(error, progress))
+}
+
+/// What an error means that may have come from the user's wish to stop.
+fn interrupted(error: fs::Error, progress: &dyn Progress) -> Error {
+    if progress.cancelled() { Error::Cancelled } else { error.into() }
+}
+
+/// The text that goes with a release: what is new, the loaders' digests, and how to check them.
+fn notes(project: &ProjectPaths, manifest: &Manifest, names: &ReleaseNames) -> Result<String, fs::Error> {
+    let version = env!("CARGO_PKG_VERSION");
+    let log = fs::read_if_exists(&project.changelog())?.unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let mut text = changes(&log, version).or_else(|| changes(&log, "Unreleased")).unwrap_or_default();
+    let ipxe = &manifest.ipxe;
+    let _ = write!(text, "\n## Files\n\niPXE {} at commit `{}`", ipxe.version, ipxe.commit);
+    if let Some(syslinux) = &manifest.syslinux {
+        let _ = write!(text, ", syslinux {}", syslinux.version);
+    }
+    text += ".\n\n| SHA-256 | file |\n| --- | --- |\n";
+    for file in manifest.files.iter().filter(|file| !paths::is_linked_list(&file.path)) {
+        let _ = writeln!(text, "| `{}` | {} |", file.sha256, file.path);
+    }
+    let (tarball, sources) = (&names.tarball, &names.sources);
+    let _ = write!(
+        text,
+        "\n## Checking\n\n```sh\nsha256sum -c {}\n```\n\nIn a checkout of the tag `v{version}`:\n\n```sh\ncargo xtask verify {tarball}\n\
+         cargo xtask boot-test {tarball}\ncargo xtask reproduce --against {tarball}\n```\n\nThe last one builds everything \
+         again and compares every byte. `gh attestation verify {tarball} --repo OWNER/REPO` says which workflow has built it. \
+         `{sources}` has all that the loaders are made from, as their licences ask; `cargo xtask build-loaders --offline \
+         --sources-from {sources}` builds from it without a network.\n",
+        names.sha256(tarball)
+    );
+    Ok(text.trim_start().to_owned())
+}
+
+/// The section of a changelog under the heading `version`.
+fn changes(log: &str, version: &str) -> Option<String> {
+    let mut lines = log.lines().skip_while(|line| !line.starts_with(&format!("## [{version}]")));
+    lines.next()?;
+    let section: Vec<&str> = lines.take_while(|line| !line.starts_with("## ") && !line.starts_with('[')).collect();
+    Some(format!("{}\n", section.join("\n").trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_those_of_the_version() {
+        let log = "# Changelog\n\n## [Unreleased]\n\nSoon.\n\n## [1.0.0] - today\n\n### Added\n\n- All.\n\n## [0.9.0]\n\nOld.\n\n[1.0.0]: x\n";
+        assert_eq!(changes(log, "1.0.0").unwrap(), "### Added\n\n- All.\n");
+        assert_eq!(changes(log, "0.9.0").unwrap(), "Old.\n");
+        assert_eq!(changes(log, "2.0.0"), None);
+    }
+}

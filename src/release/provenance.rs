@@ -1,0 +1,292 @@
+//! The provenance of a tree: an in-toto Statement v1 with SLSA's Provenance v1, unsigned.
+//! `schemas/provenance-1.md` describes the build type and the builder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use crate::digest::{CommitId, Sha256Digest};
+use crate::release::attest::{IPXE_REPOSITORY, is_chosen_text, loaders, member_purl, project, to_text, unlisted};
+use crate::stamp::slot::SlotSize;
+use crate::tree::manifest::{Manifest, ManifestEntry, PatchEntry, Syslinux};
+
+/// The type of the statement.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// The type of the predicate.
+pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
+/// How the build is to be understood. The UUID is the name of `schemas/provenance-1.md`, since this
+/// project has no address on the web that it could promise to keep.
+pub const BUILD_TYPE: &str = "urn:uuid:f12a388a-13dc-4982-9cdd-b7bf51b1dfa6#build-type-1";
+/// Who is trusted to have built: whoever hands the statement out, on a machine that nothing is said
+/// of. It claims no SLSA level.
+pub const BUILDER: &str = "urn:uuid:f12a388a-13dc-4982-9cdd-b7bf51b1dfa6#builder-local-1";
+
+/// A file that a statement is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProvenanceSubject {
+    /// Its name: a path in the tree, or the file name of a tarball.
+    pub name: String,
+    /// Its SHA-256.
+    pub sha256: Sha256Digest,
+}
+
+impl ProvenanceSubject {
+    /// All files of the tree, `manifest.json` and `SHA256SUMS` among them.
+    #[must_use]
+    pub fn of_tree(manifest: &Manifest) -> Vec<Self> {
+        let listed = manifest.files.iter().map(|file| (file.path.to_string(), file.sha256));
+        let unlisted = unlisted(manifest).into_iter().map(|(path, sha256)| (path.to_owned(), sha256));
+        listed.chain(unlisted).map(|(name, sha256)| Self { name, sha256 }).collect()
+    }
+}
+
+/// The statement that `subjects` were built as `manifest` says, in JSON with a final newline.
+///
+/// Subjects are sorted by name, and each stands there once. A statement needs at least one; their
+/// names should differ. The text has no time and no name of an invocation, so the same arguments
+/// give the same bytes.
+///
+/// # Panics
+///
+/// Never: the document has string keys only, and those can always be written.
+#[must_use]
+pub fn statement(manifest: &Manifest, subjects: &[ProvenanceSubject]) -> String {
+    let subjects: BTreeSet<&ProvenanceSubject> = subjects.iter().collect();
+    let generator = &manifest.generator;
+    to_text(&Statement {
+        r#type: STATEMENT_TYPE,
+        subject: subjects.into_iter().map(|subject| Descriptor::file(&subject.name, subject.sha256)).collect(),
+        predicate_type: PREDICATE_TYPE,
+        predicate: Provenance {
+            build_definition: BuildDefinition {
+                build_type: BUILD_TYPE,
+                external_parameters: external_parameters(manifest),
+                internal_parameters: internal_parameters(manifest),
+                resolved_dependencies: resolved_dependencies(manifest),
+            },
+            run_details: RunDetails {
+                builder: Builder { id: BUILDER, version: BTreeMap::from([(&generator.name, &generator.version)]) },
+            },
+        },
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Statement<'a> {
+    #[serde(rename = "_type")]
+    r#type: &'static str,
+    subject: Vec<Descriptor>,
+    predicate_type: &'static str,
+    predicate: Provenance<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Provenance<'a> {
+    build_definition: BuildDefinition<'a>,
+    run_details: RunDetails<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BuildDefinition<'a> {
+    build_type: &'static str,
+    external_parameters: ExternalParameters<'a>,
+    internal_parameters: InternalParameters<'a>,
+    resolved_dependencies: Vec<Descriptor>,
+}
+
+#[derive(Serialize)]
+struct RunDetails<'a> {
+    builder: Builder<'a>,
+}
+
+#[derive(Serialize)]
+struct Builder<'a> {
+    id: &'static str,
+    version: BTreeMap<&'a String, &'a String>,
+}
+
+/// A `ResourceDescriptor` of in-toto.
+#[derive(Serialize)]
+struct Descriptor {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
+    digest: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<&'static str, String>,
+}
+
+impl Descriptor {
+    fn file(name: impl Into<String>, sha256: Sha256Digest) -> Self {
+        let digest = BTreeMap::from([("sha256", sha256.to_string())]);
+        Self { name: name.into(), uri: None, digest, annotations: BTreeMap::new() }
+    }
+}
+
+/// What was pinned and chosen.
+#[derive(Serialize)]
+struct ExternalParameters<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipxe: Option<Ipxe<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    syslinux: Option<&'a Syslinux>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    configurations: Vec<ConfigurationId<'a>>,
+    files: Vec<Choice<'a>>,
+}
+
+#[derive(Serialize)]
+struct Ipxe<'a> {
+    version: &'a str,
+    commit: CommitId,
+    patches: &'a [PatchEntry],
+}
+
+#[derive(Serialize)]
+struct ConfigurationId<'a> {
+    name: &'a str,
+    sha256: Sha256Digest,
+}
+
+/// Why a file is in the tree.
+#[derive(Serialize)]
+struct Choice<'a> {
+    path: &'a Utf8Path,
+    #[serde(flatten)]
+    origin: Origin<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum Origin<'a> {
+    Built {
+        target: &'a str,
+        configuration: Sha256Digest,
+        script: &'a Utf8Path,
+        slot_size: SlotSize,
+        slot_sha256: Sha256Digest,
+    },
+    Member {
+        member: &'a Utf8Path,
+    },
+    Text {
+        sha256: Sha256Digest,
+    },
+}
+
+/// What this project adds of its own.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InternalParameters<'a> {
+    embedded_name: &'a str,
+    source_date_epoch: u64,
+    make: Vec<Make<'a>>,
+}
+
+#[derive(Serialize)]
+struct Make<'a> {
+    configuration: ConfigurationId<'a>,
+    variables: &'a [String],
+    environment: &'a [String],
+}
+
+fn external_parameters(manifest: &Manifest) -> ExternalParameters<'_> {
+    let Manifest { ipxe, syslinux, configurations, files, .. } = manifest;
+    ExternalParameters {
+        ipxe: loaders(manifest).next().map(|_| Ipxe {
+            version: &ipxe.version,
+            commit: ipxe.commit,
+            patches: &ipxe.patches,
+        }),
+        syslinux: syslinux.as_ref(),
+        configurations: configurations.iter().map(|known| configuration_id(&known.name, known.sha256)).collect(),
+        files: files.iter().filter_map(|file| Some(Choice { path: &file.path, origin: origin(file)? })).collect(),
+    }
+}
+
+fn configuration_id(name: &str, sha256: Sha256Digest) -> ConfigurationId<'_> {
+    ConfigurationId { name, sha256 }
+}
+
+/// What was asked for; nothing for a text that came of the build itself.
+fn origin(file: &ManifestEntry) -> Option<Origin<'_>> {
+    match (&file.ipxe, &file.member) {
+        (Some(embedded), _) => Some(Origin::Built {
+            target: &embedded.target,
+            configuration: embedded.configuration,
+            script: &embedded.script,
+            slot_size: embedded.slot_size,
+            slot_sha256: embedded.slot_sha256,
+        }),
+        (None, Some(member)) => Some(Origin::Member { member }),
+        (None, None) => is_chosen_text(file).then_some(Origin::Text { sha256: file.sha256 }),
+    }
+}
+
+fn internal_parameters(manifest: &Manifest) -> InternalParameters<'_> {
+    let make = manifest.configurations.iter().map(|known| Make {
+        configuration: configuration_id(&known.name, known.sha256),
+        variables: &known.make,
+        environment: &known.environment,
+    });
+    InternalParameters {
+        embedded_name: &manifest.ipxe.embedded_name,
+        source_date_epoch: manifest.ipxe.source_date_epoch,
+        make: make.collect(),
+    }
+}
+
+/// iPXE, its patches, headers and certificates; the files of syslinux; the tools.
+fn resolved_dependencies(manifest: &Manifest) -> Vec<Descriptor> {
+    let mut all = Vec::new();
+    if loaders(manifest).next().is_some() {
+        all.push(ipxe(manifest));
+        let patches = manifest.ipxe.patches.iter();
+        all.extend(patches.map(|patch| Descriptor::file(project().patches().join(&patch.name), patch.sha256)));
+    }
+    all.extend(headers_and_trust(manifest).into_iter().map(|(path, sha256)| Descriptor::file(path, sha256)));
+    if let Some(syslinux) = &manifest.syslinux {
+        let members: BTreeSet<(&Utf8PathBuf, Sha256Digest)> =
+            manifest.files.iter().filter_map(|file| Some((file.member.as_ref()?, file.sha256))).collect();
+        all.extend(members.into_iter().map(|(member, sha256)| Descriptor {
+            uri: Some(member_purl(&syslinux.version, member)),
+            ..Descriptor::file(member.as_str(), sha256)
+        }));
+    }
+    all.extend(manifest.toolchain.iter().map(|tool| Descriptor {
+        annotations: BTreeMap::from([("version", tool.version.clone())]),
+        ..Descriptor::file(&tool.name, tool.sha256)
+    }));
+    all
+}
+
+/// The content digest is what in-toto calls `dirHash`: `vendor/README.md` and in-toto's
+/// `digest_set.md` give the same command for it.
+fn ipxe(manifest: &Manifest) -> Descriptor {
+    let pin = &manifest.ipxe;
+    Descriptor {
+        name: "ipxe".into(),
+        uri: Some(format!("{IPXE_REPOSITORY}@{}", pin.commit)),
+        digest: BTreeMap::from([
+            ("gitCommit", pin.commit.to_string()),
+            ("gitTree", pin.tree.to_string()),
+            ("dirHash", pin.content_sha256.to_string()),
+        ]),
+        annotations: BTreeMap::from([("version", pin.version.clone())]),
+    }
+}
+
+/// The files of all configurations, each once, although configurations can share them.
+fn headers_and_trust(manifest: &Manifest) -> BTreeSet<(Utf8PathBuf, Sha256Digest)> {
+    let mut files = BTreeSet::new();
+    for configuration in &manifest.configurations {
+        let folder = project().ipxe_configs().join(&configuration.name);
+        files.extend(configuration.headers.iter().map(|(name, sha256)| (folder.join(name), *sha256)));
+        files.extend(configuration.trust.iter().map(|(name, sha256)| (project().scripts().join(name), *sha256)));
+    }
+    files
+}

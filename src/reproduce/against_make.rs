@@ -1,0 +1,174 @@
+//! The oracle: has iPXE's make embed the scripts of some sites and link their loaders, and compares whole files
+//! with those of a tree. What is stamped has to be what make gives, byte for byte.
+
+use std::collections::HashMap;
+
+use camino::Utf8PathBuf;
+
+use crate::base::paths::{self, Cache};
+use crate::base::{fs, parallel};
+use crate::build::linker::Linker;
+use crate::build::make::Goals;
+use crate::build::plan::{Build, Plan};
+use crate::build::{self, BuildContext};
+use crate::config::sites::Site;
+use crate::digest::Sha256Digest;
+use crate::fetch::origins::{LazySource, Origins};
+use crate::loader::link_map::LinkMap;
+use crate::loader::target::Loader;
+use crate::reproduce::bytes::{self, ByteDifference};
+use crate::reproduce::cause::{self, Cause};
+use crate::tree::manifest::{Manifest, ManifestEntry};
+use crate::tree::open::{Changed, CheckedTree};
+
+/// Why nothing could be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tree is not one of these choices.
+    #[error("`{path}` {problem}\nhint: build the tree anew with `cargo xtask build-loaders`, then ask make")]
+    OtherChoices {
+        /// The loader.
+        path: Utf8PathBuf,
+        /// How it differs from the choices.
+        problem: &'static str,
+    },
+    /// There is nothing to compare.
+    #[error("the choices have no loader of iPXE")]
+    Nothing,
+    /// Make failed.
+    #[error(transparent)]
+    Build(#[from] build::Error),
+    /// The tree is not what it was.
+    #[error(transparent)]
+    Changed(#[from] Changed),
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// What is compared, and how make works.
+pub struct MakeCheck<'a> {
+    /// What the tree should be of.
+    pub plan: &'a Plan,
+    /// The tree.
+    pub tree: &'a CheckedTree,
+    /// Where the sources are.
+    pub sources: &'a Cache,
+    /// Where they may come from.
+    pub origins: &'a Origins,
+    /// Where and how make works.
+    pub context: &'a BuildContext<'a>,
+}
+
+/// What make said.
+#[derive(Debug, Default)]
+pub struct MakeComparison {
+    /// The sites that were looked at; the root of the tree is `None`.
+    pub sites: Vec<Option<String>>,
+    /// How many loaders were compared.
+    pub loaders: usize,
+    /// How many loaders the tree has that the choices know nothing of.
+    pub unknown: usize,
+    /// Those that differ, and how: here is what is in the tree, there what make gives.
+    pub differences: Vec<(Utf8PathBuf, ByteDifference)>,
+    /// Where some differ: what the manifest says that they were made of, where that is not what make has here.
+    pub causes: Vec<Cause>,
+    /// How many of these there are; only the first are kept.
+    pub causes_total: usize,
+}
+
+/// Compares the loaders of `count` sites, which `seed` picks.
+///
+/// # Errors
+///
+/// [`Error`]; that bytes differ is none.
+pub fn check(question: &MakeCheck<'_>, count: usize, seed: u64) -> Result<MakeComparison, Error> {
+    let MakeCheck { plan, context, .. } = *question;
+    let sample = sample(plan, count, seed);
+    if sample.is_empty() {
+        return Err(Error::Nothing);
+    }
+    let of_tree = question.tree.manifest.files.iter().filter(|file| file.ipxe.is_some()).count();
+    let mut answer = MakeComparison {
+        sites: sample.iter().map(|site| site.name.clone()).collect(),
+        unknown: of_tree.saturating_sub(plan.loaders().count()),
+        ..MakeComparison::default()
+    };
+    check_choices(question.tree, plan)?;
+    let MakeCheck { sources, origins, .. } = *question;
+    let mut source = LazySource::new(&plan.inputs.pins, &plan.inputs.patches, sources, origins, context.progress);
+    for build in &plan.builds {
+        let of_build = sample.iter().filter(|site| site.config.digest() == build.config.digest());
+        let wanted: Vec<(&Site, Vec<Loader>)> =
+            of_build.map(|site| (*site, of_platform(site, build))).filter(|(_, loaders)| !loaders.is_empty()).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let mut linker = Linker::open(build, context, &mut source)?;
+        for (site, loaders) in wanted {
+            compare(&mut linker, question, site, &loaders, &mut answer)?;
+        }
+    }
+    if !answer.differences.is_empty() {
+        // Which files there are says nothing about how one of them was made.
+        let published = Manifest { files: Vec::new(), ..question.tree.manifest.clone() };
+        (answer.causes, answer.causes_total) = cause::causes(&published, &Manifest::head(plan));
+    }
+    Ok(answer)
+}
+
+/// So many sites, as the digests of `seed` with their names have it.
+fn sample(plan: &Plan, count: usize, seed: u64) -> Vec<&Site> {
+    let rank = |site: &Site| Sha256Digest::of(format!("{seed} {:?}", site.name).as_bytes());
+    let mut ranked: Vec<(Sha256Digest, &Site)> = plan.sites().map(|site| (rank(site), site)).collect();
+    ranked.sort_unstable_by_key(|(rank, _)| *rank);
+    ranked.truncate(count);
+    ranked.into_iter().map(|(_, site)| site).collect()
+}
+
+fn of_platform(site: &Site, build: &Build) -> Vec<Loader> {
+    site.loaders.iter().copied().filter(|loader| loader.platform() == build.platform).collect()
+}
+
+/// Makes sure that the tree has each loader of the choices, with the script that they give it.
+fn check_choices(tree: &CheckedTree, plan: &Plan) -> Result<(), Error> {
+    let slot = |file: &ManifestEntry| Some((file.path.clone(), file.ipxe.as_ref()?.slot_sha256));
+    let slots: HashMap<Utf8PathBuf, Sha256Digest> = tree.manifest.files.iter().filter_map(slot).collect();
+    for (path, loader) in plan.loaders() {
+        let problem = match slots.get(&path) {
+            Some(slot) if *slot == loader.site.slot_sha256 => continue,
+            Some(_) => "has another script in the tree than the choices give it",
+            None => "is among the choices and not in the tree",
+        };
+        return Err(Error::OtherChoices { path, problem });
+    }
+    Ok(())
+}
+
+fn compare(
+    linker: &mut Linker<'_>,
+    question: &MakeCheck<'_>,
+    site: &Site,
+    loaders: &[Loader],
+    answer: &mut MakeComparison,
+) -> Result<(), Error> {
+    let (tree, progress) = (question.tree, question.context.progress);
+    let slot = site.script().slot();
+    let name = site.name.as_deref().unwrap_or("the root of the tree");
+    linker.link(&slot, loaders, Goals::Loaders, &format!("the script of {name}"))?;
+    linker.seal()?;
+    for loader in loaders {
+        let path = paths::loader_in_tree(site.name.as_deref(), loader.as_str());
+        let Some(file) = tree.manifest.files.iter().find(|file| file.path == path) else { continue };
+        let (made, published) = (linker.loader(*loader, &slot)?, tree.read(&path, &file.content())?);
+        answer.loaders += 1;
+        if made != published {
+            let map = linker.link_map(*loader)?;
+            // The map is that of the loader that was made here.
+            let compare = move || bytes::compare(&made, &published, &LinkMap::new(&map), &[]).exchanged();
+            let difference = parallel::leaving(progress, compare).ok_or(build::Error::Cancelled)?;
+            answer.differences.push((path, difference));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,530 @@
+//! What each machine is told: which loader it is to fetch, and where that is to go. It is the same for all servers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::Ipv4Addr;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use minijinja::Value;
+use minijinja::value::Serde;
+use serde::Serialize;
+
+use super::server_kind::ServerKind;
+use crate::base::paths;
+use crate::config::boot_entry::BootEntry;
+use crate::config::network::{Mac, NetworkConfig, NetworkHost, Range, WebAddress};
+use crate::config::rules::Feature;
+use crate::config::script::Script;
+use crate::config::sites::{Site, Sites};
+use crate::config::toml::told;
+use crate::loader::target::Platform;
+use crate::printable::listed_names;
+
+/// The user class of iPXE, where its script does not choose another one. A boot ROM that is iPXE itself has it, too.
+const IPXE: &str = "iPXE";
+
+/// What machines are told.
+#[derive(Debug)]
+pub struct BootPolicy<'n> {
+    network: &'n NetworkConfig,
+    /// Machines that are not known, by what they say of themselves.
+    clients: Vec<Client>,
+    /// What the loaders of these machines are told.
+    common: Option<Second>,
+    hosts: Vec<Machine<'n>>,
+    /// Whether the script in the root of the tree goes where option 17 says.
+    asks: bool,
+    /// The files of syslinux in the tree, and their configuration.
+    companions: Vec<String>,
+    /// The scripts of boot entries, which are in the root of the tree.
+    scripts: Vec<String>,
+    /// Where loaders are told an address of https, and do not know that.
+    lacking: BTreeSet<String>,
+}
+
+/// What a loader is told whose script goes where option 17 says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Second {
+    /// Its user class.
+    class: String,
+    /// Whether that class is its own, and no boot ROM's.
+    own_class: bool,
+    /// Option 17.
+    boot: WebAddress,
+}
+
+/// Machines with one value of option 93.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Client {
+    code: u16,
+    /// The same as two bytes, as in `00:07`.
+    bytes: String,
+    words: &'static str,
+    /// A name for it.
+    tag: String,
+    /// Whether it fetches its loader over HTTP.
+    http: bool,
+    /// Which loader it gets: a path, or an address; nothing where the tree has none.
+    loader: Option<String>,
+    /// What dnsmasq calls it.
+    csa: &'static str,
+}
+
+/// A machine that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Machine<'n> {
+    name: &'n str,
+    /// The same where names of other things stand, too: a machine may be called `uefi` or `loader`.
+    tag: String,
+    mac: Mac,
+    /// The same without colons.
+    mac_hex: String,
+    ip: Option<Ipv4Addr>,
+    hostname: &'n str,
+    firmware: &'static str,
+    #[serde(skip)]
+    platform: Platform,
+    loader: Utf8PathBuf,
+    /// Its firmware as option 93 says it, with the loader for each value. A machine that starts with other firmware than
+    /// it was described with gets what a machine that is not known gets.
+    clients: Vec<Client>,
+    second: Option<Second>,
+    /// Whether the loader is another one than that of a machine that is not known.
+    own_loader: bool,
+    /// Whether its loader is told something else than that of a machine that is not known.
+    own_boot: bool,
+}
+
+/// A value of option 93.
+type Architecture = (u16, &'static str, &'static str, Option<Platform>, bool);
+
+/// Values of option 93: what machine it is, how dnsmasq calls it, which loaders run there, and whether it asks over HTTP.
+const ARCHITECTURES: [Architecture; 8] = [
+    (0, "BIOS", "x86PC", Some(Platform::Bios), false),
+    (6, "32-bit UEFI", "IA32_EFI", None, false),
+    (7, "64-bit UEFI", "X86-64_EFI", Some(Platform::EfiX64), false),
+    (9, "64-bit UEFI, as some firmware says it", "BC_EFI", Some(Platform::EfiX64), false),
+    (11, "ARM64 UEFI", "ARM64_EFI", None, false),
+    (15, "32-bit UEFI, over HTTP", "15", None, true),
+    (16, "64-bit UEFI, over HTTP", "16", Some(Platform::EfiX64), true),
+    (19, "ARM64 UEFI, over HTTP", "19", None, true),
+];
+
+impl<'n> BootPolicy<'n> {
+    /// What machines in `network` are told, whose tree is made as `sites` say.
+    #[must_use]
+    pub fn new(network: &'n NetworkConfig, sites: &Sites) -> Self {
+        let root = |platform| loader(sites.default.as_ref(), platform).or_else(|| syslinux(sites, platform));
+        let named = named(network, sites);
+        let default = sites.default.as_ref().map(Choice::new);
+        let common = Second::of(default.as_ref(), network.boot.as_ref());
+        let machine = |host: &'n NetworkHost| {
+            let choice = host.site.as_deref().and_then(|name| named.get(name));
+            let path = choice.map_or_else(|| root(host.platform), |choice| loader(Some(choice.site), host.platform))?;
+            let boot = host.boot.as_ref().or(network.boot.as_ref());
+            let second = Second::of(choice.or(default.as_ref()), boot);
+            Some(Machine {
+                name: &host.name,
+                tag: format!("host-{}", host.name),
+                mac: host.mac,
+                mac_hex: host.mac.hex(),
+                ip: host.ip,
+                hostname: &host.hostname,
+                platform: host.platform,
+                firmware: if host.platform == Platform::Bios { "bios" } else { "uefi" },
+                clients: ARCHITECTURES
+                    .iter()
+                    .filter(|(.., platform, _)| *platform == Some(host.platform))
+                    .map(|architecture| Client::new(architecture, Some(&path), network))
+                    .collect(),
+                own_loader: root(host.platform).as_ref() != Some(&path),
+                loader: path,
+                own_boot: second != common,
+                second,
+            })
+        };
+        let hosts = network.hosts.iter().filter_map(machine).collect();
+        let asks = default.as_ref().is_some_and(|choice| choice.class.is_some());
+        let configuration = sites.pxelinux_config.iter().map(|_| paths::PXELINUX_DEFAULT.to_owned());
+        let companions = sites.members.iter().map(|member| member.name.clone()).chain(configuration).collect();
+        let client = |architecture: &Architecture| {
+            let (.., platform, _) = architecture;
+            Client::new(architecture, platform.and_then(root).as_deref(), network)
+        };
+        let clients = ARCHITECTURES.iter().map(client).collect();
+        let scripts = sites.boot.iter().map(BootEntry::file).collect();
+        let lacking = lacking(network, default.as_ref(), &named);
+        Self { network, clients, common, hosts, asks, companions, scripts, lacking }
+    }
+
+    /// What a person should know who has a server of `kind` told this, in the form of error messages.
+    #[must_use]
+    pub fn warnings(&self, kind: ServerKind) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.clients.iter().all(|client| client.loader.is_none()) {
+            warnings.push(
+                "the root of the tree has no loader\nhint: machines that network.toml does not name get none".into(),
+            );
+        }
+        if kind.is_dhcp() && self.asks && self.network.boot.is_none() {
+            warnings.push(
+                "`boot` is missing in network.toml, and the script of the loaders goes where option 17 says\n\
+                 hint: name the iPXE script that machines go to, as in boot = \"fedora-coreos.ipxe\""
+                    .into(),
+            );
+        }
+        if kind.is_dhcp() && self.common.as_ref().is_some_and(|second| !second.own_class) {
+            warnings.push(
+                "a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk\n\
+                 hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does"
+                    .into(),
+            );
+        }
+        warnings.extend(self.missing_scripts());
+        warnings.extend(self.lacking.iter().cloned());
+        warnings.extend(self.unreachable(kind));
+        told(warnings)
+    }
+
+    /// The addresses in network.toml that machines cannot reach with what a server of `kind` tells them.
+    fn unreachable(&self, kind: ServerKind) -> Vec<String> {
+        let network = self.network;
+        // Other servers tell what they know themselves where nothing is said, or are beside one that does.
+        let only_this = matches!(kind, ServerKind::Kea | ServerKind::IscDhcpd | ServerKind::SystemdNetworkd);
+        let mut warnings = Vec::new();
+        let mut servers = vec![("http-url".to_owned(), &network.http)];
+        servers.extend(network.boot.iter().map(|boot| ("boot".to_owned(), boot)));
+        let of_host = |host: &'n NetworkHost| Some((format!("boot` of the host `{}", host.name), host.boot.as_ref()?));
+        servers.extend(network.hosts.iter().filter_map(of_host));
+        let mut told = BTreeSet::new();
+        for (key, address) in servers.into_iter().filter(|(_, address)| told.insert(address.host())) {
+            let host = address.host();
+            let outside = host.parse().is_ok_and(|host| !network.subnet.contains(host));
+            if is_local(host) {
+                warnings.push(format!(
+                    "`{key}` names `{host}`, and firmware and loaders look up no names that end in .local\n\
+                     hint: write the server's IPv4 address, or a name that a DNS server knows"
+                ));
+            } else if address.is_named() && network.dns.is_empty() && only_this {
+                warnings.push(format!(
+                    "`{key}` names `{host}`, and network.toml has no `dns`, so machines cannot look it up\n\
+                     hint: add dns = [\"…\"], or write the server's IPv4 address"
+                ));
+            } else if outside && network.gateway.is_none() && only_this {
+                warnings.push(format!(
+                    "`{key}` is at {host}, outside of {}, and network.toml has no `gateway`, so machines cannot reach it\n\
+                     hint: add gateway = \"…\"",
+                    network.subnet
+                ));
+            }
+        }
+        let far = network.dns.iter().find(|server| !network.subnet.contains(**server));
+        if let Some(server) = far.filter(|_| network.gateway.is_none() && only_this) {
+            warnings.push(format!(
+                "`dns` has {server}, outside of {}, and network.toml has no `gateway`, so machines cannot reach it\n\
+                 hint: add gateway = \"…\"",
+                network.subnet
+            ));
+        }
+        warnings
+    }
+
+    /// Warnings of scripts that `boot` names below `http-url` and that the tree does not have. A name with a variable is
+    /// that of somebody's own scripts.
+    #[must_use]
+    pub fn missing_scripts(&self) -> Vec<String> {
+        let known: HashSet<&str> = self.scripts.iter().map(String::as_str).collect();
+        let of_host =
+            |host: &'n NetworkHost| Some((format!("`boot` of the host `{}`", host.name), host.boot.as_ref()?));
+        let all = self.network.boot.iter().map(|boot| ("`boot`".to_owned(), boot));
+        let mut missing = BTreeMap::new();
+        for (key, boot) in all.chain(self.network.hosts.iter().filter_map(of_host)) {
+            let below = boot.as_str().strip_prefix(self.network.http.as_str()).and_then(|path| path.strip_prefix('/'));
+            let Some(path) = below else { continue };
+            let name = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+            if !name.is_empty() && !name.contains('$') && !known.contains(name) {
+                missing.entry(name).or_insert(key);
+            }
+        }
+        told(missing.into_iter().map(|(name, key)| self.missing_script(name, &key)).collect())
+    }
+
+    fn missing_script(&self, name: &str, key: &str) -> String {
+        if !self.scripts.is_empty() {
+            let has = listed_names(&self.scripts);
+            return format!(
+                "{key} is `{name}`, and the scripts of the tree are {has}\nhint: name one of them, or put yours beside them"
+            );
+        }
+        let entry = match name.strip_suffix(".ipxe").filter(|stem| !stem.contains('/')) {
+            Some(stem) => format!("describe it as `[boot.{stem}]` in sites.toml, "),
+            None => String::new(),
+        };
+        format!(
+            "{key} is `{name}`, and the tree has no scripts\n\
+             hint: {entry}put yours beside the tree, or write the whole address of another server"
+        )
+    }
+
+    /// Which loaders a machine with the network card `mac` is told to fetch over TFTP, by platform.
+    #[must_use]
+    pub fn chosen(&self, mac: Mac) -> Vec<(Platform, Utf8PathBuf)> {
+        if let Some(host) = self.hosts.iter().find(|host| host.mac == mac) {
+            return vec![(host.platform, host.loader.clone())];
+        }
+        let told = ARCHITECTURES.iter().zip(&self.clients).filter(|(_, client)| !client.http);
+        let mut chosen: Vec<_> = told
+            .filter_map(|((.., platform, _), client)| Some(((*platform)?, client.loader.clone()?.into())))
+            .collect();
+        chosen.dedup();
+        chosen
+    }
+
+    /// What templates know, for the file `name` of a recipe.
+    pub(super) fn facts(&self, name: &str) -> Value {
+        let network = self.network;
+        let Range { first, last } =
+            network.ranges.first().copied().unwrap_or(Range { first: network.subnet.base, last: network.subnet.base });
+        Value::from(Serde(Facts {
+            file: name,
+            subnet: network.subnet.to_string(),
+            base: network.subnet.base,
+            prefix: network.subnet.prefix,
+            mask: network.subnet.mask(),
+            broadcast: network.subnet.broadcast(),
+            tftp_server: network.tftp_server,
+            tftp_root: network.tftp_root().as_str(),
+            router_folder: network.router_folder(),
+            http: network.http.as_str(),
+            secure: network.http.is_secure(),
+            http_host: network.http.host(),
+            http_port: network.http.port().unwrap_or(if network.http.is_secure() { 443 } else { 80 }),
+            http_path: network.http.path(),
+            http_root: network.http_root.as_str(),
+            ranges: network.ranges.iter().map(Span::from).collect(),
+            free: self.free().iter().map(Span::from).collect(),
+            pool: Pool {
+                offset: first.to_bits() - network.subnet.base.to_bits(),
+                size: last.to_bits() - first.to_bits() + 1,
+            },
+            gateway: network.gateway,
+            dns: &network.dns,
+            interface: &network.interface,
+            clients: self.clients.iter().filter(|client| client.loader.is_some()).collect(),
+            architectures: self.architectures(),
+            without: self.clients.iter().filter(|client| client.loader.is_none()).collect(),
+            common: self.common.as_ref(),
+            hosts: &self.hosts,
+            classes: self.classes(),
+            files: self.files(),
+        }))
+    }
+
+    /// The values of option 93 with a loader in the root of the tree, or for a machine that is known.
+    fn architectures(&self) -> Vec<&Client> {
+        let known = |client: &Client| {
+            let own = self.hosts.iter().filter(|host| host.own_loader).flat_map(|host| &host.clients);
+            own.map(|own| own.code).any(|code| code == client.code)
+        };
+        self.clients.iter().filter(|client| client.loader.is_some() || known(client)).collect()
+    }
+
+    /// The ranges without the addresses of machines that are known, which some servers would give away.
+    fn free(&self) -> Vec<Range> {
+        let mut taken: Vec<Ipv4Addr> = self.hosts.iter().filter_map(|host| host.ip).collect();
+        taken.sort_unstable();
+        let taken_of = |range: &Range| {
+            let (first, last) = (range.first, range.last);
+            let begin = taken.partition_point(|address| *address < first);
+            taken[begin..].iter().copied().take_while(move |address| *address <= last)
+        };
+        self.network.ranges.iter().flat_map(|range| range.without(taken_of(range))).collect()
+    }
+
+    /// The user classes of all loaders, each once.
+    fn classes(&self) -> Vec<&str> {
+        let seconds = self.common.iter().chain(self.hosts.iter().filter_map(|host| host.second.as_ref()));
+        let mut classes: Vec<&str> = seconds.map(|second| second.class.as_str()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+
+    /// All files that are fetched over TFTP, each once: loaders, and what loaders of syslinux fetch there.
+    fn files(&self) -> Vec<String> {
+        let common = self.clients.iter().filter(|client| !client.http).filter_map(|client| client.loader.clone());
+        let mut files: Vec<String> = common.chain(self.hosts.iter().map(|host| host.loader.to_string())).collect();
+        if files.iter().any(|file| self.companions.contains(file)) {
+            files.extend(self.companions.iter().cloned());
+        }
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+}
+
+impl Client {
+    /// Machines of an architecture, which get the loader at `path` in the tree of `network`.
+    fn new((code, words, csa, _, http): &Architecture, path: Option<&Utf8Path>, network: &NetworkConfig) -> Self {
+        let loader = path.map(|path| if *http { format!("{}/{path}", network.http) } else { path.to_string() });
+        let [high, low] = code.to_be_bytes();
+        let (bytes, tag) = (format!("{high:02x}:{low:02x}"), format!("arch-{code}"));
+        Self { code: *code, bytes, words, tag, http: *http, loader, csa }
+    }
+}
+
+impl Second {
+    /// What loaders of `site` are told, where `boot` is what option 17 would say.
+    fn of(choice: Option<&Choice<'_>>, boot: Option<&WebAddress>) -> Option<Self> {
+        let class = choice?.class.clone()?;
+        Some(Self { own_class: class != IPXE, class, boot: boot?.clone() })
+    }
+}
+
+/// Whether `host` is a name of multicast DNS.
+fn is_local(host: &str) -> bool {
+    host.trim_end_matches('.').rsplit_once('.').is_some_and(|(_, last)| last.eq_ignore_ascii_case("local"))
+}
+
+/// Where `network` tells loaders an address of https that they cannot fetch from; `named` are those of sites.
+fn lacking(
+    network: &NetworkConfig,
+    default: Option<&Choice<'_>>,
+    named: &HashMap<&str, Choice<'_>>,
+) -> BTreeSet<String> {
+    let https = Feature::https(0);
+    let lacking = |choice: Option<&Choice<'_>>, platform: Option<Platform>, boot: Option<&WebAddress>, place: &str| {
+        let choice = choice.filter(|choice| boot.is_some_and(WebAddress::is_secure) && choice.class.is_some());
+        let lacks: Vec<_> =
+            choice.map(|Choice { site, .. }| https.lacks(&site.loaders, &site.config).collect()).unwrap_or_default();
+        let of_machine = lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
+        of_machine.map(|(platform, name)| https.lacking(place, name, platform)).collect::<Vec<_>>()
+    };
+    let mut warnings = lacking(default, None, network.boot.as_ref(), "network.toml: `boot`");
+    for host in network.hosts.iter().filter(|host| host.boot.is_some() || host.site.is_some()) {
+        let choice = host.site.as_deref().map_or(default, |name| named.get(name));
+        let place = format!("network.toml: `boot` for the host `{}`", host.name);
+        warnings.extend(lacking(choice, Some(host.platform), host.boot.as_ref().or(network.boot.as_ref()), &place));
+    }
+    warnings.into_iter().collect()
+}
+
+/// What a machine can get the loaders of.
+struct Choice<'s> {
+    site: &'s Site,
+    /// The user class of its loaders, where they go where option 17 says.
+    class: Option<String>,
+}
+
+impl<'s> Choice<'s> {
+    fn new(site: &'s Site) -> Self {
+        let asks = |script: &Script| !site.loaders.is_empty() && script.text().contains("${root-path}");
+        let script = Some(site.script()).filter(asks);
+        Self { site, class: script.map(|script| user_class(script.text()).to_owned()) }
+    }
+}
+
+/// The sites that hosts of `network` name, by their names.
+fn named<'n>(network: &'n NetworkConfig, sites: &'n Sites) -> HashMap<&'n str, Choice<'n>> {
+    let wanted: HashSet<&str> = network.hosts.iter().filter_map(|host| host.site.as_deref()).collect();
+    let named = sites.sites.iter().filter_map(|site| Some((site.name.as_deref()?, site)));
+    named.filter(|(name, _)| wanted.contains(name)).map(|(name, site)| (name, Choice::new(site))).collect()
+}
+
+/// The user class that iPXE has in its requests while it runs `script`.
+#[must_use]
+pub fn user_class(script: &str) -> &str {
+    let set = |line| {
+        let mut words = str::split_ascii_whitespace(line);
+        let class = words.next() == Some("set") && words.next() == Some("user-class");
+        let plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        words.next().filter(|word| class && plain(word))
+    };
+    script.lines().find_map(set).unwrap_or(IPXE)
+}
+
+/// The first loader of `site` for `platform`.
+fn loader(site: Option<&Site>, platform: Platform) -> Option<Utf8PathBuf> {
+    let site = site?;
+    let loader = site.loaders.iter().find(|loader| loader.platform() == platform)?;
+    Some(paths::loader_in_tree(site.name.as_deref(), loader.as_str()))
+}
+
+/// The syslinux loader in the root of the tree for `platform`.
+fn syslinux(sites: &Sites, platform: Platform) -> Option<Utf8PathBuf> {
+    let names: &[&str] = match platform {
+        Platform::Bios => &["lpxelinux.0", "pxelinux.0"],
+        Platform::EfiX64 => &["syslinux.efi"],
+    };
+    names.iter().find(|name| sites.members.iter().any(|member| member.name == **name)).map(Utf8PathBuf::from)
+}
+
+/// What templates know.
+#[derive(Serialize)]
+struct Facts<'a> {
+    file: &'a str,
+    subnet: String,
+    base: Ipv4Addr,
+    prefix: u8,
+    mask: Ipv4Addr,
+    broadcast: Ipv4Addr,
+    tftp_server: Ipv4Addr,
+    tftp_root: &'a str,
+    router_folder: &'a str,
+    http: &'a str,
+    secure: bool,
+    http_host: &'a str,
+    http_port: u16,
+    http_path: &'a str,
+    http_root: &'a str,
+    ranges: Vec<Span>,
+    free: Vec<Span>,
+    pool: Pool,
+    gateway: Option<Ipv4Addr>,
+    dns: &'a [Ipv4Addr],
+    interface: &'a str,
+    clients: Vec<&'a Client>,
+    architectures: Vec<&'a Client>,
+    without: Vec<&'a Client>,
+    common: Option<&'a Second>,
+    hosts: &'a [Machine<'a>],
+    classes: Vec<&'a str>,
+    files: Vec<String>,
+}
+
+/// A range, for templates.
+#[derive(Serialize)]
+struct Span {
+    first: Ipv4Addr,
+    last: Ipv4Addr,
+}
+
+impl From<&Range> for Span {
+    fn from(range: &Range) -> Self {
+        Self { first: range.first, last: range.last }
+    }
+}
+
+/// The first range as systemd counts it.
+#[derive(Serialize)]
+struct Pool {
+    offset: u32,
+    size: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_multicast_dns_are_known() {
+        assert!(is_local("nas.local") && is_local("a.b.LOCAL."));
+        assert!(!is_local("local") && !is_local("local.example.net") && !is_local("192.0.2.1"));
+    }
+
+    #[test]
+    fn a_script_can_choose_its_user_class() {
+        assert_eq!(user_class("#!ipxe\ndhcp && chain ${root-path}\n"), "iPXE");
+        assert_eq!(user_class("#!ipxe\n  set user-class netboot-loaders\ndhcp\n"), "netboot-loaders");
+        assert_eq!(user_class("#!ipxe\nset user-class ${uuid}\nset user user-class x\n"), "iPXE");
+    }
+}

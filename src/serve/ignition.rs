@@ -1,0 +1,96 @@
+//! A starter configuration for Ignition, with which Fedora `CoreOS` and Flatcar set themselves up when they start for the
+//! first time.
+
+use serde_json::{Value, json};
+
+use crate::config::network::Starter;
+
+/// The version of the specification: an old one, which every current system takes.
+const SPECIFICATION: &str = "3.3.0";
+
+/// Who can log in.
+const USER: &str = "core";
+
+/// The mode of a file that all may read, as the number that JSON has for 0644.
+const READABLE: u32 = 0o644;
+
+/// The configuration of a machine called `hostname`, as JSON.
+#[must_use]
+pub fn configuration(starter: &Starter, hostname: Option<&str>) -> String {
+    let mut config = json!({
+        "ignition": { "version": SPECIFICATION },
+        "passwd": { "users": [{ "name": USER, "groups": ["sudo", "docker"], "sshAuthorizedKeys": starter.ssh_keys }] },
+    });
+    let mut files = Vec::new();
+    files.extend(hostname.map(|name| file("/etc/hostname", &format!("{name}\n"))));
+    files.extend(starter.console_log_level.map(|level| {
+        let text = format!(
+            "# The kernel shows messages on the console that are more severe than this.\nkernel.printk={level}\n"
+        );
+        file("/etc/sysctl.d/20-console-log-level.conf", &text)
+    }));
+    if !files.is_empty() {
+        config["storage"]["files"] = Value::Array(files);
+    }
+    if let Some(zone) = &starter.time_zone {
+        let target = format!("../usr/share/zoneinfo/{zone}");
+        config["storage"]["links"] = json!([{ "path": "/etc/localtime", "target": target, "overwrite": true }]);
+    }
+    if starter.autologin {
+        config["systemd"] =
+            json!({ "units": [autologin("getty@tty1.service"), autologin("serial-getty@ttyS0.service")] });
+    }
+    format!("{config:#}\n")
+}
+
+/// A file with the content `text`.
+fn file(path: &str, text: &str) -> Value {
+    json!({ "path": path, "mode": READABLE, "overwrite": true, "contents": { "source": data_url(text) } })
+}
+
+/// A drop-in for the getty `unit`, with which it asks for no name and no password.
+fn autologin(unit: &str) -> Value {
+    let text = format!(
+        "[Service]\n\
+         # An empty one first: it drops what the unit itself says.\n\
+         ExecStart=\n\
+         ExecStart=-/usr/sbin/agetty --autologin {USER} --noclear %I $TERM\n"
+    );
+    json!({ "name": unit, "dropins": [{ "name": "autologin.conf", "contents": text }] })
+}
+
+/// `text` as an address that holds it.
+fn data_url(text: &str) -> String {
+    let mut url = String::from("data:,");
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            url.push(byte.into());
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_starter_says_nothing_that_was_not_asked_for() {
+        let config: Value = serde_json::from_str(&configuration(&Starter::default(), None)).unwrap();
+        assert_eq!(config["ignition"], json!({ "version": "3.3.0" }));
+        assert!(config.get("storage").is_none() && config.get("systemd").is_none(), "{config}");
+    }
+
+    #[test]
+    fn texts_become_addresses_that_hold_them() {
+        assert_eq!(data_url("a=4 #%\n"), "data:,a%3D4%20%23%25%0A");
+        let starter =
+            Starter { console_log_level: Some(4), time_zone: Some("Europe/Moscow".into()), ..Starter::default() };
+        let config: Value = serde_json::from_str(&configuration(&starter, Some("a.example.net"))).unwrap();
+        assert_eq!(config["storage"]["files"][0]["contents"]["source"], "data:,a.example.net%0A");
+        assert_eq!(config["storage"]["files"][1]["mode"], 420);
+        assert_eq!(config["storage"]["links"][0]["target"], "../usr/share/zoneinfo/Europe/Moscow");
+    }
+}

@@ -1,0 +1,196 @@
+//! A page about a tree, for people: what is there, which loader is for which machine, and what to tell the servers
+//! around it. It needs nothing from elsewhere, and is the same every time.
+
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, Value};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::base::paths::is_linked_list;
+use crate::loader::file_kind::{Arch, FileKind};
+use crate::loader::target::Loader;
+use crate::serve::server_config::{ConfigFile as RecipeFile, ServerKind as Server};
+use crate::tree::manifest::ManifestEntry;
+
+/// What a page is about.
+#[derive(Debug)]
+pub struct Index<'a> {
+    /// The version of this tool.
+    pub version: &'a str,
+    /// The name of the tree's folder, which is beside the page.
+    pub tree: &'a str,
+    /// The files in the root of the tree.
+    pub root: &'a [ManifestEntry],
+    /// How many files there are for sites.
+    pub sited: usize,
+    /// The recipes for the servers around it, where the network is described.
+    pub recipes: &'a [(Server, Vec<RecipeFile>)],
+}
+
+/// The most bytes of a recipe's file that a page has.
+const MAX_RECIPE: usize = 1 << 20;
+
+/// `files` of the recipe `server` as a page has them: where one is too long for it, with how it is written instead.
+#[must_use]
+pub fn fit(server: Server, files: Vec<RecipeFile>) -> Vec<RecipeFile> {
+    let fit = |file: RecipeFile| match file.text.len() {
+        size if size > MAX_RECIPE => {
+            let text = format!("This has {size} bytes. `cargo xtask recipe {server} --out FOLDER` writes it.\n");
+            RecipeFile { text, ..file }
+        }
+        _ => file,
+    };
+    files.into_iter().map(fit).collect()
+}
+
+/// A file as a row.
+#[derive(Serialize)]
+struct Row<'a> {
+    path: &'a str,
+    size: u64,
+    sha256: String,
+    is: String,
+    script: Option<&'a str>,
+}
+
+/// The page as HTML.
+///
+/// # Panics
+///
+/// Where the template is wrong, which a test excludes.
+#[must_use]
+pub fn page(index: &Index<'_>) -> String {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_filter("address", address);
+    let recipes: Vec<_> = index
+        .recipes
+        .iter()
+        .map(|(server, files)| {
+            let files: Vec<_> = files.iter().map(|file| json!({ "name": file.name, "text": file.text })).collect();
+            json!({ "server": server.as_str(), "words": server.words(), "files": files })
+        })
+        .collect();
+    let rows: Vec<Row<'_>> = index.root.iter().filter(|file| !is_linked_list(&file.path)).map(row).collect();
+    let page = environment.render_str(
+        include_str!("page.html"),
+        Value::from(Serde(json!({
+            "version": index.version,
+            "tree": index.tree,
+            "sited": index.sited,
+            "linked": rows.len() < index.root.len(),
+            "rows": rows,
+            "recipes": recipes,
+        }))),
+    );
+    page.expect("the template is filled in by a test")
+}
+
+fn row(file: &ManifestEntry) -> Row<'_> {
+    Row {
+        path: file.path.as_str(),
+        size: file.size,
+        sha256: file.sha256.to_string(),
+        is: words(file),
+        script: file.ipxe.as_ref().map(|embedded| embedded.script.as_str()),
+    }
+}
+
+/// `path` as it stands in an address, where much has a meaning of its own.
+fn address(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    let encode = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    path.bytes().map(encode).collect()
+}
+
+/// Which machines a file is for.
+fn words(file: &ManifestEntry) -> String {
+    let name = file.path.file_name().unwrap_or_default();
+    let machine = match (file.kind, file.arch) {
+        (FileKind::IpxeNbp | FileKind::PxelinuxNbp, _) => "BIOS",
+        (FileKind::EfiApplication, Some(Arch::I386)) => "UEFI, 32-bit x86",
+        (FileKind::EfiApplication, Some(Arch::Arm64)) => "UEFI, ARM64",
+        (FileKind::EfiApplication, _) => "UEFI, x86-64",
+        (FileKind::SyslinuxModule, _) => return "for a loader of syslinux".to_owned(),
+        (FileKind::Text, _) if file.path.extension() == Some("ipxe") => {
+            return "a script for iPXE: what machines boot".to_owned();
+        }
+        (FileKind::Text | FileKind::Data, _) => return "read by other files".to_owned(),
+    };
+    let drives = match name.parse::<Loader>() {
+        Ok(Loader::IpxePxe | Loader::IpxeEfi) => ", with iPXE's own network drivers",
+        Ok(Loader::UndionlyKpxe) => ", through the card's own driver (UNDI)",
+        Ok(Loader::SnponlyEfi) => ", through the firmware's own driver (SNP)",
+        Ok(Loader::IpxeLegacyPxe | Loader::IpxeLegacyEfi) => {
+            ", without USB network drivers, which can take USB keyboards away"
+        }
+        Err(_) => ": syslinux",
+    };
+    format!("{machine}{drives}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Sha256Digest;
+
+    fn file(path: &str, kind: FileKind, arch: Option<Arch>) -> ManifestEntry {
+        let sha256 = Sha256Digest::of(path.as_bytes());
+        ManifestEntry {
+            path: path.into(),
+            size: 7,
+            sha256,
+            kind,
+            arch,
+            site: None,
+            same_as: None,
+            ipxe: None,
+            member: None,
+        }
+    }
+
+    #[test]
+    fn a_page_has_all_files_and_recipes_and_needs_nothing_from_elsewhere() {
+        let root = [
+            file("a<b>.ipxe", FileKind::Text, None),
+            file("ipxe.efi", FileKind::EfiApplication, Some(Arch::X86_64)),
+            file("linked-objects/default/ipxe.efi.txt", FileKind::Text, None),
+            file("undionly.kpxe", FileKind::IpxeNbp, None),
+        ];
+        let recipes = [(Server::Kea, vec![RecipeFile { name: "kea.conf", text: "{ \"a\": \"<&>\" }\n".into() }])];
+        let page = page(&Index { version: "1.2.3", tree: "tftp", root: &root, sited: 12, recipes: &recipes });
+        for part in [
+            "UEFI, x86-64, with iPXE&#x27;s own network drivers",
+            "BIOS, through the card&#x27;s own driver (UNDI)",
+            "href=\"tftp/undionly.kpxe\"",
+            &Sha256Digest::of(b"ipxe.efi").to_string(),
+            "a&lt;b&gt;.ipxe",
+            "{ &quot;a&quot;: &quot;&lt;&amp;&gt;&quot; }",
+            "12 files of sites",
+        ] {
+            assert!(page.contains(part), "{part} is not in:\n{page}");
+        }
+        for elsewhere in ["<script", "<link", "src=", "url(", "@import", "http://", "https://"] {
+            assert!(!page.contains(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn a_recipe_that_is_too_long_for_a_page_is_named() {
+        let file = |size| RecipeFile { name: "kea.conf", text: "x".repeat(size) };
+        let files = fit(Server::Kea, vec![file(1 << 20), file(1 + (1 << 20))]);
+        assert_eq!(files[0].text.len(), 1 << 20);
+        assert_eq!(files[1].text, "This has 1048577 bytes. `cargo xtask recipe kea --out FOLDER` writes it.\n");
+    }
+
+    #[test]
+    fn a_link_leads_to_a_folder_of_any_name() {
+        assert_eq!(address("a-b_c.d~/100% #1?é"), "a-b_c.d~/100%25%20%231%3F%C3%A9");
+    }
+
+    #[test]
+    fn without_a_network_a_page_says_how_to_get_recipes() {
+        let page = page(&Index { version: "1", tree: "tftp", root: &[], sited: 0, recipes: &[] });
+        assert!(page.contains("network.toml") && !page.contains("<details"), "{page}");
+    }
+}

@@ -1,0 +1,146 @@
+//! The invariants of ARCHITECTURE.md, held against the source text where the compiler cannot hold them: what the library
+//! must not call stands in `clippy.toml`, and what it must not depend on is not in its `Cargo.toml`.
+
+mod layers;
+
+use std::path::{Path, PathBuf};
+
+/// Rust files below a folder of the repository, as paths relative to the repository.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join(folder)];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                found.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty());
+    found
+}
+
+/// The text without its unit tests, which stand last, and without comments.
+fn code(text: &str) -> String {
+    let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = shipped.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// No file of the library but `allowed` has any of `words`.
+#[track_caller]
+fn only(allowed: &[&str], words: &[&str]) {
+    for (name, text) in ["src", "stamp/src"].into_iter().flat_map(sources) {
+        if !allowed.contains(&name.as_str()) {
+            for word in words {
+                assert!(!code(&text).contains(word), "{name} has `{word}`, which belongs in {allowed:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_process_starts_programs() {
+    only(&["src/base/process/running.rs"], &["duct::", "process::Stdio", ".spawn()", "pre_exec"]);
+}
+
+#[test]
+fn only_the_source_modules_touch_the_network() {
+    // Web servers are reached with one client; `git://`, which is no HTTP, by a connection of its own.
+    let of_fetch = ["git.rs", "git_fetch.rs", "git_stream.rs", "transport.rs", "download.rs"];
+    let allowed = of_fetch.map(|name| format!("src/fetch/{name}"));
+    let allowed = ["src/base/http.rs", "src/base/connector.rs"].into_iter().chain(allowed.iter().map(String::as_str));
+    let allowed: Vec<&str> = allowed.collect();
+    only(&allowed, &["ureq", "TcpStream", "UdpSocket", "ToSocketAddrs", "FetchOptions", "remote_anonymous"]);
+    // Boot tests listen, in a network of their own, which one module makes.
+    only(&["src/boot_test/web/own.rs"], &["TcpListener", "rustix::net", "tiny_http"]);
+    only(&["src/boot_test/namespace.rs"], &["unshare("]);
+    // The two that use the client have no way of their own to make one.
+    only(&["src/base/http.rs"], &["config_builder", "ureq::agent", "ureq::get"]);
+}
+
+#[test]
+fn only_update_writes_pins() {
+    only(&["src/config/mod.rs", "src/update/mod.rs"], &["pins_writer"]);
+}
+
+#[test]
+fn only_paths_spells_the_names_of_the_project_the_cache_and_the_tree() {
+    let names = [
+        "\"vendor",
+        "\"embed-scripts",
+        "\"dist",
+        "\"sites/",
+        "manifest.json\"",
+        "\"SHA256SUMS",
+        "pxelinux.cfg",
+        ".tftp.",
+    ];
+    for (name, text) in sources("src") {
+        // Messages name files for people; code must not.
+        let code: Vec<String> =
+            code(&text).lines().filter(|line| !line.contains("#[error(")).map(str::to_owned).collect();
+        if !name.starts_with("src/base/paths") {
+            for word in names {
+                assert!(!code.iter().any(|line| line.contains(word)), "{name} spells {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_stands_in_few_places_and_says_why() {
+    let allowed = [("src/base/process/running.rs", 1), ("src/fetch/transport.rs", 1), ("stamp/src/lzma.rs", 5)];
+    for (name, text) in ["src", "stamp/src", "xtask/src"].into_iter().flat_map(sources) {
+        let allowed = allowed.iter().find(|(allowed, _)| *allowed == name).map_or(0, |(_, blocks)| *blocks);
+        let blocks = code(&text).matches("unsafe {").count();
+        assert_eq!(blocks, allowed, "{name}");
+        let implemented = code(&text).matches("unsafe impl").count();
+        assert_eq!(text.matches("// SAFETY:").count(), blocks + implemented, "{name}");
+    }
+}
+
+#[test]
+fn files_are_short_and_say_what_they_own() {
+    let vague = ["util.rs", "utils.rs", "helpers.rs", "common.rs", "misc.rs", "imp.rs"];
+    for folder in ["src", "stamp", "xtask", "tests"] {
+        for (name, text) in sources(folder) {
+            assert!(text.starts_with("//! "), "{name} does not begin with `//!`");
+            assert!(text.lines().count() <= 800, "{name} has {} lines", text.lines().count());
+            assert!(!vague.iter().any(|vague| name.ends_with(&format!("/{vague}"))), "{name} says nothing");
+        }
+    }
+}
+
+#[test]
+fn functions_are_short() {
+    for (name, text) in ["src", "stamp/src", "xtask/src"].into_iter().flat_map(sources) {
+        let text = code(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        for (start, line) in lines.iter().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let head = line.trim_start();
+            let is_function =
+                ["fn ", "pub fn ", "pub(super) fn ", "pub(crate) fn "].iter().any(|word| head.starts_with(word));
+            if is_function && !line.ends_with(';') {
+                let close = format!("{}}}", " ".repeat(indent));
+                let length = lines[start..].iter().position(|line| *line == close).unwrap_or(0) + 1;
+                assert!(length <= 60, "{name}: `{head}` has {length} lines");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_folder_of_the_repository_is_explained() {
+    let readme = include_str!("../../README.md");
+    for folder in ["src/", "stamp/", "xtask/", "embed-scripts/", "vendor/", "schemas/", "tests/", "fuzz/", ".github/"] {
+        assert!(readme.contains(&format!("`{folder}`")), "README.md does not say what {folder} is");
+    }
+}
