@@ -140,7 +140,9 @@ fn functions_are_short() {
 #[test]
 fn every_folder_of_the_repository_is_explained() {
     let readme = include_str!("../../README.md");
-    for folder in ["src/", "stamp/", "xtask/", "embed-scripts/", "vendor/", "schemas/", "tests/", "fuzz/", ".github/"] {
+    for folder in
+        ["src/", "stamp/", "xtask/", "embed-scripts/", "vendor/", "schemas/", "docs/", "tests/", "fuzz/", ".github/"]
+    {
         assert!(readme.contains(&format!("`{folder}`")), "README.md does not say what {folder} is");
     }
 }
