@@ -16,9 +16,8 @@ use crate::config::toml::Diagnostics;
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::{self, Patch, Source};
 use crate::fetch::origins::{FetchError, Origins, fetch_ipxe, fetching};
-use crate::fetch::{source_bundle as bundle, syslinux};
-use crate::publish::exchange as publish;
-use crate::publish::exchange::{PublishTarget, Published};
+use crate::fetch::{source_bundle, syslinux};
+use crate::publish::exchange::{self, PublishTarget, Published};
 use crate::publish::tree_contents::{self, TreeContents};
 use crate::stamp::tarball::Refusal;
 use crate::toolchain::{self, Toolchain, needs};
@@ -46,7 +45,7 @@ pub enum Error {
     Syslinux(#[from] syslinux::Error),
     /// The source bundle does not have what is pinned.
     #[error(transparent)]
-    Bundle(#[from] bundle::Error),
+    Bundle(#[from] source_bundle::Error),
     /// The build failed.
     #[error(transparent)]
     Build(#[from] build::Error),
@@ -58,7 +57,7 @@ pub enum Error {
     Stamping(#[from] tree_contents::Error),
     /// Publishing failed.
     #[error(transparent)]
-    Publish(#[from] publish::Error),
+    Publish(#[from] exchange::Error),
     /// A bundle of bases would be larger than whoever stamps reads.
     #[error(
         "a bundle of all these bases is too large to be read: {0}\nhint: bundle fewer loaders, sizes of slots or configurations at once"

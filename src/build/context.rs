@@ -8,7 +8,7 @@ use crate::base::progress::Progress;
 use crate::base::{fs, process};
 use crate::config::pins::IpxePin;
 use crate::fetch::origins::FetchError;
-use crate::fetch::{ipxe, source_bundle as bundle};
+use crate::fetch::{ipxe, source_bundle};
 use crate::printable::printable;
 use crate::stamp::base;
 
@@ -86,7 +86,7 @@ pub enum Error {
     Source(#[from] ipxe::Error),
     /// The source bundle does not have what is pinned.
     #[error(transparent)]
-    Bundle(#[from] bundle::Error),
+    Bundle(#[from] source_bundle::Error),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),

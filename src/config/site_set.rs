@@ -265,23 +265,3 @@ impl From<&Location> for SiteOrigin {
         Self { file: place.file.as_path().into(), line: place.line }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::site_table::check_name;
-
-    #[test]
-    fn a_name_can_be_a_folder_on_every_file_system() {
-        let check = |name: &str| check_name(name, || Location { file: "f".into(), line: 1, key: String::new() });
-        for good in ["a", "rack-1", "X_y.z", "console", "com", "com10", "lpt0", &"a".repeat(63)] {
-            assert_eq!(check(good), Ok(()), "{good}");
-        }
-        for bad in ["", "a.", ".a", "-a", "a b", "é", &"a".repeat(64)] {
-            assert!(check(bad).unwrap_err().message.contains("wanted 1 to 63 letters"), "{bad}");
-        }
-        for device in ["con", "NUL.efi", "Com1", "lpt9.x.y"] {
-            assert!(check(device).unwrap_err().message.contains("wanted a name that is no device's"), "{device}");
-        }
-    }
-}

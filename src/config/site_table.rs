@@ -150,3 +150,22 @@ fn is_device(name: &str) -> bool {
     ["con", "prn", "aux", "nul"].contains(&stem.as_str())
         || port.is_some_and(|number| number.len() == 1 && number.bytes().all(|digit| (b'1'..=b'9').contains(&digit)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_be_a_folder_on_every_file_system() {
+        let check = |name: &str| check_name(name, || Location { file: "f".into(), line: 1, key: String::new() });
+        for good in ["a", "rack-1", "X_y.z", "console", "com", "com10", "lpt0", &"a".repeat(63)] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in ["", "a.", ".a", "-a", "a b", "é", &"a".repeat(64)] {
+            assert!(check(bad).unwrap_err().message.contains("wanted 1 to 63 letters"), "{bad}");
+        }
+        for device in ["con", "NUL.efi", "Com1", "lpt9.x.y"] {
+            assert!(check(device).unwrap_err().message.contains("wanted a name that is no device's"), "{device}");
+        }
+    }
+}

@@ -6,13 +6,13 @@ use camino::Utf8PathBuf;
 
 use super::Supply;
 use super::ipxe::{self, Patch, Source};
+use super::source_bundle;
 use crate::base::fs::{self, Lock, unwritable};
 use crate::base::http::NetworkAccess;
 use crate::base::paths::Cache;
 use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::config::pins::{IpxePin, Pins};
-use crate::fetch::source_bundle as bundle;
 
 /// Where pinned inputs may come from.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Origins {
     pub fn unpack(&self, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), FetchError> {
         let Some(bundle) = &self.bundle else { return Ok(()) };
         let _lock = Lock::acquire(&cache.lock("fetch"), progress)?.ok_or(FetchError::Cancelled)?;
-        Ok(bundle::read(bundle, pins, cache, progress)?)
+        Ok(source_bundle::read(bundle, pins, cache, progress)?)
     }
 
     /// Where the syslinux archive may come from.
@@ -54,7 +54,7 @@ impl Origins {
 
 /// Errors from bringing iPXE's source into the cache.
 ///
-/// The conversions below name every variant, so that one that is added can't be taken for another.
+/// Whoever converts it names every variant, so that one that is added can't be taken for another.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The source cannot be had, or is not what was pinned.
@@ -62,7 +62,7 @@ pub enum FetchError {
     Ipxe(#[from] ipxe::Error),
     /// The source bundle does not have what is pinned.
     #[error(transparent)]
-    Bundle(#[from] bundle::Error),
+    Bundle(#[from] source_bundle::Error),
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,

@@ -18,7 +18,7 @@ use crate::base::plural::count;
 use crate::base::progress::{Interruptible, Progress};
 use crate::config::pins::Pins;
 use crate::digest::Sha256Digest;
-use crate::fetch::source_bundle as bundle;
+use crate::fetch::source_bundle;
 use crate::printable::{MAX_LISTED, listed, printable};
 use crate::tree::manifest::Manifest;
 use crate::tree::verify::{self, verify};
@@ -31,7 +31,7 @@ const MAX_SUMS: u64 = 64 << 10;
 pub enum Error {
     /// The sources cannot be bundled.
     #[error(transparent)]
-    Bundle(#[from] bundle::Error),
+    Bundle(#[from] source_bundle::Error),
     /// Something else stands where the release should go.
     #[error(
         "`{}` is no release: it has `{}`\nhint: choose another folder with `--out`, or move that away",
@@ -102,7 +102,7 @@ pub fn write(
     // The tarball of a thousand sites has a gigabyte.
     fs::copy(archive, &partial.join(&names.tarball), progress)?;
     fs::sync_all_of(&partial, progress)?;
-    let (sources, _) = bundle::write(project, pins, cache, &partial.join(&names.sources), progress)?;
+    let (sources, _) = source_bundle::write(project, pins, cache, &partial.join(&names.sources), progress)?;
     let mut texts = derived(manifest, &names, tarball, sources);
     texts.push((names.notes.clone(), notes(project, manifest, &names)?));
     for (name, text) in &texts {

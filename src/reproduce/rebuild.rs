@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::variation::{Capabilities, Variation, remove_fake_clocks};
+use super::variation::{Capabilities, Variation, without_left_clocks};
 use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::progress::{Progress, Task, TaskKind};
@@ -72,11 +72,8 @@ impl RebuildContext<'_> {
         let (cache, started) = (Cache::new(&place), Instant::now());
         let pin = &self.plan.inputs.pins.ipxe;
         let context = BuildContext { pin, cache: &cache, settings: &settings, progress: self.progress };
-        let built = build::make(self.plan, self.sources, self.origins, &context);
-        if variations.contains(&Variation::Clock) {
-            remove_fake_clocks();
-        }
-        let built = built?;
+        let make = || build::make(self.plan, self.sources, self.origins, &context);
+        let built = if variations.contains(&Variation::Clock) { without_left_clocks(make) } else { make() }?;
         let manifest = self.contents(&built).manifest()?;
         let took = started.elapsed();
         task.finish("built");

@@ -128,22 +128,32 @@ const TRUE_FILE_TIMES: [(&str, &str); 2] = [("NO_FAKE_STAT", "1"), ("FAKE_UTIME"
 /// Where processes share memory.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// Removes what libfaketime has left behind: a semaphore and a page of memory for each process that has ended without
-/// running destructors, which is some hundred megabytes for a build.
-pub(super) fn remove_fake_clocks() {
-    remove_clocks_of_the_dead(Utf8Path::new(SHARED_MEMORY));
+/// Does `work`, and removes what libfaketime has left in shared memory meanwhile: a semaphore and a page for each process
+/// that has ended without running destructors, which is some hundred megabytes for a build. What was there before is
+/// somebody else's.
+pub(super) fn without_left_clocks<T>(work: impl FnOnce() -> T) -> T {
+    without_new_clocks(Utf8Path::new(SHARED_MEMORY), work)
 }
 
-fn remove_clocks_of_the_dead(folder: &Utf8Path) {
-    for entry in folder.read_dir_utf8().into_iter().flatten().flatten() {
-        let name = entry.file_name();
+fn without_new_clocks<T>(folder: &Utf8Path, work: impl FnOnce() -> T) -> T {
+    let before = left_clocks(folder);
+    let done = work();
+    for path in left_clocks(folder).difference(&before) {
+        // Another user's stay, and those that somebody else has removed meanwhile are gone.
+        let _ = std::fs::remove_file(path);
+    }
+    done
+}
+
+/// What libfaketime has in `folder` for processes that have ended.
+fn left_clocks(folder: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
+    let ended = |name: &str| {
         let process = name.strip_prefix("faketime_shm_").or_else(|| name.strip_prefix("sem.faketime_sem_"));
         let process = process.and_then(|number| number.parse::<u32>().ok());
-        if process.is_some_and(|number| !Utf8Path::new("/proc").join(number.to_string()).exists()) {
-            // Another user's stay, and those that somebody else has removed meanwhile are gone.
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
+        process.is_some_and(|number| !Utf8Path::new("/proc").join(number.to_string()).exists())
+    };
+    let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
+    entries.filter(|entry| ended(entry.file_name())).map(|entry| entry.path().to_owned()).collect()
 }
 
 /// A day in seconds.
@@ -166,9 +176,7 @@ fn fakes_the_clock_alone(faketime: &Utf8Path, path: &str, progress: &dyn Progres
         let (touched, now) = (modified(&file)?, modified(&folder.path().join("true"))?);
         Some((touched - now).abs() < DAY && told - now > 300 * DAY)
     };
-    let alone = try_it().unwrap_or(false);
-    remove_fake_clocks();
-    alone
+    without_left_clocks(try_it).unwrap_or(false)
 }
 
 /// What variations need of this system, where it has it.
@@ -342,19 +350,20 @@ mod tests {
     }
 
     #[test]
-    fn of_fake_clocks_only_those_of_ended_processes_are_removed() {
+    fn of_fake_clocks_only_new_ones_of_ended_processes_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         let own = format!("faketime_shm_{}", std::process::id());
         // No process has a number that large.
         let names = ["faketime_shm_4194305", "sem.faketime_sem_4194305", "faketime_shm_x", "sem.other_4194305", &own];
-        for name in names {
-            std::fs::write(folder.join(name), "").unwrap();
-        }
-        remove_clocks_of_the_dead(folder);
-        let mut left: Vec<_> = crate::base::fs::entries(folder).unwrap();
-        left.sort();
-        let left: Vec<&str> = left.iter().filter_map(|path| path.file_name()).collect();
-        assert_eq!(left, [own.as_str(), "faketime_shm_x", "sem.other_4194305"]);
+        std::fs::write(folder.join("faketime_shm_4194304"), "").unwrap();
+        without_new_clocks(folder, || {
+            for name in names {
+                std::fs::write(folder.join(name), "").unwrap();
+            }
+        });
+        let left: BTreeSet<_> = crate::base::fs::entries(folder).unwrap().into_iter().collect();
+        let left: BTreeSet<&str> = left.iter().filter_map(|path| path.file_name()).collect();
+        assert_eq!(left, BTreeSet::from([&own, "faketime_shm_4194304", "faketime_shm_x", "sem.other_4194305"]));
     }
 }

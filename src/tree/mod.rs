@@ -1,4 +1,4 @@
-//! The tree that is deployed: what is in it, how it is published, packed and verified.
+//! The tree that is deployed, as a format: its manifest, its limits, and how it is opened and verified.
 
 pub mod enclosing;
 pub mod limits;

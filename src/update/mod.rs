@@ -16,7 +16,7 @@ use crate::config::pins::Pins;
 use crate::config::pins_writer::{self, rewrite};
 use crate::config::toml::Diagnostics;
 use crate::digest::CommitId;
-use crate::fetch as source;
+use crate::fetch;
 use crate::fetch::origins::Origins;
 
 /// Why the pins stay as they are.
@@ -30,7 +30,7 @@ pub enum Error {
     Offline(String),
     /// The repository cannot be had.
     #[error(transparent)]
-    Git(#[from] source::git::Error),
+    Git(#[from] fetch::git::Error),
     /// The repository can be had, but not be read.
     #[error(
         "cannot read the history of `{url}`: {reason}\nhint: look at it with `git fsck`, or give another repository with `--ipxe-url`"
@@ -104,7 +104,7 @@ pub enum Error {
     },
     /// The new pin does not hold.
     #[error(transparent)]
-    Ipxe(#[from] source::ipxe::Error),
+    Ipxe(#[from] fetch::ipxe::Error),
     /// `--to` without an archive.
     #[error(
         "a syslinux version alone does not say which files it has\nhint: give its release archive, too, with `--syslinux-archive`"
@@ -115,7 +115,7 @@ pub enum Error {
     BadVersion(String),
     /// The archive cannot be had, or not be used.
     #[error(transparent)]
-    Syslinux(#[from] source::syslinux::Error),
+    Syslinux(#[from] fetch::syslinux::Error),
     /// The user asked to stop.
     #[error("interrupted; the pins are as they were")]
     Cancelled,

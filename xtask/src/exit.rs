@@ -5,7 +5,7 @@ use std::error::Error;
 use camino::Utf8PathBuf;
 use netboot_loaders::base::fs::unwritable;
 use netboot_loaders::build::{self, baseline};
-use netboot_loaders::fetch::{archive, download, git, ipxe, source_bundle as bundle, syslinux};
+use netboot_loaders::fetch::{archive, download, git, ipxe, source_bundle, syslinux};
 use netboot_loaders::mirror::{self, metadata, signature, store, transfer};
 use netboot_loaders::publish::exchange;
 use netboot_loaders::tree::{self, open};
@@ -314,8 +314,8 @@ fn git_code(error: &git::Error) -> u8 {
     }
 }
 
-fn bundle_code(error: &bundle::Error) -> u8 {
-    use bundle::Error as E;
+fn bundle_code(error: &source_bundle::Error) -> u8 {
+    use source_bundle::Error as E;
     match error {
         E::Ipxe(error) => ipxe_code(error),
         E::NoMember(_) => UNAVAILABLE,
@@ -384,7 +384,7 @@ mod tests {
         let mismatch = || ipxe::Error::Mismatch { what: "tree", found: String::new(), wanted: String::new() };
         let errors: [(&dyn Fn() -> F, u8); 4] = [
             (&|| F::Ipxe(mismatch()), MISMATCH),
-            (&|| F::Bundle(bundle::Error::NoMember("x".into())), UNAVAILABLE),
+            (&|| F::Bundle(source_bundle::Error::NoMember("x".into())), UNAVAILABLE),
             (&|| F::Fs(full()), FAILURE),
             (&|| F::Cancelled, INTERRUPTED),
         ];

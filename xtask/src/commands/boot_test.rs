@@ -25,7 +25,7 @@ use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::network;
 use netboot_loaders::config::sites::{Options, Sites};
 use netboot_loaders::serve::boot_policy::BootPolicy;
-use netboot_loaders::serve::server_config as recipe;
+use netboot_loaders::serve::server_config;
 use netboot_loaders::serve::server_config::ServerKind;
 use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::open::CheckedTree;
@@ -115,7 +115,7 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
     let mut described = read.ok_or(build_loaders::Error::Cancelled)??;
     described.http_root = SERVED.into();
     let offers = BootPolicy::new(&described, sites);
-    let of_recipe = |kind| recipe::write(kind, &offers).swap_remove(0).text;
+    let of_recipe = |kind| server_config::write(kind, &offers).swap_remove(0).text;
     let http = match args.http {
         Some(WebServer::Nginx) => HttpSetup::Nginx(of_recipe(ServerKind::Nginx)),
         None => HttpSetup::Own,

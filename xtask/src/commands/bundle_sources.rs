@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 use netboot_loaders::build_loaders::{self, Config, fetch};
 use netboot_loaders::config::sites::Options;
-use netboot_loaders::fetch::source_bundle as bundle;
+use netboot_loaders::fetch::source_bundle;
 use serde_json::json;
 
 use crate::cli::OriginArgs;
@@ -17,7 +17,7 @@ pub(super) fn run(out: Option<&Utf8Path>, origins: &OriginArgs, host: &Host<'_>)
     fetch(&pins, &cache, &host.origins(origins)?, host.ui)?;
     let path = out.map_or_else(|| Ok(host.project.default_bundle(env!("CARGO_PKG_VERSION"))), absolute)?;
     let (sha256, bytes) =
-        bundle::write(&host.project, &pins, &cache, &path, host.ui).map_err(build_loaders::Error::from)?;
+        source_bundle::write(&host.project, &pins, &cache, &path, host.ui).map_err(build_loaders::Error::from)?;
     host.ui.result(
         &format!(
             "{sha256}  {}  {path}\nnext: offer it wherever the loaders are offered; `cargo xtask build-loaders --offline --sources-from {path}` builds from it\n",

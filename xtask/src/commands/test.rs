@@ -136,8 +136,10 @@ fn in_memory() -> Option<Temporary> {
     let known = std::fs::read_to_string("/proc/meminfo").ok()?;
     let free = known.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.strip_suffix("kB"))?;
     let free = free.trim().parse::<u64>().ok()? * 1024;
-    let room = free.min(folder.f_bavail * folder.f_frsize) >= ROOM;
-    Temporary::create(Utf8Path::new(IN_MEMORY), paths::TEMPORARY).ok().filter(|_| room)
+    if free.min(folder.f_bavail * folder.f_frsize) < ROOM {
+        return None;
+    }
+    Temporary::create(Utf8Path::new(IN_MEMORY), paths::TEMPORARY).ok()
 }
 
 /// The time of `17.32s` or `17.32 s`.
