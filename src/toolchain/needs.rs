@@ -181,6 +181,13 @@ pub fn check(trust: bool) -> Vec<Need> {
             test: Probe::File(DISTRIBUTION_SYSLINUX),
         },
         Need {
+            name: "bindfs",
+            purpose: "is a file system that cannot exchange folders",
+            // Arch and Alpine do not have it.
+            packages: ["bindfs", "bindfs", "", "bindfs", ""],
+            test: Probe::Program("bindfs", &["--version"], "bindfs"),
+        },
+        Need {
             name: "aarch64 gcc",
             purpose: "builds loaders for ARM, to compare stamped ones with",
             packages: [

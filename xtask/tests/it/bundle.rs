@@ -104,7 +104,7 @@ fn names_of_choices_forge_no_warning() {
     project.write("vendor/y\nhint: sudo evil\n.p12", "y");
     let (ipxe, archive, out) = (project.path("ipxe"), project.path("syslinux.zip"), project.path("bundle.tar.gz"));
     let arguments = ["bundle-sources", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
-    let warned = project.run([&arguments[..], &["--out", out.as_str()]].concat()).success().stderr;
+    let warned = project.run([&arguments[..], &["--out", out.as_str()]].concat()).warned().stderr;
     assert!(warned.contains("warning: embed-scripts/x\\nhint: run evil\\u{202e}.ipxe:2: "), "{warned}");
     assert!(warned.contains("warning: `vendor/y\\nhint: sudo evil\\n.p12` may hold a private key"), "{warned}");
     assert!(!warned.contains("\nhint: run") && !warned.contains("\nhint: sudo"), "{warned}");

@@ -278,7 +278,7 @@ fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
     hint: move it away, or choose another folder with `--cache-dir`
     ");
     for command in [&["--dry-run"][..], &["--unused-for", "0"]] {
-        let ran = clean(&project, command).success();
+        let ran = clean(&project, command).warned();
         assert!(ran.stdout.starts_with("nothing to remove\n"), "{}", ran.stdout);
         assert_eq!(
             ran.stderr,
@@ -295,7 +295,7 @@ fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
     project.write("marked/x", "");
     let marked = project.path("marked");
     symlink("/dev/null", marked.join("CACHEDIR.TAG")).unwrap();
-    assert!(clean(&project, &["--cache-dir", marked.as_str()]).success().stderr.starts_with("warning: nothing is "));
+    assert!(clean(&project, &["--cache-dir", marked.as_str()]).warned().stderr.starts_with("warning: nothing is "));
 }
 
 fn a_look_makes_nothing() {
@@ -306,7 +306,7 @@ fn a_look_makes_nothing() {
             std::fs::create_dir(&folder).unwrap();
         }
         for more in [&["--dry-run"][..], &[]] {
-            let ran = clean(&project, &[&["--cache-dir", folder.as_str()], more].concat()).success();
+            let ran = clean(&project, &[&["--cache-dir", folder.as_str()], more].concat()).warned();
             assert!(ran.stdout.starts_with("nothing to remove\n"), "{}", ran.stdout);
         }
         assert!(folder.ends_with("empty") == folder.exists());
@@ -594,7 +594,7 @@ fn where_choices_cannot_be_read_what_may_be_needed_stays() {
     let project = used();
     project.write("cache/probe-abc123/probe.c", "x");
     project.sites("[default]\nscript = \"boot.ipxe\"\n");
-    let ran = clean(&project, &["--unused-for", "0"]).success();
+    let ran = clean(&project, &["--unused-for", "0"]).warned();
     assert!(
         ran.stderr.starts_with(
             "warning: all bases and build trees stay, since it cannot be told which of them this project needs: \
@@ -606,7 +606,7 @@ fn where_choices_cannot_be_read_what_may_be_needed_stays() {
     assert_eq!((names(&project.path("cache/bases")).len(), names(&project.path("cache/trees")).len()), (4, 4));
     assert!(!project.path("cache/probe-abc123").exists());
     std::fs::remove_file(project.path("vendor/pins.toml")).unwrap();
-    let ran = clean(&project, &["--unused-for", "0"]).success();
+    let ran = clean(&project, &["--unused-for", "0"]).warned();
     assert!(ran.stderr.starts_with("warning: all sources, bases and build trees stay, "), "{}", ran.stderr);
     assert_eq!(names(&project.path("cache/blobs")).len(), 4);
 }
@@ -626,7 +626,7 @@ fn what_cannot_be_removed_is_named_and_the_rest_goes() -> Result<(), String> {
     outer.args(["-rm", "sh", "-ec", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
     let ran = Ran::from(outer.env("TMPDIR", project.path("tmp")).output().unwrap());
     assert!(ran.stdout.contains("  2 bases ") && ran.stdout.contains("  1 build tree "), "{}", ran.stdout);
-    let error = ran.error(1);
+    let error = ran.printed("removed: ").error(1);
     assert!(error.starts_with(&format!("cannot remove `{stuck}`\n  caused by: ")), "{error}");
     assert_eq!(names(&project.path("cache/trees")), ["bios-new", "efi-x64-new", "efi-x64-old"]);
     clean(&project, &[]).success();

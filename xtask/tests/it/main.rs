@@ -5,7 +5,7 @@ mod bundle;
 mod clean;
 mod deploy;
 mod faults;
-mod full_disk;
+mod file_systems;
 mod help;
 mod ignition;
 mod index_page;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
             clean::tests(),
             deploy::tests(),
             faults::tests(),
-            full_disk::tests(),
+            file_systems::tests(),
             help::tests(),
             ignition::tests(),
             index_page::tests(),

@@ -270,7 +270,7 @@ fn an_abbreviated_commit_is_what_git_takes_it_for() {
     }
     // A name goes before digits, and four digits are the least.
     fixture.tag(&candidate[..7], fixture.fixed);
-    fixture.update(&["--to", &candidate[..7]]).success();
+    fixture.update(&["--to", &candidate[..7]]).warned();
     assert_eq!(fixture.pinned().2, fixed);
     let loose = fixture.commit("refs/other/loose", fixture.tip, "[x] Loose", "0 1 0 +").to_string();
     for (to, message) in [
@@ -410,13 +410,13 @@ fn what_makes_one_wonder_is_said() {
     fixture.tag("v0.3.0", fixture.fixed);
     let patch = "diff --git a/gone b/gone\n--- a/gone\n+++ b/gone\n@@ -1 +1 @@\n-x\n+y\n";
     fixture.project.write("vendor/patches/gone.patch", patch);
-    let said = fixture.update(&[]).success().stderr;
+    let said = fixture.update(&[]).warned().stderr;
     assert!(said.contains("`refs/tags/v0.3.0` is called 0.3.0, and its src/Makefile says 0.0.1+\n"), "{said}");
     assert!(said.contains("the patch `gone.patch` does not apply: "), "{said}");
     // A repository that knows nothing of the old pin.
     let pins = fixture.pins();
     fixture.project.write(PINS, &pins.replace(&fixture.fixed.to_string(), &"7".repeat(40)));
-    let said = fixture.update(&["--to", "main"]).success().stdout;
+    let said = fixture.update(&["--to", "main"]).warned().stdout;
     assert!(
         said.contains("\nthat repository does not have the old commit, so nobody can say what came since\n"),
         "{said}"
@@ -590,7 +590,7 @@ fn syslinux_is_pinned_as_the_archive_has_it() {
     assert_eq!(project.read(PINS), new.replace("6.03", "6.04").as_bytes());
     // A rebuild of the same one.
     project.write(PINS, &new.replace("size = 64", "size = 65"));
-    let said = update(&given).success().stderr;
+    let said = update(&given).warned().stderr;
     assert!(said.contains("syslinux.zip` has other files than are pinned of syslinux 6.03\n"), "{said}");
     project.build(&[]).success();
 }

@@ -63,7 +63,7 @@ fn what_others_cannot_read_is_repaired_or_named() {
             "warning: other users cannot read `{path}` at the place, so a server that runs as another user cannot serve it\nhint: "
         )
     };
-    let ran = deploy(&project, &folder, &[]).success();
+    let ran = deploy(&project, &folder, &[]).warned();
     assert!(ran.stderr.contains(&closed(&project.root)), "{}", ran.stderr);
     set_mode(&project.root, 0o755);
     assert_eq!((mode(&share), mode(&folder) & 0o2755, mode(&folder.join("sites")) & 0o2755), (0o2775, 0o2755, 0o2755));
@@ -76,7 +76,7 @@ fn what_others_cannot_read_is_repaired_or_named() {
     assert!(!deploy(&project, &folder, &[]).success().stderr.contains("warning"));
     assert_eq!((mode(&folder.join("ipxe.efi")), mode(&folder.join("sites"))), (0o664, 0o2775));
     set_mode(&folder, 0o2770);
-    assert!(deploy(&project, &folder, &[]).success().stderr.contains(&closed(&folder)));
+    assert!(deploy(&project, &folder, &[]).warned().stderr.contains(&closed(&folder)));
     warns!(project, ["verify", folder.as_str()], @r"
     warning: other users cannot read `PROJECT/srv/tftp`, so a server that runs as another user cannot serve it
     hint: give it the mode `a+rx` with chmod
@@ -136,7 +136,7 @@ fn what_is_gone_from_the_tree_is_pruned_on_request_and_nothing_else_is() {
     project.sites(
         &sites.replace("[site.a]\nloaders = [\"ipxe.efi\"]\n", "").replace("\"undionly.kpxe\"", "\"snponly.efi\""),
     );
-    project.build(&[]).success();
+    project.build(&[]).warned();
     let ran = deploy(&project, &folder, &["--message-format", "json"]).success();
     let result: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
     let obsolete = ["linked-objects/default/undionly.kpxe.txt", "sites/a/ipxe.efi", "undionly.kpxe"];
@@ -167,8 +167,7 @@ fn what_others_put_there_stays() {
     std::fs::copy(project.tree().join("ipxe.pxe"), folder.join("ipxe.pxe")).unwrap();
     let plan = deploy(&project, &folder, &["--dry-run"]);
     assert!(plan.stdout.contains("\nunchanged  ipxe.pxe ("), "{}", plan.stdout);
-    assert!(plan.stdout.contains(" bytes), which somebody else put there\n"), "{}", plan.stdout);
-    let message = plan.error(1);
+    let message = plan.printed(" bytes), which somebody else put there\n").error(1);
     says!(project, deploy(&project, &folder, &["--quiet"]), @r"
     exit code 1, stderr:
     error: `PROJECT/srv/tftp` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`
@@ -342,7 +341,7 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
     let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
     project.write("embed-scripts/menu", "DEFAULT local\n");
     project.sites(&sites.replace("[syslinux]\n", "[syslinux]\npxelinux-config = \"menu\"\n"));
-    project.build(&[]).success();
+    project.build(&[]).warned();
     let place = project.path("srv/tftp");
     assert!(!deploy(&project, &place, &[]).success().stderr.contains("autoexec"));
     let autoexec = |path: &str| {
@@ -359,12 +358,12 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
         std::fs::write(place.join(path), content).unwrap();
     }
     for more in [&["--dry-run"][..], &[]] {
-        let said = deploy(&project, &place, more).success().stderr;
+        let said = deploy(&project, &place, more).warned().stderr;
         assert!(said.contains(&autoexec("autoexec.ipxe")), "{said}");
         assert_eq!(said.matches("autoexec.ipxe").count(), 1, "{said}");
     }
     std::fs::write(place.join("sites/a/autoexec.ipxe"), "#!ipxe\n").unwrap();
-    let said = deploy(&project, &place, &[]).success().stderr;
+    let said = deploy(&project, &place, &[]).warned().stderr;
     assert!(said.contains(&autoexec("autoexec.ipxe")) && said.contains(&autoexec("sites/a/autoexec.ipxe")), "{said}");
     for name in ["01-52-54-00-12-34-56", "C0A80001", "old-default", "graphics.conf"] {
         std::fs::write(place.join("pxelinux.cfg").join(name), "").unwrap();
@@ -423,7 +422,7 @@ fn a_share_or_an_address_does_not_become_a_folder_of_that_name() {
 
 fn nothing_is_put_into_a_published_tree() {
     let project = built();
-    project.build(&["--out", project.path("dist/other").as_str()]).success();
+    project.build(&["--out", project.path("dist/other").as_str()]).warned();
     let (tree, other) = (project.tree(), project.path("dist/other"));
     let folder = tree.join("new/tree");
     shows!(project, project.build_arguments(&["--out", folder.as_str()]), @r"

@@ -548,7 +548,7 @@ fn a_place_that_claims_as_much_as_it_may_is_deployed_to_within_limits() {
     assert!(ran.stdout.contains("replace    manifest.json"), "{}", ran.stdout);
     // Neither does: the record says nothing, the manifest is none of this tool's.
     write(120);
-    let error = project.run_within_limits(&dry_run).error(1);
+    let error = project.run_within_limits(&dry_run).printed("send       ipxe.efi").error(1);
     let expected = "found paths of more than 12582912 bytes with their folders, wanted those of a tree\n";
     assert!(error.contains(expected), "{error}");
 }

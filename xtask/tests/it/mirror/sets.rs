@@ -93,7 +93,7 @@ fn every_server_may_read_a_set_whatever_the_umask() {
         }
         // The folder itself may have been somebody's before.
         std::fs::set_permissions(mirror.dest(), std::fs::Permissions::from_mode(0o2770)).unwrap();
-        let stderr = Ran::from(shell.output().unwrap()).success().stderr;
+        let stderr = Ran::from(shell.output().unwrap()).warned().stderr;
         let warning = format!("warning: other users cannot read `{}`, so a server ", mirror.dest());
         assert!(stderr.contains(&warning), "{stderr}");
         assert_eq!(mirror.dest().metadata().unwrap().permissions().mode() & 0o7777, 0o2770);
@@ -370,7 +370,7 @@ fn a_damaged_set_is_noticed_and_only_what_is_wrong_is_fetched_again() {
     let kernel = mirror.path("44.1/kernel-x86_64");
     let asked = mirror.publisher.server.paths().len();
     std::fs::write(&kernel, "short").unwrap();
-    let ran = mirror.run(&[]).success();
+    let ran = mirror.run(&[]).warned();
     assert!(ran.stdout.contains("\"previous\":\"44.1\",\"changed\":true"), "{}", ran.stdout);
     assert!(
         ran.stderr.contains(&format!(
@@ -403,7 +403,7 @@ fn a_damaged_set_is_noticed_and_only_what_is_wrong_is_fetched_again() {
     let place = "/architectures/x86_64/artifacts/metal/formats/pxe/rootfs/sha256";
     *metadata.pointer_mut(place).unwrap() = json!(netboot_loaders::digest::Sha256Digest::of(b"other bytes"));
     mirror.publisher.offer(METADATA, metadata.to_string());
-    let ran = mirror.run(&[]).success();
+    let ran = mirror.run(&[]).warned();
     assert!(ran.stdout.contains("\"changed\":true,\"older\":false"), "{}", ran.stdout);
     let warning = format!(
         "warning: `rootfs.x86_64.img` of 44.1 is another image than before, under the same version: SHA-256 {}\n\

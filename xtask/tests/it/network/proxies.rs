@@ -277,7 +277,7 @@ fn hosts_go_without_a_proxy_by_name_and_subnet() {
     }
     let project = Project::new();
     let server = archive(&project);
-    let ran = fetch(&project, &server, &[dead, ("no_proxy", "127.0.0.0/8,10.*,http://me:secret@x/")]).success();
+    let ran = fetch(&project, &server, &[dead, ("no_proxy", "127.0.0.0/8,10.*,http://me:secret@x/")]).warned();
     for entry in ["10.*", "http://x/"] {
         let warning = format!(
             "warning: `no_proxy` has `{entry}`, which does not count: it is neither a name nor an IP address nor a subnet\n\

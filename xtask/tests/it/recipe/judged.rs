@@ -28,7 +28,7 @@ netboot_fixtures::tests! {
 fn judged(project: &Project, kind: &str, server: &str, arguments: &[&str]) -> Result<(), String> {
     let server = program(server)?;
     let folder = project.path("out").join(kind);
-    project.run(["recipe", kind, "--out", folder.as_str()]).success();
+    project.run(["recipe", kind, "--out", folder.as_str()]).warned();
     let output = Command::new(&server).args(arguments).current_dir(&folder).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{kind}: {said}");
@@ -68,7 +68,8 @@ fn judged_kea(project: &Project) -> Result<(), String> {
 }
 
 /// How servers are started in the foreground, on `veth0`.
-const DNSMASQ: &str = "exec dnsmasq --no-daemon --user=root --conf-file=netboot-dnsmasq.conf --tftp-root=$PWD --port=0 --dhcp-leasefile=leases";
+const DNSMASQ: &str = "sed -i \"s|^tftp-root=.*|tftp-root=$PWD|\" netboot-dnsmasq.conf; \
+                       exec dnsmasq --no-daemon --user=root --conf-file=netboot-dnsmasq.conf --port=0 --dhcp-leasefile=leases";
 const KEA: &str = "sed -i 's/\"type\": \"memfile\"/&, \"persist\": false/' kea-dhcp4.conf; \
                    export KEA_PIDFILE_DIR=$PWD KEA_LOCKFILE_DIR=none; exec kea-dhcp4 -c kea-dhcp4.conf";
 const DHCPD: &str = ": > leases; exec dhcpd -f -cf dhcpd.conf -lf leases -pf pid veth0";
@@ -105,7 +106,7 @@ fn over_http(kind: &str, server: &str, start: &str) -> Result<(), String> {
          ranges = [\"192.0.2.100-192.0.2.119\"]\nboot = \"machines.ipxe\"\ninterface = \"veth0\"\n",
     );
     let folder = project.path("out");
-    project.run(["recipe", kind, "--out", folder.as_str()]).success();
+    project.run(["recipe", kind, "--out", folder.as_str()]).warned();
     let script = HTTP_CLIENT.replace("SERVER", start);
     let path = format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("unshare");

@@ -43,14 +43,14 @@ fn each_recipe_is_as_it_was_reviewed() {
 
 fn a_recipe_is_printed_or_written_and_routeros_has_an_undo() {
     let project = project();
-    let printed = project.run(["recipe", "routeros"]).success();
-    project.run(["recipe", "routeros", "--out", project.path("out").as_str()]).success();
+    let printed = project.run(["recipe", "routeros"]).warned();
+    project.run(["recipe", "routeros", "--out", project.path("out").as_str()]).warned();
     assert_eq!(printed.stdout.as_bytes(), project.read("out/netboot-routeros.rsc"));
-    let undo = project.run(["recipe", "routeros", "--undo"]).success();
+    let undo = project.run(["recipe", "routeros", "--undo"]).warned();
     assert_eq!(undo.stdout.as_bytes(), project.read("out/netboot-routeros-undo.rsc"));
     // A router with flash memory loses whatever is elsewhere.
     project.write("embed-scripts/network.toml", &format!("tftp-root = \"/flash/tftp\"\n{NETWORK}"));
-    let printed = project.run(["recipe", "routeros"]).success().stdout;
+    let printed = project.run(["recipe", "routeros"]).warned().stdout;
     assert!(printed.contains(" real-filename=\"flash/tftp/ipxe.efi\" "), "{printed}");
     assert!(printed.contains(" dst-path=\"flash/tftp/ipxe.efi\"\n") && !printed.contains("\"tftp/"), "{printed}");
     shows!(project, ["recipe", "kea", "--undo"], @r"
@@ -93,7 +93,7 @@ fn only_who_tells_machines_where_to_go_is_warned_of_that() {
         project.write("embed-scripts/network.toml", network);
         for kind in KINDS {
             let quiet = ["nginx", "nginx-synology", "caddy", "tftpd-hpa"].contains(&kind);
-            let stderr = project.run(["recipe", kind]).success().stderr;
+            let stderr = project.run(["recipe", kind]).warned().stderr;
             assert_eq!(stderr.is_empty(), quiet, "{kind}: {stderr}");
         }
     }
@@ -137,17 +137,16 @@ fn a_script_that_the_tree_does_not_have() {
     ");
     let of_host = project.run(["recipe", "dnsmasq"]).stderr;
     // Whoever reads both files says so.
-    let built = project.build(&["--index"]).success();
-    let listed = project
-        .run(["boot-test", "--list", "--network", project.path("embed-scripts/network.toml").as_str()])
-        .success();
+    let built = project.build(&["--index"]).warned();
+    let listed =
+        project.run(["boot-test", "--list", "--network", project.path("embed-scripts/network.toml").as_str()]).warned();
     assert_eq!([&built.stderr, &listed.stderr].map(|stderr| stderr.matches(&of_host).count()), [1, 1]);
 }
 
 fn a_percent_sign_in_an_address_is_one_for_networkd() {
     let project = project();
     project.write("embed-scripts/network.toml", &NETWORK.replace("fedora-coreos.ipxe", "a%20b.ipxe?x=100%25"));
-    let ran = project.run(["recipe", "systemd-networkd"]).success();
+    let ran = project.run(["recipe", "systemd-networkd"]).warned();
     assert!(
         ran.stdout.contains("\nSendOption=17:string:http://192.168.88.10/tftp/a%20b.ipxe?x=100%25\n"),
         "{}",
@@ -163,7 +162,7 @@ fn a_token_in_the_address_of_a_script_is_warned_of_and_never_shown() {
         project.run(["recipe", "dnsmasq"])
     };
     for boot in ["boot.ipxe?token=S3CRET", "http://192.168.88.10/boot.ipxe?a=b&sig=S3CRET"] {
-        let ran = with(boot).success();
+        let ran = with(boot).warned();
         let warning =
             ": an address with a token or a signature gets published: whoever can fetch the file can read it\n";
         assert!(ran.stderr.contains(warning), "{}", ran.stderr);
@@ -171,7 +170,7 @@ fn a_token_in_the_address_of_a_script_is_warned_of_and_never_shown() {
     }
     let entry = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://192.168.88.10/tftp/fedora-coreos\"\n";
     project.sites(&format!("{SITES}{entry}"));
-    assert!(!with("b.ipxe?token=S3CRET").success().stderr.contains("S3CRET"));
+    assert!(!with("b.ipxe?token=S3CRET").warned().stderr.contains("S3CRET"));
     let long = format!("http://192.168.88.10/{}?token=S3CRET", "x".repeat(200));
     for boot in [
         "192.168.88.10:80/x?token=S3CRET",
@@ -193,7 +192,7 @@ fn what_machines_could_not_reach_is_said_beside_the_recipe() {
     let (gateway, dns) = ("gateway = \"192.168.88.1\"\n", "dns = [\"192.168.88.1\", \"9.9.9.9\"]\n");
     let warned = |kind: &str, network: String| {
         project.write("embed-scripts/network.toml", &network);
-        project.run(["recipe", kind]).success().stderr
+        project.run(["recipe", kind]).warned().stderr
     };
     let named = NETWORK.replace("http://192.168.88.10/", "http://boot.example.net/");
     for kind in ["kea", "isc-dhcpd", "systemd-networkd"] {
@@ -284,7 +283,7 @@ fn the_shipped_description_says_nothing_yet_and_becomes_one_without_its_marks() 
     let lines = shipped.lines().map(|line| if line.starts_with("# ") && key(line) { &line[2..] } else { line });
     let text = lines.collect::<Vec<_>>().join("\n").replace("ssh-keys = [\"ssh-ed25519 AAAA... you@example.net\"]", "");
     project.write("embed-scripts/network.toml", &text);
-    let recipe = project.run(["recipe", "dnsmasq"]).success().stdout;
+    let recipe = project.run(["recipe", "dnsmasq"]).warned().stdout;
     assert!(recipe.contains("dhcp-host=00:50:56:00:01:01,set:host-k8s-master-01"), "{recipe}");
 }
 
@@ -343,7 +342,7 @@ fn a_machine_may_be_called_what_other_things_are_called() {
     let project = project();
     let uefi = NETWORK.replace("\"worker\"", "\"uefi\"").replace("\"storage\"", "\"loader\"");
     project.write("embed-scripts/network.toml", &uefi.replace("\"lab\"", "\"arch-7\""));
-    let script = project.run(["recipe", "routeros"]).success().stdout;
+    let script = project.run(["recipe", "routeros"]).warned().stdout;
     // Each name is given once: a later line would change what an earlier one has made.
     let names: Vec<&str> = script.split("add name=").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
     for section in ["netboot-uefi", "netboot-host-uefi", "netboot-67-arch-7", "netboot-67-host-arch-7"] {
@@ -351,7 +350,7 @@ fn a_machine_may_be_called_what_other_things_are_called() {
     }
     // Whatever is told to all machines with a tag is not told to one of that name, nor the other way round.
     for kind in ["dnsmasq", "dnsmasq-proxy"] {
-        let text = project.run(["recipe", kind]).success().stdout;
+        let text = project.run(["recipe", kind]).warned().stdout;
         let set = |line: &str| {
             line.split(',').any(|word| ["set:loader", "set:arch-7", "set:uefi"].iter().any(|tag| word.ends_with(tag)))
         };
@@ -369,7 +368,7 @@ fn a_machine_gets_the_loader_of_its_site_only_for_its_firmware() {
     let host = "[[host]]\nname = \"old\"\nmac = \"00:50:56:00:01:05\"\nfirmware = \"bios\"\nsite = \"rack-1\"\n";
     let network = NETWORK.split("[[host]]").next().unwrap();
     project.write("embed-scripts/network.toml", &format!("{network}{host}"));
-    let recipe = |kind: &str| project.run(["recipe", kind]).success().stdout;
+    let recipe = |kind: &str| project.run(["recipe", kind]).warned().stdout;
     let dnsmasq = recipe("dnsmasq");
     assert!(dnsmasq.contains("\ndhcp-match=set:arch-0,option:client-arch,0\n"), "{dnsmasq}");
     assert!(dnsmasq.contains("\ndhcp-boot=tag:!loader,tag:host-old,tag:arch-0,sites/rack-1/ipxe.pxe,"), "{dnsmasq}");
@@ -389,11 +388,11 @@ fn a_machine_gets_the_loader_of_its_site_only_for_its_firmware() {
 }
 
 fn what_is_imported_again_is_as_it_is_written_now_and_only_that_is_taken_back() {
-    let script = project().run(["recipe", "routeros"]).success().stdout;
+    let script = project().run(["recipe", "routeros"]).warned().stdout;
     // A rule for TFTP is known by its request: others' rules have another one, also where they are for the same file.
     let own = r#"[find req-filename="^(/|)ipxe\\.efi\$"]"#;
     assert!(script.contains(&format!("else={{ set {own} ip-addresses=192.168.88.0/24 real-filename=")), "{script}");
-    let undo = project().run(["recipe", "routeros", "--undo"]).success().stdout;
+    let undo = project().run(["recipe", "routeros", "--undo"]).warned().stdout;
     assert!(undo.contains(&format!("\nremove {own}\n")) && !undo.contains("real-filename"), "{undo}");
     let line = "set [find mac-address=\"00:50:56:00:01:01\"] address=192.168.88.21 dhcp-option-set=";
     assert!(script.contains(line), "{script}");

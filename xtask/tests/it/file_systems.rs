@@ -1,5 +1,5 @@
-//! File systems that are full or cannot be written: what is served stays, and the next run goes on. They are made in a mount
-//! namespace; where the kernel does not let this user have one, that is said.
+//! File systems that are full, cannot be written, or cannot exchange folders: what is served stays, and the next run goes on.
+//! They are made in a mount namespace; where the kernel does not let this user have one, that is said.
 
 use netboot_fixtures::harness::xtask;
 use netboot_fixtures::skip;
@@ -21,6 +21,7 @@ netboot_fixtures::tests! {
     full,
     full_temporary,
     read_only_cache,
+    without_exchange,
     ; slow:
     cache,
 }
@@ -260,5 +261,50 @@ fn read_only_cache() -> Result<(), String> {
         assert!(error.contains("\n  caused by: Read-only file system (os error 30)\nhint: make `"), "{error}");
         assert!(error.ends_with(" writable, or choose another folder with `--cache-dir`\n"), "{error}");
     }
+    Ok(())
+}
+
+/// As over SSHFS: a folder takes the place of another one by two renames.
+fn without_exchange() -> Result<(), String> {
+    let bindfs = skip::program("bindfs")?;
+    skip::mount_namespaces()?;
+    let project = Project::new();
+    let (behind, dist) = (project.path("behind"), project.path("dist"));
+    for folder in [&behind, &dist] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    // Whoever ends the first process of that namespace ends the file system, too.
+    let script = format!(
+        "{bindfs} {behind} {dist}; mkdir {dist}/a {dist}/b\n\
+         perl -e 'exit(syscall(316, -100, $ARGV[0], -100, $ARGV[1], 2) == 0)' {dist}/a {dist}/b\n\
+         rmdir {dist}/a {dist}/b; \"$@\""
+    );
+    let run = |arguments: &[String]| {
+        let command = project.command(arguments);
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-rmpf", "--kill-child", "sh", "-ec", &script, "sh"]).arg(command.get_program());
+        Ran::from(unshare.args(command.get_args()).output().unwrap()).warned()
+    };
+    let release = |folder: &str| {
+        let mut arguments = project.build_arguments(&["--dry-run", "--out", dist.join(folder).as_str()]);
+        arguments[0] = "release".into();
+        arguments
+    };
+    let mut digests = Vec::new();
+    for script in ["#!ipxe\ndhcp\n", "#!ipxe\nshell\n"] {
+        project.write("embed-scripts/boot.ipxe", script);
+        run(&project.build_arguments(&[]));
+        run(&release("release"));
+        let tree = files(&behind.join("tftp"));
+        run(&["verify".into()]);
+        let released = files(&behind.join("release"));
+        let manifest = Utf8Path::new("manifest.json");
+        assert_eq!(tree[manifest], released[manifest]);
+        digests.push((tree, released));
+    }
+    assert!(digests[0].0 != digests[1].0 && digests[0].1 != digests[1].1);
+    let left = std::fs::read_dir(&behind).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let odd: Vec<String> = left.filter(|name| name.ends_with("previous") || name.ends_with("partial")).collect();
+    assert_eq!(odd, [""; 0]);
     Ok(())
 }
