@@ -9,7 +9,7 @@ use crate::base::progress::{Event, Progress};
 use crate::base::{fs, tarball};
 use crate::build::plan::{Inputs, Other, Plan};
 use crate::build::reference_builds::{self, RecognisedBuild, ReferenceBuild};
-use crate::build::{self, BuildContext, Built, baseline, make::Settings};
+use crate::build::{self, BuildContext, Built, baseline};
 use crate::config::pins::{MemberPin, Pins, SyslinuxPin};
 use crate::config::sites::{self, Options, Sites};
 use crate::config::toml::Diagnostics;
@@ -106,8 +106,8 @@ impl Config {
         let name = file.strip_prefix(project.root()).unwrap_or(&file);
         let pins = Pins::read(name, &text)?;
         // A hundred thousand sites take seconds.
-        let (place, syslinux, options) = (project.clone(), pins.syslinux.clone(), options.clone());
-        let read = leaving(progress, move || Sites::read(&place, &syslinux, &options));
+        let (paths, syslinux, options) = (project.clone(), pins.syslinux.clone(), options.clone());
+        let read = leaving(progress, move || Sites::read(&paths, &syslinux, &options));
         let sites = read.ok_or(Error::Cancelled)??;
         for message in &sites.warnings {
             progress.report(&Event::Warning { message: message.clone() });
@@ -175,16 +175,10 @@ pub struct BuildOutcome {
     pub archive: Option<(Utf8PathBuf, Sha256Digest, u64)>,
 }
 
-/// What to do with a plan, and with what.
+/// What becomes of loaders that are built.
 pub struct BuildRequest<'a> {
     /// Whose baseline is compared with.
     pub project: &'a ProjectPaths,
-    /// The cache.
-    pub cache: &'a Cache,
-    /// Where inputs may come from.
-    pub origins: &'a Origins,
-    /// How make runs.
-    pub settings: &'a Settings,
     /// Where the tree goes.
     pub tree: &'a Utf8Path,
     /// Whether to write the tarball, too.
@@ -197,33 +191,32 @@ pub struct BuildRequest<'a> {
     pub references: &'a [ReferenceBuild],
 }
 
-/// Builds what `plan` asks for, and publishes it.
+/// Builds what the plan of `context` asks for, and publishes it.
 ///
 /// # Errors
 ///
 /// [`Error`]; the old tree is then as it was.
-pub fn build_loaders(plan: &Plan, request: &BuildRequest<'_>, progress: &dyn Progress) -> Result<BuildOutcome, Error> {
-    let BuildRequest { cache, origins, settings, pack, .. } = *request;
+pub fn build_loaders(context: &BuildContext<'_>, request: &BuildRequest<'_>) -> Result<BuildOutcome, Error> {
+    let BuildContext { plan, cache, settings, progress, .. } = *context;
     let tree = &fs::resolve(request.tree)?;
     build::check_cache(cache)?;
-    let mut place = PublishTarget::take(tree, progress)?;
-    place.check_foreign(request.replace, progress)?;
+    let mut target = PublishTarget::take(tree, progress)?;
+    target.check_foreign(request.replace, progress)?;
     let pins = &plan.inputs.pins;
     let members =
         plan.others().filter_map(|(_, other)| if let Other::Member(member) = other { Some(member) } else { None });
     let members: Vec<MemberPin> = members.cloned().collect();
-    origins.unpack(pins, cache, progress)?;
-    fetch_syslinux(&pins.syslinux, &members, cache, origins, progress)?;
-    let context = BuildContext { pin: &pins.ipxe, cache, settings, progress };
-    let built = build::make(plan, cache, origins, &context)?;
+    context.origins.unpack(pins, context.sources, progress)?;
+    fetch_syslinux(&pins.syslinux, &members, context.sources, context.origins, progress)?;
+    let built = build::make(context)?;
     if request.update_baseline {
         baseline::accept(plan, request.project, &built)?;
     } else {
         check_baseline(plan, request.project, &built, progress)?;
     }
-    let published = place.publish(&TreeContents::new(plan, &built, cache, settings.jobs, progress))?;
+    let published = target.publish(&TreeContents::new(plan, &built, context.sources, settings.jobs, progress))?;
     let path = paths::archive_of(tree, env!("CARGO_PKG_VERSION"));
-    let archive = if pack {
+    let archive = if request.pack {
         let (sha256, size) = tarball::pack(tree, pins.ipxe.epoch, &path, progress)?;
         Some((path, sha256, size))
     } else {

@@ -10,7 +10,6 @@ use crate::build::plan::Plan;
 use crate::build::{self, BuildContext, Built};
 use crate::build_loaders::{self, Error};
 use crate::digest::Sha256Digest;
-use crate::fetch::origins::Origins;
 use crate::stamp::bundle::{Bundle, IpxeIdentity};
 
 /// What bundling came to.
@@ -26,22 +25,19 @@ pub struct BundleOutcome {
     pub made: usize,
 }
 
-/// Makes the bases of `plan` in `workshop`, compares what is linked into them with the baseline of `project`, and
-/// writes them to `path`. The same bases give the same bytes.
+/// Makes the bases of a plan, compares what is linked into them with the baseline of `project`, and writes them to `path`. The same bases give the same bytes.
 ///
 /// # Errors
 ///
 /// [`Error`]; what was at `path` before is then as it was.
 pub fn bundle_bases(
-    plan: &Plan,
-    project: &ProjectPaths,
-    origins: &Origins,
     context: &BuildContext<'_>,
+    project: &ProjectPaths,
     path: &Utf8Path,
 ) -> Result<BundleOutcome, Error> {
-    let BuildContext { cache, progress, .. } = *context;
+    let BuildContext { plan, cache, progress, .. } = *context;
     build::check_cache(cache)?;
-    let built = build::make(plan, cache, origins, context)?;
+    let built = build::make(context)?;
     build_loaders::check_baseline(plan, project, &built, progress)?;
     let bundle = bundle(plan, &built);
     bundle.check_size().map_err(Error::TooLarge)?;

@@ -105,7 +105,7 @@ impl BuildTree {
         fs::remove_dir_all(self.paths.root())?;
         let tree = self.paths.tree();
         let order = if context.settings.surroundings.reversed { Order::Reversed } else { Order::Sorted };
-        source.export(&tree, context.pin.epoch, order, context.progress)?;
+        source.export(&tree, context.pin().epoch, order, context.progress)?;
         Self::configure(build, &tree.join(CONFIG))?;
         for (index, content) in build.config.trust.values().enumerate() {
             // Make joins the files, and takes lines for the borders of certificates.

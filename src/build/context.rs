@@ -3,26 +3,46 @@
 use camino::Utf8PathBuf;
 
 use super::make::Settings;
+use super::plan::Plan;
 use crate::base::paths::Cache;
 use crate::base::progress::Progress;
 use crate::base::{fs, process};
 use crate::config::pins::IpxePin;
-use crate::fetch::origins::FetchError;
+use crate::fetch::origins::{FetchError, LazySource, Origins};
 use crate::fetch::{ipxe, source_bundle};
 use crate::printable::printable;
 use crate::stamp::base;
 
-/// Where and how loaders are made.
+/// What is made, from what, where and how.
 #[derive(Clone, Copy)]
 pub struct BuildContext<'a> {
-    /// Which iPXE.
-    pub pin: &'a IpxePin,
-    /// Where build trees and bases are kept.
+    /// What is made.
+    pub plan: &'a Plan,
+    /// Where the sources are kept.
+    pub sources: &'a Cache,
+    /// Where they may come from.
+    pub origins: &'a Origins,
+    /// Where build trees and bases are kept; most often the same cache.
     pub cache: &'a Cache,
     /// How make runs.
     pub settings: &'a Settings,
     /// Who hears of it.
     pub progress: &'a dyn Progress,
+}
+
+impl<'a> BuildContext<'a> {
+    /// Which iPXE.
+    #[must_use]
+    pub fn pin(&self) -> &'a IpxePin {
+        &self.plan.inputs.pins.ipxe
+    }
+
+    /// Its source, with the patches of the plan.
+    #[must_use]
+    pub fn source(&self) -> LazySource<'a> {
+        let inputs = &self.plan.inputs;
+        LazySource::new(&inputs.pins, &inputs.patches, self.sources, self.origins, self.progress)
+    }
 }
 
 /// Why loaders could not be built.

@@ -52,7 +52,9 @@ impl<'a> Linker<'a> {
         self.tree.paths().log()
     }
 
-    pub(super) fn context(&self) -> &BuildContext<'a> {
+    /// Where and how make works.
+    #[must_use]
+    pub fn context(&self) -> &BuildContext<'a> {
         &self.context
     }
 
@@ -70,8 +72,9 @@ impl<'a> Linker<'a> {
             self.exported = fs::walk(&paths.tree())?.into_iter().map(|(path, _)| path).collect();
         }
         self.tree.embed(slot, &make::embedded_object(*first))?;
-        let BuildContext { pin, settings, progress, .. } = self.context;
-        let command = Make { pin, config: &self.build.config, settings }.command(&paths, loaders, goals);
+        let BuildContext { settings, progress, .. } = self.context;
+        let command =
+            Make { pin: self.context.pin(), config: &self.build.config, settings }.command(&paths, loaders, goals);
         let kind = if compiled { TaskKind::Link } else { TaskKind::Make };
         let names = loaders.iter().map(|loader| loader.as_str()).collect::<Vec<_>>().join(", ");
         let total = compiled.then_some(loaders.len() as u64);

@@ -24,7 +24,7 @@ use crate::base::paths::Cache;
 use crate::base::progress::{Event, Progress};
 use crate::build::plan::{Build, Plan};
 use crate::digest::Sha256Digest;
-use crate::fetch::origins::{LazySource, Origins};
+use crate::fetch::origins::LazySource;
 use crate::loader::link_map::LinkMap;
 use crate::loader::linked_objects::{LinkedObjects, Sources};
 use crate::loader::target::{Loader, Platform};
@@ -89,16 +89,15 @@ pub fn recall(plan: &Plan, cache: &Cache) -> Result<(Built, Vec<Build>), fs::Err
     Ok((built, missing))
 }
 
-/// Makes the bases of `plan`, as far as the cache of `context` does not have them. iPXE's source is taken from the cache
-/// `sources`, and brought there first from `origins`.
+/// Makes the bases of the plan of `context`, as far as its cache does not have them. iPXE's source is fetched where it is
+/// needed and not there.
 ///
 /// # Errors
 ///
 /// [`Error`].
-pub fn make(plan: &Plan, sources: &Cache, origins: &Origins, context: &BuildContext<'_>) -> Result<Built, Error> {
-    let (mut built, missing) = recall(plan, context.cache)?;
-    let mut source = LazySource::new(&plan.inputs.pins, &plan.inputs.patches, sources, origins, context.progress);
-    run(&missing, &mut built, context, &mut source)?;
+pub fn make(context: &BuildContext<'_>) -> Result<Built, Error> {
+    let (mut built, missing) = recall(context.plan, context.cache)?;
+    run(&missing, &mut built, context, &mut context.source())?;
     Ok(built)
 }
 

@@ -15,7 +15,7 @@ use crate::base::{fs, parallel, paths};
 use crate::build::plan::{ContentSource, PlannedFile};
 use crate::digest::{Content, Sha256Digest};
 use crate::loader::file_kind;
-use crate::publish::tree_contents::TreeContents;
+use crate::publish::tree_contents::{FileJob, TreeContents};
 use crate::stamp::stamper::Stamper;
 use crate::tree::manifest::{Manifest, ManifestEntry};
 
@@ -65,19 +65,22 @@ impl<'t> StagingWriter<'t> {
         task: &mut Task<'_>,
     ) -> Result<(), Error> {
         let mut seen = HashSet::new();
-        let items = contents.plan.files().map(|file| {
-            let identity =
-                if let ContentSource::Stamped(loader) = file.origin { Some(contents.identity(&loader)) } else { None };
+        let items = contents.jobs().map(|job| {
+            let identity = if let ContentSource::Stamped(loader) = job.file.origin {
+                Some(contents.identity(&loader))
+            } else {
+                None
+            };
             let repeated = identity.is_some_and(|identity| !seen.insert(identity));
-            (file, identity, repeated)
+            (job, identity, repeated)
         });
         let (old, new) = (self.old, self.new);
         let unchanged = std::mem::take(&mut self.unchanged);
         let maker = Maker { old, new, contents, known, unchanged: &unchanged };
-        let make = |stamper: &mut Stamper, (file, identity, repeated)| match identity {
-            Some(identity) if repeated => Ok(Made::Repeated { file, identity }),
-            Some(identity) => maker.loader(file, identity, stamper),
-            None => maker.other(file, stamper),
+        let make = |stamper: &mut Stamper, (job @ FileJob { .. }, identity, repeated)| match identity {
+            Some(identity) if repeated => Ok(Made::Repeated { file: job.file, identity }),
+            Some(identity) => maker.loader(job, identity, stamper),
+            None => maker.other(job, stamper),
         };
         let filled = parallel::in_order(items, contents.threads, make, |made| {
             task.advance();
@@ -144,27 +147,23 @@ struct Maker<'a> {
 impl Maker<'_> {
     /// A loader: taken from the old tree or from an earlier attempt at the new one, where it is there and as it
     /// was written; else stamped.
-    fn loader<'p>(
-        &self,
-        file: PlannedFile<'p>,
-        identity: Sha256Digest,
-        stamper: &mut Stamper,
-    ) -> Result<Made<'p>, Error> {
+    fn loader<'p>(&self, job: FileJob<'p>, identity: Sha256Digest, stamper: &mut Stamper) -> Result<Made<'p>, Error> {
         self.check_cancelled()?;
-        if let Some(content) = self.known.content(&file.path, identity)
-            && (self.is_made(&file.path, content)? || self.keep(&file.path, content)?)
+        let path = &job.file.path;
+        if let Some(content) = self.known.content(path, identity)
+            && (self.is_made(path, content)? || self.keep(path, content)?)
         {
-            return Ok(Made::Loader { file, identity, content, stamped: false });
+            return Ok(Made::Loader { file: job.file, identity, content, stamped: false });
         }
-        let content = self.write(&file, stamper)?;
-        Ok(Made::Loader { file, identity, content, stamped: true })
+        let content = self.write(&job, stamper)?;
+        Ok(Made::Loader { file: job.file, identity, content, stamped: true })
     }
 
     /// A file that is no loader of iPXE.
-    fn other<'p>(&self, file: PlannedFile<'p>, stamper: &mut Stamper) -> Result<Made<'p>, Error> {
+    fn other<'p>(&self, job: FileJob<'p>, stamper: &mut Stamper) -> Result<Made<'p>, Error> {
         self.check_cancelled()?;
-        let content = self.write(&file, stamper)?;
-        Ok(Made::Other { file, content })
+        let content = self.write(&job, stamper)?;
+        Ok(Made::Other { file: job.file, content })
     }
 
     fn check_cancelled(&self) -> Result<(), Error> {
@@ -172,8 +171,9 @@ impl Maker<'_> {
     }
 
     /// Writes a file, unless the old tree has the very same.
-    fn write(&self, file: &PlannedFile<'_>, stamper: &mut Stamper) -> Result<Content, Error> {
-        let bytes = self.contents.content(file, stamper)?;
+    fn write(&self, job: &FileJob<'_>, stamper: &mut Stamper) -> Result<Content, Error> {
+        let bytes = self.contents.content(job, stamper)?;
+        let file = &job.file;
         let content = Content::of(&bytes);
         let ManifestEntry { kind, arch, .. } = ManifestEntry::new(file, content);
         file_kind::check(&bytes, kind, arch).map_err(|mismatch| Error::Unfit { path: file.path.clone(), mismatch })?;

@@ -1,7 +1,7 @@
 //! From bases to loaders: the content of each file of a planned tree. Loaders are stamped; anything else is in
 //! the cache or in the plan.
 
-use std::sync::Once;
+use std::sync::{Arc, Once, OnceLock};
 
 use camino::Utf8PathBuf;
 
@@ -13,6 +13,7 @@ use crate::build::Built;
 use crate::build::bases::BuiltBase;
 use crate::build::plan::{ContentSource, Other, Plan, PlannedFile, Stamped};
 use crate::config::pins::MemberPin;
+use crate::config::sites::Site;
 use crate::digest::{Content, Sha256Digest};
 use crate::fetch::syslinux;
 use crate::publish::description::Dedup;
@@ -53,25 +54,47 @@ pub struct TreeContents<'a> {
     pub threads: usize,
     /// Who hears of it.
     pub progress: &'a dyn Progress,
-    said: Once,
+    warned: Once,
+}
+
+/// A file to be made. The loaders of a site share its slot, so that its script is rendered once.
+pub struct FileJob<'p> {
+    /// The file.
+    pub file: PlannedFile<'p>,
+    slot: Arc<OnceLock<Slot>>,
 }
 
 impl<'a> TreeContents<'a> {
     /// The files of `plan`, of which everything is in `cache` or `built`.
     #[must_use]
     pub fn new(plan: &'a Plan, built: &'a Built, cache: &'a Cache, threads: usize, progress: &'a dyn Progress) -> Self {
-        Self { plan, built, cache, threads, progress, said: Once::new() }
+        Self { plan, built, cache, threads, progress, warned: Once::new() }
     }
 
-    /// The content of `file`.
+    /// All files of the plan, in its order.
+    pub fn jobs(&self) -> impl Iterator<Item = FileJob<'a>> + Send + use<'a> {
+        let mut last: Option<(&Site, Arc<OnceLock<Slot>>)> = None;
+        self.plan.files().map(move |file| {
+            let ContentSource::Stamped(Stamped { site, .. }) = file.origin else {
+                return FileJob { file, slot: Arc::default() };
+            };
+            let known = last.as_ref().filter(|(of, _)| std::ptr::eq(*of, site)).map(|(_, slot)| Arc::clone(slot));
+            let slot = known.unwrap_or_default();
+            last = Some((site, Arc::clone(&slot)));
+            FileJob { file, slot }
+        })
+    }
+
+    /// The content of the file of `job`.
     ///
     /// # Errors
     ///
     /// [`Error`].
-    pub fn content(&self, file: &PlannedFile<'_>, stamper: &mut Stamper) -> Result<Vec<u8>, Error> {
+    pub fn content(&self, FileJob { file, slot }: &FileJob<'_>, stamper: &mut Stamper) -> Result<Vec<u8>, Error> {
         match file.origin {
             ContentSource::Stamped(Stamped { base, site, .. }) => {
-                self.stamp(self.built.base(&base), &site.script().slot(), stamper)
+                let slot = slot.get_or_init(|| site.script().slot());
+                self.stamp(self.built.base(&base), slot, stamper)
             }
             ContentSource::Other(Other::Linked { key, .. }) => Ok(self.built.base(key).linked.clone().into_bytes()),
             ContentSource::Other(Other::Member(member)) => {
@@ -95,17 +118,17 @@ impl<'a> TreeContents<'a> {
     /// [`Error`].
     pub fn manifest(&self) -> Result<Manifest, Error> {
         let (mut manifest, mut dedup) = (Manifest::head(self.plan), Dedup::default());
-        let made = |stamper: &mut Stamper, file: PlannedFile<'a>| {
-            let content = match file.origin {
+        let made = |stamper: &mut Stamper, job: FileJob<'a>| {
+            let content = match job.file.origin {
                 // It is as pinned, or it would not get into the cache.
                 ContentSource::Other(Other::Member(MemberPin { sha256, size, .. })) => {
                     Content { sha256: *sha256, size: *size }
                 }
-                _ => Content::of(&self.content(&file, stamper)?),
+                _ => Content::of(&self.content(&job, stamper)?),
             };
-            Ok((file, content))
+            Ok((job.file, content))
         };
-        parallel::in_order(self.plan.files(), self.threads, made, |(file, content)| {
+        parallel::in_order(self.jobs(), self.threads, made, |(file, content)| {
             manifest.files.push(match file.origin {
                 ContentSource::Stamped(loader) => dedup.describe(&file, self.identity(&loader), content),
                 ContentSource::Other(_) => ManifestEntry::new(&file, content),
@@ -118,7 +141,7 @@ impl<'a> TreeContents<'a> {
     fn stamp(&self, built: &BuiltBase, slot: &Slot, stamper: &mut Stamper) -> Result<Vec<u8>, Error> {
         match stamper.stamp(&built.base, slot) {
             Err(stamper::Error::ForeignPacker(loader)) => {
-                self.said.call_once(|| {
+                self.warned.call_once(|| {
                     let message = format!(
                         "`{loader}` is packed by iPXE's own program, since the system's liblzma packs otherwise than this tool's: sites take longer"
                     );

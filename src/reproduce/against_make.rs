@@ -1,11 +1,11 @@
-//! The oracle: has iPXE's make embed the scripts of some sites and link their loaders, and compares whole files
+//! Has iPXE's make embed the scripts of some sites and link their loaders, and compares whole files
 //! with those of a tree. What is stamped has to be what make gives, byte for byte.
 
 use std::collections::HashMap;
 
 use camino::Utf8PathBuf;
 
-use crate::base::paths::{self, Cache};
+use crate::base::paths;
 use crate::base::{fs, parallel};
 use crate::build::linker::Linker;
 use crate::build::make::Goals;
@@ -13,7 +13,6 @@ use crate::build::plan::{Build, Plan};
 use crate::build::{self, BuildContext};
 use crate::config::sites::Site;
 use crate::digest::Sha256Digest;
-use crate::fetch::origins::{LazySource, Origins};
 use crate::loader::link_map::LinkMap;
 use crate::loader::target::Loader;
 use crate::reproduce::bytes::{self, ByteDifference};
@@ -46,21 +45,7 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
-/// What is compared, and how make works.
-pub struct MakeCheck<'a> {
-    /// What the tree should be of.
-    pub plan: &'a Plan,
-    /// The tree.
-    pub tree: &'a CheckedTree,
-    /// Where the sources are.
-    pub sources: &'a Cache,
-    /// Where they may come from.
-    pub origins: &'a Origins,
-    /// Where and how make works.
-    pub context: &'a BuildContext<'a>,
-}
-
-/// What make said.
+/// What the comparison came to.
 #[derive(Debug, Default)]
 pub struct MakeComparison {
     /// The sites that were looked at; the root of the tree is `None`.
@@ -77,26 +62,25 @@ pub struct MakeComparison {
     pub causes_total: usize,
 }
 
-/// Compares the loaders of `count` sites, which `seed` picks.
+/// Compares the loaders that `tree` has for `count` sites of the plan, which `seed` picks, with those that make gives.
 ///
 /// # Errors
 ///
 /// [`Error`]; that bytes differ is none.
-pub fn check(question: &MakeCheck<'_>, count: usize, seed: u64) -> Result<MakeComparison, Error> {
-    let MakeCheck { plan, context, .. } = *question;
+pub fn check(context: &BuildContext<'_>, tree: &CheckedTree, count: usize, seed: u64) -> Result<MakeComparison, Error> {
+    let plan = context.plan;
     let sample = sample(plan, count, seed);
     if sample.is_empty() {
         return Err(Error::Nothing);
     }
-    let of_tree = question.tree.manifest.files.iter().filter(|file| file.ipxe.is_some()).count();
-    let mut answer = MakeComparison {
+    let of_tree = tree.manifest.files.iter().filter(|file| file.ipxe.is_some()).count();
+    let mut comparison = MakeComparison {
         sites: sample.iter().map(|site| site.name.clone()).collect(),
         unknown: of_tree.saturating_sub(plan.loaders().count()),
         ..MakeComparison::default()
     };
-    check_choices(question.tree, plan)?;
-    let MakeCheck { sources, origins, .. } = *question;
-    let mut source = LazySource::new(&plan.inputs.pins, &plan.inputs.patches, sources, origins, context.progress);
+    check_sites(tree, plan)?;
+    let mut source = context.source();
     for build in &plan.builds {
         let of_build = sample.iter().filter(|site| site.config.digest() == build.config.digest());
         let wanted: Vec<(&Site, Vec<Loader>)> =
@@ -106,15 +90,15 @@ pub fn check(question: &MakeCheck<'_>, count: usize, seed: u64) -> Result<MakeCo
         }
         let mut linker = Linker::open(build, context, &mut source)?;
         for (site, loaders) in wanted {
-            compare(&mut linker, question, site, &loaders, &mut answer)?;
+            compare(&mut linker, tree, site, &loaders, &mut comparison)?;
         }
     }
-    if !answer.differences.is_empty() {
+    if !comparison.differences.is_empty() {
         // Which files there are says nothing about how one of them was made.
-        let published = Manifest { files: Vec::new(), ..question.tree.manifest.clone() };
-        (answer.causes, answer.causes_total) = cause::causes(&published, &Manifest::head(plan));
+        let published = Manifest { files: Vec::new(), ..tree.manifest.clone() };
+        (comparison.causes, comparison.causes_total) = cause::causes(&published, &Manifest::head(plan));
     }
-    Ok(answer)
+    Ok(comparison)
 }
 
 /// So many sites, as the digests of `seed` with their names have it.
@@ -131,7 +115,7 @@ fn of_platform(site: &Site, build: &Build) -> Vec<Loader> {
 }
 
 /// Makes sure that the tree has each loader of the choices, with the script that they give it.
-fn check_choices(tree: &CheckedTree, plan: &Plan) -> Result<(), Error> {
+fn check_sites(tree: &CheckedTree, plan: &Plan) -> Result<(), Error> {
     let slot = |file: &ManifestEntry| Some((file.path.clone(), file.ipxe.as_ref()?.slot_sha256));
     let slots: HashMap<Utf8PathBuf, Sha256Digest> = tree.manifest.files.iter().filter_map(slot).collect();
     for (path, loader) in plan.loaders() {
@@ -147,12 +131,11 @@ fn check_choices(tree: &CheckedTree, plan: &Plan) -> Result<(), Error> {
 
 fn compare(
     linker: &mut Linker<'_>,
-    question: &MakeCheck<'_>,
+    tree: &CheckedTree,
     site: &Site,
     loaders: &[Loader],
-    answer: &mut MakeComparison,
+    comparison: &mut MakeComparison,
 ) -> Result<(), Error> {
-    let (tree, progress) = (question.tree, question.context.progress);
     let slot = site.script().slot();
     let name = site.name.as_deref().unwrap_or("the root of the tree");
     linker.link(&slot, loaders, Goals::Loaders, &format!("the script of {name}"))?;
@@ -161,13 +144,13 @@ fn compare(
         let path = paths::loader_in_tree(site.name.as_deref(), loader.as_str());
         let Some(file) = tree.manifest.files.iter().find(|file| file.path == path) else { continue };
         let (made, published) = (linker.loader(*loader, &slot)?, tree.read(&path, &file.content())?);
-        answer.loaders += 1;
+        comparison.loaders += 1;
         if made != published {
             let map = linker.link_map(*loader)?;
             // The map is that of the loader that was made here.
             let compare = move || bytes::compare(&made, &published, &LinkMap::new(&map), &[]).exchanged();
-            let difference = parallel::leaving(progress, compare).ok_or(build::Error::Cancelled)?;
-            answer.differences.push((path, difference));
+            let difference = parallel::leaving(linker.context().progress, compare).ok_or(build::Error::Cancelled)?;
+            comparison.differences.push((path, difference));
         }
     }
     Ok(())

@@ -78,7 +78,7 @@ pub fn reproduce(
     against: Option<&PublishedTree>,
     evidence: &Utf8Path,
 ) -> Result<ReproduceReport, Error> {
-    let mut run = Run { context, planned: loaders(context.plan), builds: Vec::new() };
+    let mut run = Run { context, planned: loaders(context.build.plan), builds: Vec::new() };
     fs::remove_dir_all(evidence)?;
     let none = BTreeSet::new();
     let Some(published) = against else {
@@ -309,7 +309,7 @@ impl Run<'_> {
     /// As [`parallel::leaving`].
     fn leaving<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let cancelled = || Error::Build { variations: Vec::new(), error: Box::new(rebuild::Error::Cancelled) };
-        parallel::leaving(self.context.progress, work).ok_or_else(cancelled)
+        parallel::leaving(self.context.build.progress, work).ok_or_else(cancelled)
     }
 
     /// The published list of what is linked into a loader, in whatever configuration it is there.

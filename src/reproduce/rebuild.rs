@@ -8,12 +8,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::variation::{Capabilities, Variation, without_left_clocks};
 use crate::base::fs;
 use crate::base::paths::Cache;
-use crate::base::progress::{Progress, Task, TaskKind};
-use crate::build::make::{self, Settings};
+use crate::base::progress::{Task, TaskKind};
+use crate::build::make;
 use crate::build::plan::{Plan, Stamped};
 use crate::build::{self, BuildContext, Built, recall};
 use crate::digest::Sha256Digest;
-use crate::fetch::origins::Origins;
 use crate::loader::target::Loader;
 use crate::publish::tree_contents::{self, TreeContents};
 use crate::stamp::stamper::Stamper;
@@ -21,20 +20,12 @@ use crate::tree::manifest::Manifest;
 
 /// What all builds of a run have in common.
 pub struct RebuildContext<'a> {
-    /// What is built.
-    pub plan: &'a Plan,
-    /// Where the sources are.
-    pub sources: &'a Cache,
-    /// Where they may come from.
-    pub origins: &'a Origins,
-    /// How make runs where nothing is varied.
-    pub settings: &'a Settings,
+    /// A build where nothing is varied.
+    pub build: BuildContext<'a>,
     /// What variations work with.
-    pub means: &'a Capabilities,
+    pub capabilities: &'a Capabilities,
     /// An empty folder for everything.
     pub scratch: &'a Utf8Path,
-    /// Who hears of it.
-    pub progress: &'a dyn Progress,
 }
 
 /// A finished build.
@@ -59,34 +50,34 @@ impl RebuildContext<'_> {
         let names: Vec<&str> = variations.iter().map(|variation| variation.as_str()).collect();
         let label =
             if names.is_empty() { "nothing varied".to_owned() } else { format!("varied: {}", names.join(", ")) };
-        let task = Task::start(self.progress, TaskKind::Rebuild, label, None);
+        let task = Task::start(self.build.progress, TaskKind::Rebuild, label, None);
         // Whatever does not vary the path is built in the same one, so it is free again afterwards.
-        let place = if variations.contains(&Variation::Path) {
+        let folder = if variations.contains(&Variation::Path) {
             self.scratch.join(Cache::LONGER).join("of-the-build-tree")
         } else {
             self.scratch.join(Cache::USUAL)
         };
-        fs::create_dir_all(&place)?;
-        let settings =
-            self.means.settings(variations, self.settings, &self.scratch.join(format!("{}{number}", Cache::SETTINGS)));
-        let (cache, started) = (Cache::new(&place), Instant::now());
-        let pin = &self.plan.inputs.pins.ipxe;
-        let context = BuildContext { pin, cache: &cache, settings: &settings, progress: self.progress };
-        let make = || build::make(self.plan, self.sources, self.origins, &context);
+        fs::create_dir_all(&folder)?;
+        let surroundings = self.scratch.join(format!("{}{number}", Cache::SETTINGS));
+        let settings = self.capabilities.settings(variations, self.build.settings, &surroundings);
+        let (cache, started) = (Cache::new(&folder), Instant::now());
+        let context = BuildContext { cache: &cache, settings: &settings, ..self.build };
+        let make = || build::make(&context);
         let built = if variations.contains(&Variation::Clock) { without_left_clocks(make) } else { make() }?;
         let manifest = self.contents(&built).manifest()?;
         let took = started.elapsed();
         task.finish("built");
         let kept = self.scratch.join(format!("{}{number}", Cache::BUILD));
-        fs::rename(&place, &kept)?;
+        fs::rename(&folder, &kept)?;
         let cache = Cache::new(kept);
-        let (built, _) = recall(self.plan, &cache)?;
+        let (built, _) = recall(self.build.plan, &cache)?;
         Ok(Rebuild { variations: variations.clone(), manifest, built, took, cache })
     }
 
     /// What the files of a tree are made of, with the bases `built`.
     fn contents<'a>(&'a self, built: &'a Built) -> TreeContents<'a> {
-        TreeContents::new(self.plan, built, self.sources, self.settings.jobs, self.progress)
+        let BuildContext { plan, sources, settings, progress, .. } = self.build;
+        TreeContents::new(plan, built, sources, settings.jobs, progress)
     }
 
     /// The bytes of the loader `planned` as `build` gave them.
@@ -95,8 +86,9 @@ impl RebuildContext<'_> {
     ///
     /// [`Error`].
     pub fn loader(&self, build: &Rebuild, planned: &PlannedRebuild) -> Result<Vec<u8>, Error> {
-        let file = self.plan.files().find(|file| file.path == planned.path);
-        let content = file.map(|file| self.contents(&build.built).content(&file, &mut Stamper::new()));
+        let contents = self.contents(&build.built);
+        let job = contents.jobs().find(|job| job.file.path == planned.path);
+        let content = job.map(|job| contents.content(&job, &mut Stamper::new()));
         Ok(content.transpose()?.unwrap_or_default())
     }
 }

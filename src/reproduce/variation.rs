@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn each_variation_changes_something_and_only_its_own() {
-        let means = Capabilities {
+        let capabilities = Capabilities {
             faketime: Some("/lib/faketime.so".into()),
             ccache: true,
             locale: "tr_TR.utf8".into(),
@@ -328,12 +328,13 @@ mod tests {
             launcher: None,
             surroundings: Surroundings::default(),
         };
-        let vary =
-            |variations: &[Variation]| means.settings(&variations.iter().copied().collect(), &plain, "/s".into());
+        let vary = |variations: &[Variation]| {
+            capabilities.settings(&variations.iter().copied().collect(), &plain, "/s".into())
+        };
         assert_eq!(vary(&[]), plain);
         for variation in Variation::ALL {
             assert_eq!(vary(&[variation]) == plain, variation == Variation::Path, "{variation}");
-            assert_eq!(means.lacking(variation), None);
+            assert_eq!(capabilities.lacking(variation), None);
         }
         let all = vary(&Variation::ALL);
         assert_eq!(all.surroundings.wrapper.join(" ").matches("unshare").count(), 2);

@@ -11,7 +11,9 @@ use netboot_loaders::base::paths::{Cache, ProjectPaths, is_partial};
 use netboot_loaders::base::process::{Command, find_program, quoted};
 use netboot_loaders::base::progress::{Event, Progress};
 use netboot_loaders::base::url::Url;
+use netboot_loaders::build::BuildContext;
 use netboot_loaders::build::make::{Launcher, Settings, Surroundings};
+use netboot_loaders::build::plan::Plan;
 use netboot_loaders::clean;
 use netboot_loaders::fetch::git::local_path;
 use netboot_loaders::fetch::origins::Origins;
@@ -260,6 +262,20 @@ impl<'u> Host<'u> {
             launcher: args.launcher.clone().map(|program| Launcher { program, env: launcher_environment() }),
             surroundings: Surroundings::default(),
         })
+    }
+
+    /// How loaders of `plan` are made, with sources and bases in one cache.
+    pub fn context<'a>(
+        &self,
+        plan: &'a Plan,
+        cache: &'a Cache,
+        origins: &'a Origins,
+        settings: &'a Settings,
+    ) -> BuildContext<'a>
+    where
+        Self: 'a,
+    {
+        BuildContext { plan, sources: cache, origins, cache, settings, progress: self.ui }
     }
 }
 

@@ -28,14 +28,14 @@ use crate::ui::size;
 
 pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let started = Instant::now();
-    let choices = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let config = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
     if args.install_deps {
-        install::missing(&needs::build(choices.has_trust()), host)?;
+        install::missing(&needs::build(config.has_trust()), host)?;
     }
     let cache = host.cache()?;
-    let recipes = if args.index { recipes(&choices.sites, host)? } else { Vec::new() };
-    let references = choices.references.clone();
-    let plan = choices.plan(&host.path, &cache, host.ui)?;
+    let recipes = if args.index { recipes(&config.sites, host)? } else { Vec::new() };
+    let references = config.references.clone();
+    let plan = config.plan(&host.path, &cache, host.ui)?;
     if args.plan {
         host.ui.answer(&plan.to_string(), json!({ "plan": plan.to_string() }));
         return Ok(());
@@ -45,16 +45,13 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let settings = host.settings(&args.make)?;
     let request = BuildRequest {
         project: &host.project,
-        cache: &cache,
-        origins: &origins,
-        settings: &settings,
         tree: &tree,
         pack: args.archive,
         replace: args.replace,
         update_baseline: args.update_baseline,
         references: &references,
     };
-    let outcome = build_loaders(&plan, &request, host.ui)?;
+    let outcome = build_loaders(&host.context(&plan, &cache, &origins, &settings), &request)?;
     if args.index {
         write_index(&outcome, &recipes, host)?;
     }

@@ -4,7 +4,6 @@ use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
-use netboot_loaders::build::BuildContext;
 use netboot_loaders::build_loaders::Config;
 use netboot_loaders::bundle_bases::{BundleOutcome, bundle_bases};
 use netboot_loaders::config::sites::Options;
@@ -19,17 +18,17 @@ use crate::host::{Host, absolute};
 use crate::ui::size;
 
 pub(super) fn run(args: &BundleBases, host: &Host<'_>) -> Result<(), Failure> {
-    let choices = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let config = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
     if args.install_deps {
-        install::missing(&needs::build(choices.has_trust()), host)?;
+        install::missing(&needs::build(config.has_trust()), host)?;
     }
     let cache = host.cache()?;
-    let plan = choices.plan(&host.path, &cache, host.ui)?;
+    let plan = config.plan(&host.path, &cache, host.ui)?;
     let out = || Ok(host.project.default_bases(env!("CARGO_PKG_VERSION")));
     let path = args.out.as_deref().map_or_else(out, absolute)?;
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
-    let context = BuildContext { pin: &plan.inputs.pins.ipxe, cache: &cache, settings: &settings, progress: host.ui };
-    let outcome = bundle_bases(&plan, &host.project, &origins, &context, &path)?;
+    let context = host.context(&plan, &cache, &origins, &settings);
+    let outcome = bundle_bases(&context, &host.project, &path)?;
     host.ui.result(&summary(&path, &outcome), object(&path, &outcome));
     Ok(())
 }

@@ -50,28 +50,25 @@ pub(super) fn run(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<(), Failur
 
 /// Builds the tree, and writes all files.
 fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
-    let choices = Config::read(&host.project, &Options::default(), host.ui)?;
+    let config = Config::read(&host.project, &Options::default(), host.ui)?;
     if args.install_deps {
-        install::missing(&needs::build(choices.has_trust()), host)?;
+        install::missing(&needs::build(config.has_trust()), host)?;
     }
-    let (cache, pins) = (host.cache()?, choices.pins.clone());
+    let (cache, pins) = (host.cache()?, config.pins.clone());
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
     // The sources are part of the release, also where no loader has to be made.
     fetch(&pins, &cache, &origins, host.ui)?;
-    let references = choices.references.clone();
-    let plan = choices.plan(&host.path, &cache, host.ui)?;
+    let references = config.references.clone();
+    let plan = config.plan(&host.path, &cache, host.ui)?;
     let request = BuildRequest {
         project: &host.project,
-        cache: &cache,
-        origins: &origins,
-        settings: &settings,
         tree: &host.project.default_tree(),
         pack: true,
         replace: args.replace,
         update_baseline: false,
         references: &references,
     };
-    let built = build_loaders(&plan, &request, host.ui)?;
+    let built = build_loaders(&host.context(&plan, &cache, &origins, &settings), &request)?;
     let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_release()), absolute)?;
     let Some((packed, digest, _)) = &built.archive else {
         return Err(Failure::new(FAILURE, "the tree was not packed"));

@@ -34,33 +34,33 @@ const EXPLAINED: usize = 4;
 const SHOWN: usize = 120;
 
 pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
-    let mut choices = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let mut config = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
     if args.install_deps {
-        install::missing(&needs::build(choices.has_trust()), host)?;
+        install::missing(&needs::build(config.has_trust()), host)?;
         install::missing(&needs::variations(), host)?;
     }
-    let means = Capabilities::find(&host.path, host.ui);
+    let capabilities = Capabilities::find(&host.path, host.ui);
     if host.ui.cancelled() {
         // What programs said that were interrupted means nothing.
         return Err(Failure::new(INTERRUPTED, "interrupted"));
     }
     if args.list {
-        list(&means, host);
+        list(&capabilities, host);
         return Ok(());
     }
     if args.diffoscope && find_program("diffoscope", &host.path).is_none() {
         let text = "found no `diffoscope`\nhint: install it, or leave `--diffoscope` out";
         return Err(Failure::new(MISSING_TOOL, text));
     }
-    let variations = asked(args, &means, host)?;
+    let variations = asked(args, &capabilities, host)?;
     if args.all_loaders {
-        choices.sites = choices.sites.with_all_loaders();
+        config.sites = config.sites.with_all_loaders();
     }
     let cache = host.cache()?;
-    let references = std::mem::take(&mut choices.references);
-    let plan = choices.plan(&host.path, &cache, host.ui)?;
+    let references = std::mem::take(&mut config.references);
+    let plan = config.plan(&host.path, &cache, host.ui)?;
     netboot_loaders::build::check_cache(&cache).map_err(build_loaders::Error::from)?;
-    let report = compare(args, host, &cache, &plan, (&means, &variations))?;
+    let report = compare(args, host, &cache, &plan, (&capabilities, &variations))?;
     if let (Some(name), ReproduceVerdict::Same) = (&args.record, report.verdict) {
         record(name, &plan, &report, host)?;
     }
@@ -73,7 +73,7 @@ fn compare(
     host: &Host<'_>,
     cache: &Cache,
     plan: &Plan,
-    (means, variations): (&Capabilities, &BTreeSet<Variation>),
+    (capabilities, variations): (&Capabilities, &BTreeSet<Variation>),
 ) -> Result<ReproduceReport, Failure> {
     let Some(_lock) = Lock::acquire(&cache.lock("reproduce"), host.ui)? else {
         return Err(Failure::new(INTERRUPTED, "interrupted while waiting for another rebuild"));
@@ -96,15 +96,8 @@ fn compare(
     let open = |place: &str| PublishedTree::open(&place.into(), files, &origins.network, &scratch, host.ui);
     let against = args.against.as_deref().map(open);
     let against = against.transpose().map_err(reproduce::Error::from)?;
-    let context = RebuildContext {
-        plan,
-        sources: cache,
-        origins: &origins,
-        settings: &settings,
-        means,
-        scratch: &scratch,
-        progress: host.ui,
-    };
+    let context =
+        RebuildContext { build: host.context(plan, cache, &origins, &settings), capabilities, scratch: &scratch };
     let report = reproduce::reproduce(&context, variations, against.as_ref(), &host.project.default_evidence());
     if args.keep {
         host.ui.say(&format!("the build trees are in {scratch}\n"));
@@ -119,7 +112,7 @@ fn compare(
 }
 
 /// What is to be varied; what cannot be is told.
-fn asked(args: &Reproduce, means: &Capabilities, host: &Host<'_>) -> Result<BTreeSet<Variation>, Failure> {
+fn asked(args: &Reproduce, capabilities: &Capabilities, host: &Host<'_>) -> Result<BTreeSet<Variation>, Failure> {
     let all: Vec<Variation> = match (args.plain, args.vary.is_empty()) {
         (true, _) => Vec::new(),
         (false, true) => Variation::ALL.into_iter().filter(|variation| !args.without.contains(variation)).collect(),
@@ -127,7 +120,7 @@ fn asked(args: &Reproduce, means: &Capabilities, host: &Host<'_>) -> Result<BTre
     };
     let mut variations = BTreeSet::new();
     for variation in all {
-        match means.lacking(variation) {
+        match capabilities.lacking(variation) {
             None => drop(variations.insert(variation)),
             Some((reason, hint)) if args.require_real => {
                 let text = format!(
@@ -144,13 +137,14 @@ fn asked(args: &Reproduce, means: &Capabilities, host: &Host<'_>) -> Result<BTre
     Ok(variations)
 }
 
-fn list(means: &Capabilities, host: &Host<'_>) {
+fn list(capabilities: &Capabilities, host: &Host<'_>) {
     let line = |variation: Variation| {
-        let lacking = means.lacking(variation).map(|(reason, _)| format!("; not here: {reason}")).unwrap_or_default();
+        let lacking =
+            capabilities.lacking(variation).map(|(reason, _)| format!("; not here: {reason}")).unwrap_or_default();
         format!("{:<18}{}{lacking}\n", variation.as_str(), variation.description())
     };
     let objects = Variation::ALL.map(|variation| {
-        json!({ "name": variation.as_str(), "description": variation.description(), "lacking": means.lacking(variation).map(|(reason, _)| reason) })
+        json!({ "name": variation.as_str(), "description": variation.description(), "lacking": capabilities.lacking(variation).map(|(reason, _)| reason) })
     });
     host.ui.answer(&Variation::ALL.map(line).concat(), json!({ "variations": objects }));
 }

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs::served;
 use netboot_loaders::base::progress::{Event, Progress};
-use netboot_loaders::build::{BuildContext, check_cache};
+use netboot_loaders::build::check_cache;
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::sites::Options;
-use netboot_loaders::reproduce::against_make::{self, MakeCheck, MakeComparison};
+use netboot_loaders::reproduce::against_make::{self, MakeComparison};
 use netboot_loaders::reproduce::cause::CauseKind;
 use netboot_loaders::tree::open::{self, CheckedTree};
 use netboot_loaders::tree::verify;
@@ -55,18 +55,17 @@ fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
 
 fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     let tree = CheckedTree::open(path, &temporary_folder()?, host.ui)?;
-    let choices = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let config = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
     let (cache, origins, settings) = (host.cache()?, host.origins(&args.origins)?, host.settings(&args.make)?);
     check_cache(&cache).map_err(build_loaders::Error::from)?;
-    let plan = choices.plan(&host.path, &cache, host.ui)?;
-    let context = BuildContext { pin: &plan.inputs.pins.ipxe, cache: &cache, settings: &settings, progress: host.ui };
+    let plan = config.plan(&host.path, &cache, host.ui)?;
+    let context = host.context(&plan, &cache, &origins, &settings);
     let seed = args.seed.unwrap_or_else(|| {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         since.map_or(0, |since| u64::from(since.subsec_nanos()))
     });
-    let question = MakeCheck { plan: &plan, tree: &tree, sources: &cache, origins: &origins, context: &context };
-    let answer = against_make::check(&question, args.sample as usize, seed)?;
-    let MakeComparison { sites, loaders, unknown, differences, causes, causes_total } = &answer;
+    let comparison = against_make::check(&context, &tree, args.sample as usize, seed)?;
+    let MakeComparison { sites, loaders, unknown, differences, causes, causes_total } = &comparison;
     if *unknown > 0 {
         let message = format!(
             "`{path}` has {} that the choices do not have, and nobody asks make about {}\nhint: name the inventories that it was built with, as `--sites racks.csv`",
@@ -84,7 +83,7 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
     if !differences.is_empty() {
         let details = json!({ "path": path, "loaders": loaders, "sites": sites, "seed": seed, "differences": differences, "causes": causes, "causes-total": causes_total });
         host.ui.result("", details);
-        return Err(differs(path, &what, &answer, seed));
+        return Err(differs(path, &what, &comparison, seed));
     }
     host.ui.result(
         &format!("{path}: {what} {} what make gives, byte for byte\n", choose(*loaders, "is", "are")),
@@ -94,8 +93,8 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
 }
 
 /// Says what differs, and why that may be: `found` is what the tree has, `wanted` what make gives, as in plain `verify`.
-fn differs(path: &Utf8Path, what: &str, answer: &MakeComparison, seed: u64) -> Failure {
-    let MakeComparison { differences, causes, causes_total, .. } = answer;
+fn differs(path: &Utf8Path, what: &str, comparison: &MakeComparison, seed: u64) -> Failure {
+    let MakeComparison { differences, causes, causes_total, .. } = comparison;
     let number = differences.len();
     let mut text = format!("of {what}, {number} {} not what make gives\n", choose(number, "is", "are"));
     for (path, difference) in differences {

@@ -17,7 +17,7 @@ use netboot_loaders::build::{BuildContext, recall};
 use netboot_loaders::build_loaders::Config;
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::fetch::ipxe::Order;
-use netboot_loaders::fetch::origins::{LazySource, Origins};
+use netboot_loaders::fetch::origins::Origins;
 use netboot_loaders::loader::link_map::LinkMap;
 use netboot_loaders::loader::target::Loader;
 use netboot_loaders::stamp::base::{Addresses, Base};
@@ -86,12 +86,18 @@ fn hostile_scripts(real: &Real) {
     let plan = choices.plan(&settings.path, &cache, &Silent).unwrap();
     let (built, missing) = recall(&plan, &cache).unwrap();
     assert!(missing.is_empty(), "the bases were built just now");
-    let context = BuildContext { pin: real.pin(), cache: &cache, settings: &settings, progress: &Silent };
     let origins = Origins { network: NetworkAccess::Offline, ipxe_url: None, syslinux_archive: None, bundle: None };
+    let context = BuildContext {
+        plan: &plan,
+        sources: &cache,
+        origins: &origins,
+        cache: &cache,
+        settings: &settings,
+        progress: &Silent,
+    };
     // What make does for one platform takes one processor.
     let compare = |build: &Build| {
-        let (mut source, mut stamper) =
-            (LazySource::new(&plan.inputs.pins, &plan.inputs.patches, &cache, &origins, &Silent), Stamper::new());
+        let (mut source, mut stamper) = (context.source(), Stamper::new());
         let mut compared = 0;
         let mut linker = Linker::open(build, &context, &mut source).unwrap();
         let keys = &build.bases[&SlotSize::DEFAULT];

@@ -7,14 +7,14 @@ use camino::Utf8PathBuf;
 use netboot_loaders::base::plural::choose;
 use netboot_loaders::base::progress::Muted;
 use netboot_loaders::base::{fs, parallel};
-use netboot_loaders::build::plan::{ContentSource, Plan, PlannedFile};
+use netboot_loaders::build::plan::{ContentSource, Plan};
 use netboot_loaders::build::{self, Built};
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::digest::Content;
 use netboot_loaders::loader::target::{Loader, Platform};
 use netboot_loaders::printable::in_thousands;
-use netboot_loaders::publish::tree_contents::{self, TreeContents};
+use netboot_loaders::publish::tree_contents::{self, FileJob, TreeContents};
 use netboot_loaders::stamp::stamper::Stamper;
 
 use super::contenders::{address, choices, embedded, inventory, script, site};
@@ -148,7 +148,7 @@ impl Many<'_> {
         let contents = TreeContents::new(&plan, &built, &self.setting.cache, processors(), self.setting.host.ui);
         let stamp = |stamper: &mut Stamper| {
             let started = Instant::now();
-            let stamped = self.files(&plan, 1).try_for_each(|file| contents.content(&file, stamper).map(drop));
+            let stamped = self.jobs(&contents, 1).try_for_each(|job| contents.content(&job, stamper).map(drop));
             stamped.map(|()| started.elapsed().as_secs_f64()).map_err(failure)
         };
         let label = format!("stamping the loaders of one site ({})", self.loaders.len());
@@ -213,18 +213,18 @@ impl Many<'_> {
         let (plan, built) = self.plan()?;
         let contents = TreeContents::new(&plan, &built, &self.setting.cache, processors(), self.setting.host.ui);
         let folder = self.setting.room("zbin")?;
-        let work = |stamper: &mut Stamper, file: PlannedFile<'_>| {
-            let content = match file.origin {
+        let work = |stamper: &mut Stamper, job: FileJob<'_>| {
+            let content = match job.file.origin {
                 ContentSource::Stamped(stamped) if stamped.loader.platform() == Platform::Bios => {
                     contents.zbin(built.base(&stamped.base), &stamped.site.script().slot())
                 }
-                _ => contents.content(&file, stamper),
+                _ => contents.content(&job, stamper),
             };
             content.map(|content| (Content::of(&content), content)).map_err(failure)
         };
         let mut number = 0;
         let started = Instant::now();
-        parallel::in_order(self.files(&plan, self.args.make_sites), processors(), work, |(_, content)| {
+        parallel::in_order(self.jobs(&contents, self.args.make_sites), processors(), work, |(_, content)| {
             number += 1;
             Ok::<_, Failure>(fs::write_anew(&folder.join(format!("{number}")), &content)?)
         })?;
@@ -245,11 +245,11 @@ impl Many<'_> {
         Ok((plan, built))
     }
 
-    /// The loaders of the first `count` sites of `plan`.
-    fn files<'p>(&self, plan: &'p Plan, count: u32) -> impl Iterator<Item = PlannedFile<'p>> + Send + use<'p> {
+    /// The loaders of the first `count` sites of `contents`.
+    fn jobs<'p>(&self, contents: &TreeContents<'p>, count: u32) -> impl Iterator<Item = FileJob<'p>> + Send + use<'p> {
         let sited =
-            |file: &PlannedFile<'_>| matches!(file.origin, ContentSource::Stamped(file) if file.site.name.is_some());
-        plan.files().filter(sited).take(count as usize * self.loaders.len())
+            |job: &FileJob<'_>| matches!(job.file.origin, ContentSource::Stamped(file) if file.site.name.is_some());
+        contents.jobs().filter(sited).take(count as usize * self.loaders.len())
     }
 
     /// So many sites with these loaders.
