@@ -6,10 +6,13 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str};
 use serde::{Serialize, Serializer};
 
 use crate::printable::single_line;
+
+/// What is percent-encoded in a part of an address: all but the characters that RFC 3986 calls unreserved.
+pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The address of an input, or a local path in its place, as it was given.
 ///

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::entry::TestedEntry;
 pub use super::firmware::Firmware;
 use super::loaders::{LoaderFile, LoaderTarget, Program};
+use crate::base::names::names;
 use crate::config::boot_entry::BootEntry;
 use crate::config::script::Script;
 use crate::config::sites::Sites;
@@ -82,29 +83,15 @@ pub enum Aim {
     Fault(Fault),
 }
 
-/// What is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// DHCP sends no option 17.
-    NoRootPath,
-    /// The web server does not have the script.
-    NoScript,
-    /// Nothing listens at the web server.
-    NoWebServer,
-}
-
-impl Fault {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::NoRootPath, Self::NoScript, Self::NoWebServer];
-
-    /// What a case is called by.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NoRootPath => "no-option-17",
-            Self::NoScript => "no-script",
-            Self::NoWebServer => "no-web-server",
-        }
+names! {
+    /// What is missing.
+    pub enum Fault {
+        /// DHCP sends no option 17.
+        NoRootPath = "no-option-17",
+        /// The web server does not have the script.
+        NoScript = "no-script",
+        /// Nothing listens at the web server.
+        NoWebServer = "no-web-server",
     }
 }
 

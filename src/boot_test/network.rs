@@ -3,10 +3,11 @@
 use std::net::Ipv4Addr;
 
 use camino::Utf8PathBuf;
+use ipnet::Ipv4Net;
 
 use super::daemon::Daemon;
 use super::firmware::Firmware;
-use crate::config::network::{self, Mac, Subnet};
+use crate::config::network::{self, Mac};
 
 /// The address that QEMU gives to the first network card of a machine.
 pub const MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
@@ -107,7 +108,7 @@ pub enum Unfit {
     #[error(
         "all addresses of {0} are taken, and a boot test wants one for its second web server\nhint: leave one out of `ranges`"
     )]
-    Full(Subnet),
+    Full(Ipv4Net),
 }
 
 impl TestNetwork {
@@ -125,8 +126,8 @@ impl TestNetwork {
                 || ranges.iter().any(|range| range.contains(*address))
                 || described.hosts.iter().any(|host| host.ip == Some(*address))
         };
-        let named = described.http.host().parse().ok().filter(|address| subnet.contains(*address) && !taken(address));
-        let mut hosts = (subnet.base.to_bits() + 1..subnet.broadcast().to_bits()).map(Ipv4Addr::from_bits);
+        let named = described.http.host().parse().ok().filter(|address| subnet.contains(address) && !taken(address));
+        let mut hosts = subnet.hosts();
         let web = named.or_else(|| hosts.find(|address| !taken(address))).ok_or(Unfit::Full(*subnet))?;
         let machine = described.hosts.iter().find(|host| host.mac == MAC);
         let boot = machine.and_then(|host| host.boot.as_ref()).or(described.boot.as_ref());
@@ -134,12 +135,12 @@ impl TestNetwork {
         let boot = boot.map_or_else(|| format!("{tree}/boot.ipxe"), ToString::to_string);
         let mut neighbours: Vec<Ipv4Addr> =
             described.gateway.into_iter().chain(described.dns.iter().copied()).collect();
-        neighbours.retain(|address| subnet.contains(*address) && ![*tftp_server, web].contains(address));
+        neighbours.retain(|address| subnet.contains(address) && ![*tftp_server, web].contains(address));
         // Only a configuration that is tried knows machines.
         let told = machine.filter(|_| dhcp != DhcpSetup::Own).map(|host| host.hostname.clone());
         Ok(Self {
             server: *tftp_server,
-            prefix: subnet.prefix,
+            prefix: subnet.prefix_len(),
             web,
             range: (range.first, range.last),
             neighbours,

@@ -1,32 +1,28 @@
 //! The stages of a boot.
 
-use serde::Serialize;
+use crate::base::names::names;
 
-/// A stage of a boot, reached once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// The machine has an address.
-    Address,
-    /// The loader was fetched.
-    Loader,
-    /// The script or the pxelinux configuration was fetched.
-    Script,
-    /// The kernel was fetched.
-    Kernel,
-    /// The initramfs was fetched.
-    Initrd,
-    /// Userland has said the nonce.
-    Userland,
-    /// Linux has switched the machine off.
-    Off,
+names! {
+    /// A stage of a boot, reached once.
+    pub enum Phase {
+        /// The machine has an address.
+        Address = "address",
+        /// The loader was fetched.
+        Loader = "loader",
+        /// The script or the pxelinux configuration was fetched.
+        Script = "script",
+        /// The kernel was fetched.
+        Kernel = "kernel",
+        /// The initramfs was fetched.
+        Initrd = "initrd",
+        /// Userland has said the nonce.
+        Userland = "userland",
+        /// Linux has switched the machine off.
+        Off = "off",
+    }
 }
 
 impl Phase {
-    /// All of them, in order.
-    pub const ALL: [Self; 7] =
-        [Self::Address, Self::Loader, Self::Script, Self::Kernel, Self::Initrd, Self::Userland, Self::Off];
-
     /// In words, what was just done.
     #[must_use]
     pub fn words(self) -> &'static str {

@@ -137,7 +137,7 @@ fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
 }
 
 fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
-    let faults = Fault::ALL.map(|fault| case(loader, fault.name(), Aim::Fault(fault), intent));
+    let faults = Fault::ALL.map(|fault| case(loader, fault.as_str(), Aim::Fault(fault), intent));
     // A script that goes to a fixed address does not care about option 17.
     let applies = |case: &Case| case.aim != Aim::Fault(Fault::NoRootPath) || case.destination.root_path;
     faults.into_iter().filter(applies).filter(|case| !steps(case).is_empty()).collect()

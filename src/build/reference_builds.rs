@@ -12,7 +12,7 @@ use crate::build::plan::{Plan, Stamped};
 use crate::config::ipxe_config::DEFAULT;
 use crate::config::toml::{Diagnostics, Table, TomlFile};
 use crate::digest::{BadDigest, CommitId, Sha256Digest};
-use crate::loader::target::{Loader, UnknownLoader};
+use crate::loader::target::Loader;
 use crate::tree::manifest::ManifestEntry;
 
 /// What one toolchain gives.
@@ -68,8 +68,7 @@ impl ReferenceBuild {
         let loaders = table.table("loaders", |loaders| {
             let mut known = BTreeMap::new();
             for (name, digest) in loaders.all_strings(1_000, "loaders") {
-                let loader = name.parse::<Loader>();
-                let loader = loader.map_err(|error| digest.place.finding(error.to_string(), UnknownLoader::remedy()));
+                let loader = Loader::named(&name).map_err(|(message, remedy)| digest.place.finding(message, remedy));
                 let sha256 =
                     digest.value.parse().map_err(|error: BadDigest| digest.place.finding(error.to_string(), HEX));
                 if let Some((loader, sha256)) = loaders.accept(loader).zip(loaders.accept(sha256)) {

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use crate::base::fs::{self, Lock};
+use crate::base::names::names;
 use crate::base::paths::{Cache, ProjectPaths};
 use crate::base::progress::Progress;
 use crate::build::plan::Plan;
@@ -58,28 +59,25 @@ pub struct CleanRequest<'a> {
     pub progress: &'a dyn Progress,
 }
 
-/// What something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CacheItemKind {
-    /// A base.
-    Base,
-    /// A build tree.
-    BuildTree,
-    /// A pinned input.
-    Source,
-    /// The history that `update` looks through.
-    History,
-    /// What is known of a toolchain or an archive.
-    Record,
-    /// What a killed run has left, or a rebuild that was kept.
-    Leftover,
+names! {
+    /// What something is.
+    pub enum CacheItemKind {
+        /// A base.
+        Base = "base",
+        /// A build tree.
+        BuildTree = "build-tree",
+        /// A pinned input.
+        Source = "source",
+        /// The history that `update` looks through.
+        History = "history",
+        /// What is known of a toolchain or an archive.
+        Record = "record",
+        /// What a killed run has left, or a rebuild that was kept.
+        Leftover = "leftover",
+    }
 }
 
 impl CacheItemKind {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Base, Self::BuildTree, Self::Source, Self::History, Self::Record, Self::Leftover];
-
     /// What one is called.
     #[must_use]
     pub fn noun(self) -> &'static str {

@@ -7,7 +7,7 @@ use camino::{Utf8Component, Utf8PathBuf};
 
 use super::template::{self, Common};
 use super::toml::{Diagnostic, Located, Location, Table};
-use crate::loader::target::{Loader, UnknownLoader};
+use crate::loader::target::Loader;
 use crate::printable::printable;
 use crate::stamp::slot::SlotSize;
 
@@ -76,8 +76,7 @@ fn loaders(table: &Table<'_>) -> Option<Arc<[Loader]>> {
     let list = table.strings("loaders")?;
     let mut loaders = Vec::new();
     for name in list.value {
-        let loader: Result<Loader, _> = name.value.parse();
-        let loader = loader.map_err(|error| name.place.finding(error.to_string(), UnknownLoader::remedy()));
+        let loader = Loader::named(&name.value).map_err(|(message, remedy)| name.place.finding(message, remedy));
         let Some(loader) = table.accept(loader) else { continue };
         if loaders.contains(&loader) {
             table.report(name.place.finding(format!("lists `{loader}` twice"), "remove one of them"));

@@ -8,42 +8,29 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::link_map::LinkMap;
 use crate::base::fs;
+use crate::base::names::names;
 use crate::loader::target::Platform;
 
 /// The size of the largest list that is read, in bytes; those of real loaders have about 20 kB.
 const MAX_LIST: u64 = 1 << 20;
 
-/// What a linked thing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    /// A command of iPXE's shell and scripts that a linked source declares, by its name.
-    Command,
-    /// A driver, by the path of its source.
-    Driver,
-    /// A feature that a linked source declares, as iPXE's banner and DHCP requests name it.
-    Feature,
-    /// Any other object, by the path of its source.
-    Object,
-    /// A part of the network stack, by the path of its source.
-    Protocol,
+names! {
+    /// What a linked thing is.
+    pub enum Class {
+        /// A command of iPXE's shell and scripts that a linked source declares, by its name.
+        Command = "command",
+        /// A driver, by the path of its source.
+        Driver = "driver",
+        /// A feature that a linked source declares, as iPXE's banner and DHCP requests name it.
+        Feature = "feature",
+        /// Any other object, by the path of its source.
+        Object = "object",
+        /// A part of the network stack, by the path of its source.
+        Protocol = "protocol",
+    }
 }
 
 impl Class {
-    /// All of them, in the order of their words.
-    pub const ALL: [Self; 5] = [Self::Command, Self::Driver, Self::Feature, Self::Object, Self::Protocol];
-
-    /// The word that a line begins with.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Command => "command",
-            Self::Driver => "driver",
-            Self::Feature => "feature",
-            Self::Object => "object",
-            Self::Protocol => "protocol",
-        }
-    }
-
     /// What an object is whose source is at `path`, without suffix, in iPXE's `src`.
     fn of(path: &Utf8Path) -> Self {
         if path.iter().any(|folder| folder == "drivers") {

@@ -7,15 +7,15 @@ use camino::Utf8Path;
 
 use super::error::Error;
 use super::record::MirrorRecord;
-use super::streams::names;
 use crate::base::fs::{self, served};
+use crate::base::names::names;
 use crate::base::paths::MirrorPaths;
 use crate::base::paths::mirror::ImageNames;
 use crate::base::progress::Progress;
 
 names! {
     /// How the set in use is to be shown.
-    Links {
+    pub enum Links {
         /// By the first of these that the file system has.
         Auto = "auto",
         /// As a symbolic link.

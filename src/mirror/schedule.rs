@@ -2,12 +2,12 @@
 //! installed.
 
 use super::record::Identity;
-use super::streams::names;
+use crate::base::names::names;
 use crate::base::quote::{Language, Unquotable};
 
 names! {
     /// Who runs it.
-    Scheduler {
+    pub enum Scheduler {
         /// A service and a timer of systemd.
         Systemd = "systemd",
         /// A line for a crontab.
@@ -159,7 +159,7 @@ mod tests {
             for scheduler in Scheduler::ALL {
                 let mut job = job(None);
                 job.command.push(format!("/srv/a{end}"));
-                let error = job.text(*scheduler).unwrap_err().to_string();
+                let error = job.text(scheduler).unwrap_err().to_string();
                 assert!(error.ends_with("wanted a value without control characters and line breaks"), "{error}");
             }
         }

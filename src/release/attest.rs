@@ -2,9 +2,11 @@
 //! the standard forms. Pure functions of a manifest: no clock, no random numbers, no host.
 
 use camino::Utf8Path;
+use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 
 use crate::base::paths;
+use crate::base::url::RESERVED;
 use crate::digest::Sha256Digest;
 use crate::tree::manifest::{Embedded, Manifest, ManifestEntry};
 
@@ -27,14 +29,9 @@ pub(super) fn member_purl(version: &str, member: &Utf8Path) -> String {
     format!("{}#{}", syslinux_purl(version), segments.join("/"))
 }
 
-/// As package URLs have it: all but letters, digits and `.-_~:` becomes `%XX`.
+/// `text` as package URLs have it, where a colon stays as it is.
 fn percent_encoded(text: &str) -> String {
-    let encoded = |byte: u8| match byte {
-        b'.' | b'-' | b'_' | b'~' | b':' => char::from(byte).to_string(),
-        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encoded).collect()
+    utf8_percent_encode(text, const { &RESERVED.remove(b':') }).to_string()
 }
 
 /// The iPXE loaders among the files, each with how it came to be. A tree of syslinux alone has none,

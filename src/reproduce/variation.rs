@@ -2,83 +2,48 @@
 //! to be switched on by itself.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::os::unix::fs::MetadataExt;
-use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::names::names;
 use crate::base::paths;
 use crate::base::process::{Command, find_program};
 use crate::base::progress::Progress;
 use crate::build::make::{Launcher, Settings, Surroundings};
 use crate::toolchain::needs::LIBFAKETIME;
 
-/// Something that can be different.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Variation {
-    /// The path of the build tree, and its length.
-    Path,
-    /// The clock: more than a year later.
-    Clock,
-    /// The time zone.
-    TimeZone,
-    /// The locale.
-    Locale,
-    /// The permissions of new files.
-    Umask,
-    /// The user's name, number and home.
-    User,
-    /// The host's name.
-    Hostname,
-    /// How many jobs run at once.
-    Jobs,
-    /// Variables in the environment that mean nothing to a build.
-    Environment,
-    /// The order in which the source was written, and with it the order of folders.
-    FileOrder,
-    /// Where temporary files go.
-    TemporaryFolder,
-    /// A compiler cache before the compiler.
-    CompilerCache,
+names! {
+    /// Something that can be different.
+    pub enum Variation {
+        /// The path of the build tree, and its length.
+        Path = "path",
+        /// The clock: more than a year later.
+        Clock = "clock",
+        /// The time zone.
+        TimeZone = "time-zone",
+        /// The locale.
+        Locale = "locale",
+        /// The permissions of new files.
+        Umask = "umask",
+        /// The user's name, number and home.
+        User = "user",
+        /// The host's name.
+        Hostname = "hostname",
+        /// How many jobs run at once.
+        Jobs = "jobs",
+        /// Variables in the environment that mean nothing to a build.
+        Environment = "environment",
+        /// The order in which the source was written, and with it the order of folders.
+        FileOrder = "file-order",
+        /// Where temporary files go.
+        TemporaryFolder = "temporary-folder",
+        /// A compiler cache before the compiler.
+        CompilerCache = "compiler-cache",
+    }
 }
 
 impl Variation {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::Path,
-        Self::Clock,
-        Self::TimeZone,
-        Self::Locale,
-        Self::Umask,
-        Self::User,
-        Self::Hostname,
-        Self::Jobs,
-        Self::Environment,
-        Self::FileOrder,
-        Self::TemporaryFolder,
-        Self::CompilerCache,
-    ];
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Path => "path",
-            Self::Clock => "clock",
-            Self::TimeZone => "time-zone",
-            Self::Locale => "locale",
-            Self::Umask => "umask",
-            Self::User => "user",
-            Self::Hostname => "hostname",
-            Self::Jobs => "jobs",
-            Self::Environment => "environment",
-            Self::FileOrder => "file-order",
-            Self::TemporaryFolder => "temporary-folder",
-            Self::CompilerCache => "compiler-cache",
-        }
-    }
-
     /// What is different, in words.
     #[must_use]
     pub fn description(self) -> &'static str {
@@ -96,21 +61,6 @@ impl Variation {
             Self::TemporaryFolder => "another and longer TMPDIR",
             Self::CompilerCache => "the compiler called through ccache, with an empty cache",
         }
-    }
-}
-
-impl fmt::Display for Variation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Variation {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|variation| variation.as_str() == text);
-        known.ok_or_else(|| format!("wanted one of {}", Self::ALL.map(Self::as_str).join(", ")))
     }
 }
 

@@ -198,7 +198,7 @@ impl<'n> BootPolicy<'n> {
         let mut told = BTreeSet::new();
         for (key, address) in servers.into_iter().filter(|(_, address)| told.insert(address.host())) {
             let host = address.host();
-            let outside = host.parse().is_ok_and(|host| !network.subnet.contains(host));
+            let outside = host.parse().is_ok_and(|host: Ipv4Addr| !network.subnet.contains(&host));
             if is_local(host) {
                 warnings.push(format!(
                     "`{key}` names `{host}`, and firmware and loaders look up no names that end in .local\n\
@@ -217,7 +217,7 @@ impl<'n> BootPolicy<'n> {
                 ));
             }
         }
-        let far = network.dns.iter().find(|server| !network.subnet.contains(**server));
+        let far = network.dns.iter().find(|server| !network.subnet.contains(*server));
         if let Some(server) = far.filter(|_| network.gateway.is_none() && only_this) {
             warnings.push(format!(
                 "`dns` has {server}, outside of {}, and network.toml has no `gateway`, so machines cannot reach it\n\
@@ -282,14 +282,14 @@ impl<'n> BootPolicy<'n> {
     /// What templates know, for the file `name` of a recipe.
     pub(super) fn facts(&self, name: &str) -> Value {
         let network = self.network;
-        let Range { first, last } =
-            network.ranges.first().copied().unwrap_or(Range { first: network.subnet.base, last: network.subnet.base });
+        let base = network.subnet.network();
+        let Range { first, last } = network.ranges.first().copied().unwrap_or(Range { first: base, last: base });
         Value::from(Serde(Facts {
             file: name,
             subnet: network.subnet.to_string(),
-            base: network.subnet.base,
-            prefix: network.subnet.prefix,
-            mask: network.subnet.mask(),
+            base,
+            prefix: network.subnet.prefix_len(),
+            mask: network.subnet.netmask(),
             broadcast: network.subnet.broadcast(),
             tftp_server: network.tftp_server,
             tftp_root: network.tftp_root().as_str(),
@@ -302,10 +302,7 @@ impl<'n> BootPolicy<'n> {
             http_root: network.http_root.as_str(),
             ranges: network.ranges.iter().map(Span::from).collect(),
             free: self.free().iter().map(Span::from).collect(),
-            pool: Pool {
-                offset: first.to_bits() - network.subnet.base.to_bits(),
-                size: last.to_bits() - first.to_bits() + 1,
-            },
+            pool: Pool { offset: first.to_bits() - base.to_bits(), size: last.to_bits() - first.to_bits() + 1 },
             gateway: network.gateway,
             dns: &network.dns,
             interface: &network.interface,

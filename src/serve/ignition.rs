@@ -1,8 +1,10 @@
 //! A starter configuration for Ignition, with which Fedora `CoreOS` and Flatcar set themselves up when they start for the
 //! first time.
 
+use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
 
+use crate::base::url::RESERVED;
 use crate::config::network::Starter;
 
 /// The version of the specification: an old one, which every current system takes.
@@ -61,15 +63,7 @@ fn autologin(unit: &str) -> Value {
 
 /// `text` as an address that holds it.
 fn data_url(text: &str) -> String {
-    let mut url = String::from("data:,");
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            url.push(byte.into());
-        } else {
-            url.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    url
+    format!("data:,{}", utf8_percent_encode(text, const { &RESERVED.remove(b'/') }))
 }
 
 #[cfg(test)]

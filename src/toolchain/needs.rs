@@ -153,9 +153,14 @@ pub fn check(trust: bool) -> Vec<Need> {
     needs.extend(variations());
     needs.extend([servers(), tree_servers(), deploy()].concat());
     needs.push(SSH_SERVER);
-    needs.extend([
-        GPGV,
-        GPG,
+    needs.extend([GPGV, GPG]);
+    needs.extend(of_tests());
+    needs
+}
+
+/// What only tests need.
+fn of_tests() -> Vec<Need> {
+    vec![
         Need {
             name: "git",
             purpose: "serves test repositories over HTTP",
@@ -210,8 +215,7 @@ pub fn check(trust: bool) -> Vec<Need> {
                 "Python",
             ),
         },
-    ]);
-    needs
+    ]
 }
 
 /// What some variations of a rebuild need; without it, those are left out.

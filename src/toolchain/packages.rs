@@ -5,42 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::needs::Need;
+use crate::base::names::names;
 use crate::base::process::{Command, find_program};
 use crate::base::progress::Progress;
 
-/// A package manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manager {
-    /// Debian, Ubuntu.
-    Apt,
-    /// Fedora, Red Hat.
-    Dnf,
-    /// Arch.
-    Pacman,
-    /// openSUSE.
-    Zypper,
-    /// Alpine.
-    Apk,
+names! {
+    /// A package manager.
+    pub enum Manager {
+        /// Debian, Ubuntu.
+        Apt = "apt-get",
+        /// Fedora, Red Hat.
+        Dnf = "dnf",
+        /// Arch.
+        Pacman = "pacman",
+        /// openSUSE.
+        Zypper = "zypper",
+        /// Alpine.
+        Apk = "apk",
+    }
 }
 
 impl Manager {
-    /// All of them, in the order of [`Need::packages`].
-    pub const ALL: [Self; 5] = [Self::Apt, Self::Dnf, Self::Pacman, Self::Zypper, Self::Apk];
-
     /// The one that this system has.
     #[must_use]
     pub fn detect(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|manager| find_program(manager.program(), path).is_some())
-    }
-
-    fn program(self) -> &'static str {
-        match self {
-            Self::Apt => "apt-get",
-            Self::Dnf => "dnf",
-            Self::Pacman => "pacman",
-            Self::Zypper => "zypper",
-            Self::Apk => "apk",
-        }
+        Self::ALL.into_iter().find(|manager| find_program(manager.as_str(), path).is_some())
     }
 
     /// The package that brought each of `files`, by name and version; none where the manager does not know it.

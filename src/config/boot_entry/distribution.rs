@@ -2,28 +2,21 @@
 
 use std::fmt::Write as _;
 
+use crate::base::names::names;
 use crate::base::paths::mirror::{ImageNames, version_variable};
 use crate::config::network::address::WebAddress;
 
-/// A distribution that `mirror` knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Distribution {
-    /// Fedora `CoreOS`.
-    FedoraCoreos,
-    /// Flatcar Container Linux.
-    Flatcar,
+names! {
+    /// A distribution that `mirror` knows.
+    pub enum Distribution {
+        /// Fedora `CoreOS`.
+        FedoraCoreos = "fedora-coreos",
+        /// Flatcar Container Linux.
+        Flatcar = "flatcar",
+    }
 }
 
 impl Distribution {
-    /// Its name, with which `mirror` is called, too.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FedoraCoreos => "fedora-coreos",
-            Self::Flatcar => "flatcar",
-        }
-    }
-
     /// What its mirror calls its images. Loaders are for one processor, and so are these.
     pub(super) fn images(self) -> ImageNames {
         match self {

@@ -4,68 +4,31 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use ipnet::Ipv4Net;
 use serde::{Serialize, Serializer};
 
 use crate::config::address::{self, FetchAddress, Purpose, Scheme};
 
-/// An IPv4 network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subnet {
-    /// Its first address.
-    pub base: Ipv4Addr,
-    /// The length of its prefix in bits, 8 to 30.
-    pub prefix: u8,
+/// Reads an IPv4 network: its first address, and a prefix of 8 to 30 bits.
+///
+/// # Errors
+///
+/// What was found and what was wanted.
+pub fn subnet(text: &str) -> Result<Ipv4Net, String> {
+    let net: Option<Ipv4Net> = text.parse().ok();
+    let net = net
+        .filter(|net| (8..=30).contains(&net.prefix_len()))
+        .ok_or_else(|| format!("found `{text}`, wanted a network with a prefix of 8 to 30 bits"))?;
+    if net.addr() != net.network() {
+        return Err(format!("found `{text}`, an address in a network, wanted the network: `{}`", net.trunc()));
+    }
+    Ok(net)
 }
 
-impl Subnet {
-    /// Its mask, as in 255.255.255.0.
-    #[must_use]
-    pub fn mask(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(u32::MAX << (32 - u32::from(self.prefix)))
-    }
-
-    /// Its last address, which means all of them.
-    #[must_use]
-    pub fn broadcast(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.base.to_bits() | !self.mask().to_bits())
-    }
-
-    /// Whether `address` is in it.
-    #[must_use]
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        address.to_bits() & self.mask().to_bits() == self.base.to_bits()
-    }
-
-    /// Whether `address` is one that a machine in it can have.
-    #[must_use]
-    pub fn has_host(self, address: Ipv4Addr) -> bool {
-        self.contains(address) && ![self.base, self.broadcast()].contains(&address)
-    }
-}
-
-impl FromStr for Subnet {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse = || {
-            let (base, prefix) = text.split_once('/')?;
-            Some((base.parse().ok()?, prefix.parse().ok().filter(|prefix| (8..=30).contains(prefix))?))
-        };
-        let (base, prefix) =
-            parse().ok_or_else(|| format!("found `{text}`, wanted a network with a prefix of 8 to 30 bits"))?;
-        let subnet = Self { base, prefix };
-        let first = Ipv4Addr::from_bits(base.to_bits() & subnet.mask().to_bits());
-        if first != base {
-            return Err(format!("found `{text}`, an address in a network, wanted the network: `{first}/{prefix}`"));
-        }
-        Ok(subnet)
-    }
-}
-
-impl fmt::Display for Subnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.prefix)
-    }
+/// Whether `address` is one that a machine in `subnet` can have.
+#[must_use]
+pub fn has_host(subnet: &Ipv4Net, address: Ipv4Addr) -> bool {
+    subnet.contains(&address) && ![subnet.network(), subnet.broadcast()].contains(&address)
 }
 
 /// Addresses from one to another, both included.
@@ -337,25 +300,18 @@ mod tests {
 
     #[test]
     fn a_subnet_is_named_by_its_first_address() {
-        let subnet: Subnet = "192.168.88.0/24".parse().unwrap();
+        let net = subnet("192.168.88.0/24").unwrap();
+        assert_eq!((net.netmask().octets(), net.broadcast().octets()), ([255, 255, 255, 0], [192, 168, 88, 255]));
+        assert!(has_host(&net, [192, 168, 88, 1].into()));
+        for outside in [net.network(), net.broadcast(), [192, 168, 89, 1].into()] {
+            assert!(!has_host(&net, outside), "{outside}");
+        }
         assert_eq!(
-            (subnet.mask().to_string().as_str(), subnet.broadcast().octets()),
-            ("255.255.255.0", [192, 168, 88, 255])
-        );
-        assert!(
-            subnet.has_host([192, 168, 88, 1].into())
-                && !subnet.has_host(subnet.base)
-                && !subnet.contains([192, 168, 89, 1].into())
-        );
-        assert_eq!(
-            "192.168.88.1/24".parse::<Subnet>().unwrap_err(),
+            subnet("192.168.88.1/24").unwrap_err(),
             "found `192.168.88.1/24`, an address in a network, wanted the network: `192.168.88.0/24`"
         );
-        for text in ["10.0.0.0", "10.0.0.0/31", "10.0.0.0/7", "x/24"] {
-            assert!(
-                text.parse::<Subnet>().unwrap_err().ends_with("wanted a network with a prefix of 8 to 30 bits"),
-                "{text}"
-            );
+        for text in ["10.0.0.0", "10.0.0.0/31", "10.0.0.0/7", "x/24", "10.0.0.0/+8", "10.0.0.0/24/24", " 10.0.0.0/8"] {
+            assert!(subnet(text).unwrap_err().ends_with("wanted a network with a prefix of 8 to 30 bits"), "{text}");
         }
     }
 
@@ -439,10 +395,9 @@ mod tests {
             (one, other) in any::<(u32, u32)>(), prefix in 8..=30_u8,
             taken in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         ) {
-            let subnet = Subnet { base: Ipv4Addr::from_bits(one), prefix };
-            let subnet = Subnet { base: Ipv4Addr::from_bits(one & subnet.mask().to_bits()), prefix };
-            prop_assert_eq!(subnet.to_string().parse(), Ok(subnet));
-            prop_assert!(subnet.contains(Ipv4Addr::from_bits(one)) && subnet.contains(subnet.broadcast()));
+            let net = Ipv4Net::new_assert(Ipv4Addr::from_bits(one), prefix).trunc();
+            prop_assert_eq!(subnet(&net.to_string()), Ok(net));
+            prop_assert!(net.contains(&Ipv4Addr::from_bits(one)) && net.contains(&net.broadcast()));
             let range = |one: u32, other: u32| Range { first: Ipv4Addr::from_bits(one.min(other)), last: Ipv4Addr::from_bits(one.max(other)) };
             prop_assert_eq!(range(one, other).to_string().parse(), Ok(range(one, other)));
             // What is left and what is taken are the whole.
@@ -467,7 +422,7 @@ mod tests {
             let at = if first { 0 } else { at.index(text.len()) };
             text.replace_range(at..=at, &odd);
             prop_assert!(text.parse::<Mac>().is_err(), "{}", text);
-            let _ = (text.parse::<Subnet>(), text.parse::<Range>());
+            let _ = (subnet(&text), text.parse::<Range>());
         }
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use camino::Utf8PathBuf;
+use ipnet::Ipv4Net;
 
-use super::address::{Range, Subnet, WebAddress};
+use super::address::{Range, WebAddress, has_host};
 use crate::config::address as url;
 use crate::config::toml::{Located, Location, Table};
 
@@ -16,7 +17,7 @@ const LONGEST_FILE: usize = 127;
 pub(super) struct Inside<'t> {
     pub(super) table: &'t Table<'t>,
     /// The subnet that they have to be in, where it is known.
-    pub(super) subnet: Option<Subnet>,
+    pub(super) subnet: Option<Ipv4Net>,
     /// Whose addresses machines cannot have.
     pub(super) servers: Vec<(&'static str, Ipv4Addr)>,
 }
@@ -31,8 +32,8 @@ impl Inside<'_> {
 
     /// Reports an `address` that no machine in the subnet can have.
     pub(super) fn check(&self, address: Ipv4Addr, place: &Location) {
-        if let Some(subnet) = self.subnet.filter(|subnet| !subnet.has_host(address)) {
-            let message = if subnet.contains(address) {
+        if let Some(subnet) = self.subnet.filter(|subnet| !has_host(subnet, address)) {
+            let message = if subnet.contains(&address) {
                 format!("found {address}, which is the first or the last address of {subnet}")
             } else {
                 format!("found {address}, which is outside of {subnet}")

@@ -9,8 +9,10 @@ mod starter;
 use std::net::Ipv4Addr;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use ipnet::Ipv4Net;
 
-pub use self::address::{Mac, Range, Subnet, WebAddress};
+use self::address::subnet;
+pub use self::address::{Mac, Range, WebAddress};
 pub use self::host::NetworkHost;
 pub use self::starter::Starter;
 
@@ -26,7 +28,7 @@ const SERVED: &str = "/srv/tftp";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkConfig {
     /// Its addresses.
-    pub subnet: Subnet,
+    pub subnet: Ipv4Net,
     /// The TFTP server: next-server, and option 66.
     pub tftp_server: Ipv4Addr,
     /// The folder that the TFTP server serves, on that server, where it is said.
@@ -103,7 +105,7 @@ impl NetworkConfig {
 
     /// What `table` says, whose hosts can be of any of the `sites`.
     pub(crate) fn of(table: &Table<'_>, sites: &[Site]) -> Option<Self> {
-        let subnet = table.parsed("subnet", "write it as in \"192.168.88.0/24\"", str::parse::<Subnet>);
+        let subnet = table.parsed("subnet", "write it as in \"192.168.88.0/24\"", subnet);
         let subnet = table.require("subnet", subnet, "say which network it is, as in subnet = \"192.168.88.0/24\"");
         let mut inside = Inside { table, subnet: subnet.as_ref().map(|at| at.value), servers: Vec::new() };
         let server = inside.address("tftp-server");

@@ -3,10 +3,12 @@
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value};
+use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::base::paths::is_linked_list;
+use crate::base::url::RESERVED;
 use crate::loader::file_kind::{Arch, FileKind};
 use crate::loader::target::Loader;
 use crate::serve::server_config::{ConfigFile as RecipeFile, ServerKind as Server};
@@ -98,9 +100,7 @@ fn row(file: &ManifestEntry) -> Row<'_> {
 
 /// `path` as it stands in an address, where much has a meaning of its own.
 fn address(path: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-    let encode = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    path.bytes().map(encode).collect()
+    utf8_percent_encode(path, const { &RESERVED.remove(b'/') }).to_string()
 }
 
 /// Which machines a file is for.

@@ -11,7 +11,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use crate::base::fs;
 use crate::base::quote::{self, Language, RouterosVersion};
 use crate::serve::boot_policy::BootPolicy;
-pub use crate::serve::server_kind::{ServerKind, UnknownServerKind};
+pub use crate::serve::server_kind::ServerKind;
 
 /// A file of a recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
