@@ -10,9 +10,8 @@ use crate::base::{fs, tarball};
 use crate::build::plan::{Inputs, Other, Plan};
 use crate::build::reference_builds::{self, RecognisedBuild, ReferenceBuild};
 use crate::build::{self, BuildContext, Built, baseline};
-use crate::config::pins::{MemberPin, Pins, SyslinuxPin};
+use crate::config::pins::{self, MemberPin, Pins, SyslinuxPin};
 use crate::config::sites::{self, Options, Sites};
-use crate::config::toml::Diagnostics;
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::{self, Patch, Source};
 use crate::fetch::origins::{FetchError, Origins, fetch_ipxe, fetching};
@@ -25,9 +24,9 @@ use crate::toolchain::{self, Toolchain, needs};
 /// Why there is no tree.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The pins or choices are wrong.
+    /// The pins cannot be used.
     #[error(transparent)]
-    Findings(#[from] Diagnostics),
+    Pins(#[from] pins::Error),
     /// What is said of known toolchains is wrong.
     #[error(transparent)]
     KnownToolchains(#[from] reference_builds::Error),
@@ -101,10 +100,7 @@ impl Config {
     ///
     /// [`Error`]: all findings of the file that is wrong; [`Error::Cancelled`].
     pub fn read(project: &ProjectPaths, options: &Options, progress: &dyn Progress) -> Result<Self, Error> {
-        let file = project.pins();
-        let text = fs::read_text(&file)?;
-        let name = file.strip_prefix(project.root()).unwrap_or(&file);
-        let pins = Pins::read(name, &text)?;
+        let pins = Pins::read(project)?;
         // A hundred thousand sites take seconds.
         let (paths, syslinux, options) = (project.clone(), pins.syslinux.clone(), options.clone());
         let read = leaving(progress, move || Sites::read(&paths, &syslinux, &options));

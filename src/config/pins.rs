@@ -4,7 +4,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::signers::{self, SignerPin};
 use super::toml::{self, Diagnostics, Located, Table, TomlFile};
-use crate::base::paths::RESERVED;
+use crate::base::fs;
+use crate::base::paths::{ProjectPaths, RESERVED};
 use crate::base::url::Url;
 use crate::digest::{CommitId, Sha256Digest, TreeId};
 use crate::loader::target::Loader;
@@ -18,6 +19,17 @@ pub struct Pins {
     pub syslinux: SyslinuxPin,
     /// Whose signatures count, for releases that are mirrored.
     pub signers: Vec<SignerPin>,
+}
+
+/// Errors from reading pins.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What is wrong with the file.
+    #[error(transparent)]
+    Findings(#[from] Diagnostics),
+    /// The file cannot be read.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
 }
 
 /// Which iPXE.
@@ -73,16 +85,19 @@ pub struct MemberPin {
 }
 
 impl Pins {
-    /// Reads `content`, called `file` in findings.
+    /// Reads the pins of `project`.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it.
-    pub fn read(file: &Utf8Path, content: &[u8]) -> Result<Self, Diagnostics> {
-        Self::parse(file, toml::utf8(file, content)?)
+    /// [`Error`]: all that is wrong with them.
+    pub fn read(project: &ProjectPaths) -> Result<Self, Error> {
+        let file = project.pins();
+        let content = fs::read_text(&file)?;
+        let name = file.strip_prefix(project.root()).unwrap_or(&file);
+        Ok(Self::parse(name, toml::utf8(name, &content)?)?)
     }
 
-    /// The same of a text.
+    /// Reads `text`, called `file` in findings.
     ///
     /// # Errors
     ///

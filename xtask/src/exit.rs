@@ -5,11 +5,12 @@ use std::error::Error;
 use camino::Utf8PathBuf;
 use netboot_loaders::base::fs::unwritable;
 use netboot_loaders::build::{self, baseline};
+use netboot_loaders::config::{self, pins};
 use netboot_loaders::fetch::{archive, download, git, ipxe, source_bundle, syslinux};
 use netboot_loaders::mirror::{self, metadata, signature, store, transfer};
 use netboot_loaders::publish::exchange;
 use netboot_loaders::tree::{self, open};
-use netboot_loaders::{boot_test, build_loaders, clean, config, deploy, release, reproduce, toolchain, update};
+use netboot_loaders::{boot_test, build_loaders, clean, deploy, release, reproduce, toolchain, update};
 
 /// What `--help` says of them.
 pub const HELP: &str = "\
@@ -146,7 +147,8 @@ impl From<release::Error> for Failure {
 fn build_code(error: &build_loaders::Error) -> u8 {
     use build_loaders::Error as E;
     match error {
-        E::Findings(_) | E::Sites(_) | E::TooLarge(_) | E::KnownToolchains(_) => BAD_INPUT,
+        E::Pins(error) => pins_code(error),
+        E::Sites(_) | E::TooLarge(_) | E::KnownToolchains(_) => BAD_INPUT,
         E::Toolchain(toolchain::Error::Missing { .. }) => MISSING_TOOL,
         E::Ipxe(error) => ipxe_code(error),
         E::Syslinux(error) => syslinux_code(error),
@@ -157,6 +159,13 @@ fn build_code(error: &build_loaders::Error) -> u8 {
         }
         E::Baseline(baseline::Error::Drift { .. }) => CHECK,
         E::Baseline(_) | E::Stamping(_) | E::Publish(_) | E::Toolchain(_) | E::Fs(_) => FAILURE,
+    }
+}
+
+fn pins_code(error: &pins::Error) -> u8 {
+    match error {
+        pins::Error::Findings(_) => BAD_INPUT,
+        pins::Error::Fs(_) => FAILURE,
     }
 }
 
@@ -333,6 +342,12 @@ fn syslinux_code(error: &syslinux::Error) -> u8 {
         E::Archive(archive::Error::Fs(_)) | E::Download(download::Error::Fs(_)) | E::Fs(_) => FAILURE,
         E::Offline { .. } | E::NoArchive(_) | E::Download(_) => UNAVAILABLE,
         E::ArchiveMismatch { .. } | E::MemberMismatch { .. } | E::SizeMismatch { .. } | E::Archive(_) => MISMATCH,
+    }
+}
+
+impl From<pins::Error> for Failure {
+    fn from(error: pins::Error) -> Self {
+        Self::of(pins_code(&error), &error)
     }
 }
 

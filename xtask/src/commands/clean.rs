@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use camino::Utf8Path;
-use netboot_loaders::base::fs::{self, Lock};
+use netboot_loaders::base::fs::Lock;
 use netboot_loaders::base::paths::Cache;
 use netboot_loaders::base::plural::count;
 use netboot_loaders::base::progress::{Event, Muted, Progress};
@@ -86,9 +86,7 @@ fn alone(cache: &Cache, host: &Host<'_>) -> Result<Lock, Failure> {
 
 /// What the project pins and builds, as far as that can be told.
 fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> Result<(Option<Pins>, Option<Plan>), Failure> {
-    let file = host.project.pins();
-    let name = file.strip_prefix(host.project.root()).unwrap_or(&file);
-    let pins = fs::read(&file).map_err(Failure::from).and_then(|text| Pins::read(name, &text).map_err(Failure::from));
+    let pins = Pins::read(&host.project);
     let plan = Config::read(&host.project, &Options::from(&args.choices), &Muted(host.ui))
         .map_err(Failure::from)
         .and_then(|choices| Ok(choices.plan(&host.path, cache, &Muted(host.ui))?));

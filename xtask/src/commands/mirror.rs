@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use camino::Utf8Path;
-use netboot_loaders::base::fs;
 use netboot_loaders::base::progress::{Event, Progress};
 use netboot_loaders::config::pins::Pins;
 use netboot_loaders::mirror::schedule::{ScheduledJob, Scheduler};
@@ -50,9 +49,7 @@ fn upstream(what: &MirrorCommand) -> (Publisher, &MirrorArgs) {
 
 /// What signatures of `product` are checked with.
 fn trust(product: &'static str, args: &MirrorArgs, host: &Host<'_>) -> Result<Trust, Failure> {
-    let file = host.project.pins();
-    let name = file.strip_prefix(host.project.root()).unwrap_or(&file);
-    let pins = Pins::read(name, &fs::read_text(&file)?)?;
+    let pins = Pins::read(&host.project)?;
     let keys = args.keys.as_deref().map(host::absolute).transpose()?;
     Ok(Trust::new(product, &pins.signers, keys, &host.path)?)
 }
