@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD_NO_PAD;
 use memchr::memmem;
 
 use crate::base::der::{HEAD, is_private_key};
+use crate::base::url::without_credentials;
 use crate::printable::printable;
 
 /// Something in a text that is nobody else's business.
@@ -472,12 +473,32 @@ fn is_literal(value: &str) -> bool {
     !value.is_empty() && !value.starts_with(['$', '{', '<', '*', '%', '&', '|', '#', '…']) && value != "..."
 }
 
+/// `text` as messages show it: what is not seen is escaped, and a user's name, a password and a query with a token are
+/// left out. Quotes are as they are, since values stand in backticks.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut text = without_credentials(text);
+    if let Some(query) = text.find('?').filter(|_| !find(text.as_bytes()).is_empty()) {
+        text.replace_range(query.., "?...");
+    }
+    let escaped = text.escape_debug().to_string();
+    escaped.replace("\\'", "'").replace("\\\"", "\"")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Vec<(usize, SecretKind)> {
         find(text.as_bytes()).into_iter().map(|secret| (secret.line, secret.kind)).collect()
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(shown("http://user:p@ss@host/a@b\u{a0}"), "http://…@b\\u{a0}");
+        assert_eq!(shown("http://host.example/a@b"), "http://host.example/a@b");
+        assert_eq!(shown("it's \"a\\b\"\\'\n"), "it's \"a\\\\b\"\\\\'\\n");
+        assert_eq!(shown("user:pw@host//x"), "…@host//x");
     }
 
     #[test]

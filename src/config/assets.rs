@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use netboot_script::Feature;
+
 use super::ipxe_config::{self, IpxeConfig};
-use super::rules::Feature;
 use super::site_table::SiteTable;
 use super::template::{Common, Template};
 use super::toml::{Diagnostic, Located, Location, Table};

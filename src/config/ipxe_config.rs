@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
+use netboot_script::Feature;
 
 use crate::base::fs;
 use crate::digest::Sha256Digest;
+use crate::loader::target::{Loader, Platform};
 
 /// The configuration of iPXE's own defaults.
 pub const DEFAULT: &str = "default";
@@ -39,6 +41,15 @@ pub enum Error {
 }
 
 impl IpxeConfig {
+    /// For which platforms `loaders` of this configuration lack `feature`, with the macro that it would have to define.
+    pub fn lacks(&self, feature: &Feature, loaders: &[Loader]) -> impl Iterator<Item = (Platform, &'static str)> {
+        Platform::ALL.into_iter().filter_map(|platform| {
+            let name = feature.availability.missing(platform == Platform::EfiX64)?;
+            let built = loaders.iter().any(|loader| loader.platform() == platform);
+            (built && !self.defines(name)).then_some((platform, name))
+        })
+    }
+
     /// Its name, which does for all but one with certificates of its own: that has its digest behind it.
     #[must_use]
     pub fn unique_name(&self) -> String {

@@ -3,14 +3,11 @@
 //! Every value that leaves this folder is valid; every reader collects all that is wrong with its
 //! file before it gives up. Nothing here builds or fetches, or writes a file.
 
-pub mod address;
 pub mod boot_entry;
-pub mod ipxe_commands;
 pub mod ipxe_config;
 pub mod network;
 pub mod pins;
 pub mod pins_writer;
-pub mod rules;
 pub mod script;
 pub mod signers;
 pub mod sites;

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use camino::Utf8PathBuf;
+use netboot_script::address::{self, Scheme};
+use netboot_script::parse::last_line;
+use netboot_script::{Availability, Feature, Review};
 
-use super::address::{self, Scheme};
-use super::rules::{ScriptFlaw, ScriptReview, last_line};
-use super::template::{self, Rendered, Template, Vars};
+use super::template::{self, Rendered, ScriptFlaw, Template, Vars};
 use super::values::{self, Inserted, Misuse};
+use crate::base::secrets::{self, Secret, SecretKind};
+use crate::loader::target::Platform;
 use crate::stamp::slot::{Slot, SlotSize, TooLong};
 
 /// The name that the embedded script has as an image inside iPXE. Part of a loader's identity.
@@ -61,7 +64,7 @@ impl Script {
         vars: &Vars,
         size: SlotSize,
         grow: bool,
-    ) -> Result<(Self, ScriptReview), Flaws> {
+    ) -> Result<(Self, ScriptNotes), Flaws> {
         let (rendered, undefined) = match template.render(site, vars) {
             Ok(rendered) => (rendered, None),
             // The rest of the script can be judged all the same.
@@ -70,20 +73,18 @@ impl Script {
         };
         let needed = rendered.text.len() + usize::from(!rendered.text.ends_with('\n'));
         // Of what no slot has room for, its length says enough.
-        let (mut review, values) =
-            if needed <= SlotSize::MAX.bytes() { judge(template, vars, &rendered) } else { Default::default() };
-        review.flaws.extend(undefined);
+        let Judged { mut flaws, values, notes } =
+            if needed <= SlotSize::MAX.bytes() { judge(template, vars, &rendered) } else { Judged::default() };
+        flaws.extend(undefined);
         let text = rendered.text;
         let fitting = if grow { SlotSize::for_bytes(needed).map(|fitting| fitting.max(size)) } else { Some(size) };
         let fitting = fitting.filter(|fitting| needed <= fitting.bytes());
         match fitting {
-            Some(size) if review.flaws.is_empty() && values.is_empty() => {
-                Ok((Self::new(template, vars, text, size), review))
-            }
+            Some(size) if flaws.is_empty() && values.is_empty() => Ok((Self::new(template, vars, text, size), notes)),
             _ => Err(Flaws {
                 last_line: last_line(&text),
                 too_long: fitting.is_none().then_some(TooLong { needed, slot: size }),
-                flaws: review.flaws,
+                flaws,
                 values,
             }),
         }
@@ -124,38 +125,84 @@ impl Script {
     }
 }
 
-/// What there is to say of a script that was `rendered` from `template` with `vars`: of the script, and of variables.
-fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> (ScriptReview, Vec<BadValue>) {
-    let mut review = ScriptReview::of(&rendered.text);
+/// What a script needs, and what a person should know of it.
+#[derive(Debug, Default)]
+pub struct ScriptNotes {
+    /// What it needs of a build.
+    pub features: Vec<Feature>,
+    /// Operators that are not told from the words beside them, each with its line.
+    pub glued: Vec<(usize, String)>,
+    /// What gets published with it and should not.
+    pub secrets: Vec<Secret>,
+}
+
+/// All that there is to say of a script.
+#[derive(Default)]
+struct Judged {
+    flaws: Vec<ScriptFlaw>,
+    values: Vec<BadValue>,
+    notes: ScriptNotes,
+}
+
+/// Judges a script that was `rendered` from `template` with `vars`: what is wrong with the script, and what with variables.
+fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
+    let Review { flaws, features, addresses, glued } = Review::of(&rendered.text);
     let misuses = values::misuses(&rendered.text, &rendered.marked, &rendered.inserted);
     let mut names = HashMap::new();
     vars.all().into_iter().for_each(|(name, value)| {
         names.entry(value).or_insert(name);
     });
     let origin = Origin { template, names, inserted: &rendered.inserted };
-    let mut bad = Vec::new();
-    let misused = !misuses.is_empty();
-    review.flaws.retain(|flaw| match flaw.address.as_deref().and_then(|address| origin.of_address(address)) {
-        // It is no script of which more could be said.
-        None => !misused,
-        Some(variable) => {
-            bad.push(BadValue { variable, message: flaw.message.clone(), remedy: flaw.remedy.clone() });
-            false
+    let (keys, secrets): (Vec<_>, Vec<_>) =
+        secrets::find(rendered.text.as_bytes()).into_iter().partition(|secret| secret.kind == SecretKind::PrivateKey);
+    let mut judged = Judged { notes: ScriptNotes { features, glued, secrets }, ..Judged::default() };
+    for flaw in flaws {
+        let message = flaw.text(secrets::shown);
+        let (line, remedy) = (flaw.line, flaw.remedy);
+        match flaw.address.and_then(|address| origin.of_address(&address)) {
+            Some(variable) => judged.values.push(BadValue { variable, message, remedy }),
+            None => judged.flaws.push(ScriptFlaw { line, message, remedy, of_site: false }),
         }
-    });
-    bad.extend(review.addresses.iter().filter_map(|(_, address)| origin.lacks_scheme(address)));
+    }
+    judged.flaws.extend(keys.iter().map(|key| ScriptFlaw {
+        line: key.line,
+        message: "has a private key, which anybody could read in a loader".to_owned(),
+        remedy: "take it out".to_owned(),
+        of_site: false,
+    }));
+    judged.flaws.sort();
+    if !misuses.is_empty() {
+        // It is no script of which more could be said.
+        judged.flaws.clear();
+    }
+    judged.values.extend(addresses.iter().filter_map(|(_, address)| origin.lacks_scheme(address)));
     for Misuse { text, message, remedy } in misuses {
         if let Some(variable) = origin.of_text(&text) {
             // What it would do is worse than what address it may be.
-            bad.retain(|bad| bad.variable != variable);
+            judged.values.retain(|bad| bad.variable != variable);
             let remedy = remedy.replace("{{ name |", &format!("{{{{ {variable} |"));
-            bad.push(BadValue { variable, message, remedy });
+            judged.values.push(BadValue { variable, message, remedy });
         } else {
             let line = rendered.text.lines().position(|line| line.contains(&text)).unwrap_or(0) + 1;
-            review.flaws.push(ScriptFlaw { line, message, remedy, of_site: true, address: None });
+            judged.flaws.push(ScriptFlaw { line, message, remedy, of_site: true });
         }
     }
-    (review, bad)
+    judged
+}
+
+/// Why it matters that a build for `platform` does not define `name`, which `feature` needs: the text of a warning on what
+/// stands at `place`.
+#[must_use]
+pub fn lacking(feature: &Feature, place: &str, name: &str, platform: Platform) -> String {
+    let why = match feature.availability {
+        Availability::OnRequest(_) => "which no build has on its own",
+        _ => "which a BIOS build does not have on its own",
+    };
+    format!(
+        "{place}: `{}` needs `{name}`, {why}: the {platform} loaders would stop there\n\
+         hint: name a configuration that has `#define {name}` with `config`, or leave those loaders out",
+        feature.name
+    )
 }
 
 /// Where parts of a script come from.
@@ -186,7 +233,7 @@ impl Origin<'_> {
         }
         let begins = self.inserted.iter().find(|part| address.starts_with(&part.text))?;
         let variable = self.of_text(&begins.text).filter(|name| template::is_address(name))?;
-        let found = address::shown(address);
+        let found = secrets::shown(address);
         (!address::lacks_scheme(address)).then(|| BadValue {
             variable,
             message: format!("found `{found}`, wanted an address that begins with {}", Scheme::known()),
@@ -239,9 +286,9 @@ mod tests {
         let template = Template::new(file, file, b"#!ipxe\nchain {{ a }}\necho {{ b }}\n").unwrap();
         let vars = [("a", "http://192.0.2.1/x"), ("b", "c"), ("unused", "http://192.0.2.2/")];
         let vars = of_pairs(&vars);
-        let (script, review) = Script::check(&template, Some("x"), &vars, SlotSize::DEFAULT, false).unwrap();
+        let (script, notes) = Script::check(&template, Some("x"), &vars, SlotSize::DEFAULT, false).unwrap();
         assert_eq!(script, Script::render(&template, Some("x"), &vars, SlotSize::DEFAULT));
-        assert_eq!((script.addresses, review.features), (vec!["http://192.0.2.1/x".to_owned()], Vec::new()));
+        assert_eq!((script.addresses, notes.features), (vec!["http://192.0.2.1/x".to_owned()], Vec::new()));
     }
 
     /// What is wrong with the variable `boot_url` of a script that goes there.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use netboot_script::Feature;
+
 use super::assets::ResolvedSite;
-use super::rules::{self, Feature, ScriptFlaw};
-use super::script::{BadValue, Flaws, Script};
+use super::script::{self, BadValue, Flaws, Script};
 use super::site::Site;
-use super::template::{self, Template, Vars};
+use super::template::{self, ScriptFlaw, Template, Vars};
 use super::toml::{Diagnostic, Located, Location, MAX_FINDINGS, Table, shortened};
 use crate::stamp::slot::{SlotSize, TooLong};
 
@@ -83,11 +84,11 @@ impl SiteSet {
     ) -> Option<Site> {
         *self.uses.entry(setup.template.file.clone()).or_default() += 1;
         match Script::check(&setup.template, name, &vars, setup.slot, self.relink) {
-            Ok((script, review)) => {
+            Ok((script, notes)) => {
                 let file = &setup.template.file;
-                review.glued.iter().for_each(|(line, word)| self.warn(rules::glued(file, *line, word)));
-                review.secrets.iter().for_each(|secret| self.warn(secret.warning(file.as_str())));
-                self.warn_of_features(setup, review.features);
+                notes.glued.iter().for_each(|(line, word)| self.warn(glued(file, *line, word)));
+                notes.secrets.iter().for_each(|secret| self.warn(secret.warning(file.as_str())));
+                self.warn_of_features(setup, notes.features);
                 self.warn_of_columns(&setup.template, &vars, origin);
                 let slot = script.slot();
                 Some(Site::new(setup, name, vars, &slot))
@@ -152,8 +153,8 @@ impl SiteSet {
                 continue;
             }
             let place = format!("{}:{}", setup.template.file, feature.line);
-            for (platform, name) in feature.lacks(&setup.loaders, &setup.config) {
-                self.warn(feature.lacking(&place, name, platform));
+            for (platform, name) in setup.config.lacks(&feature, &setup.loaders) {
+                self.warn(script::lacking(&feature, &place, name, platform));
             }
             setup.judged.insert(feature);
         }
@@ -216,6 +217,15 @@ fn unused(place: &Location) -> String {
         "{place}: no script uses this address, so no loader goes there\n\
          hint: name a script that does, as in `script = \"url.ipxe\"`, in the table of the sites or in `[default]`"
     ))
+}
+
+/// What a person should know of `word` in `line` of the script `file`, which has an operator in it: the text of a warning.
+fn glued(file: &Utf8Path, line: usize, word: &str) -> String {
+    let operator = ["&&", "||"].into_iter().find(|operator| word.contains(operator)).unwrap_or(";");
+    format!(
+        "{file}:{line}: `{word}` is one word to iPXE, which takes `{operator}` for an operator only between blanks\n\
+         hint: write blanks around `{operator}`"
+    )
 }
 
 /// What is wrong with the variable of `value`, in the row at `origin` or where `vars` have it from.

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
 
+use netboot_script::Feature;
+
 use super::assets::Assets;
 use super::boot_entry::{self, BootEntries, BootEntry};
 use super::inventory::Inventory;
 use super::pins::{MemberPin, SyslinuxPin};
 use super::reading::Reading;
-use super::rules::Feature;
+use super::script;
 pub use super::site::Site;
 use super::site_set::{self, SiteOrigin, SiteSet};
 use super::site_table::{SiteTable, check_name, safe_path};
@@ -123,13 +125,13 @@ fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8
 /// What loaders of `sites` lack for addresses of https.
 fn lacking_https<'s>(sites: impl Iterator<Item = &'s Site>) -> BTreeSet<(Platform, &'static str)> {
     let https = Feature::https(0);
-    sites.flat_map(|site| https.lacks(&site.loaders, &site.config).collect::<Vec<_>>()).collect()
+    sites.flat_map(|site| site.config.lacks(&https, &site.loaders).collect::<Vec<_>>()).collect()
 }
 
 /// What a person should know of an address of https at `place`, where loaders are `lacking` something for it.
 fn https_warnings(place: &Location, lacking: &BTreeSet<(Platform, &'static str)>) -> BTreeSet<String> {
     let (https, place) = (Feature::https(place.line), place.to_string());
-    lacking.iter().map(|(platform, name)| https.lacking(&place, name, *platform)).collect()
+    lacking.iter().map(|(platform, name)| script::lacking(&https, &place, name, *platform)).collect()
 }
 
 /// Why the choices cannot be used.

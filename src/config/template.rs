@@ -12,8 +12,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Object;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::rules::ScriptFlaw;
-use super::toml::{Diagnostic, Located, Location};
+use super::toml::{Diagnostic, Located, Location, shortened};
 use super::values::{self, Inserted};
 use crate::printable::{listed_names, printable};
 use crate::stamp::slot::SlotSize;
@@ -98,6 +97,26 @@ pub struct Rendered {
     pub marked: String,
     /// What was put into it, in this order.
     pub inserted: Vec<Inserted>,
+}
+
+/// Something wrong with a script.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScriptFlaw {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What was found and what was wanted.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Whether it lies in what a site says, and not in the script.
+    pub of_site: bool,
+}
+
+impl ScriptFlaw {
+    /// The same as it is kept for many sites.
+    pub(super) fn shortened(self) -> Self {
+        Self { message: shortened(self.message), remedy: shortened(self.remedy), ..self }
+    }
 }
 
 impl Template {
@@ -394,13 +413,7 @@ fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> ScriptFlaw {
     } else {
         "mend the template: `{{ name }}` is a variable, `{% if name is defined %}` a condition".into()
     };
-    ScriptFlaw {
-        line: error.line().unwrap_or(1),
-        message: format!("{}{detail}", error.kind()),
-        remedy,
-        of_site,
-        address: None,
-    }
+    ScriptFlaw { line: error.line().unwrap_or(1), message: format!("{}{detail}", error.kind()), remedy, of_site }
 }
 
 /// Variables with these values, for tests.

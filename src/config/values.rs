@@ -7,8 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{address, rules};
+use netboot_script::parse;
+
 use crate::base::quote::is_control;
+use crate::base::secrets;
 
 /// What a template has put into a script.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,7 +36,7 @@ pub struct Misuse {
 fn check(value: &str) -> Result<(), (String, String)> {
     let Some(c) = value.chars().find(|c| is_control(*c)) else { return Ok(()) };
     let name = if c == '\n' || c == '\r' { "a line break" } else { "a control character" };
-    let message = format!("found `{}`, with {name}, wanted one line of text", address::shown(value));
+    let message = format!("found `{}`, with {name}, wanted one line of text", secrets::shown(value));
     Err((message, "take it out: a variable cannot have more than one line, nor tabs".into()))
 }
 
@@ -114,7 +116,7 @@ impl<'t> Parts<'t> {
     fn of(script: &'t str, marks: &'t str) -> Self {
         let words = marks.replace([BEGIN, END], "");
         let own = format!("{MARK}:");
-        let own_labels = rules::logical_lines(&words).map(|(_, line)| line.trim_start().to_owned());
+        let own_labels = parse::logical_lines(&words).map(|(_, line)| line.trim_start().to_owned());
         Self {
             script,
             marks,
@@ -138,7 +140,7 @@ fn fault(parts: &Parts<'_>, it: &Inserted) -> Option<(String, String)> {
         return Some(fault);
     }
     let value = it.text.as_str();
-    let shown = address::shown(value);
+    let shown = secrets::shown(value);
     let words: Vec<&str> = value.split_ascii_whitespace().collect();
     let in_script = "write what is code into the script itself, between `{% if %}` where not every site has it";
     // At the ends of the value, the script or another value may make an operator of it.
@@ -182,7 +184,7 @@ fn fault(parts: &Parts<'_>, it: &Inserted) -> Option<(String, String)> {
 /// Finds what the script makes together with `value`, and neither is alone: words that come apart at a blank of the value,
 /// labels, and commands after labels.
 fn joined(parts: &Parts<'_>, value: &str) -> Option<(String, String)> {
-    let shown = address::shown(value);
+    let shown = secrets::shown(value);
     let blank = |c: char| c.is_ascii_whitespace();
     let in_label = |line: &&str| line.match_indices(value).any(|(at, _)| !line[..at].contains(blank));
     if value.contains(blank) && parts.labels.iter().any(in_label) {
@@ -228,9 +230,9 @@ fn apart(before: &str, own: &str, after: &str) -> Option<String> {
 
 /// The commands of `script`, each as its words.
 fn commands(script: &str) -> impl Iterator<Item = Vec<String>> {
-    rules::logical_lines(script).flat_map(|(_, line)| {
+    parse::logical_lines(script).flat_map(|(_, line)| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let commands = rules::commands(&words).map(|words| words.iter().map(|word| (*word).to_owned()).collect());
+        let commands = parse::commands(&words).map(|words| words.iter().map(|word| (*word).to_owned()).collect());
         commands.collect::<Vec<Vec<String>>>()
     })
 }
@@ -245,7 +247,7 @@ fn ends_line(script: &str, end: &str) -> bool {
 
 /// Whether `command` shows its words to a person, so that it does not matter how many they are.
 fn shows(command: &[String]) -> bool {
-    command.first().is_some_and(|name| rules::shows(name))
+    command.first().is_some_and(|name| parse::shows(name))
 }
 
 /// Whether `words` stand in `command` one after another, with whatever the script has right before and after them.
@@ -270,7 +272,7 @@ fn options(command: &[String]) -> Vec<String> {
         options.extend(marks.map(|(at, _)| word[at..].to_owned()));
         let word = word.replace(MARK, "");
         // The word after an option may be its value.
-        let is_value = before.is_some_and(|before| before.starts_with('-') && !rules::is_flag(&before));
+        let is_value = before.is_some_and(|before| before.starts_with('-') && !parse::is_flag(&before));
         if word == "--" || !(is_value || word.starts_with('-')) {
             break;
         }

@@ -6,14 +6,14 @@ use std::net::Ipv4Addr;
 use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::Value;
 use minijinja::value::Serde;
+use netboot_script::Feature;
 use serde::Serialize;
 
 use super::server_kind::ServerKind;
 use crate::base::paths;
 use crate::config::boot_entry::BootEntry;
 use crate::config::network::{Mac, NetworkConfig, NetworkHost, Range, WebAddress};
-use crate::config::rules::Feature;
-use crate::config::script::Script;
+use crate::config::script::{self, Script};
 use crate::config::sites::{Site, Sites};
 use crate::config::toml::told;
 use crate::loader::target::Platform;
@@ -392,9 +392,9 @@ fn lacking(
     let lacking = |choice: Option<&Choice<'_>>, platform: Option<Platform>, boot: Option<&WebAddress>, place: &str| {
         let choice = choice.filter(|choice| boot.is_some_and(WebAddress::is_secure) && choice.class.is_some());
         let lacks: Vec<_> =
-            choice.map(|Choice { site, .. }| https.lacks(&site.loaders, &site.config).collect()).unwrap_or_default();
+            choice.map(|Choice { site, .. }| site.config.lacks(&https, &site.loaders).collect()).unwrap_or_default();
         let of_machine = lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
-        of_machine.map(|(platform, name)| https.lacking(place, name, platform)).collect::<Vec<_>>()
+        of_machine.map(|(platform, name)| script::lacking(&https, place, name, platform)).collect::<Vec<_>>()
     };
     let mut warnings = lacking(default, None, network.boot.as_ref(), "network.toml: `boot`");
     for host in network.hosts.iter().filter(|host| host.boot.is_some() || host.site.is_some()) {

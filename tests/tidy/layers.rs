@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use super::sources;
+use super::{SCRIPT, sources};
 
 /// The folders and files of `src/`, from the bottom up. Each uses only what stands before it.
 const LAYERS: &[&str] = &[
@@ -265,7 +265,8 @@ fn every_layer_is_there() {
 
 #[test]
 fn a_public_type_has_its_name_for_itself() {
-    let files: Vec<_> = ["src", "stamp/src", "xtask/src", "fixtures/src"].into_iter().flat_map(sources).collect();
+    let files: Vec<_> =
+        ["src", SCRIPT, "stamp/src", "xtask/src", "fixtures/src"].into_iter().flat_map(sources).collect();
     assert_eq!(ambiguous(&files), [""; 0]);
 }
 

@@ -9,11 +9,13 @@ use std::net::Ipv4Addr;
 
 pub use self::distribution::Distribution;
 
+use netboot_script::Review;
+
 use super::network::address::WebAddress;
-use super::rules::ScriptReview;
 use super::site_table::check_name_of;
 use super::toml::{Located, Location, MAX_FINDINGS, Table};
 use crate::base::paths::{self, MirrorPaths};
+use crate::base::secrets;
 
 /// What a machine can boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,9 +205,9 @@ impl BootEntry {
 
     /// The entry, where iPXE takes its script.
     fn review(self, place: &Location, table: &Table<'_>) -> Option<Self> {
-        let flaws = ScriptReview::of(&self.script()).flaws;
+        let flaws = Review::of(&self.script()).flaws;
         for flaw in &flaws {
-            table.report(place.finding(flaw.message.as_str(), flaw.remedy.as_str()));
+            table.report(place.finding(flaw.text(secrets::shown), flaw.remedy.as_str()));
         }
         flaws.is_empty().then_some(self)
     }

@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
+use netboot_script::address::{self, FetchAddress, Purpose, Scheme};
 use serde::{Serialize, Serializer};
 
-use crate::config::address::{self, FetchAddress, Purpose, Scheme};
+use crate::base::secrets;
 
 /// Reads an IPv4 network: its first address, and a prefix of 8 to 30 bits.
 ///
@@ -219,7 +220,7 @@ impl FromStr for WebAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = |wanted: &str| Err(format!("found `{}`, wanted {wanted}", address::shown(text)));
+        let found = |wanted: &str| Err(format!("found `{}`, wanted {wanted}", secrets::shown(text)));
         let beginning = "an address that begins with http:// or https://";
         match address::split_scheme(text).0 {
             Some("http" | "https") => {}

@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 
 use camino::Utf8PathBuf;
 use ipnet::Ipv4Net;
+use netboot_script::address::{lacks_scheme, split_scheme};
 
 use super::address::{Range, WebAddress, has_host};
-use crate::config::address as url;
+use crate::base::secrets;
 use crate::config::toml::{Located, Location, Table};
 
 /// How many bytes the name of a boot file has at most: the field for it in an answer of DHCP has one more.
@@ -88,7 +89,7 @@ pub(super) fn web_address(table: &Table<'_>, key: &str) -> Option<Located<WebAdd
         if is_plain(address.path()) {
             Ok(address)
         } else {
-            Err(format!("found `{}`, wanted a path of {PLAIN}", url::shown(text)))
+            Err(format!("found `{}`, wanted a path of {PLAIN}", secrets::shown(text)))
         }
     };
     table.parsed(key, "write an address that any server and DHCP option can hold", parse)
@@ -107,11 +108,11 @@ pub(super) fn is_plain(path: &str) -> bool {
 pub(super) fn boot(table: &Table<'_>, base: Option<&WebAddress>) -> Option<WebAddress> {
     let at = table.string("boot")?;
     let remedy = "name a script below `http-url`, or write its whole address";
-    let whole = url::split_scheme(&at.value).0.is_some() || at.value.contains("://");
+    let whole = split_scheme(&at.value).0.is_some() || at.value.contains("://");
     let parsed: Result<WebAddress, String> = match base {
-        _ if !whole && url::lacks_scheme(&at.value) => Err(format!(
+        _ if !whole && lacks_scheme(&at.value) => Err(format!(
             "found `{}`, wanted http:// before the server, or a path below `http-url`",
-            url::shown(&at.value)
+            secrets::shown(&at.value)
         )),
         Some(base) if !whole => base.join(at.value.trim_start_matches('/')),
         None if !whole => return None,

@@ -5,11 +5,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use netboot_loaders::base::url::Url;
 use netboot_loaders::boot_test::dhcp::Daemon;
-use netboot_loaders::config::address::FetchAddress;
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::deploy::target::local_path;
 use netboot_loaders::fetch::git;
 use netboot_loaders::reproduce::variation::Variation;
+use netboot_script::address::FetchAddress;
 
 /// Where inputs may come from.
 #[derive(Args, Clone, Default)]

@@ -2,8 +2,6 @@
 //!
 //! Read from `src/config/general.h` and the `COMMAND()` lines of iPXE v2.0.0 at the pinned commit.
 
-use crate::loader::target::Platform;
-
 /// What a command depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Availability {
@@ -16,12 +14,13 @@ pub enum Availability {
 }
 
 impl Availability {
-    /// The macro that a build for `platform` has to define, where it is not defined already.
+    /// The macro that a build for UEFI, or for BIOS where not `uefi`, has to define, where it does not on its own.
     #[must_use]
-    pub fn missing_on(self, platform: Platform) -> Option<&'static str> {
-        match (self, platform) {
-            (Self::Always, _) | (Self::EfiOnly(_), Platform::EfiX64) => None,
-            (Self::EfiOnly(name), Platform::Bios) | (Self::OnRequest(name), _) => Some(name),
+    pub fn missing(self, uefi: bool) -> Option<&'static str> {
+        match self {
+            Self::EfiOnly(name) if !uefi => Some(name),
+            Self::Always | Self::EfiOnly(_) => None,
+            Self::OnRequest(name) => Some(name),
         }
     }
 }
@@ -146,9 +145,9 @@ mod tests {
     #[test]
     fn a_bios_build_lacks_what_an_efi_build_has() {
         let console = availability("console").unwrap();
-        assert_eq!(console.missing_on(Platform::Bios), Some("CONSOLE_CMD"));
-        assert_eq!(console.missing_on(Platform::EfiX64), None);
-        assert_eq!(availability("ping").unwrap().missing_on(Platform::EfiX64), Some("PING_CMD"));
+        assert_eq!(console.missing(false), Some("CONSOLE_CMD"));
+        assert_eq!(console.missing(true), None);
+        assert_eq!(availability("ping").unwrap().missing(true), Some("PING_CMD"));
         assert_eq!(availability("chain"), Some(Availability::Always));
         assert_eq!(availability("wget"), None);
         assert!(ALWAYS.is_sorted());

@@ -1,39 +1,32 @@
 //! What iPXE takes as a script, and what a build needs to have all of its commands.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
-use camino::Utf8Path;
-
-use super::address::{self, FetchAddress, Purpose, Scheme};
-use super::ipxe_commands::{self, Availability};
-use super::ipxe_config::IpxeConfig;
-use super::toml::shortened;
-use crate::base::secrets::{self, Secret};
-use crate::loader::target::{Loader, Platform};
+use crate::address::{self, FetchAddress, Purpose, Scheme};
+use crate::commands::{self, Availability};
+use crate::parse::{commands, is_flag, label, last_line, logical_lines, shows};
 
 /// More words on a line than this can overflow the stack of a BIOS loader.
 const MAX_WORDS: usize = 200;
 
 /// Something wrong with a script.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ScriptFlaw {
+pub struct Flaw {
     /// The line, counted from 1.
     pub line: usize,
-    /// What was found and what was wanted.
+    /// What was found and what was wanted; after `address`, where there is one.
     pub message: String,
     /// What to do about it.
     pub remedy: String,
-    /// Whether it lies in what a site says, and not in the script.
-    pub of_site: bool,
-    /// The address that it is about, which may come from a variable.
+    /// The address that it is about: what was found, where `message` begins with what was wanted.
     pub address: Option<String>,
 }
 
-impl ScriptFlaw {
-    /// The same as it is kept for many sites: short, and without the address, which is a part of the message.
-    pub(super) fn shortened(self) -> Self {
-        Self { message: shortened(self.message), remedy: shortened(self.remedy), address: None, ..self }
+impl Flaw {
+    /// What was found and what was wanted, with the address as `show` shows it: it may hold a password.
+    pub fn text(&self, show: impl FnOnce(&str) -> String) -> String {
+        let Self { message, address, .. } = self;
+        address.as_deref().map_or_else(|| message.clone(), |address| format!("found `{}`, {message}", show(address)))
     }
 }
 
@@ -50,20 +43,18 @@ pub struct Feature {
 
 /// What there is to say of a script.
 #[derive(Debug, Default)]
-pub struct ScriptReview {
+pub struct Review {
     /// What is wrong with it, in the order of its lines.
-    pub flaws: Vec<ScriptFlaw>,
+    pub flaws: Vec<Flaw>,
     /// What it needs of a build.
     pub features: Vec<Feature>,
     /// The addresses that commands fetch from, each with its line.
     pub addresses: Vec<(usize, String)>,
     /// Operators that are not told from the words beside them, each with its line.
     pub glued: Vec<(usize, String)>,
-    /// What gets published with it and should not.
-    pub secrets: Vec<Secret>,
 }
 
-impl ScriptReview {
+impl Review {
     /// Reads `text` as iPXE would.
     #[must_use]
     pub fn of(text: &str) -> Self {
@@ -80,25 +71,12 @@ impl ScriptReview {
                 review.command(line, command, &labels);
             }
         }
-        for secret in secrets::find(text.as_bytes()) {
-            if secret.kind == secrets::SecretKind::PrivateKey {
-                review.flaw(secret.line, "has a private key, which anybody could read in a loader", "take it out");
-            } else {
-                review.secrets.push(secret);
-            }
-        }
         review.flaws.sort();
         review
     }
 
     fn flaw(&mut self, line: usize, message: impl Into<String>, remedy: &str) {
-        self.flaws.push(ScriptFlaw {
-            line,
-            message: message.into(),
-            remedy: remedy.into(),
-            of_site: false,
-            address: None,
-        });
+        self.flaws.push(Flaw { line, message: message.into(), remedy: remedy.into(), address: None });
     }
 
     /// Judges how the script begins and ends.
@@ -125,7 +103,7 @@ impl ScriptReview {
         let plain = |word: &&&str| !word.contains("${");
         let name = words.first().filter(plain);
         if let Some(name) = name {
-            match ipxe_commands::availability(name) {
+            match commands::availability(name) {
                 None => {
                     let message = format!("`{name}` is not a command of iPXE");
                     self.flaw(line, message, "see https://ipxe.org/cmd for the commands");
@@ -171,30 +149,26 @@ impl ScriptReview {
     fn address(&mut self, line: usize, word: &str, purpose: Option<Purpose>) {
         let mut flaw = |message: String, remedy: &str| {
             let (remedy, address) = (remedy.to_owned(), Some(word.to_owned()));
-            self.flaws.push(ScriptFlaw { line, message, remedy, of_site: false, address });
+            self.flaws.push(Flaw { line, message, remedy, address });
         };
-        let found = || address::shown(word);
         let address = match FetchAddress::parse(word) {
             Ok(address) => address,
-            Err(wanted) => return flaw(format!("found `{}`, wanted {wanted}", found()), "correct the address"),
+            Err(wanted) => return flaw(format!("wanted {wanted}"), "correct the address"),
         };
         let Some(scheme) = address.scheme else {
             if address::lacks_scheme(word) {
-                flaw(
-                    format!("found `{}`, wanted an address that begins with {}", found(), Scheme::known()),
-                    "write `http://` before it",
-                );
+                flaw(format!("wanted an address that begins with {}", Scheme::known()), "write `http://` before it");
             }
             return;
         };
         let Some(scheme) = Scheme::of(scheme) else {
             return flaw(
-                format!("found `{}`, wanted an address that begins with {}", found(), Scheme::known()),
+                format!("wanted an address that begins with {}", Scheme::known()),
                 "correct the beginning of the address",
             );
         };
         if (purpose, scheme.purpose) == (Some(Purpose::Files), Purpose::Disks) {
-            return flaw(format!("found `{}`, a disk and not a file", found()), "use `sanboot` or `sanhook` for it");
+            return flaw("a disk and not a file".to_owned(), "use `sanboot` or `sanhook` for it");
         }
         self.feature(line, &scheme.prefix(), scheme.availability);
         if let Some(host) = address.ipv6() {
@@ -207,39 +181,6 @@ impl ScriptReview {
             self.features.push(Feature { line, name: name.to_owned(), availability });
         }
     }
-}
-
-/// The number of the last line.
-#[must_use]
-pub fn last_line(text: &str) -> usize {
-    text.lines().count().max(1)
-}
-
-/// Lines as iPXE joins them, each with the number of its first line.
-pub(super) fn logical_lines(text: &str) -> impl Iterator<Item = (usize, Cow<'_, str>)> {
-    let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).enumerate();
-    std::iter::from_fn(move || {
-        let (index, first) = lines.next()?;
-        let mut joined = Cow::Borrowed(first);
-        while joined.ends_with('\\') {
-            let joined = joined.to_mut();
-            joined.pop();
-            joined.push_str(lines.next().map_or("", |(_, next)| next));
-        }
-        Some((index + 1, joined))
-    })
-}
-
-/// The commands that the words of a line are, without its label and its comment.
-pub(super) fn commands<'a, 't>(words: &'a [&'t str]) -> impl Iterator<Item = &'a [&'t str]> {
-    let end = words.iter().position(|word| word.starts_with('#')).unwrap_or(words.len());
-    let labelled = usize::from(end > 0 && words[0].starts_with(':'));
-    words[labelled..end].split(|word| matches!(*word, "||" | "&&" | ";"))
-}
-
-/// Whether the command `name` shows its words to a person.
-pub(super) fn shows(name: &str) -> bool {
-    ["echo", "prompt", "item", "menu"].contains(&name)
 }
 
 /// What the command `name` fetches its first word for, that is no option, where it does.
@@ -266,12 +207,6 @@ fn positional<'a>(command: &'a [&str]) -> impl Iterator<Item = &'a str> {
     words
 }
 
-/// Whether the option `word` has no value, or has it after `=`; that of others is the next word.
-pub(super) fn is_flag(word: &str) -> bool {
-    let flags = ["--autofree", "--replace", "--no-describe", "--keep", "-a", "-r", "-k"];
-    flags.contains(&word) || word.contains('=')
-}
-
 /// Whether `word` has an operator in it, which iPXE takes for a part of the word.
 fn is_glued(word: &str) -> bool {
     if memchr::memchr3(b'&', b'|', b';', word.as_bytes()).is_none() {
@@ -286,50 +221,12 @@ fn is_glued(word: &str) -> bool {
     more && (ends || (inside && !value) || (word.ends_with(';') && !value))
 }
 
-fn label(line: &str) -> Option<&str> {
-    line.trim_start().strip_prefix(':')?.split_ascii_whitespace().next()
-}
-
-/// What a person should know of `word` in `line` of the script `file`, which has an operator in it: the text of a warning.
-#[must_use]
-pub fn glued(file: &Utf8Path, line: usize, word: &str) -> String {
-    let operator = ["&&", "||"].into_iter().find(|operator| word.contains(operator)).unwrap_or(";");
-    format!(
-        "{file}:{line}: `{word}` is one word to iPXE, which takes `{operator}` for an operator only between blanks\n\
-         hint: write blanks around `{operator}`"
-    )
-}
-
 impl Feature {
-    /// Why it matters that a build for `platform` does not define `name`: the text of a warning on what stands at `place`.
-    #[must_use]
-    pub fn lacking(&self, place: &str, name: &str, platform: Platform) -> String {
-        let why = match self.availability {
-            Availability::OnRequest(_) => "which no build has on its own",
-            _ => "which a BIOS build does not have on its own",
-        };
-        format!(
-            "{place}: `{}` needs `{name}`, {why}: the {platform} loaders would stop there\n\
-             hint: name a configuration that has `#define {name}` with `config`, or leave those loaders out",
-            self.name
-        )
-    }
-
     /// The one that addresses of https need, in `line`.
     #[must_use]
     pub fn https(line: usize) -> Self {
-        let name = ipxe_commands::HTTPS;
-        let availability = ipxe_commands::availability(name).unwrap_or(Availability::Always);
-        Self { line, name: name.to_owned(), availability }
-    }
-
-    /// For which platforms `loaders` that are built as `config` says lack it, with the macro that a configuration would have to define.
-    pub fn lacks(&self, loaders: &[Loader], config: &IpxeConfig) -> impl Iterator<Item = (Platform, &'static str)> {
-        Platform::ALL.into_iter().filter_map(|platform| {
-            let name = self.availability.missing_on(platform)?;
-            let built = loaders.iter().any(|loader| loader.platform() == platform);
-            (built && !config.defines(name)).then_some((platform, name))
-        })
+        let availability = commands::availability(commands::HTTPS).unwrap_or(Availability::Always);
+        Self { line, name: commands::HTTPS.to_owned(), availability }
     }
 }
 
@@ -338,8 +235,8 @@ mod tests {
     use super::*;
 
     fn flaws(text: &str) -> String {
-        let flaws = ScriptReview::of(text).flaws;
-        let lines = flaws.iter().map(|flaw| format!("{}: {}; {}", flaw.line, flaw.message, flaw.remedy));
+        let flaws = Review::of(text).flaws;
+        let lines = flaws.iter().map(|flaw| format!("{}: {}; {}", flaw.line, flaw.text(str::to_owned), flaw.remedy));
         lines.collect::<Vec<_>>().join("\n")
     }
 
@@ -383,19 +280,16 @@ mod tests {
 
     #[test]
     fn what_not_every_build_has_is_listed() {
-        let review = ScriptReview::of(
+        let review = Review::of(
             "#!ipxe\nconsole --picture https://192.0.2.1/x\nping host # https://x\nchain x || echo see https://x\n",
         );
-        let missing = |platform| -> Vec<String> {
+        let missing = |uefi| -> Vec<String> {
             let features = review.features.iter();
-            let lacking = features.filter_map(|it| Some((it, it.availability.missing_on(platform)?)));
+            let lacking = features.filter_map(|it| Some((it, it.availability.missing(uefi)?)));
             lacking.map(|(it, name)| format!("{} {} {name}", it.line, it.name)).collect()
         };
-        assert_eq!(
-            missing(Platform::Bios),
-            ["2 console CONSOLE_CMD", "2 https:// DOWNLOAD_PROTO_HTTPS", "3 ping PING_CMD"]
-        );
-        assert_eq!(missing(Platform::EfiX64), ["3 ping PING_CMD"]);
+        assert_eq!(missing(false), ["2 console CONSOLE_CMD", "2 https:// DOWNLOAD_PROTO_HTTPS", "3 ping PING_CMD"]);
+        assert_eq!(missing(true), ["3 ping PING_CMD"]);
     }
 
     #[test]
@@ -419,17 +313,17 @@ mod tests {
             ("chain iscsi:192.0.2.1::::x", "found `iscsi:192.0.2.1::::x`, a disk and not a file"),
             ("sanhook nope://x", "found `nope://x`, wanted an address that begins with"),
         ] {
-            let found = ScriptReview::of(&format!("#!ipxe\n{bad}\n")).flaws;
-            assert!(found[0].message.starts_with(&message.replace('\u{a0}', "\\u{a0}")), "{found:?}");
+            let found = Review::of(&format!("#!ipxe\n{bad}\n")).flaws;
+            assert!(found[0].text(str::to_owned).starts_with(message), "{found:?}");
         }
-        let review = ScriptReview::of("#!ipxe\nchain https://[2001:db8::1]/ || initrd nfs://a/b\nchain file:/a\n");
+        let review = Review::of("#!ipxe\nchain https://[2001:db8::1]/ || initrd nfs://a/b\nchain file:/a\n");
         let needs: Vec<_> = review.features.iter().map(|it| (it.line, it.name.as_str())).collect();
         assert_eq!(needs, [(2, "https://"), (2, "[2001:db8::1]"), (2, "nfs://"), (3, "file://")]);
     }
 
     #[test]
     fn an_operator_without_blanks_around_it_is_none() {
-        let glued = |text: &str| ScriptReview::of(&format!("#!ipxe\n{text}\n")).glued;
+        let glued = |text: &str| Review::of(&format!("#!ipxe\n{text}\n")).glued;
         assert_eq!(glued("dhcp net0&& goto a || goto b"), [(2, "net0&&".into())]);
         assert_eq!(glued("dhcp || chain x ||shell"), [(2, "||shell".into())]);
         assert_eq!(glued("dhcp net0&&chain x"), [(2, "net0&&chain".into())]);

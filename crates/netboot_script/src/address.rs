@@ -4,9 +4,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::ipxe_commands::{Availability, HTTPS};
-use crate::base::secrets;
-use crate::base::url::without_credentials;
+use crate::commands::{Availability, HTTPS};
 
 /// An address that is spelled right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,18 +127,6 @@ impl Scheme {
     }
 }
 
-/// `text` as messages show it: what is not seen is escaped, and a user's name, a password and a query with a token are
-/// left out. Quotes are as they are, since values stand in backticks.
-#[must_use]
-pub fn shown(text: &str) -> String {
-    let mut text = without_credentials(text);
-    if let Some(query) = text.find('?').filter(|_| !secrets::find(text.as_bytes()).is_empty()) {
-        text.replace_range(query.., "?...");
-    }
-    let escaped = text.escape_debug().to_string();
-    escaped.replace("\\'", "'").replace("\\\"", "\"")
-}
-
 /// The scheme of `text`, and what follows its colon; all of `text` where it has none.
 #[must_use]
 pub fn split_scheme(text: &str) -> (Option<&str>, &str) {
@@ -241,14 +227,6 @@ mod tests {
         ] {
             read(text);
         }
-    }
-
-    #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(shown("http://user:p@ss@host/a@b\u{a0}"), "http://…@b\\u{a0}");
-        assert_eq!(shown("http://host.example/a@b"), "http://host.example/a@b");
-        assert_eq!(shown("it's \"a\\b\"\\'\n"), "it's \"a\\\\b\"\\\\'\\n");
-        assert_eq!(shown("user:pw@host//x"), "…@host//x");
     }
 
     #[test]
