@@ -9,15 +9,9 @@
 
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+pub use netboot_core::{base, config, loader, toolchain};
 pub use netboot_stamp as stamp;
 pub use netboot_stamp::{digest, printable};
-
-pub mod base;
-pub mod loader;
-
-pub mod config;
-
-pub mod toolchain;
 
 pub mod fetch;
 

@@ -202,14 +202,14 @@ mod tests {
     use crate::boot_test::network::{DhcpSetup, HttpSetup, TestNetwork, Tls};
     use crate::boot_test::samples::ipxe;
     use crate::boot_test::selection::{Selection, cases};
-    use crate::config::template::{Template, of_pairs};
+    use crate::config::template::{Template, Vars};
     use crate::loader::file_kind::Arch;
     use crate::stamp::slot::SlotSize;
 
     /// A script that goes to `url`.
     fn script(url: &str) -> Arc<Script> {
         let template = Template::new("a.ipxe".into(), "a.ipxe".into(), b"#!ipxe\nchain {{ boot_url }}\n").unwrap();
-        let vars = of_pairs(&[("boot_url", url)]);
+        let vars = Vars::from_iter(&[("boot_url", url)]);
         Arc::new(Script::render(&template, None, &vars, SlotSize::DEFAULT))
     }
 

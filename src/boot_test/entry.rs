@@ -80,14 +80,14 @@ impl TestedEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::boot_entry::tests::of_text;
+    use crate::boot_test::samples::entries;
 
     #[test]
     fn what_cannot_be_stood_in_for_says_why() {
         let text = "[boot.memtest]\nkind = \"linux\"\nkernel = \"http://a/memtest\"\n\
                     [boot.cluster]\nkind = \"matchbox\"\nserver = \"http://a\"\n";
         let reasons: Vec<String> =
-            of_text(text).iter().filter_map(|entry| TestedEntry::new(entry, Arc::from(&b""[..])).files.err()).collect();
+            entries(text).iter().filter_map(|entry| TestedEntry::new(entry, Arc::from(&b""[..])).files.err()).collect();
         assert_eq!(
             reasons,
             [
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn userland_fetches_what_the_kernel_is_told_of() {
         let text = "[boot.a]\nkind = \"fedora-coreos\"\nmirror = \"http://a/m\"\nignition = \"http://a/c.ign?x=http://b\"\narguments = \"x=https://a/d\"\n";
-        let entry = TestedEntry::new(&of_text(text)[0], Arc::from(&b""[..]));
+        let entry = TestedEntry::new(&entries(text)[0], Arc::from(&b""[..]));
         let found: Vec<&str> = entry.for_userland().collect();
         assert_eq!(found, ["http://a/m/0.boot-test/rootfs.x86_64.img", "http://a/c.ign?x=http://b"]);
         assert_eq!(

@@ -2,6 +2,8 @@
 
 use super::case::{Aim, Cards, Case, Destination, Firmware};
 use super::loaders::{LoaderFile, LoaderTarget, Program};
+use crate::config::boot_entry::{self, BootEntry};
+use crate::config::toml::TomlFile;
 use crate::digest::Sha256Digest;
 use crate::loader::file_kind::Arch;
 
@@ -34,4 +36,9 @@ pub fn ipxe(path: &str, aim: Aim) -> Case {
 /// A case of a syslinux loader.
 pub fn syslinux(path: &str, aim: Aim) -> Case {
     case(path, aim, Program::Syslinux)
+}
+
+/// The boot entries of `text`, which has no mistake.
+pub(super) fn entries(text: &str) -> Vec<BootEntry> {
+    TomlFile::new("sites.toml".into(), text).read(|root| Some(boot_entry::read(root).boot)).unwrap()
 }

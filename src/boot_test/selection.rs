@@ -146,8 +146,8 @@ fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot_test::samples::entries;
     use crate::boot_test::samples::{ipxe, syslinux};
-    use crate::config::boot_entry::tests::of_text;
     use crate::config::script::Script;
     use crate::config::template::Template;
     use crate::stamp::slot::SlotSize;
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn an_entry_is_booted_by_a_loader_for_each_firmware() {
         let text = "[boot.a]\nkind = \"linux\"\nkernel = \"http://a/k\"\ninitrd = [\"http://a/i\"]\n";
-        let entry = Arc::new(TestedEntry::new(&of_text(text)[0], Arc::from(&b"#!ipxe\n"[..])));
+        let entry = Arc::new(TestedEntry::new(&entries(text)[0], Arc::from(&b"#!ipxe\n"[..])));
         let found = |intent: &Intent| -> Vec<Case> {
             let selection = Selection { cases: vec!["boot-a".into()], ..Selection::default() };
             cases(&tree(), &[Arc::clone(&entry)], intent, &selection)
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_fixed_address_needs_no_option_17_from_another_card() {
         let template = Template::new("a".into(), "a".into(), b"#!ipxe\nchain {{ boot_url }}\n").unwrap();
-        let vars = crate::config::template::of_pairs(&[("boot_url", "http://192.0.2.10/a")]);
+        let vars = crate::config::template::Vars::from_iter(&[("boot_url", "http://192.0.2.10/a")]);
         let script = Arc::new(Script::render(&template, None, &vars, SlotSize::DEFAULT));
         let loader = tree().swap_remove(0);
         let Program::Ipxe { slot, .. } = &loader.program else { panic!("{loader:?}") };

@@ -186,7 +186,7 @@ fn looks_like_a_path(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::packed::tests::pack;
+    use netboot_fixtures::packed::pack;
 
     const MAP: &str = "\n.textdata 0x00000000 0xebfc4 load address 0x1800\n\
                        00000010 l       .textdata\t00000000 .hidden some_text\n\

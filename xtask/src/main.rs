@@ -1,39 +1,7 @@
-//! `cargo xtask`: what a person types. All work is the library's; this program reads the command
-//! line and the environment, renders progress, and picks the exit code.
-
-#![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
-
-mod cli;
-mod commands;
-mod exit;
-mod host;
-mod ui;
+//! The program `xtask`.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use netboot_loaders::fetch::git_helper;
-
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|first| first == host::GIT_HELPER) {
-        git_helper::run(&mut std::io::stdin(), &mut std::io::stdout());
-        return ExitCode::SUCCESS;
-    }
-    // Before the command line is read, since what is said of a wrong one shows arguments as they are.
-    if let Err(failure) = host::check_process() {
-        return ui::Ui::new(false, cli::MessageFormat::Human).fail(failure);
-    }
-    let cli = match cli::Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return ui::usage(&cli::presentable(error)),
-    };
-    let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
-    let result = host::Host::new(&cli.global, &ui).and_then(|host| {
-        let output = cli.command.output();
-        commands::run(cli.command, &host).map_err(|failure| host.with_storage_hint(failure, output))
-    });
-    match result {
-        Ok(code) => ui.end(code),
-        Err(failure) => ui.fail(failure),
-    }
+    xtask::main()
 }

@@ -245,7 +245,6 @@ impl Origin<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::template::of_pairs;
     use camino::Utf8Path;
 
     fn check(text: &str, grow: bool) -> Result<Script, Flaws> {
@@ -285,7 +284,7 @@ mod tests {
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, b"#!ipxe\nchain {{ a }}\necho {{ b }}\n").unwrap();
         let vars = [("a", "http://192.0.2.1/x"), ("b", "c"), ("unused", "http://192.0.2.2/")];
-        let vars = of_pairs(&vars);
+        let vars = vars.iter().collect();
         let (script, notes) = Script::check(&template, Some("x"), &vars, SlotSize::DEFAULT, false).unwrap();
         assert_eq!(script, Script::render(&template, Some("x"), &vars, SlotSize::DEFAULT));
         assert_eq!((script.addresses, notes.features), (vec!["http://192.0.2.1/x".to_owned()], Vec::new()));
@@ -295,7 +294,7 @@ mod tests {
     fn told(text: &str, value: &str) -> String {
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, format!("#!ipxe\n{text}\n").as_bytes()).unwrap();
-        let vars = of_pairs(&[("boot_url", value), ("other", "x")]);
+        let vars = Vars::from_iter(&[("boot_url", value), ("other", "x")]);
         match Script::check(&template, None, &vars, SlotSize::DEFAULT, false) {
             Ok(_) => String::new(),
             Err(Flaws { flaws, values, .. }) => {

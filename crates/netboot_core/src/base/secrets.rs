@@ -699,8 +699,8 @@ mod tests {
             assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(&other)), []);
             assert_eq!(kinds(&hex(&other, ":")), []);
         }
-        assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(include_str!("../../fixtures/ca.pem"))), []);
-        assert_eq!(kinds(include_str!("../../fixtures/ca.pem")), []);
+        assert_eq!(kinds(&BASE64_STANDARD_NO_PAD.encode(include_str!("../../../../fixtures/ca.pem"))), []);
+        assert_eq!(kinds(include_str!("../../../../fixtures/ca.pem")), []);
     }
 
     #[test]

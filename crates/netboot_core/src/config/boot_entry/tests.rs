@@ -3,11 +3,6 @@
 use super::*;
 use crate::config::toml::TomlFile;
 
-/// The entries of `text`, which has no mistake.
-pub(crate) fn of_text(text: &str) -> Vec<BootEntry> {
-    entries(text).unwrap()
-}
-
 fn entries(text: &str) -> Result<Vec<BootEntry>, String> {
     TomlFile::new("sites.toml".into(), text).read(|root| Some(read(root).boot)).map_err(|findings| findings.to_string())
 }

@@ -4,7 +4,7 @@ mod connector;
 pub mod der;
 pub mod fs;
 pub mod http;
-pub(crate) mod names;
+pub mod names;
 pub mod parallel;
 pub mod paths;
 pub mod plural;

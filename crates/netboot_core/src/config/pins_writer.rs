@@ -132,7 +132,7 @@ mod tests {
     use crate::config::pins::MAX_SIZE;
     use crate::digest::Sha256Digest;
 
-    const SHIPPED: &str = include_str!("../../vendor/pins.toml");
+    const SHIPPED: &str = include_str!("../../../../vendor/pins.toml");
 
     fn parsed(text: &str) -> Pins {
         Pins::parse("p.toml".into(), text).unwrap()

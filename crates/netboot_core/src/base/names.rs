@@ -1,6 +1,7 @@
 //! Closed sets whose values have names.
 
 /// An enum with a name for each of its values. People type, read and exchange these names.
+#[macro_export]
 macro_rules! names {
     ($(#[$meta:meta])* pub enum $type:ident { $($(#[$value_meta:meta])* $value:ident = $text:literal,)+ }) => {
         $(#[$meta])*
@@ -40,7 +41,7 @@ macro_rules! names {
         }
     };
 }
-pub(crate) use names;
+pub use names;
 
 #[cfg(test)]
 mod tests {

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_bios_loader_is_looked_at_unpacked() {
-        let pack = packed::tests::pack;
+        let pack = netboot_fixtures::packed::pack;
         let loader = [&b"12345678"[..], &pack(&[1; 70]), &pack(&[2; 80])].concat();
         assert_eq!(
             names(&loader),

@@ -79,7 +79,7 @@ impl Default for Patience {
 
 /// Reads no slower than at a pace. Only the time that reading takes counts, and only what is read: a server that sends
 /// something else meanwhile is slow all the same.
-pub(crate) struct Paced<R> {
+pub struct Paced<R> {
     inner: R,
     pace: Pace,
     bytes: u64,
@@ -87,7 +87,8 @@ pub(crate) struct Paced<R> {
 }
 
 impl<R> Paced<R> {
-    pub(crate) fn new(inner: R, pace: Pace) -> Self {
+    /// `inner` at `pace`.
+    pub fn new(inner: R, pace: Pace) -> Self {
         Self { inner, pace, bytes: 0, waited: Duration::ZERO }
     }
 
@@ -128,7 +129,7 @@ pub struct HttpClient {
     proxied: Option<Box<(Proxy, ureq::Agent)>>,
     /// How patient it is.
     pub patience: Patience,
-    /// What runs [`crate::fetch::git_helper::run`]; without, git servers are asked in this process.
+    /// What runs `fetch::git_helper::run`; without, git servers are asked in this process.
     pub git_helper: Option<Box<Command>>,
 }
 
@@ -304,7 +305,11 @@ impl HttpClient {
 
     /// As [`HttpClient::get`], and gives up at once when `cancelled`; nobody can break off a look-up of a name, or a
     /// connection that is not there yet, so the thread that waits for it is left alone then, until its time is up.
-    pub(crate) fn get_unless(
+    ///
+    /// # Errors
+    ///
+    /// As for [`HttpClient::get`].
+    pub fn get_unless(
         &self,
         url: &Url,
         headers: &[(&'static str, String)],
@@ -368,12 +373,12 @@ impl HttpClient {
     }
 
     /// The body of an answer, which has to come at a pace.
-    pub(crate) fn body(&self, response: Response) -> impl Read + Send + use<> {
+    pub fn body(&self, response: Response) -> impl Read + Send + use<> {
         Paced::new(response.into_body().into_reader(), self.patience.pace)
     }
 
     /// The proxy that it goes through.
-    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+    pub fn proxy(&self) -> Option<&Proxy> {
         self.proxied.as_deref().map(|(proxy, _)| proxy)
     }
 
@@ -392,7 +397,7 @@ impl HttpClient {
 }
 
 /// Does `work`, and calls `end` from another thread when `progress` is cancelled.
-pub(crate) fn watched<T>(progress: &dyn Progress, end: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+pub fn watched<T>(progress: &dyn Progress, end: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
@@ -578,7 +583,7 @@ fn certificate(error: &ureq::Error) -> Option<(String, bool)> {
 
 /// Why no answer came, or not all of it. The same fault has the same words at whichever moment it
 /// strikes: a connection that the other side closed is reported in many ways.
-pub(crate) fn reason(error: &ureq::Error) -> String {
+pub fn reason(error: &ureq::Error) -> String {
     let known = match error {
         ureq::Error::HostNotFound => HOST_NOT_FOUND,
         ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => "the server cannot be reached in time",
@@ -620,6 +625,18 @@ pub enum NetworkAccess {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_beyond_ascii_is_looked_up_as_dns_has_it() {
+        for (name, host) in [
+            ("BÜCHER.example", "xn--bcher-kva.example"),
+            ("faß.example", "xn--fa-hia.example"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("مثال.example", "xn--mgbh0fb.example"),
+        ] {
+            assert_eq!(url::Url::parse(&format!("http://{name}/a")).unwrap().host_str(), Some(host));
+        }
+    }
 
     #[test]
     fn what_a_proxy_repeats_of_a_password_is_left_out() {

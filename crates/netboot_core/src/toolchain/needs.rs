@@ -259,7 +259,7 @@ pub const LIBFAKETIME: &[&str] = &[
     "/usr/lib/faketime/libfaketime.so.1",
 ];
 
-/// What a boot test needs, in the order of [`crate::boot_test::tools::TestTools`]'s parts.
+/// What a boot test needs, in the order of `boot_test::tools::TestTools`'s parts.
 #[must_use]
 pub fn boot_test() -> Vec<Need> {
     vec![

@@ -123,24 +123,12 @@ fn restore_calls(code: &mut [u8]) {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
+    use netboot_fixtures::packed::pack;
     use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::stamp::lzma::Encoder;
-    use crate::stamp::zbin::CallFilter;
-
-    /// A part as `zbin` packs it.
-    pub fn pack(content: &[u8]) -> Vec<u8> {
-        let mut code = content.to_vec();
-        CallFilter::new(code.len()).pass(&mut code);
-        let packed = Encoder::new().unwrap().encode(&code).unwrap();
-        let mut crc = flate2::Crc::new();
-        crc.update(&packed);
-        let length = u32::try_from(packed.len() + 4).unwrap();
-        [&length.to_le_bytes()[..], &packed, &(!crc.sum()).to_le_bytes()].concat()
-    }
 
     #[test]
     fn what_was_packed_comes_out_again() {

@@ -104,7 +104,7 @@ impl NetworkConfig {
     }
 
     /// What `table` says, whose hosts can be of any of the `sites`.
-    pub(crate) fn of(table: &Table<'_>, sites: &[Site]) -> Option<Self> {
+    pub fn of(table: &Table<'_>, sites: &[Site]) -> Option<Self> {
         let subnet = table.parsed("subnet", "write it as in \"192.168.88.0/24\"", subnet);
         let subnet = table.require("subnet", subnet, "say which network it is, as in subnet = \"192.168.88.0/24\"");
         let mut inside = Inside { table, subnet: subnet.as_ref().map(|at| at.value), servers: Vec::new() };

@@ -105,7 +105,7 @@ fn pem(certificate: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const ONE: &str = include_str!("../../fixtures/ca.pem");
+    const ONE: &str = include_str!("../../../../fixtures/ca.pem");
 
     #[test]
     fn only_the_certificate_goes_on() {

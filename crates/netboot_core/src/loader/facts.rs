@@ -70,7 +70,7 @@ fn script(stretch: &Stretch) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::packed::tests::pack;
+    use netboot_fixtures::packed::pack;
 
     const CONTENT: &[u8] =
         b"\0#!gpxe\0#!ipxe\0prompt\0iPXE\0\x07x1.2.3 (g12798)\0\x003.2.1.0.0\x001.0.0\0#!ipxe\nshell\n\n\n\n\xff\0rest\n";

@@ -69,7 +69,7 @@ pub struct Files {
 
 /// Boot entries, as they are read.
 #[derive(Debug, Default)]
-pub(super) struct BootEntries {
+pub struct BootEntries {
     /// Those without mistakes.
     pub boot: Vec<BootEntry>,
     /// Where there are addresses of https that loaders fetch from.
@@ -77,7 +77,7 @@ pub(super) struct BootEntries {
 }
 
 /// Reads all boot entries of `root`.
-pub(super) fn read(root: &Table<'_>) -> BootEntries {
+pub fn read(root: &Table<'_>) -> BootEntries {
     let mut secure = Vec::new();
     let boot = entries(root, &mut secure);
     secure.truncate(MAX_FINDINGS);
@@ -360,4 +360,4 @@ fn words(parts: &[&str]) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -204,6 +204,17 @@ impl Vars {
     }
 }
 
+impl<'a> FromIterator<&'a (&'a str, &'a str)> for Vars {
+    /// Variables as a table has them: name and value of each.
+    fn from_iter<I: IntoIterator<Item = &'a (&'a str, &'a str)>>(pairs: I) -> Self {
+        let at = |(line, (name, value)): (usize, &(&str, &str))| {
+            let place = Location { file: "sites.toml".into(), line: line + 1, key: format!("default.vars.{name}") };
+            ((*name).to_owned(), Located { value: (*value).to_owned(), place })
+        };
+        Self::from(Common::of(pairs.into_iter().enumerate().map(at).collect()))
+    }
+}
+
 impl From<Common> for Vars {
     fn from(common: Common) -> Self {
         Self { common, ..Self::default() }
@@ -416,16 +427,6 @@ fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> ScriptFlaw {
     ScriptFlaw { line: error.line().unwrap_or(1), message: format!("{}{detail}", error.kind()), remedy, of_site }
 }
 
-/// Variables with these values, for tests.
-#[cfg(test)]
-pub(crate) fn of_pairs(pairs: &[(&str, &str)]) -> Vars {
-    let at = |(line, (name, value)): (usize, &(&str, &str))| {
-        let place = Location { file: "sites.toml".into(), line: line + 1, key: format!("default.vars.{name}") };
-        ((*name).to_owned(), Located { value: (*value).to_owned(), place })
-    };
-    Vars::from(Common::of(pairs.iter().enumerate().map(at).collect()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -433,7 +434,7 @@ mod tests {
     fn render(text: &str, vars: &[(&str, &str)]) -> Result<String, String> {
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, text.as_bytes()).map_err(|finding| finding.to_string())?;
-        let rendered = template.render(Some("a"), &of_pairs(vars));
+        let rendered = template.render(Some("a"), &Vars::from_iter(vars));
         rendered.map(|it| it.text).map_err(|(flaw, rest)| format!("{flaw:?}\n{}", rest.text))
     }
 
@@ -460,7 +461,7 @@ mod tests {
                     echo {{ c | line }}{{ c | upper }}{{ 'd' ~ a }}{% if b %}{{ a }}{% endif %}";
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, text.as_bytes()).unwrap();
-        let rendered = template.render(None, &of_pairs(&[("a", "1"), ("b", "2"), ("c", "x y")])).unwrap();
+        let rendered = template.render(None, &Vars::from_iter(&[("a", "1"), ("b", "2"), ("c", "x y")])).unwrap();
         assert_eq!(rendered.text, "<1> chain 2\necho x yX Yd11");
         let told: Vec<_> = rendered.inserted.iter().map(|it| (it.text.as_str(), it.several)).collect();
         assert_eq!(told, [("1", false), ("2", false), ("x y", true), ("X Y", false), ("d1", false)]);
@@ -473,7 +474,7 @@ mod tests {
                     --{{ b }} {{ c | line }}{% if a == '-' %} {{ a ~ b }}{% endif %}";
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, text.as_bytes()).unwrap();
-        let rendered = |vars| template.render(None, &of_pairs(vars)).unwrap();
+        let rendered = |vars| template.render(None, &Vars::from_iter(vars)).unwrap();
         let dashes = rendered(&[("a", "-"), ("b", "x"), ("c", "y -z")]);
         assert_eq!(dashes.text, "-x --\n--x y -z -x");
         assert_eq!(dashes.marked.replace('\u{fdd0}', "@"), "@-x @--\n--x y @-z @-x");
@@ -484,7 +485,7 @@ mod tests {
     fn blanks_at_ends_and_colons_of_variables_are_marked() {
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, b"{{ a }}{{ b }}{% set s %}{{ a }}{% endset %}{{ s }}").unwrap();
-        let marked = |a, b| template.render(None, &of_pairs(&[("a", a), ("b", b)])).unwrap().marked;
+        let marked = |a, b| template.render(None, &Vars::from_iter(&[("a", a), ("b", b)])).unwrap().marked;
         assert_eq!(marked("q ", ":y"), "q \u{fdd2}\u{fdd0}:yq \u{fdd2}");
         assert_eq!(marked(" q", "y:"), "\u{fdd1} qy:\u{fdd1} q");
         assert_eq!(marked("q q", "y"), "");
@@ -543,7 +544,7 @@ mod tests {
         let vars = Vars {
             columns: ["b", "c", "a"].map(str::to_owned).into(),
             row: [Some("3".into()), Some("4".into()), None].into(),
-            ..of_pairs(&[("a", "1"), ("b", "2")])
+            ..Vars::from_iter(&[("a", "1"), ("b", "2")])
         };
         assert_eq!(["a", "b", "c", "d"].map(|name| vars.get(name)), [Some("1"), Some("3"), Some("4"), None]);
         assert_eq!(vars.all(), [("a", "1"), ("b", "3"), ("c", "4")].into());
