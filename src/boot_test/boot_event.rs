@@ -22,7 +22,7 @@ pub enum BootEvent {
     /// A request over HTTP was answered.
     Asked(WebRequest),
     /// The console said more; any part of a line.
-    Said(String),
+    ConsoleOutput(String),
     /// The machine stopped.
     Stopped(Stop),
     /// A program that had to go on ended; its last words.

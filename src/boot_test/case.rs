@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::entry::TestedEntry;
 pub use super::firmware::Firmware;
 use super::loaders::{LoaderFile, LoaderTarget, Program};
-use crate::base::names::names;
+use crate::base::closed_set::closed_set;
 use crate::config::boot_entry::BootEntry;
 use crate::config::script::Script;
 use crate::config::sites::Sites;
@@ -83,7 +83,7 @@ pub enum Aim {
     Fault(Fault),
 }
 
-names! {
+closed_set! {
     /// What is missing.
     pub enum Fault {
         /// DHCP sends no option 17.

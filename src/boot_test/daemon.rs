@@ -1,9 +1,9 @@
 //! DHCP servers whose configurations can be tried.
 
-use crate::base::names::names;
+use crate::base::closed_set::closed_set;
 use crate::serve::server_config::ServerKind;
 
-names! {
+closed_set! {
     /// A DHCP server whose configuration can be tried.
     pub enum Daemon {
         /// dnsmasq.

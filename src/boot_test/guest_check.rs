@@ -7,19 +7,19 @@ use super::userland::{COMMAND_LINE, FETCHED, HOST_NAME};
 /// console on which the command line does not stand whole.
 #[must_use]
 pub fn flaw(console: &str, scenario: &Scenario) -> Option<Option<String>> {
-    let said = |mark: &str| console.split_once(mark)?.1.split_once('\n').map(|(line, _)| line.trim_end());
-    let (line, wanted) = (said(COMMAND_LINE)?, &scenario.command_line);
+    let value_after = |mark: &str| console.split_once(mark)?.1.split_once('\n').map(|(line, _)| line.trim_end());
+    let (line, wanted) = (value_after(COMMAND_LINE)?, &scenario.command_line);
     if !line.contains(wanted) {
         return Some(Some(format!("found the kernel's command line `{line}`, wanted `{wanted}` on it")));
     }
     if let Some(wanted) = &scenario.hostname {
-        let found = said(HOST_NAME).unwrap_or_default();
+        let found = value_after(HOST_NAME).unwrap_or_default();
         if found != wanted {
             return Some(Some(format!("userland got the host name `{found}`, wanted `{wanted}` (DHCP option 12)")));
         }
     }
     let lacking = scenario.fetched.iter().find_map(|(url, digest)| {
-        let found = said(&format!("{FETCHED}{url} ")).unwrap_or("nothing");
+        let found = value_after(&format!("{FETCHED}{url} ")).unwrap_or("nothing");
         let is = |digest: &str| if digest == "nothing" { digest.to_owned() } else { format!("SHA-256 {digest}") };
         let found = is(found);
         let wanted = is(&digest.to_string());

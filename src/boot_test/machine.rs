@@ -196,7 +196,7 @@ fn listen(mut serial: UnixStream, folder: &Utf8Path, sink: EventSink) -> std::io
             // The verdict does not hang on this file.
             let _ = std::io::Write::write_all(&mut file, &bytes[..count]);
             let text = console.take(&bytes[..count]);
-            if !text.is_empty() && !sink.record(BootEvent::Said(text), None) {
+            if !text.is_empty() && !sink.record(BootEvent::ConsoleOutput(text), None) {
                 break;
             }
         }

@@ -21,7 +21,6 @@ pub mod machine;
 pub mod namespace;
 pub mod network;
 pub mod observer;
-pub mod page;
 pub mod phase;
 pub mod qmp;
 pub mod report;
@@ -44,7 +43,7 @@ use camino::Utf8Path;
 
 use self::case::{Case, Intent};
 use self::namespace::Namespace;
-use self::report::{Attempt, BootReport, CaseOutcome, CaseReport, GENERATOR};
+use self::report::json::{Attempt, BootReport, CaseOutcome, CaseReport, GENERATOR, SCHEMA_VERSION};
 pub use self::request::BootTestRequest;
 use self::run_case::Environment;
 use self::selection::{Selection, cases};
@@ -126,7 +125,7 @@ pub fn run(
     let cases = side_by_side(&cases, &environment)?;
     let report = BootReport {
         generator: GENERATOR.into(),
-        schema_version: report::SCHEMA_VERSION,
+        schema_version: SCHEMA_VERSION,
         subject: tree.name.clone(),
         manifest_sha256: tree.manifest.content().sha256.to_string(),
         tools: request.tools.versions.clone(),

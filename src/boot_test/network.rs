@@ -202,12 +202,13 @@ impl TestNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::network::NetworkConfig as Described;
+    use crate::config::network::NetworkConfig;
     use crate::config::toml::TomlFile;
 
     fn described(more: &str) -> Result<TestNetwork, Unfit> {
         let text = format!("subnet = \"192.168.88.0/24\"\ntftp-server = \"192.168.88.1\"\n{more}");
-        let described = TomlFile::new("network.toml".into(), &text).read(|table| Described::of(table, &[])).unwrap();
+        let described =
+            TomlFile::new("network.toml".into(), &text).read(|table| NetworkConfig::of(table, &[])).unwrap();
         TestNetwork::new(&described, DhcpSetup::Own, HttpSetup::Own)
     }
 

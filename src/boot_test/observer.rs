@@ -122,7 +122,7 @@ impl<'c> Observer<'c> {
                 None
             }
             BootEvent::Asked(request) => self.asked(request, at),
-            BootEvent::Said(text) => self.said(text, at),
+            BootEvent::ConsoleOutput(text) => self.console_output(text, at),
             BootEvent::Stopped(stop) => {
                 self.stopped = Some((*stop, at));
                 None
@@ -150,9 +150,9 @@ impl<'c> Observer<'c> {
     }
 
     fn asked(&mut self, request: &WebRequest, at: Duration) -> Option<Verdict> {
-        let place = (request.server, request.url.clone());
+        let address = (request.server, request.url.clone());
         if self.case.aim == Aim::WrongServer {
-            return self.wrong_server(&place);
+            return self.wrong_server(&address);
         }
         if !self.has(Phase::Loader) {
             // What a boot ROM asks for is not the loader's doing.
@@ -178,9 +178,9 @@ impl<'c> Observer<'c> {
             });
         }
         let phases = [
-            (Phase::Script, self.scenario.scripts.contains(&place)),
-            (Phase::Kernel, self.scenario.kernel == place),
-            (Phase::Initrd, self.scenario.initrd == place),
+            (Phase::Script, self.scenario.scripts.contains(&address)),
+            (Phase::Kernel, self.scenario.kernel == address),
+            (Phase::Initrd, self.scenario.initrd == address),
         ];
         for (phase, here) in phases {
             if here {
@@ -190,20 +190,20 @@ impl<'c> Observer<'c> {
         None
     }
 
-    /// The address of the kernel is another web server's, and `place` is where it was asked for.
-    fn wrong_server(&self, place: &(WebServerRole, String)) -> Option<Verdict> {
+    /// The address of the kernel is another web server's, and `address` is where it was asked for.
+    fn wrong_server(&self, address: &(WebServerRole, String)) -> Option<Verdict> {
         let (_, url) = &self.scenario.kernel;
-        if *place == self.scenario.kernel {
+        if *address == self.scenario.kernel {
             let text = format!(
                 "`{url}` was asked for at its own address: the bug is mended here, and README's warning is out of date"
             );
             return Some(failed(text));
         }
         let path = url.rsplit('/').next().unwrap_or_default();
-        (place.0 == WebServerRole::NextServer && place.1.ends_with(path)).then_some(Verdict::Passed)
+        (address.0 == WebServerRole::NextServer && address.1.ends_with(path)).then_some(Verdict::Passed)
     }
 
-    fn said(&mut self, text: &str, at: Duration) -> Option<Verdict> {
+    fn console_output(&mut self, text: &str, at: Duration) -> Option<Verdict> {
         // Only what is new is looked at, and as much before it as a sign may be long.
         let (fresh, heard) = (tail(&self.console), tail(&self.heard));
         self.console.push_str(text);

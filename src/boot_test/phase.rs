@@ -1,8 +1,8 @@
 //! The stages of a boot.
 
-use crate::base::names::names;
+use crate::base::closed_set::closed_set;
 
-names! {
+closed_set! {
     /// A stage of a boot, reached once.
     pub enum Phase {
         /// The machine has an address.

@@ -14,7 +14,7 @@ use super::machine::{self, Machine};
 use super::namespace::{self, Namespace};
 use super::observer::{Observer, Reaction, Verdict};
 use super::phase::Phase;
-use super::report::{CaseReport, Evidence};
+use super::report::json::{CaseReport, Evidence};
 use super::request::BootTestRequest;
 use super::scenario::Scenario;
 use super::userland;

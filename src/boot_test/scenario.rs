@@ -110,7 +110,7 @@ impl Scenario {
     #[must_use]
     pub fn pages(&self, case: &Case, kernel: &Arc<[u8]>, initrd: &Arc<[u8]>) -> Pages {
         let mut pages = Pages::default();
-        let more = self.more.iter().map(|(place, content)| (place, Arc::from(content.as_slice())));
+        let more = self.more.iter().map(|(path, content)| (path, Arc::from(content.as_slice())));
         let images = [(&self.kernel, Arc::clone(kernel)), (&self.initrd, Arc::clone(initrd))];
         for ((server, url), content) in images.into_iter().chain(more) {
             pages.put(*server, url, content);
@@ -125,7 +125,7 @@ impl Scenario {
 
     /// All addresses at which there is something.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
-        let more = self.more.iter().map(|(place, _)| place);
+        let more = self.more.iter().map(|(path, _)| path);
         let places = self.scripts.iter().chain([&self.kernel, &self.initrd]).chain(more);
         places.map(|(_, url)| url.as_str())
     }
@@ -234,7 +234,7 @@ impl ServedFiles {
         let files = entry.files.clone().unwrap_or_default();
         let mut initrds = files.initrds.iter().map(|url| at(url));
         let initrd = initrds.next().unwrap_or_else(|| at(""));
-        let mut more: Vec<_> = initrds.map(|place| (place, userland::nothing())).collect();
+        let mut more: Vec<_> = initrds.map(|path| (path, userland::nothing())).collect();
         more.extend(entry.version.iter().map(|(url, text)| (at(url), text.clone().into_bytes())));
         let mut fetched = Vec::new();
         for url in entry.for_userland() {

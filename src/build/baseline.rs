@@ -60,7 +60,7 @@ struct Listed {
     loader: Loader,
     config: String,
     text: String,
-    place: Utf8PathBuf,
+    path: Utf8PathBuf,
 }
 
 /// Compares what was built of `plan` with the baseline of `project`. A configuration that has none passes;
@@ -71,10 +71,10 @@ struct Listed {
 /// [`Error::Drift`].
 pub fn check(plan: &Plan, project: &ProjectPaths, built: &Built) -> Result<Vec<Utf8PathBuf>, Error> {
     let (mut drifts, mut lacking) = (Vec::new(), Vec::new());
-    for Listed { loader, config, text, place } in lists(plan, project, built) {
-        let Some(before) = fs::read_if_exists(&place)? else {
-            if place.parent().is_some_and(Utf8Path::is_dir) {
-                lacking.push(place);
+    for Listed { loader, config, text, path } in lists(plan, project, built) {
+        let Some(before) = fs::read_if_exists(&path)? else {
+            if path.parent().is_some_and(Utf8Path::is_dir) {
+                lacking.push(path);
             }
             continue;
         };
@@ -92,15 +92,15 @@ pub fn check(plan: &Plan, project: &ProjectPaths, built: &Built) -> Result<Vec<U
 ///
 /// [`fs::Error`].
 pub fn accept(plan: &Plan, project: &ProjectPaths, built: &Built) -> Result<(), fs::Error> {
-    lists(plan, project, built).iter().try_for_each(|listed| fs::write_atomic(&listed.place, listed.text.as_bytes()))
+    lists(plan, project, built).iter().try_for_each(|listed| fs::write_atomic(&listed.path, listed.text.as_bytes()))
 }
 
 fn lists(plan: &Plan, project: &ProjectPaths, built: &Built) -> Vec<Listed> {
     let mut lists = Vec::new();
     for (_, other) in plan.others() {
         if let Other::Linked { loader, key, config } = other {
-            let (text, place) = (built.base(key).linked.clone(), project.linked(config, loader.as_str()));
-            lists.push(Listed { loader: *loader, config: config.clone(), text, place });
+            let (text, path) = (built.base(key).linked.clone(), project.linked(config, loader.as_str()));
+            lists.push(Listed { loader: *loader, config: config.clone(), text, path });
         }
     }
     lists

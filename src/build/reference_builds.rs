@@ -68,9 +68,9 @@ impl ReferenceBuild {
         let loaders = table.table("loaders", |loaders| {
             let mut known = BTreeMap::new();
             for (name, digest) in loaders.all_strings(1_000, "loaders") {
-                let loader = Loader::named(&name).map_err(|(message, remedy)| digest.place.finding(message, remedy));
+                let loader = Loader::named(&name).map_err(|(message, remedy)| digest.location.finding(message, remedy));
                 let sha256 =
-                    digest.value.parse().map_err(|error: BadDigest| digest.place.finding(error.to_string(), HEX));
+                    digest.value.parse().map_err(|error: BadDigest| digest.location.finding(error.to_string(), HEX));
                 if let Some((loader, sha256)) = loaders.accept(loader).zip(loaders.accept(sha256)) {
                     known.insert(loader, sha256);
                 }

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use crate::base::closed_set::closed_set;
 use crate::base::fs::{self, Lock};
-use crate::base::names::names;
 use crate::base::paths::{Cache, ProjectPaths};
 use crate::base::progress::Progress;
 use crate::build::plan::Plan;
@@ -59,7 +59,7 @@ pub struct CleanRequest<'a> {
     pub progress: &'a dyn Progress,
 }
 
-names! {
+closed_set! {
     /// What something is.
     pub enum CacheItemKind {
         /// A base.
@@ -124,7 +124,7 @@ pub struct Item {
 
 /// What there is.
 #[derive(Debug, Default)]
-pub struct CacheSurvey {
+pub struct CacheScan {
     /// What this tool made, in the order of the paths.
     pub items: Vec<Item>,
     /// What somebody else put between that, and what stays.
@@ -133,7 +133,7 @@ pub struct CacheSurvey {
     pub(super) locks: Vec<Lock>,
 }
 
-impl CacheSurvey {
+impl CacheScan {
     /// What goes.
     pub fn unused(&self) -> impl Iterator<Item = &Item> + Clone {
         self.items.iter().filter(|item| item.fate == Fate::Unused)

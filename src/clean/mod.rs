@@ -15,8 +15,8 @@ use std::path::Path;
 
 use camino::Utf8Path;
 
-pub use self::items::{CacheItemKind, CacheSurvey, CleanRequest, Error, Fate, Item};
-pub use self::scan::survey;
+pub use self::items::{CacheItemKind, CacheScan, CleanRequest, Error, Fate, Item};
+pub use self::scan::scan;
 use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::progress::Progress;
@@ -42,7 +42,7 @@ pub fn is_tagged(cache: &Cache) -> bool {
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # All in this folder is the cache of netboot-loaders: see <https://bford.info/cachedir/>.\n";
 
-/// Removes what `survey` found unused. Returns what could not be removed, and why.
+/// Removes what `scan` found unused. Returns what could not be removed, and why.
 ///
 /// The lock of the cache, [`Cache::use_lock`], must be held. A folder of the cache is renamed before it is removed: at
 /// whichever moment this ends, nobody finds half of it.
@@ -50,9 +50,9 @@ const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 /// # Errors
 ///
 /// [`Error::Cancelled`].
-pub fn remove(survey: &CacheSurvey, cache: &Cache, progress: &dyn Progress) -> Result<Vec<(Item, fs::Error)>, Error> {
+pub fn remove(scan: &CacheScan, cache: &Cache, progress: &dyn Progress) -> Result<Vec<(Item, fs::Error)>, Error> {
     let mut failed = Vec::new();
-    for item in survey.unused() {
+    for item in scan.unused() {
         match remove_item(&item.path, cache, progress) {
             Ok(()) => {}
             Err(Error::Fs(error)) => failed.push((item.clone(), error)),

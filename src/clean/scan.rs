@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::items::{CacheItemKind, CacheSurvey, CleanRequest, Error, Fate, Item, MAX_ENTRIES, MAX_PATHS};
+use super::items::{CacheItemKind, CacheScan, CleanRequest, Error, Fate, Item, MAX_ENTRIES, MAX_PATHS};
 use crate::base::fs::{self, Lock};
 use crate::base::paths::{self, BasePaths, CachePart, Staging, WorkPaths};
 use crate::digest::Sha256Digest;
@@ -25,13 +25,13 @@ const MOST: Room = Room { entries: MAX_ENTRIES, bytes: MAX_PATHS };
 /// # Errors
 ///
 /// [`Error`].
-pub fn survey(request: &CleanRequest<'_>) -> Result<CacheSurvey, Error> {
+pub fn scan(request: &CleanRequest<'_>) -> Result<CacheScan, Error> {
     survey_within(request, MOST)
 }
 
 /// As [`survey()`], with `room` for what is listed.
-fn survey_within(request: &CleanRequest<'_>, room: Room) -> Result<CacheSurvey, Error> {
-    let mut surveyor = Scanner { request, room, survey: CacheSurvey::default() };
+fn survey_within(request: &CleanRequest<'_>, room: Room) -> Result<CacheScan, Error> {
+    let mut surveyor = Scanner { request, room, scan: CacheScan::default() };
     if !request.shared {
         surveyor.cache()?;
     }
@@ -40,10 +40,10 @@ fn survey_within(request: &CleanRequest<'_>, room: Room) -> Result<CacheSurvey, 
         surveyor.partial_files(&folder)?;
     }
     surveyor.temporary()?;
-    let mut survey = surveyor.survey;
-    survey.items.sort_by(|a, b| a.path.cmp(&b.path));
-    survey.foreign.sort();
-    Ok(survey)
+    let mut scan = surveyor.scan;
+    scan.items.sort_by(|a, b| a.path.cmp(&b.path));
+    scan.foreign.sort();
+    Ok(scan)
 }
 
 /// Something in a folder.
@@ -62,7 +62,7 @@ struct Room {
 struct Scanner<'a> {
     request: &'a CleanRequest<'a>,
     room: Room,
-    survey: CacheSurvey,
+    scan: CacheScan,
 }
 
 impl Scanner<'_> {
@@ -99,12 +99,12 @@ impl Scanner<'_> {
     }
 
     fn foreign(&mut self, path: &Utf8Path) {
-        self.survey.foreign.push(path.to_owned());
+        self.scan.foreign.push(path.to_owned());
     }
 
     fn add(&mut self, kind: CacheItemKind, path: &Utf8Path, fate: Fate) -> Result<(), Error> {
         let bytes = size(path.as_std_path(), self.request, &mut HashSet::new())?;
-        self.survey.items.push(Item { kind, path: path.to_owned(), bytes, fate });
+        self.scan.items.push(Item { kind, path: path.to_owned(), bytes, fate });
         Ok(())
     }
 
@@ -178,13 +178,13 @@ impl Scanner<'_> {
 
     /// What a rebuild has left: all of its folder, unless somebody keeps something of their own there.
     fn rebuild(&mut self, folder: &Utf8Path) -> Result<(), Error> {
-        let known = self.survey.foreign.len();
+        let known = self.scan.foreign.len();
         let (own, others): (Vec<_>, Vec<_>) =
             self.entries(folder)?.into_iter().partition(|entry| paths::Cache::is_of_rebuild(&entry.name));
         for entry in &others {
             self.foreign(&entry.path);
         }
-        if self.survey.foreign.len() == known {
+        if self.scan.foreign.len() == known {
             return self.add(CacheItemKind::Leftover, folder, Fate::Unused);
         }
         for entry in own {
@@ -326,7 +326,7 @@ impl Scanner<'_> {
                 };
                 self.add(CacheItemKind::Leftover, part, fate)?;
             }
-            self.survey.locks.extend(lock.flatten());
+            self.scan.locks.extend(lock.flatten());
         }
         self.partial_files(&dist)
     }
@@ -381,7 +381,7 @@ impl Scanner<'_> {
                 Ok(Some(lock)) => {
                     let fate = self.quiet(&path)?;
                     self.add(CacheItemKind::Leftover, &path, fate)?;
-                    self.survey.locks.push(lock);
+                    self.scan.locks.push(lock);
                 }
                 Ok(None) | Err(_) => self.add(CacheItemKind::Leftover, &path, Fate::Busy)?,
             }
@@ -436,7 +436,7 @@ mod tests {
     }
 
     /// What is found in the folders `cache`, `project` and `tmp` below `root`.
-    fn surveyed(root: &Utf8Path, room: Room, progress: &dyn Progress) -> Result<CacheSurvey, Error> {
+    fn surveyed(root: &Utf8Path, room: Room, progress: &dyn Progress) -> Result<CacheScan, Error> {
         let (cache, project) = (Cache::new(root.join("cache")), ProjectPaths::new(root.join("project")));
         let request = CleanRequest {
             cache: &cache,

@@ -40,7 +40,7 @@ impl<'p> Folder<'p> {
             _ => RemoteReason::Unknown,
         };
         let subject = RemoteSubject { path: self.at(path).into_string(), host: None };
-        Error::Refused { action, subject, reason, said: error.to_string() }
+        Error::Refused { action, subject, reason, detail: error.to_string() }
     }
 
     fn go_on(&self) -> Result<(), Error> {

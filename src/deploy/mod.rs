@@ -66,7 +66,7 @@ pub struct DeployRequest<'a> {
     /// A lock file for deployments of this user to the target. A folder has a lock of its own, which holds for all.
     pub lock: Option<Utf8PathBuf>,
     /// How it is decided what is done.
-    pub choices: DeployOptions,
+    pub options: DeployOptions,
     /// How often in a row a connection may be lost without having got any further.
     pub attempts: u32,
     /// Whether it is planned, and nothing done.
@@ -211,14 +211,14 @@ impl Deployment<'_> {
             Some(session) => session,
             None => session.insert(Session::of(remote, self.progress)?),
         };
-        let (upload_set, choices) = (&self.upload_set, self.request.choices);
-        let scan = scan::scan(remote, upload_set, session, choices, self.progress)?;
+        let (upload_set, options) = (&self.upload_set, self.request.options);
+        let scan = scan::scan(remote, upload_set, session, options, self.progress)?;
         let mut plan = session.of_past(self.progress, {
             let wanted = Arc::clone(&upload_set.files);
-            move |remote_state| Planner { wanted: &wanted, remote_state, scan: &scan, choices }.plan()
+            move |remote_state| Planner { wanted: &wanted, remote_state, scan: &scan, options }.plan()
         })??;
         session.reach(&plan);
-        let refusal = if choices.replace { None } else { self.refusal(&plan, session) };
+        let refusal = if options.replace { None } else { self.refusal(&plan, session) };
         if self.request.dry_run {
             self.warn_of_neighbours(remote)?;
             return Ok((plan, refusal));

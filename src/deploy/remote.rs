@@ -135,7 +135,7 @@ pub enum Error {
         words: Vec<String>,
     },
     /// The place refuses.
-    #[error("cannot {action} {subject}: {said}\nhint: {}", remedy(*reason, subject))]
+    #[error("cannot {action} {subject}: {detail}\nhint: {}", remedy(*reason, subject))]
     Refused {
         /// As in "write".
         action: &'static str,
@@ -144,7 +144,7 @@ pub enum Error {
         /// Why, for programs.
         reason: RemoteReason,
         /// Why, in the words of the place.
-        said: String,
+        detail: String,
     },
     /// The other side does not keep to the protocol.
     #[error("`{host}` does not keep to SFTP version 3: found {found}\nhint: report it, with what the server is")]

@@ -101,14 +101,14 @@ const PIECE: usize = 60;
 impl MemoryRemote {
     /// A place with files of somebody.
     pub fn with(files: &[(&str, &str)]) -> Self {
-        let mut shelf = Self { clock: 1_000, ..Self::default() };
-        shelf.folders.insert("".into());
+        let mut remote = Self { clock: 1_000, ..Self::default() };
+        remote.folders.insert("".into());
         for (path, content) in files {
-            shelf.clock += 1;
-            shelf.files.insert((*path).into(), (content.as_bytes().to_vec(), shelf.clock));
-            shelf.folders.extend(Utf8Path::new(path).ancestors().skip(1).map(Utf8Path::to_owned));
+            remote.clock += 1;
+            remote.files.insert((*path).into(), (content.as_bytes().to_vec(), remote.clock));
+            remote.folders.extend(Utf8Path::new(path).ancestors().skip(1).map(Utf8Path::to_owned));
         }
-        shelf
+        remote
     }
 
     /// The content of a file.

@@ -21,7 +21,7 @@ pub(super) fn scan(
     remote: &mut dyn Remote,
     upload_set: &UploadSet,
     session: &mut Session,
-    choices: DeployOptions,
+    options: DeployOptions,
     progress: &dyn Progress,
 ) -> Result<Scan, Error> {
     let wanted = Arc::clone(&upload_set.files);
@@ -39,7 +39,7 @@ pub(super) fn scan(
     }
     let wanted = Arc::clone(&upload_set.files);
     let (mut scan, to_read) = session.of_past(progress, move |remote_state| {
-        let to_read = Planner { wanted: &wanted, remote_state, scan: &scan, choices }.to_read();
+        let to_read = Planner { wanted: &wanted, remote_state, scan: &scan, options }.to_read();
         (scan, to_read)
     })?;
     let total: u64 = to_read.iter().map(|(_, found)| found.size).sum();

@@ -13,22 +13,22 @@ fn ssh() -> Ssh {
     Ssh { program: "ssh".into(), config: None, options: Vec::new(), env: Vec::new() }
 }
 
-/// One attempt at `shelf`, with what an earlier one has left in `memory`.
+/// One attempt at `remote`, with what an earlier one has left in `memory`.
 fn attempt(
     tree: &CheckedTree,
-    shelf: &mut MemoryRemote,
-    choices: DeployOptions,
+    remote: &mut MemoryRemote,
+    options: DeployOptions,
     session: &mut Option<Session>,
 ) -> Result<DeployPlan, Error> {
     let target = "sftp://admin@router/tftp".parse().unwrap();
-    let request = DeployRequest { target: &target, ssh: &ssh(), lock: None, choices, attempts: 1, dry_run: false };
+    let request = DeployRequest { target: &target, ssh: &ssh(), lock: None, options, attempts: 1, dry_run: false };
     let deployment = Deployment { upload_set: UploadSet::of(tree.again()), request: &request, progress: &Silent };
-    deployment.at(shelf, session).map(|(plan, _)| plan)
+    deployment.at(remote, session).map(|(plan, _)| plan)
 }
 
 /// A deployment with one attempt.
-fn deploy(tree: &CheckedTree, shelf: &mut MemoryRemote, choices: DeployOptions) -> Result<DeployPlan, Error> {
-    attempt(tree, shelf, choices, &mut None)
+fn deploy(tree: &CheckedTree, remote: &mut MemoryRemote, options: DeployOptions) -> Result<DeployPlan, Error> {
+    attempt(tree, remote, options, &mut None)
 }
 
 const OLD: [(&str, &str); 4] =
@@ -41,39 +41,39 @@ const NEW: [(&str, &str); 4] =
 const PRUNE: DeployOptions = DeployOptions { read_all: false, prune: true, replace: false };
 
 /// Whether all that is at a name of a file is one of two whole files, and nobody's file was touched.
-fn assert_whole(shelf: &MemoryRemote, moment: usize) {
+fn assert_whole(remote: &MemoryRemote, moment: usize) {
     for (path, _) in OLD.iter().chain(&NEW) {
         let allowed = [&OLD[..], &NEW[..]].concat();
-        let content = shelf.text(path);
-        let whole = allowed.iter().any(|(name, content)| name == path && shelf.text(path) == Some(content));
+        let content = remote.text(path);
+        let whole = allowed.iter().any(|(name, content)| name == path && remote.text(path) == Some(content));
         let before = OLD.iter().find(|(name, _)| name == path);
         let vanished = content.is_none() && before.is_none_or(|_| path.starts_with("racks/gone"));
         assert!(whole || vanished, "at moment {moment}, {path} is {content:?}");
     }
-    assert_eq!(shelf.text("mine.txt"), Some("mine"));
-    assert_eq!(shelf.text("racks/a/ipxe.efi.mine.partial"), Some("mine too"));
-    let told = Manifest::parse(shelf.text(paths::MANIFEST).unwrap().as_bytes()).unwrap();
+    assert_eq!(remote.text("mine.txt"), Some("mine"));
+    assert_eq!(remote.text("racks/a/ipxe.efi.mine.partial"), Some("mine too"));
+    let told = Manifest::parse(remote.text(paths::MANIFEST).unwrap().as_bytes()).unwrap();
     for file in &told.files {
-        assert!(shelf.files.contains_key(&file.path), "at moment {moment}, the manifest names {}", file.path);
+        assert!(remote.files.contains_key(&file.path), "at moment {moment}, the manifest names {}", file.path);
     }
 }
 
 fn published(tree: &CheckedTree) -> MemoryRemote {
-    let mut shelf = MemoryRemote::with(&[("mine.txt", "mine"), ("racks/a/ipxe.efi.mine.partial", "mine too")]);
-    deploy(tree, &mut shelf, DeployOptions::default()).unwrap();
-    shelf
+    let mut remote = MemoryRemote::with(&[("mine.txt", "mine"), ("racks/a/ipxe.efi.mine.partial", "mine too")]);
+    deploy(tree, &mut remote, DeployOptions::default()).unwrap();
+    remote
 }
 
-fn assert_complete(shelf: &MemoryRemote) {
+fn assert_complete(remote: &MemoryRemote) {
     let mut names: Vec<&str> = NEW.iter().map(|(path, _)| *path).collect();
     names.extend([paths::SHA256SUMS, paths::MANIFEST, RECORD, "mine.txt", "racks/a/ipxe.efi.mine.partial"]);
     names.sort_unstable();
-    assert_eq!(shelf.names(), names);
+    assert_eq!(remote.names(), names);
     for (path, content) in NEW {
-        assert_eq!(shelf.text(path), Some(content), "{path}");
+        assert_eq!(remote.text(path), Some(content), "{path}");
     }
-    assert_eq!(shelf.text(paths::MANIFEST), Some(manifest(&NEW).to_json().as_str()));
-    assert!(!shelf.folders.contains(Utf8Path::new("racks/gone")));
+    assert_eq!(remote.text(paths::MANIFEST), Some(manifest(&NEW).to_json().as_str()));
+    assert!(!remote.folders.contains(Utf8Path::new("racks/gone")));
 }
 
 #[test]
@@ -82,23 +82,23 @@ fn what_is_cut_at_any_moment_is_whole_and_the_next_run_ends_it() {
     let start = published(&old);
     let mut cuts = 0;
     for moment in 0.. {
-        let mut shelf = MemoryRemote { patience: Some(moment), ..start.clone() };
-        let result = deploy(&new, &mut shelf, PRUNE);
-        assert_whole(&shelf, moment);
+        let mut remote = MemoryRemote { patience: Some(moment), ..start.clone() };
+        let result = deploy(&new, &mut remote, PRUNE);
+        assert_whole(&remote, moment);
         if result.is_ok() {
             break;
         }
         cuts += 1;
-        shelf.patience = None;
-        deploy(&new, &mut shelf, PRUNE).unwrap();
-        assert_complete(&shelf);
+        remote.patience = None;
+        deploy(&new, &mut remote, PRUNE).unwrap();
+        assert_complete(&remote);
         // A further run finds nothing to do, and reads nothing but what tells it so.
-        let before = shelf.clone();
-        let plan = deploy(&new, &mut shelf, PRUNE).unwrap();
+        let before = remote.clone();
+        let plan = deploy(&new, &mut remote, PRUNE).unwrap();
         assert_eq!(plan.under_way().count(), 0, "{plan}");
-        assert_eq!((shelf.written, &shelf.files), (before.written, &before.files));
-        let told = [shelf.text(paths::MANIFEST), shelf.text(RECORD)].map(|text| text.unwrap().len() as u64);
-        assert_eq!(shelf.read - before.read, told[0] + told[1]);
+        assert_eq!((remote.written, &remote.files), (before.written, &before.files));
+        let told = [remote.text(paths::MANIFEST), remote.text(RECORD)].map(|text| text.unwrap().len() as u64);
+        assert_eq!(remote.read - before.read, told[0] + told[1]);
     }
     assert!(cuts > 80, "{cuts} moments");
 }
@@ -109,15 +109,15 @@ fn what_a_run_that_nobody_ended_has_left_is_known_to_the_next() {
     let start = published(&old);
     let names = start.names();
     for moment in 0.. {
-        let mut shelf = MemoryRemote { patience: Some(moment), ..start.clone() };
-        let result = deploy(&new, &mut shelf, DeployOptions::default());
-        shelf.patience = None;
+        let mut remote = MemoryRemote { patience: Some(moment), ..start.clone() };
+        let result = deploy(&new, &mut remote, DeployOptions::default());
+        remote.patience = None;
         // Somebody has thought better of it.
-        deploy(&old, &mut shelf, PRUNE).unwrap();
-        assert_eq!(shelf.names(), names, "at moment {moment}");
-        assert_eq!(shelf.folders, start.folders, "at moment {moment}");
+        deploy(&old, &mut remote, PRUNE).unwrap();
+        assert_eq!(remote.names(), names, "at moment {moment}");
+        assert_eq!(remote.folders, start.folders, "at moment {moment}");
         for (path, content) in OLD {
-            assert_eq!(shelf.text(path), Some(content), "at moment {moment}, {path}");
+            assert_eq!(remote.text(path), Some(content), "at moment {moment}, {path}");
         }
         if result.is_ok() {
             break;
@@ -131,15 +131,15 @@ fn a_run_that_is_cut_again_and_again_gets_through() {
     let start = published(&old);
     // Enough to see what is there and to bring one piece.
     for patience in 12..60 {
-        let mut shelf = start.clone();
+        let mut remote = start.clone();
         // The manifest and the record of the time before are read once, which takes longer.
-        let mut session = Some(Session::of(&mut shelf, &Silent).unwrap());
-        let (mut reached, mut barren, read) = (0, 0, shelf.read);
+        let mut session = Some(Session::of(&mut remote, &Silent).unwrap());
+        let (mut reached, mut barren, read) = (0, 0, remote.read);
         loop {
-            shelf.patience = Some(patience);
-            let result = attempt(&new, &mut shelf, PRUNE, &mut session);
-            shelf.patience = None;
-            assert_whole(&shelf, patience);
+            remote.patience = Some(patience);
+            let result = attempt(&new, &mut remote, PRUNE, &mut session);
+            remote.patience = None;
+            assert_whole(&remote, patience);
             if result.is_ok() {
                 break;
             }
@@ -148,16 +148,16 @@ fn a_run_that_is_cut_again_and_again_gets_through() {
             assert!(barren < 5, "{patience} moments at a time, stuck at {now}: {:?}", session.unwrap().at);
             reached = now.max(reached);
         }
-        assert_complete(&shelf);
+        assert_complete(&remote);
         let session = session.unwrap();
         let done = [session.count(FileAction::Send), session.count(FileAction::Replace), session.pruned.len()];
         assert_eq!(done, [1, 4, 1]);
         let sent: u64 = ["ipxe.efi", "racks/a/ipxe.efi", "racks/b/y", paths::SHA256SUMS, paths::MANIFEST]
-            .map(|path| shelf.text(path).unwrap().len() as u64)
+            .map(|path| remote.text(path).unwrap().len() as u64)
             .iter()
             .sum();
         // Each byte was read back once, and nothing but what was sent was read at all.
-        assert_eq!(shelf.read - read, sent);
+        assert_eq!(remote.read - read, sent);
         assert!(session.bytes <= sent, "{} bytes were acknowledged, {sent} were to be sent", session.bytes);
     }
 }
@@ -171,18 +171,18 @@ fn of_two_that_deploy_in_the_same_second_one_is_told() {
     let replace = DeployOptions { replace: true, ..DeployOptions::default() };
     let (mut told, mut whole) = (0, 0);
     for moment in 0.. {
-        let (mut shelf, mut session) = (MemoryRemote { patience: Some(moment), ..start.clone() }, None);
-        if attempt(&one, &mut shelf, replace, &mut session).is_ok() {
+        let (mut remote, mut session) = (MemoryRemote { patience: Some(moment), ..start.clone() }, None);
+        if attempt(&one, &mut remote, replace, &mut session).is_ok() {
             break;
         }
-        shelf.patience = None;
+        remote.patience = None;
         // The other machine gets through while this one has lost its connection.
-        let others = deploy(&two, &mut shelf, DeployOptions::default());
-        match attempt(&one, &mut shelf, replace, &mut session) {
+        let others = deploy(&two, &mut remote, DeployOptions::default());
+        match attempt(&one, &mut remote, replace, &mut session) {
             Ok(_) => {
                 whole += 1;
                 for (path, content) in NEW {
-                    assert_eq!(shelf.text(path), Some(content), "at moment {moment}: {path}");
+                    assert_eq!(remote.text(path), Some(content), "at moment {moment}: {path}");
                 }
             }
             Err(error) => {
@@ -190,11 +190,11 @@ fn of_two_that_deploy_in_the_same_second_one_is_told() {
                 assert!(matches!(error, Error::Interfered(_)) && others.is_ok(), "at moment {moment}: {error}");
                 // What the record of either says, the next deployment does not believe.
                 for tree in [&one, &two] {
-                    let mut shelf = shelf.clone();
-                    deploy(tree, &mut shelf, replace).unwrap();
+                    let mut remote = remote.clone();
+                    deploy(tree, &mut remote, replace).unwrap();
                     for path in NEW.map(|(path, _)| path).iter().chain(&[paths::SHA256SUMS, paths::MANIFEST]) {
                         let wanted = std::fs::read_to_string(tree.root.join(path)).unwrap();
-                        assert_eq!(shelf.text(path), Some(&*wanted), "after moment {moment}: {path}");
+                        assert_eq!(remote.text(path), Some(&*wanted), "after moment {moment}: {path}");
                     }
                 }
             }
@@ -206,26 +206,26 @@ fn of_two_that_deploy_in_the_same_second_one_is_told() {
 #[test]
 fn files_become_readable_for_others_where_the_place_lets_them() {
     let (_guard, new) = tree(&NEW);
-    let mut shelf = MemoryRemote { sets_modes: true, ..MemoryRemote::with(&[]) };
-    deploy(&new, &mut shelf, DeployOptions::default()).unwrap();
-    shelf.modes.insert("ipxe.efi".into(), 0o100_660);
-    let plan = deploy(&new, &mut shelf, DeployOptions::default()).unwrap();
-    assert_eq!((plan.unreadable.len(), shelf.modes[Utf8Path::new("ipxe.efi")]), (1, 0o664));
+    let mut remote = MemoryRemote { sets_modes: true, ..MemoryRemote::with(&[]) };
+    deploy(&new, &mut remote, DeployOptions::default()).unwrap();
+    remote.modes.insert("ipxe.efi".into(), 0o100_660);
+    let plan = deploy(&new, &mut remote, DeployOptions::default()).unwrap();
+    assert_eq!((plan.unreadable.len(), remote.modes[Utf8Path::new("ipxe.efi")]), (1, 0o664));
     // Where it refuses, or a connection is lost over that, it is asked once, and the rest is done.
     for (sets_modes, patience) in [(false, None), (true, Some(4))] {
         let mut session = None;
-        shelf.modes.insert("ipxe.efi".into(), 0o600);
-        shelf.modes.insert("ipxe.pxe".into(), 0o600);
-        (shelf.sets_modes, shelf.patience) = (sets_modes, None);
-        session.replace(Session::of(&mut shelf, &Silent).unwrap());
-        shelf.patience = patience;
-        let result = attempt(&new, &mut shelf, DeployOptions::default(), &mut session);
+        remote.modes.insert("ipxe.efi".into(), 0o600);
+        remote.modes.insert("ipxe.pxe".into(), 0o600);
+        (remote.sets_modes, remote.patience) = (sets_modes, None);
+        session.replace(Session::of(&mut remote, &Silent).unwrap());
+        remote.patience = patience;
+        let result = attempt(&new, &mut remote, DeployOptions::default(), &mut session);
         assert_eq!(result.is_err(), patience.is_some());
-        shelf.patience = None;
-        attempt(&new, &mut shelf, DeployOptions::default(), &mut session).unwrap();
+        remote.patience = None;
+        attempt(&new, &mut remote, DeployOptions::default(), &mut session).unwrap();
         let session = session.unwrap();
         assert!(session.refuses_modes && session.unreadable.is_some());
-        assert_eq!(shelf.modes[Utf8Path::new("ipxe.pxe")], 0o600);
+        assert_eq!(remote.modes[Utf8Path::new("ipxe.pxe")], 0o600);
     }
 }
 
@@ -233,21 +233,21 @@ fn files_become_readable_for_others_where_the_place_lets_them() {
 fn files_of_others_stay_where_nobody_asks_for_more() {
     let (_guard, new) = tree(&NEW);
     let mine = [("ipxe.efi", "mine!"), ("ipxe.pxe", "the same"), ("racks/b/y", "mine")];
-    let mut shelf = MemoryRemote::with(&mine);
-    let error = deploy(&new, &mut shelf, DeployOptions::default()).unwrap_err();
+    let mut remote = MemoryRemote::with(&mine);
+    let error = deploy(&new, &mut remote, DeployOptions::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "`sftp://admin@router/tftp` has files that somebody else put there or changed, and deploying would replace them: \
          `ipxe.efi`, `racks/b/y`\nhint: move them away, or deploy with `--replace`"
     );
-    assert_eq!(shelf.names(), ["ipxe.efi", "ipxe.pxe", "racks/b/y"]);
-    let plan = deploy(&new, &mut shelf, DeployOptions { replace: true, ..DeployOptions::default() }).unwrap();
+    assert_eq!(remote.names(), ["ipxe.efi", "ipxe.pxe", "racks/b/y"]);
+    let plan = deploy(&new, &mut remote, DeployOptions { replace: true, ..DeployOptions::default() }).unwrap();
     assert_eq!(plan.strangers, ["ipxe.efi", "racks/b/y"]);
-    assert_eq!(shelf.text("ipxe.efi"), Some(LONG));
+    assert_eq!(remote.text("ipxe.efi"), Some(LONG));
     // What somebody has changed since is somebody's, too.
-    shelf.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().0 = b"changed!".to_vec();
-    shelf.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().1 += 100;
-    let error = deploy(&new, &mut shelf, DeployOptions::default()).unwrap_err();
+    remote.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().0 = b"changed!".to_vec();
+    remote.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().1 += 100;
+    let error = deploy(&new, &mut remote, DeployOptions::default()).unwrap_err();
     assert!(error.to_string().contains("would replace them: `ipxe.pxe`\n"), "{error}");
 }
 
@@ -261,8 +261,8 @@ fn a_manifest_of_something_else_is_nobody_s_business() {
             "found the generator `another`, wanted `netboot_loaders`",
         ),
     ] {
-        let mut shelf = MemoryRemote::with(&[(paths::MANIFEST, text)]);
-        let error = deploy(&new, &mut shelf, PRUNE).unwrap_err();
+        let mut remote = MemoryRemote::with(&[(paths::MANIFEST, text)]);
+        let error = deploy(&new, &mut remote, PRUNE).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -270,23 +270,23 @@ fn a_manifest_of_something_else_is_nobody_s_business() {
                  hint: choose another folder, or deploy with `--replace`, which replaces it"
             )
         );
-        assert_eq!(shelf.names(), [paths::MANIFEST]);
-        deploy(&new, &mut shelf, DeployOptions { replace: true, ..PRUNE }).unwrap();
-        assert_eq!(shelf.text(paths::MANIFEST), Some(manifest(&NEW).to_json().as_str()));
+        assert_eq!(remote.names(), [paths::MANIFEST]);
+        deploy(&new, &mut remote, DeployOptions { replace: true, ..PRUNE }).unwrap();
+        assert_eq!(remote.text(paths::MANIFEST), Some(manifest(&NEW).to_json().as_str()));
     }
 }
 
 #[test]
 fn what_was_pruned_is_what_was_put_there_and_nothing_else() {
     let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
-    let mut shelf = published(&old);
-    let plan = deploy(&new, &mut shelf, DeployOptions::default()).unwrap();
-    assert_eq!((plan.obsolete.len(), shelf.text("racks/gone/x")), (1, Some("gone")));
+    let mut remote = published(&old);
+    let plan = deploy(&new, &mut remote, DeployOptions::default()).unwrap();
+    assert_eq!((plan.obsolete.len(), remote.text("racks/gone/x")), (1, Some("gone")));
     // The manifest does not list it any more, and the record does.
-    let mut changed = shelf.clone();
-    let plan = deploy(&new, &mut shelf, PRUNE).unwrap();
-    assert_eq!((plan.prune.len(), shelf.text("racks/gone/x")), (1, None));
-    assert_complete(&shelf);
+    let mut changed = remote.clone();
+    let plan = deploy(&new, &mut remote, PRUNE).unwrap();
+    assert_eq!((plan.prune.len(), remote.text("racks/gone/x")), (1, None));
+    assert_complete(&remote);
     changed.files.get_mut(Utf8Path::new("racks/gone/x")).unwrap().0 = b"mine".to_vec();
     changed.files.get_mut(Utf8Path::new("racks/gone/x")).unwrap().1 += 1;
     let plan = deploy(&new, &mut changed, PRUNE).unwrap();
@@ -301,35 +301,35 @@ fn what_was_pruned_is_what_was_put_there_and_nothing_else() {
 #[test]
 fn what_does_not_read_back_as_it_was_sent_gets_no_name() {
     let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
-    let mut shelf = published(&old);
+    let mut remote = published(&old);
     let partial = paths::partial_of("ipxe.efi".into(), &crate::digest::Sha256Digest::of(LONG.as_bytes()));
-    shelf.spoils = Some(partial.clone());
-    let error = deploy(&new, &mut shelf, PRUNE).unwrap_err();
+    remote.spoils = Some(partial.clone());
+    let error = deploy(&new, &mut remote, PRUNE).unwrap_err();
     assert_eq!(
         error.to_string(),
         "`ipxe.efi` did not read back as it was sent, twice\n\
          hint: check the storage of `sftp://admin@router/tftp`; what has that name there is as it was"
     );
-    assert_eq!((shelf.text("ipxe.efi"), shelf.files.contains_key(&partial)), (Some("old loader"), false));
+    assert_eq!((remote.text("ipxe.efi"), remote.files.contains_key(&partial)), (Some("old loader"), false));
     // What is left under the temporary name of a file, and is not the beginning of that file, is sent anew.
-    shelf.spoils = None;
-    shelf.files.insert(partial.clone(), (b"else".to_vec(), 1));
-    deploy(&new, &mut shelf, PRUNE).unwrap();
-    assert_complete(&shelf);
+    remote.spoils = None;
+    remote.files.insert(partial.clone(), (b"else".to_vec(), 1));
+    deploy(&new, &mut remote, PRUNE).unwrap();
+    assert_complete(&remote);
 }
 
 #[test]
 fn only_a_connection_that_comes_back_is_waited_for() {
     let DeployTarget::Sftp(address) = "sftp://admin@router/tftp".parse().unwrap() else { panic!("no address") };
-    let said = |words: &str| {
+    let refusal = |words: &str| {
         let failure = SshFailure::diagnose(&address, vec![words.to_owned()]);
         Error::Place(remote::Error::Connect(failure.into()))
     };
-    let refused = || said("ssh: connect to host router port 22: Connection refused");
+    let refused = || refusal("ssh: connect to host router port 22: Connection refused");
     assert!(may_pass(&Error::Place(remote::Error::Lost { words: vec![] }), false));
-    assert!(may_pass(&said("kex_exchange_identification: read: Connection reset by peer"), false));
+    assert!(may_pass(&refusal("kex_exchange_identification: read: Connection reset by peer"), false));
     assert!(may_pass(&refused(), true) && !may_pass(&refused(), false));
-    assert!(!may_pass(&said("admin@router: Permission denied (publickey)."), true));
+    assert!(!may_pass(&refusal("admin@router: Permission denied (publickey)."), true));
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn a_connection_that_is_lost_for_good_says_at_which_byte() {
         target: &target,
         ssh: &ssh(),
         lock: None,
-        choices: DeployOptions::default(),
+        options: DeployOptions::default(),
         attempts: 3,
         dry_run: false,
     };
@@ -358,11 +358,11 @@ fn a_connection_that_is_lost_for_good_says_at_which_byte() {
 #[test]
 fn what_somebody_takes_over_while_files_are_sent_is_not_pruned() {
     let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
-    let mut shelf = published(&old);
-    shelf.taken_over = Some("racks/gone/x".into());
+    let mut remote = published(&old);
+    remote.taken_over = Some("racks/gone/x".into());
     let mut session = None;
-    attempt(&new, &mut shelf, PRUNE, &mut session).unwrap();
-    assert_eq!((shelf.text("racks/gone/x"), session.unwrap().pruned.len()), (Some("mine"), 0));
-    let plan = deploy(&new, &mut shelf, PRUNE).unwrap();
-    assert_eq!((plan.changed, shelf.text("racks/gone/x")), (vec!["racks/gone/x".into()], Some("mine")));
+    attempt(&new, &mut remote, PRUNE, &mut session).unwrap();
+    assert_eq!((remote.text("racks/gone/x"), session.unwrap().pruned.len()), (Some("mine"), 0));
+    let plan = deploy(&new, &mut remote, PRUNE).unwrap();
+    assert_eq!((plan.changed, remote.text("racks/gone/x")), (vec!["racks/gone/x".into()], Some("mine")));
 }

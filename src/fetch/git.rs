@@ -8,7 +8,7 @@ use git2::{Oid, Repository, RepositoryOpenFlags};
 use percent_encoding::percent_decode_str;
 
 pub(crate) use super::git_fetch::parents_of;
-use super::git_fetch::{Fetcher, GitWant, check_objects, packs, remove_new_packs, said_of};
+use super::git_fetch::{Fetcher, GitWant, check_objects, explain, packs, remove_new_packs};
 pub use super::git_fetch::{GitFailure, has};
 use super::git_files;
 use super::git_helper::{self, GitJob};
@@ -253,7 +253,7 @@ fn open_given(path: &Utf8Path) -> Result<Repository, GitFailure> {
             if reason.contains("index of several packs") { format!("delete it, or {copy}") } else { copy.into() };
         GitFailure { check: Some(check), ..GitFailure::from(reason) }
     };
-    let said = |error: git2::Error| {
+    let explained = |error: git2::Error| {
         let reftable = error.message().contains("extensions.refstorage");
         let check = "make a copy whose refs are files with `git clone --bare --no-local --ref-format=files`";
         GitFailure { check: reftable.then(|| check.into()), ..GitFailure::new(&error, None) }
@@ -262,8 +262,8 @@ fn open_given(path: &Utf8Path) -> Result<Repository, GitFailure> {
     git_files::check(&folder).map_err(odd)?;
     // What was checked is what is opened.
     let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT;
-    let repository = Repository::open_ext(folder, flags, std::iter::empty::<&str>()).map_err(said)?;
-    check_objects(&repository).map_err(|error| said(said_of("it has too much", error)))?;
+    let repository = Repository::open_ext(folder, flags, std::iter::empty::<&str>()).map_err(explained)?;
+    check_objects(&repository).map_err(|error| explained(explain("it has too much", error)))?;
     Ok(repository)
 }
 

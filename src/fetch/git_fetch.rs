@@ -169,7 +169,7 @@ impl Fetcher<'_> {
         checked.map_err(|error| {
             // What was refused must not be in the way of the next server.
             remove_new_packs(&folder, &before);
-            said_of(TOO_MUCH, error)
+            explain(TOO_MUCH, error)
         })?;
         if prune {
             // Before new ones come: `foo` would be in the way of `foo/bar`.
@@ -236,7 +236,7 @@ pub(crate) fn parents_of(commit: &[u8]) -> impl Iterator<Item = Result<Oid, git2
 }
 
 /// Puts `who` before an error of [`check_objects`] that is no libgit2's.
-pub(super) fn said_of(who: &str, error: git2::Error) -> git2::Error {
+pub(super) fn explain(who: &str, error: git2::Error) -> git2::Error {
     match error.class() {
         git2::ErrorClass::None => git_tree::refused(&format!("{who}: {}", error.message())),
         _ => error,

@@ -211,12 +211,12 @@ impl Packs {
                 return Err(format!("`{shown}` lists an object of {} bytes, wanted {MAX_OBJECT} at most", entry.size));
             }
             let base = match entry.base {
-                Some(Base::At(place)) => Some(Some(place)),
+                Some(Base::At(offset)) => Some(Some(offset)),
                 Some(Base::Named(name)) => Some(list.names.binary_search(&name).ok().map(|at| list.offsets[at])),
                 None => None,
             };
-            if let Some(place) = base {
-                let Some(at) = place.and_then(|place| offsets.binary_search(&place).ok()) else {
+            if let Some(offset) = base {
+                let Some(at) = offset.and_then(|offset| offsets.binary_search(&offset).ok()) else {
                     return Err(format!("`{shown}` lacks an object that another one is a difference to"));
                 };
                 is_base[at] = true;
@@ -315,13 +315,13 @@ impl<'i> List<'i> {
         let table = first + count * 24;
         // Nobody allocates for what is not there.
         index.get(..table + count * 4)?;
-        let place = |object: usize| {
-            let place = number(table + object * 4)?;
-            let Some(large) = place.checked_sub(1 << 31) else { return Some(u64::from(place)) };
+        let offset = |object: usize| {
+            let offset = number(table + object * 4)?;
+            let Some(large) = offset.checked_sub(1 << 31) else { return Some(u64::from(offset)) };
             let at = table + count * 4 + large as usize * 8;
             Some(u64::from(number(at)?) << 32 | u64::from(number(at + 4)?))
         };
-        let offsets = (0..count).map(place).collect::<Option<_>>()?;
+        let offsets = (0..count).map(offset).collect::<Option<_>>()?;
         names.is_sorted_by(|one, next| one < next).then_some(Self { names, offsets })
     }
 }

@@ -261,8 +261,8 @@ mod tests {
     #[test]
     fn a_process_that_was_killed_is_no_fault_of_the_server() {
         assert_eq!(last_word(Some(ExitStatus::from_raw(9))), "the process for it was ended by somebody else");
-        let said = last_word(Some(ExitStatus::from_raw(Signal::XCPU.as_raw())));
-        assert_eq!(said, "the server sends too much: it takes all the processor time that there is for it");
+        let word = last_word(Some(ExitStatus::from_raw(Signal::XCPU.as_raw())));
+        assert_eq!(word, "the server sends too much: it takes all the processor time that there is for it");
         for status in [Some(ExitStatus::from_raw(6)), Some(ExitStatus::from_raw(256)), None] {
             assert_eq!(last_word(status), TOO_MUCH_MEMORY);
         }

@@ -181,19 +181,19 @@ impl Fetcher<'_> {
         result
     }
 
-    /// Hands the archive at `place`, a path or an address, to `take`, and what it is called.
+    /// Hands the archive at `url`, a path or an address, to `take`, and what it is called.
     fn given<T>(
         &self,
-        place: &Url,
+        url: &Url,
         network: &NetworkAccess,
         take: impl FnOnce(&Utf8Path, &str) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if place.expose().contains("://") || place.misspelled().is_some() {
-            return self.download(place, network, take);
+        if url.expose().contains("://") || url.misspelled().is_some() {
+            return self.download(url, network, take);
         }
-        let file = Utf8Path::new(place.expose());
+        let file = Utf8Path::new(url.expose());
         if !file.exists() {
-            return Err(Error::NoArchive(place.to_string()));
+            return Err(Error::NoArchive(url.to_string()));
         }
         archive::check_size(file)?;
         take(file, file.as_str())

@@ -7,13 +7,13 @@ use camino::Utf8Path;
 
 use super::error::Error;
 use super::record::MirrorRecord;
+use crate::base::closed_set::closed_set;
 use crate::base::fs::{self, served};
-use crate::base::names::names;
 use crate::base::paths::MirrorPaths;
 use crate::base::paths::mirror::ImageNames;
 use crate::base::progress::Progress;
 
-names! {
+closed_set! {
     /// How the set in use is to be shown.
     pub enum Links {
         /// By the first of these that the file system has.

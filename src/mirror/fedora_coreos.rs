@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_with_its_place() {
-        for place in [
+        for pointer in [
             "/stream",
             "/architectures",
             "/architectures/x86_64/artifacts",
@@ -269,9 +269,9 @@ mod tests {
             &format!("{PXE}/rootfs/sha256"),
         ] {
             let mut metadata = metadata();
-            let (parent, key) = place.rsplit_once('/').unwrap();
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
             metadata.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key).unwrap();
-            let key = place[1..].replace('/', ".");
+            let key = pointer[1..].replace('/', ".");
             assert_eq!(
                 read(&origin(None), &metadata).unwrap_err(),
                 format!("`URL` does not have `{key}`\nhint: try again later, or name another server with `--base-url`")
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_named_with_its_place() {
-        for (place, value, reason) in [
+        for (pointer, value, reason) in [
             ("/stream", "next", "found `next`, wanted `stable`"),
             (
                 "/architectures/x86_64/artifacts/metal/release",
@@ -314,8 +314,8 @@ mod tests {
             ),
         ] {
             let mut metadata = metadata();
-            *metadata.pointer_mut(place).unwrap() = json!(value);
-            let key = place[1..].replace('/', ".");
+            *metadata.pointer_mut(pointer).unwrap() = json!(value);
+            let key = pointer[1..].replace('/', ".");
             assert_eq!(
                 read(&origin(None), &metadata).unwrap_err(),
                 format!("`URL`: `{key}`: {reason}\nhint: try again later, or name another server with `--base-url`")

@@ -34,10 +34,10 @@ impl FlatcarSource {
         let version = version(&url.to_string(), &reader.text(&url, "the version of a channel of Flatcar", MAX_LIST)?)?;
         let names = [ImageRole::Kernel, ImageRole::Initramfs].into_iter().zip(ImageNames::flatcar());
         let images = names.map(|(part, name)| {
-            let place = |suffix: &str| base.join(&format!("/{version}/{name}{suffix}"));
-            let digests = place(".DIGESTS");
+            let link = |suffix: &str| base.join(&format!("/{version}/{name}{suffix}"));
+            let digests = link(".DIGESTS");
             let digest = digest(&digests.to_string(), &name, &reader.text(&digests, "a list of digests", MAX_LIST)?)?;
-            let (url, signature) = (place(""), Some(place(".sig")));
+            let (url, signature) = (link(""), Some(link(".sig")));
             Ok(Image { part, name, url, digest, signature })
         });
         let images = images.collect::<Result<_, Error>>()?;

@@ -2,10 +2,10 @@
 //! installed.
 
 use super::record::Identity;
-use crate::base::names::names;
+use crate::base::closed_set::closed_set;
 use crate::base::quote::{Language, Unquotable};
 
-names! {
+closed_set! {
     /// Who runs it.
     pub enum Scheduler {
         /// A service and a timer of systemd.

@@ -32,10 +32,10 @@ pub enum Error {
     #[error("`vendor/pins.toml` does not say whose signatures count for `{0}`\nhint: add the table [signers.{0}]")]
     NotPinned(&'static str),
     /// The file has no keys.
-    #[error("`{place}` has no OpenPGP keys\nhint: give the file that the publisher offers with `--keys`")]
+    #[error("`{file}` has no OpenPGP keys\nhint: give the file that the publisher offers with `--keys`")]
     NoKeys {
         /// The file or its address.
-        place: String,
+        file: String,
     },
     /// The publisher offers no signature.
     #[error("there is no signature of `{0}`\nhint: leave `--verify-signatures` out, if its digest is enough")]

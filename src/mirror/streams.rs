@@ -1,8 +1,8 @@
 //! Closed sets whose members have names: what publishers call their streams and processors.
 
-use crate::base::names::names;
+use crate::base::closed_set::closed_set;
 
-names! {
+closed_set! {
     /// A stream of Fedora CoreOS.
     pub enum Stream {
         /// What most machines should run.
@@ -14,7 +14,7 @@ names! {
     }
 }
 
-names! {
+closed_set! {
     /// A processor that Fedora CoreOS is there for.
     pub enum CoreosArch {
         /// x86-64.
@@ -28,7 +28,7 @@ names! {
     }
 }
 
-names! {
+closed_set! {
     /// A channel of Flatcar.
     pub enum Channel {
         /// What most machines should run.
@@ -40,7 +40,7 @@ names! {
     }
 }
 
-names! {
+closed_set! {
     /// A processor that Flatcar is there for.
     pub enum FlatcarArch {
         /// x86-64.

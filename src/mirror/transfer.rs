@@ -172,7 +172,7 @@ impl Transfer<'_> {
         let folder = self.paths.keys();
         fs::remove_dir_all(&folder)?;
         fs::create_dir_all(&folder)?;
-        let (place, content) = match &trust.keys {
+        let (file, content) = match &trust.keys {
             Some(file) => (file.to_string(), fs::read(file)?),
             None => {
                 let file = folder.join("download");
@@ -181,7 +181,7 @@ impl Transfer<'_> {
                 (url.to_string(), fs::read(&file)?)
             }
         };
-        let keys = keyring(&content).ok_or(signature::Error::NoKeys { place })?;
+        let keys = keyring(&content).ok_or(signature::Error::NoKeys { file })?;
         let file = folder.join("keyring");
         fs::write_anew(&file, &keys)?;
         Ok(file)

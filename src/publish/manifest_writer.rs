@@ -80,15 +80,15 @@ impl<'t> ManifestWriter<'t> {
     ///
     /// [`fs::Error`].
     pub fn finish(mut self) -> Result<(), fs::Error> {
-        let place = match self.manifest_line {
-            Some(place) => place,
+        let offset = match self.manifest_line {
+            Some(offset) => offset,
             None => self.reserve()?,
         };
         let Self { tree, manifest, mut sums, .. } = self;
         let end = || {
             let mut hashed = manifest.finish()?;
             hashed.flush()?;
-            sums.seek(SeekFrom::Start(place))?;
+            sums.seek(SeekFrom::Start(offset))?;
             sums.write_all(manifest::sum(paths::MANIFEST, &hashed.hasher.finish()).as_bytes())?;
             sums.flush()
         };
@@ -97,10 +97,10 @@ impl<'t> ManifestWriter<'t> {
 
     /// Leaves room for the line of the manifest: all lines of one path are of one length.
     fn reserve(&mut self) -> Result<u64, fs::Error> {
-        let place = self.written;
-        self.manifest_line = Some(place);
+        let offset = self.written;
+        self.manifest_line = Some(offset);
         self.line(paths::MANIFEST, &Sha256Digest::of(b""))?;
-        Ok(place)
+        Ok(offset)
     }
 
     fn line(&mut self, path: &str, digest: &Sha256Digest) -> Result<(), fs::Error> {

@@ -161,8 +161,8 @@ impl<'a> TreeContents<'a> {
     pub fn zbin(&self, built: &BuiltBase, slot: &Slot) -> Result<Vec<u8>, Error> {
         let folder = self.cache.stamping();
         let scratch = fs::Temporary::create(&folder, Cache::PACK)?;
-        let place = scratch.path();
-        let (image, packed) = (place.join("image"), place.join("packed"));
+        let folder = scratch.path();
+        let (image, packed) = (folder.join("image"), folder.join("packed"));
         let patched = built.base.image_with(slot).map_err(stamper::Error::from)?;
         fs::write_new(&image, &patched, 0o644)?;
         let (zbin, zinfo) = (built.paths.zbin(), built.paths.zinfo());

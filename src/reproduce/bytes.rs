@@ -30,7 +30,8 @@ pub struct ByteDifference {
     /// How many bytes differ, as far as both go.
     pub count: usize,
     /// Where that is, once a BIOS loader has been unpacked.
-    pub place: Option<BytePosition>,
+    #[serde(rename = "place")]
+    pub position: Option<BytePosition>,
     /// What stands there, with unprintable bytes escaped: here, there.
     pub context: (String, String),
     /// Whether nothing differs but the checksum over all that was linked.
@@ -91,7 +92,7 @@ pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -
     let (ours, theirs) =
         if too_large { (Vec::new(), Vec::new()) } else { (image::stretches(here), image::stretches(there)) };
     let located = locate(&ours, &theirs);
-    let place = located.map(|(ours, _, at)| {
+    let position = located.map(|(ours, _, at)| {
         let address = map.start(&ours.name).map(|start| start + at as u64);
         let symbol = address.and_then(|address| map.nearest(&ours.name, address));
         let symbol = symbol.map(|(symbol, distance)| (symbol.name, distance));
@@ -101,11 +102,12 @@ pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -
         Some((ours, theirs, at)) => (around(&ours.content, at), around(&theirs.content, at)),
         None => (around(here, offset), around(there, offset)),
     };
-    let in_build_id = place.as_ref().is_some_and(|place| place.symbol.as_ref().is_some_and(|it| it.0 == BUILD_ID));
+    let in_build_id =
+        position.as_ref().is_some_and(|position| position.symbol.as_ref().is_some_and(|it| it.0 == BUILD_ID));
     let leaks = leaks(&strings(&ours), &strings(&theirs), names);
     let only_build_id = in_build_id && count <= 4 && here.len() == there.len();
     let texts = only(&whole_texts(&ours), &whole_texts(&theirs), |text| !is_leak(text, names));
-    ByteDifference { sizes: (here.len(), there.len()), offset, count, place, context, only_build_id, leaks, texts }
+    ByteDifference { sizes: (here.len(), there.len()), offset, count, position, context, only_build_id, leaks, texts }
 }
 
 /// The first offset at which two files differ, and how many bytes differ as far as both go.
@@ -203,7 +205,7 @@ mod tests {
         let (here, there) = (loader(b"built in /home/me/ipxe!\0"), loader(b"built in /srv/you/ipx!\0\0"));
         let difference = compare(&here, &there, &LinkMap::new(MAP), &[]);
         assert!(difference.count > 1);
-        assert_eq!(difference.place.unwrap().to_string(), "in .textdata at 0x1a (unpacked), `some_text` + 0xa");
+        assert_eq!(difference.position.unwrap().to_string(), "in .textdata at 0x1a (unpacked), `some_text` + 0xa");
         assert!(difference.context.0.ends_with("built in /home/me/ipxe!\\x00"), "{}", difference.context.0);
         assert_eq!(difference.leaks.0, ["built in /home/me/ipxe!"]);
         assert_eq!(difference.leaks.1, ["built in /srv/you/ipx!"]);
@@ -224,7 +226,7 @@ mod tests {
         let difference = compare(b"abc", b"abcdef", &LinkMap::new(""), &[]);
         assert_eq!((difference.offset, difference.count, difference.sizes), (3, 0, (3, 6)));
         assert_eq!(difference.context, ("abc".into(), "abcdef".into()));
-        assert_eq!(difference.place, None);
+        assert_eq!(difference.position, None);
     }
 
     #[test]

@@ -6,14 +6,14 @@ use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::base::names::names;
+use crate::base::closed_set::closed_set;
 use crate::base::paths;
 use crate::base::process::{Command, find_program};
 use crate::base::progress::Progress;
 use crate::build::make::{Launcher, Settings, Surroundings};
 use crate::toolchain::needs::LIBFAKETIME;
 
-names! {
+closed_set! {
     /// Something that can be different.
     pub enum Variation {
         /// The path of the build tree, and its length.

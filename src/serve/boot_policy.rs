@@ -389,18 +389,21 @@ fn lacking(
     named: &HashMap<&str, Choice<'_>>,
 ) -> BTreeSet<String> {
     let https = Feature::https(0);
-    let lacking = |choice: Option<&Choice<'_>>, platform: Option<Platform>, boot: Option<&WebAddress>, place: &str| {
+    let lacking = |choice: Option<&Choice<'_>>,
+                   platform: Option<Platform>,
+                   boot: Option<&WebAddress>,
+                   location: &str| {
         let choice = choice.filter(|choice| boot.is_some_and(WebAddress::is_secure) && choice.class.is_some());
         let lacks: Vec<_> =
             choice.map(|Choice { site, .. }| site.config.lacks(&https, &site.loaders).collect()).unwrap_or_default();
         let of_machine = lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
-        of_machine.map(|(platform, name)| script::lacking(&https, place, name, platform)).collect::<Vec<_>>()
+        of_machine.map(|(platform, name)| script::lacking(&https, location, name, platform)).collect::<Vec<_>>()
     };
     let mut warnings = lacking(default, None, network.boot.as_ref(), "network.toml: `boot`");
     for host in network.hosts.iter().filter(|host| host.boot.is_some() || host.site.is_some()) {
         let choice = host.site.as_deref().map_or(default, |name| named.get(name));
-        let place = format!("network.toml: `boot` for the host `{}`", host.name);
-        warnings.extend(lacking(choice, Some(host.platform), host.boot.as_ref().or(network.boot.as_ref()), &place));
+        let location = format!("network.toml: `boot` for the host `{}`", host.name);
+        warnings.extend(lacking(choice, Some(host.platform), host.boot.as_ref().or(network.boot.as_ref()), &location));
     }
     warnings.into_iter().collect()
 }

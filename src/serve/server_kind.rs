@@ -1,8 +1,8 @@
 //! The servers that there are recipes for.
 
-use crate::base::names::names;
+use crate::base::closed_set::closed_set;
 
-names! {
+closed_set! {
     /// A server that there is a recipe for.
     pub enum ServerKind {
         /// `MikroTik` `RouterOS` 7: DHCP and TFTP.

@@ -136,13 +136,13 @@ impl CheckedTree {
         let mut first: BTreeMap<Sha256Digest, Utf8PathBuf> = BTreeMap::new();
         let files: Vec<ManifestEntry> = self.manifest.files.iter().filter(|file| wanted(file)).cloned().collect();
         for file in &files {
-            let place = root.join(&file.path);
-            fs::create_dir_all(place.parent().unwrap_or(root))?;
+            let path = root.join(&file.path);
+            fs::create_dir_all(path.parent().unwrap_or(root))?;
             match first.get(&file.sha256) {
-                Some(same) => fs::link_or_copy(same, &place, &Silent)?,
+                Some(same) => fs::link_or_copy(same, &path, &Silent)?,
                 None => {
-                    fs::write_anew(&place, &self.read(&file.path, &file.content())?)?;
-                    first.insert(file.sha256, place);
+                    fs::write_anew(&path, &self.read(&file.path, &file.content())?)?;
+                    first.insert(file.sha256, path);
                 }
             }
         }
@@ -198,9 +198,9 @@ fn unpack(
         if Content::of(&bytes) != content {
             return Err(changed());
         }
-        let place = root.join(name);
-        fs::create_dir_all(place.parent().unwrap_or(root))?;
-        Ok(fs::write_anew(&place, &bytes)?)
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(root))?;
+        Ok(fs::write_anew(&path, &bytes)?)
     })?;
     if wanted.is_empty() { Ok(()) } else { Err(changed()) }
 }

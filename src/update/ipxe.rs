@@ -49,10 +49,11 @@ pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Ip
     let old = held.pins.ipxe.clone();
     let (upstream, url) = look(request, &old, progress)?;
     let shown = url.to_string();
-    let place = RefPosition { upstream, url: shown.clone() };
+    let position = RefPosition { upstream, url: shown.clone() };
     let (pinned, to) = (old.clone(), request.to.map(str::to_owned));
     // A history can be as long as whoever made it likes.
-    let found = leaving(progress, move || place.find(&pinned, to.as_deref()).map(|found| (found, place.upstream)));
+    let found =
+        leaving(progress, move || position.find(&pinned, to.as_deref()).map(|found| (found, position.upstream)));
     let (found, upstream) = found.ok_or(Error::Cancelled)??;
     let Found { new, git_ref, changes, warning } = found;
     if let Some(message) = warning {

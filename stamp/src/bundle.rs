@@ -171,16 +171,16 @@ impl Bundle {
         let Index { ipxe, bases: listed, .. } = Index::parse(&parts.next(INDEX, MAX_INDEX)?)?;
         let mut bases = BTreeMap::new();
         for Listed { configuration, record } in listed {
-            let place = EntryPosition::of(configuration, &record);
-            if bases.last_key_value().is_some_and(|(last, _)| *last >= place) {
-                return Err(BundleFlaw::Order(place.file(IMAGE)));
+            let position = EntryPosition::of(configuration, &record);
+            if bases.last_key_value().is_some_and(|(last, _)| *last >= position) {
+                return Err(BundleFlaw::Order(position.file(IMAGE)));
             }
-            let image = parts.next(&place.file(IMAGE), LIMITS.entry)?;
+            let image = parts.next(&position.file(IMAGE), LIMITS.entry)?;
             let zinfo = match record.kind {
                 BaseKind::Efi { .. } => Vec::new(),
-                BaseKind::Bios { .. } => parts.next(&place.file(ZINFO), LIMITS.entry)?,
+                BaseKind::Bios { .. } => parts.next(&position.file(ZINFO), LIMITS.entry)?,
             };
-            bases.insert(place, Base::open(record, image, zinfo)?);
+            bases.insert(position, Base::open(record, image, zinfo)?);
         }
         parts.end()?;
         tarball.finish_file()?;
@@ -195,7 +195,7 @@ impl Bundle {
 
     /// All bases, each with the name of its configuration, sorted by that, by loader, and by the size of the slot.
     pub fn bases(&self) -> impl Iterator<Item = (&str, &Base)> {
-        self.bases.iter().map(|(place, base)| (place.configuration.as_str(), base))
+        self.bases.iter().map(|(position, base)| (position.configuration.as_str(), base))
     }
 
     /// The base of `loader` in `configuration`; where there are more, the one with the smallest slot.
@@ -232,9 +232,10 @@ impl Bundle {
     /// bytes.
     pub fn files(&self) -> impl Iterator<Item = (String, Cow<'_, [u8]>)> {
         let index = std::iter::once((INDEX.to_owned(), Cow::Owned(Index::of(self).to_json())));
-        index.chain(self.bases.iter().flat_map(|(place, base)| {
-            let zinfo = matches!(base.record().kind, BaseKind::Bios { .. }).then(|| (place.file(ZINFO), base.zinfo()));
-            let parts = std::iter::once((place.file(IMAGE), base.image())).chain(zinfo);
+        index.chain(self.bases.iter().flat_map(|(position, base)| {
+            let zinfo =
+                matches!(base.record().kind, BaseKind::Bios { .. }).then(|| (position.file(ZINFO), base.zinfo()));
+            let parts = std::iter::once((position.file(IMAGE), base.image())).chain(zinfo);
             parts.map(|(name, content)| (name, Cow::Borrowed(content)))
         }))
     }

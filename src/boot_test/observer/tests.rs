@@ -19,8 +19,8 @@ fn sent(path: &str) -> BootEvent {
     BootEvent::Sent(path.into())
 }
 
-fn said(text: &str) -> BootEvent {
-    BootEvent::Said(text.to_owned())
+fn console_output(text: &str) -> BootEvent {
+    BootEvent::ConsoleOutput(text.to_owned())
 }
 
 fn asked(server: WebServerRole, url: &str, status: u16) -> BootEvent {
@@ -73,8 +73,8 @@ fn until_kernel(loader: &str) -> Vec<BootEvent> {
 
 fn userland(arguments: &str) -> Vec<BootEvent> {
     vec![
-        said("[    2.0] Run /init as init process\nnetboot-loaders: user"),
-        said(&format!("land {NONCE}\nnetboot-loaders: command line: {arguments}\n")),
+        console_output("[    2.0] Run /init as init process\nnetboot-loaders: user"),
+        console_output(&format!("land {NONCE}\nnetboot-loaders: command line: {arguments}\n")),
         BootEvent::Stopped(Stop::PoweredOff),
     ]
 }
@@ -133,13 +133,13 @@ fn whoever_goes_elsewhere_is_told_from_where_to_where() {
 #[test]
 fn what_the_console_says_last_is_the_reason() {
     let case = ipxe("ipxe.efi", Aim::Userland);
-    let panic = said("[ 1.0] Kernel panic - not syncing: VFS: no root\n");
+    let panic = console_output("[ 1.0] Kernel panic - not syncing: VFS: no root\n");
     fails(
         &case,
         &[until_kernel("ipxe.efi"), vec![panic]].concat(),
         "the kernel panicked: `[ 1.0] Kernel panic - not syncing: VFS: no root`",
     );
-    let gone = said("BdsDxe: failed to start Boot0001: Not Found\n");
+    let gone = console_output("BdsDxe: failed to start Boot0001: Not Found\n");
     fails(
         &case,
         &[leased(), sent("ipxe.efi"), gone.clone()],
@@ -156,8 +156,8 @@ fn a_missing_second_part_is_named() {
         sent("lpxelinux.0"),
         BootEvent::NotInTree("ldlinux.c32".into()),
         BootEvent::NotInTree("boot/isolinux/ldlinux.c32".into()),
-        said("\nFailed to load ldlinux"),
-        said(".c32\n"),
+        console_output("\nFailed to load ldlinux"),
+        console_output(".c32\n"),
     ];
     fails(
         &syslinux("lpxelinux.0", Aim::Userland),
@@ -209,9 +209,9 @@ fn a_file_that_may_not_be_read_is_told_with_the_remedy() {
 #[test]
 fn a_plain_script_says_what_is_wrong_and_gives_the_machine_back() {
     let case = ipxe("ipxe.efi", Aim::Fault(Fault::NoScript));
-    let early = said("autoexec.ipxe... Not found (https://ipxe.org/2d12618e)\n");
-    let late = said("http://192.0.2.2/boot.ipxe... Not found (https://ipxe.org/2d0c618e)\n");
-    let (reactions, _) = watch(&case, &[early, late, said("BdsDxe: failed to start Boot0001")]);
+    let early = console_output("autoexec.ipxe... Not found (https://ipxe.org/2d12618e)\n");
+    let late = console_output("http://192.0.2.2/boot.ipxe... Not found (https://ipxe.org/2d0c618e)\n");
+    let (reactions, _) = watch(&case, &[early, late, console_output("BdsDxe: failed to start Boot0001")]);
     assert_eq!(reactions, [Reaction::Done(Verdict::Passed)]);
 }
 
@@ -221,11 +221,12 @@ fn a_patient_script_tries_again_and_offers_a_shell() {
     if let Program::Ipxe { script, .. } = &mut case.loader.program {
         *script = Some(include_str!("../../../embed-scripts/robust.ipxe").to_owned());
     }
-    let attempt =
-        said("http://192.0.2.2/boot.ipxe... Connection reset (https://ipxe.org/0f0a6095)\nPress Ctrl-B for a shell");
+    let attempt = console_output(
+        "http://192.0.2.2/boot.ipxe... Connection reset (https://ipxe.org/0f0a6095)\nPress Ctrl-B for a shell",
+    );
     let (reactions, _) = watch(&case, std::slice::from_ref(&attempt));
     assert_eq!(reactions, [], "once is not enough");
-    let (reactions, _) = watch(&case, &[attempt.clone(), attempt, said("\niPXE> ")]);
+    let (reactions, _) = watch(&case, &[attempt.clone(), attempt, console_output("\niPXE> ")]);
     assert_eq!(reactions, [Reaction::Type(2), Reaction::Done(Verdict::Passed)]);
     assert_eq!(expectation(&case), "the web server is down: it says so, tries again, and offers a shell");
 }

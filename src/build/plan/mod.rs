@@ -293,8 +293,8 @@ mod tests {
         Config::read(&ProjectPaths::new(env!("CARGO_MANIFEST_DIR")), &Options::default(), &Silent).unwrap()
     }
 
-    fn plan(choices: Config, toolchain: Toolchain) -> Plan {
-        Plan::new(Inputs { pins: choices.pins, patches: choices.patches, toolchain }, choices.sites)
+    fn plan(config: Config, toolchain: Toolchain) -> Plan {
+        Plan::new(Inputs { pins: config.pins, patches: config.patches, toolchain }, config.sites)
     }
 
     #[test]
@@ -330,8 +330,8 @@ tree
     #[test]
     fn files_come_sorted_by_path_whatever_sites_there_are() {
         for names in [&["a"][..], &["a-b", "a", "a.b", "b"], &[]] {
-            let mut choices = shipped();
-            let root = choices.sites.default.clone().unwrap();
+            let mut config = shipped();
+            let root = config.sites.default.clone().unwrap();
             let named = |name: &&str| {
                 let mut site = root.clone();
                 site.name = Some((*name).to_owned());
@@ -339,8 +339,8 @@ tree
             };
             let mut sites: Vec<Site> = names.iter().map(named).collect();
             sites.sort_by_key(|site| format!("{}/", site.name.as_deref().unwrap_or_default()));
-            choices.sites.sites = sites;
-            let plan = plan(choices, Toolchain::default());
+            config.sites.sites = sites;
+            let plan = plan(config, Toolchain::default());
             let paths: Vec<Utf8PathBuf> = plan.files().map(|file| file.path).collect();
             assert!(paths.is_sorted_by(|a, b| a.as_str() < b.as_str()), "{paths:?}");
             assert_eq!((paths.len(), plan.loaders().count()), (plan.len(), 3 + 3 * names.len()));
@@ -353,17 +353,17 @@ tree
         let base = keys(&plan(shipped(), Toolchain::default()));
         assert_eq!(base, keys(&plan(shipped(), Toolchain::default())));
         let mut changed = Vec::new();
-        let mut choices = shipped();
-        choices.pins.ipxe.epoch += 1;
-        changed.push(plan(choices, Toolchain::default()));
-        let mut choices = shipped();
-        choices.patches.push(Patch { name: "x".into(), content: Vec::new() });
-        changed.push(plan(choices, Toolchain::default()));
-        let mut choices = shipped();
-        let site = choices.sites.default.as_mut().unwrap();
+        let mut config = shipped();
+        config.pins.ipxe.epoch += 1;
+        changed.push(plan(config, Toolchain::default()));
+        let mut config = shipped();
+        config.patches.push(Patch { name: "x".into(), content: Vec::new() });
+        changed.push(plan(config, Toolchain::default()));
+        let mut changed_config = shipped();
+        let site = changed_config.sites.default.as_mut().unwrap();
         let config = Arc::make_mut(&mut site.config);
         config.headers.insert("general.h".into(), Vec::new());
-        changed.push(plan(choices, Toolchain::default()));
+        changed.push(plan(changed_config, Toolchain::default()));
         for plan in changed {
             assert!(keys(&plan).iter().all(|key| !base.contains(key)), "{plan}");
         }

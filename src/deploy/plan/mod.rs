@@ -131,7 +131,7 @@ pub struct Planner<'a> {
     /// What was found.
     pub scan: &'a Scan,
     /// How it is decided.
-    pub choices: DeployOptions,
+    pub options: DeployOptions,
 }
 
 impl Planner<'_> {
@@ -141,10 +141,10 @@ impl Planner<'_> {
         let mut paths = Vec::new();
         for UploadFile { path, content } in self.wanted {
             // A file of another size is read only to tell whose it is, which does not matter where all are replaced.
-            let ours = self.remote_state.ours(path).filter(|_| !self.choices.replace);
+            let ours = self.remote_state.ours(path).filter(|_| !self.options.replace);
             paths.extend(self.doubtful(path, ours.chain([*content])));
         }
-        for path in self.unwanted().filter(|_| self.choices.prune) {
+        for path in self.unwanted().filter(|_| self.options.prune) {
             paths.extend(self.doubtful(path, self.remote_state.ours(path)));
         }
         paths
@@ -159,7 +159,7 @@ impl Planner<'_> {
 
     /// The content of a file that is there, as far as that is known.
     fn content(&self, path: &Utf8Path, found: Found) -> Option<Content> {
-        let vouched = self.remote_state.vouched(path, found).filter(|_| !self.choices.read_all);
+        let vouched = self.remote_state.vouched(path, found).filter(|_| !self.options.read_all);
         vouched.or_else(|| {
             let (_, sha256) = self.scan.read.get(path).filter(|(then, _)| *then == found)?;
             Some(Content { sha256: *sha256, size: found.size })
@@ -263,9 +263,9 @@ impl Planner<'_> {
             let plain = found.kind == FoundKind::File && above(path).all(|folder| self.is_folder(folder));
             let content =
                 self.content(path, *found).filter(|content| self.remote_state.ours(path).any(|ours| ours == *content));
-            if !plain || self.choices.prune && content.is_none() {
+            if !plain || self.options.prune && content.is_none() {
                 plan.changed.push(path.clone());
-            } else if self.choices.prune {
+            } else if self.options.prune {
                 plan.prune.push(path.clone());
                 folders.extend(above(path));
             } else {
@@ -281,7 +281,7 @@ impl Planner<'_> {
         for wanted in self.wanted {
             above(&wanted.path).for_each(|folder| _ = folders.remove(folder));
         }
-        if self.choices.prune {
+        if self.options.prune {
             let emptied = folders.into_iter().rev().filter(|folder| self.is_folder(folder));
             plan.emptied = emptied.map(Utf8Path::to_owned).collect();
         } else {

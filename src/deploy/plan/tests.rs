@@ -55,7 +55,7 @@ fn a_plan_says_what_it_is() {
         ("mine.efi", file("mine", 8)),
         ("racks", folder()),
     ]);
-    let view = |choices| Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, choices };
+    let view = |options| Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, options };
     assert_eq!(view(EARLIER).to_read(), []);
     let plan = view(EARLIER).plan().unwrap();
     assert_eq!(
@@ -150,7 +150,7 @@ fn what_is_no_file_stands_in_the_way() {
         (("racks", file("text", 1)), "`racks` is a file there, wanted a folder"),
     ] {
         let scan = scan(&[found]);
-        let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, choices: EARLIER };
+        let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, options: EARLIER };
         let hint = "\nhint: move it away, or choose another folder";
         assert_eq!(view.plan().unwrap_err().to_string(), format!("{error}{hint}"));
     }
@@ -162,11 +162,11 @@ fn a_place_that_tells_no_times_is_read() {
     let remote_state = RemoteState::new(None, record(&[("a.efi", "new")]));
     let timeless = |text| Found { modified: None, ..file(text, 0) };
     let mut scan = scan(&[("a.efi", timeless("new")), ("b.efi", timeless("some"))]);
-    let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, choices: EARLIER };
+    let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, options: EARLIER };
     // Of another size than any that is known, it can only be somebody else's.
     assert_eq!(view.to_read(), [("a.efi".into(), timeless("new"))]);
     scan.read.insert("a.efi".into(), (timeless("new"), Content::of(b"new").sha256));
-    let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, choices: EARLIER };
+    let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, options: EARLIER };
     assert_eq!(view.to_read(), []);
     let plan = view.plan().unwrap();
     assert_eq!((plan.files[0].step, plan.strangers), (FileAction::Unchanged, vec!["b.efi".into()]));
@@ -188,7 +188,7 @@ fn folders_go_where_nothing_wanted_is_below_them() {
         wanted: &wanted,
         remote_state: &remote_state,
         scan: &scan,
-        choices: DeployOptions { prune: true, ..EARLIER },
+        options: DeployOptions { prune: true, ..EARLIER },
     };
     let plan = view.plan().unwrap();
     assert_eq!(plan.prune, ["racks/x/old.efi", "racks/y/z/old.efi"]);

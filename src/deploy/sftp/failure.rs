@@ -60,8 +60,8 @@ impl SshFailure {
     pub fn diagnose(address: &SftpAddress, words: Vec<String>) -> Self {
         // A frame of such signs stands around what is important.
         let words: Vec<String> = words.into_iter().filter(|line| line.chars().any(|c| !"@ \t".contains(c))).collect();
-        let said = |sign: &&str| words.iter().any(|line| line.contains(sign));
-        let cause = SIGNS.iter().find(|(_, signs)| signs.iter().any(said)).map(|(cause, _)| *cause);
+        let stderr = |sign: &&str| words.iter().any(|line| line.contains(sign));
+        let cause = SIGNS.iter().find(|(_, signs)| signs.iter().any(stderr)).map(|(cause, _)| *cause);
         let cause = cause.unwrap_or(if words.is_empty() { SshCause::Dropped } else { SshCause::Other });
         Self { cause, address: address.clone(), words }
     }
@@ -126,12 +126,12 @@ mod tests {
     #[test]
     fn each_failure_gets_its_name_its_words_and_a_remedy() {
         let Ok(DeployTarget::Sftp(address)) = "sftp://admin@router:2222/tftp".parse() else { panic!("no address") };
-        let said = |lines: &[&str]| {
+        let stderr = |lines: &[&str]| {
             let lines = lines.iter().map(|line| (*line).to_owned()).collect();
             SshFailure::diagnose(&address, lines).to_string()
         };
         assert_eq!(
-            said(&[
+            stderr(&[
                 "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@",
                 "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @",
                 "Host key verification failed.",
@@ -142,7 +142,7 @@ mod tests {
              then forget the old key with `ssh-keygen -R '[router]:2222'`"
         );
         assert_eq!(
-            said(&[
+            stderr(&[
                 "No ED25519 host key is known for router and you have requested strict checking.",
                 "Host key verification failed."
             ]),
@@ -152,27 +152,27 @@ mod tests {
              hint: connect once with `ssh -p 2222 admin@router`, and compare the fingerprint that it shows"
         );
         assert_eq!(
-            said(&["admin@router: Permission denied (publickey)."]),
+            stderr(&["admin@router: Permission denied (publickey)."]),
             "`admin@router` cannot log in\n  | admin@router: Permission denied (publickey).\n\
              hint: see that `ssh -p 2222 admin@router` gets in; a key of its own is named with `--ssh-option IdentityFile=FILE`"
         );
         assert_eq!(
-            said(&["ssh: connect to host router port 2222: Connection timed out"]),
+            stderr(&["ssh: connect to host router port 2222: Connection timed out"]),
             "`router` cannot be reached\n  | ssh: connect to host router port 2222: Connection timed out\n\
              hint: check the address, and that SSH is on there"
         );
         assert_eq!(
-            said(&["subsystem request failed on channel 0"]),
+            stderr(&["subsystem request failed on channel 0"]),
             "`admin@router` has no SFTP on the server\n  | subsystem request failed on channel 0\n\
              hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, OpenSSH a line `Subsystem sftp internal-sftp`"
         );
         assert_eq!(
-            said(&["Connection closed by 192.0.2.1 port 2222"]),
+            stderr(&["Connection closed by 192.0.2.1 port 2222"]),
             "`router` ended the connection\n  | Connection closed by 192.0.2.1 port 2222\n\
              hint: run the command again; where that does not help, see what `ssh -p 2222 admin@router` says"
         );
         assert_eq!(
-            said(&["command-line: line 0: Bad configuration option: x"]),
+            stderr(&["command-line: line 0: Bad configuration option: x"]),
             "`ssh` does not connect with `router`\n  | command-line: line 0: Bad configuration option: x\n\
              hint: see what `ssh -p 2222 admin@router` says"
         );

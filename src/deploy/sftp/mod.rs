@@ -83,12 +83,12 @@ impl<'p> Sftp<'p> {
             code::UNSUPPORTED => (RemoteReason::Unsupported, "the server cannot do that"),
             _ => (RemoteReason::Unknown, "failure"),
         };
-        let said = match status.message.as_str() {
+        let detail = match status.message.as_str() {
             message if message.is_empty() || message.eq_ignore_ascii_case(plain) => plain.to_owned(),
             message => format!("{plain} ({message})"),
         };
         let subject = RemoteSubject { path: there.to_owned(), host: Some(self.address.login()) };
-        Error::Refused { action, subject, reason, said }
+        Error::Refused { action, subject, reason, detail }
     }
 
     /// Makes a folder that other users can read: the server applies its umask to what was asked for.
@@ -119,14 +119,14 @@ impl<'p> Sftp<'p> {
     /// The same error, unless it is that the disk is full: the protocol has no code for that.
     fn or_full(&mut self, error: Error, wanted: u64) -> Error {
         match error {
-            Error::Refused { action, subject, reason: RemoteReason::Unknown, said } => {
+            Error::Refused { action, subject, reason: RemoteReason::Unknown, detail } => {
                 let room = self.connection.client.space(&self.at("".into()));
                 match room.filter(|room| *room < wanted) {
                     Some(room) => {
-                        let said = format!("found room for {}, wanted {wanted}", count(room, "byte"));
-                        Error::Refused { action, subject, reason: RemoteReason::Full, said }
+                        let detail = format!("found room for {}, wanted {wanted}", count(room, "byte"));
+                        Error::Refused { action, subject, reason: RemoteReason::Full, detail }
                     }
-                    None => Error::Refused { action, subject, reason: RemoteReason::Unknown, said },
+                    None => Error::Refused { action, subject, reason: RemoteReason::Unknown, detail },
                 }
             }
             other => other,

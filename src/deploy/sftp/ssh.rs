@@ -113,12 +113,12 @@ pub enum Error {
 const LINES: usize = 200;
 
 /// What ssh says besides.
-struct SshWords {
+struct SshStderr {
     lines: Receiver<Option<String>>,
     heard: Vec<String>,
 }
 
-impl SshWords {
+impl SshStderr {
     fn listen(running: &Running) -> Self {
         let (sender, lines) = mpsc::sync_channel(LINES);
         running.each_line(move |line| !matches!(sender.try_send(line), Err(TrySendError::Disconnected(_))));
@@ -144,7 +144,7 @@ impl SshWords {
 /// A connection that speaks SFTP; it ends when dropped.
 pub(super) struct Connection<'p> {
     pub(super) client: Client<'p>,
-    said: SshWords,
+    stderr: SshStderr,
     stream: UnixStream,
     _running: Running,
 }
@@ -161,20 +161,20 @@ impl<'p> Connection<'p> {
             let reason = error.source().map_or_else(String::new, ToString::to_string);
             Error::NotStarted { program: ssh.program.clone(), reason }
         })?;
-        let mut said = SshWords::listen(&running);
+        let mut stderr = SshStderr::listen(&running);
         match Client::greet(stream.try_clone().map_err(Error::Io)?, SILENCE, progress) {
             Ok(client) => {
-                let words = said.so_far();
+                let words = stderr.so_far();
                 if !words.is_empty() {
                     let message = format!("`ssh` says{}", quoted(&words));
                     progress.report(&Event::Warning { message });
                 }
-                Ok(Self { client, said, stream, _running: running })
+                Ok(Self { client, stderr, stream, _running: running })
             }
             Err(client::Error::Cancelled) => Err(Error::Cancelled),
             Err(client::Error::NotSftp(found)) => Err(Error::NotSftp { address: address.clone(), found }),
             Err(client::Error::Gone | client::Error::Silent | client::Error::Slow | client::Error::Refused(_)) => {
-                Err(SshFailure::diagnose(address, said.until_the_end()).into())
+                Err(SshFailure::diagnose(address, stderr.until_the_end()).into())
             }
         }
     }
@@ -183,7 +183,7 @@ impl<'p> Connection<'p> {
     pub(super) fn last_words(&mut self) -> Vec<String> {
         // Where only this side has given up, ssh ends now.
         let _ = self.stream.shutdown(Shutdown::Both);
-        self.said.until_the_end()
+        self.stderr.until_the_end()
     }
 }
 

@@ -279,8 +279,8 @@ pub(super) fn reply(packet: &[u8]) -> Option<(u32, SftpReply)> {
 const SHOWN: usize = 200;
 
 /// The beginning of what a server says, as one line: nobody shall take more of it for words of this tool.
-pub(super) fn one_line(said: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&said[..said.len().min(SHOWN)]);
+pub(super) fn one_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
     single_line(text.lines().next().unwrap_or_default())
 }
 
@@ -396,8 +396,8 @@ mod tests {
                 prop_assert_eq!(reply(&packet[..cut.index(packet.len())]), None);
             }
             let status = Packet::bare(101).number(7).number(code::FAILURE).bytes(&bytes).finish();
-            let Some((7, SftpReply::Status(said))) = reply(&status[4..]) else { panic!("{bytes:?}") };
-            prop_assert!(!said.message.contains(crate::printable::is_harmful), "{}", said.message);
+            let Some((7, SftpReply::Status(replied))) = reply(&status[4..]) else { panic!("{bytes:?}") };
+            prop_assert!(!replied.message.contains(crate::printable::is_harmful), "{}", replied.message);
         }
 
         #[test]

@@ -11,7 +11,7 @@ use crate::base::paths::is_linked_list;
 use crate::base::url::RESERVED;
 use crate::loader::file_kind::{Arch, FileKind};
 use crate::loader::target::Loader;
-use crate::serve::server_config::{ConfigFile as RecipeFile, ServerKind as Server};
+use crate::serve::server_config::{ConfigFile, ServerKind};
 use crate::tree::manifest::ManifestEntry;
 
 /// What a page is about.
@@ -26,7 +26,7 @@ pub struct Index<'a> {
     /// How many files there are for sites.
     pub sited: usize,
     /// The recipes for the servers around it, where the network is described.
-    pub recipes: &'a [(Server, Vec<RecipeFile>)],
+    pub recipes: &'a [(ServerKind, Vec<ConfigFile>)],
 }
 
 /// The most bytes of a recipe's file that a page has.
@@ -34,11 +34,11 @@ const MAX_RECIPE: usize = 1 << 20;
 
 /// `files` of the recipe `server` as a page has them: where one is too long for it, with how it is written instead.
 #[must_use]
-pub fn fit(server: Server, files: Vec<RecipeFile>) -> Vec<RecipeFile> {
-    let fit = |file: RecipeFile| match file.text.len() {
+pub fn fit(server: ServerKind, files: Vec<ConfigFile>) -> Vec<ConfigFile> {
+    let fit = |file: ConfigFile| match file.text.len() {
         size if size > MAX_RECIPE => {
             let text = format!("This has {size} bytes. `cargo xtask recipe {server} --out FOLDER` writes it.\n");
-            RecipeFile { text, ..file }
+            ConfigFile { text, ..file }
         }
         _ => file,
     };
@@ -157,7 +157,7 @@ mod tests {
             file("linked-objects/default/ipxe.efi.txt", FileKind::Text, None),
             file("undionly.kpxe", FileKind::IpxeNbp, None),
         ];
-        let recipes = [(Server::Kea, vec![RecipeFile { name: "kea.conf", text: "{ \"a\": \"<&>\" }\n".into() }])];
+        let recipes = [(ServerKind::Kea, vec![ConfigFile { name: "kea.conf", text: "{ \"a\": \"<&>\" }\n".into() }])];
         let page = page(&Index { version: "1.2.3", tree: "tftp", root: &root, sited: 12, recipes: &recipes });
         for part in [
             "UEFI, x86-64, with iPXE&#x27;s own network drivers",
@@ -177,8 +177,8 @@ mod tests {
 
     #[test]
     fn a_recipe_that_is_too_long_for_a_page_is_named() {
-        let file = |size| RecipeFile { name: "kea.conf", text: "x".repeat(size) };
-        let files = fit(Server::Kea, vec![file(1 << 20), file(1 + (1 << 20))]);
+        let file = |size| ConfigFile { name: "kea.conf", text: "x".repeat(size) };
+        let files = fit(ServerKind::Kea, vec![file(1 << 20), file(1 + (1 << 20))]);
         assert_eq!(files[0].text.len(), 1 << 20);
         assert_eq!(files[1].text, "This has 1048577 bytes. `cargo xtask recipe kea --out FOLDER` writes it.\n");
     }

@@ -58,10 +58,10 @@ impl ServerKind {
 ///
 /// Where a template is wrong, which a test excludes.
 #[must_use]
-pub fn write(kind: ServerKind, offers: &BootPolicy<'_>) -> Vec<ConfigFile> {
+pub fn write(kind: ServerKind, policy: &BootPolicy<'_>) -> Vec<ConfigFile> {
     let environment = environment(kind);
     let write = |Template(name, text): &Template| {
-        let text = environment.render_str(text, offers.facts(name)).expect("each template is filled in by a test");
+        let text = environment.render_str(text, policy.facts(name)).expect("each template is filled in by a test");
         ConfigFile { name, text }
     };
     kind.templates().iter().map(write).collect()

@@ -52,7 +52,7 @@ pub struct BuildLoaders {
     #[command(flatten)]
     pub origins: OriginArgs,
     #[command(flatten)]
-    pub choices: ConfigArgs,
+    pub config: ConfigArgs,
     /// Where the tree goes [default: dist/tftp]
     #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
@@ -84,7 +84,7 @@ pub struct BundleBases {
     #[command(flatten)]
     pub origins: OriginArgs,
     #[command(flatten)]
-    pub choices: ConfigArgs,
+    pub config: ConfigArgs,
     /// Where the bundle goes [default: dist/netboot-loaders-VERSION-bases.tar.gz]
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
@@ -147,7 +147,7 @@ pub struct Reproduce {
     #[arg(long)]
     pub install_deps: bool,
     #[command(flatten)]
-    pub choices: ConfigArgs,
+    pub config: ConfigArgs,
     #[command(flatten)]
     pub origins: OriginArgs,
     #[command(flatten)]
@@ -202,7 +202,7 @@ pub struct Clean {
     #[arg(long, value_name = "DAYS", default_value_t = 14)]
     pub unused_for: u32,
     #[command(flatten)]
-    pub choices: ConfigArgs,
+    pub config: ConfigArgs,
 }
 
 /// `doctor`.
@@ -284,7 +284,7 @@ pub struct BootTest {
     #[arg(value_parser = local_path)]
     pub path: Option<Utf8PathBuf>,
     #[command(flatten)]
-    pub choices: ConfigArgs,
+    pub config: ConfigArgs,
     /// Boots only this loader, by path or file name; may be given more than once
     #[arg(long = "loader", value_name = "NAME", help_heading = "Which cases", value_parser = name)]
     pub loaders: Vec<String>,
@@ -482,7 +482,7 @@ pub struct Verify {
     #[arg(long, value_name = "NUMBER", requires = "against_make")]
     pub seed: Option<u64>,
     #[command(flatten)]
-    pub choices: ConfigArgs,
+    pub config: ConfigArgs,
     #[command(flatten)]
     pub origins: OriginArgs,
     #[command(flatten)]

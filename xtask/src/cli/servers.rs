@@ -24,7 +24,7 @@ pub struct Recipe {
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub network: Option<Utf8PathBuf>,
     #[command(flatten)]
-    pub choices: ConfigArgs,
+    pub config: ConfigArgs,
 }
 
 /// `ignition`.

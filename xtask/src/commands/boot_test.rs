@@ -16,7 +16,7 @@ use netboot_loaders::boot_test::machine::Accelerator;
 use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::{DhcpSetup, HttpSetup, MAC, TestNetwork, Tls};
 use netboot_loaders::boot_test::phase::Phase;
-use netboot_loaders::boot_test::report::{BootReport, CaseOutcome, CaseReport, first_line, to_seconds};
+use netboot_loaders::boot_test::report::json::{BootReport, CaseOutcome, CaseReport, first_line, to_seconds};
 use netboot_loaders::boot_test::selection::Selection;
 use netboot_loaders::boot_test::tools::{self, TestTools};
 use netboot_loaders::boot_test::web::nginx::SERVED;
@@ -38,8 +38,8 @@ use crate::host::{Host, absolute, processors, temporary_folder};
 
 pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.path.as_deref())?;
-    let choices = Config::read(&host.project, &Options::from(&args.choices), &Muted(host.ui));
-    let intent = intent(&choices, args, host);
+    let config = Config::read(&host.project, &Options::from(&args.config), &Muted(host.ui));
+    let intent = intent(&config, args, host);
     let selection = Selection {
         loaders: args.loaders.clone(),
         sites: args.sites.clone(),
@@ -49,7 +49,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     };
     let mut network = match &args.network {
         None => TestNetwork::default(),
-        Some(file) => described(file, args, &choices?.sites, host)?,
+        Some(file) => described(file, args, &config?.sites, host)?,
     };
     network.tls = tls(args)?;
     if args.install_deps {
@@ -90,9 +90,9 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 /// Where loaders are meant to go, as far as the project says.
-fn intent(choices: &Result<Config, build_loaders::Error>, args: &BootTest, host: &Host<'_>) -> Intent {
-    match choices {
-        Ok(choices) => Intent::new(&choices.sites, args.chain_to.clone()),
+fn intent(config: &Result<Config, build_loaders::Error>, args: &BootTest, host: &Host<'_>) -> Intent {
+    match config {
+        Ok(config) => Intent::new(&config.sites, args.chain_to.clone()),
         Err(error) => {
             let message = format!("the project does not say where loaders are meant to go\n{error}");
             host.ui.report(&Event::Warning { message });
@@ -114,8 +114,8 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
     let read = leaving(host.ui, move || network::NetworkConfig::read(&place, &known));
     let mut described = read.ok_or(build_loaders::Error::Cancelled)??;
     described.http_root = SERVED.into();
-    let offers = BootPolicy::new(&described, sites);
-    let of_recipe = |kind| server_config::write(kind, &offers).swap_remove(0).text;
+    let policy = BootPolicy::new(&described, sites);
+    let of_recipe = |kind| server_config::write(kind, &policy).swap_remove(0).text;
     let http = match args.http {
         Some(WebServer::Nginx) => HttpSetup::Nginx(of_recipe(ServerKind::Nginx)),
         None => HttpSetup::Own,
@@ -128,16 +128,16 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
         }
     };
     let warnings = if args.dhcp.is_some() || args.http.is_some() {
-        offers.warnings(args.dhcp.map_or(ServerKind::Nginx, Daemon::recipe))
+        policy.warnings(args.dhcp.map_or(ServerKind::Nginx, Daemon::recipe))
     } else {
-        offers.missing_scripts()
+        policy.missing_scripts()
     };
     for message in warnings {
         host.ui.report(&Event::Warning { message });
     }
     let mut network = TestNetwork::new(&described, dhcp, http)?;
     if args.dhcp.is_some() && args.dhcp_config.is_none() {
-        let chosen = offers.chosen(MAC).into_iter();
+        let chosen = policy.chosen(MAC).into_iter();
         network.chosen = chosen.map(|(platform, path)| (Firmware::of(platform), path)).collect();
     }
     Ok(network)

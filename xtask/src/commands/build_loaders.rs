@@ -28,7 +28,7 @@ use crate::ui::size;
 
 pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     let started = Instant::now();
-    let config = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(config.has_trust()), host)?;
     }
@@ -65,10 +65,10 @@ fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(ServerKind, Vec<recipe
     let (file, sites) = (host.project.network(), sites.clone());
     let written = leaving(host.ui, move || {
         let network = NetworkConfig::read(&file, &sites)?;
-        let offers = BootPolicy::new(&network, &sites);
-        let write = |kind| (kind, index::fit(kind, recipe::write(kind, &offers)));
+        let policy = BootPolicy::new(&network, &sites);
+        let write = |kind| (kind, index::fit(kind, recipe::write(kind, &policy)));
         let recipes = ServerKind::ALL.into_iter().map(write).collect();
-        Ok(([network.warnings.clone(), offers.missing_scripts()].concat(), recipes))
+        Ok(([network.warnings.clone(), policy.missing_scripts()].concat(), recipes))
     });
     match written.ok_or(Error::Cancelled)? {
         Ok((warnings, recipes)) => {

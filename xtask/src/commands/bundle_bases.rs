@@ -18,7 +18,7 @@ use crate::host::{Host, absolute};
 use crate::ui::size;
 
 pub(super) fn run(args: &BundleBases, host: &Host<'_>) -> Result<(), Failure> {
-    let config = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(config.has_trust()), host)?;
     }

@@ -179,7 +179,7 @@ fn tests(args: &Check, parts: &[CheckPart], host: &Host<'_>) -> Result<Tests, Fa
 fn fetched(args: &Check, host: &Host<'_>) -> Result<Option<String>, Failure> {
     let sources = Config::read(&host.project, &Options::default(), host.ui)
         .map_err(Failure::from)
-        .and_then(|choices| Ok(fetch(&choices.pins, &host.cache()?, &host.origins(&args.origins)?, host.ui)?));
+        .and_then(|config| Ok(fetch(&config.pins, &host.cache()?, &host.origins(&args.origins)?, host.ui)?));
     match sources {
         Ok(()) => Ok(None),
         // What is not as pinned is a failure; what is not to be had is a reason to skip.

@@ -11,7 +11,7 @@ use netboot_loaders::base::plural::count;
 use netboot_loaders::base::progress::{Event, Muted, Progress};
 use netboot_loaders::build::plan::Plan;
 use netboot_loaders::build_loaders::Config;
-use netboot_loaders::clean::{self, CacheItemKind, CacheSurvey, CleanRequest, Fate, Item};
+use netboot_loaders::clean::{self, CacheItemKind, CacheScan, CleanRequest, Fate, Item};
 use netboot_loaders::config::pins::Pins;
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::printable::printable;
@@ -49,12 +49,12 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
         now: SystemTime::now(),
         progress: host.ui,
     };
-    let survey = clean::survey(&request)?;
-    let failed = if args.dry_run { Vec::new() } else { clean::remove(&survey, &cache, host.ui)? };
+    let scan = clean::scan(&request)?;
+    let failed = if args.dry_run { Vec::new() } else { clean::remove(&scan, &cache, host.ui)? };
     let failures: BTreeMap<&Utf8Path, &Item> = failed.iter().map(|(item, _)| (item.path.as_path(), item)).collect();
-    let text = text(args, &survey, &failures);
+    let text = text(args, &scan, &failures);
     // The object has every path, and only programs get it.
-    let object = if host.ui.speaks_json() { object(args, &survey, &failures, shared) } else { Value::Null };
+    let object = if host.ui.speaks_json() { object(args, &scan, &failures, shared) } else { Value::Null };
     if args.dry_run {
         host.ui.answer(&text, object);
     } else {
@@ -87,9 +87,9 @@ fn alone(cache: &Cache, host: &Host<'_>) -> Result<Lock, Failure> {
 /// What the project pins and builds, as far as that can be told.
 fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> Result<(Option<Pins>, Option<Plan>), Failure> {
     let pins = Pins::read(&host.project);
-    let plan = Config::read(&host.project, &Options::from(&args.choices), &Muted(host.ui))
+    let plan = Config::read(&host.project, &Options::from(&args.config), &Muted(host.ui))
         .map_err(Failure::from)
-        .and_then(|choices| Ok(choices.plan(&host.path, cache, &Muted(host.ui))?));
+        .and_then(|config| Ok(config.plan(&host.path, cache, &Muted(host.ui))?));
     if host.ui.cancelled() {
         return Err(Failure::new(INTERRUPTED, "interrupted"));
     }
@@ -109,8 +109,8 @@ fn sum<'i>(items: impl Iterator<Item = &'i Item> + Clone) -> (usize, u64) {
 }
 
 /// What goes and what stays, for people.
-fn text(args: &Clean, survey: &CacheSurvey, failures: &BTreeMap<&Utf8Path, &Item>) -> String {
-    let gone = || survey.unused().filter(|item| !failures.contains_key(item.path.as_path()));
+fn text(args: &Clean, scan: &CacheScan, failures: &BTreeMap<&Utf8Path, &Item>) -> String {
+    let gone = || scan.unused().filter(|item| !failures.contains_key(item.path.as_path()));
     let mut text = String::new();
     for kind in CacheItemKind::ALL {
         let (number, bytes) = sum(gone().filter(|item| item.kind == kind));
@@ -134,12 +134,12 @@ fn text(args: &Clean, survey: &CacheSurvey, failures: &BTreeMap<&Utf8Path, &Item
         (Fate::Changing, "changed within the last hour: a run may be writing it; run this again later".to_owned()),
         (Fate::Busy, "in use by a process".to_owned()),
     ] {
-        text += &kept(survey, fate, &why);
+        text += &kept(scan, fate, &why);
     }
-    for path in survey.foreign.iter().take(NAMED) {
+    for path in scan.foreign.iter().take(NAMED) {
         let _ = writeln!(text, "left alone: `{}`, which this tool did not make", printable(path));
     }
-    let more = survey.foreign.len().saturating_sub(NAMED);
+    let more = scan.foreign.len().saturating_sub(NAMED);
     if more > 0 {
         let _ = writeln!(text, "left alone: {more} more");
     }
@@ -158,8 +158,8 @@ fn recent(args: &Clean) -> String {
 }
 
 /// A line about what stays for the reason `fate`.
-fn kept(survey: &CacheSurvey, fate: Fate, why: &str) -> String {
-    let items = || survey.items.iter().filter(|item| item.fate == fate);
+fn kept(scan: &CacheScan, fate: Fate, why: &str) -> String {
+    let items = || scan.items.iter().filter(|item| item.fate == fate);
     let (number, bytes) = sum(items());
     if number == 0 {
         return String::new();
@@ -171,8 +171,8 @@ fn kept(survey: &CacheSurvey, fate: Fate, why: &str) -> String {
     format!("kept: {} ({}): {why}\n", kinds.collect::<Vec<_>>().join(", "), size(bytes))
 }
 
-fn object(args: &Clean, survey: &CacheSurvey, failures: &BTreeMap<&Utf8Path, &Item>, shared: bool) -> Value {
-    let (number, bytes) = sum(survey.unused().filter(|item| !failures.contains_key(item.path.as_path())));
+fn object(args: &Clean, scan: &CacheScan, failures: &BTreeMap<&Utf8Path, &Item>, shared: bool) -> Value {
+    let (number, bytes) = sum(scan.unused().filter(|item| !failures.contains_key(item.path.as_path())));
     let removed = if args.dry_run { 0 } else { number };
     json!({
         "dry-run": args.dry_run,
@@ -180,9 +180,9 @@ fn object(args: &Clean, survey: &CacheSurvey, failures: &BTreeMap<&Utf8Path, &It
         "unused-bytes": bytes,
         "removed": removed,
         "removed-bytes": if args.dry_run { 0 } else { bytes },
-        "items": survey.items,
+        "items": scan.items,
         "failed": failures.values().collect::<Vec<_>>(),
-        "foreign": survey.foreign,
+        "foreign": scan.foreign,
         "shared": shared,
     })
 }

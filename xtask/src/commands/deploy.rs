@@ -50,7 +50,7 @@ pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
         target: &target,
         ssh: &ssh,
         lock,
-        choices: DeployOptions { read_all: args.read_all, prune: args.prune, replace: args.replace },
+        options: DeployOptions { read_all: args.read_all, prune: args.prune, replace: args.replace },
         attempts: args.attempts,
         dry_run: args.dry_run,
     };

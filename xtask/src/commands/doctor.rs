@@ -20,7 +20,7 @@ use crate::host::Host;
 pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     // Whether certificates are embedded is known only once the choices can be read.
     let trust =
-        Config::read(&host.project, &Options::default(), &Muted(host.ui)).is_ok_and(|choices| choices.has_trust());
+        Config::read(&host.project, &Options::default(), &Muted(host.ui)).is_ok_and(|config| config.has_trust());
     let needs = match args.work {
         DoctorPurpose::Build => needs::build(trust),
         DoctorPurpose::BootTest => needs::boot_test(),
@@ -144,15 +144,15 @@ mod tests {
 
     #[test]
     fn what_the_system_allows_has_lines_of_its_own() {
-        let said = |entered| table(&Row::of_system(&entered));
+        let rendered = |entered| table(&Row::of_system(&entered));
         let both = "ok       namespaces     can be made keep its network apart\n\
                     ok       /dev/net/tun   can be used carries its network cards\n";
-        assert_eq!(said(Ok(())), both);
-        let without = said(Err(namespace::Error::NoTun(std::io::ErrorKind::NotFound.into())));
+        assert_eq!(rendered(Ok(())), both);
+        let without = rendered(Err(namespace::Error::NoTun(std::io::ErrorKind::NotFound.into())));
         assert!(
             without.starts_with("ok       namespaces ") && without.contains("\nMISSING  /dev/net/tun   cannot be used")
         );
         let forbidden = namespace::Error::Forbidden { reason: "x".into(), remedy: "y" };
-        assert!(said(Err(forbidden)).starts_with("MISSING  namespaces     cannot be made "));
+        assert!(rendered(Err(forbidden)).starts_with("MISSING  namespaces     cannot be made "));
     }
 }

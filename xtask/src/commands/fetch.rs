@@ -11,10 +11,10 @@ use crate::exit::Failure;
 use crate::host::Host;
 
 pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
-    let choices = Config::read(&host.project, &Options::default(), host.ui)?;
+    let config = Config::read(&host.project, &Options::default(), host.ui)?;
     let cache = host.cache()?;
-    fetch(&choices.pins, &cache, &host.origins(args)?, host.ui)?;
-    let (ipxe, syslinux) = (&choices.pins.ipxe, &choices.pins.syslinux);
+    fetch(&config.pins, &cache, &host.origins(args)?, host.ui)?;
+    let (ipxe, syslinux) = (&config.pins.ipxe, &config.pins.syslinux);
     let seen = archive_record(&cache, &syslinux.version);
     let found =
         seen.as_ref().map(|seen| format!("found in {}, SHA-256 {}\n", seen.name, seen.sha256)).unwrap_or_default();

@@ -6,7 +6,7 @@ use netboot_loaders::base::parallel::leaving;
 use netboot_loaders::base::process::{Command, find_program, quoted};
 use netboot_loaders::base::progress::{Event, Muted, Progress};
 use netboot_loaders::build_loaders::{self, Config};
-use netboot_loaders::config::network::{NetworkConfig, NetworkHost as Machine};
+use netboot_loaders::config::network::{NetworkConfig, NetworkHost};
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::printable::listed_names;
 use netboot_loaders::serve::ignition;
@@ -34,10 +34,10 @@ pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 fn starter(args: &Ignition, host: &Host<'_>) -> Result<String, Failure> {
-    let choices = Config::read(&host.project, &Options::default(), &Muted(host.ui))?;
+    let config = Config::read(&host.project, &Options::default(), &Muted(host.ui))?;
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
-    let place = file.clone();
-    let read = leaving(host.ui, move || NetworkConfig::read(&place, &choices.sites));
+    let path = file.clone();
+    let read = leaving(host.ui, move || NetworkConfig::read(&path, &config.sites));
     let network = read.ok_or(build_loaders::Error::Cancelled)??;
     let machine = args.host.as_deref().map(|name| machine(&network, name, &file)).transpose()?;
     let Some(starter) = &network.ignition else {
@@ -58,7 +58,7 @@ fn starter(args: &Ignition, host: &Host<'_>) -> Result<String, Failure> {
     Ok(ignition::configuration(starter, machine.map(|machine| machine.hostname.as_str())))
 }
 
-fn machine<'n>(network: &'n NetworkConfig, name: &str, file: &Utf8Path) -> Result<&'n Machine, Failure> {
+fn machine<'n>(network: &'n NetworkConfig, name: &str, file: &Utf8Path) -> Result<&'n NetworkHost, Failure> {
     network.hosts.iter().find(|machine| machine.name == name).ok_or_else(|| {
         let known: Vec<&str> = network.hosts.iter().map(|machine| machine.name.as_str()).collect();
         let known = listed_names(&known);

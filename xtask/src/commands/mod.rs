@@ -115,8 +115,8 @@ const MAX_OUTPUT_NAME: usize = MAX_NAME - ".".len() - ".next-journal".len();
 /// Makes sure that there can be a folder at `path`, whose own name has at most `longest` bytes.
 fn check_place(path: &Utf8Path, longest: usize) -> Result<(), Failure> {
     let refuse = |text: String| Err(Failure::new(FAILURE, &text));
-    for (place, most) in path.ancestors().zip(std::iter::once(longest).chain(std::iter::repeat(MAX_NAME))) {
-        let name = place.file_name().unwrap_or_default();
+    for (path, most) in path.ancestors().zip(std::iter::once(longest).chain(std::iter::repeat(MAX_NAME))) {
+        let name = path.file_name().unwrap_or_default();
         if name.len() > most {
             let found = name.len();
             return refuse(format!(
@@ -124,11 +124,11 @@ fn check_place(path: &Utf8Path, longest: usize) -> Result<(), Failure> {
                 printable(name)
             ));
         }
-        if place.is_symlink() && !place.exists() {
-            let target = place.read_link_utf8().unwrap_or_default();
+        if path.is_symlink() && !path.exists() {
+            let target = path.read_link_utf8().unwrap_or_default();
             return refuse(format!(
                 "`{}` is a link that leads nowhere, to `{}`\nhint: make what it leads to, or remove the link",
-                printable(place),
+                printable(path),
                 printable(&target)
             ));
         }

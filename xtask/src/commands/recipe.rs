@@ -20,14 +20,14 @@ pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
         list(host);
         return Ok(());
     };
-    let choices = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
     // Thousands of machines take seconds.
     let written = leaving(host.ui, move || {
-        let network = NetworkConfig::read(&file, &choices.sites)?;
-        let offers = BootPolicy::new(&network, &choices.sites);
-        let warnings: Vec<String> = network.warnings.iter().cloned().chain(offers.warnings(kind)).collect();
-        Ok::<_, network::Error>((warnings, write(kind, &offers)))
+        let network = NetworkConfig::read(&file, &config.sites)?;
+        let policy = BootPolicy::new(&network, &config.sites);
+        let warnings: Vec<String> = network.warnings.iter().cloned().chain(policy.warnings(kind)).collect();
+        Ok::<_, network::Error>((warnings, write(kind, &policy)))
     });
     let (warnings, files) = written.ok_or(build_loaders::Error::Cancelled)??;
     for message in warnings {

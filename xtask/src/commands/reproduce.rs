@@ -34,7 +34,7 @@ const EXPLAINED: usize = 4;
 const SHOWN: usize = 120;
 
 pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
-    let mut config = Config::read(&host.project, &Options::from(&args.choices), host.ui)?;
+    let mut config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     if args.install_deps {
         install::missing(&needs::build(config.has_trust()), host)?;
         install::missing(&needs::variations(), host)?;
@@ -93,7 +93,7 @@ fn compare(
     fs::create_dir_all(&scratch)?;
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
     let files = plan.files().count();
-    let open = |place: &str| PublishedTree::open(&place.into(), files, &origins.network, &scratch, host.ui);
+    let open = |position: &str| PublishedTree::open(&position.into(), files, &origins.network, &scratch, host.ui);
     let against = args.against.as_deref().map(open);
     let against = against.transpose().map_err(reproduce::Error::from)?;
     let context =
@@ -174,8 +174,8 @@ fn conclude(
     if args.diffoscope {
         for (here, there) in report.differences.iter().filter_map(|difference| difference.files.as_ref()) {
             // Whatever becomes of it, the verdict stands.
-            let said = diffoscope(here, there, host).unwrap_or_else(|failure| failure.message);
-            let _ = writeln!(text, "  diffoscope: {said}");
+            let outcome = diffoscope(here, there, host).unwrap_or_else(|failure| failure.message);
+            let _ = writeln!(text, "  diffoscope: {outcome}");
         }
     }
     host.ui.result_of("", report);
@@ -319,7 +319,7 @@ fn explained(difference: &LoaderDifference) -> String {
 /// Where two loaders differ, for people.
 pub(super) fn located(bytes: &ByteDifference) -> String {
     let mut text = String::new();
-    let place = bytes.place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
+    let position = bytes.position.as_ref().map(|position| format!(", {position}")).unwrap_or_default();
     let how_much = match bytes.sizes {
         (here, there) if here == there => {
             let verb = choose(bytes.count, "differs", "differ");
@@ -327,7 +327,7 @@ pub(super) fn located(bytes: &ByteDifference) -> String {
         }
         (here, there) => format!("found {}, wanted {there}", count(here, "byte")),
     };
-    let _ = writeln!(text, "  {how_much}, the first difference is at {:#x}{place}", bytes.offset);
+    let _ = writeln!(text, "  {how_much}, the first difference is at {:#x}{position}", bytes.offset);
     if bytes.sizes.0.max(bytes.sizes.1) > MAX_LOADER {
         let _ = writeln!(text, "  they are not looked into: wanted loaders of at most {}", count(MAX_LOADER, "byte"));
     }

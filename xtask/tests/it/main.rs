@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             interrupt::tests(),
             inventory::tests(),
             limits::tests(),
-            limits::choices::tests(),
+            limits::config::tests(),
             mirror::tests(),
             network::tests(),
             publish::tests(),

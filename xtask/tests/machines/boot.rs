@@ -71,7 +71,8 @@ fn boots(project: &Project) {
 fn second_part(project: &Project) {
     std::fs::remove_file(project.tree().join("ldlinux.c32")).unwrap();
     forge(&project.tree());
-    let error = boot(project, &["--loader", "lpxelinux.0", "--attempts", "1"]).error(10);
+    let error =
+        boot(project, &["--loader", "lpxelinux.0", "--attempts", "1"]).printed("FAILED   lpxelinux.0 ").error(10);
     let wanted = "it asked for `ldlinux.c32` over TFTP, which is not in the tree\n";
     assert!(error.contains("Failed to load ldlinux") && error.contains(wanted), "{error}");
 }
@@ -80,7 +81,7 @@ fn panics(project: &Project) {
     let ran = boot(project, &["--case", "syslinux.efi", "--append", "rdinit=/nowhere"]);
     // A second attempt is no better, and the first one is told, too.
     assert!(ran.stdout.contains("\nTRIED AGAIN: syslinux.efi: the kernel panicked: "), "{}", ran.stdout);
-    let error = ran.error(10);
+    let error = ran.printed("FAILED   syslinux.efi ").error(10);
     assert!(error.contains("`syslinux.efi`: the kernel panicked: `"), "{error}");
     assert!(error.contains("Kernel panic - not syncing"), "{error}");
     let report = report(project);
@@ -117,11 +118,11 @@ fn secure(project: &Project) {
     project.sites(
         "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"https://192.0.2.10/a\" }\n",
     );
-    project.build(&[]).success();
+    project.build(&[]).warned();
     let skipped = "ipxe.efi: `https://192.0.2.10/a` needs a certificate that the loader trusts: give one with `--tls-certificate` and";
     let ran = boot(project, &["--case", "ipxe.efi"]).success();
     assert!(ran.stdout.contains(&format!("\nSKIPPED: {skipped}")), "{}", ran.stdout);
-    let error = boot(project, &["--case", "ipxe.efi", "--require-real"]).error(10);
+    let error = boot(project, &["--case", "ipxe.efi", "--require-real"]).printed("SKIPPED").error(10);
     assert!(error.starts_with("`ipxe.efi` was skipped: `https://"), "{error}");
     let error = boot(project, &["--site", "gone"]).error(3);
     assert!(error.starts_with("found no `gone` as asked for in `"), "{error}");

@@ -33,7 +33,7 @@ fn boots(members: &[Member], server: &str, program: &str) -> Result<(), String> 
     project.build(&[]).success();
     project.write("embed-scripts/network.toml", BOOT_NETWORK);
     let network = project.path("embed-scripts/network.toml");
-    let ran = project.run(["boot-test", "--network", network.as_str(), "--dhcp", server]).success();
+    let ran = project.run(["boot-test", "--network", network.as_str(), "--dhcp", server]).warned();
     assert!(ran.stdout.contains("boot-test: 3 passed, 0 failed, 0 skipped"), "{}", ran.stdout);
     Ok(())
 }

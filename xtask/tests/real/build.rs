@@ -247,7 +247,7 @@ fn not_booted(real: &Real) -> Result<(), String> {
     real.build(&[]);
     let boot =
         |more: &[&str]| Ran::from(real.command(&[&["boot-test", "--attempts", "1"], more].concat()).output().unwrap());
-    let error = boot(&["--case", "ipxe.efi"]).error(10);
+    let error = boot(&["--case", "ipxe.efi"]).printed("FAILED   ipxe.efi ").error(10);
     let wanted = "`ipxe.efi`: the loader asked for `http://198.51.100.7/elsewhere.ipxe`, wanted `http://192.0.2.2/boot.ipxe` (DHCP option 17)\n";
     assert!(error.contains(wanted), "{error}");
     boot(&["--case", "ipxe.efi", "--chain-to", "http://198.51.100.7/elsewhere.ipxe"]).success();
@@ -260,7 +260,7 @@ fn not_booted(real: &Real) -> Result<(), String> {
         content[offset] ^= 0xff;
         std::fs::write(real.tree().join(loader), content).unwrap();
         forge(&real.tree());
-        let error = boot(&["--case", loader]).error(10);
+        let error = boot(&["--case", loader]).printed("FAILED ").error(10);
         assert!(error.contains(&format!("`{loader}`: {wanted}")), "{error}");
     }
     Ok(())

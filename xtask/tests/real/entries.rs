@@ -113,7 +113,8 @@ fn another_host_name(real: &Real) -> Result<(), String> {
     let wrong = real.project.join("wrong.conf");
     std::fs::write(&wrong, recipe.replace("k8s-master-01.example.net", "k8s-worker-01.example.net")).unwrap();
     let given = ["--network", "NETWORK", "--dhcp", "dnsmasq", "--dhcp-config", wrong.as_str()];
-    let ran = boot(real, &[&given[..], &["--case", "ipxe.efi:boot-fedora-coreos"]].concat()).failure(10);
+    let ran =
+        boot(real, &[&given[..], &["--case", "ipxe.efi:boot-fedora-coreos"]].concat()).printed("FAILED ").failure(10);
     let wanted =
         "userland got the host name `k8s-worker-01.example.net`, wanted `k8s-master-01.example.net` (DHCP option 12)";
     assert!(ran.contains(wanted), "{ran}");

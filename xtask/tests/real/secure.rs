@@ -103,7 +103,7 @@ fn not_trusted(real: &Real) -> Result<(), String> {
     skip::machines()?;
     skip::program("nginx")?;
     skip::program("openssl")?;
-    let error = boot(real, "stranger", &["sites/secure/ipxe.efi"]).error(10);
+    let error = boot(real, "stranger", &["sites/secure/ipxe.efi"]).printed("FAILED ").error(10);
     // iPXE looks for a certificate that would lead to one that it trusts.
     assert!(error.contains("the loader asked for `http://ca.ipxe.org/auto/"), "{error}");
     Ok(())

@@ -26,7 +26,7 @@ enum Phase {
     /// A connection to the server, through a proxy where there is one.
     Connecting {
         deadline: Instant,
-        said: Vec<u8>,
+        received: Vec<u8>,
     },
     /// The head of the answer, for which the client has a deadline of its own.
     Head,
@@ -41,15 +41,15 @@ pub(crate) struct Reached {
     /// Whether there was a connection to the server itself.
     pub(crate) server: bool,
     /// The beginning of what the proxy said before.
-    pub(crate) said: Vec<u8>,
+    pub(crate) received: Vec<u8>,
 }
 
 /// Sends a request, for which `work` connects within `connect`. Tells how far it came.
 pub(crate) fn exchange<T>(connect: Duration, work: impl FnOnce() -> T) -> (T, Reached) {
-    let (done, phase) = during(Phase::Connecting { deadline: Instant::now() + connect, said: Vec::new() }, work);
+    let (done, phase) = during(Phase::Connecting { deadline: Instant::now() + connect, received: Vec::new() }, work);
     let reached = match phase {
-        Phase::Connecting { said, .. } => Reached { server: false, said },
-        _ => Reached { server: true, said: Vec::new() },
+        Phase::Connecting { received, .. } => Reached { server: false, received },
+        _ => Reached { server: true, received: Vec::new() },
     };
     (done, reached)
 }
@@ -136,10 +136,10 @@ impl<T: Transport> Guarded<T> {
     fn keep(&mut self, count: usize) {
         let input = self.inner.buffers().input();
         PHASE.with_borrow_mut(|phase| {
-            if let Phase::Connecting { said, .. } = phase {
+            if let Phase::Connecting { received, .. } = phase {
                 let start = input.len().saturating_sub(count);
-                let kept = count.min(MAX_KEPT.saturating_sub(said.len()));
-                said.extend_from_slice(&input[start..start + kept]);
+                let kept = count.min(MAX_KEPT.saturating_sub(received.len()));
+                received.extend_from_slice(&input[start..start + kept]);
             }
         });
     }

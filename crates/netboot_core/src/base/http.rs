@@ -284,10 +284,10 @@ impl HttpClient {
         let mut seen = vec![now.clone()];
         loop {
             let response = self.send(&now, user.as_deref(), headers, None)?;
-            let Some(place) = redirect(&response) else {
+            let Some(location) = redirect(&response) else {
                 return Ok((response, with_user(&now, url, &seen[0])));
             };
-            let mut next = now.join(&place).map_err(|_| Error::Scheme { to: shown(&place) })?;
+            let mut next = now.join(&location).map_err(|_| Error::Scheme { to: shown(&location) })?;
             check_redirect(&now, &next)?;
             let own = take_user(&mut next);
             // A password is for the server that it was given for.
@@ -465,13 +465,13 @@ fn with_user(now: &url::Url, given: &Url, first: &url::Url) -> Url {
 fn redirect(response: &Response) -> Option<String> {
     use StatusCode as S;
     let codes = [S::MOVED_PERMANENTLY, S::FOUND, S::SEE_OTHER, S::TEMPORARY_REDIRECT, S::PERMANENT_REDIRECT];
-    let place = response.headers().get(LOCATION).filter(|_| codes.contains(&response.status()))?;
-    Some(String::from_utf8_lossy(place.as_bytes()).into_owned())
+    let location = response.headers().get(LOCATION).filter(|_| codes.contains(&response.status()))?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
 /// An address that a server chose, for a message.
-fn shown(place: &str) -> String {
-    printable(&Url::from(place).to_string()).to_string()
+fn shown(location: &str) -> String {
+    printable(&Url::from(location).to_string()).to_string()
 }
 
 fn check_redirect(now: &url::Url, next: &url::Url) -> Result<(), Error> {
@@ -503,7 +503,7 @@ fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, Reached)>) -> E
         Some((proxy, reached)) => {
             // What is encrypted says nothing to anybody.
             let is_clear = !proxy.url.expose().starts_with("https:");
-            of_proxy(proxy, proxy_reason(error, if is_clear { &reached.said } else { &[] }, &proxy.url))
+            of_proxy(proxy, proxy_reason(error, if is_clear { &reached.received } else { &[] }, &proxy.url))
         }
         None => Error::Connection(reason(error)),
     }
@@ -527,10 +527,10 @@ fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {
 /// How much of a proxy's answer is shown, in bytes.
 const SHOWN: usize = 80;
 
-/// What is wrong with the proxy at `url`, which `said` something before `error`. What it repeats of the password is left
+/// What is wrong with the proxy at `url`, which `received` something before `error`. What it repeats of the password is left
 /// out.
-fn proxy_reason(error: &ureq::Error, said: &[u8], url: &Url) -> String {
-    if said.is_empty() {
+fn proxy_reason(error: &ureq::Error, received: &[u8], url: &Url) -> String {
+    if received.is_empty() {
         return match error {
             // The client keeps nothing of what it says.
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -542,7 +542,7 @@ fn proxy_reason(error: &ureq::Error, said: &[u8], url: &Url) -> String {
             _ => reason(error).replace("the server ", "it "),
         };
     }
-    let line = said.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
+    let line = received.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
     let line = url.hide_in(&printable_bytes(line).to_string());
     let (shown, more) = line.char_indices().nth(SHOWN).map_or((&line[..], ""), |(end, _)| (&line[..end], "…"));
     let wanted = "wanted the status 200";
@@ -640,9 +640,9 @@ mod tests {
 
     #[test]
     fn what_a_proxy_repeats_of_a_password_is_left_out() {
-        let said = [&b"HTTP/1.0 407 no me:s3cret, Basic bWU6czNjcmV0 "[..], &[b'x'; 100]].concat();
+        let received = [&b"HTTP/1.0 407 no me:s3cret, Basic bWU6czNjcmV0 "[..], &[b'x'; 100]].concat();
         let error = ureq::Error::ConnectProxyFailed("responded with 407".into());
-        let reason = proxy_reason(&error, &said, &"http://me:s3cret@proxy:3128".into());
+        let reason = proxy_reason(&error, &received, &"http://me:s3cret@proxy:3128".into());
         let shown = format!("HTTP/1.0 407 no …, Basic … {}", "x".repeat(53));
         assert_eq!(reason, format!("found `{shown}…`, wanted the status 200"));
     }

@@ -1,10 +1,10 @@
 //! What knows no stage: files, paths, programs, the web, progress, text.
 
+pub mod closed_set;
 mod connector;
 pub mod der;
 pub mod fs;
 pub mod http;
-pub mod names;
 pub mod parallel;
 pub mod paths;
 pub mod plural;

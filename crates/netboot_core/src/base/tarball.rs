@@ -74,8 +74,8 @@ impl<'p> Packer<'p> {
         let mut header = Header::new_ustar();
         let mut append = |header: &mut Header| {
             header.set_path(name).map_err(|_| {
-                let said = format!("the name `{}` is too long for a tarball, wanted {LONGEST}", printable(name));
-                io::Error::new(io::ErrorKind::InvalidFilename, said)
+                let message = format!("the name `{}` is too long for a tarball, wanted {LONGEST}", printable(name));
+                io::Error::new(io::ErrorKind::InvalidFilename, message)
             })?;
             header.set_size(content.len() as u64);
             header.set_entry_type(EntryType::Regular);

@@ -39,9 +39,9 @@ impl Url {
     }
 
     fn without_secrets(&self) -> String {
-        let Parts { start, hidden, place, query, .. } = parts(&self.0);
+        let Parts { start, hidden, address, query, .. } = parts(&self.0);
         let mark = if hidden == Hidden::Guessed { "…@" } else { "" };
-        format!("{start}{mark}{place}{}", if query.starts_with('?') { "?..." } else { "" })
+        format!("{start}{mark}{address}{}", if query.starts_with('?') { "?..." } else { "" })
     }
 
     /// Whether it has an `@` where a path or a query would be, so that what stands before may be a password.
@@ -106,9 +106,9 @@ impl fmt::Display for Url {
 /// The address `text` with `…` for user and password, for messages about its spelling.
 #[must_use]
 pub fn without_credentials(text: &str) -> String {
-    let Parts { start, hidden, place, query, .. } = parts(text);
+    let Parts { start, hidden, address, query, .. } = parts(text);
     let mark = if hidden == Hidden::Nothing { "" } else { "…@" };
-    format!("{start}{mark}{place}{query}")
+    format!("{start}{mark}{address}{query}")
 }
 
 /// `text` with `…` for user and password of each address in it.
@@ -133,7 +133,7 @@ struct Parts<'t> {
     credentials: &'t str,
     hidden: Hidden,
     /// Server and path.
-    place: &'t str,
+    address: &'t str,
     /// What follows them and is not shown.
     query: &'t str,
 }
@@ -173,7 +173,7 @@ fn parts(text: &str) -> Parts<'_> {
         Some(at) if is_address || after[at..].contains('=') => at,
         _ => after.len(),
     };
-    Parts { start, credentials: &rest[..cut.0], hidden, place: &after[..query], query: &after[query..] }
+    Parts { start, credentials: &rest[..cut.0], hidden, address: &after[..query], query: &after[query..] }
 }
 
 fn has_encoded_colon(text: &str) -> bool {
@@ -433,9 +433,9 @@ mod tests {
                 .collect();
             let url = Url::from(format!("http://{user}:{encoded}@host/f"));
             let header = BASE64_STANDARD.encode(format!("{user}:{password}"));
-            for said in [&encoded, &password, &header] {
-                let shown = url.hide_in(&format!("<< {said} >>"));
-                prop_assert_eq!(shown, "<< … >>", "{:?}", said);
+            for secret in [&encoded, &password, &header] {
+                let shown = url.hide_in(&format!("<< {secret} >>"));
+                prop_assert_eq!(shown, "<< … >>", "{:?}", secret);
             }
         }
 

@@ -74,28 +74,33 @@ impl<'p> Assets<'p> {
         }
     }
 
-    /// What a table at `place` has said as a whole, and all files that it names; `None` where there are no
+    /// What a table at `location` has said as a whole, and all files that it names; `None` where there are no
     /// loaders, or something is wrong.
-    pub(super) fn setup(&mut self, table: &Table<'_>, place: &Location, said: SiteTable) -> Option<ResolvedSite> {
+    pub(super) fn setup(
+        &mut self,
+        table: &Table<'_>,
+        location: &Location,
+        site_table: SiteTable,
+    ) -> Option<ResolvedSite> {
         let missing = |key: &str, remedy: &str| {
-            let key = if place.key.is_empty() { key.to_owned() } else { format!("{}.{key}", place.key) };
-            table.report(Location { key, ..place.clone() }.finding("is missing", remedy));
+            let key = if location.key.is_empty() { key.to_owned() } else { format!("{}.{key}", location.key) };
+            table.report(Location { key, ..location.clone() }.finding("is missing", remedy));
         };
-        if said.loaders.as_ref().is_some_and(|loaders| loaders.is_empty()) {
+        if site_table.loaders.as_ref().is_some_and(|loaders| loaders.is_empty()) {
             // No loader, no script: what is missing here may come from the sites.
             return None;
         }
-        if said.loaders.is_none() {
+        if site_table.loaders.is_none() {
             missing("loaders", "list the loaders, or none with []");
         }
-        if said.script.is_none() {
+        if site_table.script.is_none() {
             missing("script", "name a script in embed-scripts");
         }
-        let config = self.shared(table, said.config.as_ref(), said.trust.as_ref());
-        let template = self.template(table, said.script.as_ref()?);
-        let slot = said.slot.unwrap_or(SlotSize::DEFAULT);
-        let (loaders, template, config) = (said.loaders?, template?, config?);
-        Some(ResolvedSite { loaders, template, config, slot, vars: said.vars, judged: BTreeSet::new() })
+        let config = self.shared(table, site_table.config.as_ref(), site_table.trust.as_ref());
+        let template = self.template(table, site_table.script.as_ref()?);
+        let slot = site_table.slot.unwrap_or(SlotSize::DEFAULT);
+        let (loaders, template, config) = (site_table.loaders?, template?, config?);
+        Some(ResolvedSite { loaders, template, config, slot, vars: site_table.vars, judged: BTreeSet::new() })
     }
 
     /// What findings call the file or folder at `path`.
@@ -123,7 +128,7 @@ impl<'p> Assets<'p> {
         let (bytes, count) = MAX_SCRIPTS;
         if self.scripts + content.len() > bytes || self.templates.len() == count {
             let message = format!("makes more than {count} scripts, or {bytes} bytes of all scripts together");
-            table.report(at.place.finding(message, "let sites share a script, and tell them apart by variables"));
+            table.report(at.location.finding(message, "let sites share a script, and tell them apart by variables"));
             return None;
         }
         self.scripts += content.len();
@@ -164,17 +169,17 @@ impl<'p> Assets<'p> {
         if let Some(known) = self.configs.get(&key) {
             return Some(Arc::clone(known));
         }
-        let place = name.map_or_else(|| table.place(), |at| at.place.clone());
+        let location = name.map_or_else(|| table.location(), |at| at.location.clone());
         let read = IpxeConfig::read(&self.project.ipxe_configs(), named);
         let config = table.accept(read.map_err(|error| {
-            place.finding(error.to_string(), "add its headers under vendor/ipxe-config, or name another one")
+            location.finding(error.to_string(), "add its headers under vendor/ipxe-config, or name another one")
         }));
         let trust: Vec<Option<(String, Vec<u8>)>> = trust.iter().map(|at| self.certificate(table, at)).collect();
         let bytes: usize = trust.iter().flatten().map(|(_, certificate)| certificate.len()).sum();
         if self.trusted + bytes > MAX_TRUSTED {
             let message =
                 format!("makes more than {MAX_TRUSTED} bytes of the certificates of all configurations together");
-            table.report(place.finding(message, "let sites trust the same certificates, or fewer"));
+            table.report(location.finding(message, "let sites trust the same certificates, or fewer"));
             return None;
         }
         self.trusted += bytes;
@@ -194,7 +199,7 @@ impl<'p> Assets<'p> {
         table.report(if line > 0 {
             Location { file: self.relative(&self.path(&at.value)), line, key: String::new() }.finding(message, remedy)
         } else {
-            at.place.finding(format!("`{}` {message}", at.value), remedy)
+            at.location.finding(format!("`{}` {message}", at.value), remedy)
         });
         None
     }
@@ -203,7 +208,7 @@ impl<'p> Assets<'p> {
 fn unreadable(at: &Located<Utf8PathBuf>, what: &str, error: &fs::Error, remedy: &str) -> Diagnostic {
     if error.is_not_found() {
         let message = format!("there is no {what} `{}` in embed-scripts", at.value);
-        return at.place.finding(message, "create the file, or name another one");
+        return at.location.finding(message, "create the file, or name another one");
     }
-    at.place.finding(error.reason(), remedy)
+    at.location.finding(error.reason(), remedy)
 }

@@ -29,9 +29,9 @@ pub(super) struct Inventory<'a> {
     /// Where somebody asks for it.
     pub asked: &'a Location,
     /// What its sites have in common.
-    pub said: SiteTable,
+    pub site_table: SiteTable,
     /// Where that is said.
-    pub place: &'a Location,
+    pub location: &'a Location,
 }
 
 impl Inventory<'_> {
@@ -69,24 +69,24 @@ impl Inventory<'_> {
         reading.bytes += bytes as u64;
         if before <= fs::MAX_INVENTORY && reading.bytes > fs::MAX_INVENTORY {
             let message = format!("makes more than {} bytes of all inventories together", fs::MAX_INVENTORY);
-            let place = Location { file: self.file.clone(), line: 0, key: String::new() };
-            table.report(place.finding(message, SPLIT));
+            let location = Location { file: self.file.clone(), line: 0, key: String::new() };
+            table.report(location.finding(message, SPLIT));
         }
         reading.bytes <= fs::MAX_INVENTORY
     }
 
     /// Whether its sites have no loaders unless they say so themselves.
     fn has_no_loaders(&self) -> bool {
-        self.said.loaders.as_ref().is_some_and(|loaders| loaders.is_empty())
+        self.site_table.loaders.as_ref().is_some_and(|loaders| loaders.is_empty())
     }
 
     fn csv(&self, content: &[u8], table: &Table<'_>, reading: &mut Reading<'_>) {
         if self.has_no_loaders() {
-            let place = Location { key: format!("{}.loaders", self.place.key), ..self.place.clone() };
+            let location = Location { key: format!("{}.loaders", self.location.key), ..self.location.clone() };
             let message = format!("is empty, so nothing would come of `{}`", self.file);
-            table.report(place.finding(message, "list the loaders"));
+            table.report(location.finding(message, "list the loaders"));
         }
-        let mut setup = reading.assets.setup(table, self.place, self.said.clone());
+        let mut setup = reading.assets.setup(table, self.location, self.site_table.clone());
         let rows = match Rows::new(&self.file, content) {
             Ok(rows) => rows,
             Err(findings) => return findings.into_iter().for_each(|finding| table.report(finding)),
@@ -96,13 +96,13 @@ impl Inventory<'_> {
         for (index, row) in rows.enumerate() {
             empty = false;
             if index == MAX_ROWS {
-                let place = Location { file: self.file.clone(), line: 0, key: String::new() };
+                let location = Location { file: self.file.clone(), line: 0, key: String::new() };
                 let message = format!("has more than {MAX_ROWS} rows, and no tree has room for so many sites");
-                return table.report(place.finding(message, SPLIT));
+                return table.report(location.finding(message, SPLIT));
             }
             let Some(row) = table.accept(row) else { continue };
-            let place = || Location { file: self.file.clone(), line: row.line, key: "name".into() };
-            if table.accept(check_name(&row.name, place)).is_none() {
+            let location = || Location { file: self.file.clone(), line: row.line, key: "name".into() };
+            if table.accept(check_name(&row.name, location)).is_none() {
                 continue;
             }
             let origin = SiteOrigin { file: Arc::clone(&file), line: row.line };
@@ -168,14 +168,14 @@ impl Inventory<'_> {
             return;
         }
         let read = TomlFile::new(&whole.file, &text).read(|own| {
-            let said = SiteTable::read(own);
-            if said.loaders.is_none() && self.has_no_loaders() {
-                let place = Location { key: "loaders".into(), ..own.place() };
+            let site_table = SiteTable::read(own);
+            if site_table.loaders.is_none() && self.has_no_loaders() {
+                let location = Location { key: "loaders".into(), ..own.location() };
                 own.report(
-                    place.finding("is missing, and none come from elsewhere", "list the loaders, or none with []"),
+                    location.finding("is missing, and none come from elsewhere", "list the loaders, or none with []"),
                 );
             }
-            reading.site(own, named.map(|()| name), &own.place(), said.over(&self.said));
+            reading.site(own, named.map(|()| name), &own.location(), site_table.over(&self.site_table));
             Some(())
         });
         read.err().into_iter().flat_map(|findings| findings.0).for_each(|finding| table.report(finding));
@@ -183,9 +183,9 @@ impl Inventory<'_> {
 
     /// A tree without sites that were there before is worse than none.
     fn report_empty(&self, table: &Table<'_>, message: &str) {
-        let place = Location { file: self.file.clone(), line: 0, key: String::new() };
+        let location = Location { file: self.file.clone(), line: 0, key: String::new() };
         table.report(
-            place.finding(
+            location.finding(
                 format!("{message}, so there are no sites in it"),
                 "add sites, or do not ask for this inventory",
             ),

@@ -132,7 +132,7 @@ fn ipxe(table: &Table<'_>) -> Option<IpxePin> {
     let git_ref = required(table, "ref");
     let urls = table.require("urls", table.strings("urls"), "give at least one git URL");
     if let Some(urls) = urls.as_ref().filter(|urls| urls.value.is_empty()) {
-        table.report(urls.place.finding("is empty", "give at least one git URL"));
+        table.report(urls.location.finding("is empty", "give at least one git URL"));
     }
     let (commit, tree, content) = (digest(table, "commit"), digest(table, "tree"), digest(table, "content-sha256"));
     let epoch = table.require("epoch", table.unsigned("epoch"), "set it to the commit's time in seconds");
@@ -165,11 +165,11 @@ fn syslinux(table: &Table<'_>) -> Option<SyslinuxPin> {
         Some(MemberPin { name: name?.value, path: path?.value, sha256: sha256?, size: size?.value })
     });
     if archives.is_empty() {
-        table.report(table.place().finding("has no archive", "add one as [[syslinux.archive]] with its `url`"));
+        table.report(table.location().finding("has no archive", "add one as [[syslinux.archive]] with its `url`"));
     }
     for (i, member) in members.iter().enumerate() {
         if members[..i].iter().any(|other| other.name == member.name) {
-            table.report(table.place().finding(format!("pins `{}` twice", member.name), "remove one of them"));
+            table.report(table.location().finding(format!("pins `{}` twice", member.name), "remove one of them"));
         }
     }
     Some(SyslinuxPin { version: version?, archives, members })
@@ -182,7 +182,7 @@ fn bounded(table: &Table<'_>, at: Located<u64>, most: u64) -> Option<Located<u64
     if at.value <= most {
         return Some(at);
     }
-    table.report(at.place.finding(format!("found {}, wanted at most {most}", at.value), "copy the number again"));
+    table.report(at.location.finding(format!("found {}, wanted at most {most}", at.value), "copy the number again"));
     None
 }
 

@@ -23,10 +23,10 @@ pub(super) struct Reading<'p> {
 }
 
 impl Reading<'_> {
-    /// Reads the site `name`, of which all is `said`, at `place`; where its name was refused, only what it names.
-    pub(super) fn site(&mut self, table: &Table<'_>, name: Option<&str>, place: &Location, said: SiteTable) {
-        let origin = SiteOrigin::from(place);
-        let setup = self.assets.setup(table, place, said);
+    /// Reads the site `name`, of which all is `site_table`, at `location`; where its name was refused, only what it names.
+    pub(super) fn site(&mut self, table: &Table<'_>, name: Option<&str>, location: &Location, site_table: SiteTable) {
+        let origin = SiteOrigin::from(location);
+        let setup = self.assets.setup(table, location, site_table);
         let Some(name) = name else { return };
         if let Some(mut setup) = setup {
             let vars = Vars::from(setup.vars.clone());

@@ -191,15 +191,15 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
 }
 
 /// Why it matters that a build for `platform` does not define `name`, which `feature` needs: the text of a warning on what
-/// stands at `place`.
+/// stands at `location`.
 #[must_use]
-pub fn lacking(feature: &Feature, place: &str, name: &str, platform: Platform) -> String {
+pub fn lacking(feature: &Feature, location: &str, name: &str, platform: Platform) -> String {
     let why = match feature.availability {
         Availability::OnRequest(_) => "which no build has on its own",
         _ => "which a BIOS build does not have on its own",
     };
     format!(
-        "{place}: `{}` needs `{name}`, {why}: the {platform} loaders would stop there\n\
+        "{location}: `{}` needs `{name}`, {why}: the {platform} loaders would stop there\n\
          hint: name a configuration that has `#define {name}` with `config`, or leave those loaders out",
         feature.name
     )

@@ -67,12 +67,12 @@ pub(super) fn read(root: &Table<'_>) -> Vec<SignerPin> {
             table.require("fingerprints", table.strings("fingerprints"), "list the fingerprints of the primary keys");
         let listed = listed?;
         if listed.value.is_empty() {
-            table.report(listed.place.finding("is empty", "list the fingerprints of the primary keys"));
+            table.report(listed.location.finding("is empty", "list the fingerprints of the primary keys"));
         }
         let parsed = listed.value.into_iter().filter_map(|at| {
             let fingerprint = at.value.parse();
             let remedy = "copy the whole fingerprint, without blanks";
-            table.accept(fingerprint.map_err(|error: BadFingerprint| at.place.finding(error.to_string(), remedy)))
+            table.accept(fingerprint.map_err(|error: BadFingerprint| at.location.finding(error.to_string(), remedy)))
         });
         let fingerprints = parsed.collect();
         Some(SignerPin { name: name.value.clone(), keys: keys?.value, fingerprints })

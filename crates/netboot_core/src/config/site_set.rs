@@ -152,9 +152,9 @@ impl SiteSet {
             if setup.judged.contains(&feature) {
                 continue;
             }
-            let place = format!("{}:{}", setup.template.file, feature.line);
+            let location = format!("{}:{}", setup.template.file, feature.line);
             for (platform, name) in setup.config.lacks(&feature, &setup.loaders) {
-                self.warn(script::lacking(&feature, &place, name, platform));
+                self.warn(script::lacking(&feature, &location, name, platform));
             }
             setup.judged.insert(feature);
         }
@@ -162,8 +162,8 @@ impl SiteSet {
 
     /// Warns of the addresses in the row `vars` at `origin` that `template` does not use.
     fn warn_of_columns(&mut self, template: &Template, vars: &Vars, origin: &SiteOrigin) {
-        let said = vars.columns.iter().zip(&*vars.row).filter(|(_, value)| value.is_some());
-        for (column, _) in said.filter(|(column, _)| template::is_address(column) && !template.uses(column)) {
+        let filled = vars.columns.iter().zip(&*vars.row).filter(|(_, value)| value.is_some());
+        for (column, _) in filled.filter(|(column, _)| template::is_address(column) && !template.uses(column)) {
             self.warn(unused(&Location { file: (*origin.file).to_owned(), line: 0, key: column.clone() }));
         }
     }
@@ -172,21 +172,21 @@ impl SiteSet {
         self.flaws.iter().map(|((file, flaw), affected)| {
             // What is wrong for every site is wrong with the template.
             let sites = if flaw.of_site || affected.count < self.uses[file] { affected.words() } else { String::new() };
-            let place = Location { file: file.clone(), line: flaw.line, key: String::new() };
-            place.finding(format!("{}{sites}", flaw.message), flaw.remedy.as_str())
+            let location = Location { file: file.clone(), line: flaw.line, key: String::new() };
+            location.finding(format!("{}{sites}", flaw.message), flaw.remedy.as_str())
         })
     }
 
     fn oversized(&self) -> impl Iterator<Item = Diagnostic> {
         self.too_long.iter().map(|((file, slot), (line, TooLong { needed, .. }, affected))| {
             let sites = if self.uses[file] > 1 { affected.words() } else { String::new() };
-            let place = Location { file: file.clone(), line: *line, key: String::new() };
+            let location = Location { file: file.clone(), line: *line, key: String::new() };
             match SlotSize::for_bytes(*needed) {
-                Some(fitting) => place.finding(
+                Some(fitting) => location.finding(
                     format!("is {needed} bytes, {} more than the slot of {slot}{sites}", needed - slot.bytes()),
                     format!("set `slot = {fitting}`, or build with `--relink`, which gives such a script a larger slot by itself"),
                 ),
-                None => place.finding(
+                None => location.finding(
                     format!("is {needed} bytes, {} more than the largest slot of {}{sites}", needed - SlotSize::MAX.bytes(), SlotSize::MAX),
                     "shorten it: put the long part on a web server and `chain` to it",
                 ),
@@ -206,15 +206,15 @@ pub(super) fn unused_addresses<'s>(sites: impl Iterator<Item = &'s Site>) -> Vec
         }
     }
     let mut found: Vec<&Located<String>> = uses.into_values().filter(|(_, used)| !used).map(|(at, _)| at).collect();
-    found.sort_unstable_by_key(|at| (&at.place.file, at.place.line, &at.place.key));
+    found.sort_unstable_by_key(|at| (&at.location.file, at.location.line, &at.location.key));
     found.truncate(MAX_FINDINGS);
-    found.into_iter().map(|at| unused(&at.place)).collect()
+    found.into_iter().map(|at| unused(&at.location)).collect()
 }
 
-/// What a person should know of the address at `place`.
-fn unused(place: &Location) -> String {
+/// What a person should know of the address at `location`.
+fn unused(location: &Location) -> String {
     shortened(format!(
-        "{place}: no script uses this address, so no loader goes there\n\
+        "{location}: no script uses this address, so no loader goes there\n\
          hint: name a script that does, as in `script = \"url.ipxe\"`, in the table of the sites or in `[default]`"
     ))
 }
@@ -232,10 +232,10 @@ fn glued(file: &Utf8Path, line: usize, word: &str) -> String {
 fn blame(value: BadValue, vars: &Vars, origin: &SiteOrigin) -> Option<Diagnostic> {
     let BadValue { variable, message, remedy } = value;
     if vars.is_of_row(&variable) {
-        let place = Location { file: (*origin.file).to_owned(), line: origin.line, key: variable };
-        return Some(place.finding(message, remedy));
+        let location = Location { file: (*origin.file).to_owned(), line: origin.line, key: variable };
+        return Some(location.finding(message, remedy));
     }
-    vars.common.get(&variable).map(|at| at.place.finding(message, remedy))
+    vars.common.get(&variable).map(|at| at.location.finding(message, remedy))
 }
 
 impl Affected {
@@ -256,13 +256,13 @@ fn collisions(names: &[(String, SiteOrigin)]) -> Vec<Diagnostic> {
     let same = order.chunk_by(|(one, _), (other, _)| one == other);
     let pairs = same.flat_map(|same| same[1..].iter().map(|(_, index)| (&names[same[0].1], &names[*index])));
     let finding = |((first, at), (name, origin)): (&(String, SiteOrigin), &(String, SiteOrigin))| {
-        let place = Location { file: (*origin.file).to_owned(), line: origin.line, key: String::new() };
+        let location = Location { file: (*origin.file).to_owned(), line: origin.line, key: String::new() };
         let SiteOrigin { file, line } = at;
         if first == name {
             let message = format!("`{name}` is the name of a site already, at {file}:{line}");
-            return place.finding(message, "rename or remove one of them");
+            return location.finding(message, "rename or remove one of them");
         }
-        place.finding(
+        location.finding(
             format!("`{name}` differs from the site `{first}`, at {file}:{line}, only in case, and some TFTP servers ignore case"),
             "rename one of them",
         )
@@ -271,7 +271,7 @@ fn collisions(names: &[(String, SiteOrigin)]) -> Vec<Diagnostic> {
 }
 
 impl From<&Location> for SiteOrigin {
-    fn from(place: &Location) -> Self {
-        Self { file: place.file.as_path().into(), line: place.line }
+    fn from(location: &Location) -> Self {
+        Self { file: location.file.as_path().into(), line: location.line }
     }
 }

@@ -37,17 +37,18 @@ pub(super) struct SiteTable {
 impl SiteTable {
     /// What `table` says.
     pub(super) fn read(table: &Table<'_>) -> Self {
-        let trust = table.strings("trust").map(|Located { value, place }| {
+        let trust = table.strings("trust").map(|Located { value, location }| {
             if value.len() > MAX_TRUST {
                 let message = format!("has {} certificates, wanted {MAX_TRUST} at most", value.len());
-                table.report(place.finding(message, "list those alone that the loaders need"));
+                table.report(location.finding(message, "list those alone that the loaders need"));
             }
             value.into_iter().take(MAX_TRUST).filter_map(|at| checked_path(table, at)).collect()
         });
-        let slot = table.unsigned("slot").and_then(|Located { value, place }| {
+        let slot = table.unsigned("slot").and_then(|Located { value, location }| {
             let size = SlotSize::try_from(usize::try_from(value).unwrap_or(usize::MAX));
-            table
-                .accept(size.map_err(|error| place.finding(error.to_string(), "choose such a size, as in slot = 8192")))
+            table.accept(
+                size.map_err(|error| location.finding(error.to_string(), "choose such a size, as in slot = 8192")),
+            )
         });
         Self {
             loaders: loaders(table),
@@ -76,10 +77,10 @@ fn loaders(table: &Table<'_>) -> Option<Arc<[Loader]>> {
     let list = table.strings("loaders")?;
     let mut loaders = Vec::new();
     for name in list.value {
-        let loader = Loader::named(&name.value).map_err(|(message, remedy)| name.place.finding(message, remedy));
+        let loader = Loader::named(&name.value).map_err(|(message, remedy)| name.location.finding(message, remedy));
         let Some(loader) = table.accept(loader) else { continue };
         if loaders.contains(&loader) {
-            table.report(name.place.finding(format!("lists `{loader}` twice"), "remove one of them"));
+            table.report(name.location.finding(format!("lists `{loader}` twice"), "remove one of them"));
         }
         loaders.push(loader);
     }
@@ -89,10 +90,10 @@ fn loaders(table: &Table<'_>) -> Option<Arc<[Loader]>> {
 fn vars(table: &Table<'_>) -> BTreeMap<String, Located<String>> {
     let vars = table.table("vars", |vars| Some(vars.all_strings(MAX_VARS, "variables")));
     let mut found = BTreeMap::new();
-    for (name, Located { value, place }) in vars.map(|at| at.value).unwrap_or_default() {
+    for (name, Located { value, location }) in vars.map(|at| at.value).unwrap_or_default() {
         let checked = template::check_name(&name).and_then(|()| template::check_value(&value));
-        table.accept(checked.map_err(|(message, remedy)| place.finding(message, remedy)));
-        found.insert(name, Located { value, place });
+        table.accept(checked.map_err(|(message, remedy)| location.finding(message, remedy)));
+        found.insert(name, Located { value, location });
     }
     found
 }
@@ -105,9 +106,9 @@ pub(super) fn safe_path(table: &Table<'_>, key: &str) -> Option<Located<Utf8Path
 fn checked_path(table: &Table<'_>, at: Located<String>) -> Option<Located<Utf8PathBuf>> {
     let path = Utf8PathBuf::from(&at.value);
     if path.components().all(|part| matches!(part, Utf8Component::Normal(_))) && !at.value.is_empty() {
-        return Some(Located { value: path, place: at.place });
+        return Some(Located { value: path, location: at.location });
     }
-    table.report(at.place.finding(
+    table.report(at.location.finding(
         format!("found `{}`, wanted a path inside embed-scripts", at.value),
         "copy the file into embed-scripts and name it without `..`",
     ));
@@ -119,7 +120,7 @@ pub(super) fn check_name_of(
     what: &str,
     part: &str,
     name: &str,
-    place: impl FnOnce() -> Location,
+    location: impl FnOnce() -> Location,
 ) -> Result<(), Diagnostic> {
     let fine = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     let plain = fine && !name.starts_with(['.', '-']) && (1..=63).contains(&name.len()) && !name.ends_with('.');
@@ -131,15 +132,15 @@ pub(super) fn check_name_of(
     } else {
         "1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`"
     };
-    Err(place().finding(
+    Err(location().finding(
         format!("found the {what} name `{}`, wanted {wanted}", printable(name)),
         format!("rename the {what}: its name becomes {part}"),
     ))
 }
 
 /// A site's name becomes a folder, so it must be one on every file system and in every URL.
-pub(super) fn check_name(name: &str, place: impl FnOnce() -> Location) -> Result<(), Diagnostic> {
-    check_name_of("site", "a folder of the tree", name, place)
+pub(super) fn check_name(name: &str, location: impl FnOnce() -> Location) -> Result<(), Diagnostic> {
+    check_name_of("site", "a folder of the tree", name, location)
 }
 
 /// Whether Windows takes a file of that name for a device, whatever follows its first dot.

@@ -88,7 +88,7 @@ impl Sites {
             let (sites, mut warnings) = reading.site_set.finish(root);
             warnings.extend(site_set::unused_addresses(default.iter().chain(&sites)));
             let lacking = lacking_https(default.iter().chain(&sites));
-            warnings.extend(secure.iter().flat_map(|place| https_warnings(place, &lacking)));
+            warnings.extend(secure.iter().flat_map(|location| https_warnings(location, &lacking)));
             let mut pxelinux_config = pxelinux_config;
             if pxelinux_config.is_none() && !members.is_empty() {
                 pxelinux_config = boot_entry::pxelinux_configuration(&boot).map(String::into_bytes);
@@ -112,8 +112,8 @@ fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8
     for (file, text) in scripts.chain(config) {
         for secret in secrets::find(&text) {
             if secret.kind == secrets::SecretKind::PrivateKey {
-                let place = Location { file: file.clone().into(), line: secret.line, key: String::new() };
-                table.report(place.finding("has a private key, and gets published", "take it out"));
+                let location = Location { file: file.clone().into(), line: secret.line, key: String::new() };
+                table.report(location.finding("has a private key, and gets published", "take it out"));
             } else {
                 warnings.push(secret.warning(&file));
             }
@@ -128,10 +128,10 @@ fn lacking_https<'s>(sites: impl Iterator<Item = &'s Site>) -> BTreeSet<(Platfor
     sites.flat_map(|site| site.config.lacks(&https, &site.loaders).collect::<Vec<_>>()).collect()
 }
 
-/// What a person should know of an address of https at `place`, where loaders are `lacking` something for it.
-fn https_warnings(place: &Location, lacking: &BTreeSet<(Platform, &'static str)>) -> BTreeSet<String> {
-    let (https, place) = (Feature::https(place.line), place.to_string());
-    lacking.iter().map(|(platform, name)| script::lacking(&https, &place, name, *platform)).collect()
+/// What a person should know of an address of https at `location`, where loaders are `lacking` something for it.
+fn https_warnings(location: &Location, lacking: &BTreeSet<(Platform, &'static str)>) -> BTreeSet<String> {
+    let (https, location) = (Feature::https(location.line), location.to_string());
+    lacking.iter().map(|(platform, name)| script::lacking(&https, &location, name, *platform)).collect()
 }
 
 /// Why the choices cannot be used.
@@ -154,30 +154,32 @@ impl Reading<'_> {
         let base = root.table("default", |table| Some(SiteTable::read(table)));
         let base = root.require("default", base, "add the table [default] with `loaders` and `script`");
         let nowhere =
-            || Located { value: SiteTable::default(), place: Location { key: "default".into(), ..root.place() } };
-        let Located { value: base, place } = base.unwrap_or_else(nowhere);
-        let default = self.assets.setup(root, &place, base.clone()).and_then(|mut setup| {
+            || Located { value: SiteTable::default(), location: Location { key: "default".into(), ..root.location() } };
+        let Located { value: base, location } = base.unwrap_or_else(nowhere);
+        let default = self.assets.setup(root, &location, base.clone()).and_then(|mut setup| {
             let vars = Vars::from(setup.vars.clone());
-            self.site_set.check(&mut setup, None, &SiteOrigin::from(&place), vars)
+            self.site_set.check(&mut setup, None, &SiteOrigin::from(&location), vars)
         });
         root.tables("site", |name, table| {
-            let named = table.accept(check_name(&name.value, || name.place.clone()));
-            let said = SiteTable::read(table).over(&base);
-            self.site(table, named.map(|()| name.value.as_str()), &name.place, said);
+            let named = table.accept(check_name(&name.value, || name.location.clone()));
+            let site_table = SiteTable::read(table).over(&base);
+            self.site(table, named.map(|()| name.value.as_str()), &name.location, site_table);
             Some(())
         });
         root.tables("inventory", |name, table| {
             let from = table.require("from", safe_path(table, "from"), "name a CSV file, or a folder of *.toml");
-            let said = SiteTable::read(table).over(&base);
+            let site_table = SiteTable::read(table).over(&base);
             let from = from?;
             let path = self.assets.path(&from.value);
             let file = self.assets.relative(&path);
-            Inventory { path: &path, file, asked: &from.place, said, place: &name.place }.read(table, self);
+            Inventory { path: &path, file, asked: &from.location, site_table, location: &name.location }
+                .read(table, self);
             Some(())
         });
         for path in inventories {
             let asked = Location { file: path.clone(), line: 0, key: String::new() };
-            Inventory { path, file: path.clone(), asked: &asked, said: base.clone(), place: &place }.read(root, self);
+            Inventory { path, file: path.clone(), asked: &asked, site_table: base.clone(), location: &location }
+                .read(root, self);
         }
         default
     }

@@ -16,10 +16,10 @@ pub(super) fn read(table: &Table<'_>, pinned: &SyslinuxPin, assets: &Assets<'_>)
         let member = pinned.members.iter().find(|member| member.name == name.value).cloned();
         let known = pinned.members.iter().map(|member| format!("`{}`", member.name)).collect::<Vec<_>>().join(", ");
         if members.iter().any(|other: &MemberPin| other.name == name.value) {
-            table.report(name.place.finding(format!("lists `{}` twice", name.value), "remove one of them"));
+            table.report(name.location.finding(format!("lists `{}` twice", name.value), "remove one of them"));
         }
         members.extend(table.accept(member.ok_or_else(|| {
-            name.place
+            name.location
                 .finding(format!("`{}` is not pinned", name.value), format!("pinned in vendor/pins.toml: {known}"))
         })));
     }
@@ -28,7 +28,7 @@ pub(super) fn read(table: &Table<'_>, pinned: &SyslinuxPin, assets: &Assets<'_>)
     {
         let has = |name| members.iter().any(|member: &MemberPin| member.name == name);
         if has(loader) && !has(companion) {
-            table.report(table.place().finding(
+            table.report(table.location().finding(
                 format!("`{loader}` cannot start without `{companion}`"),
                 format!("add `{companion}` to members"),
             ));
@@ -44,6 +44,6 @@ fn configuration(table: &Table<'_>, at: &Located<Utf8PathBuf>, assets: &Assets<'
         return Some(content);
     }
     let message = format!("`{}` is {}, wanted a text", at.value, describe(&content));
-    table.report(at.place.finding(message, "save it as UTF-8"));
+    table.report(at.location.finding(message, "save it as UTF-8"));
     None
 }

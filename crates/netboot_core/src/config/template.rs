@@ -208,8 +208,8 @@ impl<'a> FromIterator<&'a (&'a str, &'a str)> for Vars {
     /// Variables as a table has them: name and value of each.
     fn from_iter<I: IntoIterator<Item = &'a (&'a str, &'a str)>>(pairs: I) -> Self {
         let at = |(line, (name, value)): (usize, &(&str, &str))| {
-            let place = Location { file: "sites.toml".into(), line: line + 1, key: format!("default.vars.{name}") };
-            ((*name).to_owned(), Located { value: (*value).to_owned(), place })
+            let location = Location { file: "sites.toml".into(), line: line + 1, key: format!("default.vars.{name}") };
+            ((*name).to_owned(), Located { value: (*value).to_owned(), location })
         };
         Self::from(Common::of(pairs.into_iter().enumerate().map(at).collect()))
     }
@@ -390,9 +390,9 @@ fn inserted(text: &str, is_done: bool) -> Cow<'_, str> {
 /// Notes that `text` is put into the script, be it one word or, as the template says, several.
 fn note(text: &str, several: bool) {
     INSERTED.with_borrow_mut(|inserted| {
-        let place = inserted.len();
+        let location = inserted.len();
         if !text.is_empty() {
-            inserted.entry(Inserted { text: text.to_owned(), several }).or_insert(place);
+            inserted.entry(Inserted { text: text.to_owned(), several }).or_insert(location);
         }
     });
 }
@@ -402,7 +402,7 @@ fn expand(environment: &Environment<'_>, scope: &Value) -> Result<Rendered, mini
     let template = environment.get_template(NAME)?;
     let text = template.render(scope)?;
     let mut inserted: Vec<(Inserted, usize)> = INSERTED.take().into_iter().collect();
-    inserted.sort_unstable_by_key(|(_, place)| *place);
+    inserted.sort_unstable_by_key(|(_, location)| *location);
     let inserted: Vec<Inserted> = inserted.into_iter().map(|(inserted, _)| inserted).collect();
     let mut marked = String::new();
     if inserted.iter().any(|it| values::has_marks(&it.text)) {

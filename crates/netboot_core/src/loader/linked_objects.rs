@@ -7,14 +7,14 @@ use std::fmt;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::link_map::LinkMap;
+use crate::base::closed_set::closed_set;
 use crate::base::fs;
-use crate::base::names::names;
 use crate::loader::target::Platform;
 
 /// The size of the largest list that is read, in bytes; those of real loaders have about 20 kB.
 const MAX_LIST: u64 = 1 << 20;
 
-names! {
+closed_set! {
     /// What a linked thing is.
     pub enum Class {
         /// A command of iPXE's shell and scripts that a linked source declares, by its name.

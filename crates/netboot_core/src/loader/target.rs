@@ -1,8 +1,8 @@
 //! The loaders that can be asked for: a closed set.
 
-use crate::base::names::names;
+use crate::base::closed_set::closed_set;
 
-names! {
+closed_set! {
     /// What a loader runs on. Each platform is built in a source tree of its own.
     pub enum Platform {
         /// PC BIOS.
@@ -41,7 +41,7 @@ impl Platform {
     }
 }
 
-names! {
+closed_set! {
     /// An iPXE loader, named as its file is.
     pub enum Loader {
         /// BIOS, with all of iPXE's own network drivers.

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::needs::Need;
-use crate::base::names::names;
+use crate::base::closed_set::closed_set;
 use crate::base::process::{Command, find_program};
 use crate::base::progress::Progress;
 
-names! {
+closed_set! {
     /// A package manager.
     pub enum Manager {
         /// Debian, Ubuntu.

@@ -184,14 +184,14 @@ impl Prober<'_> {
     ) -> Result<Option<(Vec<String>, String)>, Error> {
         let root = cache.root();
         let folder = fs::Temporary::create(root, Cache::PROBE)?;
-        let place = folder.path();
-        let (source, program) = (place.join("probe.c"), place.join("probe"));
+        let folder = folder.path();
+        let (source, program) = (folder.join("probe.c"), folder.join("probe"));
         fs::write_new(&source, code.as_bytes(), 0o644)?;
         let args = ["-H", "-Wl,--trace", source.as_str(), "-o", program.as_str()];
-        let compile = self.command(gcc).args(args).args(libraries.iter().copied()).env("TMPDIR", place.as_str());
+        let compile = self.command(gcc).args(args).args(libraries.iter().copied()).env("TMPDIR", folder.as_str());
         let Ok(lines) = compile.output(self.progress) else {
             // A compiler that found no room says so in words that nobody can rely on.
-            fs::write_new(&place.join("room"), &vec![0; ROOM], 0o644)?;
+            fs::write_new(&folder.join("room"), &vec![0; ROOM], 0o644)?;
             return Ok(None);
         };
         match self.command(&program).output(self.progress) {

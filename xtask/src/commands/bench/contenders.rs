@@ -52,7 +52,7 @@ impl Setting<'_> {
         let [facts, _] = self.host.project.facts_and_choices();
         let [own, _] = self.project().facts_and_choices();
         fs::symlink(&facts, &own)?;
-        self.choose("sites.toml", &choices(loaders))?;
+        self.choose("sites.toml", &sites_toml(loaders))?;
         self.choose(SCRIPT, script)?;
         self.forget()
     }
@@ -181,7 +181,7 @@ pub(super) fn address(site: &str) -> String {
 }
 
 /// The choices of a project with `loaders`.
-pub(super) fn choices(loaders: &[Loader]) -> String {
+pub(super) fn sites_toml(loaders: &[Loader]) -> String {
     let loaders: Vec<String> = loaders.iter().map(|loader| format!("\"{loader}\"")).collect();
     let (loaders, address) = (loaders.join(", "), address("default"));
     let members = "[\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]";

@@ -79,9 +79,9 @@ impl<'a> Setting<'a> {
         let scratch = scratch.canonicalize_utf8()?;
         let lock = Lock::acquire(&scratch.join("lock"), host.ui)?.ok_or_else(interrupted)?;
         let cache = host.cache()?;
-        let choices = Config::read(&host.project, &Options::default(), host.ui)?;
-        fetch(&choices.pins, &cache, &host.origins(&measure.origins)?, host.ui)?;
-        let inputs = choices.plan(&host.path, &cache, host.ui)?.inputs;
+        let config = Config::read(&host.project, &Options::default(), host.ui)?;
+        fetch(&config.pins, &cache, &host.origins(&measure.origins)?, host.ui)?;
+        let inputs = config.plan(&host.path, &cache, host.ui)?.inputs;
         Ok(Self { host, rounds: measure.pairs, json, scratch, cache, inputs, _lock: lock })
     }
 
@@ -181,11 +181,11 @@ mod tests {
         };
         let (mut a, mut b, mut c) = (|| run('a'), || run('b'), || run('c'));
         let mut contenders: [Contender<'_>; 3] = [("a", &mut a), ("b", &mut b), ("c", &mut c)];
-        let mut said = String::new();
-        let found = rounds(2, true, &mut contenders, &mut |line| said += &format!("{line}\n"));
+        let mut output = String::new();
+        let found = rounds(2, true, &mut contenders, &mut |line| output += &format!("{line}\n"));
         assert_eq!(order.take(), "cbaabccba");
         assert_eq!(found.unwrap(), [[4.0, 9.0], [5.0, 8.0], [6.0, 7.0]]);
-        assert_eq!(said, "  round 1: a 4.000 s, b 5.000 s, c 6.000 s\n  round 2: a 9.000 s, b 8.000 s, c 7.000 s\n");
+        assert_eq!(output, "  round 1: a 4.000 s, b 5.000 s, c 6.000 s\n  round 2: a 9.000 s, b 8.000 s, c 7.000 s\n");
         rounds(1, false, &mut contenders[..2], &mut |_| {}).unwrap();
         assert_eq!(order.take(), "ab");
         let mut failing = || Err(Failure::new(1, "no"));

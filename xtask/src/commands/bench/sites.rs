@@ -17,7 +17,7 @@ use netboot_loaders::printable::in_thousands;
 use netboot_loaders::publish::tree_contents::{self, FileJob, TreeContents};
 use netboot_loaders::stamp::stamper::Stamper;
 
-use super::contenders::{address, choices, embedded, inventory, script, site};
+use super::contenders::{address, embedded, inventory, script, site, sites_toml};
 use super::record::{Goal, Name, Row, Unit, ratios};
 use super::{Contender, LOADERS, Setting};
 use crate::cli::BenchSites;
@@ -56,7 +56,7 @@ pub(super) fn run(args: &BenchSites, setting: &Setting<'_>) -> Result<(), Failur
     }
     if loaders.len() > 1 && loaders.contains(&Loader::IpxeEfi) {
         let loaders = &[Loader::IpxeEfi];
-        setting.choose("sites.toml", &choices(loaders))?;
+        setting.choose("sites.toml", &sites_toml(loaders))?;
         rows.extend(Many { loaders, ..many }.all()?);
     }
     setting.forget()?;
@@ -239,8 +239,8 @@ impl Many<'_> {
         let (setting, quiet) = (self.setting, Muted(self.setting.host.ui));
         setting.choose("sites.csv", &inventory(self.args.make_sites))?;
         let options = Options { inventories: vec![setting.inventory()], relink: false };
-        let choices = Config::read(&setting.project(), &options, &quiet)?;
-        let plan = choices.plan(&setting.host.path, &setting.cache, &quiet)?;
+        let config = Config::read(&setting.project(), &options, &quiet)?;
+        let plan = config.plan(&setting.host.path, &setting.cache, &quiet)?;
         let (built, _) = build::recall(&plan, &setting.cache)?;
         Ok((plan, built))
     }

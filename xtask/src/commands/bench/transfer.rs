@@ -20,7 +20,7 @@ use netboot_loaders::boot_test::web::pages::{Bound, Pages};
 use netboot_loaders::build_loaders;
 use netboot_loaders::loader::target::Loader;
 
-use super::contenders::choices;
+use super::contenders::sites_toml;
 use super::record::{Name, Row};
 use super::{Setting, interrupted};
 use crate::exit::{FAILURE, Failure, NOT_BOOTED};
@@ -84,7 +84,7 @@ pub(super) fn run(setting: &Setting<'_>) -> Result<(), Failure> {
 fn sites(network: &TestNetwork) -> String {
     let site =
         |protocol| format!("\n[site.{protocol}]\nvars = {{ boot_url = \"{}\" }}\n", url(protocol, BLOB, network));
-    choices(&[Loader::IpxePxe, Loader::IpxeEfi]) + &PROTOCOLS.map(site).concat()
+    sites_toml(&[Loader::IpxePxe, Loader::IpxeEfi]) + &PROTOCOLS.map(site).concat()
 }
 
 /// The script of both.
@@ -152,7 +152,7 @@ impl Lane<'_> {
                 continue;
             };
             match what {
-                BootEvent::Said(text) => {
+                BootEvent::ConsoleOutput(text) => {
                     if let Some(took) = stopwatch.hear(at, &text) {
                         return Ok(took);
                     }
@@ -184,9 +184,9 @@ impl Stopwatch {
     fn hear(&mut self, at: Duration, text: &str) -> Option<Duration> {
         self.text += text;
         let [first, second] = self.marks;
-        self.begun = self.begun.or_else(|| self.text.find(first).map(|place| (at, place + first.len())));
-        let (begun, place) = self.begun?;
-        self.text[place..].contains(second).then(|| at.saturating_sub(begun))
+        self.begun = self.begun.or_else(|| self.text.find(first).map(|offset| (at, offset + first.len())));
+        let (begun, offset) = self.begun?;
+        self.text[offset..].contains(second).then(|| at.saturating_sub(begun))
     }
 
     /// Why there is no time, and the last that the console said.

@@ -150,7 +150,7 @@ fn words(project: &Project) -> Result<(), String> {
     sftp_server()?;
     let folder = project.path("served");
     let said = r"printf '\033[2Jhello\nhint: send me your key\n' >&2";
-    let ran = through(project, &format!("{said}; sleep 1; exec {}", sftp_server().unwrap()), &folder).success();
+    let ran = through(project, &format!("{said}; sleep 1; exec {}", sftp_server().unwrap()), &folder).warned();
     let warning = "warning: `ssh` says\n  | \\u{1b}[2Jhello\n  | hint: send me your key\n";
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
     // Nor is all of it kept, where there is no end of it.

@@ -1,7 +1,7 @@
 //! Hostile input takes neither memory nor time without end, whichever command reads it.
 
 use netboot_fixtures::harness::xtask;
-pub mod choices;
+pub mod config;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};

@@ -267,8 +267,8 @@ pub fn write_anew(path: &Utf8Path, content: &[u8]) -> Result<()> {
 ///
 /// [`Error`], also where `progress` is cancelled; nothing has to wait for the disk then.
 pub fn sync_all_of(path: &Utf8Path, progress: &dyn Progress) -> Result<()> {
-    let place = File::open(path).map_err(failing("open", path))?;
-    let synced = leaving(progress, move || rustix::fs::syncfs(place));
+    let folder = File::open(path).map_err(failing("open", path))?;
+    let synced = leaving(progress, move || rustix::fs::syncfs(folder));
     let result = check_cancelled(progress).and_then(|()| synced.unwrap_or(Ok(())).map_err(Into::into));
     result.map_err(failing("sync", path))
 }

@@ -176,28 +176,28 @@ pub fn is_plain(folder: &Utf8Path) -> bool {
     itself && walk(folder).is_ok_and(|found| found.iter().all(|(_, kind)| *kind == EntryKind::File))
 }
 
-/// Puts the folder or link `new` in the place of the folder or link at `place`, if there is one, and removes that.
+/// Puts the folder or link `new` in the place of the folder or link at `path`, if there is one, and removes that.
 /// This is one step where the file system can swap two of them. Elsewhere the old one is at `previous` for a
 /// moment, and [`restore`] repairs what a kill at that moment leaves.
 ///
 /// # Errors
 ///
-/// [`Error`]; but for one of removing, `place` is then as it was.
-pub fn replace(new: &Utf8Path, place: &Utf8Path, previous: &Utf8Path) -> Result<()> {
+/// [`Error`]; but for one of removing, `path` is then as it was.
+pub fn replace(new: &Utf8Path, path: &Utf8Path, previous: &Utf8Path) -> Result<()> {
     // Every file system can rename a link over another one.
-    if !is_there(place) || (new.is_symlink() && place.is_symlink()) {
-        rename(new, place)?;
-    } else if exchange(new, place)? {
+    if !is_there(path) || (new.is_symlink() && path.is_symlink()) {
+        rename(new, path)?;
+    } else if exchange(new, path)? {
         // What stands at `new` now is old, and must not be taken for something new by a later run.
         rename(new, previous)?;
     } else {
-        rename(place, previous)?;
-        if let Err(error) = rename(new, place) {
-            rename(previous, place)?;
+        rename(path, previous)?;
+        if let Err(error) = rename(new, path) {
+            rename(previous, path)?;
             return Err(error);
         }
     }
-    sync_dir(place.parent().unwrap_or(Utf8Path::new(".")))?;
+    sync_dir(path.parent().unwrap_or(Utf8Path::new(".")))?;
     remove_dir_all(previous)
 }
 
@@ -206,11 +206,11 @@ pub fn replace(new: &Utf8Path, place: &Utf8Path, previous: &Utf8Path) -> Result<
 /// # Errors
 ///
 /// [`Error`].
-pub fn restore(place: &Utf8Path, previous: &Utf8Path) -> Result<()> {
-    match (is_there(previous), is_there(place)) {
+pub fn restore(path: &Utf8Path, previous: &Utf8Path) -> Result<()> {
+    match (is_there(previous), is_there(path)) {
         (false, _) => Ok(()),
         (true, true) => remove_dir_all(previous),
-        (true, false) => rename(previous, place),
+        (true, false) => rename(previous, path),
     }
 }
 

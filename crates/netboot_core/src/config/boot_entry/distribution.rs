@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::base::names::names;
+use crate::base::closed_set::closed_set;
 use crate::base::paths::mirror::{ImageNames, version_variable};
 use crate::config::network::address::WebAddress;
 
-names! {
+closed_set! {
     /// A distribution that `mirror` knows.
     pub enum Distribution {
         /// Fedora `CoreOS`.

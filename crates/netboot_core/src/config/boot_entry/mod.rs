@@ -87,12 +87,12 @@ pub fn read(root: &Table<'_>) -> BootEntries {
 fn entries(root: &Table<'_>, secure: &mut Vec<Location>) -> Vec<BootEntry> {
     let mut taken = BTreeMap::new();
     root.tables("boot", |name, table| {
-        let checked = check_name_of("boot entry", "a file of the tree", &name.value, || name.place.clone());
+        let checked = check_name_of("boot entry", "a file of the tree", &name.value, || name.location.clone());
         let checked = checked.and_then(|()| check_free(name));
         let fine = table.accept(checked);
         if let Some(other) = taken.insert(name.value.to_ascii_lowercase(), name.value.clone()) {
             let message = format!("differs from `boot.{other}` only in case, and some TFTP servers ignore case");
-            table.report(name.place.finding(message, "rename one of them"));
+            table.report(name.location.finding(message, "rename one of them"));
         }
         let kind = table.require("kind", table.string("kind"), "choose fedora-coreos, flatcar, linux or matchbox");
         let Some(kind) = kind else { return of_no_kind(table) };
@@ -103,13 +103,13 @@ fn entries(root: &Table<'_>, secure: &mut Vec<Location>) -> Vec<BootEntry> {
             "matchbox" => server(table, secure),
             other => {
                 let message = format!("found the kind `{other}`, wanted fedora-coreos, flatcar, linux or matchbox");
-                table.report(kind.place.finding(message, "choose one of them; `linux` is for every other system"));
+                table.report(kind.location.finding(message, "choose one of them; `linux` is for every other system"));
                 return of_no_kind(table);
             }
         };
         let entry = BootEntry { name: name.value.clone(), system: system? };
         fine?;
-        entry.review(&name.place, table)
+        entry.review(&name.location, table)
     })
 }
 
@@ -127,7 +127,7 @@ fn check_free(name: &Located<String>) -> Result<(), super::toml::Diagnostic> {
     let file = format!("{}.ipxe", name.value);
     if paths::RESERVED.contains(&file.as_str()) {
         let message = format!("`{file}` has a meaning of its own for iPXE");
-        return Err(name.place.finding(message, "choose another name"));
+        return Err(name.location.finding(message, "choose another name"));
     }
     Ok(())
 }
@@ -145,10 +145,10 @@ fn live(table: &Table<'_>, distribution: Distribution, secure: &mut Vec<Location
 fn linux(table: &Table<'_>, secure: &mut Vec<Location>) -> Option<System> {
     let kernel = table.require("kernel", fetched(table, "kernel", secure), "say where the kernel can be had");
     let mut initrds = Vec::new();
-    for Located { value, place } in table.strings("initrd").map(|at| at.value).unwrap_or_default() {
+    for Located { value, location } in table.strings("initrd").map(|at| at.value).unwrap_or_default() {
         let parsed: Result<WebAddress, String> = value.parse();
-        let parsed = table.accept(parsed.map_err(|error| place.finding(error, "write a whole address")));
-        secure.extend(parsed.iter().filter(|address| address.is_secure()).map(|_| place.clone()));
+        let parsed = table.accept(parsed.map_err(|error| location.finding(error, "write a whole address")));
+        secure.extend(parsed.iter().filter(|address| address.is_secure()).map(|_| location.clone()));
         initrds.extend(parsed);
     }
     let arguments = arguments(table, "");
@@ -168,7 +168,7 @@ fn address(table: &Table<'_>, key: &str) -> Option<Located<WebAddress>> {
 /// The address `key`, which loaders fetch from; where it is one of https, its place goes to `secure`.
 fn fetched(table: &Table<'_>, key: &str, secure: &mut Vec<Location>) -> Option<Located<WebAddress>> {
     let at = address(table, key)?;
-    secure.extend(at.value.is_secure().then(|| at.place.clone()));
+    secure.extend(at.value.is_secure().then(|| at.location.clone()));
     Some(at)
 }
 
@@ -204,10 +204,10 @@ impl BootEntry {
     }
 
     /// The entry, where iPXE takes its script.
-    fn review(self, place: &Location, table: &Table<'_>) -> Option<Self> {
+    fn review(self, location: &Location, table: &Table<'_>) -> Option<Self> {
         let flaws = Review::of(&self.script()).flaws;
         for flaw in &flaws {
-            table.report(place.finding(flaw.text(secrets::shown), flaw.remedy.as_str()));
+            table.report(location.finding(flaw.text(secrets::shown), flaw.remedy.as_str()));
         }
         flaws.is_empty().then_some(self)
     }
@@ -346,11 +346,11 @@ pub(super) fn with_variables(entries: &[BootEntry]) -> impl Iterator<Item = Stri
     })
 }
 
-/// What a person should know of the address of https at `place`, where syslinux would fetch from it.
-pub(super) fn without_https(place: &Location) -> Option<String> {
+/// What a person should know of the address of https at `location`, where syslinux would fetch from it.
+pub(super) fn without_https(location: &Location) -> Option<String> {
     // Matchbox is for iPXE alone.
-    (!place.key.ends_with(".server")).then(|| {
-        format!("{place}: syslinux does not speak https, so it cannot boot this\nhint: have machines load iPXE for it, or use http")
+    (!location.key.ends_with(".server")).then(|| {
+        format!("{location}: syslinux does not speak https, so it cannot boot this\nhint: have machines load iPXE for it, or use http")
     })
 }
 

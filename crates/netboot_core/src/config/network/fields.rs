@@ -27,41 +27,43 @@ impl Inside<'_> {
     /// The address `key`, of a machine in the subnet.
     pub(super) fn address(&self, key: &str) -> Option<Located<Ipv4Addr>> {
         let at = self.table.parsed(key, "write an IPv4 address", parse_address)?;
-        self.check(at.value, &at.place);
+        self.check(at.value, &at.location);
         Some(at)
     }
 
     /// Reports an `address` that no machine in the subnet can have.
-    pub(super) fn check(&self, address: Ipv4Addr, place: &Location) {
+    pub(super) fn check(&self, address: Ipv4Addr, location: &Location) {
         if let Some(subnet) = self.subnet.filter(|subnet| !has_host(subnet, address)) {
             let message = if subnet.contains(&address) {
                 format!("found {address}, which is the first or the last address of {subnet}")
             } else {
                 format!("found {address}, which is outside of {subnet}")
             };
-            self.table.report(place.finding(message, format!("choose an address of a machine in {subnet}")));
+            self.table.report(location.finding(message, format!("choose an address of a machine in {subnet}")));
         }
     }
 
     pub(super) fn ranges(&self) -> Vec<Range> {
         let mut ranges: BTreeSet<Range> = BTreeSet::new();
-        for Located { value, place } in self.table.strings("ranges").map(|at| at.value).unwrap_or_default() {
+        for Located { value, location } in self.table.strings("ranges").map(|at| at.value).unwrap_or_default() {
             let range: Result<Range, String> = value.parse();
             let remedy = "write it as in \"192.168.88.100-192.168.88.199\"";
-            let Some(range) = self.table.accept(range.map_err(|error| place.finding(error, remedy))) else { continue };
-            self.check(range.first, &place);
+            let Some(range) = self.table.accept(range.map_err(|error| location.finding(error, remedy))) else {
+                continue;
+            };
+            self.check(range.first, &location);
             if range.last != range.first {
-                self.check(range.last, &place);
+                self.check(range.last, &location);
             }
             if let Some((name, address)) = self.servers.iter().find(|(_, address)| range.contains(*address)) {
                 let message = format!("{range} has {address}, the address of {name}");
-                self.table.report(place.finding(message, "leave the addresses of servers out of all ranges"));
+                self.table.report(location.finding(message, "leave the addresses of servers out of all ranges"));
             }
             // Those before have no address in common, so that the last one that begins before the end is what to look at.
             let before = ranges.range(..=Range { first: range.last, last: Ipv4Addr::BROADCAST }).next_back();
             if let Some(other) = before.filter(|other| range.first <= other.last) {
                 let message = format!("{range} has addresses of {other}");
-                self.table.report(place.finding(message, "let ranges have no address in common"));
+                self.table.report(location.finding(message, "let ranges have no address in common"));
             } else {
                 ranges.insert(range);
             }
@@ -76,8 +78,8 @@ pub(super) fn parse_address(text: &str) -> Result<Ipv4Addr, String> {
 
 pub(super) fn addresses(table: &Table<'_>, key: &str) -> Vec<Ipv4Addr> {
     let list = table.strings(key).map(|at| at.value).unwrap_or_default();
-    let parse = |Located { value, place }: Located<String>| {
-        table.accept(parse_address(&value).map_err(|error| place.finding(error, "write IPv4 addresses")))
+    let parse = |Located { value, location }: Located<String>| {
+        table.accept(parse_address(&value).map_err(|error| location.finding(error, "write IPv4 addresses")))
     };
     list.into_iter().filter_map(parse).collect()
 }
@@ -124,7 +126,7 @@ pub(super) fn boot(table: &Table<'_>, base: Option<&WebAddress>) -> Option<WebAd
             "found an address of {length} bytes, wanted at most {LONGEST_FILE}: it is the name of a boot file, too"
         )),
     });
-    table.accept(parsed.map_err(|error| at.place.finding(error, remedy)))
+    table.accept(parsed.map_err(|error| at.location.finding(error, remedy)))
 }
 
 /// The absolute path `key`, which can stand in the configuration of any server without being quoted.

@@ -55,7 +55,7 @@ pub(super) fn read(
         let called = name.as_ref().map(|at| at.value.clone()).unwrap_or_default();
         names.check(
             host,
-            name.as_ref().map(|at| Located { value: at.value.to_ascii_lowercase(), place: at.place.clone() }),
+            name.as_ref().map(|at| Located { value: at.value.to_ascii_lowercase(), location: at.location.clone() }),
             &called,
         );
         macs.check(host, mac.clone(), &called);
@@ -77,7 +77,7 @@ pub(super) fn read(
 fn own_address(host: &Table<'_>, inside: &Inside<'_>) -> Option<Located<Ipv4Addr>> {
     let ip = Inside { table: host, subnet: inside.subnet, servers: Vec::new() }.address("ip")?;
     if let Some((name, address)) = inside.servers.iter().find(|(_, address)| *address == ip.value) {
-        host.report(ip.place.finding(format!("found {address}, the address of {name}"), "choose another address"));
+        host.report(ip.location.finding(format!("found {address}, the address of {name}"), "choose another address"));
     }
     Some(ip)
 }
@@ -95,12 +95,12 @@ impl<T: Eq + Hash> Taken<T> {
 
     /// Reports what another host has as well as the host `called`.
     fn check(&mut self, table: &Table<'_>, found: Option<Located<T>>, called: &str) {
-        let Some(Located { value, place }) = found else { return };
+        let Some(Located { value, location }) = found else { return };
         if let Some((other, at)) = self.by.get(&value) {
             let message = format!("`{called}` has the {} of `{other}`, at line {}", self.what, at.line);
-            table.report(place.finding(message, "give each machine its own, or remove one of them"));
+            table.report(location.finding(message, "give each machine its own, or remove one of them"));
         } else {
-            self.by.insert(value, (called.to_owned(), place));
+            self.by.insert(value, (called.to_owned(), location));
         }
     }
 }
@@ -117,7 +117,7 @@ fn check_site(table: &Table<'_>, at: &Located<String>, platform: Platform, known
             "name a site of sites.toml or of its inventories, or leave `site` out",
         ),
     };
-    table.report(at.place.finding(message, remedy));
+    table.report(at.location.finding(message, remedy));
 }
 
 fn firmware(text: &str) -> Result<Platform, String> {

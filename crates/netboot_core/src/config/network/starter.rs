@@ -26,9 +26,9 @@ pub(super) fn read(table: &Table<'_>) -> Starter {
     let ssh_keys = ssh_keys(table);
     let remedy = "take a name of the tz database, as `timedatectl list-timezones` prints them";
     let zone = table.parsed("time-zone", remedy, time_zone);
-    let level = table.unsigned("console-log-level").and_then(|Located { value, place }| {
+    let level = table.unsigned("console-log-level").and_then(|Located { value, location }| {
         let level = u8::try_from(value).ok().filter(|level| *level <= 8);
-        let found = || place.finding(format!("found {value}, wanted 0 to 8"), "4 shows warnings and what is worse");
+        let found = || location.finding(format!("found {value}, wanted 0 to 8"), "4 shows warnings and what is worse");
         table.accept(level.ok_or_else(found))
     });
     let autologin = table.boolean("autologin").is_some_and(|at| at.value);
@@ -38,16 +38,16 @@ pub(super) fn read(table: &Table<'_>) -> Starter {
 /// The public keys of `table`, each once: Ignition refuses a whole configuration for one that is there twice.
 fn ssh_keys(table: &Table<'_>) -> Vec<String> {
     let (mut keys, mut lines) = (Vec::new(), HashMap::new());
-    for Located { value, place } in table.strings("ssh-keys").map(|at| at.value).unwrap_or_default() {
+    for Located { value, location } in table.strings("ssh-keys").map(|at| at.value).unwrap_or_default() {
         let remedy = "copy the line of a file like id_ed25519.pub";
-        let key = public_key(&value).map_err(|error| place.finding(error, remedy));
+        let key = public_key(&value).map_err(|error| location.finding(error, remedy));
         let Some(value) = table.accept(key) else { continue };
         // The comment says nothing of whose key it is.
         let key = words(&value).map(|word| word.map(str::to_owned));
         if let Some(line) = lines.get(&key) {
-            table.report(place.finding(format!("has the key of line {line} again"), "remove one of them"));
+            table.report(location.finding(format!("has the key of line {line} again"), "remove one of them"));
         } else {
-            lines.insert(key, place.line);
+            lines.insert(key, location.line);
             keys.push(value);
         }
     }

@@ -34,8 +34,8 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = Location { file: self.file.clone(), line: self.line, key: self.key.clone() };
-        write!(f, "{place}: {}\n  hint: {}", single_line(&self.message), single_line(&self.remedy))
+        let location = Location { file: self.file.clone(), line: self.line, key: self.key.clone() };
+        write!(f, "{location}: {}\n  hint: {}", single_line(&self.message), single_line(&self.remedy))
     }
 }
 
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn an_address_where_none_is_wanted_is_told_without_its_password() {
-        let place = Location { file: "f".into(), line: 1, key: "site.http://u:s3cret@h".into() };
-        let told = |message: &str| place.finding(message, "no").to_string();
+        let location = Location { file: "f".into(), line: 1, key: "site.http://u:s3cret@h".into() };
+        let told = |message: &str| location.finding(message, "no").to_string();
         assert_eq!(
             told("found `http://u:s3cret@h/a` and `x=ftp://u:s3cret@h/b c`, wanted a name"),
             "f:1: `site.http://…@h`: found `http://…@h/a` and `x=ftp://…@h/b c`, wanted a name\n  hint: no"
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn names_and_values_of_any_length_are_kept_in_part() {
-        let place = Location { file: "f".into(), line: 1, key: "ä".repeat(1_000_000) };
-        let finding = place.finding(format!("found `{}`, wanted a name", "€".repeat(1_000_000)), "x".repeat(2_000));
+        let location = Location { file: "f".into(), line: 1, key: "ä".repeat(1_000_000) };
+        let finding = location.finding(format!("found `{}`, wanted a name", "€".repeat(1_000_000)), "x".repeat(2_000));
         assert_eq!(finding.key, format!("{}…", "ä".repeat(127)));
         assert!(finding.message.starts_with("found `€€") && finding.message.ends_with("€€`, wanted a name"));
         assert!(finding.message.contains("€… (3000023 bytes) …€"), "{}", finding.message);

@@ -36,7 +36,7 @@ pub struct Located<T> {
     /// The value.
     pub value: T,
     /// Where it stands.
-    pub place: Location,
+    pub location: Location,
 }
 
 /// The line, counted from 1, that the byte at `offset` of a file stands on.
@@ -52,8 +52,9 @@ pub fn line_at(content: &[u8], offset: usize) -> usize {
 /// Where it is not UTF-8, with the first line that is not.
 pub fn utf8<'t>(file: &Utf8Path, content: &'t [u8]) -> Result<&'t str, Diagnostics> {
     std::str::from_utf8(content).map_err(|error| {
-        let place = Location { file: file.to_owned(), line: line_at(content, error.valid_up_to()), key: String::new() };
-        Diagnostics(vec![place.finding("is not UTF-8", "save the file as UTF-8")])
+        let location =
+            Location { file: file.to_owned(), line: line_at(content, error.valid_up_to()), key: String::new() };
+        Diagnostics(vec![location.finding("is not UTF-8", "save the file as UTF-8")])
     })
 }
 
@@ -83,9 +84,9 @@ impl<'t> TomlFile<'t> {
     /// [`Diagnostics`] where there is any finding, even when `read` returned a value.
     pub fn read<T>(self, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Result<T, Diagnostics> {
         if is_too_much(self.text) {
-            let place = Location { file: self.file, line: 0, key: String::new() };
+            let location = Location { file: self.file, line: 0, key: String::new() };
             let message = format!("has more than {MAX_MARKS} keys and values");
-            return Err(Diagnostics(vec![place.finding(message, "describe many sites in a CSV file instead")]));
+            return Err(Diagnostics(vec![location.finding(message, "describe many sites in a CSV file instead")]));
         }
         let value = match DeTable::parse(self.text) {
             Ok(root) => {
@@ -134,9 +135,9 @@ impl<'t> TomlFile<'t> {
             }
         }
         for (line, messages) in lines {
-            let place = Location { file: self.file.clone(), line, key: String::new() };
+            let location = Location { file: self.file.clone(), line, key: String::new() };
             let remedy = "write it as TOML 1.0: text stands in double quotes, and so does a name with a blank in it";
-            self.report(place.finding(messages.join("; ").replace('\n', ", "), remedy));
+            self.report(location.finding(messages.join("; ").replace('\n', ", "), remedy));
         }
     }
 
@@ -181,7 +182,7 @@ impl<'a> Table<'a> {
 
     /// Where the table itself stands.
     #[must_use]
-    pub fn place(&self) -> Location {
+    pub fn location(&self) -> Location {
         Location { file: self.document.file.clone(), line: self.line, key: self.path.clone() }
     }
 
@@ -208,11 +209,11 @@ impl<'a> Table<'a> {
         wanted: &str,
         convert: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
     ) -> Option<Located<T>> {
-        let (place, value) = self.get(key)?;
+        let (location, value) = self.get(key)?;
         match convert(value.get_ref()) {
-            Some(value) => Some(Located { value, place }),
+            Some(value) => Some(Located { value, location }),
             None => {
-                self.report(place.finding(
+                self.report(location.finding(
                     format!("found {}, wanted {wanted}", value.get_ref().type_str()),
                     format!("write {wanted}"),
                 ));
@@ -224,9 +225,9 @@ impl<'a> Table<'a> {
     /// The value of `required`, where absence is a finding with `remedy`.
     pub fn require<T>(&self, key: &str, value: Option<Located<T>>, remedy: &str) -> Option<Located<T>> {
         if value.is_none() && !self.table.contains_key(key) {
-            let mut place = self.place();
-            place.key = self.key(key);
-            self.report(place.finding("is missing", remedy));
+            let mut location = self.location();
+            location.key = self.key(key);
+            self.report(location.finding("is missing", remedy));
         }
         value
     }
@@ -234,31 +235,34 @@ impl<'a> Table<'a> {
     /// Reports all keys and strings of the table, and of what is in it, that are not one line as it is seen.
     pub fn require_plain_text(&self) {
         for (name, value) in self.table {
-            let place =
-                Location { line: self.document.line(name.span().start), key: self.key(name.get_ref()), ..self.place() };
-            self.require_plain(&place, name.get_ref());
-            self.require_plain_value(&place, value);
+            let location = Location {
+                line: self.document.line(name.span().start),
+                key: self.key(name.get_ref()),
+                ..self.location()
+            };
+            self.require_plain(&location, name.get_ref());
+            self.require_plain_value(&location, value);
         }
     }
 
-    fn require_plain_value(&self, place: &Location, value: &Spanned<DeValue<'a>>) {
-        let place = Location { line: self.document.line(value.span().start), ..place.clone() };
+    fn require_plain_value(&self, location: &Location, value: &Spanned<DeValue<'a>>) {
+        let location = Location { line: self.document.line(value.span().start), ..location.clone() };
         match value.get_ref() {
-            DeValue::String(text) => self.require_plain(&place, text),
-            DeValue::Array(items) => items.iter().for_each(|item| self.require_plain_value(&place, item)),
-            DeValue::Table(table) => Table::new(self.document, place.key, place.line, table).require_plain_text(),
+            DeValue::String(text) => self.require_plain(&location, text),
+            DeValue::Array(items) => items.iter().for_each(|item| self.require_plain_value(&location, item)),
+            DeValue::Table(table) => Table::new(self.document, location.key, location.line, table).require_plain_text(),
             _ => {}
         }
     }
 
-    fn require_plain(&self, place: &Location, text: &str) {
+    fn require_plain(&self, location: &Location, text: &str) {
         if let Some(character) = text.chars().find(|character| is_harmful(*character)) {
             let character = printable(character.encode_utf8(&mut [0; 4])).to_string();
             let message = format!(
                 "has `{character}`, wanted one line without control characters and without characters that are not \
                  seen or change the direction of text"
             );
-            self.report(place.finding(message, "write it anew by hand, without what cannot be seen"));
+            self.report(location.finding(message, "write it anew by hand, without what cannot be seen"));
         }
     }
 
@@ -275,9 +279,9 @@ impl<'a> Table<'a> {
         remedy: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<Located<T>> {
-        let Located { value, place } = self.string(key)?;
-        let result = parse(&value).map_err(|error| place.finding(error.to_string(), remedy));
-        self.accept(result).map(|value| Located { value, place })
+        let Located { value, location } = self.string(key)?;
+        let result = parse(&value).map_err(|error| location.finding(error.to_string(), remedy));
+        self.accept(result).map(|value| Located { value, location })
     }
 
     /// A whole number from zero.
@@ -298,33 +302,33 @@ impl<'a> Table<'a> {
     /// A list of strings, each with its own line.
     #[must_use]
     pub fn strings(&self, key: &str) -> Option<Located<Vec<Located<String>>>> {
-        let (place, value) = self.get(key)?;
+        let (location, value) = self.get(key)?;
         let length = value.get_ref().as_array().map_or(0, |array| array.len());
         if length > MAX_ITEMS {
-            self.report(place.finding(format!("has {length} items, wanted {MAX_ITEMS} at most"), "list fewer"));
+            self.report(location.finding(format!("has {length} items, wanted {MAX_ITEMS} at most"), "list fewer"));
             return None;
         }
         let items = value.get_ref().as_array().and_then(|array| {
             let item = |item: &'a Spanned<DeValue<'a>>| {
                 let line = self.document.line(item.span().start);
                 let value = item.get_ref().as_str()?.to_owned();
-                Some(Located { value, place: Location { line, ..place.clone() } })
+                Some(Located { value, location: Location { line, ..location.clone() } })
             };
             array.iter().map(item).collect::<Option<Vec<_>>>()
         });
         if items.is_none() {
-            self.report(place.finding("wanted a list of strings", r#"write a list, as in ["a", "b"]"#));
+            self.report(location.finding("wanted a list of strings", r#"write a list, as in ["a", "b"]"#));
         }
-        items.map(|value| Located { value, place })
+        items.map(|value| Located { value, location })
     }
 
     /// A table, read by `read` and then checked for keys that nobody asked for.
     pub fn table<T>(&self, key: &str, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Option<Located<T>> {
-        let Located { value, place } = self.typed(key, "a table", DeValue::as_table)?;
-        let table = Table::new(self.document, self.key(key), place.line, value);
+        let Located { value, location } = self.typed(key, "a table", DeValue::as_table)?;
+        let table = Table::new(self.document, self.key(key), location.line, value);
         let value = read(&table);
         table.finish();
-        value.map(|value| Located { value, place })
+        value.map(|value| Located { value, location })
     }
 
     /// The tables in the table `key`, each read by `read` with its name, in the order of the file.
@@ -337,19 +341,19 @@ impl<'a> Table<'a> {
         entries.sort_by_key(|(name, _)| name.span().start);
         let mut found = Vec::new();
         for (name, value) in entries {
-            let place = Location {
+            let location = Location {
                 file: outer.document.file.clone(),
                 line: outer.document.line(name.span().start),
                 key: outer.key(name.get_ref()),
             };
             let Some(inner) = value.get_ref().as_table() else {
                 self.report(
-                    place.finding(format!("found {}, wanted a table", value.get_ref().type_str()), "write a table"),
+                    location.finding(format!("found {}, wanted a table", value.get_ref().type_str()), "write a table"),
                 );
                 continue;
             };
-            let table = Table::new(outer.document, place.key.clone(), place.line, inner);
-            found.extend(read(&Located { value: name.get_ref().to_string(), place }, &table));
+            let table = Table::new(outer.document, location.key.clone(), location.line, inner);
+            found.extend(read(&Located { value: name.get_ref().to_string(), location }, &table));
             table.finish();
         }
         found
@@ -357,14 +361,14 @@ impl<'a> Table<'a> {
 
     /// The tables of the array of tables `key`, each read by `read`.
     pub fn list<T>(&self, key: &str, mut read: impl FnMut(&Table<'_>) -> Option<T>) -> Vec<T> {
-        let Some((place, value)) = self.get(key) else { return Vec::new() };
+        let Some((location, value)) = self.get(key) else { return Vec::new() };
         let Some(array) = value.get_ref().as_array() else {
-            self.report(place.finding("wanted an array of tables", format!("write [[{}]]", place.key)));
+            self.report(location.finding("wanted an array of tables", format!("write [[{}]]", location.key)));
             return Vec::new();
         };
         if array.len() > MAX_ITEMS {
             let found = format!("has {} items, wanted {MAX_ITEMS} at most", array.len());
-            self.report(place.finding(found, "list fewer"));
+            self.report(location.finding(found, "list fewer"));
             return Vec::new();
         }
         let mut found = Vec::new();
@@ -376,7 +380,8 @@ impl<'a> Table<'a> {
                 table.finish();
             } else {
                 self.report(
-                    Location { line, ..place.clone() }.finding("wanted a table", format!("write [[{}]]", place.key)),
+                    Location { line, ..location.clone() }
+                        .finding("wanted a table", format!("write [[{}]]", location.key)),
                 );
             }
         }
@@ -390,7 +395,7 @@ impl<'a> Table<'a> {
         let count = self.table.len();
         if count > most {
             self.asked.borrow_mut().extend(keys());
-            self.report(self.place().finding(format!("has {count} {what}, wanted {most} at most"), "take some out"));
+            self.report(self.location().finding(format!("has {count} {what}, wanted {most} at most"), "take some out"));
             return Vec::new();
         }
         keys().filter_map(|key| self.string(&key).map(|value| (key, value))).collect()
@@ -403,13 +408,13 @@ impl<'a> Table<'a> {
             if asked.contains(key.as_ref()) {
                 continue;
             }
-            let place = Location {
+            let location = Location {
                 file: self.document.file.clone(),
                 line: self.document.line(name.span().start),
                 key: self.key(key),
             };
             let known = asked.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            self.report(place.finding("is not a key that is known here", format!("known here: {known}")));
+            self.report(location.finding("is not a key that is known here", format!("known here: {known}")));
         }
     }
 }
@@ -429,7 +434,7 @@ mod tests {
             let _ = table.require("b", table.string("b"), "set it");
             let _ = table.string("a");
             table.table("t", |inner| {
-                assert_eq!(inner.string("x").unwrap().place.line, 4);
+                assert_eq!(inner.string("x").unwrap().location.line, 4);
                 let _ = inner.strings("list");
                 Some(())
             });

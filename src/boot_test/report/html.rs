@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use minijinja::{AutoEscape, Environment};
 use serde_json::{Value, json};
 
-use super::report::{BootReport, CaseOutcome, CaseReport, to_seconds};
+use super::json::{BootReport, CaseOutcome, CaseReport, to_seconds};
 use crate::base::{fs, paths};
 
 impl BootReport {

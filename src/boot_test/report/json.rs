@@ -1,17 +1,17 @@
-//! What a boot test came to, as JSON, as a page, and as the evidence of each case.
+//! The report of a boot test, as JSON has it, with the evidence of each case.
 
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::case::{Case, Firmware};
-use super::expected_console::expectation;
-use super::machine;
-use super::observer::Verdict;
-use super::phase::Phase;
-use super::tools::TestTool;
 use crate::base::{fs, paths};
+use crate::boot_test::case::{Case, Firmware};
+use crate::boot_test::expected_console::expectation;
+use crate::boot_test::machine;
+use crate::boot_test::observer::Verdict;
+use crate::boot_test::phase::Phase;
+use crate::boot_test::tools::TestTool;
 
 /// What writes reports, and how a report is known again.
 pub const GENERATOR: &str = "netboot-loaders boot-test";
@@ -281,7 +281,7 @@ mod tests {
 
     use super::*;
     use crate::boot_test::case::Aim;
-    use crate::boot_test::page::page;
+    use crate::boot_test::report::html::page;
     use crate::boot_test::samples::ipxe;
 
     fn report() -> BootReport {

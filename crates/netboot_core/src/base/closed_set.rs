@@ -2,7 +2,7 @@
 
 /// An enum with a name for each of its values. People type, read and exchange these names.
 #[macro_export]
-macro_rules! names {
+macro_rules! closed_set {
     ($(#[$meta:meta])* pub enum $type:ident { $($(#[$value_meta:meta])* $value:ident = $text:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,11 +41,11 @@ macro_rules! names {
         }
     };
 }
-pub use names;
+pub use closed_set;
 
 #[cfg(test)]
 mod tests {
-    names! {
+    closed_set! {
         /// Some.
         pub enum Some {
             /// One.
