@@ -196,7 +196,7 @@ pub fn build_loaders(context: &BuildContext<'_>, request: &BuildRequest<'_>) -> 
     let BuildContext { plan, cache, settings, progress, .. } = *context;
     let tree = &fs::resolve(request.tree)?;
     build::check_cache(cache)?;
-    let mut target = PublishTarget::take(tree, progress)?;
+    let mut target = PublishTarget::acquire(tree, progress)?;
     target.check_foreign(request.replace, progress)?;
     let pins = &plan.inputs.pins;
     let members =

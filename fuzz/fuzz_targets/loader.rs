@@ -9,7 +9,7 @@ use netboot_loaders::loader::{image, packed};
 fuzz_target!(|data: &[u8]| {
     let _ = file_kind::identify(data);
     let _ = file_kind::describe(data);
-    let _ = image::stretches(data);
+    let _ = image::regions(data);
     let _ = packed::unpack(data);
     let _ = LoaderFacts::of(data);
 });

@@ -156,7 +156,7 @@ impl Machine {
         })?;
         listen(serial.try_clone()?, folder, sink.clone())?;
         // Where QEMU has ended by now, its last words say why, and they go to the witness.
-        if let Err(error) = monitor.greet() {
+        if let Err(error) = monitor.handshake() {
             sink.log(error.to_string());
         }
         Ok(Self { running, monitor, serial })

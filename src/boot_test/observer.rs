@@ -121,8 +121,8 @@ impl<'c> Observer<'c> {
                 self.missing.push(path.clone());
                 None
             }
-            BootEvent::Asked(request) => self.asked(request, at),
-            BootEvent::ConsoleOutput(text) => self.console_output(text, at),
+            BootEvent::Asked(request) => self.on_request(request, at),
+            BootEvent::ConsoleOutput(text) => self.on_console(text, at),
             BootEvent::Stopped(stop) => {
                 self.stopped = Some((*stop, at));
                 None
@@ -149,7 +149,7 @@ impl<'c> Observer<'c> {
         None
     }
 
-    fn asked(&mut self, request: &WebRequest, at: Duration) -> Option<Verdict> {
+    fn on_request(&mut self, request: &WebRequest, at: Duration) -> Option<Verdict> {
         let address = (request.server, request.url.clone());
         if self.case.aim == Aim::WrongServer {
             return self.wrong_server(&address);
@@ -203,7 +203,7 @@ impl<'c> Observer<'c> {
         (address.0 == WebServerRole::NextServer && address.1.ends_with(path)).then_some(Verdict::Passed)
     }
 
-    fn console_output(&mut self, text: &str, at: Duration) -> Option<Verdict> {
+    fn on_console(&mut self, text: &str, at: Duration) -> Option<Verdict> {
         // Only what is new is looked at, and as much before it as a sign may be long.
         let (fresh, heard) = (tail(&self.console), tail(&self.heard));
         self.console.push_str(text);

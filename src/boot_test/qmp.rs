@@ -62,7 +62,7 @@ impl Monitor {
     /// # Errors
     ///
     /// [`Error`] where it does not.
-    pub fn greet(&mut self) -> Result<(), Error> {
+    pub fn handshake(&mut self) -> Result<(), Error> {
         self.answer("start")?;
         self.execute("qmp_capabilities", &json!({})).map(drop)
     }
@@ -122,7 +122,7 @@ mod tests {
             "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-shutdown\"}}\n",
             "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no such file\"}}\n",
         ));
-        monitor.greet().unwrap();
+        monitor.handshake().unwrap();
         let error = monitor.execute("screendump", &json!({})).unwrap_err();
         assert_eq!(error.to_string(), "QEMU did not `screendump`: no such file");
         assert_eq!(stops.recv().unwrap(), Stop::PoweredOff);

@@ -81,7 +81,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let nonce = Sha256Digest::of(folder.as_str().as_bytes()).short();
     let network = &environment.request.network;
     let scenario = Scenario::new(case, network, &nonce, environment.request.append);
-    lay_out(&scenario, &folder, environment)?;
+    write_tree(&scenario, &folder, environment)?;
     let mut task = Task::start(
         environment.progress,
         TaskKind::Boot,
@@ -114,7 +114,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     )?;
     let mut run =
         Run { watch: Observer::new(case, &scenario, &nonce), scenario: &scenario, dhcp, machine, log: String::new() };
-    let verdict = run.attend(&notes, &mut task, environment)?;
+    let verdict = run.supervise(&notes, &mut task, environment)?;
     let elapsed = started.elapsed();
     // What cannot be photographed is told in words.
     let picture = run.machine.picture().err().map(|error| error.to_string());
@@ -128,7 +128,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
 
 /// Makes the machine's folder, and a TFTP folder that shows the tree, with a pxelinux configuration of the
 /// case's own.
-fn lay_out(scenario: &Scenario, folder: &Utf8Path, environment: &Environment<'_>) -> Result<(), fs::Error> {
+fn write_tree(scenario: &Scenario, folder: &Utf8Path, environment: &Environment<'_>) -> Result<(), fs::Error> {
     machine::prepare(folder, environment.request.tools)?;
     let served = folder.join(SERVED);
     fs::create_dir_all(&served)?;
@@ -156,7 +156,7 @@ struct Run<'c> {
 
 impl Run<'_> {
     /// Watches until there is a verdict.
-    fn attend(
+    fn supervise(
         &mut self,
         notes: &Receiver<SinkMessage>,
         task: &mut Task<'_>,

@@ -18,7 +18,7 @@ use crate::digest::Sha256Digest;
 const QUIET: Duration = Duration::from_secs(60 * 60);
 
 /// The most that is listed of all folders together. A cache that was used for years has some hundreds of entries.
-const MOST: Room = Room { entries: MAX_ENTRIES, bytes: MAX_PATHS };
+const MOST: DiskUsage = DiskUsage { entries: MAX_ENTRIES, bytes: MAX_PATHS };
 
 /// Finds what there is, and decides what of it goes.
 ///
@@ -29,9 +29,9 @@ pub fn scan(request: &CleanRequest<'_>) -> Result<CacheScan, Error> {
     survey_within(request, MOST)
 }
 
-/// As [`survey()`], with `room` for what is listed.
-fn survey_within(request: &CleanRequest<'_>, room: Room) -> Result<CacheScan, Error> {
-    let mut surveyor = Scanner { request, room, scan: CacheScan::default() };
+/// As [`survey()`], with `usage` for what is listed.
+fn survey_within(request: &CleanRequest<'_>, usage: DiskUsage) -> Result<CacheScan, Error> {
+    let mut surveyor = Scanner { request, usage, scan: CacheScan::default() };
     if !request.shared {
         surveyor.cache()?;
     }
@@ -54,14 +54,14 @@ struct Entry {
 }
 
 /// How much more may be listed.
-struct Room {
+struct DiskUsage {
     entries: usize,
     bytes: usize,
 }
 
 struct Scanner<'a> {
     request: &'a CleanRequest<'a>,
-    room: Room,
+    usage: DiskUsage,
     scan: CacheScan,
 }
 
@@ -82,7 +82,7 @@ impl Scanner<'_> {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().into_string();
             let path = folder.join(name.as_deref().unwrap_or(&*entry.file_name().to_string_lossy()));
-            self.take_room(folder, &path)?;
+            self.add_usage(folder, &path)?;
             match name {
                 Ok(name) => found.push(Entry { path, name, kind: entry.file_type().map_err(failed)? }),
                 Err(_) => self.foreign(&path),
@@ -92,9 +92,10 @@ impl Scanner<'_> {
     }
 
     /// Makes sure that there is room for one more `path`, of something in `folder`.
-    fn take_room(&mut self, folder: &Utf8Path, path: &Utf8Path) -> Result<(), Error> {
+    fn add_usage(&mut self, folder: &Utf8Path, path: &Utf8Path) -> Result<(), Error> {
         let left = |most: usize, taken| most.checked_sub(taken).ok_or_else(|| Error::TooMuch(folder.to_owned()));
-        self.room = Room { entries: left(self.room.entries, 1)?, bytes: left(self.room.bytes, path.as_str().len())? };
+        self.usage =
+            DiskUsage { entries: left(self.usage.entries, 1)?, bytes: left(self.usage.bytes, path.as_str().len())? };
         Ok(())
     }
 
@@ -291,7 +292,7 @@ impl Scanner<'_> {
                     if objects { name.contains("_git2_") } else { Utf8Path::new(&name).extension() == Some("lock") };
                 if kind.is_dir() || kind.is_file() && temporary {
                     let path = folder.join(name);
-                    self.take_room(&folder, &path)?;
+                    self.add_usage(&folder, &path)?;
                     if kind.is_dir() {
                         folders.push(path);
                     } else {
@@ -376,7 +377,7 @@ impl Scanner<'_> {
             if !paths::is_temporary(&name) || !path.symlink_metadata().is_ok_and(own) {
                 continue;
             }
-            self.take_room(folder, &path)?;
+            self.add_usage(folder, &path)?;
             match Lock::try_existing(&path) {
                 Ok(Some(lock)) => {
                     let fate = self.quiet(&path)?;
@@ -436,7 +437,7 @@ mod tests {
     }
 
     /// What is found in the folders `cache`, `project` and `tmp` below `root`.
-    fn surveyed(root: &Utf8Path, room: Room, progress: &dyn Progress) -> Result<CacheScan, Error> {
+    fn surveyed(root: &Utf8Path, usage: DiskUsage, progress: &dyn Progress) -> Result<CacheScan, Error> {
         let (cache, project) = (Cache::new(root.join("cache")), ProjectPaths::new(root.join("project")));
         let request = CleanRequest {
             cache: &cache,
@@ -449,7 +450,7 @@ mod tests {
             now: root.metadata().unwrap().modified().unwrap() + Duration::from_secs(24 * 60 * 60),
             progress,
         };
-        survey_within(&request, room)
+        survey_within(&request, usage)
     }
 
     #[test]
@@ -485,7 +486,7 @@ mod tests {
         for number in 0..20 {
             std::fs::write(blobs.join(number.to_string()), "").unwrap();
         }
-        let within = |entries, bytes| surveyed(root, Room { entries, bytes }, &Silent);
+        let within = |entries, bytes| surveyed(root, DiskUsage { entries, bytes }, &Silent);
         assert_eq!(within(21, MAX_PATHS).unwrap().foreign.len(), 20);
         for (entries, bytes) in [(20, MAX_PATHS), (21, 20 * blobs.as_str().len())] {
             assert_eq!(

@@ -180,7 +180,7 @@ pub struct MirrorOutcome {
 /// [`Error`]; what has arrived is used again by the next run.
 pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progress) -> Result<MirrorOutcome, Error> {
     let identity = request.upstream.identity();
-    let store = MirrorStore::take(&request.dest, &identity, progress)?;
+    let store = MirrorStore::acquire(&request.dest, &identity, progress)?;
     let current = CurrentSet::choose(request.links, &store.paths, request.upstream.names())?;
     let previous = store.in_use()?;
     let run = Run { request, http, store: &store, identity: &identity, in_use: previous.as_ref(), progress };
@@ -192,7 +192,7 @@ pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progres
         progress.report(&Event::Warning { message: format!("old sets are still there: {error}") });
     }
     if brought {
-        run.tell_of_newer(&record);
+        run.warn_of_newer(&record);
     }
     let served = [store.paths.current().join(MirrorPaths::SCRIPT)];
     let root = &request.dest;
@@ -295,7 +295,7 @@ impl Run<'_> {
 
     /// Says so where the publisher has moved on since. What has come is whole all the same, and newer than what was
     /// served; to begin again at once could go on for ever with a server that gives now this answer, now that one.
-    fn tell_of_newer(&self, record: &MirrorRecord) {
+    fn warn_of_newer(&self, record: &MirrorRecord) {
         if let Ok(newer) = self.read()
             && !record.is_of(&newer, None)
         {

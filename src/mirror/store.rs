@@ -49,7 +49,7 @@ impl<'a> MirrorStore<'a> {
     /// # Errors
     ///
     /// [`Error`].
-    pub fn take(root: &Utf8Path, identity: &Identity, progress: &'a dyn Progress) -> Result<Self, Error> {
+    pub fn acquire(root: &Utf8Path, identity: &Identity, progress: &'a dyn Progress) -> Result<Self, Error> {
         let paths = MirrorPaths::new(root);
         // What is in there and of no use is removed.
         if !is_own(&paths)? {

@@ -35,7 +35,7 @@ impl<'a> PublishTarget<'a> {
     /// # Errors
     ///
     /// [`Error`].
-    pub fn take(tree: &'a Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
+    pub fn acquire(tree: &'a Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
         let staging = Staging::of(tree);
         // Before there is a lock: a refusal leaves nothing behind.
         check_place(tree)?;
@@ -100,7 +100,7 @@ impl<'a> PublishTarget<'a> {
         // What is left, if anything, is a copy of the tree.
         fs::remove_dir_all(&self.staging.partial)?;
         journal.finish()?;
-        self.keep_readable(contents);
+        self.make_readable(contents);
         task.finish(if published.new { "published" } else { "unchanged" });
         Ok(published)
     }
@@ -144,7 +144,7 @@ impl<'a> PublishTarget<'a> {
     }
 
     /// Lets servers that run as other users read the tree, also where somebody has changed that since.
-    fn keep_readable(&self, contents: &TreeContents<'_>) {
+    fn make_readable(&self, contents: &TreeContents<'_>) {
         let files = || contents.plan.files().map(|file| file.path);
         served::serve(self.tree);
         let mut last = Utf8PathBuf::new();

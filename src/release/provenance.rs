@@ -136,7 +136,7 @@ struct ExternalParameters<'a> {
     syslinux: Option<&'a Syslinux>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     configurations: Vec<ConfigurationId<'a>>,
-    files: Vec<Choice<'a>>,
+    files: Vec<ConfiguredFile<'a>>,
 }
 
 #[derive(Serialize)]
@@ -154,7 +154,7 @@ struct ConfigurationId<'a> {
 
 /// Why a file is in the tree.
 #[derive(Serialize)]
-struct Choice<'a> {
+struct ConfiguredFile<'a> {
     path: &'a Utf8Path,
     #[serde(flatten)]
     origin: Origin<'a>,
@@ -204,7 +204,10 @@ fn external_parameters(manifest: &Manifest) -> ExternalParameters<'_> {
         }),
         syslinux: syslinux.as_ref(),
         configurations: configurations.iter().map(|known| configuration_id(&known.name, known.sha256)).collect(),
-        files: files.iter().filter_map(|file| Some(Choice { path: &file.path, origin: origin(file)? })).collect(),
+        files: files
+            .iter()
+            .filter_map(|file| Some(ConfiguredFile { path: &file.path, origin: origin(file)? }))
+            .collect(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::loader::image::{self, Stretch};
+use crate::loader::image::{self, ImageRegion};
 use crate::loader::link_map::LinkMap;
 use crate::printable::shortened;
 
@@ -90,7 +90,7 @@ pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -
     let (offset, count) = differing(here, there);
     let too_large = here.len().max(there.len()) > MAX_LOADER;
     let (ours, theirs) =
-        if too_large { (Vec::new(), Vec::new()) } else { (image::stretches(here), image::stretches(there)) };
+        if too_large { (Vec::new(), Vec::new()) } else { (image::regions(here), image::regions(there)) };
     let located = locate(&ours, &theirs);
     let position = located.map(|(ours, _, at)| {
         let address = map.start(&ours.name).map(|start| start + at as u64);
@@ -120,7 +120,7 @@ fn differing(here: &[u8], there: &[u8]) -> (usize, usize) {
 }
 
 /// The first stretch that differs, on both sides, and where in it.
-fn locate<'s>(ours: &'s [Stretch], theirs: &'s [Stretch]) -> Option<(&'s Stretch, &'s Stretch, usize)> {
+fn locate<'s>(ours: &'s [ImageRegion], theirs: &'s [ImageRegion]) -> Option<(&'s ImageRegion, &'s ImageRegion, usize)> {
     let pairs = ours.iter().zip(theirs).filter(|(ours, theirs)| ours.name == theirs.name);
     let mut different = pairs.filter(|(ours, theirs)| ours.content != theirs.content);
     // What stands in the headers follows from the sections, so these tell more.
@@ -137,8 +137,8 @@ fn around(content: &[u8], offset: usize) -> String {
 }
 
 /// All texts of at least six printable characters.
-fn strings(stretches: &[Stretch]) -> BTreeSet<&str> {
-    stretches.iter().flat_map(|stretch| runs(&stretch.content)).collect()
+fn strings(regions: &[ImageRegion]) -> BTreeSet<&str> {
+    regions.iter().flat_map(|region| runs(&region.content)).collect()
 }
 
 /// All texts of at least six printable characters in `content`.
@@ -152,8 +152,8 @@ fn runs(content: &[u8]) -> impl Iterator<Item = &str> {
 }
 
 /// All texts of at least five printable characters that stand between zeros.
-fn whole_texts(stretches: &[Stretch]) -> BTreeSet<&str> {
-    let pieces = stretches.iter().flat_map(|stretch| stretch.content.split(|byte| *byte == 0));
+fn whole_texts(regions: &[ImageRegion]) -> BTreeSet<&str> {
+    let pieces = regions.iter().flat_map(|region| region.content.split(|byte| *byte == 0));
     let whole = pieces.filter(|piece| piece.len() >= 5 && piece.iter().all(|byte| (0x20..0x7f).contains(byte)));
     whole.filter_map(|piece| std::str::from_utf8(piece).ok()).collect()
 }

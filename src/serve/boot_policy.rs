@@ -15,7 +15,7 @@ use crate::config::boot_entry::BootEntry;
 use crate::config::network::{Mac, NetworkConfig, NetworkHost, Range, WebAddress};
 use crate::config::script::{self, Script};
 use crate::config::sites::{Site, Sites};
-use crate::config::toml::told;
+use crate::config::toml::first_warnings;
 use crate::loader::target::Platform;
 use crate::printable::listed_names;
 
@@ -29,7 +29,7 @@ pub struct BootPolicy<'n> {
     /// Machines that are not known, by what they say of themselves.
     clients: Vec<Client>,
     /// What the loaders of these machines are told.
-    common: Option<Second>,
+    common: Option<SecondStage>,
     hosts: Vec<Machine<'n>>,
     /// Whether the script in the root of the tree goes where option 17 says.
     asks: bool,
@@ -43,7 +43,7 @@ pub struct BootPolicy<'n> {
 
 /// What a loader is told whose script goes where option 17 says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Second {
+struct SecondStage {
     /// Its user class.
     class: String,
     /// Whether that class is its own, and no boot ROM's.
@@ -87,7 +87,7 @@ struct Machine<'n> {
     /// Its firmware as option 93 says it, with the loader for each value. A machine that starts with other firmware than
     /// it was described with gets what a machine that is not known gets.
     clients: Vec<Client>,
-    second: Option<Second>,
+    second: Option<SecondStage>,
     /// Whether the loader is another one than that of a machine that is not known.
     own_loader: bool,
     /// Whether its loader is told something else than that of a machine that is not known.
@@ -115,13 +115,13 @@ impl<'n> BootPolicy<'n> {
     pub fn new(network: &'n NetworkConfig, sites: &Sites) -> Self {
         let root = |platform| loader(sites.default.as_ref(), platform).or_else(|| syslinux(sites, platform));
         let named = named(network, sites);
-        let default = sites.default.as_ref().map(Choice::new);
-        let common = Second::of(default.as_ref(), network.boot.as_ref());
+        let default = sites.default.as_ref().map(SiteLoaders::new);
+        let common = SecondStage::of(default.as_ref(), network.boot.as_ref());
         let machine = |host: &'n NetworkHost| {
             let choice = host.site.as_deref().and_then(|name| named.get(name));
             let path = choice.map_or_else(|| root(host.platform), |choice| loader(Some(choice.site), host.platform))?;
             let boot = host.boot.as_ref().or(network.boot.as_ref());
-            let second = Second::of(choice.or(default.as_ref()), boot);
+            let second = SecondStage::of(choice.or(default.as_ref()), boot);
             Some(Machine {
                 name: &host.name,
                 tag: format!("host-{}", host.name),
@@ -182,7 +182,7 @@ impl<'n> BootPolicy<'n> {
         warnings.extend(self.missing_scripts());
         warnings.extend(self.lacking.iter().cloned());
         warnings.extend(self.unreachable(kind));
-        told(warnings)
+        first_warnings(warnings)
     }
 
     /// The addresses in network.toml that machines cannot reach with what a server of `kind` tells them.
@@ -245,7 +245,7 @@ impl<'n> BootPolicy<'n> {
                 missing.entry(name).or_insert(key);
             }
         }
-        told(missing.into_iter().map(|(name, key)| self.missing_script(name, &key)).collect())
+        first_warnings(missing.into_iter().map(|(name, key)| self.missing_script(name, &key)).collect())
     }
 
     fn missing_script(&self, name: &str, key: &str) -> String {
@@ -369,9 +369,9 @@ impl Client {
     }
 }
 
-impl Second {
+impl SecondStage {
     /// What loaders of `site` are told, where `boot` is what option 17 would say.
-    fn of(choice: Option<&Choice<'_>>, boot: Option<&WebAddress>) -> Option<Self> {
+    fn of(choice: Option<&SiteLoaders<'_>>, boot: Option<&WebAddress>) -> Option<Self> {
         let class = choice?.class.clone()?;
         Some(Self { own_class: class != IPXE, class, boot: boot?.clone() })
     }
@@ -385,20 +385,20 @@ fn is_local(host: &str) -> bool {
 /// Where `network` tells loaders an address of https that they cannot fetch from; `named` are those of sites.
 fn lacking(
     network: &NetworkConfig,
-    default: Option<&Choice<'_>>,
-    named: &HashMap<&str, Choice<'_>>,
+    default: Option<&SiteLoaders<'_>>,
+    named: &HashMap<&str, SiteLoaders<'_>>,
 ) -> BTreeSet<String> {
     let https = Feature::https(0);
-    let lacking = |choice: Option<&Choice<'_>>,
-                   platform: Option<Platform>,
-                   boot: Option<&WebAddress>,
-                   location: &str| {
-        let choice = choice.filter(|choice| boot.is_some_and(WebAddress::is_secure) && choice.class.is_some());
-        let lacks: Vec<_> =
-            choice.map(|Choice { site, .. }| site.config.lacks(&https, &site.loaders).collect()).unwrap_or_default();
-        let of_machine = lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
-        of_machine.map(|(platform, name)| script::lacking(&https, location, name, platform)).collect::<Vec<_>>()
-    };
+    let lacking =
+        |choice: Option<&SiteLoaders<'_>>, platform: Option<Platform>, boot: Option<&WebAddress>, location: &str| {
+            let choice = choice.filter(|choice| boot.is_some_and(WebAddress::is_secure) && choice.class.is_some());
+            let lacks: Vec<_> = choice
+                .map(|SiteLoaders { site, .. }| site.config.lacks(&https, &site.loaders).collect())
+                .unwrap_or_default();
+            let of_machine =
+                lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
+            of_machine.map(|(platform, name)| script::lacking(&https, location, name, platform)).collect::<Vec<_>>()
+        };
     let mut warnings = lacking(default, None, network.boot.as_ref(), "network.toml: `boot`");
     for host in network.hosts.iter().filter(|host| host.boot.is_some() || host.site.is_some()) {
         let choice = host.site.as_deref().map_or(default, |name| named.get(name));
@@ -409,13 +409,13 @@ fn lacking(
 }
 
 /// What a machine can get the loaders of.
-struct Choice<'s> {
+struct SiteLoaders<'s> {
     site: &'s Site,
     /// The user class of its loaders, where they go where option 17 says.
     class: Option<String>,
 }
 
-impl<'s> Choice<'s> {
+impl<'s> SiteLoaders<'s> {
     fn new(site: &'s Site) -> Self {
         let asks = |script: &Script| !site.loaders.is_empty() && script.text().contains("${root-path}");
         let script = Some(site.script()).filter(asks);
@@ -424,10 +424,10 @@ impl<'s> Choice<'s> {
 }
 
 /// The sites that hosts of `network` name, by their names.
-fn named<'n>(network: &'n NetworkConfig, sites: &'n Sites) -> HashMap<&'n str, Choice<'n>> {
+fn named<'n>(network: &'n NetworkConfig, sites: &'n Sites) -> HashMap<&'n str, SiteLoaders<'n>> {
     let wanted: HashSet<&str> = network.hosts.iter().filter_map(|host| host.site.as_deref()).collect();
     let named = sites.sites.iter().filter_map(|site| Some((site.name.as_deref()?, site)));
-    named.filter(|(name, _)| wanted.contains(name)).map(|(name, site)| (name, Choice::new(site))).collect()
+    named.filter(|(name, _)| wanted.contains(name)).map(|(name, site)| (name, SiteLoaders::new(site))).collect()
 }
 
 /// The user class that iPXE has in its requests while it runs `script`.
@@ -485,7 +485,7 @@ struct Facts<'a> {
     clients: Vec<&'a Client>,
     architectures: Vec<&'a Client>,
     without: Vec<&'a Client>,
-    common: Option<&'a Second>,
+    common: Option<&'a SecondStage>,
     hosts: &'a [Machine<'a>],
     classes: Vec<&'a str>,
     files: Vec<String>,

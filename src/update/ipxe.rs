@@ -45,7 +45,7 @@ pub struct IpxeUpdate {
 ///
 /// [`Error`]; the pins are then as they were.
 pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<IpxeUpdate, Error> {
-    let held = Held::take(request, progress)?;
+    let held = Held::acquire(request, progress)?;
     let old = held.pins.ipxe.clone();
     let (upstream, url) = look(request, &old, progress)?;
     let shown = url.to_string();

@@ -154,7 +154,7 @@ struct Held {
 }
 
 impl Held {
-    fn take(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Self, Error> {
+    fn acquire(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Self, Error> {
         let lock = Lock::acquire(&request.cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
         let path = request.project.pins();
         let name = path.strip_prefix(request.project.root()).unwrap_or(&path).to_owned();

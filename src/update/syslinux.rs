@@ -23,7 +23,7 @@ pub struct SyslinuxUpdate {
 ///
 /// [`Error`]; the pins are then as they were.
 pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<SyslinuxUpdate, Error> {
-    let held = Held::take(request, progress)?;
+    let held = Held::acquire(request, progress)?;
     let old = held.pins.syslinux.clone();
     let Some(given) = &request.origins.syslinux_archive else {
         return if request.to.is_some() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use camino::Utf8Path;
 
 use self::own::OwnWebServer;
-use self::pages::{Bound, Pages};
+use self::pages::{ListenAddress, Pages};
 use super::boot_event::{EventSink, WebServerRole};
 use super::network::HttpSetup;
 use super::request::BootTestRequest;
@@ -62,12 +62,12 @@ impl Servers {
             HttpSetup::Own => {
                 let pages = Arc::new(pages);
                 for (name, address, port) in &scenario.servers {
-                    let bound = Bound { name: *name, address: *address, port: *port, tls: false };
+                    let bound = ListenAddress { name: *name, address: *address, port: *port, tls: false };
                     own.push(OwnWebServer::start(bound, Arc::clone(&pages), sink.clone())?);
                 }
                 if let Some(tls) = network.tls.as_ref().filter(|_| !scenario.tls_ports.is_empty()) {
                     for port in &scenario.tls_ports {
-                        let bound = Bound {
+                        let bound = ListenAddress {
                             name: WebServerRole::Elsewhere,
                             address: Ipv4Addr::LOCALHOST,
                             port: *port,
@@ -75,12 +75,12 @@ impl Servers {
                         };
                         own.push(OwnWebServer::start(bound, Arc::clone(&pages), sink.clone())?);
                     }
-                    tls::lay_out(tls, &scenario.tls_ports, folder)?;
+                    tls::write_config(tls, &scenario.tls_ports, folder)?;
                     programs.push(tls::start(request.tools, folder, sink)?);
                 }
             }
             HttpSetup::Nginx(given) => {
-                nginx::lay_out(given, &pages, network, folder)?;
+                nginx::write_config(given, &pages, network, folder)?;
                 programs.push(nginx::start(request.tools, network, folder, sink)?);
             }
         }

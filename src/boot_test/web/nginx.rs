@@ -40,7 +40,12 @@ http {
 ";
 
 /// Writes the configuration `given`, and the files of `pages` that are below the tree's address, into `folder`.
-pub(super) fn lay_out(given: &str, pages: &Pages, network: &TestNetwork, folder: &Utf8Path) -> Result<(), fs::Error> {
+pub(super) fn write_config(
+    given: &str,
+    pages: &Pages,
+    network: &TestNetwork,
+    folder: &Utf8Path,
+) -> Result<(), fs::Error> {
     fs::write_atomic(&folder.join(GIVEN), given.as_bytes())?;
     fs::write_atomic(&folder.join(CONFIGURATION), AROUND.as_bytes())?;
     let served = folder.join(SERVED);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tiny_http::{Method, Response, Server};
 
-use super::pages::{Bound, Pages};
+use super::pages::{ListenAddress, Pages};
 use crate::boot_test::boot_event::{BootEvent, EventSink, WebRequest};
 
 /// A web server; it ends when dropped.
@@ -28,7 +28,7 @@ impl OwnWebServer {
     /// # Errors
     ///
     /// What the operating system says.
-    pub fn start(bound: Bound, pages: Arc<Pages>, sink: EventSink) -> io::Result<Self> {
+    pub fn start(bound: ListenAddress, pages: Arc<Pages>, sink: EventSink) -> io::Result<Self> {
         let listener = listen(SocketAddrV4::new(bound.address, bound.port))?;
         let server = Arc::new(Server::from_listener(listener, None).map_err(io::Error::other)?);
         let accepting = Arc::clone(&server);
@@ -53,7 +53,7 @@ fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn answer(bound: Bound, request: tiny_http::Request, pages: &Pages, sink: &EventSink) {
+fn answer(bound: ListenAddress, request: tiny_http::Request, pages: &Pages, sink: &EventSink) {
     let host = request.headers().iter().find(|header| header.field.equiv("Host")).map(|header| header.value.as_str());
     let url = format!("{}{}", bound.origin(host), request.url());
     let head = *request.method() == Method::Head;

@@ -29,7 +29,7 @@ impl Pages {
 
 /// Where a server of the boot test's own listens, and for whom.
 #[derive(Debug, Clone, Copy)]
-pub struct Bound {
+pub struct ListenAddress {
     /// Which server it is.
     pub name: WebServerRole,
     /// The address that it listens at.
@@ -40,7 +40,7 @@ pub struct Bound {
     pub tls: bool,
 }
 
-impl Bound {
+impl ListenAddress {
     /// Scheme and authority of the address that a client asked for, whose header `Host` is `host`.
     pub(super) fn origin(self, host: Option<&str>) -> String {
         let (scheme, usual) = if self.tls { ("https", 443) } else { ("http", 80) };
@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn what_came_over_tls_is_an_address_with_https() {
         let origin = |port, host| {
-            Bound { name: WebServerRole::Elsewhere, address: Ipv4Addr::LOCALHOST, port, tls: true }.origin(Some(host))
+            ListenAddress { name: WebServerRole::Elsewhere, address: Ipv4Addr::LOCALHOST, port, tls: true }
+                .origin(Some(host))
         };
         assert_eq!(origin(443, "192.0.2.2"), "https://192.0.2.2");
         assert_eq!(origin(8443, "boot.example.org:8443"), "https://boot.example.org:8443");

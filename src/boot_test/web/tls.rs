@@ -17,7 +17,7 @@ const CERTIFICATE: &str = "tls.pem";
 const KEY: &str = "tls.key";
 
 /// Writes what nginx needs for TLS at `ports` into `folder`.
-pub(super) fn lay_out(tls: &Tls, ports: &[u16], folder: &Utf8Path) -> Result<(), fs::Error> {
+pub(super) fn write_config(tls: &Tls, ports: &[u16], folder: &Utf8Path) -> Result<(), fs::Error> {
     fs::write_atomic(&folder.join(CONFIGURATION), configuration(ports).as_bytes())?;
     fs::write_atomic(&folder.join(CERTIFICATE), tls.certificate.as_bytes())?;
     fs::write_atomic(&folder.join(KEY), tls.key.as_bytes())

@@ -27,9 +27,9 @@ pub struct Plan {
     /// What goes in.
     pub inputs: Inputs,
     /// The root of the tree, if it has loaders of its own.
-    root: Option<Bound>,
+    root: Option<SiteBases>,
     /// The sites in the order of their folders.
-    sites: Vec<Bound>,
+    sites: Vec<SiteBases>,
     /// The other files, sorted bytewise by path.
     others: Vec<(Utf8PathBuf, Other)>,
 }
@@ -60,7 +60,7 @@ pub struct Build {
 
 /// A site, with the keys of the bases that its loaders are stamped from.
 #[derive(Debug)]
-struct Bound {
+struct SiteBases {
     site: Site,
     bases: Arc<BTreeMap<Loader, Sha256Digest>>,
 }
@@ -126,10 +126,10 @@ impl Plan {
     #[must_use]
     pub fn new(inputs: Inputs, sites: Sites) -> Self {
         let Sites { default, sites, members, boot, pxelinux_config, .. } = sites;
-        let mut binder = Binder { inputs: &inputs, builds: BTreeMap::new(), known: BTreeMap::new() };
-        let mut bind = |site| Bound { bases: binder.bases(&site), site };
+        let mut resolver = BaseResolver { inputs: &inputs, builds: BTreeMap::new(), known: BTreeMap::new() };
+        let mut bind = |site| SiteBases { bases: resolver.bases(&site), site };
         let (root, sites) = (default.map(&mut bind), sites.into_iter().map(&mut bind).collect());
-        let mut builds: Vec<Build> = binder.builds.into_values().collect();
+        let mut builds: Vec<Build> = resolver.builds.into_values().collect();
         builds.sort_by_key(Build::name);
         let mut others = linked(&builds);
         others.extend(members.into_iter().map(|member| (member.name.clone().into(), Other::Member(member))));
@@ -145,7 +145,7 @@ impl Plan {
             .others
             .iter()
             .map(|(path, other)| PlannedFile { path: path.clone(), origin: ContentSource::Other(other) });
-        let mut own: Vec<PlannedFile<'_>> = self.root.iter().flat_map(Bound::files).chain(others).collect();
+        let mut own: Vec<PlannedFile<'_>> = self.root.iter().flat_map(SiteBases::files).chain(others).collect();
         own.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
         // All that the sites have stands together, in their order.
         let first_site = self.sites.first().and_then(|site| site.files().next());
@@ -153,7 +153,7 @@ impl Plan {
             own.split_off(own.partition_point(|file| {
                 first_site.as_ref().is_none_or(|first| file.path.as_str() < first.path.as_str())
             }));
-        own.into_iter().chain(self.sites.iter().flat_map(Bound::files)).chain(behind)
+        own.into_iter().chain(self.sites.iter().flat_map(SiteBases::files)).chain(behind)
     }
 
     /// The loaders of iPXE among the files, sorted bytewise by path.
@@ -171,7 +171,7 @@ impl Plan {
 
     /// All sites, the root of the tree first.
     pub fn sites(&self) -> impl Iterator<Item = &Site> {
-        self.root.iter().chain(&self.sites).map(|bound| &bound.site)
+        self.root.iter().chain(&self.sites).map(|site_bases| &site_bases.site)
     }
 
     /// How many files there are.
@@ -187,7 +187,7 @@ impl Plan {
     }
 }
 
-impl Bound {
+impl SiteBases {
     /// The loaders, sorted bytewise by path.
     fn files(&self) -> impl Iterator<Item = PlannedFile<'_>> {
         let Self { site, bases } = self;
@@ -214,22 +214,22 @@ fn linked(builds: &[Build]) -> Vec<(Utf8PathBuf, Other)> {
 }
 
 /// Finds out which bases there have to be.
-struct Binder<'i> {
+struct BaseResolver<'i> {
     inputs: &'i Inputs,
     builds: BTreeMap<(Sha256Digest, Platform), Build>,
     /// What was found out for sites before, by what decides about it.
-    known: BTreeMap<Sort, Arc<BTreeMap<Loader, Sha256Digest>>>,
+    known: BTreeMap<BaseGroup, Arc<BTreeMap<Loader, Sha256Digest>>>,
 }
 
 /// What sites have in common that need the same bases: the address of their configuration, the size of their
 /// slots, their loaders.
-type Sort = (usize, SlotSize, Vec<Loader>);
+type BaseGroup = (usize, SlotSize, Vec<Loader>);
 
-impl Binder<'_> {
+impl BaseResolver<'_> {
     /// The keys of the bases that `site` needs.
     fn bases(&mut self, site: &Site) -> Arc<BTreeMap<Loader, Sha256Digest>> {
-        let sort = (Arc::as_ptr(&site.config) as usize, site.slot, site.loaders.to_vec());
-        if let Some(known) = self.known.get(&sort) {
+        let group = (Arc::as_ptr(&site.config) as usize, site.slot, site.loaders.to_vec());
+        if let Some(known) = self.known.get(&group) {
             return Arc::clone(known);
         }
         let config = site.config.digest();
@@ -244,7 +244,7 @@ impl Binder<'_> {
             (*loader, key)
         });
         let bases = Arc::new(keys.collect());
-        self.known.insert(sort, Arc::clone(&bases));
+        self.known.insert(group, Arc::clone(&bases));
         bases
     }
 }

@@ -68,7 +68,7 @@ pub(super) struct Client<'p> {
 
 impl<'p> Client<'p> {
     /// Waits for the server's greeting over `stream`, however long a person takes to log in.
-    pub(super) fn greet(stream: UnixStream, silence: Duration, progress: &'p dyn Progress) -> Result<Self, Error> {
+    pub(super) fn handshake(stream: UnixStream, silence: Duration, progress: &'p dyn Progress) -> Result<Self, Error> {
         let ready = stream.set_read_timeout(Some(TICK)).and_then(|()| stream.set_write_timeout(Some(TICK)));
         ready.map_err(|_| Error::Gone)?;
         let (inbox, behind) = (Vec::new(), Duration::ZERO);

@@ -162,7 +162,7 @@ impl<'p> Connection<'p> {
             Error::NotStarted { program: ssh.program.clone(), reason }
         })?;
         let mut stderr = SshStderr::listen(&running);
-        match Client::greet(stream.try_clone().map_err(Error::Io)?, SILENCE, progress) {
+        match Client::handshake(stream.try_clone().map_err(Error::Io)?, SILENCE, progress) {
             Ok(client) => {
                 let words = stderr.so_far();
                 if !words.is_empty() {

@@ -184,7 +184,7 @@ fn with<T>(whims: &Whims, files: Files, work: impl FnOnce(&mut Client<'_>) -> T)
         let server = scope.spawn(move || serve(its, files, whims));
         let soon = whims.falls_silent.is_some() || whims.holds_back || whims.drips.is_some();
         let patience = if soon { 200 } else { 60_000 };
-        let mut client = Client::greet(mine, Duration::from_millis(patience), &Silent).unwrap();
+        let mut client = Client::handshake(mine, Duration::from_millis(patience), &Silent).unwrap();
         let result = work(&mut client);
         drop(client);
         (result, server.join().unwrap())
@@ -332,7 +332,7 @@ fn who_says_nothing_any_more_or_something_else_is_told_apart() {
         let (mine, mut its) = UnixStream::pair().unwrap();
         its.write_all(greeting).unwrap();
         its.shutdown(std::net::Shutdown::Write).unwrap();
-        Client::greet(mine, Duration::from_secs(1), &Silent).err()
+        Client::handshake(mine, Duration::from_secs(1), &Silent).err()
     };
     let other = |text: &str| Some(Error::NotSftp(text.into()));
     assert_eq!(greet(b"This account is not available.\n"), other("This account is not available."));
@@ -354,7 +354,7 @@ fn a_person_who_waits_for_a_login_can_stop_waiting() {
     }
     let (mine, _its) = UnixStream::pair().unwrap();
     let impatient = Impatient::default();
-    assert_eq!(Client::greet(mine, Duration::from_secs(1), &impatient).err(), Some(Error::Cancelled));
+    assert_eq!(Client::handshake(mine, Duration::from_secs(1), &impatient).err(), Some(Error::Cancelled));
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn a_reply_to_no_request_is_not_taken_for_one() {
     let (mine, mut its) = UnixStream::pair().unwrap();
     its.write_all(&[0, 0, 0, 5, 2, 0, 0, 0, 3]).unwrap();
     its.write_all(&packet(101, 77, &0_u32.to_be_bytes())).unwrap();
-    let mut client = Client::greet(mine, Duration::from_secs(1), &Silent).unwrap();
+    let mut client = Client::handshake(mine, Duration::from_secs(1), &Silent).unwrap();
     let error = client.ask(&SftpRequest::Remove { path: "a" });
     assert_eq!(error, Err(Error::NotSftp("a status that nobody asked for".into())));
 }

@@ -201,7 +201,7 @@ fn table(report: &BootReport) -> String {
 }
 
 fn verdict(report: &BootReport, folder: &Utf8Path, require_real: bool) -> Result<(), Failure> {
-    let failed: Vec<String> = report.of(CaseOutcome::Failed).map(|case| told(case, folder)).collect();
+    let failed: Vec<String> = report.of(CaseOutcome::Failed).map(|case| failure_lines(case, folder)).collect();
     let skipped: Vec<&CaseReport> = report.of(CaseOutcome::Skipped).filter(|_| require_real).collect();
     if failed.is_empty() && skipped.is_empty() {
         return Ok(());
@@ -219,7 +219,7 @@ fn verdict(report: &BootReport, folder: &Utf8Path, require_real: bool) -> Result
 }
 
 /// Why a case failed, and the last that its console said.
-fn told(case: &CaseReport, report: &Utf8Path) -> String {
+fn failure_lines(case: &CaseReport, report: &Utf8Path) -> String {
     let console: String = case.last_lines.iter().map(|line| format!("\n  | {line}")).collect();
     let folder =
         case.evidence.as_ref().map(|folder| format!("\n  evidence: {}", report.join(folder))).unwrap_or_default();

@@ -66,7 +66,7 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
         |part: CheckPart| if args.parts.is_empty() { part != CheckPart::Msrv } else { args.parts.contains(&part) };
     let mut checked = Checked::default();
     for (_, name, cargo) in STEPS.into_iter().filter(|(part, ..)| wanted(*part)) {
-        host.ui.say(&format!("== {name}: cargo {}\n", cargo.join(" ")));
+        host.ui.print(&format!("== {name}: cargo {}\n", cargo.join(" ")));
         let command = cargo_command(cargo, host).env("RUSTDOCFLAGS", "-D warnings");
         checked.step(name, || succeeds(&command, host.ui, &mut pass_on))?;
     }
@@ -100,11 +100,11 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
 /// Says what the steps came to.
 fn report(checked: Checked, args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     let Checked { failed, mut took, mut tests } = checked;
-    host.ui.say("\n");
+    host.ui.print("\n");
     tests.report_skipped(host);
     took.append(&mut tests.took);
     if args.timings {
-        host.ui.say(&slowest(&took));
+        host.ui.print(&slowest(&took));
     }
     let verdict =
         if failed.is_empty() { "all checks passed\n".to_owned() } else { format!("failed: {}\n", failed.join(", ")) };
@@ -134,7 +134,7 @@ fn report(checked: Checked, args: &Check, host: &Host<'_>) -> Result<(), Failure
 fn oldest_rust(host: &Host<'_>) -> Result<bool, Failure> {
     let version = format!("+{}", env!("CARGO_PKG_RUST_VERSION"));
     let arguments = [&version, "check", "--workspace", "--all-targets", "--locked", "--target-dir", "target/msrv"];
-    host.ui.say(&format!("== the oldest Rust: cargo {}\n", arguments.join(" ")));
+    host.ui.print(&format!("== the oldest Rust: cargo {}\n", arguments.join(" ")));
     succeeds(&cargo_command(&arguments, host), host.ui, &mut pass_on)
 }
 

@@ -60,7 +60,7 @@ pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
     if args.dry_run {
         host.ui.answer(&format!("{}nothing was done at {target}\n", outcome.plan), object);
     } else {
-        host.ui.result(&told(&outcome, &target), object);
+        host.ui.result(&summary(&outcome, &target), object);
     }
     outcome.refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
 }
@@ -84,7 +84,7 @@ fn ssh(args: &Deploy, host: &Host<'_>) -> Result<Utf8PathBuf, Failure> {
 }
 
 /// What was done, for people.
-fn told(outcome: &DeployOutcome, target: &DeployTarget) -> String {
+fn summary(outcome: &DeployOutcome, target: &DeployTarget) -> String {
     let DeployOutcome { plan, sent, replaced, pruned, bytes, .. } = outcome;
     let files = plan.listed().count();
     let mut text = if *pruned == 0 && *bytes == 0 && plan.under_way().next().is_none() {

@@ -33,7 +33,7 @@ pub(super) fn run(args: &Fuzz, host: &Host<'_>) -> Result<(), Failure> {
         let text = "cargo-fuzz is missing\nhint: run `cargo xtask fuzz --install-deps`";
         return Err(Failure::new(MISSING_TOOL, text));
     }
-    host.ui.say("== cargo fuzz build\n");
+    host.ui.print("== cargo fuzz build\n");
     if !succeeds(&cargo(&["fuzz", "build"], host), host.ui, &mut pass_on)? {
         return Err(Failure::new(CHECK, "the fuzz targets cannot be built\nhint: see what cargo says above"));
     }
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Fuzz, host: &Host<'_>) -> Result<(), Failure> {
     };
     let mut failed = Vec::new();
     for target in targets.iter().filter(|_| args.seconds > 0) {
-        host.ui.say(&format!("== {target}, {} s\n", args.seconds));
+        host.ui.print(&format!("== {target}, {} s\n", args.seconds));
         if !succeeds(&target_command(target, args.seconds, host)?, host.ui, &mut told)? {
             failed.push(target.clone());
         }

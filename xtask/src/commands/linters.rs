@@ -41,7 +41,7 @@ pub(super) fn run(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
         LINTERS.iter().any(|(_, name, _)| works(&folder.join("bin").join(name), &host.path, host.ui).is_none());
     let mut reason = "not found, `cargo xtask check --install-deps` installs it".to_owned();
     if install && missing {
-        host.ui.say(&format!("== linters: installing them in {folder}\n"));
+        host.ui.print(&format!("== linters: installing them in {folder}\n"));
         reason = install_pinned(&pinned, &folder, host)?;
     }
     let path = format!("{folder}/bin:{}", host.path);
@@ -57,7 +57,7 @@ fn lint(path: &str, root: &Utf8Path, workflows: &[Utf8PathBuf], reason: &str, ui
             linted.skipped.push(format!("{what} ({name}): {reason}"));
             continue;
         };
-        ui.say(&format!("== {what}: {name} {} ({version})\n", args.join(" ")));
+        ui.print(&format!("== {what}: {name} {} ({version})\n", args.join(" ")));
         let files = workflows.iter().filter(|_| what == WORKFLOWS).map(|file| file.as_str());
         let linter = clean(&program, path).args(args.iter().copied().chain(files));
         let linter = Command { dir: Some(root.to_owned()), ..linter };
@@ -93,7 +93,7 @@ fn install_pinned(pinned: &Utf8Path, folder: &Utf8Path, host: &Host<'_>) -> Resu
         let command = Command { env: whole_environment(), deadline: Duration::MAX, ..command }.env("PATH", &host.path);
         let mut text = String::new();
         let done = succeeds(&command, host.ui, &mut |line| {
-            host.ui.say(&format!("{line}\n"));
+            host.ui.print(&format!("{line}\n"));
             text += &format!("{line}\n");
         })?;
         Ok::<_, Failure>((done, text))

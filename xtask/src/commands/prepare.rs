@@ -18,7 +18,7 @@ pub(super) fn run(host: &Host<'_>) -> Result<(), Failure> {
     };
     // Root may do all that without.
     for words in commands.iter().filter(|_| !root.is_held()) {
-        host.ui.say(&format!("== {}\n", words.join(" ")));
+        host.ui.print(&format!("== {}\n", words.join(" ")));
         if !root.run(words)? {
             let text = format!("`{}` failed\nhint: as root, {}", words.join(" "), lines());
             return Err(Failure::new(FAILURE, &text));

@@ -52,7 +52,7 @@ pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
         let text = "found no `diffoscope`\nhint: install it, or leave `--diffoscope` out";
         return Err(Failure::new(MISSING_TOOL, text));
     }
-    let variations = asked(args, &capabilities, host)?;
+    let variations = requested(args, &capabilities, host)?;
     if args.all_loaders {
         config.sites = config.sites.with_all_loaders();
     }
@@ -100,7 +100,7 @@ fn compare(
         RebuildContext { build: host.context(plan, cache, &origins, &settings), capabilities, scratch: &scratch };
     let report = reproduce::reproduce(&context, variations, against.as_ref(), &host.project.default_evidence());
     if args.keep {
-        host.ui.say(&format!("the build trees are in {scratch}\n"));
+        host.ui.print(&format!("the build trees are in {scratch}\n"));
         return Ok(report?);
     }
     let removed = fs::remove_dir_all(&scratch);
@@ -112,7 +112,7 @@ fn compare(
 }
 
 /// What is to be varied; what cannot be is told.
-fn asked(args: &Reproduce, capabilities: &Capabilities, host: &Host<'_>) -> Result<BTreeSet<Variation>, Failure> {
+fn requested(args: &Reproduce, capabilities: &Capabilities, host: &Host<'_>) -> Result<BTreeSet<Variation>, Failure> {
     let all: Vec<Variation> = match (args.plain, args.vary.is_empty()) {
         (true, _) => Vec::new(),
         (false, true) => Variation::ALL.into_iter().filter(|variation| !args.without.contains(variation)).collect(),
@@ -155,7 +155,7 @@ fn record(name: &str, plan: &Plan, report: &ReproduceReport, host: &Host<'_>) ->
         return Err(Failure::new(FAILURE, text));
     };
     reference_builds::record(&host.project, known).map_err(build_loaders::Error::from)?;
-    host.ui.say(&format!("recorded as `{name}` in {}\n", host.project.toolchains()));
+    host.ui.print(&format!("recorded as `{name}` in {}\n", host.project.toolchains()));
     Ok(())
 }
 

@@ -73,7 +73,7 @@ impl Tests {
     pub(super) fn run(command: Command, host: &Host<'_>) -> Result<Self, Failure> {
         let mut tests = Self::default();
         let started = Instant::now();
-        host.ui.say(&format!("== tests: cargo {}\n", command.args.join(" ")));
+        host.ui.print(&format!("== tests: cargo {}\n", command.args.join(" ")));
         let mut command = command.env(TIMINGS, "1");
         // It is there until the tests have ended.
         let chosen = command.env.iter().any(|(name, _)| name == "TMPDIR");
@@ -86,7 +86,7 @@ impl Tests {
                 tests.took.push((started.elapsed(), "building the tests".to_owned()));
             }
             if !tests.count(line) {
-                host.ui.say(&format!("{line}\n"));
+                host.ui.print(&format!("{line}\n"));
             }
         })?;
         Ok(tests)
@@ -95,7 +95,7 @@ impl Tests {
     /// Says what was skipped, and why.
     pub(super) fn report_skipped(&self, host: &Host<'_>) {
         let lines: String = self.skipped.iter().map(|line| format!("SKIPPED: {line}\n")).collect();
-        host.ui.say(&lines);
+        host.ui.print(&lines);
     }
 
     /// Counts what a line of a test runner says; whether it says nothing else.

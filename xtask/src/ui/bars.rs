@@ -49,7 +49,7 @@ impl Bars {
                     let took = bar.elapsed().as_secs_f64();
                     self.remove(&bar);
                     let text = single_line(&format!("{label}: {detail}"));
-                    self.say(&format!("{:>8} {text} ({took:.1} s)", verb(kind)));
+                    self.print(&format!("{:>8} {text} ({took:.1} s)", verb(kind)));
                 }
             }
             Event::Abandoned { task } => {
@@ -57,7 +57,7 @@ impl Bars {
                     self.remove(&bar);
                 }
             }
-            Event::Warning { message } => self.say(labelled("warning:", 33, message).trim_end()),
+            Event::Warning { message } => self.print(labelled("warning:", 33, message).trim_end()),
         }
     }
 
@@ -75,7 +75,7 @@ impl Bars {
         self.all.remove(bar);
     }
 
-    fn say(&self, text: &str) {
+    fn print(&self, text: &str) {
         // A terminal that has gone away is no reason to stop a build.
         let _ = self.all.println(text);
     }

@@ -86,7 +86,7 @@ impl Ui {
     }
 
     /// Says something on the way that is for people alone.
-    pub fn say(&self, text: &str) {
+    pub fn print(&self, text: &str) {
         match &self.style {
             Style::Json => err(&harmless(text)),
             Style::Quiet => {}

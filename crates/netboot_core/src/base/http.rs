@@ -279,8 +279,8 @@ impl HttpClient {
     ///
     /// [`Error`] where no answer came.
     pub fn get(&self, url: &Url, headers: &[(&str, String)]) -> Result<(Response, Url), Error> {
-        let mut now = asked(url)?;
-        let mut user = take_user(&mut now);
+        let mut now = to_request_url(url)?;
+        let mut user = remove_user(&mut now);
         let mut seen = vec![now.clone()];
         loop {
             let response = self.send(&now, user.as_deref(), headers, None)?;
@@ -289,7 +289,7 @@ impl HttpClient {
             };
             let mut next = now.join(&location).map_err(|_| Error::Scheme { to: shown(&location) })?;
             check_redirect(&now, &next)?;
-            let own = take_user(&mut next);
+            let own = remove_user(&mut next);
             // A password is for the server that it was given for.
             user = own.or(user.filter(|_| now.origin() == next.origin()));
             if seen.contains(&next) {
@@ -336,8 +336,8 @@ impl HttpClient {
     ///
     /// As [`HttpClient::get`].
     pub fn post(&self, url: &Url, headers: &[(&str, String)], body: &[u8]) -> Result<Response, Error> {
-        let mut url = asked(url)?;
-        let user = take_user(&mut url);
+        let mut url = to_request_url(url)?;
+        let user = remove_user(&mut url);
         self.send(&url, user.as_deref(), headers, Some(body))
     }
 
@@ -427,7 +427,7 @@ impl Drop for EndOfWork<'_> {
 }
 
 /// `url` as an address that can be asked.
-fn asked(url: &Url) -> Result<url::Url, Error> {
+fn to_request_url(url: &Url) -> Result<url::Url, Error> {
     // The standard has browsers take some of these, and what is shown would be another address than what is asked.
     url.misspelled().map_or(Ok(()), |wrong| Err(Error::Misspelled(wrong)))?;
     web_address(url.expose()).ok_or(Error::Address)
@@ -440,7 +440,7 @@ fn web_address(text: &str) -> Option<url::Url> {
 }
 
 /// Takes user and password out of `url`. Gives the header that says them.
-fn take_user(url: &mut url::Url) -> Option<String> {
+fn remove_user(url: &mut url::Url) -> Option<String> {
     let user = percent_decode_str(url.username()).collect::<Vec<u8>>();
     let password = url.password().map(|password| percent_decode_str(password).collect::<Vec<u8>>());
     // Both fail only for addresses without a host.

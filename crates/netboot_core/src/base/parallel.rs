@@ -48,7 +48,7 @@ where
             });
         }
         drop(sender);
-        let result = take_all(&receiver, &mut take);
+        let result = collect_all(&receiver, &mut take);
         stop.store(result.is_err(), Ordering::Relaxed);
         // Nobody must wait for room in the channel for ever.
         drop(receiver);
@@ -81,7 +81,7 @@ pub fn leaving<T: Send + 'static>(progress: &dyn Progress, work: impl FnOnce() -
     }
 }
 
-fn take_all<T, E>(
+fn collect_all<T, E>(
     receiver: &Receiver<(usize, Result<T, E>)>,
     take: &mut dyn FnMut(T) -> Result<(), E>,
 ) -> Result<(), E> {

@@ -18,7 +18,7 @@ use super::site_table::{SiteTable, check_name, safe_path};
 use super::syslinux;
 use super::template::Vars;
 use super::tftp_server::tftp_server;
-use super::toml::{Diagnostics, Located, Location, Table, TomlFile, told};
+use super::toml::{Diagnostics, Located, Location, Table, TomlFile, first_warnings};
 use crate::base::paths::{self, ProjectPaths};
 use crate::base::{fs, secrets};
 use crate::loader::target::{Loader, Platform};
@@ -98,7 +98,7 @@ impl Sites {
                 warnings.extend(boot_entry::with_variables(&boot));
             }
             warnings.extend(published(root, &boot, pxelinux_config.as_deref()));
-            Some(Self { default, sites, members, boot, pxelinux_config, warnings: told(warnings) })
+            Some(Self { default, sites, members, boot, pxelinux_config, warnings: first_warnings(warnings) })
         })?)
     }
 }

@@ -1,6 +1,6 @@
 //! What the bytes of an iPXE loader tell by themselves.
 
-use super::image::{self, Stretch};
+use super::image::{self, ImageRegion};
 use crate::base::fs::MAX_TEXT;
 
 /// What a loader says of itself.
@@ -16,16 +16,16 @@ impl LoaderFacts {
     /// Looks into `loader`; a BIOS loader is unpacked for that.
     #[must_use]
     pub fn of(loader: &[u8]) -> Self {
-        let stretches = image::stretches(loader);
-        let first = |look: fn(&Stretch) -> Option<String>| stretches.iter().find_map(look);
+        let regions = image::regions(loader);
+        let first = |look: fn(&ImageRegion) -> Option<String>| regions.iter().find_map(look);
         Self { version: first(version), script: first(script) }
     }
 }
 
 /// The first version that ends a string: `1.2.3`, `1.2.3+` or `1.2.3 (g12ab)`. One with a commit is
 /// surely iPXE's, and goes first.
-fn version(stretch: &Stretch) -> Option<String> {
-    let mut versions = stretch.content.split(|byte| *byte == 0).map(printable_end).filter_map(version_end);
+fn version(region: &ImageRegion) -> Option<String> {
+    let mut versions = region.content.split(|byte| *byte == 0).map(printable_end).filter_map(version_end);
     let first = versions.next()?;
     let with_commit = std::iter::once(first).chain(versions).find(|text| text.ends_with(')'));
     Some(with_commit.unwrap_or(first).to_owned())
@@ -54,9 +54,9 @@ fn version_end(text: &str) -> Option<&str> {
 }
 
 /// The first text that begins as a script does.
-fn script(stretch: &Stretch) -> Option<String> {
+fn script(region: &ImageRegion) -> Option<String> {
     let is_end = |byte: &u8| *byte < 0x20 && !b"\t\n\r".contains(byte);
-    let mut texts = stretch.content.split(is_end).flat_map(<[u8]>::utf8_chunks);
+    let mut texts = region.content.split(is_end).flat_map(<[u8]>::utf8_chunks);
     texts.find_map(|chunk| {
         let text = chunk.valid();
         let text = &text[text.find("#!ipxe")?..];

@@ -7,7 +7,7 @@ use super::packed;
 
 /// A stretch of a loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stretch {
+pub struct ImageRegion {
     /// The section's name; `file` for what is in none.
     pub name: String,
     /// Whether the loader holds it packed.
@@ -19,26 +19,26 @@ pub struct Stretch {
 /// Takes a loader apart: EFI applications into headers and sections, BIOS loaders into prefix and
 /// unpacked parts, anything else stays whole.
 #[must_use]
-pub fn stretches(loader: &[u8]) -> Vec<Stretch> {
+pub fn regions(loader: &[u8]) -> Vec<ImageRegion> {
     let sections = portable_executable(loader).unwrap_or_default();
-    let mut stretches = Vec::new();
+    let mut regions = Vec::new();
     if let Some(first) = sections.iter().map(|section| section.range.start).min() {
-        stretches.push(plain("headers", loader.get(..first)));
-        stretches.extend(sections.into_iter().map(|section| plain(&section.name, loader.get(section.range))));
-        return stretches;
+        regions.push(plain("headers", loader.get(..first)));
+        regions.extend(sections.into_iter().map(|section| plain(&section.name, loader.get(section.range))));
+        return regions;
     }
     let parts = packed::unpack(loader);
     let Some(first) = parts.first() else { return vec![plain("file", Some(loader))] };
-    stretches.push(plain(".prefix", loader.get(..first.offset)));
+    regions.push(plain(".prefix", loader.get(..first.offset)));
     for (index, part) in parts.into_iter().enumerate() {
         let name = packed::SECTIONS.get(index).copied().unwrap_or("packed");
-        stretches.push(Stretch { name: name.to_owned(), packed: true, content: part.content });
+        regions.push(ImageRegion { name: name.to_owned(), packed: true, content: part.content });
     }
-    stretches
+    regions
 }
 
-fn plain(name: &str, content: Option<&[u8]>) -> Stretch {
-    Stretch { name: name.to_owned(), packed: false, content: content.unwrap_or_default().to_vec() }
+fn plain(name: &str, content: Option<&[u8]>) -> ImageRegion {
+    ImageRegion { name: name.to_owned(), packed: false, content: content.unwrap_or_default().to_vec() }
 }
 
 /// The most sections of a PE file; firmware and Windows take no more.
@@ -91,8 +91,8 @@ mod tests {
     use super::*;
 
     fn names(loader: &[u8]) -> Vec<(String, usize, bool)> {
-        let short = |stretch: Stretch| (stretch.name, stretch.content.len(), stretch.packed);
-        stretches(loader).into_iter().map(short).collect()
+        let short = |region: ImageRegion| (region.name, region.content.len(), region.packed);
+        regions(loader).into_iter().map(short).collect()
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
                     loader[0x98 + 40 * index + at..][..4].copy_from_slice(&number.to_le_bytes());
                 }
             }
-            stretches(&loader).len()
+            regions(&loader).len()
         };
         assert_eq!(loader(&[[0x1100, 0x10], [0x1000, 0x100]]), 3);
         assert_eq!(loader(&[[0x1100, 0x10], [0x1000, 0x101]]), 1);

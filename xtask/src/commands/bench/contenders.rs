@@ -126,7 +126,7 @@ impl Setting<'_> {
         let made = format!("{} {}\n", self.inputs.pins.ipxe.commit, self.inputs.toolchain.digest(false));
         let mark = root.join("made");
         if fs::read_if_exists(&mark)?.is_none_or(|found| found != made.as_bytes()) {
-            self.say("making loaders with stock make once, to have a tree that is built");
+            self.print("making loaders with stock make once, to have a tree that is built");
             let script = embedded(&self.export("stock")?, "first", "#!ipxe\nshell\n")?;
             // The first make of a second platform touches headers, so that the first one is compiled once more.
             for _ in 0..2 {

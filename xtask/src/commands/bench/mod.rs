@@ -97,13 +97,13 @@ impl<'a> Setting<'a> {
     /// each, one of each round.
     fn compare(&self, what: &str, warm_up: bool, contenders: &mut [Contender<'_>]) -> Result<Vec<Vec<f64>>, Failure> {
         let names: Vec<&str> = contenders.iter().map(|(name, _)| *name).collect();
-        self.say(&format!("{what}: {}", names.join(" against ")));
-        rounds(self.rounds, warm_up, contenders, &mut |line| self.say(line))
+        self.print(&format!("{what}: {}", names.join(" against ")));
+        rounds(self.rounds, warm_up, contenders, &mut |line| self.print(line))
     }
 
     /// Says how far it has come.
-    fn say(&self, line: &str) {
-        self.host.ui.say(&format!("{line}\n"));
+    fn print(&self, line: &str) {
+        self.host.ui.print(&format!("{line}\n"));
     }
 
     /// Keeps `rows` as the section `name`, and shows them. `tools` were used besides those that loaders are made

@@ -114,7 +114,7 @@ impl Many<'_> {
     fn one_more(&self) -> Result<Vec<Row>, Failure> {
         let (setting, count) = (self.setting, self.args.count);
         self.publish(count)?;
-        setting.say("comparing the tree with its manifest");
+        setting.print("comparing the tree with its manifest");
         setting.check()?;
         let mut one_more = || {
             setting.choose("sites.csv", &inventory(count + 1))?;

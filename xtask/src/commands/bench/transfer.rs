@@ -16,7 +16,7 @@ use netboot_loaders::boot_test::namespace::Namespace;
 use netboot_loaders::boot_test::network::TestNetwork;
 use netboot_loaders::boot_test::tools::TestTools;
 use netboot_loaders::boot_test::web::own::OwnWebServer;
-use netboot_loaders::boot_test::web::pages::{Bound, Pages};
+use netboot_loaders::boot_test::web::pages::{ListenAddress, Pages};
 use netboot_loaders::build_loaders;
 use netboot_loaders::loader::target::Loader;
 
@@ -133,7 +133,7 @@ impl Lane<'_> {
         self.namespace.network(&tools.ip, network, (&[], false), self.setting.host.ui)?;
         let (sender, notes) = mpsc::channel();
         let sink = EventSink::new(sender);
-        let bound = Bound { name: WebServerRole::Other, address: network.web, port: 80, tls: false };
+        let bound = ListenAddress { name: WebServerRole::Other, address: network.web, port: 80, tls: false };
         let _web = OwnWebServer::start(bound, Arc::clone(&self.pages), sink.clone())?;
         let _dhcp = DhcpServer::start(tools, network, offer, folder, &sink)?;
         let _machine = Machine::start((firmware, Cards::One), tools, Accelerator::Tcg, folder, &sink)?;
@@ -153,7 +153,7 @@ impl Lane<'_> {
             };
             match what {
                 BootEvent::ConsoleOutput(text) => {
-                    if let Some(took) = stopwatch.hear(at, &text) {
+                    if let Some(took) = stopwatch.observe(at, &text) {
                         return Ok(took);
                     }
                 }
@@ -181,7 +181,7 @@ struct Stopwatch {
 
 impl Stopwatch {
     /// Takes more of what the console says, which came `at` that time. How long it took, once both marks are there.
-    fn hear(&mut self, at: Duration, text: &str) -> Option<Duration> {
+    fn observe(&mut self, at: Duration, text: &str) -> Option<Duration> {
         self.text += text;
         let [first, second] = self.marks;
         self.begun = self.begun.or_else(|| self.text.find(first).map(|offset| (at, offset + first.len())));
@@ -205,10 +205,10 @@ mod tests {
     fn what_lies_between_the_marks_is_timed() {
         let mut stopwatch = Stopwatch { marks: PXELINUX_MARKS, text: String::new(), begun: None };
         let second = Duration::from_secs;
-        assert_eq!(stopwatch.hear(second(5), "Loading http://192.0.2.2/vmlinuz... "), None);
-        assert_eq!(stopwatch.hear(second(7), "ok\nLoading http://192.0.2.2/blob"), None);
-        assert_eq!(stopwatch.hear(second(9), "..."), None);
-        assert_eq!(stopwatch.hear(second(27), "ok\n"), Some(second(20)));
+        assert_eq!(stopwatch.observe(second(5), "Loading http://192.0.2.2/vmlinuz... "), None);
+        assert_eq!(stopwatch.observe(second(7), "ok\nLoading http://192.0.2.2/blob"), None);
+        assert_eq!(stopwatch.observe(second(9), "..."), None);
+        assert_eq!(stopwatch.observe(second(27), "ok\n"), Some(second(20)));
         let failure = Stopwatch { text: "one\ntwo".into(), ..stopwatch }.given_up("gone");
         assert_eq!(failure.message, "no time for `/blob...ok`: gone\n  | one\n  | two");
     }

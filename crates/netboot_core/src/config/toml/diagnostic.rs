@@ -44,17 +44,17 @@ impl fmt::Display for Diagnostic {
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 /// How many findings are told; the others are counted. Nobody mends more at once.
-const TOLD: usize = 50;
+const MAX_SHOWN: usize = 50;
 
 /// As many of `warnings` as are told, and then how many there are besides.
 #[must_use]
-pub fn told(mut warnings: Vec<String>) -> Vec<String> {
-    let more = warnings.len().saturating_sub(TOLD);
-    warnings.truncate(TOLD);
+pub fn first_warnings(mut warnings: Vec<String>) -> Vec<String> {
+    let more = warnings.len().saturating_sub(MAX_SHOWN);
+    warnings.truncate(MAX_SHOWN);
     warnings.extend(match more {
         0 => None,
         1 => Some("there is one more warning".to_owned()),
-        more if more >= MAX_FINDINGS - TOLD => Some("there are many more warnings".to_owned()),
+        more if more >= MAX_FINDINGS - MAX_SHOWN => Some("there are many more warnings".to_owned()),
         more => Some(format!("there are {more} more warnings")),
     });
     warnings
@@ -62,10 +62,10 @@ pub fn told(mut warnings: Vec<String>) -> Vec<String> {
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, finding) in self.0.iter().take(TOLD).enumerate() {
+        for (i, finding) in self.0.iter().take(MAX_SHOWN).enumerate() {
             write!(f, "{}{finding}", if i > 0 { "\n" } else { "" })?;
         }
-        match self.0.len().saturating_sub(TOLD) {
+        match self.0.len().saturating_sub(MAX_SHOWN) {
             0 => Ok(()),
             1 => f.write_str("\nand one more finding"),
             // Where so many are kept, others may have been dropped.
@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn of_many_warnings_fifty_are_told() {
-        let last = |count| told(vec!["w".to_owned(); count]).pop().unwrap();
-        assert_eq!(told(vec!["w".to_owned(); 1_000]).len(), 51);
+        let last = |count| first_warnings(vec!["w".to_owned(); count]).pop().unwrap();
+        assert_eq!(first_warnings(vec!["w".to_owned(); 1_000]).len(), 51);
         assert_eq!(last(50), "w");
         assert_eq!(last(51), "there is one more warning");
         assert_eq!(last(999), "there are 949 more warnings");
@@ -157,14 +157,14 @@ mod tests {
     #[test]
     fn an_address_where_none_is_wanted_is_told_without_its_password() {
         let location = Location { file: "f".into(), line: 1, key: "site.http://u:s3cret@h".into() };
-        let told = |message: &str| location.finding(message, "no").to_string();
+        let shown = |message: &str| location.finding(message, "no").to_string();
         assert_eq!(
-            told("found `http://u:s3cret@h/a` and `x=ftp://u:s3cret@h/b c`, wanted a name"),
+            shown("found `http://u:s3cret@h/a` and `x=ftp://u:s3cret@h/b c`, wanted a name"),
             "f:1: `site.http://…@h`: found `http://…@h/a` and `x=ftp://…@h/b c`, wanted a name\n  hint: no"
         );
-        assert!(!told("there is no script `u//v:s3cret@h`").contains("s3cret"));
+        assert!(!shown("there is no script `u//v:s3cret@h`").contains("s3cret"));
         for plain in ["found `me@h`, wanted `//`", "found `http://…@h/a`", "found `a//b`"] {
-            assert!(told(plain).contains(plain));
+            assert!(shown(plain).contains(plain));
         }
     }
 

@@ -16,7 +16,7 @@ use toml_parser::lexer::TokenKind;
 pub(crate) use self::diagnostic::MAX_FINDINGS;
 use self::diagnostic::short_key;
 pub(in crate::config) use self::diagnostic::shortened;
-pub use self::diagnostic::{Diagnostic, Diagnostics, Location, told};
+pub use self::diagnostic::{Diagnostic, Diagnostics, Location, first_warnings};
 use crate::printable::{is_harmful, printable};
 
 /// The most signs `=`, `[`, `{`, `,` and `.` outside of strings, which bound the values and tables of a file. 10,000 sites
