@@ -73,14 +73,18 @@ impl<'a> TreeContents<'a> {
 
     /// All files of the plan, in its order.
     pub fn jobs(&self) -> impl Iterator<Item = FileJob<'a>> + Send + use<'a> {
+        // What the root of the tree has stands before the sites and behind them.
+        let root = Arc::new(OnceLock::new());
         let mut last: Option<(&Site, Arc<OnceLock<Slot>>)> = None;
         self.plan.files().map(move |file| {
-            let ContentSource::Stamped(Stamped { site, .. }) = file.origin else {
-                return FileJob { file, slot: Arc::default() };
+            let slot = match file.origin {
+                ContentSource::Stamped(Stamped { site, .. }) if site.name.is_none() => Arc::clone(&root),
+                ContentSource::Stamped(Stamped { site, .. }) => {
+                    let known = last.take().filter(|(of, _)| std::ptr::eq(*of, site));
+                    Arc::clone(&last.insert(known.unwrap_or_else(|| (site, Arc::default()))).1)
+                }
+                ContentSource::Other(_) => Arc::default(),
             };
-            let known = last.as_ref().filter(|(of, _)| std::ptr::eq(*of, site)).map(|(_, slot)| Arc::clone(slot));
-            let slot = known.unwrap_or_default();
-            last = Some((site, Arc::clone(&slot)));
             FileJob { file, slot }
         })
     }
@@ -171,5 +175,43 @@ impl<'a> TreeContents<'a> {
             .args([image.as_str(), zinfo.as_str(), packed.as_str()])
             .output(self.progress)?;
         Ok(fs::read(&packed)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::base::paths::ProjectPaths;
+    use crate::base::progress::Silent;
+    use crate::build::plan::Inputs;
+    use crate::build_loaders::Config;
+    use crate::config::sites::Options;
+    use crate::toolchain::Toolchain;
+
+    #[test]
+    fn the_loaders_of_a_site_share_its_slot_and_those_of_another_site_do_not() {
+        let project = ProjectPaths::new(env!("CARGO_MANIFEST_DIR"));
+        let Config { pins, mut sites, patches, .. } = Config::read(&project, &Options::default(), &Silent).unwrap();
+        for name in ["lab", "rack-1"] {
+            let mut site = sites.default.clone().unwrap();
+            site.name = Some(name.to_owned());
+            sites.sites.push(site);
+        }
+        let plan = Plan::new(Inputs { pins, patches, toolchain: Toolchain::default() }, sites);
+        let (built, cache) = (Built::default(), Cache::new("/nowhere"));
+        let contents = TreeContents::new(&plan, &built, &cache, 1, &Silent);
+        let mut loaders: HashMap<*const OnceLock<Slot>, Vec<Option<String>>> = HashMap::new();
+        let jobs: Vec<FileJob<'_>> = contents.jobs().collect();
+        for job in &jobs {
+            if let ContentSource::Stamped(Stamped { site, .. }) = job.file.origin {
+                loaders.entry(Arc::as_ptr(&job.slot)).or_default().push(site.name.clone());
+            }
+        }
+        let mut found: Vec<Vec<Option<String>>> = loaders.into_values().collect();
+        found.sort();
+        let three = |name: Option<&str>| vec![name.map(str::to_owned); 3];
+        assert_eq!(found, [three(None), three(Some("lab")), three(Some("rack-1"))]);
     }
 }
