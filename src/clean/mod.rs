@@ -1,7 +1,7 @@
 //! Removes what no build needs any more: from the cache, from the project's `dist` and `vendor`, and from the folder
 //! for temporary files.
 //!
-//! [`survey()`] looks and decides, and changes nothing. [`remove`] removes what it found unused. The cache is shared by
+//! [`scan::scan`] looks and decides, and changes nothing. [`remove`] removes what it found unused. The cache is shared by
 //! all projects of a user, so what this project does not need counts as unused only when nobody has used it for a
 //! while; each use is noted as a modification time. What this tool did not make is never touched: where others have
 //! files among those of the cache, names alone do not tell whose something is, and nothing is removed.

@@ -26,21 +26,21 @@ const MOST: DiskUsage = DiskUsage { entries: MAX_ENTRIES, bytes: MAX_PATHS };
 ///
 /// [`Error`].
 pub fn scan(request: &CleanRequest<'_>) -> Result<CacheScan, Error> {
-    survey_within(request, MOST)
+    scan_within(request, MOST)
 }
 
-/// As [`survey()`], with `usage` for what is listed.
-fn survey_within(request: &CleanRequest<'_>, usage: DiskUsage) -> Result<CacheScan, Error> {
-    let mut surveyor = Scanner { request, usage, scan: CacheScan::default() };
+/// As [`scan`], with `usage` for what is listed.
+fn scan_within(request: &CleanRequest<'_>, usage: DiskUsage) -> Result<CacheScan, Error> {
+    let mut scanner = Scanner { request, usage, scan: CacheScan::default() };
     if !request.shared {
-        surveyor.cache()?;
+        scanner.cache()?;
     }
-    surveyor.dist()?;
+    scanner.dist()?;
     for folder in request.project.facts_and_choices() {
-        surveyor.partial_files(&folder)?;
+        scanner.partial_files(&folder)?;
     }
-    surveyor.temporary()?;
-    let mut scan = surveyor.scan;
+    scanner.temporary()?;
+    let mut scan = scanner.scan;
     scan.items.sort_by(|a, b| a.path.cmp(&b.path));
     scan.foreign.sort();
     Ok(scan)
@@ -437,7 +437,7 @@ mod tests {
     }
 
     /// What is found in the folders `cache`, `project` and `tmp` below `root`.
-    fn surveyed(root: &Utf8Path, usage: DiskUsage, progress: &dyn Progress) -> Result<CacheScan, Error> {
+    fn scanned(root: &Utf8Path, usage: DiskUsage, progress: &dyn Progress) -> Result<CacheScan, Error> {
         let (cache, project) = (Cache::new(root.join("cache")), ProjectPaths::new(root.join("project")));
         let request = CleanRequest {
             cache: &cache,
@@ -450,7 +450,7 @@ mod tests {
             now: root.metadata().unwrap().modified().unwrap() + Duration::from_secs(24 * 60 * 60),
             progress,
         };
-        survey_within(&request, usage)
+        scan_within(&request, usage)
     }
 
     #[test]
@@ -471,9 +471,9 @@ mod tests {
             for number in 0..200 {
                 std::fs::write(root.join(&folder).join(format!(".partial-{number:06}")), "").unwrap();
             }
-            surveyed(root, MOST, &Silent).unwrap();
+            scanned(root, MOST, &Silent).unwrap();
             let impatient = After(AtomicU32::new(100));
-            assert!(matches!(surveyed(root, MOST, &impatient), Err(Error::Cancelled)), "{folder}");
+            assert!(matches!(scanned(root, MOST, &impatient), Err(Error::Cancelled)), "{folder}");
         }
     }
 
@@ -486,7 +486,7 @@ mod tests {
         for number in 0..20 {
             std::fs::write(blobs.join(number.to_string()), "").unwrap();
         }
-        let within = |entries, bytes| surveyed(root, DiskUsage { entries, bytes }, &Silent);
+        let within = |entries, bytes| scanned(root, DiskUsage { entries, bytes }, &Silent);
         assert_eq!(within(21, MAX_PATHS).unwrap().foreign.len(), 20);
         for (entries, bytes) in [(20, MAX_PATHS), (21, 20 * blobs.as_str().len())] {
             assert_eq!(

@@ -58,7 +58,7 @@ pub(super) fn write_config(
     Ok(())
 }
 
-/// Starts nginx in `folder`, which [`lay_out`] has filled.
+/// Starts nginx in `folder`, which [`write_config`] has filled.
 pub(super) fn start(
     tools: &TestTools,
     network: &TestNetwork,

@@ -23,7 +23,7 @@ pub(super) fn write_config(tls: &Tls, ports: &[u16], folder: &Utf8Path) -> Resul
     fs::write_atomic(&folder.join(KEY), tls.key.as_bytes())
 }
 
-/// Starts nginx in `folder`, which [`lay_out`] has filled.
+/// Starts nginx in `folder`, which [`write_config`] has filled.
 pub(super) fn start(tools: &TestTools, folder: &Utf8Path, sink: &EventSink) -> Result<Running, process::Error> {
     let command = Command::new("serve HTTPS", tools.nginx.as_str());
     let command = command.args(["-p", folder.as_str(), "-e", "stderr", "-c", CONFIGURATION]);
