@@ -3,7 +3,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::base::parallel::leaving;
+use crate::base::parallel::detached_on_cancel;
 use crate::base::paths::{self, Cache, ProjectPaths};
 use crate::base::progress::{Event, Progress};
 use crate::base::{fs, tarball};
@@ -14,7 +14,7 @@ use crate::config::pins::{self, MemberPin, Pins, SyslinuxPin};
 use crate::config::sites::{self, Options, Sites};
 use crate::digest::Sha256Digest;
 use crate::fetch::ipxe::{self, Patch, Source};
-use crate::fetch::origins::{FetchError, Origins, fetch_ipxe, fetching};
+use crate::fetch::origins::{FetchError, Origins, fetch_ipxe, lock_for_fetch};
 use crate::fetch::{source_bundle, syslinux};
 use crate::publish::exchange::{self, PublishTarget, Published};
 use crate::publish::tree_contents::{self, TreeContents};
@@ -103,7 +103,7 @@ impl Config {
         let pins = Pins::read(project)?;
         // A hundred thousand sites take seconds.
         let (paths, syslinux, options) = (project.clone(), pins.syslinux.clone(), options.clone());
-        let read = leaving(progress, move || Sites::read(&paths, &syslinux, &options));
+        let read = detached_on_cancel(progress, move || Sites::read(&paths, &syslinux, &options));
         let sites = read.ok_or(Error::Cancelled)??;
         for message in &sites.warnings {
             progress.report(&Event::Warning { message: message.clone() });
@@ -121,7 +121,7 @@ impl Config {
         let toolchain = Toolchain::find(&needs::build(self.has_trust()), path, cache, progress)?;
         let Self { pins, sites, patches, .. } = self;
         let inputs = Inputs { pins, patches, toolchain };
-        leaving(progress, move || Plan::new(inputs, sites)).ok_or(Error::Cancelled)
+        detached_on_cancel(progress, move || Plan::new(inputs, sites)).ok_or(Error::Cancelled)
     }
 
     /// Whether any site embeds certificates.
@@ -151,8 +151,8 @@ fn fetch_syslinux(
     origins: &Origins,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let is_full = || members.iter().all(|member| matches!(syslinux::cached(cache, member), Ok(Some(_))));
-    let _lock = fetching(cache, is_full, progress)?;
+    let is_complete = || members.iter().all(|member| matches!(syslinux::cached(cache, member), Ok(Some(_))));
+    let _lock = lock_for_fetch(cache, is_complete, progress)?;
     Ok(syslinux::fetch(pin, members, cache, &origins.syslinux(), progress)?)
 }
 

@@ -41,7 +41,7 @@ pub fn bundle_bases(
     build_loaders::check_baseline(plan, project, &built, progress)?;
     let bundle = bundle(plan, &built);
     bundle.check_size().map_err(Error::TooLarge)?;
-    fs::served::create_served_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
+    fs::world_readable::create_world_readable_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
     let task = Task::start(progress, TaskKind::Pack, path.as_str(), None);
     let mut packer = Packer::create(path, plan.inputs.pins.ipxe.epoch, progress)?;
     for (name, content) in bundle.files() {

@@ -62,7 +62,7 @@ pub fn inspect(
         sha256,
         size: content.len(),
         identity: file_kind::identify(&content),
-        facts: parallel::leaving(progress, move || LoaderFacts::of(&content)).unwrap_or_default(),
+        facts: parallel::detached_on_cancel(progress, move || LoaderFacts::of(&content)).unwrap_or_default(),
         known: candidates.iter().find_map(|candidate| look_up(candidate, &sha256, progress)),
         toolchains: known.iter().filter(gives).map(|known| known.name.clone()).collect(),
     })
@@ -76,7 +76,7 @@ pub fn trees_above(path: &Utf8Path) -> impl Iterator<Item = Utf8PathBuf> {
 fn look_up(candidate: &Utf8Path, sha256: &Sha256Digest, progress: &dyn Progress) -> Option<KnownLoader> {
     let path = if candidate.is_dir() { candidate.join(paths::MANIFEST) } else { candidate.to_owned() };
     let json = fs::read(&path).ok()?;
-    let manifest = parallel::leaving(progress, move || Manifest::parse(&json).ok())??;
+    let manifest = parallel::detached_on_cancel(progress, move || Manifest::parse(&json).ok())??;
     let file = manifest.files.into_iter().find(|file| file.sha256 == *sha256)?;
     let configuration = file.ipxe.as_ref().and_then(|ipxe| {
         let mut configurations = manifest.configurations.iter();

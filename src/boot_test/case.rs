@@ -22,7 +22,7 @@ pub struct Case {
     /// The machine's firmware.
     pub firmware: Firmware,
     /// The machine's network cards.
-    pub cards: Cards,
+    pub nics: NicSetup,
     /// What has to come of it.
     pub aim: Aim,
     /// Where the loader is to go.
@@ -34,29 +34,29 @@ pub struct Case {
 /// The network cards of a machine. The card that the loader comes from is in the network of the servers. A second card is
 /// in another network, whose DHCP server gives addresses and names no loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cards {
+pub enum NicSetup {
     /// One card.
-    One,
+    Single,
     /// Two cards. The loader comes from the first one, and option 17 with it.
-    First,
+    RootPathOnFirst,
     /// Two cards. The loader comes from the second one, and option 17 with it.
-    Second,
+    RootPathOnSecond,
     /// Two cards. The loader comes from the first one, and only the network of the second one has option 17.
-    Another,
+    RootPathOnOther,
 }
 
-impl Cards {
+impl NicSetup {
     /// Those with a second card.
-    pub const TWO: [Self; 3] = [Self::First, Self::Second, Self::Another];
+    pub const TWO: [Self; 3] = [Self::RootPathOnFirst, Self::RootPathOnSecond, Self::RootPathOnOther];
 
     /// What a case is called by.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::One => "",
-            Self::First => "first-card",
-            Self::Second => "second-card",
-            Self::Another => "another-card",
+            Self::Single => "",
+            Self::RootPathOnFirst => "first-card",
+            Self::RootPathOnSecond => "second-card",
+            Self::RootPathOnOther => "another-card",
         }
     }
 
@@ -64,10 +64,10 @@ impl Cards {
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            Self::One => "",
-            Self::First => ", with option 17 on the first of two cards",
-            Self::Second => ", with option 17 on the second of two cards",
-            Self::Another => ", with option 17 on another card than the loader's",
+            Self::Single => "",
+            Self::RootPathOnFirst => ", with option 17 on the first of two cards",
+            Self::RootPathOnSecond => ", with option 17 on the second of two cards",
+            Self::RootPathOnOther => ", with option 17 on another card than the loader's",
         }
     }
 }
@@ -168,7 +168,7 @@ pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent
         }
         Program::Syslinux => Destination { root_path: false, addresses: Vec::new() },
     };
-    Case { name, loader, firmware, cards: Cards::One, aim, destination, entry: None }
+    Case { name, loader, firmware, nics: NicSetup::Single, aim, destination, entry: None }
 }
 
 impl Case {

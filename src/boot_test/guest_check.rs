@@ -18,7 +18,7 @@ pub fn flaw(console: &str, scenario: &Scenario) -> Option<Option<String>> {
             return Some(Some(format!("userland got the host name `{found}`, wanted `{wanted}` (DHCP option 12)")));
         }
     }
-    let lacking = scenario.fetched.iter().find_map(|(url, digest)| {
+    let lacking = scenario.expected_fetches.iter().find_map(|(url, digest)| {
         let found = value_after(&format!("{FETCHED}{url} ")).unwrap_or("nothing");
         let is = |digest: &str| if digest == "nothing" { digest.to_owned() } else { format!("SHA-256 {digest}") };
         let found = is(found);
@@ -43,7 +43,7 @@ mod tests {
         let url = "http://192.0.2.2/config.ign";
         scenario.command_line = format!("ignition.config.url={url} quiet");
         scenario.hostname = Some("k8s-master-01.example.net".into());
-        scenario.fetched = vec![(url.to_owned(), digest)];
+        scenario.expected_fetches = vec![(url.to_owned(), digest)];
         let line = format!("netboot-loaders: command line: kernel ignition.config.url={url} quiet\r\n");
         let name = "netboot-loaders: host name: k8s-master-01.example.net\r\n";
         let got = format!("netboot-loaders: fetched: {url} {digest}\n");

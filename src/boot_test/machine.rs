@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use serde_json::json;
 
 use super::boot_event::{BootEvent, EventSink};
-use super::case::{Cards, Firmware};
+use super::case::{Firmware, NicSetup};
 use super::console::Console;
 use super::namespace::{INTERFACE, SECOND_INTERFACE};
 use super::network::MAC;
@@ -45,7 +45,7 @@ pub enum Accelerator {
 /// QEMU's arguments for a machine with `firmware` and `cards`, in a folder that [`prepare`] has filled. The monitor
 /// speaks over standard input, the serial console is standard output.
 #[must_use]
-pub fn arguments(firmware: Firmware, cards: Cards, tools: &TestTools, accelerator: Accelerator) -> Vec<String> {
+pub fn arguments(firmware: Firmware, nics: NicSetup, tools: &TestTools, accelerator: Accelerator) -> Vec<String> {
     let accelerator = match accelerator {
         Accelerator::Tcg => "tcg",
         Accelerator::Kvm => "kvm",
@@ -68,13 +68,13 @@ pub fn arguments(firmware: Firmware, cards: Cards, tools: &TestTools, accelerato
     // The card's own boot ROM loads; without one, the firmware's own PXE does.
     let rom = if firmware == Firmware::Uefi { ",romfile=" } else { "" };
     let card = format!("virtio-net-pci,netdev=net,bootindex=1{rom}");
-    if cards == Cards::One {
+    if nics == NicSetup::Single {
         add("-device", card);
     } else {
         add("-netdev", format!("tap,id=second,ifname={SECOND_INTERFACE},script=no,downscript=no"));
         let mut both = [format!("{card},mac={MAC}"), format!("virtio-net-pci,netdev=second,romfile=,mac={SECOND_MAC}")];
         // Loaders count cards in the order of their places on the bus.
-        if cards == Cards::Second {
+        if nics == NicSetup::RootPathOnSecond {
             both.reverse();
         }
         for card in both {
@@ -129,7 +129,7 @@ impl Machine {
     ///
     /// [`Error`] where it cannot be started; where it ends later, `witness` hears of it.
     pub fn start(
-        (firmware, cards): (Firmware, Cards),
+        (firmware, nics): (Firmware, NicSetup),
         tools: &TestTools,
         accelerator: Accelerator,
         folder: &Utf8Path,
@@ -138,7 +138,7 @@ impl Machine {
         let (monitor, its_input) = UnixStream::pair()?;
         let (serial, its_output) = UnixStream::pair()?;
         let mut command =
-            Command::new("run the machine", tools.qemu.as_str()).args(arguments(firmware, cards, tools, accelerator));
+            Command::new("run the machine", tools.qemu.as_str()).args(arguments(firmware, nics, tools, accelerator));
         command.dir = Some(folder.to_owned());
         let streams = Streams { input: Some(OwnedFd::from(its_input)), output: Some(OwnedFd::from(its_output)) };
         let running = command.start(streams)?;
@@ -208,7 +208,7 @@ fn listen(mut serial: UnixStream, folder: &Utf8Path, sink: EventSink) -> std::io
 mod tests {
     use super::*;
 
-    fn words(firmware: Firmware, cards: Cards) -> String {
+    fn words(firmware: Firmware, nics: NicSetup) -> String {
         let tools = TestTools {
             qemu: "qemu".into(),
             firmware: "/ovmf/CODE.fd".into(),
@@ -221,12 +221,12 @@ mod tests {
             busybox: "busybox".into(),
             versions: Vec::new(),
         };
-        arguments(firmware, cards, &tools, Accelerator::default()).join(" ")
+        arguments(firmware, nics, &tools, Accelerator::default()).join(" ")
     }
 
     #[test]
     fn uefi_loads_with_its_own_pxe_and_a_bios_with_the_cards() {
-        let (bios, uefi) = (words(Firmware::Bios, Cards::One), words(Firmware::Uefi, Cards::One));
+        let (bios, uefi) = (words(Firmware::Bios, NicSetup::Single), words(Firmware::Uefi, NicSetup::Single));
         assert!(uefi.contains("-device virtio-net-pci,netdev=net,bootindex=1,romfile= -drive if=pflash"), "{uefi}");
         assert!(
             uefi.ends_with(
@@ -244,12 +244,12 @@ mod tests {
     fn the_card_of_the_loader_is_the_first_or_the_second() {
         let useful = "virtio-net-pci,netdev=net,bootindex=1,mac=52:54:00:12:34:56";
         let other = "virtio-net-pci,netdev=second,romfile=,mac=52:54:00:12:34:57";
-        for (cards, wanted) in [
-            (Cards::First, format!("-device {useful} -device {other} ")),
-            (Cards::Second, format!("-device {other} -device {useful} ")),
-            (Cards::Another, format!("-device {useful} -device {other} ")),
+        for (nics, wanted) in [
+            (NicSetup::RootPathOnFirst, format!("-device {useful} -device {other} ")),
+            (NicSetup::RootPathOnSecond, format!("-device {other} -device {useful} ")),
+            (NicSetup::RootPathOnOther, format!("-device {useful} -device {other} ")),
         ] {
-            let words = words(Firmware::Bios, cards);
+            let words = words(Firmware::Bios, nics);
             assert!(words.contains(&wanted), "{words}");
             assert!(words.contains("-netdev tap,id=second,ifname=tap1,script=no,downscript=no "), "{words}");
         }

@@ -65,7 +65,7 @@ pub enum Error {
     Changed(#[from] open::Changed),
     /// A case has no verdict.
     #[error(transparent)]
-    Trial(#[from] run_case::Error),
+    Case(#[from] run_case::Error),
     /// No case is as asked for.
     #[error("found {wanted} as asked for in `{subject}`\nhint: `cargo xtask boot-test --list` names all cases")]
     NoCase {
@@ -116,12 +116,12 @@ pub fn run(
     let started = Instant::now();
     let guard = fs::Temporary::create(request.scratch, paths::TEMPORARY)?;
     let scratch = guard.path();
-    let drivers = drivers::drivers(&kernel, scratch, progress);
-    let drivers = drivers.map_err(|error| error.to_string());
+    let guest_drivers = drivers::drivers(&kernel, scratch, progress);
+    let guest_drivers = guest_drivers.map_err(|error| error.to_string());
     // Servers hand out what was checked, whoever writes into the tree meanwhile.
     let sites: BTreeSet<&Option<String>> = cases.iter().map(|case| &case.loader.site).collect();
     let served = tree.copy(&scratch.join(SERVED_TREE), |file| file.site.is_none() || sites.contains(&file.site))?;
-    let environment = Environment { request, namespace, tree: &served, kernel, drivers, scratch, progress };
+    let environment = Environment { request, namespace, tree: &served, kernel, guest_drivers, scratch, progress };
     let cases = side_by_side(&cases, &environment)?;
     let report = BootReport {
         generator: GENERATOR.into(),
@@ -189,7 +189,7 @@ fn side_by_side(cases: &[Case], environment: &Environment<'_>) -> Result<Vec<Cas
     let work = || {
         let mut done = Vec::new();
         while let Some((number, case)) = next() {
-            let lacking = || environment.drivers.as_ref().err().filter(|_| case.entry.is_some()).cloned();
+            let lacking = || environment.guest_drivers.as_ref().err().filter(|_| case.entry.is_some()).cloned();
             let report = match case.obstacle(&environment.request.network).or_else(lacking) {
                 Some(reason) => CaseReport::skipped(case, reason),
                 None => attempts(case, number, environment).inspect_err(|_| while next().is_some() {})?,

@@ -142,7 +142,7 @@ impl<'c> Observer<'c> {
             return None;
         }
         if self.reach(Phase::Loader, at) {
-            reactions.extend(self.scenario.later.is_some().then_some(Reaction::OfferRootPath));
+            reactions.extend(self.scenario.root_path_after_loader.is_some().then_some(Reaction::OfferRootPath));
         } else if self.alive && self.case.aim == Aim::Userland && !self.has(Phase::Script) {
             return Some(failed("the loader fetched itself again instead of a boot script"));
         }
@@ -277,7 +277,7 @@ impl<'c> Observer<'c> {
             let end = |text: &str| fresh.find(text).map(|start| start + text.len());
             let done = match step {
                 ConsoleStep::Says(text) => end(text),
-                ConsoleStep::SaysRootPath => end(&self.scenario.boot),
+                ConsoleStep::SaysRootPath => end(&self.scenario.boot_url),
                 ConsoleStep::GivesBack => FIRMWARE.iter().find_map(|sign| end(sign)),
                 ConsoleStep::LoadsItself => {
                     let again = matches!(what, BootEvent::Sent(path) if *path == self.case.loader.path);
@@ -306,7 +306,7 @@ impl<'c> Observer<'c> {
         }
         let expected = match self.steps.front() {
             Some(ConsoleStep::Says(text)) => format!("; waited for the console to say `{text}`"),
-            Some(ConsoleStep::SaysRootPath) => format!("; waited for the console to say `{}`", self.scenario.boot),
+            Some(ConsoleStep::SaysRootPath) => format!("; waited for the console to say `{}`", self.scenario.boot_url),
             Some(ConsoleStep::GivesBack) => "; waited for the firmware to go on".to_owned(),
             Some(ConsoleStep::LoadsItself) => "; waited for the loader to fetch itself".to_owned(),
             Some(ConsoleStep::Type(_)) | None => String::new(),

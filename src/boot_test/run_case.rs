@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::boot_event::{EventSink, SinkMessage, TimedEvent};
-use super::case::{Cards, Case};
+use super::case::{Case, NicSetup};
 use super::dhcp::{self, SERVED};
 use super::drivers::Drivers;
 use super::machine::{self, Machine};
@@ -40,7 +40,7 @@ pub struct Environment<'a> {
     /// The kernel.
     pub kernel: Arc<[u8]>,
     /// Its modules for the network card, or why there are none.
-    pub drivers: Result<Drivers, String>,
+    pub guest_drivers: Result<Drivers, String>,
     /// A folder for sockets, variables and logs; nothing in it outlives the run. Its name is nobody's
     /// guess, and so is what userland has to say.
     pub scratch: &'a Utf8Path,
@@ -89,7 +89,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
         Some(Phase::ALL.len() as u64),
     );
     let addresses = scenario.addresses(network);
-    let two_cards = case.cards != Cards::One;
+    let two_cards = case.nics != NicSetup::Single;
     environment.namespace.network(
         &environment.request.tools.ip,
         network,
@@ -99,14 +99,14 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     let (sender, notes) = mpsc::channel();
     let sink = EventSink::new(sender);
     // Only an operating system asks DHCP again, and that is what an entry boots.
-    let drivers = case.entry.as_ref().and(environment.drivers.as_ref().ok());
-    let initrd = Arc::from(userland::initramfs(&environment.request.tools.busybox, &nonce, drivers)?);
-    let pages = scenario.pages(case, &environment.kernel, &initrd);
-    let _web = web::Servers::start(environment.request, &scenario, pages, &folder, &sink)?;
+    let guest_drivers = case.entry.as_ref().and(environment.guest_drivers.as_ref().ok());
+    let initrd = Arc::from(userland::initramfs(&environment.request.tools.busybox, &nonce, guest_drivers)?);
+    let resources = scenario.resources(case, &environment.kernel, &initrd);
+    let _web = web::Servers::start(environment.request, &scenario, resources, &folder, &sink)?;
     let dhcp = dhcp::DhcpServer::start(environment.request.tools, network, &scenario.offer, &folder, &sink)?;
     let started = Instant::now();
     let machine = Machine::start(
-        (case.firmware, case.cards),
+        (case.firmware, case.nics),
         environment.request.tools,
         environment.request.accelerator,
         &folder,
@@ -204,7 +204,7 @@ impl Run<'_> {
         for reaction in self.watch.see(at, &what) {
             match reaction {
                 Reaction::OfferRootPath => {
-                    if let Some(url) = &self.scenario.later {
+                    if let Some(url) = &self.scenario.root_path_after_loader {
                         self.dhcp.offer_root_path(url)?;
                         self.write(at, &format!("boot test: DHCP sends option 17 from now on: {url}"));
                     }

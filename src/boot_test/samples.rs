@@ -1,6 +1,6 @@
 //! Cases for unit tests.
 
-use super::case::{Aim, Cards, Case, Destination, Firmware};
+use super::case::{Aim, Case, Destination, Firmware, NicSetup};
 use super::loaders::{LoaderFile, LoaderTarget, Program};
 use crate::config::boot_entry::{self, BootEntry};
 use crate::config::toml::TomlFile;
@@ -20,7 +20,7 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
         name: path.into(),
         loader,
         firmware,
-        cards: Cards::One,
+        nics: NicSetup::Single,
         aim,
         destination: Destination { root_path: true, addresses: Vec::new() },
         entry: None,

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::boot_event::WebServerRole;
-use super::case::{Aim, Cards, Case, Destination, Fault, Firmware};
+use super::case::{Aim, Case, Destination, Fault, Firmware, NicSetup};
 use super::dhcp::Offer;
 use super::entry::TestedEntry;
 use super::loaders::{LoaderTarget, Program};
@@ -19,7 +19,7 @@ use crate::loader::file_kind::Arch;
 const ARGUMENTS: &str = "console=tty0 console=ttyS0,115200 panic=-1";
 
 /// What stands before the nonce on the kernel's command line.
-pub const MARK: &str = "netboot-loaders.case=";
+pub const NONCE_ARGUMENT: &str = "netboot-loaders.case=";
 
 /// What the servers of a case have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,27 +28,27 @@ pub struct Scenario {
     pub offer: Offer,
     /// Option 17 from the moment on when the loader was fetched. A card's boot ROM that is iPXE itself
     /// would take it for a disk.
-    pub later: Option<String>,
+    pub root_path_after_loader: Option<String>,
     /// Where option 17 leads, whether it is sent or not.
-    pub boot: String,
+    pub boot_url: String,
     /// The web servers: which, its address, its port.
     pub servers: Vec<(WebServerRole, Ipv4Addr, u16)>,
     /// The ports at which a server speaks TLS, for any address.
     pub tls_ports: Vec<u16>,
     /// Where the script may be asked for.
-    pub scripts: Vec<PageKey>,
+    pub scripts: Vec<ResourceKey>,
     /// The script that is there.
     pub script: Arc<[u8]>,
     /// Where the kernel is.
-    pub kernel: PageKey,
+    pub kernel: ResourceKey,
     /// Where the initramfs is.
-    pub initrd: PageKey,
+    pub initrd: ResourceKey,
     /// What else there is.
-    pub more: Vec<(PageKey, Vec<u8>)>,
+    pub extra_files: Vec<(ResourceKey, Vec<u8>)>,
     /// What has to be on the kernel's command line.
     pub command_line: String,
     /// What userland has to fetch, and the digests of that.
-    pub fetched: Vec<(String, Sha256Digest)>,
+    pub expected_fetches: Vec<(String, Sha256Digest)>,
     /// What DHCP has to tell userland as the host name.
     pub hostname: Option<String>,
     /// The content of `pxelinux.cfg/default`.
@@ -56,45 +56,45 @@ pub struct Scenario {
 }
 
 /// A web server, and a whole address as that server sees it.
-pub type PageKey = (WebServerRole, String);
+pub type ResourceKey = (WebServerRole, String);
 
 impl Scenario {
     /// What `case` needs in `network`; `append` are more arguments for the kernel.
     #[must_use]
     pub fn new(case: &Case, network: &TestNetwork, nonce: &str, append: &str) -> Self {
-        let goods = match &case.entry {
+        let served = match &case.entry {
             Some(entry) => ServedFiles::of_entry(entry, network, nonce),
             None => ServedFiles::own(case, network, nonce, append),
         };
         let Destination { root_path, addresses } = &case.destination;
-        let boot = case.entry.as_ref().map_or_else(|| network.boot.clone(), |entry| entry.url(network));
-        let mut scripts: Vec<PageKey> = addresses.iter().map(|url| located(url, network)).collect();
-        scripts.extend(root_path.then(|| located(&boot, network)));
+        let boot_url = case.entry.as_ref().map_or_else(|| network.boot.clone(), |entry| entry.url(network));
+        let mut scripts: Vec<ResourceKey> = addresses.iter().map(|url| located(url, network)).collect();
+        scripts.extend(root_path.then(|| located(&boot_url, network)));
         let offered = *root_path && case.aim != Aim::Fault(Fault::NoRootPath);
-        let root_path = offered.then(|| boot.clone());
-        let (root_path, second_card) = match case.cards {
-            Cards::One => (root_path, None),
-            Cards::First | Cards::Second => (root_path, Some(None)),
-            Cards::Another => (None, Some(root_path)),
+        let root_path = offered.then(|| boot_url.clone());
+        let (root_path, second_nic_root_path) = match case.nics {
+            NicSetup::Single => (root_path, None),
+            NicSetup::RootPathOnFirst | NicSetup::RootPathOnSecond => (root_path, Some(None)),
+            NicSetup::RootPathOnOther => (None, Some(root_path)),
         };
-        let (early, later) = match case.firmware {
+        let (early, root_path_after_loader) = match case.firmware {
             Firmware::Bios => (None, root_path),
             Firmware::Uefi => (root_path, None),
         };
-        let ServedFiles { kernel, initrd, script, more, command_line, fetched, pxelinux } = goods;
+        let ServedFiles { kernel, initrd, script, extra_files, command_line, expected_fetches, pxelinux } = served;
         let mut scenario = Self {
-            offer: Offer { loader: case.loader.path.clone(), root_path: early, second_card },
-            later,
-            boot,
+            offer: Offer { loader: case.loader.path.clone(), root_path: early, second_nic_root_path },
+            root_path_after_loader,
+            boot_url,
             servers: Vec::new(),
             tls_ports: Vec::new(),
             scripts,
             script,
             kernel,
             initrd,
-            more,
+            extra_files,
             command_line,
-            fetched,
+            expected_fetches,
             hostname: network.hostname.clone().filter(|_| case.entry.is_some()),
             pxelinux,
         };
@@ -108,26 +108,26 @@ impl Scenario {
 
     /// The pages of the web servers.
     #[must_use]
-    pub fn pages(&self, case: &Case, kernel: &Arc<[u8]>, initrd: &Arc<[u8]>) -> Pages {
-        let mut pages = Pages::default();
-        let more = self.more.iter().map(|(path, content)| (path, Arc::from(content.as_slice())));
+    pub fn resources(&self, case: &Case, kernel: &Arc<[u8]>, initrd: &Arc<[u8]>) -> Pages {
+        let mut resources = Pages::default();
+        let extra_files = self.extra_files.iter().map(|(path, content)| (path, Arc::from(content.as_slice())));
         let images = [(&self.kernel, Arc::clone(kernel)), (&self.initrd, Arc::clone(initrd))];
-        for ((server, url), content) in images.into_iter().chain(more) {
-            pages.put(*server, url, content);
+        for ((server, url), content) in images.into_iter().chain(extra_files) {
+            resources.put(*server, url, content);
         }
         if case.aim != Aim::Fault(Fault::NoScript) {
             for (server, url) in &self.scripts {
-                pages.put(*server, url, Arc::clone(&self.script));
+                resources.put(*server, url, Arc::clone(&self.script));
             }
         }
-        pages
+        resources
     }
 
     /// All addresses at which there is something.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
-        let more = self.more.iter().map(|(path, _)| path);
-        let places = self.scripts.iter().chain([&self.kernel, &self.initrd]).chain(more);
-        places.map(|(_, url)| url.as_str())
+        let extra_files = self.extra_files.iter().map(|(path, _)| path);
+        let keys = self.scripts.iter().chain([&self.kernel, &self.initrd]).chain(extra_files);
+        keys.map(|(_, url)| url.as_str())
     }
 
     /// The addresses in `network` that something is expected at, beyond the servers' own.
@@ -147,11 +147,11 @@ impl Case {
     /// Why no machine here can run it.
     #[must_use]
     pub fn obstacle(&self, network: &TestNetwork) -> Option<String> {
-        let withheld = self.aim == Aim::Fault(Fault::NoRootPath) || self.cards == Cards::Another;
+        let withheld = self.aim == Aim::Fault(Fault::NoRootPath) || self.nics == NicSetup::RootPathOnOther;
         if withheld && network.dhcp != DhcpSetup::Own {
             return Some("the DHCP configuration that was given decides about option 17".into());
         }
-        if self.cards == Cards::Another
+        if self.nics == NicSetup::RootPathOnOther
             && let Some(name @ ("undionly.kpxe" | "snponly.efi")) = self.loader.path.file_name()
         {
             return Some(format!("`{name}` drives only the card that it came from"));
@@ -191,20 +191,20 @@ impl Case {
                 return Some(format!("`{url}` is https, and the recipe that is tried is for http"));
             }
         }
-        let strange = scenario.urls().find(|url| network.below_tree(url).is_none())?;
+        let outside_tree = scenario.urls().find(|url| network.below_tree(url).is_none())?;
         let nginx = matches!(network.http, HttpSetup::Nginx(_));
-        nginx.then(|| format!("`{strange}` is not below `{}`, and nginx has nothing else", network.tree))
+        nginx.then(|| format!("`{outside_tree}` is not below `{}`, and nginx has nothing else", network.tree))
     }
 }
 
 /// What is booted, and from where.
 struct ServedFiles {
-    kernel: PageKey,
-    initrd: PageKey,
+    kernel: ResourceKey,
+    initrd: ResourceKey,
     script: Arc<[u8]>,
-    more: Vec<(PageKey, Vec<u8>)>,
+    extra_files: Vec<(ResourceKey, Vec<u8>)>,
     command_line: String,
-    fetched: Vec<(String, Sha256Digest)>,
+    expected_fetches: Vec<(String, Sha256Digest)>,
     pxelinux: Option<String>,
 }
 
@@ -212,11 +212,11 @@ impl ServedFiles {
     /// A kernel of the boot test's own, and a script that boots it.
     fn own(case: &Case, network: &TestNetwork, nonce: &str, append: &str) -> Self {
         // syslinux.efi can only reach the TFTP server's address. All others have to reach another one.
-        let near = case.loader.program == Program::Syslinux && case.firmware == Firmware::Uefi;
-        let address = if near && case.aim == Aim::Userland { network.server } else { network.web };
+        let tftp_server_only = case.loader.program == Program::Syslinux && case.firmware == Firmware::Uefi;
+        let address = if tftp_server_only && case.aim == Aim::Userland { network.server } else { network.web };
         let at = |name: &str| located(&network.url(address, name), network);
         let (kernel, initrd) = (at("vmlinuz"), at("initrd.img"));
-        let command_line = format!("{MARK}{nonce}");
+        let command_line = format!("{NONCE_ARGUMENT}{nonce}");
         let arguments = [ARGUMENTS, &command_line, append].join(" ").trim_end().to_owned();
         let pxelinux = (case.loader.program == Program::Syslinux).then(|| {
             format!("DEFAULT linux\nLABEL linux\n  LINUX {}\n  INITRD {}\n  APPEND {arguments}\n", kernel.1, initrd.1)
@@ -224,8 +224,8 @@ impl ServedFiles {
         // Whatever was loaded before would become a part of the initrd.
         let script =
             format!("#!ipxe\nimgfree\nkernel {} initrd=initrd.img {arguments}\ninitrd {}\nboot\n", kernel.1, initrd.1);
-        let (script, more, fetched) = (Arc::from(script.into_bytes()), Vec::new(), Vec::new());
-        Self { kernel, initrd, script, more, command_line, fetched, pxelinux }
+        let (script, extra_files, expected_fetches) = (Arc::from(script.into_bytes()), Vec::new(), Vec::new());
+        Self { kernel, initrd, script, extra_files, command_line, expected_fetches, pxelinux }
     }
 
     /// What `entry` boots: its script is the tree's, all else is a stand-in.
@@ -234,16 +234,16 @@ impl ServedFiles {
         let files = entry.files.clone().unwrap_or_default();
         let mut initrds = files.initrds.iter().map(|url| at(url));
         let initrd = initrds.next().unwrap_or_else(|| at(""));
-        let mut more: Vec<_> = initrds.map(|path| (path, userland::nothing())).collect();
-        more.extend(entry.version.iter().map(|(url, text)| (at(url), text.clone().into_bytes())));
-        let mut fetched = Vec::new();
+        let mut extra_files: Vec<_> = initrds.map(|path| (path, userland::nothing())).collect();
+        extra_files.extend(entry.version.iter().map(|(url, text)| (at(url), text.clone().into_bytes())));
+        let mut expected_fetches = Vec::new();
         for url in entry.for_userland() {
             let content = format!("{url} for {nonce}\n").into_bytes();
-            fetched.push((url.to_owned(), Sha256Digest::of(&content)));
-            more.push((at(url), content));
+            expected_fetches.push((url.to_owned(), Sha256Digest::of(&content)));
+            extra_files.push((at(url), content));
         }
         let (script, command_line) = (Arc::clone(&entry.script.1), files.arguments);
-        Self { kernel: at(&files.kernel), initrd, script, more, command_line, fetched, pxelinux: None }
+        Self { kernel: at(&files.kernel), initrd, script, extra_files, command_line, expected_fetches, pxelinux: None }
     }
 }
 
@@ -301,11 +301,17 @@ mod tests {
     #[test]
     fn a_boot_rom_that_is_ipxe_does_not_hear_of_option_17() {
         let bios = scenario(&ipxe("ipxe.pxe", Aim::Userland));
-        assert_eq!((bios.offer.root_path, bios.later.as_deref()), (None, Some("http://192.0.2.2/boot.ipxe")));
+        assert_eq!(
+            (bios.offer.root_path, bios.root_path_after_loader.as_deref()),
+            (None, Some("http://192.0.2.2/boot.ipxe"))
+        );
         let uefi = scenario(&ipxe("ipxe.efi", Aim::Userland));
-        assert_eq!((uefi.offer.root_path.as_deref(), uefi.later), (Some("http://192.0.2.2/boot.ipxe"), None));
+        assert_eq!(
+            (uefi.offer.root_path.as_deref(), uefi.root_path_after_loader),
+            (Some("http://192.0.2.2/boot.ipxe"), None)
+        );
         let without = scenario(&ipxe("ipxe.efi", Aim::Fault(Fault::NoRootPath)));
-        assert_eq!((without.offer.root_path, without.later), (None, None));
+        assert_eq!((without.offer.root_path, without.root_path_after_loader), (None, None));
     }
 
     #[test]
@@ -356,11 +362,13 @@ mod tests {
     #[test]
     fn another_card_has_what_the_card_of_the_loader_lacks() {
         for loader in ["ipxe.efi", "ipxe.pxe"] {
-            let scenario = scenario(&Case { cards: Cards::Another, ..ipxe(loader, Aim::Userland) });
-            assert_eq!((scenario.offer.root_path, scenario.later), (None, None), "{loader}");
-            assert_eq!(scenario.offer.second_card, Some(Some("http://192.0.2.2/boot.ipxe".into())));
+            let scenario = scenario(&Case { nics: NicSetup::RootPathOnOther, ..ipxe(loader, Aim::Userland) });
+            assert_eq!((scenario.offer.root_path, scenario.root_path_after_loader), (None, None), "{loader}");
+            assert_eq!(scenario.offer.second_nic_root_path, Some(Some("http://192.0.2.2/boot.ipxe".into())));
         }
-        let plain = scenario(&Case { cards: Cards::Second, ..ipxe("ipxe.efi", Aim::Userland) }).offer.second_card;
+        let plain = scenario(&Case { nics: NicSetup::RootPathOnSecond, ..ipxe("ipxe.efi", Aim::Userland) })
+            .offer
+            .second_nic_root_path;
         assert_eq!(plain, Some(None), "an answer without option 17");
     }
 

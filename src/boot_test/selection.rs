@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 
-use super::case::{Aim, Cards, Case, Fault, Intent, case};
+use super::case::{Aim, Case, Fault, Intent, NicSetup, case};
 use super::entry::TestedEntry;
 use super::expected_console::steps;
 use super::loaders::{LoaderFile, LoaderTarget, Program};
@@ -101,8 +101,8 @@ fn boots_with_two_cards(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     if loader.program == Program::Syslinux {
         return Vec::new();
     }
-    let cases = Cards::TWO.map(|cards| Case { cards, ..case(loader, cards.name(), Aim::Userland, intent) });
-    cases.into_iter().filter(|case| case.cards != Cards::Another || case.destination.root_path).collect()
+    let cases = NicSetup::TWO.map(|nics| Case { nics, ..case(loader, nics.name(), Aim::Userland, intent) });
+    cases.into_iter().filter(|case| case.nics != NicSetup::RootPathOnOther || case.destination.root_path).collect()
 }
 
 /// `entry`, booted by a loader for each firmware, one of those in the root of the tree that go where option 17 says.
@@ -244,8 +244,8 @@ mod tests {
         let loader = tree().swap_remove(0);
         let Program::Ipxe { slot, .. } = &loader.program else { panic!("{loader:?}") };
         let intent = Intent { scripts: [(*slot, script)].into(), ..Intent::default() };
-        let cases: Vec<Cards> = boots_with_two_cards(&loader, &intent).iter().map(|case| case.cards).collect();
-        assert_eq!(cases, [Cards::First, Cards::Second]);
+        let cases: Vec<NicSetup> = boots_with_two_cards(&loader, &intent).iter().map(|case| case.nics).collect();
+        assert_eq!(cases, [NicSetup::RootPathOnFirst, NicSetup::RootPathOnSecond]);
     }
 
     #[test]

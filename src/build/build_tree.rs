@@ -61,7 +61,7 @@ impl BuildTree {
         }
         fs::remove_dir_all(&tree.paths.temporary())?;
         let usual = tree.paths.temporary();
-        fs::create_dir_all(context.settings.surroundings.temporary.as_ref().unwrap_or(&usual))?;
+        fs::create_dir_all(context.settings.environment.temporary.as_ref().unwrap_or(&usual))?;
         Ok(Some(tree))
     }
 
@@ -104,7 +104,7 @@ impl BuildTree {
         fs::remove_file(&self.paths.seal())?;
         fs::remove_dir_all(self.paths.root())?;
         let tree = self.paths.tree();
-        let order = if context.settings.surroundings.reversed { Order::Reversed } else { Order::Sorted };
+        let order = if context.settings.environment.reverse_file_order { Order::Reversed } else { Order::Sorted };
         source.export(&tree, context.pin().epoch, order, context.progress)?;
         Self::configure(build, &tree.join(CONFIG))?;
         for (index, content) in build.config.trust.values().enumerate() {

@@ -26,7 +26,7 @@ pub struct Launcher {
 /// What surrounds make. By default that is nothing; a rebuild puts something there, to show that it does
 /// not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct MakeEnvironment {
     /// Variables of the environment, besides or instead of the usual ones.
     pub env: Vec<(String, String)>,
     /// A command that runs the one whose words follow, which is make.
@@ -34,7 +34,7 @@ pub struct Surroundings {
     /// Where programs that make runs put their temporary files, if not in the usual place.
     pub temporary: Option<Utf8PathBuf>,
     /// Whether the source is written file by file in the reverse order.
-    pub reversed: bool,
+    pub reverse_file_order: bool,
 }
 
 /// How to run make; nothing of this decides about the bytes of a loader.
@@ -49,7 +49,7 @@ pub struct Settings {
     /// Through what the compiler is called.
     pub launcher: Option<Launcher>,
     /// What is around it.
-    pub surroundings: Surroundings,
+    pub environment: MakeEnvironment,
 }
 
 /// The variables that decide about the bytes of a loader, as arguments. [`TREE`] stands for the
@@ -115,7 +115,7 @@ impl Make<'_> {
         let Self { pin, config, settings } = self;
         let mut targets: Vec<String> = loaders.iter().map(|loader| loader.target()).collect();
         let tree = work.tree();
-        let Surroundings { env, wrapper, temporary, .. } = &settings.surroundings;
+        let MakeEnvironment { env, wrapper, temporary, .. } = &settings.environment;
         let mut words = wrapper.iter().cloned().chain(["make".to_owned()]);
         let mut command = Command::new(format!("make {}", targets.join(", ")), words.next().unwrap_or_default())
             .args(words)
@@ -218,7 +218,7 @@ mod tests {
             jobs: 2,
             werror: true,
             launcher: None,
-            surroundings: Surroundings::default(),
+            environment: MakeEnvironment::default(),
         };
         assert_eq!(
             rendered(&config, &settings),
@@ -243,13 +243,13 @@ mod tests {
     #[test]
     fn what_surrounds_make_goes_around_it() {
         let config = IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new() };
-        let surroundings = Surroundings {
+        let environment = MakeEnvironment {
             env: vec![("TZ".into(), "Asia/Tokyo".into()), ("NOISE".into(), "1".into())],
             wrapper: ["sh", "-c", "umask 077 && exec \"$@\"", "sh"].map(str::to_owned).to_vec(),
             temporary: Some("/t".into()),
-            reversed: true,
+            reverse_file_order: true,
         };
-        let settings = Settings { path: "/bin".into(), jobs: 2, werror: true, launcher: None, surroundings };
+        let settings = Settings { path: "/bin".into(), jobs: 2, werror: true, launcher: None, environment };
         let text = rendered(&config, &settings);
         let wanted = "env -i PATH=/bin TMPDIR=/t LC_ALL=C SOURCE_DATE_EPOCH=<epoch> TZ=Asia/Tokyo NOISE=1 sh -c 'umask 077 && exec \"$@\"' sh make -j2 ";
         assert!(text.contains(wanted), "{text}");

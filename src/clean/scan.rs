@@ -15,10 +15,10 @@ use crate::digest::Sha256Digest;
 
 /// For how long something outside the cache has to be left alone before it counts as what a killed run has left, where
 /// no lock tells.
-const QUIET: Duration = Duration::from_secs(60 * 60);
+const MIN_IDLE: Duration = Duration::from_secs(60 * 60);
 
 /// The most that is listed of all folders together. A cache that was used for years has some hundreds of entries.
-const MOST: DiskUsage = DiskUsage { entries: MAX_ENTRIES, bytes: MAX_PATHS };
+const LISTING_LIMIT: ListingBudget = ListingBudget { entries: MAX_ENTRIES, bytes: MAX_PATHS };
 
 /// Finds what there is, and decides what of it goes.
 ///
@@ -26,17 +26,17 @@ const MOST: DiskUsage = DiskUsage { entries: MAX_ENTRIES, bytes: MAX_PATHS };
 ///
 /// [`Error`].
 pub fn scan(request: &CleanRequest<'_>) -> Result<CacheScan, Error> {
-    scan_within(request, MOST)
+    scan_within(request, LISTING_LIMIT)
 }
 
 /// As [`scan`], with `usage` for what is listed.
-fn scan_within(request: &CleanRequest<'_>, usage: DiskUsage) -> Result<CacheScan, Error> {
-    let mut scanner = Scanner { request, usage, scan: CacheScan::default() };
+fn scan_within(request: &CleanRequest<'_>, budget: ListingBudget) -> Result<CacheScan, Error> {
+    let mut scanner = Scanner { request, budget, scan: CacheScan::default() };
     if !request.shared {
         scanner.cache()?;
     }
     scanner.dist()?;
-    for folder in request.project.facts_and_choices() {
+    for folder in request.project.vendor_and_config_dirs() {
         scanner.partial_files(&folder)?;
     }
     scanner.temporary()?;
@@ -54,14 +54,14 @@ struct Entry {
 }
 
 /// How much more may be listed.
-struct DiskUsage {
+struct ListingBudget {
     entries: usize,
     bytes: usize,
 }
 
 struct Scanner<'a> {
     request: &'a CleanRequest<'a>,
-    usage: DiskUsage,
+    budget: ListingBudget,
     scan: CacheScan,
 }
 
@@ -82,7 +82,7 @@ impl Scanner<'_> {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().into_string();
             let path = folder.join(name.as_deref().unwrap_or(&*entry.file_name().to_string_lossy()));
-            self.add_usage(folder, &path)?;
+            self.charge(folder, &path)?;
             match name {
                 Ok(name) => found.push(Entry { path, name, kind: entry.file_type().map_err(failed)? }),
                 Err(_) => self.foreign(&path),
@@ -92,10 +92,12 @@ impl Scanner<'_> {
     }
 
     /// Makes sure that there is room for one more `path`, of something in `folder`.
-    fn add_usage(&mut self, folder: &Utf8Path, path: &Utf8Path) -> Result<(), Error> {
+    fn charge(&mut self, folder: &Utf8Path, path: &Utf8Path) -> Result<(), Error> {
         let left = |most: usize, taken| most.checked_sub(taken).ok_or_else(|| Error::TooMuch(folder.to_owned()));
-        self.usage =
-            DiskUsage { entries: left(self.usage.entries, 1)?, bytes: left(self.usage.bytes, path.as_str().len())? };
+        self.budget = ListingBudget {
+            entries: left(self.budget.entries, 1)?,
+            bytes: left(self.budget.bytes, path.as_str().len())?,
+        };
         Ok(())
     }
 
@@ -134,7 +136,7 @@ impl Scanner<'_> {
                     let needed = self.request.pins.is_none_or(|pins| pins.syslinux.version == version);
                     self.add(CacheItemKind::Record, &path, self.fate(needed, &path))?;
                 }
-                Some(P::Remains) if kind.is_dir() || kind.is_file() => self.remains(&path, &name)?,
+                Some(P::Leftover) if kind.is_dir() || kind.is_file() => self.leftover(&path, &name)?,
                 Some(P::Tag) if kind.is_file() => {}
                 _ if !kind.is_dir() => self.foreign(&path),
                 Some(P::Ipxe) => {
@@ -163,14 +165,14 @@ impl Scanner<'_> {
                 }
                 // A lock that is removed may be held by somebody who has opened it and waits for it.
                 Some(P::Locks) => {}
-                Some(P::Remains | P::SyslinuxRecord(_) | P::Tag) | None => self.foreign(&path),
+                Some(P::Leftover | P::SyslinuxRecord(_) | P::Tag) | None => self.foreign(&path),
             }
         }
         Ok(())
     }
 
     /// What nobody uses once its run has ended.
-    fn remains(&mut self, path: &Utf8Path, name: &str) -> Result<(), Error> {
+    fn leftover(&mut self, path: &Utf8Path, name: &str) -> Result<(), Error> {
         if self.request.cache.reproduce().file_name() == Some(name) && path.is_dir() {
             return self.rebuild(path);
         }
@@ -292,7 +294,7 @@ impl Scanner<'_> {
                     if objects { name.contains("_git2_") } else { Utf8Path::new(&name).extension() == Some("lock") };
                 if kind.is_dir() || kind.is_file() && temporary {
                     let path = folder.join(name);
-                    self.add_usage(&folder, &path)?;
+                    self.charge(&folder, &path)?;
                     if kind.is_dir() {
                         folders.push(path);
                     } else {
@@ -347,14 +349,14 @@ impl Scanner<'_> {
         Ok(if self.has_changed(path.as_std_path())? { Fate::Changing } else { Fate::Unused })
     }
 
-    /// Whether anything in `path` was changed within [`QUIET`].
+    /// Whether anything in `path` was changed within [`MIN_IDLE`].
     fn has_changed(&self, path: &Path) -> Result<bool, Error> {
         check_cancelled(self.request)?;
         let Ok(metadata) = path.symlink_metadata() else { return Ok(false) };
         let modified = metadata.modified().ok();
         let age = modified.and_then(|modified| self.request.now.duration_since(modified).ok()).unwrap_or_default();
-        if age < QUIET || !metadata.is_dir() {
-            return Ok(age < QUIET);
+        if age < MIN_IDLE || !metadata.is_dir() {
+            return Ok(age < MIN_IDLE);
         }
         for entry in readable(path) {
             if self.has_changed(&entry.path())? {
@@ -377,7 +379,7 @@ impl Scanner<'_> {
             if !paths::is_temporary(&name) || !path.symlink_metadata().is_ok_and(own) {
                 continue;
             }
-            self.add_usage(folder, &path)?;
+            self.charge(folder, &path)?;
             match Lock::try_existing(&path) {
                 Ok(Some(lock)) => {
                     let fate = self.quiet(&path)?;
@@ -437,7 +439,7 @@ mod tests {
     }
 
     /// What is found in the folders `cache`, `project` and `tmp` below `root`.
-    fn scanned(root: &Utf8Path, usage: DiskUsage, progress: &dyn Progress) -> Result<CacheScan, Error> {
+    fn scanned(root: &Utf8Path, budget: ListingBudget, progress: &dyn Progress) -> Result<CacheScan, Error> {
         let (cache, project) = (Cache::new(root.join("cache")), ProjectPaths::new(root.join("project")));
         let request = CleanRequest {
             cache: &cache,
@@ -450,7 +452,7 @@ mod tests {
             now: root.metadata().unwrap().modified().unwrap() + Duration::from_secs(24 * 60 * 60),
             progress,
         };
-        scan_within(&request, usage)
+        scan_within(&request, budget)
     }
 
     #[test]
@@ -471,9 +473,9 @@ mod tests {
             for number in 0..200 {
                 std::fs::write(root.join(&folder).join(format!(".partial-{number:06}")), "").unwrap();
             }
-            scanned(root, MOST, &Silent).unwrap();
+            scanned(root, LISTING_LIMIT, &Silent).unwrap();
             let impatient = After(AtomicU32::new(100));
-            assert!(matches!(scanned(root, MOST, &impatient), Err(Error::Cancelled)), "{folder}");
+            assert!(matches!(scanned(root, LISTING_LIMIT, &impatient), Err(Error::Cancelled)), "{folder}");
         }
     }
 
@@ -486,7 +488,7 @@ mod tests {
         for number in 0..20 {
             std::fs::write(blobs.join(number.to_string()), "").unwrap();
         }
-        let within = |entries, bytes| scanned(root, DiskUsage { entries, bytes }, &Silent);
+        let within = |entries, bytes| scanned(root, ListingBudget { entries, bytes }, &Silent);
         assert_eq!(within(21, MAX_PATHS).unwrap().foreign.len(), 20);
         for (entries, bytes) in [(20, MAX_PATHS), (21, 20 * blobs.as_str().len())] {
             assert_eq!(

@@ -43,7 +43,7 @@ impl Apply<'_, '_> {
             self.remote.make_folder(folder)?;
         }
         for (path, found) in &plan.unreadable {
-            self.serve(path, path, *found)?;
+            self.make_world_readable(path, path, *found)?;
         }
         let mut unrecorded = 0;
         for planned in plan.under_way() {
@@ -95,11 +95,11 @@ impl Apply<'_, '_> {
         }
         let Some(found) = found else {
             self.remote.remove(&partial)?;
-            return Err(Error::Spoiled { path: path.clone(), target: self.target.clone() });
+            return Err(Error::ReadBackMismatch { path: path.clone(), target: self.target.clone() });
         };
         let deployed = Deployed { content: planned.wanted.content, modified: found.modified, next: None };
-        if !found.is_served() {
-            self.serve(path, &partial, found)?;
+        if !found.is_world_readable() {
+            self.make_world_readable(path, &partial, found)?;
         }
         self.session.remote_state.in_flight = Some((path.clone(), deployed));
         self.session.read.remove(path);
@@ -113,9 +113,9 @@ impl Apply<'_, '_> {
 
     /// Lets other users read what was `found` at `there`, which is `path` or going to be. A server that refuses once,
     /// or does not answer, is not asked again.
-    fn serve(&mut self, path: &Utf8Path, there: &Utf8Path, found: Found) -> Result<(), Error> {
+    fn make_world_readable(&mut self, path: &Utf8Path, there: &Utf8Path, found: Found) -> Result<(), Error> {
         let refused = std::mem::replace(&mut self.session.refuses_modes, true);
-        self.session.refuses_modes = refused || !self.remote.serve(there, found)?;
+        self.session.refuses_modes = refused || !self.remote.make_world_readable(there, found)?;
         if self.session.refuses_modes {
             self.session.unreadable.get_or_insert_with(|| path.to_owned());
         }
@@ -169,8 +169,8 @@ impl Apply<'_, '_> {
         if digest == self.session.stored {
             return Ok(());
         }
-        if !self.session.is_alone(self.remote)? {
-            return Err(Error::Interfered(self.target.clone()));
+        if !self.session.record_is_unchanged(self.remote)? {
+            return Err(Error::ConcurrentDeploy(self.target.clone()));
         }
         let (record, partial) = (&mut self.session.remote_state.record, paths::partial_record());
         record.begin();

@@ -16,7 +16,7 @@ use crate::tree::open;
 pub enum Error {
     /// The place cannot be had, or refuses.
     #[error(transparent)]
-    Place(remote::Error),
+    Remote(remote::Error),
     /// The connection was lost too often.
     #[error(
         "the connection with `{host}` was lost {times}{at}{words}\nhint: run the command again: it goes on from there"
@@ -35,7 +35,7 @@ pub enum Error {
     #[error(
         "`{target}` has files that somebody else put there or changed, and deploying would replace them: {files}\nhint: move them away, or deploy with `--replace`"
     )]
-    Strangers {
+    UnmanagedFiles {
         /// The place.
         target: String,
         /// Which.
@@ -59,7 +59,7 @@ pub enum Error {
     #[error(
         "`{path}` did not read back as it was sent, twice\nhint: check the storage of `{target}`; what has that name there is as it was"
     )]
-    Spoiled {
+    ReadBackMismatch {
         /// The file.
         path: Utf8PathBuf,
         /// The place.
@@ -77,7 +77,7 @@ pub enum Error {
     TooLong(Utf8PathBuf),
     /// The place is the tree.
     #[error("`{0}` is the tree itself, or in it\nhint: choose another folder")]
-    Itself(Utf8PathBuf),
+    TargetIsTree(Utf8PathBuf),
     /// The lock file cannot be used.
     #[error(transparent)]
     Lock(fs::Error),
@@ -85,7 +85,7 @@ pub enum Error {
     #[error(
         "`{0}` is changed by somebody else at the same time\nhint: run the command again once the other deployment has ended"
     )]
-    Interfered(String),
+    ConcurrentDeploy(String),
     /// The place is in another published tree.
     #[error(transparent)]
     Inside(#[from] InsideTree),
@@ -98,7 +98,7 @@ impl From<remote::Error> for Error {
     fn from(error: remote::Error) -> Self {
         match error {
             remote::Error::Cancelled | remote::Error::Connect(ssh::Error::Cancelled) => Self::Cancelled,
-            other => Self::Place(other),
+            other => Self::Remote(other),
         }
     }
 }

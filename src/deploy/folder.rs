@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::OFlags;
 
 use super::remote::{Error, Found, FoundKind, Remote, RemoteReason, RemoteSubject};
-use crate::base::fs::served;
+use crate::base::fs::world_readable;
 use crate::base::progress::Progress;
 
 /// How much is read or written between two questions whether to stop.
@@ -96,10 +96,10 @@ impl Remote for Folder<'_> {
         let mut options = OpenOptions::new();
         // Through a link that somebody has put there meanwhile, another file would be written.
         let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
-        options.write(true).create(true).truncate(false).mode(served::FILE_MODE).custom_flags(nofollow);
+        options.write(true).create(true).truncate(false).mode(world_readable::FILE_MODE).custom_flags(nofollow);
         let mut file = options.open(self.at(path)).map_err(failed)?;
         // Not every file system has modes, and then there is nothing to set.
-        let _ = file.set_permissions(Permissions::from_mode(served::FILE_MODE));
+        let _ = file.set_permissions(Permissions::from_mode(world_readable::FILE_MODE));
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
         for piece in data.chunks(PIECE) {
             self.go_on()?;
@@ -126,27 +126,27 @@ impl Remote for Folder<'_> {
         self.go_on()?;
         let folder = self.at(path);
         if path.as_str().is_empty() {
-            return served::create_served_dir_all(&folder)
+            return world_readable::create_world_readable_dir_all(&folder)
                 .map_err(|error| self.failed("make the folder", path, &error.into()));
         }
         match fs::create_dir(&folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.failed("make the folder", path, &error)),
             made => {
                 if made.is_ok() {
-                    served::serve_new_folder(&folder);
+                    world_readable::open_new_folder(&folder);
                 }
                 Ok(())
             }
         }
     }
 
-    fn serve(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
+    fn make_world_readable(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
         self.go_on()?;
-        Ok(fs::set_permissions(self.at(path), Permissions::from_mode(found.served_mode())).is_ok())
+        Ok(fs::set_permissions(self.at(path), Permissions::from_mode(found.world_readable_mode())).is_ok())
     }
 
     fn first_closed(&mut self) -> Result<Option<String>, Error> {
-        Ok(served::first_closed(&self.root).map(Utf8PathBuf::into_string))
+        Ok(world_readable::first_closed(&self.root).map(Utf8PathBuf::into_string))
     }
 
     fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
@@ -187,7 +187,7 @@ mod tests {
         assert!(matches!(remote.rename(a, "c".into()), Err(Error::Cancelled)));
         assert!(matches!(remote.remove(a), Err(Error::Cancelled)));
         assert!(matches!(remote.make_folder("d".into()), Err(Error::Cancelled)));
-        assert!(matches!(remote.serve(a, found), Err(Error::Cancelled)));
+        assert!(matches!(remote.make_world_readable(a, found), Err(Error::Cancelled)));
         assert!(matches!(remote.remove_empty_folder("b".into()), Err(Error::Cancelled)));
         assert!(root.join("a").exists() && root.join("b").exists() && !root.join("d").exists());
     }

@@ -45,16 +45,16 @@ use crate::base::paths;
 use crate::base::progress::{Event, Progress, Task, TaskKind, pause};
 use crate::printable::listed_names;
 use crate::tree::enclosing::outside_trees;
-use crate::tree::neighbours::Neighbour;
+use crate::tree::interfering_files::InterferingFile;
 use crate::tree::open::CheckedTree;
 
 /// The pause before a connection is made again; each later one is twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
 /// After so many pauses they do not get longer.
-const LONGER_PAUSES: u32 = 7;
+const MAX_BACKOFF_DOUBLINGS: u32 = 7;
 
 /// How many files of others are warned of.
-const NEIGHBOURS: usize = 20;
+const MAX_FOREIGN_WARNINGS: usize = 20;
 
 /// What to do.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ pub struct DeployOutcome {
 /// [`Error`]. Whatever it is, each file at the place is an old or a new one, and whole.
 pub fn run(tree: CheckedTree, request: &DeployRequest<'_>, progress: &dyn Progress) -> Result<DeployOutcome, Error> {
     if let DeployTarget::Folder(folder) = request.target {
-        apart(folder, &tree.root)?;
+        ensure_disjoint(folder, &tree.root)?;
         outside_trees(folder)?;
     }
     let paths: BTreeSet<&Utf8Path> = tree.manifest.files.iter().map(|file| &*file.path).collect();
@@ -120,15 +120,15 @@ pub fn run(tree: CheckedTree, request: &DeployRequest<'_>, progress: &dyn Progre
                 return Ok(DeployOutcome { plan, refusal, sent, replaced, pruned, bytes, reconnected });
             }
             Err(_) if progress.cancelled() => return Err(Error::Cancelled),
-            Err(error) if !may_pass(&error, session.is_some()) => return Err(error),
+            Err(error) if !is_transient(&error, session.is_some()) => return Err(error),
             Err(error) => error,
         };
         let reached = session.as_ref().map_or(0, |session| session.reached);
         losses = if reached > best { 1 } else { losses + 1 };
         best = best.max(reached);
-        let at = session.as_ref().map(Session::place_of_loss).unwrap_or_default();
+        let at = session.as_ref().map(Session::interrupted_transfer).unwrap_or_default();
         if losses >= request.attempts {
-            return Err(deployment.given_up(error, at, losses));
+            return Err(deployment.retries_exhausted(error, at, losses));
         }
         reconnected += 1;
         deployment.wait(losses, &at);
@@ -144,7 +144,7 @@ fn lock(request: &DeployRequest<'_>, progress: &dyn Progress) -> Result<Option<L
             // or a file that they can read, so nobody else can read this one.
             if !request.dry_run {
                 // Where it cannot be made, the deployment says so.
-                let _ = fs::served::create_served_dir_all(folder);
+                let _ = fs::world_readable::create_world_readable_dir_all(folder);
             }
             let shared = folder.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o020 != 0);
             let mode = if shared { 0o660 } else { 0o600 };
@@ -161,16 +161,16 @@ fn lock(request: &DeployRequest<'_>, progress: &dyn Progress) -> Result<Option<L
 }
 
 /// Makes sure that `folder` is not in the tree: whatever is put there would change that.
-fn apart(folder: &Utf8Path, tree: &Utf8Path) -> Result<(), Error> {
+fn ensure_disjoint(folder: &Utf8Path, tree: &Utf8Path) -> Result<(), Error> {
     let real = folder.ancestors().find_map(|above| above.canonicalize_utf8().ok());
-    if real.is_some_and(|real| real.starts_with(tree)) { Err(Error::Itself(folder.to_owned())) } else { Ok(()) }
+    if real.is_some_and(|real| real.starts_with(tree)) { Err(Error::TargetIsTree(folder.to_owned())) } else { Ok(()) }
 }
 
 /// Whether another attempt can do better; `known` says whether an earlier one has got through to the place.
-fn may_pass(error: &Error, known: bool) -> bool {
+fn is_transient(error: &Error, known: bool) -> bool {
     match error {
-        Error::Place(remote::Error::Lost { .. }) => true,
-        Error::Place(remote::Error::Connect(ssh::Error::Failed(failure))) => match failure.cause {
+        Error::Remote(remote::Error::Lost { .. }) => true,
+        Error::Remote(remote::Error::Connect(ssh::Error::Failed(failure))) => match failure.cause {
             SshCause::Dropped => true,
             SshCause::Unreachable => known,
             SshCause::OtherHostKey
@@ -213,7 +213,7 @@ impl Deployment<'_> {
         };
         let (upload_set, options) = (&self.upload_set, self.request.options);
         let scan = scan::scan(remote, upload_set, session, options, self.progress)?;
-        let mut plan = session.of_past(self.progress, {
+        let mut plan = session.with_remote_state(self.progress, {
             let wanted = Arc::clone(&upload_set.files);
             move |remote_state| Planner { wanted: &wanted, remote_state, scan: &scan, options }.plan()
         })??;
@@ -236,8 +236,8 @@ impl Deployment<'_> {
             Apply { remote, upload_set, session, task, target: target.clone() }.carry_out(&mut plan)?;
             self.check_undisturbed(remote, session, target)?;
         }
-        if !session.is_alone(remote)? {
-            return Err(Error::Interfered(self.request.target.to_string()));
+        if !session.record_is_unchanged(remote)? {
+            return Err(Error::ConcurrentDeploy(self.request.target.to_string()));
         }
         self.warn_of_neighbours(remote)?;
         self.warn_of_unreadable(remote, session)?;
@@ -253,19 +253,21 @@ impl Deployment<'_> {
             found.is_some_and(|found| found.modified.is_none() || vouched(found))
         };
         let all = self.upload_set.files.iter().zip(remote.lstat(&paths)?).all(undisturbed);
-        if all { Ok(()) } else { Err(Error::Interfered(target)) }
+        if all { Ok(()) } else { Err(Error::ConcurrentDeploy(target)) }
     }
 
     /// Names files of others that change how the loaders boot.
     fn warn_of_neighbours(&self, remote: &mut dyn Remote) -> Result<(), Error> {
-        let paths = &self.upload_set.neighbours;
+        let paths = &self.upload_set.interfering_files;
         if paths.is_empty() {
             return Ok(());
         }
         // iPXE takes no notice of an empty one.
         let there = |found: &Option<Found>| found.is_some_and(|found| found.kind != FoundKind::File || found.size > 0);
-        for (path, _) in paths.iter().zip(remote.lstat(paths)?).filter(|(_, found)| there(found)).take(NEIGHBOURS) {
-            self.progress.report(&Event::Warning { message: Neighbour::autoexec(path.clone()).to_string() });
+        for (path, _) in
+            paths.iter().zip(remote.lstat(paths)?).filter(|(_, found)| there(found)).take(MAX_FOREIGN_WARNINGS)
+        {
+            self.progress.report(&Event::Warning { message: InterferingFile::autoexec(path.clone()).to_string() });
         }
         Ok(())
     }
@@ -292,15 +294,15 @@ impl Deployment<'_> {
             Some(reason) if manifest => Some(Error::ForeignManifest { target, reason: reason.clone() }),
             _ => {
                 let files: Vec<&Utf8PathBuf> = plan.strangers.iter().collect();
-                Some(Error::Strangers { target, files: listed_names(&files) })
+                Some(Error::UnmanagedFiles { target, files: listed_names(&files) })
             }
         }
     }
 
     /// What is told when no further attempt is made.
-    fn given_up(&self, error: Error, at: String, losses: u32) -> Error {
+    fn retries_exhausted(&self, error: Error, at: String, losses: u32) -> Error {
         match (error, self.request.target) {
-            (Error::Place(remote::Error::Lost { words }), DeployTarget::Sftp(address)) => {
+            (Error::Remote(remote::Error::Lost { words }), DeployTarget::Sftp(address)) => {
                 let times = if losses == 1 { "once".to_owned() } else { format!("{losses} times in a row, at last") };
                 Error::Lost { host: address.login(), times, at, words: quoted(&words) }
             }
@@ -316,6 +318,6 @@ impl Deployment<'_> {
         };
         let message = format!("the connection with `{host}` was lost{at}; connecting again");
         self.progress.report(&Event::Warning { message });
-        pause(PAUSE * 2_u32.pow(losses.min(LONGER_PAUSES) - 1), self.progress);
+        pause(PAUSE * 2_u32.pow(losses.min(MAX_BACKOFF_DOUBLINGS) - 1), self.progress);
     }
 }

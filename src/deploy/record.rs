@@ -77,7 +77,7 @@ impl DeployRecord {
     /// Forgets the time of each file that was changed no earlier than at `time`, in seconds: what came to its place
     /// within the same second, and has the same size, looks the same. So does what was going to take the place of a
     /// file, and may have been sent by an earlier deployment. Tells whether there is any.
-    pub fn doubt_since(&mut self, time: u64) -> bool {
+    pub fn forget_racy_times(&mut self, time: u64) -> bool {
         let is_doubtful = |deployed: &&mut Deployed| {
             let looks_the_same = deployed.next.is_some_and(|next| next.size == deployed.content.size);
             deployed.modified.is_some_and(|modified| modified >= time || looks_the_same)
@@ -149,11 +149,11 @@ mod tests {
         let all = [("a", is(6, None)), ("b", is(6, Some("123"))), ("c", is(7, None)), ("d", is(6, Some("87654321")))];
         let files = all.iter().map(|(path, deployed)| (Utf8PathBuf::from(*path), *deployed)).collect();
         let mut record = DeployRecord { files, ..DeployRecord::default() };
-        assert!(record.doubt_since(7));
+        assert!(record.forget_racy_times(7));
         let believed: Vec<_> =
             record.files.iter().filter(|(_, it)| it.modified.is_some()).map(|(path, _)| path).collect();
         assert_eq!(believed, ["a", "b"]);
-        assert!(!record.doubt_since(7));
+        assert!(!record.forget_racy_times(7));
     }
 
     fn content() -> impl Strategy<Value = Content> {

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::sftp::failure::quoted;
 use super::sftp::ssh;
-use crate::base::fs::served;
+use crate::base::fs::world_readable;
 use crate::printable::printable;
 
 /// A folder that files are put into.
@@ -67,7 +67,7 @@ pub trait Remote {
     /// # Errors
     ///
     /// [`Error`] where the connection is lost.
-    fn serve(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error>;
+    fn make_world_readable(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error>;
 
     /// The first folder on the way to the place, itself included, that other users cannot enter.
     ///
@@ -100,14 +100,14 @@ pub struct Found {
 impl Found {
     /// Whether other users can read it; true where the place does not say.
     #[must_use]
-    pub fn is_served(&self) -> bool {
-        self.mode.is_none_or(|mode| served::is_served(mode, self.kind == FoundKind::Folder))
+    pub fn is_world_readable(&self) -> bool {
+        self.mode.is_none_or(|mode| world_readable::is_world_readable(mode, self.kind == FoundKind::Folder))
     }
 
     /// The permission bits with which other users can read it.
     #[must_use]
-    pub fn served_mode(&self) -> u32 {
-        served::served_mode(self.mode.unwrap_or(0), self.kind == FoundKind::Folder)
+    pub fn world_readable_mode(&self) -> u32 {
+        world_readable::world_readable_mode(self.mode.unwrap_or(0), self.kind == FoundKind::Folder)
     }
 }
 

@@ -59,9 +59,9 @@ impl RemoteState {
         };
         let manifest = text(0, MAX_FILE)?;
         let manifest = move || manifest.map(|text| text.and_then(|text| published(&text)));
-        let manifest = parallel::leaving(progress, manifest).ok_or(Error::Cancelled)?;
+        let manifest = parallel::detached_on_cancel(progress, manifest).ok_or(Error::Cancelled)?;
         let record = text(1, MAX_RECORD)?.and_then(Result::ok).unwrap_or_default();
-        let read = parallel::leaving(progress, move || Self::new(manifest, DeployRecord::parse(&record)));
+        let read = parallel::detached_on_cancel(progress, move || Self::new(manifest, DeployRecord::parse(&record)));
         read.ok_or(Error::Cancelled)
     }
 

@@ -214,10 +214,10 @@ impl Remote for MemoryRemote {
         self.done(())
     }
 
-    fn serve(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
+    fn make_world_readable(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
         self.moment()?;
         if self.sets_modes {
-            self.modes.insert(path.to_owned(), found.served_mode());
+            self.modes.insert(path.to_owned(), found.world_readable_mode());
         }
         self.done(self.sets_modes)
     }

@@ -25,7 +25,7 @@ pub(super) fn scan(
     progress: &dyn Progress,
 ) -> Result<Scan, Error> {
     let wanted = Arc::clone(&upload_set.files);
-    let paths = session.of_past(progress, move |remote_state| interest(&wanted, remote_state))?;
+    let paths = session.with_remote_state(progress, move |remote_state| interest(&wanted, remote_state))?;
     let there = remote.is_there()?;
     let mut scan = Scan { there, read: session.read.clone(), ..Scan::default() };
     let mut paths = paths.into_iter().filter(|_| there);
@@ -38,7 +38,7 @@ pub(super) fn scan(
         scan.found.extend(some.into_iter().zip(looked).filter_map(|(path, found)| Some((path, found?))));
     }
     let wanted = Arc::clone(&upload_set.files);
-    let (mut scan, to_read) = session.of_past(progress, move |remote_state| {
+    let (mut scan, to_read) = session.with_remote_state(progress, move |remote_state| {
         let to_read = Planner { wanted: &wanted, remote_state, scan: &scan, options }.to_read();
         (scan, to_read)
     })?;

@@ -59,26 +59,26 @@ impl Session {
         let (head, found) = record_head(remote)?;
         let mut remote_state = RemoteState::read(remote, progress)?;
         let written = found.and_then(|found| found.modified);
-        let doubted = written.is_some_and(|written| remote_state.record.doubt_since(written));
+        let forgot = written.is_some_and(|written| remote_state.record.forget_racy_times(written));
         // One that is written after those files were read is believed the next time.
-        let stored = (!doubted).then(|| remote_state.record.digest());
+        let stored = (!forgot).then(|| remote_state.record.digest());
         Ok(Self { stored, remote_state, heads: vec![head], ..Self::default() })
     }
 
     /// Whether no other deployment has written a record since this one looked or wrote its own. Another machine may have
     /// changed files without a trace in sizes and times; of two, the one that comes here later is told.
-    pub(super) fn is_alone(&self, remote: &mut dyn Remote) -> Result<bool, remote::Error> {
+    pub(super) fn record_is_unchanged(&self, remote: &mut dyn Remote) -> Result<bool, remote::Error> {
         Ok(self.heads.contains(&record_head(remote)?.0))
     }
 
     /// What `work` makes of the time before; it can be left where the user asks to stop, and nothing is remembered then.
-    pub(super) fn of_past<T: Send + 'static>(
+    pub(super) fn with_remote_state<T: Send + 'static>(
         &mut self,
         progress: &dyn Progress,
         work: impl FnOnce(&RemoteState) -> T + Send + 'static,
     ) -> Result<T, remote::Error> {
         let remote_state = std::mem::take(&mut self.remote_state);
-        let done = parallel::leaving(progress, move || (work(&remote_state), remote_state));
+        let done = parallel::detached_on_cancel(progress, move || (work(&remote_state), remote_state));
         let (done, remote_state) = done.ok_or(remote::Error::Cancelled)?;
         self.remote_state = remote_state;
         Ok(done)
@@ -111,7 +111,7 @@ impl Session {
     }
 
     /// Where a connection was lost, in words.
-    pub(super) fn place_of_loss(&self) -> String {
+    pub(super) fn interrupted_transfer(&self) -> String {
         self.at.as_ref().map_or_else(String::new, |InTransfer { path, what, done, size }| {
             let (path, size) = (printable(path), count(*size, "byte"));
             format!(" when {done} of {size} of `{path}` {} {what}", choose(*done, "was", "were"))
@@ -139,6 +139,6 @@ mod tests {
     fn a_path_that_a_server_has_in_its_record_begins_no_line() {
         let at = InTransfer { path: "x\nhint: forged".into(), what: "read", done: 0, size: 7 };
         let session = Session { at: Some(at), ..Session::default() };
-        assert_eq!(session.place_of_loss(), " when 0 of 7 bytes of `x\\nhint: forged` were read");
+        assert_eq!(session.interrupted_transfer(), " when 0 of 7 bytes of `x\\nhint: forged` were read");
     }
 }

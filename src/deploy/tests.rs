@@ -187,7 +187,7 @@ fn of_two_that_deploy_in_the_same_second_one_is_told() {
             }
             Err(error) => {
                 told += 1;
-                assert!(matches!(error, Error::Interfered(_)) && others.is_ok(), "at moment {moment}: {error}");
+                assert!(matches!(error, Error::ConcurrentDeploy(_)) && others.is_ok(), "at moment {moment}: {error}");
                 // What the record of either says, the next deployment does not believe.
                 for tree in [&one, &two] {
                     let mut remote = remote.clone();
@@ -323,13 +323,13 @@ fn only_a_connection_that_comes_back_is_waited_for() {
     let DeployTarget::Sftp(address) = "sftp://admin@router/tftp".parse().unwrap() else { panic!("no address") };
     let refusal = |words: &str| {
         let failure = SshFailure::diagnose(&address, vec![words.to_owned()]);
-        Error::Place(remote::Error::Connect(failure.into()))
+        Error::Remote(remote::Error::Connect(failure.into()))
     };
     let refused = || refusal("ssh: connect to host router port 22: Connection refused");
-    assert!(may_pass(&Error::Place(remote::Error::Lost { words: vec![] }), false));
-    assert!(may_pass(&refusal("kex_exchange_identification: read: Connection reset by peer"), false));
-    assert!(may_pass(&refused(), true) && !may_pass(&refused(), false));
-    assert!(!may_pass(&refusal("admin@router: Permission denied (publickey)."), true));
+    assert!(is_transient(&Error::Remote(remote::Error::Lost { words: vec![] }), false));
+    assert!(is_transient(&refusal("kex_exchange_identification: read: Connection reset by peer"), false));
+    assert!(is_transient(&refused(), true) && !is_transient(&refused(), false));
+    assert!(!is_transient(&refusal("admin@router: Permission denied (publickey)."), true));
 }
 
 #[test]
@@ -346,10 +346,10 @@ fn a_connection_that_is_lost_for_good_says_at_which_byte() {
     };
     let deployment = Deployment { upload_set: UploadSet::of(new), request: &request, progress: &Silent };
     let at = session::InTransfer { path: "ipxe.efi".into(), what: "sent", done: 182_000, size: 364_000 };
-    let at = Session { at: Some(at), ..Session::default() }.place_of_loss();
-    let lost = Error::Place(remote::Error::Lost { words: vec!["client_loop: send disconnect: Broken pipe".into()] });
+    let at = Session { at: Some(at), ..Session::default() }.interrupted_transfer();
+    let lost = Error::Remote(remote::Error::Lost { words: vec!["client_loop: send disconnect: Broken pipe".into()] });
     assert_eq!(
-        deployment.given_up(lost, at, 3).to_string(),
+        deployment.retries_exhausted(lost, at, 3).to_string(),
         "the connection with `admin@router` was lost 3 times in a row, at last when 182000 of 364000 bytes of `ipxe.efi` \
          were sent\n  | client_loop: send disconnect: Broken pipe\nhint: run the command again: it goes on from there"
     );

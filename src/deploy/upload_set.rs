@@ -5,7 +5,7 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 
 use crate::digest::Content;
-use crate::tree::neighbours::autoexec_paths;
+use crate::tree::interfering_files::autoexec_paths;
 use crate::tree::open::{Changed, CheckedTree};
 
 /// A file as it is wanted.
@@ -24,19 +24,19 @@ pub struct UploadSet {
     /// In the order of the manifest. Checksums and manifest come last: these must not name what is not there.
     pub files: Arc<[UploadFile]>,
     /// Where a file of others would change how the loaders boot.
-    pub neighbours: Vec<Utf8PathBuf>,
+    pub interfering_files: Vec<Utf8PathBuf>,
 }
 
 impl UploadSet {
     /// Those of `tree`. Whatever else its manifest says of them is let go, which is most of it.
     #[must_use]
     pub fn of(mut tree: CheckedTree) -> Self {
-        let neighbours = autoexec_paths(&tree.manifest);
+        let interfering_files = autoexec_paths(&tree.manifest);
         let listed = std::mem::take(&mut tree.manifest.files).into_iter();
         let listed = listed.map(|file| UploadFile { content: file.content(), path: file.path });
         let records = tree.records.iter().map(|(path, content)| UploadFile { path: (*path).into(), content: *content });
         let files = listed.chain(records).collect();
-        Self { tree, files, neighbours }
+        Self { tree, files, interfering_files }
     }
 
     /// The bytes of a file.

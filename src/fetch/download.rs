@@ -120,9 +120,9 @@ pub fn download(
     fs::create_dir_all(partial.parent().unwrap_or(Utf8Path::new(".")))?;
     let mut task = Task::start(progress, TaskKind::Download, url.to_string(), None);
     let mut reason = http::Error::Connection(String::new());
-    for attempt in 0..http.patience.attempts {
+    for attempt in 0..http.limits.attempts {
         if attempt > 0 {
-            pause(http.patience.pause * 2_u32.pow(attempt - 1), progress);
+            pause(http.limits.pause * 2_u32.pow(attempt - 1), progress);
         }
         if progress.cancelled() {
             return Err(Error::Cancelled { url: url.to_string() });
@@ -146,7 +146,7 @@ pub fn download(
             Err(Attempt::Passing(why)) => reason = why,
         }
     }
-    Err(Error::Connection { url: url.to_string(), reason, attempts: http.patience.attempts, remedy })
+    Err(Error::Connection { url: url.to_string(), reason, attempts: http.limits.attempts, remedy })
 }
 
 fn attempt_once(

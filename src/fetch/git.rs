@@ -14,10 +14,10 @@ use super::git_files;
 use super::git_helper::{self, GitJob};
 use super::git_stream::MAX_REFS;
 use super::git_tree;
-use super::transport::prepare;
+use super::transport::init_libgit2;
 use crate::base::fs;
 use crate::base::http::HttpClient;
-use crate::base::parallel::leaving;
+use crate::base::parallel::detached_on_cancel;
 use crate::base::plural::choose;
 use crate::base::progress::{Progress, Silent, Task, TaskKind};
 use crate::base::url::Url;
@@ -82,7 +82,7 @@ fn cache_remedy(path: &str, reason: &str) -> String {
 ///
 /// [`Error::Cache`] where there is something else.
 pub fn open(path: &Utf8Path) -> Result<Repository, Error> {
-    prepare();
+    init_libgit2();
     if !path.exists() {
         // Made under another name first: a kill must not leave half a repository.
         let partial = path.with_extension("partial");
@@ -122,7 +122,7 @@ pub fn fetch(
         (Some(path), _) => {
             let (own, commit) = (repository.path().to_owned(), *commit);
             // What somebody has packed in his own way can take long to unpack.
-            let copied = leaving(progress, move || {
+            let copied = detached_on_cancel(progress, move || {
                 let given = open_given(&path)?;
                 let copied = Repository::open_bare(own).and_then(|own| copy(&own, &given, &commit, &Silent));
                 copied.map_err(|error| GitFailure::new(&error, None))
@@ -209,9 +209,9 @@ pub fn upstream(
     progress: &dyn Progress,
 ) -> Result<UpstreamHistory, Error> {
     refuse_ssh(url)?;
-    prepare();
+    init_libgit2();
     if let Some(path) = local_path(url.expose()) {
-        let opened = leaving(progress, move || open_local(&path));
+        let opened = detached_on_cancel(progress, move || open_local(&path));
         return opened.unwrap_or_else(|| Err(GitFailure::new(&interrupted(), None))).map_err(|failure| {
             if progress.cancelled() {
                 return Error::Cancelled { url: url.to_string() };

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use git2::{AutotagOption, FetchOptions, ObjectType, Oid, Remote, RemoteCallbacks, RemoteUpdateFlags, Repository};
 use serde::{Deserialize, Serialize};
 
-use super::git_stream::{MAX_OBJECTS, TOO_MUCH};
+use super::git_stream::{LIMIT_EXCEEDED, MAX_OBJECTS};
 use super::git_tree;
 use super::transport::with_http;
 use crate::base::fs;
@@ -118,7 +118,7 @@ impl Fetcher<'_> {
             };
             result = self.fetch_once(&refspecs, depth, !shallow, task).map(drop);
             let too_much = |error: &git2::Error| {
-                error.class() == git2::ErrorClass::NoMemory || error.message().starts_with(TOO_MUCH)
+                error.class() == git2::ErrorClass::NoMemory || error.message().starts_with(LIMIT_EXCEEDED)
             };
             if has(self.repository, commit) || self.progress.cancelled() || result.as_ref().is_err_and(too_much) {
                 break;
@@ -157,7 +157,7 @@ impl Fetcher<'_> {
         let before = packs(&folder);
         let downloaded = remote.download(refspecs, Some(&mut options));
         if too_many.get() {
-            return Err(git2::Error::from_str(&format!("{TOO_MUCH}: more than {MAX_OBJECTS} objects")));
+            return Err(git2::Error::from_str(&format!("{LIMIT_EXCEEDED}: more than {MAX_OBJECTS} objects")));
         }
         downloaded?;
         let deep = prune && remote.list()?.iter().any(|head| head.name().split('/').count() > MAX_PARTS);
@@ -169,7 +169,7 @@ impl Fetcher<'_> {
         checked.map_err(|error| {
             // What was refused must not be in the way of the next server.
             remove_new_packs(&folder, &before);
-            explain(TOO_MUCH, error)
+            explain(LIMIT_EXCEEDED, error)
         })?;
         if prune {
             // Before new ones come: `foo` would be in the way of `foo/bar`.

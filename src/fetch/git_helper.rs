@@ -18,9 +18,9 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::git_fetch::{Fetcher, GitFailure, GitWant, TOO_MUCH_MEMORY, packs, remove_new_packs};
-use super::git_stream::TOO_MUCH;
+use super::git_stream::LIMIT_EXCEEDED;
 use crate::base::fs;
-use crate::base::http::{HttpClient, NoProxy, Patience, Proxy};
+use crate::base::http::{HttpClient, NoProxy, Proxy, TransferLimits};
 use crate::base::process::{Command, Running, Streams};
 use crate::base::progress::{Event, Progress, Silent, Task, TaskKind};
 use crate::base::url::Url;
@@ -42,7 +42,7 @@ pub(super) struct GitJob {
     wanted: GitWant,
     /// Address, variable, and hosts to reach without it.
     proxy: Option<(String, String, String)>,
-    patience: Patience,
+    limits: TransferLimits,
 }
 
 /// A line of its output.
@@ -62,7 +62,7 @@ impl GitJob {
             url: url.expose().to_owned(),
             wanted: wanted.clone(),
             proxy: http.proxy().map(whole),
-            patience: http.patience.clone(),
+            limits: http.limits.clone(),
         }
     }
 }
@@ -152,7 +152,7 @@ fn last_word(status: Option<ExitStatus>) -> String {
     match status.and_then(|status| status.signal()) {
         signal if BY_OTHERS.contains(&signal) => "the process for it was ended by somebody else".to_owned(),
         signal if signal == Some(Signal::XCPU.as_raw()) => {
-            format!("{TOO_MUCH}: it takes all the processor time that there is for it")
+            format!("{LIMIT_EXCEEDED}: it takes all the processor time that there is for it")
         }
         _ => TOO_MUCH_MEMORY.to_owned(),
     }
@@ -193,7 +193,7 @@ fn read(input: &mut dyn Read) -> Result<GitJob, GitFailure> {
 }
 
 fn fetch(job: &GitJob, output: &Pulse<'_>) -> Result<Option<String>, GitFailure> {
-    super::transport::prepare();
+    super::transport::init_libgit2();
     let repository = Repository::open_bare(&job.repository).map_err(|error| GitFailure::new(&error, None))?;
     let proxy = job.proxy.as_ref().map(|(url, variable, except)| Proxy {
         url: url.as_str().into(),
@@ -201,7 +201,7 @@ fn fetch(job: &GitJob, output: &Pulse<'_>) -> Result<Option<String>, GitFailure>
         except: NoProxy::parse(except).0,
     });
     let http =
-        HttpClient::new(proxy.as_ref(), job.patience.clone()).map_err(|error| GitFailure::from(error.to_string()))?;
+        HttpClient::new(proxy.as_ref(), job.limits.clone()).map_err(|error| GitFailure::from(error.to_string()))?;
     let url = Url::from(job.url.as_str());
     let fetcher = Fetcher { repository: &repository, url: &url, http: &http, progress: &Silent };
     fetcher.fetch(&job.wanted, &mut Task::start(output, TaskKind::Clone, "", None))
@@ -244,7 +244,7 @@ mod tests {
         let repository = Repository::init_bare(&folder).unwrap();
         std::fs::write(folder.join("objects/pack/pack-1.pack"), "").unwrap();
         let (http, wanted) =
-            (HttpClient::new(None, Patience::default()).unwrap(), GitWant::All { own: "refs/x/".into() });
+            (HttpClient::new(None, TransferLimits::default()).unwrap(), GitWant::All { own: "refs/x/".into() });
         let job = GitJob::new(&repository, &"git://h/x".into(), &http, &wanted);
         let ask = |line: &str| {
             let script =

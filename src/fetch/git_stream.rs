@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
 
-use crate::base::http::{Pace, Paced, Patience};
+use crate::base::http::{MinThroughput, ThroughputGuard, TransferLimits};
 
 /// The most objects that a server may send; iPXE has 85,000 with its whole history.
 pub(super) const MAX_OBJECTS: usize = 500_000;
@@ -22,27 +22,27 @@ pub(super) const MAX_PACK: u64 = 1 << 30;
 /// The most packets that may come besides and are no pack: answers to what is here already, and words for people.
 const MAX_LINES: usize = 10_000;
 /// What is said of a server that goes beyond a limit begins so: it is not asked again.
-pub(super) const TOO_MUCH: &str = "the server sends too much";
+pub(super) const LIMIT_EXCEEDED: &str = "the server sends too much";
 /// The port of `git://`.
 const PORT: u16 = 9418;
 /// How often a waiting connection looks whether it should end.
-const LOOK: Duration = Duration::from_millis(100);
+const CANCEL_POLL: Duration = Duration::from_millis(100);
 
 /// How slow a pack may be: a server that has to make it first sends next to nothing meanwhile.
-pub(super) fn pack_pace(pace: Pace) -> Pace {
-    Pace { bytes: pace.bytes * 5, span: pace.span * 5 }
+pub(super) fn pack_pace(min_throughput: MinThroughput) -> MinThroughput {
+    MinThroughput { bytes: min_throughput.bytes * 5, window: min_throughput.window * 5 }
 }
 
 /// Reads what a server sends in git's protocol, a list of refs first, and refuses too much of it.
-pub(super) struct Limited<R> {
+pub(super) struct LimitedPktReader<R> {
     inner: R,
     bytes: u64,
     phase: Phase,
     /// A packet's length that has not come whole, and how much of a packet is still to come.
-    head: Vec<u8>,
-    left: usize,
+    length_prefix: Vec<u8>,
+    packet_remaining: usize,
     /// Whether the next byte is the first of a packet.
-    begins: bool,
+    at_packet_start: bool,
     /// How many packets of this phase have come that count.
     packets: usize,
 }
@@ -57,7 +57,7 @@ enum Phase {
     Pack,
 }
 
-impl<R> Limited<R> {
+impl<R> LimitedPktReader<R> {
     /// A list of refs that ends with the last of so many flushes, and whatever follows.
     pub(super) fn list(inner: R, flushes: u8) -> Self {
         Self { phase: Phase::List(flushes), ..Self::rest(inner) }
@@ -65,23 +65,31 @@ impl<R> Limited<R> {
 
     /// What follows a list of refs.
     pub(super) fn rest(inner: R) -> Self {
-        Self { inner, bytes: 0, phase: Phase::Rest, head: Vec::new(), left: 0, begins: false, packets: 0 }
+        Self {
+            inner,
+            bytes: 0,
+            phase: Phase::Rest,
+            length_prefix: Vec::new(),
+            packet_remaining: 0,
+            at_packet_start: false,
+            packets: 0,
+        }
     }
 
-    fn count(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    fn account(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         self.bytes += bytes.len() as u64;
         while self.phase != Phase::Pack
             && let Some(first) = bytes.first()
         {
-            if std::mem::take(&mut self.begins) && self.phase == Phase::Rest && *first == 1 {
+            if std::mem::take(&mut self.at_packet_start) && self.phase == Phase::Rest && *first == 1 {
                 self.packets -= 1;
             }
-            let skipped = bytes.len().min(self.left);
-            (self.left, bytes) = (self.left - skipped, &bytes[skipped..]);
-            let taken = bytes.len().min(4 - self.head.len());
-            self.head.extend_from_slice(&bytes[..taken]);
+            let skipped = bytes.len().min(self.packet_remaining);
+            (self.packet_remaining, bytes) = (self.packet_remaining - skipped, &bytes[skipped..]);
+            let taken = bytes.len().min(4 - self.length_prefix.len());
+            self.length_prefix.extend_from_slice(&bytes[..taken]);
             bytes = &bytes[taken..];
-            if self.head.len() == 4 {
+            if self.length_prefix.len() == 4 {
                 self.begin_packet(bytes.len() as u64);
                 self.check_packets()?;
             }
@@ -91,7 +99,7 @@ impl<R> Limited<R> {
             Phase::Rest | Phase::Pack => (MAX_PACK, "a pack of"),
         };
         if self.bytes > limit {
-            return Err(io::Error::other(format!("{TOO_MUCH}: {what} more than {limit} bytes")));
+            return Err(io::Error::other(format!("{LIMIT_EXCEEDED}: {what} more than {limit} bytes")));
         }
         Ok(())
     }
@@ -99,10 +107,11 @@ impl<R> Limited<R> {
     /// Takes the length of a packet, behind which `more` bytes are there.
     fn begin_packet(&mut self, more: u64) {
         // What is no length is no list, which is for others to say.
-        let length = std::str::from_utf8(&self.head).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
-        self.head.clear();
-        self.left = length.unwrap_or_default().saturating_sub(4);
-        self.begins = self.left > 0;
+        let length =
+            std::str::from_utf8(&self.length_prefix).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        self.length_prefix.clear();
+        self.packet_remaining = length.unwrap_or_default().saturating_sub(4);
+        self.at_packet_start = self.packet_remaining > 0;
         self.packets += 1;
         match (self.phase, length) {
             (Phase::List(1), Some(0)) => (self.phase, self.packets, self.bytes) = (Phase::Rest, 0, more),
@@ -119,49 +128,52 @@ impl<R> Limited<R> {
             Phase::Rest if self.packets > MAX_LINES + 1 => format!("more than {MAX_LINES} lines beside a pack"),
             _ => return Ok(()),
         };
-        Err(io::Error::other(format!("{TOO_MUCH}: {words}")))
+        Err(io::Error::other(format!("{LIMIT_EXCEEDED}: {words}")))
     }
 }
 
-impl<R: Read> Read for Limited<R> {
+impl<R: Read> Read for LimitedPktReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.count(&buffer[..count])?;
-        Ok(count)
+        let account = self.inner.read(buffer)?;
+        self.account(&buffer[..account])?;
+        Ok(account)
     }
 }
 
 /// A connection to a git server over `git://`.
 pub(super) struct GitConnection {
-    reader: Limited<Paced<Waiting>>,
+    reader: LimitedPktReader<ThroughputGuard<Waiting>>,
     writer: TcpStream,
 }
 
 impl GitConnection {
     /// Connects to the server of `url`, and asks for the refs of its repository. Reading from it ends soon
     /// after `cancelled`.
-    pub(super) fn open(url: &str, patience: &Patience, cancelled: &Arc<AtomicBool>) -> io::Result<Self> {
+    pub(super) fn open(url: &str, limits: &TransferLimits, cancelled: &Arc<AtomicBool>) -> io::Result<Self> {
         let url = url::Url::parse(url).map_err(io::Error::other)?;
         let host = url.host_str().ok_or_else(|| io::Error::other("found no host"))?;
         let port = url.port().unwrap_or(PORT);
-        let mut writer = connect(host.trim_matches(['[', ']']), port, patience.connect)?;
-        writer.set_read_timeout(Some(LOOK))?;
-        writer.set_write_timeout(Some(patience.silence))?;
+        let mut writer = connect(host.trim_matches(['[', ']']), port, limits.connect)?;
+        writer.set_read_timeout(Some(CANCEL_POLL))?;
+        writer.set_write_timeout(Some(limits.idle_timeout))?;
         let path = percent_decode_str(url.path()).collect::<Vec<u8>>();
         let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let request = [b"git-upload-pack ", &path[..], b"\0host=", host.as_bytes(), b"\0"].concat();
         writer.write_all(format!("{:04x}", request.len() + 4).as_bytes())?;
         writer.write_all(&request)?;
         let (stream, cancelled) = (writer.try_clone()?, Arc::clone(cancelled));
-        let waiting = Waiting { stream, silence: patience.silence, cancelled };
-        Ok(Self { reader: Limited::list(Paced::new(waiting, pack_pace(patience.pace)), 1), writer })
+        let waiting = Waiting { stream, idle_timeout: limits.idle_timeout, cancelled };
+        Ok(Self {
+            reader: LimitedPktReader::list(ThroughputGuard::new(waiting, pack_pace(limits.min_throughput)), 1),
+            writer,
+        })
     }
 }
 
-fn connect(host: &str, port: u16, patience: Duration) -> io::Result<TcpStream> {
+fn connect(host: &str, port: u16, limits: Duration) -> io::Result<TcpStream> {
     let mut result = Err(io::Error::from(io::ErrorKind::HostUnreachable));
     for address in (host, port).to_socket_addrs()? {
-        result = TcpStream::connect_timeout(&address, patience);
+        result = TcpStream::connect_timeout(&address, limits);
         if result.is_ok() {
             break;
         }
@@ -188,7 +200,7 @@ impl Write for GitConnection {
 /// Waits for bytes until nobody wants them any more.
 struct Waiting {
     stream: TcpStream,
-    silence: Duration,
+    idle_timeout: Duration,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -201,7 +213,7 @@ impl Read for Waiting {
             }
             match self.stream.read(buffer) {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    if started.elapsed() > self.silence {
+                    if started.elapsed() > self.idle_timeout {
                         return Err(io::Error::other("the server fell silent"));
                     }
                 }
@@ -223,13 +235,13 @@ mod tests {
     }
 
     fn read(bytes: &[u8], flushes: u8) -> Result<usize, String> {
-        let mut limited = Limited::list(bytes, flushes);
+        let mut limited = LimitedPktReader::list(bytes, flushes);
         // In pieces that do not care where packets end.
         let (mut piece, mut sum) = ([0; 1021], 0);
         loop {
             match limited.read(&mut piece) {
                 Ok(0) => return Ok(sum),
-                Ok(count) => sum += count,
+                Ok(account) => sum += account,
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -278,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_follows_the_list_has_a_limit_of_its_own() {
-        let mut limited = Limited::rest(io::repeat(b'x'));
+        let mut limited = LimitedPktReader::rest(io::repeat(b'x'));
         let mut piece = vec![0; 1 << 20];
         let error = loop {
             if let Err(error) = limited.read(&mut piece) {
@@ -300,15 +312,15 @@ mod tests {
                 .flat_map(|line| line.as_deref().map_or(b"0000".to_vec(), packet))
                 .chain(junk)
                 .collect();
-            let mut limited = Limited::list(&list[..], flushes);
+            let mut limited = LimitedPktReader::list(&list[..], flushes);
             let (mut piece, mut got) = (vec![0; size], Vec::new());
-            while let Ok(count) = limited.read(&mut piece) && count > 0 {
-                got.extend_from_slice(&piece[..count]);
+            while let Ok(account) = limited.read(&mut piece) && account > 0 {
+                got.extend_from_slice(&piece[..account]);
             }
             prop_assert_eq!(&got, &list);
-            let mut whole = Limited::list(&b""[..], flushes);
-            whole.count(&list).unwrap();
-            let state = |it: &Limited<&[u8]>| (it.bytes, it.left, it.packets, it.begins, it.head.clone());
+            let mut whole = LimitedPktReader::list(&b""[..], flushes);
+            whole.account(&list).unwrap();
+            let state = |it: &LimitedPktReader<&[u8]>| (it.bytes, it.packet_remaining, it.packets, it.at_packet_start, it.length_prefix.clone());
             prop_assert!(limited.phase == whole.phase && state(&limited) == state(&whole));
         }
     }

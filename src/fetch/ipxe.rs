@@ -6,10 +6,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use git2::{Oid, Repository};
 
 use super::git_tree::{self, TreeFile};
-use super::{Supply, git};
+use super::{InputSource, git};
 use crate::base::fs;
 use crate::base::http::NetworkAccess;
-use crate::base::parallel::leaving;
+use crate::base::parallel::detached_on_cancel;
 use crate::base::paths::Cache;
 use crate::base::progress::{Progress, Task, TaskKind};
 use crate::config::pins::IpxePin;
@@ -108,7 +108,7 @@ pub enum Order {
 /// # Errors
 ///
 /// [`Error`].
-pub fn fetch(pin: &IpxePin, cache: &Cache, supply: &Supply<'_>, progress: &dyn Progress) -> Result<(), Error> {
+pub fn fetch(pin: &IpxePin, cache: &Cache, supply: &InputSource<'_>, progress: &dyn Progress) -> Result<(), Error> {
     let path = cache.ipxe_git();
     fs::create_dir_all(cache.root())?;
     let repository = git::open(&path)?;
@@ -140,7 +140,7 @@ impl Source {
     pub fn open(pin: &IpxePin, cache: &Cache, patches: &[Patch], progress: &dyn Progress) -> Result<Self, Error> {
         let (pin, path, patches) = (pin.clone(), cache.ipxe_git(), patches.to_vec());
         // What a server has packed in its own way can take long to unpack.
-        leaving(progress, move || Self::checked(&pin, path, &patches)).ok_or(Error::Cancelled)?
+        detached_on_cancel(progress, move || Self::checked(&pin, path, &patches)).ok_or(Error::Cancelled)?
     }
 
     fn checked(pin: &IpxePin, path: Utf8PathBuf, patches: &[Patch]) -> Result<Self, Error> {

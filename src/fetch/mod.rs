@@ -26,12 +26,12 @@ mod transport;
 /// Where that is more than any list may have, or no list.
 #[cfg(fuzzing)]
 pub fn read_refs(sent: &[u8], flushes: u8) -> std::io::Result<u64> {
-    std::io::copy(&mut git_stream::Limited::list(sent, flushes), &mut std::io::sink())
+    std::io::copy(&mut git_stream::LimitedPktReader::list(sent, flushes), &mut std::io::sink())
 }
 
 /// Where an input may come from.
 #[derive(Clone, Copy)]
-pub struct Supply<'a> {
+pub struct InputSource<'a> {
     /// The network, or none.
     pub network: &'a NetworkAccess,
     /// An address or a path that takes the place of the pin's own addresses.

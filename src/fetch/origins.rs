@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use camino::Utf8PathBuf;
 
-use super::Supply;
+use super::InputSource;
 use super::ipxe::{self, Patch, Source};
 use super::source_bundle;
 use crate::base::fs::{self, Lock, unwritable};
@@ -30,8 +30,8 @@ pub struct Origins {
 impl Origins {
     /// Where iPXE may come from.
     #[must_use]
-    pub fn ipxe(&self) -> Supply<'_> {
-        Supply { network: &self.network, given: self.ipxe_url.as_ref() }
+    pub fn ipxe(&self) -> InputSource<'_> {
+        InputSource { network: &self.network, given: self.ipxe_url.as_ref() }
     }
 
     /// Brings what the cache lacks out of the bundle, where there is one.
@@ -47,8 +47,8 @@ impl Origins {
 
     /// Where the syslinux archive may come from.
     #[must_use]
-    pub fn syslinux(&self) -> Supply<'_> {
-        Supply { network: &self.network, given: self.syslinux_archive.as_ref() }
+    pub fn syslinux(&self) -> InputSource<'_> {
+        InputSource { network: &self.network, given: self.syslinux_archive.as_ref() }
     }
 }
 
@@ -76,14 +76,14 @@ pub enum FetchError {
 /// # Errors
 ///
 /// [`FetchError`].
-pub fn fetching(
+pub fn lock_for_fetch(
     cache: &Cache,
-    is_full: impl FnOnce() -> bool,
+    is_complete: impl FnOnce() -> bool,
     progress: &dyn Progress,
 ) -> Result<Option<Lock>, FetchError> {
     match Lock::acquire(&cache.lock("fetch"), progress) {
         Ok(lock) => lock.ok_or(FetchError::Cancelled).map(Some),
-        Err(error) if unwritable(&error).is_some() && is_full() => Ok(None),
+        Err(error) if unwritable(&error).is_some() && is_complete() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -94,7 +94,7 @@ pub fn fetching(
 ///
 /// [`FetchError`].
 pub fn fetch_ipxe(pin: &IpxePin, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), FetchError> {
-    let _lock = fetching(cache, || Source::open(pin, cache, &[], progress).is_ok(), progress)?;
+    let _lock = lock_for_fetch(cache, || Source::open(pin, cache, &[], progress).is_ok(), progress)?;
     Ok(ipxe::fetch(pin, cache, &origins.ipxe(), progress)?)
 }
 

@@ -107,7 +107,7 @@ pub fn write(
 ) -> Result<(Sha256Digest, u64), Error> {
     let files = collect(project, pins, cache, progress)?;
     let root = Utf8PathBuf::from(format!("netboot-loaders-{}-sources", env!("CARGO_PKG_VERSION")));
-    fs::served::create_served_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
+    fs::world_readable::create_world_readable_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
     let mut task = Task::start(progress, TaskKind::Pack, path.as_str(), Some(files.len() as u64));
     let mut packer = Packer::create(path, pins.ipxe.epoch, progress)?;
     for (name, (mode, content)) in &files {
@@ -138,7 +138,7 @@ fn collect(
         let content = syslinux::cached(cache, member)?.ok_or_else(|| Error::NoMember(member.name.clone()))?;
         files.insert(Utf8Path::new(SYSLINUX).join(&member.path), (0o644, content));
     }
-    for folder in project.facts_and_choices() {
+    for folder in project.vendor_and_config_dirs() {
         for (path, _) in fs::walk(&folder)? {
             // A link counts as the file that it leads to, as it does for a build, which can do nothing with a link that
             // leads nowhere.

@@ -4,7 +4,7 @@ use crate::base::plural::count;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::Supply;
+use super::InputSource;
 use super::archive::{self, Contents, WantedMembers};
 use super::download::{self, DownloadUrl, download};
 use crate::base::fs;
@@ -108,7 +108,7 @@ pub fn fetch(
     pin: &SyslinuxPin,
     members: &[MemberPin],
     cache: &Cache,
-    supply: &Supply<'_>,
+    supply: &InputSource<'_>,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let missing = lacking(members, cache)?;
@@ -128,7 +128,7 @@ pub fn fetch(
 /// # Errors
 ///
 /// [`Error`].
-pub fn survey(
+pub fn import_archive(
     pin: &SyslinuxPin,
     given: &Url,
     network: &NetworkAccess,

@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use git2::ConfigLevel;
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport};
 
-use super::git_stream::{GitConnection, Limited, pack_pace};
-use crate::base::http::{self, HttpClient, Paced, watched};
+use super::git_stream::{GitConnection, LimitedPktReader, pack_pace};
+use crate::base::http::{self, HttpClient, ThroughputGuard, with_cancel_hook};
 use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::printable::printable;
 
 /// What a fetch lends to the transports that libgit2 opens for it.
 #[derive(Clone)]
-struct Loan {
+struct TransportContext {
     http: HttpClient,
     cancelled: Arc<AtomicBool>,
     /// Why there was no answer: libgit2 keeps the words alone.
@@ -27,7 +27,7 @@ struct Loan {
 }
 
 thread_local! {
-    static LENT: RefCell<Option<Loan>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<TransportContext>> = const { RefCell::new(None) };
 }
 
 /// Does `work`, in which git's `http`, `https` and `git` URLs are reached with `http`, and breaks off whatever
@@ -37,25 +37,25 @@ pub(super) fn with_http<T>(
     progress: &dyn Progress,
     work: impl FnOnce() -> T,
 ) -> (T, Option<http::Error>) {
-    struct Return;
-    impl Drop for Return {
+    struct ResetOnDrop;
+    impl Drop for ResetOnDrop {
         fn drop(&mut self) {
-            LENT.with_borrow_mut(|lent| *lent = None);
+            CURRENT.with_borrow_mut(|current| *current = None);
         }
     }
-    prepare();
-    let loan = Loan { http: http.clone(), cancelled: Arc::default(), cause: Arc::default() };
-    LENT.with_borrow_mut(|lent| *lent = Some(loan.clone()));
-    let _return = Return;
-    let end = || loan.cancelled.store(true, Ordering::Relaxed);
-    let done = watched(progress, end, || http.interruptible(progress, work));
-    let cause = loan.cause.lock().unwrap_or_else(PoisonError::into_inner).take();
+    init_libgit2();
+    let context = TransportContext { http: http.clone(), cancelled: Arc::default(), cause: Arc::default() };
+    CURRENT.with_borrow_mut(|current| *current = Some(context.clone()));
+    let _return = ResetOnDrop;
+    let end = || context.cancelled.store(true, Ordering::Relaxed);
+    let done = with_cancel_hook(progress, end, || http.interruptible(progress, work));
+    let cause = context.cause.lock().unwrap_or_else(PoisonError::into_inner).take();
     (done, cause)
 }
 
 /// How much of a pack libgit2 maps at a time, and in all, in bytes.
-const WINDOW: usize = 8 << 20;
-const MAPPED: usize = 64 << 20;
+const MWINDOW_SIZE: usize = 8 << 20;
+const MWINDOW_MAPPED_LIMIT: usize = 64 << 20;
 /// How much libgit2 keeps of what it has read, in bytes.
 const CACHE: isize = 32 << 20;
 
@@ -66,14 +66,15 @@ const CACHE: isize = 32 << 20;
     unsafe_code,
     reason = "git2 marks these as unsafe because libgit2 keeps its settings and its table of transports unlocked"
 )]
-pub(super) fn prepare() {
+pub(super) fn init_libgit2() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
-        let lent = || LENT.with_borrow(Clone::clone).ok_or_else(|| error("no HTTP client was lent"));
+        let current = || CURRENT.with_borrow(Clone::clone).ok_or_else(|| error("no HTTP client was lent"));
         let web = move |remote: &git2::Remote<'_>| {
-            Transport::smart(remote, true, WebTransport { loan: lent()?, moved: Arc::default() })
+            Transport::smart(remote, true, WebTransport { context: current()?, redirected: Arc::default() })
         };
-        let daemon = move |remote: &git2::Remote<'_>| Transport::smart(remote, false, GitTransport { loan: lent()? });
+        let daemon =
+            move |remote: &git2::Remote<'_>| Transport::smart(remote, false, GitTransport { context: current()? });
         let levels = [ConfigLevel::ProgramData, ConfigLevel::System, ConfigLevel::XDG, ConfigLevel::Global];
         // SAFETY: settings and table must not change while libgit2 is in use elsewhere. This crate is
         // its only user in the process, every use of it begins with opening the cache, which passes
@@ -83,8 +84,8 @@ pub(super) fn prepare() {
                 .into_iter()
                 .try_for_each(|level| git2::opts::set_search_path(level, ""))
                 .and_then(|()| git2::opts::set_verify_owner_validation(false))
-                .and_then(|()| git2::opts::set_mwindow_size(WINDOW))
-                .and_then(|()| git2::opts::set_mwindow_mapped_limit(MAPPED))
+                .and_then(|()| git2::opts::set_mwindow_size(MWINDOW_SIZE))
+                .and_then(|()| git2::opts::set_mwindow_mapped_limit(MWINDOW_MAPPED_LIMIT))
                 .and_then(|()| git2::opts::set_cache_max_size(CACHE))
                 .and_then(|()| git2::transport::register("http", web))
                 .and_then(|()| git2::transport::register("https", web))
@@ -104,7 +105,7 @@ const ADVERTISEMENT: &str = "/info/refs?service=git-upload-pack";
 
 /// git over `git://`: one connection for all.
 struct GitTransport {
-    loan: Loan,
+    context: TransportContext,
 }
 
 impl SmartSubtransport for GitTransport {
@@ -112,7 +113,7 @@ impl SmartSubtransport for GitTransport {
         if action != Service::UploadPackLs {
             return Err(error("this tool never pushes"));
         }
-        let connection = GitConnection::open(url, &self.loan.http.patience, &self.loan.cancelled);
+        let connection = GitConnection::open(url, &self.context.http.limits, &self.context.cancelled);
         Ok(Box::new(connection.map_err(|failure| error(&http::reason(&failure.into())))?))
     }
 
@@ -123,9 +124,9 @@ impl SmartSubtransport for GitTransport {
 
 /// git over HTTP: a request and an answer at a time.
 struct WebTransport {
-    loan: Loan,
+    context: TransportContext,
     /// Where the repository really is, once the server has said so.
-    moved: Arc<Mutex<Option<Url>>>,
+    redirected: Arc<Mutex<Option<Url>>>,
 }
 
 impl SmartSubtransport for WebTransport {
@@ -135,8 +136,8 @@ impl SmartSubtransport for WebTransport {
             Service::UploadPack => Request::Pack(Vec::new()),
             Service::ReceivePackLs | Service::ReceivePack => return Err(error("this tool never pushes")),
         };
-        let (loan, moved) = (self.loan.clone(), Arc::clone(&self.moved));
-        Ok(Box::new(Stream { loan, url: url.trim_end_matches('/').into(), moved, request, answer: None }))
+        let (context, redirected) = (self.context.clone(), Arc::clone(&self.redirected));
+        Ok(Box::new(Stream { context, url: url.trim_end_matches('/').into(), redirected, request, answer: None }))
     }
 
     fn close(&self) -> Result<(), git2::Error> {
@@ -152,17 +153,17 @@ enum Request {
 
 /// One request and its answer: the request is sent when the answer is first read.
 struct Stream {
-    loan: Loan,
+    context: TransportContext,
     url: Url,
-    moved: Arc<Mutex<Option<Url>>>,
+    redirected: Arc<Mutex<Option<Url>>>,
     request: Request,
     answer: Option<Box<dyn Read + Send>>,
 }
 
 impl Stream {
     fn send(&self) -> io::Result<Box<dyn Read + Send>> {
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        let (url, http) = (moved.as_ref().unwrap_or(&self.url), &self.loan.http);
+        let mut redirected = self.redirected.lock().unwrap_or_else(PoisonError::into_inner);
+        let (url, http) = (redirected.as_ref().unwrap_or(&self.url), &self.context.http);
         let (answer, wanted) = match &self.request {
             Request::Advertisement => {
                 let list = Url::from(format!("{}{ADVERTISEMENT}", url.expose()));
@@ -177,9 +178,9 @@ impl Stream {
                 (answer.map(|answer| (answer, url.clone())), "application/x-git-upload-pack-result")
             }
         };
-        let (response, place) = answer.map_err(|cause| {
+        let (response, final_url) = answer.map_err(|cause| {
             let error = io::Error::other(cause.to_string());
-            *self.loan.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+            *self.context.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
             error
         })?;
         if !response.status().is_success() {
@@ -191,14 +192,14 @@ impl Stream {
             return Err(io::Error::other(format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
         }
         let body = response.into_body().into_reader();
-        let pace = http.patience.pace;
+        let min_throughput = http.limits.min_throughput;
         // A redirect is an answer to the list of refs alone, so that the next request must go to the new address at
         // once; git does the same.
         if let Request::Advertisement = self.request {
-            *moved = place.expose().strip_suffix(ADVERTISEMENT).map(Url::from);
-            return Ok(Box::new(Limited::list(Paced::new(body, pace), 2)));
+            *redirected = final_url.expose().strip_suffix(ADVERTISEMENT).map(Url::from);
+            return Ok(Box::new(LimitedPktReader::list(ThroughputGuard::new(body, min_throughput), 2)));
         }
-        Ok(Box::new(Limited::rest(Paced::new(body, pack_pace(pace)))))
+        Ok(Box::new(LimitedPktReader::rest(ThroughputGuard::new(body, pack_pace(min_throughput)))))
     }
 }
 

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use super::error::Error;
 use super::record::MirrorRecord;
 use crate::base::closed_set::closed_set;
-use crate::base::fs::{self, served};
+use crate::base::fs::{self, world_readable};
 use crate::base::paths::MirrorPaths;
 use crate::base::paths::mirror::ImageNames;
 use crate::base::progress::Progress;
@@ -121,7 +121,7 @@ impl CurrentSet {
                 Self::Link | Self::Copies => fs::copy(&path, &shown, progress)?,
             }
         }
-        served::serve(&next);
+        world_readable::open_to_all(&next);
         fs::sync_all_of(&next, progress)
     }
 }

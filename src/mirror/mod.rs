@@ -52,7 +52,7 @@ use self::record::{Identity, MirrorRecord};
 use self::signature::Trust;
 use self::store::{Keep, MirrorStore};
 use self::transfer::Transfer;
-use crate::base::fs::served;
+use crate::base::fs::world_readable;
 use crate::base::http::HttpClient;
 use crate::base::paths::MirrorPaths;
 use crate::base::paths::mirror::ImageNames;
@@ -81,12 +81,12 @@ pub enum Error {
     Transfer(#[from] transfer::Error),
     /// The folder cannot be used.
     #[error(transparent)]
-    Shelf(#[from] store::Error),
+    Store(#[from] store::Error),
 }
 
 impl From<crate::base::fs::Error> for Error {
     fn from(error: crate::base::fs::Error) -> Self {
-        Self::Shelf(error.into())
+        Self::Store(error.into())
     }
 }
 
@@ -197,8 +197,8 @@ pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progres
     let served = [store.paths.current().join(MirrorPaths::SCRIPT)];
     let root = &request.dest;
     let served = served.iter().filter_map(|path| path.strip_prefix(root).ok());
-    if let Some(path) = served::first_unreadable(root, served) {
-        progress.report(&Event::Warning { message: served::unreadable_warning(&path) });
+    if let Some(path) = world_readable::first_unreadable(root, served) {
+        progress.report(&Event::Warning { message: world_readable::unreadable_warning(&path) });
     }
     let older = run.is_older(&record.version);
     let (version, changed) = (record.version, brought || switched);

@@ -9,7 +9,7 @@ use super::current::CurrentSet;
 pub use super::error::Error;
 use super::image_set::{ImageSet, ImageVersion};
 use super::record::{Identity, MirrorRecord};
-use crate::base::fs::{self, Lock, served};
+use crate::base::fs::{self, Lock, world_readable};
 use crate::base::paths::MirrorPaths;
 use crate::base::progress::{Event, Progress};
 use crate::config::signers::KeyFingerprint;
@@ -56,7 +56,7 @@ impl<'a> MirrorStore<'a> {
             return Err(Error::Foreign(paths.own()));
         }
         if !root.exists() {
-            served::create_served_dir_all(root)?;
+            world_readable::create_world_readable_dir_all(root)?;
         }
         let lock = Lock::acquire(&paths.lock(), progress)?.ok_or(Error::Cancelled)?;
         let store = Self { paths, progress, _lock: lock };

@@ -11,7 +11,7 @@ use super::image_set::{Digest, Image, ImageRole, ImageSet};
 use super::metadata::REMEDY;
 use super::record::{Identity, MirrorRecord};
 use super::signature::{self, Trust, keyring};
-use crate::base::fs::{self, served};
+use crate::base::fs::{self, world_readable};
 use crate::base::http::HttpClient;
 use crate::base::paths::MirrorPaths;
 use crate::base::paths::mirror::version_script;
@@ -104,7 +104,7 @@ impl Transfer<'_> {
         fs::write_anew(&folder.join(MirrorPaths::RECORD), record.to_json().as_bytes())?;
         self.remove_others(image_set, &folder)?;
         // A web server runs as another user, and the umask may have been 077.
-        served::serve(&folder);
+        world_readable::open_to_all(&folder);
         fs::sync_all_of(&folder, self.progress)?;
         Ok((folder, record))
     }

@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub use super::outcome::{Error, Published};
 use super::staging::StagingWriter;
 use super::stamp_journal::{KnownStamps, StampJournal};
-use crate::base::fs::{self, Lock, served};
+use crate::base::fs::{self, Lock, world_readable};
 use crate::base::paths::{self, Staging};
 use crate::base::progress::{Event, Progress, Task, TaskKind};
 use crate::build::plan::PlannedFile;
@@ -39,7 +39,7 @@ impl<'a> PublishTarget<'a> {
         let staging = Staging::of(tree);
         // Before there is a lock: a refusal leaves nothing behind.
         check_place(tree)?;
-        served::create_served_dir_all(tree.parent().unwrap_or(Utf8Path::new(".")))?;
+        world_readable::create_world_readable_dir_all(tree.parent().unwrap_or(Utf8Path::new(".")))?;
         let lock = Lock::acquire(&staging.lock, progress)?.ok_or(Error::Cancelled)?;
         fs::restore(tree, &staging.previous)?;
         check_place(tree)?;
@@ -109,9 +109,9 @@ impl<'a> PublishTarget<'a> {
     fn make_folders(&self, contents: &TreeContents<'_>) -> Result<(), fs::Error> {
         let partial = &self.staging.partial;
         let make = |folder: &Utf8Path| {
-            served::create_served_dir_all(folder)?;
+            world_readable::create_world_readable_dir_all(folder)?;
             // An earlier run may have made it, and somebody else have closed it.
-            served::serve(folder);
+            world_readable::open_to_all(folder);
             Ok(())
         };
         let make_all = || {
@@ -146,16 +146,16 @@ impl<'a> PublishTarget<'a> {
     /// Lets servers that run as other users read the tree, also where somebody has changed that since.
     fn make_readable(&self, contents: &TreeContents<'_>) {
         let files = || contents.plan.files().map(|file| file.path);
-        served::serve(self.tree);
+        world_readable::open_to_all(self.tree);
         let mut last = Utf8PathBuf::new();
         for path in files() {
             let folders = path.ancestors().filter(|folder| !folder.as_str().is_empty() && !last.starts_with(folder));
-            folders.for_each(|path| served::serve(&self.tree.join(path)));
+            folders.for_each(|path| world_readable::open_to_all(&self.tree.join(path)));
             last = path.parent().unwrap_or(&path).to_owned();
         }
         let files: Vec<Utf8PathBuf> = files().collect();
-        if let Some(path) = served::first_unreadable(self.tree, files.iter().map(|path| &**path)) {
-            contents.progress.report(&Event::Warning { message: served::unreadable_warning(&path) });
+        if let Some(path) = world_readable::first_unreadable(self.tree, files.iter().map(|path| &**path)) {
+            contents.progress.report(&Event::Warning { message: world_readable::unreadable_warning(&path) });
         }
     }
 

@@ -92,12 +92,12 @@ pub fn write(
     let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
     check_place(folder, progress)?;
     let Staging { partial, previous, lock, .. } = Staging::of(folder);
-    fs::served::create_served_dir_all(folder.parent().unwrap_or(Utf8Path::new(".")))?;
+    fs::world_readable::create_world_readable_dir_all(folder.parent().unwrap_or(Utf8Path::new(".")))?;
     let _lock = Lock::acquire(&lock, progress)?.ok_or(Error::Cancelled)?;
     fs::restore(folder, &previous)?;
     check_place(folder, progress)?;
     fs::remove_dir_all(&partial)?;
-    fs::served::create_served_dir_all(&partial)?;
+    fs::world_readable::create_world_readable_dir_all(&partial)?;
     let (archive, tarball) = packed;
     // The tarball of a thousand sites has a gigabyte.
     fs::copy(archive, &partial.join(&names.tarball), progress)?;

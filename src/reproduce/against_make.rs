@@ -149,7 +149,8 @@ fn compare(
             let map = linker.link_map(*loader)?;
             // The map is that of the loader that was made here.
             let compare = move || bytes::compare(&made, &published, &LinkMap::new(&map), &[]).exchanged();
-            let difference = parallel::leaving(linker.context().progress, compare).ok_or(build::Error::Cancelled)?;
+            let difference =
+                parallel::detached_on_cancel(linker.context().progress, compare).ok_or(build::Error::Cancelled)?;
             comparison.differences.push((path, difference));
         }
     }

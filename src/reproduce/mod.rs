@@ -277,7 +277,7 @@ impl Run<'_> {
             let map = build.link_map(&planned.build, planned.loader);
             let (copies, names) = (paths::both_versions(evidence, path), names.clone());
             difference.files = Some(copies.clone());
-            let compared = self.leaving(move || -> Result<_, fs::Error> {
+            let compared = self.detached_on_cancel(move || -> Result<_, fs::Error> {
                 fs::write_atomic(&copies.0, &here)?;
                 fs::write_atomic(&copies.1, &there)?;
                 Ok(bytes::compare(&here, &there, &LinkMap::new(&map), &names))
@@ -287,7 +287,7 @@ impl Run<'_> {
         let theirs = match reference {
             Reference::Rebuild(plain) => Some(Ok(LinkedObjects::parse(plain.linked(&planned.key)))),
             Reference::Published(published) => match Self::list_of(planned, published) {
-                Some(list) => Some(self.leaving(move || LinkedObjects::read(&list))?),
+                Some(list) => Some(self.detached_on_cancel(move || LinkedObjects::read(&list))?),
                 None => None,
             },
         };
@@ -306,10 +306,10 @@ impl Run<'_> {
         Ok(difference)
     }
 
-    /// As [`parallel::leaving`].
-    fn leaving<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    /// As [`parallel::detached_on_cancel`].
+    fn detached_on_cancel<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let cancelled = || Error::Build { variations: Vec::new(), error: Box::new(rebuild::Error::Cancelled) };
-        parallel::leaving(self.context.build.progress, work).ok_or_else(cancelled)
+        parallel::detached_on_cancel(self.context.build.progress, work).ok_or_else(cancelled)
     }
 
     /// The published list of what is linked into a loader, in whatever configuration it is there.

@@ -97,7 +97,7 @@ impl PublishedTree {
         let length = if path.is_file() { fs::open(&path)?.read(&mut first).unwrap_or(0) } else { 0 };
         if first[..length] == *b"{" {
             let json = fs::read(&path)?;
-            let parsed = parallel::leaving(progress, move || Manifest::parse(&json));
+            let parsed = parallel::detached_on_cancel(progress, move || Manifest::parse(&json));
             let parsed = parsed.ok_or(open::Error::Verify(verify::Error::Cancelled))?;
             let manifest = parsed.map_err(|reason| Error::NotAManifest { name: name.clone(), reason })?;
             return Ok(Self { name, content: Contents::Manifest(manifest) });

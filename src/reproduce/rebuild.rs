@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::variation::{Capabilities, Variation, without_left_clocks};
+use super::variation::{Capabilities, Variation, without_stale_faketime};
 use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::progress::{Task, TaskKind};
@@ -58,12 +58,12 @@ impl RebuildContext<'_> {
             self.scratch.join(Cache::USUAL)
         };
         fs::create_dir_all(&folder)?;
-        let surroundings = self.scratch.join(format!("{}{number}", Cache::SETTINGS));
-        let settings = self.capabilities.settings(variations, self.build.settings, &surroundings);
+        let environment = self.scratch.join(format!("{}{number}", Cache::SETTINGS));
+        let settings = self.capabilities.settings(variations, self.build.settings, &environment);
         let (cache, started) = (Cache::new(&folder), Instant::now());
         let context = BuildContext { cache: &cache, settings: &settings, ..self.build };
         let make = || build::make(&context);
-        let built = if variations.contains(&Variation::Clock) { without_left_clocks(make) } else { make() }?;
+        let built = if variations.contains(&Variation::Clock) { without_stale_faketime(make) } else { make() }?;
         let manifest = self.contents(&built).manifest()?;
         let took = started.elapsed();
         task.finish("built");

@@ -10,7 +10,7 @@ use crate::base::closed_set::closed_set;
 use crate::base::paths;
 use crate::base::process::{Command, find_program};
 use crate::base::progress::Progress;
-use crate::build::make::{Launcher, Settings, Surroundings};
+use crate::build::make::{Launcher, MakeEnvironment, Settings};
 use crate::toolchain::needs::LIBFAKETIME;
 
 closed_set! {
@@ -81,14 +81,14 @@ const SHARED_MEMORY: &str = "/dev/shm";
 /// Does `work`, and removes what libfaketime has left in shared memory meanwhile: a semaphore and a page for each process
 /// that has ended without running destructors, which is some hundred megabytes for a build. What was there before is
 /// somebody else's.
-pub(super) fn without_left_clocks<T>(work: impl FnOnce() -> T) -> T {
-    without_new_clocks(Utf8Path::new(SHARED_MEMORY), work)
+pub(super) fn without_stale_faketime<T>(work: impl FnOnce() -> T) -> T {
+    without_new_faketime(Utf8Path::new(SHARED_MEMORY), work)
 }
 
-fn without_new_clocks<T>(folder: &Utf8Path, work: impl FnOnce() -> T) -> T {
-    let before = left_clocks(folder);
+fn without_new_faketime<T>(folder: &Utf8Path, work: impl FnOnce() -> T) -> T {
+    let before = stale_faketime(folder);
     let done = work();
-    for path in left_clocks(folder).difference(&before) {
+    for path in stale_faketime(folder).difference(&before) {
         // Another user's stay, and those that somebody else has removed meanwhile are gone.
         let _ = std::fs::remove_file(path);
     }
@@ -96,7 +96,7 @@ fn without_new_clocks<T>(folder: &Utf8Path, work: impl FnOnce() -> T) -> T {
 }
 
 /// What libfaketime has in `folder` for processes that have ended.
-fn left_clocks(folder: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
+fn stale_faketime(folder: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
     let ended = |name: &str| {
         let process = name.strip_prefix("faketime_shm_").or_else(|| name.strip_prefix("sem.faketime_sem_"));
         let process = process.and_then(|number| number.parse::<u32>().ok());
@@ -126,7 +126,7 @@ fn fakes_the_clock_alone(faketime: &Utf8Path, path: &str, progress: &dyn Progres
         let (touched, now) = (modified(&file)?, modified(&folder.path().join("true"))?);
         Some((touched - now).abs() < DAY && told - now > 300 * DAY)
     };
-    without_left_clocks(try_it).unwrap_or(false)
+    without_stale_faketime(try_it).unwrap_or(false)
 }
 
 /// What variations need of this system, where it has it.
@@ -188,7 +188,7 @@ impl Capabilities {
     }
 
     fn vary(&self, variation: Variation, settings: &mut Settings, scratch: &Utf8Path) {
-        let Surroundings { env, wrapper, temporary, reversed } = &mut settings.surroundings;
+        let MakeEnvironment { env, wrapper, temporary, reverse_file_order } = &mut settings.environment;
         let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
         match variation {
             // Whoever runs the build chooses its folder.
@@ -228,7 +228,7 @@ impl Capabilities {
                     set(name, value);
                 }
             }
-            Variation::FileOrder => *reversed = true,
+            Variation::FileOrder => *reverse_file_order = true,
             Variation::TemporaryFolder => *temporary = Some(scratch.join("temporary-files-of-another-build")),
             Variation::CompilerCache => {
                 let folder = scratch.join("ccache").into_string();
@@ -276,7 +276,7 @@ mod tests {
             jobs: 2,
             werror: true,
             launcher: None,
-            surroundings: Surroundings::default(),
+            environment: MakeEnvironment::default(),
         };
         let vary = |variations: &[Variation]| {
             capabilities.settings(&variations.iter().copied().collect(), &plain, "/s".into())
@@ -287,10 +287,10 @@ mod tests {
             assert_eq!(capabilities.lacking(variation), None);
         }
         let all = vary(&Variation::ALL);
-        assert_eq!(all.surroundings.wrapper.join(" ").matches("unshare").count(), 2);
-        assert_eq!(all.surroundings.wrapper[1], "--map-root-user");
-        let names: BTreeSet<&String> = all.surroundings.env.iter().map(|(name, _)| name).collect();
-        assert_eq!(names.len(), all.surroundings.env.len(), "each variable is set once");
+        assert_eq!(all.environment.wrapper.join(" ").matches("unshare").count(), 2);
+        assert_eq!(all.environment.wrapper[1], "--map-root-user");
+        let names: BTreeSet<&String> = all.environment.env.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), all.environment.env.len(), "each variable is set once");
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
         // No process has a number that large.
         let names = ["faketime_shm_4194305", "sem.faketime_sem_4194305", "faketime_shm_x", "sem.other_4194305", &own];
         std::fs::write(folder.join("faketime_shm_4194304"), "").unwrap();
-        without_new_clocks(folder, || {
+        without_new_faketime(folder, || {
             for name in names {
                 std::fs::write(folder.join(name), "").unwrap();
             }

@@ -5,7 +5,7 @@ use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
 
 use crate::base::url::RESERVED;
-use crate::config::network::Starter;
+use crate::config::network::IgnitionSettings;
 
 /// The version of the specification: an old one, which every current system takes.
 const SPECIFICATION: &str = "3.3.0";
@@ -18,7 +18,7 @@ const READABLE: u32 = 0o644;
 
 /// The configuration of a machine called `hostname`, as JSON.
 #[must_use]
-pub fn configuration(starter: &Starter, hostname: Option<&str>) -> String {
+pub fn configuration(starter: &IgnitionSettings, hostname: Option<&str>) -> String {
     let mut config = json!({
         "ignition": { "version": SPECIFICATION },
         "passwd": { "users": [{ "name": USER, "groups": ["sudo", "docker"], "sshAuthorizedKeys": starter.ssh_keys }] },
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_starter_says_nothing_that_was_not_asked_for() {
-        let config: Value = serde_json::from_str(&configuration(&Starter::default(), None)).unwrap();
+        let config: Value = serde_json::from_str(&configuration(&IgnitionSettings::default(), None)).unwrap();
         assert_eq!(config["ignition"], json!({ "version": "3.3.0" }));
         assert!(config.get("storage").is_none() && config.get("systemd").is_none(), "{config}");
     }
@@ -80,8 +80,11 @@ mod tests {
     #[test]
     fn texts_become_addresses_that_hold_them() {
         assert_eq!(data_url("a=4 #%\n"), "data:,a%3D4%20%23%25%0A");
-        let starter =
-            Starter { console_log_level: Some(4), time_zone: Some("Europe/Moscow".into()), ..Starter::default() };
+        let starter = IgnitionSettings {
+            console_log_level: Some(4),
+            time_zone: Some("Europe/Moscow".into()),
+            ..IgnitionSettings::default()
+        };
         let config: Value = serde_json::from_str(&configuration(&starter, Some("a.example.net"))).unwrap();
         assert_eq!(config["storage"]["files"][0]["contents"]["source"], "data:,a.example.net%0A");
         assert_eq!(config["storage"]["files"][1]["mode"], 420);

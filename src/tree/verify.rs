@@ -6,10 +6,10 @@ use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::interfering_files::InterferingFile;
 use super::limits::{self, MAX_FILE, MAX_FILES, MAX_NAME};
 use super::manifest::{Manifest, ManifestEntry};
-use super::neighbours::Neighbour;
-use crate::base::fs::{self, EntryKind, MAX_FOLDERS, served};
+use crate::base::fs::{self, EntryKind, MAX_FOLDERS, world_readable};
 use crate::base::progress::{Interruptible, Progress};
 use crate::base::tarball::{self, Refusal, TarEntryKind};
 use crate::base::{parallel, paths};
@@ -124,7 +124,7 @@ pub struct VerifyReport {
     /// All differences, sorted.
     pub differences: Vec<Difference>,
     /// Files of others that change how the tree's loaders boot.
-    pub neighbours: Vec<Neighbour>,
+    pub interfering_files: Vec<InterferingFile>,
     /// The first file or folder of the tree that other users cannot read.
     pub unreadable: Option<Utf8PathBuf>,
     /// The files of others beside the tree's, where it was deployed to; sorted.
@@ -169,7 +169,7 @@ pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<VerifyReport, 
         }
     }
     let mut report = seen.report(manifest, progress)?;
-    report.unreadable = served::first_unreadable(path, known_files(&report.manifest).into_iter());
+    report.unreadable = world_readable::first_unreadable(path, known_files(&report.manifest).into_iter());
     Ok(report)
 }
 
@@ -189,7 +189,7 @@ fn read_manifest(path: &Utf8Path, progress: &dyn Progress) -> Result<(Manifest, 
 
 /// A manifest, and what its text is.
 fn parse(path: &Utf8Path, json: Vec<u8>, progress: &dyn Progress) -> Result<(Manifest, Written), Error> {
-    let parsed = parallel::leaving(progress, move || {
+    let parsed = parallel::detached_on_cancel(progress, move || {
         let manifest = Manifest::parse(&json)?;
         let written = Written { content: Content::of(&json), as_usual: manifest.is_written_as(&json) };
         Ok((manifest, written))
@@ -319,7 +319,7 @@ impl Seen {
 
     /// The report; it can be left where the user asks to stop.
     fn report(self, manifest: Manifest, progress: &dyn Progress) -> Result<VerifyReport, Error> {
-        parallel::leaving(progress, move || self.compared(manifest)).ok_or(Error::Cancelled)
+        parallel::detached_on_cancel(progress, move || self.compared(manifest)).ok_or(Error::Cancelled)
     }
 
     fn compared(mut self, manifest: Manifest) -> VerifyReport {
@@ -354,9 +354,9 @@ impl Seen {
             Difference::Extra(path) | Difference::NotAFile(path) => Some(path),
             _ => None,
         });
-        let neighbours = Neighbour::among(extra.chain(&self.others), &manifest);
+        let interfering_files = InterferingFile::among(extra.chain(&self.others), &manifest);
         let Self { differences, others, .. } = self;
-        VerifyReport { manifest, records, differences, neighbours, unreadable: None, others }
+        VerifyReport { manifest, records, differences, interfering_files, unreadable: None, others }
     }
 }
 

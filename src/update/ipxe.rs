@@ -8,14 +8,14 @@ use git2::{Oid, Repository};
 
 use super::history::{Changes, Direction, id, parents, printable};
 use super::version::{self, Version};
-use super::{Error, Held, UpdateRequest};
+use super::{Error, LockedPins, UpdateRequest};
 use crate::base::http::NetworkAccess;
-use crate::base::parallel::leaving;
+use crate::base::parallel::detached_on_cancel;
 use crate::base::progress::{Event, Progress};
 use crate::base::url::Url;
 use crate::config::pins::{IpxePin, Pins};
 use crate::digest::CommitId;
-use crate::fetch::Supply;
+use crate::fetch::InputSource;
 use crate::fetch::git::{self, HEADS, TAGS, UpstreamHistory};
 use crate::fetch::ipxe::{self, Patch, Source};
 
@@ -45,15 +45,16 @@ pub struct IpxeUpdate {
 ///
 /// [`Error`]; the pins are then as they were.
 pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<IpxeUpdate, Error> {
-    let held = Held::acquire(request, progress)?;
-    let old = held.pins.ipxe.clone();
+    let locked = LockedPins::acquire(request, progress)?;
+    let old = locked.pins.ipxe.clone();
     let (upstream, url) = look(request, &old, progress)?;
     let shown = url.to_string();
     let position = RefPosition { upstream, url: shown.clone() };
     let (pinned, to) = (old.clone(), request.to.map(str::to_owned));
     // A history can be as long as whoever made it likes.
-    let found =
-        leaving(progress, move || position.find(&pinned, to.as_deref()).map(|found| (found, position.upstream)));
+    let found = detached_on_cancel(progress, move || {
+        position.find(&pinned, to.as_deref()).map(|found| (found, position.upstream))
+    });
     let (found, upstream) = found.ok_or(Error::Cancelled)??;
     let Found { new, git_ref, changes, warning } = found;
     if let Some(message) = warning {
@@ -63,11 +64,11 @@ pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Ip
         let tag = git_ref.trim_start_matches(TAGS).to_owned();
         return Err(Error::Older { url: shown, tag, pinned: old.version });
     }
-    let text = held.rewrite(&Pins { ipxe: new.clone(), ..held.pins.clone() })?;
+    let text = locked.rewrite(&Pins { ipxe: new.clone(), ..locked.pins.clone() })?;
     if !request.dry_run && new != old {
         keep(&new, &upstream.repository, request, progress)?;
     }
-    held.write(&text, request, progress)?;
+    locked.write(&text, request, progress)?;
     Ok(IpxeUpdate { old, new, changes, shallow: upstream.repository.is_shallow(), url })
 }
 
@@ -112,7 +113,7 @@ fn keep(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let path = Utf8Path::from_path(repository.commondir()).map(|path| Url::from(path.as_str()));
-    let supply = Supply { network: &NetworkAccess::Offline, given: path.as_ref() };
+    let supply = InputSource { network: &NetworkAccess::Offline, given: path.as_ref() };
     ipxe::fetch(new, request.cache, &supply, progress)?;
     match Source::open(new, request.cache, &Patch::read_all(&request.project.patches())?, progress) {
         Err(error @ ipxe::Error::Patch { .. }) => progress.report(&Event::Warning { message: error.to_string() }),

@@ -145,7 +145,7 @@ pub struct UpdateRequest<'a> {
 }
 
 /// The pins of a project, held for a change.
-struct Held {
+struct LockedPins {
     path: Utf8PathBuf,
     name: Utf8PathBuf,
     text: String,
@@ -153,7 +153,7 @@ struct Held {
     _lock: Lock,
 }
 
-impl Held {
+impl LockedPins {
     fn acquire(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Self, Error> {
         let lock = Lock::acquire(&request.cache.lock("fetch"), progress)?.ok_or(Error::Cancelled)?;
         let path = request.project.pins();

@@ -1,10 +1,10 @@
 //! The pins of the syslinux files: what an archive has under the pinned paths.
 
-use super::{Error, Held, UpdateRequest};
+use super::{Error, LockedPins, UpdateRequest};
 use crate::base::progress::{Event, Progress};
 use crate::base::url::Url;
 use crate::config::pins::{ArchivePin, MemberPin, Pins, SyslinuxPin};
-use crate::fetch::syslinux::{ArchiveRecord, survey};
+use crate::fetch::syslinux::{ArchiveRecord, import_archive};
 
 /// What an update of syslinux comes to.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub struct SyslinuxUpdate {
 ///
 /// [`Error`]; the pins are then as they were.
 pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<SyslinuxUpdate, Error> {
-    let held = Held::acquire(request, progress)?;
-    let old = held.pins.syslinux.clone();
+    let locked = LockedPins::acquire(request, progress)?;
+    let old = locked.pins.syslinux.clone();
     let Some(given) = &request.origins.syslinux_archive else {
         return if request.to.is_some() {
             Err(Error::NoArchive)
@@ -40,20 +40,20 @@ pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Sy
         return Err(Error::BadVersion(version.into()));
     }
     let named = SyslinuxPin { version: version.into(), ..old.clone() };
-    let (members, archive) = survey(&named, given, &request.origins.network, request.cache, progress)?;
-    if let Some(doubt) = doubt(given, &named, &members, &old) {
-        progress.report(&Event::Warning { message: doubt });
+    let (members, archive) = import_archive(&named, given, &request.origins.network, request.cache, progress)?;
+    if let Some(version_mismatch) = version_mismatch(given, &named, &members, &old) {
+        progress.report(&Event::Warning { message: version_mismatch });
     }
-    let archives = old.archives.iter().map(|pin| moved(pin, &old.version, version, &archive)).collect();
+    let archives = old.archives.iter().map(|pin| retarget(pin, &old.version, version, &archive)).collect();
     let new = SyslinuxPin { archives, members, ..named };
-    let text = held.rewrite(&Pins { syslinux: new.clone(), ..held.pins.clone() })?;
-    held.write(&text, request, progress)?;
+    let text = locked.rewrite(&Pins { syslinux: new.clone(), ..locked.pins.clone() })?;
+    locked.write(&text, request, progress)?;
     Ok(SyslinuxUpdate { old, new, archive: Some(archive) })
 }
 
 /// What is strange about `members`, the files of `given`: a release has other files than another one,
 /// and the same as itself.
-fn doubt(given: &Url, new: &SyslinuxPin, members: &[MemberPin], old: &SyslinuxPin) -> Option<String> {
+fn version_mismatch(given: &Url, new: &SyslinuxPin, members: &[MemberPin], old: &SyslinuxPin) -> Option<String> {
     let (version, known) = (&new.version, &old.version);
     match (version == known, members == old.members) {
         (true, false) => Some(format!(
@@ -67,10 +67,10 @@ fn doubt(given: &Url, new: &SyslinuxPin, members: &[MemberPin], old: &SyslinuxPi
 }
 
 /// The pin of a release archive, for another version of which `seen` is an archive.
-fn moved(pin: &ArchivePin, old: &str, new: &str, seen: &ArchiveRecord) -> ArchivePin {
+fn retarget(pin: &ArchivePin, old: &str, new: &str, seen: &ArchiveRecord) -> ArchivePin {
     let url = pin.url.expose().replace(old, new);
-    let is = |ending: &str| url.ends_with(ending) && seen.name.ends_with(ending);
-    let sha256 = if is(".zip") || is(".tar.xz") {
+    let same_extension = |ending: &str| url.ends_with(ending) && seen.name.ends_with(ending);
+    let sha256 = if same_extension(".zip") || same_extension(".tar.xz") {
         Some(seen.sha256)
     } else {
         // The digest of another file says nothing about this one.
@@ -90,7 +90,7 @@ mod tests {
         let pin = |url: &str, sha256| ArchivePin { url: url.into(), sha256 };
         let archive = ArchiveRecord { name: "syslinux-6.04.zip".into(), sha256: seen };
         let (xz, zip) = ("https://x/6.03/syslinux-6.03.tar.xz", "https://x/6.03/syslinux-6.03.zip");
-        let to = |url: &str, version| moved(&pin(url, Some(old)), "6.03", version, &archive);
+        let to = |url: &str, version| retarget(&pin(url, Some(old)), "6.03", version, &archive);
         assert_eq!(to(xz, "6.04"), pin("https://x/6.04/syslinux-6.04.tar.xz", None));
         assert_eq!(to(zip, "6.04"), pin("https://x/6.04/syslinux-6.04.zip", Some(seen)));
         assert_eq!(to(xz, "6.03"), pin(xz, Some(old)));

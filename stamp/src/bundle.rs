@@ -66,12 +66,12 @@ pub enum BundleFlaw {
     #[error(
         "its form is version {0}, wanted {SCHEMA_VERSION}\nhint: write it again with the `cargo xtask bundle-bases` of this version"
     )]
-    Version(u32),
+    SchemaHeader(u32),
     /// Its index has names that cannot be shown.
     #[error(
         "its `{INDEX}` has characters in it that are not to be seen\nhint: give a file that `cargo xtask bundle-bases` wrote"
     )]
-    Hidden,
+    Unprintable,
     /// Its index is not sorted, or has a base twice.
     #[error(
         "its `{INDEX}` has {} twice, or not in its place\nhint: give a file that `cargo xtask bundle-bases` wrote",
@@ -105,12 +105,12 @@ pub struct IpxeIdentity {
 #[derive(Debug, Clone)]
 pub struct Bundle {
     ipxe: IpxeIdentity,
-    bases: BTreeMap<EntryPosition, Base>,
+    bases: BTreeMap<BaseKey, Base>,
 }
 
 /// Which base: sorted as they are in a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct EntryPosition {
+struct BaseKey {
     configuration: String,
     loader: String,
     slot: SlotSize,
@@ -122,20 +122,20 @@ struct EntryPosition {
 struct Index {
     schema_version: u32,
     ipxe: IpxeIdentity,
-    bases: Vec<Listed>,
+    bases: Vec<IndexEntry>,
 }
 
 /// All of `bases.json` that every version has.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Version {
+struct SchemaHeader {
     schema_version: u32,
 }
 
 /// A base in `bases.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Listed {
+struct IndexEntry {
     configuration: String,
     record: BaseRecord,
 }
@@ -144,8 +144,7 @@ impl Bundle {
     /// A bundle of `bases`, each with the name of its configuration. There is one for each configuration, loader
     /// and size of the slot.
     pub fn new(ipxe: IpxeIdentity, bases: impl IntoIterator<Item = (String, Base)>) -> Self {
-        let bases =
-            bases.into_iter().map(|(configuration, base)| (EntryPosition::of(configuration, base.record()), base));
+        let bases = bases.into_iter().map(|(configuration, base)| (BaseKey::of(configuration, base.record()), base));
         Self { ipxe, bases: bases.collect() }
     }
 
@@ -170,8 +169,8 @@ impl Bundle {
         let mut parts = Parts { entries: tarball.entries()? };
         let Index { ipxe, bases: listed, .. } = Index::parse(&parts.next(INDEX, MAX_INDEX)?)?;
         let mut bases = BTreeMap::new();
-        for Listed { configuration, record } in listed {
-            let position = EntryPosition::of(configuration, &record);
+        for IndexEntry { configuration, record } in listed {
+            let position = BaseKey::of(configuration, &record);
             if bases.last_key_value().is_some_and(|(last, _)| *last >= position) {
                 return Err(BundleFlaw::Order(position.file(IMAGE)));
             }
@@ -246,7 +245,7 @@ const IMAGE: &str = "image";
 /// How the image of a BIOS loader is packed.
 const ZINFO: &str = "zinfo";
 
-impl EntryPosition {
+impl BaseKey {
     fn of(configuration: String, record: &BaseRecord) -> Self {
         Self { configuration, loader: record.loader.clone(), slot: record.slot_size() }
     }
@@ -260,7 +259,7 @@ impl EntryPosition {
 
 impl Index {
     fn of(bundle: &Bundle) -> Self {
-        let listed = |(configuration, base): (&str, &Base)| Listed {
+        let listed = |(configuration, base): (&str, &Base)| IndexEntry {
             configuration: configuration.to_owned(),
             record: base.record().clone(),
         };
@@ -275,11 +274,11 @@ impl Index {
 
     fn parse(json: &[u8]) -> Result<Self, BundleFlaw> {
         if !is_plain_json(json) {
-            return Err(BundleFlaw::Hidden);
+            return Err(BundleFlaw::Unprintable);
         }
-        let Version { schema_version } = serde_json::from_slice(json).map_err(BundleFlaw::Index)?;
+        let SchemaHeader { schema_version } = serde_json::from_slice(json).map_err(BundleFlaw::Index)?;
         if schema_version != SCHEMA_VERSION {
-            return Err(BundleFlaw::Version(schema_version));
+            return Err(BundleFlaw::SchemaHeader(schema_version));
         }
         serde_json::from_slice(json).map_err(BundleFlaw::Index)
     }

@@ -5,7 +5,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use netboot_loaders::base::http::{HttpClient, NetworkAccess, Pace, Patience};
+use netboot_loaders::base::http::{HttpClient, MinThroughput, NetworkAccess, TransferLimits};
 use netboot_loaders::base::progress::{Event, Silent};
 use netboot_loaders::base::url::Url;
 use netboot_loaders::fetch::download::{self, download};
@@ -442,7 +442,7 @@ fn a_server_that_drips_is_given_up() {
         }
     });
     let mut http = http_with(Duration::from_secs(60), 2);
-    http.patience.pace = Pace { bytes: 1_000, span: Duration::from_secs(1) };
+    http.limits.min_throughput = MinThroughput { bytes: 1_000, window: Duration::from_secs(1) };
     let scratch = Scratch::new();
     let error = fetch(&scratch, &[server.url(PATH)], &NetworkAccess::Online(http)).unwrap_err().to_string();
     let start = format!("cannot download `{}`: the transfer stopped after ", server.url(PATH));
@@ -505,9 +505,10 @@ fn a_head_that_drips_is_given_up() {
             std::thread::sleep(Duration::from_millis(20));
         }
     });
-    let (connect, silence, pause) = (Duration::from_secs(60), Duration::from_secs(60), Duration::from_millis(1));
-    let pace = Pace { bytes: 1_000, span: Duration::from_secs(1) };
-    let http = HttpClient::new(None, Patience { connect, silence, pace, attempts: 1, pause }).unwrap();
+    let (connect, idle_timeout, pause) = (Duration::from_secs(60), Duration::from_secs(60), Duration::from_millis(1));
+    let min_throughput = MinThroughput { bytes: 1_000, window: Duration::from_secs(1) };
+    let http =
+        HttpClient::new(None, TransferLimits { connect, idle_timeout, min_throughput, attempts: 1, pause }).unwrap();
     let error = fetch(&Scratch::new(), &[server.url(PATH)], &NetworkAccess::Online(http)).unwrap_err().to_string();
     assert!(
         error.starts_with(&format!("cannot download `{}`: the server sends no whole answer in time", server.url(PATH))),

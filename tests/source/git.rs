@@ -10,7 +10,7 @@ use git2::Oid;
 use netboot_loaders::base::http::NetworkAccess;
 use netboot_loaders::base::progress::Silent;
 use netboot_loaders::digest::Sha256Digest;
-use netboot_loaders::fetch::Supply;
+use netboot_loaders::fetch::InputSource;
 use netboot_loaders::fetch::ipxe::{self, Order, Patch};
 
 use netboot_fixtures::git::{EPOCH, UpstreamRepo, assert_fetched, commit, commit_tree, fetch, has, open, rogue_tree};
@@ -413,15 +413,16 @@ fn offline_without_the_commit() {
         pin.commit,
         scratch.cache.ipxe_git()
     );
-    let error = ipxe::fetch(&pin, &scratch.cache, &Supply { network: &NetworkAccess::Offline, given: None }, &Silent)
-        .unwrap_err();
+    let error =
+        ipxe::fetch(&pin, &scratch.cache, &InputSource { network: &NetworkAccess::Offline, given: None }, &Silent)
+            .unwrap_err();
     assert_eq!(error.to_string(), message);
     let given = fetch(&pin, &scratch.cache, &NetworkAccess::Offline, "https://mirror.example/ipxe.git");
     assert_eq!(given, Err(message));
 
     // What is in the cache is enough.
     fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
-    ipxe::fetch(&pin, &scratch.cache, &Supply { network: &NetworkAccess::Offline, given: None }, &Silent).unwrap();
+    ipxe::fetch(&pin, &scratch.cache, &InputSource { network: &NetworkAccess::Offline, given: None }, &Silent).unwrap();
 }
 
 fn offline_a_local_path_will_do() {

@@ -3,7 +3,7 @@
 use netboot_loaders::base::http::NetworkAccess;
 use netboot_loaders::base::progress::Silent;
 use netboot_loaders::config::pins::IpxePin;
-use netboot_loaders::fetch::{Supply, git, ipxe};
+use netboot_loaders::fetch::{InputSource, git, ipxe};
 
 use netboot_fixtures::git::{TAG, UpstreamRepo, assert_fetched, backend, fetch, has, http_backend, pass_on, serve};
 use netboot_fixtures::scratch::{Scratch, online};
@@ -192,7 +192,7 @@ fn the_second_address_is_asked_when_the_first_fails() -> Result<(), String> {
     let (scratch, upstream, server) = served(true)?;
     let mut pin = upstream.pin();
     pin.urls = vec![server.url("/nothing.git").into(), server.url("/ipxe.git").into()];
-    ipxe::fetch(&pin, &scratch.cache, &Supply { network: &online(), given: None }, &Silent).unwrap();
+    ipxe::fetch(&pin, &scratch.cache, &InputSource { network: &online(), given: None }, &Silent).unwrap();
     assert_fetched(&pin, &scratch.cache);
     Ok(())
 }

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use netboot_loaders::base::http::{HttpClient, NetworkAccess, Pace, Patience};
+use netboot_loaders::base::http::{HttpClient, MinThroughput, NetworkAccess, TransferLimits};
 use netboot_loaders::base::paths::Cache;
 use netboot_loaders::base::progress::{Event, Progress};
-use netboot_loaders::fetch::{Supply, ipxe, syslinux};
+use netboot_loaders::fetch::{InputSource, ipxe, syslinux};
 
 use netboot_fixtures::drip::{BODIES, HEADS, PROXIES};
 use netboot_fixtures::git::UpstreamRepo;
@@ -32,8 +32,8 @@ const PROMPT: Duration = Duration::from_secs(20);
 fn fetch(server: &TestServer, cache: &Cache, listener: &Listener) -> String {
     let pin = pin(&[server.url("/s.zip"), server.url("/second.zip")]);
     let started = Instant::now();
-    let error =
-        syslinux::fetch(&pin, &pin.members, cache, &Supply { network: &online(), given: None }, listener).unwrap_err();
+    let error = syslinux::fetch(&pin, &pin.members, cache, &InputSource { network: &online(), given: None }, listener)
+        .unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
     error.to_string()
 }
@@ -90,15 +90,21 @@ fn in_the_pause_between_two_attempts() {
     }
     let server = TestServer::start(|_, answer| answer.whole("503 Service Unavailable", &[], b""));
     let pause = Duration::from_secs(60);
-    let patience = Patience { connect: pause, silence: pause, pace: Pace::default(), attempts: 3, pause };
-    let network = NetworkAccess::Online(HttpClient::new(None, patience).unwrap());
+    let limits = TransferLimits {
+        connect: pause,
+        idle_timeout: pause,
+        min_throughput: MinThroughput::default(),
+        attempts: 3,
+        pause,
+    };
+    let network = NetworkAccess::Online(HttpClient::new(None, limits).unwrap());
     let (scratch, pin) = (Scratch::new(), pin(&[server.url("/s.zip")]));
     let started = Instant::now();
     let error = syslinux::fetch(
         &pin,
         &pin.members,
         &scratch.cache,
-        &Supply { network: &network, given: None },
+        &InputSource { network: &network, given: None },
         &Later::default(),
     )
     .unwrap_err();
@@ -118,7 +124,8 @@ fn while_git_waits_for_an_answer() {
     let mut pin = UpstreamRepo::new(&scratch.path("upstream.git")).pin();
     pin.urls = vec![server.url("/ipxe.git").into(), server.url("/second.git").into()];
     let started = Instant::now();
-    let error = ipxe::fetch(&pin, &scratch.cache, &Supply { network: &online(), given: None }, &*listener).unwrap_err();
+    let error =
+        ipxe::fetch(&pin, &scratch.cache, &InputSource { network: &online(), given: None }, &*listener).unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
     assert_eq!(error.to_string(), format!("cannot fetch from `{}`: interrupted", server.url("/ipxe.git")));
     assert_eq!(server.paths(), ["/ipxe.git/info/refs?service=git-upload-pack"]);
@@ -135,18 +142,18 @@ fn while_a_server_or_a_proxy_drips() {
         let mut git = UpstreamRepo::new(&scratch.path("upstream.git")).pin();
         git.urls = vec![url.as_str().into()];
         let files = pin(std::slice::from_ref(&url));
-        let supply = Supply { network: &network, given: None };
+        let source = InputSource { network: &network, given: None };
         let (url, cache) = (&url, &scratch.cache);
         assert_prompt(drip.name, |listener| {
-            let error = syslinux::fetch(&files, &files.members, cache, &supply, listener).unwrap_err();
+            let error = syslinux::fetch(&files, &files.members, cache, &source, listener).unwrap_err();
             assert_eq!(error.to_string(), format!("cannot download `{url}`: interrupted"), "{}", drip.name);
         });
         // Breaking off has shut the client down.
         let (url, http) = drip.listen(3 * PROMPT);
         let network = NetworkAccess::Online(http);
-        let supply = Supply { network: &network, given: Some(&url.as_str().into()) };
+        let source = InputSource { network: &network, given: Some(&url.as_str().into()) };
         assert_prompt(drip.name, |listener| {
-            let error = ipxe::fetch(&git, cache, &supply, listener).unwrap_err();
+            let error = ipxe::fetch(&git, cache, &source, listener).unwrap_err();
             assert_eq!(error.to_string(), format!("cannot fetch from `{url}`: interrupted"), "{}", drip.name);
         });
     }

@@ -217,10 +217,10 @@ impl From<mirror::Error> for Failure {
         use mirror::Error as E;
         use transfer::Error as T;
         let code = match &error {
-            E::Shelf(store::Error::Cancelled) => INTERRUPTED,
+            E::Store(store::Error::Cancelled) => INTERRUPTED,
             E::Metadata(M::Download(D::Fs(_)) | M::Fs(_))
             | E::Transfer(T::Download(D::Fs(_)) | T::Fs(_))
-            | E::Shelf(_) => FAILURE,
+            | E::Store(_) => FAILURE,
             E::Metadata(_) | E::Transfer(T::Download(_)) => UNAVAILABLE,
             E::Older { .. } | E::Transfer(T::Mismatch { .. }) => MISMATCH,
             E::Transfer(T::Signature(error)) => signature_code(error),
@@ -233,28 +233,28 @@ impl From<deploy::Error> for Failure {
     fn from(error: deploy::Error) -> Self {
         use deploy::{Error as E, remote, sftp::ssh};
         let code = match &error {
-            E::Place(remote::Error::Connect(ssh::Error::NotStarted { .. })) => MISSING_TOOL,
-            E::Place(remote::Error::Connect(ssh::Error::Cancelled) | remote::Error::Cancelled) | E::Cancelled => {
+            E::Remote(remote::Error::Connect(ssh::Error::NotStarted { .. })) => MISSING_TOOL,
+            E::Remote(remote::Error::Connect(ssh::Error::Cancelled) | remote::Error::Cancelled) | E::Cancelled => {
                 INTERRUPTED
             }
-            E::Place(
+            E::Remote(
                 remote::Error::Connect(_)
                 | remote::Error::Lost { .. }
                 | remote::Error::NotSftp { .. }
                 | remote::Error::Slow(_),
             )
             | E::Lost { .. } => UNAVAILABLE,
-            E::Spoiled { .. } => DIFFERENT,
-            E::Place(remote::Error::Refused { .. })
-            | E::Strangers { .. }
+            E::ReadBackMismatch { .. } => DIFFERENT,
+            E::Remote(remote::Error::Refused { .. })
+            | E::UnmanagedFiles { .. }
             | E::ForeignManifest { .. }
             | E::Obstacle(_)
             | E::Changed(_)
             | E::Inside(_)
-            | E::Interfered(_)
+            | E::ConcurrentDeploy(_)
             | E::Lock(_)
             | E::TooLong(_)
-            | E::Itself(_) => FAILURE,
+            | E::TargetIsTree(_) => FAILURE,
         };
         Self::of(code, &error)
     }
@@ -283,8 +283,8 @@ impl From<boot_test::Error> for Failure {
         let code = match &error {
             E::Tree(error) => checked_code(error),
             E::NoCase { .. } => BAD_INPUT,
-            E::Trial(run_case::Error::Cancelled) => INTERRUPTED,
-            E::Changed(_) | E::Trial(_) | E::NotAReport(_) | E::Fs(_) => FAILURE,
+            E::Case(run_case::Error::Cancelled) => INTERRUPTED,
+            E::Changed(_) | E::Case(_) | E::NotAReport(_) | E::Fs(_) => FAILURE,
         };
         Self::of(code, &error)
     }

@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 
 use camino::{Utf8DirEntry, Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs::Lock;
-use netboot_loaders::base::http::{HttpClient, NetworkAccess, NoProxy, Patience, Proxy};
+use netboot_loaders::base::http::{HttpClient, NetworkAccess, NoProxy, Proxy, TransferLimits};
 use netboot_loaders::base::paths::{Cache, ProjectPaths, is_partial};
 use netboot_loaders::base::process::{Command, find_program, quoted};
 use netboot_loaders::base::progress::{Event, Progress};
 use netboot_loaders::base::url::Url;
 use netboot_loaders::build::BuildContext;
-use netboot_loaders::build::make::{Launcher, Settings, Surroundings};
+use netboot_loaders::build::make::{Launcher, MakeEnvironment, Settings};
 use netboot_loaders::build::plan::Plan;
 use netboot_loaders::clean;
 use netboot_loaders::fetch::git::local_path;
@@ -194,7 +194,7 @@ impl<'u> Host<'u> {
     /// The client for the web, through the proxy that the environment names.
     pub fn http(&self) -> Result<HttpClient, Failure> {
         let proxy = self.proxy();
-        let mut http = HttpClient::new(proxy.as_ref(), Patience::default())?;
+        let mut http = HttpClient::new(proxy.as_ref(), TransferLimits::default())?;
         let environment = variables(|name| GIT_ENVIRONMENT.contains(&name));
         let helper = Command::new("fetch from a git server", own_program()?).args([GIT_HELPER]);
         http.git_helper = Some(Box::new(Command { env: environment, ..helper }));
@@ -260,7 +260,7 @@ impl<'u> Host<'u> {
             jobs: args.jobs.map_or_else(processors, usize::from),
             werror: !args.no_werror,
             launcher: args.launcher.clone().map(|program| Launcher { program, env: launcher_environment() }),
-            surroundings: Surroundings::default(),
+            environment: MakeEnvironment::default(),
         })
     }
 

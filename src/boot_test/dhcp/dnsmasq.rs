@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_configuration_names_the_loader_and_its_server() {
-        let offer = Offer { loader: "sites/rack-1/ipxe.pxe".into(), root_path: None, second_card: None };
+        let offer = Offer { loader: "sites/rack-1/ipxe.pxe".into(), root_path: None, second_nic_root_path: None };
         let text = configuration(&TestNetwork::default(), &offer).unwrap();
         for line in [
             "interface=tap0",
@@ -145,9 +145,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in:\n{text}");
         }
-        let hostile = Offer { loader: "x\ndhcp-script=/bin/sh".into(), root_path: None, second_card: None };
+        let hostile = Offer { loader: "x\ndhcp-script=/bin/sh".into(), root_path: None, second_nic_root_path: None };
         assert!(configuration(&TestNetwork::default(), &hostile).is_err());
-        let quoted = Offer { loader: "a,b c".into(), root_path: None, second_card: None };
+        let quoted = Offer { loader: "a,b c".into(), root_path: None, second_nic_root_path: None };
         assert!(configuration(&TestNetwork::default(), &quoted).unwrap().contains("dhcp-boot=\"a,b c\",,192.0.2.1\n"));
     }
 
@@ -155,14 +155,16 @@ mod tests {
     fn a_given_configuration_decides_about_dhcp() {
         let network =
             TestNetwork { dhcp: DhcpSetup::Given(Daemon::Dnsmasq, "dhcp-boot=mine".into()), ..TestNetwork::default() };
-        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None, second_card: None }).unwrap();
+        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None, second_nic_root_path: None })
+            .unwrap();
         assert!(text.starts_with("conf-file=given.conf\n"), "{text}");
         assert!(!text.contains("dhcp-boot"), "{text}");
         assert!(text.ends_with("tftp-root=/proc/self/cwd/tftp\n"), "the boot test's own folder comes last:\n{text}");
         for daemon in [Daemon::Kea, Daemon::IscDhcpd] {
             let network = TestNetwork { dhcp: DhcpSetup::Given(daemon, String::new()), ..TestNetwork::default() };
             let text =
-                configuration(&network, &Offer { loader: "x".into(), root_path: None, second_card: None }).unwrap();
+                configuration(&network, &Offer { loader: "x".into(), root_path: None, second_nic_root_path: None })
+                    .unwrap();
             assert!(!text.contains("\ndhcp-range") && text.contains("\nenable-tftp\n"), "{text}");
         }
     }
@@ -172,7 +174,8 @@ mod tests {
         let given = "interface=eth0\nport=0\ntftp-root=/srv/tftp\n";
         let network =
             TestNetwork { dhcp: DhcpSetup::Given(Daemon::DnsmasqProxy, given.into()), ..TestNetwork::default() };
-        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None, second_card: None }).unwrap();
+        let text = configuration(&network, &Offer { loader: "x".into(), root_path: None, second_nic_root_path: None })
+            .unwrap();
         assert!(text.contains("\ndhcp-range=192.0.2.100,") && !text.contains("dhcp-boot"), "{text}");
         assert!(!text.contains("tftp"), "both would listen on one port:\n{text}");
         let text = proxy(given);

@@ -58,7 +58,7 @@ impl DhcpServer {
             let command = command.args([format!("--conf-file={configuration}")]);
             server::start("dnsmasq", command, folder, dnsmasq::parse, sink)
         };
-        if let Some(root_path) = &offer.second_card {
+        if let Some(root_path) = &offer.second_nic_root_path {
             let configuration = dnsmasq::second(network, root_path.as_deref());
             fs::write_atomic(&folder.join(dnsmasq::SECOND), configuration.as_bytes())?;
             others.push(dnsmasq(dnsmasq::SECOND)?);

@@ -15,5 +15,5 @@ pub struct Offer {
     /// Option 17 from the beginning.
     pub root_path: Option<String>,
     /// Option 17 in the network of a second card, where the machine has one.
-    pub second_card: Option<Option<String>>,
+    pub second_nic_root_path: Option<Option<String>>,
 }

@@ -7,7 +7,7 @@ use crate::boot_test::expected_console::expectation;
 use crate::boot_test::loaders::Program;
 use crate::boot_test::network::TestNetwork;
 use crate::boot_test::samples::{ipxe, syslinux};
-use crate::boot_test::scenario::MARK;
+use crate::boot_test::scenario::NONCE_ARGUMENT;
 
 const NONCE: &str = "0123456789ab";
 
@@ -82,7 +82,7 @@ fn userland(arguments: &str) -> Vec<BootEvent> {
 #[test]
 fn a_boot_passes_with_the_nonce_and_a_power_off() {
     let case = ipxe("ipxe.efi", Aim::Userland);
-    let whole = [until_kernel("ipxe.efi"), userland(&format!("quiet {MARK}{NONCE}"))].concat();
+    let whole = [until_kernel("ipxe.efi"), userland(&format!("quiet {NONCE_ARGUMENT}{NONCE}"))].concat();
     let (reactions, phases) = watch(&case, &whole);
     assert_eq!(reactions, [Reaction::Done(Verdict::Passed)]);
     assert_eq!(phases, Phase::ALL);
@@ -91,7 +91,7 @@ fn a_boot_passes_with_the_nonce_and_a_power_off() {
 #[test]
 fn a_nonce_alone_is_not_enough() {
     let case = ipxe("ipxe.efi", Aim::Userland);
-    let mut reset = [until_kernel("ipxe.efi"), userland(&format!("{MARK}{NONCE}"))].concat();
+    let mut reset = [until_kernel("ipxe.efi"), userland(&format!("{NONCE_ARGUMENT}{NONCE}"))].concat();
     *reset.last_mut().unwrap() = BootEvent::Stopped(Stop::Reset);
     assert_eq!(at_last(&case, &reset), "the machine reset itself before userland was reached");
     fails(&case, &[until_kernel("ipxe.efi"), userland("quiet")].concat(), "wanted `netboot-loaders.case=0123456789ab`");
@@ -102,7 +102,7 @@ fn a_nonce_alone_is_not_enough() {
 #[test]
 fn last_words_may_be_heard_after_the_power_is_off() {
     let case = ipxe("ipxe.efi", Aim::Userland);
-    let mut late = [until_kernel("ipxe.efi"), userland(&format!("{MARK}{NONCE}"))].concat();
+    let mut late = [until_kernel("ipxe.efi"), userland(&format!("{NONCE_ARGUMENT}{NONCE}"))].concat();
     let off = late.pop().unwrap();
     late.insert(late.len() - 1, off);
     let (reactions, phases) = watch(&case, &late);
@@ -177,7 +177,7 @@ fn the_bug_of_syslinux_is_pinned_in_both_directions() {
 #[test]
 fn what_was_not_fetched_on_the_way_did_not_boot() {
     let case = ipxe("ipxe.efi", Aim::Userland);
-    let words = userland(&format!("{MARK}{NONCE}"));
+    let words = userland(&format!("{NONCE_ARGUMENT}{NONCE}"));
     // A boot ROM that is iPXE itself can do all of it without the loader.
     let rom: Vec<BootEvent> = until_kernel("ipxe.efi").into_iter().filter(|what| *what != sent("ipxe.efi")).collect();
     fails(&case, &[rom, words.clone()].concat(), "it was not seen that the loader was fetched");

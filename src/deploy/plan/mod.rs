@@ -206,7 +206,7 @@ impl Planner<'_> {
             Some(found) if found.kind != FoundKind::File => return Err(obstacle(path, *found, "a plain file")),
             Some(found) => match self.content(path, *found) {
                 Some(now) if now == *content => {
-                    if !found.is_served() {
+                    if !found.is_world_readable() {
                         plan.unreadable.push((path.clone(), *found));
                     }
                     deployed.modified = found.modified;
@@ -242,7 +242,8 @@ impl Planner<'_> {
         let folders: BTreeSet<&Utf8Path> = self.wanted.iter().flat_map(|wanted| above(&wanted.path)).collect();
         for folder in folders {
             let found = self.scan.found.get(folder).filter(|found| found.kind == FoundKind::Folder);
-            plan.unreadable.extend(found.filter(|found| !found.is_served()).map(|found| (folder.to_owned(), *found)));
+            plan.unreadable
+                .extend(found.filter(|found| !found.is_world_readable()).map(|found| (folder.to_owned(), *found)));
         }
         let remote = (!self.scan.there).then(Utf8PathBuf::new);
         plan.folders = remote.into_iter().chain(missing).collect();

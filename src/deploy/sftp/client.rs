@@ -26,7 +26,7 @@ const BYTES_A_SECOND: u32 = 1000;
 /// By how many times the length of silence a server may fall behind that.
 const RESERVE: u32 = 5;
 /// How often a wait looks whether it has been cancelled.
-const TICK: Duration = Duration::from_millis(100);
+const CANCEL_POLL: Duration = Duration::from_millis(100);
 
 /// Why a request has no good reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,7 +69,8 @@ pub(super) struct Client<'p> {
 impl<'p> Client<'p> {
     /// Waits for the server's greeting over `stream`, however long a person takes to log in.
     pub(super) fn handshake(stream: UnixStream, silence: Duration, progress: &'p dyn Progress) -> Result<Self, Error> {
-        let ready = stream.set_read_timeout(Some(TICK)).and_then(|()| stream.set_write_timeout(Some(TICK)));
+        let ready =
+            stream.set_read_timeout(Some(CANCEL_POLL)).and_then(|()| stream.set_write_timeout(Some(CANCEL_POLL)));
         ready.map_err(|_| Error::Gone)?;
         let (inbox, behind) = (Vec::new(), Duration::ZERO);
         let mut client =

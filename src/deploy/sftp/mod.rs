@@ -92,7 +92,7 @@ impl<'p> Sftp<'p> {
     }
 
     /// Makes a folder that other users can read: the server applies its umask to what was asked for.
-    fn make_served(&mut self, there: &str) -> Result<(), client::Error> {
+    fn make_world_readable(&mut self, there: &str) -> Result<(), client::Error> {
         if let Err(error) = self.connection.client.ask(&SftpRequest::MakeFolder { path: there }) {
             // Another deployment may have made it since.
             let made = matches!(error, client::Error::Refused(_)) && self.connection.client.stat(there)?.is_some();
@@ -100,8 +100,8 @@ impl<'p> Sftp<'p> {
         }
         // The folder is there, whatever is refused now.
         match self.connection.client.stat(there) {
-            Ok(Some(attributes)) if !found(attributes).is_served() => {
-                self.set_mode(there, found(attributes).served_mode()).map(drop)
+            Ok(Some(attributes)) if !found(attributes).is_world_readable() => {
+                self.set_mode(there, found(attributes).world_readable_mode()).map(drop)
             }
             Ok(_) | Err(client::Error::Refused(_)) => Ok(()),
             Err(error) => Err(error),
@@ -197,18 +197,18 @@ impl Remote for Sftp<'_> {
         // What is above the place itself may be missing, too.
         for folder in above(&there).filter(|_| path.as_str().is_empty()) {
             let made = match self.connection.client.stat(folder) {
-                Ok(None) => self.make_served(folder),
+                Ok(None) => self.make_world_readable(folder),
                 other => other.map(drop),
             };
             self.explain("make the folder", folder, made)?;
         }
-        let made = self.make_served(&there);
+        let made = self.make_world_readable(&there);
         self.explain("make the folder", &there, made)
     }
 
-    fn serve(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
+    fn make_world_readable(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error> {
         let there = self.at(path);
-        let served = self.set_mode(&there, found.served_mode());
+        let served = self.set_mode(&there, found.world_readable_mode());
         self.explain("set the mode of", &there, served)
     }
 
@@ -219,7 +219,7 @@ impl Remote for Sftp<'_> {
                 Err(client::Error::Refused(_)) => continue,
                 other => self.explain("look at", folder, other)?.map(found),
             };
-            if found.is_some_and(|found| found.kind == FoundKind::Folder && !found.is_served()) {
+            if found.is_some_and(|found| found.kind == FoundKind::Folder && !found.is_world_readable()) {
                 return Ok(Some(folder.to_owned()));
             }
         }

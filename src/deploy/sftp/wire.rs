@@ -1,7 +1,7 @@
 //! SFTP version 3 on the wire, as draft-ietf-secsh-filexfer-02 and OpenSSH's extensions have it: requests become
 //! bytes, and bytes become replies. Knows no connection.
 
-use crate::base::fs::served::{FILE_MODE, FOLDER_MODE};
+use crate::base::fs::world_readable::{FILE_MODE, FOLDER_MODE};
 use crate::printable::single_line;
 
 /// The version that is spoken. `RouterOS` and OpenSSH know no other.

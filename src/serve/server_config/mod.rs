@@ -73,7 +73,7 @@ pub fn write(kind: ServerKind, policy: &BootPolicy<'_>) -> Vec<ConfigFile> {
 ///
 /// [`fs::Error`].
 pub fn save(files: &[ConfigFile], folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, fs::Error> {
-    fs::served::create_served_dir_all(folder)?;
+    fs::world_readable::create_world_readable_dir_all(folder)?;
     let save = |file: &ConfigFile| {
         let path = folder.join(file.name);
         fs::write_atomic(&path, file.text.as_bytes()).map(|()| path)

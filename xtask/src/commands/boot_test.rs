@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use netboot_loaders::base::fs;
-use netboot_loaders::base::parallel::leaving;
+use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::paths::report_html;
 use netboot_loaders::base::progress::{Event, Muted, Progress};
 use netboot_loaders::boot_test::case::{Case, Firmware, Intent};
@@ -111,7 +111,7 @@ fn tls(args: &BootTest) -> Result<Option<Tls>, Failure> {
 /// The network of `file`, with the servers that are asked for.
 fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -> Result<TestNetwork, Failure> {
     let (place, known) = (file.to_owned(), sites.clone());
-    let read = leaving(host.ui, move || network::NetworkConfig::read(&place, &known));
+    let read = detached_on_cancel(host.ui, move || network::NetworkConfig::read(&place, &known));
     let mut described = read.ok_or(build_loaders::Error::Cancelled)??;
     described.http_root = SERVED.into();
     let policy = BootPolicy::new(&described, sites);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use netboot_loaders::base::fs;
-use netboot_loaders::base::parallel::leaving;
+use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::paths::{index_of, is_linked_list};
 use netboot_loaders::base::progress::{Event, Progress as _};
 use netboot_loaders::build_loaders::{BuildOutcome, BuildRequest, Config, Error, build_loaders};
@@ -15,7 +15,7 @@ use netboot_loaders::publish::exchange::Published;
 use netboot_loaders::serve::boot_policy::BootPolicy;
 use netboot_loaders::serve::index_page::Index;
 use netboot_loaders::serve::server_config::ServerKind;
-use netboot_loaders::serve::{index_page as index, server_config as recipe};
+use netboot_loaders::serve::{index_page, server_config};
 use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::manifest::ManifestEntry;
 use serde_json::{Value, json};
@@ -61,12 +61,12 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 /// All recipes, where the network is described.
-fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(ServerKind, Vec<recipe::ConfigFile>)>, Failure> {
+fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(ServerKind, Vec<server_config::ConfigFile>)>, Failure> {
     let (file, sites) = (host.project.network(), sites.clone());
-    let written = leaving(host.ui, move || {
+    let written = detached_on_cancel(host.ui, move || {
         let network = NetworkConfig::read(&file, &sites)?;
         let policy = BootPolicy::new(&network, &sites);
-        let write = |kind| (kind, index::fit(kind, recipe::write(kind, &policy)));
+        let write = |kind| (kind, index_page::fit(kind, server_config::write(kind, &policy)));
         let recipes = ServerKind::ALL.into_iter().map(write).collect();
         Ok(([network.warnings.clone(), policy.missing_scripts()].concat(), recipes))
     });
@@ -85,11 +85,11 @@ fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(ServerKind, Vec<recipe
 /// Writes the page about the tree.
 fn write_index(
     outcome: &BuildOutcome,
-    recipes: &[(ServerKind, Vec<recipe::ConfigFile>)],
+    recipes: &[(ServerKind, Vec<server_config::ConfigFile>)],
     host: &Host<'_>,
 ) -> Result<(), Failure> {
     let BuildOutcome { tree, published, .. } = outcome;
-    let page = index::page(&Index {
+    let page = index_page::page(&Index {
         version: env!("CARGO_PKG_VERSION"),
         tree: tree.file_name().unwrap_or_default(),
         root: &published.root,

@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 use netboot_loaders::base::fs;
-use netboot_loaders::base::parallel::leaving;
+use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::process::{Command, find_program, quoted};
 use netboot_loaders::base::progress::{Event, Muted, Progress};
 use netboot_loaders::build_loaders::{self, Config};
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
         host.ui.answer(&terminal_safe_json(&text), json!({ "ignition": text }));
         return Ok(());
     };
-    fs::served::create_served_dir_all(out.parent().unwrap_or(out))?;
+    fs::world_readable::create_world_readable_dir_all(out.parent().unwrap_or(out))?;
     fs::write_atomic(out, text.as_bytes())?;
     host.ui.result(&format!("{out}\n"), json!({ "path": out }));
     Ok(())
@@ -37,7 +37,7 @@ fn starter(args: &Ignition, host: &Host<'_>) -> Result<String, Failure> {
     let config = Config::read(&host.project, &Options::default(), &Muted(host.ui))?;
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
     let path = file.clone();
-    let read = leaving(host.ui, move || NetworkConfig::read(&path, &config.sites));
+    let read = detached_on_cancel(host.ui, move || NetworkConfig::read(&path, &config.sites));
     let network = read.ok_or(build_loaders::Error::Cancelled)??;
     let machine = args.host.as_deref().map(|name| machine(&network, name, &file)).transpose()?;
     let Some(starter) = &network.ignition else {

@@ -152,7 +152,7 @@ fn check_output(path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     let real =
         path.ancestors().find_map(|above| Some(above.canonicalize_utf8().ok()?.join(path.strip_prefix(above).ok()?)));
     let real = real.as_deref().unwrap_or(path);
-    let own = host.project.facts_and_choices().into_iter().chain(host.cache_folder());
+    let own = host.project.vendor_and_config_dirs().into_iter().chain(host.cache_folder());
     match own.filter_map(|folder| folder.canonicalize_utf8().ok()).find(|folder| real.starts_with(folder)) {
         Some(folder) => {
             refuse(format!("`{}` has what is built from, or the cache", printable(&folder)), "choose a place outside")

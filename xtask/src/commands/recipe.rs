@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use netboot_loaders::base::parallel::leaving;
+use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::progress::{Event, Progress};
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::network::{self, NetworkConfig};
@@ -23,7 +23,7 @@ pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
     let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
     // Thousands of machines take seconds.
-    let written = leaving(host.ui, move || {
+    let written = detached_on_cancel(host.ui, move || {
         let network = NetworkConfig::read(&file, &config.sites)?;
         let policy = BootPolicy::new(&network, &config.sites);
         let warnings: Vec<String> = network.warnings.iter().cloned().chain(policy.warnings(kind)).collect();

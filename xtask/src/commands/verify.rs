@@ -5,7 +5,7 @@ use netboot_loaders::printable::{listed_names, listed_of};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_loaders::base::fs::served;
+use netboot_loaders::base::fs::world_readable;
 use netboot_loaders::base::progress::{Event, Progress};
 use netboot_loaders::build::check_cache;
 use netboot_loaders::build_loaders::{self, Config};
@@ -31,14 +31,14 @@ pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
 
 fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
     let report = verify::verify(&path, host.ui).map_err(open::Error::from)?;
-    for neighbour in report.neighbours.iter().take(SHOWN) {
-        host.ui.report(&Event::Warning { message: neighbour.to_string() });
+    for file in report.interfering_files.iter().take(SHOWN) {
+        host.ui.report(&Event::Warning { message: file.to_string() });
     }
     if !report.differences.is_empty() {
         return Err(open::Error::Different { path, differences: report.differences }.into());
     }
     if let Some(unreadable) = &report.unreadable {
-        host.ui.report(&Event::Warning { message: served::unreadable_warning(unreadable) });
+        host.ui.report(&Event::Warning { message: world_readable::unreadable_warning(unreadable) });
     }
     let (files, others) = (report.manifest.files.len(), report.others);
     let besides = match others.len() {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 const PIECE: usize = 4096;
 
 /// How long a wait for a reader takes between two questions whether to stop.
-const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const CANCEL_POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Whether to stop.
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
@@ -36,7 +36,7 @@ pub(super) fn write(stream: impl AsFd, text: &str) -> io::Result<()> {
 fn write_until(stopped: &dyn Fn() -> bool, stream: impl AsFd, text: &str) -> io::Result<()> {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
-        match poll(&mut [PollFd::new(&stream, PollFlags::OUT)], Some(&TICK)) {
+        match poll(&mut [PollFd::new(&stream, PollFlags::OUT)], Some(&CANCEL_POLL)) {
             Ok(0) if stopped() => return Ok(()),
             Ok(0) | Err(Errno::INTR) => continue,
             _ => {}

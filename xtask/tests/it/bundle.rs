@@ -4,7 +4,7 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::{says, shows};
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::stamp::bundle::Bundle;
@@ -33,7 +33,7 @@ fn bundle(project: &Project, out: &str) -> Vec<u8> {
 }
 
 /// Builds into the folder `again` from the bundle alone, with an empty cache.
-fn build_from_bundle(project: &Project) -> Ran {
+fn build_from_bundle(project: &Project) -> CliOutput {
     std::fs::remove_dir_all(project.path("cache")).unwrap();
     let (file, out) = (project.path("bundle.tar.gz"), project.path("again"));
     project.run(["build-loaders", "--offline", "--sources-from", file.as_str(), "--out", out.as_str()])
@@ -163,7 +163,7 @@ fn bases_arguments(project: &Project, out: &str) -> Vec<String> {
     arguments
 }
 
-fn bundle_bases(project: &Project, out: &str) -> Ran {
+fn bundle_bases(project: &Project, out: &str) -> CliOutput {
     let arguments = bases_arguments(project, out);
     project.run(arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::limits;
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::{shows, skip};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -78,8 +78,8 @@ fn command(project: &Project, more: &[&str]) -> Command {
     command
 }
 
-fn clean(project: &Project, more: &[&str]) -> Ran {
-    Ran::from(command(project, more).output().unwrap())
+fn clean(project: &Project, more: &[&str]) -> CliOutput {
+    CliOutput::from(command(project, more).output().unwrap())
 }
 
 /// What a run says to programs.
@@ -115,8 +115,9 @@ fn what_this_project_needs_stays_and_what_nobody_uses_goes() {
     assert!(lines[1].starts_with("  2 bases ") && lines[2].starts_with("  2 build trees "), "{}", ran.stdout);
     assert!(ran.stdout.contains("\nkept: 2 bases, 2 build trees, 5 sources, 2 records ("), "{}", ran.stdout);
     let options = format!("--project {} --cache-dir {}", project.root, project.path("cache"));
-    let next =
-        |ran: &Ran| ran.stdout.split_once("\nnothing is removed because of --dry-run\nnext: ").unwrap().1.to_owned();
+    let next = |ran: &CliOutput| {
+        ran.stdout.split_once("\nnothing is removed because of --dry-run\nnext: ").unwrap().1.to_owned()
+    };
     assert_eq!(next(&ran), format!("cargo xtask {options} clean\n"));
     project.write("rack's list.csv", "name\na\n");
     let sheet = project.path("rack's list.csv");
@@ -433,7 +434,7 @@ fn a_clean_waits_for_builds_and_builds_wait_for_a_clean() {
             assert!(build.wait().unwrap().success());
         }
         for clean in cleans {
-            Ran::from(clean.wait_with_output().unwrap()).success();
+            CliOutput::from(clean.wait_with_output().unwrap()).success();
         }
         project.run(["verify"]).success();
     }
@@ -578,13 +579,13 @@ fn a_crowded_cache_is_refused_within_limits() {
     for number in 0..50_000 {
         File::create(blobs.join(format!("{number:0>200}"))).unwrap();
     }
-    let refused = limits::measure(&mut command(&project, &["--dry-run"])).bounded();
+    let refused = limits::measure(&mut command(&project, &["--dry-run"])).assert_memory_limit();
     assert!(refused.stderr.contains("/cache/blobs` has too much in it: wanted 50000 entries"), "{}", refused.stderr);
     // As many as there may be: all are named to programs, and some to people.
     for number in 0..100 {
         std::fs::remove_file(blobs.join(format!("{number:0>200}"))).unwrap();
     }
-    let all = limits::measure(&mut command(&project, &["--dry-run", "--message-format", "json"])).bounded();
+    let all = limits::measure(&mut command(&project, &["--dry-run", "--message-format", "json"])).assert_memory_limit();
     assert!(all.status.success() && all.stdout.len() > 1 << 20, "{}", all.stderr);
     let ran = clean(&project, &["--dry-run"]);
     assert!(ran.stdout.contains("\nleft alone: 49880 more\n"), "{}", ran.stdout);
@@ -624,7 +625,7 @@ fn what_cannot_be_removed_is_named_and_the_rest_goes() -> Result<(), String> {
     let mut outer = Command::new("unshare");
     let script = format!("mount --bind {stuck} {stuck}; exec \"$@\"");
     outer.args(["-rm", "sh", "-ec", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
-    let ran = Ran::from(outer.env("TMPDIR", project.path("tmp")).output().unwrap());
+    let ran = CliOutput::from(outer.env("TMPDIR", project.path("tmp")).output().unwrap());
     assert!(ran.stdout.contains("  2 bases ") && ran.stdout.contains("  1 build tree "), "{}", ran.stdout);
     let error = ran.printed("removed: ").error(1);
     assert!(error.starts_with(&format!("cannot remove `{stuck}`\n  caused by: ")), "{error}");

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use camino::Utf8Path;
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::{says, shows, skip, warns};
 
 netboot_fixtures::tests! {
@@ -158,7 +158,7 @@ fn a_missing_tool_is_named_before_anything_is_fetched() {
     std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
     let arguments = project.build_arguments(&[]);
     let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    says!(project, Ran::from(command.env("PATH", tools.as_str()).output().unwrap()), @r"
+    says!(project, CliOutput::from(command.env("PATH", tools.as_str()).output().unwrap()), @r"
     exit code 4, stderr:
     error: found no usable `make` (runs iPXE's build): not found
     found no usable `perl` (runs iPXE's build scripts): found this is perl 4, wanted perl v
@@ -181,7 +181,7 @@ fn a_compiler_that_is_too_old_is_refused() {
     std::fs::write(tools.join("gcc"), gcc).unwrap();
     std::fs::set_permissions(tools.join("gcc"), std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{tools}:/usr/bin:/bin");
-    let error = Ran::from(project.command(["doctor"]).env("PATH", path).output().unwrap());
+    let error = CliOutput::from(project.command(["doctor"]).env("PATH", path).output().unwrap());
     let error = error.printed("MISSING  gcc            found gcc (Old) 7.5.0, wanted GCC 8 or later for x86_64");
     assert!(error.failure(4).starts_with("error: found no usable `gcc`, "));
 }
@@ -274,12 +274,12 @@ fn a_cache_where_make_cannot_work_is_refused() {
 
 /// Runs the build where `prepare`, a shell script with a mount namespace of its own, has changed
 /// the file systems.
-fn in_namespace(project: &Project, prepare: &str) -> Result<Ran, String> {
+fn in_namespace(project: &Project, prepare: &str) -> Result<CliOutput, String> {
     skip::mount_namespaces()?;
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-ec", &format!("{prepare}; exec \"$@\""), "sh", xtask()]);
     command.args(["--project", project.root.as_str(), "--cache-dir", project.path("cache").as_str()]);
-    Ok(Ran::from(command.args(project.build_arguments(&[])).output().unwrap()))
+    Ok(CliOutput::from(command.args(project.build_arguments(&[])).output().unwrap()))
 }
 
 fn a_read_only_output_folder_is_named() -> Result<(), String> {
@@ -420,7 +420,7 @@ fn a_warning_tells_what_a_bios_loader_lacks() {
 
 /// Makes sure that no line of a run is forged, and that none of its characters steers a terminal.
 #[track_caller]
-fn honest(ran: &Ran) {
+fn honest(ran: &CliOutput) {
     let text = format!("{}{}", ran.stdout, ran.stderr);
     let harmful =
         |character: char| !matches!(character, '\n' | '\t') && netboot_loaders::printable::is_harmful(character);
@@ -473,7 +473,7 @@ fn variables_and_folders_cannot_forge_messages() {
         command.args(["--project", project.root.as_str(), "doctor", "--for", "deploy"]);
         command.env_remove("CARGO_MANIFEST_DIR");
         set(&mut command);
-        let ran = Ran::from(command.output().unwrap());
+        let ran = CliOutput::from(command.output().unwrap());
         honest(&ran);
         ran.error(3)
     };
@@ -536,7 +536,7 @@ fn names_of_files_cannot_forge_messages() {
     for arguments in
         [&["verify"][..], &["boot-test", "--list"], &["deploy", "srv"], &["reproduce", "--against", "dist/tftp"]]
     {
-        let ran = Ran::from(project.command(arguments).current_dir(&project.root).output().unwrap());
+        let ran = CliOutput::from(project.command(arguments).current_dir(&project.root).output().unwrap());
         honest(&ran);
         told(&ran.error(8));
     }

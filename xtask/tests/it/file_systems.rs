@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::mirror::{METADATA, MirrorProject};
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::server::{ServedRequest, TestServer};
 use serde_json::{Value, json};
 
@@ -77,7 +77,7 @@ fn cache() -> Result<(), String> {
             let mut unshare = Command::new("unshare");
             let script = format!("mount -t tmpfs -o size={kilobytes}k none {cache}; exec \"$@\"");
             unshare.args(["-rm", "sh", "-ec", &script, "sh"]).arg(command.get_program()).args(command.get_args());
-            let ran = Ran::from(unshare.env("no_proxy", "*").output().unwrap());
+            let ran = CliOutput::from(unshare.env("no_proxy", "*").output().unwrap());
             if ran.code == 0 {
                 break;
             }
@@ -115,7 +115,7 @@ fn mirror() -> Result<(), String> {
     for proxy in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         unshare.env_remove(proxy);
     }
-    let ran = Ran::from(unshare.output().unwrap()).success();
+    let ran = CliOutput::from(unshare.output().unwrap()).success();
     let part = format!("{dest}/.netboot-loaders/partial/44.2/rootfs.x86_64.img.part");
     let folder = format!("{dest}/.netboot-loaders/partial/44.2");
     assert!(
@@ -155,11 +155,11 @@ fn files(folder: &Utf8Path) -> BTreeMap<Utf8PathBuf, Vec<u8>> {
 
 /// Deploys to `folder`, where `prepare`, a shell script with a mount namespace of its own, has changed the file
 /// systems.
-fn in_namespace(project: &Project, folder: &Utf8Path, prepare: &str) -> Ran {
+fn in_namespace(project: &Project, folder: &Utf8Path, prepare: &str) -> CliOutput {
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-ec", &format!("{prepare}; exec \"$@\""), "sh", xtask()]);
     command.args(["--project", project.root.as_str(), "deploy", folder.as_str()]);
-    Ran::from(command.output().unwrap())
+    CliOutput::from(command.output().unwrap())
 }
 
 fn read_only() -> Result<(), String> {
@@ -220,7 +220,7 @@ fn full_temporary() -> Result<(), String> {
         let mut unshare = Command::new("unshare");
         unshare.args(["-rm", "sh", "-ec", &script, "sh", xtask()]);
         unshare.args(["--project", project.root.as_str(), "--cache-dir", project.path("cache").as_str(), command]);
-        let error = Ran::from(unshare.args(arguments).output().unwrap()).error(1);
+        let error = CliOutput::from(unshare.args(arguments).output().unwrap()).error(1);
         assert!(error.starts_with(&format!("cannot write `{scratch}/")), "{error}");
         let hint = format!(
             "\nhint: free space on the file system of `{scratch}`, or choose another one with the variable `TMPDIR`\n"
@@ -245,7 +245,7 @@ fn read_only_cache() -> Result<(), String> {
         let mut unshare = Command::new("unshare");
         unshare.args(["-rm", "sh", "-ec", &script, "sh", xtask()]);
         unshare.args(["--project", project.root.as_str(), "--cache-dir", cache.as_str()]);
-        Ran::from(unshare.args(arguments).output().unwrap())
+        CliOutput::from(unshare.args(arguments).output().unwrap())
     };
     let out = project.path("other/tftp");
     let build = project.build_arguments(&["--out", out.as_str()]);
@@ -283,7 +283,7 @@ fn without_exchange() -> Result<(), String> {
         let command = project.command(arguments);
         let mut unshare = Command::new("unshare");
         unshare.args(["-rmpf", "--kill-child", "sh", "-ec", &script, "sh"]).arg(command.get_program());
-        Ran::from(unshare.args(command.get_args()).output().unwrap()).warned()
+        CliOutput::from(unshare.args(command.get_args()).output().unwrap()).warned()
     };
     let release = |folder: &str| {
         let mut arguments = project.build_arguments(&["--dry-run", "--out", dist.join(folder).as_str()]);

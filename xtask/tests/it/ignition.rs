@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::{says, shows};
 use serde_json::Value;
 
@@ -131,7 +131,7 @@ fn what_a_machine_would_refuse_is_refused_with_its_line() {
 }
 
 /// Hands `a b.bu` to a stand-in for Butane that does `script`; to none, where there is no script.
-fn butane(project: &Project, script: Option<&str>, more: &[&str]) -> Ran {
+fn butane(project: &Project, script: Option<&str>, more: &[&str]) -> CliOutput {
     let folder = project.path("bin");
     std::fs::create_dir_all(&folder).unwrap();
     if let Some(script) = script {
@@ -140,7 +140,7 @@ fn butane(project: &Project, script: Option<&str>, more: &[&str]) -> Ran {
     }
     project.write("a b.bu", "variant: fcos\nversion: 1.4.0\n");
     let mut command = project.command([&["ignition", "--butane", "a b.bu"], more].concat());
-    Ran::from(command.current_dir(&project.root).env("PATH", folder).output().unwrap())
+    CliOutput::from(command.current_dir(&project.root).env("PATH", folder).output().unwrap())
 }
 
 fn a_butane_file_goes_through_butane() {
@@ -187,7 +187,7 @@ fn files_that_a_butane_file_names_are_looked_for_beside_it() {
         [(&project.root, "machines/one two.bu"), (&bin, file.as_str()), (&bin, "../machines/one two.bu")]
     {
         let mut command = project.command(["ignition", "--butane", name]);
-        let ran = Ran::from(command.current_dir(folder).env("PATH", &bin).output().unwrap()).success();
+        let ran = CliOutput::from(command.current_dir(folder).env("PATH", &bin).output().unwrap()).success();
         assert_eq!(ran.stdout, "{ \"motd\": \"hello\" }\n", "{name}");
     }
 }

@@ -193,7 +193,7 @@ fn what_is_no_honest_loader_is_looked_at_within_limits() {
         (4 << 20, 1, b" (g1234)"),
     ] {
         efi(&path, size, sections, pattern);
-        let ran = limits::measure(&mut project.command(["inspect", path.as_str()])).bounded();
+        let ran = limits::measure(&mut project.command(["inspect", path.as_str()])).assert_memory_limit();
         assert_eq!(ran.status.code(), Some(0), "{sections} sections with {pattern:?}: {}", ran.stderr);
         assert!(ran.stdout.contains("\n  kind       an EFI application for x86-64\n"), "{}", ran.stdout);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::limits;
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::{says, shows};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -226,7 +226,7 @@ fn output_for_programs_is_one_object_a_line_and_quiet_is_quiet() {
         ran.stdout.lines().partition(|line| line.contains(r#""event":"advanced""#));
     let objects = advanced.iter().filter(|line| line.contains(r#""total":8"#));
     assert!(objects.count() >= 8, "make tells how many objects of how many");
-    says!(project, Ran { stdout: others.join("\n") + "\n", ..ran }, "events");
+    says!(project, CliOutput { stdout: others.join("\n") + "\n", ..ran }, "events");
     shows!(project.sites(""), project.build_arguments(&["--message-format", "json"]), @r#"
     exit code 3, stdout:
     {"event":"error","exit-code":3,"hints":[],"message":"embed-scripts/sites.toml:1: `default`: is missing\n  hint: add the table [default] with `loaders` and `script`\nembed-scripts/sites.toml:1: `default.loaders`: is missing\n  hint: list the loaders, or none with []\nembed-scripts/sites.toml:1: `default.script`: is missing\n  hint: name a script in embed-scripts"}

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::{says, shows, warns};
 use netboot_loaders::base::paths;
 use netboot_loaders::config::pins::Pins;
@@ -121,7 +121,7 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
     project.write("elsewhere/lab/b.toml", "vars = { boot_url = \"http://192.0.2.1/b\" }\n");
     let arguments = project.build_arguments(&["--plan", "--sites", "racks.csv", "--sites", "elsewhere/lab"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let run = || Ran::from(project.command(&arguments).current_dir(&project.root).output().unwrap());
+    let run = || CliOutput::from(project.command(&arguments).current_dir(&project.root).output().unwrap());
     says!(project, run(), @r"
     exit code 3, stderr:
     error: elsewhere/lab/b.toml:1: `loaders`: is missing, and none come from elsewhere
@@ -146,7 +146,7 @@ fn inventories_on_the_command_line_take_the_rest_from_the_default() {
     std::os::unix::fs::symlink(project.path("racks.csv"), project.path("embed-scripts/racks.csv")).unwrap();
     let twice = project.build_arguments(&["--plan", "--sites", "racks.csv"]);
     let twice: Vec<&str> = twice.iter().map(String::as_str).collect();
-    let ran = Ran::from(project.command(&twice).current_dir(&project.root).output().unwrap());
+    let ran = CliOutput::from(project.command(&twice).current_dir(&project.root).output().unwrap());
     says!(project, ran, @r"
     exit code 3, stderr:
     error: racks.csv: the inventory `racks.csv` was named before

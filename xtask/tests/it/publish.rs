@@ -4,7 +4,7 @@ use netboot_fixtures::harness::xtask;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::snapshot::redacted;
 use netboot_fixtures::{same, shows};
 
@@ -140,7 +140,7 @@ fn every_server_may_read_the_tree_whatever_the_umask() {
     let mut command = Command::new("sh");
     command.args(["-c", "umask 077; exec \"$@\"", "sh", xtask(), "--project", project.root.as_str()]);
     command.args(["--cache-dir", project.path("cache").as_str()]).args(arguments);
-    Ran::from(command.output().unwrap()).success();
+    CliOutput::from(command.output().unwrap()).success();
     let archive = format!("../netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION"));
     let wanted = [
         ("../..", 0o755),
@@ -166,7 +166,7 @@ fn every_server_may_read_the_tree_whatever_the_umask() {
     }
     let said = project.run(["verify", tree.as_str()]).warned().stderr;
     assert!(said.starts_with(&format!("warning: other users cannot read `{tree}`, so ")), "{said}");
-    let ran = Ran::from(command.output().unwrap()).success();
+    let ran = CliOutput::from(command.output().unwrap()).success();
     assert!(ran.stdout.contains(" is up to date"), "{}", ran.stdout);
     std::fs::set_permissions(tree.join("sites/a/ipxe.pxe"), std::fs::Permissions::from_mode(0o644)).unwrap();
     assert_modes();
@@ -214,7 +214,7 @@ fn another_compiler_in_the_path_is_noticed() {
     let build = |project: &Project| {
         let arguments = project.build_arguments(&[]);
         let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        Ran::from(command.env("PATH", &path).output().unwrap()).success().stdout
+        CliOutput::from(command.env("PATH", &path).output().unwrap()).success().stdout
     };
     assert!(build(&project).contains(" is up to date"));
     let wrapper = "#!/bin/sh\n# another compiler\nexec /usr/bin/gcc \"$@\"\n";
@@ -238,14 +238,14 @@ fn a_cache_behind_a_link_is_the_same_cache() {
         "--offline",
     ]);
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
-    Ran::from(command.output().unwrap()).success();
+    CliOutput::from(command.output().unwrap()).success();
     let log = netboot_loaders::base::fs::walk(&project.path("cache/trees")).unwrap();
     assert!(!log.is_empty());
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nwget\n");
     project.config("c", "#error stop\n");
     project.sites("[default]\nloaders = [\"ipxe.pxe\"]\nscript = \"b.ipxe\"\nconfig = \"c\"\n");
     project.write("embed-scripts/b.ipxe", "#!ipxe\nshell\n");
-    let error = Ran::from(command.output().unwrap()).error(7);
+    let error = CliOutput::from(command.output().unwrap()).error(7);
     assert!(error.contains(&format!("-ffile-prefix-map={}/trees/", project.path("cache"))), "{error}");
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use netboot_fixtures::limits;
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::says;
 use netboot_loaders::digest::Sha256Digest;
 use serde_json::Value;
@@ -24,7 +24,7 @@ const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccdde
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-fn release(project: &Project, more: &[&str]) -> Ran {
+fn release(project: &Project, more: &[&str]) -> CliOutput {
     let (ipxe, archive) = (project.path("ipxe"), project.path("syslinux.zip"));
     let origins = ["--offline", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
     project.run([&["release"], more, &origins[..]].concat())
@@ -82,7 +82,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     let folder = project.path("dist/release");
     let publish = |more: &[&str]| {
         let mut command = project.command([&["release", "--files", folder.as_str()], more].concat());
-        Ran::from(command.env("PATH", &path).env("GH_TOKEN", "secret").output().unwrap())
+        CliOutput::from(command.env("PATH", &path).env("GH_TOKEN", "secret").output().unwrap())
     };
     says!(project, publish(&["--tag", "v9.9.9"]), @r"
     exit code 3, stderr:
@@ -194,7 +194,7 @@ fn a_folder_of_files_is_looked_at_within_limits() {
     );
     project.write("files/SHA256SUMS", &format!("{KEY}  {sources}\n"));
     let hashes = |pid| limits::has_read(pid, &folder.join(&sources), 0);
-    let measured = limits::interrupt(&mut project.command(check), hashes).bounded();
+    let measured = limits::interrupt(&mut project.command(check), hashes).assert_memory_limit();
     assert!(measured.stderr.contains("error: interrupted"), "{}", measured.stderr);
     // What no release has is not even read.
     (0..30).for_each(|number| sparse(&format!("x\nhint: {number}")));

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use netboot_fixtures::project::{Project, Ran, forge};
+use netboot_fixtures::project::{CliOutput, Project, rewrite_manifest};
 use netboot_fixtures::skip;
 use netboot_loaders::tree::manifest::Manifest;
 use serde_json::Value;
@@ -88,7 +88,7 @@ fn stamped_loaders_are_what_make_gives() {
     let digests = [&loader, &made].map(|content| netboot_loaders::digest::Sha256Digest::of(content).to_string());
     assert!(error.contains(&format!("found {} (", digests[0])), "{error}");
     assert!(error.contains(&format!("wanted {} (", digests[1])), "{error}");
-    forge(&project.tree());
+    rewrite_manifest(&project.tree());
     let error = ask(&["--sample", "8", "--seed", "1"]).error(12);
     assert!(
         error.starts_with(
@@ -113,7 +113,7 @@ fn stamped_loaders_are_what_make_gives() {
         let mut value: serde_json::Value = serde_json::from_str(&manifest).unwrap();
         edit(&mut value);
         std::fs::write(tree.join("manifest.json"), value.to_string()).unwrap();
-        forge(&tree);
+        rewrite_manifest(&tree);
     };
     edited(&|manifest| manifest["toolchain"][0]["package"] = "gcc 1.2-3".into());
     let error = ask(&["--sample", "8", "--seed", "1"]).error(11);
@@ -316,7 +316,7 @@ fn a_disk_that_is_full_at_some_site_leaves_the_old_tree_and_the_work_so_far() ->
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-ec", &script, "sh", xtask(), "--message-format", "json"]);
     command.args(["--project", project.root.as_str(), "--cache-dir", project.path("cache").as_str()]);
-    let ran = Ran::from(command.args(project.build_arguments(&[])).output().unwrap()).success();
+    let ran = CliOutput::from(command.args(project.build_arguments(&[])).output().unwrap()).success();
     let error = String::from_utf8(project.read("keep/error")).unwrap();
     assert!(error.contains("No space left on device"), "{error}");
     assert!(error.contains("free space on the file system of `"), "{error}");

@@ -4,7 +4,7 @@ use netboot_fixtures::harness::xtask;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::shows;
 use serde_json::Value;
 
@@ -104,7 +104,7 @@ fn nothing_to_do_touches_nothing() {
 }
 
 /// The events of a build, and the events of the kind `kind` that started.
-fn started(ran: &Ran, kind: &str) -> usize {
+fn started(ran: &CliOutput, kind: &str) -> usize {
     let events = ran.stdout.lines().map(|line| json(line.as_bytes()));
     events.filter(|event| event["event"] == "started" && event["kind"] == kind).count()
 }
@@ -169,7 +169,7 @@ fn the_same_inputs_give_the_same_bytes_anywhere() {
         .args(arguments)
         .env("TZ", "Asia/Tokyo")
         .env("LC_ALL", "C.UTF-8");
-    Ran::from(command.output().unwrap()).success();
+    CliOutput::from(command.output().unwrap()).success();
     assert_eq!(one.snapshot(), other.snapshot());
     let archive = format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION"));
     assert_eq!(one.read(&archive), other.read(&archive));

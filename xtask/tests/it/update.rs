@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use git2::build::TreeUpdateBuilder;
 use git2::{FileMode, ObjectType, Oid, Repository, Signature, Time};
-use netboot_fixtures::project::{Project, Ran, STAND_IN};
+use netboot_fixtures::project::{CliOutput, Project, STAND_IN};
 use netboot_fixtures::{limits, says, shows};
 use netboot_loaders::config::pins::Pins;
 use sha1::{Digest, Sha1};
@@ -94,7 +94,7 @@ impl Fixture {
         self.project.path("ipxe")
     }
 
-    fn update(&self, more: &[&str]) -> Ran {
+    fn update(&self, more: &[&str]) -> CliOutput {
         self.project.run([&["update", "ipxe", "--offline", "--ipxe-url", self.url().as_str()], more].concat())
     }
 
@@ -355,7 +355,7 @@ fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
         let (begun, soon) = (Instant::now(), Duration::from_millis(milliseconds));
         let to = last.to_string();
         let mut command = fixture.project.command(arguments_of(url.as_str(), &to[..12]));
-        let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).bounded();
+        let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).assert_memory_limit();
         assert!(measured.stderr.ends_with(": interrupted\n"), "{}", measured.stderr);
         assert_eq!(fixture.pins(), before);
     }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use netboot_fixtures::project::{Project, Ran, forge, installed};
+use netboot_fixtures::project::{CliOutput, Project, installed, rewrite_manifest};
 use netboot_fixtures::skip;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -33,7 +33,7 @@ fn project() -> Result<Project, String> {
     Ok(project)
 }
 
-fn boot(project: &Project, arguments: &[&str]) -> Ran {
+fn boot(project: &Project, arguments: &[&str]) -> CliOutput {
     project.run([&["boot-test"], arguments].concat())
 }
 
@@ -70,7 +70,7 @@ fn boots(project: &Project) {
 
 fn second_part(project: &Project) {
     std::fs::remove_file(project.tree().join("ldlinux.c32")).unwrap();
-    forge(&project.tree());
+    rewrite_manifest(&project.tree());
     let error =
         boot(project, &["--loader", "lpxelinux.0", "--attempts", "1"]).printed("FAILED   lpxelinux.0 ").error(10);
     let wanted = "it asked for `ldlinux.c32` over TFTP, which is not in the tree\n";
@@ -98,7 +98,7 @@ fn without_dnsmasq(project: &Project) {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", hide, "sh"]);
     command.arg(inner.get_program()).args(inner.get_args()).env_remove("CARGO_MANIFEST_DIR").stdin(Stdio::null());
-    let error = Ran::from(command.output().unwrap()).error(4);
+    let error = CliOutput::from(command.output().unwrap()).error(4);
     assert!(error.starts_with("found no usable `dnsmasq` (answers its DHCP and TFTP): "), "{error}");
     assert!(error.contains("\nhint: install it with `sudo ") && error.contains(" dnsmasq"), "{error}");
 }

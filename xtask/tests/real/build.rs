@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use netboot_fixtures::harness::{full, xtask};
-use netboot_fixtures::project::{Ran, forge};
+use netboot_fixtures::project::{CliOutput, rewrite_manifest};
 use netboot_fixtures::real::{Real, scripted, sources};
 use netboot_fixtures::skip;
 use netboot_loaders::base::progress::Silent;
@@ -214,7 +214,7 @@ fn booted(real: &Real) -> Result<(), String> {
     let (cases, passed) = if full() { (&[][..], 24) } else { (&KINDS[..], KINDS.len()) };
     let cases = cases.iter().flat_map(|case| ["--case", case]);
     let arguments: Vec<&str> = ["boot-test", tarball.as_str()].into_iter().chain(cases).collect();
-    let ran = Ran::from(real.command(&arguments).output().unwrap()).success();
+    let ran = CliOutput::from(real.command(&arguments).output().unwrap()).success();
     println!("{}", ran.stdout);
     assert!(ran.stdout.contains(&format!("boot-test: {passed} passed, 0 failed, 0 skipped")), "{}", ran.stdout);
     let console = |case: &str| {
@@ -245,8 +245,9 @@ fn not_booted(real: &Real) -> Result<(), String> {
     std::fs::write(real.project.join("embed-scripts/elsewhere.ipxe"), elsewhere).unwrap();
     real.sites("[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"elsewhere.ipxe\"\n");
     real.build(&[]);
-    let boot =
-        |more: &[&str]| Ran::from(real.command(&[&["boot-test", "--attempts", "1"], more].concat()).output().unwrap());
+    let boot = |more: &[&str]| {
+        CliOutput::from(real.command(&[&["boot-test", "--attempts", "1"], more].concat()).output().unwrap())
+    };
     let error = boot(&["--case", "ipxe.efi"]).printed("FAILED   ipxe.efi ").error(10);
     let wanted = "`ipxe.efi`: the loader asked for `http://198.51.100.7/elsewhere.ipxe`, wanted `http://192.0.2.2/boot.ipxe` (DHCP option 17)\n";
     assert!(error.contains(wanted), "{error}");
@@ -259,7 +260,7 @@ fn not_booted(real: &Real) -> Result<(), String> {
         let mut content = real.read(loader);
         content[offset] ^= 0xff;
         std::fs::write(real.tree().join(loader), content).unwrap();
-        forge(&real.tree());
+        rewrite_manifest(&real.tree());
         let error = boot(&["--case", loader]).printed("FAILED ").error(10);
         assert!(error.contains(&format!("`{loader}`: {wanted}")), "{error}");
     }

@@ -1,7 +1,7 @@
 //! Machines with two network cards, one of which is in a network with plain DHCP: the scripts that come with this tool get to
 //! the network that has a place to go.
 
-use netboot_fixtures::project::Ran;
+use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, sources};
 use netboot_fixtures::skip;
 
@@ -34,7 +34,7 @@ fn boot(real: &Real, cases: &[&str]) -> String {
     real.build(&[]);
     let cases = cases.iter().flat_map(|case| ["--case", case]);
     let arguments: Vec<&str> = ["boot-test", "--cards", "2"].into_iter().chain(cases).collect();
-    Ran::from(real.command(&arguments).output().unwrap()).success().stdout
+    CliOutput::from(real.command(&arguments).output().unwrap()).success().stdout
 }
 
 /// What the machine of `case` said since the script began.

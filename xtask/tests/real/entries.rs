@@ -1,7 +1,7 @@
 //! Boot entries: real loaders, a real DHCP server and a real web server by their recipes, the tree's own scripts. Only the
 //! systems are stand-ins: their userland says what the real one would go by.
 
-use netboot_fixtures::project::Ran;
+use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, sources};
 use netboot_fixtures::skip;
 
@@ -52,7 +52,7 @@ arguments = "quiet root_url=http://boot.example.net:8081/root.img"
 "#;
 
 /// Builds the tree, and runs its boot test in the network of [`NETWORK`].
-fn boot(real: &Real, arguments: &[&str]) -> Ran {
+fn boot(real: &Real, arguments: &[&str]) -> CliOutput {
     real.sites(SITES);
     real.build(&[]);
     let network = real.project.join("embed-scripts/network.toml");
@@ -60,7 +60,7 @@ fn boot(real: &Real, arguments: &[&str]) -> Ran {
     let arguments = [&["boot-test", "--attempts", "1"], arguments].concat();
     let arguments: Vec<&str> =
         arguments.into_iter().map(|word| if word == "NETWORK" { network.as_str() } else { word }).collect();
-    Ran::from(real.command(&arguments).output().unwrap())
+    CliOutput::from(real.command(&arguments).output().unwrap())
 }
 
 fn evidence(real: &Real, case: &str, file: &str) -> String {
@@ -109,7 +109,7 @@ fn another_host_name(real: &Real) -> Result<(), String> {
     skip::program("nginx")?;
     let sites = real.project.join("embed-scripts/network.toml");
     std::fs::write(&sites, NETWORK).unwrap();
-    let recipe = Ran::from(real.command(&["recipe", "dnsmasq"]).output().unwrap()).warned().stdout;
+    let recipe = CliOutput::from(real.command(&["recipe", "dnsmasq"]).output().unwrap()).warned().stdout;
     let wrong = real.project.join("wrong.conf");
     std::fs::write(&wrong, recipe.replace("k8s-master-01.example.net", "k8s-worker-01.example.net")).unwrap();
     let given = ["--network", "NETWORK", "--dhcp", "dnsmasq", "--dhcp-config", wrong.as_str()];

@@ -1,6 +1,6 @@
 //! DHCP servers that are configured by their recipes, in front of machines that boot iPXE.
 
-use netboot_fixtures::project::Ran;
+use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, sources};
 use netboot_fixtures::recipe::BOOT_NETWORK;
 use netboot_fixtures::skip;
@@ -54,7 +54,7 @@ fn boots(real: &Real, server: &str, program: &str) -> Result<(), String> {
     let network = scripts.join("network.toml");
     let boot = |cases: &[&str]| {
         let arguments = [&["boot-test", "--network", network.as_str(), "--dhcp", server], cases].concat();
-        Ran::from(real.command(&arguments).output().unwrap()).warned().stdout
+        CliOutput::from(real.command(&arguments).output().unwrap()).warned().stdout
     };
     // The card of the machine with BIOS has iPXE for a boot ROM, which must not hear of option 17.
     std::fs::write(&network, BOOT_NETWORK).unwrap();
@@ -82,7 +82,7 @@ fn beside_another(real: &Real) -> Result<(), String> {
     std::fs::write(&network, BOOT_NETWORK.replace("boot = \"machines.ipxe\"\n", "")).unwrap();
     let arguments = ["boot-test", "--network", network.as_str(), "--dhcp", "dnsmasq-proxy"];
     let cases = ["--case", "ipxe.pxe", "--case", "ipxe.efi"];
-    let said = Ran::from(real.command(&[&arguments[..], &cases].concat()).output().unwrap()).warned().stdout;
+    let said = CliOutput::from(real.command(&[&arguments[..], &cases].concat()).output().unwrap()).warned().stdout;
     assert!(said.contains("boot-test: 2 passed, 0 failed, 0 skipped"), "{said}");
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use camino::Utf8PathBuf;
 use netboot_fixtures::harness::full;
-use netboot_fixtures::project::{Ran, forge};
+use netboot_fixtures::project::{CliOutput, rewrite_manifest};
 use netboot_fixtures::real::{Real, sources};
 use netboot_loaders::tree::manifest::{Manifest, ToolEntry};
 
@@ -21,9 +21,9 @@ netboot_fixtures::tests! {
 }
 
 /// The program, with the pinned sources in its cache and compiled objects from earlier builds.
-fn run(real: &Real, path: &str, arguments: &[&str]) -> Ran {
+fn run(real: &Real, path: &str, arguments: &[&str]) -> CliOutput {
     let mut command = real.command(&[arguments, &["--offline"], Real::compiled_once()].concat());
-    Ran::from(command.env("PATH", path).output().unwrap())
+    CliOutput::from(command.env("PATH", path).output().unwrap())
 }
 
 fn usual_path() -> String {
@@ -61,7 +61,7 @@ fn edit(tree: &Utf8PathBuf, change: impl FnOnce(&mut Manifest)) {
     let mut edited = manifest(tree);
     change(&mut edited);
     std::fs::write(tree.join("manifest.json"), edited.to_json()).unwrap();
-    forge(tree);
+    rewrite_manifest(tree);
 }
 
 fn compare(real: &Real, tree: &Utf8PathBuf, code: i32) -> String {
@@ -141,7 +141,7 @@ fn inputs(real: &Real) {
     let at = memchr_of(&content, b"Nothing to boot");
     content[at] ^= 0x20;
     std::fs::write(tree.join("snponly.efi"), content).unwrap();
-    forge(&tree);
+    rewrite_manifest(&tree);
     let error = compare(real, &tree, 12);
     assert!(
         error.contains(&format!(

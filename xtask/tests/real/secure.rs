@@ -5,7 +5,7 @@ use std::process::Command;
 use camino::Utf8Path;
 
 use netboot_fixtures::harness::full;
-use netboot_fixtures::project::Ran;
+use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, sources};
 use netboot_fixtures::skip;
 
@@ -62,7 +62,7 @@ fn authority(real: &Real, name: &str) {
 }
 
 /// Boots `cases` before servers with the certificate `name`.
-fn boot(real: &Real, name: &str, cases: &[&str]) -> Ran {
+fn boot(real: &Real, name: &str, cases: &[&str]) -> CliOutput {
     let first = real.project.join("embed-scripts/ca.pem");
     // Another test may have left a `ca.pem` of its own.
     if !real.project.join("embed-scripts/stranger.pem").exists() {
@@ -80,7 +80,7 @@ fn boot(real: &Real, name: &str, cases: &[&str]) -> Ran {
     let (certificate, key) = (file("pem"), file("key"));
     let mut arguments = vec!["boot-test", "--attempts", "1", "--tls-certificate", &certificate, "--tls-key", &key];
     arguments.extend(cases.iter().flat_map(|case| ["--case", case]));
-    Ran::from(real.command(&arguments).output().unwrap())
+    CliOutput::from(real.command(&arguments).output().unwrap())
 }
 
 /// For one platform, or for both.

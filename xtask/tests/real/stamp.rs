@@ -4,14 +4,14 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::harness::full;
-use netboot_fixtures::project::Ran;
+use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, sources};
 use netboot_fixtures::skip;
 use netboot_loaders::base::http::NetworkAccess;
 use netboot_loaders::base::paths::ProjectPaths;
 use netboot_loaders::base::progress::Silent;
 use netboot_loaders::build::linker::Linker;
-use netboot_loaders::build::make::{Goals, Settings, Surroundings};
+use netboot_loaders::build::make::{Goals, MakeEnvironment, Settings};
 use netboot_loaders::build::plan::Build;
 use netboot_loaders::build::{BuildContext, recall};
 use netboot_loaders::build_loaders::Config;
@@ -71,7 +71,7 @@ fn hostile() -> Vec<Vec<u8>> {
 /// How make runs for all of this.
 fn settings() -> Settings {
     let path = std::env::var("PATH").unwrap();
-    Settings { path, jobs: 2, werror: true, launcher: None, surroundings: Surroundings::default() }
+    Settings { path, jobs: 2, werror: true, launcher: None, environment: MakeEnvironment::default() }
 }
 
 /// One loader of each platform, or all of them.
@@ -137,7 +137,7 @@ fn inventory(real: &Real) {
     real.build(&[]);
     real.verify();
     let output = real.command(&["verify", "--against-make", "--sample", "5", "--offline"]).output().unwrap();
-    let ran = Ran::from(output).success();
+    let ran = CliOutput::from(output).success();
     println!("{}", ran.stdout);
     assert!(ran.stdout.contains(": 15 loaders of 5 of 61 sites (seed "), "{}", ran.stdout);
 }

@@ -37,7 +37,7 @@ enum Phase {
 }
 
 /// How far a request came.
-pub(crate) struct Reached {
+pub(crate) struct RequestProgress {
     /// Whether there was a connection to the server itself.
     pub(crate) server: bool,
     /// The beginning of what the proxy said before.
@@ -45,11 +45,11 @@ pub(crate) struct Reached {
 }
 
 /// Sends a request, for which `work` connects within `connect`. Tells how far it came.
-pub(crate) fn exchange<T>(connect: Duration, work: impl FnOnce() -> T) -> (T, Reached) {
+pub(crate) fn exchange<T>(connect: Duration, work: impl FnOnce() -> T) -> (T, RequestProgress) {
     let (done, phase) = during(Phase::Connecting { deadline: Instant::now() + connect, received: Vec::new() }, work);
     let reached = match phase {
-        Phase::Connecting { received, .. } => Reached { server: false, received },
-        _ => Reached { server: true, received: Vec::new() },
+        Phase::Connecting { received, .. } => RequestProgress { server: false, received },
+        _ => RequestProgress { server: true, received: Vec::new() },
     };
     (done, reached)
 }

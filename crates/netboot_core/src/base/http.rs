@@ -19,7 +19,7 @@ use ureq::http::{Request, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
 
-use super::connector::{self, Reached, connector};
+use super::connector::{self, RequestProgress, connector};
 pub use super::proxy::{NoProxy, Proxy};
 use crate::base::plural::count;
 use crate::base::process::Command;
@@ -36,13 +36,13 @@ const MAX_HOST: usize = 254;
 
 /// How patient the client is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Patience {
+pub struct TransferLimits {
     /// How long to wait for a connection.
     pub connect: Duration,
     /// How long a server may say nothing in the middle of an answer.
-    pub silence: Duration,
+    pub idle_timeout: Duration,
     /// The least speed of a server.
-    pub pace: Pace,
+    pub min_throughput: MinThroughput,
     /// How often a download is tried.
     pub attempts: u32,
     /// The pause before the second attempt; each later one is twice as long.
@@ -51,26 +51,26 @@ pub struct Patience {
 
 /// A least speed: so many bytes in each span of waiting for them.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Pace {
+pub struct MinThroughput {
     /// Bytes.
     pub bytes: u64,
     /// The span over which they are counted; the head of an answer may take as long.
-    pub span: Duration,
+    pub window: Duration,
 }
 
-impl Default for Pace {
+impl Default for MinThroughput {
     /// 1 kB a second over a minute.
     fn default() -> Self {
-        Self { bytes: 60_000, span: Duration::from_secs(60) }
+        Self { bytes: 60_000, window: Duration::from_secs(60) }
     }
 }
 
-impl Default for Patience {
+impl Default for TransferLimits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(20),
-            silence: Duration::from_secs(30),
-            pace: Pace::default(),
+            idle_timeout: Duration::from_secs(30),
+            min_throughput: MinThroughput::default(),
             attempts: 5,
             pause: Duration::from_secs(1),
         }
@@ -79,31 +79,31 @@ impl Default for Patience {
 
 /// Reads no slower than at a pace. Only the time that reading takes counts, and only what is read: a server that sends
 /// something else meanwhile is slow all the same.
-pub struct Paced<R> {
+pub struct ThroughputGuard<R> {
     inner: R,
-    pace: Pace,
+    min_throughput: MinThroughput,
     bytes: u64,
     waited: Duration,
 }
 
-impl<R> Paced<R> {
+impl<R> ThroughputGuard<R> {
     /// `inner` at `pace`.
-    pub fn new(inner: R, pace: Pace) -> Self {
-        Self { inner, pace, bytes: 0, waited: Duration::ZERO }
+    pub fn new(inner: R, min_throughput: MinThroughput) -> Self {
+        Self { inner, min_throughput, bytes: 0, waited: Duration::ZERO }
     }
 
     fn too_slow(&self) -> io::Error {
-        let (found, span) = (count(self.bytes, "byte"), count(self.waited.as_secs(), "second"));
-        io::Error::other(format!("the server sends too slowly: {found} in {span}"))
+        let (found, window) = (count(self.bytes, "byte"), count(self.waited.as_secs(), "second"));
+        io::Error::other(format!("the server sends too slowly: {found} in {window}"))
     }
 }
 
-impl<R: Read> Read for Paced<R> {
+impl<R: Read> Read for ThroughputGuard<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let started = Instant::now();
         // A span that has its bytes already may be followed by a whole one without any.
-        let spans = if self.bytes < self.pace.bytes { 1 } else { 2 };
-        let deadline = started + (self.pace.span * spans).saturating_sub(self.waited);
+        let spans = if self.bytes < self.min_throughput.bytes { 1 } else { 2 };
+        let deadline = started + (self.min_throughput.window * spans).saturating_sub(self.waited);
         let read = connector::until(deadline, || self.inner.read(buffer));
         self.waited += started.elapsed();
         let count = match read {
@@ -112,8 +112,8 @@ impl<R: Read> Read for Paced<R> {
             Err(error) => return Err(error),
         };
         self.bytes += count as u64;
-        if count > 0 && self.waited >= self.pace.span {
-            if self.bytes < self.pace.bytes {
+        if count > 0 && self.waited >= self.min_throughput.window {
+            if self.bytes < self.min_throughput.bytes {
                 return Err(self.too_slow());
             }
             (self.bytes, self.waited) = (0, Duration::ZERO);
@@ -128,7 +128,7 @@ pub struct HttpClient {
     direct: ureq::Agent,
     proxied: Option<Box<(Proxy, ureq::Agent)>>,
     /// How patient it is.
-    pub patience: Patience,
+    pub limits: TransferLimits,
     /// What runs `fetch::git_helper::run`; without, git servers are asked in this process.
     pub git_helper: Option<Box<Command>>,
 }
@@ -239,18 +239,18 @@ impl HttpClient {
     /// # Errors
     ///
     /// [`BadProxy`] where the proxy's address cannot be read.
-    pub fn new(proxy: Option<&Proxy>, patience: Patience) -> Result<Self, BadProxy> {
+    pub fn new(proxy: Option<&Proxy>, limits: TransferLimits) -> Result<Self, BadProxy> {
         let agent = |proxy: Option<ureq::Proxy>| {
             let proxied = proxy.is_some();
             let config = ureq::Agent::config_builder()
                 .http_status_as_error(false)
                 .max_redirects(0)
                 .max_response_header_size(MAX_HEAD)
-                .timeout_connect(Some(patience.connect))
-                .timeout_send_request(Some(patience.pace.span))
-                .timeout_recv_response(Some(patience.pace.span))
-                .timeout_per_read(Some(patience.silence))
-                .timeout_per_write(Some(patience.silence))
+                .timeout_connect(Some(limits.connect))
+                .timeout_send_request(Some(limits.min_throughput.window))
+                .timeout_recv_response(Some(limits.min_throughput.window))
+                .timeout_per_read(Some(limits.idle_timeout))
+                .timeout_per_write(Some(limits.idle_timeout))
                 .user_agent(concat!("netboot-loaders/", env!("CARGO_PKG_VERSION")))
                 .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
                 .proxy(proxy);
@@ -270,7 +270,7 @@ impl HttpClient {
             }
             Ok(Box::new((proxy.clone(), agent(Some(known)))))
         };
-        Ok(Self { proxied: proxy.map(through).transpose()?, direct: agent(None), patience, git_helper: None })
+        Ok(Self { proxied: proxy.map(through).transpose()?, direct: agent(None), limits, git_helper: None })
     }
 
     /// Asks for `url`, with `headers`, and follows redirects. Gives the address that answered, too.
@@ -367,14 +367,14 @@ impl HttpClient {
                 request.method("POST").body(body).map_err(ureq::Error::from).and_then(|request| agent.run(request))
             }
         };
-        let (sent, reached) = connector::exchange(self.patience.connect, send);
+        let (sent, reached) = connector::exchange(self.limits.connect, send);
         let proxy = proxied.map(|(proxy, _)| proxy).filter(|_| !reached.server);
         sent.map_err(|error| failure(&error, host, proxy.map(|proxy| (proxy, reached))))
     }
 
     /// The body of an answer, which has to come at a pace.
     pub fn body(&self, response: Response) -> impl Read + Send + use<> {
-        Paced::new(response.into_body().into_reader(), self.patience.pace)
+        ThroughputGuard::new(response.into_body().into_reader(), self.limits.min_throughput)
     }
 
     /// The proxy that it goes through.
@@ -384,7 +384,7 @@ impl HttpClient {
 
     /// Does `work`, and breaks off whatever transfer it waits for when `progress` is cancelled.
     pub fn interruptible<T>(&self, progress: &dyn Progress, work: impl FnOnce() -> T) -> T {
-        watched(progress, || self.shutdown(), work)
+        with_cancel_hook(progress, || self.shutdown(), work)
     }
 
     /// Breaks off all transfers.
@@ -397,7 +397,7 @@ impl HttpClient {
 }
 
 /// Does `work`, and calls `end` from another thread when `progress` is cancelled.
-pub fn watched<T>(progress: &dyn Progress, end: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+pub fn with_cancel_hook<T>(progress: &dyn Progress, end: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
@@ -487,7 +487,7 @@ fn check_redirect(now: &url::Url, next: &url::Url) -> Result<(), Error> {
 const HOST_NOT_FOUND: &str = "the host name cannot be resolved";
 
 /// Why `host` did not answer. Where there was no connection to it, the proxy on the way, if any, says how far it came.
-fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, Reached)>) -> Error {
+fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, RequestProgress)>) -> Error {
     if matches!(error, ureq::Error::BadUri(_)) || (way.is_none() && matches!(error, ureq::Error::Http(_))) {
         return Error::Address;
     }

@@ -57,19 +57,22 @@ where
 }
 
 /// How often it is looked whether the user has asked to stop.
-const LOOK: Duration = Duration::from_millis(50);
+const CANCEL_POLL: Duration = Duration::from_millis(50);
 
 /// Does `work`, which asks nobody whether to stop, on a thread of its own. `None` where the user asks to stop: the
 /// thread is left alone then, and ends with the process at the latest, so that `work` must be fit to be cut at any
 /// moment.
-pub fn leaving<T: Send + 'static>(progress: &dyn Progress, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub fn detached_on_cancel<T: Send + 'static>(
+    progress: &dyn Progress,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let (sender, receiver) = channel();
     let thread = std::thread::spawn(move || {
         // Whoever has left takes nothing.
         let _ = sender.send(work());
     });
     loop {
-        match receiver.recv_timeout(LOOK) {
+        match receiver.recv_timeout(CANCEL_POLL) {
             Ok(done) => return Some(done),
             Err(RecvTimeoutError::Timeout) if progress.cancelled() => return None,
             Err(RecvTimeoutError::Timeout) => {}

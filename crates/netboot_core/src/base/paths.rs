@@ -91,7 +91,7 @@ impl ProjectPaths {
 
     /// The folders of what is pinned and what is chosen.
     #[must_use]
-    pub fn facts_and_choices(&self) -> [Utf8PathBuf; 2] {
+    pub fn vendor_and_config_dirs(&self) -> [Utf8PathBuf; 2] {
         [self.0.join("vendor"), self.scripts()]
     }
 

@@ -16,7 +16,7 @@ use netboot_loaders::tree::open::CheckedTree;
 use serde_json::Value;
 
 use super::memory::peak_during;
-use super::{LOADERS, Setting};
+use super::{BenchContext, LOADERS};
 use crate::exit::{FAILURE, Failure};
 use crate::host::{own_program, processors};
 
@@ -30,7 +30,7 @@ pub(super) struct Run {
 }
 
 /// `build-loaders`.
-impl Setting<'_> {
+impl BenchContext<'_> {
     /// A project that has the facts of the project that is measured, and other choices.
     pub fn project(&self) -> ProjectPaths {
         ProjectPaths::new(self.scratch.join("project"))
@@ -47,25 +47,25 @@ impl Setting<'_> {
     }
 
     /// Makes the project anew, with these `loaders` and with `script` as theirs. There is no tree then.
-    pub fn start(&self, loaders: &[Loader], script: &str) -> Result<(), Failure> {
-        self.room("project")?;
-        let [facts, _] = self.host.project.facts_and_choices();
-        let [own, _] = self.project().facts_and_choices();
+    pub fn reset_project(&self, loaders: &[Loader], script: &str) -> Result<(), Failure> {
+        self.empty_scratch_dir("project")?;
+        let [facts, _] = self.host.project.vendor_and_config_dirs();
+        let [own, _] = self.project().vendor_and_config_dirs();
         fs::symlink(&facts, &own)?;
-        self.choose("sites.toml", &sites_toml(loaders))?;
-        self.choose(SCRIPT, script)?;
-        self.forget()
+        self.write_project_file("sites.toml", &sites_toml(loaders))?;
+        self.write_project_file(SCRIPT, script)?;
+        self.remove_tree()
     }
 
     /// Writes one of its choices.
-    pub fn choose(&self, name: &str, text: &str) -> Result<(), Failure> {
+    pub fn write_project_file(&self, name: &str, text: &str) -> Result<(), Failure> {
         Ok(fs::write_atomic(&self.project().scripts().join(name), text.as_bytes())?)
     }
 
     /// Removes its tree, and all that is kept beside that.
-    pub fn forget(&self) -> Result<(), Failure> {
+    pub fn remove_tree(&self) -> Result<(), Failure> {
         // What one run left to be written must not be the next one's burden.
-        Ok(fs::sync_all_of(&self.room("out")?, self.host.ui)?)
+        Ok(fs::sync_all_of(&self.empty_scratch_dir("out")?, self.host.ui)?)
     }
 
     /// Makes sure that its tree is as its manifest says: what is not whole is quickly published.
@@ -111,17 +111,17 @@ impl Setting<'_> {
 }
 
 /// Stock make.
-impl Setting<'_> {
+impl BenchContext<'_> {
     /// Exports a source tree to the folder `name`, as a clone would be, and returns where it is.
     pub fn export(&self, name: &str) -> Result<Utf8PathBuf, Failure> {
-        let (root, pin, quiet) = (self.room(name)?, &self.inputs.pins.ipxe, Muted(self.host.ui));
+        let (root, pin, quiet) = (self.empty_scratch_dir(name)?, &self.inputs.pins.ipxe, Muted(self.host.ui));
         let source = Source::open(pin, &self.cache, &[], &quiet).map_err(build_loaders::Error::from)?;
         source.export(&root.join("ipxe"), pin.epoch, Order::Sorted, &quiet).map_err(build_loaders::Error::from)?;
         Ok(root)
     }
 
     /// A source tree in which all loaders were made before. It is kept for the next measurement.
-    pub fn contents(&self) -> Result<Utf8PathBuf, Failure> {
+    pub fn built_stock_tree(&self) -> Result<Utf8PathBuf, Failure> {
         let root = self.scratch.join("stock");
         let made = format!("{} {}\n", self.inputs.pins.ipxe.commit, self.inputs.toolchain.digest(false));
         let mark = root.join("made");

@@ -31,10 +31,10 @@ const LOADERS: [Loader; 3] = [Loader::IpxePxe, Loader::UndionlyKpxe, Loader::Ipx
 
 pub(super) fn run(what: &Bench, host: &Host<'_>) -> Result<(), Failure> {
     match what {
-        Bench::Cold(measure) => builds::cold(&Setting::new(measure, host)?),
-        Bench::Warm(measure) => builds::warm(&Setting::new(measure, host)?),
-        Bench::Sites(args) => sites::run(args, &Setting::new(&args.measure, host)?),
-        Bench::Transfer(measure) => transfer::run(&Setting::new(measure, host)?),
+        Bench::Cold(measure) => builds::cold(&BenchContext::new(measure, host)?),
+        Bench::Warm(measure) => builds::warm(&BenchContext::new(measure, host)?),
+        Bench::Sites(args) => sites::run(args, &BenchContext::new(&args.measure, host)?),
+        Bench::Transfer(measure) => transfer::run(&BenchContext::new(measure, host)?),
         Bench::Table { json } => show(&file(json.as_deref(), host)?, host),
     }
 }
@@ -54,7 +54,7 @@ fn show(file: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 /// Where and with what is measured.
-struct Setting<'a> {
+struct BenchContext<'a> {
     host: &'a Host<'a>,
     /// How many rounds count.
     rounds: u8,
@@ -69,7 +69,7 @@ struct Setting<'a> {
     _lock: Lock,
 }
 
-impl<'a> Setting<'a> {
+impl<'a> BenchContext<'a> {
     fn new(measure: &Measure, host: &'a Host<'a>) -> Result<Self, Failure> {
         let json = file(measure.json.as_deref(), host)?;
         // What cannot be kept is not worth measuring.
@@ -86,7 +86,7 @@ impl<'a> Setting<'a> {
     }
 
     /// Empties the folder with this name, where there is room.
-    fn room(&self, name: &str) -> Result<Utf8PathBuf, Failure> {
+    fn empty_scratch_dir(&self, name: &str) -> Result<Utf8PathBuf, Failure> {
         let folder = self.scratch.join(name);
         fs::remove_dir_all(&folder)?;
         fs::create_dir_all(&folder)?;
@@ -108,7 +108,7 @@ impl<'a> Setting<'a> {
 
     /// Keeps `rows` as the section `name`, and shows them. `tools` were used besides those that loaders are made
     /// with.
-    fn keep(&self, name: Name, rows: Vec<Row>, tools: &[TestTool]) -> Result<(), Failure> {
+    fn save_rows(&self, name: Name, rows: Vec<Row>, tools: &[TestTool]) -> Result<(), Failure> {
         let built_with = self.inputs.toolchain.tools.iter().map(|tool| (&tool.name, &tool.version));
         let tools = built_with.chain(tools.iter().map(|part| (&part.name, &part.version)));
         let cpuinfo = fs::read(Utf8Path::new("/proc/cpuinfo")).unwrap_or_default();

@@ -19,7 +19,7 @@ use netboot_loaders::stamp::stamper::Stamper;
 
 use super::contenders::{address, embedded, inventory, script, site, sites_toml};
 use super::record::{Goal, Name, Row, Unit, ratios};
-use super::{Contender, LOADERS, Setting};
+use super::{BenchContext, Contender, LOADERS};
 use crate::cli::BenchSites;
 use crate::exit::Failure;
 use crate::host::processors;
@@ -43,11 +43,17 @@ const ONE_MORE: Goal = Goal::AtMost(0.2);
 /// What all processes may have together, in mebibytes.
 const MEMORY: Goal = Goal::AtMost(150.0);
 
-pub(super) fn run(args: &BenchSites, setting: &Setting<'_>) -> Result<(), Failure> {
+pub(super) fn run(args: &BenchSites, bench: &BenchContext<'_>) -> Result<(), Failure> {
     let loaders = &args.loaders;
-    let many =
-        Many { setting, args, loaders, contents: setting.contents()?, next: Cell::new(0), memory: RefCell::default() };
-    setting.start(loaders, &script("{{ boot_url }}"))?;
+    let many = Many {
+        bench,
+        args,
+        loaders,
+        stock_tree: bench.built_stock_tree()?,
+        next: Cell::new(0),
+        memory: RefCell::default(),
+    };
+    bench.reset_project(loaders, &script("{{ boot_url }}"))?;
     let mut rows = many.all()?;
     rows.extend(many.one_more()?);
     rows.extend(many.in_process()?);
@@ -56,19 +62,19 @@ pub(super) fn run(args: &BenchSites, setting: &Setting<'_>) -> Result<(), Failur
     }
     if loaders.len() > 1 && loaders.contains(&Loader::IpxeEfi) {
         let loaders = &[Loader::IpxeEfi];
-        setting.choose("sites.toml", &sites_toml(loaders))?;
+        bench.write_project_file("sites.toml", &sites_toml(loaders))?;
         rows.extend(Many { loaders, ..many }.all()?);
     }
-    setting.forget()?;
-    setting.keep(Name::Sites, rows, &[])
+    bench.remove_tree()?;
+    bench.save_rows(Name::Sites, rows, &[])
 }
 
 /// What is measured, and with what.
 struct Many<'a> {
-    setting: &'a Setting<'a>,
+    bench: &'a BenchContext<'a>,
     args: &'a BenchSites,
     loaders: &'a [Loader],
-    contents: Utf8PathBuf,
+    stock_tree: Utf8PathBuf,
     /// The number of the last site that make has made loaders of.
     next: Cell<u32>,
     /// How many sites were published, and in how many mebibytes.
@@ -91,7 +97,7 @@ impl Many<'_> {
             contenders.push((ZBIN, &mut zbin));
         }
         let label = self.label(count);
-        let times = self.setting.compare(&label, false, &mut contenders)?;
+        let times = self.bench.compare(&label, false, &mut contenders)?;
         let against =
             |(name, others): (_, &Vec<f64>)| Row::timed(&label, &times[0], name, others).extrapolated_from(make_sites);
         let mut rows: Vec<Row> = [MAKE, ZBIN].into_iter().zip(&times[1..]).map(against).collect();
@@ -112,23 +118,23 @@ impl Many<'_> {
 
     /// One more site beside all the others, against nothing to do and against incremental make.
     fn one_more(&self) -> Result<Vec<Row>, Failure> {
-        let (setting, count) = (self.setting, self.args.count);
+        let (bench, count) = (self.bench, self.args.count);
         self.publish(count)?;
-        setting.print("comparing the tree with its manifest");
-        setting.check()?;
+        bench.print("comparing the tree with its manifest");
+        bench.check()?;
         let mut one_more = || {
-            setting.choose("sites.csv", &inventory(count + 1))?;
-            let run = setting.build(self.loaders.len() as u64)?;
-            setting.choose("sites.csv", &inventory(count))?;
-            setting.build(0)?;
+            bench.write_project_file("sites.csv", &inventory(count + 1))?;
+            let run = bench.build(self.loaders.len() as u64)?;
+            bench.write_project_file("sites.csv", &inventory(count))?;
+            bench.build(0)?;
             Ok(run.seconds)
         };
         let label = self.label(count);
-        let times = setting.compare(
+        let times = bench.compare(
             &label,
             true,
             &mut [
-                ("nothing to do", &mut || Ok(setting.build(0)?.seconds)),
+                ("nothing to do", &mut || Ok(bench.build(0)?.seconds)),
                 ("one more site", &mut one_more),
                 (MAKE, &mut || self.make(1)),
             ],
@@ -145,7 +151,7 @@ impl Many<'_> {
     /// Stamping the loaders of one site alone: the first that a process stamps, and a further one.
     fn in_process(&self) -> Result<Vec<Row>, Failure> {
         let (plan, built) = self.plan()?;
-        let contents = TreeContents::new(&plan, &built, &self.setting.cache, processors(), self.setting.host.ui);
+        let contents = TreeContents::new(&plan, &built, &self.bench.cache, processors(), self.bench.host.ui);
         let stamp = |stamper: &mut Stamper| {
             let started = Instant::now();
             let stamped = self.jobs(&contents, 1).try_for_each(|job| contents.content(&job, stamper).map(drop));
@@ -154,7 +160,7 @@ impl Many<'_> {
         let label = format!("stamping the loaders of one site ({})", self.loaders.len());
         let (first, further) = ("the first in a process", "a further one");
         let mut stamper = Stamper::new();
-        let times = self.setting.compare(
+        let times = self.bench.compare(
             &label,
             true,
             &mut [(first, &mut || stamp(&mut Stamper::new())), (further, &mut || stamp(&mut stamper))],
@@ -171,7 +177,7 @@ impl Many<'_> {
         let (few, label) = (self.label(count), self.label(large));
         let (mut as_many, mut tenfold) = (|| self.publish(count), || self.publish(large));
         let mut contenders: [Contender<'_>; 2] = [(&few, &mut as_many), (&label, &mut tenfold)];
-        let times = self.setting.compare("ten times as many", false, &mut contenders)?;
+        let times = self.bench.compare("ten times as many", false, &mut contenders)?;
         let what = format!("{label}: how many times as long as {}", in_thousands(&count.to_string()));
         let compared = Row::new(what, Unit::Times, &ratios(&times[1], &times[0]));
         Ok(vec![
@@ -183,9 +189,9 @@ impl Many<'_> {
 
     /// Publishes the first `count` sites where nothing is yet; the root of the tree has its loaders, too.
     fn publish(&self, count: u32) -> Result<f64, Failure> {
-        self.setting.forget()?;
-        self.setting.choose("sites.csv", &inventory(count))?;
-        let run = self.setting.build(u64::from(count + 1) * self.loaders.len() as u64)?;
+        self.bench.remove_tree()?;
+        self.bench.write_project_file("sites.csv", &inventory(count))?;
+        let run = self.bench.build(u64::from(count + 1) * self.loaders.len() as u64)?;
         self.memory.borrow_mut().push((count, run.mebibytes));
         Ok(run.seconds)
     }
@@ -202,8 +208,8 @@ impl Many<'_> {
         let make = |_| {
             self.next.set(self.next.get() + 1);
             let name = site(self.next.get());
-            let script = embedded(&self.contents, &name, &script(&address(&name)))?;
-            self.setting.make(&self.contents, &script, self.loaders)
+            let script = embedded(&self.stock_tree, &name, &script(&address(&name)))?;
+            self.bench.make(&self.stock_tree, &script, self.loaders)
         };
         (0..count).map(make).sum()
     }
@@ -211,8 +217,8 @@ impl Many<'_> {
     /// Stamps some sites with iPXE's own packer as a process for each loader, hashes and writes them.
     fn pack(&self) -> Result<f64, Failure> {
         let (plan, built) = self.plan()?;
-        let contents = TreeContents::new(&plan, &built, &self.setting.cache, processors(), self.setting.host.ui);
-        let folder = self.setting.room("zbin")?;
+        let contents = TreeContents::new(&plan, &built, &self.bench.cache, processors(), self.bench.host.ui);
+        let folder = self.bench.empty_scratch_dir("zbin")?;
         let work = |stamper: &mut Stamper, job: FileJob<'_>| {
             let content = match job.file.origin {
                 ContentSource::Stamped(stamped) if stamped.loader.platform() == Platform::Bios => {
@@ -228,7 +234,7 @@ impl Many<'_> {
             number += 1;
             Ok::<_, Failure>(fs::write_anew(&folder.join(format!("{number}")), &content)?)
         })?;
-        fs::sync_all_of(&folder, self.setting.host.ui)?;
+        fs::sync_all_of(&folder, self.bench.host.ui)?;
         let seconds = started.elapsed().as_secs_f64();
         fs::remove_dir_all(&folder)?;
         Ok(seconds)
@@ -236,12 +242,12 @@ impl Many<'_> {
 
     /// The plan of as many sites as are compared, and their bases, which are in the cache by now.
     fn plan(&self) -> Result<(Plan, Built), Failure> {
-        let (setting, quiet) = (self.setting, Muted(self.setting.host.ui));
-        setting.choose("sites.csv", &inventory(self.args.make_sites))?;
-        let options = Options { inventories: vec![setting.inventory()], relink: false };
-        let config = Config::read(&setting.project(), &options, &quiet)?;
-        let plan = config.plan(&setting.host.path, &setting.cache, &quiet)?;
-        let (built, _) = build::recall(&plan, &setting.cache)?;
+        let (bench, quiet) = (self.bench, Muted(self.bench.host.ui));
+        bench.write_project_file("sites.csv", &inventory(self.args.make_sites))?;
+        let options = Options { inventories: vec![bench.inventory()], relink: false };
+        let config = Config::read(&bench.project(), &options, &quiet)?;
+        let plan = config.plan(&bench.host.path, &bench.cache, &quiet)?;
+        let (built, _) = build::recall(&plan, &bench.cache)?;
         Ok((plan, built))
     }
 

@@ -9,7 +9,7 @@ use netboot_loaders::base::fs;
 use netboot_loaders::base::paths::{PXELINUX_DEFAULT, loader_in_tree};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::boot_test::boot_event::{BootEvent, EventSink, SinkMessage, TimedEvent, WebServerRole};
-use netboot_loaders::boot_test::case::{Cards, Firmware};
+use netboot_loaders::boot_test::case::{Firmware, NicSetup};
 use netboot_loaders::boot_test::dhcp::{DhcpServer, Offer, SERVED};
 use netboot_loaders::boot_test::machine::{self, Accelerator, Machine};
 use netboot_loaders::boot_test::namespace::Namespace;
@@ -22,7 +22,7 @@ use netboot_loaders::loader::target::Loader;
 
 use super::contenders::sites_toml;
 use super::record::{Name, Row};
-use super::{Setting, interrupted};
+use super::{BenchContext, interrupted};
 use crate::exit::{FAILURE, Failure, NOT_BOOTED};
 
 /// How large the file is, in megabytes, as a kernel and an initramfs of an installer are.
@@ -52,20 +52,20 @@ fn url(protocol: &str, file: &str, network: &TestNetwork) -> String {
 }
 
 /// Each loader, over HTTP against TFTP.
-pub(super) fn run(setting: &Setting<'_>) -> Result<(), Failure> {
-    let (host, network) = (setting.host, TestNetwork::default());
+pub(super) fn run(bench: &BenchContext<'_>) -> Result<(), Failure> {
+    let (host, network) = (bench.host, TestNetwork::default());
     let tools =
-        TestTools::find(&host.path, &network, None, &setting.cache, host.ui).map_err(build_loaders::Error::from)?;
-    setting.start(&[Loader::IpxePxe, Loader::IpxeEfi], &script())?;
-    setting.choose("sites.toml", &sites(&network))?;
-    setting.build(None)?;
+        TestTools::find(&host.path, &network, None, &bench.cache, host.ui).map_err(build_loaders::Error::from)?;
+    bench.reset_project(&[Loader::IpxePxe, Loader::IpxeEfi], &script())?;
+    bench.write_project_file("sites.toml", &sites(&network))?;
+    bench.build(None)?;
     let mut pages = Pages::default();
     for (name, content) in [(KERNEL, fs::read(&tools.kernel)?), (BLOB, noise(MEGABYTES * 1_000_000))] {
-        fs::write_anew(&setting.tree().join(name), &content)?;
+        fs::write_anew(&bench.tree().join(name), &content)?;
         pages.put(WebServerRole::Other, url("http", name, &network), content.into());
     }
     // From here on this process has a network of its own, and no way to another one.
-    let lane = Lane { setting, tools: &tools, network, namespace: Namespace::enter()?, pages: Arc::new(pages) };
+    let lane = Lane { bench, tools: &tools, network, namespace: Namespace::enter()?, pages: Arc::new(pages) };
     let mut rows = Vec::new();
     for (loader, firmware) in [("ipxe.pxe", Firmware::Bios), ("ipxe.efi", Firmware::Uefi), (PXELINUX, Firmware::Bios)] {
         let label = format!("{MEGABYTES} MB over HTTP through {loader}");
@@ -73,11 +73,11 @@ pub(super) fn run(setting: &Setting<'_>) -> Result<(), Failure> {
             let lane = &lane;
             move || lane.load(loader, firmware, protocol)
         });
-        let times = setting.compare(&label, true, &mut [("HTTP", &mut http), ("TFTP", &mut tftp)])?;
+        let times = bench.compare(&label, true, &mut [("HTTP", &mut http), ("TFTP", &mut tftp)])?;
         rows.push(Row::timed(&label, &times[0], "over TFTP", &times[1]));
     }
-    setting.forget()?;
-    setting.keep(Name::Transfer, rows, &tools.versions)
+    bench.remove_tree()?;
+    bench.save_rows(Name::Transfer, rows, &tools.versions)
 }
 
 /// The choices: a site for each protocol.
@@ -100,7 +100,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 
 /// Where machines load.
 struct Lane<'a> {
-    setting: &'a Setting<'a>,
+    bench: &'a BenchContext<'a>,
     tools: &'a TestTools,
     network: TestNetwork,
     namespace: Namespace,
@@ -111,13 +111,13 @@ impl Lane<'_> {
     /// Boots a machine into `loader`, and returns how many seconds the file took.
     fn load(&self, loader: &str, firmware: Firmware, protocol: &str) -> Result<f64, Failure> {
         let (site, marks) = if loader == PXELINUX { (None, PXELINUX_MARKS) } else { (Some(protocol), MARKS) };
-        let offer = Offer { loader: loader_in_tree(site, loader), root_path: None, second_card: None };
-        let folder = self.setting.room("machine")?;
+        let offer = Offer { loader: loader_in_tree(site, loader), root_path: None, second_nic_root_path: None };
+        let folder = self.bench.empty_scratch_dir("machine")?;
         machine::prepare(&folder, self.tools)?;
         let [kernel, blob] = [KERNEL, BLOB].map(|file| url(protocol, file, &self.network));
         let text = format!("DEFAULT linux\nLABEL linux\n  KERNEL {kernel}\n  INITRD {blob}\n");
-        fs::write_atomic(&self.setting.tree().join(PXELINUX_DEFAULT), text.as_bytes())?;
-        fs::symlink(&self.setting.tree(), &folder.join(SERVED))?;
+        fs::write_atomic(&self.bench.tree().join(PXELINUX_DEFAULT), text.as_bytes())?;
+        fs::symlink(&self.bench.tree(), &folder.join(SERVED))?;
         // A thread of its own, since it goes into a network of its own.
         let took = std::thread::scope(|scope| {
             let boot = scope.spawn(|| self.boot(&folder, firmware, &offer, marks));
@@ -130,13 +130,13 @@ impl Lane<'_> {
     /// Runs the machine and its servers until the file is there.
     fn boot(&self, folder: &Utf8Path, firmware: Firmware, offer: &Offer, marks: Marks) -> Result<Duration, Failure> {
         let Self { tools, network, .. } = self;
-        self.namespace.network(&tools.ip, network, (&[], false), self.setting.host.ui)?;
+        self.namespace.network(&tools.ip, network, (&[], false), self.bench.host.ui)?;
         let (sender, notes) = mpsc::channel();
         let sink = EventSink::new(sender);
         let bound = ListenAddress { name: WebServerRole::Other, address: network.web, port: 80, tls: false };
         let _web = OwnWebServer::start(bound, Arc::clone(&self.pages), sink.clone())?;
         let _dhcp = DhcpServer::start(tools, network, offer, folder, &sink)?;
-        let _machine = Machine::start((firmware, Cards::One), tools, Accelerator::Tcg, folder, &sink)?;
+        let _machine = Machine::start((firmware, NicSetup::Single), tools, Accelerator::Tcg, folder, &sink)?;
         self.watch(&notes, Stopwatch { marks, text: String::new(), begun: None })
     }
 
@@ -144,7 +144,7 @@ impl Lane<'_> {
     fn watch(&self, notes: &Receiver<SinkMessage>, mut stopwatch: Stopwatch) -> Result<Duration, Failure> {
         let started = Instant::now();
         while started.elapsed() <= DEADLINE {
-            if self.setting.host.ui.cancelled() {
+            if self.bench.host.ui.cancelled() {
                 return Err(interrupted());
             }
             let Ok(SinkMessage::Moment(TimedEvent { at, what, .. })) = notes.recv_timeout(Duration::from_millis(100))

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_fixtures::limits;
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::{says, shows, warns};
 use serde_json::Value;
 
@@ -84,7 +84,7 @@ fn what_others_cannot_read_is_repaired_or_named() {
     assert_eq!(mode(&folder), 0o2770, "somebody has decided that");
 }
 
-fn deploy(project: &Project, folder: &Utf8Path, more: &[&str]) -> Ran {
+fn deploy(project: &Project, folder: &Utf8Path, more: &[&str]) -> CliOutput {
     project.run([&["deploy", folder.as_str()], more].concat())
 }
 
@@ -96,7 +96,7 @@ fn a_folder_gets_the_tree_and_verifies_as_one() {
     assert!(!project.path("srv").exists());
     let mut command = Command::new("sh");
     command.args(["-c", "umask 077; exec \"$@\"", "sh", xtask(), "--project", project.root.as_str()]);
-    let ran = Ran::from(command.args(["deploy", folder.as_str()]).output().unwrap()).success();
+    let ran = CliOutput::from(command.args(["deploy", folder.as_str()]).output().unwrap()).success();
     for path in ["srv", "srv/tftp", "srv/tftp/sites", "srv/tftp/sites/a"] {
         assert_eq!(mode(&project.path(path)), 0o755, "{path}");
     }
@@ -309,7 +309,7 @@ fn nobody_else_may_write_what_is_served_whatever_the_umask() {
         let masked = |command: &Command| {
             let mut shell = Command::new("sh");
             shell.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]);
-            Ran::from(shell.arg(command.get_program()).args(command.get_args()).output().unwrap()).success()
+            CliOutput::from(shell.arg(command.get_program()).args(command.get_args()).output().unwrap()).success()
         };
         let build = project.build_arguments(&["--out", tree.as_str()]);
         masked(&project.command(build.iter().map(String::as_str).collect::<Vec<_>>()));
@@ -410,7 +410,7 @@ fn a_share_or_an_address_does_not_become_a_folder_of_that_name() {
         {
             let mut run = std::process::Command::new(xtask());
             run.args(["--project", project.root.as_str()]).args(command).arg(value).current_dir(&project.root);
-            let error = Ran::from(run.output().unwrap()).error(2);
+            let error = CliOutput::from(run.output().unwrap()).error(2);
             let wanted = format!("invalid value '{value}' for '{option}': {message}\n");
             assert!(error.starts_with(&wanted), "{error}\nwanted {wanted}");
         }
@@ -448,7 +448,7 @@ fn nothing_is_put_into_a_published_tree() {
     for run in runs {
         let mut command = std::process::Command::new(xtask());
         command.args(["--project", project.root.as_str()]).args(run);
-        assert_eq!(Ran::from(command.output().unwrap()).error(1), refused, "{run:?}");
+        assert_eq!(CliOutput::from(command.output().unwrap()).error(1), refused, "{run:?}");
     }
     let folder = other.join("new");
     says!(project, deploy(&project, &folder, &["--quiet"]), @r"

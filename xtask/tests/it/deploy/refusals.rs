@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use camino::Utf8Path;
 use netboot_fixtures::insta::Settings;
 use netboot_fixtures::insta::internals::SettingsBindDropGuard;
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::sshd::{ALIAS, SFTP, SshServer, deploy, project};
 use netboot_fixtures::{says, skip};
 
@@ -138,7 +138,7 @@ fn sftp_server() -> Result<&'static str, String> {
 }
 
 /// Deploys into `folder` through something that takes ssh's arguments, and does `script`.
-fn through(project: &Project, script: &str, folder: &Utf8Path) -> Ran {
+fn through(project: &Project, script: &str, folder: &Utf8Path) -> CliOutput {
     let ssh = project.path("ssh");
     std::fs::write(&ssh, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();

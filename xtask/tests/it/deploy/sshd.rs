@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use netboot_fixtures::project::{Project, Ran, forge};
+use netboot_fixtures::project::{CliOutput, Project, rewrite_manifest};
 use netboot_fixtures::skip::program;
 use netboot_fixtures::sshd::{
     BARE_SFTP, ConnectionFate, Line, Random, SFTP, SshServer, assert_deployed, deploy, deployment, files, grow,
@@ -42,7 +42,7 @@ fn two_at_once(project: &Project) {
     grow(&other, 7);
     let (one, two) = (files(&project.tree()), files(&other.tree()));
     let folder = project.path("served/tftp");
-    let both = |second: &(dyn Fn() -> Ran + Sync)| {
+    let both = |second: &(dyn Fn() -> CliOutput + Sync)| {
         std::thread::scope(|scope| {
             let second = scope.spawn(second);
             [deploy(project, &server, &folder, &["--prune"]), second.join().unwrap()]
@@ -62,7 +62,7 @@ fn two_at_once(project: &Project) {
         let ran = both(&|| deploy(&other, &server, &folder, &["--prune"]));
         let there = files(&folder);
         assert!(there == one || there == two || ran.iter().any(|ran| ran.code != 0));
-        let told = |ran: &Ran| ran.code == 0 || ran.code == 1 && ran.stderr.contains("\nhint: ");
+        let told = |ran: &CliOutput| ran.code == 0 || ran.code == 1 && ran.stderr.contains("\nhint: ");
         assert!(ran.iter().all(told), "{}\n{}", ran[0].stderr, ran[1].stderr);
         deploy(project, &server, &folder, &["--prune", "--replace"]).success();
         assert_deployed(project, &folder);
@@ -142,7 +142,7 @@ fn cuts(project: &Project) {
     let (ran, looks) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| watch(&folder, &old, &new, &done));
         let more = ["--attempts", "20", "--message-format", "json"];
-        let ran = Ran::from(deployment(project, &server, line.port, &folder, &more).output().unwrap());
+        let ran = CliOutput::from(deployment(project, &server, line.port, &folder, &more).output().unwrap());
         done.store(true, Ordering::SeqCst);
         (ran, watch.join().unwrap())
     });
@@ -206,7 +206,8 @@ fn changes(project: &Project) {
     std::fs::write(folder.join("ipxe.efi.0123456789ab.partial"), "mine").unwrap();
     std::fs::write(folder.join("pxelinux.0"), "mine").unwrap();
     let line = Line::to(server.port, []);
-    let ran = Ran::from(deployment(project, &server, line.port, &folder, &["--prune"]).output().unwrap()).success();
+    let ran =
+        CliOutput::from(deployment(project, &server, line.port, &folder, &["--prune"]).output().unwrap()).success();
     let there = server.address(line.port, &folder);
     assert_eq!(ran.stdout, format!("{there} is up to date: all {count} files are there\n"));
     assert!(line.passed() < 100_000, "{} bytes to see that nothing has changed", line.passed());
@@ -217,7 +218,7 @@ fn changes(project: &Project) {
     project.build(&[]).success();
     grow(project, 1);
     std::fs::write(project.tree().join("ipxe.pxe"), [&kept[..], b"more"].concat()).unwrap();
-    forge(&project.tree());
+    rewrite_manifest(&project.tree());
     let ran = deploy(project, &server, &folder, &[]).success();
     assert!(ran.stdout.ends_with("\nobsolete   sites/b/ipxe.efi (stays without `--prune`)\n"), "{}", ran.stdout);
     assert!(folder.join("sites/b/ipxe.efi").exists());
@@ -275,7 +276,7 @@ fn lost(project: &Project) {
         server.port,
         [ConnectionFate::CutAfter(200_000), ConnectionFate::CutAfter(2_000), ConnectionFate::CutAfter(2_000)],
     );
-    let ran = Ran::from(deployment(project, &server, line.port, &folder, &["--attempts", "3"]).output().unwrap());
+    let ran = CliOutput::from(deployment(project, &server, line.port, &folder, &["--attempts", "3"]).output().unwrap());
     let warning = format!("warning: the connection with `{}@127.0.0.1` was lost when ", server.user);
     assert!(
         ran.stderr.contains(&warning)
@@ -286,7 +287,7 @@ fn lost(project: &Project) {
     let error = ran.error(5);
     assert!(error.starts_with("`127.0.0.1` ended the connection\n  | "), "{error}");
     let line = Line::to(server.port, [ConnectionFate::CutAfter(200_000)]);
-    let ran = Ran::from(deployment(project, &server, line.port, &folder, &["--attempts", "1"]).output().unwrap());
+    let ran = CliOutput::from(deployment(project, &server, line.port, &folder, &["--attempts", "1"]).output().unwrap());
     let error = ran.error(5);
     let user = &server.user;
     assert!(error.starts_with(&format!("the connection with `{user}@127.0.0.1` was lost once when ")), "{error}");
@@ -409,7 +410,7 @@ fn asked(project: &Project) -> Result<(), String> {
         said.extend(piece);
     }
     terminal.write_all(b"secret\n").unwrap();
-    Ran::from(child.wait_with_output().unwrap()).success();
+    CliOutput::from(child.wait_with_output().unwrap()).success();
     assert_deployed(project, &folder);
     Ok(())
 }

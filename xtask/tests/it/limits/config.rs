@@ -189,7 +189,8 @@ fn many_machines_can_be_interrupted() {
     for arguments in [&["recipe", "kea"][..], &["ignition", "--host", "x"]] {
         let begun = std::time::Instant::now();
         let soon = std::time::Duration::from_millis(300);
-        let measured = limits::interrupt(&mut project.command(arguments), |_| begun.elapsed() > soon).bounded();
+        let measured =
+            limits::interrupt(&mut project.command(arguments), |_| begun.elapsed() > soon).assert_memory_limit();
         assert!(measured.stderr.ends_with("error: interrupted\n"), "{}", measured.stderr);
     }
 }

@@ -11,8 +11,8 @@ use std::process::Command;
 use camino::{Utf8Path, Utf8PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use netboot_fixtures::limits::{self, MEMORY, pipe};
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::limits::{self, MAX_RSS, pipe};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::loader::file_kind::FileKind;
 use netboot_loaders::tree::limits::MAX_FILES;
@@ -44,9 +44,9 @@ netboot_fixtures::tests! {
 }
 
 fn the_peak_is_that_of_the_run_and_of_its_children() {
-    let peak = |script: &str| limits::measure(Command::new("sh").args(["-c", script])).peak;
+    let peak = |script: &str| limits::measure(Command::new("sh").args(["-c", script])).peak_rss;
     let large = peak("dd if=/dev/zero of=/dev/null bs=300M count=1; true");
-    assert!(large > MEMORY && large < 2 * MEMORY, "{large}");
+    assert!(large > MAX_RSS && large < 2 * MAX_RSS, "{large}");
     // The larger one before it does not count.
     let small = peak("true");
     assert!(small < large / 2, "{small}");
@@ -55,7 +55,7 @@ fn the_peak_is_that_of_the_run_and_of_its_children() {
 fn too_much_memory_fails_a_test() {
     let mut command = Command::new("dd");
     let measured = limits::measure(command.args(["if=/dev/zero", "of=/dev/null", "bs=300M", "count=1"]));
-    let panic = std::panic::catch_unwind(|| measured.bounded()).err().unwrap();
+    let panic = std::panic::catch_unwind(|| measured.assert_memory_limit()).err().unwrap();
     let message = panic.downcast_ref::<String>().unwrap();
     assert!(message.starts_with("peak memory 30"), "{message}");
 }
@@ -191,7 +191,7 @@ fn no_tarball_takes_memory_for_what_it_announces() {
         let arguments = ["--cache-dir", cache.as_str(), "build-loaders", "--offline", "--sources-from", file];
         let mut command = Command::new(xtask());
         command.args(["--project", project.root.as_str()]).args(arguments);
-        let error = Ran::from(limits::measure(&mut command).bounded()).error(6);
+        let error = CliOutput::from(limits::measure(&mut command).assert_memory_limit()).error(6);
         assert!(error.starts_with(&format!("`{path}` cannot be read as a source bundle: {said}")), "{error}");
         assert!(!place.exists());
         std::fs::remove_file(&path).unwrap();
@@ -219,7 +219,7 @@ fn nothing_gets_into_the_cache_before_it_is_as_pinned() {
         let arguments = ["--cache-dir", cache.as_str(), "fetch", "--offline", "--sources-from", path.as_str()];
         let mut command = Command::new(xtask());
         command.args(["--project", project.root.as_str()]).args(arguments);
-        let error = Ran::from(limits::measure(&mut command).bounded()).error(6);
+        let error = CliOutput::from(limits::measure(&mut command).assert_memory_limit()).error(6);
         assert!(error.starts_with(&format!("`{path}` ")) && error.contains(said), "{error}");
         let left = netboot_loaders::base::fs::walk(&cache).unwrap();
         let left: Vec<_> = left.iter().filter(|(path, _)| path.starts_with("ipxe.git/objects")).collect();
@@ -261,7 +261,7 @@ fn what_a_manifest_claims_is_not_unpacked_without_end() {
     std::fs::create_dir(&temporary).unwrap();
     for arguments in [&["verify", path.as_str()][..], &["deploy", "--tree", path.as_str(), "/nowhere/place"]] {
         let mut command = project.command(arguments);
-        let ran = Ran::from(limits::measure(command.env("TMPDIR", &temporary)).bounded());
+        let ran = CliOutput::from(limits::measure(command.env("TMPDIR", &temporary)).assert_memory_limit());
         let error = ran.error(8);
         assert!(error.contains("the tarball of one: it unpacks to more than 268435456 bytes\n"), "{error}");
         assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
@@ -331,7 +331,7 @@ fn reading_a_tarball_can_be_interrupted() {
         command.args(["--project", project.root.as_str()]).args(arguments);
         // Whatever else a command does first takes as long as the machine is busy.
         let reads = |pid| limits::has_read(pid, &path, 1 << 20);
-        let measured = limits::interrupt(&mut command, reads).bounded();
+        let measured = limits::interrupt(&mut command, reads).assert_memory_limit();
         assert!(measured.stderr.ends_with("error: interrupted\n"), "{arguments:?}: {}", measured.stderr);
     }
 }
@@ -455,7 +455,7 @@ fn whatever_reads_a_tree_reads_the_largest_one_within_limits() {
         assert!(ran.stdout.contains(said) || ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
         // It has read the manifest, and understands it.
         let reads = |pid| limits::resident(pid) > 70 << 20;
-        let measured = limits::interrupt(&mut project.command(arguments), reads).bounded();
+        let measured = limits::interrupt(&mut project.command(arguments), reads).assert_memory_limit();
         assert!(measured.stderr.contains("interrupted"), "{arguments:?}: {}", measured.stderr);
     }
 }
@@ -698,7 +698,7 @@ fn choices_are_read_within_limits() {
         let begun = std::time::Instant::now();
         let mut command = project.command(["build-loaders", "--plan", "--sites", racks.as_str()]);
         let soon = std::time::Duration::from_millis(milliseconds);
-        let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).bounded();
+        let measured = limits::interrupt(&mut command, |_| begun.elapsed() > soon).assert_memory_limit();
         assert!(measured.stderr.ends_with("error: interrupted\n"), "{}", measured.stderr);
     }
     let error = plan_racks(&"x".repeat((8 << 20) + 1)).error(3);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use netboot_fixtures::mirror::{self, METADATA, MirrorProject, content, metadata, path};
-use netboot_fixtures::project::Ran;
+use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::{says, shows};
 use netboot_loaders::digest::Sha256Digest;
 
@@ -27,7 +27,7 @@ const TRY: &str = "hint: try again later, or name another server with `--base-ur
 
 /// Runs a mirror whose set in use is 44.1, which has to change nothing.
 #[track_caller]
-fn fails(mirror: &MirrorProject, more: &[&str]) -> Ran {
+fn fails(mirror: &MirrorProject, more: &[&str]) -> CliOutput {
     let before = mirror.names();
     let ran = mirror.run(&[&["--quiet"], more].concat());
     assert_eq!(ran.stdout, "");

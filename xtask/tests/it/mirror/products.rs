@@ -4,7 +4,7 @@ use netboot_fixtures::harness::xtask;
 use std::process::Command;
 
 use netboot_fixtures::mirror::{METADATA, MirrorProject, content};
-use netboot_fixtures::project::Ran;
+use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::says;
 use netboot_loaders::config::boot_entry::{BootEntry, Distribution, System};
 use netboot_loaders::digest::Sha512Digest;
@@ -38,8 +38,8 @@ fn release(mirror: &MirrorProject, version: &str) {
     mirror.publisher.offer("/amd64-usr/current/version.txt", text);
 }
 
-fn flatcar(mirror: &MirrorProject, more: &[&str]) -> Ran {
-    Ran::from(mirror.product("flatcar", more).output().unwrap())
+fn flatcar(mirror: &MirrorProject, more: &[&str]) -> CliOutput {
+    CliOutput::from(mirror.product("flatcar", more).output().unwrap())
 }
 
 /// The files of a boot entry for `mirror`, which has a set of `version`, have to be there.
@@ -138,7 +138,7 @@ fn what_runs_a_mirror_daily_is_printed_and_does_that() {
         for proxy in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
             shell.env_remove(proxy);
         }
-        Ran::from(shell.args(["-c", command]).current_dir("/").output().unwrap())
+        CliOutput::from(shell.args(["-c", command]).current_dir("/").output().unwrap())
     };
     let (_, line) = mirror.scheduled("cron", &["--keep", "3"]);
     assert!(!mirror.dest().exists(), "nothing is done");
@@ -160,7 +160,7 @@ fn what_runs_a_mirror_daily_is_printed_and_does_that() {
 fn what_a_schedule_cannot_hold_is_refused() {
     let run = |more: &[&str]| {
         let mut command = Command::new(xtask());
-        Ran::from(command.args(["mirror", "flatcar"]).args(more).output().unwrap())
+        CliOutput::from(command.args(["mirror", "flatcar"]).args(more).output().unwrap())
     };
     for scheduler in ["systemd", "cron", "synology"] {
         assert_eq!(

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use netboot_fixtures::mirror::{self, IMAGES, METADATA, MirrorProject, content, path};
-use netboot_fixtures::project::Ran;
+use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::shows;
-use netboot_loaders::base::http::{HttpClient, Patience};
+use netboot_loaders::base::http::{HttpClient, TransferLimits};
 use netboot_loaders::base::progress::{Event, Progress, TaskKind};
 use netboot_loaders::mirror::current::Links;
 use netboot_loaders::mirror::streams::{CoreosArch, Stream};
@@ -80,7 +80,7 @@ fn every_server_may_read_a_set_whatever_the_umask() {
         for proxy in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
             shell.env_remove(proxy);
         }
-        Ran::from(shell.output().unwrap()).success();
+        CliOutput::from(shell.output().unwrap()).success();
         for (name, mode) in [
             ("", 0o755),
             ("current/", 0o755),
@@ -93,7 +93,7 @@ fn every_server_may_read_a_set_whatever_the_umask() {
         }
         // The folder itself may have been somebody's before.
         std::fs::set_permissions(mirror.dest(), std::fs::Permissions::from_mode(0o2770)).unwrap();
-        let stderr = Ran::from(shell.output().unwrap()).warned().stderr;
+        let stderr = CliOutput::from(shell.output().unwrap()).warned().stderr;
         let warning = format!("warning: other users cannot read `{}`, so a server ", mirror.dest());
         assert!(stderr.contains(&warning), "{stderr}");
         assert_eq!(mirror.dest().metadata().unwrap().permissions().mode() & 0o7777, 0o2770);
@@ -150,9 +150,9 @@ fn a_killed_download_goes_on_where_it_was() {
     });
     let mut child = mirror.start(&[]);
     let part = mirror.path(".netboot-loaders/partial/44.2/rootfs.x86_64.img.part");
-    let patience = Instant::now();
+    let limits = Instant::now();
     while part.metadata().map_or(0, |metadata| metadata.len()) < 100_000 {
-        assert!(patience.elapsed() < Duration::from_secs(30), "the download did not begin");
+        assert!(limits.elapsed() < Duration::from_secs(30), "the download did not begin");
         std::thread::sleep(Duration::from_millis(5));
     }
     kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
@@ -306,7 +306,7 @@ fn an_interrupt_after_the_last_download_lets_nothing_else_into_use() {
                 trust: None,
                 allow_older: false,
             };
-            let http = HttpClient::new(None, Patience::default()).unwrap();
+            let http = HttpClient::new(None, TransferLimits::default()).unwrap();
             let progress = CancelledAt { moment, cancelled: false.into() };
             let error = netboot_loaders::mirror::mirror(&request, &http, &progress).expect_err(text);
             assert_eq!(error.to_string(), "interrupted; what is served is as it was", "{text}");
@@ -324,9 +324,9 @@ fn two_mirrors_at_once_take_turns() {
     mirror.publisher.release("44.2");
     mirror.publisher.slow(Duration::from_millis(50));
     let first = mirror.start(&[]);
-    let patience = Instant::now();
+    let limits = Instant::now();
     while !mirror.publisher.server.paths().iter().any(|path| path.contains("44.2-live-")) {
-        assert!(patience.elapsed() < Duration::from_secs(30), "the first one did not begin");
+        assert!(limits.elapsed() < Duration::from_secs(30), "the first one did not begin");
         std::thread::sleep(Duration::from_millis(5));
     }
     let second = mirror.run(&[]).success();
@@ -334,7 +334,7 @@ fn two_mirrors_at_once_take_turns() {
     assert!(second.stderr.contains(&format!("wait for another process to release `{lock}`")), "{}", second.stderr);
     let outcome: Value = serde_json::from_str(&second.stdout).unwrap();
     assert_eq!((&outcome["version"], &outcome["changed"]), (&"44.2".into(), &false.into()));
-    let first = Ran::from(first.wait_with_output().unwrap()).success();
+    let first = CliOutput::from(first.wait_with_output().unwrap()).success();
     assert!(first.stdout.contains("\"changed\":true"), "{}", first.stdout);
     mirror.assert_served("44.2");
 }

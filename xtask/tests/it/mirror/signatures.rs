@@ -5,7 +5,7 @@ use std::process::Command;
 
 use camino::Utf8PathBuf;
 use netboot_fixtures::mirror::{self, IMAGES, MirrorProject, content, path};
-use netboot_fixtures::project::Ran;
+use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::skip::program;
 use netboot_fixtures::{says, shows};
 use serde_json::{Value, json};
@@ -253,7 +253,7 @@ fn without_gpgv() -> Result<(), String> {
     std::fs::create_dir(&tools).unwrap();
     std::os::unix::fs::symlink("/bin/true", tools.join("apt-get")).unwrap();
     let mut command = mirror.command(&["--verify-signatures", "--keys", keys.as_str()]);
-    let ran = Ran::from(command.env("PATH", tools.as_str()).output().unwrap());
+    let ran = CliOutput::from(command.env("PATH", tools.as_str()).output().unwrap());
     says!(mirror, ran, @r"
     exit code 4, stderr:
     error: found no `gpgv`, which checks signatures

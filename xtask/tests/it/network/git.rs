@@ -13,7 +13,7 @@ use flate2::write::ZlibEncoder;
 use sha1::{Digest, Sha1};
 
 use netboot_fixtures::limits;
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
@@ -382,7 +382,7 @@ fn a_lower_limit_of_the_system_is_kept_and_is_no_fault_of_the_server() {
         let mut command = std::process::Command::new("sh");
         command.args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")]).arg(inner.get_program()).args(inner.get_args());
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let error = Ran::from(command.output().unwrap()).error(5);
+        let error = CliOutput::from(command.output().unwrap()).error(5);
         assert_eq!(error, failed(&server.url, "bad packet length"), "{limit}");
     }
 }
@@ -414,7 +414,7 @@ fn ctrl_c_ends_a_fetch_in_every_phase() {
     for server in [silent, listing, sending, indexing] {
         let project = Project::new();
         let mut command = project.command(["fetch", "--ipxe-url", &server.url]);
-        let ended = limits::interrupt(&mut command, |_| server.begun.load(Ordering::SeqCst)).bounded();
+        let ended = limits::interrupt(&mut command, |_| server.begun.load(Ordering::SeqCst)).assert_memory_limit();
         assert!(
             ended.stderr.ends_with(&format!("error: cannot fetch from `{}`: interrupted\n", server.url)),
             "{}",

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
@@ -25,17 +25,17 @@ fn archive(project: &Project) -> TestServer {
 }
 
 /// Fetches syslinux from `server`, and iPXE from a folder, with `environment`.
-fn fetch(project: &Project, server: &TestServer, environment: &[(&str, &str)]) -> Ran {
+fn fetch(project: &Project, server: &TestServer, environment: &[(&str, &str)]) -> CliOutput {
     let (ipxe, archive) = (project.path("ipxe"), server.url("/syslinux.zip"));
     run(project, &["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", &archive], environment)
 }
 
-fn run(project: &Project, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+fn run(project: &Project, arguments: &[&str], environment: &[(&str, &str)]) -> CliOutput {
     let mut command = project.command(arguments);
     for variable in VARIABLES {
         command.env_remove(variable);
     }
-    Ran::from(command.envs(environment.iter().copied()).output().unwrap())
+    CliOutput::from(command.envs(environment.iter().copied()).output().unwrap())
 }
 
 /// A SOCKS proxy of all versions, which lasts as long as the test program.

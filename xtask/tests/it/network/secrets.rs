@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 
 use netboot_fixtures::mirror::{METADATA, MirrorProject};
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
@@ -16,7 +16,7 @@ netboot_fixtures::tests! {
 
 /// Nothing below `folder` has `SECRET` in it, and neither has what the run has said.
 #[track_caller]
-fn assert_kept(ran: &Ran, folder: &Utf8Path) {
+fn assert_kept(ran: &CliOutput, folder: &Utf8Path) {
     for text in [&ran.stdout, &ran.stderr] {
         assert!(!text.contains("SECRET"), "{text}");
     }
@@ -29,11 +29,11 @@ fn assert_kept(ran: &Ran, folder: &Utf8Path) {
 }
 
 /// Runs `mirror` from `base` instead of its publisher.
-fn mirror_from(mirror: &MirrorProject, base: &str, more: &[&str]) -> Ran {
+fn mirror_from(mirror: &MirrorProject, base: &str, more: &[&str]) -> CliOutput {
     let (plain, publisher) = (mirror.command(more), mirror.publisher.server.url(""));
     let mut command = std::process::Command::new(plain.get_program());
     command.args(plain.get_args().map(|word| if word == publisher.as_str() { base.as_ref() } else { word }));
-    Ran::from(command.env("no_proxy", "*").output().unwrap())
+    CliOutput::from(command.env("no_proxy", "*").output().unwrap())
 }
 
 fn with_user(url: &str) -> String {

@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::server::TestServer;
 
 netboot_fixtures::tests! {
@@ -81,7 +81,7 @@ fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// Fetches syslinux from `url`; certificates count that `server`'s authority has signed, where it is given.
-fn fetch(project: &Project, url: &str, server: Option<&Https>) -> Ran {
+fn fetch(project: &Project, url: &str, server: Option<&Https>) -> CliOutput {
     let ipxe = project.path("ipxe");
     let mut command = project.command(["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", url]);
     command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR").env("no_proxy", "*");
@@ -89,7 +89,7 @@ fn fetch(project: &Project, url: &str, server: Option<&Https>) -> Ran {
         project.write("ca.pem", &server.authority);
         command.env("SSL_CERT_FILE", project.path("ca.pem"));
     }
-    Ran::from(command.output().unwrap())
+    CliOutput::from(command.output().unwrap())
 }
 
 fn archive(project: &Project) -> impl Fn(&str) -> Vec<u8> + use<> {
@@ -118,7 +118,8 @@ fn a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named
     let url = server.url("/ipxe.git");
     let project = Project::new();
     let mut command = project.command(["fetch", "--ipxe-url", &url]);
-    let git = |command: &mut std::process::Command| Ran::from(command.env("no_proxy", "*").output().unwrap()).error(5);
+    let git =
+        |command: &mut std::process::Command| CliOutput::from(command.env("no_proxy", "*").output().unwrap()).error(5);
     command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
     let start = format!("cannot fetch from `{url}`: the certificate of `127.0.0.1` is refused: ");
     let refused = git(&mut command);

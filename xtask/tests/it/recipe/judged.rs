@@ -4,7 +4,7 @@ use netboot_fixtures::harness::xtask;
 use std::process::Command;
 
 use netboot_fixtures::mirror::MirrorProject;
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::recipe::{NETWORK, project};
 use netboot_fixtures::skip::{networks, program};
 
@@ -186,7 +186,7 @@ fn systemd_units_of_a_mirror() -> Result<(), String> {
         std::fs::write(mirror.root.join(name), text).unwrap();
     }
     let paths = units.map(|(name, _)| mirror.root.join(name));
-    let ran = Ran::from(Command::new("systemd-analyze").arg("verify").args(paths).output().unwrap());
+    let ran = CliOutput::from(Command::new("systemd-analyze").arg("verify").args(paths).output().unwrap());
     assert!(!ran.stderr.contains("mirror."), "{}", ran.stderr);
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use camino::Utf8PathBuf;
-use netboot_fixtures::project::{Project, Ran, forge};
+use netboot_fixtures::project::{CliOutput, Project, rewrite_manifest};
 use netboot_fixtures::skip;
 use netboot_loaders::reproduce::variation::Variation;
 
@@ -37,7 +37,7 @@ fn published() -> Project {
     project
 }
 
-fn reproduce(project: &Project, more: &[&str]) -> Ran {
+fn reproduce(project: &Project, more: &[&str]) -> CliOutput {
     project.run([&["reproduce", "--offline"], more].concat())
 }
 
@@ -160,7 +160,7 @@ fn tools() {
     let path = make_of_its_own(&project, "unset SOURCE_DATE_EPOCH\nexec /usr/bin/make \"$@\"");
     let arguments = project.build_arguments(&["--archive"]);
     let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    Ran::from(command.env("PATH", path).output().unwrap()).success();
+    CliOutput::from(command.env("PATH", path).output().unwrap()).success();
     let error = reproduce(&project, &["--against", tarball(&project).as_str()]).error(11);
     // The tool first, then where the bytes differ.
     let lines: Vec<&str> = error.lines().collect();
@@ -171,7 +171,7 @@ fn tools() {
     let path = make_of_its_own(&project, "exec /usr/bin/make \"$@\"");
     project.build(&["--archive"]).success();
     let mut command = project.command(["reproduce", "--offline", "--plain", "--against", tarball(&project).as_str()]);
-    let ran = Ran::from(command.env("PATH", path).output().unwrap()).success();
+    let ran = CliOutput::from(command.env("PATH", path).output().unwrap()).success();
     assert!(ran.stdout.contains("  although this differs: `make`: found "), "{}", ran.stdout);
 }
 
@@ -182,7 +182,7 @@ fn foreign_files() {
     let mut content = project.read("dist/tftp/lpxelinux.0");
     content.extend(b"more");
     std::fs::write(project.path("dist/tftp/lpxelinux.0"), content).unwrap();
-    forge(&tree);
+    rewrite_manifest(&tree);
     let error = reproduce(&project, &["--plain", "--against", tree.as_str()]).error(12);
     assert!(error.starts_with(&format!("1 of 10 files differs from {tree}\n`lpxelinux.0`: found ")), "{error}");
     // One loader less here, and one more.
@@ -209,7 +209,7 @@ fn large_files() {
     let (tree, list) = (project.tree(), "linked-objects/default/ipxe.efi.txt");
     append(&project, "ipxe.efi", 0..5_000_000, |number| format!("{number:07}\0"));
     append(&project, list, 0..2_500_000, |number| format!("object {number:07}\n"));
-    forge(&tree);
+    rewrite_manifest(&tree);
     let size = std::fs::metadata(tree.join("ipxe.efi")).unwrap().len();
     let error = project.run_within_limits(&["reproduce", "--offline", "--plain", "--against", tree.as_str()]).error(12);
     for line in [
@@ -229,7 +229,7 @@ fn long_lists() {
     let tree = project.tree();
     append(&project, "ipxe.efi", 0..5, |number| format!("{number}{}\0", "x".repeat(100_000)));
     append(&project, "linked-objects/default/ipxe.efi.txt", 0..1000, |number| format!("object {number:04}\n"));
-    forge(&tree);
+    rewrite_manifest(&tree);
     let arguments = ["reproduce", "--offline", "--plain", "--against"];
     let error = project.run([&arguments[..], &[tree.as_str()]].concat()).error(12);
     assert!(error.contains("  not linked here: object 0019\n  and 980 more\n  both versions: "), "{error}");
@@ -351,7 +351,7 @@ fn flipped_byte() {
     let tree = project.tree();
     let error = reproduce(&project, &["--against", tree.as_str()]).error(8);
     assert!(error.contains("`ipxe.efi` has changed: found "), "{error}");
-    forge(&tree);
+    rewrite_manifest(&tree);
     let error = reproduce(&project, &["--against", tree.as_str()]).error(12);
     assert!(error.starts_with(&format!("1 of 10 files differs from {tree}\n`ipxe.efi`: found ")), "{error}");
     assert!(
@@ -399,7 +399,7 @@ fn choosing() {
     }
     let few = |more: &[&str]| {
         let arguments = [&["reproduce", "--offline", "--vary", "compiler-cache"], more].concat();
-        Ran::from(project.command(&arguments).env("PATH", tools.as_str()).output().unwrap())
+        CliOutput::from(project.command(&arguments).env("PATH", tools.as_str()).output().unwrap())
     };
     let ran = few(&[]).success();
     assert!(ran.stderr.contains("`compiler-cache` is not varied: found no ccache"), "{}", ran.stderr);
@@ -456,7 +456,7 @@ fn diffoscope() {
     let path = format!("{}:{}", project.path("tools"), std::env::var("PATH").unwrap());
     let arguments = ["reproduce", "--offline", "--plain", "--diffoscope", "--against"];
     let mut command = project.command([&arguments[..], &[tarball(&project).as_str()]].concat());
-    let error = Ran::from(command.env("PATH", path).output().unwrap()).error(12);
+    let error = CliOutput::from(command.env("PATH", path).output().unwrap()).error(12);
     let said = project.path("dist/reproduce/here/ipxe.efi.diffoscope.txt");
     assert!(error.contains(&format!("  diffoscope: {said}\n")), "{error}");
     let (here, there) = (project.path("dist/reproduce/here/ipxe.efi"), project.path("dist/reproduce/there/ipxe.efi"));

@@ -1,7 +1,7 @@
 //! Each variation of a rebuild catches a build that depends on it, and is named then.
 
 use netboot_fixtures::harness::TestCase;
-use netboot_fixtures::project::{Project, Ran};
+use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::skip;
 use netboot_loaders::reproduce::variation::Variation;
 
@@ -53,7 +53,7 @@ fn leaking(variation: Variation, leak: &str) {
     let cache = memory.path().to_str().unwrap();
     let sources = project.path("ipxe");
     let mut command = project.command(["reproduce", "--offline", "--ipxe-url", sources.as_str()]);
-    let error = Ran::from(command.args(["--cache-dir", cache]).output().unwrap()).error(12);
+    let error = CliOutput::from(command.args(["--cache-dir", cache]).output().unwrap()).error(12);
     assert!(error.starts_with("3 of 3 loaders differ from the build with nothing varied\n"), "{error}");
     assert!(error.contains(&format!("\nthe variation makes the difference: {variation}\n")), "{error}");
     assert!(error.contains(" of 9 objects differ: a.o, "), "{error}");

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use super::error::{Error, Result, failing};
 use super::read::open;
 use super::temporary::temporary_file;
-use crate::base::parallel::leaving;
+use crate::base::parallel::detached_on_cancel;
 use crate::base::progress::Progress;
 use crate::digest::Sha256Digest;
 
@@ -268,7 +268,7 @@ pub fn write_anew(path: &Utf8Path, content: &[u8]) -> Result<()> {
 /// [`Error`], also where `progress` is cancelled; nothing has to wait for the disk then.
 pub fn sync_all_of(path: &Utf8Path, progress: &dyn Progress) -> Result<()> {
     let folder = File::open(path).map_err(failing("open", path))?;
-    let synced = leaving(progress, move || rustix::fs::syncfs(folder));
+    let synced = detached_on_cancel(progress, move || rustix::fs::syncfs(folder));
     let result = check_cancelled(progress).and_then(|()| synced.unwrap_or(Ok(())).map_err(Into::into));
     result.map_err(failing("sync", path))
 }

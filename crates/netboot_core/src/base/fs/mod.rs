@@ -7,8 +7,8 @@ mod files;
 mod folders;
 mod lock;
 mod read;
-pub mod served;
 mod temporary;
+pub mod world_readable;
 
 pub use self::error::{Error, Result, Unwritable, unwritable};
 pub use self::files::{

@@ -48,9 +48,9 @@ impl Cache {
             "locks" => P::Locks,
             Self::TAG => P::Tag,
             "downloads" | "stamping" => P::Scratch,
-            "reproduce" | "ipxe.partial" | "ipxe-history.partial" => P::Remains,
-            _ if [Self::PROBE, Self::IMPORT, Self::REMOVAL].iter().any(is_temporary) => P::Remains,
-            _ if is_partial(name) => P::Remains,
+            "reproduce" | "ipxe.partial" | "ipxe-history.partial" => P::Leftover,
+            _ if [Self::PROBE, Self::IMPORT, Self::REMOVAL].iter().any(is_temporary) => P::Leftover,
+            _ if is_partial(name) => P::Leftover,
             _ => {
                 let version = name.strip_prefix("syslinux-")?.strip_suffix(".json")?;
                 return Some(P::SyslinuxRecord(version.to_owned()));
@@ -200,7 +200,7 @@ pub enum CachePart {
     /// A folder of what is of use for one run.
     Scratch,
     /// Of no use once its run has ended.
-    Remains,
+    Leftover,
 }
 
 /// A build tree: iPXE's exported source, with what make put into it.

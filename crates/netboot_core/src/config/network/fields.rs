@@ -15,7 +15,7 @@ use crate::config::toml::{Located, Location, Table};
 const LONGEST_FILE: usize = 127;
 
 /// What addresses in `table` have to go together with.
-pub(super) struct Inside<'t> {
+pub(super) struct SubnetRules<'t> {
     pub(super) table: &'t Table<'t>,
     /// The subnet that they have to be in, where it is known.
     pub(super) subnet: Option<Ipv4Net>,
@@ -23,7 +23,7 @@ pub(super) struct Inside<'t> {
     pub(super) servers: Vec<(&'static str, Ipv4Addr)>,
 }
 
-impl Inside<'_> {
+impl SubnetRules<'_> {
     /// The address `key`, of a machine in the subnet.
     pub(super) fn address(&self, key: &str) -> Option<Located<Ipv4Addr>> {
         let at = self.table.parsed(key, "write an IPv4 address", parse_address)?;

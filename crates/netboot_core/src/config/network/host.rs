@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::net::Ipv4Addr;
 
 use super::address::{Mac, WebAddress};
-use super::fields::{Inside, boot};
+use super::fields::{SubnetRules, boot};
 use crate::config::site::Site;
 use crate::config::toml::{Located, Location, Table};
 use crate::loader::target::Platform;
@@ -32,7 +32,7 @@ pub struct NetworkHost {
 /// Reads the hosts of `table`.
 pub(super) fn read(
     table: &Table<'_>,
-    inside: &Inside<'_>,
+    subnet_rules: &SubnetRules<'_>,
     base: Option<&WebAddress>,
     sites: &[Site],
 ) -> Vec<NetworkHost> {
@@ -43,7 +43,7 @@ pub(super) fn read(
         let name = host.require("name", name, "name the machine");
         let mac = host.parsed("mac", "write it as in \"52:54:00:12:34:56\"", str::parse::<Mac>);
         let mac = host.require("mac", mac, "say which address its network card has");
-        let ip = own_address(host, inside);
+        let ip = own_address(host, subnet_rules);
         let platform = host.parsed("firmware", "write \"bios\" or \"uefi\"", firmware);
         let platform = host.require("firmware", platform, "write \"bios\" or \"uefi\"");
         let site = host.string("site");
@@ -74,9 +74,9 @@ pub(super) fn read(
 }
 
 /// The address `ip` of a machine that is no server.
-fn own_address(host: &Table<'_>, inside: &Inside<'_>) -> Option<Located<Ipv4Addr>> {
-    let ip = Inside { table: host, subnet: inside.subnet, servers: Vec::new() }.address("ip")?;
-    if let Some((name, address)) = inside.servers.iter().find(|(_, address)| *address == ip.value) {
+fn own_address(host: &Table<'_>, subnet_rules: &SubnetRules<'_>) -> Option<Located<Ipv4Addr>> {
+    let ip = SubnetRules { table: host, subnet: subnet_rules.subnet, servers: Vec::new() }.address("ip")?;
+    if let Some((name, address)) = subnet_rules.servers.iter().find(|(_, address)| *address == ip.value) {
         host.report(ip.location.finding(format!("found {address}, the address of {name}"), "choose another address"));
     }
     Some(ip)

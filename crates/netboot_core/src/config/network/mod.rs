@@ -4,7 +4,7 @@
 pub mod address;
 mod fields;
 mod host;
-mod starter;
+mod ignition_settings;
 
 use std::net::Ipv4Addr;
 
@@ -14,9 +14,9 @@ use ipnet::Ipv4Net;
 use self::address::subnet;
 pub use self::address::{Mac, Range, WebAddress};
 pub use self::host::NetworkHost;
-pub use self::starter::Starter;
+pub use self::ignition_settings::IgnitionSettings;
 
-use self::fields::{Inside, addresses, boot, folder, interface, web_address};
+use self::fields::{SubnetRules, addresses, boot, folder, interface, web_address};
 use super::sites::{Site, Sites};
 use super::toml::{self, Diagnostics, Table, TomlFile};
 use crate::base::{fs, secrets};
@@ -50,7 +50,7 @@ pub struct NetworkConfig {
     /// The machines that are known.
     pub hosts: Vec<NetworkHost>,
     /// What machines are to have when they start for the first time.
-    pub ignition: Option<Starter>,
+    pub ignition: Option<IgnitionSettings>,
     /// What a person should know who publishes what is made of it.
     pub warnings: Vec<String>,
 }
@@ -107,13 +107,13 @@ impl NetworkConfig {
     pub fn of(table: &Table<'_>, sites: &[Site]) -> Option<Self> {
         let subnet = table.parsed("subnet", "write it as in \"192.168.88.0/24\"", subnet);
         let subnet = table.require("subnet", subnet, "say which network it is, as in subnet = \"192.168.88.0/24\"");
-        let mut inside = Inside { table, subnet: subnet.as_ref().map(|at| at.value), servers: Vec::new() };
-        let server = inside.address("tftp-server");
+        let mut subnet_rules = SubnetRules { table, subnet: subnet.as_ref().map(|at| at.value), servers: Vec::new() };
+        let server = subnet_rules.address("tftp-server");
         let server = table.require("tftp-server", server, "say which address the TFTP server has");
         let http = web_address(table, "http-url");
         let http =
             table.require("http-url", http, "say where the tree can be had, as in \"http://192.168.88.10/tftp\"");
-        let gateway = inside.address("gateway").map(|at| at.value);
+        let gateway = subnet_rules.address("gateway").map(|at| at.value);
         let dns = addresses(table, "dns");
         let web = http.as_ref().and_then(|at| at.value.host().parse().ok());
         let servers = [
@@ -121,15 +121,15 @@ impl NetworkConfig {
             ("the web server", web),
             ("the gateway", gateway),
         ];
-        inside.servers = servers.into_iter().filter_map(|(name, address)| Some((name, address?))).collect();
-        let ranges = inside.ranges();
+        subnet_rules.servers = servers.into_iter().filter_map(|(name, address)| Some((name, address?))).collect();
+        let ranges = subnet_rules.ranges();
         let tftp_root = folder(table, "tftp-root");
         let http_root = folder(table, "http-root").or_else(|| tftp_root.clone()).unwrap_or_else(|| SERVED.into());
         let interface = table.parsed("interface", "name it as the server does", interface);
         let base = http.map(|at| at.value);
         let boot = boot(table, base.as_ref());
-        let hosts = host::read(table, &inside, base.as_ref(), sites);
-        let ignition = table.table("ignition", |table| Some(starter::read(table))).map(|at| at.value);
+        let hosts = host::read(table, &subnet_rules, base.as_ref(), sites);
+        let ignition = table.table("ignition", |table| Some(ignition_settings::read(table))).map(|at| at.value);
         Some(Self {
             subnet: subnet?.value,
             tftp_server: server?.value,

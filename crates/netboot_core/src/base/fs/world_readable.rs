@@ -17,13 +17,13 @@ pub const FOLDER_MODE: u32 = 0o755;
 
 /// Whether other users can read the file with this mode, or enter the folder.
 #[must_use]
-pub fn is_served(mode: u32, folder: bool) -> bool {
+pub fn is_world_readable(mode: u32, folder: bool) -> bool {
     mode & if folder { 0o001 } else { 0o004 } != 0
 }
 
 /// The permission bits that a file or a folder with this mode should have.
 #[must_use]
-pub fn served_mode(mode: u32, folder: bool) -> u32 {
+pub fn world_readable_mode(mode: u32, folder: bool) -> u32 {
     mode & 0o7777 | if folder { FOLDER_MODE } else { FILE_MODE }
 }
 
@@ -32,28 +32,28 @@ pub fn served_mode(mode: u32, folder: bool) -> u32 {
 /// # Errors
 ///
 /// [`super::Error`].
-pub fn create_served_dir_all(path: &Utf8Path) -> Result<()> {
+pub fn create_world_readable_dir_all(path: &Utf8Path) -> Result<()> {
     let folders = path.ancestors().filter(|folder| !folder.as_str().is_empty());
     let missing: Vec<&Utf8Path> = folders.take_while(|folder| !folder.exists()).collect();
     create_dir_all(path)?;
     for folder in missing {
-        serve_new_folder(folder);
+        open_new_folder(folder);
     }
     Ok(())
 }
 
 /// Lets other users read the new folder at `path`, which nobody but its owner and group may change, whatever the umask.
-pub fn serve_new_folder(path: &Utf8Path) {
+pub fn open_new_folder(path: &Utf8Path) {
     if let Some(now) = mode(path) {
-        let _ = set_mode(path, served_mode(now, true) & !0o002);
+        let _ = set_mode(path, world_readable_mode(now, true) & !0o002);
     }
 }
 
 /// Lets other users read the file or the folder at `path`. Where that fails, as with somebody else's file or on a file
 /// system without modes, [`first_unreadable`] tells.
-pub fn serve(path: &Utf8Path) {
+pub fn open_to_all(path: &Utf8Path) {
     if let Some(now) = mode(path) {
-        let wanted = served_mode(now, path.is_dir());
+        let wanted = world_readable_mode(now, path.is_dir());
         if wanted != now & 0o7777 {
             let _ = set_mode(path, wanted);
         }
@@ -62,7 +62,7 @@ pub fn serve(path: &Utf8Path) {
 
 /// The first of `root`, of `files` in it and of the folders of these that other users cannot read.
 pub fn first_unreadable<'p>(root: &Utf8Path, files: impl Iterator<Item = &'p Utf8Path>) -> Option<Utf8PathBuf> {
-    let unreadable = |path: &Utf8Path| mode(path).is_some_and(|mode| !is_served(mode, path.is_dir()));
+    let unreadable = |path: &Utf8Path| mode(path).is_some_and(|mode| !is_world_readable(mode, path.is_dir()));
     if unreadable(root) {
         return Some(root.to_owned());
     }
@@ -84,7 +84,7 @@ pub fn first_unreadable<'p>(root: &Utf8Path, files: impl Iterator<Item = &'p Utf
 pub fn first_closed(path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut folders: Vec<&Utf8Path> = path.ancestors().filter(|folder| !folder.as_str().is_empty()).collect();
     folders.reverse();
-    let closed = |folder: &&Utf8Path| mode(folder).is_some_and(|mode| !is_served(mode, true));
+    let closed = |folder: &&Utf8Path| mode(folder).is_some_and(|mode| !is_world_readable(mode, true));
     folders.into_iter().find(closed).map(ToOwned::to_owned)
 }
 
@@ -113,18 +113,18 @@ mod tests {
         let share = root.join("share");
         create_dir_all(&share).unwrap();
         set_mode(&share, 0o2770).unwrap();
-        create_served_dir_all(&share.join("a/b")).unwrap();
+        create_world_readable_dir_all(&share.join("a/b")).unwrap();
         assert_eq!(mode(&share).unwrap() & 0o7777, 0o2770, "what was there is left alone");
         let made = ["a", "a/b"].map(|path| mode(&share.join(path)).unwrap());
         assert!(made.iter().all(|mode| mode & 0o2757 == 0o2755), "{made:?}");
         assert_eq!(first_unreadable(&share, std::iter::empty()), Some(share.clone()));
-        serve(&share);
+        open_to_all(&share);
         assert_eq!(mode(&share).unwrap() & 0o7777, 0o2775);
         let file = share.join("a/b/file");
         std::fs::write(&file, "").unwrap();
         for (before, after) in [(0o600, 0o644), (0o660, 0o664), (0o755, 0o755), (0o400, 0o644)] {
             set_mode(&file, before).unwrap();
-            serve(&file);
+            open_to_all(&file);
             assert_eq!(mode(&file).unwrap() & 0o7777, after, "{before:o}");
         }
         let files = [Utf8Path::new("a/b/file"), Utf8Path::new("a/gone")];

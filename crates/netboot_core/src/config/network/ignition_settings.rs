@@ -10,7 +10,7 @@ use crate::printable::{is_harmful, printable};
 
 /// What a machine is to have when it starts for the first time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Starter {
+pub struct IgnitionSettings {
     /// The public keys with which one can log in over SSH, as in `authorized_keys`.
     pub ssh_keys: Vec<String>,
     /// The time zone, as in `Europe/Moscow`.
@@ -22,7 +22,7 @@ pub struct Starter {
 }
 
 /// What `table` says.
-pub(super) fn read(table: &Table<'_>) -> Starter {
+pub(super) fn read(table: &Table<'_>) -> IgnitionSettings {
     let ssh_keys = ssh_keys(table);
     let remedy = "take a name of the tz database, as `timedatectl list-timezones` prints them";
     let zone = table.parsed("time-zone", remedy, time_zone);
@@ -32,7 +32,7 @@ pub(super) fn read(table: &Table<'_>) -> Starter {
         table.accept(level.ok_or_else(found))
     });
     let autologin = table.boolean("autologin").is_some_and(|at| at.value);
-    Starter { ssh_keys, time_zone: zone.map(|at| at.value), console_log_level: level, autologin }
+    IgnitionSettings { ssh_keys, time_zone: zone.map(|at| at.value), console_log_level: level, autologin }
 }
 
 /// The public keys of `table`, each once: Ignition refuses a whole configuration for one that is there twice.

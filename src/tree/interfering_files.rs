@@ -11,7 +11,7 @@ use crate::loader::file_kind::FileKind;
 
 /// A file that changes how machines boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Neighbour {
+pub struct InterferingFile {
     path: Utf8PathBuf,
     effect: Effect,
 }
@@ -25,7 +25,7 @@ enum Effect {
     PxelinuxConfig,
 }
 
-impl fmt::Display for Neighbour {
+impl fmt::Display for InterferingFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = &self.path;
         match self.effect {
@@ -53,7 +53,7 @@ pub fn autoexec_paths(manifest: &Manifest) -> Vec<Utf8PathBuf> {
     folders.into_iter().map(|folder| folder.join(paths::AUTOEXEC)).collect()
 }
 
-impl Neighbour {
+impl InterferingFile {
     /// The `autoexec.ipxe` at one of [`autoexec_paths`].
     #[must_use]
     pub fn autoexec(path: Utf8PathBuf) -> Self {
@@ -69,7 +69,7 @@ impl Neighbour {
         let effect = |path: &Utf8PathBuf| {
             if autoexec.contains(path) {
                 Some(Effect::Initrd)
-            } else if has_default && path.parent() == default.parent() && is_machine(path) {
+            } else if has_default && path.parent() == default.parent() && is_per_host_config(path) {
                 Some(Effect::PxelinuxConfig)
             } else {
                 None
@@ -81,7 +81,7 @@ impl Neighbour {
 
 /// Whether PXELINUX asks some machine's configuration by this name: its UUID, its hardware address, or the beginning
 /// of its IPv4 address.
-fn is_machine(path: &Utf8Path) -> bool {
+fn is_per_host_config(path: &Utf8Path) -> bool {
     path.file_name().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
 }
 
@@ -92,10 +92,10 @@ mod tests {
     #[test]
     fn a_machine_is_named_by_uuid_hardware_address_or_address() {
         for name in ["01-52-54-00-12-34-56", "C0A80001", "C0A8", "b8945908-d6a6-41a9-611d-74a6ab80b83d"] {
-            assert!(is_machine(name.into()), "{name}");
+            assert!(is_per_host_config(name.into()), "{name}");
         }
         for name in ["default", "default.bak", "menu.cfg", "graphics.conf", "README"] {
-            assert!(!is_machine(name.into()), "{name}");
+            assert!(!is_per_host_config(name.into()), "{name}");
         }
     }
 }
