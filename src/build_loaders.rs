@@ -3,9 +3,10 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Subcommand};
 use crate::base::parallel::detached_on_cancel;
 use crate::base::paths::{self, Cache, ProjectPaths};
-use crate::base::progress::{Event, Progress};
+use crate::base::progress::Progress;
 use crate::base::{fs, tarball};
 use crate::build::plan::{Inputs, Other, Plan};
 use crate::build::reference_builds::{self, RecognisedBuild, ReferenceBuild};
@@ -58,9 +59,7 @@ pub enum Error {
     #[error(transparent)]
     Publish(#[from] exchange::Error),
     /// A bundle of bases would be larger than whoever stamps reads.
-    #[error(
-        "a bundle of all these bases is too large to be read: {0}\nhint: bundle fewer loaders, sizes of slots or configurations at once"
-    )]
+    #[error("a bundle of all these bases is too large to be read: {0}")]
     TooLarge(Refusal),
     /// The user asked to stop.
     #[error("interrupted")]
@@ -68,6 +67,27 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Pins(error) => error.diagnosis(),
+            Self::KnownToolchains(error) => error.diagnosis(),
+            Self::Sites(error) => error.diagnosis(),
+            Self::Toolchain(error) => error.diagnosis(),
+            Self::Ipxe(error) => error.diagnosis(),
+            Self::Syslinux(error) => error.diagnosis(),
+            Self::Bundle(error) => error.diagnosis(),
+            Self::Build(error) => error.diagnosis(),
+            Self::Baseline(error) => error.diagnosis(),
+            Self::Stamping(error) => error.diagnosis(),
+            Self::Publish(error) => error.diagnosis(),
+            Self::TooLarge(_) => Class::BadInput.help("bundle fewer loaders, sizes of slots or configurations at once"),
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 impl From<FetchError> for Error {
@@ -105,9 +125,7 @@ impl Config {
         let (paths, syslinux, options) = (project.clone(), pins.syslinux.clone(), options.clone());
         let read = detached_on_cancel(progress, move || Sites::read(&paths, &syslinux, &options));
         let sites = read.ok_or(Error::Cancelled)??;
-        for message in &sites.warnings {
-            progress.report(&Event::Warning { message: message.clone() });
-        }
+        sites.warnings.iter().for_each(|warning| progress.warn(warning.clone()));
         let references = ReferenceBuild::read_all(project)?;
         Ok(Self { pins, sites, patches: Patch::read_all(&project.patches())?, references })
     }
@@ -217,10 +235,8 @@ pub fn build_loaders(context: &BuildContext<'_>, request: &BuildRequest<'_>) -> 
         Some((path, sha256, size))
     } else {
         if published.new && path.exists() {
-            let message = format!(
-                "`{path}` is the tarball of an earlier tree\nhint: write it anew with `--archive`, or remove it"
-            );
-            progress.report(&Event::Warning { message });
+            let warning = Diagnostic::new(format!("`{path}` is the tarball of an earlier tree"));
+            progress.warn(warning.help(Flag::Archive).help("remove it"));
         }
         None
     };
@@ -241,10 +257,8 @@ pub fn check_baseline(
     progress: &dyn Progress,
 ) -> Result<(), baseline::Error> {
     for list in baseline::check(plan, project, built)? {
-        let message = format!(
-            "the baseline has no `{list}`, so nothing is compared with it\nhint: write it with `cargo xtask build-loaders --update-baseline`"
-        );
-        progress.report(&Event::Warning { message });
+        let warning = Diagnostic::new(format!("the baseline has no `{list}`, so nothing is compared with it"));
+        progress.warn(warning.help(Subcommand::UpdateBaseline));
     }
     Ok(())
 }
@@ -253,9 +267,7 @@ pub fn check_baseline(
 fn warn_of_mismatches(recognised: &[RecognisedBuild], progress: &dyn Progress) {
     for known in recognised.iter().filter(|known| known.used && !known.different.is_empty()) {
         let paths = known.different.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
-        let message = format!(
-            "{paths} should be other bytes with this very toolchain, by vendor/toolchains.toml\nhint: find out why with `cargo xtask reproduce`"
-        );
-        progress.report(&Event::Warning { message });
+        let message = format!("{paths} should be other bytes with this very toolchain, by vendor/toolchains.toml");
+        progress.warn(Diagnostic::new(message).help(Subcommand::Reproduce));
     }
 }

@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(arm.obstacle(&TestNetwork::default()).unwrap(), "there is no machine with UEFI for arm64");
         let mut secure = ipxe("ipxe.efi", Aim::Userland);
         secure.destination.addresses = vec!["https://192.0.2.10/a".into()];
-        let reason = "`https://192.0.2.10/a` needs a certificate that the loader trusts: give one with `--tls-certificate` and `--tls-key`";
+        let reason = "`https://192.0.2.10/a` needs a certificate that the loader trusts, and none was given";
         assert_eq!(secure.obstacle(&TestNetwork::default()).unwrap(), reason);
         let tls = Some(Tls { certificate: "chain".into(), key: "key".into() });
         assert_eq!(secure.obstacle(&TestNetwork { tls: tls.clone(), ..TestNetwork::default() }), None);

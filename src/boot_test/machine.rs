@@ -15,6 +15,7 @@ use super::namespace::{INTERFACE, SECOND_INTERFACE};
 use super::network::MAC;
 use super::qmp::{self, Monitor};
 use super::tools::TestTools;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
 use crate::base::process::{self, Command, Running, Streams};
 use crate::config::network::Mac;
@@ -120,6 +121,15 @@ pub enum Error {
     /// The operating system refuses.
     #[error("cannot connect with QEMU: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Process(error) => error.diagnosis(),
+            Self::Monitor(_) | Self::Io(_) => Class::Failure.into(),
+        }
+    }
 }
 
 impl Machine {

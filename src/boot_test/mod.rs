@@ -47,6 +47,7 @@ use self::report::json::{Attempt, BootReport, CaseOutcome, CaseReport, GENERATOR
 pub use self::request::BootTestRequest;
 use self::run_case::Environment;
 use self::selection::{Selection, cases};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Subcommand};
 use crate::base::progress::Progress;
 use crate::base::{fs, paths};
 use crate::tree::open::{self, CheckedTree};
@@ -67,7 +68,7 @@ pub enum Error {
     #[error(transparent)]
     Case(#[from] run_case::Error),
     /// No case is as asked for.
-    #[error("found {wanted} as asked for in `{subject}`\nhint: `cargo xtask boot-test --list` names all cases")]
+    #[error("found {wanted} as asked for in `{subject}`")]
     NoCase {
         /// The tree.
         subject: camino::Utf8PathBuf,
@@ -75,11 +76,24 @@ pub enum Error {
         wanted: String,
     },
     /// The report would overwrite something else.
-    #[error("`{0}` is not empty, and no report of a boot test\nhint: name another folder with `--report`")]
+    #[error("`{0}` is not empty, and no report of a boot test")]
     NotAReport(camino::Utf8PathBuf),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Tree(error) => error.diagnosis(),
+            Self::Changed(error) => error.diagnosis(),
+            Self::Case(error) => error.diagnosis(),
+            Self::NoCase { subject, .. } => Class::BadInput.about(subject).help(Subcommand::ListCases),
+            Self::NotAReport(folder) => Class::Failure.about(folder).help(Flag::Report),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// The cases of `tree` that are asked for.

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
 use super::network::TestNetwork;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::process::{self, Command};
 use crate::base::progress::Progress;
 
@@ -29,10 +30,7 @@ pub struct Namespace(());
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel does not allow it.
-    #[error(
-        "cannot make a user namespace, in which the test network would be: {reason}\n\
-         hint: allow it with {remedy}"
-    )]
+    #[error("cannot make a user namespace, in which the test network would be: {reason}")]
     Forbidden {
         /// What the kernel says.
         reason: String,
@@ -40,13 +38,23 @@ pub enum Error {
         remedy: &'static str,
     },
     /// There is no device for virtual network cards.
-    #[error(
-        "cannot use `/dev/net/tun`: {0}\nhint: as root, `modprobe tun` and `chmod 0666 /dev/net/tun`; in a container, add that device"
-    )]
+    #[error("cannot use `/dev/net/tun`: {0}")]
     NoTun(std::io::Error),
     /// The network cannot be set up.
     #[error(transparent)]
     Process(#[from] process::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Forbidden { remedy, .. } => Class::Failure.help(format!("allow it with {remedy}")),
+            Self::NoTun(_) => Class::Failure
+                .about("/dev/net/tun")
+                .help("as root, `modprobe tun` and `chmod 0666 /dev/net/tun`; in a container, add that device"),
+            Self::Process(error) => error.diagnosis(),
+        }
+    }
 }
 
 impl Namespace {
@@ -164,6 +172,7 @@ fn write(file: &Utf8Path, text: &str) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::told;
 
     #[test]
     fn all_addresses_lead_into_the_namespace() {
@@ -194,12 +203,12 @@ mod tests {
 
     #[test]
     fn a_kernel_that_forbids_it_is_told_how_to_allow_it() {
-        let text = forbidden(Errno::EPERM).to_string();
+        let text = told(&forbidden(Errno::EPERM));
         assert!(text.starts_with("cannot make a user namespace, "), "{text}");
         assert!(
             text.contains("\nhint: allow it with `sudo sysctl kernel.unprivileged_userns_clone=1` (Debian)"),
             "{text}"
         );
-        assert!(forbidden(Errno::ENOSPC).to_string().contains("user.max_user_namespaces"));
+        assert!(told(&forbidden(Errno::ENOSPC)).contains("user.max_user_namespaces"));
     }
 }

@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::daemon::Daemon;
 use super::firmware::Firmware;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::config::network::{self, Mac};
 
 /// The address that QEMU gives to the first network card of a machine.
@@ -100,15 +101,20 @@ impl Default for TestNetwork {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// There is nothing to give to machines.
-    #[error(
-        "`ranges` is empty, and the machine of a boot test wants an address\nhint: say which addresses machines get, as in ranges = [\"192.168.88.100-192.168.88.199\"]"
-    )]
+    #[error("`ranges` is empty, and the machine of a boot test wants an address")]
     NoRange,
     /// There is no address left for a web server.
-    #[error(
-        "all addresses of {0} are taken, and a boot test wants one for its second web server\nhint: leave one out of `ranges`"
-    )]
+    #[error("all addresses of {0} are taken, and a boot test wants one for its second web server")]
     Full(Ipv4Net),
+}
+
+impl Diagnose for Unfit {
+    fn diagnosis(&self) -> Diagnosis {
+        Class::BadInput.help(match self {
+            Self::NoRange => "write which addresses machines get, as in ranges = [\"192.168.88.100-192.168.88.199\"]",
+            Self::Full(_) => "leave one address out of `ranges`",
+        })
+    }
 }
 
 impl TestNetwork {

@@ -115,7 +115,7 @@ impl<'c> Observer<'c> {
             }
             BootEvent::Sent(path) => self.sent(path, at, &mut reactions),
             BootEvent::Refused(line) => Some(failed(format!(
-                "the TFTP server may not read a file of the tree: `{line}`\nhint: `chmod -R a+rX` the tree, as a TFTP server would need it"
+                "the TFTP server may not read a file of the tree: `{line}`\nas for any TFTP server, it needs the mode a+rX"
             ))),
             BootEvent::NotInTree(path) => {
                 self.missing.push(path.clone());
@@ -172,7 +172,7 @@ impl<'c> Observer<'c> {
             };
             return (self.case.aim == Aim::Userland).then(|| {
                 failed(format!(
-                    "the loader asked for `{0}`, wanted {wanted}{source}\nhint: if it is meant to go there, say so with `--chain-to {0}`",
+                    "the loader asked for `{0}`, wanted {wanted}{source}\nif it is meant to go there, name that address as one that loaders chain to",
                     request.url
                 ))
             });

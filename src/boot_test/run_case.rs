@@ -19,6 +19,7 @@ use super::request::BootTestRequest;
 use super::scenario::Scenario;
 use super::userland;
 use super::web;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::progress::{Progress, Task, TaskKind};
 use crate::base::{fs, paths};
 use crate::digest::Sha256Digest;
@@ -69,6 +70,19 @@ pub enum Error {
     /// The user asked to stop.
     #[error("the boot test was interrupted")]
     Cancelled,
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Namespace(error) => error.diagnosis(),
+            Self::Dhcp(error) => error.diagnosis(),
+            Self::Web(error) => error.diagnosis(),
+            Self::Machine(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+            Self::Cancelled => Class::Interrupted.into(),
+        }
+    }
 }
 
 /// Runs `case` in a network of its own, which this thread stays in, and in a new folder `name`.

@@ -183,9 +183,7 @@ impl Case {
         let scenario = Scenario::new(self, network, "", "");
         if let Some(url) = scenario.urls().find(|url| url.starts_with("https:")) {
             if network.tls.is_none() {
-                return Some(format!(
-                    "`{url}` needs a certificate that the loader trusts: give one with `--tls-certificate` and `--tls-key`"
-                ));
+                return Some(format!("`{url}` needs a certificate that the loader trusts, and none was given"));
             }
             if matches!(network.http, HttpSetup::Nginx(_)) {
                 return Some(format!("`{url}` is https, and the recipe that is tried is for http"));

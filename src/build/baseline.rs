@@ -4,6 +4,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Subcommand};
 use crate::base::fs;
 use crate::base::paths::ProjectPaths;
 use crate::build::Built;
@@ -19,7 +20,7 @@ const SHOWN: usize = 20;
 pub enum Error {
     /// Something else is linked.
     #[error(
-        "what is linked has changed\n{}\nhint: if that is wanted, accept it with `cargo xtask build-loaders --update-baseline` and commit the change of vendor/linked-objects",
+        "what is linked has changed\n{}",
         drifts.iter().map(Drifted::to_string).collect::<Vec<_>>().join("\n")
     )]
     Drift {
@@ -29,6 +30,15 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Drift { .. } => Class::Check.help(Subcommand::UpdateBaseline),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// A loader into which something else is linked than before.

@@ -2,8 +2,10 @@
 
 use camino::Utf8PathBuf;
 
+use super::diagnose::KnownFailure;
 use super::make::Settings;
 use super::plan::Plan;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help};
 use crate::base::paths::Cache;
 use crate::base::progress::Progress;
 use crate::base::{fs, process};
@@ -49,17 +51,15 @@ impl<'a> BuildContext<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Make failed.
-    #[error("{}{process}", diagnosed(known.as_ref()))]
+    #[error("{}{process}", finding(known.as_deref()))]
     Make {
-        /// What is known about this failure: the finding and the remedy.
-        known: Option<(String, &'static str)>,
+        /// What is known about this failure.
+        known: Option<Box<KnownFailure>>,
         /// The failure itself.
         process: process::Error,
     },
     /// Make succeeded, and what it made is not what was asked for.
-    #[error(
-        "`{target}` was made, but {problem}\nhint: see {log}; if a compiler launcher is used, build without it: it may have served another script's object"
-    )]
+    #[error("`{target}` was made, but {problem}")]
     Unexpected {
         /// What make calls the loader.
         target: String,
@@ -70,25 +70,23 @@ pub enum Error {
     },
     /// What make made cannot be stamped.
     #[error(
-        "{}{error}\nhint: see {log}; a patch or a configuration may keep iPXE from embedding scripts as it usually does",
-        diagnosed(known.as_ref())
+        "{}{error}",
+        finding(known.as_deref())
     )]
     NoBase {
-        /// What is known about this failure: the finding and the remedy.
-        known: Option<(String, &'static str)>,
+        /// What is known about this failure.
+        known: Option<Box<KnownFailure>>,
         /// Why.
         error: Box<base::Error>,
         /// The log.
         log: Utf8PathBuf,
     },
     /// iPXE's make cannot work there.
-    #[error(
-        "cannot build in `{0}`: iPXE's make cannot stand spaces and special characters in a path\nhint: choose another folder with `--cache-dir`"
-    )]
+    #[error("cannot build in `{0}`: iPXE's make cannot stand spaces and special characters in a path")]
     UnusablePath(Utf8PathBuf),
     /// A configuration has a header that iPXE does not read.
     #[error(
-        "the configuration `{}` has the header `{}`, and iPXE has no such header in src/config\nhint: put the settings into the header that has them in iPXE, as in `general.h`",
+        "the configuration `{}` has the header `{}`, and iPXE has no such header in src/config",
         printable(config),
         printable(header)
     )]
@@ -112,6 +110,31 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Make { known, .. } => Diagnosis { help: known_help(known.as_deref()), ..Class::Build.into() },
+            Self::Unexpected { target, log, .. } => Class::Build.about(target).help(format!(
+                "see {log}; if a compiler launcher is used, build without it: it may have served another script's object"
+            )),
+            Self::NoBase { known, log, .. } => {
+                let help = format!(
+                    "see {log}; a patch or a configuration may keep iPXE from embedding scripts as it usually does"
+                );
+                Diagnosis { help: known_help(known.as_deref()), ..Class::Build.into() }.help(help)
+            }
+            Self::UnusablePath(path) => Class::Failure.about(path).help(Flag::CacheDir),
+            Self::UnknownHeader { config, .. } => Class::BadInput
+                .about(config)
+                .help("put the settings into the header that has them in iPXE, as in `general.h`"),
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Source(error) => error.diagnosis(),
+            Self::Bundle(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
+}
+
 impl From<FetchError> for Error {
     fn from(error: FetchError) -> Self {
         match error {
@@ -123,6 +146,10 @@ impl From<FetchError> for Error {
     }
 }
 
-fn diagnosed(known: Option<&(String, &'static str)>) -> String {
-    known.map(|(finding, remedy)| format!("{finding}\nhint: {remedy}\n")).unwrap_or_default()
+fn finding(known: Option<&KnownFailure>) -> String {
+    known.map(|known| format!("{}\n", known.finding)).unwrap_or_default()
+}
+
+fn known_help(known: Option<&KnownFailure>) -> Vec<Help> {
+    known.map(|known| known.help.clone()).unwrap_or_default()
 }

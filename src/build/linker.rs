@@ -95,7 +95,7 @@ impl<'a> Linker<'a> {
             if progress.cancelled() {
                 return Err(Error::Cancelled);
             }
-            return Err(Error::Make { known: diagnose::of_log(&paths.log()), process });
+            return Err(Error::Make { known: diagnose::of_log(&paths.log()).map(Box::new), process });
         }
         task.finish(if compiled { "linked" } else { "made" });
         Ok(())

@@ -204,7 +204,7 @@ impl Maker<'_> {
         let src = self.linker.src();
         let no_base = |error| {
             let log = self.linker.log();
-            Error::NoBase { known: diagnose::of_log(&log), error: Box::new(error), log }
+            Error::NoBase { known: diagnose::of_log(&log).map(Box::new), error: Box::new(error), log }
         };
         let path = src.join(make::linked(loader));
         let map = self.linker.link_map(loader)?;

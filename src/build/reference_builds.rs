@@ -6,11 +6,12 @@ use std::fmt::Write as _;
 
 use camino::Utf8PathBuf;
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostics, Subcommand, Wording};
 use crate::base::fs;
 use crate::base::paths::ProjectPaths;
 use crate::build::plan::{Plan, Stamped};
 use crate::config::ipxe_config::DEFAULT;
-use crate::config::toml::{Diagnostics, Table, TomlFile};
+use crate::config::toml::{Table, TomlFile};
 use crate::digest::{BadDigest, CommitId, Sha256Digest};
 use crate::loader::target::Loader;
 use crate::tree::manifest::ManifestEntry;
@@ -41,6 +42,15 @@ pub enum Error {
     /// It cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Findings(findings) => findings.diagnosis(),
+            Self::Fs(error) => Diagnosis { class: Class::BadInput, ..error.diagnosis() },
+        }
+    }
 }
 
 const HEX: &str = "copy the whole digest, never type it";
@@ -128,24 +138,30 @@ fn quoted(text: &str) -> String {
 }
 
 /// What the file begins with.
-const HEADING: &str = "\
+fn heading(wording: &dyn Wording) -> String {
+    format!(
+        "\
 # Which bytes known toolchains give: iPXE at the pinned commit, without patches, in the default
 # configuration, with the script whose slot has the digest `slot-sha256`. Each entry was measured on such a
-# system; `cargo xtask reproduce --all-loaders --record NAME` writes one.
-";
+# system; `{}` writes one.
+",
+        wording.command(&Subcommand::RecordToolchain)
+    )
+}
 
-/// Writes `known` into the file of `project`, in the place of an entry of the same name.
+/// Writes `known` into the file of `project`, in the place of an entry of the same name. `wording` is that of texts for
+/// others.
 ///
 /// # Errors
 ///
 /// [`Error`]; the file is then as it was.
-pub fn record(project: &ProjectPaths, known: ReferenceBuild) -> Result<(), Error> {
+pub fn record(project: &ProjectPaths, known: ReferenceBuild, wording: &dyn Wording) -> Result<(), Error> {
     let mut entries = ReferenceBuild::read_all(project)?;
     entries.retain(|entry| entry.name != known.name);
     entries.push(known);
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let text: String = entries.iter().map(|entry| format!("\n{}", entry.to_toml())).collect();
-    Ok(fs::write_atomic(&project.toolchains(), format!("{HEADING}{text}").as_bytes())?)
+    Ok(fs::write_atomic(&project.toolchains(), format!("{}{text}", heading(wording)).as_bytes())?)
 }
 
 /// How what was built compares with what a known toolchain gives.
@@ -210,6 +226,7 @@ fn plain_loaders(plan: &Plan, root: &[ManifestEntry]) -> Vec<Plain> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::PlainWording;
 
     #[test]
     fn what_is_shipped_can_be_read_and_is_written_the_same() {
@@ -220,6 +237,9 @@ mod tests {
             assert_eq!(toolchain.loaders.len(), Loader::ALL.len(), "{}", toolchain.name);
         }
         let entries: String = known.iter().map(|known| format!("\n{}", known.to_toml())).collect();
-        assert_eq!(std::fs::read_to_string(project.toolchains()).unwrap(), format!("{HEADING}{entries}"));
+        let shipped = std::fs::read_to_string(project.toolchains()).unwrap();
+        let heading =
+            heading(&PlainWording).replace("RecordToolchain", "cargo xtask reproduce --all-loaders --record NAME");
+        assert_eq!(shipped, heading + &entries);
     }
 }

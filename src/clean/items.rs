@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use crate::base::closed_set::closed_set;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs::{self, Lock};
 use crate::base::paths::{Cache, ProjectPaths};
 use crate::base::progress::Progress;
@@ -28,13 +29,25 @@ pub enum Error {
     /// There is more than this tool ever makes.
     #[error(
         "`{}` has too much in it: wanted {MAX_ENTRIES} entries at most, with paths of {MAX_PATHS} bytes, in all that is \
-         looked through\nhint: remove by hand what you do not need of it, and run the command again",
+         looked through",
         printable(.0)
     )]
     TooMuch(Utf8PathBuf),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::TooMuch(folder) => Class::Failure
+                .about(folder)
+                .help("remove by hand what you do not need of it, and run the command again"),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// What is looked through, and what counts as used.

@@ -421,6 +421,7 @@ fn size(path: &Path, request: &CleanRequest<'_>, seen: &mut HashSet<(u64, u64)>)
 
 #[cfg(test)]
 mod tests {
+    use crate::base::diagnostic::told;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use super::*;
@@ -492,7 +493,7 @@ mod tests {
         assert_eq!(within(21, MAX_PATHS).unwrap().foreign.len(), 20);
         for (entries, bytes) in [(20, MAX_PATHS), (21, 20 * blobs.as_str().len())] {
             assert_eq!(
-                within(entries, bytes).unwrap_err().to_string(),
+                told(&within(entries, bytes).err().unwrap()),
                 format!(
                     "`{blobs}` has too much in it: wanted 50000 entries at most, with paths of 16777216 bytes, in all that is \
                      looked through\nhint: remove by hand what you do not need of it, and run the command again"

@@ -163,6 +163,7 @@ impl Remote for Folder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::told;
     use crate::base::progress::{Event, Silent};
 
     struct Stopped;
@@ -200,7 +201,7 @@ mod tests {
         std::os::unix::fs::symlink("precious", root.join("a.partial")).unwrap();
         let error = Folder::new(root, &Silent).write("a.partial".into(), b"x", 0, &mut |_| {}).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            told(&error),
             format!(
                 "cannot write `{root}/a.partial`: Too many levels of symbolic links (os error 40)\n\
                  hint: run the command again once that is put right"

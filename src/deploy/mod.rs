@@ -21,6 +21,7 @@ pub mod target;
 mod tests;
 pub mod upload_set;
 
+use crate::base::diagnostic::Diagnostic;
 use crate::base::plural::count;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -42,7 +43,7 @@ use self::target::DeployTarget;
 use self::upload_set::{UploadFile, UploadSet};
 use crate::base::fs::{self, Lock};
 use crate::base::paths;
-use crate::base::progress::{Event, Progress, Task, TaskKind, pause};
+use crate::base::progress::{Progress, Task, TaskKind, pause};
 use crate::printable::listed_names;
 use crate::tree::enclosing::outside_trees;
 use crate::tree::interfering_files::InterferingFile;
@@ -267,7 +268,7 @@ impl Deployment<'_> {
         for (path, _) in
             paths.iter().zip(remote.lstat(paths)?).filter(|(_, found)| there(found)).take(MAX_FOREIGN_WARNINGS)
         {
-            self.progress.report(&Event::Warning { message: InterferingFile::autoexec(path.clone()).to_string() });
+            self.progress.warn(InterferingFile::autoexec(path.clone()).warning());
         }
         Ok(())
     }
@@ -277,10 +278,10 @@ impl Deployment<'_> {
         let unreadable = || session.unreadable.as_ref().map(ToString::to_string);
         if let Some(path) = remote.first_closed()?.or_else(unreadable) {
             let message = format!(
-                "other users cannot read `{path}` at the place, so a server that runs as another user cannot serve it\n\
-                 hint: give them the right, with `chmod` or in the settings of the share"
+                "other users cannot read `{path}` at the target, so a server that runs as another user cannot serve it"
             );
-            self.progress.report(&Event::Warning { message });
+            let help = "give them the right, with `chmod` or in the settings of the share";
+            self.progress.warn(Diagnostic::new(message).help(help));
         }
         Ok(())
     }
@@ -317,7 +318,7 @@ impl Deployment<'_> {
             DeployTarget::Folder(folder) => folder.to_string(),
         };
         let message = format!("the connection with `{host}` was lost{at}; connecting again");
-        self.progress.report(&Event::Warning { message });
+        self.progress.warn(Diagnostic::new(message));
         pause(PAUSE * 2_u32.pow(losses.min(MAX_BACKOFF_DOUBLINGS) - 1), self.progress);
     }
 }

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::sftp::failure::quoted;
 use super::sftp::ssh;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Help};
 use crate::base::fs::world_readable;
 use crate::printable::printable;
 
@@ -135,7 +136,7 @@ pub enum Error {
         words: Vec<String>,
     },
     /// The place refuses.
-    #[error("cannot {action} {subject}: {detail}\nhint: {}", remedy(*reason, subject))]
+    #[error("cannot {action} {subject}: {detail}")]
     Refused {
         /// As in "write".
         action: &'static str,
@@ -147,7 +148,7 @@ pub enum Error {
         detail: String,
     },
     /// The other side does not keep to the protocol.
-    #[error("`{host}` does not keep to SFTP version 3: found {found}\nhint: report it, with what the server is")]
+    #[error("`{host}` does not keep to SFTP version 3: found {found}")]
     NotSftp {
         /// The server.
         host: String,
@@ -156,12 +157,28 @@ pub enum Error {
     },
     /// The other side answers, but far too slowly: another attempt would take as long.
     #[error(
-        "`{0}` is too slow: wanted an answer or 1,000 bytes a second on average, and each answer within two minutes\nhint: see what slows the server or the line down, and run the command again: it goes on from there"
+        "`{0}` is too slow: wanted an answer or 1,000 bytes a second on average, and each answer within two minutes"
     )]
     Slow(String),
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Connect(error) => error.diagnosis(),
+            Self::Lost { .. } => Class::Unavailable.into(),
+            Self::Refused { subject, reason, .. } => Class::Failure.about(subject).help(remedy(*reason, subject)),
+            Self::NotSftp { host, .. } => Class::Unavailable.about(host).help("report it, with what the server is"),
+            Self::Slow(host) => Class::Unavailable
+                .about(host)
+                .help("find out what slows the server or the line down")
+                .help(Help::Resume),
+            Self::Cancelled => Class::Interrupted.into(),
+        }
+    }
 }
 
 /// A path, and where that is.
@@ -203,7 +220,7 @@ fn remedy(reason: RemoteReason, subject: &RemoteSubject) -> &'static str {
         (RemoteReason::Denied, Some(_)) => {
             "let this user write there; RouterOS wants the policies `ftp` and `write` in the user's group"
         }
-        (RemoteReason::Full, _) => "free space there, and run the command again: it goes on from where it was",
+        (RemoteReason::Full, _) => "free space there, and run the command again: it resumes where it stopped",
         (RemoteReason::Missing, _) => "see whether somebody else changes that folder, and run the command again",
         (RemoteReason::Unsupported, _) => "deploy into a folder of this machine, and copy that by other means",
         (RemoteReason::Unknown, None) => "run the command again once that is put right",

@@ -4,6 +4,7 @@ use super::samples::{MemoryRemote, manifest, tree};
 use super::sftp::failure::SshFailure;
 use super::sftp::ssh::Ssh;
 use super::*;
+use crate::base::diagnostic::told;
 use crate::base::progress::Silent;
 use crate::tree::manifest::Manifest;
 
@@ -236,9 +237,9 @@ fn files_of_others_stay_where_nobody_asks_for_more() {
     let mut remote = MemoryRemote::with(&mine);
     let error = deploy(&new, &mut remote, DeployOptions::default()).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         "`sftp://admin@router/tftp` has files that somebody else put there or changed, and deploying would replace them: \
-         `ipxe.efi`, `racks/b/y`\nhint: move them away, or deploy with `--replace`"
+         `ipxe.efi`, `racks/b/y`\nhint: move them away\nhint: or With(Replace)"
     );
     assert_eq!(remote.names(), ["ipxe.efi", "ipxe.pxe", "racks/b/y"]);
     let plan = deploy(&new, &mut remote, DeployOptions { replace: true, ..DeployOptions::default() }).unwrap();
@@ -248,7 +249,7 @@ fn files_of_others_stay_where_nobody_asks_for_more() {
     remote.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().0 = b"changed!".to_vec();
     remote.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().1 += 100;
     let error = deploy(&new, &mut remote, DeployOptions::default()).unwrap_err();
-    assert!(error.to_string().contains("would replace them: `ipxe.pxe`\n"), "{error}");
+    assert!(error.to_string().contains("would replace them: `ipxe.pxe`"), "{error}");
 }
 
 #[test]
@@ -264,10 +265,10 @@ fn a_manifest_of_something_else_is_nobody_s_business() {
         let mut remote = MemoryRemote::with(&[(paths::MANIFEST, text)]);
         let error = deploy(&new, &mut remote, PRUNE).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            told(&error),
             format!(
                 "the `manifest.json` in `sftp://admin@router/tftp` is none of this tool's: {reason}\n\
-                 hint: choose another folder, or deploy with `--replace`, which replaces it"
+                 hint: choose another folder\nhint: or With(Replace)"
             )
         );
         assert_eq!(remote.names(), [paths::MANIFEST]);
@@ -306,7 +307,7 @@ fn what_does_not_read_back_as_it_was_sent_gets_no_name() {
     remote.spoils = Some(partial.clone());
     let error = deploy(&new, &mut remote, PRUNE).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         "`ipxe.efi` did not read back as it was sent, twice\n\
          hint: check the storage of `sftp://admin@router/tftp`; what has that name there is as it was"
     );
@@ -349,9 +350,9 @@ fn a_connection_that_is_lost_for_good_says_at_which_byte() {
     let at = Session { at: Some(at), ..Session::default() }.interrupted_transfer();
     let lost = Error::Remote(remote::Error::Lost { words: vec!["client_loop: send disconnect: Broken pipe".into()] });
     assert_eq!(
-        deployment.retries_exhausted(lost, at, 3).to_string(),
+        told(&deployment.retries_exhausted(lost, at, 3)),
         "the connection with `admin@router` was lost 3 times in a row, at last when 182000 of 364000 bytes of `ipxe.efi` \
-         were sent\n  | client_loop: send disconnect: Broken pipe\nhint: run the command again: it goes on from there"
+         were sent\n  | client_loop: send disconnect: Broken pipe\nhint: Resume"
     );
 }
 

@@ -7,6 +7,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag};
 use crate::base::fs;
 use crate::base::progress::{Interruptible, Progress};
 use crate::base::tarball::{self, Limits, TarEntryKind};
@@ -29,9 +30,7 @@ const XZ_MEMORY: u64 = 128 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Its content is neither format.
-    #[error(
-        "`{path}` is {found}, wanted a .zip or .tar.xz archive\nhint: check where it came from, and bring in the release archive with `--syslinux-archive`"
-    )]
+    #[error("`{path}` is {found}, wanted a .zip or .tar.xz archive")]
     Format {
         /// The archive.
         path: Utf8PathBuf,
@@ -39,7 +38,7 @@ pub enum Error {
         found: &'static str,
     },
     /// It is cut off or otherwise broken.
-    #[error("`{path}` is damaged: {reason}\nhint: download it again")]
+    #[error("`{path}` is damaged: {reason}")]
     Damaged {
         /// The archive.
         path: Utf8PathBuf,
@@ -47,9 +46,7 @@ pub enum Error {
         reason: String,
     },
     /// It was made to do harm.
-    #[error(
-        "`{path}` is refused: {reason}, which no honest release has\nhint: find out where this file came from; do not use it"
-    )]
+    #[error("`{path}` is refused: {reason}, which no honest release has")]
     Hostile {
         /// The archive.
         path: Utf8PathBuf,
@@ -57,9 +54,7 @@ pub enum Error {
         reason: String,
     },
     /// Something is not in it.
-    #[error(
-        "`{path}` has no member `{member}`\nhint: bring in the archive of the pinned release with `--syslinux-archive`"
-    )]
+    #[error("`{path}` has no member `{member}`")]
     Missing {
         /// The archive.
         path: Utf8PathBuf,
@@ -72,6 +67,23 @@ pub enum Error {
     /// It cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Format { path, .. } => {
+                Class::Mismatch.about(path).help("check where it came from").help(Flag::SyslinuxArchive)
+            }
+            Self::Damaged { path, .. } => Class::Mismatch.about(path).help("download it again"),
+            Self::Hostile { path, .. } => {
+                Class::Mismatch.about(path).help("find out where this file came from; do not use it")
+            }
+            Self::Missing { path, .. } => Class::Mismatch.about(path).help(Flag::SyslinuxArchive),
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// What is wanted: members by path, each with its size in bytes. A member may stand below one

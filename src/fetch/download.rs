@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use camino::{Utf8Path, Utf8PathBuf};
 use ureq::http::StatusCode;
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Help};
 use crate::base::fs;
 use crate::base::http::{self, HttpClient, Response};
 use crate::base::progress::{Progress, Task, TaskKind, pause};
@@ -17,31 +18,29 @@ use crate::base::url::Url;
 const FLUSHED: u64 = 16 << 20;
 
 /// Where a file is downloaded from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DownloadUrl<'a> {
     /// Its address.
     pub url: &'a Url,
-    /// What a person can do where the address does not help, as in "bring the file in with `--option`".
-    pub remedy: &'static str,
+    /// The remedy where the address does not help.
+    pub remedy: Help,
 }
 
 /// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server refused.
-    #[error("cannot download `{url}`: found status {status}, wanted 200\nhint: check the address, or {remedy}")]
+    #[error("cannot download `{url}`: found status {status}, wanted 200")]
     Status {
         /// The address.
         url: String,
         /// The answer.
         status: StatusCode,
         /// As in [`DownloadUrl`].
-        remedy: &'static str,
+        remedy: Box<Help>,
     },
     /// The file is larger than it can honestly be.
-    #[error(
-        "cannot download `{url}`: found more than {limit} bytes, wanted at most that\nhint: check the address: this cannot be the file that is wanted"
-    )]
+    #[error("cannot download `{url}`: found more than {limit} bytes, wanted at most that")]
     TooLarge {
         /// The address.
         url: String,
@@ -49,21 +48,17 @@ pub enum Error {
         limit: u64,
     },
     /// No answer can be had from there.
-    #[error("cannot download `{url}`: {cause}\nhint: {}, or {remedy}", cause.hint().unwrap_or_else(|| "check the address".into()))]
+    #[error("cannot download `{url}`: {cause}")]
     Refused {
         /// The address.
         url: String,
         /// Why.
         cause: http::Error,
         /// As in [`DownloadUrl`].
-        remedy: &'static str,
+        remedy: Box<Help>,
     },
     /// The connection failed, again and again.
-    #[error(
-        "cannot download `{url}`: {reason}, after {}\nhint: {}, or {remedy}",
-        count(*attempts, "attempt"),
-        reason.hint().unwrap_or_else(|| "run the command again to resume".into())
-    )]
+    #[error("cannot download `{url}`: {reason}, after {}", count(*attempts, "attempt"))]
     Connection {
         /// The address.
         url: String,
@@ -72,7 +67,7 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
         /// As in [`DownloadUrl`].
-        remedy: &'static str,
+        remedy: Box<Help>,
     },
     /// The user asked to stop.
     #[error("cannot download `{url}`: interrupted")]
@@ -83,6 +78,29 @@ pub enum Error {
     /// A file cannot be written.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Status { url, remedy, .. } => {
+                Class::Unavailable.about(url).help("check the address").help((**remedy).clone())
+            }
+            Self::TooLarge { url, .. } => {
+                Class::Unavailable.about(url).help("check the address: this cannot be the file that is wanted")
+            }
+            Self::Refused { url, cause, remedy } => {
+                let check = cause.remedy().map_or("check the address".into(), Help::Fix);
+                Class::Unavailable.about(url).help(check).help((**remedy).clone())
+            }
+            Self::Connection { url, reason, remedy, .. } => Class::Unavailable
+                .about(url)
+                .help(reason.remedy().map_or(Help::Resume, Help::Fix))
+                .help((**remedy).clone()),
+            Self::Cancelled { url } => Class::Interrupted.about(url),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// What one attempt came to, where it did not succeed.
@@ -111,7 +129,7 @@ impl From<fs::Error> for Attempt {
 /// [`Error`].
 pub fn download(
     http: &HttpClient,
-    address: DownloadUrl<'_>,
+    address: &DownloadUrl<'_>,
     partial: &Utf8Path,
     limit: u64,
     progress: &dyn Progress,
@@ -146,12 +164,17 @@ pub fn download(
             Err(Attempt::Passing(why)) => reason = why,
         }
     }
-    Err(Error::Connection { url: url.to_string(), reason, attempts: http.limits.attempts, remedy })
+    Err(Error::Connection {
+        url: url.to_string(),
+        reason,
+        attempts: http.limits.attempts,
+        remedy: Box::new(remedy.clone()),
+    })
 }
 
 fn attempt_once(
     http: &HttpClient,
-    address: DownloadUrl<'_>,
+    address: &DownloadUrl<'_>,
     partial: &Utf8Path,
     limit: u64,
     task: &mut Task<'_>,
@@ -201,7 +224,7 @@ fn attempt_once(
 /// to be resumed.
 fn open(
     response: &Response,
-    DownloadUrl { url, remedy }: DownloadUrl<'_>,
+    DownloadUrl { url, remedy }: &DownloadUrl<'_>,
     partial: &Utf8Path,
     have: Option<u64>,
 ) -> Result<(File, u64), Attempt> {
@@ -229,15 +252,17 @@ fn open(
         (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Err(Attempt::passing(format!("found status {status}")))
         }
-        (status, _) => Err(Attempt::Final(Error::Status { url: url.to_string(), status, remedy })),
+        (status, _) => {
+            Err(Attempt::Final(Error::Status { url: url.to_string(), status, remedy: Box::new(remedy.clone()) }))
+        }
     }
 }
 
-fn classify(DownloadUrl { url, remedy }: DownloadUrl<'_>, error: http::Error) -> Attempt {
+fn classify(DownloadUrl { url, remedy }: &DownloadUrl<'_>, error: http::Error) -> Attempt {
     if error.passes() {
         return Attempt::Passing(error);
     }
-    Attempt::Final(Error::Refused { url: url.to_string(), cause: error, remedy })
+    Attempt::Final(Error::Refused { url: url.to_string(), cause: error, remedy: Box::new(remedy.clone()) })
 }
 
 fn validator_file(partial: &Utf8Path) -> Utf8PathBuf {

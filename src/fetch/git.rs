@@ -15,6 +15,7 @@ use super::git_helper::{self, GitJob};
 use super::git_stream::MAX_REFS;
 use super::git_tree;
 use super::transport::init_libgit2;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag};
 use crate::base::fs;
 use crate::base::http::HttpClient;
 use crate::base::parallel::detached_on_cancel;
@@ -29,7 +30,7 @@ use crate::printable::{is_harmful, printable};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The remote cannot be reached or does not speak git.
-    #[error("cannot fetch from `{url}`: {}\nhint: {}, or give a mirror or a local clone with `--ipxe-url`", printable(&failure.reason), failure.check())]
+    #[error("cannot fetch from `{url}`: {}", printable(&failure.reason))]
     Fetch {
         /// The remote.
         url: String,
@@ -37,9 +38,7 @@ pub enum Error {
         failure: GitFailure,
     },
     /// The remote has no such commit.
-    #[error(
-        "`{url}` does not have the pinned commit {commit}\nhint: bring the mirror up to date with `git fetch --tags`, or give another one with `--ipxe-url`"
-    )]
+    #[error("`{url}` does not have the pinned commit {commit}")]
     NoCommit {
         /// The remote.
         url: String,
@@ -53,7 +52,7 @@ pub enum Error {
         url: String,
     },
     /// The cache is damaged.
-    #[error("cannot use the git cache `{path}`: {reason}\nhint: {}", cache_remedy(path, reason))]
+    #[error("cannot use the git cache `{path}`: {reason}")]
     Cache {
         /// The repository.
         path: String,
@@ -65,14 +64,30 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
-fn cache_remedy(path: &str, reason: &str) -> String {
-    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Fetch { url, failure } => Class::Unavailable.about(url).help(failure.check()).help(Flag::IpxeUrl),
+            Self::NoCommit { url, .. } => Class::Unavailable
+                .about(url)
+                .help("bring the mirror up to date with `git fetch`, tags included")
+                .help(Flag::IpxeUrl),
+            Self::Cancelled { url } => Class::Interrupted.about(url),
+            Self::Cache { path, reason } => of_cache(path, reason),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
+}
+
+fn of_cache(path: &str, reason: &str) -> Diagnosis {
+    let (diagnosis, says) =
+        (Class::Failure.about(path), |words: &[&str]| words.iter().any(|word| reason.contains(word)));
     if says(&["No space left on device", "Disk quota exceeded"]) {
-        format!("free space on the file system of `{path}`, or choose another one with `--cache-dir`")
+        diagnosis.help(format!("free space on the file system of `{path}`")).help(Flag::CacheDir)
     } else if says(&["Permission denied", "Read-only file system"]) {
-        format!("let this user write below `{path}`, or choose another folder with `--cache-dir`")
+        diagnosis.help(format!("let this user write below `{path}`")).help(Flag::CacheDir)
     } else {
-        "delete that folder; it is fetched anew".into()
+        diagnosis.help("delete that folder; it is fetched anew")
     }
 }
 

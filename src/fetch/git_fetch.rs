@@ -36,7 +36,7 @@ impl GitFailure {
     /// What libgit2 says, and why there was no answer, where that is known.
     pub(super) fn new(error: &git2::Error, cause: Option<http::Error>) -> Self {
         if let Some(cause) = cause {
-            return Self { reason: cause.to_string(), check: cause.hint(), is_of_cache: false };
+            return Self { reason: cause.to_string(), check: cause.remedy(), is_of_cache: false };
         }
         Self::from(match error.message() {
             // libgit2 has no words for a packet that is none, and odd ones for names of objects that are no SHA-1.

@@ -7,6 +7,7 @@ use git2::{Oid, Repository};
 
 use super::git_tree::{self, TreeFile};
 use super::{InputSource, git};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Subcommand};
 use crate::base::fs;
 use crate::base::http::NetworkAccess;
 use crate::base::parallel::detached_on_cancel;
@@ -23,9 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Git(#[from] git::Error),
     /// Offline, and not in the cache.
-    #[error(
-        "iPXE's pinned commit {commit} is not in the cache `{cache}`, and `--offline` forbids to fetch it\nhint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url` or a source bundle with `--sources-from`"
-    )]
+    #[error("iPXE's pinned commit {commit} is not in the cache `{cache}`, and this run is offline")]
     Offline {
         /// The commit.
         commit: String,
@@ -33,9 +32,7 @@ pub enum Error {
         cache: Utf8PathBuf,
     },
     /// What came is not what was pinned.
-    #[error(
-        "iPXE's {what} does not match its pin: found {found}, wanted {wanted}\nhint: do not just update the pin: find out first which of them is right"
-    )]
+    #[error("iPXE's {what} does not match its pin: found {found}, wanted {wanted}")]
     Mismatch {
         /// Which fact.
         what: &'static str,
@@ -45,10 +42,7 @@ pub enum Error {
         wanted: String,
     },
     /// A patch does not fit.
-    #[error(
-        "the patch `{}` does not apply: {reason}\nhint: bring it up to date with the pinned commit, or remove it from vendor/patches",
-        printable(name)
-    )]
+    #[error("the patch `{}` does not apply: {reason}", printable(name))]
     Patch {
         /// Its file name.
         name: String,
@@ -61,6 +55,33 @@ pub enum Error {
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,
+}
+
+impl Error {
+    /// The same as a warning, for whoever goes on without what failed.
+    #[must_use]
+    pub fn warning(&self) -> Diagnostic {
+        Diagnostic { help: self.diagnosis().help, ..Diagnostic::new(self.to_string()) }
+    }
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Git(error) => error.diagnosis(),
+            Self::Offline { .. } => {
+                Class::Unavailable.about("iPXE").help(Subcommand::Fetch).help(Flag::IpxeUrl).help(Flag::SourcesFrom)
+            }
+            Self::Mismatch { .. } => {
+                Class::Mismatch.about("iPXE").help("find out which of them is right before you change the pin")
+            }
+            Self::Patch { name, .. } => Class::BadInput
+                .about(name)
+                .help("bring it up to date with the pinned commit, or remove it from vendor/patches"),
+            Self::Fs(error) => error.diagnosis(),
+            Self::Cancelled => Class::Interrupted.into(),
+        }
+    }
 }
 
 /// A change to iPXE's source.

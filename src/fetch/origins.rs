@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use super::InputSource;
 use super::ipxe::{self, Patch, Source};
 use super::source_bundle;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs::{self, Lock, unwritable};
 use crate::base::http::NetworkAccess;
 use crate::base::paths::Cache;
@@ -69,6 +70,17 @@ pub enum FetchError {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for FetchError {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Ipxe(error) => error.diagnosis(),
+            Self::Bundle(error) => error.diagnosis(),
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// Keeps others from filling the cache meanwhile; `None` where it cannot be written, and nothing is missing either.

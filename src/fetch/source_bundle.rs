@@ -13,8 +13,9 @@ use git2::{Index, IndexEntry, IndexTime, ObjectType, Oid};
 
 use super::ipxe::Source;
 use super::{git, ipxe, syslinux};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Subcommand, Wording};
 use crate::base::paths::{Cache, ProjectPaths};
-use crate::base::progress::{Event, Interruptible, Progress, Task, TaskKind};
+use crate::base::progress::{Interruptible, Progress, Task, TaskKind};
 use crate::base::tarball::{self, EXTENSION, Limits, Packer};
 use crate::base::{fs, secrets};
 use crate::config::pins::{IpxePin, MemberPin, Pins};
@@ -51,13 +52,10 @@ pub enum Error {
     #[error(transparent)]
     Git(#[from] git::Error),
     /// A syslinux file is not in the cache.
-    #[error("`{0}` of syslinux is not in the cache\nhint: run `cargo xtask fetch`")]
+    #[error("`{0}` of syslinux is not in the cache")]
     NoMember(String),
     /// It is no tarball.
-    #[error(
-        "`{}` cannot be read as a source bundle: {reason}\nhint: give a file that `cargo xtask bundle-sources` wrote",
-        printable(path)
-    )]
+    #[error("`{}` cannot be read as a source bundle: {reason}", printable(path))]
     NotABundle {
         /// The file.
         path: Utf8PathBuf,
@@ -68,9 +66,7 @@ pub enum Error {
     #[error("interrupted")]
     Cancelled,
     /// It does not have what is pinned.
-    #[error(
-        "`{path}` does not have {what} as pinned: found {found}, wanted {wanted}\nhint: take the bundle of the same release, or a project with its pins"
-    )]
+    #[error("`{path}` does not have {what} as pinned: found {found}, wanted {wanted}")]
     Mismatch {
         /// The file.
         path: Utf8PathBuf,
@@ -83,7 +79,7 @@ pub enum Error {
     },
     /// A private key would get published.
     #[error(
-        "`{shown}`:{1} has a private key, and a source bundle is for everybody\nhint: move the key out of the folders of choices and facts",
+        "`{shown}`:{1} has a private key, and a source bundle is for everybody",
         shown = printable(.0)
     )]
     PrivateKey(Utf8PathBuf, usize),
@@ -92,20 +88,51 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
-/// Writes the bundle of `project`, whose inputs are in `cache`, to `path`; returns its SHA-256 and its size in
-/// bytes. The same pins and choices give the same bytes.
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Ipxe(error) => error.diagnosis(),
+            Self::Git(error) => error.diagnosis(),
+            Self::NoMember(name) => Class::Unavailable.about(name).help(Subcommand::Fetch),
+            Self::NotABundle { path, .. } => Class::Mismatch.about(path).help(Subcommand::BundleSources),
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Mismatch { path, .. } => {
+                Class::Mismatch.about(path).help("take the bundle of the same release, or a project with its pins")
+            }
+            Self::PrivateKey(path, _) => {
+                Class::BadInput.about(path).help("move the key out of the folders of the pins and the configuration")
+            }
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
+}
+
+/// What a bundle is made of: a project, its pins, and the cache that has what is pinned.
+#[derive(Debug, Clone, Copy)]
+pub struct BundleInputs<'a> {
+    /// The project.
+    pub project: &'a ProjectPaths,
+    /// Its pins.
+    pub pins: &'a Pins,
+    /// The cache.
+    pub cache: &'a Cache,
+}
+
+/// Writes the bundle of `inputs` to `path`; returns its SHA-256 and its size in
+/// bytes. The same pins and configuration give the same bytes. `wording` is that of texts for others.
 ///
 /// # Errors
 ///
 /// [`Error`]; what was at `path` before is then as it was.
 pub fn write(
-    project: &ProjectPaths,
-    pins: &Pins,
-    cache: &Cache,
+    inputs: BundleInputs<'_>,
     path: &Utf8Path,
+    wording: &dyn Wording,
     progress: &dyn Progress,
 ) -> Result<(Sha256Digest, u64), Error> {
-    let files = collect(project, pins, cache, progress)?;
+    let BundleInputs { project, pins, cache } = inputs;
+    let mut files = collect(project, pins, cache, progress)?;
+    files.insert(README.into(), (0o644, readme(pins, wording).into_bytes()));
     let root = Utf8PathBuf::from(format!("netboot-loaders-{}-sources", env!("CARGO_PKG_VERSION")));
     fs::world_readable::create_world_readable_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
     let mut task = Task::start(progress, TaskKind::Pack, path.as_str(), Some(files.len() as u64));
@@ -148,7 +175,6 @@ fn collect(
             files.insert(Utf8Path::new(PROJECT).join(name), (0o644, content));
         }
     }
-    files.insert(README.into(), (0o644, readme(pins).into_bytes()));
     Ok(files)
 }
 
@@ -158,21 +184,19 @@ fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -> Re
         if secret.kind == secrets::SecretKind::PrivateKey {
             return Err(Error::PrivateKey(name.to_owned(), secret.line));
         }
-        progress.report(&Event::Warning { message: secret.warning(name.as_str()) });
+        progress.warn(secret.warning(name.as_str()));
     }
     let extension = name.extension().unwrap_or_default();
     if ["p12", "pfx", "jks"].contains(&extension) {
-        let message = format!(
-            "`{}` may hold a private key, and gets published\nhint: move it out of the folders of choices and facts",
-            printable(name)
-        );
-        progress.report(&Event::Warning { message });
+        let message = format!("`{}` may hold a private key, and gets published", printable(name));
+        let help = "move it out of the folders of the pins and the configuration";
+        progress.warn(Diagnostic::new(message).help(help));
     }
     let certificates = ["pem", "crt", "cer"].contains(&extension).then(|| trust::certificates(&content)).flatten();
     Ok(certificates.unwrap_or(content))
 }
 
-fn readme(pins: &Pins) -> String {
+fn readme(pins: &Pins, wording: &dyn Wording) -> String {
     let (ipxe, syslinux) = (&pins.ipxe, &pins.syslinux);
     let archives: String = syslinux
         .archives
@@ -189,11 +213,12 @@ fn readme(pins: &Pins) -> String {
          {SYSLINUX}/    the syslinux {} files, as they were released. Their source is in the release:\n{archives}\
          {PROJECT}/     pins, patches, build configurations, scripts\n\n\
          In a project with the same pins, without any network:\n\n\
-         \x20 cargo xtask build-loaders --offline --sources-from BUNDLE\n",
+         \x20 {}\n",
         env!("CARGO_PKG_VERSION"),
         ipxe.version,
         ipxe.commit,
         syslinux.version,
+        wording.command(&Subcommand::BuildFromBundle("BUNDLE".to_owned())),
     )
 }
 

@@ -1,12 +1,13 @@
 //! The pinned syslinux files: out of the cache, or out of the release archive and into the cache.
 
-use crate::base::plural::count;
+use crate::base::plural::{choose, count};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::InputSource;
 use super::archive::{self, Contents, WantedMembers};
 use super::download::{self, DownloadUrl, download};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Subcommand};
 use crate::base::fs;
 use crate::base::http::NetworkAccess;
 use crate::base::paths::Cache;
@@ -19,7 +20,7 @@ use crate::digest::Sha256Digest;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Offline, and not in the cache.
-    #[error("{} of syslinux {version} {} not in the cache `{cache}`, and `--offline` forbids to download {}\nhint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive` or a source bundle with `--sources-from`", missing.join(", "), if missing.len() == 1 { "is" } else { "are" }, if missing.len() == 1 { "it" } else { "them" })]
+    #[error("{} of syslinux {version} {} not in the cache `{cache}`, and this run is offline", missing.join(", "), choose(missing.len(), "is", "are"))]
     Offline {
         /// Their names, in backticks.
         missing: Vec<String>,
@@ -29,14 +30,10 @@ pub enum Error {
         cache: Utf8PathBuf,
     },
     /// `--syslinux-archive` names nothing.
-    #[error(
-        "there is no archive `{0}`\nhint: give the path or the address of a syslinux release, .zip or .tar.xz, with `--syslinux-archive`"
-    )]
+    #[error("there is no archive `{0}`")]
     NoArchive(String),
     /// The archive is not the pinned one.
-    #[error(
-        "`{archive}` does not match its pin: found SHA-256 {found}, wanted {wanted}\nhint: do not just update the pin: find out first which of them is right"
-    )]
+    #[error("`{archive}` does not match its pin: found SHA-256 {found}, wanted {wanted}")]
     ArchiveMismatch {
         /// The archive.
         archive: String,
@@ -46,9 +43,7 @@ pub enum Error {
         wanted: Sha256Digest,
     },
     /// A member is not the pinned one.
-    #[error(
-        "`{member}` in `{archive}` does not match its pin: found SHA-256 {found}, wanted {wanted}\nhint: do not just update the pin: this is a rebuild or another release"
-    )]
+    #[error("`{member}` in `{archive}` does not match its pin: found SHA-256 {found}, wanted {wanted}")]
     MemberMismatch {
         /// The archive.
         archive: String,
@@ -61,7 +56,7 @@ pub enum Error {
     },
     /// A member is the pinned one, and its pinned size is wrong.
     #[error(
-        "`{member}` has {}, and its pin says {wanted}, although the digest is right\nhint: correct `size` in vendor/pins.toml",
+        "`{member}` has {}, and its pin says {wanted}, although the digest is right",
         count(*found, "byte")
     )]
     SizeMismatch {
@@ -81,6 +76,31 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Offline { .. } => Class::Unavailable
+                .about("syslinux")
+                .help(Subcommand::Fetch)
+                .help(Flag::SyslinuxArchive)
+                .help(Flag::SourcesFrom),
+            Self::NoArchive(archive) => Class::Unavailable.about(archive).help(Flag::SyslinuxArchive),
+            Self::ArchiveMismatch { archive, .. } => {
+                Class::Mismatch.about(archive).help("find out which of them is right before you change the pin")
+            }
+            Self::MemberMismatch { archive, .. } => {
+                Class::Mismatch.about(archive).help("do not just change the pin: this is a rebuild or another release")
+            }
+            Self::SizeMismatch { member, .. } => {
+                Class::Mismatch.about(member).help("correct `size` in vendor/pins.toml")
+            }
+            Self::Download(error) => error.diagnosis(),
+            Self::Archive(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// What the cache knows of the archive that the members came from.
@@ -213,8 +233,8 @@ impl Fetcher<'_> {
         let name = path.rsplit('/').next().unwrap_or_default();
         let short = Sha256Digest::of(url.expose().as_bytes()).short();
         let partial = self.cache.downloads().join(format!("{short}.partial"));
-        let address = DownloadUrl { url, remedy: "bring the file in with `--syslinux-archive`" };
-        download(http, address, &partial, archive::MAX_ARCHIVE, self.progress)
+        let address = DownloadUrl { url, remedy: Flag::SyslinuxArchive.into() };
+        download(http, &address, &partial, archive::MAX_ARCHIVE, self.progress)
             .map_err(Error::from)
             .and_then(|()| {
                 let taken = take(&partial, name);

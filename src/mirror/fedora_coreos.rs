@@ -185,6 +185,7 @@ impl Checker<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crate::base::diagnostic::told;
     use serde_json::{Value, json};
 
     use super::*;
@@ -220,7 +221,7 @@ mod tests {
     }
 
     fn read(origin: &FedoraCoreosSource, metadata: &Value) -> Result<ImageSet, String> {
-        origin.parse("URL", &metadata.to_string()).map_err(|error| error.to_string())
+        origin.parse("URL", &metadata.to_string()).map_err(|error| told(&error))
     }
 
     const PXE: &str = "/architectures/x86_64/artifacts/metal/formats/pxe";
@@ -274,7 +275,7 @@ mod tests {
             let key = pointer[1..].replace('/', ".");
             assert_eq!(
                 read(&origin(None), &metadata).unwrap_err(),
-                format!("`URL` does not have `{key}`\nhint: try again later, or name another server with `--base-url`")
+                format!("`URL` does not have `{key}`\nhint: try again later\nhint: or With(BaseUrl)")
             );
         }
         let mut unsigned = metadata();
@@ -318,7 +319,7 @@ mod tests {
             let key = pointer[1..].replace('/', ".");
             assert_eq!(
                 read(&origin(None), &metadata).unwrap_err(),
-                format!("`URL`: `{key}`: {reason}\nhint: try again later, or name another server with `--base-url`")
+                format!("`URL`: `{key}`: {reason}\nhint: try again later\nhint: or With(BaseUrl)")
             );
         }
         let mut endless = metadata();
@@ -328,7 +329,7 @@ mod tests {
         metadata["architectures"].as_object_mut().unwrap().remove("x86_64");
         assert_eq!(
             read(&origin(None), &metadata).unwrap_err(),
-            "`URL` has nothing for `x86_64`, only for `aarch64`\nhint: choose one of these with `--arch`"
+            "`URL` has nothing for `x86_64`, only for `aarch64`\nhint: With(Arch)"
         );
     }
 }

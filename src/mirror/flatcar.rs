@@ -76,13 +76,14 @@ pub fn digest(url: &str, name: &str, text: &str) -> Result<Digest, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::told;
 
     #[test]
     fn the_version_is_read_with_and_without_quotes() {
-        let version = |text| version("URL", text).map(|version| version.to_string()).map_err(|error| error.to_string());
+        let version = |text| version("URL", text).map(|version| version.to_string()).map_err(|error| told(&error));
         assert_eq!(version("FLATCAR_BUILD=1\nFLATCAR_VERSION_ID=9\nFLATCAR_VERSION=4593.2.5\n").unwrap(), "4593.2.5");
         assert_eq!(version("FLATCAR_VERSION=\"4593.2.5\"\r\n").unwrap(), "4593.2.5");
-        let hint = "\nhint: try again later, or name another server with `--base-url`";
+        let hint = "\nhint: try again later\nhint: or With(BaseUrl)";
         assert_eq!(version("COREOS_VERSION=1\n").unwrap_err(), format!("`URL` does not have `FLATCAR_VERSION`{hint}"));
         assert_eq!(
             version("FLATCAR_VERSION=../x\n").unwrap_err(),
@@ -99,9 +100,9 @@ mod tests {
             "1".repeat(40),
             "2".repeat(128)
         );
-        let read = |text: &str| digest("URL", name, text).map_err(|error| error.to_string());
+        let read = |text: &str| digest("URL", name, text).map_err(|error| told(&error));
         assert_eq!(read(&text).unwrap(), Digest::Sha512(good.parse().unwrap()));
-        let hint = "\nhint: try again later, or name another server with `--base-url`";
+        let hint = "\nhint: try again later\nhint: or With(BaseUrl)";
         let cut = text.replace(&format!("{good}  {name}"), "");
         assert_eq!(read(&cut).unwrap_err(), format!("`URL` does not have `SHA512 {name}`{hint}"));
         let short = text.replace(&good, "ff");

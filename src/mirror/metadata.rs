@@ -5,6 +5,7 @@
 use camino::Utf8PathBuf;
 
 use super::image_set::{Digest, Image, ImageSet};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag};
 use crate::base::fs;
 use crate::base::http::HttpClient;
 use crate::base::progress::Progress;
@@ -17,17 +18,11 @@ pub(super) const MAX_STREAM: u64 = 2 << 20;
 /// The most that a list of versions or digests may weigh, in bytes; one of Flatcar has about 1 kB.
 pub(super) const MAX_LIST: u64 = 1 << 20;
 
-/// What a person can do where a publisher's server does not help.
-pub(super) const REMEDY: &str = "name another server with `--base-url`";
-
 /// Why nobody can tell what to mirror.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It is something else.
-    #[error(
-        "`{url}` is {}, wanted {wanted}\nhint: look at that address in a browser: a proxy or a login page may answer in its place",
-        one_line(found)
-    )]
+    #[error("`{url}` is {}, wanted {wanted}", one_line(found))]
     Other {
         /// The address.
         url: String,
@@ -37,7 +32,7 @@ pub enum Error {
         wanted: &'static str,
     },
     /// Something is not in it.
-    #[error("`{url}` does not have `{key}`\nhint: try again later, or {REMEDY}")]
+    #[error("`{url}` does not have `{key}`")]
     Missing {
         /// The address.
         url: String,
@@ -45,7 +40,7 @@ pub enum Error {
         key: String,
     },
     /// Something in it cannot be used.
-    #[error("`{url}`: `{key}`: {}\nhint: try again later, or {REMEDY}", one_line(reason))]
+    #[error("`{url}`: `{key}`: {}", one_line(reason))]
     Unfit {
         /// The address.
         url: String,
@@ -55,9 +50,7 @@ pub enum Error {
         reason: String,
     },
     /// Two images are one and the same file.
-    #[error(
-        "`{first}` and `{second}`: found the same digest for both, {digest}, wanted two images\nhint: try again later, or {REMEDY}"
-    )]
+    #[error("`{first}` and `{second}`: found the same digest for both, {digest}, wanted two images")]
     Same {
         /// The address of the one.
         first: String,
@@ -67,7 +60,7 @@ pub enum Error {
         digest: Box<Digest>,
     },
     /// There is nothing for that processor.
-    #[error("`{url}` has nothing for `{arch}`, only for {}\nhint: choose one of these with `--arch`", one_line(&present.join(", ")))]
+    #[error("`{url}` has nothing for `{arch}`, only for {}", one_line(&present.join(", ")))]
     NoArch {
         /// The address.
         url: String,
@@ -82,6 +75,22 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Other { url, .. } => Class::Unavailable
+                .about(url)
+                .help("open that address in a browser: a proxy or a login page may answer in its place"),
+            Self::Missing { url, .. } | Self::Unfit { url, .. } | Self::Same { first: url, .. } => {
+                Class::Unavailable.about(url).help("try again later").help(Flag::BaseUrl)
+            }
+            Self::NoArch { url, .. } => Class::Unavailable.about(url).help(Flag::Arch),
+            Self::Download(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// How many characters of what a publisher's server says are shown.
@@ -107,7 +116,7 @@ impl Reader<'_> {
         // What a killed run has left is of another time, and may be of another address.
         fs::remove_dir_all(&self.folder)?;
         let file = self.folder.join("text");
-        download(self.http, DownloadUrl { url, remedy: REMEDY }, &file, limit, self.progress)?;
+        download(self.http, &DownloadUrl { url, remedy: Flag::BaseUrl.into() }, &file, limit, self.progress)?;
         let content = fs::read(&file)?;
         fs::remove_dir_all(&self.folder)?;
         match content.trim_ascii_start().first() {

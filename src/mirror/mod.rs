@@ -52,11 +52,12 @@ use self::record::{Identity, MirrorRecord};
 use self::signature::Trust;
 use self::store::{Keep, MirrorStore};
 use self::transfer::Transfer;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Help};
 use crate::base::fs::world_readable;
 use crate::base::http::HttpClient;
 use crate::base::paths::MirrorPaths;
 use crate::base::paths::mirror::ImageNames;
-use crate::base::progress::{Event, Progress, Task, TaskKind};
+use crate::base::progress::{Progress, Task, TaskKind};
 
 /// Why a mirror is not up to date; what is served is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +67,7 @@ pub enum Error {
     Metadata(#[from] metadata::Error),
     /// What the publisher calls current is older than what is in use.
     #[error(
-        "the publisher of `{identity}` calls {found} current, which is older than {in_use}, the version in use; that stays\nhint: ask again later, since a server may be behind or replay what was current once; to go back, use `--allow-older`"
+        "the publisher of `{identity}` calls {found} current, which is older than {in_use}, the version in use; that stays"
     )]
     Older {
         /// What it is a mirror of.
@@ -82,6 +83,20 @@ pub enum Error {
     /// The folder cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Metadata(error) => error.diagnosis(),
+            Self::Older { identity, .. } => Class::Mismatch
+                .about(identity)
+                .help("ask again later, since a server may be behind or replay what was current once")
+                .help(Flag::AllowOlder),
+            Self::Transfer(error) => error.diagnosis(),
+            Self::Store(error) => error.diagnosis(),
+        }
+    }
 }
 
 impl From<crate::base::fs::Error> for Error {
@@ -189,7 +204,7 @@ pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progres
     // From here on the mirror is up to date, and nothing may say otherwise.
     let mut removed = Vec::new();
     if let Err(error) = store.retain(request.keep, &mut removed) {
-        progress.report(&Event::Warning { message: format!("old sets are still there: {error}") });
+        progress.warn(Diagnostic::new(format!("old sets are still there: {error}")));
     }
     if brought {
         run.warn_of_newer(&record);
@@ -198,7 +213,7 @@ pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progres
     let root = &request.dest;
     let served = served.iter().filter_map(|path| path.strip_prefix(root).ok());
     if let Some(path) = world_readable::first_unreadable(root, served) {
-        progress.report(&Event::Warning { message: world_readable::unreadable_warning(&path) });
+        progress.warn(world_readable::unreadable_warning(&path));
     }
     let older = run.is_older(&record.version);
     let (version, changed) = (record.version, brought || switched);
@@ -242,10 +257,11 @@ impl Run<'_> {
         };
         for image in image_set.images.iter().filter(changed) {
             let message = format!(
-                "`{}` of {} is another image than before, under the same version: {}\nhint: find out why: a release is never changed; `--verify-signatures` tells whether it is its publisher's",
+                "`{}` of {} is another image than before, under the same version: {}",
                 image.name, image_set.version, image.digest
             );
-            self.progress.report(&Event::Warning { message });
+            let help = "find out why: a release is never changed";
+            self.progress.warn(Diagnostic::new(message).help(help).help(Flag::VerifySignatures));
         }
         Ok(())
     }
@@ -264,7 +280,7 @@ impl Run<'_> {
             let newer = outdated.then(|| self.read().ok()).flatten().filter(|newer| *newer != image_set);
             let Some(newer) = newer else { return Err(error) };
             let message = format!("{} was replaced by {} while it was brought in", image_set.version, newer.version);
-            self.progress.report(&Event::Warning { message });
+            self.progress.warn(Diagnostic::new(message));
             self.have(&newer)
         })
     }
@@ -299,11 +315,8 @@ impl Run<'_> {
         if let Ok(newer) = self.read()
             && !record.is_of(&newer, None)
         {
-            let message = format!(
-                "{} is current by now, and {} is in use\nhint: run the command again, or let the next run do it",
-                newer.version, record.version
-            );
-            self.progress.report(&Event::Warning { message });
+            let message = format!("{} is current by now, and {} is in use", newer.version, record.version);
+            self.progress.warn(Diagnostic::new(message).help(Help::Again).help("let the next run do it"));
         }
     }
 }

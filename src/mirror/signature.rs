@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help};
 use crate::base::fs;
 use crate::base::process::{self, Command, find_program};
 use crate::base::progress::Progress;
@@ -26,24 +27,22 @@ const MAX_STATUS: usize = 1000;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is nothing to check with.
-    #[error("found no `gpgv`, which checks signatures\nhint: {0}\nhint: or leave `--verify-signatures` out")]
-    NoGpgv(String),
+    #[error("found no `gpgv`, which checks signatures")]
+    NoGpgv(Vec<String>),
     /// Nobody's signatures count.
-    #[error("`vendor/pins.toml` does not say whose signatures count for `{0}`\nhint: add the table [signers.{0}]")]
+    #[error("`vendor/pins.toml` does not say whose signatures count for `{0}`")]
     NotPinned(&'static str),
     /// The file has no keys.
-    #[error("`{file}` has no OpenPGP keys\nhint: give the file that the publisher offers with `--keys`")]
+    #[error("`{file}` has no OpenPGP keys")]
     NoKeys {
         /// The file or its address.
         file: String,
     },
     /// The publisher offers no signature.
-    #[error("there is no signature of `{0}`\nhint: leave `--verify-signatures` out, if its digest is enough")]
+    #[error("there is no signature of `{0}`")]
     None(String),
     /// It is not by whom it should be, or not of that file.
-    #[error(
-        "the signature of `{name}` does not count: {reason}\nhint: do not use these images; vendor/README.md says how the pinned keys were found"
-    )]
+    #[error("the signature of `{name}` does not count: {reason}")]
     Bad {
         /// The image.
         name: String,
@@ -56,6 +55,28 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::NoGpgv(install) => {
+                let help = install.iter().map(|line| Help::from(line.as_str()));
+                let help = help.chain([Help::Without(Flag::VerifySignatures)]).collect();
+                Diagnosis { help, ..Class::MissingTool.about("gpgv") }
+            }
+            Self::NotPinned(publisher) => {
+                Class::BadInput.about(publisher).help(format!("add the table [signers.{publisher}]"))
+            }
+            Self::NoKeys { file } => Class::BadInput.about(file).help(Flag::Keys),
+            Self::None(name) => Class::Unavailable.about(name).help(Help::Without(Flag::VerifySignatures)),
+            Self::Bad { name, .. } => Class::Mismatch
+                .about(name)
+                .help("do not use these images; vendor/README.md says how the pinned keys were found"),
+            Self::Process(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// What signatures are checked with.

@@ -9,9 +9,10 @@ use super::current::CurrentSet;
 pub use super::error::Error;
 use super::image_set::{ImageSet, ImageVersion};
 use super::record::{Identity, MirrorRecord};
+use crate::base::diagnostic::Diagnostic;
 use crate::base::fs::{self, Lock, world_readable};
 use crate::base::paths::MirrorPaths;
-use crate::base::progress::{Event, Progress};
+use crate::base::progress::Progress;
 use crate::config::signers::KeyFingerprint;
 
 /// How many sets are kept: at least two, because a machine that is booting while another set comes into use goes
@@ -142,8 +143,8 @@ impl<'a> MirrorStore<'a> {
             return Ok(None);
         }
         let Some(damage) = record.damage(&folder, thorough, self.progress)? else { return Ok(Some(record)) };
-        let message = format!("{damage}\nhint: the set is brought in anew; look after the disk if this happens again");
-        self.progress.report(&Event::Warning { message });
+        let warning = Diagnostic::new(format!("{damage}; the set is brought in anew"));
+        self.progress.warn(warning.help("check the disk if this happens again"));
         Ok(None)
     }
 

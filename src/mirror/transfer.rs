@@ -8,9 +8,9 @@ use std::io::Read;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::image_set::{Digest, Image, ImageRole, ImageSet};
-use super::metadata::REMEDY;
 use super::record::{Identity, MirrorRecord};
 use super::signature::{self, Trust, keyring};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help};
 use crate::base::fs::{self, world_readable};
 use crate::base::http::HttpClient;
 use crate::base::paths::MirrorPaths;
@@ -40,7 +40,7 @@ fn max_image(part: ImageRole) -> u64 {
 pub enum Error {
     /// An image is not what the publisher says.
     #[error(
-        "`{url}` is not what its publisher says: found {found}{}, wanted {wanted}\nhint: run the command again; if that does not help, {REMEDY}",
+        "`{url}` is not what its publisher says: found {found}{}, wanted {wanted}",
         if *page { " (an HTML or XML page)" } else { "" }
     )]
     Mismatch {
@@ -62,6 +62,17 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Mismatch { url, .. } => Class::Mismatch.about(url).help(Help::Again).help(Flag::BaseUrl),
+            Self::Download(error) => error.diagnosis(),
+            Self::Signature(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 impl Error {
@@ -145,7 +156,7 @@ impl Transfer<'_> {
     }
 
     fn download(&self, url: &Url, file: &Utf8Path, limit: u64) -> Result<(), Error> {
-        Ok(download(self.http, DownloadUrl { url, remedy: REMEDY }, file, limit, self.progress)?)
+        Ok(download(self.http, &DownloadUrl { url, remedy: Flag::BaseUrl.into() }, file, limit, self.progress)?)
     }
 
     /// Checks the signature of each image in `folder`, and keeps it there. Gives the keys, each once.

@@ -11,9 +11,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub use super::outcome::{Error, Published};
 use super::staging::StagingWriter;
 use super::stamp_journal::{KnownStamps, StampJournal};
+use crate::base::diagnostic::Diagnose;
 use crate::base::fs::{self, Lock, world_readable};
 use crate::base::paths::{self, Staging};
-use crate::base::progress::{Event, Progress, Task, TaskKind};
+use crate::base::progress::{Progress, Task, TaskKind};
 use crate::build::plan::PlannedFile;
 use crate::publish::tree_contents::TreeContents;
 use crate::tree::enclosing::is_ours;
@@ -58,7 +59,7 @@ impl<'a> PublishTarget<'a> {
         // Where the manifest cannot be understood, nobody can tell what is foreign: that is an error.
         let foreign = verify::foreign(self.tree, progress).map_err(|error| match error {
             verify::Error::Cancelled => Error::Cancelled,
-            error => Error::Unknown(error.to_string()),
+            error => Error::Unknown { message: error.to_string(), help: error.diagnosis().help },
         });
         self.foreign = !foreign.as_ref().is_ok_and(Vec::is_empty);
         if replace || !self.foreign {
@@ -155,7 +156,7 @@ impl<'a> PublishTarget<'a> {
         }
         let files: Vec<Utf8PathBuf> = files().collect();
         if let Some(path) = world_readable::first_unreadable(self.tree, files.iter().map(|path| &**path)) {
-            contents.progress.report(&Event::Warning { message: world_readable::unreadable_warning(&path) });
+            contents.progress.warn(world_readable::unreadable_warning(&path));
         }
     }
 

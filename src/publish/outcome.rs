@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help};
 use crate::base::fs;
 use crate::loader::file_kind;
 use crate::printable::{listed_names, printable};
@@ -14,13 +15,13 @@ use crate::tree::manifest::ManifestEntry;
 pub enum Error {
     /// Something else than a tree stands where the tree should go.
     #[error(
-        "`{}` is not a tree that this tool wrote: it has no manifest.json of its\nhint: choose another folder with `--out`, or move that one away",
+        "`{}` is not a tree that this tool wrote: it has no manifest.json of its",
         printable(.0)
     )]
     Occupied(Utf8PathBuf),
     /// Somebody has put files into the tree.
     #[error(
-        "`{}` has files that this tool did not put there, and publishing would remove them: {}\nhint: move them away, or publish with `--replace`",
+        "`{}` has files that this tool did not put there, and publishing would remove them: {}",
         printable(tree),
         listed_names(files)
     )]
@@ -31,19 +32,21 @@ pub enum Error {
         files: Vec<Utf8PathBuf>,
     },
     /// It cannot be told what is in the tree.
-    #[error("{0}\nhint: or replace it, with all that is in it, with `--replace`")]
-    Unknown(String),
+    #[error("{message}")]
+    Unknown {
+        /// Why.
+        message: String,
+        /// What would make it known.
+        help: Vec<Help>,
+    },
     /// A tree cannot be exchanged there.
     #[error(
-        "`{shown}` is a mount point, and a tree is published by exchanging folders\nhint: publish to a folder inside it, as `--out {shown}/tftp`",
+        "`{shown}` is a mount point, and a tree is published by exchanging folders",
         shown = printable(.0)
     )]
     MountPoint(Utf8PathBuf),
     /// There are more files than a tree may have.
-    #[error(
-        "`{}` would have {found} files, wanted {MAX_FILES} at most\nhint: build some of the sites to another folder, with `--sites` and `--out`",
-        printable(tree)
-    )]
+    #[error("`{}` would have {found} files, wanted {MAX_FILES} at most", printable(tree))]
     TooMany {
         /// The tree.
         tree: Utf8PathBuf,
@@ -51,10 +54,7 @@ pub enum Error {
         found: usize,
     },
     /// The manifest is larger than one may be.
-    #[error(
-        "the manifest of `{}` would have {found} bytes, wanted {MAX_FILE} at most\nhint: build some of the sites to another folder, with `--sites` and `--out`",
-        printable(tree)
-    )]
+    #[error("the manifest of `{}` would have {found} bytes, wanted {MAX_FILE} at most", printable(tree))]
     LargeManifest {
         /// The tree.
         tree: Utf8PathBuf,
@@ -65,7 +65,7 @@ pub enum Error {
     #[error(transparent)]
     Stamping(#[from] tree_contents::Error),
     /// A file is not what its name says.
-    #[error("`{path}` does not belong in a tree: {mismatch}\nhint: check its pin")]
+    #[error("`{path}` does not belong in a tree: {mismatch}")]
     Unfit {
         /// Its path in the tree.
         path: Utf8PathBuf,
@@ -78,6 +78,26 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Occupied(tree) => Class::Failure.about(tree).help(Flag::Out).help("move that one away"),
+            Self::Foreign { tree, .. } => Class::Failure.about(tree).help("move them away").help(Flag::Replace),
+            Self::Unknown { help, .. } => Diagnosis { help: help.clone(), ..Class::Failure.into() }.help(Flag::Replace),
+            Self::MountPoint(tree) => {
+                Class::Failure.about(tree).help(Help::WithValue(Flag::Out, printable(&tree.join("tftp")).to_string()))
+            }
+            Self::TooMany { tree, .. } | Self::LargeManifest { tree, .. } => {
+                Class::Failure.about(tree).help("build some of the sites to another folder")
+            }
+            Self::Stamping(error) => error.diagnosis(),
+            Self::Unfit { path, .. } => Class::Failure.about(path).help("check its pin"),
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// What publishing came to.

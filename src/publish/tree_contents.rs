@@ -5,9 +5,10 @@ use std::sync::{Arc, Once, OnceLock};
 
 use camino::Utf8PathBuf;
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Help};
 use crate::base::paths::Cache;
 use crate::base::process::{self, Command};
-use crate::base::progress::{Event, Progress};
+use crate::base::progress::Progress;
 use crate::base::{fs, parallel};
 use crate::build::Built;
 use crate::build::bases::BuiltBase;
@@ -31,11 +32,22 @@ pub enum Error {
     #[error(transparent)]
     Zbin(#[from] process::Error),
     /// A file in the cache changed while it was used.
-    #[error("`{0}` in the cache is not what it was a moment ago\nhint: run the command again")]
+    #[error("`{0}` in the cache is not what it was a moment ago")]
     Changed(Utf8PathBuf),
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Stamp(_) => Class::Failure.into(),
+            Self::Zbin(error) => error.diagnosis(),
+            Self::Changed(path) => Class::Failure.about(path).help(Help::Again),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// The version of what stamping does to a base. Raise it whenever that changes, so that no loader that was
@@ -149,7 +161,7 @@ impl<'a> TreeContents<'a> {
                     let message = format!(
                         "`{loader}` is packed by iPXE's own program, since the system's liblzma packs otherwise than this tool's: sites take longer"
                     );
-                    self.progress.report(&Event::Warning { message });
+                    self.progress.warn(Diagnostic::new(message));
                 });
                 self.zbin(built, slot)
             }

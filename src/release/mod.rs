@@ -12,13 +12,13 @@ use std::io::BufReader;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use self::provenance::ProvenanceSubject;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Subcommand, Wording};
 use crate::base::fs::{self, EntryKind, Lock};
-use crate::base::paths::{self, Cache, ProjectPaths, ReleaseNames, Staging};
+use crate::base::paths::{self, ProjectPaths, ReleaseNames, Staging};
 use crate::base::plural::count;
 use crate::base::progress::{Interruptible, Progress};
-use crate::config::pins::Pins;
 use crate::digest::Sha256Digest;
-use crate::fetch::source_bundle;
+use crate::fetch::source_bundle::{self, BundleInputs};
 use crate::printable::{MAX_LISTED, listed, printable};
 use crate::tree::manifest::Manifest;
 use crate::tree::verify::{self, verify};
@@ -33,11 +33,7 @@ pub enum Error {
     #[error(transparent)]
     Bundle(#[from] source_bundle::Error),
     /// Something else stands where the release should go.
-    #[error(
-        "`{}` is no release: it has `{}`\nhint: choose another folder with `--out`, or move that away",
-        printable(folder),
-        printable(path)
-    )]
+    #[error("`{}` is no release: it has `{}`", printable(folder), printable(path))]
     Occupied {
         /// The folder.
         folder: Utf8PathBuf,
@@ -45,11 +41,7 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// A file is not what the checksums say.
-    #[error(
-        "the release `{}` is not what its SHA256SUMS says\n{}\nhint: make it anew with `cargo xtask release --dry-run`",
-        printable(folder),
-        listed(differences)
-    )]
+    #[error("the release `{}` is not what its SHA256SUMS says\n{}", printable(folder), listed(differences))]
     Different {
         /// The folder.
         folder: Utf8PathBuf,
@@ -67,6 +59,19 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Bundle(error) => error.diagnosis(),
+            Self::Occupied { folder, .. } => Class::Failure.about(folder).help(Flag::Out).help("move that away"),
+            Self::Different { folder, .. } => Class::DamagedTree.about(folder).help(Subcommand::Release),
+            Self::Verify(error) => Diagnosis { class: Class::DamagedTree, ..error.diagnosis() },
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
+}
+
 /// A release in a folder.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Release {
@@ -76,19 +81,20 @@ pub struct Release {
     pub files: BTreeMap<String, (Sha256Digest, u64)>,
 }
 
-/// Writes the release of a tree of `project` into `folder`, whole or not at all: its `manifest`, and its
+/// Writes the release of a tree of `inputs` into `folder`, whole or not at all: its `manifest`, and its
 /// tarball `packed` with the SHA-256. A release that is there already is replaced.
 ///
 /// # Errors
 ///
 /// [`Error`]; the old release is then as it was.
 pub fn write(
-    project: &ProjectPaths,
-    pins: &Pins,
-    (cache, manifest, packed): (&Cache, &Manifest, (&Utf8Path, Sha256Digest)),
+    inputs: BundleInputs<'_>,
+    (manifest, packed): (&Manifest, (&Utf8Path, Sha256Digest)),
     folder: &Utf8Path,
+    wording: &dyn Wording,
     progress: &dyn Progress,
 ) -> Result<Release, Error> {
+    let project = inputs.project;
     let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
     check_place(folder, progress)?;
     let Staging { partial, previous, lock, .. } = Staging::of(folder);
@@ -102,9 +108,9 @@ pub fn write(
     // The tarball of a thousand sites has a gigabyte.
     fs::copy(archive, &partial.join(&names.tarball), progress)?;
     fs::sync_all_of(&partial, progress)?;
-    let (sources, _) = source_bundle::write(project, pins, cache, &partial.join(&names.sources), progress)?;
+    let (sources, _) = source_bundle::write(inputs, &partial.join(&names.sources), wording, progress)?;
     let mut texts = derived(manifest, &names, tarball, sources);
-    texts.push((names.notes.clone(), notes(project, manifest, &names)?));
+    texts.push((names.notes.clone(), notes(project, manifest, &names, wording)?));
     for (name, text) in &texts {
         fs::write_new(&partial.join(name), text.as_bytes(), 0o644)?;
     }
@@ -242,7 +248,12 @@ fn interrupted(error: fs::Error, progress: &dyn Progress) -> Error {
 }
 
 /// The text that goes with a release: what is new, the loaders' digests, and how to check them.
-fn notes(project: &ProjectPaths, manifest: &Manifest, names: &ReleaseNames) -> Result<String, fs::Error> {
+fn notes(
+    project: &ProjectPaths,
+    manifest: &Manifest,
+    names: &ReleaseNames,
+    wording: &dyn Wording,
+) -> Result<String, fs::Error> {
     let version = env!("CARGO_PKG_VERSION");
     let log = fs::read_if_exists(&project.changelog())?.unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
@@ -259,12 +270,15 @@ fn notes(project: &ProjectPaths, manifest: &Manifest, names: &ReleaseNames) -> R
     let (tarball, sources) = (&names.tarball, &names.sources);
     let _ = write!(
         text,
-        "\n## Checking\n\n```sh\nsha256sum -c {}\n```\n\nIn a checkout of the tag `v{version}`:\n\n```sh\ncargo xtask verify {tarball}\n\
-         cargo xtask boot-test {tarball}\ncargo xtask reproduce --against {tarball}\n```\n\nThe last one builds everything \
-         again and compares every byte. `gh attestation verify {tarball} --repo OWNER/REPO` says which workflow has built it. \
-         `{sources}` has all that the loaders are made from, as their licences ask; `cargo xtask build-loaders --offline \
-         --sources-from {sources}` builds from it without a network.\n",
-        names.sha256(tarball)
+        "\n## Checking\n\n```sh\nsha256sum -c {}\n```\n\nIn a checkout of the tag `v{version}`:\n\n```sh\n{}\n{}\n{}\n```\n\n\
+         The last one builds everything again and compares every byte. `gh attestation verify {tarball} --repo OWNER/REPO` says which workflow has built it. \
+         `{sources}` has all that the loaders are made from, as their licences ask; `{}` builds from it \
+         without a network.\n",
+        names.sha256(tarball),
+        wording.command(&Subcommand::Verify(tarball.clone())),
+        wording.command(&Subcommand::BootTest(tarball.clone())),
+        wording.command(&Subcommand::ReproduceAgainst(tarball.clone())),
+        wording.command(&Subcommand::BuildFromBundle(sources.clone())),
     );
     Ok(text.trim_start().to_owned())
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use camino::Utf8PathBuf;
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Subcommand};
 use crate::base::paths;
 use crate::base::{fs, parallel};
 use crate::build::linker::Linker;
@@ -23,16 +24,16 @@ use crate::tree::open::{Changed, CheckedTree};
 /// Why nothing could be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The tree is not one of these choices.
-    #[error("`{path}` {problem}\nhint: build the tree anew with `cargo xtask build-loaders`, then ask make")]
-    OtherChoices {
+    /// The tree is not one of this configuration.
+    #[error("`{path}` {problem}")]
+    ConfigMismatch {
         /// The loader.
         path: Utf8PathBuf,
-        /// How it differs from the choices.
+        /// How it differs from the configuration.
         problem: &'static str,
     },
     /// There is nothing to compare.
-    #[error("the choices have no loader of iPXE")]
+    #[error("the configuration has no loader of iPXE")]
     Nothing,
     /// Make failed.
     #[error(transparent)]
@@ -45,6 +46,18 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::ConfigMismatch { path, .. } => Class::BadInput.about(path).help(Subcommand::BuildLoaders),
+            Self::Nothing => Class::BadInput.into(),
+            Self::Build(error) => error.diagnosis(),
+            Self::Changed(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
+}
+
 /// What the comparison came to.
 #[derive(Debug, Default)]
 pub struct MakeComparison {
@@ -52,7 +65,7 @@ pub struct MakeComparison {
     pub sites: Vec<Option<String>>,
     /// How many loaders were compared.
     pub loaders: usize,
-    /// How many loaders the tree has that the choices know nothing of.
+    /// How many loaders the tree has that the configuration does not have.
     pub unknown: usize,
     /// Those that differ, and how: here is what is in the tree, there what make gives.
     pub differences: Vec<(Utf8PathBuf, ByteDifference)>,
@@ -114,17 +127,17 @@ fn of_platform(site: &Site, build: &Build) -> Vec<Loader> {
     site.loaders.iter().copied().filter(|loader| loader.platform() == build.platform).collect()
 }
 
-/// Makes sure that the tree has each loader of the choices, with the script that they give it.
+/// Makes sure that the tree has each loader of the configuration, with the script that it gives it.
 fn check_sites(tree: &CheckedTree, plan: &Plan) -> Result<(), Error> {
     let slot = |file: &ManifestEntry| Some((file.path.clone(), file.ipxe.as_ref()?.slot_sha256));
     let slots: HashMap<Utf8PathBuf, Sha256Digest> = tree.manifest.files.iter().filter_map(slot).collect();
     for (path, loader) in plan.loaders() {
         let problem = match slots.get(&path) {
             Some(slot) if *slot == loader.site.slot_sha256 => continue,
-            Some(_) => "has another script in the tree than the choices give it",
-            None => "is among the choices and not in the tree",
+            Some(_) => "has another script in the tree than the configuration gives it",
+            None => "is in the configuration and not in the tree",
         };
-        return Err(Error::OtherChoices { path, problem });
+        return Err(Error::ConfigMismatch { path, problem });
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use self::published::PublishedTree;
 use self::rebuild::{PlannedRebuild, Rebuild, RebuildContext, loaders};
 use self::report::{BuildTime, Compared, LinkedDrift, LoaderDifference, ReproduceReport, ReproduceVerdict};
 use self::variation::{HOME, HOSTNAME, Variation};
+use crate::base::diagnostic::{Diagnose, Diagnosis};
 use crate::base::{fs, parallel, paths};
 use crate::digest::Sha256Digest;
 use crate::loader::link_map::LinkMap;
@@ -49,6 +50,16 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Build { error, .. } => error.diagnosis(),
+            Self::Published(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 fn under(variations: &[Variation]) -> String {

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::http::NetworkAccess;
 use crate::base::paths::Cache;
 use crate::base::progress::Progress;
@@ -40,10 +41,10 @@ enum Contents {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It is not there.
-    #[error("there is no `{0}`\nhint: give a tree, a tarball, a manifest.json, or the address of one")]
+    #[error("there is no `{0}`")]
     NotThere(String),
     /// It has to be downloaded, which is forbidden.
-    #[error("`{0}` is not downloaded because of `--offline`\nhint: download it, and give the file")]
+    #[error("`{0}` is not downloaded, since this run is offline")]
     Offline(String),
     /// It cannot be downloaded.
     #[error(transparent)]
@@ -52,7 +53,7 @@ pub enum Error {
     #[error(transparent)]
     Tree(#[from] open::Error),
     /// It is no manifest.
-    #[error("`{name}` is no manifest: {reason}\nhint: give the manifest.json of a tree, or its tarball")]
+    #[error("`{name}` is no manifest: {reason}")]
     NotAManifest {
         /// Its name.
         name: String,
@@ -62,6 +63,23 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::NotThere(name) => {
+                Class::Unavailable.about(name).help("give a tree, a tarball, a manifest.json, or the address of one")
+            }
+            Self::Offline(name) => Class::Unavailable.about(name).help("download it, and give the file"),
+            Self::Download(error) => error.diagnosis(),
+            Self::Tree(error) => error.diagnosis(),
+            Self::NotAManifest { name, .. } => {
+                Class::DamagedTree.about(name).help("give the manifest.json of a tree, or its tarball")
+            }
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 impl PublishedTree {
@@ -82,10 +100,11 @@ impl PublishedTree {
         let path = if place.expose().starts_with("http://") || place.expose().starts_with("https://") {
             let NetworkAccess::Online(http) = network else { return Err(Error::Offline(name)) };
             let file = scratch.join(Cache::PUBLISHED);
-            let address = DownloadUrl { url: place, remedy: "download the release by other means, and give the file" };
+            let address =
+                DownloadUrl { url: place, remedy: "download the release by other means, and give the file".into() };
             let is_manifest = name.split('?').next().map(Utf8Path::new).and_then(Utf8Path::extension) == Some("json");
             let limit = if is_manifest { MAX_MANIFEST } else { MAX_REST + MAX_FILE * files as u64 };
-            download(http, address, &file, limit, progress)?;
+            download(http, &address, &file, limit, progress)?;
             file
         } else {
             Utf8PathBuf::from(place.expose())

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::variation::{Capabilities, Variation, without_stale_faketime};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::progress::{Task, TaskKind};
@@ -108,6 +109,17 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Build(error) => error.diagnosis(),
+            Self::Stamping(error) => error.diagnosis(),
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 impl Rebuild {

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::closed_set::closed_set;
+use crate::base::diagnostic::{Flag, Help, Subcommand};
 use crate::base::paths;
 use crate::base::process::{Command, find_program};
 use crate::base::progress::Progress;
@@ -161,17 +162,15 @@ impl Capabilities {
 
     /// Why `variation` cannot be had here, and what to do about it; `None` where it can.
     #[must_use]
-    pub fn lacking(&self, variation: Variation) -> Option<(&'static str, &'static str)> {
-        const INSTALL: &str = "run this command with `--install-deps`";
+    pub fn lacking(&self, variation: Variation) -> Option<(&'static str, Help)> {
         match variation {
             Variation::Clock if self.faketime.is_none() => {
-                Some(("found no libfaketime that leaves the times of files alone", INSTALL))
+                Some(("found no libfaketime that leaves the times of files alone", Flag::InstallDeps.into()))
             }
-            Variation::CompilerCache if !self.ccache => Some(("found no ccache", INSTALL)),
-            Variation::User | Variation::Hostname if !self.namespaces => Some((
-                "`unshare` of util-linux cannot make user namespaces here",
-                "allow them, as `cargo xtask doctor --for boot-test --prepare-host` does on Ubuntu; in a chroot there are none",
-            )),
+            Variation::CompilerCache if !self.ccache => Some(("found no ccache", Flag::InstallDeps.into())),
+            Variation::User | Variation::Hostname if !self.namespaces => {
+                Some(("`unshare` of util-linux cannot make user namespaces here", Subcommand::PrepareHost.into()))
+            }
             _ => None,
         }
     }

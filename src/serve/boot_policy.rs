@@ -10,12 +10,12 @@ use netboot_script::Feature;
 use serde::Serialize;
 
 use super::server_kind::ServerKind;
+use crate::base::diagnostic::{Diagnostic, Location, first_warnings};
 use crate::base::paths;
 use crate::config::boot_entry::BootEntry;
 use crate::config::network::{Mac, NetworkConfig, NetworkHost, Range, WebAddress};
 use crate::config::script::{self, Script};
 use crate::config::sites::{Site, Sites};
-use crate::config::toml::first_warnings;
 use crate::loader::target::Platform;
 use crate::printable::listed_names;
 
@@ -38,7 +38,7 @@ pub struct BootPolicy<'n> {
     /// The scripts of boot entries, which are in the root of the tree.
     scripts: Vec<String>,
     /// Where loaders are told an address of https, and do not know that.
-    lacking: BTreeSet<String>,
+    lacking: BTreeSet<Diagnostic>,
 }
 
 /// What a loader is told whose script goes where option 17 says.
@@ -158,26 +158,24 @@ impl<'n> BootPolicy<'n> {
 
     /// What a person should know who has a server of `kind` told this, in the form of error messages.
     #[must_use]
-    pub fn warnings(&self, kind: ServerKind) -> Vec<String> {
+    pub fn warnings(&self, kind: ServerKind) -> Vec<Diagnostic> {
         let mut warnings = Vec::new();
         if self.clients.iter().all(|client| client.loader.is_none()) {
             warnings.push(
-                "the root of the tree has no loader\nhint: machines that network.toml does not name get none".into(),
+                Diagnostic::new("the root of the tree has no loader")
+                    .help("machines that network.toml does not name get none"),
             );
         }
         if kind.is_dhcp() && self.asks && self.network.boot.is_none() {
             warnings.push(
-                "`boot` is missing in network.toml, and the script of the loaders goes where option 17 says\n\
-                 hint: name the iPXE script that machines go to, as in boot = \"fedora-coreos.ipxe\""
-                    .into(),
+                Diagnostic::new(
+                    "`boot` is missing in network.toml, and the script of the loaders goes where option 17 says",
+                )
+                .help("name the iPXE script that machines go to, as in boot = \"fedora-coreos.ipxe\""),
             );
         }
         if kind.is_dhcp() && self.common.as_ref().is_some_and(|second| !second.own_class) {
-            warnings.push(
-                "a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk\n\
-                 hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does"
-                    .into(),
-            );
+            warnings.push(Diagnostic::new("a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk").help("let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does"));
         }
         warnings.extend(self.missing_scripts());
         warnings.extend(self.lacking.iter().cloned());
@@ -186,7 +184,7 @@ impl<'n> BootPolicy<'n> {
     }
 
     /// The addresses in network.toml that machines cannot reach with what a server of `kind` tells them.
-    fn unreachable(&self, kind: ServerKind) -> Vec<String> {
+    fn unreachable(&self, kind: ServerKind) -> Vec<Diagnostic> {
         let network = self.network;
         // Other servers tell what they know themselves where nothing is said, or are beside one that does.
         let only_this = matches!(kind, ServerKind::Kea | ServerKind::IscDhcpd | ServerKind::SystemdNetworkd);
@@ -200,30 +198,33 @@ impl<'n> BootPolicy<'n> {
             let host = address.host();
             let outside = host.parse().is_ok_and(|host: Ipv4Addr| !network.subnet.contains(&host));
             if is_local(host) {
-                warnings.push(format!(
-                    "`{key}` names `{host}`, and firmware and loaders look up no names that end in .local\n\
-                     hint: write the server's IPv4 address, or a name that a DNS server knows"
-                ));
+                warnings.push(
+                    Diagnostic::new(format!(
+                        "`{key}` names `{host}`, and firmware and loaders look up no names that end in .local"
+                    ))
+                    .help("write the server's IPv4 address, or a name that a DNS server knows"),
+                );
             } else if address.is_named() && network.dns.is_empty() && only_this {
-                warnings.push(format!(
-                    "`{key}` names `{host}`, and network.toml has no `dns`, so machines cannot look it up\n\
-                     hint: add dns = [\"…\"], or write the server's IPv4 address"
-                ));
+                warnings.push(
+                    Diagnostic::new(format!(
+                        "`{key}` names `{host}`, and network.toml has no `dns`, so machines cannot look it up"
+                    ))
+                    .help("add dns = [\"…\"], or write the server's IPv4 address"),
+                );
             } else if outside && network.gateway.is_none() && only_this {
-                warnings.push(format!(
-                    "`{key}` is at {host}, outside of {}, and network.toml has no `gateway`, so machines cannot reach it\n\
-                     hint: add gateway = \"…\"",
-                    network.subnet
-                ));
+                warnings.push(Diagnostic::new(format!("`{key}` is at {host}, outside of {}, and network.toml has no `gateway`, so machines cannot reach it",
+                    network.subnet)).help("add gateway = \"…\""));
             }
         }
         let far = network.dns.iter().find(|server| !network.subnet.contains(*server));
         if let Some(server) = far.filter(|_| network.gateway.is_none() && only_this) {
-            warnings.push(format!(
-                "`dns` has {server}, outside of {}, and network.toml has no `gateway`, so machines cannot reach it\n\
-                 hint: add gateway = \"…\"",
-                network.subnet
-            ));
+            warnings.push(
+                Diagnostic::new(format!(
+                    "`dns` has {server}, outside of {}, and network.toml has no `gateway`, so machines cannot reach it",
+                    network.subnet
+                ))
+                .help("add gateway = \"…\""),
+            );
         }
         warnings
     }
@@ -231,7 +232,7 @@ impl<'n> BootPolicy<'n> {
     /// Warnings of scripts that `boot` names below `http-url` and that the tree does not have. A name with a variable is
     /// that of somebody's own scripts.
     #[must_use]
-    pub fn missing_scripts(&self) -> Vec<String> {
+    pub fn missing_scripts(&self) -> Vec<Diagnostic> {
         let known: HashSet<&str> = self.scripts.iter().map(String::as_str).collect();
         let of_host =
             |host: &'n NetworkHost| Some((format!("`boot` of the host `{}`", host.name), host.boot.as_ref()?));
@@ -248,21 +249,18 @@ impl<'n> BootPolicy<'n> {
         first_warnings(missing.into_iter().map(|(name, key)| self.missing_script(name, &key)).collect())
     }
 
-    fn missing_script(&self, name: &str, key: &str) -> String {
+    fn missing_script(&self, name: &str, key: &str) -> Diagnostic {
         if !self.scripts.is_empty() {
             let has = listed_names(&self.scripts);
-            return format!(
-                "{key} is `{name}`, and the scripts of the tree are {has}\nhint: name one of them, or put yours beside them"
-            );
+            return Diagnostic::new(format!("{key} is `{name}`, and the scripts of the tree are {has}"))
+                .help("name one of them, or put yours beside them");
         }
         let entry = match name.strip_suffix(".ipxe").filter(|stem| !stem.contains('/')) {
             Some(stem) => format!("describe it as `[boot.{stem}]` in sites.toml, "),
             None => String::new(),
         };
-        format!(
-            "{key} is `{name}`, and the tree has no scripts\n\
-             hint: {entry}put yours beside the tree, or write the whole address of another server"
-        )
+        Diagnostic::new(format!("{key} is `{name}`, and the tree has no scripts"))
+            .help(format!("{entry}put yours beside the tree, or write the whole address of another server"))
     }
 
     /// Which loaders a machine with the network card `mac` is told to fetch over TFTP, by platform.
@@ -387,22 +385,24 @@ fn lacking(
     network: &NetworkConfig,
     default: Option<&SiteLoaders<'_>>,
     named: &HashMap<&str, SiteLoaders<'_>>,
-) -> BTreeSet<String> {
+) -> BTreeSet<Diagnostic> {
     let https = Feature::https(0);
-    let lacking =
-        |choice: Option<&SiteLoaders<'_>>, platform: Option<Platform>, boot: Option<&WebAddress>, location: &str| {
-            let choice = choice.filter(|choice| boot.is_some_and(WebAddress::is_secure) && choice.class.is_some());
-            let lacks: Vec<_> = choice
-                .map(|SiteLoaders { site, .. }| site.config.lacks(&https, &site.loaders).collect())
-                .unwrap_or_default();
-            let of_machine =
-                lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
-            of_machine.map(|(platform, name)| script::lacking(&https, location, name, platform)).collect::<Vec<_>>()
-        };
-    let mut warnings = lacking(default, None, network.boot.as_ref(), "network.toml: `boot`");
+    let location = |key| Location { file: "network.toml".into(), line: 0, key };
+    let lacking = |choice: Option<&SiteLoaders<'_>>,
+                   platform: Option<Platform>,
+                   boot: Option<&WebAddress>,
+                   location: &Location| {
+        let choice = choice.filter(|choice| boot.is_some_and(WebAddress::is_secure) && choice.class.is_some());
+        let lacks: Vec<_> = choice
+            .map(|SiteLoaders { site, .. }| site.config.lacks(&https, &site.loaders).collect())
+            .unwrap_or_default();
+        let of_machine = lacks.into_iter().filter(|(lacking, _)| platform.is_none_or(|platform| platform == *lacking));
+        of_machine.map(|(platform, name)| script::lacking(&https, location, name, platform)).collect::<Vec<_>>()
+    };
+    let mut warnings = lacking(default, None, network.boot.as_ref(), &location("boot".to_owned()));
     for host in network.hosts.iter().filter(|host| host.boot.is_some() || host.site.is_some()) {
         let choice = host.site.as_deref().map_or(default, |name| named.get(name));
-        let location = format!("network.toml: `boot` for the host `{}`", host.name);
+        let location = location(format!("host.{}.boot", host.name));
         warnings.extend(lacking(choice, Some(host.platform), host.boot.as_ref().or(network.boot.as_ref()), &location));
     }
     warnings.into_iter().collect()

@@ -4,19 +4,26 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::manifest::GENERATOR;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::{fs, paths};
 use crate::printable::printable;
 
 /// A path inside a published tree or a release: anything that is put there makes verifying that fail.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is inside the published tree or release `{}`, and whatever is put there breaks its verification\nhint: choose a folder outside of it",
+    "`{}` is inside the published tree or release `{}`, and whatever is put there breaks its verification",
     printable(path),
     printable(tree)
 )]
 pub struct InsideTree {
     path: Utf8PathBuf,
     tree: Utf8PathBuf,
+}
+
+impl Diagnose for InsideTree {
+    fn diagnosis(&self) -> Diagnosis {
+        Class::Failure.about(&self.path).help("choose a folder outside of it")
+    }
 }
 
 /// What every manifest of whatever version has.

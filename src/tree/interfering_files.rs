@@ -1,13 +1,14 @@
 //! Files of others beside a tree that change how its loaders boot.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::manifest::Manifest;
+use crate::base::diagnostic::Diagnostic;
 use crate::base::paths;
 use crate::loader::file_kind::FileKind;
+use crate::printable::printable;
 
 /// A file that changes how machines boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,21 +26,22 @@ enum Effect {
     PxelinuxConfig,
 }
 
-impl fmt::Display for InterferingFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = &self.path;
+impl InterferingFile {
+    /// The warning about it.
+    #[must_use]
+    pub fn warning(&self) -> Diagnostic {
+        let path = printable(&self.path);
         match self.effect {
-            Effect::Initrd => write!(
-                f,
-                "`{path}` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get it as \
-                 a part of their initrd\nhint: move it away"
-            ),
-            Effect::PxelinuxConfig => write!(
-                f,
-                "`{path}` is not of this tree: PXELINUX reads it instead of `{}` on the machines that it is named after\n\
-                 hint: move it away if these machines should boot as the others do",
+            Effect::Initrd => Diagnostic::new(format!(
+                "`{path}` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get it \
+                 as a part of their initrd"
+            ))
+            .help("move it away"),
+            Effect::PxelinuxConfig => Diagnostic::new(format!(
+                "`{path}` is not of this tree: PXELINUX reads it instead of `{}` on the machines that it is named after",
                 paths::PXELINUX_DEFAULT
-            ),
+            ))
+            .help("move it away if these machines should boot as the others do"),
         }
     }
 }

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::limits;
 use super::manifest::{Manifest, ManifestEntry};
 use super::verify;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Subcommand};
 use crate::base::fs::{self, Temporary};
 use crate::base::paths;
 use crate::base::progress::{Interruptible, Progress, Silent};
@@ -36,7 +37,7 @@ pub enum Error {
     #[error(transparent)]
     Verify(#[from] verify::Error),
     /// It is not what its manifest says.
-    #[error("`{}` is not what its manifest says\n{}\nhint: {}", printable(path), listed(differences), remedy(path))]
+    #[error("`{}` is not what its manifest says\n{}", printable(path), listed(differences))]
     Different {
         /// The tree.
         path: Utf8PathBuf,
@@ -62,22 +63,43 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
-/// What restores the tree at `path`: that depends on how it came there.
-fn remedy(path: &Utf8Path) -> &'static str {
-    if path.is_file() {
-        "copy or download it again, or pack it anew with `cargo xtask build-loaders --archive`"
-    } else if path.join(paths::DEPLOYED).is_file() {
-        "deploy the tree there again; `--replace` replaces what somebody has changed"
-    } else if paths::Staging::of(path).journal.is_file() {
-        "run `cargo xtask build-loaders` to publish it anew"
-    } else {
-        "copy it again, or go back to the tree that it is a copy of"
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Verify(error) => error.diagnosis(),
+            Self::Different { path, .. } => remedies(path),
+            Self::Changed(error) => Diagnosis { class: Class::DamagedTree, ..error.diagnosis() },
+            Self::Unpack { path, .. } => Class::Failure.about(path),
+            Self::Tarball(_) => Class::DamagedTree.into(),
+            Self::Fs(error) => error.diagnosis(),
+        }
     }
 }
+
+/// What restores the tree at `path`: that depends on how it came there.
+fn remedies(path: &Utf8Path) -> Diagnosis {
+    let diagnosis = Class::DamagedTree.about(path);
+    if path.is_file() {
+        diagnosis.help("copy or download it again").help(Subcommand::PackTarball)
+    } else if path.join(paths::DEPLOYED).is_file() {
+        diagnosis.help(Subcommand::Deploy)
+    } else if paths::Staging::of(path).journal.is_file() {
+        diagnosis.help(Subcommand::BuildLoaders)
+    } else {
+        diagnosis.help("copy it again, or go back to the tree that it is a copy of")
+    }
+}
+
 /// A tree that has changed since it was checked.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` has changed since the tree was checked\nhint: run the command again, while no build replaces the tree", printable(.0))]
+#[error("`{}` has changed since the tree was checked", printable(.0))]
 pub struct Changed(pub Utf8PathBuf);
+
+impl Diagnose for Changed {
+    fn diagnosis(&self) -> Diagnosis {
+        Class::Failure.about(&self.0).help("run the command again, while no build replaces the tree")
+    }
+}
 
 impl CheckedTree {
     /// Opens the tree or tarball at `path`; a tarball is unpacked below `scratch`.

@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::interfering_files::InterferingFile;
 use super::limits::{self, MAX_FILE, MAX_FILES, MAX_NAME};
 use super::manifest::{Manifest, ManifestEntry};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Subcommand};
 use crate::base::fs::{self, EntryKind, MAX_FOLDERS, world_readable};
 use crate::base::progress::{Interruptible, Progress};
 use crate::base::tarball::{self, Refusal, TarEntryKind};
@@ -21,16 +22,10 @@ use crate::printable::printable;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no manifest.
-    #[error(
-        "`{}` has no manifest.json\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote",
-        printable(.0)
-    )]
+    #[error("`{}` has no {}", printable(.0), paths::MANIFEST)]
     NoManifest(Utf8PathBuf),
     /// The manifest cannot be understood.
-    #[error(
-        "the manifest of `{}` cannot be read: {reason}\nhint: verify it with the version of this tool that wrote it, or build it anew",
-        printable(path)
-    )]
+    #[error("the manifest of `{}` cannot be read: {reason}", printable(path))]
     BadManifest {
         /// The tree.
         path: Utf8PathBuf,
@@ -38,10 +33,7 @@ pub enum Error {
         reason: String,
     },
     /// It is no tarball.
-    #[error(
-        "`{}` is neither a tree nor the tarball of one: {reason}\nhint: give a tree or a tarball that `cargo xtask build-loaders` wrote",
-        printable(path)
-    )]
+    #[error("`{}` is neither a tree nor the tarball of one: {reason}", printable(path))]
     NotATarball {
         /// The file.
         path: Utf8PathBuf,
@@ -54,6 +46,22 @@ pub enum Error {
     /// A file cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::NoManifest(path) | Self::NotATarball { path, .. } => {
+                Class::DamagedTree.about(path).help(Subcommand::BuildLoaders)
+            }
+            Self::BadManifest { path, .. } => Class::DamagedTree
+                .about(path)
+                .help("verify it with the version of this tool that wrote it")
+                .help(Subcommand::BuildLoaders),
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// A way in which a tree is not what its manifest says.

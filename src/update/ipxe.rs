@@ -9,9 +9,10 @@ use git2::{Oid, Repository};
 use super::history::{Changes, Direction, id, parents, printable};
 use super::version::{self, Version};
 use super::{Error, LockedPins, UpdateRequest};
+use crate::base::diagnostic::Diagnostic;
 use crate::base::http::NetworkAccess;
 use crate::base::parallel::detached_on_cancel;
-use crate::base::progress::{Event, Progress};
+use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::config::pins::{IpxePin, Pins};
 use crate::digest::CommitId;
@@ -57,8 +58,8 @@ pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Ip
     });
     let (found, upstream) = found.ok_or(Error::Cancelled)??;
     let Found { new, git_ref, changes, warning } = found;
-    if let Some(message) = warning {
-        progress.report(&Event::Warning { message });
+    if let Some(warning) = warning {
+        progress.warn(warning);
     }
     if request.to.is_none() && is_older(&new, &old, changes.as_ref()) {
         let tag = git_ref.trim_start_matches(TAGS).to_owned();
@@ -116,7 +117,7 @@ fn keep(
     let supply = InputSource { network: &NetworkAccess::Offline, given: path.as_ref() };
     ipxe::fetch(new, request.cache, &supply, progress)?;
     match Source::open(new, request.cache, &Patch::read_all(&request.project.patches())?, progress) {
-        Err(error @ ipxe::Error::Patch { .. }) => progress.report(&Event::Warning { message: error.to_string() }),
+        Err(error @ ipxe::Error::Patch { .. }) => progress.warn(error.warning()),
         other => drop(other?),
     }
     Ok(())
@@ -127,7 +128,7 @@ struct Found {
     new: IpxePin,
     git_ref: String,
     changes: Option<Changes>,
-    warning: Option<String>,
+    warning: Option<Diagnostic>,
 }
 
 /// A repository, and where it is.
@@ -286,7 +287,7 @@ impl RefPosition {
 
     /// The pin of `commit`, to which `git_ref` leads.
     /// Warns where the two do not fit together.
-    fn pin(&self, git_ref: &str, commit: Oid, old: &IpxePin) -> Result<(IpxePin, Option<String>), Error> {
+    fn pin(&self, git_ref: &str, commit: Oid, old: &IpxePin) -> Result<(IpxePin, Option<Diagnostic>), Error> {
         let repository = &self.upstream.repository;
         let name = id(commit).map_err(|error| self.broken(&error))?;
         let unfit = |error: git2::Error| Error::Unfit { commit: name, reason: error.message().to_owned() };
@@ -300,9 +301,8 @@ impl RefPosition {
         let tag =
             git_ref.strip_prefix(TAGS).map(version::bare).filter(|tag| tag.starts_with(|c: char| c.is_ascii_digit()));
         let warning = tag.zip(said.as_deref()).filter(|(tag, said)| tag != said).map(|(tag, said)| {
-            format!(
-                "`{git_ref}` is called {tag}, and its src/Makefile says {said}\nhint: find out whether the tag is where it should be"
-            )
+            let message = format!("`{git_ref}` is called {tag}, and its src/Makefile says {said}");
+            Diagnostic::new(message).help("find out whether the tag is where it should be")
         });
         let version = tag.map(str::to_owned).or(said).unwrap_or_else(|| name.to_string()[..12].to_owned());
         let (git_ref, urls, epoch) = (git_ref.to_owned(), old.urls.clone(), epoch.into());

@@ -8,13 +8,13 @@ pub mod version;
 
 use camino::Utf8PathBuf;
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostics, Flag, Help};
 use crate::base::fs::{self, Lock};
 use crate::base::paths::{Cache, ProjectPaths};
 use crate::base::plural::count;
 use crate::base::progress::Progress;
 use crate::config::pins::Pins;
 use crate::config::pins_writer::{self, rewrite};
-use crate::config::toml::Diagnostics;
 use crate::digest::CommitId;
 use crate::fetch;
 use crate::fetch::origins::Origins;
@@ -26,15 +26,13 @@ pub enum Error {
     #[error(transparent)]
     Pins(#[from] pins_writer::Error),
     /// Offline, and no repository is at hand.
-    #[error("`--offline` forbids asking `{0}` for what is new\nhint: name a local clone of iPXE with `--ipxe-url`")]
+    #[error("`{0}` is not asked for what is new, since this run is offline")]
     Offline(String),
     /// The repository cannot be had.
     #[error(transparent)]
     Git(#[from] fetch::git::Error),
     /// The repository can be had, but not be read.
-    #[error(
-        "cannot read the history of `{url}`: {reason}\nhint: look at it with `git fsck`, or give another repository with `--ipxe-url`"
-    )]
+    #[error("cannot read the history of `{url}`: {reason}")]
     History {
         /// The repository.
         url: String,
@@ -42,12 +40,10 @@ pub enum Error {
         reason: String,
     },
     /// There is no tag that a release would have.
-    #[error("`{0}` has no tag of a release, as in `v2.0.0`\nhint: say what to pin with `--to`")]
+    #[error("`{0}` has no tag of a release, as in `v2.0.0`")]
     NoRelease(String),
     /// There is no such tag, branch or commit.
-    #[error(
-        "`{url}` has no tag, branch or commit `{name}`\nhint: give one that it has with `--to`, as `git log --oneline --all` shows them{}", newest.as_ref().map(|tag| format!("; the newest release is `{tag}`")).unwrap_or_default()
-    )]
+    #[error("`{url}` has no tag, branch or commit `{name}`")]
     UnknownRef {
         /// The repository.
         url: String,
@@ -58,7 +54,7 @@ pub enum Error {
     },
     /// Several commits begin so.
     #[error(
-        "`{name}` is ambiguous: {} of `{url}` begin with it\n  {}\nhint: give more digits with `--to`",
+        "`{name}` is ambiguous: {} of `{url}` begin with it\n  {}",
         count(*number, "commit"),
         commits.join("\n  ")
     )]
@@ -73,9 +69,7 @@ pub enum Error {
         commits: Vec<String>,
     },
     /// There is no such commit, or nothing leads to it.
-    #[error(
-        "no tag and no branch of `{url}` leads to the commit {commit}\nhint: give another repository with `--ipxe-url`, or make a branch there"
-    )]
+    #[error("no tag and no branch of `{url}` leads to the commit {commit}")]
     UnknownCommit {
         /// The repository.
         url: String,
@@ -83,9 +77,7 @@ pub enum Error {
         commit: CommitId,
     },
     /// The newest release is older than what is pinned.
-    #[error(
-        "the newest release of `{url}` is `{tag}`, and the pinned {pinned} is newer\nhint: to go back to it, say `--to {tag}`; to follow a branch, name it with `--to`"
-    )]
+    #[error("the newest release of `{url}` is `{tag}`, and the pinned {pinned} is newer")]
     Older {
         /// The repository.
         url: String,
@@ -95,7 +87,7 @@ pub enum Error {
         pinned: String,
     },
     /// The commit has something that no build can take.
-    #[error("the commit {commit} cannot be pinned: {reason}\nhint: choose another one with `--to`")]
+    #[error("the commit {commit} cannot be pinned: {reason}")]
     Unfit {
         /// The commit.
         commit: CommitId,
@@ -106,12 +98,10 @@ pub enum Error {
     #[error(transparent)]
     Ipxe(#[from] fetch::ipxe::Error),
     /// `--to` without an archive.
-    #[error(
-        "a syslinux version alone does not say which files it has\nhint: give its release archive, too, with `--syslinux-archive`"
-    )]
+    #[error("a syslinux version alone does not say which files it has")]
     NoArchive,
     /// No version.
-    #[error("found `{0}`, wanted a version of syslinux\nhint: write it as in `6.03`")]
+    #[error("found `{0}`, wanted a version of syslinux")]
     BadVersion(String),
     /// The archive cannot be had, or not be used.
     #[error(transparent)]
@@ -122,6 +112,41 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Pins(error) => error.diagnosis(),
+            Self::Offline(url) => Class::Unavailable.about(url).help(Flag::IpxeUrl),
+            Self::Git(error) => error.diagnosis(),
+            Self::History { url, .. } => {
+                Class::Failure.about(url).help("check the repository with `git fsck`").help(Flag::IpxeUrl)
+            }
+            Self::NoRelease(url) => Class::Unavailable.about(url).help(Flag::To),
+            Self::UnknownRef { url, newest, .. } => {
+                let diagnosis = Class::Unavailable.about(url).help(Flag::To);
+                match newest {
+                    Some(tag) => diagnosis.help(Help::WithValue(Flag::To, tag.clone())),
+                    None => diagnosis,
+                }
+            }
+            Self::Ambiguous { url, .. } => Class::Unavailable.about(url).help("give more digits of the commit"),
+            Self::UnknownCommit { url, .. } => {
+                Class::Unavailable.about(url).help(Flag::IpxeUrl).help("make a branch there that leads to it")
+            }
+            Self::Older { url, tag, .. } => {
+                Class::Failure.about(url).help(Help::WithValue(Flag::To, tag.clone())).help(Flag::To)
+            }
+            Self::Unfit { commit, .. } => Class::Failure.about(commit).help(Flag::To),
+            Self::Ipxe(error) => error.diagnosis(),
+            Self::NoArchive => Class::BadInput.about("syslinux").help(Flag::SyslinuxArchive),
+            Self::BadVersion(version) => Class::BadInput.about(version).help("write it as in `6.03`"),
+            Self::Syslinux(error) => error.diagnosis(),
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 impl From<Diagnostics> for Error {

@@ -1,7 +1,8 @@
 //! The pins of the syslinux files: what an archive has under the pinned paths.
 
 use super::{Error, LockedPins, UpdateRequest};
-use crate::base::progress::{Event, Progress};
+use crate::base::diagnostic::{Diagnostic, Flag};
+use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::config::pins::{ArchivePin, MemberPin, Pins, SyslinuxPin};
 use crate::fetch::syslinux::{ArchiveRecord, import_archive};
@@ -41,8 +42,8 @@ pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Sy
     }
     let named = SyslinuxPin { version: version.into(), ..old.clone() };
     let (members, archive) = import_archive(&named, given, &request.origins.network, request.cache, progress)?;
-    if let Some(version_mismatch) = version_mismatch(given, &named, &members, &old) {
-        progress.report(&Event::Warning { message: version_mismatch });
+    if let Some(warning) = version_mismatch(given, &named, &members, &old) {
+        progress.warn(warning);
     }
     let archives = old.archives.iter().map(|pin| retarget(pin, &old.version, version, &archive)).collect();
     let new = SyslinuxPin { archives, members, ..named };
@@ -53,15 +54,20 @@ pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Sy
 
 /// What is strange about `members`, the files of `given`: a release has other files than another one,
 /// and the same as itself.
-fn version_mismatch(given: &Url, new: &SyslinuxPin, members: &[MemberPin], old: &SyslinuxPin) -> Option<String> {
+fn version_mismatch(given: &Url, new: &SyslinuxPin, members: &[MemberPin], old: &SyslinuxPin) -> Option<Diagnostic> {
     let (version, known) = (&new.version, &old.version);
     match (version == known, members == old.members) {
-        (true, false) => Some(format!(
-            "`{given}` has other files than are pinned of syslinux {known}\nhint: find out whether it is a rebuild before you commit the pins; another release is named with `--to`"
-        )),
-        (false, true) => Some(format!(
-            "`{given}` has the very files that were pinned as syslinux {known}, not those of {version}\nhint: give the archive of {version}"
-        )),
+        (true, false) => Some(
+            Diagnostic::new(format!("`{given}` has other files than are pinned of syslinux {known}"))
+                .help("find out whether it is a rebuild before you commit the pins")
+                .help(Flag::To),
+        ),
+        (false, true) => Some(
+            Diagnostic::new(format!(
+                "`{given}` has the very files that were pinned as syslinux {known}, not those of {version}"
+            ))
+            .help(format!("give the archive of {version}")),
+        ),
         _ => None,
     }
 }

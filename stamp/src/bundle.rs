@@ -57,29 +57,25 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum BundleFlaw {
     /// It is no `.tar.gz`, or not a whole one.
-    #[error("it cannot be unpacked: {0}\nhint: give a whole file that `cargo xtask bundle-bases` wrote")]
+    #[error("it cannot be unpacked: {0}")]
     Archive(#[from] tarball::Error),
     /// Its index cannot be understood.
-    #[error("its `{INDEX}` cannot be read: {}\nhint: give a file that `cargo xtask bundle-bases` wrote", printable(&.0.to_string()))]
+    #[error("its `{INDEX}` cannot be read: {}", printable(&.0.to_string()))]
     Index(serde_json::Error),
     /// It is of another version.
-    #[error(
-        "its form is version {0}, wanted {SCHEMA_VERSION}\nhint: write it again with the `cargo xtask bundle-bases` of this version"
-    )]
+    #[error("its form is version {0}, wanted {SCHEMA_VERSION}")]
     SchemaHeader(u32),
     /// Its index has names that cannot be shown.
-    #[error(
-        "its `{INDEX}` has characters in it that are not to be seen\nhint: give a file that `cargo xtask bundle-bases` wrote"
-    )]
+    #[error("its `{INDEX}` has characters in it that are not to be seen")]
     Unprintable,
     /// Its index is not sorted, or has a base twice.
     #[error(
-        "its `{INDEX}` has {} twice, or not in its place\nhint: give a file that `cargo xtask bundle-bases` wrote",
+        "its `{INDEX}` has {} twice, or not in its place",
         printable(.0)
     )]
     Order(String),
     /// Another file is where one should be.
-    #[error("found {found}, wanted {wanted}\nhint: give a file that `cargo xtask bundle-bases` wrote, as it was")]
+    #[error("found {found}, wanted {wanted}")]
     Entry {
         /// What is there.
         found: String,

@@ -1,6 +1,7 @@
 //! What a server says instead of the file, which of that is worth another attempt, and when the
 //! next address is asked.
 
+use netboot_loaders::base::diagnostic::told;
 use netboot_loaders::base::http::NetworkAccess;
 use netboot_loaders::config::pins::SyslinuxPin;
 use netboot_loaders::digest::Sha256Digest;
@@ -80,7 +81,7 @@ fn refused(path: &str) -> (String, Vec<String>) {
     let (server, scratch) = (mirror(), Scratch::new());
     let error = fetch(&scratch, &urls(&server, &[path]), &online()).unwrap_err();
     scratch.assert_empty();
-    (error.to_string().replace(&server.url(path), "URL"), server.paths())
+    (told(&error).replace(&server.url(path), "URL"), server.paths())
 }
 
 fn a_page_that_says_not_found() {
@@ -88,7 +89,7 @@ fn a_page_that_says_not_found() {
     assert_eq!(
         error,
         "cannot download `URL`: found status 404 Not Found, wanted 200\n\
-         hint: check the address, or bring the file in with `--syslinux-archive`"
+         hint: check the address\nhint: or With(SyslinuxArchive)"
     );
     assert_eq!(asked, ["/gone/s.zip"]);
 }
@@ -98,7 +99,7 @@ fn a_page_in_the_place_of_the_archive() {
     assert_eq!(
         error,
         "`URL` is an HTML or XML page, wanted a .zip or .tar.xz archive\n\
-         hint: check where it came from, and bring in the release archive with `--syslinux-archive`"
+         hint: check where it came from\nhint: or With(SyslinuxArchive)"
     );
     assert_eq!(asked, ["/page/s.zip"]);
 }
@@ -108,7 +109,7 @@ fn a_server_that_stays_busy() {
     assert_eq!(
         error,
         "cannot download `URL`: found status 503 Service Unavailable, after 3 attempts\n\
-         hint: run the command again to resume, or bring the file in with `--syslinux-archive`"
+         hint: Resume\nhint: or With(SyslinuxArchive)"
     );
     assert_eq!(asked, ["/busy/s.zip"; 3]);
 }
@@ -118,7 +119,7 @@ fn a_circle_of_redirects() {
     assert_eq!(
         error,
         "cannot download `URL`: the server redirects in a circle\n\
-         hint: check the address, or bring the file in with `--syslinux-archive`"
+         hint: check the address\nhint: or With(SyslinuxArchive)"
     );
     // Once around, and never from the beginning again.
     assert_eq!(asked, ["/circle/s.zip", "/circle/t.zip"]);
@@ -126,7 +127,7 @@ fn a_circle_of_redirects() {
     assert_eq!(
         error,
         "cannot download `URL`: the server redirects more than 10 times\n\
-         hint: check the address, or bring the file in with `--syslinux-archive`"
+         hint: check the address\nhint: or With(SyslinuxArchive)"
     );
     assert_eq!(asked.len(), 11);
 }
@@ -136,10 +137,10 @@ fn an_address_that_is_not_of_the_web() {
     for address in ["ftp://127.0.0.1/s.zip", "http://", "http://mirror of mine/s.zip", "://s.zip"] {
         let error = fetch_as(&scratch, &pin(&[]), &online(), Some(address)).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            told(&error),
             format!(
                 "cannot download `{address}`: found no address that can be asked, wanted one as in `https://host/path`\n\
-                 hint: check the address, or bring the file in with `--syslinux-archive`"
+                 hint: check the address\nhint: or With(SyslinuxArchive)"
             )
         );
         scratch.assert_empty();
@@ -154,7 +155,7 @@ fn an_address_that_is_not_of_the_web() {
             error,
             format!(
                 "cannot download `URL`: the server redirects to `{to}`, wanted an address with http or https\n\
-                 hint: check the address, or bring the file in with `--syslinux-archive`"
+                 hint: check the address\nhint: or With(SyslinuxArchive)"
             )
         );
         assert_eq!(asked, [path]);
@@ -164,7 +165,7 @@ fn an_address_that_is_not_of_the_web() {
 fn a_redirect_to_a_place_without_end_is_shown_in_short() {
     let location = format!("Location: ftp://127.0.0.1/{}", "x".repeat(40_000));
     let server = TestServer::start(move |_, answer| answer.whole("302 Found", &[&location], b""));
-    let error = fetch(&Scratch::new(), &[server.url("/s.zip")], &online()).unwrap_err().to_string();
+    let error = told(&fetch(&Scratch::new(), &[server.url("/s.zip")], &online()).unwrap_err());
     assert!(error.contains("the server redirects to `ftp://127.0.0.1/xxx"), "{error}");
     assert!(error.len() < 1_300 && error.contains("… (40016 bytes)`, wanted an address with http or https"), "{error}");
 }
@@ -177,15 +178,13 @@ fn an_address_of_the_web_that_begins_wrongly_is_not_asked() {
         let error = fetch_as(&scratch, &pin(&[]), &online(), Some(address)).unwrap_err();
         let reason = format!("found `{found}`, wanted `http://`");
         assert_eq!(
-            error.to_string(),
-            format!(
-                "cannot download `{address}`: {reason}\nhint: check the address, or bring the file in with `--syslinux-archive`"
-            )
+            told(&error),
+            format!("cannot download `{address}`: {reason}\nhint: check the address\nhint: or With(SyslinuxArchive)")
         );
         let pin = UpstreamRepo::new(&scratch.path("upstream.git")).pin();
         let error = git::fetch(&pin, &scratch.cache, &online(), address).unwrap_err();
         assert!(
-            error.starts_with(&format!("cannot fetch from `{address}`: {reason}\nhint: check the address, or ")),
+            error.starts_with(&format!("cannot fetch from `{address}`: {reason}\nhint: check the address\nhint: or ")),
             "{error}"
         );
     }
@@ -223,10 +222,10 @@ fn a_mismatch_at_the_first_address_is_not_covered_up_by_the_second() {
     let (server, scratch) = (mirror(), Scratch::new());
     let error = fetch(&scratch, &urls(&server, &["/rebuilt/s.zip", "/good/s.zip"]), &online()).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         format!(
             "`bios/core/lpxelinux.0` in `s.zip` does not match its pin: found SHA-256 {}, wanted {}\n\
-             hint: do not just update the pin: this is a rebuild or another release",
+             hint: do not just change the pin: this is a rebuild or another release",
             rebuilt_core(),
             Sha256Digest::of(&release::content(CORE))
         )
@@ -242,10 +241,10 @@ fn the_pinned_digest_of_the_archive_itself_counts() {
     pin.archives[0].sha256 = Some(wanted);
     let error = fetch_as(&scratch, &pin, &online(), None).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         format!(
             "`s.zip` does not match its pin: found SHA-256 {}, wanted {wanted}\n\
-             hint: do not just update the pin: find out first which of them is right",
+             hint: find out which of them is right before you change the pin",
             Sha256Digest::of(&rebuilt())
         )
     );
@@ -269,13 +268,13 @@ fn an_address_that_was_given_takes_the_place_of_the_pinned_ones() {
 fn offline_means_that_no_connection_is_made() {
     let (server, scratch) = (mirror(), Scratch::new());
     let good = [server.url("/good/s.zip")];
-    let hint = "hint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive` or a source bundle with `--sources-from`";
+    let hint = "hint: Run(Fetch)\nhint: or With(SyslinuxArchive)\nhint: or With(SourcesFrom)";
     for given in [None, Some(good[0].as_str())] {
         let error = fetch_as(&scratch, &pin(&good), &NetworkAccess::Offline, given).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            told(&error),
             format!(
-                "`lpxelinux.0`, `ldlinux.c32` of syslinux 6.03 are not in the cache `{}`, and `--offline` forbids to download them\n{hint}",
+                "`lpxelinux.0`, `ldlinux.c32` of syslinux 6.03 are not in the cache `{}`, and this run is offline\n{hint}",
                 scratch.cache.root()
             )
         );
@@ -288,9 +287,9 @@ fn offline_means_that_no_connection_is_made() {
     std::fs::write(scratch.cache.blob(&pin(&[]).members[1].sha256), b"damaged").unwrap();
     let error = fetch(&scratch, &good, &NetworkAccess::Offline).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         format!(
-            "`ldlinux.c32` of syslinux 6.03 is not in the cache `{}`, and `--offline` forbids to download it\n{hint}",
+            "`ldlinux.c32` of syslinux 6.03 is not in the cache `{}`, and this run is offline\n{hint}",
             scratch.cache.root()
         )
     );

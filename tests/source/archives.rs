@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 
+use netboot_loaders::base::diagnostic::told;
 use netboot_loaders::base::http::NetworkAccess;
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::fetch::syslinux;
@@ -49,7 +50,7 @@ fn refused(archive: &[u8]) -> String {
     let error = fetch(&scratch, path.as_str()).unwrap_err();
     scratch.assert_empty();
     assert_eq!(std::fs::read(&path).unwrap(), archive, "a file that was given is not ours to change");
-    error.to_string().replace(path.as_str(), "PATH")
+    told(&error).replace(path.as_str(), "PATH")
 }
 
 fn damaged(reason: &str) -> String {
@@ -139,7 +140,7 @@ fn members_may_stand_below_one_leading_folder() {
 }
 
 fn what_is_no_archive() {
-    let hint = "hint: check where it came from, and bring in the release archive with `--syslinux-archive`";
+    let hint = "hint: check where it came from\nhint: or With(SyslinuxArchive)";
     for (content, found) in [
         (&b""[..], "empty"),
         (b"\n  \n", "empty"),
@@ -156,9 +157,9 @@ fn what_is_no_archive() {
     let scratch = Scratch::new();
     let error = fetch(&scratch, "nowhere.zip").unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         "there is no archive `nowhere.zip`\n\
-         hint: give the path or the address of a syslinux release, .zip or .tar.xz, with `--syslinux-archive`"
+         hint: With(SyslinuxArchive)"
     );
 }
 
@@ -186,7 +187,7 @@ fn a_truncated_tar_xz() {
 fn missing(member: &str) -> String {
     format!(
         "`PATH` has no member `{member}`\n\
-         hint: bring in the archive of the pinned release with `--syslinux-archive`"
+         hint: With(SyslinuxArchive)"
     )
 }
 
@@ -373,7 +374,7 @@ fn more_members_than_any_release_has() {
     let scratch = Scratch::new();
     let path = scratch.write("release", b"PK\x03\x04");
     std::fs::File::options().write(true).open(&path).unwrap().set_len(40 << 30).unwrap();
-    let error = fetch(&scratch, path.as_str()).unwrap_err().to_string().replace(path.as_str(), "PATH");
+    let error = told(&fetch(&scratch, path.as_str()).unwrap_err()).replace(path.as_str(), "PATH");
     assert_eq!(error, hostile("it has 42949672960 bytes, more than 67108864"));
 }
 
@@ -440,7 +441,7 @@ fn a_member_that_is_not_the_pinned_one() {
                 refused(&archive),
                 format!(
                     "`{LIBRARY}` in `PATH` does not match its pin: found SHA-256 {}, wanted {}\n\
-                     hint: do not just update the pin: this is a rebuild or another release",
+                     hint: do not just change the pin: this is a rebuild or another release",
                     Sha256Digest::of(content_found),
                     Sha256Digest::of(&content(LIBRARY))
                 )

@@ -5,6 +5,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use netboot_loaders::base::diagnostic::told;
 use netboot_loaders::base::http::{HttpClient, MinThroughput, NetworkAccess, TransferLimits};
 use netboot_loaders::base::progress::{Event, Silent};
 use netboot_loaders::base::url::Url;
@@ -189,10 +190,10 @@ fn what_arrived_before_the_last_attempt_failed_is_resumed_by_the_next_run() {
     let scratch = Scratch::new();
     let error = fetch_from(&server, &scratch).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         format!(
             "cannot download `{}`: the transfer stopped after 30000 bytes (the server closed the connection), after 3 attempts\n\
-             hint: run the command again to resume, or bring the file in with `--syslinux-archive`",
+             hint: Resume\nhint: or With(SyslinuxArchive)",
             server.url(PATH)
         )
     );
@@ -209,10 +210,10 @@ fn a_server_that_closes_without_a_word() {
     let scratch = Scratch::new();
     let error = fetch_from(&server, &scratch).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         format!(
             "cannot download `{}`: the server closed the connection, after 3 attempts\n\
-             hint: run the command again to resume, or bring the file in with `--syslinux-archive`",
+             hint: Resume\nhint: or With(SyslinuxArchive)",
             server.url(PATH)
         )
     );
@@ -231,10 +232,10 @@ fn a_server_that_is_not_there() {
         let scratch = Scratch::new();
         let error = fetch(&scratch, &[url.into()], &online()).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            told(&error),
             format!(
                 "cannot download `{url}`: {reason}, after 3 attempts\n\
-                 hint: run the command again to resume, or bring the file in with `--syslinux-archive`"
+                 hint: Resume\nhint: or With(SyslinuxArchive)"
             )
         );
         scratch.assert_empty();
@@ -252,10 +253,10 @@ fn more_bytes_are_announced_than_sent() {
     let scratch = Scratch::new();
     let error = fetch_from(&server, &scratch).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         format!(
             "cannot download `{}`: the transfer stopped after {} bytes (the server closed the connection), after 3 attempts\n\
-             hint: run the command again to resume, or bring the file in with `--syslinux-archive`",
+             hint: Resume\nhint: or With(SyslinuxArchive)",
             server.url(PATH),
             archive().len()
         )
@@ -273,7 +274,7 @@ fn fewer_bytes_are_announced_than_sent() {
     let scratch = Scratch::new();
     let error = fetch_from(&server, &scratch).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         format!(
             "`{}` is damaged: its table of contents, which stands at the end, cannot be read\nhint: download it again",
             server.url(PATH)
@@ -287,12 +288,12 @@ fn capped(server: &TestServer) -> (String, Vec<String>) {
     let scratch = Scratch::new();
     let partial = scratch.path("cache/partial");
     let listener = Listener::default();
-    let error = download(&http(), at(&server.url(PATH).into()), &partial, 1_000, &listener).unwrap_err();
+    let error = download(&http(), &at(&server.url(PATH).into()), &partial, 1_000, &listener).unwrap_err();
     assert!(matches!(error, download::Error::TooLarge { .. }), "{error}");
     for event in listener.events.lock().unwrap().iter() {
         assert!(!matches!(event, Event::Advanced { done: 1_001.., .. }), "{event:?}");
     }
-    (error.to_string(), scratch.cached())
+    (told(&error), scratch.cached())
 }
 
 fn a_file_is_not_read_beyond_the_cap() {
@@ -365,7 +366,7 @@ fn a_file_of_just_the_size_of_the_cap_is_accepted() {
     });
     let scratch = Scratch::new();
     let partial = scratch.path("file");
-    download(&http(), at(&server.url(PATH).into()), &partial, 1_000, &Silent).unwrap();
+    download(&http(), &at(&server.url(PATH).into()), &partial, 1_000, &Silent).unwrap();
     assert_eq!(std::fs::read(&partial).unwrap(), [b'x'; 1_000]);
 }
 
@@ -393,10 +394,10 @@ fn a_server_that_falls_silent_is_given_up() {
         let network = NetworkAccess::Online(http_with(Duration::from_secs(1), 2));
         let error = fetch(&scratch, &[server.url(PATH)], &network).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            told(&error),
             format!(
                 "cannot download `{}`: {reason}, after 2 attempts\n\
-                 hint: run the command again to resume, or bring the file in with `--syslinux-archive`",
+                 hint: Resume\nhint: or With(SyslinuxArchive)",
                 server.url(PATH)
             )
         );
@@ -424,7 +425,7 @@ fn a_release_to_compare_with_is_no_larger_than_its_files() {
         let (scratch, url) = (Scratch::new(), Url::from(server.url(path)));
         let error = PublishedTree::open(&url, files, &online(), &scratch.path("scratch"), &Silent).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            told(&error),
             format!(
                 "cannot download `{url}`: found more than {limit} bytes, wanted at most that\n\
                  hint: check the address: this cannot be the file that is wanted"
@@ -444,11 +445,11 @@ fn a_server_that_drips_is_given_up() {
     let mut http = http_with(Duration::from_secs(60), 2);
     http.limits.min_throughput = MinThroughput { bytes: 1_000, window: Duration::from_secs(1) };
     let scratch = Scratch::new();
-    let error = fetch(&scratch, &[server.url(PATH)], &NetworkAccess::Online(http)).unwrap_err().to_string();
+    let error = told(&fetch(&scratch, &[server.url(PATH)], &NetworkAccess::Online(http)).unwrap_err());
     let start = format!("cannot download `{}`: the transfer stopped after ", server.url(PATH));
     assert!(error.starts_with(&start), "{error}");
     assert!(error.contains(" bytes (the server sends too slowly: ") && error.contains(" bytes in 1 second"), "{error}");
-    assert!(error.ends_with("hint: run the command again to resume, or bring the file in with `--syslinux-archive`"));
+    assert!(error.ends_with("hint: Resume\nhint: or With(SyslinuxArchive)"));
     assert_eq!(server.requests().len(), 2);
 }
 
@@ -461,7 +462,7 @@ fn dripped(drip: Drip) -> [String; 2] {
     std::thread::spawn(move || {
         let (scratch, silent) = (Scratch::new(), Silent);
         let partial = scratch.path("partial");
-        let file = download(&http, at(&place), &partial, 1_000_000, &silent).map_err(|error| error.to_string());
+        let file = download(&http, &at(&place), &partial, 1_000_000, &silent).map_err(|error| told(&error));
         let pin = UpstreamRepo::new(&scratch.path("upstream.git")).pin();
         let git = git::fetch(&pin, &scratch.cache, &NetworkAccess::Online(http), place.expose());
         sender.send([file.unwrap_err(), git.unwrap_err()])
@@ -509,7 +510,7 @@ fn a_head_that_drips_is_given_up() {
     let min_throughput = MinThroughput { bytes: 1_000, window: Duration::from_secs(1) };
     let http =
         HttpClient::new(None, TransferLimits { connect, idle_timeout, min_throughput, attempts: 1, pause }).unwrap();
-    let error = fetch(&Scratch::new(), &[server.url(PATH)], &NetworkAccess::Online(http)).unwrap_err().to_string();
+    let error = told(&fetch(&Scratch::new(), &[server.url(PATH)], &NetworkAccess::Online(http)).unwrap_err());
     assert!(
         error.starts_with(&format!("cannot download `{}`: the server sends no whole answer in time", server.url(PATH))),
         "{error}"
@@ -530,7 +531,7 @@ fn an_answer_with_an_endless_head_is_refused() {
     ];
     for behaviour in behaviours {
         let (server, scratch) = (TestServer::start(behaviour), Scratch::new());
-        let error = fetch_from(&server, &scratch).unwrap_err().to_string();
+        let error = told(&fetch_from(&server, &scratch).unwrap_err());
         assert!(
             error.starts_with(&format!("cannot download `{}`: the head of the answer has ", server.url(PATH))),
             "{error}"
@@ -561,10 +562,10 @@ fn a_password_in_the_address_is_sent_and_not_shown() {
     }
     let error = fetch(&Scratch::new(), &[secret(&server, "/gone")], &online()).unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         format!(
             "cannot download `{}`: found status 404 Not Found, wanted 200\n\
-             hint: check the address, or bring the file in with `--syslinux-archive`",
+             hint: check the address\nhint: or With(SyslinuxArchive)",
             server.url("/gone")
         )
     );

@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use camino::Utf8Path;
 use git2::Oid;
+use netboot_loaders::base::diagnostic::told;
 use netboot_loaders::base::http::NetworkAccess;
 use netboot_loaders::base::progress::Silent;
 use netboot_loaders::digest::Sha256Digest;
@@ -85,7 +86,7 @@ fn a_mirror_without_the_commit() {
         error,
         format!(
             "`{}` does not have the pinned commit 12798ec29aa8a64d8675c4378b99f5fe28447afb\n\
-             hint: bring the mirror up to date with `git fetch --tags`, or give another one with `--ipxe-url`",
+             hint: bring the mirror up to date with `git fetch`, tags included\nhint: or With(IpxeUrl)",
             upstream.path
         )
     );
@@ -106,7 +107,7 @@ fn a_path_that_is_no_repository() {
             error,
             format!(
                 "cannot fetch from `{path}`: {}\n\
-                 hint: check the address, or give a mirror or a local clone with `--ipxe-url`",
+                 hint: check the address\nhint: or With(IpxeUrl)",
                 reason.replace("{}", path.as_str())
             )
         );
@@ -128,8 +129,7 @@ fn a_clone_of_another_kind_says_what_helps() {
     assert_eq!(
         error,
         "cannot fetch from `PATH`: `PATH/objects/pack/multi-pack-index` is an index of several packs, which git does without\n\
-         hint: delete it, or make a copy without that with `git clone --bare --no-local`, or give a mirror or a local \
-         clone with `--ipxe-url`"
+         hint: delete it, or make a copy without that with `git clone --bare --no-local`\nhint: or With(IpxeUrl)"
     );
     let error = refused(&|scratch, _| {
         let config = b"[core]\nrepositoryformatversion = 1\nbare = true\n[extensions]\nrefstorage = reftable\n";
@@ -138,8 +138,7 @@ fn a_clone_of_another_kind_says_what_helps() {
     assert_eq!(
         error,
         "cannot fetch from `PATH`: unsupported extension name extensions.refstorage\n\
-         hint: make a copy whose refs are files with `git clone --bare --no-local --ref-format=files`, or give a mirror \
-         or a local clone with `--ipxe-url`"
+         hint: make a copy whose refs are files with `git clone --bare --no-local --ref-format=files`\nhint: or With(IpxeUrl)"
     );
     let lost = std::cell::Cell::new(Oid::ZERO_SHA1);
     let error = refused(&|_, upstream| {
@@ -156,7 +155,7 @@ fn a_clone_of_another_kind_says_what_helps() {
         format!(
             "cannot fetch from `PATH`: {} is not there, as in a clone with `--filter`; `git fetch --refetch --no-filter` \
              there brings all files\n\
-             hint: check the address, or give a mirror or a local clone with `--ipxe-url`",
+             hint: check the address\nhint: or With(IpxeUrl)",
             lost.get()
         )
     );
@@ -186,7 +185,7 @@ fn another_tree_than_pinned() {
         open(&pin, &scratch.cache, &[]).err().unwrap(),
         format!(
             "iPXE's tree does not match its pin: found {found}, wanted {}\n\
-             hint: do not just update the pin: find out first which of them is right",
+             hint: find out which of them is right before you change the pin",
             pin.tree
         )
     );
@@ -202,7 +201,7 @@ fn another_content_than_pinned() {
         open(&pin, &scratch.cache, &[]).err().unwrap(),
         format!(
             "iPXE's content-sha256 does not match its pin: found {found}, wanted {}\n\
-             hint: do not just update the pin: find out first which of them is right",
+             hint: find out which of them is right before you change the pin",
             pin.content
         )
     );
@@ -408,15 +407,15 @@ fn offline_without_the_commit() {
     let mut pin = upstream.pin();
     pin.urls = vec!["http://127.0.0.1:1/ipxe.git".into()];
     let message = format!(
-        "iPXE's pinned commit {} is not in the cache `{}`, and `--offline` forbids to fetch it\n\
-         hint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url` or a source bundle with `--sources-from`",
+        "iPXE's pinned commit {} is not in the cache `{}`, and this run is offline\n\
+         hint: Run(Fetch)\nhint: or With(IpxeUrl)\nhint: or With(SourcesFrom)",
         pin.commit,
         scratch.cache.ipxe_git()
     );
     let error =
         ipxe::fetch(&pin, &scratch.cache, &InputSource { network: &NetworkAccess::Offline, given: None }, &Silent)
             .unwrap_err();
-    assert_eq!(error.to_string(), message);
+    assert_eq!(told(&error), message);
     let given = fetch(&pin, &scratch.cache, &NetworkAccess::Offline, "https://mirror.example/ipxe.git");
     assert_eq!(given, Err(message));
 

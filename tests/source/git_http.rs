@@ -48,7 +48,7 @@ fn refused(scratch: &Scratch, pin: &IpxePin, url: &str) -> String {
 fn failed(reason: &str) -> String {
     format!(
         "cannot fetch from `URL`: {reason}\n\
-         hint: check the address, or give a mirror or a local clone with `--ipxe-url`"
+         hint: check the address\nhint: or With(IpxeUrl)"
     )
 }
 
@@ -101,7 +101,7 @@ fn a_commit_that_the_server_does_not_have() -> Result<(), String> {
         assert_eq!(
             refused(&scratch, &pin, &server.url("/ipxe.git")),
             "`URL` does not have the pinned commit 12798ec29aa8a64d8675c4378b99f5fe28447afb\n\
-             hint: bring the mirror up to date with `git fetch --tags`, or give another one with `--ipxe-url`"
+             hint: bring the mirror up to date with `git fetch`, tags included\nhint: or With(IpxeUrl)"
         );
     }
     Ok(())

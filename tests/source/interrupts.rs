@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use netboot_loaders::base::diagnostic::told;
 use netboot_loaders::base::http::{HttpClient, MinThroughput, NetworkAccess, TransferLimits};
 use netboot_loaders::base::paths::Cache;
 use netboot_loaders::base::progress::{Event, Progress};
@@ -35,7 +36,7 @@ fn fetch(server: &TestServer, cache: &Cache, listener: &Listener) -> String {
     let error = syslinux::fetch(&pin, &pin.members, cache, &InputSource { network: &online(), given: None }, listener)
         .unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
-    error.to_string()
+    told(&error)
 }
 
 fn in_the_middle_of_a_body() {
@@ -109,7 +110,7 @@ fn in_the_pause_between_two_attempts() {
     )
     .unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
-    assert_eq!(error.to_string(), format!("cannot download `{}`: interrupted", server.url("/s.zip")));
+    assert_eq!(told(&error), format!("cannot download `{}`: interrupted", server.url("/s.zip")));
     scratch.assert_empty();
 }
 
@@ -127,7 +128,7 @@ fn while_git_waits_for_an_answer() {
     let error =
         ipxe::fetch(&pin, &scratch.cache, &InputSource { network: &online(), given: None }, &*listener).unwrap_err();
     assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
-    assert_eq!(error.to_string(), format!("cannot fetch from `{}`: interrupted", server.url("/ipxe.git")));
+    assert_eq!(told(&error), format!("cannot fetch from `{}`: interrupted", server.url("/ipxe.git")));
     assert_eq!(server.paths(), ["/ipxe.git/info/refs?service=git-upload-pack"]);
 }
 
@@ -146,7 +147,7 @@ fn while_a_server_or_a_proxy_drips() {
         let (url, cache) = (&url, &scratch.cache);
         assert_prompt(drip.name, |listener| {
             let error = syslinux::fetch(&files, &files.members, cache, &source, listener).unwrap_err();
-            assert_eq!(error.to_string(), format!("cannot download `{url}`: interrupted"), "{}", drip.name);
+            assert_eq!(told(&error), format!("cannot download `{url}`: interrupted"), "{}", drip.name);
         });
         // Breaking off has shut the client down.
         let (url, http) = drip.listen(3 * PROMPT);
@@ -154,7 +155,7 @@ fn while_a_server_or_a_proxy_drips() {
         let source = InputSource { network: &network, given: Some(&url.as_str().into()) };
         assert_prompt(drip.name, |listener| {
             let error = ipxe::fetch(&git, cache, &source, listener).unwrap_err();
-            assert_eq!(error.to_string(), format!("cannot fetch from `{url}`: interrupted"), "{}", drip.name);
+            assert_eq!(told(&error), format!("cannot fetch from `{url}`: interrupted"), "{}", drip.name);
         });
     }
 }

@@ -7,8 +7,10 @@ mod mirror;
 mod servers;
 
 use camino::Utf8PathBuf;
+use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use netboot_loaders::base::diagnostic::Flag;
 use netboot_loaders::base::url::Url;
 use netboot_loaders::deploy::target::local_path;
 use netboot_loaders::printable::harmless;
@@ -18,16 +20,52 @@ pub use self::bench::{Bench, BenchSites, Measure};
 pub use self::deploy::Deploy;
 pub use self::mirror::{MirrorArgs, MirrorCommand};
 pub use self::servers::*;
-use crate::exit;
+use crate::{exit, program};
 
 /// Builds, checks and publishes TFTP trees of iPXE and syslinux loaders from pinned inputs.
 #[derive(Parser)]
-#[command(name = "xtask", bin_name = "cargo xtask", version, after_help = exit::HELP, max_term_width = 100)]
+#[command(name = "xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
     pub command: XtaskCommand,
+}
+
+/// The command line of this process.
+pub fn parse() -> Result<Cli, clap::Error> {
+    let mut matches = command().try_get_matches()?;
+    Cli::from_arg_matches_mut(&mut matches)
+}
+
+/// The command line with its help, in which the program has the name that a person calls it by.
+pub fn command() -> clap::Command {
+    let command = Cli::command().after_help(exit::help());
+    if program::is_alias() {
+        command
+    } else {
+        renamed(command, program::name()).bin_name(program::name()).display_name(program::name())
+    }
+}
+
+/// `command` and all below it, whose help calls the program `name`.
+fn renamed(mut command: clap::Command, name: &str) -> clap::Command {
+    let called = |text: &StyledStr| {
+        let text = text.ansi().to_string().replace("cargo xtask", name);
+        text.replace("[default: this repository]", "[default: the current folder]")
+    };
+    if let Some(text) = command.get_about().map(called) {
+        command = command.about(text);
+    }
+    if let Some(text) = command.get_after_help().map(called) {
+        command = command.after_help(text);
+    }
+    command
+        .mut_args(|argument| match argument.get_help().map(called) {
+            Some(text) => argument.help(text),
+            None => argument,
+        })
+        .mut_subcommands(|command| renamed(command, name))
 }
 
 /// What is wrong with the command line, without passwords of addresses that it has, and with characters escaped that
@@ -298,17 +336,17 @@ Examples:
 
 impl XtaskCommand {
     /// The option that names where this command writes, and the path that it was given.
-    pub fn output(&self) -> Option<(&'static str, Option<Utf8PathBuf>)> {
+    pub fn output(&self) -> Option<(Flag, Option<Utf8PathBuf>)> {
         let (option, path) = match self {
-            Self::BuildLoaders(args) => ("--out", &args.out),
-            Self::BundleSources { out, .. } => ("--out", out),
-            Self::BundleBases(args) => ("--out", &args.out),
-            Self::Recipe(args) => ("--out", &args.out),
-            Self::Ignition(args) => ("--out", &args.out),
-            Self::Release(args) => ("--out", &args.out),
-            Self::BootTest(args) => ("--report", &args.report),
+            Self::BuildLoaders(args) => (Flag::Out, &args.out),
+            Self::BundleSources { out, .. } => (Flag::Out, out),
+            Self::BundleBases(args) => (Flag::Out, &args.out),
+            Self::Recipe(args) => (Flag::Out, &args.out),
+            Self::Ignition(args) => (Flag::Out, &args.out),
+            Self::Release(args) => (Flag::Out, &args.out),
+            Self::BootTest(args) => (Flag::Report, &args.report),
             Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {
-                return Some(("--dest", Some(args.dest.clone())));
+                return Some((Flag::Dest, Some(args.dest.clone())));
             }
             _ => return None,
         };

@@ -9,7 +9,7 @@ use netboot_loaders::base::fs::Lock;
 use netboot_loaders::base::http::{HttpClient, NetworkAccess, NoProxy, Proxy, TransferLimits};
 use netboot_loaders::base::paths::{Cache, ProjectPaths, is_partial};
 use netboot_loaders::base::process::{Command, find_program, quoted};
-use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::base::progress::Progress;
 use netboot_loaders::base::url::Url;
 use netboot_loaders::build::BuildContext;
 use netboot_loaders::build::make::{Launcher, MakeEnvironment, Settings};
@@ -21,8 +21,10 @@ use netboot_loaders::printable::{is_harmful, printable};
 use netboot_loaders::tree::enclosing::outside_trees;
 
 use crate::cli::{Global, MakeArgs, OriginArgs};
-use crate::exit::{BAD_INPUT, DIFFERENT, FAILURE, Failure, INTERRUPTED, MISSING_TOOL, USAGE};
+use crate::exit::Failure;
+use crate::program;
 use crate::ui::Ui;
+use netboot_loaders::base::diagnostic::{Class, Diagnostic, Flag, Help, Subcommand};
 
 /// The first argument of the process that fetches from a git server.
 pub const GIT_HELPER: &str = "__git-helper";
@@ -55,19 +57,29 @@ pub fn check_process() -> Result<(), Failure> {
     for argument in env::args_os().skip(1) {
         let argument = argument.to_string_lossy();
         let shown = Url::from(argument.clone().into_owned()).to_string();
-        check_text(&argument, USAGE, &format!("the argument `{}`", printable(&shown)), "rename what has that name")?;
+        check_text(
+            &argument,
+            Class::Usage,
+            &format!("the argument `{}`", printable(&shown)),
+            "rename what has that name",
+        )?;
     }
     for name in NAMING_VARIABLES {
         let value = env::var_os(name).unwrap_or_default();
-        check_text(&value.to_string_lossy(), BAD_INPUT, &format!("the variable `{name}`"), "set it to another value")?;
+        check_text(
+            &value.to_string_lossy(),
+            Class::BadInput,
+            &format!("the variable `{name}`"),
+            "set it to another value",
+        )?;
     }
     let folder = env::current_dir().unwrap_or_default();
     let folder = folder.to_string_lossy();
-    check_text(&folder, BAD_INPUT, &format!("the current folder `{}`", printable(&folder)), "rename it")
+    check_text(&folder, Class::BadInput, &format!("the current folder `{}`", printable(&folder)), "rename it")
 }
 
 /// Refuses `text`, which messages call `subject`, where it is not one line as it is seen.
-fn check_text(text: &str, code: u8, subject: &str, remedy: &str) -> Result<(), Failure> {
+fn check_text(text: &str, class: Class, subject: &str, help: impl Into<Help>) -> Result<(), Failure> {
     // Persian and Hindi words and pictures are written with these two; messages escape them.
     let joins = |character: char| matches!(character, '\u{200c}' | '\u{200d}');
     let Some(character) = text.chars().find(|character| is_harmful(*character) && !joins(*character)) else {
@@ -75,10 +87,10 @@ fn check_text(text: &str, code: u8, subject: &str, remedy: &str) -> Result<(), F
     };
     let text = format!(
         "{subject} has `{}`, wanted one line without control characters and without characters that are not seen or \
-         change the direction of text\nhint: {remedy}",
+         change the direction of text",
         printable(character.encode_utf8(&mut [0; 4]))
     );
-    Err(Failure::new(code, &text))
+    Err(Failure::new(class, text).help(help))
 }
 
 /// Where and with what this process works.
@@ -97,7 +109,7 @@ pub struct Host<'u> {
 impl<'u> Host<'u> {
     /// Reads the environment. `global` goes first.
     pub fn new(global: &Global, ui: &'u Ui) -> Result<Self, Failure> {
-        let project = match (&global.project, variable("CARGO_MANIFEST_DIR")) {
+        let project = match (&global.project, variable("CARGO_MANIFEST_DIR").filter(|_| program::is_alias())) {
             (Some(folder), _) => absolute(folder)?,
             (None, Some(xtask)) => Utf8PathBuf::from(xtask).parent().map(ToOwned::to_owned).unwrap_or_default(),
             (None, None) => absolute(Utf8Path::new("."))?,
@@ -115,7 +127,7 @@ impl<'u> Host<'u> {
         if self.cache_lock.get().is_none() {
             match Lock::share(&cache.use_lock(), self.ui) {
                 Ok(Some(lock)) => drop(self.cache_lock.set(lock)),
-                Ok(None) => return Err(Failure::new(INTERRUPTED, "interrupted while waiting for the cache")),
+                Ok(None) => return Err(Failure::new(Class::Interrupted, "interrupted while waiting for the cache")),
                 // Where nothing can be written, nobody removes anything either; what needs to write says so.
                 Err(_) => {}
             }
@@ -130,12 +142,7 @@ impl<'u> Host<'u> {
         outside_trees(&folder)?;
         netboot_loaders::base::fs::create_dir_all(&folder)?;
         let folder = folder.canonicalize_utf8()?;
-        check_text(
-            folder.as_str(),
-            BAD_INPUT,
-            &format!("the cache `{}`", printable(&folder)),
-            "choose another with `--cache-dir`",
-        )?;
+        check_text(folder.as_str(), Class::BadInput, &format!("the cache `{}`", printable(&folder)), Flag::CacheDir)?;
         let cache = Cache::new(folder);
         // In a folder that somebody chose, others may have files. Where nothing can be written, what needs to says so.
         let is_new = |entry: std::io::Result<Utf8DirEntry>| {
@@ -159,11 +166,7 @@ impl<'u> Host<'u> {
 
     /// Adds the remedy where a path cannot be written: it depends on what the path is for. `output` is the option of
     /// the command that names where it writes, and what it names.
-    pub fn with_storage_hint(
-        &self,
-        mut failure: Failure,
-        output: Option<(&'static str, Option<Utf8PathBuf>)>,
-    ) -> Failure {
+    pub fn with_storage_hint(&self, mut failure: Failure, output: Option<(Flag, Option<Utf8PathBuf>)>) -> Failure {
         let Some((path, full)) = failure.unwritable.take() else { return failure };
         let is_in = |folder: &Utf8Path| path.starts_with(folder);
         let in_cache =
@@ -174,20 +177,19 @@ impl<'u> Host<'u> {
         let named = named.iter().filter_map(|path| path.parent()).chain([self.project.root()]);
         let chosen = named.filter(|folder| folder.starts_with(&temporary)).any(is_in);
         let (folder, other) = if self.cache_folder().is_ok_and(in_cache) {
-            (path.parent(), Some("with `--cache-dir`".to_owned()))
+            (path.parent(), Some(Flag::CacheDir.into()))
         } else if is_in(&temporary) && !chosen {
-            (Some(&*temporary), Some("with the variable `TMPDIR`".to_owned()))
+            (Some(&*temporary), Some(Help::from("choose another folder with the variable `TMPDIR`")))
         } else {
-            (path.parent(), output.map(|(option, _)| format!("with `{option}`")))
+            (path.parent(), output.map(|(flag, _)| flag.into()))
         };
         let folder = folder.unwrap_or(&path);
-        let (remedy, place) = if full {
-            (format!("free space on the file system of `{folder}`"), "one")
+        let remedy = if full {
+            format!("free space on the file system of `{folder}`")
         } else {
-            (format!("make `{folder}` writable"), "folder")
+            format!("make `{folder}` writable")
         };
-        let other = other.map_or(String::new(), |how| format!(", or choose another {place} {how}"));
-        failure.hints.insert(0, remedy + &other);
+        failure.diagnosis.help.splice(0..0, std::iter::once(remedy.into()).chain(other));
         failure
     }
 
@@ -209,11 +211,11 @@ impl<'u> Host<'u> {
         let (except, unknown) = NoProxy::parse(&except);
         for entry in unknown {
             let message = format!(
-                "`{list}` has `{}`, which does not count: it is neither a name nor an IP address nor a subnet\n\
-                 hint: write it as in `example.org`, `192.0.2.7`, `10.0.0.0/8`, `fd00::/8` or `*`",
+                "`{list}` has `{}`, which does not count: it is neither a name nor an IP address nor a subnet",
                 Url::from(entry)
             );
-            self.ui.report(&Event::Warning { message });
+            let help = "write it as in `example.org`, `192.0.2.7`, `10.0.0.0/8`, `fd00::/8` or `*`";
+            self.ui.warn(Diagnostic::new(message).help(help));
         }
         Some(Proxy { url: Url::from(url), variable: name, except })
     }
@@ -221,9 +223,10 @@ impl<'u> Host<'u> {
     /// The tree or the tarball that was named, or the project's own, which has to be there.
     pub fn tree(&self, named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
         let path = named.map_or_else(|| self.project.default_tree(), Utf8Path::to_owned);
-        let remedy =
-            named.map_or("run `cargo xtask build-loaders`", |_| "look at the path; it is relative to this folder");
-        let missing = || Failure::new(DIFFERENT, &format!("there is no tree `{path}`\nhint: {remedy}"));
+        let help = named.map_or(Help::Run(Subcommand::BuildLoaders), |_| {
+            "check the path; it is relative to the current folder".into()
+        });
+        let missing = || Failure::new(Class::DamagedTree, format!("there is no tree `{path}`")).help(help);
         if path.exists() { Ok(path) } else { Err(missing()) }
     }
 
@@ -251,9 +254,8 @@ impl<'u> Host<'u> {
     /// Where there is no such launcher.
     pub fn settings(&self, args: &MakeArgs) -> Result<Settings, Failure> {
         if let Some(program) = args.launcher.as_ref().filter(|program| find_program(program, &self.path).is_none()) {
-            let text =
-                format!("found no compiler launcher `{program}`\nhint: install it, or build without `--launcher`");
-            return Err(Failure::new(MISSING_TOOL, &text));
+            let text = format!("found no compiler launcher `{program}`");
+            return Err(Failure::new(Class::MissingTool, text).help("install it, or build without `--launcher`"));
         }
         Ok(Settings {
             path: self.path.clone(),
@@ -286,21 +288,22 @@ fn variable(name: &str) -> Option<String> {
 /// A path that stays right wherever a command runs.
 pub fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     let absolute = camino::absolute_utf8(path);
-    absolute
-        .map_err(|error| Failure::new(FAILURE, &format!("cannot find the folder of `{path}`\n  caused by: {error}")))
+    absolute.map_err(|error| {
+        Failure::new(Class::Failure, format!("cannot find the folder of `{path}`\n  caused by: {error}"))
+    })
 }
 
 /// The program that this process runs.
 pub fn own_program() -> Result<Utf8PathBuf, Failure> {
     let path = env::current_exe()?;
     Utf8PathBuf::from_path_buf(path)
-        .map_err(|path| Failure::new(BAD_INPUT, &format!("`{}` is not UTF-8\nhint: move it", path.display())))
+        .map_err(|path| Failure::new(Class::BadInput, format!("`{}` is not UTF-8", path.display())).help("move it"))
 }
 
 /// The command that this process was started with, without `switch`, as a person types it.
 pub fn own_command_without(switch: &str) -> String {
     let words = env::args_os().skip(1).filter(|word| word != switch);
-    words.fold("cargo xtask".to_owned(), |command, word| command + " " + &quoted(&word.to_string_lossy()))
+    words.fold(program::name().to_owned(), |command, word| command + " " + &quoted(&word.to_string_lossy()))
 }
 
 /// How many processors this process may use.
@@ -310,18 +313,17 @@ pub fn processors() -> usize {
 
 /// The folder for temporary files.
 pub fn temporary_folder() -> Result<Utf8PathBuf, Failure> {
-    Utf8PathBuf::from_path_buf(env::temp_dir())
-        .map_err(|path| Failure::new(BAD_INPUT, &format!("`{}` is not UTF-8\nhint: set `TMPDIR`", path.display())))
+    Utf8PathBuf::from_path_buf(env::temp_dir()).map_err(|path| {
+        Failure::new(Class::BadInput, format!("`{}` is not UTF-8", path.display())).help("set `TMPDIR`")
+    })
 }
 
 fn user_cache() -> Result<Utf8PathBuf, Failure> {
     let base = variable("XDG_CACHE_HOME").filter(|path| path.starts_with('/')).map(Utf8PathBuf::from);
     let base = base.or_else(|| variable("HOME").map(|home| Utf8PathBuf::from(home).join(".cache")));
     let base = base.ok_or_else(|| {
-        Failure::new(
-            BAD_INPUT,
-            "found neither `HOME` nor `XDG_CACHE_HOME`, wanted a cache folder\nhint: name one with `--cache-dir`",
-        )
+        Failure::new(Class::BadInput, "found neither `HOME` nor `XDG_CACHE_HOME`, wanted a cache folder")
+            .help(Flag::CacheDir)
     })?;
     Ok(base.join("netboot-loaders"))
 }

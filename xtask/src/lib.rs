@@ -9,11 +9,11 @@ mod cli;
 mod commands;
 mod exit;
 mod host;
+mod program;
 mod ui;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use netboot_loaders::fetch::git_helper;
 
 /// Runs the program with the arguments of this process.
@@ -25,9 +25,9 @@ pub fn main() -> ExitCode {
     }
     // Before the command line is read, since what is said of a wrong one shows arguments as they are.
     if let Err(failure) = host::check_process() {
-        return ui::Ui::new(false, cli::MessageFormat::Human).fail(failure);
+        return ui::Ui::new(false, cli::MessageFormat::Human).fail(&failure);
     }
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) => return ui::usage(&cli::presentable(error)),
     };
@@ -38,6 +38,6 @@ pub fn main() -> ExitCode {
     });
     match result {
         Ok(code) => ui.end(code),
-        Err(failure) => ui.fail(failure),
+        Err(failure) => ui.fail(&failure),
     }
 }

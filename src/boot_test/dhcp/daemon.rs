@@ -95,6 +95,7 @@ fn leased(text: &str) -> Option<BootEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::told;
 
     #[test]
     fn the_configuration_of_kea_keeps_what_is_tried() {
@@ -103,7 +104,7 @@ mod tests {
         assert_eq!(value["Dhcp4"]["valid-lifetime"], 7);
         assert_eq!(value["Dhcp4"]["lease-database"], json!({ "type": "memfile", "persist": false }));
         assert_eq!(value["Dhcp4"]["interfaces-config"]["interfaces"], json!(["tap0"]));
-        let error = kea("{ \"Dhcp6\": {} }").unwrap_err().to_string();
+        let error = told(&kea("{ \"Dhcp6\": {} }").unwrap_err());
         assert!(
             error.starts_with("the configuration of Kea is no JSON with `Dhcp4`: there is no `Dhcp4`\nhint: "),
             "{error}"

@@ -126,7 +126,7 @@ fn whoever_goes_elsewhere_is_told_from_where_to_where() {
     fails(
         &ipxe("ipxe.efi", Aim::Userland),
         &happenings,
-        "the loader asked for `http://10.0.0.1/evil.ipxe`, wanted `http://192.0.2.2/boot.ipxe` (DHCP option 17)\nhint: ",
+        "the loader asked for `http://10.0.0.1/evil.ipxe`, wanted `http://192.0.2.2/boot.ipxe` (DHCP option 17)\nif it is meant to go there, ",
     );
 }
 
@@ -203,7 +203,11 @@ fn only_the_kernel_asked_for_at_the_wrong_address_shows_the_bug() {
 #[test]
 fn a_file_that_may_not_be_read_is_told_with_the_remedy() {
     let refused = BootEvent::Refused("cannot access ipxe.efi: Permission denied".into());
-    fails(&ipxe("ipxe.efi", Aim::Userland), &[leased(), refused], "Permission denied`\nhint: `chmod -R a+rX`");
+    fails(
+        &ipxe("ipxe.efi", Aim::Userland),
+        &[leased(), refused],
+        "Permission denied`\nas for any TFTP server, it needs the mode a+rX",
+    );
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::boot_event::{EventSink, WebServerRole};
 use super::network::HttpSetup;
 use super::request::BootTestRequest;
 use super::scenario::Scenario;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
 use crate::base::process::{self, Running};
 
@@ -38,6 +39,16 @@ pub enum Error {
     /// A file cannot be written.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Listen(_) => Class::Failure.into(),
+            Self::Process(error) => error.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 impl Servers {

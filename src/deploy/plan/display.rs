@@ -40,7 +40,7 @@ impl fmt::Display for DeployPlan {
         let lists = [
             ("clean up", &self.leftovers, ""),
             ("prune", &self.prune, ""),
-            ("obsolete", &self.obsolete, " (stays without `--prune`)"),
+            ("obsolete", &self.obsolete, " (stays: nobody asked to prune)"),
             ("changed", &self.changed, " (stays: it is not what was put there)"),
         ];
         for (verb, paths, note) in lists {

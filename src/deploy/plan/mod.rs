@@ -13,6 +13,7 @@ use super::record::{DeployRecord, Deployed};
 use super::remote::{Found, FoundKind};
 use super::remote_state::RemoteState;
 use super::upload_set::UploadFile;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::paths;
 use crate::digest::{Content, Sha256Digest};
 use crate::printable::printable;
@@ -90,11 +91,17 @@ pub struct DeployPlan {
 
 /// Something that nobody replaces.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is {found} there, wanted {wanted}\nhint: move it away, or choose another folder", printable(path))]
+#[error("`{}` is {found} there, wanted {wanted}", printable(path))]
 pub struct Obstacle {
     path: Utf8PathBuf,
     found: &'static str,
     wanted: &'static str,
+}
+
+impl Diagnose for Obstacle {
+    fn diagnosis(&self) -> Diagnosis {
+        Class::Failure.about(&self.path).help("move it away, or choose another folder")
+    }
 }
 
 /// What has to be looked at before anything can be decided: files, their temporary names, the folders above them.

@@ -1,6 +1,7 @@
 //! Plans without a place.
 
 use super::*;
+use crate::base::diagnostic::told;
 use crate::deploy::remote_state::published;
 use crate::deploy::samples::manifest;
 use crate::tree::limits::MAX_FILE;
@@ -67,8 +68,8 @@ fn a_plan_says_what_it_is() {
              unchanged  c.efi (4 bytes)\n\
              send       racks/x/a.efi (4 bytes)\n\
              clean up   {stale}\n\
-             obsolete   mine.efi (stays without `--prune`)\n\
-             obsolete   old.efi (stays without `--prune`)\n\
+             obsolete   mine.efi (stays: nobody asked to prune)\n\
+             obsolete   old.efi (stays: nobody asked to prune)\n\
              2 to send, 1 to replace, 1 unchanged: 12 bytes\n"
         )
     );
@@ -152,7 +153,7 @@ fn what_is_no_file_stands_in_the_way() {
         let scan = scan(&[found]);
         let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, options: EARLIER };
         let hint = "\nhint: move it away, or choose another folder";
-        assert_eq!(view.plan().unwrap_err().to_string(), format!("{error}{hint}"));
+        assert_eq!(told(&view.plan().unwrap_err()), format!("{error}{hint}"));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help};
 use crate::deploy::target::SftpAddress;
 use crate::printable::printable;
 
@@ -69,49 +70,48 @@ impl SshFailure {
 
 impl fmt::Display for SshFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (login, hand) = (self.address.login(), self.address.by_hand());
-        let host = self.address.host();
-        let words = quoted(&self.words);
+        let (login, host) = (self.address.login(), self.address.host());
         match self.cause {
-            SshCause::OtherHostKey => write!(
-                f,
-                "the host key of `{host}` is not the one that is known{words}\n\
-                 hint: where the device was reset or replaced, compare the fingerprint with what it shows itself, \
-                 then forget the old key with `ssh-keygen -R '{}'`",
-                self.address.known_as()
-            ),
-            SshCause::UnknownHostKey => write!(
-                f,
-                "the host key of `{host}` is not known, and nobody has accepted it{words}\n\
-                 hint: connect once with `{hand}`, and compare the fingerprint that it shows"
-            ),
-            SshCause::Denied => write!(
-                f,
-                "`{login}` cannot log in{words}\n\
-                 hint: see that `{hand}` gets in; a key of its own is named with `--ssh-option IdentityFile=FILE`"
-            ),
-            SshCause::Unreachable => {
-                write!(f, "`{host}` cannot be reached{words}\nhint: check the address, and that SSH is on there")
+            SshCause::OtherHostKey => write!(f, "the host key of `{host}` is not the one that is known")?,
+            SshCause::UnknownHostKey => {
+                write!(f, "the host key of `{host}` is not known, and nobody has accepted it")?;
             }
-            SshCause::NoSftp => write!(
-                f,
-                "`{login}` has no SFTP on the server{words}\n\
-                 hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, \
-                 OpenSSH a line `Subsystem sftp internal-sftp`"
-            ),
-            SshCause::Dropped => write!(
-                f,
-                "`{host}` ended the connection{words}\n\
-                 hint: run the command again; where that does not help, see what `{hand}` says"
-            ),
-            SshCause::Other => {
-                write!(f, "`ssh` does not connect with `{host}`{words}\nhint: see what `{hand}` says")
-            }
+            SshCause::Denied => write!(f, "`{login}` cannot log in")?,
+            SshCause::Unreachable => write!(f, "`{host}` cannot be reached")?,
+            SshCause::NoSftp => write!(f, "`{login}` has no SFTP on the server")?,
+            SshCause::Dropped => write!(f, "`{host}` ended the connection")?,
+            SshCause::Other => write!(f, "`ssh` does not connect with `{host}`")?,
         }
+        f.write_str(&quoted(&self.words))
     }
 }
 
 impl std::error::Error for SshFailure {}
+
+impl Diagnose for SshFailure {
+    fn diagnosis(&self) -> Diagnosis {
+        let hand = self.address.by_hand();
+        let diagnosis = Class::Unavailable.about(self.address.host());
+        match self.cause {
+            SshCause::OtherHostKey => diagnosis.help(format!(
+                "where the device was reset or replaced, compare the fingerprint with what it shows itself, then forget \
+                 the old key with `ssh-keygen -R '{}'`",
+                self.address.known_as()
+            )),
+            SshCause::UnknownHostKey => {
+                diagnosis.help(format!("connect once with `{hand}`, and compare the fingerprint that it shows"))
+            }
+            SshCause::Denied => diagnosis.help(format!("check that `{hand}` logs in")).help(Flag::SshIdentity),
+            SshCause::Unreachable => diagnosis.help("check the address, and that SSH is on there"),
+            SshCause::NoSftp => diagnosis.help(
+                "add what SFTP needs: on RouterOS, the policies `ssh` and `ftp` in the user's group; for OpenSSH, a line \
+                 `Subsystem sftp internal-sftp`",
+            ),
+            SshCause::Dropped => diagnosis.help(Help::Again).help(format!("see what `{hand}` says")),
+            SshCause::Other => diagnosis.help(format!("see what `{hand}` says")),
+        }
+    }
+}
 
 /// Lines as they were said.
 pub(in crate::deploy) fn quoted(words: &[String]) -> String {
@@ -121,6 +121,7 @@ pub(in crate::deploy) fn quoted(words: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::told;
     use crate::deploy::target::DeployTarget;
 
     #[test]
@@ -128,7 +129,7 @@ mod tests {
         let Ok(DeployTarget::Sftp(address)) = "sftp://admin@router:2222/tftp".parse() else { panic!("no address") };
         let stderr = |lines: &[&str]| {
             let lines = lines.iter().map(|line| (*line).to_owned()).collect();
-            SshFailure::diagnose(&address, lines).to_string()
+            told(&SshFailure::diagnose(&address, lines))
         };
         assert_eq!(
             stderr(&[
@@ -154,7 +155,7 @@ mod tests {
         assert_eq!(
             stderr(&["admin@router: Permission denied (publickey)."]),
             "`admin@router` cannot log in\n  | admin@router: Permission denied (publickey).\n\
-             hint: see that `ssh -p 2222 admin@router` gets in; a key of its own is named with `--ssh-option IdentityFile=FILE`"
+             hint: check that `ssh -p 2222 admin@router` logs in\nhint: or With(SshIdentity)"
         );
         assert_eq!(
             stderr(&["ssh: connect to host router port 2222: Connection timed out"]),
@@ -164,12 +165,13 @@ mod tests {
         assert_eq!(
             stderr(&["subsystem request failed on channel 0"]),
             "`admin@router` has no SFTP on the server\n  | subsystem request failed on channel 0\n\
-             hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, OpenSSH a line `Subsystem sftp internal-sftp`"
+             hint: add what SFTP needs: on RouterOS, the policies `ssh` and `ftp` in the user's group; for OpenSSH, a line \
+             `Subsystem sftp internal-sftp`"
         );
         assert_eq!(
             stderr(&["Connection closed by 192.0.2.1 port 2222"]),
             "`router` ended the connection\n  | Connection closed by 192.0.2.1 port 2222\n\
-             hint: run the command again; where that does not help, see what `ssh -p 2222 admin@router` says"
+             hint: Again\nhint: or see what `ssh -p 2222 admin@router` says"
         );
         assert_eq!(
             stderr(&["command-line: line 0: Bad configuration option: x"]),

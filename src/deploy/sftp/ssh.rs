@@ -11,8 +11,9 @@ use camino::Utf8PathBuf;
 
 use super::client::{self, Client};
 use super::failure::{SshFailure, quoted};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag};
 use crate::base::process::{Command, Running, Streams};
-use crate::base::progress::{Event, Progress};
+use crate::base::progress::Progress;
 use crate::deploy::target::SftpAddress;
 
 /// How long a server may say nothing while it owes a reply. Slow flash takes its time to sync a file.
@@ -83,9 +84,8 @@ pub enum Error {
     Failed(#[from] SshFailure),
     /// Something else than SFTP.
     #[error(
-        "`{}` sends something else than SFTP: found `{found}`\nhint: a login script that prints something can be the cause: see what `{} true` prints",
-        address.host(),
-        address.by_hand()
+        "`{}` sends something else than SFTP: found `{found}`",
+        address.host()
     )]
     NotSftp {
         /// The server.
@@ -94,7 +94,7 @@ pub enum Error {
         found: String,
     },
     /// The program cannot be started. (Its command is not shown: it has the whole environment.)
-    #[error("cannot start `{program}`: {reason}\nhint: name OpenSSH's client with `--ssh PROGRAM`")]
+    #[error("cannot start `{program}`: {reason}")]
     NotStarted {
         /// The program.
         program: Utf8PathBuf,
@@ -107,6 +107,21 @@ pub enum Error {
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Failed(failure) => failure.diagnosis(),
+            Self::NotSftp { address, .. } => Class::Unavailable.about(address.host()).help(format!(
+                "a login script that prints something can be the cause: see what `{} true` prints",
+                address.by_hand()
+            )),
+            Self::NotStarted { program, .. } => Class::MissingTool.about(program).help(Flag::Ssh),
+            Self::Io(_) => Class::Unavailable.into(),
+            Self::Cancelled => Class::Interrupted.into(),
+        }
+    }
 }
 
 /// How many lines of what ssh says are kept until somebody asks for them: a server can have it say any number.
@@ -166,8 +181,7 @@ impl<'p> Connection<'p> {
             Ok(client) => {
                 let words = stderr.so_far();
                 if !words.is_empty() {
-                    let message = format!("`ssh` says{}", quoted(&words));
-                    progress.report(&Event::Warning { message });
+                    progress.warn(Diagnostic::new(format!("`ssh` says{}", quoted(&words))));
                 }
                 Ok(Self { client, stderr, stream, _running: running })
             }

@@ -7,6 +7,7 @@ use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::base::diagnostic::{Subcommand, Wording};
 use crate::base::paths::is_linked_list;
 use crate::base::url::RESERVED;
 use crate::loader::file_kind::{Arch, FileKind};
@@ -34,10 +35,11 @@ const MAX_RECIPE: usize = 1 << 20;
 
 /// `files` of the recipe `server` as a page has them: where one is too long for it, with how it is written instead.
 #[must_use]
-pub fn fit(server: ServerKind, files: Vec<ConfigFile>) -> Vec<ConfigFile> {
+pub fn fit(server: ServerKind, files: Vec<ConfigFile>, wording: &dyn Wording) -> Vec<ConfigFile> {
     let fit = |file: ConfigFile| match file.text.len() {
         size if size > MAX_RECIPE => {
-            let text = format!("This has {size} bytes. `cargo xtask recipe {server} --out FOLDER` writes it.\n");
+            let command = wording.command(&Subcommand::Recipe(server.to_string()));
+            let text = format!("This has {size} bytes. `{command}` writes it.\n");
             ConfigFile { text, ..file }
         }
         _ => file,
@@ -132,6 +134,7 @@ fn words(file: &ManifestEntry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::PlainWording;
     use crate::digest::Sha256Digest;
 
     fn file(path: &str, kind: FileKind, arch: Option<Arch>) -> ManifestEntry {
@@ -178,9 +181,9 @@ mod tests {
     #[test]
     fn a_recipe_that_is_too_long_for_a_page_is_named() {
         let file = |size| ConfigFile { name: "kea.conf", text: "x".repeat(size) };
-        let files = fit(ServerKind::Kea, vec![file(1 << 20), file(1 + (1 << 20))]);
+        let files = fit(ServerKind::Kea, vec![file(1 << 20), file(1 + (1 << 20))], &PlainWording);
         assert_eq!(files[0].text.len(), 1 << 20);
-        assert_eq!(files[1].text, "This has 1048577 bytes. `cargo xtask recipe kea --out FOLDER` writes it.\n");
+        assert_eq!(files[1].text, "This has 1048577 bytes. `Recipe(\"kea\")` writes it.\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
+use crate::base::diagnostic::{Subcommand, Wording};
 use crate::base::fs;
 use crate::base::quote::{self, Language, RouterosVersion};
 use crate::serve::boot_policy::BootPolicy;
@@ -52,14 +53,15 @@ impl ServerKind {
     }
 }
 
-/// The recipe for a server of `kind`: its configuration, and what comes with that.
+/// The recipe for a server of `kind`: its configuration, and what comes with that. `wording` is that of texts for others.
 ///
 /// # Panics
 ///
 /// Where a template is wrong, which a test excludes.
 #[must_use]
-pub fn write(kind: ServerKind, policy: &BootPolicy<'_>) -> Vec<ConfigFile> {
-    let environment = environment(kind);
+pub fn write(kind: ServerKind, policy: &BootPolicy<'_>, wording: &dyn Wording) -> Vec<ConfigFile> {
+    let mut environment = environment(kind);
+    environment.add_global("deploy", Value::from_safe_string(wording.command(&Subcommand::Deploy)));
     let write = |Template(name, text): &Template| {
         let text = environment.render_str(text, policy.facts(name)).expect("each template is filled in by a test");
         ConfigFile { name, text }

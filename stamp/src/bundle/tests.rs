@@ -149,14 +149,13 @@ fn what_is_too_large_is_not_read() {
     let error = Bundle::read(&mut &packed.finish().unwrap()[..]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "it cannot be unpacked: its entry `bases.json` has 4194305 bytes, wanted 4194304 at most\n\
-         hint: give a whole file that `cargo xtask bundle-bases` wrote"
+        "it cannot be unpacked: its entry `bases.json` has 4194305 bytes, wanted 4194304 at most"
     );
     let packed = pack(&files());
     let mut tarball = Tarball::new(GzDecoder::new(&packed[..]), Limits { total: 100, ..LIMITS });
     let mut parts = Parts { entries: tarball.entries().unwrap() };
     let error = parts.next(INDEX, MAX_INDEX).unwrap_err().to_string();
-    assert!(error.starts_with("it cannot be unpacked: it unpacks to more than 100 bytes\n"), "{error}");
+    assert!(error.starts_with("it cannot be unpacked: it unpacks to more than 100 bytes"), "{error}");
 }
 
 #[test]
@@ -176,7 +175,6 @@ fn what_is_no_bundle_is_told_by_its_path() {
     for content in [&b"#!ipxe\n"[..], b"", &packed[..packed.len() / 2], &packed[..packed.len() - 1], &damaged] {
         let error = error(content);
         assert!(error.starts_with(&begins), "{error}");
-        assert!(error.ends_with("\nhint: give a whole file that `cargo xtask bundle-bases` wrote"), "{error}");
     }
     std::fs::remove_file(&path).unwrap();
     let error = Bundle::open(&path).unwrap_err();

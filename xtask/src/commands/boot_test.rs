@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use netboot_loaders::base::fs;
 use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::paths::report_html;
-use netboot_loaders::base::progress::{Event, Muted, Progress};
+use netboot_loaders::base::progress::{Muted, Progress};
 use netboot_loaders::boot_test::case::{Case, Firmware, Intent};
 use netboot_loaders::boot_test::dhcp::Daemon;
 use netboot_loaders::boot_test::expected_console::expectation;
@@ -33,8 +33,10 @@ use serde_json::json;
 
 use super::install;
 use crate::cli::{BootTest, WebServer};
-use crate::exit::{Failure, NOT_BOOTED};
+use crate::exit::Failure;
 use crate::host::{Host, absolute, processors, temporary_folder};
+use crate::program::PUBLISHED;
+use netboot_loaders::base::diagnostic::{Class, Diagnose, Diagnostic};
 
 pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.path.as_deref())?;
@@ -95,7 +97,7 @@ fn intent(config: &Result<Config, build_loaders::Error>, args: &BootTest, host: 
         Ok(config) => Intent::new(&config.sites, args.chain_to.clone()),
         Err(error) => {
             let message = format!("the project does not say where loaders are meant to go\n{error}");
-            host.ui.report(&Event::Warning { message });
+            host.ui.warn(Diagnostic { help: error.diagnosis().help, ..Diagnostic::new(message) });
             Intent { addresses: args.chain_to.clone(), ..Intent::default() }
         }
     }
@@ -115,7 +117,7 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
     let mut described = read.ok_or(build_loaders::Error::Cancelled)??;
     described.http_root = SERVED.into();
     let policy = BootPolicy::new(&described, sites);
-    let of_recipe = |kind| server_config::write(kind, &policy).swap_remove(0).text;
+    let of_recipe = |kind| server_config::write(kind, &policy, &PUBLISHED).swap_remove(0).text;
     let http = match args.http {
         Some(WebServer::Nginx) => HttpSetup::Nginx(of_recipe(ServerKind::Nginx)),
         None => HttpSetup::Own,
@@ -132,8 +134,8 @@ fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -
     } else {
         policy.missing_scripts()
     };
-    for message in warnings {
-        host.ui.report(&Event::Warning { message });
+    for warning in warnings {
+        host.ui.warn(warning);
     }
     let mut network = TestNetwork::new(&described, dhcp, http)?;
     if args.dhcp.is_some() && args.dhcp_config.is_none() {
@@ -215,7 +217,7 @@ fn verdict(report: &BootReport, folder: &Utf8Path, require_real: bool) -> Result
     for case in skipped {
         let _ = write!(text, "\n`{}` was skipped: {}", case.name, case.reason.as_deref().unwrap_or_default());
     }
-    Err(Failure::new(NOT_BOOTED, text.trim_start()))
+    Err(Failure::new(Class::NotBooted, text.trim_start()))
 }
 
 /// Why a case failed, and the last that its console said.
@@ -232,11 +234,8 @@ fn warn_of_sites(tree: &CheckedTree, selection: &Selection, sample: usize, host:
     sites.dedup();
     let all = selection.sites.is_empty() && selection.cases.is_empty() && selection.loaders.is_empty();
     if all && sites.len() > sample {
-        let message = format!(
-            "loaders of {sample} of {} were booted\nhint: name one with `--site`, or take more with `--sample {}`",
-            count(sites.len(), "site"),
-            sites.len()
-        );
-        host.ui.report(&Event::Warning { message });
+        let message = format!("loaders of {sample} of {} were booted", count(sites.len(), "site"));
+        let help = format!("name one with `--site`, or take more with `--sample {}`", sites.len());
+        host.ui.warn(Diagnostic::new(message).help(help));
     }
 }

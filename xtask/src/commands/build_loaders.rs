@@ -7,7 +7,7 @@ use std::time::Instant;
 use netboot_loaders::base::fs;
 use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::paths::{index_of, is_linked_list};
-use netboot_loaders::base::progress::{Event, Progress as _};
+use netboot_loaders::base::progress::Progress as _;
 use netboot_loaders::build_loaders::{BuildOutcome, BuildRequest, Config, Error, build_loaders};
 use netboot_loaders::config::network::{self, NetworkConfig};
 use netboot_loaders::config::sites::{Options, Sites};
@@ -24,6 +24,7 @@ use super::install;
 use crate::cli::BuildLoaders;
 use crate::exit::Failure;
 use crate::host::{Host, absolute};
+use crate::program::{PUBLISHED, name};
 use crate::ui::size;
 
 pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
@@ -66,14 +67,14 @@ fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(ServerKind, Vec<server
     let written = detached_on_cancel(host.ui, move || {
         let network = NetworkConfig::read(&file, &sites)?;
         let policy = BootPolicy::new(&network, &sites);
-        let write = |kind| (kind, index_page::fit(kind, server_config::write(kind, &policy)));
+        let write = |kind| (kind, index_page::fit(kind, server_config::write(kind, &policy, &PUBLISHED), &PUBLISHED));
         let recipes = ServerKind::ALL.into_iter().map(write).collect();
         Ok(([network.warnings.clone(), policy.missing_scripts()].concat(), recipes))
     });
     match written.ok_or(Error::Cancelled)? {
         Ok((warnings, recipes)) => {
-            for message in warnings {
-                host.ui.report(&Event::Warning { message });
+            for warning in warnings {
+                host.ui.warn(warning);
             }
             Ok(recipes)
         }
@@ -144,7 +145,11 @@ fn summary(outcome: &BuildOutcome, seconds: f64, with_page: bool) -> String {
     if with_page {
         let _ = writeln!(text, "page: {}", index_of(tree));
     }
-    let _ = writeln!(text, "next: `cargo xtask boot-test` boots it, `cargo xtask deploy TARGET` brings it to a server");
+    let _ = writeln!(
+        text,
+        "next: `{name} boot-test` boots it, `{name} deploy TARGET` brings it to a server",
+        name = name()
+    );
     text
 }
 

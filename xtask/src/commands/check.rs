@@ -12,9 +12,11 @@ use serde_json::json;
 use super::test::Tests;
 use super::{install, linters};
 use crate::cli::{Check, CheckPart};
-use crate::exit::{CHECK, Failure, INTERRUPTED, MISMATCH};
+use crate::exit::Failure;
 use crate::host::{Host, environment_for_cargo};
+use crate::program::name;
 use crate::ui::pass_on;
+use netboot_loaders::base::diagnostic::Class;
 
 const INTERRUPTED_CHECK: &str = "the check was interrupted";
 
@@ -110,7 +112,7 @@ fn report(checked: Checked, args: &Check, host: &Host<'_>) -> Result<(), Failure
         if failed.is_empty() { "all checks passed\n".to_owned() } else { format!("failed: {}\n", failed.join(", ")) };
     let left = match tests.left {
         0 => String::new(),
-        left => format!(", {left} left to `cargo xtask check --full`"),
+        left => format!(", {left} left to `{} check --full`", name()),
     };
     let totals =
         format!("check: {} passed, {} failed, {} skipped{left}\n", tests.passed, tests.failed, tests.skipped.len());
@@ -125,7 +127,7 @@ fn report(checked: Checked, args: &Check, host: &Host<'_>) -> Result<(), Failure
     if failed.is_empty() {
         Ok(())
     } else {
-        Err(Failure::new(CHECK, &format!("these checks failed: {}", failed.join(", "))))
+        Err(Failure::new(Class::Check, format!("these checks failed: {}", failed.join(", "))))
     }
 }
 
@@ -152,7 +154,7 @@ fn slowest(took: &[(Duration, String)]) -> String {
 
 /// Ends the check where the user asked for that.
 fn interrupted(host: &Host<'_>) -> Result<(), Failure> {
-    if host.ui.cancelled() { Err(Failure::new(INTERRUPTED, INTERRUPTED_CHECK)) } else { Ok(()) }
+    if host.ui.cancelled() { Err(Failure::new(Class::Interrupted, INTERRUPTED_CHECK)) } else { Ok(()) }
 }
 
 /// Runs the tests of `parts`, those with the pinned sources wherever these are to be had.
@@ -183,7 +185,7 @@ fn fetched(args: &Check, host: &Host<'_>) -> Result<Option<String>, Failure> {
     match sources {
         Ok(()) => Ok(None),
         // What is not as pinned is a failure; what is not to be had is a reason to skip.
-        Err(failure) if failure.code == MISMATCH => Err(failure),
+        Err(failure) if failure.class() == Class::Mismatch => Err(failure),
         Err(failure) => Ok(Some(failure.message.lines().next().unwrap_or_default().to_owned())),
     }
 }
@@ -207,7 +209,7 @@ pub(super) fn succeeds(
 ) -> Result<bool, Failure> {
     match command.run(progress, on_line) {
         Ok(_) => Ok(true),
-        Err(_) if progress.cancelled() => Err(Failure::new(INTERRUPTED, INTERRUPTED_CHECK)),
+        Err(_) if progress.cancelled() => Err(Failure::new(Class::Interrupted, INTERRUPTED_CHECK)),
         Err(error) if error.has_failed() => Ok(false),
         Err(error) => Err(error.into()),
     }

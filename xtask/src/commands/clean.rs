@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use netboot_loaders::base::fs::Lock;
 use netboot_loaders::base::paths::Cache;
 use netboot_loaders::base::plural::count;
-use netboot_loaders::base::progress::{Event, Muted, Progress};
+use netboot_loaders::base::progress::{Muted, Progress};
 use netboot_loaders::build::plan::Plan;
 use netboot_loaders::build_loaders::Config;
 use netboot_loaders::clean::{self, CacheItemKind, CacheScan, CleanRequest, Fate, Item};
@@ -18,9 +18,11 @@ use netboot_loaders::printable::printable;
 use serde_json::{Value, json};
 
 use crate::cli::Clean;
-use crate::exit::{FAILURE, Failure, INTERRUPTED};
+use crate::exit::Failure;
 use crate::host::{Host, own_command_without, temporary_folder};
+use crate::program::name;
 use crate::ui::size;
+use netboot_loaders::base::diagnostic::{Class, Diagnose, Diagnostic};
 
 /// How many paths of others are named; `--message-format json` has all.
 const NAMED: usize = 20;
@@ -31,7 +33,7 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
     let cache = Cache::new(folder.canonicalize_utf8().unwrap_or(folder));
     let shared = cache.root().exists() && !host.is_users_cache() && !clean::is_tagged(&cache);
     if shared {
-        host.ui.report(&Event::Warning { message: left_alone(&cache) });
+        host.ui.warn(left_alone(&cache));
     }
     let looked_at = cache.root().exists() && !shared;
     // A look does not need to wait.
@@ -61,26 +63,26 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
         host.ui.result(&text, object);
     }
     let Some((_, first)) = failed.first() else { return Ok(()) };
-    let mut failure = Failure::of(FAILURE, first);
+    let mut failure = Failure::of(first, first.diagnosis());
     if failed.len() > 1 {
         let _ = write!(failure.message, "\nand {} more could not be removed", failed.len() - 1);
     }
     Err(failure)
 }
 
-fn left_alone(cache: &Cache) -> String {
-    format!(
-        "nothing is removed from `{}`: it was not empty when this tool began to use it, so that others may have files in it\n\
-         hint: choose an empty folder with `--cache-dir`, and remove by hand what is in this one",
+fn left_alone(cache: &Cache) -> Diagnostic {
+    Diagnostic::new(format!(
+        "nothing is removed from `{}`: it was not empty when this tool began to use it, so that others may have files in it",
         printable(cache.root())
-    )
+    ))
+    .help("choose an empty folder with `--cache-dir`, and remove by hand what is in this one")
 }
 
 /// Waits until nobody uses the cache.
 fn alone(cache: &Cache, host: &Host<'_>) -> Result<Lock, Failure> {
     let lock = Lock::acquire(&cache.use_lock(), host.ui)?;
     lock.ok_or_else(|| {
-        Failure::new(INTERRUPTED, "interrupted while waiting for another process to be done with the cache")
+        Failure::new(Class::Interrupted, "interrupted while waiting for another process to be done with the cache")
     })
 }
 
@@ -91,15 +93,13 @@ fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> Result<(Option<Pins>,
         .map_err(Failure::from)
         .and_then(|config| Ok(config.plan(&host.path, cache, &Muted(host.ui))?));
     if host.ui.cancelled() {
-        return Err(Failure::new(INTERRUPTED, "interrupted"));
+        return Err(Failure::new(Class::Interrupted, "interrupted"));
     }
     if let Err(failure) = &plan {
         let stay = if pins.is_ok() { "bases and build trees" } else { "sources, bases and build trees" };
         let why = failure.message.lines().next().unwrap_or_default();
-        let message = format!(
-            "all {stay} stay, since it cannot be told which of them this project needs: {why}\nhint: see what `cargo xtask build-loaders --plan` says"
-        );
-        host.ui.report(&Event::Warning { message });
+        let message = format!("all {stay} stay, since it cannot be told which of them this project needs: {why}");
+        host.ui.warn(Diagnostic::new(message).help(format!("see what `{} build-loaders --plan` says", name())));
     }
     Ok((pins.ok(), plan.ok()))
 }

@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 
 use super::{MAX_NAME, check_place, install};
 use crate::cli::Deploy;
-use crate::exit::{Failure, MISSING_TOOL};
+use crate::exit::Failure;
 use crate::host::{Host, absolute, temporary_folder, whole_environment};
+use netboot_loaders::base::diagnostic::Class;
 
 pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.tree.as_deref())?;
@@ -71,8 +72,8 @@ fn ssh(args: &Deploy, host: &Host<'_>) -> Result<Utf8PathBuf, Failure> {
         let found = if named.as_str().contains('/') { Some(absolute(named)?) } else { None };
         let found = found.filter(|path| path.is_file()).or_else(|| find_program(named.as_str(), &host.path));
         return found.ok_or_else(|| {
-            let text = format!("found no program `{named}`\nhint: name OpenSSH's client, or leave `--ssh` out");
-            Failure::new(MISSING_TOOL, &text)
+            Failure::new(Class::MissingTool, format!("found no program `{named}`"))
+                .help("name OpenSSH's client, or leave `--ssh` out")
         });
     }
     if args.install_deps {

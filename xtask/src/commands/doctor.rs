@@ -14,8 +14,10 @@ use serde_json::json;
 
 use super::{install, prepare};
 use crate::cli::{Doctor, DoctorPurpose};
-use crate::exit::{Failure, MISSING_TOOL};
+use crate::exit::Failure;
 use crate::host::Host;
+use crate::program::name;
+use netboot_loaders::base::diagnostic::Class;
 
 pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     // Whether certificates are embedded is known only once the choices can be read.
@@ -52,16 +54,16 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
         .iter()
         .map(|row| json!({ "name": row.name, "purpose": row.purpose, "found": row.found, "ok": row.ok }))
         .collect();
-    let outcome = if rows.iter().all(|row| row.ok) { next(args.work) } else { "" };
+    let outcome = if rows.iter().all(|row| row.ok) { next(args.work) } else { String::new() };
     host.ui.result(&format!("{}{outcome}", table(&rows)), json!({ "tools": tools }));
     if unmet.is_empty() {
         return Ok(system?);
     }
     let names: Vec<String> = unmet.iter().map(|need| format!("`{}`", need.name)).collect();
-    let text = format!(
-        "found no usable {}\nhint: {}\nhint: or run `cargo xtask doctor{} --install-deps`",
-        names.join(", "),
-        install_lines(&unmet, &host.path),
+    let text = format!("found no usable {}", names.join(", "));
+    let install = format!(
+        "run `{} doctor{} --install-deps`",
+        name(),
         match args.work {
             DoctorPurpose::Build => "",
             DoctorPurpose::BootTest => " --for boot-test",
@@ -71,19 +73,21 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
             DoctorPurpose::Check => " --for check",
         },
     );
-    Err(Failure::new(MISSING_TOOL, &text))
+    let lines = install_lines(&unmet, &host.path).into_iter().chain([install]);
+    Err(lines.fold(Failure::new(Class::MissingTool, text), Failure::help))
 }
 
 /// What to do where everything is there.
-fn next(work: DoctorPurpose) -> &'static str {
-    match work {
-        DoctorPurpose::BootTest => "everything is there\nnext: cargo xtask boot-test\n",
-        DoctorPurpose::Reproduce => "all tools are there\nnext: cargo xtask reproduce\n",
-        DoctorPurpose::Deploy => "all tools are there\nnext: cargo xtask deploy --dry-run TARGET\n",
-        DoctorPurpose::Build => "everything is there\nnext: cargo xtask build-loaders\n",
-        DoctorPurpose::Mirror => "everything is there\nnext: cargo xtask mirror\n",
-        DoctorPurpose::Check => "everything is there\nnext: cargo xtask check\n",
-    }
+fn next(work: DoctorPurpose) -> String {
+    let command = match work {
+        DoctorPurpose::BootTest => "boot-test",
+        DoctorPurpose::Reproduce => "reproduce",
+        DoctorPurpose::Deploy => "deploy --dry-run TARGET",
+        DoctorPurpose::Build => "build-loaders",
+        DoctorPurpose::Mirror => "mirror",
+        DoctorPurpose::Check => "check",
+    };
+    format!("everything is there\nnext: {} {command}\n", name())
 }
 
 /// A line of the table.

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cli::OriginArgs;
 use crate::exit::Failure;
 use crate::host::Host;
+use crate::program::name;
 
 pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
     let config = Config::read(&host.project, &Options::default(), host.ui)?;
@@ -20,12 +21,13 @@ pub(super) fn run(args: &OriginArgs, host: &Host<'_>) -> Result<(), Failure> {
         seen.as_ref().map(|seen| format!("found in {}, SHA-256 {}\n", seen.name, seen.sha256)).unwrap_or_default();
     host.ui.result(
         &format!(
-            "iPXE {} ({}) and {} of syslinux {} are in {}, as pinned\n{found}next: cargo xtask build-loaders --offline\n",
+            "iPXE {} ({}) and {} of syslinux {} are in {}, as pinned\n{found}next: {} build-loaders --offline\n",
             ipxe.version,
             ipxe.commit,
             count(syslinux.members.len(), "file"),
             syslinux.version,
-            cache.root()
+            cache.root(),
+            name()
         ),
         json!({ "cache": cache.root(), "ipxe": ipxe.commit, "syslinux": syslinux.version, "syslinux-archive": seen }),
     );

@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::check::succeeds;
 use crate::cli::Fuzz;
-use crate::exit::{BAD_INPUT, CHECK, Failure, MISSING_TOOL};
+use crate::exit::Failure;
 use crate::host::{Host, environment_for_cargo};
 use crate::ui::pass_on;
+use netboot_loaders::base::diagnostic::{Class, Flag};
 
 /// The version of cargo-fuzz that is installed.
 const VERSION: &str = "0.13.2";
@@ -26,16 +27,17 @@ pub(super) fn run(args: &Fuzz, host: &Host<'_>) -> Result<(), Failure> {
     if args.install_deps {
         let install = cargo(&["install", "cargo-fuzz", "--locked", "--version", VERSION], host);
         if !succeeds(&install, host.ui, &mut pass_on)? {
-            return Err(Failure::new(MISSING_TOOL, "cargo-fuzz cannot be installed\nhint: see what cargo says above"));
+            return Err(
+                Failure::new(Class::MissingTool, "cargo-fuzz cannot be installed").help("see what cargo says above")
+            );
         }
     }
     if cargo(&["fuzz", "--version"], host).output(host.ui).is_err() {
-        let text = "cargo-fuzz is missing\nhint: run `cargo xtask fuzz --install-deps`";
-        return Err(Failure::new(MISSING_TOOL, text));
+        return Err(Failure::new(Class::MissingTool, "cargo-fuzz is missing").help(Flag::InstallDeps));
     }
     host.ui.print("== cargo fuzz build\n");
     if !succeeds(&cargo(&["fuzz", "build"], host), host.ui, &mut pass_on)? {
-        return Err(Failure::new(CHECK, "the fuzz targets cannot be built\nhint: see what cargo says above"));
+        return Err(Failure::new(Class::Check, "the fuzz targets cannot be built").help("see what cargo says above"));
     }
     // What begins with `#` counts the runs.
     let mut told = |line: &str| {
@@ -51,11 +53,9 @@ pub(super) fn run(args: &Fuzz, host: &Host<'_>) -> Result<(), Failure> {
         }
     }
     if !failed.is_empty() {
-        let text = format!(
-            "these targets failed: {}\nhint: `cargo fuzz run TARGET fuzz/artifacts/TARGET/FILE` shows what happens",
-            listed_names(&failed)
-        );
-        return Err(Failure::new(CHECK, &text));
+        let help = "see what happens with `cargo fuzz run TARGET fuzz/artifacts/TARGET/FILE`";
+        let text = format!("these targets failed: {}", listed_names(&failed));
+        return Err(Failure::new(Class::Check, text).help(help));
     }
     let done = if args.seconds > 0 { "ran without a finding" } else { "are built" };
     let lines = format!("{} targets {done}\n", targets.len());
@@ -70,8 +70,8 @@ fn targets(args: &Fuzz, host: &Host<'_>) -> Result<Vec<String>, Failure> {
     all.retain(|name| name != "shared");
     all.sort_unstable();
     if let Some(unknown) = args.targets.iter().find(|target| !all.contains(target)) {
-        let text = format!("there is no fuzz target `{unknown}`\nhint: choose one of {}", listed_names(&all));
-        return Err(Failure::new(BAD_INPUT, &text));
+        let text = format!("there is no fuzz target `{unknown}`");
+        return Err(Failure::new(Class::BadInput, text).help(format!("choose one of {}", listed_names(&all))));
     }
     Ok(if args.targets.is_empty() { all } else { args.targets.clone() })
 }

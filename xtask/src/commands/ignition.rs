@@ -4,7 +4,7 @@ use camino::Utf8Path;
 use netboot_loaders::base::fs;
 use netboot_loaders::base::parallel::detached_on_cancel;
 use netboot_loaders::base::process::{Command, find_program, quoted};
-use netboot_loaders::base::progress::{Event, Muted, Progress};
+use netboot_loaders::base::progress::{Muted, Progress};
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::network::{NetworkConfig, NetworkHost};
 use netboot_loaders::config::sites::Options;
@@ -14,9 +14,10 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::cli::Ignition;
-use crate::exit::{BAD_INPUT, FAILURE, Failure, MISSING_TOOL};
+use crate::exit::Failure;
 use crate::host::{Host, absolute};
 use crate::ui::terminal_safe_json;
+use netboot_loaders::base::diagnostic::{Class, Diagnostic};
 
 pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
     let text = match &args.butane {
@@ -41,19 +42,17 @@ fn starter(args: &Ignition, host: &Host<'_>) -> Result<String, Failure> {
     let network = read.ok_or(build_loaders::Error::Cancelled)??;
     let machine = args.host.as_deref().map(|name| machine(&network, name, &file)).transpose()?;
     let Some(starter) = &network.ignition else {
-        let text = format!(
-            "there is no table `[ignition]` in `{file}`\nhint: say there who may log in, as in ssh-keys = [\"ssh-ed25519 AAAA… name\"]"
-        );
-        return Err(Failure::new(BAD_INPUT, &text));
+        let text = format!("there is no table `[ignition]` in `{file}`");
+        let help = "write there who may log in, as in ssh-keys = [\"ssh-ed25519 AAAA… name\"]";
+        return Err(Failure::new(Class::BadInput, text).help(help));
     };
     if starter.ssh_keys.is_empty() && !starter.autologin {
-        warn(host, "nobody can log in: `ssh-keys` is empty\nhint: copy the line of a file like id_ed25519.pub");
+        let warning = Diagnostic::new("nobody can log in: `ssh-keys` is empty");
+        host.ui.warn(warning.help("copy the line of a file like id_ed25519.pub"));
     }
     if starter.autologin {
-        warn(
-            host,
-            "`autologin` lets in whoever sees the console, and as an administrator\nhint: take it away once the machine does what it should",
-        );
+        let warning = Diagnostic::new("`autologin` lets in whoever sees the console, and as an administrator");
+        host.ui.warn(warning.help("take it away once the machine does what it should"));
     }
     Ok(ignition::configuration(starter, machine.map(|machine| machine.hostname.as_str())))
 }
@@ -62,39 +61,33 @@ fn machine<'n>(network: &'n NetworkConfig, name: &str, file: &Utf8Path) -> Resul
     network.hosts.iter().find(|machine| machine.name == name).ok_or_else(|| {
         let known: Vec<&str> = network.hosts.iter().map(|machine| machine.name.as_str()).collect();
         let known = listed_names(&known);
-        let text = format!("there is no [[host]] `{name}` in `{file}`\nhint: known there: {known}");
-        Failure::new(BAD_INPUT, &text)
+        Failure::new(Class::BadInput, format!("there is no [[host]] `{name}` in `{file}`"))
+            .help(format!("name one of {known}"))
     })
-}
-
-fn warn(host: &Host<'_>, message: &str) {
-    host.ui.report(&Event::Warning { message: message.into() });
 }
 
 /// What Butane makes of `file`.
 fn butane(file: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
     let Some(program) = find_program("butane", &host.path) else {
-        let text = "found no `butane`, which makes Ignition's configuration of a Butane file\n\
-                    hint: install the package `butane`, or take its program from https://github.com/coreos/butane/releases";
-        return Err(Failure::new(MISSING_TOOL, text));
+        let text = "found no `butane`, which makes Ignition's configuration of a Butane file";
+        let help = "install the package `butane`, or take its program from https://github.com/coreos/butane/releases";
+        return Err(Failure::new(Class::MissingTool, text).help(help));
     };
     let file = absolute(file)?;
     // What `local:` and `tree:` name is relative to the Butane file.
     let folder = file.parent().unwrap_or(Utf8Path::new("/"));
     let options = ["--strict", "--pretty", "--files-dir", folder.as_str(), file.as_str()];
     let command = Command::new("read the Butane file", program.as_str()).args(options);
-    let lines = command.output(host.ui).map_err(|error| {
-        let mut failure = Failure::from(error);
-        failure.hints.push("change the Butane file: its lines and keys are named above".into());
-        failure
-    })?;
+    let lines = command
+        .output(host.ui)
+        .map_err(|error| Failure::from(error).help("change the Butane file: its lines and keys are named above"))?;
     let text = lines.join("\n") + "\n";
     // What it may say besides comes with it.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(&text) {
         let (program, folder, file) = (quoted(program.as_str()), quoted(folder.as_str()), quoted(file.as_str()));
         let by_hand = format!("{program} --strict --files-dir {folder} {file}");
-        let text = format!("`butane` printed something else than JSON: {error}\nhint: see what `{by_hand}` prints");
-        return Err(Failure::new(FAILURE, &text));
+        let text = format!("`butane` printed something else than JSON: {error}");
+        return Err(Failure::new(Class::Failure, text).help(format!("see what `{by_hand}` prints")));
     }
     Ok(text)
 }

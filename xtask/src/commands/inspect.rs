@@ -9,14 +9,16 @@ use netboot_loaders::build::reference_builds::ReferenceBuild;
 use netboot_loaders::build_loaders;
 use netboot_loaders::inspect::{Inspection, KnownLoader, inspect, trees_above};
 use netboot_loaders::loader::file_kind::FileKind;
-use netboot_loaders::loader::linked_objects::{Class, LinkedObjects};
+use netboot_loaders::loader::linked_objects::{LinkedObjects, ObjectClass};
 use netboot_loaders::printable::printable;
 use serde_json::{Value, json};
 
 use crate::cli::Inspect;
-use crate::exit::{DIFFERENT, Failure, INTERRUPTED};
+use crate::exit::Failure;
 use crate::host::{Host, absolute};
+use crate::program::name;
 use crate::ui::size;
+use netboot_loaders::base::diagnostic::Class;
 
 /// How wide a list is written, in characters.
 const WIDTH: usize = 96;
@@ -24,40 +26,36 @@ const WIDTH: usize = 96;
 pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
     let path = absolute(&args.loader)?;
     if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        let text = format!(
-            "there is no loader `{}`\nhint: give the path of one; `cargo xtask build-loaders` builds them",
-            printable(&args.loader)
-        );
-        return Err(Failure::new(DIFFERENT, &text));
+        let text = format!("there is no loader `{}`", printable(&args.loader));
+        let help = format!("give the path of one; `{} build-loaders` builds them", name());
+        return Err(Failure::new(Class::DamagedTree, text).help(help));
     }
     if path.is_dir() {
-        let text = format!(
-            "`{}` is a folder, wanted a loader\nhint: give one loader, as in `{}`; `cargo xtask verify` takes trees and tarballs",
-            printable(&args.loader),
-            printable(&args.loader.join("ipxe.efi"))
+        let help = format!(
+            "give one loader, as in `{}`; `{} verify` takes trees and tarballs",
+            printable(&args.loader.join("ipxe.efi")),
+            name()
         );
-        return Err(Failure::new(DIFFERENT, &text));
+        let text = format!("`{}` is a folder, wanted a loader", printable(&args.loader));
+        return Err(Failure::new(Class::DamagedTree, text).help(help));
     }
     let known = ReferenceBuild::read_all(&host.project).map_err(build_loaders::Error::from)?;
     let candidates = match &args.manifest {
         Some(manifest) if !manifest.exists() => {
-            let text = format!("there is no manifest `{manifest}`\nhint: give a tree or its manifest.json");
-            return Err(Failure::new(DIFFERENT, &text));
+            let text = format!("there is no manifest `{manifest}`");
+            return Err(Failure::new(Class::DamagedTree, text).help("give a tree or its manifest.json"));
         }
         Some(manifest) => vec![absolute(manifest)?],
         None => trees_above(&path).chain([host.project.default_tree()]).collect(),
     };
     let found = inspect(&path, &candidates, &known, host.ui)?;
     if host.ui.cancelled() {
-        return Err(Failure::new(INTERRUPTED, "interrupted"));
+        return Err(Failure::new(Class::Interrupted, "interrupted"));
     }
     if matches!(found.identity, None | Some((FileKind::Text, _))) {
-        let text = format!(
-            "`{}` is {}, wanted a loader\nhint: give one loader; `cargo xtask verify` takes trees and tarballs",
-            args.loader,
-            kind(&found)
-        );
-        return Err(Failure::new(DIFFERENT, &text));
+        let text = format!("`{}` is {}, wanted a loader", args.loader, kind(&found));
+        let help = format!("give one loader; `{} verify` takes trees and tarballs", name());
+        return Err(Failure::new(Class::DamagedTree, text).help(help));
     }
     host.ui.answer(&text(args, &found), object(&found));
     Ok(())
@@ -102,11 +100,11 @@ fn text(args: &Inspect, found: &Inspection) -> String {
 }
 
 /// What is listed, and under which heading.
-const CLASSES: [(Class, &str); 4] = [
-    (Class::Feature, "features"),
-    (Class::Command, "commands"),
-    (Class::Protocol, "protocols"),
-    (Class::Driver, "drivers"),
+const CLASSES: [(ObjectClass, &str); 4] = [
+    (ObjectClass::Feature, "features"),
+    (ObjectClass::Command, "commands"),
+    (ObjectClass::Protocol, "protocols"),
+    (ObjectClass::Driver, "drivers"),
 ];
 
 fn linked(found: &Inspection) -> Option<&LinkedObjects> {
@@ -133,8 +131,8 @@ fn sentence(known: &KnownLoader) -> String {
 }
 
 /// A path without what all of its class have in common.
-fn short(class: Class, name: &str) -> &str {
-    let common = if class == Class::Protocol { "net/" } else { "drivers/" };
+fn short(class: ObjectClass, name: &str) -> &str {
+    let common = if class == ObjectClass::Protocol { "net/" } else { "drivers/" };
     name.strip_prefix(common).unwrap_or(name)
 }
 
@@ -155,7 +153,7 @@ fn wrapped(names: &[&str]) -> String {
 
 fn object(found: &Inspection) -> Value {
     let contents = linked(found).map(|linked| {
-        let lists = Class::ALL.map(|class| (class.as_str(), json!(linked.names(class).collect::<Vec<_>>())));
+        let lists = ObjectClass::ALL.map(|class| (class.as_str(), json!(linked.names(class).collect::<Vec<_>>())));
         lists.into_iter().map(|(word, names)| (format!("{word}s"), names)).collect::<serde_json::Map<_, _>>()
     });
     json!({

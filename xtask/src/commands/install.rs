@@ -10,8 +10,10 @@ use netboot_loaders::toolchain::packages::Manager;
 use netboot_loaders::toolchain::probe::ProbeStatus;
 use xshell::{Shell, cmd};
 
-use crate::exit::{Failure, INTERRUPTED, MISSING_TOOL};
+use crate::exit::Failure;
 use crate::host::Host;
+use crate::program::name;
+use netboot_loaders::base::diagnostic::Class;
 
 /// Installs those of `needs` that are not met.
 pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
@@ -22,7 +24,7 @@ pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
         let Some(complaint) = status.complaint() else { continue };
         if matches!((need.test, status), (Probe::Kernel(..), ProbeStatus::Unfit { .. })) {
             // There is one, and another package would not help.
-            return Err(Failure::new(MISSING_TOOL, &format!("`{}` ({}): {complaint}", need.name, need.purpose)));
+            return Err(Failure::new(Class::MissingTool, format!("`{}` ({}): {complaint}", need.name, need.purpose)));
         }
         unmet.push(need);
     }
@@ -30,24 +32,23 @@ pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let Some(manager) = Manager::detect(&host.path) else {
-        return Err(Failure::new(
-            MISSING_TOOL,
-            "found no package manager, wanted apt-get, dnf, pacman, zypper or apk\nhint: run `cargo xtask doctor` and install by hand what it names",
-        ));
+        let text = "found no package manager, wanted apt-get, dnf, pacman, zypper or apk";
+        let help = format!("run `{} doctor` and install by hand what it names", name());
+        return Err(Failure::new(Class::MissingTool, text).help(help));
     };
-    let lines = || install_lines(&unmet, &host.path);
+    let by_hand = |text: String| {
+        install_lines(&unmet, &host.path).into_iter().fold(Failure::new(Class::MissingTool, text), Failure::help)
+    };
     let Some(root) = Root::find(host)? else {
-        let text = format!("cannot install without root, and found no sudo\nhint: as root, {}", lines());
-        return Err(Failure::new(MISSING_TOOL, &text));
+        return Err(by_hand("cannot install without root, and found no sudo".to_owned()));
     };
     for words in manager.install_commands(&unmet) {
         let done = root.run(&words)?;
         if host.ui.cancelled() {
-            return Err(Failure::new(INTERRUPTED, "interrupted"));
+            return Err(Failure::new(Class::Interrupted, "interrupted"));
         }
         if !done {
-            let text = format!("`{}` failed\nhint: {}", root.shown(&words), lines());
-            return Err(Failure::new(MISSING_TOOL, &text));
+            return Err(by_hand(format!("`{}` failed", root.shown(&words))));
         }
     }
     Ok(())
@@ -62,7 +63,7 @@ pub(super) struct Root {
 impl Root {
     /// `None` where it does not.
     pub(super) fn find(host: &Host<'_>) -> Result<Option<Self>, Failure> {
-        let shell = Shell::new()?;
+        let shell = Shell::new().map_err(|error| shell_failed(&error))?;
         let root = is_root(&shell)?;
         let found = root || find_program("sudo", &host.path).is_some();
         Ok(found.then_some(Self { shell, sudo: !root }))
@@ -90,6 +91,10 @@ impl Root {
     }
 }
 
+fn shell_failed(error: &xshell::Error) -> Failure {
+    Failure::of(error, Class::Failure.into())
+}
+
 fn is_root(shell: &Shell) -> Result<bool, Failure> {
-    Ok(cmd!(shell, "id -u").quiet().read()? == "0")
+    Ok(cmd!(shell, "id -u").quiet().read().map_err(|error| shell_failed(&error))? == "0")
 }

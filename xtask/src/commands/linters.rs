@@ -8,9 +8,11 @@ use netboot_loaders::base::fs;
 use netboot_loaders::base::process::{Command, find_program};
 
 use super::check::succeeds;
-use crate::exit::{Failure, MISMATCH};
+use crate::exit::Failure;
 use crate::host::{Host, whole_environment};
+use crate::program::name;
 use crate::ui::{Ui, pass_on};
+use netboot_loaders::base::diagnostic::Class;
 
 /// What is checked, by which linter, and its arguments before the workflows, which all but `typos` take. None of them lets
 /// the machine or the network decide.
@@ -39,7 +41,7 @@ pub(super) fn run(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
     let workflows = workflows(&host.project.github().join("workflows"))?;
     let missing =
         LINTERS.iter().any(|(_, name, _)| works(&folder.join("bin").join(name), &host.path, host.ui).is_none());
-    let mut reason = "not found, `cargo xtask check --install-deps` installs it".to_owned();
+    let mut reason = format!("not found, `{} check --install-deps` installs it", name());
     if install && missing {
         host.ui.print(&format!("== linters: installing them in {folder}\n"));
         reason = install_pinned(&pinned, &folder, host)?;
@@ -109,8 +111,8 @@ fn install_pinned(pinned: &Utf8Path, folder: &Utf8Path, host: &Host<'_>) -> Resu
     let (done, text) = run(folder.join("bin/python").as_str(), &[&pip[..], &what].concat())?;
     // What is not as pinned is a failure; what is not to be had is a reason to skip.
     if text.contains("DO NOT MATCH THE HASHES") {
-        let text = format!("a linter is not what `{pinned}` says\nhint: find out which of the two is right");
-        return Err(Failure::new(MISMATCH, &text));
+        let text = format!("a linter is not what `{pinned}` says");
+        return Err(Failure::new(Class::Mismatch, text).help("find out which of the two is right"));
     }
     Ok(if done { "it was installed and does not run" } else { "pip could not install it" }.to_owned())
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use camino::Utf8Path;
-use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::base::progress::Progress;
 use netboot_loaders::config::pins::Pins;
 use netboot_loaders::mirror::schedule::{ScheduledJob, Scheduler};
 use netboot_loaders::mirror::signature::Trust;
@@ -11,9 +11,10 @@ use netboot_loaders::mirror::{MirrorRequest, Publisher, fedora_coreos, flatcar, 
 use serde_json::json;
 
 use crate::cli::{MirrorArgs, MirrorCommand};
-use crate::exit::{BAD_INPUT, Failure};
+use crate::exit::Failure;
 use crate::host::{self, Host};
 use crate::ui::terminal_safe_json;
+use netboot_loaders::base::diagnostic::{Class, Diagnostic};
 
 pub(super) fn run(what: &MirrorCommand, host: &Host<'_>) -> Result<ExitCode, Failure> {
     let (upstream, args) = upstream(what);
@@ -65,17 +66,16 @@ fn print_schedule(scheduler: Scheduler, what: &MirrorCommand, dest: &Utf8Path, h
     let stream_url = if let MirrorCommand::FedoraCoreos { stream_url, .. } = what { stream_url.as_ref() } else { None };
     for (option, url) in [("--base-url", args.base_url.as_ref()), ("--stream-url", stream_url)] {
         if let Some(url) = url.filter(|url| url.has_secret()) {
-            let message = format!(
-                "`{option} {url}` has a password or a token, and the schedule shows it to whoever can read it\n\
-                 hint: keep the file that it goes to readable for root alone, as with `chmod 600`"
-            );
-            host.ui.report(&Event::Warning { message });
+            let message =
+                format!("`{option} {url}` has a password or a token, and the schedule shows it to whoever can read it");
+            let help = "keep the file that it goes to readable for root alone, as with `chmod 600`";
+            host.ui.warn(Diagnostic::new(message).help(help));
         }
     }
     let (identity, exit_code_on_update) = (upstream.identity(), args.exit_code_on_update);
     let text = ScheduledJob { identity, command, exit_code_on_update }.text(scheduler).map_err(|error| {
-        let text = format!("{error}, for {}\nhint: choose another path or address", scheduler.as_str());
-        Failure::new(BAD_INPUT, &text)
+        Failure::new(Class::BadInput, format!("{error}, for {}", scheduler.as_str()))
+            .help("choose another path or address")
     })?;
     host.ui.answer(&text, json!({ "schedule": text }));
     Ok(())

@@ -27,14 +27,15 @@ mod verify;
 use std::process::ExitCode;
 
 use camino::Utf8Path;
-use clap::CommandFactory;
 use netboot_loaders::printable::printable;
 use netboot_loaders::tree::enclosing::outside_trees;
 
-use crate::cli::{Cli, XtaskCommand};
-use crate::exit::{BAD_INPUT, FAILURE, Failure};
+use crate::cli::{self, XtaskCommand};
+use crate::exit::Failure;
 use crate::host::{Host, absolute};
+use crate::program;
 use crate::ui::out;
+use netboot_loaders::base::diagnostic::Class;
 
 /// Runs `command`, and gives the exit code of its success.
 pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> {
@@ -67,7 +68,8 @@ pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> 
         XtaskCommand::Fuzz(args) => fuzz::run(&args, host),
         XtaskCommand::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut script);
+            let name = if program::is_alias() { "xtask" } else { program::name() };
+            clap_complete::generate(shell, &mut cli::command(), name, &mut script);
             out(&String::from_utf8_lossy(&script));
             Ok(())
         }
@@ -98,12 +100,10 @@ fn check_project(host: &Host<'_>) -> Result<(), Failure> {
     if host.project.pins().symlink_metadata().is_ok() {
         return Ok(());
     }
-    let text = format!(
-        "`{}` is no folder of a project: there is no `vendor/pins.toml` in it\n\
-         hint: give the one that has `vendor/` and `embed-scripts/` with `--project`",
-        printable(host.project.root())
-    );
-    Err(Failure::new(BAD_INPUT, &text))
+    let text =
+        format!("`{}` is no folder of a project: there is no `vendor/pins.toml` in it", printable(host.project.root()));
+    let help = "give the one that has `vendor/` and `embed-scripts/` with `--project`";
+    Err(Failure::new(Class::BadInput, text).help(help))
 }
 
 /// The most bytes of a name that file systems take.
@@ -114,23 +114,18 @@ const MAX_OUTPUT_NAME: usize = MAX_NAME - ".".len() - ".next-journal".len();
 
 /// Makes sure that there can be a folder at `path`, whose own name has at most `longest` bytes.
 fn check_place(path: &Utf8Path, longest: usize) -> Result<(), Failure> {
-    let refuse = |text: String| Err(Failure::new(FAILURE, &text));
+    let refuse = |text: String, help: &str| Err(Failure::new(Class::Failure, text).help(help));
     for (path, most) in path.ancestors().zip(std::iter::once(longest).chain(std::iter::repeat(MAX_NAME))) {
         let name = path.file_name().unwrap_or_default();
         if name.len() > most {
             let found = name.len();
-            return refuse(format!(
-                "the name `{}` has {found} bytes, wanted {most} at most\nhint: choose a shorter name",
-                printable(name)
-            ));
+            let text = format!("the name `{}` has {found} bytes, wanted {most} at most", printable(name));
+            return refuse(text, "choose a shorter name");
         }
         if path.is_symlink() && !path.exists() {
             let target = path.read_link_utf8().unwrap_or_default();
-            return refuse(format!(
-                "`{}` is a link that leads nowhere, to `{}`\nhint: make what it leads to, or remove the link",
-                printable(path),
-                printable(&target)
-            ));
+            let text = format!("`{}` is a link that leads nowhere, to `{}`", printable(path), printable(&target));
+            return refuse(text, "make what it leads to, or remove the link");
         }
     }
     Ok(())
@@ -141,7 +136,7 @@ fn check_output(path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     check_place(path, MAX_OUTPUT_NAME)?;
     outside_trees(path)?;
     let refuse = |found: String, remedy: &str| {
-        Err(Failure::new(FAILURE, &format!("cannot write to `{}`: {found}\nhint: {remedy}", printable(path))))
+        Err(Failure::new(Class::Failure, format!("cannot write to `{}`: {found}", printable(path))).help(remedy))
     };
     if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         return refuse(
@@ -155,7 +150,7 @@ fn check_output(path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     let own = host.project.vendor_and_config_dirs().into_iter().chain(host.cache_folder());
     match own.filter_map(|folder| folder.canonicalize_utf8().ok()).find(|folder| real.starts_with(folder)) {
         Some(folder) => {
-            refuse(format!("`{}` has what is built from, or the cache", printable(&folder)), "choose a place outside")
+            refuse(format!("`{}` has what is built from, or the cache", printable(&folder)), "choose a folder outside")
         }
         None => Ok(()),
     }

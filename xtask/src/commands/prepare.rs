@@ -5,23 +5,24 @@ use std::os::unix::fs::PermissionsExt;
 use camino::{Utf8DirEntry, Utf8Path, Utf8PathBuf};
 
 use super::install::Root;
-use crate::exit::{FAILURE, Failure};
+use crate::exit::Failure;
 use crate::host::Host;
+use netboot_loaders::base::diagnostic::Class;
 
 /// Does what is left to do. It lasts until the machine starts again or gets another kernel.
 pub(super) fn run(host: &Host<'_>) -> Result<(), Failure> {
     let commands = commands(Utf8Path::new("/"));
     let lines = || commands.iter().map(|words| words.join(" ")).collect::<Vec<_>>().join(" && ");
     let Some(root) = Root::find(host)? else {
-        let text = format!("cannot prepare this machine without root, and found no sudo\nhint: as root, {}", lines());
-        return Err(Failure::new(FAILURE, &text));
+        let text = "cannot prepare this machine without root, and found no sudo";
+        return Err(Failure::new(Class::Failure, text).help(format!("as root, run `{}`", lines())));
     };
     // Root may do all that without.
     for words in commands.iter().filter(|_| !root.is_held()) {
         host.ui.print(&format!("== {}\n", words.join(" ")));
         if !root.run(words)? {
-            let text = format!("`{}` failed\nhint: as root, {}", words.join(" "), lines());
-            return Err(Failure::new(FAILURE, &text));
+            let text = format!("`{}` failed", words.join(" "));
+            return Err(Failure::new(Class::Failure, text).help(format!("as root, run `{}`", lines())));
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use netboot_loaders::base::parallel::detached_on_cancel;
-use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::base::progress::Progress;
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::network::{self, NetworkConfig};
 use netboot_loaders::config::sites::Options;
@@ -12,8 +12,10 @@ use netboot_loaders::serve::server_config::{ConfigFile, ServerKind, save, write}
 use serde_json::json;
 
 use crate::cli::Recipe;
-use crate::exit::{BAD_INPUT, Failure};
+use crate::exit::Failure;
 use crate::host::Host;
+use crate::program::PUBLISHED;
+use netboot_loaders::base::diagnostic::{Class, Diagnostic};
 
 pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
     let Some(kind) = args.kind else {
@@ -26,12 +28,12 @@ pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
     let written = detached_on_cancel(host.ui, move || {
         let network = NetworkConfig::read(&file, &config.sites)?;
         let policy = BootPolicy::new(&network, &config.sites);
-        let warnings: Vec<String> = network.warnings.iter().cloned().chain(policy.warnings(kind)).collect();
-        Ok::<_, network::Error>((warnings, write(kind, &policy)))
+        let warnings: Vec<Diagnostic> = network.warnings.iter().cloned().chain(policy.warnings(kind)).collect();
+        Ok::<_, network::Error>((warnings, write(kind, &policy, &PUBLISHED)))
     });
     let (warnings, files) = written.ok_or(build_loaders::Error::Cancelled)??;
-    for message in warnings {
-        host.ui.report(&Event::Warning { message });
+    for warning in warnings {
+        host.ui.warn(warning);
     }
     if let Some(folder) = &args.out {
         let written = save(&files, folder)?;
@@ -46,9 +48,8 @@ pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
 
 fn undo(kind: ServerKind, files: &[ConfigFile]) -> Result<&ConfigFile, Failure> {
     files.get(1).ok_or_else(|| {
-        let text =
-            format!("the recipe `{kind}` needs no undo of its own\nhint: its first lines say how it is taken back");
-        Failure::new(BAD_INPUT, &text)
+        Failure::new(Class::BadInput, format!("the recipe `{kind}` needs no undo of its own"))
+            .help("read in its first lines how it is taken back")
     })
 }
 

@@ -6,6 +6,7 @@ use netboot_loaders::base::paths::ReleaseNames;
 use netboot_loaders::base::process::{Command, find_program};
 use netboot_loaders::build_loaders::{BuildRequest, Config, build_loaders, fetch};
 use netboot_loaders::config::sites::Options;
+use netboot_loaders::fetch::source_bundle::BundleInputs;
 use netboot_loaders::release::{self, Release};
 use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::verify;
@@ -13,19 +14,20 @@ use serde_json::json;
 
 use super::install;
 use crate::cli;
-use crate::exit::{BAD_INPUT, FAILURE, Failure, MISSING_TOOL};
+use crate::exit::Failure;
 use crate::host::{Host, absolute, github_environment};
+use crate::program::PUBLISHED;
 use crate::ui::size;
+use netboot_loaders::base::diagnostic::Class;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(super) fn run(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<(), Failure> {
     let wanted = format!("v{VERSION}");
     if let Some(tag) = args.tag.as_ref().filter(|tag| **tag != wanted) {
-        let text = format!(
-            "the tag is `{tag}`, wanted `{wanted}`\nhint: set the version in Cargo.toml, or push the tag of the version"
-        );
-        return Err(Failure::new(BAD_INPUT, &text));
+        let text = format!("the tag is `{tag}`, wanted `{wanted}`");
+        let help = "set the version in Cargo.toml, or push the tag of the version";
+        return Err(Failure::new(Class::BadInput, text).help(help));
     }
     let release = match &args.files {
         Some(folder) => release::check(&absolute(folder)?, host.ui)?,
@@ -71,18 +73,18 @@ fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
     let built = build_loaders(&host.context(&plan, &cache, &origins, &settings), &request)?;
     let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_release()), absolute)?;
     let Some((packed, digest, _)) = &built.archive else {
-        return Err(Failure::new(FAILURE, "the tree was not packed"));
+        return Err(Failure::new(Class::Failure, "the tree was not packed"));
     };
     let manifest = verify::manifest(&built.tree, host.ui).map_err(release::Error::from)?;
-    let tree = (&cache, &manifest, (packed.as_path(), *digest));
-    Ok(release::write(&host.project, &pins, tree, &folder, host.ui)?)
+    let inputs = BundleInputs { project: &host.project, pins: &pins, cache: &cache };
+    Ok(release::write(inputs, (&manifest, (packed.as_path(), *digest)), &folder, &PUBLISHED, host.ui)?)
 }
 
 /// Makes a draft of the release; returns its address.
 fn draft(release: &Release, tag: &str, host: &Host<'_>) -> Result<String, Failure> {
     if find_program("gh", &host.path).is_none() {
-        let text = "found no `gh`, which makes the draft\nhint: install GitHub's command line program, or write the files alone with `--dry-run`";
-        return Err(Failure::new(MISSING_TOOL, text));
+        return Err(Failure::new(Class::MissingTool, "found no `gh`, which makes the draft")
+            .help("install GitHub's command line program, or write the files alone with `--dry-run`"));
     }
     let notes = release.folder.join(ReleaseNames::new(VERSION).notes);
     let files = release.files.keys().map(|name| release.folder.join(name)).filter(|file| *file != notes);

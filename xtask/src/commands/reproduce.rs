@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs::{self, Lock};
 use netboot_loaders::base::paths::{Cache, is_linked_list};
 use netboot_loaders::base::process::{Command, find_program};
-use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::base::progress::Progress;
 use netboot_loaders::build::plan::Plan;
 use netboot_loaders::build::reference_builds::{self, RecognisedBuild, ReferenceBuild, recognise};
 use netboot_loaders::build_loaders::{self, Config};
@@ -25,8 +25,10 @@ use serde_json::json;
 
 use super::install;
 use crate::cli::Reproduce;
-use crate::exit::{CHECK, FAILURE, Failure, INTERRUPTED, MISSING_TOOL, OTHER_BYTES, OTHER_TOOLCHAIN};
+use crate::exit::Failure;
 use crate::host::Host;
+use crate::program::PUBLISHED;
+use netboot_loaders::base::diagnostic::{Class, Diagnostic, Flag};
 
 /// Of how many loaders the difference is explained; `--message-format json` has 1,000.
 const EXPLAINED: usize = 4;
@@ -42,15 +44,16 @@ pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
     let capabilities = Capabilities::find(&host.path, host.ui);
     if host.ui.cancelled() {
         // What programs said that were interrupted means nothing.
-        return Err(Failure::new(INTERRUPTED, "interrupted"));
+        return Err(Failure::new(Class::Interrupted, "interrupted"));
     }
     if args.list {
         list(&capabilities, host);
         return Ok(());
     }
     if args.diffoscope && find_program("diffoscope", &host.path).is_none() {
-        let text = "found no `diffoscope`\nhint: install it, or leave `--diffoscope` out";
-        return Err(Failure::new(MISSING_TOOL, text));
+        return Err(
+            Failure::new(Class::MissingTool, "found no `diffoscope`").help("install it, or leave `--diffoscope` out")
+        );
     }
     let variations = requested(args, &capabilities, host)?;
     if args.all_loaders {
@@ -76,18 +79,15 @@ fn compare(
     (capabilities, variations): (&Capabilities, &BTreeSet<Variation>),
 ) -> Result<ReproduceReport, Failure> {
     let Some(_lock) = Lock::acquire(&cache.lock("reproduce"), host.ui)? else {
-        return Err(Failure::new(INTERRUPTED, "interrupted while waiting for another rebuild"));
+        return Err(Failure::new(Class::Interrupted, "interrupted while waiting for another rebuild"));
     };
     let scratch = cache.reproduce();
     let own = |path: &Utf8PathBuf| clean::is_tagged(cache) && path.file_name().is_some_and(Cache::is_of_rebuild);
     let others = fs::entries(&scratch)?.into_iter().find(|path| !own(path));
     if let Some(other) = others {
-        let text = format!(
-            "`{}` is not of a rebuild, and rebuilds remove all that is in that folder\n\
-             hint: move it away, or choose another folder with `--cache-dir`",
-            printable(&other)
-        );
-        return Err(Failure::new(FAILURE, &text));
+        let text =
+            format!("`{}` is not of a rebuild, and rebuilds remove all that is in that folder", printable(&other));
+        return Err(Failure::new(Class::Failure, text).help("move it away").help(Flag::CacheDir));
     }
     fs::remove_dir_all(&scratch)?;
     fs::create_dir_all(&scratch)?;
@@ -106,7 +106,7 @@ fn compare(
     let removed = fs::remove_dir_all(&scratch);
     let report = report?;
     if let Err(error) = removed {
-        host.ui.report(&Event::Warning { message: error.to_string() });
+        host.ui.warn(Diagnostic::new(error.to_string()));
     }
     Ok(report)
 }
@@ -123,14 +123,12 @@ fn requested(args: &Reproduce, capabilities: &Capabilities, host: &Host<'_>) -> 
         match capabilities.lacking(variation) {
             None => drop(variations.insert(variation)),
             Some((reason, hint)) if args.require_real => {
-                let text = format!(
-                    "cannot vary `{variation}`: {reason}\nhint: {hint}\nhint: or leave it out with `--without {variation}`"
-                );
-                return Err(Failure::new(CHECK, &text));
+                return Err(Failure::new(Class::Check, format!("cannot vary `{variation}`: {reason}"))
+                    .help(hint)
+                    .help(format!("leave it out with `--without {variation}`")));
             }
             Some((reason, hint)) => {
-                let message = format!("`{variation}` is not varied: {reason}\nhint: {hint}");
-                host.ui.report(&Event::Warning { message });
+                host.ui.warn(Diagnostic::new(format!("`{variation}` is not varied: {reason}")).help(hint));
             }
         }
     }
@@ -152,9 +150,9 @@ fn list(capabilities: &Capabilities, host: &Host<'_>) {
 fn record(name: &str, plan: &Plan, report: &ReproduceReport, host: &Host<'_>) -> Result<(), Failure> {
     let Some(known) = ReferenceBuild::of(name, plan, &report.manifest.files) else {
         let text = "found no loader in the root of the tree that is built in the default configuration and without patches, wanted one to record";
-        return Err(Failure::new(FAILURE, text));
+        return Err(Failure::new(Class::Failure, text));
     };
-    reference_builds::record(&host.project, known).map_err(build_loaders::Error::from)?;
+    reference_builds::record(&host.project, known, &PUBLISHED).map_err(build_loaders::Error::from)?;
     host.ui.print(&format!("recorded as `{name}` in {}\n", host.project.toolchains()));
     Ok(())
 }
@@ -179,22 +177,22 @@ fn conclude(
         }
     }
     host.ui.result_of("", report);
-    let (code, hint) = match report.verdict {
+    let (class, hint) = match report.verdict {
         ReproduceVerdict::ToolchainDiffers => {
-            (OTHER_TOOLCHAIN, "rebuild with the toolchain of the release; the list above says what differs")
+            (Class::OtherToolchain, "rebuild with the toolchain of the release; the list above says what differs")
         }
         _ if !report.culprits.is_empty() || report.unsteady => {
-            (OTHER_BYTES, "find out how it gets into the loader: the build must not depend on it")
+            (Class::OtherBytes, "find out how it gets into the loader: the build must not depend on it")
         }
         _ if !report.causes.is_empty() => {
-            (OTHER_BYTES, "rebuild from the inputs of the release: check out its tag, or make the above the same")
+            (Class::OtherBytes, "rebuild from the inputs of the release: check out its tag, or make the above the same")
         }
         _ if report.differences.iter().all(|difference| difference.files.is_none()) => {
-            (OTHER_BYTES, "give the tarball of the release, which tells where they differ")
+            (Class::OtherBytes, "give the tarball of the release, which tells where they differ")
         }
-        _ => (OTHER_BYTES, "look at both versions, or run this again with `--diffoscope`"),
+        _ => (Class::OtherBytes, "look at both versions, or run this again with `--diffoscope`"),
     };
-    Err(Failure::new(code, &format!("{text}hint: {hint}")))
+    Err(Failure::new(class, text.trim_end()).help(hint))
 }
 
 fn same(recognised: &[RecognisedBuild], report: &ReproduceReport) -> String {

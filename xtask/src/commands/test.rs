@@ -10,8 +10,10 @@ use serde_json::json;
 
 use super::check::{cargo_command, succeeds, tested};
 use crate::cli::{CheckPart, TestArgs};
-use crate::exit::{BAD_INPUT, CHECK, Failure};
+use crate::exit::Failure;
 use crate::host::Host;
+use crate::program::name;
+use netboot_loaders::base::diagnostic::Class;
 
 /// Has tests print what they measured, and how long they took, where it is set.
 const TIMINGS: &str = "NETBOOT_LOADERS_TEST_TIMINGS";
@@ -37,15 +39,15 @@ pub(super) fn run(args: &TestArgs, host: &Host<'_>) -> Result<(), Failure> {
     let tests = Tests::run(cargo_command(&arguments, host), host)?;
     tests.report_skipped(host);
     if tests.failed > 0 || !tests.ended_well {
-        return Err(Failure::new(CHECK, "tests failed\nhint: see what cargo says above"));
+        return Err(Failure::new(Class::Check, "tests failed").help("see what cargo says above"));
     }
     if let (0, 0, Some(filter)) = (tests.passed, tests.skipped.len(), &args.filter) {
-        let text = format!("no hermetic test has `{filter}` in its name\nhint: `cargo xtask check` runs all others");
-        return Err(Failure::new(BAD_INPUT, &text));
+        let text = format!("no hermetic test has `{filter}` in its name");
+        return Err(Failure::new(Class::BadInput, text).help(format!("run all others with `{} check`", name())));
     }
     let left = match tests.left {
         0 => String::new(),
-        left => format!(", {} left to `cargo xtask check`", plural::count(left, "slow test")),
+        left => format!(", {} left to `{} check`", plural::count(left, "slow test"), name()),
     };
     let line = format!("test: {} passed, {} skipped{left}\n", tests.passed, tests.skipped.len());
     host.ui.result(&line, json!({ "passed": tests.passed, "skipped": tests.skipped, "left": tests.left }));

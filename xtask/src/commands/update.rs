@@ -9,8 +9,10 @@ use netboot_loaders::update::{UpdateRequest, ipxe, syslinux};
 use serde_json::{Value, json};
 
 use crate::cli::{Input, OriginArgs, Update};
-use crate::exit::{BAD_INPUT, Failure};
+use crate::exit::Failure;
 use crate::host::Host;
+use crate::program::name;
+use netboot_loaders::base::diagnostic::Class;
 
 pub(super) fn run(args: Update, host: &Host<'_>) -> Result<(), Failure> {
     let Update { what, to, dry_run, offline, ipxe_url, syslinux_archive } = args;
@@ -20,8 +22,8 @@ pub(super) fn run(args: Update, host: &Host<'_>) -> Result<(), Failure> {
         None => None,
     };
     if let Some(option) = misplaced {
-        let text = format!("`{option}` says nothing about this input\nhint: leave it out, or name the other input");
-        return Err(Failure::new(BAD_INPUT, &text));
+        let text = format!("`{option}` says nothing about this input");
+        return Err(Failure::new(Class::BadInput, text).help("leave it out, or name the other input"));
     }
     let given = ipxe_url.is_some();
     let origins = host.origins(&OriginArgs { offline, ipxe_url, syslinux_archive, sources_from: None })?;
@@ -32,17 +34,17 @@ pub(super) fn run(args: Update, host: &Host<'_>) -> Result<(), Failure> {
         if changed && dry_run {
             lines += "nothing is written because of --dry-run\n";
         } else if changed {
-            lines += &format!("vendor/pins.toml is written: look at it with `git diff`\nnext: {next}\n");
+            lines += &format!("vendor/pins.toml is written: look at it with `git diff`\nnext: {} {next}\n", name());
         }
         let object = json!({ "changed": changed, "written": changed && !dry_run, "update": object });
         if dry_run { host.ui.answer(&lines, object) } else { host.ui.result(&lines, object) }
     };
     if what != Some(Input::Syslinux) {
-        let next = "cargo xtask build-loaders, which compares the linked objects with the baseline";
+        let next = "build-loaders, which compares the linked objects with the baseline";
         say(ipxe_summary(&ipxe::update(&request, host.ui)?, given), next);
     }
     if what != Some(Input::Ipxe) {
-        say(syslinux_summary(&syslinux::update(&request, host.ui)?), "cargo xtask build-loaders");
+        say(syslinux_summary(&syslinux::update(&request, host.ui)?), "build-loaders");
     }
     Ok(())
 }

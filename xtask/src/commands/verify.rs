@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs::world_readable;
-use netboot_loaders::base::progress::{Event, Progress};
+use netboot_loaders::base::progress::Progress;
 use netboot_loaders::build::check_cache;
 use netboot_loaders::build_loaders::{self, Config};
 use netboot_loaders::config::sites::Options;
@@ -18,8 +18,10 @@ use serde_json::json;
 
 use super::reproduce::located;
 use crate::cli::Verify;
-use crate::exit::{BAD_INPUT, FAILURE, Failure, OTHER_BYTES, OTHER_TOOLCHAIN};
+use crate::exit::Failure;
 use crate::host::{Host, temporary_folder};
+use crate::program::name;
+use netboot_loaders::base::diagnostic::{Class, Diagnostic};
 
 /// How many paths are named, and how many warnings given.
 const SHOWN: usize = 20;
@@ -32,13 +34,13 @@ pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
 fn against_manifest(path: Utf8PathBuf, host: &Host<'_>) -> Result<(), Failure> {
     let report = verify::verify(&path, host.ui).map_err(open::Error::from)?;
     for file in report.interfering_files.iter().take(SHOWN) {
-        host.ui.report(&Event::Warning { message: file.to_string() });
+        host.ui.warn(file.warning());
     }
     if !report.differences.is_empty() {
         return Err(open::Error::Different { path, differences: report.differences }.into());
     }
     if let Some(unreadable) = &report.unreadable {
-        host.ui.report(&Event::Warning { message: world_readable::unreadable_warning(unreadable) });
+        host.ui.warn(world_readable::unreadable_warning(unreadable));
     }
     let (files, others) = (report.manifest.files.len(), report.others);
     let besides = match others.len() {
@@ -68,11 +70,12 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
     let MakeComparison { sites, loaders, unknown, differences, causes, causes_total } = &comparison;
     if *unknown > 0 {
         let message = format!(
-            "`{path}` has {} that the choices do not have, and nobody asks make about {}\nhint: name the inventories that it was built with, as `--sites racks.csv`",
+            "`{path}` has {} that the configuration does not have, and nobody asks make about {}",
             count(*unknown, "loader"),
             choose(*unknown, "it", "these")
         );
-        host.ui.report(&Event::Warning { message });
+        let help = "name the inventories that it was built with, as `--sites racks.csv`";
+        host.ui.warn(Diagnostic::new(message).help(help));
     }
     let what = format!(
         "{} of {} of {} (seed {seed})",
@@ -102,36 +105,32 @@ fn differs(path: &Utf8Path, what: &str, comparison: &MakeComparison, seed: u64) 
     }
     let tools = causes.iter().any(|cause| cause.sort == CauseKind::Toolchain);
     let (they, were) = (choose(number, "it", "they"), choose(number, "was", "were"));
+    let mut help = Vec::new();
     text += &match (causes.is_empty(), tools) {
-        (true, _) => format!(
-            "the manifest names the same tools and inputs as make has here, so {they} {were} changed after the build\n\
-             hint: serve nothing of `{path}`: build it anew with `cargo xtask build-loaders`, and find out who wrote there\n"
-        ),
+        (true, _) => {
+            help.push(format!(
+                "serve nothing of `{path}`: build it again with `{} build-loaders`, and find out who wrote there",
+                name()
+            ));
+            format!(
+                "the manifest names the same tools and inputs as make has here, so {they} {were} changed after the build"
+            )
+        }
         (false, true) => {
-            "the tree was built with other tools, which may be the reason; a change after the build may be one, too\n"
+            "the tree was built with other tools, which may be the reason; a change after the build may be one, too"
                 .to_owned()
         }
         (false, false) => {
-            "the tree was built from other inputs, which may be the reason; a change after the build may be one, too\n"
+            "the tree was built from other inputs, which may be the reason; a change after the build may be one, too"
                 .to_owned()
         }
     };
     if !causes.is_empty() {
-        text += &format!("{}\n", listed_of(causes, *causes_total));
+        text += &format!("\n{}", listed_of(causes, *causes_total));
         let made_same = if tools { "with the tools that found names" } else { "with the inputs that found names" };
-        text += &format!("hint: compare again {made_same}: what differs then was changed\n");
+        help.push(format!("compare again {made_same}: what differs then was changed"));
     }
-    text += &format!("hint: ask about the same loaders again with `--seed {seed}`");
-    Failure::new(if tools { OTHER_TOOLCHAIN } else { OTHER_BYTES }, &text)
-}
-
-impl From<against_make::Error> for Failure {
-    fn from(error: against_make::Error) -> Self {
-        use against_make::Error as E;
-        match error {
-            E::OtherChoices { .. } | E::Nothing => Self::of(BAD_INPUT, &error),
-            E::Build(error) => build_loaders::Error::from(error).into(),
-            E::Changed(_) | E::Fs(_) => Self::of(FAILURE, &error),
-        }
-    }
+    help.push(format!("ask about the same loaders again with `--seed {seed}`"));
+    let class = if tools { Class::OtherToolchain } else { Class::OtherBytes };
+    help.into_iter().fold(Failure::new(class, text), Failure::help)
 }

@@ -8,7 +8,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use netboot_loaders::base::progress::{Event, TaskKind};
 use netboot_loaders::printable::single_line;
 
-use super::labelled;
 use super::plain::verb;
 
 pub(super) struct Bars {
@@ -57,7 +56,7 @@ impl Bars {
                     self.remove(&bar);
                 }
             }
-            Event::Warning { message } => self.print(labelled("warning:", 33, message).trim_end()),
+            Event::Warning(warning) => self.print(super::warning(warning).trim_end()),
         }
     }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use netboot_loaders::base::diagnostic::{Class, Diagnostic, Help, Location, Wording, remedies};
 use netboot_loaders::base::progress::{Event, Progress};
 use netboot_loaders::printable::{harmless, is_harmful};
 use serde::Serialize;
@@ -19,7 +20,8 @@ use signal_hook::flag;
 use self::bars::Bars;
 use self::plain::Plain;
 use crate::cli::MessageFormat;
-use crate::exit::{FAILURE, Failure, INTERRUPTED};
+use crate::exit::{self, Failure};
+use crate::program::SHOWN;
 
 enum Style {
     Quiet,
@@ -48,7 +50,8 @@ impl Ui {
         stream::end_with(&stop);
         for signal in TERM_SIGNALS.iter().chain(&[SIGHUP]) {
             // Without a handler the signal just ends the process, which is safe at any moment.
-            let _ = flag::register_conditional_shutdown(*signal, INTERRUPTED.into(), Arc::clone(&stop));
+            let _ =
+                flag::register_conditional_shutdown(*signal, exit::code(Class::Interrupted).into(), Arc::clone(&stop));
             let _ = flag::register(*signal, Arc::clone(&stop));
         }
         Self { style, stop }
@@ -97,37 +100,78 @@ impl Ui {
     /// Ends a command that has succeeded with `code`, unless what it said on standard output has got lost.
     pub fn end(&self, code: ExitCode) -> ExitCode {
         match LOST.get() {
-            Some(error) => self.fail(lost(error)),
+            Some(error) => self.fail(&lost(error)),
             None => code,
         }
     }
 
     /// Tells a failure, and gives its exit code.
-    pub fn fail(&self, failure: Failure) -> ExitCode {
-        let Failure { mut code, message, hints, .. } = failure;
-        if self.cancelled() {
-            // Whatever failed, it failed because it was asked to end.
-            code = INTERRUPTED;
-        }
+    pub fn fail(&self, failure: &Failure) -> ExitCode {
+        // Whatever failed, it failed because it was asked to end.
+        let class = if self.cancelled() { Class::Interrupted } else { failure.class() };
+        let code = exit::code(class);
         if let Style::Bars(bars) = &self.style {
             bars.clear();
         }
         if let Style::Json = self.style {
-            emit(&json!({ "event": "error", "exit-code": code, "message": message, "hints": hints }));
+            emit(&error(class, failure));
         }
         if !matches!(self.style, Style::Json) || LOST.get().is_some() {
-            let hints: String = hints.iter().map(|hint| format!("\nhint: {hint}")).collect();
-            err(&labelled("error:", 31, &format!("{message}{hints}")));
+            let message = match failure.findings() {
+                Some(findings) => findings.words(&SHOWN),
+                None => failure.message.clone(),
+            };
+            err(&labelled("error:", 31, &message, &failure.diagnosis.help));
         }
         ExitCode::from(code)
     }
+}
+
+/// The event of a failure of this `class`.
+fn error(class: Class, failure: &Failure) -> Value {
+    let mut event = json!({
+        "event": "error",
+        "class": class,
+        "exit-code": exit::code(class),
+        "message": failure.message,
+        "help": words(&failure.diagnosis.help),
+    });
+    if let Some(subject) = &failure.diagnosis.subject {
+        event["subject"] = subject.as_str().into();
+    }
+    if let Some(findings) = failure.findings() {
+        event["findings"] = findings.shown().map(diagnostic).collect();
+    }
+    event
+}
+
+/// A warning or a finding as fields.
+fn diagnostic(diagnostic: &Diagnostic) -> Value {
+    let mut object = json!({ "message": diagnostic.message, "help": words(&diagnostic.help) });
+    if let Some(Location { file, line, key }) = &diagnostic.location {
+        object["location"] = json!({ "file": file });
+        if *line > 0 {
+            object["location"]["line"] = (*line).into();
+        }
+        if !key.is_empty() {
+            object["location"]["key"] = key.as_str().into();
+        }
+    }
+    object
+}
+
+fn words(help: &[Help]) -> Vec<String> {
+    help.iter().map(|help| SHOWN.help(help)).collect()
 }
 
 impl Progress for Ui {
     fn report(&self, event: &Event) {
         match &self.style {
             Style::Quiet => {}
-            Style::Json => emit(&json!(event)),
+            Style::Json => emit(&match event {
+                Event::Warning(warning) => with_event("warning", diagnostic(warning)),
+                event => json!(event),
+            }),
             Style::Bars(bars) => bars.report(event),
             Style::Plain(plain) => plain.report(event),
         }
@@ -218,13 +262,13 @@ fn note(written: io::Result<()>) {
 }
 
 fn lost(error: &io::Error) -> Failure {
-    let hint = "hint: make room where standard output is written to, and run the command again";
-    Failure::new(FAILURE, &format!("cannot write to standard output\n  caused by: {error}\n{hint}"))
+    Failure::new(Class::Failure, format!("cannot write to standard output\n  caused by: {error}"))
+        .help("make room where standard output is written to, and run the command again")
 }
 
 /// Shows help, or what is wrong with the command line, and gives the exit code.
 pub fn usage(error: &clap::Error) -> ExitCode {
-    let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILURE));
+    let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::code(Class::Failure)));
     if error.use_stderr() {
         let _ = error.print();
         return code;
@@ -251,15 +295,16 @@ fn painted(word: &str, code: u8) -> String {
     if coloured() { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_owned() }
 }
 
-/// `message` after a label, with its hints below.
-fn labelled(label: &str, code: u8, message: &str) -> String {
-    let mut text = String::new();
-    for (i, line) in harmless(message).lines().enumerate() {
-        match line.strip_prefix("hint: ") {
-            Some(hint) => text += &format!("{} {hint}\n", painted("hint:", 36)),
-            None if i == 0 => text += &format!("{} {line}\n", painted(label, code)),
-            None => text += &format!("{line}\n"),
-        }
+/// A warning, with its remedies below.
+fn warning(warning: &Diagnostic) -> String {
+    labelled("warning:", 33, &warning.to_string(), &warning.help)
+}
+
+/// `message` after a label, with its remedies below.
+fn labelled(label: &str, code: u8, message: &str, help: &[Help]) -> String {
+    let mut text = format!("{} {}\n", painted(label, code), harmless(message));
+    for remedy in remedies(help, &SHOWN) {
+        text += &format!("{} {}\n", painted("hint:", 36), harmless(&remedy));
     }
     text
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use netboot_loaders::base::progress::{Event, TaskKind};
 use netboot_loaders::printable::single_line;
 
-use super::{err, labelled};
+use super::err;
 
 /// Remembers what is under way, to say how long it took.
 #[derive(Default)]
@@ -28,7 +28,7 @@ impl Plain {
                 }
             }
             Event::Abandoned { task } => drop(tasks.remove(task)),
-            Event::Warning { message } => err(&labelled("warning:", 33, message)),
+            Event::Warning(warning) => err(&super::warning(warning)),
             Event::Advanced { .. } => {}
         }
     }

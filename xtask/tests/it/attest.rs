@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use jsonschema::{Registry, Validator};
+use netboot_fixtures::jsonschema::{self, Registry, Validator};
 use netboot_fixtures::project::Project;
 use netboot_loaders::digest::Sha256Digest;
 use netboot_loaders::release::provenance::{self, ProvenanceSubject};

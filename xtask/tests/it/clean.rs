@@ -254,10 +254,11 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
     assert_eq!(project.read("cache/reproduce/thesis.tex"), b"precious");
     assert!(error.starts_with("error: cannot list `") && error.contains("/cache/reproduce`\n"), "{error}");
     std::fs::remove_file(project.path("cache/reproduce").as_std_path().join(latin.file_name().unwrap())).unwrap();
-    shows!(project, ["reproduce", "--plain", "--offline"], @r"
+    shows!(project, ["reproduce", "--plain", "--offline"], @"
     exit code 1, stderr:
     error: `PROJECT/cache/reproduce/thesis.tex` is not of a rebuild, and rebuilds remove all that is in that folder
-    hint: move it away, or choose another folder with `--cache-dir`
+    hint: move it away
+    hint: or choose another cache folder with `--cache-dir`
     ");
     let ran = clean(&project, &[]).success();
     let line = format!("\nleft alone: `{}`, which this tool did not make\n", project.path("cache/notes.txt"));
@@ -273,10 +274,11 @@ fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
     std::fs::create_dir_all(project.path("cache/trees/oak")).unwrap();
     project.build(&[]).success();
     age(&project.path("cache"), 100);
-    shows!(project, ["reproduce", "--plain", "--offline"], @r"
+    shows!(project, ["reproduce", "--plain", "--offline"], @"
     exit code 1, stderr:
     error: `PROJECT/cache/reproduce/published` is not of a rebuild, and rebuilds remove all that is in that folder
-    hint: move it away, or choose another folder with `--cache-dir`
+    hint: move it away
+    hint: or choose another cache folder with `--cache-dir`
     ");
     for command in [&["--dry-run"][..], &["--unused-for", "0"]] {
         let ran = clean(&project, command).warned();

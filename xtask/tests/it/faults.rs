@@ -95,10 +95,10 @@ fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
     // Nor does it get into a bundle, whether somebody trusts it or not.
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
     let (out, ipxe) = (project.path("sources.tar.gz"), project.path("ipxe"));
-    shows!(project, ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()], @r"
+    shows!(project, ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()], @"
     exit code 3, stderr:
     error: `embed-scripts/ca.pem`:2 has a private key, and a source bundle is for everybody
-    hint: move the key out of the folders of choices and facts
+    hint: move the key out of the folders of the pins and the configuration
     ");
     assert!(!out.exists());
 }
@@ -158,7 +158,7 @@ fn a_missing_tool_is_named_before_anything_is_fetched() {
     std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
     let arguments = project.build_arguments(&[]);
     let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    says!(project, CliOutput::from(command.env("PATH", tools.as_str()).output().unwrap()), @r"
+    says!(project, CliOutput::from(command.env("PATH", tools.as_str()).output().unwrap()), @"
     exit code 4, stderr:
     error: found no usable `make` (runs iPXE's build): not found
     found no usable `perl` (runs iPXE's build scripts): found this is perl 4, wanted perl v
@@ -167,7 +167,7 @@ fn a_missing_tool_is_named_before_anything_is_fetched() {
     hint: or install it with `sudo pacman -Syu --needed --noconfirm make perl`
     hint: or install it with `sudo zypper --non-interactive install make perl`
     hint: or install it with `sudo apk add make perl`
-    hint: or run this command again with `--install-deps`
+    hint: or run the command with `--install-deps`, which installs it
     ");
     assert!(!project.path("cache/ipxe.git").exists() && !project.path("cache/blobs").exists());
 }
@@ -209,7 +209,12 @@ fn a_build_that_fails_says_why_and_where_to_look() {
 
     project.config("broken", "/* werror */\n");
     let error = project.build(&[]).error(7);
-    assert!(error.ends_with("build with `--no-werror`: it changes no byte of the loaders\n"), "{error}");
+    assert!(
+        error.ends_with(
+            "\nhint: or ignore warnings of the compiler with `--no-werror`: no byte of the loaders changes\n"
+        ),
+        "{error}"
+    );
     project.build(&["--no-werror"]).success();
 }
 
@@ -238,26 +243,31 @@ fn a_header_that_ipxe_does_not_read_is_refused() {
 
 fn offline_and_empty_handed() {
     let project = Project::new();
-    shows!(project, ["build-loaders", "--offline"], @r"
+    shows!(project, ["build-loaders", "--offline"], @"
     exit code 5, stderr:
-    error: `ldlinux.c32`, `ldlinux.e64`, `lpxelinux.0`, `syslinux.efi` of syslinux 6.03 are not in the cache `PROJECT/cache`, and `--offline` forbids to download them
-    hint: run `cargo xtask fetch` where there is a network, or give the release archive with `--syslinux-archive` or a source bundle with `--sources-from`
+    error: `ldlinux.c32`, `ldlinux.e64`, `lpxelinux.0`, `syslinux.efi` of syslinux 6.03 are not in the cache `PROJECT/cache`, and this run is offline
+    hint: run `cargo xtask fetch` where there is a network
+    hint: or give the release archive with `--syslinux-archive`
+    hint: or give a source bundle with `--sources-from`
     ");
     let archive = project.path("syslinux.zip");
-    shows!(project, ["build-loaders", "--offline", "--syslinux-archive", archive.as_str()], @r"
+    shows!(project, ["build-loaders", "--offline", "--syslinux-archive", archive.as_str()], @"
     exit code 5, stderr:
-    error: iPXE's pinned commit SHA1 is not in the cache `PROJECT/cache/ipxe.git`, and `--offline` forbids to fetch it
-    hint: run `cargo xtask fetch` where there is a network, or give a local clone with `--ipxe-url` or a source bundle with `--sources-from`
+    error: iPXE's pinned commit SHA1 is not in the cache `PROJECT/cache/ipxe.git`, and this run is offline
+    hint: run `cargo xtask fetch` where there is a network
+    hint: or name a mirror or a local clone with `--ipxe-url`
+    hint: or give a source bundle with `--sources-from`
     ");
     assert!(!project.tree().exists());
 }
 
 fn something_else_in_the_trees_place_is_left_alone() {
     let project = Project::new();
-    shows!(project.write("dist/tftp/precious", "photographs"), project.build_arguments(&[]), @r"
+    shows!(project.write("dist/tftp/precious", "photographs"), project.build_arguments(&[]), @"
     exit code 1, stderr:
     error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
-    hint: choose another folder with `--out`, or move that one away
+    hint: choose another folder with `--out`
+    hint: or move that one away
     ");
     assert_eq!(project.read("dist/tftp/precious"), b"photographs");
 }
@@ -265,10 +275,10 @@ fn something_else_in_the_trees_place_is_left_alone() {
 fn a_cache_where_make_cannot_work_is_refused() {
     let project = Project::new();
     let cache = project.path("a cache");
-    shows!(project, project.build_arguments(&["--cache-dir", cache.as_str()]), @r"
+    shows!(project, project.build_arguments(&["--cache-dir", cache.as_str()]), @"
     exit code 1, stderr:
     error: cannot build in `PROJECT/a cache`: iPXE's make cannot stand spaces and special characters in a path
-    hint: choose another folder with `--cache-dir`
+    hint: choose another cache folder with `--cache-dir`
     ");
 }
 
@@ -287,11 +297,12 @@ fn a_read_only_output_folder_is_named() -> Result<(), String> {
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
     let dist = project.path("dist");
     let ran = in_namespace(&project, &format!("mount --bind {dist} {dist}; mount -o remount,bind,ro {dist}"))?;
-    says!(project, ran, @r"
+    says!(project, ran, @"
     exit code 1, stderr:
     error: cannot open `PROJECT/dist/.tftp.lock`
       caused by: Read-only file system (os error 30)
-    hint: make `PROJECT/dist` writable, or choose another folder with `--out`
+    hint: make `PROJECT/dist` writable
+    hint: or choose another folder with `--out`
     ");
     project.run(["verify"]).success();
     Ok(())
@@ -306,26 +317,30 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(),
     exit code 1, stderr:
     error: cannot create a folder in `PROJECT/cache/probe-`
       caused by: Read-only file system (os error 30) at path "PROJECT/cache/probe-RANDOM"
-    hint: make `PROJECT/cache` writable, or choose another folder with `--cache-dir`
+    hint: make `PROJECT/cache` writable
+    hint: or choose another cache folder with `--cache-dir`
     "#);
     let full = format!("size=16k none {cache}; cat /dev/zero >{cache}/filler 2>/dev/null || true");
-    says!(project, mount(&full)?, @r"
+    says!(project, mount(&full)?, @"
     exit code 1, stderr:
     error: cannot write `PROJECT/cache/probe-RANDOM/probe.c`
       caused by: No space left on device (os error 28)
-    hint: free space on the file system of `PROJECT/cache/probe-RANDOM`, or choose another one with `--cache-dir`
+    hint: free space on the file system of `PROJECT/cache/probe-RANDOM`
+    hint: or choose another cache folder with `--cache-dir`
     ");
     // Room for the program's text, and not for the program.
-    says!(project, mount(&format!("size=16k none {cache}"))?, @r"
+    says!(project, mount(&format!("size=16k none {cache}"))?, @"
     exit code 1, stderr:
     error: cannot write `PROJECT/cache/probe-RANDOM/room`
       caused by: No space left on device (os error 28)
-    hint: free space on the file system of `PROJECT/cache/probe-RANDOM`, or choose another one with `--cache-dir`
+    hint: free space on the file system of `PROJECT/cache/probe-RANDOM`
+    hint: or choose another cache folder with `--cache-dir`
     ");
-    says!(project, mount(&format!("noexec none {cache}"))?, @r"
+    says!(project, mount(&format!("noexec none {cache}"))?, @"
     exit code 1, stderr:
     error: the cache `PROJECT/cache` is on a file system that runs no programs (mounted `noexec`), and builds run their own there
-    hint: choose another folder with `--cache-dir`, or mount that file system without `noexec`
+    hint: choose another cache folder with `--cache-dir`
+    hint: or mount that file system without `noexec`
     ");
     // The compiler's own temporary files are in the cache, too: those of the system say nothing about it.
     let root = &project.root;
@@ -345,31 +360,31 @@ fn a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named() {
         all += &project.write(part, "a file").build(&[]).to_string();
         assert_eq!(project.read(part), b"a file");
     }
-    says!(project, all, @r"
+    says!(project, all, @"
     exit code 1, stderr:
     error: cannot create the folder `PROJECT/cache/locks`
       caused by: File exists (os error 17)
-    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    hint: move away the file that stands where a folder is wanted, or choose another folder
     exit code 1, stderr:
     error: cannot read `PROJECT/cache/blobs/SHA256`
       caused by: Not a directory (os error 20)
-    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    hint: move away the file that stands where a folder is wanted, or choose another folder
     exit code 1, stderr:
     error: cannot create the folder `PROJECT/cache/toolchains`
       caused by: File exists (os error 17)
-    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    hint: move away the file that stands where a folder is wanted, or choose another folder
     exit code 1, stderr:
     error: cannot read `PROJECT/cache/trees/bios-default/seal.json`
       caused by: Not a directory (os error 20)
-    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    hint: move away the file that stands where a folder is wanted, or choose another folder
     exit code 1, stderr:
     error: cannot read `PROJECT/cache/bases/SHA256/record.json`
       caused by: Not a directory (os error 20)
-    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    hint: move away the file that stands where a folder is wanted, or choose another folder
     exit code 1, stderr:
     error: cannot create the folder `PROJECT/cache`
       caused by: File exists (os error 17)
-    hint: a file stands where a folder is wanted: move it away, or choose another folder
+    hint: move away the file that stands where a folder is wanted, or choose another folder
     ");
 }
 

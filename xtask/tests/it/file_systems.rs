@@ -87,7 +87,7 @@ fn cache() -> Result<(), String> {
                 error.contains(&format!("hint: free space on the file system of `{cache}")),
                 "{kilobytes} kB: {error}"
             );
-            assert!(error.contains("choose another one with `--cache-dir`"), "{kilobytes} kB: {error}");
+            assert!(error.contains("choose another cache folder with `--cache-dir`"), "{kilobytes} kB: {error}");
             full += 1;
         }
         assert!((10..30).contains(&full), "{full}");
@@ -121,7 +121,7 @@ fn mirror() -> Result<(), String> {
     assert!(
         ran.stderr.contains(&format!(
             "error: cannot write `{part}`\n  caused by: No space left on device (os error 28)\n\
-             hint: free space on the file system of `{folder}`, or choose another one with `--dest`\n"
+             hint: free space on the file system of `{folder}`\nhint: or choose another folder with `--dest`\n"
         )),
         "{}",
         ran.stderr
@@ -191,7 +191,7 @@ fn full() -> Result<(), String> {
     assert!(
         error.ends_with(
             ": No space left on device (os error 28)\n\
-             hint: free space there, and run the command again: it goes on from where it was\n"
+             hint: free space there, and run the command again: it resumes where it stopped\n"
         ),
         "{error}"
     );
@@ -223,7 +223,7 @@ fn full_temporary() -> Result<(), String> {
         let error = CliOutput::from(unshare.args(arguments).output().unwrap()).error(1);
         assert!(error.starts_with(&format!("cannot write `{scratch}/")), "{error}");
         let hint = format!(
-            "\nhint: free space on the file system of `{scratch}`, or choose another one with the variable `TMPDIR`\n"
+            "\nhint: free space on the file system of `{scratch}`\nhint: or choose another folder with the variable `TMPDIR`\n"
         );
         assert!(
             error.contains("`\n  caused by: No space left on device (os error 28)") && error.ends_with(&hint),
@@ -259,7 +259,7 @@ fn read_only_cache() -> Result<(), String> {
     for arguments in [&build[..], &["fetch", "--offline"]] {
         let error = run(arguments).error(1);
         assert!(error.contains("\n  caused by: Read-only file system (os error 30)\nhint: make `"), "{error}");
-        assert!(error.ends_with(" writable, or choose another folder with `--cache-dir`\n"), "{error}");
+        assert!(error.ends_with(" writable\nhint: or choose another cache folder with `--cache-dir`\n"), "{error}");
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ fn project(ignition: &str) -> Project {
 fn check(config: &Value) -> Vec<String> {
     let schema: Value =
         serde_json::from_str(include_str!("../../../fixtures/schemas/ignition-3.3.schema.json")).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
+    let validator = netboot_fixtures::jsonschema::validator_for(&schema).unwrap();
     validator.iter_errors(config).map(|error| error.to_string()).collect()
 }
 
@@ -95,12 +95,12 @@ fn what_is_wrong_with_a_starter_is_said() {
     shows!(project.write("embed-scripts/network.toml", NETWORK), ["ignition"], @r#"
     exit code 3, stderr:
     error: there is no table `[ignition]` in `PROJECT/embed-scripts/network.toml`
-    hint: say there who may log in, as in ssh-keys = ["ssh-ed25519 AAAA… name"]
+    hint: write there who may log in, as in ssh-keys = ["ssh-ed25519 AAAA… name"]
     "#);
-    shows!(project, ["ignition", "--host", "slave"], @r"
+    shows!(project, ["ignition", "--host", "slave"], @"
     exit code 3, stderr:
     error: there is no [[host]] `slave` in `PROJECT/embed-scripts/network.toml`
-    hint: known there: `master`
+    hint: name one of `master`
     ");
 }
 

@@ -54,7 +54,7 @@ fn what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted() {
     project.build(&["--update-baseline"]).success();
     let before = project.snapshot();
     project.config("small", "/* everything */\n");
-    shows!(project, project.build_arguments(&["--quiet"]), @r"
+    shows!(project, project.build_arguments(&["--quiet"]), @"
     exit code 9, stderr:
     error: what is linked has changed
     `ipxe.efi` (configuration `small`) lost 0, gained 2
@@ -63,7 +63,7 @@ fn what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted() {
     `ipxe.pxe` (configuration `small`) lost 0, gained 2
       + feature D
       + protocol net/d_proto
-    hint: if that is wanted, accept it with `cargo xtask build-loaders --update-baseline` and commit the change of vendor/linked-objects
+    hint: accept what is linked with `cargo xtask build-loaders --update-baseline`, and commit vendor/linked-objects
     ");
     assert_eq!(project.snapshot(), before);
     project.build(&["--update-baseline"]).success();

@@ -229,7 +229,7 @@ fn output_for_programs_is_one_object_a_line_and_quiet_is_quiet() {
     says!(project, CliOutput { stdout: others.join("\n") + "\n", ..ran }, "events");
     shows!(project.sites(""), project.build_arguments(&["--message-format", "json"]), @r#"
     exit code 3, stdout:
-    {"event":"error","exit-code":3,"hints":[],"message":"embed-scripts/sites.toml:1: `default`: is missing\n  hint: add the table [default] with `loaders` and `script`\nembed-scripts/sites.toml:1: `default.loaders`: is missing\n  hint: list the loaders, or none with []\nembed-scripts/sites.toml:1: `default.script`: is missing\n  hint: name a script in embed-scripts"}
+    {"class":"bad-input","event":"error","exit-code":3,"findings":[{"help":["add the table [default] with `loaders` and `script`"],"location":{"file":"embed-scripts/sites.toml","key":"default","line":1},"message":"is missing"},{"help":["list the loaders, or none with []"],"location":{"file":"embed-scripts/sites.toml","key":"default.loaders","line":1},"message":"is missing"},{"help":["name a script in embed-scripts"],"location":{"file":"embed-scripts/sites.toml","key":"default.script","line":1},"message":"is missing"}],"help":[],"message":"embed-scripts/sites.toml:1: `default`: is missing\nembed-scripts/sites.toml:1: `default.loaders`: is missing\nembed-scripts/sites.toml:1: `default.script`: is missing"}
     "#);
     let project = Project::new();
     shows!(project, project.build_arguments(&["--quiet"]), @"exit code 0");

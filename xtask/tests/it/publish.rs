@@ -26,20 +26,20 @@ fn what_is_no_tree_is_told_from_a_tree_that_is_not_whole() {
     let project = Project::new();
     project.write("page.tar.gz", "<html>404</html>");
     project.write("folder/file", "");
-    shows!(project, ["verify", project.path("page.tar.gz").as_str()], @r"
+    shows!(project, ["verify", project.path("page.tar.gz").as_str()], @"
     exit code 8, stderr:
     error: `PROJECT/page.tar.gz` is neither a tree nor the tarball of one: invalid gzip header
-    hint: give a tree or a tarball that `cargo xtask build-loaders` wrote
+    hint: build the tree with `cargo xtask build-loaders`
     ");
-    shows!(project, ["verify", project.path("folder").as_str()], @r"
+    shows!(project, ["verify", project.path("folder").as_str()], @"
     exit code 8, stderr:
     error: `PROJECT/folder` has no manifest.json
-    hint: give a tree or a tarball that `cargo xtask build-loaders` wrote
+    hint: build the tree with `cargo xtask build-loaders`
     ");
-    shows!(project, ["verify"], @r"
+    shows!(project, ["verify"], @"
     exit code 8, stderr:
     error: there is no tree `PROJECT/dist/tftp`
-    hint: run `cargo xtask build-loaders`
+    hint: build the tree with `cargo xtask build-loaders`
     ");
 }
 
@@ -52,7 +52,7 @@ fn ssh_addresses_are_refused_and_not_taken_for_paths() {
             ran.error(5),
             format!(
                 "cannot fetch from `{}`: ssh is not spoken here\n\
-                 hint: check the address, or give a mirror or a local clone with `--ipxe-url`\n",
+                 hint: check the address\nhint: or name a mirror or a local clone with `--ipxe-url`\n",
                 url.replace("git@", "")
             )
         );
@@ -84,10 +84,11 @@ fn nothing_is_written_over_a_device_the_choices_or_the_cache() {
 fn only_a_tree_of_this_tool_is_replaced() {
     let project = Project::new();
     project.write("dist/tftp/manifest.json", "{ \"name\": \"a web application\" }");
-    shows!(project.write("dist/tftp/src/app.js", "precious"), project.build_arguments(&[]), @r"
+    shows!(project.write("dist/tftp/src/app.js", "precious"), project.build_arguments(&[]), @"
     exit code 1, stderr:
     error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
-    hint: choose another folder with `--out`, or move that one away
+    hint: choose another folder with `--out`
+    hint: or move that one away
     ");
     assert_eq!(project.read("dist/tftp/src/app.js"), b"precious");
 }
@@ -96,10 +97,11 @@ fn what_somebody_put_into_a_tree_stays_unless_it_is_given_up() {
     let project = Project::new();
     project.build(&[]).success();
     symlink("ipxe.efi", project.tree().join("boot.efi")).unwrap();
-    shows!(project, project.build_arguments(&[]), @r"
+    shows!(project, project.build_arguments(&[]), @"
     exit code 1, stderr:
     error: `PROJECT/dist/tftp` has files that this tool did not put there, and publishing would remove them: `boot.efi`
-    hint: move them away, or publish with `--replace`
+    hint: move them away
+    hint: or replace what is there with `--replace`
     ");
     let manifest = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
     project.write("dist/tftp/manifest.json", &manifest.replace("\"files\"", "\"later-key\": 1, \"files\""));
@@ -199,7 +201,7 @@ fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
     let stderr = project.build(&[]).warned().stderr;
     assert!(
         stderr.contains(&format!(
-            "warning: `{path}` is the tarball of an earlier tree\nhint: write it anew with `--archive`"
+            "warning: `{path}` is the tarball of an earlier tree\nhint: pack a new one with `--archive`"
         )),
         "{stderr}"
     );
@@ -290,9 +292,10 @@ fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
     project.build(&[]).success();
     std::fs::remove_file(project.tree().join("manifest.json")).unwrap();
     assert!(Command::new("mkfifo").arg(project.tree().join("manifest.json")).status().unwrap().success());
-    shows!(project, project.build_arguments(&[]), @r"
+    shows!(project, project.build_arguments(&[]), @"
     exit code 1, stderr:
     error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
-    hint: choose another folder with `--out`, or move that one away
+    hint: choose another folder with `--out`
+    hint: or move that one away
     ");
 }

@@ -102,28 +102,28 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     std::fs::remove_file(project.path("said")).unwrap();
     // Nothing that is not as its checksums say gets out.
     project.write("dist/release/more.txt", "more\n");
-    says!(project, publish(&[]), @r"
+    says!(project, publish(&[]), @"
     exit code 8, stderr:
     error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
       not a file of a release: `more.txt`
-    hint: make it anew with `cargo xtask release --dry-run`
+    hint: write it again with `cargo xtask release --dry-run`
     ");
     std::fs::remove_file(folder.join("more.txt")).unwrap();
     let absent = format!("{}\n{KEY}  more.txt\n", String::from_utf8(project.read("dist/release/SHA256SUMS")).unwrap());
     project.write("dist/release/SHA256SUMS", &absent);
-    says!(project, publish(&[]), @r"
+    says!(project, publish(&[]), @"
     exit code 8, stderr:
     error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
       `more.txt` is missing
-    hint: make it anew with `cargo xtask release --dry-run`
+    hint: write it again with `cargo xtask release --dry-run`
     ");
     release(&project, &["--dry-run"]).success();
     project.write("dist/release/manifest.json", "{}\n");
-    says!(project, publish(&[]), @r"
+    says!(project, publish(&[]), @"
     exit code 8, stderr:
     error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
       `manifest.json` has changed: found SHA256, wanted SHA256
-    hint: make it anew with `cargo xtask release --dry-run`
+    hint: write it again with `cargo xtask release --dry-run`
     ");
     // A release without its sources is none, whatever its checksums say; nor one of parts that do not belong together.
     release(&project, &["--dry-run"]).success();
@@ -133,22 +133,22 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     let without: String =
         sums.lines().filter(|line| !line.ends_with(&sources)).map(|line| format!("{line}\n")).collect();
     project.write("dist/release/SHA256SUMS", &without);
-    says!(project, publish(&[]), @r"
+    says!(project, publish(&[]), @"
     exit code 8, stderr:
     error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
       `netboot-loaders-VERSION-sources.tar.gz` is missing, and a release has it
-    hint: make it anew with `cargo xtask release --dry-run`
+    hint: write it again with `cargo xtask release --dry-run`
     ");
     release(&project, &["--dry-run"]).success();
     let bill = format!("netboot-loaders-{VERSION}-sbom.cdx.json");
     let old = Sha256Digest::of(&project.read(&format!("dist/release/{bill}"))).to_string();
     project.write(&format!("dist/release/{bill}"), "{}\n");
     project.write("dist/release/SHA256SUMS", &sums.replace(&old, &Sha256Digest::of(b"{}\n").to_string()));
-    says!(project, publish(&[]), @r"
+    says!(project, publish(&[]), @"
     exit code 8, stderr:
     error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
       `netboot-loaders-VERSION-sbom.cdx.json` is not about the tarball beside it
-    hint: make it anew with `cargo xtask release --dry-run`
+    hint: write it again with `cargo xtask release --dry-run`
     ");
     assert!(!project.path("said").exists());
 }
@@ -156,10 +156,11 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
 fn what_is_no_release_is_not_replaced() {
     let project = Project::new();
     project.write("dist/release/mine.txt", "mine\n");
-    says!(project, release(&project, &["--dry-run", "--quiet"]), @r"
+    says!(project, release(&project, &["--dry-run", "--quiet"]), @"
     exit code 1, stderr:
     error: `PROJECT/dist/release` is no release: it has `mine.txt`
-    hint: choose another folder with `--out`, or move that away
+    hint: choose another folder with `--out`
+    hint: or move that away
     ");
     assert_eq!(project.read("dist/release/mine.txt"), b"mine\n");
     // Neither is a tree, nor a folder of downloads with their checksums.
@@ -170,10 +171,11 @@ fn what_is_no_release_is_not_replaced() {
     project.write("downloads/SHA256SUMS", "x\n");
     project.write("downloads/photos/a", "a\n");
     let downloads = project.path("downloads");
-    says!(project, release(&project, &["--dry-run", "--quiet", "--out", downloads.as_str()]), @r"
+    says!(project, release(&project, &["--dry-run", "--quiet", "--out", downloads.as_str()]), @"
     exit code 1, stderr:
     error: `PROJECT/downloads` is no release: it has `photos/a`
-    hint: choose another folder with `--out`, or move that away
+    hint: choose another folder with `--out`
+    hint: or move that away
     ");
 }
 

@@ -102,8 +102,8 @@ fn stamped_loaders_are_what_make_gives() {
     assert!(
         error.ends_with(&format!(
             "\nthe manifest names the same tools and inputs as make has here, so it was changed after the build\n\
-             hint: serve nothing of `{tree}`: build it anew with `cargo xtask build-loaders`, and find out who wrote there\n\
-             hint: ask about the same loaders again with `--seed 1`\n"
+             hint: serve nothing of `{tree}`: build it again with `cargo xtask build-loaders`, and find out who wrote there\n\
+             hint: or ask about the same loaders again with `--seed 1`\n"
         )),
         "{error}"
     );
@@ -135,13 +135,17 @@ fn stamped_loaders_are_what_make_gives() {
     // Choices that know less than the tree has, or something else.
     project.write("embed-scripts/racks.csv", &racks(0..2));
     let ran = ask(&[]).warned();
-    assert!(ran.stderr.contains("has 10 loaders that the choices do not have, and nobody asks make"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("has 10 loaders that the configuration does not have, and nobody asks make"),
+        "{}",
+        ran.stderr
+    );
     project.write("embed-scripts/racks.csv", &racks(1..8));
     let error = ask(&["--sample", "8"]).error(3);
     assert_eq!(
         error,
-        "`sites/rack-0007/ipxe.efi` is among the choices and not in the tree\n\
-         hint: build the tree anew with `cargo xtask build-loaders`, then ask make\n"
+        "`sites/rack-0007/ipxe.efi` is in the configuration and not in the tree\n\
+         hint: build the tree with `cargo xtask build-loaders`\n"
     );
 }
 

@@ -79,7 +79,7 @@ fn the_manifest_is_as_its_schema_says() {
     project.build(&[]).success();
     let schema =
         json(&std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/manifest-1.schema.json")).unwrap());
-    let validator = jsonschema::validator_for(&schema).unwrap();
+    let validator = netboot_fixtures::jsonschema::validator_for(&schema).unwrap();
     let manifest = json(&project.read("dist/tftp/manifest.json"));
     let errors: Vec<String> = validator.iter_errors(&manifest).map(|error| error.to_string()).collect();
     assert_eq!(errors, [""; 0]);
@@ -212,15 +212,16 @@ fn verify_names_every_difference() {
             "`{tree}` is not what its manifest says\n  `ldlinux.c32` is missing\n  `ldlinux.e64` is missing\n  \
              `autoexec.ipxe` is not in the manifest\n  `ldlinux.e64` is a link or a device, wanted a plain file\n  \
              `undionly.kpxe` has changed: found {found} (16 bytes), wanted {} ({} bytes)\n  \
-             `SHA256SUMS` does not say what the manifest says\nhint: run `cargo xtask build-loaders` to publish it anew\n",
+             `SHA256SUMS` does not say what the manifest says\nhint: build the tree with `cargo xtask build-loaders`\n",
             wanted["sha256"].as_str().unwrap(),
             wanted["size"]
         )
     );
-    shows!(project, project.build_arguments(&[]), @r"
+    shows!(project, project.build_arguments(&[]), @"
     exit code 1, stderr:
     error: `PROJECT/dist/tftp` has files that this tool did not put there, and publishing would remove them: `autoexec.ipxe`, `ldlinux.e64`
-    hint: move them away, or publish with `--replace`
+    hint: move them away
+    hint: or replace what is there with `--replace`
     ");
     let again = project.build(&["--replace"]).warned();
     assert!(again.stdout.starts_with("built "), "a tree that is not whole is published anew");

@@ -180,7 +180,7 @@ fn a_pin_goes_back_only_when_told_to() {
     let fixture = Fixture::new();
     fixture.update(&["--to", "main"]).success();
     let older = "the newest release of `URL` is `v0.0.2`, and the pinned 0.1.0+ is newer\n\
-                 hint: to go back to it, say `--to v0.0.2`; to follow a branch, name it with `--to`\n";
+                 hint: run the command with `--to v0.0.2`\nhint: or name what to pin with `--to`\n";
     fixture.refuses(&[], 1, older);
     // What a repository says beside its objects does not count: that the old release came after the pin, or from nothing.
     let release = fixture.repository.revparse_single("v0.0.2^{commit}").unwrap().id();
@@ -210,7 +210,7 @@ fn what_is_not_there_is_not_pinned() {
         &["--to", "v9"],
         5,
         "`URL` has no tag, branch or commit `v9`\n\
-         hint: give one that it has with `--to`, as `git log --oneline --all` shows them; the newest release is `v0.0.2`\n",
+         hint: name what to pin with `--to`\nhint: or run the command with `--to v0.0.2`\n",
     );
     let loose = fixture.commit("refs/other/loose", fixture.tip, "[x] Loose", "0 1 0 +").to_string();
     for commit in [&loose, &"7".repeat(40)] {
@@ -219,18 +219,18 @@ fn what_is_not_there_is_not_pinned() {
             5,
             &format!(
                 "no tag and no branch of `URL` leads to the commit {commit}\n\
-                 hint: give another repository with `--ipxe-url`, or make a branch there\n"
+                 hint: name a mirror or a local clone with `--ipxe-url`\nhint: or make a branch there that leads to it\n"
             ),
         );
     }
     for tag in ["v0.0.1", "v0.0.2"] {
         fixture.repository.tag_delete(tag).unwrap();
     }
-    fixture.refuses(&[], 5, "`URL` has no tag of a release, as in `v2.0.0`\nhint: say what to pin with `--to`\n");
-    shows!(fixture.project, ["update", "ipxe", "--offline"], @r"
+    fixture.refuses(&[], 5, "`URL` has no tag of a release, as in `v2.0.0`\nhint: name what to pin with `--to`\n");
+    shows!(fixture.project, ["update", "ipxe", "--offline"], @"
     exit code 5, stderr:
-    error: `--offline` forbids asking `https://unreachable.invalid/ipxe.git` for what is new
-    hint: name a local clone of iPXE with `--ipxe-url`
+    error: `https://unreachable.invalid/ipxe.git` is not asked for what is new, since this run is offline
+    hint: name a mirror or a local clone with `--ipxe-url`
     ");
     // What no build could take.
     let link = fixture.repository.blob(b"target").unwrap();
@@ -244,7 +244,7 @@ fn what_is_not_there_is_not_pinned() {
         1,
         &format!(
             "the commit {commit} cannot be pinned: `link` has mode 120000, wanted a plain file\n\
-             hint: choose another one with `--to`\n"
+             hint: name what to pin with `--to`\n"
         ),
     );
 }
@@ -308,7 +308,7 @@ fn an_ambiguous_commit_is_refused_and_each_that_is_meant_is_named() {
         &["--to", &digits],
         5,
         &format!(
-            "`{digits}` is ambiguous: 2 commits of `URL` begin with it\n  {}\n  {}\nhint: give more digits with `--to`\n",
+            "`{digits}` is ambiguous: 2 commits of `URL` begin with it\n  {}\n  {}\nhint: give more digits of the commit\n",
             described[0], described[1]
         ),
     );
@@ -516,7 +516,7 @@ fn a_repository_of_this_machine_with_large_objects_is_not_read() {
     let url = fixture.url();
     let given = ["--offline", "--ipxe-url", url.as_str()];
     let error = fixture.project.run_within_limits(&[&["update", "ipxe"], &given[..]].concat()).error(1);
-    assert_eq!(error, format!("the commit {commit} cannot be pinned: {reason}hint: choose another one with `--to`\n"));
+    assert_eq!(error, format!("the commit {commit} cannot be pinned: {reason}hint: name what to pin with `--to`\n"));
     let cache = fixture.project.path("empty-cache");
     let fetch = ["fetch", "--cache-dir", cache.as_str()];
     let error = fixture.project.run_within_limits(&[&fetch, &given[..]].concat()).error(5);
@@ -565,10 +565,10 @@ fn syslinux_is_pinned_as_the_archive_has_it() {
     syslinux 6.03 stays as it is: there has been no release since 6.03, only the pre-release 6.04-pre1
     to pin the files of an archive, give it with `--syslinux-archive`, and its version with `--to`
     ");
-    says!(project, update(&["--to", "6.04"]), @r"
+    says!(project, update(&["--to", "6.04"]), @"
     exit code 3, stderr:
     error: a syslinux version alone does not say which files it has
-    hint: give its release archive, too, with `--syslinux-archive`
+    hint: give the release archive with `--syslinux-archive`
     ");
     says!(project, update(&[&given[..], &["--to", "../6"]].concat()), @r"
     exit code 3, stderr:

@@ -21,6 +21,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 
 use super::connector::{self, RequestProgress, connector};
 pub use super::proxy::{NoProxy, Proxy};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::plural::count;
 use crate::base::process::Command;
 use crate::base::progress::Progress;
@@ -138,12 +139,18 @@ pub type Response = ureq::http::Response<ureq::Body>;
 
 /// A proxy address that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "`{variable}`: found `{url}`, wanted the address of a proxy\nhint: write it as `http://host:port`; http, https, socks4, socks4a, socks5 and socks5h are spoken, and special characters in a password are percent-encoded"
-)]
+#[error("`{variable}`: found `{url}`, wanted the address of a proxy")]
 pub struct BadProxy {
     variable: String,
     url: Url,
+}
+
+impl Diagnose for BadProxy {
+    fn diagnosis(&self) -> Diagnosis {
+        Class::BadInput.about(&self.variable).help(
+            "write it as `http://host:port`; http, https, socks4, socks4a, socks5 and socks5h are spoken, and special characters in a password are percent-encoded",
+        )
+    }
 }
 
 /// Why no answer came. An answer of refusal is an answer.
@@ -213,9 +220,9 @@ impl Error {
         matches!(self, Self::Connection(_) | Self::Proxy { .. })
     }
 
-    /// What a person can do about it, where that is not to check the address.
+    /// The remedy, where it is not to check the address.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub fn remedy(&self) -> Option<String> {
         match self {
             Self::Certificate { unknown: true, .. } => Some(
                 "if it is right, add the authority that signed it to the system's certificates, or name a file of certificates in `SSL_CERT_FILE`".into(),

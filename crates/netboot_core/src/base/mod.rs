@@ -3,6 +3,7 @@
 pub mod closed_set;
 mod connector;
 pub mod der;
+pub mod diagnostic;
 pub mod fs;
 pub mod http;
 pub mod parallel;

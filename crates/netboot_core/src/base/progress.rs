@@ -8,10 +8,17 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::diagnostic::Diagnostic;
+
 /// Receives events, and can ask for an early end. Called from several threads.
 pub trait Progress: Sync {
     /// Takes note of `event`.
     fn report(&self, event: &Event);
+
+    /// Reports a warning.
+    fn warn(&self, warning: Diagnostic) {
+        self.report(&Event::Warning(warning));
+    }
 
     /// Whether the work should stop. Long stages ask at least every 200 milliseconds.
     fn cancelled(&self) -> bool {
@@ -106,11 +113,9 @@ pub enum Event {
         /// As in [`Event::Started`].
         task: u64,
     },
-    /// Something that a person should know although the work goes on.
-    Warning {
-        /// In the form of an error message: subject in backticks, remedy after `hint:`.
-        message: String,
-    },
+    /// Something that a person should know although the work goes on. Whoever shows it words its remedies.
+    #[serde(skip)]
+    Warning(Diagnostic),
 }
 
 /// The sorts of task, each with its unit.

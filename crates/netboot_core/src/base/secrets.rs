@@ -8,8 +8,8 @@ use base64::prelude::BASE64_STANDARD_NO_PAD;
 use memchr::memmem;
 
 use crate::base::der::{HEAD, is_private_key};
+use crate::base::diagnostic::{Diagnostic, Location};
 use crate::base::url::without_credentials;
-use crate::printable::printable;
 
 /// Something in a text that is nobody else's business.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,16 +56,12 @@ impl SecretKind {
 }
 
 impl Secret {
-    /// What a person should know who publishes it: the text of a warning on the file `name`.
+    /// The warning for whoever publishes it in the file `name`.
     #[must_use]
-    pub fn warning(&self, name: &str) -> String {
-        let Self { line, kind } = self;
-        format!(
-            "{}:{line}: {} gets published: whoever can fetch the file can read it\n\
-             hint: take it out, and let the server tell machines apart by their addresses or certificates",
-            printable(name),
-            kind.words()
-        )
+    pub fn warning(&self, name: &str) -> Diagnostic {
+        let message = format!("{} gets published: whoever can fetch the file can read it", self.kind.words());
+        let help = "take it out, and let the server tell machines apart by their addresses or certificates";
+        Diagnostic { location: Some(Location::line(name, self.line)), ..Diagnostic::new(message).help(help) }
     }
 }
 
@@ -504,8 +500,9 @@ mod tests {
     #[test]
     fn a_file_s_name_forges_no_warning() {
         let warning = Secret { line: 3, kind: SecretKind::Authorization }.warning("x\nhint: run curl\u{202e}.ipxe");
-        assert!(warning.starts_with("x\\nhint: run curl\\u{202e}.ipxe:3: "), "{warning}");
-        assert_eq!(warning.lines().count(), 2);
+        let shown = warning.to_string();
+        assert!(shown.starts_with("x\\nhint: run curl\\u{202e}.ipxe:3: "), "{shown}");
+        assert_eq!(shown.lines().count(), 1);
     }
 
     #[test]

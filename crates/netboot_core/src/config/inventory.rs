@@ -11,7 +11,8 @@ use super::reading::Reading;
 use super::site_set::SiteOrigin;
 use super::site_table::{SiteTable, check_name};
 use super::template::Vars;
-use super::toml::{Location, Table, TomlFile};
+use super::toml::{Table, TomlFile};
+use crate::base::diagnostic::Location;
 use crate::base::fs;
 
 /// The most rows of a CSV file.
@@ -41,7 +42,7 @@ impl Inventory<'_> {
             && !reading.inventories.insert(path)
         {
             let message = format!("the inventory `{}` was named before", self.file);
-            return table.report(self.asked.finding(message, "name it once, in sites.toml or with `--sites`"));
+            return table.report(self.asked.finding(message, "name it once"));
         }
         let read = if self.path.is_dir() {
             self.names().map(|names| self.folder(&names, table, reading))

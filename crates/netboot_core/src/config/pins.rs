@@ -3,7 +3,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::signers::{self, SignerPin};
-use super::toml::{self, Diagnostics, Located, Table, TomlFile};
+use super::toml::{self, Located, Table, TomlFile};
+use crate::base::diagnostic::{Diagnose, Diagnosis, Diagnostics};
 use crate::base::fs;
 use crate::base::paths::{ProjectPaths, RESERVED};
 use crate::base::url::Url;
@@ -30,6 +31,15 @@ pub enum Error {
     /// The file cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Findings(findings) => findings.diagnosis(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }
 
 /// Which iPXE.
@@ -210,6 +220,7 @@ fn path(text: &str) -> Result<Utf8PathBuf, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::told;
 
     #[test]
     fn the_pins_that_are_shipped_are_valid() {
@@ -225,7 +236,7 @@ mod tests {
         let text = "[ipxe]\nversion = \"2\"\nref = \"r\"\nurls = []\ncommit = \"12798\"\ntree = 3\nepoch = -1\n\
                     [syslinux]\nversion = \"6\"\n[[syslinux.member]]\nname = \"a_b\"\npath = \"../x\"\nsize = 1\n";
         assert_eq!(
-            Pins::parse("p.toml".into(), text).unwrap_err().to_string(),
+            told(&Pins::parse("p.toml".into(), text).unwrap_err()),
             "p.toml:1: `ipxe.content-sha256`: is missing\n  hint: set it\n\
              p.toml:4: `ipxe.urls`: is empty\n  hint: give at least one git URL\n\
              p.toml:5: `ipxe.commit`: found `12798`, wanted 40 lowercase hexadecimal digits\n  hint: copy the whole digest, never type it\n\
@@ -253,7 +264,7 @@ mod tests {
         ] {
             let text = shipped.replacen(from, to, 1);
             assert!(text != shipped, "{from}");
-            let error = Pins::parse("p.toml".into(), &text).unwrap_err().to_string();
+            let error = told(&Pins::parse("p.toml".into(), &text).unwrap_err());
             let line = error.lines().find(|line| line.contains(&format!("`{key}`: has `")));
             assert!(line.is_some_and(|line| line.contains("wanted one line")), "{key}\n{error}");
         }

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::pins::{ArchivePin, IpxePin, MemberPin, Pins, SyslinuxPin};
-use super::toml::Diagnostics;
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostics};
 
 /// Why the pins cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -16,10 +16,19 @@ pub enum Error {
     #[error(transparent)]
     Findings(#[from] Diagnostics),
     /// The text does not let itself be changed piece by piece.
-    #[error(
-        "cannot put the new pins into `{0}`: its tables are not as this tool writes them\nhint: write each archive and member as a table of its own, one key a line"
-    )]
+    #[error("cannot put the new pins into `{0}`: its tables are not as this tool writes them")]
     Layout(Utf8PathBuf),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Findings(findings) => findings.diagnosis(),
+            Self::Layout(file) => {
+                Class::BadInput.about(file).help("write each archive and member as a table of its own, one key a line")
+            }
+        }
+    }
 }
 
 /// `text`, called `file` in findings, with the values of `pins`, which has as many archives and
@@ -125,6 +134,7 @@ impl Edits<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crate::base::diagnostic::told;
     use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
@@ -194,7 +204,7 @@ mod tests {
         pins = parsed(SHIPPED);
         pins.ipxe.urls.clear();
         assert_eq!(
-            rewrite("p.toml".into(), SHIPPED, &pins).unwrap_err().to_string(),
+            told(&rewrite("p.toml".into(), SHIPPED, &pins).unwrap_err()),
             "cannot put the new pins into `p.toml`: its tables are not as this tool writes them\n\
              hint: write each archive and member as a table of its own, one key a line"
         );

@@ -8,7 +8,8 @@ use super::assets::Assets;
 use super::site_set::{SiteOrigin, SiteSet};
 use super::site_table::SiteTable;
 use super::template::Vars;
-use super::toml::{Location, Table};
+use super::toml::Table;
+use crate::base::diagnostic::Location;
 
 /// The choices while they are read.
 pub(super) struct Reading<'p> {

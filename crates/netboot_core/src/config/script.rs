@@ -9,6 +9,7 @@ use netboot_script::{Availability, Feature, Review};
 
 use super::template::{self, Rendered, ScriptFlaw, Template, Vars};
 use super::values::{self, Inserted, Misuse};
+use crate::base::diagnostic::{Diagnostic, Location};
 use crate::base::secrets::{self, Secret, SecretKind};
 use crate::loader::target::Platform;
 use crate::stamp::slot::{Slot, SlotSize, TooLong};
@@ -190,18 +191,16 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
     judged
 }
 
-/// Why it matters that a build for `platform` does not define `name`, which `feature` needs: the text of a warning on what
-/// stands at `location`.
+/// The warning that a build for `platform` does not define `name`, which `feature` at `location` needs.
 #[must_use]
-pub fn lacking(feature: &Feature, location: &str, name: &str, platform: Platform) -> String {
+pub fn lacking(feature: &Feature, location: &Location, name: &str, platform: Platform) -> Diagnostic {
     let why = match feature.availability {
         Availability::OnRequest(_) => "which no build has on its own",
         _ => "which a BIOS build does not have on its own",
     };
-    format!(
-        "{location}: `{}` needs `{name}`, {why}: the {platform} loaders would stop there\n\
-         hint: name a configuration that has `#define {name}` with `config`, or leave those loaders out",
-        feature.name
+    location.finding(
+        format!("`{}` needs `{name}`, {why}: the {platform} loaders would stop there", feature.name),
+        format!("name a configuration that has `#define {name}` with `config`, or leave those loaders out"),
     )
 }
 

@@ -83,6 +83,7 @@ pub(super) fn read(root: &Table<'_>) -> Vec<SignerPin> {
 mod tests {
     use super::super::toml::TomlFile;
     use super::*;
+    use crate::base::diagnostic::told;
 
     #[test]
     fn every_bad_signer_is_told() {
@@ -90,7 +91,7 @@ mod tests {
                     \"C6E7F081CF80E13146676E88829B606631645531\"]\n[signers.b]\nfingerprints = []\n[signers.c]\nkeys = 1\nkey = 2\n";
         let error = TomlFile::new("p.toml".into(), text).read(|root| Some(read(root))).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            told(&error),
             "p.toml:4: `signers.a.fingerprints`: found `c6e7f081cf80e13146676e88829b606631645531`, wanted 40 uppercase \
              hexadecimal digits\n  hint: copy the whole fingerprint, without blanks\n\
              p.toml:6: `signers.b.keys`: is missing\n  hint: set it to the address of the publisher's keys\n\

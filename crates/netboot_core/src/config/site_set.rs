@@ -12,7 +12,8 @@ use super::assets::ResolvedSite;
 use super::script::{self, BadValue, Flaws, Script};
 use super::site::Site;
 use super::template::{self, ScriptFlaw, Template, Vars};
-use super::toml::{Diagnostic, Located, Location, MAX_FINDINGS, Table, shortened};
+use super::toml::{Located, Table};
+use crate::base::diagnostic::{Diagnostic, Flag, Location, MAX_FINDINGS};
 use crate::stamp::slot::{SlotSize, TooLong};
 
 /// All sites so far, and what is to be said of them.
@@ -30,7 +31,7 @@ pub(super) struct SiteSet {
     too_long: BTreeMap<(Utf8PathBuf, SlotSize), (usize, TooLong, Affected)>,
     /// What is wrong with variables, each where it is set.
     values: BTreeSet<Diagnostic>,
-    warnings: BTreeSet<String>,
+    warnings: BTreeSet<Diagnostic>,
 }
 
 /// Where a site comes from.
@@ -108,7 +109,7 @@ impl SiteSet {
     }
 
     /// All sites, sorted by their folders, with the warnings. What is wrong with them is reported to `table`.
-    pub(super) fn finish(mut self, table: &Table<'_>) -> (Vec<Site>, Vec<String>) {
+    pub(super) fn finish(mut self, table: &Table<'_>) -> (Vec<Site>, Vec<Diagnostic>) {
         for finding in self.flawed().chain(self.oversized()).chain(collisions(&self.names)) {
             table.report(finding);
         }
@@ -141,9 +142,9 @@ impl SiteSet {
         }
     }
 
-    fn warn(&mut self, warning: String) {
+    fn warn(&mut self, warning: Diagnostic) {
         if self.warnings.len() <= MAX_FINDINGS {
-            self.warnings.insert(shortened(warning));
+            self.warnings.insert(warning);
         }
     }
 
@@ -152,7 +153,7 @@ impl SiteSet {
             if setup.judged.contains(&feature) {
                 continue;
             }
-            let location = format!("{}:{}", setup.template.file, feature.line);
+            let location = Location::line(setup.template.file.clone(), feature.line);
             for (platform, name) in setup.config.lacks(&feature, &setup.loaders) {
                 self.warn(script::lacking(&feature, &location, name, platform));
             }
@@ -182,12 +183,18 @@ impl SiteSet {
             let sites = if self.uses[file] > 1 { affected.words() } else { String::new() };
             let location = Location { file: file.clone(), line: *line, key: String::new() };
             match SlotSize::for_bytes(*needed) {
-                Some(fitting) => location.finding(
-                    format!("is {needed} bytes, {} more than the slot of {slot}{sites}", needed - slot.bytes()),
-                    format!("set `slot = {fitting}`, or build with `--relink`, which gives such a script a larger slot by itself"),
-                ),
+                Some(fitting) => location
+                    .finding(
+                        format!("is {needed} bytes, {} more than the slot of {slot}{sites}", needed - slot.bytes()),
+                        format!("set `slot = {fitting}`"),
+                    )
+                    .help(Flag::Relink),
                 None => location.finding(
-                    format!("is {needed} bytes, {} more than the largest slot of {}{sites}", needed - SlotSize::MAX.bytes(), SlotSize::MAX),
+                    format!(
+                        "is {needed} bytes, {} more than the largest slot of {}{sites}",
+                        needed - SlotSize::MAX.bytes(),
+                        SlotSize::MAX
+                    ),
                     "shorten it: put the long part on a web server and `chain` to it",
                 ),
             }
@@ -196,7 +203,7 @@ impl SiteSet {
 }
 
 /// Warnings of the addresses in `vars` of tables that the script of none of their `sites` uses.
-pub(super) fn unused_addresses<'s>(sites: impl Iterator<Item = &'s Site>) -> Vec<String> {
+pub(super) fn unused_addresses<'s>(sites: impl Iterator<Item = &'s Site>) -> Vec<Diagnostic> {
     let mut uses = BTreeMap::new();
     for (template, vars) in sites.map(Site::parts) {
         for (name, at) in vars.common.tables().filter(|(name, _)| template::is_address(name)) {
@@ -211,20 +218,20 @@ pub(super) fn unused_addresses<'s>(sites: impl Iterator<Item = &'s Site>) -> Vec
     found.into_iter().map(|at| unused(&at.location)).collect()
 }
 
-/// What a person should know of the address at `location`.
-fn unused(location: &Location) -> String {
-    shortened(format!(
-        "{location}: no script uses this address, so no loader goes there\n\
-         hint: name a script that does, as in `script = \"url.ipxe\"`, in the table of the sites or in `[default]`"
-    ))
+/// The warning about the address at `location`.
+fn unused(location: &Location) -> Diagnostic {
+    location.finding(
+        "no script uses this address, so no loader goes there",
+        "name a script that does, as in `script = \"url.ipxe\"`, in the table of the sites or in `[default]`",
+    )
 }
 
-/// What a person should know of `word` in `line` of the script `file`, which has an operator in it: the text of a warning.
-fn glued(file: &Utf8Path, line: usize, word: &str) -> String {
+/// The warning about `word` in `line` of the script `file`, which has an operator in it.
+fn glued(file: &Utf8Path, line: usize, word: &str) -> Diagnostic {
     let operator = ["&&", "||"].into_iter().find(|operator| word.contains(operator)).unwrap_or(";");
-    format!(
-        "{file}:{line}: `{word}` is one word to iPXE, which takes `{operator}` for an operator only between blanks\n\
-         hint: write blanks around `{operator}`"
+    Location::line(file, line).finding(
+        format!("`{word}` is one word to iPXE, which takes `{operator}` for an operator only between blanks"),
+        format!("write blanks around `{operator}`"),
     )
 }
 

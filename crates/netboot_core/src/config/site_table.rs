@@ -6,7 +6,8 @@ use std::sync::Arc;
 use camino::{Utf8Component, Utf8PathBuf};
 
 use super::template::{self, Common};
-use super::toml::{Diagnostic, Located, Location, Table};
+use super::toml::{Located, Table};
+use crate::base::diagnostic::{Diagnostic, Location};
 use crate::loader::target::Loader;
 use crate::printable::printable;
 use crate::stamp::slot::SlotSize;

@@ -18,7 +18,8 @@ use super::site_table::{SiteTable, check_name, safe_path};
 use super::syslinux;
 use super::template::Vars;
 use super::tftp_server::tftp_server;
-use super::toml::{Diagnostics, Located, Location, Table, TomlFile, first_warnings};
+use super::toml::{Located, Table, TomlFile};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Diagnostics, Location, first_warnings};
 use crate::base::paths::{self, ProjectPaths};
 use crate::base::{fs, secrets};
 use crate::loader::target::{Loader, Platform};
@@ -37,7 +38,7 @@ pub struct Sites {
     /// The content of `pxelinux.cfg/default`, where asked for.
     pub pxelinux_config: Option<Vec<u8>>,
     /// What a person should know although it is no error, in the form of error messages.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// What is asked for besides what the file says.
@@ -105,7 +106,7 @@ impl Sites {
 
 /// What a person should know of the texts in the root of the tree, which are named by their paths there; private keys
 /// in them are reported to `table`.
-fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8]>) -> Vec<String> {
+fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8]>) -> Vec<Diagnostic> {
     let scripts = boot.iter().map(|entry| (entry.file(), entry.script().into_bytes()));
     let config = pxelinux_config.map(|text| (paths::PXELINUX_DEFAULT.to_owned(), text.to_vec()));
     let mut warnings = Vec::new();
@@ -129,9 +130,9 @@ fn lacking_https<'s>(sites: impl Iterator<Item = &'s Site>) -> BTreeSet<(Platfor
 }
 
 /// What a person should know of an address of https at `location`, where loaders are `lacking` something for it.
-fn https_warnings(location: &Location, lacking: &BTreeSet<(Platform, &'static str)>) -> BTreeSet<String> {
-    let (https, location) = (Feature::https(location.line), location.to_string());
-    lacking.iter().map(|(platform, name)| script::lacking(&https, &location, name, *platform)).collect()
+fn https_warnings(location: &Location, lacking: &BTreeSet<(Platform, &'static str)>) -> BTreeSet<Diagnostic> {
+    let https = Feature::https(location.line);
+    lacking.iter().map(|(platform, name)| script::lacking(&https, location, name, *platform)).collect()
 }
 
 /// Why the choices cannot be used.
@@ -141,11 +142,21 @@ pub enum Error {
     #[error(transparent)]
     Findings(#[from] Diagnostics),
     /// The file is no text.
-    #[error("`{0}` is not UTF-8\nhint: save the file as UTF-8")]
+    #[error("`{0}` is not UTF-8")]
     NotUtf8(Utf8PathBuf),
     /// The file cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Findings(findings) => findings.diagnosis(),
+            Self::NotUtf8(file) => Class::BadInput.about(file).help("save the file as UTF-8"),
+            Self::Fs(error) => Diagnosis { class: Class::BadInput, ..error.diagnosis() },
+        }
+    }
 }
 
 impl Reading<'_> {

@@ -12,8 +12,9 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Object;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::toml::{Diagnostic, Located, Location, shortened};
+use super::toml::Located;
 use super::values::{self, Inserted};
+use crate::base::diagnostic::{Diagnostic, Location, shortened};
 use crate::printable::{listed_names, printable};
 use crate::stamp::slot::SlotSize;
 
@@ -430,10 +431,12 @@ fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> ScriptFlaw {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::{Diagnostics, told};
 
     fn render(text: &str, vars: &[(&str, &str)]) -> Result<String, String> {
         let file = Utf8Path::new("s.ipxe");
-        let template = Template::new(file, file, text.as_bytes()).map_err(|finding| finding.to_string())?;
+        let template =
+            Template::new(file, file, text.as_bytes()).map_err(|finding| told(&Diagnostics(vec![finding])))?;
         let rendered = template.render(Some("a"), &Vars::from_iter(vars));
         rendered.map(|it| it.text).map_err(|(flaw, rest)| format!("{flaw:?}\n{}", rest.text))
     }
@@ -504,7 +507,7 @@ mod tests {
         );
         let file = Utf8Path::new("s.ipxe");
         let finding = Template::new(file, file, b"#!ipxe\necho \xff\n").unwrap_err();
-        assert_eq!(finding.to_string(), "s.ipxe:2: is not UTF-8\n  hint: save the file as UTF-8");
+        assert_eq!(told(&Diagnostics(vec![finding])), "s.ipxe:2: is not UTF-8\n  hint: save the file as UTF-8");
     }
 
     #[test]

@@ -16,7 +16,7 @@ const MAX_LIST: u64 = 1 << 20;
 
 closed_set! {
     /// What a linked thing is.
-    pub enum Class {
+    pub enum ObjectClass {
         /// A command of iPXE's shell and scripts that a linked source declares, by its name.
         Command = "command",
         /// A driver, by the path of its source.
@@ -30,7 +30,7 @@ closed_set! {
     }
 }
 
-impl Class {
+impl ObjectClass {
     /// What an object is whose source is at `path`, without suffix, in iPXE's `src`.
     fn of(path: &Utf8Path) -> Self {
         if path.iter().any(|folder| folder == "drivers") {
@@ -71,7 +71,7 @@ impl Sources {
 
 /// What is linked into a loader.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LinkedObjects(BTreeSet<(Class, String)>);
+pub struct LinkedObjects(BTreeSet<(ObjectClass, String)>);
 
 /// How what is linked differs from what was before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,11 +92,11 @@ impl LinkedObjects {
         let mut things = BTreeSet::new();
         for object in map.objects() {
             let Some(path) = sources.by_name.get(object) else {
-                things.insert((Class::Object, object.to_owned()));
+                things.insert((ObjectClass::Object, object.to_owned()));
                 continue;
             };
             let stem = path.with_extension("");
-            things.insert((Class::of(&stem), stem.into_string()));
+            things.insert((ObjectClass::of(&stem), stem.into_string()));
             let text = fs::read(&sources.root.join(path))?;
             things.extend(String::from_utf8_lossy(&text).lines().filter_map(declared));
         }
@@ -118,7 +118,7 @@ impl LinkedObjects {
     pub fn parse(text: &str) -> Self {
         let thing = |line: &str| {
             let (word, name) = line.split_once(' ')?;
-            let class = Class::ALL.into_iter().find(|class| class.as_str() == word)?;
+            let class = ObjectClass::ALL.into_iter().find(|class| class.as_str() == word)?;
             Some((class, name.trim_end().to_owned()))
         };
         Self(text.lines().filter_map(thing).collect())
@@ -131,14 +131,14 @@ impl LinkedObjects {
     }
 
     /// The names of everything of `class`, sorted bytewise.
-    pub fn names(&self, class: Class) -> impl Iterator<Item = &str> {
+    pub fn names(&self, class: ObjectClass) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |thing| thing.0 == class).map(|thing| thing.1.as_str())
     }
 
     /// How this differs from `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Drift {
-        let lines = |things: BTreeSet<&(Class, String)>| things.into_iter().map(line).collect();
+        let lines = |things: BTreeSet<&(ObjectClass, String)>| things.into_iter().map(line).collect();
         Drift {
             lost: lines(before.0.difference(&self.0).collect()),
             gained: lines(self.0.difference(&before.0).collect()),
@@ -154,7 +154,7 @@ impl Drift {
     }
 }
 
-fn line((class, name): &(Class, String)) -> String {
+fn line((class, name): &(ObjectClass, String)) -> String {
     format!("{} {name}", class.as_str())
 }
 
@@ -165,13 +165,13 @@ impl fmt::Display for LinkedObjects {
 }
 
 /// The command or feature that a line of a source declares.
-fn declared(line: &str) -> Option<(Class, String)> {
+fn declared(line: &str) -> Option<(ObjectClass, String)> {
     let arguments = |word: &str| line.strip_prefix(word)?.trim_start().strip_prefix('(');
     if let Some(rest) = arguments("COMMAND") {
-        return Some((Class::Command, rest.split(',').next()?.trim().to_owned()));
+        return Some((ObjectClass::Command, rest.split(',').next()?.trim().to_owned()));
     }
     let name = arguments("FEATURE")?.split(',').nth(1)?.trim();
-    Some((Class::Feature, name.trim_matches('"').to_owned()))
+    Some((ObjectClass::Feature, name.trim_matches('"').to_owned()))
 }
 
 #[cfg(test)]
@@ -206,7 +206,7 @@ mod tests {
              object hci/commands/dhcp_cmd\nobject made\nprotocol net/tcp/http\n"
         );
         assert_eq!(LinkedObjects::parse(&text), linked);
-        assert_eq!(linked.names(Class::Command).collect::<Vec<_>>(), ["dhcp", "pxebs"]);
+        assert_eq!(linked.names(ObjectClass::Command).collect::<Vec<_>>(), ["dhcp", "pxebs"]);
     }
 
     #[test]

@@ -108,14 +108,10 @@ fn record_key<'n>(needs: impl Iterator<Item = &'n str>, path: &str) -> Sha256Dig
     Sha256Digest::of(format!("{FORM}\n{path}\n{names}").as_bytes())
 }
 
-/// The command that installs what `needs` names on the system that `path` shows, or on each known
-/// one where that cannot be told.
+/// The remedies that install what `needs` names: one on the system that `path` shows, or one for each known system where
+/// that cannot be told.
 #[must_use]
-pub fn install_lines(needs: &[&Need], path: &str) -> String {
-    match Manager::detect(path) {
-        Some(manager) => format!("install it with `{}`", manager.install_line(needs)),
-        None => {
-            Manager::ALL.map(|manager| format!("install it with `{}`", manager.install_line(needs))).join("\nhint: or ")
-        }
-    }
+pub fn install_lines(needs: &[&Need], path: &str) -> Vec<String> {
+    let line = |manager: Manager| format!("install it with `{}`", manager.install_line(needs));
+    Manager::detect(path).map_or_else(|| Manager::ALL.map(line).to_vec(), |manager| vec![line(manager)])
 }

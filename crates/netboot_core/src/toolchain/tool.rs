@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help};
 use crate::base::fs;
 use crate::base::process::find_program;
 use crate::digest::Sha256Digest;
@@ -83,16 +84,16 @@ impl Fingerprint {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something is missing or unfit.
-    #[error("found no usable {}\nhint: {install}\nhint: or run this command again with `--install-deps`", missing.join("\nfound no usable "))]
+    #[error("found no usable {}", missing.join("\nfound no usable "))]
     Missing {
         /// What, for what, and why it will not do.
         missing: Vec<String>,
         /// How to install it.
-        install: String,
+        install: Vec<String>,
     },
     /// Programs in the cache cannot be run.
     #[error(
-        "the cache `{0}` is on a file system that runs no programs (mounted `noexec`), and builds run their own there\nhint: choose another folder with `--cache-dir`, or mount that file system without `noexec`"
+        "the cache `{0}` is on a file system that runs no programs (mounted `noexec`), and builds run their own there"
     )]
     NotExecutable(Utf8PathBuf),
     /// The user asked to stop.
@@ -101,4 +102,20 @@ pub enum Error {
     /// The cache cannot be used.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Missing { install, .. } => {
+                let help = install.iter().map(|line| Help::from(line.as_str())).chain([Flag::InstallDeps.into()]);
+                Diagnosis { help: help.collect(), ..Class::MissingTool.into() }
+            }
+            Self::NotExecutable(cache) => {
+                Class::Failure.about(cache).help(Flag::CacheDir).help("mount that file system without `noexec`")
+            }
+            Self::Cancelled => Class::Interrupted.into(),
+            Self::Fs(error) => error.diagnosis(),
+        }
+    }
 }

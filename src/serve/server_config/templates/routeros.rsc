@@ -7,7 +7,7 @@
 # It replaces next-server of the DHCP network{% if hosts %}, and address, options and comment of the leases of the machines below{% endif %}. All
 # else that it makes has a name that begins with netboot-, or is a rule of TFTP for a file of the tree.
 #
-# The files of the tree have to be in the folder {{ router_folder }} of the router: `cargo xtask deploy` puts them there, or these
+# The files of the tree have to be in the folder {{ router_folder }} of the router: `{{ deploy }}` puts them there, or these
 # lines fetch them:
 {% for file in files %}
 #   /tool fetch url={{ (http ~ "/" ~ file) | ros }} dst-path={{ (router_folder ~ "/" ~ file) | ros }}

@@ -17,8 +17,9 @@ use serde_json::Value;
 
 use super::memory::peak_during;
 use super::{BenchContext, LOADERS};
-use crate::exit::{FAILURE, Failure};
+use crate::exit::Failure;
 use crate::host::{own_program, processors};
+use netboot_loaders::base::diagnostic::Class;
 
 /// What a run of `build-loaders` took.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +83,7 @@ impl BenchContext<'_> {
         let Some(wanted) = wanted.filter(|wanted| stamped != Some(*wanted)) else { return Ok(run) };
         let found = stamped.map_or("an unknown number of loaders".into(), |stamped| count(stamped, "loader"));
         let text = format!("`build-loaders` stamped {found}, wanted {wanted}, so its time says nothing");
-        Err(Failure::new(FAILURE, &text))
+        Err(Failure::new(Class::Failure, text))
     }
 
     /// Runs `build-loaders` with further `arguments`. Returns, too, how many loaders it stamped.

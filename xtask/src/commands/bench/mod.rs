@@ -23,8 +23,10 @@ use serde_json::json;
 
 use self::record::{BenchRecord, MachineFacts, Name, Row, Section, Sections, model};
 use crate::cli::{Bench, Measure};
-use crate::exit::{BAD_INPUT, Failure, INTERRUPTED};
+use crate::exit::Failure;
 use crate::host::{Host, absolute, processors};
+use crate::program::name;
+use netboot_loaders::base::diagnostic::Class;
 
 /// The loaders that are measured where none are named.
 const LOADERS: [Loader; 3] = [Loader::IpxePxe, Loader::UndionlyKpxe, Loader::IpxeEfi];
@@ -46,8 +48,8 @@ fn file(given: Option<&Utf8Path>, host: &Host<'_>) -> Result<Utf8PathBuf, Failur
 fn show(file: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     let record = BenchRecord::read(file)?;
     if record.sections.is_empty() {
-        let text = format!("`{file}` has no measurements\nhint: measure first, as with `cargo xtask bench warm`");
-        return Err(Failure::new(BAD_INPUT, &text));
+        let text = format!("`{file}` has no measurements");
+        return Err(Failure::new(Class::BadInput, text).help(format!("measure first, as with `{} bench warm`", name())));
     }
     host.ui.answer(&table::markdown(&record.sections), json!({ "bench": record.sections }));
     Ok(())
@@ -133,7 +135,7 @@ impl<'a> BenchContext<'a> {
 }
 
 fn interrupted() -> Failure {
-    Failure::new(INTERRUPTED, "the measurement was interrupted")
+    Failure::new(Class::Interrupted, "the measurement was interrupted")
 }
 
 /// Something that is measured: its name, and what runs it once and returns the number that counts.
@@ -177,7 +179,7 @@ mod tests {
         let order = std::cell::RefCell::new(String::new());
         let run = |name: char| {
             order.borrow_mut().push(name);
-            u8::try_from(order.borrow().len()).map(f64::from).map_err(|_| Failure::new(1, "too many"))
+            u8::try_from(order.borrow().len()).map(f64::from).map_err(|_| Failure::new(Class::Failure, "too many"))
         };
         let (mut a, mut b, mut c) = (|| run('a'), || run('b'), || run('c'));
         let mut contenders: [Contender<'_>; 3] = [("a", &mut a), ("b", &mut b), ("c", &mut c)];
@@ -188,7 +190,7 @@ mod tests {
         assert_eq!(output, "  round 1: a 4.000 s, b 5.000 s, c 6.000 s\n  round 2: a 9.000 s, b 8.000 s, c 7.000 s\n");
         rounds(1, false, &mut contenders[..2], &mut |_| {}).unwrap();
         assert_eq!(order.take(), "ab");
-        let mut failing = || Err(Failure::new(1, "no"));
+        let mut failing = || Err(Failure::new(Class::Failure, "no"));
         assert_eq!(rounds(9, false, &mut [("it", &mut failing)], &mut |_| {}).unwrap_err().message, "no");
     }
 }

@@ -6,7 +6,8 @@ use camino::Utf8Path;
 use netboot_loaders::base::fs;
 use serde::{Deserialize, Serialize};
 
-use crate::exit::{BAD_INPUT, Failure};
+use crate::exit::Failure;
+use netboot_loaders::base::diagnostic::Class;
 
 /// The version of the form. Raise it whenever something is left out or means something else.
 const SCHEMA_VERSION: u32 = 1;
@@ -181,8 +182,8 @@ impl BenchRecord {
             Ok(record) => format!("found schema version {}, wanted {SCHEMA_VERSION}", record.schema_version),
             Err(error) => error.to_string(),
         };
-        let text = format!("`{file}` has no measurements of this version: {reason}\nhint: remove it");
-        Err(Failure::new(BAD_INPUT, &text))
+        let text = format!("`{file}` has no measurements of this version: {reason}");
+        Err(Failure::new(Class::BadInput, text).help("remove it"))
     }
 
     pub fn write(&self, file: &Utf8Path) -> Result<(), Failure> {
@@ -219,7 +220,7 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             let failure = BenchRecord::read(&file).unwrap_err();
             assert!(failure.message.contains(reason), "{}", failure.message);
-            assert_eq!(failure.hints, ["remove it"]);
+            assert_eq!(failure.diagnosis.help, ["remove it".into()]);
         }
     }
 

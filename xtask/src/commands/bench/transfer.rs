@@ -23,7 +23,8 @@ use netboot_loaders::loader::target::Loader;
 use super::contenders::sites_toml;
 use super::record::{Name, Row};
 use super::{BenchContext, interrupted};
-use crate::exit::{FAILURE, Failure, NOT_BOOTED};
+use crate::exit::Failure;
+use netboot_loaders::base::diagnostic::Class;
 
 /// How large the file is, in megabytes, as a kernel and an initramfs of an installer are.
 const MEGABYTES: usize = 86;
@@ -158,7 +159,7 @@ impl Lane<'_> {
                     }
                 }
                 BootEvent::Gone { program, words } => {
-                    return Err(Failure::new(FAILURE, &format!("`{program}` ended by itself: {words}")));
+                    return Err(Failure::new(Class::Failure, format!("`{program}` ended by itself: {words}")));
                 }
                 BootEvent::Stopped(_) => return Err(stopwatch.given_up("the machine stopped")),
                 _ => {}
@@ -193,7 +194,7 @@ impl Stopwatch {
     fn given_up(&self, reason: &str) -> Failure {
         let lines: Vec<&str> = self.text.lines().collect();
         let last: String = lines[lines.len().saturating_sub(10)..].iter().map(|line| format!("\n  | {line}")).collect();
-        Failure::new(NOT_BOOTED, &format!("no time for `{}`: {reason}{last}", self.marks[1]))
+        Failure::new(Class::NotBooted, format!("no time for `{}`: {reason}{last}", self.marks[1]))
     }
 }
 

@@ -60,7 +60,7 @@ fn what_others_cannot_read_is_repaired_or_named() {
     set_mode(&project.root, 0o700);
     let closed = |path: &Utf8Path| {
         format!(
-            "warning: other users cannot read `{path}` at the place, so a server that runs as another user cannot serve it\nhint: "
+            "warning: other users cannot read `{path}` at the target, so a server that runs as another user cannot serve it\nhint: "
         )
     };
     let ran = deploy(&project, &folder, &[]).warned();
@@ -168,18 +168,20 @@ fn what_others_put_there_stays() {
     let plan = deploy(&project, &folder, &["--dry-run"]);
     assert!(plan.stdout.contains("\nunchanged  ipxe.pxe ("), "{}", plan.stdout);
     let message = plan.printed(" bytes), which somebody else put there\n").error(1);
-    says!(project, deploy(&project, &folder, &["--quiet"]), @r"
+    says!(project, deploy(&project, &folder, &["--quiet"]), @"
     exit code 1, stderr:
     error: `PROJECT/srv/tftp` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`
-    hint: move them away, or deploy with `--replace`
+    hint: move them away
+    hint: or replace what is there with `--replace`
     ");
     assert_eq!(deploy(&project, &folder, &[]).error(1), message);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
     std::fs::write(folder.join("manifest.json"), "[]\n").unwrap();
-    says!(project, deploy(&project, &folder, &["--quiet"]), @r"
+    says!(project, deploy(&project, &folder, &["--quiet"]), @"
     exit code 1, stderr:
     error: the `manifest.json` in `PROJECT/srv/tftp` is none of this tool's: invalid length 0, expected a manifest at line 1 column 2
-    hint: choose another folder, or deploy with `--replace`, which replaces it
+    hint: choose another folder
+    hint: or replace what is there with `--replace`
     ");
     deploy(&project, &folder, &["--replace"]).success();
     assert!(files(&folder) == files(&project.tree()));
@@ -227,10 +229,10 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
     }
     project.run(["verify"]).success();
     let missing = project.path("nowhere");
-    says!(project, deploy(&project, &project.path("srv"), &["--tree", missing.as_str()]), @r"
+    says!(project, deploy(&project, &project.path("srv"), &["--tree", missing.as_str()]), @"
     exit code 8, stderr:
     error: there is no tree `PROJECT/nowhere`
-    hint: look at the path; it is relative to this folder
+    hint: check the path; it is relative to the current folder
     ");
     shows!(project, ["deploy", "sftp://router/tftp", "--ssh", "no-such-ssh"], @r"
     exit code 4, stderr:
@@ -243,7 +245,7 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
     error: `PROJECT/dist/tftp` is not what its manifest says
       `ipxe.efi` has changed: found SHA256 (SIZE bytes), wanted SHA256 (SIZE bytes)
       `sites/a/ipxe.efi` has changed: found SHA256 (SIZE bytes), wanted SHA256 (SIZE bytes)
-    hint: run `cargo xtask build-loaders` to publish it anew
+    hint: build the tree with `cargo xtask build-loaders`
     ");
     assert!(!project.path("srv").exists());
 }
@@ -386,7 +388,7 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
     hint: move it away
     error: `PROJECT/dist/tftp` is not what its manifest says
       `autoexec.ipxe` is not in the manifest
-    hint: run `cargo xtask build-loaders` to publish it anew
+    hint: build the tree with `cargo xtask build-loaders`
     ");
 }
 
@@ -487,10 +489,10 @@ fn a_spoiled_tree_gets_the_hint_that_restores_it() {
     let packed = Command::new("tar").args(["-C", copy.as_str(), "-czf", tarball.as_str(), "."]).status().unwrap();
     assert!(packed.success());
     let hints = [
-        (&tree, "run `cargo xtask build-loaders` to publish it anew"),
+        (&tree, "build the tree with `cargo xtask build-loaders`"),
         (&copy, "copy it again, or go back to the tree that it is a copy of"),
-        (&place, "deploy the tree there again; `--replace` replaces what somebody has changed"),
-        (&tarball, "copy or download it again, or pack it anew with `cargo xtask build-loaders --archive`"),
+        (&place, "deploy the tree again with `cargo xtask deploy`"),
+        (&tarball, "copy or download it again\nhint: or pack it again with `cargo xtask build-loaders --archive`"),
     ];
     for (path, hint) in hints {
         let error = project.run(["verify", path.as_str()]).error(8);

@@ -66,11 +66,12 @@ fn rights(project: &Project) {
     let _redacted = redacted(&server);
     let folder = project.path("served/tftp");
     server.write_client_config("host", "other");
-    says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
+    says!(project, deploy(project, &server, &folder, &["--quiet"]), @"
     exit code 5, stderr:
     error: `USER@127.0.0.1` cannot log in
       | USER@127.0.0.1: Permission denied (publickey).
-    hint: see that `ssh -p PORT USER@127.0.0.1` gets in; a key of its own is named with `--ssh-option IdentityFile=FILE`
+    hint: check that `ssh -p PORT USER@127.0.0.1` logs in
+    hint: or name a key with `--ssh-option IdentityFile=FILE`
     ");
     server.write_client_config("host", "user");
     says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
@@ -94,11 +95,11 @@ fn no_sftp(project: &Project) {
     let server = SshServer::start(project, "sshd", "");
     let _redacted = redacted(&server);
     let folder = project.path("served/tftp");
-    says!(project, deploy(project, &server, &folder, &["--quiet"]), @r"
+    says!(project, deploy(project, &server, &folder, &["--quiet"]), @"
     exit code 5, stderr:
     error: `USER@127.0.0.1` has no SFTP on the server
       | subsystem request failed on channel 0
-    hint: RouterOS wants the policies `ssh` and `ftp` in the user's group, OpenSSH a line `Subsystem sftp internal-sftp`
+    hint: add what SFTP needs: on RouterOS, the policies `ssh` and `ftp` in the user's group; for OpenSSH, a line `Subsystem sftp internal-sftp`
     ");
     let server = SshServer::start(project, "chatty", "echo Welcome to this machine");
     let _redacted = redacted(&server);
@@ -170,7 +171,7 @@ fn full(project: &Project) -> Result<(), String> {
     let error = through(project, &script, &folder).error(1);
     assert!(error.starts_with(&format!("cannot write `{folder}/")), "{error}");
     assert!(error.contains(".partial` on `somebody@nowhere`: found room for "), "{error}");
-    let hint = "\nhint: free space there, and run the command again: it goes on from where it was\n";
+    let hint = "\nhint: free space there, and run the command again: it resumes where it stopped\n";
     assert!(error.ends_with(hint), "{error}");
     Ok(())
 }

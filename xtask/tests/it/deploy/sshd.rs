@@ -86,7 +86,7 @@ fn umask(project: &Project) {
     };
     let closed = |path: &Utf8Path| {
         format!(
-            "warning: other users cannot read `{path}` at the place, so a server that runs as another user cannot serve it\nhint: "
+            "warning: other users cannot read `{path}` at the target, so a server that runs as another user cannot serve it\nhint: "
         )
     };
     std::fs::set_permissions(&project.root, Permissions::from_mode(0o700)).unwrap();
@@ -247,7 +247,7 @@ fn changes(project: &Project) {
         error,
         format!(
             "`{address}` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`\n\
-             hint: move them away, or deploy with `--replace`\n"
+             hint: move them away\nhint: or replace what is there with `--replace`\n"
         )
     );
     deploy(project, &server, &folder, &["--read-all", "--replace"]).success();
@@ -292,7 +292,7 @@ fn lost(project: &Project) {
     let user = &server.user;
     assert!(error.starts_with(&format!("the connection with `{user}@127.0.0.1` was lost once when ")), "{error}");
     assert!(error.contains(" of 364000 bytes of `ipxe.efi` were ") && error.contains("\n  | "), "{error}");
-    assert!(error.ends_with("\nhint: run the command again: it goes on from there\n"), "{error}");
+    assert!(error.ends_with("\nhint: run the command again: it resumes where it stopped\n"), "{error}");
     for (path, content) in &old {
         assert!(std::fs::read(folder.join(path)).unwrap() == *content, "{path} is the old one");
     }

@@ -23,7 +23,7 @@ netboot_fixtures::tests! {
     what_killed_runs_have_left_is_repaired_or_removed,
 }
 
-const TRY: &str = "hint: try again later, or name another server with `--base-url`\n";
+const TRY: &str = "hint: try again later\nhint: or name another server with `--base-url`\n";
 
 /// Runs a mirror whose set in use is 44.1, which has to change nothing.
 #[track_caller]
@@ -52,25 +52,26 @@ fn metadata_that_is_none() {
     }
     mirror.publisher.withdraw("streams");
     run();
-    says!(mirror, all, @r"
+    says!(mirror, all, @"
     exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` is an HTML or XML page, wanted the metadata of a stream of Fedora CoreOS
-    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    hint: open that address in a browser: a proxy or a login page may answer in its place
     exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` is empty, wanted the metadata of a stream of Fedora CoreOS
-    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    hint: open that address in a browser: a proxy or a login page may answer in its place
     exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` is no such metadata (EOF while parsing a value at line 1 column 12), wanted the metadata of a stream of Fedora CoreOS
-    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    hint: open that address in a browser: a proxy or a login page may answer in its place
     exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` is no such metadata (invalid type: integer `5`, expected a string at line 1 column 13), wanted the metadata of a stream of Fedora CoreOS
-    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    hint: open that address in a browser: a proxy or a login page may answer in its place
     exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` is no text, wanted the metadata of a stream of Fedora CoreOS
-    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    hint: open that address in a browser: a proxy or a login page may answer in its place
     exit code 5, stderr:
     error: cannot download `http://127.0.0.1:PORT/streams/stable.json`: found status 404 Not Found, wanted 200
-    hint: check the address, or name another server with `--base-url`
+    hint: check the address
+    hint: or name another server with `--base-url`
     ");
 }
 
@@ -97,29 +98,32 @@ fn metadata_that_lacks_something_or_has_something_wrong() {
     let mut lacking = metadata("44.2");
     lacking.pointer_mut(&format!("/{}", pxe.replace('.', "/"))).unwrap().as_object_mut().unwrap().remove("rootfs");
     mirror.publisher.offer(METADATA, lacking.to_string());
-    says!(mirror, fails(&mirror, &[]), @r"
+    says!(mirror, fails(&mirror, &[]), @"
     exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json` does not have `architectures.x86_64.artifacts.metal.formats.pxe.rootfs`
-    hint: try again later, or name another server with `--base-url`
+    hint: try again later
+    hint: or name another server with `--base-url`
     ");
 
     let mut mixed = metadata("44.2");
     let kernel = format!("/{}/kernel", pxe.replace('.', "/"));
     *mixed.pointer_mut(&kernel).unwrap() = metadata("44.1").pointer(&kernel).unwrap().clone();
     mirror.publisher.offer(METADATA, mixed.to_string());
-    says!(mirror, fails(&mirror, &[]), @r"
+    says!(mirror, fails(&mirror, &[]), @"
     exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/stable.json`: `architectures.x86_64.artifacts.metal.formats.pxe.kernel.location`: found `fedora-coreos-44.1-live-kernel.x86_64`, wanted a file of the release 44.2
-    hint: try again later, or name another server with `--base-url`
+    hint: try again later
+    hint: or name another server with `--base-url`
     ");
 
     mirror.publisher.release("44.1");
     let other = MirrorProject::new();
     other.publisher.offer("/streams/testing.json", mirror.publisher.file(METADATA));
-    shows!(other, &["--quiet", "--stream", "testing"], @r"
+    shows!(other, &["--quiet", "--stream", "testing"], @"
     exit code 5, stderr:
     error: `http://127.0.0.1:PORT/streams/testing.json`: `stream`: found `stable`, wanted `testing`
-    hint: try again later, or name another server with `--base-url`
+    hint: try again later
+    hint: or name another server with `--base-url`
     ");
     shows!(other, &["--quiet", "--arch", "aarch64", "--stream-url", &mirror.publisher.server.url(METADATA)], @r"
     exit code 5, stderr:
@@ -164,10 +168,11 @@ fn an_address_without_end_is_neither_shown_nor_tried_again() {
         answer.head("302 Found", &[&place, "Content-Length: 0"]);
         true
     });
-    says!(mirror, fails(&mirror, &[]), @r"
+    says!(mirror, fails(&mirror, &[]), @"
     exit code 5, stderr:
     error: cannot download `http://127.0.0.1:PORT/streams/stable.json`: found the name of a host with 60000 bytes, wanted at most 254
-    hint: check the address, or name another server with `--base-url`
+    hint: check the address
+    hint: or name another server with `--base-url`
     ");
     assert_eq!(mirror.publisher.server.paths().len(), asked + 1);
 }
@@ -181,7 +186,7 @@ fn images_that_are_not_what_the_metadata_says() {
         mirror.publisher.offer(&rootfs, bytes);
         let message = format!(
             "`{}` is not what its publisher says: found SHA-256 {}{page}, wanted SHA-256 {wanted}\n\
-             hint: run the command again; if that does not help, name another server with `--base-url`\n",
+             hint: run the command again\nhint: or name another server with `--base-url`\n",
             mirror.publisher.server.url(&rootfs),
             Sha256Digest::of(bytes)
         );
@@ -190,7 +195,7 @@ fn images_that_are_not_what_the_metadata_says() {
     mirror.publisher.withdraw(&rootfs);
     let message = format!(
         "cannot download `{}`: found status 404 Not Found, wanted 200\n\
-         hint: check the address, or name another server with `--base-url`\n",
+         hint: check the address\nhint: or name another server with `--base-url`\n",
         mirror.publisher.server.url(&rootfs)
     );
     assert_eq!(fails(&mirror, &[]).error(5), message);
@@ -242,7 +247,7 @@ fn a_set_that_came_whole_is_used_although_there_is_a_newer_one_by_now() {
     assert!(
         ran.stderr.contains(
             "warning: 44.3 is current by now, and 44.2 is in use\n\
-             hint: run the command again, or let the next run do it\n"
+             hint: run the command again\nhint: or let the next run do it\n"
         ),
         "{}",
         ran.stderr
@@ -268,7 +273,7 @@ fn nothing_of_somebody_else_is_replaced() {
                 mirror.run(&[]).error(1),
                 format!(
                     "`{path}` is in the way: this tool did not put it there\n\
-                     hint: move it away, or choose another folder with `--dest`\n"
+                     hint: move it away\nhint: or choose another folder with `--dest`\n"
                 )
             );
             if folder {
@@ -290,10 +295,10 @@ fn nothing_of_somebody_else_is_replaced() {
 
 fn each_mirror_has_a_folder_of_its_own() {
     let mirror = MirrorProject::of("44.1");
-    says!(mirror, fails(&mirror, &["--stream", "testing"]), @r"
+    says!(mirror, fails(&mirror, &["--stream", "testing"]), @"
     exit code 1, stderr:
     error: `PROJECT/fedora-coreos` is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos testing x86_64`
-    hint: give each mirror a folder of its own with `--dest`
+    hint: choose another folder with `--dest`
     ");
 }
 

@@ -97,10 +97,10 @@ fn flatcar_is_mirrored_by_its_versions_and_sha_512() {
         "{error}"
     );
     mirror.publisher.offer("/amd64-usr/current/version.txt", "<html></html>");
-    says!(mirror, flatcar(&mirror, &["--quiet"]), @r"
+    says!(mirror, flatcar(&mirror, &["--quiet"]), @"
     exit code 5, stderr:
     error: `http://127.0.0.1:PORT/amd64-usr/current/version.txt` is an HTML or XML page, wanted the version of a channel of Flatcar
-    hint: look at that address in a browser: a proxy or a login page may answer in its place
+    hint: open that address in a browser: a proxy or a login page may answer in its place
     ");
     assert_eq!(
         std::fs::read_to_string(mirror.path("current/version.ipxe")).unwrap(),

@@ -374,8 +374,8 @@ fn a_damaged_set_is_noticed_and_only_what_is_wrong_is_fetched_again() {
     assert!(ran.stdout.contains("\"previous\":\"44.1\",\"changed\":true"), "{}", ran.stdout);
     assert!(
         ran.stderr.contains(&format!(
-            "warning: `{kernel}` has 5 bytes, wanted 20000\n\
-             hint: the set is brought in anew; look after the disk if this happens again\n"
+            "warning: `{kernel}` has 5 bytes, wanted 20000; the set is brought in anew\n\
+             hint: check the disk if this happens again\n"
         )),
         "{}",
         ran.stderr
@@ -407,7 +407,8 @@ fn a_damaged_set_is_noticed_and_only_what_is_wrong_is_fetched_again() {
     assert!(ran.stdout.contains("\"changed\":true,\"older\":false"), "{}", ran.stdout);
     let warning = format!(
         "warning: `rootfs.x86_64.img` of 44.1 is another image than before, under the same version: SHA-256 {}\n\
-         hint: find out why: a release is never changed; `--verify-signatures` tells whether it is its publisher's\n",
+         hint: find out why: a release is never changed\n\
+         hint: or check the publisher's signatures with `--verify-signatures`\n",
         netboot_loaders::digest::Sha256Digest::of(b"other bytes")
     );
     assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
@@ -429,8 +430,7 @@ fn an_older_release_is_not_taken_for_a_newer_one() {
             format!(
                 "the publisher of `fedora-coreos stable x86_64` calls {older} current, which is older than {in_use}, \
                  the version in use; that stays\n\
-                 hint: ask again later, since a server may be behind or replay what was current once; to go back, use \
-                 `--allow-older`\n"
+                 hint: ask again later, since a server may be behind or replay what was current once\nhint: or go back to the older version with `--allow-older`\n"
             )
         );
         mirror.assert_served(in_use);
@@ -470,20 +470,21 @@ fn a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken() {
         }
         replayed
     });
-    shows!(mirror, &["--quiet"], @r"
+    shows!(mirror, &["--quiet"], @"
     exit code 6, stderr:
     error: the publisher of `fedora-coreos stable x86_64` calls 44.1 current, which is older than 44.2, the version in use; that stays
-    hint: ask again later, since a server may be behind or replay what was current once; to go back, use `--allow-older`
+    hint: ask again later, since a server may be behind or replay what was current once
+    hint: or go back to the older version with `--allow-older`
     ");
     mirror.assert_served("44.2");
 }
 
 fn another_stream_is_another_mirror_also_where_older_is_allowed() {
     let mirror = MirrorProject::of("44.2");
-    shows!(mirror, &["--quiet", "--stream", "next", "--allow-older"], @r"
+    shows!(mirror, &["--quiet", "--stream", "next", "--allow-older"], @"
     exit code 1, stderr:
     error: `PROJECT/fedora-coreos` is the mirror of `fedora-coreos stable x86_64`, wanted `fedora-coreos next x86_64`
-    hint: give each mirror a folder of its own with `--dest`
+    hint: choose another folder with `--dest`
     ");
     mirror.assert_served("44.2");
 }

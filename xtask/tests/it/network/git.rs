@@ -89,7 +89,7 @@ fn refused(url: &str) -> String {
 fn failed(url: &str, reason: &str) -> String {
     format!(
         "cannot fetch from `{url}`: {reason}\n\
-         hint: check the address, or give a mirror or a local clone with `--ipxe-url`\n"
+         hint: check the address\nhint: or name a mirror or a local clone with `--ipxe-url`\n"
     )
 }
 

@@ -108,7 +108,7 @@ fn a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named
         fetch(&project, &url, None).error(5),
         format!(
             "cannot download `{url}`: the certificate of `127.0.0.1` is refused: no authority that this system trusts has \
-             signed it\nhint: {STORE}, or bring the file in with `--syslinux-archive`\n"
+             signed it\nhint: {STORE}\nhint: or give the release archive with `--syslinux-archive`\n"
         )
     );
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
@@ -125,7 +125,7 @@ fn a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named
     let refused = git(&mut command);
     assert!(refused.starts_with(&start), "{refused}");
     assert!(
-        refused.ends_with(&format!("hint: {STORE}, or give a mirror or a local clone with `--ipxe-url`\n")),
+        refused.ends_with(&format!("hint: {STORE}\nhint: or name a mirror or a local clone with `--ipxe-url`\n")),
         "{refused}"
     );
     project.write("ca.pem", &server.authority);
@@ -141,7 +141,7 @@ fn a_certificate_of_another_host_is_refused() {
         fetch(&project, &url, Some(&server)).error(5),
         format!(
             "cannot download `{url}`: the certificate of `127.0.0.1` is refused: it is another host's\n\
-             hint: check the address and the clock of this machine, or bring the file in with `--syslinux-archive`\n"
+             hint: check the address and the clock of this machine\nhint: or give the release archive with `--syslinux-archive`\n"
         )
     );
 }
@@ -161,8 +161,7 @@ fn https_does_not_become_http_by_a_redirect() {
             fetch(&project, &url, Some(&server)).error(5),
             format!(
                 "cannot download `{url}`: `{}` redirects to `{}?...`, wanted an address with https\n\
-                 hint: do not trust what comes from there: name an address that stays with https, or bring the file in with \
-                 `--syslinux-archive`\n",
+                 hint: do not trust what comes from there: name an address that stays with https\nhint: or give the release archive with `--syslinux-archive`\n",
                 server.url("/second.zip"),
                 plain.url("/syslinux.zip")
             )

@@ -53,14 +53,14 @@ fn a_recipe_is_printed_or_written_and_routeros_has_an_undo() {
     let printed = project.run(["recipe", "routeros"]).warned().stdout;
     assert!(printed.contains(" real-filename=\"flash/tftp/ipxe.efi\" "), "{printed}");
     assert!(printed.contains(" dst-path=\"flash/tftp/ipxe.efi\"\n") && !printed.contains("\"tftp/"), "{printed}");
-    shows!(project, ["recipe", "kea", "--undo"], @r"
+    shows!(project, ["recipe", "kea", "--undo"], @"
     exit code 3, stderr:
     warning: a boot ROM that is iPXE itself, as in QEMU and Proxmox VE, cannot be told from these loaders, and takes option 17 for a disk
     hint: let the script say `set user-class netboot-loaders` before `dhcp`, as robust.ipxe does
     warning: `boot` is `fedora-coreos.ipxe`, and the tree has no scripts
     hint: describe it as `[boot.fedora-coreos]` in sites.toml, put yours beside the tree, or write the whole address of another server
     error: the recipe `kea` needs no undo of its own
-    hint: its first lines say how it is taken back
+    hint: read in its first lines how it is taken back
     ");
     shows!(project, ["recipe"], "recipe-list");
     let list = project.run(["recipe"]).stdout;
@@ -263,10 +263,10 @@ fn an_address_that_no_loader_of_such_a_network_can_use_is_refused() {
 fn without_a_network_there_is_a_remedy() {
     let project = project();
     std::fs::remove_file(project.path("embed-scripts/network.toml")).unwrap();
-    shows!(project, ["recipe", "kea"], @r"
+    shows!(project, ["recipe", "kea"], @"
     exit code 3, stderr:
-    error: there is no file `PROJECT/embed-scripts/network.toml`
-    hint: it says which addresses servers and machines have; bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it
+    error: there is no file `PROJECT/embed-scripts/network.toml`, which says which addresses servers and machines have
+    hint: bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it
     ");
 }
 

@@ -86,7 +86,7 @@ fn releases() {
     let address = serve(content);
     project.run(["reproduce", "--against", &address]).success();
     let error = reproduce(&project, &["--against", &address]).error(5);
-    assert!(error.starts_with(&format!("`{address}` is not downloaded because of `--offline`\n")), "{error}");
+    assert!(error.starts_with(&format!("`{address}` is not downloaded, since this run is offline\n")), "{error}");
     let error = reproduce(&project, &["--against", "/nowhere"]).error(5);
     assert!(error.starts_with("there is no `/nowhere`\nhint: "), "{error}");
 }

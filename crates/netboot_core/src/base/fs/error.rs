@@ -4,6 +4,7 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::printable::printable;
 
 /// Something else than a regular file where the tool keeps one of its own, as the cause of an [`Error`].
@@ -13,7 +14,7 @@ pub(super) struct NotRegular(pub(super) &'static str);
 
 /// A file operation that failed, on which path.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{}`{}", printable(path), hint(action, source, path))]
+#[error("cannot {action} `{}`", printable(path))]
 pub struct Error {
     action: &'static str,
     path: Utf8PathBuf,
@@ -43,23 +44,23 @@ pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'
         .find_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
 }
 
-fn hint(action: &str, error: &io::Error, path: &Utf8Path) -> String {
+fn remedy(action: &str, error: &io::Error, path: &Utf8Path) -> Option<String> {
     if error.get_ref().and_then(|cause| cause.downcast_ref::<NotRegular>()).is_some() {
-        "\nhint: move it away".to_owned()
+        Some("move it away".to_owned())
     } else if error.kind() == io::ErrorKind::PermissionDenied && reads(action) {
-        format!("\nhint: make `{}` readable for this user", printable(path))
+        Some(format!("make `{}` readable for this user", printable(path)))
     } else if error.kind() == io::ErrorKind::InvalidFilename {
         let longest = path.components().max_by_key(|part| part.as_str().len());
         let name = longest.map(|part| part.as_str()).unwrap_or_default();
         let (found, all) = (name.len(), path.as_str().len());
-        format!(
-            "\nhint: choose a shorter one: the name `{}` has {found} bytes, and the path {all}; most systems take 255 and 4095",
+        Some(format!(
+            "choose a shorter one: the name `{}` has {found} bytes, and the path {all}; most systems take 255 and 4095",
             printable(name)
-        )
+        ))
     } else if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) && action != "write" {
-        "\nhint: a file stands where a folder is wanted: move it away, or choose another folder".to_owned()
+        Some("move away the file that stands where a folder is wanted, or choose another folder".to_owned())
     } else {
-        String::new()
+        None
     }
 }
 
@@ -107,6 +108,16 @@ impl Error {
     }
 }
 
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        let diagnosis = Class::Failure.about(&self.path);
+        match remedy(self.action, &self.source, &self.path) {
+            Some(remedy) => diagnosis.help(remedy),
+            None => diagnosis,
+        }
+    }
+}
+
 impl From<Error> for io::Error {
     /// What the operating system says.
     fn from(error: Error) -> Self {
@@ -137,7 +148,8 @@ mod tests {
         assert!(!unwritable(&denied).unwrap().full);
         let unreadable = error(io::ErrorKind::PermissionDenied, "read");
         assert!(unwritable(&unreadable).is_none());
-        assert_eq!(unreadable.to_string(), "cannot read `/d/f`\nhint: make `/d/f` readable for this user");
+        assert_eq!(unreadable.to_string(), "cannot read `/d/f`");
+        assert_eq!(unreadable.0.diagnosis().help, ["make `/d/f` readable for this user".into()]);
         assert!(unwritable(&error(io::ErrorKind::NotFound, "write")).is_none());
     }
 }

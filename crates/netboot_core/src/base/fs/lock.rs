@@ -143,6 +143,7 @@ fn same_file(file: &File, path: &Utf8Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::told;
     use crate::base::progress::{Event, Silent};
 
     #[test]
@@ -209,7 +210,7 @@ mod tests {
         let refused = |what: &str| {
             let error = Lock::acquire(&path, &Silent).unwrap_err();
             let cause = std::error::Error::source(&error).unwrap().to_string();
-            assert_eq!(error.to_string(), format!("cannot open `{path}`\nhint: move it away"));
+            assert_eq!(told(&error), format!("cannot open `{path}`\nhint: move it away"));
             assert_eq!(cause, format!("found {what}, wanted a regular file"));
         };
         rustix::fs::mknodat(rustix::fs::CWD, path.as_std_path(), rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();

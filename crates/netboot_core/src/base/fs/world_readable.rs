@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::error::Result;
 use super::files::{create_dir_all, set_mode};
+use crate::base::diagnostic::Diagnostic;
 use crate::printable::printable;
 
 /// The permission bits of a file that is served.
@@ -88,14 +89,13 @@ pub fn first_closed(path: &Utf8Path) -> Option<Utf8PathBuf> {
     folders.into_iter().find(closed).map(ToOwned::to_owned)
 }
 
-/// What to tell of a path that [`first_unreadable`] or [`first_closed`] gives.
+/// The warning about a path that [`first_unreadable`] or [`first_closed`] gives.
 #[must_use]
-pub fn unreadable_warning(path: &Utf8Path) -> String {
+pub fn unreadable_warning(path: &Utf8Path) -> Diagnostic {
     let bits = if path.is_dir() { "rx" } else { "r" };
-    format!(
-        "other users cannot read `{}`, so a server that runs as another user cannot serve it\nhint: give it the mode `a+{bits}` with chmod",
-        printable(path)
-    )
+    let shown = printable(path);
+    Diagnostic::new(format!("other users cannot read `{shown}`, so a server that runs as another user cannot serve it"))
+        .help(format!("give it the mode `a+{bits}` with chmod"))
 }
 
 fn mode(path: &Utf8Path) -> Option<u32> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
 use crate::base::plural::count;
 
@@ -169,6 +170,13 @@ impl fmt::Display for Error {
             write!(f, "\n  log: {log}")?;
         }
         Ok(())
+    }
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        let class = if matches!(self.outcome, Outcome::Cancelled) { Class::Interrupted } else { Class::Failure };
+        class.about(&self.command.program)
     }
 }
 

@@ -13,7 +13,8 @@ use netboot_script::Review;
 
 use super::network::address::WebAddress;
 use super::site_table::check_name_of;
-use super::toml::{Located, Location, MAX_FINDINGS, Table};
+use super::toml::{Located, Table};
+use crate::base::diagnostic::{Diagnostic, Location, MAX_FINDINGS};
 use crate::base::paths::{self, MirrorPaths};
 use crate::base::secrets;
 
@@ -123,7 +124,7 @@ fn of_no_kind(table: &Table<'_>) -> Option<BootEntry> {
 }
 
 /// The script of an entry must not take the place of another file.
-fn check_free(name: &Located<String>) -> Result<(), super::toml::Diagnostic> {
+fn check_free(name: &Located<String>) -> Result<(), Diagnostic> {
     let file = format!("{}.ipxe", name.value);
     if paths::RESERVED.contains(&file.as_str()) {
         let message = format!("`{file}` has a meaning of its own for iPXE");
@@ -133,8 +134,7 @@ fn check_free(name: &Located<String>) -> Result<(), super::toml::Diagnostic> {
 }
 
 fn live(table: &Table<'_>, distribution: Distribution, secure: &mut Vec<Location>) -> Option<System> {
-    let remedy =
-        "say where the folder of `cargo xtask mirror` can be had, as in \"http://192.168.88.10/fedora-coreos\"";
+    let remedy = "write the address of a mirror's folder, as in \"http://192.168.88.10/fedora-coreos\"";
     let mirror = table.require("mirror", fetched(table, "mirror", secure), remedy);
     let ignition = address(table, "ignition");
     let own = distribution.arguments("", ignition.as_ref().map(|at| &at.value));
@@ -320,37 +320,38 @@ pub fn pxelinux_configuration(entries: &[BootEntry]) -> Option<String> {
     Some(text)
 }
 
-/// What a person should know who has `syslinux.efi` boot one of `entries` from the TFTP server `server`, where its
-/// address is known, in the form of an error message.
+/// The warning for whoever has `syslinux.efi` boot one of `entries` from the TFTP server `server`, where its address is
+/// known.
 #[must_use]
-pub fn warning(entries: &[BootEntry], server: Option<Ipv4Addr>) -> Option<String> {
+pub fn warning(entries: &[BootEntry], server: Option<Ipv4Addr>) -> Option<Diagnostic> {
     let near = |entry: &&BootEntry| server.is_some_and(|server| entry.server().host() == server.to_string());
     let entry = entries.iter().find(|entry| entry.pxelinux().is_some() && !near(entry))?;
-    Some(format!(
-        "`syslinux.efi` asks the TFTP server's address for whatever is on a web server (Debian #907805), and `{}` is at {}: that works only where both are one machine\n\
-         hint: have machines with UEFI load ipxe.efi, and `{}` as their script",
+    let message = format!(
+        "`syslinux.efi` asks the TFTP server's address for whatever is on a web server (Debian #907805), and `{}` is at {}: that works only where both are one machine",
         entry.name,
         entry.server().authority(),
-        entry.file(),
-    ))
+    );
+    let help = format!("have machines with UEFI load ipxe.efi, and `{}` as their script", entry.file());
+    Some(Diagnostic::new(message).help(help))
 }
 
-/// What a person should know of those of `entries` that pxelinux would boot with a name of iPXE's in an address.
-pub(super) fn with_variables(entries: &[BootEntry]) -> impl Iterator<Item = String> {
+/// Warnings about those of `entries` that pxelinux would boot with a variable of iPXE in an address.
+pub(super) fn with_variables(entries: &[BootEntry]) -> impl Iterator<Item = Diagnostic> {
     let has = |entry: &&BootEntry| entry.pxelinux().is_some_and(|text| text.contains("${"));
     entries.iter().filter(has).map(|entry| {
-        format!(
-            "`boot.{}`: pxelinux takes `${{` as it stands, so it cannot boot this\nhint: have machines load iPXE for it, or write the address out",
-            entry.name
-        )
+        Diagnostic::new(format!("`boot.{}`: pxelinux takes `${{` as it stands, so it cannot boot this", entry.name))
+            .help("have machines load iPXE for it, or write the address out")
     })
 }
 
-/// What a person should know of the address of https at `location`, where syslinux would fetch from it.
-pub(super) fn without_https(location: &Location) -> Option<String> {
+/// The warning about the address of https at `location`, where syslinux would fetch from it.
+pub(super) fn without_https(location: &Location) -> Option<Diagnostic> {
     // Matchbox is for iPXE alone.
     (!location.key.ends_with(".server")).then(|| {
-        format!("{location}: syslinux does not speak https, so it cannot boot this\nhint: have machines load iPXE for it, or use http")
+        location.finding(
+            "syslinux does not speak https, so it cannot boot this",
+            "have machines load iPXE for it, or use http",
+        )
     })
 }
 

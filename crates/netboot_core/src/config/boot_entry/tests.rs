@@ -4,7 +4,9 @@ use super::*;
 use crate::config::toml::TomlFile;
 
 fn entries(text: &str) -> Result<Vec<BootEntry>, String> {
-    TomlFile::new("sites.toml".into(), text).read(|root| Some(read(root).boot)).map_err(|findings| findings.to_string())
+    TomlFile::new("sites.toml".into(), text)
+        .read(|root| Some(read(root).boot))
+        .map_err(|findings| crate::base::diagnostic::told(&findings))
 }
 
 #[test]
@@ -41,10 +43,14 @@ fn a_live_system_is_loaded_from_one_set_of_files() {
     assert_eq!(with_variables(&entries).count(), 0);
     let own = self::entries(&text.replace("/config.ign", "/${hostname}.ign")).unwrap();
     assert!(
-        with_variables(&own).next().unwrap().starts_with("`boot.fedora-coreos`: pxelinux takes `${` as it stands, ")
+        with_variables(&own)
+            .next()
+            .unwrap()
+            .message
+            .starts_with("`boot.fedora-coreos`: pxelinux takes `${` as it stands, ")
     );
     let warned = |server: Option<[u8; 4]>| warning(&entries, server.map(Ipv4Addr::from));
-    assert!(warned(None).unwrap().contains("`fedora-coreos` is at 192.168.88.10: that works only"));
+    assert!(warned(None).unwrap().message.contains("`fedora-coreos` is at 192.168.88.10: that works only"));
     assert!(warned(Some([192, 168, 88, 1])).is_some() && warned(Some([192, 168, 88, 10])).is_none());
 }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use camino::Utf8Path;
 use csv::{Reader, ReaderBuilder, StringRecord};
 
+use crate::base::diagnostic::{Diagnostic, Location};
 use crate::config::template;
-use crate::config::toml::{Diagnostic, Location, line_at, utf8};
+use crate::config::toml::{line_at, utf8};
 use crate::printable::listed_names;
 
 /// The column that says which site a row is about.
@@ -227,6 +228,7 @@ fn judge(header: &StringRecord, at: &Location) -> Vec<Diagnostic> {
 
 #[cfg(test)]
 mod tests {
+    use crate::base::diagnostic::{Diagnostics, told};
     use netboot_fixtures::property::one_in;
     use proptest::prelude::*;
 
@@ -242,7 +244,7 @@ mod tests {
 
     /// Each row as a line, or what is wrong.
     fn read(content: &[u8]) -> String {
-        let told = |findings: Vec<Diagnostic>| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let told = |findings: Vec<Diagnostic>| told(&Diagnostics(findings));
         match Rows::new("f.csv".into(), content) {
             Err(findings) => told(findings),
             Ok(rows) => {
@@ -344,7 +346,7 @@ mod tests {
         }
         let findings = Rows::new("Racks.TOML".into(), b"[site.a]\n").err().unwrap();
         assert_eq!(
-            findings[0].to_string(),
+            told(&Diagnostics(findings)),
             "Racks.TOML: is TOML, wanted CSV\n  hint: put it into a folder, a file for each site, and name the folder"
         );
         assert_eq!(read(b"name\n\xff\n"), "f.csv:2: is not UTF-8\n  hint: save the file as UTF-8");

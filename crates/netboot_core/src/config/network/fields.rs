@@ -8,8 +8,9 @@ use ipnet::Ipv4Net;
 use netboot_script::address::{lacks_scheme, split_scheme};
 
 use super::address::{Range, WebAddress, has_host};
+use crate::base::diagnostic::Location;
 use crate::base::secrets;
-use crate::config::toml::{Located, Location, Table};
+use crate::config::toml::{Located, Table};
 
 /// How many bytes the name of a boot file has at most: the field for it in an answer of DHCP has one more.
 const LONGEST_FILE: usize = 127;

@@ -6,8 +6,9 @@ use std::net::Ipv4Addr;
 
 use super::address::{Mac, WebAddress};
 use super::fields::{SubnetRules, boot};
+use crate::base::diagnostic::Location;
 use crate::config::site::Site;
-use crate::config::toml::{Located, Location, Table};
+use crate::config::toml::{Located, Table};
 use crate::loader::target::Platform;
 
 /// A machine.

@@ -18,7 +18,8 @@ pub use self::ignition_settings::IgnitionSettings;
 
 use self::fields::{SubnetRules, addresses, boot, folder, interface, web_address};
 use super::sites::{Site, Sites};
-use super::toml::{self, Diagnostics, Table, TomlFile};
+use super::toml::{self, Table, TomlFile};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Diagnostics};
 use crate::base::{fs, secrets};
 
 /// Where a tree is on a server, where nobody says otherwise.
@@ -52,7 +53,7 @@ pub struct NetworkConfig {
     /// What machines are to have when they start for the first time.
     pub ignition: Option<IgnitionSettings>,
     /// What a person should know who publishes what is made of it.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Why there is no network.
@@ -62,16 +63,27 @@ pub enum Error {
     #[error(transparent)]
     Findings(#[from] Diagnostics),
     /// There is no such file.
-    #[error(
-        "there is no file `{0}`\nhint: it says which addresses servers and machines have; bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it"
-    )]
+    #[error("there is no file `{0}`, which says which addresses servers and machines have")]
     Absent(Utf8PathBuf),
     /// It has nothing but comments.
-    #[error("`{0}` says nothing yet\nhint: take the `#` away, and write your own addresses")]
+    #[error("`{0}` says nothing yet")]
     Blank(Utf8PathBuf),
     /// The file cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+}
+
+impl Diagnose for Error {
+    fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Findings(findings) => findings.diagnosis(),
+            Self::Absent(file) => Class::BadInput.about(file).help(
+                "bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it",
+            ),
+            Self::Blank(file) => Class::BadInput.about(file).help("take the `#` away, and write your own addresses"),
+            Self::Fs(error) => Diagnosis { class: Class::BadInput, ..error.diagnosis() },
+        }
+    }
 }
 
 impl NetworkConfig {

@@ -1,8 +1,6 @@
 //! Reads TOML files so that every finding carries file, line, key and remedy, and all findings of
 //! a file come at once.
 
-mod diagnostic;
-
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,10 +11,7 @@ use toml::de::{DeTable, DeValue};
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
-pub(crate) use self::diagnostic::MAX_FINDINGS;
-use self::diagnostic::short_key;
-pub(in crate::config) use self::diagnostic::shortened;
-pub use self::diagnostic::{Diagnostic, Diagnostics, Location, first_warnings};
+use crate::base::diagnostic::{Diagnostic, Diagnostics, Location, MAX_FINDINGS, short_key};
 use crate::printable::{is_harmful, printable};
 
 /// The most signs `=`, `[`, `{`, `,` and `.` outside of strings, which bound the values and tables of a file. 10,000 sites
@@ -52,8 +47,7 @@ pub fn line_at(content: &[u8], offset: usize) -> usize {
 /// Where it is not UTF-8, with the first line that is not.
 pub fn utf8<'t>(file: &Utf8Path, content: &'t [u8]) -> Result<&'t str, Diagnostics> {
     std::str::from_utf8(content).map_err(|error| {
-        let location =
-            Location { file: file.to_owned(), line: line_at(content, error.valid_up_to()), key: String::new() };
+        let location = Location::line(file, line_at(content, error.valid_up_to()));
         Diagnostics(vec![location.finding("is not UTF-8", "save the file as UTF-8")])
     })
 }
@@ -422,9 +416,10 @@ impl<'a> Table<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::diagnostic::told;
 
     fn findings(text: &str, read: impl FnOnce(&Table<'_>) -> Option<()>) -> String {
-        TomlFile::new("f.toml".into(), text).read(read).unwrap_err().to_string()
+        told(&TomlFile::new("f.toml".into(), text).read(read).unwrap_err())
     }
 
     #[test]

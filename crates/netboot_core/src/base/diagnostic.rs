@@ -1,0 +1,521 @@
+//! Errors and warnings as data: the class, the subject, the location and the remedies. Whoever shows them words the
+//! remedies and picks exit codes: [`Help`] names options and commands without spelling them.
+
+use std::fmt;
+
+use camino::Utf8PathBuf;
+
+use super::closed_set::closed_set;
+use crate::base::url::without_credentials_in;
+use crate::printable::{printable, single_line};
+
+/// The most findings that are kept; no more than some of them are shown.
+pub(crate) const MAX_FINDINGS: usize = 1000;
+
+/// How many findings or warnings are shown; the others are counted. Nobody mends more at once.
+const MAX_SHOWN: usize = 50;
+
+/// The most bytes of a key that are kept. Keys can be as long as their file, and each value has its own.
+const MAX_KEY: usize = 255;
+
+/// The bytes of a message that are kept at its beginning, which says what was found, and at its end, which says what
+/// was wanted.
+const KEPT: (usize, usize) = (1_500, 500);
+
+closed_set! {
+    /// The class of an error: what kind of thing went wrong, whatever command met it.
+    pub enum Class {
+        /// A file operation or something else failed.
+        Failure = "failure",
+        /// The command line is wrong.
+        Usage = "usage",
+        /// A file of the configuration or the pins is wrong.
+        BadInput = "bad-input",
+        /// A tool is missing.
+        MissingTool = "missing-tool",
+        /// An input or a server is unavailable.
+        Unavailable = "unavailable",
+        /// An input differs from its pin.
+        Mismatch = "mismatch",
+        /// The build failed.
+        Build = "build",
+        /// A tree differs from its manifest.
+        DamagedTree = "damaged-tree",
+        /// A check failed.
+        Check = "check",
+        /// A loader did not boot.
+        NotBooted = "not-booted",
+        /// A rebuild with other tools gives other bytes.
+        OtherToolchain = "other-toolchain",
+        /// A rebuild with the same tools gives other bytes.
+        OtherBytes = "other-bytes",
+        /// The user interrupted the command.
+        Interrupted = "interrupted",
+    }
+}
+
+/// A command that a remedy or a published text names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subcommand {
+    /// Builds the tree.
+    BuildLoaders,
+    /// Builds the tree and packs its tarball.
+    PackTarball,
+    /// Accepts what is linked now as the baseline.
+    UpdateBaseline,
+    /// Builds from the source bundle of that name, without a network.
+    BuildFromBundle(String),
+    /// Fills the cache.
+    Fetch,
+    /// Writes a source bundle.
+    BundleSources,
+    /// Says what is missing on this machine.
+    Doctor,
+    /// Installs what is missing on this machine.
+    InstallDeps,
+    /// Allows this machine what boot tests need.
+    PrepareHost,
+    /// Compares the tree or tarball of that name with its manifest.
+    Verify(String),
+    /// Boots the loaders of the tree or tarball of that name.
+    BootTest(String),
+    /// Lists the cases of a boot test.
+    ListCases,
+    /// Rebuilds under other circumstances.
+    Reproduce,
+    /// Rebuilds, and compares with the tree or tarball of that name.
+    ReproduceAgainst(String),
+    /// Writes a record of a toolchain's digests.
+    RecordToolchain,
+    /// Writes the files of a release.
+    Release,
+    /// Writes the recipe of that name to a folder.
+    Recipe(String),
+    /// Deploys a tree.
+    Deploy,
+}
+
+closed_set! {
+    /// An option of the command that failed or warned, by a name of this library.
+    pub enum Flag {
+        /// Takes a version that is older than the one in use.
+        AllowOlder = "allow-older",
+        /// The processor that images are for.
+        Arch = "arch",
+        /// Packs the tree's tarball.
+        Archive = "archive",
+        /// The server of a distribution.
+        BaseUrl = "base-url",
+        /// The cache folder.
+        CacheDir = "cache-dir",
+        /// The folder of a mirror.
+        Dest = "dest",
+        /// Installs what is missing.
+        InstallDeps = "install-deps",
+        /// The iPXE repository.
+        IpxeUrl = "ipxe-url",
+        /// The OpenPGP keys of a publisher.
+        Keys = "keys",
+        /// How images are linked below their short names.
+        Links = "links",
+        /// Lets warnings of the compiler pass.
+        NoWerror = "no-werror",
+        /// The folder or file to write.
+        Out = "out",
+        /// Links loaders with larger slots.
+        Relink = "relink",
+        /// Replaces what others put there.
+        Replace = "replace",
+        /// The folder of a report.
+        Report = "report",
+        /// A source bundle.
+        SourcesFrom = "sources-from",
+        /// The SSH client.
+        Ssh = "ssh",
+        /// The key of the SSH client.
+        SshIdentity = "ssh-identity",
+        /// The syslinux archive.
+        SyslinuxArchive = "syslinux-archive",
+        /// The version to pin.
+        To = "to",
+        /// Checks the publisher's signatures.
+        VerifySignatures = "verify-signatures",
+    }
+}
+
+/// A remedy: the next thing to do. Several of one diagnostic are alternatives.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Help {
+    /// Something to do outside of this program, in an imperative sentence.
+    Fix(String),
+    /// The same command again.
+    Again,
+    /// The same command again, which resumes where it stopped.
+    Resume,
+    /// The same command with an option.
+    With(Flag),
+    /// The same command with an option that has this value.
+    WithValue(Flag, String),
+    /// The same command without an option.
+    Without(Flag),
+    /// Another command.
+    Run(Subcommand),
+}
+
+impl From<&str> for Help {
+    fn from(text: &str) -> Self {
+        Self::Fix(text.to_owned())
+    }
+}
+
+impl From<String> for Help {
+    fn from(text: String) -> Self {
+        Self::Fix(text)
+    }
+}
+
+impl From<Flag> for Help {
+    fn from(flag: Flag) -> Self {
+        Self::With(flag)
+    }
+}
+
+impl From<Subcommand> for Help {
+    fn from(command: Subcommand) -> Self {
+        Self::Run(command)
+    }
+}
+
+/// Words remedies and commands, as whoever shows them spells options and calls the program.
+pub trait Wording: Sync {
+    /// A command line, as in `cargo xtask verify dist/tftp`.
+    fn command(&self, command: &Subcommand) -> String;
+
+    /// An imperative sentence without a full stop.
+    fn help(&self, help: &Help) -> String;
+}
+
+/// A position in a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Location {
+    /// The file, as a person would name it.
+    pub file: Utf8PathBuf,
+    /// The line, counted from 1; 0 for the file as a whole.
+    pub line: usize,
+    /// The full key, as in `site.rack-1.loaders`; empty where no key is meant.
+    pub key: String,
+}
+
+/// As messages begin: the file, the line where there is one, and the key where there is one.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", printable(&self.file))?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        if self.key.is_empty() { Ok(()) } else { write!(f, ": `{}`", printable(&self.key)) }
+    }
+}
+
+impl Location {
+    /// `line` of `file`.
+    pub fn line(file: impl Into<Utf8PathBuf>, line: usize) -> Self {
+        Self { file: file.into(), line, key: String::new() }
+    }
+
+    /// A finding here: `message` says what was found and what was wanted. What it has from files is shortened, its
+    /// control characters are escaped, and credentials of addresses are hidden.
+    pub fn finding(&self, message: impl Into<String>, help: impl Into<Help>) -> Diagnostic {
+        let help = match help.into() {
+            Help::Fix(text) => Help::Fix(single_line(&shortened(text))),
+            help => help,
+        };
+        let key = short_key(&without_credentials_in(&self.key));
+        let message = single_line(&shortened(without_credentials_in(&message.into())));
+        Diagnostic { location: Some(Self { key, ..self.clone() }), message, help: vec![help] }
+    }
+}
+
+/// A warning, or a finding in a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Diagnostic {
+    /// Where, for something that stands in a file.
+    pub location: Option<Location>,
+    /// The subject, what was found and what was wanted.
+    pub message: String,
+    /// The remedies.
+    pub help: Vec<Help>,
+}
+
+impl Diagnostic {
+    /// `message` without a location and without a remedy.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { location: None, message: message.into(), help: Vec::new() }
+    }
+
+    /// The same with another remedy.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<Help>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+}
+
+/// The location and the message.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.location {
+            Some(location) => write!(f, "{location}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// All findings in files, in the order of files and lines.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// The findings that are shown.
+    pub fn shown(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.0.iter().take(MAX_SHOWN)
+    }
+
+    /// A line that counts the findings that are not shown, where there are any.
+    #[must_use]
+    pub fn more(&self) -> Option<String> {
+        match self.0.len().saturating_sub(MAX_SHOWN) {
+            0 => None,
+            1 => Some("and one more finding".to_owned()),
+            // Where so many are kept, others may have been dropped.
+            _ if self.0.len() > MAX_FINDINGS => Some("and many more findings".to_owned()),
+            more => Some(format!("and {more} more findings")),
+        }
+    }
+
+    /// The findings with their remedies, as `wording` has them.
+    #[must_use]
+    pub fn words(&self, wording: &dyn Wording) -> String {
+        let finding = |finding: &Diagnostic| {
+            let remedies = remedies(&finding.help, wording).map(|help| format!("\n  hint: {help}"));
+            format!("{finding}{}", remedies.collect::<String>())
+        };
+        self.shown().map(finding).chain(self.more()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.shown().map(ToString::to_string).chain(self.more());
+        f.write_str(&lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// The words of each of `help`; the second and later ones begin with "or".
+pub fn remedies(help: &[Help], wording: &dyn Wording) -> impl Iterator<Item = String> {
+    help.iter()
+        .enumerate()
+        .map(|(i, help)| if i == 0 { wording.help(help) } else { format!("or {}", wording.help(help)) })
+}
+
+/// As many of `warnings` as are shown, and then how many there are besides.
+#[must_use]
+pub fn first_warnings(mut warnings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let more = warnings.len().saturating_sub(MAX_SHOWN);
+    warnings.truncate(MAX_SHOWN);
+    let counted = match more {
+        0 => None,
+        1 => Some("there is one more warning".to_owned()),
+        more if more >= MAX_FINDINGS - MAX_SHOWN => Some("there are many more warnings".to_owned()),
+        more => Some(format!("there are {more} more warnings")),
+    };
+    warnings.extend(counted.map(Diagnostic::new));
+    warnings
+}
+
+/// What an error means to whoever shows it; its message is the error's `Display`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// The class.
+    pub class: Class,
+    /// The file, address, loader or server that the error is about.
+    pub subject: Option<String>,
+    /// The remedies.
+    pub help: Vec<Help>,
+    /// The findings, for an error about files of the project.
+    pub findings: Option<Diagnostics>,
+}
+
+impl From<Class> for Diagnosis {
+    fn from(class: Class) -> Self {
+        Self { class, subject: None, help: Vec::new(), findings: None }
+    }
+}
+
+impl Class {
+    /// An error of this class about `subject`.
+    pub fn about(self, subject: impl fmt::Display) -> Diagnosis {
+        Diagnosis { subject: Some(printable(&subject.to_string()).to_string()), ..self.into() }
+    }
+
+    /// An error of this class with a remedy.
+    pub fn help(self, help: impl Into<Help>) -> Diagnosis {
+        Diagnosis::from(self).help(help)
+    }
+}
+
+impl Diagnosis {
+    /// The same with another remedy.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<Help>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// The same with a remedy that is tried first.
+    #[must_use]
+    pub fn help_first(mut self, help: impl Into<Help>) -> Self {
+        self.help.insert(0, help.into());
+        self
+    }
+}
+
+/// An error that knows its class and remedies.
+pub trait Diagnose: std::error::Error + 'static {
+    /// The class, the subject and the remedies.
+    fn diagnosis(&self) -> Diagnosis;
+}
+
+impl Diagnose for Diagnostics {
+    fn diagnosis(&self) -> Diagnosis {
+        Diagnosis { findings: Some(self.clone()), ..Class::BadInput.into() }
+    }
+}
+
+/// Of an operation whose path nobody knows.
+impl Diagnose for std::io::Error {
+    fn diagnosis(&self) -> Diagnosis {
+        Class::Failure.into()
+    }
+}
+
+impl Diagnose for serde_json::Error {
+    fn diagnosis(&self) -> Diagnosis {
+        Class::Failure.into()
+    }
+}
+
+impl<E: Diagnose> Diagnose for Box<E> {
+    fn diagnosis(&self) -> Diagnosis {
+        (**self).diagnosis()
+    }
+}
+
+/// The beginning of a key that is too long to be kept for each value.
+pub(crate) fn short_key(key: &str) -> String {
+    if key.len() <= MAX_KEY { key.to_owned() } else { format!("{}…", &key[..boundary(key, MAX_KEY)]) }
+}
+
+/// `text` as it is, or where a name or value makes it too long to be kept a thousand times, without its middle.
+pub(crate) fn shortened(text: String) -> String {
+    let (begin, end) = KEPT;
+    if text.len() <= begin + end {
+        return text;
+    }
+    let (head, tail) = (&text[..boundary(&text, begin)], &text[boundary(&text, text.len() - end)..]);
+    format!("{head}… ({} bytes) …{tail}", text.len())
+}
+
+/// The last position at which `text` can be cut that is not after `at`.
+fn boundary(text: &str, at: usize) -> usize {
+    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
+}
+
+/// The wording of tests: what a remedy says outside of this program; the names of options and commands.
+#[doc(hidden)]
+pub struct PlainWording;
+
+impl Wording for PlainWording {
+    fn command(&self, command: &Subcommand) -> String {
+        format!("{command:?}")
+    }
+
+    fn help(&self, help: &Help) -> String {
+        match help {
+            Help::Fix(text) => text.clone(),
+            help => format!("{help:?}"),
+        }
+    }
+}
+
+/// The message of `error` and its remedies, for tests.
+#[doc(hidden)]
+pub fn told(error: &dyn Diagnose) -> String {
+    let Diagnosis { help, findings, .. } = error.diagnosis();
+    let text = findings.map_or_else(|| error.to_string(), |findings| findings.words(&PlainWording));
+    let remedies = remedies(&help, &PlainWording).map(|help| format!("\nhint: {help}"));
+    text + &remedies.collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_that_was_made_many_times_is_told_fifty_times() {
+        let findings = |count| Diagnostics((1..=count).map(finding).collect());
+        assert_eq!(findings(50).words(&PlainWording).lines().count(), 100);
+        assert!(findings(51).words(&PlainWording).ends_with("\nf:50: no\n  hint: yes\nand one more finding"));
+        assert!(findings(51).to_string().ends_with("\nf:50: no\nand one more finding"));
+        assert!(findings(100_000).to_string().ends_with("\nf:50: no\nand many more findings"));
+        assert!(findings(1_000).to_string().ends_with("\nand 950 more findings"));
+        assert_eq!(Diagnostics(vec![finding(0)]).words(&PlainWording), "f: no\n  hint: yes");
+    }
+
+    #[test]
+    fn of_many_warnings_fifty_are_told() {
+        let warnings = |count| first_warnings(vec![Diagnostic::new("w"); count]);
+        let last = |count| warnings(count).pop().unwrap().to_string();
+        assert_eq!(warnings(1_000).len(), 51);
+        assert_eq!(last(50), "w");
+        assert_eq!(last(51), "there is one more warning");
+        assert_eq!(last(999), "there are 949 more warnings");
+        assert_eq!(last(1_001), "there are many more warnings");
+    }
+
+    #[test]
+    fn an_address_where_none_is_wanted_is_told_without_its_password() {
+        let location = Location { file: "f".into(), line: 1, key: "site.http://u:s3cret@h".into() };
+        let shown = |message: &str| location.finding(message, "no").to_string();
+        assert_eq!(
+            shown("found `http://u:s3cret@h/a` and `x=ftp://u:s3cret@h/b c`, wanted a name"),
+            "f:1: `site.http://…@h`: found `http://…@h/a` and `x=ftp://…@h/b c`, wanted a name"
+        );
+        assert!(!shown("there is no script `u//v:s3cret@h`").contains("s3cret"));
+        for plain in ["found `me@h`, wanted `//`", "found `http://…@h/a`", "found `a//b`"] {
+            assert!(shown(plain).contains(plain));
+        }
+    }
+
+    #[test]
+    fn names_and_values_of_any_length_are_kept_in_part() {
+        let location = Location { file: "f".into(), line: 1, key: "ä".repeat(1_000_000) };
+        let finding = location.finding(format!("found `{}`, wanted a name", "€".repeat(1_000_000)), "x".repeat(2_000));
+        assert_eq!(finding.location.unwrap().key, format!("{}…", "ä".repeat(127)));
+        assert!(finding.message.starts_with("found `€€") && finding.message.ends_with("€€`, wanted a name"));
+        assert!(finding.message.contains("€… (3000023 bytes) …€"), "{}", finding.message);
+        assert!(finding.message.len() < 2_100);
+        assert_eq!(finding.help, ["x".repeat(2_000).as_str().into()]);
+    }
+
+    #[test]
+    fn what_a_file_says_forges_no_remedy() {
+        let finding = Location::line("f", 1).finding("found `x\n  hint: run y`", "write `a\nhint: z`");
+        let shown = Diagnostics(vec![finding]).words(&PlainWording);
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+    }
+
+    fn finding(line: usize) -> Diagnostic {
+        Location::line("f", line).finding("no", "yes")
+    }
+}
