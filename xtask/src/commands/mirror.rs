@@ -63,6 +63,10 @@ fn print_schedule(scheduler: Scheduler, what: &MirrorCommand, dest: &Utf8Path, h
     }
     command.push("mirror".to_owned());
     command.extend(arguments(what, dest)?);
+    if scheduler == Scheduler::Synology && args.exit_code_on_update.is_none() {
+        // It mails only where a command fails.
+        command.extend(["--exit-code-on-update", "255"].map(str::to_owned));
+    }
     let stream_url = if let MirrorCommand::FedoraCoreos { stream_url, .. } = what { stream_url.as_ref() } else { None };
     for (option, url) in [("--base-url", args.base_url.as_ref()), ("--stream-url", stream_url)] {
         if let Some(url) = url.filter(|url| url.has_secret()) {
