@@ -267,7 +267,9 @@ pub fn check_baseline(
 fn warn_of_mismatches(recognised: &[RecognisedBuild], progress: &dyn Progress) {
     for known in recognised.iter().filter(|known| known.used && !known.different.is_empty()) {
         let paths = known.different.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
-        let message = format!("{paths} should be other bytes with this very toolchain, by vendor/toolchains.toml");
+        let message = format!(
+            "{paths} should differ from this, by the reference build of this toolchain in vendor/toolchains.toml"
+        );
         progress.warn(Diagnostic::new(message).help(Subcommand::Reproduce));
     }
 }

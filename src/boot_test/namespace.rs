@@ -30,7 +30,7 @@ pub struct Namespace(());
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel does not allow it.
-    #[error("cannot make a user namespace, in which the test network would be: {reason}")]
+    #[error("cannot create the user namespace of the test network: {reason}")]
     Forbidden {
         /// What the kernel says.
         reason: String,
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_kernel_that_forbids_it_is_told_how_to_allow_it() {
         let text = told(&forbidden(Errno::EPERM));
-        assert!(text.starts_with("cannot make a user namespace, "), "{text}");
+        assert!(text.starts_with("cannot create the user namespace of the test network"), "{text}");
         assert!(
             text.contains("\nhint: allow it with `sudo sysctl kernel.unprivileged_userns_clone=1` (Debian)"),
             "{text}"

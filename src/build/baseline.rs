@@ -20,7 +20,7 @@ const SHOWN: usize = 20;
 pub enum Error {
     /// Something else is linked.
     #[error(
-        "what is linked has changed\n{}",
+        "the linked objects have changed\n{}",
         drifts.iter().map(Drifted::to_string).collect::<Vec<_>>().join("\n")
     )]
     Drift {

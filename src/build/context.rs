@@ -82,7 +82,7 @@ pub enum Error {
         log: Utf8PathBuf,
     },
     /// iPXE's make cannot work there.
-    #[error("cannot build in `{0}`: iPXE's make cannot stand spaces and special characters in a path")]
+    #[error("cannot build in `{0}`: iPXE's makefile cannot handle spaces and special characters in paths")]
     UnusablePath(Utf8PathBuf),
     /// A configuration has a header that iPXE does not read.
     #[error(

@@ -34,7 +34,7 @@ pub fn known(lines: &[String]) -> Option<KnownFailure> {
     }
     if find("-Werror").is_some() {
         let warning = find("[-Werror").cloned().unwrap_or_else(|| "the compiler warns".into());
-        let finding = format!("a warning of the compiler ends the build: {warning}");
+        let finding = format!("a compiler warning stopped the build: {warning}");
         let mut known = KnownFailure::new(finding, "fix the line, if it is one of yours");
         known.help.push(Flag::NoWerror.into());
         return Some(known);

@@ -28,7 +28,7 @@ pub enum Error {
     Cancelled,
     /// There is more than this tool ever makes.
     #[error(
-        "`{}` has too much in it: wanted {MAX_ENTRIES} entries at most, with paths of {MAX_PATHS} bytes, in all that is \
+        "`{}` has too many entries: wanted {MAX_ENTRIES} entries at most, with paths of {MAX_PATHS} bytes, in all that is \
          looked through",
         printable(.0)
     )]

@@ -495,7 +495,7 @@ mod tests {
             assert_eq!(
                 told(&within(entries, bytes).err().unwrap()),
                 format!(
-                    "`{blobs}` has too much in it: wanted 50000 entries at most, with paths of 16777216 bytes, in all that is \
+                    "`{blobs}` has too many entries: wanted 50000 entries at most, with paths of 16777216 bytes, in all that is \
                      looked through\nhint: remove by hand what you do not need of it, and run the command again"
                 )
             );

@@ -19,7 +19,7 @@ pub enum Error {
     #[error(transparent)]
     Remote(remote::Error),
     /// The connection was lost too often.
-    #[error("the connection with `{host}` was lost {times}{at}{words}")]
+    #[error("the connection to `{host}` was lost {times}{at}{words}")]
     Lost {
         /// The server.
         host: String,
@@ -39,7 +39,7 @@ pub enum Error {
         files: String,
     },
     /// There is a manifest of something else.
-    #[error("the `{}` in `{target}` is none of this tool's: {reason}", paths::MANIFEST)]
+    #[error("the `{}` in `{target}` was not written by this tool: {reason}", paths::MANIFEST)]
     ForeignManifest {
         /// The place.
         target: String,
@@ -50,7 +50,7 @@ pub enum Error {
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
     /// What is there is not what was sent.
-    #[error("`{path}` did not read back as it was sent, twice")]
+    #[error("`{path}` differed twice when it was read back")]
     ReadBackMismatch {
         /// The file.
         path: Utf8PathBuf,
@@ -74,7 +74,7 @@ pub enum Error {
     #[error(transparent)]
     Lock(fs::Error),
     /// Another deployment takes place at the same time.
-    #[error("`{0}` is changed by somebody else at the same time")]
+    #[error("`{0}` is being changed by another deployment")]
     ConcurrentDeploy(String),
     /// The place is in another published tree.
     #[error(transparent)]

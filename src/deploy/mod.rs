@@ -317,7 +317,7 @@ impl Deployment<'_> {
             DeployTarget::Sftp(address) => address.login(),
             DeployTarget::Folder(folder) => folder.to_string(),
         };
-        let message = format!("the connection with `{host}` was lost{at}; connecting again");
+        let message = format!("the connection to `{host}` was lost{at}; connecting again");
         self.progress.warn(Diagnostic::new(message));
         pause(PAUSE * 2_u32.pow(losses.min(MAX_BACKOFF_DOUBLINGS) - 1), self.progress);
     }

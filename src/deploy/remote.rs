@@ -148,7 +148,7 @@ pub enum Error {
         detail: String,
     },
     /// The other side does not keep to the protocol.
-    #[error("`{host}` does not keep to SFTP version 3: found {found}")]
+    #[error("`{host}` violates SFTP version 3: found {found}")]
     NotSftp {
         /// The server.
         host: String,

@@ -267,7 +267,7 @@ fn a_manifest_of_something_else_is_nobody_s_business() {
         assert_eq!(
             told(&error),
             format!(
-                "the `manifest.json` in `sftp://admin@router/tftp` is none of this tool's: {reason}\n\
+                "the `manifest.json` in `sftp://admin@router/tftp` was not written by this tool: {reason}\n\
                  hint: choose another folder\nhint: or With(Replace)"
             )
         );
@@ -308,7 +308,7 @@ fn what_does_not_read_back_as_it_was_sent_gets_no_name() {
     let error = deploy(&new, &mut remote, PRUNE).unwrap_err();
     assert_eq!(
         told(&error),
-        "`ipxe.efi` did not read back as it was sent, twice\n\
+        "`ipxe.efi` differed twice when it was read back\n\
          hint: check the storage of `sftp://admin@router/tftp`; what has that name there is as it was"
     );
     assert_eq!((remote.text("ipxe.efi"), remote.files.contains_key(&partial)), (Some("old loader"), false));
@@ -351,7 +351,7 @@ fn a_connection_that_is_lost_for_good_says_at_which_byte() {
     let lost = Error::Remote(remote::Error::Lost { words: vec!["client_loop: send disconnect: Broken pipe".into()] });
     assert_eq!(
         told(&deployment.retries_exhausted(lost, at, 3)),
-        "the connection with `admin@router` was lost 3 times in a row, at last when 182000 of 364000 bytes of `ipxe.efi` \
+        "the connection to `admin@router` was lost 3 times in a row, at last when 182000 of 364000 bytes of `ipxe.efi` \
          were sent\n  | client_loop: send disconnect: Broken pipe\nhint: Resume"
     );
 }

@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// A private key would get published.
     #[error(
-        "`{shown}`:{1} has a private key, and a source bundle is for everybody",
+        "`{shown}`:{1} has a private key, and source bundles are published",
         shown = printable(.0)
     )]
     PrivateKey(Utf8PathBuf, usize),

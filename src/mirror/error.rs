@@ -33,7 +33,7 @@ pub enum Error {
         reason: String,
     },
     /// The user asked to stop.
-    #[error("interrupted; what is served is as it was")]
+    #[error("interrupted; the served files are unchanged")]
     Cancelled,
     /// A file operation failed.
     #[error(transparent)]

@@ -67,7 +67,7 @@ pub enum Error {
     Metadata(#[from] metadata::Error),
     /// What the publisher calls current is older than what is in use.
     #[error(
-        "the publisher of `{identity}` calls {found} current, which is older than {in_use}, the version in use; that stays"
+        "the publisher of `{identity}` calls {found} current, which is older than {in_use}, the version in use, which stays in use"
     )]
     Older {
         /// What it is a mirror of.

@@ -40,7 +40,7 @@ fn max_image(part: ImageRole) -> u64 {
 pub enum Error {
     /// An image is not what the publisher says.
     #[error(
-        "`{url}` is not what its publisher says: found {found}{}, wanted {wanted}",
+        "`{url}` differs from what its publisher announces: found {found}{}, wanted {wanted}",
         if *page { " (an HTML or XML page)" } else { "" }
     )]
     Mismatch {

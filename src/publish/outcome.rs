@@ -15,7 +15,7 @@ use crate::tree::manifest::ManifestEntry;
 pub enum Error {
     /// Something else than a tree stands where the tree should go.
     #[error(
-        "`{}` is not a tree that this tool wrote: it has no manifest.json of its",
+        "`{}` is not a tree of this tool: it has no manifest",
         printable(.0)
     )]
     Occupied(Utf8PathBuf),

@@ -32,7 +32,7 @@ pub enum Error {
     #[error(transparent)]
     Zbin(#[from] process::Error),
     /// A file in the cache changed while it was used.
-    #[error("`{0}` in the cache is not what it was a moment ago")]
+    #[error("`{0}` in the cache has changed since it was checked")]
     Changed(Utf8PathBuf),
     /// A file operation failed.
     #[error(transparent)]

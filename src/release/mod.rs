@@ -33,7 +33,7 @@ pub enum Error {
     #[error(transparent)]
     Bundle(#[from] source_bundle::Error),
     /// Something else stands where the release should go.
-    #[error("`{}` is no release: it has `{}`", printable(folder), printable(path))]
+    #[error("`{}` is not a release: it contains `{}`", printable(folder), printable(path))]
     Occupied {
         /// The folder.
         folder: Utf8PathBuf,
@@ -41,7 +41,7 @@ pub enum Error {
         path: Utf8PathBuf,
     },
     /// A file is not what the checksums say.
-    #[error("the release `{}` is not what its SHA256SUMS says\n{}", printable(folder), listed(differences))]
+    #[error("the release `{}` differs from its SHA256SUMS\n{}", printable(folder), listed(differences))]
     Different {
         /// The folder.
         folder: Utf8PathBuf,

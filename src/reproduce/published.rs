@@ -44,7 +44,7 @@ pub enum Error {
     #[error("there is no `{0}`")]
     NotThere(String),
     /// It has to be downloaded, which is forbidden.
-    #[error("`{0}` is not downloaded, since this run is offline")]
+    #[error("cannot download `{0}`: this run is offline")]
     Offline(String),
     /// It cannot be downloaded.
     #[error(transparent)]

@@ -36,8 +36,8 @@ pub enum Error {
     /// It cannot be compared with its manifest.
     #[error(transparent)]
     Verify(#[from] verify::Error),
-    /// It is not what its manifest says.
-    #[error("`{}` is not what its manifest says\n{}", printable(path), listed(differences))]
+    /// It differs from its manifest.
+    #[error("`{}` differs from its manifest\n{}", printable(path), listed(differences))]
     Different {
         /// The tree.
         path: Utf8PathBuf,
@@ -106,7 +106,7 @@ impl CheckedTree {
     ///
     /// # Errors
     ///
-    /// [`Error`], also where it is not what its manifest says.
+    /// [`Error`], also where it differs from its manifest.
     pub fn open(path: &Utf8Path, scratch: &Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
         if path.is_dir() {
             let report = same(path, verify::verify(path, progress)?)?;

@@ -64,7 +64,7 @@ impl Diagnose for Error {
     }
 }
 
-/// A way in which a tree is not what its manifest says.
+/// A way in which a tree differs from its manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
     /// In the manifest, not in the tree.

@@ -26,7 +26,7 @@ pub enum Error {
     #[error(transparent)]
     Pins(#[from] pins_writer::Error),
     /// Offline, and no repository is at hand.
-    #[error("`{0}` is not asked for what is new, since this run is offline")]
+    #[error("cannot look for updates at `{0}`: this run is offline")]
     Offline(String),
     /// The repository cannot be had.
     #[error(transparent)]
@@ -98,7 +98,7 @@ pub enum Error {
     #[error(transparent)]
     Ipxe(#[from] fetch::ipxe::Error),
     /// `--to` without an archive.
-    #[error("a syslinux version alone does not say which files it has")]
+    #[error("a syslinux version has no files to pin without its release archive")]
     NoArchive,
     /// No version.
     #[error("found `{0}`, wanted a version of syslinux")]

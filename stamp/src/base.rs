@@ -46,7 +46,7 @@ pub enum Error {
         error: zbin::Error,
     },
     /// It is not what was captured.
-    #[error("the base of `{loader}` is not what its record says: {what} has changed")]
+    #[error("the base of `{loader}` differs from its record: {what} has changed")]
     Changed {
         /// The loader.
         loader: String,
@@ -361,7 +361,7 @@ mod tests {
         let mut changed = loader.clone();
         changed[3] ^= 1;
         let error = Base::open(base.record().clone(), changed.clone(), Vec::new()).unwrap_err();
-        assert_eq!(error.to_string(), "the base of `x.efi` is not what its record says: its image has changed");
+        assert_eq!(error.to_string(), "the base of `x.efi` differs from its record: its image has changed");
         // Nor does it help to change the record, too.
         let mut text = serde_json::to_value(base.record()).unwrap();
         text["image"] = serde_json::to_value(Content::of(&loader)).unwrap();

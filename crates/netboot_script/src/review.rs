@@ -113,7 +113,7 @@ impl Review {
         }
         let target = words.get(1).filter(|_| name == Some(&"goto")).filter(plain);
         if let Some(target) = target.filter(|target| !labels.contains(*target)) {
-            let message = format!("goes to `{target}`, and there is no such label");
+            let message = format!("jumps to the label `{target}`, which does not exist");
             self.flaw(line, message, "add the label as `:name` on a line of its own");
         }
         if !name.is_some_and(|name| shows(name)) {
@@ -259,7 +259,8 @@ mod tests {
             ("#!ipxe\ndhcp || wget x\n", no_command(2, "wget")),
             (
                 "#!ipxe\ndhcp || goto fial\n:fail\nshell\n",
-                "2: goes to `fial`, and there is no such label; add the label as `:name` on a line of its own".into(),
+                "2: jumps to the label `fial`, which does not exist; add the label as `:name` on a line of its own"
+                    .into(),
             ),
         ] {
             assert_eq!(flaws(text), message, "{text:?}");
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!(flaws("#!ipxe\nset x y ; ${cmd} z || \\\n  echo wget\n:label echo hi # wget\ngoto ${x}\n"), "");
         assert_eq!(flaws("#!ipxe\necho Pick where to goto next\n"), "");
         let error = flaws("#!ipxe\ngoto known || goto unknown\n:known\n");
-        assert!(error.starts_with("2: goes to `unknown`"), "{error}");
+        assert!(error.starts_with("2: jumps to the label `unknown`"), "{error}");
         assert!(flaws("#!ipxe\nset x \\\n  y ||\nwget\n").starts_with("4: `wget`"));
     }
 

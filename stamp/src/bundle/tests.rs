@@ -110,7 +110,7 @@ fn what_is_bundled_comes_back() {
 
 #[test]
 fn no_part_is_other_than_recorded() {
-    let changed = |what| format!("the base of `b.pxe` is not what its record says: {what} has changed");
+    let changed = |what| format!("the base of `b.pxe` differs from its record: {what} has changed");
     assert_eq!(flaw(|files| files[2].1[3] ^= 1), changed("its image"));
     assert_eq!(flaw(|files| files[2].1.truncate(7)), changed("its image"));
     assert_eq!(flaw(|files| files[3].1[12] = 2), changed("its list of instructions"));

@@ -96,7 +96,7 @@ fn intent(config: &Result<Config, build_loaders::Error>, args: &BootTest, host: 
     match config {
         Ok(config) => Intent::new(&config.sites, args.chain_to.clone()),
         Err(error) => {
-            let message = format!("the project does not say where loaders are meant to go\n{error}");
+            let message = format!("the project does not define where loaders boot from\n{error}");
             host.ui.warn(Diagnostic { help: error.diagnosis().help, ..Diagnostic::new(message) });
             Intent { addresses: args.chain_to.clone(), ..Intent::default() }
         }

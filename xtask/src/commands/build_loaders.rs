@@ -137,7 +137,7 @@ fn summary(outcome: &BuildOutcome, seconds: f64, with_page: bool) -> String {
         writeln!(text, "  and {} of what is linked into the loaders below linked-objects/", count(lists.len(), "list"));
     for known in outcome.recognised.iter().filter(|known| known.different.is_empty()) {
         let paths = known.same.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "  {paths}: the very bytes that {} gives, by vendor/toolchains.toml", known.name);
+        let _ = writeln!(text, "  {paths}: match the reference build for {} (vendor/toolchains.toml)", known.name);
     }
     if let Some((path, digest, bytes)) = &outcome.archive {
         let _ = writeln!(text, "  {digest}  {:>10}  {path}", size(*bytes));

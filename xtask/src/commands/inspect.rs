@@ -78,7 +78,7 @@ fn text(args: &Inspect, found: &Inspection) -> String {
         None => line("manifest", "no manifest that was looked at knows these bytes"),
     }
     if !found.toolchains.is_empty() {
-        line("toolchain", &format!("the very bytes that {} gives", found.toolchains.join(" and ")));
+        line("toolchain", &format!("matches the reference build for {}", found.toolchains.join(" and ")));
     }
     match linked(found) {
         Some(linked) => {
@@ -115,7 +115,7 @@ fn kind(found: &Inspection) -> String {
     match found.identity {
         Some((kind, Some(arch))) => format!("{kind} for {arch}"),
         Some((kind, None)) => kind.to_string(),
-        None => "nothing known".to_owned(),
+        None => "an unrecognised file".to_owned(),
     }
 }
 

@@ -100,8 +100,7 @@ fn check_project(host: &Host<'_>) -> Result<(), Failure> {
     if host.project.pins().symlink_metadata().is_ok() {
         return Ok(());
     }
-    let text =
-        format!("`{}` is no folder of a project: there is no `vendor/pins.toml` in it", printable(host.project.root()));
+    let text = format!("`{}` is not a project folder: it has no `vendor/pins.toml`", printable(host.project.root()));
     let help = "give the one that has `vendor/` and `embed-scripts/` with `--project`";
     Err(Failure::new(Class::BadInput, text).help(help))
 }
@@ -149,9 +148,10 @@ fn check_output(path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     let real = real.as_deref().unwrap_or(path);
     let own = host.project.vendor_and_config_dirs().into_iter().chain(host.cache_folder());
     match own.filter_map(|folder| folder.canonicalize_utf8().ok()).find(|folder| real.starts_with(folder)) {
-        Some(folder) => {
-            refuse(format!("`{}` has what is built from, or the cache", printable(&folder)), "choose a folder outside")
-        }
+        Some(folder) => refuse(
+            format!("`{}` holds inputs of the build or the cache", printable(&folder)),
+            "choose a folder outside",
+        ),
         None => Ok(()),
     }
 }

@@ -232,6 +232,6 @@ fn what_has_drifted_from_the_baseline_is_not_bundled() {
     project.build(&["--update-baseline"]).success();
     project.config("small", "/* drop */\n");
     let error = bundle_bases(&project, "bases.tar.gz").error(9);
-    assert!(error.starts_with("what is linked has changed\n"), "{error}");
+    assert!(error.starts_with("the linked objects have changed\n"), "{error}");
     assert!(!project.path("bases.tar.gz").exists());
 }

@@ -582,7 +582,7 @@ fn a_crowded_cache_is_refused_within_limits() {
         File::create(blobs.join(format!("{number:0>200}"))).unwrap();
     }
     let refused = limits::measure(&mut command(&project, &["--dry-run"])).assert_memory_limit();
-    assert!(refused.stderr.contains("/cache/blobs` has too much in it: wanted 50000 entries"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("/cache/blobs` has too many entries: wanted 50000 entries"), "{}", refused.stderr);
     // As many as there may be: all are named to programs, and some to people.
     for number in 0..100 {
         std::fs::remove_file(blobs.join(format!("{number:0>200}"))).unwrap();

@@ -97,7 +97,7 @@ fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
     let (out, ipxe) = (project.path("sources.tar.gz"), project.path("ipxe"));
     shows!(project, ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()], @"
     exit code 3, stderr:
-    error: `embed-scripts/ca.pem`:2 has a private key, and a source bundle is for everybody
+    error: `embed-scripts/ca.pem`:2 has a private key, and source bundles are published
     hint: move the key out of the folders of the pins and the configuration
     ");
     assert!(!out.exists());
@@ -118,21 +118,21 @@ fn what_boots_in_part_of_the_loaders_only_is_warned_of() {
     warns!(project, &plan, @r"
     warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between blanks
     hint: write blanks around `&&`
-    warning: embed-scripts/boot.ipxe:4: an address with a password gets published: whoever can fetch the file can read it
+    warning: embed-scripts/boot.ipxe:4: an address with a password gets published: anybody who can fetch the file can read it
     hint: take it out, and let the server tell machines apart by their addresses or certificates
     warning: embed-scripts/sites.toml:7: `boot.a.kernel`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there
     hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
     warning: embed-scripts/sites.toml:12: `boot.b.server`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there
     hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
-    warning: a.ipxe:5: a password gets published: whoever can fetch the file can read it
+    warning: a.ipxe:5: a password gets published: anybody who can fetch the file can read it
     hint: take it out, and let the server tell machines apart by their addresses or certificates
     ");
     warns!(project.config("c", "#define DOWNLOAD_PROTO_HTTPS\n"), &plan, @r"
     warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between blanks
     hint: write blanks around `&&`
-    warning: embed-scripts/boot.ipxe:4: an address with a password gets published: whoever can fetch the file can read it
+    warning: embed-scripts/boot.ipxe:4: an address with a password gets published: anybody who can fetch the file can read it
     hint: take it out, and let the server tell machines apart by their addresses or certificates
-    warning: a.ipxe:5: a password gets published: whoever can fetch the file can read it
+    warning: a.ipxe:5: a password gets published: anybody who can fetch the file can read it
     hint: take it out, and let the server tell machines apart by their addresses or certificates
     ");
     let known = project.run(&plan).stderr;
@@ -265,7 +265,7 @@ fn something_else_in_the_trees_place_is_left_alone() {
     let project = Project::new();
     shows!(project.write("dist/tftp/precious", "photographs"), project.build_arguments(&[]), @"
     exit code 1, stderr:
-    error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
+    error: `PROJECT/dist/tftp` is not a tree of this tool: it has no manifest
     hint: choose another folder with `--out`
     hint: or move that one away
     ");
@@ -277,7 +277,7 @@ fn a_cache_where_make_cannot_work_is_refused() {
     let cache = project.path("a cache");
     shows!(project, project.build_arguments(&["--cache-dir", cache.as_str()]), @"
     exit code 1, stderr:
-    error: cannot build in `PROJECT/a cache`: iPXE's make cannot stand spaces and special characters in a path
+    error: cannot build in `PROJECT/a cache`: iPXE's makefile cannot handle spaces and special characters in paths
     hint: choose another cache folder with `--cache-dir`
     ");
 }

@@ -56,7 +56,7 @@ fn what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted() {
     project.config("small", "/* everything */\n");
     shows!(project, project.build_arguments(&["--quiet"]), @"
     exit code 9, stderr:
-    error: what is linked has changed
+    error: the linked objects have changed
     `ipxe.efi` (configuration `small`) lost 0, gained 2
       + feature D
       + protocol net/d_proto
@@ -134,7 +134,7 @@ fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
     let page = project.path("page.efi");
     shows!(project, ["inspect", page.as_str()], @r"
     exit code 8, stderr:
-    error: `PROJECT/page.efi` is nothing known, wanted a loader
+    error: `PROJECT/page.efi` is an unrecognised file, wanted a loader
     hint: give one loader; `cargo xtask verify` takes trees and tarballs
     ");
     shows!(project, ["inspect", "gone.efi"], @r"

@@ -51,7 +51,7 @@ fn ssh_addresses_are_refused_and_not_taken_for_paths() {
         assert_eq!(
             ran.error(5),
             format!(
-                "cannot fetch from `{}`: ssh is not spoken here\n\
+                "cannot fetch from `{}`: ssh addresses are not supported\n\
                  hint: check the address\nhint: or name a mirror or a local clone with `--ipxe-url`\n",
                 url.replace("git@", "")
             )
@@ -66,10 +66,10 @@ fn nothing_is_written_over_a_device_the_choices_or_the_cache() {
     let socket = project.path("socket");
     let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     for (command, out, found) in [
-        ("bundle-sources", "vendor/pins.toml", "/vendor` has what is built from, or the cache"),
-        ("ignition", "embed-scripts/sites.toml", "/embed-scripts` has what is built from, or the cache"),
-        ("build-loaders", "cache/tree", "/cache` has what is built from, or the cache"),
-        ("build-loaders", "embed-scripts/new/tree", "/embed-scripts` has what is built from, or the cache"),
+        ("bundle-sources", "vendor/pins.toml", "/vendor` holds inputs of the build or the cache"),
+        ("ignition", "embed-scripts/sites.toml", "/embed-scripts` holds inputs of the build or the cache"),
+        ("build-loaders", "cache/tree", "/cache` holds inputs of the build or the cache"),
+        ("build-loaders", "embed-scripts/new/tree", "/embed-scripts` holds inputs of the build or the cache"),
         ("bundle-sources", "socket", "found a device, a FIFO or a socket"),
         ("ignition", "/dev/null", "found a device, a FIFO or a socket"),
     ] {
@@ -86,7 +86,7 @@ fn only_a_tree_of_this_tool_is_replaced() {
     project.write("dist/tftp/manifest.json", "{ \"name\": \"a web application\" }");
     shows!(project.write("dist/tftp/src/app.js", "precious"), project.build_arguments(&[]), @"
     exit code 1, stderr:
-    error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
+    error: `PROJECT/dist/tftp` is not a tree of this tool: it has no manifest
     hint: choose another folder with `--out`
     hint: or move that one away
     ");
@@ -294,7 +294,7 @@ fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
     assert!(Command::new("mkfifo").arg(project.tree().join("manifest.json")).status().unwrap().success());
     shows!(project, project.build_arguments(&[]), @"
     exit code 1, stderr:
-    error: `PROJECT/dist/tftp` is not a tree that this tool wrote: it has no manifest.json of its
+    error: `PROJECT/dist/tftp` is not a tree of this tool: it has no manifest
     hint: choose another folder with `--out`
     hint: or move that one away
     ");

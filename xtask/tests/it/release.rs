@@ -104,7 +104,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     project.write("dist/release/more.txt", "more\n");
     says!(project, publish(&[]), @"
     exit code 8, stderr:
-    error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
+    error: the release `PROJECT/dist/release` differs from its SHA256SUMS
       not a file of a release: `more.txt`
     hint: write it again with `cargo xtask release --dry-run`
     ");
@@ -113,7 +113,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     project.write("dist/release/SHA256SUMS", &absent);
     says!(project, publish(&[]), @"
     exit code 8, stderr:
-    error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
+    error: the release `PROJECT/dist/release` differs from its SHA256SUMS
       `more.txt` is missing
     hint: write it again with `cargo xtask release --dry-run`
     ");
@@ -121,7 +121,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     project.write("dist/release/manifest.json", "{}\n");
     says!(project, publish(&[]), @"
     exit code 8, stderr:
-    error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
+    error: the release `PROJECT/dist/release` differs from its SHA256SUMS
       `manifest.json` has changed: found SHA256, wanted SHA256
     hint: write it again with `cargo xtask release --dry-run`
     ");
@@ -135,7 +135,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     project.write("dist/release/SHA256SUMS", &without);
     says!(project, publish(&[]), @"
     exit code 8, stderr:
-    error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
+    error: the release `PROJECT/dist/release` differs from its SHA256SUMS
       `netboot-loaders-VERSION-sources.tar.gz` is missing, and a release has it
     hint: write it again with `cargo xtask release --dry-run`
     ");
@@ -146,7 +146,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     project.write("dist/release/SHA256SUMS", &sums.replace(&old, &Sha256Digest::of(b"{}\n").to_string()));
     says!(project, publish(&[]), @"
     exit code 8, stderr:
-    error: the release `PROJECT/dist/release` is not what its SHA256SUMS says
+    error: the release `PROJECT/dist/release` differs from its SHA256SUMS
       `netboot-loaders-VERSION-sbom.cdx.json` is not about the tarball beside it
     hint: write it again with `cargo xtask release --dry-run`
     ");
@@ -158,7 +158,7 @@ fn what_is_no_release_is_not_replaced() {
     project.write("dist/release/mine.txt", "mine\n");
     says!(project, release(&project, &["--dry-run", "--quiet"]), @"
     exit code 1, stderr:
-    error: `PROJECT/dist/release` is no release: it has `mine.txt`
+    error: `PROJECT/dist/release` is not a release: it contains `mine.txt`
     hint: choose another folder with `--out`
     hint: or move that away
     ");
@@ -173,7 +173,7 @@ fn what_is_no_release_is_not_replaced() {
     let downloads = project.path("downloads");
     says!(project, release(&project, &["--dry-run", "--quiet", "--out", downloads.as_str()]), @"
     exit code 1, stderr:
-    error: `PROJECT/downloads` is no release: it has `photos/a`
+    error: `PROJECT/downloads` is not a release: it contains `photos/a`
     hint: choose another folder with `--out`
     hint: or move that away
     ");

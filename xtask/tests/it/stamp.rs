@@ -75,7 +75,7 @@ fn stamped_loaders_are_what_make_gives() {
     assert!(ran.stdout.ends_with(") are what make gives, byte for byte\n"), "{}", ran.stdout);
     let ran = ask(&["--sample", "3", "--seed", "5"]).success();
     assert!(ran.stdout.contains(": 6 loaders of 3 of 8 sites (seed 5) are"), "{}", ran.stdout);
-    // A loader that is not what make gives, in a tree that looks as if it was built so.
+    // A loader that differs from what make builds, in a tree that looks as if it was built so.
     let path = project.tree().join("sites/rack-0003/ipxe.efi");
     let made = std::fs::read(&path).unwrap();
     let mut loader = made.clone();
@@ -92,7 +92,7 @@ fn stamped_loaders_are_what_make_gives() {
     let error = ask(&["--sample", "8", "--seed", "1"]).error(12);
     assert!(
         error.starts_with(
-            "of 16 loaders of 8 of 8 sites (seed 1), 1 is not what make gives\n`sites/rack-0003/ipxe.efi`\n  1 of "
+            "of 16 loaders of 8 of 8 sites (seed 1), 1 differs from what make builds\n`sites/rack-0003/ipxe.efi`\n  1 of "
         ),
         "{error}"
     );

@@ -209,7 +209,7 @@ fn verify_names_every_difference() {
     assert_eq!(
         error,
         format!(
-            "`{tree}` is not what its manifest says\n  `ldlinux.c32` is missing\n  `ldlinux.e64` is missing\n  \
+            "`{tree}` differs from its manifest\n  `ldlinux.c32` is missing\n  `ldlinux.e64` is missing\n  \
              `autoexec.ipxe` is not in the manifest\n  `ldlinux.e64` is a link or a device, wanted a plain file\n  \
              `undionly.kpxe` has changed: found {found} (16 bytes), wanted {} ({} bytes)\n  \
              `SHA256SUMS` does not say what the manifest says\nhint: build the tree with `cargo xtask build-loaders`\n",
@@ -254,7 +254,7 @@ fn a_folder_that_is_no_project_is_told_as_that() {
         assert_eq!(
             project.run(command).error(3),
             format!(
-                "`{}` is no folder of a project: there is no `vendor/pins.toml` in it\n\
+                "`{}` is not a project folder: it has no `vendor/pins.toml`\n\
                  hint: give the one that has `vendor/` and `embed-scripts/` with `--project`\n",
                 project.root
             ),

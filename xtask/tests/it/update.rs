@@ -229,7 +229,7 @@ fn what_is_not_there_is_not_pinned() {
     fixture.refuses(&[], 5, "`URL` has no tag of a release, as in `v2.0.0`\nhint: name what to pin with `--to`\n");
     shows!(fixture.project, ["update", "ipxe", "--offline"], @"
     exit code 5, stderr:
-    error: `https://unreachable.invalid/ipxe.git` is not asked for what is new, since this run is offline
+    error: cannot look for updates at `https://unreachable.invalid/ipxe.git`: this run is offline
     hint: name a mirror or a local clone with `--ipxe-url`
     ");
     // What no build could take.
@@ -567,7 +567,7 @@ fn syslinux_is_pinned_as_the_archive_has_it() {
     ");
     says!(project, update(&["--to", "6.04"]), @"
     exit code 3, stderr:
-    error: a syslinux version alone does not say which files it has
+    error: a syslinux version has no files to pin without its release archive
     hint: give the release archive with `--syslinux-archive`
     ");
     says!(project, update(&[&given[..], &["--to", "../6"]].concat()), @r"

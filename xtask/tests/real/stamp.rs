@@ -108,7 +108,7 @@ fn hostile_scripts(real: &Real) {
             for (loader, key) in keys {
                 let made = std::fs::read(linker.src().join(loader.target())).unwrap();
                 let stamped = stamper.stamp(&built.base(key).base, &slot).unwrap();
-                assert!(stamped == made, "{loader} with script {number} is not what make gives");
+                assert!(stamped == made, "{loader} with script {number} differs from what make builds");
                 compared += 1;
             }
         }

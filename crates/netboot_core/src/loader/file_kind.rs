@@ -130,7 +130,7 @@ pub fn describe(content: &[u8]) -> String {
         Some((kind, None)) => kind.to_string(),
         None if content.is_empty() => "an empty file".into(),
         None if content.trim_ascii_start().starts_with(b"<") => "an HTML or XML page".into(),
-        None => "nothing known".into(),
+        None => "an unrecognised file".into(),
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
             (&b"<!DOCTYPE html>"[..], "an HTML or XML page"),
             (b"", "an empty file"),
             (&efi(0xaa64, 10), "an EFI application for arm64"),
-            (b"MZ\0\0", "nothing known"),
+            (b"MZ\0\0", "an unrecognised file"),
         ] {
             let (kind, arch) = loader_kind(Loader::IpxeEfi);
             let error = check(content, kind, Some(arch)).unwrap_err();

@@ -179,7 +179,7 @@ fn what_others_put_there_stays() {
     std::fs::write(folder.join("manifest.json"), "[]\n").unwrap();
     says!(project, deploy(&project, &folder, &["--quiet"]), @"
     exit code 1, stderr:
-    error: the `manifest.json` in `PROJECT/srv/tftp` is none of this tool's: invalid length 0, expected a manifest at line 1 column 2
+    error: the `manifest.json` in `PROJECT/srv/tftp` was not written by this tool: invalid length 0, expected a manifest at line 1 column 2
     hint: choose another folder
     hint: or replace what is there with `--replace`
     ");
@@ -242,7 +242,7 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
     std::fs::write(tree.join("ipxe.efi"), "spoiled").unwrap();
     says!(project, deploy(&project, &project.path("srv"), &[]), @r"
     exit code 8, stderr:
-    error: `PROJECT/dist/tftp` is not what its manifest says
+    error: `PROJECT/dist/tftp` differs from its manifest
       `ipxe.efi` has changed: found SHA256 (SIZE bytes), wanted SHA256 (SIZE bytes)
       `sites/a/ipxe.efi` has changed: found SHA256 (SIZE bytes), wanted SHA256 (SIZE bytes)
     hint: build the tree with `cargo xtask build-loaders`
@@ -386,7 +386,7 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
     exit code 8, stderr:
     warning: `autoexec.ipxe` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get it as a part of their initrd
     hint: move it away
-    error: `PROJECT/dist/tftp` is not what its manifest says
+    error: `PROJECT/dist/tftp` differs from its manifest
       `autoexec.ipxe` is not in the manifest
     hint: build the tree with `cargo xtask build-loaders`
     ");
@@ -472,7 +472,7 @@ fn nothing_is_put_into_a_published_tree() {
         let error = project.build(&["--out", folder.as_str()]).error(1);
         let occupied =
             error.contains("` is not a tree that this tool wrote: ") || error.contains(" is a mount point, ");
-        assert!(occupied || error.contains("/vendor` has what is built from, or the cache"), "{error}");
+        assert!(occupied || error.contains("/vendor` holds inputs of the build or the cache"), "{error}");
     }
 }
 

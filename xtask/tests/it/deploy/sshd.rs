@@ -277,7 +277,7 @@ fn lost(project: &Project) {
         [ConnectionFate::CutAfter(200_000), ConnectionFate::CutAfter(2_000), ConnectionFate::CutAfter(2_000)],
     );
     let ran = CliOutput::from(deployment(project, &server, line.port, &folder, &["--attempts", "3"]).output().unwrap());
-    let warning = format!("warning: the connection with `{}@127.0.0.1` was lost when ", server.user);
+    let warning = format!("warning: the connection to `{}@127.0.0.1` was lost when ", server.user);
     assert!(
         ran.stderr.contains(&warning)
             && ran.stderr.contains(" of 364000 bytes of `ipxe.efi` were sent; connecting again\n"),
@@ -290,7 +290,7 @@ fn lost(project: &Project) {
     let ran = CliOutput::from(deployment(project, &server, line.port, &folder, &["--attempts", "1"]).output().unwrap());
     let error = ran.error(5);
     let user = &server.user;
-    assert!(error.starts_with(&format!("the connection with `{user}@127.0.0.1` was lost once when ")), "{error}");
+    assert!(error.starts_with(&format!("the connection to `{user}@127.0.0.1` was lost once when ")), "{error}");
     assert!(error.contains(" of 364000 bytes of `ipxe.efi` were ") && error.contains("\n  | "), "{error}");
     assert!(error.ends_with("\nhint: run the command again: it resumes where it stopped\n"), "{error}");
     for (path, content) in &old {

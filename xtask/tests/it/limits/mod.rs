@@ -561,7 +561,7 @@ fn a_file_that_is_too_large_is_named_and_not_read() {
     assert_eq!(
         project.run_within_limits(&["verify"]).error(8),
         format!(
-            "`{}` is not what its manifest says\n  `SHA256SUMS` is missing\n  `autoexec.ipxe` is not in the manifest\n  \
+            "`{}` differs from its manifest\n  `SHA256SUMS` is missing\n  `autoexec.ipxe` is not in the manifest\n  \
              `SHA256SUMS` has 42949672960 bytes, wanted 67108864 at most\n  \
              `ipxe.efi` has 42949672960 bytes, wanted 67108864 at most\n\
              hint: build the tree with `cargo xtask build-loaders`\n",

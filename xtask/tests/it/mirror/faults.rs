@@ -185,7 +185,7 @@ fn images_that_are_not_what_the_metadata_says() {
     for (bytes, page) in [(&b"other bytes"[..], ""), (b"\n<html>404</html>", " (an HTML or XML page)")] {
         mirror.publisher.offer(&rootfs, bytes);
         let message = format!(
-            "`{}` is not what its publisher says: found SHA-256 {}{page}, wanted SHA-256 {wanted}\n\
+            "`{}` differs from what its publisher announces: found SHA-256 {}{page}, wanted SHA-256 {wanted}\n\
              hint: run the command again\nhint: or name another server with `--base-url`\n",
             mirror.publisher.server.url(&rootfs),
             Sha256Digest::of(bytes)

@@ -93,7 +93,7 @@ fn flatcar_is_mirrored_by_its_versions_and_sha_512() {
     mirror.publisher.offer("/amd64-usr/4593.2.6/flatcar_production_pxe.vmlinuz", "another");
     let error = flatcar(&mirror, &[]).error(6);
     assert!(
-        error.contains("flatcar_production_pxe.vmlinuz` is not what its publisher says: found SHA-512 "),
+        error.contains("flatcar_production_pxe.vmlinuz` differs from what its publisher announces: found SHA-512 "),
         "{error}"
     );
     mirror.publisher.offer("/amd64-usr/current/version.txt", "<html></html>");

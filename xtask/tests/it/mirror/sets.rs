@@ -309,7 +309,7 @@ fn an_interrupt_after_the_last_download_lets_nothing_else_into_use() {
             let http = HttpClient::new(None, TransferLimits::default()).unwrap();
             let progress = CancelledAt { moment, cancelled: false.into() };
             let error = netboot_loaders::mirror::mirror(&request, &http, &progress).expect_err(text);
-            assert_eq!(error.to_string(), "interrupted; what is served is as it was", "{text}");
+            assert_eq!(error.to_string(), "interrupted; the served files are unchanged", "{text}");
             assert_eq!(mirror.path(&version).exists(), published, "{text}");
             mirror.assert_served("44.1");
         }
@@ -429,7 +429,7 @@ fn an_older_release_is_not_taken_for_a_newer_one() {
             ran.error(6),
             format!(
                 "the publisher of `fedora-coreos stable x86_64` calls {older} current, which is older than {in_use}, \
-                 the version in use; that stays\n\
+                 the version in use, which stays in use\n\
                  hint: ask again later, since a server may be behind or replay what was current once\nhint: or go back to the older version with `--allow-older`\n"
             )
         );
@@ -472,7 +472,7 @@ fn a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken() {
     });
     shows!(mirror, &["--quiet"], @"
     exit code 6, stderr:
-    error: the publisher of `fedora-coreos stable x86_64` calls 44.1 current, which is older than 44.2, the version in use; that stays
+    error: the publisher of `fedora-coreos stable x86_64` calls 44.1 current, which is older than 44.2, the version in use, which stays in use
     hint: ask again later, since a server may be behind or replay what was current once
     hint: or go back to the older version with `--allow-older`
     ");

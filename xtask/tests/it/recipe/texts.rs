@@ -164,7 +164,7 @@ fn a_token_in_the_address_of_a_script_is_warned_of_and_never_shown() {
     for boot in ["boot.ipxe?token=S3CRET", "http://192.168.88.10/boot.ipxe?a=b&sig=S3CRET"] {
         let ran = with(boot).warned();
         let warning =
-            ": an address with a token or a signature gets published: whoever can fetch the file can read it\n";
+            ": an address with a token or a signature gets published: anybody who can fetch the file can read it\n";
         assert!(ran.stderr.contains(warning), "{}", ran.stderr);
         assert!(!ran.stderr.contains("S3CRET"), "{}", ran.stderr);
     }
@@ -275,8 +275,8 @@ fn the_shipped_description_says_nothing_yet_and_becomes_one_without_its_marks() 
     let shipped = include_str!("../../../../embed-scripts/network.toml");
     shows!(project.write("embed-scripts/network.toml", shipped), ["recipe", "kea"], @r"
     exit code 3, stderr:
-    error: `PROJECT/embed-scripts/network.toml` says nothing yet
-    hint: take the `#` away, and write your own addresses
+    error: `PROJECT/embed-scripts/network.toml` has no settings yet
+    hint: remove the `#` of the lines that you need, and write your own addresses
     ");
     let key =
         |line: &str| line.starts_with("# [") || line.split_once(" = ").is_some_and(|(key, _)| !key[2..].contains(' '));

@@ -86,7 +86,7 @@ fn releases() {
     let address = serve(content);
     project.run(["reproduce", "--against", &address]).success();
     let error = reproduce(&project, &["--against", &address]).error(5);
-    assert!(error.starts_with(&format!("`{address}` is not downloaded, since this run is offline\n")), "{error}");
+    assert!(error.starts_with(&format!("cannot download `{address}`: this run is offline\n")), "{error}");
     let error = reproduce(&project, &["--against", "/nowhere"]).error(5);
     assert!(error.starts_with("there is no `/nowhere`\nhint: "), "{error}");
 }
@@ -416,17 +416,17 @@ fn recording() {
         assert!(text.contains(line), "{line} is not in:\n{text}");
     }
     let ran = project.build(&[]).success();
-    let told = "  ipxe.efi, ipxe.pxe, undionly.kpxe: the very bytes that This one gives, by vendor/toolchains.toml\n";
+    let told = "  ipxe.efi, ipxe.pxe, undionly.kpxe: match the reference build for This one (vendor/toolchains.toml)\n";
     assert!(ran.stdout.contains(told), "{}", ran.stdout);
     let path = project.path("dist/tftp/ipxe.efi");
     let ran = project.run(["inspect", path.as_str()]).success();
-    assert!(ran.stdout.contains("  toolchain  the very bytes that This one gives\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("  toolchain  matches the reference build for This one\n"), "{}", ran.stdout);
     // The same toolchain with other bytes is strange.
     let digest = netboot_loaders::digest::Sha256Digest::of(&project.read("dist/tftp/ipxe.efi")).to_string();
     project.write("vendor/toolchains.toml", &text.replace(&digest, &"0".repeat(64)));
     let ran = project.build(&[]).warned();
     assert!(ran.stderr.contains("`ipxe.efi` should be other bytes with this very toolchain"), "{}", ran.stderr);
-    assert!(!ran.stdout.contains("the very bytes"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("reference build"), "{}", ran.stdout);
     // So it is for what stands behind `sites/` in the tree.
     let plain = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
     project.sites(&format!("{plain}\n[site.rack-1]\n"));

@@ -339,8 +339,11 @@ pub fn warning(entries: &[BootEntry], server: Option<Ipv4Addr>) -> Option<Diagno
 pub(super) fn with_variables(entries: &[BootEntry]) -> impl Iterator<Item = Diagnostic> {
     let has = |entry: &&BootEntry| entry.pxelinux().is_some_and(|text| text.contains("${"));
     entries.iter().filter(has).map(|entry| {
-        Diagnostic::new(format!("`boot.{}`: pxelinux takes `${{` as it stands, so it cannot boot this", entry.name))
-            .help("have machines load iPXE for it, or write the address out")
+        Diagnostic::new(format!(
+            "`boot.{}`: pxelinux takes `${{` as it stands, so it cannot boot this entry",
+            entry.name
+        ))
+        .help("have machines load iPXE for it, or write the address out")
     })
 }
 
@@ -349,7 +352,7 @@ pub(super) fn without_https(location: &Location) -> Option<Diagnostic> {
     // Matchbox is for iPXE alone.
     (!location.key.ends_with(".server")).then(|| {
         location.finding(
-            "syslinux does not speak https, so it cannot boot this",
+            "syslinux does not speak https, so it cannot boot this entry",
             "have machines load iPXE for it, or use http",
         )
     })

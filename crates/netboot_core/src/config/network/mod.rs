@@ -63,10 +63,10 @@ pub enum Error {
     #[error(transparent)]
     Findings(#[from] Diagnostics),
     /// There is no such file.
-    #[error("there is no file `{0}`, which says which addresses servers and machines have")]
+    #[error("there is no `{0}`, which defines the addresses of servers and machines")]
     Absent(Utf8PathBuf),
     /// It has nothing but comments.
-    #[error("`{0}` says nothing yet")]
+    #[error("`{0}` has no settings yet")]
     Blank(Utf8PathBuf),
     /// The file cannot be read.
     #[error(transparent)]
@@ -80,7 +80,7 @@ impl Diagnose for Error {
             Self::Absent(file) => Class::BadInput.about(file).help(
                 "bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it",
             ),
-            Self::Blank(file) => Class::BadInput.about(file).help("take the `#` away, and write your own addresses"),
+            Self::Blank(file) => Class::BadInput.about(file).help("remove the `#` of the lines that you need, and write your own addresses"),
             Self::Fs(error) => Diagnosis { class: Class::BadInput, ..error.diagnosis() },
         }
     }
