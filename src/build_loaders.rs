@@ -1,11 +1,11 @@
-//! The whole way, from a project's files to a published tree. Each step takes what the step before
-//! returned.
+//! The complete pipeline, from a project's files to a published tree. Each step takes what the previous step returned.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Subcommand};
 use crate::base::parallel::detached_on_cancel;
 use crate::base::paths::{self, Cache, ProjectPaths};
+use crate::base::plural::choose;
 use crate::base::progress::Progress;
 use crate::base::{fs, tarball};
 use crate::build::plan::{Inputs, Other, Plan};
@@ -22,34 +22,34 @@ use crate::publish::tree_contents::{self, TreeContents};
 use crate::stamp::tarball::Refusal;
 use crate::toolchain::{self, Toolchain, needs};
 
-/// Why there is no tree.
+/// Errors from building loaders and publishing them as a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The pins cannot be used.
     #[error(transparent)]
     Pins(#[from] pins::Error),
-    /// What is said of known toolchains is wrong.
+    /// The reference builds in `vendor/toolchains.toml` are invalid.
     #[error(transparent)]
     KnownToolchains(#[from] reference_builds::Error),
-    /// The choices cannot be read.
+    /// The configuration cannot be read.
     #[error(transparent)]
     Sites(#[from] sites::Error),
     /// A tool is missing.
     #[error(transparent)]
     Toolchain(#[from] toolchain::Error),
-    /// iPXE's source is not to be had.
+    /// Fetching the iPXE source failed.
     #[error(transparent)]
     Ipxe(#[from] ipxe::Error),
-    /// The syslinux files are not to be had.
+    /// Fetching the syslinux files failed.
     #[error(transparent)]
     Syslinux(#[from] syslinux::Error),
-    /// The source bundle does not have what is pinned.
+    /// The source bundle does not match the pins.
     #[error(transparent)]
     Bundle(#[from] source_bundle::Error),
     /// The build failed.
     #[error(transparent)]
     Build(#[from] build::Error),
-    /// Something else is linked than the baseline says.
+    /// The linked objects differ from the baseline.
     #[error(transparent)]
     Baseline(#[from] baseline::Error),
     /// A loader could not be stamped.
@@ -58,7 +58,7 @@ pub enum Error {
     /// Publishing failed.
     #[error(transparent)]
     Publish(#[from] exchange::Error),
-    /// A bundle of bases would be larger than whoever stamps reads.
+    /// The bundle of bases exceeds the size that the stamper reads.
     #[error("a bundle of all these bases is too large to be read: {0}")]
     TooLarge(Refusal),
     /// The user asked to stop.
@@ -101,24 +101,24 @@ impl From<FetchError> for Error {
     }
 }
 
-/// What goes in, read and checked.
+/// A project's inputs, read and checked.
 pub struct Config {
     /// The pins.
     pub pins: Pins,
-    /// The choices.
+    /// The configuration.
     pub sites: Sites,
     /// The patches.
     pub patches: Vec<Patch>,
-    /// What known toolchains give. It does not affect the plan.
+    /// Reference builds of known toolchains. They do not affect the plan.
     pub references: Vec<ReferenceBuild>,
 }
 
 impl Config {
-    /// Reads a project, with `options` besides what it says.
+    /// Reads a project, with `options` in addition to its own configuration.
     ///
     /// # Errors
     ///
-    /// [`Error`]: all findings of the file that is wrong; [`Error::Cancelled`].
+    /// [`Error`] with all findings of the file that is wrong; [`Error::Cancelled`].
     pub fn read(project: &ProjectPaths, options: &Options, progress: &dyn Progress) -> Result<Self, Error> {
         let pins = Pins::read(project)?;
         // A hundred thousand sites take seconds.
@@ -130,11 +130,11 @@ impl Config {
         Ok(Self { pins, sites, patches: Patch::read_all(&project.patches())?, references })
     }
 
-    /// Finds the toolchain for them in `path`, a list of folders as in `PATH`, and plans.
+    /// Finds the required toolchain in `path`, a list of folders like `PATH`, and computes the plan.
     ///
     /// # Errors
     ///
-    /// [`Error::Toolchain`] where a tool is missing; [`Error::Cancelled`].
+    /// [`Error::Toolchain`] if a tool is missing; [`Error::Cancelled`].
     pub fn plan(self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Plan, Error> {
         let toolchain = Toolchain::find(&needs::build(self.has_trust()), path, cache, progress)?;
         let Self { pins, sites, patches, .. } = self;
@@ -142,22 +142,22 @@ impl Config {
         detached_on_cancel(progress, move || Plan::new(inputs, sites)).ok_or(Error::Cancelled)
     }
 
-    /// Whether any site embeds certificates.
+    /// Returns whether any site embeds certificates.
     #[must_use]
     pub fn has_trust(&self) -> bool {
         self.sites.iter().any(|site| !site.config.trust.is_empty())
     }
 }
 
-/// Brings everything that is pinned into the cache.
+/// Fetches all pinned inputs into the cache.
 ///
 /// # Errors
 ///
-/// [`Error::Ipxe`] or [`Error::Syslinux`] where something is not to be had.
+/// [`Error::Ipxe`] or [`Error::Syslinux`] if an input is not available.
 pub fn fetch(pins: &Pins, cache: &Cache, origins: &Origins, progress: &dyn Progress) -> Result<(), Error> {
     origins.unpack(pins, cache, progress)?;
     fetch_ipxe(&pins.ipxe, cache, origins, progress)?;
-    // Opening it compares tree and content with the pin.
+    // Opening the source compares its tree and content with the pin.
     Source::open(&pins.ipxe, cache, &[], progress)?;
     fetch_syslinux(&pins.syslinux, &pins.syslinux.members, cache, origins, progress)
 }
@@ -174,42 +174,42 @@ fn fetch_syslinux(
     Ok(syslinux::fetch(pin, members, cache, &origins.syslinux(), progress)?)
 }
 
-/// What building came to.
+/// Result of [`build_loaders`].
 #[derive(Debug)]
 pub struct BuildOutcome {
-    /// The tree.
+    /// Path of the tree.
     pub tree: Utf8PathBuf,
-    /// What is in it, and whether it is new.
+    /// The published tree's content, and whether it is new.
     pub published: Published,
-    /// How the loaders compare with what known toolchains give.
+    /// Comparison of the loaders with the reference builds.
     pub recognised: Vec<RecognisedBuild>,
-    /// How many bases were made; the others were in the cache.
+    /// Number of bases that were built; all others came from the cache.
     pub made: usize,
-    /// The tarball, where asked for, with its SHA-256 and its size in bytes.
+    /// The tarball, if requested: path, SHA-256, and size in bytes.
     pub archive: Option<(Utf8PathBuf, Sha256Digest, u64)>,
 }
 
-/// What becomes of loaders that are built.
+/// Options for publishing the built loaders.
 pub struct BuildRequest<'a> {
-    /// Whose baseline is compared with.
+    /// Project that holds the baseline.
     pub project: &'a ProjectPaths,
-    /// Where the tree goes.
+    /// Target path of the tree.
     pub tree: &'a Utf8Path,
-    /// Whether to write the tarball, too.
+    /// Whether to write the tarball as well.
     pub pack: bool,
-    /// Whether files that somebody has put into the old tree may go.
+    /// Whether foreign files in the old tree may be removed.
     pub replace: bool,
-    /// Whether what is linked now becomes the baseline.
+    /// Whether the objects linked now become the baseline.
     pub update_baseline: bool,
-    /// What known toolchains give, to compare with.
+    /// Reference builds to compare with.
     pub references: &'a [ReferenceBuild],
 }
 
-/// Builds what the plan of `context` asks for, and publishes it.
+/// Builds everything in the plan of `context`, and publishes it.
 ///
 /// # Errors
 ///
-/// [`Error`]; the old tree is then as it was.
+/// [`Error`]; the old tree is then unchanged.
 pub fn build_loaders(context: &BuildContext<'_>, request: &BuildRequest<'_>) -> Result<BuildOutcome, Error> {
     let BuildContext { plan, cache, settings, progress, .. } = *context;
     let tree = &fs::resolve(request.tree)?;
@@ -245,11 +245,11 @@ pub fn build_loaders(context: &BuildContext<'_>, request: &BuildRequest<'_>) -> 
     Ok(BuildOutcome { tree: tree.to_owned(), published, recognised, made: built.made, archive })
 }
 
-/// Makes sure that nothing else is linked than the baseline of `project` says, and tells what it does not say.
+/// Checks that the linked objects match the baseline of `project`, and warns about lists that the baseline lacks.
 ///
 /// # Errors
 ///
-/// [`baseline::Error`].
+/// [`baseline::Error`] if a list differs from the baseline or cannot be read.
 pub fn check_baseline(
     plan: &Plan,
     project: &ProjectPaths,
@@ -263,13 +263,12 @@ pub fn check_baseline(
     Ok(())
 }
 
-/// Says where a known toolchain has given other bytes than it should.
+/// Warns if the loaders differ from the reference build of the toolchain in use.
 fn warn_of_mismatches(recognised: &[RecognisedBuild], progress: &dyn Progress) {
     for known in recognised.iter().filter(|known| known.used && !known.different.is_empty()) {
         let paths = known.different.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
-        let message = format!(
-            "{paths} should differ from this, by the reference build of this toolchain in vendor/toolchains.toml"
-        );
+        let differ = choose(known.different.len(), "differs", "differ");
+        let message = format!("{paths} {differ} from the reference build of this toolchain (vendor/toolchains.toml)");
         progress.warn(Diagnostic::new(message).help(Subcommand::Reproduce));
     }
 }

@@ -12,9 +12,6 @@ use super::upload_set::UploadSet;
 use crate::base::paths;
 use crate::base::progress::Task;
 
-/// After how many bytes the record is written again: a deployment that was killed need not read back more than that.
-const RECORD_EVERY: u64 = 32 << 20;
-
 /// A place, and what is put there.
 pub(super) struct Apply<'a, 'p> {
     pub(super) remote: &'a mut dyn Remote,
@@ -45,14 +42,8 @@ impl Apply<'_, '_> {
         for (path, found) in &plan.unreadable {
             self.make_world_readable(path, path, *found)?;
         }
-        let mut unrecorded = 0;
         for planned in plan.under_way() {
             self.deliver(planned)?;
-            unrecorded += planned.wanted.content.size;
-            if unrecorded > RECORD_EVERY {
-                self.write_record()?;
-                unrecorded = 0;
-            }
         }
         let pruned = self.prune(&plan.prune)?;
         for folder in &plan.emptied {

@@ -1,6 +1,5 @@
 //! Requests and replies over a connection, several at a time. Knows neither ssh nor deployments.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
@@ -15,8 +14,6 @@ use crate::base::progress::Progress;
 const WINDOW: usize = 64;
 /// The most of a file in one request. Every server has to take packets of 34,000 bytes.
 const PIECE: u32 = 32_768;
-/// How much of a file is asked for before all of that has come: a server may answer in any order, and claim any size.
-const STRETCH: u64 = 32 << 20;
 /// The largest packet that is taken. No reply to these requests comes near it.
 const MAX_PACKET: usize = 256 << 10;
 /// The least that a server sends of a file at once, but for its end: no memory and no time is enough for single bytes.
@@ -157,10 +154,9 @@ impl<'p> Client<'p> {
         take: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Error> {
         let handle = self.open(&SftpRequest::OpenToRead { path })?;
-        let (mut at, mut tiny) = (range.start, None);
-        let mut read = Ok(true);
+        let (mut at, mut read, mut tiny) = (range.start, Ok(true), None);
         while matches!(read, Ok(true)) && at < range.end {
-            read = self.read_some(&handle, at..range.end.min(at.saturating_add(STRETCH)), &mut |data, asked| {
+            read = self.read_window(&handle, at..range.end, &mut |data, asked| {
                 if let Some(length) = tiny.filter(|_| !data.is_empty()) {
                     let found = count(length, "byte");
                     return Err(Error::NotSftp(format!("a piece of {found}, wanted {LEAST_PIECE} at least")));
@@ -174,22 +170,19 @@ impl<'p> Client<'p> {
         self.close(&handle, read.map(drop))
     }
 
-    /// Reads until the end of `range`, or until a piece is shorter than it was asked for. False at the end of the file.
-    fn read_some(&mut self, handle: &[u8], range: Range<u64>, take: &mut Take<'_>) -> Result<bool, Error> {
+    /// Reads the first pieces of `range`, as many as may wait for their replies; or up to one that is shorter than it was
+    /// asked for. Returns false at the end of the file.
+    fn read_window(&mut self, handle: &[u8], range: Range<u64>, take: &mut Take<'_>) -> Result<bool, Error> {
         let piece = u64::from(self.piece);
-        let pieces = usize::try_from((range.end - range.start).div_ceil(piece)).unwrap_or(usize::MAX);
         let offset = |index: usize| range.start + index as u64 * piece;
         let length = |index: usize| u32::try_from(piece.min(range.end - offset(index))).unwrap_or(PIECE);
-        let (mut early, next) = (BTreeMap::new(), Cell::new(0));
-        let (mut short, mut ended) = (None, false);
-        let enough = Cell::new(false);
-        let mut due = 0..pieces;
-        // What comes before a piece that is still to come has to be kept.
-        let may_ask = |index: usize| !enough.get() && index - next.get() < WINDOW;
-        let mut requests = std::iter::from_fn(|| {
-            let index = Some(due.start).filter(|index| may_ask(*index)).and_then(|_| due.next())?;
-            Some(SftpRequest::Read { handle, offset: offset(index), length: length(index) })
+        let mut requests = (0..WINDOW).take_while(|index| offset(*index) < range.end).map(|index| SftpRequest::Read {
+            handle,
+            offset: offset(index),
+            length: length(index),
         });
+        // A server may answer in any order.
+        let (mut early, mut next, mut short, mut ended) = (BTreeMap::new(), 0, None, false);
         self.exchange(&mut requests, &mut |index, reply| {
             let data = match reply {
                 SftpReply::Data(data) if !data.is_empty() && data.len() <= length(index) as usize => data,
@@ -199,18 +192,19 @@ impl<'p> Client<'p> {
             };
             early.insert(index, data);
             // Behind a piece that is too short, the others do not fit.
-            while let Some(data) = early.remove(&next.get()).filter(|_| short.is_none() && !ended) {
-                let asked = length(next.get()) as usize;
+            while let Some(data) = early.remove(&next).filter(|_| short.is_none() && !ended) {
+                let asked = length(next) as usize;
                 take(&data, asked)?;
                 ended = data.is_empty();
-                short = (!ended && data.len() < asked).then_some(data.len());
-                next.set(next.get() + 1);
+                short = (data.len() < asked).then_some(data.len());
+                next += 1;
             }
-            enough.set(ended || short.is_some());
             Ok(())
         })?;
-        // The last piece may be short because the file is; any other says how much this server sends.
-        if let Some(length) = short.filter(|_| next.get() < pieces).and_then(|length| u32::try_from(length).ok()) {
+        // Only the last piece of a file may be short; any other shows how much this server sends at once.
+        if let Some(length) =
+            short.filter(|_| !ended && offset(next) < range.end).and_then(|length| u32::try_from(length).ok())
+        {
             self.piece = length.max(LEAST_PIECE);
         }
         Ok(!ended)

@@ -99,7 +99,7 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
 fn differs(path: &Utf8Path, what: &str, comparison: &MakeComparison, seed: u64) -> Failure {
     let MakeComparison { differences, causes, causes_total, .. } = comparison;
     let number = differences.len();
-    let mut text = format!("of {what}, {number} {} not what make gives\n", choose(number, "is", "are"));
+    let mut text = format!("of {what}, {number} {} from what make builds\n", choose(number, "differs", "differ"));
     for (path, difference) in differences {
         text += &format!("`{path}`\n{}", located(difference));
     }

@@ -68,7 +68,7 @@ fn installed() {
     assert!(error.ends_with("hint: build the tree with `netboot-loaders build-loaders`\n"), "{error}");
     let error = run(&["build-loaders"]).error(3);
     let real = empty.canonicalize().unwrap();
-    assert!(error.starts_with(&format!("`{}` is no folder of a project", real.display())), "{error}");
+    assert!(error.starts_with(&format!("`{}` is not a project folder", real.display())), "{error}");
     let wrong = run(&["build-loaders", "--nonsense"]);
     assert!(wrong.stderr.contains("\nUsage: netboot-loaders build-loaders "), "{}", wrong.stderr);
     let completions = run(&["completions", "bash"]).success().stdout;

@@ -265,7 +265,7 @@ fn without_a_network_there_is_a_remedy() {
     std::fs::remove_file(project.path("embed-scripts/network.toml")).unwrap();
     shows!(project, ["recipe", "kea"], @"
     exit code 3, stderr:
-    error: there is no file `PROJECT/embed-scripts/network.toml`, which says which addresses servers and machines have
+    error: there is no `PROJECT/embed-scripts/network.toml`, which defines the addresses of servers and machines
     hint: bring back the one that comes with this tool with `git checkout embed-scripts/network.toml`, and change it
     ");
 }
