@@ -1,4 +1,4 @@
-//! From a project's files to a bundle of bases: for servers that stamp, and have nothing else of this project.
+//! Builds a bundle of bases from a project's files, for servers that stamp and have no other part of the project.
 
 use camino::Utf8Path;
 
@@ -12,24 +12,26 @@ use crate::build_loaders::{self, Error};
 use crate::digest::Sha256Digest;
 use crate::stamp::bundle::{Bundle, IpxeIdentity};
 
-/// What bundling came to.
+/// Result of [`bundle_bases`].
 #[derive(Debug)]
 pub struct BundleOutcome {
-    /// What is in the bundle.
+    /// The bundle's content.
     pub bundle: Bundle,
     /// The bundle's SHA-256.
     pub sha256: Sha256Digest,
     /// The bundle's size in bytes.
     pub size: u64,
-    /// How many bases were made; the others were in the cache.
+    /// Number of bases that were built; all others came from the cache.
     pub made: usize,
 }
 
-/// Makes the bases of a plan, compares what is linked into them with the baseline of `project`, and writes them to `path`. The same bases give the same bytes.
+/// Builds the bases of a plan, compares their linked objects with the baseline of `project`, and writes them to `path`.
+///
+/// The same bases give the same bytes.
 ///
 /// # Errors
 ///
-/// [`Error`]; what was at `path` before is then as it was.
+/// [`Error`]; an existing file at `path` is then unchanged.
 pub fn bundle_bases(
     context: &BuildContext<'_>,
     project: &ProjectPaths,

@@ -1,4 +1,4 @@
-//! What a single loader is: by its bytes, and by what manifests and known toolchains say of those bytes.
+//! Identifies a single loader by its bytes, a manifest, and the reference builds.
 
 use std::sync::Arc;
 
@@ -13,42 +13,42 @@ use crate::loader::file_kind::{self, Arch, FileKind};
 use crate::loader::linked_objects::LinkedObjects;
 use crate::tree::manifest::{Manifest, ManifestEntry};
 
-/// What a loader is.
+/// Description of a loader.
 #[derive(Debug)]
 pub struct Inspection {
     /// Its SHA-256.
     pub sha256: Sha256Digest,
     /// Its size in bytes.
     pub size: usize,
-    /// What it is, by its first bytes; none where that is nothing known.
+    /// Its kind and architecture according to its first bytes; `None` if the kind is unknown.
     pub identity: Option<(FileKind, Option<Arch>)>,
-    /// What it says of itself.
+    /// Facts that the loader contains about itself.
     pub facts: LoaderFacts,
-    /// What a manifest says of these bytes.
+    /// Manifest entry for these bytes.
     pub known: Option<KnownLoader>,
-    /// The names of the toolchains that are known to give these bytes.
+    /// Names of the toolchains whose reference build has these bytes.
     pub toolchains: Vec<String>,
 }
 
-/// A loader that a manifest knows.
+/// A loader that a manifest lists.
 #[derive(Debug)]
 pub struct KnownLoader {
-    /// Where the manifest is.
+    /// Path of the manifest.
     pub manifest: Utf8PathBuf,
-    /// What it says of the file.
+    /// The manifest's entry for the file.
     pub file: ManifestEntry,
-    /// The name of the configuration.
+    /// Name of the configuration.
     pub configuration: Option<String>,
-    /// What is linked into it.
+    /// Objects linked into it.
     pub linked: Option<LinkedObjects>,
 }
 
-/// Looks at the loader at `path`. Of the manifests below `candidates` (trees or manifests), the first that
-/// knows its bytes is asked. Where the user asks to stop, nothing is known.
+/// Inspects the loader at `path`. `candidates` are trees or manifests; the first manifest that lists the loader's bytes
+/// is used. If the user cancels, the result lacks facts and manifest entry.
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where the loader cannot be read. A manifest that cannot be read knows nothing.
+/// [`fs::Error`] if the loader cannot be read. A manifest that cannot be read is skipped.
 pub fn inspect(
     path: &Utf8Path,
     candidates: &[Utf8PathBuf],
@@ -68,7 +68,7 @@ pub fn inspect(
     })
 }
 
-/// The trees that a file may be in: the folders above it.
+/// Returns the trees that a file may belong to: the folders above it that have a manifest.
 pub fn trees_above(path: &Utf8Path) -> impl Iterator<Item = Utf8PathBuf> {
     path.ancestors().skip(1).map(Utf8Path::to_owned).filter(|folder| folder.join(paths::MANIFEST).is_file())
 }

@@ -1,11 +1,11 @@
 //! Builds, checks and publishes TFTP trees of iPXE and syslinux loaders from pinned inputs.
 //!
-//! The folders are layers: each uses only those that stand before it in the list below, and no imports go in a circle.
-//! Data flows one way: [`config`] is read and checked, [`fetch`] brings pinned inputs in, [`build::plan`] computes all that
-//! is to be done, [`build`] builds bases, [`publish`] stamps loaders and publishes a [`tree`]. A stage takes the value that
-//! the stage before returned. [`build_loaders`] is the whole of it.
+//! The folders are layers: each one uses only those that precede it in the list below, and no imports form a cycle.
+//! Data flows one way: [`config`] is read and checked, [`fetch`] brings pinned inputs into the cache, [`build::plan`]
+//! computes everything there is to do, [`build`] builds bases, [`publish`] stamps loaders and publishes a [`tree`].
+//! Each stage takes the value that the previous stage returned. [`build_loaders`] runs all of them.
 //!
-//! The library never prints, exits, or looks at the clock's date or the environment.
+//! The library never prints, exits, or reads the current date or the environment.
 
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 

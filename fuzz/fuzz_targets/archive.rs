@@ -1,4 +1,4 @@
-//! A syslinux archive, .zip or .tar.xz.
+//! Fuzzes the reader of syslinux archives (.zip or .tar.xz).
 #![no_main]
 
 use std::collections::BTreeMap;

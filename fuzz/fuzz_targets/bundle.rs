@@ -1,4 +1,4 @@
-//! A bundle of bases. Packing it here lets the fuzzer see what is in it.
+//! Fuzzes the reader of bundles. The target compresses its input itself, so that the fuzzer sees the content.
 #![no_main]
 
 use flate2::Compression;

@@ -1,4 +1,4 @@
-//! An inventory as CSV.
+//! Fuzzes the reader of CSV inventories.
 #![no_main]
 
 mod shared;

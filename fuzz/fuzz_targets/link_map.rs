@@ -1,4 +1,4 @@
-//! A link map of iPXE.
+//! Fuzzes the parser of iPXE's link maps.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A loader: what kind it is, and what is packed in it.
+//! Fuzzes the inspection of loaders: their kind, and their packed content.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

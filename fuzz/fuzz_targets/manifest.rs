@@ -1,4 +1,4 @@
-//! The manifest of a tree: what is read is written again as it was read.
+//! Fuzzes the parser of manifests: a parsed manifest must be written back unchanged.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

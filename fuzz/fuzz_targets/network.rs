@@ -1,4 +1,4 @@
-//! `network.toml`, and the recipes for what it says.
+//! Fuzzes the reader of `network.toml`.
 #![no_main]
 
 mod shared;

@@ -1,4 +1,4 @@
-//! The pins.
+//! Fuzzes the parser of `pins.toml`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

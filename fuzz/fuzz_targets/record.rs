@@ -1,4 +1,4 @@
-//! The record of a deployment, which anybody may have written at the place.
+//! Fuzzes the parser of deployment records, which other users may have written at the target.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! What a git server lists before a pack: no more than is allowed gets through.
+//! Fuzzes the reader of the refs that a git server lists before a pack: it must not pass on more than allowed.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

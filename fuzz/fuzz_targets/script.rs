@@ -1,4 +1,4 @@
-//! A script's template.
+//! Fuzzes script templates.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! What an SFTP server answers.
+//! Fuzzes the parser of SFTP server replies.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

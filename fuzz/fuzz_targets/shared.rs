@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::paths::ProjectPaths;
 use netboot_loaders::config::pins::Pins;
 
-/// A project with the files that every checkout has.
+/// A project with the files of every checkout.
 pub struct Scene {
     pub project: ProjectPaths,
     pub pins: Pins,

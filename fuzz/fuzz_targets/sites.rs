@@ -1,4 +1,4 @@
-//! `sites.toml`.
+//! Fuzzes the reader of `sites.toml`.
 #![no_main]
 
 mod shared;

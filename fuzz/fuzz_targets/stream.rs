@@ -1,4 +1,4 @@
-//! The metadata of a stream of Fedora CoreOS or of a channel of Flatcar.
+//! Fuzzes the parsers of stream metadata of Fedora CoreOS and channel metadata of Flatcar.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

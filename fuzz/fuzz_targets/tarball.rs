@@ -1,4 +1,4 @@
-//! A tarball, unpacked and as .tar.gz.
+//! Fuzzes the reader of tarballs, uncompressed and as .tar.gz.
 #![no_main]
 
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! The list by which a BIOS loader is packed, before an image.
+//! Fuzzes the instructions for packing a BIOS loader, together with an image.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! What can be seen from outside while a machine boots.
+//! Events that are visible from outside while a machine boots.
 
 use std::net::Ipv4Addr;
 use std::sync::mpsc::Sender;
@@ -8,99 +8,99 @@ use camino::Utf8PathBuf;
 
 use super::qmp::Stop;
 
-/// Something that happened.
+/// An event during a boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootEvent {
-    /// A client got an address.
+    /// The DHCP server leased an address to a client.
     Leased(Ipv4Addr),
-    /// A file went out over TFTP, whole.
+    /// The TFTP server sent a complete file.
     Sent(Utf8PathBuf),
-    /// A file was asked for over TFTP, and there is none.
+    /// A client requested a file over TFTP that does not exist.
     NotInTree(Utf8PathBuf),
-    /// The TFTP server may not read a file; what it says.
+    /// The TFTP server has no permission to read a file; contains the server's message.
     Refused(String),
-    /// A request over HTTP was answered.
+    /// A web server answered an HTTP request.
     Asked(WebRequest),
-    /// The console said more; any part of a line.
+    /// Console output; can be any part of a line.
     ConsoleOutput(String),
     /// The machine stopped.
     Stopped(Stop),
-    /// A program that had to go on ended; its last words.
+    /// A program that must keep running ended by itself.
     Gone {
-        /// Which.
+        /// Name of the program.
         program: &'static str,
-        /// Its last words.
+        /// End of its output.
         words: String,
     },
 }
 
-/// A request over HTTP, and what it got.
+/// An HTTP request and the status of its response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebRequest {
-    /// Which server was asked.
+    /// Server that received the request.
     pub server: WebServerRole,
-    /// The address as the client has it.
+    /// Requested URL, from the client's point of view.
     pub url: String,
-    /// The status of the answer.
+    /// HTTP status of the response.
     pub status: u16,
 }
 
-/// Which web server was asked.
+/// Role of a web server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WebServerRole {
-    /// The one on the TFTP server's address.
+    /// The server on the TFTP server's address.
     NextServer,
-    /// The one on another address.
+    /// The server on an address that is not the TFTP server's.
     Other,
-    /// Whichever stands for the rest of the world.
+    /// The catch-all server, which stands in for all other hosts.
     Elsewhere,
 }
 
-/// When what happened, since the case began.
+/// An event and its time.
 #[derive(Debug, Clone)]
 pub struct TimedEvent {
-    /// When.
+    /// Time since the start of the case.
     pub at: Duration,
-    /// What.
+    /// The event.
     pub what: BootEvent,
-    /// The line of a server's log that says so, where there is one.
+    /// Server log line that reports the event, if there is one.
     pub line: Option<String>,
 }
 
-/// Where the servers and the machine tell what happens.
+/// Sender through which the servers and the machine report events.
 #[derive(Clone)]
 pub struct EventSink {
     started: Instant,
     moments: Sender<SinkMessage>,
 }
 
-/// What a witness hands on.
+/// Message from an [`EventSink`].
 pub enum SinkMessage {
-    /// Something happened.
+    /// An event.
     Moment(TimedEvent),
-    /// A server's log has a line more, which says nothing of its own.
+    /// Time and text of a server log line that reports no event.
     Log(Duration, String),
 }
 
 impl EventSink {
-    /// A witness whose time begins now.
+    /// Creates a sink whose clock starts now.
     #[must_use]
     pub fn new(moments: Sender<SinkMessage>) -> Self {
         Self { started: Instant::now(), moments }
     }
 
-    /// Since the beginning.
+    /// Returns the time since the sink was created.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Takes note of `what`. Whether anybody still listens.
+    /// Records `what`, with the log line that reports it. Returns whether the receiver still exists.
     pub fn record(&self, what: BootEvent, line: Option<String>) -> bool {
         self.moments.send(SinkMessage::Moment(TimedEvent { at: self.elapsed(), what, line })).is_ok()
     }
 
-    /// Takes note of a line that only the log needs. Whether anybody still listens.
+    /// Records a line for the log only. Returns whether the receiver still exists.
     pub fn log(&self, line: String) -> bool {
         self.moments.send(SinkMessage::Log(self.elapsed(), line)).is_ok()
     }

@@ -1,4 +1,4 @@
-//! The cases: which loader, in which machine, in front of which servers, and what has to come of it.
+//! Test cases: a loader, a machine, its servers, and the expected outcome.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::config::script::Script;
 use crate::config::sites::Sites;
 use crate::digest::Sha256Digest;
 
-/// A case.
+/// A test case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
-    /// Its name: the loader's path, and what is special about it.
+    /// Name: the loader's path, with `:VARIANT` appended for everything but the plain boot.
     pub name: String,
     /// The loader.
     pub loader: LoaderFile,
@@ -23,33 +23,35 @@ pub struct Case {
     pub firmware: Firmware,
     /// The machine's network cards.
     pub nics: NicSetup,
-    /// What has to come of it.
+    /// Expected outcome.
     pub aim: Aim,
-    /// Where the loader is to go.
+    /// Where the loader is expected to go.
     pub destination: Destination,
-    /// The boot entry whose script is there; the boot test's own script otherwise.
+    /// Boot entry whose script is served there; the boot test's own script if `None`.
     pub entry: Option<Arc<TestedEntry>>,
 }
 
-/// The network cards of a machine. The card that the loader comes from is in the network of the servers. A second card is
-/// in another network, whose DHCP server gives addresses and names no loader.
+/// Network cards of a machine.
+///
+/// The card that the loader comes from is in the network of the servers. A second card is in another network, whose
+/// DHCP server leases addresses and offers no loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NicSetup {
     /// One card.
     Single,
-    /// Two cards. The loader comes from the first one, and option 17 with it.
+    /// Two cards. The loader comes from the first one, which also gets option 17.
     RootPathOnFirst,
-    /// Two cards. The loader comes from the second one, and option 17 with it.
+    /// Two cards. The loader comes from the second one, which also gets option 17.
     RootPathOnSecond,
-    /// Two cards. The loader comes from the first one, and only the network of the second one has option 17.
+    /// Two cards. The loader comes from the first one; only the network of the second one has option 17.
     RootPathOnOther,
 }
 
 impl NicSetup {
-    /// Those with a second card.
+    /// All setups with a second card.
     pub const TWO: [Self; 3] = [Self::RootPathOnFirst, Self::RootPathOnSecond, Self::RootPathOnOther];
 
-    /// What a case is called by.
+    /// Returns the variant in the name of a case; empty for a single card.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -60,7 +62,7 @@ impl NicSetup {
         }
     }
 
-    /// In words, how the loader gets to its boot script.
+    /// Describes where option 17 comes from, as a suffix to [`Aim::words`].
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -72,31 +74,31 @@ impl NicSetup {
     }
 }
 
-/// What has to come of a case.
+/// Expected outcome of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aim {
-    /// Linux runs, and switches off.
+    /// Linux reaches userland and powers the machine off.
     Userland,
-    /// syslinux.efi asks the TFTP server's address, whatever address it was told.
+    /// `syslinux.efi` contacts the TFTP server's address, whatever address its configuration names.
     WrongServer,
-    /// Something is missing, and the loader does what it is known to do then.
+    /// Something is missing, and the loader reacts to that in a known way.
     Fault(Fault),
 }
 
 closed_set! {
-    /// What is missing.
+    /// Fault that a case simulates.
     pub enum Fault {
         /// DHCP sends no option 17.
         NoRootPath = "no-option-17",
         /// The web server does not have the script.
         NoScript = "no-script",
-        /// Nothing listens at the web server.
+        /// No web server listens.
         NoWebServer = "no-web-server",
     }
 }
 
 impl Aim {
-    /// In words, what is expected.
+    /// Describes the expected outcome.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -109,30 +111,30 @@ impl Aim {
     }
 }
 
-/// Where an iPXE loader is to go.
+/// Where an iPXE loader is expected to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// Where DHCP option 17 says: so it is unless the script's variables name an address.
+    /// Whether the loader follows DHCP option 17. True unless the script's variables name an address.
     pub root_path: bool,
-    /// Or to one of these addresses.
+    /// URLs that the loader may go to instead.
     pub addresses: Vec<String>,
 }
 
-/// What loaders are meant to do, as a project says.
+/// What the loaders of a project are expected to do, according to its configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Intent {
-    /// The project's scripts, by the site whose they are; the root of the tree has none.
+    /// The project's scripts by owning site; `None` for the root of the tree.
     pub sites: BTreeMap<Option<String>, Arc<Script>>,
-    /// The same by the digest of their slot.
+    /// The same scripts by the digest of their slot.
     pub scripts: BTreeMap<Sha256Digest, Arc<Script>>,
-    /// Addresses that any loader may go to.
+    /// URLs that any loader may go to.
     pub addresses: Vec<String>,
-    /// What machines can boot.
+    /// Boot entries of the project.
     pub entries: Vec<BootEntry>,
 }
 
 impl Intent {
-    /// What a project's choices mean; `addresses` are given besides.
+    /// Derives the intent from a project's configuration; `addresses` are additional URLs that any loader may go to.
     #[must_use]
     pub fn new(sites: &Sites, addresses: Vec<String>) -> Self {
         let mut intent = Self { addresses, entries: sites.boot.clone(), ..Self::default() };
@@ -143,8 +145,8 @@ impl Intent {
         intent
     }
 
-    /// Where a loader of `site` is to go. Where the project knows the script in its `slot`, it is to go where
-    /// the script of its own site goes: it may have got another site's by mistake.
+    /// Returns where a loader of `site` is expected to go. If the project knows the script in its `slot`, the script of
+    /// the loader's own site decides: the loader may contain the script of another site by mistake.
     fn destination(&self, site: Option<&str>, slot: &Sha256Digest) -> Destination {
         let of_site = self.sites.get(&site.map(str::to_owned));
         let known = self.scripts.get(slot).map(|script| of_site.unwrap_or(script));
@@ -161,7 +163,7 @@ pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent
     let (mut loader, site) = (loader.clone(), loader.site.clone());
     let destination = match &mut loader.program {
         Program::Ipxe { slot, script, .. } => {
-            // A packed loader does not show its script, but the project may know it.
+            // The script in a packed loader is not readable, but the project may know it.
             let known = || intent.scripts.get(slot).map(|script| script.text().to_owned());
             *script = script.take().or_else(known);
             intent.destination(site.as_deref(), slot)
@@ -172,18 +174,18 @@ pub(super) fn case(loader: &LoaderFile, special: &str, aim: Aim, intent: &Intent
 }
 
 impl Case {
-    /// Whether `name` is its name, or what is special about it.
+    /// Checks whether `name` is the name of the case or its variant.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.name == name || self.name.split_once(':').is_some_and(|(_, special)| special == name)
     }
 
-    /// The script that the loader has embedded, where it can be read.
+    /// Returns the script that is embedded in the loader, if it is readable.
     #[must_use]
     pub fn script(&self) -> Option<&str> {
         if let Program::Ipxe { script, .. } = &self.loader.program { script.as_deref() } else { None }
     }
 
-    /// How much work it is for a processor, compared with others.
+    /// Returns the processor load of the case, relative to other cases.
     #[must_use]
     pub fn weight(&self) -> u32 {
         match (self.firmware, self.aim) {
@@ -206,7 +208,7 @@ mod tests {
     use crate::loader::file_kind::Arch;
     use crate::stamp::slot::SlotSize;
 
-    /// A script that goes to `url`.
+    /// Returns a script that chains to `url`.
     fn script(url: &str) -> Arc<Script> {
         let template = Template::new("a.ipxe".into(), "a.ipxe".into(), b"#!ipxe\nchain {{ boot_url }}\n").unwrap();
         let vars = Vars::from_iter(&[("boot_url", url)]);
@@ -255,7 +257,7 @@ mod tests {
         };
         let swapped = intent.destination(Some("a"), &b.slot().digest());
         assert_eq!(swapped.addresses, ["http://192.0.2.10/a"]);
-        // What the project does not know, it says nothing of.
+        // For a script that the project does not know, option 17 decides.
         assert!(intent.destination(Some("a"), &Sha256Digest::of(b"other")).root_path);
     }
 

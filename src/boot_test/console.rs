@@ -1,9 +1,9 @@
-//! What a serial console says, as plain lines.
+//! Serial console output as plain lines.
 
 use vte::{Params, Parser, Perform};
 
-/// Turns the bytes of a terminal into text: no colours, and a new line where the cursor moves to
-/// another row. UEFI firmware moves the cursor for every single letter.
+/// Converter from terminal output to plain text. Drops escape sequences such as colours, and starts a new line where
+/// the cursor moves to another row: UEFI firmware moves the cursor for every single letter.
 pub struct Console {
     parser: Parser,
     plain: Plain,
@@ -16,7 +16,7 @@ impl Default for Console {
 }
 
 impl Console {
-    /// Takes more bytes, and returns the text that they add.
+    /// Consumes more bytes, and returns the text that they add.
     pub fn take(&mut self, bytes: &[u8]) -> String {
         self.parser.advance(&mut self.plain, bytes);
         std::mem::take(&mut self.plain.text)
@@ -26,9 +26,9 @@ impl Console {
 #[derive(Default)]
 struct Plain {
     text: String,
-    /// The row that the cursor was last sent to.
+    /// Row of the last cursor movement.
     row: Option<u16>,
-    /// Whether the last character was a line's end.
+    /// Whether the last character ended a line.
     at_start: bool,
 }
 
@@ -88,7 +88,7 @@ mod tests {
         let mut console = Console::default();
         let placed = b"\x1b[17;01HL\x1b[17;02H\x1b[17;02Ho\x1b[17;03Had\x1b[18;01H\x1b[18;01Hok";
         assert_eq!(console.take(placed), "Load\nok");
-        // An escape sequence may be cut anywhere.
+        // An escape sequence may be split anywhere.
         assert_eq!(console.take(b"\x1b[1"), "");
         assert_eq!(console.take(b"8;03H!"), "!");
     }

@@ -1,14 +1,14 @@
-//! DHCP servers whose configurations can be tried.
+//! DHCP servers whose configuration can be tested.
 
 use crate::base::closed_set::closed_set;
 use crate::serve::server_config::ServerKind;
 
 closed_set! {
-    /// A DHCP server whose configuration can be tried.
+    /// A DHCP server whose configuration can be tested.
     pub enum Daemon {
         /// dnsmasq.
         Dnsmasq = "dnsmasq",
-        /// dnsmasq beside another server, which gives addresses and nothing else.
+        /// dnsmasq beside another server, which leases addresses and does nothing else.
         DnsmasqProxy = "dnsmasq-proxy",
         /// ISC Kea.
         Kea = "kea",
@@ -18,7 +18,7 @@ closed_set! {
 }
 
 impl Daemon {
-    /// Its program, by the name of what a boot test needs.
+    /// Returns the name of its program among the tools of a boot test.
     #[must_use]
     pub fn program(self) -> &'static str {
         match self {
@@ -27,7 +27,7 @@ impl Daemon {
         }
     }
 
-    /// Its recipe.
+    /// Returns its recipe.
     #[must_use]
     pub fn recipe(self) -> ServerKind {
         match self {

@@ -1,5 +1,5 @@
-//! The modules with which a kernel can use the network card of a machine: the kernel's own, from where its
-//! distribution has them.
+//! Kernel modules for the network card of a machine. They belong to the kernel that the machine boots, and come from
+//! where its distribution installs them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,43 +10,43 @@ use crate::base::fs;
 use crate::base::process::{self, Command};
 use crate::base::progress::Progress;
 
-/// Where modules are, in a folder with the name of the kernel's version.
+/// Folder of all modules, with a subfolder per kernel version.
 const MODULES: &str = "/lib/modules";
-/// What the card needs: the bus that it is on, and the card.
+/// Modules that the card needs: for its bus, and for the card itself.
 const WANTED: [&str; 2] = ["virtio_pci", "virtio_net"];
-/// How modules are compressed, and what takes that away.
+/// File name extensions of compressed modules, and the programs that decompress them.
 const PACKERS: [(&str, &str); 3] = [("xz", "xz"), ("zst", "zstd"), ("gz", "gzip")];
 
-/// Modules to be loaded one after the other: names of files and contents.
+/// Modules in the order in which they must be loaded: file names and contents.
 pub type Drivers = Arc<[(String, Vec<u8>)]>;
 
-/// Why there are no modules.
+/// Errors from finding the modules.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file says no version.
+    /// The kernel image contains no version.
     #[error("the kernel says no version, by which its modules could be found")]
     NoVersion,
-    /// They are not installed, or not the ones.
+    /// A module is not installed, or only for another kernel.
     #[error("`{folder}` has no module `{name}` for the machine's network card")]
     Missing {
-        /// Where the modules of the kernel would be.
+        /// Folder where the modules of the kernel are expected.
         folder: Utf8PathBuf,
-        /// The module.
+        /// Name of the module.
         name: &'static str,
     },
     /// A module cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
-    /// A module cannot be unpacked.
+    /// A module cannot be decompressed.
     #[error(transparent)]
     Process(#[from] process::Error),
 }
 
-/// The modules for `kernel`, a whole file. What is compressed is unpacked in `scratch`.
+/// Returns the modules for `kernel`, the content of a kernel image. Decompresses modules in `scratch`.
 ///
 /// # Errors
 ///
-/// [`Error`] where they are not to be had.
+/// [`Error`] if the modules are not available.
 pub fn drivers(kernel: &[u8], scratch: &Utf8Path, progress: &dyn Progress) -> Result<Drivers, Error> {
     let folder = Utf8Path::new(MODULES).join(version(kernel).ok_or(Error::NoVersion)?);
     let text = |name: &str| -> Result<String, fs::Error> {
@@ -68,7 +68,8 @@ pub fn drivers(kernel: &[u8], scratch: &Utf8Path, progress: &dyn Progress) -> Re
     modules.collect::<Result<Vec<_>, _>>().map(Into::into)
 }
 
-/// The version of a kernel in the form in which loaders take it ("The Linux/x86 Boot Protocol": `kernel_version`).
+/// Returns the version of a kernel image in the format that loaders boot ("The Linux/x86 Boot Protocol":
+/// `kernel_version`).
 fn version(kernel: &[u8]) -> Option<&str> {
     let offset = kernel.get(0x20e..0x210)?;
     let start = usize::from(u16::from_le_bytes(offset.try_into().ok()?)) + 0x200;
@@ -78,15 +79,15 @@ fn version(kernel: &[u8]) -> Option<&str> {
     std::str::from_utf8(text).ok().filter(|_| fine)
 }
 
-/// The module `name` with all that it needs before it, by the text of `modules.dep`.
+/// Returns the paths of all modules that the module `name` depends on, and then its own, according to `modules.dep`.
 fn chain<'d>(dependencies: &'d str, name: &str) -> Option<impl Iterator<Item = &'d str>> {
     let (path, needs) =
         dependencies.lines().filter_map(|line| line.split_once(':')).find(|(path, _)| stem(path) == name)?;
-    // What is named last is needed first.
+    // The last dependency in the list must be loaded first.
     Some(needs.split_ascii_whitespace().rev().chain([path]))
 }
 
-/// The name of a module by its path.
+/// Returns the name of a module from its path.
 fn stem(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or_default();
     file.split('.').next().unwrap_or_default().replace('-', "_")

@@ -1,4 +1,4 @@
-//! Boot entries of a tree: their scripts are the tree's own, and what these boot is a stand-in.
+//! Boot entries of a tree. Their scripts are the tree's own; stand-ins replace the files that they boot.
 
 use std::sync::Arc;
 
@@ -7,27 +7,27 @@ use crate::base::paths::mirror::version_script;
 use crate::config::boot_entry::{BootEntry, Files};
 use crate::tree::open::{Changed, CheckedTree};
 
-/// The version of the set that stands in for one of a mirror.
+/// Version of the image set that stands in for one from a mirror.
 const VERSION: &str = "0.boot-test";
 
-/// A boot entry.
+/// A boot entry under test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestedEntry {
     /// Its name.
     pub name: String,
-    /// Its script in the tree: the path, and the content.
+    /// Path and content of its script in the tree.
     pub script: (String, Arc<[u8]>),
-    /// What a machine fetches; or why nothing can stand in for that.
+    /// Files that a machine fetches, or why nothing can stand in for them.
     pub files: Result<Files, String>,
-    /// What says which set of a mirror is in use: the address, and the content.
+    /// URL and content of the script that names the current image set of a mirror.
     pub version: Option<(String, String)>,
 }
 
-/// Those of `entries` whose scripts are in `tree`.
+/// Returns those of `entries` whose scripts are in `tree`.
 ///
 /// # Errors
 ///
-/// [`Changed`] where one is not what it was.
+/// [`Changed`] if a script has changed since the tree was checked.
 pub fn entries(tree: &CheckedTree, entries: &[BootEntry]) -> Result<Vec<Arc<TestedEntry>>, Changed> {
     let file = |entry: &BootEntry| tree.manifest.files.iter().find(|file| file.path == entry.file());
     let there = entries.iter().filter_map(|entry| file(entry).map(|file| (entry, file)));
@@ -37,7 +37,7 @@ pub fn entries(tree: &CheckedTree, entries: &[BootEntry]) -> Result<Vec<Arc<Test
 }
 
 impl TestedEntry {
-    /// `entry`, whose script in the tree is `script`.
+    /// Creates the test of `entry`, whose script in the tree is `script`.
     #[must_use]
     pub fn new(entry: &BootEntry, script: Arc<[u8]>) -> Self {
         let name = entry.name.clone();
@@ -52,13 +52,13 @@ impl TestedEntry {
         Self { name, script: (entry.file(), script), files, version }
     }
 
-    /// Where its script is in `network`.
+    /// Returns the URL of its script in `network`.
     #[must_use]
     pub fn url(&self, network: &TestNetwork) -> String {
         format!("{}/{}", network.tree, self.script.0)
     }
 
-    /// Why it cannot be tried in `network`, with loaders that go where option 17 says.
+    /// Returns why the entry cannot be tested in `network` with loaders that follow option 17.
     #[must_use]
     pub fn obstacle(&self, network: &TestNetwork) -> Option<String> {
         if let Err(reason) = &self.files {
@@ -68,8 +68,8 @@ impl TestedEntry {
         Some(format!("DHCP sends loaders to `{sent}`"))
     }
 
-    /// The web addresses among the kernel's arguments that userland fetches: those over plain HTTP, since nothing is known
-    /// of the certificates that the real system trusts.
+    /// Returns the URLs among the kernel's arguments that userland fetches. Plain HTTP only: it is unknown which
+    /// certificates the real system trusts.
     pub fn for_userland(&self) -> impl Iterator<Item = &str> {
         let arguments = self.files.as_ref().map_or("", |files| files.arguments.as_str());
         let values = arguments.split(' ').filter_map(|word| Some(word.split_once('=')?.1));

@@ -1,29 +1,29 @@
-//! What a loader is known to do where something is missing, step by step.
+//! Known reactions of a loader to a fault, step by step.
 
 use std::collections::VecDeque;
 
 use super::case::{Aim, Case, Destination, Fault};
 
-/// Something that has to happen in a case that is not to reach userland.
+/// A step that must happen in a case that does not reach userland.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsoleStep {
-    /// The console says this.
+    /// The console prints this text.
     Says(String),
-    /// The console says the address in option 17.
+    /// The console prints the URL from option 17.
     SaysRootPath,
     /// The loader fetches itself.
     LoadsItself,
-    /// The firmware has the machine back.
+    /// The firmware regains control of the machine.
     GivesBack,
-    /// Then this key is typed.
+    /// The boot test types this key.
     Type(u8),
 }
 
-/// What firmware says when a loader has given up, and it goes on with something else.
+/// Messages of the firmware when a loader has given up and the firmware continues with something else.
 pub const FIRMWARE: [&str; 4] =
     ["BdsDxe: failed to start", "BdsDxe: failed to load", "No bootable device.", "Booting from Hard Disk"];
 
-/// What has to happen in `case`, one after the other; nothing where that is not known.
+/// Returns the steps that must happen in `case`, in order; empty if they are not known.
 #[must_use]
 pub fn steps(case: &Case) -> VecDeque<ConsoleStep> {
     let (Aim::Fault(fault), Some(script)) = (case.aim, case.script()) else { return VecDeque::new() };
@@ -33,18 +33,18 @@ pub fn steps(case: &Case) -> VecDeque<ConsoleStep> {
     } else if let Some(address) = addresses.iter().find(|address| script.contains(address.as_str())) {
         ConsoleStep::Says(address.clone())
     } else {
-        // It will not get where it should, and that is another case's verdict.
+        // The loader does not go where it should, and another case reports that.
         return VecDeque::new();
     };
     let says = |text: &str| ConsoleStep::Says(text.to_owned());
-    // Ctrl-B in its pauses, as in the scripts that come with this tool.
+    // Ctrl-B interrupts its pauses, as in the scripts that come with this tool.
     let patient = script.contains("--key 0x02");
     let plain = !["prompt", "menu", "goto", "shell"].iter().any(|word| script.contains(word));
     let shell = [says("Ctrl-B"), ConsoleStep::Type(0x02), says("iPXE>")];
     let error = match fault {
         Fault::NoRootPath if !script.contains("${root-path}") => return VecDeque::new(),
         Fault::NoRootPath if looks_for_root_path(script) => {
-            // What asks each card for it says so, and asks all of them again.
+            // A script that checks each card for option 17 reports that it is missing, and checks all cards again.
             let missing = "option 17";
             let again = script.contains("/root-path}") && script.contains(missing);
             return match (patient, again) {
@@ -53,7 +53,7 @@ pub fn steps(case: &Case) -> VecDeque<ConsoleStep> {
                 (false, _) => VecDeque::new(),
             };
         }
-        // `chain` of nothing is `chain` of where iPXE itself came from.
+        // `chain` without a URL chains to where iPXE itself came from.
         Fault::NoRootPath => return [ConsoleStep::LoadsItself].into(),
         Fault::NoScript => "Not found (https://ipxe.org/",
         Fault::NoWebServer => "Connection reset (https://ipxe.org/",
@@ -68,12 +68,12 @@ pub fn steps(case: &Case) -> VecDeque<ConsoleStep> {
     steps
 }
 
-/// Whether `script` makes sure that DHCP has sent option 17.
+/// Checks whether `script` tests that DHCP has sent option 17.
 fn looks_for_root_path(script: &str) -> bool {
     script.lines().any(|line| line.starts_with("isset ") && line.contains("root-path}"))
 }
 
-/// In words, what has to come of `case`.
+/// Describes the expected outcome of `case`.
 #[must_use]
 pub fn expectation(case: &Case) -> String {
     if let Some(entry) = &case.entry {
@@ -102,7 +102,7 @@ mod tests {
     use crate::boot_test::loaders::Program;
     use crate::boot_test::samples::ipxe;
 
-    /// What has to happen where `script` gets no option 17.
+    /// Returns the expected steps of `script` without option 17.
     fn without_option_17(script: &str) -> Vec<ConsoleStep> {
         let mut case = ipxe("ipxe.efi", Aim::Fault(Fault::NoRootPath));
         if let Program::Ipxe { script: known, .. } = &mut case.loader.program {
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(without_option_17(robust), [&[says("option 17")], &shell[..]].concat());
         let older = "#!ipxe\ndhcp\nisset ${root-path} && chain ${root-path} ||\nprompt --key 0x02 again ||\nshell\n";
         assert_eq!(without_option_17(older), [says("iPXE>")]);
-        // The menu waits for a person.
+        // The menu waits for the user.
         assert_eq!(without_option_17(include_str!("../../embed-scripts/menu.ipxe")), []);
         assert_eq!(without_option_17("#!ipxe\ndhcp && chain ${root-path}\n"), [ConsoleStep::LoadsItself]);
     }

@@ -12,12 +12,12 @@ use crate::loader::target::Platform;
 pub enum Firmware {
     /// `SeaBIOS`, and the boot ROM of the network card.
     Bios,
-    /// OVMF, with its own PXE.
+    /// OVMF, with its own PXE client.
     Uefi,
 }
 
 impl Firmware {
-    /// That which loaders for `platform` run on.
+    /// Returns the firmware that loaders for `platform` run on.
     #[must_use]
     pub fn of(platform: Platform) -> Self {
         match platform {

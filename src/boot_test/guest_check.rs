@@ -1,10 +1,10 @@
-//! What userland says of itself, and whether that is what was to come of the case.
+//! Comparison of what userland reports about itself with the expected outcome of the case.
 
 use super::scenario::Scenario;
 use super::userland::{COMMAND_LINE, FETCHED, HOST_NAME};
 
-/// What is wrong with what `console` says of `service`; the inner `None` where nothing is. The outer one is for a
-/// console on which the command line does not stand whole.
+/// Returns what is wrong with userland's report on `console`, according to `scenario`. The inner `None` means that
+/// nothing is wrong; the outer `None` means that the command line is not complete on the console.
 #[must_use]
 pub fn flaw(console: &str, scenario: &Scenario) -> Option<Option<String>> {
     let value_after = |mark: &str| console.split_once(mark)?.1.split_once('\n').map(|(line, _)| line.trim_end());

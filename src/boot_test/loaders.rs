@@ -1,4 +1,4 @@
-//! The loaders of a tree that is to be tested, and what each runs.
+//! Loaders of the tree under test, and what each of them runs.
 
 use std::collections::HashMap;
 
@@ -17,24 +17,24 @@ pub struct LoaderFile {
     pub path: Utf8PathBuf,
     /// Its SHA-256.
     pub sha256: Sha256Digest,
-    /// The site whose it is.
+    /// Owning site; `None` for the root of the tree.
     pub site: Option<String>,
-    /// The firmware and the CPU that it is for.
+    /// Firmware and CPU that it runs on.
     pub target: LoaderTarget,
-    /// What it is.
+    /// Kind of loader.
     pub program: Program,
 }
 
-/// Firmware and CPU.
+/// Firmware and CPU that a loader runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LoaderTarget {
-    /// A PC with a BIOS.
+    /// A PC with BIOS.
     Bios,
-    /// UEFI of this CPU.
+    /// UEFI on this CPU.
     Uefi(Arch),
 }
 
-/// What sort of loader.
+/// Kind of loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
     /// iPXE.
@@ -43,18 +43,18 @@ pub enum Program {
         slot: Sha256Digest,
         /// The file that the script in the slot was rendered from.
         source: Utf8PathBuf,
-        /// The script in the slot, where it can be read from this loader or another one.
+        /// The script in the slot, if it is readable in this loader or another one with the same slot.
         script: Option<String>,
     },
     /// PXELINUX, or syslinux for UEFI.
     Syslinux,
 }
 
-/// All loaders of `tree`, in the order of its manifest.
+/// Returns all loaders of `tree`, in the order of its manifest.
 ///
 /// # Errors
 ///
-/// [`Changed`] where one is not what it was.
+/// [`Changed`] if a loader has changed since the tree was checked.
 pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
     let mut scripts: HashMap<Sha256Digest, String> = HashMap::new();
     let mut loaders = Vec::new();
@@ -70,7 +70,7 @@ pub fn loaders(tree: &CheckedTree) -> Result<Vec<LoaderFile>, Changed> {
         loader.site.clone_from(&file.site);
         loaders.push(loader);
     }
-    // A BIOS loader is packed; what it runs is known from its sibling for UEFI.
+    // BIOS loaders are packed; the UEFI loader with the same slot shows what they run.
     for loader in &mut loaders {
         if let Program::Ipxe { slot, script, .. } = &mut loader.program {
             *script = scripts.get(slot).cloned();
@@ -92,7 +92,7 @@ fn loader(file: &manifest::ManifestEntry) -> Option<LoaderFile> {
     Some(LoaderFile { path: file.path.clone(), sha256: file.sha256, site: None, target, program })
 }
 
-/// The script in the slot of an EFI loader, where the slot has this size and the digest `slot`.
+/// Returns the script in the slot of an EFI loader. The slot has this `size`, and the digest `slot`.
 fn script_in(content: &[u8], size: SlotSize, slot: &Sha256Digest) -> Option<String> {
     let starts = memchr::memmem::find_iter(content, b"#!ipxe");
     let mut slots = starts.filter_map(|start| content.get(start..start + size.bytes()));

@@ -1,4 +1,4 @@
-//! QEMU: its arguments, and a machine at work.
+//! QEMU: its arguments, and a running machine.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -20,31 +20,31 @@ use crate::base::fs;
 use crate::base::process::{self, Command, Running, Streams};
 use crate::config::network::Mac;
 
-/// The address of the card that is not the loader's, in a machine with two.
+/// MAC address of the card that the loader does not come from, in a machine with two cards.
 const SECOND_MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x57]);
-/// The first serial port of a PC, as `SeaBIOS` wants it: its console goes there as well.
+/// I/O port of a PC's first serial port, in the encoding of `SeaBIOS`, which also writes its console there.
 const SERIAL_PORT: [u8; 2] = 0x3f8_u16.to_le_bytes();
-/// Where the machine keeps its UEFI variables, in its folder.
+/// File with the machine's UEFI variables, in its folder.
 const VARIABLES: &str = "variables.fd";
-/// Where `SeaBIOS` reads [`SERIAL_PORT`], in the machine's folder.
+/// File from which `SeaBIOS` reads [`SERIAL_PORT`], in the machine's folder.
 const CONSOLE_PORT: &str = "serial-port";
-/// The name of the picture, in the machine's folder.
+/// File name of the screenshot, in the machine's folder.
 pub const PICTURE: &str = "screen.png";
-/// The raw bytes of the serial console, in the machine's folder.
+/// File with the raw bytes of the serial console, in the machine's folder.
 pub const SERIAL: &str = "serial.log";
 
-/// How the processor is made.
+/// How QEMU runs the processor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Accelerator {
-    /// By QEMU's translator: the same everywhere.
+    /// QEMU's translator: works the same everywhere.
     #[default]
     Tcg,
-    /// By the kernel: faster, and unreliable where this machine is a virtual one itself.
+    /// KVM in the kernel: faster, but unreliable if this host is a virtual machine itself.
     Kvm,
 }
 
-/// QEMU's arguments for a machine with `firmware` and `cards`, in a folder that [`prepare`] has filled. The monitor
-/// speaks over standard input, the serial console is standard output.
+/// Returns QEMU's arguments for a machine with `firmware` and `nics`, in a folder that [`prepare`] has filled. The
+/// monitor uses standard input, the serial console uses standard output.
 #[must_use]
 pub fn arguments(firmware: Firmware, nics: NicSetup, tools: &TestTools, accelerator: Accelerator) -> Vec<String> {
     let accelerator = match accelerator {
@@ -53,7 +53,7 @@ pub fn arguments(firmware: Firmware, nics: NicSetup, tools: &TestTools, accelera
     };
     let mut words: Vec<String> = [
         "-nodefaults -no-user-config -display none -vga std -smp 1 -m 512",
-        // Neither a power-off nor a reset ends the machine: its screen is still to be looked at.
+        // Neither a power-off nor a reset ends the machine: its screen must still be captured.
         "-no-reboot -no-shutdown",
         "-device virtio-rng-pci",
         "-chardev socket,id=monitor,fd=0 -mon chardev=monitor,mode=control",
@@ -66,7 +66,7 @@ pub fn arguments(firmware: Firmware, nics: NicSetup, tools: &TestTools, accelera
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
     add("-machine", format!("q35,accel={accelerator}"));
     add("-netdev", format!("tap,id=net,ifname={INTERFACE},script=no,downscript=no"));
-    // The card's own boot ROM loads; without one, the firmware's own PXE does.
+    // The card's own boot ROM loads; without a ROM, the firmware's own PXE client does.
     let rom = if firmware == Firmware::Uefi { ",romfile=" } else { "" };
     let card = format!("virtio-net-pci,netdev=net,bootindex=1{rom}");
     if nics == NicSetup::Single {
@@ -74,7 +74,7 @@ pub fn arguments(firmware: Firmware, nics: NicSetup, tools: &TestTools, accelera
     } else {
         add("-netdev", format!("tap,id=second,ifname={SECOND_INTERFACE},script=no,downscript=no"));
         let mut both = [format!("{card},mac={MAC}"), format!("virtio-net-pci,netdev=second,romfile=,mac={SECOND_MAC}")];
-        // Loaders count cards in the order of their places on the bus.
+        // Loaders number cards in the order of their slots on the bus.
         if nics == NicSetup::RootPathOnSecond {
             both.reverse();
         }
@@ -92,33 +92,33 @@ pub fn arguments(firmware: Firmware, nics: NicSetup, tools: &TestTools, accelera
     words
 }
 
-/// Writes what the machine needs into `folder`.
+/// Writes the files that the machine needs into `folder`.
 ///
 /// # Errors
 ///
-/// [`fs::Error`].
+/// [`fs::Error`] if a file cannot be read or written.
 pub fn prepare(folder: &Utf8Path, tools: &TestTools) -> Result<(), fs::Error> {
     fs::write_atomic(&folder.join(VARIABLES), &fs::read(&tools.variables)?)?;
     fs::write_atomic(&folder.join(CONSOLE_PORT), &SERIAL_PORT)
 }
 
-/// A machine at work; it ends when dropped.
+/// A running machine; it ends when dropped.
 pub struct Machine {
     running: Running,
     monitor: Monitor,
     serial: UnixStream,
 }
 
-/// Why there is no machine.
+/// Errors from running a machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// QEMU does not start.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// QEMU does not do what it is asked for.
+    /// QEMU does not execute a command.
     #[error(transparent)]
     Monitor(#[from] qmp::Error),
-    /// The operating system refuses.
+    /// The operating system refuses a connection to QEMU.
     #[error("cannot connect with QEMU: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -133,11 +133,11 @@ impl Diagnose for Error {
 }
 
 impl Machine {
-    /// Starts a machine in `folder`, which has been prepared. All that it says goes to `witness`.
+    /// Starts a machine in `folder`, which [`prepare`] has filled. Its events and its output go to `sink`.
     ///
     /// # Errors
     ///
-    /// [`Error`] where it cannot be started; where it ends later, `witness` hears of it.
+    /// [`Error`] if the machine cannot be started. If it ends later, `sink` receives an event.
     pub fn start(
         (firmware, nics): (Firmware, NicSetup),
         tools: &TestTools,
@@ -165,7 +165,7 @@ impl Machine {
             teller.record(BootEvent::Stopped(stop), None);
         })?;
         listen(serial.try_clone()?, folder, sink.clone())?;
-        // Where QEMU has ended by now, its last words say why, and they go to the witness.
+        // If QEMU has already ended, the last line of its output says why, and goes to `sink`.
         if let Err(error) = monitor.handshake() {
             sink.log(error.to_string());
         }
@@ -176,34 +176,34 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The error from the operating system if the console cannot be written.
     pub fn press(&mut self, key: u8) -> std::io::Result<()> {
         std::io::Write::write_all(&mut self.serial, &[key])
     }
 
-    /// Takes a picture of the screen, as [`PICTURE`] in the machine's folder.
+    /// Saves a screenshot as [`PICTURE`] in the machine's folder.
     ///
     /// # Errors
     ///
-    /// [`qmp::Error`] where QEMU cannot, as before version 7.1.
+    /// [`qmp::Error`] if QEMU cannot do that, as before version 7.1.
     pub fn picture(&mut self) -> Result<(), qmp::Error> {
         self.monitor.execute("screendump", &json!({ "filename": PICTURE, "format": "png" })).map(drop)
     }
 
-    /// How much processor time it has taken.
+    /// Returns the processor time that the machine has used.
     #[must_use]
     pub fn processor_time(&self) -> Duration {
         self.running.processor_time().unwrap_or_default()
     }
 }
 
-/// Keeps what the serial console says in a file, and tells it to `witness` as text.
+/// Copies the output of the serial console to a file, and sends it to `sink` as text.
 fn listen(mut serial: UnixStream, folder: &Utf8Path, sink: EventSink) -> std::io::Result<()> {
     let mut file = std::fs::File::create(folder.join(SERIAL))?;
     std::thread::spawn(move || {
         let (mut console, mut bytes) = (Console::default(), vec![0; 1 << 14]);
         while let Ok(count @ 1..) = serial.read(&mut bytes) {
-            // The verdict does not hang on this file.
+            // The verdict does not depend on this file.
             let _ = std::io::Write::write_all(&mut file, &bytes[..count]);
             let text = console.take(&bytes[..count]);
             if !text.is_empty() && !sink.record(BootEvent::ConsoleOutput(text), None) {

@@ -1,10 +1,10 @@
-//! Boots what is to be shipped: each loader of a tree or tarball, in a machine of its own, in front of
-//! real servers, without root and without a network.
+//! Boot test of what is shipped. Each loader of a tree or tarball boots in a machine of its own, against real servers,
+//! without root and without a network.
 //!
-//! [`loaders`] says what there is to boot, [`selection`] which [`case`]s are tried with it, [`scenario`] what servers have
-//! in that case. [`run_case`] runs a case: [`namespace`] gives it a network, [`dhcp`] and [`web`] serve,
-//! [`machine`] boots, and [`observer`] draws the verdict from what [`boot_event`] has seen: the [`phase`]s of a
-//! boot, or the [`expected_console`] of a failure. [`report`] keeps all of it.
+//! [`loaders`] lists what there is to boot, [`selection`] selects the [`case`]s, and [`scenario`] defines what the
+//! servers provide in a case. [`run_case`] runs a case: [`namespace`] creates its network, [`dhcp`] and [`web`] serve,
+//! [`machine`] boots, and [`observer`] derives the verdict from the events in [`boot_event`]: the [`phase`]s of a boot,
+//! or the [`expected_console`] of a failure. [`report`] stores the results.
 
 pub mod boot_event;
 pub mod case;
@@ -52,30 +52,30 @@ use crate::base::progress::Progress;
 use crate::base::{fs, paths};
 use crate::tree::open::{self, CheckedTree};
 
-/// The folder for the files of the tree that the cases need.
+/// Folder with the files of the tree that the cases need.
 const SERVED_TREE: &str = "tree";
 
-/// Why there is no report.
+/// Errors from running a boot test.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is nothing to boot.
+    /// The tree cannot be opened.
     #[error(transparent)]
     Tree(#[from] open::Error),
-    /// The tree is not what it was.
+    /// The tree has changed since it was checked.
     #[error(transparent)]
     Changed(#[from] open::Changed),
-    /// A case has no verdict.
+    /// A case ended without a verdict.
     #[error(transparent)]
     Case(#[from] run_case::Error),
-    /// No case is as asked for.
+    /// No case matches the selection.
     #[error("found {wanted} as asked for in `{subject}`")]
     NoCase {
         /// The tree.
         subject: camino::Utf8PathBuf,
-        /// What there is nothing of.
+        /// What was not found.
         wanted: String,
     },
-    /// The report would overwrite something else.
+    /// The report would overwrite other files.
     #[error("`{0}` is not empty, and no report of a boot test")]
     NotAReport(camino::Utf8PathBuf),
     /// A file operation failed.
@@ -96,11 +96,12 @@ impl Diagnose for Error {
     }
 }
 
-/// The cases of `tree` that are asked for.
+/// Returns the selected cases of `tree`.
 ///
 /// # Errors
 ///
-/// [`Error::NoCase`] where there is none, or [`Error::Changed`] where a loader is not what it was.
+/// [`Error::NoCase`] if there is none, or if `selection` contains an unknown name; [`Error::Changed`] if a loader has
+/// changed since the tree was checked.
 pub fn plan(tree: &CheckedTree, intent: &Intent, selection: &Selection) -> Result<Vec<Case>, Error> {
     let loaders = loaders::loaders(tree)?;
     let entries = entry::entries(tree, &intent.entries)?;
@@ -113,11 +114,11 @@ pub fn plan(tree: &CheckedTree, intent: &Intent, selection: &Selection) -> Resul
     Ok(cases)
 }
 
-/// Runs all cases of `tree`, and writes the report.
+/// Runs the selected cases of `tree`, and writes the report.
 ///
 /// # Errors
 ///
-/// [`Error`] where there can be no report; a case that failed is no error.
+/// [`Error`] if no report is possible; a failed case is not an error.
 pub fn run(
     tree: &CheckedTree,
     request: &BootTestRequest<'_>,
@@ -132,7 +133,7 @@ pub fn run(
     let scratch = guard.path();
     let guest_drivers = drivers::drivers(&kernel, scratch, progress);
     let guest_drivers = guest_drivers.map_err(|error| error.to_string());
-    // Servers hand out what was checked, whoever writes into the tree meanwhile.
+    // Servers serve the files that were checked, even if other users write into the tree meanwhile.
     let sites: BTreeSet<&Option<String>> = cases.iter().map(|case| &case.loader.site).collect();
     let served = tree.copy(&scratch.join(SERVED_TREE), |file| file.site.is_none() || sites.contains(&file.site))?;
     let environment = Environment { request, namespace, tree: &served, kernel, guest_drivers, scratch, progress };
@@ -153,9 +154,9 @@ pub fn run(
     Ok(report)
 }
 
-/// Makes room for a report where an older one is, or nothing.
+/// Prepares a folder for a report. It must contain an older report, or nothing.
 fn clear(folder: &Utf8Path) -> Result<(), Error> {
-    /// All that is read of an older report, which can be large.
+    /// The only part that is read of an older report, which can be large.
     #[derive(serde::Deserialize)]
     struct Mark {
         generator: String,
@@ -167,15 +168,15 @@ fn clear(folder: &Utf8Path) -> Result<(), Error> {
     if !old.is_ok_and(|old| old.generator == GENERATOR) && !fs::entries(folder)?.is_empty() {
         return Err(Error::NotAReport(folder.to_owned()));
     }
-    // An old report must not stand there as if it were of this run.
+    // An old report must not be mistaken for the report of this run.
     fs::remove_file(&paths::report_html(folder))?;
     fs::remove_dir_all(&paths::evidence(folder))?;
-    // The mark by which the folder is known again, whatever happens until the report is written.
+    // The mark identifies the folder as that of a report, even if this run ends before the report is written.
     let mark = format!("{}\n", serde_json::json!({ "generator": GENERATOR }));
     Ok(fs::write_atomic(&paths::report_json(folder), mark.as_bytes())?)
 }
 
-/// Runs `case` until it passes, as often as asked for. What failed before is told by the last report.
+/// Runs `case` until it passes, at most as often as requested. The last report lists the earlier failures.
 fn attempts(case: &Case, number: usize, environment: &Environment<'_>) -> Result<CaseReport, run_case::Error> {
     let mut earlier = Vec::new();
     loop {
@@ -193,7 +194,7 @@ fn attempts(case: &Case, number: usize, environment: &Environment<'_>) -> Result
     }
 }
 
-/// Runs the cases, as many at a time as asked for, those with the most work first. The result is in the
+/// Runs the cases in parallel, up to the requested number at a time, the heaviest first. Returns the reports in the
 /// order of `cases`.
 fn side_by_side(cases: &[Case], environment: &Environment<'_>) -> Result<Vec<CaseReport>, run_case::Error> {
     let mut queue: Vec<(usize, &Case)> = cases.iter().enumerate().collect();
@@ -216,7 +217,7 @@ fn side_by_side(cases: &[Case], environment: &Environment<'_>) -> Result<Vec<Cas
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..environment.request.jobs.clamp(1, cases.len())).map(|_| scope.spawn(work)).collect();
         for worker in workers {
-            // A worker that panicked has said so on its own.
+            // A worker that panicked has printed its own message.
             done.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
         Ok::<_, run_case::Error>(())

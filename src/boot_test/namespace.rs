@@ -1,5 +1,5 @@
-//! A network of one's own, without root: a user namespace for the process (root needs none), and a
-//! network namespace for each case.
+//! Private networks without root: a user namespace for the process (root needs none), and a network namespace for each
+//! case.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -13,31 +13,31 @@ use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::process::{self, Command};
 use crate::base::progress::Progress;
 
-/// The interface that machines are behind.
+/// Interface that machines are connected to.
 pub const INTERFACE: &str = "tap0";
 
-/// The interface that the second card of a machine is behind.
+/// Interface that the second card of a machine is connected to.
 pub const SECOND_INTERFACE: &str = "tap1";
 
-/// How long threads that are just ending may take to do so.
+/// Time limit for threads that are about to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The proof that this process may set up networks, and has left the one that it came from.
+/// Proof that this process may create networks, and has left its original network.
 #[derive(Debug)]
 pub struct Namespace(());
 
-/// Why there is no network of one's own.
+/// Errors from creating a private network.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The kernel does not allow it.
+    /// The kernel does not permit it.
     #[error("cannot create the user namespace of the test network: {reason}")]
     Forbidden {
-        /// What the kernel says.
+        /// Message of the kernel.
         reason: String,
-        /// What allows it.
+        /// How to permit it.
         remedy: &'static str,
     },
-    /// There is no device for virtual network cards.
+    /// The device for virtual network cards is not available.
     #[error("cannot use `/dev/net/tun`: {0}")]
     NoTun(std::io::Error),
     /// The network cannot be set up.
@@ -58,15 +58,16 @@ impl Diagnose for Error {
 }
 
 impl Namespace {
-    /// Moves this process into a user namespace in which it may set up networks, and whose root it is.
-    /// Files that it makes still belong to the user outside. A process of root's only leaves the network.
+    /// Moves this process into a user namespace in which it is root and may create networks. Files that it creates
+    /// still belong to the user outside. A process that already runs as root only leaves its network.
     ///
     /// # Errors
     ///
-    /// [`Error::Forbidden`] where the kernel does not allow it, also when other threads are running.
+    /// [`Error::Forbidden`] if the kernel does not permit it, for example because other threads are running;
+    /// [`Error::NoTun`] if virtual network cards are not available.
     pub fn enter() -> Result<Self, Error> {
         if rustix::process::getuid().is_root() && unshare(CloneFlags::CLONE_NEWNET).is_ok() {
-            // Root may do without, and would lose its rights to other users' files in a user namespace.
+            // Root needs no user namespace, and would lose its access to other users' files in one.
             return usable().map(|()| Self(()));
         }
         let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
@@ -74,27 +75,26 @@ impl Namespace {
         loop {
             match unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET) {
                 Ok(()) => break,
-                // The kernel refuses while there is a second thread, and one may be just ending.
+                // The kernel refuses while there is a second thread, and one may be about to end.
                 Err(Errno::EINVAL) if started.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
                 Err(error) => return Err(forbidden(error)),
             }
         }
         let process = Utf8Path::new("/proc/self");
-        // The kernel wants this before a group may be mapped without privileges.
+        // The kernel requires this before an unprivileged process can map a group.
         write(&process.join("setgroups"), "deny")?;
         write(&process.join("uid_map"), &format!("0 {user} 1"))?;
         write(&process.join("gid_map"), &format!("0 {group} 1"))?;
         usable().map(|()| Self(()))
     }
 
-    /// Moves this thread into a network namespace of its own, with nothing in it but `network`, whose servers have
-    /// the addresses `more` as well, and the network of a second card where there are `two_cards`. What this thread
-    /// starts from now on, threads and programs, is in it as well; it vanishes with the last of them. `ip` is the
-    /// program of that name.
+    /// Moves this thread into a network namespace of its own. It contains only `network`, whose servers also have the
+    /// addresses `more`, and the network of a second card if `two_cards` is set. Threads and programs that this thread
+    /// starts from now on are in it as well; it vanishes with the last of them. `ip` is the program of that name.
     ///
     /// # Errors
     ///
-    /// [`Error`] where the kernel or `ip` refuses.
+    /// [`Error`] if the kernel or `ip` refuses.
     pub fn network(
         &self,
         ip: &Utf8Path,
@@ -111,7 +111,7 @@ impl Namespace {
     }
 }
 
-/// What `ip` is asked for, one call a line.
+/// Returns the arguments for `ip`, one call per item.
 #[must_use]
 pub fn setup(network: &TestNetwork, more: &[Ipv4Addr], two_cards: bool) -> Vec<String> {
     let TestNetwork { server, web, prefix, .. } = network;
@@ -128,10 +128,10 @@ pub fn setup(network: &TestNetwork, more: &[Ipv4Addr], two_cards: bool) -> Vec<S
         lines.push(format!("link set {SECOND_INTERFACE} up"));
         others.push(second.replace(".1/", ".0/"));
     }
-    // Whatever address a machine asks for is this namespace's own: a loader that goes to an unexpected
-    // place is heard there, and nothing gets out in any case. That is a route in the table of this
-    // machine's own addresses, which the kernel asks first; what it must not take is thrown out there,
-    // and found in the main table. Any rule at all makes the kernel keep the two tables apart.
+    // Every other address belongs to this namespace: a loader that goes to an unexpected address is noticed, and no
+    // packet gets out. This is a default route in the `local` table, which the kernel consults first; `throw` routes
+    // exclude what that table must not handle, so the kernel finds it in the `main` table. Adding any rule makes the
+    // kernel keep the two tables apart.
     lines.push("rule add pref 100 lookup main".to_owned());
     for other in others {
         lines.push(format!("route add throw {other} table local"));
@@ -140,11 +140,11 @@ pub fn setup(network: &TestNetwork, more: &[Ipv4Addr], two_cards: bool) -> Vec<S
     lines
 }
 
-/// Makes sure that virtual network cards can be had.
+/// Checks that virtual network cards are available.
 ///
 /// # Errors
 ///
-/// [`Error::NoTun`] where not.
+/// [`Error::NoTun`] if they are not.
 pub fn usable() -> Result<(), Error> {
     let tun = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
     tun.map(drop).map_err(Error::NoTun)

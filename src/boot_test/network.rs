@@ -1,4 +1,4 @@
-//! The network that a case lives in: who has which address.
+//! Network of a case: which server has which address.
 
 use std::net::Ipv4Addr;
 
@@ -10,73 +10,72 @@ use super::firmware::Firmware;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::config::network::{self, Mac};
 
-/// The address that QEMU gives to the first network card of a machine.
+/// MAC address that QEMU gives to the first network card of a machine.
 pub const MAC: Mac = Mac::new([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
 
-/// Addresses, and who answers DHCP.
+/// Addresses and servers of a test network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestNetwork {
     /// The machine's next-server: DHCP, TFTP, and a web server.
     pub server: Ipv4Addr,
-    /// The length of the network's prefix in bits.
+    /// Length of the network's prefix in bits.
     pub prefix: u8,
     /// A second web server, on an address that is not the TFTP server's.
     pub web: Ipv4Addr,
-    /// The first and the last address for machines.
+    /// First and last address for machines.
     pub range: (Ipv4Addr, Ipv4Addr),
-    /// The gateway and the name servers, where those are machines of their own: the boot test stands in for them.
+    /// The gateway and the name servers, if they are other machines: the boot test stands in for them.
     pub neighbours: Vec<Ipv4Addr>,
-    /// Where the tree can be had over HTTP: the whole address without a slash at its end.
+    /// URL of the tree over HTTP, without a trailing slash.
     pub tree: String,
-    /// The port in that address.
+    /// Port in that URL.
     pub port: u16,
-    /// The path in it, from its slash on.
+    /// Path in that URL, with its leading slash.
     pub path: String,
-    /// Where option 17 sends loaders.
+    /// URL that option 17 contains.
     pub boot: String,
-    /// What DHCP is to tell the machine as its host name, where that is known.
+    /// Host name that DHCP must send to the machine, if it is known.
     pub hostname: Option<String>,
-    /// What answers DHCP.
+    /// DHCP server.
     pub dhcp: DhcpSetup,
-    /// What answers HTTP.
+    /// HTTP server.
     pub http: HttpSetup,
-    /// With what servers speak TLS.
+    /// Certificate and key for TLS, if there are any.
     pub tls: Option<Tls>,
-    /// Which loader it gives to which firmware, where that is known.
+    /// Loader that DHCP offers to each firmware, if it is known.
     pub chosen: Vec<(Firmware, Utf8PathBuf)>,
 }
 
-/// A server's certificate and its private key, as PEM.
+/// Certificate and private key of a server, as PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// The certificate, and whatever else of its chain the server sends.
+    /// The certificate, and the rest of the chain that the server sends.
     pub certificate: String,
     /// The private key.
     pub key: String,
 }
 
-/// What answers DHCP.
+/// DHCP server of a test network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DhcpSetup {
-    /// dnsmasq, with a configuration of the boot test's own.
+    /// dnsmasq, with the boot test's own configuration.
     Own,
-    /// This server, with this configuration: it is what is tried. Interface, logs and the TFTP folder are the
-    /// boot test's all the same.
+    /// This server with this configuration, which is under test. The boot test still decides about the interface, the
+    /// logs and the TFTP folder.
     Given(Daemon, String),
 }
 
-/// What answers HTTP.
+/// HTTP server of a test network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpSetup {
-    /// Servers of the boot test's own.
+    /// The boot test's own servers.
     Own,
-    /// nginx, with this configuration: it is what is tried. What it serves is in the folder
-    /// [`SERVED`](super::web::nginx::SERVED).
+    /// nginx with this configuration, which is under test. It serves the folder [`SERVED`](super::web::nginx::SERVED).
     Nginx(String),
 }
 
 impl Default for TestNetwork {
-    /// Addresses that are set aside for documentation.
+    /// Returns a network with addresses that are reserved for documentation.
     fn default() -> Self {
         Self {
             server: Ipv4Addr::new(192, 0, 2, 1),
@@ -97,13 +96,13 @@ impl Default for TestNetwork {
     }
 }
 
-/// Why a network cannot be stood up here.
+/// Reasons why a network cannot be set up for a boot test.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// There is nothing to give to machines.
+    /// There is no address for machines.
     #[error("`ranges` is empty, and the machine of a boot test wants an address")]
     NoRange,
-    /// There is no address left for a web server.
+    /// There is no free address for the second web server.
     #[error("all addresses of {0} are taken, and a boot test wants one for its second web server")]
     Full(Ipv4Net),
 }
@@ -118,12 +117,12 @@ impl Diagnose for Unfit {
 }
 
 impl TestNetwork {
-    /// The network that a person described, with `dhcp` and `http` to answer. The second web server has the address of
-    /// `http-url`, where that is one of the network's and not the TFTP server's.
+    /// Creates the network that the user described, with `dhcp` and `http` as its servers. The second web server has
+    /// the address of `http-url` if that is a free address of the network.
     ///
     /// # Errors
     ///
-    /// [`Unfit`] where the description does not say enough.
+    /// [`Unfit`] if the description names no range of addresses, or leaves no address free.
     pub fn new(described: &network::NetworkConfig, dhcp: DhcpSetup, http: HttpSetup) -> Result<Self, Unfit> {
         let network::NetworkConfig { subnet, tftp_server, ranges, .. } = described;
         let range = ranges.first().ok_or(Unfit::NoRange)?;
@@ -142,7 +141,7 @@ impl TestNetwork {
         let mut neighbours: Vec<Ipv4Addr> =
             described.gateway.into_iter().chain(described.dns.iter().copied()).collect();
         neighbours.retain(|address| subnet.contains(address) && ![*tftp_server, web].contains(address));
-        // Only a configuration that is tried knows machines.
+        // Only a configuration under test knows machines.
         let told = machine.filter(|_| dhcp != DhcpSetup::Own).map(|host| host.hostname.clone());
         Ok(Self {
             server: *tftp_server,
@@ -162,14 +161,15 @@ impl TestNetwork {
         })
     }
 
-    /// The address of the tree's file `name` on the server at `address`.
+    /// Returns the URL of the tree's file `name` on the server at `address`.
     #[must_use]
     pub fn url(&self, address: Ipv4Addr, name: &str) -> String {
         let port = if self.port == 80 { String::new() } else { format!(":{}", self.port) };
         format!("http://{address}{port}{}/{name}", self.path)
     }
 
-    /// The path in the tree's folder of what is at `url`, on whichever server.
+    /// Returns the path in the tree's folder of the file at `url`, on any server; `None` if `url` is not below the
+    /// tree.
     #[must_use]
     pub fn below_tree<'u>(&self, url: &'u str) -> Option<&'u str> {
         let (authority, path) = url.strip_prefix("http://")?.split_once('/')?;
@@ -180,21 +180,21 @@ impl TestNetwork {
         (port == self.port && rest.split('/').all(plain)).then_some(rest)
     }
 
-    /// The address of the DHCP server in the network of a machine's second card, with a prefix of 24 bits. That network is
-    /// set aside for documentation or for benchmarks.
+    /// Returns the address of the DHCP server in the network of a machine's second card, which has a prefix of 24 bits.
+    /// That network is reserved for documentation or for benchmarks.
     #[must_use]
     pub fn second_server(&self) -> Ipv4Addr {
         let candidates = [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(198, 18, 0, 1)];
         candidates.into_iter().find(|address| !self.contains(*address)).unwrap_or(candidates[0])
     }
 
-    /// The network's first address, which names it.
+    /// Returns the network address, which is the first address of the network.
     #[must_use]
     pub fn base(&self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.server.to_bits() & self.mask())
     }
 
-    /// Whether `address` is in the network.
+    /// Checks whether `address` is in the network.
     #[must_use]
     pub fn contains(&self, address: Ipv4Addr) -> bool {
         address.to_bits() & self.mask() == self.base().to_bits()
@@ -263,7 +263,7 @@ mod tests {
             assert_eq!(network.below_tree(url), path, "{url}");
         }
         assert_eq!(TestNetwork::default().below_tree("http://192.0.2.2/vmlinuz"), Some("vmlinuz"));
-        // Only the gateway is a machine of its own in this network.
+        // In this network, only the gateway is another machine.
         assert_eq!(network.neighbours, [Ipv4Addr::new(192, 168, 88, 254)]);
     }
 

@@ -1,5 +1,5 @@
-//! Watches a machine boot: what happened so far, what has to be done next, and the verdict. It does
-//! nothing itself, so all of it can be tried without a machine.
+//! Observer of a boot: what has happened so far, what must be done next, and the verdict. It does nothing itself, so
+//! all of it can be tested without a machine.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::scenario::Scenario;
 use super::userland::REACHED;
 use crate::base::paths;
 
-/// What has to be done now.
+/// An action that is due now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reaction {
     /// Send option 17 from now on.
@@ -27,16 +27,16 @@ pub enum Reaction {
     Done(Verdict),
 }
 
-/// What a case came to.
+/// Verdict on a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// All was as expected.
+    /// The outcome is as expected.
     Passed,
-    /// It was not, and why.
+    /// The outcome is not as expected; contains the reason.
     Failed(String),
 }
 
-/// What is said when all is lost.
+/// Console messages of a crash, and what they mean.
 const CRASHES: [(&str, &str); 4] = [
     ("Kernel panic - not syncing", "the kernel panicked"),
     ("!!!! X64 Exception", "the firmware caught a processor exception"),
@@ -44,33 +44,33 @@ const CRASHES: [(&str, &str); 4] = [
     ("Failed to load ldlinux", "the loader did not get its second part"),
 ];
 
-/// What was seen of a case so far.
+/// What was observed of a case so far.
 pub struct Observer<'c> {
     case: &'c Case,
     scenario: &'c Scenario,
     nonce: &'c str,
-    /// When each phase was reached.
+    /// Phases that were reached, and when.
     pub phases: Vec<(Phase, Duration)>,
-    /// All that the console said.
+    /// All console output.
     pub console: String,
-    /// The same without line ends, which also stand where a line is longer than the screen is wide.
+    /// The same without line breaks, which also occur where a line is wider than the screen.
     heard: String,
-    /// How far the steps have got in it.
+    /// Offset in `heard` up to which it matches the steps.
     searched: usize,
-    /// Where in the console a sign of a crash stands, and what it means.
+    /// Offset in the console of a crash message, and what it means.
     crash: Option<(usize, &'static str)>,
-    /// Where in the console the firmware went on.
+    /// Offset in the console of a message that the firmware has continued.
     given_back: Option<usize>,
     steps: VecDeque<ConsoleStep>,
     missing: Vec<Utf8PathBuf>,
-    /// Whether the loader itself has asked for an address.
+    /// Whether the loader itself has requested an address.
     alive: bool,
-    /// How and when the machine stopped. Its last words may be heard after that.
+    /// How and when the machine stopped. Its last output may arrive after that.
     stopped: Option<(Stop, Duration)>,
 }
 
 impl<'c> Observer<'c> {
-    /// Begins to watch `case`, in front of `service`; `nonce` is what userland has to say.
+    /// Creates an observer of `case` in `scenario`; `nonce` is what userland must print.
     #[must_use]
     pub fn new(case: &'c Case, scenario: &'c Scenario, nonce: &'c str) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl<'c> Observer<'c> {
         }
     }
 
-    /// Whether `phase` was reached.
+    /// Checks whether `phase` was reached.
     #[must_use]
     pub fn has(&self, phase: Phase) -> bool {
         self.phases.iter().any(|(reached, _)| *reached == phase)
@@ -104,7 +104,7 @@ impl<'c> Observer<'c> {
         new
     }
 
-    /// Takes note of what happened `at` some time after the start, and says what to do.
+    /// Records the event `what`, which happened `at` this time after the start, and returns what to do.
     pub fn see(&mut self, at: Duration, what: &BootEvent) -> Vec<Reaction> {
         let mut reactions = Vec::new();
         let verdict = match what {
@@ -155,7 +155,7 @@ impl<'c> Observer<'c> {
             return self.wrong_server(&address);
         }
         if !self.has(Phase::Loader) {
-            // What a boot ROM asks for is not the loader's doing.
+            // The request came from a boot ROM, not from the loader.
             return None;
         }
         if request.status != 200 {
@@ -190,7 +190,7 @@ impl<'c> Observer<'c> {
         None
     }
 
-    /// The address of the kernel is another web server's, and `address` is where it was asked for.
+    /// Returns the verdict if a request to `address` decides a case whose kernel is on another web server.
     fn wrong_server(&self, address: &(WebServerRole, String)) -> Option<Verdict> {
         let (_, url) = &self.scenario.kernel;
         if *address == self.scenario.kernel {
@@ -204,7 +204,7 @@ impl<'c> Observer<'c> {
     }
 
     fn on_console(&mut self, text: &str, at: Duration) -> Option<Verdict> {
-        // Only what is new is looked at, and as much before it as a sign may be long.
+        // Search only the new text, and as much before it as the longest message.
         let (fresh, heard) = (tail(&self.console), tail(&self.heard));
         self.console.push_str(text);
         self.heard.extend(text.chars().filter(|c| *c != '\n'));
@@ -217,7 +217,7 @@ impl<'c> Observer<'c> {
         self.crash = self.crash.or(crash);
         self.given_back = self.given_back.or(given_back);
         if self.case.aim == Aim::Fault(Fault::NoRootPath) {
-            // OVMF does not survive an iPXE that was started by an iPXE, and that is not what is tested.
+            // OVMF does not survive an iPXE that was started by an iPXE, and that is not under test.
             return None;
         }
         if let Some((start, words)) = self.crash.filter(|(start, _)| self.is_whole(*start)) {
@@ -230,7 +230,7 @@ impl<'c> Observer<'c> {
         })
     }
 
-    /// Whether the line at `start` of the console has ended.
+    /// Checks whether the console line at `start` is complete.
     fn is_whole(&self, start: usize) -> bool {
         self.console[start..].contains('\n')
     }
@@ -239,13 +239,13 @@ impl<'c> Observer<'c> {
         format!("{words}: `{}`{}", self.line_at(start), self.not_in_tree())
     }
 
-    /// Whether the console has begun to say that all is lost.
+    /// Checks whether the machine has stopped, or the console has begun to report a crash.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.stopped.is_some() || (self.case.aim != Aim::Fault(Fault::NoRootPath) && self.crash.is_some())
     }
 
-    /// The verdict where Linux has said all that it has to say, and switched the machine off.
+    /// Returns the verdict once Linux has printed everything and powered the machine off.
     fn arrived(&mut self) -> Option<Verdict> {
         let (Stop::PoweredOff, at) = self.stopped? else { return None };
         if self.case.aim != Aim::Userland || !self.has(Phase::Userland) {
@@ -254,7 +254,7 @@ impl<'c> Observer<'c> {
         if let Some(flaw) = guest_check::flaw(&self.console, self.scenario)? {
             return Some(failed(flaw));
         }
-        // Whatever else booted it, it was not what is to be tested.
+        // Something else may have booted Linux, which is not what is under test.
         let (before, _) = Phase::ALL.split_at(Phase::Userland as usize);
         let skipped = before.iter().find(|phase| !self.has(**phase));
         if let Some(phase) = skipped {
@@ -267,7 +267,7 @@ impl<'c> Observer<'c> {
         Some(Verdict::Passed)
     }
 
-    /// Does the steps that are due.
+    /// Processes the steps that are due.
     fn step(&mut self, what: &BootEvent, reactions: &mut Vec<Reaction>) -> Option<Verdict> {
         if self.steps.is_empty() {
             return None;
@@ -294,7 +294,7 @@ impl<'c> Observer<'c> {
         Some(Verdict::Passed)
     }
 
-    /// The verdict where `what` ("for 60 seconds nothing happened") ended the case.
+    /// Returns the verdict of a case that ended because of `what` ("nothing happened for 60 seconds").
     #[must_use]
     pub fn given_up(&self, what: &str) -> Verdict {
         if let Some((start, words)) = self.crash {
@@ -320,13 +320,13 @@ impl<'c> Observer<'c> {
         failed(format!("{what}: {reached}{expected}{}", self.not_in_tree()))
     }
 
-    /// The line of the console in which `start` is.
+    /// Returns the console line that contains the offset `start`.
     fn line_at(&self, start: usize) -> &str {
         let from = self.console[..start].rfind('\n').map_or(0, |end| end + 1);
         self.console[from..].lines().next().unwrap_or_default().trim()
     }
 
-    /// The files that the loader needed and the tree lacks.
+    /// Returns a note on a file that the loader needed and the tree lacks; empty if there is none.
     fn not_in_tree(&self) -> String {
         let needed = |path: &&Utf8PathBuf| path.file_stem() == Some("ldlinux") || **path == self.case.loader.path;
         let mut names: Vec<&str> = self.missing.iter().filter(needed).filter_map(|path| path.file_name()).collect();
@@ -337,14 +337,14 @@ impl<'c> Observer<'c> {
         }
     }
 
-    /// How far it got, of how many phases.
+    /// Returns how many phases were reached, of how many.
     #[must_use]
     pub fn progress(&self) -> (u64, u64) {
         (self.phases.len() as u64, Phase::ALL.len() as u64)
     }
 }
 
-/// The last place in `text` from which on the longest sign could begin.
+/// Returns the last offset in `text` from which the longest message could begin.
 fn tail(text: &str) -> usize {
     const LONGEST_SIGN: usize = 80;
     let start = text.len().saturating_sub(LONGEST_SIGN);

@@ -1,9 +1,9 @@
-//! The stages of a boot.
+//! Phases of a boot.
 
 use crate::base::closed_set::closed_set;
 
 closed_set! {
-    /// A stage of a boot, reached once.
+    /// A phase of a boot; each is reached once.
     pub enum Phase {
         /// The machine has an address.
         Address = "address",
@@ -15,15 +15,15 @@ closed_set! {
         Kernel = "kernel",
         /// The initramfs was fetched.
         Initrd = "initrd",
-        /// Userland has said the nonce.
+        /// Userland has printed the nonce.
         Userland = "userland",
-        /// Linux has switched the machine off.
+        /// Linux has powered the machine off.
         Off = "off",
     }
 }
 
 impl Phase {
-    /// In words, what was just done.
+    /// Describes what has just happened.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {

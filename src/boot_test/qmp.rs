@@ -1,4 +1,4 @@
-//! QEMU's machine protocol: a few commands, and the event that a machine has stopped.
+//! QEMU Machine Protocol (QMP): a few commands, and the event that a machine has stopped.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -7,27 +7,27 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How long QEMU may take to answer.
+/// Time limit for an answer from QEMU.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a machine stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// The operating system switched it off.
+    /// The operating system powered it off.
     PoweredOff,
-    /// It would have started again.
+    /// It tried to restart.
     Reset,
-    /// Something from outside ended it.
+    /// It was ended from outside.
     Ended,
 }
 
-/// A connection to QEMU.
+/// A connection to QEMU's monitor.
 pub struct Monitor {
     stream: UnixStream,
     answers: Receiver<Value>,
 }
 
-/// What QEMU did not do.
+/// Error from a QEMU command.
 #[derive(Debug, thiserror::Error)]
 #[error("QEMU did not `{command}`: {reason}")]
 pub struct Error {
@@ -36,11 +36,11 @@ pub struct Error {
 }
 
 impl Monitor {
-    /// Speaks over `stream`; `on_stop` hears when the machine stops.
+    /// Opens a monitor connection over `stream`; calls `on_stop` when the machine stops.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The error from the operating system if `stream` cannot be duplicated.
     pub fn new(stream: UnixStream, on_stop: impl Fn(Stop) + Send + 'static) -> std::io::Result<Self> {
         let reader = BufReader::new(stream.try_clone()?);
         let (sender, answers) = mpsc::channel();
@@ -57,21 +57,21 @@ impl Monitor {
         Ok(Self { stream, answers })
     }
 
-    /// Waits until QEMU speaks, and agrees on the protocol.
+    /// Waits for QEMU's greeting, and negotiates the protocol.
     ///
     /// # Errors
     ///
-    /// [`Error`] where it does not.
+    /// [`Error`] if QEMU does not answer, or refuses.
     pub fn handshake(&mut self) -> Result<(), Error> {
         self.answer("start")?;
         self.execute("qmp_capabilities", &json!({})).map(drop)
     }
 
-    /// Has QEMU do `command`, and waits until that is done.
+    /// Executes `command` in QEMU, and waits for the result.
     ///
     /// # Errors
     ///
-    /// [`Error`] where QEMU refuses or is gone.
+    /// [`Error`] if QEMU refuses, or is gone.
     pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value, Error> {
         let failed = |reason: String| Error { command: command.into(), reason };
         let line = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
@@ -104,13 +104,13 @@ fn stop(message: &Value) -> Option<Stop> {
 mod tests {
     use super::*;
 
-    /// A QEMU that says `lines`, and then nothing more.
+    /// Returns a monitor of a QEMU that sends `lines` and then nothing more.
     fn talk(lines: &str) -> (Monitor, Receiver<Stop>) {
         let (mine, mut its) = UnixStream::pair().unwrap();
         its.write_all(lines.as_bytes()).unwrap();
         let (sender, stops) = mpsc::channel();
         let monitor = Monitor::new(mine, move |stop| _ = sender.send(stop)).unwrap();
-        // Kept open by the reader's own end until the monitor is dropped.
+        // The connection stays open until the monitor is dropped.
         std::mem::forget(its);
         (monitor, stops)
     }

@@ -1,4 +1,4 @@
-//! What to boot, and how.
+//! Request for a boot test.
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use super::network::TestNetwork;
 use super::selection::Selection;
 use super::tools::TestTools;
 
-/// What to boot, and how.
+/// Request for a boot test: what to boot, and how.
 pub struct BootTestRequest<'a> {
-    /// What machines and servers are made of.
+    /// Tools that machines and servers consist of.
     pub tools: &'a TestTools,
-    /// The addresses.
+    /// The test network.
     pub network: TestNetwork,
-    /// Which cases.
+    /// Cases to run.
     pub selection: &'a Selection,
-    /// Where loaders are meant to go.
+    /// Where loaders are expected to go.
     pub intent: &'a Intent,
-    /// How many cases run side by side.
+    /// Number of cases that run in parallel.
     pub jobs: usize,
-    /// How the processors of the machines are made.
+    /// How QEMU runs the processors of the machines.
     pub accelerator: Accelerator,
-    /// How long a case may take.
+    /// Time limit for a case.
     pub deadline: Duration,
-    /// How often a case is tried until it passes.
+    /// Maximum number of attempts until a case passes.
     pub attempts: u32,
-    /// How many processors there are.
+    /// Number of processors.
     pub processors: usize,
-    /// More arguments for the kernel.
+    /// Additional kernel arguments.
     pub append: &'a str,
-    /// The folder that the report goes to.
+    /// Folder for the report.
     pub report: &'a Utf8Path,
-    /// A folder for temporary files.
+    /// Folder for temporary files.
     pub scratch: &'a Utf8Path,
 }

@@ -1,4 +1,4 @@
-//! One case, from an empty network to a verdict.
+//! Run of one case, from an empty network to a verdict.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -25,43 +25,43 @@ use crate::base::{fs, paths};
 use crate::digest::Sha256Digest;
 use crate::tree::open::CheckedTree;
 
-/// After this part of the deadline without a word from anybody, nothing more is to come.
+/// Divisor of the deadline: after that time without any event, a case ends.
 const SILENCE: u32 = 5;
-/// The same after the beginning of a line that says that all is lost.
+/// Time without any event after which a case ends if the console has begun to report a crash.
 const LAST_GASP: Duration = Duration::from_secs(3);
 
-/// What all cases share.
+/// Data that all cases share.
 pub struct Environment<'a> {
-    /// What was asked for.
+    /// The request for the boot test.
     pub request: &'a BootTestRequest<'a>,
-    /// The permission to make networks.
+    /// Permission to create networks.
     pub namespace: &'a Namespace,
-    /// What is tested: a copy that nobody else can write.
+    /// The tree under test: a copy that other users cannot write.
     pub tree: &'a CheckedTree,
-    /// The kernel.
+    /// The kernel image.
     pub kernel: Arc<[u8]>,
-    /// Its modules for the network card, or why there are none.
+    /// Kernel modules for the network card, or why there are none.
     pub guest_drivers: Result<Drivers, String>,
-    /// A folder for sockets, variables and logs; nothing in it outlives the run. Its name is nobody's
-    /// guess, and so is what userland has to say.
+    /// Folder for sockets, variables and logs; its content does not outlive the run. Its name cannot be guessed, and so
+    /// neither can the nonce that userland prints.
     pub scratch: &'a Utf8Path,
-    /// Who hears of it.
+    /// Receives progress events.
     pub progress: &'a dyn Progress,
 }
 
-/// Why a case has no verdict.
+/// Errors that leave a case without a verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no network.
+    /// The network cannot be created.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
-    /// There is no DHCP server.
+    /// The DHCP server cannot be started.
     #[error(transparent)]
     Dhcp(#[from] dhcp::Error),
-    /// There is no web server.
+    /// The web server cannot be started.
     #[error(transparent)]
     Web(#[from] web::Error),
-    /// There is no machine.
+    /// The machine cannot be started.
     #[error(transparent)]
     Machine(#[from] machine::Error),
     /// A file operation failed.
@@ -89,7 +89,7 @@ impl Diagnose for Error {
 ///
 /// # Errors
 ///
-/// [`Error`] where there can be no verdict.
+/// [`Error`] if no verdict is possible.
 pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<CaseReport, Error> {
     let folder = environment.scratch.join(name);
     let nonce = Sha256Digest::of(folder.as_str().as_bytes()).short();
@@ -112,7 +112,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     )?;
     let (sender, notes) = mpsc::channel();
     let sink = EventSink::new(sender);
-    // Only an operating system asks DHCP again, and that is what an entry boots.
+    // Only an operating system uses DHCP again, and boot entries boot one.
     let guest_drivers = case.entry.as_ref().and(environment.guest_drivers.as_ref().ok());
     let initrd = Arc::from(userland::initramfs(&environment.request.tools.busybox, &nonce, guest_drivers)?);
     let resources = scenario.resources(case, &environment.kernel, &initrd);
@@ -130,7 +130,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
         Run { watch: Observer::new(case, &scenario, &nonce), scenario: &scenario, dhcp, machine, log: String::new() };
     let verdict = run.supervise(&notes, &mut task, environment)?;
     let elapsed = started.elapsed();
-    // What cannot be photographed is told in words.
+    // Without a screenshot, the report says why there is none.
     let picture = run.machine.picture().err().map(|error| error.to_string());
     let processor = run.machine.processor_time();
     let Run { watch, log, .. } = run;
@@ -140,8 +140,7 @@ pub fn run(case: &Case, name: &str, environment: &Environment<'_>) -> Result<Cas
     Ok(report)
 }
 
-/// Makes the machine's folder, and a TFTP folder that shows the tree, with a pxelinux configuration of the
-/// case's own.
+/// Creates the machine's folder, and a TFTP folder that contains the tree with the case's own pxelinux configuration.
 fn write_tree(scenario: &Scenario, folder: &Utf8Path, environment: &Environment<'_>) -> Result<(), fs::Error> {
     machine::prepare(folder, environment.request.tools)?;
     let served = folder.join(SERVED);
@@ -159,7 +158,7 @@ fn write_tree(scenario: &Scenario, folder: &Utf8Path, environment: &Environment<
     Ok(())
 }
 
-/// A case under way.
+/// A running case.
 struct Run<'c> {
     watch: Observer<'c>,
     scenario: &'c Scenario,
@@ -169,7 +168,7 @@ struct Run<'c> {
 }
 
 impl Run<'_> {
-    /// Watches until there is a verdict.
+    /// Observes the case until there is a verdict.
     fn supervise(
         &mut self,
         notes: &Receiver<SinkMessage>,
@@ -224,7 +223,7 @@ impl Run<'_> {
                     }
                 }
                 Reaction::Type(key) => {
-                    // Where the machine is gone, that is told by another way.
+                    // If the machine is gone, another event reports that.
                     let typed = self.machine.press(key).map_or("could not be", |()| "was");
                     self.write(at, &format!("boot test: key {key:#04x} {typed} typed"));
                 }

@@ -1,4 +1,4 @@
-//! Cases for unit tests.
+//! Sample cases for unit tests.
 
 use super::case::{Aim, Case, Destination, Firmware, NicSetup};
 use super::loaders::{LoaderFile, LoaderTarget, Program};
@@ -7,7 +7,7 @@ use crate::config::toml::TomlFile;
 use crate::digest::Sha256Digest;
 use crate::loader::file_kind::Arch;
 
-/// The script of [`ipxe`]'s loaders.
+/// Script of the loaders of [`ipxe`].
 pub const SCRIPT: &str = "#!ipxe\ndhcp && chain ${root-path}\n";
 
 fn case(path: &str, aim: Aim, program: Program) -> Case {
@@ -27,18 +27,18 @@ fn case(path: &str, aim: Aim, program: Program) -> Case {
     }
 }
 
-/// A case of an iPXE loader that goes where option 17 says.
+/// Returns a case of an iPXE loader that follows option 17.
 pub fn ipxe(path: &str, aim: Aim) -> Case {
     let slot = Sha256Digest::of(b"slot");
     case(path, aim, Program::Ipxe { slot, source: "root-path.ipxe".into(), script: Some(SCRIPT.into()) })
 }
 
-/// A case of a syslinux loader.
+/// Returns a case of a syslinux loader.
 pub fn syslinux(path: &str, aim: Aim) -> Case {
     case(path, aim, Program::Syslinux)
 }
 
-/// The boot entries of `text`, which has no mistake.
+/// Returns the boot entries of `text`, which must be valid.
 pub(super) fn entries(text: &str) -> Vec<BootEntry> {
     TomlFile::new("sites.toml".into(), text).read(|root| Some(boot_entry::read(root).boot)).unwrap()
 }

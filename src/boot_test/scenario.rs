@@ -1,4 +1,4 @@
-//! What the servers of a case have: addresses, a boot script, a pxelinux configuration, a kernel.
+//! What the servers of a case provide: addresses, a boot script, a pxelinux configuration, a kernel.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -15,51 +15,51 @@ use super::web::pages::Pages;
 use crate::digest::Sha256Digest;
 use crate::loader::file_kind::Arch;
 
-/// What the kernel is told in every case: to talk to the serial port, and to end where it panics.
+/// Kernel arguments of every case: use the serial console, and restart at once after a panic, which ends the machine.
 const ARGUMENTS: &str = "console=tty0 console=ttyS0,115200 panic=-1";
 
-/// What stands before the nonce on the kernel's command line.
+/// Prefix of the nonce on the kernel's command line.
 pub const NONCE_ARGUMENT: &str = "netboot-loaders.case=";
 
-/// What the servers of a case have.
+/// What the servers of a case provide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
-    /// What DHCP offers to begin with.
+    /// DHCP offer at the start.
     pub offer: Offer,
-    /// Option 17 from the moment on when the loader was fetched. A card's boot ROM that is iPXE itself
-    /// would take it for a disk.
+    /// Option 17 from the moment when the loader was fetched. A card's boot ROM that is iPXE itself would mistake it
+    /// for a disk.
     pub root_path_after_loader: Option<String>,
-    /// Where option 17 leads, whether it is sent or not.
+    /// URL for option 17, whether it is sent or not.
     pub boot_url: String,
-    /// The web servers: which, its address, its port.
+    /// Web servers: role, address and port.
     pub servers: Vec<(WebServerRole, Ipv4Addr, u16)>,
-    /// The ports at which a server speaks TLS, for any address.
+    /// Ports on which a server uses TLS, on any address.
     pub tls_ports: Vec<u16>,
-    /// Where the script may be asked for.
+    /// Where a loader may request the script.
     pub scripts: Vec<ResourceKey>,
-    /// The script that is there.
+    /// The script that is served there.
     pub script: Arc<[u8]>,
-    /// Where the kernel is.
+    /// Location of the kernel.
     pub kernel: ResourceKey,
-    /// Where the initramfs is.
+    /// Location of the initramfs.
     pub initrd: ResourceKey,
-    /// What else there is.
+    /// Locations and contents of other files.
     pub extra_files: Vec<(ResourceKey, Vec<u8>)>,
-    /// What has to be on the kernel's command line.
+    /// Text that the kernel's command line must contain.
     pub command_line: String,
-    /// What userland has to fetch, and the digests of that.
+    /// URLs that userland must fetch, and the digests of their content.
     pub expected_fetches: Vec<(String, Sha256Digest)>,
-    /// What DHCP has to tell userland as the host name.
+    /// Host name that userland must get from DHCP.
     pub hostname: Option<String>,
     /// The content of `pxelinux.cfg/default`.
     pub pxelinux: Option<String>,
 }
 
-/// A web server, and a whole address as that server sees it.
+/// A web server, and a full URL as that server sees it.
 pub type ResourceKey = (WebServerRole, String);
 
 impl Scenario {
-    /// What `case` needs in `network`; `append` are more arguments for the kernel.
+    /// Creates the scenario that `case` needs in `network`; `append` are additional kernel arguments.
     #[must_use]
     pub fn new(case: &Case, network: &TestNetwork, nonce: &str, append: &str) -> Self {
         let served = match &case.entry {
@@ -106,7 +106,7 @@ impl Scenario {
         scenario
     }
 
-    /// The pages of the web servers.
+    /// Returns the pages of the web servers.
     #[must_use]
     pub fn resources(&self, case: &Case, kernel: &Arc<[u8]>, initrd: &Arc<[u8]>) -> Pages {
         let mut resources = Pages::default();
@@ -123,14 +123,14 @@ impl Scenario {
         resources
     }
 
-    /// All addresses at which there is something.
+    /// Returns all URLs that are served.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         let extra_files = self.extra_files.iter().map(|(path, _)| path);
         let keys = self.scripts.iter().chain([&self.kernel, &self.initrd]).chain(extra_files);
         keys.map(|(_, url)| url.as_str())
     }
 
-    /// The addresses in `network` that something is expected at, beyond the servers' own.
+    /// Returns the addresses in `network` that must be served in addition to the servers' own.
     #[must_use]
     pub fn addresses(&self, network: &TestNetwork) -> Vec<Ipv4Addr> {
         let hosts = self.urls().filter_map(|url| authority(url).0.parse().ok());
@@ -144,7 +144,7 @@ impl Scenario {
 }
 
 impl Case {
-    /// Why no machine here can run it.
+    /// Returns why no machine here can run the case.
     #[must_use]
     pub fn obstacle(&self, network: &TestNetwork) -> Option<String> {
         let withheld = self.aim == Aim::Fault(Fault::NoRootPath) || self.nics == NicSetup::RootPathOnOther;
@@ -178,7 +178,7 @@ impl Case {
         self.entry.as_ref().and_then(|entry| entry.obstacle(network)).or_else(|| self.not_served(network))
     }
 
-    /// Why the web servers of `network` cannot have what it needs.
+    /// Returns why the web servers of `network` cannot provide what the case needs.
     fn not_served(&self, network: &TestNetwork) -> Option<String> {
         let scenario = Scenario::new(self, network, "", "");
         if let Some(url) = scenario.urls().find(|url| url.starts_with("https:")) {
@@ -195,7 +195,7 @@ impl Case {
     }
 }
 
-/// What is booted, and from where.
+/// Files to boot, and their locations.
 struct ServedFiles {
     kernel: ResourceKey,
     initrd: ResourceKey,
@@ -207,9 +207,9 @@ struct ServedFiles {
 }
 
 impl ServedFiles {
-    /// A kernel of the boot test's own, and a script that boots it.
+    /// Returns the boot test's own files: a kernel, and a script that boots it.
     fn own(case: &Case, network: &TestNetwork, nonce: &str, append: &str) -> Self {
-        // syslinux.efi can only reach the TFTP server's address. All others have to reach another one.
+        // `syslinux.efi` can only reach the TFTP server's address. All other loaders must reach another one.
         let tftp_server_only = case.loader.program == Program::Syslinux && case.firmware == Firmware::Uefi;
         let address = if tftp_server_only && case.aim == Aim::Userland { network.server } else { network.web };
         let at = |name: &str| located(&network.url(address, name), network);
@@ -219,14 +219,14 @@ impl ServedFiles {
         let pxelinux = (case.loader.program == Program::Syslinux).then(|| {
             format!("DEFAULT linux\nLABEL linux\n  LINUX {}\n  INITRD {}\n  APPEND {arguments}\n", kernel.1, initrd.1)
         });
-        // Whatever was loaded before would become a part of the initrd.
+        // Anything that was loaded before would become a part of the initrd.
         let script =
             format!("#!ipxe\nimgfree\nkernel {} initrd=initrd.img {arguments}\ninitrd {}\nboot\n", kernel.1, initrd.1);
         let (script, extra_files, expected_fetches) = (Arc::from(script.into_bytes()), Vec::new(), Vec::new());
         Self { kernel, initrd, script, extra_files, command_line, expected_fetches, pxelinux }
     }
 
-    /// What `entry` boots: its script is the tree's, all else is a stand-in.
+    /// Returns the files of `entry`: its script is the tree's own, everything else is a stand-in.
     fn of_entry(entry: &TestedEntry, network: &TestNetwork, nonce: &str) -> Self {
         let at = |url: &str| located(url, network);
         let files = entry.files.clone().unwrap_or_default();
@@ -245,7 +245,7 @@ impl ServedFiles {
     }
 }
 
-/// Which server stands at `url`, and the address as that server will see it.
+/// Returns the server that serves `url`, and the URL as that server sees it.
 fn located(url: &str, network: &TestNetwork) -> (WebServerRole, String) {
     let ((host, port), tls) = (authority(url), is_tls(url));
     let server = match host.parse::<Ipv4Addr>() {
@@ -260,12 +260,12 @@ fn located(url: &str, network: &TestNetwork) -> (WebServerRole, String) {
     (server, format!("{scheme}://{host}{shown}/{path}"))
 }
 
-/// Whether what is at `url` comes over TLS.
+/// Checks whether `url` uses TLS.
 fn is_tls(url: &str) -> bool {
     url.starts_with("https://")
 }
 
-/// Host and port of a web address.
+/// Returns the host and the port of a URL.
 fn authority(url: &str) -> (&str, u16) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();

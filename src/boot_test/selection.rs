@@ -1,4 +1,4 @@
-//! Which cases there are for a tree's loaders, and which of them are asked for.
+//! Selection of test cases for the loaders of a tree.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::expected_console::steps;
 use super::loaders::{LoaderFile, LoaderTarget, Program};
 use crate::loader::file_kind::Arch;
 
-/// Which cases.
+/// Selection of test cases.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// Only these loaders, by path or file name.
@@ -20,14 +20,14 @@ pub struct Selection {
     pub sites: Vec<String>,
     /// Only these cases.
     pub cases: Vec<String>,
-    /// How many sites are booted when none is named; all of them where `None`.
+    /// Number of sites to boot if none is named; `None` for all.
     pub sample: Option<usize>,
     /// Whether iPXE loaders are also booted in machines with two network cards.
     pub two_cards: bool,
 }
 
 impl Selection {
-    /// What is named here, and is not among `loaders` and the `cases` that were selected of them.
+    /// Returns the names in this selection that match none of `loaders` and of the `cases` selected from them.
     pub fn unknown<'s>(&'s self, loaders: &'s [LoaderFile], cases: &'s [Case]) -> impl Iterator<Item = &'s String> {
         let loader = |name: &&String| !loaders.iter().any(|loader| is_called(loader, name));
         let site = |name: &&String| !loaders.iter().any(|loader| loader.site.as_ref() == Some(*name));
@@ -37,12 +37,12 @@ impl Selection {
     }
 }
 
-/// Whether `name` is the path or the file name of `loader`.
+/// Checks whether `name` is the path or the file name of `loader`.
 fn is_called(loader: &LoaderFile, name: &str) -> bool {
     loader.path == name || loader.path.file_name() == Some(name)
 }
 
-/// The cases of `loaders` and `entries`, by `selection`.
+/// Returns the cases of `loaders` and `entries` that match `selection`.
 #[must_use]
 pub fn cases(
     loaders: &[LoaderFile],
@@ -74,14 +74,14 @@ pub fn cases(
     cases
 }
 
-/// The sites to boot: those that are named, or a few at even distances.
+/// Returns the sites to boot: the named ones, or a few at even distances.
 fn sample(loaders: &[&LoaderFile], selection: &Selection) -> Vec<String> {
     if !selection.sites.is_empty() {
         return selection.sites.clone();
     }
     let mut sites: Vec<&String> = loaders.iter().filter_map(|loader| loader.site.as_ref()).collect();
     sites.dedup();
-    // What is named by its path or as a case is meant, whatever else would be left out.
+    // A named path or case is included, even if the sample would leave it out.
     let named = !selection.cases.is_empty() || selection.loaders.iter().any(|name| name.contains('/'));
     let sample = selection.sample.filter(|_| !named);
     let count = sample.unwrap_or(sites.len()).min(sites.len());
@@ -96,7 +96,8 @@ fn boots(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     cases
 }
 
-/// `loader` in machines with two cards. What goes to a fixed address needs no option 17 from another card.
+/// Returns the cases of `loader` in machines with two cards. A loader that goes to a fixed address needs no option 17
+/// from another card.
 fn boots_with_two_cards(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     if loader.program == Program::Syslinux {
         return Vec::new();
@@ -105,7 +106,7 @@ fn boots_with_two_cards(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     cases.into_iter().filter(|case| case.nics != NicSetup::RootPathOnOther || case.destination.root_path).collect()
 }
 
-/// `entry`, booted by a loader for each firmware, one of those in the root of the tree that go where option 17 says.
+/// Returns the cases of `entry`: one per firmware, with a loader in the root of the tree that follows option 17.
 fn boots_of(entry: &Arc<TestedEntry>, loaders: &[&LoaderFile], intent: &Intent) -> Vec<Case> {
     let able = |target| {
         let ours = |loader: &&&LoaderFile| {
@@ -119,8 +120,8 @@ fn boots_of(entry: &Arc<TestedEntry>, loaders: &[&LoaderFile], intent: &Intent) 
     cases.map(|case| Case { entry: Some(Arc::clone(entry)), ..case }).collect()
 }
 
-/// One iPXE loader of each script: one for UEFI where there is one, since that starts faster, and best of
-/// all the one that most people use.
+/// Returns one iPXE loader per script: preferably one for UEFI, which starts faster, and among those `ipxe.efi`, which
+/// most people use.
 fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
     let rank = |loader: &LoaderFile| (loader.target == LoaderTarget::Bios, loader.path.file_name() != Some("ipxe.efi"));
     let mut found: BTreeMap<&Utf8Path, &LoaderFile> = BTreeMap::new();
@@ -138,7 +139,7 @@ fn representatives<'l>(loaders: &[&'l LoaderFile]) -> Vec<&'l LoaderFile> {
 
 fn faults(loader: &LoaderFile, intent: &Intent) -> Vec<Case> {
     let faults = Fault::ALL.map(|fault| case(loader, fault.as_str(), Aim::Fault(fault), intent));
-    // A script that goes to a fixed address does not care about option 17.
+    // A script that goes to a fixed address does not depend on option 17.
     let applies = |case: &Case| case.aim != Aim::Fault(Fault::NoRootPath) || case.destination.root_path;
     faults.into_iter().filter(applies).filter(|case| !steps(case).is_empty()).collect()
 }

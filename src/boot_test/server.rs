@@ -1,18 +1,19 @@
-//! Server programs of a case: at work, and read while they log.
+//! Running server programs of a case, and the events in their logs.
 
 use camino::Utf8Path;
 
 use super::boot_event::{BootEvent, EventSink};
 use crate::base::process::{self, Command, Running, Streams};
 
-/// How many of the last lines of its log are told when a server ends by itself.
+/// Number of log lines to report when a server ends by itself.
 const LAST_WORDS: usize = 5;
 
-/// Starts the server `name` in `folder`, and tells `witness` what `parse` finds in its log. It ends when dropped.
+/// Starts the server `name` in `folder`, and sends the events that `parse` finds in its log to `sink`. The server ends
+/// when dropped.
 ///
 /// # Errors
 ///
-/// [`process::Error`] where it cannot be started; where it ends later, `witness` hears of it.
+/// [`process::Error`] if the server cannot be started. If it ends later, `sink` receives an event.
 pub fn start(
     name: &'static str,
     mut command: Command,
@@ -29,7 +30,7 @@ pub fn start(
         };
         last.push(line.clone());
         last.drain(..last.len().saturating_sub(LAST_WORDS));
-        // A client that only wants to know the size breaks off, and dnsmasq says "sent" all the same.
+        // A client that only wants to know the size aborts the transfer, and dnsmasq logs "sent" all the same.
         let probe = std::mem::replace(&mut aborted, line.contains("]: error ") && line.contains(" received from "));
         match parse(&line) {
             Some(BootEvent::Sent(_)) if probe => sink.log(line),

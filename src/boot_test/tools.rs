@@ -1,4 +1,4 @@
-//! What machines and their network are made of: all of it comes from the distribution.
+//! Tools that machines and their network consist of. All of them come from the distribution.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -10,23 +10,23 @@ use crate::base::progress::Progress;
 use crate::toolchain::needs::{self, Need};
 use crate::toolchain::{self, Tool};
 
-/// Where distributions keep programs for root, which need not be in a user's `PATH`.
+/// Folders where distributions install programs for root; a user's `PATH` may lack them.
 const ROOTS_PROGRAMS: &str = ":/usr/local/sbin:/usr/sbin:/sbin";
 
-/// The parts, found and able to run.
+/// Tools that are installed and can run.
 #[derive(Debug, Clone)]
 pub struct TestTools {
     /// `qemu-system-x86_64`.
     pub qemu: Utf8PathBuf,
     /// OVMF's code.
     pub firmware: Utf8PathBuf,
-    /// OVMF's variables as they are delivered.
+    /// OVMF's variables in their initial state.
     pub variables: Utf8PathBuf,
     /// `dnsmasq`.
     pub dnsmasq: Utf8PathBuf,
-    /// The DHCP server, where it is another one.
+    /// The DHCP server, if it is another one.
     pub dhcp: Utf8PathBuf,
-    /// `nginx`, where it is tried.
+    /// `nginx`, if it is needed.
     pub nginx: Utf8PathBuf,
     /// `ip`.
     pub ip: Utf8PathBuf,
@@ -34,11 +34,11 @@ pub struct TestTools {
     pub kernel: Utf8PathBuf,
     /// A static busybox.
     pub busybox: Utf8PathBuf,
-    /// What each says of its version.
+    /// Version of each tool.
     pub versions: Vec<TestTool>,
 }
 
-/// A part, for reports.
+/// A tool, for reports.
 #[derive(Debug, Clone, Serialize)]
 pub struct TestTool {
     /// Its name.
@@ -49,19 +49,19 @@ pub struct TestTool {
     pub sha256: String,
 }
 
-/// `path`, a list of folders as in `PATH`, with those that have programs for root.
+/// Returns `path`, a list of folders as in `PATH`, with the folders of programs for root appended.
 #[must_use]
 pub fn search_path(path: &str) -> String {
     format!("{path}{ROOTS_PROGRAMS}")
 }
 
 impl TestTools {
-    /// Finds the parts in `path`, a list of folders as in `PATH`, with the servers that `network` wants, and takes
-    /// `kernel` where it is given.
+    /// Finds the tools in `path`, a list of folders as in `PATH`, including the servers that `network` needs. Uses
+    /// `kernel` if it is given.
     ///
     /// # Errors
     ///
-    /// [`toolchain::Error::Missing`] names all that is missing, and how to install it.
+    /// [`toolchain::Error::Missing`] lists everything that is missing, and how to install it.
     pub fn find(
         path: &str,
         network: &TestNetwork,
@@ -103,12 +103,12 @@ impl TestTools {
     }
 }
 
-/// The name of the DHCP server in `network`.
+/// Returns the name of the DHCP server in `network`.
 fn dhcp(network: &TestNetwork) -> &'static str {
     if let DhcpSetup::Given(daemon, _) = &network.dhcp { daemon.program() } else { "dnsmasq" }
 }
 
-/// What `network` needs beside what every boot test needs.
+/// Returns what `network` needs in addition to what every boot test needs.
 pub fn servers(network: &TestNetwork) -> Vec<Need> {
     let nginx = matches!(network.http, HttpSetup::Nginx(_)) || network.tls.is_some();
     let mut needs = needs::servers();
@@ -116,7 +116,7 @@ pub fn servers(network: &TestNetwork) -> Vec<Need> {
     needs
 }
 
-/// The variables that go with OVMF's code, which is a file beside it.
+/// Returns the variables that belong to OVMF's code, a file beside it.
 fn variables(code: &Utf8Path) -> Utf8PathBuf {
     let name = code.file_name().unwrap_or_default();
     code.with_file_name(name.replace("CODE", "VARS").replace("-code", "-vars"))

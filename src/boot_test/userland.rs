@@ -1,27 +1,26 @@
-//! What a machine boots into: an initramfs with a static busybox and an `init` that says that it
-//! got there, and powers off. With drivers, it first asks DHCP as an operating system does, and fetches
-//! what the kernel's command line names.
+//! Userland of a machine: an initramfs with a static busybox and an `init` that reports that it runs, and powers off.
+//! With drivers, it first uses DHCP as an operating system does, and fetches the URLs on the kernel's command line.
 
 use camino::Utf8Path;
 
 use super::drivers::Drivers;
 use crate::base::fs;
 
-/// What stands before the nonce when userland was reached.
+/// Prefix of the nonce that reports that userland was reached.
 pub const REACHED: &str = "netboot-loaders: userland ";
-/// What stands before the kernel's command line.
+/// Prefix of the kernel's command line.
 pub const COMMAND_LINE: &str = "netboot-loaders: command line: ";
-/// What stands before the host name in DHCP option 12.
+/// Prefix of the host name in DHCP option 12.
 pub const HOST_NAME: &str = "netboot-loaders: host name: ";
-/// What stands before an address of the command line, and the SHA-256 of what was fetched from it.
+/// Prefix of a URL on the command line and the SHA-256 of what was fetched from it.
 pub const FETCHED: &str = "netboot-loaders: fetched: ";
 
-/// The initramfs, as cpio in the "newc" form, uncompressed. It says `nonce` on the serial console and
-/// on the screen. With `drivers`, it goes on the network as well.
+/// Returns the initramfs as an uncompressed cpio archive in the "newc" format. It prints `nonce` on the serial console
+/// and on the screen. With `drivers`, it also uses the network.
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where busybox cannot be read.
+/// [`fs::Error`] if busybox cannot be read.
 pub fn initramfs(busybox: &Utf8Path, nonce: &str, drivers: Option<&Drivers>) -> Result<Vec<u8>, fs::Error> {
     let mut archive = Cpio::default();
     for folder in ["bin", "dev", "etc", "modules", "proc"] {
@@ -36,13 +35,13 @@ pub fn initramfs(busybox: &Utf8Path, nonce: &str, drivers: Option<&Drivers>) -> 
     Ok(archive.finish())
 }
 
-/// An initramfs with nothing in it, to stand in for further ones.
+/// Returns an empty initramfs, which stands in for further ones.
 #[must_use]
 pub fn nothing() -> Vec<u8> {
     Cpio::default().finish()
 }
 
-/// What DHCP says, as `udhcpc` hands it over.
+/// Script that applies a DHCP lease, called by `udhcpc`.
 const LEASE: &str = "\
 #!/bin/busybox sh
 busybox=/bin/busybox
@@ -56,8 +55,8 @@ bound)
 esac
 ";
 
-/// Waits for nothing: the machine is told to stay where it is when the power goes off, so that its
-/// screen can be looked at. It speaks to the serial port whatever the command line says of consoles.
+/// Returns the text of `init`. It powers off without waiting: the machine is configured to stay in place after that, so
+/// that its screen can be captured. It writes to the serial port whatever consoles the command line names.
 fn init(nonce: &str, drivers: Option<&Drivers>) -> String {
     let network = drivers.map(network).unwrap_or_default();
     format!(
@@ -81,7 +80,7 @@ fn init(nonce: &str, drivers: Option<&Drivers>) -> String {
     )
 }
 
-/// Asks DHCP, and fetches what the command line names.
+/// Returns the part of `init` that requests a DHCP lease, and fetches the URLs on the command line.
 fn network(drivers: &Drivers) -> String {
     let modules: Vec<&str> = drivers.iter().map(|(name, _)| name.as_str()).collect();
     format!(
@@ -108,7 +107,7 @@ const FOLDER: u32 = 0o040_000;
 /// Type bits of a regular file.
 const FILE: u32 = 0o100_000;
 
-/// A cpio archive in the "newc" form, as the kernel reads it.
+/// A cpio archive in the "newc" format, as the kernel reads it.
 #[derive(Default)]
 struct Cpio {
     bytes: Vec<u8>,
@@ -121,7 +120,7 @@ impl Cpio {
         let links = if mode & FOLDER == 0 { 1 } else { 2 };
         let size = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let name_size = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
-        // Inode, mode, owner, group, links, time, size, four device numbers, size of the name, checksum.
+        // Inode, mode, owner, group, links, time, size, four device numbers, length of the name, checksum.
         let fields = [self.entries, mode, 0, 0, links, 0, size, 0, 0, 0, 0, name_size, 0];
         self.bytes.extend(b"070701");
         for field in fields {
@@ -147,7 +146,7 @@ impl Cpio {
 mod tests {
     use super::*;
 
-    /// Name, mode and size of each entry, as the kernel's own reader steps through an archive.
+    /// Returns the name, mode and size of each entry, stepping through the archive as the kernel does.
     fn entries(mut archive: &[u8]) -> Vec<(String, u32, usize)> {
         let mut entries = Vec::new();
         while !archive.is_empty() {

@@ -1,6 +1,6 @@
-//! The baseline: what should be linked into each loader. Where it is written down, a loader with anything
-//! less or more is not published until somebody has accepted that, so that no change of a pin, a patch or a
-//! configuration can silently drop a driver or a protocol.
+//! The baseline: the objects expected in each loader. If a project has one, a loader with fewer or more objects is not
+//! published until the user accepts the difference, so that no change of a pin, a patch or a configuration can silently
+//! drop a driver or a protocol.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -12,19 +12,19 @@ use crate::build::plan::{Other, Plan};
 use crate::loader::linked_objects::{Drift, LinkedObjects};
 use crate::loader::target::Loader;
 
-/// How many lines of a drift an error shows.
+/// Maximum number of lines of a drift in an error.
 const SHOWN: usize = 20;
 
-/// Why a baseline does not let loaders pass.
+/// Errors from comparing loaders with the baseline.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something else is linked.
+    /// The linked objects differ from the baseline.
     #[error(
         "the linked objects have changed\n{}",
         drifts.iter().map(Drifted::to_string).collect::<Vec<_>>().join("\n")
     )]
     Drift {
-        /// What has changed, for each loader.
+        /// The differences, for each loader.
         drifts: Vec<Drifted>,
     },
     /// A file operation failed.
@@ -41,12 +41,12 @@ impl Diagnose for Error {
     }
 }
 
-/// A loader into which something else is linked than before.
+/// A loader whose linked objects differ from the baseline.
 #[derive(Debug)]
 pub struct Drifted {
     /// The loader.
     pub loader: Loader,
-    /// Its configuration.
+    /// Name of its configuration.
     pub config: String,
     /// The difference.
     pub drift: Drift,
@@ -65,7 +65,7 @@ impl std::fmt::Display for Drifted {
     }
 }
 
-/// A list of a plan, with the place that it has among the facts.
+/// A list in a plan, with its path in the baseline.
 struct Listed {
     loader: Loader,
     config: String,
@@ -73,8 +73,8 @@ struct Listed {
     path: Utf8PathBuf,
 }
 
-/// Compares what was built of `plan` with the baseline of `project`. A configuration that has none passes;
-/// lists that a baseline lacks are returned.
+/// Compares the loaders of `plan`, as built, with the baseline of `project`. Skips a configuration that has no
+/// baseline, and returns the paths of lists that a baseline lacks.
 ///
 /// # Errors
 ///
@@ -96,7 +96,7 @@ pub fn check(plan: &Plan, project: &ProjectPaths, built: &Built) -> Result<Vec<U
     if drifts.is_empty() { Ok(lacking) } else { Err(Error::Drift { drifts }) }
 }
 
-/// Makes what was built of `plan` the baseline of `project`.
+/// Makes the objects linked into the loaders of `plan`, as built, the baseline of `project`.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Bases in the cache: kept under the key of all that went in, each with the list of what was linked into it,
-//! and a record of everything. One that does not match its record is not there.
+//! Bases in the cache. Each is stored under the key of all its inputs, with the list of its linked objects and a record
+//! of all its files. A base that does not match its record counts as missing.
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
@@ -9,16 +9,16 @@ use crate::base::paths::{BasePaths, Cache};
 use crate::digest::{Content, Sha256Digest};
 use crate::stamp::base::{Base, BaseKind, BaseRecord};
 
-/// A base as it was built.
+/// A base as built.
 #[derive(Debug, Clone)]
 pub struct BuiltBase {
-    /// What is stamped.
+    /// The base that is stamped.
     pub base: Base,
-    /// Identifies it: the digest of its record.
+    /// Digest of the base's record, which identifies the base.
     pub digest: Sha256Digest,
-    /// The list of what was linked into it.
+    /// List of the objects linked into it.
     pub linked: String,
-    /// Where its parts are kept; `zbin` is there for a BIOS loader only.
+    /// Paths of its parts in the cache; `zbin` exists only for a BIOS loader.
     pub paths: BasePaths,
 }
 
@@ -29,7 +29,7 @@ impl BuiltBase {
     }
 }
 
-/// What is kept of a base.
+/// The cache's record of a base.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Kept {
@@ -39,7 +39,7 @@ struct Kept {
     zbin: Option<Content>,
 }
 
-/// Keeps `base` under `key`, with the text `linked` and for a BIOS loader the program `zbin`.
+/// Stores `base` under `key`, with the text `linked`, and for a BIOS loader with the program `zbin`.
 ///
 /// # Errors
 ///
@@ -65,11 +65,11 @@ pub fn store(
     Ok(BuiltBase::new(base, linked, paths))
 }
 
-/// The base under `key`, where everything of it is there and as recorded.
+/// Returns the base under `key`, if all its parts exist and match its record.
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where it is there and cannot be read.
+/// [`fs::Error`] if a part exists and cannot be read.
 pub fn find(cache: &Cache, key: &Sha256Digest) -> Result<Option<BuiltBase>, fs::Error> {
     let paths = cache.base(key);
     let Some(record) = fs::read_if_exists(&paths.record())? else { return Ok(None) };

@@ -1,8 +1,8 @@
-//! A build tree: exported source, objects, and the seal that says which of them are whole.
+//! A build tree: exported source, objects, and a seal that identifies intact files.
 //!
-//! A tree outlives the process, so that a second script needs no compilation. What was there when
-//! the first make had succeeded is sealed by digest. Before make runs again, every file that is not
-//! as sealed is removed, whatever happened meanwhile: a killed make, a full disk, a curious user.
+//! A tree outlives the process, so that a second script needs no compilation. The seal has the digest of every file at
+//! the end of the first successful make. Before make runs again, every file that differs from the seal is removed,
+//! whatever the cause: a killed make, a full disk, a curious user.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +20,10 @@ use crate::fetch::ipxe::{Order, Source};
 use crate::fetch::origins::LazySource;
 use crate::stamp::slot::Slot;
 
-/// Where iPXE looks for configuration headers, in its tree.
+/// The folder of iPXE's configuration headers, relative to the tree.
 const CONFIG: &str = "src/config";
 
-/// A build tree that nobody else uses while this lives.
+/// A build tree, locked against other processes.
 pub struct BuildTree {
     paths: WorkPaths,
     key: Sha256Digest,
@@ -31,7 +31,7 @@ pub struct BuildTree {
     _lock: Lock,
 }
 
-/// What a tree held when it was sealed.
+/// Content of a tree when it was sealed.
 #[derive(Serialize, Deserialize)]
 struct Seal {
     key: Sha256Digest,
@@ -42,9 +42,8 @@ struct Seal {
 }
 
 impl BuildTree {
-    /// Opens the tree of `build`, once no other process uses it. It is made anew where there is
-    /// none, where it is of another key, or where its source is not as it was. `source` is asked
-    /// only then. `None` when cancelled.
+    /// Opens the tree of `build`, after waiting until no other process uses it. Creates it anew if there is none, if
+    /// its key differs, or if its source has changed; `source` is used only then. Returns `None` if cancelled.
     ///
     /// # Errors
     ///
@@ -65,19 +64,19 @@ impl BuildTree {
         Ok(Some(tree))
     }
 
-    /// Where its parts are.
+    /// Returns the paths of the tree's parts.
     #[must_use]
     pub fn paths(&self) -> &WorkPaths {
         &self.paths
     }
 
-    /// Whether its objects are compiled already.
+    /// Returns whether the objects are compiled.
     #[must_use]
     pub fn is_compiled(&self) -> bool {
         self.sealed
     }
 
-    /// Removes what is not as sealed. `false` where the tree as a whole cannot be used.
+    /// Removes files that differ from the seal. Returns `false` if the tree as a whole cannot be used.
     fn restore(&self) -> Result<bool, Error> {
         let Some(text) = fs::read_if_exists(&self.paths.seal())? else { return Ok(false) };
         let Some(seal) = serde_json::from_slice::<Seal>(&text).ok().filter(|seal| seal.key == self.key) else {
@@ -108,15 +107,15 @@ impl BuildTree {
         source.export(&tree, context.pin().epoch, order, context.progress)?;
         Self::configure(build, &tree.join(CONFIG))?;
         for (index, content) in build.config.trust.values().enumerate() {
-            // Make joins the files, and takes lines for the borders of certificates.
+            // Make joins the files, and relies on line breaks between certificates.
             let lines = [content.trim_ascii_end(), b"\n"].concat();
             fs::write_new(&self.paths.src().join(trust_file(index)), &lines, 0o644)?;
         }
         Ok(())
     }
 
-    /// Writes a `config/local/` header for each header of iPXE: the configuration's, or an empty
-    /// one, which make would touch only if it had dependency files.
+    /// Writes a `config/local/` header for each header of iPXE: that of the configuration, or an empty one. Make
+    /// creates empty ones only if it has dependency files.
     fn configure(build: &Build, config: &Utf8Path) -> Result<(), Error> {
         let headers: Vec<String> = if config.is_dir() {
             let files = fs::walk(config)?.into_iter().map(|(path, _)| path);
@@ -137,7 +136,8 @@ impl BuildTree {
         Ok(())
     }
 
-    /// Puts the content of `slot` where make embeds it from, as something newer than all that was made before.
+    /// Writes the content of `slot` to the file that make embeds, newer than everything made before, and removes the
+    /// old object.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Where and how bases are made, and why they could not be.
+//! Context of a build, and errors from building bases.
 
 use camino::Utf8PathBuf;
 
@@ -15,31 +15,31 @@ use crate::fetch::{ipxe, source_bundle};
 use crate::printable::printable;
 use crate::stamp::base;
 
-/// What is made, from what, where and how.
+/// Everything a build needs: plan, sources, cache, and settings.
 #[derive(Clone, Copy)]
 pub struct BuildContext<'a> {
-    /// What is made.
+    /// The plan to build.
     pub plan: &'a Plan,
-    /// Where the sources are kept.
+    /// The cache for the sources.
     pub sources: &'a Cache,
-    /// Where they may come from.
+    /// Sources of the inputs.
     pub origins: &'a Origins,
-    /// Where build trees and bases are kept; most often the same cache.
+    /// The cache for build trees and bases; usually the same one.
     pub cache: &'a Cache,
-    /// How make runs.
+    /// Settings for make.
     pub settings: &'a Settings,
-    /// Who hears of it.
+    /// Receives progress events.
     pub progress: &'a dyn Progress,
 }
 
 impl<'a> BuildContext<'a> {
-    /// Which iPXE.
+    /// Returns the pin of iPXE.
     #[must_use]
     pub fn pin(&self) -> &'a IpxePin {
         &self.plan.inputs.pins.ipxe
     }
 
-    /// Its source, with the patches of the plan.
+    /// Returns the iPXE source with the patches of the plan.
     #[must_use]
     pub fn source(&self) -> LazySource<'a> {
         let inputs = &self.plan.inputs;
@@ -47,41 +47,41 @@ impl<'a> BuildContext<'a> {
     }
 }
 
-/// Why loaders could not be built.
+/// Errors from building loaders.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Make failed.
     #[error("{}{process}", finding(known.as_deref()))]
     Make {
-        /// What is known about this failure.
+        /// The known failure, if it is recognised.
         known: Option<Box<KnownFailure>>,
-        /// The failure itself.
+        /// The failure of the process.
         process: process::Error,
     },
-    /// Make succeeded, and what it made is not what was asked for.
+    /// Make succeeded, but its output is not as expected.
     #[error("`{target}` was made, but {problem}")]
     Unexpected {
-        /// What make calls the loader.
+        /// Name of the loader as a make target.
         target: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
-        /// The log.
+        /// Path of the log.
         log: Utf8PathBuf,
     },
-    /// What make made cannot be stamped.
+    /// Make's output cannot be used as a base.
     #[error(
         "{}{error}",
         finding(known.as_deref())
     )]
     NoBase {
-        /// What is known about this failure.
+        /// The known failure, if it is recognised.
         known: Option<Box<KnownFailure>>,
-        /// Why.
+        /// The cause.
         error: Box<base::Error>,
-        /// The log.
+        /// Path of the log.
         log: Utf8PathBuf,
     },
-    /// iPXE's make cannot work there.
+    /// iPXE's makefile cannot handle the path.
     #[error("cannot build in `{0}`: iPXE's makefile cannot handle spaces and special characters in paths")]
     UnusablePath(Utf8PathBuf),
     /// A configuration has a header that iPXE does not read.
@@ -99,10 +99,10 @@ pub enum Error {
     /// The user asked to stop.
     #[error("the build was interrupted")]
     Cancelled,
-    /// The source is not to be had.
+    /// The iPXE source is not available.
     #[error(transparent)]
     Source(#[from] ipxe::Error),
-    /// The source bundle does not have what is pinned.
+    /// The source bundle does not match the pins.
     #[error(transparent)]
     Bundle(#[from] source_bundle::Error),
     /// A file operation failed.

@@ -1,14 +1,14 @@
-//! Known ways in which make fails, in words that say what to do.
+//! Recognises known failures of make, and provides remedies.
 
 use camino::Utf8Path;
 
 use crate::base::diagnostic::{Flag, Help, Subcommand};
 use crate::base::fs;
 
-/// A known way in which make fails.
+/// A known failure of make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownFailure {
-    /// What the output points at.
+    /// The cause, according to make's output.
     pub finding: String,
     /// The remedies.
     pub help: Vec<Help>,
@@ -20,7 +20,7 @@ impl KnownFailure {
     }
 }
 
-/// What the output of a failed make points at; `None` for what is not known.
+/// Returns the known failure that the output of a failed make points to; `None` if there is none.
 #[must_use]
 pub fn known(lines: &[String]) -> Option<KnownFailure> {
     let find = |needle: &str| lines.iter().find(|line| line.contains(needle));
@@ -50,7 +50,7 @@ pub fn known(lines: &[String]) -> Option<KnownFailure> {
     Some(KnownFailure::new(error, help))
 }
 
-/// The same of what make wrote into `log`.
+/// Returns the known failure that make's log at `log` points to.
 #[must_use]
 pub fn of_log(log: &Utf8Path) -> Option<KnownFailure> {
     let log = fs::read(log).unwrap_or_default();

@@ -1,5 +1,4 @@
-//! A build tree at work: iPXE's make embeds a slot and links loaders. The first time it compiles, later it
-//! only links.
+//! Runs iPXE's make in a build tree, to embed a slot and link loaders. The first run compiles; later runs only link.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -20,12 +19,12 @@ pub struct Linker<'a> {
     build: &'a Build,
     tree: BuildTree,
     context: BuildContext<'a>,
-    /// What was there before make ran, in a tree that is not sealed yet.
+    /// Files that existed before make ran, in a tree that is not sealed yet.
     exported: Vec<Utf8PathBuf>,
 }
 
 impl<'a> Linker<'a> {
-    /// Takes the build tree of `build`; `source` is asked where that has to be made.
+    /// Opens the build tree of `build`; `source` is used only if the tree must be created.
     ///
     /// # Errors
     ///
@@ -35,30 +34,30 @@ impl<'a> Linker<'a> {
         Ok(Self::new(build, tree, *context))
     }
 
-    /// The same with a tree that was opened before.
+    /// Creates a linker with an open tree.
     pub(super) fn new(build: &'a Build, tree: BuildTree, context: BuildContext<'a>) -> Self {
         Self { build, tree, context, exported: Vec::new() }
     }
 
-    /// Where make runs.
+    /// Returns the folder in which make runs.
     #[must_use]
     pub fn src(&self) -> Utf8PathBuf {
         self.tree.paths().src()
     }
 
-    /// All that the last make said.
+    /// Returns the path of the log, with all output of the last make.
     #[must_use]
     pub fn log(&self) -> Utf8PathBuf {
         self.tree.paths().log()
     }
 
-    /// Where and how make works.
+    /// Returns the context of the build.
     #[must_use]
     pub fn context(&self) -> &BuildContext<'a> {
         &self.context
     }
 
-    /// Runs make once, for `loaders` with `slot`, which `name` names for people.
+    /// Runs make once, for `loaders` with `slot`; `name` names the slot in progress messages.
     ///
     /// # Errors
     ///
@@ -68,7 +67,7 @@ impl<'a> Linker<'a> {
         let paths = self.tree.paths().clone();
         let compiled = self.tree.is_compiled();
         if !compiled {
-            // Before the slot is there: it changes from make to make, so the seal must not cover it.
+            // Before the slot exists: it changes from make to make, so the seal must not cover it.
             self.exported = fs::walk(&paths.tree())?.into_iter().map(|(path, _)| path).collect();
         }
         self.tree.embed(slot, &make::embedded_object(*first))?;
@@ -101,7 +100,7 @@ impl<'a> Linker<'a> {
         Ok(())
     }
 
-    /// Seals the tree, if it was compiled just now. What is only of use meanwhile has to be gone.
+    /// Seals the tree, if it has just been compiled. Temporary files must be removed first.
     ///
     /// # Errors
     ///
@@ -110,11 +109,11 @@ impl<'a> Linker<'a> {
         if self.tree.is_compiled() { Ok(()) } else { self.tree.seal(&self.exported) }
     }
 
-    /// The loader that make made, once it is known to be one, with `slot`.
+    /// Returns the loader that make built, after checking that it is one and that it contains `slot`.
     ///
     /// # Errors
     ///
-    /// [`Error::Unexpected`].
+    /// [`Error::Unexpected`] if it is not.
     pub fn loader(&self, loader: Loader, slot: &Slot) -> Result<Vec<u8>, Error> {
         let src = self.src();
         let content = fs::read(&src.join(loader.target()))?;
@@ -138,7 +137,7 @@ impl<'a> Linker<'a> {
         Ok(content)
     }
 
-    /// What the linker said of `loader`.
+    /// Returns the linker's map of `loader`.
     ///
     /// # Errors
     ///

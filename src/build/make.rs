@@ -1,4 +1,4 @@
-//! iPXE's make as a command: which arguments, which environment.
+//! The command line of iPXE's make: arguments and environment.
 
 use std::time::Duration;
 
@@ -11,105 +11,103 @@ use crate::config::pins::IpxePin;
 use crate::config::script::IMAGE_NAME;
 use crate::loader::target::{Loader, Platform};
 
-/// Where the exported tree stands, in arguments that are the same wherever it stands.
+/// Placeholder for the path of the exported tree, in arguments that must not depend on the path.
 pub const TREE: &str = "<tree>";
 
-/// A compiler launcher, as `ccache`.
+/// A compiler launcher, such as `ccache`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launcher {
     /// The program.
     pub program: String,
-    /// The variables of the environment that it goes by.
+    /// Environment variables for the program.
     pub env: Vec<(String, String)>,
 }
 
-/// What surrounds make. By default that is nothing; a rebuild puts something there, to show that it does
-/// not matter.
+/// Environment of make. It is empty by default; a rebuild sets it to show that the environment does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MakeEnvironment {
-    /// Variables of the environment, besides or instead of the usual ones.
+    /// Environment variables, added to the usual ones or replacing them.
     pub env: Vec<(String, String)>,
-    /// A command that runs the one whose words follow, which is make.
+    /// A command that runs make, which is passed as further arguments.
     pub wrapper: Vec<String>,
-    /// Where programs that make runs put their temporary files, if not in the usual place.
+    /// Folder for temporary files of the programs that make runs, if not the usual one.
     pub temporary: Option<Utf8PathBuf>,
-    /// Whether the source is written file by file in the reverse order.
+    /// Whether source files are written in reverse order.
     pub reverse_file_order: bool,
 }
 
-/// How to run make; nothing of this decides about the bytes of a loader.
+/// Settings for make; none of them affects the bytes of a loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The `PATH`.
     pub path: String,
-    /// How many jobs at once.
+    /// Number of parallel jobs.
     pub jobs: usize,
-    /// Whether a compiler warning ends the build, which is iPXE's own way.
+    /// Whether a compiler warning ends the build, which is iPXE's default.
     pub werror: bool,
-    /// Through what the compiler is called.
+    /// Launcher that runs the compiler.
     pub launcher: Option<Launcher>,
-    /// What is around it.
+    /// Environment of make.
     pub environment: MakeEnvironment,
 }
 
-/// The variables that decide about the bytes of a loader, as arguments. [`TREE`] stands for the
-/// exported tree's path.
+/// Returns the make variables that affect the bytes of a loader, as arguments. [`TREE`] is a placeholder for the path
+/// of the exported tree.
 #[must_use]
 pub fn variables(pin: &IpxePin, config: &IpxeConfig) -> Vec<String> {
     let mut variables = vec![
-        // A fresh export needs no dependency files, and they take a quarter of a build.
+        // A fresh export needs no dependency files, which take a quarter of a build.
         "AUTO_DEPS=".to_owned(),
-        // Without `.git`, make would leave the commit out of the version.
+        // Without `.git`, make would omit the commit from the version.
         format!("GITVERSION={}", pin.commit),
-        // Relative, since make splits it at spaces; as an argument, since make ignores the
-        // environment's.
+        // Relative, because make splits it at spaces; an argument, because make ignores the environment variable.
         format!("EMBED={IMAGE_NAME}"),
-        // Or the path gets into the debug information, and with it into the build id.
+        // Otherwise the path becomes part of the debug information, and thereby of the build id.
         format!("EXTRA_CFLAGS=-ffile-prefix-map={TREE}=."),
     ];
     if !config.trust.is_empty() {
         let files: Vec<String> = (0..config.trust.len()).map(trust_file).collect();
-        // Of a certificate in `TRUST`, the loader gets the fingerprint. It gets the certificate itself by `CERT`,
-        // without which each server would have to send its own root.
+        // `TRUST` embeds only the fingerprint of a certificate. `CERT` embeds the certificate itself, without which
+        // each server would have to send its own root.
         variables.extend(["TRUST", "CERT"].map(|name| format!("{name}={}", files.join(","))));
     }
     variables
 }
 
-/// Where the trusted certificate number `index` stands, from the folder that make runs in.
+/// Returns the path of the trusted certificate number `index`, relative to the folder in which make runs.
 #[must_use]
 pub fn trust_file(index: usize) -> String {
     format!("trust-{index}.pem")
 }
 
-/// The environment's part of what decides about the bytes of a loader.
+/// Returns the environment variables that affect the bytes of a loader.
 #[must_use]
 pub fn environment(pin: &IpxePin) -> [String; 3] {
     ["LC_ALL=C".into(), "TZ=UTC".into(), format!("SOURCE_DATE_EPOCH={}", pin.epoch)]
 }
 
-/// What make is to leave.
+/// Files that make must produce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goals {
-    /// Loaders, and all that makes bases of them.
+    /// Loaders, and the files from which bases are captured.
     Bases,
     /// Loaders only.
     Loaders,
 }
 
-/// A run of make as data.
+/// A run of make, as data.
 #[derive(Debug, Clone, Copy)]
 pub struct Make<'a> {
-    /// Which iPXE.
+    /// The pinned iPXE.
     pub pin: &'a IpxePin,
-    /// In which configuration.
+    /// The configuration.
     pub config: &'a IpxeConfig,
-    /// And how.
+    /// The settings.
     pub settings: &'a Settings,
 }
 
 impl Make<'_> {
-    /// The command that makes `loaders` in the tree at `work`.
+    /// Returns the command that builds `loaders` in the tree at `work`.
     #[must_use]
     pub fn command(&self, work: &WorkPaths, loaders: &[Loader], goals: Goals) -> Command {
         let Self { pin, config, settings } = self;
@@ -126,11 +124,11 @@ impl Make<'_> {
         }
         if goals == Goals::Bases {
             command = command.args([KEEP_LINKED]);
-            // Make removes what it made on the way, but for goals.
+            // Make removes intermediate files, but not goals.
             let bios = loaders.iter().filter(|loader| loader.platform() == Platform::Bios);
             targets.extend(bios.flat_map(|loader| [image(*loader), zinfo(*loader)]).map(Utf8PathBuf::into_string));
         }
-        // The compiler's temporary files go where there is room for the build.
+        // The compiler's temporary files go where there is space for the build.
         let temporary = temporary.clone().unwrap_or_else(|| work.temporary());
         command = command.env("PATH", settings.path.as_str()).env("TMPDIR", temporary);
         for variable in environment(pin) {
@@ -151,44 +149,45 @@ impl Make<'_> {
     }
 }
 
-/// Makes make keep what it computes a build id of: all that is linked, in its own order.
+/// Makes make keep the input of the build id: everything linked, in link order.
 const KEEP_LINKED: &str = "BUILD_ID_CMD=cat $^ | tee $@.linked | cksum | cut -d ' ' -f 1";
 
-/// Where make leaves what the build id of `loader` was computed of, from the folder that make runs in.
+/// Returns the path of the input of the build id of `loader`, relative to the folder in which make runs.
 #[must_use]
 pub fn linked(loader: Loader) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{}.tmp.linked", loader.target()))
 }
 
-/// Where make leaves the image of a BIOS loader, from the folder that make runs in.
+/// Returns the path of the image of a BIOS loader, relative to the folder in which make runs.
 #[must_use]
 pub fn image(loader: Loader) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{}.bin", loader.target()))
 }
 
-/// Where make leaves how that is packed, from the folder that make runs in.
+/// Returns the path of the packing instructions for that image, relative to the folder in which make runs.
 #[must_use]
 pub fn zinfo(loader: Loader) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{}.zinfo", loader.target()))
 }
 
-/// What the program is called that packs BIOS loaders, in one version of iPXE or another, from the folder that
-/// make runs in.
+/// Paths of the program that packs BIOS loaders, which depend on the version of iPXE, relative to the folder in which
+/// make runs.
 pub const ZBIN: [&str; 2] = ["util/zbin32", "util/zbin"];
 
-/// Where make leaves the object that holds the embedded script, from the folder that make runs in.
+/// Returns the path of the object with the embedded script, relative to the folder in which make runs.
 #[must_use]
 pub fn embedded_object(loader: Loader) -> Utf8PathBuf {
     Utf8PathBuf::from(loader.platform().bin_dir()).join("embedded.o")
 }
 
-/// Where make leaves the link map of a loader, from the folder that make runs in.
+/// Returns the path of the link map of a loader, relative to the folder in which make runs.
 #[must_use]
 pub fn link_map(loader: Loader) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{}.tmp.map", loader.target()))
 }
 
-/// Where make lists all objects of a platform when it begins, from the folder that make runs in.
+/// Returns the path of the list of a platform's objects, which make writes first, relative to the folder in which make
+/// runs.
 #[must_use]
 pub fn object_list(loader: Loader) -> Utf8PathBuf {
     Utf8PathBuf::from(loader.platform().bin_dir()).join(".blib.list")

@@ -1,4 +1,4 @@
-//! Turns a plan's builds into bases in the cache: loaders that scripts are stamped into.
+//! Builds a plan's bases into the cache; a base is a loader to stamp scripts into.
 
 pub mod baseline;
 pub mod bases;
@@ -31,30 +31,30 @@ use crate::loader::target::{Loader, Platform};
 use crate::stamp::base::{Addresses, Base};
 use crate::stamp::slot::{Slot, SlotSize};
 
-/// How many builds run side by side, each with all jobs: their serial parts overlap.
+/// Number of concurrent builds, each with all jobs, so that their serial parts overlap.
 const SIDE_BY_SIDE: usize = 2;
 
 /// The bases of a plan, by their keys.
 #[derive(Debug, Default)]
 pub struct Built {
     bases: BTreeMap<Sha256Digest, BuiltBase>,
-    /// How many had to be made; the others were in the cache.
+    /// Number of bases that were built; all others came from the cache.
     pub made: usize,
 }
 
 impl Built {
-    /// The base under `key`.
+    /// Returns the base under `key`.
     ///
     /// # Panics
     ///
-    /// Where `key` is not of the plan that was built.
+    /// If `key` is not a key of the plan that was built.
     #[must_use]
     pub fn base(&self, key: &Sha256Digest) -> &BuiltBase {
         &self.bases[key]
     }
 }
 
-/// Makes sure that make can work in `cache`, before anything is fetched into it.
+/// Checks that make can work in `cache`, before anything is fetched into it.
 ///
 /// # Errors
 ///
@@ -64,11 +64,11 @@ pub fn check_cache(cache: &Cache) -> Result<(), Error> {
     if cache.root().as_str().contains(special) { Err(Error::UnusablePath(cache.root().to_owned())) } else { Ok(()) }
 }
 
-/// The bases of `plan` that are in the cache, and the builds with those that are not.
+/// Returns the bases of `plan` that are in the cache, and the builds with the missing ones.
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where the cache cannot be read.
+/// [`fs::Error`] if the cache cannot be read.
 pub fn recall(plan: &Plan, cache: &Cache) -> Result<(Built, Vec<Build>), fs::Error> {
     let mut built = Built::default();
     let mut missing = Vec::new();
@@ -89,8 +89,8 @@ pub fn recall(plan: &Plan, cache: &Cache) -> Result<(Built, Vec<Build>), fs::Err
     Ok((built, missing))
 }
 
-/// Makes the bases of the plan of `context`, as far as its cache does not have them. iPXE's source is fetched where it is
-/// needed and not there.
+/// Builds the bases of the plan of `context` that its cache lacks. Fetches iPXE's source if a build needs it and it is
+/// missing.
 ///
 /// # Errors
 ///
@@ -101,12 +101,11 @@ pub fn make(context: &BuildContext<'_>) -> Result<Built, Error> {
     Ok(built)
 }
 
-/// Makes the bases of `missing` and adds them to `built`. `source` is asked where a build tree
-/// has to be made.
+/// Builds the bases of `missing` and adds them to `built`. Uses `source` only if a build tree must be created.
 ///
 /// # Errors
 ///
-/// [`Error`] of the first build that fails; the others are ended then.
+/// [`Error`] of the first build that fails; all other builds are then cancelled.
 pub fn run(
     missing: &[Build],
     built: &mut Built,
@@ -126,12 +125,12 @@ pub fn run(
         for _ in 0..SIDE_BY_SIDE.min(missing.len()) {
             scope.spawn(|| {
                 loop {
-                    // A statement of its own: the queue must not stay locked while a build runs.
+                    // A separate statement, so that the queue is not locked while a build runs.
                     let next = lock(&queue).next();
                     let Some((build, tree)) = next else { break };
                     let result = Maker { build, linker: Linker::new(build, tree, context) }.make();
                     let bad = result.is_err();
-                    // First the result, then the flag: what fails because of the flag comes later.
+                    // The result comes before the flag, so that failures caused by the flag come later in the list.
                     lock(&results).push(result);
                     failed.fetch_or(bad, Ordering::Relaxed);
                     if failed.load(Ordering::Relaxed) {
@@ -141,7 +140,7 @@ pub fn run(
             });
         }
     });
-    // The build that failed first made the others fail; its error is the one to tell.
+    // The first failure caused the others; report its error.
     for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
         let bases = result?;
         built.made += bases.len();
@@ -154,7 +153,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Progress of builds that end together.
+/// Progress of builds that are cancelled together if one of them fails.
 struct Joint<'a> {
     progress: &'a dyn Progress,
     failed: &'a AtomicBool,
@@ -170,10 +169,10 @@ impl Progress for Joint<'_> {
     }
 }
 
-/// The symbol of a checksum over all that was linked. BIOS loaders have none.
+/// Symbol of a checksum over everything that is linked. BIOS loaders have none.
 const BUILD_ID: &str = "build_id";
 
-/// Makes all bases of one build.
+/// Builds all bases of one build.
 struct Maker<'a> {
     build: &'a Build,
     linker: Linker<'a>,
@@ -186,7 +185,7 @@ impl Maker<'_> {
         for (size, keys) in &self.build.bases {
             let loaders: Vec<Loader> = keys.keys().copied().collect();
             let slot = Slot::sentinel(*size);
-            self.linker.link(&slot, &loaders, Goals::Bases, "a script to be stamped")?;
+            self.linker.link(&slot, &loaders, Goals::Bases, "an empty slot")?;
             for (loader, key) in keys {
                 let content = self.linker.loader(*loader, &slot)?;
                 let base = self.capture(*loader, content, *size)?;
@@ -199,7 +198,7 @@ impl Maker<'_> {
         Ok(bases)
     }
 
-    /// The base that make has left of `loader`, whose file has `content`.
+    /// Captures the base of `loader`, whose file has `content`, from make's output.
     fn capture(&self, loader: Loader, content: Vec<u8>, size: SlotSize) -> Result<Base, Error> {
         let src = self.linker.src();
         let no_base = |error| {
@@ -225,12 +224,12 @@ impl Maker<'_> {
         let captured = Base::capture_efi(loader.as_str(), content, size, addresses, &mut fs::open(&path)?)
             .map_err(|error| fs::Error::new("read", &path, error))?
             .map_err(no_base)?;
-        // It has everything that was linked, and is of no more use.
+        // The file has everything that was linked, and is no longer needed.
         fs::remove_file(&path)?;
         Ok(captured)
     }
 
-    /// The program that packs BIOS loaders.
+    /// Returns the program that packs BIOS loaders.
     fn zbin(&self) -> Result<Vec<u8>, fs::Error> {
         let [first, second] = make::ZBIN.map(|name| self.linker.src().join(name));
         match fs::read_if_exists(&first)? {
@@ -239,7 +238,7 @@ impl Maker<'_> {
         }
     }
 
-    /// The list of what make has linked into `loader`.
+    /// Returns the list of objects that make linked into `loader`.
     fn linked(&self, loader: Loader, sources: &Sources) -> Result<String, Error> {
         let linked = LinkedObjects::of(&LinkMap::new(&self.linker.link_map(loader)?), sources)?;
         Ok(linked.to_text(&format!("Linked into {loader} in the configuration `{}`.", self.build.config.name)))

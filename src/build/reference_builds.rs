@@ -1,5 +1,5 @@
-//! `vendor/toolchains.toml`: which bytes known toolchains give. Whoever has one of them can be told that
-//! what was built here are the very bytes that were built there, and be warned where they are not.
+//! `vendor/toolchains.toml`: reference builds of known toolchains. A user with one of these toolchains learns that a
+//! build has the same bytes as the reference build, or gets a warning that it does not.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,30 +16,30 @@ use crate::digest::{BadDigest, CommitId, Sha256Digest};
 use crate::loader::target::Loader;
 use crate::tree::manifest::ManifestEntry;
 
-/// What one toolchain gives.
+/// Loaders built by one known toolchain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferenceBuild {
-    /// What people call it, as in `Debian 12`.
+    /// Name for the user, as in `Debian 12`.
     pub name: String,
-    /// The digest of its tools, by which it is known again.
+    /// Digest of the toolchain's tools, which identifies it.
     pub digest: Sha256Digest,
-    /// Its packages, for people.
+    /// Packages of the toolchain, for information.
     pub packages: Vec<String>,
-    /// The commit that it built, without patches and in the default configuration.
+    /// The commit it built, without patches and in the default configuration.
     pub commit: CommitId,
-    /// The digest of the slot that it embedded.
+    /// Digest of the embedded slot.
     pub slot: Sha256Digest,
-    /// What came out.
+    /// Digests of the loaders.
     pub loaders: BTreeMap<Loader, Sha256Digest>,
 }
 
-/// Why the file cannot be used.
+/// Errors from reading the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is wrong.
+    /// The file is invalid.
     #[error(transparent)]
     Findings(#[from] Diagnostics),
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
 }
@@ -56,11 +56,11 @@ impl Diagnose for Error {
 const HEX: &str = "copy the whole digest, never type it";
 
 impl ReferenceBuild {
-    /// Reads the known toolchains of `project`; none where it has no such file.
+    /// Reads the reference builds of `project`; returns none if it has no such file.
     ///
     /// # Errors
     ///
-    /// [`Error`]: all that is wrong with the file.
+    /// [`Error`] with everything that is wrong with the file.
     pub fn read_all(project: &ProjectPaths) -> Result<Vec<Self>, Error> {
         let file = project.toolchains();
         let Some(text) = fs::read_text_if_exists(&file)? else { return Ok(Vec::new()) };
@@ -97,8 +97,8 @@ impl ReferenceBuild {
         })
     }
 
-    /// What the files in the root of the tree of `plan` tell of its toolchain, under the name `name`. `None` where it has no loader
-    /// in the root of the tree that is built in the default configuration and without patches.
+    /// Creates a reference build called `name` from the toolchain of `plan` and the files in the root of its tree.
+    /// Returns `None` if no loader in the root is built in the default configuration and without patches.
     #[must_use]
     pub fn of(name: &str, plan: &Plan, root: &[ManifestEntry]) -> Option<Self> {
         let loaders = plain_loaders(plan, root);
@@ -115,7 +115,7 @@ impl ReferenceBuild {
         })
     }
 
-    /// As an entry of the file.
+    /// Renders the reference build as an entry of the file.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut text =
@@ -132,12 +132,12 @@ impl ReferenceBuild {
     }
 }
 
-/// A text as TOML has it, which is as JSON has it.
+/// Quotes a string for TOML; JSON's notation is valid there.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// What the file begins with.
+/// Returns the header comment of the file.
 fn heading(wording: &dyn Wording) -> String {
     format!(
         "\
@@ -149,12 +149,12 @@ fn heading(wording: &dyn Wording) -> String {
     )
 }
 
-/// Writes `known` into the file of `project`, in the place of an entry of the same name. `wording` is that of texts for
-/// others.
+/// Writes `known` into the file of `project`, and replaces an entry of the same name. `wording` renders the command in
+/// the header comment.
 ///
 /// # Errors
 ///
-/// [`Error`]; the file is then as it was.
+/// [`Error`]; the file is then unchanged.
 pub fn record(project: &ProjectPaths, known: ReferenceBuild, wording: &dyn Wording) -> Result<(), Error> {
     let mut entries = ReferenceBuild::read_all(project)?;
     entries.retain(|entry| entry.name != known.name);
@@ -164,20 +164,20 @@ pub fn record(project: &ProjectPaths, known: ReferenceBuild, wording: &dyn Wordi
     Ok(fs::write_atomic(&project.toolchains(), format!("{}{text}", heading(wording)).as_bytes())?)
 }
 
-/// How what was built compares with what a known toolchain gives.
+/// Comparison of a build with a reference build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecognisedBuild {
-    /// The name of the known toolchain.
+    /// Name of the known toolchain.
     pub name: String,
-    /// Whether it is the one that was used here.
+    /// Whether that toolchain was used for this build.
     pub used: bool,
-    /// The files that are the same.
+    /// Files with the same bytes.
     pub same: Vec<Utf8PathBuf>,
-    /// The files that are not.
+    /// Files with other bytes.
     pub different: Vec<Utf8PathBuf>,
 }
 
-/// Compares the files in the root of the tree of `plan` with each of `references` that built the same.
+/// Compares the files in the root of the tree of `plan` with each of `references` that has the same commit and slot.
 #[must_use]
 pub fn recognise(plan: &Plan, root: &[ManifestEntry], references: &[ReferenceBuild]) -> Vec<RecognisedBuild> {
     let digest = plan.inputs.toolchain.digest(false);
@@ -202,7 +202,7 @@ pub fn recognise(plan: &Plan, root: &[ManifestEntry], references: &[ReferenceBui
     recognised
 }
 
-/// A loader in the root of the tree that nothing of the project but its script decides about.
+/// A loader in the root of the tree whose bytes depend on nothing of the project except its script.
 struct Plain {
     path: Utf8PathBuf,
     loader: Loader,

@@ -1,4 +1,4 @@
-//! What was found, what becomes of it, and why it cannot be told.
+//! Items of a scan, their fates, and errors.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,19 +14,19 @@ use crate::build::plan::Plan;
 use crate::config::pins::Pins;
 use crate::printable::printable;
 
-/// The most entries of folders that are listed.
+/// Maximum number of folder entries to list.
 pub(super) const MAX_ENTRIES: usize = 50_000;
 
-/// The most bytes of all paths that are listed.
+/// Maximum length of all listed paths together, in bytes.
 pub(super) const MAX_PATHS: usize = 16 << 20;
 
-/// Errors from looking for what is unused.
+/// Errors from searching for unused files.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The user asked to stop.
+    /// The user cancelled the run.
     #[error("interrupted; what is left is removed by the next run")]
     Cancelled,
-    /// There is more than this tool ever makes.
+    /// There are more entries than this tool ever creates.
     #[error(
         "`{}` has too many entries: wanted {MAX_ENTRIES} entries at most, with paths of {MAX_PATHS} bytes, in all that is \
          looked through",
@@ -50,48 +50,48 @@ impl Diagnose for Error {
     }
 }
 
-/// What is looked through, and what counts as used.
+/// Scope of a scan, and the criteria for use.
 pub struct CleanRequest<'a> {
-    /// The cache.
+    /// Cache.
     pub cache: &'a Cache,
-    /// Whether others may have files in the cache's folder, so that it is left alone.
+    /// Whether the cache's folder may contain files of other programs. It is then skipped.
     pub shared: bool,
-    /// The project.
+    /// Project.
     pub project: &'a ProjectPaths,
-    /// The folder for temporary files.
+    /// Folder for temporary files.
     pub temporary: &'a Utf8Path,
-    /// What the project pins; where that cannot be told, all sources count as needed.
+    /// Pins of the project. If `None` because they are unknown, all sources count as needed.
     pub pins: Option<&'a Pins>,
-    /// What the project builds; where that cannot be told, all bases and build trees count as needed.
+    /// Build plan of the project. If `None` because it is unknown, all bases and build trees count as needed.
     pub plan: Option<&'a Plan>,
-    /// For how long something has to be unused.
+    /// Minimum time since the last use.
     pub unused_for: Duration,
-    /// The present time.
+    /// Current time.
     pub now: SystemTime,
-    /// Receives the question whether to stop.
+    /// Reports whether the user cancelled the run.
     pub progress: &'a dyn Progress,
 }
 
 closed_set! {
-    /// What something is.
+    /// Kind of an item.
     pub enum CacheItemKind {
-        /// A base.
+        /// Base.
         Base = "base",
-        /// A build tree.
+        /// Build tree.
         BuildTree = "build-tree",
-        /// A pinned input.
+        /// Pinned input.
         Source = "source",
-        /// The history that `update` looks through.
+        /// History that `update` searches.
         History = "history",
-        /// What is known of a toolchain or an archive.
+        /// Recorded information about a toolchain or an archive.
         Record = "record",
-        /// What a killed run has left, or a rebuild that was kept.
+        /// Remains of a killed run, or a rebuild that was kept.
         Leftover = "leftover",
     }
 }
 
 impl CacheItemKind {
-    /// What one is called.
+    /// Returns the noun for an item of this kind.
     #[must_use]
     pub fn noun(self) -> &'static str {
         match self {
@@ -105,49 +105,49 @@ impl CacheItemKind {
     }
 }
 
-/// Whether something goes.
+/// Fate of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// It goes: nobody uses it.
+    /// Removed: unused.
     Unused,
-    /// It stays: this project needs it.
+    /// Kept: this project needs it.
     Needed,
-    /// It stays: somebody has used it not long ago.
+    /// Kept: it was used recently.
     Recent,
-    /// It stays: it was changed within the last hour, so that a process may still be writing it.
+    /// Kept: it changed within the last hour, so a process may still be writing it.
     Changing,
-    /// It stays: a process uses it now.
+    /// Kept: a process is using it.
     Busy,
 }
 
-/// Something of this tool.
+/// A file or folder of this tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Item {
-    /// What it is.
+    /// Kind of the item.
     pub kind: CacheItemKind,
-    /// Where it is.
+    /// Path of the item.
     pub path: Utf8PathBuf,
-    /// How much room it takes on the disk, in bytes.
+    /// Disk usage in bytes.
     pub bytes: u64,
-    /// Whether it goes.
+    /// Fate of the item.
     pub fate: Fate,
 }
 
-/// What there is.
+/// Result of a scan.
 #[derive(Debug, Default)]
 pub struct CacheScan {
-    /// What this tool made, in the order of the paths.
+    /// Files and folders of this tool, sorted by path.
     pub items: Vec<Item>,
-    /// What somebody else put between that, and what stays.
+    /// Files and folders of other programs between them. They are kept.
     pub foreign: Vec<Utf8PathBuf>,
-    /// Held so that nobody begins to use what is going to be removed.
+    /// Locks that prevent other processes from starting to use the items to be removed.
     pub(super) locks: Vec<Lock>,
 }
 
 impl CacheScan {
-    /// What goes.
+    /// Returns the items to be removed.
     pub fn unused(&self) -> impl Iterator<Item = &Item> + Clone {
         self.items.iter().filter(|item| item.fate == Fate::Unused)
     }

@@ -1,10 +1,11 @@
-//! Removes what no build needs any more: from the cache, from the project's `dist` and `vendor`, and from the folder
-//! for temporary files.
+//! Removes files that no build needs any more from the cache, from the project's `dist` and `vendor`, and from the
+//! folder for temporary files.
 //!
-//! [`scan::scan`] looks and decides, and changes nothing. [`remove`] removes what it found unused. The cache is shared by
-//! all projects of a user, so what this project does not need counts as unused only when nobody has used it for a
-//! while; each use is noted as a modification time. What this tool did not make is never touched: where others have
-//! files among those of the cache, names alone do not tell whose something is, and nothing is removed.
+//! [`scan::scan`] finds items and decides about them without changing anything. [`remove`] removes the items that it
+//! found unused. All projects of a user share the cache, so an item that this project does not need counts as unused
+//! only after a period without use. Each use is recorded as a modification time. Files of other programs are never
+//! touched: if the cache's folder may contain such files, names alone do not identify the tool's own files, and nothing
+//! is removed there.
 
 mod items;
 mod scan;
@@ -21,35 +22,34 @@ use crate::base::fs;
 use crate::base::paths::Cache;
 use crate::base::progress::Progress;
 
-/// Says in the cache's folder that all of it is this tool's cache, unless that is said already. Programs that make
-/// backups leave such folders out.
+/// Tags the cache's folder as a cache of this tool, unless it is tagged already. Backup programs skip tagged folders.
 ///
 /// # Errors
 ///
-/// [`fs::Error`].
+/// [`fs::Error`] if the tag cannot be written.
 pub fn tag(cache: &Cache) -> Result<(), fs::Error> {
     if is_tagged(cache) { Ok(()) } else { fs::write_atomic(&cache.tag(), TAG.as_bytes()) }
 }
 
-/// Whether all in the cache's folder is this tool's cache. Elsewhere, others may have files among those of the cache.
+/// Checks whether the cache's folder is tagged. An untagged folder may contain files of other programs.
 #[must_use]
 pub fn is_tagged(cache: &Cache) -> bool {
     let is_file = cache.tag().symlink_metadata().is_ok_and(|metadata| metadata.is_file());
     is_file && fs::read_at_most(&cache.tag(), TAG.len() as u64).is_ok_and(|text| text == TAG.as_bytes())
 }
 
-/// Its first line is the signature that the specification wants.
+/// Content of the cache tag. Its first line is the signature that the specification requires.
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # All in this folder is the cache of netboot-loaders: see <https://bford.info/cachedir/>.\n";
 
-/// Removes what `scan` found unused. Returns what could not be removed, and why.
+/// Removes the items that `scan` found unused. Returns the items that could not be removed, with the errors.
 ///
-/// The lock of the cache, [`Cache::use_lock`], must be held. A folder of the cache is renamed before it is removed: at
-/// whichever moment this ends, nobody finds half of it.
+/// The caller must hold the lock of the cache, [`Cache::use_lock`]. A folder of the cache is renamed before it is
+/// removed, so that an interruption never leaves a partial folder under its name.
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`].
+/// [`Error::Cancelled`] if the user cancelled the run.
 pub fn remove(scan: &CacheScan, cache: &Cache, progress: &dyn Progress) -> Result<Vec<(Item, fs::Error)>, Error> {
     let mut failed = Vec::new();
     for item in scan.unused() {
@@ -76,7 +76,7 @@ fn remove_item(path: &Utf8Path, cache: &Cache, progress: &dyn Progress) -> Resul
     delete(aside.as_std_path(), progress)
 }
 
-/// Removes what is at `path` with all that is in it, and never what a link leads to. Nothing to remove is fine.
+/// Removes `path` recursively without following links. Does nothing if it does not exist.
 fn delete(path: &Path, progress: &dyn Progress) -> Result<(), Error> {
     if progress.cancelled() {
         return Err(Error::Cancelled);
@@ -93,7 +93,7 @@ fn delete(path: &Path, progress: &dyn Progress) -> Result<(), Error> {
     Ok(std::fs::remove_dir(path).map_err(failed("remove"))?)
 }
 
-/// Lets this user remove what is in the folder `path`, which is no link. What that does not help fails later.
+/// Makes the folder `path`, unless it is a link, writable for its owner. A failure shows when its files are removed.
 fn make_writable(path: &Path) {
     if let Ok(metadata) = path.symlink_metadata()
         && metadata.is_dir()

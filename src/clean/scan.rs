@@ -1,4 +1,4 @@
-//! Finds what there is, and decides what of it goes.
+//! Finds the tool's files and decides which ones to remove.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{DirEntry, FileType};
@@ -13,23 +13,23 @@ use crate::base::fs::{self, Lock};
 use crate::base::paths::{self, BasePaths, CachePart, Staging, WorkPaths};
 use crate::digest::Sha256Digest;
 
-/// For how long something outside the cache has to be left alone before it counts as what a killed run has left, where
-/// no lock tells.
+/// Minimum time without changes before something outside the cache counts as the remains of a killed run, if no lock
+/// decides that.
 const MIN_IDLE: Duration = Duration::from_secs(60 * 60);
 
-/// The most that is listed of all folders together. A cache that was used for years has some hundreds of entries.
+/// Limit for the listings of all folders together. A cache that has been in use for years has a few hundred entries.
 const LISTING_LIMIT: ListingBudget = ListingBudget { entries: MAX_ENTRIES, bytes: MAX_PATHS };
 
-/// Finds what there is, and decides what of it goes.
+/// Finds the tool's files and decides which ones to remove. Changes nothing.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the run is cancelled, a folder cannot be listed, or there are too many entries.
 pub fn scan(request: &CleanRequest<'_>) -> Result<CacheScan, Error> {
     scan_within(request, LISTING_LIMIT)
 }
 
-/// As [`scan`], with `usage` for what is listed.
+/// Does the work of [`scan`], within `budget` for the listings.
 fn scan_within(request: &CleanRequest<'_>, budget: ListingBudget) -> Result<CacheScan, Error> {
     let mut scanner = Scanner { request, budget, scan: CacheScan::default() };
     if !request.shared {
@@ -46,14 +46,14 @@ fn scan_within(request: &CleanRequest<'_>, budget: ListingBudget) -> Result<Cach
     Ok(scan)
 }
 
-/// Something in a folder.
+/// An entry of a folder.
 struct Entry {
     path: Utf8PathBuf,
     name: String,
     kind: FileType,
 }
 
-/// How much more may be listed.
+/// Remaining budget for listings.
 struct ListingBudget {
     entries: usize,
     bytes: usize,
@@ -66,7 +66,8 @@ struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
-    /// What is in `folder`; nothing where there is none, or a link. A name that is not UTF-8 is none of this tool.
+    /// Returns the entries of `folder`; none if it does not exist or is a link. Names that are not UTF-8 are not this
+    /// tool's.
     fn entries(&mut self, folder: &Utf8Path) -> Result<Vec<Entry>, Error> {
         if folder.is_symlink() {
             return Ok(Vec::new());
@@ -91,7 +92,7 @@ impl Scanner<'_> {
         Ok(found)
     }
 
-    /// Makes sure that there is room for one more `path`, of something in `folder`.
+    /// Charges the budget for one more entry of `folder`, with the path `path`.
     fn charge(&mut self, folder: &Utf8Path, path: &Utf8Path) -> Result<(), Error> {
         let left = |most: usize, taken| most.checked_sub(taken).ok_or_else(|| Error::TooMuch(folder.to_owned()));
         self.budget = ListingBudget {
@@ -111,13 +112,13 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// For how long `path` itself was not changed; no time at all where that cannot be told.
+    /// Returns the time since `path` itself was modified; zero if that is unknown.
     fn age(&self, path: &Utf8Path) -> Duration {
         let modified = path.symlink_metadata().and_then(|metadata| metadata.modified()).ok();
         modified.and_then(|modified| self.request.now.duration_since(modified).ok()).unwrap_or_default()
     }
 
-    /// The fate of what is `needed` or not, and whose last use `stamp` tells.
+    /// Returns the fate of an item that is `needed` or not. The modification time of `stamp` is the item's last use.
     fn fate(&self, needed: bool, stamp: &Utf8Path) -> Fate {
         match needed {
             true => Fate::Needed,
@@ -163,7 +164,7 @@ impl Scanner<'_> {
                         }
                     }
                 }
-                // A lock that is removed may be held by somebody who has opened it and waits for it.
+                // A lock file must stay: another process may have opened it and wait for the lock.
                 Some(P::Locks) => {}
                 Some(P::Leftover | P::SyslinuxRecord(_) | P::Tag) | None => self.foreign(&path),
             }
@@ -171,7 +172,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// What nobody uses once its run has ended.
+    /// Adds something that has no use after the end of its run.
     fn leftover(&mut self, path: &Utf8Path, name: &str) -> Result<(), Error> {
         if self.request.cache.reproduce().file_name() == Some(name) && path.is_dir() {
             return self.rebuild(path);
@@ -179,7 +180,7 @@ impl Scanner<'_> {
         self.add(CacheItemKind::Leftover, path, Fate::Unused)
     }
 
-    /// What a rebuild has left: all of its folder, unless somebody keeps something of their own there.
+    /// Adds the remains of a rebuild: the whole folder, unless it contains files of the user.
     fn rebuild(&mut self, folder: &Utf8Path) -> Result<(), Error> {
         let known = self.scan.foreign.len();
         let (own, others): (Vec<_>, Vec<_>) =
@@ -268,7 +269,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Whether `folder` has nothing but `names` and files that were being written: it is what it looks like.
+    /// Checks whether `folder` contains only `names` and partially written files. Otherwise it is not this tool's.
     fn has_only(&self, folder: &Utf8Path, names: &[&str]) -> Result<bool, Error> {
         for entry in readable(folder.as_std_path()) {
             check_cancelled(self.request)?;
@@ -281,14 +282,15 @@ impl Scanner<'_> {
         Ok(true)
     }
 
-    /// What libgit2 was writing to the repository at `path` when it was killed; a lock would stop the next fetch.
+    /// Adds the files that libgit2 was writing to the repository at `path` when it was killed. A remaining lock would
+    /// block the next fetch.
     fn git_leftovers(&mut self, path: &Utf8Path) -> Result<(), Error> {
         let mut folders = vec![path.to_owned()];
         while let Some(folder) = folders.pop() {
             let objects = folder.starts_with(path.join("objects"));
             for entry in readable(folder.as_std_path()) {
                 check_cancelled(self.request)?;
-                // No name of libgit2's own is anything but UTF-8.
+                // libgit2 only uses UTF-8 names.
                 let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else { continue };
                 let temporary =
                     if objects { name.contains("_git2_") } else { Utf8Path::new(&name).extension() == Some("lock") };
@@ -306,7 +308,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// What killed runs have left beside the trees and releases of the project.
+    /// Adds what killed runs have left beside the trees and releases of the project.
     fn dist(&mut self) -> Result<(), Error> {
         let dist = self.request.project.dist();
         let mut trees = BTreeSet::new();
@@ -316,10 +318,10 @@ impl Scanner<'_> {
         for tree in trees.iter().map(|name| dist.join(name)) {
             let staging = Staging::of(&tree);
             let locked = staging.lock.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
-            // A lock that cannot be tried may be held.
+            // If the attempt to lock fails, another process may hold the lock.
             let lock = locked.then(|| Lock::try_existing(&staging.lock).unwrap_or_default());
             let parts = [&staging.partial, &staging.next_journal, &staging.previous];
-            // Where the tree is gone, the previous one is all that is left of it, and the next build puts it back.
+            // If the tree is missing, the previous one is all that is left of it. The next build restores it.
             let parts = parts.into_iter().filter(|part| **part != staging.previous || tree.exists());
             for part in parts.filter(|part| part.symlink_metadata().is_ok_and(|metadata| !metadata.is_symlink())) {
                 let fate = match &lock {
@@ -334,7 +336,7 @@ impl Scanner<'_> {
         self.partial_files(&dist)
     }
 
-    /// Files in `folder` that were being written.
+    /// Adds the partially written files in `folder`.
     fn partial_files(&mut self, folder: &Utf8Path) -> Result<(), Error> {
         for Entry { path, name, kind } in self.entries(folder)? {
             if kind.is_file() && paths::is_partial(&name) {
@@ -344,12 +346,12 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// The fate of what nobody needs if nobody is writing it just now.
+    /// Returns the fate of something that is unneeded unless a process is still writing it.
     fn quiet(&self, path: &Utf8Path) -> Result<Fate, Error> {
         Ok(if self.has_changed(path.as_std_path())? { Fate::Changing } else { Fate::Unused })
     }
 
-    /// Whether anything in `path` was changed within [`MIN_IDLE`].
+    /// Checks whether anything in `path` changed within [`MIN_IDLE`].
     fn has_changed(&self, path: &Path) -> Result<bool, Error> {
         check_cancelled(self.request)?;
         let Ok(metadata) = path.symlink_metadata() else { return Ok(false) };
@@ -366,7 +368,7 @@ impl Scanner<'_> {
         Ok(false)
     }
 
-    /// Folders of this tool among the temporary files of all programs. They are locked while they are in use.
+    /// Adds this tool's folders among the temporary files of all programs. They are locked while in use.
     fn temporary(&mut self) -> Result<(), Error> {
         let user = rustix::process::getuid().as_raw();
         let folder = self.request.temporary;
@@ -397,13 +399,13 @@ fn check_cancelled(request: &CleanRequest<'_>) -> Result<(), Error> {
     if request.progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
 }
 
-/// What can be read of the folder `path`.
+/// Returns the readable entries of the folder `path`.
 fn readable(path: &Path) -> impl Iterator<Item = DirEntry> {
     std::fs::read_dir(path).into_iter().flatten().flatten()
 }
 
-/// How much room `path` takes on the disk with all that is in it, in bytes. What is there by several names counts
-/// once, and what a link leads to not at all.
+/// Returns the disk usage of `path` with all its contents, in bytes. Counts a file with several hard links once, and
+/// does not follow symbolic links.
 fn size(path: &Path, request: &CleanRequest<'_>, seen: &mut HashSet<(u64, u64)>) -> Result<u64, Error> {
     check_cancelled(request)?;
     let Ok(metadata) = path.symlink_metadata() else { return Ok(0) };
@@ -428,7 +430,7 @@ mod tests {
     use crate::base::paths::{Cache, ProjectPaths};
     use crate::base::progress::{Event, Progress, Silent};
 
-    /// Cancelled once it was asked so often.
+    /// Progress that is cancelled after a given number of queries.
     struct After(AtomicU32);
 
     impl Progress for After {
@@ -439,7 +441,7 @@ mod tests {
         }
     }
 
-    /// What is found in the folders `cache`, `project` and `tmp` below `root`.
+    /// Scans the folders `cache`, `project` and `tmp` below `root`.
     fn scanned(root: &Utf8Path, budget: ListingBudget, progress: &dyn Progress) -> Result<CacheScan, Error> {
         let (cache, project) = (Cache::new(root.join("cache")), ProjectPaths::new(root.join("project")));
         let request = CleanRequest {

@@ -1,6 +1,6 @@
 //! Does what is planned, file by file: sent under a temporary name, read back, renamed.
 
-use crate::base::plural::count;
+use crate::base::plural::size;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::error::Error;
@@ -54,7 +54,7 @@ impl Apply<'_, '_> {
             self.session.remote_state.record.files.remove(path);
         }
         self.write_record()?;
-        self.task.finish(format!("{} sent", count(self.session.bytes, "byte")));
+        self.task.finish(format!("{} sent", size(self.session.bytes)));
         Ok(())
     }
 

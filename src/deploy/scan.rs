@@ -1,6 +1,6 @@
 //! Looks at a place: what stands where, and what is in files that nobody vouches for.
 
-use crate::base::plural::count;
+use crate::base::plural::size;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub(super) fn scan(
         session.read.insert(path.clone(), (*found, hasher.finish()));
     }
     if let Some(task) = task {
-        task.finish(format!("{} read", count(total, "byte")));
+        task.finish(format!("{} read", size(total)));
     }
     scan.read.clone_from(&session.read);
     Ok(scan)

@@ -1,5 +1,5 @@
-//! Reads named members out of a release archive, `.zip` or `.tar.xz`, that may be hostile: nothing
-//! is unpacked, sizes are capped, and an archive that no honest release would be is refused.
+//! Reads named members out of a possibly hostile release archive, `.zip` or `.tar.xz`. Nothing is unpacked to disk,
+//! sizes are limited, and an archive with features that no honest release has is refused.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,30 +14,30 @@ use crate::base::tarball::{self, Limits, TarEntryKind};
 use crate::printable::printable;
 use crate::stamp::tarball::Tarball;
 
-/// The most that a whole archive may unpack to, in bytes; syslinux 6.03 has 60 MB.
+/// Maximum size of an archive's unpacked content, in bytes; syslinux 6.03 has 60 MB.
 const MAX_UNPACKED: u64 = 512 << 20;
-/// The most members that an archive may have; syslinux 6.03 has 2,300.
+/// Maximum number of members in an archive; syslinux 6.03 has 2,300.
 const MAX_MEMBERS: u64 = 20_000;
-/// The most bytes that an archive may have; syslinux 6.03's have 7 to 12 MB.
+/// Maximum size of an archive in bytes; those of syslinux 6.03 have 7 to 12 MB.
 pub(super) const MAX_ARCHIVE: u64 = 64 << 20;
-/// What a .tar may have. It may have long names, as GNU tar writes them.
+/// Limits for a .tar. It may use GNU tar's extension for long names.
 const LIMITS: Limits =
     Limits { entries: MAX_MEMBERS, extension: tarball::EXTENSION, entry: u64::MAX, total: MAX_UNPACKED };
-/// The most memory that xz may ask for, in bytes.
+/// Maximum memory for xz, in bytes.
 const XZ_MEMORY: u64 = 128 << 20;
 
-/// Why an archive cannot be used.
+/// Errors from reading an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Its content is neither format.
+    /// The file is in neither format.
     #[error("`{path}` is {found}, wanted a .zip or .tar.xz archive")]
     Format {
         /// The archive.
         path: Utf8PathBuf,
-        /// What it looks like.
+        /// A description of the content.
         found: &'static str,
     },
-    /// It is cut off or otherwise broken.
+    /// The archive is truncated or otherwise damaged.
     #[error("`{path}` is damaged: {reason}")]
     Damaged {
         /// The archive.
@@ -45,7 +45,7 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// It was made to do harm.
+    /// The archive has a feature that no honest release has.
     #[error("`{path}` is refused: {reason}, which no honest release has")]
     Hostile {
         /// The archive.
@@ -53,7 +53,7 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// Something is not in it.
+    /// A member is missing.
     #[error("`{path}` has no member `{member}`")]
     Missing {
         /// The archive.
@@ -64,7 +64,7 @@ pub enum Error {
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,
-    /// It cannot be read.
+    /// The archive cannot be read.
     #[error(transparent)]
     Fs(#[from] fs::Error),
 }
@@ -86,18 +86,18 @@ impl Diagnose for Error {
     }
 }
 
-/// What is wanted: members by path, each with its size in bytes. A member may stand below one
-/// leading folder, as in `syslinux-6.03/bios/core/lpxelinux.0`.
+/// The wanted members: path and maximum size in bytes. In the archive, a member may be below one leading folder, as in
+/// `syslinux-6.03/bios/core/lpxelinux.0`.
 pub type WantedMembers = BTreeMap<Utf8PathBuf, u64>;
 
-/// The content of each member.
+/// Content of each member, by path.
 pub type Contents = BTreeMap<Utf8PathBuf, Vec<u8>>;
 
-/// Refuses the archive at `path` where it is larger than any release.
+/// Refuses the archive at `path` if it is larger than any release.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error::Hostile`] if it is; [`Error::Fs`] if its size cannot be read.
 pub fn check_size(path: &Utf8Path) -> Result<(), Error> {
     let size = fs::open(path)?.metadata().map_err(|error| fs::Error::new("read", path, error))?.len();
     if size <= MAX_ARCHIVE {
@@ -106,15 +106,17 @@ pub fn check_size(path: &Utf8Path) -> Result<(), Error> {
     Err(Error::Hostile { path: path.into(), reason: format!("it has {size} bytes, more than {MAX_ARCHIVE}") })
 }
 
-/// The most bytes of a .zip's table of contents; that of syslinux has 34 kB.
+/// Maximum size of a .zip's table of contents, in bytes; that of syslinux has 34 kB.
 const MAX_TABLE: u64 = 4 << 20;
 
-/// Why the table of contents of a .zip is not to be read; nothing where it is. Only one that stands where the one record
-/// at the end says gets read: for any other a reader searches the whole file. A record of the larger form, which 65,535
-/// members need, has a locator before it.
+/// Returns why the table of contents of a .zip must not be read; `None` if it can be.
+///
+/// The only table accepted is one that stands where the single end record says: for any other, a reader searches the
+/// whole file. An end record of the larger (Zip64) form, which archives with 65,535 or more members need, is preceded
+/// by a locator, and is refused.
 fn refusal_of_table(file: &mut File) -> io::Result<Option<String>> {
     const LOCATOR: usize = 20;
-    // More than the 64 KiB of a comment, which readers look behind.
+    // More than the 64 KiB of a comment, before which readers look for the end record.
     const TAIL: u64 = 128 << 10;
     let length = file.seek(SeekFrom::End(0))?;
     let begin = length - length.min(TAIL);
@@ -123,7 +125,7 @@ fn refusal_of_table(file: &mut File) -> io::Result<Option<String>> {
     file.take(TAIL).read_to_end(&mut end)?;
     let records: Vec<usize> = memchr::memmem::find_iter(&end, b"PK\x05\x06").take(2).collect();
     let reason = match records[..] {
-        // It says itself that it cannot be read.
+        // The `zip` crate itself rejects a file without an end record.
         [] => None,
         [at] => {
             let field = |from: usize, bytes: usize| {
@@ -153,8 +155,8 @@ fn refusal_of_table(file: &mut File) -> io::Result<Option<String>> {
 ///
 /// # Errors
 ///
-/// [`Error`]. A member of another size than wanted is an error only when it is larger: the digest
-/// finds the rest.
+/// [`Error`]. A member whose size differs from the wanted size is an error only if it is larger; the digest detects the
+/// rest.
 pub fn read_members(path: &Utf8Path, wanted: &WantedMembers, progress: &dyn Progress) -> Result<Contents, Error> {
     let mut file = fs::open(path)?;
     let mut magic = [0; 6];
@@ -213,10 +215,10 @@ impl Collector<'_> {
     fn zip(&mut self, mut file: File, progress: &dyn Progress) -> Result<(), Error> {
         let unreadable = |error| match error {
             zip::result::ZipError::Io(error) => self.damaged(&error),
-            // The crate's own words name its types.
+            // The crate's own messages contain names of its types.
             _ => self.damaged(&"its table of contents, which stands at the end, cannot be read"),
         };
-        // The table of contents is read into memory.
+        // The crate reads the table of contents into memory.
         if let Some(reason) = refusal_of_table(&mut file).map_err(|error| self.damaged(&error))? {
             return Err(self.hostile(reason));
         }
@@ -247,7 +249,7 @@ impl Collector<'_> {
             let (name, kind, size) = (std::mem::take(&mut entry.path), entry.kind, entry.size);
             self.entry(&name, kind, size, &mut entry)?;
         }
-        // Reads xz's own checksums too, which stand behind the last member.
+        // Also verifies xz's own checksums, which follow the last member.
         tarball.finish().map_err(|error| self.tar(&error))?;
         Ok(())
     }

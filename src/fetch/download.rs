@@ -1,7 +1,6 @@
-//! Downloads one file: capped in size, resumed where the server allows it, tried again after
-//! faults that may pass.
+//! Downloads one file: limits its size, resumes it if the server supports that, and retries after temporary failures.
 
-use crate::base::plural::count;
+use crate::base::plural::{count, size};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 
@@ -14,32 +13,32 @@ use crate::base::http::{self, HttpClient, Response};
 use crate::base::progress::{Progress, Task, TaskKind, pause};
 use crate::base::url::Url;
 
-/// How many bytes are written before they have to be on the disk.
+/// Number of bytes to write between syncs to disk.
 const FLUSHED: u64 = 16 << 20;
 
-/// Where a file is downloaded from.
+/// Address of a file to download.
 #[derive(Debug, Clone)]
 pub struct DownloadUrl<'a> {
-    /// Its address.
+    /// The address.
     pub url: &'a Url,
-    /// The remedy where the address does not help.
+    /// Remedy if the address does not work.
     pub remedy: Help,
 }
 
-/// Why a download failed.
+/// Errors from downloading a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The server refused.
+    /// The server returned an error status.
     #[error("cannot download `{url}`: found status {status}, wanted 200")]
     Status {
         /// The address.
         url: String,
-        /// The answer.
+        /// The response status.
         status: StatusCode,
         /// As in [`DownloadUrl`].
         remedy: Box<Help>,
     },
-    /// The file is larger than it can honestly be.
+    /// The file is larger than any honest file of its kind.
     #[error("cannot download `{url}`: found more than {limit} bytes, wanted at most that")]
     TooLarge {
         /// The address.
@@ -47,24 +46,24 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
-    /// No answer can be had from there.
+    /// The request failed in a way that another attempt cannot fix.
     #[error("cannot download `{url}`: {cause}")]
     Refused {
         /// The address.
         url: String,
-        /// Why.
+        /// The cause.
         cause: http::Error,
         /// As in [`DownloadUrl`].
         remedy: Box<Help>,
     },
-    /// The connection failed, again and again.
+    /// The connection failed in every attempt.
     #[error("cannot download `{url}`: {reason}, after {}", count(*attempts, "attempt"))]
     Connection {
         /// The address.
         url: String,
-        /// What went wrong last.
+        /// Cause of the last failure.
         reason: http::Error,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
         /// As in [`DownloadUrl`].
         remedy: Box<Help>,
@@ -75,7 +74,7 @@ pub enum Error {
         /// The address.
         url: String,
     },
-    /// A file cannot be written.
+    /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] fs::Error),
 }
@@ -103,7 +102,7 @@ impl Diagnose for Error {
     }
 }
 
-/// What one attempt came to, where it did not succeed.
+/// Failure of one attempt.
 enum Attempt {
     Final(Error),
     Passing(http::Error),
@@ -121,8 +120,8 @@ impl From<fs::Error> for Attempt {
     }
 }
 
-/// Downloads the file at `address` into the file `partial`, which keeps what has arrived when this fails.
-/// `limit` is the largest size in bytes that is accepted.
+/// Downloads the file at `address` into the file `partial`. On failure, `partial` keeps the data received so far.
+/// `limit` is the largest accepted size in bytes.
 ///
 /// # Errors
 ///
@@ -147,12 +146,12 @@ pub fn download(
         }
         let result = http.interruptible(progress, || attempt_once(http, address, partial, limit, &mut task));
         match result {
-            // Even a success is none then: where a server does not tell the length, breaking the
-            // connection off looks like the end of the file.
+            // A success does not count after a cancel: if the server does not send the length, breaking off the
+            // connection looks like the end of the file.
             _ if progress.cancelled() => return Err(Error::Cancelled { url: url.to_string() }),
             Ok(bytes) => {
                 fs::remove_file(&validator_file(partial))?;
-                task.finish(count(bytes, "byte"));
+                task.finish(size(bytes));
                 return Ok(());
             }
             Err(Attempt::Final(error)) => {
@@ -211,7 +210,7 @@ fn attempt_once(
             return Err(too_large());
         }
         let written = file.write_all(&buffer[..count]).and_then(|()| {
-            // So that little is left to wait for at the end, when nobody can be asked whether to stop.
+            // Leaves little to sync at the end, when the user can no longer cancel.
             if done / FLUSHED > (done - count as u64) / FLUSHED { file.sync_data() } else { Ok(()) }
         });
         written.map_err(|error| fs::Error::new("write", partial, error))?;
@@ -220,8 +219,8 @@ fn attempt_once(
     Ok(done)
 }
 
-/// The file to write the answer to, and how much of it is there already; `have` is what was asked
-/// to be resumed.
+/// Opens the file to write the response to, and returns it with the number of bytes that it already has. `have` is the
+/// offset from which the request asked to resume.
 fn open(
     response: &Response,
     DownloadUrl { url, remedy }: &DownloadUrl<'_>,
@@ -269,19 +268,19 @@ fn validator_file(partial: &Utf8Path) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{partial}.validator"))
 }
 
-/// Removes what has arrived: no later attempt can make use of it.
+/// Removes the data received so far, which no later attempt can use.
 fn forget(partial: &Utf8Path) -> Result<(), fs::Error> {
     fs::remove_file(partial)?;
     fs::remove_file(&validator_file(partial))
 }
 
-/// The place of an answer's first byte in the file, where it says so.
+/// Returns the offset of the response's first byte in the file, if `Content-Range` states it.
 fn starts_at(response: &Response) -> Option<u64> {
     let range = response.headers().get("content-range")?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
 }
 
-/// What lets a server tell whether its file is still the one that was begun. Weak ones do not.
+/// Returns the validator with which a server can tell whether the file has changed since. Weak `ETag`s do not qualify.
 fn validator(response: &Response) -> Option<String> {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     header("etag").filter(|etag| !etag.starts_with("W/")).or_else(|| header("last-modified"))

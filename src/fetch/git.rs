@@ -1,5 +1,4 @@
-//! The bare git cache: brings a commit in from any git URL or local path; and the one way to look
-//! at a repository with its history.
+//! The bare git cache: fetches a commit from any git URL or local path, and opens repositories with their history.
 
 use std::collections::BTreeSet;
 
@@ -26,10 +25,10 @@ use crate::config::pins::IpxePin;
 use crate::digest::{CommitId, Sha256Digest};
 use crate::printable::{is_harmful, printable};
 
-/// Why a commit cannot be had.
+/// Errors from fetching a commit.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The remote cannot be reached or does not speak git.
+    /// The remote is unreachable or does not speak git.
     #[error("cannot fetch from `{url}`: {}", printable(&failure.reason))]
     Fetch {
         /// The remote.
@@ -91,15 +90,15 @@ fn of_cache(path: &str, reason: &str) -> Diagnosis {
     }
 }
 
-/// Opens the bare repository at `path`, which is made when there is none.
+/// Opens the bare repository at `path`, and creates it if it does not exist.
 ///
 /// # Errors
 ///
-/// [`Error::Cache`] where there is something else.
+/// [`Error::Cache`] if `path` is something else.
 pub fn open(path: &Utf8Path) -> Result<Repository, Error> {
     init_libgit2();
     if !path.exists() {
-        // Made under another name first: a kill must not leave half a repository.
+        // Created under another name first, so that a kill cannot leave half a repository.
         let partial = path.with_extension("partial");
         fs::remove_dir_all(&partial)?;
         Repository::init_bare(&partial).map_err(|error| cache_error(path, &error))?;
@@ -109,18 +108,17 @@ pub fn open(path: &Utf8Path) -> Result<Repository, Error> {
     Repository::open_bare(path).map_err(|error| cache_error(path, &error))
 }
 
-/// What libgit2 says of the repository at `path`, as an error of the cache.
+/// Converts a libgit2 error about the repository at `path` into a cache error.
 pub(super) fn cache_error(path: &Utf8Path, error: &git2::Error) -> Error {
     Error::Cache { path: path.to_string(), reason: error.message().to_owned() }
 }
 
-/// Brings `commit` from `url`, a git URL or a local path, into `repository`, without its history
-/// where that can be had.
+/// Fetches the commit of `pin` from `url`, a git URL or a local path, into `repository`; without its history if the
+/// server supports that.
 ///
 /// # Errors
 ///
-/// [`Error::Fetch`] where the remote fails, [`Error::NoCommit`] where it works but has no such commit,
-/// [`Error::Cancelled`].
+/// [`Error::Fetch`] if the remote fails, [`Error::NoCommit`] if it works but lacks the commit, [`Error::Cancelled`].
 pub fn fetch(
     repository: &Repository,
     url: &Url,
@@ -136,7 +134,7 @@ pub fn fetch(
     let fetched = match (local_path(url.expose()), http) {
         (Some(path), _) => {
             let (own, commit) = (repository.path().to_owned(), *commit);
-            // What somebody has packed in his own way can take long to unpack.
+            // An unusually packed repository can take long to unpack.
             let copied = detached_on_cancel(progress, move || {
                 let given = open_given(&path)?;
                 let copied = Repository::open_bare(own).and_then(|own| copy(&own, &given, &commit, &Silent));
@@ -152,11 +150,11 @@ pub fn fetch(
     };
     fetched.map_err(|failure| failed(repository, url, failure, progress))?;
     if !has(repository, commit) {
-        // What came instead must not be in the way of the next server.
+        // Objects that came instead must not affect the fetch from the next server.
         remove_new_packs(&folder, &before);
         return Err(Error::NoCommit { url: url.to_string(), commit: *commit });
     }
-    task.finish(format!("commit {commit}"));
+    task.finish(format!("commit {}", &commit.to_string()[..12]));
     Ok(())
 }
 
@@ -182,8 +180,8 @@ fn failed(repository: &Repository, url: &Url, failure: GitFailure, progress: &dy
     Error::Fetch { url: url.to_string(), failure }
 }
 
-/// Fetches what is wanted: in a process of its own, where the client names one, which has less memory and can be ended at
-/// any moment. Gives the default branch, where all is wanted.
+/// Fetches `wanted`, in a separate process if the client names a program for it: such a process has less memory and can
+/// be killed at any moment. Returns the default branch for [`GitWant::All`].
 fn ask(fetcher: &Fetcher<'_>, wanted: &GitWant, task: &mut Task<'_>) -> Result<Option<String>, GitFailure> {
     match &fetcher.http.git_helper {
         Some(program) => {
@@ -194,25 +192,24 @@ fn ask(fetcher: &Fetcher<'_>, wanted: &GitWant, task: &mut Task<'_>) -> Result<O
     }
 }
 
-/// The most files of packs, two for each, that a history has before it is fetched anew.
+/// Maximum number of pack files, two for each pack, in a history before it is fetched anew.
 const MAX_OWN_FILES: usize = 24;
 
-/// Full names of branches and tags, sorted, and what they lead to: a commit, or a tag that leads to one.
+/// Full names of branches and tags, sorted, with their targets: a commit, or a tag that leads to one.
 pub type Refs = Vec<(String, Oid)>;
 
-/// A repository with its history, and where its branches and tags lead.
+/// A repository with its history, branches and tags.
 pub struct UpstreamHistory {
-    /// Has all that they lead to.
+    /// The repository; it has everything that `refs` lead to.
     pub repository: Repository,
     /// The branches and tags.
     pub refs: Refs,
-    /// The full name of the default branch, where there is one.
+    /// Full name of the default branch, if there is one.
     pub head: Option<String>,
 }
 
-/// Opens the repository that the local path `url` means, or brings all branches and tags of the git
-/// URL `url` with their history into the bare repository at `scratch`, which may be that of another
-/// URL already.
+/// Opens the repository at the local path `url`, or fetches all branches and tags of the git URL `url`, with their
+/// history, into the bare repository at `scratch`. `scratch` may already hold the refs of another URL.
 ///
 /// # Errors
 ///
@@ -235,7 +232,7 @@ pub fn upstream(
             Error::Fetch { url: url.to_string(), failure }
         });
     }
-    // Each fetch leaves a pack, and libgit2 keeps of each.
+    // Each fetch adds a pack, and libgit2 keeps memory for each pack.
     if http.is_some() && packs(scratch).len() > MAX_OWN_FILES {
         fs::remove_dir_all(scratch)?;
     }
@@ -260,7 +257,7 @@ fn interrupted() -> git2::Error {
     git2::Error::from_str("interrupted")
 }
 
-/// Opens a repository of this machine that anybody may have made.
+/// Opens a local repository whose content is untrusted.
 fn open_given(path: &Utf8Path) -> Result<Repository, GitFailure> {
     let odd = |reason: String| {
         let copy = "make a copy without that with `git clone --bare --no-local`";
@@ -275,7 +272,7 @@ fn open_given(path: &Utf8Path) -> Result<Repository, GitFailure> {
     };
     let folder = git_files::folder(path)?;
     git_files::check(&folder).map_err(odd)?;
-    // What was checked is what is opened.
+    // Opens exactly the folder that was checked.
     let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT;
     let repository = Repository::open_ext(folder, flags, std::iter::empty::<&str>()).map_err(explained)?;
     check_objects(&repository).map_err(|error| explained(explain("it has too much", error)))?;
@@ -289,12 +286,12 @@ fn open_local(path: &Utf8Path) -> Result<UpstreamHistory, GitFailure> {
     Ok(UpstreamHistory { repository, refs, head })
 }
 
-/// Where the refs below `root` lead that stand for branches and tags, with the names that these have.
+/// Returns the branches and tags below the ref prefix `root` under their own names, with their targets.
 fn branches_and_tags(repository: &Repository, root: &str) -> Result<Refs, git2::Error> {
     let mut refs = Vec::new();
     for reference in repository.references()? {
         let reference = reference?;
-        // A name that is not UTF-8 cannot be pinned, and one that hides something should not be.
+        // A name that is not UTF-8 cannot be pinned, and one with harmful characters should not be.
         let name = reference
             .name()
             .ok()
@@ -302,7 +299,7 @@ fn branches_and_tags(repository: &Repository, root: &str) -> Result<Refs, git2::
             .and_then(|name| name.strip_prefix(root))
             .map(|name| format!("refs/{name}"));
         let name = name.filter(|name| name.starts_with(HEADS) || name.starts_with(TAGS));
-        // A branch may be another name for one that is not there.
+        // A symbolic ref can name a branch that does not exist.
         refs.extend(name.zip(reference.resolve().ok().and_then(|reference| reference.target())));
         if refs.len() > MAX_REFS {
             return Err(git_tree::refused(&format!("it has more than {MAX_REFS} branches and tags")));
@@ -312,16 +309,16 @@ fn branches_and_tags(repository: &Repository, root: &str) -> Result<Refs, git2::
     Ok(refs)
 }
 
-/// What the full names of branches begin with.
+/// Prefix of the full names of branches.
 pub const HEADS: &str = "refs/heads/";
-/// What the full names of tags begin with.
+/// Prefix of the full names of tags.
 pub const TAGS: &str = "refs/tags/";
 
-/// The path that `url` means, where it means one on this machine. In an address that begins with `file://`, it is encoded
-/// as in other addresses.
+/// Returns the local path that `url` denotes, or `None` if it denotes a remote. In a `file://` URL, the path is
+/// percent-encoded.
 #[must_use]
 pub fn local_path(url: &str) -> Option<Utf8PathBuf> {
-    // As git reads it: what has a colon before the first slash, as in `git@host:path`, is a host.
+    // As in git: a colon before the first slash, as in `git@host:path`, denotes a host.
     let host = url.contains("://") || url.split('/').next().is_some_and(|start| start.contains(':'));
     let Some(path) = url.strip_prefix("file://") else { return (!host).then(|| url.into()) };
     let path = path.strip_prefix("localhost").filter(|path| path.starts_with('/')).unwrap_or(path);
@@ -329,8 +326,8 @@ pub fn local_path(url: &str) -> Option<Utf8PathBuf> {
     Some(decoded.into_owned().into())
 }
 
-/// Copies the commit and its tree, and not its history, from `source` into `repository`: object by object, since
-/// libgit2 would pack them with as much memory as `source` asks for.
+/// Copies the commit and its tree, without history, from `source` into `repository`. Copies object by object, because
+/// libgit2 would pack them with as much memory as `source` demands.
 pub(super) fn copy(
     repository: &Repository,
     source: &Repository,
@@ -346,7 +343,7 @@ pub(super) fn copy(
     let listed = git_tree::list(source, source.find_commit(oid)?.tree_id())?;
     let files = listed.files.iter().map(|file| file.oid);
     let objects: BTreeSet<Oid> = files.chain(listed.trees).filter(|oid| !to.exists(*oid)).collect();
-    // The commit comes last: whoever finds it finds all of it.
+    // The commit comes last, so that a repository with the commit has all of its objects.
     for oid in objects.into_iter().chain([oid]) {
         if progress.cancelled() {
             return Err(interrupted());
@@ -358,7 +355,7 @@ pub(super) fn copy(
     keep(repository, commit)
 }
 
-/// Makes sure that git keeps `commit`, whose parents are left out on purpose.
+/// Marks `commit` as shallow, because its parents are omitted on purpose, and adds a ref so that git retains it.
 fn keep(repository: &Repository, commit: &CommitId) -> Result<(), git2::Error> {
     let shallow = repository.path().join("shallow");
     let mut list = std::fs::read_to_string(&shallow).unwrap_or_default();

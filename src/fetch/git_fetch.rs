@@ -1,4 +1,4 @@
-//! Fetches from a git server into a bare repository, with limits on what the server sends; and why a fetch failed.
+//! Fetches from a git server into a bare repository, with limits on what the server sends, and explains failures.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -16,30 +16,30 @@ use crate::base::progress::{Progress, Task};
 use crate::base::url::Url;
 use crate::digest::CommitId;
 
-/// Why a fetch failed, in words that can go from one process to another.
+/// Reason of a failed fetch, as text that can be passed between processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GitFailure {
     /// What went wrong.
     pub reason: String,
-    /// What a person should check, where that is not the address.
+    /// Advice for the user, if it is other than to check the address.
     pub check: Option<String>,
-    /// Whether it is the cache's fault, not the server's.
+    /// Whether the cache caused the failure, not the server.
     pub is_of_cache: bool,
 }
 
 impl GitFailure {
-    /// What a person should check.
+    /// Returns advice for the user.
     pub(super) fn check(&self) -> &str {
         self.check.as_deref().unwrap_or("check the address")
     }
 
-    /// What libgit2 says, and why there was no answer, where that is known.
+    /// Creates a failure from libgit2's error, or from `cause` if the server did not respond.
     pub(super) fn new(error: &git2::Error, cause: Option<http::Error>) -> Self {
         if let Some(cause) = cause {
             return Self { reason: cause.to_string(), check: cause.remedy(), is_of_cache: false };
         }
         Self::from(match error.message() {
-            // libgit2 has no words for a packet that is none, and odd ones for names of objects that are no SHA-1.
+            // libgit2 has no message for a malformed packet, and a misleading one for object names that are not SHA-1.
             message if matches!(message, "" | "no error") || message.starts_with("unrecoverable internal error") => {
                 "what the server sends is not git's protocol".to_owned()
             }
@@ -50,34 +50,34 @@ impl GitFailure {
 
 impl From<String> for GitFailure {
     fn from(reason: String) -> Self {
-        // libgit2 adds the words of the system's error to its own, as in "cannot extend packfile 'x': No space left".
+        // libgit2 appends the system's message to its own, as in "cannot extend packfile 'x': No space left".
         const OF_FILES: [&str; 4] =
             ["No space left on device", "Disk quota exceeded", "Permission denied", "Read-only file system"];
-        // A server can say the same words, and does not decide whose fault it is.
+        // A server can send the same text, and must not decide where the fault lies.
         let is_of_cache = OF_FILES.iter().any(|words| reason.ends_with(words)) && !reason.starts_with("remote error");
         let reason = if reason.eq_ignore_ascii_case("out of memory") { TOO_MUCH_MEMORY.into() } else { reason };
         Self { reason, check: None, is_of_cache }
     }
 }
 
-/// What is said of a server that makes libgit2 take too much memory.
+/// Message for a server whose data makes libgit2 exceed the memory limit.
 pub(super) const TOO_MUCH_MEMORY: &str = "what the server sends takes more than 192 MiB of memory";
 
-/// Whether `repository` has `commit`.
+/// Returns whether `repository` has `commit`.
 #[must_use]
 pub fn has(repository: &Repository, commit: &CommitId) -> bool {
     Oid::from_bytes(commit.as_bytes()).is_ok_and(|oid| repository.find_commit(oid).is_ok())
 }
 
-/// The depth that asks for all that earlier fetches left out; libgit2's `GIT_FETCH_DEPTH_UNSHALLOW`.
+/// The depth that requests everything earlier fetches omitted; libgit2's `GIT_FETCH_DEPTH_UNSHALLOW`.
 const UNSHALLOW: i32 = i32::MAX;
 
-/// What is to be fetched from a server.
+/// Objects to fetch from a server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum GitWant {
     /// A commit, and the ref that leads to it.
     Pin { commit: CommitId, git_ref: String },
-    /// All branches and tags with their history, kept below `own`.
+    /// All branches and tags with their history, stored below `own`.
     All { own: String },
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Fetcher<'a> {
 }
 
 impl Fetcher<'_> {
-    /// Fetches what is wanted in this process.
+    /// Fetches `wanted` in this process. Returns the default branch for [`GitWant::All`].
     pub(super) fn fetch(&self, wanted: &GitWant, task: &mut Task<'_>) -> Result<Option<String>, GitFailure> {
         let work = || match wanted {
             GitWant::Pin { commit, git_ref } => self.fetch_pin(commit, git_ref, task).map(|()| None),
@@ -100,8 +100,8 @@ impl Fetcher<'_> {
         fetched.map_err(|error| GitFailure::new(&error, cause))
     }
 
-    /// Fetches the commit first by its own name and without history; where the server does not give
-    /// commits by name, by the ref that leads to it; then with all branches and tags.
+    /// Fetches the commit by its own name and without history. If the server does not offer commits by name, fetches
+    /// the ref that leads to it; if that fails, all branches and tags with their history.
     fn fetch_pin(&self, commit: &CommitId, git_ref: &str, task: &mut Task<'_>) -> Result<(), git2::Error> {
         let attempts = [
             (vec![format!("+{commit}:refs/pins/{commit}")], true),
@@ -112,7 +112,7 @@ impl Fetcher<'_> {
         for (refspecs, shallow) in attempts {
             let depth = match (shallow, self.repository.is_shallow()) {
                 (true, _) => 1,
-                // Without this, a server is right to think that the history is here already.
+                // Otherwise the server correctly assumes that the history is already here.
                 (false, true) => UNSHALLOW,
                 (false, false) => 0,
             };
@@ -127,15 +127,15 @@ impl Fetcher<'_> {
         result
     }
 
-    /// Fetches all branches and tags with their history, and keeps them below `own`, where those go
-    /// that the server has no more. Gives the default branch.
+    /// Fetches all branches and tags with their history, and stores them below `own`. Removes refs there that the
+    /// server no longer has. Returns the default branch.
     fn fetch_all(&self, own: &str, task: &mut Task<'_>) -> Result<Option<String>, git2::Error> {
         let refspecs = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:{own}{kind}/*"));
         let remote = self.fetch_once(&refspecs, 0, true, task)?;
         Ok(remote.default_branch().ok().and_then(|name| name.as_str().ok().map(str::to_owned)))
     }
 
-    /// Fetches what `refspecs` ask for; with `prune`, what they kept of refs that the server has no more goes.
+    /// Fetches `refspecs`. With `prune`, removes the local refs of those that the server no longer has.
     fn fetch_once(
         &self,
         refspecs: &[String],
@@ -167,12 +167,12 @@ impl Fetcher<'_> {
             check_objects(self.repository)
         };
         checked.map_err(|error| {
-            // What was refused must not be in the way of the next server.
+            // Refused objects must not affect the fetch from the next server.
             remove_new_packs(&folder, &before);
             explain(LIMIT_EXCEEDED, error)
         })?;
         if prune {
-            // Before new ones come: `foo` would be in the way of `foo/bar`.
+            // Before new refs are created: an old `foo` would conflict with a new `foo/bar`.
             remote.prune(None)?;
         }
         remote.update_tips(None, RemoteUpdateFlags::empty(), AutotagOption::None, None)?;
@@ -180,26 +180,27 @@ impl Fetcher<'_> {
     }
 }
 
-/// The files of the packs in the repository in `folder`.
+/// Returns the files of the packs in the repository in `folder`.
 pub(super) fn packs(folder: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
     fs::entries(&folder.join("objects/pack")).unwrap_or_default().into_iter().collect()
 }
 
-/// Removes the files of packs that were not there `before`.
+/// Removes the pack files that did not exist `before`.
 pub(super) fn remove_new_packs(folder: &Utf8Path, before: &BTreeSet<Utf8PathBuf>) {
     for path in packs(folder).difference(before) {
         let _ = fs::remove_file(path);
     }
 }
 
-/// The most parts that the name of a ref may have: each is a folder in the cache.
+/// Maximum number of components in the name of a ref: each becomes a folder in the cache.
 const MAX_PARTS: usize = 16;
-/// The most commits among these; iPXE has 8,000. All of two histories are kept in memory where these are compared.
+/// Maximum number of commits among the objects; iPXE has 8,000. Comparing two histories keeps all commits of both in
+/// memory.
 const MAX_COMMITS: usize = 100_000;
-/// The most parents that merges may have beside two each: each is kept as well, there or not.
+/// Maximum number of parents of merges, beyond two each: each parent is kept in memory, whether or not it exists.
 const MAX_PARENTS: usize = 16_384;
 
-/// Refuses what no honest source has, before a ref leads to it. Errors of this tool's own have no class.
+/// Refuses objects that no honest source has, before a ref leads to them. Errors of this tool's own have no class.
 pub(super) fn check_objects(repository: &Repository) -> Result<(), git2::Error> {
     let odb = repository.odb()?;
     let (mut count, mut commits, mut parents) = (0, 0, 0);
@@ -225,17 +226,17 @@ pub(super) fn check_objects(repository: &Repository) -> Result<(), git2::Error> 
         refused = check(*oid).err();
         refused.is_none()
     });
-    // That the walk was ended is no error of its own.
+    // Ending the walk early is not an error of its own.
     refused.map_or(walked, Err)
 }
 
-/// What a commit names as its parents, from its content.
+/// Returns the parents that a commit names, from its content.
 pub(crate) fn parents_of(commit: &[u8]) -> impl Iterator<Item = Result<Oid, git2::Error>> {
     let lines = commit.split(|byte| *byte == b'\n').skip(1);
     lines.map_while(|line| line.strip_prefix(b"parent ")).map(|name| Oid::from_str(&String::from_utf8_lossy(name)))
 }
 
-/// Puts `who` before an error of [`check_objects`] that is no libgit2's.
+/// Prefixes an error of [`check_objects`] with `who`, unless it is an error of libgit2.
 pub(super) fn explain(who: &str, error: git2::Error) -> git2::Error {
     match error.class() {
         git2::ErrorClass::None => git_tree::refused(&format!("{who}: {}", error.message())),

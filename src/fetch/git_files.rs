@@ -1,4 +1,5 @@
-//! The files of a repository, looked at before libgit2 reads them: it waits for a pipe, and keeps what it reads.
+//! Checks a repository's files before libgit2 reads them, because libgit2 blocks on pipes and keeps what it reads in
+//! memory.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -13,32 +14,33 @@ use super::git_tree::MAX_OBJECT;
 use crate::base::fs::{self, EntryKind};
 use crate::printable::printable;
 
-/// What libgit2 reads in the folder of a repository, beside `refs` and `objects`.
+/// Files that libgit2 reads in the folder of a repository, in addition to `refs` and `objects`.
 const FILES: [&str; 8] =
     ["HEAD", "commondir", "config", "config.worktree", "gitdir", "info/grafts", "packed-refs", "shallow"];
-/// The most bytes of a configuration, in which git writes 100 bytes and some more for each branch, and of a list of
-/// commits without parents.
+/// Maximum size in bytes of a configuration, in which git writes little more than 100 bytes for each branch, and of a
+/// list of commits without parents.
 const MAX_CONFIG: u64 = 256 << 10;
-/// The most bytes of any other file but a pack.
+/// Maximum size in bytes of any other file, except packs.
 const MAX_FILE: u64 = 16 << 20;
-/// The most bytes of a list of objects: that of a pack with as many as a server may send has 16 MB.
+/// Maximum size in bytes of an object list: that of a pack with as many objects as a server may send has 16 MB.
 const MAX_LIST: u64 = 64 << 20;
-/// The most bytes of a file with a path.
+/// Maximum size in bytes of a file that contains a path.
 const MAX_LINE: u64 = 4096;
-/// The most repositories that one may take objects from.
+/// Maximum number of repositories to take objects from.
 const MAX_FOLDERS: usize = 10;
-/// The most bytes that libgit2 may come to keep of all packs, from which it makes other objects.
+/// Maximum number of bytes that libgit2 may keep of all packs as delta bases.
 const MAX_KEPT: u64 = 128 << 20;
-/// What it keeps of a pack at most, and the largest object of those.
+/// Maximum number of bytes that libgit2 keeps of one pack, and of one object in it.
 const KEPT_OF_PACK: u64 = 16 << 20;
 const KEPT_OBJECT: u64 = 1 << 20;
 
-/// The folder of the repository that `path` means: itself, or where its `.git` is or leads. Whether there is one, is for
-/// libgit2 to say, which must not look elsewhere.
+/// Returns the folder of the repository at `path`: `path` itself, or its `.git` folder, or the folder to which its
+/// `.git` file points. Does not check that the folder is a repository: libgit2 does that, and must not search
+/// elsewhere.
 ///
 /// # Errors
 ///
-/// What is odd.
+/// A description of what is wrong.
 pub(super) fn folder(path: &Utf8Path) -> Result<Utf8PathBuf, String> {
     let inside = path.join(".git");
     let own = if inside.symlink_metadata().is_ok() { inside } else { path.to_owned() };
@@ -49,7 +51,7 @@ pub(super) fn folder(path: &Utf8Path) -> Result<Utf8PathBuf, String> {
     let leads = leads.as_deref().and_then(|text| text.strip_prefix("gitdir:")).map(str::trim).filter(|to| is_plain(to));
     let no_folder = |path: &Utf8Path| format!("`{}` is no folder, wanted a repository", printable(path));
     let to = own.parent().unwrap_or(path).join(leads.ok_or_else(|| no_folder(&own))?);
-    // libgit2 would follow another file from there.
+    // libgit2 would follow another `.git` file from there.
     if to.symlink_metadata().is_ok() && !to.is_dir() { Err(no_folder(&to)) } else { Ok(to) }
 }
 
@@ -57,7 +59,7 @@ pub(super) fn folder(path: &Utf8Path) -> Result<Utf8PathBuf, String> {
 ///
 /// # Errors
 ///
-/// What is odd.
+/// A description of what is wrong.
 pub(super) fn check(folder: &Utf8Path) -> Result<(), String> {
     match folder.join("HEAD").symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -74,7 +76,7 @@ pub(super) fn check(folder: &Utf8Path) -> Result<(), String> {
     check_objects(objects)
 }
 
-/// The content of a small file, where there is one.
+/// Returns the content of a small file, or `None` if there is none.
 fn text(path: &Utf8Path, most: u64) -> Result<Option<String>, String> {
     match fs::read_at_most(path, most) {
         Ok(content) => match String::from_utf8(content) {
@@ -86,7 +88,7 @@ fn text(path: &Utf8Path, most: u64) -> Result<Option<String>, String> {
     }
 }
 
-/// A path in the file `name` that every reader takes for the same one.
+/// Checks that `text`, from the file `name`, is a path that every reader interprets in the same way.
 fn plain<'t>(text: &'t str, name: &str) -> Result<&'t str, String> {
     if is_plain(text) { Ok(text) } else { Err(format!("`{name}` has `{}`, wanted a path", printable(text))) }
 }
@@ -97,7 +99,7 @@ fn is_plain(text: &str) -> bool {
 
 fn words(error: &fs::Error) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    // Its hint is for those who gave the file.
+    // The error's hint is for the user who passed the file.
     format!("{}{}", error.to_string().lines().next().unwrap_or_default(), cause.unwrap_or_default())
 }
 
@@ -116,7 +118,7 @@ fn check_folder(folder: &Utf8Path) -> Result<(), String> {
     below(&folder.join("refs"), "refs", |_| MAX_FILE)
 }
 
-/// Checks all folders of objects that these lead to.
+/// Checks all object folders in `waiting`, and those to which their alternates lead.
 fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
     let (mut checked, mut packs) = (BTreeSet::new(), Packs::default());
     while let Some(objects) = waiting.pop_first() {
@@ -129,7 +131,7 @@ fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
             if let Some(pack) = path.as_str().strip_suffix(".idx") {
                 packs.check(&path, format!("{pack}.pack").as_str().into())?;
             } else if path.file_name() == Some("multi-pack-index") {
-                // It has other places of the objects than the indexes.
+                // It can give other offsets of the objects than the indexes do.
                 return Err(format!("`{}` is an index of several packs, which git does without", printable(&path)));
             }
         }
@@ -140,7 +142,7 @@ fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
         }
         for line in alternates.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let other = objects.join(plain(line, "objects/info/alternates")?);
-            // libgit2 begins with the folder of this process there, git with the repository's.
+            // libgit2 resolves such a path against the working directory of this process, git against the repository.
             if !line.starts_with(['/', '.']) {
                 return Err(format!(
                     "`objects/info/alternates` has `{line}`, wanted a path that begins with `/` or `.`"
@@ -154,7 +156,7 @@ fn check_objects(mut waiting: BTreeSet<Utf8PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks all files below `root`, which messages call `name`, where there is such a folder.
+/// Checks all files below `root`, if it is a folder. Messages call it `name`.
 fn below(root: &Utf8Path, name: &str, most: impl Fn(&Utf8Path) -> u64) -> Result<(), String> {
     if !root.is_dir() {
         return Ok(());
@@ -176,18 +178,18 @@ fn check_file(path: &Utf8Path, name: &Utf8Path, is_file: bool, most: u64) -> Res
     }
 }
 
-/// What the packs that were checked come to.
+/// Totals over the packs checked so far.
 #[derive(Default)]
 struct Packs {
     objects: usize,
-    /// How much of them libgit2 keeps at most, to make other objects of it, in bytes.
+    /// Maximum number of bytes that libgit2 keeps of them as delta bases.
     kept: u64,
 }
 
 impl Packs {
-    /// Checks all objects that `index` lists in `pack`, whether or not they are found by their names: how large they are
-    /// and become, and that each difference is one to an object that is listed. libgit2 unpacks whatever it needs for
-    /// another.
+    /// Checks all objects of `pack` that `index` lists, whether or not a lookup by name finds them: their sizes, stored
+    /// and unpacked, and that each delta has a base in the list. libgit2 unpacks any object that it needs for another
+    /// one.
     fn check(&mut self, index: &Utf8Path, pack: &Utf8Path) -> Result<(), String> {
         let Ok(pack) = fs::open(pack) else { return Ok(()) };
         let shown = printable(index);
@@ -232,22 +234,22 @@ impl Packs {
     }
 }
 
-/// How an object is stored in a pack.
+/// An object as stored in a pack.
 struct Entry {
-    /// Its size, or that of its difference where that is larger.
+    /// Its size in bytes, or the size of its delta if that is larger.
     size: u64,
-    /// What it is a difference to, where it is one.
+    /// Base of the delta, if the object is one.
     base: Option<Base>,
 }
 
-/// How a difference says what it is one to.
+/// A delta's reference to its base.
 enum Base {
     At(u64),
     Named([u8; 20]),
 }
 
 impl Entry {
-    /// The entry at `offset`, which begins with `head`.
+    /// Reads the entry at `offset`, which begins with `head`.
     fn read(head: &[u8], offset: u64, inflater: &mut Decompress) -> Option<Self> {
         let mut rest = head.iter();
         let first = *rest.next()?;
@@ -261,7 +263,7 @@ impl Entry {
             }
             _ => return Some(Self { size, base: None }),
         };
-        // A difference begins with the sizes of its base and of what it becomes.
+        // A delta begins with the sizes of its base and of its result.
         let mut sizes = [0; 20];
         inflater.reset(true);
         inflater.decompress(rest.as_slice(), &mut sizes, FlushDecompress::None).ok()?;
@@ -271,8 +273,8 @@ impl Entry {
     }
 }
 
-/// A number whose bytes have seven bits each, the lowest first, and one that says whether another follows; it is
-/// shifted to the left by so many bits. No number that does not fit is one of an honest pack.
+/// Reads a number of seven bits per byte, lowest first, whose top bits tell whether another byte follows; the number is
+/// shifted left by `shift` bits. Refuses a number that does not fit in 64 bits: no honest pack has one.
 fn number(bytes: &mut Iter<'_, u8>, mut shift: u32) -> Option<u64> {
     let mut number = 0;
     loop {
@@ -285,7 +287,7 @@ fn number(bytes: &mut Iter<'_, u8>, mut shift: u32) -> Option<u64> {
     }
 }
 
-/// How far before a difference its base is.
+/// Reads the distance from a delta back to its base, in bytes.
 fn distance(bytes: &mut Iter<'_, u8>) -> Option<u64> {
     let mut distance = 0_u64;
     loop {
@@ -298,10 +300,10 @@ fn distance(bytes: &mut Iter<'_, u8>) -> Option<u64> {
     }
 }
 
-/// What an index says of a pack: a head, 256 counts, and for each object its name, a checksum and its place, or where
-/// behind all these a large one stands.
+/// An index of a pack. The file has a header, 256 counts, and for each object its name, a checksum, and its offset; an
+/// offset of 2 GiB or more is in a table after these, and the entry is an index into that table.
 struct List<'i> {
-    /// In the order of the bytes, each once: whoever looks a name up finds the same object.
+    /// Sorted bytewise without duplicates, so that every lookup by name finds the same object.
     names: &'i [[u8; 20]],
     offsets: Vec<u64>,
 }
@@ -313,7 +315,7 @@ impl<'i> List<'i> {
         let first = 8 + 256 * 4;
         let names = index.get(first..first + count.checked_mul(20)?)?.as_chunks().0;
         let table = first + count * 24;
-        // Nobody allocates for what is not there.
+        // Avoids allocating memory for entries that do not exist.
         index.get(..table + count * 4)?;
         let offset = |object: usize| {
             let offset = number(table + object * 4)?;
@@ -335,21 +337,22 @@ mod tests {
 
     use super::*;
 
-    /// An index that says where objects are, as far as that is read.
+    /// Builds an index with the given offsets, as far as it is read.
     fn index(offsets: &[u64]) -> Vec<u8> {
         let count = u32::try_from(offsets.len()).unwrap();
         let mut bytes = [&b"\xfftOc\0\0\0\x02"[..], &[0; 255 * 4], &count.to_be_bytes()].concat();
-        // The names are in their order: twenty times 1, twenty times 2.
+        // The names are sorted: twenty times 1, twenty times 2.
         bytes.extend((1..=count).flat_map(|object| [u8::try_from(object).unwrap(); 20]));
         bytes.resize(bytes.len() + offsets.len() * 4, 0);
-        // As git has those beyond two gigabytes.
+        // As git stores offsets beyond two gigabytes.
         let large = |object: usize| (1 << 31 | u32::try_from(object).unwrap()).to_be_bytes();
         bytes.extend((0..offsets.len()).flat_map(large));
         bytes.extend(offsets.iter().flat_map(|offset| offset.to_be_bytes()));
         bytes
     }
 
-    /// An object as a pack has it: its kind, its size as is said, what stands between, and its content.
+    /// Builds an object as stored in a pack, from its kind, its declared size, the bytes before its content, and its
+    /// content.
     fn object(kind: u8, mut size: u64, between: &[u8], content: &[u8]) -> Vec<u8> {
         let mut bytes = vec![kind << 4 | u8::try_from(size & 0xf).unwrap()];
         size >>= 4;
@@ -369,7 +372,7 @@ mod tests {
         let path = Utf8Path::from_path(folder.path()).unwrap();
         let (list, pack) = (path.join(".idx"), path.join(".pack"));
         let most = u64::try_from(MAX_OBJECT).unwrap();
-        // 100 bytes of `AAAA…`, and differences to it by place and by name.
+        // 100 bytes of `AAAA…`, and deltas against it by offset and by name.
         let objects = [
             object(3, 100, &[], &[b'A'; 100]),
             object(6, 5, &[28], &[100, 100, 0x90, 100, 0]),
@@ -393,7 +396,7 @@ mod tests {
             checked.map_err(|error| error.replace(list.as_str(), "INDEX"))
         };
         assert_eq!((check(&index(&[12])), check(&index(&[12, 40, 312]))), (Ok(0), Ok(100)));
-        // A difference by name is one to the first object of the list here.
+        // A delta by name refers to the first object of the list here.
         assert_eq!(check(&index(&[312, 12, 40, 400])), Ok(200));
         let lacks = "`INDEX` lacks an object that another one is a difference to";
         let large = format!("`INDEX` lists an object of {} bytes, wanted {most} at most", most + 1);
@@ -427,7 +430,7 @@ mod tests {
         let path = Utf8Path::from_path(folder.path()).unwrap();
         std::fs::create_dir_all(path.join("objects/pack")).unwrap();
         std::fs::write(path.join("HEAD"), "ref: refs/heads/main\n").unwrap();
-        // Each has a base of a megabyte 16 times, and a difference to each.
+        // Each pack has a base of one megabyte 16 times, and a delta against each.
         let (zeros, size) = (vec![0; 1 << 20], 1 << 20);
         let base = object(3, size, &[], &zeros);
         let (mut pack, mut places) = (vec![0; 12], Vec::new());
@@ -454,7 +457,8 @@ mod tests {
     #[test]
     fn every_reader_takes_a_path_for_the_same_one() {
         let folder = tempfile::tempdir().unwrap();
-        let path = Utf8Path::from_path(folder.path()).unwrap();
+        // What is beside it has to be nobody's.
+        let path = &Utf8Path::from_path(folder.path()).unwrap().join("repository");
         let write = |name: &str, text: &str| std::fs::write(path.join(name), text).unwrap();
         std::fs::create_dir_all(path.join("objects/info")).unwrap();
         write("HEAD", "ref: refs/heads/main\n");
@@ -471,7 +475,7 @@ mod tests {
         }
         write("objects/info/alternates", "# of mine\n./info\n");
         assert_eq!(check(path), Ok(()));
-        // The last part of a path may lead back to what is checked then.
+        // The last component of a path may lead back to a folder that is then checked.
         let other = path.join("other");
         std::fs::create_dir_all(other.join("pack")).unwrap();
         crate::base::fs::symlink("nowhere".into(), &other.join("odd")).unwrap();
@@ -480,14 +484,14 @@ mod tests {
             assert!(check(path).unwrap_err().ends_with("/odd` is no regular file"), "{text:?}");
         }
         write("objects/info/alternates", "");
-        // Whatever is called `.git` is what counts.
+        // An entry called `.git` takes precedence, whatever it is.
         for text in ["gitdir: x\ny\n", "gitdir:", "x", &"x".repeat(5000)] {
             write(".git", text);
             assert_eq!(self::folder(path), Err(format!("`{path}/.git` is no folder, wanted a repository")), "{text:?}");
         }
         write(".git", "gitdir: ../x\n");
         assert_eq!(self::folder(path), Ok(path.join("../x")));
-        // Nor does a file lead on to another one.
+        // A file does not lead to another file, either.
         write("sub", "gitdir: ../x\n");
         write(".git", "gitdir: sub\n");
         assert_eq!(self::folder(path), Err(format!("`{path}/sub` is no folder, wanted a repository")));

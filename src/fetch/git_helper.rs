@@ -1,9 +1,10 @@
-//! Fetches from git servers in a process of its own.
+//! Fetches from git servers in a separate process.
 //!
-//! libgit2 reads what a hostile server sends in C, takes as much memory as that asks for, and looks whether it should
-//! end only now and then. In a process of its own it has a limit of memory that the kernel keeps, and can be ended at
-//! any moment. The program names the command ([`HttpClient::git_helper`](crate::base::http::HttpClient::git_helper)), which calls
-//! [`run`]; the job goes to its standard input, and lines of JSON come back.
+//! libgit2 parses the data of a possibly hostile server in C, takes as much memory as the data demands, and checks for
+//! cancellation only now and then. A separate process has a memory limit that the kernel enforces, and can be killed at
+//! any moment. The program that uses this library names the command
+//! ([`HttpClient::git_helper`](crate::base::http::HttpClient::git_helper)), which calls [`run`]. The process reads the
+//! job from its standard input, and writes lines of JSON.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -25,27 +26,27 @@ use crate::base::process::{Command, Running, Streams};
 use crate::base::progress::{Event, Progress, Silent, Task, TaskKind};
 use crate::base::url::Url;
 
-/// How much memory the process may take for data, in bytes.
+/// Memory limit of the process for data, in bytes.
 const MEMORY: u64 = 192 << 20;
-/// How long it may take with nothing left to come: to resolve what was sent as differences, and to write refs.
+/// Time limit after everything is received: to resolve deltas, and to write refs.
 const INDEXING: Duration = Duration::from_secs(600);
-/// How many seconds of processor time it may take in all. iPXE with its whole history takes ten.
+/// Limit of processor time in seconds. iPXE with its whole history takes ten.
 const PROCESSOR: u64 = 900;
-/// How often it says how far it has come.
+/// Interval between progress reports.
 const PULSE: Duration = Duration::from_millis(100);
 
-/// What to fetch, and how.
+/// A job for the process: what to fetch, and how.
 #[derive(Serialize, Deserialize)]
 pub(super) struct GitJob {
     repository: Utf8PathBuf,
     url: String,
     wanted: GitWant,
-    /// Address, variable, and hosts to reach without it.
+    /// URL, environment variable, and hosts to reach without the proxy.
     proxy: Option<(String, String, String)>,
     limits: TransferLimits,
 }
 
-/// A line of its output.
+/// A line of the process's output.
 #[derive(Serialize, Deserialize)]
 enum Line {
     Progress { done: u64, total: Option<u64> },
@@ -67,7 +68,7 @@ impl GitJob {
     }
 }
 
-/// Has `program` do `job`. Gives the default branch.
+/// Runs `program` with `job`. Returns the default branch.
 pub(super) fn ask(
     program: &Command,
     job: &GitJob,
@@ -78,9 +79,9 @@ pub(super) fn ask(
     let before = packs(&job.repository);
     let answer = follow(program, job, task, progress);
     if answer.is_err() {
-        // What was not checked to its end must not be in the way of the next server.
+        // Incompletely checked objects must not affect the fetch from the next server.
         remove_new_packs(&job.repository, &before);
-        // A server may have so many branches that nobody who asks to stop should wait for a look at each.
+        // Only these, because a server can have so many branches that looking at each would delay cancellation.
         remove_leftovers(&job.repository, "refs/pins");
     }
     answer
@@ -98,17 +99,17 @@ fn follow(
     let mut running = program.start(streams).map_err(|_| broken(&program.program))?;
     let (sender, receiver) = mpsc::channel();
     running.each_line(move |line| line.is_some_and(|line| sender.send(line).is_ok()));
-    // A process that ends at once says why itself.
+    // A process that ends at once reports the reason itself.
     let _ = serde_json::to_writer(&mut writer, job).map(|()| drop(writer));
     let answer = listen(&mut running, &receiver, task, progress);
     if answer.is_err() {
-        // It has nothing to put in order, and one that somebody has stopped would not do so.
+        // The process has nothing to clean up, and a stopped one could not do so.
         running.signal(Signal::KILL);
     }
     answer
 }
 
-/// Takes what the process says, until that is an answer.
+/// Reads the process's output up to the final answer.
 fn listen(
     running: &mut Running,
     receiver: &Receiver<String>,
@@ -135,7 +136,7 @@ fn listen(
                 }
                 Ok(Line::Done { head }) => return Ok(head),
                 Ok(Line::Failed(failure)) => return Err(failure),
-                // The last words of a process that could not go on.
+                // The last message of a crashing process.
                 Err(_) => {}
             },
             Err(RecvTimeoutError::Timeout) => {}
@@ -146,7 +147,7 @@ fn listen(
     }
 }
 
-/// What is said of a process that has said nothing itself. One that gets no memory ends itself.
+/// Returns the reason of a process that ended without an answer. A process that runs out of memory aborts.
 fn last_word(status: Option<ExitStatus>) -> String {
     const BY_OTHERS: [Option<i32>; 4] = [Some(1), Some(2), Some(9), Some(15)];
     match status.and_then(|status| status.signal()) {
@@ -158,8 +159,8 @@ fn last_word(status: Option<ExitStatus>) -> String {
     }
 }
 
-/// Removes what a process that was ended leaves in `repository`: half a pack, and locks, of refs below `refs`. Nobody
-/// else uses it meanwhile: whoever fetches holds the lock of the cache.
+/// Removes the leftovers of a killed process in `repository`: partial packs, and locks, including those of refs below
+/// `refs`. No other process uses the repository meanwhile, because a fetch holds the cache's lock.
 fn remove_leftovers(repository: &Utf8Path, refs: &str) {
     let listed = ["", "objects/pack"].map(|folder| fs::entries(&repository.join(folder)).unwrap_or_default());
     let refs = repository.join(refs);
@@ -172,7 +173,7 @@ fn remove_leftovers(repository: &Utf8Path, refs: &str) {
     }
 }
 
-/// Does the job on `input`, and writes lines to `output`: the whole life of the process.
+/// Runs the job on `input`, and writes lines to `output`: the complete main function of the process.
 pub fn run(input: &mut dyn Read, output: &mut (dyn Write + Send)) {
     let output = Pulse { output: Mutex::new((output, None)) };
     let line = match read(input).and_then(|job| fetch(&job, &output)) {
@@ -184,7 +185,7 @@ pub fn run(input: &mut dyn Read, output: &mut (dyn Write + Send)) {
 
 fn read(input: &mut dyn Read) -> Result<GitJob, GitFailure> {
     for (resource, most, what) in [(Resource::Data, MEMORY, "memory"), (Resource::Cpu, PROCESSOR, "processor time")] {
-        // Nobody may have more than the system allows already.
+        // A limit can be at most the system's hard limit.
         let maximum = getrlimit(resource).maximum;
         let limit = Rlimit { current: Some(maximum.map_or(most, |maximum| maximum.min(most))), maximum };
         setrlimit(resource, limit).map_err(|error| GitFailure::from(format!("cannot limit its {what}: {error}")))?;
@@ -207,7 +208,7 @@ fn fetch(job: &GitJob, output: &Pulse<'_>) -> Result<Option<String>, GitFailure>
     fetcher.fetch(&job.wanted, &mut Task::start(output, TaskKind::Clone, "", None))
 }
 
-/// Writes lines, of progress only so many.
+/// Writes lines; limits the rate of progress lines.
 struct Pulse<'o> {
     output: Mutex<(&'o mut (dyn Write + Send), Option<Instant>)>,
 }
@@ -216,7 +217,7 @@ impl Pulse<'_> {
     fn write(&self, line: &Line) {
         let mut output = self.output.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let text = serde_json::to_string(line).unwrap_or_default();
-        // Whoever listens has gone away: the kernel ends this process with its parent.
+        // A failure means that the parent has exited, in which case the kernel kills this process.
         let _ = writeln!(output.0, "{text}").and_then(|()| output.0.flush());
         output.1 = Some(Instant::now());
     }

@@ -1,4 +1,4 @@
-//! How much a git server may send, and what comes over `git://`.
+//! Limits on what a git server may send, and the `git://` transport.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,60 +10,60 @@ use percent_encoding::percent_decode_str;
 
 use crate::base::http::{MinThroughput, ThroughputGuard, TransferLimits};
 
-/// The most objects that a server may send; iPXE has 85,000 with its whole history.
+/// Maximum number of objects from a server; iPXE has 85,000 with its whole history.
 pub(super) const MAX_OBJECTS: usize = 500_000;
 
-/// The most refs that a server may list; iPXE's own has 600.
+/// Maximum number of refs that a server may list; iPXE's own server has 600.
 pub(super) const MAX_REFS: usize = 10_000;
-/// The most bytes that the list may have.
+/// Maximum size of the list of refs in bytes.
 pub(super) const MAX_LIST: u64 = 16 << 20;
-/// The most bytes that a server may send besides; iPXE with its whole history takes 80 MB.
+/// Maximum size of everything after the list, in bytes; iPXE with its whole history takes 80 MB.
 pub(super) const MAX_PACK: u64 = 1 << 30;
-/// The most packets that may come besides and are no pack: answers to what is here already, and words for people.
+/// Maximum number of packets after the list that are not part of a pack: acknowledgements and messages for the user.
 const MAX_LINES: usize = 10_000;
-/// What is said of a server that goes beyond a limit begins so: it is not asked again.
+/// Prefix of errors about a server that exceeds a limit; such a server is not asked again.
 pub(super) const LIMIT_EXCEEDED: &str = "the server sends too much";
 /// The port of `git://`.
 const PORT: u16 = 9418;
-/// How often a waiting connection looks whether it should end.
+/// Interval at which a waiting connection checks for cancellation.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
-/// How slow a pack may be: a server that has to make it first sends next to nothing meanwhile.
+/// Returns the minimum throughput for a pack: a server that must first build the pack sends almost nothing meanwhile.
 pub(super) fn pack_pace(min_throughput: MinThroughput) -> MinThroughput {
     MinThroughput { bytes: min_throughput.bytes * 5, window: min_throughput.window * 5 }
 }
 
-/// Reads what a server sends in git's protocol, a list of refs first, and refuses too much of it.
+/// Reads what a server sends in git's protocol, a list of refs first, and fails if it exceeds the limits.
 pub(super) struct LimitedPktReader<R> {
     inner: R,
     bytes: u64,
     phase: Phase,
-    /// A packet's length that has not come whole, and how much of a packet is still to come.
+    /// Incomplete length of a packet, and the number of bytes to come of the current packet.
     length_prefix: Vec<u8>,
     packet_remaining: usize,
-    /// Whether the next byte is the first of a packet.
+    /// Whether the next byte is the first one of a packet.
     at_packet_start: bool,
-    /// How many packets of this phase have come that count.
+    /// Number of packets in this phase that count towards a limit.
     packets: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The list of refs: as many flushes are to come.
+    /// The list of refs, with the number of flush packets to come.
     List(u8),
-    /// Packets, of which those of the pack begin with a one.
+    /// Packets after the list; those that belong to a pack begin with the byte 1.
     Rest,
-    /// A pack that is not in packets.
+    /// A pack that is not split into packets.
     Pack,
 }
 
 impl<R> LimitedPktReader<R> {
-    /// A list of refs that ends with the last of so many flushes, and whatever follows.
+    /// Reads a list of refs that ends with the last of `flushes` flush packets, and everything after it.
     pub(super) fn list(inner: R, flushes: u8) -> Self {
         Self { phase: Phase::List(flushes), ..Self::rest(inner) }
     }
 
-    /// What follows a list of refs.
+    /// Reads everything that follows a list of refs.
     pub(super) fn rest(inner: R) -> Self {
         Self {
             inner,
@@ -104,9 +104,9 @@ impl<R> LimitedPktReader<R> {
         Ok(())
     }
 
-    /// Takes the length of a packet, behind which `more` bytes are there.
+    /// Starts a packet whose length was read completely; `more` is the number of bytes available after the length.
     fn begin_packet(&mut self, more: u64) {
-        // What is no length is no list, which is for others to say.
+        // Something other than a length is not a valid list, which libgit2 reports.
         let length =
             std::str::from_utf8(&self.length_prefix).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
         self.length_prefix.clear();
@@ -124,7 +124,7 @@ impl<R> LimitedPktReader<R> {
     fn check_packets(&self) -> io::Result<()> {
         let words = match self.phase {
             Phase::List(_) if self.packets > MAX_REFS => format!("more than {MAX_REFS} refs"),
-            // That of the pack has been counted too early.
+            // One more, because the packet of a pack is counted before its first byte is known.
             Phase::Rest if self.packets > MAX_LINES + 1 => format!("more than {MAX_LINES} lines beside a pack"),
             _ => return Ok(()),
         };
@@ -147,8 +147,8 @@ pub(super) struct GitConnection {
 }
 
 impl GitConnection {
-    /// Connects to the server of `url`, and asks for the refs of its repository. Reading from it ends soon
-    /// after `cancelled`.
+    /// Connects to the server of `url`, and requests the refs of its repository. Reading from the connection ends soon
+    /// after `cancelled` is set.
     pub(super) fn open(url: &str, limits: &TransferLimits, cancelled: &Arc<AtomicBool>) -> io::Result<Self> {
         let url = url::Url::parse(url).map_err(io::Error::other)?;
         let host = url.host_str().ok_or_else(|| io::Error::other("found no host"))?;
@@ -197,7 +197,7 @@ impl Write for GitConnection {
     }
 }
 
-/// Waits for bytes until nobody wants them any more.
+/// Waits for bytes until the read is cancelled.
 struct Waiting {
     stream: TcpStream,
     idle_timeout: Duration,
@@ -236,7 +236,7 @@ mod tests {
 
     fn read(bytes: &[u8], flushes: u8) -> Result<usize, String> {
         let mut limited = LimitedPktReader::list(bytes, flushes);
-        // In pieces that do not care where packets end.
+        // In chunks that do not align with packets.
         let (mut piece, mut sum) = ([0; 1021], 0);
         loop {
             match limited.read(&mut piece) {
@@ -253,7 +253,7 @@ mod tests {
         let many = one.repeat(MAX_REFS - 1);
         let list = [&many[..], b"0000"].concat();
         assert_eq!(read(&list, 1), Ok(list.len()));
-        // What follows is no ref.
+        // Packets after the list are not refs.
         assert!(read(&[&list[..], &one.repeat(3)].concat(), 1).is_ok());
         assert_eq!(read(&one.repeat(MAX_REFS + 1), 1), Err("the server sends too much: more than 10000 refs".into()));
         let service = [&packet("# service=git-upload-pack\n")[..], b"0000", &many, &one.repeat(3)].concat();
@@ -283,7 +283,7 @@ mod tests {
             assert_eq!(read(&sent, 1), Ok(sent.len()));
             assert_eq!(read(&[&list[..], &most, &pack, line, line].concat(), 1), Err(error.into()));
         }
-        // A pack that comes as it is.
+        // A pack that is not split into packets.
         let sent = [&list[..], &packet("NAK\n"), b"PACK", &b"0000".repeat(2 * MAX_LINES)].concat();
         assert_eq!(read(&sent, 1), Ok(sent.len()));
     }

@@ -1,23 +1,23 @@
-//! The files of a git tree that anybody may have made.
+//! Lists the files of an untrusted git tree.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use git2::{ErrorCode, ObjectType, Odb, Oid, Repository, TreeEntry};
 
 use crate::printable::{printable, printable_bytes};
 
-/// The most files that a source may have; iPXE has 2,800.
+/// Maximum number of files in a source; iPXE has 2,800.
 const MAX_FILES: usize = 50_000;
-/// The most bytes that a path may have: what Linux allows.
+/// Maximum length of a path in bytes, which is Linux's limit.
 const MAX_PATH: usize = 4096;
-/// The most bytes that all paths of files and folders may have; iPXE's have 120 kB.
+/// Maximum length of all paths of files and folders together, in bytes; iPXE's have 120 kB.
 const MAX_PATHS: usize = 16 << 20;
-/// The most folders within each other; iPXE has six.
+/// Maximum depth of folders; iPXE has six.
 const MAX_DEPTH: usize = 32;
-/// The most bytes that the object of a folder may have; the largest of iPXE has 6 kB.
+/// Maximum size of a folder's object in bytes; the largest of iPXE has 6 kB.
 const MAX_FOLDER: usize = 1 << 20;
-/// The most bytes that any other object may have; the largest of iPXE has 3 MB.
+/// Maximum size of any other object in bytes; the largest of iPXE has 3 MB.
 pub(super) const MAX_OBJECT: usize = 8 << 20;
-/// The most bytes that a commit or a tag may have; the largest of iPXE has 5 kB.
+/// Maximum size of a commit or a tag in bytes; the largest of iPXE has 5 kB.
 const MAX_COMMIT: usize = 64 << 10;
 
 /// A file of a tree.
@@ -27,16 +27,16 @@ pub(super) struct TreeFile {
     pub(super) mode: u32,
 }
 
-/// What a tree consists of.
+/// Content of a tree.
 pub(super) struct Listed {
-    /// All its files, sorted bytewise by path.
+    /// All files of the tree, sorted bytewise by path.
     pub(super) files: Vec<TreeFile>,
-    /// The trees that it has for folders, its own first; one may occur several times.
+    /// The tree and the trees of its folders, root first; a tree can occur several times.
     pub(super) trees: Vec<Oid>,
 }
 
-/// The size and the kind of the object `oid`, which must not be larger than an honest source has it: whoever reads it
-/// has all of it in memory, however small the pack is.
+/// Returns the size and the kind of the object `oid`. Refuses an object larger than any of an honest source: reading it
+/// takes as much memory as its size, however small the pack is.
 pub(super) fn header(odb: &Odb<'_>, oid: Oid) -> Result<(usize, ObjectType), git2::Error> {
     let (size, kind) = read_header(odb, oid)?;
     let most = if matches!(kind, ObjectType::Commit | ObjectType::Tag) { MAX_COMMIT } else { MAX_OBJECT };
@@ -46,7 +46,8 @@ pub(super) fn header(odb: &Odb<'_>, oid: Oid) -> Result<(usize, ObjectType), git
     Ok((size, kind))
 }
 
-/// What a clone without all files lacks is told as that.
+/// Reads the header of the object `oid`. For a missing object, the error explains that the repository may be a partial
+/// clone.
 fn read_header(odb: &Odb<'_>, oid: Oid) -> Result<(usize, ObjectType), git2::Error> {
     odb.read_header(oid).map_err(|error| match error.code() {
         ErrorCode::NotFound => refused(&format!(
@@ -56,8 +57,8 @@ fn read_header(odb: &Odb<'_>, oid: Oid) -> Result<(usize, ObjectType), git2::Err
     })
 }
 
-/// Lists `tree`. One that has itself in many places is small, and all its files are not; a folder that is read is
-/// forgotten before those in it are.
+/// Lists `tree`. A tree that contains the same subtree many times is small, but the list of its files is not, hence the
+/// limits. Each folder's object is released before its subfolders are read.
 pub(super) fn list(repository: &Repository, tree: Oid) -> Result<Listed, git2::Error> {
     let odb = repository.odb()?;
     let mut listed = Listed { files: Vec::new(), trees: Vec::new() };
@@ -97,8 +98,8 @@ pub(super) fn list(repository: &Repository, tree: Oid) -> Result<Listed, git2::E
     Ok(listed)
 }
 
-/// The name of a folder or a plain file. git itself would not write another one, and a folder of such a name would
-/// lead elsewhere.
+/// Returns the name of a folder or a plain file. Refuses other kinds, which iPXE does not have, and names that git
+/// itself would not write: a folder with such a name would lead elsewhere.
 fn name<'e>(entry: &'e TreeEntry<'_>) -> Result<&'e Utf8Path, git2::Error> {
     let Ok(name) = entry.name() else {
         return Err(refused(&format!("`{}` is not UTF-8", printable_bytes(entry.name_bytes()))));

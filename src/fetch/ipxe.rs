@@ -1,4 +1,4 @@
-//! iPXE's source at the pin: fetched, verified, patched, exported.
+//! iPXE's source at the pinned commit: fetched, verified, patched, and exported.
 
 use std::path::Path;
 
@@ -17,36 +17,36 @@ use crate::config::pins::IpxePin;
 use crate::digest::{Sha256Digest, TreeId};
 use crate::printable::printable;
 
-/// Why the source cannot be had, or is not what was pinned.
+/// Errors from fetching or opening iPXE's source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// From git.
+    /// The git operation failed.
     #[error(transparent)]
     Git(#[from] git::Error),
-    /// Offline, and not in the cache.
+    /// The run is offline, and the commit is not in the cache.
     #[error("iPXE's pinned commit {commit} is not in the cache `{cache}`, and this run is offline")]
     Offline {
         /// The commit.
         commit: String,
-        /// The bare repository.
+        /// Path of the bare repository.
         cache: Utf8PathBuf,
     },
-    /// What came is not what was pinned.
+    /// The source does not match its pin.
     #[error("iPXE's {what} does not match its pin: found {found}, wanted {wanted}")]
     Mismatch {
-        /// Which fact.
+        /// Key of the pin.
         what: &'static str,
-        /// What was found.
+        /// The value found.
         found: String,
-        /// What `vendor/pins.toml` says.
+        /// The value in `vendor/pins.toml`.
         wanted: String,
     },
-    /// A patch does not fit.
+    /// A patch does not apply.
     #[error("the patch `{}` does not apply: {reason}", printable(name))]
     Patch {
-        /// Its file name.
+        /// File name of the patch.
         name: String,
-        /// What libgit2 says.
+        /// libgit2's message.
         reason: String,
     },
     /// A file operation failed.
@@ -58,7 +58,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same as a warning, for whoever goes on without what failed.
+    /// Returns the error as a warning, for a caller that continues without the source.
     #[must_use]
     pub fn warning(&self) -> Diagnostic {
         Diagnostic { help: self.diagnosis().help, ..Diagnostic::new(self.to_string()) }
@@ -87,14 +87,14 @@ impl Diagnose for Error {
 /// A change to iPXE's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
-    /// Its file name.
+    /// File name of the patch.
     pub name: String,
-    /// What `git diff` or `git format-patch` writes.
+    /// The output of `git diff` or `git format-patch`.
     pub content: Vec<u8>,
 }
 
 impl Patch {
-    /// The patches in `folder`, in the order of their names; none where there is no such folder.
+    /// Reads the patches in `folder`, sorted by name; returns none if the folder does not exist.
     ///
     /// # Errors
     ///
@@ -108,23 +108,23 @@ impl Patch {
     }
 }
 
-/// iPXE's source as pinned, with patches: verified, and ready to be exported.
+/// iPXE's source as pinned, with patches: verified, and ready for export.
 pub struct Source {
     repository: Repository,
     path: Utf8PathBuf,
     tree: Oid,
 }
 
-/// In which order files are written, which is the order of a folder on some file systems.
+/// Order in which files are written; on some file systems, a folder lists its files in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Sorted bytewise by path.
     Sorted,
-    /// The other way round.
+    /// The reverse order.
     Reversed,
 }
 
-/// Brings the pinned commit into the cache.
+/// Fetches the pinned commit into the cache.
 ///
 /// # Errors
 ///
@@ -152,15 +152,15 @@ pub fn fetch(pin: &IpxePin, cache: &Cache, supply: &InputSource<'_>, progress: &
 }
 
 impl Source {
-    /// Opens the pinned commit in the cache, where [`fetch`] has put it, checks its tree and its
-    /// content against the pin, and applies `patches`.
+    /// Opens the pinned commit in the cache, where [`fetch`] has put it, verifies its tree and its content against the
+    /// pin, and applies `patches`.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] where anything is not as pinned; [`Error::Cancelled`].
+    /// [`Error::Mismatch`] if the tree or the content differs from the pin; [`Error::Cancelled`].
     pub fn open(pin: &IpxePin, cache: &Cache, patches: &[Patch], progress: &dyn Progress) -> Result<Self, Error> {
         let (pin, path, patches) = (pin.clone(), cache.ipxe_git(), patches.to_vec());
-        // What a server has packed in its own way can take long to unpack.
+        // An unusually packed repository can take long to unpack.
         detached_on_cancel(progress, move || Self::checked(&pin, path, &patches)).ok_or(Error::Cancelled)?
     }
 
@@ -186,8 +186,8 @@ impl Source {
         Ok(Self { repository, path, tree: patched })
     }
 
-    /// Writes all files below `folder`, which must not exist yet, in the order `order`, all with the
-    /// modification time `epoch` (seconds).
+    /// Writes all files below `folder`, which must not exist yet, in the given `order`; all files get the modification
+    /// time `epoch` (in seconds).
     ///
     /// # Errors
     ///
@@ -210,11 +210,11 @@ impl Source {
         Ok(())
     }
 
-    /// Hands each file to `visit`, sorted bytewise by path: its path, its permission bits, its content.
+    /// Calls `visit` for each file, sorted bytewise by path, with its path, its permission bits, and its content.
     ///
     /// # Errors
     ///
-    /// [`Error`], also what `visit` gives.
+    /// [`Error`], including errors from `visit`.
     pub fn each_file(&self, visit: impl FnMut(&Utf8Path, u32, &[u8]) -> Result<(), fs::Error>) -> Result<(), Error> {
         self.each(self.files()?, visit)
     }
@@ -231,11 +231,11 @@ impl Source {
         Ok(())
     }
 
-    /// The commit of `pin` as git keeps it.
+    /// Returns the commit of `pin` as git stores it.
     ///
     /// # Errors
     ///
-    /// [`Error`] where it is not there.
+    /// [`Error`] if the commit is missing.
     pub fn commit(&self, pin: &IpxePin) -> Result<Vec<u8>, Error> {
         let read = || {
             self.repository.odb()?.read(Oid::from_bytes(pin.commit.as_bytes())?).map(|object| object.data().to_vec())
@@ -257,21 +257,21 @@ fn mismatch(what: &'static str, found: &dyn std::fmt::Display, wanted: &dyn std:
     Error::Mismatch { what, found: found.to_string(), wanted: wanted.to_string() }
 }
 
-/// The tree that `commit`, as pinned, should have, and the digest of its content: what a pin says.
+/// Returns the tree ID and the content digest of `commit`: the values that a pin of it has.
 ///
 /// # Errors
 ///
-/// What libgit2 says where `commit` or a part of it is missing.
+/// libgit2's error if `commit` or a part of it is missing.
 pub fn describe(repository: &Repository, commit: Oid) -> Result<(TreeId, Sha256Digest), git2::Error> {
     let tree = repository.find_commit(commit)?.tree_id();
     let id = tree.to_string().parse().map_err(|_| git2::Error::from_str("not a SHA-1 repository"))?;
     Ok((id, content_digest(repository, tree)?))
 }
 
-/// The most bytes that all files of a source may have; iPXE's have 17 MB.
+/// Maximum size of all files of a source together, in bytes; iPXE's have 17 MB.
 const MAX_BYTES: usize = 256 << 20;
 
-/// The SHA-256 of the text that `sha256sum` prints for all files of the tree, sorted bytewise.
+/// Returns the SHA-256 of the text that `sha256sum` prints for all files of the tree, sorted bytewise by path.
 fn content_digest(repository: &Repository, tree: Oid) -> Result<Sha256Digest, git2::Error> {
     let (mut list, mut bytes) = (String::new(), 0);
     for file in git_tree::list(repository, tree)?.files {
@@ -298,7 +298,7 @@ fn apply(repository: &Repository, tree: Oid, patch: &[u8]) -> Result<Oid, git2::
     }
     let mut index = repository.apply_to_tree(&repository.find_tree(tree)?, &diff, None)?;
     let patched = index.write_tree_to(repository)?;
-    // A patch can make links too.
+    // Refuses links, which a patch can create, too.
     git_tree::list(repository, patched)?;
     Ok(patched)
 }

@@ -1,6 +1,6 @@
-//! Brings pinned inputs in, and lets nothing through that is not as pinned.
+//! Fetches pinned inputs, and rejects everything that does not match its pin.
 //!
-//! [`http`](crate::base::http) and [`git`] are the only modules that touch the network; both go through one TLS stack.
+//! [`http`](crate::base::http) and [`git`] are the only modules that use the network; both share one TLS stack.
 
 use crate::base::http::NetworkAccess;
 use crate::base::url::Url;
@@ -19,21 +19,21 @@ pub mod source_bundle;
 pub mod syslinux;
 mod transport;
 
-/// Reads what a git server may have sent as a list of refs, for fuzzing: gives how much of it is let through.
+/// Reads `sent` as a git server's list of refs, for fuzzing, and returns the number of bytes accepted.
 ///
 /// # Errors
 ///
-/// Where that is more than any list may have, or no list.
+/// An error if the input exceeds the limits of a list of refs.
 #[cfg(fuzzing)]
 pub fn read_refs(sent: &[u8], flushes: u8) -> std::io::Result<u64> {
     std::io::copy(&mut git_stream::LimitedPktReader::list(sent, flushes), &mut std::io::sink())
 }
 
-/// Where an input may come from.
+/// Source of an input.
 #[derive(Clone, Copy)]
 pub struct InputSource<'a> {
-    /// The network, or none.
+    /// The network, or offline.
     pub network: &'a NetworkAccess,
-    /// An address or a path that takes the place of the pin's own addresses.
+    /// An address or a path that replaces the addresses in the pin.
     pub given: Option<&'a Url>,
 }

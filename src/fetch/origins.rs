@@ -1,4 +1,4 @@
-//! Where pinned inputs may come from, and iPXE's source as a build asks for it.
+//! Sources of pinned inputs, and lazy access to iPXE's source for a build.
 
 use std::rc::Rc;
 
@@ -15,27 +15,27 @@ use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::config::pins::{IpxePin, Pins};
 
-/// Where pinned inputs may come from.
+/// Sources of pinned inputs.
 #[derive(Debug, Clone)]
 pub struct Origins {
-    /// The network.
+    /// The network, or offline.
     pub network: NetworkAccess,
-    /// A git URL or path instead of the pin's, for iPXE.
+    /// A git URL or path that replaces the pin's, for iPXE.
     pub ipxe_url: Option<Url>,
-    /// A path or address instead of the pin's, for the syslinux archive.
+    /// A path or address that replaces the pin's, for the syslinux archive.
     pub syslinux_archive: Option<Url>,
-    /// A source bundle that has everything.
+    /// A source bundle that contains all inputs.
     pub bundle: Option<Utf8PathBuf>,
 }
 
 impl Origins {
-    /// Where iPXE may come from.
+    /// Returns the source of iPXE.
     #[must_use]
     pub fn ipxe(&self) -> InputSource<'_> {
         InputSource { network: &self.network, given: self.ipxe_url.as_ref() }
     }
 
-    /// Brings what the cache lacks out of the bundle, where there is one.
+    /// Copies the inputs that the cache lacks from the bundle, if there is one.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Origins {
         Ok(source_bundle::read(bundle, pins, cache, progress)?)
     }
 
-    /// Where the syslinux archive may come from.
+    /// Returns the source of the syslinux archive.
     #[must_use]
     pub fn syslinux(&self) -> InputSource<'_> {
         InputSource { network: &self.network, given: self.syslinux_archive.as_ref() }
@@ -55,13 +55,13 @@ impl Origins {
 
 /// Errors from bringing iPXE's source into the cache.
 ///
-/// Whoever converts it names every variant, so that one that is added can't be taken for another.
+/// Conversions name every variant explicitly, so that a new one cannot be mistaken for another.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The source cannot be had, or is not what was pinned.
+    /// The iPXE source is not available, or does not match its pin.
     #[error(transparent)]
     Ipxe(#[from] ipxe::Error),
-    /// The source bundle does not have what is pinned.
+    /// The source bundle does not match the pins.
     #[error(transparent)]
     Bundle(#[from] source_bundle::Error),
     /// The user asked to stop.
@@ -83,7 +83,7 @@ impl Diagnose for FetchError {
     }
 }
 
-/// Keeps others from filling the cache meanwhile; `None` where it cannot be written, and nothing is missing either.
+/// Locks the cache against other fetches. Returns `None` if the cache is not writable and nothing is missing.
 ///
 /// # Errors
 ///
@@ -100,7 +100,7 @@ pub fn lock_for_fetch(
     }
 }
 
-/// Brings the pinned iPXE into the cache.
+/// Fetches the pinned iPXE source into the cache.
 ///
 /// # Errors
 ///
@@ -110,8 +110,8 @@ pub fn fetch_ipxe(pin: &IpxePin, cache: &Cache, origins: &Origins, progress: &dy
     Ok(ipxe::fetch(pin, cache, &origins.ipxe(), progress)?)
 }
 
-/// iPXE's source, which is fetched and checked when it is asked for first. Checking every file of it takes a second: once is
-/// enough for all build trees.
+/// iPXE's source, fetched and checked on first use. Checking all its files takes a second, so that all build trees
+/// share one check.
 pub struct LazySource<'a> {
     pins: &'a Pins,
     patches: &'a [Patch],
@@ -122,7 +122,7 @@ pub struct LazySource<'a> {
 }
 
 impl<'a> LazySource<'a> {
-    /// The source that `pins` name, with `patches`: from the cache `sources`, where it is brought from `origins`.
+    /// Creates the source that `pins` name, with `patches`, in the cache `sources`; it is fetched from `origins`.
     #[must_use]
     pub fn new(
         pins: &'a Pins,
@@ -134,7 +134,7 @@ impl<'a> LazySource<'a> {
         Self { pins, patches, sources, origins, progress, opened: None }
     }
 
-    /// The source itself.
+    /// Returns the source, and fetches and checks it first if necessary.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
-//! The source bundle: all that loaders are made from, in one tarball. It is what their licences ask to be
-//! offered with them, and all that a build needs where there is no network.
+//! The source bundle: everything that loaders are made from, in one tarball. The licences require it to be offered with
+//! the loaders, and a build without network needs nothing else.
 //!
-//! The bundle has iPXE's files at the pinned commit as they are in git, the commit itself, the pinned
-//! syslinux files, and the project's own facts and choices. What is read back from it is compared with
-//! the pins, as if it came from anywhere else.
+//! The bundle contains iPXE's files at the pinned commit as they are in git, the commit itself, the pinned syslinux
+//! files, and the project's own pins and configuration. Whatever is read back from it is compared with the pins, like
+//! input from any other source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -25,27 +25,27 @@ use crate::printable::printable;
 
 /// The folder of iPXE's files in a bundle.
 const IPXE: &str = "ipxe";
-/// The pinned commit as git keeps it.
+/// The file with the pinned commit, as git stores it.
 const COMMIT: &str = "ipxe.commit";
 /// The folder of the syslinux files, by their paths in the release.
 const SYSLINUX: &str = "syslinux";
-/// The folder of the project's facts and choices.
+/// The folder of the project's pins and configuration.
 const PROJECT: &str = "project";
-/// What a person reads first.
+/// The introduction for the user.
 const README: &str = "README";
 
-/// What a bundle may have. iPXE has 3,000 files, of which the largest has 1 MB.
+/// Limits for a bundle. iPXE has 3,000 files, the largest of 1 MB.
 const LIMITS: Limits = Limits { entries: 50_000, extension: EXTENSION, entry: 16 << 20, total: 512 << 20 };
 
-/// How many parts a path of iPXE's may have; the longest has seven.
+/// Maximum number of components in a path of iPXE's; the longest has seven.
 const MAX_PARTS: usize = 32;
-/// How many folders iPXE's files may be in; there are 213.
+/// Maximum number of folders for iPXE's files; there are 213.
 const MAX_FOLDERS: usize = 2_000;
 
-/// Why there is no bundle, or nothing to be had from one.
+/// Errors from writing or reading a source bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// iPXE's source is not to be had.
+    /// Opening the iPXE source failed.
     #[error(transparent)]
     Ipxe(#[from] ipxe::Error),
     /// The git cache is damaged.
@@ -54,10 +54,10 @@ pub enum Error {
     /// A syslinux file is not in the cache.
     #[error("`{0}` of syslinux is not in the cache")]
     NoMember(String),
-    /// It is no tarball.
+    /// The file is not a source bundle.
     #[error("`{}` cannot be read as a source bundle: {reason}", printable(path))]
     NotABundle {
-        /// The file.
+        /// Path of the file.
         path: Utf8PathBuf,
         /// What is wrong.
         reason: String,
@@ -65,19 +65,19 @@ pub enum Error {
     /// The user asked to stop.
     #[error("interrupted")]
     Cancelled,
-    /// It does not have what is pinned.
+    /// The bundle does not match a pin.
     #[error("`{path}` does not have {what} as pinned: found {found}, wanted {wanted}")]
     Mismatch {
-        /// The file.
+        /// Path of the bundle.
         path: Utf8PathBuf,
-        /// Which input.
+        /// The input.
         what: String,
-        /// What was found.
+        /// The value found.
         found: String,
-        /// What the pin says.
+        /// The pinned value.
         wanted: String,
     },
-    /// A private key would get published.
+    /// A private key would be published.
     #[error(
         "`{shown}`:{1} has a private key, and source bundles are published",
         shown = printable(.0)
@@ -107,7 +107,7 @@ impl Diagnose for Error {
     }
 }
 
-/// What a bundle is made of: a project, its pins, and the cache that has what is pinned.
+/// Inputs of a bundle: a project, its pins, and the cache that holds the pinned files.
 #[derive(Debug, Clone, Copy)]
 pub struct BundleInputs<'a> {
     /// The project.
@@ -118,12 +118,12 @@ pub struct BundleInputs<'a> {
     pub cache: &'a Cache,
 }
 
-/// Writes the bundle of `inputs` to `path`; returns its SHA-256 and its size in
-/// bytes. The same pins and configuration give the same bytes. `wording` is that of texts for others.
+/// Writes the bundle of `inputs` to `path`, and returns its SHA-256 and its size in bytes. The same pins and
+/// configuration give the same bytes. `wording` renders the command in the README.
 ///
 /// # Errors
 ///
-/// [`Error`]; what was at `path` before is then as it was.
+/// [`Error`]; an existing file at `path` is then unchanged.
 pub fn write(
     inputs: BundleInputs<'_>,
     path: &Utf8Path,
@@ -146,7 +146,7 @@ pub fn write(
     Ok(done)
 }
 
-/// All files of a bundle, by their paths in it, with their permission bits.
+/// Returns all files of a bundle by their paths in it, with their permission bits.
 fn collect(
     project: &ProjectPaths,
     pins: &Pins,
@@ -154,7 +154,7 @@ fn collect(
     progress: &dyn Progress,
 ) -> Result<BTreeMap<Utf8PathBuf, (u32, Vec<u8>)>, Error> {
     let mut files = BTreeMap::new();
-    // As it is upstream: the patches stand beside it.
+    // The unmodified upstream source; patches are separate files in the bundle.
     let source = Source::open(&pins.ipxe, cache, &[], progress)?;
     source.each_file(|path, mode, content| {
         files.insert(Utf8Path::new(IPXE).join(path), (mode, content.to_vec()));
@@ -167,8 +167,7 @@ fn collect(
     }
     for folder in project.vendor_and_config_dirs() {
         for (path, _) in fs::walk(&folder)? {
-            // A link counts as the file that it leads to, as it does for a build, which can do nothing with a link that
-            // leads nowhere.
+            // A link counts as the file it points to, as in a build, which cannot use a dangling link either.
             let Some(content) = fs::read_if_exists(&folder.join(&path))? else { continue };
             let name = folder.strip_prefix(project.root()).unwrap_or(&folder).join(path);
             let content = publishable(&name, content, progress)?;
@@ -178,7 +177,9 @@ fn collect(
     Ok(files)
 }
 
-/// The `content` of the project's file `name` as everybody may have it: of a file of certificates, these alone.
+/// Returns the publishable part of `content`, the project's file `name`: for a certificate file, only the certificates.
+///
+/// Refuses private keys, and warns about other secrets.
 fn publishable(name: &Utf8Path, content: Vec<u8>, progress: &dyn Progress) -> Result<Vec<u8>, Error> {
     for secret in secrets::find(&content) {
         if secret.kind == secrets::SecretKind::PrivateKey {
@@ -222,12 +223,12 @@ fn readme(pins: &Pins, wording: &dyn Wording) -> String {
     )
 }
 
-/// Brings what `pins` name out of the bundle at `path` into `cache`; nothing is read where it is there
-/// already.
+/// Copies the inputs that `pins` name from the bundle at `path` into `cache`. Does not read the bundle if the cache has
+/// them all.
 ///
 /// # Errors
 ///
-/// [`Error::Mismatch`] where the bundle has something else.
+/// [`Error::Mismatch`] if the bundle's content differs from a pin.
 pub fn read(path: &Utf8Path, pins: &Pins, cache: &Cache, progress: &dyn Progress) -> Result<(), Error> {
     let needed = Needed::of(pins, cache)?;
     if needed.ipxe.is_none() && needed.members.is_empty() {
@@ -239,7 +240,7 @@ pub fn read(path: &Utf8Path, pins: &Pins, cache: &Cache, progress: &dyn Progress
     Ok(())
 }
 
-/// What the cache lacks.
+/// Inputs that the cache lacks.
 struct Needed<'p> {
     ipxe: Option<&'p IpxePin>,
     members: Vec<&'p MemberPin>,
@@ -255,7 +256,7 @@ impl<'p> Needed<'p> {
 
     fn take(&self, path: &Utf8Path, pins: &Pins, cache: &Cache, task: &mut Task<'_>) -> Result<(), Error> {
         let progress = task.progress();
-        // Nothing gets into the cache before it has turned out to be what is pinned.
+        // Nothing enters the cache before it is verified against its pin.
         let folder = fs::Temporary::create(cache.root(), Cache::IMPORT)?;
         let scratch = git::open(&folder.path().join("git"))?;
         let mut index = Index::new().map_err(|error| git::cache_error(folder.path(), &error))?;
@@ -313,8 +314,8 @@ impl<'p> Needed<'p> {
     }
 }
 
-/// Adds the folders that `file` is in to `folders`, unless there get more of them than any source of iPXE has: each is
-/// an object of git.
+/// Adds the folders that contain `file` to `folders`. Refuses more of them than any iPXE source has, because each
+/// becomes a git object.
 fn add_folders(folders: &mut BTreeSet<Utf8PathBuf>, file: &Utf8Path) -> Result<(), String> {
     if file.components().count() > MAX_PARTS {
         return Err(format!("a path in it has more than {MAX_PARTS} parts"));
@@ -326,7 +327,7 @@ fn add_folders(folders: &mut BTreeSet<Utf8PathBuf>, file: &Utf8Path) -> Result<(
     }
 }
 
-/// The folder of a file below the bundle's own, or its name, and its path in that.
+/// Splits a path in the bundle, below its root folder, into its first component and the rest.
 fn inside(path: &Utf8Path) -> Option<(&str, Utf8PathBuf)> {
     let mut parts = path.iter().skip(1);
     let folder = parts.next()?;

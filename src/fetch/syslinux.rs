@@ -1,4 +1,4 @@
-//! The pinned syslinux files: out of the cache, or out of the release archive and into the cache.
+//! The pinned syslinux files: read from the cache, or copied from the release archive into the cache.
 
 use crate::base::plural::{choose, count};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,61 +16,61 @@ use crate::base::url::Url;
 use crate::config::pins::{ArchivePin, MAX_SIZE, MemberPin, SyslinuxPin};
 use crate::digest::Sha256Digest;
 
-/// Why the files cannot be had, or are not what was pinned.
+/// Errors from fetching the syslinux files.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Offline, and not in the cache.
+    /// The run is offline, and files are missing in the cache.
     #[error("{} of syslinux {version} {} not in the cache `{cache}`, and this run is offline", missing.join(", "), choose(missing.len(), "is", "are"))]
     Offline {
-        /// Their names, in backticks.
+        /// Names of the files, in backticks.
         missing: Vec<String>,
-        /// The version.
+        /// The syslinux version.
         version: String,
-        /// The cache.
+        /// Path of the cache.
         cache: Utf8PathBuf,
     },
-    /// `--syslinux-archive` names nothing.
+    /// `--syslinux-archive` names a path that does not exist.
     #[error("there is no archive `{0}`")]
     NoArchive(String),
-    /// The archive is not the pinned one.
+    /// The archive does not match its pin.
     #[error("`{archive}` does not match its pin: found SHA-256 {found}, wanted {wanted}")]
     ArchiveMismatch {
         /// The archive.
         archive: String,
-        /// Its SHA-256.
+        /// SHA-256 of the archive.
         found: Sha256Digest,
-        /// The pin's.
+        /// The pinned SHA-256.
         wanted: Sha256Digest,
     },
-    /// A member is not the pinned one.
+    /// A member does not match its pin.
     #[error("`{member}` in `{archive}` does not match its pin: found SHA-256 {found}, wanted {wanted}")]
     MemberMismatch {
         /// The archive.
         archive: String,
-        /// The member's path in it.
+        /// Path of the member in the archive.
         member: Utf8PathBuf,
-        /// Its SHA-256.
+        /// SHA-256 of the member.
         found: Sha256Digest,
-        /// The pin's.
+        /// The pinned SHA-256.
         wanted: Sha256Digest,
     },
-    /// A member is the pinned one, and its pinned size is wrong.
+    /// A member has the pinned digest, but another size than the pin says.
     #[error(
         "`{member}` has {}, and its pin says {wanted}, although the digest is right",
         count(*found, "byte")
     )]
     SizeMismatch {
-        /// The member's path in the archive.
+        /// Path of the member in the archive.
         member: Utf8PathBuf,
-        /// Its size in bytes.
+        /// Size of the member in bytes.
         found: usize,
-        /// The pin's.
+        /// The pinned size in bytes.
         wanted: u64,
     },
-    /// From the download.
+    /// The download failed.
     #[error(transparent)]
     Download(#[from] download::Error),
-    /// From the archive.
+    /// Reading the archive failed.
     #[error(transparent)]
     Archive(#[from] archive::Error),
     /// A file operation failed.
@@ -103,13 +103,13 @@ impl Diagnose for Error {
     }
 }
 
-/// What the cache knows of the archive that the members came from.
+/// The cache's record of the archive that the members came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ArchiveRecord {
-    /// Its file name.
+    /// File name of the archive.
     pub name: String,
-    /// Its SHA-256.
+    /// SHA-256 of the archive.
     pub sha256: Sha256Digest,
 }
 
@@ -119,7 +119,7 @@ impl ArchiveRecord {
     }
 }
 
-/// Brings `members`, some or all of the pin's, into the cache.
+/// Fetches `members`, some or all of the pin's, into the cache.
 ///
 /// # Errors
 ///
@@ -142,8 +142,8 @@ pub fn fetch(
     }
 }
 
-/// Takes the members whose paths `pin` has out of the archive that is given, whatever they are, and
-/// keeps them in the cache. Gives their pins, and what the archive is.
+/// Copies the members at the paths in `pin` from the archive `given` into the cache, whatever their content. Returns
+/// their new pins and a record of the archive.
 ///
 /// # Errors
 ///
@@ -171,7 +171,7 @@ pub fn import_archive(
     })
 }
 
-/// Brings members in that the cache lacks.
+/// Fetches the members that the cache lacks.
 struct Fetcher<'a> {
     pin: &'a SyslinuxPin,
     missing: Vec<&'a MemberPin>,
@@ -188,12 +188,12 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Takes the members out of the first of `archives` that can be had.
+    /// Takes the members from the first of `archives` that is available.
     fn first_of(&self, archives: &[ArchivePin], network: &NetworkAccess) -> Result<(), Error> {
         let mut result = Err(self.offline());
         for archive in archives {
             result = self.download(&archive.url, network, |path, name| self.take(path, name, archive.sha256));
-            // A file that is not what was pinned is a reason to stop and look, not to try elsewhere.
+            // A file that does not match its pin is a reason to stop and investigate, not to try another source.
             if !matches!(result, Err(Error::Download(_))) || self.progress.cancelled() {
                 break;
             }
@@ -201,7 +201,7 @@ impl Fetcher<'_> {
         result
     }
 
-    /// Hands the archive at `url`, a path or an address, to `take`, and what it is called.
+    /// Calls `take` with the archive at `url`, a path or an address, and the archive's name.
     fn given<T>(
         &self,
         url: &Url,
@@ -219,7 +219,7 @@ impl Fetcher<'_> {
         take(file, file.as_str())
     }
 
-    /// Downloads the archive at `url`, and hands it to `take`, and what it is called.
+    /// Downloads the archive at `url`, and calls `take` with the file and the archive's name.
     fn download<T>(
         &self,
         url: &Url,
@@ -227,7 +227,7 @@ impl Fetcher<'_> {
         take: impl FnOnce(&Utf8Path, &str) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let NetworkAccess::Online(http) = network else { return Err(self.offline()) };
-        // The name ends up in the manifest.
+        // The name becomes part of the manifest.
         let shown = url.to_string();
         let path = shown.split('?').next().unwrap_or_default();
         let name = path.rsplit('/').next().unwrap_or_default();
@@ -244,8 +244,8 @@ impl Fetcher<'_> {
             .map_err(|error| name_by_url(error, &shown, &partial))
     }
 
-    /// Verifies the archive at `path`, called `name`, where `sha256` is known for it, and each
-    /// member; then keeps the members.
+    /// Verifies the archive at `path`, called `name`, against `sha256` if given, and verifies each missing member; then
+    /// stores the members in the cache.
     fn take(&self, path: &Utf8Path, name: &str, sha256: Option<Sha256Digest>) -> Result<(), Error> {
         let (found, _) = fs::sha256(path)?;
         if let Some(wanted) = sha256.filter(|wanted| *wanted != found) {
@@ -276,7 +276,8 @@ impl Fetcher<'_> {
     }
 }
 
-/// People know the archive by its address, not by its place in the cache.
+/// Replaces the path `partial` in `error` by `url`: users know the archive by its address, not by its path in the
+/// cache.
 fn name_by_url(error: Error, url: &str, partial: &Utf8Path) -> Error {
     use archive::Error as Archive;
     let named = |path: Utf8PathBuf| if path == partial { url.into() } else { path };
@@ -289,11 +290,11 @@ fn name_by_url(error: Error, url: &str, partial: &Utf8Path) -> Error {
     }
 }
 
-/// The members of `members` that are not in the cache, or not right there.
+/// Returns those of `members` that the cache lacks or has with wrong content.
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where one cannot be read: a download would not help then.
+/// [`fs::Error`] if one cannot be read: a download would not help then.
 pub fn lacking<'m>(members: &'m [MemberPin], cache: &Cache) -> Result<Vec<&'m MemberPin>, fs::Error> {
     let mut lacking = Vec::new();
     for member in members {
@@ -304,11 +305,11 @@ pub fn lacking<'m>(members: &'m [MemberPin], cache: &Cache) -> Result<Vec<&'m Me
     Ok(lacking)
 }
 
-/// The content of a member in the cache, verified; `None` where it is not there or not right.
+/// Returns the content of a member in the cache, verified; `None` if the member is missing or has wrong content.
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where it is there and cannot be read.
+/// [`fs::Error`] if it exists and cannot be read.
 pub fn cached(cache: &Cache, member: &MemberPin) -> Result<Option<Vec<u8>>, fs::Error> {
     let path = cache.blob(&member.sha256);
     let content = fs::read_if_exists(&path)?;
@@ -316,7 +317,7 @@ pub fn cached(cache: &Cache, member: &MemberPin) -> Result<Option<Vec<u8>>, fs::
     Ok(content.filter(right).inspect(|_| fs::touch(&path)))
 }
 
-/// The archive that the members came from, as far as the cache knows.
+/// Returns the cache's record of the archive that the members came from, if there is one.
 #[must_use]
 pub fn archive_record(cache: &Cache, version: &str) -> Option<ArchiveRecord> {
     let path = cache.syslinux_record(version);

@@ -1,7 +1,7 @@
-//! git's smart protocol over the tool's own HTTP client, so that git brings no second TLS stack.
+//! Implements git's smart protocol over the tool's own HTTP client, so that git adds no second TLS stack.
 //!
-//! libgit2 knows transports by URL scheme, for the whole process. The client to use is therefore
-//! lent per thread: libgit2 opens a transport on the thread that fetches.
+//! libgit2 registers transports by URL scheme for the whole process. Each thread therefore lends its client to libgit2,
+//! which opens a transport on the thread that fetches.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -17,12 +17,12 @@ use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::printable::printable;
 
-/// What a fetch lends to the transports that libgit2 opens for it.
+/// State that a fetch lends to the transports that libgit2 opens for it.
 #[derive(Clone)]
 struct TransportContext {
     http: HttpClient,
     cancelled: Arc<AtomicBool>,
-    /// Why there was no answer: libgit2 keeps the words alone.
+    /// Reason why there was no response: libgit2 keeps only its text.
     cause: Arc<Mutex<Option<http::Error>>>,
 }
 
@@ -30,8 +30,8 @@ thread_local! {
     static CURRENT: RefCell<Option<TransportContext>> = const { RefCell::new(None) };
 }
 
-/// Does `work`, in which git's `http`, `https` and `git` URLs are reached with `http`, and breaks off whatever
-/// transfer it waits for when `progress` is cancelled. Where a server did not answer, the second value says why.
+/// Runs `work`, in which libgit2 reaches `http`, `https` and `git` URLs with `http`. Aborts the current transfer when
+/// `progress` is cancelled. If a server did not respond, the second value is the reason.
 pub(super) fn with_http<T>(
     http: &HttpClient,
     progress: &dyn Progress,
@@ -53,15 +53,15 @@ pub(super) fn with_http<T>(
     (done, cause)
 }
 
-/// How much of a pack libgit2 maps at a time, and in all, in bytes.
+/// Number of bytes of a pack that libgit2 maps at a time, and in all.
 const MWINDOW_SIZE: usize = 8 << 20;
 const MWINDOW_MAPPED_LIMIT: usize = 64 << 20;
-/// How much libgit2 keeps of what it has read, in bytes.
+/// Number of bytes that libgit2 caches of the objects it has read.
 const CACHE: isize = 32 << 20;
 
-/// Sets libgit2 up, once for the process: our transports, bounds on its memory, and nobody's configuration, which
-/// could lead a fetch elsewhere. Whose a repository is does not matter either: nothing of it is run,
-/// and what is read from it is compared with the pins.
+/// Sets up libgit2, once for the process: this module's transports, memory limits, and no configuration files, which
+/// could redirect a fetch. Disables the check of a repository's owner: nothing in a repository is executed, and
+/// whatever is read from it is compared with the pins.
 #[expect(
     unsafe_code,
     reason = "git2 marks these as unsafe because libgit2 keeps its settings and its table of transports unlocked"
@@ -76,9 +76,9 @@ pub(super) fn init_libgit2() {
         let daemon =
             move |remote: &git2::Remote<'_>| Transport::smart(remote, false, GitTransport { context: current()? });
         let levels = [ConfigLevel::ProgramData, ConfigLevel::System, ConfigLevel::XDG, ConfigLevel::Global];
-        // SAFETY: settings and table must not change while libgit2 is in use elsewhere. This crate is
-        // its only user in the process, every use of it begins with opening the cache, which passes
-        // here first, and `OnceLock` makes all others wait until this is done.
+        // SAFETY: Settings and table must not change while libgit2 is in use elsewhere. This crate is its only user in
+        // the process, every use begins with opening the cache, which calls this function first, and `OnceLock` makes
+        // all other threads wait until it is done.
         let prepared = unsafe {
             levels
                 .into_iter()
@@ -91,7 +91,7 @@ pub(super) fn init_libgit2() {
                 .and_then(|()| git2::transport::register("https", web))
                 .and_then(|()| git2::transport::register("git", daemon))
         };
-        // Only an unknown setting or a scheme that is registered twice is refused.
+        // Only an unknown setting or a scheme registered twice is refused.
         debug_assert!(prepared.is_ok(), "libgit2 takes its settings: {prepared:?}");
     });
 }
@@ -100,10 +100,10 @@ fn error(message: &str) -> git2::Error {
     git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Net, message)
 }
 
-/// What follows a repository's address where its refs are listed.
+/// Suffix of a repository's address for listing its refs.
 const ADVERTISEMENT: &str = "/info/refs?service=git-upload-pack";
 
-/// git over `git://`: one connection for all.
+/// git over `git://`: one connection for everything.
 struct GitTransport {
     context: TransportContext,
 }
@@ -122,10 +122,10 @@ impl SmartSubtransport for GitTransport {
     }
 }
 
-/// git over HTTP: a request and an answer at a time.
+/// git over HTTP: one request and response at a time.
 struct WebTransport {
     context: TransportContext,
-    /// Where the repository really is, once the server has said so.
+    /// The repository's actual address, after a redirect.
     redirected: Arc<Mutex<Option<Url>>>,
 }
 
@@ -151,7 +151,7 @@ enum Request {
     Pack(Vec<u8>),
 }
 
-/// One request and its answer: the request is sent when the answer is first read.
+/// One request and its response; the request is sent when the response is first read.
 struct Stream {
     context: TransportContext,
     url: Url,
@@ -193,8 +193,8 @@ impl Stream {
         }
         let body = response.into_body().into_reader();
         let min_throughput = http.limits.min_throughput;
-        // A redirect is an answer to the list of refs alone, so that the next request must go to the new address at
-        // once; git does the same.
+        // Only the request for the list of refs can be redirected, so that the next request must use the new address
+        // at once; git does the same.
         if let Request::Advertisement = self.request {
             *redirected = final_url.expose().strip_suffix(ADVERTISEMENT).map(Url::from);
             return Ok(Box::new(LimitedPktReader::list(ThroughputGuard::new(body, min_throughput), 2)));

@@ -1,7 +1,7 @@
-//! How the set in use is shown: as a link to its folder, or, where the file system has no links, as a folder with
-//! its images once more.
+//! Presents the set in use: as a link to its folder or, if the file system does not support links, as a second folder
+//! with the same images.
 //!
-//! Either way it is one name, `current`, that changes as one step. Names beside it go through it.
+//! In both cases there is a single name, `current`, that changes atomically. The names beside it resolve through it.
 
 use camino::Utf8Path;
 
@@ -14,37 +14,37 @@ use crate::base::paths::mirror::ImageNames;
 use crate::base::progress::Progress;
 
 closed_set! {
-    /// How the set in use is to be shown.
+    /// Requested way of presenting the set in use.
     pub enum Links {
-        /// By the first of these that the file system has.
+        /// The first of the following that the file system supports.
         Auto = "auto",
-        /// As a symbolic link.
+        /// Symbolic link.
         Symbolic = "symbolic",
-        /// As a folder with hard links.
+        /// Folder with hard links.
         Hard = "hard",
-        /// As a folder with copies.
+        /// Folder with copies.
         Copies = "copy",
     }
 }
 
-/// The way that is taken.
+/// Selected way of presenting the set in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CurrentSet {
-    /// A symbolic link.
+    /// Symbolic link.
     Link,
-    /// A folder with hard links.
+    /// Folder with hard links.
     HardLinks,
-    /// A folder with copies.
+    /// Folder with copies.
     Copies,
 }
 
 impl CurrentSet {
-    /// The way that `links` means in the folder at `paths`, where the images are called `names`.
+    /// Resolves `links` for the mirror at `paths`, whose images are called `names`.
     ///
     /// # Errors
     ///
-    /// [`Error::NoLinks`] where the file system does not have what was asked for; [`Error::Foreign`] where
-    /// something stands in the place of a name.
+    /// [`Error::NoLinks`] if the file system does not support the requested links; [`Error::Foreign`] if another file
+    /// occupies one of the names.
     pub fn choose(links: Links, paths: &MirrorPaths, names: ImageNames) -> Result<Self, Error> {
         let refused = |what, error: fs::Error| Error::NoLinks {
             root: paths.root().to_owned(),
@@ -71,7 +71,7 @@ impl CurrentSet {
         Ok(current)
     }
 
-    /// Makes the names beside the sets, which lead through `current`. While there is none, they lead nowhere.
+    /// Creates the names beside the sets, which resolve through `current`. They dangle until `current` exists.
     pub(super) fn make_names(self, paths: &MirrorPaths, record: &MirrorRecord) -> Result<(), fs::Error> {
         if self == Self::Link {
             for file in &record.files {
@@ -84,7 +84,7 @@ impl CurrentSet {
         Ok(())
     }
 
-    /// Whether the set of `record`, which is the one in use, is shown this way and whole.
+    /// Checks whether `current` presents the set of `record`, the set in use, in this way and completely.
     pub(super) fn is_shown(
         self,
         paths: &MirrorPaths,
@@ -101,7 +101,7 @@ impl CurrentSet {
         }
     }
 
-    /// Makes what is going to be `current`.
+    /// Creates the next `current` under a temporary name.
     pub(super) fn prepare(
         self,
         paths: &MirrorPaths,
@@ -126,7 +126,7 @@ impl CurrentSet {
     }
 }
 
-/// Tries something out on a path where nothing stands.
+/// Attempts an operation on a path that does not exist, and removes the result.
 fn tried(paths: &MirrorPaths, attempt: impl FnOnce(&Utf8Path) -> Result<(), fs::Error>) -> Result<(), fs::Error> {
     let probe = paths.probe();
     fs::remove_file(&probe)?;
@@ -134,7 +134,7 @@ fn tried(paths: &MirrorPaths, attempt: impl FnOnce(&Utf8Path) -> Result<(), fs::
     fs::remove_file(&probe)
 }
 
-/// Whether a symbolic link stands at `path` and leads to `target`.
+/// Checks whether `path` is a symbolic link to `target`.
 fn leads(path: &Utf8Path, target: &Utf8Path) -> bool {
     path.read_link_utf8().is_ok_and(|found| found == target)
 }

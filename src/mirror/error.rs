@@ -6,33 +6,33 @@ use super::record::Identity;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help};
 use crate::base::fs;
 
-/// Why a mirror's folder cannot be used; what is served is as it was.
+/// Errors from using a mirror's folder. The served files stay unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something stands where something of the mirror should be.
+    /// An unrelated file occupies a path of the mirror.
     #[error("`{0}` is in the way: this tool did not put it there")]
     Foreign(Utf8PathBuf),
-    /// Something else is mirrored there.
+    /// The folder contains a mirror of another product, stream or architecture.
     #[error("`{root}` is the mirror of `{found}`, wanted `{wanted}`")]
     OtherMirror {
-        /// The folder.
+        /// Folder of the mirror.
         root: Utf8PathBuf,
-        /// What is mirrored there.
+        /// Identity of the existing mirror.
         found: Box<Identity>,
-        /// What should be.
+        /// Requested identity.
         wanted: Box<Identity>,
     },
-    /// The file system does not have what was asked for.
+    /// The file system does not support the requested links.
     #[error("`{root}` cannot have {what}: {reason}")]
     NoLinks {
-        /// The folder.
+        /// Folder of the mirror.
         root: Utf8PathBuf,
-        /// What it cannot have.
+        /// Unsupported kind of link.
         what: &'static str,
-        /// What the system says.
+        /// Error message of the operating system.
         reason: String,
     },
-    /// The user asked to stop.
+    /// The user cancelled the run.
     #[error("interrupted; the served files are unchanged")]
     Cancelled,
     /// A file operation failed.

@@ -1,5 +1,4 @@
-//! Fedora CoreOS: the metadata of a stream says which release is current, where its images are, and what
-//! their digests are.
+//! Fedora CoreOS: the metadata of a stream lists the current release with the addresses and digests of its images.
 
 use std::collections::BTreeMap;
 
@@ -11,29 +10,29 @@ use super::streams::{CoreosArch, Stream};
 use crate::base::paths::mirror::ImageNames;
 use crate::base::url::Url;
 
-/// Where Fedora publishes.
+/// Base address of Fedora's publications.
 const BASE: &str = "https://builds.coreos.fedoraproject.org";
 
-/// What of Fedora CoreOS is mirrored, and from where.
+/// Stream and architecture of Fedora CoreOS to mirror, and their source.
 #[derive(Debug, Clone)]
 pub struct FedoraCoreosSource {
-    /// The stream.
+    /// Stream.
     pub stream: Stream,
-    /// The processor.
+    /// Architecture.
     pub arch: CoreosArch,
-    /// The address of the metadata; Fedora's own otherwise.
+    /// Address of the metadata; `None` for Fedora's own.
     pub stream_url: Option<Url>,
-    /// What takes the place of the beginning of Fedora's addresses.
+    /// Replacement for the base of Fedora's addresses.
     pub base_url: Option<Url>,
 }
 
 impl FedoraCoreosSource {
-    /// What the images are called in every set.
+    /// Returns the file names of the images, which are the same in every set.
     pub(super) fn names(&self) -> ImageNames {
         ImageNames::fedora_coreos(self.arch.as_str())
     }
 
-    /// The set that is current.
+    /// Downloads and parses the metadata. Returns the current set.
     pub(super) fn read(&self, reader: &Reader<'_>) -> Result<ImageSet, Error> {
         let url = match &self.stream_url {
             Some(url) => url.clone(),
@@ -43,11 +42,11 @@ impl FedoraCoreosSource {
         self.parse(&url.to_string(), &text)
     }
 
-    /// The set that the metadata `text` from `url` call current.
+    /// Returns the set that the metadata `text` lists as current. `url` is its address, for error messages.
     ///
     /// # Errors
     ///
-    /// [`Error`] where they lack something, or have something that cannot be used.
+    /// [`Error`] if the metadata lacks a key or contains an unusable value.
     pub fn parse(&self, url: &str, text: &str) -> Result<ImageSet, Error> {
         let raw = serde_json::from_str(text).map_err(|error| Error::Other {
             url: url.to_owned(),
@@ -57,7 +56,7 @@ impl FedoraCoreosSource {
         Checker { origin: self, url }.set(raw)
     }
 
-    /// `address`, one of Fedora's, where it is to be had instead. One that is somebody else's already stays.
+    /// Returns `address` with Fedora's base replaced by `base_url`. An address on another server stays as it is.
     fn relocated(&self, address: &str) -> Url {
         match (&self.base_url, address.strip_prefix(BASE)) {
             (Some(base), Some(rest)) if rest.starts_with('/') => base.join(rest),
@@ -107,7 +106,7 @@ struct RawFile {
     sha256: Option<String>,
 }
 
-/// Turns what was read into what is known to be fit.
+/// Validates parsed metadata.
 struct Checker<'a> {
     origin: &'a FedoraCoreosSource,
     url: &'a str,
@@ -158,7 +157,7 @@ impl Checker<'_> {
         let raw = self.need(raw, at)?;
         let location = self.need(raw.location, &format!("{at}.location"))?;
         let file = file_name(&location).map_err(|reason| self.unfit(&format!("{at}.location"), reason))?;
-        // Whatever the digests are: a file of another release does not belong with the others.
+        // A file of another release does not belong to the set, even if its digest matches.
         if !file.split('-').any(|part| part == version.as_str()) {
             let reason = format!("found `{file}`, wanted a file of the release {version}");
             return Err(self.unfit(&format!("{at}.location"), reason));
@@ -199,7 +198,7 @@ mod tests {
         }
     }
 
-    /// Metadata in the form that Fedora's has, with more in it than is asked for.
+    /// Returns metadata in the format of Fedora's, with additional keys that the parser ignores.
     fn metadata() -> Value {
         let file = |name: &str, digit: &str| {
             let location =

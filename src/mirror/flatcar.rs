@@ -1,8 +1,8 @@
-//! Flatcar: `version.txt` of a channel says which release is current; beside each of its images is a file with
-//! digests, of which SHA-512 is the only one that is worth something.
+//! Flatcar: `version.txt` of a channel names the current release. Beside each of its images is a file with digests, of
+//! which only SHA-512 is of cryptographic value.
 //!
-//! All that is fetched comes out of the folder of that release. The folder `current` is only asked which one that
-//! is: what is in it is replaced file by file when there is a new release.
+//! All images come from the folder of that release. The folder `current` only serves to find out its version: when
+//! there is a new release, its files are replaced one by one.
 
 use super::image_set::{Digest, Image, ImageRole, ImageSet, ImageVersion};
 use super::metadata::{Error, MAX_LIST, Reader};
@@ -11,19 +11,19 @@ use crate::base::paths::mirror::ImageNames;
 use crate::base::url::Url;
 use crate::digest::Sha512Digest;
 
-/// What of Flatcar is mirrored, and from where.
+/// Channel and architecture of Flatcar to mirror, and their source.
 #[derive(Debug, Clone)]
 pub struct FlatcarSource {
-    /// The channel.
+    /// Channel.
     pub channel: Channel,
-    /// The processor.
+    /// Architecture.
     pub arch: FlatcarArch,
-    /// What takes the place of the beginning of the publisher's addresses.
+    /// Replacement for the base of the publisher's addresses.
     pub base_url: Option<Url>,
 }
 
 impl FlatcarSource {
-    /// The set that is current.
+    /// Downloads the metadata of the current release. Returns its set.
     pub(super) fn read(&self, reader: &Reader<'_>) -> Result<ImageSet, Error> {
         let base = match &self.base_url {
             Some(base) => base.clone(),
@@ -45,11 +45,11 @@ impl FlatcarSource {
     }
 }
 
-/// The version in the text of `version.txt`: lines of shell variables.
+/// Returns the version in the text of a `version.txt`, which consists of shell variable assignments.
 ///
 /// # Errors
 ///
-/// [`Error`] where there is none that can be used.
+/// [`Error`] if it contains no usable version.
 pub fn version(url: &str, text: &str) -> Result<ImageVersion, Error> {
     const KEY: &str = "FLATCAR_VERSION";
     let value = text.lines().find_map(|line| line.trim().strip_prefix(KEY)?.strip_prefix('='));
@@ -58,12 +58,12 @@ pub fn version(url: &str, text: &str) -> Result<ImageVersion, Error> {
     version.map_err(|error| Error::Unfit { url: url.to_owned(), key: KEY.to_owned(), reason: error.to_string() })
 }
 
-/// The SHA-512 of `name` in the text of a `.DIGESTS`: below a heading for each sort of digest, a line as
-/// `sha512sum` writes it.
+/// Returns the SHA-512 digest of `name` in the text of a `.DIGESTS` file. The file has a heading for each algorithm,
+/// followed by lines in the format of `sha512sum`.
 ///
 /// # Errors
 ///
-/// [`Error`] where there is none.
+/// [`Error`] if it contains no usable digest.
 pub fn digest(url: &str, name: &str, text: &str) -> Result<Digest, Error> {
     let key = format!("SHA512 {name}");
     let mut lines = text.lines().skip_while(|line| line.trim() != "# SHA512 HASH").skip(1);

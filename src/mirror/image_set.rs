@@ -1,6 +1,6 @@
-//! A set of images that belong together: which, where they are to be had, and what they should be.
+//! Sets of matching images: their roles, addresses and digests.
 //!
-//! A value of [`ImageSet`] has been checked: its names are safe as names of files, its digests are whole.
+//! A value of [`ImageSet`] is validated: its names are safe as file names, and its digests are well-formed.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -15,17 +15,17 @@ use crate::base::progress::{Interruptible, Progress};
 use crate::base::url::Url;
 use crate::digest::{Sha256Digest, Sha512Digest};
 
-/// The version of a set. It begins with a digit and has nothing but ASCII letters, digits, `.` and `-`, so it is
-/// a name for a folder, and none that means something else in a mirror.
+/// Version of a set. It begins with a digit and contains only ASCII letters, digits, `.` and `-`, so it is usable as a
+/// folder name and cannot collide with other names in a mirror.
 ///
-/// Versions are ordered by their numbers, from left to right: 4593.9.0 comes before 4593.10.0.
+/// Versions are ordered numerically, component by component: 4593.9.0 comes before 4593.10.0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct ImageVersion(String);
 
 impl ImageVersion {
-    /// The parts between dots and dashes, in the form that they are compared in: a number, which comes after a word,
-    /// by how many digits it has.
+    /// Returns the components between dots and dashes as comparison keys. Numbers sort after words, and by their number
+    /// of digits first.
     fn parts(&self) -> impl Iterator<Item = (bool, usize, &str)> {
         self.0.split(['.', '-']).map(|part| {
             if part.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -50,13 +50,13 @@ impl PartialOrd for ImageVersion {
     }
 }
 
-/// Why a text is no version.
+/// Error from parsing a version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("found `{0}`, wanted a version as in `44.20260707.3.1`")]
 pub struct BadVersion(String);
 
 impl ImageVersion {
-    /// Its text.
+    /// Returns the version as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -93,25 +93,25 @@ impl fmt::Display for ImageVersion {
     }
 }
 
-/// What an image is for.
+/// Role of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageRole {
-    /// The kernel.
+    /// Kernel.
     Kernel,
-    /// What the kernel begins with.
+    /// Initial RAM file system, which the kernel starts with.
     Initramfs,
-    /// What that goes on with.
+    /// Root file system, which the initramfs continues with.
     Rootfs,
 }
 
-/// A digest, as the publisher gives it.
+/// Digest, in the algorithm that the publisher uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Digest {
-    /// A SHA-256.
+    /// SHA-256 digest.
     Sha256(Sha256Digest),
-    /// A SHA-512.
+    /// SHA-512 digest.
     Sha512(Sha512Digest),
 }
 
@@ -125,11 +125,11 @@ impl fmt::Display for Digest {
 }
 
 impl Digest {
-    /// The digest of the same sort of the file at `path`, and its size in bytes.
+    /// Computes a digest of the file at `path` with the same algorithm. Returns it with the file's size in bytes.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`] where it cannot be read, or where `progress` is cancelled meanwhile.
+    /// [`fs::Error`] if the file cannot be read, or if `progress` is cancelled.
     pub fn same_of(&self, path: &Utf8Path, progress: &dyn Progress) -> Result<(Self, u64), fs::Error> {
         let mut reader = BufReader::with_capacity(1 << 18, Interruptible::new(fs::open(path)?, progress));
         let read = match self {
@@ -143,24 +143,24 @@ impl Digest {
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// What it is for.
+    /// Role of the image.
     pub part: ImageRole,
-    /// What it is called in every set.
+    /// File name, the same in every set.
     pub name: String,
-    /// Where it is to be had.
+    /// Download address.
     pub url: Url,
-    /// What it should be.
+    /// Expected digest.
     pub digest: Digest,
-    /// Where its detached signature is to be had, if the publisher says so.
+    /// Address of the detached signature, if the publisher lists one.
     pub signature: Option<Url>,
 }
 
-/// Images that belong together.
+/// Images of one release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSet {
-    /// Their version.
+    /// Version of the release.
     pub version: ImageVersion,
-    /// The images.
+    /// Images of the set.
     pub images: Vec<Image>,
 }
 

@@ -1,6 +1,6 @@
-//! What a publisher says of its releases: how that is asked for, and what can be wrong with it.
+//! Release metadata of a publisher: retrieval, and errors in its content.
 //!
-//! Knows no publisher.
+//! Independent of any particular publisher.
 
 use camino::Utf8PathBuf;
 
@@ -13,63 +13,63 @@ use crate::base::url::Url;
 use crate::fetch::download::{self, DownloadUrl, download};
 use crate::printable::single_line;
 
-/// The most that the metadata of a stream may weigh, in bytes; one of Fedora CoreOS has about 300 kB.
+/// Maximum size of a stream's metadata, in bytes. The metadata of a Fedora CoreOS stream is about 300 kB.
 pub(super) const MAX_STREAM: u64 = 2 << 20;
-/// The most that a list of versions or digests may weigh, in bytes; one of Flatcar has about 1 kB.
+/// Maximum size of a list of versions or digests, in bytes. Flatcar's lists are about 1 kB.
 pub(super) const MAX_LIST: u64 = 1 << 20;
 
-/// Why nobody can tell what to mirror.
+/// Errors from reading a publisher's metadata.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is something else.
+    /// The response has an unexpected format.
     #[error("`{url}` is {}, wanted {wanted}", one_line(found))]
     Other {
-        /// The address.
+        /// Address of the metadata.
         url: String,
-        /// What it is.
+        /// What the response is.
         found: String,
-        /// What it should be.
+        /// Expected content.
         wanted: &'static str,
     },
-    /// Something is not in it.
+    /// A key is missing.
     #[error("`{url}` does not have `{key}`")]
     Missing {
-        /// The address.
+        /// Address of the metadata.
         url: String,
-        /// What should be there.
+        /// Missing key.
         key: String,
     },
-    /// Something in it cannot be used.
+    /// A value is unusable.
     #[error("`{url}`: `{key}`: {}", one_line(reason))]
     Unfit {
-        /// The address.
+        /// Address of the metadata.
         url: String,
-        /// Where it stands.
+        /// Key of the value.
         key: String,
-        /// What is wrong with it.
+        /// Reason for rejecting the value.
         reason: String,
     },
-    /// Two images are one and the same file.
+    /// Two images are the same file.
     #[error("`{first}` and `{second}`: found the same digest for both, {digest}, wanted two images")]
     Same {
-        /// The address of the one.
+        /// Address of the first image.
         first: String,
-        /// The address of the other.
+        /// Address of the second image.
         second: String,
-        /// The digest of both.
+        /// Digest of both images.
         digest: Box<Digest>,
     },
-    /// There is nothing for that processor.
+    /// The metadata has no images for the requested architecture.
     #[error("`{url}` has nothing for `{arch}`, only for {}", one_line(&present.join(", ")))]
     NoArch {
-        /// The address.
+        /// Address of the metadata.
         url: String,
-        /// The processor.
+        /// Requested architecture.
         arch: String,
-        /// Those that there are, in backticks.
+        /// Available architectures, each in backticks.
         present: Vec<String>,
     },
-    /// It cannot be had.
+    /// The download failed.
     #[error(transparent)]
     Download(#[from] download::Error),
     /// A file operation failed.
@@ -93,27 +93,29 @@ impl Diagnose for Error {
     }
 }
 
-/// How many characters of what a publisher's server says are shown.
+/// Maximum number of characters shown from a server's response.
 const SHOWN: usize = 400;
 
-/// `text` as one line: parts of it are whatever the publisher's server says, and no words of this tool.
+/// Returns `text` as a single line, shortened to [`SHOWN`] characters. Parts of it come from the publisher's server and
+/// are not this tool's words.
 fn one_line(text: &str) -> String {
     single_line(&text.chars().take(SHOWN).collect::<String>())
 }
 
-/// Asks a publisher's server.
+/// Client for a publisher's server.
 pub(super) struct Reader<'a> {
     pub(super) http: &'a HttpClient,
-    /// A folder for what comes.
+    /// Folder for downloads.
     pub(super) folder: Utf8PathBuf,
     pub(super) progress: &'a dyn Progress,
 }
 
 impl Reader<'_> {
-    /// The text at `url`, a `wanted` by its kind, of at most `limit` bytes.
+    /// Downloads the text at `url`, of at most `limit` bytes. `wanted` describes the expected content in error
+    /// messages.
     pub(super) fn text(&self, url: &Url, wanted: &'static str, limit: u64) -> Result<String, Error> {
         let other = |found: &str| Error::Other { url: url.to_string(), found: found.to_owned(), wanted };
-        // What a killed run has left is of another time, and may be of another address.
+        // A killed run may have left a file from an earlier time or another address.
         fs::remove_dir_all(&self.folder)?;
         let file = self.folder.join("text");
         download(self.http, &DownloadUrl { url, remedy: Flag::BaseUrl.into() }, &file, limit, self.progress)?;
@@ -127,7 +129,8 @@ impl Reader<'_> {
     }
 }
 
-/// Refuses a set with an image that stands for two parts: each would have its digest and a good signature.
+/// Rejects a set that lists the same file for two of its parts: both would match their digest and have a good
+/// signature.
 pub(super) fn check_distinct(image_set: ImageSet) -> Result<ImageSet, Error> {
     for (index, Image { url, digest, .. }) in image_set.images.iter().enumerate() {
         if let Some(other) = image_set.images[..index].iter().find(|other| other.digest == *digest) {
@@ -138,13 +141,13 @@ pub(super) fn check_distinct(image_set: ImageSet) -> Result<ImageSet, Error> {
     Ok(image_set)
 }
 
-/// The most that an address in metadata may have, in bytes; Fedora's have about 150.
+/// Maximum length of an address in the metadata, in bytes. Fedora's are about 150 bytes long.
 const MAX_ADDRESS: usize = 2048;
-/// The most that the name of a file may have, in bytes.
+/// Maximum length of a file name, in bytes.
 const MAX_NAME: usize = 255;
 
-/// What `location` is a file of, if it can be asked for and leads nowhere else: the address of a file with a
-/// plain name, without a query and without `..`.
+/// Returns the file name in `location` if that is a safe address: that of a file with a plain name, without a query and
+/// without `..`.
 pub(super) fn file_name(location: &str) -> Result<&str, String> {
     if location.len() > MAX_ADDRESS {
         return Err(format!("found an address of {} bytes, wanted at most {MAX_ADDRESS}", location.len()));

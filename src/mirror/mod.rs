@@ -1,6 +1,6 @@
-//! Mirrors of images that boot over a network: what a publisher calls current, as a whole set, here.
+//! Mirrors of network boot images: local copies of the complete image set that a publisher lists as current.
 //!
-//! # What a boot script may count on
+//! # What boot scripts can rely on
 //!
 //! ```text
 //! DEST/44.20260707.3.1/            a set: kernel, initramfs and rootfs of one release
@@ -13,16 +13,16 @@
 //! DEST/kernel-x86_64 -> current/kernel-x86_64, and so on
 //! ```
 //!
-//! A set is never changed: it appears whole, under its version, and goes as a whole. `current` is one name, and
-//! changes as one step, and so do all names that lead through it.
+//! A set never changes: it appears complete, in a folder named after its version, and is removed as a whole. `current`
+//! is a single name. It changes atomically, and so do all names that resolve through it.
 //!
-//! Still, who fetches a kernel just before that step and the rest just after it has images of two releases. So a
-//! boot script reads `DEST/current/version.ipxe` once (`chain` it: it sets the variable `NAME-version` and comes
-//! back), and then takes everything from `DEST/${NAME-version}/`. That set stays for as long as it takes: the set
-//! in use and the one before it are never removed.
+//! A client that fetches the kernel just before that change and the other images just after it still ends up with
+//! images of two releases. A boot script therefore reads `DEST/current/version.ipxe` once (`chain` it: it sets the
+//! variable `NAME-version` and returns) and then fetches everything from `DEST/${NAME-version}/`. That set remains
+//! available long enough: the set in use and the one before it are never removed.
 //!
-//! Where the file system has no symbolic links, `current` is a folder with hard links or copies, and the names beside
-//! it do not exist. What a boot script counts on is the same.
+//! If the file system does not support symbolic links, `current` is a folder with hard links or copies, and the names
+//! beside it do not exist. The guarantees for boot scripts stay the same.
 
 pub mod image_set;
 pub mod streams;
@@ -59,28 +59,28 @@ use crate::base::paths::MirrorPaths;
 use crate::base::paths::mirror::ImageNames;
 use crate::base::progress::{Progress, Task, TaskKind};
 
-/// Why a mirror is not up to date; what is served is as it was.
+/// Errors from updating a mirror. The served files stay unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody can tell what is current.
+    /// The publisher's metadata is unavailable or unusable.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
-    /// What the publisher calls current is older than what is in use.
+    /// The version that the publisher lists as current is older than the version in use.
     #[error(
         "the publisher of `{identity}` calls {found} current, which is older than {in_use}, the version in use, which stays in use"
     )]
     Older {
-        /// What it is a mirror of.
+        /// Identity of the mirror.
         identity: Box<Identity>,
-        /// What the publisher calls current.
+        /// Version that the publisher lists as current.
         found: ImageVersion,
-        /// What is in use.
+        /// Version in use.
         in_use: ImageVersion,
     },
-    /// The current set cannot be brought in.
+    /// Transferring the current set failed.
     #[error(transparent)]
     Transfer(#[from] transfer::Error),
-    /// The folder cannot be used.
+    /// The mirror's folder is unusable.
     #[error(transparent)]
     Store(#[from] store::Error),
 }
@@ -105,7 +105,7 @@ impl From<crate::base::fs::Error> for Error {
     }
 }
 
-/// What is mirrored, and from where.
+/// Product to mirror, and its source.
 #[derive(Debug, Clone)]
 pub enum Publisher {
     /// Fedora CoreOS.
@@ -115,7 +115,7 @@ pub enum Publisher {
 }
 
 impl Publisher {
-    /// The name of the product: in records, in pins and in the variable of a boot script.
+    /// Returns the name of the product, as used in records, in pins and in the variable of a boot script.
     #[must_use]
     pub fn product(&self) -> &'static str {
         match self {
@@ -124,7 +124,7 @@ impl Publisher {
         }
     }
 
-    /// What it is a mirror of.
+    /// Returns the identity of the mirror.
     #[must_use]
     pub fn identity(&self) -> Identity {
         let (stream, arch) = match self {
@@ -134,7 +134,7 @@ impl Publisher {
         Identity { mirror: self.product().to_owned(), stream: stream.to_owned(), arch: arch.to_owned() }
     }
 
-    /// What its images are called in every set.
+    /// Returns the file names of the images, which are the same in every set.
     fn names(&self) -> ImageNames {
         match self {
             Self::FedoraCoreos(origin) => origin.names(),
@@ -151,48 +151,48 @@ impl Publisher {
     }
 }
 
-/// What is asked for.
+/// Parameters of a mirror run.
 #[derive(Debug)]
 pub struct MirrorRequest {
-    /// What is mirrored, and from where.
+    /// Product to mirror, and its source.
     pub upstream: Publisher,
-    /// The folder.
+    /// Folder of the mirror.
     pub dest: Utf8PathBuf,
-    /// How many sets are kept.
+    /// Number of sets to keep.
     pub keep: Keep,
-    /// How the set in use is shown.
+    /// How `current` presents the set in use.
     pub links: Links,
-    /// Whether the digests of a set that is there are computed again; sizes are always compared.
+    /// Whether to recompute the digests of a set that is already present. Sizes are always compared.
     pub thorough: bool,
-    /// What signatures are checked with, where they are to be checked.
+    /// Key pins and `gpgv` for checking signatures; `None` if signatures are not checked.
     pub trust: Option<Trust>,
-    /// Whether a version comes into use that is older than the one in use.
+    /// Whether to accept a version that is older than the one in use.
     pub allow_older: bool,
 }
 
-/// What became of it.
+/// Result of a mirror run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MirrorOutcome {
-    /// What it is a mirror of.
+    /// Identity of the mirror.
     #[serde(flatten)]
     pub identity: Identity,
-    /// The version in use now.
+    /// Version now in use.
     pub version: ImageVersion,
-    /// The version that was in use before.
+    /// Version that was in use before the run.
     pub previous: Option<ImageVersion>,
-    /// Whether anything that is served is another than before.
+    /// Whether any served file changed.
     pub changed: bool,
-    /// Whether the version is older than the one that was in use before.
+    /// Whether `version` is older than the version that was in use before.
     pub older: bool,
-    /// The versions whose sets were removed.
+    /// Versions of the sets that the run removed.
     pub removed: Vec<ImageVersion>,
 }
 
-/// Brings a mirror up to date. One that is so already costs asking the publisher.
+/// Updates a mirror. If it is already up to date, the run only queries the publisher.
 ///
 /// # Errors
 ///
-/// [`Error`]; what has arrived is used again by the next run.
+/// [`Error`]. The next run reuses the files that have already arrived.
 pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progress) -> Result<MirrorOutcome, Error> {
     let identity = request.upstream.identity();
     let store = MirrorStore::acquire(&request.dest, &identity, progress)?;
@@ -201,7 +201,7 @@ pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progres
     let run = Run { request, http, store: &store, identity: &identity, in_use: previous.as_ref(), progress };
     let (record, brought) = run.current()?;
     let switched = store.bring_into_use(&record, current, request.thorough)?;
-    // From here on the mirror is up to date, and nothing may say otherwise.
+    // From here on the mirror is up to date, so a later failure must not be reported as an error.
     let mut removed = Vec::new();
     if let Err(error) = store.retain(request.keep, &mut removed) {
         progress.warn(Diagnostic::new(format!("old sets are still there: {error}")));
@@ -220,7 +220,7 @@ pub fn mirror(request: &MirrorRequest, http: &HttpClient, progress: &dyn Progres
     Ok(MirrorOutcome { identity: identity.clone(), version, previous: previous.clone(), changed, older, removed })
 }
 
-/// A run under way.
+/// State of a run.
 struct Run<'a> {
     request: &'a MirrorRequest,
     http: &'a HttpClient,
@@ -231,12 +231,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Whether `version` is older than the one that was in use when the run began.
+    /// Checks whether `version` is older than the version that was in use when the run began.
     fn is_older(&self, version: &ImageVersion) -> bool {
         self.in_use.is_some_and(|in_use| version < in_use)
     }
 
-    /// Refuses what is older than the version in use, where nobody asked for that.
+    /// Rejects a version older than the one in use, unless the request allows it.
     fn check_age(&self, version: &ImageVersion) -> Result<(), Error> {
         match self.in_use {
             Some(in_use) if version < in_use && !self.request.allow_older => Err(Error::Older {
@@ -248,7 +248,7 @@ impl Run<'_> {
         }
     }
 
-    /// Says so where the publisher has given a version that stands here other images: publishers do not do that.
+    /// Warns if the publisher now lists other images for a version that is already present. Publishers do not do that.
     fn warn_of_replaced(&self, image_set: &ImageSet) -> Result<(), Error> {
         let Some(record) = self.store.recorded(&image_set.version)? else { return Ok(()) };
         let changed = |image: &&Image| {
@@ -271,11 +271,11 @@ impl Run<'_> {
         self.request.upstream.read(&Reader { http: self.http, folder, progress: self.progress })
     }
 
-    /// The record of the set that is current, which stands here whole; and whether it was brought in now.
+    /// Ensures that the current set is present and complete. Returns its record, and whether this run transferred it.
     fn current(&self) -> Result<(MirrorRecord, bool), Error> {
         let image_set = self.read()?;
         self.have(&image_set).or_else(|error| {
-            // A set that was withdrawn or replaced while it was under way is no fault, if there is another now.
+            // A set that was withdrawn or replaced during the transfer is not an error if a newer set is available.
             let outdated = matches!(&error, Error::Transfer(error) if error.may_be_outdated());
             let newer = outdated.then(|| self.read().ok()).flatten().filter(|newer| *newer != image_set);
             let Some(newer) = newer else { return Err(error) };
@@ -285,7 +285,7 @@ impl Run<'_> {
         })
     }
 
-    /// The record of `set`, which is brought in unless it stands here whole; and whether it was.
+    /// Ensures that `image_set` is present and complete. Returns its record, and whether this run transferred it.
     fn have(&self, image_set: &ImageSet) -> Result<(MirrorRecord, bool), Error> {
         let MirrorRequest { trust, thorough, .. } = self.request;
         self.check_age(&image_set.version)?;
@@ -309,8 +309,8 @@ impl Run<'_> {
         Ok((record, true))
     }
 
-    /// Says so where the publisher has moved on since. What has come is whole all the same, and newer than what was
-    /// served; to begin again at once could go on for ever with a server that gives now this answer, now that one.
+    /// Warns if the publisher has moved on during the run. The transferred set is nevertheless complete, and newer than
+    /// the one served before. Starting over at once might never end with a server that alternates between two answers.
     fn warn_of_newer(&self, record: &MirrorRecord) {
         if let Ok(newer) = self.read()
             && !record.is_of(&newer, None)

@@ -1,4 +1,4 @@
-//! What a set says of itself: which mirror it belongs to, and what its images are.
+//! Record of a set: the mirror it belongs to, and its images.
 
 use crate::base::plural::count;
 use camino::Utf8Path;
@@ -10,18 +10,18 @@ use crate::base::paths::MirrorPaths;
 use crate::base::progress::Progress;
 use crate::config::signers::KeyFingerprint;
 
-/// Who wrote it: how a set is told from a folder of somebody else.
+/// Generator name in records. It distinguishes a set from a folder that another program created.
 const GENERATOR: &str = "netboot-loaders mirror";
 
-/// What is mirrored.
+/// Identity of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Identity {
-    /// The product, as in `fedora-coreos`.
+    /// Product name, as in `fedora-coreos`.
     pub mirror: String,
-    /// Its stream or channel.
+    /// Stream or channel.
     pub stream: String,
-    /// The processor, as the publisher calls it.
+    /// Architecture, in the publisher's spelling.
     pub arch: String,
 }
 
@@ -32,40 +32,40 @@ impl std::fmt::Display for Identity {
     }
 }
 
-/// The record of a set.
+/// Record of a set (`mirror.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct MirrorRecord {
     generator: String,
-    /// What it is of.
+    /// Identity of the mirror that the set belongs to.
     #[serde(rename = "of")]
     pub identity: Identity,
-    /// The version.
+    /// Version of the set.
     pub version: ImageVersion,
-    /// The images.
+    /// Images of the set.
     pub files: Vec<RecordedFile>,
-    /// The keys that the images' signatures are by; none where nobody asked for signatures.
+    /// Keys that made the images' signatures; empty if the run did not check signatures.
     pub signed_by: Vec<KeyFingerprint>,
 }
 
-/// An image as it came.
+/// An image as downloaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RecordedFile {
-    /// What it is for.
+    /// Role of the image.
     pub part: ImageRole,
-    /// Its name in the set.
+    /// File name in the set.
     pub name: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// What the publisher says that it is, and what it is.
+    /// Digest of the file, which equals the one that the publisher lists.
     pub digest: Digest,
-    /// Where it came from, as [`crate::base::url::Url`] shows it.
+    /// Address of the download, as displayed by [`crate::base::url::Url`].
     pub url: String,
 }
 
 impl MirrorRecord {
-    /// The record of `set`, whose images have `sizes` in the same order.
+    /// Creates the record of `image_set`. `sizes` lists the sizes of its images in the same order.
     #[must_use]
     pub fn new(identity: &Identity, image_set: &ImageSet, sizes: &[u64], signed_by: Vec<KeyFingerprint>) -> Self {
         let files = image_set.images.iter().zip(sizes).map(|(image, size)| RecordedFile {
@@ -84,23 +84,24 @@ impl MirrorRecord {
         }
     }
 
-    /// The record in the folder of a set; `None` where there is none, or one that somebody else wrote.
+    /// Reads the record in the folder of a set. Returns `None` if there is none, or if another program wrote it.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`] where it cannot be read.
+    /// [`fs::Error`] if the file cannot be read.
     pub fn read(folder: &Utf8Path) -> Result<Option<Self>, fs::Error> {
         let text = fs::read_text_if_exists(&folder.join(MirrorPaths::RECORD))?.unwrap_or_default();
         Ok(serde_json::from_slice::<Self>(&text).ok().filter(|record| record.generator == GENERATOR))
     }
 
-    /// The file's content.
+    /// Returns the content of `mirror.json`.
     #[must_use]
     pub fn to_json(&self) -> String {
         format!("{:#}\n", serde_json::json!(self))
     }
 
-    /// Whether it is the record of `set`, with signatures by keys that are among `trusted`, where that is asked for.
+    /// Checks whether this is the record of `image_set`. If `trusted` is given, all its signatures must be by `trusted`
+    /// keys.
     #[must_use]
     pub fn is_of(&self, image_set: &ImageSet, trusted: Option<&[KeyFingerprint]>) -> bool {
         let as_recorded = |file: &RecordedFile| (file.name.clone(), file.digest);
@@ -115,12 +116,12 @@ impl MirrorRecord {
             })
     }
 
-    /// What is wrong with the images in `folder`, in a few words; `None` where they are as recorded. Looks at
-    /// their digests where it is to be `thorough`, at their sizes otherwise.
+    /// Describes the first image in `folder` that differs from the record; `None` if all match. Compares sizes, and
+    /// also digests if `thorough` is set.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`] where an image cannot be read, or where `progress` is cancelled meanwhile.
+    /// [`fs::Error`] if an image cannot be read, or if `progress` is cancelled.
     pub fn damage(
         &self,
         folder: &Utf8Path,

@@ -1,39 +1,38 @@
-//! What runs a mirror once a day: text for systemd, for cron and for Synology's task scheduler. Nothing is
-//! installed.
+//! Daily schedules for a mirror: text for systemd, for cron and for Synology's task scheduler. Installs nothing.
 
 use super::record::Identity;
 use crate::base::closed_set::closed_set;
 use crate::base::quote::{Language, Unquotable};
 
 closed_set! {
-    /// Who runs it.
+    /// Scheduler that runs the mirror.
     pub enum Scheduler {
-        /// A service and a timer of systemd.
+        /// systemd service and timer.
         Systemd = "systemd",
-        /// A line for a crontab.
+        /// crontab line.
         Cron = "cron",
-        /// A script for the task scheduler of Synology's DSM.
+        /// Script for the task scheduler of Synology's DSM.
         Synology = "synology",
     }
 }
 
-/// What is to be run.
+/// Command to schedule.
 #[derive(Debug, Clone)]
 pub struct ScheduledJob {
-    /// What is mirrored.
+    /// Identity of the mirror.
     pub identity: Identity,
-    /// The program and its arguments, each path absolute.
+    /// Program and arguments. All paths are absolute.
     pub command: Vec<String>,
-    /// The exit code of an update, where it is to differ from that of doing nothing.
+    /// Exit code of a run that updates the mirror, if it differs from that of a run without changes.
     pub exit_code_on_update: Option<u8>,
 }
 
 impl ScheduledJob {
-    /// The text for `scheduler`.
+    /// Returns the text for `scheduler`.
     ///
     /// # Errors
     ///
-    /// [`Unquotable`] where a word of the command cannot be written there.
+    /// [`Unquotable`] if the scheduler's syntax cannot express a word of the command.
     pub fn text(&self, scheduler: Scheduler) -> Result<String, Unquotable> {
         match scheduler {
             Scheduler::Systemd => self.systemd(),
@@ -65,7 +64,7 @@ impl ScheduledJob {
         ))
     }
 
-    /// cron mails what a command prints: here, errors, and the line that tells of an update.
+    /// cron mails a command's output: here, errors and the line that reports an update.
     fn cron(&self) -> Result<String, Unquotable> {
         let command = self.words(Language::Cron)?.join(" ");
         Ok(format!(
@@ -74,7 +73,7 @@ impl ScheduledJob {
         ))
     }
 
-    /// That task scheduler mails where a command fails, so an update has to look like a failure.
+    /// Synology's task scheduler only sends mail if a command fails, so an update must look like a failure.
     fn synology(&self) -> Result<String, Unquotable> {
         let (title, command) = (self.title(), self.words(Language::Shell)?.join(" "));
         Ok(format!(
@@ -84,7 +83,7 @@ impl ScheduledJob {
         ))
     }
 
-    /// The words of the command, each quoted for `language`.
+    /// Returns the words of the command, each quoted for `language`.
     fn words(&self, language: Language) -> Result<Vec<String>, Unquotable> {
         self.command.iter().map(|word| language.quote(word)).collect()
     }

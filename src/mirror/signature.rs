@@ -1,7 +1,7 @@
-//! Detached OpenPGP signatures, checked by GnuPG's `gpgv` against pinned keys.
+//! Detached OpenPGP signatures, verified by GnuPG's `gpgv` against pinned keys.
 //!
-//! `gpgv` is what Debian and Fedora check their own releases with. What it says is read from its status lines,
-//! which are made for programs; what it says for people decides nothing.
+//! Debian and Fedora verify their own releases with `gpgv`. Only its status lines, which are intended for programs, are
+//! evaluated. Its messages for humans have no effect.
 
 use std::time::Duration;
 
@@ -16,40 +16,40 @@ use crate::base::progress::Progress;
 use crate::config::signers::{KeyFingerprint, SignerPin};
 use crate::toolchain::{install_lines, needs};
 
-/// How long `gpgv` may take: it reads an image of up to 4 GiB, on whatever machine.
+/// Time limit for `gpgv`, which reads an image of up to 4 GiB, possibly on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(600);
-/// The most signatures that one file may have; publishers have one, or two while they change keys.
+/// Maximum number of signatures per file. Publishers use one, or two during a key rollover.
 const MAX_SIGNATURES: usize = 16;
-/// The most status lines that are kept; each signature has about ten.
+/// Maximum number of status lines to keep. Each signature produces about ten.
 const MAX_STATUS: usize = 1000;
 
-/// Why a signature does not count.
+/// Errors from verifying a signature.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is nothing to check with.
+    /// `gpgv` is not installed. Contains the installation commands.
     #[error("found no `gpgv`, which checks signatures")]
     NoGpgv(Vec<String>),
-    /// Nobody's signatures count.
+    /// No key is pinned for the product.
     #[error("`vendor/pins.toml` does not say whose signatures count for `{0}`")]
     NotPinned(&'static str),
-    /// The file has no keys.
+    /// The key file contains no keys.
     #[error("`{file}` has no OpenPGP keys")]
     NoKeys {
-        /// The file or its address.
+        /// Path or address of the key file.
         file: String,
     },
     /// The publisher offers no signature.
     #[error("there is no signature of `{0}`")]
     None(String),
-    /// It is not by whom it should be, or not of that file.
+    /// The signature is not by a pinned key, or not of this file.
     #[error("the signature of `{name}` does not count: {reason}")]
     Bad {
-        /// The image.
+        /// Name of the image.
         name: String,
-        /// What is wrong.
+        /// Reason for the rejection.
         reason: String,
     },
-    /// `gpgv` did not do its work.
+    /// Running `gpgv` failed.
     #[error(transparent)]
     Process(#[from] process::Error),
     /// A file operation failed.
@@ -79,24 +79,24 @@ impl Diagnose for Error {
     }
 }
 
-/// What signatures are checked with.
+/// Program and keys for verifying signatures.
 #[derive(Debug, Clone)]
 pub struct Trust {
-    /// `gpgv`.
+    /// Path of `gpgv`.
     gpgv: Utf8PathBuf,
-    /// Whose signatures count.
+    /// Pinned keys.
     pub pin: SignerPin,
-    /// A file with the keys; from where the pin says otherwise.
+    /// Key file; `None` to download the keys from the address in the pin.
     pub keys: Option<Utf8PathBuf>,
 }
 
 impl Trust {
-    /// What signatures of `product` are checked with: a program that is found in `path`, a list of folders as in
-    /// `PATH`, a pin out of `pins`, and the keys in the file `keys`, where one is given.
+    /// Creates the verifier for `product`: finds `gpgv` in `path`, a list of folders in the format of `PATH`, and the
+    /// pin in `pins`. `keys` optionally names a key file.
     ///
     /// # Errors
     ///
-    /// [`Error::NoGpgv`], [`Error::NotPinned`].
+    /// [`Error::NoGpgv`] if `gpgv` is missing; [`Error::NotPinned`] if `pins` has no entry for `product`.
     pub fn new(
         product: &'static str,
         pins: &[SignerPin],
@@ -108,12 +108,12 @@ impl Trust {
         Ok(Self { gpgv, pin, keys })
     }
 
-    /// Whose signature the file at `signature` is, if it is one of the file at `image` that counts. `keyring` has
-    /// the keys, as [`keyring`] gives them.
+    /// Verifies that `signature` is a signature of the file `image` by a pinned key. Returns the fingerprint of that
+    /// key. `keyring` contains the keys in the format that [`keyring`] returns.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error::Bad`] if the signature is rejected; other variants if `gpgv` fails or a file cannot be read.
     pub fn check(
         &self,
         image: &Utf8Path,
@@ -142,7 +142,7 @@ impl Trust {
         let purpose = format!("check the signature of `{image}`");
         let mut command = Command::new(purpose, self.gpgv.as_str());
         command.deadline = DEADLINE;
-        // The folder of the keyring takes the place of the one of the user, whose own keys do not count.
+        // Replaces the user's GnuPG folder, because the user's own keys must not count.
         let home = keyring.parent().unwrap_or(keyring);
         command.env("LC_ALL", "C").args(["--status-fd", "1", "--homedir", home.as_str()]).args([
             "--keyring",
@@ -152,7 +152,7 @@ impl Trust {
         ])
     }
 
-    /// What comes of the status lines, each as its words, and of whether `gpgv` was content.
+    /// Evaluates the status lines, split into words. `content` is whether `gpgv` exited successfully.
     fn judge(&self, status: &[Vec<&str>], content: bool) -> Result<KeyFingerprint, String> {
         let line = |keyword: &str| status.iter().find(|words| words.first() == Some(&keyword));
         let signers = if content { good_signers(status) } else { Vec::new() };
@@ -175,8 +175,8 @@ impl Trust {
     }
 }
 
-/// Refuses `content` unless it is a plain sequence of signatures, each with its length. `gpgv` unpacks whatever else
-/// it finds, without a limit of memory or time.
+/// Rejects `content` unless it is a plain sequence of signatures with explicit lengths. `gpgv` unpacks any other packet
+/// without a limit on memory or time.
 fn check_packets(content: &[u8]) -> Result<(), String> {
     const SIGNATURE: u8 = 2;
     let (mut rest, mut signatures) = (content, 0);
@@ -193,8 +193,8 @@ fn check_packets(content: &[u8]) -> Result<(), String> {
     Err(format!("found {found}, wanted 1 to {MAX_SIGNATURES} binary OpenPGP signatures"))
 }
 
-/// The type of the OpenPGP packet that `bytes` begin with, and what follows it (RFC 4880, section 4.2). `None` where
-/// it is no whole packet, or one in parts or without a length.
+/// Splits the first OpenPGP packet off `bytes` (RFC 4880, section 4.2). Returns its type and the remaining bytes.
+/// Returns `None` if the packet is incomplete, in parts, or of indeterminate length.
 fn split_packet(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let number = |bytes: &[u8]| bytes.iter().fold(0_usize, |number, byte| number << 8 | usize::from(*byte));
@@ -209,14 +209,14 @@ fn split_packet(bytes: &[u8]) -> Option<(u8, &[u8])> {
     Some((kind, rest.get(width..)?.get(length..)?))
 }
 
-/// The primary keys of the good signatures among those that `status` tells of, one after the other.
+/// Returns the primary key fingerprints of the good signatures in `status`, in order.
 fn good_signers<'s>(status: &[Vec<&'s str>]) -> Vec<&'s str> {
     let (mut signers, mut good) = (Vec::new(), false);
     for words in status {
         match words.first().copied().unwrap_or_default() {
             "GOODSIG" => good = true,
             "NEWSIG" | "BADSIG" | "ERRSIG" | "EXPSIG" | "EXPKEYSIG" | "REVKEYSIG" => good = false,
-            // Its last word is the fingerprint of the primary key, also where a subkey has signed.
+            // The last word is the fingerprint of the primary key, even if a subkey made the signature.
             "VALIDSIG" if good => signers.extend(words.last()),
             _ => {}
         }
@@ -227,15 +227,15 @@ fn good_signers<'s>(status: &[Vec<&'s str>]) -> Vec<&'s str> {
 const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
 const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
 
-/// The keys in `content`, as `gpgv` reads them: it does not know the form for e-mail (ASCII armor) that most
-/// publishers offer their keys in. `None` where there are none.
+/// Converts the keys in `content` to the binary format that `gpgv` reads. `gpgv` does not support ASCII armor, in which
+/// most publishers offer their keys. Returns `None` if there are no keys.
 pub fn keyring(content: &[u8]) -> Option<Vec<u8>> {
     let armored = std::str::from_utf8(content).ok();
     let Some(text) = armored else { return Some(content.to_vec()) };
     let mut keys = Vec::new();
     for block in text.split(BEGIN).skip(1) {
         let (block, _) = block.split_once(END)?;
-        // After the rest of the first line, headers end with an empty line; a checksum, which begins with `=`,
+        // The headers follow the rest of the first line and end with an empty line. A checksum, which begins with `=`,
         // ends the block.
         let body = block.lines().skip(1).map(str::trim).skip_while(|line| !line.is_empty());
         let body: String = body.take_while(|line| !line.starts_with('=')).collect();
@@ -266,7 +266,7 @@ mod tests {
     fn a_good_signature_by_a_subkey_of_a_pinned_key_counts() {
         let good = format!("NEWSIG\nGOODSIG E25D9AED0593B34A Buildbot\n{}", valid(PINNED));
         assert_eq!(judge(&good, true).unwrap(), PINNED);
-        // Another one beside it does no harm.
+        // An additional signature by another key does no harm.
         let two = format!("NEWSIG\nGOODSIG DBFCF71C6D9F90A6 x\n{}{good}", valid(OTHER));
         assert_eq!(judge(&two, true).unwrap(), PINNED);
     }
@@ -278,7 +278,7 @@ mod tests {
             (format!("{good}{}", valid(OTHER)), true, format!("it was made with the key {OTHER}, which is not pinned")),
             (format!("{good}{}", valid(PINNED)), false, "it is no signature of a file".into()),
             (good.into(), true, "it is no signature of a file".into()),
-            // What one signature has does not count for another.
+            // The states of two signatures must not be combined.
             (
                 format!("NEWSIG\nEXPKEYSIG E25D9AED0593B34A x\n{}{good}{}", valid(PINNED), valid(OTHER)),
                 true,
@@ -301,7 +301,7 @@ mod tests {
         }
     }
 
-    /// A packet of `kind` with `length` bytes, in the new format.
+    /// Returns a packet of type `kind` with `length` bytes, in the new format.
     fn packet(kind: u8, length: u8) -> Vec<u8> {
         [vec![0xc0 | kind, length], vec![0; length.into()]].concat()
     }
@@ -329,7 +329,7 @@ mod tests {
             (packet(8, 20), "an OpenPGP packet of type 8"),
             ([packet(2, 9), packet(8, 20)].concat(), "an OpenPGP packet of type 8"),
             ([vec![0xa0, 20], vec![0; 20]].concat(), "an OpenPGP packet of type 8"),
-            // In parts, without a length, cut, and as text.
+            // Partial, without a length, truncated, and as text.
             (new(&[224, 0], 400), strange),
             (old(3, &[], 400), strange),
             (vec![0xa3, 1], strange),

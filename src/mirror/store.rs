@@ -1,7 +1,6 @@
-//! The folder of a mirror: which sets stand there, which one is in use, how another one takes its place, and
-//! which ones go.
+//! The folder of a mirror: lists the sets, switches the set in use, and removes old sets.
 //!
-//! Knows nothing of publishers.
+//! Independent of any particular publisher.
 
 use camino::Utf8Path;
 
@@ -15,8 +14,8 @@ use crate::base::paths::MirrorPaths;
 use crate::base::progress::Progress;
 use crate::config::signers::KeyFingerprint;
 
-/// How many sets are kept: at least two, because a machine that is booting while another set comes into use goes
-/// on with the one that it has begun with.
+/// Number of sets to keep. The minimum is two, because a machine that is booting during a switch continues with the set
+/// that it started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep(usize);
 
@@ -37,7 +36,7 @@ impl std::str::FromStr for Keep {
     }
 }
 
-/// A mirror's folder, which nobody else changes while this lives.
+/// A mirror's folder, locked for the lifetime of the value.
 pub struct MirrorStore<'a> {
     pub(super) paths: MirrorPaths,
     progress: &'a dyn Progress,
@@ -45,14 +44,15 @@ pub struct MirrorStore<'a> {
 }
 
 impl<'a> MirrorStore<'a> {
-    /// Takes the folder `root` for the mirror of `identity`, and repairs what a killed process may have left there.
+    /// Locks the folder `root` for the mirror of `identity`, and repairs what a killed process may have left there.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the folder contains unrelated files or another mirror, or if the run is cancelled while it waits
+    /// for the lock.
     pub fn acquire(root: &Utf8Path, identity: &Identity, progress: &'a dyn Progress) -> Result<Self, Error> {
         let paths = MirrorPaths::new(root);
-        // What is in there and of no use is removed.
+        // Checked first, because the repair removes unneeded files from that folder.
         if !is_own(&paths)? {
             return Err(Error::Foreign(paths.own()));
         }
@@ -88,7 +88,7 @@ impl<'a> MirrorStore<'a> {
         fs::remove_dir_all(&paths.replaced())
     }
 
-    /// The sets that stand here, whole or not.
+    /// Returns the versions and records of the sets that are present, complete or not.
     fn sets(&self) -> Result<Vec<(ImageVersion, MirrorRecord)>, Error> {
         let mut sets = Vec::new();
         for path in fs::entries(self.paths.root())? {
@@ -102,11 +102,11 @@ impl<'a> MirrorStore<'a> {
         Ok(sets)
     }
 
-    /// The version in use; none before the first.
+    /// Returns the version in use; `None` before the first switch.
     ///
     /// # Errors
     ///
-    /// [`Error::Foreign`] where that was made by somebody else.
+    /// [`Error::Foreign`] if another program created `current`.
     pub fn in_use(&self) -> Result<Option<ImageVersion>, Error> {
         let current = self.paths.current();
         let foreign = || Error::Foreign(current.clone());
@@ -121,12 +121,12 @@ impl<'a> MirrorStore<'a> {
         Ok(Some(record.ok_or_else(foreign)?.version))
     }
 
-    /// The record of `set`, if it stands here whole: with signatures by `trusted` keys where that is asked for, and with
-    /// the digests that it should have where that is to be looked at.
+    /// Returns the record of `image_set` if that set is present and complete. If `trusted` is given, its signatures
+    /// must be by those keys. If `thorough` is set, its images' digests must match.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error::Foreign`] if an unrelated file occupies the path of the set; [`Error::Fs`] if a file cannot be read.
     pub fn find(
         &self,
         image_set: &ImageSet,
@@ -148,21 +148,21 @@ impl<'a> MirrorStore<'a> {
         Ok(None)
     }
 
-    /// The record of the set of `version`, if there is one here.
+    /// Returns the record of the set of `version`, if it is present.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`].
+    /// [`fs::Error`] if the record cannot be read.
     pub fn recorded(&self, version: &ImageVersion) -> Result<Option<MirrorRecord>, fs::Error> {
         let folder = self.paths.set(version.as_str());
         if folder.is_dir() { MirrorRecord::read(&folder) } else { Ok(None) }
     }
 
-    /// Gives the set in `folder`, which is whole, its place.
+    /// Moves the complete set in `folder` to its final path.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the run is cancelled or a file operation fails.
     pub fn publish(&self, folder: &Utf8Path, version: &ImageVersion) -> Result<(), Error> {
         self.check_cancelled()?;
         let replaced = self.paths.replaced();
@@ -172,11 +172,11 @@ impl<'a> MirrorStore<'a> {
         Ok(fs::remove_dir_all(&self.paths.unfinished())?)
     }
 
-    /// Brings the set of `record` into use, as `display` does that. Says whether that was not so already.
+    /// Switches to the set of `record`, presented as `current` specifies. Returns whether that changed anything.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the run is cancelled or a file operation fails.
     pub fn bring_into_use(&self, record: &MirrorRecord, current: CurrentSet, thorough: bool) -> Result<bool, Error> {
         self.check_cancelled()?;
         current.make_names(&self.paths, record)?;
@@ -185,7 +185,8 @@ impl<'a> MirrorStore<'a> {
         {
             return Ok(false);
         }
-        // Written before the switch: what was in use is not forgotten, whenever a kill comes.
+        // Written before the switch, so that the history includes the old version even if the process is killed in
+        // between.
         let mut history = self.history()?;
         history.push(record.version.clone());
         let lines: String = history.iter().map(|version| format!("{version}\n")).collect();
@@ -196,13 +197,13 @@ impl<'a> MirrorStore<'a> {
         Ok(true)
     }
 
-    /// Which versions were in use, the one that is last.
+    /// Returns the versions that have been in use, the latest last.
     fn history(&self) -> Result<Vec<ImageVersion>, Error> {
         let text = fs::read_text_if_exists(&self.paths.history())?.unwrap_or_default();
         let mut history: Vec<ImageVersion> =
             String::from_utf8_lossy(&text).lines().filter_map(|line| line.parse().ok()).collect();
         let in_use = self.in_use()?;
-        // What follows has never been in use: a kill came between the note and the switch.
+        // The entries that follow were never in use: the process was killed between writing the history and the switch.
         let end = history.iter().rposition(|version| Some(version) == in_use.as_ref());
         history.truncate(end.map_or(0, |position| position + 1));
         history.extend(in_use.filter(|_| end.is_none()));
@@ -211,12 +212,12 @@ impl<'a> MirrorStore<'a> {
         Ok(history)
     }
 
-    /// Removes all sets but the one in use and those that were in use last, `keep` of them together. Notes each
-    /// in `removed`.
+    /// Removes all sets except the one in use and those used most recently, `keep` in total. Appends the removed
+    /// versions to `removed`.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if a file operation fails.
     pub fn retain(&self, keep: Keep, removed: &mut Vec<ImageVersion>) -> Result<(), Error> {
         let mut order = self.history()?;
         order.reverse();
@@ -230,7 +231,7 @@ impl<'a> MirrorStore<'a> {
             }
             seen.push(version.clone());
             if seen.len() > keep.0 {
-                // In one step, so that nobody takes a set for whole that is half removed.
+                // Renamed first, so that no client takes a partly removed set for a complete one.
                 fs::create_dir_all(&self.paths.trash())?;
                 fs::rename(&self.paths.set(version.as_str()), &self.paths.trash().join(version.as_str()))?;
                 fs::remove_dir_all(&self.paths.trash())?;
@@ -241,7 +242,7 @@ impl<'a> MirrorStore<'a> {
     }
 }
 
-/// Whether nothing but this tool's own folder stands in its place: a lock is the first thing that it has.
+/// Checks whether the tool's own folder is absent or was created by this tool, which creates the lock file first.
 fn is_own(paths: &MirrorPaths) -> Result<bool, fs::Error> {
     let own = paths.own();
     match own.symlink_metadata() {

@@ -1,21 +1,21 @@
-//! Closed sets whose members have names: what publishers call their streams and processors.
+//! Closed sets of names: the publishers' streams, channels and architectures.
 
 use crate::base::closed_set::closed_set;
 
 closed_set! {
     /// A stream of Fedora CoreOS.
     pub enum Stream {
-        /// What most machines should run.
+        /// Recommended for most machines.
         Stable = "stable",
-        /// What becomes stable two weeks later.
+        /// Becomes stable two weeks later.
         Testing = "testing",
-        /// What comes with the next Fedora.
+        /// Based on the next release of Fedora.
         Next = "next",
     }
 }
 
 closed_set! {
-    /// A processor that Fedora CoreOS is there for.
+    /// An architecture that Fedora CoreOS supports.
     pub enum CoreosArch {
         /// x86-64.
         X86_64 = "x86_64",
@@ -31,17 +31,17 @@ closed_set! {
 closed_set! {
     /// A channel of Flatcar.
     pub enum Channel {
-        /// What most machines should run.
+        /// Recommended for most machines.
         Stable = "stable",
-        /// What becomes stable later.
+        /// Becomes stable later.
         Beta = "beta",
-        /// What becomes beta later.
+        /// Becomes beta later.
         Alpha = "alpha",
     }
 }
 
 closed_set! {
-    /// A processor that Flatcar is there for.
+    /// An architecture that Flatcar supports.
     pub enum FlatcarArch {
         /// x86-64.
         Amd64 = "amd64",

@@ -1,7 +1,7 @@
-//! Brings a set in, beside the sets that are there: downloaded, compared with its digests and signatures, and
-//! written to the disk before anyone gets to see it.
+//! Transfers a set next to the existing ones: downloads it, verifies its digests and signatures, and syncs it to disk
+//! before it becomes visible.
 //!
-//! Knows nothing of which set is in use.
+//! Independent of which set is in use.
 
 use std::io::Read;
 
@@ -20,13 +20,13 @@ use crate::base::url::Url;
 use crate::config::signers::KeyFingerprint;
 use crate::fetch::download::{self, DownloadUrl, download};
 
-/// The most that a file of keys may weigh, in bytes; Fedora's has 30 kB.
+/// Maximum size of a key file, in bytes. Fedora's is 30 kB.
 const MAX_KEYS: u64 = 4 << 20;
-/// The most that a signature may weigh, in bytes; one has about 1 kB.
+/// Maximum size of a signature, in bytes. A signature is about 1 kB.
 const MAX_SIGNATURE: u64 = 64 << 10;
 
-/// The most that an image may weigh, in bytes: publishers do not say how large theirs are. The kernels have about
-/// 20 MB (Flatcar's has more in it), the largest initramfs 500 MB, the largest rootfs 1 GB.
+/// Returns the maximum size of an image, in bytes. Publishers do not state sizes. Kernels are about 20 MB (Flatcar's
+/// contains more), the largest initramfs is 500 MB, and the largest rootfs 1 GB.
 fn max_image(part: ImageRole) -> u64 {
     match part {
         ImageRole::Kernel => 256 << 20,
@@ -35,28 +35,28 @@ fn max_image(part: ImageRole) -> u64 {
     }
 }
 
-/// Why a set could not be brought in; the sets that are there are as they were.
+/// Errors from transferring a set. The existing sets stay unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An image is not what the publisher says.
+    /// The digest of an image differs from the one that the publisher lists.
     #[error(
         "`{url}` differs from what its publisher announces: found {found}{}, wanted {wanted}",
         if *page { " (an HTML or XML page)" } else { "" }
     )]
     Mismatch {
-        /// Where it came from.
+        /// Address of the image.
         url: String,
-        /// What it is.
+        /// Actual digest.
         found: Box<Digest>,
-        /// Whether it is a page for people.
+        /// Whether the file is an HTML or XML page.
         page: bool,
-        /// What it should be.
+        /// Expected digest.
         wanted: Box<Digest>,
     },
-    /// It cannot be downloaded.
+    /// The download failed.
     #[error(transparent)]
     Download(#[from] download::Error),
-    /// Its signatures do not count.
+    /// A signature is missing or invalid.
     #[error(transparent)]
     Signature(#[from] signature::Error),
     /// A file operation failed.
@@ -76,7 +76,7 @@ impl Diagnose for Error {
 }
 
 impl Error {
-    /// Whether it may be that the publisher has meanwhile replaced what was asked for.
+    /// Checks whether the publisher may have replaced the set since its metadata was read.
     #[must_use]
     pub fn may_be_outdated(&self) -> bool {
         match self {
@@ -87,19 +87,19 @@ impl Error {
     }
 }
 
-/// How sets are brought in.
+/// Transfer of image sets into a mirror.
 pub(super) struct Transfer<'a> {
     pub(super) http: &'a HttpClient,
     pub(super) paths: &'a MirrorPaths,
     pub(super) identity: &'a Identity,
-    /// What signatures are checked with, where that is asked for.
+    /// Key pins and `gpgv` for checking signatures; `None` if signatures are not checked.
     pub(super) trust: Option<&'a Trust>,
     pub(super) progress: &'a dyn Progress,
 }
 
 impl Transfer<'_> {
-    /// Brings `set` in. What an earlier run has left of it is used again, and so is what is right of a damaged set
-    /// of the same version. Gives the folder with the whole set, which is on the disk then, and its record.
+    /// Transfers `image_set`. Reuses what an earlier run left of it, and the intact images of a damaged set of the same
+    /// version. Returns the folder with the complete set, which has been synced to disk, and its record.
     pub(super) fn bring(&self, image_set: &ImageSet) -> Result<(Utf8PathBuf, MirrorRecord), Error> {
         let folder = self.paths.partial(image_set.version.as_str());
         self.forget_others(&folder)?;
@@ -114,13 +114,13 @@ impl Transfer<'_> {
         fs::write_anew(&folder.join(MirrorPaths::SCRIPT), script.as_bytes())?;
         fs::write_anew(&folder.join(MirrorPaths::RECORD), record.to_json().as_bytes())?;
         self.remove_others(image_set, &folder)?;
-        // A web server runs as another user, and the umask may have been 077.
+        // The web server runs as another user, and the umask may have been 077.
         world_readable::open_to_all(&folder);
         fs::sync_all_of(&folder, self.progress)?;
         Ok((folder, record))
     }
 
-    /// Brings `image` into `folder`, and gives its size in bytes.
+    /// Transfers `image` into `folder`. Returns its size in bytes.
     fn image(&self, image: &Image, folder: &Utf8Path, old: &Utf8Path) -> Result<u64, Error> {
         let file = folder.join(&image.name);
         if let Some(size) = self.right(image, &file)? {
@@ -136,7 +136,7 @@ impl Transfer<'_> {
         let (found, size) = image.digest.same_of(&part, self.progress)?;
         if found != image.digest {
             let page = is_page(&part)?;
-            // No later attempt can make use of it.
+            // No later attempt can use this file.
             fs::remove_file(&part)?;
             let (found, wanted) = (Box::new(found), Box::new(image.digest));
             return Err(Error::Mismatch { url: image.url.to_string(), found, page, wanted });
@@ -146,7 +146,7 @@ impl Transfer<'_> {
         Ok(size)
     }
 
-    /// The size of the file at `path`, if there is one and it is `image`.
+    /// Returns the size of the file at `path` if it exists and matches `image`.
     fn right(&self, image: &Image, path: &Utf8Path) -> Result<Option<u64>, Error> {
         if !path.is_file() {
             return Ok(None);
@@ -159,7 +159,7 @@ impl Transfer<'_> {
         Ok(download(self.http, &DownloadUrl { url, remedy: Flag::BaseUrl.into() }, file, limit, self.progress)?)
     }
 
-    /// Checks the signature of each image in `folder`, and keeps it there. Gives the keys, each once.
+    /// Checks the signature of each image in `folder` and stores it there. Returns the signing keys without duplicates.
     fn signers(&self, trust: &Trust, image_set: &ImageSet, folder: &Utf8Path) -> Result<Vec<KeyFingerprint>, Error> {
         let keyring = self.keyring(trust)?;
         let mut signers = Vec::new();
@@ -178,7 +178,7 @@ impl Transfer<'_> {
         Ok(signers)
     }
 
-    /// The file with the keys that signatures are checked against.
+    /// Creates the keyring that signatures are checked against.
     fn keyring(&self, trust: &Trust) -> Result<Utf8PathBuf, Error> {
         let folder = self.paths.keys();
         fs::remove_dir_all(&folder)?;
@@ -198,7 +198,8 @@ impl Transfer<'_> {
         Ok(file)
     }
 
-    /// Removes unfinished sets but the one in `folder`, and that too, if others' files would be written through it.
+    /// Removes all unfinished sets except the one in `folder`. Removes that one too if it lies behind a link, because
+    /// writing through the link would change other files.
     fn forget_others(&self, folder: &Utf8Path) -> Result<(), Error> {
         let unfinished = self.paths.unfinished();
         if !fs::is_plain(&unfinished) {
@@ -212,7 +213,7 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Removes what does not belong to `set` in `folder`, as a signature that nobody asks for any more.
+    /// Removes files that do not belong to `image_set` from `folder`, such as a signature that is no longer requested.
     fn remove_others(&self, image_set: &ImageSet, folder: &Utf8Path) -> Result<(), Error> {
         let mut names = vec![MirrorPaths::SCRIPT.to_owned(), MirrorPaths::RECORD.to_owned()];
         for image in &image_set.images {
@@ -228,14 +229,14 @@ impl Transfer<'_> {
     }
 }
 
-/// Whether the file at `path` is a page for people.
+/// Checks whether the file at `path` is an HTML or XML page.
 fn is_page(path: &Utf8Path) -> Result<bool, fs::Error> {
     let mut head = Vec::new();
     fs::open(path)?.take(64).read_to_end(&mut head).map_err(|error| fs::Error::new("read", path, error))?;
     Ok(head.trim_ascii_start().starts_with(b"<"))
 }
 
-/// What the signature of the image `name` is called in a set.
+/// Returns the file name of the signature of the image `name` in a set.
 fn signature_of(name: &str) -> String {
     format!("{name}.sig")
 }

@@ -1,4 +1,4 @@
-//! Describes a plan as a manifest does: its head, its entries, and which loaders are the same.
+//! Describes a plan in the form of a manifest: head, entries, and identical loaders.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +17,7 @@ use crate::tree::manifest::{
 };
 
 impl Manifest {
-    /// The manifest of a plan, without files yet.
+    /// Creates the manifest of a plan, without files.
     #[must_use]
     pub fn head(plan: &Plan) -> Self {
         let Inputs { pins, patches, toolchain, .. } = &plan.inputs;
@@ -65,7 +65,7 @@ fn configuration(plan: &Plan, build: &Build) -> Configuration {
 }
 
 impl ManifestEntry {
-    /// A planned file that has `content`.
+    /// Creates the entry of a planned file that has `content`.
     #[must_use]
     pub fn new(file: &PlannedFile<'_>, content: Content) -> Self {
         let (kind, arch) = match file.origin {
@@ -93,13 +93,13 @@ impl ManifestEntry {
     }
 }
 
-/// The loaders of a tree that were described, by what identifies their bytes: where each stands first, and what
-/// it is. Files with the same bytes are named after the first.
+/// The loaders described so far, by identity: path and content of the first loader with these bytes. Later entries with
+/// the same bytes refer to it.
 #[derive(Debug, Default)]
 pub struct Dedup(HashMap<Sha256Digest, (Utf8PathBuf, Content)>);
 
 impl Dedup {
-    /// Describes the loader `file`, which has `content`; they come in the order of the tree.
+    /// Describes the loader `file`, which has `content`. Loaders must come in the order of the tree.
     pub fn describe(&mut self, file: &PlannedFile<'_>, identity: Sha256Digest, content: Content) -> ManifestEntry {
         let described = ManifestEntry::new(file, content);
         match self.0.entry(identity) {
@@ -111,11 +111,11 @@ impl Dedup {
         }
     }
 
-    /// The first loader with those bytes, which was described.
+    /// Returns the first described loader with these bytes.
     ///
     /// # Panics
     ///
-    /// Where none was.
+    /// If there is none.
     #[must_use]
     pub fn get(&self, identity: &Sha256Digest) -> (&Utf8Path, Content) {
         let (path, content) = &self.0[identity];

@@ -1,8 +1,7 @@
-//! Publishes a tree whole or not at all.
+//! Publishes a tree as a whole or not at all.
 //!
-//! The new tree is written beside the old one and then swapped with it in one step. Where the file
-//! system cannot swap two folders, the old tree is renamed away first; a kill between the two
-//! renames is repaired by whatever comes next.
+//! The new tree is written next to the old one and then exchanged with it in one step. If the file system cannot
+//! exchange two folders, the old tree is renamed away first; the next run repairs a kill between the two renames.
 
 use std::collections::HashSet;
 
@@ -21,24 +20,24 @@ use crate::tree::enclosing::is_ours;
 use crate::tree::limits::{MAX_FILE, MAX_FILES};
 use crate::tree::verify;
 
-/// A tree's place, which nobody else publishes to while this lives.
+/// Target path of a tree, locked against other publishers.
 pub struct PublishTarget<'a> {
     tree: &'a Utf8Path,
     staging: Staging,
-    /// Whether somebody has put files into the tree.
+    /// Whether the tree has foreign files.
     foreign: bool,
     _lock: Lock,
 }
 
 impl<'a> PublishTarget<'a> {
-    /// Takes the place `tree`, and repairs what a killed process may have left there.
+    /// Locks the path `tree`, and repairs leftovers of a killed process there.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub fn acquire(tree: &'a Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
         let staging = Staging::of(tree);
-        // Before there is a lock: a refusal leaves nothing behind.
+        // Before the lock file exists, so that a refusal leaves nothing behind.
         check_place(tree)?;
         world_readable::create_world_readable_dir_all(tree.parent().unwrap_or(Utf8Path::new(".")))?;
         let lock = Lock::acquire(&staging.lock, progress)?.ok_or(Error::Cancelled)?;
@@ -47,16 +46,16 @@ impl<'a> PublishTarget<'a> {
         Ok(Self { tree, staging, foreign: false, _lock: lock })
     }
 
-    /// Looks for files that somebody has put into the tree: publishing removes them, so that needs `replace`.
+    /// Checks for foreign files in the tree. Publishing removes them, and therefore requires `replace`.
     ///
     /// # Errors
     ///
-    /// [`Error::Foreign`]; [`Error::Unknown`] where that cannot be told.
+    /// [`Error::Foreign`] if there are any; [`Error::Unknown`] if they cannot be determined.
     pub fn check_foreign(&mut self, replace: bool, progress: &dyn Progress) -> Result<(), Error> {
         if !self.tree.join(paths::MANIFEST).is_file() {
             return Ok(());
         }
-        // Where the manifest cannot be understood, nobody can tell what is foreign: that is an error.
+        // Without a readable manifest, it is impossible to tell which files are foreign: that is an error.
         let foreign = verify::foreign(self.tree, progress).map_err(|error| match error {
             verify::Error::Cancelled => Error::Cancelled,
             error => Error::Unknown { message: error.to_string(), help: error.diagnosis().help },
@@ -68,12 +67,12 @@ impl<'a> PublishTarget<'a> {
         Err(Error::Foreign { tree: self.tree.to_owned(), files: foreign? })
     }
 
-    /// Publishes the files of `stock`. Loaders that an earlier run has made are used again, be it from the old
-    /// tree or from one that was not finished.
+    /// Publishes the files of `contents`. Reuses loaders that an earlier run stamped, from the old tree or from an
+    /// unfinished new one.
     ///
     /// # Errors
     ///
-    /// [`Error`]; what was made so far is used again by the next run.
+    /// [`Error`]; the next run reuses everything made so far.
     pub fn publish(&self, contents: &TreeContents<'_>) -> Result<Published, Error> {
         let found = contents.plan.len();
         if found > MAX_FILES {
@@ -98,7 +97,7 @@ impl<'a> PublishTarget<'a> {
             fs::sync_all_of(&self.staging.partial, contents.progress)?;
             fs::replace(&self.staging.partial, self.tree, &self.staging.previous)?;
         }
-        // What is left, if anything, is a copy of the tree.
+        // Leftovers, if any, are a copy of the tree.
         fs::remove_dir_all(&self.staging.partial)?;
         journal.finish()?;
         self.make_readable(contents);
@@ -106,12 +105,12 @@ impl<'a> PublishTarget<'a> {
         Ok(published)
     }
 
-    /// Makes the folders of the new tree beside the old one.
+    /// Creates the folders of the new tree next to the old one.
     fn make_folders(&self, contents: &TreeContents<'_>) -> Result<(), fs::Error> {
         let partial = &self.staging.partial;
         let make = |folder: &Utf8Path| {
             world_readable::create_world_readable_dir_all(folder)?;
-            // An earlier run may have made it, and somebody else have closed it.
+            // An earlier run may have created it, and another user may have restricted its permissions since.
             world_readable::open_to_all(folder);
             Ok(())
         };
@@ -135,7 +134,7 @@ impl<'a> PublishTarget<'a> {
             fs::remove_dir_all(partial)?;
         }
         match make_all() {
-            // What an earlier run has left may have a file where a folder should be.
+            // A leftover of an earlier run may be a file where a folder is needed.
             Err(error) if error.is_obstacle() => {
                 fs::remove_dir_all(partial)?;
                 make_all()
@@ -144,7 +143,7 @@ impl<'a> PublishTarget<'a> {
         }
     }
 
-    /// Lets servers that run as other users read the tree, also where somebody has changed that since.
+    /// Makes the tree readable for servers that run as other users, even if its permissions were changed since.
     fn make_readable(&self, contents: &TreeContents<'_>) {
         let files = || contents.plan.files().map(|file| file.path);
         world_readable::open_to_all(self.tree);
@@ -160,7 +159,7 @@ impl<'a> PublishTarget<'a> {
         }
     }
 
-    /// Removes what an earlier run has left that is not in the tree now.
+    /// Removes leftovers of an earlier run that are not in the new tree.
     fn remove_others(&self, contents: &TreeContents<'_>) -> Result<(), fs::Error> {
         let partial = &self.staging.partial;
         let mut planned: HashSet<Utf8PathBuf> = contents.plan.files().map(|file| file.path).collect();
@@ -174,7 +173,7 @@ impl<'a> PublishTarget<'a> {
     }
 }
 
-/// Makes sure that a tree can be published at `tree`.
+/// Checks that a tree can be published at `tree`.
 fn check_place(tree: &Utf8Path) -> Result<(), Error> {
     if fs::is_mount_point(tree) {
         return Err(Error::MountPoint(tree.to_owned()));

@@ -1,4 +1,4 @@
-//! Writes `manifest.json` and `SHA256SUMS` into a tree, file by file, so that no list of all entries is in memory.
+//! Writes `manifest.json` and `SHA256SUMS` into a tree file by file, without a list of all entries in memory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -9,18 +9,18 @@ use crate::base::{fs, paths};
 use crate::digest::{Hasher, Sha256Digest};
 use crate::tree::manifest::{self, Manifest, Writer};
 
-/// Both files of a tree, being written.
+/// Writer for both files of a tree.
 pub struct ManifestWriter<'t> {
     tree: &'t Utf8Path,
     manifest: Writer<Hashed>,
     sums: BufWriter<File>,
-    /// How many bytes `SHA256SUMS` has so far.
+    /// Number of bytes written to `SHA256SUMS`.
     written: u64,
-    /// Where it says the manifest's digest, which is known last.
+    /// Offset of the manifest's line in `SHA256SUMS`; the manifest's digest is known last.
     manifest_line: Option<u64>,
 }
 
-/// Writes, and computes the digest of what is written.
+/// Writer that computes the digest of the data.
 struct Hashed {
     file: BufWriter<File>,
     hasher: Hasher,
@@ -39,7 +39,7 @@ impl Write for Hashed {
 }
 
 impl<'t> ManifestWriter<'t> {
-    /// Begins both in the folder `tree`, in place of any that are there; `head` is the manifest without files.
+    /// Starts both files in the folder `tree`, and replaces existing ones; `head` is the manifest without files.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl<'t> ManifestWriter<'t> {
     pub fn create(tree: &'t Utf8Path, head: &Manifest) -> Result<Self, fs::Error> {
         let create = |name: &str| {
             let path = tree.join(name);
-            // The old one may be a hard link to a file of a published tree.
+            // The existing file may be a hard link to a file of a published tree.
             fs::remove_file(&path)?;
             let file = OpenOptions::new().write(true).create_new(true).open(&path);
             let file = file.map_err(|error| fs::Error::new("write", &path, error))?;
@@ -60,7 +60,7 @@ impl<'t> ManifestWriter<'t> {
         Ok(Self { tree, manifest, sums: create(paths::SHA256SUMS)?, written: 0, manifest_line: None })
     }
 
-    /// Adds a file; they come sorted bytewise by path.
+    /// Adds a file; files must come sorted bytewise by path.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl<'t> ManifestWriter<'t> {
         self.line(file.path.as_str(), &file.sha256)
     }
 
-    /// Ends both.
+    /// Finishes both files.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl<'t> ManifestWriter<'t> {
         end().map_err(|error| fs::Error::new("write", tree.join(paths::SHA256SUMS), error))
     }
 
-    /// Leaves room for the line of the manifest: all lines of one path are of one length.
+    /// Reserves space for the manifest's line: all lines with the same path have the same length.
     fn reserve(&mut self) -> Result<u64, fs::Error> {
         let offset = self.written;
         self.manifest_line = Some(offset);

@@ -1,5 +1,4 @@
-//! From bases to a tree: each site's script is stamped into its loaders, and the tree takes the place of the old one in one
-//! step.
+//! Publishes bases as a tree: stamps each site's script into its loaders, and replaces the old tree in one step.
 
 pub mod description;
 pub mod exchange;

@@ -1,4 +1,4 @@
-//! What publishing came to: a tree, or an error.
+//! Results of publishing: a tree, or an error.
 
 use camino::Utf8PathBuf;
 
@@ -10,16 +10,16 @@ use crate::publish::tree_contents;
 use crate::tree::limits::{MAX_FILE, MAX_FILES};
 use crate::tree::manifest::ManifestEntry;
 
-/// Why a tree could not be published; the old one is as it was.
+/// Errors from publishing a tree; the old tree is then unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something else than a tree stands where the tree should go.
+    /// The target path has something other than a tree.
     #[error(
         "`{}` is not a tree of this tool: it has no manifest",
         printable(.0)
     )]
     Occupied(Utf8PathBuf),
-    /// Somebody has put files into the tree.
+    /// The tree has foreign files.
     #[error(
         "`{}` has files that this tool did not put there, and publishing would remove them: {}",
         printable(tree),
@@ -31,45 +31,45 @@ pub enum Error {
         /// The files.
         files: Vec<Utf8PathBuf>,
     },
-    /// It cannot be told what is in the tree.
+    /// The content of the tree cannot be determined.
     #[error("{message}")]
     Unknown {
-        /// Why.
+        /// The cause.
         message: String,
-        /// What would make it known.
+        /// Remedies.
         help: Vec<Help>,
     },
-    /// A tree cannot be exchanged there.
+    /// A mount point cannot be exchanged.
     #[error(
         "`{shown}` is a mount point, and a tree is published by exchanging folders",
         shown = printable(.0)
     )]
     MountPoint(Utf8PathBuf),
-    /// There are more files than a tree may have.
+    /// There are more files than a tree can have.
     #[error("`{}` would have {found} files, wanted {MAX_FILES} at most", printable(tree))]
     TooMany {
         /// The tree.
         tree: Utf8PathBuf,
-        /// How many it would have.
+        /// Number of files.
         found: usize,
     },
-    /// The manifest is larger than one may be.
+    /// The manifest exceeds the maximum size.
     #[error("the manifest of `{}` would have {found} bytes, wanted {MAX_FILE} at most", printable(tree))]
     LargeManifest {
         /// The tree.
         tree: Utf8PathBuf,
-        /// Its size in bytes.
+        /// Size of the manifest in bytes.
         found: u64,
     },
-    /// A file has no content.
+    /// Producing the content of a file failed.
     #[error(transparent)]
     Stamping(#[from] tree_contents::Error),
-    /// A file is not what its name says.
+    /// A file is not of the kind that its name says.
     #[error("`{path}` does not belong in a tree: {mismatch}")]
     Unfit {
-        /// Its path in the tree.
+        /// Path of the file in the tree.
         path: Utf8PathBuf,
-        /// What is wrong.
+        /// The mismatch.
         mismatch: file_kind::Mismatch,
     },
     /// The user asked to stop.
@@ -100,21 +100,21 @@ impl Diagnose for Error {
     }
 }
 
-/// What publishing came to.
+/// Result of publishing.
 #[derive(Debug, Default)]
 pub struct Published {
-    /// Whether the tree is new; else it was there already, whole.
+    /// Whether the tree is new; otherwise it existed already, complete.
     pub new: bool,
-    /// How many files it has besides the manifest and the checksums.
+    /// Number of files, without the manifest and the checksums.
     pub files: usize,
-    /// What they have together, in bytes.
+    /// Total size of the files in bytes.
     pub bytes: u64,
-    /// How many loaders were stamped now.
+    /// Number of loaders stamped in this run.
     pub stamped: usize,
-    /// How many loaders were there already, from an earlier run.
+    /// Number of loaders reused from an earlier run.
     pub kept: usize,
-    /// How many files have the content of another one, and are hard links to it.
+    /// Number of files with the content of another file, as hard links to it.
     pub same: usize,
-    /// The files that are no site's.
+    /// Files that do not belong to a site.
     pub root: Vec<ManifestEntry>,
 }

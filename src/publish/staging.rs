@@ -1,5 +1,4 @@
-//! Fills the folder of a new tree: several files at a time, none of them twice, and none anew that an earlier run
-//! has made.
+//! Fills the folder of a new tree: several files at a time, none of them twice, and reuses the files of an earlier run.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,29 +18,29 @@ use crate::publish::tree_contents::{FileJob, TreeContents};
 use crate::stamp::stamper::Stamper;
 use crate::tree::manifest::{Manifest, ManifestEntry};
 
-/// A new tree that is being filled.
+/// Writer for a new tree.
 pub struct StagingWriter<'t> {
     old: &'t Utf8Path,
     new: &'t Utf8Path,
     records: ManifestWriter<'t>,
     dedup: Dedup,
-    /// Whether all files so far stand in the old tree, too.
+    /// Whether all files so far are in the old tree, too.
     unchanged: AtomicBool,
     published: Published,
 }
 
-/// A file that is in the new tree, or is to become one.
+/// A file that is in the new tree, or is about to be.
 enum Made<'p> {
     /// A loader.
     Loader { file: PlannedFile<'p>, identity: Sha256Digest, content: Content, stamped: bool },
-    /// A loader with the bytes of one before it.
+    /// A loader with the same bytes as a previous one.
     Repeated { file: PlannedFile<'p>, identity: Sha256Digest },
-    /// Something else.
+    /// Any other file.
     Other { file: PlannedFile<'p>, content: Content },
 }
 
 impl<'t> StagingWriter<'t> {
-    /// Begins to fill the folder `new`, which is to take the place of `old`.
+    /// Starts to fill the folder `new`, which is to replace `old`.
     ///
     /// # Errors
     ///
@@ -52,7 +51,7 @@ impl<'t> StagingWriter<'t> {
         Ok(Self { old, new, records, dedup: Dedup::default(), unchanged, published })
     }
 
-    /// Makes all files of `stock`, or takes them from where `known` says that they are.
+    /// Produces all files of `contents`, or reuses those that `known` lists.
     ///
     /// # Errors
     ///
@@ -90,7 +89,8 @@ impl<'t> StagingWriter<'t> {
         filled
     }
 
-    /// Ends the manifest and the checksums. Returns what came of it: a new tree, unless the old one has all of this.
+    /// Finishes the manifest and the checksums. Returns the outcome: the tree is new unless the old one has all of its
+    /// files.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl<'t> StagingWriter<'t> {
         Ok(self.published)
     }
 
-    /// Writes down a file that was made. It is the next one in the order of the plan.
+    /// Records a finished file. Files come in the order of the plan.
     fn settle(&mut self, made: Made<'_>, maker: &Maker<'_>, journal: &mut StampJournal) -> Result<(), Error> {
         let published = &mut self.published;
         let entry = match made {
@@ -135,7 +135,7 @@ impl<'t> StagingWriter<'t> {
     }
 }
 
-/// Puts files into the new tree.
+/// Writes files into the new tree.
 struct Maker<'a> {
     old: &'a Utf8Path,
     new: &'a Utf8Path,
@@ -145,8 +145,8 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// A loader: taken from the old tree or from an earlier attempt at the new one, where it is there and as it
-    /// was written; else stamped.
+    /// Reuses a loader from the old tree or from an earlier attempt at the new one, if it exists with its recorded
+    /// content; otherwise stamps it.
     fn loader<'p>(&self, job: FileJob<'p>, identity: Sha256Digest, stamper: &mut Stamper) -> Result<Made<'p>, Error> {
         self.check_cancelled()?;
         let path = &job.file.path;
@@ -159,7 +159,7 @@ impl Maker<'_> {
         Ok(Made::Loader { file: job.file, identity, content, stamped: true })
     }
 
-    /// A file that is no loader of iPXE.
+    /// Produces a file other than an iPXE loader.
     fn other<'p>(&self, job: FileJob<'p>, stamper: &mut Stamper) -> Result<Made<'p>, Error> {
         self.check_cancelled()?;
         let content = self.write(&job, stamper)?;
@@ -170,7 +170,7 @@ impl Maker<'_> {
         if self.contents.progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Writes a file, unless the old tree has the very same.
+    /// Writes a file, unless the old tree has an identical one.
     fn write(&self, job: &FileJob<'_>, stamper: &mut Stamper) -> Result<Content, Error> {
         let bytes = self.contents.content(job, stamper)?;
         let file = &job.file;
@@ -183,7 +183,7 @@ impl Maker<'_> {
         Ok(content)
     }
 
-    /// Makes `path` the same file as `first`, which is in the new tree.
+    /// Links or copies the file `first` of the new tree to `path`.
     fn repeat(&self, path: &Utf8Path, first: &Utf8Path, content: Content) -> Result<(), fs::Error> {
         if !has(&self.old.join(path), content) {
             self.unchanged.store(false, Ordering::Relaxed);
@@ -191,7 +191,7 @@ impl Maker<'_> {
         fs::link_or_copy(&self.new.join(first), &self.new.join(path), self.contents.progress)
     }
 
-    /// Whether an earlier attempt has left `content` at `path` in the new tree.
+    /// Returns whether an earlier attempt left `content` at `path` in the new tree.
     fn is_made(&self, path: &Utf8Path, content: Content) -> Result<bool, fs::Error> {
         let new = self.new.join(path);
         if !has(&new, content) {
@@ -204,11 +204,11 @@ impl Maker<'_> {
         Ok(true)
     }
 
-    /// Whether the old tree has `content` at `path`; it is in the new one then, too.
+    /// Returns whether the old tree has `content` at `path`; if so, it is linked or copied into the new tree.
     fn keep(&self, path: &Utf8Path, content: Content) -> Result<bool, fs::Error> {
         let (old, new) = (self.old.join(path), self.new.join(path));
         if is_plain(&old, content.size) {
-            // What is looked at is what is published, whoever replaces the old file meanwhile.
+            // Verifies the file that will be published, even if the old one is replaced meanwhile.
             fs::link_or_copy(&old, &new, self.contents.progress)?;
             if has(&new, content) {
                 return Ok(true);
@@ -220,12 +220,12 @@ impl Maker<'_> {
     }
 }
 
-/// Whether a plain file of `size` bytes stands at `path`.
+/// Returns whether `path` is a plain file of `size` bytes.
 fn is_plain(path: &Utf8Path, size: u64) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
 }
 
-/// Whether the plain file at `path` has `content`.
+/// Returns whether `path` is a plain file with `content`.
 fn has(path: &Utf8Path, content: Content) -> bool {
     is_plain(path, content.size) && fs::sha256(path).is_ok_and(|(found, _)| found == content.sha256)
 }

@@ -1,8 +1,8 @@
-//! What was stamped into a tree, written down as it happens, so that the next run need not stamp it again: after
-//! a kill, or when other sites have changed. A file beside the tree, with a line for each loader.
+//! Journal of the loaders stamped into a tree, written during the run, so that the next run need not stamp them again
+//! after a kill, or when other sites have changed. It is a file next to the tree, with a line for each loader.
 //!
-//! It is a hint and no more: a loader is taken from an old tree only if its bytes have the digest that stands
-//! here, and its identity says that it would be made of the same things now.
+//! The journal is only a hint: a loader is reused only if its bytes have the digest in the journal, and its identity
+//! shows that it would be made of the same parts now.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -14,19 +14,19 @@ use serde::{Deserialize, Serialize};
 use crate::base::fs;
 use crate::digest::{Content, Sha256Digest};
 
-/// The most bytes of a line; the path has less than half of them.
+/// Maximum length of a line in bytes; the path has less than half of that.
 const MAX_LINE: u64 = 4096;
 
-/// The most loaders that are known, which is twice what a tree has.
+/// Maximum number of known loaders, which is twice the number of loaders in a tree.
 const MAX_KNOWN: usize = 220_000;
 
-/// The most lines that are read, or pieces of them.
+/// Maximum number of lines, or pieces of lines, to read.
 const MAX_LINES: usize = 2 * MAX_KNOWN;
 
-/// The most bytes of a journal that is gone on with.
+/// Maximum size in bytes of a journal that is continued.
 const MAX_JOURNAL: u64 = 256 << 20;
 
-/// A loader that was stamped.
+/// A stamped loader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Line {
     path: Box<str>,
@@ -35,17 +35,16 @@ struct Line {
     content: Content,
 }
 
-/// What is known of loaders that were stamped before, by path.
+/// Records of previously stamped loaders, by path.
 #[derive(Debug, Default)]
 pub struct KnownStamps(HashMap<Box<str>, (Sha256Digest, Content)>);
 
 impl KnownStamps {
-    /// Reads what stands in the journal at `path`. What cannot be understood, as a line that a kill has torn, is
-    /// not known.
+    /// Reads the journal at `path`. Ignores invalid lines, such as a line truncated by a kill.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`] where there is a journal that cannot be read.
+    /// [`fs::Error`] if the journal exists and cannot be read.
     pub fn read(path: &Utf8Path) -> Result<Self, fs::Error> {
         let file = match fs::open_regular(path, OpenOptions::new().read(true)) {
             Err(error) if error.is_not_found() => return Ok(Self::default()),
@@ -53,7 +52,7 @@ impl KnownStamps {
         };
         let failed = |error| fs::Error::new("read", path, error);
         let (mut file, mut known, mut line) = (BufReader::new(file), HashMap::new(), Vec::new());
-        // A piece of a longer line cannot be understood.
+        // A piece of a longer line is invalid.
         for _ in 0..MAX_LINES {
             line.clear();
             let read = (&mut file).take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)?;
@@ -67,22 +66,22 @@ impl KnownStamps {
         Ok(Self(known))
     }
 
-    /// The content that the loader at `path` had when it was stamped, if it is of this identity.
+    /// Returns the content that the loader at `path` had when it was stamped, if it has the same identity.
     #[must_use]
     pub fn content(&self, path: &Utf8Path, identity: Sha256Digest) -> Option<Content> {
         self.0.get(path.as_str()).filter(|(known, _)| *known == identity).map(|(_, content)| *content)
     }
 }
 
-/// A journal that is being written, for a tree that is.
+/// Writer for the journal of a tree that is being written.
 pub struct StampJournal {
-    /// What was there before stays, until the new tree has all that is known: a loader may be in either.
+    /// Keeps its old content until the new tree has all known loaders: a loader can be in either tree.
     now: Appended,
     next: Appended,
 }
 
 impl StampJournal {
-    /// Goes on with the journal at `now`, and begins one at `next` that is going to take its place.
+    /// Continues the journal at `now`, and starts one at `next` that will replace it.
     ///
     /// # Errors
     ///
@@ -93,12 +92,12 @@ impl StampJournal {
             fs::remove_file(now)?;
         }
         let mut journal = Self { now: Appended::open(now)?, next: Appended::open(next)? };
-        // The last line may be torn: nothing must be added to it.
+        // The last line can be truncated: nothing must be appended to it.
         journal.now.write(b"\n")?;
         Ok(journal)
     }
 
-    /// Adds a loader of the new tree that was not known before.
+    /// Adds a loader of the new tree that was just stamped.
     ///
     /// # Errors
     ///
@@ -108,7 +107,7 @@ impl StampJournal {
         self.keep(path, identity, content)
     }
 
-    /// Adds a loader of the new tree that was known.
+    /// Adds a loader of the new tree that was reused.
     ///
     /// # Errors
     ///
@@ -117,7 +116,7 @@ impl StampJournal {
         self.next.add(path, identity, content)
     }
 
-    /// Forgets what is not in the new tree.
+    /// Replaces the journal, which drops loaders that are not in the new tree.
     ///
     /// # Errors
     ///

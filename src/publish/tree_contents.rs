@@ -1,5 +1,5 @@
-//! From bases to loaders: the content of each file of a planned tree. Loaders are stamped; anything else is in
-//! the cache or in the plan.
+//! The content of each file in a planned tree. Loaders are stamped from bases; other files come from the cache or the
+//! plan.
 
 use std::sync::{Arc, Once, OnceLock};
 
@@ -22,16 +22,16 @@ use crate::stamp::slot::Slot;
 use crate::stamp::stamper::{self, Stamper};
 use crate::tree::manifest::{Manifest, ManifestEntry};
 
-/// Why a file has no content.
+/// Errors from producing the content of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A loader cannot be stamped.
     #[error(transparent)]
     Stamp(#[from] stamper::Error),
-    /// iPXE's own program cannot pack a loader.
+    /// iPXE's own packer cannot pack a loader.
     #[error(transparent)]
     Zbin(#[from] process::Error),
-    /// A file in the cache changed while it was used.
+    /// A file in the cache has changed while it was in use.
     #[error("`{0}` in the cache has changed since it was checked")]
     Changed(Utf8PathBuf),
     /// A file operation failed.
@@ -50,26 +50,26 @@ impl Diagnose for Error {
     }
 }
 
-/// The version of what stamping does to a base. Raise it whenever that changes, so that no loader that was
-/// stamped the old way is taken for a new one.
+/// Version of the stamping procedure. Raise it whenever that changes, so that a loader stamped in the old way is not
+/// mistaken for a new one.
 const STAMPING: u32 = 1;
 
-/// All that the files of a tree are made of.
+/// Sources of all files of a tree.
 pub struct TreeContents<'a> {
-    /// What files there are.
+    /// The plan of the tree.
     pub plan: &'a Plan,
-    /// What loaders are stamped from.
+    /// Bases to stamp loaders from.
     pub built: &'a Built,
-    /// Where pinned files are.
+    /// The cache with the pinned files.
     pub cache: &'a Cache,
-    /// How many files are made at once.
+    /// Number of files to produce at once.
     pub threads: usize,
-    /// Who hears of it.
+    /// Receives progress events.
     pub progress: &'a dyn Progress,
     warned: Once,
 }
 
-/// A file to be made. The loaders of a site share its slot, so that its script is rendered once.
+/// A file to produce. The loaders of a site share its slot, so that its script is rendered once.
 pub struct FileJob<'p> {
     /// The file.
     pub file: PlannedFile<'p>,
@@ -77,15 +77,15 @@ pub struct FileJob<'p> {
 }
 
 impl<'a> TreeContents<'a> {
-    /// The files of `plan`, of which everything is in `cache` or `built`.
+    /// Creates the contents of `plan`, whose inputs are all in `cache` or `built`.
     #[must_use]
     pub fn new(plan: &'a Plan, built: &'a Built, cache: &'a Cache, threads: usize, progress: &'a dyn Progress) -> Self {
         Self { plan, built, cache, threads, progress, warned: Once::new() }
     }
 
-    /// All files of the plan, in its order.
+    /// Returns all files of the plan, in its order.
     pub fn jobs(&self) -> impl Iterator<Item = FileJob<'a>> + Send + use<'a> {
-        // What the root of the tree has stands before the sites and behind them.
+        // Files of the root come before and after those of the sites.
         let root = Arc::new(OnceLock::new());
         let mut last: Option<(&Site, Arc<OnceLock<Slot>>)> = None;
         self.plan.files().map(move |file| {
@@ -101,7 +101,7 @@ impl<'a> TreeContents<'a> {
         })
     }
 
-    /// The content of the file of `job`.
+    /// Returns the content of the file of `job`.
     ///
     /// # Errors
     ///
@@ -120,14 +120,14 @@ impl<'a> TreeContents<'a> {
         }
     }
 
-    /// Identifies the bytes of a loader: by the base that it is stamped from, and what is in its slot.
+    /// Returns the digest that identifies the bytes of a loader, computed from its base and the content of its slot.
     #[must_use]
     pub fn identity(&self, loader: &Stamped<'_>) -> Sha256Digest {
         let (base, slot) = (self.built.base(&loader.base).digest, loader.site.slot_sha256);
         Sha256Digest::of(&[&STAMPING.to_le_bytes()[..], base.as_bytes(), slot.as_bytes()].concat())
     }
 
-    /// The manifest of the tree, without making it.
+    /// Returns the manifest of the tree, without writing the tree.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl<'a> TreeContents<'a> {
         let (mut manifest, mut dedup) = (Manifest::head(self.plan), Dedup::default());
         let made = |stamper: &mut Stamper, job: FileJob<'a>| {
             let content = match job.file.origin {
-                // It is as pinned, or it would not get into the cache.
+                // Its content matches the pin, or it would not be in the cache.
                 ContentSource::Other(Other::Member(MemberPin { sha256, size, .. })) => {
                     Content { sha256: *sha256, size: *size }
                 }
@@ -169,7 +169,7 @@ impl<'a> TreeContents<'a> {
         }
     }
 
-    /// What iPXE's own program makes of the image of `built`, a BIOS loader's, with `slot`.
+    /// Packs the image of `built`, a BIOS loader, with `slot`, by iPXE's own packer, and returns the result.
     ///
     /// # Errors
     ///

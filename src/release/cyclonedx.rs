@@ -1,5 +1,5 @@
-//! The part of `CycloneDX` 1.6 that `sbom` writes, as types. Names and order of fields are the
-//! standard's. There is no field for a time.
+//! Types for the part of `CycloneDX` 1.6 that `sbom` writes. Names and order of the fields follow the standard. There
+//! is no field for a time.
 
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ pub struct Bom {
     pub formulation: Vec<Formula>,
 }
 
-/// What the bill is about, and what wrote it.
+/// Subject of the bill, and the tool that wrote it.
 #[derive(Serialize)]
 pub struct Metadata {
     pub lifecycles: [Lifecycle; 1],
@@ -31,19 +31,19 @@ pub struct Metadata {
     pub component: Component,
 }
 
-/// When in the life of a product a bill is written.
+/// Phase of the product's life cycle in which the bill was written.
 #[derive(Serialize)]
 pub struct Lifecycle {
     pub phase: &'static str,
 }
 
-/// What wrote the bill.
+/// Tools that wrote the bill.
 #[derive(Serialize)]
 pub struct Tools {
     pub components: Vec<Component>,
 }
 
-/// A component; `Component::new` has the fields that every one has.
+/// A component. `Component::new` sets the fields that every component has.
 #[derive(Serialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Component {
@@ -75,62 +75,62 @@ pub struct Component {
     pub properties: Vec<Property>,
 }
 
-/// Who a component comes from.
+/// Supplier of a component.
 #[derive(Serialize)]
 pub struct Supplier {
     pub name: &'static str,
     pub url: [&'static str; 1],
 }
 
-/// A digest of a file.
+/// Digest of a file.
 #[derive(Serialize)]
 pub struct Hash {
     pub alg: &'static str,
     pub content: Sha256Digest,
 }
 
-/// An SPDX expression: `declared` by the authors, or `concluded` here.
+/// An SPDX expression: `declared` by the authors, or `concluded` by this project.
 #[derive(Serialize)]
 pub struct License {
     pub expression: &'static str,
     pub acknowledgement: &'static str,
 }
 
-/// What a changed component was made from, and by which changes.
+/// Origin of a modified component, and its modifications.
 #[derive(Serialize)]
 pub struct Pedigree {
     pub ancestors: Vec<Component>,
     pub patches: Vec<BomPatch>,
 }
 
-/// A change.
+/// A modification.
 #[derive(Serialize)]
 pub struct BomPatch {
     pub r#type: &'static str,
     pub diff: Diff,
 }
 
-/// Where a change can be read.
+/// Location of a modification.
 #[derive(Serialize)]
 pub struct Diff {
     pub url: String,
 }
 
-/// Something to be found elsewhere.
+/// A reference to an external resource.
 #[derive(Serialize)]
 pub struct ExternalReference {
     pub r#type: &'static str,
     pub url: &'static str,
 }
 
-/// What the standard has no field for.
+/// A property that the standard has no field for.
 #[derive(Serialize)]
 pub struct Property {
     pub name: String,
     pub value: String,
 }
 
-/// What a component directly consists of or needs.
+/// Direct dependencies of a component.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Dependency {
@@ -139,36 +139,36 @@ pub struct Dependency {
     pub depends_on: Vec<String>,
 }
 
-/// How much is known of the dependencies of some components.
+/// Completeness of the dependencies of some components.
 #[derive(Serialize)]
 pub struct Composition {
     pub aggregate: &'static str,
     pub dependencies: Vec<String>,
 }
 
-/// What took part in the build and is no part of the product.
+/// Components that took part in the build but are not part of the product.
 #[derive(Serialize)]
 pub struct Formula {
     pub components: Vec<Component>,
 }
 
 impl Component {
-    /// A component that can be referred to as `bom_ref`.
+    /// Creates a component that `bom_ref` refers to.
     pub fn new(r#type: &'static str, bom_ref: impl Into<String>, name: impl Into<String>) -> Self {
         Self { bom_ref: Some(bom_ref.into()), ..Self::part(r#type, name) }
     }
 
-    /// A component that nothing refers to.
+    /// Creates a component without a reference.
     pub fn part(r#type: &'static str, name: impl Into<String>) -> Self {
         Self { r#type, name: name.into(), ..Self::default() }
     }
 
-    /// The same with the SHA-256 of its file.
+    /// Returns the component with the SHA-256 of its file.
     pub fn hashed(self, sha256: Sha256Digest) -> Self {
         Self { hashes: vec![Hash { alg: "SHA-256", content: sha256 }], ..self }
     }
 
-    /// The same with one more property.
+    /// Returns the component with an additional property.
     pub fn with(mut self, name: &str, value: &(impl ToString + ?Sized)) -> Self {
         self.properties.push(Property { name: format!("netboot-loaders:{name}"), value: value.to_string() });
         self

@@ -1,5 +1,5 @@
-//! The files of a release: what is deployed, what it was made from, and what says so. The same inputs give
-//! the same bytes.
+//! Files of a release: the deployed tree, its sources, and the attestations of its origin. The same inputs give the
+//! same bytes.
 pub mod attest;
 mod cyclonedx;
 pub mod provenance;
@@ -23,35 +23,35 @@ use crate::printable::{MAX_LISTED, listed, printable};
 use crate::tree::manifest::Manifest;
 use crate::tree::verify::{self, verify};
 
-/// The most bytes of a `SHA256SUMS`; one of a release has 1 kB.
+/// Maximum size of a `SHA256SUMS` file, in bytes. That of a release is 1 kB.
 const MAX_SUMS: u64 = 64 << 10;
 
-/// Why there is no release.
+/// Errors from writing or checking a release.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The sources cannot be bundled.
+    /// Bundling the sources failed.
     #[error(transparent)]
     Bundle(#[from] source_bundle::Error),
-    /// Something else stands where the release should go.
+    /// The folder of the release contains other files.
     #[error("`{}` is not a release: it contains `{}`", printable(folder), printable(path))]
     Occupied {
-        /// The folder.
+        /// Folder of the release.
         folder: Utf8PathBuf,
-        /// Something in it that no release has.
+        /// Path in the folder that does not belong to a release.
         path: Utf8PathBuf,
     },
-    /// A file is not what the checksums say.
+    /// Files differ from the checksums.
     #[error("the release `{}` differs from its SHA256SUMS\n{}", printable(folder), listed(differences))]
     Different {
-        /// The folder.
+        /// Folder of the release.
         folder: Utf8PathBuf,
-        /// What is different.
+        /// Descriptions of the differences.
         differences: Vec<String>,
     },
-    /// Its tarball cannot be read.
+    /// The tarball of the release is unreadable.
     #[error(transparent)]
     Verify(#[from] verify::Error),
-    /// The user asked to stop.
+    /// The user cancelled the run.
     #[error("interrupted; the old release, if any, is as it was")]
     Cancelled,
     /// A file operation failed.
@@ -75,18 +75,18 @@ impl Diagnose for Error {
 /// A release in a folder.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Release {
-    /// The folder.
+    /// Folder of the release.
     pub folder: Utf8PathBuf,
-    /// Its files, by name, with SHA-256 and size in bytes; `SHA256SUMS` is one of them.
+    /// Files by name, with SHA-256 and size in bytes. They include `SHA256SUMS`.
     pub files: BTreeMap<String, (Sha256Digest, u64)>,
 }
 
-/// Writes the release of a tree of `inputs` into `folder`, whole or not at all: its `manifest`, and its
-/// tarball `packed` with the SHA-256. A release that is there already is replaced.
+/// Writes the release of a tree of `inputs` into `folder` atomically. `manifest` is the tree's manifest, and `packed`
+/// is the path of its tarball with the SHA-256. Replaces an existing release.
 ///
 /// # Errors
 ///
-/// [`Error`]; the old release is then as it was.
+/// [`Error`]. The old release then stays unchanged.
 pub fn write(
     inputs: BundleInputs<'_>,
     (manifest, packed): (&Manifest, (&Utf8Path, Sha256Digest)),
@@ -105,7 +105,7 @@ pub fn write(
     fs::remove_dir_all(&partial)?;
     fs::world_readable::create_world_readable_dir_all(&partial)?;
     let (archive, tarball) = packed;
-    // The tarball of a thousand sites has a gigabyte.
+    // The tarball of a tree with a thousand sites is a gigabyte in size.
     fs::copy(archive, &partial.join(&names.tarball), progress)?;
     fs::sync_all_of(&partial, progress)?;
     let (sources, _) = source_bundle::write(inputs, &partial.join(&names.sources), wording, progress)?;
@@ -124,7 +124,7 @@ pub fn write(
     check(folder, progress)
 }
 
-/// Makes sure that nothing but a release is replaced.
+/// Ensures that `folder` contains only files of a release, so that nothing else is replaced.
 fn check_place(folder: &Utf8Path, progress: &dyn Progress) -> Result<(), Error> {
     if folder.exists() {
         let foreign = |(path, _): &(Utf8PathBuf, EntryKind)| !ReleaseNames::is_any(path.as_str());
@@ -135,7 +135,7 @@ fn check_place(folder: &Utf8Path, progress: &dyn Progress) -> Result<(), Error> 
     Ok(())
 }
 
-/// The texts that follow from the rest, by name.
+/// Returns the files that can be derived from the manifest and the digests, by name.
 fn derived(
     manifest: &Manifest,
     names: &ReleaseNames,
@@ -154,12 +154,12 @@ fn derived(
     texts
 }
 
-/// Checks that the release in `folder` is whole, that it is what its checksums say, and
-/// that its parts are about the same tree.
+/// Checks that the release in `folder` is complete, that its files match the checksums, and that all its files describe
+/// the same tree.
 ///
 /// # Errors
 ///
-/// [`Error::Different`] names all that is wrong.
+/// [`Error::Different`] lists all differences.
 pub fn check(folder: &Utf8Path, progress: &dyn Progress) -> Result<Release, Error> {
     let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
     let different = |differences| Error::Different { folder: folder.to_owned(), differences };
@@ -206,12 +206,13 @@ pub fn check(folder: &Utf8Path, progress: &dyn Progress) -> Result<Release, Erro
     Ok(Release { folder: folder.to_owned(), files })
 }
 
-/// What is in a folder but other folders.
+/// Returns the entries of `folder`, recursively and without folders.
 fn listing(folder: &Utf8Path, progress: &dyn Progress) -> Result<Vec<(Utf8PathBuf, EntryKind)>, Error> {
     fs::walk_with(folder, progress).map_err(|error| interrupted(error, progress))
 }
 
-/// Names the files of `found` that a release with `names` does not have: the first ones, and how many more there are.
+/// Describes the files of `found` that do not belong to a release with `names`: the first ones, and the number of
+/// others.
 fn foreign(found: &[(Utf8PathBuf, EntryKind)], names: &ReleaseNames) -> Vec<String> {
     let known = names.all();
     let is_foreign = |name: &&str| !known.iter().any(|known| known == name);
@@ -227,7 +228,7 @@ fn files(found: &[(Utf8PathBuf, EntryKind)]) -> impl Iterator<Item = &Utf8PathBu
     found.iter().filter(|(_, kind)| *kind == EntryKind::File).map(|(path, _)| path)
 }
 
-/// The digests and sizes of the files that were `found` in a folder, by name.
+/// Returns the digests and sizes of the files among `found`, by name.
 fn digests(
     folder: &Utf8Path,
     found: &[(Utf8PathBuf, EntryKind)],
@@ -242,12 +243,12 @@ fn digests(
     digested.map_err(|error| interrupted(error, progress))
 }
 
-/// What an error means that may have come from the user's wish to stop.
+/// Converts an error that may be due to cancellation by the user.
 fn interrupted(error: fs::Error, progress: &dyn Progress) -> Error {
     if progress.cancelled() { Error::Cancelled } else { error.into() }
 }
 
-/// The text that goes with a release: what is new, the loaders' digests, and how to check them.
+/// Returns the release notes: the changes, the digests of the loaders, and how to verify them.
 fn notes(
     project: &ProjectPaths,
     manifest: &Manifest,
@@ -283,7 +284,7 @@ fn notes(
     Ok(text.trim_start().to_owned())
 }
 
-/// The section of a changelog under the heading `version`.
+/// Returns the section of a changelog under the heading `version`.
 fn changes(log: &str, version: &str) -> Option<String> {
     let mut lines = log.lines().skip_while(|line| !line.starts_with(&format!("## [{version}]")));
     lines.next()?;

@@ -1,4 +1,4 @@
-//! The provenance of a tree: an in-toto Statement v1 with SLSA's Provenance v1, unsigned.
+//! Provenance of a tree: an unsigned in-toto Statement v1 with a SLSA Provenance v1 predicate.
 //! `schemas/provenance-1.md` describes the build type and the builder.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,28 +11,28 @@ use crate::release::attest::{IPXE_REPOSITORY, is_chosen_text, loaders, member_pu
 use crate::stamp::slot::SlotSize;
 use crate::tree::manifest::{Manifest, ManifestEntry, PatchEntry, Syslinux};
 
-/// The type of the statement.
+/// Type of the statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-/// The type of the predicate.
+/// Type of the predicate.
 pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
-/// How the build is to be understood. The UUID is the name of `schemas/provenance-1.md`, since this
-/// project has no address on the web that it could promise to keep.
+/// Type of the build. The UUID identifies `schemas/provenance-1.md`, because this project has no web address that it
+/// could promise to keep.
 pub const BUILD_TYPE: &str = "urn:uuid:f12a388a-13dc-4982-9cdd-b7bf51b1dfa6#build-type-1";
-/// Who is trusted to have built: whoever hands the statement out, on a machine that nothing is said
-/// of. It claims no SLSA level.
+/// Identity of the builder to be trusted: the distributor of the statement, on an unspecified machine. It claims no
+/// SLSA level.
 pub const BUILDER: &str = "urn:uuid:f12a388a-13dc-4982-9cdd-b7bf51b1dfa6#builder-local-1";
 
-/// A file that a statement is about.
+/// A file that a statement covers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProvenanceSubject {
-    /// Its name: a path in the tree, or the file name of a tarball.
+    /// Name: a path in the tree, or the file name of a tarball.
     pub name: String,
-    /// Its SHA-256.
+    /// SHA-256 digest.
     pub sha256: Sha256Digest,
 }
 
 impl ProvenanceSubject {
-    /// All files of the tree, `manifest.json` and `SHA256SUMS` among them.
+    /// Returns all files of the tree, including `manifest.json` and `SHA256SUMS`.
     #[must_use]
     pub fn of_tree(manifest: &Manifest) -> Vec<Self> {
         let listed = manifest.files.iter().map(|file| (file.path.to_string(), file.sha256));
@@ -41,15 +41,14 @@ impl ProvenanceSubject {
     }
 }
 
-/// The statement that `subjects` were built as `manifest` says, in JSON with a final newline.
+/// Returns the statement that `subjects` were built as `manifest` describes, in JSON with a final newline.
 ///
-/// Subjects are sorted by name, and each stands there once. A statement needs at least one; their
-/// names should differ. The text has no time and no name of an invocation, so the same arguments
-/// give the same bytes.
+/// Subjects are sorted by name and without duplicates. A statement needs at least one, and their names should differ.
+/// The text contains no time and no invocation ID, so the same arguments give the same bytes.
 ///
 /// # Panics
 ///
-/// Never: the document has string keys only, and those can always be written.
+/// Never: the document only has string keys, which can always be serialised.
 #[must_use]
 pub fn statement(manifest: &Manifest, subjects: &[ProvenanceSubject]) -> String {
     let subjects: BTreeSet<&ProvenanceSubject> = subjects.iter().collect();
@@ -127,7 +126,7 @@ impl Descriptor {
     }
 }
 
-/// What was pinned and chosen.
+/// External parameters: pins and configuration.
 #[derive(Serialize)]
 struct ExternalParameters<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,7 +151,7 @@ struct ConfigurationId<'a> {
     sha256: Sha256Digest,
 }
 
-/// Why a file is in the tree.
+/// Origin of a file in the tree.
 #[derive(Serialize)]
 struct ConfiguredFile<'a> {
     path: &'a Utf8Path,
@@ -178,7 +177,7 @@ enum Origin<'a> {
     },
 }
 
-/// What this project adds of its own.
+/// Internal parameters: settings of this project.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct InternalParameters<'a> {
@@ -215,7 +214,7 @@ fn configuration_id(name: &str, sha256: Sha256Digest) -> ConfigurationId<'_> {
     ConfigurationId { name, sha256 }
 }
 
-/// What was asked for; nothing for a text that came of the build itself.
+/// Returns the origin of a file; `None` for a text that the build itself generated.
 fn origin(file: &ManifestEntry) -> Option<Origin<'_>> {
     match (&file.ipxe, &file.member) {
         (Some(embedded), _) => Some(Origin::Built {
@@ -243,7 +242,8 @@ fn internal_parameters(manifest: &Manifest) -> InternalParameters<'_> {
     }
 }
 
-/// iPXE, its patches, headers and certificates; the files of syslinux; the tools.
+/// Returns the resolved dependencies: iPXE with its patches, headers and certificates, the syslinux files, and the
+/// tools.
 fn resolved_dependencies(manifest: &Manifest) -> Vec<Descriptor> {
     let mut all = Vec::new();
     if loaders(manifest).next().is_some() {
@@ -267,8 +267,8 @@ fn resolved_dependencies(manifest: &Manifest) -> Vec<Descriptor> {
     all
 }
 
-/// The content digest is what in-toto calls `dirHash`: `vendor/README.md` and in-toto's
-/// `digest_set.md` give the same command for it.
+/// Returns the descriptor of iPXE. The content digest is in-toto's `dirHash`: `vendor/README.md` and in-toto's
+/// `digest_set.md` compute it with the same command.
 fn ipxe(manifest: &Manifest) -> Descriptor {
     let pin = &manifest.ipxe;
     Descriptor {
@@ -283,7 +283,7 @@ fn ipxe(manifest: &Manifest) -> Descriptor {
     }
 }
 
-/// The files of all configurations, each once, although configurations can share them.
+/// Returns the files of all configurations without duplicates, because configurations can share files.
 fn headers_and_trust(manifest: &Manifest) -> BTreeSet<(Utf8PathBuf, Sha256Digest)> {
     let mut files = BTreeSet::new();
     for configuration in &manifest.configurations {

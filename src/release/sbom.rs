@@ -1,4 +1,4 @@
-//! The software bill of materials of a tree: `CycloneDX` 1.6.
+//! Software bill of materials of a tree, in `CycloneDX` 1.6.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,37 +11,37 @@ use crate::digest::Sha256Digest;
 use crate::release::attest::{ipxe_purl, is_chosen_text, loaders, project, syslinux_purl, to_text, unlisted};
 use crate::tree::manifest::{Configuration, Embedded, Manifest, ManifestEntry, Syslinux, ToolEntry};
 
-/// The licences that the files below `src` of iPXE 2.0.0 declare with `FILE_LICENCE`. UBDL, the
-/// Unmodified Binary Distribution Licence, is an exception to the GPL in SPDX's list; public domain
-/// has no name there. Has to be looked at again with another iPXE.
+/// Licences that the files below `src` of iPXE 2.0.0 declare with `FILE_LICENCE`. UBDL, the Unmodified Binary
+/// Distribution Licence, is an exception to the GPL in SPDX's list, which has no name for public domain. Must be
+/// reviewed for another version of iPXE.
 const IPXE_DECLARED: &str = "GPL-2.0-only AND GPL-2.0-or-later AND GPL-2.0-or-later WITH UBDL-exception \
      AND GPL-1.0-or-later AND BSD-2-Clause AND BSD-2-Clause-Patent AND BSD-3-Clause AND MIT";
 
-/// What iPXE's own `licence.pl` makes of the declarations in `ipxe.pxe` and `ipxe.efi`. It lets this
-/// licence take in every other that a file of iPXE has, so it holds whatever a loader was linked
-/// from, which the manifest does not say. UBDL does not: files without it are in each loader.
+/// Licence that iPXE's own `licence.pl` concludes from the declarations in `ipxe.pxe` and `ipxe.efi`. According to it,
+/// this licence subsumes all others in iPXE, so it applies to every loader, whichever files were linked into it. The
+/// manifest does not list those files. UBDL does not apply: every loader contains files without it.
 const LOADER_CONCLUDED: &str = "GPL-2.0-only";
 
-/// What `doc/syslinux.txt` of syslinux 6.03 says. Parts of it are under BSD and MIT licences.
+/// Licence according to `doc/syslinux.txt` of syslinux 6.03. Parts of it are under BSD and MIT licences.
 const SYSLINUX_DECLARED: &str = "GPL-2.0-or-later";
 
 const TREE: &str = "tree";
 const IPXE: &str = "ipxe";
 const SYSLINUX: &str = "syslinux";
 
-/// The bill of materials of a tree, as a `CycloneDX` 1.6 document in JSON with a final newline.
+/// Returns the bill of materials of a tree, as a `CycloneDX` 1.6 document in JSON with a final newline.
 ///
-/// The tree depends on each of its files, `manifest.json` and `SHA256SUMS` among them, and each file
-/// is a component with its SHA-256. A loader depends on iPXE, on its configuration and on its script; a
-/// syslinux file on syslinux. The tools of the build stand in `formulation`. What of other projects
-/// is inside iPXE and syslinux is not looked into, and `compositions` says so.
+/// The tree depends on each of its files, including `manifest.json` and `SHA256SUMS`, and each file is a component with
+/// its SHA-256. A loader depends on iPXE, on its configuration and on its script; a syslinux file depends on syslinux.
+/// The build tools are listed in `formulation`. Third-party code inside iPXE and syslinux is not examined, and
+/// `compositions` states that.
 ///
-/// The same manifest gives the same bytes: there is no time, and `serialNumber` is a UUID of version
-/// 8 from the first 16 bytes of the SHA-256 of `manifest.json`.
+/// The same manifest gives the same bytes: there is no time, and `serialNumber` is a version 8 UUID from the first 16
+/// bytes of the SHA-256 of `manifest.json`.
 ///
 /// # Panics
 ///
-/// Never: the document has string keys only, and those can always be written.
+/// Never: the document only has string keys, which can always be serialised.
 #[must_use]
 pub fn cyclonedx(manifest: &Manifest) -> String {
     let parts = Parts::of(manifest);
@@ -72,15 +72,15 @@ pub fn cyclonedx(manifest: &Manifest) -> String {
     })
 }
 
-/// The URN of a UUID of version 8 (RFC 9562) from the first 16 bytes of `digest`.
+/// Returns the URN of a version 8 UUID (RFC 9562) from the first 16 bytes of `digest`.
 fn serial_number(digest: &Sha256Digest) -> String {
     let hex = digest.to_string();
-    // The variant takes the two upper bits of this digit.
+    // The variant occupies the two upper bits of this digit.
     let variant = ["8", "9", "a", "b"][usize::from(digest.as_bytes()[8] >> 4 & 0b11)];
     format!("urn:uuid:{}-{}-8{}-{variant}{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
 }
 
-/// The components of a bill, and what each depends on.
+/// Components of a bill, with their dependencies.
 #[derive(Default)]
 struct Parts {
     components: Vec<Component>,
@@ -106,7 +106,7 @@ impl Parts {
         if let Some(syslinux) = &manifest.syslinux {
             parts.add(syslinux_release(syslinux), Vec::new());
         }
-        // Two names can stand for the same content; a loader knows only that.
+        // Two configuration names can have the same content, and a loader only records its digest.
         let configurations: BTreeMap<Sha256Digest, &Configuration> =
             manifest.configurations.iter().rev().map(|configuration| (configuration.sha256, configuration)).collect();
         for configuration in configurations.into_values() {
@@ -127,7 +127,7 @@ impl Parts {
     }
 }
 
-/// What is known to be all, and what of which nothing is said.
+/// Lists the components whose dependencies are completely known, and those whose dependencies are unknown.
 fn compositions(manifest: &Manifest, parts: &Parts) -> Vec<Composition> {
     let explained = |file: &ManifestEntry| is_chosen_text(file) || is_linked_list(&file.path);
     let unexplained = manifest.files.iter().filter(|file| ingredients(file).is_empty() && !explained(file));
@@ -172,7 +172,7 @@ fn file_component(file: &ManifestEntry) -> Component {
     component
 }
 
-/// What a file was made from.
+/// Returns the references of the components that a file was made from.
 fn ingredients(file: &ManifestEntry) -> Vec<String> {
     match (&file.ipxe, &file.member) {
         (Some(embedded), _) => vec![IPXE.into(), configuration_ref(&embedded.configuration), script_ref(embedded)],
@@ -181,7 +181,7 @@ fn ingredients(file: &ManifestEntry) -> Vec<String> {
     }
 }
 
-/// iPXE's source as it was built: the pinned commit, or what the patches made of it.
+/// Returns the component of the iPXE source as built: the pinned commit, with patches applied if there are any.
 fn ipxe(manifest: &Manifest) -> Component {
     let pin = &manifest.ipxe;
     let swhid = vec![format!("swh:1:rev:{}", pin.commit), format!("swh:1:dir:{}", pin.tree)];
@@ -213,7 +213,7 @@ fn ipxe(manifest: &Manifest) -> Component {
                 .map(|patch| BomPatch { r#type: "unofficial", diff: Diff { url: url(&patch.name) } })
                 .collect(),
         }),
-        // A patch of a pedigree has no place for a digest.
+        // The patches of a pedigree have no field for a digest.
         components: patches.map(|patch| Component::part("file", url(&patch.name)).hashed(patch.sha256)).collect(),
         ..component
     }
@@ -233,7 +233,7 @@ fn syslinux_release(syslinux: &Syslinux) -> Component {
     }
 }
 
-/// A configuration, with its headers and certificates inside. Its version is what identifies it.
+/// Returns the component of a configuration, including its headers and certificates. Its digest serves as its version.
 fn configuration_component(configuration: &Configuration) -> Component {
     let folder = project().ipxe_configs().join(&configuration.name);
     let headers = configuration.headers.iter().map(|(name, sha256)| (folder.join(name), sha256));
@@ -253,7 +253,8 @@ fn configuration_component(configuration: &Configuration) -> Component {
     component
 }
 
-/// A script as it stands in loaders. What it was rendered from has another digest, or none here.
+/// Returns the component of a script as embedded in loaders. Its source file has another digest, or none in the
+/// manifest.
 fn script(bom_ref: String, embedded: &Embedded) -> Component {
     Component {
         description: Some("an embedded iPXE script, rendered and padded".into()),

@@ -1,5 +1,5 @@
-//! Has iPXE's make embed the scripts of some sites and link their loaders, and compares whole files
-//! with those of a tree. What is stamped has to be what make gives, byte for byte.
+//! Compares stamped loaders with loaders that iPXE's make links with the script embedded, for a sample of sites. Both
+//! must be identical byte for byte.
 
 use std::collections::HashMap;
 
@@ -21,24 +21,24 @@ use crate::reproduce::cause::{self, Cause};
 use crate::tree::manifest::{Manifest, ManifestEntry};
 use crate::tree::open::{Changed, CheckedTree};
 
-/// Why nothing could be compared.
+/// Errors from comparing a tree with make.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The tree is not one of this configuration.
+    /// The tree was not built from this configuration.
     #[error("`{path}` {problem}")]
     ConfigMismatch {
-        /// The loader.
+        /// Path of the loader.
         path: Utf8PathBuf,
-        /// How it differs from the configuration.
+        /// How the loader differs from the configuration.
         problem: &'static str,
     },
-    /// There is nothing to compare.
+    /// The configuration has no loaders to compare.
     #[error("the configuration has no loader of iPXE")]
     Nothing,
-    /// Make failed.
+    /// Running make failed.
     #[error(transparent)]
     Build(#[from] build::Error),
-    /// The tree is not what it was.
+    /// The tree changed during the comparison.
     #[error(transparent)]
     Changed(#[from] Changed),
     /// A file operation failed.
@@ -58,28 +58,29 @@ impl Diagnose for Error {
     }
 }
 
-/// What the comparison came to.
+/// Result of the comparison.
 #[derive(Debug, Default)]
 pub struct MakeComparison {
-    /// The sites that were looked at; the root of the tree is `None`.
+    /// Compared sites; `None` for the root of the tree.
     pub sites: Vec<Option<String>>,
-    /// How many loaders were compared.
+    /// Number of compared loaders.
     pub loaders: usize,
-    /// How many loaders the tree has that the configuration does not have.
+    /// Number of surplus loaders that the tree has and the configuration does not.
     pub unknown: usize,
-    /// Those that differ, and how: here is what is in the tree, there what make gives.
+    /// Loaders that differ: "here" is the tree, "there" is the result of make.
     pub differences: Vec<(Utf8PathBuf, ByteDifference)>,
-    /// Where some differ: what the manifest says that they were made of, where that is not what make has here.
+    /// If some differ: inputs according to the manifest that differ from those that make has here. Only the first are
+    /// kept.
     pub causes: Vec<Cause>,
-    /// How many of these there are; only the first are kept.
+    /// Total number of causes.
     pub causes_total: usize,
 }
 
-/// Compares the loaders that `tree` has for `count` sites of the plan, which `seed` picks, with those that make gives.
+/// Compares the loaders that `tree` has for `count` sites of the plan, selected by `seed`, with those that make links.
 ///
 /// # Errors
 ///
-/// [`Error`]; that bytes differ is none.
+/// [`Error`] if a comparison is impossible. Differing bytes are not an error.
 pub fn check(context: &BuildContext<'_>, tree: &CheckedTree, count: usize, seed: u64) -> Result<MakeComparison, Error> {
     let plan = context.plan;
     let sample = sample(plan, count, seed);
@@ -107,14 +108,14 @@ pub fn check(context: &BuildContext<'_>, tree: &CheckedTree, count: usize, seed:
         }
     }
     if !comparison.differences.is_empty() {
-        // Which files there are says nothing about how one of them was made.
+        // The list of files is irrelevant to how one of them was made.
         let published = Manifest { files: Vec::new(), ..tree.manifest.clone() };
         (comparison.causes, comparison.causes_total) = cause::causes(&published, &Manifest::head(plan));
     }
     Ok(comparison)
 }
 
-/// So many sites, as the digests of `seed` with their names have it.
+/// Selects `count` sites pseudo-randomly, by the digests of `seed` and their names.
 fn sample(plan: &Plan, count: usize, seed: u64) -> Vec<&Site> {
     let rank = |site: &Site| Sha256Digest::of(format!("{seed} {:?}", site.name).as_bytes());
     let mut ranked: Vec<(Sha256Digest, &Site)> = plan.sites().map(|site| (rank(site), site)).collect();
@@ -127,7 +128,7 @@ fn of_platform(site: &Site, build: &Build) -> Vec<Loader> {
     site.loaders.iter().copied().filter(|loader| loader.platform() == build.platform).collect()
 }
 
-/// Makes sure that the tree has each loader of the configuration, with the script that it gives it.
+/// Ensures that the tree contains each loader of the configuration with the configured script.
 fn check_sites(tree: &CheckedTree, plan: &Plan) -> Result<(), Error> {
     let slot = |file: &ManifestEntry| Some((file.path.clone(), file.ipxe.as_ref()?.slot_sha256));
     let slots: HashMap<Utf8PathBuf, Sha256Digest> = tree.manifest.files.iter().filter_map(slot).collect();
@@ -160,7 +161,7 @@ fn compare(
         comparison.loaders += 1;
         if made != published {
             let map = linker.link_map(*loader)?;
-            // The map is that of the loader that was made here.
+            // The link map is that of the loader linked here.
             let compare = move || bytes::compare(&made, &published, &LinkMap::new(&map), &[]).exchanged();
             let difference =
                 parallel::detached_on_cancel(linker.context().progress, compare).ok_or(build::Error::Cancelled)?;

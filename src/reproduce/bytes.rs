@@ -1,5 +1,5 @@
-//! Where two loaders differ: which section, near which symbol, what stands there on both sides, and what
-//! of this host or another one has got in.
+//! Differences between two loaders: section, nearest symbol, content on both sides, and traces of this host or another
+//! one.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,40 +10,40 @@ use crate::loader::image::{self, ImageRegion};
 use crate::loader::link_map::LinkMap;
 use crate::printable::shortened;
 
-/// How many bytes of context are shown before and behind the first difference.
+/// Number of context bytes to show before and after the first difference.
 const AROUND: usize = 24;
-/// How many texts that are on one side only are named.
+/// Maximum number of texts to list that only one side contains.
 const MOST: usize = 5;
-/// The size of the largest loader that is looked into, in bytes; the largest loaders have about 1 MB.
+/// Maximum size of a loader to analyse, in bytes. The largest loaders are about 1 MB.
 pub const MAX_LOADER: usize = 4 << 20;
-/// The variable in which an EFI loader keeps a checksum over all that was linked.
+/// Variable in which an EFI loader stores a checksum of everything linked into it.
 const BUILD_ID: &str = "build_id";
 
-/// How two loaders differ.
+/// Differences between two loaders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ByteDifference {
-    /// The sizes in bytes: here, there.
+    /// Sizes in bytes: here, there.
     pub sizes: (usize, usize),
-    /// The offset of the first byte that differs.
+    /// Offset of the first byte that differs.
     pub offset: usize,
-    /// How many bytes differ, as far as both go.
+    /// Number of bytes that differ, up to the shorter length.
     pub count: usize,
-    /// Where that is, once a BIOS loader has been unpacked.
+    /// Position of the first difference, in the unpacked content of a BIOS loader.
     #[serde(rename = "place")]
     pub position: Option<BytePosition>,
-    /// What stands there, with unprintable bytes escaped: here, there.
+    /// Content around the first difference, with unprintable bytes escaped: here, there.
     pub context: (String, String),
-    /// Whether nothing differs but the checksum over all that was linked.
+    /// Whether only the build ID differs, a checksum of everything linked.
     pub only_build_id: bool,
-    /// Paths and names that are in one of them only: here, there.
+    /// Paths and names that only one side contains: here, there.
     pub leaks: (Vec<String>, Vec<String>),
-    /// Other texts that are in one of them only, a few of them: here, there.
+    /// Examples of other texts that only one side contains: here, there.
     pub texts: (Vec<String>, Vec<String>),
 }
 
 impl ByteDifference {
-    /// The same with the sides exchanged.
+    /// Returns the differences with the sides swapped.
     #[must_use]
     pub fn exchanged(mut self) -> Self {
         std::mem::swap(&mut self.sizes.0, &mut self.sizes.1);
@@ -55,17 +55,17 @@ impl ByteDifference {
     }
 }
 
-/// Where in a loader a byte lies.
+/// Position of a byte in a loader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BytePosition {
-    /// The section.
+    /// Name of the section.
     pub section: String,
-    /// The offset in it.
+    /// Offset in the section.
     pub offset: usize,
-    /// Whether the loader holds it packed, so that one byte changes all that follow.
+    /// Whether the loader contains the section packed, so that one byte changes all that follow.
     pub packed: bool,
-    /// The symbol before it, and how far behind that it lies.
+    /// Preceding symbol, and the distance from it in bytes.
     pub symbol: Option<(String, u64)>,
 }
 
@@ -83,8 +83,8 @@ impl fmt::Display for BytePosition {
     }
 }
 
-/// Compares two loaders that differ. `map` is the link map of the first; `names` are names of this host
-/// that must not get in. Where one has more than [`MAX_LOADER`] bytes, only the first difference is told.
+/// Compares two loaders that differ. `map` is the link map of the first; `names` are names of this host that must not
+/// appear in a loader. If one of them has more than [`MAX_LOADER`] bytes, only determines the first difference.
 #[must_use]
 pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -> ByteDifference {
     let (offset, count) = differing(here, there);
@@ -110,7 +110,7 @@ pub fn compare(here: &[u8], there: &[u8], map: &LinkMap<'_>, names: &[String]) -
     ByteDifference { sizes: (here.len(), there.len()), offset, count, position, context, only_build_id, leaks, texts }
 }
 
-/// The first offset at which two files differ, and how many bytes differ as far as both go.
+/// Returns the first offset at which two files differ, and the number of bytes that differ up to the shorter length.
 fn differing(here: &[u8], there: &[u8]) -> (usize, usize) {
     let mut offsets = here.iter().zip(there).enumerate().filter(|(_, (a, b))| a != b).map(|(offset, _)| offset);
     match offsets.next() {
@@ -119,29 +119,29 @@ fn differing(here: &[u8], there: &[u8]) -> (usize, usize) {
     }
 }
 
-/// The first stretch that differs, on both sides, and where in it.
+/// Returns the first section that differs, from both sides, and the offset of the first difference in it.
 fn locate<'s>(ours: &'s [ImageRegion], theirs: &'s [ImageRegion]) -> Option<(&'s ImageRegion, &'s ImageRegion, usize)> {
     let pairs = ours.iter().zip(theirs).filter(|(ours, theirs)| ours.name == theirs.name);
     let mut different = pairs.filter(|(ours, theirs)| ours.content != theirs.content);
-    // What stands in the headers follows from the sections, so these tell more.
+    // The content of the headers follows from the sections, so sections are more informative.
     let first = different.find(|(ours, _)| ours.name.starts_with('.'));
     let (ours, theirs) = first?;
     Some((ours, theirs, differing(&ours.content, &theirs.content).0))
 }
 
-/// What stands around `offset`.
+/// Returns the escaped bytes around `offset`.
 fn around(content: &[u8], offset: usize) -> String {
     let start = offset.saturating_sub(AROUND).min(content.len());
     let end = (offset + AROUND).min(content.len());
     content[start..end].escape_ascii().to_string()
 }
 
-/// All texts of at least six printable characters.
+/// Returns all runs of at least six printable characters.
 fn strings(regions: &[ImageRegion]) -> BTreeSet<&str> {
     regions.iter().flat_map(|region| runs(&region.content)).collect()
 }
 
-/// All texts of at least six printable characters in `content`.
+/// Returns all runs of at least six printable characters in `content`.
 pub(super) fn printable(content: &[u8]) -> BTreeSet<&str> {
     runs(content).collect()
 }
@@ -151,19 +151,19 @@ fn runs(content: &[u8]) -> impl Iterator<Item = &str> {
     runs.filter_map(|run| std::str::from_utf8(run).ok())
 }
 
-/// All texts of at least five printable characters that stand between zeros.
+/// Returns all texts of at least five printable characters between zero bytes.
 fn whole_texts(regions: &[ImageRegion]) -> BTreeSet<&str> {
     let pieces = regions.iter().flat_map(|region| region.content.split(|byte| *byte == 0));
     let whole = pieces.filter(|piece| piece.len() >= 5 && piece.iter().all(|byte| (0x20..0x7f).contains(byte)));
     whole.filter_map(|piece| std::str::from_utf8(piece).ok()).collect()
 }
 
-/// Of the texts that are on one side only, those that look like a path or have one of `names`.
+/// Returns the texts that only one side contains and that look like a path or contain one of `names`.
 pub(super) fn leaks(here: &BTreeSet<&str>, there: &BTreeSet<&str>, names: &[String]) -> (Vec<String>, Vec<String>) {
     only(here, there, |text| is_leak(text, names))
 }
 
-/// A few of the texts that are on one side only, of those that are `wanted`; long ones are cut.
+/// Returns the first few `wanted` texts that only one side contains. Long texts are shortened.
 fn only(here: &BTreeSet<&str>, there: &BTreeSet<&str>, wanted: impl Fn(&str) -> bool) -> (Vec<String>, Vec<String>) {
     let side = |a: &BTreeSet<&str>, b: &BTreeSet<&str>| {
         a.difference(b).filter(|text| wanted(text)).take(MOST).map(|text| shortened(text)).collect::<Vec<_>>()
@@ -175,7 +175,7 @@ fn is_leak(text: &str, names: &[String]) -> bool {
     looks_like_a_path(text) || names.iter().any(|name| text.contains(name.as_str()))
 }
 
-/// Whether a text has an absolute path of two names or more; an address of the web has none.
+/// Checks whether a text contains an absolute path of at least two names. The path of a web address does not count.
 fn looks_like_a_path(text: &str) -> bool {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"/._+~-".contains(c));
     words.into_iter().any(|word| {

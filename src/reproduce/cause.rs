@@ -1,4 +1,4 @@
-//! Why two builds may differ, as far as their manifests tell: first the tools, then what went in.
+//! Reasons why two builds may differ, according to their manifests: first the tools, then the other inputs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -10,35 +10,35 @@ use crate::digest::Sha256Digest;
 use crate::printable::{MAX_LISTED, shortened};
 use crate::tree::manifest::{Configuration, IpxeEntry, Manifest, ManifestEntry, ToolEntry};
 
-/// What is different about what went in.
+/// Kind of an input that differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CauseKind {
-    /// A tool of the build.
+    /// Build tool.
     Toolchain,
-    /// What is pinned, and patches.
+    /// Pin or patch.
     Pin,
-    /// What make is given.
+    /// Input of make: a variable, the environment, or the name of the embedded script.
     Flag,
-    /// A configuration header or a trusted certificate.
+    /// Configuration header or trusted certificate.
     Configuration,
-    /// The embedded script.
+    /// Embedded script.
     Script,
-    /// Which files there are.
+    /// Selection of files.
     Choice,
 }
 
-/// A difference in what went in.
+/// A difference between the inputs of two builds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Cause {
-    /// What sort of difference.
+    /// Kind of the input.
     pub sort: CauseKind,
-    /// What is different.
+    /// Description of the input.
     pub subject: String,
-    /// What is here.
+    /// Value here.
     pub found: String,
-    /// What was there.
+    /// Value on the other side.
     pub wanted: String,
 }
 
@@ -51,11 +51,11 @@ impl fmt::Display for Cause {
 
 const NONE: &str = "none";
 
-/// How many causes are kept: those of a release that is another one altogether.
+/// Maximum number of causes to keep. An unrelated release would have very many.
 const MAX_CAUSES: usize = 100;
 
-/// The first of all that `found`, the manifest of what was built here, says otherwise than `wanted`, the tools before
-/// anything else; and how many there are.
+/// Lists the inputs that differ between `found`, the manifest of the build here, and `wanted`, tools first. Returns the
+/// first causes, at most `MAX_CAUSES`, and the total number.
 #[must_use]
 pub fn causes(found: &Manifest, wanted: &Manifest) -> (Vec<Cause>, usize) {
     let mut list = List::default();
@@ -86,7 +86,7 @@ impl List {
         }
     }
 
-    /// Takes a cause, whose texts are short.
+    /// Adds a cause with texts that have been shortened.
     fn add(&mut self, sort: CauseKind, subject: String, found: String, wanted: String) {
         self.total += 1;
         if self.first.len() < MAX_CAUSES {
@@ -94,7 +94,7 @@ impl List {
         }
     }
 
-    /// Compares two lists by name; what is only in one of them is `none` in the other.
+    /// Compares two maps by name. A name that only one of them contains is `none` in the other.
     fn compare_all<V: PartialEq>(
         &mut self,
         sort: CauseKind,
@@ -209,7 +209,7 @@ impl List {
                 continue;
             };
             let (Some(ours), Some(theirs)) = (&here.ipxe, &there.ipxe) else { continue };
-            // Another configuration of the same name is compared header by header.
+            // A different configuration of the same name is compared header by header.
             let name =
                 |names: &HashMap<Sha256Digest, &str>, digest| format!("`{}`", names.get(&digest).unwrap_or(&NONE));
             self.compare(
@@ -233,12 +233,12 @@ fn by_path(manifest: &Manifest) -> HashMap<&str, &ManifestEntry> {
     manifest.files.iter().map(|file| (file.path.as_str(), file)).collect()
 }
 
-/// The tools by their names; of several with the same name, the first.
+/// Maps names to tools. If several have the same name, the first counts.
 fn by_name(tools: &[ToolEntry]) -> HashMap<&str, &ToolEntry> {
     tools.iter().rev().map(|tool| (&*tool.name, tool)).collect()
 }
 
-/// The names of the configurations; of several with the same digest, the first.
+/// Maps digests to names of configurations. If several have the same digest, the first counts.
 fn by_digest(manifest: &Manifest) -> HashMap<Sha256Digest, &str> {
     manifest.configurations.iter().rev().map(|configuration| (configuration.sha256, &*configuration.name)).collect()
 }
@@ -255,18 +255,18 @@ fn borrowed(map: &BTreeMap<String, Sha256Digest>) -> BTreeMap<&str, Sha256Digest
     map.iter().map(|(name, digest)| (name.as_str(), *digest)).collect()
 }
 
-/// `NAME=value` words as a map.
+/// Parses words such as `NAME=value` into a map.
 fn assignments(words: &[String]) -> BTreeMap<&str, &str> {
     words.iter().map(|word| word.split_once('=').unwrap_or((word, ""))).collect()
 }
 
-/// The package of a tool where that is known, else what it says of its version.
+/// Returns the package of a tool if it is known, otherwise its version text.
 fn release(tool: &ToolEntry) -> &str {
     tool.package.as_ref().unwrap_or(&tool.version)
 }
 
-/// A tool in a few words: its package where that is known, else what it says of its version; and the
-/// programs that are not as those of `other`, by digest.
+/// Describes a tool by its package if it is known, otherwise by its version text, and by the digests of the programs
+/// that differ from those of `other`.
 fn described(tool: &ToolEntry, other: Option<&ToolEntry>) -> String {
     let name = shortened(release(tool));
     let same = |name: &String, digest: &Sha256Digest| other.is_none_or(|other| other.files.get(name) == Some(digest));

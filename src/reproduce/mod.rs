@@ -1,9 +1,9 @@
-//! Builds everything again, under other conditions, and compares every byte: two builds with each other,
-//! or one with a published release. Where bytes differ, it says why.
+//! Rebuilds all loaders under varied conditions and compares every byte: of two builds, or of one build and a published
+//! release. If bytes differ, reports the reasons.
 //!
-//! [`variation`] is what can be different, [`rebuild`] one build, [`published`] what it is compared with.
-//! [`cause`] looks for reasons in what went in, [`bytes`] and [`objects`] in what came out, and [`report`]
-//! is all of that.
+//! [`variation`] lists the conditions that can vary, [`rebuild`] runs one build, and [`published`] opens the release to
+//! compare with. [`cause`] looks for reasons in the inputs, [`bytes`] and [`objects`] in the outputs, and [`report`]
+//! combines the results.
 
 pub mod against_make;
 pub mod bytes;
@@ -30,21 +30,21 @@ use crate::loader::link_map::LinkMap;
 use crate::loader::linked_objects::LinkedObjects;
 use crate::tree::manifest::Manifest;
 
-/// Of how many loaders a report tells how they differ.
+/// Maximum number of loaders whose differences a report describes.
 const MAX_EXPLAINED: usize = 1000;
 
-/// Why nothing could be compared.
+/// Errors from reproducing a build.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A build failed, or could not begin.
+    /// A build failed, or could not start.
     #[error("{}{error}", under(variations))]
     Build {
-        /// Under which variations.
+        /// Variations of the build.
         variations: Vec<Variation>,
-        /// Why.
+        /// Reason for the failure.
         error: Box<rebuild::Error>,
     },
-    /// There is nothing to compare with.
+    /// Opening the published release failed.
     #[error(transparent)]
     Published(#[from] published::Error),
     /// A file operation failed.
@@ -67,22 +67,22 @@ fn under(variations: &[Variation]) -> String {
     if names.is_empty() { String::new() } else { format!("the build with variations ({}) failed\n", names.join(", ")) }
 }
 
-/// Digests by path, as strings: paths are slow to compare, and a release may have many.
+/// Digests by path. Paths are strings because paths are slow to compare, and a release may have many.
 type Digests = BTreeMap<String, Sha256Digest>;
 
-/// What is compared with.
+/// Reference to compare with.
 #[derive(Clone, Copy)]
 enum Reference<'r> {
     Rebuild(&'r Rebuild),
     Published(&'r PublishedTree),
 }
 
-/// Builds under `asked` and compares: with `against`, or where there is none, with a build under no
-/// variation. Copies of what differs go below `evidence`.
+/// Builds under the variations `asked` and compares the result with `against` or, if that is `None`, with a build
+/// without variations. Stores copies of files that differ below `evidence`.
 ///
 /// # Errors
 ///
-/// [`Error`]; that bytes differ is none.
+/// [`Error`] if a comparison is impossible. Differing bytes are not an error.
 pub fn reproduce(
     context: &RebuildContext<'_>,
     asked: &BTreeSet<Variation>,
@@ -111,7 +111,7 @@ pub fn reproduce(
     if asked.is_empty() {
         return run.explain(&varied, reference, &[], evidence);
     }
-    // Is it the release that differs, or a variation that matters?
+    // Either the release differs, or a variation has an effect.
     let plain = run.build(&none)?;
     if Run::digests(&plain) == Run::digests(&varied) {
         return run.explain(&plain, reference, &[], evidence);
@@ -125,12 +125,12 @@ pub fn reproduce(
     Ok(report)
 }
 
-/// All files of a tree.
+/// Returns the digests of all files of a tree.
 fn all_files(manifest: &Manifest) -> Digests {
     manifest.files.iter().map(|file| (file.path.to_string(), file.sha256)).collect()
 }
 
-/// A run under way.
+/// State of a run.
 struct Run<'a> {
     context: &'a RebuildContext<'a>,
     planned: Vec<PlannedRebuild>,
@@ -153,7 +153,7 @@ impl Run<'_> {
         loaders.map(|file| (file.path.to_string(), file.sha256)).collect()
     }
 
-    /// What `build` gave of all that `reference` has.
+    /// Returns the digests from `build` of the files that are compared with `reference`.
     fn found(build: &Rebuild, reference: Reference<'_>) -> Digests {
         match reference {
             Reference::Rebuild(_) => Self::digests(build),
@@ -168,9 +168,9 @@ impl Run<'_> {
         }
     }
 
-    /// Finds out which of `suspects`, under which `varied` was built, makes a difference to `plain`, by
-    /// halves. Several come out only where no half of them makes a difference alone, and none where builds
-    /// differ with nothing varied. Where several make a difference by themselves, one of them comes out.
+    /// Bisects `suspects`, the variations of the build `varied`, to find those that make a difference to `plain`.
+    /// Returns several only if neither half of them makes a difference on its own, and none if builds differ without
+    /// any variation. If several make a difference on their own, returns one of them.
     fn narrow(
         &mut self,
         suspects: &BTreeSet<Variation>,
@@ -199,7 +199,7 @@ impl Run<'_> {
         Ok((suspects, build))
     }
 
-    /// The report of a comparison; what differs is not explained yet.
+    /// Creates the report of a comparison, without explanations of the differences.
     fn report(&mut self, build: &Rebuild, reference: Reference<'_>) -> ReproduceReport {
         let (found, wanted) = (Self::found(build, reference), Self::wanted(reference));
         let paths: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
@@ -241,7 +241,7 @@ impl Run<'_> {
         }
     }
 
-    /// The report of a comparison that came out different, with all that can be told about it.
+    /// Creates the report of a comparison with differences, including all available explanations.
     fn explain(
         &mut self,
         build: &Rebuild,
@@ -317,13 +317,13 @@ impl Run<'_> {
         Ok(difference)
     }
 
-    /// As [`parallel::detached_on_cancel`].
+    /// Wraps [`parallel::detached_on_cancel`] to return [`Error`].
     fn detached_on_cancel<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let cancelled = || Error::Build { variations: Vec::new(), error: Box::new(rebuild::Error::Cancelled) };
         parallel::detached_on_cancel(self.context.build.progress, work).ok_or_else(cancelled)
     }
 
-    /// The published list of what is linked into a loader, in whatever configuration it is there.
+    /// Returns the path of the published list of objects linked into a loader, in the configuration that it has there.
     fn list_of(planned: &PlannedRebuild, published: &PublishedTree) -> Option<Utf8PathBuf> {
         let manifest = published.manifest();
         let ipxe = manifest.files.iter().find(|file| file.path == planned.path)?.ipxe.as_ref()?;
@@ -333,7 +333,7 @@ impl Run<'_> {
         manifest.files.iter().any(|file| file.path == list).then(|| published.file(&list)).flatten()
     }
 
-    /// Names of this host and of the variations that must not get into a loader.
+    /// Returns names of this host and of the variations that must not appear in a loader.
     fn names(&self, build: &Rebuild) -> Vec<String> {
         let mut names = vec![self.context.scratch.to_string()];
         if build.variations.contains(&Variation::Hostname) {

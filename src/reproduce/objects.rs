@@ -1,5 +1,5 @@
-//! Which objects of two build trees differ. Debug information is not in a loader, but a checksum over all
-//! objects is; so where only that differs, the objects tell why.
+//! Differences between the objects of two build trees. A loader does not contain debug information, but it contains a
+//! checksum of all objects. If only that checksum differs, the objects show the reason.
 
 use camino::Utf8Path;
 use serde::Serialize;
@@ -7,28 +7,28 @@ use serde::Serialize;
 use super::bytes;
 use crate::base::fs;
 
-/// How many objects are named.
+/// Maximum number of objects to list.
 const NAMED: usize = 5;
 
-/// How the objects of two builds differ.
+/// Differences between the objects of two builds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Objects {
-    /// How many there are.
+    /// Total number of objects.
     pub total: usize,
-    /// How many differ.
+    /// Number of objects that differ.
     pub differing: usize,
     /// The first of those, by name.
     pub first: Vec<String>,
-    /// Paths and names that are in the first one of one side only: here, there.
+    /// Paths and names that only one side's version of the first differing object contains: here, there.
     pub leaks: (Vec<String>, Vec<String>),
 }
 
-/// Compares the objects in two folders; `None` where none differs. `names` are names of this host.
+/// Compares the objects in two folders. Returns `None` if none differs. `names` are names of this host.
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where the first folder cannot be read; an object that is missing in the second differs.
+/// [`fs::Error`] if a file cannot be read. An object that is missing in the second folder counts as different.
 pub fn compare(here: &Utf8Path, there: &Utf8Path, names: &[String]) -> Result<Option<Objects>, fs::Error> {
     let objects = fs::walk(here)?.into_iter().map(|(path, _)| path).filter(|path| path.extension() == Some("o"));
     let (mut total, mut differing) = (0, Vec::new());

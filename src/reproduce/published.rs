@@ -1,4 +1,5 @@
-//! What a rebuild is compared with: a tree, its tarball, or its manifest alone; here or on the web.
+//! Published release to compare a rebuild with: a tree, its tarball, or only its manifest, as a local file or on the
+//! web.
 
 use std::io::Read;
 
@@ -15,49 +16,49 @@ use crate::tree::manifest::Manifest;
 use crate::tree::open::{self, CheckedTree};
 use crate::tree::verify;
 
-/// The most that a tree weighs besides its loaders, in bytes: manifest, lists of what is linked, syslinux files.
+/// Maximum size of a tree without its loaders, in bytes: manifest, lists of linked objects, and syslinux files.
 const MAX_REST: u64 = 64 << 20;
-/// The most that a file of a tree weighs, in bytes; the largest loaders have about 1 MB.
+/// Maximum size of a file in a tree, in bytes. The largest loaders are about 1 MB.
 const MAX_FILE: u64 = 4 << 20;
-/// The most that a manifest weighs, in bytes; that of 1,000 sites has about 1 MB.
+/// Maximum size of a manifest, in bytes. A manifest with 1,000 sites is about 1 MB.
 const MAX_MANIFEST: u64 = 32 << 20;
 
 /// A published release.
 #[derive(Debug)]
 pub struct PublishedTree {
-    /// What it was called when it was asked for.
+    /// Path or address that the user gave.
     pub name: String,
     content: Contents,
 }
 
-/// What there is of a release.
+/// Available content of a release.
 #[derive(Debug)]
 enum Contents {
     Manifest(Manifest),
     Tree(CheckedTree),
 }
 
-/// Why there is nothing to compare with.
+/// Errors from opening a published release.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not there.
+    /// The path does not exist.
     #[error("there is no `{0}`")]
     NotThere(String),
-    /// It has to be downloaded, which is forbidden.
+    /// The release must be downloaded, but the run is offline.
     #[error("cannot download `{0}`: this run is offline")]
     Offline(String),
-    /// It cannot be downloaded.
+    /// The download failed.
     #[error(transparent)]
     Download(#[from] download::Error),
-    /// It is not what its own manifest says, or cannot be read.
+    /// The tree is unreadable or differs from its own manifest.
     #[error(transparent)]
     Tree(#[from] open::Error),
-    /// It is no manifest.
+    /// The file is not a manifest.
     #[error("`{name}` is no manifest: {reason}")]
     NotAManifest {
-        /// Its name.
+        /// Path or address of the file.
         name: String,
-        /// What is wrong.
+        /// Reason for the rejection.
         reason: String,
     },
     /// A file operation failed.
@@ -83,12 +84,12 @@ impl Diagnose for Error {
 }
 
 impl PublishedTree {
-    /// Opens the release `place`, a path or an address, of a tree with about `files` files; what it takes is written
+    /// Opens the release at `place`, a path or an address, of a tree with about `files` files. Writes temporary files
     /// below `scratch`.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the release is unavailable or invalid.
     pub fn open(
         place: &Url,
         files: usize,
@@ -125,7 +126,7 @@ impl PublishedTree {
         Ok(Self { name, content: Contents::Tree(tree) })
     }
 
-    /// Its manifest.
+    /// Returns the manifest of the release.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         match &self.content {
@@ -134,7 +135,7 @@ impl PublishedTree {
         }
     }
 
-    /// The file at `path` in the tree, where the files are there.
+    /// Returns the path of the file `path` of the tree; `None` if only the manifest is available.
     #[must_use]
     pub fn file(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
         match &self.content {

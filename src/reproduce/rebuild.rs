@@ -1,4 +1,4 @@
-//! One build of all loaders of a plan, from nothing, under given variations.
+//! One build of all loaders of a plan, from scratch, under given variations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -19,40 +19,41 @@ use crate::publish::tree_contents::{self, TreeContents};
 use crate::stamp::stamper::Stamper;
 use crate::tree::manifest::Manifest;
 
-/// What all builds of a run have in common.
+/// Common parameters of all builds of a run.
 pub struct RebuildContext<'a> {
-    /// A build where nothing is varied.
+    /// Parameters of a build without variations.
     pub build: BuildContext<'a>,
-    /// What variations work with.
+    /// Tools for the variations.
     pub capabilities: &'a Capabilities,
-    /// An empty folder for everything.
+    /// Empty folder for all files of the run.
     pub scratch: &'a Utf8Path,
 }
 
 /// A finished build.
 pub struct Rebuild {
-    /// What was varied.
+    /// Variations of the build.
     pub variations: BTreeSet<Variation>,
-    /// What came out, as the manifest of a tree.
+    /// Manifest of the resulting tree.
     pub manifest: Manifest,
     built: Built,
-    /// How long it took.
+    /// Duration of the build.
     pub took: Duration,
     cache: Cache,
 }
 
 impl RebuildContext<'_> {
-    /// Builds everything under `variations`, as build `number` of the run.
+    /// Builds all loaders under `variations`, as build `number` of the run.
     ///
     /// # Errors
     ///
-    /// [`Error`] as a build gives it.
+    /// [`Error`] if the build fails.
     pub fn build(&self, number: usize, variations: &BTreeSet<Variation>) -> Result<Rebuild, Error> {
         let names: Vec<&str> = variations.iter().map(|variation| variation.as_str()).collect();
         let label =
             if names.is_empty() { "nothing varied".to_owned() } else { format!("varied: {}", names.join(", ")) };
         let task = Task::start(self.build.progress, TaskKind::Rebuild, label, None);
-        // Whatever does not vary the path is built in the same one, so it is free again afterwards.
+        // All builds that do not vary the path use the same one. The folder is renamed after each build, so the path is
+        // free again.
         let folder = if variations.contains(&Variation::Path) {
             self.scratch.join(Cache::LONGER).join("of-the-build-tree")
         } else {
@@ -75,17 +76,17 @@ impl RebuildContext<'_> {
         Ok(Rebuild { variations: variations.clone(), manifest, built, took, cache })
     }
 
-    /// What the files of a tree are made of, with the bases `built`.
+    /// Returns the contents of a tree with the bases `built`.
     fn contents<'a>(&'a self, built: &'a Built) -> TreeContents<'a> {
         let BuildContext { plan, sources, settings, progress, .. } = self.build;
         TreeContents::new(plan, built, sources, settings.jobs, progress)
     }
 
-    /// The bytes of the loader `planned` as `build` gave them.
+    /// Returns the bytes of the loader `planned` from `build`.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if stamping the loader fails.
     pub fn loader(&self, build: &Rebuild, planned: &PlannedRebuild) -> Result<Vec<u8>, Error> {
         let contents = self.contents(&build.built);
         let job = contents.jobs().find(|job| job.file.path == planned.path);
@@ -94,16 +95,16 @@ impl RebuildContext<'_> {
     }
 }
 
-/// Why there is no rebuild, or no loader of one.
+/// Errors from a rebuild, or from reading one of its loaders.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The build failed.
     #[error(transparent)]
     Build(#[from] build::Error),
-    /// A loader could not be stamped.
+    /// Stamping a loader failed.
     #[error(transparent)]
     Stamping(#[from] tree_contents::Error),
-    /// The user asked to stop.
+    /// The user cancelled the run.
     #[error("interrupted")]
     Cancelled,
     /// A file operation failed.
@@ -123,20 +124,20 @@ impl Diagnose for Error {
 }
 
 impl Rebuild {
-    /// The list of what is linked into the base `key`.
+    /// Returns the list of objects linked into the base `key`.
     #[must_use]
     pub fn linked(&self, key: &Sha256Digest) -> &str {
         &self.built.base(key).linked
     }
 
-    /// What the linker said of `loader` in the build named `build`; empty where it said nothing.
+    /// Returns the link map of `loader` from the build named `build`; empty if there is none.
     #[must_use]
     pub fn link_map(&self, build: &str, loader: Loader) -> String {
         let content = fs::read(&self.cache.work(build).src().join(make::link_map(loader))).unwrap_or_default();
         String::from_utf8_lossy(&content).into_owned()
     }
 
-    /// Where the build named `build` has its objects for the platform of `loader`.
+    /// Returns the folder in which the build named `build` has its objects for the platform of `loader`.
     #[must_use]
     pub fn objects(&self, build: &str, loader: Loader) -> Utf8PathBuf {
         self.cache.work(build).src().join(loader.platform().bin_dir())
@@ -146,17 +147,17 @@ impl Rebuild {
 /// A loader of a plan.
 #[derive(Debug, Clone)]
 pub struct PlannedRebuild {
-    /// Its path in the tree.
+    /// Path in the tree.
     pub path: Utf8PathBuf,
-    /// Which one it is.
+    /// Type of the loader.
     pub loader: Loader,
-    /// The key of its base.
+    /// Key of its base.
     pub key: Sha256Digest,
-    /// The name of the build that it comes from.
+    /// Name of the build that produces it.
     pub build: String,
 }
 
-/// All loaders of `plan`, sorted by path.
+/// Returns all loaders of `plan`, sorted by path.
 #[must_use]
 pub fn loaders(plan: &Plan) -> Vec<PlannedRebuild> {
     let keys = plan.builds.iter().flat_map(|build| {

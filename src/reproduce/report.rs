@@ -1,4 +1,4 @@
-//! What comparing came to.
+//! Results of comparing builds.
 
 use camino::Utf8PathBuf;
 use serde::Serialize;
@@ -11,56 +11,56 @@ use crate::loader::linked_objects::Drift;
 use crate::printable::{MAX_LISTED, shortened};
 use crate::tree::manifest::Manifest;
 
-/// What comparing came to.
+/// Verdict of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReproduceVerdict {
-    /// Every byte is the same.
+    /// All bytes are identical.
     Same,
     /// Bytes differ, and so do the tools.
     ToolchainDiffers,
-    /// Bytes differ, with the same tools.
+    /// Bytes differ although the tools are the same.
     BytesDiffer,
 }
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ReproduceReport {
-    /// The verdict.
+    /// Verdict of the comparison.
     pub verdict: ReproduceVerdict,
-    /// What was compared with, if it was a release.
+    /// Release that the build was compared with, if any.
     pub against: Option<String>,
-    /// The builds, in their order.
+    /// Builds in order of execution.
     pub builds: Vec<BuildTime>,
-    /// What was compared: all loaders, and with a release all files of the tree.
+    /// Compared files: all loaders, or all files of the tree if compared with a release.
     pub files: Vec<Compared>,
-    /// Whether the manifest, and with it the whole tree, is the same; only with a release.
+    /// Whether the manifest, and therefore the whole tree, is identical. Only with a release.
     pub manifest_same: Option<bool>,
-    /// The variations that change bytes.
+    /// Variations that change bytes.
     pub culprits: Vec<String>,
-    /// The variations that change bytes here, where the difference to the release is another one.
+    /// Variations that change bytes here, while the difference from the release has another reason.
     pub besides: Vec<String>,
-    /// Whether builds differ with nothing varied, so that no variation can be blamed.
+    /// Whether builds differ without any variation, so that no variation can be identified as the reason.
     pub unsteady: bool,
-    /// What is different about what went in, the first of it; only with a release.
+    /// The first causes: inputs that differ from those of the release. Only with a release.
     pub causes: Vec<Cause>,
-    /// How many causes there are.
+    /// Total number of causes.
     pub causes_total: usize,
-    /// The loaders that differ, the first 1,000 of them.
+    /// The first 1,000 loaders that differ.
     pub differences: Vec<LoaderDifference>,
-    /// What was built here, as the manifest of a tree.
+    /// Manifest of the tree that was built here.
     #[serde(skip)]
     pub manifest: Manifest,
 }
 
-/// A build, and how long it took.
+/// A build and its duration.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BuildTime {
-    /// What was varied.
+    /// Variations of the build.
     pub variations: Vec<String>,
-    /// How many seconds it took.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
@@ -68,47 +68,47 @@ pub struct BuildTime {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Compared {
-    /// Its path in the tree.
+    /// Path in the tree.
     pub path: Utf8PathBuf,
-    /// What was built here; none where it is not among the choices.
+    /// Digest of the file built here; `None` if it is not part of the configuration.
     pub found: Option<Sha256Digest>,
-    /// What it is compared with; none where it is not there.
+    /// Digest of the file on the other side; `None` if it does not exist there.
     pub wanted: Option<Sha256Digest>,
 }
 
-/// How a loader differs.
+/// Differences of a loader.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LoaderDifference {
-    /// Its path in the tree.
+    /// Path in the tree.
     pub path: Utf8PathBuf,
-    /// The bytes; none where only a digest is known of the other side.
+    /// Byte differences; `None` if only the digest of the other side is known.
     pub bytes: Option<ByteDifference>,
-    /// What is linked into it here and not there, and the other way round.
+    /// Objects that are linked into the loader on one side only.
     pub linked: Option<LinkedDrift>,
-    /// Why the other side's list of what is linked was not read, where it is there.
+    /// Reason why the other side's list of linked objects could not be read, if there is one.
     pub unread: Option<String>,
-    /// The objects, where both build trees are here.
+    /// Differences between the objects, if both build trees are available.
     pub objects: Option<Objects>,
-    /// Both versions, for whoever wants to look further: here, there.
+    /// Paths of both versions for further analysis: here, there.
     #[serde(skip)]
     pub files: Option<(Utf8PathBuf, Utf8PathBuf)>,
 }
 
-/// What is linked into one of two loaders only, by lines.
+/// Lines of the lists of linked objects that only one of two loaders has.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LinkedDrift {
-    /// In that of the other side, the first 20 of them.
+    /// Lines that only the other side has: the first 20.
     pub lost: Vec<String>,
-    /// In that of this side, the first 20 of them.
+    /// Lines that only this side has: the first 20.
     pub gained: Vec<String>,
-    /// How many they are: lost, gained.
+    /// Total numbers of lines: lost, gained.
     pub totals: (usize, usize),
 }
 
 impl LinkedDrift {
-    /// What is told of `drift`.
+    /// Shortens `drift` for a report.
     #[must_use]
     pub fn of(drift: &Drift) -> Self {
         let first = |lines: &[String]| lines.iter().take(MAX_LISTED).map(|line| shortened(line)).collect();
@@ -118,7 +118,7 @@ impl LinkedDrift {
 }
 
 impl Compared {
-    /// Whether both are the same.
+    /// Checks whether both sides have the same file.
     #[must_use]
     pub fn same(&self) -> bool {
         self.found.is_some() && self.found == self.wanted

@@ -1,5 +1,4 @@
-//! What can be different about a build without changing a byte of a loader: each thing with a name, each
-//! to be switched on by itself.
+//! Build conditions that can vary without changing a byte of a loader. Each has a name and can be enabled separately.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -15,37 +14,37 @@ use crate::build::make::{Launcher, MakeEnvironment, Settings};
 use crate::toolchain::needs::LIBFAKETIME;
 
 closed_set! {
-    /// Something that can be different.
+    /// A build condition that can vary.
     pub enum Variation {
-        /// The path of the build tree, and its length.
+        /// Path of the build tree, and its length.
         Path = "path",
-        /// The clock: more than a year later.
+        /// Clock: more than a year ahead.
         Clock = "clock",
-        /// The time zone.
+        /// Time zone.
         TimeZone = "time-zone",
-        /// The locale.
+        /// Locale.
         Locale = "locale",
-        /// The permissions of new files.
+        /// Permissions of new files.
         Umask = "umask",
-        /// The user's name, number and home.
+        /// Name, ID and home folder of the user.
         User = "user",
-        /// The host's name.
+        /// Host name.
         Hostname = "hostname",
-        /// How many jobs run at once.
+        /// Number of parallel jobs.
         Jobs = "jobs",
-        /// Variables in the environment that mean nothing to a build.
+        /// Environment variables that are irrelevant to a build.
         Environment = "environment",
-        /// The order in which the source was written, and with it the order of folders.
+        /// Order in which the source is written, and therefore the order of folder entries.
         FileOrder = "file-order",
-        /// Where temporary files go.
+        /// Folder for temporary files.
         TemporaryFolder = "temporary-folder",
-        /// A compiler cache before the compiler.
+        /// Compiler cache in front of the compiler.
         CompilerCache = "compiler-cache",
     }
 }
 
 impl Variation {
-    /// What is different, in words.
+    /// Describes the variation in words.
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {
@@ -65,23 +64,24 @@ impl Variation {
     }
 }
 
-/// The user that a build is told to run as, with its number; every distribution has it.
+/// User that a build appears to run as, with its ID. It exists on every distribution.
 const USER: (&str, &str) = ("daemon", "1");
-/// The host that a build is told to run on.
+/// Name of the host that a build appears to run on.
 pub const HOSTNAME: &str = "another-host";
-/// The home that a build is told to have.
+/// Home folder that a build appears to have.
 pub const HOME: &str = "/home/somebody-else";
-/// How far the clock is ahead.
+/// Offset of the varied clock.
 const AHEAD: &str = "+400d";
-/// Files keep their true times: make compares them with each other, and would begin again for ever.
+/// Settings that keep the true times of files. With fake times, make would compare them with each other and start over
+/// forever.
 const TRUE_FILE_TIMES: [(&str, &str); 2] = [("NO_FAKE_STAT", "1"), ("FAKE_UTIME", "1")];
 
-/// Where processes share memory.
+/// Folder with shared memory.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// Does `work`, and removes what libfaketime has left in shared memory meanwhile: a semaphore and a page for each process
-/// that has ended without running destructors, which is some hundred megabytes for a build. What was there before is
-/// somebody else's.
+/// Runs `work` and removes what libfaketime has left in shared memory meanwhile: a semaphore and a page for each
+/// process that ended without running destructors, which amounts to several hundred megabytes per build. Files that
+/// existed before stay, because `work` did not create them.
 pub(super) fn without_stale_faketime<T>(work: impl FnOnce() -> T) -> T {
     without_new_faketime(Utf8Path::new(SHARED_MEMORY), work)
 }
@@ -90,13 +90,13 @@ fn without_new_faketime<T>(folder: &Utf8Path, work: impl FnOnce() -> T) -> T {
     let before = stale_faketime(folder);
     let done = work();
     for path in stale_faketime(folder).difference(&before) {
-        // Another user's stay, and those that somebody else has removed meanwhile are gone.
+        // Other users' files stay, and some may have been removed meanwhile.
         let _ = std::fs::remove_file(path);
     }
     done
 }
 
-/// What libfaketime has in `folder` for processes that have ended.
+/// Returns the files of libfaketime in `folder` that belong to processes that have ended.
 fn stale_faketime(folder: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
     let ended = |name: &str| {
         let process = name.strip_prefix("faketime_shm_").or_else(|| name.strip_prefix("sem.faketime_sem_"));
@@ -107,11 +107,11 @@ fn stale_faketime(folder: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
     entries.filter(|entry| ended(entry.file_name())).map(|entry| entry.path().to_owned()).collect()
 }
 
-/// A day in seconds.
+/// Length of a day in seconds.
 const DAY: i64 = 24 * 60 * 60;
 
-/// Whether programs under the library `faketime` see another time, and leave that of files alone; not
-/// every version of it can do that.
+/// Checks whether programs under the library `faketime` see a different time while the times of files stay unchanged.
+/// Not every version supports that.
 fn fakes_the_clock_alone(faketime: &Utf8Path, path: &str, progress: &dyn Progress) -> bool {
     let try_it = || {
         let folder = tempfile::Builder::new().prefix(paths::TEMPORARY).tempdir().ok()?;
@@ -130,7 +130,7 @@ fn fakes_the_clock_alone(faketime: &Utf8Path, path: &str, progress: &dyn Progres
     without_stale_faketime(try_it).unwrap_or(false)
 }
 
-/// What variations need of this system, where it has it.
+/// Tools for variations that this system provides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capabilities {
     faketime: Option<Utf8PathBuf>,
@@ -140,7 +140,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Looks for them, in `path`, a list of folders as in `PATH`.
+    /// Detects the tools in `path`, a list of folders in the format of `PATH`.
     #[must_use]
     pub fn find(path: &str, progress: &dyn Progress) -> Self {
         let run = |words: &[String]| {
@@ -160,7 +160,7 @@ impl Capabilities {
         }
     }
 
-    /// Why `variation` cannot be had here, and what to do about it; `None` where it can.
+    /// Returns why `variation` is unavailable here and how to fix that; `None` if it is available.
     #[must_use]
     pub fn lacking(&self, variation: Variation) -> Option<(&'static str, Help)> {
         match variation {
@@ -175,8 +175,8 @@ impl Capabilities {
         }
     }
 
-    /// How make runs with all of `variations`; `settings` is how it runs without, `scratch` a folder for
-    /// what they need.
+    /// Returns `settings` for make with all of `variations` applied. `scratch` is a folder for the files that they
+    /// need.
     #[must_use]
     pub fn settings(&self, variations: &BTreeSet<Variation>, settings: &Settings, scratch: &Utf8Path) -> Settings {
         let mut settings = settings.clone();
@@ -190,7 +190,7 @@ impl Capabilities {
         let MakeEnvironment { env, wrapper, temporary, reverse_file_order } = &mut settings.environment;
         let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
         match variation {
-            // Whoever runs the build chooses its folder.
+            // The caller that runs the build chooses its folder.
             Variation::Path => {}
             Variation::Clock => {
                 set("LD_PRELOAD", self.faketime.as_deref().map_or("", Utf8Path::as_str));
@@ -214,7 +214,7 @@ impl Capabilities {
                     set(name, value);
                 }
             }
-            // It goes outermost: naming a host needs rights that another user has no longer.
+            // Outermost, because setting the host name requires privileges that the other user no longer has.
             Variation::Hostname => {
                 wrapper.splice(0..0, hostname_wrapper());
                 set("HOSTNAME", HOSTNAME);
@@ -238,13 +238,13 @@ impl Capabilities {
     }
 }
 
-/// Runs what follows on a host of another name.
+/// Returns a command prefix that runs a command with a different host name.
 fn hostname_wrapper() -> Vec<String> {
     let script = format!("echo {HOSTNAME} > /proc/sys/kernel/hostname && exec \"$@\"");
     ["unshare", "--map-root-user", "--uts", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
 }
 
-/// Runs what follows as another user, who is this one outside.
+/// Returns a command prefix that runs a command as a different user, who is the current user outside the namespace.
 fn user_wrapper() -> Vec<String> {
     let (user, group) = (format!("--map-user={}", USER.1), format!("--map-group={}", USER.1));
     ["unshare", "--user", &user, &group].map(str::to_owned).to_vec()
@@ -304,7 +304,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         let own = format!("faketime_shm_{}", std::process::id());
-        // No process has a number that large.
+        // Process IDs never get this large.
         let names = ["faketime_shm_4194305", "sem.faketime_sem_4194305", "faketime_shm_x", "sem.other_4194305", &own];
         std::fs::write(folder.join("faketime_shm_4194304"), "").unwrap();
         without_new_faketime(folder, || {

@@ -1,4 +1,5 @@
-//! What each machine is told: which loader it is to fetch, and where that is to go. It is the same for all servers.
+//! Boot policy: the loader that each machine fetches, and the address that the loader continues with. It is the same
+//! for all server programs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -19,36 +20,36 @@ use crate::config::sites::{Site, Sites};
 use crate::loader::target::Platform;
 use crate::printable::listed_names;
 
-/// The user class of iPXE, where its script does not choose another one. A boot ROM that is iPXE itself has it, too.
+/// User class of iPXE, unless its script sets another one. A boot ROM that is iPXE itself uses it as well.
 const IPXE: &str = "iPXE";
 
-/// What machines are told.
+/// Answers to the boot requests of machines.
 #[derive(Debug)]
 pub struct BootPolicy<'n> {
     network: &'n NetworkConfig,
-    /// Machines that are not known, by what they say of themselves.
+    /// Unknown machines, distinguished by the architecture that they announce.
     clients: Vec<Client>,
-    /// What the loaders of these machines are told.
+    /// Answer to the loaders of unknown machines.
     common: Option<SecondStage>,
     hosts: Vec<Machine<'n>>,
-    /// Whether the script in the root of the tree goes where option 17 says.
+    /// Whether the script in the root of the tree follows option 17.
     asks: bool,
-    /// The files of syslinux in the tree, and their configuration.
+    /// The syslinux files in the tree, and their configuration.
     companions: Vec<String>,
-    /// The scripts of boot entries, which are in the root of the tree.
+    /// Scripts of boot entries, which are in the root of the tree.
     scripts: Vec<String>,
-    /// Where loaders are told an address of https, and do not know that.
+    /// Warnings about HTTPS addresses for loaders without support for HTTPS.
     lacking: BTreeSet<Diagnostic>,
 }
 
-/// What a loader is told whose script goes where option 17 says.
+/// Answer to a loader whose script follows option 17.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct SecondStage {
-    /// Its user class.
+    /// User class of the loader.
     class: String,
-    /// Whether that class is its own, and no boot ROM's.
+    /// Whether the class differs from that of a boot ROM.
     own_class: bool,
-    /// Option 17.
+    /// Value of option 17.
     boot: WebAddress,
 }
 
@@ -56,27 +57,27 @@ struct SecondStage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Client {
     code: u16,
-    /// The same as two bytes, as in `00:07`.
+    /// The code as two bytes, as in `00:07`.
     bytes: String,
     words: &'static str,
-    /// A name for it.
+    /// Name for use in configurations.
     tag: String,
     /// Whether it fetches its loader over HTTP.
     http: bool,
-    /// Which loader it gets: a path, or an address; nothing where the tree has none.
+    /// Path or address of its loader; `None` if the tree has none.
     loader: Option<String>,
-    /// What dnsmasq calls it.
+    /// Name in dnsmasq's configuration.
     csa: &'static str,
 }
 
-/// A machine that is known.
+/// A known machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Machine<'n> {
     name: &'n str,
-    /// The same where names of other things stand, too: a machine may be called `uefi` or `loader`.
+    /// Name for use beside the names of other objects, because a machine may be called `uefi` or `loader`.
     tag: String,
     mac: Mac,
-    /// The same without colons.
+    /// MAC address without colons.
     mac_hex: String,
     ip: Option<Ipv4Addr>,
     hostname: &'n str,
@@ -84,20 +85,21 @@ struct Machine<'n> {
     #[serde(skip)]
     platform: Platform,
     loader: Utf8PathBuf,
-    /// Its firmware as option 93 says it, with the loader for each value. A machine that starts with other firmware than
-    /// it was described with gets what a machine that is not known gets.
+    /// Values of option 93 for its firmware, with the loader for each. A machine that starts with other firmware than
+    /// described is treated like an unknown machine.
     clients: Vec<Client>,
     second: Option<SecondStage>,
-    /// Whether the loader is another one than that of a machine that is not known.
+    /// Whether its loader differs from that of an unknown machine.
     own_loader: bool,
-    /// Whether its loader is told something else than that of a machine that is not known.
+    /// Whether the answer to its loader differs from that for an unknown machine.
     own_boot: bool,
 }
 
 /// A value of option 93.
 type Architecture = (u16, &'static str, &'static str, Option<Platform>, bool);
 
-/// Values of option 93: what machine it is, how dnsmasq calls it, which loaders run there, and whether it asks over HTTP.
+/// Values of option 93, with a description, the name in dnsmasq's configuration, the platform of the loaders that run
+/// there, and whether the machine boots over HTTP.
 const ARCHITECTURES: [Architecture; 8] = [
     (0, "BIOS", "x86PC", Some(Platform::Bios), false),
     (6, "32-bit UEFI", "IA32_EFI", None, false),
@@ -110,7 +112,7 @@ const ARCHITECTURES: [Architecture; 8] = [
 ];
 
 impl<'n> BootPolicy<'n> {
-    /// What machines in `network` are told, whose tree is made as `sites` say.
+    /// Determines the answers for the machines in `network`. `sites` describes the tree.
     #[must_use]
     pub fn new(network: &'n NetworkConfig, sites: &Sites) -> Self {
         let root = |platform| loader(sites.default.as_ref(), platform).or_else(|| syslinux(sites, platform));
@@ -156,7 +158,7 @@ impl<'n> BootPolicy<'n> {
         Self { network, clients, common, hosts, asks, companions, scripts, lacking }
     }
 
-    /// What a person should know who has a server of `kind` told this, in the form of error messages.
+    /// Returns warnings for the administrator of a server of `kind` with this policy.
     #[must_use]
     pub fn warnings(&self, kind: ServerKind) -> Vec<Diagnostic> {
         let mut warnings = Vec::new();
@@ -183,10 +185,11 @@ impl<'n> BootPolicy<'n> {
         first_warnings(warnings)
     }
 
-    /// The addresses in network.toml that machines cannot reach with what a server of `kind` tells them.
+    /// Returns warnings about addresses in network.toml that machines cannot reach with the settings from a server of
+    /// `kind`.
     fn unreachable(&self, kind: ServerKind) -> Vec<Diagnostic> {
         let network = self.network;
-        // Other servers tell what they know themselves where nothing is said, or are beside one that does.
+        // Other servers fill in their own values for missing settings, or run beside a server that does.
         let only_this = matches!(kind, ServerKind::Kea | ServerKind::IscDhcpd | ServerKind::SystemdNetworkd);
         let mut warnings = Vec::new();
         let mut servers = vec![("http-url".to_owned(), &network.http)];
@@ -229,8 +232,8 @@ impl<'n> BootPolicy<'n> {
         warnings
     }
 
-    /// Warnings of scripts that `boot` names below `http-url` and that the tree does not have. A name with a variable is
-    /// that of somebody's own scripts.
+    /// Returns warnings about scripts that `boot` names below `http-url` and that the tree does not contain. A name
+    /// with a variable counts as one of the user's own scripts.
     #[must_use]
     pub fn missing_scripts(&self) -> Vec<Diagnostic> {
         let known: HashSet<&str> = self.scripts.iter().map(String::as_str).collect();
@@ -263,7 +266,7 @@ impl<'n> BootPolicy<'n> {
             .help(format!("{entry}put yours beside the tree, or write the whole address of another server"))
     }
 
-    /// Which loaders a machine with the network card `mac` is told to fetch over TFTP, by platform.
+    /// Returns the loaders that a machine with the MAC address `mac` fetches over TFTP, by platform.
     #[must_use]
     pub fn chosen(&self, mac: Mac) -> Vec<(Platform, Utf8PathBuf)> {
         if let Some(host) = self.hosts.iter().find(|host| host.mac == mac) {
@@ -277,7 +280,7 @@ impl<'n> BootPolicy<'n> {
         chosen
     }
 
-    /// What templates know, for the file `name` of a recipe.
+    /// Returns the values available in templates, for the file `name` of a recipe.
     pub(super) fn facts(&self, name: &str) -> Value {
         let network = self.network;
         let base = network.subnet.network();
@@ -314,7 +317,7 @@ impl<'n> BootPolicy<'n> {
         }))
     }
 
-    /// The values of option 93 with a loader in the root of the tree, or for a machine that is known.
+    /// Returns the values of option 93 with a loader in the root of the tree or for a known machine.
     fn architectures(&self) -> Vec<&Client> {
         let known = |client: &Client| {
             let own = self.hosts.iter().filter(|host| host.own_loader).flat_map(|host| &host.clients);
@@ -323,7 +326,7 @@ impl<'n> BootPolicy<'n> {
         self.clients.iter().filter(|client| client.loader.is_some() || known(client)).collect()
     }
 
-    /// The ranges without the addresses of machines that are known, which some servers would give away.
+    /// Returns the ranges without the addresses of known machines, which some servers would assign to other machines.
     fn free(&self) -> Vec<Range> {
         let mut taken: Vec<Ipv4Addr> = self.hosts.iter().filter_map(|host| host.ip).collect();
         taken.sort_unstable();
@@ -335,7 +338,7 @@ impl<'n> BootPolicy<'n> {
         self.network.ranges.iter().flat_map(|range| range.without(taken_of(range))).collect()
     }
 
-    /// The user classes of all loaders, each once.
+    /// Returns the user classes of all loaders without duplicates.
     fn classes(&self) -> Vec<&str> {
         let seconds = self.common.iter().chain(self.hosts.iter().filter_map(|host| host.second.as_ref()));
         let mut classes: Vec<&str> = seconds.map(|second| second.class.as_str()).collect();
@@ -344,7 +347,8 @@ impl<'n> BootPolicy<'n> {
         classes
     }
 
-    /// All files that are fetched over TFTP, each once: loaders, and what loaders of syslinux fetch there.
+    /// Returns all files that are fetched over TFTP without duplicates: loaders, and the files that syslinux loaders
+    /// fetch.
     fn files(&self) -> Vec<String> {
         let common = self.clients.iter().filter(|client| !client.http).filter_map(|client| client.loader.clone());
         let mut files: Vec<String> = common.chain(self.hosts.iter().map(|host| host.loader.to_string())).collect();
@@ -358,7 +362,7 @@ impl<'n> BootPolicy<'n> {
 }
 
 impl Client {
-    /// Machines of an architecture, which get the loader at `path` in the tree of `network`.
+    /// Creates the entry for an architecture, with the loader at `path` in the tree of `network`.
     fn new((code, words, csa, _, http): &Architecture, path: Option<&Utf8Path>, network: &NetworkConfig) -> Self {
         let loader = path.map(|path| if *http { format!("{}/{path}", network.http) } else { path.to_string() });
         let [high, low] = code.to_be_bytes();
@@ -368,19 +372,20 @@ impl Client {
 }
 
 impl SecondStage {
-    /// What loaders of `site` are told, where `boot` is what option 17 would say.
+    /// Determines the answer to the loaders of `choice`. `boot` is the value of option 17.
     fn of(choice: Option<&SiteLoaders<'_>>, boot: Option<&WebAddress>) -> Option<Self> {
         let class = choice?.class.clone()?;
         Some(Self { own_class: class != IPXE, class, boot: boot?.clone() })
     }
 }
 
-/// Whether `host` is a name of multicast DNS.
+/// Checks whether `host` is a multicast DNS name.
 fn is_local(host: &str) -> bool {
     host.trim_end_matches('.').rsplit_once('.').is_some_and(|(_, last)| last.eq_ignore_ascii_case("local"))
 }
 
-/// Where `network` tells loaders an address of https that they cannot fetch from; `named` are those of sites.
+/// Returns warnings about HTTPS addresses in `network` that go to loaders without support for HTTPS. `named` lists the
+/// loaders of sites.
 fn lacking(
     network: &NetworkConfig,
     default: Option<&SiteLoaders<'_>>,
@@ -408,10 +413,10 @@ fn lacking(
     warnings.into_iter().collect()
 }
 
-/// What a machine can get the loaders of.
+/// A site whose loaders a machine can get.
 struct SiteLoaders<'s> {
     site: &'s Site,
-    /// The user class of its loaders, where they go where option 17 says.
+    /// User class of its loaders, if their script follows option 17.
     class: Option<String>,
 }
 
@@ -423,14 +428,14 @@ impl<'s> SiteLoaders<'s> {
     }
 }
 
-/// The sites that hosts of `network` name, by their names.
+/// Returns the sites that the hosts of `network` name, by name.
 fn named<'n>(network: &'n NetworkConfig, sites: &'n Sites) -> HashMap<&'n str, SiteLoaders<'n>> {
     let wanted: HashSet<&str> = network.hosts.iter().filter_map(|host| host.site.as_deref()).collect();
     let named = sites.sites.iter().filter_map(|site| Some((site.name.as_deref()?, site)));
     named.filter(|(name, _)| wanted.contains(name)).map(|(name, site)| (name, SiteLoaders::new(site))).collect()
 }
 
-/// The user class that iPXE has in its requests while it runs `script`.
+/// Returns the user class in iPXE's requests while it runs `script`.
 #[must_use]
 pub fn user_class(script: &str) -> &str {
     let set = |line| {
@@ -442,14 +447,14 @@ pub fn user_class(script: &str) -> &str {
     script.lines().find_map(set).unwrap_or(IPXE)
 }
 
-/// The first loader of `site` for `platform`.
+/// Returns the path of the first loader of `site` for `platform`.
 fn loader(site: Option<&Site>, platform: Platform) -> Option<Utf8PathBuf> {
     let site = site?;
     let loader = site.loaders.iter().find(|loader| loader.platform() == platform)?;
     Some(paths::loader_in_tree(site.name.as_deref(), loader.as_str()))
 }
 
-/// The syslinux loader in the root of the tree for `platform`.
+/// Returns the path of the syslinux loader in the root of the tree for `platform`.
 fn syslinux(sites: &Sites, platform: Platform) -> Option<Utf8PathBuf> {
     let names: &[&str] = match platform {
         Platform::Bios => &["lpxelinux.0", "pxelinux.0"],
@@ -458,7 +463,7 @@ fn syslinux(sites: &Sites, platform: Platform) -> Option<Utf8PathBuf> {
     names.iter().find(|name| sites.members.iter().any(|member| member.name == **name)).map(Utf8PathBuf::from)
 }
 
-/// What templates know.
+/// Values available in templates.
 #[derive(Serialize)]
 struct Facts<'a> {
     file: &'a str,
@@ -491,7 +496,7 @@ struct Facts<'a> {
     files: Vec<String>,
 }
 
-/// A range, for templates.
+/// An address range for templates.
 #[derive(Serialize)]
 struct Span {
     first: Ipv4Addr,
@@ -504,7 +509,7 @@ impl From<&Range> for Span {
     }
 }
 
-/// The first range as systemd counts it.
+/// The first range in the notation of systemd: offset and size.
 #[derive(Serialize)]
 struct Pool {
     offset: u32,

@@ -1,5 +1,4 @@
-//! A starter configuration for Ignition, with which Fedora `CoreOS` and Flatcar set themselves up when they start for the
-//! first time.
+//! Starter configuration for Ignition, which sets up Fedora `CoreOS` and Flatcar on their first boot.
 
 use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
@@ -7,16 +6,16 @@ use serde_json::{Value, json};
 use crate::base::url::RESERVED;
 use crate::config::network::IgnitionSettings;
 
-/// The version of the specification: an old one, which every current system takes.
+/// Version of the specification: an old one, which all current systems accept.
 const SPECIFICATION: &str = "3.3.0";
 
-/// Who can log in.
+/// User who can log in.
 const USER: &str = "core";
 
-/// The mode of a file that all may read, as the number that JSON has for 0644.
+/// Mode of a world-readable file. JSON contains it as a decimal number.
 const READABLE: u32 = 0o644;
 
-/// The configuration of a machine called `hostname`, as JSON.
+/// Returns the configuration of a machine with the name `hostname`, as JSON.
 #[must_use]
 pub fn configuration(starter: &IgnitionSettings, hostname: Option<&str>) -> String {
     let mut config = json!({
@@ -45,12 +44,12 @@ pub fn configuration(starter: &IgnitionSettings, hostname: Option<&str>) -> Stri
     format!("{config:#}\n")
 }
 
-/// A file with the content `text`.
+/// Returns a file with the content `text`.
 fn file(path: &str, text: &str) -> Value {
     json!({ "path": path, "mode": READABLE, "overwrite": true, "contents": { "source": data_url(text) } })
 }
 
-/// A drop-in for the getty `unit`, with which it asks for no name and no password.
+/// Returns a drop-in for the getty `unit` that disables its login prompt.
 fn autologin(unit: &str) -> Value {
     let text = format!(
         "[Service]\n\
@@ -61,7 +60,7 @@ fn autologin(unit: &str) -> Value {
     json!({ "name": unit, "dropins": [{ "name": "autologin.conf", "contents": text }] })
 }
 
-/// `text` as an address that holds it.
+/// Returns a data URL with the content `text`.
 fn data_url(text: &str) -> String {
     format!("data:,{}", utf8_percent_encode(text, const { &RESERVED.remove(b'/') }))
 }

@@ -1,4 +1,4 @@
-//! What stands around a tree: what machines are told, configurations of servers, a starter for Ignition, a page.
+//! Services around a tree: boot policy, server configurations, a starter configuration for Ignition, and an index page.
 
 pub mod boot_policy;
 pub mod ignition;

@@ -1,9 +1,9 @@
-//! The servers that there are recipes for.
+//! Server programs for which there are recipes.
 
 use crate::base::closed_set::closed_set;
 
 closed_set! {
-    /// A server that there is a recipe for.
+    /// A server program for which there is a recipe.
     pub enum ServerKind {
         /// `MikroTik` `RouterOS` 7: DHCP and TFTP.
         Routeros = "routeros",
@@ -11,7 +11,7 @@ closed_set! {
         Routeros6 = "routeros-6",
         /// dnsmasq: DHCP and TFTP.
         Dnsmasq = "dnsmasq",
-        /// dnsmasq beside another DHCP server, and TFTP.
+        /// dnsmasq beside another DHCP server, with TFTP.
         DnsmasqProxy = "dnsmasq-proxy",
         /// ISC Kea: DHCP.
         Kea = "kea",
@@ -31,13 +31,13 @@ closed_set! {
 }
 
 impl ServerKind {
-    /// Whether it tells machines what to load and where to go.
+    /// Checks whether the server tells machines what to load and where to go, which only DHCP does.
     #[must_use]
     pub fn is_dhcp(self) -> bool {
         !matches!(self, Self::Nginx | Self::NginxSynology | Self::Caddy | Self::TftpdHpa)
     }
 
-    /// What it is, in one line.
+    /// Returns a description in one line.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {

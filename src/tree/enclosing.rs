@@ -1,4 +1,4 @@
-//! Which folders are published trees or releases, told by the mark in their manifests.
+//! Detection of published trees and releases, by the mark in their manifests.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::{fs, paths};
 use crate::printable::printable;
 
-/// A path inside a published tree or a release: anything that is put there makes verifying that fail.
+/// Error for a path inside a published tree or a release, whose verification fails if anything is added there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}` is inside the published tree or release `{}`, and whatever is put there breaks its verification",
@@ -26,7 +26,7 @@ impl Diagnose for InsideTree {
     }
 }
 
-/// What every manifest of whatever version has.
+/// Fields of a manifest of any version.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Mark {
@@ -40,18 +40,18 @@ struct Name {
     name: String,
 }
 
-/// Whether the folder has a manifest that this tool wrote.
+/// Checks whether the folder has a manifest that this tool wrote.
 pub(crate) fn is_ours(folder: &Utf8Path) -> bool {
     let text = fs::read_if_exists(&folder.join(paths::MANIFEST)).ok().flatten().unwrap_or_default();
     serde_json::from_slice(&text).is_ok_and(|Mark { generator, .. }| generator.name == GENERATOR)
 }
 
-/// Makes sure that no folder above `path` is a published tree or a release. A folder that a tree was deployed to is
-/// none: there, files of others are expected.
+/// Checks that no folder above `path` is a published tree or a release. The target of a deployment does not count:
+/// other files are expected there.
 ///
 /// # Errors
 ///
-/// [`InsideTree`].
+/// [`InsideTree`] if a folder above `path` is one.
 pub fn outside_trees(path: &Utf8Path) -> Result<(), InsideTree> {
     let real = |above: &Utf8Path| Some(above.canonicalize_utf8().ok()?.join(path.strip_prefix(above).ok()?));
     let real = path.ancestors().find_map(real).unwrap_or_else(|| path.to_owned());

@@ -1,4 +1,4 @@
-//! Files of others beside a tree that change how its loaders boot.
+//! Files that do not belong to a tree, but change how its loaders boot.
 
 use std::collections::BTreeSet;
 
@@ -17,17 +17,17 @@ pub struct InterferingFile {
     effect: Effect,
 }
 
-/// What it changes.
+/// Effect of an interfering file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
-    /// iPXE 2.0.0 downloads it at its start in UEFI, and keeps it, whatever script is embedded.
+    /// iPXE 2.0.0 downloads the file when it starts in UEFI, and keeps it, whatever script is embedded.
     Initrd,
-    /// PXELINUX looks for it before it looks for the default.
+    /// PXELINUX looks for the file before it looks for the default configuration.
     PxelinuxConfig,
 }
 
 impl InterferingFile {
-    /// The warning about it.
+    /// Returns the warning about the file.
     #[must_use]
     pub fn warning(&self) -> Diagnostic {
         let path = printable(&self.path);
@@ -46,7 +46,7 @@ impl InterferingFile {
     }
 }
 
-/// Where the loaders of `manifest` look for an `autoexec.ipxe`: beside themselves, then in the root.
+/// Returns where the loaders of `manifest` look for an `autoexec.ipxe`: in their own folder, then in the root.
 #[must_use]
 pub fn autoexec_paths(manifest: &Manifest) -> Vec<Utf8PathBuf> {
     let loaders = manifest.files.iter().filter(|file| file.kind == FileKind::EfiApplication && file.ipxe.is_some());
@@ -56,13 +56,13 @@ pub fn autoexec_paths(manifest: &Manifest) -> Vec<Utf8PathBuf> {
 }
 
 impl InterferingFile {
-    /// The `autoexec.ipxe` at one of [`autoexec_paths`].
+    /// Returns the interfering file for the `autoexec.ipxe` at one of [`autoexec_paths`].
     #[must_use]
     pub fn autoexec(path: Utf8PathBuf) -> Self {
         Self { path, effect: Effect::Initrd }
     }
 
-    /// Those of `others` that change how the loaders of `manifest` boot.
+    /// Returns those of `others` that change how the loaders of `manifest` boot.
     #[must_use]
     pub fn among<'p>(others: impl Iterator<Item = &'p Utf8PathBuf>, manifest: &Manifest) -> Vec<Self> {
         let autoexec = autoexec_paths(manifest);
@@ -81,8 +81,8 @@ impl InterferingFile {
     }
 }
 
-/// Whether PXELINUX asks some machine's configuration by this name: its UUID, its hardware address, or the beginning
-/// of its IPv4 address.
+/// Checks whether PXELINUX requests the configuration of a machine by this name: its UUID, its hardware address, or the
+/// beginning of its IPv4 address.
 fn is_per_host_config(path: &Utf8Path) -> bool {
     path.file_name().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
 }

@@ -1,31 +1,31 @@
-//! What a tree may have: publishing keeps to it, and whoever reads a tree refuses more.
+//! Limits of a tree. Publishing stays within them, and reading rejects a tree that exceeds them.
 
 use std::fs::File;
 
 use crate::base::tarball::{EXTENSION, Limits};
 
-/// The most files of a tree, be it 100,000 sites with a loader each, or 15,000 with seven.
+/// Maximum number of files in a tree: 100,000 sites with a loader each, or 15,000 sites with seven.
 pub const MAX_FILES: usize = 110_000;
 
-/// The most bytes of a file. No loader comes near it; the manifest of 110,000 files has some 60 MB.
+/// Maximum size of a file in bytes. No loader comes near it; the manifest of 110,000 files has about 60 MB.
 pub const MAX_FILE: u64 = crate::base::fs::MAX_READ;
 
-/// The most bytes of a name: what file systems have room for.
+/// Maximum length of a name in bytes, as in file systems.
 pub const MAX_NAME: usize = 255;
 
-/// What a tarball may unpack to in any case, in bytes.
+/// Size in bytes that any tarball may unpack to.
 const LEAST_UNPACKED: u64 = 256 << 20;
 
-/// How many times its own size a larger tarball may unpack to. Loaders are packed to a half or a third; gzip packs
+/// Maximum ratio of unpacked to packed size for larger tarballs. Loaders compress to a half or a third; gzip compresses
 /// zeros to a thousandth.
 const MAX_RATIO: u64 = 100;
 
-/// What the tarball `file` of a tree may have.
+/// Returns the limits for the tarball `file` of a tree.
 #[must_use]
 pub fn of_tarball(file: &File) -> Limits {
     let size = file.metadata().map_or(0, |metadata| metadata.len());
     Limits {
-        // Whoever packs a tree anew also packs its folders, and writes long names.
+        // A repacked tree also contains entries for its folders and for long names.
         entries: 4 * MAX_FILES as u64,
         extension: EXTENSION,
         entry: MAX_FILE,

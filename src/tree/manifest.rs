@@ -1,6 +1,7 @@
-//! `manifest.json` and `SHA256SUMS`: what is in a tree, and all that it was made from. Nothing in
-//! them varies from one build to the next; so the archive that the syslinux files were found in is not
-//! there, since any archive with the pinned members will do.
+//! `manifest.json` and `SHA256SUMS`: the content of a tree, and everything that it was made from.
+//!
+//! Nothing in them varies from one build to the next. So they do not name the archive that contained the syslinux
+//! files: any archive with the pinned members will do.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,16 +20,17 @@ use crate::printable::{is_plain_json, printable};
 use crate::stamp::slot::SlotSize;
 use crate::toolchain;
 
-/// What writes manifests.
+/// Program that writes manifests.
 pub const GENERATOR: &str = env!("CARGO_PKG_NAME");
 
-/// The version of the manifest's own form, described by `schemas/manifest-1.schema.json`.
+/// Version of the manifest's format, which `schemas/manifest-1.schema.json` describes.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// The most items of every list but that of the files.
+/// Maximum number of items in every list except that of the files.
 const MAX_LIST: usize = 1000;
 
-/// The most items of the lists of tools and of configurations, each with all lists in it. A configuration has some 20.
+/// Maximum number of items in the lists of tools and of configurations, including all lists inside. A configuration has
+/// about 20.
 const MAX_ITEMS: usize = 20_000;
 
 /// The content of `manifest.json`.
@@ -37,11 +39,11 @@ const MAX_ITEMS: usize = 20_000;
 pub struct Manifest {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// What wrote it.
+    /// Program that wrote the manifest.
     pub generator: Generator,
-    /// Which iPXE.
+    /// Source of iPXE.
     pub ipxe: IpxeEntry,
-    /// Which syslinux, where the tree has any of it.
+    /// Release of syslinux, if the tree contains any of it.
     pub syslinux: Option<Syslinux>,
     /// The tools of the build.
     #[serde(deserialize_with = "list::<MAX_ITEMS, _, _>")]
@@ -49,22 +51,22 @@ pub struct Manifest {
     /// The build configurations, by name and digest.
     #[serde(deserialize_with = "list::<MAX_ITEMS, _, _>")]
     pub configurations: Vec<Configuration>,
-    /// All files but the manifest itself and `SHA256SUMS`, sorted bytewise by path.
+    /// All files except the manifest itself and `SHA256SUMS`, sorted bytewise by path.
     #[serde(deserialize_with = "list::<MAX_FILES, _, _>")]
     pub files: Vec<ManifestEntry>,
 }
 
-/// What wrote a manifest.
+/// Program that wrote a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Generator {
-    /// The program.
+    /// Name of the program.
     pub name: String,
     /// Its version.
     pub version: String,
 }
 
-/// Which iPXE.
+/// Source of iPXE.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct IpxeEntry {
@@ -81,7 +83,7 @@ pub struct IpxeEntry {
     /// The patches, in the order in which they were applied.
     #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
     pub patches: Vec<PatchEntry>,
-    /// The name of the embedded script as an image.
+    /// Image name of the embedded script.
     pub embedded_name: String,
 }
 
@@ -95,7 +97,7 @@ pub struct PatchEntry {
     pub sha256: Sha256Digest,
 }
 
-/// Which syslinux.
+/// Release of syslinux.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Syslinux {
@@ -109,14 +111,14 @@ pub struct Syslinux {
 pub struct ToolEntry {
     /// Its name.
     pub name: String,
-    /// What it says of its version.
+    /// Version that it reports.
     pub version: String,
-    /// The SHA-256 of the file that decides what it does.
+    /// SHA-256 of the file that determines what it does.
     pub sha256: Sha256Digest,
-    /// The package that this file came with, by name and version, where the system can tell.
+    /// Package that contains this file, with name and version, if the system knows it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub package: Option<String>,
-    /// All files that were looked at, by name: programs, headers, libraries.
+    /// All files that were inspected, by name: programs, headers, libraries.
     #[serde(default, deserialize_with = "map::<MAX_LIST, _, _, _>")]
     pub files: BTreeMap<String, Sha256Digest>,
 }
@@ -134,12 +136,12 @@ impl From<&toolchain::Tool> for ToolEntry {
 pub struct Configuration {
     /// Its name.
     pub name: String,
-    /// Identifies it, with its trusted certificates.
+    /// Digest that identifies it, including its trusted certificates.
     pub sha256: Sha256Digest,
-    /// The variables that make was given; `<tree>` stands for the path of the source.
+    /// Variables that make was called with; `<tree>` stands for the path of the source.
     #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
     pub make: Vec<String>,
-    /// The environment that make was given.
+    /// Environment that make was called with.
     #[serde(deserialize_with = "list::<MAX_LIST, _, _>")]
     pub environment: Vec<String>,
     /// The headers, by name.
@@ -160,32 +162,32 @@ pub struct ManifestEntry {
     pub size: u64,
     /// Its SHA-256.
     pub sha256: Sha256Digest,
-    /// What it is, by its content.
+    /// File kind, according to its content.
     pub kind: FileKind,
-    /// The CPU that it is for, by its content.
+    /// CPU that it runs on, according to its content.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub arch: Option<Arch>,
-    /// The site whose it is; the root of the tree where absent.
+    /// Owning site; `None` for the root of the tree.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub site: Option<String>,
-    /// The first file with the same content, of which this is a hard link in the tree.
+    /// First file with the same content, of which this is a hard link in the tree.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub same_as: Option<Utf8PathBuf>,
-    /// For an iPXE loader: how it came to be.
+    /// Origin of an iPXE loader.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ipxe: Option<Embedded>,
-    /// For a syslinux file: its path in the archive.
+    /// Path in the archive of a syslinux file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub member: Option<Utf8PathBuf>,
 }
 
-/// How an iPXE loader came to be.
+/// Origin of an iPXE loader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Embedded {
-    /// The target of make.
+    /// Make target.
     pub target: String,
-    /// The configuration's digest, as in `configurations`.
+    /// Digest of the configuration, as in `configurations`.
     pub configuration: Sha256Digest,
     /// The file that the script was rendered from.
     pub script: Utf8PathBuf,
@@ -196,24 +198,24 @@ pub struct Embedded {
 }
 
 impl Manifest {
-    /// Reads the text of a `manifest.json`.
+    /// Parses the text of a `manifest.json`.
     ///
     /// # Errors
     ///
-    /// Why it cannot be understood.
+    /// A message if the text is not a manifest of this version.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         let manifest: Self = parse(json)?;
         check_version(manifest.schema_version).map(|()| manifest)
     }
 
-    /// Whether `json` is the text that [`Self::to_json`] gives.
+    /// Checks whether `json` is the text that [`Self::to_json`] returns.
     #[must_use]
     pub fn is_written_as(&self, json: &[u8]) -> bool {
         let mut remaining = Remaining(json);
         self.write(&mut remaining).is_ok() && remaining.0.is_empty()
     }
 
-    /// Writes the text of `manifest.json`, which can be as large as all of the manifest in memory.
+    /// Writes the text of `manifest.json`, which can be as large as the manifest in memory.
     fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         let mut to = BufWriter::new(to);
         serde_json::to_writer_pretty(&mut to, self)?;
@@ -221,7 +223,7 @@ impl Manifest {
         to.flush()
     }
 
-    /// The content of `manifest.json`.
+    /// Returns the digest and the size of `manifest.json`.
     ///
     /// # Panics
     ///
@@ -233,11 +235,11 @@ impl Manifest {
         hasher.content()
     }
 
-    /// As the text of `manifest.json`.
+    /// Returns the text of `manifest.json`.
     ///
     /// # Panics
     ///
-    /// Never: a manifest has string keys only, and memory does not fail.
+    /// Never: a manifest has string keys only, and writing to memory does not fail.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut json = Vec::new();
@@ -245,14 +247,14 @@ impl Manifest {
         String::from_utf8(json).expect("JSON is UTF-8")
     }
 
-    /// The text of `SHA256SUMS`: all files but itself, sorted bytewise by path.
+    /// Returns the text of `SHA256SUMS`: all files except itself, sorted bytewise by path.
     #[must_use]
     pub fn sha256sums(&self) -> String {
         let files = self.files.iter().map(|file| (file.path.as_str(), file.sha256));
         sums(files, self.content().sha256).map(|(path, digest)| sum(path, &digest)).collect()
     }
 
-    /// This manifest with other files.
+    /// Returns this manifest with other files.
     #[must_use]
     pub fn with_files(&self, files: Vec<ManifestEntry>) -> Self {
         let Self { schema_version, generator, ipxe, syslinux, toolchain, configurations, files: _ } = self;
@@ -267,14 +269,14 @@ impl Manifest {
         }
     }
 
-    /// The content of `SHA256SUMS`, where that of the manifest's own text is `manifest`.
+    /// Returns the digest and the size of `SHA256SUMS`; `manifest` are those of the manifest's own text.
     #[must_use]
     pub fn sums_content(&self, manifest: &Content) -> Content {
         sums_content(self.files.iter().map(|file| (file.path.as_str(), file.sha256)), manifest.sha256)
     }
 }
 
-/// The lines of `SHA256SUMS` for `files` and the manifest.
+/// Returns the lines of `SHA256SUMS` for `files` and the manifest.
 fn sums<'f>(
     files: impl Iterator<Item = (&'f str, Sha256Digest)>,
     manifest: Sha256Digest,
@@ -284,7 +286,7 @@ fn sums<'f>(
     lines.into_iter()
 }
 
-/// The content of `SHA256SUMS` for `files` and the manifest.
+/// Returns the digest and the size of `SHA256SUMS` for `files` and the manifest.
 fn sums_content<'f>(files: impl Iterator<Item = (&'f str, Sha256Digest)>, manifest: Sha256Digest) -> Content {
     let mut hasher = Hasher::default();
     for (path, digest) in sums(files, manifest) {
@@ -293,12 +295,12 @@ fn sums_content<'f>(files: impl Iterator<Item = (&'f str, Sha256Digest)>, manife
     hasher.content()
 }
 
-/// The part of a manifest that identifies the files of a tree; in memory a fifth of the whole.
+/// Part of a manifest that identifies the files of a tree; in memory a fifth of the whole.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", expecting = "a manifest")]
 pub struct Listing {
     schema_version: u32,
-    /// What wrote the manifest.
+    /// Program that wrote the manifest.
     pub generator: Generator,
     /// The files, as in [`Manifest::files`].
     #[serde(deserialize_with = "list::<MAX_FILES, _, _>")]
@@ -316,7 +318,7 @@ pub struct ListedEntry {
 }
 
 impl ListedEntry {
-    /// Its content.
+    /// Returns the digest and the size of the file.
     #[must_use]
     pub fn content(&self) -> Content {
         Content { sha256: self.sha256, size: self.size }
@@ -324,17 +326,17 @@ impl ListedEntry {
 }
 
 impl Listing {
-    /// Reads the text of a `manifest.json`.
+    /// Parses the text of a `manifest.json`.
     ///
     /// # Errors
     ///
-    /// Why it cannot be understood.
+    /// A message if the text is not a manifest of this version.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         let listing: Self = parse(json)?;
         check_version(listing.schema_version).map(|()| listing)
     }
 
-    /// The content of `SHA256SUMS` that goes with the manifest's text, which is `manifest`.
+    /// Returns the digest and the size of `SHA256SUMS`; `manifest` are those of the manifest's own text.
     #[must_use]
     pub fn sums_content(&self, manifest: &Content) -> Content {
         sums_content(self.files.iter().map(|file| (file.path.as_str(), file.sha256)), manifest.sha256)
@@ -352,7 +354,7 @@ fn check_version(found: u32) -> Result<(), String> {
     if found == SCHEMA_VERSION { Ok(()) } else { Err(format!("found schema version {found}, wanted {SCHEMA_VERSION}")) }
 }
 
-/// The rest of a text, of which all that is written has to be the beginning.
+/// Rest of a text; everything that is written must be the beginning of it.
 struct Remaining<'t>(&'t [u8]);
 
 impl Write for Remaining<'_> {
@@ -368,7 +370,7 @@ impl Write for Remaining<'_> {
 
 /// An item of a list.
 trait Item {
-    /// How many items it counts for: itself, and those of the lists in it.
+    /// Returns how many items it counts for: itself, and the items of the lists in it.
     fn items(&self) -> usize {
         1
     }
@@ -391,7 +393,7 @@ impl Item for Configuration {
     }
 }
 
-/// Reads a list of at most `MOST` items: in memory, an item can be many times as large as in the text.
+/// Deserializes a list of at most `MOST` items. In memory, an item can be many times as large as in the text.
 fn list<'de, const MOST: usize, D: Deserializer<'de>, T: Deserialize<'de> + Item>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -420,7 +422,7 @@ fn list<'de, const MOST: usize, D: Deserializer<'de>, T: Deserialize<'de> + Item
     deserializer.deserialize_seq(Items::<T, MOST>(PhantomData))
 }
 
-/// As [`list`], for what is listed by name.
+/// Deserializes a map of at most `MOST` items, for the same reason as [`list`].
 pub(crate) fn map<'de, const MOST: usize, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
 where
     D: Deserializer<'de>,
@@ -451,37 +453,37 @@ where
     deserializer.deserialize_map(Items::<K, V, MOST>(PhantomData))
 }
 
-/// A line of `SHA256SUMS`.
+/// Returns a line of `SHA256SUMS`.
 #[must_use]
 pub fn sum(path: &str, digest: &Sha256Digest) -> String {
     format!("{digest}  {path}\n")
 }
 
-/// Writes a `manifest.json` file by file, as the text of the whole would be.
+/// Writer of a `manifest.json` file by file, with the same text as for the whole manifest.
 pub struct Writer<W: Write> {
     to: W,
     any: bool,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins with `head`, which has no files yet.
+    /// Writes `head`, which must not have files yet.
     ///
     /// # Errors
     ///
-    /// What `to` gives.
+    /// The error from writing to `to`.
     pub fn new(head: &Manifest, mut to: W) -> io::Result<Self> {
         debug_assert!(head.files.is_empty(), "a manifest's head");
         let text = serde_json::to_string_pretty(head)?;
-        // The files come last, in a list that is empty so far.
+        // The files come last, in a list that is still empty.
         to.write_all(text.trim_end_matches("]\n}").as_bytes())?;
         Ok(Self { to, any: false })
     }
 
-    /// Adds a file; they come sorted bytewise by path.
+    /// Adds a file. Files must be added sorted bytewise by path.
     ///
     /// # Errors
     ///
-    /// What writing gives.
+    /// The error from writing.
     pub fn add(&mut self, file: &ManifestEntry) -> io::Result<()> {
         let text = serde_json::to_string_pretty(file)?;
         self.to.write_all(if self.any { b",\n    " } else { b"\n    " })?;
@@ -489,11 +491,11 @@ impl<W: Write> Writer<W> {
         self.to.write_all(text.replace('\n', "\n    ").as_bytes())
     }
 
-    /// Ends the text; returns what it was written to.
+    /// Completes the text, and returns what it was written to.
     ///
     /// # Errors
     ///
-    /// What writing gives.
+    /// The error from writing.
     pub fn finish(mut self) -> io::Result<W> {
         self.to.write_all(if self.any { b"\n  ]\n}\n" } else { b"]\n}\n" })?;
         Ok(self.to)
@@ -501,7 +503,7 @@ impl<W: Write> Writer<W> {
 }
 
 impl ManifestEntry {
-    /// Its content, as it has to be.
+    /// Returns the expected digest and size of the file.
     #[must_use]
     pub fn content(&self) -> Content {
         Content { sha256: self.sha256, size: self.size }
@@ -516,7 +518,7 @@ mod tests {
     use super::*;
     use crate::printable::is_harmful;
 
-    /// A name or a path that a manifest may have.
+    /// Generates a name or a path that a manifest may contain.
     fn name() -> impl Strategy<Value = String> {
         let c = prop_oneof![any::<char>(), prop::sample::select(vec![' ', '\\', '"', '/', '*', '&', '<', 'é'])];
         let c = c.prop_filter("is refused", |c| !is_harmful(*c));
@@ -611,7 +613,7 @@ mod tests {
         #[test]
         fn sums_name_every_file_and_the_manifest(manifest in manifest()) {
             let sums = manifest.sha256sums();
-            // As `sha256sum --check` reads them: no line begins with a backslash, so none in a name escapes.
+            // As `sha256sum --check` reads them: no line begins with a backslash, so no name is escaped.
             let mut found: Vec<_> = sums.lines()
                 .map(|line| line.split_once("  ").unwrap())
                 .map(|(sum, path)| (path, sum.parse().unwrap()))

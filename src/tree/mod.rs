@@ -1,4 +1,4 @@
-//! The tree that is deployed, as a format: its manifest, its limits, and how it is opened and verified.
+//! Format of a tree: its manifest, its limits, and how it is opened and verified.
 
 pub mod enclosing;
 pub mod interfering_files;

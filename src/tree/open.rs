@@ -1,4 +1,4 @@
-//! A tree, or the tarball of one, that is what its manifest says, as a folder.
+//! Opens a tree, or the tarball of one, as a folder whose content matches its manifest.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -16,35 +16,35 @@ use crate::base::tarball::{self, Limits, TarEntryKind};
 use crate::digest::{Content, Sha256Digest};
 use crate::printable::{listed, printable};
 
-/// A tree that is as its manifest says.
+/// A tree whose content matches its manifest.
 #[derive(Debug)]
 pub struct CheckedTree {
-    /// The tree or the tarball, as it was named.
+    /// Path of the tree or the tarball, as the user named it.
     pub name: Utf8PathBuf,
-    /// The tree as a folder.
+    /// The tree's folder.
     pub root: Utf8PathBuf,
     /// Its manifest.
     pub manifest: Manifest,
-    /// The files that the manifest does not list, but a copy of some files has none: `SHA256SUMS` and `manifest.json`.
+    /// `SHA256SUMS` and `manifest.json`, which the manifest does not list; empty in a copy of some of the files.
     pub records: Vec<(&'static Utf8Path, Content)>,
     _unpacked: Option<Temporary>,
 }
 
-/// Why there is no such tree.
+/// Errors from opening a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be compared with its manifest.
+    /// The tree cannot be compared with its manifest.
     #[error(transparent)]
     Verify(#[from] verify::Error),
-    /// It differs from its manifest.
+    /// The tree differs from its manifest.
     #[error("`{}` differs from its manifest\n{}", printable(path), listed(differences))]
     Different {
         /// The tree.
         path: Utf8PathBuf,
-        /// What is different.
+        /// The differences.
         differences: Vec<verify::Difference>,
     },
-    /// It is not what it was when it was compared.
+    /// The tree has changed since it was compared.
     #[error(transparent)]
     Changed(#[from] Changed),
     /// The tarball cannot be unpacked.
@@ -52,7 +52,7 @@ pub enum Error {
     Unpack {
         /// The tarball.
         path: Utf8PathBuf,
-        /// What the operating system says.
+        /// Error from the operating system.
         source: std::io::Error,
     },
     /// The tarball cannot be read a second time.
@@ -76,7 +76,7 @@ impl Diagnose for Error {
     }
 }
 
-/// What restores the tree at `path`: that depends on how it came there.
+/// Returns what restores the tree at `path`, which depends on where it came from.
 fn remedies(path: &Utf8Path) -> Diagnosis {
     let diagnosis = Class::DamagedTree.about(path);
     if path.is_file() {
@@ -90,7 +90,7 @@ fn remedies(path: &Utf8Path) -> Diagnosis {
     }
 }
 
-/// A tree that has changed since it was checked.
+/// Error for a tree that has changed since it was checked.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` has changed since the tree was checked", printable(.0))]
 pub struct Changed(pub Utf8PathBuf);
@@ -102,17 +102,17 @@ impl Diagnose for Changed {
 }
 
 impl CheckedTree {
-    /// Opens the tree or tarball at `path`; a tarball is unpacked below `scratch`.
+    /// Opens the tree or tarball at `path`; unpacks a tarball below `scratch`.
     ///
     /// # Errors
     ///
-    /// [`Error`], also where it differs from its manifest.
+    /// [`Error`] if it cannot be read, or differs from its manifest.
     pub fn open(path: &Utf8Path, scratch: &Utf8Path, progress: &dyn Progress) -> Result<Self, Error> {
         if path.is_dir() {
             let report = same(path, verify::verify(path, progress)?)?;
             return Self::at(path, path, report, None);
         }
-        // One opened file, so that another one of that name changes nothing.
+        // The file stays open, so replacing it by name has no effect.
         let mut tarball = fs::open(path)?;
         let failed = |source| Error::Unpack { path: path.to_owned(), source };
         let report = same(path, verify::tarball(path, tarball.try_clone().map_err(failed)?, progress)?)?;
@@ -130,29 +130,29 @@ impl CheckedTree {
         report: verify::VerifyReport,
         unpacked: Option<Temporary>,
     ) -> Result<Self, Error> {
-        // A server that runs elsewhere needs a path that is right everywhere.
+        // A server that runs in another folder needs an absolute path.
         let root = root.canonicalize_utf8().map_err(|source| Error::Unpack { path: path.to_owned(), source })?;
         let verify::VerifyReport { manifest, records, .. } = report;
         Ok(Self { name: path.to_owned(), root, manifest, records, _unpacked: unpacked })
     }
 
-    /// The bytes of the file at `path`, which have to be `content`, as when the tree was checked.
+    /// Returns the bytes of the file at `path`, which must be `content`, as when the tree was checked.
     ///
     /// # Errors
     ///
-    /// [`Changed`] where they are not, or cannot be read any more.
+    /// [`Changed`] if they are not, or if the file is no longer readable.
     pub fn read(&self, path: &Utf8Path, content: &Content) -> Result<Vec<u8>, Changed> {
         let path = self.root.join(path);
         let found = fs::read_at_most(&path, content.size).ok().filter(|found| Content::of(found) == *content);
         found.ok_or(Changed(path))
     }
 
-    /// Copies the files that are `wanted` to the new folder `root`, as they were when the tree was checked: whatever
-    /// becomes of a folder that others can write, a copy stays that.
+    /// Copies the `wanted` files to the new folder `root`, as they were when the tree was checked. The copy stays as it
+    /// is, even if other users write into the original folder.
     ///
     /// # Errors
     ///
-    /// [`Error::Changed`] where a file is not what it was; [`Error::Fs`].
+    /// [`Error::Changed`] if a file has changed; [`Error::Fs`] if a file cannot be written.
     pub fn copy(&self, root: &Utf8Path, wanted: impl Fn(&ManifestEntry) -> bool) -> Result<Self, Error> {
         fs::create_dir_all(root)?;
         let mut first: BTreeMap<Sha256Digest, Utf8PathBuf> = BTreeMap::new();
@@ -172,25 +172,25 @@ impl CheckedTree {
         Ok(Self { name: self.name.clone(), root: root.to_owned(), manifest, records: Vec::new(), _unpacked: None })
     }
 
-    /// The same tree, for a test that brings it somewhere twice.
+    /// Returns the same tree, for a test that deploys it twice.
     #[cfg(test)]
     pub(crate) fn again(&self) -> Self {
         let (name, root, manifest) = (self.name.clone(), self.root.clone(), self.manifest.clone());
         Self { name, root, manifest, records: self.records.clone(), _unpacked: None }
     }
 
-    /// The entries of the tree's root, for a TFTP folder that shows them and more: name and path.
+    /// Returns the names and paths of the entries in the tree's root, for a TFTP folder that contains them and more.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`] where the root cannot be listed.
+    /// [`fs::Error`] if the root cannot be listed.
     pub fn top(&self) -> Result<BTreeMap<String, Utf8PathBuf>, fs::Error> {
         let paths = self.manifest.files.iter().filter_map(|file| file.path.iter().next());
         Ok(paths.map(|name| (name.to_owned(), self.root.join(name))).collect())
     }
 }
 
-/// The report on a tree that is as its manifest says.
+/// Returns the report on a tree that matches its manifest.
 fn same(path: &Utf8Path, report: verify::VerifyReport) -> Result<verify::VerifyReport, Error> {
     if report.differences.is_empty() {
         Ok(report)
@@ -199,8 +199,8 @@ fn same(path: &Utf8Path, report: verify::VerifyReport) -> Result<verify::VerifyR
     }
 }
 
-/// Unpacks the tarball `file`, called `path`, of the tree of `report` to the folder `root`. It was compared with the
-/// manifest before, but may have become another one since: what is written is compared again.
+/// Unpacks the tarball `file`, named `path`, to the folder `root`. It was compared with the manifest of `report`
+/// before, but may have been replaced since, so the content that is written is compared again.
 fn unpack(
     path: &Utf8Path,
     limits: Limits,
@@ -235,7 +235,7 @@ mod tests {
 
     const LIMITS: Limits = Limits { entries: 100, extension: 0, entry: 10_000, total: 100_000 };
 
-    /// A tree, and its tarball at `name` beside it.
+    /// Returns a tree, and its tarball at `name` beside it.
     fn packed(name: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, CheckedTree, Utf8PathBuf) {
         let (folder, tree) = samples::tree(files);
         let path = tree.root.join("..").join(name);
@@ -275,7 +275,7 @@ mod tests {
             [Some(b"1"), None, Some(b"1"), Some(b"3")].map(|text| text.map(Vec::from))
         );
         assert_eq!(copy.top().unwrap().keys().collect::<Vec<_>>(), ["a", "sites"]);
-        // What others put there meanwhile is not copied, be it a link to the same content.
+        // A file that other users replaced meanwhile is not copied, even if it is a link to the same content.
         let error = tree.copy(&scratch.join("2"), |_| true).unwrap_err();
         assert!(matches!(&error, Error::Changed(Changed(path)) if *path == tree.root.join("a")), "{error}");
     }
@@ -284,7 +284,7 @@ mod tests {
     fn what_has_changed_meanwhile_is_not_unpacked() {
         let (_guard, tree, path) = packed("a.tar.gz", &[("a", "1"), ("b", "2")]);
         let report = verify::verify(&tree.root, &Silent).unwrap();
-        // Another content, another size, a file more, a file less.
+        // Other content, another size, an additional file, a missing file.
         for others in [
             &[("a", "1"), ("b", "3")][..],
             &[("a", "1"), ("b", "22")],
@@ -300,7 +300,7 @@ mod tests {
                 !scratch.join("c").exists() && fs::read(&scratch.join("b")).map_or(true, |content| content == b"2")
             );
         }
-        // A whole tarball without its checksums.
+        // A complete tarball without its checksums.
         let short = tree.root.join("../short.tar.gz");
         let mut packer = tarball::Packer::create(&short, 1, &Silent).unwrap();
         packer.add(Utf8Path::new("a"), 0o644, b"1").unwrap();

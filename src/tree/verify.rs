@@ -1,4 +1,4 @@
-//! Compares a tree, or the tarball of one, with its own manifest and checksums, both ways.
+//! Verification of a tree, or the tarball of one, against its own manifest and checksums, in both directions.
 
 use crate::base::plural::count;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -18,13 +18,13 @@ use crate::digest::{Content, Sha256Digest};
 use crate::loader::file_kind::{self, Mismatch};
 use crate::printable::printable;
 
-/// Why nothing can be compared.
+/// Errors that prevent a verification.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no manifest.
     #[error("`{}` has no {}", printable(.0), paths::MANIFEST)]
     NoManifest(Utf8PathBuf),
-    /// The manifest cannot be understood.
+    /// The manifest is invalid.
     #[error("the manifest of `{}` cannot be read: {reason}", printable(path))]
     BadManifest {
         /// The tree.
@@ -32,12 +32,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// It is no tarball.
+    /// The file is not a tarball.
     #[error("`{}` is neither a tree nor the tarball of one: {reason}", printable(path))]
     NotATarball {
         /// The file.
         path: Utf8PathBuf,
-        /// What unpacking it says.
+        /// Error from unpacking it.
         reason: tarball::Error,
     },
     /// The user asked to stop.
@@ -64,33 +64,33 @@ impl Diagnose for Error {
     }
 }
 
-/// A way in which a tree differs from its manifest.
+/// A difference between a tree and its manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
-    /// In the manifest, not in the tree.
+    /// A file in the manifest that is not in the tree.
     Missing(Utf8PathBuf),
-    /// In the tree, not in the manifest.
+    /// A file in the tree that is not in the manifest.
     Extra(Utf8PathBuf),
     /// A link or a device.
     NotAFile(Utf8PathBuf),
-    /// A path that is none of a file in a tree, as one with `..`.
+    /// A path that no file in a tree can have, such as one with `..`.
     Outside(Utf8PathBuf),
-    /// Larger than any loader, with its size in bytes.
+    /// A file that is larger than any loader, with its size in bytes.
     TooLarge(Utf8PathBuf, u64),
-    /// More than once in the tarball.
+    /// A path that occurs more than once in the tarball.
     Twice(Utf8PathBuf),
-    /// Another content.
+    /// A file with other content.
     Changed {
         /// The file.
         path: Utf8PathBuf,
-        /// Its SHA-256 and size.
+        /// Its SHA-256 and size in bytes.
         found: (Sha256Digest, u64),
-        /// Those in the manifest.
+        /// SHA-256 and size in bytes according to the manifest.
         wanted: (Sha256Digest, u64),
     },
-    /// The content is as in the manifest, and is not what the manifest says it is.
+    /// A file with the content in the manifest, but of another kind than the manifest says.
     Misnamed(Utf8PathBuf, Mismatch),
-    /// `SHA256SUMS` says something else than the manifest.
+    /// `SHA256SUMS` does not match the manifest.
     Sums,
 }
 
@@ -122,20 +122,20 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What comparing came to.
+/// Result of a verification.
 #[derive(Debug)]
 pub struct VerifyReport {
     /// The tree's manifest.
     pub manifest: Manifest,
-    /// `SHA256SUMS` and `manifest.json` as they are in the tree, as far as they are there.
+    /// Digests and sizes of `SHA256SUMS` and `manifest.json` in the tree, if they exist.
     pub records: Vec<(&'static Utf8Path, Content)>,
     /// All differences, sorted.
     pub differences: Vec<Difference>,
-    /// Files of others that change how the tree's loaders boot.
+    /// Files that do not belong to the tree, but change how its loaders boot.
     pub interfering_files: Vec<InterferingFile>,
     /// The first file or folder of the tree that other users cannot read.
     pub unreadable: Option<Utf8PathBuf>,
-    /// The files of others beside the tree's, where it was deployed to; sorted.
+    /// Files beside a deployed tree that do not belong to it, sorted.
     pub others: Vec<Utf8PathBuf>,
 }
 
@@ -143,12 +143,12 @@ pub struct VerifyReport {
 ///
 /// # Errors
 ///
-/// [`Error`] where there is nothing to compare; differences are no error.
+/// [`Error`] if there is nothing to compare; differences are not an error.
 pub fn verify(path: &Utf8Path, progress: &dyn Progress) -> Result<VerifyReport, Error> {
     if path.is_dir() { folder(path, progress) } else { tarball(path, fs::open(path)?, progress) }
 }
 
-/// Verifies the tree at `path`. What the manifest does not name is not read.
+/// Verifies the tree at `path`. Does not read files that the manifest does not list.
 ///
 /// # Errors
 ///
@@ -157,9 +157,9 @@ pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<VerifyReport, 
     let (manifest, content) = read_manifest(path, progress)?;
     let known = known(&manifest);
     let mut seen = Seen { manifest: Some(content), ..Seen::default() };
-    // A deployment leaves alone what others have at the place, and says so in a record of its own.
+    // A deployment keeps the files of other users in its target, and marks the target with a record of its own.
     let deployed = path.join(paths::DEPLOYED).is_file();
-    // The last may have been left by one that was interrupted.
+    // An interrupted deployment may have left the last of these.
     let own =
         [paths::MANIFEST, paths::DEPLOYED, paths::DEPLOYING, paths::partial_record().as_str()].map(Utf8PathBuf::from);
     let walked = fs::walk_with(path, progress);
@@ -181,7 +181,7 @@ pub fn folder(path: &Utf8Path, progress: &dyn Progress) -> Result<VerifyReport, 
     Ok(report)
 }
 
-/// The manifest of the tree at `path`; nothing is compared with it.
+/// Returns the manifest of the tree at `path` without comparing anything.
 ///
 /// # Errors
 ///
@@ -195,7 +195,7 @@ fn read_manifest(path: &Utf8Path, progress: &dyn Progress) -> Result<(Manifest, 
     parse(path, json, progress)
 }
 
-/// A manifest, and what its text is.
+/// Parses a manifest, and returns it with the properties of its text.
 fn parse(path: &Utf8Path, json: Vec<u8>, progress: &dyn Progress) -> Result<(Manifest, Written), Error> {
     let parsed = parallel::detached_on_cancel(progress, move || {
         let manifest = Manifest::parse(&json)?;
@@ -205,7 +205,7 @@ fn parse(path: &Utf8Path, json: Vec<u8>, progress: &dyn Progress) -> Result<(Man
     parsed.ok_or(Error::Cancelled)?.map_err(|reason| Error::BadManifest { path: path.to_owned(), reason })
 }
 
-/// What is in the tree at `path` and not in its manifest, or is no plain file, by names alone.
+/// Returns the paths in the tree at `path` that are not in its manifest, or not plain files. Looks at names only.
 ///
 /// # Errors
 ///
@@ -218,19 +218,19 @@ pub fn foreign(path: &Utf8Path, progress: &dyn Progress) -> Result<Vec<Utf8PathB
     Ok(found.into_iter().map(|(file, _)| file).collect())
 }
 
-/// The paths of all that belongs to the tree of `manifest`.
+/// Returns the paths of everything that belongs to the tree of `manifest`.
 fn known(manifest: &Manifest) -> BTreeSet<&Utf8Path> {
     let own = [paths::DEPLOYED, paths::DEPLOYING].map(Utf8Path::new);
     known_files(manifest).into_iter().chain(own).collect()
 }
 
-/// The paths of the files that `manifest` lists, and of the tree's records.
+/// Returns the paths of the files that `manifest` lists, and of the tree's records.
 fn known_files(manifest: &Manifest) -> Vec<&Utf8Path> {
     let records = [paths::MANIFEST, paths::SHA256SUMS].map(Utf8Path::new);
     manifest.files.iter().map(|file| &*file.path).chain(records).collect()
 }
 
-/// Verifies the tarball `file`, called `path`, from where it stands to its end.
+/// Verifies the tarball `file`, named `path`, from its current offset to its end.
 pub(super) fn tarball(path: &Utf8Path, file: std::fs::File, progress: &dyn Progress) -> Result<VerifyReport, Error> {
     let (mut seen, mut json) = (Seen::default(), None);
     let limits = limits::of_tarball(&file);
@@ -255,7 +255,8 @@ pub(super) fn tarball(path: &Utf8Path, file: std::fs::File, progress: &dyn Progr
     seen.report(manifest, progress)
 }
 
-/// Whether a path leads to a file in the tree that it is joined to, wherever that is, and is none of a deployment's own.
+/// Checks whether a path leads to a file inside the tree that it is joined to, wherever that is, and is not one of a
+/// deployment's own files.
 #[must_use]
 pub fn is_inside(path: &Utf8Path) -> bool {
     let parts = || path.as_str().split('/');
@@ -265,17 +266,17 @@ pub fn is_inside(path: &Utf8Path) -> bool {
         && !own
 }
 
-/// What a file was found to be; its content is not kept.
+/// Properties of a file; its content is not kept.
 struct Found {
     content: Content,
     identity: Option<(file_kind::FileKind, Option<file_kind::Arch>)>,
     description: String,
 }
 
-/// The text of a manifest.
+/// Properties of the text of a manifest.
 struct Written {
     content: Content,
-    /// Whether it is the text that this tool writes for what it says.
+    /// Whether the text is exactly what this tool writes for this manifest.
     as_usual: bool,
 }
 
@@ -297,13 +298,13 @@ impl Seen {
             self.differences.push(Difference::TooLarge(file, size));
         } else {
             let content = fs::read_at_most(&path, MAX_FILE)?;
-            // What a folder has is there once, and limited by what its manifest names.
+            // Paths in a folder are unique, and only the files in the manifest are read.
             let _ = self.add(file, &content);
         }
         Ok(())
     }
 
-    /// A file with `content`; there are not more of them than a tree may have.
+    /// Adds a file with `content`; refuses more files than a tree may have.
     fn add(&mut self, path: Utf8PathBuf, content: &[u8]) -> Result<(), tarball::Error> {
         let found = Content::of(content);
         let twice = if path == paths::SHA256SUMS {
@@ -319,13 +320,13 @@ impl Seen {
         if twice { self.different(Difference::Twice(path)) } else { Ok(()) }
     }
 
-    /// Notes what a tarball has that no tree has; there are not more such entries than a tree may have files.
+    /// Records an entry of a tarball that no tree has; refuses more such entries than a tree may have files.
     fn different(&mut self, difference: Difference) -> Result<(), tarball::Error> {
         self.differences.push(difference);
         if self.differences.len() > MAX_FILES { Err(Refusal::Entries(MAX_FILES as u64).into()) } else { Ok(()) }
     }
 
-    /// The report; it can be left where the user asks to stop.
+    /// Returns the report; stops waiting for it if the user asks to stop.
     fn report(self, manifest: Manifest, progress: &dyn Progress) -> Result<VerifyReport, Error> {
         parallel::detached_on_cancel(progress, move || self.compared(manifest)).ok_or(Error::Cancelled)
     }

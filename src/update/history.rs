@@ -1,4 +1,4 @@
-//! What happened between two commits.
+//! History between two commits.
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
@@ -10,54 +10,54 @@ use crate::digest::CommitId;
 use crate::fetch::git::parents_of;
 use crate::printable::is_harmful;
 
-/// How many commits are kept that say something about security.
+/// Maximum number of security-related commits to keep.
 const MAX_COMMITS: usize = 1000;
-/// How many characters of a subject.
+/// Maximum length of a subject, in characters.
 const MAX_SUBJECT: usize = 200;
 
-/// How two commits stand to each other.
+/// Relation between two commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
-    /// The new one has all of the old one.
+    /// The new commit contains all of the old one.
     Forward,
-    /// The old one has all of the new one.
+    /// The old commit contains all of the new one.
     Back,
-    /// Each has what the other has not.
+    /// Each contains commits that the other lacks.
     Diverged,
 }
 
-/// A commit, for people.
+/// A commit, for display.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Commit {
-    /// Its name.
+    /// Commit ID.
     pub commit: CommitId,
-    /// The first line of its message, without control characters.
+    /// First line of the message, without control characters.
     pub subject: String,
 }
 
-/// What a pin gets or loses when it moves.
+/// Commits that a pin gains or loses when it moves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Changes {
-    /// Where it moves.
+    /// Direction of the move.
     pub direction: Direction,
-    /// Where the two were last the same, if ever they were.
+    /// Merge base, if the histories have a common commit.
     pub base: Option<CommitId>,
-    /// How many commits come in; where it goes back, how many go out.
+    /// Number of commits gained, or lost if the pin moves back.
     pub commits: usize,
-    /// How many commits go out because the histories have diverged.
+    /// Number of commits lost because the histories have diverged.
     pub lost: usize,
-    /// Those of `commits` that say something about security, newest first.
+    /// Security-related commits among `commits`, newest first.
     pub security: Vec<Commit>,
 }
 
 impl Changes {
-    /// What lies between `old` and `new`.
+    /// Compares the histories of `old` and `new`.
     ///
     /// # Errors
     ///
-    /// What libgit2 says where `repository` lacks one of them, or one between them.
+    /// An error of libgit2 if `repository` lacks one of the commits, or a commit between them.
     pub fn between(repository: &Repository, old: Oid, new: Oid) -> Result<Self, git2::Error> {
         let (of_new, of_old) = (ancestors(repository, new)?, ancestors(repository, old)?);
         let without = |all: &Parents, others: &Parents| all.keys().filter(|oid| !others.contains_key(oid)).count();
@@ -87,13 +87,13 @@ impl Changes {
     }
 }
 
-/// Commits with what they name as their parents.
+/// Commits with the parents that they name.
 type Parents = HashMap<Oid, Vec<Oid>>;
 
-/// What the commit `oid` names as its parents; nothing where a clone without its whole history lacks it.
+/// Returns the parents that the commit `oid` names; `None` if a shallow clone lacks the commit.
 ///
-/// libgit2 would believe `info/grafts`, `shallow` and the graph of commits that a repository has beside its objects.
-/// Whoever made them could have it say that an old release is a newer one.
+/// libgit2 would trust the files `info/grafts` and `shallow` and the commit graph that a repository has beside its
+/// objects. Their author could make an old release look like a newer one.
 pub(super) fn parents(odb: &Odb<'_>, oid: Oid, is_shallow: bool) -> Result<Option<Vec<Oid>>, git2::Error> {
     match odb.read(oid) {
         Ok(commit) => parents_of(commit.data()).collect::<Result<_, _>>().map(Some),
@@ -102,7 +102,7 @@ pub(super) fn parents(odb: &Odb<'_>, oid: Oid, is_shallow: bool) -> Result<Optio
     }
 }
 
-/// The commit `tip`, and all that came before it.
+/// Returns the commit `tip` and all its ancestors.
 fn ancestors(repository: &Repository, tip: Oid) -> Result<Parents, git2::Error> {
     let (odb, is_shallow) = (repository.odb()?, repository.is_shallow());
     let (mut found, mut waiting) = (Parents::new(), vec![tip]);
@@ -117,12 +117,12 @@ fn ancestors(repository: &Repository, tip: Oid) -> Result<Parents, git2::Error> 
     Ok(found)
 }
 
-/// When `oid` was committed, in seconds.
+/// Returns the commit time of `oid`, in seconds since the Unix epoch.
 fn time(repository: &Repository, oid: Oid) -> Result<i64, git2::Error> {
     Ok(repository.find_commit(oid)?.time().seconds())
 }
 
-/// Those of `all` that are not in `others`: the newest first, and each before its parents.
+/// Returns the commits of `all` that are not in `others`: newest first, and each before its parents.
 fn newest_first(repository: &Repository, all: &Parents, others: &Parents) -> Result<Vec<Oid>, git2::Error> {
     let own = || all.iter().filter(|(oid, _)| !others.contains_key(oid));
     let mut children: HashMap<Oid, usize> = own().map(|(oid, _)| (*oid, 0)).collect();
@@ -148,7 +148,7 @@ fn newest_first(repository: &Repository, all: &Parents, others: &Parents) -> Res
     Ok(sorted)
 }
 
-/// The newest commit that both have, of which no other that both have comes after it.
+/// Returns the merge base: the newest common ancestor from which no other common ancestor descends.
 fn last_common(repository: &Repository, one: &Parents, other: &Parents) -> Result<Option<Oid>, git2::Error> {
     let common = || one.iter().filter(|(oid, _)| other.contains_key(oid));
     let surpassed: HashSet<&Oid> = common().flat_map(|(_, parents)| parents).collect();
@@ -157,12 +157,12 @@ fn last_common(repository: &Repository, one: &Parents, other: &Parents) -> Resul
     Ok(last.into_iter().max().map(|(_, oid)| oid))
 }
 
-/// The name of a commit, which is a SHA-1.
+/// Converts `oid`, a SHA-1, to a commit ID.
 pub(super) fn id(oid: Oid) -> Result<CommitId, git2::Error> {
     oid.to_string().parse().map_err(|_| git2::Error::from_str("not a SHA-1 repository"))
 }
 
-/// `subject` without characters that steer a terminal or hide, and no longer than people write them.
+/// Returns `subject` without control characters and invisible characters, shortened to a usual length.
 pub(super) fn printable(subject: &str) -> String {
     subject.chars().filter(|c| !is_harmful(*c)).take(MAX_SUBJECT).collect()
 }

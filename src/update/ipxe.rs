@@ -1,4 +1,4 @@
-//! The pin of iPXE: which commit to move to, and what that brings.
+//! Updates the pin of iPXE: selects a commit, and reports the changes that it brings.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,31 +20,31 @@ use crate::fetch::InputSource;
 use crate::fetch::git::{self, HEADS, TAGS, UpstreamHistory};
 use crate::fetch::ipxe::{self, Patch, Source};
 
-/// How many commits are named where an abbreviation is ambiguous.
+/// Maximum number of commits to list if an abbreviation is ambiguous.
 const NAMED: usize = 20;
-/// For how many commits it is found out at once what leads to them: one bit each.
+/// Maximum number of commits whose refs are determined in one walk: one bit each.
 const MAX_WANTED: usize = 64;
 
-/// What an update of iPXE comes to.
+/// Result of an iPXE update.
 #[derive(Debug)]
 pub struct IpxeUpdate {
-    /// The pin as it was.
+    /// Pin before the update.
     pub old: IpxePin,
-    /// The pin as it is now, or would be.
+    /// Pin after the update, or the pin that a dry run would write.
     pub new: IpxePin,
-    /// The repository that was asked.
+    /// Repository that was queried.
     pub url: Url,
-    /// What lies between; `None` where the repository does not have the old commit.
+    /// Changes between the two; `None` if the repository lacks the old commit.
     pub changes: Option<Changes>,
-    /// Whether the repository is a clone without its whole history, so that commits are missing.
+    /// Whether the repository is a shallow clone, so that commits are missing.
     pub shallow: bool,
 }
 
-/// Moves the pin of iPXE to the newest release, or to what is asked for: a tag, a branch or a commit.
+/// Moves the pin of iPXE to the newest release or to the requested tag, branch or commit.
 ///
 /// # Errors
 ///
-/// [`Error`]; the pins are then as they were.
+/// [`Error`]. The pins then stay unchanged.
 pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<IpxeUpdate, Error> {
     let locked = LockedPins::acquire(request, progress)?;
     let old = locked.pins.ipxe.clone();
@@ -52,7 +52,7 @@ pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Ip
     let shown = url.to_string();
     let position = RefPosition { upstream, url: shown.clone() };
     let (pinned, to) = (old.clone(), request.to.map(str::to_owned));
-    // A history can be as long as whoever made it likes.
+    // The author of the repository controls the length of its history, so the search can take very long.
     let found = detached_on_cancel(progress, move || {
         position.find(&pinned, to.as_deref()).map(|found| (found, position.upstream))
     });
@@ -77,7 +77,7 @@ fn oid(commit: &CommitId) -> Result<Oid, git2::Error> {
     Oid::from_bytes(commit.as_bytes())
 }
 
-/// Looks at the first repository that can be had.
+/// Opens the first available repository.
 fn look(request: &UpdateRequest<'_>, pin: &IpxePin, progress: &dyn Progress) -> Result<(UpstreamHistory, Url), Error> {
     let http = match &request.origins.network {
         NetworkAccess::Online(http) => Some(http),
@@ -105,8 +105,7 @@ fn is_older(new: &IpxePin, old: &IpxePin, changes: Option<&Changes>) -> bool {
     }
 }
 
-/// Brings the new commit into the cache, so that the next build has it, and says which patches do
-/// not fit any more.
+/// Fetches the new commit into the cache, so that the next build finds it. Warns about patches that no longer apply.
 fn keep(
     new: &IpxePin,
     repository: &Repository,
@@ -123,7 +122,7 @@ fn keep(
     Ok(())
 }
 
-/// What there is to move to.
+/// Target of an update.
 struct Found {
     new: IpxePin,
     git_ref: String,
@@ -131,14 +130,14 @@ struct Found {
     warning: Option<Diagnostic>,
 }
 
-/// A repository, and where it is.
+/// A repository and its address.
 struct RefPosition {
     upstream: UpstreamHistory,
     url: String,
 }
 
 impl RefPosition {
-    /// What `to` means, or the newest release, and what lies between it and the pin `old`.
+    /// Resolves `to`, or selects the newest release, and compares it with the pin `old`.
     fn find(&self, old: &IpxePin, to: Option<&str>) -> Result<Found, Error> {
         let repository = &self.upstream.repository;
         let (git_ref, commit) = self.choose(to)?;
@@ -153,19 +152,19 @@ impl RefPosition {
         Error::History { url: self.url.clone(), reason: error.message().to_owned() }
     }
 
-    /// The commit that `found`, a commit or a tag of one, means.
+    /// Returns the commit that `found`, a commit or a tag, resolves to.
     fn commit(&self, found: Oid) -> Result<Oid, git2::Error> {
         Ok(self.upstream.repository.find_object(found, None)?.peel_to_commit()?.id())
     }
 
-    /// The tag of the newest release.
+    /// Returns the tag of the newest release.
     fn newest(&self) -> Option<&(String, Oid)> {
         let release = |name: &str| name.strip_prefix(TAGS).and_then(Version::of);
         let tags = self.upstream.refs.iter().filter(|(name, _)| release(name).is_some());
         tags.max_by_key(|(name, _)| release(name))
     }
 
-    /// What `to` means, or the newest release: a ref and the commit.
+    /// Resolves `to`, or selects the newest release. Returns a ref and the commit.
     fn choose(&self, to: Option<&str>) -> Result<(String, Oid), Error> {
         let newest = self.newest();
         let found = match to {
@@ -187,7 +186,7 @@ impl RefPosition {
         Ok((found.0.clone(), self.commit(found.1).map_err(|error| self.broken(&error))?))
     }
 
-    /// The commit that `to` abbreviates, and a ref that leads to it.
+    /// Resolves the abbreviation `to`. Returns a ref that contains the commit, and the commit.
     fn abbreviated(&self, to: &str) -> Result<(String, Oid), Error> {
         let newest = || self.newest().map(|(name, _)| name.trim_start_matches(TAGS).to_owned());
         let unknown = || Error::UnknownRef { url: self.url.clone(), name: to.into(), newest: newest() };
@@ -195,7 +194,7 @@ impl RefPosition {
         let mut commits = self.beginning_with(&digits).map_err(|error| self.broken(&error))?;
         commits.truncate(MAX_WANTED);
         let leading = self.leading_to(&commits).map_err(|error| self.broken(&error))?;
-        // One that nothing leads to is of an old fetch, or of another repository that was asked before.
+        // A commit without a ref is left over from an earlier fetch, possibly of another repository.
         let found: Vec<(String, Oid)> =
             leading.into_iter().zip(&commits).filter_map(|(name, commit)| Some((name?, *commit))).collect();
         match found.as_slice() {
@@ -216,8 +215,8 @@ impl RefPosition {
         }
     }
 
-    /// All commits of the repository whose names begin with `digits`, sorted. A tag with an object of its own
-    /// counts as its commit.
+    /// Returns all commits of the repository whose IDs begin with `digits`, sorted. An annotated tag counts as its
+    /// commit.
     fn beginning_with(&self, digits: &str) -> Result<Vec<Oid>, git2::Error> {
         let mut found = Vec::new();
         self.upstream.repository.odb()?.foreach(|oid| {
@@ -232,15 +231,15 @@ impl RefPosition {
         Ok(commits)
     }
 
-    /// A commit with its subject.
+    /// Returns the ID of a commit with its subject.
     fn described(&self, commit: Oid) -> String {
         let found = self.upstream.repository.find_commit(commit);
         let subject = found.as_ref().ok().and_then(git2::Commit::summary_bytes).map(String::from_utf8_lossy);
         format!("{commit}  {}", printable(&subject.unwrap_or_default()))
     }
 
-    /// For each of `wanted`, which are 64 at most, a ref that leads to it, where one does: its own tag, else the default
-    /// branch, else any branch or tag.
+    /// Returns for each of `wanted`, at most 64 commits, a ref that contains it, if there is one: preferably its own
+    /// tag, then the default branch, then any other branch or tag.
     fn leading_to(&self, wanted: &[Oid]) -> Result<Vec<Option<String>>, git2::Error> {
         let tip = |(name, found): &'_ (String, Oid)| Some((name.clone(), self.commit(*found).ok()?));
         let tips: Vec<(String, Oid)> = self.upstream.refs.iter().filter_map(tip).collect();
@@ -256,12 +255,12 @@ impl RefPosition {
         Ok(wanted.iter().enumerate().map(best).collect())
     }
 
-    /// Which of `wanted` each commit is or comes after, as bits, for all that lead to `tips`. Each commit is walked once,
-    /// however many branches it is on.
+    /// Returns for each commit reachable from `tips` which of `wanted` it contains, as bits. Visits each commit once,
+    /// regardless of how many branches contain it.
     fn reached(&self, tips: &[(String, Oid)], wanted: &[Oid]) -> Result<HashMap<Oid, u64>, git2::Error> {
         let odb = self.upstream.repository.odb()?;
         let mut reached = HashMap::new();
-        // Each with how many of its parents are done.
+        // Each entry has the number of its parents that are done.
         let mut waiting: Vec<(Oid, usize)> = tips.iter().map(|(_, tip)| (*tip, 0)).collect();
         while let Some((commit, done)) = waiting.last_mut() {
             let commit = *commit;
@@ -269,7 +268,7 @@ impl RefPosition {
                 waiting.pop();
                 continue;
             }
-            // What a shallow clone has not, leads nowhere.
+            // Commits that a shallow clone lacks contain nothing.
             let parents = parents(&odb, commit, true)?.unwrap_or_default();
             if let Some(next) = parents.iter().skip(*done).position(|parent| !reached.contains_key(parent)) {
                 *done += next;
@@ -285,8 +284,8 @@ impl RefPosition {
         Ok(reached)
     }
 
-    /// The pin of `commit`, to which `git_ref` leads.
-    /// Warns where the two do not fit together.
+    /// Creates the pin of `commit`, which `git_ref` contains. Returns a warning if the tag and the makefile disagree
+    /// about the version.
     fn pin(&self, git_ref: &str, commit: Oid, old: &IpxePin) -> Result<(IpxePin, Option<Diagnostic>), Error> {
         let repository = &self.upstream.repository;
         let name = id(commit).map_err(|error| self.broken(&error))?;
@@ -310,8 +309,8 @@ impl RefPosition {
     }
 }
 
-/// The digits of an abbreviated commit: at least four, as git wants them, also at the end of what `git describe`
-/// prints.
+/// Returns the hexadecimal digits of an abbreviated commit: at least four, as git requires. Also accepts the output of
+/// `git describe`, which ends with them.
 fn digits(to: &str) -> Option<String> {
     let digits = to.rsplit_once("-g").map_or(to, |(_, digits)| digits).to_ascii_lowercase();
     let fit = (4..=40).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,4 +1,4 @@
-//! Moves the pins: the only stage that writes `vendor/pins.toml`, and no build runs it.
+//! Updates the pins. This is the only stage that writes `vendor/pins.toml`, and no build runs it.
 
 pub mod history;
 pub mod ipxe;
@@ -19,94 +19,94 @@ use crate::digest::CommitId;
 use crate::fetch;
 use crate::fetch::origins::Origins;
 
-/// Why the pins stay as they are.
+/// Errors from updating the pins. The pins then stay unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The pins are wrong, or cannot be rewritten.
+    /// The pins are invalid, or cannot be rewritten.
     #[error(transparent)]
     Pins(#[from] pins_writer::Error),
-    /// Offline, and no repository is at hand.
+    /// The run is offline, and no local repository is available.
     #[error("cannot look for updates at `{0}`: this run is offline")]
     Offline(String),
-    /// The repository cannot be had.
+    /// Fetching the repository failed.
     #[error(transparent)]
     Git(#[from] fetch::git::Error),
-    /// The repository can be had, but not be read.
+    /// The repository was fetched, but its history cannot be read.
     #[error("cannot read the history of `{url}`: {reason}")]
     History {
-        /// The repository.
+        /// Address of the repository.
         url: String,
-        /// What libgit2 says.
+        /// Error message of libgit2.
         reason: String,
     },
-    /// There is no tag that a release would have.
+    /// The repository has no release tag.
     #[error("`{0}` has no tag of a release, as in `v2.0.0`")]
     NoRelease(String),
-    /// There is no such tag, branch or commit.
+    /// The repository has no such tag, branch or commit.
     #[error("`{url}` has no tag, branch or commit `{name}`")]
     UnknownRef {
-        /// The repository.
+        /// Address of the repository.
         url: String,
-        /// What was asked for.
+        /// Requested tag, branch or commit.
         name: String,
-        /// The newest tag of a release.
+        /// Newest release tag.
         newest: Option<String>,
     },
-    /// Several commits begin so.
+    /// Several commits begin with the given digits.
     #[error(
         "`{name}` is ambiguous: {} of `{url}` begin with it\n  {}",
         count(*number, "commit"),
         commits.join("\n  ")
     )]
     Ambiguous {
-        /// The repository.
+        /// Address of the repository.
         url: String,
-        /// What was asked for.
+        /// Requested abbreviation.
         name: String,
-        /// How many there are.
+        /// Number of matching commits.
         number: usize,
-        /// The first of them, with their subjects.
+        /// The first matching commits with their subjects.
         commits: Vec<String>,
     },
-    /// There is no such commit, or nothing leads to it.
+    /// The commit does not exist, or no ref contains it.
     #[error("no tag and no branch of `{url}` leads to the commit {commit}")]
     UnknownCommit {
-        /// The repository.
+        /// Address of the repository.
         url: String,
-        /// What was asked for.
+        /// Requested commit.
         commit: CommitId,
     },
-    /// The newest release is older than what is pinned.
+    /// The newest release is older than the pinned version.
     #[error("the newest release of `{url}` is `{tag}`, and the pinned {pinned} is newer")]
     Older {
-        /// The repository.
+        /// Address of the repository.
         url: String,
-        /// The tag.
+        /// Tag of the newest release.
         tag: String,
-        /// The version of the pin.
+        /// Pinned version.
         pinned: String,
     },
-    /// The commit has something that no build can take.
+    /// The commit contains something that a build cannot use.
     #[error("the commit {commit} cannot be pinned: {reason}")]
     Unfit {
-        /// The commit.
+        /// Rejected commit.
         commit: CommitId,
-        /// What is wrong with it.
+        /// Reason for the rejection.
         reason: String,
     },
-    /// The new pin does not hold.
+    /// The new pin failed verification.
     #[error(transparent)]
     Ipxe(#[from] fetch::ipxe::Error),
-    /// `--to` without an archive.
+    /// `--to` was given without an archive.
     #[error("a syslinux version has no files to pin without its release archive")]
     NoArchive,
-    /// No version.
+    /// The text is not a version.
     #[error("found `{0}`, wanted a version of syslinux")]
     BadVersion(String),
-    /// The archive cannot be had, or not be used.
+    /// The archive is unavailable or unusable.
     #[error(transparent)]
     Syslinux(#[from] fetch::syslinux::Error),
-    /// The user asked to stop.
+    /// The user cancelled the run.
     #[error("interrupted; the pins are as they were")]
     Cancelled,
     /// A file operation failed.
@@ -155,21 +155,21 @@ impl From<Diagnostics> for Error {
     }
 }
 
-/// With what to update.
+/// Parameters of an update.
 pub struct UpdateRequest<'a> {
-    /// Whose pins.
+    /// Project whose pins to update.
     pub project: &'a ProjectPaths,
-    /// The cache; what is new is in it afterwards.
+    /// Cache. It contains the new inputs afterwards.
     pub cache: &'a Cache,
-    /// Where inputs may come from.
+    /// Permitted origins of inputs.
     pub origins: &'a Origins,
-    /// What to pin; the newest release otherwise.
+    /// Version, tag, branch or commit to pin; `None` for the newest release.
     pub to: Option<&'a str>,
-    /// Whether to leave the pins alone.
+    /// Whether to leave the pins unchanged.
     pub dry_run: bool,
 }
 
-/// The pins of a project, held for a change.
+/// Pins of a project, locked for a change.
 struct LockedPins {
     path: Utf8PathBuf,
     name: Utf8PathBuf,
@@ -190,12 +190,12 @@ impl LockedPins {
         Ok(Self { path, name, text, pins, _lock: lock })
     }
 
-    /// What the file would be with `pins`.
+    /// Returns the content of the file with `pins`.
     fn rewrite(&self, pins: &Pins) -> Result<String, Error> {
         Ok(rewrite(&self.name, &self.text, pins)?)
     }
 
-    /// Writes `text`, where that changes anything and is wanted.
+    /// Writes `text` unless it equals the current content or the run is dry.
     fn write(&self, text: &str, request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<(), Error> {
         if progress.cancelled() {
             return Err(Error::Cancelled);

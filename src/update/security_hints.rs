@@ -1,14 +1,14 @@
-//! Which commits of iPXE say something about security, by the first line of their messages.
+//! Detects security-related commits of iPXE by the first line of their messages.
 //!
-//! The words are those of iPXE's own history. A message can be silent about what it repairs, so a
-//! commit that is not found here may matter all the same.
+//! The keywords come from iPXE's own history. A message does not always mention what it fixes, so a commit that is not
+//! detected here can still be relevant.
 
-/// What a subject may be about without changing a loader.
+/// Areas of commits that do not change a loader.
 const ELSEWHERE: [&str; 4] = ["[doc]", "[ci]", "[test]", "[tests]"];
-/// What a subject has that only quietens a compiler, or changes what debug builds say.
+/// Keywords of commits that only silence a compiler or change the output of debug builds.
 const NOISE: [&str; 3] = ["warning", "debug", "gcc"];
 
-/// What says it wherever it stands.
+/// Keywords that indicate a security fix in any position.
 const WORDS: [&str; 45] = [
     "cve-",
     "security",
@@ -57,9 +57,9 @@ const WORDS: [&str; 45] = [
     "constant-time",
 ];
 
-/// Where almost everything is about what to trust.
+/// Areas in which most changes concern trust.
 const TRUST: [&str; 7] = ["[tls]", "[crypto]", "[x509]", "[cms]", "[ocsp]", "[certstore]", "[validator]"];
-/// How a subject begins that makes such a part stricter.
+/// First words of subjects that make one of these areas stricter.
 const STRICTER: [&str; 11] = [
     "accept only",
     "check",
@@ -73,12 +73,12 @@ const STRICTER: [&str; 11] = [
     "validate",
     "verify",
 ];
-/// What a repair of such a part is about where it matters.
+/// Keywords of fixes in these areas that affect security.
 const VOUCHING: [&str; 4] = ["certificate", "signature", "verif", "valid"];
-/// What says it in any part but is common in words that do not.
+/// First words that indicate a security fix in any area. They are too common elsewhere in a subject.
 const REFUSALS: [&str; 2] = ["reject", "refuse"];
 
-/// Whether `subject` says something about security.
+/// Checks whether `subject` indicates a security-related commit.
 #[must_use]
 pub fn is_about_security(subject: &str) -> bool {
     let subject = subject.to_lowercase();

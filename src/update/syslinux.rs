@@ -1,4 +1,4 @@
-//! The pins of the syslinux files: what an archive has under the pinned paths.
+//! Updates the pins of the syslinux files from a release archive.
 
 use super::{Error, LockedPins, UpdateRequest};
 use crate::base::diagnostic::{Diagnostic, Flag};
@@ -7,22 +7,22 @@ use crate::base::url::Url;
 use crate::config::pins::{ArchivePin, MemberPin, Pins, SyslinuxPin};
 use crate::fetch::syslinux::{ArchiveRecord, import_archive};
 
-/// What an update of syslinux comes to.
+/// Result of a syslinux update.
 #[derive(Debug)]
 pub struct SyslinuxUpdate {
-    /// The pin as it was.
+    /// Pin before the update.
     pub old: SyslinuxPin,
-    /// The pin as it is now, or would be.
+    /// Pin after the update, or the pin that a dry run would write.
     pub new: SyslinuxPin,
-    /// The archive; `None` where none was given, and nothing was done.
+    /// Release archive; `None` if none was given and nothing changed.
     pub archive: Option<ArchiveRecord>,
 }
 
-/// Pins what the given archive has, as the version that is asked for.
+/// Pins the files in the given archive as the requested version.
 ///
 /// # Errors
 ///
-/// [`Error`]; the pins are then as they were.
+/// [`Error`]. The pins then stay unchanged.
 pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<SyslinuxUpdate, Error> {
     let locked = LockedPins::acquire(request, progress)?;
     let old = locked.pins.syslinux.clone();
@@ -34,7 +34,7 @@ pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Sy
         };
     };
     let version = request.to.unwrap_or(&old.version);
-    // It becomes part of addresses and of a file name.
+    // The version becomes part of addresses and of a file name.
     if !version.starts_with(|c: char| c.is_ascii_digit())
         || !version.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c))
     {
@@ -52,8 +52,8 @@ pub fn update(request: &UpdateRequest<'_>, progress: &dyn Progress) -> Result<Sy
     Ok(SyslinuxUpdate { old, new, archive: Some(archive) })
 }
 
-/// What is strange about `members`, the files of `given`: a release has other files than another one,
-/// and the same as itself.
+/// Returns a warning if `members`, the files of `given`, are implausible: different releases have different files, and
+/// the same release has the same files.
 fn version_mismatch(given: &Url, new: &SyslinuxPin, members: &[MemberPin], old: &SyslinuxPin) -> Option<Diagnostic> {
     let (version, known) = (&new.version, &old.version);
     match (version == known, members == old.members) {
@@ -72,14 +72,14 @@ fn version_mismatch(given: &Url, new: &SyslinuxPin, members: &[MemberPin], old: 
     }
 }
 
-/// The pin of a release archive, for another version of which `seen` is an archive.
+/// Returns the pin of a release archive for the version `new`. `seen` is an archive of that version.
 fn retarget(pin: &ArchivePin, old: &str, new: &str, seen: &ArchiveRecord) -> ArchivePin {
     let url = pin.url.expose().replace(old, new);
     let same_extension = |ending: &str| url.ends_with(ending) && seen.name.ends_with(ending);
     let sha256 = if same_extension(".zip") || same_extension(".tar.xz") {
         Some(seen.sha256)
     } else {
-        // The digest of another file says nothing about this one.
+        // The digest of another file does not apply to this one.
         pin.sha256.filter(|_| url == pin.url.expose())
     };
     ArchivePin { url: url.into(), sha256 }

@@ -1,12 +1,11 @@
-//! Version numbers: of tags, and what iPXE calls itself.
+//! Version numbers of tags, and iPXE's own version.
 
-/// A version that orders as people expect: `1.21.1` comes after `1.3`.
+/// Version with numeric ordering: `1.21.1` comes after `1.3`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(Vec<u64>);
 
 impl Version {
-    /// Reads `v2.0.0`, `2.0` and the like: at least two numbers, with nothing that would make it a
-    /// pre-release.
+    /// Parses versions such as `v2.0.0` and `2.0`: at least two numbers, without a pre-release suffix.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
@@ -15,13 +14,14 @@ impl Version {
     }
 }
 
-/// `name` without the `v` that tags put before a number.
+/// Returns `name` without the `v` that tags put before a number.
 #[must_use]
 pub fn bare(name: &str) -> &str {
     name.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(name)
 }
 
-/// What iPXE with this `src/Makefile` calls itself, as in `2.0.0+`. `None` where it would ask git.
+/// Returns the version that iPXE reports according to this `src/Makefile`, as in `2.0.0+`. Returns `None` if the
+/// makefile asks git.
 #[must_use]
 pub fn of_makefile(makefile: &str) -> Option<String> {
     let assigned = |name: &str| {
@@ -57,7 +57,7 @@ mod tests {
         let text = "VERSION_MAJOR\t:= 2\nVERSION_MINOR\t:= 0\nVERSION_PATCH\t:= 0\nEXTRAVERSION\t:= +\nifneq (1,)\n";
         assert_eq!(of_makefile(text).as_deref(), Some("2.0.0+"));
         assert_eq!(of_makefile(&text.replace(" +", "")).as_deref(), Some("2.0.0"));
-        // As in v1.21.1, where plain numbers stand in for git further down.
+        // As in v1.21.1, where plain numbers further down replace git's answer.
         let text = format!("VERSION_MAJOR\t:= $(word 1,$(VERSION_TUPLE))\n{text}");
         assert_eq!(of_makefile(&text).or(of_makefile("all:\n")), None);
     }

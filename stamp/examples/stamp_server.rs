@@ -1,5 +1,5 @@
-//! A server that holds one bundle of bases, and stamps each loader when it is asked for: `/SITE/LOADER` is the
-//! loader with a script for that site.
+//! A server that holds one bundle of bases and stamps each loader on request: `/SITE/LOADER` is the loader with a
+//! script for that site.
 //!
 //! ```sh
 //! cargo xtask bundle-bases --out bases.tar.gz
@@ -7,10 +7,10 @@
 //! curl -O http://127.0.0.1:8080/rack-1/ipxe.efi
 //! ```
 //!
-//! It answers one request a connection, 64 connections at a time; others wait in the kernel. A client that sends or
-//! reads nothing for ten seconds loses its connection, and so does one that takes two minutes. Until then it holds a
-//! loader of up to 4 MiB, so that 64 connections take 256 MiB besides the bundle. Put it behind a reverse proxy where
-//! clients are not to be trusted that far.
+//! The server answers one request per connection, and 64 connections at a time; others wait in the kernel. It closes a
+//! connection when the client sends or reads nothing for ten seconds, or takes two minutes in total. Until then, the
+//! connection holds a loader of up to 4 MiB, so 64 connections take 256 MiB in addition to the bundle. Put the server
+//! behind a reverse proxy if you cannot trust clients that far.
 
 #![allow(clippy::disallowed_methods, reason = "a program is no part of the library")]
 
@@ -29,27 +29,27 @@ use netboot_stamp::stamper::{self, Stamper};
 const USAGE: &str =
     "wanted stamp_server BUNDLE [--listen ADDRESS:PORT] [--configuration NAME] [--template FILE | --url URL]";
 
-/// How many connections are served at a time, each by a thread.
+/// Number of connections served at a time, each by its own thread.
 const CONNECTIONS: usize = 64;
 
-/// The most bytes of a request.
+/// Maximum size of a request, in bytes.
 const MAX_REQUEST: usize = 8 << 10;
 
-/// What a client may take.
+/// Time limits for a client.
 #[derive(Clone, Copy)]
 struct Patience {
-    /// Without sending or reading anything.
+    /// Maximum time without sending or reading anything.
     stalled: Duration,
-    /// For all of its request.
+    /// Maximum time for the whole request.
     request: Duration,
-    /// For all of the response.
+    /// Maximum time for the whole response.
     response: Duration,
 }
 
 const PATIENCE: Patience =
     Patience { stalled: Duration::from_secs(10), request: Duration::from_secs(10), response: Duration::from_secs(120) };
 
-/// What is stamped into a loader where nothing else is given; `{{ site }}` becomes the name of the site.
+/// Default script of a loader; `{{ site }}` is replaced by the name of the site.
 const TEMPLATE: &str = "#!ipxe\necho {{ site }}\ndhcp && chain ${root-path}\n";
 
 fn main() {
@@ -79,7 +79,7 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     let stock = Stock { bundle, configuration, template, stampers: Pool::new(stampers) };
     let listener = TcpListener::bind(address)?;
     match writeln!(stdout(), "listening on http://{}", listener.local_addr()?) {
-        // Whoever started it does not want to know.
+        // The parent process does not read the output.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written.map_err(|error| format!("cannot write to standard output: {error}"))?,
     }
@@ -95,15 +95,15 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
 fn accept(listener: &TcpListener, stock: &Stock, patience: Patience) {
     loop {
         match listener.accept() {
-            // A client that breaks off, or is too slow, is its own affair.
+            // A client that disconnects or is too slow is not an error of the server.
             Ok((connection, _)) => drop(stock.serve(&connection, patience)),
-            // As where too many files are open.
+            // For example, too many files are open.
             Err(_) => sleep(Duration::from_millis(100)),
         }
     }
 }
 
-/// A stamper for each of `count` threads, with all done that takes long.
+/// Creates `count` stampers, one for each thread, with all bases prepared.
 fn stampers(bundle: &Bundle, count: usize) -> Result<Vec<Stamper>, stamper::Error> {
     let prepared = || {
         let mut stamper = Stamper::new();
@@ -116,7 +116,7 @@ fn stampers(bundle: &Bundle, count: usize) -> Result<Vec<Stamper>, stamper::Erro
     })
 }
 
-/// Values that many threads use in turn: more threads wait for clients than can compute at a time.
+/// Values that many threads share in turn: more threads wait for clients than can compute at the same time.
 struct Pool<T> {
     free: Mutex<Vec<T>>,
     returned: Condvar,
@@ -127,7 +127,7 @@ impl<T> Pool<T> {
         Self { free: Mutex::new(values), returned: Condvar::new() }
     }
 
-    /// What `work` gives with one of the values.
+    /// Runs `work` with one of the values, and returns its result.
     fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.returned.wait_while(free, |free| free.is_empty());
@@ -139,7 +139,7 @@ impl<T> Pool<T> {
     }
 }
 
-/// What all threads share.
+/// State shared by all threads.
 struct Stock {
     bundle: Bundle,
     configuration: String,
@@ -150,7 +150,7 @@ struct Stock {
 impl Stock {
     /// Answers the request of `connection`.
     fn serve(&self, connection: &TcpStream, patience: Patience) -> io::Result<()> {
-        // Otherwise the last bytes of a loader can wait 40 ms for an acknowledgement.
+        // Otherwise, the last bytes of a loader can wait 40 ms for an acknowledgement.
         connection.set_nodelay(true)?;
         let request = read_request(connection, patience)?;
         let mut words = request.lines().next().unwrap_or_default().split(' ');
@@ -165,7 +165,7 @@ impl Stock {
             Ok(loader) => (200, "application/octet-stream", loader),
             Err((status, reason)) => (status, "text/plain; charset=utf-8", (reason + "\n").into_bytes()),
         };
-        // Boot ROMs want to know the length beforehand.
+        // Boot ROMs require the length in advance.
         let head = format!(
             "HTTP/1.1 {status} {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             reason(status),
@@ -178,7 +178,7 @@ impl Stock {
         connection.shutdown(Shutdown::Write)
     }
 
-    /// The loader at `/SITE/LOADER`; or the status and the text of a refusal.
+    /// Returns the loader at `/SITE/LOADER`, or the status and the text of an error response.
     fn loader(&self, path: &str) -> Result<Vec<u8>, (u16, String)> {
         let names = path.strip_prefix('/').and_then(|path| path.split_once('/'));
         let (site, loader) = names.ok_or_else(|| (404, "wanted /SITE/LOADER".to_owned()))?;
@@ -193,7 +193,7 @@ impl Stock {
     }
 }
 
-/// What a status is called.
+/// Returns the reason phrase of a status.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -204,7 +204,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// A request up to the empty line that ends its head, or as much of it as may be.
+/// Reads a request up to the empty line that ends its head, or up to the size limit.
 fn read_request(mut connection: &TcpStream, patience: Patience) -> io::Result<String> {
     let deadline = Instant::now() + patience.request;
     let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
@@ -215,7 +215,7 @@ fn read_request(mut connection: &TcpStream, patience: Patience) -> io::Result<St
             count => request.extend_from_slice(&buffer[..count]),
         }
     }
-    // Only a request that came to its end is one.
+    // A request without its end is treated as empty.
     let whole = request.windows(4).any(|end| end == b"\r\n\r\n");
     Ok(if whole { String::from_utf8(request).unwrap_or_default() } else { String::new() })
 }
@@ -232,13 +232,13 @@ fn write_response(mut connection: &TcpStream, mut response: &[u8], patience: Pat
     Ok(())
 }
 
-/// How long a client may go on without doing anything; an error where its time is over.
+/// Returns how long the client may stay idle; an error if its time is up.
 fn left(deadline: Instant, patience: Patience) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now()).min(patience.stalled);
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// Whether a site can be called that: nothing that means something to a script or a path.
+/// Checks whether `name` is a valid site name: it must contain nothing special to a script or a path.
 fn is_site(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=63).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with(['.', '-'])
@@ -255,10 +255,10 @@ mod tests {
 
     use super::*;
 
-    /// More than the kernel takes for a client that does not read; no bundle has such a loader.
+    /// More than the kernel buffers for a client that does not read; no bundle has such a loader.
     const LARGE: usize = 16 << 20;
 
-    /// A stock with one loader, `x.pxe`, which is an EFI application but for its name.
+    /// Returns a stock with one loader, `x.pxe`, which is an EFI application despite its name.
     fn stock() -> Stock {
         let sentinel = Slot::sentinel(SlotSize::DEFAULT);
         let id = build_id::read(&mut &sentinel.bytes()[..], sentinel.bytes()).unwrap().id;
@@ -291,7 +291,7 @@ mod tests {
         }
     }
 
-    /// A server with three threads, on a port that was free.
+    /// Starts a server with three threads on a free port.
     fn server(patience: Patience) -> std::net::SocketAddr {
         let listener: &'static TcpListener = Box::leak(Box::new(TcpListener::bind("127.0.0.1:0").unwrap()));
         let stock: &'static Stock = Box::leak(Box::new(stock()));
@@ -308,7 +308,7 @@ mod tests {
         connection
     }
 
-    /// All that the server answers.
+    /// Returns the server's whole response.
     fn answer(server: std::net::SocketAddr, request: &[u8]) -> Vec<u8> {
         let mut answer = Vec::new();
         BufReader::new(sent(server, request)).read_to_end(&mut answer).unwrap();
@@ -347,14 +347,15 @@ mod tests {
     fn clients_that_stop_do_not_stop_the_server() {
         let second = Duration::from_secs(1);
         let server = server(Patience { stalled: second, request: second, response: 4 * second });
-        // More of each than there are threads: they ask and never read, ask for nothing, and stop amid a request.
+        // More clients of each kind than there are threads: they request and never read, request nothing, and stop in
+        // the middle of a request.
         let stopped: Vec<TcpStream> =
             [GET, b"", b"GET /rack-1/x.pxe"].repeat(4).into_iter().map(|it| sent(server, it)).collect();
         let began = Instant::now();
         assert!(answer(server, GET).starts_with(b"HTTP/1.1 200 OK\r\n"));
         assert!(began.elapsed() < 20 * second, "{:?}", began.elapsed());
         drop(stopped);
-        // As many that send or read a byte now and then.
+        // As many clients that send or read one byte now and then.
         for number in 0..6 {
             let mut slow = sent(server, if number % 2 == 0 { GET } else { b"G" });
             std::thread::spawn(move || {

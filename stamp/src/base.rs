@@ -1,4 +1,4 @@
-//! A base: a loader that was built once, with all that is needed to put another script into it.
+//! A base: a loader that is built once, with everything needed to replace its script.
 
 use std::io::Read;
 use std::ops::Range;
@@ -11,106 +11,106 @@ use crate::digest::Content;
 use crate::slot::{Slot, SlotSize};
 use crate::zbin::{self, Instruction};
 
-/// Why something is no base, or does not take a slot.
+/// Errors from capturing or opening a base, or from filling its slot.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no telling where a script goes.
+    /// The position of the slot is ambiguous or unknown.
     #[error("`{loader}` cannot be stamped: {place} has its slot {found} times, wanted once")]
     SlotCount {
-        /// The loader.
+        /// File name of the loader.
         loader: String,
-        /// What was looked at.
+        /// Content that was searched.
         place: &'static str,
-        /// How often it is there.
+        /// Number of slots found.
         found: usize,
     },
-    /// The build id is not what it should be.
+    /// The build id differs from the one computed from the linked bytes.
     #[error("`{loader}` cannot be stamped: its build id is {found:08x}, and by what was linked it is {computed:08x}")]
     BuildId {
-        /// The loader.
+        /// File name of the loader.
         loader: String,
-        /// The one that it has.
+        /// Build id in the loader.
         found: u32,
-        /// The one that was computed.
+        /// Computed build id.
         computed: u32,
     },
-    /// The linker's addresses lead out of the loader.
+    /// The linker's addresses point outside the loader.
     #[error("`{0}` cannot be stamped: its build id lies outside of it")]
     Outside(String),
     /// The instructions of a BIOS loader cannot be followed.
     #[error("`{loader}` cannot be stamped: {error}")]
     Zbin {
-        /// The loader.
+        /// File name of the loader.
         loader: String,
-        /// Why.
+        /// Cause.
         error: zbin::Error,
     },
-    /// It is not what was captured.
+    /// The base differs from what was captured.
     #[error("the base of `{loader}` differs from its record: {what} has changed")]
     Changed {
-        /// The loader.
+        /// File name of the loader.
         loader: String,
-        /// Which part.
+        /// Part that differs.
         what: &'static str,
     },
-    /// The slot has another size than the base.
+    /// The slot and the base's slot have different sizes.
     #[error("`{loader}` has a slot of {wanted} bytes, and this script one of {found}")]
     OtherSize {
-        /// The loader.
+        /// File name of the loader.
         loader: String,
-        /// The script's.
+        /// Slot size of the script.
         found: SlotSize,
-        /// The base's.
+        /// Slot size of the base.
         wanted: SlotSize,
     },
 }
 
-/// What is known of a base, as it is kept beside its image.
+/// Description of a base, stored beside its image.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BaseRecord {
-    /// The file name of the loader.
+    /// File name of the loader.
     pub loader: String,
-    /// Where in the image the slot begins, in bytes.
+    /// Offset of the slot in the image, in bytes.
     slot_offset: usize,
-    /// The size of the slot.
+    /// Size of the slot.
     slot_size: SlotSize,
-    /// The image: what a script is put into.
+    /// Digest and size of the image that scripts are written into.
     pub image: Content,
-    /// What follows.
+    /// Firmware, and how to turn the image into a loader.
     pub kind: BaseKind,
 }
 
-/// What has to be done once a script is in the image.
+/// Steps that turn an image with a script into a loader.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum BaseKind {
-    /// The image is the loader, and its build id follows the slot's content.
+    /// The image is the loader, and its build id depends on the content of the slot.
     Efi {
-        /// Where the id stands, in bytes.
+        /// Offset of the build id, in bytes.
         id_offset: usize,
-        /// How it follows.
+        /// How the build id depends on the slot.
         build_id: BuildId,
     },
-    /// The image is packed.
+    /// The image must be packed.
     Bios {
-        /// How.
+        /// Digest and size of the packing instructions.
         zinfo: Content,
-        /// The loader that the base itself gives.
+        /// Digest and size of the loader that the base itself gives.
         loader: Content,
     },
 }
 
-/// Where the linker has put things of an EFI loader that lie in one section.
+/// Link addresses of two symbols that lie in one section of an EFI loader.
 #[derive(Debug, Clone, Copy)]
 pub struct Addresses {
-    /// The slot.
+    /// Address of the slot.
     pub slot: u64,
-    /// The build id.
+    /// Address of the build id.
     pub build_id: u64,
 }
 
-/// A loader that takes scripts.
+/// A loader that scripts can be stamped into.
 #[derive(Debug, Clone)]
 pub struct Base {
     record: BaseRecord,
@@ -120,12 +120,12 @@ pub struct Base {
 }
 
 impl Base {
-    /// Captures an EFI application for any CPU that was built with [`Slot::sentinel`] of `size`. `linked` is
-    /// what its build id is the checksum of.
+    /// Captures an EFI application for any CPU that was built with [`Slot::sentinel`] of `size`. `linked` yields the
+    /// bytes that its build id is the checksum of.
     ///
     /// # Errors
     ///
-    /// [`Error`]; one from `linked` comes as it is.
+    /// The outer error comes from reading `linked`. The inner [`Error`] says why the loader cannot be a base.
     pub fn capture_efi(
         loader: &str,
         image: Vec<u8>,
@@ -164,12 +164,12 @@ impl Base {
         Self::open(record, image, Vec::new())
     }
 
-    /// Captures a BIOS loader that was built with [`Slot::sentinel`] of `size`: `image` is what make calls
-    /// `.bin`, and `packed` what `zbin` made of that.
+    /// Captures a BIOS loader that was built with [`Slot::sentinel`] of `size`: `image` is make's `.bin` file, and
+    /// `packed` the output of `zbin` for it.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the loader cannot be a base.
     pub fn capture_bios(
         loader: &str,
         image: Vec<u8>,
@@ -184,11 +184,11 @@ impl Base {
         Self::open(record, image, zinfo)
     }
 
-    /// The base that `record` describes; `zinfo` is empty for an EFI application.
+    /// Opens the base that `record` describes; `zinfo` is empty for an EFI application.
     ///
     /// # Errors
     ///
-    /// [`Error`] where they do not belong together.
+    /// [`Error`] if `record`, `image` and `zinfo` do not belong together.
     pub fn open(record: BaseRecord, image: Vec<u8>, zinfo: Vec<u8>) -> Result<Self, Error> {
         let loader = || record.loader.clone();
         let changed = |what| Error::Changed { loader: loader(), what };
@@ -213,43 +213,43 @@ impl Base {
         Ok(base)
     }
 
-    /// What is known of it.
+    /// Returns the base's record.
     #[must_use]
     pub fn record(&self) -> &BaseRecord {
         &self.record
     }
 
-    /// What a script is put into.
+    /// Returns the image that scripts are written into.
     #[must_use]
     pub fn image(&self) -> &[u8] {
         &self.image
     }
 
-    /// How the image of a BIOS loader is packed, as make wrote it.
+    /// Returns the packing instructions of a BIOS loader, as make wrote them.
     #[must_use]
     pub fn zinfo(&self) -> &[u8] {
         &self.zinfo
     }
 
-    /// The same, understood.
+    /// Returns the parsed instructions of [`Self::zinfo`].
     #[must_use]
     pub fn instructions(&self) -> &[Instruction] {
         &self.instructions
     }
 
-    /// The size of its slot.
+    /// Returns the size of the slot.
     #[must_use]
     pub fn slot_size(&self) -> SlotSize {
         self.record.slot_size
     }
 
-    /// Where its slot lies in the image, in bytes.
+    /// Returns the byte range of the slot in the image.
     #[must_use]
     pub fn slot(&self) -> Range<usize> {
         self.record.slot().unwrap_or_default()
     }
 
-    /// Makes sure that `slot` has the size of this base's.
+    /// Checks that `slot` has the size of this base's slot.
     pub(crate) fn check(&self, slot: &Slot) -> Result<(), Error> {
         let (found, wanted) = (slot.size(), self.slot_size());
         if found == wanted {
@@ -259,11 +259,11 @@ impl Base {
         }
     }
 
-    /// The image with `slot` in it: for an EFI application, the loader.
+    /// Returns the image with `slot` in it. For an EFI application, this is the loader.
     ///
     /// # Errors
     ///
-    /// [`Error::OtherSize`].
+    /// [`Error::OtherSize`] if `slot` has a different size.
     pub fn image_with(&self, slot: &Slot) -> Result<Vec<u8>, Error> {
         self.check(slot)?;
         let mut image = self.image.clone();
@@ -276,7 +276,7 @@ impl Base {
 }
 
 impl BaseRecord {
-    /// The size of the slot.
+    /// Returns the size of the slot.
     #[must_use]
     pub fn slot_size(&self) -> SlotSize {
         self.slot_size
@@ -287,7 +287,7 @@ impl BaseRecord {
     }
 }
 
-/// Where `sentinel` is in `bytes`, if it is there once.
+/// Returns the offset of `sentinel` in `bytes`, if it occurs exactly once.
 fn only(loader: &str, place: &'static str, bytes: &[u8], sentinel: &Slot) -> Result<usize, Error> {
     let found: Vec<usize> = memmem::find_iter(bytes, sentinel.bytes()).collect();
     match found[..] {
@@ -305,7 +305,7 @@ mod tests {
 
     const SIZE: SlotSize = SlotSize::DEFAULT;
 
-    /// What is linked around a slot, and the loader that comes of it: the id stands 10 bytes behind the slot.
+    /// Returns the linked bytes around a slot, and the loader built from them: the build id is 10 bytes after the slot.
     fn linked(slot: &Slot) -> (Vec<u8>, Vec<u8>) {
         let stream = [b"objects before", slot.bytes(), b"objects behind".as_slice()].concat();
         let id = build_id::read(&mut &stream[..], slot.bytes()).unwrap().id;
@@ -362,7 +362,7 @@ mod tests {
         changed[3] ^= 1;
         let error = Base::open(base.record().clone(), changed.clone(), Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "the base of `x.efi` differs from its record: its image has changed");
-        // Nor does it help to change the record, too.
+        // Changing the record as well does not help.
         let mut text = serde_json::to_value(base.record()).unwrap();
         text["image"] = serde_json::to_value(Content::of(&loader)).unwrap();
         text["kind"]["efi"]["build-id"]["zero"] = 7.into();

@@ -1,32 +1,32 @@
-//! The build id of an EFI loader: the POSIX `cksum` of all that was linked, in make's order. A stamped
-//! loader's id follows from its base's, because a CRC is linear: what another slot changes depends on
-//! nothing but the two slots and how many bytes follow them.
+//! The build id of an EFI loader: the POSIX `cksum` of all linked bytes, in make's order. The build id of a stamped
+//! loader follows from that of its base, because a CRC is linear: the effect of another slot depends only on the two
+//! slots and the number of bytes after them.
 
 use std::io::{self, Read};
 
 use crc::{Algorithm, CRC_32_CKSUM, Crc, Digest, Table};
 use serde::{Deserialize, Serialize};
 
-/// `cksum`'s polynomial, without its highest bit.
+/// The polynomial of `cksum`, without its highest bit.
 const POLYNOMIAL: u32 = 0x04c1_1db7;
 
-/// The polynomial division alone, without `cksum`'s final inversion.
+/// The polynomial division alone, without the final inversion of `cksum`.
 const REMAINDER: Algorithm<u32> = Algorithm { xorout: 0, ..CRC_32_CKSUM };
 
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&REMAINDER);
 
-/// How the build id depends on the slot.
+/// Dependence of the build id on the slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BuildId {
-    /// The id that a slot of zero bytes would give.
+    /// Build id for a slot filled with zero bytes.
     zero: u32,
-    /// What the remainder of a slot is multiplied with: x to the power of the bits that follow it.
+    /// Factor for the remainder of a slot: x to the power of the number of bits that follow the slot.
     factor: u32,
 }
 
 impl BuildId {
-    /// The law of a stream of `length` bytes with the id `id`, of which `tail` follow `slot`.
+    /// Derives the dependence from a stream of `length` bytes with the build id `id`, of which `tail` follow `slot`.
     fn new(id: u32, slot: &[u8], tail: u64, length: u64) -> Self {
         // `cksum` appends the length, without leading zeros.
         let length_bytes = u64::from((u64::BITS - length.leading_zeros()).div_ceil(8));
@@ -34,33 +34,33 @@ impl BuildId {
         Self { zero: id ^ multiply(remainder(slot), factor), factor }
     }
 
-    /// The id of a loader with `slot`.
+    /// Returns the build id of a loader with `slot`.
     #[must_use]
     pub fn of(self, slot: &[u8]) -> u32 {
         self.zero ^ multiply(remainder(slot), self.factor)
     }
 }
 
-/// What a stream of linked bytes tells.
+/// Properties of a stream of linked bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkedImage {
-    /// Its `cksum`.
+    /// The stream's `cksum`.
     pub id: u32,
-    /// How often the slot occurs in it.
+    /// Number of occurrences of the slot.
     pub slots: usize,
-    /// How the id depends on the slot, if that occurs once.
+    /// Dependence of the build id on the slot, valid if the slot occurs once.
     pub law: BuildId,
 }
 
-/// Reads `linked`, the bytes that a build id is the checksum of, and looks for `slot` in them.
+/// Reads `linked`, the bytes that a build id is the checksum of, and searches them for `slot`.
 ///
 /// # Errors
 ///
-/// What `linked` gives.
+/// Any error from reading `linked`.
 pub fn read(linked: &mut dyn Read, slot: &[u8]) -> io::Result<LinkedImage> {
     let mut digest = CRC.digest();
     let (mut length, mut slots, mut end_of_slot) = (0, 0, 0);
-    // Always keeps so much of what was read that no slot can lie across two pieces unseen.
+    // Keeps enough of the earlier pieces to find a slot that spans two pieces.
     let mut window = Vec::with_capacity(slot.len() + PIECE);
     let mut piece = vec![0; PIECE];
     loop {
@@ -83,7 +83,7 @@ pub fn read(linked: &mut dyn Read, slot: &[u8]) -> io::Result<LinkedImage> {
     Ok(LinkedImage { id, slots, law: BuildId::new(id, slot, length - end_of_slot, length) })
 }
 
-/// How many bytes are read at once.
+/// Size of a read, in bytes.
 const PIECE: usize = 1 << 18;
 
 fn finish(mut digest: Digest<'_, u32, Table<16>>, length: u64) -> u32 {
@@ -93,12 +93,12 @@ fn finish(mut digest: Digest<'_, u32, Table<16>>, length: u64) -> u32 {
     !digest.finalize()
 }
 
-/// The remainder of `bytes` as a polynomial.
+/// Returns the remainder of `bytes` as a polynomial.
 fn remainder(bytes: &[u8]) -> u32 {
     CRC.checksum(bytes)
 }
 
-/// The product of two polynomials, modulo [`POLYNOMIAL`].
+/// Returns the product of two polynomials, modulo [`POLYNOMIAL`].
 fn multiply(a: u32, b: u32) -> u32 {
     (0..u32::BITS).rev().fold(0, |sum, bit| {
         let doubled = (sum << 1) ^ if sum >> 31 == 1 { POLYNOMIAL } else { 0 };
@@ -106,7 +106,7 @@ fn multiply(a: u32, b: u32) -> u32 {
     })
 }
 
-/// x to the power of `exponent`, modulo [`POLYNOMIAL`].
+/// Returns x to the power of `exponent`, modulo [`POLYNOMIAL`].
 fn power_of_x(mut exponent: u64) -> u32 {
     let (mut power, mut square) = (1, 2);
     while exponent > 0 {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_id_is_what_cksum_says() {
-        // `printf 123456789 | cksum`, and of nothing.
+        // `printf 123456789 | cksum`, and `cksum` of an empty input.
         assert_eq!(read(&mut &b"123456789"[..], b"no").unwrap().id, 930_766_865);
         assert_eq!(read(&mut &b""[..], b"no").unwrap().id, 4_294_967_295);
         let long: Vec<u8> = (0..700_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();

@@ -1,8 +1,8 @@
-//! A bundle: bases as one `.tar.gz`, all that a server needs which gives each machine a loader of its own.
+//! A bundle: bases in one `.tar.gz`, everything that a server needs to give each machine its own loader.
 //!
-//! The first entry is `bases.json`: its form, which iPXE, and for each base its configuration and its record. Then
-//! come the parts of the bases in the same order, and nothing else. This says what is in a bundle and reads it.
-//! Whoever writes one packs [`Bundle::files`].
+//! The first entry is `bases.json`: the schema version, the iPXE version and commit, and the configuration and record
+//! of each base. The parts of the bases follow in the same order, and nothing else. This module defines the format and
+//! reads it. To write a bundle, pack [`Bundle::files`].
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,93 +18,93 @@ use crate::printable::{is_plain_json, printable};
 use crate::slot::SlotSize;
 use crate::tarball::{self, Limits, Refusal, TarEntries, Tarball};
 
-/// The version of the form of bundles.
+/// Schema version of bundles.
 const SCHEMA_VERSION: u32 = 1;
 
-/// The first entry: what is in a bundle.
+/// Name of the first entry, the table of contents.
 const INDEX: &str = "bases.json";
 
-/// What a bundle may have. Images have one or two million bytes; all that is read stays in memory, and a server has a
-/// loader besides for each connection.
+/// Limits for a bundle. An image has one or two million bytes. All content stays in memory, and a server holds one more
+/// loader for each connection.
 const LIMITS: Limits = Limits { entries: 10_000, extension: 0, entry: 4 << 20, total: 192 << 20 };
 
-/// The most bytes of [`INDEX`].
+/// Maximum size of [`INDEX`], in bytes.
 const MAX_INDEX: u64 = 4 << 20;
 
-/// Why a file gives no bundle.
+/// Errors from opening a bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be opened.
+    /// The file cannot be opened.
     #[error("cannot open `{}`", printable(&path.to_string_lossy()))]
     Open {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         error: io::Error,
     },
-    /// It is none.
+    /// The file is not a bundle.
     #[error("`{}` is no bundle of bases: {flaw}", printable(&path.to_string_lossy()))]
     NotABundle {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Defect of the file.
         flaw: BundleFlaw,
     },
 }
 
-/// What is wrong with a bundle.
+/// Defects of a bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleFlaw {
-    /// It is no `.tar.gz`, or not a whole one.
+    /// The file is not a `.tar.gz`, or is truncated.
     #[error("it cannot be unpacked: {0}")]
     Archive(#[from] tarball::Error),
-    /// Its index cannot be understood.
+    /// The index is malformed.
     #[error("its `{INDEX}` cannot be read: {}", printable(&.0.to_string()))]
     Index(serde_json::Error),
-    /// It is of another version.
+    /// The bundle has another schema version.
     #[error("its form is version {0}, wanted {SCHEMA_VERSION}")]
     SchemaHeader(u32),
-    /// Its index has names that cannot be shown.
+    /// The index contains names that cannot be printed safely.
     #[error("its `{INDEX}` has characters in it that are not to be seen")]
     Unprintable,
-    /// Its index is not sorted, or has a base twice.
+    /// The index is not sorted, or lists a base twice.
     #[error(
         "its `{INDEX}` has {} twice, or not in its place",
         printable(.0)
     )]
     Order(String),
-    /// Another file is where one should be.
+    /// An entry is not the expected one.
     #[error("found {found}, wanted {wanted}")]
     Entry {
-        /// What is there.
+        /// Entry that was found.
         found: String,
-        /// What should be.
+        /// Expected entry.
         wanted: String,
     },
-    /// A base is not what its record says.
+    /// A base does not match its record.
     #[error(transparent)]
     Base(#[from] base::Error),
 }
 
-/// Which iPXE bases are of.
+/// The iPXE version that bases were built from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct IpxeIdentity {
-    /// The version.
+    /// Version number.
     pub version: String,
-    /// The commit.
+    /// Commit of the source.
     pub commit: CommitId,
 }
 
-/// Bases of one iPXE.
+/// Bases built from one iPXE commit.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     ipxe: IpxeIdentity,
     bases: BTreeMap<BaseKey, Base>,
 }
 
-/// Which base: sorted as they are in a bundle.
+/// Key of a base; its order is that of the bases in a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct BaseKey {
     configuration: String,
@@ -112,7 +112,7 @@ struct BaseKey {
     slot: SlotSize,
 }
 
-/// The content of `bases.json`.
+/// Content of `bases.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Index {
@@ -121,7 +121,7 @@ struct Index {
     bases: Vec<IndexEntry>,
 }
 
-/// All of `bases.json` that every version has.
+/// The part of `bases.json` that all schema versions have in common.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct SchemaHeader {
@@ -137,8 +137,8 @@ struct IndexEntry {
 }
 
 impl Bundle {
-    /// A bundle of `bases`, each with the name of its configuration. There is one for each configuration, loader
-    /// and size of the slot.
+    /// Creates a bundle of `bases`, each with the name of its configuration. The combination of configuration, loader
+    /// and slot size is unique; later duplicates replace earlier ones.
     pub fn new(ipxe: IpxeIdentity, bases: impl IntoIterator<Item = (String, Base)>) -> Self {
         let bases = bases.into_iter().map(|(configuration, base)| (BaseKey::of(configuration, base.record()), base));
         Self { ipxe, bases: bases.collect() }
@@ -148,18 +148,17 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the file cannot be opened or is not a bundle.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let mut file = File::open(path).map_err(|error| Error::Open { path: path.to_owned(), error })?;
         Self::read(&mut file).map_err(|flaw| Error::NotABundle { path: path.to_owned(), flaw })
     }
 
-    /// Reads a bundle, whoever made it: into memory, with a limit on it, and with each part compared with its
-    /// record.
+    /// Reads an untrusted bundle into memory, within limits, and compares each part with its record.
     ///
     /// # Errors
     ///
-    /// [`BundleFlaw`].
+    /// [`BundleFlaw`] if the bundle is malformed, too large, or differs from its records.
     pub fn read(bundle: &mut dyn Read) -> Result<Self, BundleFlaw> {
         let mut tarball = Tarball::gzip(BufReader::new(bundle), LIMITS);
         let mut parts = Parts { entries: tarball.entries()? };
@@ -182,18 +181,18 @@ impl Bundle {
         Ok(Self { ipxe, bases })
     }
 
-    /// Which iPXE its bases are of.
+    /// Returns the iPXE version that the bases were built from.
     #[must_use]
     pub fn ipxe(&self) -> &IpxeIdentity {
         &self.ipxe
     }
 
-    /// All bases, each with the name of its configuration, sorted by that, by loader, and by the size of the slot.
+    /// Returns all bases with the names of their configurations, sorted by configuration, loader and slot size.
     pub fn bases(&self) -> impl Iterator<Item = (&str, &Base)> {
         self.bases.iter().map(|(position, base)| (position.configuration.as_str(), base))
     }
 
-    /// The base of `loader` in `configuration`; where there are more, the one with the smallest slot.
+    /// Returns the base of `loader` in `configuration`; if there are several, the one with the smallest slot.
     #[must_use]
     pub fn base(&self, configuration: &str, loader: &str) -> Option<&Base> {
         let mut bases = self.bases();
@@ -201,11 +200,11 @@ impl Bundle {
         found.map(|(_, base)| base)
     }
 
-    /// Checks that [`Self::read`] takes the bundle: larger ones must not be written.
+    /// Checks that [`Self::read`] accepts the bundle; larger bundles must not be written.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] where it has more than that reads.
+    /// [`Refusal`] if the bundle exceeds a limit of [`Self::read`].
     pub fn check_size(&self) -> Result<(), Refusal> {
         let (mut entries, mut total) = (0, 0);
         for (path, content) in self.files() {
@@ -223,8 +222,8 @@ impl Bundle {
         Ok(())
     }
 
-    /// Every file of the bundle, by its name, in the order that [`Self::read`] wants. The same bases give the same
-    /// bytes.
+    /// Returns every file of the bundle with its name, in the order that [`Self::read`] expects. The same bases always
+    /// give the same bytes.
     pub fn files(&self) -> impl Iterator<Item = (String, Cow<'_, [u8]>)> {
         let index = std::iter::once((INDEX.to_owned(), Cow::Owned(Index::of(self).to_json())));
         index.chain(self.bases.iter().flat_map(|(position, base)| {
@@ -236,9 +235,9 @@ impl Bundle {
     }
 }
 
-/// The part of a base that a script is put into.
+/// Part of a base that scripts are written into.
 const IMAGE: &str = "image";
-/// How the image of a BIOS loader is packed.
+/// Packing instructions of a BIOS loader.
 const ZINFO: &str = "zinfo";
 
 impl BaseKey {
@@ -246,7 +245,7 @@ impl BaseKey {
         Self { configuration, loader: record.loader.clone(), slot: record.slot_size() }
     }
 
-    /// What the file with `part` is called in a bundle.
+    /// Returns the name of the entry for `part` in a bundle.
     fn file(&self, part: &str) -> String {
         let Self { configuration, loader, slot } = self;
         format!("{configuration}/{loader}/{slot}/{part}")
@@ -280,13 +279,13 @@ impl Index {
     }
 }
 
-/// The entries of a bundle that was not read yet.
+/// The unread entries of a bundle.
 struct Parts<'a, R: Read> {
     entries: TarEntries<'a, R>,
 }
 
 impl<R: Read> Parts<'_, R> {
-    /// The content of the next one, which has to be called `name` and have at most so many bytes.
+    /// Returns the content of the next entry, which must be named `name` and have at most `most` bytes.
     fn next(&mut self, name: &str, most: u64) -> Result<Vec<u8>, BundleFlaw> {
         let called = |found: String| BundleFlaw::Entry { found, wanted: format!("`{}`", printable(name)) };
         let mut entry = self.entries.next()?.ok_or_else(|| called("nothing".into()))?;
@@ -300,7 +299,7 @@ impl<R: Read> Parts<'_, R> {
         Ok(entry.content()?)
     }
 
-    /// Makes sure that none follows.
+    /// Checks that no entry follows.
     fn end(mut self) -> Result<(), BundleFlaw> {
         match self.entries.next()? {
             None => Ok(()),

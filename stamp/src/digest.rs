@@ -1,7 +1,6 @@
-//! Digests and object names as validated types: a value of one of these types has been checked,
-//! a plain string has not.
+//! Digests and object names as validated types: a value of one of these types has been checked, a plain string has not.
 //!
-//! Knows nothing of files, pins or stages.
+//! This module knows nothing of files, pins or stages.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// Why a text is not a digest or an object name.
+/// Error from parsing a digest or an object name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("found `{found}`, wanted {digits} lowercase hexadecimal digits")]
 pub struct BadDigest {
@@ -38,7 +37,7 @@ macro_rules! hex_type {
         pub struct $name([u8; $bytes]);
 
         impl $name {
-            /// The raw bytes.
+            /// Returns the raw bytes.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8] {
                 &self.0
@@ -82,12 +81,12 @@ macro_rules! hex_type {
 }
 
 hex_type!(
-    /// A SHA-256, written as 64 lowercase hexadecimal digits.
+    /// A SHA-256 digest, written as 64 lowercase hexadecimal digits.
     Sha256Digest,
     32
 );
 hex_type!(
-    /// A SHA-512, written as 128 lowercase hexadecimal digits.
+    /// A SHA-512 digest, written as 128 lowercase hexadecimal digits.
     Sha512Digest,
     64
 );
@@ -103,24 +102,24 @@ hex_type!(
 );
 
 impl Sha256Digest {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest and the length in bytes of all that `reader` yields.
+    /// Returns the digest of everything that `reader` yields, and its length in bytes.
     ///
     /// # Errors
     ///
-    /// What `reader` returns.
+    /// Any error from `reader`.
     pub fn of_reader(reader: &mut dyn Read) -> io::Result<(Self, u64)> {
         let mut hasher = Hasher::default();
         let length = io::copy(reader, &mut hasher)?;
         Ok((hasher.finish(), length))
     }
 
-    /// The first 12 digits: enough to name a folder, never enough to trust a file.
+    /// Returns the first 12 digits: enough to name a folder, not enough to verify a file.
     #[must_use]
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
@@ -128,11 +127,11 @@ impl Sha256Digest {
 }
 
 impl Sha512Digest {
-    /// The digest and the length in bytes of all that `reader` yields.
+    /// Returns the digest of everything that `reader` yields, and its length in bytes.
     ///
     /// # Errors
     ///
-    /// What `reader` returns.
+    /// Any error from `reader`.
     pub fn of_reader(reader: &mut dyn Read) -> io::Result<(Self, u64)> {
         let (mut hash, mut length, mut buffer) = (Sha512::new(), 0, [0; 1 << 14]);
         loop {
@@ -149,24 +148,24 @@ impl Sha512Digest {
     }
 }
 
-/// A file's content, as it should be.
+/// Expected content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Content {
-    /// The SHA-256.
+    /// SHA-256 digest.
     pub sha256: Sha256Digest,
-    /// The size in bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
 impl Content {
-    /// What describes `bytes`.
+    /// Returns the digest and size of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self { sha256: Sha256Digest::of(bytes), size: bytes.len() as u64 }
     }
 }
 
-/// A SHA-256 that is fed piece by piece, as a [`Write`].
+/// An incremental SHA-256, as a [`Write`].
 #[derive(Default)]
 pub struct Hasher {
     hash: Sha256,
@@ -174,13 +173,13 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// The digest of all that was written.
+    /// Returns the digest of everything written so far.
     #[must_use]
     pub fn finish(self) -> Sha256Digest {
         self.content().sha256
     }
 
-    /// The digest and the size of all that was written.
+    /// Returns the digest and the size of everything written so far.
     #[must_use]
     pub fn content(self) -> Content {
         Content { sha256: Sha256Digest(self.hash.finalize().into()), size: self.size }

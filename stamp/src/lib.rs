@@ -1,9 +1,9 @@
-//! Stamping: a loader of iPXE is built once, and any number of sites get it with a script of their own, byte
-//! for byte what building it with that script would give.
+//! Stamping: an iPXE loader is built once, and any number of sites get a copy with a script of their own, byte for byte
+//! what a build with that script would give.
 //!
-//! A [`Bundle`](bundle::Bundle) has the [bases](base::Base), as `cargo xtask bundle-bases` writes them. A script
-//! goes into a [`Slot`](slot::Slot). A [`Stamper`](stamper::Stamper) puts the one into the other; nothing of iPXE,
-//! make or a compiler is needed any more.
+//! A [`Bundle`](bundle::Bundle) holds the [bases](base::Base), as `cargo xtask bundle-bases` writes them. A script goes
+//! into a [`Slot`](slot::Slot). A [`Stamper`](stamper::Stamper) puts the slot into a base, without iPXE's source, make
+//! or a compiler.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -23,8 +23,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! In a server, all threads share one bundle, and each has a stamper of its own, which has
-//! [prepared](stamper::Stamper::prepare) the BIOS bases before the first request. `examples/stamp_server.rs` is one.
+//! In a server, all threads share one bundle, and each thread has its own stamper, which
+//! [prepares](stamper::Stamper::prepare) the BIOS bases before the first request. See `examples/stamp_server.rs` for an
+//! example.
 
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 

@@ -1,10 +1,10 @@
-//! Raw LZMA with `zbin`'s choices, of inputs that begin the same: the common beginning is encoded once, and
-//! the encoder's state after it is brought back for each input.
+//! Raw LZMA encoding with the parameters of `zbin`, for inputs with a common prefix: the prefix is encoded once, and
+//! the encoder's state after it is restored for each input.
 //!
-//! liblzma cannot clone an encoder. But whoever uses it may say where it allocates: here, everything goes into
-//! one mapping. Between two calls, the state of an encoder is nothing but the bytes of that mapping. They are
-//! copied away after the common beginning, and copied back, to the same addresses, before each rest. Unlike a
-//! forked child per input, this works in a process with threads, and needs no second process.
+//! liblzma cannot clone an encoder, but it accepts a custom allocator. Here, all allocations go into one mapping.
+//! Between two calls, the state of an encoder is only the bytes of that mapping. They are copied out after the common
+//! prefix, and copied back, to the same addresses, before each remainder. Unlike forking a child for each input, this
+//! works in a process with threads, and needs no second process.
 #![expect(unsafe_code, reason = "the safe crate `liblzma` lets nobody choose where it allocates")]
 
 use std::cell::Cell;
@@ -15,74 +15,74 @@ use std::rc::Rc;
 use liblzma_sys as sys;
 use memmap2::{MmapMut, MmapRaw, UncheckedAdvice};
 
-/// How much address space an encoder gets, in bytes: what one with a dictionary of 8 MiB allocates, and more.
-/// Only what is written to takes memory.
+/// Address space of an encoder, in bytes: more than an encoder with a dictionary of 8 MiB allocates. Only the pages
+/// that are written to take memory.
 const SPACE: usize = 128 << 20;
 
-/// What everything allocated is aligned to, in bytes.
+/// Alignment of every allocation, in bytes.
 const ALIGN: usize = 64;
 
-/// Memory is saved in pages of this many bytes.
+/// Size of the pages in which memory is saved, in bytes.
 const PAGE: usize = 4096;
 
-/// How much room an output gets besides the length of the input, in bytes. It should do for all of the output:
-/// with `LZMA_RUN`, liblzma encodes no more once it has read its input and run out of room.
+/// Output space beyond the length of the input, in bytes. It should be enough for the whole output: with `LZMA_RUN`,
+/// liblzma stops encoding once it has read its input and run out of output space.
 const ROOM: usize = 1 << 16;
 
-/// Why an encoder does not work.
+/// Errors from encoding.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no memory for it.
+    /// The memory for an encoder cannot be mapped.
     #[error("there is no memory for an encoder: {0}")]
     Memory(#[from] std::io::Error),
-    /// liblzma has allocated where it did not before: its state cannot be brought back.
+    /// liblzma has made an allocation that it did not make before, so its state cannot be restored.
     #[error("liblzma allocates while it encodes, which no version did when this was written")]
     Allocated,
-    /// liblzma refuses.
+    /// liblzma returned an error code.
     #[error("liblzma refuses to encode, with the code {0}")]
     Refused(sys::lzma_ret),
 }
 
-/// An encoder for inputs with known beginnings. Each of these has a number.
+/// An encoder for inputs with known prefixes, which are numbered.
 pub struct Encoder {
     space: Space,
     beginnings: Vec<State>,
 }
 
-/// An encoder after a beginning.
+/// State of an encoder after a prefix.
 struct State {
     stream: sys::lzma_stream,
     memory: Saved,
-    /// What was encoded so far.
+    /// Output so far.
     output: Vec<u8>,
 }
 
 impl Encoder {
-    /// An encoder that knows no beginning yet.
+    /// Creates an encoder without any prefix.
     ///
     /// # Errors
     ///
-    /// [`Error::Memory`].
+    /// [`Error::Memory`] if the memory cannot be mapped.
     pub fn new() -> Result<Self, Error> {
         Ok(Self { space: Space::new()?, beginnings: Vec::new() })
     }
 
-    /// Encodes `input`, which has nothing in common with others.
+    /// Encodes `input`, which shares no prefix with others.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if liblzma fails.
     pub fn encode(&mut self, input: &[u8]) -> Result<Vec<u8>, Error> {
         let (mut stream, mut output) = (self.space.start()?, Vec::new());
         self.space.encode(&mut stream, input, &mut output, sys::LZMA_FINISH)?;
         Ok(output)
     }
 
-    /// Encodes `input`, the common beginning of some inputs; returns its number.
+    /// Encodes `input`, the common prefix of several inputs, and returns its number.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if liblzma fails.
     pub fn begin(&mut self, input: &[u8]) -> Result<usize, Error> {
         let mut stream = self.space.start()?;
         let mut output = Vec::new();
@@ -92,15 +92,15 @@ impl Encoder {
         Ok(self.beginnings.len() - 1)
     }
 
-    /// Encodes the input that begins as number `beginning` and goes on with `rest`.
+    /// Encodes the input that consists of prefix number `beginning` and `rest`.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if liblzma fails.
     ///
     /// # Panics
     ///
-    /// Where there is no such number.
+    /// If there is no prefix with that number.
     pub fn finish(&mut self, beginning: usize, rest: &[u8]) -> Result<Vec<u8>, Error> {
         let state = &self.beginnings[beginning];
         self.space.restore(&state.memory)?;
@@ -110,22 +110,22 @@ impl Encoder {
     }
 }
 
-/// Where an encoder lives: memory that stays where it is.
+/// Memory of an encoder, at a fixed address.
 struct Space {
     memory: MmapRaw,
     allocator: Rc<sys::lzma_allocator>,
     bump: Rc<Bump>,
 }
 
-/// Gives memory away piece by piece, and takes nothing back.
+/// A bump allocator: it hands out memory piece by piece, and never takes any back.
 struct Bump {
     base: *mut u8,
     used: Cell<usize>,
 }
 
-// SAFETY: the raw pointers of a `Space` and of the streams of a `State` lead into memory that the same `Encoder`
-// owns, and into liblzma, which has no state of threads. Nothing of that is shared or given out: each `Rc` has
-// this one owner.
+// SAFETY: the raw pointers of a `Space` and of the streams of a `State` point into memory that the same `Encoder` owns,
+// and into liblzma, which has no thread-local state. None of this is shared or handed out: each `Rc` has this one
+// owner.
 unsafe impl Send for Encoder {}
 
 impl Space {
@@ -137,14 +137,14 @@ impl Space {
         Ok(Self { memory, allocator, bump })
     }
 
-    /// A new encoder, in place of any that was here.
+    /// Starts a new encoder, which replaces any earlier one in this memory.
     fn start(&mut self) -> Result<sys::lzma_stream, Error> {
         self.forget(0, SPACE)?;
         self.bump.used.set(0);
-        // SAFETY: both are plain C structures, for which zeros are what liblzma asks for (LZMA_STREAM_INIT). The
-        // filters are copied before the call returns. The allocator lives as long as the memory that it gives out,
-        // and no stream outlives either: streams stay inside `Encoder`. That they move with it does not move what
-        // an `Rc` leads to, nor claims that for oneself, as a `Box` would.
+        // SAFETY: both are plain C structures, which liblzma requires to be zeroed (LZMA_STREAM_INIT). The filters are
+        // copied before the call returns. The allocator lives as long as the memory that it hands out, and no stream
+        // outlives either: streams stay inside `Encoder`. Moving the `Encoder` does not move the target of an `Rc`, nor
+        // does it assert unique access to that target, as moving a `Box` would.
         let (stream, code) = unsafe {
             let mut stream: sys::lzma_stream = std::mem::zeroed();
             stream.allocator = Rc::as_ptr(&self.allocator);
@@ -161,7 +161,7 @@ impl Space {
         if code == sys::LZMA_OK { Ok(stream) } else { Err(Error::Refused(code)) }
     }
 
-    /// Encodes all of `input`, and with `LZMA_FINISH` ends.
+    /// Encodes all of `input`, and ends the stream if `action` is `LZMA_FINISH`.
     #[expect(clippy::unused_self, reason = "nobody may hold a reference into the memory meanwhile")]
     fn encode(
         &mut self,
@@ -176,8 +176,8 @@ impl Space {
             let filled = output.len();
             output.resize(filled + room, 0);
             (stream.next_out, stream.avail_out) = (output[filled..].as_mut_ptr(), room);
-            // SAFETY: `stream` is one that `start` has made, in this memory as it was after the last call for that
-            // stream. Its input and output are borrowed here, and have the lengths that it is told.
+            // SAFETY: `stream` comes from `start`, and this memory is as it was after the last call for that stream.
+            // Its input and output are borrowed here, and have the lengths that it is given.
             let code = unsafe { sys::lzma_code(&raw mut *stream, action) };
             output.truncate(filled + room - stream.avail_out);
             let all_read = stream.avail_in == 0 && stream.avail_out > 0;
@@ -192,14 +192,14 @@ impl Space {
         Ok(())
     }
 
-    /// The memory, while liblzma does not run.
+    /// Returns the memory, while liblzma is not running.
     fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: the mapping has `SPACE` bytes, was zeros at first, and this borrows it exclusively: whoever else
-        // has pointers into it is liblzma, which follows them only while `encode` or `start` calls it.
+        // SAFETY: the mapping has `SPACE` bytes, was zeroed at first, and is borrowed exclusively here: only liblzma
+        // has other pointers into it, and it follows them only while `encode` or `start` calls it.
         unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr(), SPACE) }
     }
 
-    /// A copy of all that is not zero.
+    /// Copies all memory that is not zero.
     fn save(&mut self) -> Saved {
         let used = self.bump.used.get().next_multiple_of(PAGE);
         let (pages, _) = self.bytes()[..used].as_chunks::<PAGE>();
@@ -207,7 +207,7 @@ impl Space {
         Saved { used: self.bump.used.get(), pages }
     }
 
-    /// Makes the memory what it was when `saved` was made.
+    /// Restores the memory to its state when `saved` was made.
     fn restore(&mut self, saved: &Saved) -> Result<(), Error> {
         self.bump.used.set(saved.used);
         let mut end = 0;
@@ -220,31 +220,31 @@ impl Space {
         self.forget(end, SPACE)
     }
 
-    /// Makes the bytes from `start` to `end` zero, and gives their memory back as far as that goes.
+    /// Zeroes the bytes from `start` to `end`, and releases as many of their pages as possible.
     fn forget(&mut self, start: usize, end: usize) -> Result<(), Error> {
         if start == end {
             return Ok(());
         }
         let unit = rustix::param::page_size();
         let (first, last) = (start.next_multiple_of(unit).min(end), (end / unit * unit).max(start));
-        // Elsewhere than on Linux, memory that was given back may read as what it was.
+        // On systems other than Linux, released memory may still read as its old content.
         if first >= last || !cfg!(target_os = "linux") {
             self.bytes()[start..end].fill(0);
             return Ok(());
         }
         self.bytes()[start..first].fill(0);
         self.bytes()[last..end].fill(0);
-        // SAFETY: these are whole pages of a private anonymous mapping, which read as zeros from now on. Nobody
-        // holds a reference into them: this borrows the memory, and liblzma does not run.
+        // SAFETY: these are whole pages of a private anonymous mapping, which read as zeros from now on. No reference
+        // into them exists: this function borrows the memory, and liblzma is not running.
         unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, first, last - first) }?;
         Ok(())
     }
 }
 
-/// `alloc` of an allocator.
+/// The `alloc` function of the allocator.
 extern "C" fn allocate(opaque: *mut c_void, count: usize, size: usize) -> *mut c_void {
-    // SAFETY: `opaque` is what `Space::new` has put into the allocator: the `Bump` of the same `Space`. It outlives
-    // every call with that allocator, and is never borrowed mutably.
+    // SAFETY: `opaque` is the pointer that `Space::new` has put into the allocator: the `Bump` of the same `Space`. It
+    // outlives every call with that allocator, and is never borrowed mutably.
     let bump = unsafe { &*opaque.cast::<Bump>() };
     let start = bump.used.get().next_multiple_of(ALIGN);
     let end = count.checked_mul(size).and_then(|size| size.checked_add(start)).filter(|end| *end <= SPACE);
@@ -253,20 +253,19 @@ extern "C" fn allocate(opaque: *mut c_void, count: usize, size: usize) -> *mut c
     bump.base.wrapping_add(start).cast()
 }
 
-/// `free` of an allocator: nothing, since the memory goes as a whole.
+/// The `free` function of the allocator. It does nothing, since the memory is released as a whole.
 extern "C" fn keep(_: *mut c_void, _: *mut c_void) {}
 
-/// Memory, saved: its pages that are not all zeros, by their numbers.
+/// Saved memory: the pages that are not all zeros, with their numbers.
 struct Saved {
-    /// How much was given away, in bytes.
+    /// Number of allocated bytes.
     used: usize,
     pages: Vec<(usize, SavedPage)>,
 }
 
-/// The words of a page that are not zero. Most of an encoder's memory is a hash table, and most of that is
-/// zeros.
+/// The nonzero words of a page. Most of an encoder's memory is a hash table, and most of that is zeros.
 struct SavedPage {
-    /// A bit for each word.
+    /// One bit for each word, set if the word is not zero.
     present: [u64; PAGE / 512],
     words: Box<[u64]>,
 }
@@ -302,7 +301,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that compress somewhat.
+    /// Returns text that compresses moderately.
     fn text(seed: u32, length: usize) -> Vec<u8> {
         let mut state = seed;
         let mut word = || {
@@ -312,7 +311,7 @@ mod tests {
         std::iter::repeat_with(&mut word).flat_map(str::bytes).take(length).collect()
     }
 
-    /// What the safe crate makes of it.
+    /// Decodes with the safe crate `liblzma`.
     fn decoded(encoded: &[u8]) -> Vec<u8> {
         use liblzma::stream::{Action, Filters, LzmaOptions, Stream};
         let mut options = LzmaOptions::new_preset(6).unwrap();
@@ -328,7 +327,7 @@ mod tests {
         let (mut encoder, mut other) = (Encoder::new().unwrap(), Encoder::new().unwrap());
         let starts = [text(1, 300_000), text(2, 5000), text(3, 20), Vec::new()];
         let numbers: Vec<usize> = starts.iter().map(|start| encoder.begin(start).unwrap()).collect();
-        // In any order, and again and again.
+        // Prefixes can be used in any order and repeatedly.
         for round in 0..2 {
             for (start, number) in starts.iter().zip(&numbers).rev() {
                 for rest in [text(9 + round, 40_000), vec![0xff; 5000], vec![0; 4096], Vec::new()] {

@@ -1,31 +1,31 @@
-//! Names and texts of others in messages: nothing in them steers a terminal, begins a line, or hides.
+//! Escapes untrusted names and texts in messages, so that they cannot control a terminal, start a new line, or hide.
 //!
-//! Whatever an archive, a manifest, a folder or a server names goes through [`printable`] where it enters a message.
-//! [`harmless`] is for whole messages, just before they are shown.
+//! Every name from an archive, a manifest, a folder or a server passes through [`printable`] when it enters a message.
+//! [`harmless`] is for whole messages, just before they are printed.
 
 use std::fmt::{self, Write as _};
 
-/// The most characters of a name that a message shows.
+/// Maximum number of characters of a name that a message shows.
 const MAX_SHOWN: usize = 1000;
 
-/// The most characters that [`shortened`] keeps.
+/// Maximum number of characters that [`shortened`] keeps.
 const MAX_KEPT: usize = 200;
 
-/// The most lines of a list that a message shows.
+/// Maximum number of lines of a list that a message shows.
 pub const MAX_LISTED: usize = 20;
 
-/// A name or a text of others as a part of one line: see [`printable`].
+/// An untrusted name or text, escaped for use within one line: see [`printable`].
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<'a>(&'a [u8]);
 
-/// Shows `name`, whoever chose it: control characters, line breaks, what changes the direction of text
-/// or has no width, and bytes that are no UTF-8, all in the form `\u{202e}` or `\x{ff}`. Of a name with more than
-/// 1,000 characters, the rest is left out.
+/// Escapes an untrusted `name` for display: control characters, line breaks, characters that change the direction of
+/// text or have no width, and bytes that are not UTF-8 are shown in the form `\u{202e}` or `\x{ff}`. A name of more
+/// than 1,000 characters is truncated.
 pub fn printable<T: AsRef<str> + ?Sized>(name: &T) -> Printable<'_> {
     Printable(name.as_ref().as_bytes())
 }
 
-/// As [`printable`], of a name that may not be UTF-8.
+/// Escapes a name like [`printable`], but accepts bytes that may not be UTF-8.
 #[must_use]
 pub fn printable_bytes(name: &[u8]) -> Printable<'_> {
     Printable(name)
@@ -55,21 +55,21 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// As [`printable`], of all of a text, however long.
+/// Escapes a text like [`printable`], without a limit on its length.
 #[must_use]
 pub fn single_line(text: &str) -> String {
     escaped(text, |_| false)
 }
 
-/// Whether a text of JSON has a character in one of its strings that a message would have to escape. What programs
-/// write about names and versions has none.
+/// Checks whether the strings of a JSON text are free of characters that a message would have to escape. The names and
+/// versions that programs write contain none.
 #[must_use]
 pub fn is_plain_json(json: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(json) else { return false };
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         let escaped = if character == '\\' { characters.next() } else { None };
-        // `\u` could be any of them, and nothing has to be written so.
+        // `\u` could encode any of them, and no expected text needs it.
         if escaped.is_some_and(|escaped| !matches!(escaped, '"' | '\\' | '/'))
             || (is_harmful(character) && !matches!(character, '\n' | '\r' | '\t'))
         {
@@ -79,7 +79,7 @@ pub fn is_plain_json(json: &[u8]) -> bool {
     true
 }
 
-/// A message of several lines without anything but line breaks and tabs that steers a terminal or hides.
+/// Escapes everything in a message of several lines that could control a terminal or hide, except line breaks and tabs.
 #[must_use]
 pub fn harmless(message: &str) -> String {
     escaped(message, |character| matches!(character, '\n' | '\t'))
@@ -104,23 +104,23 @@ fn escape(character: char) -> String {
     }
 }
 
-/// Whether a character steers a terminal, breaks or turns a line, or is not seen.
+/// Checks whether a character controls a terminal, breaks a line, changes its direction, or is invisible.
 #[must_use]
 pub fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            // Line and paragraph separator.
+            // Line and paragraph separators.
             '\u{2028}' | '\u{2029}'
-            // Directions of text.
+            // Text direction.
             | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
             // Characters without width.
             | '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-            // Fillers and blanks that are letters, vowels and joiners that are not seen.
+            // Invisible fillers and blanks that count as letters, and invisible vowels and joiners.
             | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
 }
 
-/// The first 200 characters of a text that is kept, and how many bytes it has where these are not all.
+/// Returns the first 200 characters of a text, followed by its length in bytes if it is longer.
 #[must_use]
 pub fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_KEPT) {
@@ -129,12 +129,12 @@ pub fn shortened(text: &str) -> String {
     }
 }
 
-/// The lines of a list for a message, each with two blanks before it. Of more than 20, the rest is counted.
+/// Formats a list for a message, one item a line, indented by two spaces. Items beyond the first 20 are only counted.
 pub fn listed<T: fmt::Display>(items: &[T]) -> String {
     listed_of(items, items.len())
 }
 
-/// As [`listed`], where `items` is only the beginning of a list that has `total` items.
+/// Formats a list like [`listed`], where `items` is only the beginning of a list of `total` items.
 pub fn listed_of<T: fmt::Display>(items: &[T], total: usize) -> String {
     let shown: Vec<String> = items.iter().take(MAX_LISTED).map(|item| format!("  {item}")).collect();
     let more = total.saturating_sub(shown.len());
@@ -142,7 +142,7 @@ pub fn listed_of<T: fmt::Display>(items: &[T], total: usize) -> String {
     shown.into_iter().chain(rest).collect::<Vec<_>>().join("\n")
 }
 
-/// Names in backticks on one line. Of more than 20, the rest is counted.
+/// Formats names in backticks on one line. Names beyond the first 20 are only counted.
 pub fn listed_names<T: AsRef<str>>(names: &[T]) -> String {
     let shown: Vec<String> = names.iter().take(MAX_LISTED).map(|name| format!("`{}`", printable(name))).collect();
     let text = shown.join(", ");
@@ -153,7 +153,7 @@ fn grouped(number: usize) -> String {
     in_thousands(&number.to_string())
 }
 
-/// The digits of a whole number with commas between thousands.
+/// Returns the digits of a whole number with commas as thousands separators.
 #[must_use]
 pub fn in_thousands(digits: &str) -> String {
     let mut text = String::new();
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(shown("cod\u{202e}gpj.exe\u{2066}\u{200f}".as_bytes()), "cod\\u{202e}gpj.exe\\u{2066}\\u{200f}");
         assert_eq!(shown("a\u{200b}\u{feff}\u{2028}\u{9b}1m".as_bytes()), "a\\u{200b}\\u{feff}\\u{2028}\\u{9b}1m");
         assert_eq!(shown(b"\xff\xfe/\xc3\x28"), "\\x{ff}\\x{fe}/\\x{c3}(");
-        // What people write is as they wrote it.
+        // Ordinary names in any language stay unchanged.
         for name in ["sites/münchen-1/ipxe.efi", "東京", "عربي", "C:\\x", "a b"] {
             assert_eq!(shown(name.as_bytes()), name);
         }

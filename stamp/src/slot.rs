@@ -6,33 +6,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256Digest;
 
-/// How many bytes a slot has: a multiple of 4,096, up to 65,536. Part of a loader's identity, because another
-/// size makes another loader.
+/// Size of a slot in bytes: a multiple of 4,096, up to 65,536. It is part of a loader's identity, because a different
+/// size gives a different loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "usize", try_from = "usize")]
 pub struct SlotSize(usize);
 
-/// A number that is no slot's size.
+/// Error for a number that is not a valid slot size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("found {0}, wanted a multiple of {step} up to {max}", step = SlotSize::STEP, max = SlotSize::MAX.0)]
 pub struct BadSize(usize);
 
 impl SlotSize {
-    /// The usual size.
+    /// Default size.
     pub const DEFAULT: Self = Self(Self::STEP);
 
-    /// The largest size.
+    /// Maximum size.
     pub const MAX: Self = Self(65_536);
 
     const STEP: usize = 4096;
 
-    /// In bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn bytes(self) -> usize {
         self.0
     }
 
-    /// The smallest slot that takes `needed` bytes; `None` where none does.
+    /// Returns the smallest slot size for `needed` bytes, or `None` if none is large enough.
     #[must_use]
     pub fn for_bytes(needed: usize) -> Option<Self> {
         Self::try_from(needed.max(1).checked_next_multiple_of(Self::STEP)?).ok()
@@ -60,27 +60,28 @@ impl fmt::Display for SlotSize {
     }
 }
 
-/// Something that is too long for its slot.
+/// Error for content that is too long for its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is {needed} bytes, {} more than the slot of {slot}", needed - slot.0)]
 pub struct TooLong {
-    /// How many bytes it needs.
+    /// Number of bytes needed.
     pub needed: usize,
-    /// How many there are.
+    /// Size of the slot.
     pub slot: SlotSize,
 }
 
-/// The whole content of a slot: what it was filled with, then newlines.
+/// The whole content of a slot: the script, padded with newlines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot(Vec<u8>);
 
 impl Slot {
-    /// A slot of `size` that begins with `content`. Nothing but the length is looked at: iPXE wants a script
-    /// that begins with `#!ipxe` and whose last line does not end in a backslash.
+    /// Creates a slot of `size` with `content`, padded with newlines, so that the last line is terminated if there is
+    /// room. Only the length is checked: iPXE requires a script that begins with `#!ipxe` and whose last line does not
+    /// end in a backslash.
     ///
     /// # Errors
     ///
-    /// [`TooLong`]. Where there is room, the last line gets an end.
+    /// [`TooLong`] if `content` is longer than `size`.
     pub fn fill(content: &[u8], size: SlotSize) -> Result<Self, TooLong> {
         if content.len() > size.0 {
             return Err(TooLong { needed: content.len(), slot: size });
@@ -90,7 +91,7 @@ impl Slot {
         Ok(Self(bytes))
     }
 
-    /// What a base holds in its slot until it is stamped: a script that says so, if somebody boots it.
+    /// Returns the placeholder in the slot of a base that is not stamped yet: a script that says so when it is booted.
     #[must_use]
     pub fn sentinel(size: SlotSize) -> Self {
         let mut bytes = SENTINEL.as_bytes().to_vec();
@@ -98,19 +99,19 @@ impl Slot {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Its size.
+    /// Returns the size.
     #[must_use]
     pub fn size(&self) -> SlotSize {
         SlotSize(self.0.len())
     }
 
-    /// The digest of its bytes.
+    /// Returns the digest of the bytes.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         Sha256Digest::of(&self.0)

@@ -1,4 +1,4 @@
-//! Puts scripts into bases, one after the other.
+//! Stamps scripts into bases.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,16 +10,16 @@ use crate::lzma::{self, Encoder};
 use crate::slot::Slot;
 use crate::zbin::{self, CallFilter, Instruction, ZbinPart};
 
-/// Why a loader could not be stamped.
+/// Errors from stamping a loader.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The base does not take the slot.
+    /// The slot does not fit the base.
     #[error(transparent)]
     Base(#[from] base::Error),
-    /// This program's liblzma does not give what the one gave that the base was built with.
+    /// This program's liblzma gives other bytes than the liblzma that the base was built with.
     #[error("`{0}` cannot be packed here: another version of liblzma made its base, and the outcome would differ")]
     ForeignPacker(String),
-    /// The encoder does not work.
+    /// The encoder failed.
     #[error(transparent)]
     Lzma(#[from] lzma::Error),
     /// The instructions of a BIOS loader cannot be followed.
@@ -27,28 +27,29 @@ pub enum Error {
     Zbin(#[from] zbin::Error),
 }
 
-/// Stamps. For BIOS loaders it keeps an encoder, and what is common to all loaders of a base; so whoever stamps
-/// many keeps one of these in each thread. EFI applications need nothing of it.
+/// Stamps scripts into bases. For BIOS loaders, it keeps an encoder and the parts that all loaders of a base have in
+/// common. To stamp many loaders, keep one stamper in each thread. EFI applications need no such state.
 #[derive(Default)]
 pub struct Stamper {
     encoder: Option<Encoder>,
-    /// By the records of bases; `None` where this program does not give the bytes that it should.
+    /// Packers by the records of their bases; `None` if this program's output differs from the reference loader.
     packers: HashMap<BaseRecord, Option<Packer>>,
 }
 
 impl Stamper {
-    /// One that has stamped nothing yet.
+    /// Creates a stamper without any prepared bases.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Does what takes long, so that no call of [`Self::stamp`] for `base` does: encodes what is common to the
-    /// loaders of a BIOS base, packs the base itself, and compares. There is nothing to do for an EFI application.
+    /// Does the slow work in advance, so that no call of [`Self::stamp`] for `base` has to: encodes the common parts of
+    /// the loaders of a BIOS base, packs the base itself, and compares the result with its record. Does nothing for an
+    /// EFI application.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the base cannot be packed, or packing it gives other bytes.
     pub fn prepare(&mut self, base: &Base) -> Result<(), Error> {
         match base.record().kind {
             BaseKind::Efi { .. } => Ok(()),
@@ -56,11 +57,11 @@ impl Stamper {
         }
     }
 
-    /// The loader of `base` with `slot`, as building it with that would give.
+    /// Returns the loader of `base` with `slot`, identical to a build with that slot.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the slot has another size than the base's, or the base cannot be packed.
     pub fn stamp(&mut self, base: &Base, slot: &Slot) -> Result<Vec<u8>, Error> {
         let BaseKind::Bios { loader, .. } = base.record().kind else { return Ok(base.image_with(slot)?) };
         base.check(slot)?;
@@ -68,7 +69,7 @@ impl Stamper {
         packer.pack(base, slot.bytes(), encoder)
     }
 
-    /// What packs the loaders of `base`, whose own one is `loader`.
+    /// Returns the packer for `base`, whose unstamped loader is `loader`.
     fn packer(&mut self, base: &Base, loader: Content) -> Result<(&Packer, &mut Encoder), Error> {
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
@@ -88,34 +89,34 @@ impl Stamper {
 }
 
 impl Base {
-    /// The loader with `slot`, for whoever wants one only: for a BIOS base this does each time what
-    /// [`Stamper::prepare`] does once.
+    /// Stamps a single loader with `slot`. For a BIOS base, each call repeats the work that [`Stamper::prepare`] does
+    /// once.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the slot has another size than the base's, or the base cannot be packed.
     pub fn stamp(&self, slot: &Slot) -> Result<Vec<u8>, Error> {
         Stamper::new().stamp(self, slot)
     }
 }
 
-/// What all loaders of a BIOS base have in common.
+/// The parts that all loaders of a BIOS base have in common.
 struct Packer {
-    /// For each instruction that packs something.
+    /// Packed parts, by the numbers of their instructions.
     parts: HashMap<usize, Packed>,
 }
 
 /// A packed part of a loader.
 enum Packed {
-    /// The same in each.
+    /// Identical in all loaders.
     Same(Vec<u8>),
-    /// Different from somewhere on: where the slot is.
+    /// Identical only up to the slot.
     Begun {
-        /// The encoder's number of the beginning that is the same.
+        /// Number of the common prefix in the encoder.
         beginning: usize,
-        /// How far the filter has come: as far as the encoder.
+        /// State of the filter at the end of the common prefix.
         filter: CallFilter,
-        /// Where in the image the rest is, in bytes.
+        /// Range of the remainder in the image, in bytes.
         rest: Range<usize>,
     },
 }
@@ -131,7 +132,7 @@ impl Packer {
         Ok(Self { parts })
     }
 
-    /// The loader of `base` with `slot`.
+    /// Returns the loader of `base` with `slot`.
     fn pack(&self, base: &Base, slot: &[u8], encoder: &mut Encoder) -> Result<Vec<u8>, Error> {
         let mut image = base.image().to_vec();
         image[base.slot()].copy_from_slice(slot);
@@ -156,7 +157,7 @@ impl Packed {
             filter.pass(&mut code);
             return Ok(Self::Same(encoder.encode(&code)?));
         }
-        // A call right before the slot reaches into it: the filter stops before the first one that may.
+        // A call right before the slot may extend into it, so the filter stops before the first such call.
         let done = filter.pass(&mut code[..slot.start.saturating_sub(part.offset)]);
         let beginning = encoder.begin(&code[..done])?;
         Ok(Self::Begun { beginning, filter, rest: part.offset + done..end })
@@ -175,8 +176,8 @@ mod tests {
 
     const SIZE: SlotSize = SlotSize::DEFAULT;
 
-    /// What `zbin` does, part by part and without any of this crate: its filter, the safe crate's encoder, a
-    /// checksum of another crate.
+    /// Does the work of `zbin` step by step without using this crate: its own filter, the encoder of the safe crate,
+    /// and the checksum of another crate.
     fn zbin(image: &[u8], zinfo: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         for record in zinfo.chunks(16) {
@@ -240,7 +241,7 @@ mod tests {
         std::iter::repeat_with(&mut next).take(length).collect()
     }
 
-    /// Contents of a slot that something might trip over.
+    /// Returns slot contents that are likely to expose bugs.
     fn hostile() -> Vec<Vec<u8>> {
         let size = SIZE.bytes();
         let calls = |opcodes: &[u8]| opcodes.iter().cycle().take(size).copied().collect::<Vec<u8>>();
@@ -259,7 +260,7 @@ mod tests {
         ]
     }
 
-    /// An image whose slot has `before` and `after` around it in a packed part.
+    /// Returns an image with `before` and `after` around its slot in a packed part, and its packing instructions.
     fn bios(before: &[u8], after: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let head = b"prefix with \xe8 code".repeat(3);
         let sentinel = Slot::sentinel(SIZE);

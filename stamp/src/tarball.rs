@@ -1,8 +1,7 @@
-//! Reads tarballs, whoever made them: entry by entry, in pieces, within limits.
+//! Reads untrusted tarballs: entry by entry, in pieces, within limits.
 //!
-//! Nothing that a header announces is read into memory, but for extension headers (long names of GNU and PAX), which
-//! are small or refused. Sparse files are refused, and so is a size in an extension header: readers do not agree on
-//! what follows these.
+//! No announced size is read into memory, except extension headers (long names of GNU and PAX), which are small or
+//! refused. Sparse files are refused, and so is a size in an extension header: readers disagree on what follows these.
 
 use std::io::{self, BufRead, Read};
 
@@ -11,35 +10,35 @@ use tar::{Archive, EntryType};
 
 use crate::printable::{printable, printable_bytes};
 
-/// The most that may follow the last entry, in bytes.
+/// Maximum length of the padding after the last entry, in bytes.
 const MAX_PADDING: u64 = 1 << 20;
 
-/// The most bytes that all paths may have together: whoever compares a tarball keeps them in memory.
+/// Maximum total length of all paths, in bytes: a program that compares tarballs keeps them in memory.
 const MAX_PATHS: u64 = 32 << 20;
 
-/// What a tarball may have.
+/// Limits for a tarball.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most entries of any kind, also folders and extension headers.
+    /// Maximum number of entries of any kind, including folders and extension headers.
     pub entries: u64,
-    /// The most bytes of an extension header, and thus of a long path; 0 allows plain ustar only.
+    /// Maximum size of an extension header in bytes, and thus of a long path; 0 allows only plain ustar.
     pub extension: u64,
-    /// The most bytes of one entry.
+    /// Maximum size of one entry, in bytes.
     pub entry: u64,
-    /// The most bytes of all entries together.
+    /// Maximum size of all entries together, in bytes.
     pub total: u64,
 }
 
-/// The most bytes of an extension header where there may be any: a path and a few attributes.
+/// Maximum size of an extension header in bytes, where they are allowed: enough for a path and a few attributes.
 pub const EXTENSION: u64 = 8 << 10;
 
 /// Errors from reading a tarball.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is cut off, is something else, or cannot be read.
+    /// The tarball is truncated, is another kind of file, or cannot be read.
     #[error("{}", printable(&.0.to_string()))]
     Read(#[from] io::Error),
-    /// It has what no honest tarball of its kind has.
+    /// The tarball has something that no legitimate tarball of its kind has.
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
@@ -53,11 +52,11 @@ pub enum Refusal {
     /// An entry is too large.
     #[error("its entry `{}` has {found} bytes, wanted {most} at most", printable(path))]
     Entry {
-        /// The path of the entry.
+        /// Path of the entry.
         path: String,
-        /// The size that its header announces, in bytes.
+        /// Size in the header, in bytes.
         found: u64,
-        /// The limit.
+        /// Limit in bytes.
         most: u64,
     },
     /// All entries together are too large.
@@ -69,12 +68,12 @@ pub enum Refusal {
     /// An extension header is too large.
     #[error("it has an extension header of {found} bytes, wanted {most} at most")]
     Extension {
-        /// The size that its header announces, in bytes.
+        /// Size in the header, in bytes.
         found: u64,
-        /// The limit.
+        /// Limit in bytes.
         most: u64,
     },
-    /// An extension header where none may be.
+    /// An extension header where none is allowed.
     #[error("it has an extension header of GNU or PAX, wanted plain ustar")]
     NotPlain,
     /// An extension header that is malformed, or changes more than a name.
@@ -86,7 +85,7 @@ pub enum Refusal {
     /// A path that is not UTF-8.
     #[error("the path of its entry `{}` is not UTF-8", printable_bytes(.0))]
     NotUtf8(Vec<u8>),
-    /// Something follows the tarball.
+    /// Data after the end of the tarball.
     #[error("something follows the end of the tarball")]
     Trailing,
 }
@@ -102,23 +101,23 @@ pub enum TarEntryKind {
     Other,
 }
 
-/// A tarball that is being read from the unpacked stream `R`.
+/// A tarball that is being read from the uncompressed stream `R`.
 pub struct Tarball<R: Read> {
     archive: Archive<R>,
     limits: Limits,
 }
 
 impl<R: Read> Tarball<R> {
-    /// Begins to read `stream`.
+    /// Starts reading `stream`.
     pub fn new(stream: R, limits: Limits) -> Self {
         Self { archive: Archive::new(stream), limits }
     }
 
-    /// The entries, in their order; this works once.
+    /// Returns the entries in their order; this works only once.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if entries were read before.
     pub fn entries(&mut self) -> Result<TarEntries<'_, R>, Error> {
         let raw = self.archive.entries()?.raw(true);
         Ok(TarEntries { raw, limits: self.limits, entries: 0, total: 0, paths: 0 })
@@ -128,7 +127,7 @@ impl<R: Read> Tarball<R> {
     ///
     /// # Errors
     ///
-    /// [`Error`], also where more than padding follows the last entry.
+    /// [`Error`] if reading fails, or if more than padding follows the last entry.
     pub fn finish(self) -> Result<R, Error> {
         let mut stream = self.archive.into_inner();
         io::copy(&mut stream.by_ref().take(MAX_PADDING), &mut io::sink())?;
@@ -137,7 +136,7 @@ impl<R: Read> Tarball<R> {
 }
 
 impl<B: BufRead> Tarball<GzDecoder<B>> {
-    /// Begins to read a `.tar.gz`.
+    /// Starts reading a `.tar.gz`.
     pub fn gzip(file: B, limits: Limits) -> Self {
         Self::new(GzDecoder::new(file), limits)
     }
@@ -146,14 +145,14 @@ impl<B: BufRead> Tarball<GzDecoder<B>> {
     ///
     /// # Errors
     ///
-    /// As [`Self::finish`].
+    /// As [`Self::finish`], and [`Refusal::Trailing`] if data follows the tarball.
     pub fn finish_file(self) -> Result<(), Error> {
         let mut rest = self.finish()?.into_inner();
         if rest.fill_buf()?.is_empty() { Ok(()) } else { Err(Refusal::Trailing.into()) }
     }
 }
 
-/// The entries of a [`Tarball`] that were not read yet.
+/// The unread entries of a [`Tarball`].
 pub struct TarEntries<'a, R: Read> {
     raw: tar::Entries<'a, R>,
     limits: Limits,
@@ -162,15 +161,15 @@ pub struct TarEntries<'a, R: Read> {
     paths: u64,
 }
 
-/// An entry of a tarball. Its content is what it gives as a [`Read`].
+/// An entry of a tarball. It is a [`Read`] of its content.
 pub struct TarEntry<'a, R: Read> {
-    /// Its path, as it is written there.
+    /// Path as written in the tarball.
     pub path: String,
-    /// What it is.
+    /// Kind of the entry.
     pub kind: TarEntryKind,
-    /// Its permission bits.
+    /// Permission bits.
     pub mode: u32,
-    /// The size of its content in bytes.
+    /// Size of the content, in bytes.
     pub size: u64,
     content: tar::Entry<'a, R>,
 }
@@ -182,13 +181,13 @@ impl<R: Read> Read for TarEntry<'_, R> {
 }
 
 impl<R: Read> TarEntry<'_, R> {
-    /// All of its content, which is no larger than the limit of an entry.
+    /// Returns the whole content, which is never larger than the limit of an entry.
     ///
     /// # Errors
     ///
-    /// [`Error`], also where the tarball ends too early.
+    /// [`Error`] if reading fails or the tarball ends early.
     pub fn content(&mut self) -> Result<Vec<u8>, Error> {
-        // The limit of an entry keeps this small, and a vector that grows would take twice as much.
+        // The limit of an entry keeps this small, and a growing vector would take twice as much.
         let mut content = Vec::with_capacity(usize::try_from(self.size).unwrap_or(0));
         if self.read_to_end(&mut content)? as u64 == self.size {
             Ok(content)
@@ -199,11 +198,11 @@ impl<R: Read> TarEntry<'_, R> {
 }
 
 impl<'a, R: Read> TarEntries<'a, R> {
-    /// The next entry.
+    /// Returns the next entry, or `None` at the end.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if reading fails or an entry is refused.
     #[expect(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
     pub fn next(&mut self) -> Result<Option<TarEntry<'a, R>>, Error> {
         let mut long_path = None;
@@ -232,7 +231,7 @@ impl<'a, R: Read> TarEntries<'a, R> {
         }
     }
 
-    /// The path in an extension header, where it has one.
+    /// Returns the path in an extension header, if it has one.
     fn extension(&self, entry: &mut tar::Entry<'a, R>, kind: EntryType) -> Result<Option<Vec<u8>>, Error> {
         let (found, most) = (entry.size(), self.limits.extension);
         if most == 0 {
@@ -282,13 +281,13 @@ impl<'a, R: Read> TarEntries<'a, R> {
             (false, true) => TarEntryKind::Folder,
             (false, false) => TarEntryKind::Other,
         };
-        // Absent or malformed, it allows nothing, as for others who read tarballs.
+        // A missing or malformed mode grants nothing, as in other readers of tarballs.
         let mode = entry.header().mode().unwrap_or(0) & 0o777;
         Ok(TarEntry { path, kind, mode, size, content: entry })
     }
 }
 
-/// The path in a PAX header.
+/// Returns the path in a PAX header, if it has one.
 fn pax_path(mut records: &[u8], global: bool) -> Result<Option<Vec<u8>>, Error> {
     let mut path = None;
     while !records.is_empty() {
@@ -307,8 +306,8 @@ fn pax_path(mut records: &[u8], global: bool) -> Result<Option<Vec<u8>>, Error> 
     Ok(path)
 }
 
-/// Key and value of the first record, which is `LENGTH KEY=VALUE` and a line break, and what follows it. A value can
-/// have line breaks, which the `tar` crate does not expect.
+/// Returns the key and the value of the first record, which has the form `LENGTH KEY=VALUE` and a line break, and the
+/// remaining records. A value can contain line breaks, which the `tar` crate does not expect.
 fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let blank = records.iter().position(|byte| *byte == b' ')?;
     let length = std::str::from_utf8(&records[..blank]).ok()?.parse().ok()?;

@@ -1,6 +1,6 @@
-//! What iPXE's `zbin` does to the image of a BIOS loader, by its source: a list of instructions (`.zinfo`)
-//! says which parts of the image are copied and which are packed, and which numbers are corrected by the
-//! length of the outcome.
+//! The work of iPXE's `zbin` on the image of a BIOS loader, according to its source: a list of instructions (`.zinfo`)
+//! defines which parts of the image are copied, which are packed, and which numbers are corrected by a length in the
+//! output.
 
 use crc::{Algorithm, CRC_32_ISO_HDLC, Crc, Table};
 
@@ -13,9 +13,9 @@ pub enum Instruction {
     Copy(ZbinPart),
     /// Packs a part of the image.
     Pack(ZbinPart),
-    /// What comes from here on is the payload.
+    /// The payload starts here.
     Payload {
-        /// A power of two that the payload's place is a multiple of.
+        /// Alignment of the payload in the output, a power of two.
         align: usize,
     },
     /// Adds a length to a number.
@@ -25,25 +25,25 @@ pub enum Instruction {
 /// A part of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ZbinPart {
-    /// Where it begins.
+    /// Offset in bytes.
     pub offset: usize,
-    /// How many bytes it has.
+    /// Length in bytes.
     pub length: usize,
-    /// A power of two that its place in the outcome is a multiple of.
+    /// Alignment in the output, a power of two.
     pub align: usize,
 }
 
-/// A number in the outcome that a length is added to.
+/// A number in the output that a length is added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Correction {
-    /// Which length.
+    /// Length to add.
     measured: Measured,
-    /// Where the number is, from the beginning of the outcome or of the payload.
+    /// Offset of the number, from the start of the output or of the payload.
     offset: usize,
     in_payload: bool,
-    /// How many bytes it has: 1, 2 or 4.
+    /// Size of the number in bytes: 1, 2 or 4.
     size: usize,
-    /// The unit of the length, in bytes.
+    /// Unit of the length, in bytes.
     divisor: usize,
 }
 
@@ -54,49 +54,49 @@ enum Measured {
     Payload,
 }
 
-/// Why instructions cannot be followed.
+/// Errors from following instructions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is something that a BIOS loader's have not.
+    /// An instruction that BIOS loaders do not use.
     #[error("there is no instruction `{}`", printable(.0))]
     Unknown(String),
-    /// They are not whole.
+    /// The list of instructions is truncated.
     #[error("the instructions have {0} bytes, wanted a multiple of 16")]
     Torn(usize),
-    /// They lead out of the image or the outcome.
+    /// An instruction points outside the image or the output.
     #[error("an instruction leads out of the loader")]
     Outside,
-    /// They are none that any loader has.
+    /// The instructions are unlike those of any loader.
     #[error("{0}")]
     Strange(&'static str),
-    /// They make more than any loader has.
+    /// The output would be larger than any loader.
     #[error("the instructions make more than {MAX} bytes")]
     TooLarge,
-    /// A corrected number is too large for its place.
+    /// A corrected number is too large for its field.
     #[error("the loader is too large: a length does not fit its {0} bytes")]
     Overflow(usize),
 }
 
-/// The most parts that are packed; iPXE's loaders have four.
+/// Maximum number of packed parts; iPXE's loaders have four.
 const MOST_PARTS: usize = 16;
 
-/// The most instructions; those of iPXE's loaders are eight.
+/// Maximum number of instructions; iPXE's loaders have eight.
 const MOST: usize = 4096;
 
-/// The most that instructions may make, before packing, in bytes: a loader with all drivers has one million.
+/// Maximum output of the instructions before packing, in bytes: a loader with all drivers has one million.
 const MAX: usize = 4 << 20;
 
-/// Reads the content of a `.zinfo`.
+/// Parses the content of a `.zinfo`.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if an instruction is unknown or invalid.
 pub fn parse(zinfo: &[u8]) -> Result<Vec<Instruction>, Error> {
     let (records, rest) = zinfo.as_chunks::<16>();
     if !rest.is_empty() {
         return Err(Error::Torn(zinfo.len()));
     }
-    // In memory, one has several times as many bytes.
+    // An instruction takes several times as many bytes in memory.
     if records.len() > MOST {
         return Err(Error::Strange("there are more instructions than any loader has"));
     }
@@ -108,7 +108,7 @@ pub fn parse(zinfo: &[u8]) -> Result<Vec<Instruction>, Error> {
     if packed.len() > MOST_PARTS {
         return Err(Error::Strange("there are more packed parts than any loader has"));
     }
-    // `zbin` filters a part where it is, so what is packed is no longer there to be copied or packed again.
+    // `zbin` filters a part in place, so a packed part can no longer be copied or packed again.
     let again = |part: &ZbinPart| packed.iter().filter(|other| other.overlaps(*part)).count();
     let twice = instructions.iter().any(|instruction| match instruction {
         Instruction::Copy(part) => again(part) > 0,
@@ -123,7 +123,7 @@ pub fn parse(zinfo: &[u8]) -> Result<Vec<Instruction>, Error> {
 }
 
 impl Instruction {
-    /// How many bytes it makes at most, before packing.
+    /// Returns the maximum number of bytes that it produces before packing.
     fn makes(&self) -> usize {
         match self {
             Self::Copy(part) | Self::Pack(part) => part.align.saturating_add(part.length),
@@ -136,7 +136,7 @@ impl Instruction {
 fn instruction(record: &[u8; 16]) -> Result<Instruction, Error> {
     let (words, _) = record.as_chunks::<4>();
     let [offset, length, align] = [1, 2, 3].map(|index| u32::from_le_bytes(words[index]) as usize);
-    // With another unit, the masks of `zbin` would mean nothing.
+    // The masks of `zbin` work only with powers of two.
     let unit = |unit: usize| {
         if unit.is_power_of_two() { Ok(unit) } else { Err(Error::Strange("a unit is no power of two")) }
     };
@@ -167,21 +167,21 @@ impl ZbinPart {
         self.length > 0 && other.length > 0 && self.offset < end(other) && other.offset < end(self)
     }
 
-    /// Its bytes in `image`.
+    /// Returns the part's bytes in `image`.
     ///
     /// # Errors
     ///
-    /// [`Error::Outside`].
+    /// [`Error::Outside`] if the part exceeds the image.
     pub fn of(self, image: &[u8]) -> Result<&[u8], Error> {
         self.offset.checked_add(self.length).and_then(|end| image.get(self.offset..end)).ok_or(Error::Outside)
     }
 }
 
-/// Follows `instructions` on `image`; `pack` compresses the part that an instruction's number stands for.
+/// Follows `instructions` on `image`; `pack` compresses the part of the instruction with the given number.
 ///
 /// # Errors
 ///
-/// [`Error`], or what `pack` gives.
+/// [`Error`] if an instruction cannot be followed, or any error from `pack`.
 pub fn assemble<E: From<Error>>(
     image: &[u8],
     instructions: &[Instruction],
@@ -217,7 +217,7 @@ fn pad(outcome: &mut Vec<u8>, align: usize) {
     outcome.resize(outcome.len().next_multiple_of(align), 0xff);
 }
 
-/// A packed part's checksum: a CRC-32 without the final inversion.
+/// Returns the checksum of a packed part: a CRC-32 without the final inversion.
 fn checksum(packed: &[u8]) -> u32 {
     const PLAIN: Algorithm<u32> = Algorithm { xorout: 0, ..CRC_32_ISO_HDLC };
     static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&PLAIN);
@@ -233,7 +233,7 @@ impl Correction {
         };
         let start = self.offset.saturating_add(if self.in_payload { header } else { 0 });
         let place = start.checked_add(self.size).and_then(|end| outcome.get_mut(start..end)).ok_or(Error::Outside)?;
-        // The number that stands there is a signed one.
+        // The number at this offset is signed.
         let sign = if place[self.size - 1] & 0x80 == 0 { 0 } else { 0xff };
         let mut wide = [sign; 8];
         wide[..self.size].copy_from_slice(place);
@@ -248,28 +248,28 @@ impl Correction {
     }
 }
 
-/// The opcodes of a call and of a jump with a relative target of four bytes.
+/// Opcodes of a call and of a jump, each with a relative target of four bytes.
 const CALLS: [u8; 2] = [0xe8, 0xe9];
 
-/// The pass over a part before it is compressed: the targets of calls and jumps become absolute. It goes from
-/// the beginning to the end, and can stop on the way.
+/// The filter that a part passes through before compression: it makes the targets of calls and jumps absolute. It
+/// proceeds from start to end, and can be interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallFilter {
-    /// Where the next instruction may begin.
+    /// Offset of the next possible instruction.
     next: usize,
-    /// How many bytes the whole part has.
+    /// Length of the whole part, in bytes.
     length: usize,
 }
 
 impl CallFilter {
-    /// The pass over a part of `length` bytes.
+    /// Creates a filter for a part of `length` bytes.
     #[must_use]
     pub fn new(length: usize) -> Self {
         Self { next: 0, length }
     }
 
-    /// Goes on over `code`, which is where the pass has come to and all that follows, or only a first piece of
-    /// that; it stops where what it would look at may lie outside. Returns how many bytes of `code` are done.
+    /// Continues over `code`: all the bytes from the current position on, or only the first of them. It stops at an
+    /// instruction that may extend beyond `code`. Returns how many bytes of `code` are done.
     pub fn pass(&mut self, code: &mut [u8]) -> usize {
         let begin = self.next;
         let last = self.length.min(begin + code.len());
@@ -286,7 +286,7 @@ impl CallFilter {
         self.next - begin
     }
 
-    /// The target of the call at `next`, as it is packed. What would collide with that is moved out of its way.
+    /// Returns the packed target of the call at `next`. Targets that would collide with converted ones are moved.
     fn absolute(self, target: i32) -> i32 {
         let [offset, length] = [self.next, self.length].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let limit = length - 5;
@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_pass_in_pieces_is_the_pass_over_the_whole() {
-        // Calls near and far, some of which overlap.
+        // Calls to near and far targets, some of which overlap.
         let calls = (0..600_u16).flat_map(|i| {
             let target = i32::from(i.wrapping_mul(2029) % 7000) - 3500;
             [&[0xe8 + (i % 3) as u8][..], &target.to_le_bytes()].concat()

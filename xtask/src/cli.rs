@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of the program.
 
 mod arguments;
 mod bench;
@@ -24,7 +24,7 @@ use crate::{exit, program};
 
 /// Builds, checks and publishes TFTP trees of iPXE and syslinux loaders from pinned inputs.
 #[derive(Parser)]
-#[command(name = "xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+#[command(name = "xtask", bin_name = "cargo xtask", version, max_term_width = 80)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -32,13 +32,13 @@ pub struct Cli {
     pub command: XtaskCommand,
 }
 
-/// The command line of this process.
+/// Parses the command line of this process.
 pub fn parse() -> Result<Cli, clap::Error> {
     let mut matches = command().try_get_matches()?;
     Cli::from_arg_matches_mut(&mut matches)
 }
 
-/// The command line with its help, in which the program has the name that a person calls it by.
+/// Returns the command line with its help, in which the program has the name that the user calls it by.
 pub fn command() -> clap::Command {
     let command = Cli::command().after_help(exit::help());
     if program::is_alias() {
@@ -48,7 +48,7 @@ pub fn command() -> clap::Command {
     }
 }
 
-/// `command` and all below it, whose help calls the program `name`.
+/// Renames the program to `name` in the help of `command` and of all its subcommands.
 fn renamed(mut command: clap::Command, name: &str) -> clap::Command {
     let called = |text: &StyledStr| {
         let text = text.ansi().to_string().replace("cargo xtask", name);
@@ -68,8 +68,7 @@ fn renamed(mut command: clap::Command, name: &str) -> clap::Command {
         .mut_subcommands(|command| renamed(command, name))
 }
 
-/// What is wrong with the command line, without passwords of addresses that it has, and with characters escaped that
-/// are not seen.
+/// Returns the error in the command line without passwords of addresses in it, and with invisible characters escaped.
 pub fn presentable(error: clap::Error) -> clap::Error {
     let error = without_secrets(error);
     let message = error.render().to_string();
@@ -77,14 +76,14 @@ pub fn presentable(error: clap::Error) -> clap::Error {
     if shown == message { error } else { clap::Error::raw(error.kind(), shown.trim_start_matches("error: ")) }
 }
 
-/// What is wrong with the command line, without passwords of addresses that it has.
+/// Returns the error in the command line without passwords of addresses in it.
 fn without_secrets(mut error: clap::Error) -> clap::Error {
     const SAID: [ContextKind; 4] =
         [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue, ContextKind::TrailingArg];
     for kind in SAID {
         let Some(ContextValue::String(text)) = error.get(kind) else { continue };
         let url = Url::from(text.as_str());
-        // A user of a server that is deployed to is no secret.
+        // The user name on a deployment server is no secret.
         let target = text.strip_prefix("sftp://").unwrap_or(text);
         let is_user = |(user, rest): (&str, &str)| !user.contains([':', '/', '%']) && !rest.contains('@');
         let is_user = target.split_once('@').is_some_and(is_user);
@@ -92,7 +91,7 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
             continue;
         }
         error.insert(kind, ContextValue::String(url.to_string()));
-        // What is proposed instead has the same words in it.
+        // Suggestions in the message contain the same text.
         let message = error.render().to_string();
         let hidden = url.hide_in(&message);
         if hidden != message {
@@ -102,16 +101,16 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// What every command understands.
+/// Options of every command.
 #[derive(Args)]
 pub struct Global {
-    /// Says nothing but errors
+    /// Print nothing but errors and requested output
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub quiet: bool,
-    /// How to say what happens: for people, or one JSON object a line
+    /// Output format: text for people, or one JSON object per line
     #[arg(long, global = true, help_heading = "Global options", value_name = "FORMAT", default_value = "human")]
     pub message_format: MessageFormat,
-    /// Where sources, build trees and built loaders are kept [default: the user's cache folder]
+    /// Folder for sources, build trees and built loaders [default: the user's cache folder]
     #[arg(
         long,
         global = true,
@@ -122,220 +121,212 @@ pub struct Global {
         hide_env_values = true
     )]
     pub cache_dir: Option<Utf8PathBuf>,
-    /// The folder with vendor/ and embed-scripts/ [default: this repository]
+    /// Folder that contains vendor/ and embed-scripts/ [default: this repository]
     #[arg(long, global = true, help_heading = "Global options", value_name = "DIR", value_parser = local_path)]
     pub project: Option<Utf8PathBuf>,
 }
 
-/// How to say what happens.
+/// Output format.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MessageFormat {
-    /// Bars on a terminal, plain lines elsewhere.
+    /// Progress bars on a terminal, plain lines elsewhere.
     Human,
-    /// One JSON object a line, on standard output.
+    /// One JSON object per line, on standard output.
     Json,
 }
 
-/// The commands.
+/// Commands of the program.
 #[derive(Subcommand)]
 pub enum XtaskCommand {
     /// Builds the loaders and publishes the tree
     #[command(after_help = "Examples:
   cargo xtask build-loaders --install-deps           on a fresh machine
   cargo xtask build-loaders --archive                the tree and its tarball
-  cargo xtask build-loaders --plan                   what would be done
+  cargo xtask build-loaders --plan                   prints the plan only
   cargo xtask build-loaders --ipxe-url ../ipxe.git --syslinux-archive syslinux-6.03.zip
-  cargo xtask build-loaders --offline                from the cache alone")]
+  cargo xtask build-loaders --offline                from the cache only")]
     BuildLoaders(BuildLoaders),
-    /// Fills the cache with everything that is pinned
+    /// Fetches all pinned inputs into the cache
     #[command(after_help = "Examples:
   cargo xtask fetch
   cargo xtask fetch --ipxe-url https://git.example.net/mirrors/ipxe.git")]
     Fetch(OriginArgs),
-    /// Writes all that the loaders are made from as one tarball
-    #[command(after_help = "The bundle is what the licences of the loaders ask to be offered with them, and all that
-a build needs where there is no network.
+    /// Packs all sources of the loaders into one tarball
+    #[command(after_help = "The bundle contains the sources that the licences of the loaders require you to
+offer with them, and everything that a build without network access needs.
 
 Examples:
   cargo xtask bundle-sources
   cargo xtask build-loaders --offline --sources-from netboot-loaders-0.1.0-sources.tar.gz")]
     BundleSources {
-        /// Where the bundle goes [default: dist/netboot-loaders-VERSION-sources.tar.gz]
+        /// Path of the bundle [default: dist/netboot-loaders-VERSION-sources.tar.gz]
         #[arg(long, value_name = "FILE", value_parser = local_path)]
         out: Option<Utf8PathBuf>,
         #[command(flatten)]
         origins: OriginArgs,
     },
-    /// Writes the bases that loaders are stamped from as one tarball
-    #[command(
-        after_help = "A server that has the bundle gives each machine a loader of its own, without make or iPXE's source:
-see stamp/examples/stamp_server.rs. The bundle has a base for each configuration, loader and size of slot that
-sites.toml and the inventories ask for; the sites themselves are not in it.
+    /// Packs the bases that loaders are stamped from into one tarball
+    #[command(after_help = "With the bundle, a server can stamp a loader for each machine without make or
+iPXE's source: see stamp/examples/stamp_server.rs. The bundle has a base for
+each configuration, loader and slot size that sites.toml and the inventories
+use; the sites themselves are not included.
 
 Examples:
   cargo xtask bundle-bases
-  cargo xtask bundle-bases --offline --out bases.tar.gz"
-    )]
+  cargo xtask bundle-bases --offline --out bases.tar.gz")]
     BundleBases(BundleBases),
-    /// Moves the pins to newer inputs, and says what that brings
-    #[command(
-        after_help = "No build does this by itself. The pins are written as a whole or not at all; their comments
-stay. What is new is in the cache afterwards.
+    /// Moves the pins to newer inputs and reports what changes
+    #[command(after_help = "Builds never do this on their own. The pins are written completely or not at
+all; their comments are kept. The new inputs are in the cache afterwards.
 
 Examples:
   cargo xtask update                                 iPXE's newest release
-  cargo xtask update ipxe --to master --dry-run      what master has since the pin
+  cargo xtask update ipxe --to master --dry-run      new commits on master
   cargo xtask update ipxe --ipxe-url ../ipxe --to 0ab2277c40f1de56c736b9e7db7ee23d52509ec5
-  cargo xtask update syslinux --syslinux-archive syslinux-6.03.zip"
-    )]
+  cargo xtask update syslinux --syslinux-archive syslinux-6.03.zip")]
     Update(Update),
-    /// Keeps a copy of the images that a publisher calls current, as whole sets
-    #[command(
-        after_help = "The last line on standard output is one JSON object: mirror, stream, arch, version, previous, changed,
-older, removed. Run it once a day; --print-schedule prints what does that.
+    /// Mirrors a publisher's current images as complete sets
+    #[command(after_help = "The last line on standard output is a JSON object with the fields mirror,
+stream, arch, version, previous, changed, older and removed. Run the command
+once a day; --print-schedule prints a job for that.
 
 Examples:
   cargo xtask mirror fedora-coreos --dest /srv/www/fedora-coreos
   cargo xtask mirror flatcar --channel beta --dest /srv/www/flatcar --verify-signatures
-  cargo xtask mirror fedora-coreos --dest /srv/www/fedora-coreos --print-schedule systemd"
-    )]
+  cargo xtask mirror fedora-coreos --dest /srv/www/fedora-coreos --print-schedule systemd")]
     Mirror {
         #[command(subcommand)]
         what: MirrorCommand,
     },
-    /// Removes what no build needs any more: from the cache, and what killed runs have left
-    #[command(
-        after_help = "What this project needs stays, and so does what anybody has used lately: other projects may share the
-cache. What this tool did not make is left alone and named.
+    /// Removes unused files from the cache, and leftovers of killed runs
+    #[command(after_help = "Files that this project needs are kept, and so are recently used files: other
+projects may share the cache. Files that this tool did not create are left alone
+and listed.
 
 Examples:
-  cargo xtask clean --dry-run                        what would be removed, and how large it is
+  cargo xtask clean --dry-run                        what would be removed
   cargo xtask clean
-  cargo xtask clean --unused-for 0                   all that this project does not need
-  cargo xtask clean --sites racks.csv                the sites of that inventory need their bases, too"
-    )]
+  cargo xtask clean --unused-for 0                   all that is not needed here
+  cargo xtask clean --sites racks.csv                keeps bases of its sites")]
     Clean(Clean),
-    /// Says which tools are there, which are missing, and how to install them
+    /// Reports which tools are installed, which are missing, and how to install them
     #[command(after_help = "Examples:
   cargo xtask doctor
   cargo xtask doctor --for check --install-deps
   cargo xtask doctor --for mirror                      for --verify-signatures
   cargo xtask doctor --for boot-test --prepare-host    on Ubuntu 24.04")]
     Doctor(Doctor),
-    /// Compares a tree or a tarball with its own manifest and checksums
+    /// Verifies a tree or tarball against its own manifest and checksums
     #[command(after_help = "Examples:
   cargo xtask verify                                 dist/tftp
   cargo xtask verify netboot-loaders-0.1.0-tftp.tar.gz
-  cargo xtask verify --against-make --sample 20      has make link the loaders of 20 sites, and compares")]
+  cargo xtask verify --against-make --sample 20      20 sites against make")]
     Verify(Verify),
-    /// Says what a loader is: version, drivers, embedded script, and whether a manifest knows it
+    /// Describes a loader: version, drivers, embedded script, and whether a manifest lists it
     #[command(after_help = "Examples:
   cargo xtask inspect dist/tftp/ipxe.efi
   cargo xtask inspect /srv/tftp/undionly.kpxe --manifest dist/tftp")]
     Inspect(Inspect),
-    /// Boots the loaders of a tree or a tarball in virtual machines, and says which got through
+    /// Boots the loaders of a tree or tarball in virtual machines and reports which ones pass
     #[command(after_help = "Examples:
   cargo xtask boot-test --install-deps               on a fresh machine
   cargo xtask boot-test --loader ipxe.efi            one loader of dist/tftp
   cargo xtask boot-test netboot-loaders-0.1.0-tftp.tar.gz
   cargo xtask boot-test --site rack-1 --jobs 1
-  cargo xtask boot-test --list                       what would be tried")]
+  cargo xtask boot-test --list                       which cases would run")]
     BootTest(BootTest),
     /// Writes the configuration of a DHCP, TFTP or HTTP server for this tree
-    #[command(after_help = "It is made of embed-scripts/network.toml, and of the loaders that sites.toml asks for.
+    #[command(after_help = "The configuration is generated from embed-scripts/network.toml and the loaders
+in sites.toml.
 
 Examples:
-  cargo xtask recipe                                 which servers there are recipes for
+  cargo xtask recipe                                 lists the servers
   cargo xtask recipe routeros                        prints it
-  cargo xtask recipe dnsmasq --out dist/recipes      writes it, with all that comes with it
-  cargo xtask recipe routeros --undo                 prints what takes it back")]
+  cargo xtask recipe dnsmasq --out dist/recipes      writes all its files
+  cargo xtask recipe routeros --undo                 prints how to undo it")]
     Recipe(Recipe),
-    /// Writes a starter configuration for Ignition, with which a machine sets itself up
-    #[command(after_help = "It is made of the table [ignition] of embed-scripts/network.toml.
+    /// Writes a starter configuration for Ignition, which provisions a machine
+    #[command(after_help = "The configuration is generated from the table [ignition] in
+embed-scripts/network.toml.
 
 Examples:
   cargo xtask ignition                               prints it
   cargo xtask ignition --host k8s-master-01 --out dist/k8s-master-01.ign
-  cargo xtask ignition --butane machine.bu           has butane make it of a file of yours")]
+  cargo xtask ignition --butane machine.bu           converts a Butane file")]
     Ignition(Ignition),
-    /// Brings a tree or a tarball to the folder or the server that machines boot from
-    #[command(
-        after_help = "Only what has changed is sent. Each file is read back before it takes the place of the old one. What
-somebody else put there stays.
+    /// Deploys a tree or tarball to the folder or server that machines boot from
+    #[command(after_help = "Only changed files are sent. Each file is read back before it replaces the old
+one. Files that others put there are kept.
 
 Examples:
-  cargo xtask deploy --dry-run sftp://admin@192.168.88.1/tftp    what would be done
-  cargo xtask deploy sftp://admin@192.168.88.1/tftp              dist/tftp to a router
-  cargo xtask deploy --prune sftp://nas/~/tftp                   below the folder where a login begins
-  cargo xtask deploy /srv/tftp --tree netboot-loaders-0.1.0-tftp.tar.gz"
-    )]
+  cargo xtask deploy --dry-run sftp://admin@192.168.88.1/tftp    the plan only
+  cargo xtask deploy sftp://admin@192.168.88.1/tftp              to a router
+  cargo xtask deploy --prune sftp://nas/~/tftp                   in home folder
+  cargo xtask deploy /srv/tftp --tree netboot-loaders-0.1.0-tftp.tar.gz")]
     Deploy(Deploy),
-    /// Builds everything again under other conditions, and compares every byte
-    #[command(
-        after_help = "Exit code 0 says that every byte is the same, 11 that the tools differ, 12 that bytes differ.
+    /// Rebuilds everything under varied conditions and compares every byte
+    #[command(after_help = "Exit code 0 means that every byte is the same, 11 that the tools differ, 12 that
+bytes differ.
 
 Examples:
-  cargo xtask reproduce                              two builds, one with everything varied
+  cargo xtask reproduce                              two builds, one varied
   cargo xtask reproduce --against netboot-loaders-0.1.0-tftp.tar.gz
   cargo xtask reproduce --against https://example.net/manifest.json
   cargo xtask reproduce --vary path --vary clock
-  cargo xtask reproduce --list                       what can be varied"
-    )]
+  cargo xtask reproduce --list                       lists what can be varied")]
     Reproduce(Reproduce),
-    /// Writes every file of a release, and makes a draft of it
-    #[command(after_help = "Without --dry-run the files become one draft release of the repository, through GitHub's
-program `gh`.
+    /// Writes all files of a release and creates a draft release
+    #[command(after_help = "Without --dry-run, GitHub's program `gh` uploads the files as a draft release of
+the repository.
 
 Examples:
-  cargo xtask release --dry-run                      the files alone, in dist/release
+  cargo xtask release --dry-run                      only files in dist/release
   cargo xtask release --files dist/release --tag v0.1.0")]
     Release(ReleaseArgs),
-    /// Runs the tests that need neither machines nor pinned sources, and that are fast
+    /// Runs the fast tests that need neither virtual machines nor pinned sources
     #[command(after_help = "Examples:
   cargo xtask test                                   after each change
-  cargo xtask test deploy::                          all of `deploy`, slow ones among them")]
+  cargo xtask test deploy::                          all tests of `deploy`")]
     Test(TestArgs),
-    /// Runs every check of this repository: format, lints, workflows, tests
+    /// Runs all checks of this repository: format, lints, workflows, tests
     #[command(after_help = "Examples:
   cargo xtask check --install-deps                   on a fresh machine
   cargo xtask check lint docs                        without tests
-  cargo xtask check --full --timings                 all there is, and what took longest
-  cargo xtask check --require-real                   fails where anything has to be skipped")]
+  cargo xtask check --full --timings                 whole matrices and timings
+  cargo xtask check --require-real                   fails on anything skipped")]
     Check(Check),
-    /// Measures against what people do without this tool, pair by pair in one run
-    #[command(
-        after_help = "Each writes its section of dist/bench.json anew, and leaves the others as they are. A machine
-that has other work to do measures that.
+    /// Measures this tool against what users do without it, pair by pair in one run
+    #[command(after_help = "Each measurement replaces its own section of dist/bench.json and keeps the
+others. Other work on the machine distorts the results.
 
 Examples:
   cargo xtask bench warm
   cargo xtask bench sites --count 1000 --linear
-  cargo xtask bench table                            all that was measured, for the README"
-    )]
+  cargo xtask bench table                            all results for the README")]
     Bench {
         #[command(subcommand)]
         what: Bench,
     },
-    /// Feeds what others may write to what reads it, made up by libFuzzer
-    #[command(after_help = "The targets are in fuzz/fuzz_targets, small inputs in fuzz/seeds. What makes a target
-fail is left in fuzz/artifacts.
+    /// Fuzzes the parsers of untrusted input with libFuzzer
+    #[command(after_help = "The targets are in fuzz/fuzz_targets, small inputs in fuzz/seeds. Inputs that
+make a target fail are stored in fuzz/artifacts.
 
 Examples:
   cargo xtask fuzz --seconds 0                       builds all targets
-  cargo xtask fuzz --install-deps                    a minute for each
+  cargo xtask fuzz --install-deps                    runs each for a minute
   cargo xtask fuzz tarball archive --seconds 600")]
     Fuzz(Fuzz),
-    /// Prints a completion script
+    /// Prints a shell completion script
     #[command(after_help = "Examples:
   alias xtask='cargo xtask'; source <(cargo xtask completions bash)")]
     Completions {
-        /// For which shell
+        /// Shell that runs the script
         shell: clap_complete::Shell,
     },
 }
 
 impl XtaskCommand {
-    /// The option that names where this command writes, and the path that it was given.
+    /// Returns the option that names the output of this command, and the path given for it.
     pub fn output(&self) -> Option<(Flag, Option<Utf8PathBuf>)> {
         let (option, path) = match self {
             Self::BuildLoaders(args) => (Flag::Out, &args.out),
@@ -361,7 +352,7 @@ mod tests {
 
     use super::*;
 
-    /// Addresses with a password, right and wrong.
+    /// Addresses with a password, valid and invalid.
     const ADDRESSES: [&str; 16] = [
         "https://u:S3CRET@h/x",
         "https:/u:S3CRET@h/x",
@@ -380,11 +371,11 @@ mod tests {
         "u:12/S3CRET@h/x",
         "git@h:S3CRET@x",
     ];
-    /// What takes addresses and texts, and is read later.
+    /// Arguments that take addresses and texts, which are parsed later.
     const TEXTS: [&str; 8] =
         ["ipxe_url", "syslinux_archive", "against", "append", "ssh_options", "chain_to", "base_url", "stream_url"];
 
-    /// All command lines that give `address` to one argument of `command`, with the argument's name.
+    /// Returns all command lines that give `address` to one argument of `command`, with the argument's name.
     fn lines(command: &clap::Command, words: &[String], address: &str) -> Vec<(String, Vec<String>)> {
         let below = command.get_subcommands().filter(|command| command.get_name() != "help");
         let mut all: Vec<_> =
@@ -411,7 +402,7 @@ mod tests {
                 match Cli::try_parse_from(&words).map_err(presentable) {
                     Ok(_) => {
                         assert!(TEXTS.contains(&name.as_str()), "{words:?}");
-                        // What is taken for a path is shown.
+                        // A value that is parsed as a path is shown.
                         let is_path = git::local_path(address).is_some_and(|path| !path.is_absolute());
                         assert!(!["ipxe_url", "syslinux_archive"].contains(&name.as_str()) || !is_path, "{words:?}");
                     }

@@ -1,4 +1,4 @@
-//! Exit codes, and errors as they are shown.
+//! Exit codes, and failures as the program reports them.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use netboot_loaders::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostics, Help};
 use netboot_loaders::base::fs::unwritable;
 
-/// Each class with its exit code, and the words that `--help` has for it.
+/// Exit code of each class, with its description in `--help`.
 const TABLE: [(Class, u8, &str); Class::ALL.len()] = [
     (Class::Failure, 1, "a file operation or something else failed"),
     (Class::Usage, 2, "the command line is wrong"),
@@ -24,15 +24,15 @@ const TABLE: [(Class, u8, &str); Class::ALL.len()] = [
     (Class::Interrupted, 130, "interrupted"),
 ];
 
-/// What cargo ends with where it cannot compile the program, and the program where it panics.
+/// Exit code of cargo if it cannot compile the program, and of the program if it panics.
 const CARGO: u8 = 101;
 
-/// The exit code of `class`.
+/// Returns the exit code of `class`.
 pub fn code(class: Class) -> u8 {
     TABLE.iter().find(|(of, ..)| *of == class).map_or(1, |(_, code, _)| *code)
 }
 
-/// What `--help` says of exit codes.
+/// Returns the section of `--help` about exit codes.
 pub fn help() -> String {
     TABLE.iter().fold("Exit codes:\n  0    done".to_owned(), |mut text, (_, code, words)| {
         let _ = write!(text, "\n  {code:<4} {words}");
@@ -40,7 +40,7 @@ pub fn help() -> String {
     })
 }
 
-/// An exit code for a success that differs from others: 0, or one that no failure has.
+/// Parses an exit code that marks a particular kind of success: 0, or a code that no failure has.
 pub fn of_success(text: &str) -> Result<u8, String> {
     match text.parse::<u8>() {
         Err(_) => Err("wanted a number from 0 to 255".into()),
@@ -51,30 +51,30 @@ pub fn of_success(text: &str) -> Result<u8, String> {
     }
 }
 
-/// Why a command failed, ready to be shown.
+/// Failure of a command, ready for display.
 #[derive(Debug)]
 pub struct Failure {
-    /// The message with its causes; that of findings is [`Diagnosis::findings`].
+    /// Message with its causes; if there are findings, the text of [`Diagnosis::findings`] is shown instead.
     pub message: String,
-    /// The class, the subject, the remedies and the findings.
+    /// Class, subject, remedies and findings.
     pub diagnosis: Box<Diagnosis>,
-    /// The path that cannot be written, and whether its file system is full.
+    /// Path that cannot be written, and whether its file system is full.
     pub unwritable: Option<(Utf8PathBuf, bool)>,
 }
 
 impl Failure {
-    /// A failure with a message of this program.
+    /// Creates a failure with a message of this program.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         Self { message: message.into(), diagnosis: Box::new(class.into()), unwritable: None }
     }
 
-    /// The same with another remedy.
+    /// Adds a remedy.
     pub fn help(mut self, help: impl Into<Help>) -> Self {
         self.diagnosis.help.push(help.into());
         self
     }
 
-    /// A failure with the text of `error` and all its causes.
+    /// Creates a failure with the text of `error` and all its causes.
     pub fn of(error: &(dyn Error + 'static), diagnosis: Diagnosis) -> Self {
         let mut message = error.to_string();
         let mut cause = error.source();
@@ -86,12 +86,12 @@ impl Failure {
         Self { message, diagnosis: Box::new(diagnosis), unwritable }
     }
 
-    /// The class.
+    /// Returns the class.
     pub fn class(&self) -> Class {
         self.diagnosis.class
     }
 
-    /// The findings, where the failure is about files of the project.
+    /// Returns the findings, if the failure is about files of the project.
     pub fn findings(&self) -> Option<&Diagnostics> {
         self.diagnosis.findings.as_ref()
     }

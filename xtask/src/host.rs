@@ -1,4 +1,4 @@
-//! The environment of this process, read once and handed on as values.
+//! Environment of this process, read once and passed on as values.
 
 use std::env;
 use std::ffi::OsString;
@@ -26,12 +26,12 @@ use crate::program;
 use crate::ui::Ui;
 use netboot_loaders::base::diagnostic::{Class, Diagnostic, Flag, Help, Subcommand};
 
-/// The first argument of the process that fetches from a git server.
+/// First argument of the helper process that fetches from a git server.
 pub const GIT_HELPER: &str = "__git-helper";
-/// What certificates and host names are looked up by.
+/// Variables that control the lookup of certificates and host names.
 const GIT_ENVIRONMENT: [&str; 4] = ["SSL_CERT_FILE", "SSL_CERT_DIR", "RES_OPTIONS", "LOCALDOMAIN"];
 
-/// The variables whose values name paths and addresses, which messages show.
+/// Variables whose values are paths and addresses that messages show.
 const NAMING_VARIABLES: [&str; 16] = [
     "NETBOOT_LOADERS_CACHE_DIR",
     "XDG_CACHE_HOME",
@@ -51,8 +51,8 @@ const NAMING_VARIABLES: [&str; 16] = [
     "NO_PROXY",
 ];
 
-/// Refuses arguments, variables and a current folder whose text could pass for another line of a message, steer a
-/// terminal, or show in another order. Whatever messages say of them later needs no escape.
+/// Rejects arguments, variables and a current folder whose text could look like another line of a message, control the
+/// terminal, or appear in a different order. Later messages can therefore show them without escapes.
 pub fn check_process() -> Result<(), Failure> {
     for argument in env::args_os().skip(1) {
         let argument = argument.to_string_lossy();
@@ -78,9 +78,9 @@ pub fn check_process() -> Result<(), Failure> {
     check_text(&folder, Class::BadInput, &format!("the current folder `{}`", printable(&folder)), "rename it")
 }
 
-/// Refuses `text`, which messages call `subject`, where it is not one line as it is seen.
+/// Rejects `text` unless it is one line that reads as it is displayed. The message calls it `subject`.
 fn check_text(text: &str, class: Class, subject: &str, help: impl Into<Help>) -> Result<(), Failure> {
-    // Persian and Hindi words and pictures are written with these two; messages escape them.
+    // Persian and Hindi words and emoji contain these two joiners; messages escape them.
     let joins = |character: char| matches!(character, '\u{200c}' | '\u{200d}');
     let Some(character) = text.chars().find(|character| is_harmful(*character) && !joins(*character)) else {
         return Ok(());
@@ -93,21 +93,21 @@ fn check_text(text: &str, class: Class, subject: &str, help: impl Into<Help>) ->
     Err(Failure::new(class, text).help(help))
 }
 
-/// Where and with what this process works.
+/// Project, cache and environment of this process.
 pub struct Host<'u> {
-    /// The project.
+    /// Paths of the project.
     pub project: ProjectPaths,
     cache_dir: Option<Utf8PathBuf>,
-    /// Held for as long as this process may use the cache.
+    /// Shared lock, held as long as this process may use the cache.
     cache_lock: OnceLock<Lock>,
-    /// `PATH`.
+    /// `PATH`, without relative folders.
     pub path: String,
-    /// How it says what happens.
+    /// Receives progress events and results.
     pub ui: &'u Ui,
 }
 
 impl<'u> Host<'u> {
-    /// Reads the environment. `global` goes first.
+    /// Reads the environment. The options in `global` take precedence.
     pub fn new(global: &Global, ui: &'u Ui) -> Result<Self, Failure> {
         let project = match (&global.project, variable("CARGO_MANIFEST_DIR").filter(|_| program::is_alias())) {
             (Some(folder), _) => absolute(folder)?,
@@ -115,28 +115,28 @@ impl<'u> Host<'u> {
             (None, None) => absolute(Utf8Path::new("."))?,
         };
         let path = variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-        // Relative folders would mean another place for make, which runs elsewhere.
+        // Relative folders would be other folders for make, which runs in another working folder.
         let path = path.split(':').filter(|folder| folder.starts_with('/')).collect::<Vec<_>>().join(":");
         let cache_dir = global.cache_dir.clone().filter(|folder| !folder.as_str().is_empty());
         Ok(Self { project: ProjectPaths::new(project), cache_dir, cache_lock: OnceLock::new(), path, ui })
     }
 
-    /// The cache, from which nobody removes anything while this process lives.
+    /// Returns the cache, locked so that no process removes anything from it while this one runs.
     pub fn cache(&self) -> Result<Cache, Failure> {
         let cache = self.unlocked_cache()?;
         if self.cache_lock.get().is_none() {
             match Lock::share(&cache.use_lock(), self.ui) {
                 Ok(Some(lock)) => drop(self.cache_lock.set(lock)),
                 Ok(None) => return Err(Failure::new(Class::Interrupted, "interrupted while waiting for the cache")),
-                // Where nothing can be written, nobody removes anything either; what needs to write says so.
+                // In a read-only cache, no process can remove anything either; code that must write reports the error.
                 Err(_) => {}
             }
         }
         Ok(cache)
     }
 
-    /// The cache, by its real path: the compiler sees through links, and must be told the same path
-    /// that it sees.
+    /// Returns the cache by its real path, without the lock: the compiler resolves symbolic links, and must be given
+    /// the same path that it sees.
     pub fn unlocked_cache(&self) -> Result<Cache, Failure> {
         let folder = self.cache_folder()?;
         outside_trees(&folder)?;
@@ -144,7 +144,7 @@ impl<'u> Host<'u> {
         let folder = folder.canonicalize_utf8()?;
         check_text(folder.as_str(), Class::BadInput, &format!("the cache `{}`", printable(&folder)), Flag::CacheDir)?;
         let cache = Cache::new(folder);
-        // In a folder that somebody chose, others may have files. Where nothing can be written, what needs to says so.
+        // A folder that the user chose may contain other files. If it is read-only, code that must write reports it.
         let is_new = |entry: std::io::Result<Utf8DirEntry>| {
             entry.is_ok_and(|entry| is_partial(entry.file_name()) || entry.file_name() == "lost+found")
         };
@@ -154,25 +154,25 @@ impl<'u> Host<'u> {
         Ok(cache)
     }
 
-    /// Whether the cache is in the folder that has this tool's name, and nobody chose another.
+    /// Checks whether the cache is this tool's default folder rather than one that the user chose.
     pub fn is_users_cache(&self) -> bool {
         self.cache_dir.is_none()
     }
 
-    /// Where the cache is, or is going to be.
+    /// Returns the path of the cache, which may not exist yet.
     pub fn cache_folder(&self) -> Result<Utf8PathBuf, Failure> {
         self.cache_dir.as_deref().map_or_else(user_cache, absolute)
     }
 
-    /// Adds the remedy where a path cannot be written: it depends on what the path is for. `output` is the option of
-    /// the command that names where it writes, and what it names.
+    /// Adds the remedy if a path cannot be written, which depends on the purpose of the path. `output` is the option
+    /// that names the output of the command, and the path given for it.
     pub fn with_storage_hint(&self, mut failure: Failure, output: Option<(Flag, Option<Utf8PathBuf>)>) -> Failure {
         let Some((path, full)) = failure.unwritable.take() else { return failure };
         let is_in = |folder: &Utf8Path| path.starts_with(folder);
         let in_cache =
             |folder: Utf8PathBuf| is_in(&folder) || folder.canonicalize_utf8().is_ok_and(|real| is_in(&real));
         let temporary = temporary_folder().unwrap_or_default();
-        // What was asked for may lie in the folder for temporary files, too.
+        // The requested output can also be in the folder for temporary files.
         let named = output.as_ref().and_then(|(_, named)| absolute(named.as_deref()?).ok());
         let named = named.iter().filter_map(|path| path.parent()).chain([self.project.root()]);
         let chosen = named.filter(|folder| folder.starts_with(&temporary)).any(is_in);
@@ -193,7 +193,7 @@ impl<'u> Host<'u> {
         failure
     }
 
-    /// The client for the web, through the proxy that the environment names.
+    /// Returns an HTTP client that uses the proxy named in the environment.
     pub fn http(&self) -> Result<HttpClient, Failure> {
         let proxy = self.proxy();
         let mut http = HttpClient::new(proxy.as_ref(), TransferLimits::default())?;
@@ -203,7 +203,7 @@ impl<'u> Host<'u> {
         Ok(http)
     }
 
-    /// The proxy that curl would use for https.
+    /// Returns the proxy that curl would use for https.
     fn proxy(&self) -> Option<Proxy> {
         let first = |names: &[&str]| names.iter().find_map(|name| Some(((*name).to_owned(), variable(name)?)));
         let (name, url) = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?;
@@ -220,7 +220,7 @@ impl<'u> Host<'u> {
         Some(Proxy { url: Url::from(url), variable: name, except })
     }
 
-    /// The tree or the tarball that was named, or the project's own, which has to be there.
+    /// Returns the `named` tree or tarball, or else the project's own tree. It must exist.
     pub fn tree(&self, named: Option<&Utf8Path>) -> Result<Utf8PathBuf, Failure> {
         let path = named.map_or_else(|| self.project.default_tree(), Utf8Path::to_owned);
         let help = named.map_or(Help::Run(Subcommand::BuildLoaders), |_| {
@@ -230,7 +230,7 @@ impl<'u> Host<'u> {
         if path.exists() { Ok(path) } else { Err(missing()) }
     }
 
-    /// Where inputs may come from.
+    /// Returns the origins that inputs may come from.
     pub fn origins(&self, args: &OriginArgs) -> Result<Origins, Failure> {
         let network = if args.offline { NetworkAccess::Offline } else { NetworkAccess::Online(self.http()?) };
         let local = |given: &Option<String>| match given {
@@ -247,11 +247,11 @@ impl<'u> Host<'u> {
         })
     }
 
-    /// How make runs.
+    /// Returns the settings for make.
     ///
     /// # Errors
     ///
-    /// Where there is no such launcher.
+    /// If the compiler launcher is not found.
     pub fn settings(&self, args: &MakeArgs) -> Result<Settings, Failure> {
         if let Some(program) = args.launcher.as_ref().filter(|program| find_program(program, &self.path).is_none()) {
             let text = format!("found no compiler launcher `{program}`");
@@ -266,7 +266,7 @@ impl<'u> Host<'u> {
         })
     }
 
-    /// How loaders of `plan` are made, with sources and bases in one cache.
+    /// Returns the context for building the loaders of `plan`, with sources and bases in the same cache.
     pub fn context<'a>(
         &self,
         plan: &'a Plan,
@@ -285,7 +285,7 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A path that stays right wherever a command runs.
+/// Returns `path` as an absolute path, which is valid in every working folder.
 pub fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     let absolute = camino::absolute_utf8(path);
     absolute.map_err(|error| {
@@ -293,25 +293,25 @@ pub fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     })
 }
 
-/// The program that this process runs.
+/// Returns the path of this program.
 pub fn own_program() -> Result<Utf8PathBuf, Failure> {
     let path = env::current_exe()?;
     Utf8PathBuf::from_path_buf(path)
         .map_err(|path| Failure::new(Class::BadInput, format!("`{}` is not UTF-8", path.display())).help("move it"))
 }
 
-/// The command that this process was started with, without `switch`, as a person types it.
+/// Returns the command line of this process without `switch`, as a user types it.
 pub fn own_command_without(switch: &str) -> String {
     let words = env::args_os().skip(1).filter(|word| word != switch);
     words.fold(program::name().to_owned(), |command, word| command + " " + &quoted(&word.to_string_lossy()))
 }
 
-/// How many processors this process may use.
+/// Returns the number of processors that this process may use.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// The folder for temporary files.
+/// Returns the folder for temporary files.
 pub fn temporary_folder() -> Result<Utf8PathBuf, Failure> {
     Utf8PathBuf::from_path_buf(env::temp_dir()).map_err(|path| {
         Failure::new(Class::BadInput, format!("`{}` is not UTF-8", path.display())).help("set `TMPDIR`")
@@ -328,31 +328,31 @@ fn user_cache() -> Result<Utf8PathBuf, Failure> {
     Ok(base.join("netboot-loaders"))
 }
 
-/// What compiler launchers are configured by.
+/// Returns the variables that configure compiler launchers.
 fn launcher_environment() -> Vec<(String, String)> {
     variables(|name| name == "HOME" || ["CCACHE_", "SCCACHE_", "DISTCC_"].iter().any(|prefix| name.starts_with(prefix)))
 }
 
-/// What GitHub's command line program goes by.
+/// Returns the variables that GitHub's command line program reads.
 pub fn github_environment() -> Vec<(String, String)> {
     let relevant = ["HOME", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "XDG_CONFIG_HOME"];
     variables(|name| relevant.contains(&name) || name.starts_with("GH_") || name.starts_with("GITHUB_"))
 }
 
-/// What ssh and pip go by: all of it, since agents, and what a person's configuration calls, have variables of their
-/// own.
+/// Returns the whole environment, for ssh and pip: agents, and programs that the user's configuration calls, read
+/// variables of their own.
 pub fn whole_environment() -> Vec<(String, String)> {
     variables(|_| true)
 }
 
-/// The environment for cargo: without what the cargo that runs this program says of its package. Build scripts that look
-/// at it would run again each time, and all that depends on them be compiled again.
+/// Returns the environment for cargo, without the variables that describe the package of this program. Build scripts
+/// that read these would run again each time, and everything that depends on them would be compiled again.
 pub fn environment_for_cargo() -> Vec<(String, String)> {
     let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     whole_environment().into_iter().filter(|(name, _)| !of_package(name)).collect()
 }
 
-/// The variables that are `relevant`. One that is not UTF-8 is none of these.
+/// Returns the `relevant` variables, sorted. Variables that are not UTF-8 are left out.
 fn variables(relevant: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let mut variables: Vec<_> = env::vars_os().filter_map(text).filter(|(name, _)| relevant(name)).collect();

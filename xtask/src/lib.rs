@@ -1,7 +1,7 @@
-//! `cargo xtask`: what a person types. All work is the library's; this program reads the command
-//! line and the environment, renders progress, and picks the exit code.
+//! Command line program `cargo xtask`. The library does all the work; this crate reads the command line and the
+//! environment, renders progress, and chooses the exit code.
 //!
-//! It is a library so that it compiles while code is still made of the other one.
+//! It is a library crate so that cargo compiles it while it still generates code for the other library.
 
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
@@ -23,7 +23,7 @@ pub fn main() -> ExitCode {
         git_helper::run(&mut std::io::stdin(), &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
-    // Before the command line is read, since what is said of a wrong one shows arguments as they are.
+    // Before parsing, since the message about a wrong command line shows arguments verbatim.
     if let Err(failure) = host::check_process() {
         return ui::Ui::new(false, cli::MessageFormat::Human).fail(&failure);
     }

@@ -1,4 +1,4 @@
-//! What this program is called, and how it words remedies and commands.
+//! Name of this program, and its wording of remedies and commands.
 
 use std::env;
 use std::path::Path;
@@ -8,18 +8,18 @@ use netboot_loaders::base::diagnostic::{Flag, Help, Subcommand, Wording};
 use netboot_loaders::base::process::quoted;
 use netboot_loaders::printable::is_harmful;
 
-/// How cargo's alias calls it, and how texts do that are published or deployed.
+/// Name of the program through cargo's alias, and in texts that are published or deployed.
 const ALIAS: &str = "cargo xtask";
-/// The name of the program file that the alias runs.
+/// Name of the program file that the alias runs.
 const FILE: &str = "xtask";
 
-/// How a person calls this program: by cargo's alias, or by the name under which it was installed.
+/// Returns the name by which the user calls this program: cargo's alias, or the name under which it was installed.
 pub fn name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| of_path(env::args_os().next().map(|path| path.to_string_lossy().into_owned()).as_deref()))
 }
 
-/// Whether cargo's alias calls it.
+/// Checks whether this program was called through cargo's alias.
 pub fn is_alias() -> bool {
     name() == ALIAS
 }
@@ -28,18 +28,18 @@ fn of_path(path: Option<&str>) -> String {
     let file = path.and_then(|path| Path::new(path).file_name()?.to_str());
     match file {
         None | Some(FILE) => ALIAS.to_owned(),
-        // A name that steers the terminal is shown nowhere.
+        // A name that could control the terminal is never shown.
         Some(file) if file.chars().any(is_harmful) => ALIAS.to_owned(),
         Some(file) => quoted(file),
     }
 }
 
-/// The wording of what this run shows.
+/// Wording of the messages of this run.
 pub static SHOWN: Words = Words(None);
-/// The wording of texts for others, however this program was called.
+/// Wording of published texts, which does not depend on how this program was called.
 pub static PUBLISHED: Words = Words(Some(ALIAS));
 
-/// Words remedies and commands for a program of that name; `None` is [`name`].
+/// Wording of remedies and commands for a program of that name; `None` stands for [`name`].
 pub struct Words(Option<&'static str>);
 
 impl Words {
@@ -87,7 +87,7 @@ impl Wording for Words {
     }
 }
 
-/// The option as it is typed.
+/// Returns the option as the user types it.
 fn option(flag: Flag) -> &'static str {
     match flag {
         Flag::AllowOlder => "--allow-older",
@@ -114,7 +114,7 @@ fn option(flag: Flag) -> &'static str {
     }
 }
 
-/// What to do with the option.
+/// Returns the remedy that uses the option.
 fn with(flag: Flag) -> &'static str {
     match flag {
         Flag::AllowOlder => "go back to the older version with `--allow-older`",
@@ -141,7 +141,7 @@ fn with(flag: Flag) -> &'static str {
     }
 }
 
-/// What to do with the command, whose command line is `line`.
+/// Returns the remedy that uses the command, whose command line is `line`.
 fn run(command: &Subcommand, line: &str) -> String {
     use Subcommand as C;
     match command {

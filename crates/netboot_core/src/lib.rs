@@ -1,7 +1,9 @@
-//! The lower layers of `netboot_loaders`, which re-exports them: [`base`] knows no stage; [`loader`] knows what a loader is;
-//! [`config`] is what people write, validated; [`toolchain`] finds programs and headers of the host.
+//! The lower layers of `netboot_loaders`, which re-exports them: [`base`] has utilities independent of any stage;
+//! [`loader`] describes loaders; [`config`] is the validated configuration; [`toolchain`] finds programs and headers on
+//! the host.
 //!
-//! They are a crate of their own so that they compile beside what the stages need, and a change to a stage leaves them alone.
+//! They are a separate crate so that they compile in parallel with the dependencies of the stages, and so that a change
+//! to a stage does not recompile them.
 
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 

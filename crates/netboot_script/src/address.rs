@@ -1,43 +1,44 @@
-//! Addresses (URLs), wherever a person writes one: what is wrong with their spelling, and what they ask of a loader.
+//! Addresses (URLs) in any file that a user writes: errors in their syntax, and the features that they need in a
+//! loader.
 //!
-//! It knows no file and no key: who reads a value says where it stands.
+//! This module knows no file and no key; the caller adds the location of a value.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::commands::{Availability, HTTPS};
 
-/// An address that is spelled right.
+/// A well-formed address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchAddress<'t> {
-    /// How it begins, without the colon; nothing where iPXE computes it, or where it goes on from another address.
+    /// The scheme without the colon; `None` if iPXE computes it, or if the address is relative.
     pub scheme: Option<&'t str>,
-    /// The server's name or address; nothing where there is none, or iPXE computes it.
+    /// The server's name or address; `None` if there is none, or if iPXE computes it.
     pub host: Option<&'t str>,
-    /// The port, where it is said.
+    /// The port, if given.
     pub port: Option<u16>,
 }
 
-/// A kind of addresses that iPXE knows.
+/// A URL scheme of iPXE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scheme {
-    /// How they begin, without the colon.
+    /// The name of the scheme, without the colon.
     pub name: &'static str,
-    /// Which builds know them.
+    /// The builds that support it.
     pub availability: Availability,
-    /// What they are good for.
+    /// The use of its addresses.
     pub purpose: Purpose,
 }
 
-/// What the addresses of a scheme are good for.
+/// The use of a scheme's addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Files, and disks.
+    /// Files and disks.
     Files,
     /// Disks, for `sanboot` and `sanhook`.
     Disks,
 }
 
-/// The schemes of iPXE v2.0.0, read from its `uri_opener` tables and `src/config/general.h` at the pinned commit.
+/// The schemes of iPXE v2.0.0, from its `uri_opener` tables and `src/config/general.h` at the pinned commit.
 const SCHEMES: [Scheme; 13] = {
     const fn files(name: &'static str, availability: Availability) -> Scheme {
         Scheme { name, availability, purpose: Purpose::Files }
@@ -62,15 +63,15 @@ const SCHEMES: [Scheme; 13] = {
     ]
 };
 
-/// What IPv6 addresses need of a build.
+/// The availability of IPv6 addresses.
 pub const IPV6: Availability = Availability::EfiOnly("NET_PROTO_IPV6");
 
 impl<'t> FetchAddress<'t> {
-    /// Reads `text`, which may have `${settings}` in it that iPXE computes.
+    /// Parses `text`, which can contain `${settings}` that iPXE expands.
     ///
     /// # Errors
     ///
-    /// What was wanted instead, as the end of a sentence.
+    /// Returns what was wanted instead, as the end of a sentence.
     pub fn parse(text: &'t str) -> Result<Self, String> {
         if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
             return Err(without(c));
@@ -83,7 +84,7 @@ impl<'t> FetchAddress<'t> {
             }
             return Ok(Self { scheme: Some(scheme), host: None, port: None });
         };
-        // Names in a path are somebody else's; those of a local file begin with no server.
+        // The syntax of names in a path is up to the server; an address of a local file has no server.
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if authority.contains("${") || scheme.eq_ignore_ascii_case("file") {
             return Ok(Self { scheme: Some(scheme), host: None, port: None });
@@ -100,7 +101,7 @@ impl<'t> FetchAddress<'t> {
         Ok(Self { scheme: Some(scheme), host: Some(host), port })
     }
 
-    /// The server's address, where it is one of IPv6.
+    /// Returns the server's address if it is an IPv6 address.
     #[must_use]
     pub fn ipv6(&self) -> Option<&'t str> {
         self.host.filter(|host| host.starts_with('['))
@@ -108,29 +109,29 @@ impl<'t> FetchAddress<'t> {
 }
 
 impl Scheme {
-    /// The scheme called `name`, in letters of any case as iPXE takes it.
+    /// Finds the scheme called `name`, ignoring case like iPXE.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         SCHEMES.into_iter().find(|scheme| scheme.name.eq_ignore_ascii_case(name))
     }
 
-    /// How addresses of it begin.
+    /// Returns the prefix of the scheme's addresses.
     #[must_use]
     pub fn prefix(self) -> String {
         format!("{}:{}", self.name, if self.purpose == Purpose::Files { "//" } else { "" })
     }
 
-    /// Those for files, as words.
+    /// Returns the common schemes for files, as words.
     #[must_use]
     pub fn known() -> String {
         format!("`http://`, `{HTTPS}` or `tftp://`")
     }
 }
 
-/// The scheme of `text`, and what follows its colon; all of `text` where it has none.
+/// Splits `text` into its scheme and the part after the colon; returns all of `text` if it has no scheme.
 #[must_use]
 pub fn split_scheme(text: &str) -> (Option<&str>, &str) {
-    // iPXE takes these, and no digits.
+    // iPXE accepts these characters, and no digits.
     let letter = |c: char| c.is_ascii_alphabetic() || "-_".contains(c);
     match text.split_once(':') {
         Some((scheme, rest)) if !scheme.is_empty() && scheme.chars().all(letter) => (Some(scheme), rest),
@@ -138,7 +139,7 @@ pub fn split_scheme(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Whether `text`, which has no scheme, begins with a server and not with a folder.
+/// Checks whether `text`, which has no scheme, begins with a server rather than a folder.
 #[must_use]
 pub fn lacks_scheme(text: &str) -> bool {
     let first = text.split('/').next().unwrap_or_default();
@@ -147,7 +148,7 @@ pub fn lacks_scheme(text: &str) -> bool {
     text.starts_with("//") || host.parse::<Ipv4Addr>().is_ok() || (numbered && !host.is_empty())
 }
 
-/// An address without `c`, which is named where nobody sees it.
+/// Returns the words for an address without `c`, with the name of an invisible or special character.
 fn without(c: char) -> String {
     let name = match c {
         ' ' => ", a blank: `%20` stands for one",
@@ -179,7 +180,7 @@ fn split_port(server: &str) -> Result<(&str, Option<&str>), String> {
 
 fn check_host(host: &str) -> Result<(), String> {
     if let Some(inside) = host.strip_prefix('[') {
-        // The card that it is reached through may follow.
+        // A zone, the network card that reaches the address, can follow.
         let address = inside.trim_end_matches(']').split('%').next().unwrap_or_default();
         return match address.parse::<Ipv6Addr>() {
             Ok(_) => Ok(()),

@@ -1,20 +1,20 @@
-//! Which commands iPXE v2.0.0 has, and what a build needs to have them.
+//! The commands of iPXE v2.0.0, and the build options that they need.
 //!
-//! Read from `src/config/general.h` and the `COMMAND()` lines of iPXE v2.0.0 at the pinned commit.
+//! Source: `src/config/general.h` and the `COMMAND()` lines of iPXE v2.0.0 at the pinned commit.
 
-/// What a command depends on.
+/// The availability of a command or protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Availability {
-    /// In every build.
+    /// Available in every build.
     Always,
-    /// In a build that defines this macro, which EFI builds do on their own and BIOS builds do not.
+    /// Available if the build defines this macro, which EFI builds do by default and BIOS builds do not.
     EfiOnly(&'static str),
-    /// In a build that defines this macro, which none does on its own.
+    /// Available if the build defines this macro, which no build does by default.
     OnRequest(&'static str),
 }
 
 impl Availability {
-    /// The macro that a build for UEFI, or for BIOS where not `uefi`, has to define, where it does not on its own.
+    /// Returns the macro that a build for UEFI (`uefi`) or BIOS must define explicitly, if any.
     #[must_use]
     pub fn missing(self, uefi: bool) -> Option<&'static str> {
         match self {
@@ -25,10 +25,10 @@ impl Availability {
     }
 }
 
-/// How an address begins that needs a protocol which BIOS builds leave out.
+/// The prefix of addresses that need a protocol which BIOS builds leave out.
 pub const HTTPS: &str = "https://";
 
-/// The commands (and the one protocol) that depend on a macro which not every build defines.
+/// The commands (and one protocol) that depend on a macro which not every build defines.
 const CONDITIONAL: &[(&str, Availability)] = &[
     ("certfree", Availability::EfiOnly("CERT_CMD")),
     ("certstat", Availability::EfiOnly("CERT_CMD")),
@@ -49,7 +49,7 @@ const CONDITIONAL: &[(&str, Availability)] = &[
     ("vcreate", Availability::EfiOnly("VLAN_CMD")),
     ("vdestroy", Availability::EfiOnly("VLAN_CMD")),
     (HTTPS, Availability::EfiOnly("DOWNLOAD_PROTO_HTTPS")),
-    // For CPUs that describe their hardware in a device tree; x86 builds have no such thing.
+    // For CPUs that describe their hardware in a device tree; x86 builds have none.
     ("fdt", Availability::OnRequest("FDT_CMD")),
     ("gdbstub", Availability::OnRequest("GDBSERIAL")),
     ("imgdecrypt", Availability::OnRequest("IMAGE_CRYPT_CMD")),
@@ -129,7 +129,7 @@ const ALWAYS: &[&str] = &[
     "sync",
 ];
 
-/// What `command` depends on; `None` where iPXE has no such command.
+/// Returns the availability of `command`; `None` if iPXE has no such command.
 #[must_use]
 pub fn availability(command: &str) -> Option<Availability> {
     if ALWAYS.binary_search(&command).is_ok() {

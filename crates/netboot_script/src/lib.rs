@@ -1,7 +1,7 @@
-//! Reads iPXE scripts as iPXE does, and finds what would stop one before a machine runs it.
+//! Reads iPXE scripts as iPXE does, and finds errors before a machine runs them.
 //!
-//! It knows scripts alone: no file, no template, no site. A [`Review`] of a text has what is wrong with it, and what it needs
-//! of a build.
+//! This crate knows only scripts: no file, no template, no site. The [`Review`] of a text contains its errors, and the
+//! features that it needs in a build.
 
 pub mod address;
 pub mod commands;

@@ -1,4 +1,4 @@
-//! What iPXE takes as a script, and what a build needs to have all of its commands.
+//! Checks of a script as iPXE reads it: its errors, and the features that it needs in a build.
 
 use std::collections::HashSet;
 
@@ -6,56 +6,56 @@ use crate::address::{self, FetchAddress, Purpose, Scheme};
 use crate::commands::{self, Availability};
 use crate::parse::{commands, is_flag, label, last_line, logical_lines, shows};
 
-/// More words on a line than this can overflow the stack of a BIOS loader.
+/// Maximum number of words in a line; more can overflow the stack of a BIOS loader.
 const MAX_WORDS: usize = 200;
 
-/// Something wrong with a script.
+/// A flaw of a script.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flaw {
     /// The line, counted from 1.
     pub line: usize,
-    /// What was found and what was wanted; after `address`, where there is one.
+    /// The message: what was found and what was wanted; with an `address`, the text that follows it.
     pub message: String,
-    /// What to do about it.
+    /// The suggested remedy.
     pub remedy: String,
-    /// The address that it is about: what was found, where `message` begins with what was wanted.
+    /// The address at fault, which was found, if `message` begins with what was wanted.
     pub address: Option<String>,
 }
 
 impl Flaw {
-    /// What was found and what was wanted, with the address as `show` shows it: it may hold a password.
+    /// Returns the complete message. `show` formats the address, because it can contain a password.
     pub fn text(&self, show: impl FnOnce(&str) -> String) -> String {
         let Self { message, address, .. } = self;
         address.as_deref().map_or_else(|| message.clone(), |address| format!("found `{}`, {message}", show(address)))
     }
 }
 
-/// A command or protocol that not every build has.
+/// A command or protocol that not every build supports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Feature {
     /// The line that uses it, counted from 1.
     pub line: usize,
-    /// The command, or how an address begins.
+    /// The command, or the prefix of an address.
     pub name: String,
-    /// What it depends on.
+    /// The builds that support it.
     pub availability: Availability,
 }
 
-/// What there is to say of a script.
+/// The result of checking a script.
 #[derive(Debug, Default)]
 pub struct Review {
-    /// What is wrong with it, in the order of its lines.
+    /// Flaws in the order of their lines.
     pub flaws: Vec<Flaw>,
-    /// What it needs of a build.
+    /// Features that the script needs in a build.
     pub features: Vec<Feature>,
     /// The addresses that commands fetch from, each with its line.
     pub addresses: Vec<(usize, String)>,
-    /// Operators that are not told from the words beside them, each with its line.
+    /// Operators that iPXE treats as part of the adjacent word, each with its line.
     pub glued: Vec<(usize, String)>,
 }
 
 impl Review {
-    /// Reads `text` as iPXE would.
+    /// Checks `text` as iPXE would read it.
     #[must_use]
     pub fn of(text: &str) -> Self {
         let mut review = Self::default();
@@ -79,7 +79,7 @@ impl Review {
         self.flaws.push(Flaw { line, message: message.into(), remedy: remedy.into(), address: None });
     }
 
-    /// Judges how the script begins and ends.
+    /// Checks how the script begins and ends.
     fn frame(&mut self, text: &str) {
         match text.strip_prefix("#!ipxe") {
             Some(rest) if rest.starts_with(|c: char| c.is_ascii_whitespace()) => {}
@@ -99,7 +99,7 @@ impl Review {
     }
 
     fn command(&mut self, line: usize, words: &[&str], labels: &HashSet<&str>) {
-        // What iPXE computes cannot be judged.
+        // Values that iPXE computes cannot be checked.
         let plain = |word: &&&str| !word.contains("${");
         let name = words.first().filter(plain);
         if let Some(name) = name {
@@ -124,11 +124,11 @@ impl Review {
         }
     }
 
-    /// Judges the addresses of the command `words`: those that it fetches from, and others that it is given.
+    /// Checks the addresses in the command `words`: those that it fetches from, and any others.
     fn fetched(&mut self, line: usize, words: &[&str]) {
         let name = words.first().copied().unwrap_or_default();
         let Some(purpose) = purpose(name) else {
-            // There are many words, and few of them are addresses.
+            // A fast check first, because few of the many words are addresses.
             let marked = |word: &&&str| memchr::memmem::find(word.as_bytes(), b"://").is_some();
             let known = |word: &&&str| address::split_scheme(word).0.and_then(Scheme::of).is_some();
             for word in words.iter().skip(1).filter(marked).filter(known) {
@@ -137,7 +137,7 @@ impl Review {
             return;
         };
         let own: Vec<&str> = positional(words).collect();
-        // What follows the first one is for what is fetched, and not for iPXE.
+        // Further words are arguments of the fetched file, not addresses.
         let several = purpose == Purpose::Disks || name == "imgverify";
         for word in own.iter().take(if several { own.len() } else { 1 }) {
             self.addresses.push((line, (*word).to_owned()));
@@ -145,7 +145,7 @@ impl Review {
         }
     }
 
-    /// Judges the address `word`, which is to be good for `purpose`.
+    /// Checks the address `word`, which must be suitable for `purpose`.
     fn address(&mut self, line: usize, word: &str, purpose: Option<Purpose>) {
         let mut flaw = |message: String, remedy: &str| {
             let (remedy, address) = (remedy.to_owned(), Some(word.to_owned()));
@@ -183,7 +183,7 @@ impl Review {
     }
 }
 
-/// What the command `name` fetches its first word for, that is no option, where it does.
+/// Returns what the command `name` fetches from its first word that is not an option, if it fetches anything.
 fn purpose(name: &str) -> Option<Purpose> {
     match name {
         "boot" | "chain" | "imgexec" | "imgextract" | "imgfetch" | "imgload" | "imgselect" | "imgverify" | "initrd"
@@ -193,7 +193,7 @@ fn purpose(name: &str) -> Option<Purpose> {
     }
 }
 
-/// The words of a command that are no options of it.
+/// Returns the words of a command after its options.
 fn positional<'a>(command: &'a [&str]) -> impl Iterator<Item = &'a str> {
     let mut words = command.iter().skip(1).copied().peekable();
     while let Some(word) = words.next_if(|word| word.starts_with('-')) {
@@ -207,13 +207,13 @@ fn positional<'a>(command: &'a [&str]) -> impl Iterator<Item = &'a str> {
     words
 }
 
-/// Whether `word` has an operator in it, which iPXE takes for a part of the word.
+/// Checks whether `word` contains an operator, which iPXE treats as part of the word.
 fn is_glued(word: &str) -> bool {
     if memchr::memchr3(b'&', b'|', b';', word.as_bytes()).is_none() {
         return false;
     }
     let inside = ["&&", "||"].iter().any(|operator| word.contains(operator));
-    // Addresses and arguments of kernels may have them in the middle.
+    // Addresses and kernel arguments can contain operators in the middle.
     let value = word.contains("://") || word.contains('=');
     let operators = |c: char| "&|".contains(c);
     let ends = word.ends_with("&&") || word.ends_with("||") || word.starts_with("&&") || word.starts_with("||");
@@ -222,7 +222,7 @@ fn is_glued(word: &str) -> bool {
 }
 
 impl Feature {
-    /// The one that addresses of https need, in `line`.
+    /// Returns the feature that https addresses need, for `line`.
     #[must_use]
     pub fn https(line: usize) -> Self {
         let availability = commands::availability(commands::HTTPS).unwrap_or(Availability::Always);

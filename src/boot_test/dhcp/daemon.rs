@@ -1,4 +1,4 @@
-//! DHCP servers besides dnsmasq: how they are started with a configuration that was given, and what their logs say.
+//! DHCP servers other than dnsmasq: how to start them with a given configuration, and the events in their logs.
 
 use std::net::Ipv4Addr;
 
@@ -13,11 +13,11 @@ use crate::boot_test::boot_event::BootEvent;
 use crate::boot_test::daemon::Daemon;
 use crate::boot_test::namespace::INTERFACE;
 
-/// The configuration, in the folder that the server works in.
+/// Configuration file, in the server's working directory.
 const CONFIGURATION: &str = "dhcp.conf";
 
 impl Daemon {
-    /// Writes the configuration `text` into `folder`, and says how `program` is started there with it.
+    /// Writes the configuration `text` into `folder`, and returns the command that starts `program` there with it.
     pub(super) fn prepare(self, program: &Utf8Path, text: &str, folder: &Utf8Path) -> Result<Command, Error> {
         let command = Command::new("answer DHCP", program.as_str());
         let configuration = folder.join(CONFIGURATION);
@@ -29,7 +29,7 @@ impl Daemon {
             }
             Self::Kea => {
                 fs::write_atomic(&configuration, kea(text)?.to_string().as_bytes())?;
-                // Its files for the process that it is: no other one is looked for here.
+                // Keep the PID file in the case's own folder, and use no lock file: no other instance runs here.
                 let command = command.env("KEA_PIDFILE_DIR", folder.as_str()).env("KEA_LOCKFILE_DIR", "none");
                 Ok(command.args(["-c", CONFIGURATION]))
             }
@@ -43,7 +43,7 @@ impl Daemon {
         }
     }
 
-    /// What reads a line of its log.
+    /// Returns the parser for a line of the server's log.
     pub(super) fn parser(self) -> fn(&str) -> Option<BootEvent> {
         match self {
             Self::Dnsmasq | Self::DnsmasqProxy => dnsmasq::parse,
@@ -53,17 +53,17 @@ impl Daemon {
     }
 }
 
-/// A configuration of Kea's, with what the boot test needs in place of what it says: the interface, leases that no
-/// disk has to keep, and a log on standard output.
+/// Returns the Kea configuration `text` with the settings that the boot test needs: its interface, leases that are not
+/// written to disk, no control socket, and a log on standard output.
 fn kea(text: &str) -> Result<Value, NotConfiguration> {
-    // Comments are Kea's own; those on lines of their own can be left out without reading the rest.
+    // Comments are a Kea extension of JSON; those on lines of their own can be removed without parsing the rest.
     let code = text.lines().filter(|line| !["//", "#"].iter().any(|mark| line.trim_start().starts_with(mark)));
     let mut value: Value = serde_json::from_str(&code.collect::<Vec<_>>().join("\n"))
         .map_err(|error| NotConfiguration(error.to_string()))?;
     let Some(dhcp) = value.get_mut("Dhcp4").and_then(Value::as_object_mut) else {
         return Err(NotConfiguration("there is no `Dhcp4`".into()));
     };
-    // The interface has no carrier before the machine runs, and Kea would not listen on it later by itself.
+    // The interface has no carrier before the machine runs, and Kea does not retry to listen on it by default.
     let patient = json!({
         "interfaces": [INTERFACE],
         "service-sockets-max-retries": 3000,
@@ -87,7 +87,7 @@ fn leased_by_dhcpd(line: &str) -> Option<BootEvent> {
     leased(line.strip_prefix("DHCPACK on ")?)
 }
 
-/// The address that `text` begins with.
+/// Parses the leased address at the beginning of `text`.
 fn leased(text: &str) -> Option<BootEvent> {
     Some(BootEvent::Leased(text.split(' ').next()?.parse::<Ipv4Addr>().ok()?))
 }

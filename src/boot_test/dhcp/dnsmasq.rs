@@ -1,4 +1,4 @@
-//! dnsmasq: its configuration, and what its log says.
+//! dnsmasq: its configuration, and the events in its log.
 
 use std::net::Ipv4Addr;
 
@@ -11,26 +11,25 @@ use crate::boot_test::daemon::Daemon;
 use crate::boot_test::namespace::{INTERFACE, SECOND_INTERFACE};
 use crate::boot_test::network::{DhcpSetup, TestNetwork};
 
-/// The folder [`SERVED`](super::offer::SERVED) as an absolute path, which dnsmasq wants.
+/// Absolute path of the folder [`SERVED`](super::offer::SERVED); dnsmasq requires an absolute path.
 const ROOT: &str = "/proc/self/cwd/tftp";
-/// The configuration, in the folder that the server works in.
+/// Configuration file, in the server's working directory.
 pub(super) const CONFIGURATION: &str = "dnsmasq.conf";
-/// A configuration that was given, in the same folder.
+/// Configuration under test, in the same folder.
 pub(super) const GIVEN: &str = "given.conf";
-/// The configuration for the network of a second card.
+/// Configuration for the network of a second card, in the same folder.
 pub(super) const SECOND: &str = "second.conf";
-/// Option 17, in the same folder.
+/// File with option 17, in the same folder.
 pub(super) const OPTIONS: &str = "options";
-/// Any name leads to this address. It is outside of all networks, and every such address is the namespace's
-/// own.
+/// Address that every name resolves to. It is outside of all networks, and the namespace owns every such address.
 const ANYWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
-/// The configuration of the one dnsmasq that there always is. What the boot test needs comes last: of two values for
-/// one thing, dnsmasq takes the later one.
+/// Returns the configuration of the dnsmasq instance that every case has. The boot test's own settings come last,
+/// because dnsmasq uses the last of two values for the same option.
 ///
 /// # Errors
 ///
-/// [`Unquotable`] where the loader has a name that cannot be written there: a tarball names its files as it likes.
+/// [`Unquotable`] if the loader's name cannot be written into the configuration: file names in a tarball are arbitrary.
 pub fn configuration(network: &TestNetwork, offer: &Offer) -> Result<String, Unquotable> {
     let loader = Language::Dnsmasq.quote(offer.loader.as_str())?;
     let (first, last) = network.range;
@@ -46,20 +45,20 @@ pub fn configuration(network: &TestNetwork, offer: &Offer) -> Result<String, Unq
             network.server
         ),
         DhcpSetup::Given(Daemon::Dnsmasq, _) => format!("conf-file={GIVEN}\n{own}{TFTP}"),
-        // The other one has the tree, and all that there is to say besides addresses.
+        // The other instance serves the tree, and sends everything but addresses.
         DhcpSetup::Given(Daemon::DnsmasqProxy, _) => format!("{addresses}{own}"),
-        // Then only TFTP and names are left to it.
+        // Only TFTP and DNS are left for dnsmasq.
         DhcpSetup::Given(Daemon::Kea | Daemon::IscDhcpd, _) => format!("{own}{TFTP}"),
     })
 }
 
-/// The configuration of a second dnsmasq, by what was given for beside another server.
+/// Returns the configuration of a second dnsmasq, which runs the configuration `given` beside another server.
 pub(super) fn proxy(given: &str) -> String {
     format!("{given}\n{}{TFTP}", foreground(INTERFACE, "proxy-leases"))
 }
 
-/// The configuration of the dnsmasq in the network of a second card: it gives addresses, names a gateway and a DNS server
-/// that is not there, as whatever stands in such a network, and sends `root_path` as option 17.
+/// Returns the configuration of the dnsmasq in the network of a second card. It leases addresses, names a gateway and a
+/// DNS server that does not exist, as any DHCP server in such a network does, and sends `root_path` as option 17.
 pub(super) fn second(network: &TestNetwork, root_path: Option<&str>) -> String {
     let server = network.second_server();
     let host = |number: u8| {
@@ -75,10 +74,10 @@ pub(super) fn second(network: &TestNetwork, root_path: Option<&str>) -> String {
     )
 }
 
-/// The tree, for machines.
+/// Settings that serve the tree to machines.
 const TFTP: &str = "enable-tftp\ntftp-root=/proc/self/cwd/tftp\n";
 
-/// In the foreground, and as the user that it is started by.
+/// Returns settings that keep dnsmasq in the foreground, running as the user who started it.
 fn foreground(interface: &str, leases: &str) -> String {
     format!(
         "no-daemon\n\
@@ -97,7 +96,7 @@ pub(super) fn options_text(root_path: Option<&str>) -> String {
     root_path.map(|url| format!("option:root-path,{url}\n")).unwrap_or_default()
 }
 
-/// What a line of dnsmasq's log tells.
+/// Parses the event in a line of dnsmasq's log.
 #[must_use]
 pub fn parse(line: &str) -> Option<BootEvent> {
     let (head, message) = line.split_once("]: ")?;

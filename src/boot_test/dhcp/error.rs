@@ -1,10 +1,10 @@
-//! Why no DHCP server runs.
+//! Errors from starting the DHCP servers.
 
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Subcommand};
 use crate::base::quote::Unquotable;
 use crate::base::{fs, process};
 
-/// Something was given that is no configuration of Kea's.
+/// Error for a given text that is not a Kea configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration of Kea is no JSON with `Dhcp4`: {0}")]
 pub struct NotConfiguration(pub(super) String);
@@ -15,16 +15,16 @@ impl Diagnose for NotConfiguration {
     }
 }
 
-/// Why there is no server.
+/// Errors from starting the DHCP servers.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It does not start.
+    /// The server does not start.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// The configuration that was given is not one.
+    /// The given configuration is invalid.
     #[error(transparent)]
     Configuration(#[from] NotConfiguration),
-    /// The loader has a name that no configuration can hold.
+    /// The loader's name cannot be written into a configuration.
     #[error("the tree has a loader that no DHCP server can offer: {0}")]
     Name(#[from] Unquotable),
     /// A file cannot be written.

@@ -1,4 +1,5 @@
-//! DHCP and TFTP for a machine. TFTP is always dnsmasq's, and so is DHCP, unless another [`Daemon`] is to be tried.
+//! DHCP and TFTP for a machine. dnsmasq always serves TFTP; it also answers DHCP unless another [`Daemon`] is under
+//! test.
 
 mod daemon;
 pub mod dnsmasq;
@@ -19,7 +20,7 @@ use super::tools::TestTools;
 use crate::base::fs;
 use crate::base::process::{Command, Running};
 
-/// DHCP and TFTP servers at work; they end when dropped.
+/// Running DHCP and TFTP servers; they end when dropped.
 pub struct DhcpServer {
     dnsmasq: Running,
     options: Utf8PathBuf,
@@ -27,12 +28,12 @@ pub struct DhcpServer {
 }
 
 impl DhcpServer {
-    /// Starts servers, with programs from `kit`, in the network that this thread is in. They work in `folder`,
-    /// and serve what is below [`SERVED`] there. What their logs say goes to `witness`.
+    /// Starts the servers, with programs from `tools`, in the network namespace of this thread. They work in `folder`,
+    /// and serve the files below [`SERVED`] there. Events in their logs go to `sink`.
     ///
     /// # Errors
     ///
-    /// [`Error`] where one cannot be started; where it ends later, `witness` hears of it.
+    /// [`Error`] if a server cannot be started. If one ends later, `sink` receives an event.
     pub fn start(
         tools: &TestTools,
         network: &TestNetwork,
@@ -70,7 +71,7 @@ impl DhcpServer {
     ///
     /// # Errors
     ///
-    /// [`fs::Error`] where that cannot be written.
+    /// [`fs::Error`] if the file with the option cannot be written.
     pub fn offer_root_path(&self, url: &str) -> Result<(), fs::Error> {
         fs::write_atomic(&self.options, dnsmasq::options_text(Some(url)).as_bytes())?;
         self.dnsmasq.signal(Signal::HUP);

@@ -1,19 +1,18 @@
-//! What machines are told, and where what they are told of stands.
+//! DHCP options for machines, and the TFTP folder that they refer to.
 
 use camino::Utf8PathBuf;
 
-/// The folder that TFTP serves, in the folder that the server works in. All its paths are relative to that, or go
-/// through the kernel's name for it: no character in a path can then have a meaning of its own in the
-/// configuration or the log.
+/// TFTP root, in the server's working directory. All paths are relative to that directory, or go through the kernel's
+/// name for it (`/proc/self/cwd`), so no character of a path has a special meaning in the configuration or the log.
 pub const SERVED: &str = "tftp";
 
-/// What machines are told.
+/// DHCP options for a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// Option 67, a path in the TFTP folder.
+    /// Option 67: the loader's path in the TFTP folder.
     pub loader: Utf8PathBuf,
-    /// Option 17 from the beginning.
+    /// Option 17 from the start.
     pub root_path: Option<String>,
-    /// Option 17 in the network of a second card, where the machine has one.
+    /// Option 17 in the network of a second card; `None` if the machine has one card only.
     pub second_nic_root_path: Option<Option<String>>,
 }

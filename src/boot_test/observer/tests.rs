@@ -1,4 +1,4 @@
-//! Boots, told event by event.
+//! Tests with boots as sequences of events.
 
 use std::net::Ipv4Addr;
 
@@ -27,7 +27,7 @@ fn asked(server: WebServerRole, url: &str, status: u16) -> BootEvent {
     BootEvent::Asked(WebRequest { server, url: url.into(), status })
 }
 
-/// All reactions to `happenings` in `case`, a second apart.
+/// Returns all reactions to `happenings` in `case`, one second apart, and the phases that were reached.
 fn watch(case: &Case, happenings: &[BootEvent]) -> (Vec<Reaction>, Vec<Phase>) {
     let scenario = Scenario::new(case, &TestNetwork::default(), NONCE, "");
     let mut watch = Observer::new(case, &scenario, NONCE);
@@ -36,7 +36,7 @@ fn watch(case: &Case, happenings: &[BootEvent]) -> (Vec<Reaction>, Vec<Phase>) {
     (reactions, watch.phases.iter().map(|(phase, _)| *phase).collect())
 }
 
-/// The reason of `case`, once nothing more happens after `happenings`.
+/// Returns the reason why `case` fails if nothing more happens after `happenings`.
 #[track_caller]
 fn at_last(case: &Case, happenings: &[BootEvent]) -> String {
     let scenario = Scenario::new(case, &TestNetwork::default(), NONCE, "");
@@ -145,7 +145,7 @@ fn what_the_console_says_last_is_the_reason() {
         &[leased(), sent("ipxe.efi"), gone.clone()],
         "the loader gave up, and the firmware went on: `BdsDxe: failed",
     );
-    // Before the loader was fetched it is the firmware's own affair.
+    // Messages of the firmware before the loader was fetched do not count.
     assert_eq!(watch(&case, &[leased(), gone]).0, []);
 }
 
@@ -178,7 +178,7 @@ fn the_bug_of_syslinux_is_pinned_in_both_directions() {
 fn what_was_not_fetched_on_the_way_did_not_boot() {
     let case = ipxe("ipxe.efi", Aim::Userland);
     let words = userland(&format!("{NONCE_ARGUMENT}{NONCE}"));
-    // A boot ROM that is iPXE itself can do all of it without the loader.
+    // A boot ROM that is iPXE itself can do all of this without the loader.
     let rom: Vec<BootEvent> = until_kernel("ipxe.efi").into_iter().filter(|what| *what != sent("ipxe.efi")).collect();
     fails(&case, &[rom, words.clone()].concat(), "it was not seen that the loader was fetched");
     let mut early = until_kernel("ipxe.efi");
@@ -238,7 +238,7 @@ fn a_patient_script_tries_again_and_offers_a_shell() {
 #[test]
 fn without_option_17_two_lines_of_script_run_in_a_circle() {
     let case = ipxe("ipxe.efi", Aim::Fault(Fault::NoRootPath));
-    // The firmware fetches it twice, to learn its size.
+    // The firmware fetches the loader twice, to learn its size.
     let happenings = [leased(), sent("ipxe.efi"), sent("ipxe.efi"), leased(), sent("ipxe.efi")];
     assert_eq!(watch(&case, &happenings).0, [Reaction::Done(Verdict::Passed)]);
     fails(&ipxe("ipxe.efi", Aim::Userland), &happenings, "the loader fetched itself again instead of a boot script");

@@ -1,4 +1,4 @@
-//! A report as a page: all cases at a glance, with their screens.
+//! The report as an HTML page: all cases at a glance, with screenshots.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ impl BootReport {
     ///
     /// # Errors
     ///
-    /// [`fs::Error`].
+    /// [`fs::Error`] if a file cannot be written.
     pub fn write(&self, folder: &Utf8Path) -> Result<(), fs::Error> {
         let json = format!("{:#}\n", serde_json::json!(self));
         fs::write_atomic(&paths::report_json(folder), json.as_bytes())?;
@@ -22,7 +22,7 @@ impl BootReport {
     }
 }
 
-/// The page, which needs nothing beside it.
+/// Returns the report as a self-contained page.
 #[must_use]
 pub fn page(report: &BootReport) -> String {
     let mut environment = Environment::new();
@@ -49,7 +49,7 @@ pub fn page(report: &BootReport) -> String {
     page.unwrap_or_else(|error| format!("<pre>the report has no page: {error}</pre>"))
 }
 
-/// A case for the page; its bars are as long as the longest case is to all of the width.
+/// Returns a case for the page. The length of its bars is relative to the longest case, which takes the full width.
 fn card(report: &BootReport, case: &CaseReport) -> Value {
     let longest = report.cases.iter().map(|case| case.milliseconds).max().unwrap_or(0).max(1);
     let mut before = 0;

@@ -1,4 +1,4 @@
-//! The report of a boot test, as JSON has it, with the evidence of each case.
+//! The report of a boot test as JSON, with the evidence of each case.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::boot_test::observer::Verdict;
 use crate::boot_test::phase::Phase;
 use crate::boot_test::tools::TestTool;
 
-/// What writes reports, and how a report is known again.
+/// Program that writes reports; the mark by which a report is recognised.
 pub const GENERATOR: &str = "netboot-loaders boot-test";
 
-/// The version of `report.json`'s form.
+/// Version of the format of `report.json`.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// How many of the last lines of a console are shown where a case failed.
+/// Number of console lines that the report contains of a failed case.
 const LAST_LINES: usize = 12;
 
-/// All cases.
+/// Report on all cases.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BootReport {
@@ -32,23 +32,23 @@ pub struct BootReport {
     pub schema_version: u32,
     /// The tree or tarball.
     pub subject: Utf8PathBuf,
-    /// The SHA-256 of its manifest: what exactly was booted.
+    /// SHA-256 of its manifest, which identifies what was booted.
     pub manifest_sha256: String,
-    /// What machines and servers were made of.
+    /// Tools that the machines and servers consist of.
     pub tools: Vec<TestTool>,
-    /// How many cases ran side by side.
+    /// Number of cases that ran in parallel.
     pub jobs: usize,
-    /// How many processors there were.
+    /// Number of processors.
     pub processors: usize,
-    /// How long all of it took.
+    /// Total elapsed time.
     pub milliseconds: u64,
-    /// How much processor time the machines took together.
+    /// Total processor time of the machines.
     pub processor_milliseconds: u64,
     /// The cases, in the order of the tree.
     pub cases: Vec<CaseReport>,
 }
 
-/// A case.
+/// Report on a case.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CaseReport {
@@ -58,65 +58,65 @@ pub struct CaseReport {
     pub loader: Utf8PathBuf,
     /// The loader's SHA-256.
     pub sha256: String,
-    /// The site whose it is.
+    /// Owning site; `None` for the root of the tree.
     pub site: Option<String>,
     /// The machine's firmware.
     pub firmware: Firmware,
-    /// What was expected.
+    /// Description of the expected outcome.
     pub expected: String,
-    /// Whether that came.
+    /// Actual outcome.
     pub outcome: CaseOutcome,
-    /// Why not; or why it did not run.
+    /// Why it failed, or did not run.
     pub reason: Option<String>,
-    /// Attempts before this one, which failed.
+    /// Earlier attempts, which failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Attempt>,
-    /// From the machine's start to the verdict.
+    /// Time from the machine's start to the verdict.
     pub milliseconds: u64,
-    /// How much processor time the machine took.
+    /// Processor time of the machine.
     pub processor_milliseconds: u64,
-    /// When which phase was reached, since the case began.
+    /// Phases that were reached, and when since the start of the case.
     pub phases: Vec<ReachedPhases>,
-    /// The last lines of the console, where it failed.
+    /// Last lines of the console if the case failed.
     pub last_lines: Vec<String>,
-    /// Its evidence: a folder beside the report.
+    /// Folder with its evidence, beside the report.
     pub evidence: Option<Utf8PathBuf>,
-    /// The picture of its screen, a PNG.
+    /// Screenshot, as PNG.
     #[serde(skip)]
     pub picture: Option<Vec<u8>>,
-    /// The bytes of its serial console.
+    /// Raw bytes of the serial console.
     #[serde(skip)]
     pub serial: Vec<u8>,
-    /// Why there is no picture.
+    /// Why there is no screenshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_picture: Option<String>,
-    /// What the console said.
+    /// Console output as text.
     #[serde(skip)]
     pub console: String,
-    /// What the servers logged.
+    /// Logs of the servers.
     #[serde(skip)]
     pub log: String,
 }
 
-/// An attempt that failed, before another one.
+/// A failed attempt that was followed by another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Attempt {
-    /// Why.
+    /// Why it failed.
     pub reason: String,
-    /// Its evidence: a folder beside the report.
+    /// Folder with its evidence, beside the report.
     pub evidence: Option<Utf8PathBuf>,
 }
 
 impl Attempt {
-    /// What `report` says.
+    /// Returns the attempt that `report` describes.
     #[must_use]
     pub fn of(report: &CaseReport) -> Self {
         Self { reason: report.reason.clone().unwrap_or_default(), evidence: report.evidence.clone() }
     }
 }
 
-/// How a case ended.
+/// Outcome of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CaseOutcome {
@@ -124,7 +124,7 @@ pub enum CaseOutcome {
     Passed,
     /// Not as expected.
     Failed,
-    /// It did not run.
+    /// The case did not run.
     Skipped,
 }
 
@@ -133,24 +133,24 @@ pub enum CaseOutcome {
 pub struct ReachedPhases {
     /// The phase.
     pub phase: Phase,
-    /// Since the case began.
+    /// Time since the start of the case.
     pub milliseconds: u64,
 }
 
-/// What a case leaves behind.
+/// Evidence of a case.
 pub struct Evidence<'a> {
-    /// The machine's folder, with the serial console and the picture.
+    /// The machine's folder, with the serial console and the screenshot.
     pub folder: &'a Utf8Path,
-    /// What the console said, as text.
+    /// Console output as text.
     pub console: String,
-    /// What the servers logged.
+    /// Logs of the servers.
     pub log: String,
-    /// Why there is no picture.
+    /// Why there is no screenshot.
     pub no_picture: Option<String>,
 }
 
 impl CaseReport {
-    /// The report of `case`, which took `times`: on the clock, and of processors.
+    /// Creates the report of `case`, with its elapsed and its processor time.
     #[must_use]
     pub fn new(
         case: &Case,
@@ -181,7 +181,7 @@ impl CaseReport {
         }
     }
 
-    /// The report of a case that cannot run, and why.
+    /// Creates the report of a case that cannot run, with the reason.
     #[must_use]
     pub fn skipped(case: &Case, reason: String) -> Self {
         Self {
@@ -211,7 +211,7 @@ impl CaseReport {
     ///
     /// # Errors
     ///
-    /// [`fs::Error`].
+    /// [`fs::Error`] if a file cannot be written.
     pub fn keep(&self, report: &Utf8Path) -> Result<(), fs::Error> {
         let Some(folder) = self.evidence.as_ref().map(|folder| report.join(folder)) else { return Ok(()) };
         let write = |name: &str, content: &[u8]| fs::write_atomic(&folder.join(name), content);
@@ -221,7 +221,7 @@ impl CaseReport {
         self.picture.as_ref().map_or(Ok(()), |picture| write(machine::PICTURE, picture))
     }
 
-    /// In a few words how it ended.
+    /// Describes the outcome in a few words.
     #[must_use]
     pub fn summary(&self) -> String {
         match (&self.outcome, &self.reason) {
@@ -230,7 +230,7 @@ impl CaseReport {
         }
     }
 
-    /// When `phase` was reached.
+    /// Returns when `phase` was reached, in milliseconds since the start of the case.
     #[must_use]
     pub fn reached(&self, phase: Phase) -> Option<u64> {
         self.phases.iter().find(|reached| reached.phase == phase).map(|reached| reached.milliseconds)
@@ -238,13 +238,13 @@ impl CaseReport {
 }
 
 impl BootReport {
-    /// The cases that ended so.
+    /// Returns the cases with this outcome.
     pub fn of(&self, outcome: CaseOutcome) -> impl Iterator<Item = &CaseReport> {
         self.cases.iter().filter(move |case| case.outcome == outcome)
     }
 
-    /// The shortest time that these cases could take: what the machines need of processors, as many as can be
-    /// used side by side, or the longest case.
+    /// Returns the shortest possible time for these cases: the processor time of the machines, spread over the
+    /// processors that run in parallel, or the longest case, whichever is longer.
     #[must_use]
     pub fn bound_milliseconds(&self) -> u64 {
         let longest = self.cases.iter().map(|case| case.milliseconds).max().unwrap_or(0);
@@ -252,13 +252,13 @@ impl BootReport {
     }
 }
 
-/// The first line of a reason; the others are hints.
+/// Returns the first line of a reason; the others are hints.
 #[must_use]
 pub fn first_line(reason: &str) -> &str {
     reason.lines().next().unwrap_or_default()
 }
 
-/// The last lines of a console that say anything.
+/// Returns the last lines of a console that are not empty.
 fn last_lines(console: &str) -> Vec<String> {
     let lines: Vec<&str> = console.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(ToString::to_string).collect()
@@ -268,7 +268,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Seconds, for people.
+/// Converts milliseconds to seconds, for display.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "times of minutes, shown with one digit")]
 pub fn to_seconds(milliseconds: u64) -> f64 {

@@ -1,4 +1,4 @@
-//! What a boot test came to: `report.json`, and the same as a page.
+//! Results of a boot test: `report.json`, and the same as an HTML page.
 
 pub mod html;
 pub mod json;

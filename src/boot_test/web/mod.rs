@@ -1,4 +1,4 @@
-//! HTTP for a machine: servers of the boot test's own, or a program that is configured by its recipe.
+//! HTTP for a machine: the boot test's own servers, or a program that is configured by its recipe.
 
 pub mod nginx;
 pub mod own;
@@ -21,16 +21,16 @@ use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
 use crate::base::process::{self, Running};
 
-/// Web servers at work; they end when dropped.
+/// Running web servers; they end when dropped.
 pub struct Servers {
     _own: Vec<OwnWebServer>,
     _programs: Vec<Running>,
 }
 
-/// Why there is no web server.
+/// Errors from starting the web servers.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The port cannot be had.
+    /// The port is not available.
     #[error("cannot serve HTTP in the test network: {0}")]
     Listen(#[from] io::Error),
     /// The program does not start.
@@ -52,12 +52,12 @@ impl Diagnose for Error {
 }
 
 impl Servers {
-    /// Starts the servers of `service`, as `request` wants them, in the network that this thread is in: they have
-    /// `pages`, and tell `witness` what they are asked for. A program works in `folder`.
+    /// Starts the servers of `scenario`, as `request` configures them, in the network namespace of this thread. They
+    /// serve `pages`, and report requests to `sink`. Programs work in `folder`.
     ///
     /// # Errors
     ///
-    /// [`Error`] where one cannot be started; where a program ends later, `witness` hears of it.
+    /// [`Error`] if a server cannot be started. If a program ends later, `sink` receives an event.
     pub fn start(
         request: &BootTestRequest<'_>,
         scenario: &Scenario,
@@ -68,7 +68,7 @@ impl Servers {
         let network = &request.network;
         let (mut own, mut programs) = (Vec::new(), Vec::new());
         match &network.http {
-            // A server that is down.
+            // The server is down.
             _ if scenario.servers.is_empty() => {}
             HttpSetup::Own => {
                 let pages = Arc::new(pages);

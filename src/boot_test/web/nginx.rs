@@ -1,4 +1,4 @@
-//! nginx, configured by its recipe: what is around that, and what its log says.
+//! nginx, configured by its recipe: the configuration around the recipe, and the events in its log.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -12,15 +12,16 @@ use crate::boot_test::network::TestNetwork;
 use crate::boot_test::server;
 use crate::boot_test::tools::TestTools;
 
-/// The folder that is served, in the one that nginx works in. The recipe is written for it: nginx takes what is no
-/// absolute path from the folder that it works in, so no path of this machine is in a configuration.
+/// Folder that nginx serves, in its working directory. The recipe is written for this folder: nginx resolves relative
+/// paths against its working directory, so the configuration contains no path of this machine.
 pub const SERVED: &str = "www";
-/// The recipe, in the folder that nginx works in.
+/// The recipe, in nginx's working directory.
 const GIVEN: &str = "nginx-given.conf";
-/// What is around it.
+/// Configuration that includes the recipe.
 const CONFIGURATION: &str = "nginx.conf";
 
-/// One process in the foreground, as the user that it is started by, that logs to where it is read.
+/// Configuration around the recipe: one process in the foreground, running as the user who started it, whose logs the
+/// boot test reads.
 const AROUND: &str = "\
 daemon off;
 master_process off;
@@ -39,7 +40,7 @@ http {
 }
 ";
 
-/// Writes the configuration `given`, and the files of `pages` that are below the tree's address, into `folder`.
+/// Writes the configuration `given`, and the files of `pages` that are below the tree's URL, into `folder`.
 pub(super) fn write_config(
     given: &str,
     pages: &Pages,
@@ -71,14 +72,14 @@ pub(super) fn start(
     server::start("nginx", command, folder, move |line| parse(line, &network), sink)
 }
 
-/// What a line of the log tells.
+/// Parses the event in a line of the log.
 fn parse(line: &str, network: &TestNetwork) -> Option<BootEvent> {
     let mut words = line.split(' ');
     let bound: SocketAddrV4 = words.next()?.parse().ok()?;
     let (method, host, path) = (words.next()?, words.next()?, words.next()?);
     let status: u16 = words.next()?.parse().ok()?;
     if method == "HEAD" && status == 200 {
-        // A question about a file is no request for it.
+        // A HEAD request asks about a file, and does not fetch it.
         return None;
     }
     let server = whose(*bound.ip(), bound.port(), network);
@@ -86,7 +87,7 @@ fn parse(line: &str, network: &TestNetwork) -> Option<BootEvent> {
     Some(BootEvent::Asked(WebRequest { server, url: format!("http://{authority}{path}"), status }))
 }
 
-/// Which server is asked at `port` of `address`.
+/// Returns which server listens on `port` of `address`.
 fn whose(address: Ipv4Addr, port: u16, network: &TestNetwork) -> WebServerRole {
     match address {
         _ if port != network.port => WebServerRole::Elsewhere,
@@ -111,7 +112,7 @@ mod tests {
             told("192.0.2.2:80 GET 192.0.2.2 /tftp/vmlinuz 200 9"),
             at(WebServerRole::Other, "http://192.0.2.2/tftp/vmlinuz", 200)
         );
-        // syslinux.efi asks one server, and says the name of another one.
+        // `syslinux.efi` contacts one server, and sends the name of another one.
         assert_eq!(
             told("192.0.2.1:80 GET 192.0.2.2 /a 404 9"),
             at(WebServerRole::NextServer, "http://192.0.2.1/a", 404)

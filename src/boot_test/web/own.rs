@@ -1,4 +1,4 @@
-//! Web servers of the boot test's own, that tell what they were asked for and answer from a list.
+//! The boot test's own web servers, which report requests and answer from a list of pages.
 
 use std::io;
 use std::net::{SocketAddrV4, TcpListener};
@@ -22,12 +22,12 @@ impl Drop for OwnWebServer {
 }
 
 impl OwnWebServer {
-    /// Listens where `bound` says; of two servers on one port, the one with the more precise address
-    /// is asked. Answers with what `pages` have for that server, and with 404 otherwise.
+    /// Starts a server that listens on `bound`. Of two servers on one port, the one with the more specific address gets
+    /// the requests. Answers with the content of `pages` for that server, and with 404 otherwise.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The error from the operating system if the server cannot listen.
     pub fn start(bound: ListenAddress, pages: Arc<Pages>, sink: EventSink) -> io::Result<Self> {
         let listener = listen(SocketAddrV4::new(bound.address, bound.port))?;
         let server = Arc::new(Server::from_listener(listener, None).map_err(io::Error::other)?);
@@ -35,7 +35,7 @@ impl OwnWebServer {
         std::thread::spawn(move || {
             for request in accepting.incoming_requests() {
                 let (pages, sink) = (Arc::clone(&pages), sink.clone());
-                // A machine that is switched off in the middle leaves its request behind; nobody waits.
+                // A machine that is switched off during a request leaves it behind; nothing waits for it.
                 std::thread::spawn(move || answer(bound, request, &pages, &sink));
             }
         });
@@ -43,7 +43,7 @@ impl OwnWebServer {
     }
 }
 
-/// A listening socket that may share its port with one for all addresses.
+/// Returns a listening socket that can share its port with a socket for all addresses.
 fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -64,11 +64,11 @@ fn answer(bound: ListenAddress, request: tiny_http::Request, pages: &Pages, sink
     let (status, content) = content.map_or((404, Arc::from(&b"not found\n"[..])), |content| (200, content));
     let bytes = content.len();
     let response = Response::new(status.into(), Vec::new(), io::Cursor::new(content), Some(bytes), None);
-    // A client that breaks off, as one that is switched off, is its own affair.
+    // A client may abort the transfer, for example because its machine was switched off.
     let _ = request.respond(response.with_chunked_threshold(usize::MAX));
     let line = format!("{line}: {status}, {bytes} bytes");
     if head && status == 200 {
-        // A question about a file is no request for it.
+        // A HEAD request asks about a file, and does not fetch it.
         sink.log(line);
     } else {
         let asked = WebRequest { server: bound.name, url, status };

@@ -1,4 +1,4 @@
-//! What web servers have, and by which address.
+//! Content of the web servers, by URL.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -6,50 +6,50 @@ use std::sync::Arc;
 
 use crate::boot_test::boot_event::WebServerRole;
 
-/// What servers have, by address as a client would write it: `http[s]://HOST[:PORT]/PATH`.
+/// Content of the servers, by URL as a client writes it: `http[s]://HOST[:PORT]/PATH`.
 #[derive(Debug, Clone, Default)]
 pub struct Pages(HashMap<(WebServerRole, String), Arc<[u8]>>);
 
 impl Pages {
-    /// Puts `content` at `url` of `server`.
+    /// Adds `content` at `url` of `server`.
     pub fn put(&mut self, server: WebServerRole, url: impl Into<String>, content: Arc<[u8]>) {
         self.0.insert((server, url.into()), content);
     }
 
-    /// What is at `url` of `server`.
+    /// Returns the content at `url` of `server`.
     pub(super) fn get(&self, server: WebServerRole, url: &str) -> Option<&Arc<[u8]>> {
         self.0.get(&(server, url.to_owned()))
     }
 
-    /// All of it: address and content.
+    /// Returns all URLs with their contents.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.0.iter().map(|((_, url), content)| (url.as_str(), &**content))
     }
 }
 
-/// Where a server of the boot test's own listens, and for whom.
+/// Where one of the boot test's own servers listens, and in which role.
 #[derive(Debug, Clone, Copy)]
 pub struct ListenAddress {
-    /// Which server it is.
+    /// Role of the server.
     pub name: WebServerRole,
-    /// The address that it listens at.
+    /// Address that it listens on.
     pub address: Ipv4Addr,
     /// The port.
     pub port: u16,
-    /// Whether its clients speak TLS, with something before it.
+    /// Whether its clients use TLS, which a proxy in front of it terminates.
     pub tls: bool,
 }
 
 impl ListenAddress {
-    /// Scheme and authority of the address that a client asked for, whose header `Host` is `host`.
+    /// Returns the scheme and the authority of a requested URL; `host` is the client's `Host` header.
     pub(super) fn origin(self, host: Option<&str>) -> String {
         let (scheme, usual) = if self.tls { ("https", 443) } else { ("http", 80) };
         format!("{scheme}://{}", authority(self.name, (self.address, self.port), usual, host))
     }
 }
 
-/// The host of the address that the client asked for, with the port where it is not the `usual` one. A server with one
-/// address goes by that, because a client that asks the wrong server says the right name.
+/// Returns the host of a requested URL, with the port if it is not the `usual` one. For a server with a single address,
+/// that is this address: a client that contacts the wrong server sends the right name.
 pub(super) fn authority(
     name: WebServerRole,
     (address, port): (Ipv4Addr, u16),

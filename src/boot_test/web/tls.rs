@@ -1,4 +1,4 @@
-//! TLS before the boot test's own web servers: nginx with a certificate that was given, as most people have it.
+//! TLS in front of the boot test's own web servers: nginx with a given certificate, as most people use it.
 
 use camino::Utf8Path;
 
@@ -9,14 +9,14 @@ use crate::boot_test::network::Tls;
 use crate::boot_test::server;
 use crate::boot_test::tools::TestTools;
 
-/// The configuration, in the folder that nginx works in.
+/// Configuration, in nginx's working directory.
 const CONFIGURATION: &str = "tls.conf";
-/// The certificate, in the same folder.
+/// Certificate, in the same folder.
 const CERTIFICATE: &str = "tls.pem";
-/// Its private key, in the same folder.
+/// Private key of the certificate, in the same folder.
 const KEY: &str = "tls.key";
 
-/// Writes what nginx needs for TLS at `ports` into `folder`.
+/// Writes the files that nginx needs for TLS on `ports` into `folder`.
 pub(super) fn write_config(tls: &Tls, ports: &[u16], folder: &Utf8Path) -> Result<(), fs::Error> {
     fs::write_atomic(&folder.join(CONFIGURATION), configuration(ports).as_bytes())?;
     fs::write_atomic(&folder.join(CERTIFICATE), tls.certificate.as_bytes())?;
@@ -27,12 +27,13 @@ pub(super) fn write_config(tls: &Tls, ports: &[u16], folder: &Utf8Path) -> Resul
 pub(super) fn start(tools: &TestTools, folder: &Utf8Path, sink: &EventSink) -> Result<Running, process::Error> {
     let command = Command::new("serve HTTPS", tools.nginx.as_str());
     let command = command.args(["-p", folder.as_str(), "-e", "stderr", "-c", CONFIGURATION]);
-    // What it is asked for is told by the server behind it.
+    // The server behind it reports the requests.
     server::start("nginx", command, folder, |_| None, sink)
 }
 
-/// One process in the foreground. At each of `ports` it takes TLS off, and hands requests on to the server that listens
-/// there on this machine's own address: of two sockets with one port, the one with the more precise address is asked.
+/// Returns the configuration of one process in the foreground. On each of `ports`, it terminates TLS and forwards
+/// requests to the server that listens there on the loopback address: of two sockets with one port, the one with the
+/// more specific address gets the connection.
 fn configuration(ports: &[u16]) -> String {
     let server = |port: &u16| {
         format!(

@@ -1,4 +1,4 @@
-//! A plan for people.
+//! Renders a plan as text for the user.
 
 use crate::base::plural::count;
 use std::fmt;
@@ -7,11 +7,11 @@ use super::{ContentSource, Other, Plan, PlannedFile, Stamped};
 use crate::build::make;
 use crate::printable::printable;
 
-/// So many loaders of sites are shown.
+/// Maximum number of sites' loaders to print.
 const SHOWN: usize = 20;
 
 impl fmt::Display for Plan {
-    /// The plan for a person, one line a step.
+    /// Writes the plan as text for the user, one line for each step.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pins = &self.inputs.pins;
         writeln!(f, "iPXE {} at commit {}", pins.ipxe.version, pins.ipxe.commit)?;

@@ -1,5 +1,5 @@
-//! All that is to be done, computed before anything is done: a pure function of pins, choices,
-//! patches and toolchain.
+//! The plan: all steps, computed before any of them runs. It is a pure function of pins, configuration, patches and
+//! toolchain.
 
 mod display;
 
@@ -19,22 +19,22 @@ use crate::loader::target::{Loader, Platform};
 use crate::stamp::slot::SlotSize;
 use crate::toolchain::Toolchain;
 
-/// All that is to be done for a tree.
+/// All steps to build a tree.
 #[derive(Debug)]
 pub struct Plan {
-    /// The builds, in the order of their names; each is independent of the others.
+    /// The builds, sorted by name; each is independent of the others.
     pub builds: Vec<Build>,
-    /// What goes in.
+    /// Inputs of the plan.
     pub inputs: Inputs,
-    /// The root of the tree, if it has loaders of its own.
+    /// Loaders in the root of the tree, if it has any.
     root: Option<SiteBases>,
-    /// The sites in the order of their folders.
+    /// The sites, sorted by folder.
     sites: Vec<SiteBases>,
     /// The other files, sorted bytewise by path.
     others: Vec<(Utf8PathBuf, Other)>,
 }
 
-/// What goes in.
+/// Inputs of the plan.
 #[derive(Debug, Clone)]
 pub struct Inputs {
     /// The pins.
@@ -45,16 +45,16 @@ pub struct Inputs {
     pub toolchain: Toolchain,
 }
 
-/// One platform in one configuration: a build tree of its own.
+/// One platform in one configuration: it has its own build tree.
 #[derive(Debug)]
 pub struct Build {
     /// The platform.
     pub platform: Platform,
     /// The configuration.
     pub config: Arc<IpxeConfig>,
-    /// Identifies all that decides about the objects. Another key, other objects.
+    /// Digest of everything that affects the objects: a different key means different objects.
     pub key: Sha256Digest,
-    /// What is linked from the objects: bases, each with its key, by the size of their slots.
+    /// Bases to link from the objects, each with its key, by slot size.
     pub bases: BTreeMap<SlotSize, BTreeMap<Loader, Sha256Digest>>,
 }
 
@@ -70,51 +70,51 @@ struct SiteBases {
 pub struct PlannedFile<'p> {
     /// Its path in the tree.
     pub path: Utf8PathBuf,
-    /// Where it comes from.
+    /// Source of its content.
     pub origin: ContentSource<'p>,
 }
 
-/// Where a file of the tree comes from.
+/// Source of a file's content.
 #[derive(Debug, Clone, Copy)]
 pub enum ContentSource<'p> {
-    /// It is stamped.
+    /// A stamped loader.
     Stamped(Stamped<'p>),
-    /// It is no loader of iPXE.
+    /// A file other than an iPXE loader.
     Other(&'p Other),
 }
 
-/// A loader with a script.
+/// A loader with an embedded script.
 #[derive(Debug, Clone, Copy)]
 pub struct Stamped<'p> {
-    /// Which loader.
+    /// The loader.
     pub loader: Loader,
     /// The key of its base.
     pub base: Sha256Digest,
-    /// The site whose it is, or the root of the tree.
+    /// Owning site, or the root of the tree.
     pub site: &'p Site,
 }
 
-/// A file that is no loader of iPXE.
+/// A file other than an iPXE loader.
 #[derive(Debug, Clone)]
 pub enum Other {
-    /// It is the list of what is linked into a loader; the same for each script.
+    /// The list of objects linked into a loader, which is the same for each script.
     Linked {
-        /// Which loader.
+        /// The loader.
         loader: Loader,
-        /// The key of a base that it is about.
+        /// Key of one of the bases that the list describes.
         key: Sha256Digest,
-        /// The name of the configuration.
+        /// Name of the configuration.
         config: String,
     },
-    /// It is a pinned syslinux file.
+    /// A pinned syslinux file.
     Member(MemberPin),
-    /// It is a text of the project.
+    /// A text from the project.
     Text(Vec<u8>),
 }
 
 impl Build {
-    /// The name of the build and of its build tree. A changed configuration keeps its name, and so
-    /// takes the place of what was built of it before.
+    /// Returns the name of the build and of its build tree. A changed configuration keeps its name, so that its new
+    /// build replaces the previous one.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}-{}", self.platform, self.config.unique_name())
@@ -139,7 +139,7 @@ impl Plan {
         Self { builds, inputs, root, sites, others }
     }
 
-    /// All files of the tree, sorted bytewise by path.
+    /// Returns all files of the tree, sorted bytewise by path.
     pub fn files(&self) -> impl Iterator<Item = PlannedFile<'_>> {
         let others = self
             .others
@@ -147,7 +147,7 @@ impl Plan {
             .map(|(path, other)| PlannedFile { path: path.clone(), origin: ContentSource::Other(other) });
         let mut own: Vec<PlannedFile<'_>> = self.root.iter().flat_map(SiteBases::files).chain(others).collect();
         own.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
-        // All that the sites have stands together, in their order.
+        // The files of all sites are contiguous, in the order of the sites.
         let first_site = self.sites.first().and_then(|site| site.files().next());
         let behind =
             own.split_off(own.partition_point(|file| {
@@ -156,7 +156,7 @@ impl Plan {
         own.into_iter().chain(self.sites.iter().flat_map(SiteBases::files)).chain(behind)
     }
 
-    /// The loaders of iPXE among the files, sorted bytewise by path.
+    /// Returns the iPXE loaders among the files, sorted bytewise by path.
     pub fn loaders(&self) -> impl Iterator<Item = (Utf8PathBuf, Stamped<'_>)> {
         self.files().filter_map(|PlannedFile { path, origin }| match origin {
             ContentSource::Stamped(loader) => Some((path, loader)),
@@ -164,23 +164,23 @@ impl Plan {
         })
     }
 
-    /// The files that are no loaders of iPXE, sorted bytewise by path.
+    /// Returns the files other than iPXE loaders, sorted bytewise by path.
     pub fn others(&self) -> impl Iterator<Item = (&Utf8Path, &Other)> {
         self.others.iter().map(|(path, other)| (path.as_path(), other))
     }
 
-    /// All sites, the root of the tree first.
+    /// Returns all sites, the root of the tree first.
     pub fn sites(&self) -> impl Iterator<Item = &Site> {
         self.root.iter().chain(&self.sites).map(|site_bases| &site_bases.site)
     }
 
-    /// How many files there are.
+    /// Returns the number of files.
     #[must_use]
     pub fn len(&self) -> usize {
         self.others.len() + self.sites().map(|site| site.loaders.len()).sum::<usize>()
     }
 
-    /// Whether there is no file at all.
+    /// Returns whether there are no files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -188,7 +188,7 @@ impl Plan {
 }
 
 impl SiteBases {
-    /// The loaders, sorted bytewise by path.
+    /// Returns the loaders, sorted bytewise by path.
     fn files(&self) -> impl Iterator<Item = PlannedFile<'_>> {
         let Self { site, bases } = self;
         let mut loaders = site.loaders.to_vec();
@@ -200,7 +200,7 @@ impl SiteBases {
     }
 }
 
-/// The lists of what is linked into the loaders of `builds`: one for each loader and configuration.
+/// Returns the lists of objects linked into the loaders of `builds`: one for each loader and configuration.
 fn linked(builds: &[Build]) -> Vec<(Utf8PathBuf, Other)> {
     let mut lists = BTreeMap::new();
     for build in builds {
@@ -213,20 +213,20 @@ fn linked(builds: &[Build]) -> Vec<(Utf8PathBuf, Other)> {
     lists.into_iter().collect()
 }
 
-/// Finds out which bases there have to be.
+/// Computes which bases are needed.
 struct BaseResolver<'i> {
     inputs: &'i Inputs,
     builds: BTreeMap<(Sha256Digest, Platform), Build>,
-    /// What was found out for sites before, by what decides about it.
+    /// Results for previous sites, by the properties that determine them.
     known: BTreeMap<BaseGroup, Arc<BTreeMap<Loader, Sha256Digest>>>,
 }
 
-/// What sites have in common that need the same bases: the address of their configuration, the size of their
-/// slots, their loaders.
+/// Properties that determine which bases a site needs: the address of its configuration in memory, the size of its
+/// slots, and its loaders.
 type BaseGroup = (usize, SlotSize, Vec<Loader>);
 
 impl BaseResolver<'_> {
-    /// The keys of the bases that `site` needs.
+    /// Returns the keys of the bases that `site` needs.
     fn bases(&mut self, site: &Site) -> Arc<BTreeMap<Loader, Sha256Digest>> {
         let group = (Arc::as_ptr(&site.config) as usize, site.slot, site.loaders.to_vec());
         if let Some(known) = self.known.get(&group) {
@@ -249,19 +249,19 @@ impl BaseResolver<'_> {
     }
 }
 
-/// The version of what this tool itself does to a source tree before make runs. Raise it whenever
-/// that changes, so that nothing made the old way is served.
+/// Version of the steps that this tool itself applies to a source tree before make runs. Raise it whenever they change,
+/// so that nothing made in the old way is served.
 const RECIPE: u32 = 1;
 
-/// The version of what is kept of a base. Raise it whenever that changes, or what a base holds in its slot.
+/// Version of the cached form of a base. Raise it whenever that changes, or the content of a base's slot does.
 const BASE: u32 = 1;
 
-/// Identifies a base.
+/// Returns the digest that identifies a base.
 fn base_key(objects: Sha256Digest, slot: SlotSize, loader: Loader) -> Sha256Digest {
     Sha256Digest::of(format!("base {BASE}\n{objects}\n{slot}\n{}\n", loader.target()).as_bytes())
 }
 
-/// Identifies all that decides about the objects of a build.
+/// Returns the digest of everything that affects the objects of a build.
 fn objects_key(inputs: &Inputs, config: &IpxeConfig, platform: Platform) -> Sha256Digest {
     let pin = &inputs.pins.ipxe;
     let mut text = format!(

@@ -23,14 +23,9 @@ impl fmt::Display for DeployPlan {
                 FileAction::Send => "send",
                 FileAction::Replace => "replace",
             };
-            write!(
-                f,
-                "{verb:<10} {} ({}",
-                printable(&planned.wanted.path),
-                plural::count(planned.wanted.content.size, "byte")
-            )?;
+            write!(f, "{verb:<10} {} ({}", printable(&planned.wanted.path), plural::size(planned.wanted.content.size))?;
             if let Some(partial) = planned.partial.filter(|_| planned.step != FileAction::Unchanged) {
-                write!(f, ", {partial} of them {} there", plural::choose(partial, "is", "are"))?;
+                write!(f, ", {} of it there", plural::size(partial))?;
             }
             writeln!(f, "){}", if stranger { ", which somebody else put there" } else { "" })?;
         }
@@ -57,7 +52,7 @@ impl fmt::Display for DeployPlan {
         writeln!(
             f,
             "{send} to send, {replace} to replace, {unchanged} unchanged{with}: {}",
-            plural::count(self.to_send(), "byte")
+            plural::size(self.to_send())
         )
     }
 }

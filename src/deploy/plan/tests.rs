@@ -63,14 +63,14 @@ fn a_plan_says_what_it_is() {
         plan.to_string(),
         format!(
             "folder     racks/x\n\
-             send       a.efi (3 bytes, 1 of them is there)\n\
-             replace    b.efi (6 bytes)\n\
-             unchanged  c.efi (4 bytes)\n\
-             send       racks/x/a.efi (4 bytes)\n\
+             send       a.efi (3 B, 1 B of it there)\n\
+             replace    b.efi (6 B)\n\
+             unchanged  c.efi (4 B)\n\
+             send       racks/x/a.efi (4 B)\n\
              clean up   {stale}\n\
              obsolete   mine.efi (stays: nobody asked to prune)\n\
              obsolete   old.efi (stays: nobody asked to prune)\n\
-             2 to send, 1 to replace, 1 unchanged: 12 bytes\n"
+             2 to send, 1 to replace, 1 unchanged: 12 B\n"
         )
     );
     let prune = DeployOptions { prune: true, ..EARLIER };

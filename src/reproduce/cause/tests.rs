@@ -1,4 +1,4 @@
-//! Each difference in what went in is named, and nothing else.
+//! Tests that each difference between inputs is reported, and nothing else.
 
 use super::*;
 use crate::digest::{CommitId, TreeId};
@@ -60,7 +60,7 @@ fn manifest() -> Manifest {
     }
 }
 
-/// What is said where the manifest here is `change`d.
+/// Returns the reported causes if `change` is applied to the manifest here.
 fn said(change: impl FnOnce(&mut Manifest)) -> Vec<String> {
     let mut here = manifest();
     change(&mut here);
@@ -70,7 +70,7 @@ fn said(change: impl FnOnce(&mut Manifest)) -> Vec<String> {
 #[test]
 fn what_is_the_same_is_no_cause() {
     assert_eq!(said(|_| {}), [""; 0]);
-    // Another digest of a loader is what is to be explained, and the generator decides about nothing.
+    // The digest of a loader is what the causes explain, and the generator does not affect it.
     let generator = |here: &mut Manifest| {
         here.files[0].sha256 = digest("other");
         here.generator.version = "2".into();
@@ -189,7 +189,7 @@ fn causes_end_and_their_texts_are_cut() {
     assert_eq!(first[0].wanted, format!("{cut}… (1048577 bytes)"));
     assert_eq!(first[1].wanted, format!("`{cut}… (1048576 bytes)`"));
     assert!(first.iter().all(|cause| cause.subject.len() + cause.found.len() + cause.wanted.len() < 800));
-    // What differs beyond the cut differs.
+    // Differences beyond the length limit count as well.
     let mut other = there.clone();
     other.toolchain[0].package = Some(format!("{long}2"));
     other.configurations[0].make.pop();

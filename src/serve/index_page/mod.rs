@@ -1,5 +1,5 @@
-//! A page about a tree, for people: what is there, which loader is for which machine, and what to tell the servers
-//! around it. It needs nothing from elsewhere, and is the same every time.
+//! HTML index page of a tree: its files, the loader for each kind of machine, and recipes for the servers. It
+//! references no external resources, and the same input gives the same page.
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value};
@@ -15,25 +15,26 @@ use crate::loader::target::Loader;
 use crate::serve::server_config::{ConfigFile, ServerKind};
 use crate::tree::manifest::ManifestEntry;
 
-/// What a page is about.
+/// Content of an index page.
 #[derive(Debug)]
 pub struct Index<'a> {
-    /// The version of this tool.
+    /// Version of this tool.
     pub version: &'a str,
-    /// The name of the tree's folder, which is beside the page.
+    /// Name of the tree's folder, which is beside the page.
     pub tree: &'a str,
-    /// The files in the root of the tree.
+    /// Files in the root of the tree.
     pub root: &'a [ManifestEntry],
-    /// How many files there are for sites.
+    /// Number of files of sites.
     pub sited: usize,
-    /// The recipes for the servers around it, where the network is described.
+    /// Recipes for the servers, if the network is described.
     pub recipes: &'a [(ServerKind, Vec<ConfigFile>)],
 }
 
-/// The most bytes of a recipe's file that a page has.
+/// Maximum size of a recipe's file on a page, in bytes.
 const MAX_RECIPE: usize = 1 << 20;
 
-/// `files` of the recipe `server` as a page has them: where one is too long for it, with how it is written instead.
+/// Returns `files` of the recipe `server` for a page. Replaces a file that is too large with a note with the command
+/// that writes it.
 #[must_use]
 pub fn fit(server: ServerKind, files: Vec<ConfigFile>, wording: &dyn Wording) -> Vec<ConfigFile> {
     let fit = |file: ConfigFile| match file.text.len() {
@@ -47,7 +48,7 @@ pub fn fit(server: ServerKind, files: Vec<ConfigFile>, wording: &dyn Wording) ->
     files.into_iter().map(fit).collect()
 }
 
-/// A file as a row.
+/// Table row of a file.
 #[derive(Serialize)]
 struct Row<'a> {
     path: &'a str,
@@ -57,11 +58,11 @@ struct Row<'a> {
     script: Option<&'a str>,
 }
 
-/// The page as HTML.
+/// Returns the page as HTML.
 ///
 /// # Panics
 ///
-/// Where the template is wrong, which a test excludes.
+/// If the template is invalid, which a test rules out.
 #[must_use]
 pub fn page(index: &Index<'_>) -> String {
     let mut environment = Environment::new();
@@ -100,12 +101,12 @@ fn row(file: &ManifestEntry) -> Row<'_> {
     }
 }
 
-/// `path` as it stands in an address, where much has a meaning of its own.
+/// Percent-encodes `path` for a URL.
 fn address(path: &str) -> String {
     utf8_percent_encode(path, const { &RESERVED.remove(b'/') }).to_string()
 }
 
-/// Which machines a file is for.
+/// Describes which machines a file is for.
 fn words(file: &ManifestEntry) -> String {
     let name = file.path.file_name().unwrap_or_default();
     let machine = match (file.kind, file.arch) {

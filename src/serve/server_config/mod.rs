@@ -1,8 +1,8 @@
-//! Configurations for the servers around a tree: DHCP, TFTP and HTTP, written from `network.toml` and the choices.
+//! Configurations for DHCP, TFTP and HTTP servers, generated from `network.toml` and the site configuration.
 //!
-//! [`boot_policy`](super::boot_policy) decides what each machine is told; it is the same for all servers. A [`ServerKind`] of server has a template in
-//! `templates/`, in that server's own language, and [`write()`] fills it in. [`crate::base::quote`] knows what servers take
-//! literally: a template puts in nothing else.
+//! [`boot_policy`](super::boot_policy) decides which answers each machine gets, which are the same for all server
+//! programs. Each [`ServerKind`] has templates in `templates/`, in that server's own language, and [`write()`] renders
+//! them. Templates insert values only as text that the server takes literally, according to [`crate::base::quote`].
 
 use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::syntax::SyntaxConfig;
@@ -17,17 +17,17 @@ pub use crate::serve::server_kind::ServerKind;
 /// A file of a recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFile {
-    /// Its name.
+    /// File name.
     pub name: &'static str,
-    /// Its content.
+    /// Content of the file.
     pub text: String,
 }
 
-/// What is in a template: its name as a file of a recipe, and its text.
+/// A template: the name of its file in a recipe, and its text.
 struct Template(&'static str, &'static str);
 
 impl ServerKind {
-    /// The templates: that of the configuration, and those of what comes with it.
+    /// Returns the templates of the configuration and of its accompanying files.
     fn templates(self) -> &'static [Template] {
         match self {
             Self::Routeros => &[
@@ -53,11 +53,12 @@ impl ServerKind {
     }
 }
 
-/// The recipe for a server of `kind`: its configuration, and what comes with that. `wording` is that of texts for others.
+/// Renders the recipe for a server of `kind`: its configuration and accompanying files. `wording` supplies the commands
+/// that they mention.
 ///
 /// # Panics
 ///
-/// Where a template is wrong, which a test excludes.
+/// If a template is invalid, which a test rules out.
 #[must_use]
 pub fn write(kind: ServerKind, policy: &BootPolicy<'_>, wording: &dyn Wording) -> Vec<ConfigFile> {
     let mut environment = environment(kind);
@@ -69,11 +70,11 @@ pub fn write(kind: ServerKind, policy: &BootPolicy<'_>, wording: &dyn Wording) -
     kind.templates().iter().map(write).collect()
 }
 
-/// Writes the files of a recipe into `folder`, each as a whole.
+/// Writes the files of a recipe into `folder`, each atomically. Returns their paths.
 ///
 /// # Errors
 ///
-/// [`fs::Error`].
+/// [`fs::Error`] if a file cannot be written.
 pub fn save(files: &[ConfigFile], folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, fs::Error> {
     fs::world_readable::create_world_readable_dir_all(folder)?;
     let save = |file: &ConfigFile| {
@@ -83,12 +84,13 @@ pub fn save(files: &[ConfigFile], folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>,
     files.iter().map(save).collect()
 }
 
-/// Templates that know how `kind` quotes. What a template puts in without a filter has to need no quotes.
+/// Creates the template environment with the quoting rules of `kind`. A value inserted without a filter must not need
+/// quotes.
 fn environment(kind: ServerKind) -> Environment<'static> {
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.expect("the delimiters are the usual ones"));
-    // What a filter has quoted is marked as safe, and so is what a macro gives.
+    // The results of quoting filters and of macros are marked as safe.
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("quoted".into()));
     environment.set_formatter(|out, _, value| {
         let text = value.to_string();
@@ -113,7 +115,7 @@ fn environment(kind: ServerKind) -> Environment<'static> {
     environment
 }
 
-/// `text` as a value of `language`, marked as such.
+/// Quotes `text` as a value of `language`, and marks it as safe.
 fn quoted(language: Language, text: &str) -> Result<Value, minijinja::Error> {
     let quoted =
         language.quote(text).map_err(|error| minijinja::Error::new(ErrorKind::BadEscape, error.to_string()))?;

@@ -1,4 +1,4 @@
-//! Tests of bundles: what is written comes back, and nothing else gets through.
+//! Tests of bundles: written bundles can be read back, and everything else is refused.
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -8,7 +8,7 @@ use tar::{Builder, EntryType, Header};
 use super::*;
 use crate::slot::Slot;
 
-/// The least that is a BIOS base.
+/// Returns a minimal BIOS base.
 fn base(loader: &str, size: SlotSize) -> Base {
     let image = [b"loader ", Slot::sentinel(size).bytes()].concat();
     let length = u32::try_from(image.len()).unwrap();
@@ -16,12 +16,12 @@ fn base(loader: &str, size: SlotSize) -> Base {
     Base::capture_bios(loader, image.clone(), zinfo, &image, size).unwrap()
 }
 
-/// The least that is an EFI base.
+/// Returns a minimal EFI base.
 fn efi(loader: &str) -> Base {
     efi_of(loader, &[])
 }
 
-/// An EFI base whose image ends with `rest`.
+/// Returns an EFI base whose image ends with `rest`.
 fn efi_of(loader: &str, rest: &[u8]) -> Base {
     let sentinel = Slot::sentinel(SlotSize::DEFAULT);
     let linked = sentinel.bytes();
@@ -62,7 +62,7 @@ fn pack(files: &Files) -> Vec<u8> {
     builder.into_inner().unwrap().finish().unwrap()
 }
 
-/// What is said of a bundle's files once they are edited.
+/// Returns the message for a bundle whose files were changed by `edit`.
 fn flaw(edit: impl FnOnce(&mut Files)) -> String {
     let mut files = files();
     edit(&mut files);
@@ -70,7 +70,7 @@ fn flaw(edit: impl FnOnce(&mut Files)) -> String {
     error.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The same, where the index is edited.
+/// Returns the message for a bundle whose index was changed by `edit`.
 fn index_flaw(edit: impl FnOnce(&mut serde_json::Value)) -> String {
     flaw(|files| {
         let mut index = serde_json::from_slice(&files[0].1).unwrap();
@@ -139,7 +139,7 @@ fn every_part_is_there_once_and_nothing_else() {
 
 #[test]
 fn what_is_too_large_is_not_read() {
-    // A header alone says so.
+    // The size in the header is enough.
     let mut header = Header::new_ustar();
     header.set_path(INDEX).unwrap();
     header.set_size(MAX_INDEX + 1);
@@ -169,7 +169,7 @@ fn what_is_no_bundle_is_told_by_its_path() {
     let begins = format!("`{}` is no bundle of bases: it cannot be unpacked: ", path.display());
     let packed = pack(&files());
     let mut damaged = packed.clone();
-    // The checksum of the whole.
+    // The checksum of the whole file.
     let checksum = packed.len() - 8;
     damaged[checksum] ^= 1;
     for content in [&b"#!ipxe\n"[..], b"", &packed[..packed.len() / 2], &packed[..packed.len() - 1], &damaged] {

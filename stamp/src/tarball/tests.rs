@@ -1,4 +1,4 @@
-//! Tests of the reader: what honest programs write is read, and nothing that harms.
+//! Tests of the reader: it reads what legitimate programs write, and refuses everything harmful.
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use super::*;
 
 const LIMITS: Limits = Limits { entries: 100, extension: EXTENSION, entry: 1 << 20, total: 4 << 20 };
 
-/// An entry as it is written, whatever its header says.
+/// Returns an entry with `content`, even if its header is inconsistent.
 fn entry(kind: u8, path: &[u8], size: u64, content: &[u8]) -> Vec<u8> {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::new(kind));
@@ -26,7 +26,7 @@ fn file(path: &str, content: &[u8]) -> Vec<u8> {
     entry(b'0', path.as_bytes(), content.len() as u64, content)
 }
 
-/// A record of a PAX header.
+/// Returns a record of a PAX header.
 fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = [b" ", key.as_bytes(), b"=", value, b"\n"].concat();
     let mut length = rest.len();
@@ -40,7 +40,7 @@ fn pax(kind: u8, records: &[u8]) -> Vec<u8> {
     entry(kind, b"PaxHeaders/x", records.len() as u64, records)
 }
 
-/// Paths, kinds and contents of the entries of a stream.
+/// Returns the paths, kinds and contents of the entries of a stream.
 fn read_within(stream: &mut dyn Read, limits: Limits) -> Result<Vec<(String, TarEntryKind, Vec<u8>)>, Error> {
     let mut tarball = Tarball::new(stream, limits);
     let (mut entries, mut found) = (tarball.entries()?, Vec::new());
@@ -90,7 +90,7 @@ fn long_names_of_gnu_and_pax_are_read() {
 
 #[test]
 fn what_a_header_announces_is_not_read_where_it_is_too_much() {
-    // Nothing follows these headers: whoever reads on finds the end.
+    // Nothing follows these headers, so reading further would hit the end of the file.
     for kind in *b"LKxg" {
         assert_eq!(
             refused(&[entry(kind, b"././@LongLink", 10 << 30, b"")]),
@@ -168,7 +168,7 @@ fn names_that_cannot_be_shown_are_shown() {
     let named = entry(b'0', "x\nhint: run\u{202e}".as_bytes(), 9 << 20, b"");
     let shown = "its entry `x\\nhint: run\\u{202e}` has 9437184 bytes, wanted 1048576 at most";
     assert_eq!(refused(&[named]), shown);
-    // The `tar` crate names an entry, too.
+    // Errors of the `tar` crate contain the entry's name as well.
     let mut header = Header::new_gnu();
     header.as_old_mut().name[..2].copy_from_slice(b"\x1b\n");
     header.as_old_mut().size = *b"not a number";

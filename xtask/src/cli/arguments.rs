@@ -1,4 +1,4 @@
-//! The arguments of each command.
+//! Arguments of each command.
 
 use camino::Utf8PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -11,31 +11,31 @@ use netboot_loaders::fetch::git;
 use netboot_loaders::reproduce::variation::Variation;
 use netboot_script::address::FetchAddress;
 
-/// Where inputs may come from.
+/// Origins that inputs may come from.
 #[derive(Args, Clone, Default)]
 pub struct OriginArgs {
-    /// Opens no socket: uses the cache and the files that are named
+    /// Open no socket: use only the cache and the given files
     #[arg(long)]
     pub offline: bool,
-    /// A git URL or a local path to take iPXE from instead of the pinned address
+    /// Git URL or local path of iPXE, instead of the pinned address
     #[arg(long, value_name = "URL", value_parser = origin)]
     pub ipxe_url: Option<String>,
-    /// A path or URL of the syslinux release, .zip or .tar.xz, instead of the pinned addresses
+    /// Path or URL of the syslinux release, .zip or .tar.xz, instead of the pinned addresses
     #[arg(long, value_name = "FILE", value_parser = origin)]
     pub syslinux_archive: Option<String>,
-    /// A source bundle, as bundle-sources writes it, to take everything from
+    /// Source bundle, written by bundle-sources, to take everything from
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub sources_from: Option<Utf8PathBuf>,
 }
 
-/// What is chosen besides what sites.toml says.
+/// Configuration in addition to sites.toml.
 #[derive(Args, Clone, Default)]
 pub struct ConfigArgs {
-    /// An inventory of more sites: a CSV file, or a folder of *.toml; may be given more than once
-    #[arg(long = "sites", value_name = "PATH", help_heading = "Choices", value_parser = local_path)]
+    /// Inventory of more sites: a CSV file, or a folder of *.toml; repeatable
+    #[arg(long = "sites", value_name = "PATH", help_heading = "Configuration", value_parser = local_path)]
     pub inventories: Vec<Utf8PathBuf>,
-    /// Gives a script that is too long for its slot a larger one, which takes a link of its own
-    #[arg(long, help_heading = "Choices")]
+    /// Give a script that is too long for its slot a larger one, which needs a separate link
+    #[arg(long, help_heading = "Configuration")]
     pub relink: bool,
 }
 
@@ -45,7 +45,7 @@ impl From<&ConfigArgs> for Options {
     }
 }
 
-/// `build-loaders`.
+/// Arguments of `build-loaders`.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct BuildLoaders {
@@ -53,97 +53,97 @@ pub struct BuildLoaders {
     pub origins: OriginArgs,
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Where the tree goes [default: dist/tftp]
+    /// Folder for the tree [default: dist/tftp]
     #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
-    /// Writes the tarball beside the tree, too
+    /// Also write the tarball beside the tree
     #[arg(long)]
     pub archive: bool,
-    /// Writes a page about the tree beside it, index.html, with recipes where embed-scripts/network.toml is filled in
+    /// Write a page about the tree beside it, index.html, with recipes if embed-scripts/network.toml is filled in
     #[arg(long)]
     pub index: bool,
-    /// Removes files that somebody has put into the old tree
+    /// Remove files that others have put into the old tree
     #[arg(long)]
     pub replace: bool,
-    /// Accepts what is linked into the loaders now, as vendor/linked-objects
+    /// Accept the objects that are linked now as the new baseline in vendor/linked-objects
     #[arg(long)]
     pub update_baseline: bool,
-    /// Prints what would be done, and does nothing
+    /// Print what would be done, and do nothing
     #[arg(long)]
     pub plan: bool,
-    /// Installs missing tools first, as root or through sudo
+    /// Install missing tools first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
     #[command(flatten)]
     pub make: MakeArgs,
 }
 
-/// `bundle-bases`.
+/// Arguments of `bundle-bases`.
 #[derive(Args)]
 pub struct BundleBases {
     #[command(flatten)]
     pub origins: OriginArgs,
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Where the bundle goes [default: dist/netboot-loaders-VERSION-bases.tar.gz]
+    /// Path of the bundle [default: dist/netboot-loaders-VERSION-bases.tar.gz]
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
-    /// Installs missing tools first, as root or through sudo
+    /// Install missing tools first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
     #[command(flatten)]
     pub make: MakeArgs,
 }
 
-/// How make runs; none of it changes a byte of a loader.
+/// Settings for make; none of them changes a byte of a loader.
 #[derive(Args, Clone)]
 pub struct MakeArgs {
-    /// How many jobs make runs at once [default: the number of processors]
+    /// Number of parallel jobs of make [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
-    /// Calls the compiler through a launcher, as ccache
+    /// Call the compiler through a launcher such as ccache
     #[arg(long, value_name = "PROGRAM", value_parser = name)]
     pub launcher: Option<String>,
-    /// Lets compiler warnings pass
+    /// Do not treat compiler warnings as errors
     #[arg(long)]
     pub no_werror: bool,
 }
 
-/// `reproduce`.
+/// Arguments of `reproduce`.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Reproduce {
-    /// A tree, a tarball, a manifest.json, or the address of one, to compare with
+    /// Tree, tarball or manifest.json to compare with, or its address
     #[arg(long, value_name = "RELEASE")]
     pub against: Option<String>,
-    /// Varies only this, as --list names it; may be given more than once
-    #[arg(long, value_name = "NAME", help_heading = "What is varied")]
+    /// Vary only this, as named by --list; repeatable
+    #[arg(long, value_name = "NAME", help_heading = "Variations")]
     pub vary: Vec<Variation>,
-    /// Does not vary this; may be given more than once
-    #[arg(long, value_name = "NAME", help_heading = "What is varied", conflicts_with = "vary")]
+    /// Do not vary this; repeatable
+    #[arg(long, value_name = "NAME", help_heading = "Variations", conflicts_with = "vary")]
     pub without: Vec<Variation>,
-    /// Varies nothing
-    #[arg(long, help_heading = "What is varied", conflicts_with_all = ["vary", "without"])]
+    /// Vary nothing
+    #[arg(long, help_heading = "Variations", conflicts_with_all = ["vary", "without"])]
     pub plain: bool,
-    /// Names what can be varied, and builds nothing
-    #[arg(long, help_heading = "What is varied")]
+    /// List what can be varied, and build nothing
+    #[arg(long, help_heading = "Variations")]
     pub list: bool,
-    /// Builds all loaders for the root of the tree, and no sites
+    /// Build all loaders for the root of the tree, and no sites
     #[arg(long, conflicts_with = "against")]
     pub all_loaders: bool,
-    /// Writes what this toolchain gives into vendor/toolchains.toml, under this name
+    /// Record the digests of this toolchain in vendor/toolchains.toml under this name
     #[arg(long, value_name = "NAME", requires = "all_loaders", conflicts_with_all = ["plain", "against"], value_parser = name)]
     pub record: Option<String>,
-    /// Hands what differs to diffoscope
+    /// Run diffoscope on the files that differ
     #[arg(long)]
     pub diffoscope: bool,
-    /// Fails where something that was asked for cannot be varied here
+    /// Fail if a requested variation is not possible here
     #[arg(long)]
     pub require_real: bool,
-    /// Keeps the build trees, for a look at them
+    /// Keep the build trees for inspection
     #[arg(long)]
     pub keep: bool,
-    /// Installs what is missing first, as root or through sudo
+    /// Install missing tools first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
     #[command(flatten)]
@@ -154,25 +154,25 @@ pub struct Reproduce {
     pub make: MakeArgs,
 }
 
-/// `release`.
+/// Arguments of `release`.
 #[derive(Args)]
 pub struct ReleaseArgs {
-    /// Writes the files, and publishes nothing
+    /// Write the files, and publish nothing
     #[arg(long, conflicts_with = "files")]
     pub dry_run: bool,
-    /// Publishes these files, once they are found to be as their checksums say
+    /// Publish the files in this folder, after verifying their checksums
     #[arg(long, value_name = "DIR", conflicts_with = "out", value_parser = local_path)]
     pub files: Option<Utf8PathBuf>,
-    /// The tag of the release, which has to be v and the version
+    /// Tag of the release, which must be v followed by the version
     #[arg(long, value_name = "TAG", value_parser = name)]
     pub tag: Option<String>,
-    /// Where the files go [default: dist/release]
+    /// Folder for the files [default: dist/release]
     #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub out: Option<Utf8PathBuf>,
-    /// Removes files that somebody has put into the old tree
+    /// Remove files that others have put into the old tree
     #[arg(long)]
     pub replace: bool,
-    /// Installs missing tools first, as root or through sudo
+    /// Install missing tools first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
     #[command(flatten)]
@@ -181,86 +181,86 @@ pub struct ReleaseArgs {
     pub make: MakeArgs,
 }
 
-/// `inspect`.
+/// Arguments of `inspect`.
 #[derive(Args)]
 pub struct Inspect {
-    /// The loader
+    /// Loader to describe
     #[arg(value_parser = local_path)]
     pub loader: Utf8PathBuf,
-    /// A tree or a manifest to ask [default: the trees that the loader is in, and dist/tftp]
+    /// Tree or manifest to look the loader up in [default: the trees that contain the loader, and dist/tftp]
     #[arg(long, value_name = "PATH", value_parser = local_path)]
     pub manifest: Option<Utf8PathBuf>,
 }
 
-/// `clean`.
+/// Arguments of `clean`.
 #[derive(Args)]
 pub struct Clean {
-    /// Says what would be removed, and removes nothing
+    /// Print what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// For how many days something must be unused, where this project does not need it
+    /// Number of days for which files must be unused, if this project does not need them
     #[arg(long, value_name = "DAYS", default_value_t = 14)]
     pub unused_for: u32,
     #[command(flatten)]
     pub config: ConfigArgs,
 }
 
-/// `doctor`.
+/// Arguments of `doctor`.
 #[derive(Args)]
 pub struct Doctor {
-    /// For which work
+    /// Work to check the tools for
     #[arg(long = "for", value_name = "WORK", default_value = "build")]
     pub work: DoctorPurpose,
-    /// Installs what is missing, as root or through sudo
+    /// Install missing tools, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
-    /// Lets boot tests run without root, through sudo: user namespaces, readable kernels, a tap device
+    /// Allow boot tests without root, through sudo: user namespaces, readable kernels, a tap device
     #[arg(long)]
     pub prepare_host: bool,
 }
 
-/// What tools are needed for.
+/// Work that needs the tools.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "kebab-case")]
 pub enum DoctorPurpose {
     /// Building loaders.
     Build,
-    /// Booting them.
+    /// Booting loaders.
     BootTest,
-    /// Building them again under other conditions.
+    /// Rebuilding loaders under varied conditions.
     Reproduce,
-    /// Checking the signatures of what is mirrored.
+    /// Checking the signatures of mirrored images.
     Mirror,
-    /// Bringing them to a server.
+    /// Deploying loaders to a server.
     Deploy,
     /// Running this repository's checks.
     Check,
 }
 
-/// `update`.
+/// Arguments of `update`.
 #[derive(Args)]
 pub struct Update {
-    /// Which pins [default: both]
+    /// Pins to update [default: both]
     #[arg(value_enum)]
     pub what: Option<Input>,
-    /// A tag, a branch or a commit of iPXE, which may be abbreviated, or a version of syslinux [default: iPXE's newest release]
+    /// Tag, branch or (abbreviated) commit of iPXE, or version of syslinux [default: iPXE's newest release]
     #[arg(long, value_name = "REF", requires = "what", value_parser = name)]
     pub to: Option<String>,
-    /// Says what would change, and changes no pin
+    /// Print what would change, and change no pin
     #[arg(long)]
     pub dry_run: bool,
-    /// Opens no socket: uses the files that are named
+    /// Open no socket: use only the given files
     #[arg(long)]
     pub offline: bool,
-    /// A git URL or a local path to look for iPXE in instead of the pinned address
+    /// Git URL or local path to look for iPXE in, instead of the pinned address
     #[arg(long, value_name = "URL", value_parser = origin)]
     pub ipxe_url: Option<String>,
-    /// A path or URL of the syslinux release, .zip or .tar.xz, to pin the files of
+    /// Path or URL of the syslinux release, .zip or .tar.xz, whose files to pin
     #[arg(long, value_name = "FILE", value_parser = origin)]
     pub syslinux_archive: Option<String>,
 }
 
-/// What is pinned.
+/// Pinned input.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Input {
     /// iPXE's source.
@@ -269,92 +269,92 @@ pub enum Input {
     Syslinux,
 }
 
-/// A web server that a boot test can try.
+/// Web server that a boot test can use.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum WebServer {
     /// nginx.
     Nginx,
 }
 
-/// `boot-test`.
+/// Arguments of `boot-test`.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct BootTest {
-    /// The tree or the tarball [default: dist/tftp]
+    /// Tree or tarball [default: dist/tftp]
     #[arg(value_parser = local_path)]
     pub path: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Boots only this loader, by path or file name; may be given more than once
-    #[arg(long = "loader", value_name = "NAME", help_heading = "Which cases", value_parser = name)]
+    /// Boot only this loader, by path or file name; repeatable
+    #[arg(long = "loader", value_name = "NAME", help_heading = "Cases", value_parser = name)]
     pub loaders: Vec<String>,
-    /// Boots only loaders of this site; may be given more than once
-    #[arg(long = "site", value_name = "NAME", help_heading = "Which cases", value_parser = name)]
+    /// Boot only loaders of this site; repeatable
+    #[arg(long = "site", value_name = "NAME", help_heading = "Cases", value_parser = name)]
     pub sites: Vec<String>,
-    /// Runs only this case, as --list names it; may be given more than once
-    #[arg(long = "case", value_name = "NAME", help_heading = "Which cases", value_parser = name)]
+    /// Run only this case, as named by --list; repeatable
+    #[arg(long = "case", value_name = "NAME", help_heading = "Cases", value_parser = name)]
     pub cases: Vec<String>,
-    /// Of how many sites loaders are booted where none is named
-    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Which cases")]
+    /// Number of sites whose loaders are booted if no site is named
+    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Cases")]
     pub sample: usize,
-    /// How many network cards machines have; with 2, iPXE loaders are booted on either of two cards as well
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2), help_heading = "Which cases")]
+    /// Number of network cards per machine; with 2, iPXE loaders are also booted from each of two cards
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2), help_heading = "Cases")]
     pub cards: u8,
-    /// Names the cases, and boots nothing
+    /// List the cases, and boot nothing
     #[arg(long)]
     pub list: bool,
-    /// An address that loaders may go to besides DHCP option 17 and the project's own variables
+    /// Address that loaders may boot from, besides DHCP option 17 and the project's own variables; repeatable
     #[arg(long = "chain-to", value_name = "URL", value_parser = web_address)]
     pub chain_to: Vec<String>,
-    /// The network to boot in, described as in embed-scripts/network.toml [default: one of the boot test's own]
+    /// Network to boot in, described as in embed-scripts/network.toml [default: the boot test's own]
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub network: Option<Utf8PathBuf>,
-    /// The DHCP server, configured by its recipe for the network
+    /// DHCP server, configured by its recipe for the network
     #[arg(long, value_name = "SERVER", requires = "network")]
     #[arg(value_parser = PossibleValuesParser::new(Daemon::ALL.map(Daemon::as_str)).try_map(|name| name.parse::<Daemon>()))]
     pub dhcp: Option<Daemon>,
-    /// A configuration of yours for that server, instead of the recipe
+    /// Your own configuration of that server, instead of the recipe
     #[arg(long, value_name = "FILE", requires = "dhcp", value_parser = local_path)]
     pub dhcp_config: Option<Utf8PathBuf>,
-    /// The web server, configured by its recipe for the network
+    /// Web server, configured by its recipe for the network
     #[arg(long, value_name = "SERVER", requires = "network")]
     pub http: Option<WebServer>,
-    /// The certificate of web servers with https addresses, and whatever else of its chain they send (PEM)
+    /// Certificate of web servers with https addresses, and the rest of the chain that they send (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = local_path)]
     pub tls_certificate: Option<Utf8PathBuf>,
-    /// The private key of that certificate (PEM)
+    /// Private key of that certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_certificate", value_parser = local_path)]
     pub tls_key: Option<Utf8PathBuf>,
-    /// Boots this kernel instead of the distribution's
+    /// Boot this kernel instead of the distribution's
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub kernel: Option<Utf8PathBuf>,
-    /// More arguments for the kernel
+    /// Additional kernel arguments
     #[arg(long, value_name = "ARGUMENTS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub append: String,
-    /// How many cases run side by side [default: the number of processors]
+    /// Number of cases to run in parallel [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
-    /// How many seconds a case may take
+    /// Time limit per case, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..))]
     pub deadline: u64,
-    /// How often a case is tried until it passes; the report tells of all attempts
+    /// Maximum number of attempts per case; the report lists all attempts
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=9))]
     pub attempts: u32,
-    /// Lets the machines use the kernel's virtualisation, which misbehaves where this machine is virtual
+    /// Let the machines use the kernel's virtualisation, which misbehaves if this machine is virtual itself
     #[arg(long)]
     pub kvm: bool,
-    /// Where the report goes [default: dist/boot-test]
+    /// Folder for the report [default: dist/boot-test]
     #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub report: Option<Utf8PathBuf>,
-    /// Fails where a case has to be skipped
+    /// Fail if a case has to be skipped
     #[arg(long)]
     pub require_real: bool,
-    /// Installs what is missing first, as root or through sudo
+    /// Install missing tools first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
 }
 
-/// Reads an address or a path of an input. Where it could only be a path of this folder, it must not look like an address.
+/// Parses the address or path of an input. A relative path must not look like an address with a password.
 fn origin(text: &str) -> Result<String, String> {
     let is_below = git::local_path(text).is_some() && !text.starts_with(['/', '.']) && !text.starts_with("file:");
     if is_below && local_path(text).is_err() && Url::from(text).has_secret() {
@@ -363,7 +363,7 @@ fn origin(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Reads the name of something, where an address could only be shown as an unknown one.
+/// Parses a name. An address, which may contain a password, is rejected before a message shows it as an unknown name.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if Url::from(text).has_secret() { Err("found an address, wanted a name".into()) } else { Ok(text.to_owned()) }
 }
@@ -380,7 +380,7 @@ pub(super) fn web_address(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Reads an address for this program to ask. What it says of a wrong one shows no password.
+/// Parser for the address of a web server. Its errors show no password.
 #[derive(Clone)]
 pub(super) struct WebAddressParser;
 
@@ -403,82 +403,82 @@ impl TypedValueParser for WebAddressParser {
     }
 }
 
-/// `check`.
+/// Arguments of `check`.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Check {
-    /// Which parts [default: all but msrv]
+    /// Parts to run [default: all but msrv]
     #[arg(value_enum, value_name = "PART")]
     pub parts: Vec<CheckPart>,
-    /// Installs what the checks need first, as root or through sudo
+    /// Install the tools for the checks first, as root or through sudo
     #[arg(long)]
     pub install_deps: bool,
-    /// Fails where a test or a linter has to be skipped
+    /// Fail if a test or a linter has to be skipped
     #[arg(long)]
     pub require_real: bool,
-    /// Runs whole matrices, too: every network card, DHCP server and configuration
+    /// Also run whole matrices: every network card, DHCP server and configuration
     #[arg(long)]
     pub full: bool,
-    /// Lists the ten steps and the ten tests that took longest
+    /// List the ten steps and the ten tests that took longest
     #[arg(long)]
     pub timings: bool,
     #[command(flatten)]
     pub origins: OriginArgs,
 }
 
-/// A part of `check`.
+/// Part of `check`.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CheckPart {
-    /// Format, clippy, and the linters of workflows and spelling.
+    /// Format, clippy, and the linters for workflows and spelling.
     Lint,
-    /// The documentation of all crates.
+    /// Documentation of all crates.
     Docs,
-    /// Whether the oldest Rust that is promised compiles it all; rustup brings that.
+    /// Compilation with the oldest supported Rust, which rustup installs.
     Msrv,
-    /// The tests that need neither machines nor pinned sources.
+    /// Tests that need neither virtual machines nor pinned sources.
     Test,
-    /// The tests that boot what the distribution packages.
+    /// Tests that boot the distribution's packages.
     Machines,
-    /// The tests that need the pinned sources.
+    /// Tests that need the pinned sources.
     Real,
 }
 
-/// `test`.
+/// Arguments of `test`.
 #[derive(Args)]
 pub struct TestArgs {
-    /// Only tests with this in their names, slow ones among them
+    /// Run only tests whose names contain this, including slow ones
     #[arg(value_parser = name)]
     pub filter: Option<String>,
 }
 
-/// `fuzz`.
+/// Arguments of `fuzz`.
 #[derive(Args)]
 pub struct Fuzz {
-    /// The targets [default: all]
+    /// Targets to run [default: all]
     #[arg(value_parser = name)]
     pub targets: Vec<String>,
-    /// How long each runs; 0 builds them and runs none
+    /// Duration of each target, in seconds; 0 only builds them
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub seconds: u32,
-    /// Installs cargo-fuzz first
+    /// Install cargo-fuzz first
     #[arg(long)]
     pub install_deps: bool,
 }
 
-/// `verify`.
+/// Arguments of `verify`.
 #[derive(Args)]
 pub struct Verify {
-    /// The tree or the tarball [default: dist/tftp]
+    /// Tree or tarball [default: dist/tftp]
     #[arg(value_parser = local_path)]
     pub path: Option<Utf8PathBuf>,
-    /// Has iPXE's make link loaders with the scripts of some sites, and compares whole files
+    /// Link loaders with the scripts of some sites through iPXE's make, and compare whole files
     #[arg(long)]
     pub against_make: bool,
-    /// How many sites, the root of the tree among them
+    /// Number of sites to compare, including the root of the tree
     #[arg(long, value_name = "N", default_value_t = 10, requires = "against_make",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub sample: u32,
-    /// Picks the same sites as an earlier run [default: other ones each time]
+    /// Seed of an earlier run, to pick the same sites [default: different ones each time]
     #[arg(long, value_name = "NUMBER", requires = "against_make")]
     pub seed: Option<u64>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The arguments of `mirror`.
+//! Arguments of `mirror`.
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
@@ -13,29 +13,29 @@ use netboot_loaders::base::url::Url;
 use super::arguments::WebAddressParser;
 use crate::exit;
 
-/// `mirror`.
+/// Publishers that `mirror` supports.
 #[derive(Subcommand)]
 pub enum MirrorCommand {
-    /// Fedora CoreOS: kernel, initramfs and rootfs
+    /// Mirrors Fedora CoreOS: kernel, initramfs and rootfs
     FedoraCoreos {
-        /// The stream: stable, testing or next
+        /// Stream: stable, testing or next
         #[arg(long, value_name = "NAME", default_value = "stable")]
         stream: Stream,
-        /// The processor: x86_64, aarch64, ppc64le or s390x
+        /// Architecture: x86_64, aarch64, ppc64le or s390x
         #[arg(long, value_name = "NAME", default_value = "x86_64")]
         arch: CoreosArch,
-        /// The address of the metadata of the stream [default: Fedora's]
+        /// Address of the stream metadata [default: Fedora's]
         #[arg(long, value_name = "URL", value_parser = WebAddressParser)]
         stream_url: Option<Url>,
         #[command(flatten)]
         args: MirrorArgs,
     },
-    /// Flatcar: kernel and initramfs, which has the rest in it
+    /// Mirrors Flatcar: kernel and initramfs, which contains the rest
     Flatcar {
-        /// The channel: stable, beta or alpha
+        /// Channel: stable, beta or alpha
         #[arg(long, value_name = "NAME", default_value = "stable")]
         channel: Channel,
-        /// The processor: amd64 or arm64
+        /// Architecture: amd64 or arm64
         #[arg(long, value_name = "NAME", default_value = "amd64")]
         arch: FlatcarArch,
         #[command(flatten)]
@@ -43,37 +43,37 @@ pub enum MirrorCommand {
     },
 }
 
-/// What every mirror understands.
+/// Options of every mirror.
 #[derive(Args)]
 pub struct MirrorArgs {
-    /// The folder of this mirror
+    /// Folder of this mirror
     #[arg(long, value_name = "DIR", value_parser = local_path)]
     pub dest: Utf8PathBuf,
-    /// How many sets are kept, the one in use among them
+    /// Number of sets to keep, including the one in use
     #[arg(long, value_name = "N", default_value = "4")]
     pub keep: Keep,
-    /// How the set in use is shown: auto, symbolic, hard or copy
+    /// How to present the set in use: auto, symbolic, hard or copy
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub links: Links,
-    /// Computes the digests of the current set again, where it is there already
+    /// Recompute the digests of the current set if it is already there
     #[arg(long)]
     pub check: bool,
-    /// Takes what the publisher calls current also where it is older than the version in use
+    /// Accept the publisher's current version even if it is older than the one in use
     #[arg(long)]
     pub allow_older: bool,
-    /// Brings in only what is signed with a key that vendor/pins.toml names
+    /// Accept only images that are signed with a key named in vendor/pins.toml
     #[arg(long)]
     pub verify_signatures: bool,
-    /// The file with the keys [default: the address in vendor/pins.toml]
+    /// File with the keys [default: the address in vendor/pins.toml]
     #[arg(long, value_name = "FILE", requires = "verify_signatures", value_parser = local_path)]
     pub keys: Option<Utf8PathBuf>,
-    /// A server with the publisher's paths, instead of the publisher's own
+    /// Server with the same paths as the publisher's, to use instead
     #[arg(long, value_name = "URL", value_parser = WebAddressParser)]
     pub base_url: Option<Url>,
-    /// The exit code where something has changed; no code that says that the command failed
+    /// Exit code if something has changed; it must not be the code of a failure
     #[arg(long, value_name = "CODE", value_parser = exit::of_success)]
     pub exit_code_on_update: Option<u8>,
-    /// Prints what runs this once a day, and does nothing: for systemd, cron or synology
+    /// Print a daily job for systemd, cron or synology, and do nothing
     #[arg(long, value_name = "FOR")]
     pub print_schedule: Option<Scheduler>,
 }

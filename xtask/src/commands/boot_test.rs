@@ -1,4 +1,4 @@
-//! `cargo xtask boot-test`
+//! Command `cargo xtask boot-test`.
 
 use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
@@ -67,7 +67,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let tools = TestTools::find(&host.path, &network, kernel.as_deref(), &host.cache()?, host.ui);
     let tools = tools.map_err(build_loaders::Error::from)?;
     let tree = CheckedTree::open(&path, &scratch, host.ui)?;
-    // From here on this process has a network of its own, and no way to another one.
+    // From here on, this process has a network of its own and no access to any other.
     let namespace = Namespace::enter()?;
     let report = args.report.as_deref().map_or_else(|| Ok(host.project.default_report()), absolute)?;
     let request = BootTestRequest {
@@ -91,7 +91,7 @@ pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     verdict(&done, &report, args.require_real)
 }
 
-/// Where loaders are meant to go, as far as the project says.
+/// Returns where loaders should boot from, as far as the project defines it.
 fn intent(config: &Result<Config, build_loaders::Error>, args: &BootTest, host: &Host<'_>) -> Intent {
     match config {
         Ok(config) => Intent::new(&config.sites, args.chain_to.clone()),
@@ -103,14 +103,14 @@ fn intent(config: &Result<Config, build_loaders::Error>, args: &BootTest, host: 
     }
 }
 
-/// With what web servers speak TLS.
+/// Returns the certificate and the key of web servers that use TLS.
 fn tls(args: &BootTest) -> Result<Option<Tls>, Failure> {
     let (Some(certificate), Some(key)) = (&args.tls_certificate, &args.tls_key) else { return Ok(None) };
     let text = |file: &Utf8Path| fs::read(file).map(|content| String::from_utf8_lossy(&content).into_owned());
     Ok(Some(Tls { certificate: text(certificate)?, key: text(key)? }))
 }
 
-/// The network of `file`, with the servers that are asked for.
+/// Returns the network described in `file`, with the requested servers.
 fn described(file: &Utf8Path, args: &BootTest, sites: &Sites, host: &Host<'_>) -> Result<TestNetwork, Failure> {
     let (place, known) = (file.to_owned(), sites.clone());
     let read = detached_on_cancel(host.ui, move || network::NetworkConfig::read(&place, &known));
@@ -150,7 +150,10 @@ fn list(cases: &[Case], network: &TestNetwork, host: &Host<'_>) {
     let width = cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
     for case in cases {
         let note = case.obstacle(network).map(|reason| format!(" (skipped: {reason})")).unwrap_or_default();
-        let _ = writeln!(text, "{:<width$} {}  {}{note}", case.name, case.firmware, expectation(case));
+        let (name, expectation) = (format!("{:<width$} {}", case.name, case.firmware), expectation(case));
+        let line = format!("{name}  {expectation}{note}");
+        let fits = line.chars().count() <= 80;
+        let _ = if fits { writeln!(text, "{line}") } else { writeln!(text, "{name}\n    {expectation}{note}") };
     }
     let objects: Vec<_> = cases
         .iter()
@@ -159,7 +162,7 @@ fn list(cases: &[Case], network: &TestNetwork, host: &Host<'_>) {
     host.ui.answer(&text, json!({ "cases": objects }));
 }
 
-/// A line a case: how it ended, and when it got how far.
+/// Returns a table with a row per case: its outcome, and when it reached each phase.
 fn table(report: &BootReport) -> String {
     let width = report.cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
     let mut text = format!("{:<8} {:<width$} {:<8}", "", "case", "seconds");
@@ -220,7 +223,7 @@ fn verdict(report: &BootReport, folder: &Utf8Path, require_real: bool) -> Result
     Err(Failure::new(Class::NotBooted, text.trim_start()))
 }
 
-/// Why a case failed, and the last that its console said.
+/// Returns the reason why a case failed, and the last lines of its console.
 fn failure_lines(case: &CaseReport, report: &Utf8Path) -> String {
     let console: String = case.last_lines.iter().map(|line| format!("\n  | {line}")).collect();
     let folder =
@@ -228,7 +231,7 @@ fn failure_lines(case: &CaseReport, report: &Utf8Path) -> String {
     format!("\n`{}`: {}{console}{folder}", case.name, case.reason.as_deref().unwrap_or_default())
 }
 
-/// Says where not all sites were booted.
+/// Warns if not all sites were booted.
 fn warn_of_sites(tree: &CheckedTree, selection: &Selection, sample: usize, host: &Host<'_>) {
     let mut sites: Vec<&String> = tree.manifest.files.iter().filter_map(|file| file.site.as_ref()).collect();
     sites.dedup();

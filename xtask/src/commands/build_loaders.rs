@@ -1,4 +1,4 @@
-//! `cargo xtask build-loaders`
+//! Command `cargo xtask build-loaders`.
 
 use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All recipes, where the network is described.
+/// Returns all recipes; none if `network.toml` is missing or not filled in.
 fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(ServerKind, Vec<server_config::ConfigFile>)>, Failure> {
     let (file, sites) = (host.project.network(), sites.clone());
     let written = detached_on_cancel(host.ui, move || {
@@ -83,7 +83,7 @@ fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(ServerKind, Vec<server
     }
 }
 
-/// Writes the page about the tree.
+/// Writes the index page of the tree.
 fn write_index(
     outcome: &BuildOutcome,
     recipes: &[(ServerKind, Vec<server_config::ConfigFile>)],
@@ -123,33 +123,29 @@ fn summary(outcome: &BuildOutcome, seconds: f64, with_page: bool) -> String {
         let _ = write!(text, ", {} to others", count(*same, "hard link"));
     }
     text.push('\n');
-    // A thousand sites are told by number, not by name.
+    // The files of sites, of which there can be thousands, are counted instead of listed.
     let (lists, named): (Vec<&ManifestEntry>, Vec<&ManifestEntry>) =
         root.iter().partition(|file| is_linked_list(&file.path));
     for file in named {
-        let _ = writeln!(text, "  {}  {:>10}  {}", file.sha256, size(file.size), file.path);
+        // As sha256sum has it, so that a terminal of 80 columns shows it whole.
+        let _ = writeln!(text, "{}  {}", file.sha256, file.path);
     }
     let sited = files - root.len();
     if sited > 0 {
-        let _ = writeln!(text, "  and {} for sites below sites/", count(sited, "file"));
+        let _ = writeln!(text, "and {} for sites below sites/", count(sited, "file"));
     }
-    let _ =
-        writeln!(text, "  and {} of what is linked into the loaders below linked-objects/", count(lists.len(), "list"));
+    let _ = writeln!(text, "and {} of linked objects below linked-objects/", count(lists.len(), "list"));
     for known in outcome.recognised.iter().filter(|known| known.different.is_empty()) {
         let paths = known.same.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "  {paths}: match the reference build for {} (vendor/toolchains.toml)", known.name);
+        let _ = writeln!(text, "{paths}: match the reference build for {}", known.name);
     }
     if let Some((path, digest, bytes)) = &outcome.archive {
-        let _ = writeln!(text, "  {digest}  {:>10}  {path}", size(*bytes));
+        let _ = writeln!(text, "{digest}  {path} ({})", size(*bytes));
     }
     if with_page {
         let _ = writeln!(text, "page: {}", index_of(tree));
     }
-    let _ = writeln!(
-        text,
-        "next: `{name} boot-test` boots it, `{name} deploy TARGET` brings it to a server",
-        name = name()
-    );
+    let _ = writeln!(text, "next: `{name} boot-test`, then `{name} deploy TARGET`", name = name());
     text
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask bundle-bases`
+//! Command `cargo xtask bundle-bases`.
 
 use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;

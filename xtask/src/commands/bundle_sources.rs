@@ -1,4 +1,4 @@
-//! `cargo xtask bundle-sources`
+//! Command `cargo xtask bundle-sources`.
 
 use camino::Utf8Path;
 use netboot_loaders::build_loaders::{self, Config, fetch};

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: format, lints, documentation, workflows, spelling, tests; and what was skipped, and why.
+//! `cargo xtask check`: format, lints, documentation, workflows, spelling and tests, with the reason for each skip.
 
 use std::time::{Duration, Instant};
 
@@ -20,17 +20,17 @@ use netboot_loaders::base::diagnostic::Class;
 
 const INTERRUPTED_CHECK: &str = "the check was interrupted";
 
-/// Has tests of whole matrices run, where it is set.
+/// Variable that makes tests run whole matrices.
 const FULL: &str = "NETBOOT_LOADERS_TEST_FULL";
 
-/// A step that cargo takes: what it is part of, its name, and cargo's arguments.
+/// Steps that cargo runs: the part they belong to, their names, and cargo's arguments.
 const STEPS: [(CheckPart, &str, &[&str]); 3] = [
     (CheckPart::Lint, "format", &["fmt", "--all", "--check"]),
     (CheckPart::Lint, "lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     (CheckPart::Docs, "documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
 ];
 
-/// What cargo tests for a part.
+/// Returns the arguments that select the tests of a part.
 pub(super) fn tested(part: CheckPart) -> &'static [&'static str] {
     match part {
         CheckPart::Lint | CheckPart::Docs | CheckPart::Msrv => &[],
@@ -40,7 +40,7 @@ pub(super) fn tested(part: CheckPart) -> &'static [&'static str] {
     }
 }
 
-/// What the steps came to.
+/// Results of the steps.
 #[derive(Default)]
 struct Checked {
     failed: Vec<&'static str>,
@@ -49,7 +49,7 @@ struct Checked {
 }
 
 impl Checked {
-    /// Runs a step, which says whether all was well.
+    /// Runs a step, which returns whether it passed.
     fn step(&mut self, name: &'static str, step: impl FnOnce() -> Result<bool, Failure>) -> Result<(), Failure> {
         let started = Instant::now();
         if !step()? {
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     report(checked, args, host)
 }
 
-/// Says what the steps came to.
+/// Reports the results of the steps.
 fn report(checked: Checked, args: &Check, host: &Host<'_>) -> Result<(), Failure> {
     let Checked { failed, mut took, mut tests } = checked;
     host.ui.print("\n");
@@ -131,8 +131,8 @@ fn report(checked: Checked, args: &Check, host: &Host<'_>) -> Result<(), Failure
     }
 }
 
-/// Compiles everything with the oldest Rust that is promised, below a folder of its own: cargo's own has what the usual one
-/// made.
+/// Compiles everything with the oldest supported Rust, in a target folder of its own: cargo's usual folder contains the
+/// output of the usual toolchain.
 fn oldest_rust(host: &Host<'_>) -> Result<bool, Failure> {
     let version = format!("+{}", env!("CARGO_PKG_RUST_VERSION"));
     let arguments = [&version, "check", "--workspace", "--all-targets", "--locked", "--target-dir", "target/msrv"];
@@ -140,7 +140,7 @@ fn oldest_rust(host: &Host<'_>) -> Result<bool, Failure> {
     succeeds(&cargo_command(&arguments, host), host.ui, &mut pass_on)
 }
 
-/// Lines about the ten steps and the ten tests that took longest.
+/// Lists the ten steps and the ten tests that took longest.
 fn slowest(took: &[(Duration, String)]) -> String {
     let mut took: Vec<_> = took.iter().collect();
     took.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
@@ -152,12 +152,12 @@ fn slowest(took: &[(Duration, String)]) -> String {
     format!("{}{}", lines("steps", &steps), lines("tests", &tests))
 }
 
-/// Ends the check where the user asked for that.
+/// Fails if the user has interrupted the check.
 fn interrupted(host: &Host<'_>) -> Result<(), Failure> {
     if host.ui.cancelled() { Err(Failure::new(Class::Interrupted, INTERRUPTED_CHECK)) } else { Ok(()) }
 }
 
-/// Runs the tests of `parts`, those with the pinned sources wherever these are to be had.
+/// Runs the tests of `parts`; those that need the pinned sources run only if these are available.
 fn tests(args: &Check, parts: &[CheckPart], host: &Host<'_>) -> Result<Tests, Failure> {
     let missing = if parts.contains(&CheckPart::Real) { fetched(args, host)? } else { None };
     interrupted(host)?;
@@ -177,20 +177,20 @@ fn tests(args: &Check, parts: &[CheckPart], host: &Host<'_>) -> Result<Tests, Fa
     Tests::run(command, host)
 }
 
-/// Brings the pinned sources into the cache; says why they are not to be had.
+/// Fetches the pinned sources into the cache. Returns the reason if they are not available.
 fn fetched(args: &Check, host: &Host<'_>) -> Result<Option<String>, Failure> {
     let sources = Config::read(&host.project, &Options::default(), host.ui)
         .map_err(Failure::from)
         .and_then(|config| Ok(fetch(&config.pins, &host.cache()?, &host.origins(&args.origins)?, host.ui)?));
     match sources {
         Ok(()) => Ok(None),
-        // What is not as pinned is a failure; what is not to be had is a reason to skip.
+        // An input that differs from its pin is a failure; one that is not available is a reason to skip.
         Err(failure) if failure.class() == Class::Mismatch => Err(failure),
         Err(failure) => Ok(Some(failure.message.lines().next().unwrap_or_default().to_owned())),
     }
 }
 
-/// Cargo with `arguments`, in the project.
+/// Returns cargo with `arguments`, run in the project.
 pub(super) fn cargo_command(arguments: &[&str], host: &Host<'_>) -> Command {
     let command = Command::new("check the project", "cargo").args(arguments.iter().copied());
     Command {
@@ -201,7 +201,7 @@ pub(super) fn cargo_command(arguments: &[&str], host: &Host<'_>) -> Command {
     }
 }
 
-/// Runs `command` to its end, and tells whether it succeeded.
+/// Runs `command` to its end and returns whether it succeeded.
 pub(super) fn succeeds(
     command: &Command,
     progress: &dyn Progress,

@@ -1,4 +1,4 @@
-//! `cargo xtask clean`
+//! Command `cargo xtask clean`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,7 +24,7 @@ use crate::program::name;
 use crate::ui::size;
 use netboot_loaders::base::diagnostic::{Class, Diagnose, Diagnostic};
 
-/// How many paths of others are named; `--message-format json` has all.
+/// Maximum number of foreign paths to list; `--message-format json` has all.
 const NAMED: usize = 20;
 const DAY: u64 = 24 * 60 * 60;
 
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
         host.ui.warn(left_alone(&cache));
     }
     let looked_at = cache.root().exists() && !shared;
-    // A look does not need to wait.
+    // A dry run does not need to wait.
     let _lock = if args.dry_run || !looked_at { None } else { Some(alone(&cache, host)?) };
     let (pins, plan) = if looked_at { needed(args, &cache, host)? } else { (None, None) };
     let temporary = temporary_folder()?;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Clean, host: &Host<'_>) -> Result<(), Failure> {
     let failed = if args.dry_run { Vec::new() } else { clean::remove(&scan, &cache, host.ui)? };
     let failures: BTreeMap<&Utf8Path, &Item> = failed.iter().map(|(item, _)| (item.path.as_path(), item)).collect();
     let text = text(args, &scan, &failures);
-    // The object has every path, and only programs get it.
+    // The object has every path, and only programs receive it.
     let object = if host.ui.speaks_json() { object(args, &scan, &failures, shared) } else { Value::Null };
     if args.dry_run {
         host.ui.answer(&text, object);
@@ -78,7 +78,7 @@ fn left_alone(cache: &Cache) -> Diagnostic {
     .help("choose an empty folder with `--cache-dir`, and remove by hand what is in this one")
 }
 
-/// Waits until nobody uses the cache.
+/// Waits until no other process uses the cache.
 fn alone(cache: &Cache, host: &Host<'_>) -> Result<Lock, Failure> {
     let lock = Lock::acquire(&cache.use_lock(), host.ui)?;
     lock.ok_or_else(|| {
@@ -86,7 +86,7 @@ fn alone(cache: &Cache, host: &Host<'_>) -> Result<Lock, Failure> {
     })
 }
 
-/// What the project pins and builds, as far as that can be told.
+/// Returns the pins and the plan of the project, as far as they can be read.
 fn needed(args: &Clean, cache: &Cache, host: &Host<'_>) -> Result<(Option<Pins>, Option<Plan>), Failure> {
     let pins = Pins::read(&host.project);
     let plan = Config::read(&host.project, &Options::from(&args.config), &Muted(host.ui))
@@ -108,7 +108,7 @@ fn sum<'i>(items: impl Iterator<Item = &'i Item> + Clone) -> (usize, u64) {
     (items.clone().count(), items.map(|item| item.bytes).sum())
 }
 
-/// What goes and what stays, for people.
+/// Lists what is removed and what is kept, for people.
 fn text(args: &Clean, scan: &CacheScan, failures: &BTreeMap<&Utf8Path, &Item>) -> String {
     let gone = || scan.unused().filter(|item| !failures.contains_key(item.path.as_path()));
     let mut text = String::new();
@@ -157,7 +157,7 @@ fn recent(args: &Clean) -> String {
     )
 }
 
-/// A line about what stays for the reason `fate`.
+/// Returns a line about the items that are kept for the reason `fate`.
 fn kept(scan: &CacheScan, fate: Fate, why: &str) -> String {
     let items = || scan.items.iter().filter(|item| item.fate == fate);
     let (number, bytes) = sum(items());

@@ -1,7 +1,7 @@
-//! `cargo xtask deploy`
+//! Command `cargo xtask deploy`.
 
 use camino::Utf8PathBuf;
-use netboot_loaders::base::plural::{all, choose, count};
+use netboot_loaders::base::plural::{all, choose, size};
 use netboot_loaders::base::process::find_program;
 use netboot_loaders::build_loaders;
 use netboot_loaders::deploy::plan::{DeployOptions, FileAction};
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Deploy, host: &Host<'_>) -> Result<(), Failure> {
     outcome.refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
 }
 
-/// The program that carries SFTP.
+/// Returns the ssh program that carries SFTP.
 fn ssh(args: &Deploy, host: &Host<'_>) -> Result<Utf8PathBuf, Failure> {
     if let Some(named) = &args.ssh {
         let found = if named.as_str().contains('/') { Some(absolute(named)?) } else { None };
@@ -84,7 +84,7 @@ fn ssh(args: &Deploy, host: &Host<'_>) -> Result<Utf8PathBuf, Failure> {
     Ok(tools.first().map(|tool| tool.file().to_owned()).unwrap_or_default())
 }
 
-/// What was done, for people.
+/// Returns a summary of the deployment for people.
 fn summary(outcome: &DeployOutcome, target: &DeployTarget) -> String {
     let DeployOutcome { plan, sent, replaced, pruned, bytes, .. } = outcome;
     let files = plan.listed().count();
@@ -93,13 +93,13 @@ fn summary(outcome: &DeployOutcome, target: &DeployTarget) -> String {
     } else {
         let unchanged = files - sent - replaced;
         format!(
-            "{target} has {}: {sent} sent, {replaced} replaced, {unchanged} unchanged, {pruned} pruned; {} sent and read back\n",
+            "{target} has {}: {sent} sent, {replaced} replaced, {unchanged} unchanged, {pruned} pruned\n{} sent and read back\n",
             all(files, "file"),
-            count(*bytes, "byte")
+            size(*bytes)
         )
     };
     for path in &plan.obsolete {
-        text += &format!("obsolete   {} (stays without `--prune`)\n", printable(path));
+        text += &format!("obsolete   {} (stays: nobody asked to prune)\n", printable(path));
     }
     for path in &plan.changed {
         text += &format!("changed    {} (stays: it is not what was put there)\n", printable(path));
@@ -107,7 +107,7 @@ fn summary(outcome: &DeployOutcome, target: &DeployTarget) -> String {
     text
 }
 
-/// The same for programs.
+/// Returns the same summary for programs.
 fn object(outcome: &DeployOutcome, target: &DeployTarget, dry_run: bool) -> Value {
     let DeployOutcome { plan, sent, replaced, pruned, bytes, reconnected, .. } = outcome;
     let named = |step| {

@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`
+//! Command `cargo xtask doctor`.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ use crate::program::name;
 use netboot_loaders::base::diagnostic::Class;
 
 pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
-    // Whether certificates are embedded is known only once the choices can be read.
+    // The configuration decides whether certificates are embedded; if it cannot be read, none are assumed.
     let trust =
         Config::read(&host.project, &Options::default(), &Muted(host.ui)).is_ok_and(|config| config.has_trust());
     let needs = match args.work {
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     prepared()?;
     if args.install_deps {
         install::missing(&needs, host)?;
-        // For a kernel that has just come.
+        // For a kernel that was just installed.
         prepared()?;
     }
     let cache = host.cache()?;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     let unmet: Vec<&Need> =
         needs.iter().zip(&statuses).filter(|(_, status)| status.complaint().is_some()).map(|(need, _)| need).collect();
     let mut rows: Vec<Row> = needs.iter().zip(&statuses).map(Row::of_need).collect();
-    // Besides tools, the system has to allow it; this process has nothing to do afterwards.
+    // Besides tools, boot tests need the system's permission. This process does no other work afterwards.
     let system = if args.work == DoctorPurpose::BootTest { Namespace::enter().map(drop) } else { Ok(()) };
     if args.work == DoctorPurpose::BootTest {
         rows.extend(Row::of_system(&system));
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Doctor, host: &Host<'_>) -> Result<(), Failure> {
     Err(lines.fold(Failure::new(Class::MissingTool, text), Failure::help))
 }
 
-/// What to do where everything is there.
+/// Returns the next step if nothing is missing.
 fn next(work: DoctorPurpose) -> String {
     let command = match work {
         DoctorPurpose::BootTest => "boot-test",
@@ -90,7 +90,7 @@ fn next(work: DoctorPurpose) -> String {
     format!("everything is there\nnext: {} {command}\n", name())
 }
 
-/// A line of the table.
+/// Row of the table.
 struct Row {
     name: &'static str,
     purpose: &'static str,
@@ -109,7 +109,7 @@ impl Row {
         Self { name: need.name, purpose: need.purpose, found, ok }
     }
 
-    /// What a boot test needs of the system, where `entered` says whether it has got a network of its own.
+    /// Returns what a boot test needs from the system. `entered` is the result of entering its own network namespace.
     fn of_system(entered: &Result<(), namespace::Error>) -> [Self; 2] {
         let apart = !matches!(entered, Err(namespace::Error::Forbidden { .. }));
         let tun = if apart { entered.is_ok() } else { namespace::usable().is_ok() };
@@ -121,12 +121,15 @@ impl Row {
     }
 }
 
+/// Renders each row as one line, or as two lines if it is wider than 80 columns.
 fn table(rows: &[Row]) -> String {
-    let width = rows.iter().map(|row| row.found.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for Row { name, purpose, found, ok } in rows {
         let mark = if *ok { "ok" } else { "MISSING" };
-        let _ = writeln!(text, "{mark:<8} {name:<14} {found:<width$} {purpose}");
+        let line = format!("{mark:<8} {name:<14} {purpose}");
+        let both = format!("{line}: {found}");
+        let fits = both.chars().count() <= 80;
+        let _ = if fits { writeln!(text, "{both}") } else { writeln!(text, "{line}\n{:<24}{found}", "") };
     }
     text
 }
@@ -136,27 +139,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_what_is_in_them() {
+    fn a_row_that_is_too_long_takes_two_lines() {
         let long = "Dnsmasq version 2.90  Copyright (c) 2000-2024 Simon Kelley".to_owned();
         let row = |found: String, ok| Row { name: "dnsmasq", purpose: "answers", found, ok };
         let text = table(&[row(long, true), row("é".to_owned(), false)]);
-        assert!(text.contains("\nMISSING  dnsmasq        é "), "{text}");
-        let column = |line: &str| line.chars().count();
-        assert_eq!(text.lines().map(column).collect::<Vec<_>>(), [90, 90]);
-        assert!(text.lines().all(|line| line.ends_with(" answers")), "{text}");
+        let wanted = "ok       dnsmasq        answers\n                        Dnsmasq version 2.90  Copyright (c) 2000-2024 \
+                      Simon Kelley\nMISSING  dnsmasq        answers: é\n";
+        assert_eq!(text, wanted);
     }
 
     #[test]
     fn what_the_system_allows_has_lines_of_its_own() {
         let rendered = |entered| table(&Row::of_system(&entered));
-        let both = "ok       namespaces     can be made keep its network apart\n\
-                    ok       /dev/net/tun   can be used carries its network cards\n";
+        let both = "ok       namespaces     keep its network apart: can be made\n\
+                    ok       /dev/net/tun   carries its network cards: can be used\n";
         assert_eq!(rendered(Ok(())), both);
         let without = rendered(Err(namespace::Error::NoTun(std::io::ErrorKind::NotFound.into())));
         assert!(
-            without.starts_with("ok       namespaces ") && without.contains("\nMISSING  /dev/net/tun   cannot be used")
+            without.starts_with("ok       namespaces ")
+                && without.contains("\nMISSING  /dev/net/tun   carries its network cards: cannot be used")
         );
         let forbidden = namespace::Error::Forbidden { reason: "x".into(), remedy: "y" };
-        assert!(rendered(Err(forbidden)).starts_with("MISSING  namespaces     cannot be made "));
+        assert!(rendered(Err(forbidden)).starts_with("MISSING  namespaces     keep its network apart: cannot be made"));
     }
 }

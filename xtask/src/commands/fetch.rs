@@ -1,4 +1,4 @@
-//! `cargo xtask fetch`
+//! Command `cargo xtask fetch`.
 
 use netboot_loaders::base::plural::count;
 use netboot_loaders::build_loaders::{Config, fetch};

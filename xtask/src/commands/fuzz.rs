@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: builds the fuzz targets, and runs each for a while from its seeds.
+//! `cargo xtask fuzz`: builds the fuzz targets and runs each for a while, starting from its seeds.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::host::{Host, environment_for_cargo};
 use crate::ui::pass_on;
 use netboot_loaders::base::diagnostic::{Class, Flag};
 
-/// The version of cargo-fuzz that is installed.
+/// Version of cargo-fuzz to install.
 const VERSION: &str = "0.13.2";
 
-/// The most resident memory of a target, and the most that it may allocate at once, in MiB. Both are more than what a
-/// command may take, since the checks of a fuzzed build take memory, too.
+/// Limits for the resident memory of a target and for a single allocation, in MiB. Both are larger than the limits of a
+/// command, since the checks of a fuzzed build need memory, too.
 const MEMORY: [&str; 2] = ["-rss_limit_mb=1500", "-malloc_limit_mb=300"];
 
 pub(super) fn run(args: &Fuzz, host: &Host<'_>) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Fuzz, host: &Host<'_>) -> Result<(), Failure> {
     if !succeeds(&cargo(&["fuzz", "build"], host), host.ui, &mut pass_on)? {
         return Err(Failure::new(Class::Check, "the fuzz targets cannot be built").help("see what cargo says above"));
     }
-    // What begins with `#` counts the runs.
+    // Lines that begin with `#` count the runs.
     let mut told = |line: &str| {
         if !line.starts_with('#') {
             pass_on(line);
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Fuzz, host: &Host<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The targets that are asked for, or all.
+/// Returns the requested targets, or all of them.
 fn targets(args: &Fuzz, host: &Host<'_>) -> Result<Vec<String>, Failure> {
     let files = fs::entries(&host.project.fuzz().join("fuzz_targets"))?;
     let mut all: Vec<String> = files.iter().filter_map(|path| Some(path.file_stem()?.to_owned())).collect();
@@ -76,7 +76,7 @@ fn targets(args: &Fuzz, host: &Host<'_>) -> Result<Vec<String>, Failure> {
     Ok(if args.targets.is_empty() { all } else { args.targets.clone() })
 }
 
-/// Runs `target`, which begins with what earlier runs have found to be of interest, and with its seeds.
+/// Returns the command that runs `target`, starting from the interesting inputs of earlier runs and from its seeds.
 fn target_command(target: &str, seconds: u32, host: &Host<'_>) -> Result<Command, Failure> {
     let folders = ["corpus", "seeds"].map(|folder| host.project.fuzz().join(folder).join(target));
     folders.iter().try_for_each(|folder| fs::create_dir_all(folder))?;
@@ -89,7 +89,7 @@ fn target_command(target: &str, seconds: u32, host: &Host<'_>) -> Result<Command
     Ok(cargo(&[&["fuzz", "run", target, &corpus, &seeds], &own[..], &MEMORY[..], &words].concat(), host))
 }
 
-/// Cargo with `arguments`, which takes flags that only a nightly compiler takes otherwise.
+/// Returns cargo with `arguments`. It accepts flags that otherwise need a nightly compiler.
 fn cargo(arguments: &[&str], host: &Host<'_>) -> Command {
     let command = Command::new("fuzz the project", "cargo").args(arguments.iter().copied());
     let command = Command { env: environment_for_cargo(), dir: Some(host.project.root().to_owned()), ..command };

@@ -1,4 +1,4 @@
-//! `cargo xtask ignition`
+//! Command `cargo xtask ignition`.
 
 use camino::Utf8Path;
 use netboot_loaders::base::fs;
@@ -66,7 +66,7 @@ fn machine<'n>(network: &'n NetworkConfig, name: &str, file: &Utf8Path) -> Resul
     })
 }
 
-/// What Butane makes of `file`.
+/// Converts the Butane file `file` to an Ignition configuration.
 fn butane(file: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
     let Some(program) = find_program("butane", &host.path) else {
         let text = "found no `butane`, which makes Ignition's configuration of a Butane file";
@@ -74,7 +74,7 @@ fn butane(file: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
         return Err(Failure::new(Class::MissingTool, text).help(help));
     };
     let file = absolute(file)?;
-    // What `local:` and `tree:` name is relative to the Butane file.
+    // Paths in `local:` and `tree:` are relative to the Butane file.
     let folder = file.parent().unwrap_or(Utf8Path::new("/"));
     let options = ["--strict", "--pretty", "--files-dir", folder.as_str(), file.as_str()];
     let command = Command::new("read the Butane file", program.as_str()).args(options);
@@ -82,7 +82,7 @@ fn butane(file: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
         .output(host.ui)
         .map_err(|error| Failure::from(error).help("change the Butane file: its lines and keys are named above"))?;
     let text = lines.join("\n") + "\n";
-    // What it may say besides comes with it.
+    // The output also contains any other messages of butane.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(&text) {
         let (program, folder, file) = (quoted(program.as_str()), quoted(folder.as_str()), quoted(file.as_str()));
         let by_hand = format!("{program} --strict --files-dir {folder} {file}");

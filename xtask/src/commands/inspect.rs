@@ -1,4 +1,4 @@
-//! `cargo xtask inspect`
+//! Command `cargo xtask inspect`.
 
 use netboot_loaders::base::plural::count;
 use std::fmt::Write as _;
@@ -20,8 +20,8 @@ use crate::program::name;
 use crate::ui::size;
 use netboot_loaders::base::diagnostic::Class;
 
-/// How wide a list is written, in characters.
-const WIDTH: usize = 96;
+/// Width of a list, in characters.
+const WIDTH: usize = 66;
 
 pub(super) fn run(args: &Inspect, host: &Host<'_>) -> Result<(), Failure> {
     let path = absolute(&args.loader)?;
@@ -99,7 +99,7 @@ fn text(args: &Inspect, found: &Inspection) -> String {
     text
 }
 
-/// What is listed, and under which heading.
+/// Listed classes of objects, with their headings.
 const CLASSES: [(ObjectClass, &str); 4] = [
     (ObjectClass::Feature, "features"),
     (ObjectClass::Command, "commands"),
@@ -130,7 +130,7 @@ fn sentence(known: &KnownLoader) -> String {
     text
 }
 
-/// A path without what all of its class have in common.
+/// Returns a path without the prefix that all objects of its class share.
 fn short(class: ObjectClass, name: &str) -> &str {
     let common = if class == ObjectClass::Protocol { "net/" } else { "drivers/" };
     name.strip_prefix(common).unwrap_or(name)

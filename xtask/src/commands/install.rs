@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::program::name;
 use netboot_loaders::base::diagnostic::Class;
 
-/// Installs those of `needs` that are not met.
+/// Installs the tools in `needs` that are missing.
 pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
     let cache = host.cache()?;
     let mut unmet: Vec<&Need> = Vec::new();
@@ -23,7 +23,7 @@ pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
         let status = need.probe(&search_path(&host.path), &cache, host.ui).map_err(build_loaders::Error::from)?;
         let Some(complaint) = status.complaint() else { continue };
         if matches!((need.test, status), (Probe::Kernel(..), ProbeStatus::Unfit { .. })) {
-            // There is one, and another package would not help.
+            // There is a kernel, and another package would not help.
             return Err(Failure::new(Class::MissingTool, format!("`{}` ({}): {complaint}", need.name, need.purpose)));
         }
         unmet.push(need);
@@ -54,14 +54,14 @@ pub(super) fn missing(needs: &[Need], host: &Host<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How this process gets root's rights.
+/// Access to root's rights, directly or through sudo.
 pub(super) struct Root {
     shell: Shell,
     sudo: bool,
 }
 
 impl Root {
-    /// `None` where it does not.
+    /// Finds out how this process gets root's rights; `None` if it cannot.
     pub(super) fn find(host: &Host<'_>) -> Result<Option<Self>, Failure> {
         let shell = Shell::new().map_err(|error| shell_failed(&error))?;
         let root = is_root(&shell)?;
@@ -69,23 +69,23 @@ impl Root {
         Ok(found.then_some(Self { shell, sudo: !root }))
     }
 
-    /// Whether this process has them already.
+    /// Checks whether this process already has root's rights.
     pub(super) fn is_held(&self) -> bool {
         !self.sudo
     }
 
-    /// Runs a program on the terminal, since it may have to ask, and says whether it succeeded.
+    /// Runs a program on the terminal, since it may have to ask, and returns whether it succeeded.
     pub(super) fn run(&self, words: &[String]) -> Result<bool, Failure> {
         let mut words = self.sudo.then_some("sudo").into_iter().chain(words.iter().map(String::as_str));
         let program = words.next().unwrap_or_default();
         let shell = &self.shell;
         let command = cmd!(shell, "{program} {words...}").env("DEBIAN_FRONTEND", "noninteractive");
         let mut command = std::process::Command::from(command);
-        // Standard output belongs to this program's own results.
+        // Standard output is reserved for this program's own results.
         Ok(command.stdout(std::io::stderr()).status()?.success())
     }
 
-    /// The program that [`Self::run`] starts.
+    /// Returns the program that [`Self::run`] starts.
     fn shown<'w>(&self, words: &'w [String]) -> &'w str {
         if self.sudo { "sudo" } else { words.first().map_or("", String::as_str) }
     }

@@ -1,4 +1,4 @@
-//! The linters of workflows and spelling: pinned in the project, installed on request only, below `target/`.
+//! Linters for workflows and spelling: pinned in the project, installed below `target/` on request only.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::program::name;
 use crate::ui::{Ui, pass_on};
 use netboot_loaders::base::diagnostic::Class;
 
-/// What is checked, by which linter, and its arguments before the workflows, which all but `typos` take. None of them lets
-/// the machine or the network decide.
+/// Subject of each check, its linter, and the arguments before the workflow files, which all but `typos` take. With
+/// these arguments, no result depends on the machine or the network.
 const LINTERS: [(&str, &str, &[&str]); 3] = [
-    // Its helpers are on one machine and not on another.
+    // Its helper programs are installed on some machines only.
     (WORKFLOWS, "actionlint", &["-no-color", "-shellcheck=", "-pyflakes="]),
     (WORKFLOWS, "zizmor", &["--offline", "--persona=auditor", "--strict-collection", "--no-progress", "--quiet"]),
     ("spelling", "typos", &["--isolated", "--config", "typos.toml", "--color", "never"]),
@@ -25,16 +25,16 @@ const LINTERS: [(&str, &str, &[&str]); 3] = [
 
 const WORKFLOWS: &str = "workflows";
 
-/// What the linters came to.
+/// Results of the linters.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Linted {
-    /// What one has found something in.
+    /// Subjects in which a linter has found something.
     pub failed: BTreeSet<&'static str>,
-    /// Which could not run, and why.
+    /// Linters that could not run, with the reasons.
     pub skipped: Vec<String>,
 }
 
-/// Runs them over the project.
+/// Runs the linters on the project.
 pub(super) fn run(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
     let pinned = host.project.linters();
     let folder = host.project.installed_linters(&fs::sha256(&pinned)?.0);
@@ -50,7 +50,7 @@ pub(super) fn run(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
     lint(&path, host.project.root(), &workflows, &reason, host.ui)
 }
 
-/// Runs those linters that are in `path`, in the folder `root`; those that are not are skipped for `reason`.
+/// Runs the linters that are in `path`, in the folder `root`. Those that are not found are skipped for `reason`.
 fn lint(path: &str, root: &Utf8Path, workflows: &[Utf8PathBuf], reason: &str, ui: &Ui) -> Result<Linted, Failure> {
     let mut linted = Linted::default();
     for (what, name, args) in LINTERS {
@@ -70,13 +70,13 @@ fn lint(path: &str, root: &Utf8Path, workflows: &[Utf8PathBuf], reason: &str, ui
     Ok(linted)
 }
 
-/// A program without the environment, which may hold what unlocks something.
+/// Returns a command without the environment, which may contain secrets.
 fn clean(program: &Utf8Path, path: &str) -> Command {
     let command = Command::new("check the project", program.as_str()).env("PATH", path);
     Command { deadline: Duration::MAX, ..command }
 }
 
-/// The version that a linter tells; `None` where it does not run.
+/// Returns the version that a linter prints; `None` if it does not run.
 fn works(program: &Utf8Path, path: &str, ui: &Ui) -> Option<String> {
     let output = clean(program, path).args(["--version"]).output(ui).ok()?;
     Some(output.into_iter().next().unwrap_or_default())
@@ -88,7 +88,8 @@ fn workflows(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Failure> {
     Ok(files)
 }
 
-/// Installs what `pinned` lists in `folder`, with the digests that it has. Returns why one may be missing afterwards.
+/// Installs the linters listed in `pinned`, with the digests given there, into `folder`. Returns the reason why one may
+/// still be missing afterwards.
 fn install_pinned(pinned: &Utf8Path, folder: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
     let run = |program: &str, args: &[&str]| {
         let command = Command::new("install linters", program).args(args.iter().copied());
@@ -109,7 +110,7 @@ fn install_pinned(pinned: &Utf8Path, folder: &Utf8Path, host: &Host<'_>) -> Resu
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--no-deps"];
     let what = ["--require-hashes", "--requirement", pinned.as_str()];
     let (done, text) = run(folder.join("bin/python").as_str(), &[&pip[..], &what].concat())?;
-    // What is not as pinned is a failure; what is not to be had is a reason to skip.
+    // A linter that differs from its pin is a failure; one that is not available is skipped.
     if text.contains("DO NOT MATCH THE HASHES") {
         let text = format!("a linter is not what `{pinned}` says");
         return Err(Failure::new(Class::Mismatch, text).help("find out which of the two is right"));
@@ -146,7 +147,7 @@ mod tests {
         linter("typos", "exit 2");
         assert_eq!(linted(), Linted { failed: ["spelling"].into(), skipped: vec![] });
         linter("typos", "exit 0");
-        // One whose interpreter has gone is not there.
+        // A linter whose interpreter is missing counts as not found.
         std::fs::write(root.join("actionlint"), "#!/no/python\n").unwrap();
         assert_eq!(
             linted(),

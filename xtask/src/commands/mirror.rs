@@ -1,4 +1,4 @@
-//! `cargo xtask mirror`
+//! Command `cargo xtask mirror`.
 
 use std::process::ExitCode;
 
@@ -27,7 +27,7 @@ pub(super) fn run(what: &MirrorCommand, host: &Host<'_>) -> Result<ExitCode, Fai
     let MirrorArgs { keep, links, check: thorough, allow_older, .. } = *args;
     let request = MirrorRequest { upstream, dest, keep, links, thorough, trust, allow_older };
     let outcome = mirror(&request, &host.http()?, host.ui)?;
-    // As a string, the fields are in the order of their meaning.
+    // Serialised directly to a string, the fields keep their declared order.
     let line = terminal_safe_json(&serde_json::to_string(&outcome)?);
     host.ui.answer(&format!("{line}\n"), json!(outcome));
     let code = args.exit_code_on_update.filter(|_| outcome.changed);
@@ -48,7 +48,7 @@ fn upstream(what: &MirrorCommand) -> (Publisher, &MirrorArgs) {
     }
 }
 
-/// What signatures of `product` are checked with.
+/// Returns the keys and the program that check signatures of `product`.
 fn trust(product: &'static str, args: &MirrorArgs, host: &Host<'_>) -> Result<Trust, Failure> {
     let pins = Pins::read(&host.project)?;
     let keys = args.keys.as_deref().map(host::absolute).transpose()?;
@@ -64,7 +64,7 @@ fn print_schedule(scheduler: Scheduler, what: &MirrorCommand, dest: &Utf8Path, h
     command.push("mirror".to_owned());
     command.extend(arguments(what, dest)?);
     if scheduler == Scheduler::Synology && args.exit_code_on_update.is_none() {
-        // It mails only where a command fails.
+        // Synology sends mail only if a command fails.
         command.extend(["--exit-code-on-update", "255"].map(str::to_owned));
     }
     let stream_url = if let MirrorCommand::FedoraCoreos { stream_url, .. } = what { stream_url.as_ref() } else { None };
@@ -85,7 +85,7 @@ fn print_schedule(scheduler: Scheduler, what: &MirrorCommand, dest: &Utf8Path, h
     Ok(())
 }
 
-/// The arguments that mean the same wherever the command runs.
+/// Returns arguments that mean the same in every working folder.
 fn arguments(what: &MirrorCommand, dest: &Utf8Path) -> Result<Vec<String>, Failure> {
     let (first, url, args) = match what {
         MirrorCommand::FedoraCoreos { stream, arch, stream_url, args } => {

@@ -1,4 +1,4 @@
-//! One file a command.
+//! Commands, one file each.
 
 mod bench;
 mod boot_test;
@@ -37,7 +37,7 @@ use crate::program;
 use crate::ui::out;
 use netboot_loaders::base::diagnostic::Class;
 
-/// Runs `command`, and gives the exit code of its success.
+/// Runs `command` and returns the exit code if it succeeds.
 pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> {
     if let Some((_, Some(path))) = command.output() {
         check_output(&absolute(&path)?, host)?;
@@ -77,7 +77,7 @@ pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> 
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// Whether `command` can do nothing without a project.
+/// Checks whether `command` needs a project.
 fn needs_project(command: &XtaskCommand) -> bool {
     use XtaskCommand as C;
     matches!(
@@ -105,13 +105,13 @@ fn check_project(host: &Host<'_>) -> Result<(), Failure> {
     Err(Failure::new(Class::BadInput, text).help(help))
 }
 
-/// The most bytes of a name that file systems take.
+/// Maximum length of a name in a file system, in bytes.
 const MAX_NAME: usize = 255;
 
-/// The most bytes of a name that a command writes to, since a file beside it may be called `.NAME.next-journal`.
+/// Maximum length of an output's name, in bytes, since a file beside it may be called `.NAME.next-journal`.
 const MAX_OUTPUT_NAME: usize = MAX_NAME - ".".len() - ".next-journal".len();
 
-/// Makes sure that there can be a folder at `path`, whose own name has at most `longest` bytes.
+/// Checks that a folder can exist at `path`, whose own name has at most `longest` bytes.
 fn check_place(path: &Utf8Path, longest: usize) -> Result<(), Failure> {
     let refuse = |text: String, help: &str| Err(Failure::new(Class::Failure, text).help(help));
     for (path, most) in path.ancestors().zip(std::iter::once(longest).chain(std::iter::repeat(MAX_NAME))) {
@@ -130,7 +130,7 @@ fn check_place(path: &Utf8Path, longest: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes sure that what is written to `path` replaces nothing but what a command has written.
+/// Checks that writing to `path` replaces nothing but the output of an earlier command.
 fn check_output(path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     check_place(path, MAX_OUTPUT_NAME)?;
     outside_trees(path)?;

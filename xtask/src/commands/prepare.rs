@@ -1,4 +1,4 @@
-//! Lets boot tests run on this machine without root, on request only: what no package brings.
+//! Prepares this machine for boot tests without root, on request only: settings that no package makes.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use crate::host::Host;
 use netboot_loaders::base::diagnostic::Class;
 
-/// Does what is left to do. It lasts until the machine starts again or gets another kernel.
+/// Runs the commands that are still needed. Their effect lasts until the machine restarts or gets another kernel.
 pub(super) fn run(host: &Host<'_>) -> Result<(), Failure> {
     let commands = commands(Utf8Path::new("/"));
     let lines = || commands.iter().map(|words| words.join(" ")).collect::<Vec<_>>().join(" && ");
@@ -17,7 +17,7 @@ pub(super) fn run(host: &Host<'_>) -> Result<(), Failure> {
         let text = "cannot prepare this machine without root, and found no sudo";
         return Err(Failure::new(Class::Failure, text).help(format!("as root, run `{}`", lines())));
     };
-    // Root may do all that without.
+    // Root needs none of this.
     for words in commands.iter().filter(|_| !root.is_held()) {
         host.ui.print(&format!("== {}\n", words.join(" ")));
         if !root.run(words)? {
@@ -28,11 +28,11 @@ pub(super) fn run(host: &Host<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What root has to do in `system`, the root folder; nothing that is done already.
+/// Returns the commands that root must run in `system`, the root folder, except those that are already done.
 fn commands(system: &Utf8Path) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
     let mut add = |words: [&str; 3]| commands.push(words.map(str::to_owned).to_vec());
-    // The network is in a user namespace, which Ubuntu and some kernels of Debian forbid.
+    // The test network is in a user namespace, which Ubuntu and some kernels of Debian forbid.
     for (setting, forbids, allows) in
         [("kernel.apparmor_restrict_unprivileged_userns", "1", "0"), ("kernel.unprivileged_userns_clone", "0", "1")]
     {
@@ -41,11 +41,11 @@ fn commands(system: &Utf8Path) -> Vec<Vec<String>> {
             add(["sysctl", "-w", &format!("{setting}={allows}")]);
         }
     }
-    // The machines boot the distribution's kernel, which Ubuntu lets only root read.
+    // The machines boot the distribution's kernel, which only root can read on Ubuntu.
     for kernel in kernels(&system.join("boot")).iter().filter(|kernel| !others_may(kernel, 0o4)) {
         add(["chmod", "+r", kernel.as_str()]);
     }
-    // Their network cards are behind a tap device.
+    // The network cards of the machines need a tap device.
     let tun = system.join("dev/net/tun");
     if !tun.exists() {
         add(["modprobe", "-a", "tun"]);
@@ -64,7 +64,7 @@ fn kernels(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     kernels
 }
 
-/// Whether all `bits` are set for whoever neither owns the file nor is in its group.
+/// Checks whether all `bits` are set for users who neither own the file nor are in its group.
 fn others_may(file: &Utf8Path, bits: u32) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & bits == bits)
 }

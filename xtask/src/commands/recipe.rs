@@ -1,4 +1,4 @@
-//! `cargo xtask recipe`
+//! Command `cargo xtask recipe`.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ pub(super) fn run(args: &Recipe, host: &Host<'_>) -> Result<(), Failure> {
     };
     let config = Config::read(&host.project, &Options::from(&args.config), host.ui)?;
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
-    // Thousands of machines take seconds.
+    // Recipes for thousands of machines take seconds.
     let written = detached_on_cancel(host.ui, move || {
         let network = NetworkConfig::read(&file, &config.sites)?;
         let policy = BootPolicy::new(&network, &config.sites);

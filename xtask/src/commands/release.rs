@@ -1,4 +1,4 @@
-//! `cargo xtask release`
+//! Command `cargo xtask release`.
 
 use std::fmt::Write as _;
 
@@ -50,7 +50,7 @@ pub(super) fn run(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<(), Failur
     Ok(())
 }
 
-/// Builds the tree, and writes all files.
+/// Builds the tree and writes all files of the release.
 fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
     let config = Config::read(&host.project, &Options::default(), host.ui)?;
     if args.install_deps {
@@ -58,7 +58,7 @@ fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
     }
     let (cache, pins) = (host.cache()?, config.pins.clone());
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
-    // The sources are part of the release, also where no loader has to be made.
+    // The sources are part of the release, even if no loader has to be built.
     fetch(&pins, &cache, &origins, host.ui)?;
     let references = config.references.clone();
     let plan = config.plan(&host.path, &cache, host.ui)?;
@@ -80,7 +80,7 @@ fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
     Ok(release::write(inputs, (&manifest, (packed.as_path(), *digest)), &folder, &PUBLISHED, host.ui)?)
 }
 
-/// Makes a draft of the release; returns its address.
+/// Creates a draft of the release and returns its address.
 fn draft(release: &Release, tag: &str, host: &Host<'_>) -> Result<String, Failure> {
     if find_program("gh", &host.path).is_none() {
         return Err(Failure::new(Class::MissingTool, "found no `gh`, which makes the draft")
@@ -92,7 +92,7 @@ fn draft(release: &Release, tag: &str, host: &Host<'_>) -> Result<String, Failur
     let mut command = Command::new("make a draft release", "gh")
         .args(["release", "create", tag, "--draft", "--verify-tag", "--title", &title, "--notes-file", notes.as_str()])
         .args(files.map(camino::Utf8PathBuf::into_string));
-    // It goes by the environment: whose repository, which token.
+    // `gh` takes the repository and the token from the environment.
     command.env.extend(github_environment());
     command.dir = Some(host.project.root().to_owned());
     command.deadline = std::time::Duration::from_secs(1800);

@@ -1,4 +1,4 @@
-//! `cargo xtask reproduce`
+//! Command `cargo xtask reproduce`.
 
 use netboot_loaders::base::plural::{all, choose, count};
 use std::collections::BTreeSet;
@@ -30,9 +30,9 @@ use crate::host::Host;
 use crate::program::PUBLISHED;
 use netboot_loaders::base::diagnostic::{Class, Diagnostic, Flag};
 
-/// Of how many loaders the difference is explained; `--message-format json` has 1,000.
+/// Number of loaders whose differences are explained; `--message-format json` has 1,000.
 const EXPLAINED: usize = 4;
-/// How much is shown of a text that has leaked, in characters.
+/// Maximum length of a leaked text that is printed, in characters.
 const SHOWN: usize = 120;
 
 pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
     }
     let capabilities = Capabilities::find(&host.path, host.ui);
     if host.ui.cancelled() {
-        // What programs said that were interrupted means nothing.
+        // The output of interrupted programs is meaningless.
         return Err(Failure::new(Class::Interrupted, "interrupted"));
     }
     if args.list {
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Reproduce, host: &Host<'_>) -> Result<(), Failure> {
     conclude(args, &recognise(&plan, &report.manifest.files, &references), &report, host)
 }
 
-/// Builds and compares, in a folder of the cache that nobody else uses meanwhile.
+/// Builds and compares, in a folder of the cache that is locked meanwhile.
 fn compare(
     args: &Reproduce,
     host: &Host<'_>,
@@ -111,7 +111,7 @@ fn compare(
     Ok(report)
 }
 
-/// What is to be varied; what cannot be is told.
+/// Returns the requested variations; warns about those that are not possible here.
 fn requested(args: &Reproduce, capabilities: &Capabilities, host: &Host<'_>) -> Result<BTreeSet<Variation>, Failure> {
     let all: Vec<Variation> = match (args.plain, args.vary.is_empty()) {
         (true, _) => Vec::new(),
@@ -157,7 +157,7 @@ fn record(name: &str, plan: &Plan, report: &ReproduceReport, host: &Host<'_>) ->
     Ok(())
 }
 
-/// Says what came of it, and fails where bytes differ.
+/// Reports the result, and fails if bytes differ.
 fn conclude(
     args: &Reproduce,
     recognised: &[RecognisedBuild],
@@ -171,7 +171,7 @@ fn conclude(
     let mut text = different(report);
     if args.diffoscope {
         for (here, there) in report.differences.iter().filter_map(|difference| difference.files.as_ref()) {
-            // Whatever becomes of it, the verdict stands.
+            // Whether or not diffoscope succeeds, the verdict stands.
             let outcome = diffoscope(here, there, host).unwrap_or_else(|failure| failure.message);
             let _ = writeln!(text, "  diffoscope: {outcome}");
         }
@@ -219,12 +219,12 @@ fn same(recognised: &[RecognisedBuild], report: &ReproduceReport) -> String {
     text + &times(report)
 }
 
-/// What was compared.
+/// Returns the noun for what was compared.
 fn unit(report: &ReproduceReport) -> &'static str {
     if report.against.is_some() { "file" } else { "loader" }
 }
 
-/// What it was compared with.
+/// Returns the reference of the comparison.
 fn reference(report: &ReproduceReport) -> &str {
     report.against.as_deref().unwrap_or("the build with nothing varied")
 }
@@ -261,7 +261,7 @@ fn different(report: &ReproduceReport) -> String {
             digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
         };
         let _ = writeln!(text, "`{}`: found {}, wanted {}", loader.path, digest(loader.found), digest(loader.wanted));
-        // What differs in one loader differs in the next; a thousand sites need not say it a thousand times.
+        // What differs in one loader also differs in the next; a thousand sites need no thousand explanations.
         let difference = report.differences.iter().find(|difference| difference.path == loader.path);
         let both = loader.found.is_some() && loader.wanted.is_some();
         if let Some(difference) = difference.filter(|_| number < EXPLAINED && both) {
@@ -274,7 +274,7 @@ fn different(report: &ReproduceReport) -> String {
     text + &times(report)
 }
 
-/// What is known of how a loader differs.
+/// Explains how a loader differs, as far as that is known.
 fn explained(difference: &LoaderDifference) -> String {
     let mut text = match &difference.bytes {
         Some(bytes) => located(bytes),
@@ -314,7 +314,7 @@ fn explained(difference: &LoaderDifference) -> String {
     text
 }
 
-/// Where two loaders differ, for people.
+/// Describes where two loaders differ, for people.
 pub(super) fn located(bytes: &ByteDifference) -> String {
     let mut text = String::new();
     let position = bytes.position.as_ref().map(|position| format!(", {position}")).unwrap_or_default();
@@ -336,7 +336,7 @@ pub(super) fn located(bytes: &ByteDifference) -> String {
     text + &sides("leaked", &bytes.leaks) + &sides("text", &bytes.texts)
 }
 
-/// What is on one side only.
+/// Lists the texts that only one side has.
 fn sides(what: &str, (here, there): &(Vec<String>, Vec<String>)) -> String {
     let line = |side: &str, text: &String| {
         let more = if text.chars().count() > SHOWN { "…" } else { "" };
@@ -346,10 +346,10 @@ fn sides(what: &str, (here, there): &(Vec<String>, Vec<String>)) -> String {
     lines.collect()
 }
 
-/// Has diffoscope compare two files; returns the path of what it says.
+/// Compares two files with diffoscope. Returns the path of its report.
 fn diffoscope(here: &Utf8Path, there: &Utf8Path, host: &Host<'_>) -> Result<String, Failure> {
     let out = here.with_added_extension("diffoscope.txt");
-    // It says by exit code 1 that they differ, which is known.
+    // Exit code 1 means that they differ, which is already known.
     let script = "diffoscope --text \"$1\" \"$2\" \"$3\"; test $? -le 1";
     let command = Command::new("compare with diffoscope", "sh");
     let mut command = command.args(["-c", script, "sh", out.as_str(), there.as_str(), here.as_str()]);

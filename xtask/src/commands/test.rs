@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the hermetic tests that are fast; and how cargo's tests are run and read, for `check` as well.
+//! `cargo xtask test`: the fast hermetic tests. Also runs cargo's tests and parses their output for `check`.
 
 use std::time::{Duration, Instant};
 
@@ -15,25 +15,25 @@ use crate::host::Host;
 use crate::program::name;
 use netboot_loaders::base::diagnostic::Class;
 
-/// Has tests print what they measured, and how long they took, where it is set.
+/// Variable that makes tests print their measurements and durations.
 const TIMINGS: &str = "NETBOOT_LOADERS_TEST_TIMINGS";
 
-/// A file system in memory. A disk's takes a third of what the tests take, to make and to remove small files.
+/// File system in memory. On disk, creating and removing small files takes a third of the time of the tests.
 const IN_MEMORY: &str = "/dev/shm";
 
-/// How much has to be free in memory before the tests write there, in bytes; they need a third of that.
+/// Memory that must be free before the tests write there, in bytes; they need a third of that.
 const ROOM: u64 = 12 << 30;
 
-/// What a test says that is left to `check --full`.
+/// Reason that a test gives if it is left to `check --full`.
 const LEFT: &str = "left to `check --full`";
 
 pub(super) fn run(args: &TestArgs, host: &Host<'_>) -> Result<(), Failure> {
-    // The example has a server of its own, whose tests wait for it.
+    // The example has a server of its own, and its tests wait for that server.
     let tested = tested(CheckPart::Test).iter().copied().filter(|word| *word != "--examples");
     let mut arguments: Vec<&str> = ["test", "--workspace"].into_iter().chain(tested).collect();
     arguments.extend(["--no-fail-fast", "--"]);
     if let Some(filter) = &args.filter {
-        // Who names tests wants them, however slow they are.
+        // A user who names tests wants to run them, even slow ones.
         arguments.extend([filter.as_str(), "--include-ignored"]);
     }
     let tests = Tests::run(cargo_command(&arguments, host), host)?;
@@ -54,30 +54,30 @@ pub(super) fn run(args: &TestArgs, host: &Host<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the tests came to.
+/// Results of the tests.
 #[derive(Default)]
 pub(super) struct Tests {
     pub passed: u64,
     pub failed: u64,
-    /// Names, and why they could not run.
+    /// Names of the skipped tests, with the reasons.
     pub skipped: Vec<String>,
-    /// How many were left out because they are slow.
+    /// Number of tests that were left out because they are slow.
     pub left: usize,
     pub ended_well: bool,
-    /// How long each file of tests took, and each test that tells it.
+    /// Duration of each test file, and of each test that prints its own.
     pub took: Vec<(Duration, String)>,
-    /// The file of tests that runs.
+    /// Test file that is running.
     running: Option<String>,
 }
 
 impl Tests {
-    /// Runs `command`, and passes on what it says.
+    /// Runs `command` and passes on its output.
     pub(super) fn run(command: Command, host: &Host<'_>) -> Result<Self, Failure> {
         let mut tests = Self::default();
         let started = Instant::now();
         host.ui.print(&format!("== tests: cargo {}\n", command.args.join(" ")));
         let mut command = command.env(TIMINGS, "1");
-        // It is there until the tests have ended.
+        // The folder exists until the tests have ended.
         let chosen = command.env.iter().any(|(name, _)| name == "TMPDIR");
         let memory = if chosen { None } else { in_memory() };
         if let Some(folder) = &memory {
@@ -94,13 +94,13 @@ impl Tests {
         Ok(tests)
     }
 
-    /// Says what was skipped, and why.
+    /// Prints which tests were skipped, and why.
     pub(super) fn report_skipped(&self, host: &Host<'_>) {
         let lines: String = self.skipped.iter().map(|line| format!("SKIPPED: {line}\n")).collect();
         host.ui.print(&lines);
     }
 
-    /// Counts what a line of a test runner says; whether it says nothing else.
+    /// Counts the results in an output line of a test runner. Returns whether the line contains nothing else.
     fn count(&mut self, line: &str) -> bool {
         if let Some(totals) = line.strip_prefix("test result: ") {
             let number = |what: &str| {
@@ -113,7 +113,7 @@ impl Tests {
             self.took.extend(took.zip(self.running.clone()));
         } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ignored"))
         {
-            // `, reason` by Rust's own harness, ` (reason)` by libtest-mimic.
+            // Rust's own harness prints `, reason`; libtest-mimic prints ` (reason)`.
             match reason.trim_start_matches([',', ' ', '(']).trim_end_matches(')') {
                 "" | LEFT => self.left += 1,
                 reason => self.skipped.push(format!("{}: {reason}", name.trim())),
@@ -132,7 +132,7 @@ impl Tests {
     }
 }
 
-/// A folder in memory for what the tests write, where there is room.
+/// Creates a folder in memory for the files of the tests, if there is room.
 fn in_memory() -> Option<Temporary> {
     let folder = rustix::fs::statvfs(IN_MEMORY).ok()?;
     let known = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -144,7 +144,7 @@ fn in_memory() -> Option<Temporary> {
     Temporary::create(Utf8Path::new(IN_MEMORY), paths::TEMPORARY).ok()
 }
 
-/// The time of `17.32s` or `17.32 s`.
+/// Parses a duration such as `17.32s` or `17.32 s`.
 fn seconds(text: &str) -> Option<Duration> {
     let number = text.trim().trim_end_matches('s').trim_end().parse().ok()?;
     Duration::try_from_secs_f64(number).ok()

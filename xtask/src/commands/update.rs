@@ -1,4 +1,4 @@
-//! `cargo xtask update`
+//! Command `cargo xtask update`.
 
 use netboot_loaders::base::plural::{choose, count};
 use netboot_loaders::base::url::Url;
@@ -49,7 +49,7 @@ pub(super) fn run(args: Update, host: &Host<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lines for people, whether anything changes, and the same for programs.
+/// Returns lines for people, whether anything changes, and the same as an object for programs.
 fn ipxe_summary(outcome: &ipxe::IpxeUpdate, given: bool) -> (String, bool, Value) {
     let ipxe::IpxeUpdate { old, new, url, changes, shallow } = outcome;
     let pin = |pin: &IpxePin| json!({ "version": pin.version, "ref": pin.git_ref, "commit": pin.commit });
@@ -77,7 +77,7 @@ fn ipxe_summary(outcome: &ipxe::IpxeUpdate, given: bool) -> (String, bool, Value
     (lines, true, object)
 }
 
-/// What the commits between bring, or take away.
+/// Summarises the commits between the pins, which the update adds or removes.
 fn brings(changes: &Changes) -> String {
     let Changes { direction, base, commits, lost, security } = changes;
     let colon = if security.is_empty() { "" } else { ":" };
@@ -99,7 +99,7 @@ fn brings(changes: &Changes) -> String {
     lines
 }
 
-/// As many digits as iPXE's own messages use for a commit.
+/// Returns as many digits of `commit` as iPXE's own messages show.
 fn short(commit: &CommitId) -> String {
     commit.to_string()[..9].to_owned()
 }

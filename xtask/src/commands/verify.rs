@@ -1,4 +1,4 @@
-//! `cargo xtask verify`
+//! Command `cargo xtask verify`.
 
 use netboot_loaders::base::plural::{all, choose, count};
 use netboot_loaders::printable::{listed_names, listed_of};
@@ -23,7 +23,7 @@ use crate::host::{Host, temporary_folder};
 use crate::program::name;
 use netboot_loaders::base::diagnostic::{Class, Diagnostic};
 
-/// How many paths are named, and how many warnings given.
+/// Maximum number of paths to list, and of warnings to print.
 const SHOWN: usize = 20;
 
 pub(super) fn run(args: &Verify, host: &Host<'_>) -> Result<(), Failure> {
@@ -95,7 +95,8 @@ fn against_make(args: &Verify, path: &Utf8Path, host: &Host<'_>) -> Result<(), F
     Ok(())
 }
 
-/// Says what differs, and why that may be: `found` is what the tree has, `wanted` what make gives, as in plain `verify`.
+/// Returns a failure with the differences and their possible causes. As in plain `verify`, `found` is what the tree
+/// contains; `wanted` is what make builds.
 fn differs(path: &Utf8Path, what: &str, comparison: &MakeComparison, seed: u64) -> Failure {
     let MakeComparison { differences, causes, causes_total, .. } = comparison;
     let number = differences.len();

@@ -1,4 +1,4 @@
-//! Progress bars on a terminal, one a task; finished tasks leave a line.
+//! Progress bars on a terminal, one per task; finished tasks leave a line.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -60,12 +60,12 @@ impl Bars {
         }
     }
 
-    /// Takes all bars off the terminal, before something else is written there.
+    /// Clears all bars from the terminal before other output is written.
     pub(super) fn clear(&self) {
         for (_, _, bar) in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).values() {
             bar.finish_and_clear();
         }
-        // A terminal that has gone away needs no clearing.
+        // A closed terminal needs no clearing.
         let _ = self.all.clear();
     }
 
@@ -75,7 +75,7 @@ impl Bars {
     }
 
     fn print(&self, text: &str) {
-        // A terminal that has gone away is no reason to stop a build.
+        // A closed terminal is no reason to stop a build.
         let _ = self.all.println(text);
     }
 }

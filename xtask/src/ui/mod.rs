@@ -1,4 +1,4 @@
-//! Shows what happens: bars on a terminal, plain lines elsewhere, JSON on request.
+//! Output of the program: progress bars on a terminal, plain lines elsewhere, JSON on request.
 
 mod bars;
 mod plain;
@@ -30,15 +30,15 @@ enum Style {
     Plain(Plain),
 }
 
-/// The one that speaks.
+/// Output of this process in the chosen style, and its cancellation flag.
 pub struct Ui {
     style: Style,
     stop: Arc<AtomicBool>,
 }
 
 impl Ui {
-    /// Chooses how to speak, and begins to listen for Ctrl-C: the first one asks the work to end,
-    /// a second one ends the process.
+    /// Chooses the output style and installs the handler for Ctrl-C: the first one asks the work to end, a second one
+    /// ends the process.
     pub fn new(quiet: bool, format: MessageFormat) -> Self {
         let style = match (format, quiet) {
             (MessageFormat::Json, _) => Style::Json,
@@ -49,7 +49,7 @@ impl Ui {
         let stop = Arc::new(AtomicBool::new(false));
         stream::end_with(&stop);
         for signal in TERM_SIGNALS.iter().chain(&[SIGHUP]) {
-            // Without a handler the signal just ends the process, which is safe at any moment.
+            // Without a handler, the signal just ends the process, which is safe at any moment.
             let _ =
                 flag::register_conditional_shutdown(*signal, exit::code(Class::Interrupted).into(), Arc::clone(&stop));
             let _ = flag::register(*signal, Arc::clone(&stop));
@@ -57,12 +57,12 @@ impl Ui {
         Self { style, stop }
     }
 
-    /// Whether programs listen, so that objects are shown and lines are not.
+    /// Checks whether the output consists of JSON objects for programs instead of lines for people.
     pub fn speaks_json(&self) -> bool {
         matches!(self.style, Style::Json)
     }
 
-    /// Says the outcome of a command: lines for people, one object for programs.
+    /// Prints the outcome of a command: lines for people, one object for programs.
     pub fn result(&self, lines: &str, object: Value) {
         match &self.style {
             Style::Quiet => {}
@@ -71,7 +71,7 @@ impl Ui {
         }
     }
 
-    /// As [`Ui::result`], of an object that may be large: it is written piece by piece, and only where it is wanted.
+    /// Like [`Ui::result`], for an object that may be large: it is written in pieces, and only if JSON is requested.
     pub fn result_of(&self, lines: &str, object: &impl Serialize) {
         match &self.style {
             Style::Json => write_json(&WithEvent { event: "result", object }),
@@ -79,8 +79,8 @@ impl Ui {
         }
     }
 
-    /// Says what was asked for, also when only errors are to be said besides. Lines that programs read have to be
-    /// without harmful characters already: see [`terminal_safe_json`] and `netboot_loaders::base::quote`.
+    /// Prints the output that the user asked for, even with `--quiet`. Lines that programs read must already be free of
+    /// harmful characters: see [`terminal_safe_json`] and `netboot_loaders::base::quote`.
     pub fn answer(&self, lines: &str, object: Value) {
         if let Style::Quiet = self.style {
             out(&harmless(lines));
@@ -88,7 +88,7 @@ impl Ui {
         self.result(lines, object);
     }
 
-    /// Says something on the way that is for people alone.
+    /// Prints an intermediate message for people only.
     pub fn print(&self, text: &str) {
         match &self.style {
             Style::Json => err(&harmless(text)),
@@ -97,7 +97,7 @@ impl Ui {
         }
     }
 
-    /// Ends a command that has succeeded with `code`, unless what it said on standard output has got lost.
+    /// Returns the exit code of a command that succeeded: `code`, unless some of its standard output was lost.
     pub fn end(&self, code: ExitCode) -> ExitCode {
         match LOST.get() {
             Some(error) => self.fail(&lost(error)),
@@ -105,9 +105,9 @@ impl Ui {
         }
     }
 
-    /// Tells a failure, and gives its exit code.
+    /// Reports a failure and returns its exit code.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
-        // Whatever failed, it failed because it was asked to end.
+        // After a request to end, every failure is a consequence of it.
         let class = if self.cancelled() { Class::Interrupted } else { failure.class() };
         let code = exit::code(class);
         if let Style::Bars(bars) = &self.style {
@@ -127,7 +127,7 @@ impl Ui {
     }
 }
 
-/// The event of a failure of this `class`.
+/// Returns the event for a failure of this `class`.
 fn error(class: Class, failure: &Failure) -> Value {
     let mut event = json!({
         "event": "error",
@@ -145,7 +145,7 @@ fn error(class: Class, failure: &Failure) -> Value {
     event
 }
 
-/// A warning or a finding as fields.
+/// Returns a warning or a finding as a JSON object.
 fn diagnostic(diagnostic: &Diagnostic) -> Value {
     let mut object = json!({ "message": diagnostic.message, "help": words(&diagnostic.help) });
     if let Some(Location { file, line, key }) = &diagnostic.location {
@@ -196,8 +196,7 @@ struct WithEvent<'a, T: Serialize> {
     object: &'a T,
 }
 
-/// Writes a line of JSON to standard output, which nobody else writes to meanwhile. It is cut short where the user asks
-/// to stop.
+/// Writes a line of JSON to standard output, which is locked meanwhile. The line is cut short if the user asks to stop.
 fn write_json(object: &impl Serialize) {
     let mut pieces = BufWriter::new(Pieces(io::stdout().lock()));
     let written = serde_json::to_writer(&mut pieces, object).map_err(io::Error::from);
@@ -207,7 +206,7 @@ fn write_json(object: &impl Serialize) {
     out("\n");
 }
 
-/// Takes pieces of JSON; none ends within a character, since those that `serde_json` gives do not.
+/// Writer for pieces of JSON. No piece ends within a character, since those that `serde_json` writes do not.
 struct Pieces<'a>(io::StdoutLock<'a>);
 
 impl Write for Pieces<'_> {
@@ -230,11 +229,12 @@ fn emit(object: &Value) {
     out(&(terminal_safe_json(&object.to_string()) + "\n"));
 }
 
-/// The same JSON without characters that steer a terminal or hide: its strings have them as `\u` and four digits.
+/// Escapes characters in `json` that control a terminal or are invisible: strings then have them as `\u` and four
+/// digits.
 pub fn terminal_safe_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
-        // Between its values, JSON has line breaks and tabs; in its strings, it cannot.
+        // JSON has unescaped line breaks and tabs between values only, never in strings.
         if is_harmful(character) && !matches!(character, '\n' | '\r' | '\t') {
             character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text += &format!("\\u{unit:04x}"));
         } else {
@@ -244,15 +244,15 @@ pub fn terminal_safe_json(json: &str) -> String {
     text
 }
 
-/// Why standard output has not taken all that was said.
+/// First error from writing to standard output.
 static LOST: OnceLock<io::Error> = OnceLock::new();
 
-/// Writes to standard output. Where that fails, work goes on, and [`Ui::end`] tells it.
+/// Writes to standard output. If that fails, the work continues, and [`Ui::end`] reports the error.
 pub fn out(text: &str) {
     note(stream::write(io::stdout().lock(), text));
 }
 
-/// Keeps why writing to standard output has failed. A reader that has gone away has read all that it wanted.
+/// Records an error from writing to standard output. A closed pipe is no error: its reader has read all it wanted.
 fn note(written: io::Result<()>) {
     if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -266,7 +266,7 @@ fn lost(error: &io::Error) -> Failure {
         .help("make room where standard output is written to, and run the command again")
 }
 
-/// Shows help, or what is wrong with the command line, and gives the exit code.
+/// Prints the help, or the error in the command line, and returns the exit code.
 pub fn usage(error: &clap::Error) -> ExitCode {
     let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::code(Class::Failure)));
     if error.use_stderr() {
@@ -277,7 +277,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     Ui::new(false, MessageFormat::Human).end(code)
 }
 
-/// Passes on a line of a program that a command runs, on standard error.
+/// Prints an output line of a program that a command runs to standard error.
 pub fn pass_on(line: &str) {
     err(&format!("{}\n", harmless(line)));
 }
@@ -290,17 +290,17 @@ fn coloured() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// A word that stands out where that is wanted: `code` is an ANSI colour.
+/// Returns `word`, highlighted if standard error shows colours. `code` is an ANSI colour.
 fn painted(word: &str, code: u8) -> String {
     if coloured() { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_owned() }
 }
 
-/// A warning, with its remedies below.
+/// Returns the text of a warning, followed by its remedies.
 fn warning(warning: &Diagnostic) -> String {
     labelled("warning:", 33, &warning.to_string(), &warning.help)
 }
 
-/// `message` after a label, with its remedies below.
+/// Returns `message` after a label, followed by its remedies.
 fn labelled(label: &str, code: u8, message: &str, help: &[Help]) -> String {
     let mut text = format!("{} {}\n", painted(label, code), harmless(message));
     for remedy in remedies(help, &SHOWN) {
@@ -309,10 +309,7 @@ fn labelled(label: &str, code: u8, message: &str, help: &[Help]) -> String {
     text
 }
 
-/// Bytes for people.
-pub fn size(bytes: u64) -> String {
-    indicatif::HumanBytes(bytes).to_string()
-}
+pub use netboot_loaders::base::plural::size;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Plain lines, as for a log: one when a task begins, one when it ends.
+//! Plain lines, as for a log: one when a task starts, one when it finishes.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use netboot_loaders::printable::single_line;
 
 use super::err;
 
-/// Remembers what is under way, to say how long it took.
+/// Running tasks with their start times, from which the durations are printed.
 #[derive(Default)]
 pub(super) struct Plain(Mutex<HashMap<u64, (TaskKind, String, Instant)>>);
 
@@ -34,7 +34,7 @@ impl Plain {
     }
 }
 
-/// What is done in a task of `kind`.
+/// Returns the verb for a task of `kind`.
 pub(super) fn verb(kind: TaskKind) -> &'static str {
     match kind {
         TaskKind::Wait => "wait",

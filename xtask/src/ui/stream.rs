@@ -1,4 +1,4 @@
-//! Writing to a stream whose reader may be slow, or may not read at all.
+//! Writing to a stream whose reader may be slow or may not read at all.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,26 +9,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// As much as a pipe takes at once where it takes anything.
+/// Number of bytes that a pipe accepts at once if it is ready for writing.
 const PIECE: usize = 4096;
 
-/// How long a wait for a reader takes between two questions whether to stop.
+/// Interval between two checks for cancellation while waiting for a reader.
 const CANCEL_POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Whether to stop.
+/// Cancellation flag.
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Lets a wait for a reader end once `stop` is set.
+/// Registers `stop`, which ends a wait for a reader once it is set.
 pub(super) fn end_with(stop: &Arc<AtomicBool>) {
     let _ = STOP.set(Arc::clone(stop));
 }
 
-/// Whether the user asks to stop.
+/// Checks whether the user has asked to stop.
 pub(super) fn stopped() -> bool {
     STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed))
 }
 
-/// Writes `text`. What a reader has not taken when the user asks to stop is lost.
+/// Writes `text`. If the user asks to stop, text that the reader has not taken yet is lost.
 pub(super) fn write(stream: impl AsFd, text: &str) -> io::Result<()> {
     write_until(&stopped, stream, text)
 }
@@ -44,7 +44,7 @@ fn write_until(stopped: &dyn Fn() -> bool, stream: impl AsFd, text: &str) -> io:
         match rustix::io::write(&stream, &rest[..rest.len().min(PIECE)]) {
             Ok(written) => rest = &rest[written..],
             Err(Errno::INTR | Errno::AGAIN) => {}
-            // There is no such stream.
+            // The stream is closed.
             Err(Errno::BADF) => return Ok(()),
             Err(error) => return Err(error.into()),
         }

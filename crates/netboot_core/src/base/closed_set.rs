@@ -1,6 +1,6 @@
-//! Closed sets whose values have names.
+//! Enums whose values have names.
 
-/// An enum with a name for each of its values. People type, read and exchange these names.
+/// Defines an enum with a name for each of its values. Users type, read and exchange these names.
 #[macro_export]
 macro_rules! closed_set {
     ($(#[$meta:meta])* pub enum $type:ident { $($(#[$value_meta:meta])* $value:ident = $text:literal,)+ }) => {
@@ -12,7 +12,7 @@ macro_rules! closed_set {
             /// All values, in order.
             pub const ALL: [Self; [$($text),+].len()] = [$(Self::$value),+];
 
-            /// The name.
+            /// Returns the name.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$value => $text,)+ }

@@ -1,8 +1,8 @@
-//! Connections of the HTTP client that keep to deadlines of the whole exchange.
+//! Connections of the HTTP client that enforce deadlines for the whole exchange.
 //!
-//! The client's own timeouts bound single reads. A peer that drips what is never handed on, such as the head of a
-//! proxy's answer, chunk extensions or trailers, passes all of them for ever. Each read and write of a connection
-//! therefore looks at the deadline of the thread that waits for it.
+//! The client's own timeouts bound single reads. A peer that trickles data that is never passed on, such as the head of
+//! a proxy's response, chunk extensions or trailers, can stay within all of them for ever. Therefore each read and
+//! write of a connection checks the deadline of the thread that waits for it.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -13,38 +13,38 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
-/// How much of what a proxy says is kept.
+/// Maximum size of the part of a proxy's response that is kept, in bytes.
 const MAX_KEPT: usize = 4 << 10;
 
 thread_local! {
     static PHASE: RefCell<Phase> = const { RefCell::new(Phase::Idle) };
 }
 
-/// What the thread waits for.
+/// What the thread is waiting for.
 enum Phase {
     Idle,
-    /// A connection to the server, through a proxy where there is one.
+    /// A connection to the server, through a proxy if there is one.
     Connecting {
         deadline: Instant,
         received: Vec<u8>,
     },
-    /// The head of the answer, for which the client has a deadline of its own.
+    /// The head of the response, for which the client has its own deadline.
     Head,
-    /// The body of the answer.
+    /// The body of the response.
     Body {
         deadline: Instant,
     },
 }
 
-/// How far a request came.
+/// Progress of a request.
 pub(crate) struct RequestProgress {
-    /// Whether there was a connection to the server itself.
+    /// Whether a connection to the server itself was established.
     pub(crate) server: bool,
-    /// The beginning of what the proxy said before.
+    /// Beginning of the proxy's response before that.
     pub(crate) received: Vec<u8>,
 }
 
-/// Sends a request, for which `work` connects within `connect`. Tells how far it came.
+/// Runs `work`, which sends a request and must connect within `connect`. Also returns how far the request got.
 pub(crate) fn exchange<T>(connect: Duration, work: impl FnOnce() -> T) -> (T, RequestProgress) {
     let (done, phase) = during(Phase::Connecting { deadline: Instant::now() + connect, received: Vec::new() }, work);
     let reached = match phase {
@@ -54,7 +54,7 @@ pub(crate) fn exchange<T>(connect: Duration, work: impl FnOnce() -> T) -> (T, Re
     (done, reached)
 }
 
-/// Reads from a body, up to `deadline`.
+/// Runs `work`, which reads from a body until `deadline`.
 pub(crate) fn until<T>(deadline: Instant, work: impl FnOnce() -> T) -> T {
     during(Phase::Body { deadline }, work).0
 }
@@ -72,7 +72,7 @@ fn during<T>(phase: Phase, work: impl FnOnce() -> T) -> (T, Phase) {
     (done, PHASE.replace(Phase::Idle))
 }
 
-/// The connector of a client, which goes through a proxy or not.
+/// Returns the connector of a client, with or without a proxy.
 pub(crate) fn connector(proxied: bool) -> impl Connector {
     ().chain(SocksConnector::default())
         .chain(ConnectProxyConnector::default())
@@ -90,7 +90,7 @@ impl<In: Transport> Connector<In> for GuardConnector {
     type Out = Guarded<In>;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Guarded<In>>, Error> {
-        // The connection to a proxy itself is made with a configuration that knows none.
+        // The connection to the proxy itself uses a configuration without a proxy.
         let to_proxy = self.proxied && details.config.proxy().is_none();
         let guarded = chained.map(|inner| Guarded { inner, to_proxy });
         if let Some(guarded) = &guarded {
@@ -100,7 +100,7 @@ impl<In: Transport> Connector<In> for GuardConnector {
     }
 }
 
-/// A connection that keeps to the deadline of the thread that uses it.
+/// A connection that enforces the deadline of the thread that uses it.
 #[derive(Debug)]
 struct Guarded<T> {
     inner: T,
@@ -108,7 +108,8 @@ struct Guarded<T> {
 }
 
 impl<T: Transport> Guarded<T> {
-    /// Notes that the server is reached; a connection that is used again is made by nobody.
+    /// Records that the server is reached. Called again for each transmission, because no connector runs for a reused
+    /// connection.
     fn begin(&self) {
         PHASE.with_borrow_mut(|phase| {
             if !self.to_proxy && matches!(phase, Phase::Connecting { .. }) {
@@ -132,7 +133,7 @@ impl<T: Transport> Guarded<T> {
         Ok(if after < timeout.after { NextTimeout { after, reason, ..timeout } } else { timeout })
     }
 
-    /// Keeps what a proxy says, of which `count` bytes came last.
+    /// Keeps the last `count` bytes of the input, which a proxy sent.
     fn keep(&mut self, count: usize) {
         let input = self.inner.buffers().input();
         PHASE.with_borrow_mut(|phase| {

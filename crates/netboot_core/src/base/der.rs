@@ -1,15 +1,15 @@
-//! What a structure of DER is, as far as it matters for publishing it: a certificate, or something with a private key.
+//! Recognises the DER structures that matter for publishing: certificates, and structures with a private key.
 
-/// How much of a structure [`is_private_key`] needs to see, in bytes.
+/// Number of bytes at the beginning of a structure that [`is_private_key`] needs.
 pub const HEAD: usize = 96;
 
-/// The least of a key that is worth a word, in bytes.
+/// Minimum size of a key that is reported, in bytes.
 const LEAST: usize = 32;
 
-/// An element of DER, or as much of it as is there.
+/// A DER element, or the available part of one.
 struct Element<'d> {
     tag: u8,
-    /// The length that it claims; what it has where that is indefinite, as in BER.
+    /// Declared length in bytes; the available length if the declared one is indefinite, as in BER.
     length: usize,
     content: &'d [u8],
     rest: &'d [u8],
@@ -37,8 +37,8 @@ fn element(der: &[u8]) -> Option<Element<'_>> {
     Some(Element { tag, length, content, rest })
 }
 
-/// Whether `der` begins with a private key of PKCS #1, PKCS #8 (encrypted or not), SEC 1 or DSA, or with a container of
-/// PKCS #12. Its first [`HEAD`] bytes tell.
+/// Checks whether `der` begins with a private key in the format of PKCS #1, PKCS #8 (encrypted or not), SEC 1 or DSA,
+/// or with a PKCS #12 container. Its first [`HEAD`] bytes are sufficient.
 #[must_use]
 pub fn is_private_key(der: &[u8]) -> bool {
     let Some(Element { tag: 0x30, content: key, .. }) = element(der).filter(|_| der.len() >= LEAST) else {
@@ -47,7 +47,7 @@ pub fn is_private_key(der: &[u8]) -> bool {
     let Some(first) = element(key) else { return false };
     let second = element(first.rest);
     match (first.tag, first.content, second) {
-        // A version, and what tells a key from all else that has one.
+        // A version, and what distinguishes a key from other structures with a version.
         (0x02, [0 | 1], Some(second)) => match second.tag {
             0x02 => second.length >= LEAST,
             0x30 => {
@@ -57,11 +57,11 @@ pub fn is_private_key(der: &[u8]) -> bool {
             0x04 => second.length >= 20,
             _ => false,
         },
-        // PKCS #12 has its content as data of PKCS #7, or signed.
+        // The content of PKCS #12 is PKCS #7 data, plain or signed.
         (0x02, [3], Some(second)) => {
             second.tag == 0x30 && second.content.starts_with(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07")
         }
-        // What encrypts keys: PKCS #5, or schemes of PKCS #12.
+        // Encryption of keys: PKCS #5, or PKCS #12 schemes.
         (0x30, algorithm, _) => {
             algorithm.starts_with(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05")
                 || algorithm.starts_with(b"\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01")
@@ -70,8 +70,8 @@ pub fn is_private_key(der: &[u8]) -> bool {
     }
 }
 
-/// Whether `der` is one X.509 certificate as RFC 5280 defines it, and nothing else. It says nothing of what is in its
-/// fields.
+/// Checks whether `der` is exactly one X.509 certificate as RFC 5280 defines it. The contents of the fields are not
+/// checked.
 #[must_use]
 pub fn is_certificate(der: &[u8]) -> bool {
     let tags = |elements: &[Element<'_>]| elements.iter().map(|element| element.tag).collect::<Vec<_>>();
@@ -83,14 +83,15 @@ pub fn is_certificate(der: &[u8]) -> bool {
     let Some(fields) = elements(parts[0].content) else { return false };
     // Before version 3, the version may be absent.
     let fields = if fields.first().is_some_and(|field| field.tag == 0xa0) { &fields[1..] } else { &fields[..] };
-    // Number, algorithm, issuer, validity, subject, key; what follows is optional, and has a tag of its own.
+    // Serial number, algorithm, issuer, validity, subject, key; the fields that follow are optional and have their own
+    // tags.
     let Some((known, optional)) = fields.split_at_checked(6) else { return false };
     tags(known) == [0x02, 0x30, 0x30, 0x30, 0x30, 0x30]
         && optional.iter().all(|field| matches!(field.tag, 0x81 | 0xa1 | 0x82 | 0xa2 | 0xa3))
         && elements(known[5].content).is_some_and(|key| tags(&key) == [0x30, 0x03])
 }
 
-/// All elements that `der` consists of, where each is whole.
+/// Splits `der` into its elements; `None` if one of them is incomplete.
 fn elements(mut der: &[u8]) -> Option<Vec<Element<'_>>> {
     let mut found = Vec::new();
     while !der.is_empty() {

@@ -1,6 +1,6 @@
-//! The HTTP client: the only TLS stack, for downloads and for git alike.
+//! The HTTP client with the only TLS stack, for both downloads and git.
 //!
-//! Redirects, passwords in addresses, the choice of a proxy and the least speed of a server are its business alone.
+//! It alone handles redirects, passwords in URLs, the choice of a proxy and the minimum throughput of a server.
 
 use std::io::{self, Read};
 use std::net::ToSocketAddrs;
@@ -28,39 +28,39 @@ use crate::base::progress::Progress;
 use crate::base::url::Url;
 use crate::printable::{printable, printable_bytes};
 
-/// How many redirects are followed, one after the other.
+/// Maximum number of successive redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
-/// The largest head of an answer, in bytes.
+/// Maximum size of the head of a response, in bytes.
 const MAX_HEAD: usize = 64 << 10;
-/// The longest name of a host, in bytes (RFC 1035), with the dot that may end it.
+/// Maximum length of a host name, in bytes (RFC 1035), including an optional dot at its end.
 const MAX_HOST: usize = 254;
 
-/// How patient the client is.
+/// Limits of the client's transfers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TransferLimits {
-    /// How long to wait for a connection.
+    /// Maximum time to wait for a connection.
     pub connect: Duration,
-    /// How long a server may say nothing in the middle of an answer.
+    /// Maximum time that a server may send nothing in the middle of a response.
     pub idle_timeout: Duration,
-    /// The least speed of a server.
+    /// Minimum throughput of a server.
     pub min_throughput: MinThroughput,
-    /// How often a download is tried.
+    /// Maximum number of attempts for a download.
     pub attempts: u32,
-    /// The pause before the second attempt; each later one is twice as long.
+    /// Pause before the second attempt; each later one is twice as long.
     pub pause: Duration,
 }
 
-/// A least speed: so many bytes in each span of waiting for them.
+/// A minimum throughput: a number of bytes in each window of waiting for them.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct MinThroughput {
-    /// Bytes.
+    /// Bytes per window.
     pub bytes: u64,
-    /// The span over which they are counted; the head of an answer may take as long.
+    /// Time over which the bytes are counted; also the time limit for the head of a response.
     pub window: Duration,
 }
 
 impl Default for MinThroughput {
-    /// 1 kB a second over a minute.
+    /// Returns 1 kB per second over one minute.
     fn default() -> Self {
         Self { bytes: 60_000, window: Duration::from_secs(60) }
     }
@@ -78,8 +78,8 @@ impl Default for TransferLimits {
     }
 }
 
-/// Reads no slower than at a pace. Only the time that reading takes counts, and only what is read: a server that sends
-/// something else meanwhile is slow all the same.
+/// Reader that enforces a minimum throughput. Only the time spent reading counts, and only the bytes that are read: a
+/// server that sends something else meanwhile still counts as slow.
 pub struct ThroughputGuard<R> {
     inner: R,
     min_throughput: MinThroughput,
@@ -88,7 +88,7 @@ pub struct ThroughputGuard<R> {
 }
 
 impl<R> ThroughputGuard<R> {
-    /// `inner` at `pace`.
+    /// Wraps `inner` to enforce `min_throughput`.
     pub fn new(inner: R, min_throughput: MinThroughput) -> Self {
         Self { inner, min_throughput, bytes: 0, waited: Duration::ZERO }
     }
@@ -102,7 +102,7 @@ impl<R> ThroughputGuard<R> {
 impl<R: Read> Read for ThroughputGuard<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let started = Instant::now();
-        // A span that has its bytes already may be followed by a whole one without any.
+        // A window that already has its bytes may be followed by a whole window without any.
         let spans = if self.bytes < self.min_throughput.bytes { 1 } else { 2 };
         let deadline = started + (self.min_throughput.window * spans).saturating_sub(self.waited);
         let read = connector::until(deadline, || self.inner.read(buffer));
@@ -123,21 +123,21 @@ impl<R: Read> Read for ThroughputGuard<R> {
     }
 }
 
-/// The client. Trusts the certificates that the system trusts.
+/// The HTTP client. It trusts the certificates that the system trusts.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     direct: ureq::Agent,
     proxied: Option<Box<(Proxy, ureq::Agent)>>,
-    /// How patient it is.
+    /// Limits of transfers.
     pub limits: TransferLimits,
-    /// What runs `fetch::git_helper::run`; without, git servers are asked in this process.
+    /// Command that runs `fetch::git_helper::run`; without one, this process contacts git servers itself.
     pub git_helper: Option<Box<Command>>,
 }
 
-/// What the client gets back.
+/// Response to a request.
 pub type Response = ureq::http::Response<ureq::Body>;
 
-/// A proxy address that cannot be used.
+/// A proxy URL that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("`{variable}`: found `{url}`, wanted the address of a proxy")]
 pub struct BadProxy {
@@ -153,59 +153,59 @@ impl Diagnose for BadProxy {
     }
 }
 
-/// Why no answer came. An answer of refusal is an answer.
+/// Errors from requests without a response. A response that refuses the request is not an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It is no address of the web.
+    /// The URL is not an HTTP or HTTPS URL.
     #[error("found no address that can be asked, wanted one as in `https://host/path`")]
     Address,
-    /// It does not begin as one does.
+    /// The URL has a malformed beginning.
     #[error("{0}")]
     Misspelled(String),
-    /// No host can have such a name.
+    /// The host name is too long.
     #[error("found the name of a host with {found} bytes, wanted at most {MAX_HOST}")]
     Host {
-        /// How many bytes the name has.
+        /// Length of the name, in bytes.
         found: usize,
     },
-    /// The server sends its visitors in a circle.
+    /// The server redirects in a circle.
     #[error("the server redirects in a circle")]
     Circle,
-    /// The server sends its visitors ever on.
+    /// The server redirects too many times.
     #[error("the server redirects more than {MAX_REDIRECTS} times")]
     Redirects,
-    /// A redirect from https to http: anybody on the way could answer.
+    /// A redirect from https to http: anyone on the network path could answer.
     #[error("`{from}` redirects to `{to}`, wanted an address with https")]
     Downgrade {
-        /// The address that redirects.
+        /// URL that redirects.
         from: String,
-        /// The address where it leads.
+        /// Target of the redirect.
         to: String,
     },
-    /// A redirect to something that is not of the web.
+    /// A redirect to a URL that is neither http nor https.
     #[error("the server redirects to `{to}`, wanted an address with http or https")]
     Scheme {
-        /// The address where it leads.
+        /// Target of the redirect.
         to: String,
     },
-    /// Nobody says that the server is who it says it is.
+    /// The server's certificate is not trusted or not valid.
     #[error("the certificate of `{host}` is refused: {reason}")]
     Certificate {
-        /// The host.
+        /// Host name.
         host: String,
-        /// Why.
+        /// Reason for the refusal.
         reason: String,
-        /// Whether another certificate authority in the system's store would help.
+        /// Whether adding a certificate authority to the system's store would help.
         unknown: bool,
     },
-    /// The proxy cannot be reached, or does not do as it should.
+    /// The proxy cannot be reached, or does not respond as it should.
     #[error("the proxy `{proxy}` in `{variable}`: {reason}")]
     Proxy {
-        /// Its address.
+        /// URL of the proxy.
         proxy: String,
-        /// The variable that names it.
+        /// Environment variable that names the proxy.
         variable: String,
-        /// What is wrong.
+        /// What is wrong with the proxy.
         reason: String,
     },
     /// The connection failed.
@@ -214,13 +214,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether another attempt may succeed.
+    /// Checks whether another attempt may succeed.
     #[must_use]
     pub fn passes(&self) -> bool {
         matches!(self, Self::Connection(_) | Self::Proxy { .. })
     }
 
-    /// The remedy, where it is not to check the address.
+    /// Returns the remedy, unless it is to check the URL.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         match self {
@@ -241,11 +241,11 @@ impl Error {
 }
 
 impl HttpClient {
-    /// A client.
+    /// Creates a client that uses `proxy`, if there is one.
     ///
     /// # Errors
     ///
-    /// [`BadProxy`] where the proxy's address cannot be read.
+    /// [`BadProxy`] if the proxy's URL cannot be parsed.
     pub fn new(proxy: Option<&Proxy>, limits: TransferLimits) -> Result<Self, BadProxy> {
         let agent = |proxy: Option<ureq::Proxy>| {
             let proxied = proxy.is_some();
@@ -266,7 +266,7 @@ impl HttpClient {
         let bad = |proxy: &Proxy| BadProxy { variable: proxy.variable.clone(), url: proxy.url.clone() };
         let through = |proxy: &Proxy| {
             let known = ureq::Proxy::new(proxy.url.expose()).map_err(|_| bad(proxy))?;
-            // Which takes `http://user:pass/word@host` for the host `user`.
+            // `ureq` reads `http://user:pass/word@host` as the host `user`.
             let text = proxy.url.expose();
             let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
             if proxy.url.misspelled().is_some()
@@ -280,11 +280,11 @@ impl HttpClient {
         Ok(Self { proxied: proxy.map(through).transpose()?, direct: agent(None), limits, git_helper: None })
     }
 
-    /// Asks for `url`, with `headers`, and follows redirects. Gives the address that answered, too.
+    /// Requests `url` with `headers` and follows redirects. Also returns the URL that responded.
     ///
     /// # Errors
     ///
-    /// [`Error`] where no answer came.
+    /// [`Error`] if there is no response.
     pub fn get(&self, url: &Url, headers: &[(&str, String)]) -> Result<(Response, Url), Error> {
         let mut now = to_request_url(url)?;
         let mut user = remove_user(&mut now);
@@ -297,7 +297,7 @@ impl HttpClient {
             let mut next = now.join(&location).map_err(|_| Error::Scheme { to: shown(&location) })?;
             check_redirect(&now, &next)?;
             let own = remove_user(&mut next);
-            // A password is for the server that it was given for.
+            // A password is sent only to the server that it was given for.
             user = own.or(user.filter(|_| now.origin() == next.origin()));
             if seen.contains(&next) {
                 return Err(Error::Circle);
@@ -310,8 +310,8 @@ impl HttpClient {
         }
     }
 
-    /// As [`HttpClient::get`], and gives up at once when `cancelled`; nobody can break off a look-up of a name, or a
-    /// connection that is not there yet, so the thread that waits for it is left alone then, until its time is up.
+    /// Like [`HttpClient::get`], but gives up at once when `cancelled`. A name lookup or a connection that is not yet
+    /// established cannot be aborted, so the thread that waits for it is abandoned until it times out.
     ///
     /// # Errors
     ///
@@ -337,11 +337,11 @@ impl HttpClient {
         }
     }
 
-    /// Sends `body` to `url`, with `headers`. A redirect is an answer like others.
+    /// Sends `body` to `url` with `headers`. A redirect is a response like any other.
     ///
     /// # Errors
     ///
-    /// As [`HttpClient::get`].
+    /// As for [`HttpClient::get`].
     pub fn post(&self, url: &Url, headers: &[(&str, String)], body: &[u8]) -> Result<Response, Error> {
         let mut url = to_request_url(url)?;
         let user = remove_user(&mut url);
@@ -379,22 +379,22 @@ impl HttpClient {
         sent.map_err(|error| failure(&error, host, proxy.map(|proxy| (proxy, reached))))
     }
 
-    /// The body of an answer, which has to come at a pace.
+    /// Returns the body of a response as a reader that enforces the minimum throughput.
     pub fn body(&self, response: Response) -> impl Read + Send + use<> {
         ThroughputGuard::new(response.into_body().into_reader(), self.limits.min_throughput)
     }
 
-    /// The proxy that it goes through.
+    /// Returns the proxy that the client uses.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.proxied.as_deref().map(|(proxy, _)| proxy)
     }
 
-    /// Does `work`, and breaks off whatever transfer it waits for when `progress` is cancelled.
+    /// Runs `work`, and aborts the transfer that it waits for when `progress` is cancelled.
     pub fn interruptible<T>(&self, progress: &dyn Progress, work: impl FnOnce() -> T) -> T {
         with_cancel_hook(progress, || self.shutdown(), work)
     }
 
-    /// Breaks off all transfers.
+    /// Aborts all transfers.
     fn shutdown(&self) {
         self.direct.clone().shutdown();
         if let Some((_, agent)) = self.proxied.as_deref() {
@@ -403,7 +403,7 @@ impl HttpClient {
     }
 }
 
-/// Does `work`, and calls `end` from another thread when `progress` is cancelled.
+/// Runs `work`, and calls `end` from another thread when `progress` is cancelled.
 pub fn with_cancel_hook<T>(progress: &dyn Progress, end: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -415,7 +415,7 @@ pub fn with_cancel_hook<T>(progress: &dyn Progress, end: impl FnOnce() + Send, w
                 std::thread::park_timeout(Duration::from_millis(100));
             }
         });
-        // Dropped also when the work panics: the scope does not end before the watch does.
+        // Dropped even if the work panics: the scope does not end before the watch thread does.
         let _end = EndOfWork { done: &done, watch: watch.thread() };
         work()
     })
@@ -433,24 +433,24 @@ impl Drop for EndOfWork<'_> {
     }
 }
 
-/// `url` as an address that can be asked.
+/// Parses `url` as a URL that can be requested.
 fn to_request_url(url: &Url) -> Result<url::Url, Error> {
-    // The standard has browsers take some of these, and what is shown would be another address than what is asked.
+    // The URL standard makes browsers accept some of these, and the URL shown would differ from the URL requested.
     url.misspelled().map_or(Ok(()), |wrong| Err(Error::Misspelled(wrong)))?;
     web_address(url.expose()).ok_or(Error::Address)
 }
 
-/// `text` as an address that can be asked.
+/// Parses `text` as an HTTP or HTTPS URL with a host.
 fn web_address(text: &str) -> Option<url::Url> {
     let url = url::Url::parse(text).ok()?;
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
 }
 
-/// Takes user and password out of `url`. Gives the header that says them.
+/// Removes the user and the password from `url`. Returns the header value that contains them.
 fn remove_user(url: &mut url::Url) -> Option<String> {
     let user = percent_decode_str(url.username()).collect::<Vec<u8>>();
     let password = url.password().map(|password| percent_decode_str(password).collect::<Vec<u8>>());
-    // Both fail only for addresses without a host.
+    // Both fail only for URLs without a host.
     let _ = (url.set_username(""), url.set_password(None));
     if user.is_empty() && password.is_none() {
         return None;
@@ -459,7 +459,7 @@ fn remove_user(url: &mut url::Url) -> Option<String> {
     Some(format!("Basic {}", BASE64_STANDARD.encode(both)))
 }
 
-/// `now`, with user and password of `given`, where it is still the server of `first`.
+/// Returns `now`, with the user and the password of `given` if it is still the server of `first`.
 fn with_user(now: &url::Url, given: &Url, first: &url::Url) -> Url {
     let mut now = now.clone();
     if let Some(given) = web_address(given.expose()).filter(|_| now.origin() == first.origin()) {
@@ -468,7 +468,7 @@ fn with_user(now: &url::Url, given: &Url, first: &url::Url) -> Url {
     Url::from(String::from(now))
 }
 
-/// Where a redirect leads.
+/// Returns the target of a redirect; `None` for any other response.
 fn redirect(response: &Response) -> Option<String> {
     use StatusCode as S;
     let codes = [S::MOVED_PERMANENTLY, S::FOUND, S::SEE_OTHER, S::TEMPORARY_REDIRECT, S::PERMANENT_REDIRECT];
@@ -476,7 +476,7 @@ fn redirect(response: &Response) -> Option<String> {
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
-/// An address that a server chose, for a message.
+/// Formats a URL that a server chose, for a message.
 fn shown(location: &str) -> String {
     printable(&Url::from(location).to_string()).to_string()
 }
@@ -493,7 +493,8 @@ fn check_redirect(now: &url::Url, next: &url::Url) -> Result<(), Error> {
 
 const HOST_NOT_FOUND: &str = "the host name cannot be resolved";
 
-/// Why `host` did not answer. Where there was no connection to it, the proxy on the way, if any, says how far it came.
+/// Returns the reason why `host` did not respond. If there was no connection to it, `way` is the proxy, if any, and how
+/// far the request got.
 fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, RequestProgress)>) -> Error {
     if matches!(error, ureq::Error::BadUri(_)) || (way.is_none() && matches!(error, ureq::Error::Http(_))) {
         return Error::Address;
@@ -508,7 +509,7 @@ fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, RequestProgress
     }
     match way.filter(|(proxy, _)| is_of_proxy(error, proxy)) {
         Some((proxy, reached)) => {
-            // What is encrypted says nothing to anybody.
+            // Encrypted data is of no use in a message.
             let is_clear = !proxy.url.expose().starts_with("https:");
             of_proxy(proxy, proxy_reason(error, if is_clear { &reached.received } else { &[] }, &proxy.url))
         }
@@ -516,7 +517,7 @@ fn failure(error: &ureq::Error, host: &str, way: Option<(&Proxy, RequestProgress
     }
 }
 
-/// Whether `error` tells of the way to `proxy`, rather than of the name of a host behind it.
+/// Checks whether `error` concerns the connection to `proxy`, rather than the name of a host behind it.
 fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {
     let is_unknown = match error {
         ureq::Error::HostNotFound | ureq::Error::Timeout(Timeout::Resolve) => true,
@@ -526,20 +527,20 @@ fn is_of_proxy(error: &ureq::Error, proxy: &Proxy) -> bool {
     if !is_unknown {
         return true;
     }
-    // Some proxies want an address, so that it may be the host that is not known here.
+    // Some proxies need an IP address, so the name that cannot be resolved here may be that of the host.
     ureq::Proxy::new(proxy.url.expose())
         .is_ok_and(|known| !known.resolve_target() || (known.host(), known.port()).to_socket_addrs().is_err())
 }
 
-/// How much of a proxy's answer is shown, in bytes.
+/// Maximum length of a proxy's response in a message, in characters.
 const SHOWN: usize = 80;
 
-/// What is wrong with the proxy at `url`, which `received` something before `error`. What it repeats of the password is left
-/// out.
+/// Describes what is wrong with the proxy at `url`, from which `received` came before `error`. Parts of the password
+/// that the proxy repeats are omitted.
 fn proxy_reason(error: &ureq::Error, received: &[u8], url: &Url) -> String {
     if received.is_empty() {
         return match error {
-            // The client keeps nothing of what it says.
+            // The client keeps nothing of the proxy's response.
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let wanted = if url.expose().starts_with("socks") { "no answer of a SOCKS proxy" } else { "no TLS" };
                 format!("what it sends is {wanted} ({error})")
@@ -562,7 +563,7 @@ fn proxy_reason(error: &ureq::Error, received: &[u8], url: &Url) -> String {
     }
 }
 
-/// Why a certificate was refused, and whether because nobody knows who signed it.
+/// Returns why a certificate was refused, and whether the reason is an unknown issuer.
 fn certificate(error: &ureq::Error) -> Option<(String, bool)> {
     use rustls::CertificateError as C;
     let error = match error {
@@ -588,8 +589,8 @@ fn certificate(error: &ureq::Error) -> Option<(String, bool)> {
     }
 }
 
-/// Why no answer came, or not all of it. The same fault has the same words at whichever moment it
-/// strikes: a connection that the other side closed is reported in many ways.
+/// Describes why there is no response, or only a part of one. The same fault gets the same words whenever it occurs: a
+/// connection that the peer closed is reported in many ways.
 pub fn reason(error: &ureq::Error) -> String {
     let known = match error {
         ureq::Error::HostNotFound => HOST_NOT_FOUND,
@@ -611,7 +612,7 @@ pub fn reason(error: &ureq::Error) -> String {
             io::ErrorKind::InvalidData if error.to_string().contains("InvalidContentType") => {
                 "the server does not speak TLS there; an address with http:// may be meant"
             }
-            // A failed look-up has no kind of its own, and the rest of its text depends on the system.
+            // A failed lookup has no error kind of its own, and the rest of its text depends on the system.
             _ if error.to_string().starts_with("failed to lookup address information") => HOST_NOT_FOUND,
             _ => return error.to_string(),
         },
@@ -620,12 +621,12 @@ pub fn reason(error: &ureq::Error) -> String {
     known.into()
 }
 
-/// Whether the network may be used, and with what.
+/// Whether the network may be used, and with which client.
 #[derive(Debug, Clone)]
 pub enum NetworkAccess {
-    /// No socket is ever opened: there is nothing to open one with.
+    /// No network. No socket is ever opened, because there is no client to open one.
     Offline,
-    /// Through this client.
+    /// Access through this client.
     Online(HttpClient),
 }
 

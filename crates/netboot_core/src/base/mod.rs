@@ -1,4 +1,4 @@
-//! What knows no stage: files, paths, programs, the web, progress, text.
+//! Modules that do not depend on any stage: files, paths, programs, HTTP, progress, text.
 
 pub mod closed_set;
 mod connector;

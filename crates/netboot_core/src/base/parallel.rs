@@ -1,4 +1,4 @@
-//! Work on many items with several threads, and the results in the order of the items; work that can be left.
+//! Parallel work on many items with the results in the order of the items, and work that can be abandoned.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use crate::base::progress::Progress;
 
-/// So many results of each thread may wait to be taken.
+/// Maximum number of results in the queue for each thread.
 const WAITING: usize = 16;
 
-/// Hands each of `items` to `work` on one of `threads` threads, each with a state of its own, and each result to
-/// `take`, in the order of the items.
+/// Passes each of `items` to `work` on one of `threads` threads, each with its own state, and each result to `take`, in
+/// the order of the items.
 ///
 /// # Errors
 ///
-/// That of the first item that fails in `work` or in `take`; nothing new is begun then.
+/// The error of the first item that fails in `work` or in `take`; no new item is then started.
 pub fn in_order<I, S, T, E>(
     items: impl Iterator<Item = I> + Send,
     threads: usize,
@@ -38,7 +38,7 @@ where
             scope.spawn(move || {
                 let mut state = S::default();
                 while !stop.load(Ordering::Relaxed) {
-                    // A statement of its own: the queue must not stay locked while there is work.
+                    // A separate statement: the queue must not stay locked during the work.
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((index, item)) = next else { break };
                     if sender.send((index, work(&mut state, item))).is_err() {
@@ -50,25 +50,25 @@ where
         drop(sender);
         let result = collect_all(&receiver, &mut take);
         stop.store(result.is_err(), Ordering::Relaxed);
-        // Nobody must wait for room in the channel for ever.
+        // Unblocks senders that wait on a full channel.
         drop(receiver);
         result
     })
 }
 
-/// How often it is looked whether the user has asked to stop.
+/// Interval between checks whether the user has asked to stop.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
 
-/// Does `work`, which asks nobody whether to stop, on a thread of its own. `None` where the user asks to stop: the
-/// thread is left alone then, and ends with the process at the latest, so that `work` must be fit to be cut at any
-/// moment.
+/// Runs `work`, which does not check for cancellation itself, on a separate thread. Returns `None` if the user asks to
+/// stop: the thread is then abandoned and ends with the process at the latest, so `work` must tolerate being cut off at
+/// any moment.
 pub fn detached_on_cancel<T: Send + 'static>(
     progress: &dyn Progress,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (sender, receiver) = channel();
     let thread = std::thread::spawn(move || {
-        // Whoever has left takes nothing.
+        // A cancelled caller no longer receives the result.
         let _ = sender.send(work());
     });
     loop {
@@ -109,7 +109,7 @@ mod tests {
         let mut taken = Vec::new();
         let work = |count: &mut u32, item: u64| {
             *count += 1;
-            // Every third takes its time.
+            // Every third item takes longer.
             std::thread::sleep(std::time::Duration::from_micros(if item.is_multiple_of(3) { 300 } else { 0 }));
             Ok::<_, ()>(item * 2)
         };

@@ -1,5 +1,5 @@
-//! The only module that spells paths: where the project keeps its facts and choices, where the
-//! cache keeps what it knows, and how trees and mirrors are laid out.
+//! The only module that spells paths: those of the project's pins and configuration, of the cache, and of trees and
+//! mirrors.
 
 mod cache;
 pub mod mirror;
@@ -13,181 +13,181 @@ pub use self::temporary::{PARTIAL, TEMPORARY, is_partial, is_temporary};
 
 use crate::digest::Sha256Digest;
 
-/// A folder with `vendor/` (facts) and `embed-scripts/` (choices).
+/// Paths of a project: a folder with `vendor/` (pins) and `embed-scripts/` (configuration).
 #[derive(Debug, Clone)]
 pub struct ProjectPaths(Utf8PathBuf);
 
 impl ProjectPaths {
-    /// The project at `root`.
+    /// Returns the paths of the project at `root`.
     pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
         Self(root.into())
     }
 
-    /// The folder itself.
+    /// Returns the root folder.
     #[must_use]
     pub fn root(&self) -> &Utf8Path {
         &self.0
     }
 
-    /// The pinned facts.
+    /// Returns the file of the pins.
     #[must_use]
     pub fn pins(&self) -> Utf8PathBuf {
         self.0.join("vendor/pins.toml")
     }
 
-    /// What known toolchains give.
+    /// Returns the file of the reference digests of known toolchains.
     #[must_use]
     pub fn toolchains(&self) -> Utf8PathBuf {
         self.0.join("vendor/toolchains.toml")
     }
 
-    /// The choices.
+    /// Returns the file of the sites.
     #[must_use]
     pub fn sites(&self) -> Utf8PathBuf {
         self.scripts().join("sites.toml")
     }
 
-    /// The network that machines boot in.
+    /// Returns the file that describes the network that machines boot in.
     #[must_use]
     pub fn network(&self) -> Utf8PathBuf {
         self.scripts().join("network.toml")
     }
 
-    /// The folder that script, certificate and pxelinux configuration names are relative to.
+    /// Returns the folder that names of scripts, certificates and pxelinux configurations are relative to.
     #[must_use]
     pub fn scripts(&self) -> Utf8PathBuf {
         self.0.join("embed-scripts")
     }
 
-    /// The folder of the build configurations, one subfolder each.
+    /// Returns the folder of the build configurations, with one subfolder each.
     #[must_use]
     pub fn ipxe_configs(&self) -> Utf8PathBuf {
         self.0.join("vendor/ipxe-config")
     }
 
-    /// The folder of the patches that are applied to iPXE.
+    /// Returns the folder of the patches that are applied to iPXE.
     #[must_use]
     pub fn patches(&self) -> Utf8PathBuf {
         self.0.join("vendor/patches")
     }
 
-    /// The baseline: what should be linked into `loader` in the configuration `config`.
+    /// Returns the file of the baseline: the objects that should be linked into `loader` in the configuration `config`.
     #[must_use]
     pub fn linked(&self, config: &str, loader: &str) -> Utf8PathBuf {
         self.0.join("vendor").join(linked_in_tree(config, loader))
     }
 
-    /// The folder of all that is written for others.
+    /// Returns the folder of all output for distribution.
     #[must_use]
     pub fn dist(&self) -> Utf8PathBuf {
         self.0.join("dist")
     }
 
-    /// The tree that is published when no other place was asked for.
+    /// Returns the default path of the published tree.
     #[must_use]
     pub fn default_tree(&self) -> Utf8PathBuf {
         self.0.join("dist/tftp")
     }
 
-    /// The folders of what is pinned and what is chosen.
+    /// Returns the folders of the pins and of the configuration.
     #[must_use]
     pub fn vendor_and_config_dirs(&self) -> [Utf8PathBuf; 2] {
         [self.0.join("vendor"), self.scripts()]
     }
 
-    /// The source bundle that is written when no other place was asked for.
+    /// Returns the default path of the source bundle.
     #[must_use]
     pub fn default_bundle(&self, version: &str) -> Utf8PathBuf {
         self.0.join("dist").join(ReleaseNames::new(version).sources)
     }
 
-    /// The bundle of bases that is written when no other place was asked for.
+    /// Returns the default path of the bundle of bases.
     #[must_use]
     pub fn default_bases(&self, version: &str) -> Utf8PathBuf {
         self.0.join(format!("dist/netboot-loaders-{version}-bases.tar.gz"))
     }
 
-    /// Where a release goes when no other place was asked for.
+    /// Returns the default folder of a release.
     #[must_use]
     pub fn default_release(&self) -> Utf8PathBuf {
         self.0.join("dist/release")
     }
 
-    /// What has changed from version to version.
+    /// Returns the file of the changelog.
     #[must_use]
     pub fn changelog(&self) -> Utf8PathBuf {
         self.0.join("CHANGELOG.md")
     }
 
-    /// Where loaders that could not be reproduced go when no other place was asked for.
+    /// Returns the default folder for loaders that could not be reproduced.
     #[must_use]
     pub fn default_evidence(&self) -> Utf8PathBuf {
         self.0.join("dist/reproduce")
     }
 
-    /// The folder of the fuzz targets.
+    /// Returns the folder of the fuzz targets.
     #[must_use]
     pub fn fuzz(&self) -> Utf8PathBuf {
         self.0.join("fuzz")
     }
 
-    /// The folder of the workflows and of what belongs to them.
+    /// Returns the folder of the workflows and their files.
     #[must_use]
     pub fn github(&self) -> Utf8PathBuf {
         self.0.join(".github")
     }
 
-    /// The linters of the workflows, pinned, as pip reads them.
+    /// Returns the file of the workflows' pinned linters, in the format of pip.
     #[must_use]
     pub fn linters(&self) -> Utf8PathBuf {
         self.github().join("linters.txt")
     }
 
-    /// The folder that the linters of a file with that digest are installed in.
+    /// Returns the folder in which the linters of the file with the digest `pinned` are installed.
     #[must_use]
     pub fn installed_linters(&self, pinned: &Sha256Digest) -> Utf8PathBuf {
         self.0.join("target/linters").join(pinned.short())
     }
 
-    /// Where measurements go when no other place was asked for.
+    /// Returns the default file for the results of benchmarks.
     #[must_use]
     pub fn default_bench(&self) -> Utf8PathBuf {
         self.0.join("dist/bench.json")
     }
 
-    /// Where what is measured has its trees when no other place was asked for.
+    /// Returns the default folder for the trees of benchmarks.
     #[must_use]
     pub fn default_bench_scratch(&self) -> Utf8PathBuf {
         self.0.join("target/bench")
     }
 
-    /// Where the report of a boot test goes when no other place was asked for.
+    /// Returns the default folder for the report of a boot test.
     #[must_use]
     pub fn default_report(&self) -> Utf8PathBuf {
         self.0.join("dist/boot-test")
     }
 }
 
-/// Names in the root of a tree that have a meaning of their own, or would get one.
+/// Names in the root of a tree that have, or would get, a special meaning.
 pub const RESERVED: [&str; 8] =
     [MANIFEST, SHA256SUMS, DEPLOYED, DEPLOYING, LINKED_OBJECTS, "sites", "pxelinux.cfg", AUTOEXEC];
 
-/// The manifest's name in a tree.
+/// Name of the manifest in a tree.
 pub const MANIFEST: &str = "manifest.json";
-/// The checksum list's name in a tree.
+/// Name of the checksum list in a tree.
 pub const SHA256SUMS: &str = "SHA256SUMS";
-/// The record of what a deployment has put where, in the folder that it went to.
+/// Name of the record of the deployed files, in the target folder of a deployment.
 pub const DEPLOYED: &str = "netboot-loaders-deployed.json";
-/// The lock of a deployment, in the folder that it goes to, for as long as it takes.
+/// Name of the lock in the target folder of a deployment, which exists while the deployment runs.
 pub const DEPLOYING: &str = "netboot-loaders-deploying.lock";
-/// The script that iPXE downloads when it starts in UEFI; no tree has one.
+/// Name of the script that iPXE downloads when it starts under UEFI; no tree contains one.
 pub const AUTOEXEC: &str = "autoexec.ipxe";
-/// The folder of the lists of what is linked into the loaders, in a tree and among the facts.
+/// Name of the folder with the lists of the objects linked into the loaders, in a tree and in `vendor/`.
 const LINKED_OBJECTS: &str = "linked-objects";
-/// The pxelinux configuration's name in a tree.
+/// Path of the pxelinux configuration in a tree.
 pub const PXELINUX_DEFAULT: &str = "pxelinux.cfg/default";
 
-/// Where a site's loader stands in a tree; the root's own where `site` is `None`.
+/// Returns the path of a site's loader in a tree; that of the root's own loader if `site` is `None`.
 #[must_use]
 pub fn loader_in_tree(site: Option<&str>, loader: &str) -> Utf8PathBuf {
     match site {
@@ -196,73 +196,75 @@ pub fn loader_in_tree(site: Option<&str>, loader: &str) -> Utf8PathBuf {
     }
 }
 
-/// The list of what is linked into `loader` in the configuration `config`, in a tree.
+/// Returns the path in a tree of the list of the objects linked into `loader` in the configuration `config`.
 #[must_use]
 pub fn linked_in_tree(config: &str, loader: &str) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{LINKED_OBJECTS}/{config}/{loader}.txt"))
 }
 
-/// Whether a path in a tree is that of one of its records: manifest and checksums. What counts the files of a tree
-/// counts those that these list.
+/// Checks whether a path in a tree is that of one of its records: the manifest or the checksum list. Counts of a tree's
+/// files include only the files that these records list.
 #[must_use]
 pub fn is_tree_record(path: &Utf8Path) -> bool {
     path == MANIFEST || path == SHA256SUMS
 }
 
-/// Whether a path in a tree is that of a text of the project: a script of a boot entry, or the pxelinux configuration.
+/// Checks whether a path in a tree is that of a text from the project: the script of a boot entry, or the pxelinux
+/// configuration.
 #[must_use]
 pub fn is_chosen_text(path: &Utf8Path) -> bool {
     path == PXELINUX_DEFAULT || (path.extension() == Some("ipxe") && path.components().count() == 1)
 }
 
-/// Whether a path in a tree is that of a list of what is linked into a loader.
+/// Checks whether a path in a tree is that of a list of the objects linked into a loader.
 #[must_use]
 pub fn is_linked_list(path: &Utf8Path) -> bool {
     path.starts_with(LINKED_OBJECTS)
 }
 
-/// Where a file of a deployment is written before it gets its name. The name tells the content, so that whoever
-/// finds it knows what it is going to be. It has no dot in front: not every server shows or takes such names.
+/// Returns the temporary path that a deployment writes a file to before renaming it. The name contains a digest of the
+/// content, so that the intended content of a file that is found later is known. It has no leading dot, because not
+/// every server lists or accepts such names.
 #[must_use]
 pub fn partial_of(path: &Utf8Path, content: &Sha256Digest) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{path}.{}.partial", content.short()))
 }
 
-/// Where the record of a deployment is written before it gets its name.
+/// Returns the temporary path that the record of a deployment is written to before it is renamed.
 #[must_use]
 pub fn partial_record() -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{DEPLOYED}.partial"))
 }
 
-/// The tarball of a tree: it stands beside it.
+/// Returns the path of a tree's tarball, which is beside the tree.
 #[must_use]
 pub fn archive_of(tree: &Utf8Path, version: &str) -> Utf8PathBuf {
     tree.with_file_name(ReleaseNames::new(version).tarball)
 }
 
-/// The page about a tree: it stands beside it.
+/// Returns the path of the page about a tree, which is beside the tree.
 #[must_use]
 pub fn index_of(tree: &Utf8Path) -> Utf8PathBuf {
     tree.with_file_name("index.html")
 }
 
-/// What the files of a release are called, but for those that have the same name in a tree.
+/// Names of the files of a release, except those that have the same name in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseNames {
-    /// The tree.
+    /// Tarball of the tree.
     pub tarball: String,
-    /// All that it was made from.
+    /// Bundle of all sources.
     pub sources: String,
-    /// The bill of materials.
+    /// Bill of materials.
     pub sbom: String,
-    /// The provenance statement.
+    /// Provenance statement.
     pub provenance: String,
-    /// What is new, for people.
+    /// Release notes.
     pub notes: String,
 }
 
 impl ReleaseNames {
-    /// Those of `version`.
+    /// Returns the names for `version`.
     #[must_use]
     pub fn new(version: &str) -> Self {
         let name = |suffix: &str| format!("netboot-loaders-{version}-{suffix}");
@@ -275,7 +277,7 @@ impl ReleaseNames {
         }
     }
 
-    /// Whether a release of any version can have a file called `name`.
+    /// Checks whether a release of any version can have a file called `name`.
     #[must_use]
     pub fn is_any(name: &str) -> bool {
         let suffixes = Self::new("").all();
@@ -285,7 +287,7 @@ impl ReleaseNames {
             || rest.is_some_and(|rest| suffixes.clone().any(|suffix| rest.ends_with(&format!("-{suffix}"))))
     }
 
-    /// All files of a release.
+    /// Returns the names of all files of a release.
     #[must_use]
     pub fn all(&self) -> Vec<String> {
         let Self { tarball, sources, sbom, provenance, notes } = self;
@@ -295,64 +297,64 @@ impl ReleaseNames {
         all
     }
 
-    /// The file with the checksum of `name`.
+    /// Returns the name of the file with the checksum of `name`.
     #[must_use]
     pub fn sha256(&self, name: &str) -> String {
         format!("{name}.sha256")
     }
 }
 
-/// Where two versions of the loader at `path` in a tree are kept in the folder `evidence`: that which was
-/// built here, and that which it was compared with.
+/// Returns the paths in the folder `evidence` of two versions of the loader at `path` in a tree: the one built here,
+/// and the one it was compared with.
 #[must_use]
 pub fn both_versions(evidence: &Utf8Path, path: &Utf8Path) -> (Utf8PathBuf, Utf8PathBuf) {
     (evidence.join("here").join(path), evidence.join("there").join(path))
 }
 
-/// The report of a boot test for programs, in the folder `report`.
+/// Returns the path of a boot test's machine-readable report in the folder `report`.
 #[must_use]
 pub fn report_json(report: &Utf8Path) -> Utf8PathBuf {
     report.join("report.json")
 }
 
-/// The report of a boot test for people, in the folder `report`.
+/// Returns the path of a boot test's human-readable report in the folder `report`.
 #[must_use]
 pub fn report_html(report: &Utf8Path) -> Utf8PathBuf {
     report.join("report.html")
 }
 
-/// The evidence of all cases of a boot test, in the folder `report`.
+/// Returns the folder of the evidence of all cases of a boot test, in the folder `report`.
 #[must_use]
 pub fn evidence(report: &Utf8Path) -> Utf8PathBuf {
     report.join(EVIDENCE)
 }
 
-/// The evidence of the case `name`, relative to the report.
+/// Returns the folder of the evidence of the case `name`, relative to the report.
 #[must_use]
 pub fn evidence_of(name: &str) -> Utf8PathBuf {
     Utf8Path::new(EVIDENCE).join(name.replace(['/', ':'], "-"))
 }
 
-/// The folder of the evidence in a report.
+/// Name of the folder of the evidence in a report.
 const EVIDENCE: &str = "cases";
 
 /// Hidden siblings of a tree or a release that is being published.
 #[derive(Debug, Clone)]
 pub struct Staging {
-    /// Where the new tree is written.
+    /// Folder that the new tree is written to.
     pub partial: Utf8PathBuf,
-    /// Where the old tree stands for a moment, on file systems that cannot swap two folders.
+    /// Short-lived path of the old tree on file systems that cannot swap two folders.
     pub previous: Utf8PathBuf,
-    /// What was stamped into the tree, or was going to be.
+    /// Journal of the loaders that were stamped into the tree, or were about to be.
     pub journal: Utf8PathBuf,
-    /// The same for a tree that is being written.
+    /// Journal for a tree that is being written.
     pub next_journal: Utf8PathBuf,
-    /// Held while a tree is published.
+    /// Lock that is held while a tree is published.
     pub lock: Utf8PathBuf,
 }
 
 impl Staging {
-    /// The name of the tree whose hidden sibling `name` is, as far as names tell.
+    /// Returns the name of the tree that the hidden sibling `name` belongs to, judging only by its name.
     #[must_use]
     pub fn tree_of(name: &str) -> Option<&str> {
         let name = name.strip_prefix('.')?;
@@ -360,7 +362,7 @@ impl Staging {
         ends.iter().find_map(|end| name.strip_suffix(end)).filter(|tree| !tree.is_empty())
     }
 
-    /// The siblings of `tree`.
+    /// Returns the siblings of `tree`.
     #[must_use]
     pub fn of(tree: &Utf8Path) -> Self {
         let name = tree.file_name().unwrap_or("tftp");

@@ -2,19 +2,33 @@
 
 use std::fmt::Display;
 
-/// `number` with `noun`, a regular English noun in the singular.
+/// Formats `number` with `noun`, a regular English noun in the singular.
 pub fn count<N: Display + PartialEq + From<u8> + Copy>(number: N, noun: &str) -> String {
     if is_one(number) { format!("{number} {noun}") } else { format!("{number} {}", plural(noun)) }
 }
 
-/// `the only file` or `all 2 files`: everything that there is.
+/// Formats a complete count, as in `the only file` or `all 2 files`.
 pub fn all<N: Display + PartialEq + From<u8> + Copy>(number: N, noun: &str) -> String {
     if is_one(number) { format!("the only {noun}") } else { format!("all {}", count(number, noun)) }
 }
 
-/// `one` where the number is one, else `many`: for verbs, and for nouns without a regular plural.
+/// Returns `one` if the number is one, otherwise `many`: for verbs, and for nouns without a regular plural.
 pub fn choose<N: PartialEq + From<u8> + Copy>(number: N, one: &'static str, many: &'static str) -> &'static str {
     if is_one(number) { one } else { many }
+}
+
+/// Formats a size for people, as in `97 B`, `384.21 KiB` or `1.11 MiB`.
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (bytes as f64, None);
+    for next in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, Some(next));
+    }
+    unit.map_or_else(|| format!("{bytes} B"), |unit| format!("{value:.2} {unit}"))
 }
 
 fn is_one<N: PartialEq + From<u8> + Copy>(number: N) -> bool {
@@ -33,6 +47,15 @@ fn plural(noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_one_form() {
+        assert_eq!(
+            [0, 1023, 1024, 393_435, 1_160_704].map(size),
+            ["0 B", "1023 B", "1.00 KiB", "384.21 KiB", "1.11 MiB"]
+        );
+        assert_eq!(size(u64::MAX), "16777216.00 TiB");
+    }
 
     #[test]
     fn one_is_singular_and_nothing_else_is() {

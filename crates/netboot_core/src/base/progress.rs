@@ -1,6 +1,6 @@
-//! How the library tells what it does, and how it is told to stop.
+//! Progress reports and cancellation.
 //!
-//! The library never prints: it reports [`Event`]s, and whoever called it renders them.
+//! The library never prints: it reports [`Event`]s, and the caller renders them.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::diagnostic::Diagnostic;
 
-/// Receives events, and can ask for an early end. Called from several threads.
+/// Receives progress events and can request cancellation. Called from several threads.
 pub trait Progress: Sync {
-    /// Takes note of `event`.
+    /// Receives `event`.
     fn report(&self, event: &Event);
 
     /// Reports a warning.
@@ -20,20 +20,20 @@ pub trait Progress: Sync {
         self.report(&Event::Warning(warning));
     }
 
-    /// Whether the work should stop. Long stages ask at least every 200 milliseconds.
+    /// Checks whether the work should stop. Long stages check this at least every 200 milliseconds.
     fn cancelled(&self) -> bool {
         false
     }
 }
 
-/// Hears nothing and never cancels.
+/// Discards all events and never cancels.
 pub struct Silent;
 
 impl Progress for Silent {
     fn report(&self, _: &Event) {}
 }
 
-/// Hears nothing, and cancels when another one does.
+/// Discards all events, and cancels when the wrapped [`Progress`] does.
 pub struct Muted<'p>(pub &'p dyn Progress);
 
 impl Progress for Muted<'_> {
@@ -44,14 +44,14 @@ impl Progress for Muted<'_> {
     }
 }
 
-/// A stream that fails once the work should stop.
+/// A stream whose reads fail once the work should stop.
 pub struct Interruptible<'p, R> {
     inner: R,
     progress: &'p dyn Progress,
 }
 
 impl<'p, R> Interruptible<'p, R> {
-    /// Reads `inner` until `progress` is cancelled.
+    /// Wraps `inner`, which can be read until `progress` is cancelled.
     pub fn new(inner: R, progress: &'p dyn Progress) -> Self {
         Self { inner, progress }
     }
@@ -77,48 +77,48 @@ pub fn pause(length: Duration, progress: &dyn Progress) {
     }
 }
 
-/// Something that happened. Serialised, each is one line of `--message-format json`.
+/// A progress event. Serialised, each event is one line of `--message-format json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// A task began.
     Started {
-        /// Identifies the task in later events; unique within the process.
+        /// ID of the task in later events; unique within the process.
         task: u64,
-        /// What sort of task.
+        /// Kind of task.
         kind: TaskKind,
-        /// What it works on, for a person.
+        /// Subject of the task, in words for the user.
         label: String,
-        /// How many units there are, where that is known.
+        /// Total number of units, if known.
         total: Option<u64>,
     },
-    /// A task came further.
+    /// A task advanced.
     Advanced {
         /// As in [`Event::Started`].
         task: u64,
-        /// Units done so far.
+        /// Number of units done so far.
         done: u64,
-        /// How many units there are, where that is known.
+        /// Total number of units, if known.
         total: Option<u64>,
     },
-    /// A task ended well.
+    /// A task succeeded.
     Finished {
         /// As in [`Event::Started`].
         task: u64,
-        /// The outcome in a few words.
+        /// Outcome in a few words.
         detail: String,
     },
-    /// A task ended without success; the error that is returned says why.
+    /// A task ended without success; the returned error gives the reason.
     Abandoned {
         /// As in [`Event::Started`].
         task: u64,
     },
-    /// Something that a person should know although the work goes on. Whoever shows it words its remedies.
+    /// A condition that the user should know about although the work continues. The program words its remedies.
     #[serde(skip)]
     Warning(Diagnostic),
 }
 
-/// The sorts of task, each with its unit.
+/// Kinds of task, each with its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskKind {
@@ -138,17 +138,17 @@ pub enum TaskKind {
     Publish,
     /// Packing a tarball; files.
     Pack,
-    /// Building everything once more; no unit.
+    /// Building everything again; no unit.
     Rebuild,
     /// Booting a machine; phases.
     Boot,
-    /// Reading back what is at a place; bytes.
+    /// Reading back the files at a deployment target; bytes.
     Compare,
-    /// Putting files at a place; bytes.
+    /// Uploading files to a deployment target; bytes.
     Deploy,
 }
 
-/// A task under way. Dropped before [`Task::finish`], it reports [`Event::Abandoned`].
+/// A running task. If dropped before [`Task::finish`], it reports [`Event::Abandoned`].
 pub struct Task<'p> {
     progress: &'p dyn Progress,
     id: u64,
@@ -158,7 +158,7 @@ pub struct Task<'p> {
 }
 
 impl<'p> Task<'p> {
-    /// Starts a task of `kind`; `total` is its number of units, where known.
+    /// Starts a task of `kind`; `total` is its number of units, if known.
     pub fn start(progress: &'p dyn Progress, kind: TaskKind, label: impl Into<String>, total: Option<u64>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -166,13 +166,13 @@ impl<'p> Task<'p> {
         Self { progress, id, done: 0, total, finished: false }
     }
 
-    /// What it reports to.
+    /// Returns the receiver of the task's events.
     #[must_use]
     pub fn progress(&self) -> &'p dyn Progress {
         self.progress
     }
 
-    /// Sets how many units are done. Says nothing when that changes nothing.
+    /// Sets the number of units done and the total. Reports nothing if neither changes.
     pub fn set(&mut self, done: u64, total: Option<u64>) {
         if (done, total) != (self.done, self.total) {
             (self.done, self.total) = (done, total);
@@ -180,29 +180,29 @@ impl<'p> Task<'p> {
         }
     }
 
-    /// One unit more is done.
+    /// Adds one unit to those done.
     pub fn advance(&mut self) {
         self.add(1);
     }
 
-    /// So many units more are done.
+    /// Adds `units` to those done.
     pub fn add(&mut self, units: u64) {
         self.set(self.done + units, self.total);
     }
 
-    /// Whether the work should stop.
+    /// Checks whether the work should stop.
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.progress.cancelled()
     }
 
-    /// Units done so far.
+    /// Returns the number of units done so far.
     #[must_use]
     pub fn done(&self) -> u64 {
         self.done
     }
 
-    /// Ends the task well.
+    /// Ends the task successfully.
     pub fn finish(mut self, detail: impl Into<String>) {
         self.finished = true;
         self.progress.report(&Event::Finished { task: self.id, detail: detail.into() });

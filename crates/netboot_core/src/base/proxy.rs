@@ -6,22 +6,22 @@ use ipnet::IpNet;
 
 use crate::base::url::Url;
 
-/// A proxy, as the environment of the caller names it.
+/// A proxy from the caller's environment.
 #[derive(Debug, Clone)]
 pub struct Proxy {
-    /// As in `http://user:password@proxy:3128`.
+    /// URL, as in `http://user:password@proxy:3128`.
     pub url: Url,
-    /// The variable that names it.
+    /// Environment variable that names the proxy.
     pub variable: String,
-    /// Hosts to reach without it.
+    /// Hosts that are reached without the proxy.
     pub except: NoProxy,
 }
 
 /// The hosts that are reached without a proxy: the value of `no_proxy`.
 ///
-/// Entries are separated by commas or blanks: a name (itself and what is below it, as curl takes it; a dot or `*.`
-/// before it changes nothing), an IP address, a subnet as in `10.0.0.0/8` or `fd00::/8`, or `*`. All but subnets and
-/// `*` may have a port. An address is compared as it stands: no name is resolved.
+/// Entries are separated by commas or blanks: a domain name (which includes its subdomains, as in curl; a leading dot
+/// or `*.` changes nothing), an IP address, a subnet as in `10.0.0.0/8` or `fd00::/8`, or `*`. All except subnets and
+/// `*` can have a port. Addresses are compared literally: no name is resolved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NoProxy {
     text: String,
@@ -36,7 +36,7 @@ enum Entry {
 }
 
 impl NoProxy {
-    /// Reads the value of the variable. Gives the entries that are none, too.
+    /// Parses the value of the variable. Also returns the invalid entries.
     #[must_use]
     pub fn parse(text: &str) -> (Self, Vec<String>) {
         let (mut entries, mut unknown) = (Vec::new(), Vec::new());
@@ -49,13 +49,13 @@ impl NoProxy {
         (Self { text: text.to_owned(), entries }, unknown)
     }
 
-    /// The value of the variable, as it was read.
+    /// Returns the value of the variable as it was read.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether `host`, a name or an IP address, is reached without the proxy on `port`.
+    /// Checks whether `host`, a name or an IP address, is reached without the proxy on `port`.
     #[must_use]
     pub fn matches(&self, host: &str, port: u16) -> bool {
         let host = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
@@ -83,7 +83,7 @@ impl Entry {
         if let Ok(net) = word.parse::<IpNet>() {
             return Some(Self::Subnet(net, None));
         }
-        // An IPv6 address has colons of its own.
+        // An IPv6 address contains colons itself.
         let (host, port) = match word.rsplit_once(':') {
             Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host, Some(port.parse().ok()?)),
             _ => (word, None),
@@ -96,7 +96,7 @@ impl Entry {
         let plain = |label: &str| {
             !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         };
-        // Of digits alone, it is meant as an address or as a part of one.
+        // A name of digits alone is meant as an address or as a part of one.
         let is_number = domain.split('.').all(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
         (domain.split('.').all(plain) && !is_number).then_some(Self::Domain(domain, port))
     }

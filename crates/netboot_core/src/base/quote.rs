@@ -1,7 +1,7 @@
-//! Values in the languages of others: scripts, unit files, crontabs and configurations of servers.
+//! Quoting of values in other languages: scripts, unit files, crontabs and configurations of servers.
 //!
-//! Whatever this tool puts into such a text goes through [`Language::quote`]: it comes out as one value there, and
-//! never as code. What a language has no way to write is refused.
+//! Every value that this tool puts into such a text goes through [`Language::quote`], so that it is read as one value
+//! and never as code. A value that the language cannot express is refused.
 
 use crate::base::process;
 use crate::printable::{is_harmful, printable};
@@ -15,47 +15,47 @@ pub enum Language {
     Cron,
     /// The program of a command in a unit file, such as that of `ExecStart=`: the one word without variables.
     UnitProgram,
-    /// Another word of such a command.
+    /// An argument of such a command.
     UnitArgument,
-    /// The value of a setting in a `.network` file of systemd: `SendOption=` and `BootFilename=` know no specifiers.
+    /// The value of a setting in a `.network` file of systemd: `SendOption=` and `BootFilename=` support no specifiers.
     NetworkValue,
     /// A string in double quotes, as JSON, ISC dhcpd, dnsmasq and nginx read it.
     DoubleQuoted,
-    /// What is between two commas in a line of dnsmasq.
+    /// The text between two commas in a line of dnsmasq.
     Dnsmasq,
-    /// A string of the console of `RouterOS`.
+    /// A string of the `RouterOS` console.
     Routeros(RouterosVersion),
-    /// No quotes at all: what is one value in every language.
+    /// No quotes at all: text that is one value in every language.
     Bare,
 }
 
-/// The console of `RouterOS`, which reads scripts as if they were typed.
+/// Version of the `RouterOS` console, which reads scripts as if they were typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouterosVersion {
-    /// Version 6, which takes a question mark for a request for help.
+    /// Version 6, which treats a question mark as a request for help.
     V6,
     /// Version 7.
     V7,
 }
 
-/// A value that a language cannot hold.
+/// A value that a language cannot express.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("found `{}`, wanted {wanted}", printable(found))]
 pub struct Unquotable {
     /// The value.
     pub found: String,
-    /// What can be held.
+    /// Description of the values that the language can express.
     pub wanted: &'static str,
 }
 
 impl Language {
-    /// `text` as one value.
+    /// Quotes `text` as one value.
     ///
     /// # Errors
     ///
-    /// [`Unquotable`] where there is no way to write it. Control characters are refused everywhere: they end lines, and
-    /// move what a terminal shows. So are characters that hide or turn text: what is shown of them is escaped, and
-    /// would be another value where it is copied from.
+    /// [`Unquotable`] if the language cannot express the value. Control characters are refused everywhere: they end
+    /// lines and move the output of a terminal. So are characters that hide text or change its direction: they are
+    /// shown escaped, and a copy of that would be another value.
     pub fn quote(self, text: &str) -> Result<String, Unquotable> {
         let refuse = |wanted| Err(Unquotable { found: text.to_owned(), wanted });
         if text.contains(is_control) {
@@ -71,7 +71,7 @@ impl Language {
             Self::Cron => Ok(cron_word(text)),
             Self::UnitProgram => Ok(unit_word(text)),
             Self::UnitArgument => Ok(unit_word(&text.replace('$', "$$"))),
-            // Blanks at the ends are dropped there, and quotes are a part of the value.
+            // systemd drops blanks at the ends there, and quotes are part of the value.
             Self::NetworkValue if text.trim() != text => refuse("a value without blanks at its ends"),
             Self::NetworkValue => Ok(text.replace('\\', "\\\\")),
             Self::Dnsmasq if text.chars().all(|c| c.is_ascii_graphic() && !",\"'\\#".contains(c)) => {
@@ -85,19 +85,20 @@ impl Language {
     }
 }
 
-/// Whether `c` ends a line somewhere, or is a command to a terminal.
+/// Checks whether `c` ends a line in some language or controls a terminal.
 #[must_use]
 pub fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Whether `c` has no meaning of its own in any of the languages.
+/// Checks whether `c` has no special meaning in any of the languages.
 fn is_bare(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/._-@+:".contains(c)
 }
 
-/// `word` as cron hands it to the shell. A backslash there escapes a percent sign, with some crons a backslash, and with
-/// all of them hides a second one from the percent sign behind it; so the quotes end and begin anew between these.
+/// Quotes `word` so that cron passes it to the shell as one word. In a crontab, a backslash escapes a percent sign, in
+/// some crons also a backslash, and in all of them it hides a second backslash from the percent sign after it.
+/// Therefore the quotes end and begin again between these.
 fn cron_word(word: &str) -> String {
     let quoted = process::quoted(word);
     let mut escaped = String::with_capacity(quoted.len());
@@ -111,7 +112,7 @@ fn cron_word(word: &str) -> String {
     escaped
 }
 
-/// `word` as systemd takes it for one word, without specifiers.
+/// Quotes `word` so that systemd reads it as one word, without specifiers.
 fn unit_word(word: &str) -> String {
     let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     let plain = escaped.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,+@%$".contains(c));
@@ -119,7 +120,7 @@ fn unit_word(word: &str) -> String {
 }
 
 impl RouterosVersion {
-    /// `text` as a string of the console.
+    /// Formats `text` as a string of the console.
     fn string(self, text: &str) -> String {
         let mut string = String::from("\"");
         for c in text.chars() {
@@ -132,15 +133,15 @@ impl RouterosVersion {
     }
 }
 
-/// `text` as the value of a DHCP option in `RouterOS`: as it is, also where it looks like an address or a number, which
-/// `RouterOS` would otherwise send as four bytes or as one.
+/// Formats `text` as the value of a DHCP option in `RouterOS`: it is sent unchanged, even if it looks like an address
+/// or a number, which `RouterOS` would otherwise send as four bytes or as one.
 #[must_use]
 pub fn option_value(text: &str) -> String {
     let mark = if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') { "s" } else { "" };
     format!("{mark}'{text}'")
 }
 
-/// The regular expression that only a request over TFTP for `path` matches, be it with a slash before it or without.
+/// Returns a regular expression that matches only a TFTP request for `path`, with or without a leading slash.
 #[must_use]
 pub fn request(path: &str) -> String {
     let mut expression = String::from("^(/|)");
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
     use crate::base::progress::Silent;
 
-    /// The text that a string of the console stands for.
+    /// Returns the text that a string of the console stands for.
     fn typed(string: &str) -> String {
         let mut text = String::new();
         let mut rest = string.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap().chars();
@@ -177,7 +178,7 @@ mod tests {
         text
     }
 
-    /// The bytes that a client gets for the value of an option, by the rules of `RouterOS`.
+    /// Returns the bytes that a client receives for the value of an option, according to the rules of `RouterOS`.
     fn sent(value: &str) -> Vec<u8> {
         let (forced, text) = value.strip_prefix('s').map_or((false, value), |rest| (true, rest));
         let text = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap();
@@ -275,7 +276,8 @@ mod tests {
         );
     }
 
-    /// A value that every language but [`Language::Bare`] takes, with what some language gives a meaning.
+    /// Generates values that every language except [`Language::Bare`] accepts, with characters that are special in some
+    /// language.
     fn value() -> impl Strategy<Value = String> {
         let part = prop_oneof![
             3 => r#"[\\"'`$%?;,#{}~!&|<>*()= -]{1,4}"#,
@@ -285,13 +287,14 @@ mod tests {
         prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
     }
 
-    /// What a shell takes `words` for.
+    /// Returns the words that a shell reads from `words`.
     fn shell_words(words: &str) -> Vec<String> {
         let script = format!("printf '%s\\n' {words}");
         process::Command::new("try", "sh").args(["-c", &script]).env("PATH", "/usr/bin:/bin").output(&Silent).unwrap()
     }
 
-    /// The command that cron gives to the shell. In some crons, a backslash escapes a backslash, too.
+    /// Returns the command that cron passes to the shell. In some crons (`pairs`), a backslash also escapes a
+    /// backslash.
     fn command_of_cron(line: &str, pairs: bool) -> String {
         let (mut command, mut escaped) = (String::new(), false);
         for c in line.chars() {
@@ -306,7 +309,7 @@ mod tests {
         command
     }
 
-    /// The word that systemd takes `text` for, by the rules of `systemd.syntax` and `systemd.service`.
+    /// Returns the word that systemd reads from `text`, according to `systemd.syntax` and `systemd.service`.
     fn unit_word_read(text: &str, variables: bool) -> String {
         let (quoted, inside) = match text.strip_prefix('"') {
             Some(rest) => (true, rest.strip_suffix('"').unwrap()),
@@ -354,7 +357,7 @@ mod tests {
     }
 
     proptest! {
-        // A shell each.
+        // Each case starts a shell.
         #![proptest_config(one_in(16))]
 
         #[test]

@@ -1,7 +1,7 @@
-//! Secrets in texts that are about to be published. Scripts in loaders, boot entries, configurations and source bundles
-//! can be read by whoever can fetch them.
+//! Detection of secrets in texts that are about to be published. Anyone who can fetch the scripts in loaders, boot
+//! entries, configurations and source bundles can read them.
 //!
-//! It looks for what has one meaning only, so that what it says is worth reading: it is no scanner of repositories.
+//! Only unambiguous patterns are detected, so that the warnings are worth reading. This is not a repository scanner.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -11,36 +11,36 @@ use crate::base::der::{HEAD, is_private_key};
 use crate::base::diagnostic::{Diagnostic, Location};
 use crate::base::url::without_credentials;
 
-/// Something in a text that is nobody else's business.
+/// A secret in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
-    /// The line, counted from 1.
+    /// Line number, counted from 1.
     pub line: usize,
-    /// What it is.
+    /// Kind of secret.
     pub kind: SecretKind,
 }
 
-/// What a secret is.
+/// Kinds of secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SecretKind {
     /// A private key, which is never published.
     PrivateKey,
-    /// A header of HTTP that authorises whoever sends it.
+    /// An HTTP header that authorises its sender.
     Authorization,
-    /// A password in an address.
+    /// A password in a URL.
     Address,
-    /// A token or a signature in the query of an address.
+    /// A token or a signature in the query of a URL.
     Token,
-    /// A password that is set.
+    /// A password in a setting.
     Password,
-    /// An access key of AWS.
+    /// An AWS access key.
     AwsKey,
     /// An access token of GitHub, GitLab or Slack.
     AccessToken,
 }
 
 impl SecretKind {
-    /// With its article.
+    /// Returns the name of the kind, with its article.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl SecretKind {
 }
 
 impl Secret {
-    /// The warning for whoever publishes it in the file `name`.
+    /// Returns the warning about publishing the secret in the file `name`.
     #[must_use]
     pub fn warning(&self, name: &str) -> Diagnostic {
         let message = format!("{} gets published: anybody who can fetch the file can read it", self.kind.words());
@@ -65,18 +65,19 @@ impl Secret {
     }
 }
 
-/// How private keys of `PuTTY` begin.
+/// Beginning of `PuTTY` private keys.
 const PUTTY: &str = "PuTTY-User-Key-File-";
-/// How those of SSH2 begin.
+/// Beginning of SSH2 private keys.
 const SSH2: &str = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY";
 
-/// How those of OpenSSH begin, in base64.
+/// Beginning of OpenSSH private keys, in base64.
 const OPENSSH: &str = "b3BlbnNzaC1rZXktdjEA";
 
-/// How PEM begins that is in base64 once more: it has one of three places in a group of digits. Each begins a group.
+/// Beginnings of PEM that is encoded in base64 once more, at each of the three possible offsets in a group of digits.
+/// Each begins a group.
 const TWICE: [&str; 3] = ["LS0tLS1CRUdJTi", "LS0tQkVHSU4g", "LS0tLUJFR0lOI"];
 
-/// What most texts have none of.
+/// Marks near secrets. Most texts contain none of them.
 const MARKS: [&str; 40] = [
     "-----BEGIN ",
     PUTTY,
@@ -119,7 +120,7 @@ const MARKS: [&str; 40] = [
     "glpat-",
     "xox",
 ];
-/// Parameters of a query that let in whoever knows them, as in signed addresses of object stores.
+/// Query parameters that grant access to anyone who knows them, as in signed URLs of object stores.
 const TOKENS: [&str; 9] = [
     "token",
     "access_token",
@@ -132,20 +133,20 @@ const TOKENS: [&str; 9] = [
     "x-goog-signature",
 ];
 
-/// All secrets in `content`, in the order of their lines, each kind once a line.
+/// Returns all secrets in `content`, in the order of their lines, each kind once per line.
 #[must_use]
 pub fn find(content: &[u8]) -> Vec<Secret> {
     if is_private_key(content) {
         return vec![Secret { line: 1, kind: SecretKind::PrivateKey }];
     }
     if memchr::memchr(0, content).is_some() {
-        // UTF-16, as some shells write it: its letters are those of ASCII between zeros.
+        // UTF-16, as some shells write it: its letters are ASCII letters between zero bytes.
         return find(&content.iter().copied().filter(|byte| *byte != 0).collect::<Vec<u8>>());
     }
     let key = |line| Secret { line, kind: SecretKind::PrivateKey };
     let bare = bare_keys(content, b'M', is_key_in_base64).into_iter().chain(bare_keys(content, b'3', is_key_in_hex));
     let mut found: Vec<Secret> = bare.map(key).collect();
-    // There may be a hundred thousand texts.
+    // This must be fast: there may be a hundred thousand texts.
     for mark in MARKS {
         let is_of_address = mark.ends_with('/') || mark.len() == 1;
         let (mut line, mut start, mut end, mut seen) = (0, 0, 0, 0);
@@ -162,7 +163,7 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
             }
             let before = &content[start.max(at.saturating_sub(MAX_BEFORE))..at];
             let after = &content[at..end.min(at + MAX_AFTER)];
-            // What is looked for in an address has this in it.
+            // A URL without an `@` has no credentials.
             if mark.ends_with('/') && memchr::memchr(b'@', after).is_none() {
                 continue;
             }
@@ -172,19 +173,19 @@ pub fn find(content: &[u8]) -> Vec<Secret> {
         }
     }
     found.sort_by_key(|secret| (secret.line, secret.kind));
-    // A key has a label in the line above.
+    // A key and its label in the line above are one secret.
     let is_key = |secret: &Secret| secret.kind == SecretKind::PrivateKey;
     found.dedup_by(|next, last| next == last || (is_key(next) && is_key(last) && next.line == last.line + 1));
     found
 }
 
-/// How much of a line is looked at before and after a mark, in bytes.
+/// Number of bytes of a line that are examined before a mark; [`MAX_AFTER`] is the number after it.
 const MAX_BEFORE: usize = 128;
 const MAX_AFTER: usize = 512;
-/// How many addresses of a line are looked at for each way to spell them.
+/// Maximum number of URLs in a line that are examined for each way to spell them.
 const MAX_ADDRESSES: usize = 64;
 
-/// What a line has that has `before`, and goes on with `after`, which begins with `mark`.
+/// Returns the kind of secret in a line that consists of `before` and `after`, which begins with `mark`.
 fn kind(before: &str, after: &str, mark: &str) -> Option<SecretKind> {
     let rest = &after[mark.len()..];
     let is_start = before.chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric());
@@ -214,7 +215,7 @@ fn kind(before: &str, after: &str, mark: &str) -> Option<SecretKind> {
             is_password_set(before, after, mark).then_some(SecretKind::Password)
         }
         "oken=" | "OKEN=" => is_token_set(before, rest).then_some(SecretKind::AccessToken),
-        // Slack's tokens go on with a letter for their kind.
+        // In a Slack token, a letter for its kind follows.
         "xox" => {
             let is_kind = rest.as_bytes().get(1) == Some(&b'-');
             let length = word(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
@@ -227,14 +228,14 @@ fn kind(before: &str, after: &str, mark: &str) -> Option<SecretKind> {
     }
 }
 
-/// Whether the setting that `mark` is of, at the beginning of `after`, is given a password.
+/// Checks whether the setting whose name contains `mark`, at the beginning of `after`, is given a password.
 fn is_password_set(before: &str, after: &str, mark: &str) -> bool {
     let rest = after[mark.len()..].trim_start_matches(|c: char| c.is_ascii_alphabetic());
     let name = after[..after.len() - rest.len()].to_ascii_lowercase();
     let value = match name.as_str() {
         "assword" | "asswd" => value(before, rest),
         "/key" => value_of_command(before, rest),
-        // Programs say `psk = ` of much else.
+        // In programs, `psk = ` has many other meanings.
         "assphrase" | "ootpw" | "psk" => rest.strip_prefix('=').or_else(|| value_of_command(before, rest)),
         _ => None,
     };
@@ -245,8 +246,8 @@ fn is_password_set(before: &str, after: &str, mark: &str) -> bool {
     value.is_some_and(|value| is_literal(plain(value)) && !is_question && !is_switch(plain(value)))
 }
 
-/// Whether `value` is a token that is set, as in `k3s.token=x`, where `before` has the beginning of the name. Programs
-/// say the same of variables, which have no digits.
+/// Checks whether `value` is a token in a setting, as in `k3s.token=x`; `before` contains the beginning of the name.
+/// Programs assign variables in the same way, but those have no digits.
 fn is_token_set(before: &str, value: &str) -> bool {
     let address = before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || "._-".contains(c));
     let value = value.trim_start_matches(['"', '\'']);
@@ -257,7 +258,7 @@ fn is_token_set(before: &str, value: &str) -> bool {
     is_random && is_whole && !address.ends_with(['?', '&'])
 }
 
-/// Whether `value` begins with what answers a question.
+/// Checks whether `value` begins with a switch value, such as `yes` or `off`.
 fn is_switch(value: &str) -> bool {
     let word = value.split([' ', '\t', '"', '\'', ';', ',', '&', '|']).next().unwrap_or_default();
     ["0", "1", "y", "n", "m", "yes", "no", "true", "false", "on", "off", "none"]
@@ -265,12 +266,12 @@ fn is_switch(value: &str) -> bool {
         .any(|switch| word.eq_ignore_ascii_case(switch))
 }
 
-/// `value` without its quotes.
+/// Returns `value` without blanks and quotes around it.
 fn plain(value: &str) -> &str {
     value.trim().trim_matches(['"', '\''])
 }
 
-/// What is secret in `rest`, which follows `--header`: a name and a value, as iPXE and curl take them.
+/// Returns the kind of secret in `rest`, which follows `--header`: a name and a value, as iPXE and curl accept them.
 fn in_header(rest: &str) -> Option<SecretKind> {
     let (name, value) = rest.strip_prefix([' ', '\t', '='])?.trim_start().split_once([' ', '\t'])?;
     let name = name.trim_matches(['"', '\'', ':']).to_ascii_lowercase();
@@ -282,7 +283,7 @@ fn in_header(rest: &str) -> Option<SecretKind> {
     is_credential(value).then_some(kind)
 }
 
-/// Whether `value` of a header lets somebody in, whatever scheme stands before it.
+/// Checks whether the header value `value` grants access, with or without an authentication scheme.
 fn is_credential(value: &str) -> bool {
     let value = plain(value);
     let (scheme, rest) = value.split_once([' ', '\t']).unwrap_or(("", value));
@@ -290,8 +291,8 @@ fn is_credential(value: &str) -> bool {
     is_literal(if is_scheme { plain(rest) } else { value })
 }
 
-/// The value of a setting whose name ends between `before` and `rest`, as in `password=x`, `rootpasswd = "x"`, and
-/// iPXE's `set net0/password x` and `set password:string x`, also behind another command.
+/// Returns the value of a setting whose name ends between `before` and `rest`, as in `password=x`, `rootpasswd = "x"`,
+/// and iPXE's `set net0/password x` and `set password:string x`, also after another command.
 fn value<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
     if let Some(value) = rest.trim_start().strip_prefix('=') {
         return Some(value);
@@ -299,7 +300,7 @@ fn value<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
     value_of_command(before, rest)
 }
 
-/// The value that iPXE's `set` or `param` gives to what ends between `before` and `rest`.
+/// Returns the value that iPXE's `set` or `param` assigns to the name that ends between `before` and `rest`.
 fn value_of_command<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
     let command = before.rsplit(['&', '|']).next()?.trim_start();
     let (verb, name) = command.split_once([' ', '\t'])?;
@@ -314,7 +315,7 @@ fn value_of_command<'t>(before: &str, rest: &'t str) -> Option<&'t str> {
     rest.starts_with([' ', '\t']).then_some(rest)
 }
 
-/// What is secret in `rest`, an address behind the slashes that it begins with.
+/// Returns the kind of secret in `rest`, the part of a URL after the slashes at its beginning.
 fn in_address(rest: &str) -> Option<SecretKind> {
     let end = |signs: &[char]| rest.find(signs).unwrap_or(rest.len());
     let word = &rest[..end(&['"', '\'', ' ', '\t'])];
@@ -324,7 +325,8 @@ fn in_address(rest: &str) -> Option<SecretKind> {
         let token = is_token(user).then_some(SecretKind::Token);
         return if is_literal(password) { Some(SecretKind::Address) } else { token };
     }
-    // `user:12345/word@host` is a host and a port to everybody but who wrote it. Folders begin with an `@`.
+    // Only its author reads `user:12345/word@host` as a password: it parses as a host and a port. Folder names can
+    // begin with an `@`.
     let (user, port) = server.split_once(':')?;
     let is_user = !user.is_empty() && !user.contains(['[', '$', '{', '<']);
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
@@ -334,13 +336,13 @@ fn in_address(rest: &str) -> Option<SecretKind> {
         let is_name = user != "localhost" && !user.contains('.');
         is_name && path.rfind('@').is_some_and(|at| !path[..at].ends_with('/') && path[at..].contains('.'))
     } else {
-        // No port is written so.
+        // This is not a valid port.
         is_literal(port) && !port.contains(['$', '{', '<']) && rest.contains('@')
     };
     (is_user && is_cut).then_some(SecretKind::Address)
 }
 
-/// Where the first of `signs` is in `text` that is in no `${setting:type}` of iPXE.
+/// Returns the offset of the first of `signs` in `text` that is outside any iPXE setting, as in `${setting:type}`.
 fn outside_settings(text: &str, signs: &[char]) -> Option<usize> {
     let (mut depth, mut last) = (0_usize, ' ');
     text.char_indices().find_map(|(at, c)| {
@@ -352,7 +354,7 @@ fn outside_settings(text: &str, signs: &[char]) -> Option<usize> {
     })
 }
 
-/// Whether `user`, who needs no password, is a token.
+/// Checks whether `user`, which has no password, is a token.
 fn is_token(user: &str) -> bool {
     let is_plain = user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     let is_random = user.len() >= 20 && user.contains(|c: char| c.is_ascii_digit());
@@ -363,8 +365,8 @@ fn is_token(user: &str) -> bool {
                 .any(|shape| user.starts_with(shape)))
 }
 
-/// Whether `before` ends with a user and a password as in `user:password@host/path`, or as in dracut's
-/// `iscsi:user:password@host`, where `after` follows the `@`.
+/// Checks whether `before` ends with a user and a password, as in `user:password@host/path` or in dracut's
+/// `iscsi:user:password@host`; `after` follows the `@`.
 fn has_password_without_scheme(before: &str, after: &str) -> bool {
     let host = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || ".-[]:".contains(c));
     if host.len() == after.len() || !(host.starts_with('/') || before.contains("iscsi:")) {
@@ -378,8 +380,8 @@ fn has_password_without_scheme(before: &str, after: &str) -> bool {
     is_named && is_user && is_literal(user) && is_literal(password)
 }
 
-/// The lines where private keys begin that are written in digits, whatever stands before and behind them: also in a PEM
-/// block with another label. All begin with a sequence, which is `first` in its digits.
+/// Returns the lines where private keys in base64 or hexadecimal digits begin, regardless of the text around them: also
+/// in a PEM block with another label. All begin with a DER sequence, whose first digit is `first`.
 fn bare_keys(content: &[u8], first: u8, is_key: fn(&[u8]) -> bool) -> Vec<usize> {
     let (mut found, mut line, mut counted) = (Vec::new(), 1, 0);
     for at in memchr::memchr_iter(first, content) {
@@ -394,8 +396,8 @@ fn bare_keys(content: &[u8], first: u8, is_key: fn(&[u8]) -> bool) -> Vec<usize>
     found
 }
 
-/// Whether `text` begins with a private key in hexadecimal digits, as iPXE's `hex` and `hexraw` and others have them: with
-/// or without a `:`, a `-` or space between bytes, in lines or in one.
+/// Checks whether `text` begins with a private key in hexadecimal digits, as in iPXE's `hex` and `hexraw` and
+/// elsewhere: with or without a `:`, a `-` or space between bytes, on one line or several.
 fn is_key_in_hex(text: &[u8]) -> bool {
     if !text.starts_with(b"30") {
         return false;
@@ -412,7 +414,7 @@ fn is_key_in_hex(text: &[u8]) -> bool {
             None => high = Some(digit << 4),
             Some(high) => der.push(high | digit),
         }
-        // A version or an algorithm stands at the beginning of all. Most digits are of something else.
+        // Every key begins with a version or an algorithm. Most digits belong to something else.
         if der.len() == 13 && high.is_none() && !der.iter().any(|byte| matches!(byte, 2 | 6)) {
             return false;
         }
@@ -423,7 +425,7 @@ fn is_key_in_hex(text: &[u8]) -> bool {
     is_private_key(&der)
 }
 
-/// Whether `text`, which begins as one of [`TWICE`], is a private key in PEM in base64.
+/// Checks whether `text`, which begins with one of [`TWICE`], is a PEM private key in base64.
 fn is_key_twice_in_base64(text: &str) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
     let length = text.bytes().take_while(is_digit).count() / 4 * 4;
@@ -432,13 +434,14 @@ fn is_key_twice_in_base64(text: &str) -> bool {
     announced || !bare_keys(&pem, b'M', is_key_in_base64).is_empty()
 }
 
-/// Whether `rest`, which follows `-----BEGIN `, says that a private key follows.
+/// Checks whether `rest`, which follows `-----BEGIN `, announces a private key.
 fn has_key_label(rest: &str) -> bool {
     let label = rest.split("-----").next().unwrap_or_default();
     label.ends_with("PRIVATE KEY") || label.ends_with("PRIVATE KEY BLOCK")
 }
 
-/// Whether `text` begins with a private key in base64. It may be broken into lines, indented, quoted and escaped.
+/// Checks whether `text` begins with a private key in base64. It may be broken into lines, indented, quoted and
+/// escaped.
 fn is_key_in_base64(text: &[u8]) -> bool {
     // `30 00` to `30 84`: the first two bytes of every sequence.
     if !matches!(text, [b'M', b'A'..=b'H', ..] | [b'M', b'I', b'A'..=b'T', ..]) {
@@ -459,18 +462,18 @@ fn is_key_in_base64(text: &[u8]) -> bool {
             break;
         }
     }
-    // A digit alone has no byte.
+    // An incomplete group of digits is not decoded.
     digits.truncate(digits.len() / 4 * 4);
     BASE64_STANDARD_NO_PAD.decode(digits).is_ok_and(|der| is_private_key(&der))
 }
 
-/// Whether `value` is one, and no place for one.
+/// Checks whether `value` is an actual value and not a placeholder.
 fn is_literal(value: &str) -> bool {
     !value.is_empty() && !value.starts_with(['$', '{', '<', '*', '%', '&', '|', '#', '…']) && value != "..."
 }
 
-/// `text` as messages show it: what is not seen is escaped, and a user's name, a password and a query with a token are
-/// left out. Quotes are as they are, since values stand in backticks.
+/// Formats `text` for messages: invisible characters are escaped, and a user name, a password and a query with a token
+/// are omitted. Quotes are not escaped, because values are shown in backticks.
 #[must_use]
 pub fn shown(text: &str) -> String {
     let mut text = without_credentials(text);
@@ -620,7 +623,7 @@ mod tests {
         }
     }
 
-    /// An element of DER.
+    /// Encodes a DER element.
     fn der(tag: u8, content: &[u8]) -> Vec<u8> {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
         [&[tag, 0x82], &length[..], content].concat()
@@ -684,7 +687,7 @@ mod tests {
         let indefinite = [b"\x30\x80\x02\x01\x03\x30\x80", &data[4..], &[7; 256]].concat();
         assert_eq!(find(&indefinite), [Secret { line: 1, kind: SecretKind::PrivateKey }]);
         assert_eq!(kinds("\nset key b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE\n"), [(2, SecretKind::PrivateKey)]);
-        // A certificate, a public key, a request for a time stamp, and half a key.
+        // A certificate, a public key, a time-stamp request, and incomplete keys.
         for other in [
             der(0x30, &der(0x30, &[&der(0xa0, &[2, 1, 2])[..], &der(2, &[7; 20])].concat())),
             der(0x30, &[der(2, &[7; 256]), der(2, &[1, 0, 1])].concat()),

@@ -1,5 +1,5 @@
-//! Tarballs with the same bytes every time: ustar, one time, one owner, gzip without name and time. Those of anybody
-//! are read by [`crate::stamp::tarball`].
+//! Reproducible tarballs: ustar, one modification time, one owner, gzip without name and time.
+//! [`crate::stamp::tarball`] reads tarballs from any source.
 
 use std::io::{self, BufReader, Read};
 
@@ -18,12 +18,12 @@ use crate::stamp::tarball::{self, Tarball};
 
 pub use crate::stamp::tarball::{EXTENSION, Error, Limits, Refusal, TarEntryKind};
 
-/// Packs the folder at `tree` into the `.tar.gz` at `path`, sorted, whole or not at all; `epoch` (seconds) is
-/// every file's time. Returns the tarball's SHA-256 and its size in bytes.
+/// Packs the folder at `tree` into the `.tar.gz` at `path`, sorted and atomically; `epoch` (seconds) is the
+/// modification time of every file. Returns the tarball's SHA-256 digest and its size in bytes.
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where the tree cannot be read or the tarball not be written.
+/// [`fs::Error`] if the tree cannot be read or the tarball cannot be written.
 pub fn pack(
     tree: &Utf8Path,
     epoch: u64,
@@ -39,10 +39,10 @@ pub fn pack(
     packer.publish()
 }
 
-/// The longest name that ustar has room for.
+/// Longest name that ustar has room for.
 const LONGEST: &str = "a folder of 155 bytes and a name of 100 at most";
 
-/// A tarball being written. It stands in its place once it is published, and not before.
+/// A tarball that is being written. It appears at its path only when it is published.
 pub struct Packer<'p> {
     builder: Builder<GzEncoder<NamedTempFile>>,
     path: Utf8PathBuf,
@@ -51,11 +51,11 @@ pub struct Packer<'p> {
 }
 
 impl<'p> Packer<'p> {
-    /// Begins the `.tar.gz` at `path`; `epoch` (seconds) is every file's time.
+    /// Begins the `.tar.gz` at `path`; `epoch` (seconds) is the modification time of every file.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`] where it cannot be written there.
+    /// [`fs::Error`] if it cannot be written there.
     pub fn create(path: &Utf8Path, epoch: u64, progress: &'p dyn Progress) -> Result<Self, fs::Error> {
         let failed = |error| fs::Error::new("write", path, error);
         let folder = path.parent().unwrap_or(Utf8Path::new("."));
@@ -64,12 +64,12 @@ impl<'p> Packer<'p> {
         Ok(Self { builder: Builder::new(compressor), path: path.to_owned(), epoch, progress })
     }
 
-    /// Adds a file with `mode` (permission bits). Whoever wants the same bytes every time adds the same
-    /// files in the same order.
+    /// Adds a file with `mode` (permission bits). To get the same bytes every time, the caller must add the same files
+    /// in the same order.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`].
+    /// [`fs::Error`] if the name is too long or the tarball cannot be written.
     pub fn add(&mut self, name: &Utf8Path, mode: u32, content: &[u8]) -> Result<(), fs::Error> {
         let mut header = Header::new_ustar();
         let mut append = |header: &mut Header| {
@@ -89,11 +89,11 @@ impl<'p> Packer<'p> {
         append(&mut header).map_err(|error| fs::Error::new("write", &self.path, error))
     }
 
-    /// Ends the tarball and puts it in its place; returns its SHA-256 and its size in bytes.
+    /// Finishes the tarball and moves it to its path; returns its SHA-256 digest and its size in bytes.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`].
+    /// [`fs::Error`] if the tarball cannot be written.
     pub fn publish(self) -> Result<(Sha256Digest, u64), fs::Error> {
         let failed = |error| fs::Error::new("write", &self.path, error);
         let file = self.builder.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
@@ -108,11 +108,11 @@ impl<'p> Packer<'p> {
 /// An entry of a `.tar.gz`.
 pub type GzTarEntry<'a, R> = tarball::TarEntry<'a, GzDecoder<BufReader<R>>>;
 
-/// Hands each entry of a `.tar.gz` but folders to `visit`, with its path without a leading `./`.
+/// Passes each entry of a `.tar.gz` except folders to `visit`, with its path without a leading `./`.
 ///
 /// # Errors
 ///
-/// What reading the tarball gives, and what `visit` gives.
+/// Errors from reading the tarball, and errors from `visit`.
 pub fn visit<R: Read, E: From<Error>>(
     tarball: R,
     limits: Limits,

@@ -1,6 +1,6 @@
-//! Addresses that this tool requests, which may hold a password or a token.
+//! URLs that this tool requests and that may contain a password or a token.
 //!
-//! [`Url`] shows itself without them, so messages, records and events cannot give them away.
+//! [`Url`] displays itself without them, so messages, records and events cannot leak them.
 
 use std::fmt;
 
@@ -11,20 +11,19 @@ use serde::{Serialize, Serializer};
 
 use crate::printable::single_line;
 
-/// What is percent-encoded in a part of an address: all but the characters that RFC 3986 calls unreserved.
+/// Characters to percent-encode in a URL component: all except the unreserved characters of RFC 3986.
 pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The address of an input, or a local path in its place, as it was given.
+/// The URL of an input, or a local path in its place, exactly as given.
 ///
-/// `Display`, `Debug` and `Serialize` leave out user and password, the content of the query, and the fragment:
-/// `https://me:secret@host/file?token=abc` is shown as `https://host/file?...`. Where it is spelled so that nobody can
-/// tell a password from a path, all that stands before the last `@` is left out, and `…@` stands for it. Only
-/// [`Url::expose`] gives all of it.
+/// `Display`, `Debug` and `Serialize` omit the user, the password, the content of the query, and the fragment:
+/// `https://me:secret@host/file?token=abc` is shown as `https://host/file?...`. If the spelling does not distinguish a
+/// password from a path, `…@` replaces everything up to the last `@`. Only [`Url::expose`] returns the full text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url(String);
 
 impl Url {
-    /// The whole text: for the request, and for nothing that is shown or stored.
+    /// Returns the full text. Use it only for requests, never for anything that is displayed or stored.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -32,7 +31,7 @@ impl Url {
 }
 
 impl Url {
-    /// Whether there is anything in it that is not shown.
+    /// Checks whether the URL contains anything that is not shown.
     #[must_use]
     pub fn has_secret(&self) -> bool {
         self.without_secrets() != self.0
@@ -44,13 +43,14 @@ impl Url {
         format!("{start}{mark}{address}{}", if query.starts_with('?') { "?..." } else { "" })
     }
 
-    /// Whether it has an `@` where a path or a query would be, so that what stands before may be a password.
+    /// Checks whether the URL has an `@` where a path or a query would be, so that the text before it may be a
+    /// password.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
         parts(&self.0).hidden == Hidden::Guessed
     }
 
-    /// What is wrong with how it begins, where it is meant to be one of the web.
+    /// Describes what is wrong with the beginning of a URL that is meant to have the scheme `https`, `http` or `file`.
     #[must_use]
     pub fn misspelled(&self) -> Option<String> {
         let name = ["https", "http", "file"].into_iter().find(|name| self.0.to_ascii_lowercase().starts_with(name))?;
@@ -61,12 +61,12 @@ impl Url {
         (is_meant && !is_right).then(|| format!("found `{name}{signs}`, wanted `{name}://`"))
     }
 
-    /// `text`, which others wrote about this address, without what is not shown of it.
+    /// Hides the secrets of this URL in `text`, which another program wrote about it.
     #[must_use]
     pub fn hide_in(&self, text: &str) -> String {
         let Parts { credentials, query, .. } = parts(&self.0);
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-        // As a request has them.
+        // As the header of a request encodes them.
         let both: Vec<u8> = percent_decode_str(user).chain(*b":").chain(percent_decode_str(password)).collect();
         let header = if credentials.is_empty() { String::new() } else { BASE64_STANDARD.encode(both) };
         let [decoded, decoded_password] =
@@ -76,7 +76,7 @@ impl Url {
         secrets.fold(text.to_owned(), |text, (secret, mark)| text.replace(secret, mark))
     }
 
-    /// The address `path`, which begins with a slash, has below this one; a query stays behind it.
+    /// Returns this URL with `path`, which must begin with a slash, appended to its path. A query stays at the end.
     #[must_use]
     pub fn join(&self, path: &str) -> Self {
         let (base, query) = self.0.split_at(self.0.find(['?', '#']).unwrap_or(self.0.len()));
@@ -96,14 +96,14 @@ impl From<&str> for Url {
     }
 }
 
-/// On one line, also where a file of pins or a server gave an address that has several.
+/// Shows the URL without its secrets on one line, even if a pins file or a server supplied one with line breaks.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&single_line(&self.without_secrets()))
     }
 }
 
-/// The address `text` with `…` for user and password, for messages about its spelling.
+/// Replaces the user and the password in the URL `text` with `…`, for messages about its spelling.
 #[must_use]
 pub fn without_credentials(text: &str) -> String {
     let Parts { start, hidden, address, query, .. } = parts(text);
@@ -111,7 +111,7 @@ pub fn without_credentials(text: &str) -> String {
     format!("{start}{mark}{address}{query}")
 }
 
-/// `text` with `…` for user and password of each address in it.
+/// Replaces the user and the password of each URL in `text` with `…`.
 #[must_use]
 pub fn without_credentials_in(text: &str) -> String {
     const MARK: &str = "//";
@@ -125,26 +125,26 @@ pub fn without_credentials_in(text: &str) -> String {
     text.split_inclusive(ends).map(|word| hide(word).unwrap_or_else(|| word.to_owned())).collect()
 }
 
-/// What an address consists of, whether or not it is spelled right.
+/// The parts of a URL, whether or not it is spelled correctly.
 struct Parts<'t> {
-    /// How it begins, as in `http://`.
+    /// Scheme and slashes, as in `http://`.
     start: &'t str,
     /// User and password.
     credentials: &'t str,
     hidden: Hidden,
     /// Server and path.
     address: &'t str,
-    /// What follows them and is not shown.
+    /// Query and fragment, which are not shown.
     query: &'t str,
 }
 
-/// Why something before an `@` is not shown.
+/// The reason for hiding the text before an `@`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hidden {
     Nothing,
-    /// It is a user, with or without a password.
+    /// A user, with or without a password.
     User,
-    /// It may be a password that was not percent-encoded.
+    /// Possibly a password that is not percent-encoded.
     Guessed,
 }
 
@@ -153,14 +153,14 @@ fn parts(text: &str) -> Parts<'_> {
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let authority = &rest[..end];
     let is_local = start.is_empty() || start.starts_with("file:");
-    // `user:pass%40host`, encoded once too often, is no host and port.
+    // `user:pass%40host`, which is encoded once too often, is not a host and a port.
     let has_colon = authority.contains(':') || has_encoded_colon(authority);
     let is_user = has_encoded_colon(authority) || !is_host(authority);
     let encoded = rest.rfind("%40").filter(|at| *at < end && has_colon && is_user);
     let at = rest.rfind('@').map(|at| (at, at + 1)).or(encoded.map(|at| (at, at + 3)));
     let (hidden, cut) = match at {
         None => (Hidden::Nothing, (0, 0)),
-        // A host has a colon before the first slash; an `@` in a path is part of a name.
+        // Without a scheme, a host has a colon before the first slash; in a path, an `@` is part of a name.
         Some((at, _)) if at < end && start.is_empty() && !has_colon => (Hidden::Nothing, (0, 0)),
         Some((at, next)) if at < end => (Hidden::User, (at, next)),
         Some((at, _)) if is_part_of_path(rest, at, is_local) => (Hidden::Nothing, (0, 0)),
@@ -169,7 +169,7 @@ fn parts(text: &str) -> Parts<'_> {
     let after = &rest[cut.1..];
     let is_address = !start.is_empty() || has_colon;
     let query = match after.find(['?', '#']) {
-        // A `?` in a path is part of a name, too, but not with a value behind it.
+        // A `?` in a path is part of a name too, unless a value follows it.
         Some(at) if is_address || after[at..].contains('=') => at,
         _ => after.len(),
     };
@@ -180,8 +180,8 @@ fn has_encoded_colon(text: &str) -> bool {
     text.contains("%3A") || text.contains("%3a")
 }
 
-/// Whether the `@` at `at` in `rest`, an address behind its scheme, is a part of a path, and nothing before it is a
-/// password.
+/// Checks whether the `@` at offset `at` in `rest`, a URL without its scheme, is part of a path and no password
+/// precedes it.
 fn is_part_of_path(rest: &str, at: usize, is_local: bool) -> bool {
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let authority = &rest[..end];
@@ -196,7 +196,7 @@ fn is_part_of_path(rest: &str, at: usize, is_local: bool) -> bool {
     } else {
         authority.split_at(authority.find(':').unwrap_or(authority.len()))
     };
-    // No user is called like these.
+    // These are never user names.
     let is_number = host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok() || host == "localhost";
     if is_number && is_host(authority) {
         return true;
@@ -204,7 +204,8 @@ fn is_part_of_path(rest: &str, at: usize, is_local: bool) -> bool {
     port.is_empty() && (host.contains('.') || rest[end..at].contains('?'))
 }
 
-/// How much of `text` says how to reach a server: a scheme and slashes, however many, or one of them.
+/// Returns how many bytes at the beginning of `text` say how to reach a server: a scheme and any number of slashes, or
+/// only one of the two.
 fn scheme_length(text: &str) -> usize {
     let is_slash = |c: char| matches!(c, '/' | '\\');
     let name =
@@ -213,19 +214,19 @@ fn scheme_length(text: &str) -> usize {
     let colon = usize::from(rest.starts_with(':'));
     let slashes = rest[colon..].chars().take_while(|c| is_slash(*c)).count();
     if name.eq_ignore_ascii_case("file") && colon == 1 {
-        // The path of a file begins with a slash.
+        // A third slash begins the path of the file.
         return name.len() + colon + if slashes >= 2 { 2 } else { 0 };
     }
-    // `http//host` and `//host` are addresses that lack something; `/srv` and `name/file` are paths.
+    // `http//host` and `//host` are incomplete URLs; `/srv` and `name/file` are paths.
     let known = ["http", "https", "git", "ssh", "ftp", "sftp"].iter().any(|known| name.eq_ignore_ascii_case(known));
-    // As is `http:host` to whoever is lenient with the web.
+    // Lenient HTTP clients accept `http:host` as a URL.
     let is_web = ["http", "https"].iter().any(|web| name.trim_start().eq_ignore_ascii_case(web));
     let is_scheme =
         (colon == 1 && (slashes >= 1 || is_web)) || (colon == 0 && slashes >= 2 && (known || name.is_empty()));
     if is_scheme { name.len() + colon + slashes } else { 0 }
 }
 
-/// Whether `authority` is a host, with or without a port.
+/// Checks whether `authority` is a host, with or without a port.
 fn is_host(authority: &str) -> bool {
     let port = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((_, "")) => return true,
@@ -281,7 +282,7 @@ mod tests {
         assert_eq!(hidden("http://h/x", "failed: h/x"), "failed: h/x");
         assert_eq!(hidden("http://u:pw@h", "HTTP/1.0 407 no u:pw, Basic dTpwdw=="), "HTTP/1.0 407 no …, Basic …");
         assert_eq!(hidden("http:u:pw@h", "no pw, Basic dTpwdw=="), "no …, Basic …");
-        // As they were before they were percent-encoded, and a user without a password.
+        // Secrets in their decoded form, and a user without a password.
         assert_eq!(
             hidden("http://u:p%40w@h", "no `p@w`, `u:p@w`, `u:p%40w`, Basic dTpwQHc="),
             "no `…`, `…`, `…`, Basic …"
@@ -325,7 +326,7 @@ mod tests {
             ("http://user:secret@[2001:db8::1]:8080/f", "http://[2001:db8::1]:8080/f"),
             ("http://user:secret@[2001:db8::1]/f", "http://[2001:db8::1]/f"),
             ("git://user:secret@host/ipxe.git", "git://host/ipxe.git"),
-            // Passwords that nobody has percent-encoded.
+            // Passwords that are not percent-encoded.
             ("http://user:sec@ret@host/f", "http://host/f"),
             ("http://user:sec/ret@host/f", "http://…@host/f"),
             ("http://user:sec?ret@host/f", "http://…@host/f"),
@@ -340,7 +341,7 @@ mod tests {
             ("user%3asecret@host/f", "host/f"),
             ("https%3A%2F%2Fuser%3Asecret%40host/f", "host/f"),
             ("sftp//user:secret@host/f", "sftp//host/f"),
-            // Addresses that begin wrongly.
+            // URLs with a malformed beginning.
             ("http:/user:secret@host/f", "http:/host/f"),
             ("HTTP:/user:secret@host/f", "HTTP:/host/f"),
             ("http:user:secret@host/f", "http:host/f"),
@@ -400,7 +401,7 @@ mod tests {
         ) {
             let (before, after): (Vec<_>, Vec<_>) = noise.into_iter().partition(|(_, before)| *before);
             let text = |noise: Vec<(String, bool)>| noise.into_iter().map(|(text, _)| text).collect::<String>();
-            // A user with a slash in it is a path.
+            // A user that contains a slash is a path.
             let (before, after) = (text(before).replace(['/', '\\', '?', '#'], ""), text(after));
             let whole = format!("{start}{user}:{before}{password}{after}@host.example{path}");
             let url = Url::from(&*whole);

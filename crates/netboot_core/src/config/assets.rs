@@ -1,5 +1,5 @@
-//! What choices name: templates of scripts, configurations and certificates. Each file is read once, however many
-//! sites name it.
+//! Files that the configuration names: script templates, build configurations and certificates. Each file is read once,
+//! however many sites name it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,48 +19,50 @@ use crate::base::paths::ProjectPaths;
 use crate::loader::target::Loader;
 use crate::stamp::slot::SlotSize;
 
-/// All that a site is made of but its name and its own variables.
+/// Everything that makes up a site except its name and its own variables.
 pub(super) struct ResolvedSite {
-    /// Which loaders.
+    /// The site's loaders.
     pub loaders: Arc<[Loader]>,
-    /// What their script is rendered from.
+    /// The template of the embedded script.
     pub template: Arc<Template>,
-    /// How they are built.
+    /// The build configuration.
     pub config: Arc<IpxeConfig>,
-    /// How large their slot is, if their script fits.
+    /// Requested slot size; a longer script may get a larger slot.
     pub slot: SlotSize,
     /// The variables.
     pub vars: Common,
-    /// What was looked for in the configuration already.
+    /// Features already checked against the build configuration.
     pub judged: BTreeSet<Feature>,
 }
 
 /// The certificates that a table lists.
 type Trust = Arc<[Located<Utf8PathBuf>]>;
 
-/// The same, and the configuration with them.
+/// A list of certificates and the build configuration with them.
 type Shared = (Trust, Option<Arc<IpxeConfig>>);
 
-/// What was read so far.
+/// All files read so far.
 pub(super) struct Assets<'p> {
     project: &'p ProjectPaths,
     templates: BTreeMap<Utf8PathBuf, Arc<Template>>,
     configs: BTreeMap<(String, Vec<Utf8PathBuf>), Arc<IpxeConfig>>,
-    /// What became of a list of certificates that tables share, with a configuration; `None` where something is wrong.
+    /// Build configurations by name and by the address of a certificate list that tables share; `None` for one with
+    /// errors.
     shared: BTreeMap<(String, usize), Shared>,
-    /// How many bytes the scripts have in all.
+    /// Total size of the scripts, in bytes.
     scripts: usize,
-    /// How many bytes the certificates of all configurations have in all.
+    /// Total size of the certificates of all configurations, in bytes.
     trusted: usize,
 }
 
-/// The most bytes of all scripts together, and the most scripts: what is made of each takes a few kilobytes of memory.
+/// Maximum total size of all scripts in bytes, and maximum number of scripts: each compiled template takes a few
+/// kilobytes of memory.
 const MAX_SCRIPTS: (usize, usize) = (3 << 20, 2_000);
 
-/// The most bytes of a file with a certificate; a usual one has 2,000.
+/// Maximum size of a certificate file in bytes; a typical one has 2,000.
 const MAX_CERTIFICATE: u64 = 64 << 10;
 
-/// The most bytes of the certificates of all configurations together.
+/// Maximum total size of the certificates of all configurations, in bytes.
 const MAX_TRUSTED: usize = 8 << 20;
 
 impl<'p> Assets<'p> {
@@ -75,8 +77,8 @@ impl<'p> Assets<'p> {
         }
     }
 
-    /// What a table at `location` has said as a whole, and all files that it names; `None` where there are no
-    /// loaders, or something is wrong.
+    /// Resolves the complete settings `site_table` at `location` and reads all files that they name. Returns `None` if
+    /// there are no loaders or if there are errors.
     pub(super) fn setup(
         &mut self,
         table: &Table<'_>,
@@ -88,7 +90,7 @@ impl<'p> Assets<'p> {
             table.report(Location { key, ..location.clone() }.finding("is missing", remedy));
         };
         if site_table.loaders.as_ref().is_some_and(|loaders| loaders.is_empty()) {
-            // No loader, no script: what is missing here may come from the sites.
+            // Without loaders no script is needed; the sites can still set what is missing here.
             return None;
         }
         if site_table.loaders.is_none() {
@@ -104,17 +106,17 @@ impl<'p> Assets<'p> {
         Some(ResolvedSite { loaders, template, config, slot, vars: site_table.vars, judged: BTreeSet::new() })
     }
 
-    /// What findings call the file or folder at `path`.
+    /// Returns the path of a file or folder as diagnostics show it.
     pub(super) fn relative(&self, path: &Utf8Path) -> Utf8PathBuf {
         path.strip_prefix(self.project.root()).unwrap_or(path).to_owned()
     }
 
-    /// The path of a file or folder that choices name.
+    /// Returns the path of a file or folder that the configuration names.
     pub(super) fn path(&self, named: &Utf8Path) -> Utf8PathBuf {
         self.project.scripts().join(named)
     }
 
-    /// The content of a file that choices name, which is `what`.
+    /// Reads a file that the configuration names; `what` describes the file in diagnostics.
     pub(super) fn content(&self, table: &Table<'_>, at: &Located<Utf8PathBuf>, what: &str) -> Option<Vec<u8>> {
         let read = fs::read_text(&self.path(&at.value));
         let remedy = "name a regular file that you can read, and that is not larger";
@@ -139,8 +141,8 @@ impl<'p> Assets<'p> {
         Some(template)
     }
 
-    /// The configuration `name` with the certificates `trust`, which are looked at once for all tables that have them from
-    /// the same table.
+    /// Returns the configuration `name` with the certificates `trust`. Tables that inherit the list from the same table
+    /// share one result.
     fn shared(
         &mut self,
         table: &Table<'_>,
@@ -149,7 +151,7 @@ impl<'p> Assets<'p> {
     ) -> Option<Arc<IpxeConfig>> {
         let Some(trust) = trust else { return self.config(table, name, &[]) };
         let named = name.map(|at| at.value.clone()).unwrap_or_default();
-        // The list is kept, so that no other one gets its address.
+        // The map keeps the list alive, so no other list can get its address.
         let key = (named, trust.as_ptr().addr());
         if let Some((_, known)) = self.shared.get(&key) {
             return known.clone();
@@ -205,7 +207,7 @@ impl<'p> Assets<'p> {
         None
     }
 }
-/// That the file at `at`, which is `what`, cannot be read; `remedy` helps where it is there.
+/// Returns the diagnostic for an unreadable file at `at`; `what` describes the file, and `remedy` applies if it exists.
 fn unreadable(at: &Located<Utf8PathBuf>, what: &str, error: &fs::Error, remedy: &str) -> Diagnostic {
     if error.is_not_found() {
         let message = format!("there is no {what} `{}` in embed-scripts", at.value);

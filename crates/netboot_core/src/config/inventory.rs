@@ -1,4 +1,4 @@
-//! Inventories: many sites at once, as the rows of a CSV file or as a folder of TOML files.
+//! Inventories: many sites at once, given as the rows of a CSV file or as a folder of TOML files.
 
 mod rows;
 
@@ -15,28 +15,28 @@ use super::toml::{Table, TomlFile};
 use crate::base::diagnostic::Location;
 use crate::base::fs;
 
-/// The most rows of a CSV file.
+/// Maximum number of rows in a CSV file.
 const MAX_ROWS: usize = 110_000;
 
-/// What helps where there are too many sites.
+/// Remedy for too many sites.
 const SPLIT: &str = "split the sites between several projects";
 
-/// An inventory that is to be read.
+/// An inventory to read.
 pub(super) struct Inventory<'a> {
-    /// Where it is.
+    /// Path of the CSV file or folder.
     pub path: &'a Utf8Path,
-    /// What findings call it.
+    /// Path of the inventory as diagnostics show it.
     pub file: Utf8PathBuf,
-    /// Where somebody asks for it.
+    /// Location of the setting that names this inventory.
     pub asked: &'a Location,
-    /// What its sites have in common.
+    /// Settings that all sites of the inventory share.
     pub site_table: SiteTable,
-    /// Where that is said.
+    /// Location of these settings.
     pub location: &'a Location,
 }
 
 impl Inventory<'_> {
-    /// Reads its sites; reports to `table` what is wrong.
+    /// Reads the sites of the inventory and reports every error to `table`.
     pub(super) fn read(self, table: &Table<'_>, reading: &mut Reading<'_>) {
         if let Ok(path) = self.path.canonicalize_utf8()
             && !reading.inventories.insert(path)
@@ -64,7 +64,8 @@ impl Inventory<'_> {
         }));
     }
 
-    /// Whether `bytes` more may be read, which a file of it has; reports where not.
+    /// Checks whether `bytes` more fit into the limit for all inventories together, and reports the first file that
+    /// exceeds it.
     fn has_room(&self, bytes: usize, table: &Table<'_>, reading: &mut Reading<'_>) -> bool {
         let before = reading.bytes;
         reading.bytes += bytes as u64;
@@ -76,7 +77,7 @@ impl Inventory<'_> {
         reading.bytes <= fs::MAX_INVENTORY
     }
 
-    /// Whether its sites have no loaders unless they say so themselves.
+    /// Checks whether the sites have no loaders by default.
     fn has_no_loaders(&self) -> bool {
         self.site_table.loaders.as_ref().is_some_and(|loaders| loaders.is_empty())
     }
@@ -118,7 +119,7 @@ impl Inventory<'_> {
         }
     }
 
-    /// What is in the folder, sorted.
+    /// Returns the names of all entries of the folder, sorted.
     fn names(&self) -> Result<Vec<String>, fs::Error> {
         let failing = |error| fs::Error::new("list", self.path, error);
         let mut names = Vec::new();
@@ -129,8 +130,8 @@ impl Inventory<'_> {
         Ok(names)
     }
 
-    /// Reads each NAME.toml as the site NAME. Other files are somebody's notes, but what may be meant as a site is
-    /// not passed over.
+    /// Reads each NAME.toml as the site NAME. Other files are ignored as notes, but anything that could be meant as a
+    /// site is reported.
     fn folder(&self, names: &[String], table: &Table<'_>, reading: &mut Reading<'_>) {
         let mut empty = true;
         for name in names.iter().filter(|name| !name.starts_with('.')) {
@@ -155,7 +156,7 @@ impl Inventory<'_> {
         }
     }
 
-    /// Reads the file of the site `name`; its place is `whole`.
+    /// Reads the file of the site `name`; `whole` is the location of the file.
     fn file(&self, name: &str, whole: &Location, table: &Table<'_>, reading: &mut Reading<'_>) {
         let named = table.accept(check_name(name, || whole.clone()));
         let content = fs::read_text(&self.path.join(format!("{name}.toml")));
@@ -164,7 +165,7 @@ impl Inventory<'_> {
             String::from_utf8(content).map_err(|_| whole.finding("is not UTF-8", "save the file as UTF-8"))
         });
         let Some(text) = table.accept(text) else { return };
-        // What is read from TOML takes twice as much memory as what is read from CSV.
+        // Data read from TOML takes twice as much memory as data read from CSV.
         if !self.has_room(2 * text.len(), table, reading) {
             return;
         }
@@ -182,7 +183,7 @@ impl Inventory<'_> {
         read.err().into_iter().flat_map(|findings| findings.0).for_each(|finding| table.report(finding));
     }
 
-    /// A tree without sites that were there before is worse than none.
+    /// Reports an inventory without sites: publishing a tree that has lost its sites is worse than publishing none.
     fn report_empty(&self, table: &Table<'_>, message: &str) {
         let location = Location { file: self.file.clone(), line: 0, key: String::new() };
         table.report(

@@ -1,4 +1,4 @@
-//! Named build configurations: headers for iPXE's `config/local/`, and certificates to trust.
+//! Named build configurations: headers for iPXE's `config/local/`, and trusted certificates.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,30 @@ use crate::base::fs;
 use crate::digest::Sha256Digest;
 use crate::loader::target::{Loader, Platform};
 
-/// The configuration of iPXE's own defaults.
+/// The name of the configuration with iPXE's own defaults.
 pub const DEFAULT: &str = "default";
 
-/// A build configuration. Loaders of one configuration share all their objects.
+/// A build configuration. Loaders with the same configuration share all their objects.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IpxeConfig {
-    /// Its name: the folder below `vendor/ipxe-config/`, or `default`.
+    /// The name of the folder below `vendor/ipxe-config/`, or `default`.
     pub name: String,
     /// The content of each `config/local/` header, by file name.
     pub headers: BTreeMap<String, Vec<u8>>,
-    /// The content of each trusted root certificate (PEM), by the name that it was given.
+    /// The content of each trusted root certificate (PEM), by its configured name.
     pub trust: BTreeMap<String, Vec<u8>>,
 }
 
-/// Why a configuration cannot be used.
+/// Errors from reading a build configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such folder.
+    /// The folder does not exist.
     #[error("found no configuration `{0}`, wanted one of {1}")]
     Unknown(String, String),
-    /// There is a folder for the configuration that is none.
+    /// A folder exists for the built-in configuration `default`, which has none.
     #[error("`default` means iPXE's own settings, and there is a folder of that name")]
     Reserved,
-    /// The folder holds something else than headers.
+    /// The folder contains a file that is not a header.
     #[error("`{0}` in the configuration `{1}` is not a header")]
     NotAHeader(String, String),
     /// A file cannot be read.
@@ -41,7 +41,7 @@ pub enum Error {
 }
 
 impl IpxeConfig {
-    /// For which platforms `loaders` of this configuration lack `feature`, with the macro that it would have to define.
+    /// Returns the platforms for which `loaders` with this configuration lack `feature`, each with the macro to define.
     pub fn lacks(&self, feature: &Feature, loaders: &[Loader]) -> impl Iterator<Item = (Platform, &'static str)> {
         Platform::ALL.into_iter().filter_map(|platform| {
             let name = feature.availability.missing(platform == Platform::EfiX64)?;
@@ -50,24 +50,25 @@ impl IpxeConfig {
         })
     }
 
-    /// Its name, which does for all but one with certificates of its own: that has its digest behind it.
+    /// Returns a unique name: the name itself, or, for a configuration with certificates, the name followed by the
+    /// digest.
     #[must_use]
     pub fn unique_name(&self) -> String {
         if self.trust.is_empty() { self.name.clone() } else { format!("{}-{}", self.name, self.digest().short()) }
     }
 
-    /// Reads the configuration `name` from `folder`, the place of all configurations.
+    /// Reads the configuration `name` from `folder`, which contains all configurations.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the name is unknown, or if the folder has other files than headers or cannot be read.
     pub fn read(folder: &Utf8Path, name: &str) -> Result<Self, Error> {
         let mut config = Self { name: name.to_owned(), headers: BTreeMap::new(), trust: BTreeMap::new() };
         let own = folder.join(name);
         if name == DEFAULT {
             return if own.exists() { Err(Error::Reserved) } else { Ok(config) };
         }
-        // The name becomes a part of the path that make works in.
+        // The name becomes part of the path that make runs in.
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && !name.is_empty();
         if !plain || name.starts_with('.') || !own.is_dir() {
             return Err(Error::Unknown(name.to_owned(), known(folder)));
@@ -81,7 +82,7 @@ impl IpxeConfig {
         Ok(config)
     }
 
-    /// Identifies all that the configuration puts into a build, and not how it is called.
+    /// Returns the digest of everything that the configuration adds to a build, which excludes its name.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         let mut text = String::new();
@@ -93,7 +94,7 @@ impl IpxeConfig {
         Sha256Digest::of(text.as_bytes())
     }
 
-    /// Whether a header defines the macro `name`.
+    /// Checks whether a header defines the macro `name`.
     #[must_use]
     pub fn defines(&self, name: &str) -> bool {
         self.headers.values().any(|content| {

@@ -1,7 +1,7 @@
-//! What a person chose and what was pinned, read from the project's files and checked as a whole.
+//! The user's configuration and the pins, read from the project's files and validated as a whole.
 //!
-//! Every value that leaves this folder is valid; every reader collects all that is wrong with its
-//! file before it gives up. Nothing here builds or fetches, or writes a file.
+//! Every value that leaves this folder is valid; every reader collects all errors of its file before it fails. Nothing
+//! here builds, fetches or writes a file.
 
 pub mod boot_entry;
 pub mod ipxe_config;

@@ -1,4 +1,4 @@
-//! `vendor/pins.toml`: what exactly goes into a tree. Read here; `pins_writer` writes it.
+//! The pins in `vendor/pins.toml`: the exact inputs of a tree. This module reads the file; `pins_writer` writes it.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -11,21 +11,21 @@ use crate::base::url::Url;
 use crate::digest::{CommitId, Sha256Digest, TreeId};
 use crate::loader::target::Loader;
 
-/// The pinned facts.
+/// All pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pins {
-    /// iPXE.
+    /// The iPXE pin.
     pub ipxe: IpxePin,
     /// The prebuilt syslinux loaders.
     pub syslinux: SyslinuxPin,
-    /// Whose signatures count, for releases that are mirrored.
+    /// Keys whose signatures are accepted for mirrored releases.
     pub signers: Vec<SignerPin>,
 }
 
 /// Errors from reading pins.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What is wrong with the file.
+    /// Errors in the content of the file.
     #[error(transparent)]
     Findings(#[from] Diagnostics),
     /// The file cannot be read.
@@ -42,55 +42,55 @@ impl Diagnose for Error {
     }
 }
 
-/// Which iPXE.
+/// The pinned iPXE commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IpxePin {
-    /// The version, for people.
+    /// Human-readable version.
     pub version: String,
-    /// A git ref of the remote that leads to the commit, for servers that do not give commits by name.
+    /// A ref of the remote that leads to the commit, for servers that do not serve commits by ID.
     pub git_ref: String,
-    /// Where it is cloned from: a git URL each, tried in order.
+    /// The git URLs to fetch from, tried in order.
     pub urls: Vec<Url>,
-    /// The commit.
+    /// The commit ID.
     pub commit: CommitId,
-    /// The commit's tree.
+    /// The tree ID of the commit.
     pub tree: TreeId,
-    /// The SHA-256 over the tree's content, as defined in `vendor/README.md`.
+    /// The SHA-256 of the tree's content, as defined in `vendor/README.md`.
     pub content: Sha256Digest,
-    /// The build's `SOURCE_DATE_EPOCH`, in seconds: when the commit was made.
+    /// The commit's time in seconds, used as the build's `SOURCE_DATE_EPOCH`.
     pub epoch: u64,
 }
 
-/// Which syslinux.
+/// The pinned syslinux release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyslinuxPin {
     /// The version.
     pub version: String,
-    /// Where the release can be had, tried in order.
+    /// Archives of the release, tried in order.
     pub archives: Vec<ArchivePin>,
-    /// What of it may enter a tree.
+    /// Files of the release that may enter a tree.
     pub members: Vec<MemberPin>,
 }
 
 /// A release archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivePin {
-    /// Its address.
+    /// The download URL.
     pub url: Url,
-    /// Its SHA-256, where a published one is known.
+    /// The SHA-256, if a published one is known.
     pub sha256: Option<Sha256Digest>,
 }
 
-/// A file of the release archive.
+/// A file in the release archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberPin {
-    /// Its name in a tree.
+    /// The file name in a tree.
     pub name: String,
-    /// Its path in the archive, below the release's own folder if there is one.
+    /// The path in the archive, relative to the release's own folder if there is one.
     pub path: Utf8PathBuf,
-    /// Its SHA-256.
+    /// The SHA-256 of the file.
     pub sha256: Sha256Digest,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
 }
 
@@ -99,7 +99,7 @@ impl Pins {
     ///
     /// # Errors
     ///
-    /// [`Error`]: all that is wrong with them.
+    /// [`Error`] with all errors in the file, or if it cannot be read.
     pub fn read(project: &ProjectPaths) -> Result<Self, Error> {
         let file = project.pins();
         let content = fs::read_text(&file)?;
@@ -107,14 +107,14 @@ impl Pins {
         Ok(Self::parse(name, toml::utf8(name, &content)?)?)
     }
 
-    /// Reads `text`, called `file` in findings.
+    /// Parses `text`; diagnostics call it `file`.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it.
+    /// Returns all errors in the text.
     pub fn parse(file: &Utf8Path, text: &str) -> Result<Self, Diagnostics> {
         TomlFile::new(file, text).read(|root| {
-            // Plans, manifests and messages have them on one line.
+            // Plans, manifests and messages print each of these values on one line.
             root.require_plain_text();
             let ipxe = root.require("ipxe", root.table("ipxe", ipxe), "add the table [ipxe]");
             let syslinux = root.require("syslinux", root.table("syslinux", syslinux), "add the table [syslinux]");
@@ -185,7 +185,7 @@ fn syslinux(table: &Table<'_>) -> Option<SyslinuxPin> {
     Some(SyslinuxPin { version: version?, archives, members })
 }
 
-/// The largest file of syslinux that is believable, in bytes.
+/// Maximum plausible size of a syslinux file, in bytes.
 pub const MAX_SIZE: u64 = 16 << 20;
 
 fn bounded(table: &Table<'_>, at: Located<u64>, most: u64) -> Option<Located<u64>> {
@@ -196,7 +196,8 @@ fn bounded(table: &Table<'_>, at: Located<u64>, most: u64) -> Option<Located<u64
     None
 }
 
-/// A syslinux loader cuts its name at an underscore to find `ldlinux.*`, so none may have one.
+/// Parses the name of a member. A syslinux loader truncates its own name at an underscore to find `ldlinux.*`, so no
+/// name may contain one.
 fn name(text: &str) -> Result<String, String> {
     let fine = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
     let taken = Loader::ALL.iter().any(|loader| loader.as_str() == text) || RESERVED.contains(&text);

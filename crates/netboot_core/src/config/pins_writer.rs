@@ -1,5 +1,5 @@
-//! Rewrites the text of `vendor/pins.toml`: values that have changed, and not a byte besides. Only
-//! `update` makes use of it.
+//! Rewrites the text of `vendor/pins.toml`: replaces changed values and leaves every other byte as it is. Only `update`
+//! uses it.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use toml::de::{DeTable, DeValue};
 use super::pins::{ArchivePin, IpxePin, MemberPin, Pins, SyslinuxPin};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostics};
 
-/// Why the pins cannot be written.
+/// Errors from writing pins.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The pins are wrong as they are.
+    /// The existing pins are invalid.
     #[error(transparent)]
     Findings(#[from] Diagnostics),
-    /// The text does not let itself be changed piece by piece.
+    /// The layout of the text does not allow replacing single values.
     #[error("cannot put the new pins into `{0}`: its tables are not as this tool writes them")]
     Layout(Utf8PathBuf),
 }
@@ -31,12 +31,12 @@ impl Diagnose for Error {
     }
 }
 
-/// `text`, called `file` in findings, with the values of `pins`, which has as many archives and
-/// members as the text has.
+/// Returns `text`, called `file` in diagnostics, with the values of `pins`, which must have as many archives and
+/// members as the text.
 ///
 /// # Errors
 ///
-/// [`Error`]: what this returns always reads as `pins`.
+/// [`Error`] if the text is invalid, or if the result would not parse as exactly `pins`.
 pub fn rewrite(file: &Utf8Path, text: &str, pins: &Pins) -> Result<String, Error> {
     Pins::parse(file, text)?;
     let layout = || Error::Layout(file.into());
@@ -86,7 +86,7 @@ impl Edits<'_> {
                 None => self.remove(table, "sha256"),
             }
         }
-        // A text without a member has no such table.
+        // A text without members has no such table.
         for (table, MemberPin { sha256, size, .. }) in tables("member").into_iter().flatten().zip(&pin.members) {
             let table = table?;
             self.string(table, "sha256", &sha256.to_string());
@@ -112,7 +112,7 @@ impl Edits<'_> {
         }
     }
 
-    /// Removes the line of `key`.
+    /// Removes the line with `key`.
     fn remove(&mut self, table: &DeTable<'_>, key: &str) {
         if let Some(found) = table.get(key) {
             let start = self.text[..found.span().start].rfind('\n').map_or(0, |end| end + 1);
@@ -152,7 +152,7 @@ mod tests {
         rewrite("p.toml".into(), text, pins).unwrap()
     }
 
-    /// The lines that differ, where both have as many.
+    /// Returns the lines that differ between two texts with the same number of lines.
     fn changed<'t>(old: &'t str, new: &'t str) -> Vec<&'t str> {
         assert_eq!(old.lines().count(), new.lines().count());
         old.lines().zip(new.lines()).filter(|(old, new)| old != new).map(|(_, new)| new).collect()

@@ -1,4 +1,4 @@
-//! The sites while they are read, from `sites.toml` and from inventories.
+//! The state while reading sites from `sites.toml` and from inventories.
 
 use std::collections::BTreeSet;
 
@@ -11,20 +11,21 @@ use super::template::Vars;
 use super::toml::Table;
 use crate::base::diagnostic::Location;
 
-/// The choices while they are read.
+/// State of reading the configuration.
 pub(super) struct Reading<'p> {
-    /// What they name.
+    /// Files that the configuration names.
     pub assets: Assets<'p>,
-    /// The sites.
+    /// The sites read so far.
     pub site_set: SiteSet,
-    /// The inventories that were named so far.
+    /// Canonical paths of the inventories named so far.
     pub inventories: BTreeSet<Utf8PathBuf>,
-    /// How many bytes they had in all.
+    /// Total size of the inventories read so far, in bytes.
     pub bytes: u64,
 }
 
 impl Reading<'_> {
-    /// Reads the site `name`, of which all is `site_table`, at `location`; where its name was refused, only what it names.
+    /// Reads the site `name` at `location` with all its settings in `site_table`. Without a name (it was refused),
+    /// reads only the files that the settings name.
     pub(super) fn site(&mut self, table: &Table<'_>, name: Option<&str>, location: &Location, site_table: SiteTable) {
         let origin = SiteOrigin::from(location);
         let setup = self.assets.setup(table, location, site_table);

@@ -1,4 +1,4 @@
-//! Embedded scripts: rendered from a template, checked, as large as their slot at most.
+//! Embedded scripts: rendered from a template, checked, and at most as large as their slot.
 
 use std::collections::HashMap;
 
@@ -14,51 +14,51 @@ use crate::base::secrets::{self, Secret, SecretKind};
 use crate::loader::target::Platform;
 use crate::stamp::slot::{Slot, SlotSize, TooLong};
 
-/// The name that the embedded script has as an image inside iPXE. Part of a loader's identity.
+/// The name of the embedded script as an image inside iPXE. It is part of a loader's identity.
 pub const IMAGE_NAME: &str = "embedded.ipxe";
 
-/// An embedded script that iPXE will accept and that fits its slot.
+/// An embedded script that iPXE accepts and that fits its slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// The file that it was rendered from, as named in `sites.toml`.
+    /// The file of the template, as named in `sites.toml`.
     pub source: Utf8PathBuf,
-    /// The web addresses among its variables that it uses: where it is meant to go.
+    /// The web addresses among the variables that the script uses: its intended targets.
     pub addresses: Vec<String>,
     text: String,
     size: SlotSize,
 }
 
-/// Why there is no script.
+/// Errors from checking a script.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flaws {
-    /// What is wrong with it.
+    /// Flaws of the script.
     pub flaws: Vec<ScriptFlaw>,
-    /// What is wrong with its variables.
+    /// Errors in its variables.
     pub values: Vec<BadValue>,
-    /// How much too long it is.
+    /// The needed size, if no permitted slot has room for the script.
     pub too_long: Option<TooLong>,
     /// The number of its last line.
     pub last_line: usize,
 }
 
-/// The value of a variable that cannot stand where the template puts it.
+/// An invalid variable value for the place where the template inserts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadValue {
-    /// The variable.
+    /// The name of the variable.
     pub variable: String,
-    /// What was found and what was wanted.
+    /// The message: what was found and what was wanted.
     pub message: String,
-    /// What to do about it.
+    /// The suggested remedy.
     pub remedy: String,
 }
 
 impl Script {
-    /// Renders `template` for `site`, or for the root of the tree, and checks the result. A script that is too long
-    /// for a slot of `size` gets a larger one if it may `grow`. Comes with what it needs of a build.
+    /// Renders `template` for `site`, or for the root of the tree, and checks the result. A script that is too long for
+    /// a slot of `size` gets a larger one if it may `grow`. Also returns the script's requirements and warnings.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it.
+    /// Returns all flaws of the script.
     pub fn check(
         template: &Template,
         site: Option<&str>,
@@ -68,12 +68,12 @@ impl Script {
     ) -> Result<(Self, ScriptNotes), Flaws> {
         let (rendered, undefined) = match template.render(site, vars) {
             Ok(rendered) => (rendered, None),
-            // The rest of the script can be judged all the same.
+            // The rest of the script can still be checked.
             Err((flaw, rest)) if rest.text.is_empty() => return Err(Flaws { flaws: vec![*flaw], ..Flaws::default() }),
             Err((flaw, rest)) => (rest, Some(*flaw)),
         };
         let needed = rendered.text.len() + usize::from(!rendered.text.ends_with('\n'));
-        // Of what no slot has room for, its length says enough.
+        // For a script that no slot can hold, reporting its length is enough.
         let Judged { mut flaws, values, notes } =
             if needed <= SlotSize::MAX.bytes() { judge(template, vars, &rendered) } else { Judged::default() };
         flaws.extend(undefined);
@@ -91,11 +91,11 @@ impl Script {
         }
     }
 
-    /// Renders a script again that was found to be right, for a slot of `size`.
+    /// Renders a script that has already been checked, for a slot of `size`.
     ///
     /// # Panics
     ///
-    /// Where [`Script::check`] has an error.
+    /// Panics if [`Script::check`] would fail.
     #[must_use]
     pub fn render(template: &Template, site: Option<&str>, vars: &Vars, size: SlotSize) -> Self {
         let rendered =
@@ -109,35 +109,35 @@ impl Script {
         Self { source: template.source.clone(), addresses: addresses.map(str::to_owned).collect(), text, size }
     }
 
-    /// The script as rendered.
+    /// Returns the rendered script.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The slot that the script fills.
+    /// Returns the slot that the script fills.
     ///
     /// # Panics
     ///
-    /// Never: it was checked that the script fits.
+    /// Never panics, because the script has been checked to fit.
     #[must_use]
     pub fn slot(&self) -> Slot {
         Slot::fill(self.text.as_bytes(), self.size).expect("it was checked that the script fits")
     }
 }
 
-/// What a script needs, and what a person should know of it.
+/// Requirements and warnings of a script.
 #[derive(Debug, Default)]
 pub struct ScriptNotes {
-    /// What it needs of a build.
+    /// Features that the script needs in a build.
     pub features: Vec<Feature>,
-    /// Operators that are not told from the words beside them, each with its line.
+    /// Operators that iPXE treats as part of the adjacent word, each with its line.
     pub glued: Vec<(usize, String)>,
-    /// What gets published with it and should not.
+    /// Secrets that would be published with the script.
     pub secrets: Vec<Secret>,
 }
 
-/// All that there is to say of a script.
+/// The complete result of checking a script.
 #[derive(Default)]
 struct Judged {
     flaws: Vec<ScriptFlaw>,
@@ -145,7 +145,8 @@ struct Judged {
     notes: ScriptNotes,
 }
 
-/// Judges a script that was `rendered` from `template` with `vars`: what is wrong with the script, and what with variables.
+/// Checks a script that was `rendered` from `template` with `vars`, and attributes each flaw to the script or to a
+/// variable.
 fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
     let Review { flaws, features, addresses, glued } = Review::of(&rendered.text);
     let misuses = values::misuses(&rendered.text, &rendered.marked, &rendered.inserted);
@@ -173,13 +174,13 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
     }));
     judged.flaws.sort();
     if !misuses.is_empty() {
-        // It is no script of which more could be said.
+        // With misused values, the text is not a script whose other flaws matter.
         judged.flaws.clear();
     }
     judged.values.extend(addresses.iter().filter_map(|(_, address)| origin.lacks_scheme(address)));
     for Misuse { text, message, remedy } in misuses {
         if let Some(variable) = origin.of_text(&text) {
-            // What it would do is worse than what address it may be.
+            // A misused value is worse than a flawed address.
             judged.values.retain(|bad| bad.variable != variable);
             let remedy = remedy.replace("{{ name |", &format!("{{{{ {variable} |"));
             judged.values.push(BadValue { variable, message, remedy });
@@ -191,7 +192,7 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
     judged
 }
 
-/// The warning that a build for `platform` does not define `name`, which `feature` at `location` needs.
+/// Returns the warning that a build for `platform` lacks the macro `name`, which `feature` at `location` needs.
 #[must_use]
 pub fn lacking(feature: &Feature, location: &Location, name: &str, platform: Platform) -> Diagnostic {
     let why = match feature.availability {
@@ -204,28 +205,28 @@ pub fn lacking(feature: &Feature, location: &Location, name: &str, platform: Pla
     )
 }
 
-/// Where parts of a script come from.
+/// The origins of a script's parts.
 struct Origin<'a> {
     template: &'a Template,
-    /// The variables by their values, the first one of each.
+    /// Variable names by value; the first one wins.
     names: HashMap<&'a str, &'a str>,
     inserted: &'a [Inserted],
 }
 
 impl Origin<'_> {
-    /// The variable that says `text`.
+    /// Returns the variable with the value `text`.
     fn of_text(&self, text: &str) -> Option<String> {
         self.names.get(text).map(|name| (*name).to_owned())
     }
 
-    /// The variable that `address` comes from, at least in part, unless the template itself has it.
+    /// Returns the variable that `address` comes from, at least in part, unless the template itself contains it.
     fn of_address(&self, address: &str) -> Option<String> {
         let parts = self.inserted.iter().filter(|part| address.contains(&part.text) && !self.template.has(address));
         parts.max_by_key(|part| part.text.len()).and_then(|part| self.of_text(&part.text))
     }
 
-    /// What is wrong with an `address` that begins with a variable of which its name says that it is one, and has no
-    /// scheme.
+    /// Returns the error of an `address` without a scheme that begins with a variable which is an address according to
+    /// its name.
     fn lacks_scheme(&self, address: &str) -> Option<BadValue> {
         if address::split_scheme(address).0.is_some() || address.starts_with("${") {
             return None;
@@ -289,7 +290,7 @@ mod tests {
         assert_eq!((script.addresses, notes.features), (vec!["http://192.0.2.1/x".to_owned()], Vec::new()));
     }
 
-    /// What is wrong with the variable `boot_url` of a script that goes there.
+    /// Describes the errors of a script `text` whose variable `boot_url` is `value`.
     fn told(text: &str, value: &str) -> String {
         let file = Utf8Path::new("s.ipxe");
         let template = Template::new(file, file, format!("#!ipxe\n{text}\n").as_bytes()).unwrap();
@@ -322,10 +323,10 @@ mod tests {
             let found = told(chain, value);
             assert!(found.starts_with(&format!("boot_url: {message}")) && found.lines().count() == 1, "{found}");
         }
-        // What the template says or computes is its own.
+        // Addresses that the template contains or computes are attributed to the template.
         assert!(told("chain htp://x", "x").starts_with("2: found `htp://x`"));
         assert!(told("echo\nchain {{ boot_url | upper }}", "a b").starts_with("3: found `A B`, wanted one word"));
-        // A variable that is no address by its name may be a path.
+        // A variable that is not an address according to its name can be a path.
         assert_eq!(told("chain {{ other }}", ""), "");
     }
 }

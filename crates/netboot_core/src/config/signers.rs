@@ -1,5 +1,5 @@
-//! The pinned signers: whose signatures count for releases that are not pinned themselves, because they are
-//! mirrored as they come.
+//! The pinned signers: keys whose signatures are accepted for releases that are not pinned themselves, because they
+//! are mirrored as they appear.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use super::toml::Table;
 
-/// Whose signatures count for one product.
+/// The accepted signing keys of one product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignerPin {
     /// The product.
     pub name: String,
-    /// Where its publisher offers the keys. Which of these count, the fingerprints say.
+    /// The address of the publisher's keys. The fingerprints decide which of them are accepted.
     pub keys: String,
     /// The fingerprints of the primary keys.
     pub fingerprints: Vec<KeyFingerprint>,
 }
 
-/// The fingerprint of an OpenPGP key of version 4, written as 40 uppercase hexadecimal digits.
+/// The fingerprint of a version 4 OpenPGP key: 40 uppercase hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct KeyFingerprint(String);
 
-/// Why a text is no fingerprint.
+/// Error for a text that is not a fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("found `{0}`, wanted 40 uppercase hexadecimal digits")]
 pub struct BadFingerprint(String);
@@ -59,7 +59,7 @@ impl fmt::Display for KeyFingerprint {
     }
 }
 
-/// Reads the tables `[signers.NAME]`; there may be none.
+/// Reads the tables `[signers.NAME]`, if any.
 pub(super) fn read(root: &Table<'_>) -> Vec<SignerPin> {
     root.tables("signers", |name, table| {
         let keys = table.require("keys", table.string("keys"), "set it to the address of the publisher's keys");

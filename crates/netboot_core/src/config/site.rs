@@ -12,17 +12,17 @@ use crate::digest::Sha256Digest;
 use crate::loader::target::Loader;
 use crate::stamp::slot::{Slot, SlotSize};
 
-/// Loaders with one script and one configuration. There may be a hundred thousand: what sites have in common they
-/// share, and the script is rendered when it is asked for.
+/// Loaders with one script and one configuration. There can be a hundred thousand sites, so they share common data, and
+/// the script is rendered on demand.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// The name: a folder below `sites/`; the root of the tree where `None`.
+    /// Folder name below `sites/`; `None` for the root of the tree.
     pub name: Option<String>,
-    /// Which loaders.
+    /// The site's loaders.
     pub loaders: Arc<[Loader]>,
-    /// How they are built.
+    /// The build configuration.
     pub config: Arc<IpxeConfig>,
-    /// How large the slot of their script is.
+    /// The size of the slot for the script.
     pub slot: SlotSize,
     /// The digest of the slot's content.
     pub slot_sha256: Sha256Digest,
@@ -31,7 +31,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site whose script was found to be right, and fills `slot`.
+    /// Creates a site whose script has been checked and fills `slot`.
     pub(super) fn new(setup: &ResolvedSite, name: Option<&str>, vars: Vars, slot: &Slot) -> Self {
         Self {
             name: name.map(str::to_owned),
@@ -44,18 +44,18 @@ impl Site {
         }
     }
 
-    /// What the loaders run.
+    /// Renders the script that the loaders run.
     #[must_use]
     pub fn script(&self) -> Script {
         Script::render(&self.template, self.name.as_deref(), &self.vars, self.slot)
     }
 
-    /// What the script is rendered from.
+    /// Returns the template and the variables of the script.
     pub(super) fn parts(&self) -> (&Template, &Vars) {
         (&self.template, &self.vars)
     }
 
-    /// The file that the script is rendered from, as named in `sites.toml`.
+    /// Returns the file that the script is rendered from, as named in `sites.toml`.
     #[must_use]
     pub fn source(&self) -> &Utf8Path {
         &self.template.source

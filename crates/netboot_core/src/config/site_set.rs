@@ -1,5 +1,5 @@
-//! The sites as they are read: each script is checked, names are compared with each other, and what is wrong with
-//! many sites is told once.
+//! The set of all sites while they are read. Checks each script, compares names with each other, and reports an error
+//! that many sites share only once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,36 +16,36 @@ use super::toml::{Located, Table};
 use crate::base::diagnostic::{Diagnostic, Flag, Location, MAX_FINDINGS};
 use crate::stamp::slot::{SlotSize, TooLong};
 
-/// All sites so far, and what is to be said of them.
+/// The sites read so far, with their diagnostics.
 pub(super) struct SiteSet {
     /// Whether a script that is too long gets a larger slot.
     relink: bool,
     sites: Vec<Site>,
-    /// The names of all sites, also of those with which something is wrong.
+    /// The names of all sites, including those with errors.
     names: Vec<(String, SiteOrigin)>,
-    /// How many sites were rendered from a template.
+    /// Number of sites per template.
     uses: BTreeMap<Utf8PathBuf, usize>,
-    /// What is wrong with scripts, by the template.
+    /// Script flaws by template.
     flaws: BTreeMap<(Utf8PathBuf, ScriptFlaw), Affected>,
-    /// The longest script that is too long, by template and slot.
+    /// The longest oversized script by template and slot size, with its last line.
     too_long: BTreeMap<(Utf8PathBuf, SlotSize), (usize, TooLong, Affected)>,
-    /// What is wrong with variables, each where it is set.
+    /// Errors in variables, each at the location that sets the variable.
     values: BTreeSet<Diagnostic>,
     warnings: BTreeSet<Diagnostic>,
 }
 
-/// Where a site comes from.
+/// The origin of a site.
 #[derive(Clone)]
 pub(super) struct SiteOrigin {
-    /// The file, as a person would name it.
+    /// The path of the file as diagnostics show it.
     pub file: Arc<Utf8Path>,
     /// The line, counted from 1.
     pub line: usize,
 }
 
-/// The sites that something is wrong with.
+/// The sites that a flaw affects.
 struct Affected {
-    /// One of them, with its place.
+    /// One of them, with its location.
     example: String,
     count: usize,
 }
@@ -64,18 +64,18 @@ impl SiteSet {
         }
     }
 
-    /// Adds the site `name` with `vars`, where its script is right.
+    /// Adds the site `name` with `vars` if its script is valid.
     pub(super) fn add(&mut self, setup: &mut ResolvedSite, name: &str, origin: &SiteOrigin, vars: Vars) {
         let site = self.check(setup, Some(name), origin, vars);
         self.sites.extend(site);
     }
 
-    /// Says that there is a site `name`, whatever may be wrong with it.
+    /// Registers the site name `name`, even if the site has errors.
     pub(super) fn name(&mut self, name: String, origin: SiteOrigin) {
         self.names.push((name, origin));
     }
 
-    /// The site `name`, or the root of the tree, where its script is right.
+    /// Returns the site `name`, or the root of the tree, if its script is valid.
     pub(super) fn check(
         &mut self,
         setup: &mut ResolvedSite,
@@ -108,7 +108,7 @@ impl SiteSet {
         }
     }
 
-    /// All sites, sorted by their folders, with the warnings. What is wrong with them is reported to `table`.
+    /// Returns all sites, sorted by folder, and the warnings. Reports errors to `table`.
     pub(super) fn finish(mut self, table: &Table<'_>) -> (Vec<Site>, Vec<Diagnostic>) {
         for finding in self.flawed().chain(self.oversized()).chain(collisions(&self.names)) {
             table.report(finding);
@@ -116,7 +116,7 @@ impl SiteSet {
         for finding in std::mem::take(&mut self.values) {
             table.report(finding);
         }
-        // With the `/` that follows the name in a path: `a/` comes after `a-b/`.
+        // Includes the `/` that follows the name in a path: `a/` sorts after `a-b/`.
         self.sites.sort_by_cached_key(|site| format!("{}/", site.name.as_deref().unwrap_or_default()));
         (self.sites, self.warnings.into_iter().collect())
     }
@@ -161,7 +161,7 @@ impl SiteSet {
         }
     }
 
-    /// Warns of the addresses in the row `vars` at `origin` that `template` does not use.
+    /// Warns of addresses in the row `vars` at `origin` that `template` does not use.
     fn warn_of_columns(&mut self, template: &Template, vars: &Vars, origin: &SiteOrigin) {
         let filled = vars.columns.iter().zip(&*vars.row).filter(|(_, value)| value.is_some());
         for (column, _) in filled.filter(|(column, _)| template::is_address(column) && !template.uses(column)) {
@@ -171,7 +171,7 @@ impl SiteSet {
 
     fn flawed(&self) -> impl Iterator<Item = Diagnostic> {
         self.flaws.iter().map(|((file, flaw), affected)| {
-            // What is wrong for every site is wrong with the template.
+            // A flaw that every site has is a flaw of the template.
             let sites = if flaw.of_site || affected.count < self.uses[file] { affected.words() } else { String::new() };
             let location = Location { file: file.clone(), line: flaw.line, key: String::new() };
             location.finding(format!("{}{sites}", flaw.message), flaw.remedy.as_str())
@@ -202,7 +202,7 @@ impl SiteSet {
     }
 }
 
-/// Warnings of the addresses in `vars` of tables that the script of none of their `sites` uses.
+/// Returns warnings about addresses in the `vars` of tables that no script of their `sites` uses.
 pub(super) fn unused_addresses<'s>(sites: impl Iterator<Item = &'s Site>) -> Vec<Diagnostic> {
     let mut uses = BTreeMap::new();
     for (template, vars) in sites.map(Site::parts) {
@@ -218,7 +218,7 @@ pub(super) fn unused_addresses<'s>(sites: impl Iterator<Item = &'s Site>) -> Vec
     found.into_iter().map(|at| unused(&at.location)).collect()
 }
 
-/// The warning about the address at `location`.
+/// Returns the warning about the unused address at `location`.
 fn unused(location: &Location) -> Diagnostic {
     location.finding(
         "no script uses this address, so no loader goes there",
@@ -226,7 +226,7 @@ fn unused(location: &Location) -> Diagnostic {
     )
 }
 
-/// The warning about `word` in `line` of the script `file`, which has an operator in it.
+/// Returns the warning about the operator inside `word` in `line` of the script `file`.
 fn glued(file: &Utf8Path, line: usize, word: &str) -> Diagnostic {
     let operator = ["&&", "||"].into_iter().find(|operator| word.contains(operator)).unwrap_or(";");
     Location::line(file, line).finding(
@@ -235,7 +235,7 @@ fn glued(file: &Utf8Path, line: usize, word: &str) -> Diagnostic {
     )
 }
 
-/// What is wrong with the variable of `value`, in the row at `origin` or where `vars` have it from.
+/// Returns the error in the variable of `value`, at the row `origin` or at the location in `vars` that sets it.
 fn blame(value: BadValue, vars: &Vars, origin: &SiteOrigin) -> Option<Diagnostic> {
     let BadValue { variable, message, remedy } = value;
     if vars.is_of_row(&variable) {
@@ -255,7 +255,7 @@ impl Affected {
     }
 }
 
-/// Names that are there twice, or that some TFTP servers would take for each other.
+/// Finds duplicate names, and names that some TFTP servers would not distinguish.
 fn collisions(names: &[(String, SiteOrigin)]) -> Vec<Diagnostic> {
     let mut order: Vec<(String, usize)> =
         names.iter().enumerate().map(|(index, (name, _))| (name.to_ascii_lowercase(), index)).collect();

@@ -1,4 +1,4 @@
-//! What a table says of a site, or of many: loaders, script, configuration, slot and variables.
+//! The settings of a table for one or many sites: loaders, script, configuration, slot and variables.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,31 +12,31 @@ use crate::loader::target::Loader;
 use crate::printable::printable;
 use crate::stamp::slot::SlotSize;
 
-/// The most variables of a table, as many as an inventory has columns.
+/// Maximum number of variables in a table; an inventory can have as many columns.
 const MAX_VARS: usize = 1_000;
 
-/// The most certificates of a table.
+/// Maximum number of certificates in a table.
 const MAX_TRUST: usize = 256;
 
-/// What a table says; the rest comes from another one.
+/// The settings of one table; absent ones come from a base table.
 #[derive(Clone, Default)]
 pub(super) struct SiteTable {
-    /// Which loaders.
+    /// The loaders.
     pub loaders: Option<Arc<[Loader]>>,
     /// The file of the script's template.
     pub script: Option<Located<Utf8PathBuf>>,
-    /// The name of the configuration.
+    /// The name of the build configuration.
     pub config: Option<Located<String>>,
     /// The files of trusted certificates.
     pub trust: Option<Arc<[Located<Utf8PathBuf>]>>,
-    /// How large the slot is.
+    /// The slot size.
     pub slot: Option<SlotSize>,
     /// The variables.
     pub vars: Common,
 }
 
 impl SiteTable {
-    /// What `table` says.
+    /// Reads the settings of `table`.
     pub(super) fn read(table: &Table<'_>) -> Self {
         let trust = table.strings("trust").map(|Located { value, location }| {
             if value.len() > MAX_TRUST {
@@ -61,7 +61,7 @@ impl SiteTable {
         }
     }
 
-    /// The same, where it says nothing as `base` says.
+    /// Returns these settings, with absent ones taken from `base`.
     pub(super) fn over(self, base: &Self) -> Self {
         Self {
             loaders: self.loaders.or_else(|| base.loaders.clone()),
@@ -99,7 +99,7 @@ fn vars(table: &Table<'_>) -> BTreeMap<String, Located<String>> {
     found
 }
 
-/// The path below `key`, which has to stay inside the folder of the choices.
+/// Reads the path below `key`, which must stay inside `embed-scripts/`.
 pub(super) fn safe_path(table: &Table<'_>, key: &str) -> Option<Located<Utf8PathBuf>> {
     checked_path(table, table.string(key)?)
 }
@@ -116,7 +116,7 @@ fn checked_path(table: &Table<'_>, at: Located<String>) -> Option<Located<Utf8Pa
     None
 }
 
-/// Checks `name` in the same way where it is the name of a `what`, which becomes `part`.
+/// Checks `name` with the rules for site names; it is the name of a `what` and becomes `part`.
 pub(super) fn check_name_of(
     what: &str,
     part: &str,
@@ -139,12 +139,12 @@ pub(super) fn check_name_of(
     ))
 }
 
-/// A site's name becomes a folder, so it must be one on every file system and in every URL.
+/// Checks the name of a site. It becomes a folder, so it must be valid on every file system and in every URL.
 pub(super) fn check_name(name: &str, location: impl FnOnce() -> Location) -> Result<(), Diagnostic> {
     check_name_of("site", "a folder of the tree", name, location)
 }
 
-/// Whether Windows takes a file of that name for a device, whatever follows its first dot.
+/// Checks whether Windows treats a file of that name as a device, whatever follows the first dot.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let port = ["com", "lpt"].iter().find_map(|port| stem.strip_prefix(port));

@@ -1,4 +1,4 @@
-//! `embed-scripts/sites.toml`: which loaders, with which scripts, for which sites.
+//! `embed-scripts/sites.toml`: which sites get which loaders with which scripts.
 
 use std::collections::BTreeSet;
 
@@ -24,39 +24,39 @@ use crate::base::paths::{self, ProjectPaths};
 use crate::base::{fs, secrets};
 use crate::loader::target::{Loader, Platform};
 
-/// All choices.
+/// The complete site configuration.
 #[derive(Debug, Clone)]
 pub struct Sites {
-    /// The root of the tree, if it has loaders.
+    /// The loaders in the root of the tree, if any.
     pub default: Option<Site>,
-    /// The sites, so that the paths of their loaders in a tree are sorted bytewise.
+    /// The sites, in the bytewise order of their loaders' paths in a tree.
     pub sites: Vec<Site>,
     /// The syslinux files for the root of the tree.
     pub members: Vec<MemberPin>,
-    /// What can be booted.
+    /// The boot entries.
     pub boot: Vec<BootEntry>,
-    /// The content of `pxelinux.cfg/default`, where asked for.
+    /// The content of `pxelinux.cfg/default`, if requested.
     pub pxelinux_config: Option<Vec<u8>>,
-    /// What a person should know although it is no error, in the form of error messages.
+    /// Warnings for the user.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// What is asked for besides what the file says.
+/// Options from outside the file.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// More inventories, each a CSV file or a folder of TOML files.
+    /// Additional inventories, each a CSV file or a folder of TOML files.
     pub inventories: Vec<Utf8PathBuf>,
     /// Whether a script that is too long for its slot gets a larger one.
     pub relink: bool,
 }
 
 impl Sites {
-    /// The root of the tree, and all sites.
+    /// Iterates over the root of the tree and all sites.
     pub fn iter(&self) -> impl Iterator<Item = &Site> {
         self.default.iter().chain(&self.sites)
     }
 
-    /// These choices without sites, and with all loaders in the root of the tree.
+    /// Returns this configuration without sites, and with all loaders in the root of the tree.
     #[must_use]
     pub fn with_all_loaders(mut self) -> Self {
         self.sites.clear();
@@ -66,12 +66,11 @@ impl Sites {
         self
     }
 
-    /// Reads the project's choices, with every file that they name. `pinned` says which syslinux files there are
-    /// to choose from.
+    /// Reads the project's configuration and every file that it names. `pinned` lists the available syslinux files.
     ///
     /// # Errors
     ///
-    /// [`Error`]: all that is wrong with them.
+    /// [`Error`] with all errors in the configuration.
     pub fn read(project: &ProjectPaths, pinned: &SyslinuxPin, options: &Options) -> Result<Self, Error> {
         let path = project.sites();
         let server = tftp_server(&project.network())?;
@@ -104,8 +103,8 @@ impl Sites {
     }
 }
 
-/// What a person should know of the texts in the root of the tree, which are named by their paths there; private keys
-/// in them are reported to `table`.
+/// Returns warnings about secrets in the files of the root of the tree, which diagnostics name by their paths there.
+/// Private keys are errors and go to `table`.
 fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8]>) -> Vec<Diagnostic> {
     let scripts = boot.iter().map(|entry| (entry.file(), entry.script().into_bytes()));
     let config = pxelinux_config.map(|text| (paths::PXELINUX_DEFAULT.to_owned(), text.to_vec()));
@@ -123,25 +122,25 @@ fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8
     warnings
 }
 
-/// What loaders of `sites` lack for addresses of https.
+/// Returns the macros, by platform, that the loaders of `sites` lack for https.
 fn lacking_https<'s>(sites: impl Iterator<Item = &'s Site>) -> BTreeSet<(Platform, &'static str)> {
     let https = Feature::https(0);
     sites.flat_map(|site| site.config.lacks(&https, &site.loaders).collect::<Vec<_>>()).collect()
 }
 
-/// What a person should know of an address of https at `location`, where loaders are `lacking` something for it.
+/// Returns a warning about the https address at `location` for each macro that loaders are `lacking`.
 fn https_warnings(location: &Location, lacking: &BTreeSet<(Platform, &'static str)>) -> BTreeSet<Diagnostic> {
     let https = Feature::https(location.line);
     lacking.iter().map(|(platform, name)| script::lacking(&https, location, name, *platform)).collect()
 }
 
-/// Why the choices cannot be used.
+/// Errors from reading the site configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What is wrong with them.
+    /// Errors in the content of the files.
     #[error(transparent)]
     Findings(#[from] Diagnostics),
-    /// The file is no text.
+    /// The file is not UTF-8.
     #[error("`{0}` is not UTF-8")]
     NotUtf8(Utf8PathBuf),
     /// The file cannot be read.
@@ -160,7 +159,7 @@ impl Diagnose for Error {
 }
 
 impl Reading<'_> {
-    /// Reads the sites of the file `root` and of all inventories, and returns the root of the tree.
+    /// Reads the sites of `root` and of all inventories, and returns the loaders for the root of the tree.
     fn all(&mut self, root: &Table<'_>, inventories: &[Utf8PathBuf]) -> Option<Site> {
         let base = root.table("default", |table| Some(SiteTable::read(table)));
         let base = root.require("default", base, "add the table [default] with `loaders` and `script`");

@@ -1,4 +1,4 @@
-//! The table `[syslinux]` of `sites.toml`: what of syslinux is in the root of the tree.
+//! The table `[syslinux]` of `sites.toml`: the syslinux files in the root of the tree.
 
 use camino::Utf8PathBuf;
 
@@ -8,7 +8,7 @@ use super::site_table::safe_path;
 use super::toml::{Located, Table};
 use crate::loader::file_kind::{FileKind, describe, identify};
 
-/// The files that `table` lists, from those `pinned`, and the content of the pxelinux configuration.
+/// Returns the files that `table` selects from those `pinned`, and the content of the pxelinux configuration.
 pub(super) fn read(table: &Table<'_>, pinned: &SyslinuxPin, assets: &Assets<'_>) -> (Vec<MemberPin>, Option<Vec<u8>>) {
     let names = table.require("members", table.strings("members"), "list the files, or leave [syslinux] out");
     let mut members = Vec::new();

@@ -1,6 +1,6 @@
-//! Templates of scripts: compiled once, filled in for each site.
+//! Script templates: compiled once, rendered for each site.
 //!
-//! What is put into a script is one word, unless the template says `{{ name | line }}`; `values` has the rules.
+//! An inserted value must be one word, unless the template uses `{{ name | line }}`; `values` has the rules.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -18,114 +18,115 @@ use crate::base::diagnostic::{Diagnostic, Location, shortened};
 use crate::printable::{listed_names, printable};
 use crate::stamp::slot::SlotSize;
 
-/// What the variable is called that is always there: the site's name.
+/// The name of the built-in variable that contains the site's name.
 pub const SITE: &str = "site";
 
-/// What it says in the root of the tree.
+/// Its value in the root of the tree.
 const ROOT: &str = "default";
 
-/// A script with places for variables.
+/// A script template.
 #[derive(Debug)]
 pub struct Template {
     /// The file, as named in `sites.toml`.
     pub source: Utf8PathBuf,
-    /// The same file, as a person would name it.
+    /// The path of the file as diagnostics show it.
     pub file: Utf8PathBuf,
     environment: Environment<'static>,
-    /// The variables that it uses, be it in a condition.
+    /// The variables that the template uses, even if only in a condition.
     uses: HashSet<String>,
 }
 
-/// The variables of a site. What many sites have alike they share.
+/// The variables of a site. Sites share common values.
 #[derive(Debug, Clone, Default)]
 pub struct Vars {
-    /// Those that do not come from a row.
+    /// Variables that do not come from a row.
     pub common: Common,
-    /// The names of those that come from a row.
+    /// Names of the variables that come from a row.
     pub columns: Arc<[String]>,
-    /// What the row says of them; what it does not say comes from the common ones.
+    /// The row's values for these names; `None` falls back to `common`.
     pub row: Arc<[Option<Box<str>>]>,
 }
 
-/// The variables of tables, each table's own before those of what it falls back to. Tables of many sites share them.
+/// The variables of tables, in order of precedence: each table's own, then those of its base. Tables of many sites
+/// share them.
 #[derive(Debug, Clone, Default)]
 pub struct Common(Vec<Arc<BTreeMap<String, Located<String>>>>);
 
 impl Common {
-    /// Those of one table.
+    /// Creates the variables of one table.
     #[must_use]
     pub fn of(vars: BTreeMap<String, Located<String>>) -> Self {
         Self(if vars.is_empty() { Vec::new() } else { vec![Arc::new(vars)] })
     }
 
-    /// These, and those of `base` that are not among them.
+    /// Adds the variables of `base`, which these override.
     #[must_use]
     pub fn over(mut self, base: &Self) -> Self {
         self.0.extend(base.0.iter().cloned());
         self
     }
 
-    /// The one called `name`.
+    /// Returns the variable `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Located<String>> {
         self.0.iter().find_map(|vars| vars.get(name))
     }
 
-    /// Whether there are none.
+    /// Checks whether there are no variables.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Those of all tables, also where another table goes before.
+    /// Iterates over the variables of all tables, including overridden ones.
     pub fn tables(&self) -> impl Iterator<Item = (&str, &Located<String>)> {
         self.0.iter().flat_map(|vars| vars.iter()).map(|(name, at)| (name.as_str(), at))
     }
 
-    /// All of them, those that go before others last.
+    /// Iterates over all variables, from lowest to highest precedence.
     fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let all = self.0.iter().rev().flat_map(|vars| vars.iter());
         all.map(|(name, at)| (name.as_str(), at.value.as_str()))
     }
 }
 
-/// What a template became.
+/// A rendered template.
 #[derive(Debug, Default)]
 pub struct Rendered {
     /// The text.
     pub text: String,
-    /// The same with what `values` marks in variables; empty where that is nothing.
+    /// The text with the marks of `values` in variables; empty if there are none.
     pub marked: String,
-    /// What was put into it, in this order.
+    /// The inserted texts, in order.
     pub inserted: Vec<Inserted>,
 }
 
-/// Something wrong with a script.
+/// A flaw of a script.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScriptFlaw {
     /// The line, counted from 1.
     pub line: usize,
-    /// What was found and what was wanted.
+    /// The message: what was found and what was wanted.
     pub message: String,
-    /// What to do about it.
+    /// The suggested remedy.
     pub remedy: String,
-    /// Whether it lies in what a site says, and not in the script.
+    /// Whether the flaw is in the site's settings rather than in the script.
     pub of_site: bool,
 }
 
 impl ScriptFlaw {
-    /// The same as it is kept for many sites.
+    /// Returns the flaw with shortened texts, to be kept for many sites.
     pub(super) fn shortened(self) -> Self {
         Self { message: shortened(self.message), remedy: shortened(self.remedy), ..self }
     }
 }
 
 impl Template {
-    /// Compiles `content`, the content of the file `source`, which findings call `file`.
+    /// Compiles `content`, the content of the file `source`; diagnostics call it `file`.
     ///
     /// # Errors
     ///
-    /// Why it is no template.
+    /// Returns the first error in the template.
     pub fn new(source: &Utf8Path, file: &Utf8Path, content: &[u8]) -> Result<Self, Diagnostic> {
         let at = |line| Location { file: file.to_owned(), line, key: String::new() };
         if content.starts_with(b"\xef\xbb\xbf") {
@@ -153,11 +154,11 @@ impl Template {
         Ok(Self { source: source.to_owned(), file: file.to_owned(), environment, uses })
     }
 
-    /// The text for `site`, or for the root of the tree, with `vars`.
+    /// Renders the text for `site`, or for the root of the tree, with `vars`.
     ///
     /// # Errors
     ///
-    /// What is wrong, and the text as far as there is one.
+    /// Returns the flaw, and as much of the text as can be rendered.
     pub fn render(&self, site: Option<&str>, vars: &Vars) -> Result<Rendered, (Box<ScriptFlaw>, Rendered)> {
         let scope = Value::from_object(Scope { site: site.unwrap_or(ROOT).to_owned(), vars: vars.clone() });
         expand(&self.environment, &scope).map_err(|error| {
@@ -167,13 +168,13 @@ impl Template {
         })
     }
 
-    /// Whether it uses the variable `name`.
+    /// Checks whether the template uses the variable `name`.
     #[must_use]
     pub fn uses(&self, name: &str) -> bool {
         self.uses.contains(name)
     }
 
-    /// Whether the template itself has `text`.
+    /// Checks whether the template itself contains `text`.
     #[must_use]
     pub fn has(&self, text: &str) -> bool {
         self.environment.get_template(NAME).is_ok_and(|template| template.source().contains(text))
@@ -181,7 +182,7 @@ impl Template {
 }
 
 impl Vars {
-    /// The one called `name`.
+    /// Returns the variable `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut row = self.columns.iter().zip(&*self.row);
@@ -189,13 +190,13 @@ impl Vars {
         own.or_else(|| self.common.get(name).map(|at| at.value.as_str()))
     }
 
-    /// Whether the one called `name` comes from a row.
+    /// Checks whether the variable `name` comes from a row.
     #[must_use]
     pub fn is_of_row(&self, name: &str) -> bool {
         self.columns.iter().zip(&*self.row).any(|(column, value)| column == name && value.is_some())
     }
 
-    /// All of them by name; a row's go first.
+    /// Returns all variables by name; those of a row take precedence.
     #[must_use]
     pub fn all(&self) -> BTreeMap<&str, &str> {
         let mut all: BTreeMap<&str, &str> = self.common.iter().collect();
@@ -206,7 +207,7 @@ impl Vars {
 }
 
 impl<'a> FromIterator<&'a (&'a str, &'a str)> for Vars {
-    /// Variables as a table has them: name and value of each.
+    /// Creates variables from pairs of names and values, as if they came from a table.
     fn from_iter<I: IntoIterator<Item = &'a (&'a str, &'a str)>>(pairs: I) -> Self {
         let at = |(line, (name, value)): (usize, &(&str, &str))| {
             let location = Location { file: "sites.toml".into(), line: line + 1, key: format!("default.vars.{name}") };
@@ -222,7 +223,7 @@ impl From<Common> for Vars {
     }
 }
 
-/// What a template looks its variables up in: only those that it uses are made into values.
+/// The scope in which a template looks up variables: only those that it uses are converted to values.
 #[derive(Debug)]
 struct Scope {
     site: String,
@@ -237,17 +238,17 @@ impl Object for Scope {
     }
 }
 
-/// Whether the variable `name` says by its name that it is an address.
+/// Checks whether the variable `name` is an address according to its name.
 #[must_use]
 pub fn is_address(name: &str) -> bool {
     name == "url" || name.ends_with("_url")
 }
 
-/// Whether a variable can have this name; a message and a remedy where it cannot.
+/// Checks the name of a variable.
 ///
 /// # Errors
 ///
-/// What is wrong with the name, and what to do about it.
+/// Returns a message and a remedy.
 pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     if name == SITE {
         return Err(("is the site's name and cannot be set".into(), "choose another name for the variable"));
@@ -269,11 +270,11 @@ pub fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     ))
 }
 
-/// Whether a variable can have this value; a message and a remedy where it cannot.
+/// Checks the value of a variable.
 ///
 /// # Errors
 ///
-/// How long the value is.
+/// Returns a message with the length of the value, and a remedy.
 pub fn check_value(value: &str) -> Result<(), (String, &'static str)> {
     let most = SlotSize::MAX.bytes();
     if value.len() <= most {
@@ -283,18 +284,19 @@ pub fn check_value(value: &str) -> Result<(), (String, &'static str)> {
     Err((message, "shorten it: no script has room for it"))
 }
 
-/// The most bytes of a line: `minijinja` counts columns to 65,535, and panics beyond where arithmetic is checked. No
-/// script that fits a slot has such a line.
+/// Maximum length of a line in bytes: `minijinja` counts columns up to 65,535, and panics beyond if arithmetic is
+/// checked. No script that fits a slot has such a line.
 const MAX_LINE: usize = u16::MAX as usize - 1;
 
-/// The most bytes of a name, each of which takes room on the stack where it is an expression.
+/// Maximum length of a name in bytes; each byte takes stack space if the name is an expression.
 const MAX_NAME: usize = 255;
 
-/// The most bytes of a tag, `{{ … }}` or `{% … %}`. Compiling an expression takes the square of its length.
+/// Maximum length of a tag, `{{ … }}` or `{% … %}`, in bytes. Compiling an expression takes time quadratic in its
+/// length.
 const MAX_TAG: usize = 4 << 10;
 
-/// Where a tag of more than [`MAX_TAG`] bytes begins, and how many it has. What looks like a tag in comments and in raw
-/// text counts, too.
+/// Returns the offset and the length of the first tag longer than [`MAX_TAG`] bytes. Text that looks like a tag in
+/// comments and in raw text counts, too.
 fn long_tag(text: &str) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -329,7 +331,7 @@ fn long_tag(text: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// As [`compile`], where the stack is large enough for every expression that a tag can have.
+/// Runs [`compile`] on a stack that is large enough for every expression that fits a tag.
 fn compile_apart(text: &str) -> Result<(Environment<'static>, HashSet<String>), minijinja::Error> {
     const STACK: usize = 16 << 20;
     std::thread::scope(|scope| {
@@ -350,14 +352,14 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_debug(true);
-    // Enough for any script that fits its slot; a loop without end is not one.
+    // Enough for any script that fits its slot, but not for an endless loop.
     environment.set_fuel(Some(100_000));
     environment
         .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("ipxe".into()));
     environment.set_formatter(|out, _, value| {
         let text = value.to_string();
-        // What is marked as safe was noted when it became that: by `line`, or in a macro or block of the template.
+        // Text marked as safe was noted when it was marked: by `line`, or in a macro or block of the template.
         if !value.is_safe() {
             note(&text, false);
         }
@@ -367,28 +369,28 @@ fn compile(text: &str) -> Result<Environment<'static>, minijinja::Error> {
         note(&text, true);
         Value::from_safe_string(inserted(&text, false).into_owned())
     });
-    // It would make code of data.
+    // This filter would turn data into code.
     environment.remove_filter("safe");
     environment.add_template_owned(NAME, text.to_owned())?;
     Ok(environment)
 }
 
-/// What the template is called in its environment; the file's name could ask for HTML.
+/// The name of the template in its environment; the file's own name could enable HTML escaping.
 const NAME: &str = "script";
 
 thread_local! {
-    /// What the template that this thread renders has put into its text so far, each with its place in the order.
+    /// The texts inserted so far by the template that this thread renders, each with its position.
     static INSERTED: RefCell<HashMap<Inserted, usize>> = RefCell::default();
     /// Whether this thread renders with marks.
     static MARKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The form of `text` that is put into the script; what `is_done` had its marks before.
+/// Returns `text` in the form to insert into the script; if `is_done`, it already has its marks.
 fn inserted(text: &str, is_done: bool) -> Cow<'_, str> {
     if MARKING.get() && !is_done { values::marked(text).into() } else { text.into() }
 }
 
-/// Notes that `text` is put into the script, be it one word or, as the template says, several.
+/// Records that `text` is inserted into the script, as one word or, if the template allows it, as several.
 fn note(text: &str, several: bool) {
     INSERTED.with_borrow_mut(|inserted| {
         let location = inserted.len();
@@ -515,7 +517,7 @@ mod tests {
         let found = |text: String| Template::new("s".into(), "s".into(), text.as_bytes()).unwrap_err().message;
         assert_eq!(found("#\n".to_owned() + &"x".repeat(70_000)), "is a line of 70000 bytes, wanted 65534 at most");
         assert!(check_name(&"x".repeat(70_000)).is_err());
-        // Neither end panics.
+        // Neither extreme panics.
         let error = render(&("\n".repeat(70_000) + &"x".repeat(65_533) + "{%"), &[]).unwrap_err();
         assert!(error.starts_with("s.ipxe:70001: "), "{}", &error[..200]);
         let error = render(&("\n".repeat(70_000) + &"{%".repeat(2_000)), &[]).unwrap_err();
@@ -524,7 +526,7 @@ mod tests {
 
     #[test]
     fn expressions_of_any_length_do_not_end_the_process() {
-        // Each of these takes the stack for itself, once it is compiled.
+        // Once compiled, each of these recurses on the stack.
         for (begin, part, end) in
             [("a", "+a", ""), ("", "not ", "a"), ("", "-", "a"), ("a", "|upper", ""), ("a", "[0]", "")]
         {

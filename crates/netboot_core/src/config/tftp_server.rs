@@ -1,4 +1,4 @@
-//! The one line of `network.toml` that warnings about `sites.toml` depend on.
+//! The one setting of `network.toml` that warnings about `sites.toml` depend on.
 
 use std::net::Ipv4Addr;
 
@@ -7,12 +7,11 @@ use camino::Utf8Path;
 use super::toml;
 use crate::base::fs;
 
-/// The TFTP server's address, where `file` is there and says it; what is wrong with the file is left to
-/// `network`.
+/// Returns the TFTP server's address if `file` exists and contains it. Other errors in the file are left to `network`.
 ///
 /// # Errors
 ///
-/// [`fs::Error`] where it is there, and cannot be read.
+/// [`fs::Error`] if the file exists but cannot be read.
 pub fn tftp_server(file: &Utf8Path) -> Result<Option<Ipv4Addr>, fs::Error> {
     let content = fs::read_text_if_exists(file)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&content);

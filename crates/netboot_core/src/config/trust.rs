@@ -1,4 +1,4 @@
-//! Files of trusted certificates. Whatever else is in such a file stays there: only the certificate goes on.
+//! Reads files of trusted certificates. Only the certificate itself is passed on; any other content stays in the file.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,25 +8,26 @@ use rustls_pki_types::pem::PemObject;
 use crate::base::der::{is_certificate, is_private_key};
 use crate::base::secrets;
 
-/// Why a file is no trusted certificate.
+/// The reason why a file is not a trusted certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedCertificate {
     /// The line, counted from 1; 0 for the file as a whole.
     pub line: usize,
-    /// What was found.
+    /// The message: what was found.
     pub message: String,
-    /// What to do about it.
+    /// The suggested remedy.
     pub remedy: &'static str,
 }
 
 const KEY_REMEDY: &str = "keep the key elsewhere, and the certificate alone here: `openssl x509` writes it";
 const INNER_KEY_REMEDY: &str = "have one made without it, and hold that key for known to others";
 
-/// The one certificate of a PEM file, as PEM in its shortest form.
+/// Returns the single certificate of a PEM file, as minimal PEM.
 ///
 /// # Errors
 ///
-/// [`RefusedCertificate`]: a private key would get published with the certificate, and iPXE takes the first certificate only.
+/// [`RefusedCertificate`]: a private key would be published with the certificate, and iPXE reads only the first
+/// certificate.
 pub fn certificate(content: &[u8]) -> Result<Vec<u8>, RefusedCertificate> {
     if let Some((line, label)) = blocks(content).into_iter().find(|(_, label)| label != "CERTIFICATE") {
         let (message, remedy) = if label.contains("PRIVATE KEY") {
@@ -57,7 +58,7 @@ pub fn certificate(content: &[u8]) -> Result<Vec<u8>, RefusedCertificate> {
     }
 }
 
-/// All certificates of `content` as PEM in its shortest form, where it has nothing but certificates and text.
+/// Returns all certificates in `content` as minimal PEM, if it contains only certificates and text.
 #[must_use]
 pub fn certificates(content: &[u8]) -> Option<Vec<u8>> {
     let blocks = blocks(content);
@@ -71,19 +72,19 @@ pub fn certificates(content: &[u8]) -> Option<Vec<u8>> {
         .then(|| found.iter().flat_map(|certificate| pem(certificate)).collect())
 }
 
-/// Whether a certificate has a private key in one of its fields, as in an extension or a comment.
+/// Checks whether a certificate contains a private key in one of its fields, such as an extension or a comment.
 fn holds_key(certificate: &[u8]) -> bool {
     memchr::memchr_iter(0x30, certificate).any(|at| is_private_key(&certificate[at..]))
         || secrets::find(certificate).iter().any(|secret| secret.kind == secrets::SecretKind::PrivateKey)
 }
 
-/// What begins in `content`, each with its line.
+/// Returns the labels of the PEM blocks that begin in `content`, each with its line.
 fn blocks(content: &[u8]) -> Vec<(usize, String)> {
     let lines = content.split(|byte| *byte == b'\n').enumerate();
     let labels = |(index, line): (usize, &[u8])| {
         let line = String::from_utf8_lossy(line);
-        // Wherever in the line: what a program would skip is published all the same. Where lines end with `\r` alone,
-        // all blocks are in one.
+        // Anywhere in the line, because text that a program would skip is published all the same. If lines end with
+        // `\r` alone, all blocks are on one line.
         let begun = line.split("-----BEGIN ").skip(1).filter_map(|rest| rest.split("-----").next());
         begun.map(|label| (index + 1, label.trim().to_owned())).collect::<Vec<_>>()
     };
@@ -173,7 +174,8 @@ mod tests {
         let element = |tag: u8, content: &[u8]| {
             [&[tag, 0x82], &u16::try_from(content.len()).unwrap().to_be_bytes()[..], content].concat()
         };
-        // As `openssl req -x509 -addext 1.2.3.4=DER:x` makes it, with every field that nobody looks at left empty.
+        // The structure that `openssl req -x509 -addext 1.2.3.4=DER:x` writes, with every field that no check reads
+        // left empty.
         let with = |extension: &[u8]| {
             let extension = element(0x30, &[&[6, 3, 0x2a, 3, 4], &element(4, extension)[..]].concat());
             let extensions = element(0xa3, &element(0x30, &extension));

@@ -1,9 +1,9 @@
-//! What may be put into a script in place of a variable, so that data never becomes code.
+//! Checks of the values that replace variables in a script, so that data never becomes code.
 //!
-//! iPXE splits a line into words at blanks, before it computes `${settings}`. The words `||`, `&&` and `;` end a
-//! command, `#` at the start of a word begins a comment, a backslash at the end joins the next line, and a word that
-//! begins with `-` is an option until the first one that does not (`src/core/exec.c`, `src/core/getopt.c` and
-//! `src/image/script.c` of iPXE v2.0.0). There are no quotes, so what cannot be put is refused.
+//! iPXE splits a line into words at whitespace before it expands `${settings}`. The words `||`, `&&` and `;` end a
+//! command, `#` at the start of a word begins a comment, a backslash at the end joins the next line, and every word
+//! that begins with `-` is an option until the first word that does not (`src/core/exec.c`, `src/core/getopt.c` and
+//! `src/image/script.c` of iPXE v2.0.0). iPXE has no quoting, so a value that cannot be inserted is refused.
 
 use std::collections::BTreeSet;
 
@@ -12,27 +12,28 @@ use netboot_script::parse;
 use crate::base::quote::is_control;
 use crate::base::secrets;
 
-/// What a template has put into a script.
+/// A text that a template has inserted into a script.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Inserted {
     /// The text.
     pub text: String,
-    /// Whether the template says that it may be several words.
+    /// Whether the template allows several words.
     pub several: bool,
 }
 
-/// A value that would not be one in the script.
+/// A value that would act as code in the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misuse {
     /// The value.
     pub text: String,
-    /// What was found and what was wanted.
+    /// The message: what was found and what was wanted.
     pub message: String,
-    /// What to do about it.
+    /// The suggested remedy.
     pub remedy: String,
 }
 
-/// Finds a character that moves the terminal, or ends the line: a message and a remedy.
+/// Checks that `value` has no control characters, which could end the line or control the terminal. Returns a message
+/// and a remedy otherwise.
 fn check(value: &str) -> Result<(), (String, String)> {
     let Some(c) = value.chars().find(|c| is_control(*c)) else { return Ok(()) };
     let name = if c == '\n' || c == '\r' { "a line break" } else { "a control character" };
@@ -40,16 +41,17 @@ fn check(value: &str) -> Result<(), (String, String)> {
     Err((message, "take it out: a variable cannot have more than one line, nor tabs".into()))
 }
 
-/// Marks a dash or a colon that begins a word of a value. Unicode has no character here, nor in the next two places.
+/// Marks a dash or a colon that begins a word of a value. Unicode assigns no character to this code point or to the
+/// next two.
 const MARK: char = '\u{fdd0}';
 
-/// Marks where a value begins with a blank.
+/// Marks the start of a value that begins with whitespace.
 const BEGIN: char = '\u{fdd1}';
 
-/// Marks where a value ends with a blank.
+/// Marks the end of a value that ends with whitespace.
 const END: char = '\u{fdd2}';
 
-/// `value` with a mark before each of its words that begins with a dash or a colon, and at each end that is a blank.
+/// Returns `value` with a mark before each word that begins with a dash or a colon, and at each end that is whitespace.
 #[must_use]
 pub fn marked(value: &str) -> String {
     let blank = |c: Option<char>| c.is_some_and(|c| c.is_ascii_whitespace());
@@ -66,7 +68,7 @@ pub fn marked(value: &str) -> String {
     text
 }
 
-/// Whether [`marked`] marks anything in `value`.
+/// Checks whether [`marked`] marks anything in `value`.
 #[must_use]
 pub fn has_marks(value: &str) -> bool {
     let blank = |c: char| c.is_ascii_whitespace();
@@ -75,8 +77,8 @@ pub fn has_marks(value: &str) -> bool {
         || value.split_ascii_whitespace().any(|word| word.starts_with(['-', ':']))
 }
 
-/// Finds the values of all that was `inserted` into the script `text` that would be code there. `marks` is the same
-/// script with [`marked`] values.
+/// Finds the values in `inserted` that would act as code in the script `text`. `marks` is the same script rendered with
+/// [`marked`] values.
 #[must_use]
 pub fn misuses(text: &str, marks: &str, inserted: &[Inserted]) -> Vec<Misuse> {
     let plain = |it: &&Inserted| !is_plain(&it.text);
@@ -92,23 +94,23 @@ pub fn misuses(text: &str, marks: &str, inserted: &[Inserted]) -> Vec<Misuse> {
     strange.filter_map(misuse).collect()
 }
 
-/// Whether `value` is one word that begins and ends as words do, as most are.
+/// Checks whether `value` is a single word without special characters, as most values are.
 fn is_plain(value: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"|&;".contains(&byte);
     value.bytes().all(plain) && !value.starts_with(['#', '-', ':']) && !value.ends_with('\\')
 }
 
-/// A script, read once for all values in it.
+/// A script, parsed once for all its values.
 struct Parts<'t> {
     script: &'t str,
     marks: &'t str,
-    /// The commands, each as its words.
+    /// The commands as lists of words.
     commands: Vec<Vec<String>>,
-    /// From where on, in the marked script, words are options that values have a part in.
+    /// Options that values contribute to, each as the rest of its word from the mark on.
     options: BTreeSet<String>,
     /// The lines that begin with a label.
     labels: Vec<&'t str>,
-    /// The marked lines that begin with the label of a value.
+    /// The marked lines that begin with a label from a value.
     own_labels: Vec<String>,
 }
 
@@ -127,8 +129,8 @@ impl<'t> Parts<'t> {
         }
     }
 
-    /// Whether the marked `start` of a value is or continues the dashes that begin an option, be they of the script or of
-    /// another value.
+    /// Checks whether the marked `start` of a value is, or continues, the dashes that begin an option. The dashes can
+    /// come from the script or from another value.
     fn is_option(&self, start: &str) -> bool {
         let start = format!("{MARK}{start}");
         self.options.range(start.clone()..).next().is_some_and(|option| option.starts_with(&start))
@@ -143,7 +145,7 @@ fn fault(parts: &Parts<'_>, it: &Inserted) -> Option<(String, String)> {
     let shown = secrets::shown(value);
     let words: Vec<&str> = value.split_ascii_whitespace().collect();
     let in_script = "write what is code into the script itself, between `{% if %}` where not every site has it";
-    // At the ends of the value, the script or another value may make an operator of it.
+    // At either end of the value, adjacent text of the script or of another value can turn a word into an operator.
     let glued = |index: usize| {
         index == 0 && !value.starts_with(|c: char| c.is_ascii_whitespace())
             || index + 1 == words.len() && !value.ends_with(|c: char| c.is_ascii_whitespace())
@@ -181,8 +183,8 @@ fn fault(parts: &Parts<'_>, it: &Inserted) -> Option<(String, String)> {
     None
 }
 
-/// Finds what the script makes together with `value`, and neither is alone: words that come apart at a blank of the value,
-/// labels, and commands after labels.
+/// Finds code that only the script and `value` together make: words split at whitespace of the value, labels, and
+/// commands after labels.
 fn joined(parts: &Parts<'_>, value: &str) -> Option<(String, String)> {
     let shown = secrets::shown(value);
     let blank = |c: char| c.is_ascii_whitespace();
@@ -205,8 +207,8 @@ fn joined(parts: &Parts<'_>, value: &str) -> Option<(String, String)> {
     labels.then(|| (format!("found `{shown}`, which iPXE would take for a label"), remedy.into()))
 }
 
-/// What the blanks at the ends of the marked value `own` make of the words that the script has right `before` and `after`
-/// it.
+/// Finds the code that whitespace at the ends of the marked value `own` makes of the adjacent words `before` and
+/// `after` it in the script.
 fn apart(before: &str, own: &str, after: &str) -> Option<String> {
     let blank = |c: &char| c.is_ascii_whitespace();
     let text = |c: &char| ![MARK, BEGIN, END].contains(c);
@@ -228,7 +230,7 @@ fn apart(before: &str, own: &str, after: &str) -> Option<String> {
     }
 }
 
-/// The commands of `script`, each as its words.
+/// Splits `script` into commands as lists of words.
 fn commands(script: &str) -> impl Iterator<Item = Vec<String>> {
     parse::logical_lines(script).flat_map(|(_, line)| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -245,12 +247,13 @@ fn ends_line(script: &str, end: &str) -> bool {
     script.lines().any(|line| line.ends_with(end))
 }
 
-/// Whether `command` shows its words to a person, so that it does not matter how many they are.
+/// Checks whether `command` prints its words, so that their number does not matter.
 fn shows(command: &[String]) -> bool {
     command.first().is_some_and(|name| parse::shows(name))
 }
 
-/// Whether `words` stand in `command` one after another, with whatever the script has right before and after them.
+/// Checks whether `words` occur consecutively in `command`, even if script text directly adjoins the first or last
+/// word.
 fn has(command: &[String], words: &[&str]) -> bool {
     command.windows(words.len()).any(|window| {
         let last = words.len() - 1;
@@ -262,7 +265,7 @@ fn has(command: &[String], words: &[&str]) -> bool {
     })
 }
 
-/// The options of a marked `command` that values have a part in, each from there on.
+/// Returns the options of a marked `command` that values contribute to, each from its mark on.
 fn options(command: &[String]) -> Vec<String> {
     let mut options = Vec::new();
     let mut before: Option<String> = None;
@@ -271,7 +274,7 @@ fn options(command: &[String]) -> Vec<String> {
         let marks = word.match_indices(MARK).filter(|(at, _)| *at < dashes);
         options.extend(marks.map(|(at, _)| word[at..].to_owned()));
         let word = word.replace(MARK, "");
-        // The word after an option may be its value.
+        // The word after an option can be its value.
         let is_value = before.is_some_and(|before| before.starts_with('-') && !parse::is_flag(&before));
         if word == "--" || !(is_value || word.starts_with('-')) {
             break;
@@ -285,7 +288,7 @@ fn options(command: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    /// What is wrong with putting `value` where `script` has `@`.
+    /// Describes the errors of inserting `value` at the `@` in `script`.
     fn told(script: &str, value: &str, several: bool) -> String {
         let inserted = [Inserted { text: value.into(), several }];
         let text = |value: &str| format!("#!ipxe\n{}\n", script.replace('@', value));
@@ -372,7 +375,8 @@ mod tests {
         for script in ["chain @ ||", "chain --autofree @", "initrd --name main @", "echo @"] {
             assert_eq!(told(script, "--replace", false), "found `--replace`, which iPXE would take for an option");
         }
-        // What another value, or the script, begins or goes on with; also where the script has the same option elsewhere.
+        // Options that the script or another value begins or continues, even if the script has the same option
+        // elsewhere.
         for (script, value) in [
             ("chain @replace http://192.0.2.1/x", "--"),
             ("chain @-replace http://192.0.2.1/x", "-"),

@@ -1,19 +1,19 @@
-//! What the bytes of an iPXE loader tell by themselves.
+//! Properties of an iPXE loader that its bytes alone reveal.
 
 use super::image::{self, ImageRegion};
 use crate::base::fs::MAX_TEXT;
 
-/// What a loader says of itself.
+/// The version and the script of a loader.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoaderFacts {
-    /// iPXE's version, with the commit where that was built in.
+    /// iPXE's version, including the commit if it was built in.
     pub version: Option<String>,
     /// The embedded script, without the padding of its slot.
     pub script: Option<String>,
 }
 
 impl LoaderFacts {
-    /// Looks into `loader`; a BIOS loader is unpacked for that.
+    /// Examines `loader`, unpacking it if it is a BIOS loader.
     #[must_use]
     pub fn of(loader: &[u8]) -> Self {
         let regions = image::regions(loader);
@@ -22,8 +22,8 @@ impl LoaderFacts {
     }
 }
 
-/// The first version that ends a string: `1.2.3`, `1.2.3+` or `1.2.3 (g12ab)`. One with a commit is
-/// surely iPXE's, and goes first.
+/// Finds the first version at the end of a string: `1.2.3`, `1.2.3+` or `1.2.3 (g12ab)`. A version with a commit is
+/// certain to be iPXE's and takes precedence.
 fn version(region: &ImageRegion) -> Option<String> {
     let mut versions = region.content.split(|byte| *byte == 0).map(printable_end).filter_map(version_end);
     let first = versions.next()?;
@@ -31,13 +31,13 @@ fn version(region: &ImageRegion) -> Option<String> {
     Some(with_commit.unwrap_or(first).to_owned())
 }
 
-/// The printable characters that a string ends with.
+/// Returns the printable characters at the end of a string.
 fn printable_end(bytes: &[u8]) -> &str {
     let start = bytes.iter().rposition(|byte| !(0x20..0x7f).contains(byte)).map_or(0, |at| at + 1);
     std::str::from_utf8(&bytes[start..]).unwrap_or_default()
 }
 
-/// The version that `text` ends with. It is read from its end, so that its length does not matter.
+/// Returns the version at the end of `text`. Parsing starts from the end, so the length of the text does not matter.
 fn version_end(text: &str) -> Option<&str> {
     let number = match text.strip_suffix(')') {
         Some(text) => {
@@ -53,14 +53,14 @@ fn version_end(text: &str) -> Option<&str> {
     has_three.then_some(&text[start..])
 }
 
-/// The first text that begins as a script does.
+/// Finds the first text that begins like a script.
 fn script(region: &ImageRegion) -> Option<String> {
     let is_end = |byte: &u8| *byte < 0x20 && !b"\t\n\r".contains(byte);
     let mut texts = region.content.split(is_end).flat_map(<[u8]>::utf8_chunks);
     texts.find_map(|chunk| {
         let text = chunk.valid();
         let text = &text[text.find("#!ipxe")?..];
-        // What follows the slot need not be a text.
+        // The data after the slot can be binary.
         let text = if chunk.invalid().is_empty() { text } else { &text[..=text.rfind('\n')?] };
         let is_script = text.contains('\n') && text.len() as u64 <= MAX_TEXT;
         is_script.then(|| text.trim_end_matches('\n').to_owned() + "\n")

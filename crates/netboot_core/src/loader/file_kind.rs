@@ -1,4 +1,4 @@
-//! What a file is, read from its first bytes and not from its name.
+//! File types, identified by their first bytes rather than by name.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::loader::target::{Loader, Platform};
 
-/// What sort of file.
+/// A file type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileKind {
     /// An EFI application (PE32+ or PE32).
     EfiApplication,
-    /// A BIOS network boot program of iPXE.
+    /// An iPXE network boot program for BIOS.
     IpxeNbp,
-    /// A BIOS network boot program of PXELINUX.
+    /// A PXELINUX network boot program for BIOS.
     PxelinuxNbp,
-    /// A module of syslinux (ELF).
+    /// A syslinux module (ELF).
     SyslinuxModule,
     /// A text.
     Text,
-    /// Something that only its digest is known of.
+    /// Data that is identified only by its digest.
     Data,
 }
 
-/// Which CPU.
+/// A CPU architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arch {
@@ -60,7 +60,7 @@ impl fmt::Display for Arch {
     }
 }
 
-/// A file that is not what it should be.
+/// Error for a file of the wrong type.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("it is {found}, wanted {wanted}")]
 pub struct Mismatch {
@@ -69,21 +69,21 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    /// Something that is `found`, as [`describe`] has it, and should be of `kind` for `arch`.
+    /// Creates the error for a file that is `found`, as [`describe`] words it, instead of `kind` for `arch`.
     #[must_use]
     pub fn new(found: String, kind: FileKind, arch: Option<Arch>) -> Self {
         Self { found, wanted: arch.map_or(kind.to_string(), |arch| format!("{kind} for {arch}")) }
     }
 }
 
-/// What `content` is: its kind and its CPU, where it has one. `None` for anything unknown.
+/// Identifies the type of `content` and its CPU architecture, if it has one. Returns `None` for unknown content.
 #[must_use]
 pub fn identify(content: &[u8]) -> Option<(FileKind, Option<Arch>)> {
     match content {
         [b'M', b'Z', ..] => portable_executable(content).map(|arch| (FileKind::EfiApplication, Some(arch))),
-        // A far jump to 07c0:xxxx, then the size of the register that it is built for, then the magic.
+        // A far jump to 07c0:xxxx, the register size of the build, then the magic number.
         [0xea, _, _, 0xc0, 0x07, 0x32 | 0x64, 0xae, 0x18, ..] => Some((FileKind::IpxeNbp, Some(Arch::I386))),
-        // A far jump to 0000:7cxx, then PXELINUX's magic.
+        // A far jump to 0000:7cxx, then PXELINUX's magic number.
         [0xea, _, 0x7c, 0, 0, 0x90, 0x90, 0x90, 0xac, 0xc8, 0x83, 0x29, ..] => {
             Some((FileKind::PxelinuxNbp, Some(Arch::I386)))
         }
@@ -98,7 +98,7 @@ fn u16_at(content: &[u8], offset: usize) -> Option<u16> {
     content.get(offset..offset + 2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]))
 }
 
-/// The CPU of an EFI application: PE signature, machine, and subsystem 10.
+/// Returns the CPU of an EFI application from its PE signature, machine field, and subsystem 10.
 fn portable_executable(content: &[u8]) -> Option<Arch> {
     let offset = content.get(0x3c..0x40).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))?;
     let offset = usize::try_from(offset).ok().filter(|offset| *offset < content.len())?;
@@ -122,7 +122,7 @@ fn elf(content: &[u8]) -> Option<Arch> {
     }
 }
 
-/// In words what `content` is.
+/// Describes the type of `content` in words.
 #[must_use]
 pub fn describe(content: &[u8]) -> String {
     match identify(content) {
@@ -134,7 +134,7 @@ pub fn describe(content: &[u8]) -> String {
     }
 }
 
-/// What `loader` should be.
+/// Returns the expected type of `loader`.
 #[must_use]
 pub fn loader_kind(loader: Loader) -> (FileKind, Arch) {
     match loader.platform() {
@@ -143,7 +143,7 @@ pub fn loader_kind(loader: Loader) -> (FileKind, Arch) {
     }
 }
 
-/// What a syslinux file called `name` should be. What syslinux gives no meaning to is data.
+/// Returns the expected type of a syslinux file called `name`. Names without a meaning for syslinux are data.
 #[must_use]
 pub fn member_kind(name: &str) -> (FileKind, Option<Arch>) {
     match name.rsplit_once('.').map(|(_, extension)| extension) {
@@ -156,11 +156,11 @@ pub fn member_kind(name: &str) -> (FileKind, Option<Arch>) {
     }
 }
 
-/// Checks that `content` is of `kind`, and for `arch` where that is given.
+/// Checks that `content` is of `kind`, and for `arch` if given.
 ///
 /// # Errors
 ///
-/// [`Mismatch`].
+/// [`Mismatch`] if it is not.
 pub fn check(content: &[u8], kind: FileKind, arch: Option<Arch>) -> Result<(), Mismatch> {
     if kind == FileKind::Data || identify(content) == Some((kind, arch)) {
         return Ok(());

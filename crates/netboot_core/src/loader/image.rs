@@ -1,23 +1,22 @@
-//! Where in a loader a byte lies: in which section. A BIOS loader is looked at as it is once
-//! it has unpacked itself.
+//! The sections of a loader. A BIOS loader is examined in the form that it has after unpacking itself.
 
 use std::ops::Range;
 
 use super::packed;
 
-/// A stretch of a loader.
+/// A contiguous part of a loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRegion {
-    /// The section's name; `file` for what is in none.
+    /// The section's name, or `file` for a loader without sections.
     pub name: String,
-    /// Whether the loader holds it packed.
+    /// Whether the loader contains it in packed form.
     pub packed: bool,
-    /// Its bytes.
+    /// The content.
     pub content: Vec<u8>,
 }
 
-/// Takes a loader apart: EFI applications into headers and sections, BIOS loaders into prefix and
-/// unpacked parts, anything else stays whole.
+/// Splits a loader: EFI applications into headers and sections, BIOS loaders into prefix and unpacked parts. Any other
+/// file is one region.
 #[must_use]
 pub fn regions(loader: &[u8]) -> Vec<ImageRegion> {
     let sections = portable_executable(loader).unwrap_or_default();
@@ -41,7 +40,7 @@ fn plain(name: &str, content: Option<&[u8]>) -> ImageRegion {
     ImageRegion { name: name.to_owned(), packed: false, content: content.unwrap_or_default().to_vec() }
 }
 
-/// The most sections of a PE file; firmware and Windows take no more.
+/// Maximum number of sections in a PE file; firmware and Windows accept no more.
 const MAX_SECTIONS: usize = 96;
 
 struct Section {
@@ -49,7 +48,7 @@ struct Section {
     range: Range<usize>,
 }
 
-/// The sections of a PE file that have bytes in it, each of which is in one of them at most.
+/// Returns the sections of a PE file that have bytes in it; no byte is in two of them.
 fn portable_executable(content: &[u8]) -> Option<Vec<Section>> {
     let number = |offset: usize, size: usize| -> Option<usize> {
         let bytes = content.get(offset..offset.checked_add(size)?)?;
@@ -70,7 +69,7 @@ fn portable_executable(content: &[u8]) -> Option<Vec<Section>> {
         let at = header + 24 + optional + 40 * index;
         let name = content.get(at..at + 8)?.split(|byte| *byte == 0).next()?;
         let (start, stored, used) = (number(at + 20, 4)?, number(at + 16, 4)?, number(at + 8, 4)?);
-        // What is stored is rounded up; what is behind the section's own size is padding.
+        // The stored size is rounded up; bytes beyond the section's own size are padding.
         let range = start..start.checked_add(stored.min(used))?;
         let name = String::from_utf8_lossy(name).into_owned();
         Some(Section { name, range })

@@ -1,5 +1,4 @@
-//! What the linker says of a loader: the map that iPXE's make leaves beside it, with the symbol table that
-//! make adds to that.
+//! Linker output: the map that iPXE's makefile writes next to a loader, with the symbol table that make appends to it.
 
 use std::collections::BTreeSet;
 
@@ -10,24 +9,24 @@ pub struct LinkMap<'m>(&'m str);
 /// A symbol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Symbol {
-    /// Its name.
+    /// The symbol's name.
     pub name: String,
-    /// The section that it is in.
+    /// The section that contains the symbol.
     pub section: String,
-    /// Where it is.
+    /// The address.
     pub address: u64,
-    /// Its size in bytes; 0 where that is not known.
+    /// The size in bytes; 0 if unknown.
     pub size: u64,
 }
 
 impl<'m> LinkMap<'m> {
-    /// The map with the content `text`.
+    /// Wraps the content `text` of a link map.
     #[must_use]
     pub fn new(text: &'m str) -> Self {
         Self(text)
     }
 
-    /// The names of the objects that were taken out of the archive, without `.o`.
+    /// Returns the names of the objects that the linker took from the archive, without `.o`.
     #[must_use]
     pub fn objects(&self) -> BTreeSet<&'m str> {
         let lines = self.0.lines().skip_while(|line| !line.starts_with("Archive member included"));
@@ -39,34 +38,34 @@ impl<'m> LinkMap<'m> {
         members.collect()
     }
 
-    /// The address that `section` begins at.
+    /// Returns the start address of `section`.
     #[must_use]
     pub fn start(&self, section: &str) -> Option<u64> {
         let mut lines = self.0.lines().filter_map(|line| line.strip_prefix(section)?.trim_start().strip_prefix("0x"));
         u64::from_str_radix(lines.next()?.split_ascii_whitespace().next()?, 16).ok()
     }
 
-    /// The address of the symbol called `name`.
+    /// Returns the address of the symbol `name`.
     #[must_use]
     pub fn address(&self, name: &str) -> Option<u64> {
         self.0.lines().filter_map(symbol).find(|symbol| symbol.name == name).map(|symbol| symbol.address)
     }
 
-    /// The symbol that is nearest below or at `address` in `section`, and how far it is.
+    /// Returns the nearest symbol at or below `address` in `section`, and its distance.
     #[must_use]
     pub fn nearest(&self, section: &str, address: u64) -> Option<(Symbol, u64)> {
         let below =
             self.0.lines().filter_map(symbol).filter(|symbol| {
                 symbol.section == section && symbol.address <= address && !symbol.name.starts_with('.')
             });
-        // Of several at one address, one with a size is a thing, and others are marks, as `_data`.
+        // Of several symbols at one address, one with a size is an object; others, such as `_data`, are markers.
         let nearest = below.max_by_key(|symbol| (symbol.address, symbol.size, !symbol.name.starts_with('_')))?;
         let distance = address - nearest.address;
         Some((nearest, distance))
     }
 }
 
-/// A line of a symbol table: address, flags, section, a tab, size, name.
+/// Parses a line of a symbol table: address, flags, section, a tab, size, name.
 fn symbol(line: &str) -> Option<Symbol> {
     let (left, right) = line.split_once('\t')?;
     let mut left = left.split_ascii_whitespace();

@@ -1,5 +1,5 @@
-//! The list of what is linked into a loader: drivers, protocols, commands, features, and all other
-//! objects of iPXE. It stands in a tree and, as the baseline, among the facts, one line a thing.
+//! The list of everything linked into a loader: drivers, protocols, commands, features, and all other objects of iPXE.
+//! A tree contains such a list, and `vendor/` contains the lists of the baseline. Each line is one item.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,17 +11,17 @@ use crate::base::closed_set::closed_set;
 use crate::base::fs;
 use crate::loader::target::Platform;
 
-/// The size of the largest list that is read, in bytes; those of real loaders have about 20 kB.
+/// Maximum size of a list to read, in bytes; those of real loaders have about 20 kB.
 const MAX_LIST: u64 = 1 << 20;
 
 closed_set! {
-    /// What a linked thing is.
+    /// The class of a linked item.
     pub enum ObjectClass {
-        /// A command of iPXE's shell and scripts that a linked source declares, by its name.
+        /// A command of iPXE's shell and scripts, by its name, as a linked source declares it.
         Command = "command",
         /// A driver, by the path of its source.
         Driver = "driver",
-        /// A feature that a linked source declares, as iPXE's banner and DHCP requests name it.
+        /// A feature that a linked source declares, by its name in iPXE's banner and DHCP requests.
         Feature = "feature",
         /// Any other object, by the path of its source.
         Object = "object",
@@ -31,7 +31,7 @@ closed_set! {
 }
 
 impl ObjectClass {
-    /// What an object is whose source is at `path`, without suffix, in iPXE's `src`.
+    /// Classifies the object with the source `path`, which is relative to iPXE's `src` and has no suffix.
     fn of(path: &Utf8Path) -> Self {
         if path.iter().any(|folder| folder == "drivers") {
             Self::Driver
@@ -43,7 +43,7 @@ impl ObjectClass {
     }
 }
 
-/// The sources of a platform, by the names of their objects; no two have the same.
+/// The sources of a platform by object name, which is unique.
 #[derive(Debug)]
 pub struct Sources {
     root: Utf8PathBuf,
@@ -55,7 +55,7 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// [`fs::Error`] where it cannot be read.
+    /// [`fs::Error`] if the folder cannot be read.
     pub fn read(src: &Utf8Path, platform: Platform) -> Result<Self, fs::Error> {
         let is_ours = |path: &Utf8PathBuf| match (path.iter().next(), path.iter().nth(1)) {
             (Some("util"), _) => false,
@@ -69,25 +69,25 @@ impl Sources {
     }
 }
 
-/// What is linked into a loader.
+/// The items linked into a loader.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkedObjects(BTreeSet<(ObjectClass, String)>);
 
-/// How what is linked differs from what was before.
+/// The difference between two lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drift {
-    /// What was there before, and is not now; by lines.
+    /// Lines that only the earlier list has.
     pub lost: Vec<String>,
-    /// What is there now, and was not before; by lines.
+    /// Lines that only the later list has.
     pub gained: Vec<String>,
 }
 
 impl LinkedObjects {
-    /// What `map` says was linked of `sources`.
+    /// Lists the items that were linked from `sources` according to `map`.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`] where a source cannot be read.
+    /// [`fs::Error`] if a source cannot be read.
     pub fn of(map: &LinkMap<'_>, sources: &Sources) -> Result<Self, fs::Error> {
         let mut things = BTreeSet::new();
         for object in map.objects() {
@@ -103,17 +103,17 @@ impl LinkedObjects {
         Ok(Self(things))
     }
 
-    /// Reads the list in the file `path`, which has 1 MiB at most.
+    /// Reads the list in the file `path`, of at most 1 MiB.
     ///
     /// # Errors
     ///
-    /// [`fs::Error`] where it is larger or cannot be read.
+    /// [`fs::Error`] if the file is larger or cannot be read.
     pub fn read(path: &Utf8Path) -> Result<Self, fs::Error> {
         let text = fs::read_at_most(path, MAX_LIST)?;
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 
-    /// Reads what [`LinkedObjects::to_text`] wrote. Lines that say nothing known are not taken.
+    /// Parses the output of [`LinkedObjects::to_text`]. Unknown lines are ignored.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let thing = |line: &str| {
@@ -124,18 +124,18 @@ impl LinkedObjects {
         Self(text.lines().filter_map(thing).collect())
     }
 
-    /// The list as a text, under the heading `title`.
+    /// Formats the list as a text with the heading `title`.
     #[must_use]
     pub fn to_text(&self, title: &str) -> String {
         format!("# {title}\n{self}")
     }
 
-    /// The names of everything of `class`, sorted bytewise.
+    /// Returns the names of all items of `class`, sorted bytewise.
     pub fn names(&self, class: ObjectClass) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |thing| thing.0 == class).map(|thing| thing.1.as_str())
     }
 
-    /// How this differs from `before`.
+    /// Compares this list with the earlier list `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Drift {
         let lines = |things: BTreeSet<&(ObjectClass, String)>| things.into_iter().map(line).collect();
@@ -147,7 +147,7 @@ impl LinkedObjects {
 }
 
 impl Drift {
-    /// Whether nothing differs.
+    /// Checks whether there is no difference.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lost.is_empty() && self.gained.is_empty()
@@ -164,7 +164,7 @@ impl fmt::Display for LinkedObjects {
     }
 }
 
-/// The command or feature that a line of a source declares.
+/// Returns the command or feature that a line of a source declares.
 fn declared(line: &str) -> Option<(ObjectClass, String)> {
     let arguments = |word: &str| line.strip_prefix(word)?.trim_start().strip_prefix('(');
     if let Some(rest) = arguments("COMMAND") {

@@ -1,8 +1,8 @@
-//! What is in a loader: what was linked into it, and where in it a byte lies.
+//! The content of loaders: which objects are linked into them, and which section a byte belongs to.
 //!
-//! [`link_map`] reads what the linker said. [`linked_objects`] is the list of what was linked, as a tree and the
-//! baseline have it. [`packed`] unpacks BIOS loaders, [`image`] knows sections, and [`facts`] is what the
-//! bytes of a loader tell without any of that.
+//! [`link_map`] reads the linker's output. [`linked_objects`] is the list of linked objects in a tree and in the
+//! baseline. [`packed`] unpacks BIOS loaders, [`image`] finds sections, and [`facts`] reads the properties that the
+//! bytes of a loader reveal without linker output.
 
 pub mod facts;
 pub mod file_kind;

@@ -1,34 +1,33 @@
-//! The packed parts of a BIOS loader. iPXE's `zbin` writes each as a length (four bytes, little-endian, of
-//! what follows), raw LZMA over x86 code with absolute call targets, and a CRC-32 without the final
-//! inversion.
+//! The packed parts of a BIOS loader. iPXE's `zbin` writes each as the length of the rest (four bytes, little-endian),
+//! raw LZMA over x86 code with absolute call targets, and a CRC-32 without the final inversion.
 
 use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
 
-/// The sections that `zbin` packs, in the order in which it does so.
+/// The sections that `zbin` packs, in order.
 pub const SECTIONS: [&str; 4] = [".text16.early", ".text16.late", ".data16", ".textdata"];
 
-/// The most that is looked at to find parts, in bytes.
+/// Maximum number of bytes to examine when searching for parts.
 const MAX_PACKED: usize = 64 << 20;
 
-/// The most that all parts of a loader unpack to together, in bytes, with what turns out to be none; those of the
-/// largest loaders have about 1 MB.
+/// Maximum total unpacked size of a loader's parts in bytes, including data that turns out not to be a part. The parts
+/// of the largest loaders have about 1 MB.
 const MAX_UNPACKED: usize = 16 << 20;
 
-/// What the checksum and LZMA's own first bytes take at least, in bytes.
+/// Minimum size of the checksum and LZMA's own first bytes, in bytes.
 const LEAST: usize = 4 + 5;
 
 /// A packed part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedPart {
-    /// Where it begins in the file: its length field.
+    /// The offset in the file, where the length field begins.
     pub offset: usize,
-    /// How many bytes of the file it takes, with length and checksum.
+    /// The size in the file in bytes, including length and checksum.
     pub packed: usize,
-    /// What it holds, as it runs.
+    /// The unpacked content, as it runs.
     pub content: Vec<u8>,
 }
 
-/// All packed parts of a BIOS loader. They are known by their checksums, so that anything else has none.
+/// Returns all packed parts of a BIOS loader. Checksums identify them, so any other file has none.
 #[must_use]
 pub fn unpack(loader: &[u8]) -> Vec<PackedPart> {
     unpack_within(loader, MAX_UNPACKED)
@@ -37,7 +36,7 @@ pub fn unpack(loader: &[u8]) -> Vec<PackedPart> {
 fn unpack_within(loader: &[u8], mut unpacked: usize) -> Vec<PackedPart> {
     let mut parts = Vec::new();
     let mut offset = 0;
-    // A file may be made to look as if a part began everywhere.
+    // A crafted file can look as if a part began at every offset.
     let mut budget = MAX_PACKED;
     while let Some(length) = number(loader, offset).filter(|_| parts.len() < SECTIONS.len()) {
         let plausible = length > LEAST && length <= loader.len() - offset;
@@ -61,7 +60,8 @@ fn number(bytes: &[u8], offset: usize) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(four)).ok()
 }
 
-/// The part at `offset`, whose packed bytes and checksum take `length` bytes; takes what it unpacks from `budget`.
+/// Unpacks the part at `offset`, whose packed data and checksum take `length` bytes. Subtracts the unpacked size from
+/// `budget`.
 fn part(loader: &[u8], offset: usize, length: usize, budget: &mut usize) -> Option<PackedPart> {
     let packed = loader.get(offset + 4..offset + length)?;
     let checksum = number(loader, offset + length)?;
@@ -78,7 +78,7 @@ fn part(loader: &[u8], offset: usize, length: usize, budget: &mut usize) -> Opti
     Some(PackedPart { offset, packed: length + 4, content })
 }
 
-/// Decompresses `packed` to `content`, which gets `most` bytes; `None` where that is not all.
+/// Decompresses `packed` into `content`, up to `most` bytes; `None` if that is not all, or if the data is corrupt.
 fn decompress(packed: &[u8], content: &mut Vec<u8>, most: usize) -> Option<()> {
     let mut options = LzmaOptions::new_preset(6).ok()?;
     options.literal_context_bits(2).literal_position_bits(0).position_bits(0);
@@ -97,10 +97,10 @@ fn decompress(packed: &[u8], content: &mut Vec<u8>, most: usize) -> Option<()> {
     }
 }
 
-/// The opcodes of a call and of a jump with a relative target of four bytes.
+/// The opcodes of a call and a jump with a relative target of four bytes.
 const CALLS: [u8; 2] = [0xe8, 0xe9];
 
-/// Turns the targets of calls and jumps, which were packed as absolute, into relative ones again.
+/// Converts the targets of calls and jumps from absolute, as packed, back to relative.
 fn restore_calls(code: &mut [u8]) {
     let Some(limit) = i32::try_from(code.len()).ok().map(|length| length - 5) else { return };
     let mut offset = 0;
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_was_packed_comes_out_again() {
-        // Calls near and far, forwards and backwards, among other bytes.
+        // Near and far calls, forwards and backwards, among other bytes.
         let mut first = vec![0x90; 600];
         for (at, target) in
             [(0, 5), (10, -10), (20, 400), (300, -250), (310, 580), (400, 599), (500, -700), (590, i32::MAX)]
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(lengths(&loader, 12_000), [3000; 4]);
         assert_eq!(lengths(&loader, 11_999), [3000; 3]);
         assert_eq!(lengths(&loader, 2999), [0; 0]);
-        // What unpacks to much and then proves to be none counts as well.
+        // Data that unpacks to a lot and then turns out not to be a part also counts.
         let mut cut = part[4..part.len() - 8].to_vec();
         let mut crc = flate2::Crc::new();
         crc.update(&cut);

@@ -1,9 +1,9 @@
-//! The loaders that can be asked for: a closed set.
+//! The closed set of available loaders.
 
 use crate::base::closed_set::closed_set;
 
 closed_set! {
-    /// What a loader runs on. Each platform is built in a source tree of its own.
+    /// The platform of a loader. Each platform is built in its own source tree.
     pub enum Platform {
         /// PC BIOS.
         Bios = "bios",
@@ -13,7 +13,7 @@ closed_set! {
 }
 
 impl Platform {
-    /// Whether the embedded script stands in the loader as it is; BIOS loaders are packed.
+    /// Checks whether the loader contains the embedded script verbatim; BIOS loaders are packed.
     #[must_use]
     pub fn holds_script_verbatim(self) -> bool {
         match self {
@@ -22,7 +22,7 @@ impl Platform {
         }
     }
 
-    /// The folder, below `src/`, that iPXE's make puts this platform's output in.
+    /// Returns the folder below `src/` that iPXE's makefile uses for this platform's output.
     #[must_use]
     pub fn bin_dir(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Platform {
         }
     }
 
-    /// The folders in iPXE's `src/arch` that this platform is built from.
+    /// Returns the folders in iPXE's `src/arch` that this platform is built from.
     #[must_use]
     pub fn arch_dirs(self) -> [&'static str; 2] {
         match self {
@@ -42,7 +42,7 @@ impl Platform {
 }
 
 closed_set! {
-    /// An iPXE loader, named as its file is.
+    /// An iPXE loader, identified by its file name.
     pub enum Loader {
         /// BIOS, with all of iPXE's own network drivers.
         IpxePxe = "ipxe.pxe",
@@ -50,9 +50,9 @@ closed_set! {
         IpxeEfi = "ipxe.efi",
         /// BIOS, through the network card's own driver (UNDI).
         UndionlyKpxe = "undionly.kpxe",
-        /// As [`Loader::IpxePxe`] without USB network drivers, which can take the USB keyboard away.
+        /// Like [`Loader::IpxePxe`], without USB network drivers, which can disable the USB keyboard.
         IpxeLegacyPxe = "ipxe-legacy.pxe",
-        /// As [`Loader::IpxeEfi`] without USB network drivers.
+        /// Like [`Loader::IpxeEfi`], without USB network drivers.
         IpxeLegacyEfi = "ipxe-legacy.efi",
         /// UEFI, through the firmware's own network driver (SNP), on the card that it was loaded from.
         SnponlyEfi = "snponly.efi",
@@ -60,11 +60,11 @@ closed_set! {
 }
 
 impl Loader {
-    /// The loader called `name`.
+    /// Finds the loader called `name`.
     ///
     /// # Errors
     ///
-    /// What was found and what was wanted, and what to do about it.
+    /// Returns a message and a remedy.
     pub fn named(name: &str) -> Result<Self, (String, String)> {
         name.parse().map_err(|_| {
             let all = Self::ALL.map(|loader| format!("`{loader}`")).join(", ");
@@ -72,7 +72,7 @@ impl Loader {
         })
     }
 
-    /// What it runs on.
+    /// Returns the platform.
     #[must_use]
     pub fn platform(self) -> Platform {
         match self {
@@ -81,7 +81,7 @@ impl Loader {
         }
     }
 
-    /// What iPXE's make calls it.
+    /// Returns the name of the make target in iPXE.
     #[must_use]
     pub fn target(self) -> String {
         format!("{}/{}", self.platform().bin_dir(), self.as_str())

@@ -1,4 +1,4 @@
-//! The programs and headers that the work needs: which, whether they are there, and what they are.
+//! The programs and headers that this tool needs on the host: which ones, whether they are present, and their identity.
 
 pub mod needs;
 pub mod packages;
@@ -17,22 +17,22 @@ use crate::base::paths::Cache;
 use crate::base::progress::Progress;
 use crate::digest::Sha256Digest;
 
-/// All tools that a build uses.
+/// The tools that a build uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Toolchain {
-    /// The `PATH` that they were looked up in.
+    /// The `PATH` that they were found in.
     path: String,
-    /// In the order of [`needs::build`].
+    /// The tools in the order of [`needs::build`].
     pub tools: Vec<Tool>,
 }
 
 impl Toolchain {
-    /// Finds what `needs` names in `path`, a list of folders as in `PATH`. What the cache knows
-    /// is used where no file has changed since.
+    /// Finds the tools for `needs` in `path`, a list of folders like `PATH`. Uses a record in the cache if no file has
+    /// changed since.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] names all that is missing or unfit.
+    /// [`Error::Missing`] lists everything that is missing or unsuitable.
     pub fn find(needs: &[Need], path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Self, Error> {
         if let Some(known) = Self::recall(needs, path, cache) {
             return Ok(known);
@@ -42,7 +42,7 @@ impl Toolchain {
         Ok(found)
     }
 
-    /// Where `cache` keeps it.
+    /// Returns the path of the toolchain's record in `cache`.
     #[must_use]
     pub fn record(&self, cache: &Cache) -> Utf8PathBuf {
         cache.toolchain_record(&record_key(self.tools.iter().map(|tool| tool.name.as_str()), &self.path))
@@ -57,8 +57,8 @@ impl Toolchain {
         valid.then_some(known).inspect(|_| fs::touch(&record))
     }
 
-    /// Identifies the toolchain by what its tools say and are, and not by where they are. What only
-    /// reads certificates counts for builds with `trust` alone.
+    /// Returns a digest of the tools' versions and contents, independent of their paths. The tool that only reads
+    /// certificates counts only with `trust`.
     #[must_use]
     pub fn digest(&self, trust: bool) -> Sha256Digest {
         let mut lines = String::new();
@@ -70,12 +70,12 @@ impl Toolchain {
     }
 }
 
-/// Looks for all that `needs` names, in `path`, and returns it in that order.
+/// Searches `path` for everything in `needs`, and returns the tools in that order.
 ///
 /// # Errors
 ///
-/// [`Error::Missing`] names all that is missing or unfit; [`Error::Cancelled`] where the user asked to stop; the
-/// others say what is wrong with the cache.
+/// [`Error::Missing`] lists everything that is missing or unsuitable; [`Error::Cancelled`] if the user asked to stop;
+/// the others report a problem with the cache.
 pub fn look(needs: &[Need], path: &str, cache: &Cache, progress: &dyn Progress) -> Result<Vec<Tool>, Error> {
     let mut tools = Vec::new();
     let (mut missing, mut unmet) = (Vec::new(), Vec::new());
@@ -99,17 +99,17 @@ pub fn look(needs: &[Need], path: &str, cache: &Cache, progress: &dyn Progress) 
     if progress.cancelled() { Err(Error::Cancelled) } else { Ok(tools) }
 }
 
-/// The version of the form of a record. Raise it whenever a tool tells more or other things of itself.
+/// Format version of a record. Increase it whenever tools report more or other properties.
 const FORM: u32 = 2;
 
-/// What a record is about: other needs, by their names, or another `PATH` have another record.
+/// Returns the key of a record: each list of needs, by name, and each `PATH` has its own record.
 fn record_key<'n>(needs: impl Iterator<Item = &'n str>, path: &str) -> Sha256Digest {
     let names = needs.collect::<Vec<_>>().join("\n");
     Sha256Digest::of(format!("{FORM}\n{path}\n{names}").as_bytes())
 }
 
-/// The remedies that install what `needs` names: one on the system that `path` shows, or one for each known system where
-/// that cannot be told.
+/// Returns remedies that install `needs`: one for the system that `path` belongs to, or one for each known system if
+/// that cannot be detected.
 #[must_use]
 pub fn install_lines(needs: &[&Need], path: &str) -> Vec<String> {
     let line = |manager: Manager| format!("install it with `{}`", manager.install_line(needs));

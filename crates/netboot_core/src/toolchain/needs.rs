@@ -1,41 +1,42 @@
-//! What the work needs, for what, and which packages have it.
+//! Programs and headers that this tool needs, their purpose, and the packages that provide them.
 
-/// Something that has to be there.
+/// A required program, header or file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
     /// Its name.
     pub name: &'static str,
-    /// What it is needed for.
+    /// The purpose, as a verb phrase.
     pub purpose: &'static str,
-    /// The packages that have it: for apt, dnf, pacman, zypper and apk.
+    /// The packages that provide it, for apt, dnf, pacman, zypper and apk.
     pub packages: [&'static str; 5],
-    /// How to tell whether it is there.
+    /// The test for its presence.
     pub test: Probe,
 }
 
-/// How to tell whether something is there, and what it is.
+/// A test that finds and identifies a needed program or file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// GCC for x86-64, of this major version or later.
+    /// GCC for x86-64, of at least this major version.
     Gcc(u32),
-    /// A program; run with the arguments, its first line of output has to contain the text.
+    /// A program that, run with these arguments, prints this text in its first line of output.
     Program(&'static str, &'static [&'static str], &'static str),
-    /// Several programs; the first is asked for its version.
+    /// Several programs; the first one reports the version.
     Programs(&'static [&'static str]),
     /// A C program that compiles, links with the libraries, runs, and prints a version.
     Compiles {
-        /// The program.
+        /// The source code.
         code: &'static str,
         /// The linker's arguments.
         libraries: &'static [&'static str],
-        /// The header that tells where the thing is.
+        /// The header whose path identifies the library.
         header: &'static str,
     },
     /// One of these files.
     File(&'static [&'static str]),
-    /// A program by one of these names that needs no shared library.
+    /// A program with one of these names that needs no shared library.
     Static(&'static [&'static str]),
-    /// The newest kernel: a file whose name begins so, in one of these folders or in folders in them.
+    /// The newest kernel: a file in one of these folders, or in folders directly below, whose name begins with this
+    /// text.
     Kernel(&'static [&'static str], &'static str),
 }
 
@@ -43,7 +44,7 @@ const GCC: Need = Need {
     name: "gcc",
     purpose: "compiles iPXE and its build tools",
     packages: ["gcc", "gcc", "gcc", "gcc", "gcc"],
-    // -ffile-prefix-map, without which the build path gets into the loaders, came with GCC 8.
+    // `-ffile-prefix-map`, which keeps the build path out of the loaders, requires GCC 8.
     test: Probe::Gcc(8),
 };
 const BINUTILS: Need = Need {
@@ -106,14 +107,14 @@ const LZMA: Need = Need {
         header: "lzma.h",
     },
 };
-/// Reads certificates.
+/// Program that reads certificates.
 pub(super) const OPENSSL: Need = Need {
     name: "openssl",
     purpose: "reads the certificates under `trust`",
     packages: ["openssl"; 5],
     test: Probe::Program("openssl", &["version"], "SSL"),
 };
-/// Receives what the tests deploy.
+/// SSH server that receives the tests' deployments.
 const SSH_SERVER: Need = Need {
     name: "sshd",
     purpose: "receives the deployments of the tests",
@@ -121,14 +122,14 @@ const SSH_SERVER: Need = Need {
     test: Probe::File(SSHD),
 };
 
-/// Checks signatures. Fedora has moved it between packages, so it is asked for by its file there.
+/// Program that checks signatures. Fedora has moved it between packages, so there it is installed by its file path.
 pub const GPGV: Need = Need {
     name: "gpgv",
     purpose: "checks signatures for `mirror`",
     packages: ["gpgv", "/usr/bin/gpgv", "gnupg", "gpg2", "gpgv"],
     test: Probe::Program("gpgv", &["--version"], "gpgv (GnuPG)"),
 };
-/// Makes keys and signs with them.
+/// Program that generates keys and signs with them.
 const GPG: Need = Need {
     name: "gpg",
     purpose: "signs what the tests mirror",
@@ -136,7 +137,7 @@ const GPG: Need = Need {
     test: Probe::Program("gpg", &["--version"], "gpg (GnuPG)"),
 };
 
-/// What a build needs; `trust` says whether it embeds certificates.
+/// Returns the needs of a build; `trust` tells whether it embeds certificates.
 #[must_use]
 pub fn build(trust: bool) -> Vec<Need> {
     let mut needs = vec![GCC, BINUTILS, MAKE, PERL, AWK, SED, COREUTILS, LIBC, LZMA];
@@ -144,7 +145,7 @@ pub fn build(trust: bool) -> Vec<Need> {
     needs
 }
 
-/// What the checks need; `trust` is as for [`build`]. A check whose need is not met is skipped and says so.
+/// Returns the needs of the checks; `trust` is as for [`build`]. A check with an unmet need is skipped and reported.
 #[must_use]
 pub fn check(trust: bool) -> Vec<Need> {
     let mut needs = build(trust);
@@ -158,7 +159,7 @@ pub fn check(trust: bool) -> Vec<Need> {
     needs
 }
 
-/// What only tests need.
+/// Returns the needs of tests alone.
 fn of_tests() -> Vec<Need> {
     vec![
         Need {
@@ -188,7 +189,7 @@ fn of_tests() -> Vec<Need> {
         Need {
             name: "bindfs",
             purpose: "is a file system that cannot exchange folders",
-            // Arch and Alpine do not have it.
+            // Arch and Alpine do not package it.
             packages: ["bindfs", "bindfs", "", "bindfs", ""],
             test: Probe::Program("bindfs", &["--version"], "bindfs"),
         },
@@ -208,7 +209,7 @@ fn of_tests() -> Vec<Need> {
             name: "python",
             purpose: "installs the linters of the workflows",
             packages: ["python3 python3-venv", "python3", "python", "python3", "python3"],
-            // Debian has what makes a folder for them in a package of its own.
+            // Debian has the module that creates virtual environments in a separate package.
             test: Probe::Program(
                 "python3",
                 &["-c", "import ensurepip, sys, venv; print('Python', sys.version.split()[0])"],
@@ -218,7 +219,7 @@ fn of_tests() -> Vec<Need> {
     ]
 }
 
-/// What some variations of a rebuild need; without it, those are left out.
+/// Returns the needs of some variations of a rebuild; without them, those variations are skipped.
 #[must_use]
 pub fn variations() -> Vec<Need> {
     vec![
@@ -237,7 +238,7 @@ pub fn variations() -> Vec<Need> {
     ]
 }
 
-/// What a deployment to a server needs.
+/// Returns the needs of a deployment to a server.
 #[must_use]
 pub fn deploy() -> Vec<Need> {
     vec![Need {
@@ -248,10 +249,10 @@ pub fn deploy() -> Vec<Need> {
     }]
 }
 
-/// Where distributions put the SSH server.
+/// Paths of the SSH server in distributions.
 pub const SSHD: &[&str] = &["/usr/sbin/sshd", "/usr/bin/sshd"];
 
-/// Where distributions put libfaketime: Debian, Fedora, openSUSE, Arch and Alpine.
+/// Paths of libfaketime in Debian, Fedora, openSUSE, Arch and Alpine.
 pub const LIBFAKETIME: &[&str] = &[
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
     "/usr/lib64/faketime/libfaketime.so.1",
@@ -259,7 +260,7 @@ pub const LIBFAKETIME: &[&str] = &[
     "/usr/lib/faketime/libfaketime.so.1",
 ];
 
-/// What a boot test needs, in the order of `boot_test::tools::TestTools`'s parts.
+/// Returns the needs of a boot test, in the order of the fields of `boot_test::tools::TestTools`.
 #[must_use]
 pub fn boot_test() -> Vec<Need> {
     vec![
@@ -308,10 +309,10 @@ pub fn boot_test() -> Vec<Need> {
     ]
 }
 
-/// The name of nginx.
+/// The name of the need for nginx.
 pub const NGINX: &str = "nginx";
 
-/// Servers that a boot test can try besides its own.
+/// Returns the servers that a boot test can use besides its own.
 #[must_use]
 pub fn servers() -> Vec<Need> {
     vec![
@@ -336,14 +337,14 @@ pub fn servers() -> Vec<Need> {
     ]
 }
 
-/// Servers that have a recipe, and serve a tree to the tests besides those.
+/// Returns further servers with a recipe, which serve a tree in tests.
 fn tree_servers() -> Vec<Need> {
     vec![
         Need {
             name: "caddy",
             purpose: "serves a tree over HTTP as its recipe says",
             packages: ["caddy"; 5],
-            // Its first words are about a home folder, where there is none.
+            // Without a home folder, its first line of output is about that instead.
             test: Probe::File(&["/usr/bin/caddy", "/usr/sbin/caddy"]),
         },
         Need {
@@ -355,6 +356,6 @@ fn tree_servers() -> Vec<Need> {
     ]
 }
 
-/// Where distributions put `lpxelinux.0`: Debian, Fedora, Arch.
+/// Paths of `lpxelinux.0` in Debian, Fedora and Arch.
 pub const DISTRIBUTION_SYSLINUX: &[&str] =
     &["/usr/lib/PXELINUX/lpxelinux.0", "/usr/share/syslinux/lpxelinux.0", "/usr/lib/syslinux/bios/lpxelinux.0"];

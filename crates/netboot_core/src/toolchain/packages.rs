@@ -1,4 +1,4 @@
-//! Package managers, how each installs, and what each knows of a file.
+//! Package managers: how to install packages, and which package owns a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,9 @@ use crate::base::progress::Progress;
 closed_set! {
     /// A package manager.
     pub enum Manager {
-        /// Debian, Ubuntu.
+        /// Debian and Ubuntu.
         Apt = "apt-get",
-        /// Fedora, Red Hat.
+        /// Fedora and Red Hat.
         Dnf = "dnf",
         /// Arch.
         Pacman = "pacman",
@@ -26,20 +26,21 @@ closed_set! {
 }
 
 impl Manager {
-    /// The one that this system has.
+    /// Detects the package manager of this system.
     #[must_use]
     pub fn detect(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|manager| find_program(manager.as_str(), path).is_some())
     }
 
-    /// The package that brought each of `files`, by name and version; none where the manager does not know it.
+    /// Returns the package that owns each of `files`, by name and version; `None` if the manager does not know the
+    /// file.
     #[must_use]
     pub fn owners(self, files: &[&Utf8Path], path: &str, progress: &dyn Progress) -> Vec<Option<String>> {
         let files: Vec<_> = files.iter().map(|file| names(file)).collect();
         let ask = |words: &[&str]| {
             let command = Command::new("ask whose a file is", words[0]).args(words[1..].iter().copied());
             let mut lines = Vec::new();
-            // What it does not know makes it fail, and it tells the rest all the same.
+            // The query fails if one file is unknown, but still prints the owners of the others.
             let answered =
                 command.env("PATH", path).env("LC_ALL", "C").run(progress, &mut |line| lines.push(line.into()));
             (answered.is_ok(), lines)
@@ -60,8 +61,8 @@ impl Manager {
         files.iter().map(|names| names.iter().find_map(known)).collect()
     }
 
-    /// The commands that install what `needs` names, each a program and its arguments, to be run
-    /// as root one after the other. None where there is nothing to install.
+    /// Returns the commands that install `needs`, each a program with its arguments, to be run as root in order. Empty
+    /// if there is nothing to install.
     #[must_use]
     pub fn install_commands(self, needs: &[&Need]) -> Vec<Vec<String>> {
         let packages = needs.iter().flat_map(|need| need.packages[self as usize].split_ascii_whitespace());
@@ -86,7 +87,7 @@ impl Manager {
         commands
     }
 
-    /// The same as one line to paste into a shell.
+    /// Returns the same commands as one line to paste into a shell.
     #[must_use]
     pub fn install_line(self, needs: &[&Need]) -> String {
         let commands = self.install_commands(needs);
@@ -94,14 +95,16 @@ impl Manager {
     }
 }
 
-/// The names under which a package may have brought `file`: /bin may be a link to /usr/bin. None where there is no file.
+/// Returns the paths under which a package may have installed `file`: /bin can be a link to /usr/bin. Empty if the file
+/// does not exist.
 fn names(file: &Utf8Path) -> Vec<Utf8PathBuf> {
     let Ok(file) = file.canonicalize_utf8() else { return Vec::new() };
     let short = file.strip_prefix("/usr").map(|rest| Utf8Path::new("/").join(rest));
     std::iter::once(file.clone()).chain(short).collect()
 }
 
-/// Whose each of `files`, by its names, is, from two questions to dpkg: each reads its whole database.
+/// Returns the owner of each of `files`, given with all their paths, from two dpkg queries: each query reads dpkg's
+/// whole database.
 fn dpkg_owners(files: &[Vec<Utf8PathBuf>], ask: &dyn Fn(&[&str]) -> Vec<String>) -> Vec<Option<String>> {
     let asked: Vec<&str> =
         ["dpkg-query", "-S"].into_iter().chain(files.iter().flatten().map(|name| name.as_str())).collect();
@@ -118,7 +121,7 @@ fn dpkg_owners(files: &[Vec<Utf8PathBuf>], ask: &dyn Fn(&[&str]) -> Vec<String>)
     owners.iter().map(|owner| owner.and_then(|owner| versions.get(owner)).map(ToString::to_string)).collect()
 }
 
-/// The package in `/usr/bin/make is owned by make 4.4.1-2`.
+/// Parses the package from a line like `/usr/bin/make is owned by make 4.4.1-2`.
 fn owned(answer: &str) -> Option<String> {
     answer.split_once(" is owned by ").map(|(_, package)| package.trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! Looks whether what is needed is there, by running or compiling it.
+//! Tests for needed programs and files, by running or compiling them.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -9,24 +9,24 @@ use crate::base::paths::Cache;
 use crate::base::process::{Command, find_program};
 use crate::base::progress::Progress;
 
-/// What looking for something came to.
+/// The result of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeStatus {
-    /// It is there.
+    /// It is present and suitable.
     Found(Box<Tool>),
-    /// It is not.
+    /// It is missing.
     Missing,
-    /// It is, and will not do.
+    /// It is present, but unsuitable.
     Unfit {
-        /// What was found.
+        /// The version or program found.
         found: String,
-        /// What was wanted.
+        /// The expected version or program.
         wanted: String,
     },
 }
 
 impl ProbeStatus {
-    /// Why it will not do; `None` where it will.
+    /// Describes the problem; `None` if there is none.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
         match self {
@@ -42,12 +42,12 @@ fn unfit(found: impl Into<String>, wanted: impl Into<String>) -> ProbeStatus {
 }
 
 impl Need {
-    /// Looks for it with the programs in `path`.
+    /// Tests for it with the programs in `path`.
     ///
     /// # Errors
     ///
-    /// [`Error`] where `cache`, in which small programs are compiled, cannot be used for that;
-    /// [`Error::Cancelled`] where the user asked to stop, since the answers of interrupted programs mean nothing.
+    /// [`Error`] if `cache`, where small programs are compiled, is unusable for that; [`Error::Cancelled`] if the user
+    /// asked to stop, because the output of interrupted programs is meaningless.
     pub fn probe(&self, path: &str, cache: &Cache, progress: &dyn Progress) -> Result<ProbeStatus, Error> {
         let prober = Prober { need: self, path, progress };
         let status = match self.test {
@@ -63,7 +63,7 @@ impl Need {
     }
 }
 
-/// How much room compiling a small program takes at most, in bytes, with the compiler's temporary files.
+/// Maximum space for compiling a small program in bytes, including the compiler's temporary files.
 const ROOM: usize = 1 << 18;
 
 struct Prober<'a> {
@@ -80,12 +80,12 @@ impl Prober<'_> {
 
     fn output(&self, program: &Utf8Path, args: &[&str]) -> Option<Vec<String>> {
         let lines = self.command(program).args(args.iter().copied()).output(self.progress).ok()?;
-        // Some programs call themselves by the path that they were called by, which is not what they are.
+        // Some programs print the path that they were called by, which is not part of their identity.
         let name = program.file_name().unwrap_or_default();
         Some(lines.into_iter().map(|line| line.replace(program.as_str(), name)).collect())
     }
 
-    /// The tool as found: `decisive` is the file that makes it what it is.
+    /// Returns the tool as found; `decisive` is the file that determines its behaviour.
     fn found(&self, version: String, decisive: &Utf8Path, others: &[Utf8PathBuf]) -> ProbeStatus {
         let files = std::iter::once(decisive).chain(others.iter().map(Utf8PathBuf::as_path));
         let tool = files.map(|file| Fingerprint::of(file, self.path)).collect::<Option<Vec<_>>>().and_then(|files| {
@@ -126,7 +126,7 @@ impl Prober<'_> {
         match self.output(&program, args) {
             Some(lines) if lines.first().map_or("", String::as_str).contains(wanted) => {
                 let answer = lines.into_iter().next().unwrap_or_default();
-                // A program that does not tell its version is known by the name of its file.
+                // A program that does not print its version is identified by its file name.
                 let name = program.canonicalize_utf8().ok().and_then(|path| path.file_name().map(str::to_owned));
                 let version = if answer == wanted { name.unwrap_or(answer) } else { answer };
                 self.found(version, &program, &[])
@@ -155,7 +155,7 @@ impl Prober<'_> {
         let Some((lines, version)) = self.compile(&gcc, cache, code, libraries)? else {
             return Ok(ProbeStatus::Missing);
         };
-        // gcc -H names each header it reads, ld --trace each file it links.
+        // gcc -H prints each header that it reads, ld --trace each file that it links.
         let canonical = |path: &str| Utf8Path::new(path).canonicalize_utf8().ok();
         let headers = lines.iter().filter_map(|line| line.trim_start_matches('.').strip_prefix(' '));
         let Some(header) = headers.filter(|path| path.ends_with(header)).find_map(canonical) else {
@@ -173,8 +173,8 @@ impl Prober<'_> {
         })
     }
 
-    /// Compiles and runs a program in the cache. Returns what the compiler printed and the program's first line;
-    /// `None` where either fails for a reason that the cache does not explain.
+    /// Compiles and runs a program in the cache. Returns the compiler's output and the program's first line; `None` if
+    /// either fails for a reason unrelated to the cache.
     fn compile(
         &self,
         gcc: &Utf8Path,
@@ -190,7 +190,7 @@ impl Prober<'_> {
         let args = ["-H", "-Wl,--trace", source.as_str(), "-o", program.as_str()];
         let compile = self.command(gcc).args(args).args(libraries.iter().copied()).env("TMPDIR", folder.as_str());
         let Ok(lines) = compile.output(self.progress) else {
-            // A compiler that found no room says so in words that nobody can rely on.
+            // The compiler's message for a full file system is not reliable, so check whether the space is available.
             fs::write_new(&folder.join("room"), &vec![0; ROOM], 0o644)?;
             return Ok(None);
         };
@@ -234,7 +234,7 @@ impl Prober<'_> {
     }
 }
 
-/// Files in `folder` and in the folders in it whose names begin with `name`.
+/// Lists files in `folder`, and in folders directly below, whose names begin with `name`.
 fn files_named(folder: &Utf8Path, name: &str) -> Vec<Utf8PathBuf> {
     let list = |folder: &Utf8Path| -> Vec<Utf8PathBuf> {
         let entries = folder.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
@@ -245,29 +245,29 @@ fn files_named(folder: &Utf8Path, name: &str) -> Vec<Utf8PathBuf> {
     below.into_iter().filter(|path| path.file_name().is_some_and(|file| file.starts_with(name))).collect()
 }
 
-/// The numbers in a name, by which versions sort.
+/// Returns the numbers in a name, for sorting by version.
 fn version(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
-/// Whether a file can be read and has the mark of a Linux kernel for x86.
+/// Checks whether a file is readable and has the signature of a Linux kernel for x86.
 fn is_kernel(file: &Utf8Path) -> bool {
     let mut head = [0; 0x206];
     let read = std::fs::File::open(file).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
     read.is_ok() && head.ends_with(b"HdrS")
 }
 
-/// The kind of the program header that names an interpreter.
+/// The type of the program header that names an interpreter.
 const INTERPRETER: usize = 3;
 
-/// Whether an ELF file of 64 bits asks for no interpreter, which is what loads shared libraries.
+/// Checks whether a 64-bit ELF file has no interpreter, which would load shared libraries.
 fn is_static(content: &[u8]) -> bool {
     let number = |offset: usize, size: usize| -> Option<usize> {
         let bytes = content.get(offset..offset + size)?;
         Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))
     };
     let headers = || {
-        // Where the program headers are, how large each is, and how many there are.
+        // The offset of the program headers, their size, and their number.
         let (start, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
         (0..count).map(|i| number(start + i * size, 4)).collect::<Option<Vec<_>>>()
     };

@@ -1,4 +1,4 @@
-//! A tool that was found, with the files that it is known by; and why there is none.
+//! Tools found on the host with the files that identify them, and errors from finding them.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -11,26 +11,26 @@ use crate::base::fs;
 use crate::base::process::find_program;
 use crate::digest::Sha256Digest;
 
-/// A program or library that was found.
+/// A program or library found on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
-    /// Its name, as in `gcc`.
+    /// The name, for example `gcc`.
     pub name: String,
-    /// What it says of its version.
+    /// The version that the tool reports.
     pub version: String,
-    /// The SHA-256 of the file that decides what it does: a compiler's own, not its driver's.
+    /// The SHA-256 of the file that determines the tool's behaviour: the compiler itself, not its driver.
     pub sha256: Sha256Digest,
-    /// The package that this file came with, by name and version, where the system can tell.
+    /// The package that owns this file, by name and version, if the system can tell.
     pub package: Option<String>,
-    /// The files that were looked at, so that a change of any of them is noticed.
+    /// The examined files, to detect a change in any of them.
     pub(super) files: Vec<Fingerprint>,
 }
 
-/// A file as it was when it was looked at.
+/// A file in the state in which it was examined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Fingerprint {
     pub(super) path: Utf8PathBuf,
-    /// Whether it was found by its name in `PATH`, where another one may come to stand before it.
+    /// Whether it was found by name in `PATH`, where a different file can come to precede it.
     looked_up: bool,
     pub(super) sha256: Sha256Digest,
     size: u64,
@@ -40,14 +40,14 @@ pub(super) struct Fingerprint {
 }
 
 impl Tool {
-    /// All files that were looked at, by name, each with its SHA-256.
+    /// Returns all examined files by name, each with its SHA-256.
     #[must_use]
     pub fn programs(&self) -> BTreeMap<String, Sha256Digest> {
         let name = |file: &Fingerprint| file.path.file_name().unwrap_or_default().to_owned();
         self.files.iter().map(|file| (name(file), file.sha256)).collect()
     }
 
-    /// The file that decides what it does.
+    /// Returns the file that determines the tool's behaviour.
     #[must_use]
     pub fn file(&self) -> &Utf8Path {
         self.files.first().map_or(Utf8Path::new(""), |file| &file.path)
@@ -55,17 +55,17 @@ impl Tool {
 }
 
 impl Fingerprint {
-    /// That of the file at `path` now; `search` is a list of folders as in `PATH`.
+    /// Examines the file at `path`; `search` is a list of folders like `PATH`.
     pub(super) fn of(path: &Utf8Path, search: &str) -> Option<Self> {
         Some(Self { sha256: fs::sha256(path).ok()?.0, ..Self::glance(path, search)? })
     }
 
-    /// Whether the file is as it was, without a look at its content.
+    /// Checks whether the file is unchanged, without reading its content.
     pub(super) fn is_as_it_was(&self, search: &str) -> bool {
         Self::glance(&self.path, search).is_some_and(|now| Self { sha256: self.sha256, ..now } == *self)
     }
 
-    /// The same without a look at the content.
+    /// Examines the file without reading its content.
     fn glance(path: &Utf8Path, search: &str) -> Option<Self> {
         let metadata = path.metadata().ok()?;
         Some(Self {
@@ -80,18 +80,18 @@ impl Fingerprint {
     }
 }
 
-/// Why there is no toolchain to work with.
+/// Errors from finding a toolchain.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something is missing or unfit.
+    /// Something is missing or unsuitable.
     #[error("found no usable {}", missing.join("\nfound no usable "))]
     Missing {
-        /// What, for what, and why it will not do.
+        /// Each missing tool with its purpose and the problem.
         missing: Vec<String>,
-        /// How to install it.
+        /// Remedies that install it.
         install: Vec<String>,
     },
-    /// Programs in the cache cannot be run.
+    /// The cache is on a file system that cannot run programs.
     #[error(
         "the cache `{0}` is on a file system that runs no programs (mounted `noexec`), and builds run their own there"
     )]

@@ -1,4 +1,4 @@
-//! `cargo xtask bench cold` and `bench warm`: from sources to loaders, and where everything was built before.
+//! `cargo xtask bench cold` and `bench warm`: builds from sources alone, and builds after everything was built before.
 
 use std::cell::Cell;
 
@@ -10,14 +10,14 @@ use super::record::{Goal, Name, Row};
 use super::{BenchContext, Contender, LOADERS};
 use crate::exit::Failure;
 
-/// What having nothing to do may take, in seconds.
+/// Limit for a build that has nothing to do, in seconds.
 const NOTHING: Goal = Goal::AtMost(0.3);
 
-/// A cold build of the default loaders, sources cached, against stock make in a fresh export.
+/// Measures a cold build of the default loaders with cached sources, against stock make in a fresh export.
 pub(super) fn cold(bench: &BenchContext<'_>) -> Result<(), Failure> {
     let mut product = || cold_product(bench);
     let mut stock_make = || {
-        // A person's clone is there already, so only make is measured.
+        // Users already have a clone, so only make is measured.
         let script = bench.host.project.scripts().join("root-path.ipxe");
         let seconds = bench.make(&bench.export("cold-stock")?, &script, &LOADERS)?;
         bench.empty_scratch_dir("cold-stock")?;
@@ -29,7 +29,7 @@ pub(super) fn cold(bench: &BenchContext<'_>) -> Result<(), Failure> {
     bench.save_rows(Name::Cold, vec![row], &[])
 }
 
-/// The product, with a cache that has the sources and nothing else.
+/// Runs this tool with a cache that contains the sources and nothing else. Returns the seconds.
 fn cold_product(bench: &BenchContext<'_>) -> Result<f64, Failure> {
     let root = bench.empty_scratch_dir("cold-product")?;
     let cache = Cache::new(root.join("cache"));
@@ -43,7 +43,7 @@ fn cold_product(bench: &BenchContext<'_>) -> Result<f64, Failure> {
     Ok(run.seconds)
 }
 
-/// Nothing to do, and then another script each time.
+/// Measures a build that has nothing to do, then builds with another script each time.
 pub(super) fn warm(bench: &BenchContext<'_>) -> Result<(), Failure> {
     let stock_tree = bench.built_stock_tree()?;
     let first = script(&address("default"));

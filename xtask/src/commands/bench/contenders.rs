@@ -1,5 +1,5 @@
-//! What is compared: `build-loaders` as a person runs it, as a process for a project of its own, and iPXE as people
-//! make it, in a source tree with the usual arguments of make.
+//! Contenders: `build-loaders` as a user runs it, as a process for a project of its own, and iPXE as users build it, in
+//! a source tree with the usual arguments of make.
 
 use std::time::{Duration, Instant};
 
@@ -21,33 +21,33 @@ use crate::exit::Failure;
 use crate::host::{own_program, processors};
 use netboot_loaders::base::diagnostic::Class;
 
-/// What a run of `build-loaders` took.
+/// Time and memory of a run of `build-loaders`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
-    /// From the start of the process to its end.
+    /// Time from the start of the process to its end.
     pub seconds: f64,
-    /// The most memory that all its processes had together.
+    /// Peak memory of all its processes together.
     pub mebibytes: f64,
 }
 
-/// `build-loaders`.
+/// Runs of `build-loaders`.
 impl BenchContext<'_> {
-    /// A project that has the facts of the project that is measured, and other choices.
+    /// Returns a project with the pins of the measured project and a configuration of its own.
     pub fn project(&self) -> ProjectPaths {
         ProjectPaths::new(self.scratch.join("project"))
     }
 
-    /// The tree of that project.
+    /// Returns the tree of that project.
     pub fn tree(&self) -> Utf8PathBuf {
         self.scratch.join("out/tftp")
     }
 
-    /// Where an inventory of its sites is, if it has one.
+    /// Returns the path of its inventory of sites, which may not exist.
     pub fn inventory(&self) -> Utf8PathBuf {
         self.project().scripts().join("sites.csv")
     }
 
-    /// Makes the project anew, with these `loaders` and with `script` as theirs. There is no tree then.
+    /// Creates the project anew, with these `loaders` and with `script` as their script. Its tree is removed.
     pub fn reset_project(&self, loaders: &[Loader], script: &str) -> Result<(), Failure> {
         self.empty_scratch_dir("project")?;
         let [facts, _] = self.host.project.vendor_and_config_dirs();
@@ -58,24 +58,24 @@ impl BenchContext<'_> {
         self.remove_tree()
     }
 
-    /// Writes one of its choices.
+    /// Writes a file of its configuration.
     pub fn write_project_file(&self, name: &str, text: &str) -> Result<(), Failure> {
         Ok(fs::write_atomic(&self.project().scripts().join(name), text.as_bytes())?)
     }
 
-    /// Removes its tree, and all that is kept beside that.
+    /// Removes its tree, and everything beside the tree.
     pub fn remove_tree(&self) -> Result<(), Failure> {
-        // What one run left to be written must not be the next one's burden.
+        // Unwritten data of one run must not slow down the next one.
         Ok(fs::sync_all_of(&self.empty_scratch_dir("out")?, self.host.ui)?)
     }
 
-    /// Makes sure that its tree is as its manifest says: what is not whole is quickly published.
+    /// Checks that its tree matches the manifest: an incomplete tree is published too fast.
     pub fn check(&self) -> Result<(), Failure> {
         Ok(CheckedTree::open(&self.tree(), &self.scratch.join("out"), self.host.ui).map(drop)?)
     }
 
-    /// Runs `build-loaders` for it, and makes sure that it stamps `wanted` loaders. Where none are wanted, that is so
-    /// that bases are there.
+    /// Runs `build-loaders` for the project and checks that it stamps `wanted` loaders. With `None`, any number is
+    /// accepted: such a run only prepares the bases.
     pub fn build(&self, wanted: impl Into<Option<u64>>) -> Result<Run, Failure> {
         let (inventory, wanted) = (self.inventory(), wanted.into());
         let sites: &[&str] = if inventory.is_file() { &["--sites", inventory.as_str()] } else { &[] };
@@ -86,7 +86,7 @@ impl BenchContext<'_> {
         Err(Failure::new(Class::Failure, text))
     }
 
-    /// Runs `build-loaders` with further `arguments`. Returns, too, how many loaders it stamped.
+    /// Runs `build-loaders` with further `arguments`. Also returns how many loaders it stamped.
     pub fn build_loaders(
         &self,
         project: &ProjectPaths,
@@ -111,9 +111,9 @@ impl BenchContext<'_> {
     }
 }
 
-/// Stock make.
+/// Runs of stock make.
 impl BenchContext<'_> {
-    /// Exports a source tree to the folder `name`, as a clone would be, and returns where it is.
+    /// Exports a source tree to the scratch folder `name`, equivalent to a clone, and returns the folder.
     pub fn export(&self, name: &str) -> Result<Utf8PathBuf, Failure> {
         let (root, pin, quiet) = (self.empty_scratch_dir(name)?, &self.inputs.pins.ipxe, Muted(self.host.ui));
         let source = Source::open(pin, &self.cache, &[], &quiet).map_err(build_loaders::Error::from)?;
@@ -121,7 +121,7 @@ impl BenchContext<'_> {
         Ok(root)
     }
 
-    /// A source tree in which all loaders were made before. It is kept for the next measurement.
+    /// Returns a source tree in which all loaders were built before. It is kept for the next measurement.
     pub fn built_stock_tree(&self) -> Result<Utf8PathBuf, Failure> {
         let root = self.scratch.join("stock");
         let made = format!("{} {}\n", self.inputs.pins.ipxe.commit, self.inputs.toolchain.digest(false));
@@ -129,7 +129,7 @@ impl BenchContext<'_> {
         if fs::read_if_exists(&mark)?.is_none_or(|found| found != made.as_bytes()) {
             self.print("making loaders with stock make once, to have a tree that is built");
             let script = embedded(&self.export("stock")?, "first", "#!ipxe\nshell\n")?;
-            // The first make of a second platform touches headers, so that the first one is compiled once more.
+            // The first make of a second platform touches headers, so that the first platform is compiled once more.
             for _ in 0..2 {
                 self.make(&root, &script, &LOADERS)?;
             }
@@ -138,7 +138,7 @@ impl BenchContext<'_> {
         Ok(root)
     }
 
-    /// What a person types in the source tree `root`: `make -jN EMBED=SCRIPT` and the loaders. Returns the seconds.
+    /// Runs what a user types in the source tree `root`: `make -jN EMBED=SCRIPT` and the loaders. Returns the seconds.
     pub fn make(&self, root: &Utf8Path, script: &Utf8Path, loaders: &[Loader]) -> Result<f64, Failure> {
         let mut make = Command::new("make loaders as people do", "make")
             .args([format!("-j{}", processors()), format!("EMBED={script}")])
@@ -152,36 +152,36 @@ impl BenchContext<'_> {
     }
 }
 
-/// A script to embed, beside the source tree `root`.
+/// Writes a script to embed, beside the source tree `root`, and returns its path.
 pub(super) fn embedded(root: &Utf8Path, name: &str, text: &str) -> Result<Utf8PathBuf, Failure> {
     let path = root.join("scripts").join(format!("{name}.ipxe"));
     fs::write_atomic(&path, text.as_bytes())?;
     Ok(path)
 }
 
-/// How many loaders were stamped, by what `build-loaders` says in the end.
+/// Returns how many loaders were stamped, according to the last result of `build-loaders`.
 fn stamped(lines: &[String]) -> Option<u64> {
     let mut objects = lines.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     objects.find(|object| object["event"] == "result")?["loaders-stamped"].as_u64()
 }
 
-/// An inventory of `count` sites, each with an address of its own.
+/// Returns an inventory of `count` sites, each with an address of its own.
 pub(super) fn inventory(count: u32) -> String {
     let rows = (1..=count).map(|number| format!("{},{}\n", site(number), address(&site(number))));
     std::iter::once("name,boot_url\n".to_owned()).chain(rows).collect()
 }
 
-/// What the site `number` is called.
+/// Returns the name of the site `number`.
 pub(super) fn site(number: u32) -> String {
     format!("site-{number:06}")
 }
 
-/// The address of `site`.
+/// Returns the address of `site`.
 pub(super) fn address(site: &str) -> String {
     format!("http://192.0.2.10/{site}.ipxe")
 }
 
-/// The choices of a project with `loaders`.
+/// Returns the `sites.toml` of a project with `loaders`.
 pub(super) fn sites_toml(loaders: &[Loader]) -> String {
     let loaders: Vec<String> = loaders.iter().map(|loader| format!("\"{loader}\"")).collect();
     let (loaders, address) = (loaders.join(", "), address("default"));
@@ -192,10 +192,10 @@ pub(super) fn sites_toml(loaders: &[Loader]) -> String {
     )
 }
 
-/// The name of the script of all loaders in a project.
+/// Name of the script of all loaders in a project.
 pub(super) const SCRIPT: &str = "site.ipxe";
 
-/// A script that goes to `url`: an address, or in a template what stands for one.
+/// Returns a script that chains to `url`: an address, or in a template the variable for one.
 pub(super) fn script(url: &str) -> String {
     format!("#!ipxe\ndhcp && chain --autofree {url}\n")
 }

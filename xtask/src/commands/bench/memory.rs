@@ -1,7 +1,7 @@
-//! How much memory processes have: all that this one has started, together.
+//! Memory usage of all processes together that this one has started.
 //!
-//! `wait4` cannot tell that: it has the largest resident set of one process, in which pages that this process shares
-//! with it count whole. For 10 sites with `ipxe.efi` it says 31 MiB instead of 17.
+//! `wait4` cannot report it: it returns the largest resident set of a single process, in which pages shared with this
+//! process count in full. For 10 sites with `ipxe.efi`, it reports 31 MiB instead of 17.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-/// Does `work`, and returns with its result the most memory in bytes that all processes below this one had
-/// together meanwhile, as far as looking every 50 milliseconds tells. It is their proportional set size: a page
-/// that several have counts once.
+/// Runs `work` and returns its result with the peak memory, in bytes, of all processes below this one together, sampled
+/// every 50 milliseconds. It is their proportional set size: a page that several processes share counts once.
 pub(super) fn peak_during<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -29,7 +28,7 @@ pub(super) fn peak_during<T>(work: impl FnOnce() -> T) -> (T, u64) {
     })
 }
 
-/// What all processes below this one have now.
+/// Returns the current memory of all processes below this one, in bytes.
 fn resident() -> u64 {
     let read = |pid: u32, file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
     let entries = Utf8Path::new("/proc").read_dir_utf8().into_iter().flatten().flatten();
@@ -39,19 +38,19 @@ fn resident() -> u64 {
     below.filter_map(|pid| proportional(&read(*pid, "smaps_rollup")?)).sum()
 }
 
-/// The parent, by what the kernel says in `stat`; the name in there may have blanks and brackets.
+/// Parses the parent from the kernel's `stat`; the program name in it can contain blanks and brackets.
 fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether `root` is above the process `pid`, of which `parents` has each with its parent.
+/// Checks whether `root` is an ancestor of the process `pid`. `parents` maps each process to its parent.
 fn is_below(root: u32, pid: u32, parents: &BTreeMap<u32, u32>) -> bool {
     let mut above = std::iter::successors(parents.get(&pid), |parent| parents.get(parent));
-    // They were read one after the other, so that numbers which were given anew could make a circle.
+    // The entries were read one after the other, so process ids that were reused meanwhile could form a circle.
     above.by_ref().take(parents.len()).any(|parent| *parent == root)
 }
 
-/// The proportional set size in bytes, by what the kernel says in `smaps_rollup`.
+/// Parses the proportional set size, in bytes, from the kernel's `smaps_rollup`.
 fn proportional(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)

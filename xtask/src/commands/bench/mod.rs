@@ -1,7 +1,6 @@
-//! `cargo xtask bench`: the product against what people do without it, in one run.
+//! `cargo xtask bench`: measures this tool against what users do without it, in the same run.
 //!
-//! [`contenders`] has what is compared, [`rounds`] runs it, [`record`] keeps what came of it, [`table`]
-//! shows that.
+//! [`contenders`] defines what is compared, [`rounds`] runs it, [`record`] stores the results, [`table`] renders them.
 
 mod builds;
 mod contenders;
@@ -28,7 +27,7 @@ use crate::host::{Host, absolute, processors};
 use crate::program::name;
 use netboot_loaders::base::diagnostic::Class;
 
-/// The loaders that are measured where none are named.
+/// Loaders that are measured if none are named.
 const LOADERS: [Loader; 3] = [Loader::IpxePxe, Loader::UndionlyKpxe, Loader::IpxeEfi];
 
 pub(super) fn run(what: &Bench, host: &Host<'_>) -> Result<(), Failure> {
@@ -55,26 +54,26 @@ fn show(file: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where and with what is measured.
+/// Folders, inputs and settings of a measurement.
 struct BenchContext<'a> {
     host: &'a Host<'a>,
-    /// How many rounds count.
+    /// Number of rounds that count.
     rounds: u8,
-    /// Where the numbers go.
+    /// File for the results.
     json: Utf8PathBuf,
-    /// Where there is room.
+    /// Folder for source trees and published trees.
     scratch: Utf8PathBuf,
-    /// The cache, which has all that is pinned.
+    /// Cache, which contains all pinned inputs.
     cache: Cache,
     inputs: Inputs,
-    /// Held while this lives: two measurements at once would say nothing.
+    /// Lock on the scratch folder: two measurements at the same time would be meaningless.
     _lock: Lock,
 }
 
 impl<'a> BenchContext<'a> {
     fn new(measure: &Measure, host: &'a Host<'a>) -> Result<Self, Failure> {
         let json = file(measure.json.as_deref(), host)?;
-        // What cannot be kept is not worth measuring.
+        // A result that cannot be stored is not worth measuring.
         BenchRecord::read(&json)?;
         let scratch = measure.scratch.as_deref().map_or_else(|| Ok(host.project.default_bench_scratch()), absolute)?;
         fs::create_dir_all(&scratch)?;
@@ -87,7 +86,7 @@ impl<'a> BenchContext<'a> {
         Ok(Self { host, rounds: measure.pairs, json, scratch, cache, inputs, _lock: lock })
     }
 
-    /// Empties the folder with this name, where there is room.
+    /// Returns the scratch folder `name`, emptied.
     fn empty_scratch_dir(&self, name: &str) -> Result<Utf8PathBuf, Failure> {
         let folder = self.scratch.join(name);
         fs::remove_dir_all(&folder)?;
@@ -95,21 +94,20 @@ impl<'a> BenchContext<'a> {
         Ok(folder)
     }
 
-    /// Measures `contenders`, after a round that does not count where there is a `warm_up`. Returns the numbers of
-    /// each, one of each round.
+    /// Measures `contenders`; with a `warm_up`, after a round that does not count. Returns the numbers of each
+    /// contender, one per round.
     fn compare(&self, what: &str, warm_up: bool, contenders: &mut [Contender<'_>]) -> Result<Vec<Vec<f64>>, Failure> {
         let names: Vec<&str> = contenders.iter().map(|(name, _)| *name).collect();
         self.print(&format!("{what}: {}", names.join(" against ")));
         rounds(self.rounds, warm_up, contenders, &mut |line| self.print(line))
     }
 
-    /// Says how far it has come.
+    /// Prints a line about the progress.
     fn print(&self, line: &str) {
         self.host.ui.print(&format!("{line}\n"));
     }
 
-    /// Keeps `rows` as the section `name`, and shows them. `tools` were used besides those that loaders are made
-    /// with.
+    /// Stores `rows` as the section `name` and prints them. `tools` were used in addition to those that build loaders.
     fn save_rows(&self, name: Name, rows: Vec<Row>, tools: &[TestTool]) -> Result<(), Failure> {
         let built_with = self.inputs.toolchain.tools.iter().map(|tool| (&tool.name, &tool.version));
         let tools = built_with.chain(tools.iter().map(|part| (&part.name, &part.version)));
@@ -138,12 +136,12 @@ fn interrupted() -> Failure {
     Failure::new(Class::Interrupted, "the measurement was interrupted")
 }
 
-/// Something that is measured: its name, and what runs it once and returns the number that counts.
+/// Contender of a measurement: its name, and a function that runs it once and returns the number that counts.
 type Contender<'c> = (&'c str, &'c mut dyn FnMut() -> Result<f64, Failure>);
 
-/// Runs all `contenders` once in each of `count` rounds, every second time in the reverse order, so that a machine that
-/// slows down is fair. With a `warm_up` there is one round before, which does not count. `say` is told the numbers of
-/// each round. Returns those of each contender.
+/// Runs all `contenders` once in each of `count` rounds, in reverse order in every second round, so that a machine that
+/// slows down affects all of them equally. With a `warm_up`, a round that does not count comes first. `say` receives
+/// the numbers of each round. Returns the numbers of each contender.
 fn rounds(
     count: u8,
     warm_up: bool,

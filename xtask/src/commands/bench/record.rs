@@ -1,4 +1,4 @@
-//! `bench.json`: what was measured, and on what. Each measurement has a section, and replaces only that.
+//! `bench.json`: results of measurements, and the machines they ran on. A measurement replaces only its own section.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::exit::Failure;
 use netboot_loaders::base::diagnostic::Class;
 
-/// The version of the form. Raise it whenever something is left out or means something else.
+/// Version of the file format. Increase it whenever a field is removed or changes its meaning.
 const SCHEMA_VERSION: u32 = 1;
 
-/// The whole file.
+/// Contents of `bench.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct BenchRecord {
@@ -22,7 +22,7 @@ pub(super) struct BenchRecord {
 
 pub(super) type Sections = BTreeMap<Name, Section>;
 
-/// The measurements, in the order of a table.
+/// Measurements, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Name {
@@ -32,7 +32,7 @@ pub(super) enum Name {
     Transfer,
 }
 
-/// What one measurement has found, and what it was found on and with.
+/// Results of one measurement, with its machine and programs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Section {
@@ -40,24 +40,24 @@ pub(super) struct Section {
     pub rows: Vec<Row>,
 }
 
-/// What a measurement depends on: the machine and the programs. No name of a host or of a person is among it.
+/// Machine and programs that a measurement depends on. They include no name of a host or a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct MachineFacts {
-    /// What the processor calls itself.
+    /// Model name of the processor.
     pub processor: String,
-    /// How many of them this process may use.
+    /// Number of processors that this process may use.
     pub processors: usize,
     pub version: String,
-    /// How this program was compiled.
+    /// Build profile of this program.
     pub profile: String,
     pub ipxe: String,
     pub commit: String,
-    /// What each tool says of its version.
+    /// Version that each tool prints.
     pub tools: BTreeMap<String, String>,
 }
 
-/// A number, and what it is compared with.
+/// Measured value, and the alternative it is compared with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Row {
@@ -70,7 +70,7 @@ pub(super) struct Row {
     pub goals: Vec<Goal>,
 }
 
-/// Units; `Times` is how many times as long.
+/// Unit of a value; `Times` is a ratio of durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Unit {
@@ -79,29 +79,29 @@ pub(super) enum Unit {
     Times,
 }
 
-/// The other way to do the same.
+/// Alternative way to do the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Against {
     pub what: String,
     pub measured: Spread,
-    /// How many times the number of this is that of the row: the median over the rounds.
+    /// Ratio of this value to the row's value: the median over the rounds.
     pub ratio: f64,
-    /// For how many sites it ran, where its number is extrapolated.
+    /// Number of sites it ran for, if its value is extrapolated.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub extrapolated_from: Option<u32>,
 }
 
-/// What a row's number should be.
+/// Goal for the value of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Goal {
     AtMost(f64),
-    /// At most the other one's, divided by this.
+    /// At most the alternative's value, divided by this.
     TimesFaster(f64),
 }
 
-/// The model of the first processor in `/proc/cpuinfo`.
+/// Returns the model of the first processor in `/proc/cpuinfo`.
 pub(super) fn model(cpuinfo: &str) -> String {
     let mut lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
     let model = lines.find(|(key, _)| key.trim() == "model name");
@@ -109,25 +109,25 @@ pub(super) fn model(cpuinfo: &str) -> String {
 }
 
 impl Row {
-    /// The numbers `values`, one of each round.
+    /// Creates a row from `values`, one per round.
     pub fn new(what: impl Into<String>, unit: Unit, values: &[f64]) -> Self {
         Self { what: what.into(), unit, measured: Spread::of(values), against: None, goals: Vec::new() }
     }
 
-    /// The same times, compared with those of `what` in the same rounds.
+    /// Creates a row of times, compared with those of `what` in the same rounds.
     pub fn timed(label: impl Into<String>, values: &[f64], what: &str, others: &[f64]) -> Self {
         let ratio = median(&ratios(others, values));
         let against = Against { what: what.to_owned(), measured: Spread::of(others), ratio, extrapolated_from: None };
         Self { against: Some(against), ..Self::new(label, Unit::Seconds, values) }
     }
 
-    /// The same row; what it is compared with was extrapolated from `sites`.
+    /// Marks the alternative's value as extrapolated from `sites`.
     pub fn extrapolated_from(self, sites: u32) -> Self {
         let extrapolated_from = Some(sites);
         Self { against: self.against.map(|against| Against { extrapolated_from, ..against }), ..self }
     }
 
-    /// The same row with these goals.
+    /// Sets the goals.
     pub fn goals(self, goals: impl IntoIterator<Item = Goal>) -> Self {
         Self { goals: goals.into_iter().collect(), ..self }
     }
@@ -140,7 +140,7 @@ impl Row {
     }
 }
 
-/// What repeated measurements come to.
+/// Summary of repeated measurements.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Spread {
@@ -151,7 +151,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// That of `values`.
+    /// Summarises `values`.
     pub fn of(values: &[f64]) -> Self {
         let min = values.iter().copied().fold(f64::INFINITY, f64::min);
         let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -159,12 +159,12 @@ impl Spread {
     }
 }
 
-/// For each round, how many times the number in `larger` is that in `smaller`.
+/// Returns the ratio of `larger` to `smaller` for each round.
 pub(super) fn ratios(larger: &[f64], smaller: &[f64]) -> Vec<f64> {
     larger.iter().zip(smaller).map(|(larger, smaller)| larger / smaller).collect()
 }
 
-/// The value in the middle; of two, what is between them.
+/// Returns the median; for an even number of values, the mean of the middle two.
 pub(super) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
@@ -172,7 +172,7 @@ pub(super) fn median(values: &[f64]) -> f64 {
 }
 
 impl BenchRecord {
-    /// The one in `file`; an empty one where there is no file.
+    /// Reads the record in `file`; returns an empty one if there is no file.
     pub fn read(file: &Utf8Path) -> Result<Self, Failure> {
         let Some(text) = fs::read_if_exists(file)? else {
             return Ok(Self { schema_version: SCHEMA_VERSION, sections: Sections::new() });
@@ -228,10 +228,10 @@ mod tests {
     fn numbers_and_goals_are_about_medians_of_rounds() {
         assert_eq!(Spread::of(&[3.0, 1.0, 10.0]), Spread { median: 3.0, min: 1.0, max: 10.0, runs: 3 });
         assert_eq!(Spread::of(&[4.0, 1.0]), Spread { median: 2.5, min: 1.0, max: 4.0, runs: 2 });
-        // What ran in one round is compared.
+        // Values of the same round are compared.
         assert_eq!(ratios(&[10.0, 40.0, 9.0], &[1.0, 2.0, 3.0]), [10.0, 20.0, 3.0]);
         let row = Row::timed("it", &[1.0, 3.0, 2.0], "make", &[100.0, 330.0, 180.0]);
-        // The rounds' own ratios are 100, 110 and 90.
+        // The ratios of the rounds are 100, 110 and 90.
         assert!(row.meets(Goal::AtMost(2.0)) && !row.meets(Goal::AtMost(1.9)));
         assert!(row.meets(Goal::TimesFaster(100.0)) && !row.meets(Goal::TimesFaster(101.0)));
         assert!(!Row::new("it", Unit::Times, &[1.0]).meets(Goal::TimesFaster(1.0)));

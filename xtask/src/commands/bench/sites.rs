@@ -1,4 +1,4 @@
-//! `cargo xtask bench sites`: many sites, each with an address of its own.
+//! `cargo xtask bench sites`: measures many sites, each with an address of its own.
 
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
@@ -24,23 +24,23 @@ use crate::cli::BenchSites;
 use crate::exit::Failure;
 use crate::host::processors;
 
-/// What many sites are compared with: make after another script, and a process for each packed loader.
+/// Alternatives for many sites: make after a change of the script, and iPXE's packer as a process for each loader.
 const MAKE: &str = "incremental make";
 const ZBIN: &str = "iPXE's zbin for each";
 
-/// The number of sites that goals are about.
+/// Number of sites that the goals refer to.
 const MANY: u32 = 1000;
-/// What a thousand sites may take, in seconds: with three loaders each, and with one for UEFI.
+/// Limits for a thousand sites, in seconds: with three loaders each, and with one loader for UEFI.
 const MANY_SITES: Goal = Goal::AtMost(45.0);
 const MANY_SITES_EFI: Goal = Goal::AtMost(4.0);
-/// How much faster that has to be than incremental make.
+/// Required speed-up over incremental make.
 const FASTER: Goal = Goal::TimesFaster(100.0);
-/// What ten times as many may take, compared.
+/// Limit for ten times as many sites, as a multiple of the time.
 const LINEAR: Goal = Goal::AtMost(10.5);
-/// What one more site may take, in seconds, once a program has prepared to stamp: encoding what the loaders of a
-/// BIOS base have in common takes longer than that by itself, and no process can leave it to the next.
+/// Limit for one more site, in seconds, once a process has prepared to stamp: encoding the common part of the loaders
+/// of a BIOS base takes longer than that by itself, and a process cannot pass the result on to the next.
 const ONE_MORE: Goal = Goal::AtMost(0.2);
-/// What all processes may have together, in mebibytes.
+/// Limit for the memory of all processes together, in mebibytes.
 const MEMORY: Goal = Goal::AtMost(150.0);
 
 pub(super) fn run(args: &BenchSites, bench: &BenchContext<'_>) -> Result<(), Failure> {
@@ -69,20 +69,20 @@ pub(super) fn run(args: &BenchSites, bench: &BenchContext<'_>) -> Result<(), Fai
     bench.save_rows(Name::Sites, rows, &[])
 }
 
-/// What is measured, and with what.
+/// Measurement of many sites.
 struct Many<'a> {
     bench: &'a BenchContext<'a>,
     args: &'a BenchSites,
     loaders: &'a [Loader],
     stock_tree: Utf8PathBuf,
-    /// The number of the last site that make has made loaders of.
+    /// Number of the last site for which make has built loaders.
     next: Cell<u32>,
-    /// How many sites were published, and in how many mebibytes.
+    /// Number of sites and peak memory, in mebibytes, of each publication.
     memory: RefCell<Vec<(u32, f64)>>,
 }
 
 impl Many<'_> {
-    /// A tree of all sites from nothing, against incremental make and iPXE's own packer for some of them.
+    /// Measures a tree of all sites from scratch, against incremental make and iPXE's own packer for some of them.
     fn all(&self) -> Result<Vec<Row>, Failure> {
         let BenchSites { count, make_sites, .. } = *self.args;
         self.publish(1)?;
@@ -106,7 +106,7 @@ impl Many<'_> {
         Ok(rows)
     }
 
-    /// What is wanted of a tree from nothing.
+    /// Returns the goals for a tree from scratch.
     fn goals(&self) -> Vec<Goal> {
         let seconds = match self.loaders {
             _ if self.args.count != MANY => None,
@@ -116,7 +116,7 @@ impl Many<'_> {
         seconds.into_iter().chain(Some(FASTER).filter(|_| self.args.count >= MANY)).collect()
     }
 
-    /// One more site beside all the others, against nothing to do and against incremental make.
+    /// Measures one more site beside all the others, against nothing to do and against incremental make.
     fn one_more(&self) -> Result<Vec<Row>, Failure> {
         let (bench, count) = (self.bench, self.args.count);
         self.publish(count)?;
@@ -148,7 +148,7 @@ impl Many<'_> {
         ])
     }
 
-    /// Stamping the loaders of one site alone: the first that a process stamps, and a further one.
+    /// Measures stamping the loaders of a single site: the first that a process stamps, and a further one.
     fn in_process(&self) -> Result<Vec<Row>, Failure> {
         let (plan, built) = self.plan()?;
         let contents = TreeContents::new(&plan, &built, &self.bench.cache, processors(), self.bench.host.ui);
@@ -171,7 +171,7 @@ impl Many<'_> {
         ])
     }
 
-    /// Ten times as many sites, against as many.
+    /// Measures ten times as many sites, against the requested number.
     fn linear(&self) -> Result<Vec<Row>, Failure> {
         let (count, large) = (self.args.count, self.args.count * 10);
         let (few, label) = (self.label(count), self.label(large));
@@ -187,7 +187,7 @@ impl Many<'_> {
         ])
     }
 
-    /// Publishes the first `count` sites where nothing is yet; the root of the tree has its loaders, too.
+    /// Publishes the first `count` sites from scratch; the root of the tree has its own loaders, too.
     fn publish(&self, count: u32) -> Result<f64, Failure> {
         self.bench.remove_tree()?;
         self.bench.write_project_file("sites.csv", &inventory(count))?;
@@ -196,14 +196,14 @@ impl Many<'_> {
         Ok(run.seconds)
     }
 
-    /// What publishing `count` sites needed since the last such row.
+    /// Returns a row with the memory of publishing `count` sites since the last such row.
     fn memory_row(&self, count: u32) -> Row {
         let runs = self.memory.take().into_iter().filter(|(published, _)| *published == count);
         let what = format!("{}: memory of all processes together", self.label(count));
         Row::new(what, Unit::Mebibytes, &runs.map(|(_, mebibytes)| mebibytes).collect::<Vec<_>>()).goals([MEMORY])
     }
 
-    /// Makes the loaders of `count` sites with stock make, one after the other.
+    /// Builds the loaders of `count` sites with stock make, one after the other. Returns the seconds.
     fn make(&self, count: u32) -> Result<f64, Failure> {
         let make = |_| {
             self.next.set(self.next.get() + 1);
@@ -214,7 +214,8 @@ impl Many<'_> {
         (0..count).map(make).sum()
     }
 
-    /// Stamps some sites with iPXE's own packer as a process for each loader, hashes and writes them.
+    /// Stamps the loaders of some sites with iPXE's own packer, one process per loader, hashes and writes them. Returns
+    /// the seconds.
     fn pack(&self) -> Result<f64, Failure> {
         let (plan, built) = self.plan()?;
         let contents = TreeContents::new(&plan, &built, &self.bench.cache, processors(), self.bench.host.ui);
@@ -240,7 +241,7 @@ impl Many<'_> {
         Ok(seconds)
     }
 
-    /// The plan of as many sites as are compared, and their bases, which are in the cache by now.
+    /// Returns the plan of as many sites as make builds, and their bases, which are in the cache by now.
     fn plan(&self) -> Result<(Plan, Built), Failure> {
         let (bench, quiet) = (self.bench, Muted(self.bench.host.ui));
         bench.write_project_file("sites.csv", &inventory(self.args.make_sites))?;
@@ -251,14 +252,14 @@ impl Many<'_> {
         Ok((plan, built))
     }
 
-    /// The loaders of the first `count` sites of `contents`.
+    /// Returns the loaders of the first `count` sites of `contents`.
     fn jobs<'p>(&self, contents: &TreeContents<'p>, count: u32) -> impl Iterator<Item = FileJob<'p>> + Send + use<'p> {
         let sited =
             |job: &FileJob<'_>| matches!(job.file.origin, ContentSource::Stamped(file) if file.site.name.is_some());
         contents.jobs().filter(sited).take(count as usize * self.loaders.len())
     }
 
-    /// So many sites with these loaders.
+    /// Returns the label for `count` sites with these loaders.
     fn label(&self, count: u32) -> String {
         let sites = format!("{} {}", in_thousands(&count.to_string()), choose(count, "site", "sites"));
         match self.loaders {

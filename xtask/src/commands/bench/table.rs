@@ -1,4 +1,4 @@
-//! What was measured as a table in Markdown, which the README has as it is.
+//! Results as a Markdown table, which the README contains verbatim.
 
 use std::fmt::{self, Write};
 
@@ -7,7 +7,7 @@ use netboot_loaders::printable::in_thousands;
 
 use super::record::{Goal, MachineFacts, Row, Sections, Spread, Unit};
 
-/// The table of `sections`, and below it what they were measured on.
+/// Returns the table of `sections`, followed by the machines and programs they were measured with.
 pub(super) fn markdown(sections: &Sections) -> String {
     let mut text = String::from("| | measured | compared with | ratio | goal |\n| --- | --- | --- | --- | --- |\n");
     text.extend(sections.values().flat_map(|section| &section.rows).map(line));
@@ -25,7 +25,7 @@ pub(super) fn markdown(sections: &Sections) -> String {
 }
 
 impl fmt::Display for MachineFacts {
-    /// A sentence or two.
+    /// Writes one or two sentences.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { processor, processors, version, profile, ipxe, commit, tools } = self;
         write!(f, "{processor}, {}. netboot-loaders {version} ({profile} build), ", count(*processors, "processor"))?;
@@ -39,7 +39,7 @@ impl fmt::Display for MachineFacts {
     }
 }
 
-/// The number in what a tool says of its version, where there is one.
+/// Returns the number in the version that a tool prints, or the whole text if it has none.
 fn version_number(says: &str) -> &str {
     let mut words = says.split_ascii_whitespace().rev();
     let version = |word: &&str| word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.');
@@ -77,7 +77,7 @@ fn spread(Spread { median, min, max, runs }: &Spread, suffix: &str) -> String {
     number(*median) + suffix + &range
 }
 
-/// A number with about three digits that matter, and commas between thousands.
+/// Formats a number with about three significant digits and with commas between thousands.
 fn number(value: f64) -> String {
     match value.abs() {
         small if small < 0.1 => format!("{value:.3}"),

@@ -1,4 +1,4 @@
-//! `cargo xtask bench transfer`: a large file through loaders in virtual machines, over HTTP and over TFTP.
+//! `cargo xtask bench transfer`: loads a large file through loaders in virtual machines, over HTTP and over TFTP.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -26,33 +26,33 @@ use super::{BenchContext, interrupted};
 use crate::exit::Failure;
 use netboot_loaders::base::diagnostic::Class;
 
-/// How large the file is, in megabytes, as a kernel and an initramfs of an installer are.
+/// Size of the file, in megabytes: that of an installer's kernel and initramfs.
 const MEGABYTES: usize = 86;
 const BLOB: &str = "blob";
-/// The kernel, which lpxelinux.0 wants before it loads anything else.
+/// Kernel, which lpxelinux.0 needs before it loads anything else.
 const KERNEL: &str = "vmlinuz";
-/// A loader of syslinux, which knows HTTP.
+/// Loader of syslinux that supports HTTP.
 const PXELINUX: &str = "lpxelinux.0";
-/// How long a machine may take.
+/// Time limit of a machine.
 const DEADLINE: Duration = Duration::from_secs(900);
-/// What a loader says before the file and after it.
+/// Console texts of a loader before and after the file.
 type Marks = [&'static str; 2];
-/// Those of iPXE.
+/// Marks of iPXE.
 const MARKS: Marks = ["bench: begin", "bench: end"];
-/// Those of lpxelinux.0, which says of each file that it was loaded; the kernel goes first.
+/// Marks of lpxelinux.0, which reports each file that it has loaded; the kernel comes first.
 const PXELINUX_MARKS: Marks = ["/vmlinuz... ok", "/blob...ok"];
-/// What iPXE says where it cannot load the file.
+/// Console text of iPXE if it cannot load the file.
 const FAILED: &str = "bench: failed";
-/// How the file comes. Each is a site as well, whose loaders load it so.
+/// Protocols for the file. Each is also the name of a site whose loaders use it.
 const PROTOCOLS: [&str; 2] = ["http", "tftp"];
 
-/// The address of `file`.
+/// Returns the address of `file`.
 fn url(protocol: &str, file: &str, network: &TestNetwork) -> String {
     let server = if protocol == "http" { network.web } else { network.server };
     format!("{protocol}://{server}/{file}")
 }
 
-/// Each loader, over HTTP against TFTP.
+/// Measures each loader, over HTTP against TFTP.
 pub(super) fn run(bench: &BenchContext<'_>) -> Result<(), Failure> {
     let (host, network) = (bench.host, TestNetwork::default());
     let tools =
@@ -65,7 +65,7 @@ pub(super) fn run(bench: &BenchContext<'_>) -> Result<(), Failure> {
         fs::write_anew(&bench.tree().join(name), &content)?;
         pages.put(WebServerRole::Other, url("http", name, &network), content.into());
     }
-    // From here on this process has a network of its own, and no way to another one.
+    // From here on, this process has a network of its own and no access to any other.
     let lane = Lane { bench, tools: &tools, network, namespace: Namespace::enter()?, pages: Arc::new(pages) };
     let mut rows = Vec::new();
     for (loader, firmware) in [("ipxe.pxe", Firmware::Bios), ("ipxe.efi", Firmware::Uefi), (PXELINUX, Firmware::Bios)] {
@@ -81,25 +81,25 @@ pub(super) fn run(bench: &BenchContext<'_>) -> Result<(), Failure> {
     bench.save_rows(Name::Transfer, rows, &tools.versions)
 }
 
-/// The choices: a site for each protocol.
+/// Returns the `sites.toml`, with a site for each protocol.
 fn sites(network: &TestNetwork) -> String {
     let site =
         |protocol| format!("\n[site.{protocol}]\nvars = {{ boot_url = \"{}\" }}\n", url(protocol, BLOB, network));
     sites_toml(&[Loader::IpxePxe, Loader::IpxeEfi]) + &PROTOCOLS.map(site).concat()
 }
 
-/// The script of both.
+/// Returns the script of both sites.
 fn script() -> String {
     let [begin, end] = MARKS;
     format!("#!ipxe\ndhcp\necho {begin}\nimgfetch {{{{ boot_url }}}} && echo {end} || echo {FAILED}\n")
 }
 
-/// So many bytes of which no word repeats, always the same.
+/// Returns that many bytes, always the same, in which no word repeats.
 fn noise(bytes: usize) -> Vec<u8> {
     (0_u64..).flat_map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).take(bytes).collect()
 }
 
-/// Where machines load.
+/// Environment of the machines.
 struct Lane<'a> {
     bench: &'a BenchContext<'a>,
     tools: &'a TestTools,
@@ -109,7 +109,7 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    /// Boots a machine into `loader`, and returns how many seconds the file took.
+    /// Boots a machine into `loader` and returns how many seconds the file took.
     fn load(&self, loader: &str, firmware: Firmware, protocol: &str) -> Result<f64, Failure> {
         let (site, marks) = if loader == PXELINUX { (None, PXELINUX_MARKS) } else { (Some(protocol), MARKS) };
         let offer = Offer { loader: loader_in_tree(site, loader), root_path: None, second_nic_root_path: None };
@@ -119,7 +119,7 @@ impl Lane<'_> {
         let text = format!("DEFAULT linux\nLABEL linux\n  KERNEL {kernel}\n  INITRD {blob}\n");
         fs::write_atomic(&self.bench.tree().join(PXELINUX_DEFAULT), text.as_bytes())?;
         fs::symlink(&self.bench.tree(), &folder.join(SERVED))?;
-        // A thread of its own, since it goes into a network of its own.
+        // A thread of its own, since it enters a network of its own.
         let took = std::thread::scope(|scope| {
             let boot = scope.spawn(|| self.boot(&folder, firmware, &offer, marks));
             boot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -128,7 +128,7 @@ impl Lane<'_> {
         Ok(took.as_secs_f64())
     }
 
-    /// Runs the machine and its servers until the file is there.
+    /// Runs the machine and its servers until the file is loaded.
     fn boot(&self, folder: &Utf8Path, firmware: Firmware, offer: &Offer, marks: Marks) -> Result<Duration, Failure> {
         let Self { tools, network, .. } = self;
         self.namespace.network(&tools.ip, network, (&[], false), self.bench.host.ui)?;
@@ -141,7 +141,7 @@ impl Lane<'_> {
         self.watch(&notes, Stopwatch { marks, text: String::new(), begun: None })
     }
 
-    /// Waits for the marks.
+    /// Waits for both marks and returns the time between them.
     fn watch(&self, notes: &Receiver<SinkMessage>, mut stopwatch: Stopwatch) -> Result<Duration, Failure> {
         let started = Instant::now();
         while started.elapsed() <= DEADLINE {
@@ -172,16 +172,16 @@ impl Lane<'_> {
     }
 }
 
-/// Times what lies between two marks on a console.
+/// Timer for the interval between two marks on a console.
 struct Stopwatch {
     marks: Marks,
     text: String,
-    /// When the first mark came, and where the text behind it begins.
+    /// Time of the first mark, and the offset of the text after it.
     begun: Option<(Duration, usize)>,
 }
 
 impl Stopwatch {
-    /// Takes more of what the console says, which came `at` that time. How long it took, once both marks are there.
+    /// Takes console text that arrived `at` that time. Returns the interval once both marks are there.
     fn observe(&mut self, at: Duration, text: &str) -> Option<Duration> {
         self.text += text;
         let [first, second] = self.marks;
@@ -190,7 +190,7 @@ impl Stopwatch {
         self.text[offset..].contains(second).then(|| at.saturating_sub(begun))
     }
 
-    /// Why there is no time, and the last that the console said.
+    /// Returns the failure for a missing time, with the last lines of the console.
     fn given_up(&self, reason: &str) -> Failure {
         let lines: Vec<&str> = self.text.lines().collect();
         let last: String = lines[lines.len().saturating_sub(10)..].iter().map(|line| format!("\n  | {line}")).collect();

@@ -92,7 +92,7 @@ fn a_folder_gets_the_tree_and_verifies_as_one() {
     let project = built();
     let folder = project.path("srv/tftp");
     let plan = deploy(&project, &folder, &["--dry-run"]).success();
-    assert!(plan.stdout.ends_with(&format!(" bytes\nnothing was done at {folder}\n")), "{}", plan.stdout);
+    assert!(plan.stdout.ends_with(&format!(" KiB\nnothing was done at {folder}\n")), "{}", plan.stdout);
     assert!(!project.path("srv").exists());
     let mut command = Command::new("sh");
     command.args(["-c", "umask 077; exec \"$@\"", "sh", xtask(), "--project", project.root.as_str()]);
@@ -145,7 +145,7 @@ fn what_is_gone_from_the_tree_is_pruned_on_request_and_nothing_else_is() {
     std::fs::write(folder.join("undionly.kpxe"), "mine").unwrap();
     let ran = deploy(&project, &folder, &["--prune"]).success();
     assert!(
-        ran.stdout.contains(" 0 sent, 0 replaced, ") && ran.stdout.contains(" 2 pruned; 0 bytes sent"),
+        ran.stdout.contains(" 0 sent, 0 replaced, ") && ran.stdout.contains(" 2 pruned\n0 B sent"),
         "{}",
         ran.stdout
     );
@@ -167,7 +167,7 @@ fn what_others_put_there_stays() {
     std::fs::copy(project.tree().join("ipxe.pxe"), folder.join("ipxe.pxe")).unwrap();
     let plan = deploy(&project, &folder, &["--dry-run"]);
     assert!(plan.stdout.contains("\nunchanged  ipxe.pxe ("), "{}", plan.stdout);
-    let message = plan.printed(" bytes), which somebody else put there\n").error(1);
+    let message = plan.printed("B), which somebody else put there\n").error(1);
     says!(project, deploy(&project, &folder, &["--quiet"]), @"
     exit code 1, stderr:
     error: `PROJECT/srv/tftp` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`

@@ -17,6 +17,7 @@ use netboot_fixtures::sshd::{
     BARE_SFTP, ConnectionFate, Line, Random, SFTP, SshServer, assert_deployed, deploy, deployment, files, grow,
     let_time_pass, project,
 };
+use netboot_loaders::base::plural::size;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -184,7 +185,7 @@ fn changes(project: &Project) {
     let count = files(&project.tree()).len() - 2;
     assert!(ran.stdout.starts_with("folder     .\nfolder     linked-objects\n"), "{}", ran.stdout);
     assert!(ran.stdout.contains("\nsend       ipxe.pxe ("), "{}", ran.stdout);
-    assert!(ran.stdout.ends_with(&format!(" bytes\nnothing was done at {address}\n")), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with(&format!(" MiB\nnothing was done at {address}\n")), "{}", ran.stdout);
     assert!(
         ran.stdout
             .contains(&format!("\n{count} to send, 0 to replace, 0 unchanged; with SHA256SUMS and manifest.json: ")),
@@ -193,11 +194,11 @@ fn changes(project: &Project) {
     );
     assert!(!folder.exists());
     let ran = deploy(project, &server, &folder, &[]).success();
-    let bytes: usize = files(&project.tree()).values().map(Vec::len).sum();
+    let bytes = size(files(&project.tree()).values().map(|content| content.len() as u64).sum());
     assert_eq!(
         ran.stdout,
         format!(
-            "{address} has all {count} files: {count} sent, 0 replaced, 0 unchanged, 0 pruned; {bytes} bytes sent and read back\n"
+            "{address} has all {count} files: {count} sent, 0 replaced, 0 unchanged, 0 pruned\n{bytes} sent and read back\n"
         )
     );
     assert_deployed(project, &folder);
@@ -220,11 +221,11 @@ fn changes(project: &Project) {
     std::fs::write(project.tree().join("ipxe.pxe"), [&kept[..], b"more"].concat()).unwrap();
     rewrite_manifest(&project.tree());
     let ran = deploy(project, &server, &folder, &[]).success();
-    assert!(ran.stdout.ends_with("\nobsolete   sites/b/ipxe.efi (stays without `--prune`)\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("\nobsolete   sites/b/ipxe.efi (stays: nobody asked to prune)\n"), "{}", ran.stdout);
     assert!(folder.join("sites/b/ipxe.efi").exists());
     let ran = deploy(project, &server, &folder, &["--prune"]).success();
     assert!(
-        ran.stdout.contains(" 0 sent, 0 replaced, ") && ran.stdout.contains(" 1 pruned; 0 bytes"),
+        ran.stdout.contains(" 0 sent, 0 replaced, ") && ran.stdout.contains(" 1 pruned\n0 B"),
         "{}",
         ran.stdout
     );
@@ -298,7 +299,7 @@ fn lost(project: &Project) {
     }
     let ran = deploy(project, &server, &folder, &["--dry-run"]).success();
     assert!(
-        ran.stdout.starts_with("replace    ipxe.efi (364000 bytes, ") && ran.stdout.contains(" of them are there)\n"),
+        ran.stdout.starts_with("replace    ipxe.efi (355.47 KiB, ") && ran.stdout.contains(" of it there)\n"),
         "{}",
         ran.stdout
     );

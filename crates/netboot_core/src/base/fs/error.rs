@@ -7,12 +7,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::printable::printable;
 
-/// Something else than a regular file where the tool keeps one of its own, as the cause of an [`Error`].
+/// Something other than a regular file where the tool keeps one of its own files, as the cause of an [`Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("found {0}, wanted a regular file")]
 pub(super) struct NotRegular(pub(super) &'static str);
 
-/// A file operation that failed, on which path.
+/// A failed file operation and its path.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} `{}`", printable(path))]
 pub struct Error {
@@ -24,20 +24,20 @@ pub struct Error {
 /// The result of a file operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A file system that accepts no data or no changes, as a cause of an [`Error`]. Which other place can be used depends
-/// on what the path is for, so the program words the remedy; see [`unwritable`].
+/// A file system that accepts no data or no changes, as a cause of an [`Error`]. Which other path can be used depends
+/// on the purpose of this one, so the program words the remedy; see [`unwritable`].
 #[derive(Debug, thiserror::Error)]
 #[error("{reported}")]
 pub struct Unwritable {
     /// The file or folder.
     pub path: Utf8PathBuf,
-    /// Whether it is full; otherwise this user may not write there.
+    /// Whether the file system is full; otherwise this user may not write there.
     pub full: bool,
-    /// The error as the operating system reported it; no cause of its own, or it would be shown twice.
+    /// The error as reported by the operating system. It is not exposed as a cause, because it would be shown twice.
     reported: io::Error,
 }
 
-/// The [`Unwritable`] file system among the causes of `error`.
+/// Returns the [`Unwritable`] file system among the causes of `error`.
 #[must_use]
 pub fn unwritable<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Unwritable> {
     std::iter::successors(Some(error), |error| error.source())
@@ -64,13 +64,13 @@ fn remedy(action: &str, error: &io::Error, path: &Utf8Path) -> Option<String> {
     }
 }
 
-/// Whether an action needs no right to write.
+/// Checks whether an action needs no write permission.
 fn reads(action: &str) -> bool {
     ["read", "list"].contains(&action)
 }
 
 impl Error {
-    /// An error of `action` (an imperative, as in "read") on `path`.
+    /// Creates an error of `action` (an imperative, as in "read") on `path`.
     pub fn new(action: &'static str, path: impl Into<Utf8PathBuf>, source: io::Error) -> Self {
         let (path, kind) = (path.into(), source.kind());
         let full = matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
@@ -83,25 +83,25 @@ impl Error {
         Self { action, path, source }
     }
 
-    /// What failed, and why, on one line and without a hint.
+    /// Returns what failed and why, on one line and without a hint.
     #[must_use]
     pub fn reason(&self) -> String {
         format!("cannot {} `{}`: {}", self.action, printable(&self.path), self.source)
     }
 
-    /// Whether something else stands where a folder should be.
+    /// Checks whether there is something other than a folder where a folder is needed.
     #[must_use]
     pub fn is_obstacle(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists)
     }
 
-    /// Whether a file has more than is read of it.
+    /// Checks whether a file exceeds the size limit for reading.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         self.source.kind() == io::ErrorKind::FileTooLarge
     }
 
-    /// Whether what was looked for does not exist.
+    /// Checks whether the file or folder does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
@@ -119,7 +119,7 @@ impl Diagnose for Error {
 }
 
 impl From<Error> for io::Error {
-    /// What the operating system says.
+    /// Returns the error of the operating system.
     fn from(error: Error) -> Self {
         error.source
     }

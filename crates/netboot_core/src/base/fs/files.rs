@@ -16,25 +16,25 @@ use crate::base::parallel::detached_on_cancel;
 use crate::base::progress::Progress;
 use crate::digest::Sha256Digest;
 
-/// Makes a folder and those above it.
+/// Creates a folder and its parents.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if a folder cannot be created.
 pub fn create_dir_all(path: &Utf8Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(failing("create the folder", path))
 }
 
-/// Removes a folder with all that is in it, or a link to one; nothing to remove is fine.
+/// Removes a folder with its contents, or a link to one; it is not an error if there is nothing to remove.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if something cannot be removed.
 pub fn remove_dir_all(path: &Utf8Path) -> Result<()> {
     let mut patience = 100;
     loop {
         match std::fs::remove_dir_all(path) {
-            // A process that is just ending, as after kill -9, may still write a file there.
+            // A process that is just ending, as after kill -9, may still create a file in the folder.
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && patience > 0 => {
                 patience -= 1;
                 std::thread::sleep(Duration::from_millis(20));
@@ -46,20 +46,20 @@ pub fn remove_dir_all(path: &Utf8Path) -> Result<()> {
     }
 }
 
-/// Sets the permission bits of a file or folder, whatever the umask was.
+/// Sets the permission bits of a file or folder, regardless of the umask.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the mode cannot be set.
 pub fn set_mode(path: &Utf8Path, mode: u32) -> Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failing("set the mode of", path))
 }
 
-/// Where `path` leads: itself, or the target of a symbolic link.
+/// Returns `path`, or its target if it is a symbolic link.
 ///
 /// # Errors
 ///
-/// [`Error`] where a link leads nowhere.
+/// [`Error`] if the link has no existing target.
 pub fn resolve(path: &Utf8Path) -> Result<Utf8PathBuf> {
     if path.is_symlink() {
         path.canonicalize_utf8().map_err(failing("follow the link", path))
@@ -68,8 +68,8 @@ pub fn resolve(path: &Utf8Path) -> Result<Utf8PathBuf> {
     }
 }
 
-/// Notes that the file or folder at `path` is used now, as its modification time. Where that cannot be noted, it
-/// is not: all that follows is that it counts as unused earlier.
+/// Marks the file or folder at `path` as used now by setting its modification time. Errors are ignored: the only
+/// consequence is that it counts as unused earlier.
 pub fn touch(path: &Utf8Path) {
     use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
@@ -77,39 +77,39 @@ pub fn touch(path: &Utf8Path) {
     let _ = rustix::fs::utimensat(CWD, path.as_std_path(), &times, AtFlags::SYMLINK_NOFOLLOW);
 }
 
-/// Makes a symbolic link at `path` that leads to `target`.
+/// Creates a symbolic link at `path` that points to `target`.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the link cannot be created.
 pub fn symlink(target: &Utf8Path, path: &Utf8Path) -> Result<()> {
     std::os::unix::fs::symlink(target, path).map_err(failing("link", path))
 }
 
-/// Removes a file; nothing to remove is fine.
+/// Removes a file; it is not an error if there is nothing to remove.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the file exists and cannot be removed.
 pub fn remove_file(path: &Utf8Path) -> Result<()> {
     let removed = std::fs::remove_file(path).map_err(failing("remove", path));
     removed.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
 }
 
-/// Renames within a file system, replacing a file.
+/// Renames within a file system and replaces an existing file.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the path cannot be renamed.
 pub fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
     std::fs::rename(from, to).map_err(failing("rename to", to))
 }
 
-/// Swaps two existing paths as one step. `Ok(false)` where the file system cannot do that.
+/// Swaps two existing paths atomically. Returns `Ok(false)` if the file system cannot do that.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the paths cannot be swapped for another reason.
 pub fn exchange(a: &Utf8Path, b: &Utf8Path) -> Result<bool> {
     use rustix::io::Errno;
     match rustix::fs::renameat_with(CWD, a.as_std_path(), CWD, b.as_std_path(), RenameFlags::EXCHANGE) {
@@ -123,7 +123,7 @@ pub fn exchange(a: &Utf8Path, b: &Utf8Path) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the file exists or cannot be written.
 pub fn write_new(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
@@ -134,12 +134,12 @@ pub fn write_new(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
     write().map_err(failing("write", path))
 }
 
-/// Writes a new file of a source tree: without waiting for the disk, since a tree that was not
-/// finished is made anew, and with its modification time.
+/// Writes a new file of a source tree with its modification time. It does not wait for the disk, because an unfinished
+/// tree is created again.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the file exists or cannot be written.
 pub fn write_exported(path: &Utf8Path, content: &[u8], mode: u32, modified: SystemTime) -> Result<()> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
@@ -150,11 +150,11 @@ pub fn write_exported(path: &Utf8Path, content: &[u8], mode: u32, modified: Syst
     write().map_err(failing("write", path))
 }
 
-/// Writes a file whole or not at all: a temporary sibling, then a rename.
+/// Writes a file atomically: writes a temporary sibling and renames it.
 ///
 /// # Errors
 ///
-/// [`Error`]; the file at `path` is then as it was.
+/// [`Error`]; the file at `path` is then unchanged.
 pub fn write_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     create_dir_all(folder)?;
@@ -166,11 +166,11 @@ pub fn write_atomic(path: &Utf8Path, content: &[u8]) -> Result<()> {
     publish_file(write().map_err(failing("write", path))?, path)
 }
 
-/// Puts a finished temporary file, a sibling of `path`, in its place.
+/// Renames a finished temporary file, a sibling of `path`, to `path`.
 ///
 /// # Errors
 ///
-/// [`Error`]; the file at `path` is then as it was.
+/// [`Error`]; the file at `path` is then unchanged.
 pub fn publish_file(file: NamedTempFile, path: &Utf8Path) -> Result<()> {
     let publish = || {
         file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
@@ -184,39 +184,39 @@ pub fn publish_file(file: NamedTempFile, path: &Utf8Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the folder cannot be opened or synchronised.
 pub fn sync_dir(path: &Utf8Path) -> Result<()> {
     let folder = File::open(path).map_err(failing("open", path))?;
     folder.sync_all().map_err(failing("sync", path))
 }
 
-/// The SHA-256 and the size in bytes of a file.
+/// Returns the SHA-256 digest and the size in bytes of a file.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the file cannot be read.
 pub fn sha256(path: &Utf8Path) -> Result<(Sha256Digest, u64)> {
     let mut reader = BufReader::with_capacity(1 << 18, open(path)?);
     Sha256Digest::of_reader(&mut reader).map_err(failing("read", path))
 }
 
-/// Makes `to` another name of the file `from`.
+/// Creates `to` as a hard link to the file `from`.
 ///
 /// # Errors
 ///
-/// [`Error`], also where the file system has no such thing.
+/// [`Error`], also if the file system does not support hard links.
 pub fn hard_link(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
     std::fs::hard_link(from, to).map_err(failing("link", to))
 }
 
-/// How many bytes of a file are copied before it is asked whether to stop.
+/// Number of bytes of a file that are copied between two checks for cancellation.
 const PIECE: u64 = 4 << 20;
 
-/// Makes `to` a copy of the file `from`, with mode 0644.
+/// Copies the file `from` to `to`, with mode 0644.
 ///
 /// # Errors
 ///
-/// [`Error`], also where `progress` is cancelled meanwhile; a part of the copy is there then.
+/// [`Error`], also if `progress` is cancelled meanwhile; a part of the copy then remains.
 pub fn copy(from: &Utf8Path, to: &Utf8Path, progress: &dyn Progress) -> Result<()> {
     let source = open(from)?;
     let copy = || {
@@ -226,7 +226,7 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path, progress: &dyn Progress) -> Result<(
             if io::copy(&mut (&source).take(PIECE), &mut target)? < PIECE {
                 return Ok(());
             }
-            // So that little is left to wait for at the end, when nobody can be asked.
+            // Leaves little to wait for at the end, when cancellation cannot be checked.
             target.sync_data()?;
         }
     };
@@ -234,22 +234,22 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path, progress: &dyn Progress) -> Result<(
     set_mode(to, 0o644)
 }
 
-/// Makes `to` another name of the file `from`; where the file system has no such thing, a copy.
+/// Creates `to` as a hard link to the file `from`, or as a copy if the file system does not support hard links.
 ///
 /// # Errors
 ///
-/// As [`copy`].
+/// As for [`copy`].
 pub fn link_or_copy(from: &Utf8Path, to: &Utf8Path, progress: &dyn Progress) -> Result<()> {
     remove_file(to)?;
     hard_link(from, to).or_else(|_| copy(from, to, progress))?;
     set_mode(to, 0o644)
 }
 
-/// Writes a file with mode 0644 in place of any that is there, without waiting for the disk: see [`sync_all_of`].
+/// Writes a file with mode 0644 and replaces an existing one, without waiting for the disk: see [`sync_all_of`].
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the file cannot be written.
 pub fn write_anew(path: &Utf8Path, content: &[u8]) -> Result<()> {
     remove_file(path)?;
     let write = || {
@@ -260,12 +260,12 @@ pub fn write_anew(path: &Utf8Path, content: &[u8]) -> Result<()> {
     write().map_err(failing("write", path))
 }
 
-/// Waits until everything on the file system of `path` is on the disk. What is published afterwards is so only if
-/// nobody has asked to stop until then.
+/// Waits until everything on the file system of `path` is on the disk. It fails if the user has asked to stop by then,
+/// so that nothing is published afterwards.
 ///
 /// # Errors
 ///
-/// [`Error`], also where `progress` is cancelled; nothing has to wait for the disk then.
+/// [`Error`], also if `progress` is cancelled; it then does not wait for the disk.
 pub fn sync_all_of(path: &Utf8Path, progress: &dyn Progress) -> Result<()> {
     let folder = File::open(path).map_err(failing("open", path))?;
     let synced = detached_on_cancel(progress, move || rustix::fs::syncfs(folder));
@@ -298,7 +298,7 @@ mod tests {
         assert!(error.is_not_found());
     }
 
-    /// Cancelled once it was asked so often.
+    /// Is cancelled after this number of checks.
     struct After(std::sync::atomic::AtomicU32);
 
     impl Progress for After {
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(to.metadata().unwrap().len(), PIECE);
         copy(&from, &to, &After(3.into())).unwrap();
         assert!(std::fs::read(&to).unwrap() == content);
-        // A longer one is replaced as well.
+        // A longer file is replaced as well.
         std::fs::write(&from, "short").unwrap();
         copy(&from, &to, &Silent).unwrap();
         assert_eq!(std::fs::read(&to).unwrap(), b"short");

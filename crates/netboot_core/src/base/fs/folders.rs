@@ -1,4 +1,4 @@
-//! Folders: what is in them, and how one takes the place of another.
+//! Operations on folders: listing, temporary folders, and replacement of one by another.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use super::lock::Lock;
 use crate::base::progress::{Progress, Silent};
 use crate::printable::printable;
 
-/// What stands at a path.
+/// The kind of entry at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -20,34 +20,34 @@ pub enum EntryKind {
     Other,
 }
 
-/// The most entries that [`walk`] lists: four times what a tree may have.
+/// Maximum number of entries that [`walk`] lists: four times what a tree may have.
 const MAX_ENTRIES: usize = 440_000;
 
-/// The most bytes of all paths that [`walk`] lists, as of those in a tarball.
+/// Maximum total size of the paths that [`walk`] lists, in bytes, as for those in a tarball.
 const MAX_PATHS: usize = 32 << 20;
 
-/// The most folders within each other that [`walk`] enters.
+/// Maximum number of nested folders that [`walk`] enters.
 pub const MAX_FOLDERS: usize = 64;
 
-/// All that is below `root` but folders, as paths relative to it, sorted bytewise.
+/// Returns all entries below `root` except folders, as paths relative to it, sorted bytewise.
 ///
 /// # Errors
 ///
-/// [`Error`], also for a name that is not UTF-8, and where there is more than any tree or source has.
+/// [`Error`], also for a name that is not UTF-8, and if there are more entries than any tree or source has.
 pub fn walk(root: &Utf8Path) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
     walk_with(root, &Silent)
 }
 
-/// As [`walk`], for folders that anybody may have filled.
+/// Like [`walk`], but can be cancelled; for folders whose contents are not trusted.
 ///
 /// # Errors
 ///
-/// As [`walk`], and where `progress` is cancelled meanwhile.
+/// As for [`walk`], and if `progress` is cancelled meanwhile.
 pub fn walk_with(root: &Utf8Path, progress: &dyn Progress) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
     walk_within(root, MAX_ENTRIES, progress)
 }
 
-/// As [`walk_with`], with `most` entries, folders among them.
+/// Like [`walk_with`], for at most `most` entries, including folders.
 fn walk_within(root: &Utf8Path, most: usize, progress: &dyn Progress) -> Result<Vec<(Utf8PathBuf, EntryKind)>> {
     let refused = |folder: &Utf8Path, text: String| Err(Error::new("list", folder, io::Error::other(text)));
     let mut found = Vec::new();
@@ -84,7 +84,7 @@ fn walk_within(root: &Utf8Path, most: usize, progress: &dyn Progress) -> Result<
     Ok(found)
 }
 
-/// The paths of all that is in `folder`, sorted bytewise; none where there is no such folder.
+/// Returns the paths of all entries in `folder`, sorted bytewise; none if there is no such folder.
 ///
 /// # Errors
 ///
@@ -100,8 +100,8 @@ pub fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     Ok(paths)
 }
 
-/// A folder that is removed when the value is dropped, and stays where the process is killed. While it is in use it is
-/// locked, so that others can tell.
+/// A folder that is removed when the value is dropped, and remains if the process is killed. While it is in use, it is
+/// locked, so that other processes can tell.
 #[derive(Debug)]
 pub struct Temporary {
     path: Utf8PathBuf,
@@ -110,28 +110,28 @@ pub struct Temporary {
 }
 
 impl Temporary {
-    /// Makes a folder in `parent` whose name begins with `prefix`.
+    /// Creates a folder in `parent` whose name begins with `prefix`.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the folder cannot be created.
     pub fn create(parent: &Utf8Path, prefix: &str) -> Result<Self> {
         create_dir_all(parent)?;
         let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
         let folder = folder.map_err(|error| Error::new("create a folder in", parent.join(prefix), error))?;
         let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap_or_else(|_| parent.to_owned());
-        // Where a file system cannot lock a folder, it counts as in use for as long as it is young.
+        // If the file system cannot lock a folder, the folder counts as in use while it is recent.
         let lock = Lock::try_existing(&path).ok().flatten();
         Ok(Self { path, folder, _lock: lock })
     }
 
-    /// Its path.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &Utf8Path {
         &self.path
     }
 
-    /// Leaves the folder where it is. Returns its path.
+    /// Keeps the folder and returns its path.
     #[must_use]
     pub fn keep(self) -> Utf8PathBuf {
         let _ = self.folder.keep();
@@ -139,11 +139,11 @@ impl Temporary {
     }
 }
 
-/// Removes all folders below `root` that have no files in them.
+/// Removes all folders below `root` that contain no files.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if a folder cannot be listed or removed.
 pub fn remove_empty_folders(root: &Utf8Path) -> Result<()> {
     for entry in root.read_dir_utf8().map_err(failing("list", root))? {
         let entry = entry.map_err(failing("list", root))?;
@@ -160,7 +160,7 @@ pub fn remove_empty_folders(root: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether `path` is where another file system begins.
+/// Checks whether `path` is a mount point, where another file system begins.
 #[must_use]
 pub fn is_mount_point(path: &Utf8Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -168,7 +168,7 @@ pub fn is_mount_point(path: &Utf8Path) -> bool {
     path.exists() && device(path) != path.parent().and_then(device)
 }
 
-/// Whether `folder` has nothing but folders and plain files, and is one itself. Through a link, others' files
+/// Checks whether `folder` is a folder that contains only folders and plain files. Through a link, files elsewhere
 /// would be written and removed.
 #[must_use]
 pub fn is_plain(folder: &Utf8Path) -> bool {
@@ -176,19 +176,19 @@ pub fn is_plain(folder: &Utf8Path) -> bool {
     itself && walk(folder).is_ok_and(|found| found.iter().all(|(_, kind)| *kind == EntryKind::File))
 }
 
-/// Puts the folder or link `new` in the place of the folder or link at `path`, if there is one, and removes that.
-/// This is one step where the file system can swap two of them. Elsewhere the old one is at `previous` for a
-/// moment, and [`restore`] repairs what a kill at that moment leaves.
+/// Replaces the folder or link at `path`, if there is one, with the folder or link `new`, and removes the old one. The
+/// replacement is atomic if the file system can swap two of them. Otherwise the old one is at `previous` for a moment,
+/// and [`restore`] repairs what a kill at that moment leaves.
 ///
 /// # Errors
 ///
-/// [`Error`]; but for one of removing, `path` is then as it was.
+/// [`Error`]; unless only the removal failed, `path` is then unchanged.
 pub fn replace(new: &Utf8Path, path: &Utf8Path, previous: &Utf8Path) -> Result<()> {
     // Every file system can rename a link over another one.
     if !is_there(path) || (new.is_symlink() && path.is_symlink()) {
         rename(new, path)?;
     } else if exchange(new, path)? {
-        // What stands at `new` now is old, and must not be taken for something new by a later run.
+        // `new` now holds the old entry, which a later run must not mistake for a new one.
         rename(new, previous)?;
     } else {
         rename(path, previous)?;
@@ -201,11 +201,11 @@ pub fn replace(new: &Utf8Path, path: &Utf8Path, previous: &Utf8Path) -> Result<(
     remove_dir_all(previous)
 }
 
-/// Repairs what a kill within [`replace`] may have left.
+/// Repairs what a kill during [`replace`] may have left.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the old entry cannot be renamed or removed.
 pub fn restore(path: &Utf8Path, previous: &Utf8Path) -> Result<()> {
     match (is_there(previous), is_there(path)) {
         (false, _) => Ok(()),
@@ -214,7 +214,7 @@ pub fn restore(path: &Utf8Path, previous: &Utf8Path) -> Result<()> {
     }
 }
 
-/// Whether anything stands at `path`, be it a link that leads nowhere.
+/// Checks whether there is anything at `path`, even a dangling link.
 fn is_there(path: &Utf8Path) -> bool {
     path.symlink_metadata().is_ok()
 }

@@ -12,17 +12,17 @@ use super::files::create_dir_all;
 use super::read::open_regular;
 use crate::base::progress::{Progress, Task, TaskKind};
 
-/// A lock between processes, held until dropped (or until the process ends, however it ends).
+/// A lock between processes, held until it is dropped (or until the process ends in any way).
 #[derive(Debug)]
 pub struct Lock {
     file: File,
-    /// The lock file, where it goes with the lock.
+    /// The lock file, if it is removed together with the lock.
     removed: Option<Utf8PathBuf>,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While the lock is held: nobody else holds one of this name then.
+        // The lock is still held here, so no other process holds one of this name.
         if let Some(path) = self.removed.take() {
             let _ = std::fs::remove_file(path);
         }
@@ -30,31 +30,31 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// Takes the lock at `path`. While another process holds it, says so and waits; `Ok(None)`
-    /// when cancelled meanwhile.
+    /// Acquires the lock at `path`. While another process holds it, reports that and waits; returns `Ok(None)` if
+    /// cancelled meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Error`] where the lock file cannot be made, or something else than a regular file stands there.
+    /// [`Error`] if the lock file cannot be created, or if `path` is not a regular file.
     pub fn acquire(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
         Self::wait(path, File::try_lock, progress)
     }
 
-    /// Takes the lock at `path` together with others that share it; otherwise as [`Lock::acquire`].
+    /// Acquires the lock at `path`, shared with others; otherwise like [`Lock::acquire`].
     ///
     /// # Errors
     ///
-    /// [`Error`] where the lock file cannot be made.
+    /// [`Error`] if the lock file cannot be created.
     pub fn share(path: &Utf8Path, progress: &dyn Progress) -> Result<Option<Self>> {
         Self::wait(path, File::try_lock_shared, progress)
     }
 
-    /// Takes the lock of the file or folder at `path`, which is there already and no link, without waiting; `None`
-    /// while another process holds it.
+    /// Locks the file or folder at `path`, which must exist and must not be a link, without waiting; returns `None`
+    /// while another process holds the lock.
     ///
     /// # Errors
     ///
-    /// [`Error`] where there is no such file, or it cannot be locked.
+    /// [`Error`] if there is no such file, or it cannot be locked.
     pub fn try_existing(path: &Utf8Path) -> Result<Option<Self>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path.as_std_path(), flags, Mode::empty());
@@ -66,27 +66,27 @@ impl Lock {
         }
     }
 
-    /// Takes the lock at `path`, a file with `mode` (permission bits) that is made, where it may be, for as long as it
-    /// is held; as far as its file system has locks. Whoever cannot open the file cannot hold the lock. `Ok(None)` when
-    /// cancelled meanwhile.
+    /// Acquires the lock at `path`, a file with `mode` (permission bits) that exists only while the lock is held.
+    /// `make` allows creating the file. On a file system without locks, nothing is locked. Users who cannot open the
+    /// file cannot hold the lock. Returns `Ok(None)` if cancelled meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Error`] where there is no such file and none may be made.
+    /// [`Error`] if there is no such file and it cannot or must not be created.
     pub fn acquire_temporary(path: &Utf8Path, mode: u32, make: bool, progress: &dyn Progress) -> Result<Option<Self>> {
         loop {
             let file = open_regular(path, OpenOptions::new().create(make).append(true).mode(mode))?;
-            // The umask may have taken bits away; the file may be somebody else's.
+            // The umask may have cleared bits; the file may belong to another user.
             let _ = file.set_permissions(Permissions::from_mode(mode));
             let mut lock = match file.try_lock() {
-                // Network file systems lock files alone, and some nothing at all.
+                // Network file systems lock only files, and some lock nothing at all.
                 Ok(()) | Err(TryLockError::Error(_)) => Self { file, removed: None },
                 Err(TryLockError::WouldBlock) => match Self::wait_for(file, path, File::try_lock, progress)? {
                     Some(lock) => lock,
                     None => return Ok(None),
                 },
             };
-            // Who held it has removed it, and somebody else may hold another one by now.
+            // The previous holder has removed the file, and another process may hold a new one by now.
             if same_file(&lock.file, path) {
                 lock.removed = Some(path.to_owned());
                 return Ok(Some(lock));
@@ -133,7 +133,7 @@ impl Lock {
     }
 }
 
-/// Whether `file` is what stands at `path`.
+/// Checks whether `file` is the file at `path`.
 fn same_file(file: &File, path: &Utf8Path) -> bool {
     let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
     let (held, there) = (file.metadata().map(identity), path.symlink_metadata().map(identity));
@@ -197,7 +197,7 @@ mod tests {
             }
         });
         assert!(!path.exists());
-        // What a killed process has left is nobody's.
+        // Nobody holds the lock file that a killed process has left.
         std::fs::write(&path, "").unwrap();
         drop(Lock::acquire_temporary(&path, 0o600, false, &Silent).unwrap().unwrap());
         assert!(!path.exists());
@@ -222,7 +222,7 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
         refused("a socket");
         std::fs::remove_file(&path).unwrap();
-        // Through a link, somebody else's file would be made.
+        // Following a link would create a file elsewhere.
         std::os::unix::fs::symlink("elsewhere", &path).unwrap();
         refused("a symbolic link");
         assert!(!path.with_file_name("elsewhere").exists());

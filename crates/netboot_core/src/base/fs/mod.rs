@@ -1,6 +1,6 @@
 //! File operations whose errors carry the path, atomic writes, and locks between processes.
 //!
-//! Knows no stage and spells no path: callers bring them.
+//! This module depends on no stage and spells no paths: callers supply them.
 
 mod error;
 mod files;

@@ -1,4 +1,4 @@
-//! Reads files that anybody may have put there: plain files only, and no more than was asked for.
+//! Reads files that anyone may have created: plain files only, and only up to a size limit.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -11,40 +11,42 @@ use rustix::fs::OFlags;
 use super::error::Error;
 use super::error::{NotRegular, Result, failing};
 
-/// The most bytes that [`read`] reads: more than any file of a tree, a source tree or a machine's firmware has.
+/// Maximum number of bytes that [`read`] reads: more than any file of a tree, a source tree or a machine's firmware
+/// has.
 pub const MAX_READ: u64 = 64 << 20;
 
-/// The most bytes of a file that people write: choices, scripts, certificates.
+/// Maximum size of a file that people write, in bytes: configuration, scripts, certificates.
 ///
-/// A thousand sites as tables of TOML have 100 kB; parsed, TOML can take seventy times as much memory as its text.
+/// A thousand sites as TOML tables have 100 kB. Parsed TOML can take seventy times as much memory as its text.
 pub const MAX_TEXT: u64 = 2 << 20;
 
-/// The most bytes of an inventory as CSV; one of 100,000 sites has 3 MB, one of 10,000 with a dozen columns 4 MB.
+/// Maximum size of a CSV inventory, in bytes. An inventory of 100,000 sites has 3 MB, one of 10,000 with a dozen
+/// columns 4 MB.
 pub const MAX_INVENTORY: u64 = 8 << 20;
 
-/// The content of a plain file of at most [`MAX_READ`] bytes.
+/// Returns the content of a plain file of at most [`MAX_READ`] bytes.
 ///
 /// # Errors
 ///
-/// [`Error`] where the file cannot be read, as everywhere in this module.
+/// [`Error`] if the file cannot be read, as everywhere in this module.
 pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
     read_at_most(path, MAX_READ)
 }
 
-/// The content of a plain file of at most [`MAX_TEXT`] bytes.
+/// Returns the content of a plain file of at most [`MAX_TEXT`] bytes.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the file cannot be read or is larger.
 pub fn read_text(path: &Utf8Path) -> Result<Vec<u8>> {
     read_at_most(path, MAX_TEXT)
 }
 
-/// The content of a plain file of at most `most` bytes. A larger one is not read.
+/// Returns the content of a plain file of at most `most` bytes. A larger file is not read.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the file cannot be read or is larger.
 pub fn read_at_most(path: &Utf8Path, most: u64) -> Result<Vec<u8>> {
     let read = || {
         let (file, metadata) = open_plain(path)?;
@@ -55,7 +57,7 @@ pub fn read_at_most(path: &Utf8Path, most: u64) -> Result<Vec<u8>> {
         if metadata.len() > most {
             return too_large(&metadata.len().to_string());
         }
-        // What grows meanwhile, or has no size, as in /proc, is not believed either.
+        // The file may grow meanwhile, or report no size, as in /proc, so the limit applies here too.
         let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
         file.take(most + 1).read_to_end(&mut content)?;
         if content.len() as u64 > most { too_large("more") } else { Ok(content) }
@@ -63,7 +65,7 @@ pub fn read_at_most(path: &Utf8Path, most: u64) -> Result<Vec<u8>> {
     read().map_err(failing("read", path))
 }
 
-/// As [`read`], or `None` where there is no such file.
+/// Like [`read`], but returns `None` if there is no such file.
 ///
 /// # Errors
 ///
@@ -72,7 +74,7 @@ pub fn read_if_exists(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
     if_exists(read(path))
 }
 
-/// As [`read_text`], or `None` where there is no such file.
+/// Like [`read_text`], but returns `None` if there is no such file.
 ///
 /// # Errors
 ///
@@ -92,12 +94,12 @@ fn if_exists(read: Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the file cannot be opened or is not a plain file.
 pub fn open(path: &Utf8Path) -> Result<File> {
     open_plain(path).map(|(file, _)| file).map_err(failing("open", path))
 }
 
-/// Opens a plain file. A pipe would have every reader wait for a writer, and a device can have effects or no end.
+/// Opens a plain file. A pipe would make every reader wait for a writer, and a device can have side effects or no end.
 fn open_plain(path: &Utf8Path) -> io::Result<(File, Metadata)> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
@@ -111,15 +113,15 @@ fn open_plain(path: &Utf8Path) -> io::Result<(File, Metadata)> {
     }
 }
 
-/// Opens a file of the tool's own, which must be a regular one; there may be none, where `options` allow that. A link
+/// Opens one of the tool's own files, which must be a regular file. It may be missing if `options` allow that. A link
 /// is not followed.
 ///
 /// # Errors
 ///
-/// [`Error`].
+/// [`Error`] if the file cannot be opened or is not a regular file.
 pub fn open_regular(path: &Utf8Path, options: &mut OpenOptions) -> Result<File> {
     let mut open = || {
-        // A device can act as soon as it is opened.
+        // Opening a device can already have side effects.
         match path.symlink_metadata() {
             Ok(found) => require_regular(found.file_type())?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -137,7 +139,7 @@ fn require_regular(found: FileType) -> io::Result<()> {
     special(found).map_or(Ok(()), |found| Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular(found))))
 }
 
-/// What it is that is no regular file.
+/// Describes a file that is not a regular file; `None` for a regular file.
 fn special(found: FileType) -> Option<&'static str> {
     match found {
         found if found.is_file() => None,

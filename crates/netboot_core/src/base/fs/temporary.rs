@@ -1,4 +1,4 @@
-//! Temporary files beside those that they are going to replace.
+//! Temporary files beside the files that they replace.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,27 +9,27 @@ use tempfile::NamedTempFile;
 use super::read::open_regular;
 use crate::base::paths::{PARTIAL, is_partial};
 
-/// A new hidden file in `folder`, which vanishes unless it is renamed. Those that killed processes have left there are
-/// removed.
+/// Creates a hidden file in `folder`, which is removed unless it is renamed. Also removes those that killed processes
+/// have left there.
 ///
 /// # Errors
 ///
-/// What the operating system says.
+/// Errors of the operating system.
 pub fn temporary_file(folder: &Utf8Path) -> io::Result<NamedTempFile> {
     remove_abandoned(folder);
     loop {
         let file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder)?;
-        // Held for as long as this process lives and the file is open. Where a file system has no locks, nobody gets
-        // one to remove the file either.
+        // Held while this process lives and the file is open. On a file system without locks, no other process gets one
+        // to remove the file either.
         let _ = file.as_file().lock();
-        // Another process may have taken it for abandoned before it was locked.
+        // Another process may have removed the file as abandoned before it was locked.
         if file.path().exists() {
             return Ok(file);
         }
     }
 }
 
-/// Removes the temporary files in `folder` that no living process holds. What cannot be removed stays.
+/// Removes the temporary files in `folder` that no living process holds. Files that cannot be removed remain.
 fn remove_abandoned(folder: &Utf8Path) {
     for entry in folder.read_dir_utf8().into_iter().flatten().flatten() {
         if is_partial(entry.file_name())

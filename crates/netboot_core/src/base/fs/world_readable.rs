@@ -1,6 +1,7 @@
-//! Files and folders that servers hand out: other users can read them, whatever the umask.
+//! Permissions of files and folders that servers serve: other users can read them, regardless of the umask.
 //!
-//! Permission bits are added and never taken away: a share can be writable for its group, and hand its group on.
+//! Permission bits are added and never removed: a share can be writable for its group, and pass its group on to new
+//! files.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -11,28 +12,28 @@ use super::files::{create_dir_all, set_mode};
 use crate::base::diagnostic::Diagnostic;
 use crate::printable::printable;
 
-/// The permission bits of a file that is served.
+/// Permission bits of a served file.
 pub const FILE_MODE: u32 = 0o644;
-/// The permission bits of a folder that is served.
+/// Permission bits of a served folder.
 pub const FOLDER_MODE: u32 = 0o755;
 
-/// Whether other users can read the file with this mode, or enter the folder.
+/// Checks whether other users can read a file with this mode, or enter a folder with it.
 #[must_use]
 pub fn is_world_readable(mode: u32, folder: bool) -> bool {
     mode & if folder { 0o001 } else { 0o004 } != 0
 }
 
-/// The permission bits that a file or a folder with this mode should have.
+/// Returns the permission bits that a file or a folder with this mode should have.
 #[must_use]
 pub fn world_readable_mode(mode: u32, folder: bool) -> u32 {
     mode & 0o7777 | if folder { FOLDER_MODE } else { FILE_MODE }
 }
 
-/// Makes a folder and those above it. Those that were missing become readable for other users.
+/// Creates a folder and its parents. Those that were missing become readable for other users.
 ///
 /// # Errors
 ///
-/// [`super::Error`].
+/// [`super::Error`] if a folder cannot be created.
 pub fn create_world_readable_dir_all(path: &Utf8Path) -> Result<()> {
     let folders = path.ancestors().filter(|folder| !folder.as_str().is_empty());
     let missing: Vec<&Utf8Path> = folders.take_while(|folder| !folder.exists()).collect();
@@ -43,15 +44,16 @@ pub fn create_world_readable_dir_all(path: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-/// Lets other users read the new folder at `path`, which nobody but its owner and group may change, whatever the umask.
+/// Makes the new folder at `path` readable for other users, and writable for no one except its owner and group,
+/// regardless of the umask.
 pub fn open_new_folder(path: &Utf8Path) {
     if let Some(now) = mode(path) {
         let _ = set_mode(path, world_readable_mode(now, true) & !0o002);
     }
 }
 
-/// Lets other users read the file or the folder at `path`. Where that fails, as with somebody else's file or on a file
-/// system without modes, [`first_unreadable`] tells.
+/// Makes the file or the folder at `path` readable for other users. If that fails, as for another user's file or on a
+/// file system without modes, [`first_unreadable`] reports the path.
 pub fn open_to_all(path: &Utf8Path) {
     if let Some(now) = mode(path) {
         let wanted = world_readable_mode(now, path.is_dir());
@@ -61,7 +63,7 @@ pub fn open_to_all(path: &Utf8Path) {
     }
 }
 
-/// The first of `root`, of `files` in it and of the folders of these that other users cannot read.
+/// Returns the first path that other users cannot read among `root`, `files` in it, and the folders of these files.
 pub fn first_unreadable<'p>(root: &Utf8Path, files: impl Iterator<Item = &'p Utf8Path>) -> Option<Utf8PathBuf> {
     let unreadable = |path: &Utf8Path| mode(path).is_some_and(|mode| !is_world_readable(mode, path.is_dir()));
     if unreadable(root) {
@@ -80,7 +82,7 @@ pub fn first_unreadable<'p>(root: &Utf8Path, files: impl Iterator<Item = &'p Utf
     None
 }
 
-/// The first folder on the way to `path`, itself included, that other users cannot enter.
+/// Returns the first folder on the way to `path`, including `path`, that other users cannot enter.
 #[must_use]
 pub fn first_closed(path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut folders: Vec<&Utf8Path> = path.ancestors().filter(|folder| !folder.as_str().is_empty()).collect();
@@ -89,7 +91,7 @@ pub fn first_closed(path: &Utf8Path) -> Option<Utf8PathBuf> {
     folders.into_iter().find(closed).map(ToOwned::to_owned)
 }
 
-/// The warning about a path that [`first_unreadable`] or [`first_closed`] gives.
+/// Returns the warning about a path from [`first_unreadable`] or [`first_closed`].
 #[must_use]
 pub fn unreadable_warning(path: &Utf8Path) -> Diagnostic {
     let bits = if path.is_dir() { "rx" } else { "r" };

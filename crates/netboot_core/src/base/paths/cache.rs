@@ -1,39 +1,39 @@
-//! Where the cache keeps what.
+//! Layout of the cache.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::temporary::{is_partial, is_random, is_temporary};
 use crate::digest::Sha256Digest;
 
-/// The user's cache: everything in it can be deleted, and is checked before it is used.
+/// The user's cache. Everything in it can be deleted, and is verified before use.
 #[derive(Debug, Clone)]
 pub struct Cache(Utf8PathBuf);
 
 impl Cache {
-    /// The cache at `root`.
+    /// Returns the cache at `root`.
     pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
         Self(root.into())
     }
 
-    /// The folder itself.
+    /// Returns the root folder.
     #[must_use]
     pub fn root(&self) -> &Utf8Path {
         &self.0
     }
 
-    /// The bare git repository that holds iPXE's pinned commits.
+    /// Returns the bare git repository that holds iPXE's pinned commits.
     #[must_use]
     pub fn ipxe_git(&self) -> Utf8PathBuf {
         self.0.join("ipxe.git")
     }
 
-    /// The bare git repository that holds the history of what was looked at for newer commits.
+    /// Returns the bare git repository with the history that is searched for newer commits.
     #[must_use]
     pub fn ipxe_history(&self) -> Utf8PathBuf {
         self.0.join("ipxe-history.git")
     }
 
-    /// What stands in the cache under `name`; `None` where that is nothing of this tool.
+    /// Returns the part of the cache that is called `name`; `None` if the name is not one of this tool.
     #[must_use]
     pub fn part(name: &str) -> Option<CachePart> {
         use CachePart as P;
@@ -59,7 +59,7 @@ impl Cache {
         Some(known)
     }
 
-    /// Whether something called `name` is of use for one run: in the folder of downloads or of stamping.
+    /// Checks whether an entry called `name` in the folder of downloads or of stamping is of use for one run only.
     #[must_use]
     pub fn is_scratch(name: &str) -> bool {
         let download = name.strip_suffix(".validator").unwrap_or(name).strip_suffix(".partial");
@@ -67,8 +67,8 @@ impl Cache {
         download.is_some_and(is_digest) || is_partial(name) || is_random(name.strip_prefix(Self::PACK))
     }
 
-    /// The file that says that all in the folder is a cache, by the Cache Directory Tagging Specification:
-    /// <https://bford.info/cachedir/>. Where it is not, others may have files among those of the cache.
+    /// Returns the file that marks the whole folder as a cache, according to the Cache Directory Tagging Specification:
+    /// <https://bford.info/cachedir/>. Without it, the folder may contain files that are not of the cache.
     #[must_use]
     pub fn tag(&self) -> Utf8PathBuf {
         self.0.join(Self::TAG)
@@ -76,62 +76,63 @@ impl Cache {
 
     const TAG: &str = "CACHEDIR.TAG";
 
-    /// Shared by all that use the cache; held alone by what removes something from it.
+    /// Returns the lock that all users of the cache share and that a command holds exclusively to remove something from
+    /// it.
     #[must_use]
     pub fn use_lock(&self) -> Utf8PathBuf {
         self.lock("use")
     }
 
-    /// A file known by its digest.
+    /// Returns the path of the file with this digest.
     #[must_use]
     pub fn blob(&self, digest: &Sha256Digest) -> Utf8PathBuf {
         self.0.join("blobs").join(digest.to_string())
     }
 
-    /// The folder of downloads under way.
+    /// Returns the folder of downloads in progress.
     #[must_use]
     pub fn downloads(&self) -> Utf8PathBuf {
         self.0.join("downloads")
     }
 
-    /// What is known of the syslinux archive that the members of `version` came from.
+    /// Returns the record of the syslinux archive that the members of `version` came from.
     #[must_use]
     pub fn syslinux_record(&self, version: &str) -> Utf8PathBuf {
         self.0.join(format!("syslinux-{version}.json"))
     }
 
-    /// The toolchain as it was last probed.
+    /// Returns the record of a toolchain as it was last probed.
     #[must_use]
     pub fn toolchain_record(&self, key: &Sha256Digest) -> Utf8PathBuf {
         self.0.join("toolchains").join(format!("{}.json", key.short()))
     }
 
-    /// What the names of folders begin with in which a tool is tried, beside everything else.
+    /// Name prefix of folders in the root of the cache in which a tool is tried.
     pub const PROBE: &str = "probe-";
 
-    /// What the names of folders begin with in which sources from elsewhere are looked through, beside everything else.
+    /// Name prefix of folders in the root of the cache in which external sources are examined.
     pub const IMPORT: &str = "import-";
 
-    /// What the names of folders begin with in which what is being removed goes first, beside everything else.
+    /// Name prefix of folders in the root of the cache that files are moved to before they are removed.
     pub const REMOVAL: &str = "removal-";
 
-    /// What the names of folders begin with in which another program packs a loader.
+    /// Name prefix of folders in which another program packs a loader.
     pub const PACK: &str = "pack-";
 
-    /// The build tree named `name`.
+    /// Returns the paths of the build tree `name`.
     #[must_use]
     pub fn work(&self, name: &str) -> WorkPaths {
         WorkPaths(self.0.join("trees").join(name))
     }
 
-    /// Where everything is built once more.
+    /// Returns the folder in which everything is built again.
     #[must_use]
     pub fn reproduce(&self) -> Utf8PathBuf {
         self.0.join("reproduce")
     }
 
-    /// Whether something called `name` in [`Self::reproduce`] is of a rebuild. A folder of that name may be somebody's
-    /// own where the cache stands among other files.
+    /// Checks whether an entry called `name` in [`Self::reproduce`] belongs to a rebuild. If the cache shares its
+    /// folder with other files, a folder of that name may belong to something else.
     #[must_use]
     pub fn is_of_rebuild(name: &str) -> bool {
         let numbered = |prefix| {
@@ -146,141 +147,141 @@ impl Cache {
             || Self::is_scratch(name)
     }
 
-    /// The folder of a rebuild whose path does not vary.
+    /// Name of the folder of a rebuild whose path does not vary.
     pub const USUAL: &str = "usual";
-    /// The folder of a rebuild whose path does.
+    /// Name of the folder of a rebuild whose path varies.
     pub const LONGER: &str = "another-and-much-longer-path";
-    /// What a rebuild is compared with, where that was downloaded.
+    /// Name of the downloaded file that a rebuild is compared with.
     pub const PUBLISHED: &str = "published";
-    /// What the names of folders begin with that keep what was built.
+    /// Name prefix of folders that keep the results of a build.
     pub const BUILD: &str = "build-";
-    /// What the names of folders begin with that have what a variation needs.
+    /// Name prefix of folders with the files that a variation needs.
     pub const SETTINGS: &str = "for-";
 
-    /// Where loaders are packed by another program.
+    /// Returns the folder in which another program packs loaders.
     #[must_use]
     pub fn stamping(&self) -> Utf8PathBuf {
         self.0.join("stamping")
     }
 
-    /// A base and its record.
+    /// Returns the paths of a base and its record.
     #[must_use]
     pub fn base(&self, key: &Sha256Digest) -> BasePaths {
         BasePaths(self.0.join("bases").join(key.to_string()))
     }
 
-    /// The lock `name`.
+    /// Returns the lock `name`.
     #[must_use]
     pub fn lock(&self, name: &str) -> Utf8PathBuf {
         self.0.join("locks").join(name)
     }
 }
 
-/// What stands in the root of the cache.
+/// An entry in the root of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CachePart {
     /// The bare repository of pinned commits.
     Ipxe,
     /// The bare repository with the history.
     History,
-    /// Files known by their digests.
+    /// Files, by their digests.
     Blobs,
     /// Bases, by their keys.
     Bases,
     /// Build trees, by their names.
     Trees,
-    /// Toolchains as they were found.
+    /// Records of toolchains as they were probed.
     Toolchains,
     /// Locks.
     Locks,
-    /// What says that it is a cache.
+    /// The file that marks the folder as a cache.
     Tag,
-    /// What is known of the archive of that syslinux version.
+    /// The record of the archive of this syslinux version.
     SyslinuxRecord(String),
-    /// A folder of what is of use for one run.
+    /// A folder of files that are of use for one run only.
     Scratch,
-    /// Of no use once its run has ended.
+    /// An entry that is of no use once its run has ended.
     Leftover,
 }
 
-/// A build tree: iPXE's exported source, with what make put into it.
+/// Paths of a build tree: iPXE's exported source, with the files that make added.
 #[derive(Debug, Clone)]
 pub struct WorkPaths(Utf8PathBuf);
 
 impl WorkPaths {
-    /// The folder of it all.
+    /// Returns the root folder.
     #[must_use]
     pub fn root(&self) -> &Utf8Path {
         &self.0
     }
 
-    /// The exported tree.
+    /// Returns the folder of the exported source.
     #[must_use]
     pub fn tree(&self) -> Utf8PathBuf {
         self.0.join("tree")
     }
 
-    /// The folder that make runs in.
+    /// Returns the folder that make runs in.
     #[must_use]
     pub fn src(&self) -> Utf8PathBuf {
         self.0.join("tree/src")
     }
 
-    /// The record of what is in the tree and was made whole.
+    /// Returns the record of the complete files in the tree.
     #[must_use]
     pub fn seal(&self) -> Utf8PathBuf {
         self.0.join("seal.json")
     }
 
-    /// The names of all that a build tree has in its root.
+    /// Names of all entries in the root of a build tree.
     pub const NAMES: [&str; 4] = ["tree", "seal.json", "tmp", "make.log"];
 
-    /// Where programs that make runs put their temporary files.
+    /// Returns the folder for temporary files of the programs that make runs.
     #[must_use]
     pub fn temporary(&self) -> Utf8PathBuf {
         self.0.join("tmp")
     }
 
-    /// All that the last make said.
+    /// Returns the file with all output of the last make.
     #[must_use]
     pub fn log(&self) -> Utf8PathBuf {
         self.0.join("make.log")
     }
 }
 
-/// A base in the cache.
+/// Paths of a base in the cache.
 #[derive(Debug, Clone)]
 pub struct BasePaths(Utf8PathBuf);
 
 impl BasePaths {
-    /// The names of all that a base has.
+    /// Names of all files of a base.
     pub const NAMES: [&str; 5] = ["image", "zinfo", "zbin", "linked-objects.txt", "record.json"];
 
-    /// What a script is put into.
+    /// Returns the image that a script is put into.
     #[must_use]
     pub fn image(&self) -> Utf8PathBuf {
         self.0.join("image")
     }
 
-    /// How the image of a BIOS loader is packed.
+    /// Returns the packing instructions for the image of a BIOS loader.
     #[must_use]
     pub fn zinfo(&self) -> Utf8PathBuf {
         self.0.join("zinfo")
     }
 
-    /// The program that packs it.
+    /// Returns the program that packs the image.
     #[must_use]
     pub fn zbin(&self) -> Utf8PathBuf {
         self.0.join("zbin")
     }
 
-    /// The list of what is linked into it.
+    /// Returns the list of the objects linked into the base.
     #[must_use]
     pub fn linked(&self) -> Utf8PathBuf {
         self.0.join("linked-objects.txt")
     }
 
-    /// What they should be.
+    /// Returns the record of what the other files should contain.
     #[must_use]
     pub fn record(&self) -> Utf8PathBuf {
         self.0.join("record.json")

@@ -1,20 +1,20 @@
-//! Where a mirror keeps its sets of images.
+//! Layout of a mirror and its image sets.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// What the images of a set are called: the same in every set.
+/// Names of the images of a set; the same in every set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageNames {
-    /// The kernel.
+    /// Kernel.
     pub kernel: String,
-    /// What it begins with.
+    /// Initramfs that the kernel starts with.
     pub initramfs: String,
-    /// What that goes on with, where it is a file of its own.
+    /// Root file system that the initramfs continues with, if it is a separate file.
     pub rootfs: Option<String>,
 }
 
 impl ImageNames {
-    /// Those of Fedora `CoreOS`: what people have long called their links to them.
+    /// Returns the names for Fedora `CoreOS`, which users have long given to their links to the images.
     #[must_use]
     pub fn fedora_coreos(arch: &str) -> Self {
         Self {
@@ -24,7 +24,7 @@ impl ImageNames {
         }
     }
 
-    /// Those of Flatcar: the publisher's own, which are the same in each release.
+    /// Returns the names for Flatcar: those of the publisher, which are the same in each release.
     #[must_use]
     pub fn flatcar() -> Self {
         Self {
@@ -44,132 +44,132 @@ impl IntoIterator for ImageNames {
     }
 }
 
-/// The variable of iPXE's in which [`MirrorPaths::SCRIPT`] says which set of `product` is in use.
+/// Returns the iPXE variable that [`MirrorPaths::SCRIPT`] sets to the version of the set of `product` in use.
 #[must_use]
 pub fn version_variable(product: &str) -> String {
     format!("{product}-version")
 }
 
-/// The script that says that the set of `version` is in use, for boot scripts to `chain`.
+/// Returns the script that declares the set of `version` to be in use, for boot scripts to `chain`.
 #[must_use]
 pub fn version_script(product: &str, version: &str) -> String {
     format!("#!ipxe\nset {} {version}\n", version_variable(product))
 }
 
-/// A folder with a folder for each set, and the names that lead to the set in use.
+/// Paths of a mirror: a folder with a subfolder for each set, and the names that lead to the set in use.
 #[derive(Debug, Clone)]
 pub struct MirrorPaths(Utf8PathBuf);
 
 impl MirrorPaths {
-    /// What a set says of itself, in its folder.
+    /// Name of a set's record, in its folder.
     pub const RECORD: &str = "mirror.json";
-    /// The iPXE script that says which set it is, in its folder.
+    /// Name of the iPXE script that declares a set's version, in its folder.
     pub const SCRIPT: &str = "version.ipxe";
-    /// The link or folder that is the set in use.
+    /// Name of the link or folder that is the set in use.
     pub const CURRENT: &str = "current";
 
-    /// The mirror at `root`.
+    /// Returns the paths of the mirror at `root`.
     pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
         Self(root.into())
     }
 
-    /// The folder itself.
+    /// Returns the root folder.
     #[must_use]
     pub fn root(&self) -> &Utf8Path {
         &self.0
     }
 
-    /// The set of `version`.
+    /// Returns the folder of the set of `version`.
     #[must_use]
     pub fn set(&self, version: &str) -> Utf8PathBuf {
         self.0.join(version)
     }
 
-    /// The set in use.
+    /// Returns the path of the set in use.
     #[must_use]
     pub fn current(&self) -> Utf8PathBuf {
         self.0.join(Self::CURRENT)
     }
 
-    /// The image `name` of the set in use, beside the sets.
+    /// Returns the path beside the sets of the image `name` of the set in use.
     #[must_use]
     pub fn stable(&self, name: &str) -> Utf8PathBuf {
         self.0.join(name)
     }
 
-    /// Where that leads, as a link says it.
+    /// Returns the relative target of the link at [`Self::stable`].
     #[must_use]
     pub fn stable_target(name: &str) -> Utf8PathBuf {
         Utf8Path::new(Self::CURRENT).join(name)
     }
 
-    /// What is not for those who are served.
+    /// Returns the folder of internal files, which are not for clients.
     #[must_use]
     pub fn own(&self) -> Utf8PathBuf {
         self.0.join(".netboot-loaders")
     }
 
-    /// Held while the mirror is brought up to date.
+    /// Returns the lock that is held while the mirror is updated.
     #[must_use]
     pub fn lock(&self) -> Utf8PathBuf {
         self.own().join("lock")
     }
 
-    /// Which sets were in use, the last one last.
+    /// Returns the file that lists the sets that were in use, the most recent one last.
     #[must_use]
     pub fn history(&self) -> Utf8PathBuf {
         self.own().join("history")
     }
 
-    /// Where what the publisher says is downloaded to.
+    /// Returns the folder that the publisher's metadata is downloaded to.
     #[must_use]
     pub fn metadata(&self) -> Utf8PathBuf {
         self.own().join("metadata")
     }
 
-    /// Where the keys are that signatures are checked with.
+    /// Returns the folder of the keys that signatures are verified with.
     #[must_use]
     pub fn keys(&self) -> Utf8PathBuf {
         self.own().join("keys")
     }
 
-    /// Sets that are not whole yet.
+    /// Returns the folder of incomplete sets.
     #[must_use]
     pub fn unfinished(&self) -> Utf8PathBuf {
         self.own().join("partial")
     }
 
-    /// The set of `version` while it is not whole yet.
+    /// Returns the folder of the set of `version` while it is incomplete.
     #[must_use]
     pub fn partial(&self, version: &str) -> Utf8PathBuf {
         self.unfinished().join(version)
     }
 
-    /// What is going to be the set in use.
+    /// Returns the path where the next [`Self::current`] is prepared.
     #[must_use]
     pub fn next(&self) -> Utf8PathBuf {
         self.own().join("next")
     }
 
-    /// The set in use until now, for a moment.
+    /// Returns the short-lived path of the set that was in use until now.
     #[must_use]
     pub fn previous(&self) -> Utf8PathBuf {
         self.own().join("previous")
     }
 
-    /// Sets that others of the same version replace, for a moment.
+    /// Returns the folder that briefly holds sets while others of the same version replace them.
     #[must_use]
     pub fn replaced(&self) -> Utf8PathBuf {
         self.own().join("replaced")
     }
 
-    /// What is being removed.
+    /// Returns the folder of sets that are being removed.
     #[must_use]
     pub fn trash(&self) -> Utf8PathBuf {
         self.own().join("trash")
     }
 
-    /// What the file system can do is tried with this.
+    /// Returns the path that is used to test what the file system supports.
     #[must_use]
     pub fn probe(&self) -> Utf8PathBuf {
         self.own().join("probe")

@@ -1,24 +1,24 @@
 //! Names of temporary files and folders.
 
-/// What the names of this tool's folders begin with where others have theirs, too, as in /tmp.
+/// Name prefix of this tool's folders in places that other programs also use, such as /tmp.
 pub const TEMPORARY: &str = "netboot-loaders-run-";
 
-/// Whether `name` is that of a temporary folder of this tool.
+/// Checks whether `name` is that of a temporary folder of this tool.
 #[must_use]
 pub fn is_temporary(name: &str) -> bool {
     is_random(name.strip_prefix(TEMPORARY))
 }
 
-/// Whether this is what makes the name of a temporary file or folder another one each time.
+/// Checks whether `suffix` is a random suffix, which makes the name of a temporary file or folder unique.
 pub(super) fn is_random(suffix: Option<&str>) -> bool {
     suffix.is_some_and(|suffix| suffix.len() == 6 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Whether `name` is that of a file that was being written, and would have got its own name when it was whole.
+/// Checks whether `name` is that of an unfinished file, which gets its final name only when it is complete.
 #[must_use]
 pub fn is_partial(name: &str) -> bool {
     is_random(name.strip_prefix(PARTIAL))
 }
 
-/// What the names of files begin with that are being written, before they get their own.
+/// Name prefix of files that are being written, before they get their final names.
 pub const PARTIAL: &str = ".partial-";

@@ -1,4 +1,4 @@
-//! A command as data, and why one did not succeed.
+//! Commands as data, and errors from running them.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -11,35 +11,35 @@ use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
 use crate::base::plural::count;
 
-/// How many of the last lines of output an error shows.
+/// Number of lines at the end of the output that an error shows.
 const TAIL_LINES: usize = 15;
-/// The most output of a command that is kept, in bytes of memory. A make that compiles everything has a few MB.
+/// Maximum output of a command that is kept in memory, in bytes. A make that compiles everything prints a few MB.
 pub(super) const MAX_OUTPUT: usize = 64 << 20;
 
 /// A command as data: it can be shown, compared and tested without being run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// What it is run for, as in "compile the BIOS loaders".
+    /// Purpose, as in "compile the BIOS loaders".
     pub purpose: String,
-    /// The program, by path or by a name that is looked up in `PATH` of [`Command::env`].
+    /// Path of the program, or a name that is looked up in the `PATH` of [`Command::env`].
     pub program: String,
-    /// Its arguments.
+    /// Arguments.
     pub args: Vec<String>,
-    /// Its whole environment.
+    /// Complete environment.
     pub env: Vec<(String, String)>,
-    /// The folder it runs in; this process's own where `None`.
+    /// Working directory; `None` for that of this process.
     pub dir: Option<Utf8PathBuf>,
-    /// Where all output goes, besides to the caller.
+    /// Log file that receives all output, in addition to the caller.
     pub log: Option<Utf8PathBuf>,
-    /// How long it may take.
+    /// Maximum run time.
     pub deadline: Duration,
-    /// Whether it may ask on the terminal. It stays in this process's group then, because the terminal stops
-    /// whatever of another group reads from it.
+    /// Whether the command may prompt on the terminal. It then stays in the process group of this process, because the
+    /// terminal stops processes of other groups that read from it.
     pub asks: bool,
 }
 
 impl Command {
-    /// A command of `program` with an empty environment, no arguments and a deadline of a minute.
+    /// Creates a command for `program` with an empty environment, no arguments and a deadline of one minute.
     pub fn new(purpose: impl Into<String>, program: impl Into<String>) -> Self {
         Self {
             purpose: purpose.into(),
@@ -67,7 +67,7 @@ impl Command {
         self
     }
 
-    /// This command as one that came to `outcome`, after these lines of output.
+    /// Returns the error for this command after `outcome` and these lines of output.
     pub(super) fn failed(&self, outcome: Outcome, lines: &[String]) -> Error {
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec();
         Error { command: Box::new(self.clone()), outcome, tail }
@@ -75,7 +75,7 @@ impl Command {
 }
 
 impl fmt::Display for Command {
-    /// A line to paste into a shell: it does the same thing.
+    /// Formats a line that can be pasted into a shell and does the same thing.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(dir) = &self.dir {
             write!(f, "cd {} && ", quoted(dir.as_str()))?;
@@ -91,7 +91,7 @@ impl fmt::Display for Command {
     }
 }
 
-/// `word` as a shell takes it for one word.
+/// Quotes `word` so that a shell reads it as one word.
 #[must_use]
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
@@ -102,7 +102,7 @@ pub fn quoted(word: &str) -> String {
     }
 }
 
-/// The path of `name` as a shell would find it in `path`, a list separated by colons.
+/// Returns the path of the program `name` as a shell finds it in `path`, a list separated by colons.
 #[must_use]
 pub fn find_program(name: &str, path: &str) -> Option<Utf8PathBuf> {
     use std::os::unix::fs::PermissionsExt;
@@ -111,23 +111,23 @@ pub fn find_program(name: &str, path: &str) -> Option<Utf8PathBuf> {
     )
 }
 
-/// A command that did not succeed.
+/// Error from running a command.
 #[derive(Debug)]
 pub struct Error {
     command: Box<Command>,
     outcome: Outcome,
-    /// The last lines of its output.
+    /// Last lines of the output.
     pub tail: Vec<String>,
 }
 
 impl Error {
-    /// Whether the program ran to its end, and did not succeed.
+    /// Checks whether the program ran to its end but did not succeed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         matches!(self.outcome, Outcome::Failed(_))
     }
 
-    /// Whether the system did not let this user start the program.
+    /// Checks whether the system denied this user the permission to start the program.
     #[must_use]
     pub fn is_permission_denied(&self) -> bool {
         matches!(&self.outcome, Outcome::NotStarted(error) if error.kind() == std::io::ErrorKind::PermissionDenied)

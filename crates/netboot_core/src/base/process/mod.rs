@@ -1,8 +1,8 @@
 //! The only module that starts programs.
 //!
-//! Every command runs with exactly the environment that it names, in a process group of its own (but for
-//! one that has to ask on the terminal), with a deadline; it ends when this process ends, and its output can be
-//! kept in a log file.
+//! Every command runs with exactly the environment that it specifies, in its own process group (except one that must
+//! prompt on the terminal), and with a deadline. It ends when this process ends, and its output can be kept in a log
+//! file.
 
 mod command;
 mod running;

@@ -1,4 +1,4 @@
-//! A program that runs, and ends with this process: in a group of its own, unless it asks on the terminal.
+//! Running programs, which end with this process. Each has its own process group unless it prompts on the terminal.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
@@ -15,26 +15,26 @@ use super::command::{Command, Error, MAX_OUTPUT, Outcome};
 use crate::base::fs;
 use crate::base::progress::Progress;
 
-/// How long a group that was asked to end may take before it is killed.
+/// Time that a terminated process group has to end before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
-/// Longer lines of output are taken for several lines, in bytes.
+/// Maximum length of a line of output, in bytes. A longer line counts as several lines.
 const MAX_LINE: u64 = 1 << 20;
-/// What keeping a line takes besides its text, in bytes.
+/// Memory that a kept line takes in addition to its text, in bytes.
 const OVERHEAD: usize = 64;
-/// So many lines may wait to be taken; a program waits until there is room.
+/// Maximum number of lines in the queue; the program waits until there is room.
 const WAITING: usize = 64;
 
-/// What stands for a program's standard input and output. Without, input is empty, and output comes
-/// as lines, together with standard error.
+/// Replacements for a program's standard input and output. By default, input is empty, and output is read as lines,
+/// together with standard error.
 #[derive(Debug, Default)]
 pub struct Streams {
-    /// Its standard input.
+    /// Standard input.
     pub input: Option<OwnedFd>,
-    /// Its standard output.
+    /// Standard output.
     pub output: Option<OwnedFd>,
 }
 
-/// A running process group, told to end when dropped.
+/// A running process group, which is terminated when dropped.
 #[derive(Debug)]
 pub struct Running {
     reader: Arc<duct::ReaderHandle>,
@@ -43,13 +43,13 @@ pub struct Running {
 }
 
 impl Command {
-    /// Runs to the end, handing each line of output (standard output and standard error as one
-    /// stream) to `on_line`, and returns all of them.
+    /// Runs the command to its end, passes each line of output (standard output and standard error as one stream) to
+    /// `on_line`, and returns all lines.
     ///
     /// # Errors
     ///
-    /// [`Error`] where it cannot be started, fails, takes too long or is cancelled. All that it
-    /// started has been told to end by then.
+    /// [`Error`] if the command cannot be started, fails, takes too long, writes too much or is cancelled. By then, all
+    /// processes that it started have been signalled to end.
     pub fn run(&self, progress: &dyn Progress, on_line: &mut dyn FnMut(&str)) -> Result<Vec<String>, Error> {
         let mut lines = Vec::new();
         match follow(self, progress, on_line, &mut lines) {
@@ -59,27 +59,27 @@ impl Command {
         }
     }
 
-    /// Starts it and leaves it running: a server, a machine. The deadline does not count, and nothing
-    /// goes to the log.
+    /// Starts the command and leaves it running, as for a server or a virtual machine. The deadline does not apply, and
+    /// nothing is written to the log.
     ///
     /// # Errors
     ///
-    /// [`Error`] where it cannot be started.
+    /// [`Error`] if the command cannot be started.
     pub fn start(&self, streams: Streams) -> Result<Running, Error> {
         Running::start(self, streams).map_err(|error| self.failed(Outcome::NotStarted(error), &[]))
     }
 
-    /// Runs to the end and returns the lines of output.
+    /// Runs the command to its end and returns the lines of output.
     ///
     /// # Errors
     ///
-    /// As [`Command::run`].
+    /// As for [`Command::run`].
     pub fn output(&self, progress: &dyn Progress) -> Result<Vec<String>, Error> {
         self.run(progress, &mut |_| {})
     }
 }
 
-/// Runs `command` and reads its output until it has ended.
+/// Runs `command` and reads its output until it ends.
 fn follow(
     command: &Command,
     progress: &dyn Progress,
@@ -150,9 +150,9 @@ impl Running {
         Ok(Self { reader: Arc::new(expression.reader()?), own_group, ended: false })
     }
 
-    /// Hands each line of output to `sink` until that says false, and `None` at the end, in a thread of its
-    /// own. The thread is detached on purpose: where a stray grandchild keeps the pipe open, it would never end, and
-    /// nobody has to wait for it.
+    /// Passes each line of output to `sink` until that returns `false`, and `None` at the end, in a separate thread.
+    /// The thread is detached on purpose: if a stray grandchild keeps the pipe open, the thread never ends, and the
+    /// caller must not wait for it.
     pub fn each_line(&self, mut sink: impl FnMut(Option<String>) -> bool + Send + 'static) {
         let reader = Arc::clone(&self.reader);
         std::thread::spawn(move || {
@@ -169,14 +169,14 @@ impl Running {
         });
     }
 
-    /// The exit status, where it has ended.
+    /// Returns the exit status if the program has ended.
     pub fn status(&mut self) -> Option<ExitStatus> {
         let status = self.reader.try_wait().ok()??.status;
         self.ended = true;
         Some(status)
     }
 
-    /// The exit status, once the output has ended.
+    /// Returns the exit status after the output has ended. Waits up to `GRACE` for it.
     pub fn settled(&mut self) -> Option<ExitStatus> {
         let patience = Instant::now();
         while patience.elapsed() < GRACE {
@@ -188,10 +188,11 @@ impl Running {
         None
     }
 
-    /// Sends `signal` to it and to all that it has started; where it is in this process's group, to it alone.
+    /// Sends `signal` to the program and to all processes that it started; if it is in the process group of this
+    /// process, only to the program.
     pub fn signal(&self, signal: Signal) {
         for pid in self.pids() {
-            // What is gone already is as we want it.
+            // A process that has already ended needs no signal.
             let _ = if self.own_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
         }
     }
@@ -200,12 +201,12 @@ impl Running {
         self.reader.pids().into_iter().filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::from_raw))
     }
 
-    /// How much processor time it has taken so far, in all its threads. `None` once it has ended.
+    /// Returns the processor time that the program has used so far in all its threads; `None` once it has ended.
     #[must_use]
     pub fn processor_time(&self) -> Option<Duration> {
         let pid = self.pids().next()?.as_raw_pid();
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // Behind the name, which may have blanks and brackets: utime and stime are the fields 14 and 15.
+        // After the name, which may contain blanks and parentheses: utime and stime are fields 14 and 15.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
         Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
@@ -214,7 +215,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The number of one that has ended may be another's by now.
+        // The PID of a process that has ended may belong to another one by now.
         if !self.ended && self.status().is_none() {
             self.signal(Signal::TERM);
             if self.settled().is_none() {
@@ -230,8 +231,8 @@ impl Drop for Running {
     reason = "`pre_exec` is the only way to set the parent-death signal, which is the only one that works after kill -9"
 )]
 fn die_with_parent(command: &mut std::process::Command) {
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl(2) is one, and
-    // nothing is allocated: the error is built from the number that it returns.
+    // SAFETY: between fork and exec, only async-signal-safe calls are allowed. prctl(2) is one, and nothing is
+    // allocated: the error is built from the number that it returns.
     unsafe {
         command.pre_exec(|| set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into));
     }
@@ -315,7 +316,7 @@ mod tests {
         }
     }
 
-    /// The grandchild whose number is in `file` is gone, or goes within seconds.
+    /// Asserts that the grandchild whose PID is in `file` has ended or ends within seconds.
     fn assert_ends(file: &std::path::Path) {
         let number = std::fs::read_to_string(file).unwrap();
         let stat = format!("/proc/{}/stat", number.trim());

@@ -1,4 +1,4 @@
-//! The distributions with live systems that `mirror` knows.
+//! Distributions with live systems that `mirror` supports.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use crate::base::paths::mirror::{ImageNames, version_variable};
 use crate::config::network::address::WebAddress;
 
 closed_set! {
-    /// A distribution that `mirror` knows.
+    /// A distribution that `mirror` supports.
     pub enum Distribution {
         /// Fedora `CoreOS`.
         FedoraCoreos = "fedora-coreos",
@@ -17,7 +17,7 @@ closed_set! {
 }
 
 impl Distribution {
-    /// What its mirror calls its images. Loaders are for one processor, and so are these.
+    /// Returns the names of the images in the mirror. Loaders support a single CPU architecture, and so do these.
     pub(super) fn images(self) -> ImageNames {
         match self {
             Self::FedoraCoreos => ImageNames::fedora_coreos("x86_64"),
@@ -25,12 +25,12 @@ impl Distribution {
         }
     }
 
-    /// The variable in which its mirror says which set is in use.
+    /// Returns the name of the variable in which the mirror names its current set.
     pub(super) fn version_variable(self) -> String {
         version_variable(self.as_str())
     }
 
-    /// The arguments of its kernel, where its files are in the folder `set`.
+    /// Returns the kernel arguments for images in the folder `set`.
     pub(super) fn arguments(self, set: &str, ignition: Option<&WebAddress>) -> String {
         let mut arguments =
             self.images().rootfs.map(|name| format!("coreos.live.rootfs_url={set}/{name}")).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The tables `[boot.NAME]` of `sites.toml`: what machines can boot. Each becomes an iPXE script `NAME.ipxe` in the root of
-//! the tree, and an entry of `pxelinux.cfg/default`.
+//! Boot entries: the tables `[boot.NAME]` of `sites.toml`, which define what machines can boot. Each becomes an iPXE
+//! script `NAME.ipxe` in the root of the tree and an entry of `pxelinux.cfg/default`.
 
 mod distribution;
 
@@ -18,62 +18,62 @@ use crate::base::diagnostic::{Diagnostic, Location, MAX_FINDINGS};
 use crate::base::paths::{self, MirrorPaths};
 use crate::base::secrets;
 
-/// What a machine can boot.
+/// A boot entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootEntry {
-    /// Its name: that of its script without `.ipxe`.
+    /// The name, which is the script's file name without `.ipxe`.
     pub name: String,
-    /// What it is.
+    /// The system to boot.
     pub system: System,
 }
 
-/// What is booted.
+/// A system to boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum System {
-    /// A live system with Ignition, out of a folder that `mirror` keeps.
+    /// A live system with Ignition, from a folder that `mirror` maintains.
     Live {
-        /// Which one.
+        /// The distribution.
         distribution: Distribution,
-        /// Where the folder can be had.
+        /// The address of the mirror's folder.
         mirror: WebAddress,
-        /// Where its Ignition configuration is.
+        /// The address of the Ignition configuration.
         ignition: Option<WebAddress>,
-        /// More arguments for the kernel.
+        /// Additional kernel arguments.
         arguments: String,
     },
-    /// A kernel with what belongs to it.
+    /// A kernel with its initial RAM disks.
     Linux {
         /// The kernel.
         kernel: WebAddress,
-        /// Its initial RAM disks.
+        /// The initial RAM disks.
         initrds: Vec<WebAddress>,
-        /// Its arguments.
+        /// The kernel arguments.
         arguments: String,
     },
-    /// Whatever a Matchbox server has for the machine.
+    /// The system that a Matchbox server assigns to the machine.
     Matchbox {
-        /// The server.
+        /// The Matchbox server.
         server: WebAddress,
     },
 }
 
-/// What a machine fetches, by whole addresses, and what its kernel is told.
+/// Files that a machine fetches, as absolute addresses, and the kernel arguments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     /// The kernel.
     pub kernel: String,
-    /// Its initial RAM disks.
+    /// The initial RAM disks.
     pub initrds: Vec<String>,
-    /// Its arguments, but for those that name the RAM disks.
+    /// The kernel arguments, except those that name the RAM disks.
     pub arguments: String,
 }
 
-/// Boot entries, as they are read.
+/// The boot entries of a file.
 #[derive(Debug, Default)]
 pub struct BootEntries {
-    /// Those without mistakes.
+    /// The valid entries.
     pub boot: Vec<BootEntry>,
-    /// Where there are addresses of https that loaders fetch from.
+    /// Locations of the https addresses that loaders fetch from.
     pub secure: Vec<Location>,
 }
 
@@ -114,7 +114,7 @@ fn entries(root: &Table<'_>, secure: &mut Vec<Location>) -> Vec<BootEntry> {
     })
 }
 
-/// An entry whose kind is not known, and so not which of these keys it may have.
+/// Marks all keys of an entry of unknown kind as read, because its valid keys are not known.
 fn of_no_kind(table: &Table<'_>) -> Option<BootEntry> {
     for key in ["mirror", "ignition", "arguments", "kernel", "server"] {
         let _ = table.string(key);
@@ -123,7 +123,7 @@ fn of_no_kind(table: &Table<'_>) -> Option<BootEntry> {
     None
 }
 
-/// The script of an entry must not take the place of another file.
+/// Checks that the script of an entry does not replace another file.
 fn check_free(name: &Located<String>) -> Result<(), Diagnostic> {
     let file = format!("{}.ipxe", name.value);
     if paths::RESERVED.contains(&file.as_str()) {
@@ -165,15 +165,15 @@ fn address(table: &Table<'_>, key: &str) -> Option<Located<WebAddress>> {
     table.parsed(key, "write a whole address, as in \"http://192.168.88.10/vmlinuz\"", str::parse::<WebAddress>)
 }
 
-/// The address `key`, which loaders fetch from; where it is one of https, its place goes to `secure`.
+/// Reads the address `key`, which loaders fetch from. Adds the location of an https address to `secure`.
 fn fetched(table: &Table<'_>, key: &str, secure: &mut Vec<Location>) -> Option<Located<WebAddress>> {
     let at = address(table, key)?;
     secure.extend(at.value.is_secure().then(|| at.location.clone()));
     Some(at)
 }
 
-/// The value of `arguments`: one line of a script, where a last `\` would join the next, and of a pxelinux configuration.
-/// The arguments `own` come besides, and those that name RAM disks.
+/// Reads `arguments`: one line that goes into a script, where a trailing `\` would join the next line, and into a
+/// pxelinux configuration. The arguments `own` and those that name RAM disks are generated and must not be repeated.
 fn arguments(table: &Table<'_>, own: &str) -> String {
     let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
     let taken: Vec<String> = own.split_ascii_whitespace().chain(["initrd="]).map(name).collect();
@@ -197,13 +197,13 @@ fn arguments(table: &Table<'_>, own: &str) -> String {
 }
 
 impl BootEntry {
-    /// The name of its script in the tree.
+    /// Returns the file name of the script in the tree.
     #[must_use]
     pub fn file(&self) -> String {
         format!("{}.ipxe", self.name)
     }
 
-    /// The entry, where iPXE takes its script.
+    /// Returns the entry if iPXE accepts its script, and reports the script's flaws otherwise.
     fn review(self, location: &Location, table: &Table<'_>) -> Option<Self> {
         let flaws = Review::of(&self.script()).flaws;
         for flaw in &flaws {
@@ -212,12 +212,12 @@ impl BootEntry {
         flaws.is_empty().then_some(self)
     }
 
-    /// The iPXE script.
+    /// Renders the iPXE script.
     #[must_use]
     pub fn script(&self) -> String {
         let name = &self.name;
         let mut text = format!("#!ipxe\n# Boots `{name}`. Made of [boot.{name}] in sites.toml.\n\n");
-        // What was loaded before would become a part of the initrd.
+        // Images loaded earlier would become part of the initrd.
         text += "imgfree\n";
         match &self.system {
             System::Live { distribution, mirror, ignition, arguments } => {
@@ -256,8 +256,8 @@ impl BootEntry {
         text
     }
 
-    /// What a machine fetches that boots it, where the files of a live system are in the folder `set` of their mirror.
-    /// `None` where another server decides.
+    /// Returns the files that a machine needs to boot the entry; those of a live system are in the folder `set` of the
+    /// mirror. `None` if another server decides.
     #[must_use]
     pub fn files(&self, set: &str) -> Option<Files> {
         match &self.system {
@@ -278,14 +278,14 @@ impl BootEntry {
         }
     }
 
-    /// Where the mirror of a live system says which set is in use, and of what.
+    /// Returns the distribution of a live system and the address of the script that names the mirror's current set.
     #[must_use]
     pub fn version_script(&self) -> Option<(Distribution, String)> {
         let System::Live { distribution, mirror, .. } = &self.system else { return None };
         Some((*distribution, format!("{mirror}/{}/{}", MirrorPaths::CURRENT, MirrorPaths::SCRIPT)))
     }
 
-    /// The entry of a pxelinux configuration, where pxelinux can boot it.
+    /// Renders the entry for a pxelinux configuration, if pxelinux can boot it.
     fn pxelinux(&self) -> Option<String> {
         let Files { kernel, initrds, arguments } = self.files(MirrorPaths::CURRENT)?;
         let mut text = format!("LABEL {}\n  LINUX {kernel}\n", self.name);
@@ -297,7 +297,7 @@ impl BootEntry {
         Some(text)
     }
 
-    /// The web server that it needs.
+    /// Returns the web server that the entry needs.
     fn server(&self) -> &WebAddress {
         match &self.system {
             System::Live { mirror, .. } => mirror,
@@ -307,7 +307,7 @@ impl BootEntry {
     }
 }
 
-/// The pxelinux configuration with all of `entries` that pxelinux can boot; the first one is booted.
+/// Renders the pxelinux configuration with all of `entries` that pxelinux can boot; the first one is the default.
 #[must_use]
 pub fn pxelinux_configuration(entries: &[BootEntry]) -> Option<String> {
     let labels: Vec<(&str, String)> =
@@ -320,8 +320,8 @@ pub fn pxelinux_configuration(entries: &[BootEntry]) -> Option<String> {
     Some(text)
 }
 
-/// The warning for whoever has `syslinux.efi` boot one of `entries` from the TFTP server `server`, where its address is
-/// known.
+/// Returns the warning that `syslinux.efi` cannot boot one of `entries`, unless its web server is the TFTP server
+/// `server` (`None` if its address is unknown).
 #[must_use]
 pub fn warning(entries: &[BootEntry], server: Option<Ipv4Addr>) -> Option<Diagnostic> {
     let near = |entry: &&BootEntry| server.is_some_and(|server| entry.server().host() == server.to_string());
@@ -335,7 +335,7 @@ pub fn warning(entries: &[BootEntry], server: Option<Ipv4Addr>) -> Option<Diagno
     Some(Diagnostic::new(message).help(help))
 }
 
-/// Warnings about those of `entries` that pxelinux would boot with a variable of iPXE in an address.
+/// Returns warnings about `entries` that pxelinux would boot with an unexpanded iPXE variable in an address.
 pub(super) fn with_variables(entries: &[BootEntry]) -> impl Iterator<Item = Diagnostic> {
     let has = |entry: &&BootEntry| entry.pxelinux().is_some_and(|text| text.contains("${"));
     entries.iter().filter(has).map(|entry| {
@@ -347,9 +347,9 @@ pub(super) fn with_variables(entries: &[BootEntry]) -> impl Iterator<Item = Diag
     })
 }
 
-/// The warning about the address of https at `location`, where syslinux would fetch from it.
+/// Returns the warning about the https address at `location`, if syslinux would fetch from it.
 pub(super) fn without_https(location: &Location) -> Option<Diagnostic> {
-    // Matchbox is for iPXE alone.
+    // Only iPXE uses Matchbox.
     (!location.key.ends_with(".server")).then(|| {
         location.finding(
             "syslinux does not speak https, so it cannot boot this entry",
@@ -358,7 +358,7 @@ pub(super) fn without_https(location: &Location) -> Option<Diagnostic> {
     })
 }
 
-/// `parts` with a space between them, without those that are empty.
+/// Joins the non-empty `parts` with spaces.
 fn words(parts: &[&str]) -> String {
     parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! Entries as they are written, and what is made of them.
+//! Tests of reading boot entries and of the files generated from them.
 
 use super::*;
 use crate::config::toml::TomlFile;
@@ -103,7 +103,7 @@ fn what_is_wrong_with_entries_is_said_at_once() {
     ] {
         assert!(error.contains(part), "{part} is not in:\n{error}");
     }
-    // Which keys it may have, nobody knows.
+    // Without a known kind, no key is reported as unknown.
     assert!(!error.contains("is not a key"), "{error}");
 }
 
@@ -122,7 +122,7 @@ fn what_is_written_from_other_keys_is_not_taken_twice() {
             error.contains(&told) && error.contains("sites.toml:9: `boot.b.arguments`: found `initrd=x`"),
             "{error}"
         );
-        // Without `ignition`, the address may be among the arguments.
+        // Without `ignition`, the address can be among the arguments.
         assert!(!error.contains("boot.c"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! A CSV file as rows: each has a name, and a value for each variable in the header.
+//! CSV files as rows: each has a name, and a value for each variable in the header.
 
 use crate::base::plural::count;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::config::template;
 use crate::config::toml::{line_at, utf8};
 use crate::printable::listed_names;
 
-/// The column that says which site a row is about.
+/// The column with the site names.
 const NAME: &str = "name";
 
-/// The rows of a CSV file, without its header.
+/// The rows of a CSV file after the header.
 pub(in crate::config) struct Rows<'t> {
     file: &'t Utf8Path,
     content: &'t [u8],
@@ -26,10 +26,10 @@ pub(in crate::config) struct Rows<'t> {
     pub columns: Arc<[String]>,
 }
 
-/// The most columns that a file may have.
+/// Maximum number of columns in a file.
 const MAX_COLUMNS: usize = 1000;
 
-/// What is between two values of a row.
+/// The character between two values of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Separator {
     Comma = b',' as isize,
@@ -50,11 +50,11 @@ impl Separator {
         }
     }
 
-    /// The one that `header` has, in which names of columns have none of them.
+    /// Finds the separator that `header` contains; names of columns cannot contain one.
     ///
     /// # Errors
     ///
-    /// The first two, where there are several.
+    /// Returns the first two separators if there are several.
     fn of(header: &[u8]) -> Result<Self, (Self, Self)> {
         let all = [Self::Comma, Self::Semicolon, Self::Tab];
         let mut found = all.into_iter().filter(|separator| header.contains(&separator.byte()));
@@ -68,15 +68,15 @@ impl Separator {
 /// A row.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::config) struct InventoryRow {
-    /// The line that it begins on, counted from 1.
+    /// The line that the row begins on, counted from 1.
     pub line: usize,
-    /// Which site it is about.
+    /// The site's name.
     pub name: String,
-    /// What it says of each variable; an empty cell says nothing.
+    /// The value of each variable; `None` for an empty cell.
     pub values: Arc<[Option<Box<str>>]>,
 }
 
-/// Why `content` is no CSV, and what helps, where it is of another form that people have inventories in.
+/// Recognises other formats that people keep inventories in. Returns a message and a remedy.
 fn other_form(file: &Utf8Path, content: &[u8]) -> Option<(&'static str, &'static str)> {
     if content.starts_with(b"PK\x03\x04") {
         return Some(("is a file of a spreadsheet, wanted CSV", "save it as CSV, with UTF-8"));
@@ -94,11 +94,11 @@ fn other_form(file: &Utf8Path, content: &[u8]) -> Option<(&'static str, &'static
 }
 
 impl<'t> Rows<'t> {
-    /// Reads the header of `content`, which findings call `file`.
+    /// Reads the header of `content`; diagnostics call the file `file`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// Returns all errors in the header.
     pub(in crate::config) fn new(file: &'t Utf8Path, content: &'t [u8]) -> Result<Self, Vec<Diagnostic>> {
         // Excel writes a byte order mark.
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
@@ -135,17 +135,17 @@ impl<'t> Rows<'t> {
         if findings.is_empty() { Ok(rows) } else { Err(findings) }
     }
 
-    /// Reads the next record; returns the line that it begins on.
+    /// Reads the next record and returns the line that it begins on.
     fn advance(&mut self) -> Result<Option<usize>, Diagnostic> {
         let (start, line) = (self.offset(), self.reader.position().line());
         let read = self.reader.read_record(&mut self.record);
         let bytes = &self.content[start..self.offset()];
-        // What ends the row before, and empty lines, are not told from the beginning of this one.
+        // The reader counts the end of the previous row and empty lines as part of this record.
         let blank =
             bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count();
         let line = blank + usize::try_from(line).unwrap_or(usize::MAX);
         let at = Location { file: self.file.to_owned(), line, key: String::new() };
-        // A quote that stays open would take in the rows that follow.
+        // An unclosed quote would swallow the rows that follow.
         if memchr::memchr_iter(b'"', bytes).count() % 2 == 1 {
             return Err(at.finding(
                 "has a quote without its counterpart",
@@ -194,7 +194,7 @@ impl Iterator for Rows<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.advance() {
-                // Programs for tables write such rows where nothing was ever written.
+                // Spreadsheets write such rows for unused cells.
                 Ok(Some(_)) if self.record.iter().all(|value| value.trim().is_empty()) => {}
                 Ok(line) => return Some(self.row(line?)),
                 Err(finding) => return Some(Err(finding)),
@@ -203,7 +203,7 @@ impl Iterator for Rows<'_> {
     }
 }
 
-/// What is wrong with the names of the columns.
+/// Finds errors in the names of the columns.
 fn judge(header: &StringRecord, at: &Location) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     for (index, column) in header.iter().enumerate() {
@@ -242,7 +242,7 @@ mod tests {
         );
     }
 
-    /// Each row as a line, or what is wrong.
+    /// Formats each row as a line, or its error.
     fn read(content: &[u8]) -> String {
         let told = |findings: Vec<Diagnostic>| told(&Diagnostics(findings));
         match Rows::new("f.csv".into(), content) {
@@ -280,7 +280,7 @@ mod tests {
             let text = "\u{feff}\r\nname|a|b\r\nx|1,2|\"3|4\"\r\n".replace('|', &separator.to_string());
             assert_eq!(read(text.as_bytes()), format!("3 x 1,2 3{separator}4"));
         }
-        // A row is what its header says, whatever stands in its values.
+        // The header alone decides the separator, whatever the values contain.
         assert_eq!(read(b"name,a\nx,1;2\n"), "2 x 1;2");
         assert_eq!(
             read(b"\nname,a;b\n"),

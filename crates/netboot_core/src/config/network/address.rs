@@ -1,4 +1,4 @@
-//! Addresses as `network.toml` spells them: of subnets, ranges, network cards and web servers.
+//! Subnets, address ranges, MAC addresses and web addresses as written in `network.toml`.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -10,11 +10,11 @@ use serde::{Serialize, Serializer};
 
 use crate::base::secrets;
 
-/// Reads an IPv4 network: its first address, and a prefix of 8 to 30 bits.
+/// Parses an IPv4 network: its first address and a prefix length of 8 to 30 bits.
 ///
 /// # Errors
 ///
-/// What was found and what was wanted.
+/// Returns a message that says what was found and what was wanted.
 pub fn subnet(text: &str) -> Result<Ipv4Net, String> {
     let net: Option<Ipv4Net> = text.parse().ok();
     let net = net
@@ -26,35 +26,35 @@ pub fn subnet(text: &str) -> Result<Ipv4Net, String> {
     Ok(net)
 }
 
-/// Whether `address` is one that a machine in `subnet` can have.
+/// Checks whether a machine in `subnet` can have `address`.
 #[must_use]
 pub fn has_host(subnet: &Ipv4Net, address: Ipv4Addr) -> bool {
     subnet.contains(&address) && ![subnet.network(), subnet.broadcast()].contains(&address)
 }
 
-/// Addresses from one to another, both included.
+/// An inclusive range of IPv4 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Range {
-    /// The first one.
+    /// The first address.
     pub first: Ipv4Addr,
-    /// The last one.
+    /// The last address.
     pub last: Ipv4Addr,
 }
 
 impl Range {
-    /// Whether `address` is one of them.
+    /// Checks whether `address` is in the range.
     #[must_use]
     pub fn contains(self, address: Ipv4Addr) -> bool {
         (self.first..=self.last).contains(&address)
     }
 
-    /// How many there are.
+    /// Returns the number of addresses.
     #[must_use]
     pub fn size(self) -> u32 {
         self.last.to_bits() - self.first.to_bits() + 1
     }
 
-    /// What is left of it without `taken`.
+    /// Returns the parts of the range that remain without `taken`.
     #[must_use]
     pub fn without(self, taken: impl IntoIterator<Item = Ipv4Addr>) -> Vec<Self> {
         let mut taken: Vec<Ipv4Addr> = taken.into_iter().filter(|address| self.contains(*address)).collect();
@@ -91,25 +91,25 @@ impl fmt::Display for Range {
     }
 }
 
-/// The address of a network card.
+/// The MAC address of a network card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac([u8; 6]);
 
 impl Mac {
-    /// The address of these bytes.
+    /// Creates an address from its bytes.
     #[must_use]
     pub const fn new(bytes: [u8; 6]) -> Self {
         Self(bytes)
     }
 
-    /// Its six bytes as digits, with nothing between them.
+    /// Returns the six bytes as hexadecimal digits without separators.
     #[must_use]
     pub fn hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-/// It is spelled as `00:50:56:00:01:01`, `0:50:56:0:1:1`, `00-50-56-00-01-01`, `0050.5600.0101` or `005056000101`.
+/// Accepts `00:50:56:00:01:01`, `0:50:56:0:1:1`, `00-50-56-00-01-01`, `0050.5600.0101` and `005056000101`.
 impl FromStr for Mac {
     type Err = String;
 
@@ -141,7 +141,7 @@ impl FromStr for Mac {
     }
 }
 
-/// Six bytes of two digits, with colons, which every server reads.
+/// Prints six bytes of two digits each, separated by colons, which every server accepts.
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.map(|byte| format!("{byte:02x}")).join(":"))
@@ -154,63 +154,63 @@ impl Serialize for Mac {
     }
 }
 
-/// An address of the web that can stand in the configuration of any server without being quoted, and in a DHCP option.
+/// A web address that fits into a DHCP option and into any server's configuration without quoting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct WebAddress(String);
 
 impl WebAddress {
-    /// How many bytes a DHCP option has.
+    /// Maximum length of a DHCP option, in bytes.
     const LIMIT: usize = 255;
 
-    /// The whole address.
+    /// Returns the whole address.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What is after `http://` or `https://`, up to the path.
+    /// Returns the part between `http://` or `https://` and the path.
     #[must_use]
     pub fn authority(&self) -> &str {
         self.0.split(['/', '?']).nth(2).unwrap_or_default()
     }
 
-    /// The name or the address of the server.
+    /// Returns the server's name or address.
     #[must_use]
     pub fn host(&self) -> &str {
         self.authority().split(':').next().unwrap_or_default()
     }
 
-    /// Whether the server is named, so that machines have to look up its address.
+    /// Checks whether the server is given by name, so that machines need DNS.
     #[must_use]
     pub fn is_named(&self) -> bool {
         self.host().parse::<Ipv4Addr>().is_err()
     }
 
-    /// The port, where it is said.
+    /// Returns the port, if given.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.authority().split_once(':')?.1.parse().ok()
     }
 
-    /// What is after the server, from the first slash; empty where there is nothing.
+    /// Returns the part from the first slash after the server on; empty if there is none.
     #[must_use]
     pub fn path(&self) -> &str {
         let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
         rest.find('/').map_or("", |start| &rest[start..])
     }
 
-    /// Whether the server is asked through TLS.
+    /// Checks whether the address uses TLS.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.0.starts_with("https:")
     }
 
-    /// The address of `path` below this one.
+    /// Returns the address of `path` below this one.
     ///
     /// # Errors
     ///
-    /// As for [`WebAddress::from_str`].
+    /// Fails like [`WebAddress::from_str`].
     pub fn join(&self, path: &str) -> Result<Self, String> {
         format!("{self}/{path}").parse()
     }
@@ -233,7 +233,7 @@ impl FromStr for WebAddress {
             Ok(address) => address,
             Err(wanted) => return found(&wanted),
         };
-        // What has a meaning of its own for some server: quotes, separators, the beginning of a comment.
+        // Characters that are special to some server: quotes, separators, starts of comments.
         if let Some(c) = text.chars().find(|c| "\"'`\\,;#<>|^".contains(*c)) {
             return found(&format!("an address without `{c}`"));
         }
@@ -401,7 +401,7 @@ mod tests {
             prop_assert!(net.contains(&Ipv4Addr::from_bits(one)) && net.contains(&net.broadcast()));
             let range = |one: u32, other: u32| Range { first: Ipv4Addr::from_bits(one.min(other)), last: Ipv4Addr::from_bits(one.max(other)) };
             prop_assert_eq!(range(one, other).to_string().parse(), Ok(range(one, other)));
-            // What is left and what is taken are the whole.
+            // The remaining and the taken addresses together make up the whole range.
             let whole = range(one, one.saturating_add(other % 20));
             let taken: Vec<Ipv4Addr> = taken
                 .iter()

@@ -1,4 +1,4 @@
-//! Fields of `network.toml` that several tables have, and what they have to go together with.
+//! Fields that several tables of `network.toml` share, and consistency checks between them.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -12,20 +12,20 @@ use crate::base::diagnostic::Location;
 use crate::base::secrets;
 use crate::config::toml::{Located, Table};
 
-/// How many bytes the name of a boot file has at most: the field for it in an answer of DHCP has one more.
+/// Maximum length of a boot file name in bytes: the field in a DHCP reply has one byte more.
 const LONGEST_FILE: usize = 127;
 
-/// What addresses in `table` have to go together with.
+/// Constraints on the addresses in `table`.
 pub(super) struct SubnetRules<'t> {
     pub(super) table: &'t Table<'t>,
-    /// The subnet that they have to be in, where it is known.
+    /// The subnet that must contain the addresses, if it is known.
     pub(super) subnet: Option<Ipv4Net>,
-    /// Whose addresses machines cannot have.
+    /// Servers, by description and address, whose addresses machines cannot have.
     pub(super) servers: Vec<(&'static str, Ipv4Addr)>,
 }
 
 impl SubnetRules<'_> {
-    /// The address `key`, of a machine in the subnet.
+    /// Reads the address `key` of a machine in the subnet.
     pub(super) fn address(&self, key: &str) -> Option<Located<Ipv4Addr>> {
         let at = self.table.parsed(key, "write an IPv4 address", parse_address)?;
         self.check(at.value, &at.location);
@@ -60,7 +60,7 @@ impl SubnetRules<'_> {
                 let message = format!("{range} has {address}, the address of {name}");
                 self.table.report(location.finding(message, "leave the addresses of servers out of all ranges"));
             }
-            // Those before have no address in common, so that the last one that begins before the end is what to look at.
+            // The accepted ranges do not overlap, so only the last one that begins before this one ends can overlap it.
             let before = ranges.range(..=Range { first: range.last, last: Ipv4Addr::BROADCAST }).next_back();
             if let Some(other) = before.filter(|other| range.first <= other.last) {
                 let message = format!("{range} has addresses of {other}");
@@ -85,7 +85,7 @@ pub(super) fn addresses(table: &Table<'_>, key: &str) -> Vec<Ipv4Addr> {
     list.into_iter().filter_map(parse).collect()
 }
 
-/// The address `key` of a folder, whose path a web server has in its configuration.
+/// Reads the address `key` of a folder; its path goes into the configuration of a web server.
 pub(super) fn web_address(table: &Table<'_>, key: &str) -> Option<Located<WebAddress>> {
     let parse = |text: &str| {
         let address: WebAddress = text.parse()?;
@@ -98,16 +98,16 @@ pub(super) fn web_address(table: &Table<'_>, key: &str) -> Option<Located<WebAdd
     table.parsed(key, "write an address that any server and DHCP option can hold", parse)
 }
 
-/// What a path can have that stands in the configuration of any server without being quoted.
+/// Characters of a path that any server's configuration can hold without quoting.
 const PLAIN: &str = "letters, digits, `/`, `.`, `_`, `-`, `@` and `+`";
 
-/// Whether `path` has nothing else, and leads nowhere else.
+/// Checks whether `path` has only [`PLAIN`] characters and no `..`.
 pub(super) fn is_plain(path: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+".contains(c);
     path.chars().all(plain) && !path.split('/').any(|part| part == "..")
 }
 
-/// What `table` says of the script that machines go to: an address, or a path below `base`.
+/// Reads the address of the boot script: a whole address, or a path below `base`.
 pub(super) fn boot(table: &Table<'_>, base: Option<&WebAddress>) -> Option<WebAddress> {
     let at = table.string("boot")?;
     let remedy = "name a script below `http-url`, or write its whole address";
@@ -130,7 +130,7 @@ pub(super) fn boot(table: &Table<'_>, base: Option<&WebAddress>) -> Option<WebAd
     table.accept(parsed.map_err(|error| at.location.finding(error, remedy)))
 }
 
-/// The absolute path `key`, which can stand in the configuration of any server without being quoted.
+/// Reads the absolute path `key`, which any server's configuration can hold without quoting.
 pub(super) fn folder(table: &Table<'_>, key: &str) -> Option<Utf8PathBuf> {
     let parse = |text: &str| {
         let trimmed = text.trim_end_matches('/');

@@ -11,22 +11,22 @@ use crate::config::site::Site;
 use crate::config::toml::{Located, Table};
 use crate::loader::target::Platform;
 
-/// A machine.
+/// A known machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkHost {
-    /// Its name, a label as in DNS.
+    /// The name, a DNS label.
     pub name: String,
-    /// The address of its network card.
+    /// The MAC address.
     pub mac: Mac,
-    /// Its own IPv4 address, if it has one.
+    /// The fixed IPv4 address, if any.
     pub ip: Option<Ipv4Addr>,
-    /// Its firmware.
+    /// The firmware.
     pub platform: Platform,
-    /// The site whose loader it gets; the root of the tree where `None`.
+    /// The site whose loader the machine gets; `None` for the root of the tree.
     pub site: Option<String>,
-    /// Option 12.
+    /// The host name (option 12).
     pub hostname: String,
-    /// Option 17, where it is another one than that of all.
+    /// The boot script (option 17), if it differs from the network's.
     pub boot: Option<WebAddress>,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn read(
     })
 }
 
-/// The address `ip` of a machine that is no server.
+/// Reads the address `ip` of a machine, which must not be a server's.
 fn own_address(host: &Table<'_>, subnet_rules: &SubnetRules<'_>) -> Option<Located<Ipv4Addr>> {
     let ip = SubnetRules { table: host, subnet: subnet_rules.subnet, servers: Vec::new() }.address("ip")?;
     if let Some((name, address)) = subnet_rules.servers.iter().find(|(_, address)| *address == ip.value) {
@@ -83,7 +83,7 @@ fn own_address(host: &Table<'_>, subnet_rules: &SubnetRules<'_>) -> Option<Locat
     Some(ip)
 }
 
-/// What hosts have, and no two of them may have.
+/// Values that must be unique among hosts.
 struct Taken<T> {
     what: &'static str,
     by: HashMap<T, (String, Location)>,
@@ -94,7 +94,7 @@ impl<T: Eq + Hash> Taken<T> {
         Self { what, by: HashMap::new() }
     }
 
-    /// Reports what another host has as well as the host `called`.
+    /// Reports a value of the host `called` that another host already has.
     fn check(&mut self, table: &Table<'_>, found: Option<Located<T>>, called: &str) {
         let Some(Located { value, location }) = found else { return };
         if let Some((other, at)) = self.by.get(&value) {
@@ -140,7 +140,7 @@ fn label(text: &str) -> Result<String, String> {
             "found the name `{text}`, wanted 1 to 63 letters, digits or `-`, with no `-` first or last"
         ));
     }
-    // Beside a machine's address, dnsmasq has no other way to tell a name.
+    // Next to a MAC address, dnsmasq recognises a host name only by its form.
     let number = text.strip_suffix(['s', 'S', 'm', 'M', 'h', 'H', 'd', 'D', 'w', 'W']).unwrap_or(text);
     if ["ignore", "infinite"].contains(&text) || (!number.is_empty() && number.bytes().all(|c| c.is_ascii_digit())) {
         return Err(format!("found the name `{text}`, which dnsmasq takes for a lease time, or for a command"));
@@ -148,7 +148,7 @@ fn label(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// How many letters the name of a machine has at most under Linux, with its domain.
+/// Maximum length of a host name, including its domain, on Linux.
 const LONGEST_HOSTNAME: usize = 64;
 
 fn hostname(text: &str) -> Result<String, String> {

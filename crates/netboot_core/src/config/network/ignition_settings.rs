@@ -1,4 +1,4 @@
-//! The table `[ignition]` of `network.toml`: what a machine is to have when it starts for the first time.
+//! The table `[ignition]` of `network.toml`: settings that machines get on first boot.
 
 use std::collections::HashMap;
 
@@ -8,20 +8,20 @@ use base64::engine::general_purpose::STANDARD;
 use crate::config::toml::{Located, Table};
 use crate::printable::{is_harmful, printable};
 
-/// What a machine is to have when it starts for the first time.
+/// Settings that a machine gets on first boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IgnitionSettings {
-    /// The public keys with which one can log in over SSH, as in `authorized_keys`.
+    /// Public keys for SSH login, in the format of `authorized_keys`.
     pub ssh_keys: Vec<String>,
     /// The time zone, as in `Europe/Moscow`.
     pub time_zone: Option<String>,
-    /// How severe a message of the kernel has to be for the console: below this, 0 to 8.
+    /// Kernel log level of the console, 0 to 8: messages with a lower number are printed.
     pub console_log_level: Option<u8>,
-    /// Whether whoever sees the console is logged in.
+    /// Whether the console logs in automatically.
     pub autologin: bool,
 }
 
-/// What `table` says.
+/// Reads the settings of `table`.
 pub(super) fn read(table: &Table<'_>) -> IgnitionSettings {
     let ssh_keys = ssh_keys(table);
     let remedy = "take a name of the tz database, as `timedatectl list-timezones` prints them";
@@ -35,14 +35,14 @@ pub(super) fn read(table: &Table<'_>) -> IgnitionSettings {
     IgnitionSettings { ssh_keys, time_zone: zone.map(|at| at.value), console_log_level: level, autologin }
 }
 
-/// The public keys of `table`, each once: Ignition refuses a whole configuration for one that is there twice.
+/// Reads the public keys of `table`. Each must be unique: Ignition refuses a whole configuration with a duplicate key.
 fn ssh_keys(table: &Table<'_>) -> Vec<String> {
     let (mut keys, mut lines) = (Vec::new(), HashMap::new());
     for Located { value, location } in table.strings("ssh-keys").map(|at| at.value).unwrap_or_default() {
         let remedy = "copy the line of a file like id_ed25519.pub";
         let key = public_key(&value).map_err(|error| location.finding(error, remedy));
         let Some(value) = table.accept(key) else { continue };
-        // The comment says nothing of whose key it is.
+        // Keys are compared without their comments.
         let key = words(&value).map(|word| word.map(str::to_owned));
         if let Some(line) = lines.get(&key) {
             table.report(location.finding(format!("has the key of line {line} again"), "remove one of them"));
@@ -54,13 +54,13 @@ fn ssh_keys(table: &Table<'_>) -> Vec<String> {
     keys
 }
 
-/// The type and the body of a public key.
+/// Returns the type and the body of a public key.
 fn words(key: &str) -> [Option<&str>; 2] {
     let mut words = key.split_ascii_whitespace();
     [words.next(), words.next()]
 }
 
-/// The types of public keys that OpenSSH has.
+/// The public key types of OpenSSH.
 const KEY_TYPES: [&str; 7] = [
     "ssh-ed25519",
     "ssh-rsa",
@@ -75,7 +75,7 @@ fn public_key(text: &str) -> Result<String, String> {
     let [kind, body] = words(text).map(Option::unwrap_or_default);
     let known = KEY_TYPES.contains(&kind);
     let fields = fields(&STANDARD.decode(body).unwrap_or_default());
-    // The body says again of which type it is.
+    // The body repeats the type.
     if known && fields.is_some_and(|fields| fields.len() > 1 && fields[0] == kind.as_bytes()) {
         let text = text.trim();
         return match text.chars().find(|character| is_harmful(*character)) {
@@ -90,7 +90,7 @@ fn public_key(text: &str) -> Result<String, String> {
     Err(format!("found `{}`…, wanted a public key as in `ssh-ed25519 AAAA… name`", printable(&found)))
 }
 
-/// The fields of a key, each of which comes after its length; nothing where the last one is cut off.
+/// Splits a key into its length-prefixed fields; `None` if the last one is truncated.
 fn fields(mut body: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut fields = Vec::new();
     while !body.is_empty() {

@@ -1,5 +1,5 @@
 //! `embed-scripts/network.toml`: the network that machines boot in, and which machine boots what. Server recipes are
-//! made of it; no loader is.
+//! generated from it; loaders do not depend on it.
 
 pub mod address;
 mod fields;
@@ -22,50 +22,50 @@ use super::toml::{self, Table, TomlFile};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Diagnostics};
 use crate::base::{fs, secrets};
 
-/// Where a tree is on a server, where nobody says otherwise.
+/// Default folder of the tree on a server.
 const SERVED: &str = "/srv/tftp";
 
-/// The network.
+/// The network configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkConfig {
-    /// Its addresses.
+    /// The subnet.
     pub subnet: Ipv4Net,
-    /// The TFTP server: next-server, and option 66.
+    /// The TFTP server: next-server and option 66.
     pub tftp_server: Ipv4Addr,
-    /// The folder that the TFTP server serves, on that server, where it is said.
+    /// The folder that the TFTP server serves, as a path on that server, if given.
     tftp_root: Option<Utf8PathBuf>,
-    /// Where the tree can be had over HTTP.
+    /// The address of the tree over HTTP.
     pub http: WebAddress,
-    /// The folder that is at that address, on that server.
+    /// The folder at that address, as a path on the web server.
     pub http_root: Utf8PathBuf,
-    /// The addresses that the DHCP server gives to machines that it does not know.
+    /// The ranges that the DHCP server assigns to unknown machines.
     pub ranges: Vec<Range>,
-    /// Option 3.
+    /// The gateway (option 3).
     pub gateway: Option<Ipv4Addr>,
-    /// Option 6.
+    /// The DNS servers (option 6).
     pub dns: Vec<Ipv4Addr>,
     /// The DHCP server's interface.
     pub interface: String,
-    /// Option 17: the iPXE script that machines go to.
+    /// The boot script of the machines (option 17).
     pub boot: Option<WebAddress>,
-    /// The machines that are known.
+    /// The known machines.
     pub hosts: Vec<NetworkHost>,
-    /// What machines are to have when they start for the first time.
+    /// Settings that machines get on first boot, if any.
     pub ignition: Option<IgnitionSettings>,
-    /// What a person should know who publishes what is made of it.
+    /// Warnings for users who publish what is generated from the file.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Why there is no network.
+/// Errors from reading the network configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What is wrong with the file.
+    /// Errors in the content of the file.
     #[error(transparent)]
     Findings(#[from] Diagnostics),
-    /// There is no such file.
+    /// The file does not exist.
     #[error("there is no `{0}`, which defines the addresses of servers and machines")]
     Absent(Utf8PathBuf),
-    /// It has nothing but comments.
+    /// The file has only comments.
     #[error("`{0}` has no settings yet")]
     Blank(Utf8PathBuf),
     /// The file cannot be read.
@@ -87,11 +87,11 @@ impl Diagnose for Error {
 }
 
 impl NetworkConfig {
-    /// Reads `file`, whose hosts can be of any of the `sites`.
+    /// Reads `file`, whose hosts can use any of the `sites`.
     ///
     /// # Errors
     ///
-    /// [`Error`]: all that is wrong with it.
+    /// [`Error`] with all errors in the file.
     pub fn read(file: &Utf8Path, sites: &Sites) -> Result<Self, Error> {
         let content = fs::read_text_if_exists(file)?.ok_or_else(|| Error::Absent(file.to_owned()))?;
         let text = toml::utf8(file, &content)?;
@@ -103,19 +103,19 @@ impl NetworkConfig {
         Ok(network)
     }
 
-    /// The folder that the TFTP server serves, on that server.
+    /// Returns the folder that the TFTP server serves, as a path on that server.
     #[must_use]
     pub fn tftp_root(&self) -> &Utf8Path {
         self.tftp_root.as_deref().unwrap_or(Utf8Path::new(SERVED))
     }
 
-    /// The same on a router, whose paths begin with no slash.
+    /// Returns the folder that the TFTP server serves if it is a router, whose paths have no leading slash.
     #[must_use]
     pub fn router_folder(&self) -> &str {
         self.tftp_root.as_ref().map_or("tftp", |root| root.as_str().trim_start_matches('/'))
     }
 
-    /// What `table` says, whose hosts can be of any of the `sites`.
+    /// Reads the configuration from `table`, whose hosts can use any of the `sites`.
     pub fn of(table: &Table<'_>, sites: &[Site]) -> Option<Self> {
         let subnet = table.parsed("subnet", "write it as in \"192.168.88.0/24\"", subnet);
         let subnet = table.require("subnet", subnet, "say which network it is, as in subnet = \"192.168.88.0/24\"");

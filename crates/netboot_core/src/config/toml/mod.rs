@@ -1,5 +1,4 @@
-//! Reads TOML files so that every finding carries file, line, key and remedy, and all findings of
-//! a file come at once.
+//! A TOML reader whose diagnostics carry file, line, key and remedy, and that reports all errors of a file at once.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,37 +13,38 @@ use toml_parser::lexer::TokenKind;
 use crate::base::diagnostic::{Diagnostic, Diagnostics, Location, MAX_FINDINGS, short_key};
 use crate::printable::{is_harmful, printable};
 
-/// The most signs `=`, `[`, `{`, `,` and `.` outside of strings, which bound the values and tables of a file. 10,000 sites
-/// as tables have 60,000. A value takes a few hundred bytes of memory, and a table that a dot makes three times as much.
+/// Maximum number of `=`, `[`, `{`, `,` and `.` outside of strings, which bounds the number of values and tables in a
+/// file. 10,000 sites as tables have 60,000. A value takes a few hundred bytes of memory; a table that a dot creates
+/// takes three times as much.
 const MAX_MARKS: usize = 400_000;
 
-/// The most bytes of a text of which all syntax errors are collected, each of which takes a few hundred bytes of memory.
-/// Of a larger one, it is the first.
+/// Maximum size in bytes of a text whose syntax errors are all collected; each takes a few hundred bytes of memory. Of
+/// a larger text, only the first error is reported.
 const MAX_RECOVERED: usize = 256 << 10;
 
-/// The most items of a list of texts.
+/// Maximum number of items in a list of strings or tables.
 const MAX_ITEMS: usize = 10_000;
 
-/// A value and where it stands.
+/// A value with its location.
 #[derive(Debug, Clone)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// The location in the file.
     pub location: Location,
 }
 
-/// The line, counted from 1, that the byte at `offset` of a file stands on.
+/// Returns the line number, counted from 1, of the byte at `offset`.
 #[must_use]
 pub fn line_at(content: &[u8], offset: usize) -> usize {
     1 + content[..offset].iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The text of `file`, which has this `content`.
+/// Returns the `content` of `file` as text.
 ///
 /// # Errors
 ///
-/// Where it is not UTF-8, with the first line that is not.
+/// Fails if it is not UTF-8, with the first invalid line.
 pub fn utf8<'t>(file: &Utf8Path, content: &'t [u8]) -> Result<&'t str, Diagnostics> {
     std::str::from_utf8(content).map_err(|error| {
         let location = Location::line(file, line_at(content, error.valid_up_to()));
@@ -52,30 +52,30 @@ pub fn utf8<'t>(file: &Utf8Path, content: &'t [u8]) -> Result<&'t str, Diagnosti
     })
 }
 
-/// The most different messages about the syntax of one line.
+/// Maximum number of distinct syntax errors per line.
 const MAX_MESSAGES: usize = 4;
 
-/// A file being read, with what was found wrong so far.
+/// A file being read, with the diagnostics so far.
 pub struct TomlFile<'t> {
     file: Utf8PathBuf,
     text: &'t str,
-    /// Where each line but the first begins, in bytes.
+    /// Offsets in bytes at which lines begin, except the first.
     line_starts: Vec<usize>,
     findings: RefCell<Vec<Diagnostic>>,
 }
 
 impl<'t> TomlFile<'t> {
-    /// A document with the content `text`, called `file` in findings.
+    /// Creates a document with the content `text`; diagnostics call it `file`.
     pub fn new(file: &Utf8Path, text: &'t str) -> Self {
         let line_starts = text.match_indices('\n').map(|(offset, _)| offset + 1).collect();
         Self { file: file.to_owned(), text, line_starts, findings: RefCell::default() }
     }
 
-    /// Parses the text, hands its top table to `read`, and returns what that makes of it.
+    /// Parses the text, passes its root table to `read`, and returns the result.
     ///
     /// # Errors
     ///
-    /// [`Diagnostics`] where there is any finding, even when `read` returned a value.
+    /// [`Diagnostics`] if there is any diagnostic, even if `read` returned a value.
     pub fn read<T>(self, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Result<T, Diagnostics> {
         if is_too_much(self.text) {
             let location = Location { file: self.file, line: 0, key: String::new() };
@@ -110,13 +110,13 @@ impl<'t> TomlFile<'t> {
 
     fn report(&self, finding: Diagnostic) {
         let mut findings = self.findings.borrow_mut();
-        // One more tells that there are more.
+        // One more than the maximum shows that there are more.
         if findings.len() <= MAX_FINDINGS {
             findings.push(finding);
         }
     }
 
-    /// Reports `errors`, those of each line together: one mistake makes several.
+    /// Reports `errors`, merged by line, because one mistake causes several.
     fn report_syntax(&self, errors: &[toml::de::Error]) {
         let mut lines: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         let mut errors: Vec<_> =
@@ -140,7 +140,7 @@ impl<'t> TomlFile<'t> {
     }
 }
 
-/// Whether `text` has so many values that they would take too much memory.
+/// Checks whether `text` has so many values that they would take too much memory.
 fn is_too_much(text: &str) -> bool {
     let marks = |kind| match kind {
         TokenKind::Equals | TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket | TokenKind::Comma => 1,
@@ -150,13 +150,13 @@ fn is_too_much(text: &str) -> bool {
     Source::new(text).lex().map(|token| marks(token.kind())).sum::<usize>() > MAX_MARKS
 }
 
-/// The string `key` of the table that `text` is, where it is one, whatever else is in it.
+/// Returns the string `key` of the table in `text`, if it is one, whatever else the text contains.
 pub(super) fn string_of(text: &str, key: &str) -> Option<String> {
     let table = (!is_too_much(text)).then(|| DeTable::parse(text).ok())??;
     Some(table.get_ref().get(key)?.get_ref().as_str()?.to_owned())
 }
 
-/// A table of a [`TomlFile`]. Keys that nobody asked for become findings when it has been read.
+/// A table of a [`TomlFile`]. Unknown keys, which no reader asked for, are reported once it has been read.
 pub struct Table<'a> {
     document: &'a TomlFile<'a>,
     path: String,
@@ -174,18 +174,18 @@ impl<'a> Table<'a> {
         short_key(&if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) })
     }
 
-    /// Where the table itself stands.
+    /// Returns the location of the table itself.
     #[must_use]
     pub fn location(&self) -> Location {
         Location { file: self.document.file.clone(), line: self.line, key: self.path.clone() }
     }
 
-    /// Reports a finding.
+    /// Reports a diagnostic.
     pub fn report(&self, finding: Diagnostic) {
         self.document.report(finding);
     }
 
-    /// Keeps the value of a result, and reports the finding otherwise.
+    /// Returns the value of a result, or reports its diagnostic.
     pub fn accept<T>(&self, result: Result<T, Diagnostic>) -> Option<T> {
         result.map_err(|finding| self.report(finding)).ok()
     }
@@ -216,7 +216,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The value of `required`, where absence is a finding with `remedy`.
+    /// Returns `value`, and reports a missing `key` with `remedy`.
     pub fn require<T>(&self, key: &str, value: Option<Located<T>>, remedy: &str) -> Option<Located<T>> {
         if value.is_none() && !self.table.contains_key(key) {
             let mut location = self.location();
@@ -226,7 +226,7 @@ impl<'a> Table<'a> {
         value
     }
 
-    /// Reports all keys and strings of the table, and of what is in it, that are not one line as it is seen.
+    /// Reports all keys and strings in the table and below it that are not one line of visible text.
     pub fn require_plain_text(&self) {
         for (name, value) in self.table {
             let location = Location {
@@ -260,13 +260,13 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A string.
+    /// Reads a string.
     #[must_use]
     pub fn string(&self, key: &str) -> Option<Located<String>> {
         self.typed(key, "a string", |value| value.as_str().map(str::to_owned))
     }
 
-    /// A string that `parse` accepts; its error becomes the finding.
+    /// Reads a string with `parse`, whose error becomes the diagnostic.
     pub fn parsed<T, E: fmt::Display>(
         &self,
         key: &str,
@@ -278,7 +278,7 @@ impl<'a> Table<'a> {
         self.accept(result).map(|value| Located { value, location })
     }
 
-    /// A whole number from zero.
+    /// Reads a whole number from zero.
     #[must_use]
     pub fn unsigned(&self, key: &str) -> Option<Located<u64>> {
         self.typed(key, "a whole number from 0", |value| {
@@ -287,13 +287,13 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// `true` or `false`.
+    /// Reads a boolean.
     #[must_use]
     pub fn boolean(&self, key: &str) -> Option<Located<bool>> {
         self.typed(key, "true or false", DeValue::as_bool)
     }
 
-    /// A list of strings, each with its own line.
+    /// Reads a list of strings, each with its own line.
     #[must_use]
     pub fn strings(&self, key: &str) -> Option<Located<Vec<Located<String>>>> {
         let (location, value) = self.get(key)?;
@@ -316,7 +316,7 @@ impl<'a> Table<'a> {
         items.map(|value| Located { value, location })
     }
 
-    /// A table, read by `read` and then checked for keys that nobody asked for.
+    /// Reads a table with `read`, then reports keys that `read` did not ask for.
     pub fn table<T>(&self, key: &str, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Option<Located<T>> {
         let Located { value, location } = self.typed(key, "a table", DeValue::as_table)?;
         let table = Table::new(self.document, self.key(key), location.line, value);
@@ -325,7 +325,7 @@ impl<'a> Table<'a> {
         value.map(|value| Located { value, location })
     }
 
-    /// The tables in the table `key`, each read by `read` with its name, in the order of the file.
+    /// Reads each table in the table `key` with `read`, which also gets its name, in the order of the file.
     pub fn tables<T>(&self, key: &str, mut read: impl FnMut(&Located<String>, &Table<'_>) -> Option<T>) -> Vec<T> {
         let Some(Located { value: outer, .. }) = self.typed(key, "a table", DeValue::as_table) else {
             return Vec::new();
@@ -353,7 +353,7 @@ impl<'a> Table<'a> {
         found
     }
 
-    /// The tables of the array of tables `key`, each read by `read`.
+    /// Reads each table of the array of tables `key` with `read`.
     pub fn list<T>(&self, key: &str, mut read: impl FnMut(&Table<'_>) -> Option<T>) -> Vec<T> {
         let Some((location, value)) = self.get(key) else { return Vec::new() };
         let Some(array) = value.get_ref().as_array() else {
@@ -382,7 +382,7 @@ impl<'a> Table<'a> {
         found
     }
 
-    /// All keys whose values are strings, with their values: `most` of them at most, called `what` in a finding.
+    /// Returns all keys whose values are strings, with their values: at most `most`, called `what` in a diagnostic.
     #[must_use]
     pub fn all_strings(&self, most: usize, what: &str) -> Vec<(String, Located<String>)> {
         let keys = || self.table.keys().map(|name| name.get_ref().to_string());
