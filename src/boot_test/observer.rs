@@ -127,7 +127,7 @@ impl<'c> Observer<'c> {
                 self.stopped = Some((*stop, at));
                 None
             }
-            BootEvent::Gone { program, words } => Some(failed(format!("{program} ended by itself: {words}"))),
+            BootEvent::Gone { program, words } => Some(failed(format!("{program} exited unexpectedly: {words}"))),
         };
         let verdict = verdict.or_else(|| self.arrived()).or_else(|| self.step(what, &mut reactions));
         reactions.extend(verdict.map(Reaction::Done));

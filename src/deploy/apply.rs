@@ -1,4 +1,4 @@
-//! Does what is planned, file by file: sent under a temporary name, read back, renamed.
+//! Execution of a plan, file by file: each file is sent under a temporary name, read back and renamed.
 
 use crate::base::plural::size;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,20 +12,20 @@ use super::upload_set::UploadSet;
 use crate::base::paths;
 use crate::base::progress::Task;
 
-/// A place, and what is put there.
+/// Execution of a plan at a target.
 pub(super) struct Apply<'a, 'p> {
     pub(super) remote: &'a mut dyn Remote,
     pub(super) upload_set: &'a UploadSet,
     pub(super) session: &'a mut Session,
     pub(super) task: Task<'p>,
-    /// The place, for a person.
+    /// Name of the target in messages.
     pub(super) target: String,
 }
 
 impl Apply<'_, '_> {
-    /// Does all of `plan`, and takes its record.
+    /// Executes `plan`, and moves its record into the session.
     pub(super) fn carry_out(mut self, plan: &mut DeployPlan) -> Result<(), Error> {
-        // Found by the record that there was until now.
+        // The leftovers were found through the previous record, which is replaced next.
         for leftover in &plan.leftovers {
             self.remote.remove(leftover)?;
         }
@@ -34,7 +34,7 @@ impl Apply<'_, '_> {
         for folder in remote {
             self.remote.make_folder(folder)?;
         }
-        // Before anything that it tells of: whatever is put there has to be known again.
+        // The record is written before the files that it lists: a later run must recognise everything that was sent.
         self.write_record()?;
         for folder in below {
             self.remote.make_folder(folder)?;
@@ -49,7 +49,7 @@ impl Apply<'_, '_> {
         for folder in &plan.emptied {
             self.remote.remove_empty_folder(folder)?;
         }
-        // Last, so that a folder is known by them until it is gone.
+        // Forgotten last: until a folder is removed, these entries are what identifies it.
         for path in pruned.into_iter().chain(&plan.gone) {
             self.session.remote_state.record.files.remove(path);
         }
@@ -58,7 +58,8 @@ impl Apply<'_, '_> {
         Ok(())
     }
 
-    /// Removes those of `paths` that are still as they were when it was decided: sending takes its time. Gives them.
+    /// Removes those of `paths` that have not changed since the plan was made: sending files takes time. Returns the
+    /// removed paths.
     fn prune<'f>(&mut self, paths: &'f [Utf8PathBuf]) -> Result<Vec<&'f Utf8PathBuf>, Error> {
         let mut pruned = Vec::new();
         for (path, now) in paths.iter().zip(self.remote.lstat(paths)?) {
@@ -72,14 +73,14 @@ impl Apply<'_, '_> {
         Ok(pruned)
     }
 
-    /// Brings a file there, and gives it its name once it was read back.
+    /// Sends a file, reads it back and then renames it to its final name.
     fn deliver(&mut self, planned: &PlannedUpload) -> Result<(), Error> {
         let (path, content) = (&planned.wanted.path, self.upload_set.read(&planned.wanted)?);
         let partial = planned.partial_path();
         self.send(path, &partial, &content, planned.partial)?;
         let mut found = self.reads_back(path, &partial, &content)?;
         if found.is_none() {
-            // An earlier attempt, or somebody else, may have left something under that name.
+            // An earlier attempt or another user may have left something under the temporary name.
             self.remote.remove(&partial)?;
             self.send(path, &partial, &content, None)?;
             found = self.reads_back(path, &partial, &content)?;
@@ -102,8 +103,8 @@ impl Apply<'_, '_> {
         Ok(())
     }
 
-    /// Lets other users read what was `found` at `there`, which is `path` or going to be. A server that refuses once,
-    /// or does not answer, is not asked again.
+    /// Makes `found` readable for other users. It is at `there`, and `path` is its present or future name. If the
+    /// server refuses once or does not answer, no further modes are set.
     fn make_world_readable(&mut self, path: &Utf8Path, there: &Utf8Path, found: Found) -> Result<(), Error> {
         let refused = std::mem::replace(&mut self.session.refuses_modes, true);
         self.session.refuses_modes = refused || !self.remote.make_world_readable(there, found)?;
@@ -113,14 +114,14 @@ impl Apply<'_, '_> {
         Ok(())
     }
 
-    /// Sends what is not there yet: `there` bytes of it are.
+    /// Sends the part of `content` that is still missing; `there` is the number of bytes already in the temporary file.
     fn send(&mut self, path: &Utf8Path, partial: &Utf8Path, content: &[u8], there: Option<u64>) -> Result<(), Error> {
         let rest = there.and_then(|there| content.get(usize::try_from(there).ok()?..)).unwrap_or(content);
         if there.is_some() && rest.is_empty() {
             return Ok(());
         }
         let from = content.len() - rest.len();
-        // What is sent anew has not been read back.
+        // Bytes that are sent again have not been read back.
         self.session.verified.entry(partial.to_owned()).and_modify(|verified| *verified = from.min(*verified));
         let (done, size) = (from as u64, content.len() as u64);
         self.session.at = Some(InTransfer { path: path.to_owned(), what: "sent", done, size });
@@ -132,7 +133,8 @@ impl Apply<'_, '_> {
         })?)
     }
 
-    /// What is there, if it is what was sent. What an earlier connection has read back need not be read again.
+    /// Returns the attributes of the temporary file if it has the content that was sent. Bytes that an earlier
+    /// connection has read back are not read again.
     fn reads_back(&mut self, path: &Utf8Path, partial: &Utf8Path, content: &[u8]) -> Result<Option<Found>, Error> {
         let size = content.len() as u64;
         let found = self.remote.lstat(&[partial.to_owned()])?.pop().flatten();
@@ -154,7 +156,7 @@ impl Apply<'_, '_> {
         Ok((same && at == content.len()).then_some(found))
     }
 
-    /// Writes the record, if the place has another one.
+    /// Writes the record if the one at the target differs.
     fn write_record(&mut self) -> Result<(), Error> {
         let digest = Some(self.session.remote_state.record.digest());
         if digest == self.session.stored {
@@ -167,7 +169,7 @@ impl Apply<'_, '_> {
         record.begin();
         let json = record.to_json().into_bytes();
         let head = json[..json.len().min(HEAD)].to_vec();
-        // Whether it got there is not known where the connection is lost.
+        // If the connection is lost, it is unknown whether the record was written.
         self.session.heads.push(head.clone());
         self.remote.write(&partial, &json, 0, &mut |_| {})?;
         self.remote.rename(&partial, paths::DEPLOYED.into())?;

@@ -1,4 +1,4 @@
-//! Why a deployment did not come to its end.
+//! Errors from deploying a tree.
 
 use camino::Utf8PathBuf;
 
@@ -12,74 +12,74 @@ use crate::printable::printable;
 use crate::tree::enclosing::InsideTree;
 use crate::tree::open;
 
-/// Why a deployment did not come to its end.
+/// Errors from deploying a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The place cannot be had, or refuses.
+    /// The target is unavailable or refuses an operation.
     #[error(transparent)]
     Remote(remote::Error),
     /// The connection was lost too often.
     #[error("the connection to `{host}` was lost {times}{at}{words}")]
     Lost {
-        /// The server.
+        /// Server.
         host: String,
-        /// How often.
+        /// Number of losses, as a phrase.
         times: String,
-        /// What was done at the time.
+        /// Transfer that was interrupted, as a phrase.
         at: String,
-        /// What ssh says.
+        /// Output of ssh.
         words: String,
     },
-    /// Files of others are where something is wanted.
+    /// Files of others are at paths that the tree needs.
     #[error("`{target}` has files that somebody else put there or changed, and deploying would replace them: {files}")]
     UnmanagedFiles {
-        /// The place.
+        /// Target.
         target: String,
-        /// Which.
+        /// Paths of the files.
         files: String,
     },
-    /// There is a manifest of something else.
+    /// The manifest at the target was not written by this tool.
     #[error("the `{}` in `{target}` was not written by this tool: {reason}", paths::MANIFEST)]
     ForeignManifest {
-        /// The place.
+        /// Target.
         target: String,
-        /// Why.
+        /// Reason why the manifest is not accepted.
         reason: String,
     },
-    /// Something stands in the way.
+    /// Something that is not replaced is at a path that the tree needs.
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
-    /// What is there is not what was sent.
+    /// The file at the target differs from what was sent.
     #[error("`{path}` differed twice when it was read back")]
     ReadBackMismatch {
-        /// The file.
+        /// File.
         path: Utf8PathBuf,
-        /// The place.
+        /// Target.
         target: String,
     },
-    /// The tree has changed meanwhile.
+    /// The tree changed during the deployment.
     #[error(transparent)]
     Changed(#[from] open::Changed),
-    /// No later deployment would believe a manifest of such a tree.
+    /// The paths of the tree are so long that no later deployment would accept its manifest.
     #[error(
         "the paths of `{tree}` have more than {most} bytes with their folders",
         tree = printable(.0),
         most = remote_state::MAX_PATHS
     )]
     TooLong(Utf8PathBuf),
-    /// The place is the tree.
+    /// The target is the tree, or a folder in it.
     #[error("`{0}` is the tree itself, or in it")]
     TargetIsTree(Utf8PathBuf),
     /// The lock file cannot be used.
     #[error(transparent)]
     Lock(fs::Error),
-    /// Another deployment takes place at the same time.
+    /// Another deployment changes the target at the same time.
     #[error("`{0}` is being changed by another deployment")]
     ConcurrentDeploy(String),
-    /// The place is in another published tree.
+    /// The target is in another published tree.
     #[error(transparent)]
     Inside(#[from] InsideTree),
-    /// The user asked to stop.
+    /// The user interrupted the deployment.
     #[error("interrupted")]
     Cancelled,
 }

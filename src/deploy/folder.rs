@@ -1,4 +1,4 @@
-//! A folder of this machine, on whatever file system: no links, no permission bits, no locks are asked for.
+//! Deployment to a folder on this machine. Any file system works: links, permission bits and locks are not required.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -12,17 +12,17 @@ use super::remote::{Error, Found, FoundKind, Remote, RemoteReason, RemoteSubject
 use crate::base::fs::world_readable;
 use crate::base::progress::Progress;
 
-/// How much is read or written between two questions whether to stop.
+/// Number of bytes that are read or written between two checks for cancellation.
 const PIECE: usize = 1 << 20;
 
-/// The folder.
+/// Folder on this machine.
 pub struct Folder<'p> {
     root: Utf8PathBuf,
     progress: &'p dyn Progress,
 }
 
 impl<'p> Folder<'p> {
-    /// The folder at `root`.
+    /// Creates a remote for the folder at `root`.
     #[must_use]
     pub fn new(root: &Utf8Path, progress: &'p dyn Progress) -> Self {
         Self { root: root.to_owned(), progress }
@@ -68,7 +68,7 @@ impl Remote for Folder<'_> {
                     kind if kind.is_dir() => FoundKind::Folder,
                     _ => FoundKind::Other,
                 };
-                // Reading is cheap here, and tells more than a time.
+                // No time is given, so files are read back: that is cheap here, and more reliable than a time.
                 let mode = Some(metadata.permissions().mode());
                 Ok(Some(Found { kind, size: metadata.len(), modified: None, mode }))
             }
@@ -94,11 +94,11 @@ impl Remote for Folder<'_> {
     fn write(&mut self, path: &Utf8Path, data: &[u8], offset: u64, done: &mut dyn FnMut(u64)) -> Result<(), Error> {
         let failed = |error: io::Error| self.failed("write", path, &error);
         let mut options = OpenOptions::new();
-        // Through a link that somebody has put there meanwhile, another file would be written.
+        // Following a link that another user has put there meanwhile would overwrite another file.
         let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
         options.write(true).create(true).truncate(false).mode(world_readable::FILE_MODE).custom_flags(nofollow);
         let mut file = options.open(self.at(path)).map_err(failed)?;
-        // Not every file system has modes, and then there is nothing to set.
+        // On a file system without modes there is nothing to set.
         let _ = file.set_permissions(Permissions::from_mode(world_readable::FILE_MODE));
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
         for piece in data.chunks(PIECE) {

@@ -1,8 +1,8 @@
-//! Brings a tree to the place that serves it: a folder, or a server that speaks SFTP.
+//! Deployment of a tree to the target that serves it: a folder, or an SFTP server.
 //!
-//! An attempt looks, plans, and does what is planned; where it loses its connection, another one goes on from what is
-//! there. A file gets its name once it was read back. Nothing is replaced or removed that this tool did not put there,
-//! unless that is asked for.
+//! Each attempt scans the target, plans, and executes the plan. After a lost connection, the next attempt continues
+//! with what is already at the target. A file gets its final name only after it was read back. Files that this tool did
+//! not deploy are never replaced or removed unless the user asks for it.
 
 mod apply;
 mod error;
@@ -49,55 +49,55 @@ use crate::tree::enclosing::outside_trees;
 use crate::tree::interfering_files::InterferingFile;
 use crate::tree::open::CheckedTree;
 
-/// The pause before a connection is made again; each later one is twice as long.
+/// Delay before the first reconnection; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(250);
-/// After so many pauses they do not get longer.
+/// Number of delays after which they no longer grow.
 const MAX_BACKOFF_DOUBLINGS: u32 = 7;
 
-/// How many files of others are warned of.
+/// Maximum number of warnings about files of others.
 const MAX_FOREIGN_WARNINGS: usize = 20;
 
-/// What to do.
+/// Parameters of a deployment.
 #[derive(Debug)]
 pub struct DeployRequest<'a> {
-    /// Where to.
+    /// Target.
     pub target: &'a DeployTarget,
-    /// How a server is reached.
+    /// How to run ssh for a server.
     pub ssh: &'a Ssh,
-    /// A lock file for deployments of this user to the target. A folder has a lock of its own, which holds for all.
+    /// Lock file for this user's deployments to the target. A folder has a lock of its own, which holds for all users.
     pub lock: Option<Utf8PathBuf>,
-    /// How it is decided what is done.
+    /// Options of the plan.
     pub options: DeployOptions,
-    /// How often in a row a connection may be lost without having got any further.
+    /// Number of consecutive lost connections without progress after which the deployment fails.
     pub attempts: u32,
-    /// Whether it is planned, and nothing done.
+    /// Whether to plan only and change nothing.
     pub dry_run: bool,
 }
 
-/// What was done; after a dry run, what would be.
+/// Result of a deployment, or after a dry run, its expected result.
 #[derive(Debug)]
 pub struct DeployOutcome {
-    /// The plan of the last attempt.
+    /// Plan of the last attempt.
     pub plan: DeployPlan,
-    /// Why nothing would be done, after a dry run.
+    /// After a dry run, the reason why a deployment would refuse to start.
     pub refusal: Option<Error>,
-    /// Number of listed files that were put where nothing was.
+    /// Number of listed files that were sent to paths without a file.
     pub sent: usize,
     /// Number of listed files that replaced others.
     pub replaced: usize,
-    /// How many files were removed.
+    /// Number of removed files.
     pub pruned: usize,
-    /// How many bytes were sent.
+    /// Number of bytes sent.
     pub bytes: u64,
-    /// How often a connection was made again.
+    /// Number of reconnections.
     pub reconnected: u32,
 }
 
-/// Brings `tree` to the place that `request` names.
+/// Deploys `tree` to the target of `request`.
 ///
 /// # Errors
 ///
-/// [`Error`]. Whatever it is, each file at the place is an old or a new one, and whole.
+/// [`Error`]. After any error, each file at the target is complete, and either the old or the new one.
 pub fn run(tree: CheckedTree, request: &DeployRequest<'_>, progress: &dyn Progress) -> Result<DeployOutcome, Error> {
     if let DeployTarget::Folder(folder) = request.target {
         ensure_disjoint(folder, &tree.root)?;
@@ -136,22 +136,22 @@ pub fn run(tree: CheckedTree, request: &DeployRequest<'_>, progress: &dyn Progre
     }
 }
 
-/// Waits for other deployments to the same target on this machine. Those of other machines are noticed by what they
-/// change.
+/// Waits for other deployments to the same target on this machine. Deployments from other machines are detected by the
+/// changes that they make.
 fn lock(request: &DeployRequest<'_>, progress: &dyn Progress) -> Result<Option<Lock>, Error> {
     let lock = match (request.target, &request.lock) {
         (DeployTarget::Folder(folder), _) => {
-            // In the folder itself, where only those can make a file who can deploy there. Any user can lock a folder
-            // or a file that they can read, so nobody else can read this one.
+            // The lock file is in the folder itself, where only users who can deploy there can create files. Any user
+            // can lock a folder or file that they can read, so other users cannot read this one.
             if !request.dry_run {
-                // Where it cannot be made, the deployment says so.
+                // If the folder cannot be created, the deployment reports it.
                 let _ = fs::world_readable::create_world_readable_dir_all(folder);
             }
             let shared = folder.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o020 != 0);
             let mode = if shared { 0o660 } else { 0o600 };
             match Lock::acquire_temporary(&folder.join(paths::DEPLOYING), mode, !request.dry_run, progress) {
                 Ok(lock) => lock,
-                // Who cannot write there does no harm without a lock.
+                // A user who cannot write there does no harm without a lock.
                 Err(_) => return Ok(None),
             }
         }
@@ -161,13 +161,13 @@ fn lock(request: &DeployRequest<'_>, progress: &dyn Progress) -> Result<Option<L
     lock.map(Some).ok_or(Error::Cancelled)
 }
 
-/// Makes sure that `folder` is not in the tree: whatever is put there would change that.
+/// Checks that `folder` is not in the tree: deploying there would change the tree.
 fn ensure_disjoint(folder: &Utf8Path, tree: &Utf8Path) -> Result<(), Error> {
     let real = folder.ancestors().find_map(|above| above.canonicalize_utf8().ok());
     if real.is_some_and(|real| real.starts_with(tree)) { Err(Error::TargetIsTree(folder.to_owned())) } else { Ok(()) }
 }
 
-/// Whether another attempt can do better; `known` says whether an earlier one has got through to the place.
+/// Checks whether another attempt can succeed; `known` is whether an earlier one has reached the target.
 fn is_transient(error: &Error, known: bool) -> bool {
     match error {
         Error::Remote(remote::Error::Lost { .. }) => true,
@@ -191,7 +191,7 @@ struct Deployment<'a> {
 }
 
 impl Deployment<'_> {
-    /// Looks, plans, and does it, unless it is a dry run.
+    /// Scans the target and plans, and unless this is a dry run, executes the plan.
     fn attempt(&self, session: &mut Option<Session>) -> Result<(DeployPlan, Option<Error>), Error> {
         if let Some(session) = session {
             session.at = None;
@@ -206,7 +206,7 @@ impl Deployment<'_> {
         }
     }
 
-    /// The same at a place that can be had.
+    /// Does the same at an open target.
     fn at(&self, remote: &mut dyn Remote, session: &mut Option<Session>) -> Result<(DeployPlan, Option<Error>), Error> {
         let session = match session {
             Some(session) => session,
@@ -245,8 +245,8 @@ impl Deployment<'_> {
         Ok((plan, None))
     }
 
-    /// Makes sure that all wanted files are still those that were put there: another machine may deploy, too. A file
-    /// without a time can only be read again.
+    /// Checks that all wanted files are still those that were deployed, since another machine may deploy, too. A file
+    /// without a time is not checked: that would mean reading it again.
     fn check_undisturbed(&self, remote: &mut dyn Remote, session: &Session, target: String) -> Result<(), Error> {
         let paths: Vec<Utf8PathBuf> = self.upload_set.files.iter().map(|wanted| wanted.path.clone()).collect();
         let undisturbed = |(wanted, found): (&UploadFile, Option<Found>)| {
@@ -257,13 +257,13 @@ impl Deployment<'_> {
         if all { Ok(()) } else { Err(Error::ConcurrentDeploy(target)) }
     }
 
-    /// Names files of others that change how the loaders boot.
+    /// Warns of files of others that change how the loaders boot.
     fn warn_of_neighbours(&self, remote: &mut dyn Remote) -> Result<(), Error> {
         let paths = &self.upload_set.interfering_files;
         if paths.is_empty() {
             return Ok(());
         }
-        // iPXE takes no notice of an empty one.
+        // iPXE ignores an empty file.
         let there = |found: &Option<Found>| found.is_some_and(|found| found.kind != FoundKind::File || found.size > 0);
         for (path, _) in
             paths.iter().zip(remote.lstat(paths)?).filter(|(_, found)| there(found)).take(MAX_FOREIGN_WARNINGS)
@@ -273,7 +273,7 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    /// Names the first folder or file that the server of the place may be unable to read.
+    /// Warns of the first folder or file that the target's own server may be unable to read.
     fn warn_of_unreadable(&self, remote: &mut dyn Remote, session: &Session) -> Result<(), Error> {
         let unreadable = || session.unreadable.as_ref().map(ToString::to_string);
         if let Some(path) = remote.first_closed()?.or_else(unreadable) {
@@ -286,7 +286,7 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    /// Why the files of others keep `plan` from being done.
+    /// Returns the error if files of others prevent `plan`.
     fn refusal(&self, plan: &DeployPlan, session: &Session) -> Option<Error> {
         let target = self.request.target.to_string();
         let manifest = plan.strangers.iter().any(|path| path == paths::MANIFEST);
@@ -300,7 +300,7 @@ impl Deployment<'_> {
         }
     }
 
-    /// What is told when no further attempt is made.
+    /// Returns the error to report when no further attempt is made.
     fn retries_exhausted(&self, error: Error, at: String, losses: u32) -> Error {
         match (error, self.request.target) {
             (Error::Remote(remote::Error::Lost { words }), DeployTarget::Sftp(address)) => {

@@ -1,8 +1,8 @@
-//! The record of a deployment: what was put where, and what the place said then of its time. It stands among the
-//! files that it tells of.
+//! Record of a deployment: the deployed files, and the modification times that the target reported for them. It is
+//! stored at the target, next to these files.
 //!
-//! A file is in the record before it is at the place, so that whatever was put there is known again, also after a
-//! connection was cut. Where there is no record, nothing goes wrong: files are read back instead.
+//! A file is recorded before it is sent, so that a later run recognises everything that was sent, even after a lost
+//! connection. A missing record does no harm: files are read back instead.
 
 use std::collections::BTreeMap;
 
@@ -13,42 +13,42 @@ use crate::digest::{Content, Hasher, Sha256Digest};
 use crate::tree::limits::MAX_FILES;
 use crate::tree::manifest::{GENERATOR, map};
 
-/// How many bytes of a record tell which one it is.
+/// Number of bytes at the beginning of a record that identify it.
 pub const HEAD: usize = 140;
 
-/// The version of the record's form.
+/// Version of the record's format.
 const SCHEMA_VERSION: u32 = 1;
 
-/// What was put at a place.
+/// Files that were deployed to a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeployRecord {
     schema_version: u32,
     generator: String,
-    /// Identifies it among those that were there before and after.
+    /// Identifier of the deployment, which tells this record from earlier and later ones.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub run: Option<Sha256Digest>,
-    /// Each file.
+    /// Recorded files.
     #[serde(deserialize_with = "map::<MAX_FILES, _, _, _>")]
     pub files: BTreeMap<Utf8PathBuf, Deployed>,
 }
 
-/// A file that was put at a place, or was going to be.
+/// File that was deployed, or was about to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployed {
-    /// Its content.
+    /// Content.
     #[serde(flatten)]
     pub content: Content,
-    /// When it was changed, as the place counts; where that is known.
+    /// Modification time by the target's clock, if known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub modified: Option<u64>,
-    /// What was going to take its place.
+    /// Content that was about to replace it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next: Option<Content>,
 }
 
 impl Deployed {
-    /// What the file has, or is going to have.
+    /// Returns the content of the file, and the content that was about to replace it.
     pub fn contents(&self) -> impl Iterator<Item = Content> + use<> {
         [Some(self.content), self.next].into_iter().flatten()
     }
@@ -61,22 +61,23 @@ impl Default for DeployRecord {
 }
 
 impl DeployRecord {
-    /// Reads a record. What is none, or of another version, says nothing.
+    /// Parses a record. Returns an empty record if `json` is not a record, or has another version.
     #[must_use]
     pub fn parse(json: &[u8]) -> Self {
         let record = serde_json::from_slice(json).unwrap_or_else(|_| Self::default());
         if record.schema_version == SCHEMA_VERSION && record.generator == GENERATOR { record } else { Self::default() }
     }
 
-    /// Makes it another record than the one that was written before it, also to those who read its [`HEAD`] alone.
+    /// Gives the record a new identifier, so that even its [`HEAD`] differs from that of the record written before.
     pub fn begin(&mut self) {
         let before = self.run.map(|run| run.to_string()).unwrap_or_default();
         self.run = Some(Sha256Digest::of(format!("{before} {}", self.digest()).as_bytes()));
     }
 
-    /// Forgets the time of each file that was changed no earlier than at `time`, in seconds: what came to its place
-    /// within the same second, and has the same size, looks the same. So does what was going to take the place of a
-    /// file, and may have been sent by an earlier deployment. Tells whether there is any.
+    /// Forgets the times that do not prove a file's content, and returns whether there were any. If a file was changed
+    /// at `time` (in seconds) or later, another file of the same size that replaced it within the same second looks the
+    /// same. So does a replacement of the same size that was about to be sent, since an earlier deployment may have
+    /// sent it.
     pub fn forget_racy_times(&mut self, time: u64) -> bool {
         let is_doubtful = |deployed: &&mut Deployed| {
             let looks_the_same = deployed.next.is_some_and(|next| next.size == deployed.content.size);
@@ -85,11 +86,11 @@ impl DeployRecord {
         self.files.values_mut().filter(is_doubtful).map(|deployed| deployed.modified = None).count() > 0
     }
 
-    /// Identifies the record by all that it says of files.
+    /// Returns a digest of all recorded files, which identifies the record.
     ///
     /// # Panics
     ///
-    /// Never: the keys are strings, and a digest takes whatever it is given.
+    /// Never: the keys are strings, and a hasher accepts all data.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         let mut hasher = Hasher::default();
@@ -97,7 +98,7 @@ impl DeployRecord {
         hasher.finish()
     }
 
-    /// As text.
+    /// Returns the record as JSON.
     ///
     /// # Panics
     ///
@@ -181,7 +182,7 @@ mod tests {
             }
             let json = record.to_json();
             prop_assert_eq!(&DeployRecord::parse(json.as_bytes()), &record);
-            // All but the line break at the end.
+            // Anywhere but at the line break at the end.
             let cut = cut.index(json.len() - 1);
             prop_assert_eq!(DeployRecord::parse(&json.as_bytes()[..cut]), DeployRecord::default());
         }

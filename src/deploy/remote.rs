@@ -1,4 +1,4 @@
-//! What a deployment needs of the place that it goes to. Paths are relative to the place.
+//! Operations that a deployment needs from its target. Paths are relative to the target.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,156 +11,156 @@ use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Help};
 use crate::base::fs::world_readable;
 use crate::printable::printable;
 
-/// A folder that files are put into.
+/// Folder that receives a deployment.
 pub trait Remote {
-    /// Whether the folder itself is there.
+    /// Checks whether the folder itself exists.
     ///
     /// # Errors
     ///
-    /// [`Error`], as everywhere here.
+    /// [`Error`] if the target refuses, or the connection is lost.
     fn is_there(&mut self) -> Result<bool, Error>;
 
-    /// What stands at each of `paths`; a link is a link.
+    /// Returns the attributes of each of `paths`, or `None` if nothing is there. Does not follow links.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the target refuses, or the connection is lost.
     fn lstat(&mut self, paths: &[Utf8PathBuf]) -> Result<Vec<Option<Found>>, Error>;
 
-    /// Hands `range` of a file to `take`, piece after piece. Ends early where the file does.
+    /// Passes `range` of a file to `take` in pieces. Ends early if the file does.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the target refuses, or the connection is lost.
     fn read(&mut self, path: &Utf8Path, range: Range<u64>, take: &mut dyn FnMut(&[u8])) -> Result<(), Error>;
 
-    /// Puts `data` into a file from `offset` on, and waits until it is on the disk where that can be asked for. The
-    /// file is made where it does not exist; nothing of it is cut off. `done` hears of each piece that is there.
+    /// Writes `data` to a file from `offset` on, and syncs it to disk if the target supports that. Creates the file if
+    /// it does not exist, and never truncates it. Calls `done` with the size of each piece that was written.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the target refuses, or the connection is lost.
     fn write(&mut self, path: &Utf8Path, data: &[u8], offset: u64, done: &mut dyn FnMut(u64)) -> Result<(), Error>;
 
-    /// Renames a file; one of the new name gives way.
+    /// Renames a file; replaces an existing file.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the target refuses, or the connection is lost.
     fn rename(&mut self, from: &Utf8Path, to: &Utf8Path) -> Result<(), Error>;
 
-    /// Removes a file; nothing to remove is fine.
+    /// Removes a file; succeeds if there is none.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the target refuses, or the connection is lost.
     fn remove(&mut self, path: &Utf8Path) -> Result<(), Error>;
 
-    /// Makes a folder in one that is there; the empty path is the place itself, with all above it.
+    /// Creates a folder in an existing one; the empty path is the target itself, with all folders above it.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the target refuses, or the connection is lost.
     fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error>;
 
-    /// Lets other users read what was `found` at `path`. False where the place refuses.
+    /// Makes `found` at `path` readable for other users. Returns false if the target refuses.
     ///
     /// # Errors
     ///
-    /// [`Error`] where the connection is lost.
+    /// [`Error`] if the connection is lost.
     fn make_world_readable(&mut self, path: &Utf8Path, found: Found) -> Result<bool, Error>;
 
-    /// The first folder on the way to the place, itself included, that other users cannot enter.
+    /// Returns the first folder on the path to the target, including the target itself, that other users cannot enter.
     ///
     /// # Errors
     ///
-    /// [`Error`] where the connection is lost.
+    /// [`Error`] if the connection is lost.
     fn first_closed(&mut self) -> Result<Option<String>, Error>;
 
-    /// Removes a folder if nothing is in it.
+    /// Removes a folder if it is empty.
     ///
     /// # Errors
     ///
-    /// [`Error`].
+    /// [`Error`] if the target refuses, or the connection is lost.
     fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error>;
 }
 
-/// What stands at a path.
+/// Attributes of a file or folder at a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
-    /// What it is.
+    /// Kind.
     pub kind: FoundKind,
-    /// In bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was changed, as the place counts. Where it does not tell, the content has to be read.
+    /// Modification time by the target's clock. If it is unknown, the content must be read.
     pub modified: Option<u64>,
-    /// Its permission bits, where the place has any.
+    /// Permission bits, if the target has any.
     pub mode: Option<u32>,
 }
 
 impl Found {
-    /// Whether other users can read it; true where the place does not say.
+    /// Checks whether other users can read it; true if the target does not report permission bits.
     #[must_use]
     pub fn is_world_readable(&self) -> bool {
         self.mode.is_none_or(|mode| world_readable::is_world_readable(mode, self.kind == FoundKind::Folder))
     }
 
-    /// The permission bits with which other users can read it.
+    /// Returns the permission bits with which other users can read it.
     #[must_use]
     pub fn world_readable_mode(&self) -> u32 {
         world_readable::world_readable_mode(self.mode.unwrap_or(0), self.kind == FoundKind::Folder)
     }
 }
 
-/// What may stand at a path.
+/// Kind of a file or folder at a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundKind {
-    /// A plain file.
+    /// Regular file.
     File,
-    /// A folder.
+    /// Folder.
     Folder,
-    /// A link, a device, a socket or a pipe.
+    /// Link, device, socket or pipe.
     Other,
 }
 
-/// Why something cannot be done at a place.
+/// Errors from an operation at a target.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no connection.
+    /// The connection failed.
     #[error(transparent)]
     Connect(#[from] ssh::Error),
-    /// The connection is gone. It may come back.
+    /// The connection was lost. It may come back.
     #[error("the connection was lost{}", quoted(words))]
     Lost {
-        /// What ssh says.
+        /// Output of ssh.
         words: Vec<String>,
     },
-    /// The place refuses.
+    /// The target refused.
     #[error("cannot {action} {subject}: {detail}")]
     Refused {
-        /// As in "write".
+        /// Verb, such as "write".
         action: &'static str,
-        /// The path and where it is, for a person.
+        /// Path and host, for messages.
         subject: RemoteSubject,
-        /// Why, for programs.
+        /// Reason, for programs.
         reason: RemoteReason,
-        /// Why, in the words of the place.
+        /// Reason, in the words of the target.
         detail: String,
     },
-    /// The other side does not keep to the protocol.
+    /// The server violates the protocol.
     #[error("`{host}` violates SFTP version 3: found {found}")]
     NotSftp {
-        /// The server.
+        /// Server.
         host: String,
-        /// What came.
+        /// What the server sent.
         found: String,
     },
-    /// The other side answers, but far too slowly: another attempt would take as long.
+    /// The server answers, but far too slowly: another attempt would take as long.
     #[error(
         "`{0}` is too slow: wanted an answer or 1,000 bytes a second on average, and each answer within two minutes"
     )]
     Slow(String),
-    /// The user asked to stop.
+    /// The user interrupted the operation.
     #[error("interrupted")]
     Cancelled,
 }
@@ -181,12 +181,12 @@ impl Diagnose for Error {
     }
 }
 
-/// A path, and where that is.
+/// Path and its host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteSubject {
-    /// As the place takes it.
+    /// Path in the target's notation.
     pub path: String,
-    /// The server, where it is one.
+    /// Server; `None` for this machine.
     pub host: Option<String>,
 }
 
@@ -199,18 +199,18 @@ impl fmt::Display for RemoteSubject {
     }
 }
 
-/// Why a place refuses.
+/// Reason why a target refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoteReason {
-    /// This user may not.
+    /// This user lacks the permission.
     Denied,
-    /// There is no room.
+    /// The disk is full.
     Full,
-    /// Something is not there that should be.
+    /// Something that must exist is missing.
     Missing,
-    /// The server cannot do that at all.
+    /// The server does not support the operation.
     Unsupported,
-    /// It does not say.
+    /// The target gives no reason.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! What is known of a place: the manifest that is there, and the record of what was put there.
+//! Known state of a target: its manifest, and the record of earlier deployments.
 
 use crate::base::plural::count;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,44 +15,44 @@ use crate::tree::limits::{MAX_FILE, MAX_FILES};
 use crate::tree::manifest::{GENERATOR, Listing};
 use crate::tree::verify::is_inside;
 
-/// The most bytes that the paths of a tree, or those of the manifest and of the record of a place together, may have,
-/// with those of the folders above them. It is enough for [`MAX_FILES`] sites with names of 30 characters and a loader
-/// each; and a path is kept up to seven times.
+/// Maximum total size in bytes of the paths of a tree, or of a target's manifest and record together, with the folders
+/// above them. It is enough for [`MAX_FILES`] sites with names of 30 characters and a loader each. Each path is kept up
+/// to seven times.
 pub(super) const MAX_PATHS: usize = 12 << 20;
 
-/// What a path counts for beside its bytes: a short one takes memory, too.
+/// Bytes that a path counts for besides its length: a short path takes memory, too.
 const OF_A_PATH: usize = 16;
 
-/// The most bytes of a record: its paths, and two digests, sizes and a time for each of [`MAX_FILES`].
+/// Maximum size of a record in bytes: its paths, and for each of [`MAX_FILES`], two digests, sizes and a time.
 const MAX_RECORD: u64 = (MAX_PATHS + 360 * MAX_FILES) as u64;
 
-/// What is known of a place.
+/// Known state of a target.
 #[derive(Debug, Clone, Default)]
 pub struct RemoteState {
-    /// What was put there, as far as that is written down.
+    /// Recorded files of earlier deployments.
     pub record: DeployRecord,
-    /// The file that is being renamed, whose time is known already. Whether it got its name nobody knows, until it is
-    /// looked at.
+    /// File that is being renamed, whose time is already known. Whether the rename succeeded is unknown until the next
+    /// scan.
     pub in_flight: Option<(Utf8PathBuf, Deployed)>,
-    /// Why the manifest that is there is none of this tool's.
+    /// Reason why the manifest at the target is not one of this tool's.
     pub foreign: Option<String>,
-    /// What the manifest that is there lists, and itself; nothing where it is none of this tool's.
+    /// Files that the manifest at the target lists, and the manifest itself; empty if it is not one of this tool's.
     published: BTreeMap<Utf8PathBuf, Content>,
 }
 
 impl RemoteState {
-    /// Looks at `place`.
+    /// Reads the manifest and the record of a target.
     ///
     /// # Errors
     ///
-    /// [`Error`] of the place. A manifest or a record that cannot be understood is none.
+    /// [`Error`] of the target. A manifest or record that cannot be parsed is not an error.
     pub fn read(remote: &mut dyn Remote, progress: &dyn Progress) -> Result<Self, Error> {
         if !remote.is_there()? {
             return Ok(Self::default());
         }
         let names = [Utf8PathBuf::from(paths::MANIFEST), Utf8PathBuf::from(paths::DEPLOYED)];
         let found = remote.lstat(&names)?;
-        // One after the other, since each can take a quarter of the memory that there is for all.
+        // Read one after the other, since each can take a quarter of the memory that is available for everything.
         let mut text = |index: usize, most| {
             let found: Option<Found> = found.get(index).copied().flatten();
             found.map(|found| text(remote, &names[index], found, most)).transpose()
@@ -65,7 +65,8 @@ impl RemoteState {
         read.ok_or(Error::Cancelled)
     }
 
-    /// What a manifest (or why it is none of this tool's) and a record come to.
+    /// Creates the state from a record and a manifest's files, or the reason why the manifest is not one of this
+    /// tool's.
     #[must_use]
     pub fn new(manifest: Option<Result<BTreeMap<Utf8PathBuf, Content>, String>>, mut record: DeployRecord) -> Self {
         record.files.retain(|path, deployed| {
@@ -77,7 +78,7 @@ impl RemoteState {
             Some(Ok(published)) => (published, None),
             Some(Err(reason)) => (BTreeMap::new(), Some(reason)),
         };
-        // What is put there again and again is in both.
+        // A file that is deployed again and again is in both.
         let all: BTreeSet<&Utf8Path> = record.files.keys().chain(published.keys()).map(|path| &**path).collect();
         if are_too_long(all.into_iter()) {
             record = DeployRecord::default();
@@ -85,20 +86,20 @@ impl RemoteState {
         Self { record, in_flight: None, foreign, published }
     }
 
-    /// The contents that this tool may have put at `path`.
+    /// Returns the contents that this tool may have put at `path`.
     pub fn ours(&self, path: &Utf8Path) -> impl Iterator<Item = Content> {
         let recorded = self.record.files.get(path).into_iter().flat_map(Deployed::contents);
         recorded.chain(self.published.get(path).copied())
     }
 
-    /// All that this tool may have put there.
+    /// Returns each path with each content that this tool may have put there.
     pub fn all(&self) -> impl Iterator<Item = (&Utf8PathBuf, Content)> {
         let recorded =
             self.record.files.iter().flat_map(|(path, deployed)| iter::repeat(path).zip(deployed.contents()));
         recorded.chain(self.published.iter().map(|(path, content)| (path, *content)))
     }
 
-    /// The content of `path`, if nobody has changed it since it was put there: size and time are as they were.
+    /// Returns the content of `path` if it has not changed since it was deployed, judging by size and time.
     #[must_use]
     pub fn vouched(&self, path: &Utf8Path, found: Found) -> Option<Content> {
         let in_flight = self.in_flight.iter().filter(|(flying, _)| flying == path).map(|(_, deployed)| deployed);
@@ -108,7 +109,7 @@ impl RemoteState {
     }
 }
 
-/// The content of a file, or why it cannot be what is looked for.
+/// Returns the content of a file, or the reason why it cannot be the wanted one.
 fn text(remote: &mut dyn Remote, path: &Utf8Path, found: Found, most: u64) -> Result<Result<Vec<u8>, String>, Error> {
     if found.kind != FoundKind::File || found.size > most {
         return Ok(Err(format!("found {}, wanted a file of at most {most}", count(found.size, "byte"))));
@@ -118,11 +119,11 @@ fn text(remote: &mut dyn Remote, path: &Utf8Path, found: Found, most: u64) -> Re
     Ok(Ok(text))
 }
 
-/// The files of the tree whose manifest has this text, with the tree's records; or why it is none of this tool's.
+/// Returns the files that a manifest lists, and the tree's own records.
 ///
 /// # Errors
 ///
-/// That reason.
+/// The reason why the manifest is not one of this tool's.
 pub fn published(manifest: &[u8]) -> Result<BTreeMap<Utf8PathBuf, Content>, String> {
     let listing = Listing::parse(manifest)?;
     if listing.generator.name != GENERATOR {
@@ -144,7 +145,8 @@ pub fn published(manifest: &[u8]) -> Result<BTreeMap<Utf8PathBuf, Content>, Stri
     Ok(published)
 }
 
-/// Whether `paths`, which are sorted, have more than [`MAX_PATHS`] bytes. A folder of several files counts once.
+/// Checks whether `paths`, which must be sorted, have more than [`MAX_PATHS`] bytes. A folder of several files counts
+/// once.
 pub(super) fn are_too_long<'p>(paths: impl Iterator<Item = &'p Utf8Path>) -> bool {
     let (mut total, mut last) = (0, Utf8Path::new(""));
     for path in paths {

@@ -1,5 +1,5 @@
-//! Trees and a place for unit tests. The place is in memory, and its connection can be cut between any two things
-//! that are done there.
+//! Trees and a target for unit tests. The target is in memory, and its connection can be cut between any two
+//! operations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::stamp::digest::CommitId;
 use crate::tree::manifest::{GENERATOR, Generator, IpxeEntry, Manifest, ManifestEntry};
 use crate::tree::open::CheckedTree;
 
-/// A manifest of files with these contents.
+/// Returns a manifest of files with these contents.
 pub fn manifest(files: &[(&str, &str)]) -> Manifest {
     let file = |(path, content): &(&str, &str)| {
         let Content { sha256, size } = Content::of(content.as_bytes());
@@ -52,7 +52,7 @@ pub fn manifest(files: &[(&str, &str)]) -> Manifest {
     }
 }
 
-/// A tree of files with these contents; it goes with the folder.
+/// Creates a tree of files with these contents; it is removed with the temporary folder.
 pub fn tree(files: &[(&str, &str)]) -> (TempDir, CheckedTree) {
     let folder = tempfile::tempdir().unwrap();
     let root = Utf8Path::from_path(folder.path()).unwrap().join("tree");
@@ -65,41 +65,41 @@ pub fn tree(files: &[(&str, &str)]) -> (TempDir, CheckedTree) {
     (folder, tree)
 }
 
-/// A place in memory.
+/// Target in memory.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryRemote {
-    /// Its files, with the time of each.
+    /// Files, with the modification time of each.
     pub files: BTreeMap<Utf8PathBuf, (Vec<u8>, u64)>,
-    /// Its folders; the empty path is the place itself.
+    /// Folders; the empty path is the target itself.
     pub folders: BTreeSet<Utf8PathBuf>,
-    /// What is neither.
+    /// Paths that are neither.
     pub links: BTreeSet<Utf8PathBuf>,
-    /// After how many moments the connection is cut; never where `None`. Everything that is done has a moment
-    /// before it and one after it.
+    /// Number of moments until the connection is cut; never if `None`. Each operation has a moment before it and one
+    /// after it.
     pub patience: Option<usize>,
-    /// A file in which every byte that is written is spoiled.
+    /// File in which written bytes are corrupted.
     pub spoils: Option<Utf8PathBuf>,
-    /// A file that somebody takes over as soon as another one gets its name.
+    /// File that another user replaces as soon as the next rename is done.
     pub taken_over: Option<Utf8PathBuf>,
-    /// The permission bits of files, where it has any.
+    /// Permission bits of files, where present.
     pub modes: BTreeMap<Utf8PathBuf, u32>,
-    /// Whether it sets permission bits.
+    /// Whether the target can set permission bits.
     pub sets_modes: bool,
-    /// Whether all happens in the same second.
+    /// Whether all changes happen in the same second.
     pub hasty: bool,
-    /// What was read so far, in bytes; the beginning of a record tells only whose it is, and does not count.
+    /// Bytes read so far, without reads of a record's head, which only identify it.
     pub read: u64,
-    /// What was written so far, in bytes.
+    /// Bytes written so far.
     pub written: u64,
-    /// The time of the last change.
+    /// Time of the last change.
     pub clock: u64,
 }
 
-/// How much is written at once.
+/// Number of bytes read or written at once.
 const PIECE: usize = 60;
 
 impl MemoryRemote {
-    /// A place with files of somebody.
+    /// Creates a target with files of another user.
     pub fn with(files: &[(&str, &str)]) -> Self {
         let mut remote = Self { clock: 1_000, ..Self::default() };
         remote.folders.insert("".into());
@@ -111,12 +111,12 @@ impl MemoryRemote {
         remote
     }
 
-    /// The content of a file.
+    /// Returns the content of a file.
     pub fn text(&self, path: &str) -> Option<&str> {
         self.files.get(Utf8Path::new(path)).map(|(content, _)| std::str::from_utf8(content).unwrap())
     }
 
-    /// The names of all files.
+    /// Returns the paths of all files.
     pub fn names(&self) -> Vec<&str> {
         self.files.keys().map(|path| path.as_str()).collect()
     }
@@ -174,7 +174,7 @@ impl Remote for MemoryRemote {
         self.clock += 1;
         let (clock, spoils) = (self.clock, self.spoils.as_deref() == Some(path));
         self.files.entry(path.to_owned()).or_default().1 = clock;
-        // Nobody goes on with half a record.
+        // A partial record is never resumed.
         let size = if *path == paths::partial_record() { data.len() } else { PIECE };
         for (index, piece) in data.chunks(size).enumerate() {
             let file = &mut self.files.get_mut(path).unwrap().0;

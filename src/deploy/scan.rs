@@ -1,4 +1,4 @@
-//! Looks at a place: what stands where, and what is in files that nobody vouches for.
+//! Scan of a target: which files and folders exist, and what is in files whose content is unknown.
 
 use crate::base::plural::size;
 use std::io::Write;
@@ -13,10 +13,10 @@ use super::upload_set::UploadSet;
 use crate::base::progress::{Progress, Task, TaskKind};
 use crate::digest::Hasher;
 
-/// How many paths a place is asked for at once, which can take as much memory again as they do.
+/// Number of paths in one `lstat` call; the results can take as much memory as the paths.
 const LOOK_AT_ONCE: usize = 4096;
 
-/// What is found at `place`. Files that were read in an earlier attempt, and look the same, are not read again.
+/// Scans the target. Files that an earlier attempt read and whose attributes are unchanged are not read again.
 pub(super) fn scan(
     remote: &mut dyn Remote,
     upload_set: &UploadSet,
@@ -52,7 +52,7 @@ pub(super) fn scan(
         let mut hasher = Hasher::default();
         session.at = Some(InTransfer { path: path.clone(), what: "read", done: 0, size: found.size });
         remote.read(path, 0..found.size, &mut |piece| {
-            // A digest takes whatever it is given.
+            // A hasher accepts all data.
             let _ = hasher.write_all(piece);
             if let (Some(task), Some(at)) = (&mut task, &mut session.at) {
                 task.add(piece.len() as u64);

@@ -1,4 +1,4 @@
-//! What one attempt leaves for the next: what was there before, what was done, and how far it came.
+//! State that one attempt leaves for the next: the known state of the target, the actions done, and the progress.
 
 use crate::base::plural::{choose, count};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,37 +14,39 @@ use crate::base::{parallel, paths};
 use crate::digest::Sha256Digest;
 use crate::printable::printable;
 
-/// What is remembered.
+/// State that attempts share.
 #[derive(Debug, Default)]
 pub(super) struct Session {
-    /// What is known of the place. Its record is ahead of the one there while files are sent.
+    /// Known state of the target. While files are sent, its record is ahead of the one at the target.
     pub(super) remote_state: RemoteState,
-    /// The digest of the record that is at the place; `None` where another one has to be written in any case.
+    /// Digest of the record at the target; `None` if the record must be written in any case.
     pub(super) stored: Option<Sha256Digest>,
-    /// How the record at the place may begin, if nobody else has written one; nothing where there is none.
+    /// Possible heads of the record at the target, unless another deployment has written one; an empty head stands for
+    /// no record.
     pub(super) heads: Vec<Vec<u8>>,
-    /// What was read back, and what the files looked like then.
+    /// Digests of files that were read, with the attributes that the files had then.
     pub(super) read: BTreeMap<Utf8PathBuf, (Found, Sha256Digest)>,
-    /// How much of each temporary file has been found to be as it was sent.
+    /// Bytes of each temporary file that were read back and match.
     pub(super) verified: BTreeMap<Utf8PathBuf, usize>,
-    /// What is being sent.
+    /// Transfer in progress.
     pub(super) at: Option<InTransfer>,
-    /// The files that got their names, or were about to when a connection was lost. At the end all of them have.
+    /// Files that were renamed, or were about to be when the connection was lost. After a successful attempt all of
+    /// them are.
     pub(super) named: BTreeMap<Utf8PathBuf, FileAction>,
-    /// The files that were removed, or were about to be.
+    /// Files that were removed, or were about to be.
     pub(super) pruned: BTreeSet<Utf8PathBuf>,
-    /// How many bytes were sent.
+    /// Number of bytes sent.
     pub(super) bytes: u64,
-    /// Whether the place refuses to set permission bits. Also true while it is asked to: a server that falls over that
-    /// is not asked again.
+    /// Whether the target refuses to set permission bits. It is also true during such a request, so that a server that
+    /// crashes on one does not get another.
     pub(super) refuses_modes: bool,
-    /// The first file that other users cannot read.
+    /// First file that other users cannot read.
     pub(super) unreadable: Option<Utf8PathBuf>,
-    /// How far all of it has come, in bytes that need not be sent or read again.
+    /// Total progress, in bytes that need not be sent or read again.
     pub(super) reached: u64,
 }
 
-/// A file that is being sent, or read back.
+/// File that is being sent, read or read back.
 #[derive(Debug, Clone)]
 pub(super) struct InTransfer {
     pub(super) path: Utf8PathBuf,
@@ -54,24 +56,24 @@ pub(super) struct InTransfer {
 }
 
 impl Session {
-    /// What `place` says of the time before.
+    /// Reads what earlier deployments have left at the target.
     pub(super) fn of(remote: &mut dyn Remote, progress: &dyn Progress) -> Result<Self, remote::Error> {
         let (head, found) = record_head(remote)?;
         let mut remote_state = RemoteState::read(remote, progress)?;
         let written = found.and_then(|found| found.modified);
         let forgot = written.is_some_and(|written| remote_state.record.forget_racy_times(written));
-        // One that is written after those files were read is believed the next time.
+        // If times were forgotten, the record must be written again after those files are read; the next run trusts it.
         let stored = (!forgot).then(|| remote_state.record.digest());
         Ok(Self { stored, remote_state, heads: vec![head], ..Self::default() })
     }
 
-    /// Whether no other deployment has written a record since this one looked or wrote its own. Another machine may have
-    /// changed files without a trace in sizes and times; of two, the one that comes here later is told.
+    /// Checks that no other deployment has written a record since this one read or wrote its own. Another machine may
+    /// have changed files without changing sizes and times; of two concurrent deployments, the later one reports it.
     pub(super) fn record_is_unchanged(&self, remote: &mut dyn Remote) -> Result<bool, remote::Error> {
         Ok(self.heads.contains(&record_head(remote)?.0))
     }
 
-    /// What `work` makes of the time before; it can be left where the user asks to stop, and nothing is remembered then.
+    /// Returns the result of `work` on the known state. The user can cancel it, and the known state is then lost.
     pub(super) fn with_remote_state<T: Send + 'static>(
         &mut self,
         progress: &dyn Progress,
@@ -84,7 +86,7 @@ impl Session {
         Ok(done)
     }
 
-    /// Takes note of `bytes` that need not be sent or read again.
+    /// Adds `bytes` that need not be sent or read again.
     pub(super) fn advance(&mut self, bytes: u64) {
         self.reached += bytes;
         if let Some(at) = &mut self.at {
@@ -92,25 +94,25 @@ impl Session {
         }
     }
 
-    /// Takes note of what was found: the connection that was lost may have brought more than was known, or less.
+    /// Sets the progress to what the scan found: a lost connection may have sent more than was acknowledged, or less.
     pub(super) fn reach(&mut self, plan: &DeployPlan) {
         let read: u64 = self.read.values().map(|(found, _)| found.size).sum();
         let verified: u64 = self.verified.values().map(|count| *count as u64).sum();
         self.reached = plan.reached() + read + verified;
     }
 
-    /// Number of listed files that were put there by `step`.
+    /// Returns the number of listed files that were deployed with the action `step`.
     pub(super) fn count_listed(&self, step: FileAction) -> usize {
         self.named.iter().filter(|(path, done)| **done == step && !paths::is_tree_record(path)).count()
     }
 
-    /// How many files were put there by `step`, the tree's records among them.
+    /// Returns the number of files that were deployed with the action `step`, including the tree's own records.
     #[cfg(test)]
     pub(super) fn count(&self, step: FileAction) -> usize {
         self.named.values().filter(|done| **done == step).count()
     }
 
-    /// Where a connection was lost, in words.
+    /// Returns a phrase that says which transfer a lost connection interrupted.
     pub(super) fn interrupted_transfer(&self) -> String {
         self.at.as_ref().map_or_else(String::new, |InTransfer { path, what, done, size }| {
             let (path, size) = (printable(path), count(*size, "byte"));
@@ -119,7 +121,7 @@ impl Session {
     }
 }
 
-/// The beginning of the record at `place`, and the file; nothing where there is none.
+/// Returns the head of the target's record and the attributes of its file, or an empty head if there is none.
 fn record_head(remote: &mut dyn Remote) -> Result<(Vec<u8>, Option<Found>), remote::Error> {
     let path = Utf8PathBuf::from(paths::DEPLOYED);
     let found = remote.lstat(std::slice::from_ref(&path))?.pop().flatten();

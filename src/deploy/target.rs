@@ -1,4 +1,4 @@
-//! Where a deployment goes: a folder of this machine, or one on a server that speaks SFTP.
+//! Target of a deployment: a folder on this machine, or on an SFTP server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,44 +7,45 @@ use camino::Utf8PathBuf;
 
 use crate::base::url::Url;
 
-/// The place that receives a deployment.
+/// Target of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeployTarget {
-    /// A folder of this machine.
+    /// Folder on this machine.
     Folder(Utf8PathBuf),
-    /// A folder of a server.
+    /// Folder on a server.
     Sftp(SftpAddress),
 }
 
-/// A folder on a server that speaks SFTP.
+/// Folder on an SFTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SftpAddress {
     user: Option<String>,
     host: String,
     port: Option<u16>,
-    /// As the server takes it: absolute, or below the folder in which a session begins; empty for that folder.
+    /// Path in the server's notation: absolute, or relative to the folder in which a session starts; empty for that
+    /// folder.
     path: String,
 }
 
-/// Why a text names no target.
+/// Errors from parsing a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
-    /// Nothing, where a folder should be named.
+    /// The text is empty.
     #[error("wanted `sftp://user@host/path` or a folder")]
     Empty,
-    /// Another scheme.
+    /// The scheme is not `sftp`.
     #[error(
         "found the scheme `{0}`, wanted `sftp://user@host/path` or a folder{share}",
         share = if is_share(.0) { ": mount the share, and give its mount point" } else { "" }
     )]
     Scheme(String),
-    /// What would be an address if it were spelled right.
+    /// The text is a misspelled address.
     #[error("found an address without `://`, wanted `sftp://user@host/path` or a folder")]
     Address,
-    /// A share or a folder as Windows names it.
+    /// The text is a share or folder in Windows notation.
     #[error("{}", foreign_path(.0))]
     ForeignPath(String),
-    /// As scp has it.
+    /// The text is in the notation of scp.
     #[error(
         "wanted `sftp://{}/{}`; for a folder of that name, write `./{}`",
         host,
@@ -52,39 +53,39 @@ pub enum BadTarget {
         format_args!("{host}:{path}")
     )]
     ScpStyle {
-        /// What stands before the colon.
+        /// Text before the colon.
         host: String,
-        /// What stands behind it.
+        /// Text after the colon.
         path: String,
     },
-    /// A password.
+    /// The address contains a password.
     #[error("found a password, wanted none: `ssh` uses keys, or asks for it")]
     Password,
-    /// No user's name.
-    #[error("found the user `{0}`, wanted a name without blanks that does not begin with `-`")]
+    /// The user name is not valid.
+    #[error("found the user `{0}`, wanted a name without spaces that does not begin with `-`")]
     User(String),
-    /// No host.
+    /// The host is not valid.
     #[error("found the host `{0}`, wanted a name, an IPv4 address, or an IPv6 address in brackets")]
     Host(String),
-    /// No port.
+    /// The port is not valid.
     #[error("found the port `{0}`, wanted a number from 1 to 65535")]
     Port(String),
-    /// No path.
+    /// The address has no path.
     #[error(
         "found no path, wanted one as in `sftp://user@host/tftp`; `/` alone is the root, `/~` where a login begins"
     )]
     NoPath,
-    /// A path that cannot be one.
+    /// A part of the address cannot be decoded.
     #[error("found `{0}` in the address, wanted characters, or `%` with the two digits of one")]
     Escape(String),
 }
 
-/// Whether a scheme is one of shares that a system mounts.
+/// Checks whether a scheme is one of shares that a system mounts.
 fn is_share(scheme: &str) -> bool {
     ["smb", "cifs", "nfs", "afp"].iter().any(|share| scheme.eq_ignore_ascii_case(share))
 }
 
-/// What to give in place of a path as Windows names it.
+/// Returns what was found in place of a path in Windows notation, and what to give instead.
 fn foreign_path(text: &str) -> String {
     let plain = text.replace('\\', "/");
     let parts: Vec<&str> = plain.split('/').filter(|part| !part.is_empty()).collect();
@@ -104,12 +105,12 @@ fn foreign_path(text: &str) -> String {
     }
 }
 
-/// Reads the path of a folder or file of this machine, where an address or a path of another system would become a
-/// folder of that name.
+/// Parses the path of a folder or file on this machine. Rejects addresses and paths of other systems, which would
+/// otherwise become folders of that name.
 ///
 /// # Errors
 ///
-/// What was found, and what to give in its place.
+/// A message with what was found, and what to give instead.
 pub fn local_path(text: &str) -> Result<Utf8PathBuf, String> {
     match text.parse() {
         Ok(DeployTarget::Folder(path)) => Ok(path),
@@ -121,7 +122,7 @@ pub fn local_path(text: &str) -> Result<Utf8PathBuf, String> {
     }
 }
 
-/// Whether `text`, which could be a path, is an address without its colon, or has a user and a password.
+/// Checks whether `text`, which could be a path, is an address without its colon, or contains a user and a password.
 fn is_address(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let lacks_colon = ["http", "https", "sftp", "ssh", "ftp", "git"]
@@ -159,7 +160,7 @@ impl FromStr for DeployTarget {
 impl FromStr for SftpAddress {
     type Err = BadTarget;
 
-    /// Reads what follows `sftp://`.
+    /// Parses the part after `sftp://`.
     fn from_str(text: &str) -> Result<Self, BadTarget> {
         let (authority, path) = text.split_once('/').ok_or(BadTarget::NoPath)?;
         let (user, remote) = match authority.rsplit_once('@') {
@@ -177,7 +178,7 @@ impl FromStr for SftpAddress {
         let (host, port) = host_and_port(remote)?;
         let mut parts: Vec<String> = path.split('/').map(decoded).collect::<Result<_, _>>()?;
         parts.retain(|part| !part.is_empty());
-        // `~` is where a session begins, which is what a relative path means to the server.
+        // A session starts in `~`, and the server resolves relative paths against that folder.
         let path = match parts.first() {
             Some(first) if first == "~" => parts[1..].join("/"),
             _ => format!("/{}", parts.join("/")),
@@ -197,7 +198,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), BadTarget> {
         None if rest.is_empty() => None,
         None => return Err(bad_host()),
     };
-    // An address may have a zone, whose `%` is written as `%25` in an address of the web.
+    // An IPv6 address can have a zone, whose `%` is written as `%25` in a URL.
     let host = if text.starts_with('[') { decoded(host)? } else { host.to_owned() };
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c) || text.starts_with('[') && ":%".contains(c);
     if host.is_empty() || host.starts_with('-') || !host.chars().all(fits) {
@@ -206,7 +207,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), BadTarget> {
     Ok((host, port))
 }
 
-/// `text` with its `%20` and the like as characters.
+/// Decodes `%20` and the like in `text`.
 fn decoded(text: &str) -> Result<String, BadTarget> {
     let bad = || BadTarget::Escape(text.to_owned());
     let mut bytes = Vec::new();
@@ -223,44 +224,44 @@ fn decoded(text: &str) -> Result<String, BadTarget> {
 }
 
 impl SftpAddress {
-    /// The name or the address of the server.
+    /// Returns the name or the address of the server.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whom to log in as; who that is otherwise, ssh's configuration says.
+    /// Returns the user; if `None`, ssh's configuration decides.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// The port; which that is otherwise, ssh's configuration says.
+    /// Returns the port; if `None`, ssh's configuration decides.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The path as the server takes it.
+    /// Returns the path in the server's notation.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Who logs in where, as `ssh` has it.
+    /// Returns the user and the host, in the notation of `ssh`.
     #[must_use]
     pub fn login(&self) -> String {
         self.user.as_ref().map_or_else(|| self.host.clone(), |user| format!("{user}@{}", self.host))
     }
 
-    /// The command that a person tries by hand.
+    /// Returns the command with which the user can try the connection.
     #[must_use]
     pub fn by_hand(&self) -> String {
         let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
         format!("ssh {port}{}", self.login())
     }
 
-    /// The server as `known_hosts` names it.
+    /// Returns the name of the server in `known_hosts`.
     #[must_use]
     pub fn known_as(&self) -> String {
         self.port.map_or_else(|| self.host.clone(), |port| format!("[{}]:{port}", self.host))
@@ -340,7 +341,7 @@ mod tests {
                 "wanted `sftp://admin@router/tftp`; for a folder of that name, write `./admin@router:/tftp`",
             ),
             ("sftp://admin:secret@router/tftp", "found a password, wanted none: `ssh` uses keys, or asks for it"),
-            ("sftp://-l@router/", "found the user `-l`, wanted a name without blanks that does not begin with `-`"),
+            ("sftp://-l@router/", "found the user `-l`, wanted a name without spaces that does not begin with `-`"),
             (
                 "sftp://-oProxyCommand=sh/tftp",
                 "found the host `-oProxyCommand=sh`, wanted a name, an IPv4 address, or an IPv6 address in brackets",

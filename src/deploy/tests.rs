@@ -1,4 +1,4 @@
-//! Deployments to a place in memory, cut at every single moment.
+//! Deployments to a target in memory, with the connection cut at every moment.
 
 use super::samples::{MemoryRemote, manifest, tree};
 use super::sftp::failure::SshFailure;
@@ -14,7 +14,7 @@ fn ssh() -> Ssh {
     Ssh { program: "ssh".into(), config: None, options: Vec::new(), env: Vec::new() }
 }
 
-/// One attempt at `remote`, with what an earlier one has left in `memory`.
+/// Makes one attempt at `remote`, with the `session` that an earlier attempt has left.
 fn attempt(
     tree: &CheckedTree,
     remote: &mut MemoryRemote,
@@ -27,21 +27,21 @@ fn attempt(
     deployment.at(remote, session).map(|(plan, _)| plan)
 }
 
-/// A deployment with one attempt.
+/// Makes a deployment with one attempt.
 fn deploy(tree: &CheckedTree, remote: &mut MemoryRemote, options: DeployOptions) -> Result<DeployPlan, Error> {
     attempt(tree, remote, options, &mut None)
 }
 
 const OLD: [(&str, &str); 4] =
     [("ipxe.efi", "old loader"), ("ipxe.pxe", "the same"), ("racks/a/ipxe.efi", "old site"), ("racks/gone/x", "gone")];
-/// A loader that does not go in one piece.
+/// Loader that is too long for one piece.
 const LONG: &str = "a new loader, which is a good deal longer than the one before, and has to be sent in several pieces, each \
                     of which can be the last that gets through before the connection is cut again";
 const NEW: [(&str, &str); 4] =
     [("ipxe.efi", LONG), ("ipxe.pxe", "the same"), ("racks/a/ipxe.efi", "new site"), ("racks/b/y", "more")];
 const PRUNE: DeployOptions = DeployOptions { read_all: false, prune: true, replace: false };
 
-/// Whether all that is at a name of a file is one of two whole files, and nobody's file was touched.
+/// Asserts that each file is complete, with its old or new content, and that the files of others are untouched.
 fn assert_whole(remote: &MemoryRemote, moment: usize) {
     for (path, _) in OLD.iter().chain(&NEW) {
         let allowed = [&OLD[..], &NEW[..]].concat();
@@ -93,7 +93,7 @@ fn what_is_cut_at_any_moment_is_whole_and_the_next_run_ends_it() {
         remote.patience = None;
         deploy(&new, &mut remote, PRUNE).unwrap();
         assert_complete(&remote);
-        // A further run finds nothing to do, and reads nothing but what tells it so.
+        // Another run finds nothing to do, and reads only the manifest and the record.
         let before = remote.clone();
         let plan = deploy(&new, &mut remote, PRUNE).unwrap();
         assert_eq!(plan.under_way().count(), 0, "{plan}");
@@ -113,7 +113,7 @@ fn what_a_run_that_nobody_ended_has_left_is_known_to_the_next() {
         let mut remote = MemoryRemote { patience: Some(moment), ..start.clone() };
         let result = deploy(&new, &mut remote, DeployOptions::default());
         remote.patience = None;
-        // Somebody has thought better of it.
+        // The user has decided to keep the old tree.
         deploy(&old, &mut remote, PRUNE).unwrap();
         assert_eq!(remote.names(), names, "at moment {moment}");
         assert_eq!(remote.folders, start.folders, "at moment {moment}");
@@ -130,10 +130,10 @@ fn what_a_run_that_nobody_ended_has_left_is_known_to_the_next() {
 fn a_run_that_is_cut_again_and_again_gets_through() {
     let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
     let start = published(&old);
-    // Enough to see what is there and to bring one piece.
+    // Enough to scan the target and send one piece.
     for patience in 12..60 {
         let mut remote = start.clone();
-        // The manifest and the record of the time before are read once, which takes longer.
+        // The manifest and the record are read once at the beginning, which takes longer.
         let mut session = Some(Session::of(&mut remote, &Silent).unwrap());
         let (mut reached, mut barren, read) = (0, 0, remote.read);
         loop {
@@ -157,7 +157,7 @@ fn a_run_that_is_cut_again_and_again_gets_through() {
             .map(|path| remote.text(path).unwrap().len() as u64)
             .iter()
             .sum();
-        // Each byte was read back once, and nothing but what was sent was read at all.
+        // Each byte was read back once, and nothing was read that had not been sent.
         assert_eq!(remote.read - read, sent);
         assert!(session.bytes <= sent, "{} bytes were acknowledged, {sent} were to be sent", session.bytes);
     }
@@ -177,7 +177,7 @@ fn of_two_that_deploy_in_the_same_second_one_is_told() {
             break;
         }
         remote.patience = None;
-        // The other machine gets through while this one has lost its connection.
+        // The other machine finishes while this one has lost its connection.
         let others = deploy(&two, &mut remote, DeployOptions::default());
         match attempt(&one, &mut remote, replace, &mut session) {
             Ok(_) => {
@@ -189,7 +189,7 @@ fn of_two_that_deploy_in_the_same_second_one_is_told() {
             Err(error) => {
                 told += 1;
                 assert!(matches!(error, Error::ConcurrentDeploy(_)) && others.is_ok(), "at moment {moment}: {error}");
-                // What the record of either says, the next deployment does not believe.
+                // The next deployment trusts neither record.
                 for tree in [&one, &two] {
                     let mut remote = remote.clone();
                     deploy(tree, &mut remote, replace).unwrap();
@@ -212,7 +212,7 @@ fn files_become_readable_for_others_where_the_place_lets_them() {
     remote.modes.insert("ipxe.efi".into(), 0o100_660);
     let plan = deploy(&new, &mut remote, DeployOptions::default()).unwrap();
     assert_eq!((plan.unreadable.len(), remote.modes[Utf8Path::new("ipxe.efi")]), (1, 0o664));
-    // Where it refuses, or a connection is lost over that, it is asked once, and the rest is done.
+    // If the target refuses a mode, or the connection is lost meanwhile, no more modes are tried, and the rest is done.
     for (sets_modes, patience) in [(false, None), (true, Some(4))] {
         let mut session = None;
         remote.modes.insert("ipxe.efi".into(), 0o600);
@@ -245,7 +245,7 @@ fn files_of_others_stay_where_nobody_asks_for_more() {
     let plan = deploy(&new, &mut remote, DeployOptions { replace: true, ..DeployOptions::default() }).unwrap();
     assert_eq!(plan.strangers, ["ipxe.efi", "racks/b/y"]);
     assert_eq!(remote.text("ipxe.efi"), Some(LONG));
-    // What somebody has changed since is somebody's, too.
+    // A file that somebody has changed since belongs to them, too.
     remote.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().0 = b"changed!".to_vec();
     remote.files.get_mut(Utf8Path::new("ipxe.pxe")).unwrap().1 += 100;
     let error = deploy(&new, &mut remote, DeployOptions::default()).unwrap_err();
@@ -283,7 +283,7 @@ fn what_was_pruned_is_what_was_put_there_and_nothing_else() {
     let mut remote = published(&old);
     let plan = deploy(&new, &mut remote, DeployOptions::default()).unwrap();
     assert_eq!((plan.obsolete.len(), remote.text("racks/gone/x")), (1, Some("gone")));
-    // The manifest does not list it any more, and the record does.
+    // The manifest no longer lists it, but the record does.
     let mut changed = remote.clone();
     let plan = deploy(&new, &mut remote, PRUNE).unwrap();
     assert_eq!((plan.prune.len(), remote.text("racks/gone/x")), (1, None));
@@ -292,7 +292,7 @@ fn what_was_pruned_is_what_was_put_there_and_nothing_else() {
     changed.files.get_mut(Utf8Path::new("racks/gone/x")).unwrap().1 += 1;
     let plan = deploy(&new, &mut changed, PRUNE).unwrap();
     assert_eq!((plan.changed.len(), changed.text("racks/gone/x")), (1, Some("mine")));
-    // Neither is anything removed through a link.
+    // Nothing is removed through a link, either.
     let mut linked = published(&old);
     linked.links.insert("racks/gone".into());
     let plan = deploy(&new, &mut linked, PRUNE).unwrap();
@@ -312,7 +312,7 @@ fn what_does_not_read_back_as_it_was_sent_gets_no_name() {
          hint: check the storage of `sftp://admin@router/tftp`; what has that name there is as it was"
     );
     assert_eq!((remote.text("ipxe.efi"), remote.files.contains_key(&partial)), (Some("old loader"), false));
-    // What is left under the temporary name of a file, and is not the beginning of that file, is sent anew.
+    // A temporary file that is not the beginning of its file is sent again from the start.
     remote.spoils = None;
     remote.files.insert(partial.clone(), (b"else".to_vec(), 1));
     deploy(&new, &mut remote, PRUNE).unwrap();

@@ -1,4 +1,4 @@
-//! The files that a tree brings to a place, in the order in which they are put there.
+//! Files that a tree deploys to a target, in the order in which they are sent.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use crate::digest::Content;
 use crate::tree::interfering_files::autoexec_paths;
 use crate::tree::open::{Changed, CheckedTree};
 
-/// A file as it is wanted.
+/// Wanted file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadFile {
-    /// Its path in the tree and at the place.
+    /// Path in the tree and at the target.
     pub path: Utf8PathBuf,
-    /// Its content.
+    /// Content.
     pub content: Content,
 }
 
-/// The files of a tree.
+/// Files of a tree.
 #[derive(Debug)]
 pub struct UploadSet {
     tree: CheckedTree,
-    /// In the order of the manifest. Checksums and manifest come last: these must not name what is not there.
+    /// Files in the order of the manifest. The checksums and the manifest come last: they must not list missing files.
     pub files: Arc<[UploadFile]>,
-    /// Where a file of others would change how the loaders boot.
+    /// Paths at which a file of others would change how the loaders boot.
     pub interfering_files: Vec<Utf8PathBuf>,
 }
 
 impl UploadSet {
-    /// Those of `tree`. Whatever else its manifest says of them is let go, which is most of it.
+    /// Creates the set of the files of `tree`. Drops the rest of its manifest, which is most of it.
     #[must_use]
     pub fn of(mut tree: CheckedTree) -> Self {
         let interfering_files = autoexec_paths(&tree.manifest);
@@ -39,11 +39,11 @@ impl UploadSet {
         Self { tree, files, interfering_files }
     }
 
-    /// The bytes of a file.
+    /// Returns the content of a file.
     ///
     /// # Errors
     ///
-    /// [`Changed`] where it is not what it was, or cannot be read any more.
+    /// [`Changed`] if the file has changed, or can no longer be read.
     pub fn read(&self, wanted: &UploadFile) -> Result<Vec<u8>, Changed> {
         self.tree.read(&wanted.path, &wanted.content)
     }

@@ -86,7 +86,7 @@ fn of_cache(path: &str, reason: &str) -> Diagnosis {
     } else if says(&["Permission denied", "Read-only file system"]) {
         diagnosis.help(format!("let this user write below `{path}`")).help(Flag::CacheDir)
     } else {
-        diagnosis.help("delete that folder; it is fetched anew")
+        diagnosis.help("delete that folder: it is fetched again")
     }
 }
 

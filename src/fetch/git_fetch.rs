@@ -255,7 +255,7 @@ mod tests {
         for words in [
             "remote error: access denied: Permission denied (publickey)",
             "remote error: No space left on device",
-            "found `Permission denied`, wanted `application/x-git-upload-pack-advertisement`: this is no git repository",
+            "found `Permission denied`, wanted `application/x-git-upload-pack-advertisement`: this is not a git repository",
         ] {
             assert!(!of_cache(words), "{words}");
         }

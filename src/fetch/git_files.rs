@@ -49,7 +49,7 @@ pub(super) fn folder(path: &Utf8Path) -> Result<Utf8PathBuf, String> {
     }
     let leads = text(&own, MAX_LINE).ok().flatten();
     let leads = leads.as_deref().and_then(|text| text.strip_prefix("gitdir:")).map(str::trim).filter(|to| is_plain(to));
-    let no_folder = |path: &Utf8Path| format!("`{}` is no folder, wanted a repository", printable(path));
+    let no_folder = |path: &Utf8Path| format!("`{}` is not a folder, wanted a repository", printable(path));
     let to = own.parent().unwrap_or(path).join(leads.ok_or_else(|| no_folder(&own))?);
     // libgit2 would follow another `.git` file from there.
     if to.symlink_metadata().is_ok() && !to.is_dir() { Err(no_folder(&to)) } else { Ok(to) }
@@ -170,7 +170,7 @@ fn below(root: &Utf8Path, name: &str, most: impl Fn(&Utf8Path) -> u64) -> Result
 fn check_file(path: &Utf8Path, name: &Utf8Path, is_file: bool, most: u64) -> Result<(), String> {
     let shown = printable(name.as_str());
     if !is_file {
-        return Err(format!("`{shown}` is no regular file"));
+        return Err(format!("`{shown}` is not a regular file"));
     }
     match path.symlink_metadata().map_or(0, |found| found.len()) {
         size if size > most => Err(format!("`{shown}` has {size} bytes, wanted {most} at most")),
@@ -194,7 +194,7 @@ impl Packs {
         let Ok(pack) = fs::open(pack) else { return Ok(()) };
         let shown = printable(index);
         let list = fs::read_at_most(index, MAX_LIST).map_err(|error| words(&error))?;
-        let list = List::of(&list).ok_or_else(|| format!("`{shown}` is no index of version 2"))?;
+        let list = List::of(&list).ok_or_else(|| format!("`{shown}` is not an index of version 2"))?;
         self.objects += list.names.len();
         if self.objects > MAX_OBJECTS {
             return Err(format!("it has more than {MAX_OBJECTS} objects"));
@@ -415,12 +415,12 @@ mod tests {
         }
         let mut twice = index(&[12, 40]);
         twice.copy_within(1032..1052, 1052);
-        assert_eq!(check(&twice), Err("`INDEX` is no index of version 2".to_owned()), "a name that is there twice");
+        assert_eq!(check(&twice), Err("`INDEX` is not an index of version 2".to_owned()), "a name that is there twice");
         let mut unknown = index(&[12, 400]);
         unknown[1032] = 0;
         assert_eq!(check(&unknown), Err(lacks.to_owned()), "a base that is not listed");
         for cut in [0, 7, 1031, 1100] {
-            assert_eq!(check(&index(&[12, 40])[..cut]), Err("`INDEX` is no index of version 2".to_owned()));
+            assert_eq!(check(&index(&[12, 40])[..cut]), Err("`INDEX` is not an index of version 2".to_owned()));
         }
     }
 
@@ -481,20 +481,24 @@ mod tests {
         crate::base::fs::symlink("nowhere".into(), &other.join("odd")).unwrap();
         for text in ["./../other", "./../other/pack/..", "./../other/pack/../.", "./../other/pack/..//"] {
             write("objects/info/alternates", text);
-            assert!(check(path).unwrap_err().ends_with("/odd` is no regular file"), "{text:?}");
+            assert!(check(path).unwrap_err().ends_with("/odd` is not a regular file"), "{text:?}");
         }
         write("objects/info/alternates", "");
         // An entry called `.git` takes precedence, whatever it is.
         for text in ["gitdir: x\ny\n", "gitdir:", "x", &"x".repeat(5000)] {
             write(".git", text);
-            assert_eq!(self::folder(path), Err(format!("`{path}/.git` is no folder, wanted a repository")), "{text:?}");
+            assert_eq!(
+                self::folder(path),
+                Err(format!("`{path}/.git` is not a folder, wanted a repository")),
+                "{text:?}"
+            );
         }
         write(".git", "gitdir: ../x\n");
         assert_eq!(self::folder(path), Ok(path.join("../x")));
         // A file does not lead to another file, either.
         write("sub", "gitdir: ../x\n");
         write(".git", "gitdir: sub\n");
-        assert_eq!(self::folder(path), Err(format!("`{path}/sub` is no folder, wanted a repository")));
+        assert_eq!(self::folder(path), Err(format!("`{path}/sub` is not a folder, wanted a repository")));
         assert!(check(&path.join("sub")).unwrap_err().starts_with("its `HEAD` cannot be looked at: "));
         std::fs::remove_file(path.join(".git")).unwrap();
         std::os::unix::fs::symlink("gone", path.join(".git")).unwrap();

@@ -105,7 +105,7 @@ fn name<'e>(entry: &'e TreeEntry<'_>) -> Result<&'e Utf8Path, git2::Error> {
         return Err(refused(&format!("`{}` is not UTF-8", printable_bytes(entry.name_bytes()))));
     };
     if name.contains('/') || ["", ".", ".."].contains(&name) {
-        return Err(refused(&format!("`{}` is no name of a file or folder", printable(name))));
+        return Err(refused(&format!("`{}` is not the name of a file or folder", printable(name))));
     }
     match entry.filemode() {
         0o040_000 | 0o100_644 | 0o100_755 => Ok(name.into()),

@@ -189,7 +189,7 @@ impl Stream {
         let found = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("nothing");
         if found.split(';').next().is_none_or(|kind| kind.trim() != wanted) {
             let found = printable(found);
-            return Err(io::Error::other(format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
+            return Err(io::Error::other(format!("found `{found}`, wanted `{wanted}`: this is not a git repository")));
         }
         let body = response.into_body().into_reader();
         let min_throughput = http.limits.min_throughput;

@@ -279,7 +279,8 @@ impl Run<'_> {
             let outdated = matches!(&error, Error::Transfer(error) if error.may_be_outdated());
             let newer = outdated.then(|| self.read().ok()).flatten().filter(|newer| *newer != image_set);
             let Some(newer) = newer else { return Err(error) };
-            let message = format!("{} was replaced by {} while it was brought in", image_set.version, newer.version);
+            let message =
+                format!("{} was replaced by {} while it was being downloaded", image_set.version, newer.version);
             self.progress.warn(Diagnostic::new(message));
             self.have(&newer)
         })

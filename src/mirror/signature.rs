@@ -42,7 +42,7 @@ pub enum Error {
     #[error("there is no signature of `{0}`")]
     None(String),
     /// The signature is not by a pinned key, or not of this file.
-    #[error("the signature of `{name}` does not count: {reason}")]
+    #[error("the signature of `{name}` is not accepted: {reason}")]
     Bad {
         /// Name of the image.
         name: String,
@@ -171,7 +171,7 @@ impl Trust {
             let key = line("NO_PUBKEY")?.get(1)?;
             Some(format!("it was made with the key {key}, which is not among the keys"))
         };
-        Err(known.or_else(stranger).unwrap_or_else(|| "it is no signature of a file".into()))
+        Err(known.or_else(stranger).unwrap_or_else(|| "it is not a signature of a file".into()))
     }
 }
 
@@ -276,15 +276,15 @@ mod tests {
         let good = "NEWSIG\nGOODSIG E25D9AED0593B34A Buildbot\n";
         for (lines, content, reason) in [
             (format!("{good}{}", valid(OTHER)), true, format!("it was made with the key {OTHER}, which is not pinned")),
-            (format!("{good}{}", valid(PINNED)), false, "it is no signature of a file".into()),
-            (good.into(), true, "it is no signature of a file".into()),
+            (format!("{good}{}", valid(PINNED)), false, "it is not a signature of a file".into()),
+            (good.into(), true, "it is not a signature of a file".into()),
             // The states of two signatures must not be combined.
             (
                 format!("NEWSIG\nEXPKEYSIG E25D9AED0593B34A x\n{}{good}{}", valid(PINNED), valid(OTHER)),
                 true,
                 format!("it was made with the key {OTHER}, which is not pinned"),
             ),
-            (valid(PINNED), true, "it is no signature of a file".into()),
+            (valid(PINNED), true, "it is not a signature of a file".into()),
             (format!("EXPKEYSIG E25D9AED0593B34A x\n{}", valid(PINNED)), true, "its key has expired".into()),
             (format!("REVKEYSIG E25D9AED0593B34A x\n{}", valid(PINNED)), true, "its key was revoked".into()),
             (format!("EXPSIG E25D9AED0593B34A x\n{}", valid(PINNED)), true, "it has expired".into()),
@@ -294,8 +294,8 @@ mod tests {
                 false,
                 "it was made with the key E25D9AED0593B34A, which is not among the keys".into(),
             ),
-            ("NODATA 4\n".into(), false, "it is no signature of a file".into()),
-            (String::new(), true, "it is no signature of a file".into()),
+            ("NODATA 4\n".into(), false, "it is not a signature of a file".into()),
+            (String::new(), true, "it is not a signature of a file".into()),
         ] {
             assert_eq!(judge(&lines, content).unwrap_err(), reason, "{lines}");
         }

@@ -143,7 +143,7 @@ impl<'a> MirrorStore<'a> {
             return Ok(None);
         }
         let Some(damage) = record.damage(&folder, thorough, self.progress)? else { return Ok(Some(record)) };
-        let warning = Diagnostic::new(format!("{damage}; the set is brought in anew"));
+        let warning = Diagnostic::new(format!("{damage}; the set is downloaded again"));
         self.progress.warn(warning.help("check the disk if this happens again"));
         Ok(None)
     }

@@ -203,7 +203,7 @@ impl List {
                 self.compare(
                     CauseKind::Choice,
                     format!("`{}`", there.path),
-                    "no such loader among the choices",
+                    "no such loader in the configuration",
                     target(there),
                 );
                 continue;

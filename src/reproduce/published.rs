@@ -54,7 +54,7 @@ pub enum Error {
     #[error(transparent)]
     Tree(#[from] open::Error),
     /// The file is not a manifest.
-    #[error("`{name}` is no manifest: {reason}")]
+    #[error("`{name}` is not a manifest: {reason}")]
     NotAManifest {
         /// Path or address of the file.
         name: String,

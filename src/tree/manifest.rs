@@ -345,7 +345,7 @@ impl Listing {
 
 fn parse<'t, T: Deserialize<'t>>(json: &'t [u8]) -> Result<T, String> {
     if !is_plain_json(json) {
-        return Err("found a text with characters that are not to be seen, wanted names and versions".into());
+        return Err("found a text with invisible characters, wanted names and versions".into());
     }
     serde_json::from_slice(json).map_err(|error| printable(&error.to_string()).to_string())
 }

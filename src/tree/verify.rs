@@ -100,7 +100,7 @@ impl fmt::Display for Difference {
             Self::Missing(path) => write!(f, "`{}` is missing", printable(path)),
             Self::Extra(path) => write!(f, "`{}` is not in the manifest", printable(path)),
             Self::NotAFile(path) => write!(f, "`{}` is a link or a device, wanted a plain file", printable(path)),
-            Self::Outside(path) => write!(f, "`{}` is no path in a tree", printable(path)),
+            Self::Outside(path) => write!(f, "`{}` is not a path in a tree", printable(path)),
             Self::TooLarge(path, size) => {
                 write!(f, "`{}` has {size} bytes, wanted {MAX_FILE} at most", printable(path))
             }

@@ -44,7 +44,7 @@ pub enum Error {
         error: io::Error,
     },
     /// The file is not a bundle.
-    #[error("`{}` is no bundle of bases: {flaw}", printable(&path.to_string_lossy()))]
+    #[error("`{}` is not a bundle of bases: {flaw}", printable(&path.to_string_lossy()))]
     NotABundle {
         /// Path of the file.
         path: PathBuf,

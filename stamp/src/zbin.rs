@@ -138,7 +138,7 @@ fn instruction(record: &[u8; 16]) -> Result<Instruction, Error> {
     let [offset, length, align] = [1, 2, 3].map(|index| u32::from_le_bytes(words[index]) as usize);
     // The masks of `zbin` work only with powers of two.
     let unit = |unit: usize| {
-        if unit.is_power_of_two() { Ok(unit) } else { Err(Error::Strange("a unit is no power of two")) }
+        if unit.is_power_of_two() { Ok(unit) } else { Err(Error::Strange("a unit is not a power of two")) }
     };
     let part = || Ok(ZbinPart { offset, length, align: unit(align)? });
     let size = match words[0][3] {
@@ -351,8 +351,8 @@ mod tests {
             (record(*b"PACK", [u32::MAX, 9, 1]), "an instruction leads out of the loader"),
             (record(*b"PACK", [0, u32::MAX, 1]), "the instructions make more than 4194304 bytes"),
             (record(*b"PAYL", [0, 0, 1 << 31]), "the instructions make more than 4194304 bytes"),
-            (record(*b"PAYL", [0, 0, 12]), "a unit is no power of two"),
-            (record(*b"ADDW", [0, 0, 0]), "a unit is no power of two"),
+            (record(*b"PAYL", [0, 0, 12]), "a unit is not a power of two"),
+            (record(*b"ADDW", [0, 0, 0]), "a unit is not a power of two"),
             (record(*b"PACK", [0, 1, 1]).repeat(17), "there are more packed parts than any loader has"),
             (record(*b"ADDL", [0, 1, 1]).repeat(4097), "there are more instructions than any loader has"),
             ([record(*b"PACK", [0, 4, 1]), record(*b"COPY", [3, 4, 1])].concat(), "a packed part is there twice"),

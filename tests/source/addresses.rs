@@ -1,5 +1,4 @@
-//! What a server says instead of the file, which of that is worth another attempt, and when the
-//! next address is asked.
+//! Error responses from download servers: which of them are retried, and when the next address is tried.
 
 use netboot_loaders::base::diagnostic::told;
 use netboot_loaders::base::http::NetworkAccess;
@@ -35,7 +34,7 @@ fn archive() -> Vec<u8> {
     release::zip(&release::files())
 }
 
-/// A release that was built again: its members are not the pinned ones.
+/// A rebuilt release: its members differ from the pinned ones.
 fn rebuilt() -> Vec<u8> {
     let mut files = release::files();
     files[1].1[0] ^= 1;
@@ -48,7 +47,7 @@ fn rebuilt_core() -> Sha256Digest {
     Sha256Digest::of(&core)
 }
 
-/// A server that answers by the name of the file: `good`, `gone`, `page`, `busy`, `rebuilt`.
+/// Server whose reply depends on the file name: `good`, `gone`, `page`, `busy`, `rebuilt`.
 fn mirror() -> TestServer {
     TestServer::start(|request, answer| match request.path.as_str() {
         "/good/s.zip" | "/good/s.zip?raw=1" => answer.whole("200 OK", &[], &archive()),
@@ -74,8 +73,8 @@ fn urls(server: &TestServer, paths: &[&str]) -> Vec<String> {
     paths.iter().map(|path| server.url(path)).collect()
 }
 
-/// Fetches from one address of the mirror, which fails without leaving anything behind. Returns the
-/// message, with the address written as `URL`, and what was asked for.
+/// Fetches from one address of the mirror, expects a failure, and checks that it leaves no files behind. Returns the
+/// message, with the address replaced by `URL`, and the requested paths.
 #[track_caller]
 fn refused(path: &str) -> (String, Vec<String>) {
     let (server, scratch) = (mirror(), Scratch::new());
@@ -121,7 +120,7 @@ fn a_circle_of_redirects() {
         "cannot download `URL`: the server redirects in a circle\n\
          hint: check the address\nhint: or With(SyslinuxArchive)"
     );
-    // Once around, and never from the beginning again.
+    // One round through the redirects, without restarting from the first.
     assert_eq!(asked, ["/circle/s.zip", "/circle/t.zip"]);
     let (error, asked) = refused("/on/0");
     assert_eq!(
@@ -281,7 +280,7 @@ fn offline_means_that_no_connection_is_made() {
         scratch.assert_empty();
     }
 
-    // A damaged file counts as missing, and the other one is not asked for again.
+    // A damaged file counts as missing; the other file is not requested again.
     fetch(&scratch, &good, &online()).unwrap();
     let connections = server.connections();
     std::fs::write(scratch.cache.blob(&pin(&[]).members[1].sha256), b"damaged").unwrap();
@@ -295,7 +294,7 @@ fn offline_means_that_no_connection_is_made() {
     );
     assert_eq!(server.connections(), connections);
 
-    // What is there and right is enough.
+    // A correct cached file is enough.
     fetch(&scratch, &good, &online()).unwrap();
     fetch(&scratch, &good, &NetworkAccess::Offline).unwrap();
     assert_taken(&scratch, "s.zip", &archive());

@@ -1,5 +1,5 @@
-//! Release archives that are broken, hostile or just not the pinned one: each is told apart, and
-//! nothing of it enters the cache.
+//! Release archives that are damaged, hostile or not the pinned ones: each gets its own message, and none of their
+//! content enters the cache.
 
 use std::io::{Read, Write};
 
@@ -41,11 +41,11 @@ fn fetch(scratch: &Scratch, path: &str) -> Result<(), syslinux::Error> {
     fetch_as(scratch, &pin(&[]), &NetworkAccess::Offline, Some(path))
 }
 
-/// The message about an archive that cannot be used, with its path written as `PATH`.
+/// Returns the error message for an unusable archive, with its path replaced by `PATH`.
 #[track_caller]
 fn refused(archive: &[u8]) -> String {
     let scratch = Scratch::new();
-    // What the file is, is read from its content.
+    // The format is detected from the content, not from the name.
     let path = scratch.write("release", archive);
     let error = fetch(&scratch, path.as_str()).unwrap_err();
     scratch.assert_empty();
@@ -64,7 +64,7 @@ fn hostile(reason: &str) -> String {
     )
 }
 
-/// The release with another file, in both formats.
+/// Returns the release with one more file, in both formats.
 fn with(path: &str, content: &[u8]) -> [Vec<u8>; 2] {
     let mut files = files();
     files.retain(|(name, _)| name != path);
@@ -72,7 +72,7 @@ fn with(path: &str, content: &[u8]) -> [Vec<u8>; 2] {
     [zip(&files), tar_xz_of(&files)]
 }
 
-/// As [`tar_xz`], but for names that the crate refuses to write.
+/// Same as [`tar_xz`], but accepts names that the crate refuses to write.
 fn tar_xz_of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     tar_xz_with(|tar| files.iter().for_each(|(path, content)| put(tar, path, content)))
 }
@@ -98,7 +98,7 @@ fn zip_release(zip: &mut ZipWriter) {
     }
 }
 
-/// Replaces all of some bytes, which stand in so many places, by others.
+/// Replaces `from`, which must occur `times` times, with `to`.
 fn patch(archive: &mut [u8], from: &[u8], to: &[u8], times: usize) {
     assert_eq!(from.len(), to.len());
     let places: Vec<_> = memchr::memmem::find_iter(archive, from).collect();
@@ -108,10 +108,10 @@ fn patch(archive: &mut [u8], from: &[u8], to: &[u8], times: usize) {
     }
 }
 
-/// Sets the unpacked size that a .zip claims of a member, in its local header and in its directory.
+/// Sets the unpacked size of a .zip member, in its local header and in the central directory.
 fn claim_size(archive: &mut [u8], path: &str, size: u32) {
     let places: Vec<_> = memchr::memmem::find_iter(archive, path.as_bytes()).collect();
-    // The name follows a header of 30 bytes, and then one of 46.
+    // The name follows a local header of 30 bytes or a central directory header of 46 bytes.
     for (place, (header, offset)) in places.into_iter().zip([(30, 22), (46, 24)]) {
         let field = place - header + offset;
         archive[field..field + 4].copy_from_slice(&size.to_le_bytes());
@@ -149,7 +149,7 @@ fn what_is_no_archive() {
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "gzip data"),
         (b"PK", "something else"),
         (b"\x7fELF and so on", "something else"),
-        // A .zip without any member.
+        // A .zip without members.
         (b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "something else"),
     ] {
         assert_eq!(refused(content), format!("`PATH` is {found}, wanted a .zip or .tar.xz archive\n{hint}"));
@@ -176,7 +176,7 @@ fn a_truncated_tar_xz() {
     for length in [archive.len() / 2, archive.len() - 1, 100, 12, 6] {
         assert_eq!(refused(&archive[..length]), damaged("premature eof"), "{length}");
     }
-    // Cut before it was packed, between two members and in the middle of one.
+    // Truncated before compression: between two members, and in the middle of one.
     let mut tar = tar::Builder::new(Vec::new());
     put_release(&mut tar);
     let tar = tar.into_inner().unwrap();
@@ -203,8 +203,8 @@ fn flipped_bits() {
 
 fn xz_that_asks_for_all_the_memory() {
     let mut archive = tar_xz(&files());
-    // The header of the first block: its size, flags, then filter, size of properties, and the
-    // dictionary's size, which 40 makes 4 GiB. A checksum ends it.
+    // Block header of the first block: its size, flags, the filter, the size of its properties, and the dictionary
+    // size (40 means 4 GiB). A checksum ends it.
     let header = 12..12 + (usize::from(archive[12]) + 1) * 4;
     assert_eq!(archive[14..16], [0x21, 1]);
     archive[16] = 40;
@@ -220,7 +220,7 @@ fn paths_that_leave_the_archive() {
             assert_eq!(refused(&archive), hostile(&format!("its member `{path}` leaves the archive")));
         }
     }
-    // Harmless, although it looks like it.
+    // Harmless names that look suspicious.
     for archive in with("...", b"odd").into_iter().chain(with("..x/y..", b"odd")) {
         let scratch = Scratch::new();
         let path = scratch.write("release", &archive);
@@ -242,7 +242,7 @@ fn a_link_in_the_place_of_a_member() {
         });
         assert_eq!(refused(&archive), expected, "{kind:?}");
     }
-    // A link beside the members is nobody's concern.
+    // A link outside the pinned members is ignored.
     let archive = tar_xz_with(|tar| {
         put_release(tar);
         let mut header = tar_header(0);
@@ -266,7 +266,7 @@ fn a_member_that_is_larger_than_its_pin() {
         assert!(archive.len() < 200_000, "{}", archive.len());
         assert_eq!(refused(&archive), expected);
     }
-    // One byte is enough, and so is a size that is not as claimed.
+    // A single changed byte is detected, and so is a size that differs from the declared one.
     for archive in with(CORE, &noise(1, 40_001)) {
         assert_eq!(refused(&archive), expected);
     }
@@ -277,7 +277,7 @@ fn a_member_that_is_larger_than_its_pin() {
 
 fn an_archive_that_is_too_large_as_a_whole() {
     let expected = hostile("it unpacks to more than 536870912 bytes");
-    // A file that nobody wants is not unpacked, but counts.
+    // Files that are not pinned are not unpacked, but they count towards the limits.
     let mut archive = zip(&files());
     claim_size(&mut archive, README, 600 << 20);
     assert_eq!(refused(&archive), expected);
@@ -289,7 +289,7 @@ fn an_archive_that_is_too_large_as_a_whole() {
             tar.append(&header, &b""[..]).unwrap();
         }
     });
-    // It lies, and ends before the second header is reached.
+    // The declared size is wrong: the data ends before the second header.
     assert_eq!(refused(&archive), damaged("unexpected EOF during skip"));
     let archive = tar_xz_with(|tar| {
         let mut header = tar_header(600 << 20);
@@ -322,7 +322,7 @@ fn a_name_of_endless_length() {
     }
     let malformed = hostile("it has an extension header that cannot be understood");
     assert_eq!(refused(&release(tar::EntryType::XHeader, b"", 100)), malformed);
-    // A name that is long, and the note of a commit, as `git archive` writes it.
+    // A long name, and the commit comment as `git archive` writes it.
     let note = b"52 comment=12798ec29aa8a64d8675c4378b99f5fe28447afb\n";
     let archive = tar_xz_with(|tar| {
         let mut header = tar_header(note.len() as u64);
@@ -342,13 +342,14 @@ fn a_table_of_contents_that_takes_long_to_read() {
     let options = SimpleFileOptions::default();
     let archive = zip_with(zip_release);
     let at = archive.windows(4).rposition(|bytes| bytes == b"PK\x05\x06").unwrap();
-    // Each end that a reader finds it would try, with all that is before it.
+    // A reader would try every end record that it finds, with everything before it.
     assert_eq!(refused(&[&archive[..], &archive[at..]].concat()), hostile("it has more than one end"));
     let long = |zip: &mut ZipWriter| {
         (0..200).for_each(|n| zip.start_file(format!("{n}{}", "x".repeat(60_000)), options).unwrap());
     };
     assert_eq!(refused(&zip_with(long)), hostile("its table of contents has more than 4194304 bytes"));
-    // Where it is not what the end says, a reader searches all of the file for it, or takes it for one of the larger form.
+    // If the table of contents is not where the end record says, a reader searches the whole file for it, or takes
+    // the archive for zip64.
     let changed = |field: usize, value: u32| {
         let mut archive = archive.clone();
         archive[at + field..at + field + 4].copy_from_slice(&value.to_le_bytes());
@@ -359,7 +360,7 @@ fn a_table_of_contents_that_takes_long_to_read() {
         assert_eq!(changed(16, start), elsewhere);
     }
     assert_eq!(changed(12, u32::MAX), hostile("its table of contents has more than 4194304 bytes"));
-    // An end that others look for behind as many bytes as a comment may have, and some more.
+    // A zip64 end record that other readers search for across the maximum length of a comment, plus a margin.
     let larger = [&archive[..at], b"PK\x06\x07", &[0; 16], &archive[at..], &vec![0; 65_550]].concat();
     assert_eq!(refused(&larger), hostile("it has more than 20000 entries"));
 }
@@ -388,7 +389,7 @@ fn names_that_forge_a_message() {
 }
 
 fn two_members_of_one_name() {
-    // The crate refuses to write them, so one is written under another name of the same length.
+    // The crate refuses to write duplicate names, so one is written under another name of the same length.
     let archive = |first: &str, second: &str, written: &str| {
         let mut archive = zip_with(|zip| {
             zip.start_file(first, SimpleFileOptions::default()).unwrap();
@@ -401,7 +402,7 @@ fn two_members_of_one_name() {
     };
     let twice = archive("other", CORE, "bios/core/lpxelinux.1");
     assert_eq!(refused(&twice), hostile("it has two members of one name"));
-    // Also where nobody wants them.
+    // Duplicates are refused for files that are not pinned, too.
     let twice = archive("other", "other", "OTHER");
     assert_eq!(refused(&twice), hostile("it has two members of one name"));
 
@@ -411,7 +412,7 @@ fn two_members_of_one_name() {
         put(tar, CORE, &content(CORE));
     });
     assert_eq!(refused(&archive), expected);
-    // Two names for the same pinned path count as one.
+    // Two names for the same pinned path are duplicates.
     for path in ["syslinux-6.03/bios/core/lpxelinux.0", "evil/bios/core/lpxelinux.0"] {
         for archive in with(path, &content(CORE)) {
             assert_eq!(refused(&archive), expected);
@@ -425,7 +426,7 @@ fn a_member_is_not_there() {
     for archive in [zip(&files), tar_xz(&files)] {
         assert_eq!(refused(&archive), missing(LIBRARY));
     }
-    // Below two leading folders is somewhere else.
+    // A file below two leading folders is at another path.
     files.push((format!("a/b/{LIBRARY}"), content(LIBRARY)));
     for archive in [zip(&files), tar_xz(&files)] {
         assert_eq!(refused(&archive), missing(LIBRARY));

@@ -1,6 +1,5 @@
-//! A download over a connection that breaks, stalls or lies: it is resumed where that is safe,
-//! begun again where it is not, and what fails leaves nothing in the cache that could be taken for
-//! a pinned file.
+//! Downloads over connections that break, stall or send wrong data: they are resumed where that is safe and restarted
+//! where it is not. A failed download leaves nothing in the cache that could be taken for a pinned file.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -53,7 +52,7 @@ fn archive() -> Vec<u8> {
     release::zip(&release::files())
 }
 
-/// An answer of the whole archive that breaks off after `count` bytes.
+/// Sends the head of the whole archive, and closes the connection after `count` bytes.
 fn cut_after(count: usize, answer: &mut Responder, headers: &[&str]) {
     let archive = archive();
     let length = format!("Content-Length: {}", archive.len());
@@ -61,7 +60,7 @@ fn cut_after(count: usize, answer: &mut Responder, headers: &[&str]) {
     answer.bytes(&archive[..count]);
 }
 
-/// An answer of the archive's bytes from `start` on, of which only `count` arrive.
+/// Sends the archive from `start` on, but only `count` bytes of it.
 fn rest(start: usize, count: usize, answer: &mut Responder) {
     let archive = archive();
     let range = format!("Content-Range: bytes {start}-{}/{}", archive.len() - 1, archive.len());
@@ -69,7 +68,7 @@ fn rest(start: usize, count: usize, answer: &mut Responder) {
     answer.bytes(&archive[start..archive.len().min(start.saturating_add(count))]);
 }
 
-/// A server that resumes as it should, after it cut the first answer, sent with `validator`.
+/// Server that supports resuming and cuts its first reply, which has the header `validator`.
 fn cut_once(validator: &'static str) -> TestServer {
     TestServer::start(move |request, answer| match request.resumes_at() {
         None if request.number == 0 => cut_after(CUT, answer, &[validator]),
@@ -82,13 +81,13 @@ fn fetch_from(server: &TestServer, scratch: &Scratch) -> Result<(), syslinux::Er
     fetch(scratch, &[server.url(PATH)], &online())
 }
 
-/// What is kept of the download that failed.
+/// Returns the kept part of the failed download.
 fn kept(scratch: &Scratch) -> Vec<u8> {
     let partial = scratch.cached().into_iter().find(|path| path.ends_with(".partial")).unwrap();
     std::fs::read(scratch.cache.root().join(partial)).unwrap()
 }
 
-/// The length and the validator that a request resumes with.
+/// Returns the `Range` and `If-Range` headers of a request.
 fn resumed(request: &ServedRequest) -> (Option<&str>, Option<&str>) {
     (request.header("range"), request.header("if-range"))
 }
@@ -122,7 +121,7 @@ fn a_cut_piece_of_a_chunked_body_is_resumed() {
 }
 
 fn nothing_is_resumed_that_the_server_cannot_tell_apart() {
-    // Without a validator, or with a weak one, the rest might be that of another file.
+    // Without a validator, or with a weak one, the rest could belong to another file.
     for header in ["Server: old", "ETag: W/\"v1\""] {
         let (server, scratch) = (cut_once(header), Scratch::new());
         fetch_from(&server, &scratch).unwrap();
@@ -135,7 +134,7 @@ fn nothing_is_resumed_that_the_server_cannot_tell_apart() {
 
 fn a_file_that_changed_meanwhile_is_begun_again() {
     let server = TestServer::start(|request, answer| match request.number {
-        // The beginning of another file, longer than what will be sent of the right one at first.
+        // The beginning of another file, longer than the first part of the right one.
         0 => {
             answer.head("200 OK", &["Content-Length: 70000", "ETag: \"old\""]);
             answer.bytes(&noise(9, 65_000));
@@ -155,7 +154,7 @@ fn a_file_that_changed_meanwhile_is_begun_again() {
 fn the_validator_of_another_file_is_forgotten() {
     let server = TestServer::start(|request, answer| match request.number {
         0 => cut_after(CUT, answer, &["ETag: \"old\""]),
-        // Another file, and no way to tell it from a third one.
+        // Another file, with no validator to identify it.
         1 => cut_after(CUT, answer, &[]),
         _ => answer.whole("200 OK", &[], &archive()),
     });
@@ -222,10 +221,10 @@ fn a_server_that_closes_without_a_word() {
 }
 
 fn a_server_that_is_not_there() {
-    // A part of a name that is longer than 63 letters is refused before anyone is asked for it.
+    // A host name label of more than 63 characters is refused before any lookup.
     let long = format!("http://{}.invalid/s.zip", "a".repeat(64));
     for (url, reason) in [
-        // Nobody listens on the first port of all.
+        // Nothing listens on port 1.
         ("http://127.0.0.1:1/s.zip", "the server refuses the connection"),
         (&long, "the host name cannot be resolved"),
     ] {
@@ -283,7 +282,7 @@ fn fewer_bytes_are_announced_than_sent() {
     scratch.assert_empty();
 }
 
-/// Downloads at most 1,000 bytes, and says what went wrong and what is left of it.
+/// Downloads at most 1,000 bytes. Returns the error message and the files that are left.
 fn capped(server: &TestServer) -> (String, Vec<String>) {
     let scratch = Scratch::new();
     let partial = scratch.path("cache/partial");
@@ -299,7 +298,7 @@ fn capped(server: &TestServer) -> (String, Vec<String>) {
 fn a_file_is_not_read_beyond_the_cap() {
     type Behaviour = fn(&ServedRequest, &mut Responder);
     let behaviours: [(&str, Behaviour, usize); 4] = [
-        // Stalls after the head: whoever reads on would wait.
+        // Stalls after the head: a client that reads on would hang.
         (
             "announced",
             |_, answer| {
@@ -352,7 +351,7 @@ fn a_file_is_not_read_beyond_the_cap() {
             ),
             "{name}"
         );
-        // It can never become the right file, so it is neither tried again nor kept.
+        // Such a file can never become the right one, so it is neither retried nor kept.
         assert_eq!(server.requests().len(), requests, "{name}");
         assert_eq!(left, <[String; 0]>::default(), "{name}");
     }
@@ -404,7 +403,7 @@ fn a_server_that_falls_silent_is_given_up() {
         assert_eq!(server.requests().len(), 2);
         scratch.assert_nothing_taken();
     };
-    // All at once, because all that they do is wait.
+    // In parallel, because they only wait.
     std::thread::scope(|scope| {
         for (behaviour, reason) in behaviours {
             scope.spawn(move || check(behaviour, reason));
@@ -435,7 +434,7 @@ fn a_release_to_compare_with_is_no_larger_than_its_files() {
 }
 
 fn a_server_that_drips_is_given_up() {
-    // Never silent for as long as would count.
+    // Each pause is shorter than the idle timeout.
     let server = TestServer::start(|_, answer| {
         answer.head("200 OK", &["Content-Length: 60000"]);
         while answer.bytes(b"x") {
@@ -453,7 +452,7 @@ fn a_server_that_drips_is_given_up() {
     assert_eq!(server.requests().len(), 2);
 }
 
-/// How a download from `drip`, and a fetch by git, fail, tried once.
+/// Returns the messages of a failed download and a failed git fetch from `drip`, with one attempt each.
 fn dripped(drip: Drip) -> [String; 2] {
     let long = Duration::from_secs(60);
     let (url, http) = drip.listen(Duration::from_secs(1));
@@ -471,7 +470,7 @@ fn dripped(drip: Drip) -> [String; 2] {
     errors.map(|error| error.replace(&url, "URL"))
 }
 
-/// Checks how each of `drips` fails. All at once, because all that they do is wait.
+/// Checks the failure messages of each of `drips`. Runs them in parallel, because they only wait.
 fn each_dripped(drips: &[Drip], check: impl Fn(&Drip, &str) -> bool + Sync) {
     std::thread::scope(|scope| {
         for &drip in drips {
@@ -540,7 +539,7 @@ fn an_answer_with_an_endless_head_is_refused() {
     }
 }
 
-/// An address of `server` with user and password.
+/// Returns an address of `server` with a user and a password.
 fn secret(server: &TestServer, path: &str) -> String {
     server.url(path).replace("http://", "http://us%20er:s%3Acret@")
 }
@@ -574,7 +573,7 @@ fn a_password_in_the_address_is_sent_and_not_shown() {
 fn a_password_does_not_go_to_another_server() {
     let other = TestServer::start(|_, answer| answer.whole("200 OK", &[], &archive()));
     let target = other.url(PATH);
-    // With a password of its own, that one is used there.
+    // If the redirect target has its own password, that one is used there.
     for (place, sent) in [(target.clone(), None), (target.replace("http://", "http://a:b@"), Some("Basic YTpi"))] {
         let place = format!("Location: {place}");
         let server = TestServer::start(move |_, answer| answer.whole("302 Found", &[&place], b""));

@@ -1,5 +1,4 @@
-//! iPXE's source out of a repository on this machine: brought in by commit, checked against the
-//! pin, patched and written.
+//! iPXE source from a local repository: fetched by commit, checked against the pin, patched and exported.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -57,7 +56,7 @@ fn a_working_copy_will_do() {
     let (scratch, upstream) = scratch();
     let copy = scratch.path("copy");
     git2::Repository::clone(upstream.path.as_str(), &copy).unwrap();
-    // What was changed in it, and not committed, does not count.
+    // Uncommitted changes are ignored.
     scratch.write("copy/README", b"changed\n");
     let pin = upstream.pin();
     fetch(&pin, &scratch.cache, &online(), copy.as_str()).unwrap();
@@ -71,7 +70,7 @@ fn only_the_commit_is_copied() {
         fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
         assert_fetched(&pin, &scratch.cache);
         assert_eq!(has(&scratch.cache, upstream.first), commit == upstream.first);
-        // Without this list, git would take the cache for damaged.
+        // Without this list, git would report the cache as damaged.
         let list = std::fs::read_to_string(scratch.cache.ipxe_git().join("shallow")).unwrap();
         assert_eq!(list.lines().count(), shallow, "{list}");
     }
@@ -98,7 +97,7 @@ fn a_path_that_is_no_repository() {
     let pin = upstream.pin();
     for (name, reason) in [
         ("folder", "could not find repository at '{}'"),
-        ("folder/README", "`{}` is no folder, wanted a repository"),
+        ("folder/README", "`{}` is not a folder, wanted a repository"),
         ("nowhere", "failed to resolve path '{}': No such file or directory"),
     ] {
         let path = scratch.path(name);
@@ -112,7 +111,7 @@ fn a_path_that_is_no_repository() {
             )
         );
     }
-    // None of that spoils the cache.
+    // None of these failures damages the cache.
     fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
     assert_fetched(&pin, &scratch.cache);
 }
@@ -170,7 +169,7 @@ fn a_cache_that_is_no_repository() {
         error,
         format!(
             "cannot use the git cache `{path}`: path is not a repository: {path}\n\
-             hint: delete that folder; it is fetched anew"
+             hint: delete that folder: it is fetched again"
         )
     );
 }
@@ -225,7 +224,7 @@ fn every_file_is_written_as_it_is_in_git() {
     assert_eq!(pin.epoch, EPOCH.cast_unsigned() + 86_400);
 }
 
-/// Runs a line of shell in `folder`, and says which of the tools that it needs is not there.
+/// Runs a shell command in `folder`, or returns the name of a required tool in `needs` that is not installed.
 fn shell(folder: &Utf8Path, line: &str, needs: &[&str]) -> Result<String, String> {
     for tool in needs {
         let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -242,7 +241,7 @@ fn the_content_digest_can_be_computed_with_other_tools() -> Result<(), String> {
     let (scratch, upstream) = scratch();
     let folder = scratch.path("archive");
     std::fs::create_dir(&folder).unwrap();
-    // The line of vendor/README.md.
+    // The command in vendor/README.md.
     let line = format!(
         "git --git-dir='{}' archive {} | tar -x\n\
          find . -type f -printf '%P\\n' | LC_ALL=C sort | tr '\\n' '\\0' | xargs -0 sha256sum | sha256sum",
@@ -262,7 +261,7 @@ fn trees_that_unfold_to_more_than_any_source_has() {
         let commit = commit_tree(repository, &repository.find_tree(tree).unwrap(), EPOCH, None);
         ipxe::describe(repository, commit).unwrap_err().message().to_owned()
     };
-    // Ten folders that have ten folders each, twelve times over, are one small tree on each floor.
+    // Twelve levels of ten folders each, stored as one small tree per level.
     let mut floor = rogue_tree(repository, "100644", "x", repository.blob(b"x").unwrap()).id();
     for _ in 0..12 {
         let mut builder = repository.treebuilder(None).unwrap();
@@ -273,7 +272,7 @@ fn trees_that_unfold_to_more_than_any_source_has() {
     }
     let unfolds = "it has more than 50000 files, or one with a path of more than 4096 bytes";
     assert_eq!(describe(floor), unfolds);
-    // The same without any file in it: folders alone.
+    // The same without files: folders only.
     let mut empty = repository.treebuilder(None).unwrap().write().unwrap();
     for _ in 0..30 {
         let mut builder = repository.treebuilder(None).unwrap();
@@ -283,7 +282,7 @@ fn trees_that_unfold_to_more_than_any_source_has() {
         empty = builder.write().unwrap();
     }
     assert_eq!(describe(empty), unfolds);
-    // A folder that goes down and down.
+    // A deeply nested folder with long names.
     let mut deep = repository.treebuilder(None).unwrap().write().unwrap();
     for _ in 0..40 {
         deep = rogue_tree(repository, "40000", &"d".repeat(200), deep).id();
@@ -296,7 +295,7 @@ fn trees_that_unfold_to_more_than_any_source_has() {
     assert_eq!(describe(nested(33)), "it has more than 32 folders within each other");
     ipxe::describe(repository, commit_tree(repository, &repository.find_tree(nested(32)).unwrap(), EPOCH, None))
         .unwrap();
-    // Folders of long names, and one that is not read.
+    // Folders with long names, and one that is not read.
     let many = |count: usize, length: usize| {
         let mut builder = repository.treebuilder(None).unwrap();
         for name in 0..count {
@@ -330,18 +329,18 @@ fn trees_that_no_honest_source_has() {
     let plain = repository.blob(b"escaped\n").unwrap();
     let inner = rogue_tree(repository, "100644", "x", plain).id();
     for (tree, message) in [
-        (rogue_tree(repository, "40000", "..", inner), "`..` is no name of a file or folder"),
-        (rogue_tree(repository, "40000", ".", inner), "`.` is no name of a file or folder"),
-        (rogue_tree(repository, "40000", "a/..", inner), "`a/..` is no name of a file or folder"),
-        (rogue_tree(repository, "100644", "..", plain), "`..` is no name of a file or folder"),
-        (rogue_tree(repository, "100644", "../x", plain), "`../x` is no name of a file or folder"),
+        (rogue_tree(repository, "40000", "..", inner), "`..` is not the name of a file or folder"),
+        (rogue_tree(repository, "40000", ".", inner), "`.` is not the name of a file or folder"),
+        (rogue_tree(repository, "40000", "a/..", inner), "`a/..` is not the name of a file or folder"),
+        (rogue_tree(repository, "100644", "..", plain), "`..` is not the name of a file or folder"),
+        (rogue_tree(repository, "100644", "../x", plain), "`../x` is not the name of a file or folder"),
         (rogue_tree(repository, "120000", "link", plain), "`link` has mode 120000, wanted a plain file"),
         (rogue_tree(repository, "160000", "module", upstream.first), "`module` has mode 160000, wanted a plain file"),
     ] {
         let commit = commit_tree(repository, &tree, EPOCH, None);
         assert_eq!(ipxe::describe(repository, commit).unwrap_err().message(), message);
     }
-    // The names that are left are all fine.
+    // Names that are unusual but valid.
     let odd = commit(repository, &[("...", 0o100_644, b""), ("..x/ y", 0o100_644, b"")], EPOCH, None);
     ipxe::describe(repository, odd).unwrap();
 }
@@ -419,7 +418,7 @@ fn offline_without_the_commit() {
     let given = fetch(&pin, &scratch.cache, &NetworkAccess::Offline, "https://mirror.example/ipxe.git");
     assert_eq!(given, Err(message));
 
-    // What is in the cache is enough.
+    // The cache is enough.
     fetch(&pin, &scratch.cache, &online(), upstream.path.as_str()).unwrap();
     ipxe::fetch(&pin, &scratch.cache, &InputSource { network: &NetworkAccess::Offline, given: None }, &Silent).unwrap();
 }

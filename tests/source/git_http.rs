@@ -1,4 +1,4 @@
-//! git's smart protocol through this tool's own HTTP client, against git's own server.
+//! Git's smart protocol over this tool's own HTTP client, against git's own server.
 
 use netboot_loaders::base::http::NetworkAccess;
 use netboot_loaders::base::progress::Silent;
@@ -28,7 +28,7 @@ netboot_fixtures::tests! {
 const LIST: &str = "/ipxe.git/info/refs?service=git-upload-pack";
 const PACK: &str = "/ipxe.git/git-upload-pack";
 
-/// A folder, a repository below it, and git's server in front of it; or why there is none.
+/// Returns a folder, a repository below it, and git's server for it, or the reason why git's server is not available.
 fn served(any_commit: bool) -> Result<(Scratch, UpstreamRepo, TestServer), String> {
     http_backend()?;
     let scratch = Scratch::new();
@@ -38,7 +38,7 @@ fn served(any_commit: bool) -> Result<(Scratch, UpstreamRepo, TestServer), Strin
     Ok((scratch, upstream, server))
 }
 
-/// The message of a fetch that fails, which must name the address.
+/// Returns the message of a failed fetch, which must contain the address.
 #[track_caller]
 fn refused(scratch: &Scratch, pin: &IpxePin, url: &str) -> String {
     let error = fetch(pin, &scratch.cache, &online(), url).unwrap_err();
@@ -54,7 +54,7 @@ fn failed(reason: &str) -> String {
 
 fn a_commit_by_its_id() -> Result<(), String> {
     let (_folder, upstream, server) = served(true)?;
-    // Not at the tip of anything, so only its own name leads to it without its history.
+    // The first commit is not the tip of a ref, so it is available without its history only by its own name.
     for commit in [upstream.first, upstream.second] {
         let scratch = Scratch::new();
         let pin = upstream.pin_of(commit);
@@ -69,7 +69,7 @@ fn a_commit_by_its_id() -> Result<(), String> {
 fn a_commit_by_its_tag() -> Result<(), String> {
     let (scratch, upstream, server) = served(false)?;
     let pin = upstream.pin();
-    // A slash at the end makes no difference.
+    // A trailing slash makes no difference.
     fetch(&pin, &scratch.cache, &online(), &server.url("/ipxe.git/")).unwrap();
     assert_fetched(&pin, &scratch.cache);
     assert!(!has(&scratch.cache, upstream.first), "the parent came with it");
@@ -78,14 +78,14 @@ fn a_commit_by_its_tag() -> Result<(), String> {
 }
 
 fn a_commit_that_only_the_history_leads_to() -> Result<(), String> {
-    // The ref leads elsewhere, or is not there at all.
+    // The ref points to another commit, or does not exist.
     for git_ref in [TAG, "refs/tags/v1"] {
         let (scratch, upstream, server) = served(false)?;
         let mut pin = upstream.pin_of(upstream.first);
         pin.git_ref = git_ref.into();
         fetch(&pin, &scratch.cache, &online(), &server.url("/ipxe.git")).unwrap();
         assert_fetched(&pin, &scratch.cache);
-        // No name in the cache says that the tag is the pin.
+        // No ref in the cache claims that the tag is the pin.
         let cache = git2::Repository::open_bare(scratch.cache.ipxe_git()).unwrap();
         let named = cache.find_reference(&format!("refs/pins/{}", pin.commit)).ok().and_then(|name| name.target());
         assert!(named.is_none_or(|oid| oid == upstream.first), "{named:?}");
@@ -130,7 +130,7 @@ fn a_repository_that_has_moved() -> Result<(), String> {
     let pin = upstream.pin();
     fetch(&pin, &scratch.cache, &online(), &server.url("/old/ipxe.git")).unwrap();
     assert_fetched(&pin, &scratch.cache);
-    // What is sent goes to the new address at once.
+    // Requests for packs go straight to the new address.
     assert_eq!(server.paths(), [&format!("/old{LIST}"), LIST, PACK, PACK]);
     Ok(())
 }
@@ -151,19 +151,19 @@ fn all_branches_and_tags_with_their_history() -> Result<(), String> {
     assert_eq!(found.head.as_deref(), Some("refs/heads/master"));
     let branch = ("refs/heads/master".to_owned(), upstream.second);
     assert_eq!(found.refs, [branch.clone(), ("refs/tags/v1".into(), tag), (TAG.into(), upstream.second)]);
-    // What is gone there is gone here, and the rest is not sent again.
+    // A ref that was deleted on the server is deleted here, and the other objects are not sent again.
     upstream.repository.tag_delete("v1").unwrap();
     upstream.repository.find_reference(TAG).unwrap().delete().unwrap();
     assert_eq!(look().refs, std::slice::from_ref(&branch));
     assert_eq!(server.paths(), [LIST, PACK, LIST]);
-    // Each fetch leaves a pack. After many of them the history is fetched anew, with one.
+    // Each fetch leaves a pack. After many fetches, the whole history is fetched again as one pack.
     let packs = scratch.cache.ipxe_history().join("objects/pack");
     for number in 0..25 {
         std::fs::write(packs.join(format!("pack-{number}.rev")), "").unwrap();
     }
     assert_eq!(look().refs, std::slice::from_ref(&branch));
     assert!(!packs.join("pack-0.rev").exists() && packs.read_dir_utf8().unwrap().count() < 10);
-    // A branch gets the name of a folder, and the other way round.
+    // A branch takes the name of a folder, and the other way round.
     for name in ["topic", "topic/one", "topic"] {
         let reference = format!("refs/heads/{name}");
         upstream.repository.reference(&reference, upstream.first, true, "made").unwrap();
@@ -203,7 +203,7 @@ fn a_pack_that_is_cut_off() -> Result<(), String> {
         let root = scratch.path("");
         let cutting = TestServer::start(move |request, answer| {
             let reply = backend(&root, request);
-            // What is shorter than this is not the pack.
+            // Shorter bodies are not the pack.
             if reply.body.len() < 30_000 {
                 return pass_on(&reply, answer);
             }
@@ -237,7 +237,7 @@ fn a_page_in_the_place_of_a_repository() {
         let server = TestServer::start(|_, answer| answer.whole("200 OK", headers, b"<html>"));
         let error = refused(&scratch, &pin, &server.url("/ipxe.git"));
         let wanted = "application/x-git-upload-pack-advertisement";
-        assert_eq!(error, failed(&format!("found `{found}`, wanted `{wanted}`: this is no git repository")));
+        assert_eq!(error, failed(&format!("found `{found}`, wanted `{wanted}`: this is not a git repository")));
     }
 }
 

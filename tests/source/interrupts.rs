@@ -1,4 +1,4 @@
-//! A person who asks to stop is not kept waiting for a server that says nothing.
+//! Ctrl-C ends a fetch promptly, even while a server is silent.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
@@ -27,7 +27,7 @@ netboot_fixtures::tests! {
     while_a_server_or_a_proxy_drips,
 }
 
-/// Well below the client's own patience, and well above what a busy machine needs.
+/// Well below the client's own timeouts, and well above what a busy machine needs.
 const PROMPT: Duration = Duration::from_secs(20);
 
 fn fetch(server: &TestServer, cache: &Cache, listener: &Listener) -> String {
@@ -40,7 +40,7 @@ fn fetch(server: &TestServer, cache: &Cache, listener: &Listener) -> String {
 }
 
 fn in_the_middle_of_a_body() {
-    // Without a length the client cannot tell a connection that it shut itself from a whole file.
+    // Without a length, the client cannot tell a connection that it closed itself from the end of the file.
     for head in ["Content-Length: 60000", "Transfer-Encoding: chunked", "Server: old"] {
         let server = TestServer::start(move |_, answer| {
             answer.head("200 OK", &[head, "ETag: \"v1\""]);
@@ -55,10 +55,10 @@ fn in_the_middle_of_a_body() {
         let scratch = Scratch::new();
         let error = fetch(&server, &scratch.cache, &Listener::cancelling());
         assert_eq!(error, format!("cannot download `{}`: interrupted", server.url("/s.zip")));
-        // Neither is it tried again, nor is the next address asked.
+        // There is no retry, and the next address is not tried.
         assert_eq!(server.paths(), ["/s.zip"]);
         scratch.assert_nothing_taken();
-        // What came so far is kept for the next run.
+        // The part received so far is kept for the next run.
         let kept = scratch.cached();
         assert_eq!(kept.len(), 2, "{kept:?}");
         assert!(kept[1].ends_with(".partial.validator"), "{kept:?}");
@@ -80,7 +80,7 @@ fn before_the_first_byte() {
 }
 
 fn in_the_pause_between_two_attempts() {
-    /// Cancels when it was asked often enough that the first attempt must be over.
+    /// Cancels after enough polls that the first attempt must be over.
     #[derive(Default)]
     struct Later(AtomicU32);
     impl Progress for Later {
@@ -134,7 +134,7 @@ fn while_git_waits_for_an_answer() {
 
 fn while_a_server_or_a_proxy_drips() {
     for drip in BODIES.into_iter().chain(HEADS).chain(PROXIES) {
-        // The client's own patience would end the flood at once, and all others after much more than `PROMPT`.
+        // The client's own limits would end the flood immediately, and the others long after `PROMPT`.
         if drip.name.starts_with("a flood of interim") {
             continue;
         }
@@ -149,7 +149,7 @@ fn while_a_server_or_a_proxy_drips() {
             let error = syslinux::fetch(&files, &files.members, cache, &source, listener).unwrap_err();
             assert_eq!(told(&error), format!("cannot download `{url}`: interrupted"), "{}", drip.name);
         });
-        // Breaking off has shut the client down.
+        // Cancelling shut the client down, so a new one is needed.
         let (url, http) = drip.listen(3 * PROMPT);
         let network = NetworkAccess::Online(http);
         let source = InputSource { network: &network, given: Some(&url.as_str().into()) };
@@ -160,7 +160,7 @@ fn while_a_server_or_a_proxy_drips() {
     }
 }
 
-/// Does `work`, and asks it to stop when it had time to meet what it waits for.
+/// Runs `work` and cancels it once it has had time to reach the point where it waits.
 fn assert_prompt(name: &str, work: impl FnOnce(&Listener)) {
     let listener = Listener::default();
     std::thread::scope(|scope| {
@@ -184,7 +184,7 @@ fn a_panic_of_the_work_is_not_swallowed_by_the_watch_over_it() {
 }
 
 fn work_that_is_done_is_not_held_up_by_the_watch_over_it() {
-    /// Tells when it was asked, which the watch does before it goes to sleep.
+    /// Signals when it is polled; the watcher polls it before going to sleep.
     struct Asked(mpsc::SyncSender<()>);
     impl Progress for Asked {
         fn report(&self, _: &Event) {}
@@ -195,7 +195,7 @@ fn work_that_is_done_is_not_held_up_by_the_watch_over_it() {
     }
     let (asked, waits) = mpsc::sync_channel(1);
     let (http, asked, started) = (http(), Asked(asked), Instant::now());
-    // Each sleep lasts a tenth of a second, that is more than half a minute for all.
+    // Each sleep lasts a tenth of a second: more than half a minute in total.
     for _ in 0..400 {
         http.interruptible(&asked, || waits.recv().unwrap());
     }

@@ -1,4 +1,4 @@
-//! Inputs: downloads, archives and repositories, honest and not.
+//! Inputs: downloads, archives and repositories, valid and hostile.
 
 #![allow(clippy::disallowed_methods, reason = "a test is no part of the library")]
 

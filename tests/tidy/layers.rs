@@ -1,4 +1,5 @@
-//! The layers of the library: folders in one order, of which none uses one below it, and no circles anywhere.
+//! Layers of the library: an ordered list of folders, each of which may use only those above it in the list, and no
+//! import cycles anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::{LIBRARY, sources};
 
-/// The folders and files of `crates/netboot_core/src/` and `src/`, from the bottom up. Each uses only what stands before it.
+/// The folders and files of `crates/netboot_core/src/` and `src/`, from the bottom layer up. Each may use only
+/// entries before it.
 const LAYERS: &[&str] = &[
     "base",
     "loader",
@@ -29,7 +31,7 @@ const LAYERS: &[&str] = &[
     "bundle_bases",
 ];
 
-/// A module: its path below the crate, its file, and its text.
+/// A module: its path in the crate, its file, and its text.
 struct Module {
     path: String,
     file: String,
@@ -42,13 +44,13 @@ impl Module {
     }
 }
 
-/// One module uses another, on this line.
+/// Use of one module by another, with its line.
 struct Import {
     line: usize,
     to: String,
 }
 
-/// The modules of the library that are shipped.
+/// Returns the modules of the shipped library.
 fn library() -> Vec<Module> {
     let of_tests = |file: &str| ["tests", "samples"].iter().any(|name| file.ends_with(&format!("/{name}.rs")));
     let module = |(file, text): (String, String)| {
@@ -60,8 +62,8 @@ fn library() -> Vec<Module> {
     files.filter(|(file, _)| !of_tests(file) && !file.ends_with("src/lib.rs")).map(module).collect()
 }
 
-/// Reads the imports out of the tokens of a module: `use` items, and paths that begin with `crate`, `self`, `super` or the
-/// name of a child.
+/// Reads the imports from the tokens of a module: `use` items, and paths that begin with `crate`, `self`, `super` or
+/// the name of a child module.
 struct Reader<'m> {
     module: &'m Module,
     known: &'m BTreeSet<&'m str>,
@@ -77,13 +79,13 @@ impl Reader<'_> {
                 at += item_length(&tokens[at..]);
                 continue;
             }
-            // `mod x;` uses nothing either.
+            // `mod x;` is not an import.
             let begins = at == 0
                 || !is_punct(&tokens[at - 1], ':')
                     && !is_punct(&tokens[at - 1], '.')
                     && tokens[at - 1].to_string() != "mod";
             match &tokens[at] {
-                // `pub(in crate::x)` uses nothing.
+                // `pub(in crate::x)` is not an import.
                 TokenTree::Ident(word) if word == "pub" && matches!(tokens.get(at + 1), Some(TokenTree::Group(_))) => {
                     at += 2;
                 }
@@ -97,7 +99,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a path that follows `prefix`, with its braces; returns how many tokens it has.
+    /// Reads a path that follows `prefix`, with its braces. Returns its number of tokens.
     fn path(&mut self, tokens: &[TokenTree], prefix: &[String]) -> usize {
         let (mut path, mut at) = (prefix.to_vec(), 0);
         while let Some(TokenTree::Ident(ident)) = tokens.get(at) {
@@ -121,7 +123,7 @@ impl Reader<'_> {
         at.max(1)
     }
 
-    /// The module that `path` leads to, if that is another one of the library.
+    /// Returns the module that `path` refers to, if it is another module of the library.
     fn resolve(&self, path: &[String]) -> Option<String> {
         let own: Vec<&str> = self.module.path.split("::").collect();
         let supers = path.iter().take_while(|part| *part == "super").count();
@@ -147,19 +149,19 @@ fn is_braced(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
 }
 
-/// Whether `#[cfg(test)]` or `#[cfg(doc)]` stands here.
+/// Checks whether `#[cfg(test)]` or `#[cfg(doc)]` is at the start of `tokens`.
 fn is_for_tests(tokens: &[TokenTree]) -> bool {
     let [hash, TokenTree::Group(group), ..] = tokens else { return false };
     let text = group.stream().to_string().replace(' ', "");
     is_punct(hash, '#') && ["cfg(test)", "cfg(doc)"].contains(&text.as_str())
 }
 
-/// How many tokens the item has that begins here: up to a semicolon or a body in braces.
+/// Returns the number of tokens of the item that begins here: up to a semicolon or a body in braces.
 fn item_length(tokens: &[TokenTree]) -> usize {
     tokens.iter().position(|token| is_punct(token, ';') || is_braced(token)).map_or(tokens.len(), |last| last + 1)
 }
 
-/// What each module uses.
+/// Returns the imports of each module.
 fn imports(modules: &[Module]) -> BTreeMap<&str, Vec<Import>> {
     let known: BTreeSet<&str> = modules.iter().map(|module| module.path.as_str()).collect();
     let read = |module| {
@@ -170,12 +172,12 @@ fn imports(modules: &[Module]) -> BTreeMap<&str, Vec<Import>> {
     modules.iter().map(read).collect()
 }
 
-/// The layer of a module, by its number.
+/// Returns the index of a module's layer.
 fn layer(path: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| path.split("::").next() == Some(layer))
 }
 
-/// Imports that lead to a layer below, as lines for people.
+/// Returns the imports that violate the order of the layers, as readable lines.
 fn upward(modules: &[Module]) -> Vec<String> {
     let imports = imports(modules);
     let wrong = modules.iter().flat_map(|module| {
@@ -186,7 +188,7 @@ fn upward(modules: &[Module]) -> Vec<String> {
     wrong.collect()
 }
 
-/// The imports that are on a circle, as lines for people.
+/// Returns the imports that are part of a cycle, as readable lines.
 fn circles(modules: &[Module]) -> Vec<String> {
     let imports = imports(modules);
     let reaches = |from: &str, to: &str| {
@@ -210,7 +212,7 @@ fn circles(modules: &[Module]) -> Vec<String> {
     wrong.collect()
 }
 
-/// Names of types that more than one file shows to others.
+/// Returns the names of types that more than one file exports.
 fn ambiguous(files: &[(String, String)]) -> Vec<String> {
     let mut shown: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for (file, text) in files {
@@ -224,7 +226,7 @@ fn ambiguous(files: &[(String, String)]) -> Vec<String> {
         .collect()
 }
 
-/// The types that a file shows to others, by their names.
+/// Returns the names of the types that a file exports.
 fn shown_types(tokens: TokenStream) -> Vec<String> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let (mut found, mut at) = (Vec::new(), 0);

@@ -1,11 +1,11 @@
-//! The invariants of ARCHITECTURE.md, held against the source text where the compiler cannot hold them: what the library
-//! must not call stands in `clippy.toml`, and what it must not depend on is not in its `Cargo.toml`.
+//! Invariants of ARCHITECTURE.md that the compiler cannot check, checked against the source text. Functions that the
+//! library must not call are in `clippy.toml`; crates that it must not depend on are absent from its `Cargo.toml`.
 
 mod layers;
 
 use std::path::{Path, PathBuf};
 
-/// Rust files below a folder of the repository, as paths relative to the repository.
+/// Returns the Rust files below a folder of the repository, as paths relative to the repository, with their text.
 fn sources(folder: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join(folder)];
@@ -26,17 +26,17 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The text without its unit tests, which stand last, and without comments.
+/// Returns the text without comments and without its unit tests, which come last.
 fn code(text: &str) -> String {
     let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
     let lines = shipped.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The sources of the library: its lower layers, its stages, and what it is made of.
+/// Source folders of the library: its lower layers, its stages, and the crates it consists of.
 const LIBRARY: [&str; 4] = ["crates/netboot_core/src", "src", "crates/netboot_script/src", "stamp/src"];
 
-/// No file of the library but `allowed` has any of `words`.
+/// Checks that no file of the library except `allowed` contains any of `words`.
 #[track_caller]
 fn only(allowed: &[&str], words: &[&str]) {
     for (name, text) in LIBRARY.into_iter().flat_map(sources) {
@@ -55,7 +55,7 @@ fn only_process_starts_programs() {
 
 #[test]
 fn only_the_source_modules_touch_the_network() {
-    // Web servers are reached with one client; `git://`, which is no HTTP, by a connection of its own.
+    // Web servers are accessed with one HTTP client; `git://`, which is not HTTP, uses its own connection.
     let of_fetch = ["git.rs", "git_fetch.rs", "git_stream.rs", "transport.rs", "download.rs"];
     let allowed = of_fetch.map(|name| format!("src/fetch/{name}"));
     let allowed = ["crates/netboot_core/src/base/http.rs", "crates/netboot_core/src/base/connector.rs"]
@@ -63,10 +63,10 @@ fn only_the_source_modules_touch_the_network() {
         .chain(allowed.iter().map(String::as_str));
     let allowed: Vec<&str> = allowed.collect();
     only(&allowed, &["ureq", "TcpStream", "UdpSocket", "ToSocketAddrs", "FetchOptions", "remote_anonymous"]);
-    // Boot tests listen, in a network of their own, which one module makes.
+    // Boot tests listen on sockets in their own network namespace, which only one module creates.
     only(&["src/boot_test/web/own.rs"], &["TcpListener", "rustix::net", "tiny_http"]);
     only(&["src/boot_test/namespace.rs"], &["unshare("]);
-    // The two that use the client have no way of their own to make one.
+    // The two modules that use the client cannot create one themselves.
     only(&["crates/netboot_core/src/base/http.rs"], &["config_builder", "ureq::agent", "ureq::get"]);
 }
 
@@ -88,7 +88,7 @@ fn only_paths_spells_the_names_of_the_project_the_cache_and_the_tree() {
         ".tftp.",
     ];
     for (name, text) in LIBRARY.into_iter().take(2).flat_map(sources) {
-        // Messages name files for people; code must not.
+        // Messages may name files; code must not.
         let code: Vec<String> =
             code(&text).lines().filter(|line| !line.contains("#[error(")).map(str::to_owned).collect();
         if !name.starts_with("crates/netboot_core/src/base/paths") {

@@ -86,7 +86,7 @@ fn check_text(text: &str, class: Class, subject: &str, help: impl Into<Help>) ->
         return Ok(());
     };
     let text = format!(
-        "{subject} has `{}`, wanted one line without control characters and without characters that are not seen or \
+        "{subject} has `{}`, wanted one line without control characters and without characters that are invisible or \
          change the direction of text",
         printable(character.encode_utf8(&mut [0; 4]))
     );
@@ -211,7 +211,7 @@ impl<'u> Host<'u> {
         let (except, unknown) = NoProxy::parse(&except);
         for entry in unknown {
             let message = format!(
-                "`{list}` has `{}`, which does not count: it is neither a name nor an IP address nor a subnet",
+                "`{list}` has `{}`, which is ignored: it is neither a name nor an IP address nor a subnet",
                 Url::from(entry)
             );
             let help = "write it as in `example.org`, `192.0.2.7`, `10.0.0.0/8`, `fd00::/8` or `*`";

@@ -151,7 +151,7 @@ pub fn lacks_scheme(text: &str) -> bool {
 /// Returns the words for an address without `c`, with the name of an invisible or special character.
 fn without(c: char) -> String {
     let name = match c {
-        ' ' => ", a blank: `%20` stands for one",
+        ' ' => ", a space: write it as `%20`",
         '\u{a0}' | '\u{202f}' => ", a no-break space, as programs for tables and texts write it",
         '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => ", which nobody sees",
         c if c.is_control() => ", a control character",
@@ -237,7 +237,7 @@ mod tests {
                 "http://192.0.2.1/a\u{a0}",
                 "an address without `\\u{a0}`, a no-break space, as programs for tables and texts write it",
             ),
-            ("http://192.0.2.1/a b", "an address without ` `, a blank: `%20` stands for one"),
+            ("http://192.0.2.1/a b", "an address without ` `, a space: write it as `%20`"),
             ("http://192.0.2.1/a\t", "an address without `\\t`, a control character"),
             ("http://192.0.2.1/\u{200b}", "an address without `\\u{200b}`, which nobody sees"),
             ("http://192.0.2.1/é", "an address without `\\u{e9}`; letters beyond ASCII are written as in `%C3%A9`"),

@@ -1,4 +1,4 @@
-//! A plan for people.
+//! Text form of a plan.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! What a deployment does, computed before any of it is done: from what is wanted, what is known of the place, and
-//! what was found there. It can be printed, and tested without a place.
+//! Plan of a deployment, computed before anything is changed: from the wanted files, the known state of the target and
+//! the result of a scan. It can be printed, and tested without a target.
 
 mod display;
 #[cfg(test)]
@@ -18,78 +18,78 @@ use crate::base::paths;
 use crate::digest::{Content, Sha256Digest};
 use crate::printable::printable;
 
-/// How it is decided.
+/// Options of a plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeployOptions {
-    /// Reads every file back instead of going by size and time.
+    /// Reads every file back instead of trusting size and time.
     pub read_all: bool,
-    /// Removes what an earlier deployment put there and is not wanted any more.
+    /// Removes files of earlier deployments that are no longer wanted.
     pub prune: bool,
-    /// Replaces files that somebody else put there.
+    /// Replaces files that others put there.
     pub replace: bool,
 }
 
-/// What was found at a place.
+/// Result of scanning a target.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
-    /// Whether the place itself is there.
+    /// Whether the target folder exists.
     pub there: bool,
-    /// What stands at the paths of [`interest`].
+    /// Files and folders at the paths of [`interest`].
     pub found: BTreeMap<Utf8PathBuf, Found>,
-    /// The contents of files that were read, and what these looked like then.
+    /// Digests of files that were read, with the attributes that the files had then.
     pub read: BTreeMap<Utf8PathBuf, (Found, Sha256Digest)>,
 }
 
-/// What is done with a wanted file.
+/// Action for a wanted file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileAction {
-    /// It is there already.
+    /// The file is already there.
     Unchanged,
-    /// It is put where nothing is.
+    /// The file is sent to a path without a file.
     Send,
-    /// It takes the place of another one.
+    /// The file replaces another one.
     Replace,
 }
 
-/// A wanted file, and what is done with it.
+/// Wanted file and its action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedUpload {
-    /// The file.
+    /// File.
     pub wanted: UploadFile,
-    /// What is done.
+    /// Action.
     pub step: FileAction,
-    /// How much of it an earlier attempt has left under its temporary name; `None` where there is no such file.
+    /// Bytes that an earlier attempt left under the temporary name; `None` if there is no such file.
     pub partial: Option<u64>,
 }
 
-/// All that is done.
+/// Plan of a deployment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeployPlan {
-    /// Folders that are made, outermost first; the empty path is the place itself.
+    /// Folders to create, outermost first; the empty path is the target itself.
     pub folders: Vec<Utf8PathBuf>,
-    /// All wanted files, in the order in which they are put there.
+    /// All wanted files, in the order in which they are sent.
     pub files: Vec<PlannedUpload>,
-    /// Files under temporary names that are of no use any more, and are removed.
+    /// Temporary files that are no longer useful, to be removed.
     pub leftovers: Vec<Utf8PathBuf>,
-    /// Files that are removed.
+    /// Files to remove.
     pub prune: Vec<Utf8PathBuf>,
-    /// Files that are gone already, and are forgotten then.
+    /// Files that are already gone; their entries in the record are removed.
     pub gone: Vec<Utf8PathBuf>,
-    /// Folders that are removed if that leaves nothing in them, innermost first.
+    /// Folders to remove if they are empty by then, innermost first.
     pub emptied: Vec<Utf8PathBuf>,
-    /// Files of an earlier deployment that are not wanted any more, and stay.
+    /// Files of an earlier deployment that are no longer wanted, and stay.
     pub obsolete: Vec<Utf8PathBuf>,
-    /// The same where they are not what was put there: these always stay.
+    /// Files that are no longer wanted and are not what was deployed; they always stay.
     pub changed: Vec<Utf8PathBuf>,
-    /// What is there as it is wanted, and other users cannot read: they get to.
+    /// Files and folders that are as wanted, but not readable for other users; their modes are set.
     pub unreadable: Vec<(Utf8PathBuf, Found)>,
-    /// Files that somebody else put where something is wanted.
+    /// Wanted paths at which others put files.
     pub strangers: Vec<Utf8PathBuf>,
-    /// What is written down before anything is done.
+    /// Record to write before the files are sent.
     pub record: DeployRecord,
 }
 
-/// Something that nobody replaces.
+/// Something that is never replaced, at a path that the tree needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is {found} there, wanted {wanted}", printable(path))]
 pub struct Obstacle {
@@ -104,7 +104,7 @@ impl Diagnose for Obstacle {
     }
 }
 
-/// What has to be looked at before anything can be decided: files, their temporary names, the folders above them.
+/// Returns the paths to scan before planning: files, their temporary names and the folders above them.
 #[must_use]
 pub fn interest(wanted: &[UploadFile], remote_state: &RemoteState) -> BTreeSet<Utf8PathBuf> {
     let mut paths = BTreeSet::from([paths::partial_record()]);
@@ -116,7 +116,7 @@ pub fn interest(wanted: &[UploadFile], remote_state: &RemoteState) -> BTreeSet<U
     paths
 }
 
-/// Every content that may be at a path because of this tool.
+/// Returns each path with each content that this tool may have put there.
 fn known<'a>(
     wanted: &'a [UploadFile],
     remote_state: &'a RemoteState,
@@ -124,30 +124,31 @@ fn known<'a>(
     wanted.iter().map(|wanted| (&wanted.path, wanted.content)).chain(remote_state.all())
 }
 
-/// The folders above a path, innermost first, without the place itself.
+/// Returns the folders above a path, innermost first, without the target itself.
 fn above(path: &Utf8Path) -> impl Iterator<Item = &Utf8Path> {
     path.ancestors().skip(1).filter(|folder| !folder.as_str().is_empty())
 }
 
-/// All that a decision is made of.
+/// Input of a plan.
 pub struct Planner<'a> {
-    /// What is wanted.
+    /// Wanted files.
     pub wanted: &'a [UploadFile],
-    /// What is known.
+    /// Known state of the target.
     pub remote_state: &'a RemoteState,
-    /// What was found.
+    /// Result of the scan.
     pub scan: &'a Scan,
-    /// How it is decided.
+    /// Options.
     pub options: DeployOptions,
 }
 
 impl Planner<'_> {
-    /// The files that have to be read back before anything can be decided.
+    /// Returns the files that must be read back before planning.
     #[must_use]
     pub fn to_read(&self) -> Vec<(Utf8PathBuf, Found)> {
         let mut paths = Vec::new();
         for UploadFile { path, content } in self.wanted {
-            // A file of another size is read only to tell whose it is, which does not matter where all are replaced.
+            // A file of another size is read only to find out whether this tool deployed it, which does not matter if
+            // all files are replaced.
             let ours = self.remote_state.ours(path).filter(|_| !self.options.replace);
             paths.extend(self.doubtful(path, ours.chain([*content])));
         }
@@ -157,14 +158,14 @@ impl Planner<'_> {
         paths
     }
 
-    /// A file whose content nobody knows, though it may be one of `contents`.
+    /// Returns the file at `path` if its content is unknown and can be one of `contents`.
     fn doubtful(&self, path: &Utf8Path, mut contents: impl Iterator<Item = Content>) -> Option<(Utf8PathBuf, Found)> {
         let found = *self.scan.found.get(path).filter(|found| found.kind == FoundKind::File)?;
         let known = self.content(path, found).is_some();
         (!known && contents.any(|content| content.size == found.size)).then(|| (path.to_owned(), found))
     }
 
-    /// The content of a file that is there, as far as that is known.
+    /// Returns the content of a file at the target, if it is known.
     fn content(&self, path: &Utf8Path, found: Found) -> Option<Content> {
         let vouched = self.remote_state.vouched(path, found).filter(|_| !self.options.read_all);
         vouched.or_else(|| {
@@ -173,18 +174,18 @@ impl Planner<'_> {
         })
     }
 
-    /// What this tool may have put there and is not wanted.
+    /// Returns the paths at which this tool may have put files that are no longer wanted.
     fn unwanted(&self) -> impl Iterator<Item = &Utf8PathBuf> {
         let wanted: BTreeSet<&Utf8PathBuf> = self.wanted.iter().map(|wanted| &wanted.path).collect();
         let ours: BTreeSet<&Utf8PathBuf> = self.remote_state.all().map(|(path, _)| path).collect();
         ours.into_iter().filter(move |path| !wanted.contains(path))
     }
 
-    /// Decides.
+    /// Computes the plan.
     ///
     /// # Errors
     ///
-    /// [`Obstacle`] where something stands in the way.
+    /// [`Obstacle`] if something that is never replaced is at a wanted path.
     pub fn plan(&self) -> Result<DeployPlan, Obstacle> {
         let mut plan = DeployPlan { record: self.remote_state.record.clone(), ..DeployPlan::default() };
         for wanted in self.wanted {
@@ -196,7 +197,7 @@ impl Planner<'_> {
             plan.under_way().filter(|planned| planned.partial.is_some()).map(PlannedUpload::partial_path).collect();
         let partials =
             known(self.wanted, self.remote_state).map(|(path, content)| paths::partial_of(path, &content.sha256));
-        // Half a record is of no use: the whole one says something else by now.
+        // A partial record is useless, since the record has changed since.
         let partials = partials.chain([paths::partial_record()]);
         let leftovers: BTreeSet<_> =
             partials.filter(|path| self.scan.found.contains_key(path) && !used.contains(path)).collect();
@@ -204,7 +205,7 @@ impl Planner<'_> {
         Ok(plan)
     }
 
-    /// Decides about a wanted file.
+    /// Adds the action for a wanted file to the plan.
     fn remote(&self, wanted: &UploadFile, plan: &mut DeployPlan) -> Result<(), Obstacle> {
         let UploadFile { path, content } = wanted;
         let mut deployed = Deployed { content: *content, modified: None, next: None };
@@ -220,7 +221,7 @@ impl Planner<'_> {
                     FileAction::Unchanged
                 }
                 Some(now) if self.remote_state.ours(path).any(|ours| ours == now) => {
-                    // Until the moment when it is replaced, this is what is there.
+                    // Until it is replaced, the old content is at the target.
                     deployed = Deployed { content: now, modified: found.modified, next: Some(*content) };
                     FileAction::Replace
                 }
@@ -257,17 +258,17 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Decides about what is not wanted any more.
+    /// Adds the actions for files that are no longer wanted to the plan.
     fn sort_out(&self, plan: &mut DeployPlan) {
         let mut folders = BTreeSet::new();
         for path in self.unwanted() {
             let Some(found) = self.scan.found.get(path) else {
-                // An earlier attempt may have removed it, and not come to the folders.
+                // An earlier attempt may have removed the file, but not its folders.
                 plan.gone.push(path.clone());
                 folders.extend(above(path));
                 continue;
             };
-            // Nothing is removed through a link: what is there may be anybody's.
+            // Nothing is removed through a link: the files behind it can belong to anyone.
             let plain = found.kind == FoundKind::File && above(path).all(|folder| self.is_folder(folder));
             let content =
                 self.content(path, *found).filter(|content| self.remote_state.ours(path).any(|ours| ours == *content));
@@ -279,7 +280,7 @@ impl Planner<'_> {
             } else {
                 plan.obsolete.push(path.clone());
             }
-            // The manifest that lists it is going to be replaced.
+            // The manifest that lists it is about to be replaced, so the record must list it.
             if let (None, Some(content)) =
                 (self.remote_state.record.files.get(path), self.remote_state.ours(path).next())
             {
@@ -303,13 +304,13 @@ impl Planner<'_> {
 }
 
 impl PlannedUpload {
-    /// Where it is written before it gets its name.
+    /// Returns the temporary name under which the file is sent.
     #[must_use]
     pub fn partial_path(&self) -> Utf8PathBuf {
         paths::partial_of(&self.wanted.path, &self.wanted.content.sha256)
     }
 
-    /// How many bytes are still to be sent.
+    /// Returns the number of bytes still to send.
     #[must_use]
     pub fn to_send(&self) -> u64 {
         self.wanted.content.size - self.partial.unwrap_or(0)
@@ -317,12 +318,12 @@ impl PlannedUpload {
 }
 
 impl DeployPlan {
-    /// The files that are put there.
+    /// Returns the files to send.
     pub fn under_way(&self) -> impl Iterator<Item = &PlannedUpload> {
         self.files.iter().filter(|planned| planned.step != FileAction::Unchanged)
     }
 
-    /// Whether there is nothing to do at a place that has the record with the digest `stored`.
+    /// Checks whether nothing is left to do at a target whose record has the digest `stored`.
     #[must_use]
     pub fn is_done(&self, stored: Option<Sha256Digest>) -> bool {
         let Self { leftovers, prune, gone, emptied, unreadable, .. } = self;
@@ -333,24 +334,24 @@ impl DeployPlan {
             && Some(self.record.digest()) == stored
     }
 
-    /// The files that the manifest lists: all but the tree's own records.
+    /// Returns the files that the manifest lists: all but the tree's own records.
     pub fn listed(&self) -> impl Iterator<Item = &PlannedUpload> {
         self.files.iter().filter(|planned| !paths::is_tree_record(&planned.wanted.path))
     }
 
-    /// Number of listed files for which `step` is done.
+    /// Returns the number of listed files with the action `step`.
     #[must_use]
     pub fn count(&self, step: FileAction) -> usize {
         self.listed().filter(|planned| planned.step == step).count()
     }
 
-    /// How many bytes are still to be sent.
+    /// Returns the number of bytes still to send.
     #[must_use]
     pub fn to_send(&self) -> u64 {
         self.under_way().map(PlannedUpload::to_send).sum()
     }
 
-    /// How far all of it is. Whoever comes further each time has not to be given up.
+    /// Returns the progress so far, in bytes and finished files. It tells a slow link from a dead one.
     #[must_use]
     pub fn reached(&self) -> u64 {
         let reached = |planned: &PlannedUpload| match planned.step {

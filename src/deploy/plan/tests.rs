@@ -1,4 +1,4 @@
-//! Plans without a place.
+//! Tests of plans, without a target.
 
 use super::*;
 use crate::base::diagnostic::told;
@@ -28,7 +28,7 @@ fn scan(found: &[(&str, Found)]) -> Scan {
     Scan { there: true, found, ..Scan::default() }
 }
 
-/// What was put there at the time 7.
+/// Returns a record of files that were deployed at time 7.
 fn record(files: &[(&str, &str)]) -> DeployRecord {
     let mut record = DeployRecord::default();
     for (path, text) in files {
@@ -74,7 +74,7 @@ fn a_plan_says_what_it_is() {
         )
     );
     let prune = DeployOptions { prune: true, ..EARLIER };
-    // It has another time, and the size that it had.
+    // Its time has changed, but not its size.
     assert_eq!(view(prune).to_read(), [("mine.efi".into(), file("mine", 8))]);
     let text = view(prune).plan().unwrap().to_string();
     assert!(
@@ -126,7 +126,7 @@ fn what_nobody_deploys_is_nothing_that_this_tool_did() {
         published(manifest(&long).to_json().as_bytes()).unwrap_err(),
         "found paths of more than 12582912 bytes with their folders, wanted those of a tree"
     );
-    // Folders count, too, but only once.
+    // Folders count as well, but only once.
     let above = format!("/{}", "a".repeat(40)).repeat(7);
     let deep = |folder: &str| (0..10_000).map(|i| format!("{folder}{above}/{i:05}")).collect::<Vec<_>>();
     let apart: Vec<String> = deep("").into_iter().map(|path| format!("{}{path}", &path[path.len() - 5..])).collect();
@@ -134,7 +134,7 @@ fn what_nobody_deploys_is_nothing_that_this_tool_did() {
         let paths: Vec<(&str, &str)> = paths.iter().map(|path| (path.as_str(), "x")).collect();
         assert_eq!(RemoteState::new(None, record(&paths)).record.files.len(), known);
     }
-    // A manifest goes before a record.
+    // The manifest takes precedence over the record.
     let remote_state =
         RemoteState::new(Some(published(manifest(&long[..1_800]).to_json().as_bytes())), record(&long[1_500..]));
     assert_eq!((remote_state.record.files.len(), remote_state.all().count()), (0, 1_802));
@@ -164,7 +164,7 @@ fn a_place_that_tells_no_times_is_read() {
     let timeless = |text| Found { modified: None, ..file(text, 0) };
     let mut scan = scan(&[("a.efi", timeless("new")), ("b.efi", timeless("some"))]);
     let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, options: EARLIER };
-    // Of another size than any that is known, it can only be somebody else's.
+    // No known content has this size, so the file must belong to somebody else.
     assert_eq!(view.to_read(), [("a.efi".into(), timeless("new"))]);
     scan.read.insert("a.efi".into(), (timeless("new"), Content::of(b"new").sha256));
     let view = Planner { wanted: &wanted, remote_state: &remote_state, scan: &scan, options: EARLIER };

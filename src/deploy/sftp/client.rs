@@ -1,4 +1,4 @@
-//! Requests and replies over a connection, several at a time. Knows neither ssh nor deployments.
+//! SFTP client that pipelines requests over a connection. It is independent of ssh and deployments.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Read, Write};
@@ -10,61 +10,62 @@ use super::wire::{self, Attributes, Extensions, SftpReply, SftpRequest, SftpStat
 use crate::base::plural::count;
 use crate::base::progress::Progress;
 
-/// How many requests may wait for their replies: enough to keep a long line busy.
+/// Maximum number of outstanding requests: enough to fill a link with a high latency.
 const WINDOW: usize = 64;
-/// The most of a file in one request. Every server has to take packets of 34,000 bytes.
+/// Maximum number of a file's bytes in one request. Every server must accept packets of 34,000 bytes.
 const PIECE: u32 = 32_768;
-/// The largest packet that is taken. No reply to these requests comes near it.
+/// Maximum size of a received packet. No reply to these requests comes near it.
 const MAX_PACKET: usize = 256 << 10;
-/// The least that a server sends of a file at once, but for its end: no memory and no time is enough for single bytes.
+/// Minimum number of bytes that a server must send at once, except at the end of a file: single bytes would take too
+/// much memory and time.
 const LEAST_PIECE: u32 = 1024;
-/// How many bytes make up for a second of waiting, as each reply does: the least speed of a server.
+/// Number of bytes that count for one second of waiting, as each reply does: the minimum speed of a server.
 const BYTES_A_SECOND: u32 = 1000;
-/// By how many times the length of silence a server may fall behind that.
+/// How far a server may fall behind that speed, as a multiple of the silence limit.
 const RESERVE: u32 = 5;
-/// How often a wait looks whether it has been cancelled.
+/// Interval at which a wait checks for cancellation.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
-/// Why a request has no good reply.
+/// Errors from a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Error {
     /// The connection has ended.
     Gone,
-    /// The server says nothing any more.
+    /// The server no longer sends anything.
     Silent,
-    /// The server says something now and then, and would go on like that for ever.
+    /// The server sends something now and then, but would never finish.
     Slow,
-    /// The user asked to stop.
+    /// The user interrupted the request.
     Cancelled,
-    /// What came is not SFTP.
+    /// The server sent something other than SFTP.
     NotSftp(String),
-    /// The server refuses.
+    /// The server refused.
     Refused(SftpStatus),
 }
 
-/// Takes a piece of a file, of which so many bytes were asked for.
+/// Callback that takes a piece of a file, and the number of bytes that were requested.
 type Take<'t> = dyn FnMut(&[u8], usize) -> Result<(), Error> + 't;
 
-/// One side of a connection.
+/// Client side of a connection.
 pub(super) struct Client<'p> {
     stream: UnixStream,
     progress: &'p dyn Progress,
-    /// How long the server may say nothing while it owes a reply.
+    /// Silence limit: how long the server may send nothing while a reply is outstanding.
     silence: Duration,
-    /// How long it has let this side wait, without the time that its replies were worth.
+    /// Time spent waiting for the server, less the time that its replies count for.
     behind: Duration,
-    /// What has come and was not taken yet.
+    /// Received bytes that are not processed yet.
     inbox: Vec<u8>,
-    /// The number of the next request.
+    /// Identifier of the next request.
     next: u32,
-    /// How much of a file a reply has at most: servers may send less than they were asked for.
+    /// Maximum number of a file's bytes in one reply: servers may send less than was requested.
     piece: u32,
-    /// What the server can do besides.
+    /// Extensions that the server advertises.
     pub(super) extensions: Extensions,
 }
 
 impl<'p> Client<'p> {
-    /// Waits for the server's greeting over `stream`, however long a person takes to log in.
+    /// Exchanges versions with the server over `stream`. Waits without a limit, since a user may have to log in.
     pub(super) fn handshake(stream: UnixStream, silence: Duration, progress: &'p dyn Progress) -> Result<Self, Error> {
         let ready =
             stream.set_read_timeout(Some(CANCEL_POLL)).and_then(|()| stream.set_write_timeout(Some(CANCEL_POLL)));
@@ -84,7 +85,7 @@ impl<'p> Client<'p> {
         }
     }
 
-    /// Asks for one thing, which has to be done then.
+    /// Sends a request that has a status as its reply. Any status but OK is an error.
     pub(super) fn ask(&mut self, request: &SftpRequest<'_>) -> Result<(), Error> {
         match self.answer(request)? {
             SftpReply::Status(status) => done(status),
@@ -92,12 +93,12 @@ impl<'p> Client<'p> {
         }
     }
 
-    /// What stands at a path; nothing does where `None`.
+    /// Returns the attributes of a path, or `None` if nothing is there. Follows links.
     pub(super) fn stat(&mut self, path: &str) -> Result<Option<Attributes>, Error> {
         attributes(self.answer(&SftpRequest::Stat { path })?)
     }
 
-    /// What stands at each of `paths`, links as links.
+    /// Returns the attributes of each of `paths`, or `None` if nothing is there. Does not follow links.
     pub(super) fn lstat(&mut self, paths: &[String]) -> Result<Vec<Option<Attributes>>, Error> {
         let mut found = vec![None; paths.len()];
         let mut requests = paths.iter().map(|path| SftpRequest::Lstat { path });
@@ -108,7 +109,7 @@ impl<'p> Client<'p> {
         Ok(found)
     }
 
-    /// How many bytes there is room for at `path`, where the server can tell.
+    /// Returns the free space at `path` in bytes, if the server supports the request.
     pub(super) fn space(&mut self, path: &str) -> Option<u64> {
         if !self.extensions.space {
             return None;
@@ -119,8 +120,8 @@ impl<'p> Client<'p> {
         }
     }
 
-    /// Puts `content` into the file at `path`, from `offset` on, and hears `advanced` of each piece that the server
-    /// has. The file is made where it does not exist.
+    /// Writes `content` to the file at `path` from `offset` on, and calls `advanced` with the size of each piece that
+    /// the server acknowledges. Creates the file if it does not exist.
     pub(super) fn write_file(
         &mut self,
         path: &str,
@@ -146,7 +147,7 @@ impl<'p> Client<'p> {
         self.close(&handle, synced)
     }
 
-    /// Hands `range` of the file at `path` to `take`, piece after piece. Ends early where the file does.
+    /// Passes `range` of the file at `path` to `take` in pieces. Ends early if the file does.
     pub(super) fn read_file(
         &mut self,
         path: &str,
@@ -170,8 +171,8 @@ impl<'p> Client<'p> {
         self.close(&handle, read.map(drop))
     }
 
-    /// Reads the first pieces of `range`, as many as may wait for their replies; or up to one that is shorter than it was
-    /// asked for. Returns false at the end of the file.
+    /// Reads the first pieces of `range`: as many as there can be outstanding requests, or up to the first piece that
+    /// is shorter than requested. Returns false at the end of the file.
     fn read_window(&mut self, handle: &[u8], range: Range<u64>, take: &mut Take<'_>) -> Result<bool, Error> {
         let piece = u64::from(self.piece);
         let offset = |index: usize| range.start + index as u64 * piece;
@@ -191,7 +192,7 @@ impl<'p> Client<'p> {
                 other => return Err(unexpected(&other)),
             };
             early.insert(index, data);
-            // Behind a piece that is too short, the others do not fit.
+            // After a piece that is too short, the offsets of the others are wrong.
             while let Some(data) = early.remove(&next).filter(|_| short.is_none() && !ended) {
                 let asked = length(next) as usize;
                 take(&data, asked)?;
@@ -218,11 +219,11 @@ impl<'p> Client<'p> {
         }
     }
 
-    /// Ends a handle, and what was done with it in `result`.
+    /// Closes a handle whose operation ended with `result`, and returns the first error.
     fn close(&mut self, handle: &[u8], result: Result<(), Error>) -> Result<(), Error> {
         match result {
             Err(Error::Refused(_)) | Ok(()) => result.and(self.ask(&SftpRequest::Close { handle })),
-            // Nobody is there to be asked.
+            // The connection is unusable.
             Err(other) => Err(other),
         }
     }
@@ -236,8 +237,8 @@ impl<'p> Client<'p> {
         answer.ok_or(Error::Gone)
     }
 
-    /// Sends all of `requests`, and hands each reply to `take` as it comes, with the number of its request. After the
-    /// first that `take` refuses nothing is sent any more, and what is still to come is waited for.
+    /// Sends all of `requests`, and passes each reply to `take` as it arrives, with the index of its request. After the
+    /// first error of `take`, sends nothing more and waits for the outstanding replies.
     fn exchange(
         &mut self,
         requests: &mut dyn Iterator<Item = SftpRequest<'_>>,
@@ -265,9 +266,9 @@ impl<'p> Client<'p> {
         }
     }
 
-    /// Counts the time since `since`, for which there came a reply of `bytes` or a request of that size was taken.
+    /// Accounts for the time since `since`, in which a reply of `bytes` arrived or a request of that size was sent.
     fn has_waited(&mut self, since: Instant, bytes: usize) -> Result<(), Error> {
-        // The usual length of silence is two minutes.
+        // The usual silence limit is two minutes.
         let second = self.silence / 120;
         let worth = second + second * u32::try_from(bytes).unwrap_or(u32::MAX) / BYTES_A_SECOND;
         self.behind = (self.behind + since.elapsed()).saturating_sub(worth);
@@ -299,8 +300,8 @@ impl<'p> Client<'p> {
         self.has_waited(begun, packet.len())
     }
 
-    /// The next packet, without its length. `patience` is how long the server may be silent; a packet that it has begun
-    /// has to be whole within the usual time.
+    /// Returns the next packet without its length. `patience` is how long the server may be silent; once a packet has
+    /// begun, it must be complete within the silence limit.
     fn packet(&mut self, patience: Option<Duration>) -> Result<Vec<u8>, Error> {
         self.fill(4, patience)?;
         let length = u32::from_be_bytes([self.inbox[0], self.inbox[1], self.inbox[2], self.inbox[3]]) as usize;
@@ -347,7 +348,7 @@ impl<'p> Client<'p> {
     }
 }
 
-/// Whether waiting on is all that is to be done.
+/// Checks whether an error is temporary, so that the operation can be tried again.
 fn passes(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

@@ -1,4 +1,4 @@
-//! What ssh says when it fails: a cause with a remedy, and its own words.
+//! Failures of ssh: the cause with a remedy, and the output of ssh.
 
 use std::fmt;
 
@@ -6,35 +6,35 @@ use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help};
 use crate::deploy::target::SftpAddress;
 use crate::printable::printable;
 
-/// How a connection failed.
+/// Failed connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SshFailure {
-    /// Why.
+    /// Cause.
     pub cause: SshCause,
     address: SftpAddress,
     words: Vec<String>,
 }
 
-/// Why there is no connection.
+/// Cause of a failed connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SshCause {
-    /// The server has another key than the one that is known.
+    /// The server's host key differs from the known one.
     OtherHostKey,
-    /// The server has a key that nobody has accepted.
+    /// The server's host key is unknown, and nobody has accepted it.
     UnknownHostKey,
-    /// The server does not let this user in.
+    /// The server rejects the login.
     Denied,
-    /// Nobody answers.
+    /// The server does not answer.
     Unreachable,
-    /// The server has no SFTP, or has it for others only.
+    /// The server has no SFTP, or not for this user.
     NoSftp,
     /// The connection ended while it was being made. It may come back.
     Dropped,
-    /// Anything else.
+    /// Any other cause.
     Other,
 }
 
-/// What ssh says in each case. The first that fits counts: it may say more afterwards.
+/// Output of ssh for each cause. The first match counts, since ssh may print more afterwards.
 const SIGNS: [(SshCause, &[&str]); 6] = [
     (SshCause::OtherHostKey, &["HOST IDENTIFICATION HAS CHANGED"]),
     (SshCause::UnknownHostKey, &["Host key verification failed"]),
@@ -56,10 +56,11 @@ const SIGNS: [(SshCause, &[&str]); 6] = [
 ];
 
 impl SshFailure {
-    /// Why ssh has ended before the server at `address` has greeted, by all that it said.
+    /// Returns the failure of an ssh that ended before the server at `address` sent its greeting, judging by its
+    /// output.
     #[must_use]
     pub fn diagnose(address: &SftpAddress, words: Vec<String>) -> Self {
-        // A frame of such signs stands around what is important.
+        // ssh puts a frame of these characters around important warnings.
         let words: Vec<String> = words.into_iter().filter(|line| line.chars().any(|c| !"@ \t".contains(c))).collect();
         let stderr = |sign: &&str| words.iter().any(|line| line.contains(sign));
         let cause = SIGNS.iter().find(|(_, signs)| signs.iter().any(stderr)).map(|(cause, _)| *cause);
@@ -113,7 +114,7 @@ impl Diagnose for SshFailure {
     }
 }
 
-/// Lines as they were said.
+/// Formats the lines of a program's output as a quotation.
 pub(in crate::deploy) fn quoted(words: &[String]) -> String {
     words.iter().map(|line| format!("\n  | {}", printable(line))).collect()
 }

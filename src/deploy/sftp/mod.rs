@@ -1,7 +1,7 @@
-//! A folder on a server that speaks SFTP, be it one without a shell: `RouterOS` has nothing else.
+//! Deployment to a folder on an SFTP server. The server needs no shell: `RouterOS` has only SFTP.
 //!
-//! Every request is in version 3 of the protocol, as OpenSSH's own `sftp` sends it. Nothing beyond that is asked of a
-//! server that has not announced it.
+//! Every request is in version 3 of the protocol, as OpenSSH's own `sftp` sends it. Only advertised extensions are
+//! used.
 
 mod client;
 pub mod failure;
@@ -22,34 +22,34 @@ use super::remote::{Error, Found, FoundKind, Remote, RemoteReason, RemoteSubject
 use super::target::SftpAddress;
 use crate::base::progress::Progress;
 
-/// Reads what a server may have sent as an answer of any kind, for fuzzing.
+/// Parses a packet as every kind of reply, for fuzzing.
 #[cfg(fuzzing)]
 pub fn read_answer(packet: &[u8]) {
     let _ = (wire::version(packet), wire::reply(packet), wire::free_space(packet));
 }
 
-/// The bits of a mode that say what something is, and their values.
+/// Mask of the file type in a mode, and its values.
 const KIND: u32 = 0o170_000;
 const FOLDER: u32 = 0o040_000;
 const PLAIN: u32 = 0o100_000;
 
-/// The folder, for as long as there is a connection.
+/// Folder on an SFTP server, over an open connection.
 pub struct Sftp<'p> {
     connection: Connection<'p>,
     address: SftpAddress,
 }
 
 impl<'p> Sftp<'p> {
-    /// Connects with the server of `address`.
+    /// Connects to the server of `address`.
     ///
     /// # Errors
     ///
-    /// [`ssh::Error`].
+    /// [`ssh::Error`] if ssh fails, or the server does not speak SFTP.
     pub fn open(ssh: &Ssh, address: &SftpAddress, progress: &'p dyn Progress) -> Result<Self, ssh::Error> {
         Ok(Self { connection: Connection::open(ssh, address, progress)?, address: address.clone() })
     }
 
-    /// A path as the server takes it.
+    /// Returns a path in the server's notation.
     fn at(&self, path: &Utf8Path) -> String {
         match (self.address.path().trim_end_matches('/'), path.as_str()) {
             ("", "") if self.address.path().is_empty() => ".".to_owned(),
@@ -60,7 +60,7 @@ impl<'p> Sftp<'p> {
         }
     }
 
-    /// What came of a request that was to do `action` to the path `there`.
+    /// Converts the error of a request that was to do `action` to the path `there`.
     fn explain<T>(&mut self, action: &'static str, there: &str, result: Result<T, client::Error>) -> Result<T, Error> {
         result.map_err(|error| match error {
             client::Error::Gone => Error::Lost { words: self.connection.last_words() },
@@ -91,14 +91,14 @@ impl<'p> Sftp<'p> {
         Error::Refused { action, subject, reason, detail }
     }
 
-    /// Makes a folder that other users can read: the server applies its umask to what was asked for.
+    /// Creates a folder that other users can read: the server applies its umask to the requested mode.
     fn make_world_readable(&mut self, there: &str) -> Result<(), client::Error> {
         if let Err(error) = self.connection.client.ask(&SftpRequest::MakeFolder { path: there }) {
-            // Another deployment may have made it since.
+            // Another deployment may have created it meanwhile.
             let made = matches!(error, client::Error::Refused(_)) && self.connection.client.stat(there)?.is_some();
             return if made { Ok(()) } else { Err(error) };
         }
-        // The folder is there, whatever is refused now.
+        // The folder exists, even if the server refuses the rest.
         match self.connection.client.stat(there) {
             Ok(Some(attributes)) if !found(attributes).is_world_readable() => {
                 self.set_mode(there, found(attributes).world_readable_mode()).map(drop)
@@ -108,7 +108,7 @@ impl<'p> Sftp<'p> {
         }
     }
 
-    /// False where the server refuses.
+    /// Sets the permission bits. Returns false if the server refuses.
     fn set_mode(&mut self, there: &str, mode: u32) -> Result<bool, client::Error> {
         match self.connection.client.ask(&SftpRequest::SetMode { path: there, mode }) {
             Err(client::Error::Refused(_)) => Ok(false),
@@ -116,7 +116,7 @@ impl<'p> Sftp<'p> {
         }
     }
 
-    /// The same error, unless it is that the disk is full: the protocol has no code for that.
+    /// Returns the same error, or one that reports a full disk, for which the protocol has no code.
     fn or_full(&mut self, error: Error, wanted: u64) -> Error {
         match error {
             Error::Refused { action, subject, reason: RemoteReason::Unknown, detail } => {
@@ -194,7 +194,7 @@ impl Remote for Sftp<'_> {
 
     fn make_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
         let there = self.at(path);
-        // What is above the place itself may be missing, too.
+        // The folders above the target itself may be missing, too.
         for folder in above(&there).filter(|_| path.as_str().is_empty()) {
             let made = match self.connection.client.stat(folder) {
                 Ok(None) => self.make_world_readable(folder),
@@ -229,7 +229,7 @@ impl Remote for Sftp<'_> {
     fn remove_empty_folder(&mut self, path: &Utf8Path) -> Result<(), Error> {
         let there = self.at(path);
         let removed = match self.connection.client.ask(&SftpRequest::RemoveFolder { path: &there }) {
-            // It has something in it, or is gone. The protocol has no code for the former.
+            // The folder is not empty, or is gone. The protocol has no code for the former.
             Err(client::Error::Refused(_)) => Ok(()),
             other => other,
         };
@@ -237,13 +237,14 @@ impl Remote for Sftp<'_> {
     }
 }
 
-/// Renames a file where the server does not say that the old one gives way. With some servers it does; with others it
-/// has to be removed, and then there is no file for a moment.
+/// Renames a file on a server that does not advertise a rename that replaces files. Some servers replace the old file
+/// all the same; on others it must be removed first, and there is no file for a moment.
 fn rename_over(client: &mut Client<'_>, old: &str, new: &str) -> Result<(), client::Error> {
     let request = SftpRequest::Rename { from: old, to: new };
     match client.ask(&request) {
         Err(client::Error::Refused(status)) if [code::FAILURE, code::FILE_EXISTS].contains(&status.code) => {
-            // Where there is no file to rename, as after another deployment has done it, nothing has to give way.
+            // If there is no file to rename, for example because another deployment has renamed it, nothing must be
+            // removed.
             if client.stat(new)?.is_none() || client.stat(old)?.is_none() {
                 return Err(client::Error::Refused(status));
             }
@@ -254,7 +255,7 @@ fn rename_over(client: &mut Client<'_>, old: &str, new: &str) -> Result<(), clie
     }
 }
 
-/// The folders above a path as the server takes it, outermost first.
+/// Returns the folders above a path in the server's notation, outermost first.
 fn above(there: &str) -> impl Iterator<Item = &str> {
     there.match_indices('/').map(|(end, _)| &there[..end]).filter(|folder| !folder.is_empty())
 }
@@ -264,7 +265,7 @@ fn found(attributes: Attributes) -> Found {
     Found { kind: kind(attributes), size: attributes.size.unwrap_or(0), modified, mode: attributes.mode }
 }
 
-/// A server that does not say what something is has plain files there.
+/// Returns the kind; a regular file if the server does not report a type.
 fn kind(attributes: Attributes) -> FoundKind {
     match attributes.mode.map(|mode| mode & KIND) {
         Some(FOLDER) => FoundKind::Folder,

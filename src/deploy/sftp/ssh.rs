@@ -1,4 +1,5 @@
-//! The system's OpenSSH, which carries SFTP: keys, agents, `known_hosts` and configuration are a person's own.
+//! The system's OpenSSH client as the transport of SFTP. Keys, agents, `known_hosts` and configuration are the user's
+//! own.
 
 use std::error::Error as _;
 use std::net::Shutdown;
@@ -16,26 +17,26 @@ use crate::base::process::{Command, Running, Streams};
 use crate::base::progress::Progress;
 use crate::deploy::target::SftpAddress;
 
-/// How long a server may say nothing while it owes a reply. Slow flash takes its time to sync a file.
+/// How long a server may send nothing while a reply is outstanding. Slow flash takes time to sync a file.
 const SILENCE: Duration = Duration::from_secs(120);
-/// How long ssh may take to say its last words.
+/// How long to wait for the last output of ssh.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How ssh is started.
+/// How to start ssh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ssh {
-    /// The program.
+    /// Program.
     pub program: Utf8PathBuf,
-    /// A configuration file instead of the user's.
+    /// Configuration file to use instead of the user's.
     pub config: Option<Utf8PathBuf>,
-    /// Options as in `ssh_config`; they go before all others.
+    /// Options as in `ssh_config`; they take precedence over all others.
     pub options: Vec<String>,
-    /// Its environment.
+    /// Environment.
     pub env: Vec<(String, String)>,
 }
 
 impl Ssh {
-    /// The command that speaks SFTP with the server of `address` over its standard input and output.
+    /// Returns the command that speaks SFTP with the server of `address` over its standard input and output.
     #[must_use]
     pub fn command(&self, address: &SftpAddress) -> Command {
         let mut words: Vec<String> = Vec::new();
@@ -43,13 +44,13 @@ impl Ssh {
         if let Some(config) = &self.config {
             add("-F", config.as_str());
         }
-        // ssh takes the first value that it is given, so a person's own options win over these.
+        // ssh uses the first value of each option, so the user's options take precedence over these.
         let ours = [
             "ConnectTimeout=20",
-            // A line that is dead without a word is given up after a minute.
+            // A link that dies silently is given up after a minute.
             "ServerAliveInterval=15",
             "ServerAliveCountMax=3",
-            // As sftp has it: what a configuration says for interactive use has no place here.
+            // The same as sftp sets: settings for interactive use do not apply here.
             "ClearAllForwardings=yes",
             "ForwardAgent=no",
             "ForwardX11=no",
@@ -70,41 +71,41 @@ impl Ssh {
         let mut command =
             Command::new(format!("connect with `{}`", address.login()), self.program.as_str()).args(words);
         command.env.clone_from(&self.env);
-        // For a passphrase, a password, or whether a key is right.
+        // ssh may ask for a passphrase or a password, or to confirm a host key.
         command.asks = true;
         command
     }
 }
 
-/// Why there is no connection.
+/// Errors from connecting to a server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// ssh has ended before the server has greeted.
+    /// ssh ended before the server sent its greeting.
     #[error(transparent)]
     Failed(#[from] SshFailure),
-    /// Something else than SFTP.
+    /// The server sends something other than SFTP.
     #[error(
         "`{}` sends something else than SFTP: found `{found}`",
         address.host()
     )]
     NotSftp {
-        /// The server.
+        /// Server.
         address: SftpAddress,
-        /// How that begins.
+        /// Beginning of what it sends.
         found: String,
     },
-    /// The program cannot be started. (Its command is not shown: it has the whole environment.)
+    /// The program cannot be started. (Its command is not shown: it contains the whole environment.)
     #[error("cannot start `{program}`: {reason}")]
     NotStarted {
-        /// The program.
+        /// Program.
         program: Utf8PathBuf,
-        /// What the operating system says.
+        /// Error message of the operating system.
         reason: String,
     },
-    /// The operating system refuses.
+    /// The operating system refused.
     #[error("cannot talk to `ssh`: {0}")]
     Io(std::io::Error),
-    /// The user asked to stop.
+    /// The user interrupted the connection.
     #[error("interrupted")]
     Cancelled,
 }
@@ -124,10 +125,10 @@ impl Diagnose for Error {
     }
 }
 
-/// How many lines of what ssh says are kept until somebody asks for them: a server can have it say any number.
+/// Maximum number of unread lines of ssh's output that are kept: a server can make it print any number.
 const LINES: usize = 200;
 
-/// What ssh says besides.
+/// Standard error of ssh.
 struct SshStderr {
     lines: Receiver<Option<String>>,
     heard: Vec<String>,
@@ -140,13 +141,13 @@ impl SshStderr {
         Self { lines, heard: Vec::new() }
     }
 
-    /// What was said so far and was not taken yet.
+    /// Returns the unread lines so far.
     fn so_far(&mut self) -> Vec<String> {
         self.heard.extend(self.lines.try_iter().flatten());
         std::mem::take(&mut self.heard)
     }
 
-    /// What there is to say until the end, which does not take long.
+    /// Returns the unread lines up to the end of the output, for which it waits briefly.
     fn until_the_end(&mut self) -> Vec<String> {
         let patience = Instant::now();
         while let Ok(Some(line)) = self.lines.recv_timeout(LAST_WORDS.saturating_sub(patience.elapsed())) {
@@ -156,7 +157,7 @@ impl SshStderr {
     }
 }
 
-/// A connection that speaks SFTP; it ends when dropped.
+/// Connection that speaks SFTP; it ends when dropped.
 pub(super) struct Connection<'p> {
     pub(super) client: Client<'p>,
     stderr: SshStderr,
@@ -165,7 +166,7 @@ pub(super) struct Connection<'p> {
 }
 
 impl<'p> Connection<'p> {
-    /// Connects with the server of `address`.
+    /// Connects to the server of `address`.
     pub(super) fn open(ssh: &Ssh, address: &SftpAddress, progress: &'p dyn Progress) -> Result<Self, Error> {
         let (stream, its) = UnixStream::pair().map_err(Error::Io)?;
         let streams = Streams {
@@ -193,9 +194,9 @@ impl<'p> Connection<'p> {
         }
     }
 
-    /// What ssh has said of a connection that is lost.
+    /// Returns the output of ssh about a lost connection.
     pub(super) fn last_words(&mut self) -> Vec<String> {
-        // Where only this side has given up, ssh ends now.
+        // If only this side has given up, this ends ssh.
         let _ = self.stream.shutdown(Shutdown::Both);
         self.stderr.until_the_end()
     }

@@ -1,4 +1,4 @@
-//! The client in front of a server in memory, with the whims that servers have.
+//! Tests of the client with a server in memory that has the quirks of real servers.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -11,29 +11,30 @@ use super::rename_over;
 use super::wire::{Extensions, SftpRequest, SftpStatus, code};
 use crate::base::progress::{Event, Progress, Silent};
 
-/// How a server behaves.
+/// Quirks of a server.
 #[derive(Debug, Clone, Default)]
 struct Whims {
-    /// The most that it sends of a file at once.
+    /// Maximum number of a file's bytes that it sends at once.
     short: Option<usize>,
     /// Whether it answers every second request before the first.
     disorder: bool,
-    /// How much it stores.
+    /// Maximum size of a file in bytes.
     room: Option<usize>,
-    /// Whether a file gives way to another one that is renamed.
+    /// Whether a rename replaces an existing file.
     gives_way: bool,
-    /// Whether it never sends the beginning of a file. How often it was asked for any of it is then the length of a file.
+    /// Whether it never sends the beginning of a file. The length of the file `asked` is then the number of read
+    /// requests.
     holds_back: bool,
-    /// How long it takes for a byte of an answer.
+    /// Delay before each byte of a reply.
     drips: Option<Duration>,
-    /// After how many requests it says no more.
+    /// Number of requests after which it no longer answers.
     falls_silent: Option<usize>,
 }
 
 /// Paths with their contents.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Serves `files` until the client hangs up; returns what is there then.
+/// Serves `files` until the client hangs up; returns the files at that time.
 fn serve(mut stream: UnixStream, mut files: Files, whims: &Whims) -> Files {
     let mut greeting = [0; 9];
     stream.read_exact(&mut greeting).unwrap();
@@ -45,7 +46,7 @@ fn serve(mut stream: UnixStream, mut files: Files, whims: &Whims) -> Files {
         stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         match stream.read(&mut length[..1]) {
             Ok(1) => {}
-            // Nothing more comes before what was held back is said.
+            // The client sends nothing more before it gets the reply that was held back.
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 if let Some(reply) = held.take() {
                     stream.write_all(&reply).unwrap();
@@ -87,7 +88,7 @@ fn serve(mut stream: UnixStream, mut files: Files, whims: &Whims) -> Files {
     }
 }
 
-/// Takes a packet apart.
+/// Parser of a packet.
 struct Parts<'a>(&'a [u8]);
 
 impl<'a> Parts<'a> {
@@ -124,7 +125,7 @@ fn counted(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
 
-/// The reply to a request. A handle is the path of its file.
+/// Returns the reply to a request. A handle is the path of its file.
 fn reply(request: &[u8], files: &mut Files, whims: &Whims) -> Vec<u8> {
     let mut parts = Parts(request);
     let (kind, id) = (parts.take(1)[0], parts.number());
@@ -177,7 +178,7 @@ fn reply(request: &[u8], files: &mut Files, whims: &Whims) -> Vec<u8> {
     }
 }
 
-/// Has `work` done with a server that behaves so, and returns what it came to, and the server's files.
+/// Runs `work` with a server that has these quirks, and returns its result and the server's files.
 fn with<T>(whims: &Whims, files: Files, work: impl FnOnce(&mut Client<'_>) -> T) -> (T, Files) {
     let (mine, its) = UnixStream::pair().unwrap();
     std::thread::scope(|scope| {
@@ -191,7 +192,7 @@ fn with<T>(whims: &Whims, files: Files, work: impl FnOnce(&mut Client<'_>) -> T)
     })
 }
 
-/// Content that does not repeat.
+/// Returns content that does not repeat.
 fn noise(length: usize) -> Vec<u8> {
     (0..u32::try_from(length).unwrap()).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()
 }
@@ -231,10 +232,10 @@ fn a_refusal_ends_the_file_and_not_the_connection() {
         let written = client.write_file("a", &noise(3_000_000), 0, &mut |count| acknowledged += count);
         let refused = Error::Refused(SftpStatus { code: code::FAILURE, message: String::new() });
         assert_eq!((written, acknowledged), (Err(refused), 3 * 32_768));
-        // What was still under way does not get mixed up with what comes then.
+        // Replies that were still outstanding are not mixed up with later ones.
         assert_eq!(client.stat("a").unwrap().unwrap().size, Some(3 * 32_768));
         assert_eq!(client.stat("b").unwrap(), None);
-        // A server that has not said that it can tell is not asked.
+        // A server that does not advertise the extension is not asked.
         assert_eq!((client.extensions, client.space("a")), (Extensions::default(), None));
         let missing = Error::Refused(SftpStatus { code: code::NO_SUCH_FILE, message: String::new() });
         assert_eq!(read(client, "b", 0..10), Err(missing));
@@ -298,11 +299,11 @@ fn single_bytes_are_refused_unless_they_are_the_last() {
     let ((), _) = with(&whims, files.clone(), |client| {
         let refused = Error::NotSftp("a piece of 1 byte, wanted 1024 at least".into());
         assert_eq!(read(client, "a", 0..100_000), Err(refused));
-        // The connection goes on.
+        // The connection still works.
         assert_eq!(read(client, "b", 0..10), Ok(vec![7]));
         assert_eq!(read(client, "a", 99_999..100_000).unwrap(), content[99_999..]);
     });
-    // The pieces of a stretch do not divide it evenly.
+    // The piece size divides neither a request nor the file evenly.
     let content = noise(33 << 20);
     let whims = Whims { short: Some(1_025), ..Whims::default() };
     let (back, _) = with(&whims, Files::from([("a".into(), content.clone())]), |client| read(client, "a", 0..u64::MAX));
@@ -311,7 +312,7 @@ fn single_bytes_are_refused_unless_they_are_the_last() {
 
 #[test]
 fn a_server_that_drips_is_given_up() {
-    // Within one answer, or over several.
+    // Within one reply, or over several.
     for (milliseconds, most) in [(20, 0), (4, 40)] {
         let whims = Whims { drips: Some(Duration::from_millis(milliseconds)), ..Whims::default() };
         let (answers, _) = with(&whims, Files::new(), |client| {

@@ -1,72 +1,72 @@
-//! SFTP version 3 on the wire, as draft-ietf-secsh-filexfer-02 and OpenSSH's extensions have it: requests become
-//! bytes, and bytes become replies. Knows no connection.
+//! Wire format of SFTP version 3, according to draft-ietf-secsh-filexfer-02 and OpenSSH's extensions: encodes requests
+//! and decodes replies. It is independent of the connection.
 
 use crate::base::fs::world_readable::{FILE_MODE, FOLDER_MODE};
 use crate::printable::single_line;
 
-/// The version that is spoken. `RouterOS` and OpenSSH know no other.
+/// Protocol version. `RouterOS` and OpenSSH support no other.
 pub(super) const VERSION: u32 = 3;
 
-/// A request for one thing. Paths are as the server takes them.
+/// Request. Paths are in the server's notation.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SftpRequest<'a> {
-    /// A handle of an existing file, to read it.
+    /// Opens an existing file for reading.
     OpenToRead { path: &'a str },
-    /// A handle of a file, to write it; made where it does not exist.
+    /// Opens a file for writing; creates it if it does not exist.
     OpenToWrite { path: &'a str },
-    /// The end of a handle.
+    /// Closes a handle.
     Close { handle: &'a [u8] },
-    /// A piece of a file.
+    /// Reads a piece of a file.
     Read { handle: &'a [u8], offset: u64, length: u32 },
-    /// A piece into a file.
+    /// Writes a piece of a file.
     Write { handle: &'a [u8], offset: u64, data: &'a [u8] },
-    /// What stands at a path; a link is a link.
+    /// Gets the attributes of a path; does not follow links.
     Lstat { path: &'a str },
-    /// What stands at a path; a link is what it leads to.
+    /// Gets the attributes of a path; follows links.
     Stat { path: &'a str },
-    /// That there be no such file.
+    /// Removes a file.
     Remove { path: &'a str },
-    /// A new folder.
+    /// Creates a folder.
     MakeFolder { path: &'a str },
-    /// That there be no such folder; it has to be empty.
+    /// Removes a folder, which must be empty.
     RemoveFolder { path: &'a str },
-    /// Another name. Whether a file of that name gives way, each server decides for itself.
+    /// Renames a file. Whether an existing file is replaced depends on the server.
     Rename { from: &'a str, to: &'a str },
-    /// Another name, for which a file of that name gives way in the same moment.
+    /// Renames a file; atomically replaces an existing file.
     PosixRename { from: &'a str, to: &'a str },
-    /// Other permission bits.
+    /// Sets permission bits.
     SetMode { path: &'a str, mode: u32 },
-    /// That what was written be on the disk.
+    /// Syncs written data to disk.
     Fsync { handle: &'a [u8] },
-    /// How much room there is.
+    /// Gets the free space.
     Space { path: &'a str },
 }
 
-/// What the server answers.
+/// Reply of the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SftpReply {
-    /// That it is done, or why not.
+    /// Status reply.
     Status(SftpStatus),
-    /// A handle.
+    /// Handle.
     Handle(Vec<u8>),
-    /// A piece of a file.
+    /// Piece of a file.
     Data(Vec<u8>),
-    /// What stands at a path.
+    /// Attributes of a path.
     Attributes(Attributes),
-    /// The answer to an extension.
+    /// Reply to an extended request.
     Extended(Vec<u8>),
 }
 
-/// How a request ended.
+/// Result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SftpStatus {
-    /// One of [`code`], or of a later version of the protocol.
+    /// One of [`code`], or a code of a later version of the protocol.
     pub code: u32,
-    /// In the server's words.
+    /// Message of the server.
     pub message: String,
 }
 
-/// The codes of a [`SftpStatus`].
+/// Codes of a [`SftpStatus`].
 pub(super) mod code {
     pub const OK: u32 = 0;
     pub const END_OF_FILE: u32 = 1;
@@ -74,23 +74,23 @@ pub(super) mod code {
     pub const PERMISSION_DENIED: u32 = 3;
     pub const FAILURE: u32 = 4;
     pub const UNSUPPORTED: u32 = 8;
-    /// Of later versions; some servers say it all the same.
+    /// From later versions; some servers send it all the same.
     pub const FILE_EXISTS: u32 = 11;
 }
 
-/// What a server says of a file, as far as it says it.
+/// Attributes of a file, as far as the server reports them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Attributes {
-    /// In bytes.
+    /// Size in bytes.
     pub size: Option<u64>,
-    /// The kind and the permissions.
+    /// File type and permission bits.
     pub mode: Option<u32>,
-    /// When it was changed, in seconds.
+    /// Modification time in seconds.
     pub modified: Option<u32>,
 }
 
-/// The extensions that are used where a server announces them. One that does not is never asked: `RouterOS` does not
-/// find its way back after a request that it does not know.
+/// Extensions that are used if the server advertises them. A server that does not is never sent such a request:
+/// `RouterOS` does not recover from a request that it does not know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Extensions {
     /// [`SftpRequest::PosixRename`].
@@ -105,30 +105,30 @@ const POSIX_RENAME: &[u8] = b"posix-rename@openssh.com";
 const FSYNC: &[u8] = b"fsync@openssh.com";
 const STATVFS: &[u8] = b"statvfs@openssh.com";
 
-/// Bits of a request for a handle: read, write, create.
+/// Flags of an open request: read, write, create.
 const READ: u32 = 0x01;
 const WRITE: u32 = 0x02;
 const CREATE: u32 = 0x08;
 
-/// Bits that say which attributes follow.
+/// Flags that say which attributes follow.
 const SIZE: u32 = 0x01;
 const OWNERS: u32 = 0x02;
 const PERMISSIONS: u32 = 0x04;
 const TIMES: u32 = 0x08;
 
-/// The first thing that a client says.
+/// Returns the first packet of a client.
 pub(super) fn init() -> Vec<u8> {
     Packet::bare(1).number(VERSION).finish()
 }
 
 impl SftpRequest<'_> {
-    /// The request as bytes; `id` comes back with its reply.
+    /// Encodes the request; its reply has the same `id`.
     pub(super) fn packet(&self, id: u32) -> Vec<u8> {
         let packet = |kind| Packet::bare(kind).number(id);
         let extended = |name| packet(200).bytes(name);
         match *self {
             Self::OpenToRead { path } => packet(3).text(path).number(READ).number(0),
-            // Never cut: what is there was begun with the same content, or is removed before.
+            // Never truncated: an existing file begins with the same content, or is removed before.
             Self::OpenToWrite { path } => {
                 packet(3).text(path).number(WRITE | CREATE).number(PERMISSIONS).number(FILE_MODE)
             }
@@ -150,7 +150,7 @@ impl SftpRequest<'_> {
     }
 }
 
-/// Bytes that become a packet.
+/// Packet under construction.
 struct Packet(Vec<u8>);
 
 impl Packet {
@@ -189,7 +189,7 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).expect("a piece of a file and a path are far below 4 GiB")
 }
 
-/// What a packet is made of, taken one after the other; `None` where it ends too early.
+/// Decoder of a packet's fields; methods return `None` if the packet is too short.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -236,7 +236,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What the server says first: its version, and what it can do besides. `None` where it is something else.
+/// Decodes the first packet of a server: its version and extensions. Returns `None` if it is something else.
 pub(super) fn version(packet: &[u8]) -> Option<(u32, Extensions)> {
     let mut fields = Fields(packet);
     if fields.byte()? != 2 {
@@ -255,14 +255,14 @@ pub(super) fn version(packet: &[u8]) -> Option<(u32, Extensions)> {
     Some((version, extensions))
 }
 
-/// A reply, and to which request. `None` where it is none.
+/// Decodes a reply, and the identifier of its request. Returns `None` if it is no reply.
 pub(super) fn reply(packet: &[u8]) -> Option<(u32, SftpReply)> {
     let mut fields = Fields(packet);
     let (kind, id) = (fields.byte()?, fields.number()?);
     let reply = match kind {
         101 => {
             let code = fields.number()?;
-            // Old servers say the code alone.
+            // Old servers send only the code.
             let message = one_line(fields.bytes().unwrap_or_default());
             SftpReply::Status(SftpStatus { code, message })
         }
@@ -275,16 +275,16 @@ pub(super) fn reply(packet: &[u8]) -> Option<(u32, SftpReply)> {
     Some((id, reply))
 }
 
-/// How much of a server's words is shown, in bytes.
+/// Maximum number of bytes of a server's text to show.
 const SHOWN: usize = 200;
 
-/// The beginning of what a server says, as one line: nobody shall take more of it for words of this tool.
+/// Returns the beginning of a server's text as one line, so that nothing in it can pass for a message of this tool.
 pub(super) fn one_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
     single_line(text.lines().next().unwrap_or_default())
 }
 
-/// How many bytes a user may still write, by the answer to [`SftpRequest::Space`].
+/// Returns the number of bytes that a user can still write, from the reply to [`SftpRequest::Space`].
 pub(super) fn free_space(answer: &[u8]) -> Option<u64> {
     let mut fields = Fields(answer);
     let _block = fields.offset()?;

@@ -170,7 +170,7 @@ fn scripts_and_choices_are_compared_by_file() {
     );
     assert_eq!(
         said(|here| here.files.clear()),
-        ["`ipxe.pxe`: found no such loader among the choices, wanted bin/ipxe.pxe"]
+        ["`ipxe.pxe`: found no such loader in the configuration, wanted bin/ipxe.pxe"]
     );
 }
 

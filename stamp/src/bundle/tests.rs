@@ -166,7 +166,7 @@ fn what_is_no_bundle_is_told_by_its_path() {
         std::fs::write(&path, content).unwrap();
         Bundle::open(&path).unwrap_err().to_string()
     };
-    let begins = format!("`{}` is no bundle of bases: it cannot be unpacked: ", path.display());
+    let begins = format!("`{}` is not a bundle of bases: it cannot be unpacked: ", path.display());
     let packed = pack(&files());
     let mut damaged = packed.clone();
     // The checksum of the whole file.

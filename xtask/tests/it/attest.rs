@@ -1,4 +1,5 @@
-//! What is said of a tree's origin: as the standards' schemas want it, whole, and the same anywhere.
+//! SBOM and provenance of a tree: valid according to the standards' schemas, complete, and identical on every
+//! machine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -31,7 +32,7 @@ struct Documents {
     statement: String,
 }
 
-/// A project with a bit of everything: patch, header, certificate, site, syslinux, text.
+/// Returns a project with one of everything: patch, header, certificate, site, syslinux, text.
 fn project() -> Project {
     let project = Project::new();
     project.config("extra", "#define X\n");
@@ -72,7 +73,7 @@ fn schema(relative: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// `CycloneDX`'s own schema; it refers to two others by names that stand beside its own.
+/// Returns `CycloneDX`'s own schema. It refers to two other schemas by names relative to its own.
 fn cyclonedx() -> Validator {
     let part = |name: &str| schema(&format!("fixtures/schemas/{name}"));
     let mut registry = Registry::new();
@@ -100,7 +101,7 @@ fn assert_valid(validator: &Validator, document: &Value) {
     assert_eq!(errors, [""; 0]);
 }
 
-/// Puts `wrong` where the JSON pointer `place` leads, and wants that to be found.
+/// Replaces the value at the JSON pointer `place` with `wrong`, and checks that validation fails.
 #[track_caller]
 fn assert_spoiled(validator: &Validator, document: &Value, place: &str, wrong: Value) {
     let mut spoiled = document.clone();
@@ -108,7 +109,7 @@ fn assert_spoiled(validator: &Validator, document: &Value, place: &str, wrong: V
     assert!(!validator.is_valid(&spoiled), "nobody minds what is wrong at {place}");
 }
 
-/// All references between components, with the component that has them.
+/// Returns all references between components, each with the component that contains it.
 fn edges(sbom: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut edges = Vec::new();
@@ -290,7 +291,7 @@ fn the_same_inputs_give_the_same_documents_and_nothing_of_the_host() {
         }
         let times = ["timestamp", "startedOn", "finishedOn", "invocationId"];
         assert!(!times.iter().any(|word| text.contains(word)), "{text}");
-        // A date with a time, as RFC 3339 has it: a digit, `T`, two digits, `:`.
+        // A date with a time according to RFC 3339: a digit, `T`, two digits, `:`.
         let is_time = |window: &[u8]| window[0].is_ascii_digit() && window[1] == b'T' && window[4] == b':';
         assert!(!text.as_bytes().windows(5).any(is_time), "{text}");
     }

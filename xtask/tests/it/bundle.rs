@@ -1,5 +1,5 @@
-//! The source bundle: the same bytes every time, and all that a build without a network needs. The bundle of bases:
-//! the same bytes every time, and all that stamping needs.
+//! The source bundle: reproducible, and complete for a build without a network. The bundle of bases: reproducible,
+//! and complete for stamping.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -44,7 +44,7 @@ fn a_bundle_is_the_same_every_time_and_is_all_that_a_build_needs() {
     project.build(&[]).success();
     let first = bundle(&project, "bundle.tar.gz");
     assert!(first == bundle(&project, "another/name.tar.gz"));
-    // Neither the repository nor the archive is to be had any more.
+    // Neither the repository nor the archive is available any more.
     std::fs::rename(project.path("ipxe"), project.path("moved")).unwrap();
     std::fs::remove_file(project.path("syslinux.zip")).unwrap();
     build_from_bundle(&project).success();
@@ -70,7 +70,7 @@ fn a_bundle_has_source_commit_members_and_choices() {
     ] {
         assert!(text.contains(&format!(" {root}/{path}\n")), "{path} is not in:\n{text}");
     }
-    // One owner and one time.
+    // One owner and one time for all entries.
     assert!(text.lines().all(|line| line.contains(" 0/0 ") && line.contains("2023-11-14")), "{text}");
 }
 
@@ -80,7 +80,7 @@ fn a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to() {
     project.write("scripts/common.ipxe", std::str::from_utf8(&script).unwrap());
     std::fs::remove_file(project.path("embed-scripts/boot.ipxe")).unwrap();
     symlink("../scripts/common.ipxe", project.path("embed-scripts/boot.ipxe")).unwrap();
-    // Such links lie there while an editor has the file open.
+    // Editors create such links while a file is open.
     symlink("somebody@nowhere.1", project.path("embed-scripts/.#boot.ipxe")).unwrap();
     bundle(&project, "bundle.tar.gz");
     let unpacked = Command::new("tar")
@@ -88,7 +88,7 @@ fn a_linked_choice_is_in_the_bundle_as_the_file_that_it_leads_to() {
         .output()
         .unwrap();
     assert_eq!(unpacked.stdout, script);
-    // What a link to a folder leads to could be anything.
+    // A link to a folder could lead to anything.
     symlink("../scripts", project.path("embed-scripts/linked")).unwrap();
     let out = project.path("other.tar.gz");
     shows!(project, ["bundle-sources", "--offline", "--out", out.as_str()], @r"
@@ -127,13 +127,13 @@ fn what_is_not_as_pinned_does_not_get_in() {
     bundle(&project, "bundle.tar.gz");
     let file = project.path("bundle.tar.gz");
     let pins = String::from_utf8(project.read("vendor/pins.toml")).unwrap();
-    // Pins of another source.
+    // Pins of another source commit.
     let commit = pins.lines().find_map(|line| line.strip_prefix("commit = \"")).unwrap().trim_end_matches('"');
     project.write("vendor/pins.toml", &pins.replace(commit, &"7".repeat(40)));
     let error = build_from_bundle(&project).error(6);
     let wanted = format!("`{file}` does not have iPXE's commit as pinned: found {commit}, wanted {}\n", "7".repeat(40));
     assert!(error.starts_with(&wanted), "{error}");
-    // Pins of another syslinux.
+    // Pins of another syslinux release.
     let member = pins.lines().rev().find_map(|line| line.strip_prefix("sha256 = \"")).unwrap().trim_end_matches('"');
     project.write("vendor/pins.toml", &pins.replace(member, &"0".repeat(64)));
     says!(project, build_from_bundle(&project), @r"
@@ -143,7 +143,7 @@ fn what_is_not_as_pinned_does_not_get_in() {
     hint: take the bundle of the same release, or a project with its pins
     ");
     assert!(!project.path("again").exists());
-    // Half of a file.
+    // A truncated file.
     project.write("vendor/pins.toml", &pins);
     let content = project.read("bundle.tar.gz");
     std::fs::write(&file, &content[..content.len() / 2]).unwrap();
@@ -155,7 +155,7 @@ fn what_is_not_as_pinned_does_not_get_in() {
     ");
 }
 
-/// Arguments of `bundle-bases` that write to `out`.
+/// Returns the arguments of `bundle-bases` that write to `out`.
 fn bases_arguments(project: &Project, out: &str) -> Vec<String> {
     let mut arguments = project.build_arguments(&["--out"]);
     arguments[0] = "bundle-bases".into();
@@ -168,7 +168,7 @@ fn bundle_bases(project: &Project, out: &str) -> CliOutput {
     project.run(arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Sites with two sizes of slots and a configuration of their own, from one script.
+/// Writes sites with two slot sizes and a separate configuration, from one script.
 fn write_sites(project: &Project) {
     project.config("small", "#undef USB_HCD_XHCI\n");
     project.write("embed-scripts/boot.ipxe", "#!ipxe\necho {{ site }}\ndhcp && chain ${root-path}\n");
@@ -210,7 +210,7 @@ fn a_bundle_of_bases_is_the_same_every_time() {
     let ran = bundle_bases(&project, "bases.tar.gz").success();
     let first = project.read("bases.tar.gz");
     assert!(ran.stdout.contains("; 3 bases made\n  ipxe.efi, configuration `default`, with a slot of 4096 bytes\n"));
-    // Out of the cache, and built again.
+    // From the cache, and then rebuilt.
     assert!(bundle_bases(&project, "another/name.tar.gz").success().stdout.contains("; 0 bases made\n"));
     assert!(first == project.read("another/name.tar.gz"));
     std::fs::remove_dir_all(project.path("cache")).unwrap();

@@ -1,4 +1,4 @@
-//! `clean`: what nobody needs goes, and what somebody needs, uses or put there stays, whatever else runs meanwhile.
+//! `clean` removes what is unused and keeps what is needed, in use or foreign, whatever else runs at the same time.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -34,10 +34,10 @@ netboot_fixtures::tests! {
     a_crowded_cache_is_refused_within_limits,
 }
 
-/// Sixty-four digits, as of a digest.
+/// Sixty-four hexadecimal digits, like a digest.
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-/// A project that has been built with one configuration, and then with another.
+/// Returns a project that was built with one configuration and then with another.
 fn used() -> Project {
     let project = Project::cold();
     project.config("old", "/* old */\n");
@@ -56,7 +56,7 @@ fn sites(project: &Project, config: &str) {
     ));
 }
 
-/// Makes all that is at `path` so many days old.
+/// Sets the age of everything at `path` to `days` days.
 fn age(path: &Utf8Path, days: u64) {
     let then = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
     if path.is_dir() && !path.is_symlink() {
@@ -69,7 +69,7 @@ fn age(path: &Utf8Path, days: u64) {
     }
 }
 
-/// `clean`, with a folder for temporary files of its own.
+/// Returns the command `clean`, with its own folder for temporary files.
 fn command(project: &Project, more: &[&str]) -> Command {
     let temporary = project.path("tmp");
     std::fs::create_dir_all(&temporary).unwrap();
@@ -82,7 +82,7 @@ fn clean(project: &Project, more: &[&str]) -> CliOutput {
     CliOutput::from(command(project, more).output().unwrap())
 }
 
-/// What a run says to programs.
+/// Returns the JSON result of a run.
 fn object(project: &Project, more: &[&str]) -> Value {
     let ran = clean(project, &[&["--message-format", "json"], more].concat()).success();
     serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap()
@@ -98,7 +98,7 @@ fn number(object: &Value, kind: &str, fate: &str) -> usize {
     items.iter().filter(|item| item["kind"] == kind && item["fate"] == fate).count()
 }
 
-/// `build-loaders` from the cache alone, which has to have all that it needs.
+/// Runs `build-loaders` from the cache alone, which must contain everything it needs. Returns the JSON result.
 fn build_offline(project: &Project) -> Value {
     let ran = project.run(["build-loaders", "--offline", "--message-format", "json"]).success();
     serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap()
@@ -133,11 +133,11 @@ fn what_this_project_needs_stays_and_what_nobody_uses_goes() {
     assert_eq!(names(&project.path("cache/trees")), ["bios-new", "efi-x64-new"]);
     assert_eq!(names(&project.path("cache/bases")).len(), 2);
     assert!(!names(&project.path("cache")).iter().any(|name| name.starts_with("removal-")));
-    // No network, no other sources, and nothing to make.
+    // No network, no other sources, and no bases to build.
     assert_eq!(build_offline(&project)["bases-made"], 0);
     project.write("embed-scripts/boot.ipxe", "#!ipxe\nshell\n");
     assert_eq!(build_offline(&project)["bases-made"], 0);
-    // What is gone can be made again without a network.
+    // Whatever was removed can be rebuilt without a network.
     sites(&project, "old");
     assert_eq!(build_offline(&project)["bases-made"], 2);
     project.run(["verify"]).success();
@@ -148,7 +148,7 @@ fn what_another_project_has_used_lately_stays() {
     let said = object(&project, &[]);
     assert_eq!((number(&said, "base", "recent"), number(&said, "build-tree", "recent")), (2, 2));
     assert_eq!((&said["removed"], number(&said, "base", "unused")), (&0.into(), 0));
-    // Being used counts, and not being made: the other project builds again, with all that it has.
+    // The time of last use counts, not the creation time: the other project builds again from the cache.
     age(&project.path("cache"), 20);
     sites(&project, "old");
     assert_eq!(build_offline(&project)["bases-made"], 0);
@@ -206,7 +206,7 @@ fn what_this_tool_did_not_make_is_left_alone_and_named() {
     for path in foreign {
         project.write(path, "precious");
     }
-    // A base with something of somebody in it is not taken apart.
+    // A base that contains a foreign file is not removed.
     let base = format!("cache/bases/{KEY}");
     project.write(&format!("{base}/record.json"), "{}");
     project.write(&format!("{base}/letter"), "precious");
@@ -294,7 +294,7 @@ fn nothing_is_removed_from_a_folder_that_others_have_files_in() {
         );
     }
     assert!(others.iter().all(|path| project.read(path) == b"precious") && project.path("cache/trees/oak").exists());
-    // A link is no mark.
+    // A symbolic link does not count as `CACHEDIR.TAG`.
     project.write("marked/x", "");
     let marked = project.path("marked");
     symlink("/dev/null", marked.join("CACHEDIR.TAG")).unwrap();
@@ -315,7 +315,7 @@ fn a_look_makes_nothing() {
         assert!(folder.ends_with("empty") == folder.exists());
         assert_eq!(names(&folder), [] as [&str; 0]);
     }
-    // A new file system has a folder of its own.
+    // A new file system contains `lost+found`.
     project.write("empty/lost+found/x", "");
     let empty = project.path("empty");
     project.run(["build-loaders", "--plan", "--cache-dir", empty.as_str()]).success();
@@ -350,7 +350,7 @@ fn what_killed_runs_have_left_goes() {
     for path in leftovers {
         project.write(path, "x");
     }
-    // Somebody's own, whatever it is called; and a change deep down.
+    // Foreign folders, whatever their names; and a change deep inside a folder.
     let own =
         ["tmp/netboot-loaders-github/file", "tmp/netboot-loaders-run-aBc12/file", "tmp/netboot-loaders-run-dEf456/a/b"];
     for path in own {
@@ -359,7 +359,7 @@ fn what_killed_runs_have_left_goes() {
         age(path.ancestors().find(|above| above.parent().unwrap().ends_with("tmp")).unwrap(), 1);
     }
     project.write("tmp/netboot-loaders-run-dEf456/a/b", "changed in place");
-    // Outside the cache, what is young and not locked may be in use.
+    // Outside the cache, recent files that are not locked may be in use.
     let young =
         ["dist/.partial-aBc123", "dist/.release.partial", "vendor/.partial-aBc123", "tmp/netboot-loaders-run-aBc123"];
     clean(&project, &["--unused-for", "0"]).success();
@@ -376,7 +376,7 @@ fn what_killed_runs_have_left_goes() {
     assert_eq!(names(&project.path("dist")), [".tftp.journal", ".tftp.lock", "tftp"]);
     assert_eq!(build_offline(&project)["bases-made"], 0);
     project.run(["verify"]).success();
-    // Where the tree is gone, the one before it is what is left of it.
+    // If the tree is missing, the previous tree is the only copy.
     std::fs::rename(project.tree(), project.path("dist/.tftp.previous")).unwrap();
     age(&project.path("dist"), 20);
     clean(&project, &["--unused-for", "0"]).success();
@@ -385,7 +385,7 @@ fn what_killed_runs_have_left_goes() {
     project.run(["verify"]).success();
 }
 
-/// Asks for other loaders and objects than before.
+/// Changes the configured loaders and objects.
 fn change(project: &Project, number: u32) {
     project.write("embed-scripts/boot.ipxe", &format!("#!ipxe\necho {number}\nshell\n"));
     project.config("new", &format!("/* slow {number} */\n"));
@@ -440,7 +440,7 @@ fn a_clean_waits_for_builds_and_builds_wait_for_a_clean() {
         }
         project.run(["verify"]).success();
     }
-    // While somebody uses the cache, nothing goes, and Ctrl-C ends the waiting.
+    // While another process uses the cache, nothing is removed, and Ctrl-C ends the wait.
     let lock = File::options().append(true).open(project.path("cache/locks/use")).unwrap();
     lock.lock_shared().unwrap();
     project.write("cache/probe-abc123/probe.c", "x");
@@ -451,12 +451,12 @@ fn a_clean_waits_for_builds_and_builds_wait_for_a_clean() {
     kill_process(Pid::from_child(&waiting), Signal::INT).unwrap();
     assert_eq!(waiting.wait().unwrap().code(), Some(130));
     assert!(project.path("cache/probe-abc123").exists());
-    // Others that use it do not wait for each other.
+    // Processes that only use the cache do not wait for each other.
     assert_eq!(build_offline(&project)["bases-made"], 0);
     drop(lock);
     clean(&project, &[]).success();
     assert!(!project.path("cache/probe-abc123").exists());
-    // Nobody begins to use the cache while something is removed from it.
+    // No process starts using the cache while files are being removed from it.
     let lock = File::options().append(true).open(&path).unwrap();
     lock.lock().unwrap();
     let mut build = project.command(["build-loaders", "--offline"]);
@@ -466,7 +466,7 @@ fn a_clean_waits_for_builds_and_builds_wait_for_a_clean() {
     assert!(build.wait().unwrap().success());
 }
 
-/// Waits until `child` says that it waits for the lock at `path`.
+/// Waits until `child` reports that it waits for the lock at `path`.
 #[track_caller]
 fn until_it_waits(child: &mut Child, path: &Utf8Path) {
     let wanted = format!("wait for another process to release `{path}`");
@@ -477,7 +477,7 @@ fn until_it_waits(child: &mut Child, path: &Utf8Path) {
 
 fn a_clean_that_is_interrupted_is_finished_by_the_next_one() {
     let project = used();
-    // Enough files that removing them takes its time.
+    // Enough files that removing them takes a while.
     for folder in 0..60 {
         for file in 0..100 {
             project.write(&format!("cache/reproduce/build-{folder}/{file}"), "x");
@@ -515,7 +515,7 @@ fn what_a_killed_deployment_and_a_killed_rebuild_have_left_goes() {
             assert!(patience.elapsed() < Duration::from_secs(30), "{arguments:?} did not begin");
             std::thread::sleep(Duration::from_millis(1));
         }
-        // It is at work now, so what it works with stays.
+        // The process is running, so the files that it uses stay.
         let left = names(&temporary);
         clean(&project, &["--dry-run"]).success();
         assert!(left.iter().all(|name| temporary.join(name).exists()) || child.try_wait().unwrap().is_some());
@@ -583,7 +583,7 @@ fn a_crowded_cache_is_refused_within_limits() {
     }
     let refused = limits::measure(&mut command(&project, &["--dry-run"])).assert_memory_limit();
     assert!(refused.stderr.contains("/cache/blobs` has too many entries: wanted 50000 entries"), "{}", refused.stderr);
-    // As many as there may be: all are named to programs, and some to people.
+    // The maximum number of entries: JSON output lists all of them, text output a few.
     for number in 0..100 {
         std::fs::remove_file(blobs.join(format!("{number:0>200}"))).unwrap();
     }
@@ -618,7 +618,7 @@ fn what_cannot_be_removed_is_named_and_the_rest_goes() -> Result<(), String> {
     skip::mount_namespaces()?;
     let project = used();
     age(&project.path("cache"), 20);
-    // Read-only folders are no obstacle.
+    // Read-only folders can be removed.
     for folder in ["cache/trees/bios-old/tree/src", "cache/trees/bios-old"] {
         std::fs::set_permissions(project.path(folder), std::fs::Permissions::from_mode(0o555)).unwrap();
     }

@@ -1,5 +1,4 @@
-//! What bad input, missing tools and failing builds get: the message, word for word, the exit code,
-//! and a tree that is as it was.
+//! Bad input, missing tools and failing builds: the exact message, the exit code, and an unchanged tree.
 
 use netboot_fixtures::harness::xtask;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -34,7 +33,7 @@ netboot_fixtures::tests! {
     a_file_in_the_place_of_the_cache_or_of_a_part_of_it_is_named,
 }
 
-/// A project with a published tree, and a check that a failure leaves it alone.
+/// Returns a project with a published tree.
 fn published() -> Project {
     let project = Project::new();
     project.build(&[]).success();
@@ -92,7 +91,7 @@ fn a_private_key_beside_a_certificate_is_refused_with_its_line() {
     error: embed-scripts/ca.pem:1: has a private key (`CERTIFICATE`), and what is trusted gets published
       hint: keep the key elsewhere, and the certificate alone here: `openssl x509` writes it
     ");
-    // Nor does it get into a bundle, whether somebody trusts it or not.
+    // A private key does not enter a bundle either, whether it is trusted or not.
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n");
     let (out, ipxe) = (project.path("sources.tar.gz"), project.path("ipxe"));
     shows!(project, ["bundle-sources", "--offline", "--ipxe-url", ipxe.as_str(), "--out", out.as_str()], @"
@@ -116,24 +115,24 @@ fn what_boots_in_part_of_the_loaders_only_is_warned_of() {
     project.config("c", "");
     let plan = project.build_arguments(&["--plan"]);
     warns!(project, &plan, @r"
-    warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between blanks
-    hint: write blanks around `&&`
+    warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between spaces
+    hint: write spaces around `&&`
     warning: embed-scripts/boot.ipxe:4: an address with a password gets published: anybody who can fetch the file can read it
-    hint: take it out, and let the server tell machines apart by their addresses or certificates
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
     warning: embed-scripts/sites.toml:7: `boot.a.kernel`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there
     hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
     warning: embed-scripts/sites.toml:12: `boot.b.server`: `https://` needs `DOWNLOAD_PROTO_HTTPS`, which a BIOS build does not have on its own: the bios loaders would stop there
     hint: name a configuration that has `#define DOWNLOAD_PROTO_HTTPS` with `config`, or leave those loaders out
     warning: a.ipxe:5: a password gets published: anybody who can fetch the file can read it
-    hint: take it out, and let the server tell machines apart by their addresses or certificates
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
     ");
     warns!(project.config("c", "#define DOWNLOAD_PROTO_HTTPS\n"), &plan, @r"
-    warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between blanks
-    hint: write blanks around `&&`
+    warning: embed-scripts/boot.ipxe:2: `net0&&` is one word to iPXE, which takes `&&` for an operator only between spaces
+    hint: write spaces around `&&`
     warning: embed-scripts/boot.ipxe:4: an address with a password gets published: anybody who can fetch the file can read it
-    hint: take it out, and let the server tell machines apart by their addresses or certificates
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
     warning: a.ipxe:5: a password gets published: anybody who can fetch the file can read it
-    hint: take it out, and let the server tell machines apart by their addresses or certificates
+    hint: remove it, and let the server tell machines apart by their addresses or certificates
     ");
     let known = project.run(&plan).stderr;
     project.config("c", "").sites(&sites.replace("\"ipxe.pxe\", ", ""));
@@ -282,8 +281,7 @@ fn a_cache_where_make_cannot_work_is_refused() {
     ");
 }
 
-/// Runs the build where `prepare`, a shell script with a mount namespace of its own, has changed
-/// the file systems.
+/// Runs the build after `prepare`, a shell script with its own mount namespace, has changed the file systems.
 fn in_namespace(project: &Project, prepare: &str) -> Result<CliOutput, String> {
     skip::mount_namespaces()?;
     let mut command = Command::new("unshare");
@@ -328,7 +326,7 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(),
     hint: free space on the file system of `PROJECT/cache/probe-RANDOM`
     hint: or choose another cache folder with `--cache-dir`
     ");
-    // Room for the program's text, and not for the program.
+    // Enough space for the program's source text, but not for the program.
     says!(project, mount(&format!("size=16k none {cache}"))?, @"
     exit code 1, stderr:
     error: cannot write `PROJECT/cache/probe-RANDOM/room`
@@ -342,7 +340,7 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(),
     hint: choose another cache folder with `--cache-dir`
     hint: or mount that file system without `noexec`
     ");
-    // The compiler's own temporary files are in the cache, too: those of the system say nothing about it.
+    // The compiler's temporary files are in the cache, too: a read-only system folder does not matter.
     let root = &project.root;
     let elsewhere = format!(
         "mount --bind /tmp /tmp; mount -o remount,bind,ro /tmp; mount --bind {root} {root}; mount -o remount,bind,rw {root}"
@@ -398,7 +396,7 @@ fn a_full_disk_leaves_the_old_tree() -> Result<(), String> {
     assert!(error.contains("No space left on device"), "{error}");
     assert!(error.contains("hint: free space on the file system of `"), "{error}");
     project.run(["verify"]).success();
-    // The tree on a disk that holds the old one and not a second one.
+    // The tree on a disk with space for the old one but not for a second one.
     let dist = project.path("dist");
     let keep = project.path("keep");
     let prepare = format!("cp -r {dist}/tftp {keep}; mount -t tmpfs -o size=64k none {dist}; cp -r {keep} {dist}/tftp");
@@ -433,7 +431,7 @@ fn a_warning_tells_what_a_bios_loader_lacks() {
     assert!(!project.build(&[]).success().stderr.contains("warning"));
 }
 
-/// Makes sure that no line of a run is forged, and that none of its characters steers a terminal.
+/// Checks that no output line of a run is forged, and that no character controls the terminal.
 #[track_caller]
 fn honest(ran: &CliOutput) {
     let text = format!("{}{}", ran.stdout, ran.stderr);
@@ -470,7 +468,7 @@ fn arguments_cannot_forge_messages() {
     }
     let secret = project.run(["fetch", "--ipxe-url=https://me:secret@host/\n"]).error(2);
     assert!(secret.starts_with("the argument `…@host/\\n` has `\\n`, wanted one line"), "{secret}");
-    // Words and pictures that are written with joiners are names like others.
+    // Words and emoji written with joiners are ordinary names.
     let error = project.run(["verify", "پروژه\u{200c}ها"]).error(8);
     assert!(error.starts_with("there is no tree `پروژه\\u{200c}ها`\n"), "{error}");
     for arguments in [&["x\u{200c}y"][..], &["verify", "--x\u{200d}y"], &["build-loaders", "--jobs", "x\u{200d}"]] {
@@ -618,13 +616,13 @@ fn what_standard_output_does_not_take_is_an_error() {
         &["completions", "bash"],
     ] {
         assert_eq!(run(arguments, full()), (1, lost.to_owned()), "{arguments:?}");
-        // Whoever reads no more has what they wanted.
+        // A reader that closes the pipe is not an error.
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         assert_eq!(run(arguments, writer.into()), (0, String::new()), "{arguments:?}");
     }
     assert_eq!(run(&["--quiet", "verify"], full()), (0, String::new()));
-    // Another error keeps its exit code, and is told where it can be read.
+    // Another error keeps its exit code and is reported on stderr.
     std::fs::remove_file(project.tree().join("ipxe.efi")).unwrap();
     let (code, stderr) = run(&["--message-format", "json", "verify"], full());
     assert!(code == 8 && stderr.contains("`ipxe.efi` is missing"), "{code} {stderr}");

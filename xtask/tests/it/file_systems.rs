@@ -1,5 +1,6 @@
-//! File systems that are full, cannot be written, or cannot exchange folders: what is served stays, and the next run goes on.
-//! They are made in a mount namespace; where the kernel does not let this user have one, that is said.
+//! File systems that are full, read-only, or cannot exchange folders: the served tree stays, and the next run
+//! continues. The tests create them in a mount namespace; if the kernel does not permit one for this user, they
+//! report that.
 
 use netboot_fixtures::harness::xtask;
 use netboot_fixtures::skip;
@@ -26,10 +27,10 @@ netboot_fixtures::tests! {
     cache,
 }
 
-/// The record of a deployment.
+/// Name of the deployment record.
 const RECORD: &str = "netboot-loaders-deployed.json";
 
-/// The address of git's own server for the repository at `path`; it lasts as long as the test program.
+/// Returns the address of git's own server for the repository at `path`. It runs as long as the test program.
 fn git_server(path: &Utf8Path) -> Result<String, String> {
     skip::program("git")?;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -52,12 +53,12 @@ fn git_server(path: &Utf8Path) -> Result<String, String> {
     Ok(url)
 }
 
-/// The cache on a disk that is full sooner or later: before there is a repository, within a pack or a download, when
-/// the source is written.
+/// The cache on a disk that becomes full at some point: before there is a repository, within a pack or a download, or
+/// while the source is written.
 fn cache() -> Result<(), String> {
     skip::mount_namespaces()?;
     let project = Project::new();
-    // What does not compress, so that there is no room for a pack of it.
+    // Incompressible data, so that there is no space for a pack of it.
     let mut seed = 7_u32;
     let mut noise = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -103,7 +104,7 @@ fn mirror() -> Result<(), String> {
     mirror.publisher.release("44.1");
     let (dest, second) = (mirror.dest(), mirror.publisher.server.url("/second.json"));
     std::fs::create_dir(&dest).unwrap();
-    // Room for one set of 210 kB and not for two; after a failure, there is more.
+    // Space for one set of 210 kB, but not for two; more after a failure.
     let script = format!(
         "mount -t tmpfs -o size=320k none {dest}; \"$@\" >&2; if \"$@\" --stream-url {second}; then exit 99; fi\n\
          cat {dest}/current/version.ipxe; du -b {dest}/.netboot-loaders/partial/44.2/*.part | cut -f1\n\
@@ -137,7 +138,7 @@ fn mirror() -> Result<(), String> {
     Ok(())
 }
 
-/// A project whose tree was deployed to a folder, and has changed since; the files in that folder.
+/// Returns a project whose tree was deployed to a folder and has changed since, the folder, and the files in it.
 fn deployed() -> (Project, Utf8PathBuf, BTreeMap<Utf8PathBuf, Vec<u8>>) {
     let project = Project::new();
     project.build(&[]).success();
@@ -153,8 +154,7 @@ fn files(folder: &Utf8Path) -> BTreeMap<Utf8PathBuf, Vec<u8>> {
     Project::files_of(folder).into_iter().filter(|(path, _)| path != RECORD).collect()
 }
 
-/// Deploys to `folder`, where `prepare`, a shell script with a mount namespace of its own, has changed the file
-/// systems.
+/// Deploys to `folder` after `prepare`, a shell script with its own mount namespace, has changed the file systems.
 fn in_namespace(project: &Project, folder: &Utf8Path, prepare: &str) -> CliOutput {
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-ec", &format!("{prepare}; exec \"$@\""), "sh", xtask()]);
@@ -250,7 +250,7 @@ fn read_only_cache() -> Result<(), String> {
     let out = project.path("other/tftp");
     let build = project.build_arguments(&["--out", out.as_str()]);
     let build: Vec<&str> = build.iter().map(AsRef::as_ref).collect();
-    // Where nothing is missing, nothing has to be written.
+    // If nothing is missing, nothing is written.
     for arguments in [&build[..], &["fetch", "--offline"], &["fetch"]] {
         run(arguments).success();
     }
@@ -264,7 +264,7 @@ fn read_only_cache() -> Result<(), String> {
     Ok(())
 }
 
-/// As over SSHFS: a folder takes the place of another one by two renames.
+/// Like SSHFS: one folder replaces another with two renames.
 fn without_exchange() -> Result<(), String> {
     let bindfs = skip::program("bindfs")?;
     skip::mount_namespaces()?;
@@ -273,7 +273,7 @@ fn without_exchange() -> Result<(), String> {
     for folder in [&behind, &dist] {
         std::fs::create_dir(folder).unwrap();
     }
-    // Whoever ends the first process of that namespace ends the file system, too.
+    // When the first process of that namespace ends, the file system ends, too.
     let script = format!(
         "{bindfs} {behind} {dist}; mkdir {dist}/a {dist}/b\n\
          perl -e 'exit(syscall(316, -100, $ARGV[0], -100, $ARGV[1], 2) == 0)' {dist}/a {dist}/b\n\

@@ -1,4 +1,4 @@
-//! What the program says of itself: help for people, completions for shells.
+//! Help for users, and completions for shells.
 
 use std::process::Command;
 
@@ -12,10 +12,10 @@ netboot_fixtures::tests! {
     installed,
 }
 
-/// The names of the commands that `help` lists.
+/// Returns the names of the commands that `help` lists.
 fn commands(help: &str) -> Vec<&str> {
     let Some((_, list)) = help.split_once("\nCommands:\n") else { return Vec::new() };
-    // What does not fit into a line goes on in the next one, below the text.
+    // Text too long for one line continues in the next one, indented to the text column.
     let names = list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.strip_prefix("  "));
     let names = names.filter(|line| !line.starts_with(' '));
     names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect()
@@ -40,8 +40,7 @@ fn completions() -> Result<(), String> {
     Ok(())
 }
 
-/// A program that somebody has installed under a name of his own, in a folder that has no repository, says nothing of
-/// cargo.
+/// A program installed under another name, in a folder without a repository, does not mention cargo.
 fn installed() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("netboot-loaders");
@@ -50,7 +49,7 @@ fn installed() {
     std::fs::create_dir(&empty).unwrap();
     let run = |arguments: &[&str]| {
         let mut command = Command::new(&program);
-        // What cargo sets for its own alias, as it does where a build script calls this program.
+        // cargo sets this for its own alias, and also where a build script runs this program.
         command.args(arguments).current_dir(&empty).env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"));
         let ran =
             CliOutput::from(command.env("NETBOOT_LOADERS_CACHE_DIR", folder.path().join("cache")).output().unwrap());

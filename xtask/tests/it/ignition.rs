@@ -1,4 +1,4 @@
-//! Starter configurations for Ignition, held against its published schema.
+//! Starter configurations for Ignition, validated against the published schema.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -21,7 +21,7 @@ netboot_fixtures::tests! {
 const NETWORK: &str = "subnet = \"192.168.88.0/24\"\ntftp-server = \"192.168.88.1\"\nhttp-url = \"http://192.168.88.10/tftp\"\n\
     [[host]]\nname = \"master\"\nmac = \"00:50:56:00:01:01\"\nfirmware = \"uefi\"\nhostname = \"master.example.net\"\n";
 
-/// A public key that belongs to nobody.
+/// A public key with no owner.
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f you@example.net";
 
 fn project(ignition: &str) -> Project {
@@ -30,7 +30,7 @@ fn project(ignition: &str) -> Project {
     project
 }
 
-/// Whether the published schema takes `config`; its complaints otherwise.
+/// Validates `config` against the published schema. Returns the errors.
 fn check(config: &Value) -> Vec<String> {
     let schema: Value =
         serde_json::from_str(include_str!("../../../fixtures/schemas/ignition-3.3.schema.json")).unwrap();
@@ -54,7 +54,7 @@ fn a_starter_is_what_the_schema_takes() {
         };
         assert!(ran.stderr.starts_with(warning), "{}", ran.stderr);
     }
-    // The schema does say no.
+    // The schema does reject invalid configurations.
     assert!(!check(&serde_json::json!({ "ignition": { "version": 3 } })).is_empty());
 }
 
@@ -87,7 +87,7 @@ fn what_is_wrong_with_a_starter_is_said() {
     let text = format!("{NETWORK}[ignition]\nssh-keys = [\"{KEY}\\u202e\"]\ntime-zone = \"it's\"\n");
     shows!(project.write("embed-scripts/network.toml", &text), ["ignition"], @r"
     exit code 3, stderr:
-    error: PROJECT/embed-scripts/network.toml:10: `ignition.ssh-keys`: has `\u{202e}`, wanted one line without characters that are not seen or change the direction of text
+    error: PROJECT/embed-scripts/network.toml:10: `ignition.ssh-keys`: has `\u{202e}`, wanted one line without characters that are invisible or change the direction of text
       hint: copy the line of a file like id_ed25519.pub
     PROJECT/embed-scripts/network.toml:11: `ignition.time-zone`: found the time zone `it's`, wanted a name of the tz database as in `Europe/Moscow`
       hint: take a name of the tz database, as `timedatectl list-timezones` prints them
@@ -130,7 +130,7 @@ fn what_a_machine_would_refuse_is_refused_with_its_line() {
     project.run(["ignition", "--host", "master"]).success();
 }
 
-/// Hands `a b.bu` to a stand-in for Butane that does `script`; to none, where there is no script.
+/// Passes `a b.bu` to a stand-in for Butane that runs `script`; without a script, Butane is missing.
 fn butane(project: &Project, script: Option<&str>, more: &[&str]) -> CliOutput {
     let folder = project.path("bin");
     std::fs::create_dir_all(&folder).unwrap();
@@ -169,7 +169,7 @@ fn json_keeps_its_meaning_where_characters_are_escaped() {
     assert_eq!(ran.stdout, "{\n\t\"a\": \"\\u200c\\u202e\\udb40\\udc41ü\"\n}\n");
     let wanted = serde_json::json!({ "a": "\u{200c}\u{202e}\u{e0041}ü" });
     assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), wanted);
-    // The file has what Butane printed, byte for byte.
+    // The file contains Butane's output, byte for byte.
     let out = project.path("a.ign");
     butane(&project, Some(script), &["--out", out.as_str()]).success();
     assert_eq!(project.read("a.ign"), "{\n\t\"a\": \"\u{200c}\u{202e}\u{e0041}ü\"\n}\n".as_bytes());
@@ -179,7 +179,7 @@ fn files_that_a_butane_file_names_are_looked_for_beside_it() {
     let project = project("");
     project.write("machines/one two.bu", "variant: fcos\nversion: 1.4.0\n");
     project.write("machines/motd", "hello");
-    // Butane reads what `local:` names below its `--files-dir`, and refuses `local:` without that option.
+    // Butane reads files named with `local:` from its `--files-dir`, and refuses `local:` without that option.
     let script = r#"while [ "$1" != --files-dir ]; do shift || exit 9; done; printf '{ "motd": "%s" }\n' "$(/bin/cat "$2/motd")""#;
     butane(&project, Some(script), &[]);
     let (bin, file) = (project.path("bin"), project.path("machines/one two.bu"));
@@ -204,7 +204,7 @@ fn what_butane_says_of_a_wrong_file_is_said_and_nothing_is_written() {
       command: env -i PROJECT/bin/butane --strict --pretty --files-dir PROJECT 'PROJECT/a b.bu'
     hint: change the Butane file: its lines and keys are named above
     ");
-    // What it says besides must not become a part of the configuration.
+    // Butane's stderr must not become part of the configuration.
     let script = "echo 'warning at $.storage' >&2; echo '{}'";
     says!(project, butane(&project, Some(script), &["--out", out.as_str()]), @r"
     exit code 1, stderr:

@@ -1,5 +1,5 @@
-//! The page about a tree in a real browser, as wide as a telephone and as a desk. Without Chromium or Chrome this is
-//! skipped, and says so.
+//! The index page of a tree in a real browser, at phone and desktop widths. Without Chromium or Chrome, the test
+//! reports that it was skipped.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,22 +18,23 @@ netboot_fixtures::tests! {
     file,
 }
 
-/// What Chromium is called: by Google, whose own sandbox works everywhere, by itself, and by some distributions.
+/// Program names of Chromium: Google's build, whose sandbox works everywhere, the upstream name, and that of some
+/// distributions.
 const NAMES: [&str; 4] = ["google-chrome", "google-chrome-stable", "chromium", "chromium-browser"];
 
-/// How long a browser may take.
+/// Time limit for a browser run.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A telephone and a desk, in pixels.
+/// Widths of a phone and a desktop, in pixels.
 const WIDTHS: [u64; 2] = [390, 1100];
 
-/// The tree's folder, whose name means something in addresses and in HTML.
+/// Folder of the tree, with characters that are special in URLs and in HTML.
 const TREE: &str = "100% <i>tftp & \"#1\"?_which_is_a_rather_long_name_of_a_folder_with_a_tree";
 
-/// A script whose name means something in HTML.
+/// Name of a script with characters that are special in HTML.
 const SCRIPT: &str = "it's <i>a & b_which_is_a_rather_long_name_of_a_script_for_loaders.ipxe";
 
-/// A network with much of what recipes can have, and with what means something in HTML.
+/// A network with many of the settings that recipes can have, and with characters that are special in HTML.
 const NETWORK: &str = r#"
 subnet = "192.168.88.0/24"
 tftp-server = "192.168.88.1"
@@ -57,13 +58,12 @@ firmware = "uefi"
 site = "rack-1"
 "#;
 
-/// A test, which gets the browser.
-/// Chromium.
+/// Path to Chromium or Chrome.
 struct Browser(Utf8PathBuf);
 
 impl Browser {
     fn find() -> Result<Self, String> {
-        // A snap, or the script that stands for one, has a temporary folder of its own, and finds no page in this one.
+        // A snap, or a script that stands for one, has its own temporary folder and cannot read pages in this one.
         let snap = |file: &Utf8PathBuf| {
             let content = || std::fs::read(file).unwrap_or_default();
             let script = || content().starts_with(b"#!") && String::from_utf8_lossy(&content()).contains("/snap/bin");
@@ -73,16 +73,16 @@ impl Browser {
         found.map(Self).ok_or_else(|| "neither Chromium nor Chrome is installed, or only as a snap".to_owned())
     }
 
-    /// The page at `url` as HTML, after its scripts have run.
+    /// Returns the page at `url` as HTML, after its scripts have run.
     fn dump(&self, project: &Project, url: &str) -> String {
         let mut command = Command::new(&self.0);
         command.args(["--headless=new", "--dump-dom", "--virtual-time-budget=60000"]);
-        // Nothing but the loopback can be reached, whatever a browser would like to ask its maker.
+        // Only loopback addresses are reachable, whatever the browser tries to send to its vendor.
         command.args(["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-background-networking"]);
         command.args(["--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-default-browser-check"]);
         command.arg(format!("--user-data-dir={}", project.path("browser")));
         let user = Command::new("id").arg("-u").output().unwrap();
-        // Its sandbox does not work for root.
+        // Chromium's sandbox does not work for root.
         command.args((user.stdout == b"0\n").then_some("--no-sandbox"));
         let (page, log) = (project.path("page.html"), project.path("browser.log"));
         command.stdin(Stdio::null()).stdout(std::fs::File::create(&page).unwrap());
@@ -103,7 +103,7 @@ impl Browser {
         std::fs::read_to_string(page).unwrap()
     }
 
-    /// What the page of the tree in `dist/TREE` looks like at each of [`WIDTHS`].
+    /// Measures the page of the tree in `dist/TREE` at each of [`WIDTHS`].
     fn measure(&self, project: &Project) -> Vec<Value> {
         let widths = format!("{WIDTHS:?}");
         let page = include_str!("measure.html").replace("PAGE", "'/dist/index.html'").replace("WIDTHS", &widths);
@@ -134,7 +134,7 @@ impl Browser {
     }
 }
 
-/// A path without its query, and with what was encoded in it.
+/// Returns a path without its query, percent-decoded.
 fn decoded(path: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = path.split('?').next().unwrap_or_default().bytes();
@@ -145,7 +145,7 @@ fn decoded(path: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// A project whose tree has a page.
+/// Returns a project whose tree has an index page.
 fn built(network: Option<&str>) -> Project {
     let project = Project::new();
     let mut sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
@@ -165,7 +165,7 @@ fn built(network: Option<&str>) -> Project {
     project
 }
 
-/// The files in the root of the tree as the checksums have them, without those that are about the others.
+/// Returns the files in the root of the tree according to SHA256SUMS, without those that describe the others.
 fn listed(project: &Project) -> Vec<(String, String)> {
     let sums = String::from_utf8(project.read(&format!("dist/{TREE}/SHA256SUMS"))).unwrap();
     let lines = sums.lines().map(|line| line.split_once("  ").unwrap());
@@ -178,7 +178,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// What holds for each page at each width.
+/// Checks what must hold for each page at each width.
 fn assert_readable(project: &Project, measured: &Value) {
     for state in ["closed", "open"] {
         let look = &measured[state];
@@ -190,7 +190,7 @@ fn assert_readable(project: &Project, measured: &Value) {
         );
         assert!(look["font"].as_f64().unwrap() >= 12.0, "{look}");
         for target in look["targets"].as_array().unwrap() {
-            // A finger needs 24 pixels, but for a link within a sentence, as WCAG 2.2 has it.
+            // A touch target needs 24 pixels according to WCAG 2.2, except for a link within a sentence.
             let least = if target["alone"] == true { 24.0 } else { 12.0 };
             let size = |side: &str| target[side].as_f64().unwrap();
             assert!(size("width") >= least && size("height") >= least, "{target}");

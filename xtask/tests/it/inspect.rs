@@ -1,4 +1,4 @@
-//! What is in a loader: the lists in a tree, the baseline that holds them, and `inspect`.
+//! Contents of a loader: the lists in a tree, the baseline that they are compared with, and `inspect`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write as _};
@@ -48,7 +48,7 @@ fn what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted() {
     project.config("small", "/* drop */\n");
     let sites = "[default]\nloaders = [\"ipxe.pxe\", \"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"small\"\n";
     project.sites(sites);
-    // No baseline, no complaint; and nothing is written unasked.
+    // Without a baseline there is no error, and nothing is written unless requested.
     project.build(&[]).success();
     assert!(!project.path("vendor/linked-objects").exists());
     project.build(&["--update-baseline"]).success();
@@ -68,7 +68,7 @@ fn what_is_not_as_in_the_baseline_is_not_published_until_it_is_accepted() {
     assert_eq!(project.snapshot(), before);
     project.build(&["--update-baseline"]).success();
     assert!(!project.build(&[]).success().stderr.contains("warning: "));
-    // A list that is gone is missed.
+    // A missing list is reported.
     let list = project.path("vendor/linked-objects/small/ipxe.pxe.txt");
     let content = std::fs::read(&list).unwrap();
     std::fs::remove_file(&list).unwrap();
@@ -151,7 +151,8 @@ fn a_loader_that_nobody_knows_is_told_by_its_bytes_alone() {
     ");
 }
 
-/// An EFI application of `size` bytes with that many sections, each of which is all of it, full of `pattern`.
+/// Writes an EFI application of `size` bytes with `sections` sections, each covering the whole file, filled with
+/// `pattern`.
 fn efi(path: &Utf8Path, size: u32, sections: u16, pattern: &[u8]) {
     let mut file = vec![0; 0x148 + 40 * usize::from(sections)];
     let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);

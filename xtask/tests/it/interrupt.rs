@@ -21,7 +21,7 @@ netboot_fixtures::tests! {
     an_interrupt_while_tools_are_probed_is_an_interrupt,
 }
 
-/// A project whose build takes its time, with a published tree.
+/// Returns a project with a slow build and a published tree.
 fn slow() -> Project {
     let project = Project::new();
     project.config("slow", "/* slow */\n");
@@ -30,7 +30,7 @@ fn slow() -> Project {
     project
 }
 
-/// Asks for other loaders than before: `compile` also asks for other objects.
+/// Changes the configured loaders; with `compile`, also the objects to compile.
 fn change(project: &Project, number: usize, compile: bool) {
     project.write("embed-scripts/boot.ipxe", &format!("#!ipxe\necho {number}\nshell\n"));
     if compile {
@@ -42,7 +42,7 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// No process works in the project's folder any more, or soon none does.
+/// Checks that no process works in the project's folder any more, or that the last one ends soon.
 #[track_caller]
 fn assert_nothing_runs(project: &Project) {
     let patience = Instant::now();
@@ -74,7 +74,7 @@ fn control_c_leaves_no_child_and_the_old_tree() {
         let project = slow();
         let before = project.snapshot();
         change(&project, 1, true);
-        // Objects, with when they were made: a new one says that make has begun.
+        // Objects with their modification times: a new one shows that make is running.
         let objects = || -> std::collections::BTreeSet<_> {
             let work = project.path("cache/trees");
             let files =
@@ -98,7 +98,8 @@ fn control_c_leaves_no_child_and_the_old_tree() {
     }
 }
 
-/// Puts a program `name` first in the `PATH` of `command` that says that it has begun, and goes on for a minute.
+/// Puts a stand-in for the program `name` first in the `PATH` of `command`. It signals that it has started, and runs
+/// for a minute.
 fn stand_in(project: &Project, name: &str, command: &mut Command) -> Utf8PathBuf {
     let (folder, begun) = (project.path(&format!("bin-{name}")), project.path(&format!("begun-{name}")));
     std::fs::create_dir_all(&folder).unwrap();
@@ -117,17 +118,17 @@ fn an_interrupt_while_tools_are_probed_is_an_interrupt() {
     for (name, arguments) in [
         ("make", &["build-loaders", "--offline"][..]),
         ("make", &["reproduce", "--plain", "--offline", "--against", tree.as_str()]),
-        // What tells whether variations can be had.
+        // A program that determines which variations are available.
         ("locale", &["reproduce", "--list"]),
         ("make", &["doctor"]),
         ("make", &["doctor", "--install-deps"]),
-        // What only tells which package brought a tool.
+        // A program that only determines which package a tool is from.
         ("dpkg-query", &["build-loaders", "--offline"]),
         ("make", &["clean"]),
         ("qemu-system-x86_64", &["boot-test"]),
         ("ssh", &["deploy", "--dry-run", "sftp://unreachable.invalid/srv/tftp"]),
     ] {
-        // Answers of earlier probes are not asked for again.
+        // Remove the results of earlier probes, which would be reused.
         let _ = std::fs::remove_dir_all(project.path("cache/toolchains"));
         if name == "dpkg-query" && !Utf8Path::new("/usr/bin/apt-get").exists() {
             continue;
@@ -138,7 +139,7 @@ fn an_interrupt_while_tools_are_probed_is_an_interrupt() {
         assert_eq!(measured.stderr, "error: interrupted\n", "{name} of {arguments:?}");
         assert_eq!(measured.stdout, "", "{name} of {arguments:?}");
     }
-    // Nothing of it is remembered.
+    // Nothing of it is cached.
     project.run(["doctor"]).success();
 }
 
@@ -173,9 +174,9 @@ fn kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds() {
         let before = project.snapshot();
         change(&project, number as usize, number % 2 == 0);
         let mut child = project.start_build();
-        // Fifty moments, spread over a little more than a whole build, in a scattered order.
+        // Fifty moments, spread over a little more than a whole build, in scattered order.
         std::thread::sleep(whole * (number * 29 % 50) / 46);
-        // It may have ended already: then nothing is killed.
+        // The build may have ended already; then nothing is killed.
         let _ = kill_process(Pid::from_child(&child), Signal::KILL);
         child.wait().unwrap();
         let after = project.snapshot();
@@ -192,7 +193,7 @@ fn kill_9_at_fifty_moments_leaves_the_old_tree_and_a_next_run_succeeds() {
     assert_is_what_a_fresh_build_gives(&project);
 }
 
-/// The tree that came out of all that is the one that an empty cache gives.
+/// Checks that the resulting tree equals the one that an empty cache gives.
 fn assert_is_what_a_fresh_build_gives(project: &Project) {
     let before = project.snapshot();
     std::fs::remove_dir_all(project.path("cache")).unwrap();
@@ -202,7 +203,7 @@ fn assert_is_what_a_fresh_build_gives(project: &Project) {
 }
 
 fn a_kill_between_the_two_renames_is_repaired() {
-    // Where a file system cannot swap folders, this is what a kill at the worst moment leaves.
+    // On a file system that cannot exchange folders, a kill at the worst moment leaves this.
     let project = slow();
     let before = project.snapshot();
     std::fs::rename(project.tree(), project.path("dist/.tftp.previous")).unwrap();

@@ -1,4 +1,4 @@
-//! Inventories of sites: what their rows and files become, and what is said where something is wrong with them.
+//! Inventories of sites: the sites that their rows and files become, and the messages about errors in them.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ netboot_fixtures::tests! {
 
 const DEFAULT: &str = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\n";
 
-/// A project whose script goes to `boot_url`, which only inventories say.
+/// Returns a project whose script goes to `boot_url`, which only inventories set.
 fn project(inventories: &str) -> Project {
     let project = Project::new();
     project.write("embed-scripts/url.ipxe", "#!ipxe\nchain {{ boot_url }} # {{ site }}\n");
@@ -36,7 +36,7 @@ fn project(inventories: &str) -> Project {
     project
 }
 
-/// A project with the inventory `racks.csv`.
+/// Returns a project with the inventory `racks.csv`.
 fn with_csv(csv: &str) -> Project {
     let project = project("[inventory.racks]\nfrom = \"racks.csv\"\nloaders = [\"ipxe.efi\"]\n");
     project.write("embed-scripts/racks.csv", csv);
@@ -49,7 +49,7 @@ fn read(project: &Project, options: &Options) -> Sites {
     Sites::read(&folder, &pins.syslinux, options).unwrap()
 }
 
-/// The sites of the project, each with its script.
+/// Returns the sites of the project, each with its script.
 fn scripts(project: &Project, options: &Options) -> Vec<(String, String)> {
     let script = |site: &Site| {
         assert_eq!(site.slot_sha256, site.script().slot().digest());
@@ -68,7 +68,7 @@ fn a_row_becomes_a_site() {
     project.sites(&format!(
         "{DEFAULT}vars = {{ boot_url = \"http://192.0.2.1/\" }}\n[inventory.racks]\nfrom = \"racks.csv\"\n"
     ));
-    // An empty cell says nothing, so the default goes; `a/` comes after `a-b/`.
+    // An empty cell sets nothing, so the default applies; `a/` sorts after `a-b/`.
     assert_eq!(
         scripts(&project, &Options::default()),
         [
@@ -192,7 +192,7 @@ fn what_is_wrong_with_a_csv_file_is_told_by_line() {
     error: embed-scripts/racks.csv:2: `name`: found the site name `a/b`, wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`
       hint: rename the site: its name becomes a folder of the tree
     embed-scripts/racks.csv:4: `boot_url`: found `${x}\ny`, with a line break, wanted one line of text
-      hint: take it out: a variable cannot have more than one line, nor tabs
+      hint: remove it: a variable cannot have more than one line, nor tabs
     embed-scripts/racks.csv:6: found 3 values, wanted 2: `name`, `boot_url`
       hint: give the row a value for each column, if only an empty one, and put a value with a comma into quotes
     embed-scripts/racks.csv:7: `name`: found the site name ``, wanted 1 to 63 letters, digits, `-`, `_` or `.`, not starting with `.` or `-`, not ending with `.`
@@ -237,7 +237,7 @@ fn what_is_wrong_with_a_folder_is_told_by_file() {
     embed-scripts/lab/b.TOML: is not read: only *.toml is
       hint: rename it
     embed-scripts/lab/c.toml:1: unclosed inline table, expected `}`
-      hint: write it as TOML 1.0: text stands in double quotes, and so does a name with a blank in it
+      hint: write it as TOML 1.0: put text into double quotes, and names with spaces, too
     embed-scripts/lab/more: is a folder, and a folder in an inventory is not read
       hint: make it an inventory of its own, or move it elsewhere
     ");
@@ -331,7 +331,7 @@ fn an_address_that_no_script_uses() {
     let csv = project.path("racks.csv");
     let rows = project.build_arguments(&["--plan", "--sites", csv.as_str()]);
     let default = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n";
-    // The rows are told of once; what is no address may be for people.
+    // The rows are reported once; a value that is not an address may be informative.
     warns!(project.sites(default), &rows, @r#"
     warning: PROJECT/racks.csv: `boot_url`: no script uses this address, so no loader goes there
     hint: name a script that does, as in `script = "url.ipxe"`, in the table of the sites or in `[default]`
@@ -346,7 +346,7 @@ fn an_address_that_no_script_uses() {
     warning: embed-scripts/sites.toml:4: `default.vars.boot_url`: no script uses this address, so no loader goes there
     hint: name a script that does, as in `script = "url.ipxe"`, in the table of the sites or in `[default]`
     "#);
-    // A script uses it: that of another site, or in a condition; and an empty cell says nothing.
+    // A script uses the variable: that of another site, or within a condition; and an empty cell sets nothing.
     let using = "[site.b]\nscript = \"url.ipxe\"\n";
     let condition = "script = \"maybe.ipxe\"\n";
     let used = format!("{}{vars}", default.replace("boot.ipxe", "url.ipxe"));
@@ -375,7 +375,7 @@ fn a_script_that_is_too_long_gets_a_larger_slot_when_asked() {
     ");
     assert_eq!(sizes(&relink), [4096, 4096, 8192]);
     project.build(&["--plan", "--relink"]).success();
-    // The longest one decides what has to be set.
+    // The longest script determines the slot size to set.
     shows!(project.write("embed-scripts/url.ipxe", &long(4096 - 20)), plan(&project), @"
     exit code 3, stderr:
     error: embed-scripts/url.ipxe:3: is 4098 bytes, 2 more than the slot of 4096, for the site `b` at embed-scripts/racks.csv:3 and 2 others

@@ -1,4 +1,4 @@
-//! The program, hermetic: with stand-ins for iPXE and for whoever is on the network.
+//! Hermetic tests of the program, with stand-ins for iPXE and for every server on the network.
 
 mod attest;
 mod bundle;

@@ -1,4 +1,4 @@
-//! Where a tree is published: what else may stand there, and what it looks like afterwards.
+//! The target of a published tree: what else may be there, and what it looks like afterwards.
 
 use netboot_fixtures::harness::xtask;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -162,7 +162,7 @@ fn every_server_may_read_the_tree_whatever_the_umask() {
         }
     };
     assert_modes();
-    // A later run repairs what somebody has changed, also where nothing else is to be done.
+    // A later run repairs changed files, even if there is nothing else to do.
     for path in ["", "sites", "sites/a/ipxe.pxe"] {
         std::fs::set_permissions(tree.join(path), std::fs::Permissions::from_mode(0o700)).unwrap();
     }
@@ -177,7 +177,7 @@ fn every_server_may_read_the_tree_whatever_the_umask() {
 
 fn a_tarball_that_is_cut_or_goes_on_is_no_tarball() {
     let project = Project::new();
-    // What a killed run has left is removed; only what is surely its own.
+    // Leftovers of a killed run are removed, but only those that are certainly the tool's own.
     for name in [".partial-aB3xYz", ".partial-mine", "partial"] {
         project.write(&format!("dist/{name}"), "left");
     }
@@ -222,7 +222,7 @@ fn another_compiler_in_the_path_is_noticed() {
     let wrapper = "#!/bin/sh\n# another compiler\nexec /usr/bin/gcc \"$@\"\n";
     std::fs::write(tools.join("gcc"), wrapper).unwrap();
     std::fs::set_permissions(tools.join("gcc"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    // It gives the same bases, so the loaders are those that are there.
+    // The new compiler gives the same bases, so the existing loaders are kept.
     assert!(build(&project).contains("3 bases made, 0 loaders stamped, 3 kept"));
 }
 
@@ -279,7 +279,7 @@ fn a_refusal_leaves_nothing_and_no_lock_is_waited_for_that_is_none() {
     hint: move it away
     ");
     std::fs::remove_file(&lock).unwrap();
-    // What stands beside the lock is opened, too.
+    // The file beside the lock is opened, too.
     let journal = project.path("dist/.tftp.journal");
     assert!(Command::new("mkfifo").arg(&journal).status().unwrap().success());
     shows!(project, project.build_arguments(&["--quiet"]), @r"

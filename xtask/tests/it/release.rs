@@ -1,5 +1,4 @@
-//! The files of a release, with a stand-in for iPXE: all of them, the same every time, checked before they
-//! are published.
+//! The files of a release, with a stand-in for iPXE: complete, reproducible, and verified before they are published.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +18,7 @@ netboot_fixtures::tests! {
     a_release_has_all_files_and_is_the_same_every_time,
 }
 
-/// Sixty-four digits, as of a digest.
+/// Sixty-four hexadecimal digits, like a digest.
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -30,7 +29,7 @@ fn release(project: &Project, more: &[&str]) -> CliOutput {
     project.run([&["release"], more, &origins[..]].concat())
 }
 
-/// The files of a folder, by name.
+/// Returns the files of a folder, by name.
 fn files(project: &Project, folder: &str) -> Vec<(String, Vec<u8>)> {
     let folder = project.path(folder);
     let files = netboot_loaders::base::fs::walk(&folder).unwrap();
@@ -55,20 +54,20 @@ fn a_release_has_all_files_and_is_the_same_every_time() {
     let mut sums = Command::new("sha256sum");
     sums.args(["--strict", "-c", "SHA256SUMS"]).current_dir(project.path("dist/release"));
     assert!(sums.output().unwrap().status.success());
-    // Again, and again with an empty cache and in another folder.
+    // Once more, and with an empty cache in another folder.
     release(&project, &["--dry-run"]).success();
     assert!(files(&project, "dist/release") == first);
     std::fs::remove_dir_all(project.path("cache")).unwrap();
     let out = project.path("elsewhere/release");
     release(&project, &["--dry-run", "--out", out.as_str()]).success();
     assert!(files(&project, "elsewhere/release") == first);
-    // The provenance is about the tarballs, too.
+    // The provenance covers the tarballs, too.
     let text = project.read(&format!("dist/release/{}", name("provenance.intoto.json")));
     let statement: Value = serde_json::from_slice(&text).unwrap();
     let subjects: Vec<&str> =
         statement["subject"].as_array().unwrap().iter().map(|subject| subject["name"].as_str().unwrap()).collect();
     assert!(subjects.contains(&name("tftp.tar.gz").as_str()) && subjects.contains(&name("sources.tar.gz").as_str()));
-    // What was packed is what was built.
+    // The packed tree equals the built one.
     project.run(["verify", project.path(&format!("dist/release/{}", name("tftp.tar.gz"))).as_str()]).success();
 }
 
@@ -100,7 +99,7 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     assert_eq!(words.len(), 9 + 8 + 1);
     assert_eq!(words[17], "secret");
     std::fs::remove_file(project.path("said")).unwrap();
-    // Nothing that is not as its checksums say gets out.
+    // A release that differs from its checksums is not published.
     project.write("dist/release/more.txt", "more\n");
     says!(project, publish(&[]), @"
     exit code 8, stderr:
@@ -125,7 +124,8 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
       `manifest.json` has changed: found SHA256, wanted SHA256
     hint: write it again with `cargo xtask release --dry-run`
     ");
-    // A release without its sources is none, whatever its checksums say; nor one of parts that do not belong together.
+    // A release without its sources is refused, whatever its checksums say; and so is one whose parts do not belong
+    // together.
     release(&project, &["--dry-run"]).success();
     let sums = String::from_utf8(project.read("dist/release/SHA256SUMS")).unwrap();
     let sources = format!("netboot-loaders-{VERSION}-sources.tar.gz");
@@ -163,7 +163,7 @@ fn what_is_no_release_is_not_replaced() {
     hint: or move that away
     ");
     assert_eq!(project.read("dist/release/mine.txt"), b"mine\n");
-    // Neither is a tree, nor a folder of downloads with their checksums.
+    // Neither a tree nor a folder of downloads with their checksums is a release.
     let before = project.snapshot();
     let tree = project.tree();
     release(&project, &["--dry-run", "--out", tree.as_str()]).error(1);
@@ -198,7 +198,7 @@ fn a_folder_of_files_is_looked_at_within_limits() {
     let hashes = |pid| limits::has_read(pid, &folder.join(&sources), 0);
     let measured = limits::interrupt(&mut project.command(check), hashes).assert_memory_limit();
     assert!(measured.stderr.contains("error: interrupted"), "{}", measured.stderr);
-    // What no release has is not even read.
+    // Files that do not belong to a release are not even read.
     (0..30).for_each(|number| sparse(&format!("x\nhint: {number}")));
     sparse(&format!("netboot-loaders-{VERSION}-more.tar.gz"));
     let error = project.run_within_limits(&check).error(8);

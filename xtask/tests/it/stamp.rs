@@ -1,4 +1,4 @@
-//! Many sites: each loader is stamped, once, and again only where something has changed.
+//! Many sites: each loader is stamped once, and again only if something has changed.
 
 use netboot_fixtures::harness::xtask;
 use std::fmt::Write as _;
@@ -27,7 +27,7 @@ netboot_fixtures::tests! {
     a_disk_that_is_full_at_some_site_leaves_the_old_tree_and_the_work_so_far,
 }
 
-/// A project with so many sites, each with an address of its own.
+/// Returns a project with `count` sites, each with its own address.
 fn with_sites(count: usize) -> Project {
     let project = Project::new();
     project.write("embed-scripts/url.ipxe", "#!ipxe\nchain {{ boot_url }}\n");
@@ -47,7 +47,7 @@ fn racks(numbers: impl IntoIterator<Item = usize>) -> String {
     csv
 }
 
-/// Builds, and returns the numbers of the result: loaders stamped, kept, and hard links.
+/// Builds, and returns the counts of the result: loaders stamped, kept, and hard links.
 #[track_caller]
 fn numbers(project: &Project) -> [u64; 3] {
     let arguments = project.build_arguments(&["--message-format", "json"]);
@@ -75,14 +75,14 @@ fn stamped_loaders_are_what_make_gives() {
     assert!(ran.stdout.ends_with(") are what make gives, byte for byte\n"), "{}", ran.stdout);
     let ran = ask(&["--sample", "3", "--seed", "5"]).success();
     assert!(ran.stdout.contains(": 6 loaders of 3 of 8 sites (seed 5) are"), "{}", ran.stdout);
-    // A loader that differs from what make builds, in a tree that looks as if it was built so.
+    // A loader that differs from make's output, in a tree that looks as if it was built so.
     let path = project.tree().join("sites/rack-0003/ipxe.efi");
     let made = std::fs::read(&path).unwrap();
     let mut loader = made.clone();
     let last = loader.len() - 5;
     loader[last] ^= 1;
     std::fs::write(&path, &loader).unwrap();
-    // Found is what the tree has, and wanted what it should have, here as in plain `verify`.
+    // "found" is the content of the tree, and "wanted" the expected one, as in plain `verify`.
     let [good, bad] = [&made, &loader].map(|content| content[last - 2..][..5].escape_ascii().to_string());
     let error = project.run(["verify"]).error(8);
     let digests = [&loader, &made].map(|content| netboot_loaders::digest::Sha256Digest::of(content).to_string());
@@ -107,7 +107,7 @@ fn stamped_loaders_are_what_make_gives() {
         )),
         "{error}"
     );
-    // The same where the manifest names another compiler, or other flags: that may explain it.
+    // The same if the manifest names another compiler or other flags, which may be the cause.
     let manifest = std::fs::read_to_string(tree.join("manifest.json")).unwrap();
     let edited = |edit: &dyn Fn(&mut serde_json::Value)| {
         let mut value: serde_json::Value = serde_json::from_str(&manifest).unwrap();
@@ -132,7 +132,7 @@ fn stamped_loaders_are_what_make_gives() {
     let details = events.iter().find(|event| event["event"] == "result").unwrap();
     assert_eq!(details["differences"].as_array().unwrap().len(), 1);
     assert_eq!(details["causes"][0]["subject"], "the epoch");
-    // Choices that know less than the tree has, or something else.
+    // A configuration with fewer loaders than the tree, or with others.
     project.write("embed-scripts/racks.csv", &racks(0..2));
     let ran = ask(&[]).warned();
     assert!(
@@ -153,7 +153,7 @@ fn only_what_has_changed_is_stamped_again() {
     let project = with_sites(10);
     assert_eq!(numbers(&project), [22, 0, 0]);
     assert_eq!(numbers(&project), [0, 22, 0]);
-    // One changed, one gone, one new.
+    // One changed, one removed, one new.
     let csv =
         racks((0..10).filter(|number| *number != 4)).replace("0002,http://192.0.2.1/2", "0002,http://192.0.2.1/x");
     project.write("embed-scripts/racks.csv", &format!("{csv}new,http://192.0.2.1/new\n"));
@@ -162,11 +162,11 @@ fn only_what_has_changed_is_stamped_again() {
     assert!(String::from_utf8_lossy(&project.read("dist/tftp/sites/rack-0002/ipxe.efi")).contains("192.0.2.1/x\n"));
     project.run(["verify"]).success();
     let after = project.snapshot();
-    // The same from nothing.
+    // The same from scratch.
     std::fs::remove_dir_all(project.path("dist")).unwrap();
     assert_eq!(numbers(&project), [22, 0, 0]);
     assert!(project.snapshot() == after);
-    // What somebody has changed in the tree is made anew, and nothing else.
+    // A file changed in the tree is stamped again, and nothing else.
     std::fs::write(project.tree().join("sites/rack-0001/ipxe.pxe"), b"changed").unwrap();
     assert_eq!(numbers(&project), [1, 21, 0]);
     assert!(project.snapshot() == after);
@@ -214,7 +214,7 @@ fn a_killed_run_leaves_the_old_tree_and_its_work_to_the_next() {
         let mut command = project.command(arguments.iter().map(String::as_str).collect::<Vec<_>>());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let partial = project.path("dist/.tftp.partial/sites");
-        // Once it has stamped something of its own.
+        // Wait until it has stamped a new loader.
         let wanted = 200 + 250 * killed;
         while !partial.join(format!("rack-{wanted:04}/ipxe.pxe")).exists() && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
@@ -277,7 +277,7 @@ fn what_stands_in_the_way_of_a_new_tree_is_removed_and_nothing_behind_a_link() {
 fn a_killed_exchange_leaves_nothing_of_the_old_tree_to_the_next() {
     let project = with_sites(3);
     project.build(&[]).success();
-    // The old tree, which somebody has kept on another disk in part, is in the place of a new one.
+    // The old tree, part of which the user moved to another disk, is in the path of a new one.
     let kept = project.path("kept");
     std::fs::rename(project.tree().join("sites"), &kept).unwrap();
     std::os::unix::fs::symlink(&kept, project.tree().join("sites")).unwrap();
@@ -291,7 +291,7 @@ fn a_killed_exchange_leaves_nothing_of_the_old_tree_to_the_next() {
 
 fn loaders_of_another_base_are_not_used_again() {
     let project = with_sites(2);
-    // A build that gives other BIOS loaders each time, for the same keys.
+    // A build that gives different BIOS loaders each time, for the same keys.
     project
         .edit_makefile(|text| text.replace("echo $*; cat $<; }", "echo $*; cat $<; od -An -N8 -tx8 /dev/urandom; }"));
     project.build(&[]).success();
@@ -311,7 +311,7 @@ fn a_disk_that_is_full_at_some_site_leaves_the_old_tree_and_the_work_so_far() ->
     project.build(&[]).success();
     project.write("embed-scripts/racks.csv", &racks(0..700));
     let (dist, keep) = (project.path("dist"), project.path("keep"));
-    // Each loader takes 8 KiB: there is room for half of them, and then for all.
+    // Each loader takes 8 KiB: there is space for half of them, and then for all.
     let script = format!(
         "cp -r {dist} {keep}; mount -t tmpfs -o size=6m none {dist}; cp -r {keep}/. {dist}; \
          if \"$@\" >{keep}/error 2>&1; then exit 99; fi; cp -r {dist}/tftp {keep}/after; \
@@ -346,7 +346,7 @@ fn a_base_that_was_tampered_with_is_built_again() {
         let arguments = project.build_arguments(&["--message-format", "json"]);
         let ran = project.run(arguments.iter().map(String::as_str).collect::<Vec<_>>()).success();
         let result: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
-        // An EFI base has no zinfo, so nobody minds what is in that file.
+        // An EFI base has no zinfo, so the content of that file does not matter.
         assert!(result["bases-made"] == 1 || path.file_name() == Some("zinfo"), "{path}: {result}");
         assert!(project.snapshot() == before, "{path}");
     }

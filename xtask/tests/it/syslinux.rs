@@ -1,5 +1,5 @@
-//! Real syslinux loaders, as the distribution builds them: they are what the tool thinks they are,
-//! go into a tree, and are known again by their content when one of them is not what it was.
+//! Real syslinux loaders from the distribution: their file kind is recognised, they are copied into a tree, and
+//! `verify` reports a changed one.
 
 use netboot_fixtures::project::{Member, Project, installed};
 use netboot_loaders::loader::file_kind::{check, member_kind};

@@ -1,4 +1,4 @@
-//! From a project to a tree, with a stand-in for iPXE: what is built, kept, published, verified.
+//! From a project to a tree, with a stand-in for iPXE: building, caching, publishing and verifying.
 
 use netboot_fixtures::harness::xtask;
 use std::os::unix::fs::symlink;
@@ -103,7 +103,7 @@ fn nothing_to_do_touches_nothing() {
     assert_eq!(project.tree().join("ipxe.efi").metadata().unwrap().modified().unwrap(), before);
 }
 
-/// The events of a build, and the events of the kind `kind` that started.
+/// Returns the events of kind `kind` that a build started.
 fn started(ran: &CliOutput, kind: &str) -> usize {
     let events = ran.stdout.lines().map(|line| json(line.as_bytes()));
     events.filter(|event| event["event"] == "started" && event["kind"] == kind).count()
@@ -150,7 +150,7 @@ fn what_was_changed_behind_the_tools_back_is_made_again() {
     let ran = project.build(&[]).success();
     assert!(ran.stdout.contains("1 base made, 1 loader stamped, 2 kept"), "{}", ran.stdout);
     assert_eq!(project.snapshot(), before);
-    // A changed source cannot be mended by removing it: the build tree is made anew.
+    // Removing a changed source file does not repair it: the build tree is created again.
     spoil("src/core.c");
     spoil("/image");
     project.build(&[]).success();

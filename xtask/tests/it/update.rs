@@ -1,4 +1,4 @@
-//! `update`: the pins move to what is asked for, and only their values do.
+//! `update`: sets the pins to the requested version, and changes only their values.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -37,7 +37,7 @@ netboot_fixtures::tests! {
 const PINS: &str = "vendor/pins.toml";
 const MAIN: &str = "refs/heads/main";
 
-/// A project whose pin has a future: v0.0.2, a pre-release, a branch that goes on, and another one.
+/// A project with commits after its pin: v0.0.2, a pre-release, a branch that continues, and another one.
 struct Fixture {
     project: Project,
     repository: Repository,
@@ -69,7 +69,7 @@ impl Fixture {
         fixture
     }
 
-    /// Commits a Makefile that calls itself `version`: three numbers and what follows.
+    /// Commits a Makefile that declares `version`: three numbers and what follows.
     fn commit(&self, branch: &str, parent: Oid, subject: &str, version: &str) -> Oid {
         let repository = &self.repository;
         let parent = repository.find_commit(parent).unwrap();
@@ -102,13 +102,14 @@ impl Fixture {
         String::from_utf8(self.project.read(PINS)).unwrap()
     }
 
-    /// The pinned version, ref and commit.
+    /// Returns the pinned version, ref and commit.
     fn pinned(&self) -> (String, String, String) {
         let pin = Pins::parse(PINS.into(), &self.pins()).unwrap().ipxe;
         (pin.version, pin.git_ref, pin.commit.to_string())
     }
 
-    /// Fails with `code` and `message`, in which `URL` stands for the repository, and changes nothing.
+    /// Checks that `update` fails with `code` and `message`, in which `URL` stands for the repository, and changes
+    /// nothing.
     #[track_caller]
     fn refuses(&self, more: &[&str], code: i32, message: &str) {
         let before = self.pins();
@@ -150,11 +151,11 @@ fn the_newest_release_is_pinned_and_builds() {
         "{new}"
     );
     assert!(new.contains("\nepoch = 1710000000\n"), "{new}");
-    // Nothing is new now.
+    // There is nothing new now.
     let again = fixture.update(&[]).success().stdout;
     assert_eq!(again, format!("iPXE 0.0.2 ({commit}) is up to date with refs/tags/v0.0.2 of {url}\n"));
     assert_eq!(fixture.pins(), new);
-    // The cache has it already.
+    // The archive is in the cache already.
     let archive = fixture.project.path("syslinux.zip");
     fixture.project.run(["build-loaders", "--offline", "--syslinux-archive", archive.as_str()]).success();
 }
@@ -182,7 +183,8 @@ fn a_pin_goes_back_only_when_told_to() {
     let older = "the newest release of `URL` is `v0.0.2`, and the pinned 0.1.0+ is newer\n\
                  hint: run the command with `--to v0.0.2`\nhint: or name what to pin with `--to`\n";
     fixture.refuses(&[], 1, older);
-    // What a repository says beside its objects does not count: that the old release came after the pin, or from nothing.
+    // Grafts and shallow lists of a repository are ignored: they claim that the old release came after the pin, or
+    // has no parent.
     let release = fixture.repository.revparse_single("v0.0.2^{commit}").unwrap().id();
     for (name, text) in [("info/grafts", format!("{release} {}\n", fixture.tip)), ("shallow", format!("{release}\n"))] {
         let name = format!("ipxe/.git/{name}");
@@ -232,7 +234,7 @@ fn what_is_not_there_is_not_pinned() {
     error: cannot look for updates at `https://unreachable.invalid/ipxe.git`: this run is offline
     hint: name a mirror or a local clone with `--ipxe-url`
     ");
-    // What no build could take.
+    // A commit that cannot be built.
     let link = fixture.repository.blob(b"target").unwrap();
     let mut update = TreeUpdateBuilder::new();
     let tip = fixture.repository.find_commit(fixture.tip).unwrap();
@@ -261,14 +263,14 @@ fn an_abbreviated_commit_is_what_git_takes_it_for() {
         (&fixed.to_uppercase(), MAIN, &fixed),
         (&described, MAIN, &fixed),
         (&candidate[..39], "refs/tags/v0.1.0-rc1", &candidate),
-        // The object of a tag stands for its commit.
+        // A tag object stands for its commit.
         (&tag[..10], "refs/tags/v0.0.2", &release),
     ] {
         fixture.update(&["--to", to]).success();
         let (_, pinned_ref, pinned) = fixture.pinned();
         assert_eq!((pinned_ref.as_str(), &pinned), (git_ref, commit), "{to}");
     }
-    // A name goes before digits, and four digits are the least.
+    // A ref name takes precedence over digits, and four digits are the minimum.
     fixture.tag(&candidate[..7], fixture.fixed);
     fixture.update(&["--to", &candidate[..7]]).warned();
     assert_eq!(fixture.pinned().2, fixed);
@@ -288,7 +290,7 @@ fn an_ambiguous_commit_is_refused_and_each_that_is_meant_is_named() {
     let tree = repository.find_commit(fixture.tip).unwrap().tree().unwrap();
     let mut seen = std::collections::HashMap::from([(fixture.tip.to_string()[..4].to_owned(), fixture.tip)]);
     let mut parent = fixture.tip;
-    // Two of some hundred commits have the same first four digits.
+    // Two of a few hundred commits have the same first four digits.
     let (digits, mut both) = loop {
         let parents = [&repository.find_commit(parent).unwrap()];
         let subject = format!("[x] Number {}\x1b[31m", seen.len());
@@ -316,8 +318,8 @@ fn an_ambiguous_commit_is_refused_and_each_that_is_meant_is_named() {
     assert_eq!(fixture.pinned().2, parent.to_string());
 }
 
-/// Adds `commits` commits one after the other, as a branch, with the subject `subject` each; every `nth` has a branch
-/// of its own.
+/// Adds `commits` commits one after the other, as a branch, each with the subject `subject`. Every `nth` commit has
+/// its own branch.
 fn add_history(fixture: &Fixture, commits: usize, nth: usize, subject: &str) -> Oid {
     let mut git = Command::new("git");
     let git = git.arg("-C").arg(fixture.url()).args(["fast-import", "--quiet"]).stdin(Stdio::piped());
@@ -346,7 +348,7 @@ fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
     let last = add_history(&fixture, 20_000, 4, "[x] Security");
     let first = fixture.repository.revparse_single("refs/heads/side-0").unwrap().id();
     let url = fixture.url();
-    // Each of 5,000 branches leads to it.
+    // It is reachable from each of 5,000 branches.
     let ran = fixture.project.run_within_limits(&arguments_of(url.as_str(), &first.to_string()[..12])).success();
     assert!(ran.stdout.contains("5 commits, "), "{}", ran.stdout);
     assert_eq!(fixture.pinned().2, first.to_string());
@@ -359,7 +361,7 @@ fn a_long_history_with_many_branches_takes_one_walk_and_can_be_left() {
         assert!(measured.stderr.ends_with(": interrupted\n"), "{}", measured.stderr);
         assert_eq!(fixture.pins(), before);
     }
-    // So many subjects are kept, and no more.
+    // The number of subjects that are kept is limited.
     let ran = fixture.project.run_within_limits(&arguments_of(url.as_str(), "long")).success();
     assert!(ran.stdout.contains("19999 commits, 1000 of which say something about security:\n"), "{}", ran.stdout);
 }
@@ -368,7 +370,7 @@ fn what_others_write_is_shown_without_harm() {
     let fixture = Fixture::new();
     let long = format!("[x] Fix CVE-2099-0002 {}", "x".repeat(500));
     let commit = fixture.commit("refs/heads/loud", fixture.tip, &long, "0 1 1");
-    // A name that shows another one than it is.
+    // A name that is displayed as another one.
     fixture.repository.reference("refs/tags/v9.0.0\u{200c}", commit, true, "made").unwrap();
     let said = fixture.update(&["--to", "loud"]).success().stdout;
     let subject: String = long.chars().take(200).collect();
@@ -376,7 +378,7 @@ fn what_others_write_is_shown_without_harm() {
     assert_eq!(fixture.pinned().1, "refs/heads/loud");
     let error = fixture.update(&["--to", "v9.0.0\u{200c}"]).error(5);
     assert!(error.contains("has no tag, branch or commit `v9.0.0\\u{200c}`\n"), "{error}");
-    // A mirror with a password stands in the pins, and nowhere else.
+    // A mirror's password is in the pins, and appears nowhere else.
     let pins = fixture.pins().replace("https://unreachable", "https://user:secret@unreachable");
     fixture.project.write(PINS, &pins);
     let said = fixture.update(&["--to", "main"]).success();
@@ -406,14 +408,14 @@ fn a_dry_run_and_pins_with_findings_write_nothing() {
 
 fn what_makes_one_wonder_is_said() {
     let fixture = Fixture::new();
-    // A tag in the wrong place, and a patch of something that is there no more.
+    // A tag on the wrong commit, and a patch for a file that no longer exists.
     fixture.tag("v0.3.0", fixture.fixed);
     let patch = "diff --git a/gone b/gone\n--- a/gone\n+++ b/gone\n@@ -1 +1 @@\n-x\n+y\n";
     fixture.project.write("vendor/patches/gone.patch", patch);
     let said = fixture.update(&[]).warned().stderr;
     assert!(said.contains("`refs/tags/v0.3.0` is called 0.3.0, and its src/Makefile says 0.0.1+\n"), "{said}");
     assert!(said.contains("the patch `gone.patch` does not apply: "), "{said}");
-    // A repository that knows nothing of the old pin.
+    // A repository that does not contain the old pin.
     let pins = fixture.pins();
     fixture.project.write(PINS, &pins.replace(&fixture.fixed.to_string(), &"7".repeat(40)));
     let said = fixture.update(&["--to", "main"]).warned().stdout;
@@ -423,7 +425,7 @@ fn what_makes_one_wonder_is_said() {
     );
 }
 
-/// Says why neither `update` nor `fetch` takes anything from the repository of `fixture`.
+/// Checks that both `update` and `fetch` refuse the repository of `fixture` with `reason`.
 #[track_caller]
 fn refuses_the_repository(fixture: &Fixture, reason: &str) {
     let (url, cache) = (fixture.url(), fixture.project.path("empty-cache"));
@@ -438,7 +440,7 @@ fn a_repository_of_this_machine_with_odd_files_is_not_opened() {
     for name in ["HEAD", "config", "packed-refs", "shallow", "refs/heads/main", "objects/pack/pack-1.idx"] {
         let fixture = Fixture::new();
         limits::pipe(&fixture.url().join(".git").join(name));
-        refuses_the_repository(&fixture, &format!("`{name}` is no regular file"));
+        refuses_the_repository(&fixture, &format!("`{name}` is not a regular file"));
     }
     let fixture = Fixture::new();
     let folder = fixture.url().join(".git");
@@ -453,23 +455,23 @@ fn a_repository_of_this_machine_with_odd_files_is_not_opened() {
     std::fs::write(folder.join("config"), format!("{config}[Include]\n\tpath = /dev/zero\n")).unwrap();
     refuses_the_repository(&fixture, "its `config` includes other files");
     std::fs::write(folder.join("config"), &config).unwrap();
-    // Where another folder or repository has the objects.
+    // The objects are in another folder or repository.
     let other = fixture.project.path("other");
     std::fs::create_dir_all(&other).unwrap();
     limits::pipe(&other.join("pipe"));
     std::fs::create_dir_all(folder.join("objects/info")).unwrap();
     std::fs::write(folder.join("objects/info/alternates"), format!("{other}\n")).unwrap();
-    refuses_the_repository(&fixture, "`other/pipe` is no regular file");
+    refuses_the_repository(&fixture, "`other/pipe` is not a regular file");
     std::fs::remove_file(folder.join("objects/info/alternates")).unwrap();
     std::fs::rename(&folder, fixture.project.path("moved")).unwrap();
     limits::pipe(&fixture.project.path("moved/shallow"));
     std::fs::write(&folder, "gitdir: ../moved\n").unwrap();
-    refuses_the_repository(&fixture, "`shallow` is no regular file");
+    refuses_the_repository(&fixture, "`shallow` is not a regular file");
     std::fs::remove_file(fixture.project.path("moved/shallow")).unwrap();
     fixture.update(&[]).success();
 }
 
-/// Writes a commit, piece by piece, whose text is followed by `more` bytes.
+/// Writes a commit, piece by piece, with `more` bytes after its text.
 fn large_commit(fixture: &Fixture, text: &[u8], more: usize) -> Oid {
     let path = fixture.project.path("large");
     let mut packed = ZlibEncoder::new(BufWriter::new(File::create(&path).unwrap()), Compression::fast());
@@ -499,7 +501,7 @@ fn a_repository_of_this_machine_with_large_objects_is_not_read() {
     pin(large);
     let object = format!("an object of {} bytes, {large}, wanted 65536 at most", raw.len() + (300 << 20));
     refuses_the_repository(&fixture, &format!("it has too much: {object}"));
-    // Folders within each other, none of which goes before the last has come.
+    // Nested folders: each must stay in memory until the innermost has arrived.
     let fixture = Fixture::new();
     let padding: Vec<u8> = (0..120_000).flat_map(|_| [&b"100644 zz\0"[..], &[7; 20]].concat()).collect();
     let write = |kind, text: &[u8]| fixture.repository.odb().unwrap().write(kind, text).unwrap();
@@ -525,7 +527,7 @@ fn a_repository_of_this_machine_with_large_objects_is_not_read() {
 
 fn a_history_longer_than_anybody_compares_is_refused() {
     let fixture = Fixture::new();
-    // As much as there may be, with those that are there already.
+    // The maximum, including the existing commits.
     add_history(&fixture, 99_990, 50_000, "x");
     let url = fixture.url();
     let arguments = arguments_of(url.as_str(), "long");
@@ -576,19 +578,19 @@ fn syslinux_is_pinned_as_the_archive_has_it() {
     hint: write it as in `6.03`
     ");
     assert_eq!(project.read(PINS), old.as_bytes());
-    // The digest of the archive is new, and nothing else.
+    // Only the digest of the archive is new.
     update(&given).success();
     let new = String::from_utf8(project.read(PINS)).unwrap();
     let (sha256, _) = netboot_loaders::base::fs::sha256(&archive).unwrap();
     let line = format!("syslinux.zip\"\nsha256 = \"{sha256}\"\n");
     assert_eq!(new, old.replace("syslinux.zip\"\n", &line));
     assert!(update(&given).success().stdout.starts_with("syslinux 6.03 is up to date with syslinux.zip, SHA-256 "));
-    // The files of another release.
+    // Files of another release.
     project.write(PINS, &new.replace("size = 64", "size = 65"));
     let said = update(&[&given[..], &["--to", "6.04"]].concat()).success();
     assert!(said.stdout.contains("\n  lpxelinux.0: as pinned\n  ldlinux.c32: 64 bytes, SHA-256 "), "{}", said.stdout);
     assert_eq!(project.read(PINS), new.replace("6.03", "6.04").as_bytes());
-    // A rebuild of the same one.
+    // A rebuild of the same release.
     project.write(PINS, &new.replace("size = 64", "size = 65"));
     let said = update(&given).warned().stderr;
     assert!(said.contains("syslinux.zip` has other files than are pinned of syslinux 6.03\n"), "{said}");

@@ -1,6 +1,6 @@
-//! Real machines boot the distribution's syslinux loaders, through real DHCP, TFTP and HTTP; and what
-//! goes wrong is said, and leaves nothing running. Where machines or user namespaces are not to be had,
-//! every test here says that it was skipped, and why.
+//! Real machines boot the distribution's syslinux loaders over real DHCP, TFTP and HTTP. Failures are reported and
+//! leave no process running. If machines or user namespaces are not available, every test here reports that it was
+//! skipped, and why.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,7 +23,8 @@ netboot_fixtures::tests! {
     interrupted,
 }
 
-/// A project with a tree and a tarball of the distribution's syslinux loaders, or why they cannot boot.
+/// Returns a project with a tree and a tarball of the distribution's syslinux loaders, or the reason why they cannot
+/// boot.
 fn project() -> Result<Project, String> {
     let members = installed()?;
     skip::machines()?;
@@ -79,7 +80,7 @@ fn second_part(project: &Project) {
 
 fn panics(project: &Project) {
     let ran = boot(project, &["--case", "syslinux.efi", "--append", "rdinit=/nowhere"]);
-    // A second attempt is no better, and the first one is told, too.
+    // The second attempt fails, too, and the first one is reported as well.
     assert!(ran.stdout.contains("\nTRIED AGAIN: syslinux.efi: the kernel panicked: "), "{}", ran.stdout);
     let error = ran.printed("FAILED   syslinux.efi ").error(10);
     assert!(error.contains("`syslinux.efi`: the kernel panicked: `"), "{error}");
@@ -91,7 +92,7 @@ fn panics(project: &Project) {
 }
 
 fn without_dnsmasq(project: &Project) {
-    // Hidden for this one process, in a mount namespace of its own.
+    // Hides dnsmasq from this one process, in its own mount namespace.
     let hide = "for folder in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin; do \
                 if [ -e $folder/dnsmasq ]; then mount --bind /dev/null $folder/dnsmasq; fi; done; exec \"$@\"";
     let inner = project.command(["boot-test"]);
@@ -155,7 +156,7 @@ fn interrupted(project: &Project) {
     }
 }
 
-/// How many processes work in `folder` or name it.
+/// Returns the number of processes that work in `folder` or name it.
 fn processes(folder: &Utf8Path) -> usize {
     let own = std::process::id().to_string();
     let works_there = |process: &std::path::Path| {

@@ -1,4 +1,5 @@
-//! Machines that boot the distribution's syslinux. What is not to be had here is skipped, and says why.
+//! Machines that boot the distribution's syslinux. Tests whose requirements are missing report that they were
+//! skipped, and why.
 
 mod boot;
 mod recipes;

@@ -1,4 +1,4 @@
-//! DHCP servers that are configured by their recipes, in front of machines that boot syslinux.
+//! DHCP servers configured by their recipes, serving machines that boot syslinux.
 
 use netboot_fixtures::project::{Member, Project, installed};
 use netboot_fixtures::recipe::BOOT_NETWORK;
@@ -24,7 +24,7 @@ fn isc_dhcpd(members: &[Member]) -> Result<(), String> {
     boots(members, "isc-dhcpd", "dhcpd")
 }
 
-/// Machines boot by the recipe of `server`, which is the program `program`.
+/// Machines boot with the recipe of `server`, whose program is `program`.
 fn boots(members: &[Member], server: &str, program: &str) -> Result<(), String> {
     skip::program(program)?;
     skip::machines()?;

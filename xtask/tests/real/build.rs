@@ -1,5 +1,5 @@
-//! The real thing: iPXE at its pinned commit and syslinux 6.03, wherever the pinned inputs can be
-//! had. Elsewhere every test here says that it was skipped, and why.
+//! The real iPXE at its pinned commit and syslinux 6.03, if the pinned inputs are available. Otherwise, every test
+//! here reports that it was skipped, and why.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ netboot_fixtures::tests! {
 
 const SIX: &str = r#"["ipxe.pxe", "undionly.kpxe", "ipxe-legacy.pxe", "ipxe.efi", "ipxe-legacy.efi", "snponly.efi"]"#;
 
-/// The tree of all six loaders, from the cache once it was built.
+/// Builds the tree of all six loaders, or takes it from the cache if it was built before.
 fn six(real: &Real) -> String {
     real.sites(&format!("[default]\nloaders = {SIX}\nscript = \"root-path.ipxe\"\n[syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]\n"));
     real.build(&[])
@@ -45,7 +45,7 @@ fn six_loaders(real: &Real) {
         let found = real.read(loader).windows(script.len()).filter(|window| *window == script).count();
         assert_eq!(found, 1, "{loader} holds the script verbatim, once");
         let file = Command::new("file").args(["-b", loader]).current_dir(real.tree()).output();
-        // Where `file` is missing, the tool's own reading of the header stands alone.
+        // Without the program `file`, only the tool's own parser of the header is used.
         if let Ok(file) = file {
             let text = String::from_utf8_lossy(&file.stdout).into_owned();
             let words = ["PE32+ executable", "(EFI application)", "x86-64"];
@@ -67,7 +67,7 @@ fn second_script(real: &Real) {
     let after = real.digests();
     assert_eq!(before["ipxe.pxe"], after["ipxe.pxe"]);
     assert_ne!(after["ipxe.pxe"], after["sites/rack-1/ipxe.pxe"]);
-    // A larger slot takes a link, and nothing is compiled but the object that holds it.
+    // A larger slot needs a link, and compiles only the object that contains it.
     let sites = std::fs::read_to_string(real.project.join("embed-scripts/sites.toml")).unwrap();
     real.sites(&format!("{sites}slot = 8192\n"));
     real.build(&[]);
@@ -79,9 +79,8 @@ fn second_script(real: &Real) {
     }
 }
 
-/// What a person gets with `git archive`, `make EMBED=` and one export for each platform, with
-/// dependency files and without anything of this tool but the padded script and the pin. For UEFI, whose loaders have a
-/// build id, or for both platforms.
+/// The result of `git archive`, `make EMBED=` and one export for each platform, with dependency files and nothing of
+/// this tool except the padded script and the pin. For UEFI, whose loaders have a build id, or for both platforms.
 fn stock_make(real: &Real) {
     six(real);
     let tools = real.digests();
@@ -108,10 +107,10 @@ fn stock_make(real: &Real) {
     }
 }
 
-/// The loaders of one platform, or all six. Compiled anew, and without `-Werror`, they are in the matrix only:
-/// `reproduce::everything_varied` compiles in another place, too.
+/// The loaders of one platform, or all six. Only the full test matrix compiles them again, and without `-Werror`:
+/// `reproduce::everything_varied` compiles in another folder, too.
 fn elsewhere(real: &Real) {
-    // A source bundle has syslinux, too, whatever the tree takes.
+    // A source bundle always contains syslinux, whatever the tree uses.
     real.fetch();
     if full() {
         six(real);
@@ -128,7 +127,7 @@ fn elsewhere(real: &Real) {
     command.args(["-c", "umask 077; cd /; exec \"$@\"", "sh"]).arg(xtask());
     command.args(["--project", real.project.as_str(), "--cache-dir", other.join("cache").as_str()]);
     command.args(["build-loaders", "--offline", "--jobs", "3", "--out", other.join("tree").as_str()]);
-    // From the source bundle alone, which is all that this other cache gets.
+    // The source bundle is the only input of this second cache.
     let bundle = other.join("bundle.tar.gz");
     let bundled = real.command(&["bundle-sources", "--offline", "--out", bundle.as_str()]).output().unwrap();
     assert!(bundled.status.success(), "{}", String::from_utf8_lossy(&bundled.stderr));
@@ -182,7 +181,7 @@ fn configuration(real: &Real) {
     assert!(holds(b"nslookup\0") && holds(b"imgverify\0"), "the loader has the commands of the configuration");
 }
 
-/// One case of each kind; `machines` has syslinux.
+/// One case of each kind; `machines` tests syslinux.
 const KINDS: [&str; 9] = [
     "ipxe.pxe",
     "undionly.kpxe",
@@ -195,7 +194,7 @@ const KINDS: [&str; 9] = [
     "sites/rack-2/ipxe.efi:no-script",
 ];
 
-/// One case of each kind, or all of them.
+/// Boots one case of each kind, or all of them.
 fn booted(real: &Real) -> Result<(), String> {
     skip::machines()?;
     real.sites(&format!(
@@ -252,7 +251,7 @@ fn not_booted(real: &Real) -> Result<(), String> {
     let wanted = "`ipxe.efi`: the loader asked for `http://198.51.100.7/elsewhere.ipxe`, wanted `http://192.0.2.2/boot.ipxe` (DHCP option 17)\n";
     assert!(error.contains(wanted), "{error}");
     boot(&["--case", "ipxe.efi", "--chain-to", "http://198.51.100.7/elsewhere.ipxe"]).success();
-    // The first instruction of the one, and the middle of what the other has packed.
+    // The first instruction of `ipxe.efi`, and the middle of the compressed part of `ipxe.pxe`.
     for (loader, offset, wanted) in [
         ("ipxe.efi", entry_point(&real.read("ipxe.efi")), "the firmware caught a processor exception: "),
         ("ipxe.pxe", real.read("ipxe.pxe").len() / 2, "the loader could not unpack itself: "),
@@ -267,7 +266,7 @@ fn not_booted(real: &Real) -> Result<(), String> {
     Ok(())
 }
 
-/// Where the first instruction of an EFI application stands in its file.
+/// Returns the file offset of the first instruction of an EFI application.
 fn entry_point(content: &[u8]) -> usize {
     let number = |offset: usize, size: usize| {
         content[offset..offset + size].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
@@ -314,7 +313,7 @@ fn killed(real: &Real) {
         real.digests()
     };
     assert!(String::from_utf8_lossy(&real.read("ipxe.efi")).contains("echo number 50\n"));
-    // The objects survived: a build that trusts none of them gives the same bytes.
+    // The objects were kept: a build that reuses none of them gives the same bytes.
     std::fs::remove_dir_all(real.cache.join("trees")).unwrap();
     std::fs::remove_dir_all(real.cache.join("bases")).unwrap();
     real.build(&[]);

@@ -1,5 +1,5 @@
-//! Machines with two network cards, one of which is in a network with plain DHCP: the scripts that come with this tool get to
-//! the network that has a place to go.
+//! Machines with two network cards, one of which is on a network with plain DHCP: the scripts of this project find
+//! the network that offers something to boot.
 
 use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, sources};
@@ -37,7 +37,7 @@ fn boot(real: &Real, cases: &[&str]) -> String {
     CliOutput::from(real.command(&arguments).output().unwrap()).success().stdout
 }
 
-/// What the machine of `case` said since the script began.
+/// Returns the console output of the machine of `case` after the start of the script.
 fn said(real: &Real, case: &str) -> String {
     let file = real.project.join(format!("dist/boot-test/cases/{}/console.txt", case.replace(['/', ':'], "-")));
     let console = std::fs::read_to_string(file).unwrap();
@@ -48,7 +48,7 @@ fn either_card(real: &Real) -> Result<(), String> {
     skip::machines()?;
     let stdout = boot(real, &["first-card", "second-card"]);
     assert!(stdout.contains("boot-test: 14 passed, 0 failed, 0 skipped"), "{stdout}");
-    // The card that the loader came from is asked first, and the other one is not asked at all.
+    // The card that the loader came from is tried first, and the other one is not tried at all.
     for loader in ["ipxe.pxe", "ipxe.efi"] {
         let console = said(real, &format!("{loader}:second-card"));
         assert!(console.contains("net1: loading http://192.0.2.2/boot.ipxe"), "{console}");

@@ -1,5 +1,6 @@
-//! Boot entries: real loaders, a real DHCP server and a real web server by their recipes, the tree's own scripts. Only the
-//! systems are stand-ins: their userland says what the real one would go by.
+//! Boot entries: real loaders, a real DHCP server and a real web server configured by their recipes, and the tree's
+//! own scripts. Only the operating systems are stand-ins: their userland prints the settings that the real one would
+//! use.
 
 use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, sources};
@@ -88,7 +89,7 @@ fn the_whole_way(real: &Real) -> Result<(), String> {
     ] {
         assert!(console.contains(&line), "{line} is not in:\n{console}");
     }
-    // Each of them came from nginx.
+    // Each of them was served by nginx.
     let log = evidence(real, "ipxe.efi-boot-fedora-coreos", "servers.log");
     for file in [
         "fedora-coreos.ipxe",

@@ -1,5 +1,5 @@
-//! The real thing: iPXE at its pinned commit and syslinux, wherever the pinned inputs can be had. Elsewhere every test here
-//! says that it was skipped, and why.
+//! The real iPXE at its pinned commit and syslinux, if the pinned inputs are available. Otherwise, every test here
+//! reports that it was skipped, and why.
 
 mod build;
 mod cards;

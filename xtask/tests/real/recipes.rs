@@ -1,4 +1,4 @@
-//! DHCP servers that are configured by their recipes, in front of machines that boot iPXE.
+//! DHCP servers configured by their recipes, serving machines that boot iPXE.
 
 use netboot_fixtures::project::CliOutput;
 use netboot_fixtures::real::{Real, sources};
@@ -14,7 +14,7 @@ netboot_fixtures::tests! {
     isc_dhcpd,
 }
 
-/// The machine of the boot test, as one that is known. Its name is one that recipes have for something else.
+/// The machine of the boot test, as a known host. Recipes use its name for something else, too.
 const HOST: &str = r#"
 [[host]]
 name = "loader"
@@ -38,8 +38,8 @@ fn isc_dhcpd(real: &Real) -> Result<(), String> {
     boots(real, "isc-dhcpd", "dhcpd")
 }
 
-/// A known machine gets its own script, and others that of the network, by the recipe of `server`, which is the program
-/// `program`.
+/// With the recipe of `server`, whose program is `program`, a known machine gets its own script, and others get that
+/// of the network.
 fn boots(real: &Real, server: &str, program: &str) -> Result<(), String> {
     skip::program(program)?;
     skip::machines()?;
@@ -56,7 +56,7 @@ fn boots(real: &Real, server: &str, program: &str) -> Result<(), String> {
         let arguments = [&["boot-test", "--network", network.as_str(), "--dhcp", server], cases].concat();
         CliOutput::from(real.command(&arguments).output().unwrap()).warned().stdout
     };
-    // The card of the machine with BIOS has iPXE for a boot ROM, which must not hear of option 17.
+    // The card of the BIOS machine has iPXE as its boot ROM, which must not get option 17.
     std::fs::write(&network, BOOT_NETWORK).unwrap();
     let said = boot(&["--case", "ipxe.pxe", "--case", "ipxe.efi"]);
     assert!(said.contains("boot-test: 2 passed, 0 failed, 0 skipped"), "{said}");
@@ -70,7 +70,7 @@ fn boots(real: &Real, server: &str, program: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Before 2.91, dnsmasq cannot send option 17 there, so the loaders have their address with them.
+/// Before 2.91, dnsmasq cannot send option 17 as a proxy, so the loaders contain their address.
 fn beside_another(real: &Real) -> Result<(), String> {
     skip::machines()?;
     real.sites(

@@ -1,5 +1,5 @@
-//! Rebuilding the real thing: every variation gives the same bytes, and what was changed on purpose is
-//! named. Skipped, with the reason, where the pinned inputs are not to be had.
+//! Rebuilds of the real loaders: every variation gives the same bytes, and a deliberate change is named as the cause.
+//! If the pinned inputs are not available, the tests are skipped, with the reason.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -20,7 +20,7 @@ netboot_fixtures::tests! {
     another_gcc,
 }
 
-/// The program, with the pinned sources in its cache and compiled objects from earlier builds.
+/// Runs the program, with the pinned sources and objects of earlier builds in its cache.
 fn run(real: &Real, path: &str, arguments: &[&str]) -> CliOutput {
     let mut command = real.command(&[arguments, &["--offline"], Real::compiled_once()].concat());
     CliOutput::from(command.env("PATH", path).output().unwrap())
@@ -30,7 +30,7 @@ fn usual_path() -> String {
     std::env::var("PATH").unwrap()
 }
 
-/// A `PATH` in which `program` is a script.
+/// Returns a `PATH` in which `program` is a script.
 fn path_with(real: &Real, program: &str, script: &str) -> String {
     let folder = real.cache.join(format!("tools-{program}"));
     let file = folder.join(program);
@@ -39,13 +39,13 @@ fn path_with(real: &Real, program: &str, script: &str) -> String {
     format!("{folder}:{}", usual_path())
 }
 
-/// One EFI loader with `script`.
+/// Configures one EFI loader with `script`.
 fn choose(real: &Real, script: &str, config: Option<&str>) {
     let config = config.map(|name| format!("config = \"{name}\"\n")).unwrap_or_default();
     real.sites(&format!("[default]\nloaders = [\"snponly.efi\"]\nscript = \"{script}\"\n{config}"));
 }
 
-/// Publishes what `path` builds, into a folder of its own; returns that.
+/// Publishes the build with `path` as `PATH` into its own folder. Returns that folder.
 fn publish(real: &Real, name: &str, path: &str) -> Utf8PathBuf {
     let out = real.project.join("published").join(name);
     run(real, path, &["build-loaders", "--out", out.as_str()]).success();
@@ -56,7 +56,7 @@ fn manifest(tree: &Utf8PathBuf) -> Manifest {
     serde_json::from_slice(&std::fs::read(tree.join("manifest.json")).unwrap()).unwrap()
 }
 
-/// Changes what the manifest of `tree` says.
+/// Edits the manifest of `tree`.
 fn edit(tree: &Utf8PathBuf, change: impl FnOnce(&mut Manifest)) {
     let mut edited = manifest(tree);
     change(&mut edited);
@@ -70,7 +70,7 @@ fn compare(real: &Real, tree: &Utf8PathBuf, code: i32) -> String {
     error
 }
 
-/// One loader, or all six. The repository's own baseline holds what is linked, and its digests what comes out.
+/// One loader, or all six. The repository's own baseline fixes the linked objects, and its digests the output.
 fn everything_varied(real: &Real) {
     real.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"root-path.ipxe\"\n");
     real.fetch();
@@ -83,7 +83,7 @@ fn everything_varied(real: &Real) {
     assert!(ran.stdout.contains("\n2 builds\n"));
 }
 
-/// Two flags of make, or also the one without which all objects are others.
+/// Two flags of make, or also the one without which all objects differ.
 fn flags(real: &Real) {
     real.fetch();
     choose(real, "root-path.ipxe", None);
@@ -91,7 +91,7 @@ fn flags(real: &Real) {
     let tools: Vec<ToolEntry> = manifest(&honest).toolchain;
     let without = |flag: &str, script: &str| {
         let tree = publish(real, flag, &path_with(real, "make", script));
-        // The tool that did this is one cause; a release by the same tools is to be explained, too.
+        // The tool that did this is one cause; a release built with the same tools must be explained, too.
         let error = compare(real, &tree, 11);
         assert!(error.lines().nth(1).unwrap().starts_with("  `make`: found "), "{error}");
         edit(&tree, |manifest| {
@@ -153,12 +153,12 @@ fn inputs(real: &Real) {
     assert!(error.contains("Nothing to boot") && error.contains("nothing to boot"), "{error}");
 }
 
-/// Where `text` begins in `content`.
+/// Returns the offset of `text` in `content`.
 fn memchr_of(content: &[u8], text: &[u8]) -> usize {
     content.windows(text.len()).position(|window| window == text).unwrap()
 }
 
-/// Another tool than make, which `flags` has.
+/// A changed tool other than make, which `flags` covers.
 fn another_gcc(real: &Real) {
     real.fetch();
     choose(real, "root-path.ipxe", None);
@@ -168,7 +168,7 @@ fn another_gcc(real: &Real) {
     };
     let others = ["gcc-11", "gcc-12", "gcc-13", "gcc-14", "gcc-10", "gcc-15"].into_iter();
     let mut others = others.filter(|name| version(name).is_some_and(|other| Some(other) != version("gcc")));
-    // Where there is no second one, one that optimises otherwise is another one, too.
+    // If no second gcc is installed, one with other optimisation flags counts as another.
     let script = match others.next() {
         Some(other) => format!("exec {other} \"$@\""),
         None => "exec /usr/bin/gcc \"$@\" -fno-inline-small-functions".to_owned(),

@@ -1,4 +1,5 @@
-//! HTTPS with a certificate authority of one's own: real loaders that trust it, and nginx with a certificate of it.
+//! HTTPS with a private certificate authority: real loaders that trust it, and nginx with a certificate that it
+//! issued.
 
 use std::process::Command;
 
@@ -33,7 +34,7 @@ initrd = ["https://boot.example.org:8443/rescue/initrd.img", "http://192.0.2.2/m
 arguments = "quiet"
 "#;
 
-/// A certificate for the web servers of a boot test.
+/// Extensions of the certificate for the web servers of a boot test.
 const EXTENSIONS: &str = "subjectAltName=IP:192.0.2.2,DNS:boot.example.org\nextendedKeyUsage=serverAuth\n";
 
 fn openssl(folder: &Utf8Path, arguments: &str) {
@@ -41,7 +42,8 @@ fn openssl(folder: &Utf8Path, arguments: &str) {
     assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Makes an authority in `embed-scripts`, and a certificate `NAME-server.pem` of it, without the authority's own.
+/// Creates an authority in `embed-scripts` and a server certificate `NAME-server.pem` issued by it, without the
+/// authority's own certificate.
 fn authority(real: &Real, name: &str) {
     let folder = real.project.join("embed-scripts");
     openssl(
@@ -61,15 +63,15 @@ fn authority(real: &Real, name: &str) {
     );
 }
 
-/// Boots `cases` before servers with the certificate `name`.
+/// Boots `cases` with servers that use the certificate `name`.
 fn boot(real: &Real, name: &str, cases: &[&str]) -> CliOutput {
     let first = real.project.join("embed-scripts/ca.pem");
-    // Another test may have left a `ca.pem` of its own.
+    // Another test may have left its own `ca.pem`.
     if !real.project.join("embed-scripts/stranger.pem").exists() {
         for name in ["ca", "other", "stranger"] {
             authority(real, name);
         }
-        // Make joins the files: one without an end of line must not run into the next one.
+        // make concatenates the files: one without a trailing newline must not run into the next one.
         let text = std::fs::read_to_string(&first).unwrap();
         std::fs::write(&first, text.trim_end()).unwrap();
     }
@@ -104,7 +106,7 @@ fn not_trusted(real: &Real) -> Result<(), String> {
     skip::program("nginx")?;
     skip::program("openssl")?;
     let error = boot(real, "stranger", &["sites/secure/ipxe.efi"]).printed("FAILED ").error(10);
-    // iPXE looks for a certificate that would lead to one that it trusts.
+    // iPXE looks for a cross-signed certificate that leads to one that it trusts.
     assert!(error.contains("the loader asked for `http://ca.ipxe.org/auto/"), "{error}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Stamping, held against the real make: hostile scripts in each loader, and EFI loaders for other CPUs.
+//! Stamping compared with the real make: hostile scripts in each loader, and EFI loaders for other CPUs.
 
 use std::process::Command;
 
@@ -33,7 +33,7 @@ netboot_fixtures::tests! {
     efi_for_arm64,
 }
 
-/// Contents of a slot that something might trip over; the first is the shortest, two are real scripts.
+/// Returns contents of a slot that could cause trouble. The first is the shortest, and two are real scripts.
 fn hostile() -> Vec<Vec<u8>> {
     let size = SlotSize::DEFAULT.bytes();
     let noise = |seed: u32, length: usize| {
@@ -50,7 +50,7 @@ fn hostile() -> Vec<Vec<u8>> {
     all.extend([include_bytes!("../../../embed-scripts/menu.ipxe").to_vec()]);
     all.extend([(1, size), (2, size), (3, size - 1), (4, 1000), (5, 4), (6, size - 3)].map(|(seed, n)| noise(seed, n)));
     all.extend([0, 0xff, b'\n', b' ', 0xe8, 0xe9].map(|byte| vec![byte; size]));
-    // Calls near and far, forwards and backwards.
+    // Near and far calls, forwards and backwards.
     all.push(cycle(&[0xe8, 0, 0, 0, 0]));
     all.push(cycle(&[0xe9, 0x34, 0x12, 0, 0]));
     all.push(cycle(&[0xe8, 0xf0, 0xff, 0xff, 0xff, 0x90]));
@@ -68,7 +68,7 @@ fn hostile() -> Vec<Vec<u8>> {
     all
 }
 
-/// How make runs for all of this.
+/// Returns the make settings of all these tests.
 fn settings() -> Settings {
     let path = std::env::var("PATH").unwrap();
     Settings { path, jobs: 2, werror: true, launcher: None, environment: MakeEnvironment::default() }
@@ -95,7 +95,7 @@ fn hostile_scripts(real: &Real) {
         settings: &settings,
         progress: &Silent,
     };
-    // What make does for one platform takes one processor.
+    // For one platform, make uses one processor.
     let compare = |build: &Build| {
         let (mut source, mut stamper) = (context.source(), Stamper::new());
         let mut compared = 0;
@@ -152,7 +152,7 @@ fn efi_for_arm64(real: &Real) -> Result<(), String> {
     Ok(())
 }
 
-/// EFI loaders for a CPU that the tool has no platform for: what stamps them is the same.
+/// EFI loaders for a CPU that the tool has no platform for: they are stamped in the same way.
 fn other_cpu(real: &Real, cpu: &str, cross: &str) {
     let folder = tempfile::tempdir().unwrap();
     let tree = Utf8Path::from_path(folder.path()).unwrap().join("checkout");

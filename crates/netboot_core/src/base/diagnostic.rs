@@ -1,5 +1,5 @@
-//! Errors and warnings as data: the class, the subject, the location and the remedies. Whoever shows them words the
-//! remedies and picks exit codes: [`Help`] names options and commands without spelling them.
+//! Errors and warnings as data: class, subject, location and remedies. The program that shows them phrases the remedies
+//! and assigns exit codes: [`Help`] refers to options and commands without spelling them.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use super::closed_set::closed_set;
 use crate::base::url::without_credentials_in;
 use crate::printable::{printable, single_line};
 
-/// The most findings that are kept; no more than some of them are shown.
+/// Maximum number of findings to keep; fewer are shown.
 pub(crate) const MAX_FINDINGS: usize = 1000;
 
-/// How many findings or warnings are shown; the others are counted. Nobody mends more at once.
+/// Maximum number of findings or warnings to show; the others are counted. Nobody fixes more at once.
 const MAX_SHOWN: usize = 50;
 
-/// The most bytes of a key that are kept. Keys can be as long as their file, and each value has its own.
+/// Maximum number of bytes of a key to keep. Keys can be as long as their file, and each value has its own.
 const MAX_KEY: usize = 255;
 
-/// The bytes of a message that are kept at its beginning, which says what was found, and at its end, which says what
-/// was wanted.
+/// Number of bytes to keep at the beginning of a message, which contains what was found, and at its end, which contains
+/// what was wanted.
 const KEPT: (usize, usize) = (1_500, 500);
 
 closed_set! {
-    /// The class of an error: what kind of thing went wrong, whatever command met it.
+    /// Class of an error: the kind of problem, independent of the command.
     pub enum Class {
         /// A file operation or something else failed.
         Failure = "failure",
@@ -45,120 +45,120 @@ closed_set! {
         Check = "check",
         /// A loader did not boot.
         NotBooted = "not-booted",
-        /// A rebuild with other tools gives other bytes.
+        /// A rebuild with other tools gives different bytes.
         OtherToolchain = "other-toolchain",
-        /// A rebuild with the same tools gives other bytes.
+        /// A rebuild with the same tools gives different bytes.
         OtherBytes = "other-bytes",
         /// The user interrupted the command.
         Interrupted = "interrupted",
     }
 }
 
-/// A command that a remedy or a published text names.
+/// Command that a remedy or a published text refers to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subcommand {
     /// Builds the tree.
     BuildLoaders,
     /// Builds the tree and packs its tarball.
     PackTarball,
-    /// Accepts what is linked now as the baseline.
+    /// Accepts the currently linked objects as the baseline.
     UpdateBaseline,
-    /// Builds from the source bundle of that name, without a network.
+    /// Builds from the named source bundle, without a network.
     BuildFromBundle(String),
     /// Fills the cache.
     Fetch,
     /// Writes a source bundle.
     BundleSources,
-    /// Says what is missing on this machine.
+    /// Reports what is missing on this machine.
     Doctor,
     /// Installs what is missing on this machine.
     InstallDeps,
-    /// Allows this machine what boot tests need.
+    /// Gives this machine the permissions that boot tests need.
     PrepareHost,
-    /// Compares the tree or tarball of that name with its manifest.
+    /// Compares the named tree or tarball with its manifest.
     Verify(String),
-    /// Boots the loaders of the tree or tarball of that name.
+    /// Boots the loaders of the named tree or tarball.
     BootTest(String),
-    /// Lists the cases of a boot test.
+    /// Lists the test cases of a boot test.
     ListCases,
-    /// Rebuilds under other circumstances.
+    /// Rebuilds in a different environment.
     Reproduce,
-    /// Rebuilds, and compares with the tree or tarball of that name.
+    /// Rebuilds and compares the result with the named tree or tarball.
     ReproduceAgainst(String),
-    /// Writes a record of a toolchain's digests.
+    /// Records the digests of a toolchain.
     RecordToolchain,
     /// Writes the files of a release.
     Release,
-    /// Writes the recipe of that name to a folder.
+    /// Writes the named recipe to a folder.
     Recipe(String),
     /// Deploys a tree.
     Deploy,
 }
 
 closed_set! {
-    /// An option of the command that failed or warned, by a name of this library.
+    /// Option of the command that failed or warned, under this library's own name.
     pub enum Flag {
-        /// Takes a version that is older than the one in use.
+        /// Accepts a version that is older than the one in use.
         AllowOlder = "allow-older",
-        /// The processor that images are for.
+        /// Architecture of the images.
         Arch = "arch",
         /// Packs the tree's tarball.
         Archive = "archive",
-        /// The server of a distribution.
+        /// Server of a distribution.
         BaseUrl = "base-url",
-        /// The cache folder.
+        /// Cache folder.
         CacheDir = "cache-dir",
-        /// The folder of a mirror.
+        /// Folder of a mirror.
         Dest = "dest",
         /// Installs what is missing.
         InstallDeps = "install-deps",
-        /// The iPXE repository.
+        /// iPXE repository.
         IpxeUrl = "ipxe-url",
-        /// The OpenPGP keys of a publisher.
+        /// OpenPGP keys of a publisher.
         Keys = "keys",
-        /// How images are linked below their short names.
+        /// Kind of the links from short names to images.
         Links = "links",
-        /// Lets warnings of the compiler pass.
+        /// Ignores compiler warnings.
         NoWerror = "no-werror",
-        /// The folder or file to write.
+        /// Folder or file to write.
         Out = "out",
         /// Links loaders with larger slots.
         Relink = "relink",
-        /// Replaces what others put there.
+        /// Replaces files of others.
         Replace = "replace",
-        /// The folder of a report.
+        /// Folder of a report.
         Report = "report",
-        /// A source bundle.
+        /// Source bundle.
         SourcesFrom = "sources-from",
-        /// The SSH client.
+        /// SSH client.
         Ssh = "ssh",
-        /// The key of the SSH client.
+        /// Key of the SSH client.
         SshIdentity = "ssh-identity",
-        /// The syslinux archive.
+        /// syslinux archive.
         SyslinuxArchive = "syslinux-archive",
-        /// The version to pin.
+        /// Version to pin.
         To = "to",
         /// Checks the publisher's signatures.
         VerifySignatures = "verify-signatures",
     }
 }
 
-/// A remedy: the next thing to do. Several of one diagnostic are alternatives.
+/// Remedy: the next thing to do. Several remedies of one diagnostic are alternatives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Help {
-    /// Something to do outside of this program, in an imperative sentence.
+    /// Action outside of this program, as an imperative sentence.
     Fix(String),
-    /// The same command again.
+    /// Runs the same command again.
     Again,
-    /// The same command again, which resumes where it stopped.
+    /// Runs the same command again, which resumes where it stopped.
     Resume,
-    /// The same command with an option.
+    /// Runs the same command with an option.
     With(Flag),
-    /// The same command with an option that has this value.
+    /// Runs the same command with an option that has this value.
     WithValue(Flag, String),
-    /// The same command without an option.
+    /// Runs the same command without an option.
     Without(Flag),
-    /// Another command.
+    /// Runs another command.
     Run(Subcommand),
 }
 
@@ -186,27 +186,27 @@ impl From<Subcommand> for Help {
     }
 }
 
-/// Words remedies and commands, as whoever shows them spells options and calls the program.
+/// Phrasing of remedies and commands, with the program's own name and spelling of options.
 pub trait Wording: Sync {
-    /// A command line, as in `cargo xtask verify dist/tftp`.
+    /// Returns a command line, such as `cargo xtask verify dist/tftp`.
     fn command(&self, command: &Subcommand) -> String;
 
-    /// An imperative sentence without a full stop.
+    /// Returns an imperative sentence without a full stop.
     fn help(&self, help: &Help) -> String;
 }
 
-/// A position in a file.
+/// Position in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
-    /// The file, as a person would name it.
+    /// File, as shown to the user.
     pub file: Utf8PathBuf,
-    /// The line, counted from 1; 0 for the file as a whole.
+    /// Line, counted from 1; 0 for the whole file.
     pub line: usize,
-    /// The full key, as in `site.rack-1.loaders`; empty where no key is meant.
+    /// Full key, such as `site.rack-1.loaders`; empty for none.
     pub key: String,
 }
 
-/// As messages begin: the file, the line where there is one, and the key where there is one.
+/// Formats the location as the beginning of a message: the file, and if present, the line and the key.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", printable(&self.file))?;
@@ -218,13 +218,13 @@ impl fmt::Display for Location {
 }
 
 impl Location {
-    /// `line` of `file`.
+    /// Creates a location for `line` of `file`.
     pub fn line(file: impl Into<Utf8PathBuf>, line: usize) -> Self {
         Self { file: file.into(), line, key: String::new() }
     }
 
-    /// A finding here: `message` says what was found and what was wanted. What it has from files is shortened, its
-    /// control characters are escaped, and credentials of addresses are hidden.
+    /// Creates a finding at this location; `message` contains what was found and what was wanted. Shortens text from
+    /// files, escapes its control characters and hides credentials in addresses.
     pub fn finding(&self, message: impl Into<String>, help: impl Into<Help>) -> Diagnostic {
         let help = match help.into() {
             Help::Fix(text) => Help::Fix(single_line(&shortened(text))),
@@ -236,24 +236,24 @@ impl Location {
     }
 }
 
-/// A warning, or a finding in a file.
+/// Warning, or finding in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Diagnostic {
-    /// Where, for something that stands in a file.
+    /// Location, for a finding in a file.
     pub location: Option<Location>,
-    /// The subject, what was found and what was wanted.
+    /// Subject, what was found and what was wanted.
     pub message: String,
-    /// The remedies.
+    /// Remedies.
     pub help: Vec<Help>,
 }
 
 impl Diagnostic {
-    /// `message` without a location and without a remedy.
+    /// Creates a diagnostic without a location and without a remedy.
     pub fn new(message: impl Into<String>) -> Self {
         Self { location: None, message: message.into(), help: Vec::new() }
     }
 
-    /// The same with another remedy.
+    /// Adds another remedy.
     #[must_use]
     pub fn help(mut self, help: impl Into<Help>) -> Self {
         self.help.push(help.into());
@@ -261,7 +261,7 @@ impl Diagnostic {
     }
 }
 
-/// The location and the message.
+/// Formats the location and the message.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {
@@ -271,29 +271,29 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// All findings in files, in the order of files and lines.
+/// All findings in files, ordered by file and line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// The findings that are shown.
+    /// Returns the findings to show.
     pub fn shown(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter().take(MAX_SHOWN)
     }
 
-    /// A line that counts the findings that are not shown, where there are any.
+    /// Returns a line that counts the findings that are not shown, if there are any.
     #[must_use]
     pub fn more(&self) -> Option<String> {
         match self.0.len().saturating_sub(MAX_SHOWN) {
             0 => None,
             1 => Some("and one more finding".to_owned()),
-            // Where so many are kept, others may have been dropped.
+            // Above this number, further findings may have been dropped.
             _ if self.0.len() > MAX_FINDINGS => Some("and many more findings".to_owned()),
             more => Some(format!("and {more} more findings")),
         }
     }
 
-    /// The findings with their remedies, as `wording` has them.
+    /// Returns the findings with their remedies, as phrased by `wording`.
     #[must_use]
     pub fn words(&self, wording: &dyn Wording) -> String {
         let finding = |finding: &Diagnostic| {
@@ -311,14 +311,14 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-/// The words of each of `help`; the second and later ones begin with "or".
+/// Returns the text of each of `help`; the second and later ones begin with "or".
 pub fn remedies(help: &[Help], wording: &dyn Wording) -> impl Iterator<Item = String> {
     help.iter()
         .enumerate()
         .map(|(i, help)| if i == 0 { wording.help(help) } else { format!("or {}", wording.help(help)) })
 }
 
-/// As many of `warnings` as are shown, and then how many there are besides.
+/// Returns the `warnings` to show, followed by one that counts the others.
 #[must_use]
 pub fn first_warnings(mut warnings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let more = warnings.len().saturating_sub(MAX_SHOWN);
@@ -333,16 +333,16 @@ pub fn first_warnings(mut warnings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     warnings
 }
 
-/// What an error means to whoever shows it; its message is the error's `Display`.
+/// Meaning of an error for the program that shows it; its message is the error's `Display`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// The class.
+    /// Class.
     pub class: Class,
-    /// The file, address, loader or server that the error is about.
+    /// File, address, loader or server that the error is about.
     pub subject: Option<String>,
-    /// The remedies.
+    /// Remedies.
     pub help: Vec<Help>,
-    /// The findings, for an error about files of the project.
+    /// Findings, for an error about files of the project.
     pub findings: Option<Diagnostics>,
 }
 
@@ -353,26 +353,26 @@ impl From<Class> for Diagnosis {
 }
 
 impl Class {
-    /// An error of this class about `subject`.
+    /// Creates a diagnosis of this class about `subject`.
     pub fn about(self, subject: impl fmt::Display) -> Diagnosis {
         Diagnosis { subject: Some(printable(&subject.to_string()).to_string()), ..self.into() }
     }
 
-    /// An error of this class with a remedy.
+    /// Creates a diagnosis of this class with a remedy.
     pub fn help(self, help: impl Into<Help>) -> Diagnosis {
         Diagnosis::from(self).help(help)
     }
 }
 
 impl Diagnosis {
-    /// The same with another remedy.
+    /// Adds another remedy.
     #[must_use]
     pub fn help(mut self, help: impl Into<Help>) -> Self {
         self.help.push(help.into());
         self
     }
 
-    /// The same with a remedy that is tried first.
+    /// Adds a remedy that comes first.
     #[must_use]
     pub fn help_first(mut self, help: impl Into<Help>) -> Self {
         self.help.insert(0, help.into());
@@ -380,9 +380,9 @@ impl Diagnosis {
     }
 }
 
-/// An error that knows its class and remedies.
+/// Error that has a class and remedies.
 pub trait Diagnose: std::error::Error + 'static {
-    /// The class, the subject and the remedies.
+    /// Returns the class, the subject and the remedies.
     fn diagnosis(&self) -> Diagnosis;
 }
 
@@ -392,7 +392,7 @@ impl Diagnose for Diagnostics {
     }
 }
 
-/// Of an operation whose path nobody knows.
+/// Diagnosis of an operation whose path is unknown.
 impl Diagnose for std::io::Error {
     fn diagnosis(&self) -> Diagnosis {
         Class::Failure.into()
@@ -411,12 +411,12 @@ impl<E: Diagnose> Diagnose for Box<E> {
     }
 }
 
-/// The beginning of a key that is too long to be kept for each value.
+/// Returns a key, cut if it is too long to be kept for each value.
 pub(crate) fn short_key(key: &str) -> String {
     if key.len() <= MAX_KEY { key.to_owned() } else { format!("{}…", &key[..boundary(key, MAX_KEY)]) }
 }
 
-/// `text` as it is, or where a name or value makes it too long to be kept a thousand times, without its middle.
+/// Returns `text`, without its middle if a name or value makes it too long to be kept a thousand times.
 pub(crate) fn shortened(text: String) -> String {
     let (begin, end) = KEPT;
     if text.len() <= begin + end {
@@ -426,12 +426,12 @@ pub(crate) fn shortened(text: String) -> String {
     format!("{head}… ({} bytes) …{tail}", text.len())
 }
 
-/// The last position at which `text` can be cut that is not after `at`.
+/// Returns the last character boundary of `text` that is not after `at`.
 fn boundary(text: &str, at: usize) -> usize {
     (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }
 
-/// The wording of tests: what a remedy says outside of this program; the names of options and commands.
+/// Wording for tests: the text of remedies outside of this program, and the names of options and commands.
 #[doc(hidden)]
 pub struct PlainWording;
 
@@ -448,7 +448,7 @@ impl Wording for PlainWording {
     }
 }
 
-/// The message of `error` and its remedies, for tests.
+/// Returns the message of `error` and its remedies, for tests.
 #[doc(hidden)]
 pub fn told(error: &dyn Diagnose) -> String {
     let Diagnosis { help, findings, .. } = error.diagnosis();

@@ -542,7 +542,8 @@ fn proxy_reason(error: &ureq::Error, received: &[u8], url: &Url) -> String {
         return match error {
             // The client keeps nothing of the proxy's response.
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let wanted = if url.expose().starts_with("socks") { "no answer of a SOCKS proxy" } else { "no TLS" };
+                let wanted =
+                    if url.expose().starts_with("socks") { "not an answer of a SOCKS proxy" } else { "not TLS" };
                 format!("what it sends is {wanted} ({error})")
             }
             ureq::Error::Timeout(Timeout::Connect) => "there is no connection through it in time".into(),
@@ -659,8 +660,8 @@ mod tests {
     fn what_a_proxy_sends_is_measured_by_the_scheme_of_its_address() {
         let error = ureq::Error::Io(io::Error::new(io::ErrorKind::InvalidData, "corrupt"));
         for (url, wanted) in [
-            ("socks5://proxy:1080", "what it sends is no answer of a SOCKS proxy (corrupt)"),
-            ("https://proxy:3128", "what it sends is no TLS (corrupt)"),
+            ("socks5://proxy:1080", "what it sends is not an answer of a SOCKS proxy (corrupt)"),
+            ("https://proxy:3128", "what it sends is not TLS (corrupt)"),
         ] {
             assert_eq!(proxy_reason(&error, b"", &url.into()), wanted);
         }

@@ -62,7 +62,7 @@ impl Language {
             return refuse("a value without control characters and line breaks");
         }
         if text.contains(is_harmful) {
-            return refuse("a value without characters that are not seen or change the direction of text");
+            return refuse("a value without characters that are invisible or change the direction of text");
         }
         match self {
             Self::Bare if text.chars().all(is_bare) => Ok(text.to_owned()),
@@ -272,7 +272,7 @@ mod tests {
         );
         assert_eq!(
             Language::UnitArgument.quote("/it's/\u{202e}cba").unwrap_err().to_string(),
-            "found `/it's/\\u{202e}cba`, wanted a value without characters that are not seen or change the direction of text"
+            "found `/it's/\\u{202e}cba`, wanted a value without characters that are invisible or change the direction of text"
         );
     }
 

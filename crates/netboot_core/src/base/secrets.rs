@@ -60,7 +60,7 @@ impl Secret {
     #[must_use]
     pub fn warning(&self, name: &str) -> Diagnostic {
         let message = format!("{} gets published: anybody who can fetch the file can read it", self.kind.words());
-        let help = "take it out, and let the server tell machines apart by their addresses or certificates";
+        let help = "remove it, and let the server tell machines apart by their addresses or certificates";
         Diagnostic { location: Some(Location::line(name, self.line)), ..Diagnostic::new(message).help(help) }
     }
 }

@@ -169,7 +169,7 @@ fn judge(template: &Template, vars: &Vars, rendered: &Rendered) -> Judged {
     judged.flaws.extend(keys.iter().map(|key| ScriptFlaw {
         line: key.line,
         message: "has a private key, which anybody could read in a loader".to_owned(),
-        remedy: "take it out".to_owned(),
+        remedy: "remove it".to_owned(),
         of_site: false,
     }));
     judged.flaws.sort();

@@ -71,7 +71,7 @@ pub(super) fn read(root: &Table<'_>) -> Vec<SignerPin> {
         }
         let parsed = listed.value.into_iter().filter_map(|at| {
             let fingerprint = at.value.parse();
-            let remedy = "copy the whole fingerprint, without blanks";
+            let remedy = "copy the whole fingerprint, without spaces";
             table.accept(fingerprint.map_err(|error: BadFingerprint| at.location.finding(error.to_string(), remedy)))
         });
         let fingerprints = parsed.collect();
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(
             told(&error),
             "p.toml:4: `signers.a.fingerprints`: found `c6e7f081cf80e13146676e88829b606631645531`, wanted 40 uppercase \
-             hexadecimal digits\n  hint: copy the whole fingerprint, without blanks\n\
+             hexadecimal digits\n  hint: copy the whole fingerprint, without spaces\n\
              p.toml:6: `signers.b.keys`: is missing\n  hint: set it to the address of the publisher's keys\n\
              p.toml:7: `signers.b.fingerprints`: is empty\n  hint: list the fingerprints of the primary keys\n\
              p.toml:8: `signers.c.fingerprints`: is missing\n  hint: list the fingerprints of the primary keys\n\

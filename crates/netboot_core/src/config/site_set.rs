@@ -230,8 +230,8 @@ fn unused(location: &Location) -> Diagnostic {
 fn glued(file: &Utf8Path, line: usize, word: &str) -> Diagnostic {
     let operator = ["&&", "||"].into_iter().find(|operator| word.contains(operator)).unwrap_or(";");
     Location::line(file, line).finding(
-        format!("`{word}` is one word to iPXE, which takes `{operator}` for an operator only between blanks"),
-        format!("write blanks around `{operator}`"),
+        format!("`{word}` is one word to iPXE, which takes `{operator}` for an operator only between spaces"),
+        format!("write spaces around `{operator}`"),
     )
 }
 

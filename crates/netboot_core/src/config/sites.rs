@@ -113,7 +113,7 @@ fn published(table: &Table<'_>, boot: &[BootEntry], pxelinux_config: Option<&[u8
         for secret in secrets::find(&text) {
             if secret.kind == secrets::SecretKind::PrivateKey {
                 let location = Location { file: file.clone().into(), line: secret.line, key: String::new() };
-                table.report(location.finding("has a private key, and gets published", "take it out"));
+                table.report(location.finding("has a private key, and gets published", "remove it"));
             } else {
                 warnings.push(secret.warning(&file));
             }

@@ -425,7 +425,7 @@ fn flaw(error: &minijinja::Error, vars: &BTreeMap<&str, &str>) -> ScriptFlaw {
         let known: Vec<&str> = [SITE].iter().chain(vars.keys()).copied().collect();
         format!("set it under `vars`, or in a column of the inventory; known here: {}", listed_names(&known))
     } else {
-        "mend the template: `{{ name }}` is a variable, `{% if name is defined %}` a condition".into()
+        "fix the template: `{{ name }}` is a variable, `{% if name is defined %}` a condition".into()
     };
     ScriptFlaw { line: error.line().unwrap_or(1), message: format!("{}{detail}", error.kind()), remedy, of_site }
 }
@@ -500,7 +500,7 @@ mod tests {
     fn what_is_no_template_is_told_by_line() {
         let error = render("#!ipxe\nchain {{ boot_url }\n", &[]).unwrap_err();
         assert!(
-            error.starts_with("s.ipxe:2: syntax error: ") && error.contains("\n  hint: mend the template: "),
+            error.starts_with("s.ipxe:2: syntax error: ") && error.contains("\n  hint: fix the template: "),
             "{error}"
         );
         assert_eq!(

@@ -38,7 +38,7 @@ fn check(value: &str) -> Result<(), (String, String)> {
     let Some(c) = value.chars().find(|c| is_control(*c)) else { return Ok(()) };
     let name = if c == '\n' || c == '\r' { "a line break" } else { "a control character" };
     let message = format!("found `{}`, with {name}, wanted one line of text", secrets::shown(value));
-    Err((message, "take it out: a variable cannot have more than one line, nor tabs".into()))
+    Err((message, "remove it: a variable cannot have more than one line, nor tabs".into()))
 }
 
 /// Marks a dash or a colon that begins a word of a value. Unicode assigns no character to this code point or to the
@@ -174,9 +174,9 @@ fn fault(parts: &Parts<'_>, it: &Inserted) -> Option<(String, String)> {
         && parts.commands.iter().any(|command| !shows(command) && has(command, &words))
     {
         let remedy = if value.contains("://") {
-            "take the blanks out, or write each as %20"
+            "remove the spaces, or write each as %20"
         } else {
-            "take the blanks out, or write `{{ name | line }}` in the script, which lets a variable be several words"
+            "remove the spaces, or write `{{ name | line }}` in the script, which lets a variable be several words"
         };
         return Some((format!("found `{shown}`, wanted one word"), remedy.into()));
     }
@@ -190,7 +190,7 @@ fn joined(parts: &Parts<'_>, value: &str) -> Option<(String, String)> {
     let blank = |c: char| c.is_ascii_whitespace();
     let in_label = |line: &&str| line.match_indices(value).any(|(at, _)| !line[..at].contains(blank));
     if value.contains(blank) && parts.labels.iter().any(in_label) {
-        return Some((format!("found `{shown}`, wanted one word"), "take the blanks out".into()));
+        return Some((format!("found `{shown}`, wanted one word"), "remove the spaces".into()));
     }
     if !has_marks(value) {
         return None;
@@ -198,7 +198,7 @@ fn joined(parts: &Parts<'_>, value: &str) -> Option<(String, String)> {
     let (own, marks) = (marked(value), parts.marks);
     let apart = |at: usize| apart(&marks[..at], &own, &marks[at + own.len()..]);
     if let Some(made) = marks.match_indices(&own).find_map(|(at, _)| apart(at)) {
-        return Some((format!("found `{shown}`, {made}"), "take the blank at its end out".into()));
+        return Some((format!("found `{shown}`, {made}"), "remove the space at its end".into()));
     }
     let word = own.replace([BEGIN, END], "");
     let word = word.trim_start();

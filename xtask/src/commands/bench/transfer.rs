@@ -159,7 +159,7 @@ impl Lane<'_> {
                     }
                 }
                 BootEvent::Gone { program, words } => {
-                    return Err(Failure::new(Class::Failure, format!("`{program}` ended by itself: {words}")));
+                    return Err(Failure::new(Class::Failure, format!("`{program}` exited unexpectedly: {words}")));
                 }
                 BootEvent::Stopped(_) => return Err(stopwatch.given_up("the machine stopped")),
                 _ => {}

@@ -1,4 +1,4 @@
-//! Deployments into a folder of this machine, and what a deployment refuses before it begins.
+//! Deployments into a local folder, and what a deployment refuses before it starts.
 
 use netboot_fixtures::harness::xtask;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ netboot_fixtures::tests! {
 
 const RECORD: &str = "netboot-loaders-deployed.json";
 
-/// A project with a tree in which two loaders are one file.
+/// Returns a project with a tree in which two loaders are one file.
 fn built() -> Project {
     let project = Project::new();
     let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
@@ -54,7 +54,7 @@ fn what_others_cannot_read_is_repaired_or_named() {
     let project = built();
     let share = project.path("srv");
     std::fs::create_dir(&share).unwrap();
-    // A share whose group writes there, and has what is new in it.
+    // A share that its group can write, whose new entries inherit the group.
     set_mode(&share, 0o2775);
     let folder = share.join("tftp");
     set_mode(&project.root, 0o700);
@@ -105,7 +105,7 @@ fn a_folder_gets_the_tree_and_verifies_as_one() {
     assert!(files(&folder) == files(&project.tree()));
     let verify = || project.run(["verify", folder.as_str()]);
     assert!(verify().success().stdout.ends_with(" files are as in the manifest, and nothing else is there\n"));
-    // What others have beside it is their affair, and is not even read.
+    // Foreign entries beside the deployed files are ignored and not even read.
     std::os::unix::fs::symlink("/nowhere", folder.join("mirror")).unwrap();
     let said = verify().success().stdout;
     assert!(said.ends_with(" manifest; 1 other file is not of this tree: `mirror`\n"), "{said}");
@@ -120,7 +120,7 @@ fn a_folder_gets_the_tree_and_verifies_as_one() {
     let ran = deploy(&project, &folder, &[]).success();
     assert_eq!(ran.stdout, format!("{folder} is up to date: all {count} files are there\n"));
     assert_eq!(times().collect::<Vec<_>>(), before);
-    // A tarball is as good as the tree.
+    // A tarball works like the tree.
     let other = project.path("other");
     let tarball = project.path(&format!("dist/netboot-loaders-{}-tftp.tar.gz", env!("CARGO_PKG_VERSION")));
     deploy(&project, &other, &["--tree", tarball.as_str()]).success();
@@ -141,7 +141,7 @@ fn what_is_gone_from_the_tree_is_pruned_on_request_and_nothing_else_is() {
     let result: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
     let obsolete = ["linked-objects/default/undionly.kpxe.txt", "sites/a/ipxe.efi", "undionly.kpxe"];
     assert_eq!(result["plan"]["obsolete"], serde_json::json!(obsolete));
-    // Somebody has taken one of them over.
+    // One of the files was changed by the user.
     std::fs::write(folder.join("undionly.kpxe"), "mine").unwrap();
     let ran = deploy(&project, &folder, &["--prune"]).success();
     assert!(
@@ -185,7 +185,7 @@ fn what_others_put_there_stays() {
     ");
     deploy(&project, &folder, &["--replace"]).success();
     assert!(files(&folder) == files(&project.tree()));
-    // A link leads to what is somebody's, too.
+    // A symbolic link can lead to foreign files, too.
     std::fs::rename(folder.join("sites"), project.path("elsewhere")).unwrap();
     symlink(project.path("elsewhere"), folder.join("sites")).unwrap();
     std::fs::remove_file(project.path("elsewhere/a/ipxe.efi")).unwrap();
@@ -274,7 +274,7 @@ fn only_who_can_write_a_place_can_hold_its_lock() {
     let project = built();
     let place = project.path("srv/tftp");
     deploy(&project, &place, &[]).success();
-    // All that other users can open: folders and files that they can read.
+    // Everything that other users can open: folders and files that they can read.
     let open = |path: &Utf8Path| std::fs::File::open(path).unwrap();
     let held: Vec<std::fs::File> =
         [project.path("srv"), place.clone(), place.join("manifest.json"), place.join(RECORD)]
@@ -286,7 +286,7 @@ fn only_who_can_write_a_place_can_hold_its_lock() {
     deploy(&project, &place, &["--read-all"]).success();
     let lock = place.join("netboot-loaders-deploying.lock");
     assert!(!lock.exists());
-    // Another deployment is waited for, also by one that only looks.
+    // A deployment waits for another one, and so does a dry run.
     for (folder_mode, lock_mode) in [(0o755, 0o600), (0o2775, 0o660)] {
         std::fs::set_permissions(&place, PermissionsExt::from_mode(folder_mode)).unwrap();
         std::fs::write(&lock, "").unwrap();
@@ -352,7 +352,7 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
              it as a part of their initrd\nhint: move it away\n"
         )
     };
-    // iPXE takes no notice of an empty one, and looks in no folder without an EFI loader.
+    // iPXE ignores an empty file, and looks in no folder without an EFI loader.
     std::fs::create_dir(place.join("other")).unwrap();
     for (path, content) in
         [("autoexec.ipxe", "#!ipxe\n"), ("other/autoexec.ipxe", "#!ipxe\n"), ("sites/a/autoexec.ipxe", "")]
@@ -380,7 +380,7 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
     warning: `sites/a/autoexec.ipxe` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get it as a part of their initrd
     hint: move it away
     ");
-    // In a tree where nothing was deployed to, it is a difference besides.
+    // In a tree that is not a deployment target, it is also a difference.
     std::fs::write(project.tree().join("autoexec.ipxe"), "#!ipxe\n").unwrap();
     shows!(project, ["verify"], @r"
     exit code 8, stderr:
@@ -432,7 +432,7 @@ fn nothing_is_put_into_a_published_tree() {
     error: `PROJECT/dist/tftp/new/tree` is inside the published tree or release `PROJECT/dist/tftp`, and whatever is put there breaks its verification
     hint: choose a folder outside of it
     ");
-    // Through a link, too.
+    // Through a symbolic link, too.
     symlink(&tree, project.path("link")).unwrap();
     let linked = project.path("link/new");
     shows!(project, project.build_arguments(&["--out", linked.as_str()]), @r"
@@ -461,12 +461,12 @@ fn nothing_is_put_into_a_published_tree() {
     assert!(!tree.join("new").exists() && !folder.exists());
     project.run(["verify"]).success();
     project.run(["verify", other.as_str()]).success();
-    // Where a tree was deployed to, others have folders of their own.
+    // In a deployment target, users have their own folders.
     let place = project.path("srv/tftp");
     deploy(&project, &place, &[]).success();
     deploy(&project, &place.join("test"), &[]).success();
     project.run(["verify", place.as_str()]).success();
-    // What holds trees, or the project itself, is no tree.
+    // A folder that contains trees, or the project itself, is not a tree.
     for folder in ["", "dist", "..", "vendor"] {
         let folder = project.path(folder);
         let error = project.build(&["--out", folder.as_str()]).error(1);
@@ -484,7 +484,7 @@ fn a_spoiled_tree_gets_the_hint_that_restores_it() {
     for folder in [&tree, &copy, &place] {
         std::fs::write(folder.join("ipxe.efi"), "spoiled").unwrap();
     }
-    // A tarball of the spoiled tree.
+    // A tarball of the damaged tree.
     let packed = Command::new("tar").args(["-C", copy.as_str(), "-czf", tarball.as_str(), "."]).status().unwrap();
     assert!(packed.success());
     let hints = [
@@ -513,7 +513,7 @@ fn files_of_others_are_named_up_to_twenty() {
     let named: Vec<String> = (10..30).map(|number| format!("`mine-{number}`")).collect();
     let end = format!("; 23 other files are not of this tree: {} and 3 more\n", named.join(", "));
     assert!(said.ends_with(&end), "{said}");
-    // All count what the manifest lists.
+    // All commands count the entries of the manifest.
     let count = files(&project.tree()).len() - 2;
     let built = project.build(&[]).success().stdout;
     assert!(built.contains(&format!(" s: {count} files, ")), "{built}");

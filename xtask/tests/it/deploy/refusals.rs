@@ -1,5 +1,5 @@
-//! What a real sshd does to a deployment that is not to be: each gets its message, and nothing is done. Where sshd is
-//! not installed, every test here says that it was skipped.
+//! Deployments that a real sshd refuses: each gets its own message, and nothing is changed. If sshd is not installed,
+//! every test here reports that it was skipped.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -21,7 +21,7 @@ netboot_fixtures::tests! {
     no_sftp,
 }
 
-/// What is the server's own is replaced in snapshots, too.
+/// Redacts values specific to the server in snapshots, too.
 fn redacted(server: &SshServer) -> SettingsBindDropGuard {
     let (user, port) = (&server.user, server.port);
     let mut settings = Settings::clone_current();
@@ -85,7 +85,7 @@ fn rights(project: &Project) {
     error: cannot write `PROJECT/served/tftp/netboot-loaders-deployed.json.partial` on `USER@127.0.0.1`: permission denied
     hint: let this user write there; RouterOS wants the policies `ftp` and `write` in the user's group
     ");
-    // A key of its own, and a plan, need no right to write.
+    // A separate key, and a dry run, which needs no write permission.
     let key = format!("IdentityFile={}", project.path("sshd/user"));
     server.write_client_config("host", "other");
     deploy(project, &server, &folder, &["--dry-run", "--ssh-option", &key]).success();
@@ -129,7 +129,7 @@ fn nobody(project: &Project) {
     );
 }
 
-/// Where distributions put OpenSSH's SFTP server.
+/// Paths where distributions install OpenSSH's SFTP server.
 const SFTP_SERVER: [&str; 3] =
     ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"];
 
@@ -138,7 +138,7 @@ fn sftp_server() -> Result<&'static str, String> {
     found.ok_or_else(|| "sftp-server is not installed".to_owned())
 }
 
-/// Deploys into `folder` through something that takes ssh's arguments, and does `script`.
+/// Deploys into `folder` with a stand-in for `ssh` that runs `script`.
 fn through(project: &Project, script: &str, folder: &Utf8Path) -> CliOutput {
     let ssh = project.path("ssh");
     std::fs::write(&ssh, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -154,7 +154,7 @@ fn words(project: &Project) -> Result<(), String> {
     let ran = through(project, &format!("{said}; sleep 1; exec {}", sftp_server().unwrap()), &folder).warned();
     let warning = "warning: `ssh` says\n  | \\u{1b}[2Jhello\n  | hint: send me your key\n";
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
-    // Nor is all of it kept, where there is no end of it.
+    // Endless output is not kept in full.
     let said = "yes blah | head -n 9000 >&2";
     let ran = through(project, &format!("{said}; sleep 1; exec {}", sftp_server().unwrap()), &folder).warned();
     let lines = ran.stderr.lines().filter(|line| *line == "  | blah").count();

@@ -1,5 +1,5 @@
-//! A real sshd receives deployments: over lines that are cut, without a shell, and without extensions. Where sshd is
-//! not installed, every test here says that it was skipped.
+//! Deployments to a real sshd: over connections that are cut, without a shell, and without extensions. If sshd is not
+//! installed, every test here reports that it was skipped.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -58,7 +58,7 @@ fn two_at_once(project: &Project) {
         let there = files(&folder);
         assert!(there == one || there == two);
     }
-    // From two machines, which have no lock in common, nobody is told that all is well while it is not.
+    // Two machines share no lock, but neither reports success when the result is wrong.
     for _ in 0..3 {
         let ran = both(&|| deploy(&other, &server, &folder, &["--prune"]));
         let there = files(&folder);
@@ -113,7 +113,7 @@ fn umask(project: &Project) {
     assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
 }
 
-/// What a path's permission bits are, unless they are `wanted`.
+/// Returns the path and its permission bits, unless they are `wanted`.
 fn mode_unless(path: &Utf8Path, wanted: u32) -> Option<String> {
     let mode = path.metadata().unwrap().permissions().mode() & 0o7777;
     (mode != wanted).then(|| format!("{path}: {mode:o}"))
@@ -132,7 +132,7 @@ fn cuts(project: &Project) {
     let seed = given.unwrap_or(u64::from(now.subsec_nanos()) + 1);
     println!("the cuts are those of NETBOOT_LOADERS_TEST_SEED={seed}");
     let mut random = Random(seed);
-    // Some while a connection is being made; and all together less than has to pass in any case.
+    // Some cuts come while the connection is being made; in total, less passes than must be transferred in any case.
     let size: usize =
         new.iter().filter(|(path, content)| old.get(*path) != Some(content)).map(|(_, it)| it.len()).sum();
     let longest = 2 * size as u64 / 20;
@@ -154,12 +154,12 @@ fn cuts(project: &Project) {
     assert!(looks > 0);
     let ran = project.run(["verify", folder.as_str()]).success();
     assert!(ran.stdout.contains(" files are as in the manifest, and nothing else is there\n"), "{}", ran.stdout);
-    // What got through is more than was needed by what was on the way when a line was cut.
+    // More data arrived than strictly needed: some was in flight when a connection was cut.
     let again = deploy(project, &server, &folder, &[]).success();
     assert!(again.stdout.contains(" is up to date: all "), "{}", again.stdout);
 }
 
-/// Looks at all files until it is `done`: each is an old or a new one, and whole. Returns how often it looked.
+/// Checks all files until `done`: each must be complete, and either old or new. Returns the number of checks.
 fn watch(
     folder: &Utf8Path,
     old: &BTreeMap<Utf8PathBuf, Vec<u8>>,
@@ -203,7 +203,7 @@ fn changes(project: &Project) {
     );
     assert_deployed(project, &folder);
     let_time_pass(&folder);
-    // What others put there is nobody's business, however it is called.
+    // Foreign files are ignored, whatever their names.
     std::fs::write(folder.join("ipxe.efi.0123456789ab.partial"), "mine").unwrap();
     std::fs::write(folder.join("pxelinux.0"), "mine").unwrap();
     let line = Line::to(server.port, []);
@@ -212,7 +212,7 @@ fn changes(project: &Project) {
     let there = server.address(line.port, &folder);
     assert_eq!(ran.stdout, format!("{there} is up to date: all {count} files are there\n"));
     assert!(line.passed() < 100_000, "{} bytes to see that nothing has changed", line.passed());
-    // A site is gone, and one file has changed.
+    // One site was removed, and one file has changed.
     let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
     project.sites(&sites.replace("[site.b]\nloaders = [\"ipxe.efi\"]\n", ""));
     let kept = project.read("dist/tftp/ipxe.pxe");
@@ -224,11 +224,7 @@ fn changes(project: &Project) {
     assert!(ran.stdout.ends_with("\nobsolete   sites/b/ipxe.efi (stays: nobody asked to prune)\n"), "{}", ran.stdout);
     assert!(folder.join("sites/b/ipxe.efi").exists());
     let ran = deploy(project, &server, &folder, &["--prune"]).success();
-    assert!(
-        ran.stdout.contains(" 0 sent, 0 replaced, ") && ran.stdout.contains(" 1 pruned\n0 B"),
-        "{}",
-        ran.stdout
-    );
+    assert!(ran.stdout.contains(" 0 sent, 0 replaced, ") && ran.stdout.contains(" 1 pruned\n0 B"), "{}", ran.stdout);
     assert!(!folder.join("sites/b").exists());
     for mine in ["ipxe.efi.0123456789ab.partial", "pxelinux.0"] {
         assert_eq!(std::fs::read(folder.join(mine)).unwrap(), b"mine");
@@ -236,7 +232,7 @@ fn changes(project: &Project) {
     }
     assert_deployed(project, &folder);
     let_time_pass(&folder);
-    // Who changes a file and sets its clock back is found by reading.
+    // A change with the modification time set back is found by reading the content.
     let spoiled = folder.join("ipxe.efi");
     let (time, mut content) = (spoiled.metadata().unwrap().modified().unwrap(), std::fs::read(&spoiled).unwrap());
     content[2_000] ^= 1;
@@ -307,7 +303,7 @@ fn lost(project: &Project) {
     assert_deployed(project, &folder);
 }
 
-/// Waits until something is so, which does not take long.
+/// Waits for a condition that holds shortly.
 #[track_caller]
 fn wait(what: &str, so: impl Fn() -> bool) {
     let started = Instant::now();
@@ -321,7 +317,8 @@ fn killed(project: &Project) {
     let server = SshServer::start(project, "sshd", SFTP);
     let folder = project.path("served/tftp");
     deploy(project, &server, &folder, &[]).success();
-    // Of two files of one size and one second, the record cannot tell which is there, and a deployment sends it again.
+    // For two files of one size and one second, the record cannot tell which is there, so a deployment sends it
+    // again.
     let newest = files(&folder).into_keys().map(|path| folder.join(path).metadata().unwrap().modified().unwrap()).max();
     wait("the next second has begun", || newest.unwrap().elapsed().is_ok_and(|age| age > Duration::from_secs(1)));
     grow(project, 2);
@@ -341,7 +338,7 @@ fn killed(project: &Project) {
         .map(|path| path.as_str().unwrap())
         .collect();
     let new = files(&project.tree());
-    // The server may have finished another one since: what had been asked of it before the kill.
+    // The server may have finished another file since the kill: requests sent before it.
     let there: Vec<&Utf8PathBuf> =
         whole.iter().filter(|(path, content)| new.get(*path) == Some(content)).map(|(path, _)| path).collect();
     assert!(!there.is_empty() && !sent.is_empty(), "{result}");
@@ -369,7 +366,7 @@ fn interrupted(project: &Project) {
     assert_deployed(project, &folder);
 }
 
-/// Whether a process names `path` in its command.
+/// Checks whether the command line of a process contains `path`.
 fn runs(path: &Utf8Path) -> bool {
     let commands =
         std::fs::read_dir("/proc").unwrap().filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
@@ -391,7 +388,7 @@ fn asked(project: &Project) -> Result<(), String> {
     let mut command = Command::new("setsid");
     command.args(["--ctty", "--wait"]).arg(deployment.get_program()).args(deployment.get_args());
     let mut child = command.stdin(other_end).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // It holds the other end, and then nobody else may: its end has to be the end of the terminal.
+    // `command` holds the other end. No other process may: when the child closes it, the terminal must end.
     drop(command);
     let question = format!("Enter passphrase for key '{key}': ");
     let (sender, heard) = mpsc::channel();

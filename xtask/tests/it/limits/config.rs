@@ -1,4 +1,4 @@
-//! Hostile choices: `sites.toml`, `network.toml`, inventories, scripts and certificates.
+//! Hostile configuration: `sites.toml`, `network.toml`, inventories, scripts and certificates.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -19,7 +19,8 @@ netboot_fixtures::tests! {
     certificates_are_read_within_limits,
 }
 
-/// What `build-loaders --plan` says of hostile choices, which it does not repeat at any length.
+/// Returns the message of `build-loaders --plan` about a hostile configuration, which must not repeat the input at
+/// length.
 #[track_caller]
 fn refused_choices(project: &Project, more: &[&str]) -> String {
     let arguments = [&["build-loaders", "--plan"], more].concat();
@@ -77,7 +78,7 @@ fn findings_and_warnings_of_many_sites_end() {
         &ran.stderr[ran.stderr.len() - 500..]
     );
     assert!(ran.stderr.len() < 200_000, "{} bytes", ran.stderr.len());
-    // No slot has room for such scripts.
+    // No slot has space for such scripts.
     for line in ["x\n", "ping\n", "goto x\n:x\n"] {
         project.write("embed-scripts/boot.ipxe", &format!("#!ipxe\n{}", line.repeat((2 << 20) / line.len() - 10)));
         let error = refused_choices(&project, &[]);
@@ -104,19 +105,19 @@ fn toml_that_is_nothing_but_errors_is_refused_within_limits() {
             assert!(error.starts_with("embed-scripts/sites.toml:"), "{error}");
         }
     }
-    // Each dot makes a table.
+    // Each dot creates a table.
     let dots = (0..14_000).map(|i| format!("a{i}{}=1\n", ".a".repeat(70))).collect::<String>();
     project.sites(&format!("{sites}{dots}"));
     assert!(refused_choices(&project, &[]).contains("has more than 400000 keys and values\n"));
     project.sites(&format!("{sites}vars = {{ a = \"{}\" }}\n", "a=1,".repeat(200_000)));
     assert!(refused_choices(&project, &[]).contains("found a value of 800000 bytes, wanted 65536 at most\n"));
     project.sites(sites);
-    // Every command looks for one key of this file.
+    // Every command reads one key of this file.
     project.write("embed-scripts/network.toml", &"!\n".repeat(1 << 20));
     project.run_within_limits(&["build-loaders", "--plan"]).success();
 }
 
-/// An element of DER.
+/// Encodes a DER element.
 fn der(tag: u8, parts: &[Vec<u8>]) -> Vec<u8> {
     let content = parts.concat();
     let length = u32::try_from(content.len()).unwrap().to_be_bytes();
@@ -148,7 +149,7 @@ fn certificates_are_read_within_limits() {
     assert!(refused_choices(&project, &[]).contains("`default.trust`: has 257 certificates, wanted 256 at most\n"));
 }
 
-/// The beginning of a network.toml.
+/// The beginning of a `network.toml`.
 const NETWORK: &str = "subnet = \"10.0.0.0/8\"\ntftp-server = \"10.255.0.1\"\nhttp-url = \"http://10.255.0.1/tftp\"\n";
 
 fn lists_of_a_network_are_read_within_limits() {

@@ -1,4 +1,4 @@
-//! Hostile input takes neither memory nor time without end, whichever command reads it.
+//! Hostile input must not use unlimited memory or time, whichever command reads it.
 
 use netboot_fixtures::harness::xtask;
 pub mod config;
@@ -47,7 +47,7 @@ fn the_peak_is_that_of_the_run_and_of_its_children() {
     let peak = |script: &str| limits::measure(Command::new("sh").args(["-c", script])).peak_rss;
     let large = peak("dd if=/dev/zero of=/dev/null bs=300M count=1; true");
     assert!(large > MAX_RSS && large < 2 * MAX_RSS, "{large}");
-    // The larger one before it does not count.
+    // The larger process before it does not count.
     let small = peak("true");
     assert!(small < large / 2, "{small}");
 }
@@ -67,10 +67,10 @@ fn an_interrupted_run_ends_with_130() {
     limits::interrupt(Command::new("sh").args(["-c", &script]), |_| begun.exists());
 }
 
-/// More than any command may keep in memory.
+/// More than any command may use in memory.
 const TOO_MUCH: u64 = 280 << 20;
 
-/// A tarball that is written piece by piece.
+/// Writes a tarball piece by piece.
 struct Writer<W: Write>(W);
 
 type Gzip = Writer<GzEncoder<BufWriter<File>>>;
@@ -89,7 +89,7 @@ impl Gzip {
 }
 
 impl<W: Write> Writer<W> {
-    /// The header of an entry that announces `size` bytes.
+    /// Writes the header of an entry that declares `size` bytes.
     fn header(&mut self, kind: EntryType, name: &[u8], size: u64) {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
@@ -115,7 +115,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Tarballs that nobody honest writes, with what is said of each.
+/// Returns hostile tarballs, each with the expected message.
 fn hostile_tarballs(folder: &Utf8Path) -> Vec<(Utf8PathBuf, &'static str)> {
     let write = |name: &str, write: &dyn Fn(&mut Gzip)| {
         let path = folder.join(name);
@@ -164,7 +164,7 @@ fn hostile_tarballs(folder: &Utf8Path) -> Vec<(Utf8PathBuf, &'static str)> {
     ]
 }
 
-/// A project with a tree.
+/// Returns a project with a tree.
 fn built() -> Project {
     let project = Project::new();
     project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\n[syslinux]\nmembers = []\n");
@@ -184,7 +184,7 @@ fn no_tarball_takes_memory_for_what_it_announces() {
         ] {
             let error = project.run_within_limits(arguments).error(code);
             let begins = format!("`{path}` is neither a tree nor the tarball of one: {said}");
-            // Links are nothing that stops the reading of a tree; there are too many of them.
+            // Links alone do not stop the reading of a tree; here there are too many of them.
             assert!(error.starts_with(&begins), "{arguments:?}: {error}");
         }
         let cache = project.path("empty-cache");
@@ -206,7 +206,7 @@ fn nothing_gets_into_the_cache_before_it_is_as_pinned() {
     for (names, said) in [
         (folders(2_001), "cannot be read as a source bundle: it has more than 2000 folders\n"),
         (vec![format!("root/ipxe/a/{}", &deep["root/ipxe/".len()..])], "a path in it has more than 32 parts\n"),
-        // As much as there may be.
+        // The maximum.
         (folders(1_999), "does not have iPXE's tree as pinned: "),
         (vec![deep], "does not have iPXE's tree as pinned: "),
     ] {
@@ -298,11 +298,11 @@ fn no_archive_takes_memory_for_what_it_unpacks_to() {
     run(6, "is refused: it has an extension header of 10737418240 bytes, wanted 8192 at most");
 }
 
-/// A tarball that takes seconds to read.
+/// Returns a tarball that takes seconds to read.
 fn long_tarball(project: &Project) -> Utf8PathBuf {
     let path = project.path("long.tar.gz");
     let mut writer = Writer::gzip(&path);
-    // What cannot be packed lets the rest unpack to a gigabyte.
+    // With incompressible data, the rest may unpack to a gigabyte.
     let mut state = 1_u64;
     let mut noise = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -329,15 +329,15 @@ fn reading_a_tarball_can_be_interrupted() {
     ] {
         let mut command = Command::new(xtask());
         command.args(["--project", project.root.as_str()]).args(arguments);
-        // Whatever else a command does first takes as long as the machine is busy.
+        // Whatever else a command does first takes longer on a busy machine.
         let reads = |pid| limits::has_read(pid, &path, 1 << 20);
         let measured = limits::interrupt(&mut command, reads).assert_memory_limit();
         assert!(measured.stderr.ends_with("error: interrupted\n"), "{arguments:?}: {}", measured.stderr);
     }
 }
 
-/// Writes `manifest.json` and `SHA256SUMS` of `manifest`, whose only file is there `count` times, to `folder`. They are
-/// as the tool writes them, but written piece by piece. Gives the paths: `PATH` in that of the file is a number.
+/// Writes `manifest.json` and `SHA256SUMS` of `manifest`, whose only file is repeated `count` times, to `folder`, in
+/// the tool's format but piece by piece. Returns the paths: `PATH` in the file's path is replaced by a number.
 fn write_records(manifest: &Manifest, count: usize, folder: &Utf8Path) -> impl Iterator<Item = String> + use<> {
     let (path, sha256) = (manifest.files[0].path.to_string(), manifest.files[0].sha256);
     let numbers = || (0..count).map(|i| format!("{i:06}"));
@@ -356,7 +356,7 @@ fn write_records(manifest: &Manifest, count: usize, folder: &Utf8Path) -> impl I
     paths.into_iter()
 }
 
-/// The tarball of a tree with `count` small files, each with an entry in the manifest as large as they get.
+/// Returns the tarball of a tree with `count` small files, each with a manifest entry of the maximum size.
 fn tree_of(project: &Project, count: usize) -> Utf8PathBuf {
     let mut manifest = manifest_of(project);
     let file = manifest.files.iter().find(|file| file.ipxe.is_some()).unwrap().clone();
@@ -385,7 +385,7 @@ fn a_tree_of_as_many_files_as_there_may_be_is_verified() {
     assert!(error.contains("the tarball of one: it has more than 110000 entries\n"), "{error}");
 }
 
-/// A tree whose manifest says as much as it may: of files, of configurations, and of sites.
+/// Returns a tree whose manifest has the maximum number of files, configurations and sites.
 fn largest_tree(project: &Project) -> Utf8PathBuf {
     let mut manifest = manifest_of(project);
     let configuration = manifest.configurations[0].clone();
@@ -417,7 +417,7 @@ fn largest_tree(project: &Project) -> Utf8PathBuf {
     let mut first = None;
     for (i, path) in write_records(&manifest, MAX_FILES, &tree).enumerate() {
         let path = tree.join(path);
-        // No file system has that many links to one file.
+        // No file system allows that many links to one file.
         match &first {
             Some(first) if i % 30_000 != 0 => std::fs::hard_link(first, path).unwrap(),
             _ => {
@@ -435,7 +435,7 @@ fn whatever_reads_a_tree_reads_the_largest_one_within_limits() {
     let (tree, manifest, text) = (tree.as_str(), tree.join("manifest.json"), project.path("dist/tftp/manifest.json"));
     let place = project.path("place");
     std::fs::create_dir(&place).unwrap();
-    // A place that claims as many files of its own.
+    // A target that claims as many files of its own.
     let small = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
     let (head, digest) = (small.split_once("\"files\": [").unwrap().0, "a".repeat(64));
     let listed = |i| format!("{{\"path\":\"{i:086}\",\"size\":1,\"sha256\":\"{digest}\",\"kind\":\"data\"}}");
@@ -453,7 +453,7 @@ fn whatever_reads_a_tree_reads_the_largest_one_within_limits() {
         let ran = project.run_within_limits(arguments);
         assert_eq!(ran.code, i32::from(code), "{arguments:?}: {}", ran.stderr);
         assert!(ran.stdout.contains(said) || ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
-        // It has read the manifest, and understands it.
+        // At this size, it has read the manifest and is parsing it.
         let reads = |pid| limits::resident(pid) > 70 << 20;
         let measured = limits::interrupt(&mut project.command(arguments), reads).assert_memory_limit();
         assert!(measured.stderr.contains("interrupted"), "{arguments:?}: {}", measured.stderr);
@@ -464,7 +464,7 @@ fn a_manifest_is_read_within_limits() {
     let project = built();
     let text = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
     let path = project.path("dist/tftp/manifest.json");
-    // Lists that take many times their own size in memory.
+    // Lists that take many times their file size in memory.
     for (list, item, most) in
         [("\"environment\": [", "\"\",", 1000), ("\"toolchain\": [", "{},", 0), ("\"files\": [", "[],", 0)]
     {
@@ -479,7 +479,7 @@ fn a_manifest_is_read_within_limits() {
         let expected = "invalid length 1001, expected a list of at most 1000 items";
         assert!(most == 0 || error.contains(expected), "{error}");
     }
-    // Or all together.
+    // All of them together.
     let (before, after) = text.split_once("\"configurations\": [").unwrap();
     let list = vec!["\"\""; 1000].join(",");
     let digest = "a".repeat(64);
@@ -524,7 +524,7 @@ fn a_place_that_claims_as_much_as_it_may_is_deployed_to_within_limits() {
     let manifest = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
     let (head, _) = manifest.split_once("\"files\": [").unwrap();
     let digest = "a".repeat(64);
-    // As large as a manifest and a record are read: other files in each, and folders for all of them.
+    // A manifest and a record of the maximum size: other files in each, with folders for all of them.
     let write = |length: usize| {
         let path = |kind: &str, number: usize| format!("{kind}{}/{number:06}", "a".repeat(length));
         let deployed = |i| {
@@ -542,11 +542,11 @@ fn a_place_that_claims_as_much_as_it_may_is_deployed_to_within_limits() {
         write_items(&place.join("manifest.json"), &format!("{head}\"files\": ["), (0..MAX_FILES).map(listed), "]}");
     };
     let dry_run = ["deploy", "--dry-run", place.as_str()];
-    // Both count.
+    // Both are accepted.
     write(30);
     let ran = project.run_within_limits(&dry_run).success();
     assert!(ran.stdout.contains("replace    manifest.json"), "{}", ran.stdout);
-    // Neither does: the record says nothing, the manifest is none of this tool's.
+    // Neither is accepted: the record is ignored, and the manifest is not of this tool.
     write(120);
     let error = project.run_within_limits(&dry_run).printed("send       ipxe.efi").error(1);
     let expected = "found paths of more than 12582912 bytes with their folders, wanted those of a tree\n";
@@ -620,7 +620,7 @@ fn nobody_waits_for_a_pipe() {
         let error = project.run_within_limits(&["bundle-sources", "--offline", "--out", sources.as_str()]).failure(1);
         let cache = project.path("cache/ipxe.git");
         assert!(
-            error.contains(&format!("cannot use the git cache `{cache}`: `{file}` is no regular file\n")),
+            error.contains(&format!("cannot use the git cache `{cache}`: `{file}` is not a regular file\n")),
             "{error}"
         );
     }
@@ -646,7 +646,7 @@ fn choices_are_read_within_limits() {
     }
     project.sites(&format!("{sites}#{}\n", "x".repeat(2 << 20)));
     assert!(plan(3).contains("wanted 2097152 at most\n"));
-    // In this many variables nothing may be looked for one by one.
+    // With this many variables, a linear search for each would take too long.
     let vars: String = (0..150_000).map(|i| format!("v{i}=''\n")).collect();
     project.sites(&format!("{sites}[site.a.vars]\n{vars}"));
     assert!(plan(3).contains("`site.a.vars`: has 150000 variables, wanted 1000 at most\n"));
@@ -679,7 +679,7 @@ fn choices_are_read_within_limits() {
     let columns = |count: usize| (1..count).map(|column| format!(",c{column}")).collect::<String>();
     plan_racks(&format!("name{}\n{}", columns(1_000), rows(4_100, &",x".repeat(999)))).success();
     plan_racks(&format!("name{}\n{}", columns(12), rows(10_000, &format!(",{}", "v".repeat(36)).repeat(11)))).success();
-    // What all sites have in common is there once.
+    // What all sites have in common is stored once.
     let own: String = (0..20_000).map(|i| format!("s{i}={{vars={{a='{i}'}}}}\n")).collect();
     let common: String = (0..1_000).map(|i| format!("v{i}=''\n")).collect();
     project.sites(&format!("{sites}[default.vars]\n{common}[site]\n{own}"));
@@ -711,7 +711,7 @@ fn choices_are_read_within_limits() {
     }
 }
 
-/// That a message has nothing in it that steers a terminal, and no more hints than it should have.
+/// Checks that a message contains nothing that controls a terminal, and no more hints than it should have.
 #[track_caller]
 fn assert_harmless(text: &str, hints: usize) {
     let harmful = |character: char| character != '\n' && netboot_loaders::printable::is_harmful(character);
@@ -766,10 +766,7 @@ fn names_in_a_tarball_and_its_manifest_forge_no_message() {
         std::fs::write(project.tree().join("manifest.json"), text.replace("ipxe.efi", forged)).unwrap();
         let error = project.run_within_limits(&["verify"]).error(8);
         assert_harmless(&error, 2);
-        assert!(
-            error.contains("found a text with characters that are not to be seen, wanted names and versions\n"),
-            "{error}"
-        );
+        assert!(error.contains("found a text with invisible characters, wanted names and versions\n"), "{error}");
         assert_harmless(
             &project.run(["reproduce", "--against", project.path("dist/tftp/manifest.json").as_str()]).error(8),
             1,

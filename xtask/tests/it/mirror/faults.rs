@@ -1,4 +1,4 @@
-//! What `mirror` says to bad input, word for word, and that it goes on serving the set that was in use.
+//! Messages of `mirror` about bad input, word for word. The set in use continues to be served.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ netboot_fixtures::tests! {
 
 const TRY: &str = "hint: try again later\nhint: or name another server with `--base-url`\n";
 
-/// Runs a mirror whose set in use is 44.1, which has to change nothing.
+/// Runs a mirror whose set in use is 44.1, and checks that it fails and changes nothing.
 #[track_caller]
 fn fails(mirror: &MirrorProject, more: &[&str]) -> CliOutput {
     let before = mirror.names();
@@ -204,8 +204,8 @@ fn images_that_are_not_what_the_metadata_says() {
     mirror.assert_served("44.2");
 }
 
-/// The publisher moves on to 44.3 as soon as somebody asks for the first image of 44.2; `withdraw` says whether
-/// 44.2 is gone then.
+/// The publisher releases 44.3 as soon as the first image of 44.2 is requested. `withdraw` decides whether 44.2 is
+/// removed then.
 fn moves_on(mirror: &MirrorProject, withdraw: bool) {
     mirror.publisher.release("44.2");
     let newer = metadata("44.3").to_string();
@@ -235,7 +235,11 @@ fn a_set_that_is_withdrawn_while_it_comes_gives_way_to_the_next_one() {
     moves_on(&mirror, true);
     let ran = mirror.run(&[]).warned();
     mirror.assert_served("44.3");
-    assert!(ran.stderr.contains("warning: 44.2 was replaced by 44.3 while it was brought in\n"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("warning: 44.2 was replaced by 44.3 while it was being downloaded\n"),
+        "{}",
+        ran.stderr
+    );
     assert!(!mirror.path("44.2").exists() && mirror.own() == ["history", "lock"]);
 }
 
@@ -286,7 +290,7 @@ fn nothing_of_somebody_else_is_replaced() {
         }
     }
     mirror.update(&[]);
-    // An Ignition file, say, may stand beside the sets.
+    // Other files, such as an Ignition configuration, may be beside the sets.
     std::fs::write(mirror.path("config.ign"), "{}").unwrap();
     mirror.publisher.release("44.2");
     mirror.update(&[]);
@@ -341,7 +345,7 @@ fn what_the_command_line_cannot_mean() {
 
 fn what_killed_runs_have_left_is_repaired_or_removed() {
     let mirror = MirrorProject::of("44.1");
-    // As between the two renames on a file system that cannot exchange.
+    // The state between the two renames on a file system that cannot exchange folders.
     for (from, to) in [("current", ".netboot-loaders/previous"), ("44.1", ".netboot-loaders/replaced/44.1")] {
         std::fs::create_dir_all(mirror.path(to).parent().unwrap()).unwrap();
         std::fs::rename(mirror.path(from), mirror.path(to)).unwrap();
@@ -355,7 +359,7 @@ fn what_killed_runs_have_left_is_repaired_or_removed() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "").unwrap();
     }
-    // Nothing is written through a link that somebody has put there.
+    // Nothing is written through a symbolic link placed there by another user.
     let elsewhere = mirror.root.join("elsewhere");
     std::fs::create_dir_all(&elsewhere).unwrap();
     std::fs::create_dir_all(mirror.path(".netboot-loaders/partial")).unwrap();

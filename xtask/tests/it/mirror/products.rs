@@ -1,4 +1,4 @@
-//! `mirror flatcar`, what runs a mirror once a day, and what a mirror says to programs.
+//! `mirror flatcar`, the units that run a mirror daily, and the JSON output of a mirror.
 
 use netboot_fixtures::harness::xtask;
 use std::process::Command;
@@ -21,7 +21,7 @@ netboot_fixtures::tests! {
 const KERNEL: (&str, usize) = ("flatcar_production_pxe.vmlinuz", 30_000);
 const INITRAMFS: (&str, usize) = ("flatcar_production_pxe_image.cpio.gz", 90_000);
 
-/// Offers the images of `version`, each with its list of digests, and calls that current.
+/// Publishes the images of `version`, each with its list of digests, as the current release.
 fn release(mirror: &MirrorProject, version: &str) {
     for (name, size) in [KERNEL, INITRAMFS] {
         let image = content(version, name, size);
@@ -42,7 +42,7 @@ fn flatcar(mirror: &MirrorProject, more: &[&str]) -> CliOutput {
     CliOutput::from(mirror.product("flatcar", more).output().unwrap())
 }
 
-/// The files of a boot entry for `mirror`, which has a set of `version`, have to be there.
+/// Checks that the files of a boot entry exist in `mirror`, which has a set of `version`.
 #[track_caller]
 fn boots(mirror: &MirrorProject, distribution: Distribution, version: &str) {
     const AT: &str = "http://192.0.2.2/mirror";
@@ -85,7 +85,7 @@ fn flatcar_is_mirrored_by_its_versions_and_sha_512() {
         assert_eq!(script, format!("#!ipxe\nset flatcar-version {version}\n"));
     }
     assert!(flatcar(&mirror, &["--check"]).success().stdout.contains("\"changed\":false"));
-    // Nothing comes out of a folder whose content changes.
+    // Nothing is downloaded from a folder whose content changes.
     let paths = mirror.publisher.server.paths();
     assert!(paths.iter().all(|path| !path.contains("/current/") || path.ends_with("/version.txt")), "{paths:?}");
 
@@ -145,7 +145,7 @@ fn what_runs_a_mirror_daily_is_printed_and_does_that() {
     let command = line.strip_prefix("17 4 * * * ").unwrap();
     let ran = run(command).success();
     assert!(ran.stdout.contains("\"changed\":true"), "{}", ran.stdout);
-    // cron has nothing to mail where nothing has changed.
+    // If nothing has changed, there is no output for cron to mail.
     let ran = run(command);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
 
@@ -166,7 +166,7 @@ fn what_a_schedule_cannot_hold_is_refused() {
         assert_eq!(
             run(&["--print-schedule", scheduler, "--dest", "/srv/a\u{200c}b"]).error(3),
             format!(
-                "found `/srv/a\\u{{200c}}b`, wanted a value without characters that are not seen or change the direction \
+                "found `/srv/a\\u{{200c}}b`, wanted a value without characters that are invisible or change the direction \
                  of text, for {scheduler}\nhint: choose another path or address\n"
             )
         );

@@ -1,5 +1,5 @@
-//! `mirror`: sets come whole, come into use as one step, and go as a whole; and whoever reads meanwhile never
-//! gets images of two releases.
+//! `mirror`: a set is complete before it is used, comes into use in one step, and is removed as a whole. Concurrent
+//! readers never get images of two releases.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -91,7 +91,7 @@ fn every_server_may_read_a_set_whatever_the_umask() {
         ] {
             assert_eq!(mirror.path(name).metadata().unwrap().permissions().mode() & 0o777, mode, "{name}");
         }
-        // The folder itself may have been somebody's before.
+        // The folder itself may have existed before, with its own permissions.
         std::fs::set_permissions(mirror.dest(), std::fs::Permissions::from_mode(0o2770)).unwrap();
         let stderr = CliOutput::from(shell.output().unwrap()).warned().stderr;
         let warning = format!("warning: other users cannot read `{}`, so a server ", mirror.dest());
@@ -111,18 +111,18 @@ fn the_last_sets_stay_and_the_one_in_use_always() {
         mirror.update(&["--keep", "3"]);
     }
     assert_eq!(versions(&mirror), ["44.2", "44.3", "44.4"]);
-    // Back to an older release: its set is still there, and is the last one in use from now on.
+    // Back to an older release: its set still exists, and is the latest in use from now on.
     mirror.publisher.release("44.2");
     mirror.publisher.withdraw("live");
     let outcome = mirror.update(&["--keep", "3", "--allow-older"]);
     assert_eq!((&outcome["version"], &outcome["removed"]), (&"44.2".into(), &json!([])));
     assert_eq!((&outcome["previous"], &outcome["older"]), (&"44.4".into(), &true.into()));
     mirror.assert_served("44.2");
-    // Not 44.3, although it is the newer one of the two by its number: it was not the one before.
+    // Not 44.3, although its number is higher: 44.4 was the previous one.
     let outcome = mirror.update(&["--keep", "2"]);
     assert_eq!((&outcome["changed"], &outcome["removed"]), (&false.into(), &json!(["44.3"])));
     assert_eq!(versions(&mirror), ["44.2", "44.4"]);
-    // A set that a killed run has published and not brought into use gives way to what was in use.
+    // A set that a killed run published but did not bring into use is removed in favour of sets that were in use.
     std::fs::write(mirror.path(".netboot-loaders/history"), "44.4\n44.2\n44.5\n").unwrap();
     let folder = mirror.path("44.5");
     std::fs::create_dir(&folder).unwrap();
@@ -169,7 +169,7 @@ fn a_killed_download_goes_on_where_it_was() {
     assert_eq!((images[0].path.as_str(), images[0].resumes_at()), (rootfs.as_str(), Some(100_000)));
 }
 
-/// Says that something is done, also where a test fails meanwhile: who waits for that must not wait for ever.
+/// Sets the flag when dropped, even if a test fails, so that threads waiting for it end.
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {
@@ -178,8 +178,8 @@ impl Drop for Done<'_> {
     }
 }
 
-/// Twelve updates, shown in these ways by turns, while somebody reads with `read`: each version is seen, and
-/// nothing else.
+/// Runs twelve updates, with these kinds of links in turn, while another thread reads with `read`: it sees each
+/// version and nothing else.
 fn change_while_somebody_reads(ways: [&str; 3], read: impl Fn(&MirrorProject) -> Option<String> + Sync) {
     let mirror = MirrorProject::of("44.0");
     let (done, reads) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -210,7 +210,7 @@ fn change_while_somebody_reads(ways: [&str; 3], read: impl Fn(&MirrorProject) ->
 }
 
 fn whoever_reads_while_sets_change_gets_one_whole_set() {
-    // Where there are links, there always is one.
+    // With symbolic links, there is always a current set.
     change_while_somebody_reads(["symbolic"; 3], |mirror| Some(mirror.assert_whole()));
     change_while_somebody_reads(["copy", "symbolic", "hard"], MirrorProject::read);
     change_while_somebody_reads(["hard", "copy", "copy"], MirrorProject::read);
@@ -232,13 +232,13 @@ fn kill_9_at_fifty_moments_leaves_a_whole_set_and_the_next_run_goes_on() {
         });
         let end = Done(&done);
         for number in 1..=50_u32 {
-            // Two runs for each release, so that the second one finds what the first one has left.
+            // Two runs for each release, so that the second one meets the leftovers of the first.
             let version = format!("44.{}", number / 2);
             mirror.publisher.release(&version);
             let links = ["symbolic", "hard", "copy"][number as usize / 2 % 3];
             let mut child = mirror.start(&["--keep", "60", "--links", links, "--allow-older"]);
             std::thread::sleep(whole * (number * 29 % 50) / 46);
-            // It may have ended already: then nothing is killed.
+            // The process may have ended already; then nothing is killed.
             let _ = kill_process(Pid::from_child(&child), Signal::KILL);
             killed += u32::from(child.wait().unwrap().signal().is_some());
             mirror.assert_whole();
@@ -261,7 +261,7 @@ fn kill_9_at_fifty_moments_leaves_a_whole_set_and_the_next_run_goes_on() {
 
 type Moment = fn(&Event) -> bool;
 
-/// Cancels at the first event that is like `moment`.
+/// Cancels at the first event that matches `moment`.
 struct CancelledAt {
     moment: Moment,
     cancelled: AtomicBool,
@@ -353,12 +353,12 @@ fn without_links_the_set_in_use_is_a_folder() {
             assert_eq!(std::fs::read(&one).unwrap(), content("44.2", upstream, size));
             assert_eq!(one.metadata().unwrap().ino() == other.metadata().unwrap().ino(), same, "{links}");
         }
-        // What is shown is looked at, too.
+        // The files in use are checked, too.
         std::fs::write(mirror.path("current/kernel-x86_64"), "short").unwrap();
         assert_eq!(mirror.update(&["--links", links])["changed"], true);
         assert_eq!(std::fs::read(mirror.path("current/kernel-x86_64")).unwrap().len(), 20_000);
         assert_eq!(mirror.update(&["--links", links])["changed"], false);
-        // Where links are to be had after all, the folder becomes one.
+        // Once links are available, the folder becomes one.
         assert_eq!(mirror.update(&[])["changed"], true);
         mirror.assert_served("44.2");
         assert!(mirror.path("current").is_symlink());
@@ -374,7 +374,7 @@ fn a_damaged_set_is_noticed_and_only_what_is_wrong_is_fetched_again() {
     assert!(ran.stdout.contains("\"previous\":\"44.1\",\"changed\":true"), "{}", ran.stdout);
     assert!(
         ran.stderr.contains(&format!(
-            "warning: `{kernel}` has 5 bytes, wanted 20000; the set is brought in anew\n\
+            "warning: `{kernel}` has 5 bytes, wanted 20000; the set is downloaded again\n\
              hint: check the disk if this happens again\n"
         )),
         "{}",
@@ -387,7 +387,7 @@ fn a_damaged_set_is_noticed_and_only_what_is_wrong_is_fetched_again() {
     };
     assert_eq!(images(asked), [path("44.1", "kernel.x86_64")]);
 
-    // Of the same size, it is noticed when somebody looks.
+    // A change that keeps the size is noticed only by `--check`.
     let mut spoiled = content("44.1", "kernel.x86_64", 20_000);
     spoiled[7] ^= 1;
     std::fs::write(&kernel, &spoiled).unwrap();
@@ -396,7 +396,7 @@ fn a_damaged_set_is_noticed_and_only_what_is_wrong_is_fetched_again() {
     mirror.assert_served("44.1");
     assert_eq!(mirror.update(&["--check"])["changed"], false);
 
-    // The same version with other bytes is another set.
+    // The same version with other content is another set.
     let rootfs = path("44.1", "rootfs.x86_64.img");
     mirror.publisher.offer(&rootfs, "other bytes");
     let mut metadata = mirror::metadata("44.1");
@@ -439,7 +439,7 @@ fn an_older_release_is_not_taken_for_a_newer_one() {
         let ran = mirror.run(&["--message-format", "json"]);
         let event: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
         assert_eq!((&event["event"], &event["exit-code"]), (&"error".into(), &6.into()));
-        // Told to, it goes back; then that version is the one in use, and what is newer is taken again.
+        // With `--allow-older`, it goes back. That version is then in use, and newer ones are accepted again.
         let outcome = mirror.update(&["--allow-older"]);
         assert_eq!((&outcome["version"], &outcome["previous"]), (&older.into(), &in_use.into()));
         assert_eq!((&outcome["changed"], &outcome["older"]), (&true.into(), &true.into()));
@@ -449,7 +449,7 @@ fn an_older_release_is_not_taken_for_a_newer_one() {
         mirror.publisher.release(in_use);
         assert_eq!(mirror.update(&["--links", "copy"])["older"], false);
         assert_eq!(mirror.assert_whole(), in_use);
-        // Without links, the folder in use says which version that is.
+        // Without links, the folder in use records which version it is.
         mirror.publisher.release(older);
         assert!(mirror.run(&["--links", "copy"]).error(6).contains(&format!(" calls {older} current, ")));
     }
@@ -461,7 +461,7 @@ fn a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken() {
     let old = mirror.publisher.file(METADATA);
     mirror.publisher.release("44.3");
     mirror.publisher.withdraw("44.3-live");
-    // The first answer is newer, and cannot be brought in; the second one is older.
+    // The first reply is newer and cannot be downloaded; the second one is older.
     let asked = AtomicUsize::new(0);
     mirror.publisher.hook(move |request, answer| {
         let replayed = request.path == METADATA && asked.fetch_add(1, Ordering::Relaxed) > 0;

@@ -1,5 +1,5 @@
-//! `mirror --verify-signatures`: only images that are signed with a pinned key come into use. Keys and signatures
-//! are made by GnuPG; where that is not installed, every test here says that it was skipped.
+//! `mirror --verify-signatures`: only images signed with a pinned key come into use. GnuPG makes the keys and
+//! signatures; if it is not installed, every test here reports that it was skipped.
 
 use std::process::Command;
 
@@ -20,20 +20,20 @@ netboot_fixtures::tests! {
     downloaded,
 }
 
-/// What makes keys and signatures, and checks them.
+/// Checks that the programs that make and verify keys and signatures are installed.
 fn gnupg() -> Result<(), String> {
     program("gpg")?;
     program("gpgv")?;
     Ok(())
 }
 
-/// Somebody with keys, in a folder of their own.
+/// A signer with keys in a separate folder.
 struct Signer {
     home: Utf8PathBuf,
 }
 
 impl Signer {
-    /// A primary key that certifies, and a subkey that signs.
+    /// Creates a primary key that certifies, and a subkey that signs.
     fn new(mirror: &MirrorProject, name: &str) -> Self {
         let signer = Self { home: mirror.root.join(name) };
         std::fs::create_dir(&signer.home).unwrap();
@@ -54,7 +54,7 @@ impl Signer {
         output.stdout
     }
 
-    /// That of the primary key.
+    /// Returns the fingerprint of the primary key.
     fn fingerprint(&self) -> String {
         let listing = String::from_utf8(self.gpg(&["--with-colons", "--list-keys"])).unwrap();
         let line = listing.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap();
@@ -65,7 +65,7 @@ impl Signer {
         if armored { self.gpg(&["--armor", "--export"]) } else { self.gpg(&["--export"]) }
     }
 
-    /// A detached signature of `content`.
+    /// Returns a detached signature of `content`.
     fn sign(&self, content: &[u8]) -> Vec<u8> {
         let (file, signature) = (self.home.join("file"), self.home.join("file.sig"));
         std::fs::write(&file, content).unwrap();
@@ -73,7 +73,7 @@ impl Signer {
         std::fs::read(signature).unwrap()
     }
 
-    /// Offers signatures of all images of `version`.
+    /// Publishes signatures of all images of `version`.
     fn release(&self, mirror: &MirrorProject, version: &str) {
         mirror.publisher.release(version);
         for (name, _, size) in IMAGES {
@@ -85,12 +85,12 @@ impl Signer {
 
 impl Drop for Signer {
     fn drop(&mut self) {
-        // The agent ends by itself when its folder is gone; this is sooner.
+        // The agent ends by itself when its folder is removed; this is faster.
         let _ = Command::new("gpgconf").args(["--homedir", self.home.as_str(), "--kill", "gpg-agent"]).output();
     }
 }
 
-/// Pins the keys of `signer`, which are offered at `keys`.
+/// Pins the keys of `signer`, which are published at `keys`.
 fn pin(mirror: &MirrorProject, signer: &Signer, keys: &str) {
     let own = include_str!("../../../../vendor/pins.toml");
     let (rest, _) = own.split_once("[signers.fedora-coreos]").unwrap();
@@ -100,7 +100,7 @@ fn pin(mirror: &MirrorProject, signer: &Signer, keys: &str) {
     std::fs::write(mirror.root.join("vendor/pins.toml"), text).unwrap();
 }
 
-/// A mirror whose publisher signs what it offers, with `keys` in a file.
+/// Returns a mirror whose publisher signs its files, the signer, and the file with the keys.
 fn with_keys(armored: bool) -> (MirrorProject, Signer, Utf8PathBuf) {
     let mirror = MirrorProject::new();
     let signer = Signer::new(&mirror, "publisher");
@@ -146,7 +146,7 @@ fn refused() -> Result<(), String> {
         assert_eq!(
             mirror.run(&more).error(6),
             format!(
-                "the signature of `rootfs.x86_64.img` does not count: {reason}\n\
+                "the signature of `rootfs.x86_64.img` is not accepted: {reason}\n\
                  hint: do not use these images; vendor/README.md says how the pinned keys were found\n"
             )
         );
@@ -157,16 +157,16 @@ fn refused() -> Result<(), String> {
     let refused = |found: &str| format!("found {found}, wanted 1 to 16 binary OpenPGP signatures");
     check(b"<html>404</html>", &refused("something else than an OpenPGP packet with its length"));
     check(b"", &refused("an empty file"));
-    // What is packed could unpack to any size, even where a good signature is in it.
+    // Compressed packets could unpack to any size, even beside a good signature.
     let good = signer.sign(&content("44.2", "rootfs.x86_64.img", 150_000));
     let stored = [&[0xa3, 0, 1], &u16::try_from(good.len()).unwrap().to_le_bytes()[..]].concat();
     check(&[&good[..], &stored].concat(), &refused("something else than an OpenPGP packet with its length"));
     check(&[&[0xc8, 2, 1, 0][..], &good].concat(), &refused("an OpenPGP packet of type 8"));
-    check(b"\x88\x01\x04", "it is no signature of a file");
+    check(b"\x88\x01\x04", "it is not a signature of a file");
     let listing = String::from_utf8(stranger.gpg(&["--with-colons", "--list-keys"])).unwrap();
     let subkey = listing.lines().find(|line| line.starts_with("sub:")).unwrap().split(':').nth(4).unwrap().to_owned();
     check(&by_stranger, &format!("it was made with the key {subkey}, which is not among the keys"));
-    // The same, when somebody has put the stranger's key into the file with the keys.
+    // The same, with the stranger's key added to the key file.
     std::fs::write(&keys, [signer.keys(true), stranger.keys(true)].concat()).unwrap();
     check(&by_stranger, &format!("it was made with the key {}, which is not pinned", stranger.fingerprint()));
     signer.release(&mirror, "44.2");
@@ -188,7 +188,7 @@ fn later() -> Result<(), String> {
     let mut paths = mirror.publisher.server.paths()[asked..].to_vec();
     paths.retain(|path| path.contains("-live-"));
     assert_eq!(paths, IMAGES.map(|(name, ..)| format!("{}.sig", path("44.1", name))));
-    // Who does not ask for signatures takes the set as it is.
+    // Without `--verify-signatures`, the set is accepted as it is.
     assert_eq!(mirror.update(&[])["changed"], false);
     Ok(())
 }
@@ -204,7 +204,7 @@ fn unpinned() -> Result<(), String> {
     assert_eq!(
         mirror.run(&more).error(6),
         format!(
-            "the signature of `kernel-x86_64` does not count: it was made with the key {}, which is not pinned\n\
+            "the signature of `kernel-x86_64` is not accepted: it was made with the key {}, which is not pinned\n\
              hint: do not use these images; vendor/README.md says how the pinned keys were found\n",
             signer.fingerprint()
         )

@@ -1,4 +1,4 @@
-//! Git servers that lie, over `git://` and HTTP: how much memory they cost, and how soon Ctrl-C ends a fetch.
+//! Malicious git servers, over `git://` and HTTP: how much memory a fetch uses, and how soon Ctrl-C ends it.
 
 #![allow(clippy::cast_possible_truncation, reason = "lengths are cut into groups of seven bits")]
 
@@ -33,13 +33,13 @@ netboot_fixtures::tests! {
     ctrl_c_ends_a_fetch_that_cannot_connect,
 }
 
-/// What one connection does: it gets the stream and whether the test is over.
+/// Behaviour of one connection. It gets the stream and a flag that is set when the test is over.
 type Behaviour = dyn Fn(&mut TcpStream, &AtomicBool) -> std::io::Result<()> + Send + Sync;
 
-/// A server for `git://`, which lasts as long as the test program.
+/// A `git://` server that runs as long as the test program.
 struct GitServer {
     url: String,
-    /// Whether a connection has come as far as it will.
+    /// Whether a connection has got as far as it can.
     begun: Arc<AtomicBool>,
 }
 
@@ -69,18 +69,18 @@ fn packet(content: &[u8]) -> Vec<u8> {
 
 const CAPABILITIES: &str = "multi_ack ofs-delta side-band-64k shallow allow-tip-sha1-in-want";
 
-/// The line of the ref number `number`.
+/// Returns the line of the ref number `number`.
 fn line(number: usize) -> Vec<u8> {
     let capabilities = if number == 0 { format!("\0{CAPABILITIES}\n") } else { "\n".into() };
     packet(format!("{:040x} refs/heads/b{number}{capabilities}", number + 1).as_bytes())
 }
 
-/// The error of a fetch from `url`, within the limits on memory.
+/// Returns the error of a fetch from `url`, within the memory limit.
 #[track_caller]
 fn refused(url: &str) -> String {
     let project = Project::new();
     let error = project.run_within_limits(&["fetch", "--ipxe-url", url]).error(5);
-    // Nothing is left of what came.
+    // Nothing of the received data is left.
     let left = Project::files_of(&project.path("cache/ipxe.git"));
     assert!(!left.iter().any(|(path, _)| path.as_str().contains("pack_")), "{left:?}");
     error
@@ -142,7 +142,7 @@ fn refs_with_endless_names() {
     assert_eq!(refused(&server.url), failed(&server.url, reason));
 }
 
-/// An object of a pack: its head and its content, compressed.
+/// Returns an object of a pack: its header and its compressed content.
 fn object(kind: u8, reference: &[u8], size: usize, content: &mut dyn Read) -> Vec<u8> {
     let (mut bytes, mut byte, mut rest) = (Vec::new(), (kind << 4) | (size & 15) as u8, size >> 4);
     while rest > 0 {
@@ -156,7 +156,7 @@ fn object(kind: u8, reference: &[u8], size: usize, content: &mut dyn Read) -> Ve
     encoder.finish().unwrap()
 }
 
-/// How far back the base of an object stands, as packs write it.
+/// Encodes the distance back to the base of an object, as packs do.
 fn distance(distance: usize) -> Vec<u8> {
     let (mut bytes, mut rest) = (vec![(distance & 0x7f) as u8], distance >> 7);
     while rest > 0 {
@@ -167,7 +167,7 @@ fn distance(distance: usize) -> Vec<u8> {
     bytes
 }
 
-/// A size, as differences write it.
+/// Encodes a size, as deltas do.
 fn size(mut size: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while size > 0x7f {
@@ -185,12 +185,12 @@ fn pack(count: u32, objects: &[u8]) -> Vec<u8> {
     pack
 }
 
-/// A server that offers `commit`, and sends `pack` for it.
+/// Starts a server that offers `commit` and sends `pack` for it.
 fn sends(commit: String, pack: Vec<u8>) -> GitServer {
     sends_for("refs/heads/main", commit, pack)
 }
 
-/// As [`sends`], for a ref of that name.
+/// Same as [`sends`], for a ref called `name`.
 fn sends_for(name: &'static str, commit: String, pack: Vec<u8>) -> GitServer {
     GitServer::start(move |stream, begun| {
         stream.write_all(&packet(format!("{commit} {name}\0{CAPABILITIES}\n").as_bytes()))?;
@@ -213,29 +213,29 @@ fn sends_for(name: &'static str, commit: String, pack: Vec<u8>) -> GitServer {
             stream.write_all(&packet(&[b"\x01", piece].concat()))?;
         }
         begun.store(true, Ordering::SeqCst);
-        // Without an end, the client waits for more of it.
+        // Without the end of the pack, the client waits for more.
         stream.write_all(b"0000")?;
         std::io::copy(stream, &mut std::io::sink()).map(drop)
     })
 }
 
-/// The commit that the project has pinned.
+/// Returns the commit that the project pins.
 fn pinned(project: &Project) -> String {
     let pins = String::from_utf8(project.read("vendor/pins.toml")).unwrap();
     let (_, rest) = pins.split_once("commit = \"").unwrap();
     rest[..40].to_owned()
 }
 
-/// More than a fetch may take.
+/// More than a fetch may use.
 const LARGE: usize = 256 << 20;
 
-/// A blob of 16 MB, and so many differences to it that all give the same.
+/// Returns a pack with a blob of 16 MiB and `count` deltas to it that all give the same result.
 fn equal_differences(count: u32) -> Vec<u8> {
     const LENGTH: usize = 16 << 20;
     const COPIED: usize = 0x00ff_ff00;
     let mut objects = object(3, &[], LENGTH, &mut std::io::repeat(b'a').take(LENGTH as u64));
     let mut difference = [size(LENGTH), size(COPIED + 1)].concat();
-    // Copy from 0, so many bytes, and add one.
+    // Copy `COPIED` bytes from offset 0, and add one.
     difference.extend([0x80 | 0x60, 0xff, 0xff, 1, b'x']);
     for _ in 0..count {
         let base = distance(objects.len());
@@ -260,7 +260,7 @@ fn a_small_pack_that_unpacks_to_gigabytes() {
 }
 
 fn an_object_that_nobody_can_look_at() {
-    // A commit of 256 MiB; a pack of 256 kB.
+    // A commit of 256 MiB in a pack of 256 kB.
     let text = format!(
         "tree {}\nauthor a <a> 0 +0000\ncommitter a <a> 0 +0000\n\n",
         "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -282,12 +282,12 @@ fn an_object_that_nobody_can_look_at() {
     let error = project.run_within_limits(&["update", "ipxe", "--to", "main", "--ipxe-url", &server.url]).error(5);
     let reason = format!("the server sends too much: an object of {LARGE} bytes, {commit}, wanted 65536 at most");
     assert_eq!(error, failed(&server.url, &reason));
-    // The whole pack had come, and would be in the way of the next server.
+    // The whole pack had arrived, and would interfere with the next server.
     let packs = project.path("cache/ipxe-history.git/objects/pack");
     assert_eq!(Project::files_of(&packs), []);
 }
 
-/// A commit that names one parent `parents` times.
+/// Returns a commit that names the same parent `parents` times.
 fn wide_commit(parents: usize) -> (String, Vec<u8>) {
     let tree = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n";
     let parent = format!("parent {:040x}\n", 7).repeat(parents);
@@ -321,7 +321,7 @@ fn merges_of_more_parents_than_anybody_walks() {
 }
 
 fn a_ref_that_would_be_a_folder_in_a_folder() {
-    // As the cache keeps it, nobody could list that any more.
+    // In the cache's own layout, such a ref could no longer be listed.
     const DEEP: &str = "refs/heads/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a";
     let (commit, text) = wide_commit(0);
     let packed = pack(1, &object(1, &[], text.len(), &mut &text[..]));
@@ -370,7 +370,7 @@ fn ctrl_c_ends_a_fetch_whose_process_was_stopped() {
         }
         interrupted.is_some()
     });
-    // So long a process may take to end that is asked to.
+    // The time that a process may take to end after Ctrl-C.
     assert!(interrupted.unwrap().elapsed() < Duration::from_secs(2), "{:?}", interrupted.unwrap().elapsed());
 }
 
@@ -426,7 +426,7 @@ fn ctrl_c_ends_a_fetch_in_every_phase() {
 }
 
 fn ctrl_c_ends_a_fetch_that_cannot_connect() {
-    // Nobody accepts: once the queue is full, the kernel answers no more.
+    // No process accepts connections: once the queue is full, the kernel stops replying.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     rustix::net::listen(&listener, 0).unwrap();
     let address = listener.local_addr().unwrap();

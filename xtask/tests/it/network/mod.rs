@@ -1,4 +1,4 @@
-//! Servers, proxies and certificates that are hostile or broken, and what the program makes of them, in a process.
+//! Hostile or broken servers, proxies and certificates, tested with the program as a process.
 
 mod git;
 mod proxies;

@@ -1,4 +1,4 @@
-//! Proxies: of which kinds, what is said of broken ones, and which hosts go without.
+//! Proxies: supported kinds, messages about broken ones, and hosts that bypass them.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,13 +18,13 @@ netboot_fixtures::tests! {
 
 const VARIABLES: [&str; 6] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
 
-/// A web server with the archive of `project`.
+/// Returns a web server with the archive of `project`.
 fn archive(project: &Project) -> TestServer {
     let archive = project.read("syslinux.zip");
     TestServer::start(move |_, answer| answer.whole("200 OK", &[], &archive))
 }
 
-/// Fetches syslinux from `server`, and iPXE from a folder, with `environment`.
+/// Fetches syslinux from `server` and iPXE from a folder, with `environment`.
 fn fetch(project: &Project, server: &TestServer, environment: &[(&str, &str)]) -> CliOutput {
     let (ipxe, archive) = (project.path("ipxe"), server.url("/syslinux.zip"));
     run(project, &["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", &archive], environment)
@@ -38,7 +38,7 @@ fn run(project: &Project, arguments: &[&str], environment: &[(&str, &str)]) -> C
     CliOutput::from(command.envs(environment.iter().copied()).output().unwrap())
 }
 
-/// A SOCKS proxy of all versions, which lasts as long as the test program.
+/// A SOCKS proxy for all versions, which runs as long as the test program.
 struct Socks {
     address: String,
     connections: Arc<AtomicUsize>,
@@ -86,7 +86,7 @@ fn text(client: &mut TcpStream) -> std::io::Result<String> {
     }
 }
 
-/// Does what a client asks for, and gives the connection to the server.
+/// Performs the handshake that the client asks for, and returns the connection to the server.
 fn handshake(client: &mut TcpStream, user: &Mutex<String>) -> std::io::Result<TcpStream> {
     if take(client, 1)?[0] == 4 {
         let head = take(client, 7)?;
@@ -139,7 +139,7 @@ fn socks_proxies_work() {
     assert_eq!(*socks.user.lock().unwrap(), "me:s:cret");
 }
 
-/// The error of a fetch by git with `environment`, which names the address as `URL`.
+/// Returns the error of a git fetch with `environment`, with the address replaced by `URL`.
 fn refused(environment: &[(&str, &str)]) -> String {
     let (project, url) = (Project::new(), "http://192.0.2.1/ipxe.git");
     run(&project, &["fetch", "--ipxe-url", url], environment).error(5).replace(url, "URL")
@@ -164,7 +164,7 @@ fn a_proxy_that_is_down_is_named_with_its_variable() {
     }
 }
 
-/// A proxy that says `piece` to each client, so often, and hangs up; it lasts as long as the test program.
+/// Starts a proxy that sends `piece` to each client `times` times and hangs up. It runs as long as the test program.
 fn babbling(piece: &'static [u8], times: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -173,7 +173,7 @@ fn babbling(piece: &'static [u8], times: usize) -> String {
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 1 << 12]);
             let _ = (0..times).try_for_each(|_| stream.write_all(piece));
-            // The client reads what it wants, and is the first to hang up then.
+            // The client reads what it needs and hangs up first.
             let _ = stream
                 .shutdown(std::net::Shutdown::Write)
                 .and_then(|()| std::io::copy(&mut stream, &mut std::io::sink()));
@@ -186,7 +186,7 @@ fn a_proxy_that_talks_nonsense_is_named_with_what_it_says() {
     let check = "check `https_proxy`, or name the host in `no_proxy`";
     let user = "give user and password in `https_proxy`, as in `http://user:password@host:port`";
     let long = format!("found an answer that is not HTTP, `{}…`, wanted the status 200", "x".repeat(80));
-    let of_socks = "what it sends is no answer of a SOCKS proxy (invalid response version)";
+    let of_socks = "what it sends is not an answer of a SOCKS proxy (invalid response version)";
     let nonsense: [(&str, &'static [u8], usize, &str, &str); 9] = [
         (
             "http",
@@ -280,7 +280,7 @@ fn hosts_go_without_a_proxy_by_name_and_subnet() {
     let ran = fetch(&project, &server, &[dead, ("no_proxy", "127.0.0.0/8,10.*,http://me:secret@x/")]).warned();
     for entry in ["10.*", "http://x/"] {
         let warning = format!(
-            "warning: `no_proxy` has `{entry}`, which does not count: it is neither a name nor an IP address nor a subnet\n\
+            "warning: `no_proxy` has `{entry}`, which is ignored: it is neither a name nor an IP address nor a subnet\n\
              hint: write it as in `example.org`, `192.0.2.7`, `10.0.0.0/8`, `fd00::/8` or `*`\n"
         );
         assert!(ran.stderr.contains(&warning), "{}", ran.stderr);

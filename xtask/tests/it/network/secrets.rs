@@ -1,4 +1,4 @@
-//! Passwords and tokens in addresses are used for the request, and neither written nor shown.
+//! Passwords and tokens in addresses are used for the request, but neither stored nor shown.
 
 use camino::Utf8Path;
 
@@ -14,14 +14,14 @@ netboot_fixtures::tests! {
     the_password_of_a_git_server_or_an_archive_stays_out_of_cache_and_messages,
 }
 
-/// Nothing below `folder` has `SECRET` in it, and neither has what the run has said.
+/// Checks that neither the files below `folder` nor the output of the run contain `SECRET`.
 #[track_caller]
 fn assert_kept(ran: &CliOutput, folder: &Utf8Path) {
     for text in [&ran.stdout, &ran.stderr] {
         assert!(!text.contains("SECRET"), "{text}");
     }
     for (path, _) in netboot_loaders::base::fs::walk(folder).unwrap_or_default() {
-        // A link to a folder has no content.
+        // A symbolic link to a folder has no content.
         let content = std::fs::read(folder.join(&path)).unwrap_or_default();
         assert!(!content.windows(6).any(|word| word == b"SECRET"), "{path}");
         assert!(!path.as_str().contains("SECRET"), "{path}");
@@ -58,7 +58,7 @@ fn a_mirror_keeps_the_password_of_its_server() {
         mirror.assert_served("44.1");
         let record = std::fs::read_to_string(mirror.dest().join("44.1/mirror.json")).unwrap();
         assert!(record.contains(&format!("\"url\": \"{}/prod/", mirror.publisher.server.url(""))), "{record}");
-        // Nor where it fails.
+        // The same if it fails.
         mirror.publisher.withdraw("44.1");
         mirror.publisher.release("44.2");
         mirror.publisher.hook(|request, answer| {
@@ -127,7 +127,7 @@ fn no_spelling_of_an_address_on_the_command_line_shows_its_password() {
         &["update", "ipxe", "--offline", "--ipxe-url"],
         &["reproduce", "--offline", "--against"],
         &["deploy"],
-        // Where no address is taken.
+        // A command that takes no address.
         &["fetch"],
     ];
     for address in addresses {

@@ -1,4 +1,4 @@
-//! Certificates that nobody trusts, and what https must not turn into.
+//! Untrusted certificates, and downgrades from HTTPS.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,16 +18,16 @@ netboot_fixtures::tests! {
     https_does_not_become_http_by_a_redirect,
 }
 
-/// A web server on https, by a certificate authority of its own; it lasts as long as the test program.
+/// An HTTPS server with its own certificate authority, which runs as long as the test program.
 struct Https {
     port: u16,
-    /// The certificate of the authority.
+    /// Certificate of the authority.
     authority: String,
     connections: Arc<AtomicUsize>,
 }
 
 impl Https {
-    /// For `name`; `answer` gives the whole answer to a request for a path.
+    /// Starts a server for `name`. `answer` returns the whole reply to a request for a path.
     fn start(name: &str, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let mut parameters = CertificateParams::new([]).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -62,7 +62,7 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, answer: &dyn Fn(&str) -> 
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        // A client that refuses the certificate has gone away.
+        // A client that refuses the certificate has closed the connection.
         if !matches!(stream.read(&mut byte), Ok(1)) {
             return;
         }
@@ -80,7 +80,7 @@ fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Fetches syslinux from `url`; certificates count that `server`'s authority has signed, where it is given.
+/// Fetches syslinux from `url`, trusting the authority of `server` if there is one.
 fn fetch(project: &Project, url: &str, server: Option<&Https>) -> CliOutput {
     let ipxe = project.path("ipxe");
     let mut command = project.command(["fetch", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", url]);
@@ -114,7 +114,7 @@ fn a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
     fetch(&project, &url, Some(&server)).success();
 
-    // By git as well, which asks in a process of its own.
+    // The same by git, which runs in a separate process.
     let url = server.url("/ipxe.git");
     let project = Project::new();
     let mut command = project.command(["fetch", "--ipxe-url", &url]);
@@ -130,7 +130,7 @@ fn a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named
     );
     project.write("ca.pem", &server.authority);
     let known = git(command.env("SSL_CERT_FILE", project.path("ca.pem")));
-    assert!(known.contains("this is no git repository"), "{known}");
+    assert!(known.contains("this is not a git repository"), "{known}");
 }
 
 fn a_certificate_of_another_host_is_refused() {
@@ -167,7 +167,7 @@ fn https_does_not_become_http_by_a_redirect() {
             )
         );
     }
-    // A server that gives the data itself is fine, and so is the way from http to https.
+    // A server that sends the data itself is allowed, and so is a redirect from HTTP to HTTPS.
     let whole = Https::start("127.0.0.1", archive(&project));
     let place = format!("Location: {}", whole.url("/syslinux.zip"));
     let first = TestServer::start(move |_, answer| answer.whole("302 Found", &[&place], b""));

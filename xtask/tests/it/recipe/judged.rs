@@ -1,4 +1,5 @@
-//! Servers and systemd judge what is written for them. Who is not installed is skipped, and that is said.
+//! Servers and systemd validate the files written for them. Programs that are not installed are skipped with a
+//! message.
 
 use netboot_fixtures::harness::xtask;
 use std::process::Command;
@@ -24,7 +25,7 @@ netboot_fixtures::tests! {
     dnsmasq_over_http,
 }
 
-/// What `server` says when it is run with `arguments` in the folder with the recipe `kind`.
+/// Runs `server` with `arguments` in the folder with the recipe `kind`, and checks that it accepts the recipe.
 fn judged(project: &Project, kind: &str, server: &str, arguments: &[&str]) -> Result<(), String> {
     let server = program(server)?;
     let folder = project.path("out").join(kind);
@@ -47,7 +48,7 @@ fn judged_dnsmasq(kind: &str) -> Result<(), String> {
     let project = project();
     let file = format!("netboot-{kind}.conf");
     if kind == "dnsmasq-proxy" {
-        // Before 2.91, dnsmasq does not know the option with which it sends option 17 then, as the recipe says.
+        // Before 2.91, dnsmasq does not have the option that the recipe uses to send option 17.
         let boot = NETWORK.replace("boot = \"fedora-coreos.ipxe\"\n", "");
         let boot = boot.replace("boot = \"http://192.168.88.11:8080/boot/${net0/mac:hexhyp}.ipxe?a=b\"\n", "");
         project.write("embed-scripts/network.toml", &boot);
@@ -67,15 +68,15 @@ fn judged_kea(project: &Project) -> Result<(), String> {
     judged(project, "kea", "kea-dhcp4", &["-t", "kea-dhcp4.conf"])
 }
 
-/// How servers are started in the foreground, on `veth0`.
+/// Commands that start each server in the foreground, on `veth0`.
 const DNSMASQ: &str = "sed -i \"s|^tftp-root=.*|tftp-root=$PWD|\" netboot-dnsmasq.conf; \
                        exec dnsmasq --no-daemon --user=root --conf-file=netboot-dnsmasq.conf --port=0 --dhcp-leasefile=leases";
 const KEA: &str = "sed -i 's/\"type\": \"memfile\"/&, \"persist\": false/' kea-dhcp4.conf; \
                    export KEA_PIDFILE_DIR=$PWD KEA_LOCKFILE_DIR=none; exec kea-dhcp4 -c kea-dhcp4.conf";
 const DHCPD: &str = ": > leases; exec dhcpd -f -cf dhcpd.conf -lf leases -pf pid veth0";
 
-/// Two networks with a cable between them: the server in one, and in the other a client that is like firmware that boots
-/// over HTTP, and does not ask for option 60 (`-o`). What it is told goes into the file `told`.
+/// Two networks connected by a cable: the server is in one, and in the other a client that acts like UEFI HTTP boot
+/// firmware and does not ask for option 60 (`-o`). The reply is written to the file `told`.
 const HTTP_CLIENT: &str = "\
 set -e
 ip link add veth0 type veth peer name veth1
@@ -93,7 +94,7 @@ nsenter -t $there -n busybox udhcpc -i veth1 -f -n -q -t 20 -T 1 -o -O subnet \\
     -V HTTPClient:Arch:00016:UNDI:003001 -x 0x5d:0010 -s ./tell
 ";
 
-/// Firmware that boots over HTTP has to get option 60 from `server` whether or not it asks for it.
+/// HTTP boot firmware must get option 60 from `server` whether or not it asks for it.
 fn over_http(kind: &str, server: &str, start: &str) -> Result<(), String> {
     for name in [server, "busybox", "ip", "nsenter"] {
         program(name)?;

@@ -1,5 +1,5 @@
-//! Real servers serve a tree, configured by nothing but their recipes: nginx, Caddy and tftpd-hpa. A server that is not
-//! installed is skipped, and says so.
+//! Real servers serve a tree, configured only by their recipes: nginx, Caddy and tftpd-hpa. A server that is not
+//! installed is skipped with a message.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -31,10 +31,10 @@ fn caddy() -> Result<(), String> {
     web("caddy", "Caddyfile", start_caddy)
 }
 
-/// How a server is started, with the recipe of that name in the folder `out`.
+/// Command that starts a server with the recipe `recipe` in the folder `out`.
 type Start = fn(&Served, recipe: &str, &HttpServer) -> Result<Command, String>;
 
-/// The server of the recipe `kind` serves the tree below a path, and in the root of the server.
+/// The server of the recipe `kind` serves the tree below a path, and at the root of the server.
 fn web(kind: &str, recipe: &str, start: Start) -> Result<(), String> {
     let served = Served::new();
     for path in ["/tftp", ""] {
@@ -47,7 +47,7 @@ fn web(kind: &str, recipe: &str, start: Start) -> Result<(), String> {
     Ok(())
 }
 
-/// A server that answers. Its port was free a moment ago, which is all that can be known.
+/// Starts a server and waits until it replies. Its port was free a moment ago; nothing stronger can be guaranteed.
 fn listening(
     served: &Served,
     path: &str,
@@ -72,7 +72,7 @@ fn start_nginx(served: &Served, recipe: &str, web: &HttpServer) -> Result<Comman
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|name| format!("{name}_temp_path {out}/{name};\n")).concat();
     let include = if recipe.starts_with("www.") {
-        // The NAS has a server already, and reads the recipe in it.
+        // The NAS has its own server, which includes the recipe.
         format!("server {{ listen {}; include {out}/{recipe}; }}", web.authority())
     } else {
         format!("include {out}/{recipe};")
@@ -106,13 +106,13 @@ fn all_files_are_there(served: &Served, web: &HttpServer) {
         assert_eq!(Sha256Digest::of(&web.get(&format!("/{path}")).ok().body).to_string(), sha256, "{path}");
         seen += 1;
     }
-    // All but the sums themselves.
+    // All files except SHA256SUMS itself.
     assert_eq!(seen, served.tree.len() - 1);
 }
 
 fn loaders_get_what_they_ask_for(served: &Served, web: &HttpServer) {
     let kernel = &served.kernel;
-    // Firmware asks how large a loader is before it loads it.
+    // Firmware asks for the size of a loader before it loads it.
     let head = web.ask("HEAD", Served::KERNEL, &[]).ok();
     assert_eq!(head.header("content-length"), Some(kernel.len().to_string().as_str()));
     assert!(head.body.is_empty());
@@ -125,7 +125,7 @@ fn loaders_get_what_they_ask_for(served: &Served, web: &HttpServer) {
         assert_eq!(part.header("content-range"), Some(said.as_str()));
         assert!(part.body == kernel[from..to], "{range}");
     }
-    // What had begun to come is gone on with only while it is the same.
+    // A partial download resumes only if the file is unchanged.
     let tag = web.get(Served::KERNEL).ok().header("etag").unwrap().to_owned();
     for (tag, status) in [(tag.as_str(), 206), ("\"another\"", 200)] {
         let part = web.ask("GET", Served::KERNEL, &[("Range", "bytes=5-"), ("If-Range", tag)]);
@@ -149,7 +149,7 @@ fn people_can_look_around(web: &HttpServer) {
         assert!(list.is("text/html"), "{list:?}");
         assert!(String::from_utf8_lossy(&list.body).contains(&format!("{name}\"")), "{list:?}");
     }
-    // The address as network.toml has it leads to the list, and so does each folder's.
+    // The address in network.toml leads to the list, and so does the address of each folder.
     for folder in ["", "/sites"] {
         let answer = web.get(folder);
         let list = if folder.is_empty() && web.path.is_empty() { answer } else { web.follow(&answer) };
@@ -178,7 +178,7 @@ fn nothing_else_is_there(served: &Served, web: &HttpServer) {
         assert!((400..500).contains(&answer.status), "{path}: {answer:?}");
         assert!(!answer.body.windows(6).any(|part| part == b"SECRET"), "{path}");
     }
-    // Older versions of Caddy answer these with the file. What counts is that they do nothing.
+    // Older versions of Caddy reply to these with the file. They must only have no effect.
     for (method, path) in [("PUT", "/rescue.ipxe"), ("PUT", "/new"), ("DELETE", "/rescue.ipxe"), ("POST", "/ipxe.efi")]
     {
         web.ask(method, path, &[("Content-Length", "0")]);
@@ -192,8 +192,8 @@ fn tftpd_hpa() -> Result<(), String> {
     let served = Served::new();
     let recipe = served.recipe("tftpd-hpa", "http://127.0.0.1/tftp").join("tftpd-hpa");
     assert!(std::fs::read_to_string(&recipe).unwrap().contains("TFTP_ADDRESS=\"127.0.0.1:69\"\n"));
-    // As the package's own script starts it, but for the port, and for the user where another package made none. The
-    // shell ends the server when its own input ends, which also works through sudo.
+    // Started as by the package's own script, except for the port, and for the user if another package created none.
+    // The shell ends the server when its own input ends, which also works through sudo.
     let script = format!(
         ". {recipe}; id \"$TFTP_USERNAME\" >&2 || TFTP_USERNAME=nobody\n\
          {server} --foreground --user $TFTP_USERNAME --address ${{TFTP_ADDRESS%:69}}:$1 $TFTP_OPTIONS $TFTP_DIRECTORY &\n\
@@ -210,7 +210,7 @@ fn tftpd_hpa() -> Result<(), String> {
         }
     }
     let kernel = Served::KERNEL;
-    // Boot ROMs ask for the size, and for blocks that fill a frame; the recipe lets none be larger.
+    // Boot ROMs ask for the size, and for blocks that fill a frame; the recipe allows no larger ones.
     for (asked, given) in [("1024", "1024"), ("1468", "1468"), ("65464", "1468")] {
         let got = tftp.read(kernel, &[("tsize", "0"), ("blksize", asked)]).unwrap();
         let size = served.kernel.len().to_string();
@@ -222,7 +222,7 @@ fn tftpd_hpa() -> Result<(), String> {
     {
         assert_eq!(tftp.read(name, &[]).unwrap_err(), tftp::NOT_FOUND, "{name}");
     }
-    // Even where the folder lets everybody write.
+    // Even if the folder is writable for all users.
     std::fs::set_permissions(served.folder("srv/tftp"), Permissions::from_mode(0o777)).unwrap();
     for name in ["rescue.ipxe", "/ipxe.efi", "new", "sites/new"] {
         assert!(tftp.refuses(name), "{name}");
@@ -231,7 +231,7 @@ fn tftpd_hpa() -> Result<(), String> {
     Ok(())
 }
 
-/// An answer that has to be a good one.
+/// A reply that must be successful.
 trait Fine {
     fn ok(self) -> Self;
 }

@@ -1,4 +1,4 @@
-//! Recipes: each is as the file in `recipes/` says.
+//! Recipes: each equals its file in `recipes/`.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use netboot_fixtures::recipe::{KINDS, NETWORK, SITES, project, written};
 use netboot_fixtures::snapshot::redacted;
 use netboot_fixtures::{same, says, shows, warns};
 
-/// What `boot` of [`NETWORK`] names.
+/// The boot entry that `boot` of [`NETWORK`] names.
 const ENTRY: &str =
     "[boot.fedora-coreos]\nkind = \"fedora-coreos\"\nmirror = \"http://192.168.88.10/tftp/fedora-coreos\"\n";
 
@@ -48,7 +48,7 @@ fn a_recipe_is_printed_or_written_and_routeros_has_an_undo() {
     assert_eq!(printed.stdout.as_bytes(), project.read("out/netboot-routeros.rsc"));
     let undo = project.run(["recipe", "routeros", "--undo"]).warned();
     assert_eq!(undo.stdout.as_bytes(), project.read("out/netboot-routeros-undo.rsc"));
-    // A router with flash memory loses whatever is elsewhere.
+    // A router with flash memory loses files in other folders.
     project.write("embed-scripts/network.toml", &format!("tftp-root = \"/flash/tftp\"\n{NETWORK}"));
     let printed = project.run(["recipe", "routeros"]).warned().stdout;
     assert!(printed.contains(" real-filename=\"flash/tftp/ipxe.efi\" "), "{printed}");
@@ -122,9 +122,9 @@ fn a_script_that_the_tree_does_not_have() {
     warning: `boot` is `scripts/a.ipxe`, and the tree has no scripts
     hint: put yours beside the tree, or write the whole address of another server
     ");
-    // A name with a variable is that of somebody's own scripts.
+    // A name with a variable refers to the user's own scripts.
     warns!(with("${net0/mac:hexhyp}.ipxe", own), ["recipe", "dnsmasq"], @"");
-    // Where the tree has scripts, another name is likely to be a slip.
+    // If the tree has scripts, another name is probably a typo.
     project.sites(&format!("{sites}{ENTRY}"));
     warns!(with("fedora-coreos.ipxe", "fedora-coreos.ipxe?a=b"), ["recipe", "dnsmasq"], @"");
     warns!(with("fedora-core.ipxe", own), ["recipe", "dnsmasq"], @r"
@@ -136,7 +136,7 @@ fn a_script_that_the_tree_does_not_have() {
     hint: name one of them, or put yours beside them
     ");
     let of_host = project.run(["recipe", "dnsmasq"]).stderr;
-    // Whoever reads both files says so.
+    // Every command that reads both files reports it.
     let built = project.build(&["--index"]).warned();
     let listed =
         project.run(["boot-test", "--list", "--network", project.path("embed-scripts/network.toml").as_str()]).warned();
@@ -211,7 +211,7 @@ fn what_machines_could_not_reach_is_said_beside_the_recipe() {
         );
         assert_eq!(warned(kind, named.clone()) + &warned(kind, far), "");
     }
-    // They tell machines what they know themselves, where nothing is said.
+    // If nothing is configured, servers send their own settings.
     assert_eq!(warned("dnsmasq", named.replace(dns, "")), "");
     let local = NETWORK.replace("http://192.168.88.11:8080/", "http://nas.local/");
     warns!(project.write("embed-scripts/network.toml", &local), ["recipe", "routeros"], @r"
@@ -343,12 +343,12 @@ fn a_machine_may_be_called_what_other_things_are_called() {
     let uefi = NETWORK.replace("\"worker\"", "\"uefi\"").replace("\"storage\"", "\"loader\"");
     project.write("embed-scripts/network.toml", &uefi.replace("\"lab\"", "\"arch-7\""));
     let script = project.run(["recipe", "routeros"]).warned().stdout;
-    // Each name is given once: a later line would change what an earlier one has made.
+    // Each name is added once: a later line would change the earlier entry.
     let names: Vec<&str> = script.split("add name=").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
     for section in ["netboot-uefi", "netboot-host-uefi", "netboot-67-arch-7", "netboot-67-host-arch-7"] {
         assert_eq!(names.iter().filter(|name| **name == format!("\"{section}\"")).count(), 1, "{section}:\n{script}");
     }
-    // Whatever is told to all machines with a tag is not told to one of that name, nor the other way round.
+    // What all machines with a tag get is not sent to a machine of that name, nor the other way round.
     for kind in ["dnsmasq", "dnsmasq-proxy"] {
         let text = project.run(["recipe", kind]).warned().stdout;
         let set = |line: &str| {
@@ -361,7 +361,7 @@ fn a_machine_may_be_called_what_other_things_are_called() {
 
 fn a_machine_gets_the_loader_of_its_site_only_for_its_firmware() {
     let project = project();
-    // The root of the tree has nothing for a BIOS: what tells one is there all the same.
+    // The root of the tree has no BIOS loader, but the rule that detects BIOS must exist.
     project.sites(
         "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"class.ipxe\"\n[site.rack-1]\nloaders = [\"ipxe.pxe\"]\n",
     );
@@ -389,7 +389,7 @@ fn a_machine_gets_the_loader_of_its_site_only_for_its_firmware() {
 
 fn what_is_imported_again_is_as_it_is_written_now_and_only_that_is_taken_back() {
     let script = project().run(["recipe", "routeros"]).warned().stdout;
-    // A rule for TFTP is known by its request: others' rules have another one, also where they are for the same file.
+    // A TFTP rule is identified by its request: foreign rules have another one, even for the same file.
     let own = r#"[find req-filename="^(/|)ipxe\\.efi\$"]"#;
     assert!(script.contains(&format!("else={{ set {own} ip-addresses=192.168.88.0/24 real-filename=")), "{script}");
     let undo = project().run(["recipe", "routeros", "--undo"]).warned().stdout;
@@ -411,7 +411,7 @@ fn what_a_server_would_take_for_something_else_is_said() {
             )
         );
     }
-    // nginx would begin a block there, Caddy a placeholder.
+    // nginx would start a block there, Caddy a placeholder.
     for path in ["t{a}", "$a", "a*", "../x", "a%20b"] {
         let url = format!("http://192.168.88.10/{path}");
         project.write("embed-scripts/network.toml", &NETWORK.replace("http://192.168.88.10/tftp", &url));

@@ -1,4 +1,4 @@
-//! Building again and comparing, with a stand-in for iPXE: what is the same, what differs, and why.
+//! Rebuild and compare, with a stand-in for iPXE: what is identical, what differs, and why.
 
 pub mod variations;
 
@@ -30,7 +30,7 @@ netboot_fixtures::tests! {
     choosing,
 }
 
-/// A project whose sources are in the cache, with a tree and a tarball.
+/// Returns a project with cached sources, a tree and a tarball.
 fn published() -> Project {
     let project = Project::new();
     project.build(&["--archive"]).success();
@@ -57,7 +57,7 @@ fn two_builds() {
     let varied = Variation::ALL.into_iter().filter(|variation| skip::variation(*variation).is_ok());
     let varied = varied.map(Variation::as_str).collect::<Vec<_>>().join(", ");
     assert!(ran.stdout.contains(&format!(" s  varied {varied}\n")), "{}", ran.stdout);
-    // Nothing stays behind, and the tree was not touched.
+    // No files are left, and the tree is unchanged.
     assert!(!project.path("cache/reproduce").exists());
     assert!(!project.path("dist/reproduce").exists());
     project.run(["verify"]).success();
@@ -76,7 +76,7 @@ fn releases() {
             ran.stdout
         );
     }
-    // Loaders with the same bytes are named after the first of them, whoever makes the manifest.
+    // Loaders with the same content are named after the first of them, whichever tool writes the manifest.
     let sites = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
     project.sites(&format!("{sites}[site.a]\n[site.b]\n"));
     project.build(&["--archive"]).success();
@@ -91,7 +91,7 @@ fn releases() {
     assert!(error.starts_with("there is no `/nowhere`\nhint: "), "{error}");
 }
 
-/// Serves `content` over HTTP, and returns its address.
+/// Serves `content` over HTTP. Returns its address.
 fn serve(content: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/release.tar.gz", listener.local_addr().unwrap());
@@ -124,7 +124,7 @@ fn inputs() {
     assert!(error.contains(&format!("  both versions: {here}, {there}\n")), "{error}");
     assert!(std::fs::read(there).unwrap() == project.read("dist/tftp/ipxe.efi"));
     std::fs::write(project.path("embed-scripts/boot.ipxe"), script).unwrap();
-    // A configuration of the same name with another content.
+    // A configuration with the same name and another content.
     let sites = "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"boot.ipxe\"\nconfig = \"own\"\n";
     project.sites(sites);
     project.config("own", "#define A\n");
@@ -137,7 +137,7 @@ fn inputs() {
     project.write("vendor/patches/a.patch", "diff --git a/src/core.c b/src/core.c\n--- a/src/core.c\n+++ b/src/core.c\n@@ -1 +1 @@\n-int main(void) { return 0; }\n+int main(void) { return 1; }\n");
     let error = against(&project);
     assert!(error.contains("  the patch `a.patch`: found "), "{error}");
-    // Only the digests are known of the other side.
+    // Only digests of the other side are available.
     let manifest = project.path("dist/tftp/manifest.json");
     let error = reproduce(&project, &["--against", manifest.as_str(), "--plain"]).error(12);
     assert!(
@@ -147,7 +147,7 @@ fn inputs() {
     );
 }
 
-/// A folder with a `make` that does what `script` says, for the front of `PATH`.
+/// Creates a folder with a `make` that runs `script`. Returns a `PATH` that begins with it.
 fn make_of_its_own(project: &Project, script: &str) -> String {
     let file = project.path("tools/make");
     project.write("tools/make", &format!("#!/bin/sh\n{script}\n"));
@@ -167,7 +167,7 @@ fn tools() {
     assert!(lines[0].starts_with("3 of 10 files differ from "), "{error}");
     assert!(lines[1].starts_with("  `make`: found "), "{error}");
     assert!(error.contains("hint: rebuild with the toolchain of the release"), "{error}");
-    // Other tools that give the same bytes are no reason to fail, and are told.
+    // Other tools that give the same bytes are not an error, but are reported.
     let path = make_of_its_own(&project, "exec /usr/bin/make \"$@\"");
     project.build(&["--archive"]).success();
     let mut command = project.command(["reproduce", "--offline", "--plain", "--against", tarball(&project).as_str()]);
@@ -178,14 +178,14 @@ fn tools() {
 fn foreign_files() {
     let project = published();
     let tree = project.tree();
-    // Another file than a loader.
+    // A file that is not a loader.
     let mut content = project.read("dist/tftp/lpxelinux.0");
     content.extend(b"more");
     std::fs::write(project.path("dist/tftp/lpxelinux.0"), content).unwrap();
     rewrite_manifest(&tree);
     let error = reproduce(&project, &["--plain", "--against", tree.as_str()]).error(12);
     assert!(error.starts_with(&format!("1 of 10 files differs from {tree}\n`lpxelinux.0`: found ")), "{error}");
-    // One loader less here, and one more.
+    // One loader fewer here, and one more.
     project.build(&["--archive"]).success();
     project.sites("[default]\nloaders = [\"ipxe.efi\", \"snponly.efi\"]\nscript = \"boot.ipxe\"\n[syslinux]\nmembers = [\"lpxelinux.0\", \"ldlinux.c32\", \"syslinux.efi\", \"ldlinux.e64\"]\n");
     let error = reproduce(&project, &["--plain", "--against", tarball(&project).as_str()]).error(12);
@@ -193,10 +193,13 @@ fn foreign_files() {
         error.contains("  `snponly.efi`: found bin-x86_64-efi/snponly.efi, wanted no such loader in the release\n"),
         "{error}"
     );
-    assert!(error.contains("  `ipxe.pxe`: found no such loader among the choices, wanted bin/ipxe.pxe\n"), "{error}");
+    assert!(
+        error.contains("  `ipxe.pxe`: found no such loader in the configuration, wanted bin/ipxe.pxe\n"),
+        "{error}"
+    );
 }
 
-/// Writes a line for each of `numbers` to the end of a file of the tree, piece by piece.
+/// Appends a line for each of `numbers` to a file of the tree, piece by piece.
 fn append(project: &Project, path: &str, numbers: std::ops::Range<usize>, line: impl Fn(usize) -> String) {
     let file = std::fs::OpenOptions::new().append(true).open(project.tree().join(path)).unwrap();
     let mut file = std::io::BufWriter::new(file);
@@ -219,7 +222,7 @@ fn large_files() {
     ] {
         assert!(error.contains(&line), "{error}");
     }
-    // What make gives is compared with them in the same way.
+    // The output of make is compared with them in the same way.
     let error = project.run_within_limits(&["verify", "--offline", "--against-make"]).error(12);
     assert!(error.contains("  they are not looked into: wanted loaders of at most 4194304 bytes\n"), "{error}");
 }
@@ -261,14 +264,14 @@ fn long_lists() {
     assert_eq!(result["causes"][0]["wanted"], format!("{}… (1048576 bytes)", "v".repeat(200)));
 }
 
-/// A tarball whose manifest knows all that is in it, and which leads out of the tree.
+/// A tarball whose manifest lists everything in it, with paths that lead out of the tree.
 fn outside() -> Result<(), String> {
     let mut files = Vec::new();
     let project = published();
     let tree = project.tree();
     let (long, deep) = ("a".repeat(256), format!("{}b", "a/".repeat(65)));
     let no_paths = ["../../outside", "/tmp/netboot-loaders-outside", "a/../b", &long, &deep];
-    // A forged record of a deployment, and a file below another one.
+    // A forged deployment record, and a file below another file.
     for path in no_paths.into_iter().chain(["netboot-loaders-deployed.json", "ldlinux.c32/b"]) {
         let text = String::from_utf8(project.read("dist/tftp/manifest.json")).unwrap();
         let mut manifest: netboot_loaders::tree::manifest::Manifest = serde_json::from_str(&text).unwrap();
@@ -282,21 +285,21 @@ fn outside() -> Result<(), String> {
         write_tarball(&file, &builder);
         files.push((path, file.clone()));
         let error = project.run(["verify", file.as_str()]).error(8);
-        assert!(error.contains(&format!("`{path}` is no path in a tree\n")), "{error}");
+        assert!(error.contains(&format!("`{path}` is not a path in a tree\n")), "{error}");
         let error = reproduce(&project, &["--plain", "--against", file.as_str()]).error(8);
-        assert!(error.contains(&format!("`{path}` is no path in a tree\n")), "{error}");
+        assert!(error.contains(&format!("`{path}` is not a path in a tree\n")), "{error}");
     }
     assert!(!std::path::Path::new("/tmp/netboot-loaders-outside").exists());
     skip::machines()?;
     for (path, file) in files {
         let error = project.run(["boot-test", file.as_str()]).error(8);
-        assert!(error.contains(&format!("`{path}` is no path in a tree\n")), "{error}");
+        assert!(error.contains(&format!("`{path}` is not a path in a tree\n")), "{error}");
     }
     assert!(!std::path::Path::new("/tmp/netboot-loaders-outside").exists());
     Ok(())
 }
 
-/// The files of a tree; the first of `files` has the content of `ipxe.efi` and the path `first`.
+/// Returns a tarball of the files of a tree. The first of `files` has the content of `ipxe.efi` and the path `first`.
 fn tar_of(
     tree: &Utf8PathBuf,
     files: &[netboot_loaders::tree::manifest::ManifestEntry],
@@ -306,7 +309,7 @@ fn tar_of(
     files.iter().map(|file| (file.path.to_string(), content(file.path.as_str()))).collect()
 }
 
-/// Writes a tarball in which every path stands as it is.
+/// Writes a tarball in which every path is stored as it is.
 fn write_tarball(file: &Utf8PathBuf, entries: &[(String, Vec<u8>)]) {
     let folder = tempfile::tempdir().unwrap();
     let script = "import sys,tarfile,io\nt=tarfile.open(sys.argv[1],'w:gz')\nfor line in open(sys.argv[2]):\n    path,source=line.rstrip('\\n').split('\\t')\n    data=open(source,'rb').read()\n    info=tarfile.TarInfo(path)\n    info.size=len(data)\n    t.addfile(info,io.BytesIO(data))\nt.close()\n";
@@ -322,7 +325,7 @@ fn write_tarball(file: &Utf8PathBuf, entries: &[(String, Vec<u8>)]) {
     assert!(ran.success());
 }
 
-/// What differs without anything varied is nobody's fault.
+/// If builds differ with nothing varied, no variation is blamed.
 fn unsteady() {
     let project = Project::new();
     project
@@ -331,7 +334,7 @@ fn unsteady() {
     let error = reproduce(&project, &[]).error(12);
     assert!(error.contains("\nbuilds differ with nothing varied: no variation can be blamed\n"), "{error}");
     assert!(!error.contains("the variation makes the difference"), "{error}");
-    // A variation that matters beside something else is not what the difference is blamed on.
+    // A variation that matters in addition to something else is not reported as the cause.
     let project = Project::new();
     project.edit_makefile(|text| text.replace("cat core.c $(LOCAL)", "basename $$$$TMPDIR; cat core.c $(LOCAL)"));
     project.build(&["--archive"]).success();
@@ -347,7 +350,7 @@ fn flipped_byte() {
     let at = content.len() - 20;
     content[at] ^= 1;
     std::fs::write(project.path("dist/tftp/ipxe.efi"), content).unwrap();
-    // A release that is not what it says of itself is no release.
+    // A release that does not match its own manifest is refused.
     let tree = project.tree();
     let error = reproduce(&project, &["--against", tree.as_str()]).error(8);
     assert!(error.contains("`ipxe.efi` has changed: found "), "{error}");
@@ -366,7 +369,7 @@ fn other_verdicts() {
     project.config("own", "#error\n");
     let error = reproduce(&project, &[]).error(7);
     assert!(error.contains("ended with exit code 2\n"), "{error}");
-    // A failure that a variation makes is told with its name.
+    // A failure caused by a variation is reported with its name.
     project.config("own", "");
     project.edit_makefile(|text| text.replace("OBJS := ", "$(if $(NOISE),$(error no noise))\nOBJS := "));
     project.build(&["--archive", "--replace"]).success();
@@ -388,7 +391,7 @@ fn choosing() {
     let list = project.run(["reproduce", "--list"]).success().stdout;
     assert_eq!(list.lines().count(), Variation::ALL.len());
     assert!(list.contains("umask             umask 0077\n"), "{list}");
-    // What cannot be varied is told, and is a failure where everything is required.
+    // A variation that is not available is reported, and is an error if all are required.
     let tools = project.path("few");
     std::fs::create_dir(&tools).unwrap();
     for entry in std::fs::read_dir("/usr/bin").unwrap() {
@@ -421,13 +424,13 @@ fn recording() {
     let path = project.path("dist/tftp/ipxe.efi");
     let ran = project.run(["inspect", path.as_str()]).success();
     assert!(ran.stdout.contains("  toolchain  matches the reference build for This one\n"), "{}", ran.stdout);
-    // The same toolchain with other bytes is strange.
+    // The same toolchain with other bytes gives a warning.
     let digest = netboot_loaders::digest::Sha256Digest::of(&project.read("dist/tftp/ipxe.efi")).to_string();
     project.write("vendor/toolchains.toml", &text.replace(&digest, &"0".repeat(64)));
     let ran = project.build(&[]).warned();
     assert!(ran.stderr.contains("`ipxe.efi` differs from the reference build of this toolchain"), "{}", ran.stderr);
     assert!(!ran.stdout.contains("reference build"), "{}", ran.stdout);
-    // So it is for what stands behind `sites/` in the tree.
+    // The same applies to the loaders below `sites/` in the tree.
     let plain = String::from_utf8(project.read("embed-scripts/sites.toml")).unwrap();
     project.sites(&format!("{plain}\n[site.rack-1]\n"));
     project.write("vendor/toolchains.toml", &text);

@@ -1,11 +1,11 @@
-//! Each variation of a rebuild catches a build that depends on it, and is named then.
+//! Each variation of a rebuild detects a build that depends on it, and is named as the cause.
 
 use netboot_fixtures::harness::TestCase;
 use netboot_fixtures::project::{CliOutput, Project};
 use netboot_fixtures::skip;
 use netboot_loaders::reproduce::variation::Variation;
 
-/// What depends on a variation is found, and blamed on it.
+/// One test per variation: a dependency on it is detected and attributed to it.
 pub fn tests() -> Vec<TestCase> {
     let test = |(variation, leak): (Variation, &'static str)| {
         TestCase::new(module_path!(), variation.as_str(), move || {
@@ -18,17 +18,16 @@ pub fn tests() -> Vec<TestCase> {
     LEAKS.map(test).into()
 }
 
-/// Whether this can be tried here.
+/// Checks whether the variation is available here.
 fn possible(variation: Variation) -> Result<(), String> {
-    // A folder's order shows the order of writing on a file system in memory.
+    // On a file system in memory, the order of a folder is the order of writing.
     if variation == Variation::FileOrder && !std::path::Path::new("/dev/shm").is_dir() {
         return Err("there is no /dev/shm".to_owned());
     }
     skip::variation(variation)
 }
 
-/// What a build can do to depend on something that is varied: a line of a recipe whose output goes into an
-/// object.
+/// Ways for a build to depend on a variation: a line of a make recipe whose output goes into an object.
 const LEAKS: [(Variation, &str); 12] = [
     (Variation::Path, "pwd"),
     (Variation::Clock, "date +%Y"),
@@ -44,7 +43,7 @@ const LEAKS: [(Variation, &str); 12] = [
     (Variation::CompilerCache, "echo $$(CC)"),
 ];
 
-/// A build that depends on what is varied gives a difference, and that variation is named.
+/// A build that depends on `variation` gives a difference, and that variation is named.
 fn leaking(variation: Variation, leak: &str) {
     let project = Project::new();
     project.edit_makefile(|text| text.replace("cat core.c $(LOCAL)", &format!("{leak}; cat core.c $(LOCAL)")));

@@ -84,10 +84,7 @@ fn other_form(file: &Utf8Path, content: &[u8]) -> Option<(&'static str, &'static
     let first = content.trim_ascii_start();
     let first = first.strip_prefix(b"\"").unwrap_or(first);
     if first.get(..4).is_some_and(|first| first.eq_ignore_ascii_case(b"sep=")) {
-        return Some((
-            "begins with `sep=`, wanted the header",
-            "take that line away: the separator is found by itself",
-        ));
+        return Some(("begins with `sep=`, wanted the header", "remove that line: the separator is found by itself"));
     }
     let toml = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
     toml.then_some(("is TOML, wanted CSV", "put it into a folder, a file for each site, and name the folder"))
@@ -341,7 +338,7 @@ mod tests {
         for sep in [&b"\xef\xbb\xbfsep=;\nname;a\n"[..], b"\r\n\"SEP=;\"\nname;a\n"] {
             assert_eq!(
                 read(sep),
-                "f.csv: begins with `sep=`, wanted the header\n  hint: take that line away: the separator is found by itself"
+                "f.csv: begins with `sep=`, wanted the header\n  hint: remove that line: the separator is found by itself"
             );
         }
         let findings = Rows::new("Racks.TOML".into(), b"[site.a]\n").err().unwrap();

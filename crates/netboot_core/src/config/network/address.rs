@@ -344,7 +344,7 @@ mod tests {
         assert!("http://a/${net0/mac:hexhyp}.ipxe".parse::<WebAddress>().is_ok());
         for (text, wanted) in [
             ("tftp://a/b", "an address that begins with http:// or https://"),
-            ("http://a/b c", "an address without ` `, a blank: `%20` stands for one"),
+            ("http://a/b c", "an address without ` `, a space: write it as `%20`"),
             ("http://a/\"", "an address without `\"`"),
             ("http://a/b,c", "an address without `,`"),
             ("http:///b", "an address with a server's name, as in `http://192.0.2.10/tftp`"),

@@ -81,7 +81,7 @@ fn public_key(text: &str) -> Result<String, String> {
         return match text.chars().find(|character| is_harmful(*character)) {
             None => Ok(text.to_owned()),
             Some(character) => Err(format!(
-                "has `{}`, wanted one line without characters that are not seen or change the direction of text",
+                "has `{}`, wanted one line without characters that are invisible or change the direction of text",
                 printable(character.encode_utf8(&mut [0; 4]))
             )),
         };
@@ -151,7 +151,8 @@ mod tests {
         for hidden in ["you\u{200c}@example.net", "\u{202e}uoy", "you\nssh-rsa AAAA"] {
             let error = public_key(&format!("{key} {hidden}")).unwrap_err();
             assert!(
-                error.ends_with("wanted one line without characters that are not seen or change the direction of text"),
+                error
+                    .ends_with("wanted one line without characters that are invisible or change the direction of text"),
                 "{error}"
             );
         }

@@ -130,7 +130,7 @@ impl<'t> TomlFile<'t> {
         }
         for (line, messages) in lines {
             let location = Location { file: self.file.clone(), line, key: String::new() };
-            let remedy = "write it as TOML 1.0: text stands in double quotes, and so does a name with a blank in it";
+            let remedy = "write it as TOML 1.0: put text into double quotes, and names with spaces, too";
             self.report(location.finding(messages.join("; ").replace('\n', ", "), remedy));
         }
     }
@@ -256,7 +256,7 @@ impl<'a> Table<'a> {
                 "has `{character}`, wanted one line without control characters and without characters that are not \
                  seen or change the direction of text"
             );
-            self.report(location.finding(message, "write it anew by hand, without what cannot be seen"));
+            self.report(location.finding(message, "type it again, without invisible characters"));
         }
     }
 
