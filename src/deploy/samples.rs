@@ -96,7 +96,7 @@ pub struct MemoryRemote {
 }
 
 /// Number of bytes read or written at once.
-const PIECE: usize = 60;
+pub(crate) const PIECE: usize = 60;
 
 impl MemoryRemote {
     /// Creates a target with files of another user.

@@ -1,6 +1,6 @@
 //! Deployments to a target in memory, with the connection cut at every moment.
 
-use super::samples::{MemoryRemote, manifest, tree};
+use super::samples::{MemoryRemote, PIECE, manifest, tree};
 use super::sftp::failure::SshFailure;
 use super::sftp::ssh::Ssh;
 use super::*;
@@ -366,4 +366,41 @@ fn what_somebody_takes_over_while_files_are_sent_is_not_pruned() {
     assert_eq!((remote.text("racks/gone/x"), session.unwrap().pruned.len()), (Some("mine"), 0));
     let plan = deploy(&new, &mut remote, PRUNE).unwrap();
     assert_eq!((plan.changed, remote.text("racks/gone/x")), (vec!["racks/gone/x".into()], Some("mine")));
+}
+
+#[test]
+fn what_somebody_changes_while_files_are_sent_is_noticed_at_the_end() {
+    let ((_a, old), (_b, new)) = (tree(&OLD), tree(&NEW));
+    let mut remote = published(&old);
+    // It needs no sending, so nothing but the last look at all files can notice this.
+    remote.taken_over = Some("ipxe.pxe".into());
+    let error = deploy(&new, &mut remote, DeployOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::ConcurrentDeploy(_)), "{error}");
+    assert_eq!(remote.text("ipxe.pxe"), Some("mine"));
+}
+
+#[test]
+fn a_file_that_was_read_before_a_cut_is_not_read_again() {
+    let (_guard, new) = tree(&NEW);
+    let mut remote = published(&new);
+    let options = DeployOptions { read_all: true, ..DeployOptions::default() };
+    let mut session = Some(Session::of(&mut remote, &Silent).unwrap());
+    let before = remote.read;
+    // Enough for what is asked of the remote and for the longest file, not for all of them.
+    let patience = 20 + manifest(&NEW).to_json().len() / PIECE;
+    let mut cuts = 0;
+    for _ in 0..40 {
+        remote.patience = Some(patience);
+        let result = attempt(&new, &mut remote, options, &mut session);
+        remote.patience = None;
+        if result.is_ok() {
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 0);
+    let plan = attempt(&new, &mut remote, options, &mut session).unwrap();
+    assert_eq!(plan.under_way().count(), 0, "{plan}");
+    let once: u64 = plan.files.iter().map(|planned| planned.wanted.content.size).sum();
+    assert!(remote.read - before < 2 * once, "{} bytes were read, {once} are there", remote.read - before);
 }
