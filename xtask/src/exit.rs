@@ -105,9 +105,11 @@ impl<E: Diagnose> From<E> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use netboot_loaders::build_loaders;
+    use netboot_loaders::build::{self, baseline};
     use netboot_loaders::fetch::origins::FetchError;
-    use netboot_loaders::fetch::{ipxe, source_bundle};
+    use netboot_loaders::fetch::{ipxe, source_bundle, syslinux};
+    use netboot_loaders::tree::verify;
+    use netboot_loaders::{build_loaders, toolchain};
 
     use super::*;
 
@@ -118,6 +120,26 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), Class::ALL.len());
+    }
+
+    /// The others are of this program alone: wrong command lines, machines that do not boot, rebuilds that differ.
+    #[test]
+    fn the_library_gives_each_of_its_classes() {
+        let interrupted = build_loaders::Error::Cancelled;
+        let errors: [(&dyn Diagnose, Class); 9] = [
+            (&std::io::Error::from(std::io::ErrorKind::NotFound), Class::Failure),
+            (&Diagnostics(Vec::new()), Class::BadInput),
+            (&toolchain::Error::Missing { missing: Vec::new(), install: Vec::new() }, Class::MissingTool),
+            (&FetchError::Bundle(source_bundle::Error::NoMember("x".into())), Class::Unavailable),
+            (&syslinux::Error::SizeMismatch { member: "x".into(), found: 1, wanted: 2 }, Class::Mismatch),
+            (&build::Error::Unexpected { target: "x".into(), problem: "y".into(), log: "z".into() }, Class::Build),
+            (&verify::Error::NoManifest("x".into()), Class::DamagedTree),
+            (&baseline::Error::Drift { drifts: Vec::new() }, Class::Check),
+            (&interrupted, Class::Interrupted),
+        ];
+        for (error, class) in errors {
+            assert_eq!(error.diagnosis().class, class, "{error}");
+        }
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn secure(project: &Project) {
         "[default]\nloaders = [\"ipxe.efi\"]\nscript = \"url.ipxe\"\nvars = { boot_url = \"https://192.0.2.10/a\" }\n",
     );
     project.build(&[]).warned();
-    let skipped = "ipxe.efi: `https://192.0.2.10/a` needs a certificate that the loader trusts: give one with `--tls-certificate` and";
+    let skipped = "ipxe.efi: `https://192.0.2.10/a` needs a certificate that the loader trusts, and none was given\n";
     let ran = boot(project, &["--case", "ipxe.efi"]).success();
     assert!(ran.stdout.contains(&format!("\nSKIPPED: {skipped}")), "{}", ran.stdout);
     let error = boot(project, &["--case", "ipxe.efi", "--require-real"]).printed("SKIPPED").error(10);
