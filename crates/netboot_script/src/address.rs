@@ -43,8 +43,8 @@ const SCHEMES: [Scheme; 13] = {
     const fn files(name: &'static str, availability: Availability) -> Scheme {
         Scheme { name, availability, purpose: Purpose::Files }
     }
-    const fn disks(name: &'static str) -> Scheme {
-        Scheme { name, availability: Availability::Always, purpose: Purpose::Disks }
+    const fn disks(name: &'static str, availability: Availability) -> Scheme {
+        Scheme { name, availability, purpose: Purpose::Disks }
     }
     [
         files("http", Availability::Always),
@@ -56,10 +56,10 @@ const SCHEMES: [Scheme; 13] = {
         files("nfs", Availability::OnRequest("DOWNLOAD_PROTO_NFS")),
         files("x-slam", Availability::OnRequest("DOWNLOAD_PROTO_SLAM")),
         files("file", Availability::EfiOnly("DOWNLOAD_PROTO_FILE")),
-        disks("iscsi"),
-        disks("aoe"),
-        disks("fcp"),
-        disks("ib_srp"),
+        disks("iscsi", Availability::Always),
+        disks("aoe", Availability::Always),
+        disks("fcp", Availability::OnRequest("NET_PROTO_FCOE")),
+        disks("ib_srp", Availability::Always),
     ]
 };
 

@@ -33,8 +33,9 @@ const CONDITIONAL: &[(&str, Availability)] = &[
     ("certfree", Availability::EfiOnly("CERT_CMD")),
     ("certstat", Availability::EfiOnly("CERT_CMD")),
     ("certstore", Availability::EfiOnly("CERT_CMD")),
+    ("colour", Availability::EfiOnly("CONSOLE_CMD")),
     ("console", Availability::EfiOnly("CONSOLE_CMD")),
-    ("md4sum", Availability::EfiOnly("DIGEST_CMD")),
+    ("cpair", Availability::EfiOnly("CONSOLE_CMD")),
     ("md5sum", Availability::EfiOnly("DIGEST_CMD")),
     ("ntp", Availability::EfiOnly("NTP_CMD")),
     ("param", Availability::EfiOnly("PARAM_CMD")),
@@ -49,15 +50,21 @@ const CONDITIONAL: &[(&str, Availability)] = &[
     ("vcreate", Availability::EfiOnly("VLAN_CMD")),
     ("vdestroy", Availability::EfiOnly("VLAN_CMD")),
     (HTTPS, Availability::EfiOnly("DOWNLOAD_PROTO_HTTPS")),
+    // Linked together with the Fibre Channel protocol, which no driver brings in.
+    ("fcels", Availability::OnRequest("NET_PROTO_FCOE")),
+    ("fcstat", Availability::OnRequest("NET_PROTO_FCOE")),
     // For CPUs that describe their hardware in a device tree; x86 builds have none.
     ("fdt", Availability::OnRequest("FDT_CMD")),
     ("gdbstub", Availability::OnRequest("GDBSERIAL")),
     ("imgdecrypt", Availability::OnRequest("IMAGE_CRYPT_CMD")),
+    // Linked together with a compressed image type; x86 builds have none.
+    ("imgextract", Availability::OnRequest("IMAGE_GZIP")),
     ("imgmem", Availability::OnRequest("IMAGE_MEM_CMD")),
     ("imgtrust", Availability::OnRequest("IMAGE_TRUST_CMD")),
     ("imgverify", Availability::OnRequest("IMAGE_TRUST_CMD")),
     ("ipstat", Availability::OnRequest("IPSTAT_CMD")),
     ("lotest", Availability::OnRequest("LOTEST_CMD")),
+    ("md4sum", Availability::OnRequest("CRYPTO_DIGEST_MD4")),
     ("nslookup", Availability::OnRequest("NSLOOKUP_CMD")),
     ("nstat", Availability::OnRequest("NEIGHBOUR_CMD")),
     ("ping", Availability::OnRequest("PING_CMD")),
@@ -74,15 +81,11 @@ const ALWAYS: &[&str] = &[
     "chain",
     "choose",
     "clear",
-    "colour",
     "config",
-    "cpair",
     "cpuid",
     "dhcp",
     "echo",
     "exit",
-    "fcels",
-    "fcstat",
     "form",
     "goto",
     "help",
@@ -94,7 +97,6 @@ const ALWAYS: &[&str] = &[
     "ifstat",
     "imgargs",
     "imgexec",
-    "imgextract",
     "imgfetch",
     "imgfree",
     "imgload",
@@ -151,5 +153,22 @@ mod tests {
         assert_eq!(availability("chain"), Some(Availability::Always));
         assert_eq!(availability("wget"), None);
         assert!(ALWAYS.is_sorted());
+    }
+
+    /// Compares the table with what is linked into the loaders that have all drivers.
+    #[test]
+    fn the_table_says_what_the_loaders_have() {
+        let commands = |loader: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vendor/linked-objects/default");
+            let list = std::fs::read_to_string(format!("{folder}/{loader}.txt")).unwrap();
+            let commands = list.lines().filter_map(|line| line.strip_prefix("command ")).map(str::to_owned);
+            commands.collect::<std::collections::BTreeSet<_>>()
+        };
+        let all = || ALWAYS.iter().copied().chain(CONDITIONAL.iter().map(|(name, _)| *name));
+        for (loader, uefi) in [("ipxe.efi", true), ("ipxe.pxe", false)] {
+            let has = |name: &&str| availability(name).unwrap().missing(uefi).is_none() && *name != HTTPS;
+            let wanted = all().filter(has).map(str::to_owned).collect();
+            assert_eq!(commands(loader), wanted, "{loader}");
+        }
     }
 }
