@@ -302,7 +302,7 @@ others. Other work on the machine distorts the results.
 Examples:
   cargo xtask bench warm
   cargo xtask bench sites --count 1000 --linear
-  cargo xtask bench table                            all results for the README")]
+  cargo xtask bench table                            all results for the book")]
     Bench {
         #[command(subcommand)]
         what: Bench,
@@ -316,6 +316,14 @@ Examples:
   cargo xtask fuzz --install-deps                    runs each for a minute
   cargo xtask fuzz tarball archive --seconds 600")]
     Fuzz(Fuzz),
+    /// Renders the book and checks its links, or writes man pages
+    #[command(after_help = "The book is in docs/src; mdBook is pinned in .github/linters.txt.
+
+Examples:
+  cargo xtask docs --install-deps                    installs mdBook first
+  cargo xtask docs --serve                           shows the book in a browser
+  cargo xtask docs --man dist/man")]
+    Docs(DocsArgs),
     /// Prints a shell completion script
     #[command(after_help = "Examples:
   alias xtask='cargo xtask'; source <(cargo xtask completions bash)")]
@@ -334,6 +342,7 @@ impl XtaskCommand {
             Self::BundleBases(args) => (Flag::Out, &args.out),
             Self::Recipe(args) => (Flag::Out, &args.out),
             Self::Ignition(args) => (Flag::Out, &args.out),
+            Self::Docs(args) => (Flag::Out, &args.out),
             Self::Release(args) => (Flag::Out, &args.out),
             Self::BootTest(args) => (Flag::Report, &args.report),
             Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {

@@ -488,3 +488,20 @@ pub struct Verify {
     #[command(flatten)]
     pub make: MakeArgs,
 }
+
+/// Arguments of `docs`.
+#[derive(Args)]
+pub struct DocsArgs {
+    /// Folder for the rendered book [default: dist/book]
+    #[arg(long, value_name = "DIR", value_parser = local_path)]
+    pub out: Option<Utf8PathBuf>,
+    /// Install mdBook first, below target/
+    #[arg(long)]
+    pub install_deps: bool,
+    /// Serve the book on this machine and open it in a browser
+    #[arg(long, conflicts_with = "out")]
+    pub serve: bool,
+    /// Write a man page of each command into this folder, and nothing else
+    #[arg(long, value_name = "DIR", value_parser = local_path, conflicts_with_all = ["out", "serve", "install_deps"])]
+    pub man: Option<Utf8PathBuf>,
+}

@@ -9,8 +9,9 @@ use netboot_loaders::config::sites::Options;
 use netboot_loaders::toolchain::needs;
 use serde_json::json;
 
+use super::linters::Linted;
 use super::test::Tests;
-use super::{install, linters};
+use super::{docs, install, linters};
 use crate::cli::{Check, CheckPart};
 use crate::exit::Failure;
 use crate::host::{Host, environment_for_cargo};
@@ -29,6 +30,9 @@ const STEPS: [(CheckPart, &str, &[&str]); 3] = [
     (CheckPart::Lint, "lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     (CheckPart::Docs, "documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
 ];
+
+/// A check by pinned programs, which are installed first if that is wanted.
+type PinnedCheck = fn(bool, &Host<'_>) -> Result<Linted, Failure>;
 
 /// Returns the arguments that select the tests of a part.
 pub(super) fn tested(part: CheckPart) -> &'static [&'static str] {
@@ -76,12 +80,14 @@ pub(super) fn run(args: &Check, host: &Host<'_>) -> Result<(), Failure> {
         checked.step("the oldest Rust", || oldest_rust(host))?;
     }
     let mut skipped = Vec::new();
-    if wanted(CheckPart::Lint) {
+    let pinned: [(CheckPart, &str, PinnedCheck); 2] =
+        [(CheckPart::Lint, "linters", linters::run), (CheckPart::Docs, "book", docs::check)];
+    for (_, name, lint) in pinned.into_iter().filter(|(part, ..)| wanted(*part)) {
         let started = Instant::now();
-        let linted = linters::run(args.install_deps, host)?;
-        checked.took.push((started.elapsed(), "linters".to_owned()));
+        let linted = lint(args.install_deps, host)?;
+        checked.took.push((started.elapsed(), name.to_owned()));
         checked.failed.extend(&linted.failed);
-        skipped = linted.skipped;
+        skipped.extend(linted.skipped);
     }
     interrupted(host)?;
     let parts: Vec<CheckPart> =

@@ -1,4 +1,4 @@
-//! Linters for workflows and spelling: pinned in the project, installed below `target/` on request only.
+//! Linters for workflows and spelling, and other pinned programs: installed below `target/` on request only.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,18 +36,23 @@ pub(super) struct Linted {
 
 /// Runs the linters on the project.
 pub(super) fn run(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
+    let workflows = workflows(&host.project.github().join("workflows"))?;
+    let (path, reason) = installed(&LINTERS.map(|(_, name, _)| name), install, host)?;
+    lint(&path, host.project.root(), &workflows, &reason, host.ui)
+}
+
+/// Returns the search path that begins with the pinned `programs`, which are installed first if that is wanted and one
+/// is missing; and the reason why one may still be missing.
+pub(super) fn installed(programs: &[&str], install: bool, host: &Host<'_>) -> Result<(String, String), Failure> {
     let pinned = host.project.linters();
     let folder = host.project.installed_linters(&fs::sha256(&pinned)?.0);
-    let workflows = workflows(&host.project.github().join("workflows"))?;
-    let missing =
-        LINTERS.iter().any(|(_, name, _)| works(&folder.join("bin").join(name), &host.path, host.ui).is_none());
+    let missing = programs.iter().any(|name| works(&folder.join("bin").join(name), &host.path, host.ui).is_none());
     let mut reason = format!("not found, `{} check --install-deps` installs it", name());
     if install && missing {
-        host.ui.print(&format!("== linters: installing them in {folder}\n"));
+        host.ui.print(&format!("== pinned programs: installing them in {folder}\n"));
         reason = install_pinned(&pinned, &folder, host)?;
     }
-    let path = format!("{folder}/bin:{}", host.path);
-    lint(&path, host.project.root(), &workflows, &reason, host.ui)
+    Ok((format!("{folder}/bin:{}", host.path), reason))
 }
 
 /// Runs the linters that are in `path`, in the folder `root`. Those that are not found are skipped for `reason`.
@@ -112,7 +117,7 @@ fn install_pinned(pinned: &Utf8Path, folder: &Utf8Path, host: &Host<'_>) -> Resu
     let (done, text) = run(folder.join("bin/python").as_str(), &[&pip[..], &what].concat())?;
     // A linter that differs from its pin is a failure; one that is not available is skipped.
     if text.contains("DO NOT MATCH THE HASHES") {
-        let text = format!("a linter is not what `{pinned}` says");
+        let text = format!("a program differs from its pin in `{pinned}`");
         return Err(Failure::new(Class::Mismatch, text).help("find out which of the two is right"));
     }
     Ok(if done { "it was installed and does not run" } else { "pip could not install it" }.to_owned())

@@ -8,6 +8,7 @@ mod bundle_sources;
 mod check;
 mod clean;
 mod deploy;
+mod docs;
 mod doctor;
 mod fetch;
 mod fuzz;
@@ -65,6 +66,7 @@ pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> 
         XtaskCommand::Test(args) => test::run(&args, host),
         XtaskCommand::Check(args) => check::run(&args, host),
         XtaskCommand::Bench { what } => bench::run(&what, host),
+        XtaskCommand::Docs(args) => docs::run(&args, host),
         XtaskCommand::Fuzz(args) => fuzz::run(&args, host),
         XtaskCommand::Completions { shell } => {
             let mut script = Vec::new();
@@ -93,6 +95,7 @@ fn needs_project(command: &XtaskCommand) -> bool {
             | C::Reproduce(_)
             | C::Test(_)
             | C::Check(_)
+            | C::Docs(_)
     )
 }
 

@@ -4,6 +4,7 @@ mod attest;
 mod bundle;
 mod clean;
 mod deploy;
+mod docs;
 mod faults;
 mod file_systems;
 mod help;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             bundle::tests(),
             clean::tests(),
             deploy::tests(),
+            docs::tests(),
             faults::tests(),
             file_systems::tests(),
             help::tests(),

@@ -149,6 +149,24 @@ impl ProjectPaths {
         self.0.join("target/linters").join(pinned.short())
     }
 
+    /// Returns the folder of the book's source.
+    #[must_use]
+    pub fn book(&self) -> Utf8PathBuf {
+        self.0.join("docs")
+    }
+
+    /// Returns the page of the book about the program's commands.
+    #[must_use]
+    pub fn commands_page(&self) -> Utf8PathBuf {
+        self.book().join("src/reference/commands.md")
+    }
+
+    /// Returns the default folder of the rendered book.
+    #[must_use]
+    pub fn default_book(&self) -> Utf8PathBuf {
+        self.0.join("dist/book")
+    }
+
     /// Returns the default file for the results of benchmarks.
     #[must_use]
     pub fn default_bench(&self) -> Utf8PathBuf {

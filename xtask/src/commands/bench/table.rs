@@ -1,4 +1,4 @@
-//! Results as a Markdown table, which the README contains verbatim.
+//! Results as a Markdown table, which `docs/src/internals/benchmarks.md` contains.
 
 use std::fmt::{self, Write};
 

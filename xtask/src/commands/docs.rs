@@ -1,0 +1,253 @@
+//! `cargo xtask docs`: renders the book and checks its links; or writes man pages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use netboot_loaders::base::diagnostic::{Class, Flag};
+use netboot_loaders::base::fs;
+use netboot_loaders::base::plural::count;
+use netboot_loaders::base::process::{Command, find_program};
+use serde_json::json;
+
+use super::check::succeeds;
+use super::linters::{self, Linted};
+use crate::cli::{self, DocsArgs};
+use crate::exit::Failure;
+use crate::host::{Host, absolute};
+use crate::program;
+use crate::ui::pass_on;
+
+/// Renders the book.
+const MDBOOK: &str = "mdbook";
+
+/// Page by which a rendered book is recognised.
+const CONTENTS: &str = "toc.html";
+
+/// Pages that repeat others, or that are shown below other addresses.
+const COPIES: [&str; 3] = ["print.html", "404.html", CONTENTS];
+
+pub(super) fn run(args: &DocsArgs, host: &Host<'_>) -> Result<(), Failure> {
+    if let Some(folder) = &args.man {
+        return man(&absolute(folder)?, host);
+    }
+    let page = host.project.commands_page();
+    let text = commands_page(cli::command());
+    if fs::read_if_exists(&page)?.as_deref() != Some(text.as_bytes()) {
+        fs::write_atomic(&page, text.as_bytes())?;
+    }
+    let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_book()), absolute)?;
+    let (path, _) = linters::installed(&[MDBOOK], args.install_deps, host)?;
+    let Some(mdbook) = find_program(MDBOOK, &path) else {
+        return Err(
+            Failure::new(Class::MissingTool, "found no `mdbook`, which renders the book").help(Flag::InstallDeps)
+        );
+    };
+    let pages = render(&mdbook, &folder, &path, host)?;
+    host.ui.result(&format!("{} in {folder}\n", count(pages, "page")), json!({ "book": folder, "pages": pages }));
+    if args.serve {
+        let serve = mdbook_command("serve the book", &mdbook, &path, host).args(["serve", "--open"]);
+        succeeds(&serve, host.ui, &mut pass_on)?;
+    }
+    Ok(())
+}
+
+/// Renders the book and checks its links, as a part of all checks; without mdBook it is skipped.
+pub(super) fn check(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
+    let mut linted = Linted::default();
+    let (path, reason) = linters::installed(&[MDBOOK], install, host)?;
+    let Some(mdbook) = find_program(MDBOOK, &path) else {
+        linted.skipped.push(format!("book ({MDBOOK}): {reason}"));
+        return Ok(linted);
+    };
+    host.ui.print(&format!("== book: {MDBOOK} build\n"));
+    match render(&mdbook, &host.project.default_book(), &path, host) {
+        Ok(_) => {}
+        Err(failure) if failure.class() == Class::Check => {
+            host.ui.print(&format!("{}\n", failure.message));
+            linted.failed.insert("book");
+        }
+        Err(failure) => return Err(failure),
+    }
+    Ok(linted)
+}
+
+/// Renders the book into `folder` with the program `mdbook`, and checks its links. Returns the number of pages.
+fn render(mdbook: &Utf8Path, folder: &Utf8Path, path: &str, host: &Host<'_>) -> Result<usize, Failure> {
+    fs::create_dir_all(folder)?;
+    // mdBook deletes whatever is in the folder.
+    if !fs::entries(folder)?.is_empty() && !folder.join(CONTENTS).is_file() {
+        let text = format!("`{folder}` is not empty, and no book");
+        return Err(Failure::new(Class::Failure, text).help(Flag::Out));
+    }
+    let build = mdbook_command("render the book", mdbook, path, host);
+    let build = build.args(["build", "--dest-dir", folder.as_str()]);
+    if !succeeds(&build, host.ui, &mut pass_on)? {
+        return Err(Failure::new(Class::Check, "the book cannot be rendered").help("see what mdbook says above"));
+    }
+    let mut pages = BTreeMap::new();
+    for (page, _) in fs::walk(folder)? {
+        if page.extension() == Some("html") && !COPIES.contains(&page.as_str()) {
+            let html = fs::read(&folder.join(&page))?;
+            pages.insert(page, Page::new(&String::from_utf8_lossy(&html)));
+        }
+    }
+    let broken = broken(&pages, &|path| folder.join(path).is_file());
+    if !broken.is_empty() {
+        let lines: String = broken.iter().map(|link| format!("\n  {link}")).collect();
+        let text = format!("the book has {} to missing pages or headings:{lines}", count(broken.len(), "link"));
+        return Err(Failure::new(Class::Check, text).help("correct the page, or the heading that it names"));
+    }
+    Ok(pages.len())
+}
+
+fn mdbook_command(purpose: &'static str, mdbook: &Utf8Path, path: &str, host: &Host<'_>) -> Command {
+    let command = Command::new(purpose, mdbook.as_str()).env("PATH", path);
+    Command { dir: Some(host.project.book()), deadline: Duration::MAX, ..command }
+}
+
+/// What a rendered page links to, and what can be linked in it.
+struct Page {
+    links: Vec<String>,
+    anchors: BTreeSet<String>,
+}
+
+impl Page {
+    fn new(html: &str) -> Self {
+        let plain = |value: &str| value.replace("&amp;", "&").replace("&#39;", "'").replace("&quot;", "\"");
+        let all = |attribute: &str| {
+            html.split(attribute).skip(1).filter_map(|rest| Some(plain(rest.split_once('"')?.0))).collect::<Vec<_>>()
+        };
+        Self { links: all(" href=\""), anchors: all(" id=\"").into_iter().collect() }
+    }
+}
+
+/// Returns the links of `pages` to pages, anchors and files that do not exist.
+fn broken(pages: &BTreeMap<Utf8PathBuf, Page>, is_file: &dyn Fn(&Utf8Path) -> bool) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (name, page) in pages {
+        for link in page.links.iter().filter(|link| !link.contains(':')) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { name.clone() } else { resolved(name, path) };
+            let found = match pages.get(&target) {
+                Some(page) => anchor.is_empty() || page.anchors.contains(anchor),
+                None => anchor.is_empty() && is_file(&target),
+            };
+            if !found {
+                broken.push(format!("{name}: {link}"));
+            }
+        }
+    }
+    broken.sort();
+    broken.dedup();
+    broken
+}
+
+/// Returns the path in the book that `link` means on the page `name`.
+fn resolved(name: &Utf8Path, link: &str) -> Utf8PathBuf {
+    let mut path = name.parent().map(ToOwned::to_owned).unwrap_or_default();
+    for part in link.split('/') {
+        match part {
+            ".." => drop(path.pop()),
+            "." | "" => {}
+            part => path.push(part),
+        }
+    }
+    path
+}
+
+/// Returns the page of the book about the commands and options of `command`.
+fn commands_page(mut command: clap::Command) -> String {
+    command.build();
+    let mut text =
+        "# Commands\n\n<!-- `cargo xtask docs` writes this page. -->\n\nEvery command with its arguments and options; \
+                    `cargo xtask COMMAND --help` prints the same. Installed under another name, the program is called \
+                    that.\n\n## Global options\n\nEvery command accepts these.\n\n"
+            .to_owned();
+    text += &options(command.get_arguments().filter(|argument| argument.is_global_set()));
+    let mut commands: Vec<(usize, &clap::Command)> = vec![(0, &command)];
+    while let Some((depth, command)) = commands.pop() {
+        if depth > 0 {
+            let name = command.get_bin_name().unwrap_or_default().trim_start_matches("cargo xtask ");
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let usage = command.clone().render_usage();
+            let _ = write!(text, "\n{} {name}\n\n{about}.\n\n```text\n{usage}\n```\n\n", "#".repeat(depth + 1));
+            text += &options(command.get_arguments().filter(|argument| !argument.is_global_set()));
+        }
+        let below = command.get_subcommands().filter(|command| command.get_name() != "help");
+        let below: Vec<_> = below.map(|command| (depth + 1, command)).collect();
+        commands.extend(below.into_iter().rev());
+    }
+    text
+}
+
+/// Returns `arguments` as a table; nothing where there are none.
+fn options<'a>(arguments: impl Iterator<Item = &'a clap::Arg>) -> String {
+    let row = |argument: &clap::Arg| {
+        let names = [
+            argument.get_short().map(|short| format!("-{short}")),
+            argument.get_long().map(|long| format!("--{long}")),
+        ];
+        let takes = argument.get_action().takes_values();
+        let value = argument.get_value_names().filter(|_| takes).map(|names| names.join(" ")).unwrap_or_default();
+        let value = if value.is_empty() { None } else { Some(format!("<{value}>")) };
+        let name = names.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let name =
+            [Some(name).filter(|name| !name.is_empty()), value].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let mut help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let values = argument.get_possible_values();
+        let values: Vec<String> =
+            values.iter().filter(|_| takes).map(|value| format!("`{}`", value.get_name())).collect();
+        if !values.is_empty() {
+            help += &format!("; one of {}", values.join(", "));
+        }
+        let defaults = argument.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy()));
+        let defaults: Vec<String> = defaults.filter(|_| takes).collect();
+        if !defaults.is_empty() {
+            help += &format!(" [default: {}]", defaults.join(", "));
+        }
+        format!("| `{name}` | {} |\n", help.replace('|', "\\|").replace('<', "&lt;"))
+    };
+    let hidden =
+        |argument: &&clap::Arg| !argument.is_hide_set() && !["help", "version"].contains(&argument.get_id().as_str());
+    let rows: String = arguments.filter(hidden).map(row).collect();
+    if rows.is_empty() { rows } else { format!("| option | meaning |\n| --- | --- |\n{rows}") }
+}
+
+/// Writes a man page of each command into `folder`.
+fn man(folder: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
+    fs::create_dir_all(folder)?;
+    let name = if program::is_alias() { "cargo-xtask" } else { program::name() };
+    let command = cli::command().name(name).display_name(name).bin_name(program::name());
+    clap_mangen::generate_to(command, folder.as_std_path())?;
+    let pages = fs::entries(folder)?.len();
+    host.ui.result(&format!("{} in {folder}\n", count(pages, "man page")), json!({ "man": folder, "pages": pages }));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_the_commands_is_as_docs_writes_it() {
+        let page = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/commands.md");
+        let text = std::fs::read_to_string(page).unwrap();
+        assert!(text == commands_page(cli::command()), "`cargo xtask docs` writes it again");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_found() {
+        let page = |html: &str| Page::new(html);
+        let pages = BTreeMap::from([
+            ("index.html".into(), page("<a href=\"a/b.html#x\"> <a href=\"a/b.html#y\"> <a href=\"https://c/d\">")),
+            (
+                "a/b.html".into(),
+                page("<h1 id=\"x\"> <a href=\"../index.html\"> <a href=\"#z\"> <a href=\"c.svg\"> <a href=\"../n\">"),
+            ),
+        ]);
+        let broken = broken(&pages, &|path| path == "a/c.svg");
+        assert_eq!(broken, ["a/b.html: #z", "a/b.html: ../n", "index.html: a/b.html#y"]);
+    }
+}

@@ -1,0 +1,76 @@
+//! `docs` renders a book with all its links, overwrites nothing but a book, and writes man pages.
+
+use std::os::unix::fs::PermissionsExt;
+
+use netboot_fixtures::project::{CliOutput, Project};
+
+netboot_fixtures::tests! {
+    a_book_is_rendered_and_a_link_that_leads_nowhere_is_named,
+    a_folder_that_is_no_book_is_left_alone,
+    without_mdbook_there_is_no_book,
+    each_command_gets_a_man_page,
+}
+
+/// Returns a project with a stand-in for mdBook, whose only page has `link`.
+fn with_book(link: &str) -> Project {
+    let project = Project::cold();
+    project.write("docs/src/reference/commands.md", "");
+    project.write(".github/linters.txt", "");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1 $2\" = 'build --dest-dir' ] || exit 1\n: > \"$3/toc.html\"\n\
+         echo '<h1 id=\"top\"> <a href=\"{link}\">' > \"$3/index.html\"\n"
+    );
+    project.write("tools/mdbook", &script);
+    std::fs::set_permissions(project.path("tools/mdbook"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    project
+}
+
+fn docs(project: &Project, args: &[&str]) -> CliOutput {
+    let path = format!("{}:{}", project.path("tools"), std::env::var("PATH").unwrap());
+    let mut command = project.command(["docs"]);
+    CliOutput::from(command.args(args).env("PATH", path).output().unwrap())
+}
+
+fn a_book_is_rendered_and_a_link_that_leads_nowhere_is_named() {
+    let project = with_book("index.html#top");
+    let ran = docs(&project, &[]).success();
+    assert_eq!(ran.stdout, format!("1 page in {}\n", project.path("dist/book")));
+    assert!(project.read("docs/src/reference/commands.md").starts_with(b"# Commands\n"));
+    // Again, over the book that is there.
+    docs(&project, &[]).success();
+    let project = with_book("index.html#gone");
+    let error = docs(&project, &[]).error(9);
+    assert!(
+        error.starts_with("the book has 1 link to missing pages or headings:\n  index.html: index.html#gone\n"),
+        "{error}"
+    );
+}
+
+fn a_folder_that_is_no_book_is_left_alone() {
+    let project = with_book("index.html");
+    project.write("mine/keep", "mine");
+    let mine = project.path("mine");
+    let error = docs(&project, &["--out", mine.as_str()]).error(1);
+    assert!(error.starts_with(&format!("`{mine}` is not empty, and no book\nhint: ")), "{error}");
+    assert_eq!(project.read("mine/keep"), b"mine");
+    assert!(!project.path("mine/toc.html").exists());
+}
+
+fn without_mdbook_there_is_no_book() {
+    let project = with_book("index.html");
+    std::fs::remove_file(project.path("tools/mdbook")).unwrap();
+    let error = CliOutput::from(project.command(["docs"]).env("PATH", "/usr/bin:/bin").output().unwrap()).error(4);
+    assert!(error.starts_with("found no `mdbook`, which renders the book\nhint: "), "{error}");
+}
+
+fn each_command_gets_a_man_page() {
+    let project = Project::cold();
+    let folder = project.path("man");
+    let ran = docs(&project, &["--man", folder.as_str()]).success();
+    let pages = std::fs::read_dir(&folder).unwrap().count();
+    assert_eq!(ran.stdout, format!("{pages} man pages in {folder}\n"));
+    for (page, option) in [("cargo-xtask.1", "cache\\-dir"), ("cargo-xtask-deploy.1", "prune")] {
+        let text = String::from_utf8(project.read(&format!("man/{page}"))).unwrap();
+        assert!(text.contains(&format!("\\-\\-{option}")), "{page} does not name --{option}");
+    }
+}
