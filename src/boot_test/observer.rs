@@ -195,7 +195,7 @@ impl<'c> Observer<'c> {
         let (_, url) = &self.scenario.kernel;
         if *address == self.scenario.kernel {
             let text = format!(
-                "`{url}` was asked for at its own address: the bug is mended here, and README's warning is out of date"
+                "`{url}` was asked for at its own address: the bug is mended here, and the book's warning is out of date"
             );
             return Some(failed(text));
         }

@@ -163,7 +163,7 @@ fn functions_are_short() {
 
 #[test]
 fn every_folder_of_the_repository_is_explained() {
-    let readme = include_str!("../../README.md");
+    let architecture = include_str!("../../ARCHITECTURE.md");
     for folder in [
         "src/",
         "crates/",
@@ -178,6 +178,38 @@ fn every_folder_of_the_repository_is_explained() {
         "fuzz/",
         ".github/",
     ] {
-        assert!(readme.contains(&format!("`{folder}`")), "README.md does not say what {folder} is");
+        assert!(architecture.contains(&format!("`{folder}")), "ARCHITECTURE.md does not say what {folder} is");
     }
+}
+
+/// Links within the repository lead to files and headings. The book's own links are checked where it is rendered.
+#[test]
+fn links_of_the_repository_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut checked = 0;
+    for page in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "vendor/README.md", "fuzz/README.md"]
+    {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
+            if link.contains(':') {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { root.join(page) } else { root.join(page).parent().unwrap().join(path) };
+            assert!(target.exists(), "{page}: `{link}` leads to no file");
+            if !anchor.is_empty() {
+                let text = std::fs::read_to_string(&target).unwrap();
+                let found = text.lines().filter(|line| line.starts_with('#')).any(|line| self::anchor(line) == anchor);
+                assert!(found, "{page}: `{link}` leads to no heading");
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 40, "only {checked} links");
+}
+
+/// Returns the anchor of a heading, as GitHub and mdBook form it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
