@@ -40,12 +40,16 @@ pub fn parse() -> Result<Cli, clap::Error> {
 
 /// Returns the command line with its help, in which the program has the name that the user calls it by.
 pub fn command() -> clap::Command {
-    let command = Cli::command().after_help(exit::help());
     if program::is_alias() {
-        command
+        published()
     } else {
-        renamed(command, program::name()).bin_name(program::name()).display_name(program::name())
+        renamed(published(), program::name()).bin_name(program::name()).display_name(program::name())
     }
+}
+
+/// Returns the definition for published texts, which do not depend on how the program was called.
+pub fn published() -> clap::Command {
+    Cli::command().after_help(exit::help())
 }
 
 /// Renames the program to `name` in the help of `command` and of all its subcommands.

@@ -33,7 +33,7 @@ pub(super) fn run(args: &DocsArgs, host: &Host<'_>) -> Result<(), Failure> {
         return man(&absolute(folder)?, host);
     }
     let page = host.project.commands_page();
-    let text = commands_page(cli::command());
+    let text = commands_page(cli::published());
     if fs::read_if_exists(&page)?.as_deref() != Some(text.as_bytes()) {
         fs::write_atomic(&page, text.as_bytes())?;
     }
@@ -234,7 +234,40 @@ mod tests {
     fn the_page_of_the_commands_is_as_docs_writes_it() {
         let page = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/commands.md");
         let text = std::fs::read_to_string(page).unwrap();
-        assert!(text == commands_page(cli::command()), "`cargo xtask docs` writes it again");
+        assert!(text == commands_page(cli::published()), "`cargo xtask docs` writes it again");
+    }
+
+    /// What a block of commands needs, as its info string says.
+    const NEEDS: [&str; 6] = ["needs=nothing", "needs=project", "needs=tree", "needs=server", "needs=root", "untried"];
+
+    #[test]
+    fn commands_of_the_book_are_commands_of_the_program() {
+        let source = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src");
+        let mut wrong = Vec::new();
+        let mut checked = 0;
+        for (page, _) in fs::walk(&source).unwrap().into_iter().filter(|(page, _)| page.extension() == Some("md")) {
+            let text = std::fs::read_to_string(source.join(&page)).unwrap();
+            for block in text.split("```sh").skip(1) {
+                let (needs, block) = block.split_once('\n').unwrap();
+                if !NEEDS.contains(&needs.trim_start_matches(',')) {
+                    wrong.push(format!("{page}: ```sh{needs}"));
+                }
+                let block = block.split("```").next().unwrap_or_default().replace("\\\n", " ");
+                for line in block.lines().map(str::trim).filter(|line| line.starts_with("cargo xtask")) {
+                    let line = line.split(" #").next().unwrap_or_default();
+                    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+                    if let Err(error) = cli::published().try_get_matches_from(&words) {
+                        let shown = [clap::error::ErrorKind::DisplayHelp, clap::error::ErrorKind::DisplayVersion];
+                        if !shown.contains(&error.kind()) {
+                            wrong.push(format!("{page}: {line}: {}", error.to_string().lines().next().unwrap()));
+                        }
+                    }
+                    checked += 1;
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(checked > 80, "only {checked} commands");
     }
 
     #[test]
