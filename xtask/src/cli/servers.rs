@@ -42,4 +42,6 @@ pub struct Ignition {
     /// Description of the network [default: embed-scripts/network.toml]
     #[arg(long, value_name = "FILE", value_parser = local_path)]
     pub network: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }

@@ -161,9 +161,9 @@ fn resolved(name: &Utf8Path, link: &str) -> Utf8PathBuf {
 fn commands_page(mut command: clap::Command) -> String {
     command.build();
     let mut text =
-        "# Commands\n\n<!-- `cargo xtask docs` writes this page. -->\n\nEvery command with its arguments and options; \
-                    `cargo xtask COMMAND --help` prints the same. Installed under another name, the program is called \
-                    that.\n\n## Global options\n\nEvery command accepts these.\n\n"
+        "# Commands\n\n<!-- `cargo xtask docs` writes this page. -->\n\nEvery command with its arguments and options. \
+                    `cargo xtask COMMAND --help` also has examples.\nIf you install the program under another name, help \
+                    texts use that name.\n\n## Global options\n\nEvery command accepts these.\n\n"
             .to_owned();
     text += &options(command.get_arguments().filter(|argument| argument.is_global_set()));
     let mut commands: Vec<(usize, &clap::Command)> = vec![(0, &command)];
@@ -204,8 +204,11 @@ fn options<'a>(arguments: impl Iterator<Item = &'a clap::Arg>) -> String {
         }
         let defaults = argument.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy()));
         let defaults: Vec<String> = defaults.filter(|_| takes).collect();
-        if !defaults.is_empty() {
+        if !defaults.is_empty() && !argument.is_hide_default_value_set() {
             help += &format!(" [default: {}]", defaults.join(", "));
+        }
+        if let Some(variable) = argument.get_env() {
+            help += &format!(" [env: `{}`]", variable.to_string_lossy());
         }
         format!("| `{name}` | {} |\n", help.replace('|', "\\|").replace('<', "&lt;"))
     };

@@ -35,7 +35,7 @@ pub(super) fn run(args: &Ignition, host: &Host<'_>) -> Result<(), Failure> {
 }
 
 fn starter(args: &Ignition, host: &Host<'_>) -> Result<String, Failure> {
-    let config = Config::read(&host.project, &Options::default(), &Muted(host.ui))?;
+    let config = Config::read(&host.project, &Options::from(&args.config), &Muted(host.ui))?;
     let file = args.network.clone().unwrap_or_else(|| host.project.network());
     let path = file.clone();
     let read = detached_on_cancel(host.ui, move || NetworkConfig::read(&path, &config.sites));

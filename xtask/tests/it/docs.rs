@@ -37,7 +37,8 @@ fn a_book_is_rendered_and_a_link_that_leads_nowhere_is_named() {
     assert_eq!(ran.stdout, format!("1 page in {}\n", project.path("dist/book")));
     assert!(project.read("docs/src/reference/commands.md").starts_with(b"# Commands\n"));
     // Again, over the book that is there.
-    docs(&project, &[]).success();
+    let ran = docs(&project, &["--message-format", "json"]).success();
+    assert!(ran.stdout.contains("\"pages\":1"), "{}", ran.stdout);
     let project = with_book("index.html#gone");
     let error = docs(&project, &[]).error(9);
     assert!(
@@ -69,6 +70,8 @@ fn each_command_gets_a_man_page() {
     let ran = docs(&project, &["--man", folder.as_str()]).success();
     let pages = std::fs::read_dir(&folder).unwrap().count();
     assert_eq!(ran.stdout, format!("{pages} man pages in {folder}\n"));
+    let json = docs(&project, &["--message-format", "json", "--man", folder.as_str()]).success();
+    assert!(json.stdout.contains("\"man\":"), "{}", json.stdout);
     for (page, option) in [("cargo-xtask.1", "cache\\-dir"), ("cargo-xtask-deploy.1", "prune")] {
         let text = String::from_utf8(project.read(&format!("man/{page}"))).unwrap();
         assert!(text.contains(&format!("\\-\\-{option}")), "{page} does not name --{option}");

@@ -9,6 +9,7 @@ use serde_json::Value;
 netboot_fixtures::tests! {
     a_starter_is_what_the_schema_takes,
     a_starter_is_written_where_it_is_asked_for,
+    a_host_can_be_of_a_site_of_an_inventory_elsewhere,
     what_is_wrong_with_a_starter_is_said,
     what_a_machine_would_refuse_is_refused_with_its_line,
     a_butane_file_goes_through_butane,
@@ -56,6 +57,20 @@ fn a_starter_is_what_the_schema_takes() {
     }
     // The schema does reject invalid configurations.
     assert!(!check(&serde_json::json!({ "ignition": { "version": 3 } })).is_empty());
+}
+
+fn a_host_can_be_of_a_site_of_an_inventory_elsewhere() {
+    let project = project(&format!("ssh-keys = [\"{KEY}\"]\n"));
+    let network = NETWORK.replace("hostname", "site = \"rack-1\"\nhostname");
+    project.write("embed-scripts/network.toml", &format!("{network}[ignition]\nssh-keys = [\"{KEY}\"]\n"));
+    project.write("embed-scripts/root-path.ipxe", "#!ipxe\ndhcp && chain ${root-path}\n");
+    project.sites("[default]\nloaders = [\"ipxe.efi\"]\nscript = \"root-path.ipxe\"\n");
+    project.write("elsewhere/racks.csv", "name\nrack-1\n");
+    let error = project.run(["ignition", "--host", "master"]).error(3);
+    assert!(error.contains("rack-1"), "{error}");
+    let racks = project.path("elsewhere/racks.csv");
+    let ran = project.run(["ignition", "--host", "master", "--sites", racks.as_str()]).success();
+    assert!(ran.stdout.contains("master.example.net"), "{}", ran.stdout);
 }
 
 fn a_starter_is_written_where_it_is_asked_for() {
