@@ -171,4 +171,28 @@ mod tests {
             assert_eq!(commands(loader), wanted, "{loader}");
         }
     }
+
+    /// The book's page has each command once, in the section and the row of its macro.
+    #[test]
+    fn the_book_says_the_same() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/reference/ipxe-features.md");
+        let text = std::fs::read_to_string(page).unwrap();
+        let section = |heading: &str| {
+            let (_, rest) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+            rest.split("\n## ").next().unwrap()
+        };
+        let always = section("Commands of every build").split("\n\n").find(|part| part.starts_with('`')).unwrap();
+        let words: Vec<&str> = always.split_whitespace().map(|word| word.trim_matches('`')).collect();
+        assert_eq!(words, ALWAYS);
+        for (name, availability) in CONDITIONAL.iter().filter(|(name, _)| *name != HTTPS) {
+            let (heading, define) = match availability {
+                Availability::Always => continue,
+                Availability::EfiOnly(define) => ("Commands that BIOS builds lack", define),
+                Availability::OnRequest(define) => ("Commands that no build has by default", define),
+            };
+            let row =
+                section(heading).lines().find(|line| line.starts_with('|') && line.contains(&format!("`{name}`")));
+            assert!(row.is_some_and(|row| row.contains(&format!("| `{define}` |"))), "{name}: {row:?}");
+        }
+    }
 }
