@@ -122,6 +122,15 @@ mod tests {
         assert_eq!(codes.len(), Class::ALL.len());
     }
 
+    #[test]
+    fn the_book_has_each_code() {
+        let page = include_str!("../../docs/src/reference/exit-codes.md");
+        for (class, code, words) in TABLE {
+            let row = format!("| {code} | `{}` | {words}", class.as_str());
+            assert_eq!(page.lines().filter(|line| line.starts_with(&row)).count(), 1, "{row}");
+        }
+    }
+
     /// The others are of this program alone: wrong command lines, machines that do not boot, rebuilds that differ.
     #[test]
     fn the_library_gives_each_of_its_classes() {

@@ -273,6 +273,24 @@ mod tests {
         assert!(checked > 80, "only {checked} commands");
     }
 
+    /// The shipped files have every key, some of them commented out.
+    #[test]
+    fn each_key_of_the_shipped_files_is_defined_once() {
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for (file, page, least) in [("sites.toml", "sites-toml.md", 15), ("network.toml", "network-toml.md", 18)] {
+            let text = std::fs::read_to_string(root.join("embed-scripts").join(file)).unwrap();
+            let page = std::fs::read_to_string(root.join("docs/src/reference").join(page)).unwrap();
+            let is_key = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+            let keys = text.lines().filter_map(|line| line.trim_start_matches("# ").split_once(" = "));
+            let keys: BTreeSet<&str> = keys.map(|(key, _)| key).filter(|key| is_key(key)).collect();
+            assert!(keys.len() >= least, "{file}: {keys:?}");
+            for key in keys {
+                let headings = page.lines().filter(|line| *line == format!("### `{key}`")).count();
+                assert_eq!(headings, 1, "headings about `{key}` of {file}");
+            }
+        }
+    }
+
     #[test]
     fn a_link_that_leads_nowhere_is_found() {
         let page = |html: &str| Page::new(html);
