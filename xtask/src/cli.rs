@@ -24,7 +24,7 @@ use crate::{exit, program};
 
 /// Builds, checks and publishes TFTP trees of iPXE and syslinux loaders from pinned inputs.
 #[derive(Parser)]
-#[command(name = "xtask", bin_name = "cargo xtask", version, max_term_width = 80)]
+#[command(name = "xtask", bin_name = "cargo xtask", version, max_term_width = 80, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -334,6 +334,15 @@ Examples:
     Completions {
         /// Shell that runs the script
         shell: clap_complete::Shell,
+    },
+    /// Prints help about a command, or a page of the book about a topic
+    #[command(after_help = "Examples:
+  cargo xtask help                                   lists commands and topics
+  cargo xtask help deploy                            the same as deploy --help
+  cargo xtask help option-17                         what if DHCP does not send it")]
+    Help {
+        /// Command with its subcommand, or topic
+        names: Vec<String>,
     },
 }
 

@@ -175,8 +175,7 @@ fn commands_page(mut command: clap::Command) -> String {
             let _ = write!(text, "\n{} {name}\n\n{about}.\n\n```text\n{usage}\n```\n\n", "#".repeat(depth + 1));
             text += &options(command.get_arguments().filter(|argument| !argument.is_global_set()));
         }
-        let below = command.get_subcommands().filter(|command| command.get_name() != "help");
-        let below: Vec<_> = below.map(|command| (depth + 1, command)).collect();
+        let below: Vec<_> = command.get_subcommands().map(|command| (depth + 1, command)).collect();
         commands.extend(below.into_iter().rev());
     }
     text

@@ -12,6 +12,7 @@ mod docs;
 mod doctor;
 mod fetch;
 mod fuzz;
+mod help;
 mod ignition;
 mod inspect;
 mod install;
@@ -31,7 +32,7 @@ use camino::Utf8Path;
 use netboot_loaders::printable::printable;
 use netboot_loaders::tree::enclosing::outside_trees;
 
-use crate::cli::{self, XtaskCommand};
+use crate::cli::{self, DocsArgs, XtaskCommand};
 use crate::exit::Failure;
 use crate::host::{Host, absolute};
 use crate::program;
@@ -68,6 +69,7 @@ pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> 
         XtaskCommand::Bench { what } => bench::run(&what, host),
         XtaskCommand::Docs(args) => docs::run(&args, host),
         XtaskCommand::Fuzz(args) => fuzz::run(&args, host),
+        XtaskCommand::Help { names } => help::run(&names, host),
         XtaskCommand::Completions { shell } => {
             let mut script = Vec::new();
             let name = if program::is_alias() { "xtask" } else { program::name() };
@@ -95,7 +97,7 @@ fn needs_project(command: &XtaskCommand) -> bool {
             | C::Reproduce(_)
             | C::Test(_)
             | C::Check(_)
-            | C::Docs(_)
+            | C::Docs(DocsArgs { man: None, .. })
     )
 }
 

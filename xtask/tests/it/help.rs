@@ -8,6 +8,7 @@ use netboot_fixtures::{shows, skip};
 
 netboot_fixtures::tests! {
     each_command,
+    topics,
     completions,
     installed,
 }
@@ -30,6 +31,39 @@ fn each_command() {
         found.extend(commands(&help).into_iter().map(|command| format!("{name} {command}")));
         shows!(project, &arguments, format!("help{}", name.replace(' ', "-")));
     }
+}
+
+/// `help` prints pages of the book, and a command's name wins.
+fn topics() {
+    let project = Project::cold();
+    let list = project.run(["help"]).success().stdout;
+    let (help, topics) = list.split_once("\nTopics of `cargo xtask help TOPIC`, pages of the book:\n").unwrap();
+    assert_eq!(help.trim_end(), project.run(["--help"]).success().stdout.trim_end());
+    let topics: Vec<&str> = topics.split_whitespace().collect();
+    assert!(topics.contains(&"trust") && topics.contains(&"dhcp-kea") && !topics.contains(&"deploy"), "{topics:?}");
+    for topic in topics {
+        let page = project.run(["help", topic]).success().stdout;
+        assert!(page.starts_with('#') && !page.contains("](") && !page.contains("```"), "{page}");
+    }
+    assert_eq!(project.run(["help", "deploy"]).success().stdout, project.run(["deploy", "--help"]).success().stdout);
+    shows!(project, ["help", "option-17"], @"
+    exit code 0, stdout:
+    ## Option 17 is missing
+
+    If DHCP may lack option 17, use `robust.ipxe`: it says that the option is
+    missing, and offers a shell.
+
+    With `root-path.ipxe`, `chain` then gets an empty address, and iPXE 2.0.0 takes
+    that for the place that it was itself loaded from. A BIOS loader loads itself
+    again and again, without end. Under OVMF, the second iPXE fails with `Could not
+    boot: Error 0x7f048287`, and the firmware stops with a processor exception. The
+    boot test has a case for it, `:no-option-17`.
+    ");
+    shows!(project, ["help", "option-171"], @"
+    exit code 2, stderr:
+    error: found no command and no topic `option-171`
+    hint: `cargo xtask help` lists both
+    ");
 }
 
 fn completions() -> Result<(), String> {
@@ -72,6 +106,10 @@ fn installed() {
     assert!(error.starts_with(&format!("`{}` is not a project folder", real.display())), "{error}");
     let wrong = run(&["build-loaders", "--nonsense"]);
     assert!(wrong.stderr.contains("\nUsage: netboot-loaders build-loaders "), "{}", wrong.stderr);
+    let page = run(&["help", "exit-codes"]).success().stdout;
+    assert!(page.contains(" of every `netboot-loaders` command"), "{page}");
+    assert!(run(&["docs", "--man", "man"]).success().stdout.contains(" man pages in "));
+    assert!(empty.join("man/netboot-loaders-deploy.1").is_file());
     let completions = run(&["completions", "bash"]).success().stdout;
     assert!(completions.contains(" netboot-loaders\n") && !completions.contains("xtask"));
     let arguments = ["mirror", "flatcar", "--dest", "/srv/flatcar", "--print-schedule", "systemd"];

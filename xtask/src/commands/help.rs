@@ -1,0 +1,245 @@
+//! `cargo xtask help`: help about a command, or a page of the book about a topic.
+
+use std::fmt::Write as _;
+
+use netboot_loaders::base::diagnostic::Class;
+use serde_json::json;
+
+use crate::cli;
+use crate::exit::Failure;
+use crate::host::Host;
+use crate::program;
+
+/// Pages of the book, by the paths of their files below `docs/src` without `.md`.
+macro_rules! pages {
+    ($($page:literal),* $(,)?) => {
+        [$(($page, include_str!(concat!("../../../docs/src/", $page, ".md")))),*]
+    };
+}
+
+/// Pages that are printed. A topic is the last part of a path.
+const PAGES: [(&str, &str); 43] = pages![
+    "tutorials/mikrotik-and-nas",
+    "tutorials/linux-server",
+    "tutorials/hundred-sites",
+    "how-to/own-script",
+    "how-to/many-sites",
+    "how-to/https-own-ca",
+    "how-to/build-configuration",
+    "how-to/closed-network",
+    "how-to/boot-entries",
+    "how-to/web-and-tftp-servers",
+    "how-to/dhcp-routeros",
+    "how-to/dhcp-dnsmasq",
+    "how-to/dhcp-dnsmasq-proxy",
+    "how-to/dhcp-kea",
+    "how-to/dhcp-isc-dhcpd",
+    "how-to/dhcp-systemd-networkd",
+    "how-to/deploy",
+    "how-to/mirror",
+    "how-to/ignition",
+    "how-to/matchbox",
+    "how-to/boot-test",
+    "how-to/verify-and-inspect",
+    "how-to/reproduce",
+    "how-to/release",
+    "how-to/update-pins",
+    "how-to/stamp-server",
+    "how-to/clean-up",
+    "reference/sites-toml",
+    "reference/network-toml",
+    "reference/pins-toml",
+    "reference/manifest",
+    "reference/exit-codes",
+    "reference/json-events",
+    "reference/loaders",
+    "reference/ipxe-features",
+    "concepts/network-boot",
+    "concepts/stamping",
+    "concepts/reproducibility",
+    "concepts/pins-and-trust",
+    "concepts/trees",
+    "troubleshooting/symptoms",
+    "troubleshooting/screen-messages",
+    "troubleshooting/traps",
+];
+
+/// Words that people ask for, with the path of a page and a heading in it, if the answer is one section.
+const WORDS: [(&str, &str, Option<&str>); 12] = [
+    ("arm", "reference/loaders", Some("Secure Boot and ARM")),
+    ("autoexec", "troubleshooting/traps", Some("autoexec.ipxe")),
+    ("error-codes", "troubleshooting/screen-messages", Some("iPXE error codes")),
+    ("keyboard", "troubleshooting/traps", Some("USB keyboards in the iPXE menu")),
+    ("next-server", "troubleshooting/traps", Some("next-server on RouterOS")),
+    ("offline", "how-to/closed-network", None),
+    ("option-17", "troubleshooting/traps", Some("Option 17 is missing")),
+    ("option-93", "reference/loaders", Some("DHCP option 93")),
+    ("san", "troubleshooting/traps", Some("Option 17 and boot ROMs that are iPXE")),
+    ("secure-boot", "reference/loaders", Some("Secure Boot and ARM")),
+    ("slot", "concepts/stamping", None),
+    ("trust", "how-to/https-own-ca", None),
+];
+
+pub(super) fn run(names: &[String], host: &Host<'_>) -> Result<(), Failure> {
+    let mut command = cli::command();
+    command.build();
+    if names.is_empty() {
+        let text = format!("{}\n{}", command.render_long_help(), listed());
+        host.ui.answer(&text, json!({ "help": text }));
+        return Ok(());
+    }
+    if let Some(found) = names.iter().try_fold(&mut command, |command, name| command.find_subcommand_mut(name)) {
+        let text = found.render_long_help().to_string();
+        host.ui.answer(&text, json!({ "help": text }));
+        return Ok(());
+    }
+    let topic = names.join(" ");
+    let Some(text) = page(&topic) else {
+        let text = format!("found no command and no topic `{topic}`");
+        return Err(Failure::new(Class::Usage, text).help(format!("`{} help` lists both", program::name())));
+    };
+    let text = plain(&text).replace("cargo xtask", program::name());
+    host.ui.answer(&text, json!({ "help": text }));
+    Ok(())
+}
+
+/// Returns the last part of a page's path, which is its topic.
+fn topic(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Returns the list of all topics, in lines of at most 80 columns.
+fn listed() -> String {
+    let topics = PAGES.iter().map(|(path, _)| topic(path)).chain(WORDS.iter().map(|(word, ..)| *word));
+    let mut topics: Vec<&str> = topics.filter(|topic| cli::command().find_subcommand(topic).is_none()).collect();
+    topics.sort_unstable();
+    let mut text = format!("Topics of `{} help TOPIC`, pages of the book:\n", program::name());
+    let mut width = 80;
+    for topic in topics {
+        if width + topic.len() + 1 > 80 {
+            width = 1;
+            text += "\n ";
+        }
+        width += topic.len() + 1;
+        let _ = write!(text, " {topic}");
+    }
+    text.replacen("\n\n", "\n", 1) + "\n"
+}
+
+/// Returns the Markdown text about a topic.
+fn page(wanted: &str) -> Option<String> {
+    let of = |path: &str| PAGES.iter().find(|(page, _)| *page == path).map(|(_, text)| *text);
+    if let Some((_, text)) = PAGES.iter().find(|(path, _)| topic(path) == wanted) {
+        return Some((*text).to_owned());
+    }
+    let (_, path, heading) = WORDS.iter().find(|(word, ..)| *word == wanted)?;
+    let text = of(path)?;
+    let Some(heading) = heading else { return Some(text.to_owned()) };
+    let start = text.find(&format!("\n## {heading}\n"))? + 1;
+    let section = &text[start..];
+    let end = section[3..].find("\n## ").map_or(section.len(), |end| end + 4);
+    Some(section[..end].to_owned())
+}
+
+/// Returns Markdown without what only a browser shows: targets of links, comments, and what blocks need.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("](") {
+        let (before, link) = rest.split_at(at);
+        let Some(end) = link.find(')') else { break };
+        let (kept, name) = before.rsplit_once('[').unwrap_or((before, ""));
+        out += kept.strip_suffix('!').unwrap_or(kept);
+        out += name;
+        rest = &link[end + 1..];
+    }
+    out += rest;
+    filled(&out)
+}
+
+/// Columns of printed pages.
+const WIDTH: usize = 80;
+
+/// Returns Markdown without fences and comments, its blocks indented, and its paragraphs filled.
+fn filled(text: &str) -> String {
+    let (mut out, mut paragraph, mut fenced) = (String::new(), String::new(), false);
+    for line in text.lines().chain([""]) {
+        let trimmed = line.trim_start();
+        let fence = trimmed.starts_with("```");
+        let verbatim = fenced || trimmed.is_empty() || trimmed.starts_with(['#', '|']) || fence;
+        let item = trimmed.starts_with("- ") || trimmed.split_once(". ").is_some_and(|(n, _)| n.parse::<u8>().is_ok());
+        if verbatim || item {
+            fill(&paragraph, &mut out);
+            paragraph.clear();
+        }
+        fenced ^= fence;
+        if fence || trimmed.starts_with("<!--") || (line.is_empty() && out.ends_with("\n\n")) {
+            continue;
+        }
+        match (verbatim, paragraph.is_empty()) {
+            (true, _) => out += &format!("{}{line}\n", if fenced { "    " } else { "" }),
+            (false, true) => line.clone_into(&mut paragraph),
+            (false, false) => paragraph += &format!(" {trimmed}"),
+        }
+    }
+    out.trim_end().to_owned() + "\n"
+}
+
+/// Appends a paragraph or an item of a list in lines of at most [`WIDTH`] columns, if its words allow that.
+fn fill(paragraph: &str, out: &mut String) {
+    let text = paragraph.trim_start();
+    let marker = text.find(' ').filter(|_| text.starts_with(|c: char| c == '-' || c.is_ascii_digit()));
+    let indent = paragraph.len() - text.len() + marker.map_or(0, |at| at + 1);
+    let mut column = 0;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let width = word.chars().count();
+        if column == 0 {
+            *out += &" ".repeat(paragraph.len() - text.len());
+            column = paragraph.len() - text.len();
+        } else if column + 1 + width > WIDTH {
+            *out += &format!("\n{}", " ".repeat(indent));
+            column = indent;
+        } else {
+            out.push(' ');
+            column += 1;
+        }
+        *out += word;
+        column += width;
+    }
+    if column > 0 {
+        out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_has_its_page_and_its_section() {
+        for (word, path, heading) in WORDS {
+            let text = page(word).unwrap_or_else(|| panic!("no text about {word}"));
+            assert!(text.len() > 100, "{word}: {text}");
+            assert!(heading.is_none_or(|heading| text.starts_with(&format!("## {heading}\n"))), "{word} in {path}");
+        }
+    }
+
+    #[test]
+    fn every_page_but_the_internals_is_a_topic() {
+        let summary = include_str!("../../../docs/src/SUMMARY.md");
+        let pages = summary.split("](").skip(1).filter_map(|rest| rest.split_once(".md)")).map(|(path, _)| path);
+        let kept =
+            |path: &&str| !path.starts_with("internals/") && !["introduction", "reference/commands"].contains(path);
+        let listed: Vec<&str> = pages.filter(kept).collect();
+        assert_eq!(PAGES.map(|(path, _)| path).to_vec(), listed);
+    }
+
+    #[test]
+    fn links_and_fences_are_dropped() {
+        let text = "a [b](c.md#d) e\n\n```sh,needs=tree\nf\n```\n\n<!-- g -->\n![h](i.svg)\n";
+        assert_eq!(plain(text), "a b e\n\n    f\n\nh\n");
+        let long = format!("- {}\n  end\n1. one\n   two\n| a | b |\n", "word ".repeat(20).trim_end());
+        let wanted = format!("- {}\n  word word word word word end\n1. one two\n| a | b |\n", ["word"; 15].join(" "));
+        assert_eq!(plain(&long), wanted);
+    }
+}
