@@ -1,7 +1,5 @@
 //! `cargo xtask help`: help about a command, or a page of the book about a topic.
 
-use std::fmt::Write as _;
-
 use netboot_loaders::base::diagnostic::Class;
 use serde_json::json;
 
@@ -84,7 +82,7 @@ pub(super) fn run(names: &[String], host: &Host<'_>) -> Result<(), Failure> {
     let mut command = cli::command();
     command.build();
     if names.is_empty() {
-        let text = format!("{}\n{}", command.render_long_help(), listed());
+        let text = format!("{}\n{}", command.render_long_help(), listed(&command));
         host.ui.answer(&text, json!({ "help": text }));
         return Ok(());
     }
@@ -108,33 +106,23 @@ fn topic(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Returns the list of all topics, in lines of at most 80 columns.
-fn listed() -> String {
-    let topics = PAGES.iter().map(|(path, _)| topic(path)).chain(WORDS.iter().map(|(word, ..)| *word));
-    let mut topics: Vec<&str> = topics.filter(|topic| cli::command().find_subcommand(topic).is_none()).collect();
+/// Returns the list of all topics. A page that has the name of a command goes by its path.
+fn listed(command: &clap::Command) -> String {
+    let pages =
+        PAGES.iter().map(|(path, _)| if command.find_subcommand(topic(path)).is_some() { path } else { topic(path) });
+    let mut topics: Vec<&str> = pages.chain(WORDS.iter().map(|(word, ..)| *word)).collect();
     topics.sort_unstable();
     let mut text = format!("Topics of `{} help TOPIC`, pages of the book:\n", program::name());
-    let mut width = 80;
-    for topic in topics {
-        if width + topic.len() + 1 > 80 {
-            width = 1;
-            text += "\n ";
-        }
-        width += topic.len() + 1;
-        let _ = write!(text, " {topic}");
-    }
-    text.replacen("\n\n", "\n", 1) + "\n"
+    fill(&format!("  {}", topics.join(" ")), &mut text);
+    text
 }
 
 /// Returns the Markdown text about a topic.
 fn page(wanted: &str) -> Option<String> {
-    let of = |path: &str| PAGES.iter().find(|(page, _)| *page == path).map(|(_, text)| *text);
-    if let Some((_, text)) = PAGES.iter().find(|(path, _)| topic(path) == wanted) {
-        return Some((*text).to_owned());
-    }
-    let (_, path, heading) = WORDS.iter().find(|(word, ..)| *word == wanted)?;
-    let text = of(path)?;
-    let Some(heading) = heading else { return Some(text.to_owned()) };
+    let (path, heading) =
+        WORDS.iter().find(|(word, ..)| *word == wanted).map_or((wanted, &None), |(_, path, heading)| (*path, heading));
+    let (_, text) = PAGES.iter().find(|(page, _)| *page == path || topic(page) == path)?;
+    let Some(heading) = heading else { return Some((*text).to_owned()) };
     let start = text.find(&format!("\n## {heading}\n"))? + 1;
     let section = &text[start..];
     let end = section[3..].find("\n## ").map_or(section.len(), |end| end + 4);
@@ -167,8 +155,7 @@ fn filled(text: &str) -> String {
         let trimmed = line.trim_start();
         let fence = trimmed.starts_with("```");
         let verbatim = fenced || trimmed.is_empty() || trimmed.starts_with(['#', '|']) || fence;
-        let item = trimmed.starts_with("- ") || trimmed.split_once(". ").is_some_and(|(n, _)| n.parse::<u8>().is_ok());
-        if verbatim || item {
+        if verbatim || marker(trimmed) > 0 {
             fill(&paragraph, &mut out);
             paragraph.clear();
         }
@@ -185,17 +172,27 @@ fn filled(text: &str) -> String {
     out.trim_end().to_owned() + "\n"
 }
 
+/// Returns the length of the mark of a list's item with its blank, such as `- ` or `1. `; 0 if `text` begins with none.
+fn marker(text: &str) -> usize {
+    match text.split_once(' ') {
+        Some((mark, _)) if mark == "-" || mark.strip_suffix('.').is_some_and(|n| n.parse::<u8>().is_ok()) => {
+            mark.len() + 1
+        }
+        _ => 0,
+    }
+}
+
 /// Appends a paragraph or an item of a list in lines of at most [`WIDTH`] columns, if its words allow that.
 fn fill(paragraph: &str, out: &mut String) {
     let text = paragraph.trim_start();
-    let marker = text.find(' ').filter(|_| text.starts_with(|c: char| c == '-' || c.is_ascii_digit()));
-    let indent = paragraph.len() - text.len() + marker.map_or(0, |at| at + 1);
+    let margin = paragraph.len() - text.len();
+    let indent = margin + marker(text);
     let mut column = 0;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
         let width = word.chars().count();
         if column == 0 {
-            *out += &" ".repeat(paragraph.len() - text.len());
-            column = paragraph.len() - text.len();
+            *out += &" ".repeat(margin);
+            column = margin;
         } else if column + 1 + width > WIDTH {
             *out += &format!("\n{}", " ".repeat(indent));
             column = indent;

@@ -46,6 +46,9 @@ fn topics() {
         assert!(page.starts_with('#') && !page.contains("](") && !page.contains("```"), "{page}");
     }
     assert_eq!(project.run(["help", "deploy"]).success().stdout, project.run(["deploy", "--help"]).success().stdout);
+    assert!(project.run(["help", "how-to/deploy"]).success().stdout.starts_with("# Deploy a tree\n"));
+    let json = project.run(["help", "trust", "--message-format", "json"]).success().stdout;
+    assert!(json.starts_with("{\"event\":\"result\",\"help\":\"# "), "{json}");
     shows!(project, ["help", "option-17"], @"
     exit code 0, stdout:
     ## Option 17 is missing

@@ -60,7 +60,7 @@ fn a_starter_is_what_the_schema_takes() {
 }
 
 fn a_host_can_be_of_a_site_of_an_inventory_elsewhere() {
-    let project = project(&format!("ssh-keys = [\"{KEY}\"]\n"));
+    let project = project("");
     let network = NETWORK.replace("hostname", "site = \"rack-1\"\nhostname");
     project.write("embed-scripts/network.toml", &format!("{network}[ignition]\nssh-keys = [\"{KEY}\"]\n"));
     project.write("embed-scripts/root-path.ipxe", "#!ipxe\ndhcp && chain ${root-path}\n");
