@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use netboot_fixtures::book::{blocks, missing};
 use netboot_fixtures::project::{CliOutput, Project};
 
 netboot_fixtures::tests! {
@@ -9,6 +10,8 @@ netboot_fixtures::tests! {
     a_folder_that_is_no_book_is_left_alone,
     without_mdbook_there_is_no_book,
     each_command_gets_a_man_page,
+    blocks_have_marks_and_lose_their_indentation,
+    shown_output_is_the_real_one_except_for_its_values,
 }
 
 /// Returns a project with a stand-in for mdBook, whose only page has `link`.
@@ -77,4 +80,27 @@ fn each_command_gets_a_man_page() {
         let text = String::from_utf8(project.read(&format!("man/{page}"))).unwrap();
         assert!(text.contains(&format!("\\-\\-{option}")), "{page} does not name --{option}");
     }
+}
+
+fn blocks_have_marks_and_lose_their_indentation() {
+    let page = "a\n\n```sh,needs=tree\nb\n  c\n```\n\n1. d\n\n   ```text,output\n   e\n\n   f\n   ```\n\
+                <!-- run\ng\n-->\n";
+    let blocks = blocks(page);
+    assert_eq!(blocks.len(), 3);
+    assert_eq!((blocks[0].line, &*blocks[0].text, blocks[0].mark("needs=")), (3, "b\n  c\n", Some("tree")));
+    assert_eq!((blocks[1].line, &*blocks[1].text), (10, "e\n\nf\n"));
+    assert_eq!(blocks[1].marks, ["text", "output"]);
+    assert_eq!((&*blocks[2].text, &blocks[2].marks[..]), ("g\n", &["sh".to_owned()][..]));
+}
+
+fn shown_output_is_the_real_one_except_for_its_values() {
+    let actual = "ok   ipxe.efi   14.9\n/srv/tftp has all 7 files\n1.50 MiB sent\nend\n";
+    assert_eq!(missing("/srv/tftp has all 5 files\n1 MiB sent\n", actual), None);
+    assert_eq!(missing("ok ipxe.efi 3.1\n…\nend\n", actual), None);
+    assert_eq!(missing("… has all 5 files\n", actual), None);
+    assert_eq!(missing("ok ipxe.efi 3.1\nend\n", actual), Some("end"));
+    assert_eq!(missing("ok ipxe.pxe 14.9\n", actual), Some("ok ipxe.pxe 14.9"));
+    assert_eq!(missing("1 MiB sent\n/srv/tftp has all 7 files\n", actual), Some("/srv/tftp has all 7 files"));
+    assert_eq!(missing("of 08dd07a380b2e377\n", "of a0724b49d2a66aeb\n"), None);
+    assert_eq!(missing("anything\n", ""), Some("anything"));
 }

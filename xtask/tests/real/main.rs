@@ -1,6 +1,7 @@
 //! The real iPXE at its pinned commit and syslinux, if the pinned inputs are available. Otherwise, every test here
 //! reports that it was skipped, and why.
 
+mod book;
 mod build;
 mod cards;
 mod entries;
@@ -14,6 +15,10 @@ use std::process::ExitCode;
 use netboot_fixtures::harness::{self, Threads, set_xtask};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().is_some_and(|argument| argument == book::PAGE) {
+        return book::inside(arguments);
+    }
     set_xtask(env!("CARGO_BIN_EXE_xtask"));
     harness::main(
         Threads::One,
@@ -25,6 +30,7 @@ fn main() -> ExitCode {
             entries::tests(),
             cards::tests(),
             secure::tests(),
+            book::tests(),
         ],
     )
 }
