@@ -194,7 +194,7 @@ fn options<'a>(arguments: impl Iterator<Item = &'a clap::Arg>) -> String {
         let name = names.into_iter().flatten().collect::<Vec<_>>().join(", ");
         let name =
             [Some(name).filter(|name| !name.is_empty()), value].into_iter().flatten().collect::<Vec<_>>().join(" ");
-        let mut help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let mut help = argument.get_help().map(|help| coded(&help.to_string())).unwrap_or_default();
         let values = argument.get_possible_values();
         let values: Vec<String> =
             values.iter().filter(|_| takes).map(|value| format!("`{}`", value.get_name())).collect();
@@ -215,6 +215,18 @@ fn options<'a>(arguments: impl Iterator<Item = &'a clap::Arg>) -> String {
         |argument: &&clap::Arg| !argument.is_hide_set() && !["help", "version"].contains(&argument.get_id().as_str());
     let rows: String = arguments.filter(hidden).map(row).collect();
     if rows.is_empty() { rows } else { format!("| option | meaning |\n| --- | --- |\n{rows}") }
+}
+
+/// Returns `text` with its options as code; mdBook would make one dash of the two.
+fn coded(text: &str) -> String {
+    let word = |word: &str| {
+        if !word.starts_with("--") {
+            return word.to_owned();
+        }
+        let end = word.trim_end_matches(|end: char| !end.is_alphanumeric()).len();
+        format!("`{}`{}", &word[..end], &word[end..])
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Writes a man page of each command into `folder`.
