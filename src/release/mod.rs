@@ -1,5 +1,5 @@
-//! Files of a release: the deployed tree, its sources, and the attestations of its origin. The same inputs give the
-//! same bytes.
+//! Files of a release: the deployed tree, its sources, the book, and the attestations of its origin. The same inputs
+//! give the same bytes.
 pub mod attest;
 mod cyclonedx;
 pub mod provenance;
@@ -17,6 +17,7 @@ use crate::base::fs::{self, EntryKind, Lock};
 use crate::base::paths::{self, ProjectPaths, ReleaseNames, Staging};
 use crate::base::plural::count;
 use crate::base::progress::{Interruptible, Progress};
+use crate::base::tarball::Packer;
 use crate::digest::Sha256Digest;
 use crate::fetch::source_bundle::{self, BundleInputs};
 use crate::printable::{MAX_LISTED, listed, printable};
@@ -81,20 +82,31 @@ pub struct Release {
     pub files: BTreeMap<String, (Sha256Digest, u64)>,
 }
 
-/// Writes the release of a tree of `inputs` into `folder` atomically. `manifest` is the tree's manifest, and `packed`
-/// is the path of its tarball with the SHA-256. Replaces an existing release.
+/// Inputs of a release.
+#[derive(Clone, Copy)]
+pub struct ReleaseInputs<'a> {
+    /// Inputs of the bundle of sources.
+    pub sources: BundleInputs<'a>,
+    /// Manifest of the tree.
+    pub manifest: &'a Manifest,
+    /// Path of the tree's tarball, with its SHA-256.
+    pub packed: (&'a Utf8Path, Sha256Digest),
+    /// Folder of the rendered book.
+    pub book: &'a Utf8Path,
+}
+
+/// Writes the release of `inputs` into `folder` atomically. Replaces an existing release.
 ///
 /// # Errors
 ///
 /// [`Error`]. The old release then stays unchanged.
 pub fn write(
-    inputs: BundleInputs<'_>,
-    (manifest, packed): (&Manifest, (&Utf8Path, Sha256Digest)),
+    inputs: ReleaseInputs<'_>,
     folder: &Utf8Path,
     wording: &dyn Wording,
     progress: &dyn Progress,
 ) -> Result<Release, Error> {
-    let project = inputs.project;
+    let ReleaseInputs { sources: bundled, manifest, packed, book } = inputs;
     let names = ReleaseNames::new(env!("CARGO_PKG_VERSION"));
     check_place(folder, progress)?;
     let Staging { partial, previous, lock, .. } = Staging::of(folder);
@@ -108,9 +120,10 @@ pub fn write(
     // The tarball of a tree with a thousand sites is a gigabyte in size.
     fs::copy(archive, &partial.join(&names.tarball), progress)?;
     fs::sync_all_of(&partial, progress)?;
-    let (sources, _) = source_bundle::write(inputs, &partial.join(&names.sources), wording, progress)?;
+    let (sources, _) = source_bundle::write(bundled, &partial.join(&names.sources), wording, progress)?;
+    pack_book(book, manifest.ipxe.source_date_epoch, &partial.join(&names.book), progress)?;
     let mut texts = derived(manifest, &names, tarball, sources);
-    texts.push((names.notes.clone(), notes(project, manifest, &names, wording)?));
+    texts.push((names.notes.clone(), notes(bundled.project, manifest, &names, wording)?));
     for (name, text) in &texts {
         fs::write_new(&partial.join(name), text.as_bytes(), 0o644)?;
     }
@@ -122,6 +135,21 @@ pub fn write(
     }
     fs::replace(&partial, folder, &previous)?;
     check(folder, progress)
+}
+
+/// Packs the rendered book at `book` into the tarball at `path`, in a folder of the tarball's name; `epoch` as in
+/// [`Packer::create`].
+fn pack_book(book: &Utf8Path, epoch: u64, path: &Utf8Path, progress: &dyn Progress) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default();
+    let root = Utf8Path::new(name.trim_end_matches(".tar.gz"));
+    let pack = || {
+        let mut packer = Packer::create(path, epoch, progress)?;
+        for (file, _) in fs::walk_with(book, progress)? {
+            packer.add(&root.join(&file), 0o644, &fs::read(&book.join(file))?)?;
+        }
+        packer.publish()
+    };
+    pack().map(|_| ()).map_err(|error| interrupted(error, progress))
 }
 
 /// Ensures that `folder` contains only files of a release, so that nothing else is replaced.
@@ -268,13 +296,13 @@ fn notes(
     for file in manifest.files.iter().filter(|file| !paths::is_linked_list(&file.path)) {
         let _ = writeln!(text, "| `{}` | {} |", file.sha256, file.path);
     }
-    let (tarball, sources) = (&names.tarball, &names.sources);
+    let (tarball, sources, book) = (&names.tarball, &names.sources, &names.book);
     let _ = write!(
         text,
         "\n## Checking\n\n```sh\nsha256sum -c {}\n```\n\nIn a checkout of the tag `v{version}`:\n\n```sh\n{}\n{}\n{}\n```\n\n\
          The last one builds everything again and compares every byte. `gh attestation verify {tarball} --repo OWNER/REPO` says which workflow has built it. \
          `{sources}` has all that the loaders are made from, as their licences ask; `{}` builds from it \
-         without a network.\n",
+         without a network. `{book}` is the manual of this version: unpack it, and open `index.html`.\n",
         names.sha256(tarball),
         wording.command(&Subcommand::Verify(tarball.clone())),
         wording.command(&Subcommand::BootTest(tarball.clone())),

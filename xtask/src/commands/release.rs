@@ -2,20 +2,22 @@
 
 use std::fmt::Write as _;
 
-use netboot_loaders::base::paths::ReleaseNames;
+use netboot_loaders::base::fs::Temporary;
+use netboot_loaders::base::paths::{self, ReleaseNames};
 use netboot_loaders::base::process::{Command, find_program};
 use netboot_loaders::build_loaders::{BuildRequest, Config, build_loaders, fetch};
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::fetch::source_bundle::BundleInputs;
-use netboot_loaders::release::{self, Release};
+use netboot_loaders::release::{self, Release, ReleaseInputs};
 use netboot_loaders::toolchain::needs;
 use netboot_loaders::tree::verify;
 use serde_json::json;
 
+use super::docs::MdBook;
 use super::install;
 use crate::cli;
 use crate::exit::Failure;
-use crate::host::{Host, absolute, github_environment};
+use crate::host::{Host, absolute, github_environment, temporary_folder};
 use crate::program::PUBLISHED;
 use crate::ui::size;
 use netboot_loaders::base::diagnostic::Class;
@@ -53,9 +55,14 @@ pub(super) fn run(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<(), Failur
 /// Builds the tree and writes all files of the release.
 fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
     let config = Config::read(&host.project, &Options::default(), host.ui)?;
+    // The book comes before the build, which takes minutes.
+    let mdbook = MdBook::find_pinned(args.install_deps, host)?;
     if args.install_deps {
         install::missing(&needs::build(config.has_trust()), host)?;
     }
+    // In a folder of its own, which nobody else renders to meanwhile.
+    let book = Temporary::create(&temporary_folder()?, paths::TEMPORARY)?;
+    mdbook.render(book.path(), host)?;
     let (cache, pins) = (host.cache()?, config.pins.clone());
     let (origins, settings) = (host.origins(&args.origins)?, host.settings(&args.make)?);
     // The sources are part of the release, even if no loader has to be built.
@@ -76,8 +83,9 @@ fn write(args: &cli::ReleaseArgs, host: &Host<'_>) -> Result<Release, Failure> {
         return Err(Failure::new(Class::Failure, "the tree was not packed"));
     };
     let manifest = verify::manifest(&built.tree, host.ui).map_err(release::Error::from)?;
-    let inputs = BundleInputs { project: &host.project, pins: &pins, cache: &cache };
-    Ok(release::write(inputs, (&manifest, (packed.as_path(), *digest)), &folder, &PUBLISHED, host.ui)?)
+    let sources = BundleInputs { project: &host.project, pins: &pins, cache: &cache };
+    let inputs = ReleaseInputs { sources, manifest: &manifest, packed: (packed, *digest), book: book.path() };
+    Ok(release::write(inputs, &folder, &PUBLISHED, host.ui)?)
 }
 
 /// Creates a draft of the release and returns its address.

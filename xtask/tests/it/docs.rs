@@ -1,7 +1,5 @@
 //! `docs` renders a book with all its links, overwrites nothing but a book, and writes man pages.
 
-use std::os::unix::fs::PermissionsExt;
-
 use netboot_fixtures::book::{blocks, missing};
 use netboot_fixtures::project::{CliOutput, Project};
 
@@ -14,24 +12,16 @@ netboot_fixtures::tests! {
     shown_output_is_the_real_one_except_for_its_values,
 }
 
-/// Returns a project with a stand-in for mdBook, whose only page has `link`.
+/// Returns a project with a book, whose only page has `link`.
 fn with_book(link: &str) -> Project {
     let project = Project::cold();
-    project.write("docs/src/reference/commands.md", "");
-    project.write(".github/linters.txt", "");
-    let script = format!(
-        "#!/bin/sh\n[ \"$1 $2\" = 'build --dest-dir' ] || exit 1\n: > \"$3/toc.html\"\n\
-         echo '<h1 id=\"top\"> <a href=\"{link}\">' > \"$3/index.html\"\n"
-    );
-    project.write("tools/mdbook", &script);
-    std::fs::set_permissions(project.path("tools/mdbook"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    project.add_book(link);
     project
 }
 
 fn docs(project: &Project, args: &[&str]) -> CliOutput {
-    let path = format!("{}:{}", project.path("tools"), std::env::var("PATH").unwrap());
     let mut command = project.command(["docs"]);
-    CliOutput::from(command.args(args).env("PATH", path).output().unwrap())
+    CliOutput::from(command.args(args).env("PATH", project.path_with_tools()).output().unwrap())
 }
 
 fn a_book_is_rendered_and_a_link_that_leads_nowhere_is_named() {
@@ -55,7 +45,12 @@ fn a_folder_that_is_no_book_is_left_alone() {
     project.write("mine/keep", "mine");
     let mine = project.path("mine");
     let error = docs(&project, &["--out", mine.as_str()]).error(1);
-    assert!(error.starts_with(&format!("`{mine}` is not empty, and no book\nhint: ")), "{error}");
+    assert_eq!(
+        error,
+        format!(
+            "`{mine}` is not empty, and no book\nhint: move that away\nhint: or choose another folder with `--out`\n"
+        )
+    );
     assert_eq!(project.read("mine/keep"), b"mine");
     assert!(!project.path("mine/toc.html").exists());
 }

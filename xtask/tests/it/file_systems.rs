@@ -269,6 +269,7 @@ fn without_exchange() -> Result<(), String> {
     let bindfs = skip::program("bindfs")?;
     skip::mount_namespaces()?;
     let project = Project::new();
+    project.add_book("index.html");
     let (behind, dist) = (project.path("behind"), project.path("dist"));
     for folder in [&behind, &dist] {
         std::fs::create_dir(folder).unwrap();
@@ -283,6 +284,7 @@ fn without_exchange() -> Result<(), String> {
         let command = project.command(arguments);
         let mut unshare = Command::new("unshare");
         unshare.args(["-rmpf", "--kill-child", "sh", "-ec", &script, "sh"]).arg(command.get_program());
+        unshare.env("PATH", project.path_with_tools());
         CliOutput::from(unshare.args(command.get_args()).output().unwrap()).warned()
     };
     let release = |folder: &str| {

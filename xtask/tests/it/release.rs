@@ -1,7 +1,6 @@
 //! The files of a release, with a stand-in for iPXE: complete, reproducible, and verified before they are published.
 
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use netboot_fixtures::limits;
@@ -13,6 +12,7 @@ use serde_json::Value;
 netboot_fixtures::tests! {
     only_a_whole_release_with_the_right_tag_becomes_a_draft,
     what_is_no_release_is_not_replaced,
+    without_the_pinned_mdbook_nothing_is_built,
     a_folder_of_files_is_looked_at_within_limits,
     ; slow:
     a_release_has_all_files_and_is_the_same_every_time,
@@ -26,7 +26,15 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 fn release(project: &Project, more: &[&str]) -> CliOutput {
     let (ipxe, archive) = (project.path("ipxe"), project.path("syslinux.zip"));
     let origins = ["--offline", "--ipxe-url", ipxe.as_str(), "--syslinux-archive", archive.as_str()];
-    project.run([&["release"], more, &origins[..]].concat())
+    let mut command = project.command([&["release"], more, &origins[..]].concat());
+    CliOutput::from(command.env("PATH", project.path_with_tools()).output().unwrap())
+}
+
+/// Returns a project with a book.
+fn with_book() -> Project {
+    let project = Project::new();
+    project.add_book("index.html#top");
+    project
 }
 
 /// Returns the files of a folder, by name.
@@ -37,7 +45,7 @@ fn files(project: &Project, folder: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 fn a_release_has_all_files_and_is_the_same_every_time() {
-    let project = Project::new();
+    let project = with_book();
     project.write("CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- Everything.\n");
     let ran = release(&project, &["--dry-run"]).success();
     assert!(ran.stdout.ends_with("nothing is published\n"), "{}", ran.stdout);
@@ -45,6 +53,7 @@ fn a_release_has_all_files_and_is_the_same_every_time() {
     let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
     let name = |suffix: &str| format!("netboot-loaders-{VERSION}-{suffix}");
     let mut wanted = vec!["SHA256SUMS".to_owned(), "manifest.json".to_owned()];
+    wanted.push(name("book.tar.gz"));
     wanted.extend(["notes.md", "provenance.intoto.json", "sbom.cdx.json"].map(name));
     wanted.extend(["sources.tar.gz", "sources.tar.gz.sha256", "tftp.tar.gz", "tftp.tar.gz.sha256"].map(name));
     assert_eq!(names, wanted);
@@ -54,6 +63,11 @@ fn a_release_has_all_files_and_is_the_same_every_time() {
     let mut sums = Command::new("sha256sum");
     sums.args(["--strict", "-c", "SHA256SUMS"]).current_dir(project.path("dist/release"));
     assert!(sums.output().unwrap().status.success());
+    // The book is in a folder of its own.
+    let mut list = Command::new("tar");
+    list.args(["-tzf", project.path(&format!("dist/release/{}", name("book.tar.gz"))).as_str()]);
+    let listed = String::from_utf8(list.output().unwrap().stdout).unwrap();
+    assert_eq!(listed, format!("{0}/index.html\n{0}/toc.html\n", name("book")));
     // Once more, and with an empty cache in another folder.
     release(&project, &["--dry-run"]).success();
     assert!(files(&project, "dist/release") == first);
@@ -72,16 +86,16 @@ fn a_release_has_all_files_and_is_the_same_every_time() {
 }
 
 fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
-    let project = Project::new();
+    let project = with_book();
     release(&project, &["--dry-run"]).success();
-    let tool = project.path("tools/gh");
-    project.write("tools/gh", "#!/bin/sh\nfor word; do echo \"$word\"; done > said\necho \"$GH_TOKEN\" >> said\necho https://example.net/draft\n");
-    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", project.path("tools"), std::env::var("PATH").unwrap());
+    project.add_tool(
+        "gh",
+        "for word; do echo \"$word\"; done > said\necho \"$GH_TOKEN\" >> said\necho https://example.net/draft\n",
+    );
     let folder = project.path("dist/release");
     let publish = |more: &[&str]| {
         let mut command = project.command([&["release", "--files", folder.as_str()], more].concat());
-        CliOutput::from(command.env("PATH", &path).env("GH_TOKEN", "secret").output().unwrap())
+        CliOutput::from(command.env("PATH", project.path_with_tools()).env("GH_TOKEN", "secret").output().unwrap())
     };
     says!(project, publish(&["--tag", "v9.9.9"]), @r"
     exit code 3, stderr:
@@ -96,8 +110,8 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     let notes = folder.join(format!("netboot-loaders-{VERSION}-notes.md"));
     assert_eq!(words[..6], ["release", "create", &format!("v{VERSION}"), "--draft", "--verify-tag", "--title"]);
     assert_eq!(words[7..9], ["--notes-file", notes.as_str()]);
-    assert_eq!(words.len(), 9 + 8 + 1);
-    assert_eq!(words[17], "secret");
+    assert_eq!(words.len(), 9 + 9 + 1);
+    assert_eq!(words[18], "secret");
     std::fs::remove_file(project.path("said")).unwrap();
     // A release that differs from its checksums is not published.
     project.write("dist/release/more.txt", "more\n");
@@ -153,8 +167,33 @@ fn only_a_whole_release_with_the_right_tag_becomes_a_draft() {
     assert!(!project.path("said").exists());
 }
 
+fn without_the_pinned_mdbook_nothing_is_built() {
+    let project = with_book();
+    project.add_tool("mdbook", "echo 'mdbook v0.4.52'\n");
+    says!(project, release(&project, &["--dry-run"]), @"
+    exit code 4, stderr:
+    error: found `mdbook v0.4.52`, wanted `mdbook v0.0.1`
+    hint: run the command with `--install-deps`, which installs it
+    ");
+    std::fs::remove_file(project.path("tools/mdbook")).unwrap();
+    let without = |arguments: &[&str]| {
+        CliOutput::from(project.command(arguments).env("PATH", project.path("tools")).output().unwrap())
+    };
+    says!(project, without(&["release", "--dry-run"]), @"
+    exit code 4, stderr:
+    error: found no `mdbook`, which renders the book
+    hint: run the command with `--install-deps`, which installs it
+    ");
+    without(&["release"]).error(4);
+    assert!(!project.path("dist").exists() && !project.path("cache/ipxe").exists());
+    // A book with a broken link is found before the build, too.
+    project.add_book("index.html#gone");
+    release(&project, &["--dry-run"]).error(9);
+    assert!(!project.tree().exists() && !project.path("dist/release").exists());
+}
+
 fn what_is_no_release_is_not_replaced() {
-    let project = Project::new();
+    let project = with_book();
     project.write("dist/release/mine.txt", "mine\n");
     says!(project, release(&project, &["--dry-run", "--quiet"]), @"
     exit code 1, stderr:

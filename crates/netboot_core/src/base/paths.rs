@@ -273,6 +273,8 @@ pub struct ReleaseNames {
     pub tarball: String,
     /// Bundle of all sources.
     pub sources: String,
+    /// Tarball of the rendered book.
+    pub book: String,
     /// Bill of materials.
     pub sbom: String,
     /// Provenance statement.
@@ -289,6 +291,7 @@ impl ReleaseNames {
         Self {
             tarball: name("tftp.tar.gz"),
             sources: name("sources.tar.gz"),
+            book: name("book.tar.gz"),
             sbom: name("sbom.cdx.json"),
             provenance: name("provenance.intoto.json"),
             notes: name("notes.md"),
@@ -308,9 +311,9 @@ impl ReleaseNames {
     /// Returns the names of all files of a release.
     #[must_use]
     pub fn all(&self) -> Vec<String> {
-        let Self { tarball, sources, sbom, provenance, notes } = self;
+        let Self { tarball, sources, book, sbom, provenance, notes } = self;
         let mut all = vec![MANIFEST.to_owned(), SHA256SUMS.to_owned(), self.sha256(tarball), self.sha256(sources)];
-        all.extend([tarball, sources, sbom, provenance, notes].map(Clone::clone));
+        all.extend([tarball, sources, book, sbom, provenance, notes].map(Clone::clone));
         all.sort_unstable();
         all
     }
