@@ -55,7 +55,7 @@ pub fn published() -> clap::Command {
 /// Renames the program to `name` in the help of `command` and of all its subcommands.
 fn renamed(mut command: clap::Command, name: &str) -> clap::Command {
     let called = |text: &StyledStr| {
-        let text = text.ansi().to_string().replace("cargo xtask", name);
+        let text = text.ansi().to_string().replace("alias xtask='cargo xtask'; ", "").replace("cargo xtask", name);
         text.replace("[default: this repository]", "[default: the current folder]")
     };
     if let Some(text) = command.get_about().map(called) {

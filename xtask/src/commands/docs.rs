@@ -274,10 +274,16 @@ fn man(folder: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
     fs::create_dir_all(folder)?;
     let name = if program::is_alias() { "cargo-xtask" } else { program::name() };
     let command = cli::command().name(name).display_name(name).bin_name(program::name());
+    // The folder may have pages of other programs.
+    let pages = man_pages(&command);
     clap_mangen::generate_to(command, folder.as_std_path())?;
-    let pages = fs::entries(folder)?.len();
     host.ui.result(&format!("{} in {folder}\n", count(pages, "man page")), json!({ "man": folder, "pages": pages }));
     Ok(())
+}
+
+/// Returns the number of man pages about `command` and all commands below it.
+fn man_pages(command: &clap::Command) -> usize {
+    1 + command.get_subcommands().filter(|below| !below.is_hide_set()).map(man_pages).sum::<usize>()
 }
 
 #[cfg(test)]

@@ -16,10 +16,11 @@ macro_rules! pages {
 }
 
 /// Pages that are printed. A topic is the last part of a path.
-const PAGES: [(&str, &str); 43] = pages![
+const PAGES: [(&str, &str); 44] = pages![
     "tutorials/mikrotik-and-nas",
     "tutorials/linux-server",
     "tutorials/hundred-sites",
+    "how-to/install",
     "how-to/own-script",
     "how-to/many-sites",
     "how-to/https-own-ca",

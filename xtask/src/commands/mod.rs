@@ -7,6 +7,7 @@ mod bundle_bases;
 mod bundle_sources;
 mod check;
 mod clean;
+mod completions;
 mod deploy;
 mod docs;
 mod doctor;
@@ -32,11 +33,9 @@ use camino::Utf8Path;
 use netboot_loaders::printable::printable;
 use netboot_loaders::tree::enclosing::outside_trees;
 
-use crate::cli::{self, DocsArgs, XtaskCommand};
+use crate::cli::{DocsArgs, XtaskCommand};
 use crate::exit::Failure;
 use crate::host::{Host, absolute};
-use crate::program;
-use crate::ui::out;
 use netboot_loaders::base::diagnostic::Class;
 
 /// Runs `command` and returns the exit code if it succeeds.
@@ -71,10 +70,7 @@ pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> 
         XtaskCommand::Fuzz(args) => fuzz::run(&args, host),
         XtaskCommand::Help { names } => help::run(&names, host),
         XtaskCommand::Completions { shell } => {
-            let mut script = Vec::new();
-            let name = if program::is_alias() { "xtask" } else { program::name() };
-            clap_complete::generate(shell, &mut cli::command(), name, &mut script);
-            out(&String::from_utf8_lossy(&script));
+            completions::run(shell);
             Ok(())
         }
     };

@@ -1,5 +1,6 @@
 //! Help for users, and completions for shells.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use netboot_fixtures::harness::xtask;
@@ -74,15 +75,42 @@ fn completions() -> Result<(), String> {
     let script = Project::cold().run(["completions", "bash"]).success().stdout;
     let status = Command::new(bash).args(["-n", "-c", &script]).status().unwrap();
     assert!(status.success() && script.contains("--ipxe-url"));
+    // An alias for cargo's, and an installed program.
+    let folder = tempfile::tempdir().unwrap();
+    let installed = Command::new(install(folder.path())).args(["completions", "bash"]).output().unwrap();
+    for (name, script) in [("xtask", script), ("netboot-loaders", String::from_utf8(installed.stdout).unwrap())] {
+        assert_eq!(completed(&script, &[name, "dep"]), "deploy\n");
+        assert_eq!(completed(&script, &[name, "docs", "--ma"]), "--man\n");
+        assert_eq!(completed(&script, &[name, "boot-test", "--ne"]), "--network\n");
+    }
     Ok(())
+}
+
+/// Returns what bash completes the last of `words` to, by the completions in `script`.
+fn completed(script: &str, words: &[&str]) -> String {
+    let (last, before) = (words.len() - 1, words[words.len() - 2]);
+    let (name, word) = (words[0], words[last]);
+    let script = format!(
+        "{script}\nCOMP_WORDS=({}); COMP_CWORD={last}\n\
+         $(complete -p {name} | sed 's/.* -F \\([^ ]*\\) .*/\\1/') {name} {word} {before}; echo \"${{COMPREPLY[*]}}\"",
+        words.join(" ")
+    );
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Installs the program in `folder` under its own name, and returns its path.
+fn install(folder: &Path) -> PathBuf {
+    let program = folder.join("netboot-loaders");
+    // Another process copies it: a program that this one had open for writing could be busy in a child of another test.
+    assert!(Command::new("cp").arg(xtask()).arg(&program).status().unwrap().success());
+    program
 }
 
 /// A program installed under another name, in a folder without a repository, does not mention cargo.
 fn installed() {
     let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("netboot-loaders");
-    // Another process copies it: a program that this one had open for writing could be busy in a child of another test.
-    assert!(Command::new("cp").arg(xtask()).arg(&program).status().unwrap().success());
+    let program = install(folder.path());
     let empty = folder.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     let run = |arguments: &[&str]| {
@@ -113,7 +141,15 @@ fn installed() {
     let page = run(&["help", "exit-codes"]).success().stdout;
     assert!(page.contains(" of every `netboot-loaders` command"), "{page}");
     assert!(run(&["docs", "--man", "man"]).success().stdout.contains(" man pages in "));
-    assert!(empty.join("man/netboot-loaders-deploy.1").is_file());
+    let mut pages = 0;
+    for page in std::fs::read_dir(empty.join("man")).unwrap() {
+        let page = page.unwrap();
+        let (name, text) = (page.file_name().into_string().unwrap(), std::fs::read_to_string(page.path()).unwrap());
+        assert!(name.starts_with("netboot-loaders") && name.ends_with(".1"), "{name}");
+        assert!(text.contains("\n.SH SYNOPSIS\n\\fBnetboot\\-loaders") && !text.contains("xtask"), "{name}: {text}");
+        pages += 1;
+    }
+    assert!(pages > 30 && empty.join("man/netboot-loaders-mirror-flatcar.1").is_file(), "{pages}");
     let completions = run(&["completions", "bash"]).success().stdout;
     assert!(completions.contains(" netboot-loaders\n") && !completions.contains("xtask"));
     let arguments = ["mirror", "flatcar", "--dest", "/srv/flatcar", "--print-schedule", "systemd"];
