@@ -6,7 +6,7 @@ use super::plan::Obstacle;
 use super::remote;
 use super::remote_state;
 use super::sftp::ssh;
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Help, Page};
 use crate::base::{fs, paths};
 use crate::printable::printable;
 use crate::tree::enclosing::InsideTree;
@@ -90,10 +90,10 @@ impl Diagnose for Error {
             Self::Remote(error) => error.diagnosis(),
             Self::Lost { host, .. } => Class::Unavailable.about(host).help(Help::Resume),
             Self::UnmanagedFiles { target, .. } => {
-                Class::Failure.about(target).help("move them away").help(Flag::Replace)
+                Class::Failure.about(target).help("move them away").help(Flag::Replace).page(Page::Deploy)
             }
             Self::ForeignManifest { target, .. } => {
-                Class::Failure.about(target).help("choose another folder").help(Flag::Replace)
+                Class::Failure.about(target).help("choose another folder").help(Flag::Replace).page(Page::Deploy)
             }
             Self::Obstacle(error) => error.diagnosis(),
             Self::ReadBackMismatch { path, target } => Class::DamagedTree

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use camino::{Utf8Path, Utf8PathBuf};
 use ureq::http::StatusCode;
 
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Help};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Help, Page};
 use crate::base::fs;
 use crate::base::http::{self, HttpClient, Response};
 use crate::base::progress::{Progress, Task, TaskKind, pause};
@@ -90,12 +90,17 @@ impl Diagnose for Error {
             }
             Self::Refused { url, cause, remedy } => {
                 let check = cause.remedy().map_or("check the address".into(), Help::Fix);
-                Class::Unavailable.about(url).help(check).help((**remedy).clone())
+                Class::Unavailable
+                    .about(url)
+                    .help(check)
+                    .help((**remedy).clone())
+                    .page(cause.is_of_network().then_some(Page::ClosedNetwork))
             }
             Self::Connection { url, reason, remedy, .. } => Class::Unavailable
                 .about(url)
                 .help(reason.remedy().map_or(Help::Resume, Help::Fix))
-                .help((**remedy).clone()),
+                .help((**remedy).clone())
+                .page(reason.is_of_network().then_some(Page::ClosedNetwork)),
             Self::Cancelled { url } => Class::Interrupted.about(url),
             Self::Fs(error) => error.diagnosis(),
         }

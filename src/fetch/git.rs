@@ -14,7 +14,7 @@ use super::git_helper::{self, GitJob};
 use super::git_stream::MAX_REFS;
 use super::git_tree;
 use super::transport::init_libgit2;
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Page};
 use crate::base::fs;
 use crate::base::http::HttpClient;
 use crate::base::parallel::detached_on_cancel;
@@ -66,7 +66,11 @@ pub enum Error {
 impl Diagnose for Error {
     fn diagnosis(&self) -> Diagnosis {
         match self {
-            Self::Fetch { url, failure } => Class::Unavailable.about(url).help(failure.check()).help(Flag::IpxeUrl),
+            Self::Fetch { url, failure } => Class::Unavailable
+                .about(url)
+                .help(failure.check())
+                .help(Flag::IpxeUrl)
+                .page(failure.is_of_network.then_some(Page::ClosedNetwork)),
             Self::NoCommit { url, .. } => Class::Unavailable
                 .about(url)
                 .help("bring the mirror up to date with `git fetch`, tags included")

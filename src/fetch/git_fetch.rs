@@ -25,6 +25,8 @@ pub struct GitFailure {
     pub check: Option<String>,
     /// Whether the cache caused the failure, not the server.
     pub is_of_cache: bool,
+    /// As [`http::Error::is_of_network`] says.
+    pub is_of_network: bool,
 }
 
 impl GitFailure {
@@ -36,7 +38,8 @@ impl GitFailure {
     /// Creates a failure from libgit2's error, or from `cause` if the server did not respond.
     pub(super) fn new(error: &git2::Error, cause: Option<http::Error>) -> Self {
         if let Some(cause) = cause {
-            return Self { reason: cause.to_string(), check: cause.remedy(), is_of_cache: false };
+            let (reason, is_of_network) = (cause.to_string(), cause.is_of_network());
+            return Self { reason, check: cause.remedy(), is_of_cache: false, is_of_network };
         }
         Self::from(match error.message() {
             // libgit2 has no message for a malformed packet, and a misleading one for object names that are not SHA-1.
@@ -56,7 +59,7 @@ impl From<String> for GitFailure {
         // A server can send the same text, and must not decide where the fault lies.
         let is_of_cache = OF_FILES.iter().any(|words| reason.ends_with(words)) && !reason.starts_with("remote error");
         let reason = if reason.eq_ignore_ascii_case("out of memory") { TOO_MUCH_MEMORY.into() } else { reason };
-        Self { reason, check: None, is_of_cache }
+        Self { reason, check: None, is_of_cache, is_of_network: false }
     }
 }
 

@@ -7,7 +7,7 @@ use git2::{Oid, Repository};
 
 use super::git_tree::{self, TreeFile};
 use super::{InputSource, git};
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Subcommand};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Page, Subcommand};
 use crate::base::fs;
 use crate::base::http::NetworkAccess;
 use crate::base::parallel::detached_on_cancel;
@@ -69,12 +69,16 @@ impl Diagnose for Error {
     fn diagnosis(&self) -> Diagnosis {
         match self {
             Self::Git(error) => error.diagnosis(),
-            Self::Offline { .. } => {
-                Class::Unavailable.about("iPXE").help(Subcommand::Fetch).help(Flag::IpxeUrl).help(Flag::SourcesFrom)
-            }
-            Self::Mismatch { .. } => {
-                Class::Mismatch.about("iPXE").help("find out which of them is right before you change the pin")
-            }
+            Self::Offline { .. } => Class::Unavailable
+                .about("iPXE")
+                .help(Subcommand::Fetch)
+                .help(Flag::IpxeUrl)
+                .help(Flag::SourcesFrom)
+                .page(Page::ClosedNetwork),
+            Self::Mismatch { .. } => Class::Mismatch
+                .about("iPXE")
+                .help("find out which of them is right before you change the pin")
+                .page(Page::PinsAndTrust),
             Self::Patch { name, .. } => Class::BadInput
                 .about(name)
                 .help("bring it up to date with the pinned commit, or remove it from vendor/patches"),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::InputSource;
 use super::archive::{self, Contents, WantedMembers};
 use super::download::{self, DownloadUrl, download};
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Subcommand};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Flag, Page, Subcommand};
 use crate::base::fs;
 use crate::base::http::NetworkAccess;
 use crate::base::paths::Cache;
@@ -85,14 +85,17 @@ impl Diagnose for Error {
                 .about("syslinux")
                 .help(Subcommand::Fetch)
                 .help(Flag::SyslinuxArchive)
-                .help(Flag::SourcesFrom),
+                .help(Flag::SourcesFrom)
+                .page(Page::ClosedNetwork),
             Self::NoArchive(archive) => Class::Unavailable.about(archive).help(Flag::SyslinuxArchive),
-            Self::ArchiveMismatch { archive, .. } => {
-                Class::Mismatch.about(archive).help("find out which of them is right before you change the pin")
-            }
-            Self::MemberMismatch { archive, .. } => {
-                Class::Mismatch.about(archive).help("do not just change the pin: this is a rebuild or another release")
-            }
+            Self::ArchiveMismatch { archive, .. } => Class::Mismatch
+                .about(archive)
+                .help("find out which of them is right before you change the pin")
+                .page(Page::PinsAndTrust),
+            Self::MemberMismatch { archive, .. } => Class::Mismatch
+                .about(archive)
+                .help("do not just change the pin: this is a rebuild or another release")
+                .page(Page::PinsAndTrust),
             Self::SizeMismatch { member, .. } => {
                 Class::Mismatch.about(member).help("correct `size` in vendor/pins.toml")
             }

@@ -52,7 +52,7 @@ use self::record::{Identity, MirrorRecord};
 use self::signature::Trust;
 use self::store::{Keep, MirrorStore};
 use self::transfer::Transfer;
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Help};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag, Help, Page};
 use crate::base::fs::world_readable;
 use crate::base::http::HttpClient;
 use crate::base::paths::MirrorPaths;
@@ -92,7 +92,8 @@ impl Diagnose for Error {
             Self::Older { identity, .. } => Class::Mismatch
                 .about(identity)
                 .help("ask again later, since a server may be behind or replay what was current once")
-                .help(Flag::AllowOlder),
+                .help(Flag::AllowOlder)
+                .page(Page::Mirror),
             Self::Transfer(error) => error.diagnosis(),
             Self::Store(error) => error.diagnosis(),
         }

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::limits;
 use super::manifest::{Manifest, ManifestEntry};
 use super::verify;
-use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Subcommand};
+use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Page, Subcommand};
 use crate::base::fs::{self, Temporary};
 use crate::base::paths;
 use crate::base::progress::{Interruptible, Progress, Silent};
@@ -67,7 +67,7 @@ impl Diagnose for Error {
     fn diagnosis(&self) -> Diagnosis {
         match self {
             Self::Verify(error) => error.diagnosis(),
-            Self::Different { path, .. } => remedies(path),
+            Self::Different { path, .. } => remedies(path).page(Page::VerifyAndInspect),
             Self::Changed(error) => Diagnosis { class: Class::DamagedTree, ..error.diagnosis() },
             Self::Unpack { path, .. } => Class::Failure.about(path),
             Self::Tarball(_) => Class::DamagedTree.into(),

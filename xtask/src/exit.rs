@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 use camino::Utf8PathBuf;
-use netboot_loaders::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostics, Help};
+use netboot_loaders::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostics, Help, Page};
 use netboot_loaders::base::fs::unwritable;
 
 /// Exit code of each class, with its description in `--help`.
@@ -71,6 +71,12 @@ impl Failure {
     /// Adds a remedy.
     pub fn help(mut self, help: impl Into<Help>) -> Self {
         self.diagnosis.help.push(help.into());
+        self
+    }
+
+    /// Sets the page that explains the failure.
+    pub fn page(mut self, page: Page) -> Self {
+        self.diagnosis.page = Some(page);
         self
     }
 

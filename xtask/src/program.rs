@@ -70,6 +70,7 @@ impl Wording for Words {
             C::Release => "release --dry-run".to_owned(),
             C::Recipe(server) => format!("recipe {server} --out FOLDER"),
             C::Deploy => "deploy".to_owned(),
+            C::Read(page) => format!("help {page}"),
         };
         format!("{} {arguments}", self.name())
     }
@@ -141,12 +142,14 @@ fn run(command: &Subcommand, line: &str) -> String {
         C::RecordToolchain => format!("record it with `{line}`"),
         C::Release | C::Recipe(_) => format!("write it again with `{line}`"),
         C::Deploy => format!("deploy the tree again with `{line}`"),
+        C::Read(_) => format!("read `{line}`"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use netboot_loaders::base::diagnostic::Page;
 
     use super::*;
     use crate::cli::Cli;
@@ -190,7 +193,7 @@ mod tests {
             Subcommand::Release,
             Subcommand::Recipe("kea".into()),
         ];
-        for command in commands {
+        for command in commands.into_iter().chain(Page::ALL.map(Subcommand::Read)) {
             let line = PUBLISHED.command(&command);
             let words = line.strip_prefix(ALIAS).unwrap().split_whitespace();
             let read = Cli::command().try_get_matches_from(std::iter::once(FILE).chain(words));

@@ -36,7 +36,7 @@ use crate::cli::{BootTest, WebServer};
 use crate::exit::Failure;
 use crate::host::{Host, absolute, processors, temporary_folder};
 use crate::program::PUBLISHED;
-use netboot_loaders::base::diagnostic::{Class, Diagnose, Diagnostic};
+use netboot_loaders::base::diagnostic::{Class, Diagnose, Diagnostic, Page};
 
 pub(super) fn run(args: &BootTest, host: &Host<'_>) -> Result<(), Failure> {
     let path = host.tree(args.path.as_deref())?;
@@ -220,7 +220,7 @@ fn verdict(report: &BootReport, folder: &Utf8Path, require_real: bool) -> Result
     for case in skipped {
         let _ = write!(text, "\n`{}` was skipped: {}", case.name, case.reason.as_deref().unwrap_or_default());
     }
-    Err(Failure::new(Class::NotBooted, text.trim_start()))
+    Err(Failure::new(Class::NotBooted, text.trim_start()).page(Page::BootTest))
 }
 
 /// Returns the reason why a case failed, and the last lines of its console.

@@ -211,6 +211,8 @@ fn fill(paragraph: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use netboot_loaders::base::diagnostic::Page;
+
     use super::*;
 
     #[test]
@@ -219,6 +221,15 @@ mod tests {
             let text = page(word).unwrap_or_else(|| panic!("no text about {word}"));
             assert!(text.len() > 100, "{word}: {text}");
             assert!(heading.is_none_or(|heading| text.starts_with(&format!("## {heading}\n"))), "{word} in {path}");
+        }
+    }
+
+    #[test]
+    fn every_page_that_an_error_names_is_a_topic() {
+        let command = cli::published();
+        for page in Page::ALL.map(Page::as_str) {
+            assert!(super::page(page).is_some(), "no page {page}");
+            assert!(command.find_subcommand(page).is_none(), "{page} is a command");
         }
     }
 

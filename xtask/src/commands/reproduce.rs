@@ -28,7 +28,7 @@ use crate::cli::Reproduce;
 use crate::exit::Failure;
 use crate::host::Host;
 use crate::program::PUBLISHED;
-use netboot_loaders::base::diagnostic::{Class, Diagnostic, Flag};
+use netboot_loaders::base::diagnostic::{Class, Diagnostic, Flag, Page};
 
 /// Number of loaders whose differences are explained; `--message-format json` has 1,000.
 const EXPLAINED: usize = 4;
@@ -192,7 +192,7 @@ fn conclude(
         }
         _ => (Class::OtherBytes, "look at both versions, or run this again with `--diffoscope`"),
     };
-    Err(Failure::new(class, text.trim_end()).help(hint))
+    Err(Failure::new(class, text.trim_end()).help(hint).page(Page::Reproduce))
 }
 
 fn same(recognised: &[RecognisedBuild], report: &ReproduceReport) -> String {

@@ -21,7 +21,7 @@ use crate::cli::Verify;
 use crate::exit::Failure;
 use crate::host::{Host, temporary_folder};
 use crate::program::name;
-use netboot_loaders::base::diagnostic::{Class, Diagnostic};
+use netboot_loaders::base::diagnostic::{Class, Diagnostic, Page};
 
 /// Maximum number of paths to list, and of warnings to print.
 const SHOWN: usize = 20;
@@ -133,5 +133,5 @@ fn differs(path: &Utf8Path, what: &str, comparison: &MakeComparison, seed: u64) 
     }
     help.push(format!("ask about the same loaders again with `--seed {seed}`"));
     let class = if tools { Class::OtherToolchain } else { Class::OtherBytes };
-    help.into_iter().fold(Failure::new(class, text), Failure::help)
+    help.into_iter().fold(Failure::new(class, text).page(Page::VerifyAndInspect), Failure::help)
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use netboot_loaders::base::diagnostic::{Class, Diagnostic, Help, Location, Wording, remedies};
+use netboot_loaders::base::diagnostic::{Class, Diagnostic, Help, Location, Subcommand, Wording, remedies};
 use netboot_loaders::base::progress::{Event, Progress};
 use netboot_loaders::printable::{harmless, is_harmful};
 use serde::Serialize;
@@ -121,7 +121,9 @@ impl Ui {
                 Some(findings) => findings.words(&SHOWN),
                 None => failure.message.clone(),
             };
-            err(&labelled("error:", 31, &message, &failure.diagnosis.help));
+            let page = failure.diagnosis.page.map(|page| SHOWN.command(&Subcommand::Read(page)));
+            let page = page.map(|line| format!("{} {line}\n", painted("help:", 36)));
+            err(&(labelled("error:", 31, &message, &failure.diagnosis.help) + &page.unwrap_or_default()));
         }
         ExitCode::from(code)
     }
@@ -138,6 +140,9 @@ fn error(class: Class, failure: &Failure) -> Value {
     });
     if let Some(subject) = &failure.diagnosis.subject {
         event["subject"] = subject.as_str().into();
+    }
+    if let Some(page) = failure.diagnosis.page {
+        event["page"] = page.as_str().into();
     }
     if let Some(findings) = failure.findings() {
         event["findings"] = findings.shown().map(diagnostic).collect();

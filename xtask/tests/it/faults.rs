@@ -248,6 +248,7 @@ fn offline_and_empty_handed() {
     hint: run `cargo xtask fetch` where there is a network
     hint: or give the release archive with `--syslinux-archive`
     hint: or give a source bundle with `--sources-from`
+    help: cargo xtask help closed-network
     ");
     let archive = project.path("syslinux.zip");
     shows!(project, ["build-loaders", "--offline", "--syslinux-archive", archive.as_str()], @"
@@ -256,7 +257,10 @@ fn offline_and_empty_handed() {
     hint: run `cargo xtask fetch` where there is a network
     hint: or name a mirror or a local clone with `--ipxe-url`
     hint: or give a source bundle with `--sources-from`
+    help: cargo xtask help closed-network
     ");
+    let json = project.run(["--message-format", "json", "build-loaders", "--offline"]);
+    assert!(json.stdout.contains("\"page\":\"closed-network\""), "{json}");
     assert!(!project.tree().exists());
 }
 

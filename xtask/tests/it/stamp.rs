@@ -103,7 +103,8 @@ fn stamped_loaders_are_what_make_gives() {
         error.ends_with(&format!(
             "\nthe manifest names the same tools and inputs as make has here, so it was changed after the build\n\
              hint: serve nothing of `{tree}`: build it again with `cargo xtask build-loaders`, and find out who wrote there\n\
-             hint: or ask about the same loaders again with `--seed 1`\n"
+             hint: or ask about the same loaders again with `--seed 1`\n\
+             help: cargo xtask help verify-and-inspect\n"
         )),
         "{error}"
     );

@@ -212,7 +212,7 @@ fn verify_names_every_difference() {
             "`{tree}` differs from its manifest\n  `ldlinux.c32` is missing\n  `ldlinux.e64` is missing\n  \
              `autoexec.ipxe` is not in the manifest\n  `ldlinux.e64` is a link or a device, wanted a plain file\n  \
              `undionly.kpxe` has changed: found {found} (16 bytes), wanted {} ({} bytes)\n  \
-             `SHA256SUMS` does not say what the manifest says\nhint: build the tree with `cargo xtask build-loaders`\n",
+             `SHA256SUMS` does not say what the manifest says\nhint: build the tree with `cargo xtask build-loaders`\nhelp: cargo xtask help verify-and-inspect\n",
             wanted["sha256"].as_str().unwrap(),
             wanted["size"]
         )

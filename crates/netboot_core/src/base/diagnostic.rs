@@ -93,6 +93,29 @@ pub enum Subcommand {
     Recipe(String),
     /// Deploys a tree.
     Deploy,
+    /// Prints a page of the book.
+    Read(Page),
+}
+
+closed_set! {
+    /// Page of the book that explains an error, by its topic. Only errors whose page says more than their remedies
+    /// name one.
+    pub enum Page {
+        /// Reading the evidence of a boot test.
+        BootTest = "how-to/boot-test",
+        /// Inputs without a network, proxies, and certificates for downloads.
+        ClosedNetwork = "closed-network",
+        /// Files in the way of a deployment.
+        Deploy = "how-to/deploy",
+        /// Versions of a mirror.
+        Mirror = "how-to/mirror",
+        /// Inputs that differ from their pins.
+        PinsAndTrust = "pins-and-trust",
+        /// Rebuilds that differ.
+        Reproduce = "how-to/reproduce",
+        /// Trees that differ from their manifests, or from what make builds.
+        VerifyAndInspect = "verify-and-inspect",
+    }
 }
 
 closed_set! {
@@ -342,13 +365,15 @@ pub struct Diagnosis {
     pub subject: Option<String>,
     /// Remedies.
     pub help: Vec<Help>,
+    /// Page of the book that explains the error.
+    pub page: Option<Page>,
     /// Findings, for an error about files of the project.
     pub findings: Option<Diagnostics>,
 }
 
 impl From<Class> for Diagnosis {
     fn from(class: Class) -> Self {
-        Self { class, subject: None, help: Vec::new(), findings: None }
+        Self { class, subject: None, help: Vec::new(), page: None, findings: None }
     }
 }
 
@@ -369,6 +394,13 @@ impl Diagnosis {
     #[must_use]
     pub fn help(mut self, help: impl Into<Help>) -> Self {
         self.help.push(help.into());
+        self
+    }
+
+    /// Sets the page that explains the error.
+    #[must_use]
+    pub fn page(mut self, page: impl Into<Option<Page>>) -> Self {
+        self.page = page.into();
         self
     }
 

@@ -220,6 +220,12 @@ impl Error {
         matches!(self, Self::Connection(_) | Self::Proxy { .. })
     }
 
+    /// Checks whether this network may be the problem: its proxy, or its own certificate authority.
+    #[must_use]
+    pub fn is_of_network(&self) -> bool {
+        matches!(self, Self::Certificate { unknown: true, .. } | Self::Proxy { .. })
+    }
+
     /// Returns the remedy, unless it is to check the URL.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {

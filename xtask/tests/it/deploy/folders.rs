@@ -173,6 +173,7 @@ fn what_others_put_there_stays() {
     error: `PROJECT/srv/tftp` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`
     hint: move them away
     hint: or replace what is there with `--replace`
+    help: cargo xtask help how-to/deploy
     ");
     assert_eq!(deploy(&project, &folder, &[]).error(1), message);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
@@ -182,6 +183,7 @@ fn what_others_put_there_stays() {
     error: the `manifest.json` in `PROJECT/srv/tftp` was not written by this tool: invalid length 0, expected a manifest at line 1 column 2
     hint: choose another folder
     hint: or replace what is there with `--replace`
+    help: cargo xtask help how-to/deploy
     ");
     deploy(&project, &folder, &["--replace"]).success();
     assert!(files(&folder) == files(&project.tree()));
@@ -240,12 +242,13 @@ fn what_is_no_target_or_no_tree_is_said_before_anything_is_done() {
     hint: name OpenSSH's client, or leave `--ssh` out
     ");
     std::fs::write(tree.join("ipxe.efi"), "spoiled").unwrap();
-    says!(project, deploy(&project, &project.path("srv"), &[]), @r"
+    says!(project, deploy(&project, &project.path("srv"), &[]), @"
     exit code 8, stderr:
     error: `PROJECT/dist/tftp` differs from its manifest
       `ipxe.efi` has changed: found SHA256 (SIZE bytes), wanted SHA256 (SIZE bytes)
       `sites/a/ipxe.efi` has changed: found SHA256 (SIZE bytes), wanted SHA256 (SIZE bytes)
     hint: build the tree with `cargo xtask build-loaders`
+    help: cargo xtask help verify-and-inspect
     ");
     assert!(!project.path("srv").exists());
 }
@@ -382,13 +385,14 @@ fn a_neighbour_that_changes_a_boot_is_warned_of() {
     ");
     // In a tree that is not a deployment target, it is also a difference.
     std::fs::write(project.tree().join("autoexec.ipxe"), "#!ipxe\n").unwrap();
-    shows!(project, ["verify"], @r"
+    shows!(project, ["verify"], @"
     exit code 8, stderr:
     warning: `autoexec.ipxe` is not of this tree: iPXE downloads it when it starts in UEFI, and kernels that it boots get it as a part of their initrd
     hint: move it away
     error: `PROJECT/dist/tftp` differs from its manifest
       `autoexec.ipxe` is not in the manifest
     hint: build the tree with `cargo xtask build-loaders`
+    help: cargo xtask help verify-and-inspect
     ");
 }
 
@@ -494,10 +498,11 @@ fn a_spoiled_tree_gets_the_hint_that_restores_it() {
         (&tarball, "copy or download it again\nhint: or pack it again with `cargo xtask build-loaders --archive`"),
     ];
     for (path, hint) in hints {
+        let end = format!("\nhint: {hint}\nhelp: cargo xtask help verify-and-inspect\n");
         let error = project.run(["verify", path.as_str()]).error(8);
-        assert!(error.ends_with(&format!("\nhint: {hint}\n")), "{error}");
+        assert!(error.ends_with(&end), "{error}");
         let error = deploy(&project, &project.path("nowhere"), &["--tree", path.as_str()]).error(8);
-        assert!(error.ends_with(&format!("\nhint: {hint}\n")), "{error}");
+        assert!(error.ends_with(&end), "{error}");
     }
     assert!(!project.path("nowhere").exists());
 }

@@ -244,7 +244,8 @@ fn changes(project: &Project) {
         error,
         format!(
             "`{address}` has files that somebody else put there or changed, and deploying would replace them: `ipxe.efi`\n\
-             hint: move them away\nhint: or replace what is there with `--replace`\n"
+             hint: move them away\nhint: or replace what is there with `--replace`\n\
+             help: cargo xtask help how-to/deploy\n"
         )
     );
     deploy(project, &server, &folder, &["--read-all", "--replace"]).success();

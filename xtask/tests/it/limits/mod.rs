@@ -564,7 +564,7 @@ fn a_file_that_is_too_large_is_named_and_not_read() {
             "`{}` differs from its manifest\n  `SHA256SUMS` is missing\n  `autoexec.ipxe` is not in the manifest\n  \
              `SHA256SUMS` has 42949672960 bytes, wanted 67108864 at most\n  \
              `ipxe.efi` has 42949672960 bytes, wanted 67108864 at most\n\
-             hint: build the tree with `cargo xtask build-loaders`\n",
+             hint: build the tree with `cargo xtask build-loaders`\nhelp: cargo xtask help verify-and-inspect\n",
             project.tree()
         )
     );

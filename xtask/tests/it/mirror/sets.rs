@@ -430,7 +430,7 @@ fn an_older_release_is_not_taken_for_a_newer_one() {
             format!(
                 "the publisher of `fedora-coreos stable x86_64` calls {older} current, which is older than {in_use}, \
                  the version in use, which stays in use\n\
-                 hint: ask again later, since a server may be behind or replay what was current once\nhint: or go back to the older version with `--allow-older`\n"
+                 hint: ask again later, since a server may be behind or replay what was current once\nhint: or go back to the older version with `--allow-older`\nhelp: cargo xtask help how-to/mirror\n"
             )
         );
         mirror.assert_served(in_use);
@@ -475,6 +475,7 @@ fn a_release_that_is_replaced_by_an_older_one_on_the_way_is_not_taken() {
     error: the publisher of `fedora-coreos stable x86_64` calls 44.1 current, which is older than 44.2, the version in use, which stays in use
     hint: ask again later, since a server may be behind or replay what was current once
     hint: or go back to the older version with `--allow-older`
+    help: cargo xtask help how-to/mirror
     ");
     mirror.assert_served("44.2");
 }

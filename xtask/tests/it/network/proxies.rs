@@ -157,7 +157,8 @@ fn a_proxy_that_is_down_is_named_with_its_variable() {
             refused(&[(variable, proxy)]),
             format!(
                 "cannot fetch from `URL`: the proxy `{}` in `{variable}`: {reason}\n\
-                 hint: check `{variable}`, or name the host in `no_proxy`\nhint: or name a mirror or a local clone with `--ipxe-url`\n",
+                 hint: check `{variable}`, or name the host in `no_proxy`\nhint: or name a mirror or a local clone with `--ipxe-url`\n\
+                 help: cargo xtask help closed-network\n",
                 proxy.replace("me:secret@", "")
             )
         );
@@ -234,7 +235,8 @@ fn a_proxy_that_talks_nonsense_is_named_with_what_it_says() {
             refused(&[("https_proxy", &format!("{scheme}://me:secret@{address}"))]),
             format!(
                 "cannot fetch from `URL`: the proxy `{scheme}://{address}` in `https_proxy`: {reason}\n\
-                 hint: {hint}\nhint: or name a mirror or a local clone with `--ipxe-url`\n"
+                 hint: {hint}\nhint: or name a mirror or a local clone with `--ipxe-url`\n\
+                 help: cargo xtask help closed-network\n"
             )
         );
     }

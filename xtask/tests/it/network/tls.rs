@@ -108,7 +108,8 @@ fn a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named
         fetch(&project, &url, None).error(5),
         format!(
             "cannot download `{url}`: the certificate of `127.0.0.1` is refused: no authority that this system trusts has \
-             signed it\nhint: {STORE}\nhint: or give the release archive with `--syslinux-archive`\n"
+             signed it\nhint: {STORE}\nhint: or give the release archive with `--syslinux-archive`\n\
+             help: cargo xtask help closed-network\n"
         )
     );
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
@@ -124,10 +125,11 @@ fn a_certificate_of_a_private_authority_is_refused_at_once_and_counts_when_named
     let start = format!("cannot fetch from `{url}`: the certificate of `127.0.0.1` is refused: ");
     let refused = git(&mut command);
     assert!(refused.starts_with(&start), "{refused}");
-    assert!(
-        refused.ends_with(&format!("hint: {STORE}\nhint: or name a mirror or a local clone with `--ipxe-url`\n")),
-        "{refused}"
+    let end = format!(
+        "hint: {STORE}\nhint: or name a mirror or a local clone with `--ipxe-url`\n\
+         help: cargo xtask help closed-network\n"
     );
+    assert!(refused.ends_with(&end), "{refused}");
     project.write("ca.pem", &server.authority);
     let known = git(command.env("SSL_CERT_FILE", project.path("ca.pem")));
     assert!(known.contains("this is not a git repository"), "{known}");
