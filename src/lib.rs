@@ -27,6 +27,8 @@ pub mod inspect;
 
 pub mod release;
 
+pub mod html_page;
+
 pub mod serve;
 
 pub mod boot_test;

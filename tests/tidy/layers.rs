@@ -21,6 +21,7 @@ const LAYERS: &[&str] = &[
     "reproduce",
     "inspect",
     "release",
+    "html_page",
     "serve",
     "boot_test",
     "deploy",

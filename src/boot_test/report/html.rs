@@ -3,11 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use camino::Utf8Path;
-use minijinja::{AutoEscape, Environment};
 use serde_json::{Value, json};
 
 use super::json::{BootReport, CaseOutcome, CaseReport, to_seconds};
 use crate::base::{fs, paths};
+use crate::boot_test::phase::Phase;
+use crate::html_page;
 
 impl BootReport {
     /// Writes `report.json` and `report.html` into `folder`.
@@ -25,8 +26,7 @@ impl BootReport {
 /// Returns the report as a self-contained page.
 #[must_use]
 pub fn page(report: &BootReport) -> String {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    let mut environment = html_page::environment();
     environment.add_filter("seconds", |milliseconds: u64| format!("{:.1}", to_seconds(milliseconds)));
     let cases: Vec<_> = report.cases.iter().map(|case| card(report, case)).collect();
     let count = |outcome| report.of(outcome).count();
@@ -42,6 +42,7 @@ pub fn page(report: &BootReport) -> String {
             "passed": count(CaseOutcome::Passed),
             "failed": count(CaseOutcome::Failed),
             "skipped": count(CaseOutcome::Skipped),
+            "phases": Phase::ALL.map(|phase| json!({ "name": phase, "words": phase.words() })),
             "cases": cases,
         }))),
     );

@@ -317,7 +317,8 @@ mod tests {
         assert!(page.contains("<title>boot test: 1 passed, 1 failed, 1 skipped</title>"), "{page}");
         assert!(page.contains("it &lt;broke&gt;") && page.contains("0.1 &lt;DHCP&gt;"), "{page}");
         assert!(page.contains("QEMU is too old") && page.contains("no machine ran"));
-        assert!(page.contains("<td>loader</td><td>+1.5 s</td><td>3.0 s</td>"), "{page}");
+        assert!(page.contains("<span class=\"key loader\"></span>loader</td><td>+1.5 s</td><td>3.0 s</td>"), "{page}");
+        assert!(page.contains("loader: the loader was fetched. script: ") && !page.contains("<script"), "{page}");
         assert!(!page.contains("the report has no page"));
     }
 
