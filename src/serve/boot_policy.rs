@@ -96,11 +96,11 @@ struct Machine<'n> {
 }
 
 /// A value of option 93.
-type Architecture = (u16, &'static str, &'static str, Option<Platform>, bool);
+pub(super) type Architecture = (u16, &'static str, &'static str, Option<Platform>, bool);
 
 /// Values of option 93, with a description, the name in dnsmasq's configuration, the platform of the loaders that run
 /// there, and whether the machine boots over HTTP.
-const ARCHITECTURES: [Architecture; 8] = [
+pub(super) const ARCHITECTURES: [Architecture; 8] = [
     (0, "BIOS", "x86PC", Some(Platform::Bios), false),
     (6, "32-bit UEFI", "IA32_EFI", None, false),
     (7, "64-bit UEFI", "X86-64_EFI", Some(Platform::EfiX64), false),
@@ -115,7 +115,7 @@ impl<'n> BootPolicy<'n> {
     /// Determines the answers for the machines in `network`. `sites` describes the tree.
     #[must_use]
     pub fn new(network: &'n NetworkConfig, sites: &Sites) -> Self {
-        let root = |platform| loader(sites.default.as_ref(), platform).or_else(|| syslinux(sites, platform));
+        let root = |platform| root_loader(sites, platform);
         let named = named(network, sites);
         let default = sites.default.as_ref().map(SiteLoaders::new);
         let common = SecondStage::of(default.as_ref(), network.boot.as_ref());
@@ -445,6 +445,16 @@ pub fn user_class(script: &str) -> &str {
         words.next().filter(|word| class && plain(word))
     };
     script.lines().find_map(set).unwrap_or(IPXE)
+}
+
+/// Returns the path of the loader in the root of the tree that unknown machines of `platform` fetch.
+pub(super) fn root_loader(sites: &Sites, platform: Platform) -> Option<Utf8PathBuf> {
+    loader(sites.default.as_ref(), platform).or_else(|| syslinux(sites, platform))
+}
+
+/// Checks whether the script in the root of the tree follows option 17.
+pub(super) fn root_script_asks(sites: &Sites) -> bool {
+    sites.default.as_ref().is_some_and(|site| SiteLoaders::new(site).class.is_some())
 }
 
 /// Returns the path of the first loader of `site` for `platform`.

@@ -1,5 +1,7 @@
-//! Services around a tree: boot policy, server configurations, a starter configuration for Ignition, and an index page.
+//! Services around a tree: boot policy and boot order, server configurations, a starter configuration for Ignition, and an
+//! index page.
 
+pub mod boot_order;
 pub mod boot_policy;
 pub mod ignition;
 pub mod index_page;

@@ -1,8 +1,10 @@
 //! HTML index page of a tree: its files, the loader for each kind of machine, and recipes for the servers. It
-//! references no external resources, and the same input gives the same page.
+//! references no external resources, and the same input gives the same page. Its only script adds buttons that copy.
 
+mod picture;
+
+use minijinja::Value;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, Value};
 use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 use serde_json::json;
@@ -10,8 +12,10 @@ use serde_json::json;
 use crate::base::diagnostic::{Subcommand, Wording};
 use crate::base::paths::is_linked_list;
 use crate::base::url::RESERVED;
+use crate::html_page;
 use crate::loader::file_kind::{Arch, FileKind};
-use crate::loader::target::Loader;
+use crate::loader::target::{Loader, Platform};
+use crate::serve::boot_order::{BootOrder, FirmwareAnswer};
 use crate::serve::server_config::{ConfigFile, ServerKind};
 use crate::tree::manifest::ManifestEntry;
 
@@ -24,11 +28,16 @@ pub struct Index<'a> {
     pub tree: &'a str,
     /// Files in the root of the tree.
     pub root: &'a [ManifestEntry],
+    /// What machines get from the root of the tree.
+    pub order: &'a BootOrder,
     /// Number of files of sites.
     pub sited: usize,
     /// Recipes for the servers, if the network is described.
     pub recipes: &'a [(ServerKind, Vec<ConfigFile>)],
 }
+
+/// Script of the page.
+const COPY: &str = include_str!("copy.js");
 
 /// Maximum size of a recipe's file on a page, in bytes.
 const MAX_RECIPE: usize = 1 << 20;
@@ -65,9 +74,10 @@ struct Row<'a> {
 /// If the template is invalid, which a test rules out.
 #[must_use]
 pub fn page(index: &Index<'_>) -> String {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    let mut environment = html_page::environment();
     environment.add_filter("address", address);
+    let picture = environment.add_template("picture.svg", include_str!("picture.svg"));
+    picture.expect("the template is filled in by a test");
     let recipes: Vec<_> = index
         .recipes
         .iter()
@@ -77,6 +87,7 @@ pub fn page(index: &Index<'_>) -> String {
         })
         .collect();
     let rows: Vec<Row<'_>> = index.root.iter().filter(|file| !is_linked_list(&file.path)).map(row).collect();
+    let script = (!recipes.is_empty()).then_some(COPY);
     let page = environment.render_str(
         include_str!("page.html"),
         Value::from(Serde(json!({
@@ -86,9 +97,26 @@ pub fn page(index: &Index<'_>) -> String {
             "linked": rows.len() < index.root.len(),
             "rows": rows,
             "recipes": recipes,
+            "script": script,
+            "script_source": script.map(html_page::script_source),
+            "picture": picture::picture(index.order),
+            "answers": index.order.answers.iter().map(answer).collect::<Vec<_>>(),
+            "legacy": index.order.legacy,
         }))),
     );
     page.expect("the template is filled in by a test")
+}
+
+/// Returns an answer for the table of loaders.
+fn answer(answer: &FirmwareAnswer) -> serde_json::Value {
+    let codes: Vec<String> = answer.codes.iter().map(ToString::to_string).collect();
+    json!({
+        "codes": codes.join(", "),
+        "http": answer.http,
+        "bios": answer.platform == Platform::Bios,
+        "loader": answer.loader,
+        "other": answer.other.map(Loader::as_str),
+    })
 }
 
 fn row(file: &ManifestEntry) -> Row<'_> {
@@ -162,7 +190,20 @@ mod tests {
             file("undionly.kpxe", FileKind::IpxeNbp, None),
         ];
         let recipes = [(ServerKind::Kea, vec![ConfigFile { name: "kea.conf", text: "{ \"a\": \"<&>\" }\n".into() }])];
-        let page = page(&Index { version: "1.2.3", tree: "tftp", root: &root, sited: 12, recipes: &recipes });
+        let order = BootOrder {
+            answers: vec![FirmwareAnswer {
+                platform: Platform::Bios,
+                http: false,
+                codes: vec![0],
+                loader: "ipxe.pxe".to_owned(),
+                other: Some(Loader::UndionlyKpxe),
+            }],
+            asks: true,
+            scripts: Some(("a<b>.ipxe".to_owned(), 1)),
+            ..BootOrder::default()
+        };
+        let page =
+            page(&Index { version: "1.2.3", tree: "tftp", root: &root, order: &order, sited: 12, recipes: &recipes });
         for part in [
             "UEFI, x86-64, with iPXE&#x27;s own network drivers",
             "BIOS, through the card&#x27;s own driver (UNDI)",
@@ -171,10 +212,15 @@ mod tests {
             "a&lt;b&gt;.ipxe",
             "{ &quot;a&quot;: &quot;&lt;&amp;&gt;&quot; }",
             "12 files of sites",
+            "<td>0</td><td><code>ipxe.pxe</code>, or <code>undionly.kpxe</code> where the card's own driver works better",
+            "text-anchor=\"middle\">a&lt;b&gt;.ipxe</text>",
+            "iPXE asks DHCP: embedded script: asks again, then gets from DHCP: ",
+            &format!("<script>{COPY}</script>"),
         ] {
             assert!(page.contains(part), "{part} is not in:\n{page}");
         }
-        for elsewhere in ["<script", "<link", "src=", "url(", "@import", "http://", "https://"] {
+        assert_eq!(page.matches("<script").count(), 1);
+        for elsewhere in ["<link", "src=", "url(", "@import", "http://", "https://"] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
         }
     }
@@ -194,7 +240,17 @@ mod tests {
 
     #[test]
     fn without_a_network_a_page_says_how_to_get_recipes() {
-        let page = page(&Index { version: "1", tree: "tftp", root: &[], sited: 0, recipes: &[] });
-        assert!(page.contains("network.toml") && !page.contains("<details"), "{page}");
+        let page = page(&Index {
+            version: "1",
+            tree: "tftp",
+            root: &[],
+            order: &BootOrder::default(),
+            sited: 0,
+            recipes: &[],
+        });
+        assert!(page.contains("network.toml") && page.contains("The root of the tree has no loader"), "{page}");
+        for absent in ["<details", "<script", "script-src", "<svg"] {
+            assert!(!page.contains(absent), "{absent} is in {page}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use netboot_loaders::build_loaders::{BuildOutcome, BuildRequest, Config, Error, 
 use netboot_loaders::config::network::{self, NetworkConfig};
 use netboot_loaders::config::sites::{Options, Sites};
 use netboot_loaders::publish::exchange::Published;
+use netboot_loaders::serve::boot_order::BootOrder;
 use netboot_loaders::serve::boot_policy::BootPolicy;
 use netboot_loaders::serve::index_page::Index;
 use netboot_loaders::serve::server_config::ServerKind;
@@ -35,6 +36,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     }
     let cache = host.cache()?;
     let recipes = if args.index { recipes(&config.sites, host)? } else { Vec::new() };
+    let order = BootOrder::new(&config.sites);
     let references = config.references.clone();
     let plan = config.plan(&host.path, &cache, host.ui)?;
     if args.plan {
@@ -54,7 +56,7 @@ pub(super) fn run(args: &BuildLoaders, host: &Host<'_>) -> Result<(), Failure> {
     };
     let outcome = build_loaders(&host.context(&plan, &cache, &origins, &settings), &request)?;
     if args.index {
-        write_index(&outcome, &recipes, host)?;
+        write_index(&outcome, &order, &recipes, host)?;
     }
     let seconds = started.elapsed().as_secs_f64();
     host.ui.result(&summary(&outcome, seconds, args.index), object(&outcome, seconds));
@@ -86,6 +88,7 @@ fn recipes(sites: &Sites, host: &Host<'_>) -> Result<Vec<(ServerKind, Vec<server
 /// Writes the index page of the tree.
 fn write_index(
     outcome: &BuildOutcome,
+    order: &BootOrder,
     recipes: &[(ServerKind, Vec<server_config::ConfigFile>)],
     host: &Host<'_>,
 ) -> Result<(), Failure> {
@@ -94,6 +97,7 @@ fn write_index(
         version: env!("CARGO_PKG_VERSION"),
         tree: tree.file_name().unwrap_or_default(),
         root: &published.root,
+        order,
         sited: published.files - published.root.len(),
         recipes,
     });
