@@ -1,5 +1,5 @@
-//! The index page of a tree in a real browser, at phone and desktop widths. Without Chromium or Chrome, the test
-//! reports that it was skipped.
+//! The index page of a tree and the page of a boot test's report in a real browser, at phone and desktop widths, light
+//! and dark. Without Chromium or Chrome, the test reports that it was skipped.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,6 +8,10 @@ use camino::Utf8PathBuf;
 use netboot_fixtures::project::Project;
 use netboot_fixtures::server::{Responder, ServedRequest, TestServer};
 use netboot_fixtures::skip::program;
+use netboot_loaders::boot_test::case::Firmware;
+use netboot_loaders::boot_test::phase::Phase;
+use netboot_loaders::boot_test::report::html;
+use netboot_loaders::boot_test::report::json::{Attempt, BootReport, CaseOutcome, CaseReport, ReachedPhases};
 use serde_json::Value;
 
 netboot_fixtures::tests! {
@@ -16,6 +20,7 @@ netboot_fixtures::tests! {
     full,
     bare,
     file,
+    report,
 }
 
 /// Program names of Chromium: Google's build, whose sandbox works everywhere, the upstream name, and that of some
@@ -79,6 +84,8 @@ impl Browser {
         command.args(["--headless=new", "--dump-dom", "--virtual-time-budget=60000"]);
         // Only loopback addresses are reachable, whatever the browser tries to send to its vendor.
         command.args(["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-background-networking"]);
+        // Without a user's click, scripts are allowed to copy only by this setting.
+        command.arg("--blink-settings=javaScriptCanAccessClipboard=true");
         command.args(["--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-default-browser-check"]);
         command.arg(format!("--user-data-dir={}", project.path("browser")));
         let user = Command::new("id").arg("-u").output().unwrap();
@@ -103,10 +110,10 @@ impl Browser {
         std::fs::read_to_string(page).unwrap()
     }
 
-    /// Measures the page of the tree in `dist/TREE` at each of [`WIDTHS`].
-    fn measure(&self, project: &Project) -> Vec<Value> {
+    /// Measures a page in `dist` at each of [`WIDTHS`], light and dark.
+    fn measure(&self, project: &Project, page: &str) -> Vec<Value> {
         let widths = format!("{WIDTHS:?}");
-        let page = include_str!("measure.html").replace("PAGE", "'/dist/index.html'").replace("WIDTHS", &widths);
+        let page = include_str!("measure.html").replace("PAGE", &format!("'/dist/{page}'")).replace("WIDTHS", &widths);
         let dist = project.path("dist");
         let server = TestServer::start(move |request: &ServedRequest, answer: &mut Responder| {
             let path = decoded(&request.path);
@@ -129,7 +136,9 @@ impl Browser {
         let found: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {dumped}"));
         assert_eq!(found["errors"], Value::Array(Vec::new()));
         let measured = found["measured"].as_array().unwrap().clone();
-        assert_eq!(measured.iter().map(|it| it["width"].as_u64().unwrap()).collect::<Vec<_>>(), WIDTHS);
+        let looks = |it: &Value| (it["width"].as_u64().unwrap(), it["scheme"] == "dark", it["dark"] == true);
+        let wanted = WIDTHS.into_iter().flat_map(|width| [false, true].map(|dark| (width, dark, dark)));
+        assert_eq!(measured.iter().map(looks).collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
         measured
     }
 }
@@ -178,9 +187,9 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Checks what must hold for each page at each width.
-fn assert_readable(project: &Project, measured: &Value) {
-    for state in ["closed", "open"] {
+/// Checks what must hold for each page at each width, with and without its script.
+fn assert_readable(measured: &Value) {
+    for state in ["closed", "open", "still"] {
         let look = &measured[state];
         let (client, scrolls) = (look["client"].as_f64().unwrap(), look["scrolls"].as_f64().unwrap());
         assert!(
@@ -189,6 +198,7 @@ fn assert_readable(project: &Project, measured: &Value) {
             measured["width"]
         );
         assert!(look["font"].as_f64().unwrap() >= 12.0, "{look}");
+        assert_eq!(look["faint"], Value::Array(Vec::new()), "{} {state}", measured["scheme"]);
         for target in look["targets"].as_array().unwrap() {
             // A touch target needs 24 pixels according to WCAG 2.2, except for a link within a sentence.
             let least = if target["alone"] == true { 24.0 } else { 12.0 };
@@ -196,6 +206,17 @@ fn assert_readable(project: &Project, measured: &Value) {
             assert!(size("width") >= least && size("height") >= least, "{target}");
         }
     }
+    let dark = measured["background"] != "rgb(255, 255, 255)";
+    assert_eq!(Some(dark), measured["dark"].as_bool());
+    let words = |state: &str| measured[state]["words"].as_array().unwrap().iter().map(text).collect::<Vec<_>>();
+    let open: Vec<String> = words("open").into_iter().filter(|word| word != "Copy").collect();
+    assert_eq!(words("still"), open);
+    assert_eq!(measured["loaded"], Value::Array(Vec::new()));
+}
+
+/// Checks what must hold for each index page.
+fn assert_complete(project: &Project, measured: &Value) {
+    assert_readable(measured);
     let files = measured["files"].as_array().unwrap().iter();
     let files: Vec<_> = files.map(|file| (text(&file["path"]), text(&file["sha256"]))).collect();
     assert_eq!(files, listed(project));
@@ -205,15 +226,45 @@ fn assert_readable(project: &Project, measured: &Value) {
     }
     let links = measured["links"].as_array().unwrap();
     assert!(links.len() > files.len() && links.iter().all(|link| link[1] == 200), "{links:?}");
-    assert_eq!((measured["scripts"].as_u64(), &measured["loaded"]), (Some(0), &Value::Array(Vec::new())));
+    let scripts = u64::from(measured["recipes"].as_array().is_some_and(|recipes| !recipes.is_empty()));
+    assert_eq!(measured["scripts"].as_u64(), Some(scripts));
+}
+
+/// Checks that the buttons copy exactly the recipes in every way that a browser may offer, and say so.
+fn assert_copies(measured: &Value) {
+    let files: Vec<String> = measured["recipes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|recipe| recipe["files"].as_array().unwrap())
+        .map(|file| text(&file["text"]))
+        .collect();
+    assert_eq!(measured["buttons"].as_u64(), Some(files.len() as u64));
+    let copied = measured["copied"].as_array().unwrap();
+    for way in ["allowed", "refused", "insecure", "impossible"] {
+        let copies: Vec<_> = copied.iter().filter(|copy| copy["way"] == way).collect();
+        assert_eq!(copies.len(), files.len(), "{way}");
+        for (copy, file) in copies.into_iter().zip(&files) {
+            assert_eq!((&text(&copy["wanted"]), copy["areas"].as_u64()), (file, Some(0)), "{way}");
+            assert_eq!(copy["focused"], true, "{copy}");
+            if way == "impossible" {
+                assert_eq!((copy["said"].as_str(), &copy["copied"]), (Some("Selected, not copied"), &Value::Null));
+                assert_eq!(text(&copy["selected"]).trim_end(), file.trim_end());
+            } else {
+                assert_eq!((copy["said"].as_str(), copy["copied"].as_str()), (Some("Copied"), Some(&**file)), "{way}");
+            }
+            assert!(text(&copy["label"]).starts_with("Copy "), "{copy}");
+        }
+    }
 }
 
 fn full(browser: &Browser) {
     let project = built(Some(NETWORK));
     let list = project.run(["recipe"]).success().stdout;
     let kinds: Vec<&str> = list.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
-    for measured in browser.measure(&project) {
-        assert_readable(&project, &measured);
+    for measured in browser.measure(&project, "index.html") {
+        assert_complete(&project, &measured);
+        assert_copies(&measured);
         let recipes = measured["recipes"].as_array().unwrap();
         assert_eq!(recipes.iter().map(|recipe| text(&recipe["name"])).collect::<Vec<_>>(), kinds);
         for (recipe, kind) in recipes.iter().zip(&kinds) {
@@ -235,8 +286,8 @@ fn full(browser: &Browser) {
 
 fn bare(browser: &Browser) {
     let project = built(None);
-    for measured in browser.measure(&project) {
-        assert_readable(&project, &measured);
+    for measured in browser.measure(&project, "index.html") {
+        assert_complete(&project, &measured);
         assert_eq!(measured["recipes"], Value::Array(Vec::new()));
         assert!(
             measured["closed"]["words"].as_array().unwrap().iter().any(|word| word == "embed-scripts/network.toml")
@@ -250,5 +301,72 @@ fn file(browser: &Browser) {
     assert!(page.contains("<title>Network boot loaders</title>"), "{page}");
     for (path, sha256) in listed(&project) {
         assert!(page.contains(&format!("<b>{path}</b>")) && page.contains(&sha256), "{path} is not in {page}");
+    }
+}
+
+/// Returns the report of a case with long names and texts.
+fn case(outcome: CaseOutcome, reason: Option<&str>) -> CaseReport {
+    let ran = outcome != CaseOutcome::Skipped;
+    let phases: &[Phase] = match outcome {
+        CaseOutcome::Passed => &Phase::ALL,
+        CaseOutcome::Failed => &Phase::ALL[..2],
+        CaseOutcome::Skipped => &[],
+    };
+    let at = |(phase, milliseconds): (&Phase, u64)| ReachedPhases { phase: *phase, milliseconds };
+    let name = format!("sites/a-rather-long-name-of-a-site-with-all-it-can-have.x_1/snponly.efi:{TREE}");
+    let evidence = "cases/snponly.efi-with-a-rather-long-name-of-a-folder-that-has-no-space-in-it-attempt-1";
+    CaseReport {
+        loader: "ipxe.efi".into(),
+        sha256: "0123456789abcdef".repeat(4),
+        site: None,
+        firmware: Firmware::Uefi,
+        expected: "reaches userland through http://192.0.2.1/a/rather/long/address/without/a/space/boot.ipxe".into(),
+        outcome,
+        reason: reason.map(ToOwned::to_owned),
+        earlier: if ran { vec![Attempt { reason: name.clone(), evidence: Some(evidence.into()) }] } else { Vec::new() },
+        milliseconds: if ran { 31_700 } else { 0 },
+        processor_milliseconds: 20_000,
+        phases: phases.iter().zip((0..).map(|at| 5300 + at * 4100)).map(at).collect(),
+        last_lines: Vec::new(),
+        evidence: Some(evidence.into()),
+        picture: None,
+        serial: Vec::new(),
+        no_picture: ran.then(|| "QEMU 6.2 writes no PNG".to_owned()),
+        console: if ran { format!("<b>iPXE</b> 2.0.0\n{}\n", "0".repeat(300)) } else { String::new() },
+        log: if ran { format!("0.1 DHCPDISCOVER\n0.2 GET {}\n", "/a".repeat(150)) } else { String::new() },
+        name,
+    }
+}
+
+fn report(browser: &Browser) {
+    let project = Project::new();
+    let report = BootReport {
+        generator: String::new(),
+        schema_version: 1,
+        subject: format!("/srv/{TREE}").into(),
+        manifest_sha256: "0123456789abcdef".repeat(4),
+        tools: Vec::new(),
+        jobs: 2,
+        processors: 4,
+        milliseconds: 81_000,
+        processor_milliseconds: 50_000,
+        cases: vec![
+            case(CaseOutcome::Passed, None),
+            case(CaseOutcome::Failed, Some("it <i>broke</i>\nhint: see `console.txt`")),
+            case(CaseOutcome::Skipped, Some("no machine for ARM64")),
+        ],
+    };
+    project.write("dist/report.html", &html::page(&report));
+    for measured in browser.measure(&project, "report.html") {
+        assert_readable(&measured);
+        assert_eq!(measured["scripts"].as_u64(), Some(0));
+        let words: Vec<String> = measured["open"]["words"].as_array().unwrap().iter().map(text).collect();
+        for phase in Phase::ALL {
+            assert!(words.iter().any(|word| word == phase.words()), "{words:?}");
+        }
+        let console = format!("<b>iPXE</b> 2.0.0\n{}", "0".repeat(300));
+        for said in ["1 passed", "1 failed", "1 skipped", "no machine ran", "no machine for ARM64", &console] {
+            assert!(words.iter().any(|word| word == said), "{said} is not in {words:?}");
+        }
     }
 }
