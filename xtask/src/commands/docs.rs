@@ -298,8 +298,16 @@ mod tests {
     }
 
     /// What a block of commands needs, as its info string says.
-    const NEEDS: [&str; 7] =
-        ["needs=nothing", "needs=project", "needs=network", "needs=tree", "needs=server", "needs=root", "untried"];
+    const MARKS: [&str; 8] = [
+        "needs=nothing",
+        "needs=project",
+        "needs=network",
+        "needs=tree",
+        "needs=server",
+        "needs=root",
+        "background",
+        "untried",
+    ];
 
     #[test]
     fn commands_of_the_book_are_commands_of_the_program() {
@@ -310,7 +318,7 @@ mod tests {
             let text = std::fs::read_to_string(source.join(&page)).unwrap();
             for block in text.split("```sh").skip(1) {
                 let (needs, block) = block.split_once('\n').unwrap();
-                if needs.is_empty() || !needs.split(',').skip(1).all(|needs| NEEDS.contains(&needs)) {
+                if needs.is_empty() || !needs.split(',').skip(1).all(|mark| MARKS.contains(&mark)) {
                     wrong.push(format!("{page}: ```sh{needs}"));
                 }
                 let block = block.split("```").next().unwrap_or_default().replace("\\\n", " ");

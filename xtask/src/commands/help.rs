@@ -146,14 +146,22 @@ fn plain(text: &str) -> String {
     filled(&out)
 }
 
+/// What stands before commands that no test runs, as `book.css` writes it.
+const UNTRIED: &str = "(not run by the project's tests)";
+
 /// Columns of printed pages.
 const WIDTH: usize = 80;
 
 /// Returns Markdown without fences and comments, its blocks indented, and its paragraphs filled.
 fn filled(text: &str) -> String {
-    let (mut out, mut paragraph, mut fenced) = (String::new(), String::new(), false);
+    let (mut out, mut paragraph, mut fenced, mut hidden) = (String::new(), String::new(), false, false);
     for line in text.lines().chain([""]) {
         let trimmed = line.trim_start();
+        hidden |= trimmed.starts_with("<!--");
+        if hidden {
+            hidden = !trimmed.ends_with("-->");
+            continue;
+        }
         let fence = trimmed.starts_with("```");
         let verbatim = fenced || trimmed.is_empty() || trimmed.starts_with(['#', '|']) || fence;
         if verbatim || marker(trimmed) > 0 {
@@ -161,7 +169,10 @@ fn filled(text: &str) -> String {
             paragraph.clear();
         }
         fenced ^= fence;
-        if fence || trimmed.starts_with("<!--") || (line.is_empty() && out.ends_with("\n\n")) {
+        if trimmed.starts_with("```") && trimmed.ends_with(",untried") {
+            out += &format!("{}{UNTRIED}\n", &line[..line.len() - trimmed.len()]);
+        }
+        if fence || (line.is_empty() && out.ends_with("\n\n")) {
             continue;
         }
         match (verbatim, paragraph.is_empty()) {
@@ -245,8 +256,9 @@ mod tests {
 
     #[test]
     fn links_and_fences_are_dropped() {
-        let text = "a [b](c.md#d) e\n\n```sh,needs=tree\nf\n```\n\n<!-- g -->\n![h](i.svg)\n";
-        assert_eq!(plain(text), "a b e\n\n    f\n\nh\n");
+        let text = "a [b](c.md#d) e\n\n```sh,needs=tree\nf\n```\n\n<!-- g -->\n![h](i.svg)\n\n<!-- run\nj\n-->\nk\n\n\
+                    ```sh,untried\nl\n```\n";
+        assert_eq!(plain(text), format!("a b e\n\n    f\n\nh\n\nk\n\n{UNTRIED}\n    l\n"));
         let long = format!("- {}\n  end\n1. one\n   two\n| a | b |\n", "word ".repeat(20).trim_end());
         let wanted = format!("- {}\n  word word word word word end\n1. one two\n| a | b |\n", ["word"; 15].join(" "));
         assert_eq!(plain(&long), wanted);

@@ -32,6 +32,9 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// What makes a world, and the programs that differ in it.
 const WORLD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/world");
 
+/// Programs that `docs --install-deps` installs, mdBook among them.
+const PROGRAMS_OF_CHECK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/linters");
+
 /// Names of the publishers that the book's commands ask.
 const PUBLISHERS: [&str; 6] = [
     "files.example.net",
@@ -100,6 +103,10 @@ fn types(real: &Real, page: &Utf8Path) -> Result<(), String> {
     git::http_backend()?;
     skip::machines()?;
     let namespaces = namespaces()?;
+    let releases = |block: &Block| is_run(block) && block.text.contains("release");
+    if read(&Utf8Path::new(REPOSITORY).join(page)).iter().any(releases) && !Utf8Path::new(PROGRAMS_OF_CHECK).exists() {
+        return Err("mdBook is not installed: run `cargo xtask docs --install-deps`".to_owned());
+    }
     let world = prepare(real);
     // The world ends with this process; its first process is a shell, which reaps the servers that end.
     let mut command = Command::new("setpriv");
@@ -276,6 +283,8 @@ impl World {
             Command::new("cp").args(["-a", world.folder.join("clone").as_str(), world.clone.as_str()]).status();
         assert!(copied.unwrap().success());
         std::fs::create_dir_all(world.folder.join("home")).unwrap();
+        std::fs::create_dir_all(world.clone.join("target")).unwrap();
+        std::os::unix::fs::symlink(PROGRAMS_OF_CHECK, world.clone.join("target/linters")).unwrap();
         let port = world._publishers.url("").rsplit_once(':').unwrap().1.to_owned();
         let mut setup = world.command("bash");
         let output = setup.arg(format!("{WORLD}/setup")).args([world.folder.as_str(), &port]).args(PUBLISHERS).output();
