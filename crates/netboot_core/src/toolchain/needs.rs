@@ -155,8 +155,26 @@ pub fn check(trust: bool) -> Vec<Need> {
     needs.extend([servers(), tree_servers(), deploy()].concat());
     needs.push(SSH_SERVER);
     needs.extend([GPGV, GPG]);
-    needs.extend(of_tests());
+    needs.extend([of_tests(), of_the_book()].concat());
     needs
+}
+
+/// Returns what the tests that type the book's commands need in addition.
+fn of_the_book() -> Vec<Need> {
+    vec![
+        Need {
+            name: "curl",
+            purpose: "fetches what the book's commands serve",
+            packages: ["curl"; 5],
+            test: Probe::Program("curl", &["--version"], "curl "),
+        },
+        Need {
+            name: "procps",
+            purpose: "ends the servers of the book's commands",
+            packages: ["procps", "procps-ng", "procps-ng", "procps", "procps"],
+            test: Probe::Program("pkill", &["--version"], "pkill from"),
+        },
+    ]
 }
 
 /// Returns the needs of tests alone.
