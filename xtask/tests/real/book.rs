@@ -266,7 +266,7 @@ struct World {
     clone: Utf8PathBuf,
     program: String,
     tools: TestTools,
-    _publishers: TestServer,
+    publishers: TestServer,
 }
 
 impl World {
@@ -275,7 +275,7 @@ impl World {
         let network = TestNetwork::default();
         let tools = TestTools::find(&std::env::var("PATH").unwrap(), &network, None, &cache, &Silent).unwrap();
         let publishers = publish(&folder, &tools);
-        let world = Self { clone: folder.join("project"), folder, program, tools, _publishers: publishers };
+        let world = Self { clone: folder.join("project"), folder, program, tools, publishers: publishers };
         if world.clone.exists() {
             std::fs::remove_dir_all(&world.clone).unwrap();
         }
@@ -285,7 +285,7 @@ impl World {
         std::fs::create_dir_all(world.folder.join("home")).unwrap();
         std::fs::create_dir_all(world.clone.join("target")).unwrap();
         std::os::unix::fs::symlink(PROGRAMS_OF_CHECK, world.clone.join("target/linters")).unwrap();
-        let port = world._publishers.url("").rsplit_once(':').unwrap().1.to_owned();
+        let port = world.publishers.url("").rsplit_once(':').unwrap().1.to_owned();
         let mut setup = world.command("bash");
         let output = setup.arg(format!("{WORLD}/setup")).args([world.folder.as_str(), &port]).args(PUBLISHERS).output();
         let output = output.unwrap();
@@ -371,7 +371,9 @@ impl World {
         }
         let (left, run): (Vec<_>, Vec<_>) =
             block.text.split_inclusive('\n').partition(|line| line.contains("xtask reproduce "));
-        left.iter().for_each(|line| println!("left to `check --full`: {line}"));
+        for line in &left {
+            println!("left to `check --full`: {line}");
+        }
         self.shell(&run.concat(), false)
     }
 
