@@ -275,7 +275,7 @@ impl World {
         let network = TestNetwork::default();
         let tools = TestTools::find(&std::env::var("PATH").unwrap(), &network, None, &cache, &Silent).unwrap();
         let publishers = publish(&folder, &tools);
-        let world = Self { clone: folder.join("project"), folder, program, tools, publishers: publishers };
+        let world = Self { clone: folder.join("project"), folder, program, tools, publishers };
         if world.clone.exists() {
             std::fs::remove_dir_all(&world.clone).unwrap();
         }
