@@ -68,6 +68,11 @@ impl Failure {
         Self { message: message.into(), diagnosis: Box::new(class.into()), unwritable: None }
     }
 
+    /// Creates the failure of a command that the user has interrupted.
+    pub fn interrupted() -> Self {
+        Self::new(Class::Interrupted, "interrupted")
+    }
+
     /// Adds a remedy.
     pub fn help(mut self, help: impl Into<Help>) -> Self {
         self.diagnosis.help.push(help.into());

@@ -19,8 +19,6 @@ use crate::program::name;
 use crate::ui::pass_on;
 use netboot_loaders::base::diagnostic::Class;
 
-const INTERRUPTED_CHECK: &str = "the check was interrupted";
-
 /// Variable that makes tests run whole matrices.
 const FULL: &str = "NETBOOT_LOADERS_TEST_FULL";
 
@@ -160,7 +158,7 @@ fn slowest(took: &[(Duration, String)]) -> String {
 
 /// Fails if the user has interrupted the check.
 fn interrupted(host: &Host<'_>) -> Result<(), Failure> {
-    if host.ui.cancelled() { Err(Failure::new(Class::Interrupted, INTERRUPTED_CHECK)) } else { Ok(()) }
+    if host.ui.cancelled() { Err(Failure::interrupted()) } else { Ok(()) }
 }
 
 /// Runs the tests of `parts`; those that need the pinned sources run only if these are available.
@@ -215,7 +213,7 @@ pub(super) fn succeeds(
 ) -> Result<bool, Failure> {
     match command.run(progress, on_line) {
         Ok(_) => Ok(true),
-        Err(_) if progress.cancelled() => Err(Failure::new(Class::Interrupted, INTERRUPTED_CHECK)),
+        Err(_) if progress.cancelled() => Err(Failure::interrupted()),
         Err(error) if error.has_failed() => Ok(false),
         Err(error) => Err(error.into()),
     }

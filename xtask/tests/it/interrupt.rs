@@ -158,7 +158,7 @@ fn an_interrupt_ends_what_a_check_has_started() {
             std::fs::set_permissions(program.with_file_name("cargo"), PermissionsExt::from_mode(0o755)).unwrap();
         }
         let measured = limits::interrupt(&mut command, |_| begun.exists());
-        assert_eq!(measured.stderr, "error: the check was interrupted\n", "{name}");
+        assert_eq!(measured.stderr, "error: interrupted\n", "{name}");
         assert_nothing_runs(&project);
     }
 }
