@@ -45,7 +45,7 @@ use crate::base::fs::{self, Lock};
 use crate::base::paths;
 use crate::base::progress::{Progress, Task, TaskKind, pause};
 use crate::printable::listed_names;
-use crate::tree::enclosing::outside_trees;
+use crate::tree::enclosing::below_no_tree;
 use crate::tree::interfering_files::InterferingFile;
 use crate::tree::open::CheckedTree;
 
@@ -101,7 +101,7 @@ pub struct DeployOutcome {
 pub fn run(tree: CheckedTree, request: &DeployRequest<'_>, progress: &dyn Progress) -> Result<DeployOutcome, Error> {
     if let DeployTarget::Folder(folder) = request.target {
         ensure_disjoint(folder, &tree.root)?;
-        outside_trees(folder)?;
+        below_no_tree(folder)?;
     }
     let paths: BTreeSet<&Utf8Path> = tree.manifest.files.iter().map(|file| &*file.path).collect();
     if remote_state::are_too_long(paths.into_iter()) {

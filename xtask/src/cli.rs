@@ -346,30 +346,60 @@ Examples:
     },
 }
 
+/// Option that names a file or folder that a command writes.
+pub struct Output {
+    pub flag: Flag,
+    /// Path given for it; `None` for the default.
+    pub path: Option<Utf8PathBuf>,
+    /// Whether a tree or a release is written, which replaces the one at the path.
+    pub is_tree: bool,
+}
+
 impl XtaskCommand {
-    /// Returns the option that names the output of this command, and the path given for it.
-    pub fn output(&self) -> Option<(Flag, Option<Utf8PathBuf>)> {
-        let (option, path) = match self {
-            Self::BuildLoaders(args) => (Flag::Out, &args.out),
-            Self::BundleSources { out, .. } => (Flag::Out, out),
-            Self::BundleBases(args) => (Flag::Out, &args.out),
-            Self::Recipe(args) => (Flag::Out, &args.out),
-            Self::Ignition(args) => (Flag::Out, &args.out),
-            Self::Docs(args) => (Flag::Out, &args.out),
-            Self::Release(args) => (Flag::Out, &args.out),
-            Self::BootTest(args) => (Flag::Report, &args.report),
+    /// Returns the options that name the outputs of this command.
+    pub fn outputs(&self) -> Vec<Output> {
+        let of = |flag, path: &Option<Utf8PathBuf>| Output { flag, path: path.clone(), is_tree: false };
+        match self {
+            Self::BuildLoaders(args) => vec![Output { is_tree: true, ..of(Flag::Out, &args.out) }],
+            Self::Release(args) => vec![Output { is_tree: true, ..of(Flag::Out, &args.out) }],
+            Self::BundleSources { out, .. } => vec![of(Flag::Out, out)],
+            Self::BundleBases(args) => vec![of(Flag::Out, &args.out)],
+            Self::Recipe(args) => vec![of(Flag::Out, &args.out)],
+            Self::Ignition(args) => vec![of(Flag::Out, &args.out)],
+            Self::Docs(args) if args.man.is_some() => vec![of(Flag::Man, &args.man)],
+            Self::Docs(args) => vec![of(Flag::Out, &args.out)],
+            Self::BootTest(args) => vec![of(Flag::Report, &args.report)],
             Self::Mirror { what: MirrorCommand::FedoraCoreos { args, .. } | MirrorCommand::Flatcar { args, .. } } => {
-                return Some((Flag::Dest, Some(args.dest.clone())));
+                vec![of(Flag::Dest, &Some(args.dest.clone()))]
             }
-            _ => return None,
-        };
-        Some((option, path.clone()))
+            Self::Bench { what } => {
+                let measured =
+                    what.measure().map(|args| [of(Flag::Scratch, &args.scratch), of(Flag::Json, &args.json)]);
+                measured.into_iter().flatten().collect()
+            }
+            Self::Fetch(_)
+            | Self::Update(_)
+            | Self::Clean(_)
+            | Self::Doctor(_)
+            | Self::Verify(_)
+            | Self::Inspect(_)
+            | Self::Deploy(_)
+            | Self::Reproduce(_)
+            | Self::Test(_)
+            | Self::Check(_)
+            | Self::Fuzz(_)
+            | Self::Completions { .. }
+            | Self::Help { .. } => Vec::new(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::any::TypeId;
+
     use clap::{Arg, CommandFactory as _};
+    use netboot_loaders::deploy::target::DeployTarget;
     use netboot_loaders::fetch::git;
 
     use super::*;
@@ -411,6 +441,62 @@ mod tests {
 
     fn option(arg: &Arg, address: &str) -> Vec<String> {
         arg.get_long().map_or_else(|| vec![address.to_owned()], |long| vec![format!("--{long}"), address.to_owned()])
+    }
+
+    /// Arguments that take the path of an input, by name. The target of `deploy` is checked by the library, and the
+    /// cache folder where it is opened.
+    const INPUTS: [&str; 20] = [
+        "butane",
+        "cache_dir",
+        "dhcp_config",
+        "files",
+        "inventories",
+        "json",
+        "kernel",
+        "keys",
+        "loader",
+        "manifest",
+        "network",
+        "path",
+        "project",
+        "sources_from",
+        "ssh",
+        "ssh_config",
+        "target",
+        "tls_certificate",
+        "tls_key",
+        "tree",
+    ];
+
+    /// Each output is checked before the command runs; see `commands::run`.
+    #[test]
+    fn each_path_is_that_of_an_input_or_of_an_output() {
+        let mut command = Cli::command();
+        command.build();
+        let mut outputs = 0;
+        for (name, words) in lines(&command, &["xtask".to_owned()], "/a/path") {
+            let argument =
+                words[1..].iter().try_fold(&command, |command, word| command.find_subcommand(word).ok_or(command));
+            let leaf = argument.unwrap_or_else(|leaf| leaf);
+            let argument = leaf.get_arguments().find(|argument| argument.get_id() == &*name).unwrap();
+            let kind = argument.get_value_parser().type_id();
+            if kind != TypeId::of::<Utf8PathBuf>() && kind != TypeId::of::<DeployTarget>() {
+                continue;
+            }
+            let is_option = argument.get_long().is_some();
+            if INPUTS.contains(&&*name) && !(name == "json" && is_option) {
+                continue;
+            }
+            let read = Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+            let found = read.command.outputs();
+            let given = |output: &Output| {
+                output.path.as_deref() == Some("/a/path".into())
+                    && words.contains(&format!("--{}", output.flag.as_str()))
+            };
+            assert!(found.iter().any(given), "`{}` is neither in INPUTS nor one of `outputs()`", words.join(" "));
+            outputs += 1;
+        }
+        assert!(outputs >= 18, "{outputs}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use camino::{Utf8DirEntry, Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs::Lock;
 use netboot_loaders::base::http::{HttpClient, NetworkAccess, NoProxy, Proxy, TransferLimits};
-use netboot_loaders::base::paths::{Cache, ProjectPaths, is_partial};
+use netboot_loaders::base::paths::{Cache, ProjectPaths, Staging, is_partial};
 use netboot_loaders::base::process::{Command, find_program, quoted};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::base::url::Url;
@@ -20,7 +20,7 @@ use netboot_loaders::fetch::origins::Origins;
 use netboot_loaders::printable::{is_harmful, printable};
 use netboot_loaders::tree::enclosing::outside_trees;
 
-use crate::cli::{Global, MakeArgs, OriginArgs};
+use crate::cli::{Global, MakeArgs, OriginArgs, Output};
 use crate::exit::Failure;
 use crate::program;
 use crate::ui::Ui;
@@ -164,26 +164,34 @@ impl<'u> Host<'u> {
         self.cache_dir.as_deref().map_or_else(user_cache, absolute)
     }
 
-    /// Adds the remedy if a path cannot be written, which depends on the purpose of the path. `output` is the option
-    /// that names the output of the command, and the path given for it.
-    pub fn with_storage_hint(&self, mut failure: Failure, output: Option<(Flag, Option<Utf8PathBuf>)>) -> Failure {
+    /// Adds the remedy if a path cannot be written, which depends on the purpose of the path. `outputs` are those of
+    /// the command.
+    pub fn with_storage_hint(&self, mut failure: Failure, outputs: &[Output]) -> Failure {
         let Some((path, full)) = failure.unwritable.take() else { return failure };
         let is_in = |folder: &Utf8Path| path.starts_with(folder);
         let in_cache =
-            |folder: Utf8PathBuf| is_in(&folder) || folder.canonicalize_utf8().is_ok_and(|real| is_in(&real));
+            |folder: &Utf8PathBuf| is_in(folder) || folder.canonicalize_utf8().is_ok_and(|real| is_in(&real));
         let temporary = temporary_folder().unwrap_or_default();
         // The requested output can also be in the folder for temporary files.
-        let named = output.as_ref().and_then(|(_, named)| absolute(named.as_deref()?).ok());
-        let named = named.iter().filter_map(|path| path.parent()).chain([self.project.root()]);
-        let chosen = named.filter(|folder| folder.starts_with(&temporary)).any(is_in);
-        let (folder, other) = if self.cache_folder().is_ok_and(in_cache) {
-            (path.parent(), Some(Flag::CacheDir.into()))
-        } else if is_in(&temporary) && !chosen {
-            (Some(&*temporary), Some(Help::from("choose another folder with the variable `TMPDIR`")))
-        } else {
-            (path.parent(), output.map(|(flag, _)| flag.into()))
+        let named = |output: &Output| Some(absolute(output.path.as_deref()?).ok()?.parent()?.to_owned());
+        let folders: Vec<Utf8PathBuf> = outputs.iter().filter_map(named).collect();
+        let folders = folders.iter().map(|folder| &**folder).chain([self.project.root()]);
+        let chosen = folders.filter(|folder| folder.starts_with(&temporary)).any(is_in);
+        let written = match outputs {
+            [output] => Some(output),
+            outputs => outputs.iter().find(|output| named(output).is_some_and(|folder| is_in(&folder))),
         };
-        let folder = folder.unwrap_or(&path);
+        let (folder, other) = if let Some(cache) = self.cache_folder().ok().filter(|cache| in_cache(cache)) {
+            // What is written may be temporary, and below a folder that is temporary, too.
+            let folder =
+                if full { cache.canonicalize_utf8().ok().filter(|real| is_in(real)).or(Some(cache)) } else { None };
+            (folder.map_or_else(|| path.parent().map(ToOwned::to_owned), Some), Some(Flag::CacheDir.into()))
+        } else if is_in(&temporary) && !chosen {
+            (Some(temporary), Some(Help::from("choose another folder with the variable `TMPDIR`")))
+        } else {
+            (path.parent().map(lasting), written.map(|output| output.flag.into()))
+        };
+        let folder = folder.unwrap_or_else(|| path.clone());
         let remedy = if full {
             format!("free space on the file system of `{folder}`")
         } else {
@@ -279,6 +287,14 @@ impl<'u> Host<'u> {
     {
         BuildContext { plan, sources: cache, origins, cache, settings, progress: self.ui }
     }
+}
+
+/// Returns the innermost folder on the way to `folder` that is not in a folder of [`Staging`], which is removed after a
+/// failure.
+fn lasting(folder: &Utf8Path) -> Utf8PathBuf {
+    let is_staging = |folder: &&Utf8Path| folder.file_name().is_some_and(|name| Staging::tree_of(name).is_some());
+    let staging = folder.ancestors().filter(is_staging).last();
+    staging.and_then(Utf8Path::parent).unwrap_or(folder).to_owned()
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -33,8 +33,8 @@ pub fn main() -> ExitCode {
     };
     let ui = ui::Ui::new(cli.global.quiet, cli.global.message_format);
     let result = host::Host::new(&cli.global, &ui).and_then(|host| {
-        let output = cli.command.output();
-        commands::run(cli.command, &host).map_err(|failure| host.with_storage_hint(failure, output))
+        let outputs = cli.command.outputs();
+        commands::run(cli.command, &host).map_err(|failure| host.with_storage_hint(failure, &outputs))
     });
     match result {
         Ok(code) => ui.end(code),

@@ -49,6 +49,17 @@ Examples:
     },
 }
 
+impl Bench {
+    /// Returns the options of the measurement; `None` for the command that prints results.
+    pub fn measure(&self) -> Option<&Measure> {
+        match self {
+            Self::Cold(measure) | Self::Warm(measure) | Self::Transfer(measure) => Some(measure),
+            Self::Sites(args) => Some(&args.measure),
+            Self::Table { .. } => None,
+        }
+    }
+}
+
 /// Arguments of `bench sites`.
 #[derive(Args)]
 pub struct BenchSites {

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use camino::Utf8Path;
 use netboot_loaders::printable::printable;
-use netboot_loaders::tree::enclosing::outside_trees;
+use netboot_loaders::tree::enclosing::{below_no_tree, outside_trees};
 
 use crate::cli::{DocsArgs, XtaskCommand};
 use crate::exit::Failure;
@@ -40,8 +40,10 @@ use netboot_loaders::base::diagnostic::Class;
 
 /// Runs `command` and returns the exit code if it succeeds.
 pub fn run(command: XtaskCommand, host: &Host<'_>) -> Result<ExitCode, Failure> {
-    if let Some((_, Some(path))) = command.output() {
-        check_output(&absolute(&path)?, host)?;
+    for output in command.outputs() {
+        if let Some(path) = &output.path {
+            check_output(&absolute(path)?, output.is_tree, host)?;
+        }
     }
     if needs_project(&command) {
         check_project(host)?;
@@ -131,10 +133,11 @@ fn check_place(path: &Utf8Path, longest: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks that writing to `path` replaces nothing but the output of an earlier command.
-fn check_output(path: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
+/// Checks that writing to `path` replaces nothing but the output of an earlier command; `is_tree` as in
+/// [`Output`](crate::cli::Output).
+fn check_output(path: &Utf8Path, is_tree: bool, host: &Host<'_>) -> Result<(), Failure> {
     check_place(path, MAX_OUTPUT_NAME)?;
-    outside_trees(path)?;
+    if is_tree { below_no_tree(path) } else { outside_trees(path) }?;
     let refuse = |found: String, remedy: &str| {
         Err(Failure::new(Class::Failure, format!("cannot write to `{}`: {found}", printable(path))).help(remedy))
     };

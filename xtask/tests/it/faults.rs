@@ -327,7 +327,7 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(),
     exit code 1, stderr:
     error: cannot write `PROJECT/cache/probe-RANDOM/probe.c`
       caused by: No space left on device (os error 28)
-    hint: free space on the file system of `PROJECT/cache/probe-RANDOM`
+    hint: free space on the file system of `PROJECT/cache`
     hint: or choose another cache folder with `--cache-dir`
     ");
     // Enough space for the program's source text, but not for the program.
@@ -335,7 +335,7 @@ fn a_cache_that_cannot_be_written_is_named_and_no_tool_is_blamed() -> Result<(),
     exit code 1, stderr:
     error: cannot write `PROJECT/cache/probe-RANDOM/room`
       caused by: No space left on device (os error 28)
-    hint: free space on the file system of `PROJECT/cache/probe-RANDOM`
+    hint: free space on the file system of `PROJECT/cache`
     hint: or choose another cache folder with `--cache-dir`
     ");
     says!(project, mount(&format!("noexec none {cache}"))?, @"

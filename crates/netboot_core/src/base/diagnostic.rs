@@ -137,10 +137,14 @@ closed_set! {
         InstallDeps = "install-deps",
         /// iPXE repository.
         IpxeUrl = "ipxe-url",
+        /// File of results.
+        Json = "json",
         /// OpenPGP keys of a publisher.
         Keys = "keys",
         /// Kind of the links from short names to images.
         Links = "links",
+        /// Folder of man pages.
+        Man = "man",
         /// Ignores compiler warnings.
         NoWerror = "no-werror",
         /// Folder or file to write.
@@ -151,6 +155,8 @@ closed_set! {
         Replace = "replace",
         /// Folder of a report.
         Report = "report",
+        /// Folder of measurements.
+        Scratch = "scratch",
         /// Source bundle.
         SourcesFrom = "sources-from",
         /// SSH client.

@@ -23,6 +23,7 @@ netboot_fixtures::tests! {
     a_neighbour_that_changes_a_boot_is_warned_of,
     a_share_or_an_address_does_not_become_a_folder_of_that_name,
     nothing_is_put_into_a_published_tree,
+    only_a_tree_replaces_a_published_tree,
     a_spoiled_tree_gets_the_hint_that_restores_it,
     files_of_others_are_named_up_to_twenty,
 }
@@ -424,6 +425,46 @@ fn a_share_or_an_address_does_not_become_a_folder_of_that_name() {
     for name in [r"\\nas\tftp", "smb:", "sftp:", "nas:"] {
         assert!(!project.path(name).exists(), "{name}");
     }
+}
+
+/// A tree's own folder is no place for other outputs, either.
+fn only_a_tree_replaces_a_published_tree() {
+    let project = built();
+    let (tree, file, folder) = (project.tree(), project.path("dist/tftp/x.json"), project.path("dist/tftp/new"));
+    let (tree, inside) = (tree.as_str(), [file.as_str(), folder.as_str()]);
+    shows!(project, ["recipe", "kea", "--out", tree], @"
+    exit code 1, stderr:
+    error: `PROJECT/dist/tftp` is a published tree or release, and whatever is put there breaks its verification
+    hint: choose a folder outside of it
+    ");
+    let outputs: [&[&str]; 12] = [
+        &["recipe", "dnsmasq", "--out"],
+        &["ignition", "--out"],
+        &["docs", "--man"],
+        &["docs", "--out"],
+        &["bench", "cold", "--json"],
+        &["bench", "warm", "--scratch"],
+        &["bench", "sites", "--scratch"],
+        &["bundle-sources", "--out"],
+        &["bundle-bases", "--out"],
+        &["boot-test", "--report"],
+        &["mirror", "flatcar", "--dest"],
+        &["fetch", "--offline", "--cache-dir"],
+    ];
+    for output in outputs {
+        for path in [tree, inside[0], inside[1]] {
+            let mut command = std::process::Command::new(xtask());
+            command.args(["--project", project.root.as_str()]).args(output).arg(path);
+            let error = CliOutput::from(command.output().unwrap()).error(1);
+            assert!(error.starts_with(&format!("`{path}` is ")), "{output:?}: {error}");
+            assert!(error.contains(", and whatever is put there breaks its verification\n"), "{output:?}: {error}");
+        }
+    }
+    project.run(["verify"]).success();
+    // A deployment's folder is for other files, too.
+    let place = project.path("srv/tftp");
+    deploy(&project, &place, &[]).success();
+    project.run(["docs", "--man", place.as_str()]).success();
 }
 
 fn nothing_is_put_into_a_published_tree() {
