@@ -1,6 +1,7 @@
 //! Hermetic tests of the program, with stand-ins for iPXE and for every server on the network.
 
 mod attest;
+mod bench;
 mod bundle;
 mod clean;
 mod deploy;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Threads::Any,
         [
             attest::tests(),
+            bench::tests(),
             bundle::tests(),
             clean::tests(),
             deploy::tests(),

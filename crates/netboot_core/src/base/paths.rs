@@ -332,6 +332,12 @@ pub fn both_versions(evidence: &Utf8Path, path: &Utf8Path) -> (Utf8PathBuf, Utf8
     (evidence.join("here").join(path), evidence.join("there").join(path))
 }
 
+/// Returns the lock in the folder `scratch` of measurements. By its name, the folder is known to be this tool's.
+#[must_use]
+pub fn bench_lock(scratch: &Utf8Path) -> Utf8PathBuf {
+    scratch.join(".netboot-loaders-bench.lock")
+}
+
 /// Returns the path of a boot test's machine-readable report in the folder `report`.
 #[must_use]
 pub fn report_json(report: &Utf8Path) -> Utf8PathBuf {

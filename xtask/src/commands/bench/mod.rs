@@ -12,12 +12,13 @@ mod transfer;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs::{self, Lock};
-use netboot_loaders::base::paths::Cache;
+use netboot_loaders::base::paths::{self, Cache};
 use netboot_loaders::boot_test::tools::TestTool;
 use netboot_loaders::build::plan::Inputs;
 use netboot_loaders::build_loaders::{Config, fetch};
 use netboot_loaders::config::sites::Options;
 use netboot_loaders::loader::target::Loader;
+use netboot_loaders::printable::printable;
 use serde_json::json;
 
 use self::record::{BenchRecord, MachineFacts, Name, Row, Section, Sections, model};
@@ -25,7 +26,7 @@ use crate::cli::{Bench, Measure};
 use crate::exit::Failure;
 use crate::host::{Host, absolute, processors};
 use crate::program::name;
-use netboot_loaders::base::diagnostic::Class;
+use netboot_loaders::base::diagnostic::{Class, Flag};
 
 /// Loaders that are measured if none are named.
 const LOADERS: [Loader; 3] = [Loader::IpxePxe, Loader::UndionlyKpxe, Loader::IpxeEfi];
@@ -76,9 +77,10 @@ impl<'a> BenchContext<'a> {
         // A result that cannot be stored is not worth measuring.
         BenchRecord::read(&json)?;
         let scratch = measure.scratch.as_deref().map_or_else(|| Ok(host.project.default_bench_scratch()), absolute)?;
+        check_scratch(&scratch)?;
         fs::create_dir_all(&scratch)?;
         let scratch = scratch.canonicalize_utf8()?;
-        let lock = Lock::acquire(&scratch.join("lock"), host.ui)?.ok_or_else(interrupted)?;
+        let lock = Lock::acquire(&paths::bench_lock(&scratch), host.ui)?.ok_or_else(Failure::interrupted)?;
         let cache = host.cache()?;
         let config = Config::read(&host.project, &Options::default(), host.ui)?;
         fetch(&config.pins, &cache, &host.origins(&measure.origins)?, host.ui)?;
@@ -132,8 +134,15 @@ impl<'a> BenchContext<'a> {
     }
 }
 
-fn interrupted() -> Failure {
-    Failure::new(Class::Interrupted, "the measurement was interrupted")
+/// Ensures that `folder` is empty, absent, or the scratch folder of an earlier measurement, because its subfolders are
+/// emptied.
+fn check_scratch(folder: &Utf8Path) -> Result<(), Failure> {
+    let is_ours = paths::bench_lock(folder).symlink_metadata().is_ok_and(|lock| lock.is_file());
+    if is_ours || fs::entries(folder)?.is_empty() {
+        return Ok(());
+    }
+    let text = format!("`{}` is not empty, and no scratch folder of `bench`", printable(folder));
+    Err(Failure::new(Class::Failure, text).help("move that away").help(Flag::Scratch))
 }
 
 /// Contender of a measurement: its name, and a function that runs it once and returns the number that counts.
@@ -171,6 +180,23 @@ fn rounds(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scratch_folder_is_known_by_its_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        check_scratch(&folder.join("absent")).unwrap();
+        check_scratch(folder).unwrap();
+        std::fs::write(folder.join("lock"), "").unwrap();
+        let failure = check_scratch(folder).unwrap_err();
+        assert_eq!(failure.message, format!("`{folder}` is not empty, and no scratch folder of `bench`"));
+        let lock = paths::bench_lock(folder);
+        std::os::unix::fs::symlink("lock", &lock).unwrap();
+        check_scratch(folder).unwrap_err();
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::write(&lock, "").unwrap();
+        check_scratch(folder).unwrap();
+    }
 
     #[test]
     fn the_order_changes_and_the_warm_up_does_not_count() {

@@ -20,9 +20,9 @@ use netboot_loaders::boot_test::web::pages::{ListenAddress, Pages};
 use netboot_loaders::build_loaders;
 use netboot_loaders::loader::target::Loader;
 
+use super::BenchContext;
 use super::contenders::sites_toml;
 use super::record::{Name, Row};
-use super::{BenchContext, interrupted};
 use crate::exit::Failure;
 use netboot_loaders::base::diagnostic::Class;
 
@@ -146,7 +146,7 @@ impl Lane<'_> {
         let started = Instant::now();
         while started.elapsed() <= DEADLINE {
             if self.bench.host.ui.cancelled() {
-                return Err(interrupted());
+                return Err(Failure::interrupted());
             }
             let Ok(SinkMessage::Moment(TimedEvent { at, what, .. })) = notes.recv_timeout(Duration::from_millis(100))
             else {
