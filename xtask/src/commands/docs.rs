@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use clap_mangen::Man;
 use netboot_loaders::base::diagnostic::{Class, Flag};
-use netboot_loaders::base::fs;
+use netboot_loaders::base::fs::{self, world_readable};
 use netboot_loaders::base::plural::count;
 use netboot_loaders::base::process::{Command, find_program};
+use netboot_loaders::base::progress::Progress as _;
 use netboot_loaders::printable::printable;
 use serde_json::json;
 
@@ -269,21 +271,35 @@ fn coded(text: &str) -> String {
     text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// Writes a man page of each command into `folder`.
+/// Writes a man page of each command into `folder`, which may have pages of other programs.
 fn man(folder: &Utf8Path, host: &Host<'_>) -> Result<(), Failure> {
-    fs::create_dir_all(folder)?;
     let name = if program::is_alias() { "cargo-xtask" } else { program::name() };
     let command = cli::command().name(name).display_name(name).bin_name(program::name());
-    // The folder may have pages of other programs.
-    let pages = man_pages(&command);
-    clap_mangen::generate_to(command, folder.as_std_path())?;
+    let mut command = command.disable_help_subcommand(true);
+    command.build();
+    let mut texts = Vec::new();
+    render_man_pages(command, &mut texts)?;
+    world_readable::create_world_readable_dir_all(folder)?;
+    for (file, text) in &texts {
+        if host.ui.cancelled() {
+            return Err(Failure::interrupted());
+        }
+        fs::write_atomic(&folder.join(file), text)?;
+    }
+    let pages = texts.len();
     host.ui.result(&format!("{} in {folder}\n", count(pages, "man page")), json!({ "man": folder, "pages": pages }));
     Ok(())
 }
 
-/// Returns the number of man pages about `command` and all commands below it.
-fn man_pages(command: &clap::Command) -> usize {
-    1 + command.get_subcommands().filter(|below| !below.is_hide_set()).map(man_pages).sum::<usize>()
+/// Appends the man pages about `command` and all commands below it to `pages`, by file name.
+fn render_man_pages(command: clap::Command, pages: &mut Vec<(String, Vec<u8>)>) -> std::io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        render_man_pages(below.clone(), pages)?;
+    }
+    let (page, mut text) = (Man::new(command), Vec::new());
+    page.render(&mut text)?;
+    pages.push((page.get_filename(), text));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! `docs` renders a book with all its links, overwrites nothing but a book, and writes man pages.
 
+use std::os::unix::fs::symlink;
+
 use netboot_fixtures::book::{blocks, missing};
 use netboot_fixtures::project::{CliOutput, Project};
+use netboot_fixtures::{limits, shows};
 
 netboot_fixtures::tests! {
     a_book_is_rendered_and_a_link_that_leads_nowhere_is_named,
     a_folder_that_is_no_book_is_left_alone,
     without_mdbook_there_is_no_book,
+    man_pages_replace_links_and_pipes,
+    a_folder_in_the_place_of_a_man_page_is_named,
     each_command_gets_a_man_page,
     blocks_have_marks_and_lose_their_indentation,
     shown_output_is_the_real_one_except_for_its_values,
@@ -53,6 +58,39 @@ fn a_folder_that_is_no_book_is_left_alone() {
     );
     assert_eq!(project.read("mine/keep"), b"mine");
     assert!(!project.path("mine/toc.html").exists());
+}
+
+fn man_pages_replace_links_and_pipes() {
+    let project = Project::cold();
+    let folder = project.path("man");
+    project.write("victim", "precious").write("man/foreign.1", "foreign");
+    symlink(project.path("victim"), folder.join("cargo-xtask-verify.1")).unwrap();
+    limits::pipe(&folder.join("cargo-xtask.1"));
+    let ran = limits::measure(&mut project.command(["docs", "--man", folder.as_str()]));
+    assert!(ran.status.success(), "{}", ran.stderr);
+    assert_eq!((project.read("victim"), project.read("man/foreign.1")), (b"precious".to_vec(), b"foreign".to_vec()));
+    for page in ["cargo-xtask.1", "cargo-xtask-verify.1"] {
+        assert!(folder.join(page).symlink_metadata().unwrap().is_file(), "{page}");
+    }
+}
+
+fn a_folder_in_the_place_of_a_man_page_is_named() {
+    let project = Project::cold();
+    std::fs::create_dir_all(project.path("man/cargo-xtask.1")).unwrap();
+    shows!(project, ["docs", "--man", project.path("man").as_str()], @"
+    exit code 1, stderr:
+    error: cannot write `PROJECT/man/cargo-xtask.1`
+      caused by: Is a directory (os error 21)
+    hint: move that folder away
+    ");
+    std::fs::remove_dir_all(project.path("man")).unwrap();
+    project.write("man", "");
+    shows!(project, ["docs", "--man", project.path("man").as_str()], @"
+    exit code 1, stderr:
+    error: cannot create the folder `PROJECT/man`
+      caused by: File exists (os error 17)
+    hint: move away the file that stands where a folder is wanted, or choose another folder
+    ");
 }
 
 fn without_mdbook_there_is_no_book() {

@@ -59,6 +59,8 @@ fn remedy(action: &str, error: &io::Error, path: &Utf8Path) -> Option<String> {
         ))
     } else if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) && action != "write" {
         Some("move away the file that stands where a folder is wanted, or choose another folder".to_owned())
+    } else if error.kind() == io::ErrorKind::IsADirectory && action == "write" {
+        Some("move that folder away".to_owned())
     } else {
         None
     }
