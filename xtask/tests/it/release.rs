@@ -67,7 +67,7 @@ fn a_release_has_all_files_and_is_the_same_every_time() {
     let mut list = Command::new("tar");
     list.args(["-tzf", project.path(&format!("dist/release/{}", name("book.tar.gz"))).as_str()]);
     let listed = String::from_utf8(list.output().unwrap().stdout).unwrap();
-    assert_eq!(listed, format!("{0}/index.html\n{0}/toc.html\n", name("book")));
+    assert_eq!(listed, format!("{0}/images/a.svg\n{0}/index.html\n{0}/toc.html\n", name("book")));
     // Once more, and with an empty cache in another folder.
     release(&project, &["--dry-run"]).success();
     assert!(files(&project, "dist/release") == first);
