@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use crate::base::paths::WorkPaths;
-use crate::base::process::Command;
+use crate::base::process::{Command, ProgramEnvironment};
 use crate::config::ipxe_config::IpxeConfig;
 use crate::config::pins::IpxePin;
 use crate::config::script::IMAGE_NAME;
@@ -20,14 +20,14 @@ pub struct Launcher {
     /// The program.
     pub program: String,
     /// Environment variables for the program.
-    pub env: Vec<(String, String)>,
+    pub env: ProgramEnvironment,
 }
 
 /// Environment of make. It is empty by default; a rebuild sets it to show that the environment does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MakeEnvironment {
     /// Environment variables, added to the usual ones or replacing them.
-    pub env: Vec<(String, String)>,
+    pub env: ProgramEnvironment,
     /// A command that runs make, which is passed as further arguments.
     pub wrapper: Vec<String>,
     /// Folder for temporary files of the programs that make runs, if not the usual one.
@@ -138,10 +138,9 @@ impl Make<'_> {
         }
         if let Some(launcher) = &settings.launcher {
             command = command.args([format!("CC={} gcc", launcher.program)]);
-            command.env.extend(launcher.env.iter().cloned());
+            command.env.extend(launcher.env.clone());
         }
-        command.env.retain(|(name, _)| env.iter().all(|(other, _)| other != name));
-        command.env.extend(env.iter().cloned());
+        command.env.extend(env.clone());
         command.dir = Some(work.src());
         command.log = Some(work.log());
         command.deadline = Duration::from_secs(2 * 60 * 60);
@@ -228,10 +227,13 @@ mod tests {
         config.trust.insert("a.pem".into(), Vec::new());
         config.trust.insert("b.pem".into(), Vec::new());
         settings.werror = false;
-        settings.launcher = Some(Launcher { program: "ccache".into(), env: vec![("CCACHE_DIR".into(), "/x".into())] });
+        settings.launcher = Some(Launcher {
+            program: "ccache".into(),
+            env: ProgramEnvironment::inherited([("CCACHE_DIR".into(), "/x".into())]),
+        });
         assert_eq!(
             rendered(&config, &settings),
-            "cd /c/trees/w/tree/src && env -i PATH=/bin TMPDIR=/c/trees/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=<epoch> CCACHE_DIR=/x make -j2 \
+            "cd /c/trees/w/tree/src && env -i PATH=/bin TMPDIR=/c/trees/w/tmp LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=<epoch> CCACHE_DIR=\"$CCACHE_DIR\" make -j2 \
              AUTO_DEPS= GITVERSION=<commit> EMBED=embedded.ipxe \
              EXTRA_CFLAGS=-ffile-prefix-map=/c/trees/w/tree=. TRUST=trust-0.pem,trust-1.pem \
              CERT=trust-0.pem,trust-1.pem NO_WERROR=1 'CC=ccache gcc' \
@@ -243,7 +245,7 @@ mod tests {
     fn what_surrounds_make_goes_around_it() {
         let config = IpxeConfig { name: "default".into(), headers: BTreeMap::new(), trust: BTreeMap::new() };
         let environment = MakeEnvironment {
-            env: vec![("TZ".into(), "Asia/Tokyo".into()), ("NOISE".into(), "1".into())],
+            env: [("TZ".into(), "Asia/Tokyo".into()), ("NOISE".into(), "1".into())].into_iter().collect(),
             wrapper: ["sh", "-c", "umask 077 && exec \"$@\"", "sh"].map(str::to_owned).to_vec(),
             temporary: Some("/t".into()),
             reverse_file_order: true,

@@ -5,13 +5,14 @@ use super::sftp::failure::SshFailure;
 use super::sftp::ssh::Ssh;
 use super::*;
 use crate::base::diagnostic::told;
+use crate::base::process::ProgramEnvironment;
 use crate::base::progress::Silent;
 use crate::tree::manifest::Manifest;
 
 const RECORD: &str = "netboot-loaders-deployed.json";
 
 fn ssh() -> Ssh {
-    Ssh { program: "ssh".into(), config: None, options: Vec::new(), env: Vec::new() }
+    Ssh { program: "ssh".into(), config: None, options: Vec::new(), env: ProgramEnvironment::default() }
 }
 
 /// Makes one attempt at `remote`, with the `session` that an earlier attempt has left.

@@ -188,7 +188,7 @@ impl Capabilities {
 
     fn vary(&self, variation: Variation, settings: &mut Settings, scratch: &Utf8Path) {
         let MakeEnvironment { env, wrapper, temporary, reverse_file_order } = &mut settings.environment;
-        let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
+        let mut set = |name: &str, value: &str| env.set(name, value);
         match variation {
             // The caller that runs the build chooses its folder.
             Variation::Path => {}
@@ -230,9 +230,8 @@ impl Capabilities {
             Variation::FileOrder => *reverse_file_order = true,
             Variation::TemporaryFolder => *temporary = Some(scratch.join("temporary-files-of-another-build")),
             Variation::CompilerCache => {
-                let folder = scratch.join("ccache").into_string();
-                settings.launcher =
-                    Some(Launcher { program: "ccache".into(), env: vec![("CCACHE_DIR".into(), folder)] });
+                let folder = ("CCACHE_DIR".to_owned(), scratch.join("ccache").into_string());
+                settings.launcher = Some(Launcher { program: "ccache".into(), env: [folder].into_iter().collect() });
             }
         }
     }
@@ -288,8 +287,8 @@ mod tests {
         let all = vary(&Variation::ALL);
         assert_eq!(all.environment.wrapper.join(" ").matches("unshare").count(), 2);
         assert_eq!(all.environment.wrapper[1], "--map-root-user");
-        let names: BTreeSet<&String> = all.environment.env.iter().map(|(name, _)| name).collect();
-        assert_eq!(names.len(), all.environment.env.len(), "each variable is set once");
+        let names: BTreeSet<&str> = all.environment.env.names().collect();
+        assert_eq!(names.len(), all.environment.env.names().count(), "each variable is set once");
     }
 
     #[test]

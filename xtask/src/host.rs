@@ -8,7 +8,7 @@ use camino::{Utf8DirEntry, Utf8Path, Utf8PathBuf};
 use netboot_loaders::base::fs::Lock;
 use netboot_loaders::base::http::{HttpClient, NetworkAccess, NoProxy, Proxy, TransferLimits};
 use netboot_loaders::base::paths::{Cache, ProjectPaths, Staging, is_partial};
-use netboot_loaders::base::process::{Command, find_program, quoted};
+use netboot_loaders::base::process::{Command, ProgramEnvironment, find_program, quoted};
 use netboot_loaders::base::progress::Progress;
 use netboot_loaders::base::url::Url;
 use netboot_loaders::build::BuildContext;
@@ -345,33 +345,33 @@ fn user_cache() -> Result<Utf8PathBuf, Failure> {
 }
 
 /// Returns the variables that configure compiler launchers.
-fn launcher_environment() -> Vec<(String, String)> {
+fn launcher_environment() -> ProgramEnvironment {
     variables(|name| name == "HOME" || ["CCACHE_", "SCCACHE_", "DISTCC_"].iter().any(|prefix| name.starts_with(prefix)))
 }
 
 /// Returns the variables that GitHub's command line program reads.
-pub fn github_environment() -> Vec<(String, String)> {
+pub fn github_environment() -> ProgramEnvironment {
     let relevant = ["HOME", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "XDG_CONFIG_HOME"];
     variables(|name| relevant.contains(&name) || name.starts_with("GH_") || name.starts_with("GITHUB_"))
 }
 
 /// Returns the whole environment, for ssh and pip: agents, and programs that the user's configuration calls, read
 /// variables of their own.
-pub fn whole_environment() -> Vec<(String, String)> {
+pub fn whole_environment() -> ProgramEnvironment {
     variables(|_| true)
 }
 
 /// Returns the environment for cargo, without the variables that describe the package of this program. Build scripts
 /// that read these would run again each time, and everything that depends on them would be compiled again.
-pub fn environment_for_cargo() -> Vec<(String, String)> {
+pub fn environment_for_cargo() -> ProgramEnvironment {
     let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    whole_environment().into_iter().filter(|(name, _)| !of_package(name)).collect()
+    variables(|name| !of_package(name))
 }
 
 /// Returns the `relevant` variables, sorted. Variables that are not UTF-8 are left out.
-fn variables(relevant: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+fn variables(relevant: impl Fn(&str) -> bool) -> ProgramEnvironment {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let mut variables: Vec<_> = env::vars_os().filter_map(text).filter(|(name, _)| relevant(name)).collect();
     variables.sort();
-    variables
+    ProgramEnvironment::inherited(variables)
 }

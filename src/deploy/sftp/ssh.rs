@@ -13,7 +13,7 @@ use camino::Utf8PathBuf;
 use super::client::{self, Client};
 use super::failure::{SshFailure, quoted};
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis, Diagnostic, Flag};
-use crate::base::process::{Command, Running, Streams};
+use crate::base::process::{Command, ProgramEnvironment, Running, Streams};
 use crate::base::progress::Progress;
 use crate::deploy::target::SftpAddress;
 
@@ -32,7 +32,7 @@ pub struct Ssh {
     /// Options as in `ssh_config`; they take precedence over all others.
     pub options: Vec<String>,
     /// Environment.
-    pub env: Vec<(String, String)>,
+    pub env: ProgramEnvironment,
 }
 
 impl Ssh {
@@ -94,7 +94,7 @@ pub enum Error {
         /// Beginning of what it sends.
         found: String,
     },
-    /// The program cannot be started. (Its command is not shown: it contains the whole environment.)
+    /// The program cannot be started. (Its command is not shown: it names all variables of the environment.)
     #[error("cannot start `{program}`: {reason}")]
     NotStarted {
         /// Program.
@@ -220,12 +220,12 @@ mod tests {
             program: "ssh".into(),
             config: Some("my config".into()),
             options: vec!["IdentityFile=k".into()],
-            env: vec![("HOME".into(), "/home/a".into())],
+            env: ProgramEnvironment::inherited([("HOME".into(), "/home/a".into())]),
         };
         let command = ssh.command(&address("sftp://admin@router:2222/tftp"));
         assert_eq!(
             command.to_string(),
-            "env -i HOME=/home/a ssh -F 'my config' -o IdentityFile=k -o ConnectTimeout=20 -o ServerAliveInterval=15 \
+            "env -i HOME=\"$HOME\" ssh -F 'my config' -o IdentityFile=k -o ConnectTimeout=20 -o ServerAliveInterval=15 \
              -o ServerAliveCountMax=3 -o ClearAllForwardings=yes -o ForwardAgent=no -o ForwardX11=no \
              -o PermitLocalCommand=no -o RemoteCommand=none -o RequestTTY=no -p 2222 -l admin -s -- router sftp"
         );

@@ -78,7 +78,7 @@ impl Tests {
         host.ui.print(&format!("== tests: cargo {}\n", command.args.join(" ")));
         let mut command = command.env(TIMINGS, "1");
         // The folder exists until the tests have ended.
-        let chosen = command.env.iter().any(|(name, _)| name == "TMPDIR");
+        let chosen = command.env.names().any(|name| name == "TMPDIR");
         let memory = if chosen { None } else { in_memory() };
         if let Some(folder) = &memory {
             command = command.env("TMPDIR", folder.path().as_str());

@@ -12,6 +12,7 @@ netboot_fixtures::tests! {
     a_schedule_with_a_password_is_warned_of,
     no_spelling_of_an_address_on_the_command_line_shows_its_password,
     the_password_of_a_git_server_or_an_archive_stays_out_of_cache_and_messages,
+    a_failed_program_does_not_show_the_environment,
 }
 
 /// Checks that neither the files below `folder` nor the output of the run contain `SECRET`.
@@ -164,4 +165,42 @@ fn the_password_of_a_git_server_or_an_archive_stays_out_of_cache_and_messages() 
     let ran = project.run(["reproduce", "--against", &with_user(&server.url("/gone.tar.gz?token=SECRET"))]);
     assert_eq!(ran.code, 5, "{}", ran.stderr);
     assert_kept(&ran, &project.path("cache"));
+}
+
+/// Errors of programs name inherited variables without their values.
+fn a_failed_program_does_not_show_the_environment() {
+    let project = Project::new();
+    let secrets = ["GH_TOKEN", "HTTPS_PROXY", "CCACHE_REMOTE_STORAGE", "SCCACHE_REDIS_PASSWORD", "AWS_SESSION_TOKEN"];
+    let run = |arguments: &[String], shown: &[&str]| {
+        for format in ["human", "json"] {
+            let mut command = project.command(arguments);
+            command.args(["--message-format", format]).envs(secrets.map(|name| (name, "http://me:SECRET@h")));
+            let ran =
+                CliOutput::from(command.env("PATH", project.path_with_tools()).env("TZ", "SECRET").output().unwrap());
+            assert_ne!(ran.code, 0);
+            assert_kept(&ran, &project.path("cache"));
+            for name in shown {
+                let escaped = format!("{name}=\\\"${name}\\\"");
+                let name = if format == "json" { escaped } else { format!("{name}=\"${name}\"") };
+                assert!(ran.stderr.contains(&name) || ran.stdout.contains(&name), "{}{}", ran.stdout, ran.stderr);
+            }
+        }
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    // make
+    project.add_tool("ccache", "exit 3\n");
+    project.add_tool("make", "case \"$*\" in *--version*) exec /usr/bin/make \"$@\";; esac\nexit 2\n");
+    run(&project.build_arguments(&["--launcher", "ccache"]), &secrets[2..4]);
+    std::fs::remove_file(project.path("tools/make")).unwrap();
+    // gh
+    let origins = project.build_arguments(&[]);
+    project.add_book("#top");
+    let release = [&words(&["release", "--dry-run"])[..], &origins[1..]].concat();
+    let built = project.command(&release).env("PATH", project.path_with_tools()).output().unwrap();
+    CliOutput::from(built).success();
+    project.add_tool("gh", "echo 'HTTP 403' >&2; exit 1\n");
+    run(&words(&["release", "--files", project.path("dist/release").as_str()]), &secrets[..2]);
+    // cargo, with the whole environment
+    project.add_tool("cargo", "head -c 70000000 /dev/zero | tr '\\0' y\n");
+    run(&words(&["test", "x"]), &secrets);
 }

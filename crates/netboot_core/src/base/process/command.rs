@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::environment::ProgramEnvironment;
+use super::shell_word::quoted;
 use crate::base::diagnostic::{Class, Diagnose, Diagnosis};
 use crate::base::fs;
 use crate::base::plural::count;
@@ -26,7 +28,7 @@ pub struct Command {
     /// Arguments.
     pub args: Vec<String>,
     /// Complete environment.
-    pub env: Vec<(String, String)>,
+    pub env: ProgramEnvironment,
     /// Working directory; `None` for that of this process.
     pub dir: Option<Utf8PathBuf>,
     /// Log file that receives all output, in addition to the caller.
@@ -45,7 +47,7 @@ impl Command {
             purpose: purpose.into(),
             program: program.into(),
             args: Vec::new(),
-            env: Vec::new(),
+            env: ProgramEnvironment::default(),
             dir: None,
             log: None,
             deadline: Duration::from_secs(60),
@@ -60,10 +62,10 @@ impl Command {
         self
     }
 
-    /// Adds an environment variable.
+    /// Sets an environment variable to a value that error messages may show.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.env.push((name.to_owned(), value.into()));
+        self.env.set(name, value);
         self
     }
 
@@ -75,30 +77,17 @@ impl Command {
 }
 
 impl fmt::Display for Command {
-    /// Formats a line that can be pasted into a shell and does the same thing.
+    /// Formats a line that can be pasted into a shell and does the same thing in the environment of this process. Values
+    /// of inherited variables are not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(dir) = &self.dir {
             write!(f, "cd {} && ", quoted(dir.as_str()))?;
         }
-        write!(f, "env -i")?;
-        for (name, value) in &self.env {
-            write!(f, " {name}={}", quoted(value))?;
-        }
+        write!(f, "env -i{}", self.env)?;
         for word in std::iter::once(&self.program).chain(&self.args) {
             write!(f, " {}", quoted(word))?;
         }
         Ok(())
-    }
-}
-
-/// Quotes `word` so that a shell reads it as one word.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

@@ -5,7 +5,11 @@
 //! file.
 
 mod command;
+mod environment;
 mod running;
+mod shell_word;
 
-pub use self::command::{Command, Error, find_program, quoted};
+pub use self::command::{Command, Error, find_program};
+pub use self::environment::ProgramEnvironment;
 pub use self::running::{Running, Streams};
+pub use self::shell_word::quoted;

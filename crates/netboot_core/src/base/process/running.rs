@@ -127,7 +127,7 @@ impl Running {
     fn start(command: &Command, streams: Streams) -> io::Result<Self> {
         let own_group = !command.asks;
         let mut expression = duct::cmd(&command.program, &command.args)
-            .full_env(command.env.iter().map(|(name, value)| (name, value)))
+            .full_env(command.env.for_program())
             .unchecked()
             .before_spawn(move |command| {
                 if own_group {
